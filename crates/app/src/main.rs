@@ -1,0 +1,3 @@
+//! One binary, wiring only.
+
+fn main() {}

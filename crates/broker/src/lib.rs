@@ -1,0 +1,1 @@
+//! Dispatch, handlers, hosts of the machines, settings.

@@ -1,0 +1,1 @@
+//! Producer, consumer, admin: the way in from outside.

@@ -1,0 +1,176 @@
+//! The only place that reads time or draws randomness: real, or driven by a test.
+//!
+//! Two times: the *wall clock* in milliseconds, for what is written down and shown to people; and
+//! the *monotonic* time since start, for measuring and waiting. No safety rests on either.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use ottla_types::{TimestampMs, Uuid};
+use rand::{Rng, RngExt, SeedableRng};
+
+/// Time and randomness. Cheap to clone; every clone shows the same time.
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    Real { start: std::time::Instant },
+    Manual(Arc<Manual>),
+}
+
+#[derive(Debug)]
+struct Manual {
+    wall_ms: AtomicI64,
+    start_ms: i64,
+    draws: AtomicU64,
+    moved: tokio::sync::Notify,
+}
+
+impl Clock {
+    /// The machine's clock and the system's randomness.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one door to the monotonic clock")]
+    pub fn real() -> Self {
+        Self(Source::Real { start: std::time::Instant::now() })
+    }
+
+    /// A clock that stands at `wall_ms` until it is told otherwise, and draws from a fixed seed.
+    #[must_use]
+    pub fn manual(wall_ms: TimestampMs) -> Self {
+        Self(Source::Manual(Arc::new(Manual {
+            wall_ms: AtomicI64::new(wall_ms),
+            start_ms: wall_ms,
+            draws: AtomicU64::new(0),
+            moved: tokio::sync::Notify::new(),
+        })))
+    }
+
+    /// Moves a manual clock forward by `ms` and wakes who waits for it; a real one moves itself.
+    pub fn advance(&self, ms: i64) {
+        if let Source::Manual(manual) = &self.0 {
+            manual.wall_ms.fetch_add(ms, Ordering::SeqCst);
+            manual.moved.notify_waiters();
+        }
+    }
+
+    /// Wall-clock milliseconds since 1970-01-01 UTC.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one door to the wall clock")]
+    pub fn wall_ms(&self) -> TimestampMs {
+        match &self.0 {
+            Source::Real { .. } => std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
+            Source::Manual(manual) => manual.wall_ms.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Time since this clock was made; never goes back.
+    #[must_use]
+    pub fn monotonic(&self) -> Duration {
+        match &self.0 {
+            Source::Real { start } => start.elapsed(),
+            Source::Manual(manual) => {
+                let passed = manual.wall_ms.load(Ordering::SeqCst) - manual.start_ms;
+                Duration::from_millis(u64::try_from(passed).unwrap_or(0))
+            }
+        }
+    }
+
+    /// Waits until the monotonic time is `at`.
+    #[expect(clippy::disallowed_methods, reason = "the one door to sleeping")]
+    pub async fn sleep_until(&self, at: Duration) {
+        match &self.0 {
+            Source::Real { .. } => {
+                tokio::time::sleep(at.saturating_sub(self.monotonic())).await;
+            }
+            Source::Manual(manual) => loop {
+                let moved = manual.moved.notified();
+                if self.monotonic() >= at {
+                    return;
+                }
+                moved.await;
+            },
+        }
+    }
+
+    /// Waits for `duration`.
+    pub async fn sleep(&self, duration: Duration) {
+        self.sleep_until(self.monotonic().saturating_add(duration)).await;
+    }
+
+    /// Sixteen random bytes.
+    #[must_use]
+    pub fn random_bytes(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        match &self.0 {
+            Source::Real { .. } => rand::rng().fill_bytes(&mut bytes),
+            Source::Manual(manual) => {
+                let seed = manual.draws.fetch_add(1, Ordering::SeqCst);
+                rand::rngs::StdRng::seed_from_u64(seed).fill_bytes(&mut bytes);
+            }
+        }
+        bytes
+    }
+
+    /// A random number below `bound`; 0 when `bound` is 0.
+    #[must_use]
+    pub fn random_below(&self, bound: u64) -> u64 {
+        if bound == 0 {
+            return 0;
+        }
+        match &self.0 {
+            Source::Real { .. } => rand::rng().random_range(0..bound),
+            Source::Manual(_) => {
+                let bytes = self.random_bytes();
+                u64::from_le_bytes(bytes[..8].try_into().expect("eight of sixteen")) % bound
+            }
+        }
+    }
+
+    /// A random uuid that Kafka would accept as a topic, directory or cluster id.
+    #[must_use]
+    pub fn random_uuid(&self) -> Uuid {
+        loop {
+            if let Some(id) = Uuid::random(self.random_bytes()) {
+                return id;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manual_clock_moves_only_when_told() {
+        let clock = Clock::manual(1_000);
+        assert_eq!(clock.wall_ms(), 1_000);
+        clock.advance(50);
+        assert_eq!(clock.wall_ms(), 1_050);
+        assert_eq!(clock.monotonic(), Duration::from_millis(50));
+    }
+
+    #[test]
+    fn a_manual_clock_draws_the_same_ids_every_time() {
+        let draw = || {
+            (0..4)
+                .map(|_| 0)
+                .map({
+                    let clock = Clock::manual(0);
+                    move |_: i32| clock.random_uuid()
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(draw(), draw());
+    }
+
+    #[test]
+    fn a_real_clock_is_near_the_present() {
+        assert!(Clock::real().wall_ms() > 1_700_000_000_000);
+    }
+}

@@ -1,0 +1,1 @@
+//! Groups, offsets, transactions: the state machines behind the coordinators.

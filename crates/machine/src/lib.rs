@@ -1,0 +1,112 @@
+//! The shape of a replicated state machine, and its test kit.
+//!
+//! A machine is driven by a host. The host hands it a command and the time; [`Machine::decide`]
+//! answers with records, replies and timers in a [`Turn`]; the host applies the records, appends
+//! them to a journal, and lets the replies go when the journal has committed them. After a
+//! restart the host feeds the journal's records to [`Machine::apply`], and nothing else is
+//! needed to stand where the machine stood.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+use alloc::vec::Vec;
+
+use ottla_types::TimestampMs;
+
+/// A replicated state machine: `decide` looks, `apply` changes.
+pub trait Machine {
+    /// What is asked of the machine: a client's request, a timer, news from outside.
+    type Command;
+    /// What it writes down; its only durable output.
+    type Record;
+    /// What it answers to whoever asked.
+    type Reply;
+    /// What a timer is set for; a timer set again under the same name replaces the earlier one.
+    type Timer: Ord + Clone;
+
+    /// Turns a command into records, replies and timers. Must not touch durable state: it may
+    /// count on `apply` being called with each record of the turn before the next `decide`.
+    fn decide(&mut self, command: Self::Command, turn: &mut Turn<Self>);
+
+    /// Changes durable state. Never fails: a record in the log is a fact.
+    fn apply(&mut self, record: &Self::Record);
+
+    /// The command that a timer becomes when it fires.
+    fn expired(timer: Self::Timer) -> Self::Command;
+}
+
+/// A request waiting for its answer. The host draws it; the machine only hands it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// What the machine wants of a timer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alarm<T> {
+    /// Fire at `at_ms` (wall clock); replaces an earlier alarm of the same name.
+    Set {
+        /// Which timer.
+        timer: T,
+        /// When, in wall-clock milliseconds.
+        at_ms: TimestampMs,
+    },
+    /// Forget it, if it was set.
+    Cancel {
+        /// Which timer.
+        timer: T,
+    },
+}
+
+/// One command's way through a machine: what comes in beside it, and what goes out.
+#[derive(Debug)]
+pub struct Turn<M: Machine + ?Sized> {
+    /// Now, in wall-clock milliseconds.
+    pub now_ms: TimestampMs,
+    /// The request that this command stands for.
+    pub ticket: Ticket,
+    /// To be appended as one atomic batch, in this order.
+    pub records: Vec<M::Record>,
+    /// Each for the ticket of this or *any* earlier request. They leave when `records` have
+    /// committed; without records, when all that was appended before has.
+    pub replies: Vec<(Ticket, M::Reply)>,
+    /// Timers to set and to cancel, in order.
+    pub alarms: Vec<Alarm<M::Timer>>,
+}
+
+impl<M: Machine + ?Sized> Turn<M> {
+    /// A turn at `now_ms` for `ticket`, with nothing in it yet.
+    #[must_use]
+    pub fn new(now_ms: TimestampMs, ticket: Ticket) -> Self {
+        Self { now_ms, ticket, records: Vec::new(), replies: Vec::new(), alarms: Vec::new() }
+    }
+
+    /// Write `record` down.
+    pub fn record(&mut self, record: M::Record) {
+        self.records.push(record);
+    }
+
+    /// Answer the request of this turn.
+    pub fn reply(&mut self, reply: M::Reply) {
+        self.replies.push((self.ticket, reply));
+    }
+
+    /// Answer an earlier request.
+    pub fn reply_to(&mut self, ticket: Ticket, reply: M::Reply) {
+        self.replies.push((ticket, reply));
+    }
+
+    /// Fire `timer` in `delay_ms` from now.
+    pub fn set_timer(&mut self, timer: M::Timer, delay_ms: i64) {
+        let at_ms = self.now_ms.saturating_add(delay_ms);
+        self.alarms.push(Alarm::Set { timer, at_ms });
+    }
+
+    /// Forget `timer`, if it was set.
+    pub fn cancel_timer(&mut self, timer: M::Timer) {
+        self.alarms.push(Alarm::Cancel { timer });
+    }
+}
+
+pub mod testkit;

@@ -1,0 +1,1 @@
+//! This node's partitions: own, read, wait.

@@ -1,0 +1,1 @@
+//! Every request, response and stored record, generated from our own schema files.

@@ -1,0 +1,1 @@
+//! Raft running on files; the metadata log as a journal.

@@ -1,0 +1,1 @@
+//! KRaft: election, voters, commit point of the metadata quorum.

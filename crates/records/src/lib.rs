@@ -1,0 +1,1 @@
+//! The record batch: bytes, compression, checksums, control records.

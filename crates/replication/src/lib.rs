@@ -1,0 +1,1 @@
+//! One partition's in-sync set, watermarks, truncation point.

@@ -1,0 +1,1 @@
+//! Garden: tidy checks, the law test.
