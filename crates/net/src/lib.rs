@@ -1,1 +1,21 @@
-//! Listeners, connections, frames.
+//! Listeners, connections, frames: the only crate that opens a socket.
+//!
+//! A connection is read, served and written by one task on one thread ([`serve`]); threads are
+//! started by [`Threads`], one single-threaded runtime each, and a connection never changes its
+//! thread. What a frame means is not known here: the handler is an async closure from bytes to an
+//! [`Outcome`].
+//!
+//! - [`frame`]: the 4-byte length and the bytes behind it, bounded by what has really arrived
+//! - [`connection`]: requests in, replies out in request order, back-pressure both ways
+//! - [`listener`]: bind, accept, limits per node and per address
+//! - [`threads`]: one runtime per core
+
+pub mod connection;
+pub mod frame;
+pub mod listener;
+pub mod threads;
+
+pub use connection::{Closed, Limits, Outcome, Reply, serve};
+pub use frame::FrameError;
+pub use listener::{Accepted, Admission, Listener};
+pub use threads::Threads;

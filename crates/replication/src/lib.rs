@@ -1,1 +1,207 @@
-//! One partition's in-sync set, watermarks, truncation point.
+//! One partition's in-sync set and watermarks, as its leader sees them (cluster.md §2.9, §2.10).
+//!
+//! Pure: it is told what was appended and fetched, and says how far the partition is committed.
+//! A node of its own is the smallest case: it is the only member of the in-sync set, so what it
+//! appends is committed at once.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use ottla_types::{LeaderEpoch, NO_OFFSET, NodeId, Offset};
+
+/// What the cluster's metadata says of one partition, as far as replication needs it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assignment {
+    /// The leader, or -1.
+    pub leader: NodeId,
+    /// How often the leader changed.
+    pub leader_epoch: LeaderEpoch,
+    /// How often anything of the partition changed.
+    pub partition_epoch: i32,
+    /// All that hold a copy, the preferred leader first.
+    pub replicas: Vec<NodeId>,
+    /// Those that have all that is committed.
+    pub in_sync: Vec<NodeId>,
+}
+
+/// An acks=all write was refused: too few replicas are in sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotEnoughReplicas {
+    /// How many are in sync.
+    pub in_sync: usize,
+    /// How many are required.
+    pub required: usize,
+}
+
+/// The leader's view of its followers.
+#[derive(Clone, Debug)]
+pub struct Leader {
+    me: NodeId,
+    assignment: Assignment,
+    /// `min.insync.replicas`, as configured.
+    in_sync_min: usize,
+    epoch_start: Offset,
+    end: Offset,
+    watermark: Offset,
+    /// Where each follower's log ends; -1 until it has fetched in this epoch.
+    followers: BTreeMap<NodeId, Offset>,
+}
+
+impl Leader {
+    /// Node `me` leads from `end` on; `watermark` is what the checkpoint remembered.
+    #[must_use]
+    pub fn new(me: NodeId, assignment: Assignment, end: Offset, watermark: Offset) -> Self {
+        let followers = assignment.replicas.iter().filter(|id| **id != me);
+        let followers = followers.map(|id| (*id, NO_OFFSET)).collect();
+        let mut leader = Self {
+            me,
+            assignment,
+            in_sync_min: 1,
+            epoch_start: end,
+            end,
+            watermark: watermark.min(end),
+            followers,
+        };
+        leader.advance();
+        leader
+    }
+
+    /// Takes over what the metadata says now of the same leader epoch; may move the watermark.
+    pub fn assigned(&mut self, assignment: Assignment) -> Option<Offset> {
+        self.followers.retain(|id, _| assignment.replicas.contains(id));
+        for id in assignment.replicas.iter().filter(|id| **id != self.me) {
+            self.followers.entry(*id).or_insert(NO_OFFSET);
+        }
+        self.assignment = assignment;
+        self.advance()
+    }
+
+    /// `min.insync.replicas` has changed; may move the watermark.
+    pub fn set_in_sync_min(&mut self, in_sync_min: usize) -> Option<Offset> {
+        self.in_sync_min = in_sync_min;
+        self.advance()
+    }
+
+    /// The leader's own log now ends at `end`; may move the watermark.
+    pub fn appended(&mut self, end: Offset) -> Option<Offset> {
+        self.end = end;
+        self.advance()
+    }
+
+    /// `follower` has everything below `offset`; may move the watermark.
+    pub fn fetched(&mut self, follower: NodeId, offset: Offset) -> Option<Offset> {
+        *self.followers.get_mut(&follower)? = offset.min(self.end);
+        self.advance()
+    }
+
+    /// May an acks=all write be appended?
+    ///
+    /// # Errors
+    /// Fewer replicas are in sync than `min.insync.replicas` asks for.
+    pub fn may_append_for_all(&self) -> Result<(), NotEnoughReplicas> {
+        let (in_sync, required) = (self.assignment.in_sync.len(), self.required());
+        if in_sync < required { Err(NotEnoughReplicas { in_sync, required }) } else { Ok(()) }
+    }
+
+    /// What the metadata says.
+    #[must_use]
+    pub fn assignment(&self) -> &Assignment {
+        &self.assignment
+    }
+
+    /// Where this leader's epoch begins in the log.
+    #[must_use]
+    pub fn epoch_start(&self) -> Offset {
+        self.epoch_start
+    }
+
+    /// Everything below is committed: no clean election can lose it.
+    #[must_use]
+    pub fn watermark(&self) -> Offset {
+        self.watermark
+    }
+
+    /// A topic with fewer replicas than `min.insync.replicas` can still be written (KIP-966).
+    fn required(&self) -> usize {
+        self.in_sync_min.min(self.assignment.replicas.len())
+    }
+
+    /// The lowest end of the in-sync set, unless too few are in it; never goes back.
+    fn advance(&mut self) -> Option<Offset> {
+        if self.assignment.in_sync.len() < self.required() {
+            return None;
+        }
+        let ends = self.assignment.in_sync.iter().map(|id| {
+            if *id == self.me {
+                self.end
+            } else {
+                self.followers.get(id).copied().unwrap_or(NO_OFFSET)
+            }
+        });
+        let lowest = ends.min().unwrap_or(NO_OFFSET);
+        if lowest <= self.watermark {
+            return None;
+        }
+        self.watermark = lowest;
+        Some(lowest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec;
+
+    fn leader(in_sync: &[NodeId]) -> Leader {
+        let assignment = Assignment {
+            leader: 1,
+            replicas: vec![1, 2, 3],
+            in_sync: in_sync.to_vec(),
+            ..Assignment::default()
+        };
+        Leader::new(1, assignment, 0, 0)
+    }
+
+    #[test]
+    fn alone_in_the_in_sync_set_every_append_is_committed_at_once() {
+        let mut leader = leader(&[1]);
+        assert_eq!(leader.appended(10), Some(10));
+        assert_eq!(leader.appended(10), None);
+        assert_eq!(leader.watermark(), 10);
+    }
+
+    #[test]
+    fn the_watermark_waits_for_the_slowest_member_of_the_in_sync_set() {
+        let mut leader = leader(&[1, 2, 3]);
+        assert_eq!(leader.appended(10), None);
+        assert_eq!(leader.fetched(2, 10), None);
+        assert_eq!(leader.fetched(3, 4), Some(4));
+        assert_eq!(leader.fetched(3, 10), Some(10));
+        assert_eq!(leader.fetched(9, 10), None, "not a replica");
+    }
+
+    #[test]
+    fn too_few_in_sync_replicas_stop_acks_all_and_the_watermark() {
+        let mut leader = leader(&[1]);
+        leader.set_in_sync_min(2);
+        let refused = NotEnoughReplicas { in_sync: 1, required: 2 };
+        assert_eq!(leader.may_append_for_all(), Err(refused));
+        assert_eq!(leader.appended(10), None);
+        assert_eq!(leader.set_in_sync_min(1), Some(10));
+    }
+
+    #[test]
+    fn more_required_replicas_than_there_are_means_all_there_are() {
+        let assignment =
+            Assignment { leader: 1, replicas: vec![1], in_sync: vec![1], ..Assignment::default() };
+        let mut leader = Leader::new(1, assignment, 0, 0);
+        leader.set_in_sync_min(2);
+        assert_eq!(leader.may_append_for_all(), Ok(()));
+    }
+}

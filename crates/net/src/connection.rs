@@ -1,0 +1,255 @@
+//! One connection: requests in, replies out in the order of the requests.
+//!
+//! The handler sees one request at a time, as in Kafka, with one exception: a request whose effect
+//! is done but whose reply must wait (a produce that waits for replicas) answers
+//! [`Outcome::Later`], and the next request may start while the reply ripens.
+//!
+//! All whole frames of one read are served before anything is written, so that a burst of requests
+//! costs one read and one write. A peer that does not read its replies is not read from either.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::io::IoSlice;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+use crate::frame::{FrameError, Inbox};
+
+/// A reply's bytes, without the length in front.
+#[derive(Debug, Default)]
+pub struct Reply {
+    /// To be written one after the other.
+    pub chunks: Vec<Bytes>,
+}
+
+/// What a request came to.
+pub enum Outcome {
+    /// Answer with these bytes.
+    Reply(Reply),
+    /// The effect is done; the reply comes when this resolves. Later requests may start.
+    Later(Pin<Box<dyn Future<Output = Option<Reply>>>>),
+    /// There is no answer (acks=0).
+    Silent,
+    /// The connection must go. The text says why, for the log.
+    Close(String),
+}
+
+/// What a connection may take up.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The longest frame, in bytes (`socket.request.max.bytes`).
+    pub frame_bytes_max: usize,
+    /// How many replies may wait for their turn.
+    pub replies_waiting_max: usize,
+    /// How many reply bytes may wait for the peer to read before no new request is started.
+    pub unsent_bytes_max: usize,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Closed {
+    /// The peer hung up between two frames.
+    #[error("the peer closed the connection")]
+    ByPeer,
+    /// The peer hung up in the middle of a frame.
+    #[error("the peer closed the connection inside a frame")]
+    InsideFrame,
+    /// The byte stream was no sequence of frames.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The handler asked for it.
+    #[error("{0}")]
+    ByHandler(String),
+    /// The socket failed.
+    #[error("the connection failed: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Serves `stream` until one side ends it; says who and why.
+///
+/// `active` is called at every request, for whoever watches for idle connections.
+pub async fn serve<S, H>(stream: S, limits: Limits, handler: H, active: impl Fn()) -> Closed
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: AsyncFn(Bytes) -> Outcome,
+{
+    let mut connection = Connection {
+        stream,
+        limits,
+        inbox: Inbox::new(limits.frame_bytes_max),
+        waiting: VecDeque::new(),
+        unsent: Unsent::default(),
+    };
+    loop {
+        match connection.turn(&handler, &active).await {
+            Ok(()) => {}
+            Err(closed) => {
+                // What was answered before the end should still arrive, if the peer reads at all.
+                let _ = poll_fn(|cx| Poll::Ready(connection.poll_write(cx))).await;
+                return closed;
+            }
+        }
+    }
+}
+
+struct Connection<S> {
+    stream: S,
+    limits: Limits,
+    inbox: Inbox,
+    waiting: VecDeque<Waiting>,
+    unsent: Unsent,
+}
+
+enum Waiting {
+    Ready(Reply),
+    Later(Pin<Box<dyn Future<Output = Option<Reply>>>>),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Serves every whole frame that is here, then writes, then waits for more.
+    async fn turn<H>(&mut self, handler: &H, active: &impl Fn()) -> Result<(), Closed>
+    where
+        H: AsyncFn(Bytes) -> Outcome,
+    {
+        while self.has_room() {
+            let Some(frame) = self.inbox.take_frame()? else { break };
+            active();
+            let outcome = {
+                let mut running = pin!(handler(frame));
+                poll_fn(|cx| match running.as_mut().poll(cx) {
+                    Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
+                    // While this request waits, what is ready leaves.
+                    Poll::Pending => match self.poll_write(cx) {
+                        Poll::Ready(Err(error)) => Poll::Ready(Err(Closed::Io(error))),
+                        Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+                    },
+                })
+                .await?
+            };
+            match outcome {
+                Outcome::Reply(reply) if self.waiting.is_empty() => self.unsent.push(reply),
+                Outcome::Reply(reply) => self.waiting.push_back(Waiting::Ready(reply)),
+                Outcome::Later(reply) => self.waiting.push_back(Waiting::Later(reply)),
+                Outcome::Silent => {}
+                Outcome::Close(reason) => return Err(Closed::ByHandler(reason)),
+            }
+        }
+        let mut blocked = !self.has_room();
+        poll_fn(|cx| self.poll_progress(cx, &mut blocked)).await
+    }
+
+    fn has_room(&self) -> bool {
+        self.waiting.len() < self.limits.replies_waiting_max
+            && self.unsent.bytes < self.limits.unsent_bytes_max
+    }
+
+    /// Writes what is ready and reads what has come; ready when a turn is worth taking.
+    fn poll_progress(
+        &mut self,
+        cx: &mut Context<'_>,
+        blocked: &mut bool,
+    ) -> Poll<Result<(), Closed>> {
+        if let Poll::Ready(Err(error)) = self.poll_write(cx) {
+            return Poll::Ready(Err(Closed::Io(error)));
+        }
+        if !self.has_room() {
+            // Only the peer's reading, or a ripe reply, lets this connection go on.
+            *blocked = true;
+            return Poll::Pending;
+        }
+        if *blocked {
+            return Poll::Ready(Ok(()));
+        }
+        if self.unsent.bytes == 0 && self.waiting.is_empty() {
+            self.inbox.rest();
+        }
+        let read = {
+            let room = self.inbox.room();
+            pin!(self.stream.read_buf(room)).poll(cx)
+        };
+        match read {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(0)) if self.inbox.is_empty() => Poll::Ready(Err(Closed::ByPeer)),
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(Closed::InsideFrame)),
+            Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Closed::Io(error))),
+        }
+    }
+
+    /// Moves ripe replies, in order, to the socket. Ready when nothing ripe is left unsent.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(front) = self.waiting.front_mut() {
+            let reply = match front {
+                Waiting::Ready(reply) => Some(std::mem::take(reply)),
+                Waiting::Later(reply) => match reply.as_mut().poll(cx) {
+                    Poll::Ready(reply) => reply,
+                    Poll::Pending => break,
+                },
+            };
+            self.waiting.pop_front();
+            if let Some(reply) = reply {
+                self.unsent.push(reply);
+            }
+        }
+        self.unsent.poll_write(&mut self.stream, cx)
+    }
+}
+
+/// Reply bytes on their way out.
+#[derive(Default)]
+struct Unsent {
+    chunks: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+const SLICES_MAX: usize = 64;
+
+impl Unsent {
+    fn push(&mut self, reply: Reply) {
+        let length: usize = reply.chunks.iter().map(Bytes::len).sum();
+        let prefix = u32::try_from(length).expect("a reply is below 4 GiB").to_be_bytes();
+        self.chunks.push_back(Bytes::copy_from_slice(&prefix));
+        self.chunks.extend(reply.chunks);
+        self.bytes += prefix.len() + length;
+    }
+
+    fn poll_write<S>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    where
+        S: AsyncWrite + Unpin,
+    {
+        while self.bytes > 0 {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let mut used = 0;
+            for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
+                *slice = IoSlice::new(chunk);
+                used += 1;
+            }
+            match Pin::new(&mut *stream).poll_write_vectored(cx, &slices[..used]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => self.sent(written),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn sent(&mut self, mut written: usize) {
+        self.bytes -= written;
+        while let Some(front) = self.chunks.front_mut() {
+            if front.len() > written {
+                front.advance(written);
+                return;
+            }
+            written -= front.len();
+            self.chunks.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! Frames: a big-endian `i32` length, then that many bytes.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Why a byte stream is no sequence of frames; the connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// The length is below zero.
+    #[error("a frame of negative length {0}")]
+    Negative(i32),
+    /// The length is above `socket.request.max.bytes`.
+    #[error("a frame of {length} bytes where socket.request.max.bytes allows {allowed}")]
+    TooLong {
+        /// What the peer announced.
+        length: usize,
+        /// What the setting allows.
+        allowed: usize,
+    },
+}
+
+/// Bytes as they arrive, cut into frames.
+///
+/// Memory follows the bytes that are there, not the length a peer claims: the buffer at most
+/// doubles, or grows to the largest frame this connection has really delivered.
+#[derive(Debug)]
+pub struct Inbox {
+    buffer: BytesMut,
+    length_max: usize,
+    largest: usize,
+}
+
+const PREFIX: usize = 4;
+const GROWTH_MIN: usize = 16 * 1024;
+
+impl Inbox {
+    /// An inbox that takes frames of up to `length_max` bytes.
+    #[must_use]
+    pub fn new(length_max: usize) -> Self {
+        Self { buffer: BytesMut::new(), length_max, largest: 0 }
+    }
+
+    /// The next whole frame, without its length; `None` until more bytes are there.
+    ///
+    /// # Errors
+    /// A length that is negative or too large, as soon as its four bytes are there.
+    pub fn take_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
+        let Some(length) = self.announced()? else { return Ok(None) };
+        if self.buffer.len() < PREFIX + length {
+            return Ok(None);
+        }
+        self.largest = self.largest.max(length);
+        self.buffer.advance(PREFIX);
+        Ok(Some(self.buffer.split_to(length).freeze()))
+    }
+
+    /// Room to read into. The caller appends what arrives.
+    pub fn room(&mut self) -> &mut BytesMut {
+        let have = self.buffer.len();
+        let missing = match self.announced() {
+            Ok(Some(length)) => (PREFIX + length).saturating_sub(have),
+            Ok(None) | Err(_) => GROWTH_MIN,
+        };
+        let grow = missing.min(have.max(self.largest).max(GROWTH_MIN)).max(1);
+        if self.buffer.capacity() - have < grow {
+            self.buffer.reserve(grow);
+        }
+        &mut self.buffer
+    }
+
+    /// Is a frame begun but not complete?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// Gives the memory back while nothing is expected.
+    pub fn rest(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+    }
+
+    fn announced(&self) -> Result<Option<usize>, FrameError> {
+        let Some(prefix) = self.buffer.first_chunk::<PREFIX>() else { return Ok(None) };
+        let length = i32::from_be_bytes(*prefix);
+        let length = usize::try_from(length).map_err(|_| FrameError::Negative(length))?;
+        if length > self.length_max {
+            return Err(FrameError::TooLong { length, allowed: self.length_max });
+        }
+        Ok(Some(length))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inbox(bytes: &[u8]) -> Inbox {
+        let mut inbox = Inbox::new(100);
+        inbox.room().extend_from_slice(bytes);
+        inbox
+    }
+
+    #[test]
+    fn frames_come_out_whole_and_in_order() {
+        let mut inbox = inbox(b"\0\0\0\x02ab\0\0\0\x00\0\0\0\x03c");
+        assert_eq!(inbox.take_frame(), Ok(Some(Bytes::from_static(b"ab"))));
+        assert_eq!(inbox.take_frame(), Ok(Some(Bytes::new())));
+        assert_eq!(inbox.take_frame(), Ok(None));
+        inbox.room().extend_from_slice(b"de");
+        assert_eq!(inbox.take_frame(), Ok(Some(Bytes::from_static(b"cde"))));
+    }
+
+    #[test]
+    fn a_bad_length_is_refused_before_its_bytes_arrive() {
+        assert_eq!(inbox(b"\xff\xff\xff\xff").take_frame(), Err(FrameError::Negative(-1)));
+        let too_long = FrameError::TooLong { length: 101, allowed: 100 };
+        assert_eq!(inbox(b"\0\0\0\x65").take_frame(), Err(too_long));
+    }
+
+    #[test]
+    fn a_claimed_length_alone_takes_no_memory() {
+        let mut inbox = Inbox::new(100 << 20);
+        inbox.room().extend_from_slice(&(100_i32 << 20).to_be_bytes());
+        assert_eq!(inbox.take_frame(), Ok(None));
+        assert!(inbox.room().capacity() <= 4 * GROWTH_MIN, "{}", inbox.room().capacity());
+    }
+}

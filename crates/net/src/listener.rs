@@ -1,0 +1,160 @@
+//! Bind and accept, with limits per node and per address.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+/// A bound address that takes connections.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+}
+
+/// A connection that was let in. Dropping the permit gives its place back.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The connection, still without a runtime: a thread of its own choice adopts it.
+    pub stream: std::net::TcpStream,
+    /// Who called.
+    pub peer: SocketAddr,
+    /// Its place among the connections.
+    pub permit: Permit,
+}
+
+impl Listener {
+    /// Binds `address`; port 0 lets the system choose. Must run inside a runtime.
+    ///
+    /// # Errors
+    /// The address is in use, not ours, or not allowed.
+    pub fn bind(address: SocketAddr, backlog: i32) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() && address.ip().is_unspecified() {
+            // "All interfaces" means both families, as in Kafka.
+            socket.set_only_v6(false)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(backlog)?;
+        Ok(Self { socket: TcpListener::from_std(socket.into())? })
+    }
+
+    /// The address that is really bound.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// The next connection that `admission` lets in; others are closed at once.
+    ///
+    /// # Errors
+    /// Accepting failed for a reason that is not the caller's connection (no file handles left).
+    pub async fn accept(&self, admission: &Admission) -> io::Result<Accepted> {
+        loop {
+            let (stream, peer) = match self.socket.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) if is_passing(&error) => continue,
+                Err(error) => return Err(error),
+            };
+            let Some(permit) = admission.admit(peer.ip()) else { continue };
+            // Without it a small reply waits for the peer's delayed acknowledgement: 40 ms.
+            stream.set_nodelay(true)?;
+            return Ok(Accepted { stream: stream.into_std()?, peer, permit });
+        }
+    }
+}
+
+/// The peer gave up before we looked: nothing is wrong with the listener.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// Counts connections against `max.connections` and `max.connections.per.ip`.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    counts: Arc<Mutex<Counts>>,
+    total_max: usize,
+    per_address_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    total: usize,
+    per_address: BTreeMap<IpAddr, usize>,
+}
+
+impl Admission {
+    /// At most `total_max` connections, of which `per_address_max` from one address.
+    #[must_use]
+    pub fn new(total_max: usize, per_address_max: usize) -> Self {
+        Self { counts: Arc::default(), total_max, per_address_max }
+    }
+
+    /// A place for a connection from `address`, if there is one.
+    #[must_use]
+    pub fn admit(&self, address: IpAddr) -> Option<Permit> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = counts.per_address.get(&address).copied().unwrap_or(0);
+        if counts.total >= self.total_max || here >= self.per_address_max {
+            return None;
+        }
+        counts.total += 1;
+        counts.per_address.insert(address, here + 1);
+        Some(Permit { counts: Arc::clone(&self.counts), address })
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).total
+    }
+}
+
+/// A connection's place; given back when dropped.
+#[derive(Debug)]
+pub struct Permit {
+    counts: Arc<Mutex<Counts>>,
+    address: IpAddr,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.total -= 1;
+        if let Some(here) = counts.per_address.get_mut(&self.address) {
+            *here -= 1;
+            if *here == 0 {
+                counts.per_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_counted_per_node_and_per_address_and_given_back() {
+        let admission = Admission::new(3, 2);
+        let (a, b) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        let first = admission.admit(a).expect("room");
+        let _second = admission.admit(a).expect("room");
+        assert!(admission.admit(a).is_none(), "two per address");
+        let _third = admission.admit(b).expect("room");
+        assert!(admission.admit(b).is_none(), "three in all");
+        drop(first);
+        assert!(admission.admit(b).is_some());
+    }
+}

@@ -1,0 +1,142 @@
+//! One single-threaded runtime per core. A task never changes its thread.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::thread::JoinHandle;
+
+use tokio::runtime::Builder;
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+
+type Job = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+/// How many jobs may wait for a thread to pick them up.
+const JOBS_WAITING_MAX: usize = 1024;
+
+/// The threads that serve connections.
+#[derive(Debug)]
+pub struct Threads {
+    jobs: Vec<mpsc::Sender<Job>>,
+    stop: watch::Sender<bool>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    /// Starts `count` threads (at least one), each with a runtime of its own.
+    ///
+    /// # Errors
+    /// The system gives no thread or no runtime.
+    pub fn start(count: usize) -> io::Result<Self> {
+        let (stop, stopped) = watch::channel(false);
+        let mut threads = Self { jobs: Vec::new(), stop, handles: Vec::new() };
+        for index in 0..count.max(1) {
+            let (jobs, incoming) = mpsc::channel::<Job>(JOBS_WAITING_MAX);
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let stopped = stopped.clone();
+            let handle = std::thread::Builder::new()
+                .name(format!("ottla-net-{index}"))
+                .spawn(move || LocalSet::new().block_on(&runtime, run(incoming, stopped)))?;
+            threads.jobs.push(jobs);
+            threads.handles.push(handle);
+        }
+        Ok(threads)
+    }
+
+    /// How many threads there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// A way to start tasks on the threads, cheap to clone.
+    #[must_use]
+    pub fn spawner(&self) -> Spawner {
+        Spawner { jobs: self.jobs.clone() }
+    }
+
+    /// Ends all tasks where they wait, and joins the threads.
+    pub fn stop(self) {
+        self.stop.send_replace(true);
+        drop(self.jobs);
+        for handle in self.handles {
+            // A thread that panicked has said so; the others must still be joined.
+            let _ = handle.join();
+        }
+    }
+}
+
+/// Starts tasks on [`Threads`].
+#[derive(Clone, Debug)]
+pub struct Spawner {
+    jobs: Vec<mpsc::Sender<Job>>,
+}
+
+impl Spawner {
+    /// How many threads there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Runs `start` on thread `index` (modulo their number) and then the task it returns.
+    /// Waits while too many tasks wait to be picked up; after a stop nothing happens.
+    pub async fn spawn<F, T>(&self, index: usize, start: F)
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Future<Output = ()> + 'static,
+    {
+        let job: Job = Box::new(move || Box::pin(start()));
+        // A closed channel means that the node is stopping: the task has nobody to serve.
+        let _ = self.jobs[index % self.jobs.len()].send(job).await;
+    }
+}
+
+async fn run(mut incoming: mpsc::Receiver<Job>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            job = incoming.recv() => match job {
+                Some(job) => drop(tokio::task::spawn_local(job())),
+                None => return,
+            },
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    #[test]
+    fn tasks_run_on_the_thread_they_were_given_to() {
+        let threads = Threads::start(2).expect("threads");
+        let spawner = threads.spawner();
+        let names = Builder::new_current_thread().build().expect("a runtime").block_on(async {
+            let mut names = Vec::new();
+            for index in 0..4 {
+                let (send, receive) = oneshot::channel();
+                let start = move || async move {
+                    let name = std::thread::current().name().map(str::to_owned);
+                    send.send(name).expect("awaited");
+                };
+                spawner.spawn(index, start).await;
+                names.push(receive.await.expect("sent").expect("named"));
+            }
+            names
+        });
+        assert_eq!(names, ["ottla-net-0", "ottla-net-1", "ottla-net-0", "ottla-net-1"]);
+        threads.stop();
+    }
+
+    #[test]
+    fn a_stop_ends_tasks_that_would_wait_for_ever() {
+        let threads = Threads::start(1).expect("threads");
+        let spawner = threads.spawner();
+        Builder::new_current_thread().build().expect("a runtime").block_on(async {
+            spawner.spawn(0, std::future::pending::<()>).await;
+        });
+        threads.stop();
+    }
+}

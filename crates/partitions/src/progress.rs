@@ -1,0 +1,204 @@
+//! How far a partition has come: the watched value.
+//!
+//! The owner publishes, everybody else looks or waits. A wait is a registration with a waker, so
+//! an append wakes exactly those who wait for it, on whichever thread they are.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Waker};
+
+use ottla_types::{LeaderEpoch, Offset};
+
+/// The ends of a partition, as of one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// The first offset that may still be read.
+    pub log_start: Offset,
+    /// Where the next record goes.
+    pub log_end: Offset,
+    /// Everything below is committed.
+    pub high_watermark: Offset,
+    /// Everything below belongs to no open transaction.
+    pub last_stable: Offset,
+    /// The epoch of the leader that wrote this.
+    pub leader_epoch: LeaderEpoch,
+    /// Does this node lead the partition now?
+    pub leading: bool,
+}
+
+/// The watched ends of one partition.
+#[derive(Debug, Default)]
+pub struct Progress {
+    ends: Mutex<Ends>,
+    watchers: Mutex<BTreeMap<u64, Arc<Watch>>>,
+}
+
+impl Progress {
+    /// The ends now.
+    #[must_use]
+    pub fn ends(&self) -> Ends {
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The ends have moved: wakes everybody who waits for that.
+    pub fn publish(&self, ends: Ends) {
+        let before = {
+            let mut now = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *now, ends)
+        };
+        if before != ends {
+            for watch in self.watchers.lock().unwrap_or_else(PoisonError::into_inner).values() {
+                watch.wake();
+            }
+        }
+    }
+
+    fn register(&self, watch: &Arc<Watch>) {
+        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        watchers.insert(watch.id, Arc::clone(watch));
+    }
+
+    fn leave(&self, id: u64) {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    /// How many wait; for tests and metrics.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
+/// One waiter's bell.
+#[derive(Debug)]
+struct Watch {
+    id: u64,
+    rung: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Watch {
+    fn wake(&self) {
+        self.rung.store(true, Ordering::SeqCst);
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// A wait over many partitions. Make it *before* looking at the ends, so that no move is missed;
+/// dropping it ends the watch.
+#[derive(Debug)]
+pub struct Wait {
+    watch: Arc<Watch>,
+    watched: Vec<Arc<Progress>>,
+}
+
+static NEXT_WATCH: AtomicU64 = AtomicU64::new(0);
+
+impl Wait {
+    /// A wait that watches nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        let id = NEXT_WATCH.fetch_add(1, Ordering::Relaxed);
+        let watch = Watch { id, rung: AtomicBool::new(false), waker: Mutex::new(None) };
+        Self { watch: Arc::new(watch), watched: Vec::new() }
+    }
+
+    /// Watches `progress` too.
+    pub fn add(&mut self, progress: Arc<Progress>) {
+        progress.register(&self.watch);
+        self.watched.push(progress);
+    }
+
+    /// Waits until any of the partitions has moved since the last call (or since it was added).
+    pub async fn moved(&self) {
+        poll_fn(|cx| {
+            let mut waker = self.watch.waker.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.watch.rung.swap(false, Ordering::SeqCst) {
+                return Poll::Ready(());
+            }
+            *waker = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl Default for Wait {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        for progress in &self.watched {
+            progress.leave(self.watch.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::{Context, Wake};
+
+    #[derive(Default)]
+    struct Bell(AtomicUsize);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn at(log_end: Offset) -> Ends {
+        Ends { log_end, ..Ends::default() }
+    }
+
+    #[test]
+    fn a_wait_wakes_at_the_first_move_of_any_partition() {
+        let (a, b) = (Arc::new(Progress::default()), Arc::new(Progress::default()));
+        let mut wait = Wait::new();
+        wait.add(Arc::clone(&a));
+        wait.add(Arc::clone(&b));
+        let bell = Arc::new(Bell::default());
+        let waker = Waker::from(Arc::clone(&bell));
+        let mut cx = Context::from_waker(&waker);
+        let mut moved = pin!(wait.moved());
+        assert!(moved.as_mut().poll(&mut cx).is_pending());
+        b.publish(at(5));
+        assert_eq!(bell.0.load(Ordering::SeqCst), 1);
+        assert!(moved.as_mut().poll(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn a_move_between_looking_and_waiting_is_not_missed() {
+        let progress = Arc::new(Progress::default());
+        let mut wait = Wait::new();
+        wait.add(Arc::clone(&progress));
+        progress.publish(at(1));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(pin!(wait.moved()).poll(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn what_does_not_move_wakes_nobody_and_a_dropped_wait_leaves_nothing() {
+        let progress = Arc::new(Progress::default());
+        let mut wait = Wait::new();
+        wait.add(Arc::clone(&progress));
+        progress.publish(Ends::default());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(pin!(wait.moved()).poll(&mut cx).is_pending());
+        assert_eq!(progress.waiting(), 1);
+        drop(wait);
+        assert_eq!(progress.waiting(), 0);
+    }
+}
