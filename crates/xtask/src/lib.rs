@@ -1,1 +1,9 @@
-//! Garden: tidy checks, the law test.
+//! Garden: what keeps the house tidy. Nobody may depend on this crate.
+//!
+//! Each check reads the work tree as text and returns the places that break its rule; the tests in
+//! `tests/it` demand that there are none. They run with `cargo test -p ottla-xtask`.
+
+pub mod law;
+pub mod names;
+pub mod sizes;
+pub mod tree;

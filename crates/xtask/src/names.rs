@@ -1,0 +1,65 @@
+//! Names that say nothing, and leftovers that may not stay.
+
+use crate::tree::Source;
+
+/// Modules of these names collect what has no home.
+const HOMELESS: [&str; 6] = ["prelude", "common", "util", "utils", "helpers", "misc"];
+
+/// A type that ends so names a rank, not a job.
+const RANKS: [&str; 8] =
+    ["Manager", "Helper", "Util", "Utils", "Common", "Impl", "Info", "Processor"];
+
+/// Text that may not reach main.
+const LEFTOVERS: [&str; 6] =
+    ["FIXME", "todo!(", "unimplemented!(", "dbg!(", "#[ignore", "thread::sleep("];
+
+/// The places whose names or leftovers break the habits.
+#[must_use]
+pub fn breaches(sources: &[Source]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for source in sources.iter().filter(|source| !source.path.starts_with("crates/xtask/")) {
+        let stem = source.path.trim_end_matches("/mod.rs").trim_end_matches(".rs");
+        let stem = stem.rsplit('/').next().unwrap_or(stem);
+        if HOMELESS.contains(&stem) {
+            wrong.push(format!("{}: a module named {stem} collects what has no home", source.path));
+        }
+        for (number, line) in source.text.lines().enumerate() {
+            let place = format!("{}:{}", source.path, number + 1);
+            for leftover in LEFTOVERS.iter().filter(|leftover| line.contains(**leftover)) {
+                wrong.push(format!("{place}: {leftover} may not reach main"));
+            }
+            if let Some(name) = defined_type(line)
+                && RANKS.iter().any(|rank| name.ends_with(rank))
+            {
+                wrong.push(format!("{place}: {name} names a rank, not a job"));
+            }
+        }
+    }
+    wrong
+}
+
+/// Handlers of the broker that name another handler: one door per API, and no door opens another.
+#[must_use]
+pub fn handlers_that_name_handlers(sources: &[Source]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let handlers = sources.iter().filter(|source| {
+        source.path.starts_with("crates/broker/src/handlers/") && !source.path.ends_with("/mod.rs")
+    });
+    for source in handlers {
+        let own = source.path.trim_start_matches("crates/broker/src/handlers/");
+        let own = own.split(['/', '.']).next().unwrap_or(own);
+        for (number, line) in source.text.lines().enumerate() {
+            let named = line.split("handlers::").nth(1);
+            if named.is_some_and(|rest| !rest.starts_with(own)) && !line.trim().starts_with("//") {
+                wrong.push(format!("{}:{}: {}", source.path, number + 1, line.trim()));
+            }
+        }
+    }
+    wrong
+}
+
+fn defined_type(line: &str) -> Option<&str> {
+    let line = line.trim_start().trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+    let rest = ["struct ", "enum ", "trait "].iter().find_map(|word| line.strip_prefix(word))?;
+    rest.split(|c: char| !c.is_alphanumeric()).next()
+}

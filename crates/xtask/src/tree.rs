@@ -1,0 +1,69 @@
+//! The work tree as text.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// One source file.
+#[derive(Debug)]
+pub struct Source {
+    /// Its path from the root, with forward slashes.
+    pub path: String,
+    /// What it says.
+    pub text: String,
+}
+
+impl Source {
+    /// Is this test code as a whole file?
+    #[must_use]
+    pub fn is_test(&self) -> bool {
+        self.path.contains("/tests/") || self.path.ends_with("/tests.rs")
+    }
+
+    /// The lines before a `#[cfg(test)] mod tests` block.
+    #[must_use]
+    pub fn production_lines(&self) -> Vec<&str> {
+        if self.is_test() {
+            return Vec::new();
+        }
+        let lines: Vec<&str> = self.text.lines().collect();
+        let tests = lines.windows(2).position(|pair| {
+            pair[0].trim() == "#[cfg(test)]" && pair[1].trim_start().starts_with("mod tests {")
+        });
+        lines[..tests.unwrap_or(lines.len())].to_vec()
+    }
+}
+
+/// The root of the work tree.
+#[must_use]
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Every Rust file of every crate.
+///
+/// # Errors
+/// A folder or file cannot be read.
+pub fn rust_sources() -> io::Result<Vec<Source>> {
+    let root = root();
+    let mut found = Vec::new();
+    collect(&root.join("crates"), &root, &mut found)?;
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(found)
+}
+
+fn collect(folder: &Path, root: &Path, found: &mut Vec<Source>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            if path.file_name().is_none_or(|name| name != "target" && name != "golden") {
+                collect(&path, root, found)?;
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path)?;
+            let path = path.strip_prefix(root).unwrap_or(&path);
+            found.push(Source { path: path.to_string_lossy().replace('\\', "/"), text });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! The house as it stands must be the house of the picture.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use ottla_xtask::{law, names, sizes, tree};
+
+fn architecture() -> String {
+    fs::read_to_string(tree::root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md")
+}
+
+fn none(wrong: &[String]) {
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_arrow_of_the_law_table_runs_down() {
+    none(&law::arrows_that_do_not_run_down(&law::table(&architecture()).expect("a table")));
+}
+
+#[test]
+fn every_crate_uses_exactly_what_the_law_table_says() {
+    let rooms = law::table(&architecture()).expect("a table");
+    let mut wrong = Vec::new();
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(tree::root().join("crates")).expect("crates") {
+        let folder = entry.expect("an entry").path();
+        let name = folder.file_name().expect("a name").to_string_lossy().into_owned();
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).expect("a manifest");
+        let used = law::dependencies(&manifest);
+        match rooms.get(&name) {
+            None => wrong.push(format!("{name} has no row in the law table")),
+            Some(room) if room.may_use != used => {
+                wrong.push(format!(
+                    "{name}: the table says {:?}, the manifest {used:?}",
+                    room.may_use
+                ));
+            }
+            Some(_) => {}
+        }
+        found.insert(name);
+    }
+    wrong.extend(
+        rooms
+            .keys()
+            .filter(|name| !found.contains(*name))
+            .map(|name| format!("{name} stands in the law table but not in crates/")),
+    );
+    none(&wrong);
+}
+
+#[test]
+fn cores_cannot_name_a_file_a_socket_or_a_clock() {
+    let cores = ["types", "machine", "replication", "raft", "coordinator", "metadata"];
+    let wrong: Vec<String> = cores
+        .iter()
+        .filter(|name| {
+            let lib = tree::root().join("crates").join(name).join("src/lib.rs");
+            !fs::read_to_string(lib).expect("a lib.rs").contains("#![no_std]")
+        })
+        .map(|name| format!("{name} is a core without #![no_std]"))
+        .collect();
+    none(&wrong);
+}
+
+#[test]
+fn nothing_is_too_long() {
+    none(&sizes::breaches(&tree::rust_sources().expect("sources")));
+}
+
+#[test]
+fn names_say_what_a_thing_is_for() {
+    none(&names::breaches(&tree::rust_sources().expect("sources")));
+}
+
+#[test]
+fn no_handler_names_another_handler() {
+    none(&names::handlers_that_name_handlers(&tree::rust_sources().expect("sources")));
+}
+
+#[test]
+fn the_documents_keep_their_measure() {
+    for (file, lines_max) in [("ARCHITECTURE.md", 300), ("STYLE.md", 200)] {
+        let text = fs::read_to_string(tree::root().join(file)).expect(file);
+        assert!(text.lines().count() <= lines_max, "{file} is longer than {lines_max} lines");
+    }
+}
