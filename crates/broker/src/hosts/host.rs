@@ -1,0 +1,204 @@
+//! Runs one machine on one journal: decide, append, apply, answer when committed.
+//!
+//! A host is turned by whoever asks, under its lock, on the asker's own thread; the journal's
+//! append is part of the turn. Replies wait here until what they rest on has committed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ottla_clock::Clock;
+use ottla_machine::{Alarm, Machine, Ticket, Turn};
+use ottla_types::{Offset, TimestampMs};
+use tokio::sync::oneshot;
+
+/// Where a machine's records go: a partition of an internal topic, or the metadata quorum.
+pub trait Journal<R> {
+    /// Why a record could not be written.
+    type Error: std::fmt::Debug;
+
+    /// Writes `records` as one atomic batch; returns the journal's end behind them.
+    ///
+    /// # Errors
+    /// Nothing was written, or it is unknown whether it was: the machine must be loaded again.
+    fn append(&mut self, records: &[R], now_ms: TimestampMs) -> Result<Offset, Self::Error>;
+
+    /// The journal's end.
+    fn end(&self) -> Offset;
+
+    /// Everything below is committed.
+    fn committed(&self) -> Offset;
+}
+
+/// The machine is not here (any more): it lost its journal, or was never loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost;
+
+/// One machine, its journal, its timers and whoever waits for it.
+#[derive(Debug)]
+pub struct Host<M: Machine, J> {
+    clock: Clock,
+    inner: Mutex<Inner<M, J>>,
+}
+
+#[derive(Debug)]
+struct Inner<M: Machine, J> {
+    machine: M,
+    journal: J,
+    lost: bool,
+    tickets: u64,
+    asking: BTreeMap<Ticket, oneshot::Sender<M::Reply>>,
+    parked: VecDeque<(Offset, Vec<(Ticket, M::Reply)>)>,
+    timers: BTreeMap<M::Timer, TimestampMs>,
+}
+
+impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
+    /// A host for `machine`, which stands where `journal` ends.
+    pub fn new(clock: Clock, machine: M, journal: J) -> Self {
+        let inner = Inner {
+            machine,
+            journal,
+            lost: false,
+            tickets: 0,
+            asking: BTreeMap::new(),
+            parked: VecDeque::new(),
+            timers: BTreeMap::new(),
+        };
+        Self { clock, inner: Mutex::new(inner) }
+    }
+
+    /// Runs `command` at once; the answer arrives when what it rests on has committed.
+    ///
+    /// # Errors
+    /// [`Lost`] when the machine is gone, now or before it could answer.
+    pub async fn ask(&self, command: M::Command) -> Result<M::Reply, Lost> {
+        let answer = self.start(command)?;
+        answer.await.map_err(|_| Lost)
+    }
+
+    /// Like [`Host::ask`], for a caller that waits elsewhere.
+    ///
+    /// # Errors
+    /// [`Lost`] when the machine is gone.
+    pub fn start(&self, command: M::Command) -> Result<oneshot::Receiver<M::Reply>, Lost> {
+        let mut inner = self.lock();
+        let (sender, answer) = oneshot::channel();
+        inner.run(command, Some(sender), self.clock.wall_ms())?;
+        Ok(answer)
+    }
+
+    /// Runs a command that nobody waits for.
+    ///
+    /// # Errors
+    /// [`Lost`] when the machine is gone.
+    pub fn tell(&self, command: M::Command) -> Result<(), Lost> {
+        self.lock().run(command, None, self.clock.wall_ms())
+    }
+
+    /// Fires every timer that is due; returns when the next one is.
+    pub fn fire(&self) -> Option<TimestampMs> {
+        let mut inner = self.lock();
+        let now_ms = self.clock.wall_ms();
+        while let Some(timer) = inner.due(now_ms) {
+            inner.timers.remove(&timer);
+            if inner.run(M::expired(timer), None, now_ms).is_err() {
+                return None;
+            }
+        }
+        inner.timers.values().min().copied()
+    }
+
+    /// The journal has committed more: lets go what waited for it.
+    pub fn committed(&self) {
+        self.lock().release();
+    }
+
+    /// Looks at the machine between two turns.
+    pub fn look<T>(&self, look: impl FnOnce(&M) -> T) -> T {
+        look(&self.lock().machine)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner<M, J>> {
+        // A turn that panicked left the machine in an unknown state.
+        self.inner.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
+            let mut inner: MutexGuard<'_, Inner<M, J>> = poisoned.into_inner();
+            inner.lose();
+            inner
+        })
+    }
+}
+
+impl<M: Machine, J: Journal<M::Record>> Inner<M, J> {
+    fn run(
+        &mut self,
+        command: M::Command,
+        asker: Option<oneshot::Sender<M::Reply>>,
+        now_ms: TimestampMs,
+    ) -> Result<(), Lost> {
+        if self.lost {
+            return Err(Lost);
+        }
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        if let Some(asker) = asker {
+            self.asking.insert(ticket, asker);
+        }
+        let mut turn = Turn::new(now_ms, ticket);
+        self.machine.decide(command, &mut turn);
+        let end = if turn.records.is_empty() {
+            self.journal.end()
+        } else {
+            match self.journal.append(&turn.records, now_ms) {
+                Ok(end) => end,
+                Err(error) => {
+                    tracing::error!(?error, "a machine lost its journal");
+                    self.lose();
+                    return Err(Lost);
+                }
+            }
+        };
+        for record in &turn.records {
+            self.machine.apply(record);
+        }
+        for alarm in turn.alarms {
+            match alarm {
+                Alarm::Set { timer, at_ms } => self.timers.insert(timer, at_ms),
+                Alarm::Cancel { timer } => self.timers.remove(&timer),
+            };
+        }
+        if !turn.replies.is_empty() {
+            self.parked.push_back((end, turn.replies));
+        }
+        self.release();
+        Ok(())
+    }
+
+    fn release(&mut self) {
+        let committed = self.journal.committed();
+        while self.parked.front().is_some_and(|(end, _)| *end <= committed) {
+            let Some((_, replies)) = self.parked.pop_front() else { return };
+            for (ticket, reply) in replies {
+                if let Some(asker) = self.asking.remove(&ticket) {
+                    // Whoever hung up meanwhile does not need the answer.
+                    let _ = asker.send(reply);
+                }
+            }
+        }
+    }
+
+    fn due(&self, now_ms: TimestampMs) -> Option<M::Timer> {
+        let due = self.timers.iter().filter(|(_, at)| **at <= now_ms);
+        due.min_by_key(|(_, at)| **at).map(|(timer, _)| timer.clone())
+    }
+
+    /// Dropping the askers tells each of them that there will be no answer.
+    fn lose(&mut self) {
+        self.lost = true;
+        self.asking.clear();
+        self.parked.clear();
+        self.timers.clear();
+    }
+}
+
+#[cfg(test)]
+#[path = "host_tests.rs"]
+mod tests;

@@ -1,0 +1,246 @@
+//! Fetch sessions (KIP-227): what a consumer fetches, remembered, so that it need not say it again.
+//!
+//! A session is a list of partitions with the position of each. An incremental request names only
+//! what changed; an incremental reply holds only partitions with news.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ottla_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, Uuid};
+
+/// A fetched partition as the client names it: by topic id (v13+) or by topic name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The topic's id, zero when the client fetches by name.
+    pub topic_id: Uuid,
+    /// The topic's name, empty when the client fetches by id.
+    pub topic: Arc<str>,
+    /// The partition's index.
+    pub partition: PartitionIndex,
+}
+
+/// From where and how much of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The first offset wanted.
+    pub offset: Offset,
+    /// The leader epoch the client knows, or -1.
+    pub leader_epoch: LeaderEpoch,
+    /// The epoch of the last record it has, or -1.
+    pub last_epoch: LeaderEpoch,
+    /// The most bytes of this partition.
+    pub bytes_max: i32,
+}
+
+/// What a reply said of a partition; news is what differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// The high watermark.
+    pub high_watermark: Offset,
+    /// The log start.
+    pub log_start: Offset,
+}
+
+/// What a fetch request asks, once its session is looked up.
+#[derive(Debug)]
+pub struct Plan {
+    /// All partitions to look at, in the order to read them.
+    pub wanted: Vec<(Place, Position)>,
+    /// The session, if there is one.
+    pub session: Option<Arc<Mutex<Session>>>,
+    /// Does the reply hold only partitions with news?
+    pub incremental: bool,
+}
+
+/// One client's session.
+#[derive(Debug)]
+pub struct Session {
+    id: i32,
+    epoch: i32,
+    by_id: bool,
+    used: Duration,
+    order: Vec<Place>,
+    tracked: HashMap<Place, Tracked>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Tracked {
+    position: Position,
+    said: Option<Said>,
+}
+
+/// All sessions of the node.
+#[derive(Debug)]
+pub struct Sessions {
+    slots: usize,
+    live: Mutex<BTreeMap<i32, Arc<Mutex<Session>>>>,
+}
+
+/// What a request says of its session, and of its partitions.
+#[derive(Debug)]
+pub struct Ask {
+    /// The session's id, 0 for none.
+    pub id: i32,
+    /// -1: no session; 0: a new one; else the next in order.
+    pub epoch: i32,
+    /// Does the client name topics by id?
+    pub by_id: bool,
+    /// Partitions to add or to move.
+    pub wanted: Vec<(Place, Position)>,
+    /// Partitions to drop.
+    pub forgotten: Vec<Place>,
+}
+
+/// A session unused for so long gives its slot to a new one.
+const IDLE_MAX: Duration = Duration::from_secs(120);
+
+const SESSIONLESS: i32 = -1;
+const NEW: i32 = 0;
+
+impl Sessions {
+    /// Room for `slots` sessions (`max.incremental.fetch.session.cache.slots`).
+    #[must_use]
+    pub fn new(slots: usize) -> Self {
+        Self { slots, live: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Looks the session up, or makes one. `random` draws an id.
+    ///
+    /// # Errors
+    /// The session is gone, its epoch is not the one that was due, or ids and names are mixed.
+    pub fn plan(
+        &self,
+        ask: Ask,
+        now: Duration,
+        random: impl Fn() -> i32,
+    ) -> Result<Plan, ErrorCode> {
+        if ask.epoch == SESSIONLESS || ask.epoch == NEW {
+            if ask.id != 0 {
+                self.live().remove(&ask.id);
+            }
+            let session = (ask.epoch == NEW).then(|| self.create(&ask, now, random)).flatten();
+            return Ok(Plan { wanted: ask.wanted, session, incremental: false });
+        }
+        let session = self.live().get(&ask.id).cloned();
+        let session = session.ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
+        let wanted = {
+            let mut state = lock(&session);
+            if state.by_id != ask.by_id {
+                return Err(ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR);
+            }
+            if state.epoch != ask.epoch {
+                return Err(ErrorCode::INVALID_FETCH_SESSION_EPOCH);
+            }
+            state.epoch = if state.epoch == i32::MAX { 1 } else { state.epoch + 1 };
+            state.used = now;
+            state.take(ask.wanted, &ask.forgotten);
+            state.wanted()
+        };
+        Ok(Plan { wanted, session: Some(session), incremental: true })
+    }
+
+    /// How many sessions there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.live().len()
+    }
+
+    fn create(
+        &self,
+        ask: &Ask,
+        now: Duration,
+        random: impl Fn() -> i32,
+    ) -> Option<Arc<Mutex<Session>>> {
+        let mut live = self.live();
+        if live.len() >= self.slots {
+            let oldest = live.iter().map(|(id, session)| (lock(session).used, *id)).min()?;
+            if now.saturating_sub(oldest.0) < IDLE_MAX {
+                return None;
+            }
+            live.remove(&oldest.1);
+        }
+        let id = loop {
+            let id = random() & i32::MAX;
+            if id != 0 && !live.contains_key(&id) {
+                break id;
+            }
+        };
+        let mut session = Session {
+            id,
+            epoch: 1,
+            by_id: ask.by_id,
+            used: now,
+            order: Vec::new(),
+            tracked: HashMap::new(),
+        };
+        session.take(ask.wanted.clone(), &[]);
+        let session = Arc::new(Mutex::new(session));
+        live.insert(id, Arc::clone(&session));
+        Some(session)
+    }
+
+    fn live(&self) -> MutexGuard<'_, BTreeMap<i32, Arc<Mutex<Session>>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Locks a session; it holds no invariant that a panic could break.
+pub fn lock(session: &Mutex<Session>) -> MutexGuard<'_, Session> {
+    session.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Session {
+    /// The id that the reply names.
+    #[must_use]
+    pub fn id(&self) -> i32 {
+        self.id
+    }
+
+    /// Is what the reply would say of `place` news? Remembers it as said.
+    pub fn is_news(&mut self, place: &Place, said: Said) -> bool {
+        let Some(tracked) = self.tracked.get_mut(place) else { return true };
+        tracked.said.replace(said) != Some(said)
+    }
+
+    /// An error is always news, and so is whatever follows it.
+    pub fn said_error(&mut self, place: &Place) {
+        if let Some(tracked) = self.tracked.get_mut(place) {
+            tracked.said = None;
+        }
+    }
+
+    /// Who got bytes goes to the end of the line, so that nobody starves.
+    pub fn served(&mut self, served: &[Place]) {
+        if served.len() < self.order.len() && !served.is_empty() {
+            self.order.retain(|place| !served.contains(place));
+            self.order.extend(served.iter().cloned());
+        }
+    }
+
+    fn take(&mut self, wanted: Vec<(Place, Position)>, forgotten: &[Place]) {
+        for (place, position) in wanted {
+            match self.tracked.get_mut(&place) {
+                Some(tracked) => tracked.position = position,
+                None => {
+                    self.order.push(place.clone());
+                    self.tracked.insert(place, Tracked { position, said: None });
+                }
+            }
+        }
+        for place in forgotten {
+            if self.tracked.remove(place).is_some() {
+                self.order.retain(|kept| kept != place);
+            }
+        }
+    }
+
+    fn wanted(&self) -> Vec<(Place, Position)> {
+        let position = |place: &Place| self.tracked.get(place).map(|tracked| tracked.position);
+        self.order.iter().filter_map(|place| Some((place.clone(), position(place)?))).collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "sessions_tests.rs"]
+mod tests;

@@ -1,0 +1,68 @@
+//! Who asks, on which listener, in which version.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ottla_protocol::ApiKey;
+
+use crate::guard::Principal;
+
+/// What a connection is, as long as it lasts.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The address the connection came from.
+    pub peer: SocketAddr,
+    /// The listener it came in on, such as `PLAINTEXT`.
+    pub listener: Arc<str>,
+    /// Is this a listener of the controller?
+    pub to_controller: bool,
+    /// Who it belongs to.
+    pub principal: Principal,
+}
+
+impl Caller {
+    /// The address as Kafka shows it in groups: `/127.0.0.1`.
+    #[must_use]
+    pub fn host(&self) -> String {
+        format!("/{}", self.peer.ip().to_canonical())
+    }
+}
+
+/// One request, without its body.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Who asks.
+    pub caller: Caller,
+    /// Which API.
+    pub key: ApiKey,
+    /// In which version.
+    pub version: i16,
+    /// What the client calls itself; empty when it does not say.
+    pub client_id: String,
+}
+
+/// What a handler answers to, and in which versions: `dispatch` and the ApiVersions answer are
+/// computed from it.
+#[derive(Clone, Copy, Debug)]
+pub struct Api {
+    /// The API's key.
+    pub key: ApiKey,
+    /// The oldest version served.
+    pub oldest: i16,
+    /// The newest version served.
+    pub newest: i16,
+}
+
+impl Api {
+    /// `key` in every version of Kafka 4.4 that is not flagged unstable.
+    #[must_use]
+    pub const fn of(key: ApiKey, oldest: i16, newest: i16) -> Self {
+        Self { key, oldest, newest }
+    }
+
+    /// Is `version` served?
+    #[must_use]
+    pub const fn serves(&self, version: i16) -> bool {
+        self.oldest <= version && version <= self.newest
+    }
+}
