@@ -1,1 +1,3 @@
 //! Groups, offsets, transactions: the state machines behind the coordinators.
+
+#![no_std]

@@ -1,1 +1,3 @@
 //! KRaft: election, voters, commit point of the metadata quorum.
+
+#![no_std]
