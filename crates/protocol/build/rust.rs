@@ -1,0 +1,328 @@
+//! Writes a module for each message: its structs, and how they are read and written.
+
+use std::fmt::Write as _;
+
+use crate::schema::{Field, Message, Struct, Versions};
+
+/// The modules of `messages`, one below the other.
+pub fn modules(messages: &[Message]) -> String {
+    let mut out = String::new();
+    for message in messages {
+        let module = snake(&message.name);
+        let name = &message.name;
+        line(&mut out, &format!("#[doc = \"`{name}` and its parts.\"]"));
+        line(&mut out, &format!("pub mod {module} {{"));
+        line(&mut out, "use crate::generated::*;");
+        for part in &message.structs {
+            declare(&mut out, message, part);
+            default(&mut out, part, message);
+            codec(&mut out, message, part);
+        }
+        implement(&mut out, message);
+        line(&mut out, "}");
+    }
+    out
+}
+
+/// `TopicId` as `topic_id`; what Rust keeps for itself gets an underscore behind.
+pub fn snake(name: &str) -> String {
+    let name = name.replace("KRaft", "Kraft");
+    let chars: Vec<char> = name.chars().collect();
+    let mut out = String::new();
+    for (at, &c) in chars.iter().enumerate() {
+        if c.is_ascii_uppercase() && at > 0 {
+            let after_lower = !chars[at - 1].is_ascii_uppercase();
+            let before_lower = chars.get(at + 1).is_some_and(char::is_ascii_lowercase);
+            if after_lower || before_lower {
+                out.push('_');
+            }
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    if matches!(out.as_str(), "type" | "match") {
+        out.push('_');
+    }
+    out
+}
+
+fn line(out: &mut String, text: &str) {
+    out.push_str(text);
+    out.push('\n');
+}
+
+fn declare(out: &mut String, message: &Message, part: &Struct) {
+    let Versions { from, to } = message.versions;
+    let about = if part.name == message.name {
+        format!("`{}`, versions {from} to {to}.", part.name)
+    } else {
+        format!("A part of `{}`.", message.name)
+    };
+    let _ = writeln!(out, "#[doc = {about:?}]\n#[derive(Clone, Debug, PartialEq)]");
+    let _ = writeln!(out, "pub struct {} {{", part.name);
+    for field in &part.fields {
+        let tag = field.tag.map_or(String::new(), |tag| format!(", tagged {tag}"));
+        let Versions { from, to } = field.versions;
+        let span = if to == i16::MAX { format!("{from} on") } else { format!("{from} to {to}") };
+        let _ = writeln!(out, "/// `{}`, from version {span}{tag}.", field.name);
+        let _ = writeln!(out, "pub {}: {},", snake(&field.name), rust_type(field));
+    }
+    line(out, "/// Tagged fields that this version of the schema does not know.");
+    line(out, "pub unknown_tags: UnknownTags,\n}");
+}
+
+fn rust_type(field: &Field) -> String {
+    let plain = |ty: &str| match ty {
+        "int8" => "i8".to_owned(),
+        "int16" => "i16".to_owned(),
+        "uint16" => "u16".to_owned(),
+        "int32" => "i32".to_owned(),
+        "uint32" => "u32".to_owned(),
+        "int64" => "i64".to_owned(),
+        "float64" => "f64".to_owned(),
+        "string" => "String".to_owned(),
+        "uuid" => "Uuid".to_owned(),
+        "bytes" | "records" => "Bytes".to_owned(),
+        other => other.to_owned(),
+    };
+    let whole = match field.element() {
+        Some(element) => format!("Vec<{}>", plain(element)),
+        None => plain(&field.ty),
+    };
+    if field.nullable.is_empty() { whole } else { format!("Option<{whole}>") }
+}
+
+fn default(out: &mut String, part: &Struct, message: &Message) {
+    let _ = writeln!(out, "impl Default for {} {{ fn default() -> Self {{ Self {{", part.name);
+    for field in &part.fields {
+        let _ = writeln!(out, "{}: {},", snake(&field.name), default_of(field, message));
+    }
+    line(out, "unknown_tags: UnknownTags::default(),\n} } }");
+}
+
+fn is_struct(ty: &str) -> bool {
+    ty.starts_with(|c: char| c.is_ascii_uppercase())
+}
+
+fn default_of(field: &Field, message: &Message) -> String {
+    let given = field.default.as_deref();
+    if given == Some("null") {
+        return "None".to_owned();
+    }
+    let value = match (field.ty.as_str(), given) {
+        ("string", Some(text)) => format!("String::from({:?})", text.trim_matches('"')),
+        ("bool", Some(text)) => text.to_owned(),
+        ("float64", Some(text)) => format!("{text}f64"),
+        (ty, Some(text)) if ty.starts_with("int") || ty.starts_with("uint") => text.to_owned(),
+        (ty, Some(text)) => panic!("{}: no default {text} for {ty}", message.name),
+        (_, None) => "Default::default()".to_owned(),
+    };
+    if field.nullable.is_empty() { value } else { format!("Some({value})") }
+}
+
+/// The condition under which a version lies in `range`; `None` if it always does.
+fn condition(range: Versions, message: &Message) -> Option<String> {
+    let inside = range.within(message.versions);
+    if inside.is_empty() {
+        return Some("false".to_owned());
+    }
+    let low = inside.from > message.versions.from;
+    let high = inside.to < message.versions.to;
+    match (low, high) {
+        (false, false) => None,
+        (true, false) => Some(format!("version >= {}", inside.from)),
+        (false, true) => Some(format!("version <= {}", inside.to)),
+        (true, true) => Some(format!("({}..={}).contains(&version)", inside.from, inside.to)),
+    }
+}
+
+fn when(range: Versions, message: &Message, body: &str) -> String {
+    match condition(range, message) {
+        None => body.to_owned(),
+        Some(never) if never == "false" => String::new(),
+        Some(condition) => format!("if {condition} {{ {body} }}"),
+    }
+}
+
+fn codec(out: &mut String, message: &Message, part: &Struct) {
+    let flexible = condition(message.flexible, message).unwrap_or_else(|| "true".to_owned());
+    let _ = writeln!(out, "impl Part for {} {{", part.name);
+    line(out, "fn read(d: &mut Decoder, version: i16) -> Result<Self, DecodeError> {");
+    let _ = writeln!(out, "let flexible = {flexible};\nlet mut it = Self::default();");
+    let (tagged, plain): (Vec<_>, Vec<_>) = part.fields.iter().partition(|f| f.tag.is_some());
+    for field in &plain {
+        let body = format!("it.{} = {};", snake(&field.name), reads(field, message));
+        line(out, &when(field.versions, message, &body));
+    }
+    if flexible != "false" {
+        line(out, "if flexible { d.tags(&mut it.unknown_tags, |tag, d| { match tag {");
+        for field in &tagged {
+            let tag = field.tag.expect("partitioned by it");
+            let guard = condition(field.versions, message)
+                .map_or(String::new(), |condition| format!(" if {condition}"));
+            let read = reads(field, message);
+            let name = snake(&field.name);
+            let _ = writeln!(out, "{tag}{guard} => it.{name} = {read},");
+        }
+        line(out, "_ => return Ok(false),\n}\n#[allow(unreachable_code)]\nOk(true) })?; }");
+    }
+    line(out, "Ok(it)\n}");
+    line(out, "fn write(&self, e: &mut Encoder, version: i16) -> Result<(), EncodeError> {");
+    let _ = writeln!(out, "let flexible = {flexible};");
+    for field in &plain {
+        let body = format!("{};", writes(field, message));
+        line(out, &when(field.versions, message, &body));
+    }
+    if flexible != "false" {
+        write_tags(out, message, tagged);
+    }
+    line(out, "Ok(())\n} }");
+}
+
+fn write_tags(out: &mut String, message: &Message, mut tagged: Vec<&Field>) {
+    line(out, "if flexible { let mut tags = Tags::default();");
+    tagged.sort_by_key(|field| field.tag);
+    for field in tagged {
+        let tag = field.tag.expect("partitioned by it");
+        let body = format!(
+            "if self.{name} != {default} {{ tags.put({tag}, |e| {{ {write}; Ok(()) }})?; }}",
+            name = snake(&field.name),
+            default = comparable_default(field, message),
+            write = writes(field, message),
+        );
+        line(out, &when(field.versions, message, &body));
+    }
+    line(out, "tags.finish(&self.unknown_tags, e); }");
+}
+
+fn comparable_default(field: &Field, message: &Message) -> String {
+    let default = default_of(field, message);
+    if default == "Default::default()" {
+        format!("<{}>::default()", rust_type(field))
+    } else {
+        default
+    }
+}
+
+fn reads(field: &Field, message: &Message) -> String {
+    let value = read_value(field, false);
+    if field.nullable.is_empty() {
+        return value;
+    }
+    let nullable = read_value(field, true);
+    let range = field.versions.within(message.versions);
+    if field.nullable.covers(range) {
+        return nullable;
+    }
+    match condition(field.nullable, message) {
+        None => nullable,
+        Some(condition) => format!("if {condition} {{ {nullable} }} else {{ Some({value}) }}"),
+    }
+}
+
+fn read_value(field: &Field, null: bool) -> String {
+    let flexible = if field.rigid { "false" } else { "flexible" };
+    let nullable = if null { "nullable_" } else { "" };
+    match field.element() {
+        Some(element) if is_struct(element) => {
+            format!("d.{nullable}array({flexible}, |d| {element}::read(d, version))?")
+        }
+        Some("string") => format!("d.{nullable}array({flexible}, |d| d.string({flexible}))?"),
+        Some(element) => format!("d.{nullable}array({flexible}, Decoder::{})?", short(element)),
+        None => match field.ty.as_str() {
+            "string" => format!("d.{nullable}string({flexible})?"),
+            "bytes" | "records" => format!("d.{nullable}bytes({flexible})?"),
+            ty if is_struct(ty) && null => "d.nullable_part(version)?".to_owned(),
+            ty if is_struct(ty) => format!("{ty}::read(d, version)?"),
+            ty => format!("d.{}()?", short(ty)),
+        },
+    }
+}
+
+fn writes(field: &Field, message: &Message) -> String {
+    let name = snake(&field.name);
+    if field.nullable.is_empty() {
+        return write_value(field, &format!("self.{name}"), false);
+    }
+    let nullable = write_value(field, &format!("self.{name}"), true);
+    let range = field.versions.within(message.versions);
+    if field.nullable.covers(range) {
+        return nullable;
+    }
+    match condition(field.nullable, message) {
+        None => nullable,
+        Some(condition) => {
+            let value = write_value(field, "it", false);
+            let there = format!("match &self.{name} {{ Some(it) => {{ {value}; }}");
+            let missing = format!("None => return Err(EncodeError::Null({:?})) }}", field.name);
+            format!("if {condition} {{ {nullable}; }} else {{ {there} {missing} }}")
+        }
+    }
+}
+
+fn write_value(field: &Field, place: &str, null: bool) -> String {
+    let flexible = if field.rigid { "false" } else { "flexible" };
+    let nullable = if null { "nullable_" } else { "" };
+    let by_ref = |place: &str| match (null, place.starts_with("self")) {
+        (true, _) => format!("{place}.as_deref()"),
+        (false, true) => format!("&{place}"),
+        (false, false) => place.to_owned(),
+    };
+    match field.element() {
+        Some(element) => {
+            let each = match element {
+                "string" => format!("|e, it: &String| e.string({flexible}, it)"),
+                ty if is_struct(ty) => format!("|e, it: &{ty}| it.write(e, version)"),
+                ty => format!("|e, it| {{ e.{}(*it); Ok(()) }}", short(ty)),
+            };
+            format!("e.{nullable}array({flexible}, {}, {each})?", by_ref(place))
+        }
+        None => match field.ty.as_str() {
+            "string" => format!("e.{nullable}string({flexible}, {})?", by_ref(place)),
+            "bytes" | "records" if null => {
+                format!("e.nullable_bytes({flexible}, {place}.as_ref())?")
+            }
+            "bytes" | "records" => format!("e.bytes({flexible}, {})?", by_ref(place)),
+            ty if is_struct(ty) && null => {
+                format!("e.nullable_part({place}.as_ref(), version)?")
+            }
+            ty if is_struct(ty) => format!("{place}.write(e, version)?"),
+            ty => format!("e.{}({place})", short(ty)),
+        },
+    }
+}
+
+fn short(ty: &str) -> &'static str {
+    match ty {
+        "bool" => "bool",
+        "int8" => "i8",
+        "int16" => "i16",
+        "uint16" => "u16",
+        "int32" => "i32",
+        "uint32" => "u32",
+        "int64" => "i64",
+        "float64" => "f64",
+        "uuid" => "uuid",
+        other => panic!("no type {other}"),
+    }
+}
+
+fn implement(out: &mut String, message: &Message) {
+    let Versions { from, to } = message.versions;
+    let flexible_from = if message.flexible.is_empty() { i16::MAX } else { message.flexible.from };
+    let _ = writeln!(
+        out,
+        "impl Message for {} {{ const NAME: &'static str = {:?};\n\
+         const VERSIONS: RangeInclusive<i16> = {from}..={to};\n\
+         const FLEXIBLE_FROM: i16 = {flexible_from}; }}",
+        message.name, message.name
+    );
+    if message.kind == crate::schema::Kind::Request {
+        let name = message.name.strip_suffix("Request").expect("requests are called so");
+        let _ = writeln!(
+            out,
+            "impl Request for {name}Request {{ const KEY: ApiKey = ApiKey::{name};\n\
+             type Response = crate::messages::{}::{name}Response; }}",
+            snake(&format!("{name}Response"))
+        );
+    }
+}
