@@ -16,7 +16,9 @@ pub fn api_keys(messages: &[Message]) -> String {
     for m in &requests {
         let _ = writeln!(out, "/// Key {}.\n{} = {},", m.key, name(m), m.key);
     }
-    out.push_str("}\nimpl ApiKey {\n/// Every key, ascending.\npub const ALL: &'static [Self] = &[");
+    out.push_str(
+        "}\nimpl ApiKey {\n/// Every key, ascending.\npub const ALL: &'static [Self] = &[",
+    );
     for m in &requests {
         let _ = write!(out, "Self::{}, ", name(m));
     }

@@ -253,8 +253,7 @@ impl Decoder {
     ) -> Decoded<Option<Vec<T>>> {
         let Some(count) = self.length(flexible, true)? else { return Ok(None) };
         self.need(count)?;
-        self.elements_left =
-            self.elements_left.checked_sub(count).ok_or(DecodeError::TooMany)?;
+        self.elements_left = self.elements_left.checked_sub(count).ok_or(DecodeError::TooMany)?;
         let mut all = Vec::with_capacity(count.min(PREALLOCATED_MAX));
         for _ in 0..count {
             all.push(read(self)?);

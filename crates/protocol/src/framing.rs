@@ -32,16 +32,10 @@ pub struct FrameHead {
 pub fn read_request_head(d: &mut Decoder) -> Result<FrameHead, DecodeError> {
     let mut peek = d.clone();
     let (key, version) = (peek.i16()?, peek.i16()?);
-    let flexible = ApiKey::of(key).is_some_and(|key| {
-        version >= key.flexible_from() && key.versions().contains(&version)
-    });
+    let flexible = ApiKey::of(key)
+        .is_some_and(|key| version >= key.flexible_from() && key.versions().contains(&version));
     let head = RequestHeader::decode(d, if flexible { 2 } else { 1 })?;
-    Ok(FrameHead {
-        key,
-        version,
-        correlation: head.correlation_id,
-        client_id: head.client_id,
-    })
+    Ok(FrameHead { key, version, correlation: head.correlation_id, client_id: head.client_id })
 }
 
 /// Has the response's header tagged fields? ApiVersions never has, so that a client that does not

@@ -90,6 +90,7 @@ pub trait Request: Message {
     type Response: Message;
 }
 
+#[allow(clippy::too_many_lines)]
 mod generated_api_key {
     use core::ops::RangeInclusive;
     include!(concat!(env!("OUT_DIR"), "/api_key.rs"));
@@ -124,7 +125,7 @@ mod generated {
 }
 
 /// Requests and responses, a module for each, and enums over all of them.
-#[allow(unused_variables, unused_mut, clippy::all)]
+#[allow(unused_variables, unused_mut, clippy::all, clippy::too_many_lines)]
 pub mod messages {
     include!(concat!(env!("OUT_DIR"), "/messages.rs"));
 }

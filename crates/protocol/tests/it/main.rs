@@ -1,0 +1,9 @@
+//! The codec against genuine bytes, against two other codecs, and against nonsense.
+
+mod golden;
+mod hostile;
+mod made;
+mod oracles;
+#[path = "../../build/schema.rs"]
+#[expect(dead_code, reason = "the generator uses more of it than the tests")]
+mod schema;
