@@ -1,5 +1,7 @@
 //! The codec against genuine bytes, against two other codecs, and against nonsense.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 mod golden;
 mod hostile;
 mod made;
