@@ -1,0 +1,57 @@
+//! What a replica is at the moment, and what it knows only as that.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use ottla_types::{NodeId, Offset};
+
+/// The part a replica plays in its epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Knows no leader.
+    Unattached,
+    /// Fetches from a leader.
+    Follower {
+        /// The leader.
+        leader: NodeId,
+    },
+    /// Asks whether it would be elected (KIP-996); the epoch stays.
+    Prospective {
+        /// Who would vote for it.
+        granted: BTreeSet<NodeId>,
+        /// Who would not.
+        refused: BTreeSet<NodeId>,
+        /// The leader it has lost sight of.
+        leader: Option<NodeId>,
+    },
+    /// Asks to be elected.
+    Candidate {
+        /// Who voted for it.
+        granted: BTreeSet<NodeId>,
+        /// Who did not.
+        refused: BTreeSet<NodeId>,
+    },
+    /// Was elected.
+    Leader {
+        /// Where its epoch starts; only beyond it may anything commit.
+        epoch_start: Offset,
+        /// Up to where each voter has the log on its disk.
+        held: BTreeMap<NodeId, Offset>,
+        /// Everything below is committed; `None` until something of this epoch is.
+        committed: Option<Offset>,
+    },
+    /// Was the leader and is so no longer; waits for the next epoch.
+    Resigned,
+}
+
+impl Role {
+    /// The leader, as far as this role knows one.
+    #[must_use]
+    pub fn leader(&self, own: NodeId) -> Option<NodeId> {
+        match self {
+            Self::Follower { leader } => Some(*leader),
+            Self::Prospective { leader, .. } => *leader,
+            Self::Leader { .. } | Self::Resigned => Some(own),
+            Self::Unattached | Self::Candidate { .. } => None,
+        }
+    }
+}
