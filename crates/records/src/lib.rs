@@ -1,1 +1,40 @@
 //! The record batch: bytes, compression, checksums, control records.
+//!
+//! A batch (message format v2, KIP-98) is looked at where it lies: [`Batch`] is a borrowed view of
+//! its bytes, [`Batch::unpack`] decompresses under a bound, and a [`Record`] borrows from that.
+//! [`check`] is what a leader demands of a batch from outside, [`BatchBuilder`] makes one.
+//!
+//! ```text
+//! 0 base offset i64 | 8 length i32 (bytes behind it) | 12 leader epoch i32 | 16 magic i8 = 2
+//! 17 crc-32c u32 (of all behind it) | 21 attributes i16 | 23 last offset delta i32
+//! 27 base timestamp i64 | 35 max timestamp i64 | 43 producer id i64 | 51 producer epoch i16
+//! 53 base sequence i32 | 57 record count i32 | 61 records, compressed as a whole
+//! ```
+
+mod batch;
+mod builder;
+mod check;
+mod codec;
+pub mod control;
+mod record;
+mod varint;
+
+pub use batch::{BadBatch, Batch, Batches, Unpacked, batches};
+pub use builder::{BatchBuilder, BatchOptions, NewRecord};
+pub use check::{BadRecords, Checked, Rules, TimestampRules, check, recompress};
+pub use codec::Compression;
+pub use record::{Headers, Record, Records};
+
+/// How many bytes a batch's header has.
+pub const HEADER_BYTES: usize = 61;
+/// How many bytes stand before those that a batch's length counts.
+pub const OVERHEAD_BYTES: usize = 12;
+/// The producer id of a producer that is not idempotent.
+pub const NO_PRODUCER: i64 = -1;
+
+/// The checksum of a batch: CRC-32C (Castagnoli).
+#[must_use]
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes);
+    u32::try_from(crc & u64::from(u32::MAX)).unwrap_or_default()
+}

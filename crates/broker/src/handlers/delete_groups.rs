@@ -1,0 +1,50 @@
+//! DeleteGroups: forget groups that have no members.
+
+use ottla_coordinator::group::{Command, Reply};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::delete_groups_request::DeleteGroupsRequest;
+use ottla_protocol::messages::delete_groups_response::{
+    DeletableGroupResult, DeleteGroupsResponse,
+};
+use ottla_types::ErrorCode;
+
+use crate::guard::{Operation, Resource, may};
+use crate::hosts::groups::ask;
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Operators.
+pub const API: Api = Api::of(ApiKey::DeleteGroups, 0, 3);
+
+/// Asks each group's coordinator.
+pub async fn handle(
+    node: &Node,
+    call: &Call,
+    request: DeleteGroupsRequest,
+) -> DeleteGroupsResponse {
+    let mut response = DeleteGroupsResponse::default();
+    for group in request.groups_names {
+        response.results.push(delete(node, call, group).await);
+    }
+    response
+}
+
+async fn delete(node: &Node, call: &Call, group: String) -> DeletableGroupResult {
+    let refused = |code: ErrorCode| DeletableGroupResult {
+        group_id: group.clone(),
+        error_code: code.0,
+        ..Default::default()
+    };
+    if !may(&call.caller.principal, Operation::Delete, Resource::Group(&group)) {
+        return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
+    }
+    let host = match node.group(&group) {
+        Ok(host) => host,
+        Err(code) => return refused(code),
+    };
+    let deleted = ask(&host, Command::Delete { groups: vec![group.clone()] }, |reply| match reply {
+        Reply::Delete(mut results) => results.pop(),
+        _ => None,
+    });
+    deleted.await.unwrap_or_else(refused)
+}

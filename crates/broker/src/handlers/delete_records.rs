@@ -1,0 +1,66 @@
+//! DeleteRecords: move the log start forward; what lies before it is gone for every reader.
+
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::delete_records_request::DeleteRecordsRequest;
+use ottla_protocol::messages::delete_records_response::{
+    DeleteRecordsPartitionResult, DeleteRecordsResponse, DeleteRecordsTopicResult,
+};
+use ottla_types::{ErrorCode, NO_OFFSET, Offset};
+
+use crate::guard::{Operation, Resource, may};
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// The offset may lie inside a batch; -1 means the high watermark.
+pub const API: Api = Api::of(ApiKey::DeleteRecords, 0, 2);
+
+const TO_HIGH_WATERMARK: Offset = -1;
+
+/// Moves each partition's log start.
+pub fn handle(node: &Node, call: &Call, request: &DeleteRecordsRequest) -> DeleteRecordsResponse {
+    let topics = request.topics.iter().map(|topic| DeleteRecordsTopicResult {
+        name: topic.name.clone(),
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|asked| {
+                let moved = delete(node, call, &topic.name, asked.partition_index, asked.offset);
+                DeleteRecordsPartitionResult {
+                    partition_index: asked.partition_index,
+                    low_watermark: *moved.as_ref().unwrap_or(&NO_OFFSET),
+                    error_code: moved.err().unwrap_or_default().0,
+                    ..Default::default()
+                }
+            })
+            .collect(),
+        ..Default::default()
+    });
+    DeleteRecordsResponse { topics: topics.collect(), ..Default::default() }
+}
+
+fn delete(
+    node: &Node,
+    call: &Call,
+    topic: &str,
+    index: i32,
+    offset: Offset,
+) -> Result<Offset, ErrorCode> {
+    if !may(&call.caller.principal, Operation::Delete, Resource::Topic(topic)) {
+        return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+    }
+    let partition =
+        node.partitions.find(topic, index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    // A topic that is only compacted keeps each key's last record for good.
+    if !partition.rules().delete_allowed {
+        return Err(ErrorCode::POLICY_VIOLATION);
+    }
+    let ends = partition.ends();
+    let before = if offset == TO_HIGH_WATERMARK { ends.high_watermark } else { offset };
+    if before < 0 || before > ends.high_watermark {
+        return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+    }
+    partition.delete_before(before).map_err(|error| {
+        tracing::error!(partition = %partition.name(), %error, "records could not be deleted");
+        ErrorCode::KAFKA_STORAGE_ERROR
+    })
+}

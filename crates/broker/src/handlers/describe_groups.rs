@@ -1,0 +1,53 @@
+//! DescribeGroups: the members of groups and what is assigned to them.
+
+use ottla_coordinator::group::{Command, Reply};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::describe_groups_request::DescribeGroupsRequest;
+use ottla_protocol::messages::describe_groups_response::{DescribeGroupsResponse, DescribedGroup};
+use ottla_types::ErrorCode;
+
+use crate::guard::{Operation, Resource, may};
+use crate::hosts::groups::ask;
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Operators.
+pub const API: Api = Api::of(ApiKey::DescribeGroups, 0, 6);
+
+/// Asks each group's coordinator.
+pub async fn handle(
+    node: &Node,
+    call: &Call,
+    request: DescribeGroupsRequest,
+) -> DescribeGroupsResponse {
+    let mut response = DescribeGroupsResponse::default();
+    for group in request.groups {
+        let mut described = describe(node, call, group).await;
+        if request.include_authorized_operations && described.error_code == 0 {
+            described.authorized_operations = Resource::Group(&described.group_id).operations();
+        }
+        response.groups.push(described);
+    }
+    response
+}
+
+async fn describe(node: &Node, call: &Call, group: String) -> DescribedGroup {
+    let refused = |code: ErrorCode| DescribedGroup {
+        error_code: code.0,
+        group_id: group.clone(),
+        ..Default::default()
+    };
+    if !may(&call.caller.principal, Operation::Describe, Resource::Group(&group)) {
+        return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
+    }
+    let host = match node.group(&group) {
+        Ok(host) => host,
+        Err(code) => return refused(code),
+    };
+    let command = Command::Describe { groups: vec![group.clone()], version: call.version };
+    let described = ask(&host, command, |reply| match reply {
+        Reply::Describe(mut groups) => groups.pop(),
+        _ => None,
+    });
+    described.await.unwrap_or_else(refused)
+}

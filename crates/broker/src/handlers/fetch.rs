@@ -1,0 +1,260 @@
+//! Fetch: records from a position, now or when there are enough of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_partitions::{Isolation, Read, ReadRefused, Wait};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::fetch_request::{FetchRequest, FetchTopic};
+use ottla_protocol::messages::fetch_response::{
+    AbortedTransaction, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
+};
+use ottla_types::{ErrorCode, NO_OFFSET, Uuid};
+
+use crate::guard::{Operation, Resource, may};
+use crate::hosts::sessions::{Ask, Place, Plan, Position, Said, lock};
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Fetch of consumers, and later of followers.
+pub const API: Api = Api::of(ApiKey::Fetch, 4, 18);
+
+/// Reads; waits if there is too little; says what is there, or what is news to the session.
+pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchResponse {
+    let by_id = call.version >= 13;
+    let random = || i32::from_le_bytes(first_four(node.clock.random_bytes()));
+    let plan = match node.sessions.plan(ask(&request, by_id), node.clock.monotonic(), random) {
+        Ok(plan) => plan,
+        Err(code) => return FetchResponse { error_code: code.0, ..Default::default() },
+    };
+    let wait_ms = u64::try_from(request.max_wait_ms).unwrap_or(0);
+    let deadline = node.clock.monotonic() + Duration::from_millis(wait_ms);
+    let mut wait: Option<Wait> = None;
+    let found = loop {
+        let found = read_all(node, call, &request, &plan);
+        let enough = found.bytes >= usize::try_from(request.min_bytes).unwrap_or(0);
+        if enough || found.refused || plan.wanted.is_empty() && !plan.incremental {
+            break found;
+        }
+        let Some(wait) = &wait else {
+            // Watch first, then look once more: a move in between must not be missed.
+            wait = Some(watch(node, &plan));
+            continue;
+        };
+        tokio::select! {
+            () = wait.moved() => {}
+            () = node.clock.sleep_until(deadline) => break found,
+        }
+    };
+    respond(&plan, found)
+}
+
+fn first_four(bytes: [u8; 16]) -> [u8; 4] {
+    [bytes[0], bytes[1], bytes[2], bytes[3]]
+}
+
+fn ask(request: &FetchRequest, by_id: bool) -> Ask {
+    let place = |name: &str, id: Uuid, partition| Place {
+        topic_id: if by_id { id } else { Uuid::ZERO },
+        topic: if by_id { Arc::from("") } else { Arc::from(name) },
+        partition,
+    };
+    let positions = |topic: &FetchTopic| {
+        let places = topic.partitions.iter().map(|wanted| {
+            let position = Position {
+                offset: wanted.fetch_offset,
+                leader_epoch: wanted.current_leader_epoch,
+                last_epoch: wanted.last_fetched_epoch,
+                bytes_max: wanted.partition_max_bytes,
+            };
+            (place(&topic.topic, topic.topic_id, wanted.partition), position)
+        });
+        places.collect::<Vec<_>>()
+    };
+    let forgotten = request.forgotten_topics_data.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|index| place(&topic.topic, topic.topic_id, *index))
+    });
+    Ask {
+        id: request.session_id,
+        epoch: request.session_epoch,
+        by_id,
+        wanted: request.topics.iter().flat_map(positions).collect(),
+        forgotten: forgotten.collect(),
+    }
+}
+
+/// What one look at all partitions found.
+#[derive(Default)]
+struct Found {
+    partitions: Vec<(Place, Result<Read, ErrorCode>, LeaderIdAndEpoch)>,
+    bytes: usize,
+    refused: bool,
+}
+
+fn read_all(node: &Node, call: &Call, request: &FetchRequest, plan: &Plan) -> Found {
+    let limit = request.max_bytes.min(node.settings().fetch_max_bytes);
+    let mut left = usize::try_from(limit).unwrap_or(0);
+    let mut found = Found::default();
+    let isolation =
+        if request.isolation_level == 1 { Isolation::Committed } else { Isolation::Uncommitted };
+    for (place, position) in &plan.wanted {
+        // The first batch of the first partition with data goes out even if it is too large.
+        let one = found.bytes == 0;
+        let bytes_max = usize::try_from(position.bytes_max).unwrap_or(0).min(left);
+        let asked = Asked { position, bytes_max, one, isolation };
+        let (read, leader) = read_one(node, call, place, &asked);
+        match &read {
+            Ok(read) => {
+                found.bytes += read.records.len();
+                left = left.saturating_sub(read.records.len());
+            }
+            Err(_) => found.refused = true,
+        }
+        found.partitions.push((place.clone(), read, leader));
+    }
+    found
+}
+
+struct Asked<'a> {
+    position: &'a Position,
+    bytes_max: usize,
+    one: bool,
+    isolation: Isolation,
+}
+
+fn read_one(
+    node: &Node,
+    call: &Call,
+    place: &Place,
+    asked: &Asked<'_>,
+) -> (Result<Read, ErrorCode>, LeaderIdAndEpoch) {
+    let by_id = call.version >= 13;
+    let found = if by_id {
+        node.partitions.find_by_id(place.topic_id, place.partition)
+    } else {
+        node.partitions.find(&place.topic, place.partition)
+    };
+    let nobody = LeaderIdAndEpoch::default();
+    let Some(partition) = found else {
+        return (Err(node.why_not_here(&place.topic, place.topic_id, by_id)), nobody);
+    };
+    if !may(&call.caller.principal, Operation::Read, Resource::Topic(partition.topic())) {
+        return (Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED), nobody);
+    }
+    let Position { offset, leader_epoch, .. } = *asked.position;
+    let read = partition.fence(leader_epoch).map_err(|refused| refused.code()).and_then(|()| {
+        let read = partition.read(offset, asked.bytes_max, asked.one, asked.isolation);
+        read.map_err(|refused| {
+            if let ReadRefused::Storage(error) = &refused {
+                tracing::error!(partition = %partition.name(), offset, %error, "a read failed");
+            }
+            refused.code()
+        })
+    });
+    let leader = match &read {
+        Err(ErrorCode::FENCED_LEADER_EPOCH | ErrorCode::NOT_LEADER_OR_FOLLOWER) => {
+            LeaderIdAndEpoch {
+                leader_id: partition.leader(),
+                leader_epoch: partition.ends().leader_epoch,
+                ..Default::default()
+            }
+        }
+        _ => nobody,
+    };
+    (read, leader)
+}
+
+fn watch(node: &Node, plan: &Plan) -> Wait {
+    let mut wait = Wait::new();
+    for (place, _) in &plan.wanted {
+        let found = if place.topic_id.is_zero() {
+            node.partitions.find(&place.topic, place.partition)
+        } else {
+            node.partitions.find_by_id(place.topic_id, place.partition)
+        };
+        if let Some(partition) = found {
+            wait.add(partition.progress());
+        }
+    }
+    wait
+}
+
+fn respond(plan: &Plan, found: Found) -> FetchResponse {
+    let mut session = plan.session.as_ref().map(|session| lock(session));
+    let mut response = FetchResponse {
+        session_id: session.as_ref().map_or(0, |session| session.id()),
+        ..Default::default()
+    };
+    let mut served = Vec::new();
+    for (place, read, leader) in found.partitions {
+        let news = match (&mut session, &read) {
+            (Some(session), Ok(read)) => {
+                let ends =
+                    Said { high_watermark: read.high_watermark, log_start: read.log_start };
+                // Both must be asked: what is told now must be remembered as told.
+                session.is_news(&place, ends) | !read.records.is_empty()
+            }
+            (Some(session), Err(_)) => {
+                session.said_error(&place);
+                true
+            }
+            (None, _) => true,
+        };
+        if read.as_ref().is_ok_and(|read| !read.records.is_empty()) {
+            served.push(place.clone());
+        }
+        if news || !plan.incremental {
+            push(&mut response.responses, &place, partition_data(place.partition, read, leader));
+        }
+    }
+    if let Some(session) = &mut session {
+        session.served(&served);
+    }
+    response
+}
+
+fn push(topics: &mut Vec<FetchableTopicResponse>, place: &Place, data: PartitionData) {
+    match topics.last_mut() {
+        Some(last) if last.topic_id == place.topic_id && *last.topic == *place.topic => {
+            last.partitions.push(data);
+        }
+        _ => topics.push(FetchableTopicResponse {
+            topic: place.topic.to_string(),
+            topic_id: place.topic_id,
+            partitions: vec![data],
+            ..Default::default()
+        }),
+    }
+}
+
+fn partition_data(
+    partition_index: i32,
+    read: Result<Read, ErrorCode>,
+    current_leader: LeaderIdAndEpoch,
+) -> PartitionData {
+    match read {
+        Ok(read) => PartitionData {
+            partition_index,
+            high_watermark: read.high_watermark,
+            last_stable_offset: read.last_stable,
+            log_start_offset: read.log_start,
+            aborted_transactions: read.aborted.map(|aborted| {
+                let aborted = aborted.into_iter().map(|(producer_id, first_offset)| {
+                    AbortedTransaction { producer_id, first_offset, ..Default::default() }
+                });
+                aborted.collect()
+            }),
+            records: Some(read.records),
+            ..Default::default()
+        },
+        Err(code) => PartitionData {
+            partition_index,
+            error_code: code.0,
+            high_watermark: NO_OFFSET,
+            current_leader,
+            // Clients expect records to be there, if empty, beside an error too.
+            records: Some(bytes::Bytes::new()),
+            ..Default::default()
+        },
+    }
+}

@@ -1,0 +1,85 @@
+//! FindCoordinator: which node answers for a group.
+
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
+use ottla_protocol::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
+use ottla_types::ErrorCode;
+
+use crate::guard::{Operation, Resource, may};
+use crate::hosts::groups::TOPIC;
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// One key up to version 3, several from 4 on.
+pub const API: Api = Api::of(ApiKey::FindCoordinator, 0, 6);
+
+const GROUP: i8 = 0;
+
+/// Looks every key up; creates `__consumer_offsets` when a group is asked for the first time.
+pub async fn handle(
+    node: &Node,
+    call: &Call,
+    request: FindCoordinatorRequest,
+) -> FindCoordinatorResponse {
+    let several = call.version >= 4;
+    let keys = if several { request.coordinator_keys } else { vec![request.key] };
+    let mut found = Vec::new();
+    for key in keys {
+        found.push(find(node, call, request.key_type, key).await);
+    }
+    if several {
+        return FindCoordinatorResponse { coordinators: found, ..Default::default() };
+    }
+    let one = found.pop().unwrap_or_default();
+    FindCoordinatorResponse {
+        error_code: one.error_code,
+        error_message: one.error_message,
+        node_id: one.node_id,
+        host: one.host,
+        port: one.port,
+        ..Default::default()
+    }
+}
+
+async fn find(node: &Node, call: &Call, kind: i8, key: String) -> Coordinator {
+    let refused = |code: ErrorCode, key: String| Coordinator {
+        key,
+        node_id: -1,
+        port: -1,
+        error_code: code.0,
+        error_message: Some(code.message().to_owned()),
+        ..Default::default()
+    };
+    if kind != GROUP {
+        // Transactions and share groups are not built yet.
+        let known = (1..=2).contains(&kind);
+        let code = if known {
+            ErrorCode::COORDINATOR_NOT_AVAILABLE
+        } else {
+            ErrorCode::INVALID_REQUEST
+        };
+        return refused(code, key);
+    }
+    if !may(&call.caller.principal, Operation::Describe, Resource::Group(&key)) {
+        return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED, key);
+    }
+    if node.topic_id(TOPIC).is_none() && node.create_internal(TOPIC).await.is_err() {
+        return refused(ErrorCode::COORDINATOR_NOT_AVAILABLE, key);
+    }
+    match node.coordinator(&key, call) {
+        Ok((node_id, host, port)) => Coordinator {
+            key,
+            node_id,
+            host,
+            port,
+            error_message: several_message(call.version),
+            ..Default::default()
+        },
+        Err(code) => refused(code, key),
+    }
+}
+
+/// Kafka says an empty text with success where several keys may be asked, and NONE before.
+fn several_message(version: i16) -> Option<String> {
+    Some(if version >= 4 { String::new() } else { ErrorCode::NONE.name().to_owned() })
+}

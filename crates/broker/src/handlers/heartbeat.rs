@@ -1,0 +1,33 @@
+//! Heartbeat: I am still here.
+
+use ottla_coordinator::group::{Command, Reply};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
+use ottla_protocol::messages::heartbeat_response::HeartbeatResponse;
+use ottla_types::ErrorCode;
+
+use crate::guard::{Operation, Resource, may};
+use crate::hosts::groups::ask;
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Members of classic groups.
+pub const API: Api = Api::of(ApiKey::Heartbeat, 0, 4);
+
+/// Asks the group's coordinator.
+pub async fn handle(node: &Node, call: &Call, request: HeartbeatRequest) -> HeartbeatResponse {
+    let refused =
+        |code: ErrorCode| HeartbeatResponse { error_code: code.0, ..Default::default() };
+    if !may(&call.caller.principal, Operation::Read, Resource::Group(&request.group_id)) {
+        return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
+    }
+    let host = match node.group(&request.group_id) {
+        Ok(host) => host,
+        Err(code) => return refused(code),
+    };
+    let answer = ask(&host, Command::Heartbeat(request), |reply| match reply {
+        Reply::Heartbeat(response) => Some(response),
+        _ => None,
+    });
+    answer.await.unwrap_or_else(refused)
+}

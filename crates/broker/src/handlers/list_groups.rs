@@ -1,0 +1,40 @@
+//! ListGroups: the groups that this node coordinates.
+
+use ottla_coordinator::group::{Command, Reply};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
+use ottla_protocol::messages::list_groups_response::ListGroupsResponse;
+use ottla_types::ErrorCode;
+
+use crate::guard::{Operation, Resource, may};
+use crate::hosts::groups::ask;
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Operators; filters by state from version 4 on, by type from 5 on.
+pub const API: Api = Api::of(ApiKey::ListGroups, 0, 5);
+
+/// Asks every coordinator of this node.
+pub async fn handle(node: &Node, call: &Call, request: ListGroupsRequest) -> ListGroupsResponse {
+    let mut response = ListGroupsResponse::default();
+    if node.groups.is_loading() {
+        response.error_code = ErrorCode::COORDINATOR_LOAD_IN_PROGRESS.0;
+        return response;
+    }
+    for host in node.groups.all() {
+        let listed = ask(&host, Command::List(request.clone()), |reply| match reply {
+            Reply::List(groups) => Some(groups),
+            _ => None,
+        });
+        match listed.await {
+            Ok(groups) => response.groups.extend(groups),
+            Err(code) => response.error_code = code.0,
+        }
+    }
+    let principal = &call.caller.principal;
+    response.groups.retain(|group| {
+        may(principal, Operation::Describe, Resource::Cluster)
+            || may(principal, Operation::Describe, Resource::Group(&group.group_id))
+    });
+    response
+}

@@ -1,0 +1,132 @@
+//! ListOffsets: where a partition begins, ends, or stood at a time.
+
+use ottla_partitions::{Isolation, Partition};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
+use ottla_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
+};
+use ottla_types::{ErrorCode, LeaderEpoch, NO_EPOCH, NO_OFFSET, NO_TIMESTAMP, Offset};
+
+use crate::guard::{Operation, Resource, may};
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Offsets by time and by name.
+pub const API: Api = Api::of(ApiKey::ListOffsets, 1, 11);
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+const EARLIEST_LOCAL: i64 = -4;
+const LATEST_TIERED: i64 = -5;
+const EARLIEST_PENDING_UPLOAD: i64 = -6;
+
+/// A place in a partition; -1s where there is none.
+struct Spot {
+    timestamp: i64,
+    offset: Offset,
+    leader_epoch: LeaderEpoch,
+}
+
+const NOWHERE: Spot =
+    Spot { timestamp: NO_TIMESTAMP, offset: NO_OFFSET, leader_epoch: NO_EPOCH };
+
+/// Looks every asked place up.
+pub fn handle(node: &Node, call: &Call, request: &ListOffsetsRequest) -> ListOffsetsResponse {
+    let isolation =
+        if request.isolation_level == 1 { Isolation::Committed } else { Isolation::Uncommitted };
+    let topics = request.topics.iter().map(|topic| ListOffsetsTopicResponse {
+        name: topic.name.clone(),
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|asked| {
+                let found = find(node, call, &topic.name, asked, isolation);
+                let (code, spot) = match found {
+                    Ok(spot) => (ErrorCode::NONE, spot),
+                    Err(code) => (code, NOWHERE),
+                };
+                ListOffsetsPartitionResponse {
+                    partition_index: asked.partition_index,
+                    error_code: code.0,
+                    timestamp: spot.timestamp,
+                    offset: spot.offset,
+                    leader_epoch: spot.leader_epoch,
+                    ..Default::default()
+                }
+            })
+            .collect(),
+        ..Default::default()
+    });
+    ListOffsetsResponse { topics: topics.collect(), ..Default::default() }
+}
+
+fn find(
+    node: &Node,
+    call: &Call,
+    topic: &str,
+    asked: &ListOffsetsPartition,
+    isolation: Isolation,
+) -> Result<Spot, ErrorCode> {
+    if !may(&call.caller.principal, Operation::Describe, Resource::Topic(topic)) {
+        return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+    }
+    let partition = node
+        .partitions
+        .find(topic, asked.partition_index)
+        .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    partition.fence(asked.current_leader_epoch).map_err(|refused| refused.code())?;
+    look(&partition, call.version, asked.timestamp, isolation)
+}
+
+fn look(
+    partition: &Partition,
+    version: i16,
+    timestamp: i64,
+    isolation: Isolation,
+) -> Result<Spot, ErrorCode> {
+    let ends = partition.ends();
+    let at = |offset| Spot {
+        timestamp: NO_TIMESTAMP,
+        offset,
+        leader_epoch: partition.epoch_of(offset),
+    };
+    // The special times came one by one; an older version must not be told of a newer one.
+    let since = match timestamp {
+        MAX_TIMESTAMP => 7,
+        EARLIEST_LOCAL => 8,
+        LATEST_TIERED => 9,
+        EARLIEST_PENDING_UPLOAD => 11,
+        _ => 1,
+    };
+    if version < since {
+        return Err(ErrorCode::UNSUPPORTED_VERSION);
+    }
+    match timestamp {
+        LATEST => {
+            let offset = match isolation {
+                Isolation::Committed => ends.last_stable,
+                Isolation::Uncommitted => ends.high_watermark,
+            };
+            Ok(Spot { leader_epoch: ends.leader_epoch, ..at(offset) })
+        }
+        EARLIEST | EARLIEST_LOCAL => Ok(at(ends.log_start)),
+        // Nothing is tiered.
+        LATEST_TIERED | EARLIEST_PENDING_UPLOAD => Ok(NOWHERE),
+        MAX_TIMESTAMP => {
+            let found = partition.latest_timestamp().map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
+            Ok(found.map_or(NOWHERE, |(timestamp, offset)| Spot { timestamp, ..at(offset) }))
+        }
+        time if time >= 0 => {
+            let found = partition.at_time(time).map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
+            let limit = match isolation {
+                Isolation::Committed => ends.last_stable,
+                Isolation::Uncommitted => ends.high_watermark,
+            };
+            let found = found.filter(|(_, offset)| *offset < limit);
+            Ok(found.map_or(NOWHERE, |(timestamp, offset)| Spot { timestamp, ..at(offset) }))
+        }
+        _ => Err(ErrorCode::UNSUPPORTED_VERSION),
+    }
+}

@@ -1,0 +1,126 @@
+//! OffsetCommit: how far a group has come.
+
+use ottla_coordinator::group::{Command, Reply};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::offset_commit_request::{
+    OffsetCommitRequest, OffsetCommitRequestTopic,
+};
+use ottla_protocol::messages::offset_commit_response::{
+    OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
+use ottla_types::ErrorCode;
+
+use crate::guard::{Operation, Resource, may};
+use crate::hosts::groups::ask;
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Members of groups, and whoever keeps offsets without being one.
+pub const API: Api = Api::of(ApiKey::OffsetCommit, 2, 10);
+
+/// Takes out what cannot be committed, and gives the rest to the group's coordinator.
+pub async fn handle(
+    node: &Node,
+    call: &Call,
+    mut request: OffsetCommitRequest,
+) -> OffsetCommitResponse {
+    if !may(&call.caller.principal, Operation::Read, Resource::Group(&request.group_id)) {
+        return all(&request, ErrorCode::GROUP_AUTHORIZATION_FAILED);
+    }
+    let host = match node.group(&request.group_id) {
+        Ok(host) => host,
+        Err(code) => return all(&request, code),
+    };
+    let asked = request.topics.clone();
+    let mut refused = OffsetCommitResponse::default();
+    request.topics.retain_mut(|topic| {
+        if call.version >= 10
+            && let Some(name) = node.topic_name(topic.topic_id)
+        {
+            topic.name = name;
+        }
+        let by_id = call.version >= 10;
+        let principal = &call.caller.principal;
+        let code = if !may(principal, Operation::Read, Resource::Topic(&topic.name)) {
+            ErrorCode::TOPIC_AUTHORIZATION_FAILED
+        } else if node.topic_id(&topic.name).is_none() {
+            if by_id { ErrorCode::UNKNOWN_TOPIC_ID } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION }
+        } else {
+            split(node, topic, &mut refused);
+            return !topic.partitions.is_empty();
+        };
+        refused.topics.push(answer(topic, code));
+        false
+    });
+    if request.topics.is_empty() {
+        return in_order(&asked, refused, OffsetCommitResponse::default());
+    }
+    let version = call.version;
+    let whole = request.clone();
+    let committed = ask(&host, Command::CommitOffsets { request, version }, |reply| match reply {
+        Reply::CommitOffsets(response) => Some(response),
+        _ => None,
+    });
+    let committed = committed.await.unwrap_or_else(|code| all(&whole, code));
+    in_order(&asked, refused, committed)
+}
+
+/// Moves partitions that do not exist from the request to the refused.
+fn split(node: &Node, topic: &mut OffsetCommitRequestTopic, refused: &mut OffsetCommitResponse) {
+    let mut missing = topic.clone();
+    missing.partitions.retain(|one| !node.has_partition(&topic.name, one.partition_index));
+    topic.partitions.retain(|one| node.has_partition(&topic.name, one.partition_index));
+    if !missing.partitions.is_empty() {
+        refused.topics.push(answer(&missing, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+    }
+}
+
+fn answer(topic: &OffsetCommitRequestTopic, code: ErrorCode) -> OffsetCommitResponseTopic {
+    let partition = |index| OffsetCommitResponsePartition {
+        partition_index: index,
+        error_code: code.0,
+        ..Default::default()
+    };
+    OffsetCommitResponseTopic {
+        name: topic.name.clone(),
+        topic_id: topic.topic_id,
+        partitions: topic.partitions.iter().map(|one| partition(one.partition_index)).collect(),
+        ..Default::default()
+    }
+}
+
+fn all(request: &OffsetCommitRequest, code: ErrorCode) -> OffsetCommitResponse {
+    OffsetCommitResponse {
+        topics: request.topics.iter().map(|topic| answer(topic, code)).collect(),
+        ..Default::default()
+    }
+}
+
+/// One answer for each topic and partition asked, in the order asked.
+fn in_order(
+    asked: &[OffsetCommitRequestTopic],
+    refused: OffsetCommitResponse,
+    committed: OffsetCommitResponse,
+) -> OffsetCommitResponse {
+    let found: Vec<_> = refused.topics.into_iter().chain(committed.topics).collect();
+    let code = |topic: &OffsetCommitRequestTopic, index| {
+        let same = |answer: &&OffsetCommitResponseTopic| {
+            if topic.topic_id.is_zero() {
+                answer.name == topic.name
+            } else {
+                answer.topic_id == topic.topic_id
+            }
+        };
+        let partitions = found.iter().filter(same).flat_map(|answer| &answer.partitions);
+        let mut partitions = partitions.filter(|one| one.partition_index == index);
+        partitions.next().map_or(ErrorCode::UNKNOWN_SERVER_ERROR.0, |one| one.error_code)
+    };
+    let topics = asked.iter().map(|topic| {
+        let mut answer = answer(topic, ErrorCode::NONE);
+        for one in &mut answer.partitions {
+            one.error_code = code(topic, one.partition_index);
+        }
+        answer
+    });
+    OffsetCommitResponse { topics: topics.collect(), ..Default::default() }
+}

@@ -1,0 +1,64 @@
+//! OffsetDelete: forget how far a group has come.
+
+use ottla_coordinator::group::{Command, Reply};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::offset_delete_request::OffsetDeleteRequest;
+use ottla_protocol::messages::offset_delete_response::{
+    OffsetDeleteResponse, OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
+};
+use ottla_types::ErrorCode;
+
+use crate::guard::{Operation, Resource, may};
+use crate::hosts::groups::ask;
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Operators.
+pub const API: Api = Api::of(ApiKey::OffsetDelete, 0, 0);
+
+/// Asks the group's coordinator; what does not exist is refused by itself.
+pub async fn handle(
+    node: &Node,
+    call: &Call,
+    mut request: OffsetDeleteRequest,
+) -> OffsetDeleteResponse {
+    let refused = |code: ErrorCode| OffsetDeleteResponse { error_code: code.0, ..Default::default() };
+    if !may(&call.caller.principal, Operation::Delete, Resource::Group(&request.group_id)) {
+        return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
+    }
+    let mut missing = Vec::new();
+    request.topics.retain_mut(|topic| {
+        let (here, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut topic.partitions)
+            .into_iter()
+            .partition(|one| node.has_partition(&topic.name, one.partition_index));
+        topic.partitions = here;
+        if !gone.is_empty() {
+            missing.push(OffsetDeleteResponseTopic {
+                name: topic.name.clone(),
+                partitions: gone
+                    .iter()
+                    .map(|one| OffsetDeleteResponsePartition {
+                        partition_index: one.partition_index,
+                        error_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0,
+                        ..Default::default()
+                    })
+                    .collect(),
+                ..Default::default()
+            });
+        }
+        !topic.partitions.is_empty()
+    });
+    let host = match node.group(&request.group_id) {
+        Ok(host) => host,
+        Err(code) => return refused(code),
+    };
+    let answer = ask(&host, Command::DeleteOffsets(request), |reply| match reply {
+        Reply::DeleteOffsets(response) => Some(response),
+        _ => None,
+    });
+    let mut answer = answer.await.unwrap_or_else(refused);
+    if answer.error_code == 0 {
+        answer.topics.append(&mut missing);
+    }
+    answer
+}

@@ -1,0 +1,64 @@
+//! OffsetForLeaderEpoch: where an epoch ended, so that a client can see that its log was cut.
+
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::offset_for_leader_epoch_request::{
+    OffsetForLeaderEpochRequest, OffsetForLeaderPartition,
+};
+use ottla_protocol::messages::offset_for_leader_epoch_response::{
+    EpochEndOffset, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
+};
+use ottla_types::ErrorCode;
+
+use crate::guard::{Operation, Resource, may};
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// The largest epoch that is not above the asked one, and its end.
+pub const API: Api = Api::of(ApiKey::OffsetForLeaderEpoch, 2, 4);
+
+/// Looks every asked epoch up.
+pub fn handle(
+    node: &Node,
+    call: &Call,
+    request: &OffsetForLeaderEpochRequest,
+) -> OffsetForLeaderEpochResponse {
+    let topics = request.topics.iter().map(|topic| OffsetForLeaderTopicResult {
+        topic: topic.topic.clone(),
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|asked| {
+                end(node, call, &topic.topic, asked).unwrap_or_else(|code| EpochEndOffset {
+                    error_code: code.0,
+                    partition: asked.partition,
+                    ..Default::default()
+                })
+            })
+            .collect(),
+        ..Default::default()
+    });
+    OffsetForLeaderEpochResponse { topics: topics.collect(), ..Default::default() }
+}
+
+fn end(
+    node: &Node,
+    call: &Call,
+    topic: &str,
+    asked: &OffsetForLeaderPartition,
+) -> Result<EpochEndOffset, ErrorCode> {
+    if !may(&call.caller.principal, Operation::Describe, Resource::Topic(topic)) {
+        return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+    }
+    let partition = node
+        .partitions
+        .find(topic, asked.partition)
+        .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    partition.fence(asked.current_leader_epoch).map_err(|refused| refused.code())?;
+    let (leader_epoch, end_offset) = partition.end_of_epoch(asked.leader_epoch);
+    Ok(EpochEndOffset {
+        partition: asked.partition,
+        leader_epoch,
+        end_offset,
+        ..Default::default()
+    })
+}

@@ -1,0 +1,169 @@
+//! Produce: append batches to partitions, answer when they are as safe as `acks` asks.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_partitions::{Appended, Partition, Refused, Waited};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::produce_request::{
+    PartitionProduceData, ProduceRequest, TopicProduceData,
+};
+use ottla_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
+};
+use ottla_types::{ErrorCode, NO_OFFSET};
+
+use crate::guard::{Operation, Resource, may};
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Versions 0 to 2 are advertised but refused: an old librdkafka compresses only if it sees them
+/// (KAFKA-18659).
+pub const API: Api = Api::of(ApiKey::Produce, 3, 13);
+
+/// What a produce comes to.
+pub enum Produced {
+    /// Answer now.
+    Done(ProduceResponse),
+    /// Appended; the answer comes when the replicas have it.
+    Waiting(Pin<Box<dyn Future<Output = ProduceResponse>>>),
+}
+
+/// Appends at once; what remains is to wait for the in-sync set.
+pub fn handle(node: &Node, call: &Call, request: ProduceRequest) -> Produced {
+    let acks = request.acks;
+    let mut response = ProduceResponse::default();
+    let mut waits = Vec::new();
+    for topic in request.topic_data {
+        let mut answer = TopicProduceResponse {
+            name: topic.name.clone(),
+            topic_id: topic.topic_id,
+            ..Default::default()
+        };
+        for data in &topic.partition_data {
+            let (partition, written) = write(node, call, acks, &topic, data);
+            if acks == -1
+                && let (Some(partition), Ok(appended)) = (&partition, &written)
+                && !partition.is_committed(appended.end)
+            {
+                let place = (response.responses.len(), answer.partition_responses.len());
+                waits.push((place, partition.clone(), appended.end));
+            }
+            answer.partition_responses.push(outcome(data.index, partition.as_ref(), written));
+        }
+        response.responses.push(answer);
+    }
+    if waits.is_empty() {
+        return Produced::Done(response);
+    }
+    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let clock = node.clock.clone();
+    let deadline = clock.monotonic() + timeout;
+    Produced::Waiting(Box::pin(async move {
+        for ((topic, index), partition, end) in waits {
+            let error = match partition.committed(end, &clock, deadline).await {
+                Waited::Committed => continue,
+                Waited::TooFewReplicas => ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+                Waited::LeaderMoved => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+                Waited::TimedOut => ErrorCode::REQUEST_TIMED_OUT,
+            };
+            let answer = &mut response.responses[topic].partition_responses[index];
+            *answer = PartitionProduceResponse {
+                index: answer.index,
+                error_code: error.0,
+                base_offset: NO_OFFSET,
+                ..Default::default()
+            };
+        }
+        response
+    }))
+}
+
+type Written = Result<Appended, (ErrorCode, Option<String>, Vec<(usize, String)>)>;
+
+fn write(
+    node: &Node,
+    call: &Call,
+    acks: i16,
+    topic: &TopicProduceData,
+    data: &PartitionProduceData,
+) -> (Option<Partition>, Written) {
+    let refused = |code| Err((code, None, Vec::new()));
+    if !matches!(acks, -1..=1) {
+        return (None, refused(ErrorCode::INVALID_REQUIRED_ACKS));
+    }
+    let found = if call.version >= 13 {
+        node.partitions.find_by_id(topic.topic_id, data.index)
+    } else {
+        node.partitions.find(&topic.name, data.index)
+    };
+    let Some(partition) = found else {
+        let by_id = call.version >= 13;
+        return (None, refused(node.why_not_here(&topic.name, topic.topic_id, by_id)));
+    };
+    if !may(&call.caller.principal, Operation::Write, Resource::Topic(partition.topic())) {
+        return (None, refused(ErrorCode::TOPIC_AUTHORIZATION_FAILED));
+    }
+    if !node.may_write_internal(call, partition.topic()) {
+        return (Some(partition), refused(ErrorCode::INVALID_TOPIC_EXCEPTION));
+    }
+    let records = data.records.clone().unwrap_or_default();
+    let written = append(node, call, acks, &partition, &records);
+    (Some(partition), written)
+}
+
+fn append(
+    node: &Node,
+    call: &Call,
+    acks: i16,
+    partition: &Partition,
+    records: &Bytes,
+) -> Written {
+    let now_ms = node.clock.wall_ms();
+    let zstd = call.version >= 7;
+    partition.append(records, now_ms, acks == -1, zstd).map_err(|refused| {
+        if let Refused::Storage(error) = &refused {
+            tracing::error!(partition = %partition.name(), %error, "an append failed");
+        }
+        code(&refused)
+    })
+}
+
+/// The one place where a refused batch becomes a wire code.
+fn code(refused: &Refused) -> (ErrorCode, Option<String>, Vec<(usize, String)>) {
+    (refused.code(), Some(refused.to_string()), refused.records())
+}
+
+fn outcome(
+    index: i32,
+    partition: Option<&Partition>,
+    written: Written,
+) -> PartitionProduceResponse {
+    let log_start = partition.map_or(NO_OFFSET, |partition| partition.ends().log_start);
+    match written {
+        Ok(appended) => PartitionProduceResponse {
+            index,
+            base_offset: appended.base_offset,
+            log_append_time_ms: appended.log_append_time_ms,
+            log_start_offset: log_start,
+            ..Default::default()
+        },
+        Err((code, message, records)) => PartitionProduceResponse {
+            index,
+            error_code: code.0,
+            base_offset: NO_OFFSET,
+            error_message: message,
+            record_errors: records
+                .into_iter()
+                .map(|(record, message)| BatchIndexAndErrorMessage {
+                    batch_index: i32::try_from(record).unwrap_or(i32::MAX),
+                    batch_index_error_message: Some(message),
+                    ..Default::default()
+                })
+                .collect(),
+            ..Default::default()
+        },
+    }
+}

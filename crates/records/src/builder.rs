@@ -1,0 +1,199 @@
+//! Makes a batch.
+
+use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
+
+use crate::batch::BadBatch;
+use crate::codec::Compression;
+use crate::varint::{length, size_i64, write_i64};
+use crate::{HEADER_BYTES, NO_PRODUCER, OVERHEAD_BYTES, crc32c};
+
+/// What stands in a batch's header beside what its records say.
+#[derive(Clone, Debug)]
+pub struct BatchOptions {
+    /// The offset of the first record.
+    pub base_offset: Offset,
+    /// The leader's epoch; -1 from a producer.
+    pub leader_epoch: LeaderEpoch,
+    /// How to compress.
+    pub compression: Compression,
+    /// How hard to compress; the codec's default if not said.
+    pub level: Option<i32>,
+    /// Does it belong to a transaction?
+    pub transactional: bool,
+    /// Does it hold control records?
+    pub control: bool,
+    /// The append time of all records, if that is their timestamp.
+    pub append_time: Option<TimestampMs>,
+    /// Who writes it; -1 if not idempotent.
+    pub producer_id: ProducerId,
+    /// Which incarnation of it.
+    pub producer_epoch: ProducerEpoch,
+    /// The sequence number of the first record; -1 if not idempotent.
+    pub base_sequence: Sequence,
+}
+
+impl Default for BatchOptions {
+    fn default() -> Self {
+        Self {
+            base_offset: 0,
+            leader_epoch: -1,
+            compression: Compression::None,
+            level: None,
+            transactional: false,
+            control: false,
+            append_time: None,
+            producer_id: NO_PRODUCER,
+            producer_epoch: -1,
+            base_sequence: -1,
+        }
+    }
+}
+
+/// A record to be put into a batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NewRecord<'a> {
+    /// Its timestamp.
+    pub timestamp: TimestampMs,
+    /// Its key.
+    pub key: Option<&'a [u8]>,
+    /// Its value.
+    pub value: Option<&'a [u8]>,
+    /// Its headers.
+    pub headers: &'a [(&'a [u8], Option<&'a [u8]>)],
+}
+
+/// A batch in the making.
+#[derive(Clone, Debug)]
+pub struct BatchBuilder {
+    options: BatchOptions,
+    records: Vec<u8>,
+    count: i32,
+    last_delta: i32,
+    base_timestamp: TimestampMs,
+    max_timestamp: TimestampMs,
+}
+
+impl BatchBuilder {
+    /// A batch without records.
+    #[must_use]
+    pub const fn new(options: BatchOptions) -> Self {
+        Self {
+            options,
+            records: Vec::new(),
+            count: 0,
+            last_delta: -1,
+            base_timestamp: -1,
+            max_timestamp: -1,
+        }
+    }
+
+    /// Adds a record at the next offset.
+    pub fn push(&mut self, record: &NewRecord<'_>) {
+        self.push_at(self.last_delta + 1, record);
+    }
+
+    /// Adds a record so far behind the first offset.
+    pub fn push_at(&mut self, delta: i32, record: &NewRecord<'_>) {
+        if self.count == 0 {
+            self.base_timestamp = record.timestamp;
+        }
+        self.count += 1;
+        self.last_delta = delta;
+        self.max_timestamp = self.max_timestamp.max(record.timestamp);
+        let since = record.timestamp - self.base_timestamp;
+        write_i64(&mut self.records, body_length(since, delta, record));
+        self.records.push(0);
+        write_i64(&mut self.records, since);
+        write_i64(&mut self.records, delta.into());
+        write_nullable(&mut self.records, record.key);
+        write_nullable(&mut self.records, record.value);
+        write_i64(&mut self.records, i64::try_from(record.headers.len()).unwrap_or(i64::MAX));
+        for (name, value) in record.headers {
+            write_nullable(&mut self.records, Some(name));
+            write_nullable(&mut self.records, *value);
+        }
+    }
+
+    /// How many records there are.
+    #[must_use]
+    pub const fn count(&self) -> i32 {
+        self.count
+    }
+
+    /// How many bytes the batch would have, uncompressed.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        HEADER_BYTES + self.records.len()
+    }
+
+    /// The batch.
+    ///
+    /// # Errors
+    /// The codec cannot compress with this level.
+    pub fn build(self) -> Result<Vec<u8>, BadBatch> {
+        let options = self.options;
+        let packed = match options.compression {
+            Compression::None => self.records,
+            codec => codec.compress(&self.records, options.level)?,
+        };
+        let size = HEADER_BYTES + packed.len();
+        let mut out = Vec::with_capacity(size);
+        let length = i32::try_from(size - OVERHEAD_BYTES).map_err(|_| BadBatch::TooLarge(size))?;
+        let flags = [
+            (options.append_time.is_some(), 0x08),
+            (options.transactional, 0x10),
+            (options.control, 0x20),
+        ];
+        let attributes = flags
+            .iter()
+            .filter(|(set, _)| *set)
+            .fold(options.compression.bits(), |bits, (_, flag)| bits | flag);
+        let max_timestamp = options.append_time.unwrap_or(self.max_timestamp);
+        out.extend(options.base_offset.to_be_bytes());
+        out.extend(length.to_be_bytes());
+        out.extend(options.leader_epoch.to_be_bytes());
+        out.push(2);
+        out.extend([0; 4]);
+        out.extend(attributes.to_be_bytes());
+        out.extend(self.last_delta.max(0).to_be_bytes());
+        out.extend(self.base_timestamp.to_be_bytes());
+        out.extend(max_timestamp.to_be_bytes());
+        out.extend(options.producer_id.to_be_bytes());
+        out.extend(options.producer_epoch.to_be_bytes());
+        out.extend(options.base_sequence.to_be_bytes());
+        out.extend(self.count.to_be_bytes());
+        out.extend(packed);
+        let crc = crc32c(&out[21..]).to_be_bytes();
+        out[17..21].copy_from_slice(&crc);
+        Ok(out)
+    }
+}
+
+fn nullable_size(bytes: Option<&[u8]>) -> i64 {
+    match bytes {
+        Some(bytes) => i64::try_from(size_i64(length(bytes))).unwrap_or(0) + length(bytes),
+        None => 1,
+    }
+}
+
+fn body_length(since: i64, delta: i32, record: &NewRecord<'_>) -> i64 {
+    let numbers = [since, delta.into(), i64::try_from(record.headers.len()).unwrap_or(i64::MAX)];
+    let numbers: usize = numbers.into_iter().map(size_i64).sum();
+    let headers = record.headers.iter();
+    1 + i64::try_from(numbers).unwrap_or(0)
+        + nullable_size(record.key)
+        + nullable_size(record.value)
+        + headers
+            .map(|(name, value)| nullable_size(Some(name)) + nullable_size(*value))
+            .sum::<i64>()
+}
+
+fn write_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    match bytes {
+        Some(bytes) => {
+            write_i64(out, length(bytes));
+            out.extend(bytes);
+        }
+        None => write_i64(out, -1),
+    }
+}
