@@ -1,1 +1,49 @@
 //! One partition's log in files: append, read, recover.
+//!
+//! # What lies on disk
+//! A data directory has one folder for each partition, `<topic>-<index>`, and beside them
+//! `meta.properties`, the offset checkpoints, `.lock` and, after a clean stop,
+//! `.kafka_cleanshutdown` ([`DataDir`]). A partition's folder has, for each segment, named by its
+//! base offset in twenty digits:
+//!
+//! | file | holds | if it is missing or wrong |
+//! |---|---|---|
+//! | `.log` | batches, one behind the other | nothing can be done |
+//! | `.index` | (offset - base u32, position u32) every few KB | made again from the log |
+//! | `.timeindex` | (largest timestamp so far i64, offset - base u32) | made again |
+//! | `.txnindex` | aborted transactions, 34 bytes each | made again |
+//! | `.snapshot` | producers as of that offset | made again |
+//!
+//! and `leader-epoch-checkpoint` and `partition.metadata`.
+//!
+//! # Invariants
+//! - One [`Log`] writes; any number of [`LogView`]s read, and see only whole batches.
+//! - What an index says is a hint where to start looking; only the log is believed.
+//! - A write that failed ends the log's life: nothing is appended behind bytes of unknown content.
+//!
+//! # Order after an unclean stop
+//! Segments from the recovery point on are read whole and cut at the first batch whose length or
+//! checksum is wrong; then indexes, producers and epochs are made to fit what is left.
+
+mod checkpoint;
+mod dirs;
+mod epochs;
+mod error;
+mod files;
+mod index;
+mod log;
+mod producers;
+mod recovery;
+mod segment;
+mod view;
+
+pub use checkpoint::{OffsetCheckpoint, PartitionMetadata};
+pub use dirs::{CleanShutdown, DataDir, MetaProperties};
+pub use epochs::{EpochStart, Epochs};
+pub use error::StorageError;
+pub use files::{DiskFiles, Fate, File, FileRef, Files, Listed, Lock, MemoryFiles};
+pub use index::AbortedTransaction;
+pub use log::{AppendError, Appended, Log, LogOptions, Stamp};
+pub use producers::{Producer, ProducerError};
+pub use recovery::Opening;
+pub use view::{LogView, ReadError, Slice};

@@ -1,0 +1,123 @@
+//! Small text files that are replaced as a whole.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use ottla_types::{Offset, TopicPartition, Uuid};
+
+use crate::error::StorageError;
+use crate::files::{Files, read_whole, replace};
+
+/// The lines behind a version and a count, as all of Kafka's checkpoint files have them.
+///
+/// # Errors
+/// The file cannot be read, or is no such file.
+pub(crate) fn read_lines(files: &dyn Files, path: &Path) -> Result<Vec<String>, StorageError> {
+    let Some(bytes) = read_whole(files, path).map_err(StorageError::io(path))? else {
+        return Ok(Vec::new());
+    };
+    let wrong = |why: &str| StorageError::corrupt(path, why);
+    let text = String::from_utf8(bytes).map_err(|_| wrong("it is no text"))?;
+    let mut lines = text.lines().map(str::to_owned);
+    // An empty file is what a crash between creating and writing leaves.
+    let Some(version) = lines.next() else { return Ok(Vec::new()) };
+    if version.trim() != "0" {
+        return Err(wrong("the version is not 0"));
+    }
+    let count = lines.next().and_then(|count| count.trim().parse::<usize>().ok());
+    let lines: Vec<String> = lines.collect();
+    match count {
+        Some(count) if count == lines.len() => Ok(lines),
+        _ => Err(wrong("the count does not fit the lines")),
+    }
+}
+
+pub(crate) fn write_lines(
+    files: &dyn Files,
+    path: &Path,
+    lines: &[String],
+) -> Result<(), StorageError> {
+    let mut text = format!("0\n{}\n", lines.len());
+    for line in lines {
+        let _ = writeln!(text, "{line}");
+    }
+    replace(files, path, text.as_bytes()).map_err(StorageError::io(path))
+}
+
+/// A file of one offset a partition, such as `recovery-point-offset-checkpoint`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OffsetCheckpoint(pub BTreeMap<TopicPartition, Offset>);
+
+impl OffsetCheckpoint {
+    /// Reads it; a file that is not there is empty.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a line is no `topic partition offset`.
+    pub fn read(files: &dyn Files, path: &Path) -> Result<Self, StorageError> {
+        let mut all = BTreeMap::new();
+        for line in read_lines(files, path)? {
+            let entry = parse(&line)
+                .ok_or_else(|| StorageError::corrupt(path, format!("no offset: {line}")))?;
+            all.insert(entry.0, entry.1);
+        }
+        Ok(Self(all))
+    }
+
+    /// Replaces the file.
+    ///
+    /// # Errors
+    /// The file system refuses; the old content is still there.
+    pub fn write(&self, files: &dyn Files, path: &Path) -> Result<(), StorageError> {
+        let line = |(place, offset): (&TopicPartition, &Offset)| {
+            format!("{} {} {offset}", place.topic, place.partition)
+        };
+        write_lines(files, path, &self.0.iter().map(line).collect::<Vec<_>>())
+    }
+}
+
+fn parse(line: &str) -> Option<(TopicPartition, Offset)> {
+    let mut words = line.split_whitespace();
+    let (topic, partition, offset) = (words.next()?, words.next()?, words.next()?);
+    let place = TopicPartition::new(topic, partition.parse().ok()?);
+    Some((place, offset.parse().ok().filter(|_| words.next().is_none())?))
+}
+
+/// `partition.metadata`: which topic a folder belongs to, whatever the topic is called (KIP-516).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionMetadata {
+    /// The topic's id.
+    pub topic_id: Uuid,
+}
+
+impl PartitionMetadata {
+    /// The file's name.
+    pub const FILE: &'static str = "partition.metadata";
+
+    /// Reads it from a partition's folder; `None` if there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read or holds something else.
+    pub fn read(files: &dyn Files, folder: &Path) -> Result<Option<Self>, StorageError> {
+        let path = &folder.join(Self::FILE);
+        let Some(bytes) = read_whole(files, path).map_err(StorageError::io(path))? else {
+            return Ok(None);
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        let id = text.lines().find_map(|line| line.strip_prefix("topic_id:"));
+        let topic_id = id.and_then(|id| id.trim().parse().ok());
+        topic_id
+            .map(|topic_id| Some(Self { topic_id }))
+            .ok_or_else(|| StorageError::corrupt(path, "there is no topic id in it"))
+    }
+
+    /// Writes it into a partition's folder.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn write(&self, files: &dyn Files, folder: &Path) -> Result<(), StorageError> {
+        let path = &folder.join(Self::FILE);
+        let text = format!("version: 0\ntopic_id: {}", self.topic_id);
+        replace(files, path, text.as_bytes()).map_err(StorageError::io(path))
+    }
+}

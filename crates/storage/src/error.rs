@@ -1,0 +1,44 @@
+//! Why the log could not do what it was asked.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ottla_records::BadBatch;
+
+/// A file that could not be written or read, or holds what it should not.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The file system refuses.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which file or directory.
+        path: PathBuf,
+        /// What it says.
+        source: io::Error,
+    },
+    /// A file holds what it should not.
+    #[error("{}: {why}", path.display())]
+    Corrupt {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// Bytes that should be batches are none.
+    #[error("no batch: {0}")]
+    Batch(#[from] BadBatch),
+    /// A write failed before; the log must be opened again.
+    #[error("an earlier write failed; the log takes no more until it is opened again")]
+    Failed,
+}
+
+impl StorageError {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+
+    pub(crate) fn corrupt(path: &Path, why: impl Into<String>) -> Self {
+        Self::Corrupt { path: path.to_owned(), why: why.into() }
+    }
+}

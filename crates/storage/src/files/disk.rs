@@ -1,0 +1,166 @@
+//! The real file system.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use ottla_types::TimestampMs;
+
+use super::{File, FileRef, Files, Listed, Lock};
+
+/// The file system of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DiskFiles;
+
+impl Files for DiskFiles {
+    fn create(&self, path: &Path) -> io::Result<FileRef> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        Ok(Arc::new(DiskFile(options.open(path)?)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<FileRef> {
+        Ok(Arc::new(DiskFile(fs::OpenOptions::new().read(true).write(true).open(path)?)))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Listed>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            // No name of ours is anything but ASCII; what else lies here is not ours.
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let metadata = match entry.metadata() {
+                Ok(metadata) => metadata,
+                // Removed since the directory was read.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let is_dir = metadata.is_dir();
+            found.push(Listed {
+                name,
+                is_dir,
+                size_bytes: if is_dir { 0 } else { metadata.len() },
+            });
+        }
+        found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
+    fn make_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::create_dir_all(dir)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir_all(dir)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::File::open(dir)?.sync_all()
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Lock>> {
+        let mut options = fs::OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+}
+
+#[derive(Debug)]
+struct DiskFile(fs::File);
+
+impl File for DiskFile {
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        let mut read = 0;
+        while read < buf.len() {
+            match self.0.read_at(&mut buf[read..], at + read as u64) {
+                Ok(0) => break,
+                Ok(more) => read += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    fn read_into(&self, out: &mut Vec<u8>, at: u64, len: usize) -> io::Result<()> {
+        // Into the vector's unused room: nothing is zeroed first only to be overwritten.
+        let start = out.len();
+        out.reserve_exact(len);
+        while out.len() - start < len {
+            let position = at + (out.len() - start) as u64;
+            match rustix::io::pread(&self.0, rustix::buffer::spare_capacity(out), position) {
+                Ok(0) => break,
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // The vector may have had more room than was asked for.
+        out.truncate(start + len);
+        Ok(())
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, at)
+    }
+
+    fn write_two_at(&self, first: &[u8], second: &[u8], at: u64) -> io::Result<()> {
+        let parts = [io::IoSlice::new(first), io::IoSlice::new(second)];
+        let total = first.len() + second.len();
+        let written = match rustix::io::pwritev(&self.0, &parts, at) {
+            Ok(written) => written,
+            Err(rustix::io::Errno::INTR) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        if written == total {
+            return Ok(());
+        }
+        // A short write is rare enough to be finished plainly.
+        if written < first.len() {
+            self.write_at(&first[written..], at + written as u64)?;
+            return self.write_at(second, at + first.len() as u64);
+        }
+        self.write_at(&second[written - first.len()..], at + written as u64)
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn modified_ms(&self) -> io::Result<TimestampMs> {
+        let since = self.0.metadata()?.modified()?.duration_since(UNIX_EPOCH);
+        Ok(since
+            .map_or(0, |age| TimestampMs::try_from(age.as_millis()).unwrap_or(TimestampMs::MAX)))
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.as_fd())
+    }
+}

@@ -1,0 +1,222 @@
+//! The seam to the disk: everything the log does to a file goes through [`Files`].
+//!
+//! Two implementations run the same conformance suite: [`DiskFiles`] and [`MemoryFiles`], whose
+//! power can be cut at any write. A file's handle is shared, so that a reader reads while the
+//! writer appends behind what the reader may see.
+
+use std::fmt::Debug;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use ottla_types::TimestampMs;
+
+mod disk;
+mod memory;
+
+pub use disk::DiskFiles;
+pub use memory::{Fate, MemoryFiles};
+
+/// An open file, shared by whoever reads or writes it.
+pub type FileRef = Arc<dyn File>;
+
+/// Releases the lock when dropped.
+pub type Lock = Box<dyn Debug + Send + Sync>;
+
+/// A file system, as far as the log needs one.
+pub trait Files: Debug + Send + Sync {
+    /// Creates the file, or empties it if there is one.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn create(&self, path: &Path) -> io::Result<FileRef>;
+
+    /// Opens a file that exists, for reading and writing.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none, else what the file system says.
+    fn open(&self, path: &Path) -> io::Result<FileRef>;
+
+    /// What lies directly in the directory, in the order of the names.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn list(&self, dir: &Path) -> io::Result<Vec<Listed>>;
+
+    /// Creates the directory and those above it; it may exist.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn make_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Renames a file or a directory, replacing a file of the new name.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file. Handles to it stay usable.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none, else what the file system says.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a directory with everything in it.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Makes names that were created, renamed or removed in the directory survive a power cut.
+    ///
+    /// # Errors
+    /// What the file system says; the names may or may not be safe then.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Locks the file (created if missing) against every other process; `None` if another has it.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn lock(&self, path: &Path) -> io::Result<Option<Lock>>;
+
+    /// Is there a file or directory of this name?
+    fn exists(&self, path: &Path) -> bool;
+}
+
+/// One open file.
+pub trait File: Debug + Send + Sync {
+    /// Reads up to `buf.len()` bytes; fewer only at the file's end.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize>;
+
+    /// Appends up to `len` bytes to `out`; fewer only at the file's end.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn read_into(&self, out: &mut Vec<u8>, at: u64, len: usize) -> io::Result<()> {
+        let start = out.len();
+        out.resize(start + len, 0);
+        match self.read_at(&mut out[start..], at) {
+            Ok(read) => {
+                out.truncate(start + read);
+                Ok(())
+            }
+            Err(error) => {
+                out.truncate(start);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes all of `bytes` at `at`, growing the file as needed.
+    ///
+    /// # Errors
+    /// What the file system says; a part may have been written.
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
+
+    /// Writes all of both parts at `at`, one behind the other, in one call where there is one.
+    ///
+    /// # Errors
+    /// What the file system says; a part may have been written.
+    fn write_two_at(&self, first: &[u8], second: &[u8], at: u64) -> io::Result<()> {
+        self.write_at(first, at)?;
+        self.write_at(second, at + first.len() as u64)
+    }
+
+    /// Makes the file exactly `len` bytes long.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn truncate(&self, len: u64) -> io::Result<()>;
+
+    /// The file's length in bytes.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn size(&self) -> io::Result<u64>;
+
+    /// Makes the file's content survive a power cut.
+    ///
+    /// # Errors
+    /// What the file system says; the content may or may not be safe then, so nobody retries.
+    fn sync(&self) -> io::Result<()>;
+
+    /// When the file was last written.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn modified_ms(&self) -> io::Result<TimestampMs>;
+
+    /// The descriptor, where there is one: for sendfile.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// One entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name, without the directory.
+    pub name: String,
+    /// Its length; 0 for a directory.
+    pub size_bytes: u64,
+    /// Is it a directory?
+    pub is_dir: bool,
+}
+
+/// Fills `buf` from `at`.
+///
+/// # Errors
+/// `UnexpectedEof` if the file ends before, else what the file system says.
+pub(crate) fn read_exact_at(file: &dyn File, buf: &mut [u8], at: u64) -> io::Result<()> {
+    if file.read_at(buf, at)? < buf.len() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(())
+}
+
+/// The whole file; `None` if there is none.
+///
+/// # Errors
+/// What the file system says.
+pub(crate) fn read_whole(files: &dyn Files, path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let file = match files.open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let len = usize::try_from(file.size()?).map_err(io::Error::other)?;
+    let mut bytes = Vec::new();
+    file.read_into(&mut bytes, 0, len)?;
+    Ok(Some(bytes))
+}
+
+/// Replaces the file's content so that a reader, or a start after a crash, finds the old or the
+/// new and nothing between: a temporary file, written, made durable, renamed over the old one.
+///
+/// # Errors
+/// What the file system says; the old content is still there then, or the new.
+pub(crate) fn replace(files: &dyn Files, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    let aside = Path::new(&name);
+    let file = files.create(aside)?;
+    file.write_at(bytes, 0)?;
+    file.sync()?;
+    files.rename(aside, path)?;
+    path.parent().map_or(Ok(()), |dir| files.sync_dir(dir))
+}
+
+/// Removes the file if there is one.
+///
+/// # Errors
+/// What the file system says.
+pub(crate) fn remove_if_there(files: &dyn Files, path: &Path) -> io::Result<()> {
+    match files.remove(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

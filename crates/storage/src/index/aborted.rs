@@ -1,0 +1,96 @@
+//! `.txnindex`: the aborted transactions whose markers lie in the segment (KIP-98).
+
+use std::path::{Path, PathBuf};
+
+use ottla_types::{Offset, ProducerId};
+
+use crate::error::StorageError;
+use crate::files::{Files, read_whole};
+
+const BYTES: usize = 34;
+
+/// A transaction that was aborted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AbortedTransaction {
+    /// Whose it was.
+    pub producer_id: ProducerId,
+    /// Its first offset.
+    pub first_offset: Offset,
+    /// The offset of its marker.
+    pub last_offset: Offset,
+    /// The last stable offset behind the marker.
+    pub last_stable: Offset,
+}
+
+impl AbortedTransaction {
+    fn read(bytes: &[u8]) -> Self {
+        let number = |at: usize| {
+            let mut value = [0; 8];
+            value.copy_from_slice(&bytes[at..at + 8]);
+            i64::from_be_bytes(value)
+        };
+        Self {
+            producer_id: number(2),
+            first_offset: number(10),
+            last_offset: number(18),
+            last_stable: number(26),
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend([0, 0]);
+        for number in [self.producer_id, self.first_offset, self.last_offset, self.last_stable] {
+            out.extend(number.to_be_bytes());
+        }
+    }
+}
+
+/// The aborted transactions of one segment. They are few: all of them stay in memory.
+#[derive(Debug)]
+pub(crate) struct AbortedIndex {
+    path: PathBuf,
+    all: Vec<AbortedTransaction>,
+    /// How many of them the file has.
+    saved: usize,
+}
+
+impl AbortedIndex {
+    pub(crate) const fn empty(path: PathBuf) -> Self {
+        Self { path, all: Vec::new(), saved: 0 }
+    }
+
+    /// The entries of the file; an empty one if there is none.
+    pub(crate) fn read(files: &dyn Files, path: &Path) -> Result<Self, StorageError> {
+        let bytes = read_whole(files, path).map_err(StorageError::io(path))?.unwrap_or_default();
+        if !bytes.len().is_multiple_of(BYTES) {
+            return Err(StorageError::corrupt(path, "its length is no multiple of 34"));
+        }
+        let all: Vec<_> = bytes.chunks_exact(BYTES).map(AbortedTransaction::read).collect();
+        Ok(Self { path: path.to_owned(), saved: all.len(), all })
+    }
+
+    pub(crate) fn push(&mut self, aborted: AbortedTransaction) {
+        self.all.push(aborted);
+    }
+
+    pub(crate) fn all(&self) -> &[AbortedTransaction] {
+        &self.all
+    }
+
+    /// Writes the file, if there is something to write that it does not have.
+    pub(crate) fn save(&mut self, files: &dyn Files) -> Result<(), StorageError> {
+        if self.saved == self.all.len() {
+            return Ok(());
+        }
+        let mut bytes = Vec::with_capacity(self.all.len() * BYTES);
+        self.all.iter().for_each(|aborted| aborted.write(&mut bytes));
+        let write = || {
+            let file = files.create(&self.path)?;
+            file.write_at(&bytes, 0)?;
+            file.sync()
+        };
+        write().map_err(StorageError::io(&self.path))?;
+        self.saved = self.all.len();
+        Ok(())
+    }
+}

@@ -1,0 +1,455 @@
+//! The one writer of a log: append, roll, truncate, flush, close.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use ottla_records::{Batch, HEADER_BYTES, batches, crc32c};
+use ottla_types::{ErrorCode, LeaderEpoch, Offset, ProducerId, TimestampMs};
+
+use crate::error::StorageError;
+use crate::files::{Files, remove_if_there};
+use crate::producers::{Producer, ProducerError, Producers, snapshot_path};
+use crate::segment::{Segment, file_of};
+use crate::view::{LogView, Shared};
+
+/// How a log is kept. A change takes effect at the next append.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogOptions {
+    /// The size at which a segment is full, in bytes (`segment.bytes`).
+    pub segment_bytes: u64,
+    /// The age at which a segment is full, in milliseconds (`segment.ms`).
+    pub segment_ms: i64,
+    /// How many bytes lie between two index entries (`index.interval.bytes`).
+    pub index_interval_bytes: u64,
+    /// The size at which an index, and with it its segment, is full (`segment.index.bytes`).
+    pub index_bytes_max: usize,
+    /// After how many records the log is made durable, if at all (`flush.messages`).
+    pub flush_messages: i64,
+    /// For how long a silent producer is remembered, in milliseconds (`producer.id.expiration.ms`).
+    pub producer_expiry_ms: i64,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * 24 * 60 * 60 * 1000,
+            index_interval_bytes: 4096,
+            index_bytes_max: 10 << 20,
+            flush_messages: i64::MAX,
+            producer_expiry_ms: 24 * 60 * 60 * 1000,
+        }
+    }
+}
+
+/// What the leader writes into a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    /// Its epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// The time that all records get, if the topic counts the append time.
+    pub append_time: Option<TimestampMs>,
+}
+
+/// Where a batch went, now or before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The offset of its first record.
+    pub base_offset: Offset,
+    /// The offset behind its last record.
+    pub end: Offset,
+    /// The append time of its records; -1 if they have their own.
+    pub append_time: TimestampMs,
+    /// Was it there already?
+    pub duplicate: bool,
+}
+
+/// Why a batch was not appended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Its producer may not.
+    #[error(transparent)]
+    Producer(#[from] ProducerError),
+    /// The disk fails; the log takes no more.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A follower's bytes do not continue the log.
+    #[error("the batch at offset {got} does not follow the log's end {end}")]
+    Gap {
+        /// The batch's offset.
+        got: Offset,
+        /// The log's end.
+        end: Offset,
+    },
+}
+
+impl AppendError {
+    /// What a client is told.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Producer(error) => error.code(),
+            Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+            Self::Gap { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
+        }
+    }
+}
+
+/// A log, to be written.
+#[derive(Debug)]
+pub struct Log {
+    pub(crate) files: Arc<dyn Files>,
+    pub(crate) folder: PathBuf,
+    pub(crate) options: LogOptions,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) producers: Producers,
+    pub(crate) recovery_point: Offset,
+    /// As of which offset the newest snapshot is.
+    pub(crate) snapshot: Option<Offset>,
+    pub(crate) failed: bool,
+}
+
+impl Log {
+    /// For readers.
+    #[must_use]
+    pub fn view(&self) -> LogView {
+        LogView { shared: Arc::clone(&self.shared) }
+    }
+
+    /// The first offset that may be read.
+    #[must_use]
+    pub fn log_start(&self) -> Offset {
+        self.shared.log_start.load(Ordering::Acquire)
+    }
+
+    /// Where the next record goes.
+    #[must_use]
+    pub fn log_end(&self) -> Offset {
+        self.shared.log_end.load(Ordering::Acquire)
+    }
+
+    /// Everything below survives a power cut.
+    #[must_use]
+    pub const fn recovery_point(&self) -> Offset {
+        self.recovery_point
+    }
+
+    /// The first offset of any open transaction.
+    #[must_use]
+    pub fn first_open(&self) -> Option<Offset> {
+        self.producers.first_open()
+    }
+
+    /// The producers that the log remembers.
+    #[must_use]
+    pub fn producers(&self) -> Vec<(ProducerId, Producer)> {
+        self.producers.iter().map(|(id, producer)| (id, producer.clone())).collect()
+    }
+
+    /// Keeps the log another way from now on.
+    pub fn set_options(&mut self, options: LogOptions) {
+        self.options = options;
+    }
+
+    /// Appends one batch that was checked: patches offset, epoch and perhaps time into a copy of
+    /// its header and writes that and the rest in one call.
+    ///
+    /// # Errors
+    /// The producer may not, or the disk fails: then nothing of it is to be seen, and the log
+    /// takes no more.
+    pub fn append_as_leader(
+        &mut self,
+        bytes: &[u8],
+        stamp: Stamp,
+        now_ms: TimestampMs,
+    ) -> Result<Appended, AppendError> {
+        let batch = Batch::first(bytes).map_err(StorageError::from)?;
+        if batch.has_producer()
+            && let Some(found) = self.producers.check(&batch)?
+        {
+            let append_time = if stamp.append_time.is_some() { found.timestamp } else { -1 };
+            return Ok(Appended {
+                base_offset: found.first_offset,
+                end: found.last_offset + 1,
+                append_time,
+                duplicate: true,
+            });
+        }
+        let base_offset = self.log_end();
+        let header = stamped(&batch, base_offset, stamp);
+        let stamped = Batch::header_only(&header).map_err(StorageError::from)?;
+        self.write(&stamped, &header, &bytes[HEADER_BYTES..], now_ms)?;
+        let append_time = stamp.append_time.unwrap_or(-1);
+        Ok(Appended { base_offset, end: self.log_end(), append_time, duplicate: false })
+    }
+
+    /// Appends batches as a leader wrote them.
+    ///
+    /// # Errors
+    /// They are broken or do not continue the log, or the disk fails.
+    pub fn append_as_follower(
+        &mut self,
+        bytes: &[u8],
+        now_ms: TimestampMs,
+    ) -> Result<Offset, AppendError> {
+        for batch in batches(bytes) {
+            let batch = batch.map_err(StorageError::from)?;
+            let (got, end) = (batch.base_offset(), self.log_end());
+            if got != end {
+                return Err(AppendError::Gap { got, end });
+            }
+            let (header, rest) = batch.bytes().split_at(HEADER_BYTES);
+            self.write(&batch, header, rest, now_ms)?;
+        }
+        Ok(self.log_end())
+    }
+
+    fn write(
+        &mut self,
+        batch: &Batch<'_>,
+        header: &[u8],
+        rest: &[u8],
+        now_ms: TimestampMs,
+    ) -> Result<(), StorageError> {
+        if self.failed {
+            return Err(StorageError::Failed);
+        }
+        let size = batch.size() as u64;
+        if self.is_full(batch, size, now_ms) {
+            self.roll()?;
+        }
+        self.assign_epoch(batch.leader_epoch(), batch.base_offset())?;
+        let segment = self.active();
+        let position = segment.size();
+        if let Err(error) = segment.file.write_two_at(header, rest, position) {
+            self.failed = true;
+            // So that the next open finds no half batch; if this fails too, recovery cuts it off.
+            let _ = segment.file.truncate(position);
+            return Err(segment.io()(error));
+        }
+        let aborted = self.took_in(batch, header, rest);
+        {
+            let mut state = segment.state_mut();
+            state.add(segment.base, position, batch, self.options.index_interval_bytes);
+            if let Some(aborted) = aborted {
+                state.aborted.push(aborted);
+            }
+        }
+        segment.publish(position + size);
+        self.shared.log_end.store(batch.next_offset(), Ordering::Release);
+        if self.log_end() - self.recovery_point >= self.options.flush_messages {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Tells the producers of the batch; a marker is read whole, it is small.
+    fn took_in(
+        &mut self,
+        batch: &Batch<'_>,
+        header: &[u8],
+        rest: &[u8],
+    ) -> Option<crate::index::AbortedTransaction> {
+        if batch.is_control() && batch.has_producer() {
+            let whole = [header, rest].concat();
+            let whole = Batch::first(&whole).ok()?;
+            return self.producers.appended(&whole);
+        }
+        self.producers.appended(batch)
+    }
+
+    fn active(&self) -> Arc<Segment> {
+        let segments = self.shared.segments.load();
+        Arc::clone(segments.last().expect("a log has at least one segment"))
+    }
+
+    fn is_full(&self, batch: &Batch<'_>, size: u64, now_ms: TimestampMs) -> bool {
+        let segment = self.active();
+        let held = segment.size();
+        let far = batch.last_offset() - segment.base > Offset::from(i32::MAX);
+        if held == 0 {
+            return far;
+        }
+        let state = segment.state();
+        let newest = batch.max_timestamp();
+        let age = match state.first_timestamp {
+            Some(first) if first >= 0 => newest.saturating_sub(first),
+            _ => now_ms.saturating_sub(segment.file.modified_ms().unwrap_or(now_ms)),
+        };
+        far || held + size > self.options.segment_bytes
+            || age > self.options.segment_ms
+            || (state.offsets.len() + 1) * 8 > self.options.index_bytes_max
+            || (state.times.len() + 2) * 12 > self.options.index_bytes_max
+    }
+
+    /// An epoch begins at `start`; on the disk before this returns.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn assign_epoch(&mut self, epoch: LeaderEpoch, start: Offset) -> Result<(), StorageError> {
+        let mut epochs = self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner);
+        epochs.assign(epoch, start)
+    }
+
+    /// Starts a new segment at the log's end.
+    ///
+    /// # Errors
+    /// The disk fails; the log stays as it was.
+    pub fn roll(&mut self) -> Result<(), StorageError> {
+        let base = self.log_end();
+        let active = self.active();
+        if active.size() == 0 && active.base == base {
+            return Ok(());
+        }
+        active.state_mut().seal(active.base, &*self.files)?;
+        self.take_snapshot(base)?;
+        let fresh = Segment::create(&*self.files, &self.folder, base)?;
+        let mut segments = Vec::clone(&self.shared.segments.load());
+        segments.push(Arc::new(fresh));
+        self.shared.segments.store(Arc::new(segments));
+        Ok(())
+    }
+
+    fn take_snapshot(&mut self, offset: Offset) -> Result<(), StorageError> {
+        if self.snapshot.is_none_or(|before| before < offset) && offset > 0 {
+            self.producers.write(&*self.files, &snapshot_path(&self.folder, offset))?;
+            self.snapshot = Some(offset);
+        }
+        Ok(())
+    }
+
+    /// Makes everything appended so far survive a power cut; returns up to where that is.
+    ///
+    /// # Errors
+    /// The disk fails. What is durable is unknown then, so the log takes no more.
+    pub fn flush(&mut self) -> Result<Offset, StorageError> {
+        if self.failed {
+            return Err(StorageError::Failed);
+        }
+        let end = self.log_end();
+        if end == self.recovery_point {
+            return Ok(end);
+        }
+        let segments = self.shared.segments.load_full();
+        let behind = segments.partition_point(|segment| segment.base <= self.recovery_point);
+        for segment in &segments[behind.saturating_sub(1)..] {
+            if let Err(error) = segment.file.sync() {
+                self.failed = true;
+                return Err(segment.io()(error));
+            }
+        }
+        self.files.sync_dir(&self.folder).map_err(StorageError::io(&self.folder))?;
+        self.recovery_point = end;
+        Ok(end)
+    }
+
+    /// Closes the log so that the next open need not look through it.
+    ///
+    /// # Errors
+    /// The disk fails; the next open must be told that the stop was not clean.
+    pub fn close_clean(mut self) -> Result<Offset, StorageError> {
+        let end = self.flush()?;
+        let active = self.active();
+        active.state_mut().save(active.base, &*self.files)?;
+        self.take_snapshot(end)?;
+        Ok(end)
+    }
+
+    /// Records below `offset` may no longer be read (DeleteRecords, retention).
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn advance_log_start(&mut self, offset: Offset) -> Result<(), StorageError> {
+        if offset <= self.log_start() {
+            return Ok(());
+        }
+        self.shared.log_start.store(offset, Ordering::Release);
+        let mut epochs = self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner);
+        epochs.truncate_start(offset)
+    }
+
+    /// Cuts everything from `offset` on off.
+    ///
+    /// # Errors
+    /// The disk fails; the log takes no more then.
+    pub fn truncate_to(&mut self, offset: Offset) -> Result<(), StorageError> {
+        if offset >= self.log_end() {
+            return Ok(());
+        }
+        let cut = self.cut(offset);
+        self.failed |= cut.is_err();
+        cut
+    }
+
+    fn cut(&mut self, offset: Offset) -> Result<(), StorageError> {
+        let mut segments = Vec::clone(&self.shared.segments.load());
+        while segments.len() > 1 && segments.last().is_some_and(|last| last.base >= offset) {
+            let gone = segments.pop().expect("just looked at");
+            for ending in ["log", "index", "timeindex", "txnindex"] {
+                let path = file_of(&self.folder, gone.base, ending);
+                remove_if_there(&*self.files, &path).map_err(StorageError::io(&path))?;
+            }
+        }
+        let last = segments.pop().expect("a log has at least one segment");
+        let mut scan = last.scan(last.look_up(offset)?);
+        let mut position = scan.position();
+        while let Some((at, batch)) = scan.next()? {
+            if batch.last_offset() >= offset {
+                break;
+            }
+            position = at + batch.size() as u64;
+        }
+        last.file.truncate(position).map_err(last.io())?;
+        self.drop_snapshots_behind(offset)?;
+        let interval = self.options.index_interval_bytes;
+        let opened = crate::recovery::rebuilt(&*self.files, &self.folder, last.base, interval)?;
+        let end = opened.end;
+        segments.push(Arc::new(opened.segment));
+        self.shared.segments.store(Arc::new(segments));
+        self.shared.log_end.store(end, Ordering::Release);
+        self.recovery_point = self.recovery_point.min(end);
+        self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner).truncate_end(end)?;
+        let (producers, snapshot) = crate::recovery::load_producers(
+            &*self.files,
+            &self.folder,
+            &self.shared.segments.load(),
+            end,
+        )?;
+        (self.producers, self.snapshot) = (producers, snapshot);
+        Ok(())
+    }
+
+    fn drop_snapshots_behind(&self, offset: Offset) -> Result<(), StorageError> {
+        for at in crate::recovery::snapshots(&*self.files, &self.folder)? {
+            if at > offset {
+                let path = snapshot_path(&self.folder, at);
+                remove_if_there(&*self.files, &path).map_err(StorageError::io(&path))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The batch's header with what the leader writes into it. The checksum does not cover offset and
+/// epoch; with a new time it is made again.
+fn stamped(batch: &Batch<'_>, base_offset: Offset, stamp: Stamp) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header.copy_from_slice(&batch.bytes()[..HEADER_BYTES]);
+    header[..8].copy_from_slice(&base_offset.to_be_bytes());
+    header[12..16].copy_from_slice(&stamp.leader_epoch.to_be_bytes());
+    if let Some(time) = stamp.append_time {
+        let attributes = batch.attributes() | 0x08;
+        header[21..23].copy_from_slice(&attributes.to_be_bytes());
+        header[35..43].copy_from_slice(&time.to_be_bytes());
+        let covered = [&header[21..], &batch.bytes()[HEADER_BYTES..]].concat();
+        header[17..21].copy_from_slice(&crc32c(&covered).to_be_bytes());
+    } else if batch.is_append_time() {
+        // A producer may not claim an append time where the topic counts create times.
+        let attributes = batch.attributes() & !0x08;
+        header[21..23].copy_from_slice(&attributes.to_be_bytes());
+        let covered = [&header[21..], &batch.bytes()[HEADER_BYTES..]].concat();
+        header[17..21].copy_from_slice(&crc32c(&covered).to_be_bytes());
+    }
+    header
+}

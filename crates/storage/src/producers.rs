@@ -1,0 +1,302 @@
+//! What each idempotent producer wrote last: the window against duplicates, open transactions,
+//! and the `.snapshot` files (KIP-98).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
+
+use ottla_records::{Batch, control, crc32c};
+use ottla_types::{ErrorCode, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
+
+use crate::error::StorageError;
+use crate::files::{Files, read_whole, replace};
+use crate::index::AbortedTransaction;
+
+/// How many batches of a producer are remembered; as many may be in flight.
+const WINDOW: usize = 5;
+const ENTRY_BYTES: usize = 46;
+const VERSION: i16 = 1;
+
+/// One batch of a producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Written {
+    first_sequence: Sequence,
+    last_sequence: Sequence,
+    first_offset: Offset,
+    last_offset: Offset,
+    timestamp: TimestampMs,
+}
+
+/// A producer, as far as one log knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Producer {
+    /// Its epoch; -1 before it has written anything.
+    pub epoch: ProducerEpoch,
+    /// The epoch of the coordinator that wrote its last marker; -1 if there is none.
+    pub coordinator_epoch: i32,
+    /// The first offset of its open transaction.
+    pub open_since: Option<Offset>,
+    /// When it last wrote.
+    pub last_timestamp: TimestampMs,
+    batches: VecDeque<Written>,
+}
+
+impl Producer {
+    /// The sequence number of its last record; -1 if it has none.
+    #[must_use]
+    pub fn last_sequence(&self) -> Sequence {
+        self.batches.back().map_or(-1, |last| last.last_sequence)
+    }
+
+    fn push(&mut self, written: Written) {
+        if self.batches.len() == WINDOW {
+            self.batches.pop_front();
+        }
+        self.last_timestamp = written.timestamp;
+        self.batches.push_back(written);
+    }
+}
+
+/// Why a producer's batch is not appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProducerError {
+    /// A later incarnation has written.
+    #[error("producer epoch {sent} is older than the current {current}")]
+    Fenced {
+        /// The batch's epoch.
+        sent: ProducerEpoch,
+        /// The epoch in force.
+        current: ProducerEpoch,
+    },
+    /// Something is missing before the batch.
+    #[error("sequence {sent} does not follow {last}")]
+    OutOfOrder {
+        /// The batch's first sequence number.
+        sent: Sequence,
+        /// The last that was written.
+        last: Sequence,
+    },
+}
+
+impl ProducerError {
+    /// What a client is told.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Fenced { .. } => ErrorCode::INVALID_PRODUCER_EPOCH,
+            Self::OutOfOrder { .. } => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+        }
+    }
+}
+
+/// A batch that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Duplicate {
+    pub first_offset: Offset,
+    pub last_offset: Offset,
+    pub timestamp: TimestampMs,
+}
+
+/// All producers of a log, as of one offset.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Producers {
+    all: BTreeMap<ProducerId, Producer>,
+    open: BTreeSet<(Offset, ProducerId)>,
+}
+
+impl Producers {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ProducerId, &Producer)> {
+        self.all.iter().map(|(id, producer)| (*id, producer))
+    }
+
+    /// The first offset of any open transaction.
+    pub(crate) fn first_open(&self) -> Option<Offset> {
+        self.open.first().map(|(offset, _)| *offset)
+    }
+
+    /// May the batch be appended? Is it there already?
+    pub(crate) fn check(&self, batch: &Batch<'_>) -> Result<Option<Duplicate>, ProducerError> {
+        let (id, sent) = batch.producer();
+        let Some(known) = self.all.get(&id) else { return Ok(None) };
+        let (first, last) = (batch.base_sequence(), batch.last_sequence());
+        let same =
+            |written: &&Written| written.first_sequence == first && written.last_sequence == last;
+        if known.epoch == sent
+            && let Some(found) = known.batches.iter().find(same)
+        {
+            return Ok(Some(Duplicate {
+                first_offset: found.first_offset,
+                last_offset: found.last_offset,
+                timestamp: found.timestamp,
+            }));
+        }
+        if sent < known.epoch {
+            return Err(ProducerError::Fenced { sent, current: known.epoch });
+        }
+        let before = known.last_sequence();
+        let follows = if sent > known.epoch {
+            first == 0 || known.epoch < 0
+        } else {
+            let wrapped = before == Sequence::MAX && first == 0;
+            known.batches.is_empty() || wrapped || before.checked_add(1) == Some(first)
+        };
+        if follows {
+            Ok(None)
+        } else {
+            Err(ProducerError::OutOfOrder { sent: first, last: before })
+        }
+    }
+
+    /// The batch is in the log; returns the transaction that it aborts, if it does.
+    pub(crate) fn appended(&mut self, batch: &Batch<'_>) -> Option<AbortedTransaction> {
+        let (id, epoch) = batch.producer();
+        if id < 0 {
+            return None;
+        }
+        if batch.is_control() {
+            return self.ended(batch);
+        }
+        let producer = self.all.entry(id).or_insert_with(unknown);
+        if producer.epoch != epoch {
+            producer.batches.clear();
+            producer.epoch = epoch;
+        }
+        producer.push(Written {
+            first_sequence: batch.base_sequence(),
+            last_sequence: batch.last_sequence(),
+            first_offset: batch.base_offset(),
+            last_offset: batch.last_offset(),
+            timestamp: batch.max_timestamp(),
+        });
+        if batch.is_transactional() && producer.open_since.is_none() {
+            producer.open_since = Some(batch.base_offset());
+            self.open.insert((batch.base_offset(), id));
+        }
+        None
+    }
+
+    fn ended(&mut self, batch: &Batch<'_>) -> Option<AbortedTransaction> {
+        let (id, epoch) = batch.producer();
+        let unpacked = batch.unpack(batch.bytes().len()).ok()?;
+        let record = unpacked.records().next()?.ok()?;
+        let kind = control::ControlKind::of(&record)?;
+        let aborts = match kind {
+            control::ControlKind::Abort => true,
+            control::ControlKind::Commit => false,
+            _ => return None,
+        };
+        let producer = self.all.entry(id).or_insert_with(unknown);
+        if producer.epoch != epoch {
+            producer.batches.clear();
+            producer.epoch = epoch;
+        }
+        producer.coordinator_epoch = control::coordinator_epoch(&record).unwrap_or(-1);
+        producer.last_timestamp = record.timestamp;
+        let first_offset = producer.open_since.take()?;
+        self.open.remove(&(first_offset, id));
+        let last_offset = batch.base_offset();
+        let last_stable = self.first_open().unwrap_or(last_offset + 1);
+        aborts.then_some(AbortedTransaction {
+            producer_id: id,
+            first_offset,
+            last_offset,
+            last_stable,
+        })
+    }
+
+    /// Forgets producers that have been silent since before `oldest` and have nothing open.
+    pub(crate) fn forget_before(&mut self, oldest: TimestampMs) {
+        self.all.retain(|_, it| it.open_since.is_some() || it.last_timestamp >= oldest);
+    }
+
+    pub(crate) fn read(files: &dyn Files, path: &Path) -> Result<Option<Self>, StorageError> {
+        let Some(bytes) = read_whole(files, path).map_err(StorageError::io(path))? else {
+            return Ok(None);
+        };
+        Ok(Self::parse(&bytes))
+    }
+
+    /// The producers that a snapshot's bytes name; `None` if they are no snapshot.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (head, rest) = bytes.split_at_checked(6)?;
+        let version = i16::from_be_bytes([head[0], head[1]]);
+        let crc = u32::from_be_bytes([head[2], head[3], head[4], head[5]]);
+        if version != VERSION || crc != crc32c(rest) {
+            return None;
+        }
+        let (count, entries) = rest.split_first_chunk::<4>()?;
+        let count = usize::try_from(i32::from_be_bytes(*count)).ok()?;
+        if entries.len() != count.checked_mul(ENTRY_BYTES)? {
+            return None;
+        }
+        let mut all = Self::default();
+        for entry in entries.chunks_exact(ENTRY_BYTES) {
+            let (id, producer) = read_entry(entry);
+            if let Some(offset) = producer.open_since {
+                all.open.insert((offset, id));
+            }
+            all.all.insert(id, producer);
+        }
+        Some(all)
+    }
+
+    pub(crate) fn write(&self, files: &dyn Files, path: &Path) -> Result<(), StorageError> {
+        let mut body = i32::try_from(self.all.len()).unwrap_or(i32::MAX).to_be_bytes().to_vec();
+        for (id, producer) in &self.all {
+            write_entry(&mut body, *id, producer);
+        }
+        let mut bytes = VERSION.to_be_bytes().to_vec();
+        bytes.extend(crc32c(&body).to_be_bytes());
+        bytes.extend(body);
+        replace(files, path, &bytes).map_err(StorageError::io(path))
+    }
+}
+
+fn unknown() -> Producer {
+    Producer { epoch: -1, coordinator_epoch: -1, ..Producer::default() }
+}
+
+fn read_entry(entry: &[u8]) -> (ProducerId, Producer) {
+    let long = |at: usize| {
+        let mut value = [0; 8];
+        value.copy_from_slice(&entry[at..at + 8]);
+        i64::from_be_bytes(value)
+    };
+    let int =
+        |at: usize| i32::from_be_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]);
+    let (last_sequence, last_offset, delta, timestamp) = (int(10), long(14), int(22), long(26));
+    let mut producer = Producer {
+        epoch: i16::from_be_bytes([entry[8], entry[9]]),
+        coordinator_epoch: int(34),
+        open_since: Some(long(38)).filter(|offset| *offset >= 0),
+        last_timestamp: timestamp,
+        batches: VecDeque::new(),
+    };
+    if last_offset >= 0 {
+        producer.push(Written {
+            first_sequence: last_sequence.wrapping_sub(delta) & i32::MAX,
+            last_sequence,
+            first_offset: last_offset - i64::from(delta),
+            last_offset,
+            timestamp,
+        });
+    }
+    (long(0), producer)
+}
+
+fn write_entry(out: &mut Vec<u8>, id: ProducerId, producer: &Producer) {
+    let last = producer.batches.back();
+    let delta = last.map_or(0, |last| last.last_offset - last.first_offset);
+    out.extend(id.to_be_bytes());
+    out.extend(producer.epoch.to_be_bytes());
+    out.extend(producer.last_sequence().to_be_bytes());
+    out.extend(last.map_or(-1, |last| last.last_offset).to_be_bytes());
+    out.extend(i32::try_from(delta).unwrap_or(0).to_be_bytes());
+    out.extend(producer.last_timestamp.to_be_bytes());
+    out.extend(producer.coordinator_epoch.to_be_bytes());
+    out.extend(producer.open_since.unwrap_or(-1).to_be_bytes());
+}
+
+/// Where the snapshot as of `offset` lies.
+pub(crate) fn snapshot_path(folder: &Path, offset: Offset) -> PathBuf {
+    folder.join(format!("{offset:020}.snapshot"))
+}

@@ -1,0 +1,231 @@
+//! One segment: a log file with its indexes, read by many while one appends.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use ottla_records::{Batch, HEADER_BYTES};
+use ottla_types::{Offset, TimestampMs};
+
+use crate::error::StorageError;
+use crate::files::{FileRef, Files, read_exact_at};
+use crate::index::{AbortedIndex, AbortedTransaction, OffsetEntry, Table, TimeEntry};
+
+/// How much of a log is read at once when it is read through, in bytes.
+const SCAN_BYTES: usize = 1 << 20;
+
+/// A segment.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub base: Offset,
+    pub path: PathBuf,
+    pub file: FileRef,
+    /// How many bytes readers may see.
+    size: AtomicU64,
+    state: RwLock<State>,
+}
+
+/// What the segment's indexes know.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub offsets: Table<OffsetEntry>,
+    pub times: Table<TimeEntry>,
+    pub aborted: AbortedIndex,
+    /// The largest timestamp, and the last offset of the batch that has it.
+    pub newest: Option<(TimestampMs, Offset)>,
+    /// The largest timestamp of the first batch: rolling by time counts from there.
+    pub first_timestamp: Option<TimestampMs>,
+    /// How many bytes were appended since the last index entry.
+    pub since_entry: u64,
+}
+
+/// The four names of a segment's files.
+pub(crate) fn file_of(folder: &Path, base: Offset, ending: &str) -> PathBuf {
+    folder.join(format!("{base:020}.{ending}"))
+}
+
+impl State {
+    pub(crate) fn empty(folder: &Path, base: Offset) -> Self {
+        Self {
+            offsets: Table::empty(file_of(folder, base, "index")),
+            times: Table::empty(file_of(folder, base, "timeindex")),
+            aborted: AbortedIndex::empty(file_of(folder, base, "txnindex")),
+            newest: None,
+            first_timestamp: None,
+            since_entry: 0,
+        }
+    }
+
+    /// Takes a batch in that stands at `position`; entries come every `interval` bytes.
+    pub(crate) fn add(&mut self, base: Offset, position: u64, batch: &Batch<'_>, interval: u64) {
+        let timestamp = batch.max_timestamp();
+        if self.newest.is_none_or(|(newest, _)| timestamp > newest) {
+            self.newest = Some((timestamp, batch.last_offset()));
+        }
+        self.first_timestamp.get_or_insert(timestamp);
+        if self.since_entry > interval {
+            let offset = relative(base, batch.last_offset());
+            let position = u32::try_from(position).unwrap_or(u32::MAX);
+            self.offsets.push(OffsetEntry { offset, position });
+            self.add_time(base);
+            self.since_entry = 0;
+        }
+        self.since_entry += batch.size() as u64;
+    }
+
+    /// Puts the newest timestamp into the time index, if it is newer than the last there.
+    pub(crate) fn add_time(&mut self, base: Offset) {
+        let last = self.times.last().ok().flatten();
+        if let Some((timestamp, offset)) = self.newest
+            && last.map_or(-1, |last| last.timestamp) < timestamp
+        {
+            self.times.push(TimeEntry { timestamp, offset: relative(base, offset) });
+        }
+    }
+
+    pub(crate) fn save(&mut self, base: Offset, files: &dyn Files) -> Result<(), StorageError> {
+        self.add_time(base);
+        self.offsets.save(files)?;
+        self.times.save(files)?;
+        self.aborted.save(files)
+    }
+
+    pub(crate) fn seal(&mut self, base: Offset, files: &dyn Files) -> Result<(), StorageError> {
+        self.add_time(base);
+        self.offsets.seal(files)?;
+        self.times.seal(files)?;
+        self.aborted.save(files)
+    }
+}
+
+fn relative(base: Offset, offset: Offset) -> u32 {
+    u32::try_from(offset - base).unwrap_or(u32::MAX)
+}
+
+impl Segment {
+    pub(crate) fn new(folder: &Path, base: Offset, file: FileRef, size: u64, state: State) -> Self {
+        let path = file_of(folder, base, "log");
+        Self { base, path, file, size: AtomicU64::new(size), state: RwLock::new(state) }
+    }
+
+    pub(crate) fn create(
+        files: &dyn Files,
+        folder: &Path,
+        base: Offset,
+    ) -> Result<Self, StorageError> {
+        let path = file_of(folder, base, "log");
+        let file = files.create(&path).map_err(StorageError::io(&path))?;
+        Ok(Self::new(folder, base, file, 0, State::empty(folder, base)))
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// Lets readers see this many bytes.
+    pub(crate) fn publish(&self, size: u64) {
+        self.size.store(size, Ordering::Release);
+    }
+
+    pub(crate) fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A position at or before the batch that holds `offset`.
+    pub(crate) fn look_up(&self, offset: Offset) -> Result<u64, StorageError> {
+        let wanted = relative(self.base, offset);
+        let found = self.state().offsets.last_where(|entry| entry.offset <= wanted)?;
+        Ok(found.map_or(0, |entry| u64::from(entry.position)))
+    }
+
+    /// An offset at or before the first batch with a timestamp from `timestamp` on.
+    pub(crate) fn look_up_time(&self, timestamp: TimestampMs) -> Result<Offset, StorageError> {
+        let found = self.state().times.last_where(|entry| entry.timestamp < timestamp)?;
+        Ok(self.base + found.map_or(0, |entry| Offset::from(entry.offset)))
+    }
+
+    pub(crate) fn newest(&self) -> Option<(TimestampMs, Offset)> {
+        self.state().newest
+    }
+
+    pub(crate) fn aborted(&self) -> Vec<AbortedTransaction> {
+        self.state().aborted.all().to_vec()
+    }
+
+    /// Reads the batches from `position` on.
+    pub(crate) fn scan(&self, position: u64) -> Scan<'_> {
+        Scan { segment: self, position, buffer: Vec::new(), at: 0, end: self.size() }
+    }
+
+    pub(crate) fn io(&self) -> impl FnOnce(std::io::Error) -> StorageError {
+        StorageError::io(&self.path)
+    }
+}
+
+/// Reads a segment through, batch by batch.
+#[derive(Debug)]
+pub(crate) struct Scan<'a> {
+    segment: &'a Segment,
+    /// Where the buffer starts in the file.
+    position: u64,
+    buffer: Vec<u8>,
+    at: usize,
+    end: u64,
+}
+
+impl Scan<'_> {
+    /// Where the next batch starts.
+    pub(crate) fn position(&self) -> u64 {
+        self.position + self.at as u64
+    }
+
+    /// The next batch and where it starts; `None` at the end.
+    ///
+    /// # Errors
+    /// What stands there is no whole batch, or the file cannot be read.
+    pub(crate) fn next(&mut self) -> Result<Option<(u64, Batch<'_>)>, StorageError> {
+        let position = self.position();
+        let left = self.end.saturating_sub(position);
+        if left == 0 {
+            return Ok(None);
+        }
+        let need = match Batch::first(&self.buffer[self.at..]) {
+            Ok(_) => 0,
+            Err(ottla_records::BadBatch::Truncated { due, .. }) if due as u64 <= left => due,
+            Err(error) => return Err(error.into()),
+        };
+        if need > 0 {
+            self.fill(position, need, left)?;
+            // The length was not to be seen before; now it is.
+            if let Err(ottla_records::BadBatch::Truncated { due, .. }) = Batch::first(&self.buffer)
+                && due as u64 <= left
+            {
+                self.fill(position, due, left)?;
+            }
+        }
+        let batch = Batch::first(&self.buffer[self.at..])?;
+        self.at += batch.bytes().len();
+        Ok(Some((position, batch)))
+    }
+
+    fn fill(&mut self, position: u64, need: usize, left: u64) -> Result<(), StorageError> {
+        let length = need.max(SCAN_BYTES).min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.buffer.clear();
+        (self.position, self.at) = (position, 0);
+        self.segment.file.read_into(&mut self.buffer, position, length).map_err(self.segment.io())
+    }
+}
+
+/// The header of the batch at `position`.
+pub(crate) fn header_at(
+    segment: &Segment,
+    position: u64,
+) -> Result<[u8; HEADER_BYTES], StorageError> {
+    let mut header = [0; HEADER_BYTES];
+    read_exact_at(&*segment.file, &mut header, position).map_err(segment.io())?;
+    Ok(header)
+}

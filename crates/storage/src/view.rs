@@ -1,0 +1,275 @@
+//! Reading, without the writer.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use ottla_records::{Batch, HEADER_BYTES};
+use ottla_types::{LeaderEpoch, Offset, TimestampMs};
+
+use crate::epochs::Epochs;
+use crate::error::StorageError;
+use crate::index::AbortedTransaction;
+use crate::segment::Segment;
+
+/// How far behind an index entry the batch looked for may start, in bytes; more costs a second
+/// read, not an error.
+const SLACK: usize = 8 * 1024;
+/// To how many bytes a batch may unpack while a record is looked for by its time.
+const UNPACKED_BYTES_MAX: usize = 128 << 20;
+
+/// What writer and readers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub segments: ArcSwap<Vec<Arc<Segment>>>,
+    pub log_start: AtomicI64,
+    pub log_end: AtomicI64,
+    pub epochs: RwLock<Epochs>,
+}
+
+/// Reads a log that somebody else may be writing; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LogView {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// Why nothing could be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// There is no such offset, and will not be soon.
+    #[error("offset {offset} is not between {start} and {end}")]
+    OutOfRange {
+        /// What was asked for.
+        offset: Offset,
+        /// The first offset there is.
+        start: Offset,
+        /// The first offset there is not yet.
+        end: Offset,
+    },
+    /// The log cannot be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// What to read.
+#[derive(Clone, Copy, Debug)]
+pub struct Slice {
+    /// From which offset on; the batch that holds it comes whole.
+    pub offset: Offset,
+    /// How many bytes at most.
+    pub bytes_max: usize,
+    /// Read the first batch even if it has more bytes.
+    pub at_least_one: bool,
+    /// Batches from here on are not for this reader.
+    pub upper: Offset,
+}
+
+impl LogView {
+    /// The first offset that may be read.
+    #[must_use]
+    pub fn log_start(&self) -> Offset {
+        self.shared.log_start.load(Ordering::Acquire)
+    }
+
+    /// Where the next record goes.
+    #[must_use]
+    pub fn log_end(&self) -> Offset {
+        self.shared.log_end.load(Ordering::Acquire)
+    }
+
+    /// How many bytes the segments have.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.shared.segments.load().iter().map(|segment| segment.size()).sum()
+    }
+
+    /// Whole batches, as they lie on the disk.
+    ///
+    /// # Errors
+    /// The offset does not exist, or the disk fails.
+    pub fn read(&self, slice: Slice) -> Result<Bytes, ReadError> {
+        let (start, end) = (self.log_start(), self.log_end());
+        if !(start..=end).contains(&slice.offset) {
+            return Err(ReadError::OutOfRange { offset: slice.offset, start, end });
+        }
+        if slice.offset >= slice.upper.min(end) {
+            return Ok(Bytes::new());
+        }
+        let segments = self.shared.segments.load();
+        let behind = segments.partition_point(|segment| segment.base <= slice.offset);
+        for segment in &segments[behind.saturating_sub(1)..] {
+            if let Some(bytes) = read_segment(segment, &slice)? {
+                return Ok(bytes);
+            }
+        }
+        Ok(Bytes::new())
+    }
+
+    /// The epoch in which the record at `offset` was written; -1 if it is not known.
+    #[must_use]
+    pub fn epoch_of(&self, offset: Offset) -> LeaderEpoch {
+        self.epochs().of(offset).unwrap_or(-1)
+    }
+
+    /// The largest epoch up to `epoch`, and the offset where it ends.
+    #[must_use]
+    pub fn end_of_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        self.epochs().end_of(epoch, self.log_end())
+    }
+
+    /// The last epoch; -1 if there is none.
+    #[must_use]
+    pub fn latest_epoch(&self) -> LeaderEpoch {
+        self.epochs().latest().unwrap_or(-1)
+    }
+
+    /// All epochs.
+    #[must_use]
+    pub fn epochs(&self) -> Epochs {
+        self.shared.epochs.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The aborted transactions that have records in `from..upto`.
+    #[must_use]
+    pub fn aborted(&self, from: Offset, upto: Offset) -> Vec<AbortedTransaction> {
+        let segments = self.shared.segments.load();
+        let all = segments.iter().flat_map(|segment| segment.aborted());
+        all.filter(|it| it.last_offset >= from && it.first_offset < upto).collect()
+    }
+
+    /// The first record whose timestamp is at least `timestamp`: its timestamp and offset.
+    ///
+    /// # Errors
+    /// The disk fails, or a batch is broken.
+    pub fn at_time(
+        &self,
+        timestamp: TimestampMs,
+    ) -> Result<Option<(TimestampMs, Offset)>, StorageError> {
+        let start = self.log_start();
+        for segment in self.shared.segments.load().iter() {
+            if segment.newest().is_none_or(|(newest, _)| newest < timestamp) {
+                continue;
+            }
+            let from = segment.look_up_time(timestamp)?;
+            let mut scan = segment.scan(segment.look_up(from)?);
+            while let Some((_, batch)) = scan.next()? {
+                if batch.max_timestamp() < timestamp || batch.last_offset() < start {
+                    continue;
+                }
+                let found =
+                    first_record(&batch, |time, offset| time >= timestamp && offset >= start)?;
+                if found.is_some() {
+                    return Ok(found);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The record with the largest timestamp: its timestamp and offset.
+    ///
+    /// # Errors
+    /// The disk fails, or a batch is broken.
+    pub fn newest(&self) -> Result<Option<(TimestampMs, Offset)>, StorageError> {
+        let segments = self.shared.segments.load();
+        let mut best: Option<(TimestampMs, Offset, &Arc<Segment>)> = None;
+        for segment in segments.iter() {
+            if let Some((timestamp, offset)) = segment.newest()
+                && best.is_none_or(|(newest, ..)| timestamp > newest)
+            {
+                best = Some((timestamp, offset, segment));
+            }
+        }
+        let Some((timestamp, offset, segment)) = best else { return Ok(None) };
+        let mut scan = segment.scan(segment.look_up(offset)?);
+        while let Some((_, batch)) = scan.next()? {
+            if batch.last_offset() >= offset {
+                return first_record(&batch, |time, _| time >= timestamp);
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn first_record(
+    batch: &Batch<'_>,
+    wanted: impl Fn(TimestampMs, Offset) -> bool,
+) -> Result<Option<(TimestampMs, Offset)>, StorageError> {
+    let unpacked = batch.unpack(UNPACKED_BYTES_MAX)?;
+    for record in unpacked.records() {
+        let record = record?;
+        if wanted(record.timestamp, record.offset) {
+            return Ok(Some((record.timestamp, record.offset)));
+        }
+    }
+    Ok(None)
+}
+
+/// What of a segment belongs to the slice; `None` if all of the segment lies before it.
+fn read_segment(segment: &Segment, slice: &Slice) -> Result<Option<Bytes>, StorageError> {
+    let size = segment.size();
+    let mut position = segment.look_up(slice.offset)?;
+    while position < size {
+        let left = usize::try_from(size - position).unwrap_or(usize::MAX);
+        let want = left.min(slice.bytes_max.saturating_add(SLACK));
+        let mut buffer = Vec::new();
+        segment.file.read_into(&mut buffer, position, want).map_err(segment.io())?;
+        match pick(&buffer, slice)? {
+            Picked::Bytes(from, to) => return Ok(Some(Bytes::from(buffer).slice(from..to))),
+            Picked::Whole(at, length) => {
+                let mut whole = Vec::new();
+                let at = position + at as u64;
+                segment.file.read_into(&mut whole, at, length).map_err(segment.io())?;
+                return Ok(Some(Bytes::from(whole)));
+            }
+            Picked::Beyond(0) => return Ok(None),
+            Picked::Beyond(next) => position += next as u64,
+        }
+    }
+    Ok(None)
+}
+
+enum Picked {
+    /// The batches between these two places, perhaps none.
+    Bytes(usize, usize),
+    /// One batch that the buffer has not whole: where, and how long.
+    Whole(usize, usize),
+    /// Nothing here; go on at this place.
+    Beyond(usize),
+}
+
+fn pick(buffer: &[u8], slice: &Slice) -> Result<Picked, StorageError> {
+    let mut at = 0;
+    let mut start = None;
+    while let Some(header) = buffer.get(at..).and_then(|rest| rest.first_chunk::<HEADER_BYTES>()) {
+        let batch = Batch::header_only(header)?;
+        let next = at + batch.size();
+        if start.is_none() && batch.last_offset() < slice.offset {
+            at = next;
+            continue;
+        }
+        let from = start.unwrap_or(at);
+        if batch.base_offset() >= slice.upper {
+            return Ok(Picked::Bytes(from, at));
+        }
+        let first = start.is_none();
+        let fits = next - from <= slice.bytes_max || first && slice.at_least_one;
+        if !fits {
+            return Ok(Picked::Bytes(from, at));
+        }
+        if next > buffer.len() {
+            return Ok(if first {
+                Picked::Whole(at, batch.size())
+            } else {
+                Picked::Bytes(from, at)
+            });
+        }
+        start = Some(from);
+        at = next;
+    }
+    Ok(match start {
+        Some(from) => Picked::Bytes(from, at.min(buffer.len())),
+        None => Picked::Beyond(at),
+    })
+}

@@ -1,0 +1,57 @@
+//! The log against what a genuine Kafka left on its disk, against a model, and against power cuts.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod genuine;
+mod model;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
+use ottla_storage::{Files, Log, LogOptions, Opening};
+
+/// A batch of `count` records, as a producer sends it.
+pub fn batch(count: usize, options: BatchOptions) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(options);
+    for at in 0..count {
+        let value = format!("value {at}");
+        let timestamp = 1000 + i64::try_from(at).unwrap();
+        let (key, headers) = (None, &[][..]);
+        builder.push(&NewRecord { timestamp, key, value: Some(value.as_bytes()), headers });
+    }
+    builder.build().unwrap()
+}
+
+/// What opens a log in `folder`.
+pub fn opening(files: &Arc<dyn Files>, folder: &Path, clean: bool) -> Opening {
+    Opening {
+        files: Arc::clone(files),
+        folder: folder.to_owned(),
+        options: LogOptions { index_interval_bytes: 256, ..LogOptions::default() },
+        clean,
+        recovery_point: 0,
+        log_start: 0,
+        now_ms: 0,
+    }
+}
+
+/// Everything there is to read, from the log's start.
+pub fn read_all(log: &Log) -> Vec<u8> {
+    let view = log.view();
+    let mut all = Vec::new();
+    let mut at = view.log_start();
+    while at < view.log_end() {
+        let slice = ottla_storage::Slice {
+            offset: at,
+            bytes_max: 700,
+            at_least_one: true,
+            upper: i64::MAX,
+        };
+        let bytes = view.read(slice).unwrap();
+        let last = ottla_records::batches(&bytes).last().unwrap().unwrap();
+        at = last.next_offset();
+        all.extend_from_slice(&bytes);
+    }
+    all
+}

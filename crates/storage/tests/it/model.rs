@@ -1,0 +1,180 @@
+//! Appends, rolls, cuts and crashes, compared with what must be there.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ottla_records::{BatchOptions, batches};
+use ottla_storage::{
+    AppendError, Fate, Files, Log, LogOptions, MemoryFiles, ProducerError, Slice, Stamp,
+};
+
+use crate::{batch, opening, read_all};
+
+const STAMP: Stamp = Stamp { leader_epoch: 0, append_time: None };
+
+fn small() -> LogOptions {
+    LogOptions { segment_bytes: 600, index_interval_bytes: 100, ..LogOptions::default() }
+}
+
+fn open(files: &Arc<dyn Files>, clean: bool) -> Log {
+    let mut opening = opening(files, Path::new("/data/t-0"), clean);
+    opening.options = small();
+    Log::open(opening).unwrap()
+}
+
+#[test]
+fn what_is_appended_is_read_across_segments_and_restarts() {
+    let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+    let mut log = open(&files, true);
+    for count in 1..30 {
+        log.append_as_leader(&batch(count, BatchOptions::default()), STAMP, 0).unwrap();
+    }
+    let written = read_all(&log);
+    let mut at = 0;
+    for batch in batches(&written) {
+        let batch = batch.unwrap();
+        assert!(batch.crc_is_right());
+        assert_eq!(batch.base_offset(), at);
+        at = batch.next_offset();
+    }
+    assert_eq!(at, 435);
+    log.close_clean().unwrap();
+    assert_eq!(read_all(&open(&files, true)), written, "after a clean stop");
+    assert_eq!(read_all(&open(&files, false)), written, "after an unclean one");
+}
+
+#[test]
+fn a_reader_gets_whole_batches_below_its_limit() {
+    let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+    let mut log = open(&files, true);
+    for _ in 0..6 {
+        log.append_as_leader(&batch(5, BatchOptions::default()), STAMP, 0).unwrap();
+    }
+    let view = log.view();
+    let read = |offset, bytes_max, at_least_one, upper| {
+        let bytes = view.read(Slice { offset, bytes_max, at_least_one, upper }).unwrap();
+        let bases = batches(&bytes).map(|batch| batch.unwrap().base_offset());
+        bases.collect::<Vec<_>>()
+    };
+    assert_eq!(read(7, 10_000, true, 15), [5, 10], "from the batch that holds the offset");
+    assert_eq!(read(0, 10_000, true, 5), [0], "not beyond the limit");
+    assert_eq!(read(0, 1, true, 30), [0], "one at least");
+    assert_eq!(read(0, 1, false, 30), [] as [i64; 0]);
+    assert_eq!(read(30, 100, true, 30), [] as [i64; 0], "the end is no error");
+    assert!(view.read(Slice { offset: 31, bytes_max: 1, at_least_one: true, upper: 31 }).is_err());
+}
+
+#[test]
+fn what_is_cut_off_is_gone_and_the_log_goes_on() {
+    let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+    let mut log = open(&files, true);
+    for epoch in 0..8 {
+        let stamp = Stamp { leader_epoch: epoch, append_time: None };
+        log.append_as_leader(&batch(5, BatchOptions::default()), stamp, 0).unwrap();
+    }
+    log.truncate_to(17).unwrap();
+    assert_eq!(log.log_end(), 15, "a batch goes as a whole");
+    assert_eq!(log.view().latest_epoch(), 2);
+    log.append_as_leader(&batch(1, BatchOptions::default()), STAMP, 0).unwrap();
+    assert_eq!(log.log_end(), 16);
+    log.close_clean().unwrap();
+    assert_eq!(open(&files, true).log_end(), 16);
+}
+
+fn sequenced(epoch: i16, sequence: i32) -> Vec<u8> {
+    let producer = BatchOptions {
+        producer_id: 4000,
+        producer_epoch: epoch,
+        base_sequence: sequence,
+        ..BatchOptions::default()
+    };
+    batch(2, producer)
+}
+
+#[test]
+fn an_idempotent_producer_writes_each_batch_once() {
+    let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+    let mut log = open(&files, true);
+    let append = |log: &mut Log, epoch, sequence| {
+        log.append_as_leader(&sequenced(epoch, sequence), STAMP, 0)
+    };
+    for sequence in (0..12).step_by(2) {
+        assert!(!append(&mut log, 0, sequence).unwrap().duplicate);
+    }
+    let again = append(&mut log, 0, 2).unwrap();
+    assert!(again.duplicate && again.base_offset == 2, "five batches are remembered");
+    let lost = append(&mut log, 0, 0).unwrap_err();
+    assert!(matches!(lost, AppendError::Producer(ProducerError::OutOfOrder { .. })), "not six");
+    let gap = append(&mut log, 0, 14).unwrap_err();
+    assert!(matches!(gap, AppendError::Producer(ProducerError::OutOfOrder { sent: 14, last: 11 })));
+    assert!(append(&mut log, 1, 4).is_err(), "a new epoch starts at 0");
+    append(&mut log, 1, 0).unwrap();
+    let fenced = append(&mut log, 0, 12).unwrap_err();
+    assert!(matches!(fenced, AppendError::Producer(ProducerError::Fenced { .. })));
+    log.close_clean().unwrap();
+    let mut log = open(&files, true);
+    assert!(append(&mut log, 1, 0).unwrap().duplicate, "the last batch survives a restart");
+    let mut log = open(&files, false);
+    assert!(append(&mut log, 1, 0).unwrap().duplicate, "also an unclean one");
+    assert_eq!(log.log_end(), 14);
+}
+
+#[test]
+fn the_append_time_replaces_what_the_producer_said() {
+    let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+    let mut log = open(&files, true);
+    let stamp = Stamp { leader_epoch: 0, append_time: Some(77) };
+    let appended = log.append_as_leader(&batch(2, BatchOptions::default()), stamp, 77).unwrap();
+    assert_eq!(appended.append_time, 77);
+    let bytes = read_all(&log);
+    let batch = batches(&bytes).next().unwrap().unwrap();
+    assert!(batch.crc_is_right() && batch.is_append_time());
+    let times = batch.unpack(1000).unwrap();
+    assert!(times.records().all(|record| record.unwrap().timestamp == 77));
+}
+
+/// Cuts the power at every change of a life of appends and flushes; what was flushed is there.
+#[test]
+fn no_power_cut_takes_what_was_flushed() {
+    let life = |files: &Arc<dyn Files>| -> i64 {
+        let mut durable = 0;
+        let mut opening = opening(files, Path::new("/data/t-0"), true);
+        opening.options = small();
+        let Ok(mut log) = Log::open(opening) else { return 0 };
+        for count in 1..8 {
+            let bytes = batch(count, BatchOptions::default());
+            if log.append_as_leader(&bytes, STAMP, 0).is_err() {
+                return durable;
+            }
+            if count % 2 == 0 {
+                match log.flush() {
+                    Ok(end) => durable = end,
+                    Err(_) => return durable,
+                }
+            }
+        }
+        durable
+    };
+    let whole = MemoryFiles::new();
+    let all: Arc<dyn Files> = Arc::new(whole.clone());
+    all.make_dir(Path::new("/data")).unwrap();
+    assert_eq!(life(&all), 21, "without a cut everything is flushed");
+    let changes = whole.changes();
+    assert!(changes > 20, "{changes}");
+    for at in 1..changes {
+        for fate in [Fate::Lost, Fate::Kept, Fate::Torn(at), Fate::Torn(at + 1000)] {
+            let disk = MemoryFiles::new();
+            let files: Arc<dyn Files> = Arc::new(disk.clone());
+            files.make_dir(Path::new("/data")).unwrap();
+            files.sync_dir(Path::new("/")).unwrap();
+            disk.cut_power_after(at);
+            let durable = life(&files);
+            let files: Arc<dyn Files> = Arc::new(disk.after_crash(fate));
+            let mut opening = opening(&files, Path::new("/data/t-0"), false);
+            opening.options = small();
+            let log = Log::open(opening).unwrap();
+            assert!(log.log_end() >= durable, "{fate:?} at {at}: {} < {durable}", log.log_end());
+            read_all(&log);
+        }
+    }
+}
