@@ -1,1 +1,25 @@
 //! This node's partitions: own, read, wait.
+//!
+//! [`Partitions`] finds a partition and keeps the set of them as the metadata says. A
+//! [`Partition`] is a handle, cheap to clone: appending takes its owner's lock and runs the
+//! owner's turn on the caller's thread; reading goes past the owner, through the log's view, up to
+//! what [`Progress`] says is committed; waiting is a [`Wait`] on the progress of any number of
+//! them.
+
+mod owner;
+mod partition;
+mod partitions;
+mod progress;
+mod rules;
+
+pub use owner::{Appended, Refused};
+pub use partition::{EpochRefused, Isolation, Partition, Read, ReadRefused, Waited};
+pub use partitions::{Assigned, Partitions};
+pub use progress::{Ends, Progress, Wait};
+pub use rules::{Rules, TimestampKind};
+
+pub use ottla_replication::Assignment;
+pub use ottla_storage::{
+    AbortedTransaction, CleanShutdown, DataDir, DiskFiles, Files, LogOptions, MetaProperties,
+    Producer, StorageError,
+};

@@ -1,0 +1,203 @@
+//! The one writer of a partition; a turn of it runs on the thread of whoever asks.
+
+use ottla_records::{BadRecords, Rules as RecordRules, TimestampRules, check, recompress};
+use ottla_replication::{Assignment, Leader, NotEnoughReplicas};
+use ottla_storage::{AppendError, Log, Stamp, StorageError};
+use ottla_types::{ErrorCode, NodeId, Offset, TimestampMs};
+
+use crate::progress::Ends;
+use crate::rules::{Rules, TimestampKind};
+
+/// To how many bytes a batch may unpack where its records must be looked at.
+const UNPACKED_BYTES_MAX: usize = 128 << 20;
+
+/// Where a batch went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The offset of its first record.
+    pub base_offset: Offset,
+    /// The offset behind its last record.
+    pub end: Offset,
+    /// The append time of its records, in milliseconds; -1 if they have their own.
+    pub log_append_time_ms: TimestampMs,
+}
+
+/// Why a batch was not appended.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The partition is led elsewhere.
+    #[error("this node does not lead the partition")]
+    NotLeader,
+    /// Too few replicas are in sync for acks=all.
+    #[error("{} replica(s) are in sync, {} are needed", .0.in_sync, .0.required)]
+    TooFewReplicas(NotEnoughReplicas),
+    /// The batch breaks a rule.
+    #[error(transparent)]
+    Records(#[from] BadRecords),
+    /// The log refuses it.
+    #[error(transparent)]
+    Append(AppendError),
+    /// The disk fails.
+    #[error(transparent)]
+    Storage(StorageError),
+}
+
+impl From<AppendError> for Refused {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Storage(error) => Self::Storage(error),
+            other => Self::Append(other),
+        }
+    }
+}
+
+impl Refused {
+    /// What a client is told.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotLeader => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            Self::TooFewReplicas(_) => ErrorCode::NOT_ENOUGH_REPLICAS,
+            Self::Records(bad) => bad.code(),
+            Self::Append(error) => error.code(),
+            Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        }
+    }
+
+    /// Which records are wrong, and what is wrong with each.
+    #[must_use]
+    pub fn records(&self) -> Vec<(usize, String)> {
+        match self {
+            Self::Records(bad) => bad.records(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Log, leadership and rules of one partition.
+#[derive(Debug)]
+pub(crate) struct Owner {
+    me: NodeId,
+    pub log: Log,
+    leader: Option<Leader>,
+    assignment: Assignment,
+    rules: Rules,
+    /// Where the watermark stood when the log was opened.
+    watermark: Offset,
+}
+
+impl Owner {
+    pub(crate) fn new(me: NodeId, log: Log, rules: Rules, watermark: Offset) -> Self {
+        let assignment = Assignment { leader: -1, leader_epoch: -1, ..Assignment::default() };
+        Self { me, log, leader: None, assignment, rules, watermark }
+    }
+
+    /// What everybody may see.
+    pub(crate) fn ends(&self) -> Ends {
+        let high_watermark = self
+            .leader
+            .as_ref()
+            .map_or(self.watermark, Leader::watermark)
+            .max(self.log.log_start());
+        let open = self.log.first_open().unwrap_or(high_watermark);
+        Ends {
+            log_start: self.log.log_start(),
+            log_end: self.log.log_end(),
+            high_watermark,
+            last_stable: open.min(high_watermark),
+            leader_epoch: self.assignment.leader_epoch,
+            leading: self.leader.is_some(),
+        }
+    }
+
+    pub(crate) const fn assignment(&self) -> &Assignment {
+        &self.assignment
+    }
+
+    /// Takes over what the metadata says: who leads, who is in sync.
+    pub(crate) fn assign(&mut self, assignment: Assignment) -> Result<(), StorageError> {
+        if assignment == self.assignment {
+            return Ok(());
+        }
+        let same_epoch = assignment.leader_epoch == self.assignment.leader_epoch;
+        if assignment.leader != self.me {
+            self.leader = None;
+        } else if let (Some(leader), true) = (&mut self.leader, same_epoch) {
+            leader.assigned(assignment.clone());
+        } else {
+            let end = self.log.log_end();
+            self.log.assign_epoch(assignment.leader_epoch, end)?;
+            let mut leader = Leader::new(self.me, assignment.clone(), end, self.watermark);
+            leader.set_in_sync_min(self.rules.in_sync_min);
+            self.leader = Some(leader);
+        }
+        self.assignment = assignment;
+        Ok(())
+    }
+
+    pub(crate) const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub(crate) fn set_rules(&mut self, rules: Rules) {
+        if rules == self.rules {
+            return;
+        }
+        self.log.set_options(rules.log.clone());
+        if let Some(leader) = &mut self.leader {
+            leader.set_in_sync_min(rules.in_sync_min);
+        }
+        self.rules = rules;
+    }
+
+    /// Checks the batch and appends it.
+    pub(crate) fn append(
+        &mut self,
+        bytes: &[u8],
+        now_ms: TimestampMs,
+        for_all: bool,
+        zstd_allowed: bool,
+    ) -> Result<Appended, Refused> {
+        let Some(leader) = &self.leader else { return Err(Refused::NotLeader) };
+        if for_all {
+            leader.may_append_for_all().map_err(Refused::TooFewReplicas)?;
+        }
+        let timestamps = match self.rules.timestamps {
+            TimestampKind::Create { before_max_ms, after_max_ms } => {
+                Some(TimestampRules { now_ms, before_max_ms, after_max_ms })
+            }
+            TimestampKind::Append => None,
+        };
+        let rules = RecordRules {
+            batch_bytes_max: self.rules.batch_bytes_max,
+            zstd_allowed,
+            keys_needed: self.rules.compacted,
+            timestamps,
+            unpacked_bytes_max: UNPACKED_BYTES_MAX,
+        };
+        let checked = check(bytes, &rules)?;
+        match self.rules.compression {
+            Some(codec) if codec != checked.compression => {
+                let level = self.rules.level;
+                let packed = recompress(&checked.batch, codec, level, UNPACKED_BYTES_MAX)
+                    .map_err(|error| Refused::Records(BadRecords::Broken(error)))?;
+                self.write(&packed, now_ms)
+            }
+            _ => self.write(bytes, now_ms),
+        }
+    }
+
+    /// Appends a batch of our own making.
+    pub(crate) fn write(&mut self, bytes: &[u8], now_ms: TimestampMs) -> Result<Appended, Refused> {
+        let Some(leader) = &mut self.leader else { return Err(Refused::NotLeader) };
+        let append_time = matches!(self.rules.timestamps, TimestampKind::Append).then_some(now_ms);
+        let stamp = Stamp { leader_epoch: self.assignment.leader_epoch, append_time };
+        let appended = self.log.append_as_leader(bytes, stamp, now_ms)?;
+        leader.appended(self.log.log_end());
+        Ok(Appended {
+            base_offset: appended.base_offset,
+            end: appended.end,
+            log_append_time_ms: appended.append_time,
+        })
+    }
+}

@@ -1,0 +1,396 @@
+//! The handle on one partition: append, read, wait.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_clock::Clock;
+use ottla_replication::Assignment;
+use ottla_storage::{LogView, Producer, ReadError, Slice, StorageError};
+use ottla_types::{
+    ErrorCode, LeaderEpoch, NO_EPOCH, NO_OFFSET, NodeId, Offset, ProducerId, TimestampMs,
+    TopicPartition, Uuid,
+};
+
+use crate::owner::{Appended, Owner, Refused};
+use crate::progress::{Ends, Progress, Wait};
+use crate::rules::Rules;
+
+/// What a reader wants to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Everything that is replicated.
+    Uncommitted,
+    /// Only what belongs to no open transaction; the aborted ones are named.
+    Committed,
+}
+
+/// What was read.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// Whole batches.
+    pub records: Bytes,
+    /// Everything below is replicated.
+    pub high_watermark: Offset,
+    /// Everything below belongs to no open transaction.
+    pub last_stable: Offset,
+    /// The first offset there is.
+    pub log_start: Offset,
+    /// To a reader of committed records: producers and first offsets of aborted transactions.
+    pub aborted: Option<Vec<(ProducerId, Offset)>>,
+}
+
+/// Why nothing was read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadRefused {
+    /// The partition is led elsewhere.
+    #[error("this node does not lead the partition")]
+    NotLeader,
+    /// There is no such offset.
+    #[error("offset {0} is out of range")]
+    OutOfRange(Offset),
+    /// The disk fails.
+    #[error(transparent)]
+    Storage(StorageError),
+}
+
+impl ReadRefused {
+    /// What a client is told.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotLeader => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            Self::OutOfRange(_) => ErrorCode::OFFSET_OUT_OF_RANGE,
+            Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        }
+    }
+}
+
+/// Why a client's leader epoch is refused (KIP-320).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EpochRefused {
+    /// The partition is led elsewhere.
+    NotLeader,
+    /// The client knows less than this node.
+    Older,
+    /// The client knows more than this node.
+    Newer,
+}
+
+impl EpochRefused {
+    /// What a client is told.
+    #[must_use]
+    pub const fn code(self) -> ErrorCode {
+        match self {
+            Self::NotLeader => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            Self::Older => ErrorCode::FENCED_LEADER_EPOCH,
+            Self::Newer => ErrorCode::UNKNOWN_LEADER_EPOCH,
+        }
+    }
+}
+
+/// How a wait for the in-sync set ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// All of it has the records.
+    Committed,
+    /// It shrank below what the topic asks for.
+    TooFewReplicas,
+    /// Another node leads now.
+    LeaderMoved,
+    /// It took too long.
+    TimedOut,
+}
+
+/// A partition of this node.
+#[derive(Clone)]
+pub struct Partition(Arc<Inner>);
+
+struct Inner {
+    place: TopicPartition,
+    topic_id: Uuid,
+    folder: PathBuf,
+    directory: Uuid,
+    view: LogView,
+    progress: Arc<Progress>,
+    owner: Mutex<Option<Owner>>,
+}
+
+impl fmt::Debug for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Partition({})", self.0.place)
+    }
+}
+
+impl Partition {
+    pub(crate) fn new(
+        place: TopicPartition,
+        topic_id: Uuid,
+        home: (PathBuf, Uuid),
+        owner: Owner,
+    ) -> Self {
+        let progress = Arc::new(Progress::default());
+        progress.publish(owner.ends());
+        let view = owner.log.view();
+        let (folder, directory) = home;
+        let owner = Mutex::new(Some(owner));
+        Self(Arc::new(Inner { place, topic_id, folder, directory, view, progress, owner }))
+    }
+
+    /// The topic's name.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.0.place.topic
+    }
+
+    /// The topic's id.
+    #[must_use]
+    pub fn topic_id(&self) -> Uuid {
+        self.0.topic_id
+    }
+
+    /// Which of the topic's partitions.
+    #[must_use]
+    pub fn index(&self) -> i32 {
+        self.0.place.partition
+    }
+
+    /// Topic and index.
+    #[must_use]
+    pub fn name(&self) -> &TopicPartition {
+        &self.0.place
+    }
+
+    /// The data directory it lies in.
+    #[must_use]
+    pub fn directory(&self) -> Uuid {
+        self.0.directory
+    }
+
+    pub(crate) fn folder(&self) -> &PathBuf {
+        &self.0.folder
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn ends(&self) -> Ends {
+        self.0.progress.ends()
+    }
+
+    /// To be waited for.
+    #[must_use]
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.0.progress)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Owner>> {
+        // An owner that panicked is not to be trusted with the log any more.
+        self.0.owner.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
+            let mut owner: MutexGuard<'_, Option<Owner>> = poisoned.into_inner();
+            *owner = None;
+            owner
+        })
+    }
+
+    /// Runs a turn of the owner and tells everybody how far the partition is then.
+    fn turn<T, E>(&self, closed: E, turn: impl FnOnce(&mut Owner) -> Result<T, E>) -> Result<T, E> {
+        let mut owner = self.lock();
+        let Some(owner) = owner.as_mut() else { return Err(closed) };
+        let done = turn(owner);
+        self.0.progress.publish(owner.ends());
+        done
+    }
+
+    pub(crate) fn take_owner(&self) -> Option<Owner> {
+        let owner = self.lock().take();
+        if owner.is_some() {
+            self.0.progress.publish(Ends { leading: false, ..self.ends() });
+        }
+        owner
+    }
+
+    pub(crate) fn assign(&self, assignment: Assignment, rules: Rules) -> Result<(), StorageError> {
+        self.turn(StorageError::Failed, |owner| {
+            owner.set_rules(rules);
+            owner.assign(assignment)
+        })
+    }
+
+    pub(crate) fn flush(&self) -> Result<Offset, StorageError> {
+        self.turn(StorageError::Failed, |owner| owner.log.flush())
+    }
+
+    pub(crate) fn recovery_point(&self) -> Option<Offset> {
+        self.lock().as_ref().map(|owner| owner.log.recovery_point())
+    }
+
+    /// What its topic's settings mean to it.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        self.lock().as_ref().map(|owner| owner.rules().clone()).unwrap_or_default()
+    }
+
+    /// The leader, or -1.
+    #[must_use]
+    pub fn leader(&self) -> NodeId {
+        self.lock().as_ref().map_or(-1, |owner| owner.assignment().leader)
+    }
+
+    /// Does a client that knows leader epoch `epoch` (-1: it does not say) mean this leader?
+    ///
+    /// # Errors
+    /// It means another.
+    pub fn fence(&self, epoch: LeaderEpoch) -> Result<(), EpochRefused> {
+        let ends = self.ends();
+        if epoch != NO_EPOCH && epoch < ends.leader_epoch {
+            return Err(EpochRefused::Older);
+        }
+        if epoch > ends.leader_epoch {
+            return Err(EpochRefused::Newer);
+        }
+        if ends.leading { Ok(()) } else { Err(EpochRefused::NotLeader) }
+    }
+
+    /// Checks a produced batch and appends it, on this thread.
+    ///
+    /// # Errors
+    /// It breaks a rule, the partition is led elsewhere, or the disk fails; nothing was written.
+    pub fn append(
+        &self,
+        batch: &Bytes,
+        now_ms: TimestampMs,
+        for_all: bool,
+        zstd_allowed: bool,
+    ) -> Result<Appended, Refused> {
+        self.turn(Refused::NotLeader, |owner| owner.append(batch, now_ms, for_all, zstd_allowed))
+    }
+
+    /// Is everything below `end` committed?
+    #[must_use]
+    pub fn is_committed(&self, end: Offset) -> bool {
+        self.ends().high_watermark >= end
+    }
+
+    /// Waits until everything below `end` is committed, at most until `deadline`.
+    pub async fn committed(&self, end: Offset, clock: &Clock, deadline: Duration) -> Waited {
+        let mut wait = Wait::new();
+        wait.add(self.progress());
+        loop {
+            let ends = self.ends();
+            if ends.high_watermark >= end {
+                return Waited::Committed;
+            }
+            if !ends.leading {
+                return Waited::LeaderMoved;
+            }
+            tokio::select! {
+                () = wait.moved() => {}
+                () = clock.sleep_until(deadline) => return Waited::TimedOut,
+            }
+        }
+    }
+
+    /// Whole batches from the one that holds `offset` on, at most `bytes_max` bytes; with `one`,
+    /// the first even if it has more.
+    ///
+    /// # Errors
+    /// There is no such offset, the partition is led elsewhere, or the disk fails.
+    pub fn read(
+        &self,
+        offset: Offset,
+        bytes_max: usize,
+        one: bool,
+        isolation: Isolation,
+    ) -> Result<Read, ReadRefused> {
+        let ends = self.ends();
+        if !ends.leading {
+            return Err(ReadRefused::NotLeader);
+        }
+        if !(ends.log_start..=ends.log_end).contains(&offset) {
+            return Err(ReadRefused::OutOfRange(offset));
+        }
+        let upper = match isolation {
+            Isolation::Uncommitted => ends.high_watermark,
+            Isolation::Committed => ends.last_stable,
+        };
+        let slice = Slice { offset, bytes_max, at_least_one: one, upper };
+        let records = self.0.view.read(slice).map_err(|error| match error {
+            ReadError::OutOfRange { offset, .. } => ReadRefused::OutOfRange(offset),
+            ReadError::Storage(error) => ReadRefused::Storage(error),
+        })?;
+        let aborted = (isolation == Isolation::Committed).then(|| {
+            let aborted = self.0.view.aborted(offset, upper);
+            let mut aborted: Vec<_> =
+                aborted.into_iter().map(|it| (it.producer_id, it.first_offset)).collect();
+            aborted.sort_by_key(|(_, first)| *first);
+            if records.is_empty() { Vec::new() } else { aborted }
+        });
+        Ok(Read {
+            records,
+            high_watermark: ends.high_watermark,
+            last_stable: ends.last_stable,
+            log_start: ends.log_start,
+            aborted,
+        })
+    }
+
+    /// The epoch in which the record at `offset` was or will be written; -1 if it is not known.
+    #[must_use]
+    pub fn epoch_of(&self, offset: Offset) -> LeaderEpoch {
+        self.0.view.epoch_of(offset)
+    }
+
+    /// The largest epoch up to `epoch` and where it ends; -1s if there is none.
+    #[must_use]
+    pub fn end_of_epoch(&self, epoch: LeaderEpoch) -> (LeaderEpoch, Offset) {
+        let ends = self.ends();
+        if epoch == ends.leader_epoch {
+            return (epoch, ends.log_end);
+        }
+        self.0.view.end_of_epoch(epoch).unwrap_or((NO_EPOCH, NO_OFFSET))
+    }
+
+    /// The record with the largest timestamp.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn latest_timestamp(&self) -> Result<Option<(TimestampMs, Offset)>, StorageError> {
+        self.0.view.newest()
+    }
+
+    /// The first record from this time on.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn at_time(
+        &self,
+        timestamp: TimestampMs,
+    ) -> Result<Option<(TimestampMs, Offset)>, StorageError> {
+        self.0.view.at_time(timestamp)
+    }
+
+    /// Records below `offset` may no longer be read.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn delete_before(&self, offset: Offset) -> Result<Offset, StorageError> {
+        self.turn(StorageError::Failed, |owner| {
+            owner.log.advance_log_start(offset)?;
+            Ok(owner.log.log_start())
+        })
+    }
+
+    /// How many bytes its segments have.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.0.view.size_bytes()
+    }
+
+    /// The producers it remembers.
+    #[must_use]
+    pub fn producers(&self) -> Vec<(ProducerId, Producer)> {
+        self.lock().as_ref().map(|owner| owner.log.producers()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,286 @@
+//! All partitions of this node: find, open, close, reconcile with what the metadata says.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use ottla_clock::Clock;
+use ottla_replication::Assignment;
+use ottla_storage::{
+    CleanShutdown, DataDir, Log, OffsetCheckpoint, Opening, PartitionMetadata, StorageError,
+};
+use ottla_types::{NodeId, Offset, PartitionIndex, TopicPartition, Uuid};
+
+use crate::owner::Owner;
+use crate::partition::Partition;
+use crate::rules::Rules;
+
+/// What the metadata says of one partition of this node.
+#[derive(Clone, Debug)]
+pub struct Assigned {
+    /// Topic and index.
+    pub place: TopicPartition,
+    /// The topic's id.
+    pub topic_id: Uuid,
+    /// Who leads, who is in sync.
+    pub assignment: Assignment,
+    /// What the topic's settings mean.
+    pub rules: Rules,
+}
+
+/// Where partitions are found.
+#[derive(Clone, Debug, Default)]
+struct Index {
+    by_name: HashMap<Arc<str>, BTreeMap<PartitionIndex, Partition>>,
+    by_id: HashMap<Uuid, Arc<str>>,
+}
+
+/// One data directory, and what its checkpoints said when it was opened.
+#[derive(Debug)]
+struct Dir {
+    dir: DataDir,
+    id: Uuid,
+    clean: bool,
+    recovery_points: OffsetCheckpoint,
+    high_watermarks: OffsetCheckpoint,
+    log_starts: OffsetCheckpoint,
+}
+
+/// All partitions of this node.
+#[derive(Debug)]
+pub struct Partitions {
+    me: NodeId,
+    clock: Clock,
+    index: ArcSwap<Index>,
+    dirs: Vec<Dir>,
+    /// Only one change of the set at a time.
+    changing: Mutex<()>,
+}
+
+impl Partitions {
+    /// The partitions in `dirs`; none is open yet. `clean` says of each directory whether its
+    /// logs were closed cleanly.
+    ///
+    /// # Errors
+    /// A checkpoint cannot be read.
+    pub fn new(
+        me: NodeId,
+        clock: Clock,
+        dirs: Vec<(DataDir, Uuid, bool)>,
+    ) -> Result<Self, StorageError> {
+        let open = |(dir, id, clean): (DataDir, Uuid, bool)| {
+            Ok(Dir {
+                recovery_points: dir.recovery_points()?,
+                high_watermarks: dir.high_watermarks()?,
+                log_starts: dir.log_starts()?,
+                dir,
+                id,
+                clean,
+            })
+        };
+        let dirs = dirs.into_iter().map(open).collect::<Result<_, StorageError>>()?;
+        let index = ArcSwap::default();
+        Ok(Self { me, clock, index, dirs, changing: Mutex::new(()) })
+    }
+
+    /// The partition, if it is here.
+    #[must_use]
+    pub fn find(&self, topic: &str, index: PartitionIndex) -> Option<Partition> {
+        self.index.load().by_name.get(topic)?.get(&index).cloned()
+    }
+
+    /// The partition of the topic with this id, if it is here.
+    #[must_use]
+    pub fn find_by_id(&self, topic: Uuid, index: PartitionIndex) -> Option<Partition> {
+        let all = self.index.load();
+        all.by_name.get(all.by_id.get(&topic)?)?.get(&index).cloned()
+    }
+
+    /// All partitions of a topic that are here.
+    #[must_use]
+    pub fn of_topic(&self, topic: &str) -> Vec<Partition> {
+        let all = self.index.load();
+        all.by_name.get(topic).map(|all| all.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// All partitions, by topic and index.
+    #[must_use]
+    pub fn all(&self) -> Vec<Partition> {
+        let index = self.index.load();
+        let mut all: Vec<Partition> =
+            index.by_name.values().flat_map(BTreeMap::values).cloned().collect();
+        all.sort_by(|a, b| (a.topic(), a.index()).cmp(&(b.topic(), b.index())));
+        all
+    }
+
+    /// The data directories: path and id.
+    #[must_use]
+    pub fn directories(&self) -> Vec<(String, Uuid)> {
+        let path = |dir: &Dir| (dir.dir.path().display().to_string(), dir.id);
+        self.dirs.iter().map(path).collect()
+    }
+
+    /// Makes the set of partitions what the metadata says. What is new is opened, what is gone is
+    /// removed with its folder; may take long, so it is not for a serving thread.
+    ///
+    /// Returns what could not be opened, and why; the others are open.
+    pub fn reconcile(&self, wanted: &[Assigned]) -> Vec<(TopicPartition, StorageError)> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = Index::clone(&self.index.load());
+        let mut failed = Vec::new();
+        let ids: BTreeMap<&TopicPartition, Uuid> =
+            wanted.iter().map(|assigned| (&assigned.place, assigned.topic_id)).collect();
+        let stays = |it: &Partition| ids.get(it.name()) == Some(&it.topic_id());
+        let gone: Vec<Partition> = self.all().into_iter().filter(|it| !stays(it)).collect();
+        for partition in &gone {
+            if let Some(all) = next.by_name.get_mut(partition.topic()) {
+                all.remove(&partition.index());
+            }
+        }
+        next.by_name.retain(|_, all| !all.is_empty());
+        for assigned in wanted {
+            let place = &assigned.place;
+            let here = next.by_name.get(&place.topic).and_then(|all| all.get(&place.partition));
+            let opened = match here {
+                Some(partition) => Ok(partition.clone()),
+                None => self.open(assigned),
+            };
+            let assign = |partition: &Partition| {
+                partition.assign(assigned.assignment.clone(), assigned.rules.clone())
+            };
+            match opened.and_then(|partition| assign(&partition).map(|()| partition)) {
+                Ok(partition) => {
+                    let topic = Arc::clone(&place.topic);
+                    next.by_name.entry(topic).or_default().insert(place.partition, partition);
+                }
+                Err(error) => failed.push((place.clone(), error)),
+            }
+        }
+        next.by_id = next
+            .by_name
+            .iter()
+            .filter_map(|(name, all)| Some((all.values().next()?.topic_id(), Arc::clone(name))))
+            .collect();
+        self.index.store(Arc::new(next));
+        for partition in gone {
+            if let Err(error) = self.remove(&partition) {
+                tracing::error!(partition = %partition.name(), %error, "a folder stays behind");
+            }
+        }
+        failed
+    }
+
+    /// The directory where the partition lies, or else the one with the fewest partitions.
+    fn home(&self, place: &TopicPartition) -> &Dir {
+        let has = |dir: &&Dir| dir.dir.files().exists(&dir.dir.folder(place));
+        let held = |dir: &&Dir| {
+            let all = self.all();
+            all.iter().filter(|partition| partition.directory() == dir.id).count()
+        };
+        let there = self.dirs.iter().find(has);
+        there.or_else(|| self.dirs.iter().min_by_key(held)).expect("there is a data directory")
+    }
+
+    fn open(&self, assigned: &Assigned) -> Result<Partition, StorageError> {
+        let place = &assigned.place;
+        let home = self.home(place);
+        let (folder, files) = (home.dir.folder(place), home.dir.files());
+        // A folder of a topic that had the same name is not this topic's.
+        let known = PartitionMetadata::read(&**files, &folder)?;
+        if known.is_some_and(|known| known.topic_id != assigned.topic_id) {
+            tracing::warn!(partition = %place, "a folder belongs to a deleted topic; removed");
+            files
+                .remove_dir(&folder)
+                .map_err(|source| StorageError::Io { path: folder.clone(), source })?;
+        }
+        let is_new = !files.exists(&folder);
+        let at = |points: &OffsetCheckpoint| points.0.get(place).copied().unwrap_or(0);
+        let log = Log::open(Opening {
+            files: Arc::clone(files),
+            folder: folder.clone(),
+            options: assigned.rules.log.clone(),
+            clean: home.clean || is_new,
+            recovery_point: if is_new { 0 } else { at(&home.recovery_points) },
+            log_start: if is_new { 0 } else { at(&home.log_starts) },
+            now_ms: self.clock.wall_ms(),
+        })?;
+        if known.is_none_or(|known| known.topic_id != assigned.topic_id) {
+            PartitionMetadata { topic_id: assigned.topic_id }.write(&**files, &folder)?;
+        }
+        let watermark = if is_new { 0 } else { at(&home.high_watermarks) };
+        let owner = Owner::new(self.me, log, assigned.rules.clone(), watermark);
+        Ok(Partition::new(place.clone(), assigned.topic_id, (folder, home.id), owner))
+    }
+
+    fn remove(&self, partition: &Partition) -> Result<(), StorageError> {
+        drop(partition.take_owner());
+        let folder = partition.folder();
+        let home = self.dirs.iter().find(|dir| dir.id == partition.directory());
+        let Some(home) = home else { return Ok(()) };
+        // Renamed first: a crash in the middle must not leave half a partition under its name.
+        let mut name = folder.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}-delete", partition.topic_id()));
+        let aside = folder.with_file_name(name);
+        let files = home.dir.files();
+        let io = |source| StorageError::Io { path: folder.clone(), source };
+        files.rename(folder, &aside).map_err(io)?;
+        files.remove_dir(&aside).map_err(io)
+    }
+
+    /// Removes what deletions that a crash interrupted have left.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn sweep(&self) -> Result<(), StorageError> {
+        for dir in &self.dirs {
+            let (_, deleted) = dir.dir.partitions()?;
+            for folder in deleted {
+                let removed = dir.dir.files().remove_dir(&folder);
+                removed.map_err(|source| StorageError::Io { path: folder, source })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down how far each partition is: high watermark, recovery point, log start.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn checkpoint(&self) -> Result<(), StorageError> {
+        for dir in &self.dirs {
+            let all: Vec<Partition> =
+                self.all().into_iter().filter(|it| it.directory() == dir.id).collect();
+            let of = |offset: &dyn Fn(&Partition) -> Option<Offset>| {
+                let entry = |it: &Partition| Some((it.name().clone(), offset(it)?));
+                OffsetCheckpoint(all.iter().filter_map(entry).collect())
+            };
+            dir.dir.set_high_watermarks(&of(&|it| Some(it.ends().high_watermark)))?;
+            dir.dir.set_recovery_points(&of(&Partition::recovery_point))?;
+            let started = |it: &Partition| Some(it.ends().log_start).filter(|start| *start > 0);
+            dir.dir.set_log_starts(&of(&started))?;
+        }
+        Ok(())
+    }
+
+    /// Closes every log so that the next start need not look through them, and says so in each
+    /// directory; one that could not be closed is said to be unclean.
+    ///
+    /// # Errors
+    /// The first that a file system refused.
+    pub fn close(&self, broker_epoch: i64) -> Result<(), StorageError> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        for partition in self.all() {
+            partition.flush()?;
+        }
+        self.checkpoint()?;
+        for partition in self.all() {
+            if let Some(owner) = partition.take_owner() {
+                owner.log.close_clean()?;
+            }
+        }
+        for dir in &self.dirs {
+            dir.dir.mark_clean_shutdown(CleanShutdown { broker_epoch })?;
+        }
+        Ok(())
+    }
+}

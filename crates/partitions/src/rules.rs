@@ -1,0 +1,57 @@
+//! What a topic's settings mean to one of its partitions.
+
+use ottla_records::Compression;
+use ottla_storage::LogOptions;
+
+/// Whose time counts (`message.timestamp.type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimestampKind {
+    /// The producer's, if it lies within these bounds of now, in milliseconds.
+    Create {
+        /// How far in the past it may lie.
+        before_max_ms: i64,
+        /// How far in the future it may lie.
+        after_max_ms: i64,
+    },
+    /// The broker's, at the append.
+    Append,
+}
+
+/// The rules of a partition, all in force at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// The largest batch, in bytes (`max.message.bytes`).
+    pub batch_bytes_max: usize,
+    /// How many replicas must be in sync for acks=all (`min.insync.replicas`).
+    pub in_sync_min: usize,
+    /// Must every record have a key (`cleanup.policy` has `compact`)?
+    pub compacted: bool,
+    /// May records be deleted (`cleanup.policy` has `delete`)?
+    pub delete_allowed: bool,
+    /// The codec that batches are stored with; `None` leaves them as the producer sent them.
+    pub compression: Option<Compression>,
+    /// How hard to compress; the codec's default if not said.
+    pub level: Option<i32>,
+    /// Whose time counts.
+    pub timestamps: TimestampKind,
+    /// How the log is kept.
+    pub log: LogOptions,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            batch_bytes_max: 1_048_588,
+            in_sync_min: 1,
+            compacted: false,
+            delete_allowed: true,
+            compression: None,
+            level: None,
+            timestamps: TimestampKind::Create {
+                before_max_ms: i64::MAX,
+                after_max_ms: 60 * 60 * 1000,
+            },
+            log: LogOptions::default(),
+        }
+    }
+}
