@@ -1,3 +1,17 @@
 //! What the cluster is, and what to do about it.
-
+//!
+//! [`Cluster`] is the metadata as of one offset: an immutable picture whose clones share what has
+//! not changed. [`Controller`] is the machine that decides: commands in, records out; the records
+//! change its `Cluster` as they change everybody's (cluster.md §2.6 to §2.8).
 #![no_std]
+
+extern crate alloc;
+
+mod cluster;
+mod controller;
+mod snapshot;
+mod versions;
+
+pub use cluster::{Broker, Cluster, Listener, PartitionState, ResourceKind, Topic};
+pub use controller::{Command, ConfigRules, Controller, Defaults, Reply, bootstrap_records};
+pub use versions::{FEATURES, Feature, METADATA_VERSION, METADATA_VERSION_OLDEST, version_of};

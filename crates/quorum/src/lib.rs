@@ -1,1 +1,21 @@
 //! Raft running on files; the metadata log as a journal.
+//!
+//! `__cluster_metadata-0` is a log like any other with three differences: every append is on the
+//! disk before anything rests on it, control batches say who leads and who votes, and
+//! `<offset>-<epoch>.checkpoint` files hold snapshots. Beside it lie `quorum-state`, what a voter
+//! has promised, and `bootstrap.checkpoint`, what a cluster begins with (cluster.md §2.1, §2.4).
+
+mod batch;
+mod driver;
+mod format;
+mod replay;
+mod snapshot;
+mod state;
+
+pub use driver::{Opened, Quorum, QuorumError, Setup};
+pub use format::{Format, bootstrap, format};
+pub use ottla_raft::{Endpoint, ReplicaKey, Voter};
+pub use snapshot::SnapshotId;
+
+/// The folder of the metadata log in its data directory.
+pub const FOLDER: &str = "__cluster_metadata-0";

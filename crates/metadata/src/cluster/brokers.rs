@@ -1,0 +1,118 @@
+//! The brokers that have registered.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use ottla_protocol::metadata::broker_registration_change_record::BrokerRegistrationChangeRecord;
+use ottla_protocol::metadata::register_broker_record::{BrokerFeature, RegisterBrokerRecord};
+use ottla_types::{NodeId, Uuid};
+
+/// Where a broker listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The listener's name.
+    pub name: String,
+    /// The host that clients are told.
+    pub host: String,
+    /// The port that clients are told.
+    pub port: u16,
+    /// Kafka's number of the security protocol; 0 is PLAINTEXT.
+    pub security: i16,
+}
+
+/// A registered broker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Broker {
+    /// Its id.
+    pub id: NodeId,
+    /// Which of its lives this is, as the controller counts.
+    pub epoch: i64,
+    /// Which of its lives this is, as it says itself.
+    pub incarnation: Uuid,
+    /// Where it listens.
+    pub listeners: Vec<Listener>,
+    /// Which levels of which features it can work with.
+    pub features: Vec<BrokerFeature>,
+    /// Its rack.
+    pub rack: Option<String>,
+    /// May it not serve?
+    pub fenced: bool,
+    /// Is it about to stop?
+    pub stopping: bool,
+    /// Its data directories.
+    pub log_dirs: Vec<Uuid>,
+    /// Those that take no new partitions.
+    pub cordoned: Option<Vec<Uuid>>,
+}
+
+impl Broker {
+    /// Where it listens under this listener's name.
+    #[must_use]
+    pub fn listener(&self, name: &str) -> Option<&Listener> {
+        self.listeners.iter().find(|listener| listener.name == name)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Brokers(BTreeMap<NodeId, Broker>);
+
+impl Brokers {
+    pub fn all(&self) -> impl Iterator<Item = &Broker> {
+        self.0.values()
+    }
+
+    pub fn find(&self, id: NodeId) -> Option<&Broker> {
+        self.0.get(&id)
+    }
+
+    pub fn register(&mut self, record: &RegisterBrokerRecord) {
+        let listeners = record.end_points.iter().map(|it| Listener {
+            name: it.name.clone(),
+            host: it.host.clone(),
+            port: it.port,
+            security: it.security_protocol,
+        });
+        let broker = Broker {
+            id: record.broker_id,
+            epoch: record.broker_epoch,
+            incarnation: record.incarnation_id,
+            listeners: listeners.collect(),
+            features: record.features.clone(),
+            rack: record.rack.clone(),
+            fenced: record.fenced,
+            stopping: record.in_controlled_shutdown,
+            log_dirs: record.log_dirs.clone(),
+            cordoned: record.cordoned_log_dirs.clone(),
+        };
+        self.0.insert(record.broker_id, broker);
+    }
+
+    pub fn unregister(&mut self, id: NodeId) {
+        self.0.remove(&id);
+    }
+
+    pub fn fence(&mut self, id: NodeId, fenced: bool) {
+        if let Some(broker) = self.0.get_mut(&id) {
+            broker.fenced = fenced;
+        }
+    }
+
+    pub fn change(&mut self, record: &BrokerRegistrationChangeRecord) {
+        let Some(broker) = self.0.get_mut(&record.broker_id) else { return };
+        match record.fenced {
+            -1 => broker.fenced = false,
+            1 => broker.fenced = true,
+            _ => {}
+        }
+        if record.in_controlled_shutdown == 1 {
+            broker.stopping = true;
+        }
+        if !record.log_dirs.is_empty() {
+            broker.log_dirs.clone_from(&record.log_dirs);
+        }
+        if record.cordoned_log_dirs.is_some() {
+            broker.cordoned.clone_from(&record.cordoned_log_dirs);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What nothing here acts upon yet, but no snapshot may lose: rules of access, quotas,
+//! credentials, tokens, controllers.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+
+use ottla_protocol::metadata::MetadataRecord;
+
+/// Records by what they are about: the later one replaces the earlier.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Kept(BTreeMap<(i16, String), MetadataRecord>);
+
+impl Kept {
+    pub fn all(&self) -> impl Iterator<Item = &MetadataRecord> {
+        self.0.values()
+    }
+
+    pub fn apply(&mut self, record: &MetadataRecord) {
+        let key = |kind: i16, about: String| (kind, about);
+        match record {
+            MetadataRecord::AccessControlEntry(it) => {
+                self.0.insert(key(18, format!("{}", it.id)), record.clone());
+            }
+            MetadataRecord::RemoveAccessControlEntry(it) => {
+                self.0.remove(&key(18, format!("{}", it.id)));
+            }
+            MetadataRecord::ClientQuota(it) => {
+                let about = key(14, format!("{:?} {}", it.entity, it.key));
+                if it.remove {
+                    self.0.remove(&about);
+                } else {
+                    self.0.insert(about, record.clone());
+                }
+            }
+            MetadataRecord::UserScramCredential(it) => {
+                self.0.insert(key(11, format!("{} {}", it.mechanism, it.name)), record.clone());
+            }
+            MetadataRecord::RemoveUserScramCredential(it) => {
+                self.0.remove(&key(11, format!("{} {}", it.mechanism, it.name)));
+            }
+            MetadataRecord::DelegationToken(it) => {
+                self.0.insert(key(10, it.token_id.clone()), record.clone());
+            }
+            MetadataRecord::RemoveDelegationToken(it) => {
+                self.0.remove(&key(10, it.token_id.clone()));
+            }
+            MetadataRecord::RegisterController(it) => {
+                self.0.insert(key(27, format!("{}", it.controller_id)), record.clone());
+            }
+            MetadataRecord::UnregisterController(it) => {
+                self.0.remove(&key(27, format!("{}", it.controller_id)));
+            }
+            // Nothing remains of the others: they mark places in the log.
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What is true: the metadata as of one offset.
+
+mod brokers;
+mod configs;
+mod kept;
+mod topics;
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use ottla_protocol::metadata::MetadataRecord;
+use ottla_types::{NodeId, ProducerId, Uuid};
+
+pub(crate) use brokers::Brokers;
+pub use brokers::{Broker, Listener};
+pub(crate) use configs::Configs;
+pub use configs::ResourceKind;
+pub(crate) use kept::Kept;
+pub(crate) use topics::Topics;
+pub use topics::{PartitionState, Topic};
+
+/// The metadata; a clone shares everything until one of the two changes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cluster {
+    pub(crate) topics: Arc<Topics>,
+    pub(crate) brokers: Arc<Brokers>,
+    pub(crate) configs: Arc<Configs>,
+    pub(crate) features: Arc<BTreeMap<String, i16>>,
+    pub(crate) kept: Arc<Kept>,
+    pub(crate) next_producer_id: ProducerId,
+}
+
+impl Cluster {
+    /// Takes one record in. Records that are about something unknown are facts all the same, and
+    /// change nothing.
+    pub fn apply(&mut self, record: &MetadataRecord) {
+        match record {
+            MetadataRecord::Topic(it) => Arc::make_mut(&mut self.topics).add(it),
+            MetadataRecord::Partition(it) => Arc::make_mut(&mut self.topics).set(it),
+            MetadataRecord::PartitionChange(it) => Arc::make_mut(&mut self.topics).change(it),
+            MetadataRecord::RemoveTopic(it) => {
+                if let Some(topic) = Arc::make_mut(&mut self.topics).remove(it.topic_id) {
+                    Arc::make_mut(&mut self.configs).forget(ResourceKind::Topic, &topic.name);
+                }
+            }
+            MetadataRecord::ClearElr(it) => {
+                Arc::make_mut(&mut self.topics).clear_elr(&it.topic_name);
+            }
+            MetadataRecord::RegisterBroker(it) => Arc::make_mut(&mut self.brokers).register(it),
+            MetadataRecord::UnregisterBroker(it) => {
+                Arc::make_mut(&mut self.brokers).unregister(it.broker_id);
+            }
+            MetadataRecord::BrokerRegistrationChange(it) => {
+                Arc::make_mut(&mut self.brokers).change(it);
+            }
+            MetadataRecord::FenceBroker(it) => {
+                Arc::make_mut(&mut self.brokers).fence(it.id, true);
+            }
+            MetadataRecord::UnfenceBroker(it) => {
+                Arc::make_mut(&mut self.brokers).fence(it.id, false);
+            }
+            MetadataRecord::Config(it) => Arc::make_mut(&mut self.configs).set(it),
+            MetadataRecord::FeatureLevel(it) => {
+                let features = Arc::make_mut(&mut self.features);
+                if it.feature_level == 0 {
+                    features.remove(&it.name);
+                } else {
+                    features.insert(it.name.clone(), it.feature_level);
+                }
+            }
+            MetadataRecord::ProducerIds(it) => self.next_producer_id = it.next_producer_id,
+            other => Arc::make_mut(&mut self.kept).apply(other),
+        }
+    }
+
+    /// All topics, by name.
+    pub fn topics(&self) -> impl Iterator<Item = &Arc<Topic>> {
+        self.topics.by_name()
+    }
+
+    /// The topic of this name.
+    #[must_use]
+    pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
+        self.topics.named(name)
+    }
+
+    /// The topic of this id.
+    #[must_use]
+    pub fn topic_by_id(&self, id: Uuid) -> Option<&Arc<Topic>> {
+        self.topics.by_id(id)
+    }
+
+    /// All registered brokers, by id.
+    pub fn brokers(&self) -> impl Iterator<Item = &Broker> {
+        self.brokers.all()
+    }
+
+    /// The broker of this id.
+    #[must_use]
+    pub fn broker(&self, id: NodeId) -> Option<&Broker> {
+        self.brokers.find(id)
+    }
+
+    /// What was set for a resource; the empty name is the default of all brokers.
+    #[must_use]
+    pub fn config(&self, kind: ResourceKind, name: &str) -> &BTreeMap<String, String> {
+        self.configs.of(kind, name)
+    }
+
+    /// The names of the resources of a kind that something was set for.
+    pub fn configured(&self, kind: ResourceKind) -> impl Iterator<Item = &str> {
+        self.configs.names(kind)
+    }
+
+    /// The level of a feature; 0 if the cluster does not have it.
+    #[must_use]
+    pub fn feature(&self, name: &str) -> i16 {
+        self.features.get(name).copied().unwrap_or(0)
+    }
+
+    /// The features that the cluster has, and their levels.
+    #[must_use]
+    pub fn features(&self) -> &BTreeMap<String, i16> {
+        &self.features
+    }
+
+    /// Has nothing ever been written?
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.features.is_empty()
+    }
+}

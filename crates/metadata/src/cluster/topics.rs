@@ -1,0 +1,155 @@
+//! Topics and their partitions.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use ottla_protocol::metadata::partition_change_record::PartitionChangeRecord;
+use ottla_protocol::metadata::partition_record::PartitionRecord;
+use ottla_protocol::metadata::topic_record::TopicRecord;
+use ottla_types::{LeaderEpoch, NodeId, PartitionIndex, Uuid};
+
+/// In a change record: the leader stays.
+const LEADER_STAYS: NodeId = -2;
+
+/// What is true of a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartitionState {
+    /// The brokers that hold a copy, the preferred leader first.
+    pub replicas: Vec<NodeId>,
+    /// In which directory of each of them; unassigned where it is not known.
+    pub directories: Vec<Uuid>,
+    /// Those that have everything that is committed.
+    pub isr: Vec<NodeId>,
+    /// Those that may lead though they are out of sync (KIP-966).
+    pub elr: Vec<NodeId>,
+    /// Who was last known to be able to lead.
+    pub last_known_elr: Vec<NodeId>,
+    /// Copies on their way out.
+    pub removing: Vec<NodeId>,
+    /// Copies on their way in.
+    pub adding: Vec<NodeId>,
+    /// The leader, or -1.
+    pub leader: NodeId,
+    /// 1 after an unclean election, until the leader says it has recovered.
+    pub recovery: i8,
+    /// How often the leader changed.
+    pub leader_epoch: LeaderEpoch,
+    /// How often anything changed.
+    pub partition_epoch: i32,
+}
+
+/// A topic.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Topic {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its id.
+    pub id: Uuid,
+    /// Its partitions.
+    pub partitions: BTreeMap<PartitionIndex, PartitionState>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Topics {
+    ids: BTreeMap<Uuid, Arc<Topic>>,
+    names: BTreeMap<Arc<str>, Uuid>,
+}
+
+impl Topics {
+    pub fn by_name(&self) -> impl Iterator<Item = &Arc<Topic>> {
+        self.names.values().filter_map(|id| self.ids.get(id))
+    }
+
+    pub fn named(&self, name: &str) -> Option<&Arc<Topic>> {
+        self.ids.get(self.names.get(name)?)
+    }
+
+    pub fn by_id(&self, id: Uuid) -> Option<&Arc<Topic>> {
+        self.ids.get(&id)
+    }
+
+    pub fn add(&mut self, record: &TopicRecord) {
+        let name: Arc<str> = Arc::from(record.name.as_str());
+        let topic = Topic { name: Arc::clone(&name), id: record.topic_id, ..Topic::default() };
+        self.names.insert(name, record.topic_id);
+        self.ids.insert(record.topic_id, Arc::new(topic));
+    }
+
+    pub fn remove(&mut self, id: Uuid) -> Option<Arc<Topic>> {
+        let topic = self.ids.remove(&id)?;
+        if self.names.get(&topic.name) == Some(&id) {
+            self.names.remove(&topic.name);
+        }
+        Some(topic)
+    }
+
+    pub fn set(&mut self, record: &PartitionRecord) {
+        let Some(topic) = self.ids.get_mut(&record.topic_id) else { return };
+        let state = PartitionState {
+            replicas: record.replicas.clone(),
+            directories: record.directories.clone(),
+            isr: record.isr.clone(),
+            elr: record.eligible_leader_replicas.clone().unwrap_or_default(),
+            last_known_elr: record.last_known_elr.clone().unwrap_or_default(),
+            removing: record.removing_replicas.clone(),
+            adding: record.adding_replicas.clone(),
+            leader: record.leader,
+            recovery: record.leader_recovery_state,
+            leader_epoch: record.leader_epoch,
+            partition_epoch: record.partition_epoch,
+        };
+        Arc::make_mut(topic).partitions.insert(record.partition_id, state);
+    }
+
+    pub fn change(&mut self, record: &PartitionChangeRecord) {
+        let Some(topic) = self.ids.get_mut(&record.topic_id) else { return };
+        let topic = Arc::make_mut(topic);
+        let Some(state) = topic.partitions.get_mut(&record.partition_id) else { return };
+        let take = |from: &Option<Vec<NodeId>>, to: &mut Vec<NodeId>| {
+            if let Some(from) = from {
+                to.clone_from(from);
+            }
+        };
+        take(&record.isr, &mut state.isr);
+        take(&record.replicas, &mut state.replicas);
+        take(&record.removing_replicas, &mut state.removing);
+        take(&record.adding_replicas, &mut state.adding);
+        take(&record.eligible_leader_replicas, &mut state.elr);
+        take(&record.last_known_elr, &mut state.last_known_elr);
+        if let Some(directories) = &record.directories {
+            state.directories.clone_from(directories);
+        }
+        if record.leader != LEADER_STAYS {
+            state.leader = record.leader;
+            state.leader_epoch += 1;
+        }
+        if record.leader_recovery_state >= 0 {
+            state.recovery = record.leader_recovery_state;
+        }
+        state.partition_epoch += 1;
+    }
+
+    /// Forgets who may lead out of sync, of one topic or of all (the empty name).
+    pub fn clear_elr(&mut self, name: &str) {
+        let wanted = |topic: &Topic| name.is_empty() || *topic.name == *name;
+        let has =
+            |state: &PartitionState| !state.elr.is_empty() || !state.last_known_elr.is_empty();
+        for topic in self.ids.values_mut() {
+            if wanted(topic) && topic.partitions.values().any(has) {
+                for state in Arc::make_mut(topic).partitions.values_mut().filter(|it| has(it)) {
+                    state.elr.clear();
+                    state.last_known_elr.clear();
+                    state.partition_epoch += 1;
+                }
+            }
+        }
+    }
+
+    /// Names that would fall onto the same metric as `name`, `.` and `_` being one.
+    pub fn colliding(&self, name: &str) -> Option<String> {
+        let found = self.names.keys().find(|known| ottla_types::topic_names_collide(known, name));
+        found.map(|known| String::from(&**known))
+    }
+}

@@ -1,0 +1,56 @@
+//! The first records of a cluster (cluster.md, Annex B).
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use ottla_protocol::metadata::MetadataRecord;
+use ottla_protocol::metadata::begin_transaction_record::BeginTransactionRecord;
+use ottla_protocol::metadata::config_record::ConfigRecord;
+use ottla_protocol::metadata::end_transaction_record::EndTransactionRecord;
+use ottla_protocol::metadata::feature_level_record::FeatureLevelRecord;
+
+use crate::cluster::ResourceKind;
+use crate::versions::FEATURES;
+
+/// What `bootstrap.checkpoint` holds: the features of a new cluster.
+#[must_use]
+pub fn bootstrap_records() -> Vec<MetadataRecord> {
+    let feature = |feature: &crate::Feature| {
+        FeatureLevelRecord {
+            name: String::from(feature.name),
+            feature_level: feature.fresh,
+            ..Default::default()
+        }
+        .into()
+    };
+    FEATURES.iter().map(feature).collect()
+}
+
+/// The first turn of a new cluster's controller: what its `bootstrap.checkpoint` says.
+pub(super) fn transaction(records: Vec<MetadataRecord>) -> Vec<MetadataRecord> {
+    let is_elr = |record: &MetadataRecord| match record {
+        MetadataRecord::FeatureLevel(it) => {
+            it.name == "eligible.leader.replicas.version" && it.feature_level > 0
+        }
+        _ => false,
+    };
+    let elr = records.iter().any(is_elr);
+    let begin = BeginTransactionRecord {
+        name: Some(String::from("Bootstrap records")),
+        ..Default::default()
+    };
+    let mut all: Vec<MetadataRecord> = alloc::vec![begin.into()];
+    all.extend(records);
+    if elr {
+        // With eligible leaders, what in sync means must be the same for all brokers.
+        let config = ConfigRecord {
+            resource_type: ResourceKind::Broker as i8,
+            name: String::from("min.insync.replicas"),
+            value: Some(String::from("1")),
+            ..Default::default()
+        };
+        all.push(config.into());
+    }
+    all.push(EndTransactionRecord::default().into());
+    all
+}

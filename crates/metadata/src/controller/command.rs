@@ -1,0 +1,140 @@
+//! What the controller is asked, and what it answers.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Debug;
+
+use ottla_protocol::messages::alter_configs_request::AlterConfigsRequest;
+use ottla_protocol::messages::alter_configs_response::AlterConfigsResponse;
+use ottla_protocol::messages::broker_registration_request::BrokerRegistrationRequest;
+use ottla_protocol::messages::create_partitions_request::CreatePartitionsRequest;
+use ottla_protocol::messages::create_partitions_response::CreatePartitionsResponse;
+use ottla_protocol::messages::create_topics_request::CreateTopicsRequest;
+use ottla_protocol::messages::create_topics_response::{
+    CreatableTopicConfigs, CreateTopicsResponse,
+};
+use ottla_protocol::messages::delete_topics_request::DeleteTopicsRequest;
+use ottla_protocol::messages::delete_topics_response::DeleteTopicsResponse;
+use ottla_protocol::messages::incremental_alter_configs_request::IncrementalAlterConfigsRequest;
+use ottla_protocol::messages::incremental_alter_configs_response::IncrementalAlterConfigsResponse;
+use ottla_protocol::messages::update_features_request::UpdateFeaturesRequest;
+use ottla_protocol::messages::update_features_response::UpdateFeaturesResponse;
+use ottla_protocol::metadata::MetadataRecord;
+use ottla_types::{ErrorCode, NodeId, Offset, ProducerId, Uuid};
+
+use crate::cluster::{Cluster, ResourceKind};
+
+/// What the controller is asked.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Write a new cluster's first records, if it has none.
+    Bootstrap {
+        /// What the directory was formatted with.
+        records: Vec<MetadataRecord>,
+    },
+    /// CreateTopics.
+    CreateTopics {
+        /// The request.
+        request: CreateTopicsRequest,
+        /// A fresh id for each topic.
+        uuids: Vec<Uuid>,
+    },
+    /// DeleteTopics.
+    DeleteTopics {
+        /// The request.
+        request: DeleteTopicsRequest,
+        /// Its version.
+        version: i16,
+    },
+    /// CreatePartitions.
+    CreatePartitions(CreatePartitionsRequest),
+    /// AlterConfigs: all settings of a resource at once.
+    AlterConfigs(AlterConfigsRequest),
+    /// IncrementalAlterConfigs: some settings of a resource.
+    IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
+    /// A broker starts.
+    RegisterBroker {
+        /// What it says.
+        request: BrokerRegistrationRequest,
+        /// The offset that the first record of this turn will get.
+        offset: Offset,
+    },
+    /// A broker has caught up and may serve.
+    Unfence {
+        /// Which.
+        broker: NodeId,
+    },
+    /// A broker is about to stop.
+    Stop {
+        /// Which.
+        broker: NodeId,
+    },
+    /// A broker wants producer ids to give away.
+    AllocateProducerIds {
+        /// Which.
+        broker: NodeId,
+    },
+    /// UpdateFeatures.
+    UpdateFeatures {
+        /// The request.
+        request: UpdateFeaturesRequest,
+        /// Its version.
+        version: i16,
+    },
+}
+
+/// What the controller answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// It is done.
+    Done,
+    /// To [`Command::CreateTopics`].
+    CreateTopics(CreateTopicsResponse),
+    /// To [`Command::DeleteTopics`].
+    DeleteTopics(DeleteTopicsResponse),
+    /// To [`Command::CreatePartitions`].
+    CreatePartitions(CreatePartitionsResponse),
+    /// To [`Command::AlterConfigs`].
+    AlterConfigs(AlterConfigsResponse),
+    /// To [`Command::IncrementalAlterConfigs`].
+    IncrementalAlterConfigs(IncrementalAlterConfigsResponse),
+    /// To [`Command::RegisterBroker`]: the broker's epoch, or why not.
+    Registered(Result<i64, ErrorCode>),
+    /// To [`Command::AllocateProducerIds`]: the first of the block, and how many there are.
+    ProducerIds(ProducerId, i32),
+    /// To [`Command::UpdateFeatures`].
+    UpdateFeatures(UpdateFeaturesResponse),
+}
+
+/// What a topic gets when its creator does not say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defaults {
+    /// `num.partitions`.
+    pub partitions: i32,
+    /// `default.replication.factor`.
+    pub replication_factor: i16,
+    /// `delete.topic.enable`.
+    pub delete_topics: bool,
+}
+
+/// Which settings there are, and which values they take: the broker's table of settings knows.
+pub trait ConfigRules: Debug + Send + Sync {
+    /// May this be set?
+    ///
+    /// # Errors
+    /// What the client is told.
+    fn check(&self, kind: ResourceKind, name: &str, value: &str) -> Result<(), String>;
+
+    /// Is the value a list, so that something can be appended to it?
+    fn is_list(&self, kind: ResourceKind, name: &str) -> bool;
+
+    /// The value in force if nothing is set for the resource itself.
+    fn fallback(&self, cluster: &Cluster, kind: ResourceKind, name: &str) -> Option<String>;
+
+    /// The settings of a topic that has these of its own, for the answer to its creation.
+    fn describe_topic(
+        &self,
+        cluster: &Cluster,
+        own: &[(String, String)],
+    ) -> Vec<CreatableTopicConfigs>;
+}

@@ -1,0 +1,95 @@
+//! CreatePartitions: more of them, never fewer.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+
+use ottla_machine::Turn;
+use ottla_protocol::messages::create_partitions_request::{
+    CreatePartitionsRequest, CreatePartitionsTopic,
+};
+use ottla_protocol::messages::create_partitions_response::{
+    CreatePartitionsResponse, CreatePartitionsTopicResult,
+};
+use ottla_protocol::metadata::MetadataRecord;
+use ottla_types::ErrorCode;
+
+use super::create_topics::{check_assignment, partition};
+use super::{Controller, Refused, Reply, Scene, place};
+
+pub(super) fn create(
+    scene: &Scene<'_>,
+    request: CreatePartitionsRequest,
+    turn: &mut Turn<Controller>,
+) {
+    let mut response = CreatePartitionsResponse::default();
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for topic in &request.topics {
+        *times.entry(&topic.name).or_default() += 1;
+    }
+    for topic in &request.topics {
+        let mut result =
+            CreatePartitionsTopicResult { name: topic.name.clone(), ..Default::default() };
+        let made = if times[topic.name.as_str()] > 1 {
+            Err((ErrorCode::INVALID_REQUEST, String::from("Duplicate topic name.")))
+        } else {
+            one(scene, topic)
+        };
+        match made {
+            Ok(records) if !request.validate_only => turn.records.extend(records),
+            Ok(_) => {}
+            Err((code, why)) => {
+                result.error_code = code.0;
+                result.error_message = Some(why);
+            }
+        }
+        response.results.push(result);
+    }
+    turn.reply(Reply::CreatePartitions(response));
+}
+
+fn one(scene: &Scene<'_>, asked: &CreatePartitionsTopic) -> Result<Vec<MetadataRecord>, Refused> {
+    let code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+    let topic =
+        scene.cluster.topic(&asked.name).ok_or_else(|| (code, code.message().to_string()))?;
+    let now = topic.partitions.len();
+    let wanted = usize::try_from(asked.count).unwrap_or(0);
+    if wanted == now {
+        let why = format!("Topic already has {now} partition(s).");
+        return Err((ErrorCode::INVALID_PARTITIONS, why));
+    }
+    if wanted < now {
+        let why = format!(
+            "The topic {} currently has {now} partition(s); {} would not be an increase.",
+            asked.name, asked.count
+        );
+        return Err((ErrorCode::INVALID_PARTITIONS, why));
+    }
+    let more = wanted - now;
+    if more > 10_000 {
+        let why = String::from("Too many partitions for one request; 10000 are allowed.");
+        return Err((ErrorCode::INVALID_PARTITIONS, why));
+    }
+    let factor = topic.partitions.values().next().map_or(1, |state| state.replicas.len());
+    let replicas = match &asked.assignments {
+        Some(given) => {
+            if given.len() != more {
+                let why = format!(
+                    "Attempted to add {more} additional partition(s), but only {} assignment(s) \
+                     were specified.",
+                    given.len()
+                );
+                return Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
+            }
+            for one in given {
+                check_assignment(scene, &one.broker_ids, Some(factor))?;
+            }
+            given.iter().map(|one| one.broker_ids.clone()).collect()
+        }
+        None => place::spread(scene, more, factor, now)?,
+    };
+    let record =
+        |(at, replicas): (usize, &Vec<i32>)| partition(scene, topic.id, now + at, replicas).into();
+    Ok(replicas.iter().enumerate().map(record).collect())
+}

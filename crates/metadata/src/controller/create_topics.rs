@@ -1,0 +1,258 @@
+//! CreateTopics.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+
+use ottla_machine::Turn;
+use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use ottla_protocol::messages::create_topics_response::{
+    CreatableTopicResult, CreateTopicsResponse,
+};
+use ottla_protocol::metadata::MetadataRecord;
+use ottla_protocol::metadata::config_record::ConfigRecord;
+use ottla_protocol::metadata::partition_record::PartitionRecord;
+use ottla_protocol::metadata::topic_record::TopicRecord;
+use ottla_types::{ErrorCode, NodeId, Uuid, check_topic_name};
+
+use super::{Controller, Refused, Reply, Scene, place};
+use crate::cluster::ResourceKind;
+
+/// No turn may write more records than this (one batch).
+const RECORDS_MAX: usize = 10_000;
+
+pub(super) fn create(
+    scene: &Scene<'_>,
+    request: CreateTopicsRequest,
+    uuids: Vec<Uuid>,
+    turn: &mut Turn<Controller>,
+) {
+    let mut response = CreateTopicsResponse::default();
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for topic in &request.topics {
+        *times.entry(&topic.name).or_default() += 1;
+    }
+    let mut answered = BTreeSet::new();
+    let mut records = Vec::new();
+    for (topic, id) in request.topics.iter().zip(uuids) {
+        if !answered.insert(topic.name.as_str()) {
+            continue;
+        }
+        let made = if times[topic.name.as_str()] > 1 {
+            Err((ErrorCode::INVALID_REQUEST, String::from("Duplicate topic name.")))
+        } else {
+            one(scene, topic, id, RECORDS_MAX - records.len())
+        };
+        let mut result = CreatableTopicResult { name: topic.name.clone(), ..Default::default() };
+        match made {
+            Ok(mut made) => {
+                result = made.result;
+                records.append(&mut made.records);
+                if request.validate_only {
+                    result.topic_id = Uuid::ZERO;
+                }
+            }
+            Err((code, why)) => {
+                result.error_code = code.0;
+                result.error_message = Some(why);
+                result.configs = Some(Vec::new());
+            }
+        }
+        response.topics.push(result);
+    }
+    if !request.validate_only {
+        turn.records = records;
+    }
+    turn.reply(Reply::CreateTopics(response));
+}
+
+struct Made {
+    result: CreatableTopicResult,
+    records: Vec<MetadataRecord>,
+}
+
+fn one(scene: &Scene<'_>, topic: &CreatableTopic, id: Uuid, room: usize) -> Result<Made, Refused> {
+    name(scene, &topic.name)?;
+    let own = configs(scene, topic)?;
+    let replicas = replicas(scene, topic, id, room)?;
+    let mut records: Vec<MetadataRecord> = Vec::new();
+    let record = TopicRecord { name: topic.name.clone(), topic_id: id, ..Default::default() };
+    records.push(record.into());
+    for (name, value) in &own {
+        let record = ConfigRecord {
+            resource_type: ResourceKind::Topic as i8,
+            resource_name: topic.name.clone(),
+            name: name.clone(),
+            value: Some(value.clone()),
+            ..Default::default()
+        };
+        records.push(record.into());
+    }
+    for (index, replicas) in replicas.iter().enumerate() {
+        records.push(partition(scene, id, index, replicas).into());
+    }
+    let count = i32::try_from(replicas.len()).unwrap_or(i32::MAX);
+    let factor = replicas.first().map_or(0, Vec::len);
+    let result = CreatableTopicResult {
+        name: topic.name.clone(),
+        topic_id: id,
+        num_partitions: count,
+        replication_factor: i16::try_from(factor).unwrap_or(i16::MAX),
+        configs: Some(scene.rules.describe_topic(scene.cluster, &own)),
+        ..Default::default()
+    };
+    Ok(Made { result, records })
+}
+
+/// A new partition: its first replica leads, all are in sync.
+pub(super) fn partition(
+    scene: &Scene<'_>,
+    topic_id: Uuid,
+    index: usize,
+    replicas: &[NodeId],
+) -> PartitionRecord {
+    let serves = |id: &&NodeId| scene.cluster.broker(**id).is_some_and(|it| !it.fenced);
+    let isr: Vec<NodeId> = replicas.iter().filter(serves).copied().collect();
+    PartitionRecord {
+        partition_id: i32::try_from(index).unwrap_or(i32::MAX),
+        topic_id,
+        replicas: replicas.to_vec(),
+        leader: isr.first().copied().unwrap_or(-1),
+        isr,
+        leader_epoch: 0,
+        partition_epoch: 0,
+        directories: place::directories(scene, replicas),
+        ..Default::default()
+    }
+}
+
+fn name(scene: &Scene<'_>, name: &str) -> Result<(), Refused> {
+    if let Err(why) = check_topic_name(name) {
+        return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, why.to_string()));
+    }
+    if scene.cluster.topic(name).is_some() {
+        let why = format!("Topic '{name}' already exists.");
+        return Err((ErrorCode::TOPIC_ALREADY_EXISTS, why));
+    }
+    if let Some(other) = scene.cluster.topics.colliding(name) {
+        let why = format!("Topic '{name}' collides with existing topic: {other}");
+        return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, why));
+    }
+    Ok(())
+}
+
+fn configs(scene: &Scene<'_>, topic: &CreatableTopic) -> Result<Vec<(String, String)>, Refused> {
+    let mut all = Vec::new();
+    for config in &topic.configs {
+        let invalid = |why: String| (ErrorCode::INVALID_CONFIG, why);
+        let Some(value) = &config.value else {
+            let why = format!("Null value not supported for topic configs: {}", config.name);
+            return Err(invalid(why));
+        };
+        scene.rules.check(ResourceKind::Topic, &config.name, value).map_err(invalid)?;
+        all.retain(|(name, _)| *name != config.name);
+        all.push((config.name.clone(), value.clone()));
+    }
+    Ok(all)
+}
+
+fn replicas(
+    scene: &Scene<'_>,
+    topic: &CreatableTopic,
+    id: Uuid,
+    room: usize,
+) -> Result<Vec<Vec<NodeId>>, Refused> {
+    if !topic.assignments.is_empty() {
+        return assigned(scene, topic);
+    }
+    if topic.replication_factor < -1 || topic.replication_factor == 0 {
+        let why = "Replication factor must be larger than 0, or -1 to use the default value.";
+        return Err((ErrorCode::INVALID_REPLICATION_FACTOR, String::from(why)));
+    }
+    if topic.num_partitions < -1 || topic.num_partitions == 0 {
+        let why = "Number of partitions was set to an invalid non-positive value.";
+        return Err((ErrorCode::INVALID_PARTITIONS, String::from(why)));
+    }
+    let or = |value: i32, default: i32| if value == -1 { default } else { value };
+    let count = or(topic.num_partitions, scene.defaults.partitions);
+    let factor = or(topic.replication_factor.into(), scene.defaults.replication_factor.into());
+    let (count, factor) =
+        (usize::try_from(count).unwrap_or(0), usize::try_from(factor).unwrap_or(0));
+    if count + 1 > room {
+        let why =
+            format!("Too many partitions for one request; {RECORDS_MAX} records are allowed.");
+        return Err((ErrorCode::POLICY_VIOLATION, why));
+    }
+    place::spread(scene, count, factor, usize::from(id.0[15]))
+}
+
+fn assigned(scene: &Scene<'_>, topic: &CreatableTopic) -> Result<Vec<Vec<NodeId>>, Refused> {
+    let refuse = |code, why: &str| Err((code, String::from(why)));
+    if topic.replication_factor != -1 {
+        let why = "A manual partition assignment was specified, but replication factor was not \
+                   set to -1.";
+        return refuse(ErrorCode::INVALID_REQUEST, why);
+    }
+    if topic.num_partitions != -1 {
+        let why = "A manual partition assignment was specified, but numPartitions was not set to \
+                   -1.";
+        return refuse(ErrorCode::INVALID_REQUEST, why);
+    }
+    let mut all: BTreeMap<i32, Vec<NodeId>> = BTreeMap::new();
+    for one in &topic.assignments {
+        if all.insert(one.partition_index, one.broker_ids.clone()).is_some() {
+            let why = format!(
+                "Found multiple manual partition assignments for partition {}",
+                one.partition_index
+            );
+            return refuse(ErrorCode::INVALID_REPLICA_ASSIGNMENT, &why);
+        }
+    }
+    let all_there = all.keys().enumerate().all(|(at, index)| usize::try_from(*index) == Ok(at));
+    if !all_there {
+        let why = "partitions should be a consecutive 0-based integer sequence";
+        return refuse(ErrorCode::INVALID_REPLICA_ASSIGNMENT, why);
+    }
+    let all: Vec<Vec<NodeId>> = all.into_values().collect();
+    let factor = all[0].len();
+    for replicas in &all {
+        check_assignment(scene, replicas, Some(factor))?;
+    }
+    Ok(all)
+}
+
+/// Do these brokers exist, each once, and as many as elsewhere?
+pub(super) fn check_assignment(
+    scene: &Scene<'_>,
+    replicas: &[NodeId],
+    factor: Option<usize>,
+) -> Result<(), Refused> {
+    let refuse = |why: String| Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
+    if replicas.is_empty() {
+        return refuse(String::from(
+            "The manual partition assignment includes an empty replica list.",
+        ));
+    }
+    if replicas.iter().collect::<BTreeSet<_>>().len() != replicas.len() {
+        let why = "The manual partition assignment includes the same broker twice.";
+        return refuse(String::from(why));
+    }
+    if let Some(unknown) = replicas.iter().find(|id| scene.cluster.broker(**id).is_none()) {
+        let why = format!(
+            "The manual partition assignment includes broker {unknown}, but no such broker is \
+             registered."
+        );
+        return refuse(why);
+    }
+    if factor.is_some_and(|factor| factor != replicas.len()) {
+        let why = format!(
+            "The manual partition assignment includes a partition with {} replica(s), but this is \
+             not consistent with previous partitions, which have {} replica(s).",
+            replicas.len(),
+            factor.unwrap_or(0)
+        );
+        return refuse(why);
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! What to do about it: the controller as a machine.
+
+mod bootstrap;
+mod command;
+mod create_partitions;
+mod create_topics;
+mod delete_topics;
+mod elect;
+mod place;
+mod producer_ids;
+mod register;
+mod set_config;
+mod update_features;
+
+use alloc::boxed::Box;
+
+use ottla_machine::{Machine, Turn};
+use ottla_protocol::metadata::MetadataRecord;
+use ottla_types::ErrorCode;
+
+use crate::cluster::Cluster;
+
+pub use bootstrap::bootstrap_records;
+pub use command::{Command, ConfigRules, Defaults, Reply};
+
+/// Why something is refused: Kafka's code, and what the client is told.
+type Refused = (ErrorCode, alloc::string::String);
+
+/// The controller.
+#[derive(Debug)]
+pub struct Controller {
+    cluster: Cluster,
+    defaults: Defaults,
+    rules: Box<dyn ConfigRules>,
+}
+
+impl Controller {
+    /// A controller of the cluster as it is.
+    #[must_use]
+    pub fn new(cluster: Cluster, defaults: Defaults, rules: Box<dyn ConfigRules>) -> Self {
+        Self { cluster, defaults, rules }
+    }
+
+    /// What is true.
+    #[must_use]
+    pub const fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+}
+
+/// What a decision may look at.
+#[derive(Clone, Copy)]
+struct Scene<'a> {
+    cluster: &'a Cluster,
+    defaults: &'a Defaults,
+    rules: &'a dyn ConfigRules,
+}
+
+impl Machine for Controller {
+    type Command = Command;
+    type Record = MetadataRecord;
+    type Reply = Reply;
+    type Timer = ();
+
+    fn decide(&mut self, command: Command, turn: &mut Turn<Self>) {
+        let scene =
+            &Scene { cluster: &self.cluster, defaults: &self.defaults, rules: &*self.rules };
+        match command {
+            Command::Bootstrap { records } => {
+                if scene.cluster.is_blank() && !records.is_empty() {
+                    turn.records.extend(bootstrap::transaction(records));
+                }
+                turn.reply(Reply::Done);
+            }
+            Command::CreateTopics { request, uuids } => {
+                create_topics::create(scene, request, uuids, turn);
+            }
+            Command::DeleteTopics { request, version } => {
+                delete_topics::delete(scene, request, version, turn);
+            }
+            Command::CreatePartitions(request) => create_partitions::create(scene, request, turn),
+            Command::AlterConfigs(request) => set_config::replace(scene, request, turn),
+            Command::IncrementalAlterConfigs(request) => set_config::alter(scene, request, turn),
+            Command::RegisterBroker { request, offset } => {
+                register::register(scene, &request, offset, turn);
+            }
+            Command::Unfence { broker } => register::unfence(scene, broker, turn),
+            Command::Stop { broker } => register::stop(scene, broker, turn),
+            Command::AllocateProducerIds { broker } => {
+                producer_ids::allocate(scene, broker, turn);
+            }
+            Command::UpdateFeatures { request, version } => {
+                update_features::update(scene, request, version, turn);
+            }
+        }
+    }
+
+    fn apply(&mut self, record: &MetadataRecord) {
+        self.cluster.apply(record);
+    }
+
+    fn expired(_timer: ()) -> Command {
+        // The controller sets no timer yet; nothing is allocated for a block that nobody uses.
+        Command::Bootstrap { records: alloc::vec::Vec::new() }
+    }
+}

@@ -1,0 +1,43 @@
+//! On which brokers a new partition lies.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use ottla_types::{ErrorCode, NodeId, Uuid};
+
+use super::{Refused, Scene};
+
+/// Replicas for `count` new partitions, spread over the brokers that may serve, the first
+/// partition's leader chosen by `first`.
+pub(super) fn spread(
+    scene: &Scene<'_>,
+    count: usize,
+    factor: usize,
+    first: usize,
+) -> Result<Vec<Vec<NodeId>>, Refused> {
+    let able = |broker: &&crate::Broker| !broker.fenced && !broker.stopping;
+    let brokers: Vec<NodeId> = scene.cluster.brokers().filter(able).map(|it| it.id).collect();
+    if factor > brokers.len() {
+        let why = format!(
+            "Unable to replicate the partition {factor} time(s): The target replication factor of \
+             {factor} cannot be reached because only {} broker(s) are registered.",
+            brokers.len()
+        );
+        return Err((ErrorCode::INVALID_REPLICATION_FACTOR, why));
+    }
+    let of = |partition: usize| {
+        let replica = |at: usize| brokers[(first + partition + at) % brokers.len()];
+        (0..factor).map(replica).collect()
+    };
+    Ok((0..count).map(of).collect())
+}
+
+/// The directory of each replica: known where a broker has only one.
+pub(super) fn directories(scene: &Scene<'_>, replicas: &[NodeId]) -> Vec<Uuid> {
+    let of = |id: &NodeId| match scene.cluster.broker(*id).map(|it| it.log_dirs.as_slice()) {
+        Some([only]) => *only,
+        // Unassigned: the broker chooses and tells (KIP-858).
+        _ => Uuid::ONE,
+    };
+    replicas.iter().map(of).collect()
+}

@@ -1,0 +1,22 @@
+//! Blocks of producer ids: each id is given away once in a cluster's life (KIP-730).
+
+use ottla_machine::Turn;
+use ottla_protocol::metadata::producer_ids_record::ProducerIdsRecord;
+use ottla_types::NodeId;
+
+use super::{Controller, Reply, Scene};
+
+/// How many ids a block has.
+const BLOCK: i32 = 1000;
+
+pub(super) fn allocate(scene: &Scene<'_>, broker: NodeId, turn: &mut Turn<Controller>) {
+    let first = scene.cluster.next_producer_id;
+    let record = ProducerIdsRecord {
+        broker_id: broker,
+        broker_epoch: scene.cluster.broker(broker).map_or(-1, |it| it.epoch),
+        next_producer_id: first + i64::from(BLOCK),
+        ..Default::default()
+    };
+    turn.record(record.into());
+    turn.reply(Reply::ProducerIds(first, BLOCK));
+}

@@ -1,0 +1,231 @@
+//! AlterConfigs and IncrementalAlterConfigs.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+
+use ottla_machine::Turn;
+use ottla_protocol::messages::alter_configs_request::AlterConfigsRequest;
+use ottla_protocol::messages::alter_configs_response::{
+    AlterConfigsResourceResponse as Replaced, AlterConfigsResponse,
+};
+use ottla_protocol::messages::incremental_alter_configs_request::{
+    AlterableConfig, IncrementalAlterConfigsRequest,
+};
+use ottla_protocol::messages::incremental_alter_configs_response::{
+    AlterConfigsResourceResponse as Altered, IncrementalAlterConfigsResponse,
+};
+use ottla_protocol::metadata::MetadataRecord;
+use ottla_protocol::metadata::clear_elr_record::ClearElrRecord;
+use ottla_protocol::metadata::config_record::ConfigRecord;
+use ottla_types::ErrorCode;
+
+use super::{Controller, Refused, Reply, Scene};
+use crate::cluster::ResourceKind;
+
+/// A change: the new value, or none to go back to the default.
+type Changes = BTreeMap<String, Option<String>>;
+
+pub(super) fn replace(
+    scene: &Scene<'_>,
+    request: AlterConfigsRequest,
+    turn: &mut Turn<Controller>,
+) {
+    let mut response = AlterConfigsResponse::default();
+    for resource in &request.resources {
+        let changes = kind(scene, resource.resource_type, &resource.resource_name).map(|kind| {
+            // What is not named goes back to its default.
+            let before = scene.cluster.config(kind, &resource.resource_name);
+            let mut changes: Changes = before.keys().map(|name| (name.clone(), None)).collect();
+            for config in &resource.configs {
+                changes.insert(config.name.clone(), config.value.clone());
+            }
+            (kind, changes)
+        });
+        let made =
+            changes.and_then(|(kind, changes)| made(scene, kind, &resource.resource_name, changes));
+        let mut result = Replaced {
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.clone(),
+            ..Default::default()
+        };
+        match made {
+            Ok(records) if !request.validate_only => turn.records.extend(records),
+            Ok(_) => {}
+            Err((code, why)) => {
+                result.error_code = code.0;
+                result.error_message = Some(why);
+            }
+        }
+        response.responses.push(result);
+    }
+    turn.reply(Reply::AlterConfigs(response));
+}
+
+pub(super) fn alter(
+    scene: &Scene<'_>,
+    request: IncrementalAlterConfigsRequest,
+    turn: &mut Turn<Controller>,
+) {
+    let mut response = IncrementalAlterConfigsResponse::default();
+    for resource in &request.resources {
+        let name = &resource.resource_name;
+        let made = kind(scene, resource.resource_type, name).and_then(|kind| {
+            let changes = changes(scene, kind, name, &resource.configs)?;
+            made(scene, kind, name, changes)
+        });
+        let mut result = Altered {
+            resource_type: resource.resource_type,
+            resource_name: name.clone(),
+            ..Default::default()
+        };
+        match made {
+            Ok(records) if !request.validate_only => turn.records.extend(records),
+            Ok(_) => {}
+            Err((code, why)) => {
+                result.error_code = code.0;
+                result.error_message = Some(why);
+            }
+        }
+        response.responses.push(result);
+    }
+    turn.reply(Reply::IncrementalAlterConfigs(response));
+}
+
+/// The resource's kind, if there is such a resource.
+fn kind(scene: &Scene<'_>, number: i8, name: &str) -> Result<ResourceKind, Refused> {
+    let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
+    match ResourceKind::of(number) {
+        Some(ResourceKind::Topic) => {
+            if scene.cluster.topic(name).is_none() {
+                let why = format!("The topic '{name}' does not exist.");
+                return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, why));
+            }
+            Ok(ResourceKind::Topic)
+        }
+        Some(ResourceKind::Broker) => match name.parse::<i32>() {
+            Ok(id) if scene.cluster.broker(id).is_none() => {
+                let why = format!("No broker with id {id} found.");
+                Err((ErrorCode::BROKER_ID_NOT_REGISTERED, why))
+            }
+            Err(_) if !name.is_empty() => invalid(format!("{name} is no broker id.")),
+            _ => Ok(ResourceKind::Broker),
+        },
+        Some(kind @ (ResourceKind::ClientMetrics | ResourceKind::Group)) => {
+            if name.is_empty() {
+                return invalid(String::from("Default resource names are not allowed here."));
+            }
+            Ok(kind)
+        }
+        _ => invalid(format!("Unsupported config resource type {number}")),
+    }
+}
+
+fn changes(
+    scene: &Scene<'_>,
+    kind: ResourceKind,
+    resource: &str,
+    asked: &[AlterableConfig],
+) -> Result<Changes, Refused> {
+    let mut names = BTreeSet::new();
+    let mut all = Changes::new();
+    for config in asked {
+        let name = &config.name;
+        if !names.insert(name) {
+            let why = format!("Error due to duplicate config keys: {name}");
+            return Err((ErrorCode::INVALID_REQUEST, why));
+        }
+        let value = match (config.config_operation, &config.value) {
+            (0, Some(value)) => Some(value.clone()),
+            (1, _) => None,
+            (2 | 3, Some(value)) => {
+                if !scene.rules.is_list(kind, name) {
+                    let verb = if config.config_operation == 2 { "APPEND" } else { "SUBTRACT" };
+                    let why = format!("Can't {verb} to key {name} because its type is not LIST.");
+                    return Err((ErrorCode::INVALID_CONFIG, why));
+                }
+                let own = scene.cluster.config(kind, resource).get(name).cloned();
+                let now = own.or_else(|| scene.rules.fallback(scene.cluster, kind, name));
+                Some(edited(&now.unwrap_or_default(), value, config.config_operation == 2))
+            }
+            (0 | 2 | 3, None) => {
+                let why = format!("Null value not supported for : {name}");
+                return Err((ErrorCode::INVALID_REQUEST, why));
+            }
+            (other, _) => {
+                let why = format!("Unknown operation {other} for {name}");
+                return Err((ErrorCode::INVALID_REQUEST, why));
+            }
+        };
+        all.insert(name.clone(), value);
+    }
+    Ok(all)
+}
+
+/// A list with something more or something less in it.
+fn edited(list: &str, value: &str, append: bool) -> String {
+    let items = |text: &'_ str| {
+        let items = text.split(',').map(|item| item.trim().to_string());
+        items.filter(|item| !item.is_empty()).collect::<Vec<_>>()
+    };
+    let mut all = items(list);
+    for item in items(value) {
+        if !append {
+            all.retain(|known| *known != item);
+        } else if !all.contains(&item) {
+            all.push(item);
+        }
+    }
+    all.join(",")
+}
+
+fn made(
+    scene: &Scene<'_>,
+    kind: ResourceKind,
+    resource: &str,
+    changes: Changes,
+) -> Result<Vec<MetadataRecord>, Refused> {
+    let before = scene.cluster.config(kind, resource);
+    let mut records: Vec<MetadataRecord> = Vec::new();
+    for (name, value) in changes {
+        if let Some(value) = &value {
+            let invalid = |why| (ErrorCode::INVALID_CONFIG, why);
+            scene.rules.check(kind, &name, value).map_err(invalid)?;
+        }
+        let elr = scene.cluster.feature("eligible.leader.replicas.version") > 0;
+        let in_sync = name == "min.insync.replicas";
+        if in_sync && elr && kind == ResourceKind::Broker {
+            refuse_in_sync(resource, value.as_deref())?;
+        }
+        if before.get(&name) == value.as_ref() {
+            continue;
+        }
+        let record = ConfigRecord {
+            resource_type: kind as i8,
+            resource_name: String::from(resource),
+            name,
+            value,
+            ..Default::default()
+        };
+        records.push(record.into());
+        if in_sync && elr && kind != ResourceKind::Group {
+            // Who could lead under the old rule cannot be told under the new one.
+            let topic_name = String::from(if kind == ResourceKind::Topic { resource } else { "" });
+            records.push(ClearElrRecord { topic_name, ..Default::default() }.into());
+        }
+    }
+    Ok(records)
+}
+
+/// With eligible leaders, `min.insync.replicas` is one value for all brokers, and there is one.
+fn refuse_in_sync(broker: &str, value: Option<&str>) -> Result<(), Refused> {
+    let why = if !broker.is_empty() {
+        "Broker-level min.insync.replicas cannot be altered while ELR is enabled."
+    } else if value.is_none() {
+        "Cluster-level min.insync.replicas cannot be removed while ELR is enabled."
+    } else {
+        return Ok(());
+    };
+    Err((ErrorCode::INVALID_CONFIG, String::from(why)))
+}

@@ -1,0 +1,98 @@
+//! UpdateFeatures: the levels that the cluster works at (KIP-584).
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use ottla_machine::Turn;
+use ottla_protocol::messages::update_features_request::{FeatureUpdateKey, UpdateFeaturesRequest};
+use ottla_protocol::messages::update_features_response::{
+    UpdatableFeatureResult, UpdateFeaturesResponse,
+};
+use ottla_protocol::metadata::MetadataRecord;
+use ottla_protocol::metadata::feature_level_record::FeatureLevelRecord;
+use ottla_types::ErrorCode;
+
+use super::{Controller, Refused, Reply, Scene};
+use crate::versions::{FEATURES, range_text};
+
+const UPGRADE: i8 = 1;
+
+pub(super) fn update(
+    scene: &Scene<'_>,
+    request: UpdateFeaturesRequest,
+    version: i16,
+    turn: &mut Turn<Controller>,
+) {
+    let mut response = UpdateFeaturesResponse::default();
+    let mut records = Vec::new();
+    let mut refused: Option<Refused> = None;
+    for update in &request.feature_updates {
+        let mut result =
+            UpdatableFeatureResult { feature: update.feature.clone(), ..Default::default() };
+        match one(scene, update, version) {
+            Ok(record) => records.extend(record),
+            Err((code, why)) => {
+                result.error_code = code.0;
+                result.error_message = Some(why.clone());
+                refused.get_or_insert((code, why));
+            }
+        }
+        response.results.push(result);
+    }
+    // All or nothing.
+    match refused {
+        Some((code, why)) => {
+            response.error_code = code.0;
+            response.error_message =
+                Some(format!("The update failed for all features since: {why}"));
+        }
+        None if !request.validate_only => turn.records = records,
+        None => {}
+    }
+    turn.reply(Reply::UpdateFeatures(response));
+}
+
+fn one(
+    scene: &Scene<'_>,
+    update: &FeatureUpdateKey,
+    version: i16,
+) -> Result<Option<MetadataRecord>, Refused> {
+    let invalid = |why: String| Err((ErrorCode::INVALID_UPDATE_VERSION, why));
+    let name = &update.feature;
+    let Some(feature) = FEATURES.iter().find(|feature| feature.name == name) else {
+        return invalid(format!(
+            "Invalid update version {} for feature {name}. No broker supports this feature.",
+            update.max_version_level
+        ));
+    };
+    let (now, wanted) = (scene.cluster.feature(name), update.max_version_level);
+    if !(feature.lowest..=feature.highest).contains(&wanted) {
+        return invalid(format!(
+            "Invalid update version {wanted} for feature {name}. Local controller only supports \
+             versions {}",
+            range_text(feature)
+        ));
+    }
+    let downgrade =
+        if version == 0 { update.allow_downgrade } else { update.upgrade_type > UPGRADE };
+    if wanted < now && !downgrade {
+        return invalid(format!(
+            "Invalid update version {wanted} for feature {name}. Can't downgrade the version of \
+             this feature without setting the upgrade type to either safe or unsafe downgrade."
+        ));
+    }
+    if wanted > now && downgrade {
+        return invalid(format!(
+            "Invalid update version {wanted} for feature {name}. Can't downgrade to a newer version."
+        ));
+    }
+    if name == "metadata.version" && wanted < now {
+        return invalid(format!(
+            "Invalid metadata.version {wanted}. Unsafe metadata downgrade is not supported."
+        ));
+    }
+    let record =
+        FeatureLevelRecord { name: name.clone(), feature_level: wanted, ..Default::default() };
+    Ok((wanted != now).then(|| record.into()))
+}

@@ -1,0 +1,142 @@
+//! Batches of the metadata log: records, and control records.
+
+use bytes::Bytes;
+use ottla_protocol::metadata::MetadataRecord;
+use ottla_protocol::shared::kraft_version_record::KRaftVersionRecord;
+use ottla_protocol::shared::leader_change_message::{LeaderChangeMessage, Voter as LeaderVoter};
+use ottla_protocol::shared::snapshot_footer_record::SnapshotFooterRecord;
+use ottla_protocol::shared::snapshot_header_record::SnapshotHeaderRecord;
+use ottla_protocol::shared::voters_record::{
+    Endpoint as RecordEndpoint, KRaftVersionFeature, Voter as RecordVoter, VotersRecord,
+};
+use ottla_protocol::{EncodeError, Encoder, Message, encode_metadata};
+use ottla_raft::{Endpoint, ReplicaKey, Voter, VoterSet};
+use ottla_records::control::ControlKind;
+use ottla_records::{BadBatch, BatchBuilder, BatchOptions, NewRecord};
+use ottla_types::{LeaderEpoch, NodeId, Offset, TimestampMs};
+
+use crate::driver::QuorumError;
+
+/// Where and when a batch is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub base_offset: Offset,
+    pub leader_epoch: LeaderEpoch,
+    pub now_ms: TimestampMs,
+}
+
+/// A batch of metadata records, each in its version.
+pub(crate) fn of_records(
+    place: Place,
+    records: &[(MetadataRecord, i16)],
+) -> Result<Vec<u8>, QuorumError> {
+    let mut builder = BatchBuilder::new(options(place, false));
+    for (record, version) in records {
+        let value = encode_metadata(record, *version)?;
+        builder.push(&NewRecord {
+            timestamp: place.now_ms,
+            value: Some(&value),
+            ..NewRecord::default()
+        });
+    }
+    Ok(builder.build()?)
+}
+
+fn options(place: Place, control: bool) -> BatchOptions {
+    BatchOptions {
+        base_offset: place.base_offset,
+        leader_epoch: place.leader_epoch,
+        control,
+        ..BatchOptions::default()
+    }
+}
+
+/// A control record: its kind, and its value.
+pub(crate) type Control = (ControlKind, Bytes);
+
+/// A batch of control records.
+pub(crate) fn of_controls(place: Place, controls: &[Control]) -> Result<Vec<u8>, BadBatch> {
+    let mut builder = BatchBuilder::new(options(place, true));
+    for (kind, value) in controls {
+        builder.push(&NewRecord {
+            timestamp: place.now_ms,
+            key: Some(&kind.key()),
+            value: Some(value),
+            ..NewRecord::default()
+        });
+    }
+    builder.build()
+}
+
+fn control(kind: ControlKind, value: &impl Message) -> Result<Control, EncodeError> {
+    let mut e = Encoder::new();
+    value.encode(&mut e, 0)?;
+    Ok((kind, e.into_bytes()))
+}
+
+pub(crate) fn leader_change(leader: NodeId, voters: &VoterSet) -> Result<Control, EncodeError> {
+    let ids = voters.iter();
+    let ids = ids.map(|it| LeaderVoter { voter_id: it.key.id, ..Default::default() });
+    let voters: Vec<LeaderVoter> = ids.collect();
+    let granting = voters.iter().filter(|it| it.voter_id == leader).cloned().collect();
+    let message = LeaderChangeMessage {
+        leader_id: leader,
+        voters,
+        granting_voters: granting,
+        ..Default::default()
+    };
+    control(ControlKind::LeaderChange, &message)
+}
+
+pub(crate) fn kraft_version(version: i16) -> Result<Control, EncodeError> {
+    let record = KRaftVersionRecord { kraft_version: version, ..Default::default() };
+    control(ControlKind::KraftVersion, &record)
+}
+
+pub(crate) fn voters(voters: &VoterSet) -> Result<Control, EncodeError> {
+    let endpoint = |it: &Endpoint| RecordEndpoint {
+        name: it.name.clone(),
+        host: it.host.clone(),
+        port: it.port,
+        ..Default::default()
+    };
+    let voter = |it: &Voter| RecordVoter {
+        voter_id: it.key.id,
+        voter_directory_id: it.key.directory,
+        endpoints: it.endpoints.iter().map(endpoint).collect(),
+        kraft_version_feature: KRaftVersionFeature {
+            min_supported_version: it.kraft_versions.0,
+            max_supported_version: it.kraft_versions.1,
+            ..Default::default()
+        },
+        ..Default::default()
+    };
+    let record = VotersRecord { voters: voters.iter().map(voter).collect(), ..Default::default() };
+    control(ControlKind::KraftVoters, &record)
+}
+
+pub(crate) fn voter_set(record: &VotersRecord) -> VoterSet {
+    let endpoint = |it: &RecordEndpoint| Endpoint {
+        name: it.name.clone(),
+        host: it.host.clone(),
+        port: it.port,
+    };
+    VoterSet::of(record.voters.iter().map(|it| Voter {
+        key: ReplicaKey { id: it.voter_id, directory: it.voter_directory_id },
+        endpoints: it.endpoints.iter().map(endpoint).collect(),
+        kraft_versions: (
+            it.kraft_version_feature.min_supported_version,
+            it.kraft_version_feature.max_supported_version,
+        ),
+    }))
+}
+
+pub(crate) fn snapshot_header(last_contained: TimestampMs) -> Result<Control, EncodeError> {
+    let record =
+        SnapshotHeaderRecord { last_contained_log_timestamp: last_contained, ..Default::default() };
+    control(ControlKind::SnapshotHeader, &record)
+}
+
+pub(crate) fn snapshot_footer() -> Result<Control, EncodeError> {
+    control(ControlKind::SnapshotFooter, &SnapshotFooterRecord::default())
+}

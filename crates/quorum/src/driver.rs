@@ -1,0 +1,316 @@
+//! One member of the quorum: raft's effects carried out on files.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ottla_clock::Clock;
+use ottla_protocol::metadata::MetadataRecord;
+use ottla_protocol::{DecodeError, EncodeError};
+use ottla_raft::{Durable, Effect, Input, LogEnd, Raft, ReplicaKey, Role, VoterSet};
+use ottla_records::BadBatch;
+use ottla_storage::{
+    AppendError, Files, Log, LogOptions, Opening, PartitionMetadata, Slice, Stamp, StorageError,
+};
+use ottla_types::{LeaderEpoch, NodeId, Offset, Uuid};
+
+use crate::FOLDER;
+use crate::batch::{self, Place};
+use crate::replay::Replay;
+use crate::snapshot::{self, SnapshotId, read_file, replace_file};
+use crate::state;
+
+/// How much of the log is read at a time, in bytes.
+const READ_BYTES: usize = 8 << 20;
+
+/// Why the quorum cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum QuorumError {
+    /// The disk fails.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The log refuses a batch.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// A batch is broken.
+    #[error("the metadata log: {0}")]
+    Batch(#[from] BadBatch),
+    /// A record is broken, or newer than this software.
+    #[error("the metadata log: {0}")]
+    Decode(#[from] DecodeError),
+    /// A record has no form in its version.
+    #[error("a metadata record cannot be written: {0}")]
+    Encode(#[from] EncodeError),
+    /// The files contradict each other.
+    #[error("the metadata log: {0}")]
+    Corrupt(String),
+    /// Another replica leads, or none does.
+    #[error("this node does not lead the metadata quorum")]
+    NotLeader,
+}
+
+/// What must be known to open a member.
+#[derive(Debug)]
+pub struct Setup {
+    /// The files it lies on.
+    pub files: Arc<dyn Files>,
+    /// The data directory with the metadata log.
+    pub dir: PathBuf,
+    /// Which replica this is.
+    pub own: ReplicaKey,
+    /// The voters, where the log does not say (kraft.version 0).
+    pub static_voters: VoterSet,
+    /// Was the log closed cleanly?
+    pub clean: bool,
+    /// When a segment is full, in bytes.
+    pub segment_bytes: u64,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// A member, and what it found.
+#[derive(Debug)]
+pub struct Opened {
+    /// The member.
+    pub quorum: Quorum,
+    /// All records so far, the newest snapshot's first.
+    pub records: Vec<MetadataRecord>,
+    /// Is there a transaction that was begun and not ended?
+    pub unfinished: bool,
+}
+
+/// A member of the metadata quorum.
+#[derive(Debug)]
+pub struct Quorum {
+    files: Arc<dyn Files>,
+    folder: PathBuf,
+    log: Log,
+    raft: Raft,
+    own: ReplicaKey,
+    kraft_version: i16,
+    committed: Offset,
+    clock: Clock,
+    /// Did the log ever say who votes?
+    voters_in_log: bool,
+}
+
+impl Quorum {
+    /// Opens the metadata log and stands for election; the only voter leads when this returns.
+    ///
+    /// # Errors
+    /// The files cannot be read or written, or contradict each other.
+    pub fn open(setup: Setup) -> Result<Opened, QuorumError> {
+        let folder = setup.dir.join(FOLDER);
+        let files = &setup.files;
+        let failed = |source| StorageError::Io { path: folder.clone(), source };
+        files.make_dir(&folder).map_err(failed)?;
+        let mut replay = Replay::default();
+        let newest = snapshot::newest(&**files, &folder)?;
+        if let Some(id) = newest {
+            let bytes = read_file(&**files, &id.path(&folder))?;
+            replay.take(&bytes.unwrap_or_default())?;
+        }
+        let log = Self::open_log(&setup, &folder)?;
+        let start = newest.map_or(0, |id| id.end);
+        if log.log_start() > start {
+            let why = format!("it starts at {}, no snapshot reaches there", log.log_start());
+            return Err(QuorumError::Corrupt(why));
+        }
+        read_log(&log, start, &mut replay)?;
+        let unfinished = replay.finish();
+        let voters_in_log = replay.voters.is_some();
+        let voters = replay.voters.unwrap_or_else(|| setup.static_voters.clone());
+        if !voters.has(setup.own) {
+            let why = format!("node {} is not among its voters", setup.own.id);
+            return Err(QuorumError::Corrupt(why));
+        }
+        let end = LogEnd { epoch: log.view().latest_epoch().max(0), offset: log.log_end() };
+        let durable = state::read(&**files, &folder)?;
+        let mut quorum = Self {
+            files: Arc::clone(files),
+            raft: Raft::new(setup.own, voters, end),
+            folder,
+            log,
+            own: setup.own,
+            kraft_version: if voters_in_log { replay.kraft_version.max(1) } else { 0 },
+            committed: 0,
+            clock: setup.clock,
+            voters_in_log,
+        };
+        quorum.step(Input::Started(durable))?;
+        Ok(Opened { quorum, records: replay.records, unfinished })
+    }
+
+    fn open_log(setup: &Setup, folder: &Path) -> Result<Log, StorageError> {
+        let options = LogOptions { segment_bytes: setup.segment_bytes, ..LogOptions::default() };
+        let log = Log::open(Opening {
+            files: Arc::clone(&setup.files),
+            folder: folder.to_owned(),
+            options,
+            clean: setup.clean,
+            recovery_point: 0,
+            log_start: 0,
+            now_ms: setup.clock.wall_ms(),
+        })?;
+        if PartitionMetadata::read(&*setup.files, folder)?.is_none() {
+            PartitionMetadata { topic_id: Uuid::ONE }.write(&*setup.files, folder)?;
+        }
+        Ok(log)
+    }
+
+    /// Takes an input in and carries out everything that follows from it.
+    fn step(&mut self, input: Input) -> Result<(), QuorumError> {
+        let mut todo = VecDeque::from(self.raft.step(input));
+        while let Some(effect) = todo.pop_front() {
+            match effect {
+                Effect::Persist(durable) => {
+                    self.persist(&durable)?;
+                    let more = self.raft.step(Input::Persisted(durable));
+                    more.into_iter().rev().for_each(|it| todo.push_front(it));
+                }
+                Effect::OpenEpoch { epoch } => {
+                    self.open_epoch(epoch)?;
+                    todo.extend(self.raft.step(Input::Stored(self.end())));
+                }
+                Effect::Committed(end) => self.committed = end,
+                // With one voter nobody is asked, nobody asks, and nothing times out. The peers
+                // of a larger quorum are the next thing to be built here.
+                Effect::AskVotes(_)
+                | Effect::AnswerVote { .. }
+                | Effect::StepDown
+                | Effect::WaitElection
+                | Effect::WaitFetch => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn persist(&self, durable: &Durable) -> Result<(), StorageError> {
+        state::write(&*self.files, &self.folder, durable, self.kraft_version)
+    }
+
+    fn end(&self) -> LogEnd {
+        LogEnd { epoch: self.log.view().latest_epoch().max(0), offset: self.log.log_end() }
+    }
+
+    fn place(&self, epoch: LeaderEpoch) -> Place {
+        Place { base_offset: self.log.log_end(), leader_epoch: epoch, now_ms: self.clock.wall_ms() }
+    }
+
+    /// The batch that opens an epoch; the first of all also says who votes.
+    fn open_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), QuorumError> {
+        let voters = self.raft.voters();
+        let mut controls = vec![batch::leader_change(self.own.id, voters)?];
+        if self.voters_in_log && self.log.log_end() == 0 {
+            controls.push(batch::kraft_version(self.kraft_version)?);
+            controls.push(batch::voters(voters)?);
+        }
+        let place = self.place(epoch);
+        let bytes = batch::of_controls(place, &controls)?;
+        self.store(&bytes, place)
+    }
+
+    /// On the disk before this returns.
+    fn store(&mut self, bytes: &[u8], place: Place) -> Result<(), QuorumError> {
+        let stamp = Stamp { leader_epoch: place.leader_epoch, append_time: None };
+        self.log.append_as_leader(bytes, stamp, place.now_ms)?;
+        self.log.flush()?;
+        Ok(())
+    }
+
+    /// Appends records as one atomic batch; they are on the disk, and with one voter committed,
+    /// when this returns. Says where the log ends then.
+    ///
+    /// # Errors
+    /// This node does not lead, or the disk fails: nobody may be told that anything happened.
+    pub fn append(&mut self, records: &[(MetadataRecord, i16)]) -> Result<Offset, QuorumError> {
+        if !matches!(self.raft.role(), Role::Leader { .. }) {
+            return Err(QuorumError::NotLeader);
+        }
+        let place = self.place(self.raft.epoch());
+        let bytes = batch::of_records(place, records)?;
+        self.store(&bytes, place)?;
+        self.step(Input::Stored(self.end()))?;
+        Ok(self.log.log_end())
+    }
+
+    /// Writes a snapshot of everything so far.
+    ///
+    /// # Errors
+    /// The disk fails; the log has everything still.
+    pub fn write_snapshot(
+        &mut self,
+        records: &[(MetadataRecord, i16)],
+    ) -> Result<SnapshotId, QuorumError> {
+        let id = SnapshotId { end: self.committed, epoch: self.raft.epoch() };
+        let place = Place { base_offset: 0, leader_epoch: id.epoch, now_ms: self.clock.wall_ms() };
+        let more = if self.voters_in_log {
+            vec![batch::kraft_version(self.kraft_version)?, batch::voters(self.raft.voters())?]
+        } else {
+            Vec::new()
+        };
+        let bytes = snapshot::bytes(place, place.now_ms, &more, records)?;
+        replace_file(&*self.files, &id.path(&self.folder), &bytes)?;
+        Ok(id)
+    }
+
+    /// Where the next record goes.
+    #[must_use]
+    pub fn log_end(&self) -> Offset {
+        self.log.log_end()
+    }
+
+    /// Everything below is committed.
+    #[must_use]
+    pub const fn committed(&self) -> Offset {
+        self.committed
+    }
+
+    /// How many bytes the log has.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.log.view().size_bytes()
+    }
+
+    /// The epoch.
+    #[must_use]
+    pub const fn epoch(&self) -> LeaderEpoch {
+        self.raft.epoch()
+    }
+
+    /// The leader, if one is known.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        self.raft.leader()
+    }
+
+    /// The voters.
+    #[must_use]
+    pub const fn voters(&self) -> &VoterSet {
+        self.raft.voters()
+    }
+
+    /// Closes the log so that the next open need not look through it.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn close(self) -> Result<(), StorageError> {
+        self.log.close_clean().map(|_| ())
+    }
+}
+
+fn read_log(log: &Log, from: Offset, replay: &mut Replay) -> Result<(), QuorumError> {
+    let view = log.view();
+    let mut at = from;
+    while at < view.log_end() {
+        let slice =
+            Slice { offset: at, bytes_max: READ_BYTES, at_least_one: true, upper: Offset::MAX };
+        let bytes = view.read(slice).map_err(|error| QuorumError::Corrupt(error.to_string()))?;
+        let Some(Ok(last)) = ottla_records::batches(&bytes).last() else {
+            return Err(QuorumError::Corrupt(format!("nothing can be read at offset {at}")));
+        };
+        replay.take(&bytes)?;
+        at = last.next_offset();
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! Snapshots: `<end offset>-<epoch>.checkpoint`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ottla_protocol::metadata::MetadataRecord;
+use ottla_storage::{Files, StorageError};
+use ottla_types::{LeaderEpoch, Offset, TimestampMs};
+
+use crate::batch::{self, Control, Place};
+use crate::driver::QuorumError;
+
+/// How many records a snapshot's batch has at most.
+const BATCH_RECORDS: usize = 1000;
+
+/// What a snapshot is of: everything below this offset, the last of it from this epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SnapshotId {
+    /// The offset behind what it holds.
+    pub end: Offset,
+    /// The epoch of the last record that it holds.
+    pub epoch: LeaderEpoch,
+}
+
+impl SnapshotId {
+    /// Where it lies.
+    #[must_use]
+    pub fn path(&self, folder: &Path) -> PathBuf {
+        folder.join(format!("{:020}-{:010}.checkpoint", self.end, self.epoch))
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        let (end, epoch) = name.strip_suffix(".checkpoint")?.split_once('-')?;
+        Some(Self { end: end.parse().ok()?, epoch: epoch.parse().ok()? })
+    }
+}
+
+/// The newest snapshot of a folder.
+pub(crate) fn newest(files: &dyn Files, folder: &Path) -> Result<Option<SnapshotId>, StorageError> {
+    let listed = files.list(folder);
+    let listed = listed.map_err(|source| StorageError::Io { path: folder.to_owned(), source })?;
+    Ok(listed.iter().filter_map(|entry| SnapshotId::parse(&entry.name)).max())
+}
+
+/// The bytes of a snapshot: a header with what else is to be said first, records, a footer.
+pub(crate) fn bytes(
+    place: Place,
+    last_contained: TimestampMs,
+    more: &[Control],
+    records: &[(MetadataRecord, i16)],
+) -> Result<Vec<u8>, QuorumError> {
+    let mut at = place;
+    let mut first = vec![batch::snapshot_header(last_contained)?];
+    first.extend_from_slice(more);
+    let mut out = batch::of_controls(at, &first)?;
+    at.base_offset += offset(first.len());
+    for records in records.chunks(BATCH_RECORDS) {
+        out.extend(batch::of_records(at, records)?);
+        at.base_offset += offset(records.len());
+    }
+    out.extend(batch::of_controls(at, &[batch::snapshot_footer()?])?);
+    Ok(out)
+}
+
+fn offset(count: usize) -> Offset {
+    Offset::try_from(count).unwrap_or(Offset::MAX)
+}
+
+/// The whole file; `None` if there is none.
+pub(crate) fn read_file(files: &dyn Files, path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
+    let failed = |source| StorageError::Io { path: path.to_owned(), source };
+    let file = match files.open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let size = file.size().map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.read_into(&mut bytes, 0, usize::try_from(size).unwrap_or(usize::MAX)).map_err(failed)?;
+    Ok(Some(bytes))
+}
+
+/// Replaces the file's content as a whole; on the disk before this returns.
+pub(crate) fn replace_file(
+    files: &dyn Files,
+    path: &Path,
+    bytes: &[u8],
+) -> Result<(), StorageError> {
+    let failed = |source| StorageError::Io { path: path.to_owned(), source };
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".tmp");
+    let aside = PathBuf::from(aside);
+    let file = files.create(&aside).map_err(failed)?;
+    file.write_at(bytes, 0).and_then(|()| file.sync()).map_err(failed)?;
+    files.rename(&aside, path).map_err(failed)?;
+    path.parent().map_or(Ok(()), |folder| files.sync_dir(folder)).map_err(failed)
+}
