@@ -1,3 +1,6 @@
-//! Groups, offsets, transactions: the state machines behind the coordinators.
-
+//! Groups and offsets: the state machines behind the coordinators.
 #![no_std]
+
+extern crate alloc;
+
+pub mod group;

@@ -1,0 +1,31 @@
+//! Heartbeat.
+
+use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
+use ottla_protocol::messages::heartbeat_response::HeartbeatResponse;
+use ottla_types::ErrorCode;
+
+use super::super::command::Reply;
+use super::super::live::State;
+use super::super::machine::Scene;
+use super::watch;
+
+pub(in crate::group) fn heartbeat(scene: &mut Scene<'_>, request: &HeartbeatRequest) {
+    let code = beat(scene, request).map_or_else(|code| code, |()| ErrorCode::NONE);
+    let response = HeartbeatResponse { error_code: code.0, ..Default::default() };
+    scene.turn.reply(Reply::Heartbeat(response));
+}
+
+fn beat(scene: &mut Scene<'_>, request: &HeartbeatRequest) -> Result<(), ErrorCode> {
+    let (group, id) = (&request.group_id, &request.member_id);
+    let live = scene.live.get(group).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
+    super::check(live, id, request.group_instance_id.as_deref(), request.generation_id)?;
+    if request.generation_id < 0 {
+        return Err(ErrorCode::ILLEGAL_GENERATION);
+    }
+    let state = live.state;
+    let waits = live.members.get(id).is_some_and(|member| member.joining.is_some());
+    if !waits {
+        watch(scene, group, id);
+    }
+    if state == State::Preparing { Err(ErrorCode::REBALANCE_IN_PROGRESS) } else { Ok(()) }
+}

@@ -1,0 +1,214 @@
+//! JoinGroup.
+
+use alloc::format;
+use alloc::string::String;
+
+use ottla_protocol::messages::join_group_response::JoinGroupResponse;
+use ottla_types::ErrorCode;
+
+use super::super::command::{Join, Reply};
+use super::super::live::{Live, Member, State};
+use super::super::machine::Scene;
+use super::super::record::Record;
+use super::rebalance::{joined, prepare};
+use super::{session, watch};
+
+pub(in crate::group) fn join(scene: &mut Scene<'_>, join: Join) {
+    if let Err(code) = admit(scene, &join) {
+        refuse(scene, code, join.request.member_id);
+    }
+}
+
+fn refuse(scene: &mut Scene<'_>, code: ErrorCode, member_id: String) {
+    let response = JoinGroupResponse { error_code: code.0, member_id, ..Default::default() };
+    scene.turn.reply(Reply::Join(response));
+}
+
+fn admit(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
+    let request = &join.request;
+    let settings = scene.settings;
+    if request.group_id.is_empty() {
+        return Err(ErrorCode::INVALID_GROUP_ID);
+    }
+    let bounds = settings.session_timeout_min_ms..=settings.session_timeout_max_ms;
+    if !bounds.contains(&request.session_timeout_ms) {
+        return Err(ErrorCode::INVALID_SESSION_TIMEOUT);
+    }
+    let new = request.member_id.is_empty();
+    if !new && !scene.live.contains_key(&request.group_id) {
+        return Err(ErrorCode::UNKNOWN_MEMBER_ID);
+    }
+    let now = scene.turn.now_ms;
+    let live = scene
+        .live
+        .entry(request.group_id.clone())
+        .or_insert_with(|| Live { since_ms: now, ..Live::default() });
+    let protocols = protocols(join);
+    let known = (!new).then_some(request.member_id.as_str());
+    if !live.agrees(&request.protocol_type, &protocols, known) {
+        return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
+    }
+    let is_static = request.group_instance_id.as_ref();
+    let returns = is_static.is_some_and(|instance| live.statics.contains_key(instance));
+    let inside = known.is_some_and(|id| live.members.contains_key(id)) || returns;
+    if !inside
+        && live.members.len() + live.pending.len() >= settings.members_max
+        && !known.is_some_and(|id| live.pending.contains(id))
+    {
+        return Err(ErrorCode::GROUP_MAX_SIZE_REACHED);
+    }
+    if new { newcomer(scene, join) } else { again(scene, join) }
+}
+
+fn protocols(join: &Join) -> alloc::vec::Vec<(String, bytes::Bytes)> {
+    join.request.protocols.iter().map(|it| (it.name.clone(), it.metadata.clone())).collect()
+}
+
+fn member(join: &Join, ticket: ottla_machine::Ticket) -> Member {
+    let request = &join.request;
+    let rebalance = request.rebalance_timeout_ms;
+    Member {
+        instance: request.group_instance_id.clone(),
+        client: join.client.clone(),
+        session_timeout_ms: request.session_timeout_ms,
+        // Version 0 had one timeout for both.
+        rebalance_timeout_ms: if rebalance < 0 { request.session_timeout_ms } else { rebalance },
+        protocols: protocols(join),
+        joining: Some((ticket, join.version)),
+        ..Member::default()
+    }
+}
+
+/// Somebody without a member id.
+fn newcomer(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
+    let group = &join.request.group_id;
+    let prefix = join.request.group_instance_id.as_ref().unwrap_or(&join.client.id);
+    let id = format!("{prefix}-{}", join.uuid);
+    let live = scene.live.get_mut(group).ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)?;
+    if let Some(instance) = &join.request.group_instance_id {
+        if let Some(before) = live.statics.get(instance).cloned() {
+            replace(scene, join, &before, &id);
+            return Ok(());
+        }
+    } else if join.version >= 4 {
+        // It has to come back with its id, so that a lost answer leaves no ghost (KIP-394).
+        live.pending.insert(id.clone());
+        let delay = i64::from(join.request.session_timeout_ms);
+        scene.turn.set_timer(session(group, &id), delay);
+        refuse(scene, ErrorCode::MEMBER_ID_REQUIRED, id);
+        return Ok(());
+    }
+    add(scene, join, id);
+    Ok(())
+}
+
+fn add(scene: &mut Scene<'_>, join: &Join, id: String) {
+    let group = &join.request.group_id;
+    let ticket = scene.turn.ticket;
+    let Some(live) = scene.live.get_mut(group) else { return };
+    live.pending.remove(&id);
+    if live.members.is_empty() {
+        live.protocol_type = Some(join.request.protocol_type.clone());
+    }
+    if let Some(instance) = &join.request.group_instance_id {
+        live.statics.insert(instance.clone(), id.clone());
+    }
+    if let Some((_, came)) = &mut live.gathering {
+        *came = true;
+    }
+    live.members.insert(id.clone(), member(join, ticket));
+    // No session while it waits: its answer may take longer than that.
+    scene.turn.cancel_timer(session(group, &id));
+    prepare(scene, group);
+}
+
+/// A static member has restarted: it takes its former self's place.
+fn replace(scene: &mut Scene<'_>, join: &Join, before: &str, id: &str) {
+    let group = &join.request.group_id;
+    let ticket = scene.turn.ticket;
+    let Some(live) = scene.live.get_mut(group) else { return };
+    let Some(old) = live.members.remove(before) else { return };
+    scene.turn.cancel_timer(session(group, before));
+    let fenced = ErrorCode::FENCED_INSTANCE_ID.0;
+    if let Some((waiting, _)) = old.joining {
+        let response = JoinGroupResponse {
+            error_code: fenced,
+            member_id: String::from(before),
+            ..Default::default()
+        };
+        scene.turn.reply_to(waiting, Reply::Join(response));
+    }
+    if let Some(waiting) = old.syncing {
+        let response = ottla_protocol::messages::sync_group_response::SyncGroupResponse {
+            error_code: fenced,
+            ..Default::default()
+        };
+        scene.turn.reply_to(waiting, Reply::Sync(response));
+    }
+    let mut fresh = member(join, ticket);
+    fresh.assignment = old.assignment;
+    if let Some(instance) = &fresh.instance {
+        live.statics.insert(instance.clone(), String::from(id));
+    }
+    let led = live.is_leader(before);
+    if led {
+        live.leader = Some(String::from(id));
+    }
+    live.members.insert(String::from(id), fresh);
+    let unchanged = live.state == State::Stable && live.choose() == live.protocol;
+    if !unchanged {
+        return prepare(scene, group);
+    }
+    // Nothing has changed for the others: the generation goes on, under the new id.
+    if let Some(member) = live.members.get_mut(id) {
+        member.joining = None;
+    }
+    let mut response = joined(live, id, join.version, led && join.version >= 9);
+    response.skip_assignment = led && join.version >= 9;
+    if led && join.version < 9 {
+        // An older client would assign anew if it knew that it leads.
+        response.leader = String::from(before);
+    }
+    let value = Some(live.to_log());
+    scene.turn.record(Record::Group { group: group.clone(), value });
+    scene.turn.reply(Reply::Join(response));
+    watch(scene, group, id);
+}
+
+/// Somebody with a member id.
+fn again(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
+    let request = &join.request;
+    let (group, id) = (&request.group_id, &request.member_id);
+    let ticket = scene.turn.ticket;
+    let live = scene.live.get_mut(group).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
+    if live.pending.contains(id) {
+        add(scene, join, id.clone());
+        return Ok(());
+    }
+    super::check(live, id, request.group_instance_id.as_deref(), -1)?;
+    let fresh = member(join, ticket);
+    let state = live.state;
+    let leads = live.is_leader(id);
+    let known = live.members.get_mut(id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
+    let same = known.protocols == fresh.protocols;
+    let stays = same && (state == State::Completing || state == State::Stable && !leads);
+    if stays {
+        // Its answer was lost: the same again.
+        let response = joined(live, id, join.version, leads);
+        scene.turn.reply(Reply::Join(response));
+        watch(scene, group, id);
+        return Ok(());
+    }
+    if let Some((waiting, _)) = known.joining.take() {
+        // It has given its earlier request up, on a connection that is gone.
+        let code = ErrorCode::REBALANCE_IN_PROGRESS.0;
+        let response =
+            JoinGroupResponse { error_code: code, member_id: id.clone(), ..Default::default() };
+        scene.turn.reply_to(waiting, Reply::Join(response));
+    }
+    let (assignment, syncing) = (known.assignment.clone(), known.syncing.take());
+    *known = Member { assignment, syncing, ..fresh };
+    scene.turn.cancel_timer(session(group, id));
+    prepare(scene, group);
+    Ok(())
+}

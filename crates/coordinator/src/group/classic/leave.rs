@@ -1,0 +1,54 @@
+//! LeaveGroup.
+
+use alloc::string::String;
+
+use ottla_protocol::messages::leave_group_request::{LeaveGroupRequest, MemberIdentity};
+use ottla_protocol::messages::leave_group_response::{LeaveGroupResponse, MemberResponse};
+use ottla_types::ErrorCode;
+
+use super::super::command::Reply;
+use super::super::machine::Scene;
+use super::rebalance::remove;
+
+pub(in crate::group) fn leave(scene: &mut Scene<'_>, request: LeaveGroupRequest, version: i16) {
+    let group = request.group_id;
+    let mut response = LeaveGroupResponse::default();
+    if version < 3 {
+        let member = MemberIdentity { member_id: request.member_id, ..Default::default() };
+        let gone = one(scene, &group, &member);
+        response.error_code = gone.err().unwrap_or(ErrorCode::NONE).0;
+    } else if !scene.live.contains_key(&group) {
+        response.error_code = ErrorCode::UNKNOWN_MEMBER_ID.0;
+    } else {
+        for member in request.members {
+            let gone = one(scene, &group, &member);
+            response.members.push(MemberResponse {
+                error_code: gone.err().unwrap_or(ErrorCode::NONE).0,
+                member_id: member.member_id,
+                group_instance_id: member.group_instance_id,
+                ..Default::default()
+            });
+        }
+    }
+    scene.turn.reply(Reply::Leave(response));
+}
+
+fn one(scene: &mut Scene<'_>, group: &str, member: &MemberIdentity) -> Result<(), ErrorCode> {
+    let live = scene.live.get(group).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
+    let id: String = match &member.group_instance_id {
+        Some(instance) => {
+            let holder = live.statics.get(instance).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
+            // An operator removes a static member by its name alone.
+            if !member.member_id.is_empty() && *holder != member.member_id {
+                return Err(ErrorCode::FENCED_INSTANCE_ID);
+            }
+            holder.clone()
+        }
+        None => member.member_id.clone(),
+    };
+    if !live.members.contains_key(&id) && !live.pending.contains(&id) {
+        return Err(ErrorCode::UNKNOWN_MEMBER_ID);
+    }
+    remove(scene, group, &id);
+    Ok(())
+}

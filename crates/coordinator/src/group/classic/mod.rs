@@ -1,0 +1,67 @@
+//! Classic groups: the members agree through the coordinator, one of them assigns.
+
+pub(super) mod expire;
+pub(super) mod heartbeat;
+pub(super) mod join;
+pub(super) mod leave;
+mod rebalance;
+pub(super) mod sync;
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use ottla_types::ErrorCode;
+
+use super::command::Timer;
+use super::live::Live;
+use super::machine::Scene;
+
+/// The log has been replayed: its groups are live, and their members get a fresh session.
+pub(super) fn loaded(scene: &mut Scene<'_>) {
+    for (group, value) in &scene.stored.groups {
+        scene.live.insert(group.clone(), Live::from_log(value));
+    }
+    let all: Vec<(String, String)> = scene
+        .live
+        .iter()
+        .flat_map(|(group, live)| live.members.keys().map(|id| (group.clone(), id.clone())))
+        .collect();
+    for (group, member) in all {
+        watch(scene, &group, &member);
+    }
+}
+
+/// The member has been heard of: its session starts anew.
+pub(super) fn watch(scene: &mut Scene<'_>, group: &str, member: &str) {
+    let Some(it) = scene.live.get(group).and_then(|live| live.members.get(member)) else { return };
+    let delay = i64::from(it.session_timeout_ms);
+    scene.turn.set_timer(session(group, member), delay);
+}
+
+pub(super) fn session(group: &str, member: &str) -> Timer {
+    Timer::Session { group: Arc::from(group), member: Arc::from(member) }
+}
+
+/// Is this a member of this generation? A negative generation is not compared.
+pub(super) fn check(
+    live: &Live,
+    member: &str,
+    instance: Option<&str>,
+    generation: i32,
+) -> Result<(), ErrorCode> {
+    if let Some(instance) = instance {
+        match live.statics.get(instance) {
+            None => return Err(ErrorCode::UNKNOWN_MEMBER_ID),
+            Some(id) if id != member => return Err(ErrorCode::FENCED_INSTANCE_ID),
+            Some(_) => {}
+        }
+    }
+    if !live.members.contains_key(member) {
+        return Err(ErrorCode::UNKNOWN_MEMBER_ID);
+    }
+    if generation >= 0 && generation != live.generation {
+        return Err(ErrorCode::ILLEGAL_GENERATION);
+    }
+    Ok(())
+}

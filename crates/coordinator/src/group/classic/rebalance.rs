@@ -1,0 +1,177 @@
+//! From one generation to the next.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use ottla_protocol::messages::join_group_response::{JoinGroupResponse, JoinGroupResponseMember};
+use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
+use ottla_types::ErrorCode;
+
+use super::super::command::{Reply, Timer};
+use super::super::live::{Live, State};
+use super::super::machine::Scene;
+use super::super::record::Record;
+use super::{session, watch};
+
+/// Calls all members together, unless that is under way.
+pub(super) fn prepare(scene: &mut Scene<'_>, group: &str) {
+    let now = scene.turn.now_ms;
+    let Some(live) = scene.live.get_mut(group) else { return };
+    match live.state {
+        State::Preparing => return try_complete(scene, group),
+        State::Completing => {
+            // The assignment that they wait for will not come.
+            for member in live.members.values_mut() {
+                if let Some(ticket) = member.syncing.take() {
+                    let code = ErrorCode::REBALANCE_IN_PROGRESS.0;
+                    let response = SyncGroupResponse { error_code: code, ..Default::default() };
+                    scene.turn.reply_to(ticket, Reply::Sync(response));
+                }
+                member.assignment = Bytes::new();
+            }
+            scene.turn.cancel_timer(Timer::Sync { group: Arc::from(group) });
+        }
+        State::Empty | State::Stable => {}
+    }
+    let fresh = live.state == State::Empty;
+    live.enter(State::Preparing, now);
+    let timeout = live.rebalance_timeout_ms();
+    let delay = i64::from(scene.settings.initial_rebalance_delay_ms);
+    if fresh && delay > 0 {
+        // The first members wait for each other (KIP-134).
+        live.gathering = Some((now.saturating_add(timeout), false));
+        scene.turn.set_timer(Timer::Join { group: Arc::from(group) }, delay.min(timeout));
+    } else {
+        live.gathering = None;
+        scene.turn.set_timer(Timer::Join { group: Arc::from(group) }, timeout);
+        try_complete(scene, group);
+    }
+}
+
+/// Begins the next generation if everybody is there.
+pub(super) fn try_complete(scene: &mut Scene<'_>, group: &str) {
+    let Some(live) = scene.live.get(group) else { return };
+    let all = live.members.values().all(|member| member.joining.is_some());
+    if live.state == State::Preparing && live.gathering.is_none() && all && live.pending.is_empty()
+    {
+        complete(scene, group);
+    }
+}
+
+/// Begins the next generation with those who are there.
+pub(super) fn complete(scene: &mut Scene<'_>, group: &str) {
+    let now = scene.turn.now_ms;
+    let Some(live) = scene.live.get_mut(group) else { return };
+    live.gathering = None;
+    let absent =
+        |member: &super::super::live::Member| member.joining.is_none() && member.instance.is_none();
+    let late: Vec<String> =
+        live.members.iter().filter(|(_, it)| absent(it)).map(|(id, _)| id.clone()).collect();
+    for id in &late {
+        live.members.remove(id);
+        scene.turn.cancel_timer(session(group, id));
+    }
+    scene.turn.cancel_timer(Timer::Join { group: Arc::from(group) });
+    if live.members.is_empty() {
+        return empty(scene, group);
+    }
+    if live.members.values().all(|member| member.joining.is_none()) {
+        // Only static members that are away: they may come back within their session.
+        let timeout = live.rebalance_timeout_ms();
+        return scene.turn.set_timer(Timer::Join { group: Arc::from(group) }, timeout);
+    }
+    let here = |id: &String| live.members.get(id).is_some_and(|it| it.joining.is_some());
+    if !live.leader.as_ref().is_some_and(here) {
+        live.leader =
+            live.members.iter().find(|(_, it)| it.joining.is_some()).map(|(id, _)| id.clone());
+    }
+    live.generation += 1;
+    live.protocol = live.choose();
+    live.enter(State::Completing, now);
+    let timeout = live.rebalance_timeout_ms();
+    scene.turn.set_timer(Timer::Sync { group: Arc::from(group) }, timeout);
+    let ids: Vec<String> = live.members.keys().cloned().collect();
+    for id in ids {
+        answer_join(scene, group, &id);
+    }
+}
+
+/// Nobody is left.
+fn empty(scene: &mut Scene<'_>, group: &str) {
+    let Some(live) = scene.live.get_mut(group) else { return };
+    live.generation += 1;
+    live.protocol = None;
+    live.leader = None;
+    live.enter(State::Empty, scene.turn.now_ms);
+    let value = Some(live.to_log());
+    scene.turn.record(Record::Group { group: String::from(group), value });
+}
+
+/// Tells a waiting member of the generation; the leader learns who is in it.
+fn answer_join(scene: &mut Scene<'_>, group: &str, id: &str) {
+    let Some(live) = scene.live.get_mut(group) else { return };
+    let Some(member) = live.members.get_mut(id) else { return };
+    let Some((ticket, version)) = member.joining.take() else { return };
+    let response = joined(live, id, version, live.is_leader(id));
+    scene.turn.reply_to(ticket, Reply::Join(response));
+    watch(scene, group, id);
+}
+
+/// What a member is told of the generation it is in.
+pub(super) fn joined(live: &Live, id: &str, version: i16, with_members: bool) -> JoinGroupResponse {
+    let protocol = live.protocol.clone().unwrap_or_default();
+    let member = |(id, it): (&String, &super::super::live::Member)| JoinGroupResponseMember {
+        member_id: id.clone(),
+        group_instance_id: it.instance.clone(),
+        metadata: it.metadata(&protocol),
+        ..Default::default()
+    };
+    let members = if with_members { live.members.iter().map(member).collect() } else { Vec::new() };
+    JoinGroupResponse {
+        generation_id: live.generation,
+        protocol_type: if version >= 7 { live.protocol_type.clone() } else { None },
+        protocol_name: Some(protocol.clone()),
+        leader: live.leader.clone().unwrap_or_default(),
+        member_id: String::from(id),
+        members,
+        ..Default::default()
+    }
+}
+
+/// Takes a member out; the others are called together.
+pub(super) fn remove(scene: &mut Scene<'_>, group: &str, id: &str) {
+    let Some(live) = scene.live.get_mut(group) else { return };
+    live.pending.remove(id);
+    let Some(member) = live.members.remove(id) else {
+        return try_complete(scene, group);
+    };
+    if let Some(instance) = &member.instance
+        && live.statics.get(instance).is_some_and(|holder| holder == id)
+    {
+        live.statics.remove(instance);
+    }
+    let unknown = ErrorCode::UNKNOWN_MEMBER_ID.0;
+    if let Some((ticket, _)) = member.joining {
+        let response = JoinGroupResponse {
+            error_code: unknown,
+            member_id: String::from(id),
+            ..Default::default()
+        };
+        scene.turn.reply_to(ticket, Reply::Join(response));
+    }
+    if let Some(ticket) = member.syncing {
+        let response = SyncGroupResponse { error_code: unknown, ..Default::default() };
+        scene.turn.reply_to(ticket, Reply::Sync(response));
+    }
+    scene.turn.cancel_timer(session(group, id));
+    if live.is_leader(id) {
+        live.leader = None;
+    }
+    match live.state {
+        State::Stable | State::Completing => prepare(scene, group),
+        State::Preparing => try_complete(scene, group),
+        State::Empty => {}
+    }
+}

@@ -1,0 +1,90 @@
+//! SyncGroup.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use ottla_protocol::messages::sync_group_request::SyncGroupRequest;
+use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
+use ottla_types::ErrorCode;
+
+use super::super::command::{Reply, Timer};
+use super::super::live::{Live, State};
+use super::super::machine::Scene;
+use super::super::record::Record;
+use super::watch;
+
+pub(in crate::group) fn sync(scene: &mut Scene<'_>, request: SyncGroupRequest, version: i16) {
+    if let Err(code) = take(scene, request, version) {
+        let response = SyncGroupResponse { error_code: code.0, ..Default::default() };
+        scene.turn.reply(Reply::Sync(response));
+    }
+}
+
+fn take(scene: &mut Scene<'_>, request: SyncGroupRequest, version: i16) -> Result<(), ErrorCode> {
+    let (group, id) = (&request.group_id, &request.member_id);
+    let ticket = scene.turn.ticket;
+    let live = scene.live.get_mut(group).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
+    super::check(live, id, request.group_instance_id.as_deref(), request.generation_id)?;
+    let other = |asked: &Option<String>, known: &Option<String>| asked.is_some() && asked != known;
+    if version >= 5
+        && (other(&request.protocol_type, &live.protocol_type)
+            || other(&request.protocol_name, &live.protocol))
+    {
+        return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
+    }
+    match live.state {
+        State::Empty => Err(ErrorCode::UNKNOWN_MEMBER_ID),
+        State::Preparing => Err(ErrorCode::REBALANCE_IN_PROGRESS),
+        State::Stable => {
+            let response = synced(live, id);
+            scene.turn.reply(Reply::Sync(response));
+            watch(scene, group, id);
+            Ok(())
+        }
+        State::Completing => {
+            if let Some(member) = live.members.get_mut(id) {
+                member.syncing = Some(ticket);
+            }
+            if live.is_leader(id) {
+                let given = request.assignments.into_iter();
+                let given = given.map(|it| (it.member_id, it.assignment)).collect();
+                assign(scene, group, given);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The leader has assigned: it is written down, and everybody who waits learns it.
+fn assign(scene: &mut Scene<'_>, group: &str, mut given: BTreeMap<String, Bytes>) {
+    let Some(live) = scene.live.get_mut(group) else { return };
+    for (id, member) in &mut live.members {
+        member.assignment = given.remove(id).unwrap_or_default();
+    }
+    live.enter(State::Stable, scene.turn.now_ms);
+    let value = Some(live.to_log());
+    scene.turn.record(Record::Group { group: String::from(group), value });
+    scene.turn.cancel_timer(Timer::Sync { group: Arc::from(group) });
+    let ids: Vec<String> = live.members.keys().cloned().collect();
+    for id in ids {
+        let Some(live) = scene.live.get_mut(group) else { return };
+        let waiting = live.members.get_mut(&id).and_then(|member| member.syncing.take());
+        if let Some(ticket) = waiting {
+            let response = synced(live, &id);
+            scene.turn.reply_to(ticket, Reply::Sync(response));
+            watch(scene, group, &id);
+        }
+    }
+}
+
+fn synced(live: &Live, id: &str) -> SyncGroupResponse {
+    SyncGroupResponse {
+        protocol_type: live.protocol_type.clone(),
+        protocol_name: live.protocol.clone(),
+        assignment: live.members.get(id).map(|it| it.assignment.clone()).unwrap_or_default(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,157 @@
+//! What a group coordinator is asked, what it answers, and what it sets its timers for.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use ottla_protocol::messages::{
+    delete_groups_response::DeletableGroupResult, describe_groups_response::DescribedGroup,
+    heartbeat_request::HeartbeatRequest, heartbeat_response::HeartbeatResponse,
+    join_group_request::JoinGroupRequest, join_group_response::JoinGroupResponse,
+    leave_group_request::LeaveGroupRequest, leave_group_response::LeaveGroupResponse,
+    list_groups_request::ListGroupsRequest, list_groups_response::ListedGroup,
+    offset_commit_request::OffsetCommitRequest, offset_commit_response::OffsetCommitResponse,
+    offset_delete_request::OffsetDeleteRequest, offset_delete_response::OffsetDeleteResponse,
+    offset_fetch_request::OffsetFetchRequestGroup, offset_fetch_response::OffsetFetchResponseGroup,
+    sync_group_request::SyncGroupRequest, sync_group_response::SyncGroupResponse,
+};
+use ottla_types::TopicPartition;
+
+use super::settings::GroupSettings;
+
+/// Who asks, as the group's description will show it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    /// The client id of the request's header; empty if it has none.
+    pub id: String,
+    /// The address, written like Java does: `/127.0.0.1`.
+    pub host: String,
+}
+
+/// A JoinGroup request with what its frame does not say.
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// The request.
+    pub request: JoinGroupRequest,
+    /// Its version; some answers depend on it.
+    pub version: i16,
+    /// Who asks.
+    pub client: Client,
+    /// A fresh random uuid as text, for the member id if one has to be made.
+    pub uuid: String,
+}
+
+/// What is asked of a group coordinator.
+///
+/// Requests about several groups are split by the host, one command for each coordinator.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// The log has been replayed: timers start now.
+    Loaded,
+    /// The operator changed settings.
+    Settings(GroupSettings),
+    /// A timer fired.
+    Expired(Timer),
+    /// JoinGroup.
+    Join(Join),
+    /// SyncGroup.
+    Sync {
+        /// The request.
+        request: SyncGroupRequest,
+        /// Its version.
+        version: i16,
+    },
+    /// Heartbeat.
+    Heartbeat(HeartbeatRequest),
+    /// LeaveGroup.
+    Leave {
+        /// The request.
+        request: LeaveGroupRequest,
+        /// Its version; below 3 it names one member outside the list.
+        version: i16,
+    },
+    /// OffsetCommit. The host has put the name beside each topic id, and has taken out what may
+    /// not be written or does not exist.
+    CommitOffsets {
+        /// The request.
+        request: OffsetCommitRequest,
+        /// Its version.
+        version: i16,
+    },
+    /// OffsetFetch for one group. Versions below 8 name one; the host turns them into this form.
+    FetchOffsets {
+        /// Which offsets; no topics means all of them.
+        request: OffsetFetchRequestGroup,
+        /// Refuse offsets that an open transaction may still replace.
+        require_stable: bool,
+    },
+    /// OffsetDelete.
+    DeleteOffsets(OffsetDeleteRequest),
+    /// DescribeGroups for those groups that live here.
+    Describe {
+        /// The groups.
+        groups: Vec<String>,
+        /// The request's version; from 6 on an unknown group is an error.
+        version: i16,
+    },
+    /// ListGroups, for this coordinator's part.
+    List(ListGroupsRequest),
+    /// DeleteGroups for those groups that live here.
+    Delete {
+        /// The groups.
+        groups: Vec<String>,
+    },
+    /// These partitions no longer exist: their offsets go too.
+    PartitionsDeleted(Vec<TopicPartition>),
+}
+
+/// What a group coordinator answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// To [`Command::Join`].
+    Join(JoinGroupResponse),
+    /// To [`Command::Sync`].
+    Sync(SyncGroupResponse),
+    /// To [`Command::Heartbeat`].
+    Heartbeat(HeartbeatResponse),
+    /// To [`Command::Leave`].
+    Leave(LeaveGroupResponse),
+    /// To [`Command::CommitOffsets`].
+    CommitOffsets(OffsetCommitResponse),
+    /// To [`Command::FetchOffsets`].
+    FetchOffsets(OffsetFetchResponseGroup),
+    /// To [`Command::DeleteOffsets`].
+    DeleteOffsets(OffsetDeleteResponse),
+    /// To [`Command::Describe`].
+    Describe(Vec<DescribedGroup>),
+    /// To [`Command::List`].
+    List(Vec<ListedGroup>),
+    /// To [`Command::Delete`].
+    Delete(Vec<DeletableGroupResult>),
+    /// To [`Command::PartitionsDeleted`]: the work is on its way.
+    PartitionsDeleted,
+}
+
+/// What a group coordinator waits for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// A member has been silent for too long.
+    Session {
+        /// Its group.
+        group: Arc<str>,
+        /// The member, or one that was given an id and has not come back with it.
+        member: Arc<str>,
+    },
+    /// Members have had their time to join.
+    Join {
+        /// The group.
+        group: Arc<str>,
+    },
+    /// Members have had their time to ask for their assignment.
+    Sync {
+        /// The group.
+        group: Arc<str>,
+    },
+    /// Look for expired offsets.
+    OffsetExpiry,
+}

@@ -1,0 +1,98 @@
+//! One partition of `__consumer_offsets` as a replicated state machine.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+
+use ottla_machine::{Machine, Turn};
+
+use super::command::{Command, Reply, Timer};
+use super::live::Live;
+use super::record::Record;
+use super::settings::GroupSettings;
+use super::stored::Stored;
+use super::{classic, offsets, show};
+
+/// The groups of one shard.
+#[derive(Debug, Default)]
+pub struct GroupMachine {
+    stored: Stored,
+    live: BTreeMap<String, Live>,
+    settings: GroupSettings,
+}
+
+impl GroupMachine {
+    /// A machine that has seen no record yet.
+    #[must_use]
+    pub fn new(settings: GroupSettings) -> Self {
+        Self { settings, ..Self::default() }
+    }
+
+    /// What the log says.
+    #[must_use]
+    pub const fn stored(&self) -> &Stored {
+        &self.stored
+    }
+}
+
+/// What a decision works with: the log to read, the live part to change, the turn to fill.
+pub(super) struct Scene<'a> {
+    pub stored: &'a Stored,
+    pub live: &'a mut BTreeMap<String, Live>,
+    pub settings: &'a GroupSettings,
+    pub turn: &'a mut Turn<GroupMachine>,
+}
+
+impl Machine for GroupMachine {
+    type Command = Command;
+    type Record = Record;
+    type Reply = Reply;
+    type Timer = Timer;
+
+    fn decide(&mut self, command: Command, turn: &mut Turn<Self>) {
+        if let Command::Settings(settings) = command {
+            self.settings = settings;
+            return;
+        }
+        let Self { stored, live, settings } = self;
+        let scene = &mut Scene { stored, live, settings, turn };
+        match command {
+            // Taken out above.
+            Command::Settings(_) => {}
+            Command::Loaded => {
+                classic::loaded(scene);
+                offsets::expire::start(scene);
+            }
+            Command::Expired(timer) => expired(scene, &timer),
+            Command::Join(join) => classic::join::join(scene, join),
+            Command::Sync { request, version } => classic::sync::sync(scene, request, version),
+            Command::Heartbeat(request) => classic::heartbeat::heartbeat(scene, &request),
+            Command::Leave { request, version } => classic::leave::leave(scene, request, version),
+            Command::CommitOffsets { request, version } => {
+                offsets::commit::commit(scene, &request, version);
+            }
+            Command::FetchOffsets { request, .. } => offsets::fetch::fetch(scene, request),
+            Command::DeleteOffsets(request) => offsets::delete::delete(scene, &request),
+            Command::Describe { groups, version } => show::describe(scene, groups, version),
+            Command::List(request) => show::list(scene, &request),
+            Command::Delete { groups } => offsets::delete::groups(scene, groups),
+            Command::PartitionsDeleted(gone) => offsets::delete::partitions(scene, &gone),
+        }
+    }
+
+    fn apply(&mut self, record: &Record) {
+        self.stored.apply(record);
+    }
+
+    fn expired(timer: Timer) -> Command {
+        Command::Expired(timer)
+    }
+}
+
+fn expired(scene: &mut Scene<'_>, timer: &Timer) {
+    match timer {
+        Timer::Session { group, member } => classic::expire::session(scene, group, member),
+        Timer::Join { group } => classic::expire::join(scene, group),
+        Timer::Sync { group } => classic::expire::sync(scene, group),
+        Timer::OffsetExpiry => offsets::expire::expire(scene),
+    }
+}

@@ -1,0 +1,22 @@
+//! The group coordinator: who is in a group, who decides for it, and how far it has read.
+//!
+//! What the log knows is [`Stored`]: offsets, and each group as its last generation left it. What
+//! only this leader knows, members between two generations and requests that wait, is in
+//! [`Live`](live::Live). A decision reads the first and changes the second, so that membership
+//! becomes durable only through the record of its generation, as in Kafka.
+
+mod classic;
+mod command;
+mod live;
+mod machine;
+mod offsets;
+mod record;
+mod settings;
+mod show;
+mod stored;
+
+pub use command::{Client, Command, Join, Reply, Timer};
+pub use machine::GroupMachine;
+pub use record::Record;
+pub use settings::GroupSettings;
+pub use stored::{Committed, Stored};

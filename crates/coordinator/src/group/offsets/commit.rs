@@ -1,0 +1,109 @@
+//! OffsetCommit.
+
+use ottla_protocol::group::offset_commit_value::OffsetCommitValue;
+use ottla_protocol::messages::offset_commit_request::{
+    OffsetCommitRequest, OffsetCommitRequestPartition,
+};
+use ottla_protocol::messages::offset_commit_response::{
+    OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
+use ottla_types::ErrorCode;
+
+use super::super::classic;
+use super::super::command::Reply;
+use super::super::live::{Live, State};
+use super::super::machine::Scene;
+use super::super::record::Record;
+
+pub(in crate::group) fn commit(scene: &mut Scene<'_>, request: &OffsetCommitRequest, version: i16) {
+    let allowed = allowed(scene, request);
+    let mut response = OffsetCommitResponse::default();
+    for topic in &request.topics {
+        let mut answer = OffsetCommitResponseTopic {
+            name: topic.name.clone(),
+            topic_id: topic.topic_id,
+            ..Default::default()
+        };
+        for partition in &topic.partitions {
+            let size =
+                partition.committed_metadata.as_ref().map_or(0, |it| it.encode_utf16().count());
+            let code = match allowed {
+                Err(code) => code,
+                Ok(()) if size > scene.settings.offset_metadata_units_max => {
+                    ErrorCode::OFFSET_METADATA_TOO_LARGE
+                }
+                Ok(()) => {
+                    let value = value(scene, request, partition, version);
+                    let topic_id = topic.topic_id;
+                    scene.turn.record(Record::Offset {
+                        group: request.group_id.clone(),
+                        topic: topic.name.clone(),
+                        partition: partition.partition_index,
+                        value: Some(OffsetCommitValue { topic_id, ..value }),
+                    });
+                    ErrorCode::NONE
+                }
+            };
+            answer.partitions.push(OffsetCommitResponsePartition {
+                partition_index: partition.partition_index,
+                error_code: code.0,
+                ..Default::default()
+            });
+        }
+        response.topics.push(answer);
+    }
+    scene.turn.reply(Reply::CommitOffsets(response));
+}
+
+fn value(
+    scene: &Scene<'_>,
+    request: &OffsetCommitRequest,
+    partition: &OffsetCommitRequestPartition,
+    version: i16,
+) -> OffsetCommitValue {
+    let now = scene.turn.now_ms;
+    let kept = request.retention_time_ms;
+    let said = version == 1 && partition.commit_timestamp >= 0;
+    OffsetCommitValue {
+        offset: partition.committed_offset,
+        leader_epoch: partition.committed_leader_epoch,
+        metadata: partition.committed_metadata.clone().unwrap_or_default(),
+        commit_timestamp: if said { partition.commit_timestamp } else { now },
+        expire_timestamp: if kept >= 0 { now.saturating_add(kept) } else { -1 },
+        ..Default::default()
+    }
+}
+
+/// May this member, or somebody who is none, commit?
+fn allowed(scene: &mut Scene<'_>, request: &OffsetCommitRequest) -> Result<(), ErrorCode> {
+    let (group, generation) = (&request.group_id, request.generation_id_or_member_epoch);
+    if group.is_empty() {
+        return Err(ErrorCode::INVALID_GROUP_ID);
+    }
+    let now = scene.turn.now_ms;
+    let Some(live) = scene.live.get(group) else {
+        if generation >= 0 {
+            return Err(ErrorCode::ILLEGAL_GENERATION);
+        }
+        // A group that is only a name for offsets.
+        scene.live.insert(group.clone(), Live { since_ms: now, ..Live::default() });
+        return Ok(());
+    };
+    let instance = request.group_instance_id.as_deref();
+    if generation < 0 && live.state == State::Empty && instance.is_none() {
+        return Ok(());
+    }
+    if generation >= 0 || !request.member_id.is_empty() || instance.is_some() {
+        classic::check(live, &request.member_id, instance, generation)?;
+    } else {
+        return Err(ErrorCode::UNKNOWN_MEMBER_ID);
+    }
+    if live.state == State::Completing {
+        return Err(ErrorCode::REBALANCE_IN_PROGRESS);
+    }
+    let waits = live.members.get(&request.member_id).is_some_and(|it| it.joining.is_some());
+    if !waits {
+        classic::watch(scene, group, &request.member_id);
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! OffsetDelete, DeleteGroups, and what is left of topics that were deleted.
+
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use ottla_protocol::messages::delete_groups_response::DeletableGroupResult;
+use ottla_protocol::messages::offset_delete_request::OffsetDeleteRequest;
+use ottla_protocol::messages::offset_delete_response::{
+    OffsetDeleteResponse, OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
+};
+use ottla_protocol::shared::consumer_protocol_subscription::ConsumerProtocolSubscription;
+use ottla_protocol::{Decoder, Message};
+use ottla_types::{ErrorCode, TopicPartition};
+
+use super::super::command::Reply;
+use super::super::live::{Live, State};
+use super::super::machine::Scene;
+use super::super::record::Record;
+
+pub(in crate::group) fn delete(scene: &mut Scene<'_>, request: &OffsetDeleteRequest) {
+    let group = &request.group_id;
+    let mut response = OffsetDeleteResponse::default();
+    let live = scene.live.get(group);
+    if live.is_none() && !scene.stored.offsets.contains_key(group) {
+        response.error_code = ErrorCode::GROUP_ID_NOT_FOUND.0;
+        return scene.turn.reply(Reply::DeleteOffsets(response));
+    }
+    let busy = live.is_some_and(|live| live.state != State::Empty);
+    let subscribed = live.and_then(subscriptions);
+    if busy && live.is_some_and(|live| live.protocol_type.as_deref() != Some("consumer")) {
+        response.error_code = ErrorCode::NON_EMPTY_GROUP.0;
+        return scene.turn.reply(Reply::DeleteOffsets(response));
+    }
+    for topic in &request.topics {
+        let read = busy && subscribed.as_ref().is_none_or(|all| all.contains(&topic.name));
+        let mut answer =
+            OffsetDeleteResponseTopic { name: topic.name.clone(), ..Default::default() };
+        for partition in &topic.partitions {
+            let index = partition.partition_index;
+            let code = if read { ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC } else { ErrorCode::NONE };
+            if !read && scene.stored.committed(group, &topic.name, index).is_some() {
+                scene.turn.record(tombstone(group, &topic.name, index));
+            }
+            answer.partitions.push(OffsetDeleteResponsePartition {
+                partition_index: index,
+                error_code: code.0,
+                ..Default::default()
+            });
+        }
+        response.topics.push(answer);
+    }
+    scene.turn.reply(Reply::DeleteOffsets(response));
+}
+
+pub(super) fn tombstone(group: &str, topic: &str, partition: i32) -> Record {
+    let (group, topic) = (String::from(group), String::from(topic));
+    Record::Offset { group, topic, partition, value: None }
+}
+
+/// The topics that members read; `None` if that cannot be told.
+pub(super) fn subscriptions(live: &Live) -> Option<BTreeSet<String>> {
+    if live.protocol_type.as_deref() != Some("consumer") {
+        return None;
+    }
+    let protocol = live.protocol.as_deref()?;
+    let mut all = BTreeSet::new();
+    for member in live.members.values() {
+        all.extend(topics(member.metadata(protocol))?);
+    }
+    Some(all)
+}
+
+fn topics(metadata: Bytes) -> Option<Vec<String>> {
+    let mut d = Decoder::new(metadata);
+    let version = d.i16().ok()?.min(*ConsumerProtocolSubscription::VERSIONS.end());
+    Some(ConsumerProtocolSubscription::decode(&mut d, version).ok()?.topics)
+}
+
+pub(in crate::group) fn groups(scene: &mut Scene<'_>, groups: Vec<String>) {
+    let mut results = Vec::new();
+    for group_id in groups {
+        let code = group(scene, &group_id);
+        results.push(DeletableGroupResult { group_id, error_code: code.0, ..Default::default() });
+    }
+    scene.turn.reply(Reply::Delete(results));
+}
+
+fn group(scene: &mut Scene<'_>, group: &str) -> ErrorCode {
+    let known = scene.live.get(group);
+    if known.is_none() && !scene.stored.offsets.contains_key(group) {
+        return ErrorCode::GROUP_ID_NOT_FOUND;
+    }
+    if known.is_some_and(|live| live.state != State::Empty || !live.pending.is_empty()) {
+        return ErrorCode::NON_EMPTY_GROUP;
+    }
+    forget(scene, group);
+    ErrorCode::NONE
+}
+
+/// Nothing of the group remains.
+pub(super) fn forget(scene: &mut Scene<'_>, group: &str) {
+    for (topic, partitions) in scene.stored.offsets.get(group).into_iter().flatten() {
+        for partition in partitions.keys() {
+            scene.turn.record(tombstone(group, topic, *partition));
+        }
+    }
+    if scene.stored.groups.contains_key(group) {
+        scene.turn.record(Record::Group { group: String::from(group), value: None });
+    }
+    scene.live.remove(group);
+}
+
+pub(in crate::group) fn partitions(scene: &mut Scene<'_>, gone: &[TopicPartition]) {
+    for (group, _) in &scene.stored.offsets {
+        for place in gone {
+            if scene.stored.committed(group, &place.topic, place.partition).is_some() {
+                scene.turn.record(tombstone(group, &place.topic, place.partition));
+            }
+        }
+    }
+    scene.turn.reply(Reply::PartitionsDeleted);
+}

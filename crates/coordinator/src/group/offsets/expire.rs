@@ -1,0 +1,67 @@
+//! Offsets that nobody has needed for long.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use ottla_types::TimestampMs;
+
+use super::super::command::Timer;
+use super::super::live::State;
+use super::super::machine::Scene;
+use super::super::stored::Committed;
+use super::delete::{forget, subscriptions, tombstone};
+
+/// How many records one round writes at most; the next goes on.
+const RECORDS_MAX: usize = 2_000;
+
+pub(in crate::group) fn start(scene: &mut Scene<'_>) {
+    let delay = scene.settings.offsets_check_interval_ms;
+    scene.turn.set_timer(Timer::OffsetExpiry, delay);
+}
+
+pub(in crate::group) fn expire(scene: &mut Scene<'_>) {
+    let groups: Vec<String> =
+        scene.stored.offsets.keys().chain(scene.live.keys()).cloned().collect();
+    for group in groups {
+        if scene.turn.records.len() >= RECORDS_MAX {
+            break;
+        }
+        of_group(scene, &group);
+    }
+    start(scene);
+}
+
+fn of_group(scene: &mut Scene<'_>, group: &str) {
+    let now = scene.turn.now_ms;
+    let retention = scene.settings.offsets_retention_ms;
+    let live = scene.live.get(group);
+    let empty = live.is_none_or(|live| live.state == State::Empty && live.pending.is_empty());
+    // While a group has members, only offsets of topics that none of them reads can expire.
+    let read = if empty { None } else { live.and_then(subscriptions) };
+    if !empty && read.is_none() {
+        return;
+    }
+    // A group that had members counts from when the last one left (KIP-211).
+    let since = live.filter(|live| empty && live.protocol_type.is_some()).map(|live| live.since_ms);
+    let expired = |it: &Committed| -> bool {
+        let base: TimestampMs = since.unwrap_or(it.timestamp).max(it.timestamp);
+        it.expires.unwrap_or_else(|| base.saturating_add(retention)) <= now
+    };
+    let mut left = 0;
+    let mut records = Vec::new();
+    for (topic, partitions) in scene.stored.offsets.get(group).into_iter().flatten() {
+        for (partition, committed) in partitions {
+            let needed = read.as_ref().is_some_and(|read| read.contains(topic));
+            if !needed && expired(committed) {
+                records.push(tombstone(group, topic, *partition));
+            } else {
+                left += 1;
+            }
+        }
+    }
+    if empty && left == 0 {
+        forget(scene, group);
+    } else {
+        scene.turn.records.extend(records);
+    }
+}

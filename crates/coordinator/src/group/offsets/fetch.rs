@@ -1,0 +1,56 @@
+//! OffsetFetch.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use ottla_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use ottla_protocol::messages::offset_fetch_response::{
+    OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
+};
+
+use super::super::command::Reply;
+use super::super::machine::Scene;
+use super::super::stored::Committed;
+
+pub(in crate::group) fn fetch(scene: &mut Scene<'_>, request: OffsetFetchRequestGroup) {
+    let stored = scene.stored;
+    let group = request.group_id;
+    let topics: Vec<OffsetFetchResponseTopics> = match request.topics {
+        Some(topics) => topics
+            .into_iter()
+            .map(|topic| {
+                let of =
+                    |index: &i32| partition(*index, stored.committed(&group, &topic.name, *index));
+                OffsetFetchResponseTopics {
+                    partitions: topic.partition_indexes.iter().map(of).collect(),
+                    name: topic.name,
+                    topic_id: topic.topic_id,
+                    ..Default::default()
+                }
+            })
+            .collect(),
+        None => stored
+            .offsets
+            .get(&group)
+            .into_iter()
+            .flatten()
+            .map(|(name, partitions)| OffsetFetchResponseTopics {
+                name: name.clone(),
+                partitions: partitions.iter().map(|(at, it)| partition(*at, Some(it))).collect(),
+                ..Default::default()
+            })
+            .collect(),
+    };
+    let response = OffsetFetchResponseGroup { group_id: group, topics, ..Default::default() };
+    scene.turn.reply(Reply::FetchOffsets(response));
+}
+
+fn partition(index: i32, committed: Option<&Committed>) -> OffsetFetchResponsePartitions {
+    OffsetFetchResponsePartitions {
+        partition_index: index,
+        committed_offset: committed.map_or(-1, |it| it.offset),
+        committed_leader_epoch: committed.map_or(-1, |it| it.leader_epoch),
+        metadata: Some(committed.map_or_else(String::new, |it| it.metadata.clone())),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,6 @@
+//! How far groups have come.
+
+pub(super) mod commit;
+pub(super) mod delete;
+pub(super) mod expire;
+pub(super) mod fetch;

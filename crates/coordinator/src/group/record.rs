@@ -1,0 +1,108 @@
+//! What the machine writes down, in Kafka's records.
+
+use alloc::string::String;
+
+use bytes::Bytes;
+use ottla_protocol::group::group_metadata_key::GroupMetadataKey;
+use ottla_protocol::group::group_metadata_value::GroupMetadataValue;
+use ottla_protocol::group::legacy_offset_commit_key::LegacyOffsetCommitKey;
+use ottla_protocol::group::offset_commit_key::OffsetCommitKey;
+use ottla_protocol::group::offset_commit_value::OffsetCommitValue;
+use ottla_protocol::{DecodeError, Message, decode_key, decode_value, encode_key, encode_value};
+
+/// Types of keys.
+const OFFSET_OLD: i16 = 0;
+const OFFSET: i16 = 1;
+const GROUP: i16 = 2;
+/// The versions that values are written in.
+const OFFSET_VERSION: i16 = 4;
+const GROUP_VERSION: i16 = 3;
+
+/// One record of `__consumer_offsets`. Without a value it says that there is nothing any more.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    /// How far a group has come in a partition.
+    Offset {
+        /// The group.
+        group: String,
+        /// The topic.
+        topic: String,
+        /// Which of its partitions.
+        partition: i32,
+        /// The offset.
+        value: Option<OffsetCommitValue>,
+    },
+    /// A generation of a group.
+    Group {
+        /// The group.
+        group: String,
+        /// Who is in it.
+        value: Option<GroupMetadataValue>,
+    },
+}
+
+impl Record {
+    /// The record of this key and value; `None` if it belongs to another kind of group.
+    ///
+    /// # Errors
+    /// Key or value are broken.
+    pub fn decode(key: Bytes, value: Option<Bytes>) -> Result<Option<Self>, DecodeError> {
+        let (kind, mut key) = decode_key(key)?;
+        match kind {
+            OFFSET_OLD => {
+                let key = LegacyOffsetCommitKey::decode(&mut key, 0)?;
+                let value = body(value)?;
+                let (group, topic, partition) = (key.group, key.topic, key.partition);
+                Ok(Some(Self::Offset { group, topic, partition, value }))
+            }
+            OFFSET => {
+                let key = OffsetCommitKey::decode(&mut key, 0)?;
+                let value = body(value)?;
+                let (group, topic, partition) = (key.group, key.topic, key.partition);
+                Ok(Some(Self::Offset { group, topic, partition, value }))
+            }
+            GROUP => {
+                let key = GroupMetadataKey::decode(&mut key, 0)?;
+                Ok(Some(Self::Group { group: key.group, value: body(value)? }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Key and value of the record.
+    #[must_use]
+    pub fn encode(&self) -> (Bytes, Option<Bytes>) {
+        // No text here is longer than those that came in a request, and no version lacks a form.
+        let key = match self {
+            Self::Offset { group, topic, partition, .. } => {
+                let key = OffsetCommitKey {
+                    group: group.clone(),
+                    topic: topic.clone(),
+                    partition: *partition,
+                    ..Default::default()
+                };
+                encode_key(OFFSET, &key)
+            }
+            Self::Group { group, .. } => {
+                let key = GroupMetadataKey { group: group.clone(), ..Default::default() };
+                encode_key(GROUP, &key)
+            }
+        };
+        let value = match self {
+            Self::Offset { value, .. } => {
+                value.as_ref().map(|value| encode_value(value, OFFSET_VERSION))
+            }
+            Self::Group { value, .. } => {
+                value.as_ref().map(|value| encode_value(value, GROUP_VERSION))
+            }
+        };
+        let fits = "a group's texts came in a request and fit a record";
+        (key.expect(fits), value.map(|value| value.expect(fits)))
+    }
+}
+
+fn body<M: Message>(value: Option<Bytes>) -> Result<Option<M>, DecodeError> {
+    let Some(value) = value else { return Ok(None) };
+    let (version, mut d) = decode_value(value)?;
+    M::decode(&mut d, version).map(Some)
+}

@@ -1,0 +1,40 @@
+//! The settings that a group coordinator obeys; the host replaces them when an operator does.
+
+/// What the operator decided about groups; the defaults are Kafka's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupSettings {
+    /// `group.min.session.timeout.ms`
+    pub session_timeout_min_ms: i32,
+    /// `group.max.session.timeout.ms`
+    pub session_timeout_max_ms: i32,
+    /// `group.initial.rebalance.delay.ms`
+    pub initial_rebalance_delay_ms: i32,
+    /// `group.max.size`
+    pub members_max: usize,
+    /// How long a new member may wait in its first join; Kafka has no setting for it.
+    pub new_member_join_timeout_ms: i32,
+    /// `offset.metadata.max.bytes`, counted like Kafka in UTF-16 units.
+    pub offset_metadata_units_max: usize,
+    /// `offsets.retention.minutes`, in milliseconds.
+    pub offsets_retention_ms: i64,
+    /// `offsets.retention.check.interval.ms`
+    pub offsets_check_interval_ms: i64,
+    /// `max.message.bytes` of `__consumer_offsets`: no turn writes more.
+    pub batch_bytes_max: usize,
+}
+
+impl Default for GroupSettings {
+    fn default() -> Self {
+        Self {
+            session_timeout_min_ms: 6_000,
+            session_timeout_max_ms: 1_800_000,
+            initial_rebalance_delay_ms: 3_000,
+            members_max: i32::MAX as usize,
+            new_member_join_timeout_ms: 300_000,
+            offset_metadata_units_max: 4_096,
+            offsets_retention_ms: 7 * 24 * 60 * 60 * 1_000,
+            offsets_check_interval_ms: 600_000,
+            batch_bytes_max: 1_048_588,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! DescribeGroups and ListGroups.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use ottla_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
+use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
+use ottla_protocol::messages::list_groups_response::ListedGroup;
+use ottla_types::ErrorCode;
+
+use super::command::Reply;
+use super::live::{Live, State};
+use super::machine::Scene;
+
+pub(super) fn describe(scene: &mut Scene<'_>, groups: Vec<String>, version: i16) {
+    let all = groups.into_iter().map(|group_id| {
+        match scene.live.get(&group_id) {
+            Some(live) => described(live, group_id),
+            None if scene.stored.offsets.contains_key(&group_id) => DescribedGroup {
+                group_state: String::from(State::Empty.name()),
+                group_id,
+                ..Default::default()
+            },
+            // Since version 6 a group that does not exist is an error (KIP-1043).
+            None if version >= 6 => DescribedGroup {
+                error_code: ErrorCode::GROUP_ID_NOT_FOUND.0,
+                error_message: Some(alloc::format!("Group {group_id} not found.")),
+                group_state: String::from("Dead"),
+                group_id,
+                ..Default::default()
+            },
+            None => {
+                DescribedGroup { group_state: String::from("Dead"), group_id, ..Default::default() }
+            }
+        }
+    });
+    let all = all.collect();
+    scene.turn.reply(Reply::Describe(all));
+}
+
+fn described(live: &Live, group_id: String) -> DescribedGroup {
+    let protocol = live.protocol.clone().unwrap_or_default();
+    // Between two generations what members say is not yet true.
+    let settled = live.state == State::Stable;
+    let member = |(id, it): (&String, &super::live::Member)| DescribedGroupMember {
+        member_id: id.clone(),
+        group_instance_id: it.instance.clone(),
+        client_id: it.client.id.clone(),
+        client_host: it.client.host.clone(),
+        member_metadata: if settled { it.metadata(&protocol) } else { Default::default() },
+        member_assignment: if settled { it.assignment.clone() } else { Default::default() },
+        ..Default::default()
+    };
+    DescribedGroup {
+        group_id,
+        group_state: String::from(live.state.name()),
+        protocol_type: live.protocol_type.clone().unwrap_or_default(),
+        protocol_data: if settled { protocol.clone() } else { String::new() },
+        members: live.members.iter().map(member).collect(),
+        ..Default::default()
+    }
+}
+
+pub(super) fn list(scene: &mut Scene<'_>, request: &ListGroupsRequest) {
+    let wanted = |filter: &[String], name: &str| {
+        filter.is_empty() || filter.iter().any(|it| it.eq_ignore_ascii_case(name))
+    };
+    let mut all = Vec::new();
+    for (group, live) in scene.live.iter() {
+        let listed = wanted(&request.states_filter, live.state.name())
+            && wanted(&request.types_filter, "classic");
+        if listed {
+            all.push(ListedGroup {
+                group_id: group.clone(),
+                protocol_type: live.protocol_type.clone().unwrap_or_default(),
+                group_state: String::from(live.state.name()),
+                group_type: String::from("classic"),
+                ..Default::default()
+            });
+        }
+    }
+    for group in scene.stored.offsets.keys().filter(|group| !scene.live.contains_key(*group)) {
+        let empty = State::Empty.name();
+        if wanted(&request.states_filter, empty) && wanted(&request.types_filter, "classic") {
+            all.push(ListedGroup {
+                group_id: group.clone(),
+                group_state: String::from(empty),
+                group_type: String::from("classic"),
+                ..Default::default()
+            });
+        }
+    }
+    scene.turn.reply(Reply::List(all));
+}
