@@ -31,6 +31,22 @@ impl Listener {
     /// # Errors
     /// The address is in use, not ours, or not allowed.
     pub fn bind(address: SocketAddr, backlog: i32) -> io::Result<Self> {
+        Self::from_std(Self::bind_std(address, backlog)?)
+    }
+
+    /// Serves a socket that was bound before there was a runtime.
+    ///
+    /// # Errors
+    /// The runtime cannot take it.
+    pub fn from_std(socket: std::net::TcpListener) -> io::Result<Self> {
+        Ok(Self { socket: TcpListener::from_std(socket)? })
+    }
+
+    /// Binds `address` without a runtime.
+    ///
+    /// # Errors
+    /// The address is in use, not ours, or not allowed.
+    pub fn bind_std(address: SocketAddr, backlog: i32) -> io::Result<std::net::TcpListener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         if address.is_ipv6() && address.ip().is_unspecified() {
@@ -40,7 +56,7 @@ impl Listener {
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(backlog)?;
-        Ok(Self { socket: TcpListener::from_std(socket.into())? })
+        Ok(socket.into())
     }
 
     /// The address that is really bound.

@@ -14,7 +14,7 @@ mod state;
 
 pub use driver::{Opened, Quorum, QuorumError, Setup};
 pub use format::{Format, bootstrap, format};
-pub use ottla_raft::{Endpoint, ReplicaKey, Voter};
+pub use ottla_raft::{Endpoint, ReplicaKey, Voter, VoterSet};
 pub use snapshot::SnapshotId;
 
 /// The folder of the metadata log in its data directory.

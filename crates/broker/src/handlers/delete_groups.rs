@@ -42,9 +42,10 @@ async fn delete(node: &Node, call: &Call, group: String) -> DeletableGroupResult
         Ok(host) => host,
         Err(code) => return refused(code),
     };
-    let deleted = ask(&host, Command::Delete { groups: vec![group.clone()] }, |reply| match reply {
-        Reply::Delete(mut results) => results.pop(),
-        _ => None,
-    });
+    let deleted =
+        ask(&host, Command::Delete { groups: vec![group.clone()] }, |reply| match reply {
+            Reply::Delete(mut results) => results.pop(),
+            _ => None,
+        });
     deleted.await.unwrap_or_else(refused)
 }

@@ -189,8 +189,7 @@ fn respond(plan: &Plan, found: Found) -> FetchResponse {
     for (place, read, leader) in found.partitions {
         let news = match (&mut session, &read) {
             (Some(session), Ok(read)) => {
-                let ends =
-                    Said { high_watermark: read.high_watermark, log_start: read.log_start };
+                let ends = Said { high_watermark: read.high_watermark, log_start: read.log_start };
                 // Both must be asked: what is told now must be remembered as told.
                 session.is_news(&place, ends) | !read.records.is_empty()
             }

@@ -53,11 +53,8 @@ async fn find(node: &Node, call: &Call, kind: i8, key: String) -> Coordinator {
     if kind != GROUP {
         // Transactions and share groups are not built yet.
         let known = (1..=2).contains(&kind);
-        let code = if known {
-            ErrorCode::COORDINATOR_NOT_AVAILABLE
-        } else {
-            ErrorCode::INVALID_REQUEST
-        };
+        let code =
+            if known { ErrorCode::COORDINATOR_NOT_AVAILABLE } else { ErrorCode::INVALID_REQUEST };
         return refused(code, key);
     }
     if !may(&call.caller.principal, Operation::Describe, Resource::Group(&key)) {

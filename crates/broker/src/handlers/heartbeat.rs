@@ -16,8 +16,7 @@ pub const API: Api = Api::of(ApiKey::Heartbeat, 0, 4);
 
 /// Asks the group's coordinator.
 pub async fn handle(node: &Node, call: &Call, request: HeartbeatRequest) -> HeartbeatResponse {
-    let refused =
-        |code: ErrorCode| HeartbeatResponse { error_code: code.0, ..Default::default() };
+    let refused = |code: ErrorCode| HeartbeatResponse { error_code: code.0, ..Default::default() };
     if !may(&call.caller.principal, Operation::Read, Resource::Group(&request.group_id)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }

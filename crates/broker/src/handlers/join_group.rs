@@ -16,8 +16,7 @@ pub const API: Api = Api::of(ApiKey::JoinGroup, 0, 9);
 
 /// Asks the group's coordinator.
 pub async fn handle(node: &Node, call: &Call, request: JoinGroupRequest) -> JoinGroupResponse {
-    let refused =
-        |code: ErrorCode| JoinGroupResponse { error_code: code.0, ..Default::default() };
+    let refused = |code: ErrorCode| JoinGroupResponse { error_code: code.0, ..Default::default() };
     if !may(&call.caller.principal, Operation::Read, Resource::Group(&request.group_id)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }

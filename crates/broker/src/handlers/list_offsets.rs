@@ -29,8 +29,7 @@ struct Spot {
     leader_epoch: LeaderEpoch,
 }
 
-const NOWHERE: Spot =
-    Spot { timestamp: NO_TIMESTAMP, offset: NO_OFFSET, leader_epoch: NO_EPOCH };
+const NOWHERE: Spot = Spot { timestamp: NO_TIMESTAMP, offset: NO_OFFSET, leader_epoch: NO_EPOCH };
 
 /// Looks every asked place up.
 pub fn handle(node: &Node, call: &Call, request: &ListOffsetsRequest) -> ListOffsetsResponse {
@@ -87,11 +86,8 @@ fn look(
     isolation: Isolation,
 ) -> Result<Spot, ErrorCode> {
     let ends = partition.ends();
-    let at = |offset| Spot {
-        timestamp: NO_TIMESTAMP,
-        offset,
-        leader_epoch: partition.epoch_of(offset),
-    };
+    let at =
+        |offset| Spot { timestamp: NO_TIMESTAMP, offset, leader_epoch: partition.epoch_of(offset) };
     // The special times came one by one; an older version must not be told of a newer one.
     let since = match timestamp {
         MAX_TIMESTAMP => 7,

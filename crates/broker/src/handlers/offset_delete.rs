@@ -22,7 +22,8 @@ pub async fn handle(
     call: &Call,
     mut request: OffsetDeleteRequest,
 ) -> OffsetDeleteResponse {
-    let refused = |code: ErrorCode| OffsetDeleteResponse { error_code: code.0, ..Default::default() };
+    let refused =
+        |code: ErrorCode| OffsetDeleteResponse { error_code: code.0, ..Default::default() };
     if !may(&call.caller.principal, Operation::Delete, Resource::Group(&request.group_id)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }

@@ -30,12 +30,10 @@ pub async fn handle(node: &Node, call: &Call, request: OffsetFetchRequest) -> Of
         return response;
     }
     let topics = request.topics.map(|topics| {
-        let topic = |topic: OffsetFetchRequestTopic| {
-            OffsetFetchRequestTopics {
-                name: topic.name,
-                partition_indexes: topic.partition_indexes,
-                ..Default::default()
-            }
+        let topic = |topic: OffsetFetchRequestTopic| OffsetFetchRequestTopics {
+            name: topic.name,
+            partition_indexes: topic.partition_indexes,
+            ..Default::default()
         };
         topics.into_iter().map(topic).collect::<Vec<_>>()
     });
@@ -120,8 +118,7 @@ fn old(
     answer: OffsetFetchResponseGroup,
     asked: Option<Vec<OffsetFetchRequestTopics>>,
 ) -> OffsetFetchResponse {
-    let mut response =
-        OffsetFetchResponse { error_code: answer.error_code, ..Default::default() };
+    let mut response = OffsetFetchResponse { error_code: answer.error_code, ..Default::default() };
     if version < 2 && answer.error_code != 0 {
         let failed = asked.unwrap_or_default().into_iter().map(|topic| OffsetFetchResponseTopic {
             partitions: topic

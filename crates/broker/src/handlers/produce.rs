@@ -114,13 +114,7 @@ fn write(
     (Some(partition), written)
 }
 
-fn append(
-    node: &Node,
-    call: &Call,
-    acks: i16,
-    partition: &Partition,
-    records: &Bytes,
-) -> Written {
+fn append(node: &Node, call: &Call, acks: i16, partition: &Partition, records: &Bytes) -> Written {
     let now_ms = node.clock.wall_ms();
     let zstd = call.version >= 7;
     partition.append(records, now_ms, acks == -1, zstd).map_err(|refused| {

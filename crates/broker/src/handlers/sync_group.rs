@@ -16,8 +16,7 @@ pub const API: Api = Api::of(ApiKey::SyncGroup, 0, 5);
 
 /// Asks the group's coordinator.
 pub async fn handle(node: &Node, call: &Call, request: SyncGroupRequest) -> SyncGroupResponse {
-    let refused =
-        |code: ErrorCode| SyncGroupResponse { error_code: code.0, ..Default::default() };
+    let refused = |code: ErrorCode| SyncGroupResponse { error_code: code.0, ..Default::default() };
     if !may(&call.caller.principal, Operation::Read, Resource::Group(&request.group_id)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
@@ -25,9 +24,10 @@ pub async fn handle(node: &Node, call: &Call, request: SyncGroupRequest) -> Sync
         Ok(host) => host,
         Err(code) => return refused(code),
     };
-    let answer = ask(&host, Command::Sync { request, version: call.version }, |reply| match reply {
-        Reply::Sync(response) => Some(response),
-        _ => None,
-    });
+    let answer =
+        ask(&host, Command::Sync { request, version: call.version }, |reply| match reply {
+            Reply::Sync(response) => Some(response),
+            _ => None,
+        });
     answer.await.unwrap_or_else(refused)
 }

@@ -10,7 +10,7 @@ use ottla_clock::Clock;
 use ottla_coordinator::group::{Command, GroupMachine, GroupSettings, Record, Reply};
 use ottla_machine::Machine as _;
 use ottla_partitions::{Isolation, Partition, ReadRefused, Refused};
-use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches};
+use ottla_records::{BadRecords, BatchBuilder, BatchOptions, NewRecord, batches};
 use ottla_types::{ErrorCode, Offset, TimestampMs, TopicPartition, java_string_hash};
 
 use super::host::{Host, Journal};
@@ -175,8 +175,8 @@ fn replay(partition: &Partition, machine: &mut GroupMachine) -> Result<(), Strin
         for batch in batches(&read.records) {
             let Ok(batch) = batch else { break };
             if !batch.is_control() {
-                let records = batch.records(UNPACKED_BYTES_MAX);
-                for record in records.map_err(|error| error.to_string())? {
+                let unpacked = batch.unpack(UNPACKED_BYTES_MAX);
+                for record in unpacked.map_err(|error| error.to_string())?.records() {
                     let record = record.map_err(|error| error.to_string())?;
                     let key = Bytes::copy_from_slice(record.key.unwrap_or_default());
                     let value = record.value.map(Bytes::copy_from_slice);
@@ -219,7 +219,8 @@ impl Journal<Record> for OffsetsJournal {
                 headers: &[],
             });
         }
-        let batch = Bytes::from(builder.finish());
+        let batch = builder.build().map_err(|error| Refused::Records(BadRecords::Broken(error)))?;
+        let batch = Bytes::from(batch);
         Ok(self.partition.append(&batch, now_ms, true, true)?.end)
     }
 

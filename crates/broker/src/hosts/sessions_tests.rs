@@ -61,7 +61,8 @@ fn the_final_epoch_closes_the_session() {
 fn a_full_cache_evicts_only_who_has_been_idle_for_long() {
     let sessions = Sessions::new(1);
     sessions.plan(ask(0, 0, &[("a", 0)], &[]), NOW, || 1).expect("new");
-    let soon = sessions.plan(ask(0, 0, &[("b", 0)], &[]), NOW + IDLE_MAX / 2, || 2).expect("served");
+    let soon =
+        sessions.plan(ask(0, 0, &[("b", 0)], &[]), NOW + IDLE_MAX / 2, || 2).expect("served");
     assert!(soon.session.is_none(), "served without a session");
     let late = sessions.plan(ask(0, 0, &[("b", 0)], &[]), NOW + IDLE_MAX, || 2).expect("served");
     assert!(late.session.is_some());

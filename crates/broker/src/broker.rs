@@ -1,0 +1,502 @@
+//! A node: every part built in order, and stopped in reverse.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_clock::Clock;
+use ottla_metadata::{
+    Cluster, Command, Controller, Defaults, FEATURES, Reply, bootstrap_records, version_of,
+};
+use ottla_net::connection::{Limits, serve};
+use ottla_net::listener::{Accepted, Admission, Listener};
+use ottla_net::threads::Threads;
+use ottla_partitions::{
+    CleanShutdown, DataDir, DiskFiles, Files, MetaProperties, Partitions, StorageError,
+};
+use ottla_protocol::messages::broker_registration_request::{
+    BrokerRegistrationRequest, Feature, Listener as Registered,
+};
+use ottla_quorum::{Endpoint, Format, Quorum, QuorumError, ReplicaKey, Setup, Voter, VoterSet};
+use ottla_types::{ErrorCode, NodeId, Uuid};
+
+use crate::dispatch::answer;
+use crate::guard::Principal;
+use crate::hosts::controller::ControllerThread;
+use crate::node::{Node, Parts};
+use crate::request::Caller;
+use crate::settings::{ListenerSetting, SettingError, SettingRules, Settings};
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 1024;
+/// How many replies of one connection may wait for their turn.
+const REPLIES_WAITING_MAX: usize = 1024;
+/// How many bytes of replies may wait for a peer to read.
+const UNSENT_BYTES_MAX: usize = 16 << 20;
+/// How often high watermarks and recovery points are written down.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// The disk fails.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The metadata log cannot be opened.
+    #[error(transparent)]
+    Quorum(#[from] QuorumError),
+    /// Another process has a data directory.
+    #[error("{} is in use by another process", .0.display())]
+    Locked(PathBuf),
+    /// A data directory belongs to something else.
+    #[error("{}: {why}", path.display())]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        why: String,
+    },
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system gives no thread.
+    #[error("the system gives no thread: {0}")]
+    Thread(#[from] io::Error),
+    /// The controller refuses this node.
+    #[error("the controller refuses this node: {}", .0.name())]
+    Refused(ErrorCode),
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Broker {
+    node: Arc<Node>,
+    controller: ControllerThread,
+    threads: Threads,
+    addresses: Vec<(String, SocketAddr)>,
+    formatted: bool,
+    data: Vec<PathBuf>,
+    epoch: i64,
+}
+
+/// A data directory that is open, and how it was left.
+struct OpenDir {
+    dir: DataDir,
+    meta: Option<MetaProperties>,
+    clean: Option<CleanShutdown>,
+}
+
+impl Broker {
+    /// Starts a node: directories, metadata log, controller, listeners, partitions.
+    ///
+    /// # Errors
+    /// Something of it fails; nothing of it runs then.
+    pub fn start(settings: Settings, clock: Clock) -> Result<Self, StartError> {
+        let files: Arc<dyn Files> = Arc::new(DiskFiles);
+        let id = settings.node_id()?;
+        let bound = bind(&settings)?;
+        let threads = Threads::start(network_threads())?;
+        let mut dirs = open_dirs(&files, &settings)?;
+        let voter_listeners = voter_listeners(&settings, &bound)?;
+        let formatted = dirs.iter().all(|it| it.meta.is_none());
+        let meta = own(&mut dirs, &settings, &clock, id, &voter_listeners)?;
+        let metadata_dir = settings.metadata_dir();
+        let own = ReplicaKey { id, directory: meta.directory_id };
+        let clean = dirs.iter().all(|it| it.clean.is_some()) && !formatted;
+        let voter = Voter {
+            key: ReplicaKey { id, directory: Uuid::ZERO },
+            endpoints: voter_listeners.clone(),
+            kraft_versions: (0, 1),
+        };
+        let opened = Quorum::open(Setup {
+            files: Arc::clone(&files),
+            dir: metadata_dir.clone(),
+            own,
+            static_voters: VoterSet::of([voter]),
+            clean,
+            segment_bytes: u64::try_from(settings.number("metadata.log.segment.bytes"))
+                .unwrap_or(1 << 30),
+            clock: clock.clone(),
+        })?;
+        let mut cluster = Cluster::default();
+        opened.records.iter().for_each(|record| cluster.apply(record));
+        let bootstrap = ottla_quorum::bootstrap(&files, &metadata_dir)?;
+        let bootstrap = if bootstrap.is_empty() { bootstrap_records() } else { bootstrap };
+        let started = Arc::new(settings);
+        let data: Vec<PathBuf> = started.log_dirs();
+        let log_dirs =
+            dirs.iter().filter_map(|it| it.meta.as_ref()).map(|it| it.directory_id).collect();
+        let parts = dirs
+            .into_iter()
+            .filter_map(|it| Some((it.dir, it.meta?.directory_id, it.clean.is_some())));
+        let partitions = Partitions::new(id, clock.clone(), parts.collect())?;
+        partitions.sweep()?;
+        let rules = SettingRules { settings: Arc::clone(&started), node: id };
+        let defaults = defaults(&started);
+        let controller = Controller::new(cluster, defaults, Box::new(rules));
+        let slot: Arc<std::sync::OnceLock<Arc<Node>>> = Arc::default();
+        let told = Arc::clone(&slot);
+        let tell = move |news| {
+            if let Some(node) = told.get() {
+                node.take(news);
+            }
+        };
+        let controller = ControllerThread::start(clock.clone(), controller, opened.quorum, tell)?;
+        let node = Arc::new(Node::new(Parts {
+            clock: clock.clone(),
+            id,
+            cluster_id: meta.cluster_id.clone(),
+            metadata_directory: meta.directory_id,
+            started: Arc::clone(&started),
+            partitions,
+            controller: controller.handle(),
+            voter_listeners,
+        }));
+        // Nobody else sets it.
+        let _ = slot.set(Arc::clone(&node));
+        let request = registration(&node, &bound, log_dirs)?;
+        let epoch = join(&controller, bootstrap, request)?;
+        let addresses = bound.iter().map(|it| (it.setting.name.clone(), it.address)).collect();
+        let broker = Self { node, controller, threads, addresses, formatted, data, epoch };
+        broker.listen(bound)?;
+        Ok(broker)
+    }
+
+    /// The listeners and the addresses they are bound to.
+    #[must_use]
+    pub fn addresses(&self) -> &[(String, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// The cluster's id.
+    #[must_use]
+    pub fn cluster_id(&self) -> &str {
+        &self.node.cluster_id
+    }
+
+    /// Was the data directory new?
+    #[must_use]
+    pub const fn was_formatted(&self) -> bool {
+        self.formatted
+    }
+
+    /// The data directories.
+    #[must_use]
+    pub fn data(&self) -> &[PathBuf] {
+        &self.data
+    }
+
+    /// Serves what was bound, and starts what runs beside.
+    fn listen(&self, bound: Vec<Bound>) -> Result<(), StartError> {
+        let number = |name: &str| usize::try_from(self.node.started.number(name)).unwrap_or(0);
+        let admission = Admission::new(number("max.connections"), number("max.connections.per.ip"));
+        let limits = Limits {
+            frame_bytes_max: number("socket.request.max.bytes"),
+            replies_waiting_max: REPLIES_WAITING_MAX,
+            unsent_bytes_max: UNSENT_BYTES_MAX,
+        };
+        let spawner = self.threads.spawner();
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        for one in bound {
+            let (node, admission, spread) =
+                (Arc::clone(&self.node), admission.clone(), spawner.clone());
+            runtime
+                .block_on(spawner.spawn(0, move || accept(node, one, admission, limits, spread)));
+        }
+        let node = Arc::clone(&self.node);
+        runtime.block_on(spawner.spawn(0, move || async move { node.groups.tick().await }));
+        let node = Arc::clone(&self.node);
+        runtime.block_on(spawner.spawn(0, move || upkeep(node)));
+        Ok(())
+    }
+
+    /// Stops: no more requests, everything on the disk, the next start need not look through it.
+    ///
+    /// # Errors
+    /// The disk fails; the next start will look through everything.
+    pub fn stop(self) -> Result<(), StartError> {
+        self.threads.stop();
+        let asked = self.controller.handle().ask_blocking(Command::Stop { broker: self.node.id });
+        if let Err(code) = asked {
+            tracing::error!(code = code.name(), "the controller was gone before the stop");
+        }
+        if let Some(quorum) = self.controller.stop() {
+            quorum.close()?;
+        }
+        self.node.partitions.close(self.epoch)?;
+        Ok(())
+    }
+}
+
+/// One thread a core, as connections share nothing.
+fn network_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn defaults(settings: &Settings) -> Defaults {
+    Defaults {
+        partitions: i32::try_from(settings.number("num.partitions")).unwrap_or(1),
+        replication_factor: i16::try_from(settings.number("default.replication.factor"))
+            .unwrap_or(1),
+        delete_topics: settings.is_on("delete.topic.enable"),
+    }
+}
+
+/// A listener that is bound, not yet served.
+struct Bound {
+    setting: ListenerSetting,
+    socket: std::net::TcpListener,
+    address: SocketAddr,
+}
+
+fn bind(settings: &Settings) -> Result<Vec<Bound>, StartError> {
+    let controllers = settings.controller_listeners();
+    let mut all = Vec::new();
+    for setting in settings.listeners()? {
+        // The controller of a single node is reached within the process.
+        if controllers.contains(&setting.name) {
+            continue;
+        }
+        let shown = format!("{}:{}", setting.host, setting.port);
+        let failed = |source| StartError::Listen { address: shown.clone(), source };
+        let host = if setting.host.is_empty() { "0.0.0.0" } else { setting.host.as_str() };
+        let found = (host, setting.port).to_socket_addrs().map_err(failed)?.next();
+        let address = found.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+        let socket = Listener::bind_std(address, BACKLOG).map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        all.push(Bound { setting, socket, address });
+    }
+    if all.is_empty() {
+        return Err(SettingError::Missing("a listener for clients in listeners").into());
+    }
+    Ok(all)
+}
+
+/// Where the voter says that its controller listens; peers of a larger quorum would go there.
+fn voter_listeners(settings: &Settings, bound: &[Bound]) -> Result<Vec<Endpoint>, StartError> {
+    let names = settings.controller_listeners();
+    let advertised = settings.advertised()?;
+    let mut all = Vec::new();
+    for name in &names {
+        let configured = settings.listeners()?;
+        let found = advertised.iter().chain(&configured).find(|it| it.name == *name);
+        if let Some(found) = found {
+            let host = if found.host.is_empty() { "localhost" } else { &found.host };
+            all.push(Endpoint { name: name.clone(), host: host.to_owned(), port: found.port });
+        }
+    }
+    if all.is_empty() {
+        let host = bound.first().map_or("127.0.0.1".to_owned(), |it| it.setting.host.clone());
+        let host = if host.is_empty() { "localhost".to_owned() } else { host };
+        all.push(Endpoint { name: "CONTROLLER".to_owned(), host, port: 9093 });
+    }
+    Ok(all)
+}
+
+fn open_dirs(files: &Arc<dyn Files>, settings: &Settings) -> Result<Vec<OpenDir>, StartError> {
+    let mut paths = settings.log_dirs();
+    let metadata = settings.metadata_dir();
+    if !paths.contains(&metadata) {
+        paths.push(metadata);
+    }
+    let mut all = Vec::new();
+    for path in paths {
+        let dir = DataDir::open(Arc::clone(files), &path)?.ok_or(StartError::Locked(path))?;
+        let (meta, clean) = (dir.meta()?, dir.take_clean_shutdown()?);
+        all.push(OpenDir { dir, meta, clean });
+    }
+    Ok(all)
+}
+
+/// Makes sure that all directories are this node's, formatting those that are new; says what the
+/// directory with the metadata log is.
+fn own(
+    dirs: &mut [OpenDir],
+    settings: &Settings,
+    clock: &Clock,
+    id: NodeId,
+    endpoints: &[Endpoint],
+) -> Result<MetaProperties, StartError> {
+    let known = dirs.iter().find_map(|it| it.meta.as_ref().map(|meta| meta.cluster_id.clone()));
+    let cluster_id = known.unwrap_or_else(|| clock.random_uuid().to_string());
+    let metadata_dir = settings.metadata_dir();
+    let mut found = None;
+    for it in dirs {
+        let path = it.dir.path().to_owned();
+        let foreign = |why: String| StartError::Foreign { path: path.clone(), why };
+        let meta = match &it.meta {
+            Some(meta) if meta.cluster_id != cluster_id => {
+                return Err(foreign(format!("it belongs to cluster {}", meta.cluster_id)));
+            }
+            Some(meta) if meta.node_id != id => {
+                return Err(foreign(format!("it belongs to node {}, this is {id}", meta.node_id)));
+            }
+            Some(meta) => meta.clone(),
+            None => {
+                let (cluster_id, directory_id) = (cluster_id.clone(), clock.random_uuid());
+                let meta = MetaProperties { cluster_id, node_id: id, directory_id };
+                if path == metadata_dir {
+                    format_dir(it.dir.files(), &path, clock, &meta, endpoints)?;
+                }
+                it.dir.set_meta(&meta)?;
+                meta
+            }
+        };
+        if path == metadata_dir {
+            found = Some(meta.clone());
+        }
+        it.meta = Some(meta);
+    }
+    found.ok_or(StartError::Setting(SettingError::Missing("metadata.log.dir")))
+}
+
+fn format_dir(
+    files: &Arc<dyn Files>,
+    dir: &Path,
+    clock: &Clock,
+    meta: &MetaProperties,
+    endpoints: &[Endpoint],
+) -> Result<(), StartError> {
+    let versioned = |it| {
+        let version = version_of(&it);
+        (it, version)
+    };
+    let records: Vec<_> = bootstrap_records().into_iter().map(versioned).collect();
+    let key = ReplicaKey { id: meta.node_id, directory: meta.directory_id };
+    let voter = Voter { key, endpoints: endpoints.to_vec(), kraft_versions: (0, 1) };
+    let format = Format { records: &records, voter, now_ms: clock.wall_ms() };
+    Ok(ottla_quorum::format(files, dir, &format)?)
+}
+
+/// What the node says of itself to the controller.
+fn registration(
+    node: &Node,
+    bound: &[Bound],
+    log_dirs: Vec<Uuid>,
+) -> Result<BrokerRegistrationRequest, StartError> {
+    let advertised = node.started.advertised()?;
+    let listener = |it: &Bound| {
+        let told = advertised.iter().find(|one| one.name == it.setting.name);
+        let (host, port) = match told {
+            Some(told) if told.port != 0 => (told.host.clone(), told.port),
+            Some(told) => (told.host.clone(), it.address.port()),
+            None => (it.setting.host.clone(), it.address.port()),
+        };
+        let any = host.is_empty() || host == "0.0.0.0" || host == "::";
+        let host = if any { "localhost".to_owned() } else { host };
+        Registered { name: it.setting.name.clone(), host, port, ..Default::default() }
+    };
+    let features = FEATURES.iter().map(|it| (it.name, it.lowest, it.highest));
+    let features = features.chain([("kraft.version", 0, 1)]).map(|(name, low, high)| Feature {
+        name: name.to_owned(),
+        min_supported_version: low,
+        max_supported_version: high,
+        ..Default::default()
+    });
+    Ok(BrokerRegistrationRequest {
+        broker_id: node.id,
+        cluster_id: node.cluster_id.clone(),
+        incarnation_id: node.clock.random_uuid(),
+        listeners: bound.iter().map(listener).collect(),
+        features: features.collect(),
+        rack: node.started.given("broker.rack").map(str::to_owned),
+        log_dirs,
+        ..Default::default()
+    })
+}
+
+/// The first things a controller does in a node's life: begin the cluster if it is new, register
+/// the node, let it serve. Returns the broker's epoch.
+fn join(
+    controller: &ControllerThread,
+    records: Vec<ottla_protocol::metadata::MetadataRecord>,
+    request: BrokerRegistrationRequest,
+) -> Result<i64, StartError> {
+    let broker = request.broker_id;
+    let ask = |command| controller.handle().ask_blocking(command).map_err(StartError::Refused);
+    ask(Command::Bootstrap { records })?;
+    let epoch = match ask(Command::RegisterBroker { request, offset: 0 })? {
+        Reply::Registered(epoch) => epoch.map_err(StartError::Refused)?,
+        _ => return Err(StartError::Refused(ErrorCode::UNKNOWN_SERVER_ERROR)),
+    };
+    ask(Command::Unfence { broker })?;
+    Ok(epoch)
+}
+
+/// Takes connections and spreads them over the threads.
+async fn accept(
+    node: Arc<Node>,
+    bound: Bound,
+    admission: Admission,
+    limits: Limits,
+    threads: ottla_net::threads::Spawner,
+) {
+    let listener = match Listener::from_std(bound.socket) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "a listener cannot be served");
+            return;
+        }
+    };
+    let name: Arc<str> = Arc::from(bound.setting.name);
+    let mut next = 0;
+    loop {
+        match listener.accept(&admission).await {
+            Ok(accepted) => {
+                next = (next + 1) % threads.count();
+                let (node, name) = (Arc::clone(&node), Arc::clone(&name));
+                let start = move || connection(node, name, accepted, limits);
+                threads.spawn(next, start).await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "connections cannot be taken at the moment");
+                node.clock.sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, limits: Limits) {
+    let Accepted { stream, peer, permit } = accepted;
+    let caller = Caller { peer, listener, to_controller: false, principal: Principal::anonymous() };
+    let stream = match tokio::net::TcpStream::from_std(stream) {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::warn!(%peer, %error, "a connection cannot be served");
+            return;
+        }
+    };
+    let handler = async |frame| answer(&node, &caller, frame).await;
+    let closed = serve(stream, limits, handler, || {}).await;
+    match closed {
+        ottla_net::connection::Closed::ByPeer => tracing::debug!(%peer, "the peer has gone"),
+        ottla_net::connection::Closed::Io(error) => tracing::debug!(%peer, %error, "gone"),
+        why => tracing::warn!(%peer, %why, "a connection was closed"),
+    }
+    drop(permit);
+}
+
+/// What has to be done now and then.
+async fn upkeep(node: Arc<Node>) {
+    loop {
+        node.clock.sleep(CHECKPOINT_EVERY).await;
+        let node = Arc::clone(&node);
+        // Small files are replaced and made durable: not on a serving thread.
+        let written = tokio::task::spawn_blocking(move || node.partitions.checkpoint()).await;
+        match written {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "checkpoints cannot be written"),
+            Err(error) => tracing::error!(%error, "checkpoints cannot be written"),
+        }
+    }
+}

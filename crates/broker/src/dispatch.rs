@@ -1,0 +1,240 @@
+//! The whole protocol on one screen.
+
+use bytes::Bytes;
+use ottla_net::connection::{Outcome, Reply};
+use ottla_protocol::messages::api_versions_response::ApiVersionsResponse;
+use ottla_protocol::{
+    ApiKey, Decoder, Encoder, FrameHead, Message, Request, read_request_head,
+    response_head_is_flexible,
+};
+use ottla_types::ErrorCode;
+
+use crate::handlers::*;
+use crate::node::Node;
+use crate::request::{Api, Call, Caller};
+
+/// What is served, in which versions; the ApiVersions answer says the same.
+pub const SERVED: &[Api] = &[
+    produce::API,
+    fetch::API,
+    list_offsets::API,
+    metadata::API,
+    offset_commit::API,
+    offset_fetch::API,
+    find_coordinator::API,
+    join_group::API,
+    heartbeat::API,
+    leave_group::API,
+    sync_group::API,
+    describe_groups::API,
+    list_groups::API,
+    api_versions::API,
+    create_topics::API,
+    delete_topics::API,
+    delete_records::API,
+    init_producer_id::API,
+    offset_for_leader_epoch::API,
+    describe_configs::API,
+    alter_configs::API,
+    describe_log_dirs::API,
+    create_partitions::API,
+    delete_groups::API,
+    incremental_alter_configs::API,
+    offset_delete::API,
+    describe_quorum::API,
+    update_features::API,
+    describe_cluster::API,
+    describe_producers::API,
+    get_telemetry_subscriptions::API,
+    list_config_resources::API,
+    describe_topic_partitions::API,
+];
+
+/// Answers one frame.
+pub async fn answer(node: &Node, caller: &Caller, frame: Bytes) -> Outcome {
+    let mut d = Decoder::new(frame);
+    let head = match read_request_head(&mut d) {
+        Ok(head) => head,
+        Err(error) => return Outcome::Close(format!("a request without a header: {error}")),
+    };
+    let served = SERVED.iter().find(|api| api.key.code() == head.key);
+    let Some(api) = served else {
+        return Outcome::Close(format!("API key {} is not served", head.key));
+    };
+    let key = api.key;
+    if !api.serves(head.version) {
+        return unserved(key, &head);
+    }
+    let client_id = head.client_id.clone().unwrap_or_default();
+    let call = Call { caller: caller.clone(), key, version: head.version, client_id };
+    route(node, &call, &head, d).await
+}
+
+#[expect(clippy::too_many_lines, reason = "one line for each API, nothing else")]
+async fn route(node: &Node, call: &Call, head: &FrameHead, d: Decoder) -> Outcome {
+    let (n, c) = (node, call);
+    match call.key {
+        ApiKey::Produce => produce(node, call, head, d),
+        ApiKey::Fetch => serve(head, d, async |r| fetch::handle(n, c, r).await).await,
+        ApiKey::ListOffsets => serve(head, d, async |r| list_offsets::handle(n, c, &r)).await,
+        ApiKey::Metadata => serve(head, d, async |r| metadata::handle(n, c, r).await).await,
+        ApiKey::OffsetCommit => {
+            serve(head, d, async |r| offset_commit::handle(n, c, r).await).await
+        }
+        ApiKey::OffsetFetch => serve(head, d, async |r| offset_fetch::handle(n, c, r).await).await,
+        ApiKey::FindCoordinator => {
+            serve(head, d, async |r| find_coordinator::handle(n, c, r).await).await
+        }
+        ApiKey::JoinGroup => serve(head, d, async |r| join_group::handle(n, c, r).await).await,
+        ApiKey::Heartbeat => serve(head, d, async |r| heartbeat::handle(n, c, r).await).await,
+        ApiKey::LeaveGroup => serve(head, d, async |r| leave_group::handle(n, c, r).await).await,
+        ApiKey::SyncGroup => serve(head, d, async |r| sync_group::handle(n, c, r).await).await,
+        ApiKey::DescribeGroups => {
+            serve(head, d, async |r| describe_groups::handle(n, c, r).await).await
+        }
+        ApiKey::ListGroups => serve(head, d, async |r| list_groups::handle(n, c, r).await).await,
+        ApiKey::ApiVersions => serve(head, d, async |r| api_versions::handle(n, c, &r)).await,
+        ApiKey::CreateTopics => {
+            serve(head, d, async |r| create_topics::handle(n, c, r).await).await
+        }
+        ApiKey::DeleteTopics => {
+            serve(head, d, async |r| delete_topics::handle(n, c, r).await).await
+        }
+        ApiKey::DeleteRecords => serve(head, d, async |r| delete_records::handle(n, c, &r)).await,
+        ApiKey::InitProducerId => {
+            serve(head, d, async |r| init_producer_id::handle(n, c, r).await).await
+        }
+        ApiKey::OffsetForLeaderEpoch => {
+            serve(head, d, async |r| offset_for_leader_epoch::handle(n, c, &r)).await
+        }
+        ApiKey::DescribeConfigs => {
+            serve(head, d, async |r| describe_configs::handle(n, c, &r)).await
+        }
+        ApiKey::AlterConfigs => {
+            serve(head, d, async |r| alter_configs::handle(n, c, r).await).await
+        }
+        ApiKey::DescribeLogDirs => {
+            serve(head, d, async |r| describe_log_dirs::handle(n, c, &r)).await
+        }
+        ApiKey::CreatePartitions => {
+            serve(head, d, async |r| create_partitions::handle(n, c, r).await).await
+        }
+        ApiKey::DeleteGroups => {
+            serve(head, d, async |r| delete_groups::handle(n, c, r).await).await
+        }
+        ApiKey::IncrementalAlterConfigs => {
+            serve(head, d, async |r| incremental_alter_configs::handle(n, c, r).await).await
+        }
+        ApiKey::OffsetDelete => {
+            serve(head, d, async |r| offset_delete::handle(n, c, r).await).await
+        }
+        ApiKey::DescribeQuorum => serve(head, d, async |r| describe_quorum::handle(n, c, &r)).await,
+        ApiKey::UpdateFeatures => {
+            serve(head, d, async |r| update_features::handle(n, c, r).await).await
+        }
+        ApiKey::DescribeCluster => {
+            serve(head, d, async |r| describe_cluster::handle(n, c, &r)).await
+        }
+        ApiKey::DescribeProducers => {
+            serve(head, d, async |r| describe_producers::handle(n, c, &r)).await
+        }
+        ApiKey::GetTelemetrySubscriptions => {
+            serve(head, d, async |r| get_telemetry_subscriptions::handle(n, c, &r)).await
+        }
+        ApiKey::ListConfigResources => {
+            serve(head, d, async |r| list_config_resources::handle(n, c, &r)).await
+        }
+        ApiKey::DescribeTopicPartitions => {
+            serve(head, d, async |r| describe_topic_partitions::handle(n, c, &r)).await
+        }
+        other => Outcome::Close(format!("{} is in the table but not served", other.name())),
+    }
+}
+
+/// Decodes, handles, encodes. What stands behind the body is ignored, as Kafka does: librdkafka
+/// leaves a few bytes there.
+async fn serve<R: Request>(
+    head: &FrameHead,
+    mut d: Decoder,
+    handle: impl AsyncFnOnce(R) -> R::Response,
+) -> Outcome {
+    match R::decode(&mut d, head.version) {
+        Ok(request) => reply(R::KEY, head, &handle(request).await),
+        Err(error) => Outcome::Close(format!("{} v{}: {error}", R::NAME, head.version)),
+    }
+}
+
+fn reply(key: ApiKey, head: &FrameHead, response: &impl Message) -> Outcome {
+    match encoded(key, head, response, head.version) {
+        Ok(reply) => Outcome::Reply(reply),
+        Err(why) => Outcome::Close(why),
+    }
+}
+
+fn encoded<M: Message>(
+    key: ApiKey,
+    head: &FrameHead,
+    response: &M,
+    version: i16,
+) -> Result<Reply, String> {
+    let mut e = Encoder::with_capacity(512);
+    e.i32(head.correlation);
+    if response_head_is_flexible(key, version) {
+        e.uvarint(0);
+    }
+    match response.encode(&mut e, version) {
+        Ok(()) => Ok(Reply { chunks: e.into_chunks() }),
+        Err(error) => {
+            tracing::error!(message = M::NAME, version, %error, "an answer cannot be written");
+            Err(format!("{} v{version} cannot be written: {error}", M::NAME))
+        }
+    }
+}
+
+/// To a version of ApiVersions that is not known, the answer says in version 0 which are (KIP-511);
+/// of any other API the client should have asked first.
+fn unserved(key: ApiKey, head: &FrameHead) -> Outcome {
+    if key != ApiKey::ApiVersions {
+        return Outcome::Close(format!("{} has no version {} here", key.name(), head.version));
+    }
+    let response = ApiVersionsResponse {
+        error_code: ErrorCode::UNSUPPORTED_VERSION.0,
+        ..api_versions::served()
+    };
+    match encoded(key, head, &response, 0) {
+        Ok(reply) => Outcome::Reply(reply),
+        Err(why) => Outcome::Close(why),
+    }
+}
+
+/// A produce may answer later, or not at all.
+fn produce(node: &Node, call: &Call, head: &FrameHead, mut d: Decoder) -> Outcome {
+    use ottla_protocol::messages::produce_request::ProduceRequest;
+    let request = match ProduceRequest::decode(&mut d, head.version) {
+        Ok(request) => request,
+        Err(error) => return Outcome::Close(format!("ProduceRequest v{}: {error}", head.version)),
+    };
+    let silent = request.acks == 0;
+    match produce::handle(node, call, request) {
+        produce::Produced::Done(response) if silent => {
+            let parts = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+            match parts.into_iter().find(|part| part.error_code != 0) {
+                // Who waits for no answer learns of an error only this way.
+                Some(part) => {
+                    let code = ErrorCode(part.error_code);
+                    Outcome::Close(format!("a produce with acks=0 failed: {}", code.name()))
+                }
+                None => Outcome::Silent,
+            }
+        }
+        produce::Produced::Done(response) => reply(call.key, head, &response),
+        produce::Produced::Waiting(response) => {
+            let (key, head) = (call.key, head.clone());
+            let later = async move {
+                let response = response.await;
+                encoded(key, &head, &response, head.version).ok()
+            };
+            Outcome::Later(Box::pin(later))
+        }
+    }
+}

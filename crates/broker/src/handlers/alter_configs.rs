@@ -1,0 +1,54 @@
+//! AlterConfigs: settings of topics and brokers.
+
+use ottla_metadata::{Command, Reply};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::alter_configs_request::AlterConfigsRequest;
+use ottla_protocol::messages::alter_configs_response::{
+    AlterConfigsResourceResponse, AlterConfigsResponse,
+};
+use ottla_types::ErrorCode;
+
+use crate::guard::{Operation, Resource, may};
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Operators.
+pub const API: Api = Api::of(ApiKey::AlterConfigs, 0, 2);
+
+/// Asks the controller.
+pub async fn handle(
+    node: &Node,
+    call: &Call,
+    request: AlterConfigsRequest,
+) -> AlterConfigsResponse {
+    let refused = refusal(&request);
+    if !may(&call.caller.principal, Operation::AlterConfigs, Resource::Cluster) {
+        return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
+    }
+    match node.controller.ask(Command::AlterConfigs(request)).await {
+        Ok(Reply::AlterConfigs(response)) => response,
+        Ok(_) => refused(ErrorCode::UNKNOWN_SERVER_ERROR),
+        Err(code) => refused(code),
+    }
+}
+
+/// The answer if nothing could be done at all.
+fn refusal(request: &AlterConfigsRequest) -> impl Fn(ErrorCode) -> AlterConfigsResponse + use<> {
+    let resources: Vec<(i8, String)> = request
+        .resources
+        .iter()
+        .map(|resource| (resource.resource_type, resource.resource_name.clone()))
+        .collect();
+    move |code| {
+        let result = |(kind, name): &(i8, String)| AlterConfigsResourceResponse {
+            error_code: code.0,
+            resource_type: *kind,
+            resource_name: name.clone(),
+            ..Default::default()
+        };
+        AlterConfigsResponse {
+            responses: resources.iter().map(result).collect(),
+            ..Default::default()
+        }
+    }
+}

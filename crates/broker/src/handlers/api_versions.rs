@@ -1,0 +1,78 @@
+//! ApiVersions: what is served, and the features of the cluster.
+
+use ottla_metadata::FEATURES;
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
+use ottla_protocol::messages::api_versions_response::{
+    ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+};
+use ottla_types::ErrorCode;
+
+use crate::dispatch::SERVED;
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// The first request of every client.
+pub const API: Api = Api::of(ApiKey::ApiVersions, 0, 4);
+
+/// What is served, without the features.
+pub fn served() -> ApiVersionsResponse {
+    let entry = |api: &Api| {
+        // An old librdkafka compresses only if it sees version 0 of Produce (KAFKA-18659).
+        let oldest = if api.key == ApiKey::Produce { 0 } else { api.oldest };
+        ApiVersion {
+            api_key: api.key.code(),
+            min_version: oldest,
+            max_version: api.newest,
+            ..Default::default()
+        }
+    };
+    let mut api_keys: Vec<ApiVersion> = SERVED.iter().map(entry).collect();
+    api_keys.sort_by_key(|it| it.api_key);
+    ApiVersionsResponse { api_keys, ..Default::default() }
+}
+
+/// Says what is served.
+pub fn handle(node: &Node, call: &Call, request: &ApiVersionsRequest) -> ApiVersionsResponse {
+    if call.version >= 3
+        && !is_software(&request.client_software_name, &request.client_software_version)
+    {
+        return ApiVersionsResponse {
+            error_code: ErrorCode::INVALID_REQUEST.0,
+            ..Default::default()
+        };
+    }
+    let cluster = node.cluster();
+    let supported = FEATURES.iter().map(|it| (it.name, it.lowest, it.highest));
+    let supported = supported.chain([("kraft.version", 0, 1)]);
+    // Before version 4 a client cannot read a lowest level of 0 (KIP-1022).
+    let readable = supported.filter(|(_, lowest, _)| call.version >= 4 || *lowest > 0);
+    let finalized = cluster.features().iter().map(|(name, level)| FinalizedFeatureKey {
+        name: name.clone(),
+        max_version_level: *level,
+        min_version_level: *level,
+        ..Default::default()
+    });
+    ApiVersionsResponse {
+        supported_features: readable
+            .map(|(name, min_version, max_version)| SupportedFeatureKey {
+                name: name.to_owned(),
+                min_version,
+                max_version,
+                ..Default::default()
+            })
+            .collect(),
+        finalized_features: finalized.collect(),
+        finalized_features_epoch: node.metadata_offset(),
+        ..served()
+    }
+}
+
+/// Letters, digits, dots and dashes, with a letter or digit at both ends (KIP-511).
+fn is_software(name: &str, version: &str) -> bool {
+    [name, version].iter().all(|text| {
+        let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+        let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+        edge(text.chars().next()) && edge(text.chars().last()) && text.chars().all(inner)
+    })
+}

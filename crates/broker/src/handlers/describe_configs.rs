@@ -1,0 +1,125 @@
+//! DescribeConfigs: settings, their values, and where those come from.
+
+use ottla_metadata::{Cluster, ResourceKind};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::describe_configs_request::{
+    DescribeConfigsRequest, DescribeConfigsResource,
+};
+use ottla_protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult,
+    DescribeConfigsSynonym,
+};
+use ottla_types::ErrorCode;
+
+use crate::guard::{Operation, Resource, may};
+use crate::node::Node;
+use crate::request::{Api, Call};
+use crate::settings::{Changes, Effective, Scope, Source, describe, in_scope};
+
+/// Operators.
+pub const API: Api = Api::of(ApiKey::DescribeConfigs, 1, 4);
+
+/// Looks each resource up.
+pub fn handle(
+    node: &Node,
+    call: &Call,
+    request: &DescribeConfigsRequest,
+) -> DescribeConfigsResponse {
+    let cluster = node.cluster();
+    let results = request.resources.iter().map(|resource| {
+        let mut result = DescribeConfigsResult {
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.clone(),
+            ..Default::default()
+        };
+        match one(node, call, &cluster, resource) {
+            Ok(all) => {
+                result.configs = all.into_iter().map(|it| row(it, request)).collect();
+            }
+            Err((code, why)) => {
+                result.error_code = code.0;
+                result.error_message = Some(why);
+            }
+        }
+        result
+    });
+    DescribeConfigsResponse { results: results.collect(), ..Default::default() }
+}
+
+fn one(
+    node: &Node,
+    call: &Call,
+    cluster: &Cluster,
+    resource: &DescribeConfigsResource,
+) -> Result<Vec<Effective>, (ErrorCode, String)> {
+    let name = &resource.resource_name;
+    let refuse = |code: ErrorCode| Err((code, code.message().to_owned()));
+    let scope = match ResourceKind::of(resource.resource_type) {
+        Some(ResourceKind::Topic) => {
+            if !may(&call.caller.principal, Operation::DescribeConfigs, Resource::Topic(name)) {
+                return refuse(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+            }
+            if let Err(why) = ottla_types::check_topic_name(name) {
+                return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, why.to_string()));
+            }
+            if cluster.topic(name).is_none() {
+                return refuse(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+            }
+            Scope::Topic
+        }
+        Some(ResourceKind::Broker) => {
+            if !name.is_empty() && name.parse() != Ok(node.id) {
+                let why = format!(
+                    "Unexpected broker id, expected {} or empty string, but received {name}",
+                    node.id
+                );
+                return Err((ErrorCode::INVALID_REQUEST, why));
+            }
+            Scope::Broker
+        }
+        Some(ResourceKind::ClientMetrics) => Scope::ClientMetrics,
+        Some(ResourceKind::Group) => Scope::Group,
+        // Nothing here can be told how much to log, one part from the other.
+        Some(ResourceKind::BrokerLogger) => return Ok(Vec::new()),
+        None => {
+            let why = format!("Unsupported resource type: {}", resource.resource_type);
+            return Err((ErrorCode::INVALID_REQUEST, why));
+        }
+    };
+    let wanted = |setting: &str| match &resource.configuration_keys {
+        Some(keys) if !keys.is_empty() => keys.iter().any(|key| key == setting),
+        _ => true,
+    };
+    let all = in_scope(scope).filter(|setting| wanted(setting.name));
+    let all = all.map(|setting| describe(setting, cluster, &node.started, node.id, name));
+    if scope == Scope::Broker && name.is_empty() {
+        // The default of all brokers is only what was set for all of them.
+        return Ok(all
+            .filter(|it| it.synonyms.iter().any(|s| s.source == Source::AllBrokers))
+            .collect());
+    }
+    Ok(all.collect())
+}
+
+fn row(found: Effective, request: &DescribeConfigsRequest) -> DescribeConfigsResourceResult {
+    let secret = found.setting.is_secret();
+    let shown = |value: Option<String>| if secret { None } else { value };
+    let synonyms = found.synonyms.into_iter().map(|it| DescribeConfigsSynonym {
+        name: it.name,
+        value: shown(it.value),
+        source: it.source as i8,
+        ..Default::default()
+    });
+    DescribeConfigsResourceResult {
+        name: found.setting.name.to_owned(),
+        value: shown(found.value),
+        read_only: found.setting.changes == Changes::Static,
+        is_default: found.source == Source::Default,
+        config_source: found.source as i8,
+        is_sensitive: secret,
+        synonyms: if request.include_synonyms { synonyms.collect() } else { Vec::new() },
+        config_type: found.setting.kind as i8,
+        documentation: request.include_documentation.then(|| found.setting.text.to_owned()),
+        ..Default::default()
+    }
+}

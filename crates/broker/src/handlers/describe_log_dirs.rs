@@ -1,0 +1,55 @@
+//! DescribeLogDirs: what lies in which data directory, and how large it is.
+
+use std::collections::BTreeMap;
+
+use ottla_partitions::Partition;
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
+use ottla_protocol::messages::describe_log_dirs_response::{
+    DescribeLogDirsPartition, DescribeLogDirsResponse, DescribeLogDirsResult, DescribeLogDirsTopic,
+};
+use ottla_types::ErrorCode;
+
+use crate::guard::{Operation, Resource, may};
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Operators.
+pub const API: Api = Api::of(ApiKey::DescribeLogDirs, 1, 4);
+
+/// Describes every directory.
+pub fn handle(
+    node: &Node,
+    call: &Call,
+    request: &DescribeLogDirsRequest,
+) -> DescribeLogDirsResponse {
+    if !may(&call.caller.principal, Operation::Describe, Resource::Cluster) {
+        let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
+        return DescribeLogDirsResponse { error_code, ..Default::default() };
+    }
+    let wanted = |partition: &Partition| match &request.topics {
+        None => true,
+        Some(topics) => topics.iter().any(|topic| {
+            topic.topic == partition.topic() && topic.partitions.contains(&partition.index())
+        }),
+    };
+    let results = node.partitions.directories().into_iter().map(|(log_dir, id)| {
+        let mut topics: BTreeMap<String, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
+        let all = node.partitions.all();
+        for it in all.iter().filter(|it| it.directory() == id && wanted(it)) {
+            topics.entry(it.topic().to_owned()).or_default().push(DescribeLogDirsPartition {
+                partition_index: it.index(),
+                partition_size: i64::try_from(it.size_bytes()).unwrap_or(i64::MAX),
+                ..Default::default()
+            });
+        }
+        let topic =
+            |(name, partitions)| DescribeLogDirsTopic { name, partitions, ..Default::default() };
+        DescribeLogDirsResult {
+            log_dir,
+            topics: topics.into_iter().map(topic).collect(),
+            ..Default::default()
+        }
+    });
+    DescribeLogDirsResponse { results: results.collect(), ..Default::default() }
+}

@@ -1,0 +1,65 @@
+//! DescribeProducers: the idempotent producers that a partition remembers (KIP-664).
+
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::describe_producers_request::DescribeProducersRequest;
+use ottla_protocol::messages::describe_producers_response::{
+    DescribeProducersResponse, PartitionResponse, ProducerState, TopicResponse,
+};
+use ottla_types::ErrorCode;
+
+use crate::guard::{Operation, Resource, may};
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Operators.
+pub const API: Api = Api::of(ApiKey::DescribeProducers, 0, 0);
+
+/// Looks at each partition.
+pub fn handle(
+    node: &Node,
+    call: &Call,
+    request: &DescribeProducersRequest,
+) -> DescribeProducersResponse {
+    let topics = request.topics.iter().map(|topic| TopicResponse {
+        name: topic.name.clone(),
+        partitions: topic
+            .partition_indexes
+            .iter()
+            .map(|index| one(node, call, &topic.name, *index))
+            .collect(),
+        ..Default::default()
+    });
+    DescribeProducersResponse { topics: topics.collect(), ..Default::default() }
+}
+
+fn one(node: &Node, call: &Call, topic: &str, partition_index: i32) -> PartitionResponse {
+    let refused = |code: ErrorCode| PartitionResponse {
+        partition_index,
+        error_code: code.0,
+        error_message: Some(code.message().to_owned()),
+        ..Default::default()
+    };
+    if !may(&call.caller.principal, Operation::Read, Resource::Topic(topic)) {
+        return refused(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+    }
+    let Some(partition) = node.partitions.find(topic, partition_index) else {
+        return refused(node.why_not_here(topic, Default::default(), false));
+    };
+    if !partition.ends().leading {
+        return refused(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    }
+    let state = |(producer_id, it): (i64, ottla_partitions::Producer)| ProducerState {
+        producer_id,
+        producer_epoch: i32::from(it.epoch),
+        last_sequence: it.last_sequence(),
+        last_timestamp: it.last_timestamp,
+        coordinator_epoch: it.coordinator_epoch,
+        current_txn_start_offset: it.open_since.unwrap_or(-1),
+        ..Default::default()
+    };
+    PartitionResponse {
+        partition_index,
+        active_producers: partition.producers().into_iter().map(state).collect(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,73 @@
+//! ListConfigResources: what settings can belong to (KIP-1142).
+
+use ottla_metadata::{Cluster, ResourceKind};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::list_config_resources_request::ListConfigResourcesRequest;
+use ottla_protocol::messages::list_config_resources_response::{
+    ConfigResource, ListConfigResourcesResponse,
+};
+use ottla_types::ErrorCode;
+
+use crate::guard::{Operation, Resource, may};
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Operators; only subscriptions to clients' metrics in version 0.
+pub const API: Api = Api::of(ApiKey::ListConfigResources, 0, 1);
+
+const ALL: [ResourceKind; 5] = [
+    ResourceKind::Topic,
+    ResourceKind::Broker,
+    ResourceKind::BrokerLogger,
+    ResourceKind::ClientMetrics,
+    ResourceKind::Group,
+];
+
+/// Lists resources of the kinds asked for.
+pub fn handle(
+    node: &Node,
+    call: &Call,
+    request: &ListConfigResourcesRequest,
+) -> ListConfigResourcesResponse {
+    let refused =
+        |code: ErrorCode| ListConfigResourcesResponse { error_code: code.0, ..Default::default() };
+    if !may(&call.caller.principal, Operation::DescribeConfigs, Resource::Cluster) {
+        return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
+    }
+    let kinds: Vec<ResourceKind> = if call.version == 0 {
+        vec![ResourceKind::ClientMetrics]
+    } else if request.resource_types.is_empty() {
+        ALL.to_vec()
+    } else {
+        request.resource_types.iter().filter_map(|kind| ResourceKind::of(*kind)).collect()
+    };
+    if call.version > 0
+        && !request.resource_types.is_empty()
+        && kinds.len() != request.resource_types.len()
+    {
+        return refused(ErrorCode::UNSUPPORTED_VERSION);
+    }
+    let cluster = node.cluster();
+    let mut config_resources = Vec::new();
+    for kind in kinds {
+        let names = names(&cluster, kind);
+        config_resources.extend(names.into_iter().map(|resource_name| ConfigResource {
+            resource_name,
+            resource_type: kind as i8,
+            ..Default::default()
+        }));
+    }
+    ListConfigResourcesResponse { config_resources, ..Default::default() }
+}
+
+fn names(cluster: &Cluster, kind: ResourceKind) -> Vec<String> {
+    match kind {
+        ResourceKind::Topic => cluster.topics().map(|topic| topic.name.to_string()).collect(),
+        ResourceKind::Broker | ResourceKind::BrokerLogger => {
+            cluster.brokers().map(|broker| broker.id.to_string()).collect()
+        }
+        ResourceKind::ClientMetrics | ResourceKind::Group => {
+            cluster.configured(kind).map(str::to_owned).collect()
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Metadata: brokers, topics, who leads what.
+
+use ottla_metadata::{Cluster, PartitionState, Reply, Topic};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use ottla_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
+use ottla_protocol::messages::metadata_response::{
+    MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use ottla_types::{ErrorCode, Uuid, check_topic_name, is_internal_topic};
+
+use crate::guard::{Operation, Resource, may};
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// By name, by id from version 10 on.
+pub const API: Api = Api::of(ApiKey::Metadata, 0, 13);
+
+/// Describes what was asked for; creates what does not exist, if client and settings allow it.
+pub async fn handle(node: &Node, call: &Call, request: MetadataRequest) -> MetadataResponse {
+    let allowed = (call.version < 4 || request.allow_auto_topic_creation)
+        && node.settings().auto_create_topics;
+    // In version 0 an empty list asks for everything.
+    let asked = request.topics.filter(|topics| call.version > 0 || !topics.is_empty());
+    if allowed && let Some(topics) = &asked {
+        create_missing(node, topics).await;
+    }
+    let cluster = node.cluster();
+    let listener = &call.caller.listener;
+    let topics = match &asked {
+        None => cluster
+            .topics()
+            .filter(|it| visible(call, &it.name))
+            .map(|it| described(node, &cluster, call, it))
+            .collect(),
+        Some(topics) => topics.iter().map(|it| one(node, &cluster, call, it)).collect(),
+    };
+    let mut response = MetadataResponse {
+        brokers: brokers(&cluster, listener),
+        cluster_id: Some(node.cluster_id.clone()),
+        controller_id: node.id,
+        topics,
+        ..Default::default()
+    };
+    for topic in &mut response.topics {
+        if request.include_topic_authorized_operations && topic.error_code == 0 {
+            let name = topic.name.as_deref().unwrap_or_default();
+            topic.topic_authorized_operations = Resource::Topic(name).operations();
+        }
+    }
+    if request.include_cluster_authorized_operations {
+        response.cluster_authorized_operations = Resource::Cluster.operations();
+    }
+    response
+}
+
+fn visible(call: &Call, topic: &str) -> bool {
+    may(&call.caller.principal, Operation::Describe, Resource::Topic(topic))
+}
+
+/// The brokers that clients of this listener can reach.
+fn brokers(cluster: &Cluster, listener: &str) -> Vec<MetadataResponseBroker> {
+    let of = |broker: &ottla_metadata::Broker| {
+        let address = broker.listener(listener)?;
+        Some(MetadataResponseBroker {
+            node_id: broker.id,
+            host: address.host.clone(),
+            port: i32::from(address.port),
+            rack: broker.rack.clone(),
+            ..Default::default()
+        })
+    };
+    cluster.brokers().filter(|broker| !broker.fenced).filter_map(of).collect()
+}
+
+async fn create_missing(node: &Node, asked: &[MetadataRequestTopic]) {
+    let missing = asked
+        .iter()
+        .filter_map(|topic| topic.name.as_deref())
+        .filter(|name| node.topic_id(name).is_none() && check_topic_name(name).is_ok());
+    let (internal, plain): (Vec<&str>, Vec<&str>) =
+        missing.partition(|name| is_internal_topic(name));
+    for name in internal {
+        if name == crate::hosts::groups::TOPIC {
+            // If it fails, the answer says that there is no such topic.
+            let _ = node.create_internal(name).await;
+        }
+    }
+    if plain.is_empty() {
+        return;
+    }
+    let topic = |name: &&str| CreatableTopic {
+        name: (*name).to_owned(),
+        num_partitions: -1,
+        replication_factor: -1,
+        ..Default::default()
+    };
+    let request =
+        CreateTopicsRequest { topics: plain.iter().map(topic).collect(), ..Default::default() };
+    if let Ok(Reply::CreateTopics(response)) = node.create_topics(request).await {
+        for topic in response.topics.iter().filter(|topic| topic.error_code != 0) {
+            let error = topic.error_message.as_deref().unwrap_or_default();
+            tracing::warn!(topic = topic.name, error, "a topic could not be created on demand");
+        }
+    }
+}
+
+fn one(
+    node: &Node,
+    cluster: &Cluster,
+    call: &Call,
+    asked: &MetadataRequestTopic,
+) -> MetadataResponseTopic {
+    let refused = |code: ErrorCode| MetadataResponseTopic {
+        error_code: code.0,
+        name: asked.name.clone(),
+        topic_id: asked.topic_id,
+        is_internal: asked.name.as_deref().is_some_and(is_internal_topic),
+        ..Default::default()
+    };
+    let found = match (&asked.name, asked.topic_id.is_zero()) {
+        (Some(name), _) => {
+            if check_topic_name(name).is_err() {
+                return refused(ErrorCode::INVALID_TOPIC_EXCEPTION);
+            }
+            cluster.topic(name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+        }
+        (None, false) => cluster.topic_by_id(asked.topic_id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID),
+        (None, true) => Err(ErrorCode::UNKNOWN_TOPIC_ID),
+    };
+    match found {
+        Ok(topic) if visible(call, &topic.name) => described(node, cluster, call, topic),
+        Ok(_) => MetadataResponseTopic {
+            topic_id: Uuid::ZERO,
+            ..refused(ErrorCode::TOPIC_AUTHORIZATION_FAILED)
+        },
+        Err(code) => refused(code),
+    }
+}
+
+fn described(node: &Node, cluster: &Cluster, call: &Call, topic: &Topic) -> MetadataResponseTopic {
+    let partition = |(index, state): (&i32, &PartitionState)| {
+        let reachable = cluster
+            .broker(state.leader)
+            .is_some_and(|broker| broker.listener(&call.caller.listener).is_some());
+        let code = if state.leader < 0 {
+            ErrorCode::LEADER_NOT_AVAILABLE
+        } else if !reachable {
+            ErrorCode::LISTENER_NOT_FOUND
+        } else {
+            ErrorCode::NONE
+        };
+        MetadataResponsePartition {
+            error_code: code.0,
+            partition_index: *index,
+            leader_id: if code == ErrorCode::NONE { state.leader } else { -1 },
+            leader_epoch: state.leader_epoch,
+            replica_nodes: state.replicas.clone(),
+            isr_nodes: state.isr.clone(),
+            offline_replicas: offline(cluster, state),
+            ..Default::default()
+        }
+    };
+    debug_assert!(node.id >= 0);
+    MetadataResponseTopic {
+        name: Some(topic.name.to_string()),
+        topic_id: topic.id,
+        is_internal: is_internal_topic(&topic.name),
+        partitions: topic.partitions.iter().map(partition).collect(),
+        ..Default::default()
+    }
+}
+
+/// The replicas on brokers that do not serve.
+fn offline(cluster: &Cluster, state: &PartitionState) -> Vec<i32> {
+    let serves = |id: &&i32| cluster.broker(**id).is_some_and(|broker| !broker.fenced);
+    state.replicas.iter().filter(|id| !serves(id)).copied().collect()
+}

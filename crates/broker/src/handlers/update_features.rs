@@ -1,0 +1,39 @@
+//! UpdateFeatures: the levels that the cluster works at.
+
+use ottla_metadata::{Command, Reply};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::update_features_request::UpdateFeaturesRequest;
+use ottla_protocol::messages::update_features_response::UpdateFeaturesResponse;
+use ottla_types::ErrorCode;
+
+use crate::guard::{Operation, Resource, may};
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Operators.
+pub const API: Api = Api::of(ApiKey::UpdateFeatures, 0, 2);
+
+/// Asks the controller.
+pub async fn handle(
+    node: &Node,
+    call: &Call,
+    request: UpdateFeaturesRequest,
+) -> UpdateFeaturesResponse {
+    let refused = refusal(&request);
+    if !may(&call.caller.principal, Operation::Alter, Resource::Cluster) {
+        return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
+    }
+    match node.controller.ask(Command::UpdateFeatures { request, version: call.version }).await {
+        Ok(Reply::UpdateFeatures(response)) => response,
+        Ok(_) => refused(ErrorCode::UNKNOWN_SERVER_ERROR),
+        Err(code) => refused(code),
+    }
+}
+
+/// The answer if nothing could be done at all.
+fn refusal(
+    request: &UpdateFeaturesRequest,
+) -> impl Fn(ErrorCode) -> UpdateFeaturesResponse + use<> {
+    let _ = request;
+    move |code| UpdateFeaturesResponse { error_code: code.0, ..Default::default() }
+}

@@ -1,0 +1,200 @@
+//! The controller on its own thread: one command at a time, on the disk before it is answered.
+//!
+//! A turn is decide, append to the quorum, apply, publish the new `Cluster`, make this node's
+//! partitions what it says, answer. Nothing of this touches a serving thread.
+
+use std::io;
+use std::thread::JoinHandle;
+
+use ottla_clock::Clock;
+use ottla_machine::{Machine, Ticket, Turn};
+use ottla_metadata::{Cluster, Command, Controller, Reply, version_of};
+use ottla_protocol::metadata::MetadataRecord;
+use ottla_protocol::metadata::no_op_record::NoOpRecord;
+use ottla_quorum::{Quorum, QuorumError};
+use ottla_types::{ErrorCode, LeaderEpoch, Offset};
+use tokio::sync::{mpsc, oneshot};
+
+/// How many commands may wait.
+const WAITING_MAX: usize = 1024;
+/// How many bytes of records come between two snapshots.
+const SNAPSHOT_BYTES: u64 = 20 << 20;
+
+/// What is told after every turn.
+#[derive(Clone, Debug)]
+pub struct News {
+    /// The metadata.
+    pub cluster: Cluster,
+    /// As of which offset.
+    pub offset: Offset,
+    /// The quorum's epoch.
+    pub epoch: LeaderEpoch,
+}
+
+enum Job {
+    Ask(Box<Command>, oneshot::Sender<Reply>),
+    Beat,
+    Stop,
+}
+
+/// The way to the controller; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ControllerHandle {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Job")
+    }
+}
+
+impl ControllerHandle {
+    /// Asks; the answer comes when everything it rests on is on the disk and published.
+    ///
+    /// # Errors
+    /// `NOT_CONTROLLER` when the controller is gone.
+    pub async fn ask(&self, command: Command) -> Result<Reply, ErrorCode> {
+        let (sender, answer) = oneshot::channel();
+        let job = Job::Ask(Box::new(command), sender);
+        self.jobs.send(job).await.map_err(|_| ErrorCode::NOT_CONTROLLER)?;
+        answer.await.map_err(|_| ErrorCode::NOT_CONTROLLER)
+    }
+
+    /// Like [`ControllerHandle::ask`], for a thread without a runtime.
+    ///
+    /// # Errors
+    /// `NOT_CONTROLLER` when the controller is gone.
+    pub fn ask_blocking(&self, command: Command) -> Result<Reply, ErrorCode> {
+        let (sender, answer) = oneshot::channel();
+        let job = Job::Ask(Box::new(command), sender);
+        self.jobs.blocking_send(job).map_err(|_| ErrorCode::NOT_CONTROLLER)?;
+        answer.blocking_recv().map_err(|_| ErrorCode::NOT_CONTROLLER)
+    }
+
+    /// Something is written down now and then, so that the high watermark is seen to move.
+    pub async fn beat(&self) {
+        // A controller that is gone does not need a heartbeat.
+        let _ = self.jobs.send(Job::Beat).await;
+    }
+
+    /// Ends the controller after what was asked before.
+    pub fn stop(&self) {
+        // If it is gone already, all the better.
+        let _ = self.jobs.blocking_send(Job::Stop);
+    }
+}
+
+/// The running controller.
+#[derive(Debug)]
+pub struct ControllerThread {
+    handle: ControllerHandle,
+    thread: JoinHandle<Quorum>,
+}
+
+impl ControllerThread {
+    /// Starts the thread; `tell` is called there after every turn that changed something.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(
+        clock: Clock,
+        controller: Controller,
+        quorum: Quorum,
+        tell: impl FnMut(News) + Send + 'static,
+    ) -> io::Result<Self> {
+        let (jobs, queue) = mpsc::channel(WAITING_MAX);
+        let snapshot_at = quorum.size_bytes() + SNAPSHOT_BYTES;
+        let mut driver = Driver { clock, controller, quorum, tell, snapshot_at };
+        let thread =
+            std::thread::Builder::new().name("ottla-controller".to_owned()).spawn(move || {
+                driver.run(queue);
+                driver.quorum
+            })?;
+        Ok(Self { handle: ControllerHandle { jobs }, thread })
+    }
+
+    /// The way to it.
+    #[must_use]
+    pub fn handle(&self) -> ControllerHandle {
+        self.handle.clone()
+    }
+
+    /// Ends it and gives the quorum back; `None` if it had come to grief.
+    #[must_use]
+    pub fn stop(self) -> Option<Quorum> {
+        self.handle.stop();
+        self.thread.join().ok()
+    }
+}
+
+struct Driver<T> {
+    clock: Clock,
+    controller: Controller,
+    quorum: Quorum,
+    tell: T,
+    snapshot_at: u64,
+}
+
+impl<T: FnMut(News)> Driver<T> {
+    fn run(&mut self, mut queue: mpsc::Receiver<Job>) {
+        while let Some(job) = queue.blocking_recv() {
+            let done = match job {
+                Job::Ask(command, asker) => self.turn(*command, asker),
+                Job::Beat => self.write(&[NoOpRecord::default().into()]).map(|_| ()),
+                Job::Stop => return,
+            };
+            if let Err(error) = done {
+                // Nobody may be told anything that rests on a log of unknown content.
+                tracing::error!(%error, "the metadata log cannot be written; the controller ends");
+                return;
+            }
+        }
+    }
+
+    fn turn(
+        &mut self,
+        mut command: Command,
+        asker: oneshot::Sender<Reply>,
+    ) -> Result<(), QuorumError> {
+        if let Command::RegisterBroker { offset, .. } = &mut command {
+            *offset = self.quorum.log_end();
+        }
+        let mut turn = Turn::new(self.clock.wall_ms(), Ticket(0));
+        self.controller.decide(command, &mut turn);
+        self.write(&turn.records)?;
+        if let Some((_, reply)) = turn.replies.pop() {
+            // Whoever hung up meanwhile does not need the answer.
+            let _ = asker.send(reply);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, records: &[MetadataRecord]) -> Result<(), QuorumError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let versioned: Vec<_> = records.iter().map(|it| (it.clone(), version_of(it))).collect();
+        let offset = self.quorum.append(&versioned)?;
+        let mut changed = false;
+        for record in records {
+            changed |= !matches!(record, MetadataRecord::NoOp(_));
+            self.controller.apply(record);
+        }
+        if changed {
+            let cluster = self.controller.cluster().clone();
+            (self.tell)(News { cluster, offset, epoch: self.quorum.epoch() });
+        }
+        if self.quorum.size_bytes() >= self.snapshot_at {
+            self.snapshot_at = self.quorum.size_bytes() + SNAPSHOT_BYTES;
+            let all = self.controller.cluster().to_records();
+            let versioned = |it| {
+                let version = version_of(&it);
+                (it, version)
+            };
+            let all: Vec<_> = all.into_iter().map(versioned).collect();
+            self.quorum.write_snapshot(&all)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,6 @@
+//! Who runs the machines, and what is remembered between requests.
+
+pub mod controller;
+pub mod groups;
+pub mod host;
+pub mod sessions;

@@ -1,0 +1,352 @@
+//! Everything a handler may touch.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use arc_swap::ArcSwap;
+use ottla_clock::Clock;
+use ottla_metadata::{Cluster, Command, Listener, Reply, Topic};
+use ottla_partitions::{Assigned, Assignment, Partitions};
+use ottla_protocol::messages::create_topics_request::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
+use ottla_types::{
+    ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerId, TopicPartition, Uuid,
+    is_internal_topic,
+};
+use tokio::sync::Mutex;
+
+use crate::hosts::controller::{ControllerHandle, News};
+use crate::hosts::groups::{GroupHost, Groups, TOPIC, shard_of};
+use crate::hosts::sessions::Sessions;
+use crate::request::Call;
+use crate::settings::{Settings, group_settings, in_force, topic_rules};
+
+/// Settings that handlers ask for often, as they are in force now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InForce {
+    /// `fetch.max.bytes`.
+    pub fetch_max_bytes: i32,
+    /// `auto.create.topics.enable`.
+    pub auto_create_topics: bool,
+}
+
+/// A node, while it runs.
+#[derive(Debug)]
+pub struct Node {
+    /// The time.
+    pub clock: Clock,
+    /// This node.
+    pub id: NodeId,
+    /// Its cluster.
+    pub cluster_id: String,
+    /// Its directory with the metadata log.
+    pub metadata_directory: Uuid,
+    /// What it was started with.
+    pub started: Arc<Settings>,
+    /// The partitions that lie here.
+    pub partitions: Partitions,
+    /// The group coordinators.
+    pub groups: Groups,
+    /// The incremental fetch sessions.
+    pub sessions: Sessions,
+    /// The way to the controller.
+    pub controller: ControllerHandle,
+    /// Where the metadata quorum's voter says that it listens.
+    pub voter_listeners: Vec<ottla_quorum::Endpoint>,
+    cluster: ArcSwap<Cluster>,
+    in_force: ArcSwap<InForce>,
+    offset: AtomicI64,
+    epoch: AtomicI64,
+    /// The next producer id to give away, and the end of the block.
+    producer_ids: Mutex<(ProducerId, ProducerId)>,
+}
+
+/// What a node is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The time.
+    pub clock: Clock,
+    /// This node.
+    pub id: NodeId,
+    /// Its cluster.
+    pub cluster_id: String,
+    /// Its directory with the metadata log.
+    pub metadata_directory: Uuid,
+    /// What it was started with.
+    pub started: Arc<Settings>,
+    /// The partitions that lie here.
+    pub partitions: Partitions,
+    /// The way to the controller.
+    pub controller: ControllerHandle,
+    /// Where the metadata quorum's voter says that it listens.
+    pub voter_listeners: Vec<ottla_quorum::Endpoint>,
+}
+
+impl Node {
+    /// A node that knows nothing of its cluster yet.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { clock, id, cluster_id, metadata_directory, started, .. } = parts;
+        let Parts { partitions, controller, voter_listeners, .. } = parts;
+        let cluster = Cluster::default();
+        let slots = started.number("max.incremental.fetch.session.cache.slots");
+        Self {
+            groups: Groups::new(clock.clone(), group_settings(&cluster, &started, id)),
+            sessions: Sessions::new(usize::try_from(slots).unwrap_or(1000)),
+            in_force: ArcSwap::from_pointee(rules_of(&cluster, &started, id)),
+            cluster: ArcSwap::from_pointee(cluster),
+            offset: AtomicI64::new(0),
+            epoch: AtomicI64::new(0),
+            producer_ids: Mutex::new((0, 0)),
+            clock,
+            id,
+            cluster_id,
+            metadata_directory,
+            started,
+            partitions,
+            controller,
+            voter_listeners,
+        }
+    }
+
+    /// The metadata is new: this node becomes what it says. Runs on the controller's thread.
+    pub fn take(&self, news: News) {
+        let cluster = Arc::new(news.cluster);
+        let before = self.cluster.load_full();
+        self.in_force.store(Arc::new(rules_of(&cluster, &self.started, self.id)));
+        self.groups.set(&group_settings(&cluster, &self.started, self.id));
+        let wanted = self.assigned(&cluster);
+        for (partition, error) in self.partitions.reconcile(&wanted) {
+            tracing::error!(%partition, %error, "a partition cannot be opened");
+        }
+        self.cluster.store(Arc::clone(&cluster));
+        self.offset.store(news.offset, Ordering::Release);
+        self.epoch.store(i64::from(news.epoch), Ordering::Release);
+        let led = self.partitions.of_topic(TOPIC);
+        let led: Vec<_> = led.into_iter().filter(|it| it.ends().leading).collect();
+        self.groups.reconcile(&led);
+        let gone = deleted(&before, &cluster);
+        if !gone.is_empty() {
+            self.groups.partitions_deleted(&gone);
+        }
+    }
+
+    fn assigned(&self, cluster: &Cluster) -> Vec<Assigned> {
+        let mut all = Vec::new();
+        for topic in cluster.topics() {
+            let mine = |state: &&ottla_metadata::PartitionState| state.replicas.contains(&self.id);
+            if !topic.partitions.values().any(|state| mine(&state)) {
+                continue;
+            }
+            let rules = topic_rules(cluster, &self.started, self.id, &topic.name);
+            for (index, state) in topic.partitions.iter().filter(|(_, state)| mine(state)) {
+                all.push(Assigned {
+                    place: TopicPartition::new(Arc::clone(&topic.name), *index),
+                    topic_id: topic.id,
+                    assignment: Assignment {
+                        leader: state.leader,
+                        leader_epoch: state.leader_epoch,
+                        partition_epoch: state.partition_epoch,
+                        replicas: state.replicas.clone(),
+                        in_sync: state.isr.clone(),
+                    },
+                    rules: rules.clone(),
+                });
+            }
+        }
+        all
+    }
+
+    /// The metadata as of now.
+    #[must_use]
+    pub fn cluster(&self) -> Arc<Cluster> {
+        self.cluster.load_full()
+    }
+
+    /// Up to which offset of the metadata log this node has come.
+    #[must_use]
+    pub fn metadata_offset(&self) -> Offset {
+        self.offset.load(Ordering::Acquire)
+    }
+
+    /// The epoch of the metadata quorum.
+    #[must_use]
+    pub fn quorum_epoch(&self) -> LeaderEpoch {
+        LeaderEpoch::try_from(self.epoch.load(Ordering::Acquire)).unwrap_or(0)
+    }
+
+    /// Settings in force now.
+    #[must_use]
+    pub fn settings(&self) -> Arc<InForce> {
+        self.in_force.load_full()
+    }
+
+    /// The id of a topic.
+    #[must_use]
+    pub fn topic_id(&self, name: &str) -> Option<Uuid> {
+        self.cluster.load().topic(name).map(|topic| topic.id)
+    }
+
+    /// The name of a topic.
+    #[must_use]
+    pub fn topic_name(&self, id: Uuid) -> Option<String> {
+        self.cluster.load().topic_by_id(id).map(|topic| topic.name.to_string())
+    }
+
+    /// Does the topic have this partition?
+    #[must_use]
+    pub fn has_partition(&self, topic: &str, index: PartitionIndex) -> bool {
+        let cluster = self.cluster.load();
+        cluster.topic(topic).is_some_and(|topic| topic.partitions.contains_key(&index))
+    }
+
+    /// What a client is told that asked for a partition which is not here.
+    #[must_use]
+    pub fn why_not_here(&self, topic: &str, id: Uuid, by_id: bool) -> ErrorCode {
+        let cluster = self.cluster.load();
+        let (known, unknown) = if by_id {
+            (cluster.topic_by_id(id), ErrorCode::UNKNOWN_TOPIC_ID)
+        } else {
+            (cluster.topic(topic), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+        };
+        match known {
+            None => unknown,
+            Some(topic) if self.partitions.of_topic(&topic.name).is_empty() => {
+                ErrorCode::NOT_LEADER_OR_FOLLOWER
+            }
+            Some(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        }
+    }
+
+    /// May this client produce to the topic? Only an operator's tool may write to Kafka's own.
+    #[must_use]
+    pub fn may_write_internal(&self, call: &Call, topic: &str) -> bool {
+        !is_internal_topic(topic) || call.client_id == "__admin_client"
+    }
+
+    /// Where clients of this listener find a node.
+    #[must_use]
+    pub fn address(&self, cluster: &Cluster, node: NodeId, listener: &str) -> Option<Listener> {
+        cluster.broker(node)?.listener(listener).cloned()
+    }
+
+    fn group_topic(&self) -> Option<Arc<Topic>> {
+        self.cluster.load().topic(TOPIC).cloned()
+    }
+
+    /// The coordinator of a group, if it is here.
+    ///
+    /// # Errors
+    /// What the client is told otherwise.
+    pub fn group(&self, group: &str) -> Result<Arc<GroupHost>, ErrorCode> {
+        if group.is_empty() {
+            return Err(ErrorCode::INVALID_GROUP_ID);
+        }
+        let topic = self.group_topic().ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
+        self.groups.of(group, i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX))
+    }
+
+    /// The node that coordinates a group, and where the caller's listener finds it.
+    ///
+    /// # Errors
+    /// Nobody coordinates it at the moment.
+    pub fn coordinator(
+        &self,
+        group: &str,
+        call: &Call,
+    ) -> Result<(NodeId, String, i32), ErrorCode> {
+        let none = ErrorCode::COORDINATOR_NOT_AVAILABLE;
+        let topic = self.group_topic().ok_or(none)?;
+        let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+        let index = shard_of(group, count).ok_or(none)?;
+        let leader = topic.partitions.get(&index).map(|state| state.leader).ok_or(none)?;
+        let cluster = self.cluster();
+        let found = self.address(&cluster, leader, &call.caller.listener).ok_or(none)?;
+        Ok((leader, found.host, i32::from(found.port)))
+    }
+
+    /// Creates topics through the controller.
+    ///
+    /// # Errors
+    /// The controller is gone.
+    pub async fn create_topics(&self, request: CreateTopicsRequest) -> Result<Reply, ErrorCode> {
+        let uuids = request.topics.iter().map(|_| self.clock.random_uuid()).collect();
+        self.controller.ask(Command::CreateTopics { request, uuids }).await
+    }
+
+    /// Creates one of Kafka's own topics with the settings that it has there.
+    ///
+    /// # Errors
+    /// It cannot be created.
+    pub async fn create_internal(&self, name: &str) -> Result<(), ErrorCode> {
+        let number = |name: &str| self.started.number(name);
+        let config = |name: &str, value: &str| CreatableTopicConfig {
+            name: name.to_owned(),
+            value: Some(value.to_owned()),
+            ..Default::default()
+        };
+        let segment = number("offsets.topic.segment.bytes").max(1 << 20).to_string();
+        let topic = CreatableTopic {
+            name: name.to_owned(),
+            num_partitions: i32::try_from(number("offsets.topic.num.partitions")).unwrap_or(50),
+            replication_factor: i16::try_from(number("offsets.topic.replication.factor"))
+                .unwrap_or(1),
+            configs: vec![
+                config("cleanup.policy", "compact"),
+                config("compression.type", "producer"),
+                config("segment.bytes", &segment),
+            ],
+            ..Default::default()
+        };
+        let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+        let Reply::CreateTopics(response) = self.create_topics(request).await? else {
+            return Err(ErrorCode::UNKNOWN_SERVER_ERROR);
+        };
+        let code = ErrorCode(response.topics.first().map_or(-1, |topic| topic.error_code));
+        match code {
+            // Somebody else was faster.
+            ErrorCode::NONE | ErrorCode::TOPIC_ALREADY_EXISTS => Ok(()),
+            code => Err(code),
+        }
+    }
+
+    /// A producer id that was never given away before.
+    ///
+    /// # Errors
+    /// The controller is gone.
+    pub async fn producer_id(&self) -> Result<ProducerId, ErrorCode> {
+        let mut block = self.producer_ids.lock().await;
+        if block.0 == block.1 {
+            let asked =
+                self.controller.ask(Command::AllocateProducerIds { broker: self.id }).await?;
+            let Reply::ProducerIds(first, count) = asked else {
+                return Err(ErrorCode::UNKNOWN_SERVER_ERROR);
+            };
+            *block = (first, first + ProducerId::from(count));
+        }
+        block.0 += 1;
+        Ok(block.0 - 1)
+    }
+}
+
+fn rules_of(cluster: &Cluster, started: &Settings, id: NodeId) -> InForce {
+    let text = |name: &str| in_force(name, cluster, started, id);
+    InForce {
+        fetch_max_bytes: text("fetch.max.bytes")
+            .and_then(|it| it.parse().ok())
+            .unwrap_or(57_671_680),
+        auto_create_topics: text("auto.create.topics.enable").is_none_or(|it| it.trim() == "true"),
+    }
+}
+
+/// The partitions that were there and are no longer.
+fn deleted(before: &Cluster, now: &Cluster) -> Vec<TopicPartition> {
+    let gone = before.topics().filter(|topic| now.topic_by_id(topic.id).is_none());
+    let of = |topic: &Arc<Topic>| {
+        let name = Arc::clone(&topic.name);
+        let all = topic.partitions.keys().copied().collect::<Vec<_>>();
+        all.into_iter().map(move |index| TopicPartition::new(Arc::clone(&name), index))
+    };
+    gone.flat_map(of).collect()
+}

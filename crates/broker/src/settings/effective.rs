@@ -1,0 +1,142 @@
+//! What is in force: what operators have set, over what the node was started with, over the
+//! defaults.
+
+use ottla_metadata::{Cluster, ResourceKind};
+use ottla_types::NodeId;
+
+use super::started::Settings;
+use super::table::{Scope, Setting, find};
+
+/// Where a value comes from. The numbers are those of DescribeConfigs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i8)]
+pub enum Source {
+    /// Set for the topic.
+    Topic = 1,
+    /// Set for this broker while it runs.
+    Broker = 2,
+    /// Set for all brokers while they run.
+    AllBrokers = 3,
+    /// In the node's file.
+    File = 4,
+    /// Nobody has set it.
+    Default = 5,
+    /// Set for the subscription to clients' metrics.
+    ClientMetrics = 7,
+    /// Set for the group.
+    Group = 8,
+}
+
+/// A value that would be in force if the nearer ones were not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Synonym {
+    /// The setting that has it.
+    pub name: String,
+    /// The value.
+    pub value: Option<String>,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// A setting and its value in force.
+#[derive(Clone, Debug)]
+pub struct Effective {
+    /// The setting.
+    pub setting: &'static Setting,
+    /// The value in force.
+    pub value: Option<String>,
+    /// Where it comes from.
+    pub source: Source,
+    /// All values, the one in force first.
+    pub synonyms: Vec<Synonym>,
+}
+
+/// The value of a setting for a resource, and what stands behind it. `node` is the broker that is
+/// asked, whose file counts.
+#[must_use]
+pub fn describe(
+    setting: &'static Setting,
+    cluster: &Cluster,
+    settings: &Settings,
+    node: NodeId,
+    resource: &str,
+) -> Effective {
+    let mut all = Vec::new();
+    let own = match setting.scope {
+        Scope::Topic => Some((ResourceKind::Topic, Source::Topic)),
+        Scope::Group => Some((ResourceKind::Group, Source::Group)),
+        Scope::ClientMetrics => Some((ResourceKind::ClientMetrics, Source::ClientMetrics)),
+        Scope::Broker => None,
+    };
+    if let Some((kind, source)) = own {
+        if let Some(value) = cluster.config(kind, resource).get(setting.name) {
+            all.push(synonym(setting.name, value, source));
+        }
+        for fallback in &setting.fallbacks {
+            all.extend(of_broker(fallback, setting.name, cluster, settings, node));
+        }
+    } else {
+        all.extend(of_broker(setting.name, setting.name, cluster, settings, node));
+    }
+    if let Some(default) = setting.default {
+        let name = setting.fallbacks.first().copied().unwrap_or(setting.name);
+        all.push(synonym(name, default, Source::Default));
+    }
+    let first = all.first();
+    Effective {
+        setting,
+        value: first.and_then(|first| first.value.clone()),
+        source: first.map_or(Source::Default, |first| first.source),
+        synonyms: all,
+    }
+}
+
+fn synonym(name: &str, value: &str, source: Source) -> Synonym {
+    Synonym { name: name.to_owned(), value: Some(value.to_owned()), source }
+}
+
+/// What was set for a broker's setting, in the unit of the setting that it stands in for.
+fn of_broker(
+    name: &str,
+    wanted: &str,
+    cluster: &Cluster,
+    settings: &Settings,
+    node: NodeId,
+) -> Vec<Synonym> {
+    let id = node.to_string();
+    let places = [
+        (cluster.config(ResourceKind::Broker, &id).get(name).map(String::as_str), Source::Broker),
+        (
+            cluster.config(ResourceKind::Broker, "").get(name).map(String::as_str),
+            Source::AllBrokers,
+        ),
+        (settings.given(name), Source::File),
+    ];
+    let set = places.into_iter().filter_map(|(value, source)| Some((value?, source)));
+    set.map(|(value, source)| synonym(name, &converted(name, wanted, value), source)).collect()
+}
+
+/// Hours and minutes as milliseconds, where the wanted setting counts those.
+fn converted(name: &str, wanted: &str, value: &str) -> String {
+    let factor = match (name.rsplit('.').next(), wanted.rsplit('.').next()) {
+        (Some("hours"), Some("ms")) => 3_600_000,
+        (Some("minutes"), Some("ms")) => 60_000,
+        _ => return value.to_owned(),
+    };
+    match value.trim().parse::<i64>() {
+        Ok(number) if number >= 0 => number.saturating_mul(factor).to_string(),
+        _ => value.to_owned(),
+    }
+}
+
+/// The value in force of a broker's setting.
+#[must_use]
+pub fn in_force(
+    name: &str,
+    cluster: &Cluster,
+    settings: &Settings,
+    node: NodeId,
+) -> Option<String> {
+    let setting = find(Scope::Broker, name)?;
+    describe(setting, cluster, settings, node, "").value
+}

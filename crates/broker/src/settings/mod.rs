@@ -1,0 +1,14 @@
+//! Every setting once: its name, type, default, what is allowed, how it changes, what it means.
+//!
+//! `table.txt` is the list; [`Settings`] is what a node was started with, [`Effective`] what is in
+//! force once what operators have set in the cluster is laid over it.
+
+mod effective;
+mod rules;
+mod started;
+mod table;
+
+pub use effective::{Effective, Source, Synonym, describe, in_force};
+pub use rules::{SettingRules, group_settings, topic_rules};
+pub use started::{ListenerSetting, SettingError, Settings};
+pub use table::{Changes, Kind, Scope, Setting, find, in_scope, nearest};

@@ -1,0 +1,163 @@
+//! Settings as those who obey them want to see them.
+
+use std::sync::Arc;
+
+use ottla_coordinator::group::GroupSettings;
+use ottla_metadata::{Cluster, ConfigRules, ResourceKind};
+use ottla_partitions::{LogOptions, Rules, TimestampKind};
+use ottla_protocol::messages::create_topics_response::CreatableTopicConfigs;
+use ottla_records::Compression;
+use ottla_types::NodeId;
+
+use super::effective::{Source, describe, in_force};
+use super::started::Settings;
+use super::table::{Changes, Kind, Scope, find, in_scope};
+
+/// What the controller asks about settings.
+#[derive(Clone, Debug)]
+pub struct SettingRules {
+    /// What this node was started with.
+    pub settings: Arc<Settings>,
+    /// This node.
+    pub node: NodeId,
+}
+
+const fn scope(kind: ResourceKind) -> Option<Scope> {
+    match kind {
+        ResourceKind::Topic => Some(Scope::Topic),
+        ResourceKind::Broker => Some(Scope::Broker),
+        ResourceKind::ClientMetrics => Some(Scope::ClientMetrics),
+        ResourceKind::Group => Some(Scope::Group),
+        ResourceKind::BrokerLogger => None,
+    }
+}
+
+impl ConfigRules for SettingRules {
+    fn check(&self, kind: ResourceKind, name: &str, value: &str) -> Result<(), String> {
+        let unknown = || {
+            let what = match kind {
+                ResourceKind::Topic => "topic",
+                ResourceKind::Group => "group",
+                ResourceKind::ClientMetrics => "client metrics",
+                _ => "broker",
+            };
+            format!("Unknown {what} config name: {name}")
+        };
+        let setting = scope(kind).and_then(|scope| find(scope, name));
+        // Kafka has settings for its own tests that nobody is told of.
+        let hidden = name == "internal.segment.bytes" && kind == ResourceKind::Topic;
+        let Some(setting) = setting else {
+            return if hidden { Ok(()) } else { Err(unknown()) };
+        };
+        if setting.scope == Scope::Broker && setting.changes == Changes::Static {
+            return Err(format!("Cannot update these configs dynamically: {name}"));
+        }
+        setting.check(value)
+    }
+
+    fn is_list(&self, kind: ResourceKind, name: &str) -> bool {
+        let setting = scope(kind).and_then(|scope| find(scope, name));
+        setting.is_some_and(|setting| setting.kind == Kind::List)
+    }
+
+    fn fallback(&self, cluster: &Cluster, kind: ResourceKind, name: &str) -> Option<String> {
+        let setting = find(scope(kind)?, name)?;
+        describe(setting, cluster, &self.settings, self.node, "").value
+    }
+
+    fn describe_topic(
+        &self,
+        cluster: &Cluster,
+        own: &[(String, String)],
+    ) -> Vec<CreatableTopicConfigs> {
+        let describe = |setting| {
+            let found = describe(setting, cluster, &self.settings, self.node, "");
+            let own = own.iter().find(|(name, _)| name == setting.name);
+            let source = if own.is_some() { Source::Topic } else { found.source };
+            CreatableTopicConfigs {
+                name: setting.name.to_owned(),
+                value: own.map(|(_, value)| value.clone()).or(found.value),
+                config_source: source as i8,
+                is_sensitive: setting.is_secret(),
+                ..Default::default()
+            }
+        };
+        in_scope(Scope::Topic).map(describe).collect()
+    }
+}
+
+/// What a topic's settings mean to its partitions.
+#[must_use]
+pub fn topic_rules(cluster: &Cluster, settings: &Settings, node: NodeId, topic: &str) -> Rules {
+    let text = |name: &str| {
+        let setting = find(Scope::Topic, name)?;
+        describe(setting, cluster, settings, node, topic).value
+    };
+    let number = |name: &str| text(name).and_then(|value| value.trim().parse::<i64>().ok());
+    let size = |name: &str, or: u64| number(name).and_then(|it| it.try_into().ok()).unwrap_or(or);
+    let policy = text("cleanup.policy").unwrap_or_default();
+    let has = |wanted: &str| policy.split(',').any(|it| it.trim() == wanted);
+    let codec = text("compression.type").unwrap_or_default();
+    let compression = Compression::named(&codec);
+    let level = match compression {
+        Some(codec) => number(&format!("compression.{}.level", codec.name())),
+        None => None,
+    };
+    let timestamps = if text("message.timestamp.type").as_deref() == Some("LogAppendTime") {
+        TimestampKind::Append
+    } else {
+        TimestampKind::Create {
+            before_max_ms: number("message.timestamp.before.max.ms").unwrap_or(i64::MAX),
+            after_max_ms: number("message.timestamp.after.max.ms").unwrap_or(3_600_000),
+        }
+    };
+    let hidden = cluster.config(ResourceKind::Topic, topic).get("internal.segment.bytes");
+    let hidden = hidden.and_then(|value| value.parse().ok());
+    let usual = LogOptions::default();
+    let log = LogOptions {
+        segment_bytes: hidden.unwrap_or_else(|| size("segment.bytes", usual.segment_bytes)),
+        segment_ms: number("segment.ms").unwrap_or(usual.segment_ms),
+        index_interval_bytes: size("index.interval.bytes", usual.index_interval_bytes),
+        index_bytes_max: usize::try_from(size("segment.index.bytes", 10 << 20)).unwrap_or(10 << 20),
+        flush_messages: number("flush.messages").unwrap_or(i64::MAX),
+        producer_expiry_ms: in_force("producer.id.expiration.ms", cluster, settings, node)
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(usual.producer_expiry_ms),
+    };
+    Rules {
+        batch_bytes_max: usize::try_from(size("max.message.bytes", 1_048_588)).unwrap_or(1_048_588),
+        in_sync_min: usize::try_from(size("min.insync.replicas", 1)).unwrap_or(1),
+        compacted: has("compact"),
+        delete_allowed: has("delete"),
+        compression,
+        level: level.and_then(|level| i32::try_from(level).ok()),
+        timestamps,
+        log,
+    }
+}
+
+/// What the settings mean to the group coordinators.
+#[must_use]
+pub fn group_settings(cluster: &Cluster, settings: &Settings, node: NodeId) -> GroupSettings {
+    let number =
+        |name: &str| in_force(name, cluster, settings, node).and_then(|it| it.parse::<i64>().ok());
+    let small =
+        |name: &str, or: i32| number(name).and_then(|it| i32::try_from(it).ok()).unwrap_or(or);
+    let usual = GroupSettings::default();
+    let minutes = number("offsets.retention.minutes");
+    GroupSettings {
+        session_timeout_min_ms: small("group.min.session.timeout.ms", usual.session_timeout_min_ms),
+        session_timeout_max_ms: small("group.max.session.timeout.ms", usual.session_timeout_max_ms),
+        initial_rebalance_delay_ms: small(
+            "group.initial.rebalance.delay.ms",
+            usual.initial_rebalance_delay_ms,
+        ),
+        members_max: usize::try_from(small("group.max.size", i32::MAX)).unwrap_or(usize::MAX),
+        offset_metadata_units_max: usize::try_from(small("offset.metadata.max.bytes", 4096))
+            .unwrap_or(4096),
+        offsets_retention_ms: minutes.map_or(usual.offsets_retention_ms, |it| it * 60_000),
+        offsets_check_interval_ms: number("offsets.retention.check.interval.ms")
+            .unwrap_or(usual.offsets_check_interval_ms),
+        ..usual
+    }
+}
