@@ -1,0 +1,48 @@
+//! What `ottla` can be told on its command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Apache Kafka's system in one native binary.
+///
+/// Without a command, a node starts on 127.0.0.1:9092 with its data in ./ottla-data.
+#[derive(Debug, Parser)]
+#[command(name = "ottla", version, about)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a node.
+    Server(Server),
+    #[command(flatten)]
+    Client(ottla_cli::Command),
+}
+
+/// Start a node.
+#[derive(Debug, Default, clap::Args)]
+pub struct Server {
+    /// The settings; any `server.properties` of Apache Kafka will do.
+    pub file: Option<PathBuf>,
+    /// A setting that counts more than the file's.
+    #[arg(long = "override", value_name = "NAME=VALUE")]
+    pub overrides: Vec<String>,
+    /// How logs are written, to the standard error.
+    #[arg(long, value_enum, default_value_t)]
+    pub log_format: LogFormat,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum LogFormat {
+    /// For reading.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+}

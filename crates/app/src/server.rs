@@ -1,0 +1,82 @@
+//! A node from its first line on the screen to its clean stop.
+
+use std::error::Error;
+use std::io::Write;
+
+use ottla_broker::Broker;
+use ottla_broker::settings::Settings;
+use ottla_clock::Clock;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{LogFormat, Server};
+
+/// Runs a node until SIGTERM or SIGINT.
+///
+/// # Errors
+/// It cannot start, or cannot stop cleanly.
+pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
+    log(args.log_format);
+    let file = match &args.file {
+        Some(path) => Some(
+            ottla_cli::read_file(path).map_err(|error| format!("{}: {error}", path.display()))?,
+        ),
+        None => None,
+    };
+    let settings = Settings::read(file.as_deref(), &args.overrides)?;
+    for (name, nearest) in &settings.unknown {
+        match nearest {
+            Some(nearest) => tracing::warn!("{name} is no setting; is {nearest} meant?"),
+            None => tracing::warn!("{name} is no setting; it is ignored"),
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Before the node starts: a signal in between must not kill it half-built.
+    let (mut terminate, mut interrupt) = runtime.block_on(async {
+        Ok::<_, std::io::Error>((
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        ))
+    })?;
+    let broker = Broker::start(settings, Clock::real())?;
+    screen(&broker)?;
+    runtime.block_on(async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    });
+    tracing::info!("stopping");
+    broker.stop()?;
+    tracing::info!("stopped cleanly");
+    Ok(())
+}
+
+fn log(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("OTTLA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.with_target(false).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+/// What a stranger wants to know first.
+fn screen(broker: &Broker) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let (_, first) = broker.addresses()[0];
+    writeln!(out, "Ottla {} is ready.\n", env!("CARGO_PKG_VERSION"))?;
+    for (name, address) in broker.addresses() {
+        writeln!(out, "  address     {address}   ({name})")?;
+    }
+    writeln!(out, "  cluster id  {}", broker.cluster_id())?;
+    for data in broker.data() {
+        let new = if broker.was_formatted() { "   (new)" } else { "" };
+        writeln!(out, "  data        {}{new}", data.display())?;
+    }
+    writeln!(out, "\nTry, in another terminal:")?;
+    writeln!(out, "  ottla produce hello --bootstrap-server {first}")?;
+    writeln!(out, "  ottla consume hello --from-beginning --bootstrap-server {first}")?;
+    writeln!(out, "\nStop with Ctrl-C.")?;
+    out.flush()
+}
