@@ -468,7 +468,7 @@ async fn accept(
 
 async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, limits: Limits) {
     let Accepted { stream, peer, permit } = accepted;
-    let caller = Caller { peer, listener, to_controller: false, principal: Principal::anonymous() };
+    let caller = Caller { peer, listener, principal: Principal::anonymous() };
     let stream = match tokio::net::TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(error) => {

@@ -14,8 +14,6 @@ pub struct Caller {
     pub peer: SocketAddr,
     /// The listener it came in on, such as `PLAINTEXT`.
     pub listener: Arc<str>,
-    /// Is this a listener of the controller?
-    pub to_controller: bool,
     /// Who it belongs to.
     pub principal: Principal,
 }

@@ -1,8 +1,10 @@
 //! GetTelemetrySubscriptions: which metrics clients are asked for: none (KIP-714).
 
 use ottla_protocol::ApiKey;
-use ottla_protocol::messages::get_telemetry_subscriptions_request::GetTelemetrySubscriptionsRequest;
-use ottla_protocol::messages::get_telemetry_subscriptions_response::GetTelemetrySubscriptionsResponse;
+use ottla_protocol::messages::{
+    get_telemetry_subscriptions_request::GetTelemetrySubscriptionsRequest,
+    get_telemetry_subscriptions_response::GetTelemetrySubscriptionsResponse,
+};
 
 use crate::node::Node;
 use crate::request::{Api, Call};

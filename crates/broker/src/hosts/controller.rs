@@ -10,7 +10,6 @@ use ottla_clock::Clock;
 use ottla_machine::{Machine, Ticket, Turn};
 use ottla_metadata::{Cluster, Command, Controller, Reply, version_of};
 use ottla_protocol::metadata::MetadataRecord;
-use ottla_protocol::metadata::no_op_record::NoOpRecord;
 use ottla_quorum::{Quorum, QuorumError};
 use ottla_types::{ErrorCode, LeaderEpoch, Offset};
 use tokio::sync::{mpsc, oneshot};
@@ -33,7 +32,6 @@ pub struct News {
 
 enum Job {
     Ask(Box<Command>, oneshot::Sender<Reply>),
-    Beat,
     Stop,
 }
 
@@ -70,12 +68,6 @@ impl ControllerHandle {
         let job = Job::Ask(Box::new(command), sender);
         self.jobs.blocking_send(job).map_err(|_| ErrorCode::NOT_CONTROLLER)?;
         answer.blocking_recv().map_err(|_| ErrorCode::NOT_CONTROLLER)
-    }
-
-    /// Something is written down now and then, so that the high watermark is seen to move.
-    pub async fn beat(&self) {
-        // A controller that is gone does not need a heartbeat.
-        let _ = self.jobs.send(Job::Beat).await;
     }
 
     /// Ends the controller after what was asked before.
@@ -141,7 +133,6 @@ impl<T: FnMut(News)> Driver<T> {
         while let Some(job) = queue.blocking_recv() {
             let done = match job {
                 Job::Ask(command, asker) => self.turn(*command, asker),
-                Job::Beat => self.write(&[NoOpRecord::default().into()]).map(|_| ()),
                 Job::Stop => return,
             };
             if let Err(error) = done {

@@ -39,13 +39,16 @@ pub struct Host<M: Machine, J> {
     inner: Mutex<Inner<M, J>>,
 }
 
+/// Replies of one turn, and the journal's end that they wait for.
+type Parked<M> = (Offset, Vec<(Ticket, <M as Machine>::Reply)>);
+
 struct Inner<M: Machine, J> {
     machine: M,
     journal: J,
     lost: bool,
     tickets: u64,
     asking: BTreeMap<Ticket, oneshot::Sender<M::Reply>>,
-    parked: VecDeque<(Offset, Vec<(Ticket, M::Reply)>)>,
+    parked: VecDeque<Parked<M>>,
     timers: BTreeMap<M::Timer, TimestampMs>,
 }
 
@@ -117,6 +120,7 @@ impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
     }
 
     /// Looks at the machine between two turns.
+    #[cfg(test)]
     pub fn look<T>(&self, look: impl FnOnce(&M) -> T) -> T {
         look(&self.lock().machine)
     }

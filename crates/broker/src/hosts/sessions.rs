@@ -140,6 +140,7 @@ impl Sessions {
         Ok(Plan { wanted, session: Some(session), incremental: true })
     }
 
+    #[cfg(test)]
     /// How many sessions there are.
     #[must_use]
     pub fn count(&self) -> usize {

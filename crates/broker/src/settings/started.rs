@@ -89,7 +89,7 @@ impl Settings {
                     setting.check(value).map_err(SettingError::Value)?;
                 }
                 Some(_) => {}
-                // Settings of one listener, of plug-ins and of hidden tests have names of their own.
+                // Settings of one listener, of plug-ins and of tests have names of their own.
                 None if name.starts_with("listener.name.") || name.contains(".config.") => {}
                 None if name.starts_with("internal.") => {}
                 None => self.unknown.push((name.clone(), nearest(Scope::Broker, name))),

@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn a_misspelt_name_is_recognised() {
         assert_eq!(nearest(Scope::Broker, "num.partition"), Some("num.partitions"));
-        assert_eq!(nearest(Scope::Broker, "log.dirz"), Some("log.dirs"));
+        assert_eq!(nearest(Scope::Broker, "lgo.dirs"), Some("log.dirs"));
         assert_eq!(nearest(Scope::Broker, "something.else.entirely"), None);
     }
 }

@@ -241,7 +241,10 @@ type Made = Vec<(i64, Option<Vec<u8>>, Option<Vec<u8>>)>;
 proptest! {
     #[test]
     fn what_is_put_in_comes_out(
-        records in proptest::collection::vec(any::<(u32, Option<Vec<u8>>, Option<Vec<u8>>)>(), 1..20),
+        records in proptest::collection::vec(
+            any::<(u32, Option<Vec<u8>>, Option<Vec<u8>>)>(),
+            1..20,
+        ),
         codec in 0usize..5,
     ) {
         let records: Made = records.into_iter().map(|(t, k, v)| (i64::from(t), k, v)).collect();

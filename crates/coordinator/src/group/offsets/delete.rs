@@ -113,7 +113,7 @@ pub(super) fn forget(scene: &mut Scene<'_>, group: &str) {
 }
 
 pub(in crate::group) fn partitions(scene: &mut Scene<'_>, gone: &[TopicPartition]) {
-    for (group, _) in &scene.stored.offsets {
+    for group in scene.stored.offsets.keys() {
         for place in gone {
             if scene.stored.committed(group, &place.topic, place.partition).is_some() {
                 scene.turn.record(tombstone(group, &place.topic, place.partition));
