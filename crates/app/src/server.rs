@@ -1,7 +1,7 @@
 //! A node from its first line on the screen to its clean stop.
 
 use std::error::Error;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use ottla_broker::Broker;
 use ottla_broker::settings::Settings;
@@ -54,7 +54,11 @@ pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
 
 fn log(format: LogFormat) {
     let filter = EnvFilter::try_from_env("OTTLA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.with_target(false).init(),
         LogFormat::Json => builder.json().init(),

@@ -1,20 +1,60 @@
 //! The operator's commands.
 
+mod consume;
+mod produce;
+mod topics;
+
 use std::error::Error;
 use std::path::Path;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+use ottla_client::{ClientError, Cluster};
+use ottla_clock::Clock;
 
-/// A command for a running cluster.
+/// A command for a running cluster, ours or Apache Kafka's.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Write the lines of the standard input to a topic.
+    Produce(produce::Produce),
+    /// Print the records of a topic.
+    Consume(consume::Consume),
+    /// List, create and delete topics.
+    Topics(topics::Topics),
+}
+
+/// Where the cluster is.
+#[derive(Args, Clone, Debug)]
+pub struct Target {
+    /// Brokers to ask first: host:port, separated by commas.
+    #[arg(
+        long,
+        short = 'b',
+        global = true,
+        default_value = "127.0.0.1:9092",
+        value_name = "HOST:PORT"
+    )]
+    pub bootstrap_server: String,
+}
+
+impl Target {
+    async fn connect(&self) -> Result<Cluster, ClientError> {
+        Cluster::connect(&self.bootstrap_server, "ottla", Clock::real()).await
+    }
+}
 
 /// Does what the command says.
 ///
 /// # Errors
 /// What went wrong, for the operator to read.
 pub fn run(command: Command) -> Result<(), Box<dyn Error>> {
-    match command {}
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Produce(produce) => produce::run(produce).await,
+            Command::Consume(consume) => consume::run(consume).await,
+            Command::Topics(topics) => topics::run(topics).await,
+        }
+    })
 }
 
 /// The text of a file that the operator named.

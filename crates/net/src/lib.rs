@@ -11,6 +11,7 @@
 //! - [`threads`]: one runtime per core
 
 pub mod connection;
+pub mod dial;
 pub mod frame;
 pub mod listener;
 pub mod threads;

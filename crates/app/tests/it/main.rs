@@ -1,0 +1,9 @@
+//! The program as a stranger runs it: our own binary, on a real disk, over real sockets.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod commands;
+mod crash;
+mod hostile;
+mod node;
+mod talk;

@@ -1,0 +1,68 @@
+//! Our own client, on the test's thread.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_client::{
+    ClientError, Cluster, Consumer, Message, NewTopic, Producer, ProducerOptions, Start,
+};
+use ottla_clock::Clock;
+
+/// Runs a client to its end.
+pub fn run<T>(work: impl Future<Output = T>) -> T {
+    let builder = &mut tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap().block_on(work)
+}
+
+pub async fn cluster(address: SocketAddr) -> Cluster {
+    Cluster::connect(&address.to_string(), "test", Clock::real()).await.unwrap()
+}
+
+pub fn create(address: SocketAddr, name: &str, partitions: i32) {
+    run(async {
+        let (name, configs) = (name.to_owned(), BTreeMap::new());
+        let topic = NewTopic { name, partitions, replication_factor: 1, configs };
+        cluster(address).await.create_topic(&topic).await.unwrap();
+    });
+}
+
+/// Writes each value as a batch of its own until something fails; hands every one that is
+/// acknowledged to `acked`.
+pub async fn produce_once(
+    address: SocketAddr,
+    topic: &str,
+    values: impl Iterator<Item = String>,
+    mut acked: impl FnMut(String),
+) -> Result<(), ClientError> {
+    let cluster = Cluster::connect(&address.to_string(), "test", Clock::real()).await?;
+    let options = ProducerOptions { patience: Duration::ZERO, ..ProducerOptions::default() };
+    let mut producer = Producer::new(cluster, options);
+    for value in values {
+        let message = Message { value: Some(Bytes::from(value.clone())), ..Message::default() };
+        producer.send(topic, message).await?;
+        producer.flush().await?;
+        acked(value);
+    }
+    Ok(())
+}
+
+/// All values of a topic, read until `count` are there and nothing more comes.
+pub fn read_all(address: SocketAddr, topic: &str, count: usize) -> Vec<String> {
+    run(async {
+        let cluster = cluster(address).await;
+        let mut consumer = Consumer::open(cluster, topic, None, Start::Beginning).await.unwrap();
+        let mut all = Vec::new();
+        loop {
+            match consumer.poll().await.unwrap() {
+                Some(record) => {
+                    all.push(String::from_utf8(record.value.unwrap().to_vec()).unwrap());
+                }
+                None if all.len() >= count => return all,
+                None => {}
+            }
+        }
+    })
+}

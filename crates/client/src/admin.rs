@@ -1,0 +1,100 @@
+//! Topics: list, create, delete.
+
+use std::collections::BTreeMap;
+
+use ottla_protocol::messages::create_topics_request::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
+use ottla_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
+
+use crate::cluster::Cluster;
+use crate::error::ClientError;
+
+/// A topic to be created; -1 is the cluster's default.
+#[derive(Clone, Debug)]
+pub struct NewTopic {
+    /// Its name.
+    pub name: String,
+    /// How many partitions.
+    pub partitions: i32,
+    /// How many replicas.
+    pub replication_factor: i16,
+    /// Its settings.
+    pub configs: BTreeMap<String, String>,
+}
+
+/// A topic as listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicListing {
+    /// Its name.
+    pub name: String,
+    /// How many partitions.
+    pub partitions: usize,
+    /// How many replicas each has.
+    pub replicas: usize,
+    /// Is it Kafka's own?
+    pub internal: bool,
+}
+
+impl Cluster {
+    /// All topics.
+    ///
+    /// # Errors
+    /// No broker answers.
+    pub async fn topics(&mut self) -> Result<Vec<TopicListing>, ClientError> {
+        let topics = self.refresh(None, false).await?;
+        let listing = topics.into_iter().map(|it| TopicListing {
+            name: it.name.unwrap_or_default(),
+            partitions: it.partitions.len(),
+            replicas: it.partitions.first().map_or(0, |it| it.replica_nodes.len()),
+            internal: it.is_internal,
+        });
+        Ok(listing.collect())
+    }
+
+    /// Creates a topic.
+    ///
+    /// # Errors
+    /// The cluster refuses, or no broker answers.
+    pub async fn create_topic(&mut self, topic: &NewTopic) -> Result<(), ClientError> {
+        let config = |(name, value): (&String, &String)| CreatableTopicConfig {
+            name: name.clone(),
+            value: Some(value.clone()),
+            ..Default::default()
+        };
+        let request = CreateTopicsRequest {
+            topics: vec![CreatableTopic {
+                name: topic.name.clone(),
+                num_partitions: topic.partitions,
+                replication_factor: topic.replication_factor,
+                configs: topic.configs.iter().map(config).collect(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let response = self.ask_any(&request).await?;
+        let result = response.topics.first();
+        let why = || {
+            let said = result.and_then(|it| it.error_message.clone());
+            said.unwrap_or_else(|| format!("topic {}", topic.name))
+        };
+        ClientError::check(result.map_or(-1, |it| it.error_code), why)
+    }
+
+    /// Deletes a topic with all its records.
+    ///
+    /// # Errors
+    /// There is none of this name, or no broker answers.
+    pub async fn delete_topic(&mut self, name: &str) -> Result<(), ClientError> {
+        let state = DeleteTopicState { name: Some(name.to_owned()), ..Default::default() };
+        let request = DeleteTopicsRequest {
+            topics: vec![state],
+            topic_names: vec![name.to_owned()],
+            timeout_ms: 30_000,
+            ..Default::default()
+        };
+        let response = self.ask_any(&request).await?;
+        let code = response.responses.first().map_or(-1, |it| it.error_code);
+        ClientError::check(code, || format!("topic {name}"))
+    }
+}

@@ -1,0 +1,197 @@
+//! What a client knows of a cluster: its brokers, its topics, and a connection to each broker.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ottla_clock::Clock;
+use ottla_protocol::Request;
+use ottla_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
+use ottla_protocol::messages::metadata_response::{MetadataResponse, MetadataResponseTopic};
+use ottla_types::{ErrorCode, NodeId, Uuid};
+
+use crate::connection::Connection;
+use crate::error::ClientError;
+
+/// How long something is tried again and again.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a moment is, between two tries.
+pub(crate) const MOMENT: Duration = Duration::from_millis(100);
+
+/// A topic: its id, and the leader of each partition.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    pub id: Uuid,
+    pub leaders: BTreeMap<i32, NodeId>,
+}
+
+/// A cluster as a client sees it.
+#[derive(Debug)]
+pub struct Cluster {
+    bootstrap: Vec<String>,
+    client_id: String,
+    pub(crate) clock: Clock,
+    brokers: BTreeMap<NodeId, String>,
+    connections: BTreeMap<NodeId, Connection>,
+    first: Option<Connection>,
+    topics: BTreeMap<String, Known>,
+}
+
+impl Cluster {
+    /// Connects to the first of these brokers (`host:port`) that answers.
+    ///
+    /// # Errors
+    /// None of them does.
+    pub async fn connect(
+        bootstrap: &str,
+        client_id: &str,
+        clock: Clock,
+    ) -> Result<Self, ClientError> {
+        let bootstrap = bootstrap.split(',').map(|it| it.trim().to_owned()).collect();
+        let mut cluster = Self {
+            bootstrap,
+            client_id: client_id.to_owned(),
+            clock,
+            brokers: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            first: None,
+            topics: BTreeMap::new(),
+        };
+        cluster.any().await?;
+        Ok(cluster)
+    }
+
+    /// A connection to any broker.
+    async fn any(&mut self) -> Result<&mut Connection, ClientError> {
+        if self.first.is_none() {
+            let known: Vec<String> =
+                self.bootstrap.iter().chain(self.brokers.values()).cloned().collect();
+            let mut failed = ClientError::TimedOut("connecting to no broker".to_owned());
+            for address in known {
+                match Connection::open(&address, &self.client_id).await {
+                    Ok(connection) => {
+                        self.first = Some(connection);
+                        break;
+                    }
+                    Err(error) => failed = error,
+                }
+            }
+            if self.first.is_none() {
+                return Err(failed);
+            }
+        }
+        self.first.as_mut().ok_or_else(|| ClientError::TimedOut("connecting".to_owned()))
+    }
+
+    /// Asks any broker.
+    ///
+    /// # Errors
+    /// The connection broke; the next call makes another.
+    pub async fn ask_any<R: Request>(&mut self, request: &R) -> Result<R::Response, ClientError> {
+        let answer = self.any().await?.call(request).await;
+        if matches!(answer, Err(ClientError::Connection { .. })) {
+            self.first = None;
+        }
+        answer
+    }
+
+    /// Asks this broker.
+    ///
+    /// # Errors
+    /// It is not known or not there; the next call tries anew.
+    pub async fn ask<R: Request>(
+        &mut self,
+        node: NodeId,
+        request: &R,
+    ) -> Result<R::Response, ClientError> {
+        if !self.connections.contains_key(&node) {
+            let address = self.brokers.get(&node).cloned().ok_or(ClientError::Refused {
+                what: format!("broker {node}"),
+                code: ErrorCode::BROKER_NOT_AVAILABLE,
+            })?;
+            let connection = Connection::open(&address, &self.client_id).await?;
+            self.connections.insert(node, connection);
+        }
+        let Some(connection) = self.connections.get_mut(&node) else {
+            return Err(ClientError::TimedOut("connecting".to_owned()));
+        };
+        let answer = connection.call(request).await;
+        if matches!(answer, Err(ClientError::Connection { .. })) {
+            self.connections.remove(&node);
+        }
+        answer
+    }
+
+    /// Where a broker is found, learnt from elsewhere than the metadata.
+    pub(crate) fn learn(&mut self, node: NodeId, address: String) {
+        self.brokers.insert(node, address);
+    }
+
+    /// Learns anew of these topics (all of them if none is named).
+    ///
+    /// # Errors
+    /// No broker answers.
+    pub async fn refresh(
+        &mut self,
+        topics: Option<&[String]>,
+        create: bool,
+    ) -> Result<Vec<MetadataResponseTopic>, ClientError> {
+        let named =
+            |name: &String| MetadataRequestTopic { name: Some(name.clone()), ..Default::default() };
+        let request = MetadataRequest {
+            topics: topics.map(|topics| topics.iter().map(named).collect()),
+            allow_auto_topic_creation: create,
+            ..Default::default()
+        };
+        let response: MetadataResponse = self.ask_any(&request).await?;
+        for broker in &response.brokers {
+            self.brokers.insert(broker.node_id, format!("{}:{}", broker.host, broker.port));
+        }
+        for topic in &response.topics {
+            let Some(name) = &topic.name else { continue };
+            if topic.error_code == 0 {
+                let leaders =
+                    topic.partitions.iter().map(|it| (it.partition_index, it.leader_id)).collect();
+                self.topics.insert(name.clone(), Known { id: topic.topic_id, leaders });
+            } else {
+                self.topics.remove(name);
+            }
+        }
+        Ok(response.topics)
+    }
+
+    /// What is known of a topic; asks, and with `create` creates it, until something is.
+    pub(crate) async fn topic(&mut self, name: &str, create: bool) -> Result<Known, ClientError> {
+        let deadline = self.clock.monotonic() + PATIENCE;
+        loop {
+            if let Some(known) = self.topics.get(name)
+                && !known.leaders.is_empty()
+                && known.leaders.values().all(|leader| *leader >= 0)
+            {
+                return Ok(known.clone());
+            }
+            let found = self.refresh(Some(&[name.to_owned()]), create).await;
+            let code = match &found {
+                Ok(topics) => topics.first().map_or(0, |topic| topic.error_code),
+                Err(_) => 0,
+            };
+            let refused = ClientError::check(code, || format!("topic {name}"));
+            let passing = match (&found, &refused) {
+                (Err(error), _) | (_, Err(error)) => error.is_passing() && (create || code == 0),
+                _ => true,
+            };
+            if !passing || self.clock.monotonic() >= deadline {
+                found?;
+                refused?;
+                return Err(ClientError::TimedOut(format!("finding the leaders of {name}")));
+            }
+            if code != 0 || found.is_err() {
+                self.clock.sleep(MOMENT).await;
+            }
+        }
+    }
+
+    /// What was known of a topic may no longer be true.
+    pub(crate) fn forget(&mut self, topic: &str) {
+        self.topics.remove(topic);
+    }
+}

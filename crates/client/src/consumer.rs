@@ -1,0 +1,296 @@
+//! Reading: all partitions of a topic, or a group's share of them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use ottla_protocol::messages::fetch_response::PartitionData;
+use ottla_protocol::messages::list_offsets_request::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
+use ottla_records::batches;
+use ottla_types::{ErrorCode, NodeId, Offset, TimestampMs};
+
+use crate::cluster::{Cluster, MOMENT};
+use crate::error::ClientError;
+use crate::group::Membership;
+
+/// How long a broker waits for records, in milliseconds.
+const WAIT_MS: i32 = 250;
+const FETCH_BYTES: i32 = 8 << 20;
+/// To how many bytes a batch may unpack.
+const UNPACKED_BYTES_MAX: usize = 256 << 20;
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
+
+/// Where reading starts when no offset is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At the first record there is.
+    Beginning,
+    /// Behind the last record there is.
+    End,
+}
+
+/// A record that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// From which partition.
+    pub partition: i32,
+    /// At which offset.
+    pub offset: Offset,
+    /// Its time, in milliseconds.
+    pub timestamp: TimestampMs,
+    /// Its key.
+    pub key: Option<Bytes>,
+    /// Its content.
+    pub value: Option<Bytes>,
+}
+
+/// Reads a topic.
+#[derive(Debug)]
+pub struct Consumer {
+    cluster: Cluster,
+    topic: String,
+    start: Start,
+    membership: Option<Membership>,
+    /// The next offset of each partition.
+    positions: BTreeMap<i32, Offset>,
+    ready: VecDeque<Received>,
+    /// Up to where records were handed out.
+    handed: BTreeMap<i32, Offset>,
+    beaten: Duration,
+}
+
+impl Consumer {
+    /// Reads all partitions of a topic, or with a group that group's share of them.
+    ///
+    /// # Errors
+    /// There is no such topic, or no broker answers.
+    pub async fn open(
+        mut cluster: Cluster,
+        topic: &str,
+        group: Option<&str>,
+        start: Start,
+    ) -> Result<Self, ClientError> {
+        let known = cluster.topic(topic, true).await?;
+        let mut consumer = Self {
+            cluster,
+            topic: topic.to_owned(),
+            start,
+            membership: group.map(|group| Membership::new(group, topic)),
+            positions: BTreeMap::new(),
+            ready: VecDeque::new(),
+            handed: BTreeMap::new(),
+            beaten: Duration::ZERO,
+        };
+        if consumer.membership.is_some() {
+            consumer.join().await?;
+        } else {
+            let all = known.leaders.keys().copied().collect();
+            consumer.begin(all, &BTreeMap::new()).await?;
+        }
+        Ok(consumer)
+    }
+
+    async fn join(&mut self) -> Result<(), ClientError> {
+        let Some(membership) = &mut self.membership else { return Ok(()) };
+        let mine = membership.join(&mut self.cluster).await?;
+        let committed = membership.committed(&mut self.cluster, &mine).await?;
+        self.ready.clear();
+        self.handed.clear();
+        self.begin(mine, &committed).await?;
+        self.beaten = self.cluster.clock.monotonic();
+        Ok(())
+    }
+
+    async fn begin(
+        &mut self,
+        partitions: Vec<i32>,
+        committed: &BTreeMap<i32, Offset>,
+    ) -> Result<(), ClientError> {
+        self.positions.clear();
+        for partition in partitions {
+            let position = match committed.get(&partition) {
+                Some(offset) => *offset,
+                None => self.edge(partition, self.start).await?,
+            };
+            self.positions.insert(partition, position);
+        }
+        Ok(())
+    }
+
+    async fn edge(&mut self, partition: i32, start: Start) -> Result<Offset, ClientError> {
+        let known = self.cluster.topic(&self.topic, false).await?;
+        let leader = known.leaders.get(&partition).copied().unwrap_or(-1);
+        let timestamp = if start == Start::Beginning { -2 } else { -1 };
+        let asked =
+            ListOffsetsPartition { partition_index: partition, timestamp, ..Default::default() };
+        let request = ListOffsetsRequest {
+            replica_id: -1,
+            topics: vec![ListOffsetsTopic {
+                name: self.topic.clone(),
+                partitions: vec![asked],
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let response = self.cluster.ask(leader, &request).await?;
+        let mut found = response.topics.iter().flat_map(|topic| &topic.partitions);
+        let found = found.next();
+        let code = found.map_or(-1, |it| it.error_code);
+        ClientError::check(code, || format!("{}-{partition}", self.topic))?;
+        Ok(found.map_or(0, |it| it.offset))
+    }
+
+    /// The next record; `None` if none came within a moment.
+    ///
+    /// # Errors
+    /// Something that does not pass.
+    pub async fn poll(&mut self) -> Result<Option<Received>, ClientError> {
+        if self.ready.is_empty() {
+            self.stay().await?;
+            self.fetch().await?;
+        }
+        let next = self.ready.pop_front();
+        if let Some(next) = &next {
+            self.handed.insert(next.partition, next.offset + 1);
+        }
+        Ok(next)
+    }
+
+    /// Keeps the membership alive, and says how far the group has come.
+    async fn stay(&mut self) -> Result<(), ClientError> {
+        let now = self.cluster.clock.monotonic();
+        if self.membership.is_none() || now < self.beaten + HEARTBEAT_EVERY {
+            return Ok(());
+        }
+        self.beaten = now;
+        self.commit().await?;
+        let Some(membership) = &mut self.membership else { return Ok(()) };
+        if !membership.heartbeat(&mut self.cluster).await? {
+            self.join().await?;
+        }
+        Ok(())
+    }
+
+    /// Says how far the group has come: behind the last record that was handed out.
+    ///
+    /// # Errors
+    /// The group's coordinator refuses for good.
+    pub async fn commit(&mut self) -> Result<(), ClientError> {
+        let Some(membership) = &self.membership else { return Ok(()) };
+        match membership.commit(&mut self.cluster, &self.handed).await {
+            // The next generation starts from what was committed before.
+            Err(ClientError::Refused { code, .. })
+                if code != ErrorCode::GROUP_AUTHORIZATION_FAILED =>
+            {
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Commits and leaves the group.
+    ///
+    /// # Errors
+    /// The group's coordinator is gone.
+    pub async fn close(mut self) -> Result<(), ClientError> {
+        self.commit().await?;
+        match &self.membership {
+            Some(membership) => membership.leave(&mut self.cluster).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Reads from every leader once.
+    async fn fetch(&mut self) -> Result<(), ClientError> {
+        let known = self.cluster.topic(&self.topic, false).await?;
+        let mut by_leader: BTreeMap<NodeId, Vec<FetchPartition>> = BTreeMap::new();
+        for (partition, offset) in &self.positions {
+            let leader = known.leaders.get(partition).copied().unwrap_or(-1);
+            by_leader.entry(leader).or_default().push(FetchPartition {
+                partition: *partition,
+                fetch_offset: *offset,
+                partition_max_bytes: FETCH_BYTES,
+                ..Default::default()
+            });
+        }
+        if by_leader.is_empty() {
+            self.cluster.clock.sleep(MOMENT).await;
+        }
+        for (leader, partitions) in by_leader {
+            let topic = FetchTopic {
+                topic: self.topic.clone(),
+                topic_id: known.id,
+                partitions,
+                ..Default::default()
+            };
+            let request = FetchRequest {
+                max_wait_ms: WAIT_MS,
+                min_bytes: 1,
+                max_bytes: FETCH_BYTES,
+                session_epoch: -1,
+                topics: vec![topic],
+                ..Default::default()
+            };
+            match self.cluster.ask(leader, &request).await {
+                Ok(response) => {
+                    for data in response.responses.into_iter().flat_map(|it| it.partitions) {
+                        self.take(data).await?;
+                    }
+                }
+                Err(error) if error.is_passing() => {
+                    self.cluster.forget(&self.topic);
+                    self.cluster.clock.sleep(MOMENT).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, data: PartitionData) -> Result<(), ClientError> {
+        let partition = data.partition_index;
+        let refused = ClientError::check(data.error_code, || format!("{}-{partition}", self.topic));
+        match refused {
+            Ok(()) => {}
+            Err(ClientError::Refused { code: ErrorCode::OFFSET_OUT_OF_RANGE, .. }) => {
+                let start = self.edge(partition, self.start).await?;
+                self.positions.insert(partition, start);
+                return Ok(());
+            }
+            Err(error) if error.is_passing() => {
+                self.cluster.forget(&self.topic);
+                self.cluster.clock.sleep(MOMENT).await;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        let from = self.positions.get(&partition).copied().unwrap_or(0);
+        let bytes = data.records.unwrap_or_default();
+        let mut next = from;
+        for batch in batches(&bytes) {
+            // The last batch may be cut; the next fetch brings it whole.
+            let Ok(batch) = batch else { break };
+            next = batch.next_offset();
+            if batch.is_control() {
+                continue;
+            }
+            for record in batch.unpack(UNPACKED_BYTES_MAX)?.records() {
+                let record = record?;
+                if record.offset >= from {
+                    self.ready.push_back(Received {
+                        partition,
+                        offset: record.offset,
+                        timestamp: record.timestamp,
+                        key: record.key.map(Bytes::copy_from_slice),
+                        value: record.value.map(Bytes::copy_from_slice),
+                    });
+                }
+            }
+        }
+        self.positions.insert(partition, next);
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! What can go wrong between here and a broker.
+
+use ottla_protocol::{DecodeError, EncodeError};
+use ottla_records::BadBatch;
+use ottla_types::ErrorCode;
+
+/// Why a request came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The connection cannot be made, or broke.
+    #[error("{address}: {source}")]
+    Connection {
+        /// The broker.
+        address: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The answer cannot be read.
+    #[error("an answer cannot be read: {0}")]
+    Decode(#[from] DecodeError),
+    /// The request cannot be written.
+    #[error("a request cannot be written: {0}")]
+    Encode(#[from] EncodeError),
+    /// A batch cannot be read or made.
+    #[error(transparent)]
+    Batch(#[from] BadBatch),
+    /// The broker refuses.
+    #[error("{what}: {} ({})", .code.message(), .code.name())]
+    Refused {
+        /// What was asked.
+        what: String,
+        /// Why not.
+        code: ErrorCode,
+    },
+    /// The broker does not speak a version that this client speaks.
+    #[error("the broker has no version of {0} that this client speaks")]
+    Version(&'static str),
+    /// It took too long, with retries.
+    #[error("{0} took too long")]
+    TimedOut(String),
+}
+
+impl ClientError {
+    /// An error if `code` is one.
+    ///
+    /// # Errors
+    /// It is one.
+    pub fn check(code: i16, what: impl FnOnce() -> String) -> Result<(), Self> {
+        match ErrorCode(code) {
+            ErrorCode::NONE => Ok(()),
+            code => Err(Self::Refused { what: what(), code }),
+        }
+    }
+
+    /// May the same succeed a little later?
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        match self {
+            Self::Connection { .. } => true,
+            Self::Refused { code, .. } => code.is_retriable(),
+            _ => false,
+        }
+    }
+}
