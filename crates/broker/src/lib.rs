@@ -1,8 +1,8 @@
 //! Dispatch, handlers, hosts of the machines, settings.
 //!
 //! # How a request travels
-//! `net` hands [`dispatch`] a frame. The table there finds the handler by key and version, decodes
-//! the body and calls it with the [`node`], which is all a handler may touch: partitions to append
+//! `net` hands `dispatch` a frame. The table there finds the handler by key and version, decodes
+//! the body and calls it with the `node`, which is all a handler may touch: partitions to append
 //! to and to read from, the group coordinators, the controller, the metadata as of now. What the
 //! handler returns is encoded and goes back to `net`, which keeps replies in the order of the
 //! requests.

@@ -18,7 +18,7 @@ fn fifty_kills_lose_nothing_that_was_acknowledged() {
             talk::create(node.address, "t", 1);
         }
         let address = node.address;
-        let (tell, told) = mpsc::channel();
+        let (tell, told) = mpsc::sync_channel(1024);
         let writer = std::thread::spawn(move || {
             let values = (0..).map(|at| format!("{round}-{at}"));
             // The node is killed under it: an error is how this ends.

@@ -2,7 +2,7 @@
 //!
 //! What the log knows is [`Stored`]: offsets, and each group as its last generation left it. What
 //! only this leader knows, members between two generations and requests that wait, is in
-//! [`Live`](live::Live). A decision reads the first and changes the second, so that membership
+//! `Live`. A decision reads the first and changes the second, so that membership
 //! becomes durable only through the record of its generation, as in Kafka.
 
 mod classic;
