@@ -374,8 +374,8 @@ fn format_dir(
     let records: Vec<_> = bootstrap_records().into_iter().map(versioned).collect();
     let key = ReplicaKey { id: meta.node_id, directory: meta.directory_id };
     let voter = Voter { key, endpoints: endpoints.to_vec(), kraft_versions: (0, 1) };
-    let format = Format { records: &records, voter, now_ms: clock.wall_ms() };
-    Ok(ottla_quorum::format(files, dir, &format)?)
+    let now = &mut || clock.wall_ms();
+    Ok(ottla_quorum::format(files, dir, Format { records: &records, voter, now })?)
 }
 
 /// What the node says of itself to the controller.

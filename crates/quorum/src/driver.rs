@@ -243,13 +243,15 @@ impl Quorum {
         records: &[(MetadataRecord, i16)],
     ) -> Result<SnapshotId, QuorumError> {
         let id = SnapshotId { end: self.committed, epoch: self.raft.epoch() };
-        let place = Place { base_offset: 0, leader_epoch: id.epoch, now_ms: self.clock.wall_ms() };
         let more = if self.voters_in_log {
             vec![batch::kraft_version(self.kraft_version)?, batch::voters(self.raft.voters())?]
         } else {
             Vec::new()
         };
-        let bytes = snapshot::bytes(place, place.now_ms, &more, records)?;
+        let clock = self.clock.clone();
+        let last_contained = clock.wall_ms();
+        let now = &mut || clock.wall_ms();
+        let bytes = snapshot::bytes(id.epoch, now, last_contained, &more, records)?;
         replace_file(&*self.files, &id.path(&self.folder), &bytes)?;
         Ok(id)
     }

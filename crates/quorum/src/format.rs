@@ -9,7 +9,7 @@ use ottla_storage::{Files, StorageError};
 use ottla_types::TimestampMs;
 
 use crate::FOLDER;
-use crate::batch::{self, Place};
+use crate::batch;
 use crate::driver::QuorumError;
 use crate::replay::Replay;
 use crate::snapshot::{SnapshotId, bytes, read_file, replace_file};
@@ -17,30 +17,36 @@ use crate::snapshot::{SnapshotId, bytes, read_file, replace_file};
 const BOOTSTRAP: &str = "bootstrap.checkpoint";
 
 /// What a directory is formatted with.
-#[derive(Debug)]
 pub struct Format<'a> {
     /// The records that the first controller writes, each in its version.
     pub records: &'a [(MetadataRecord, i16)],
     /// The only voter of a new quorum.
     pub voter: Voter,
-    /// Now, in milliseconds.
-    pub now_ms: TimestampMs,
+    /// The time, in milliseconds; asked for each batch.
+    pub now: &'a mut dyn FnMut() -> TimestampMs,
+}
+
+impl std::fmt::Debug for Format<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Format").field("voter", &self.voter).finish_non_exhaustive()
+    }
 }
 
 /// Writes `bootstrap.checkpoint` and the metadata log's first snapshot into a data directory.
 ///
 /// # Errors
 /// The disk fails, or a record has no form in its version.
-pub fn format(files: &Arc<dyn Files>, dir: &Path, format: &Format<'_>) -> Result<(), QuorumError> {
-    let place = Place { base_offset: 0, leader_epoch: 0, now_ms: format.now_ms };
-    let first = bytes(place, 0, &[], format.records)?;
+pub fn format(files: &Arc<dyn Files>, dir: &Path, format: Format<'_>) -> Result<(), QuorumError> {
+    let now = format.now;
+    let first = bytes(0, now, 0, &[], format.records)?;
     replace_file(&**files, &dir.join(BOOTSTRAP), &first)?;
     let folder = dir.join(FOLDER);
     let failed = |source| StorageError::Io { path: folder.clone(), source };
     files.make_dir(&folder).map_err(failed)?;
     let voters = VoterSet::of([format.voter.clone()]);
     let more = [batch::kraft_version(1)?, batch::voters(&voters)?];
-    let snapshot = bytes(place, format.now_ms, &more, &[])?;
+    let last_contained = now();
+    let snapshot = bytes(0, now, last_contained, &more, &[])?;
     let path = SnapshotId { end: 0, epoch: 0 }.path(&folder);
     replace_file(&**files, &path, &snapshot)?;
     Ok(())

@@ -44,20 +44,23 @@ pub(crate) fn newest(files: &dyn Files, folder: &Path) -> Result<Option<Snapshot
 
 /// The bytes of a snapshot: a header with what else is to be said first, records, a footer.
 pub(crate) fn bytes(
-    place: Place,
+    leader_epoch: LeaderEpoch,
+    now: &mut dyn FnMut() -> TimestampMs,
     last_contained: TimestampMs,
     more: &[Control],
     records: &[(MetadataRecord, i16)],
 ) -> Result<Vec<u8>, QuorumError> {
-    let mut at = place;
+    let mut at = Place { base_offset: 0, leader_epoch, now_ms: now() };
     let mut first = vec![batch::snapshot_header(last_contained)?];
     first.extend_from_slice(more);
     let mut out = batch::of_controls(at, &first)?;
     at.base_offset += offset(first.len());
     for records in records.chunks(BATCH_RECORDS) {
+        at.now_ms = now();
         out.extend(batch::of_records(at, records)?);
         at.base_offset += offset(records.len());
     }
+    at.now_ms = now();
     out.extend(batch::of_controls(at, &[batch::snapshot_footer()?])?);
     Ok(out)
 }

@@ -1,0 +1,251 @@
+//! What a genuine controller wrote, written again from the same inputs at the same times; and what
+//! it left, read.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ottla_clock::Clock;
+use ottla_machine::{Machine, Ticket, Turn};
+use ottla_metadata::{
+    Cluster, Command, ConfigRules, Controller, Defaults, ResourceKind, bootstrap_records,
+    version_of,
+};
+use ottla_protocol::messages::broker_registration_request::{
+    BrokerRegistrationRequest, Feature, Listener,
+};
+use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use ottla_protocol::messages::create_topics_response::CreatableTopicConfigs;
+use ottla_protocol::metadata::MetadataRecord;
+use ottla_protocol::{decode_metadata, encode_metadata};
+use ottla_quorum::{Endpoint, FOLDER, Format, Quorum, ReplicaKey, Setup, Voter, VoterSet};
+use ottla_records::batches;
+use ottla_storage::{DiskFiles, Files};
+use ottla_types::Uuid;
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden").join(name)
+}
+
+fn annex(name: &str) -> Vec<u8> {
+    fs::read(golden("annex-b").join(name)).unwrap()
+}
+
+/// The time of each batch.
+fn times(bytes: &[u8]) -> Vec<i64> {
+    batches(bytes).map(|batch| batch.unwrap().base_timestamp()).collect()
+}
+
+/// Every metadata record in the bytes, and the version it is written in.
+fn records(bytes: &[u8]) -> Vec<(MetadataRecord, i16)> {
+    let mut all = Vec::new();
+    for batch in batches(bytes) {
+        let batch = batch.unwrap();
+        if batch.is_control() {
+            continue;
+        }
+        for record in batch.unpack(1 << 20).unwrap().records() {
+            let value = record.unwrap().value.unwrap().to_vec();
+            let version = i16::from(value[2]);
+            let record = decode_metadata(value.clone().into()).unwrap();
+            assert_eq!(encode_metadata(&record, version).unwrap(), value, "{record:?}");
+            all.push((record, version));
+        }
+    }
+    all
+}
+
+#[derive(Debug)]
+struct AnyConfig;
+
+impl ConfigRules for AnyConfig {
+    fn check(&self, _: ResourceKind, _: &str, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn is_list(&self, _: ResourceKind, _: &str) -> bool {
+        false
+    }
+
+    fn fallback(&self, _: &Cluster, _: ResourceKind, _: &str) -> Option<String> {
+        None
+    }
+
+    fn describe_topic(&self, _: &Cluster, _: &[(String, String)]) -> Vec<CreatableTopicConfigs> {
+        Vec::new()
+    }
+}
+
+fn voter() -> Voter {
+    let directory: Uuid = "JEXY6aqzQY-32P5TStzaFg".parse().unwrap();
+    Voter {
+        key: ReplicaKey { id: 1, directory },
+        endpoints: vec![Endpoint {
+            name: "CONTROLLER".to_owned(),
+            host: "127.0.0.1".to_owned(),
+            port: 19093,
+        }],
+        kraft_versions: (0, 1),
+    }
+}
+
+fn files() -> Arc<dyn Files> {
+    Arc::new(DiskFiles)
+}
+
+fn versioned(record: &MetadataRecord) -> (MetadataRecord, i16) {
+    (record.clone(), version_of(record))
+}
+
+/// Formats a directory at the times of the genuine files.
+fn formatted(dir: &Path) {
+    let (first, second) =
+        (annex("bootstrap.checkpoint"), annex("00000000000000000000-0000000000.checkpoint"));
+    let mut at = times(&first);
+    // What the snapshot says it contains: a time of its own, in the header's value.
+    let header = batches(&second).next().unwrap().unwrap();
+    let unpacked = header.unpack(1 << 20).unwrap();
+    let value = unpacked.records().next().unwrap().unwrap().value.unwrap().to_vec();
+    at.push(i64::from_be_bytes(value[2..10].try_into().unwrap()));
+    at.extend(times(&second));
+    let mut at = at.into_iter();
+    let records: Vec<_> = bootstrap_records().iter().map(versioned).collect();
+    let now = &mut || at.next().unwrap();
+    let format = Format { records: &records, voter: voter(), now };
+    ottla_quorum::format(&files(), dir, format).unwrap();
+}
+
+#[test]
+fn formatting_writes_the_bytes_that_kafka_writes() {
+    let work = tempfile::tempdir().unwrap();
+    formatted(work.path());
+    let written = fs::read(work.path().join("bootstrap.checkpoint")).unwrap();
+    assert!(written == annex("bootstrap.checkpoint"));
+    let name = "00000000000000000000-0000000000.checkpoint";
+    let written = fs::read(work.path().join(FOLDER).join(name)).unwrap();
+    assert!(written == annex(name));
+}
+
+/// What the genuine controller was asked, taken from what it wrote.
+fn commands(wrote: &[(MetadataRecord, i16)]) -> Vec<Command> {
+    let registered = wrote.iter().find_map(|(record, _)| match record {
+        MetadataRecord::RegisterBroker(it) => Some(it.clone()),
+        _ => None,
+    });
+    let registered = registered.unwrap();
+    let topic_id = wrote.iter().find_map(|(record, _)| match record {
+        MetadataRecord::Topic(it) => Some(it.topic_id),
+        _ => None,
+    });
+    let listeners = registered.end_points.iter().map(|it| Listener {
+        name: it.name.clone(),
+        host: it.host.clone(),
+        port: it.port,
+        security_protocol: it.security_protocol,
+        ..Default::default()
+    });
+    let features = registered.features.iter().map(|it| Feature {
+        name: it.name.clone(),
+        min_supported_version: it.min_supported_version,
+        max_supported_version: it.max_supported_version,
+        ..Default::default()
+    });
+    let request = BrokerRegistrationRequest {
+        broker_id: 1,
+        incarnation_id: registered.incarnation_id,
+        listeners: listeners.collect(),
+        features: features.collect(),
+        rack: registered.rack,
+        log_dirs: registered.log_dirs,
+        ..Default::default()
+    };
+    let topic = CreatableTopic {
+        name: "t1".to_owned(),
+        num_partitions: 1,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let create = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+    vec![
+        Command::Bootstrap { records: bootstrap_records() },
+        Command::RegisterBroker { request, offset: 12 },
+        Command::Unfence { broker: 1 },
+        Command::CreateTopics { request: create, uuids: vec![topic_id.unwrap()] },
+    ]
+}
+
+#[test]
+fn the_first_cluster_writes_the_log_that_kafka_writes() {
+    let work = tempfile::tempdir().unwrap();
+    formatted(work.path());
+    let genuine = annex("00000000000000000000.log");
+    let at = times(&genuine);
+    let clock = Clock::manual(at[0]);
+    let opened = Quorum::open(Setup {
+        files: files(),
+        dir: work.path().to_owned(),
+        own: voter().key,
+        static_voters: VoterSet::default(),
+        clean: false,
+        segment_bytes: 1 << 30,
+        clock: clock.clone(),
+    });
+    let mut quorum = opened.unwrap().quorum;
+    let defaults = Defaults { partitions: 1, replication_factor: 1, delete_topics: true };
+    let mut controller = Controller::new(Cluster::default(), defaults, Box::new(AnyConfig));
+    for (command, time) in commands(&records(&genuine)).into_iter().zip(&at[1..]) {
+        clock.advance(time - clock.wall_ms());
+        let mut turn = Turn::new(*time, Ticket(0));
+        controller.decide(command, &mut turn);
+        let written: Vec<_> = turn.records.iter().map(versioned).collect();
+        quorum.append(&written).unwrap();
+        turn.records.iter().for_each(|record| controller.apply(record));
+    }
+    let folder = work.path().join(FOLDER);
+    let state = fs::read_to_string(folder.join("quorum-state")).unwrap();
+    let wanted = "{\"leaderId\":1,\"leaderEpoch\":1,\"votedId\":-1,\
+                  \"votedDirectoryId\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"data_version\":1}";
+    assert_eq!(state, wanted);
+    quorum.close().unwrap();
+    let written = fs::read(folder.join("00000000000000000000.log")).unwrap();
+    for (ours, theirs) in batches(&written).zip(batches(&genuine)) {
+        let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
+        assert_eq!(ours.bytes(), theirs.bytes(), "the batch at {}", theirs.base_offset());
+    }
+    assert_eq!(written.len(), genuine.len());
+    let id = fs::read_to_string(folder.join("partition.metadata")).unwrap();
+    assert_eq!(id, "version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ");
+}
+
+#[test]
+fn a_snapshot_makes_the_cluster_again() {
+    let mut cluster = Cluster::default();
+    let folder = golden("data-dir").join(FOLDER);
+    let mut read = 0;
+    for file in fs::read_dir(&folder).unwrap() {
+        let file = file.unwrap().path();
+        let ending = file.extension().unwrap_or_default();
+        if ending == "log" || ending == "checkpoint" {
+            read += records(&fs::read(&file).unwrap()).len();
+        }
+    }
+    assert!(read > 1500, "{read}");
+    let mut logs: Vec<PathBuf> =
+        fs::read_dir(&folder).unwrap().map(|it| it.unwrap().path()).collect();
+    logs.retain(|file| file.extension().is_some_and(|ending| ending == "log"));
+    logs.sort();
+    for log in logs {
+        records(&fs::read(log).unwrap()).iter().for_each(|(record, _)| cluster.apply(record));
+    }
+    let names: BTreeSet<String> = cluster.topics().map(|topic| topic.name.to_string()).collect();
+    let described = fs::read_to_string(golden("expected/described/topics-describe.txt")).unwrap();
+    let wanted = described.lines().filter(|line| line.starts_with("Topic: "));
+    let wanted = wanted.filter_map(|line| line.split_whitespace().nth(1)).map(str::to_owned);
+    assert_eq!(names, wanted.collect());
+    let mut again = Cluster::default();
+    cluster.to_records().iter().for_each(|record| again.apply(record));
+    assert_eq!(again, cluster);
+}
