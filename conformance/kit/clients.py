@@ -71,7 +71,34 @@ def kcat_command():
     return [sys.executable, install.CLIENTS / "kcat/client.py"]
 
 
+def tools_command():
+    os.environ["JARS"] = str(install.apache())
+    return [sys.executable, install.CLIENTS / "tools/client.py"]
+
+
+def old_java_command():
+    jars = install.old_java()
+    made = install.classes("java27-classes", jars, [install.CLIENTS / "java27/Peter.java"])
+    return ["java", "-Xmx256m", "-cp", f"{made}:{jars}/*", "Peter"]
+
+
+def node_command():
+    os.environ["PACKAGES"] = str(install.node())
+    return ["node", install.CLIENTS / "kafkajs/client.js"]
+
+
+def go_command():
+    os.environ["CLIENTS"] = str(install.CLIENTS)
+    return [install.go("franz")]
+
+
 ALL = [
     Client("kcat", kcat_version, kcat_command),
     python("confluent", "confluent", "confluent-kafka"),
+    dataclasses.replace(
+        python("kafka-python", "kafka_python", "kafka-python"), phases=frozenset({"read", "rest", "resume", "group"})),
+    Client("kafkajs", lambda: "2.2.4", node_command, frozenset({"rest", "resume"})),
+    Client("franz-go", lambda: "1.20.0", go_command),
+    Client("java-tools", lambda: install.KAFKA, tools_command, frozenset({"rest"})),
+    Client("java-2.7.0", lambda: install.OLD_KAFKA, old_java_command, frozenset({"rest"})),
 ]

@@ -93,7 +93,7 @@ class Quick:
         self.resume(8, 2, "after a clean restart of the server")
         self.restart("kill -9", self.server.kill)
         self.resume(10, 2, "after kill -9 of the server")
-        self.phase("read", lambda client: client.name)
+        self.phase("read", *writers)
         self.server.stop()
 
 
