@@ -1,0 +1,120 @@
+"""`adopt`: a data directory goes from one server to the other and back; Apache's tool reads every file of ours."""
+
+import json
+import pathlib
+import re
+import subprocess
+import tempfile
+import time
+
+from kit import clients, report, servers, wire
+
+COMPLAINTS = re.compile(r"Exception|Found timestamp mismatch|Index position|not a valid|Could not|mismatch", re.IGNORECASE)
+DECODERS = {"__cluster_metadata": "--cluster-metadata-decoder", "__consumer_offsets": "--offsets-decoder"}
+
+
+def dump(data):
+    """Runs DumpLogSegments over every file of a data directory; returns how many it read and what it complained about."""
+    count, bad = 0, []
+    for folder in sorted(path for path in pathlib.Path(data).iterdir() if path.is_dir()):
+        files = [f for f in folder.iterdir() if f.suffix in (".log", ".index", ".timeindex", ".snapshot", ".checkpoint")]
+        files = [f for f in files if f.stat().st_size > 0]
+        if not files:
+            continue
+        decoder = [flag for start, flag in DECODERS.items() if folder.name.startswith(start)]
+        command = [*servers.java(), "org.apache.kafka.tools.DumpLogSegments", "--deep-iteration", "--print-data-log", *decoder,
+                   "--files", ",".join(map(str, files))]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        told = result.stdout + result.stderr
+        found = [line for line in told.splitlines() if COMPLAINTS.search(line) and "payload" not in line]
+        if result.returncode != 0 or found:
+            bad.append(f"{folder.name}: {' | '.join(found[:3]) or told[-300:]}")
+        count += len(files)
+    return count, bad
+
+
+def content(server, topics):
+    """Every record of the topics, as kcat tells it."""
+    rows = []
+    for topic in topics:
+        command = ["kcat", "-b", server.bootstrap, "-C", "-t", topic, "-o", "beginning", "-e", "-q", "-J"]
+        out = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        for line in out.splitlines():
+            row = json.loads(line)
+            rows.append({key: row.get(key) for key in ("topic", "partition", "offset", "ts", "key", "payload", "headers")})
+    return rows
+
+
+class Adopt:
+    """One way: `first` begins a directory, `second` takes it over, `first` takes it back."""
+
+    def __init__(self, table, folder, first, second):
+        self.table = table
+        self.first, self.second = first(folder), second(folder, data=pathlib.Path(folder) / "data")
+        self.way = f"{self.first.name} to {self.second.name}"
+        self.kcat = next(client for client in clients.ALL if client.name == "kcat")
+
+    def add(self, good, check, note=""):
+        self.table.add("server", self.way, "ok" if good else "failed", check, note)
+
+    def phase(self, server, phase, *arguments):
+        for result, check, note in self.kcat.run(server, phase, *arguments):
+            self.table.add("kcat", server.name, result, check, note)
+
+    def state(self, server, topics):
+        return content(server, topics), self.committed(server)
+
+    def committed(self, server, seconds=30):
+        """The group's offset; a coordinator that is still loading has no answer yet."""
+        end = time.monotonic() + seconds
+        while True:
+            with wire.Connection(server.port) as connection:
+                try:
+                    return wire.committed(connection, "adopted", "adopted", [0])
+                except ValueError:
+                    if time.monotonic() > end:
+                        raise RuntimeError("the group's offset cannot be read") from None
+            time.sleep(0.1)
+
+    def run(self):
+        topics = [f"words-kcat-{codec}" for codec in ("none", "gzip", "snappy", "lz4", "zstd")] + ["adopted"]
+        self.first.start()
+        self.phase(self.first, "write")
+        with wire.Connection(self.first.port) as connection:
+            wire.topic(connection, "adopted")
+            wire.produce(connection, "adopted", 0, wire.batch([(b"k", b"%d" % n) for n in range(12)]))
+        self.phase(self.first, "resume", "adopted", "adopted", 0, 5, "of a new group")
+        before = self.state(self.first, topics)
+        self.first.stop()
+        if self.first.name == "ottla":
+            count, bad = dump(self.first.data)
+            self.add(count > 10 and not bad, f"DumpLogSegments reads {count} files without a complaint", "; ".join(bad[:3]))
+        self.take_over(self.second, topics, before)
+        self.phase(self.second, "resume", "adopted", "adopted", 5, 3, "on the other server")
+        before = self.state(self.second, topics)
+        self.second.stop()
+        self.take_over(self.first, topics, before)
+        self.phase(self.first, "resume", "adopted", "adopted", 8, 4, "back on the first")
+        self.first.stop()
+
+    def take_over(self, server, topics, before):
+        seconds = server.start()
+        after = self.state(server, topics)
+        self.add(after == before, f"{server.name} serves the same records and offsets ({seconds:.2f} s to start)",
+                 "" if after == before else f"{str(after)[:300]} instead of {str(before)[:300]}")
+
+
+def run(arguments):
+    table = report.Report()
+    ottla = lambda folder, data=None: servers.Ottla(folder, data, binary=arguments.binary)
+    for first, second in ((ottla, servers.Apache), (servers.Apache, ottla)):
+        with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
+            adopt = Adopt(table, folder, first, second)
+            try:
+                adopt.run()
+            except (RuntimeError, subprocess.SubprocessError) as error:
+                table.add("server", adopt.way, "failed", "runs", str(error))
+            finally:
+                adopt.first.kill()
+                adopt.second.kill()
+    return table.end()
