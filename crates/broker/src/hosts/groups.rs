@@ -11,7 +11,7 @@ use ottla_coordinator::group::{Command, GroupMachine, GroupSettings, Record, Rep
 use ottla_machine::Machine as _;
 use ottla_partitions::{Isolation, Partition, ReadRefused, Refused};
 use ottla_records::{BadRecords, BatchBuilder, BatchOptions, NewRecord, batches};
-use ottla_types::{ErrorCode, Offset, TimestampMs, TopicPartition, java_string_hash};
+use ottla_types::{ErrorCode, Offset, TimestampMs, TopicPartition, coordinator_partition};
 
 use super::host::{Host, Journal};
 
@@ -158,10 +158,10 @@ impl Groups {
     }
 }
 
-/// Which of `count` partitions a group lives in: as Java has it, `abs(hash) % count`.
+/// Which of `count` partitions a group lives in; `None` if there are none.
 #[must_use]
 pub fn shard_of(group: &str, count: i32) -> Option<i32> {
-    (java_string_hash(group) & i32::MAX).checked_rem(count)
+    (count > 0).then(|| coordinator_partition(group, count))
 }
 
 fn replay(partition: &Partition, machine: &mut GroupMachine) -> Result<(), String> {
