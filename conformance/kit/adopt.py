@@ -15,20 +15,21 @@ DECODERS = {"__cluster_metadata": "--cluster-metadata-decoder", "__consumer_offs
 
 def dump(data):
     """Runs DumpLogSegments over every file of a data directory; returns how many it read and what it complained about."""
-    count, bad = 0, []
+    endings = (".log", ".index", ".timeindex", ".snapshot", ".checkpoint")
+    by_decoder = {}
     for folder in sorted(path for path in pathlib.Path(data).iterdir() if path.is_dir()):
-        files = [f for f in folder.iterdir() if f.suffix in (".log", ".index", ".timeindex", ".snapshot", ".checkpoint")]
-        files = [f for f in files if f.stat().st_size > 0]
-        if not files:
-            continue
-        decoder = [flag for start, flag in DECODERS.items() if folder.name.startswith(start)]
+        files = [file for file in folder.iterdir() if file.suffix in endings and file.stat().st_size > 0]
+        decoder = tuple(flag for start, flag in DECODERS.items() if folder.name.startswith(start))
+        by_decoder.setdefault(decoder, []).extend(files)
+    count, bad = 0, []
+    for decoder, files in by_decoder.items():
         command = [*servers.java(), "org.apache.kafka.tools.DumpLogSegments", "--deep-iteration", "--print-data-log", *decoder,
                    "--files", ",".join(map(str, files))]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        told = result.stdout + result.stderr
+        result = subprocess.run(command, capture_output=True, timeout=120, check=False)
+        told = (result.stdout + result.stderr).decode(errors="replace")
         found = [line for line in told.splitlines() if COMPLAINTS.search(line) and "payload" not in line]
         if result.returncode != 0 or found:
-            bad.append(f"{folder.name}: {' | '.join(found[:3]) or told[-300:]}")
+            bad.append(" | ".join(found[:3]) or told[-300:])
         count += len(files)
     return count, bad
 

@@ -3,7 +3,7 @@
 import concurrent.futures
 import tempfile
 
-from kit import clients, groups, report, servers, wire
+from kit import adopt, clients, groups, report, servers, wire
 
 
 def choose(only):
@@ -95,6 +95,11 @@ class Quick:
         self.resume(10, 2, "after kill -9 of the server")
         self.phase("read", *writers)
         self.server.stop()
+        if self.server.name == "ottla":
+            count, bad = adopt.dump(self.server.data)
+            good = count > 10 and not bad
+            self.table.add("server", "", "ok" if good else "failed",
+                           f"Apache's DumpLogSegments reads the {count} files without a complaint", "; ".join(bad)[:600])
 
 
 def run(arguments):
