@@ -1,0 +1,38 @@
+//! What a genuine Kafka 4.3.1 wrote into `__consumer_offsets`: read, and written again.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use ottla_coordinator::group::{GroupMachine, Record};
+use ottla_machine::Machine;
+use ottla_records::batches;
+
+#[test]
+fn classic_records_are_written_as_they_were_read() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/data-dir");
+    let (mut same, mut others) = (0, 0);
+    let mut machine = GroupMachine::default();
+    for index in 0..4 {
+        let folder = root.join(format!("__consumer_offsets-{index}"));
+        let log = std::fs::read(folder.join("00000000000000000000.log")).unwrap();
+        for batch in batches(&log).filter(|batch| !batch.as_ref().unwrap().is_control()) {
+            let unpacked = batch.unwrap().unpack(1 << 20).unwrap();
+            for record in unpacked.records() {
+                let record = record.unwrap();
+                let key = Bytes::copy_from_slice(record.key.unwrap());
+                let value = record.value.map(Bytes::copy_from_slice);
+                match Record::decode(key.clone(), value.clone()).unwrap() {
+                    Some(it) => {
+                        assert_eq!(it.encode(), (key, value), "at {}", record.offset);
+                        machine.apply(&it);
+                        same += 1;
+                    }
+                    None => others += 1,
+                }
+            }
+        }
+    }
+    assert!(same > 150 && others > 50, "{same} {others}");
+    assert!(machine.stored().groups.contains_key("live-classic"));
+    assert!(machine.stored().committed("live-classic", "multi", 0).is_some());
+}

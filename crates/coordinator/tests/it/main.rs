@@ -1,0 +1,8 @@
+//! Groups, as short plays: what each member asks and what each is told.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod genuine;
+mod offsets;
+mod play;
+mod rebalance;

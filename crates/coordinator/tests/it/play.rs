@@ -1,0 +1,138 @@
+//! The stage: a machine, its clock, and the requests in short form.
+
+use ottla_coordinator::group::{Client, Command, GroupMachine, GroupSettings, Join, Record, Reply};
+use ottla_machine::Ticket;
+use ottla_machine::testkit::Bench;
+use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
+use ottla_protocol::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
+use ottla_protocol::messages::join_group_response::JoinGroupResponse;
+use ottla_protocol::messages::leave_group_request::{LeaveGroupRequest, MemberIdentity};
+use ottla_protocol::messages::sync_group_request::{SyncGroupRequest, SyncGroupRequestAssignment};
+use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
+use ottla_types::ErrorCode;
+
+pub const GROUP: &str = "g";
+pub type Replies = Vec<(Ticket, Reply)>;
+
+pub fn settings() -> GroupSettings {
+    GroupSettings { initial_rebalance_delay_ms: 0, ..GroupSettings::default() }
+}
+
+pub fn stage() -> Bench<GroupMachine> {
+    let mut bench = Bench::new(GroupMachine::new(settings()), 1000);
+    bench.run(Command::Loaded);
+    bench
+}
+
+/// A machine that has read what another wrote.
+pub fn reloaded(records: &[Record], now_ms: i64) -> Bench<GroupMachine> {
+    use ottla_machine::Machine;
+    let mut machine = GroupMachine::new(settings());
+    records.iter().for_each(|record| machine.apply(record));
+    let mut bench = Bench::new(machine, now_ms);
+    bench.run(Command::Loaded);
+    bench
+}
+
+pub fn join(member: &str, instance: Option<&str>, uuid: &str) -> Command {
+    let protocol = JoinGroupRequestProtocol {
+        name: "range".to_owned(),
+        metadata: bytes::Bytes::from_static(b"\0\0\0\0\0\x01\0\x01t\0\0\0\0"),
+        ..Default::default()
+    };
+    let request = JoinGroupRequest {
+        group_id: GROUP.to_owned(),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 60_000,
+        member_id: member.to_owned(),
+        group_instance_id: instance.map(str::to_owned),
+        protocol_type: "consumer".to_owned(),
+        protocols: vec![protocol],
+        ..Default::default()
+    };
+    let client = Client { id: "c".to_owned(), host: "/127.0.0.1".to_owned() };
+    Command::Join(Join { request, version: 9, client, uuid: uuid.to_owned() })
+}
+
+pub fn sync(member: &str, generation: i32, assigned: &[(&str, &'static [u8])]) -> Command {
+    let assignment = |(member, bytes): &(&str, &'static [u8])| SyncGroupRequestAssignment {
+        member_id: (*member).to_owned(),
+        assignment: bytes::Bytes::from_static(bytes),
+        ..Default::default()
+    };
+    let request = SyncGroupRequest {
+        group_id: GROUP.to_owned(),
+        generation_id: generation,
+        member_id: member.to_owned(),
+        assignments: assigned.iter().map(assignment).collect(),
+        ..Default::default()
+    };
+    Command::Sync { request, version: 5 }
+}
+
+pub fn heartbeat(member: &str, generation: i32) -> Command {
+    Command::Heartbeat(HeartbeatRequest {
+        group_id: GROUP.to_owned(),
+        generation_id: generation,
+        member_id: member.to_owned(),
+        ..Default::default()
+    })
+}
+
+pub fn leave(member: &str, instance: Option<&str>) -> Command {
+    let member = MemberIdentity {
+        member_id: member.to_owned(),
+        group_instance_id: instance.map(str::to_owned),
+        ..Default::default()
+    };
+    let request = LeaveGroupRequest {
+        group_id: GROUP.to_owned(),
+        members: vec![member],
+        ..Default::default()
+    };
+    Command::Leave { request, version: 5 }
+}
+
+pub fn joined(replies: &Replies, ticket: Ticket) -> JoinGroupResponse {
+    let found = replies.iter().find(|(to, _)| *to == ticket);
+    match found {
+        Some((_, Reply::Join(response))) => response.clone(),
+        other => panic!("no answer to the join: {other:?}"),
+    }
+}
+
+pub fn synced(replies: &Replies, ticket: Ticket) -> SyncGroupResponse {
+    let found = replies.iter().find(|(to, _)| *to == ticket);
+    match found {
+        Some((_, Reply::Sync(response))) => response.clone(),
+        other => panic!("no answer to the sync: {other:?}"),
+    }
+}
+
+pub fn beaten(replies: &Replies) -> ErrorCode {
+    match replies.as_slice() {
+        [(_, Reply::Heartbeat(response))] => ErrorCode(response.error_code),
+        other => panic!("no answer to the heartbeat: {other:?}"),
+    }
+}
+
+/// A new dynamic member joins: it is given its id, and comes back with it.
+pub fn enter(bench: &mut Bench<GroupMachine>, name: &str) -> (String, Ticket, Replies) {
+    let (ticket, replies) = bench.run(join("", None, name));
+    let told = joined(&replies, ticket);
+    assert_eq!(told.error_code, ErrorCode::MEMBER_ID_REQUIRED.0);
+    assert_eq!(told.member_id, format!("c-{name}"));
+    let (ticket, replies) = bench.run(join(&told.member_id, None, ""));
+    (told.member_id, ticket, replies)
+}
+
+/// A group of one member with an assignment; says who and in which generation.
+pub fn alone(bench: &mut Bench<GroupMachine>) -> (String, i32) {
+    let (member, ticket, replies) = enter(bench, "one");
+    let told = joined(&replies, ticket);
+    assert_eq!((told.error_code, &told.leader), (0, &member));
+    let generation = told.generation_id;
+    let (ticket, replies) = bench.run(sync(&member, generation, &[(&member, b"all")]));
+    assert_eq!(synced(&replies, ticket).assignment, "all");
+    (member, generation)
+}

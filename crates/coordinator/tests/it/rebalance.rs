@@ -1,0 +1,154 @@
+//! Members come, go, fall silent, come back.
+
+use ottla_coordinator::group::{Command, GroupMachine, GroupSettings, Record, Reply};
+use ottla_machine::testkit::Bench;
+use ottla_protocol::messages::describe_groups_response::DescribedGroup;
+use ottla_types::ErrorCode;
+
+use crate::play::{
+    GROUP, alone, beaten, enter, heartbeat, join, joined, leave, reloaded, settings, stage, sync,
+    synced,
+};
+
+fn described(bench: &mut Bench<GroupMachine>) -> DescribedGroup {
+    let command = Command::Describe { groups: vec![GROUP.to_owned()], version: 6 };
+    match bench.run(command).1.pop() {
+        Some((_, Reply::Describe(mut groups))) => groups.pop().unwrap(),
+        other => panic!("no description: {other:?}"),
+    }
+}
+
+#[test]
+fn a_second_member_calls_the_first_back_and_both_get_their_share() {
+    let mut bench = stage();
+    let (one, generation) = alone(&mut bench);
+    let (two, second, replies) = enter(&mut bench, "two");
+    assert!(replies.is_empty(), "it waits for the first");
+    let beat = bench.run(heartbeat(&one, generation)).1;
+    assert_eq!(beaten(&beat), ErrorCode::REBALANCE_IN_PROGRESS);
+    let (first, replies) = bench.run(join(&one, None, ""));
+    let (to_one, to_two) = (joined(&replies, first), joined(&replies, second));
+    assert_eq!((to_one.generation_id, to_two.generation_id), (2, 2));
+    assert_eq!((&to_one.leader, &to_two.leader), (&one, &one));
+    assert_eq!((to_one.members.len(), to_two.members.len()), (2, 0), "the leader is told who");
+    let (second, replies) = bench.run(sync(&two, 2, &[]));
+    assert!(replies.is_empty(), "it waits for the leader");
+    let (first, replies) = bench.run(sync(&one, 2, &[(&one, b"left"), (&two, b"right")]));
+    assert_eq!(synced(&replies, first).assignment, "left");
+    assert_eq!(synced(&replies, second).assignment, "right");
+    assert_eq!(described(&mut bench).group_state, "Stable");
+}
+
+#[test]
+fn a_member_that_falls_silent_is_out_after_its_session() {
+    let mut bench = stage();
+    let (one, generation) = alone(&mut bench);
+    assert!(bench.pass(9_000).is_empty());
+    assert_eq!(beaten(&bench.run(heartbeat(&one, generation)).1), ErrorCode::NONE);
+    bench.pass(9_000);
+    assert_eq!(described(&mut bench).group_state, "Stable", "the heartbeat counted");
+    bench.pass(2_000);
+    assert_eq!(described(&mut bench).group_state, "Empty");
+    let beat = bench.run(heartbeat(&one, generation)).1;
+    assert_eq!(beaten(&beat), ErrorCode::UNKNOWN_MEMBER_ID);
+}
+
+#[test]
+fn who_does_not_come_back_in_time_is_left_out() {
+    let mut bench = stage();
+    let (one, generation) = alone(&mut bench);
+    let (two, second, _) = enter(&mut bench, "two");
+    for _ in 0..7 {
+        // It lives, but does not join.
+        bench.run(heartbeat(&one, generation));
+        let replies = bench.pass(9_000);
+        if !replies.is_empty() {
+            let told = joined(&replies, second);
+            assert_eq!((told.generation_id, told.leader), (2, two.clone()));
+            let beat = bench.run(heartbeat(&one, generation)).1;
+            assert_eq!(beaten(&beat), ErrorCode::UNKNOWN_MEMBER_ID);
+            return;
+        }
+    }
+    panic!("the rebalance timeout of a minute has passed");
+}
+
+#[test]
+fn wrong_generations_and_strangers_are_refused() {
+    let mut bench = stage();
+    let (one, generation) = alone(&mut bench);
+    let code = |bench: &mut Bench<GroupMachine>, command| beaten(&bench.run(command).1);
+    assert_eq!(code(&mut bench, heartbeat(&one, 7)), ErrorCode::ILLEGAL_GENERATION);
+    assert_eq!(code(&mut bench, heartbeat("who", generation)), ErrorCode::UNKNOWN_MEMBER_ID);
+    let (ticket, replies) = bench.run(join("who", None, ""));
+    assert_eq!(joined(&replies, ticket).error_code, ErrorCode::UNKNOWN_MEMBER_ID.0);
+    let (ticket, replies) = bench.run(sync(&one, 9, &[]));
+    assert_eq!(synced(&replies, ticket).error_code, ErrorCode::ILLEGAL_GENERATION.0);
+    let Command::Join(mut wrong) = join("", None, "x") else { unreachable!() };
+    wrong.request.protocols[0].name = "other".to_owned();
+    let (ticket, replies) = bench.run(Command::Join(wrong.clone()));
+    assert_eq!(joined(&replies, ticket).error_code, ErrorCode::INCONSISTENT_GROUP_PROTOCOL.0);
+    wrong.request.session_timeout_ms = 1;
+    let (ticket, replies) = bench.run(Command::Join(wrong));
+    assert_eq!(joined(&replies, ticket).error_code, ErrorCode::INVALID_SESSION_TIMEOUT.0);
+}
+
+#[test]
+fn a_static_member_comes_back_under_a_new_id_and_nobody_else_moves() {
+    let mut bench = stage();
+    let (ticket, replies) = bench.run(join("", Some("i"), "first"));
+    let told = joined(&replies, ticket);
+    assert_eq!((told.error_code, &*told.member_id), (0, "i-first"), "no detour for static members");
+    bench.run(sync("i-first", 1, &[("i-first", b"all")]));
+    let (ticket, replies) = bench.run(join("", Some("i"), "second"));
+    let told = joined(&replies, ticket);
+    assert_eq!((told.generation_id, &*told.member_id), (1, "i-second"));
+    assert!(told.skip_assignment && told.leader == "i-second");
+    let (ticket, replies) = bench.run(sync("i-second", 1, &[]));
+    assert_eq!(synced(&replies, ticket).assignment, "all", "it has its partitions still");
+    let Command::Heartbeat(mut old) = heartbeat("i-first", 1) else { unreachable!() };
+    old.group_instance_id = Some("i".to_owned());
+    let beat = bench.run(Command::Heartbeat(old)).1;
+    assert_eq!(beaten(&beat), ErrorCode::FENCED_INSTANCE_ID);
+}
+
+#[test]
+fn an_operator_removes_a_static_member_by_its_name() {
+    let mut bench = stage();
+    bench.run(join("", Some("i"), "first"));
+    let replies = bench.run(leave("", Some("i"))).1;
+    assert!(matches!(&replies[0].1, Reply::Leave(left) if left.members[0].error_code == 0));
+    assert_eq!(described(&mut bench).group_state, "Empty");
+    let replies = bench.run(leave("", Some("i"))).1;
+    let unknown = ErrorCode::UNKNOWN_MEMBER_ID.0;
+    assert!(matches!(&replies[0].1, Reply::Leave(left) if left.members[0].error_code == unknown));
+}
+
+#[test]
+fn the_first_members_wait_for_each_other() {
+    let waiting = GroupSettings { initial_rebalance_delay_ms: 3_000, ..settings() };
+    let mut bench = Bench::new(GroupMachine::new(waiting), 0);
+    let (_, first, replies) = enter(&mut bench, "one");
+    assert!(replies.is_empty());
+    assert!(bench.pass(2_000).is_empty());
+    let (_, second, replies) = enter(&mut bench, "two");
+    assert!(replies.is_empty());
+    assert!(bench.pass(2_000).is_empty(), "somebody came: a little longer");
+    let replies = bench.pass(3_000);
+    assert_eq!(joined(&replies, first).generation_id, 1);
+    assert_eq!(joined(&replies, second).generation_id, 1);
+}
+
+#[test]
+fn a_group_is_as_its_last_generation_left_it_after_a_restart() {
+    let mut bench = stage();
+    let (one, generation) = alone(&mut bench);
+    let written: Vec<Record> = bench.records.clone();
+    assert!(!written.is_empty());
+    let mut bench = reloaded(&written, 50_000);
+    assert_eq!(beaten(&bench.run(heartbeat(&one, generation)).1), ErrorCode::NONE);
+    let (ticket, replies) = bench.run(sync(&one, generation, &[]));
+    assert_eq!(synced(&replies, ticket).assignment, "all");
+    bench.pass(11_000);
+    assert_eq!(described(&mut bench).group_state, "Empty", "its session began anew, and ended");
+}
