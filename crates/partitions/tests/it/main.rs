@@ -1,0 +1,39 @@
+//! The partitions of a genuine Kafka 4.3.1, read as its clients read them; and our own, appended
+//! to and read.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod genuine;
+mod own;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ottla_clock::Clock;
+use ottla_partitions::{Assigned, Assignment, DataDir, DiskFiles, Files, Partitions, Rules};
+use ottla_types::{TopicPartition, Uuid};
+
+/// The partitions in a directory, led by node 1.
+pub fn open(dir: &Path, places: &[(TopicPartition, Uuid)], rules: &Rules) -> Partitions {
+    let files: Arc<dyn Files> = Arc::new(DiskFiles);
+    let data = DataDir::open(files, dir).unwrap().unwrap();
+    let clean = data.take_clean_shutdown().unwrap().is_some();
+    let dirs = vec![(data, Uuid::of(500), clean)];
+    let partitions = Partitions::new(1, Clock::manual(1000), dirs).unwrap();
+    let assigned = |(place, topic_id): &(TopicPartition, Uuid)| Assigned {
+        place: place.clone(),
+        topic_id: *topic_id,
+        assignment: Assignment {
+            leader: 1,
+            leader_epoch: 9,
+            partition_epoch: 1,
+            replicas: vec![1],
+            in_sync: vec![1],
+        },
+        rules: rules.clone(),
+    };
+    let wanted: Vec<Assigned> = places.iter().map(assigned).collect();
+    let failed = partitions.reconcile(&wanted);
+    assert!(failed.is_empty(), "{failed:?}");
+    partitions
+}

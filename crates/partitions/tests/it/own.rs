@@ -1,0 +1,105 @@
+//! Our own partitions: append, read, wait, delete, start again.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_clock::Clock;
+use ottla_partitions::{EpochRefused, Isolation, Refused, Rules, TimestampKind, Waited};
+use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches};
+use ottla_types::{ErrorCode, TopicPartition, Uuid};
+
+fn batch(values: &[&str]) -> Bytes {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    for value in values {
+        let value = Some(value.as_bytes());
+        builder.push(&NewRecord { timestamp: 900, value, ..NewRecord::default() });
+    }
+    Bytes::from(builder.build().unwrap())
+}
+
+fn places() -> Vec<(TopicPartition, Uuid)> {
+    vec![(TopicPartition::new("t", 0), Uuid::of(700))]
+}
+
+#[test]
+fn what_is_appended_is_read_and_there_after_a_clean_stop() {
+    let work = tempfile::tempdir().unwrap();
+    let partitions = crate::open(work.path(), &places(), &Rules::default());
+    let partition = partitions.find("t", 0).unwrap();
+    let appended = partition.append(&batch(&["a", "b"]), 1000, true, true).unwrap();
+    assert_eq!((appended.base_offset, appended.end, appended.log_append_time_ms), (0, 2, -1));
+    assert!(partition.is_committed(2), "the only replica is all of the in-sync set");
+    let read = partition.read(0, 1000, true, Isolation::Uncommitted).unwrap();
+    let first = batches(&read.records).next().unwrap().unwrap();
+    assert_eq!((first.leader_epoch(), first.record_count()), (9, 2));
+    assert!(partitions.find_by_id(Uuid::of(700), 0).is_some());
+    partitions.close(5).unwrap();
+    drop((partitions, partition));
+    let partitions = crate::open(work.path(), &places(), &Rules::default());
+    assert_eq!(partitions.find("t", 0).unwrap().ends().log_end, 2);
+}
+
+#[test]
+fn a_client_with_another_epoch_in_mind_is_told() {
+    let work = tempfile::tempdir().unwrap();
+    let partitions = crate::open(work.path(), &places(), &Rules::default());
+    let partition = partitions.find("t", 0).unwrap();
+    assert_eq!(partition.fence(-1), Ok(()));
+    assert_eq!(partition.fence(9), Ok(()));
+    assert_eq!(partition.fence(8), Err(EpochRefused::Older));
+    assert_eq!(partition.fence(10), Err(EpochRefused::Newer));
+}
+
+#[test]
+fn rules_are_kept() {
+    let work = tempfile::tempdir().unwrap();
+    let rules = Rules {
+        compacted: true,
+        batch_bytes_max: 100,
+        timestamps: TimestampKind::Append,
+        in_sync_min: 1,
+        ..Rules::default()
+    };
+    let partitions = crate::open(work.path(), &places(), &rules);
+    let partition = partitions.find("t", 0).unwrap();
+    let refused = |values: &[&str]| -> Refused {
+        partition.append(&batch(values), 1000, false, true).unwrap_err()
+    };
+    assert_eq!(refused(&["no key"]).code(), ErrorCode::INVALID_RECORD);
+    assert_eq!(refused(&["x".repeat(200).as_str()]).code(), ErrorCode::MESSAGE_TOO_LARGE);
+    assert_eq!(partition.ends().log_end, 0, "nothing was written");
+}
+
+#[test]
+fn records_are_deleted_from_the_front() {
+    let work = tempfile::tempdir().unwrap();
+    let partitions = crate::open(work.path(), &places(), &Rules::default());
+    let partition = partitions.find("t", 0).unwrap();
+    for _ in 0..3 {
+        partition.append(&batch(&["a", "b"]), 1000, false, true).unwrap();
+    }
+    assert_eq!(partition.delete_before(3).unwrap(), 3);
+    assert!(partition.read(2, 100, true, Isolation::Uncommitted).is_err());
+    assert!(partition.read(3, 100, true, Isolation::Uncommitted).is_ok());
+    partitions.close(5).unwrap();
+    drop((partitions, partition));
+    let partitions = crate::open(work.path(), &places(), &Rules::default());
+    assert_eq!(partitions.find("t", 0).unwrap().ends().log_start, 3);
+}
+
+#[test]
+fn a_partition_that_is_gone_leaves_nothing_and_refuses_everything() {
+    let work = tempfile::tempdir().unwrap();
+    let partitions = crate::open(work.path(), &places(), &Rules::default());
+    let partition = partitions.find("t", 0).unwrap();
+    partition.append(&batch(&["a"]), 1000, false, true).unwrap();
+    assert!(partitions.reconcile(&[]).is_empty());
+    assert!(partitions.find("t", 0).is_none());
+    assert!(!work.path().join("t-0").exists());
+    let refused = partition.append(&batch(&["b"]), 1000, false, true).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    let clock = Clock::manual(0);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let waited = runtime.block_on(partition.committed(9, &clock, Duration::from_secs(1)));
+    assert_eq!(waited, Waited::LeaderMoved);
+}
