@@ -1,0 +1,295 @@
+//! The controller: what each command writes and what each refusal says.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use ottla_machine::testkit::Bench;
+use ottla_metadata::{
+    Cluster, Command, ConfigRules, Controller, Defaults, Reply, ResourceKind, bootstrap_records,
+};
+use ottla_protocol::messages::broker_registration_request::BrokerRegistrationRequest;
+use ottla_protocol::messages::create_partitions_request::{
+    CreatePartitionsRequest, CreatePartitionsTopic,
+};
+use ottla_protocol::messages::create_topics_request::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
+use ottla_protocol::messages::create_topics_response::CreatableTopicConfigs;
+use ottla_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
+use ottla_protocol::messages::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
+use ottla_protocol::messages::update_features_request::{FeatureUpdateKey, UpdateFeaturesRequest};
+use ottla_types::{ErrorCode, Uuid};
+
+/// Settings whose name starts with `bad` are refused; `list` is a list with `a` in it.
+#[derive(Debug)]
+struct Rules;
+
+impl ConfigRules for Rules {
+    fn check(&self, _: ResourceKind, name: &str, _: &str) -> Result<(), String> {
+        if name.starts_with("bad") { Err(format!("{name} is bad")) } else { Ok(()) }
+    }
+
+    fn is_list(&self, _: ResourceKind, name: &str) -> bool {
+        name == "list"
+    }
+
+    fn fallback(&self, _: &Cluster, _: ResourceKind, name: &str) -> Option<String> {
+        (name == "list").then(|| "a".to_owned())
+    }
+
+    fn describe_topic(&self, _: &Cluster, _: &[(String, String)]) -> Vec<CreatableTopicConfigs> {
+        Vec::new()
+    }
+}
+
+fn registration(incarnation: u64) -> BrokerRegistrationRequest {
+    BrokerRegistrationRequest {
+        broker_id: 1,
+        incarnation_id: Uuid::of(incarnation),
+        log_dirs: vec![Uuid::of(400)],
+        ..Default::default()
+    }
+}
+
+/// A cluster of one broker that serves.
+fn cluster() -> Bench<Controller> {
+    let defaults = Defaults { partitions: 2, replication_factor: 1, delete_topics: true };
+    let controller = Controller::new(Cluster::default(), defaults, Box::new(Rules));
+    let mut bench = Bench::new(controller, 0);
+    bench.run(Command::Bootstrap { records: bootstrap_records() });
+    bench.run(Command::RegisterBroker { request: registration(200), offset: 12 });
+    bench.run(Command::Unfence { broker: 1 });
+    bench
+}
+
+fn topic(name: &str) -> CreatableTopic {
+    CreatableTopic {
+        name: name.to_owned(),
+        num_partitions: -1,
+        replication_factor: -1,
+        ..Default::default()
+    }
+}
+
+fn reply(bench: &mut Bench<Controller>, command: Command) -> Reply {
+    bench.run(command).1.pop().unwrap().1
+}
+
+/// Creates topics; the code of each.
+fn create(bench: &mut Bench<Controller>, topics: Vec<CreatableTopic>) -> Vec<ErrorCode> {
+    let uuids = (1000..).take(topics.len()).map(|at| Uuid::of(at + bench.records.len() as u64));
+    let uuids = uuids.collect();
+    let request = CreateTopicsRequest { topics, ..Default::default() };
+    match reply(bench, Command::CreateTopics { request, uuids }) {
+        Reply::CreateTopics(it) => it.topics.iter().map(|it| ErrorCode(it.error_code)).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_topic_gets_what_its_creator_does_not_say() {
+    let mut bench = cluster();
+    assert_eq!(create(&mut bench, vec![topic("t")]), [ErrorCode::NONE]);
+    let cluster = bench.machine.cluster();
+    let made = cluster.topic("t").unwrap();
+    assert_eq!(made.partitions.len(), 2);
+    let first = &made.partitions[&0];
+    assert_eq!((first.leader, &first.isr[..], first.leader_epoch), (1, &[1][..], 0));
+    assert_eq!(first.directories, [Uuid::of(400)]);
+}
+
+#[test]
+fn each_topic_is_refused_for_its_own_reason() {
+    let mut bench = cluster();
+    create(&mut bench, vec![topic("a.b")]);
+    let with = |name: &str, partitions, replication_factor| CreatableTopic {
+        num_partitions: partitions,
+        replication_factor,
+        ..topic(name)
+    };
+    let assigned = |brokers: Vec<i32>| CreatableTopic {
+        assignments: vec![CreatableReplicaAssignment {
+            partition_index: 0,
+            broker_ids: brokers,
+            ..Default::default()
+        }],
+        ..topic("assigned")
+    };
+    let config = CreatableTopicConfig {
+        name: "bad.one".to_owned(),
+        value: Some("x".to_owned()),
+        ..Default::default()
+    };
+    let cases = [
+        (topic("a.b"), ErrorCode::TOPIC_ALREADY_EXISTS),
+        (topic("a_b"), ErrorCode::INVALID_TOPIC_EXCEPTION),
+        (topic("no spaces"), ErrorCode::INVALID_TOPIC_EXCEPTION),
+        (with("t", 0, 1), ErrorCode::INVALID_PARTITIONS),
+        (with("t", 1, 0), ErrorCode::INVALID_REPLICATION_FACTOR),
+        (with("t", 1, 3), ErrorCode::INVALID_REPLICATION_FACTOR),
+        (assigned(vec![7]), ErrorCode::INVALID_REPLICA_ASSIGNMENT),
+        (assigned(vec![1, 1]), ErrorCode::INVALID_REPLICA_ASSIGNMENT),
+        (assigned(vec![1]), ErrorCode::NONE),
+        (CreatableTopic { configs: vec![config], ..topic("c") }, ErrorCode::INVALID_CONFIG),
+    ];
+    for (topic, code) in cases {
+        let name = topic.name.clone();
+        assert_eq!(create(&mut bench, vec![topic]), [code], "{name}");
+    }
+    let twice = create(&mut bench, vec![topic("twice"), topic("twice")]);
+    assert_eq!(twice, [ErrorCode::INVALID_REQUEST], "one answer for both");
+}
+
+#[test]
+fn only_looking_creates_nothing() {
+    let mut bench = cluster();
+    let before = bench.records.len();
+    let topics = vec![topic("t")];
+    let request = CreateTopicsRequest { topics, validate_only: true, ..Default::default() };
+    let Reply::CreateTopics(told) =
+        reply(&mut bench, Command::CreateTopics { request, uuids: vec![Uuid::of(900)] })
+    else {
+        panic!("another reply")
+    };
+    assert_eq!((told.topics[0].error_code, told.topics[0].num_partitions), (0, 2));
+    assert_eq!(bench.records.len(), before);
+}
+
+#[test]
+fn topics_are_deleted_by_name_or_by_id() {
+    let mut bench = cluster();
+    create(&mut bench, vec![topic("a"), topic("b")]);
+    let id = bench.machine.cluster().topic("b").unwrap().id;
+    let states = vec![
+        DeleteTopicState { name: Some("a".to_owned()), ..Default::default() },
+        DeleteTopicState { topic_id: id, ..Default::default() },
+        DeleteTopicState { name: Some("c".to_owned()), ..Default::default() },
+        DeleteTopicState { topic_id: Uuid::of(1), ..Default::default() },
+    ];
+    let request = DeleteTopicsRequest { topics: states, ..Default::default() };
+    let Reply::DeleteTopics(told) =
+        reply(&mut bench, Command::DeleteTopics { request, version: 6 })
+    else {
+        panic!("another reply")
+    };
+    let codes: Vec<_> = told.responses.iter().map(|it| ErrorCode(it.error_code)).collect();
+    let unknown = [ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ErrorCode::UNKNOWN_TOPIC_ID];
+    assert_eq!(codes, [ErrorCode::NONE, ErrorCode::NONE, unknown[0], unknown[1]]);
+    assert_eq!(told.responses[1].name.as_deref(), Some("b"), "an id is answered with the name");
+    assert_eq!(bench.machine.cluster().topics().count(), 0);
+}
+
+#[test]
+fn partitions_are_added_never_taken_away() {
+    let mut bench = cluster();
+    create(&mut bench, vec![topic("t")]);
+    let mut code = |count| {
+        let asked = CreatePartitionsTopic {
+            name: "t".to_owned(),
+            count,
+            assignments: None,
+            ..Default::default()
+        };
+        let request = CreatePartitionsRequest { topics: vec![asked], ..Default::default() };
+        match reply(&mut bench, Command::CreatePartitions(request)) {
+            Reply::CreatePartitions(told) => ErrorCode(told.results[0].error_code),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(code(2), ErrorCode::INVALID_PARTITIONS);
+    assert_eq!(code(1), ErrorCode::INVALID_PARTITIONS);
+    assert_eq!(code(5), ErrorCode::NONE);
+    assert_eq!(bench.machine.cluster().topic("t").unwrap().partitions.len(), 5);
+}
+
+fn alter(bench: &mut Bench<Controller>, name: &str, operation: i8, value: &str) -> ErrorCode {
+    let config = AlterableConfig {
+        name: name.to_owned(),
+        config_operation: operation,
+        value: Some(value.to_owned()),
+        ..Default::default()
+    };
+    let resource = AlterConfigsResource {
+        resource_type: ResourceKind::Topic as i8,
+        resource_name: "t".to_owned(),
+        configs: vec![config],
+        ..Default::default()
+    };
+    let request =
+        IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+    match reply(bench, Command::IncrementalAlterConfigs(request)) {
+        Reply::IncrementalAlterConfigs(told) => ErrorCode(told.responses[0].error_code),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn settings_are_set_appended_taken_back() {
+    let mut bench = cluster();
+    create(&mut bench, vec![topic("t")]);
+    let value = |bench: &Bench<Controller>| {
+        bench.machine.cluster().config(ResourceKind::Topic, "t").get("list").cloned()
+    };
+    assert_eq!(alter(&mut bench, "list", 2, "b"), ErrorCode::NONE);
+    assert_eq!(value(&bench).as_deref(), Some("a,b"), "to what was in force");
+    assert_eq!(alter(&mut bench, "list", 3, "a"), ErrorCode::NONE);
+    assert_eq!(value(&bench).as_deref(), Some("b"));
+    assert_eq!(alter(&mut bench, "list", 1, ""), ErrorCode::NONE);
+    assert_eq!(value(&bench), None);
+    assert_eq!(alter(&mut bench, "plain", 2, "b"), ErrorCode::INVALID_CONFIG, "not a list");
+    assert_eq!(alter(&mut bench, "bad.one", 0, "b"), ErrorCode::INVALID_CONFIG);
+    create(&mut bench, vec![topic("u")]);
+    alter(&mut bench, "list", 0, "z");
+    let states = vec![DeleteTopicState { name: Some("t".to_owned()), ..Default::default() }];
+    let request = DeleteTopicsRequest { topics: states, ..Default::default() };
+    bench.run(Command::DeleteTopics { request, version: 6 });
+    assert_eq!(value(&bench), None, "they go with the topic");
+}
+
+#[test]
+fn a_broker_that_starts_again_leads_again_under_a_later_epoch() {
+    let mut bench = cluster();
+    create(&mut bench, vec![topic("t")]);
+    bench.run(Command::RegisterBroker { request: registration(201), offset: 40 });
+    let state = bench.machine.cluster().topic("t").unwrap().partitions[&0].clone();
+    assert_eq!((state.leader, state.isr.len(), &state.elr[..]), (-1, 0, &[1][..]));
+    bench.run(Command::Unfence { broker: 1 });
+    let state = bench.machine.cluster().topic("t").unwrap().partitions[&0].clone();
+    assert_eq!((state.leader, &state.isr[..], state.leader_epoch), (1, &[1][..], 2));
+    assert!(state.elr.is_empty());
+    assert_eq!(bench.machine.cluster().broker(1).unwrap().epoch, 40);
+    let again =
+        reply(&mut bench, Command::RegisterBroker { request: registration(201), offset: 99 });
+    assert_eq!(again, Reply::Registered(Ok(40)), "the same life keeps its epoch");
+}
+
+#[test]
+fn producer_ids_are_given_away_once() {
+    let mut bench = cluster();
+    let command = Command::AllocateProducerIds { broker: 1 };
+    assert_eq!(reply(&mut bench, command.clone()), Reply::ProducerIds(0, 1000));
+    assert_eq!(reply(&mut bench, command), Reply::ProducerIds(1000, 1000));
+}
+
+#[test]
+fn a_feature_moves_only_within_what_the_software_knows() {
+    let mut bench = cluster();
+    let mut code = |name: &str, level| {
+        let update = FeatureUpdateKey {
+            feature: name.to_owned(),
+            max_version_level: level,
+            upgrade_type: 1,
+            ..Default::default()
+        };
+        let request = UpdateFeaturesRequest { feature_updates: vec![update], ..Default::default() };
+        match reply(&mut bench, Command::UpdateFeatures { request, version: 2 }) {
+            Reply::UpdateFeatures(told) => ErrorCode(told.error_code),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(code("metadata.version", 99), ErrorCode::INVALID_UPDATE_VERSION);
+    assert_eq!(code("no.such.version", 1), ErrorCode::INVALID_UPDATE_VERSION);
+    assert_eq!(code("transaction.version", 1), ErrorCode::INVALID_UPDATE_VERSION, "a downgrade");
+    assert_eq!(code("metadata.version", 30), ErrorCode::NONE, "where it is already");
+}
