@@ -20,6 +20,8 @@ pub struct Args {
 pub enum Command {
     /// Start a node.
     Server(Server),
+    /// Prepare data directories for a cluster; a node does this by itself when they are empty.
+    Format(Format),
     #[command(flatten)]
     Client(ottla_cli::Command),
 }
@@ -35,6 +37,19 @@ pub struct Server {
     /// How logs are written, to the standard error.
     #[arg(long, value_enum, default_value_t)]
     pub log_format: LogFormat,
+}
+
+/// Prepare data directories for a cluster.
+#[derive(Debug, clap::Args)]
+pub struct Format {
+    /// The settings; any `server.properties` of Apache Kafka will do.
+    pub file: Option<PathBuf>,
+    /// A setting that counts more than the file's.
+    #[arg(long = "override", value_name = "NAME=VALUE")]
+    pub overrides: Vec<String>,
+    /// The cluster's id; a new one if not said.
+    #[arg(long, short = 't', value_name = "ID")]
+    pub cluster_id: Option<String>,
 }
 
 /// How logs are written.

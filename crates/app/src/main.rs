@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     let done = match args.command {
         None => server::run(&args::Server::default()),
         Some(args::Command::Server(server)) => server::run(&server),
+        Some(args::Command::Format(format)) => server::format(&format),
         Some(args::Command::Client(client)) => ottla_cli::run(client),
     };
     match done {

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 
 use ottla_broker::Broker;
 use ottla_broker::settings::Settings;
@@ -9,7 +10,7 @@ use ottla_clock::Clock;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{LogFormat, Server};
+use crate::args::{Format, LogFormat, Server};
 
 /// Runs a node until SIGTERM or SIGINT.
 ///
@@ -17,13 +18,7 @@ use crate::args::{LogFormat, Server};
 /// It cannot start, or cannot stop cleanly.
 pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
     log(args.log_format);
-    let file = match &args.file {
-        Some(path) => Some(
-            ottla_cli::read_file(path).map_err(|error| format!("{}: {error}", path.display()))?,
-        ),
-        None => None,
-    };
-    let settings = Settings::read(file.as_deref(), &args.overrides)?;
+    let settings = settings(args.file.as_deref(), &args.overrides)?;
     for (name, nearest) in &settings.unknown {
         match nearest {
             Some(nearest) => tracing::warn!("{name} is no setting; is {nearest} meant?"),
@@ -50,6 +45,27 @@ pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
     broker.stop()?;
     tracing::info!("stopped cleanly");
     Ok(())
+}
+
+/// Prepares data directories for a cluster, and prints its id.
+///
+/// # Errors
+/// They are prepared already, or the disk fails.
+pub fn format(args: &Format) -> Result<(), Box<dyn Error>> {
+    let settings = settings(args.file.as_deref(), &args.overrides)?;
+    let id = Broker::format(&settings, args.cluster_id.clone(), &Clock::real())?;
+    writeln!(std::io::stdout(), "Formatted for cluster {id}.")?;
+    Ok(())
+}
+
+fn settings(file: Option<&Path>, overrides: &[String]) -> Result<Settings, Box<dyn Error>> {
+    let text = match file {
+        Some(path) => Some(
+            ottla_cli::read_file(path).map_err(|error| format!("{}: {error}", path.display()))?,
+        ),
+        None => None,
+    };
+    Ok(Settings::read(text.as_deref(), overrides)?)
 }
 
 fn log(format: LogFormat) {

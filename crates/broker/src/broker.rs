@@ -20,7 +20,7 @@ use ottla_protocol::messages::broker_registration_request::{
     BrokerRegistrationRequest, Feature, Listener as Registered,
 };
 use ottla_quorum::{Endpoint, Format, Quorum, QuorumError, ReplicaKey, Setup, Voter, VoterSet};
-use ottla_types::{ErrorCode, NodeId, Uuid};
+use ottla_types::{ErrorCode, Uuid};
 
 use crate::dispatch::answer;
 use crate::guard::Principal;
@@ -109,7 +109,7 @@ impl Broker {
         let mut dirs = open_dirs(&files, &settings)?;
         let voter_listeners = voter_listeners(&settings, &bound)?;
         let formatted = dirs.iter().all(|it| it.meta.is_none());
-        let meta = own(&mut dirs, &settings, &clock, id, &voter_listeners)?;
+        let meta = own(&mut dirs, &settings, &clock, None, &voter_listeners)?;
         let metadata_dir = settings.metadata_dir();
         let own = ReplicaKey { id, directory: meta.directory_id };
         let clean = dirs.iter().all(|it| it.clean.is_some()) && !formatted;
@@ -170,6 +170,26 @@ impl Broker {
         let broker = Self { node, controller, threads, addresses, formatted, data, epoch };
         broker.listen(bound)?;
         Ok(broker)
+    }
+
+    /// Formats the data directories of a node for the cluster of this id, or of a new one; says
+    /// which it is.
+    ///
+    /// # Errors
+    /// One of them is formatted already, or the disk fails.
+    pub fn format(
+        settings: &Settings,
+        cluster_id: Option<String>,
+        clock: &Clock,
+    ) -> Result<String, StartError> {
+        let files: Arc<dyn Files> = Arc::new(DiskFiles);
+        let mut dirs = open_dirs(&files, settings)?;
+        if let Some(it) = dirs.iter().find(|it| it.meta.is_some()) {
+            let why = "it is formatted already".to_owned();
+            return Err(StartError::Foreign { path: it.dir.path().to_owned(), why });
+        }
+        let endpoints = voter_listeners(settings, &[])?;
+        Ok(own(&mut dirs, settings, clock, cluster_id, &endpoints)?.cluster_id)
     }
 
     /// The listeners and the addresses they are bound to.
@@ -324,11 +344,12 @@ fn own(
     dirs: &mut [OpenDir],
     settings: &Settings,
     clock: &Clock,
-    id: NodeId,
+    chosen: Option<String>,
     endpoints: &[Endpoint],
 ) -> Result<MetaProperties, StartError> {
+    let id = settings.node_id()?;
     let known = dirs.iter().find_map(|it| it.meta.as_ref().map(|meta| meta.cluster_id.clone()));
-    let cluster_id = known.unwrap_or_else(|| clock.random_uuid().to_string());
+    let cluster_id = known.or(chosen).unwrap_or_else(|| clock.random_uuid().to_string());
     let metadata_dir = settings.metadata_dir();
     let mut found = None;
     for it in dirs {
