@@ -13,7 +13,7 @@ use crate::node::Node;
 use crate::request::{Api, Call};
 
 /// Operators, and Kafka Streams.
-pub const API: Api = Api::of(ApiKey::CreateTopics, 2, 7);
+pub const API: Api = Api::of(ApiKey::CreateTopics, 0, 7);
 
 /// Asks the controller.
 pub async fn handle(

@@ -13,7 +13,7 @@ use crate::node::Node;
 use crate::request::{Api, Call};
 
 /// Operators.
-pub const API: Api = Api::of(ApiKey::DeleteTopics, 1, 6);
+pub const API: Api = Api::of(ApiKey::DeleteTopics, 0, 6);
 
 /// Asks the controller.
 pub async fn handle(

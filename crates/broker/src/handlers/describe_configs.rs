@@ -17,7 +17,7 @@ use crate::request::{Api, Call};
 use crate::settings::{Changes, Effective, Scope, Source, describe, in_scope};
 
 /// Operators.
-pub const API: Api = Api::of(ApiKey::DescribeConfigs, 1, 4);
+pub const API: Api = Api::of(ApiKey::DescribeConfigs, 0, 4);
 
 /// Looks each resource up.
 pub fn handle(

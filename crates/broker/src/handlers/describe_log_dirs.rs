@@ -15,7 +15,7 @@ use crate::node::Node;
 use crate::request::{Api, Call};
 
 /// Operators.
-pub const API: Api = Api::of(ApiKey::DescribeLogDirs, 1, 4);
+pub const API: Api = Api::of(ApiKey::DescribeLogDirs, 0, 5);
 
 /// Describes every directory.
 pub fn handle(

@@ -13,7 +13,7 @@ use crate::node::Node;
 use crate::request::{Api, Call};
 
 /// Offsets by time and by name.
-pub const API: Api = Api::of(ApiKey::ListOffsets, 1, 11);
+pub const API: Api = Api::of(ApiKey::ListOffsets, 0, 11);
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -46,7 +46,10 @@ pub fn handle(node: &Node, call: &Call, request: &ListOffsetsRequest) -> ListOff
                     Ok(spot) => (ErrorCode::NONE, spot),
                     Err(code) => (code, NOWHERE),
                 };
+                // Version 0 had a list, of which clients took the first.
+                let old = call.version == 0 && spot.offset >= 0;
                 ListOffsetsPartitionResponse {
+                    old_style_offsets: if old { vec![spot.offset] } else { Vec::new() },
                     partition_index: asked.partition_index,
                     error_code: code.0,
                     timestamp: spot.timestamp,

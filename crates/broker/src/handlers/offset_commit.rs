@@ -16,7 +16,7 @@ use crate::node::Node;
 use crate::request::{Api, Call};
 
 /// Members of groups, and whoever keeps offsets without being one.
-pub const API: Api = Api::of(ApiKey::OffsetCommit, 2, 10);
+pub const API: Api = Api::of(ApiKey::OffsetCommit, 0, 10);
 
 /// Takes out what cannot be committed, and gives the rest to the group's coordinator.
 pub async fn handle(

@@ -14,7 +14,7 @@ use crate::node::Node;
 use crate::request::{Api, Call};
 
 /// The largest epoch that is not above the asked one, and its end.
-pub const API: Api = Api::of(ApiKey::OffsetForLeaderEpoch, 2, 4);
+pub const API: Api = Api::of(ApiKey::OffsetForLeaderEpoch, 0, 4);
 
 /// Looks every asked epoch up.
 pub fn handle(

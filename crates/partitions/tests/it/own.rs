@@ -103,3 +103,22 @@ fn a_partition_that_is_gone_leaves_nothing_and_refuses_everything() {
     let waited = runtime.block_on(partition.committed(9, &clock, Duration::from_secs(1)));
     assert_eq!(waited, Waited::LeaderMoved);
 }
+
+#[test]
+fn an_append_allocates_nothing_that_grows_with_the_batch() {
+    let work = tempfile::tempdir().unwrap();
+    let partitions = crate::open(work.path(), &places(), &Rules::default());
+    let partition = partitions.find("t", 0).unwrap();
+    let allocated = |size: usize| {
+        let batch = batch(&["x".repeat(size).as_str()]);
+        // Once before: what is allocated only the first time does not count.
+        partition.append(&batch, 1000, true, true).unwrap();
+        let measured = allocation_counter::measure(|| {
+            partition.append(&batch, 1000, true, true).unwrap();
+        });
+        measured.bytes_total
+    };
+    let (small, large) = (allocated(100), allocated(900_000));
+    assert!(large <= small + 256, "{small} bytes for a small batch, {large} for a large one");
+    assert!(small < 1024, "{small} bytes");
+}
