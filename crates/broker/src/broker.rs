@@ -1,5 +1,6 @@
 //! A node: every part built in order, and stopped in reverse.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -498,13 +499,34 @@ async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, lim
         }
     };
     let handler = async |frame| answer(&node, &caller, frame).await;
-    let closed = serve(stream, limits, handler, || {}).await;
+    let heard = Cell::new(node.clock.monotonic());
+    let idle_ms = u64::try_from(node.started.number("connections.max.idle.ms")).ok();
+    let served = serve(stream, limits, handler, || heard.set(node.clock.monotonic()));
+    let closed = tokio::select! {
+        closed = served => closed,
+        () = silence(&node.clock, &heard, idle_ms.map(Duration::from_millis)) => {
+            tracing::debug!(%peer, "a silent connection was closed");
+            return;
+        }
+    };
     match closed {
         ottla_net::connection::Closed::ByPeer => tracing::debug!(%peer, "the peer has gone"),
         ottla_net::connection::Closed::Io(error) => tracing::debug!(%peer, %error, "gone"),
         why => tracing::warn!(%peer, %why, "a connection was closed"),
     }
     drop(permit);
+}
+
+/// Ends when nothing was heard for as long as that; never without a limit.
+async fn silence(clock: &Clock, heard: &Cell<Duration>, limit: Option<Duration>) {
+    let Some(limit) = limit else { return std::future::pending().await };
+    loop {
+        let due = heard.get() + limit;
+        if clock.monotonic() >= due {
+            return;
+        }
+        clock.sleep_until(due).await;
+    }
 }
 
 /// What has to be done now and then.

@@ -132,3 +132,14 @@ fn a_thousand_half_open_connections_leave_room_for_others() {
     drop(held);
     node.stop();
 }
+
+#[test]
+fn a_silent_connection_is_closed_in_the_end() {
+    let home = Home::new().with("connections.max.idle.ms=300");
+    let node = home.start();
+    let mut stream = node.connect();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "the node hangs up");
+    still_serves(&node, "after");
+    node.stop();
+}
