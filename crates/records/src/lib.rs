@@ -16,6 +16,7 @@ mod builder;
 mod check;
 mod codec;
 pub mod control;
+pub mod legacy;
 mod record;
 mod varint;
 

@@ -17,15 +17,11 @@ pub const API: Api = Api::of(ApiKey::ApiVersions, 0, 4);
 
 /// What is served, without the features.
 pub fn served() -> ApiVersionsResponse {
-    let entry = |api: &Api| {
-        // An old librdkafka compresses only if it sees version 0 of Produce (KAFKA-18659).
-        let oldest = if api.key == ApiKey::Produce { 0 } else { api.oldest };
-        ApiVersion {
-            api_key: api.key.code(),
-            min_version: oldest,
-            max_version: api.newest,
-            ..Default::default()
-        }
+    let entry = |api: &Api| ApiVersion {
+        api_key: api.key.code(),
+        min_version: api.oldest,
+        max_version: api.newest,
+        ..Default::default()
     };
     let mut api_keys: Vec<ApiVersion> = SERVED.iter().map(entry).collect();
     api_keys.sort_by_key(|it| it.api_key);

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use ottla_partitions::{Isolation, Read, ReadRefused, Wait};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::fetch_request::{FetchRequest, FetchTopic};
 use ottla_protocol::messages::fetch_response::{
     AbortedTransaction, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
 };
+use ottla_records::legacy;
 use ottla_types::{ErrorCode, NO_OFFSET, Uuid};
 
 use crate::guard::{Operation, Resource, may};
@@ -17,7 +20,12 @@ use crate::node::Node;
 use crate::request::{Api, Call};
 
 /// Fetch of consumers, and later of followers.
-pub const API: Api = Api::of(ApiKey::Fetch, 4, 18);
+///
+/// Versions 0 to 3 are answered in message formats 0 and 1.
+pub const API: Api = Api::of(ApiKey::Fetch, 0, 18);
+
+/// To how many bytes batches may unpack that are turned into old messages.
+const UNPACKED_BYTES_MAX: usize = 64 << 20;
 
 /// Reads; waits if there is too little; says what is there, or what is news to the session.
 pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchResponse {
@@ -142,6 +150,11 @@ fn read_one(
         return (Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED), nobody);
     }
     let Position { offset, leader_epoch, .. } = *asked.position;
+    let old = match call.version {
+        0 | 1 => Some(0),
+        2 | 3 => Some(1),
+        _ => None,
+    };
     let read = partition.fence(leader_epoch).map_err(|refused| refused.code()).and_then(|()| {
         let read = partition.read(offset, asked.bytes_max, asked.one, asked.isolation);
         read.map_err(|refused| {
@@ -151,6 +164,12 @@ fn read_one(
             refused.code()
         })
     });
+    let read = match (read, old) {
+        (Ok(read), Some(magic)) => legacy::down(&read.records, magic, UNPACKED_BYTES_MAX)
+            .map(|records| Read { records: Bytes::from(records), ..read })
+            .map_err(|_| ErrorCode::CORRUPT_MESSAGE),
+        (read, _) => read,
+    };
     let leader = match &read {
         Err(ErrorCode::FENCED_LEADER_EPOCH | ErrorCode::NOT_LEADER_OR_FOLLOWER) => {
             LeaderIdAndEpoch {
@@ -252,7 +271,7 @@ fn partition_data(
             high_watermark: NO_OFFSET,
             current_leader,
             // Clients expect records to be there, if empty, beside an error too.
-            records: Some(bytes::Bytes::new()),
+            records: Some(Bytes::new()),
             ..Default::default()
         },
     }

@@ -97,7 +97,7 @@ fn look(
         EARLIEST_LOCAL => 8,
         LATEST_TIERED => 9,
         EARLIEST_PENDING_UPLOAD => 11,
-        _ => 1,
+        _ => 0,
     };
     if version < since {
         return Err(ErrorCode::UNSUPPORTED_VERSION);

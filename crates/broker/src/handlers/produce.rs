@@ -13,15 +13,18 @@ use ottla_protocol::messages::produce_request::{
 use ottla_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
+use ottla_records::{BadRecords, legacy};
 use ottla_types::{ErrorCode, NO_OFFSET};
 
 use crate::guard::{Operation, Resource, may};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
-/// Versions 0 to 2 are advertised but refused: an old librdkafka compresses only if it sees them
-/// (KAFKA-18659).
-pub const API: Api = Api::of(ApiKey::Produce, 3, 13);
+/// Versions 0 to 2 bring message formats 0 and 1, which become a batch at the door.
+pub const API: Api = Api::of(ApiKey::Produce, 0, 13);
+
+/// To how many bytes old messages may unpack.
+const UNPACKED_BYTES_MAX: usize = 64 << 20;
 
 /// What a produce comes to.
 pub enum Produced {
@@ -117,6 +120,15 @@ fn write(
 fn append(node: &Node, call: &Call, acks: i16, partition: &Partition, records: &Bytes) -> Written {
     let now_ms = node.clock.wall_ms();
     let zstd = call.version >= 7;
+    let converted;
+    let records = if call.version < 3 && !records.is_empty() {
+        let batch = legacy::up(records, UNPACKED_BYTES_MAX);
+        let batch = batch.map_err(|error| code(&Refused::Records(BadRecords::Broken(error))))?;
+        converted = Bytes::from(batch);
+        &converted
+    } else {
+        records
+    };
     partition.append(records, now_ms, acks == -1, zstd).map_err(|refused| {
         if let Refused::Storage(error) = &refused {
             tracing::error!(partition = %partition.name(), %error, "an append failed");

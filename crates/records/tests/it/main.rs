@@ -236,6 +236,75 @@ fn a_compacted_topic_names_the_records_without_a_key() {
     assert_eq!(refused.records().len(), 1);
 }
 
+/// One old message with its parts laid out by hand, its checksum by another library.
+fn old_message(magic: u8, attributes: u8, key: Option<&[u8]>, value: Option<&[u8]>) -> Vec<u8> {
+    let mut body = vec![magic, attributes];
+    if magic == 1 {
+        body.extend(1005i64.to_be_bytes());
+    }
+    for part in [key, value] {
+        let length = part.map_or(-1, |part| i32::try_from(part.len()).unwrap());
+        body.extend(length.to_be_bytes());
+        body.extend(part.unwrap_or_default());
+    }
+    let mut crc = flate2::Crc::new();
+    crc.update(&body);
+    let size = u32::try_from(body.len() + 4).unwrap();
+    [&0i64.to_be_bytes()[..], &size.to_be_bytes(), &crc.sum().to_be_bytes(), &body].concat()
+}
+
+#[test]
+fn old_messages_become_a_batch_and_a_batch_old_messages() {
+    for magic in [0u8, 1] {
+        let plain = [
+            old_message(magic, 0, Some(b"k"), Some(b"one")),
+            old_message(magic, 0, None, Some(b"two")),
+            old_message(magic, 0, Some(b"gone"), None),
+        ]
+        .concat();
+        let packed = Compression::Gzip.compress(&plain, None).unwrap();
+        let wrapped = old_message(magic, 1, None, Some(&packed));
+        for (set, codec) in [(&plain, Compression::None), (&wrapped, Compression::Gzip)] {
+            let batch = ottla_records::legacy::up(set, LIMIT).unwrap();
+            let batch = check(&batch, &rules()).unwrap().batch;
+            assert_eq!(batch.compression(), Ok(codec));
+            let unpacked = batch.unpack(LIMIT).unwrap();
+            let read: Vec<_> = unpacked.records().map(Result::unwrap).collect();
+            let values: Vec<_> = read.iter().map(|it| it.value).collect();
+            assert_eq!(values, [Some(&b"one"[..]), Some(b"two"), None]);
+            assert_eq!(read[0].key, Some(&b"k"[..]));
+            assert_eq!(read[1].timestamp, if magic == 0 { -1 } else { 1005 });
+            let down =
+                ottla_records::legacy::down(batch.bytes(), i8::try_from(magic).unwrap(), LIMIT);
+            let mut wanted = plain.clone();
+            // Offsets count from the batch's first.
+            let second = old_message(magic, 0, Some(b"k"), Some(b"one")).len();
+            let third = second + old_message(magic, 0, None, Some(b"two")).len();
+            (wanted[second + 7], wanted[third + 7]) = (1, 2);
+            assert_eq!(down.unwrap(), wanted);
+        }
+        let bomb = Compression::Gzip.compress(&vec![0; 1 << 20], None).unwrap();
+        let bomb = old_message(magic, 1, None, Some(&bomb));
+        let refused = ottla_records::legacy::up(&bomb, 1000);
+        assert_eq!(refused, Err(BadBatch::TooLarge(1000)));
+    }
+}
+
+#[test]
+fn broken_old_messages_are_refused() {
+    let batch = sample(BatchOptions::default());
+    let whole = ottla_records::legacy::down(&batch, 1, LIMIT).unwrap();
+    for at in 1..whole.len() {
+        let first = ottla_records::legacy::up(&whole[..at], LIMIT);
+        let shorter =
+            first.is_ok_and(|it| batches(&it).next().unwrap().unwrap().record_count() < 3);
+        assert!(shorter || ottla_records::legacy::up(&whole[..at], LIMIT).is_err(), "cut at {at}");
+    }
+    let mut flipped = whole;
+    *flipped.last_mut().unwrap() ^= 1;
+    assert!(ottla_records::legacy::up(&flipped, LIMIT).is_err(), "the checksum sees it");
+}
+
 type Made = Vec<(i64, Option<Vec<u8>>, Option<Vec<u8>>)>;
 
 proptest! {
