@@ -231,11 +231,18 @@ fn read_value(field: &Field, null: bool) -> String {
         None => match field.ty.as_str() {
             "string" => format!("d.{nullable}string({flexible})?"),
             "bytes" | "records" => format!("d.{nullable}bytes({flexible})?"),
-            ty if is_struct(ty) && null => "d.nullable_part(version)?".to_owned(),
+            ty if is_struct(ty) && null => {
+                format!("d.nullable_{}(version)?", part_kind(field))
+            }
             ty if is_struct(ty) => format!("{ty}::read(d, version)?"),
             ty => format!("d.{}()?", short(ty)),
         },
     }
+}
+
+/// A nullable struct in a tagged field says whether it is there in another way than elsewhere.
+fn part_kind(field: &Field) -> &'static str {
+    if field.tag.is_some() { "tagged_part" } else { "part" }
 }
 
 fn writes(field: &Field, message: &Message) -> String {
@@ -283,7 +290,7 @@ fn write_value(field: &Field, place: &str, null: bool) -> String {
             }
             "bytes" | "records" => format!("e.bytes({flexible}, {})?", by_ref(place)),
             ty if is_struct(ty) && null => {
-                format!("e.nullable_part({place}.as_ref(), version)?")
+                format!("e.nullable_{}({place}.as_ref(), version)?", part_kind(field))
             }
             ty if is_struct(ty) => format!("{place}.write(e, version)?"),
             ty => format!("e.{}({place})", short(ty)),

@@ -269,6 +269,15 @@ impl Decoder {
         if self.i8()? < 0 { Ok(None) } else { P::read(self, version).map(Some) }
     }
 
+    /// Reads a struct that is the value of a tagged field, behind a number that is 0 if there is
+    /// none.
+    ///
+    /// # Errors
+    /// As the struct.
+    pub fn nullable_tagged_part<P: Part>(&mut self, version: i16) -> Decoded<Option<P>> {
+        if self.uvarint()? == 0 { Ok(None) } else { P::read(self, version).map(Some) }
+    }
+
     /// Reads tagged fields: `known` reads the value of a tag and says whether it knows it.
     ///
     /// # Errors

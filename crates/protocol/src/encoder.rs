@@ -253,6 +253,19 @@ impl Encoder {
             }
         }
     }
+
+    /// Writes a number that says whether there is a struct, and the struct: the value of a
+    /// tagged field.
+    ///
+    /// # Errors
+    /// As the struct.
+    pub fn nullable_tagged_part<P: Part>(&mut self, part: Option<&P>, version: i16) -> Encoded {
+        self.uvarint(u32::from(part.is_some()));
+        match part {
+            Some(part) => part.write(self, version),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Tagged fields on their way into a message.

@@ -4,6 +4,7 @@
 
 mod golden;
 mod hostile;
+mod internal;
 mod made;
 mod oracles;
 #[path = "../../build/schema.rs"]
