@@ -116,6 +116,30 @@ fn a_version_of_api_versions_that_is_not_known_is_told_which_are() {
     node.stop();
 }
 
+/// The error code that an ApiVersions request in version 5 gets which asks for this node.
+fn asked_for(node: &Node, id: i32) -> [u8; 2] {
+    // Header 2: key, version, correlation, no client id, no tags; then two names, no cluster id.
+    let mut body = vec![0, 18, 0, 5, 0, 0, 0, 7, 0xff, 0xff, 0];
+    body.extend_from_slice(&[2, b'a', 2, b'1', 0]);
+    body.extend_from_slice(&id.to_be_bytes());
+    body.push(0);
+    let mut stream = node.connect();
+    stream.write_all(&framed(&body)).unwrap();
+    let mut head = [0; 10];
+    stream.read_exact(&mut head).unwrap();
+    [head[8], head[9]]
+}
+
+#[test]
+fn a_client_that_means_another_node_must_bootstrap_again() {
+    let home = Home::new();
+    let node = home.start();
+    assert_eq!(asked_for(&node, -1), [0, 0]);
+    assert_eq!(asked_for(&node, 1), [0, 0]);
+    assert_eq!(asked_for(&node, 77), [0, 129], "REBOOTSTRAP_REQUIRED");
+    node.stop();
+}
+
 #[test]
 fn a_thousand_half_open_connections_leave_room_for_others() {
     let home = Home::new().with("max.connections=2000");

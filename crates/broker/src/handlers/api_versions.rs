@@ -13,7 +13,7 @@ use crate::node::Node;
 use crate::request::{Api, Call};
 
 /// The first request of every client.
-pub const API: Api = Api::of(ApiKey::ApiVersions, 0, 4);
+pub const API: Api = Api::of(ApiKey::ApiVersions, 0, 5);
 
 /// What is served, without the features.
 pub fn served() -> ApiVersionsResponse {
@@ -35,6 +35,12 @@ pub fn handle(node: &Node, call: &Call, request: &ApiVersionsRequest) -> ApiVers
     {
         return ApiVersionsResponse {
             error_code: ErrorCode::INVALID_REQUEST.0,
+            ..Default::default()
+        };
+    }
+    if call.version >= 5 && !is_meant(node, request) {
+        return ApiVersionsResponse {
+            error_code: ErrorCode::REBOOTSTRAP_REQUIRED.0,
             ..Default::default()
         };
     }
@@ -62,6 +68,13 @@ pub fn handle(node: &Node, call: &Call, request: &ApiVersionsRequest) -> ApiVers
         finalized_features_epoch: node.metadata_offset(),
         ..served()
     }
+}
+
+/// Whether the client, if it says whom it believes to talk to, is right (KIP-1242): behind an
+/// address that was given to another cluster or node it would read and write the wrong data.
+fn is_meant(node: &Node, request: &ApiVersionsRequest) -> bool {
+    request.cluster_id.as_ref().is_none_or(|id| *id == node.cluster_id)
+        && (request.node_id == -1 || request.node_id == node.id)
 }
 
 /// Letters, digits, dots and dashes, with a letter or digit at both ends (KIP-511).

@@ -270,6 +270,14 @@ mod tests {
     }
 
     #[test]
+    fn every_setting_says_what_it_does() {
+        for setting in all() {
+            let text = setting.text;
+            assert!(text.len() > 20 && text.ends_with('.'), "{}: {text:?}", setting.name);
+        }
+    }
+
+    #[test]
     fn every_fallback_is_a_setting_of_brokers() {
         for setting in in_scope(Scope::Topic) {
             for name in &setting.fallbacks {

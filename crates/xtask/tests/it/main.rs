@@ -1,5 +1,7 @@
 //! The house as it stands must be the house of the picture.
 
+mod licences;
+
 use std::collections::BTreeSet;
 use std::fs;
 
