@@ -126,7 +126,7 @@ impl Owner {
             leader.assigned(assignment.clone());
         } else {
             let end = self.log.log_end();
-            self.log.assign_epoch(assignment.leader_epoch, end)?;
+            self.log.assign_epoch(assignment.leader_epoch, end);
             let mut leader = Leader::new(self.me, assignment.clone(), end, self.watermark);
             leader.set_in_sync_min(self.rules.in_sync_min);
             self.leader = Some(leader);

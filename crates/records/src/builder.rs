@@ -2,8 +2,9 @@
 
 use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 
-use crate::batch::BadBatch;
+use crate::batch::{BadBatch, Batch};
 use crate::codec::Compression;
+use crate::record::Record;
 use crate::varint::{length, size_i64, write_i64};
 use crate::{HEADER_BYTES, NO_PRODUCER, OVERHEAD_BYTES, crc32c};
 
@@ -49,6 +50,27 @@ impl Default for BatchOptions {
     }
 }
 
+impl BatchOptions {
+    /// Those of a batch that there is.
+    ///
+    /// # Errors
+    /// Its codec is unknown.
+    pub fn of(batch: &Batch<'_>) -> Result<Self, BadBatch> {
+        Ok(Self {
+            base_offset: batch.base_offset(),
+            leader_epoch: batch.leader_epoch(),
+            compression: batch.compression()?,
+            level: None,
+            transactional: batch.is_transactional(),
+            control: batch.is_control(),
+            append_time: batch.is_append_time().then(|| batch.max_timestamp()),
+            producer_id: batch.producer_id(),
+            producer_epoch: batch.producer_epoch(),
+            base_sequence: batch.base_sequence(),
+        })
+    }
+}
+
 /// A record to be put into a batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NewRecord<'a> {
@@ -69,6 +91,7 @@ pub struct BatchBuilder {
     records: Vec<u8>,
     count: i32,
     last_delta: i32,
+    horizon: Option<TimestampMs>,
     base_timestamp: TimestampMs,
     max_timestamp: TimestampMs,
 }
@@ -82,8 +105,26 @@ impl BatchBuilder {
             records: Vec::new(),
             count: 0,
             last_delta: -1,
+            horizon: None,
             base_timestamp: -1,
             max_timestamp: -1,
+        }
+    }
+
+    /// From when on the batch's tombstones and markers may go (KIP-534). Its time stands where
+    /// the base timestamp does, so it must be said before the first record is added.
+    pub const fn set_delete_horizon(&mut self, horizon_ms: TimestampMs) {
+        self.horizon = Some(horizon_ms);
+        self.base_timestamp = horizon_ms;
+    }
+
+    /// The batch reaches so far behind its first offset, though its last records are gone; one
+    /// that has lost all keeps `max_timestamp`.
+    pub fn reach(&mut self, last_delta: i32, max_timestamp: TimestampMs) {
+        self.last_delta = self.last_delta.max(last_delta);
+        if self.count == 0 {
+            self.max_timestamp = max_timestamp;
+            self.base_timestamp = self.horizon.unwrap_or(max_timestamp);
         }
     }
 
@@ -95,7 +136,7 @@ impl BatchBuilder {
     /// Adds a record so far behind the first offset.
     pub fn push_at(&mut self, delta: i32, record: &NewRecord<'_>) {
         if self.count == 0 {
-            self.base_timestamp = record.timestamp;
+            self.base_timestamp = self.horizon.unwrap_or(record.timestamp);
         }
         self.count += 1;
         self.last_delta = delta;
@@ -112,6 +153,14 @@ impl BatchBuilder {
             write_nullable(&mut self.records, Some(name));
             write_nullable(&mut self.records, *value);
         }
+    }
+
+    /// Adds a record of another batch at the offset it has there; `base_offset` is this batch's.
+    pub fn push_as_it_was(&mut self, record: &Record<'_>, base_offset: Offset) {
+        let headers: Vec<_> = record.headers().collect();
+        let delta = i32::try_from(record.offset - base_offset).unwrap_or(i32::MAX);
+        let (timestamp, key, value) = (record.timestamp, record.key, record.value);
+        self.push_at(delta, &NewRecord { timestamp, key, value, headers: &headers });
     }
 
     /// How many records there are.
@@ -143,6 +192,7 @@ impl BatchBuilder {
             (options.append_time.is_some(), 0x08),
             (options.transactional, 0x10),
             (options.control, 0x20),
+            (self.horizon.is_some(), 0x40),
         ];
         let attributes = flags
             .iter()

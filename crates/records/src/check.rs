@@ -3,7 +3,7 @@
 use ottla_types::{ErrorCode, TimestampMs};
 
 use crate::batch::{BadBatch, Batch};
-use crate::builder::{BatchBuilder, BatchOptions, NewRecord};
+use crate::builder::{BatchBuilder, BatchOptions};
 use crate::codec::Compression;
 
 /// The bounds of `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms`.
@@ -223,29 +223,10 @@ pub fn recompress(
     limit_bytes: usize,
 ) -> Result<Vec<u8>, BadBatch> {
     let unpacked = batch.unpack(limit_bytes)?;
-    let mut builder = BatchBuilder::new(BatchOptions {
-        base_offset: batch.base_offset(),
-        leader_epoch: batch.leader_epoch(),
-        compression,
-        level,
-        transactional: batch.is_transactional(),
-        control: batch.is_control(),
-        append_time: batch.is_append_time().then(|| batch.max_timestamp()),
-        producer_id: batch.producer_id(),
-        producer_epoch: batch.producer_epoch(),
-        base_sequence: batch.base_sequence(),
-    });
+    let mut builder =
+        BatchBuilder::new(BatchOptions { compression, level, ..BatchOptions::of(batch)? });
     for record in unpacked.records() {
-        let record = record?;
-        let headers: Vec<_> = record.headers().collect();
-        let delta = i32::try_from(record.offset - batch.base_offset()).unwrap_or(i32::MAX);
-        let new = NewRecord {
-            timestamp: record.timestamp,
-            key: record.key,
-            value: record.value,
-            headers: &headers,
-        };
-        builder.push_at(delta, &new);
+        builder.push_as_it_was(&record?, batch.base_offset());
     }
     builder.build()
 }

@@ -1,7 +1,6 @@
 //! Which leader's epoch starts at which offset: `leader-epoch-checkpoint` (KIP-101).
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use ottla_types::{LeaderEpoch, Offset};
 
@@ -19,18 +18,21 @@ pub struct EpochStart {
 }
 
 /// The epochs of a log, ascending in both numbers.
-#[derive(Clone, Debug)]
+///
+/// A change stays in memory until the log is flushed: what a crash takes is found again in the
+/// batches behind the recovery point, as each names its epoch.
+#[derive(Clone, Debug, Default)]
 pub struct Epochs {
-    files: Arc<dyn Files>,
-    path: PathBuf,
     starts: Vec<EpochStart>,
+    /// Is the file behind?
+    changed: bool,
 }
 
 impl Epochs {
-    pub(crate) fn read(files: &Arc<dyn Files>, folder: &Path) -> Result<Self, StorageError> {
-        let path = folder.join("leader-epoch-checkpoint");
+    pub(crate) fn read(files: &dyn Files, folder: &Path) -> Result<Self, StorageError> {
+        let path = folder.join(FILE);
         let mut starts: Vec<EpochStart> = Vec::new();
-        for line in read_lines(&**files, &path)? {
+        for line in read_lines(files, &path)? {
             let entry = line.split_once(' ').and_then(|(epoch, start)| {
                 Some(EpochStart { epoch: epoch.parse().ok()?, start: start.trim().parse().ok()? })
             });
@@ -38,7 +40,7 @@ impl Epochs {
                 entry.ok_or_else(|| StorageError::corrupt(&path, format!("no epoch: {line}")))?;
             starts.push(entry);
         }
-        Ok(Self { files: Arc::clone(files), path, starts })
+        Ok(Self { starts, changed: false })
     }
 
     /// All of them.
@@ -75,39 +77,46 @@ impl Epochs {
         }
     }
 
-    /// `epoch` starts at `start`, if it is new; on the disk before this returns.
-    pub(crate) fn assign(&mut self, epoch: LeaderEpoch, start: Offset) -> Result<(), StorageError> {
+    /// `epoch` starts at `start`, if it is new.
+    pub(crate) fn assign(&mut self, epoch: LeaderEpoch, start: Offset) {
         if epoch < 0 || self.latest().is_some_and(|latest| latest >= epoch) {
-            return Ok(());
+            return;
         }
         // An epoch without a record gives way to the next.
         self.starts.retain(|entry| entry.start < start);
         self.starts.push(EpochStart { epoch, start });
-        self.write()
+        self.changed = true;
     }
 
     /// The log now ends at `end`.
-    pub(crate) fn truncate_end(&mut self, end: Offset) -> Result<(), StorageError> {
+    pub(crate) fn truncate_end(&mut self, end: Offset) {
         let before = self.starts.len();
         self.starts.retain(|entry| entry.start < end);
-        if self.starts.len() == before { Ok(()) } else { self.write() }
+        self.changed |= self.starts.len() != before;
     }
 
     /// The log now starts at `start`.
-    pub(crate) fn truncate_start(&mut self, start: Offset) -> Result<(), StorageError> {
+    pub(crate) fn truncate_start(&mut self, start: Offset) {
         let behind = self.starts.partition_point(|entry| entry.start <= start);
-        let Some(first) = behind.checked_sub(1) else { return Ok(()) };
+        let Some(first) = behind.checked_sub(1) else { return };
         if first == 0 && self.starts[0].start == start {
-            return Ok(());
+            return;
         }
         self.starts.drain(..first);
         self.starts[0].start = start;
-        self.write()
+        self.changed = true;
     }
 
-    fn write(&self) -> Result<(), StorageError> {
+    /// What is to be written, if anything; the file is taken to have it then.
+    pub(crate) fn take_changed(&mut self) -> Option<Self> {
+        std::mem::take(&mut self.changed).then(|| self.clone())
+    }
+
+    pub(crate) fn write(&self, files: &dyn Files, folder: &Path) -> Result<(), StorageError> {
         let line = |entry: &EpochStart| format!("{} {}", entry.epoch, entry.start);
         let lines: Vec<String> = self.starts.iter().map(line).collect();
-        write_lines(&*self.files, &self.path, &lines)
+        write_lines(files, &folder.join(FILE), &lines)
     }
 }
+
+const FILE: &str = "leader-epoch-checkpoint";

@@ -26,24 +26,30 @@
 //! checksum is wrong; then indexes, producers and epochs are made to fit what is left.
 
 mod checkpoint;
+mod compact;
 mod dirs;
 mod epochs;
 mod error;
 mod files;
+mod flush;
 mod index;
 mod log;
 mod producers;
 mod recovery;
+mod retire;
 mod segment;
 mod view;
 
 pub use checkpoint::{OffsetCheckpoint, PartitionMetadata};
+pub use compact::{Cleaning, Compaction, Dirt, Pace, Swap};
 pub use dirs::{CleanShutdown, DataDir, MetaProperties};
 pub use epochs::{EpochStart, Epochs};
 pub use error::StorageError;
 pub use files::{DiskFiles, Fate, File, FileRef, Files, Listed, Lock, MemoryFiles};
+pub use flush::Flush;
 pub use index::AbortedTransaction;
 pub use log::{AppendError, Appended, Log, LogOptions, Stamp};
 pub use producers::{Producer, ProducerError};
 pub use recovery::Opening;
+pub use retire::{Retention, Retired};
 pub use view::{LogView, ReadError, Slice};

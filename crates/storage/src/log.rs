@@ -22,6 +22,9 @@ pub struct LogOptions {
     pub segment_ms: i64,
     /// How many bytes lie between two index entries (`index.interval.bytes`).
     pub index_interval_bytes: u64,
+    /// By how much at most `segment_ms` is shortened, differently for each segment, in
+    /// milliseconds (`segment.jitter.ms`).
+    pub segment_jitter_ms: i64,
     /// The size at which an index, and with it its segment, is full (`segment.index.bytes`).
     pub index_bytes_max: usize,
     /// After how many records the log is made durable, if at all (`flush.messages`).
@@ -35,6 +38,7 @@ impl Default for LogOptions {
         Self {
             segment_bytes: 1 << 30,
             segment_ms: 7 * 24 * 60 * 60 * 1000,
+            segment_jitter_ms: 0,
             index_interval_bytes: 4096,
             index_bytes_max: 10 << 20,
             flush_messages: i64::MAX,
@@ -104,9 +108,16 @@ pub struct Log {
     pub(crate) options: LogOptions,
     pub(crate) shared: Arc<Shared>,
     pub(crate) producers: Producers,
+    /// Everything below need not be looked at after a crash.
     pub(crate) recovery_point: Offset,
+    /// The records below survive a power cut; what was made of them perhaps not.
+    pub(crate) durable: Offset,
     /// As of which offset the newest snapshot is.
     pub(crate) snapshot: Option<Offset>,
+    /// Producers as of segments' ends, not yet in a file.
+    pub(crate) snapshots_due: Vec<(Offset, Producers)>,
+    /// How often something was cut off: what was begun before is void then.
+    pub(crate) truncations: u64,
     pub(crate) failed: bool,
 }
 
@@ -129,7 +140,7 @@ impl Log {
         self.shared.log_end.load(Ordering::Acquire)
     }
 
-    /// Everything below survives a power cut.
+    /// Everything below survives a power cut and need not be looked at after one.
     #[must_use]
     pub const fn recovery_point(&self) -> Offset {
         self.recovery_point
@@ -219,7 +230,7 @@ impl Log {
         if self.is_full(batch, size, now_ms) {
             self.roll()?;
         }
-        self.assign_epoch(batch.leader_epoch(), batch.base_offset())?;
+        self.assign_epoch(batch.leader_epoch(), batch.base_offset());
         let segment = self.active();
         let position = segment.size();
         if let Err(error) = segment.file.write_two_at(header, rest, position) {
@@ -238,7 +249,7 @@ impl Log {
         }
         segment.publish(position + size);
         self.shared.log_end.store(batch.next_offset(), Ordering::Release);
-        if self.log_end() - self.recovery_point >= self.options.flush_messages {
+        if self.log_end() - self.durable >= self.options.flush_messages {
             self.flush()?;
         }
         Ok(())
@@ -259,7 +270,7 @@ impl Log {
         self.producers.appended(batch)
     }
 
-    fn active(&self) -> Arc<Segment> {
+    pub(crate) fn active(&self) -> Arc<Segment> {
         let segments = self.shared.segments.load();
         Arc::clone(segments.last().expect("a log has at least one segment"))
     }
@@ -278,21 +289,27 @@ impl Log {
             _ => now_ms.saturating_sub(segment.file.modified_ms().unwrap_or(now_ms)),
         };
         far || held + size > self.options.segment_bytes
-            || age > self.options.segment_ms
+            || age > self.options.segment_ms - self.jitter_ms(segment.base)
             || (state.offsets.len() + 1) * 8 > self.options.index_bytes_max
             || (state.times.len() + 2) * 12 > self.options.index_bytes_max
     }
 
-    /// An epoch begins at `start`; on the disk before this returns.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub fn assign_epoch(&mut self, epoch: LeaderEpoch, start: Offset) -> Result<(), StorageError> {
-        let mut epochs = self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner);
-        epochs.assign(epoch, start)
+    /// Which part of `segment.jitter.ms` a segment gets: any, but always the same.
+    fn jitter_ms(&self, base: Offset) -> i64 {
+        let most = self.options.segment_jitter_ms.min(self.options.segment_ms);
+        let name = self.folder.as_os_str().as_encoded_bytes();
+        let mixed = crc32c(&[name, &base.to_be_bytes()].concat());
+        if most > 0 { i64::from(mixed) % most } else { 0 }
     }
 
-    /// Starts a new segment at the log's end.
+    /// An epoch begins at `start`.
+    pub fn assign_epoch(&mut self, epoch: LeaderEpoch, start: Offset) {
+        let mut epochs = self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner);
+        epochs.assign(epoch, start);
+    }
+
+    /// Starts a new segment at the log's end. Nothing is made durable here: that is for the next
+    /// flush, which need not run on this thread.
     ///
     /// # Errors
     /// The disk fails; the log stays as it was.
@@ -302,24 +319,16 @@ impl Log {
         if active.size() == 0 && active.base == base {
             return Ok(());
         }
-        active.state_mut().seal(active.base, &*self.files)?;
-        self.take_snapshot(base)?;
         let fresh = Segment::create(&*self.files, &self.folder, base)?;
+        active.state_mut().add_time(active.base);
+        self.snapshots_due.push((base, self.producers.clone()));
         let mut segments = Vec::clone(&self.shared.segments.load());
         segments.push(Arc::new(fresh));
         self.shared.segments.store(Arc::new(segments));
         Ok(())
     }
 
-    fn take_snapshot(&mut self, offset: Offset) -> Result<(), StorageError> {
-        if self.snapshot.is_none_or(|before| before < offset) && offset > 0 {
-            self.producers.write(&*self.files, &snapshot_path(&self.folder, offset))?;
-            self.snapshot = Some(offset);
-        }
-        Ok(())
-    }
-
-    /// Makes everything appended so far survive a power cut; returns up to where that is.
+    /// Makes all records appended so far survive a power cut, on this thread; returns up to where that is.
     ///
     /// # Errors
     /// The disk fails. What is durable is unknown then, so the log takes no more.
@@ -328,11 +337,11 @@ impl Log {
             return Err(StorageError::Failed);
         }
         let end = self.log_end();
-        if end == self.recovery_point {
+        if end <= self.durable {
             return Ok(end);
         }
         let segments = self.shared.segments.load_full();
-        let behind = segments.partition_point(|segment| segment.base <= self.recovery_point);
+        let behind = segments.partition_point(|segment| segment.base <= self.durable);
         for segment in &segments[behind.saturating_sub(1)..] {
             if let Err(error) = segment.file.sync() {
                 self.failed = true;
@@ -340,7 +349,7 @@ impl Log {
             }
         }
         self.files.sync_dir(&self.folder).map_err(StorageError::io(&self.folder))?;
-        self.recovery_point = end;
+        self.durable = end;
         Ok(end)
     }
 
@@ -349,24 +358,25 @@ impl Log {
     /// # Errors
     /// The disk fails; the next open must be told that the stop was not clean.
     pub fn close_clean(mut self) -> Result<Offset, StorageError> {
-        let end = self.flush()?;
         let active = self.active();
-        active.state_mut().save(active.base, &*self.files)?;
-        self.take_snapshot(end)?;
-        Ok(end)
+        active.state_mut().add_time(active.base);
+        if let Some(flush) = self.begin_flush()? {
+            flush.run()?;
+            self.end_flush(&flush);
+        }
+        // What was reserved beyond the end is given back.
+        active.file.truncate(active.size()).map_err(active.io())?;
+        Ok(self.log_end())
     }
 
     /// Records below `offset` may no longer be read (DeleteRecords, retention).
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub fn advance_log_start(&mut self, offset: Offset) -> Result<(), StorageError> {
+    pub fn advance_log_start(&mut self, offset: Offset) {
         if offset <= self.log_start() {
-            return Ok(());
+            return;
         }
         self.shared.log_start.store(offset, Ordering::Release);
         let mut epochs = self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner);
-        epochs.truncate_start(offset)
+        epochs.truncate_start(offset);
     }
 
     /// Cuts everything from `offset` on off.
@@ -383,6 +393,8 @@ impl Log {
     }
 
     fn cut(&mut self, offset: Offset) -> Result<(), StorageError> {
+        self.truncations += 1;
+        self.snapshots_due.retain(|(at, _)| *at <= offset);
         let mut segments = Vec::clone(&self.shared.segments.load());
         while segments.len() > 1 && segments.last().is_some_and(|last| last.base >= offset) {
             let gone = segments.pop().expect("just looked at");
@@ -403,13 +415,14 @@ impl Log {
         last.file.truncate(position).map_err(last.io())?;
         self.drop_snapshots_behind(offset)?;
         let interval = self.options.index_interval_bytes;
-        let opened = crate::recovery::rebuilt(&*self.files, &self.folder, last.base, interval)?;
+        let opened = crate::recovery::rebuilt(&self.files, &self.folder, last.base, interval)?;
         let end = opened.end;
         segments.push(Arc::new(opened.segment));
         self.shared.segments.store(Arc::new(segments));
         self.shared.log_end.store(end, Ordering::Release);
         self.recovery_point = self.recovery_point.min(end);
-        self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner).truncate_end(end)?;
+        self.durable = self.durable.min(end);
+        self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner).truncate_end(end);
         let (producers, snapshot) = crate::recovery::load_producers(
             &*self.files,
             &self.folder,

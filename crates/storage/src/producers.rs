@@ -47,6 +47,12 @@ impl Producer {
         self.batches.back().map_or(-1, |last| last.last_sequence)
     }
 
+    /// The offset of its last record; `None` if it has none.
+    #[must_use]
+    pub fn last_offset(&self) -> Option<Offset> {
+        self.batches.back().map(|last| last.last_offset)
+    }
+
     fn push(&mut self, written: Written) {
         if self.batches.len() == WINDOW {
             self.batches.pop_front();
@@ -121,6 +127,7 @@ impl Producers {
         let same =
             |written: &&Written| written.first_sequence == first && written.last_sequence == last;
         if known.epoch == sent
+            && !batch.is_control()
             && let Some(found) = known.batches.iter().find(same)
         {
             return Ok(Some(Duplicate {
@@ -131,6 +138,10 @@ impl Producers {
         }
         if sent < known.epoch {
             return Err(ProducerError::Fenced { sent, current: known.epoch });
+        }
+        if batch.is_control() {
+            // A marker is the coordinator's, it has no place in the sequence.
+            return Ok(None);
         }
         let before = known.last_sequence();
         let follows = if sent > known.epoch {

@@ -1,5 +1,6 @@
 //! Opening a log, after a clean stop or after none.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::RwLock;
@@ -11,7 +12,7 @@ use ottla_types::{Offset, TimestampMs};
 
 use crate::epochs::Epochs;
 use crate::error::StorageError;
-use crate::files::{Files, remove_if_there};
+use crate::files::{Files, LazyFile, remove_if_there};
 use crate::index::{AbortedIndex, OffsetEntry, Table, TimeEntry};
 use crate::log::{Log, LogOptions};
 use crate::producers::{Producers, snapshot_path};
@@ -53,8 +54,9 @@ impl Log {
     pub fn open(opening: Opening) -> Result<Self, StorageError> {
         let Opening { files, folder, options, clean, recovery_point, log_start, now_ms } = opening;
         files.make_dir(&folder).map_err(StorageError::io(&folder))?;
-        let bases = tidy(&*files, &folder)?;
-        let mut epochs = Epochs::read(&files, &folder)?;
+        let there = tidy(&files, &folder)?;
+        let bases = there.bases();
+        let mut epochs = Epochs::read(&*files, &folder)?;
         let first = bases.first().copied().unwrap_or(log_start);
         let interval = options.index_interval_bytes;
         let mut segments: Vec<Arc<Segment>> = Vec::new();
@@ -69,18 +71,17 @@ impl Log {
             let next = bases.get(at + 1).copied();
             let durable = clean || next.is_some_and(|next| next <= recovery_point);
             let opened = if durable {
-                open_durable(&*files, &folder, base, next, interval)?
+                open_durable(&files, &folder, &there, (base, next), interval)?
+            } else if base < recovery_point {
+                resumed(&files, &folder, base, recovery_point, interval)?
             } else {
-                rebuilt(&*files, &folder, base, interval)?
+                rebuilt(&files, &folder, base, interval)?
             };
             if !durable {
-                learn_epochs(&opened.segment, &mut epochs)?;
+                let from = recovery_point.max(base).min(opened.end);
+                learn_epochs(&opened.segment, from, &mut epochs)?;
             }
             (end, cut) = (opened.end.max(base), opened.cut);
-            if next.is_some() && !cut {
-                // Indexes that were made again; those on the disk are left alone.
-                opened.segment.state_mut().seal(base, &*files)?;
-            }
             segments.push(Arc::new(opened.segment));
         }
         if segments.is_empty() {
@@ -88,14 +89,12 @@ impl Log {
         }
         let log_start = log_start.max(first).min(end);
         // An epoch that has begun, but has no record yet, stays.
-        epochs.truncate_end(end + 1)?;
+        epochs.truncate_end(end + 1);
+        epochs.truncate_start(log_start);
         if !clean {
-            drop_stray_snapshots(&*files, &folder, &segments)?;
+            drop_stray_snapshots(&*files, &folder, &segments, recovery_point)?;
         }
         let (mut producers, snapshot) = load_producers(&*files, &folder, &segments, end)?;
-        if !clean && end > 0 {
-            producers.write(&*files, &snapshot_path(&folder, end))?;
-        }
         producers.forget_before(now_ms.saturating_sub(options.producer_expiry_ms));
         let shared = Shared {
             segments: ArcSwap::from_pointee(segments),
@@ -110,29 +109,84 @@ impl Log {
             shared: Arc::new(shared),
             producers,
             recovery_point: if clean { end } else { recovery_point.min(end) },
-            snapshot: if clean { snapshot } else { Some(end).filter(|end| *end > 0) },
+            durable: if clean { end } else { recovery_point.min(end) },
+            snapshot,
+            snapshots_due: Vec::new(),
+            truncations: 0,
             failed: false,
         })
     }
 }
 
-/// Clears away what half-done work left, and says which segments there are.
-fn tidy(files: &dyn Files, folder: &Path) -> Result<Vec<Offset>, StorageError> {
-    let listed = files.list(folder).map_err(StorageError::io(folder))?;
-    let mut bases = Vec::new();
-    for entry in &listed {
-        if [".deleted", ".cleaned", ".tmp"].iter().any(|ending| entry.name.ends_with(ending)) {
-            let path = folder.join(&entry.name);
-            remove_if_there(files, &path).map_err(StorageError::io(&path))?;
-        } else if let Some(base) = entry.name.strip_suffix(".log") {
-            let base = base.parse().map_err(|_| {
-                StorageError::corrupt(&folder.join(&entry.name), "the name is no offset")
-            })?;
-            bases.push(base);
+/// The files of a folder, by name.
+struct There(BTreeMap<String, u64>);
+
+impl There {
+    fn list(files: &dyn Files, folder: &Path) -> Result<Self, StorageError> {
+        let listed = files.list(folder).map_err(StorageError::io(folder))?;
+        Ok(Self(listed.into_iter().map(|entry| (entry.name, entry.size_bytes)).collect()))
+    }
+
+    fn bases(&self) -> Vec<Offset> {
+        let base = |name: &String| name.strip_suffix(".log")?.parse().ok();
+        self.0.keys().filter_map(base).collect()
+    }
+
+    fn size(&self, path: &Path) -> Option<u64> {
+        self.0.get(path.file_name()?.to_str()?).copied()
+    }
+}
+
+/// Clears away what half-done work left, and says what is there then.
+///
+/// A cleaner writes `.cleaned`, which is worth nothing until all of it is called `.swap`; from
+/// then on the new segment takes the place of those that it was made from.
+fn tidy(files: &Arc<dyn Files>, folder: &Path) -> Result<There, StorageError> {
+    let there = There::list(&**files, folder)?;
+    let odd = [".deleted", ".cleaned", ".tmp", ".swap"];
+    if !there.0.keys().any(|name| odd.iter().any(|ending| name.ends_with(ending))) {
+        return Ok(there);
+    }
+    let base_of = |name: &str| name.split('.').next().and_then(|it| it.parse::<Offset>().ok());
+    let cleaned = there.0.keys().filter(|name| name.ends_with(".cleaned"));
+    let half_done = cleaned.filter_map(|name| base_of(name)).min().unwrap_or(Offset::MAX);
+    for name in there.0.keys() {
+        let half = name.ends_with(".swap") && base_of(name).is_none_or(|base| base >= half_done);
+        if half || odd[..3].iter().any(|ending| name.ends_with(ending)) {
+            let path = folder.join(name);
+            remove_if_there(&**files, &path).map_err(StorageError::io(&path))?;
         }
     }
-    bases.sort_unstable();
-    Ok(bases)
+    finish_swap(files, folder)?;
+    There::list(&**files, folder)
+}
+
+/// Puts new segments in the place of those they were made from.
+fn finish_swap(files: &Arc<dyn Files>, folder: &Path) -> Result<(), StorageError> {
+    let there = There::list(&**files, folder)?;
+    let swaps: Vec<&str> = there.0.keys().filter_map(|name| name.strip_suffix(".swap")).collect();
+    for name in swaps.iter().filter(|name| name.ends_with(".log")) {
+        let Some(base) = name.strip_suffix(".log").and_then(|it| it.parse::<Offset>().ok()) else {
+            continue;
+        };
+        let path = folder.join(format!("{name}.swap"));
+        let file = LazyFile::at(files, path.clone());
+        let size = file.size().map_err(StorageError::io(&path))?;
+        let segment = Segment::new(folder, base, file, size, State::empty(folder, base));
+        let end = end_of(&segment, 0, base)?;
+        for old in there.bases().into_iter().filter(|old| (base..end).contains(old)) {
+            remove_segment(&**files, folder, old)?;
+        }
+    }
+    files.sync_dir(folder).map_err(StorageError::io(folder))?;
+    // The log last: while it is a swap, all of this is done again.
+    let (logs, others): (Vec<&str>, Vec<&str>) =
+        swaps.into_iter().partition(|name| name.ends_with(".log"));
+    for name in others.into_iter().chain(logs) {
+        let (from, to) = (folder.join(format!("{name}.swap")), folder.join(name));
+        files.rename(&from, &to).map_err(StorageError::io(&from))?;
+    }
+    files.sync_dir(folder).map_err(StorageError::io(folder))
 }
 
 fn remove_segment(files: &dyn Files, folder: &Path, base: Offset) -> Result<(), StorageError> {
@@ -146,48 +200,95 @@ fn remove_segment(files: &dyn Files, folder: &Path, base: Offset) -> Result<(), 
 /// A segment that needs no looking through, unless an index is missing. `next` is the base of the
 /// segment behind it; the last one's end is found from its last index entry on.
 fn open_durable(
-    files: &dyn Files,
+    files: &Arc<dyn Files>,
+    folder: &Path,
+    there: &There,
+    (base, next): (Offset, Option<Offset>),
+    interval: u64,
+) -> Result<Opened, StorageError> {
+    let path = file_of(folder, base, "log");
+    let size = there.size(&path).unwrap_or(0);
+    let (by_offset, by_time) = (file_of(folder, base, "index"), file_of(folder, base, "timeindex"));
+    if next.is_none() {
+        return resumed(files, folder, base, Offset::MAX, interval);
+    }
+    let offsets = Table::on_disk(files, by_offset.clone(), there.size(&by_offset));
+    let times = Table::on_disk(files, by_time.clone(), there.size(&by_time));
+    let (Some(offsets), Some(times)) = (offsets, times) else {
+        return rebuilt(files, folder, base, interval);
+    };
+    // A segment of some size has entries in both, or its indexes were lost.
+    if size > interval.saturating_mul(64) && offsets.len() == 0 || size > 0 && times.len() == 0 {
+        return rebuilt(files, folder, base, interval);
+    }
+    let by_abort = file_of(folder, base, "txnindex");
+    let aborted = if there.size(&by_abort).is_some() {
+        AbortedIndex::read(&**files, &by_abort)?
+    } else {
+        AbortedIndex::empty(by_abort)
+    };
+    let state =
+        State { offsets, times, aborted, newest: None, first_timestamp: None, since_entry: 0 };
+    let file = LazyFile::at(files, path);
+    let segment = Segment::new(folder, base, file, size, state);
+    Ok(Opened { segment, end: next.unwrap_or(base), cut: false })
+}
+
+/// A segment of which everything below `recovery_point` is durable, its indexes too: it is looked
+/// through from the last index entry on that can be believed.
+fn resumed(
+    files: &Arc<dyn Files>,
     folder: &Path,
     base: Offset,
-    next: Option<Offset>,
+    recovery_point: Offset,
     interval: u64,
 ) -> Result<Opened, StorageError> {
     let path = file_of(folder, base, "log");
     let file = files.open(&path).map_err(StorageError::io(&path))?;
     let size = file.size().map_err(StorageError::io(&path))?;
     let (by_offset, by_time) = (file_of(folder, base, "index"), file_of(folder, base, "timeindex"));
-    let tables = if next.is_some() {
-        let offsets: Option<Table<OffsetEntry>> = Table::on_disk(files, by_offset)?;
-        offsets.zip(Table::<TimeEntry>::on_disk(files, by_time)?)
-    } else {
-        // More will be appended to these.
-        let offsets = Table::load(files, &by_offset)?;
-        let times = Table::load(files, &by_time)?;
-        offsets.zip(times).map(|(offsets, times)| {
-            (Table::in_memory(by_offset, offsets), Table::in_memory(by_time, times))
-        })
-    };
-    let Some((offsets, times)) = tables else { return rebuilt(files, folder, base, interval) };
-    let last_entry = offsets.last()?;
-    let newest = times.last()?.map(|last| (last.timestamp, base + Offset::from(last.offset)));
-    let believable = last_entry.is_none_or(|last| u64::from(last.position) < size)
-        && (size == 0 || newest.is_some() || last_entry.is_none());
-    if !believable {
+    let loaded = Table::<OffsetEntry>::load(&**files, &by_offset)?
+        .zip(Table::<TimeEntry>::load(&**files, &by_time)?);
+    let Some((mut offsets, mut times)) = loaded else {
         return rebuilt(files, folder, base, interval);
-    }
-    let aborted = AbortedIndex::read(files, &file_of(folder, base, "txnindex"))?;
-    let state = State { offsets, times, aborted, newest, first_timestamp: None, since_entry: 0 };
-    let segment = Segment::new(folder, base, file, size, state);
-    let end = match next {
-        Some(next) => next,
-        None => end_of(&segment, last_entry.map_or(0, |last| last.position.into()), base)?,
     };
-    if next.is_none() && size > 0 {
-        let header = header_at(&segment, 0)?;
-        let first = Batch::header_only(&header)?.max_timestamp();
-        segment.state_mut().first_timestamp = Some(first);
+    let durable = |offset: u32| base + Offset::from(offset) < recovery_point;
+    let good = 1 + offsets.windows(2).take_while(|it| it[0].position < it[1].position).count();
+    offsets.truncate(good);
+    offsets.retain(|it| durable(it.offset) && u64::from(it.position) < size);
+    let last = offsets.last().copied();
+    let (at, held) = (last.map_or(0, |it| u64::from(it.position)), last.map_or(0, |it| it.offset));
+    let known_end = recovery_point == Offset::MAX;
+    let good = 1 + times.windows(2).take_while(|it| it[0].timestamp < it[1].timestamp).count();
+    times.truncate(good);
+    times.retain(|it| it.offset <= held || known_end);
+    let state = State::empty(folder, base);
+    let segment = Segment::new(folder, base, file, size, state);
+    if let Some(last) = last {
+        let header = header_at(&segment, at).ok();
+        let header = header.as_ref().and_then(|header| Batch::header_only(header).ok());
+        if header.is_none_or(|it| it.last_offset() != base + Offset::from(last.offset)) {
+            return rebuilt(files, folder, base, interval);
+        }
     }
-    Ok(Opened { segment, end, cut: false })
+    {
+        let mut state = segment.state_mut();
+        state.newest = times.last().map(|it| (it.timestamp, base + Offset::from(it.offset)));
+        let (kept, timed) = (offsets.len(), times.len());
+        state.offsets = Table::in_memory(by_offset, offsets, kept);
+        state.times = Table::in_memory(by_time, times, timed);
+        state.aborted = AbortedIndex::read(&**files, &file_of(folder, base, "txnindex"))?;
+        if size > 0 {
+            let first = header_at(&segment, 0)?;
+            state.first_timestamp = Some(Batch::header_only(&first)?.max_timestamp());
+        }
+    }
+    // A closed log is believed: only its end is looked for.
+    if known_end {
+        let end = end_of(&segment, at, base)?;
+        return Ok(Opened { segment, end, cut: false });
+    }
+    look_through(segment, (at, last.is_some()), interval)
 }
 
 fn end_of(segment: &Segment, from: u64, base: Offset) -> Result<Offset, StorageError> {
@@ -201,7 +302,7 @@ fn end_of(segment: &Segment, from: u64, base: Offset) -> Result<Offset, StorageE
 
 /// Reads a segment through, cuts it at the first batch that is none, makes its indexes again.
 pub(crate) fn rebuilt(
-    files: &dyn Files,
+    files: &Arc<dyn Files>,
     folder: &Path,
     base: Offset,
     interval: u64,
@@ -209,18 +310,36 @@ pub(crate) fn rebuilt(
     let path = file_of(folder, base, "log");
     let file = files.open(&path).map_err(StorageError::io(&path))?;
     let size = file.size().map_err(StorageError::io(&path))?;
-    let mut state = State::empty(folder, base);
     let segment = Segment::new(folder, base, file, size, State::empty(folder, base));
+    // Aborted transactions are found again when the producers are replayed.
+    let aborted = AbortedIndex::read(&**files, &file_of(folder, base, "txnindex"))?;
+    segment.state_mut().aborted = aborted;
+    look_through(segment, (0, false), interval)
+}
+
+/// Reads a segment from `at` on and cuts it at the first batch that is none; `indexed` says
+/// whether the first batch there has its index entry already.
+fn look_through(
+    segment: Segment,
+    (at, indexed): (u64, bool),
+    interval: u64,
+) -> Result<Opened, StorageError> {
+    let (base, size) = (segment.base, segment.size());
     let mut end = base;
-    let mut good = 0;
-    let mut scan = segment.scan(0);
+    let mut good = at;
+    let mut scan = segment.scan(at);
     loop {
         match scan.next() {
             Ok(Some((position, batch))) => {
                 if !batch.crc_is_right() || batch.base_offset() < end {
                     break;
                 }
-                state.add(base, position, &batch, interval);
+                let mut state = segment.state_mut();
+                if position == at && indexed {
+                    state.since_entry = batch.size() as u64;
+                } else {
+                    state.add(base, position, &batch, interval);
+                }
                 end = batch.next_offset();
                 good = position + batch.size() as u64;
             }
@@ -234,17 +353,17 @@ pub(crate) fn rebuilt(
         segment.file.truncate(good).map_err(segment.io())?;
         segment.publish(good);
     }
+    let mut state = segment.state_mut();
     state.add_time(base);
-    // Aborted transactions are found when the producers are replayed.
-    state.aborted = AbortedIndex::read(files, &file_of(folder, base, "txnindex"))?;
-    *segment.state_mut() = state;
+    state.aborted.truncate(end);
+    drop(state);
     Ok(Opened { segment, end, cut })
 }
 
-fn learn_epochs(segment: &Segment, epochs: &mut Epochs) -> Result<(), StorageError> {
-    let mut scan = segment.scan(0);
+fn learn_epochs(segment: &Segment, from: Offset, epochs: &mut Epochs) -> Result<(), StorageError> {
+    let mut scan = segment.scan(segment.look_up(from)?);
     while let Some((_, batch)) = scan.next()? {
-        epochs.assign(batch.leader_epoch(), batch.base_offset())?;
+        epochs.assign(batch.leader_epoch(), batch.base_offset());
     }
     Ok(())
 }
@@ -258,14 +377,15 @@ pub(crate) fn snapshots(files: &dyn Files, folder: &Path) -> Result<Vec<Offset>,
     Ok(all)
 }
 
-/// Snapshots that stand at no segment's base were taken at a stop; after an unclean one they
-/// vouch for nothing.
+/// Snapshots of what was not durable vouch for nothing after an unclean stop, unless they were
+/// taken when a segment was closed: those are written when its records are safe.
 fn drop_stray_snapshots(
     files: &dyn Files,
     folder: &Path,
     segments: &[Arc<Segment>],
+    recovery_point: Offset,
 ) -> Result<(), StorageError> {
-    for at in snapshots(files, folder)? {
+    for at in snapshots(files, folder)?.into_iter().filter(|at| *at > recovery_point) {
         if !segments.iter().any(|segment| segment.base == at) {
             let path = snapshot_path(folder, at);
             remove_if_there(files, &path).map_err(StorageError::io(&path))?;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ottla_records::{Batch, HEADER_BYTES};
 use ottla_types::{Offset, TimestampMs};
@@ -23,6 +23,8 @@ pub(crate) struct Segment {
     /// How many bytes readers may see.
     size: AtomicU64,
     state: RwLock<State>,
+    /// Up to here the cache was told to let go.
+    pub let_go: AtomicU64,
 }
 
 /// What the segment's indexes know.
@@ -82,20 +84,6 @@ impl State {
             self.times.push(TimeEntry { timestamp, offset: relative(base, offset) });
         }
     }
-
-    pub(crate) fn save(&mut self, base: Offset, files: &dyn Files) -> Result<(), StorageError> {
-        self.add_time(base);
-        self.offsets.save(files)?;
-        self.times.save(files)?;
-        self.aborted.save(files)
-    }
-
-    pub(crate) fn seal(&mut self, base: Offset, files: &dyn Files) -> Result<(), StorageError> {
-        self.add_time(base);
-        self.offsets.seal(files)?;
-        self.times.seal(files)?;
-        self.aborted.save(files)
-    }
 }
 
 fn relative(base: Offset, offset: Offset) -> u32 {
@@ -105,7 +93,8 @@ fn relative(base: Offset, offset: Offset) -> u32 {
 impl Segment {
     pub(crate) fn new(folder: &Path, base: Offset, file: FileRef, size: u64, state: State) -> Self {
         let path = file_of(folder, base, "log");
-        Self { base, path, file, size: AtomicU64::new(size), state: RwLock::new(state) }
+        let (size, state) = (AtomicU64::new(size), RwLock::new(state));
+        Self { base, path, file, size, state, let_go: AtomicU64::new(0) }
     }
 
     pub(crate) fn create(
@@ -137,6 +126,10 @@ impl Segment {
 
     /// A position at or before the batch that holds `offset`.
     pub(crate) fn look_up(&self, offset: Offset) -> Result<u64, StorageError> {
+        if offset <= self.base {
+            // Between two segments of a compacted log there may be offsets that no batch holds.
+            return Ok(0);
+        }
         let wanted = relative(self.base, offset);
         let found = self.state().offsets.last_where(|entry| entry.offset <= wanted)?;
         Ok(found.map_or(0, |entry| u64::from(entry.position)))
@@ -148,8 +141,71 @@ impl Segment {
         Ok(self.base + found.map_or(0, |entry| Offset::from(entry.offset)))
     }
 
-    pub(crate) fn newest(&self) -> Option<(TimestampMs, Offset)> {
-        self.state().newest
+    /// Brings the index files up to date and makes them durable, beside whoever appends. A closed
+    /// segment's indexes are not kept in memory any longer then.
+    pub(crate) fn save_indexes(
+        &self,
+        files: &Arc<dyn Files>,
+        closed: bool,
+    ) -> Result<(), StorageError> {
+        let (offsets, times, aborted) = {
+            let state = self.state();
+            (state.offsets.unsaved(), state.times.unsaved(), state.aborted.unsaved())
+        };
+        for unsaved in offsets.iter().chain(&times).chain(&aborted) {
+            unsaved.write(&**files)?;
+        }
+        let mut state = self.state_mut();
+        if let Some(offsets) = &offsets {
+            state.offsets.saved(offsets);
+        }
+        if let Some(times) = &times {
+            state.times.saved(times);
+        }
+        if let Some(aborted) = &aborted {
+            state.aborted.saved(aborted);
+        }
+        if closed {
+            state.offsets.seal(files);
+            state.times.seal(files);
+        }
+        Ok(())
+    }
+
+    /// Opens what has not been opened: its names will soon be another's.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub(crate) fn hold_open(&self) -> Result<(), StorageError> {
+        self.file.size().map_err(self.io())?;
+        let state = self.state();
+        state.offsets.last()?;
+        state.times.last().map(|_| ())
+    }
+
+    /// Are all its indexes in their files, for good?
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.state().offsets.is_sealed()
+    }
+
+    /// Are its indexes in their files as they are now?
+    pub(crate) fn is_saved(&self) -> bool {
+        let state = self.state();
+        state.offsets.is_saved() && state.times.is_saved() && state.aborted.unsaved().is_none()
+    }
+
+    /// The largest timestamp, and the last offset of the batch that has it.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub(crate) fn newest(&self) -> Result<Option<(TimestampMs, Offset)>, StorageError> {
+        let state = self.state();
+        if state.newest.is_some() {
+            return Ok(state.newest);
+        }
+        // A closed segment's is looked up when somebody asks: its last entry is the largest.
+        let last = state.times.last()?;
+        Ok(last.map(|last| (last.timestamp, self.base + Offset::from(last.offset))))
     }
 
     pub(crate) fn aborted(&self) -> Vec<AbortedTransaction> {

@@ -148,7 +148,7 @@ impl LogView {
     ) -> Result<Option<(TimestampMs, Offset)>, StorageError> {
         let start = self.log_start();
         for segment in self.shared.segments.load().iter() {
-            if segment.newest().is_none_or(|(newest, _)| newest < timestamp) {
+            if segment.newest()?.is_none_or(|(newest, _)| newest < timestamp) {
                 continue;
             }
             let from = segment.look_up_time(timestamp)?;
@@ -175,7 +175,7 @@ impl LogView {
         let segments = self.shared.segments.load();
         let mut best: Option<(TimestampMs, Offset, &Arc<Segment>)> = None;
         for segment in segments.iter() {
-            if let Some((timestamp, offset)) = segment.newest()
+            if let Some((timestamp, offset)) = segment.newest()?
                 && best.is_none_or(|(newest, ..)| timestamp > newest)
             {
                 best = Some((timestamp, offset, segment));

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -117,6 +118,54 @@ impl File for DiskFile {
         // The vector may have had more room than was asked for.
         out.truncate(start + len);
         Ok(())
+    }
+
+    fn read_cached(&self, out: &mut Vec<u8>, at: u64, len: usize) -> io::Result<bool> {
+        use rustix::io::{Errno, ReadWriteFlags};
+        let start = out.len();
+        out.resize(start + len, 0);
+        let mut read = 0;
+        while read < len {
+            let rest = &mut [io::IoSliceMut::new(&mut out[start + read..])];
+            match rustix::io::preadv2(&self.0, rest, at + read as u64, ReadWriteFlags::NOWAIT) {
+                Ok(0) => break,
+                Ok(more) => read += more,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    out.truncate(start);
+                    return Ok(false);
+                }
+                // A file system that does not know the flag: then one must wait.
+                Err(Errno::OPNOTSUPP | Errno::INVAL) => {
+                    out.truncate(start);
+                    return self.read_into(out, at, len).map(|()| true);
+                }
+                Err(error) => {
+                    out.truncate(start);
+                    return Err(error.into());
+                }
+            }
+        }
+        out.truncate(start + read);
+        Ok(true)
+    }
+
+    fn let_go(&self, range: Range<u64>) {
+        use rustix::fs::{Advice, fadvise};
+        // Linux starts the write-back of dirty pages in the range and drops the clean ones.
+        if let Some(length) = std::num::NonZeroU64::new(range.end.saturating_sub(range.start)) {
+            let _ = fadvise(&self.0, range.start, Some(length), Advice::DontNeed);
+        }
+    }
+
+    fn reserve(&self, range: Range<u64>) -> io::Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        let length = range.end.saturating_sub(range.start);
+        match fallocate(&self.0, FallocateFlags::KEEP_SIZE, range.start, length) {
+            // Not every file system can; it is only to be fast.
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {

@@ -6,6 +6,7 @@
 
 use std::fmt::Debug;
 use std::io;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,9 +14,11 @@ use std::sync::Arc;
 use ottla_types::TimestampMs;
 
 mod disk;
+mod lazy;
 mod memory;
 
 pub use disk::DiskFiles;
+pub(crate) use lazy::LazyFile;
 pub use memory::{Fate, MemoryFiles};
 
 /// An open file, shared by whoever reads or writes it.
@@ -111,6 +114,15 @@ pub trait File: Debug + Send + Sync {
         }
     }
 
+    /// As [`File::read_into`], if all of it is in the cache already; `false`, and nothing was
+    /// appended, if the disk would have to be waited for.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn read_cached(&self, out: &mut Vec<u8>, at: u64, len: usize) -> io::Result<bool> {
+        self.read_into(out, at, len).map(|()| true)
+    }
+
     /// Writes all of `bytes` at `at`, growing the file as needed.
     ///
     /// # Errors
@@ -149,6 +161,21 @@ pub trait File: Debug + Send + Sync {
     /// # Errors
     /// What the file system says.
     fn modified_ms(&self) -> io::Result<TimestampMs>;
+
+    /// Tells the cache that these bytes will not be asked for soon: what is not yet on the disk
+    /// is put on its way there, what is there may be forgotten. A hint, and no durability.
+    fn let_go(&self, range: Range<u64>) {
+        let _ = range;
+    }
+
+    /// Reserves room on the disk for these bytes; the file's length stays as it is.
+    ///
+    /// # Errors
+    /// What the file system says, above all that there is no room.
+    fn reserve(&self, range: Range<u64>) -> io::Result<()> {
+        let _ = range;
+        Ok(())
+    }
 
     /// The descriptor, where there is one: for sendfile.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

@@ -6,6 +6,7 @@ use ottla_types::{Offset, ProducerId};
 
 use crate::error::StorageError;
 use crate::files::{Files, read_whole};
+use crate::index::table::Unsaved;
 
 const BYTES: usize = 34;
 
@@ -62,11 +63,10 @@ impl AbortedIndex {
     /// The entries of the file; an empty one if there is none.
     pub(crate) fn read(files: &dyn Files, path: &Path) -> Result<Self, StorageError> {
         let bytes = read_whole(files, path).map_err(StorageError::io(path))?.unwrap_or_default();
-        if !bytes.len().is_multiple_of(BYTES) {
-            return Err(StorageError::corrupt(path, "its length is no multiple of 34"));
-        }
         let all: Vec<_> = bytes.chunks_exact(BYTES).map(AbortedTransaction::read).collect();
-        Ok(Self { path: path.to_owned(), saved: all.len(), all })
+        // Half an entry is what a crash leaves: the file is written anew then.
+        let saved = if bytes.len().is_multiple_of(BYTES) { all.len() } else { 0 };
+        Ok(Self { path: path.to_owned(), saved, all })
     }
 
     pub(crate) fn push(&mut self, aborted: AbortedTransaction) {
@@ -77,20 +77,33 @@ impl AbortedIndex {
         &self.all
     }
 
-    /// Writes the file, if there is something to write that it does not have.
-    pub(crate) fn save(&mut self, files: &dyn Files) -> Result<(), StorageError> {
+    /// What the file lacks, if anything.
+    pub(crate) fn unsaved(&self) -> Option<Unsaved> {
         if self.saved == self.all.len() {
-            return Ok(());
+            return None;
         }
-        let mut bytes = Vec::with_capacity(self.all.len() * BYTES);
-        self.all.iter().for_each(|aborted| aborted.write(&mut bytes));
-        let write = || {
-            let file = files.create(&self.path)?;
-            file.write_at(&bytes, 0)?;
-            file.sync()
-        };
-        write().map_err(StorageError::io(&self.path))?;
+        let mut bytes = Vec::with_capacity((self.all.len() - self.saved) * BYTES);
+        self.all[self.saved..].iter().for_each(|aborted| aborted.write(&mut bytes));
+        let at = (self.saved * BYTES) as u64;
+        Some(Unsaved { path: self.path.clone(), at, bytes, count: self.all.len() })
+    }
+
+    /// The file has what was unsaved then.
+    pub(crate) fn saved(&mut self, unsaved: &Unsaved) {
+        self.saved = unsaved.count;
+    }
+
+    /// The file has everything.
+    pub(crate) fn all_saved(&mut self) {
         self.saved = self.all.len();
-        Ok(())
+    }
+
+    /// Forgets what was aborted from `end` on; the file is written anew when it is next saved.
+    pub(crate) fn truncate(&mut self, end: Offset) {
+        let kept = self.all.partition_point(|it| it.last_offset < end);
+        if kept < self.all.len() {
+            self.all.truncate(kept);
+            self.saved = 0;
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! A file of entries of one size, ascending: the active segment's in memory, others on the disk.
 
-use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ottla_types::TimestampMs;
 
 use crate::error::StorageError;
-use crate::files::{FileRef, Files, read_exact_at, read_whole};
+use crate::files::{FileRef, Files, LazyFile, read_exact_at, read_whole};
 
 /// An entry of an index file.
 pub(crate) trait Entry: Copy {
@@ -67,10 +67,38 @@ fn be_u32(bytes: &[u8]) -> u32 {
 
 #[derive(Debug)]
 enum Place<E> {
-    /// Not yet all in the file.
-    Memory(Vec<E>),
+    /// More may come; the file has the first so many.
+    Memory(Vec<E>, usize),
     /// In the file, sealed.
     Disk(FileRef, usize),
+}
+
+/// What the file of a table does not have yet.
+#[derive(Debug)]
+pub(crate) struct Unsaved {
+    pub path: PathBuf,
+    pub at: u64,
+    pub bytes: Vec<u8>,
+    /// How many entries there are with them.
+    pub count: usize,
+}
+
+impl Unsaved {
+    /// Brings the file up to date, and on the disk.
+    pub(crate) fn write(&self, files: &dyn Files) -> Result<(), StorageError> {
+        let write = || {
+            let file = if self.at == 0 {
+                files.create(&self.path)?
+            } else if self.bytes.is_empty() {
+                return Ok(());
+            } else {
+                files.open(&self.path)?
+            };
+            file.write_at(&self.bytes, self.at)?;
+            file.sync()
+        };
+        write().map_err(StorageError::io(&self.path))
+    }
 }
 
 /// The entries of an index file.
@@ -82,11 +110,10 @@ pub(crate) struct Table<E> {
 
 impl<E: Entry> Table<E> {
     pub(crate) const fn empty(path: PathBuf) -> Self {
-        Self { path, place: Place::Memory(Vec::new()) }
+        Self { path, place: Place::Memory(Vec::new(), 0) }
     }
 
-    /// The entries of the file, in memory, without the zeros that a crash may leave behind them;
-    /// `None` if there is no file or its length is wrong.
+    /// The entries of the file, in memory; `None` if there is no file or its length is wrong.
     pub(crate) fn load(files: &dyn Files, path: &Path) -> Result<Option<Vec<E>>, StorageError> {
         let bytes = read_whole(files, path).map_err(StorageError::io(path))?;
         let Some(bytes) = bytes.filter(|bytes| bytes.len().is_multiple_of(E::BYTES)) else {
@@ -96,41 +123,38 @@ impl<E: Entry> Table<E> {
     }
 
     /// The file as it lies there; `None` if there is none or its length is wrong.
-    pub(crate) fn on_disk(files: &dyn Files, path: PathBuf) -> Result<Option<Self>, StorageError> {
-        let file = match files.open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StorageError::io(&path)(error)),
-        };
-        let size = file.size().map_err(StorageError::io(&path))?;
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
-        if !size.is_multiple_of(E::BYTES) {
-            return Ok(None);
-        }
-        Ok(Some(Self { path, place: Place::Disk(file, size / E::BYTES) }))
+    pub(crate) fn on_disk(
+        files: &Arc<dyn Files>,
+        path: PathBuf,
+        size_bytes: Option<u64>,
+    ) -> Option<Self> {
+        let size = usize::try_from(size_bytes?).ok().filter(|it| it.is_multiple_of(E::BYTES))?;
+        let file = LazyFile::at(files, path.clone());
+        Some(Self { path, place: Place::Disk(file, size / E::BYTES) })
     }
 
-    pub(crate) const fn in_memory(path: PathBuf, entries: Vec<E>) -> Self {
-        Self { path, place: Place::Memory(entries) }
+    /// Entries of which the file has the first `saved`.
+    pub(crate) const fn in_memory(path: PathBuf, entries: Vec<E>, saved: usize) -> Self {
+        Self { path, place: Place::Memory(entries, saved) }
     }
 
     pub(crate) fn len(&self) -> usize {
         match &self.place {
-            Place::Memory(entries) => entries.len(),
+            Place::Memory(entries, _) => entries.len(),
             Place::Disk(_, count) => *count,
         }
     }
 
     /// Adds an entry; only the active segment's table takes one.
     pub(crate) fn push(&mut self, entry: E) {
-        if let Place::Memory(entries) = &mut self.place {
+        if let Place::Memory(entries, _) = &mut self.place {
             entries.push(entry);
         }
     }
 
     pub(crate) fn at(&self, index: usize) -> Result<E, StorageError> {
         match &self.place {
-            Place::Memory(entries) => Ok(entries[index]),
+            Place::Memory(entries, _) => Ok(entries[index]),
             Place::Disk(file, _) => {
                 let mut bytes = [0; 16];
                 let bytes = &mut bytes[..E::BYTES];
@@ -162,26 +186,47 @@ impl<E: Entry> Table<E> {
         low.checked_sub(1).map(|last| self.at(last)).transpose()
     }
 
-    /// Writes all entries to the file; it is exactly as long as they are.
-    pub(crate) fn save(&self, files: &dyn Files) -> Result<(), StorageError> {
-        let Place::Memory(entries) = &self.place else { return Ok(()) };
-        let mut bytes = Vec::with_capacity(entries.len() * E::BYTES);
-        entries.iter().for_each(|entry| entry.write(&mut bytes));
-        let write = || {
-            let file = files.create(&self.path)?;
-            file.write_at(&bytes, 0)?;
-            file.sync()
-        };
-        write().map_err(StorageError::io(&self.path))
+    pub(crate) const fn is_sealed(&self) -> bool {
+        matches!(self.place, Place::Disk(..))
     }
 
-    /// Writes all entries to the file and keeps none of them in memory.
-    pub(crate) fn seal(&mut self, files: &dyn Files) -> Result<(), StorageError> {
-        if matches!(self.place, Place::Memory(_)) {
-            self.save(files)?;
-            let file = files.open(&self.path).map_err(StorageError::io(&self.path))?;
-            self.place = Place::Disk(file, self.len());
+    /// Does the file have everything?
+    pub(crate) fn is_saved(&self) -> bool {
+        match &self.place {
+            Place::Memory(entries, saved) => *saved == entries.len() && *saved > 0,
+            Place::Disk(..) => true,
         }
-        Ok(())
+    }
+
+    /// What the file lacks; `None` if the table is sealed.
+    pub(crate) fn unsaved(&self) -> Option<Unsaved> {
+        let Place::Memory(entries, saved) = &self.place else { return None };
+        let mut bytes = Vec::with_capacity((entries.len() - saved) * E::BYTES);
+        entries[*saved..].iter().for_each(|entry| entry.write(&mut bytes));
+        let at = (saved * E::BYTES) as u64;
+        Some(Unsaved { path: self.path.clone(), at, bytes, count: entries.len() })
+    }
+
+    /// The file has what was unsaved then.
+    pub(crate) fn saved(&mut self, unsaved: &Unsaved) {
+        if let Place::Memory(_, saved) = &mut self.place {
+            *saved = unsaved.count;
+        }
+    }
+
+    /// The file has everything.
+    pub(crate) fn all_saved(&mut self) {
+        if let Place::Memory(entries, saved) = &mut self.place {
+            *saved = entries.len();
+        }
+    }
+
+    /// All of it is in the file and nothing more comes: memory need not hold it.
+    pub(crate) fn seal(&mut self, files: &Arc<dyn Files>) {
+        if let Place::Memory(entries, saved) = &self.place
+            && entries.len() == *saved
+        {
+            self.place = Place::Disk(LazyFile::at(files, self.path.clone()), *saved);
+        }
     }
 }

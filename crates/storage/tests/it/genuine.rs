@@ -116,7 +116,8 @@ fn after_a_crash_the_log_is_cut_at_the_half_batch() {
     let folder = work.path().join("crash-0");
     let mut opening = opening(&files(), &folder, false);
     opening.recovery_point = 20;
-    let log = Log::open(opening).unwrap();
+    let mut log = Log::open(opening).unwrap();
+    log.begin_flush().unwrap().expect("there is something to make durable").run().unwrap();
     assert_eq!(log.log_end(), 95);
     assert_eq!(fs::metadata(folder.join("00000000000000000000.log")).unwrap().len(), 5693);
     let names: Vec<String> = content(&folder).into_keys().collect();

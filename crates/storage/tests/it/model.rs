@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ottla_records::{BatchOptions, batches};
+use ottla_records::{Batch, BatchOptions, batches};
 use ottla_storage::{
     AppendError, Fate, Files, Log, LogOptions, MemoryFiles, ProducerError, Slice, Stamp,
+    StorageError,
 };
 
 use crate::{batch, opening, read_all};
@@ -133,34 +134,52 @@ fn the_append_time_replaces_what_the_producer_said() {
     assert!(times.records().all(|record| record.unwrap().timestamp == 77));
 }
 
-/// Cuts the power at every change of a life of appends and flushes; what was flushed is there.
+/// Makes everything durable, records, indexes and producers.
+fn flush_all(log: &mut Log) -> Result<i64, StorageError> {
+    if let Some(flush) = log.begin_flush()? {
+        flush.run()?;
+        log.end_flush(&flush);
+    }
+    Ok(log.recovery_point())
+}
+
+/// A life of appends and flushes until the disk fails; up to where it was durable then, and from
+/// where on it is to be recovered.
+fn life(files: &Arc<dyn Files>) -> (i64, i64) {
+    let (mut durable, mut point) = (0, 0);
+    let mut opening = opening(files, Path::new("/data/t-0"), true);
+    opening.options = small();
+    let Ok(mut log) = Log::open(opening) else { return (0, 0) };
+    for count in 1..16 {
+        let bytes = batch(count, BatchOptions::default());
+        if log.append_as_leader(&bytes, STAMP, 0).is_err() {
+            return (durable, point);
+        }
+        let done = match count % 4 {
+            0 => log.flush(),
+            2 => flush_all(&mut log).inspect(|end| point = *end),
+            _ => continue,
+        };
+        match done {
+            Ok(end) => durable = end,
+            Err(_) => return (durable, point),
+        }
+    }
+    let end = log.close_clean().unwrap_or(durable);
+    (end, point)
+}
+
+/// Cuts the power at every change of a life; what was flushed is there, nothing is half there,
+/// and a second start finds what the first has found.
 #[test]
 fn no_power_cut_takes_what_was_flushed() {
-    let life = |files: &Arc<dyn Files>| -> i64 {
-        let mut durable = 0;
-        let mut opening = opening(files, Path::new("/data/t-0"), true);
-        opening.options = small();
-        let Ok(mut log) = Log::open(opening) else { return 0 };
-        for count in 1..8 {
-            let bytes = batch(count, BatchOptions::default());
-            if log.append_as_leader(&bytes, STAMP, 0).is_err() {
-                return durable;
-            }
-            if count % 2 == 0 {
-                match log.flush() {
-                    Ok(end) => durable = end,
-                    Err(_) => return durable,
-                }
-            }
-        }
-        durable
-    };
     let whole = MemoryFiles::new();
     let all: Arc<dyn Files> = Arc::new(whole.clone());
     all.make_dir(Path::new("/data")).unwrap();
-    assert_eq!(life(&all), 21, "without a cut everything is flushed");
+    assert_eq!(life(&all).0, 120, "without a cut everything is flushed");
+    let written = read_all(&open(&all, true));
     let changes = whole.changes();
-    assert!(changes > 20, "{changes}");
+    assert!(changes > 80, "{changes}");
     for at in 1..changes {
         for fate in [Fate::Lost, Fate::Kept, Fate::Torn(at), Fate::Torn(at + 1000)] {
             let disk = MemoryFiles::new();
@@ -168,13 +187,27 @@ fn no_power_cut_takes_what_was_flushed() {
             files.make_dir(Path::new("/data")).unwrap();
             files.sync_dir(Path::new("/")).unwrap();
             disk.cut_power_after(at);
-            let durable = life(&files);
+            let (durable, point) = life(&files);
             let files: Arc<dyn Files> = Arc::new(disk.after_crash(fate));
             let mut opening = opening(&files, Path::new("/data/t-0"), false);
             opening.options = small();
-            let log = Log::open(opening).unwrap();
-            assert!(log.log_end() >= durable, "{fate:?} at {at}: {} < {durable}", log.log_end());
-            read_all(&log);
+            opening.recovery_point = point;
+            let log = Log::open(opening.clone()).unwrap();
+            let end = log.log_end();
+            assert!(end >= durable, "{fate:?} at {at}: {end} < {durable}");
+            let found = read_all(&log);
+            assert!(written.starts_with(&found), "{fate:?} at {at}: not what was written");
+            for offset in 0..end {
+                let view = log.view();
+                let slice = Slice { offset, bytes_max: 1, at_least_one: true, upper: end };
+                let bytes = view.read(slice).unwrap();
+                let batch = Batch::first(&bytes).unwrap();
+                let held = batch.base_offset()..=batch.last_offset();
+                assert!(held.contains(&offset), "{fate:?} at {at}: {offset} is elsewhere");
+            }
+            drop(log);
+            let again = Log::open(opening).unwrap();
+            assert_eq!(read_all(&again), found, "{fate:?} at {at}: the second start");
         }
     }
 }

@@ -1,0 +1,85 @@
+//! A file that is opened when it is first needed: most segments of most logs never are.
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use ottla_types::TimestampMs;
+
+use super::{File, FileRef, Files};
+
+/// A file that exists, open or not yet.
+#[derive(Debug)]
+pub(crate) struct LazyFile {
+    files: Arc<dyn Files>,
+    path: PathBuf,
+    open: OnceLock<FileRef>,
+}
+
+impl LazyFile {
+    pub(crate) fn at(files: &Arc<dyn Files>, path: PathBuf) -> FileRef {
+        Arc::new(Self { files: Arc::clone(files), path, open: OnceLock::new() })
+    }
+
+    fn file(&self) -> io::Result<&FileRef> {
+        if let Some(file) = self.open.get() {
+            return Ok(file);
+        }
+        let file = self.files.open(&self.path)?;
+        Ok(self.open.get_or_init(|| file))
+    }
+}
+
+impl File for LazyFile {
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        self.file()?.read_at(buf, at)
+    }
+
+    fn read_into(&self, out: &mut Vec<u8>, at: u64, len: usize) -> io::Result<()> {
+        self.file()?.read_into(out, at, len)
+    }
+
+    fn read_cached(&self, out: &mut Vec<u8>, at: u64, len: usize) -> io::Result<bool> {
+        self.file()?.read_cached(out, at, len)
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.file()?.write_at(bytes, at)
+    }
+
+    fn write_two_at(&self, first: &[u8], second: &[u8], at: u64) -> io::Result<()> {
+        self.file()?.write_two_at(first, second, at)
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.file()?.truncate(len)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.file()?.size()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file()?.sync()
+    }
+
+    fn modified_ms(&self) -> io::Result<TimestampMs> {
+        self.file()?.modified_ms()
+    }
+
+    fn let_go(&self, range: Range<u64>) {
+        if let Some(file) = self.open.get() {
+            file.let_go(range);
+        }
+    }
+
+    fn reserve(&self, range: Range<u64>) -> io::Result<()> {
+        self.file()?.reserve(range)
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.file().ok()?.descriptor()
+    }
+}

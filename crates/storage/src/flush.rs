@@ -1,0 +1,110 @@
+//! Making a log durable, beside its writer.
+//!
+//! A flush is begun and ended under the writer's lock, in no time; between, it runs wherever it
+//! may take long. The recovery point moves when it has ended, never before.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+
+use ottla_types::Offset;
+
+use crate::epochs::Epochs;
+use crate::error::StorageError;
+use crate::files::{Files, remove_if_there};
+use crate::log::Log;
+use crate::producers::{Producers, snapshot_path};
+use crate::segment::Segment;
+
+/// Makes what a log held at one moment survive a power cut: records, indexes, producers.
+#[derive(Debug)]
+pub struct Flush {
+    files: Arc<dyn Files>,
+    folder: PathBuf,
+    /// Ascending; the last is still appended to.
+    segments: Vec<Arc<Segment>>,
+    snapshots: Vec<(Offset, Producers)>,
+    epochs: Option<Epochs>,
+    obsolete: Option<Offset>,
+    upto: Offset,
+    truncations: u64,
+}
+
+impl Flush {
+    /// Does it. This takes as long as the disk does.
+    ///
+    /// # Errors
+    /// The disk fails: what is durable is unknown then.
+    pub fn run(&self) -> Result<(), StorageError> {
+        for (at, segment) in self.segments.iter().enumerate() {
+            segment.file.sync().map_err(segment.io())?;
+            // An index that points behind what is durable is cut at the next start; one that
+            // is durable before its records would be believed.
+            segment.save_indexes(&self.files, at + 1 < self.segments.len())?;
+        }
+        for (at, producers) in &self.snapshots {
+            producers.write(&*self.files, &snapshot_path(&self.folder, *at))?;
+        }
+        if let Some(epochs) = &self.epochs {
+            epochs.write(&*self.files, &self.folder)?;
+        }
+        if let Some(obsolete) = self.obsolete {
+            let path = snapshot_path(&self.folder, obsolete);
+            remove_if_there(&*self.files, &path).map_err(StorageError::io(&path))?;
+        }
+        self.files.sync_dir(&self.folder).map_err(StorageError::io(&self.folder))
+    }
+}
+
+impl Log {
+    /// What must be done to make the log durable up to its end now; `None` if it is already.
+    ///
+    /// # Errors
+    /// An earlier write failed.
+    pub fn begin_flush(&mut self) -> Result<Option<Flush>, StorageError> {
+        if self.failed {
+            return Err(StorageError::Failed);
+        }
+        let upto = self.log_end();
+        let all = self.shared.segments.load_full();
+        let behind = all.partition_point(|segment| segment.base <= self.recovery_point);
+        let (active, closed) = all.split_last().expect("a log has at least one segment");
+        let unsealed = closed.iter().position(|it| !it.is_sealed());
+        let from = unsealed.unwrap_or(closed.len()).min(behind.saturating_sub(1));
+        let mut snapshots = std::mem::take(&mut self.snapshots_due);
+        let is_new = upto > 0 && self.snapshot != Some(upto);
+        if is_new && snapshots.last().is_none_or(|(at, _)| *at < upto) {
+            snapshots.push((upto, self.producers.clone()));
+        }
+        let is_saved = unsealed.is_none() && (active.size() == 0 || active.is_saved());
+        if upto == self.recovery_point && snapshots.is_empty() && is_saved {
+            return Ok(None);
+        }
+        let mut epochs = self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner);
+        let epochs = epochs.take_changed();
+        let stands_alone = |at: &Offset| *at < upto && all.iter().all(|it| it.base != *at);
+        Ok(Some(Flush {
+            files: Arc::clone(&self.files),
+            folder: self.folder.clone(),
+            segments: all[from..].to_vec(),
+            snapshots,
+            epochs,
+            obsolete: self.snapshot.filter(stands_alone),
+            upto,
+            truncations: self.truncations,
+        }))
+    }
+
+    /// A flush has been done.
+    pub fn end_flush(&mut self, flush: &Flush) {
+        if flush.truncations == self.truncations {
+            self.recovery_point = self.recovery_point.max(flush.upto);
+            self.durable = self.durable.max(flush.upto);
+            self.snapshot = flush.snapshots.last().map(|(at, _)| *at).or(self.snapshot);
+        }
+    }
+
+    /// A flush has failed: the log takes no more, as nobody knows what is on the disk.
+    pub const fn fail(&mut self) {
+        self.failed = true;
+    }
+}
