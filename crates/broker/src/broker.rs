@@ -15,7 +15,7 @@ use ottla_net::connection::{Limits, serve};
 use ottla_net::listener::{Accepted, Admission, Listener};
 use ottla_net::threads::Threads;
 use ottla_partitions::{
-    CleanShutdown, DataDir, DiskFiles, Files, MetaProperties, Partitions, StorageError,
+    CleanShutdown, DataDir, DiskFiles, Files, Keeper, MetaProperties, Partitions, StorageError,
 };
 use ottla_protocol::messages::broker_registration_request::{
     BrokerRegistrationRequest, Feature, Listener as Registered,
@@ -28,7 +28,7 @@ use crate::guard::Principal;
 use crate::hosts::controller::ControllerThread;
 use crate::node::{Node, Parts};
 use crate::request::Caller;
-use crate::settings::{ListenerSetting, SettingError, SettingRules, Settings};
+use crate::settings::{ListenerSetting, SettingError, SettingRules, Settings, keeper_settings};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -36,8 +36,6 @@ const BACKLOG: i32 = 1024;
 const REPLIES_WAITING_MAX: usize = 1024;
 /// How many bytes of replies may wait for a peer to read.
 const UNSENT_BYTES_MAX: usize = 16 << 20;
-/// How often high watermarks and recovery points are written down.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +79,7 @@ pub enum StartError {
 /// A running node.
 #[derive(Debug)]
 pub struct Broker {
+    keeper: Keeper,
     node: Arc<Node>,
     controller: ControllerThread,
     threads: Threads,
@@ -140,7 +139,7 @@ impl Broker {
         let parts = dirs
             .into_iter()
             .filter_map(|it| Some((it.dir, it.meta?.directory_id, it.clean.is_some())));
-        let partitions = Partitions::new(id, clock.clone(), parts.collect())?;
+        let partitions = Arc::new(Partitions::new(id, clock.clone(), parts.collect())?);
         partitions.sweep()?;
         let rules = SettingRules { settings: Arc::clone(&started), node: id };
         let defaults = defaults(&started);
@@ -168,7 +167,10 @@ impl Broker {
         let request = registration(&node, &bound, log_dirs)?;
         let epoch = join(&controller, bootstrap, request)?;
         let addresses = bound.iter().map(|it| (it.setting.name.clone(), it.address)).collect();
-        let broker = Self { node, controller, threads, addresses, formatted, data, epoch };
+        let asked = Arc::clone(&node);
+        let ask = Arc::new(move || keeper_settings(&asked.cluster(), &asked.started, asked.id));
+        let keeper = Keeper::start(&node.partitions, &clock, ask)?;
+        let broker = Self { keeper, node, controller, threads, addresses, formatted, data, epoch };
         broker.listen(bound)?;
         Ok(broker)
     }
@@ -236,8 +238,6 @@ impl Broker {
         }
         let node = Arc::clone(&self.node);
         runtime.block_on(spawner.spawn(0, move || async move { node.groups.tick().await }));
-        let node = Arc::clone(&self.node);
-        runtime.block_on(spawner.spawn(0, move || upkeep(node)));
         Ok(())
     }
 
@@ -254,6 +254,7 @@ impl Broker {
         if let Some(quorum) = self.controller.stop() {
             quorum.close()?;
         }
+        self.keeper.stop();
         self.node.partitions.close(self.epoch)?;
         Ok(())
     }
@@ -526,20 +527,5 @@ async fn silence(clock: &Clock, heard: &Cell<Duration>, limit: Option<Duration>)
             return;
         }
         clock.sleep_until(due).await;
-    }
-}
-
-/// What has to be done now and then.
-async fn upkeep(node: Arc<Node>) {
-    loop {
-        node.clock.sleep(CHECKPOINT_EVERY).await;
-        let node = Arc::clone(&node);
-        // Small files are replaced and made durable: not on a serving thread.
-        let written = tokio::task::spawn_blocking(move || node.partitions.checkpoint()).await;
-        match written {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "checkpoints cannot be written"),
-            Err(error) => tracing::error!(%error, "checkpoints cannot be written"),
-        }
     }
 }

@@ -45,7 +45,7 @@ pub struct Node {
     /// What it was started with.
     pub started: Arc<Settings>,
     /// The partitions that lie here.
-    pub partitions: Partitions,
+    pub partitions: Arc<Partitions>,
     /// The group coordinators.
     pub groups: Groups,
     /// The incremental fetch sessions.
@@ -76,7 +76,7 @@ pub struct Parts {
     /// What it was started with.
     pub started: Arc<Settings>,
     /// The partitions that lie here.
-    pub partitions: Partitions,
+    pub partitions: Arc<Partitions>,
     /// The way to the controller.
     pub controller: ControllerHandle,
     /// Where the metadata quorum's voter says that it listens.

@@ -6,20 +6,25 @@
 //! what [`Progress`] says is committed; waiting is a [`Wait`] on the progress of any number of
 //! them.
 
+mod bells;
+mod keeper;
 mod owner;
 mod partition;
 mod partitions;
 mod progress;
 mod rules;
+mod upkeep;
 
+pub use keeper::{Ask, Keeper, KeeperSettings};
 pub use owner::{Appended, Refused};
 pub use partition::{EpochRefused, Isolation, Partition, Read, ReadRefused, Waited};
 pub use partitions::{Assigned, Partitions};
 pub use progress::{Ends, Progress, Wait};
 pub use rules::{Rules, TimestampKind};
+pub use upkeep::Cleaned;
 
 pub use ottla_replication::Assignment;
 pub use ottla_storage::{
-    AbortedTransaction, CleanShutdown, DataDir, DiskFiles, Files, LogOptions, MetaProperties,
-    Producer, StorageError,
+    AbortedTransaction, CleanShutdown, Compaction, DataDir, DiskFiles, Files, LogOptions,
+    MetaProperties, Producer, Retention, StorageError,
 };

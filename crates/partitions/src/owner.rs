@@ -20,6 +20,8 @@ pub struct Appended {
     pub end: Offset,
     /// The append time of its records, in milliseconds; -1 if they have their own.
     pub log_append_time_ms: TimestampMs,
+    /// Must it be durable before it is acknowledged?
+    pub awaits_disk: bool,
 }
 
 /// Why a batch was not appended.
@@ -84,12 +86,30 @@ pub(crate) struct Owner {
     rules: Rules,
     /// Where the watermark stood when the log was opened.
     watermark: Offset,
+    /// How many bytes had been written when the cache was last trimmed.
+    trimmed: u64,
+}
+
+/// After how many bytes the cache window moves on.
+const TRIM_EVERY_BYTES: u64 = 8 << 20;
+/// After how many bytes a log is made durable, so that recovery has no more than this to read.
+const FLUSH_EVERY_BYTES: u64 = 64 << 20;
+
+/// What a log needs others to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Needs {
+    /// Records are waited for to be durable.
+    pub sync: bool,
+    /// The recovery point is far behind.
+    pub flush: bool,
+    /// The cache window is.
+    pub trim: bool,
 }
 
 impl Owner {
     pub(crate) fn new(me: NodeId, log: Log, rules: Rules, watermark: Offset) -> Self {
         let assignment = Assignment { leader: -1, leader_epoch: -1, ..Assignment::default() };
-        Self { me, log, leader: None, assignment, rules, watermark }
+        Self { me, log, leader: None, assignment, rules, watermark, trimmed: 0 }
     }
 
     /// What everybody may see.
@@ -99,6 +119,12 @@ impl Owner {
             .as_ref()
             .map_or(self.watermark, Leader::watermark)
             .max(self.log.log_start());
+        // Where durability was chosen, nobody sees what a power cut could take back.
+        let high_watermark = if self.rules.is_durable() {
+            high_watermark.min(self.log.durable())
+        } else {
+            high_watermark
+        };
         let open = self.log.first_open().unwrap_or(high_watermark);
         Ends {
             log_start: self.log.log_start(),
@@ -115,9 +141,9 @@ impl Owner {
     }
 
     /// Takes over what the metadata says: who leads, who is in sync.
-    pub(crate) fn assign(&mut self, assignment: Assignment) -> Result<(), StorageError> {
+    pub(crate) fn assign(&mut self, assignment: Assignment) {
         if assignment == self.assignment {
-            return Ok(());
+            return;
         }
         let same_epoch = assignment.leader_epoch == self.assignment.leader_epoch;
         if assignment.leader != self.me {
@@ -132,7 +158,6 @@ impl Owner {
             self.leader = Some(leader);
         }
         self.assignment = assignment;
-        Ok(())
     }
 
     pub(crate) const fn rules(&self) -> &Rules {
@@ -148,6 +173,20 @@ impl Owner {
             leader.set_in_sync_min(rules.in_sync_min);
         }
         self.rules = rules;
+    }
+
+    /// What the log needs now that somebody else must do for it.
+    pub(crate) fn needs(&mut self) -> Needs {
+        let written = self.log.written_bytes();
+        let trim = written - self.trimmed >= TRIM_EVERY_BYTES;
+        if trim {
+            self.trimmed = written;
+        }
+        Needs {
+            sync: self.log.sync_is_due(),
+            flush: self.log.has_rolled() || self.log.unflushed_bytes() >= FLUSH_EVERY_BYTES,
+            trim,
+        }
     }
 
     /// Checks the batch and appends it.
@@ -198,6 +237,7 @@ impl Owner {
             base_offset: appended.base_offset,
             end: appended.end,
             log_append_time_ms: appended.append_time,
+            awaits_disk: self.rules.is_durable(),
         })
     }
 }

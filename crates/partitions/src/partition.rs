@@ -14,6 +14,7 @@ use ottla_types::{
     TopicPartition, Uuid,
 };
 
+use crate::bells::{Bells, Rung};
 use crate::owner::{Appended, Owner, Refused};
 use crate::progress::{Ends, Progress, Wait};
 use crate::rules::Rules;
@@ -63,6 +64,8 @@ impl ReadRefused {
         match self {
             Self::NotLeader => ErrorCode::NOT_LEADER_OR_FOLLOWER,
             Self::OutOfRange(_) => ErrorCode::OFFSET_OUT_OF_RANGE,
+            // What stands there is no batch: it is the bytes that are wrong, not the disk.
+            Self::Storage(StorageError::Batch(_)) => ErrorCode::CORRUPT_MESSAGE,
             Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }
     }
@@ -116,6 +119,10 @@ struct Inner {
     view: LogView,
     progress: Arc<Progress>,
     owner: Mutex<Option<Owner>>,
+    bells: Arc<Bells>,
+    rung: Rung,
+    /// Whoever changes the files of closed segments does so alone.
+    upkeep: Mutex<()>,
 }
 
 impl fmt::Debug for Partition {
@@ -130,13 +137,26 @@ impl Partition {
         topic_id: Uuid,
         home: (PathBuf, Uuid),
         owner: Owner,
+        bells: Arc<Bells>,
     ) -> Self {
         let progress = Arc::new(Progress::default());
         progress.publish(owner.ends());
         let view = owner.log.view();
         let (folder, directory) = home;
         let owner = Mutex::new(Some(owner));
-        Self(Arc::new(Inner { place, topic_id, folder, directory, view, progress, owner }))
+        let (rung, upkeep) = (Rung::default(), Mutex::default());
+        Self(Arc::new(Inner {
+            place,
+            topic_id,
+            folder,
+            directory,
+            view,
+            progress,
+            owner,
+            bells,
+            rung,
+            upkeep,
+        }))
     }
 
     /// The topic's name.
@@ -194,13 +214,37 @@ impl Partition {
         })
     }
 
-    /// Runs a turn of the owner and tells everybody how far the partition is then.
-    fn turn<T, E>(&self, closed: E, turn: impl FnOnce(&mut Owner) -> Result<T, E>) -> Result<T, E> {
+    /// Runs a turn of the owner and tells everybody how far the partition is then, and what it
+    /// needs.
+    pub(crate) fn turn<T, E>(
+        &self,
+        closed: E,
+        turn: impl FnOnce(&mut Owner) -> Result<T, E>,
+    ) -> Result<T, E> {
         let mut owner = self.lock();
         let Some(owner) = owner.as_mut() else { return Err(closed) };
         let done = turn(owner);
+        let needs = owner.needs();
         self.0.progress.publish(owner.ends());
+        self.0.bells.ring(self, needs);
         done
+    }
+
+    /// Looks at the owner; `None` if there is none any more.
+    pub(crate) fn peek<T>(&self, look: impl FnOnce(&Owner) -> T) -> Option<T> {
+        self.lock().as_ref().map(look)
+    }
+
+    pub(crate) fn rung(&self) -> &Rung {
+        &self.0.rung
+    }
+
+    pub(crate) fn view(&self) -> &LogView {
+        &self.0.view
+    }
+
+    pub(crate) fn begin_upkeep(&self) -> MutexGuard<'_, ()> {
+        self.0.upkeep.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn take_owner(&self) -> Option<Owner> {
@@ -214,12 +258,9 @@ impl Partition {
     pub(crate) fn assign(&self, assignment: Assignment, rules: Rules) -> Result<(), StorageError> {
         self.turn(StorageError::Failed, |owner| {
             owner.set_rules(rules);
-            owner.assign(assignment)
+            owner.assign(assignment);
+            Ok(())
         })
-    }
-
-    pub(crate) fn flush(&self) -> Result<Offset, StorageError> {
-        self.turn(StorageError::Failed, |owner| owner.log.flush())
     }
 
     pub(crate) fn recovery_point(&self) -> Option<Offset> {
@@ -265,6 +306,19 @@ impl Partition {
         zstd_allowed: bool,
     ) -> Result<Appended, Refused> {
         self.turn(Refused::NotLeader, |owner| owner.append(batch, now_ms, for_all, zstd_allowed))
+    }
+
+    /// Must the disk be waited for to read from `offset` on? Then [`Partition::warm`] is to be
+    /// called first, where it may take long.
+    #[must_use]
+    pub fn is_cold(&self, offset: Offset, bytes: usize) -> bool {
+        self.0.view.is_cold(offset, bytes)
+    }
+
+    /// Waits for the disk, so that the next read from `offset` on need not.
+    pub fn warm(&self, offset: Offset, bytes: usize) {
+        // An error is met again, and told, by the read itself.
+        let _ = self.0.view.warm(offset, bytes);
     }
 
     /// Is everything below `end` committed?

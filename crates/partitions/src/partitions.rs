@@ -2,18 +2,26 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ottla_clock::Clock;
 use ottla_replication::Assignment;
 use ottla_storage::{
-    CleanShutdown, DataDir, Log, OffsetCheckpoint, Opening, PartitionMetadata, StorageError,
+    CleanShutdown, DataDir, Dirt, Log, OffsetCheckpoint, Opening, Pace, PartitionMetadata,
+    StorageError,
 };
-use ottla_types::{NodeId, Offset, PartitionIndex, TopicPartition, Uuid};
+use ottla_types::{NodeId, Offset, PartitionIndex, TimestampMs, TopicPartition, Uuid};
 
+use crate::bells::Bells;
+use crate::keeper::Bin;
 use crate::owner::Owner;
 use crate::partition::Partition;
 use crate::rules::Rules;
+use crate::upkeep::Cleaned;
+
+/// Up to how many partitions are opened by one thread.
+const OPENED_ALONE_MAX: usize = 16;
 
 /// What the metadata says of one partition of this node.
 #[derive(Clone, Debug)]
@@ -40,10 +48,24 @@ struct Index {
 struct Dir {
     dir: DataDir,
     id: Uuid,
-    clean: bool,
+    closed_cleanly: bool,
     recovery_points: OffsetCheckpoint,
     high_watermarks: OffsetCheckpoint,
     log_starts: OffsetCheckpoint,
+    /// Up to where each compacted partition is clean.
+    clean: Mutex<OffsetCheckpoint>,
+}
+
+/// A checkpoint that cannot be understood says nothing: logs are looked through from their start
+/// then, and what was deleted within a segment can be read again.
+fn or_none(read: Result<OffsetCheckpoint, StorageError>) -> Result<OffsetCheckpoint, StorageError> {
+    match read {
+        Err(error @ StorageError::Corrupt { .. }) => {
+            tracing::warn!(%error, "a checkpoint is broken; it is made anew");
+            Ok(OffsetCheckpoint::default())
+        }
+        read => read,
+    }
 }
 
 /// All partitions of this node.
@@ -55,6 +77,8 @@ pub struct Partitions {
     dirs: Vec<Dir>,
     /// Only one change of the set at a time.
     changing: Mutex<()>,
+    bells: Arc<Bells>,
+    bin: Bin,
 }
 
 impl Partitions {
@@ -70,17 +94,19 @@ impl Partitions {
     ) -> Result<Self, StorageError> {
         let open = |(dir, id, clean): (DataDir, Uuid, bool)| {
             Ok(Dir {
-                recovery_points: dir.recovery_points()?,
-                high_watermarks: dir.high_watermarks()?,
-                log_starts: dir.log_starts()?,
+                recovery_points: or_none(dir.recovery_points())?,
+                high_watermarks: or_none(dir.high_watermarks())?,
+                log_starts: or_none(dir.log_starts())?,
+                clean: Mutex::new(dir.clean_offsets()?),
                 dir,
                 id,
-                clean,
+                closed_cleanly: clean,
             })
         };
         let dirs = dirs.into_iter().map(open).collect::<Result<_, StorageError>>()?;
         let index = ArcSwap::default();
-        Ok(Self { me, clock, index, dirs, changing: Mutex::new(()) })
+        let (changing, bells, bin) = (Mutex::new(()), Arc::default(), Bin::default());
+        Ok(Self { me, clock, index, dirs, changing, bells, bin })
     }
 
     /// The partition, if it is here.
@@ -113,6 +139,130 @@ impl Partitions {
         all
     }
 
+    fn each(&self, mut look: impl FnMut(&Partition)) {
+        for all in self.index.load().by_name.values() {
+            all.values().for_each(&mut look);
+        }
+    }
+
+    pub(crate) fn bells(&self) -> &Bells {
+        &self.bells
+    }
+
+    pub(crate) const fn bin(&self) -> &Bin {
+        &self.bin
+    }
+
+    /// Those whose flush brings what is unflushed in all below `bytes_max`, the most first.
+    pub(crate) fn with_most_unflushed(&self, bytes_max: u64) -> Vec<Partition> {
+        let mut all = Vec::new();
+        self.each(|it| {
+            let unflushed = it.peek(|owner| owner.log.unflushed_bytes()).unwrap_or(0);
+            if unflushed > 0 {
+                all.push((unflushed, it.clone()));
+            }
+        });
+        all.sort_by_key(|(unflushed, _)| std::cmp::Reverse(*unflushed));
+        let mut left: u64 = all.iter().map(|(unflushed, _)| *unflushed).sum();
+        let excess = all.into_iter().take_while(|(unflushed, _)| {
+            let is_too_much = left > bytes_max;
+            left -= unflushed;
+            is_too_much
+        });
+        excess.map(|(_, partition)| partition).collect()
+    }
+
+    /// Deletes what the topics' retention no longer keeps, in all partitions.
+    pub fn retain(&self, clock: &Clock) {
+        let mut any = false;
+        for partition in self.all() {
+            match partition.retain(clock.wall_ms()) {
+                Ok(Some(retired)) => {
+                    any = true;
+                    let delay = partition.rules().delete_delay_ms;
+                    let at = clock.monotonic() + Duration::from_millis(delay);
+                    self.bin.put(at, retired);
+                }
+                Ok(None) => {}
+                Err(error) => self.disk_failed(&partition, &error, "old segments stay"),
+            }
+        }
+        if any && let Err(error) = self.checkpoint() {
+            tracing::error!(%error, "log starts cannot be written down");
+        }
+    }
+
+    /// The dirtiest compacted partition for which it is time, of those that are `wanted`.
+    pub(crate) fn filthiest(
+        &self,
+        now_ms: TimestampMs,
+        wanted: impl Fn(&TopicPartition) -> bool,
+    ) -> Option<(Partition, Dirt)> {
+        let mut worst: Option<(Partition, Dirt)> = None;
+        self.each(|partition| {
+            if !wanted(partition.name()) {
+                return;
+            }
+            let clean = self.clean_offset(partition);
+            if let Ok(Some(dirt)) = partition.filth(clean, now_ms)
+                && worst.as_ref().is_none_or(|(_, it)| it.millionths() < dirt.millionths())
+            {
+                worst = Some((partition.clone(), dirt));
+            }
+        });
+        worst
+    }
+
+    fn clean_offset(&self, partition: &Partition) -> Offset {
+        let home = self.dirs.iter().find(|dir| dir.id == partition.directory());
+        home.and_then(|dir| {
+            let clean = dir.clean.lock().unwrap_or_else(PoisonError::into_inner);
+            clean.0.get(partition.name()).copied()
+        })
+        .unwrap_or(0)
+    }
+
+    /// Cleans a partition and remembers up to where.
+    ///
+    /// # Errors
+    /// The disk fails, or a batch is broken.
+    pub(crate) fn clean(
+        &self,
+        partition: &Partition,
+        dirt: &Dirt,
+        memory_bytes: usize,
+        pace: &mut Pace<'_>,
+    ) -> Result<Option<Cleaned>, StorageError> {
+        let delay = Duration::from_millis(partition.rules().delete_delay_ms);
+        let mut retire = |retired| self.bin.put(self.clock.monotonic() + delay, retired);
+        let begin = |log: &Log, rules| {
+            let memory = (memory_bytes, self.clock.random_bytes());
+            log.begin_cleaning(rules, self.clock.wall_ms(), memory)
+        };
+        let cleaned = partition.clean(dirt, begin, pace, &mut retire)?;
+        let home = self.dirs.iter().find(|dir| dir.id == partition.directory());
+        if let (Some(cleaned), Some(home)) = (cleaned, home) {
+            let mut clean = home.clean.lock().unwrap_or_else(PoisonError::into_inner);
+            clean.0.insert(partition.name().clone(), cleaned.upto);
+            home.dir.set_clean_offsets(&clean)?;
+        }
+        Ok(cleaned)
+    }
+
+    /// Cleans every compacted partition that is dirty enough, now and on this thread; returns how
+    /// many were.
+    ///
+    /// # Errors
+    /// The disk fails, or a batch is broken.
+    pub fn clean_all(&self) -> Result<usize, StorageError> {
+        let mut cleaned = 0;
+        while let Some((partition, dirt)) = self.filthiest(self.clock.wall_ms(), |_| true) {
+            self.clean(&partition, &dirt, usize::MAX, &mut |_| Ok(()))?;
+            cleaned += 1;
+        }
+        Ok(cleaned)
+    }
+
     /// The data directories: path and id.
     #[must_use]
     pub fn directories(&self) -> Vec<(String, Uuid)> {
@@ -138,13 +288,21 @@ impl Partitions {
             }
         }
         next.by_name.retain(|_, all| !all.is_empty());
-        for assigned in wanted {
+        let here = |assigned: &Assigned| {
+            let TopicPartition { topic, partition } = &assigned.place;
+            next.by_name.get(topic).and_then(|all| all.get(partition)).cloned()
+        };
+        let missing: Vec<&Assigned> = wanted.iter().filter(|it| here(it).is_none()).collect();
+        let mut opened = self.open_all(&missing).into_iter();
+        let all: Vec<_> = wanted
+            .iter()
+            .map(|assigned| match here(assigned) {
+                Some(partition) => Ok(partition),
+                None => opened.next().unwrap_or(Err(StorageError::Failed)),
+            })
+            .collect();
+        for (assigned, opened) in wanted.iter().zip(all) {
             let place = &assigned.place;
-            let here = next.by_name.get(&place.topic).and_then(|all| all.get(&place.partition));
-            let opened = match here {
-                Some(partition) => Ok(partition.clone()),
-                None => self.open(assigned),
-            };
             let assign = |partition: &Partition| {
                 partition.assign(assigned.assignment.clone(), assigned.rules.clone())
             };
@@ -172,6 +330,9 @@ impl Partitions {
 
     /// The directory where the partition lies, or else the one with the fewest partitions.
     fn home(&self, place: &TopicPartition) -> &Dir {
+        if let [only] = &self.dirs[..] {
+            return only;
+        }
         let has = |dir: &&Dir| dir.dir.files().exists(&dir.dir.folder(place));
         let held = |dir: &&Dir| {
             let all = self.all();
@@ -179,6 +340,29 @@ impl Partitions {
         };
         let there = self.dirs.iter().find(has);
         there.or_else(|| self.dirs.iter().min_by_key(held)).expect("there is a data directory")
+    }
+
+    /// Opens partitions, on several threads if they are many; in the order of `missing`.
+    fn open_all(&self, missing: &[&Assigned]) -> Vec<Result<Partition, StorageError>> {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        if missing.len() < OPENED_ALONE_MAX || threads == 1 {
+            return missing.iter().map(|assigned| self.open(assigned)).collect();
+        }
+        std::thread::scope(|scope| {
+            let share = missing.len().div_ceil(threads);
+            let open = |part: &[&Assigned]| -> Vec<_> {
+                part.iter().map(|assigned| self.open(assigned)).collect()
+            };
+            let running: Vec<_> = missing
+                .chunks(share)
+                .map(|part| (part.len(), scope.spawn(move || open(part))))
+                .collect();
+            let lost = |count: usize| (0..count).map(|_| Err(StorageError::Failed)).collect();
+            running
+                .into_iter()
+                .flat_map(|(count, it)| it.join().unwrap_or_else(|_| lost(count)))
+                .collect()
+        })
     }
 
     fn open(&self, assigned: &Assigned) -> Result<Partition, StorageError> {
@@ -199,7 +383,7 @@ impl Partitions {
             files: Arc::clone(files),
             folder: folder.clone(),
             options: assigned.rules.log.clone(),
-            clean: home.clean || is_new,
+            clean: home.closed_cleanly || is_new,
             recovery_point: if is_new { 0 } else { at(&home.recovery_points) },
             log_start: if is_new { 0 } else { at(&home.log_starts) },
             now_ms: self.clock.wall_ms(),
@@ -208,8 +392,9 @@ impl Partitions {
             PartitionMetadata { topic_id: assigned.topic_id }.write(&**files, &folder)?;
         }
         let watermark = if is_new { 0 } else { at(&home.high_watermarks) };
+        let bells = Arc::clone(&self.bells);
         let owner = Owner::new(self.me, log, assigned.rules.clone(), watermark);
-        Ok(Partition::new(place.clone(), assigned.topic_id, (folder, home.id), owner))
+        Ok(Partition::new(place.clone(), assigned.topic_id, (folder, home.id), owner, bells))
     }
 
     fn remove(&self, partition: &Partition) -> Result<(), StorageError> {
@@ -255,9 +440,27 @@ impl Partitions {
                 OffsetCheckpoint(all.iter().filter_map(entry).collect())
             };
             dir.dir.set_high_watermarks(&of(&|it| Some(it.ends().high_watermark)))?;
-            dir.dir.set_recovery_points(&of(&Partition::recovery_point))?;
             let started = |it: &Partition| Some(it.ends().log_start).filter(|start| *start > 0);
             dir.dir.set_log_starts(&of(&started))?;
+        }
+        self.write_recovery_points()
+    }
+
+    /// Writes down from where on each partition is to be recovered.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub(crate) fn write_recovery_points(&self) -> Result<(), StorageError> {
+        for dir in &self.dirs {
+            let mut points = OffsetCheckpoint::default();
+            self.each(|it| {
+                if it.directory() == dir.id
+                    && let Some(point) = it.recovery_point()
+                {
+                    points.0.insert(it.name().clone(), point);
+                }
+            });
+            dir.dir.set_recovery_points(&points)?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What a topic's settings mean to one of its partitions.
 
 use ottla_records::Compression;
-use ottla_storage::LogOptions;
+use ottla_storage::{Compaction, LogOptions, Retention};
 
 /// Whose time counts (`message.timestamp.type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +34,24 @@ pub struct Rules {
     pub level: Option<i32>,
     /// Whose time counts.
     pub timestamps: TimestampKind,
+    /// What is deleted for its age or size; nothing if `cleanup.policy` has no `delete`.
+    pub retention: Retention,
+    /// How it is compacted, if it is.
+    pub compaction: Option<Compaction>,
+    /// How long the files of deleted segments stay, in milliseconds (`file.delete.delay.ms`).
+    pub delete_delay_ms: u64,
+    /// After how long records are made durable, in milliseconds (`flush.ms`); `None` is never.
+    pub flush_ms: Option<u64>,
     /// How the log is kept.
     pub log: LogOptions,
+}
+
+impl Rules {
+    /// Is a record acknowledged only when it is durable (`flush.messages=1`)?
+    #[must_use]
+    pub const fn is_durable(&self) -> bool {
+        self.log.flush_messages <= 1
+    }
 }
 
 impl Default for Rules {
@@ -51,6 +67,10 @@ impl Default for Rules {
                 before_max_ms: i64::MAX,
                 after_max_ms: 60 * 60 * 1000,
             },
+            retention: Retention::default(),
+            compaction: None,
+            delete_delay_ms: 60_000,
+            flush_ms: None,
             log: LogOptions::default(),
         }
     }

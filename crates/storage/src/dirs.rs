@@ -41,6 +41,7 @@ const LOCK: &str = ".lock";
 /// The recovery points of the partitions.
 const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+const CLEAN_OFFSETS: &str = "cleaner-offset-checkpoint";
 const LOG_STARTS: &str = "log-start-offset-checkpoint";
 
 impl DataDir {
@@ -188,6 +189,26 @@ impl DataDir {
     /// The file cannot be read.
     pub fn log_starts(&self) -> Result<OffsetCheckpoint, StorageError> {
         OffsetCheckpoint::read(&*self.files, &self.path.join(LOG_STARTS))
+    }
+
+    /// Up to where each compacted partition is clean; empty too if the file is broken, as then
+    /// cleaning only starts over.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn clean_offsets(&self) -> Result<OffsetCheckpoint, StorageError> {
+        match OffsetCheckpoint::read(&*self.files, &self.path.join(CLEAN_OFFSETS)) {
+            Err(StorageError::Corrupt { .. }) => Ok(OffsetCheckpoint::default()),
+            read => read,
+        }
+    }
+
+    /// Replaces the offsets up to which partitions are clean.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn set_clean_offsets(&self, all: &OffsetCheckpoint) -> Result<(), StorageError> {
+        all.write(&*self.files, &self.path.join(CLEAN_OFFSETS))
     }
 
     /// Replaces the recovery points.

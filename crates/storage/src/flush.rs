@@ -11,7 +11,7 @@ use ottla_types::Offset;
 use crate::epochs::Epochs;
 use crate::error::StorageError;
 use crate::files::{Files, remove_if_there};
-use crate::log::Log;
+use crate::log::{Log, is_full};
 use crate::producers::{Producers, snapshot_path};
 use crate::segment::Segment;
 
@@ -37,9 +37,13 @@ impl Flush {
     pub fn run(&self) -> Result<(), StorageError> {
         for (at, segment) in self.segments.iter().enumerate() {
             segment.file.sync().map_err(segment.io())?;
+            let is_closed = at + 1 < self.segments.len();
+            if is_closed {
+                segment.give_back()?;
+            }
             // An index that points behind what is durable is cut at the next start; one that
             // is durable before its records would be believed.
-            segment.save_indexes(&self.files, at + 1 < self.segments.len())?;
+            segment.save_indexes(&self.files, is_closed)?;
         }
         for (at, producers) in &self.snapshots {
             producers.write(&*self.files, &snapshot_path(&self.folder, *at))?;
@@ -55,7 +59,77 @@ impl Flush {
     }
 }
 
+/// Makes the records that a log held at one moment survive a power cut, and only them: what a
+/// waiting producer needs, and no more.
+#[derive(Debug)]
+pub struct Sync {
+    files: Arc<dyn Files>,
+    folder: PathBuf,
+    segments: Vec<Arc<Segment>>,
+    from: Offset,
+    upto: Offset,
+    truncations: u64,
+}
+
+impl Sync {
+    /// Does it. This takes as long as the disk does.
+    ///
+    /// # Errors
+    /// The disk fails: what is durable is unknown then.
+    pub fn run(&self) -> Result<(), StorageError> {
+        if self.from >= self.upto {
+            return Ok(());
+        }
+        for segment in &self.segments {
+            segment.file.sync().map_err(segment.io())?;
+        }
+        // A segment that was created since has a name that could be lost.
+        let is_new = self.segments.len() > 1 || self.from == self.segments[0].base;
+        if is_new {
+            self.files.sync_dir(&self.folder).map_err(StorageError::io(&self.folder))?;
+        }
+        Ok(())
+    }
+}
+
 impl Log {
+    /// What must be done to make the records appended so far durable.
+    ///
+    /// # Errors
+    /// An earlier write failed.
+    pub fn begin_sync(&self) -> Result<Sync, StorageError> {
+        if self.failed {
+            return Err(StorageError::Failed);
+        }
+        let segments = self.shared.segments.load();
+        let behind = segments.partition_point(|segment| segment.base <= self.durable);
+        Ok(Sync {
+            files: Arc::clone(&self.files),
+            folder: self.folder.clone(),
+            segments: segments[behind.saturating_sub(1)..].to_vec(),
+            from: self.durable,
+            upto: self.log_end(),
+            truncations: self.truncations,
+        })
+    }
+
+    /// A sync has been done, or has failed: then the log takes no more, as nobody knows what is
+    /// on the disk.
+    ///
+    /// # Errors
+    /// Those of the sync.
+    pub fn end_sync(
+        &mut self,
+        sync: &Sync,
+        done: Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.failed |= done.is_err();
+        if done.is_ok() && sync.truncations == self.truncations {
+            self.durable = self.durable.max(sync.upto);
+        }
+        done
+    }
+
     /// What must be done to make the log durable up to its end now; `None` if it is already.
     ///
     /// # Errors
@@ -82,6 +156,7 @@ impl Log {
         let mut epochs = self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner);
         let epochs = epochs.take_changed();
         let stands_alone = |at: &Offset| *at < upto && all.iter().all(|it| it.base != *at);
+        self.flushed_bytes = self.written_bytes;
         Ok(Some(Flush {
             files: Arc::clone(&self.files),
             folder: self.folder.clone(),
@@ -94,17 +169,30 @@ impl Log {
         }))
     }
 
-    /// A flush has been done.
-    pub fn end_flush(&mut self, flush: &Flush) {
+    /// A flush has been done, or has failed. If only room was missing, it can be tried again;
+    /// else the log takes no more, as nobody knows what is on the disk.
+    ///
+    /// # Errors
+    /// Those of the flush.
+    pub fn end_flush(
+        &mut self,
+        flush: Flush,
+        done: Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        if let Err(error) = &done {
+            let full = matches!(error, StorageError::Io { source, .. } if is_full(source));
+            self.failed |= !full;
+            let mut snapshots = flush.snapshots;
+            snapshots.retain(|(at, _)| *at < flush.upto);
+            snapshots.append(&mut self.snapshots_due);
+            self.snapshots_due = snapshots;
+            return done;
+        }
         if flush.truncations == self.truncations {
             self.recovery_point = self.recovery_point.max(flush.upto);
             self.durable = self.durable.max(flush.upto);
             self.snapshot = flush.snapshots.last().map(|(at, _)| *at).or(self.snapshot);
         }
-    }
-
-    /// A flush has failed: the log takes no more, as nobody knows what is on the disk.
-    pub const fn fail(&mut self) {
-        self.failed = true;
+        Ok(())
     }
 }

@@ -21,8 +21,16 @@
 //! - What an index says is a hint where to start looking; only the log is believed.
 //! - A write that failed ends the log's life: nothing is appended behind bytes of unknown content.
 //!
+//! # What runs where
+//! The writer appends and rolls; it waits for no disk but the cache. Whatever may take long is
+//! begun and ended under the writer's lock and runs outside it: [`Flush`] (records, indexes,
+//! producers, epochs: moves the recovery point), [`Sync`] (records only: lets a producer's answer
+//! go), [`Retired`] (renaming and unlinking), [`Cleaning`] and [`Swap`] (compaction),
+//! [`Reservation`] and [`LogView::trim_cache`] (the cache window).
+//!
 //! # Order after an unclean stop
-//! Segments from the recovery point on are read whole and cut at the first batch whose length or
+//! Unfinished swaps of the cleaner are finished or undone. Segments below the recovery point are
+//! believed; from the recovery point on the log is read and cut at the first batch whose length or
 //! checksum is wrong; then indexes, producers and epochs are made to fit what is left.
 
 mod checkpoint;
@@ -39,6 +47,7 @@ mod recovery;
 mod retire;
 mod segment;
 mod view;
+mod window;
 
 pub use checkpoint::{OffsetCheckpoint, PartitionMetadata};
 pub use compact::{Cleaning, Compaction, Dirt, Pace, Swap};
@@ -46,10 +55,11 @@ pub use dirs::{CleanShutdown, DataDir, MetaProperties};
 pub use epochs::{EpochStart, Epochs};
 pub use error::StorageError;
 pub use files::{DiskFiles, Fate, File, FileRef, Files, Listed, Lock, MemoryFiles};
-pub use flush::Flush;
+pub use flush::{Flush, Sync};
 pub use index::AbortedTransaction;
 pub use log::{AppendError, Appended, Log, LogOptions, Stamp};
 pub use producers::{Producer, ProducerError};
 pub use recovery::Opening;
 pub use retire::{Retention, Retired};
 pub use view::{LogView, ReadError, Slice};
+pub use window::Reservation;

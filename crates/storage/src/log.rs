@@ -118,6 +118,10 @@ pub struct Log {
     pub(crate) snapshots_due: Vec<(Offset, Producers)>,
     /// How often something was cut off: what was begun before is void then.
     pub(crate) truncations: u64,
+    /// How many bytes were appended since the log was opened.
+    pub(crate) written_bytes: u64,
+    /// How many of them were there when the last flush began.
+    pub(crate) flushed_bytes: u64,
     pub(crate) failed: bool,
 }
 
@@ -234,11 +238,13 @@ impl Log {
         let segment = self.active();
         let position = segment.size();
         if let Err(error) = segment.file.write_two_at(header, rest, position) {
-            self.failed = true;
-            // So that the next open finds no half batch; if this fails too, recovery cuts it off.
-            let _ = segment.file.truncate(position);
+            // Nothing may follow half a batch. If it can be taken back and only room was missing,
+            // the next append may find some; otherwise recovery cuts it off.
+            let is_whole = segment.file.truncate(position).is_ok();
+            self.failed = !(is_whole && is_full(&error));
             return Err(segment.io()(error));
         }
+        self.written_bytes += size;
         let aborted = self.took_in(batch, header, rest);
         {
             let mut state = segment.state_mut();
@@ -249,10 +255,43 @@ impl Log {
         }
         segment.publish(position + size);
         self.shared.log_end.store(batch.next_offset(), Ordering::Release);
-        if self.log_end() - self.durable >= self.options.flush_messages {
-            self.flush()?;
-        }
         Ok(())
+    }
+
+    /// Has the log more records that a power cut would take than `flush.messages` allows?
+    #[must_use]
+    pub fn sync_is_due(&self) -> bool {
+        self.log_end() - self.durable >= self.options.flush_messages
+    }
+
+    /// Everything below survives a power cut.
+    #[must_use]
+    pub const fn durable(&self) -> Offset {
+        self.durable
+    }
+
+    /// How many bytes were appended since the last flush began.
+    #[must_use]
+    pub const fn unflushed_bytes(&self) -> u64 {
+        self.written_bytes - self.flushed_bytes
+    }
+
+    /// How many bytes were appended since the log was opened.
+    #[must_use]
+    pub const fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
+    /// Was a segment closed whose indexes and producers are not in their files yet?
+    #[must_use]
+    pub const fn has_rolled(&self) -> bool {
+        !self.snapshots_due.is_empty()
+    }
+
+    /// Has a write failed in a way that the log cannot go on from?
+    #[must_use]
+    pub const fn has_failed(&self) -> bool {
+        self.failed
     }
 
     /// Tells the producers of the batch; a marker is read whole, it is small.
@@ -328,29 +367,16 @@ impl Log {
         Ok(())
     }
 
-    /// Makes all records appended so far survive a power cut, on this thread; returns up to where that is.
+    /// Makes all records appended so far survive a power cut, on this thread; returns up to where
+    /// that is.
     ///
     /// # Errors
     /// The disk fails. What is durable is unknown then, so the log takes no more.
     pub fn flush(&mut self) -> Result<Offset, StorageError> {
-        if self.failed {
-            return Err(StorageError::Failed);
-        }
-        let end = self.log_end();
-        if end <= self.durable {
-            return Ok(end);
-        }
-        let segments = self.shared.segments.load_full();
-        let behind = segments.partition_point(|segment| segment.base <= self.durable);
-        for segment in &segments[behind.saturating_sub(1)..] {
-            if let Err(error) = segment.file.sync() {
-                self.failed = true;
-                return Err(segment.io()(error));
-            }
-        }
-        self.files.sync_dir(&self.folder).map_err(StorageError::io(&self.folder))?;
-        self.durable = end;
-        Ok(end)
+        let sync = self.begin_sync()?;
+        let done = sync.run();
+        self.end_sync(&sync, done)?;
+        Ok(self.durable)
     }
 
     /// Closes the log so that the next open need not look through it.
@@ -361,11 +387,10 @@ impl Log {
         let active = self.active();
         active.state_mut().add_time(active.base);
         if let Some(flush) = self.begin_flush()? {
-            flush.run()?;
-            self.end_flush(&flush);
+            let done = flush.run();
+            self.end_flush(flush, done)?;
         }
-        // What was reserved beyond the end is given back.
-        active.file.truncate(active.size()).map_err(active.io())?;
+        active.give_back()?;
         Ok(self.log_end())
     }
 
@@ -442,6 +467,12 @@ impl Log {
         }
         Ok(())
     }
+}
+
+/// Is there no room on the disk, rather than something wrong with it?
+pub(crate) fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 /// The batch's header with what the leader writes into it. The checksum does not cover offset and

@@ -82,6 +82,7 @@ impl Log {
                 learn_epochs(&opened.segment, from, &mut epochs)?;
             }
             (end, cut) = (opened.end.max(base), opened.cut);
+            opened.segment.is_old();
             segments.push(Arc::new(opened.segment));
         }
         if segments.is_empty() {
@@ -113,6 +114,8 @@ impl Log {
             snapshot,
             snapshots_due: Vec::new(),
             truncations: 0,
+            written_bytes: 0,
+            flushed_bytes: 0,
             failed: false,
         })
     }

@@ -1,8 +1,10 @@
 //! One segment: a log file with its indexes, read by many while one appends.
 
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ottla_records::{Batch, HEADER_BYTES};
 use ottla_types::{Offset, TimestampMs};
@@ -25,7 +27,16 @@ pub(crate) struct Segment {
     state: RwLock<State>,
     /// Up to here the cache was told to let go.
     pub let_go: AtomicU64,
+    /// Up to here write-back was asked for.
+    pub started: AtomicU64,
+    /// Up to here room was reserved.
+    pub reserved: AtomicU64,
+    /// What readers brought back into the cache.
+    warmed: Mutex<VecDeque<Range<u64>>>,
 }
+
+/// How many reads of what had left the cache stay there.
+const WARM_READS: usize = 16;
 
 /// What the segment's indexes know.
 #[derive(Debug)]
@@ -94,7 +105,9 @@ impl Segment {
     pub(crate) fn new(folder: &Path, base: Offset, file: FileRef, size: u64, state: State) -> Self {
         let path = file_of(folder, base, "log");
         let (size, state) = (AtomicU64::new(size), RwLock::new(state));
-        Self { base, path, file, size, state, let_go: AtomicU64::new(0) }
+        let none = AtomicU64::default;
+        let (let_go, started, reserved, warmed) = (none(), none(), none(), Mutex::default());
+        Self { base, path, file, size, state, let_go, started, reserved, warmed }
     }
 
     pub(crate) fn create(
@@ -170,6 +183,32 @@ impl Segment {
             state.times.seal(files);
         }
         Ok(())
+    }
+
+    /// A reader brought this range back; returns those that may go for it.
+    pub(crate) fn warmed(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        let mut warmed = self.warmed.lock().unwrap_or_else(PoisonError::into_inner);
+        warmed.push_back(range);
+        let excess = warmed.len().saturating_sub(WARM_READS);
+        warmed.drain(..excess).collect()
+    }
+
+    /// Gives back what was reserved beyond its end.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub(crate) fn give_back(&self) -> Result<(), StorageError> {
+        let size = self.size();
+        if self.reserved.swap(0, Ordering::AcqRel) > size {
+            self.file.truncate(size).map_err(self.io())?;
+        }
+        Ok(())
+    }
+
+    /// It may not be in the cache: nothing of it was just written.
+    pub(crate) fn is_old(&self) {
+        self.let_go.store(self.size(), Ordering::Release);
+        self.started.store(self.size(), Ordering::Release);
     }
 
     /// Opens what has not been opened: its names will soon be another's.

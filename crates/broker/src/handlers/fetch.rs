@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use ottla_partitions::{Isolation, Read, ReadRefused, Wait};
+use ottla_partitions::{Isolation, Partition, Read, ReadRefused, Wait};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::fetch_request::{FetchRequest, FetchTopic};
 use ottla_protocol::messages::fetch_response::{
@@ -39,6 +39,7 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
     let deadline = node.clock.monotonic() + Duration::from_millis(wait_ms);
     let mut wait: Option<Wait> = None;
     let found = loop {
+        warm(node, &request, &plan).await;
         let found = read_all(node, call, &request, &plan);
         let enough = found.bytes >= usize::try_from(request.min_bytes).unwrap_or(0);
         if enough || found.refused || plan.wanted.is_empty() && !plan.incremental {
@@ -123,6 +124,33 @@ fn read_all(node: &Node, call: &Call, request: &FetchRequest, plan: &Plan) -> Fo
     found
 }
 
+/// What is wanted and has left the cache is brought back by a thread that may wait for the disk,
+/// so that this one goes on serving others.
+async fn warm(node: &Node, request: &FetchRequest, plan: &Plan) {
+    let mut left = usize::try_from(request.max_bytes).unwrap_or(0);
+    for (place, position) in &plan.wanted {
+        let bytes = usize::try_from(position.bytes_max).unwrap_or(0).min(left);
+        let Some(partition) = found(node, place) else { continue };
+        if bytes == 0 || !partition.is_cold(position.offset, bytes) {
+            continue;
+        }
+        left -= bytes;
+        let offset = position.offset;
+        let warmed = tokio::task::spawn_blocking(move || partition.warm(offset, bytes)).await;
+        if let Err(error) = warmed {
+            tracing::error!(%error, "a cold read broke off");
+        }
+    }
+}
+
+fn found(node: &Node, place: &Place) -> Option<Partition> {
+    if place.topic_id.is_zero() {
+        node.partitions.find(&place.topic, place.partition)
+    } else {
+        node.partitions.find_by_id(place.topic_id, place.partition)
+    }
+}
+
 struct Asked<'a> {
     position: &'a Position,
     bytes_max: usize,
@@ -186,12 +214,7 @@ fn read_one(
 fn watch(node: &Node, plan: &Plan) -> Wait {
     let mut wait = Wait::new();
     for (place, _) in &plan.wanted {
-        let found = if place.topic_id.is_zero() {
-            node.partitions.find(&place.topic, place.partition)
-        } else {
-            node.partitions.find_by_id(place.topic_id, place.partition)
-        };
-        if let Some(partition) = found {
+        if let Some(partition) = found(node, place) {
             wait.add(partition.progress());
         }
     }

@@ -47,8 +47,9 @@ pub fn handle(node: &Node, call: &Call, request: ProduceRequest) -> Produced {
         };
         for data in &topic.partition_data {
             let (partition, written) = write(node, call, acks, &topic, data);
-            if acks == -1
-                && let (Some(partition), Ok(appended)) = (&partition, &written)
+            // With `flush.messages=1` every answer waits for the disk, whatever acks asks for.
+            if let (Some(partition), Ok(appended)) = (&partition, &written)
+                && (acks == -1 || appended.awaits_disk)
                 && !partition.is_committed(appended.end)
             {
                 let place = (response.responses.len(), answer.partition_responses.len());

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use ottla_coordinator::group::GroupSettings;
+use std::time::Duration;
+
 use ottla_metadata::{Cluster, ConfigRules, ResourceKind};
-use ottla_partitions::{LogOptions, Rules, TimestampKind};
+use ottla_partitions::{Compaction, KeeperSettings, LogOptions, Retention, Rules, TimestampKind};
 use ottla_protocol::messages::create_topics_response::CreatableTopicConfigs;
 use ottla_records::Compression;
 use ottla_types::NodeId;
@@ -117,12 +119,24 @@ pub fn topic_rules(cluster: &Cluster, settings: &Settings, node: NodeId, topic: 
     let log = LogOptions {
         segment_bytes: hidden.unwrap_or_else(|| size("segment.bytes", usual.segment_bytes)),
         segment_ms: number("segment.ms").unwrap_or(usual.segment_ms),
+        segment_jitter_ms: number("segment.jitter.ms").unwrap_or(0),
         index_interval_bytes: size("index.interval.bytes", usual.index_interval_bytes),
         index_bytes_max: usize::try_from(size("segment.index.bytes", 10 << 20)).unwrap_or(10 << 20),
         flush_messages: number("flush.messages").unwrap_or(i64::MAX),
         producer_expiry_ms: in_force("producer.id.expiration.ms", cluster, settings, node)
             .and_then(|value| value.parse().ok())
             .unwrap_or(usual.producer_expiry_ms),
+    };
+    let retention = Retention {
+        ms: number("retention.ms").filter(|ms| *ms >= 0),
+        bytes: number("retention.bytes").and_then(|bytes| bytes.try_into().ok()),
+    };
+    let ratio = text("min.cleanable.dirty.ratio").and_then(|it| it.trim().parse::<f64>().ok());
+    let compaction = Compaction {
+        dirty_millionths: millionths(ratio.unwrap_or(0.5)),
+        min_lag_ms: number("min.compaction.lag.ms").unwrap_or(0),
+        max_lag_ms: number("max.compaction.lag.ms").unwrap_or(i64::MAX),
+        delete_retention_ms: number("delete.retention.ms").unwrap_or(86_400_000),
     };
     Rules {
         batch_bytes_max: usize::try_from(size("max.message.bytes", 1_048_588)).unwrap_or(1_048_588),
@@ -132,7 +146,37 @@ pub fn topic_rules(cluster: &Cluster, settings: &Settings, node: NodeId, topic: 
         compression,
         level: level.and_then(|level| i32::try_from(level).ok()),
         timestamps,
+        retention: if has("delete") { retention } else { Retention::default() },
+        compaction: has("compact").then_some(compaction),
+        delete_delay_ms: size("file.delete.delay.ms", 60_000),
+        flush_ms: number("flush.ms").filter(|ms| *ms < i64::MAX).and_then(|ms| ms.try_into().ok()),
         log,
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 1")]
+fn millionths(ratio: f64) -> u64 {
+    (ratio.clamp(0.0, 1.0) * 1e6).round() as u64
+}
+
+/// What the settings mean to those who look after logs.
+#[must_use]
+pub fn keeper_settings(cluster: &Cluster, settings: &Settings, node: NodeId) -> KeeperSettings {
+    let text = |name: &str| in_force(name, cluster, settings, node);
+    let number = |name: &str| text(name).and_then(|it| it.trim().parse::<u64>().ok());
+    let usual = KeeperSettings::default();
+    let ms = |name: &str, or: Duration| number(name).map_or(or, Duration::from_millis);
+    let runs = text("log.cleaner.enable").as_deref() != Some("false");
+    let cleaners = number("log.cleaner.threads").and_then(|it| it.try_into().ok());
+    let memory = number("log.cleaner.dedupe.buffer.size").and_then(|it| it.try_into().ok());
+    let rate = text("log.cleaner.io.max.bytes.per.second").and_then(|it| it.trim().parse().ok());
+    KeeperSettings {
+        retention_check: ms("log.retention.check.interval.ms", usual.retention_check),
+        cleaners: if runs { cleaners.unwrap_or(usual.cleaners) } else { 0 },
+        cleaner_memory_bytes: memory.unwrap_or(usual.cleaner_memory_bytes),
+        cleaner_bytes_per_second: rate.unwrap_or(f64::MAX),
+        cleaner_backoff: ms("log.cleaner.backoff.ms", usual.cleaner_backoff),
+        ..usual
     }
 }
 

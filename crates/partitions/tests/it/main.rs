@@ -5,6 +5,7 @@
 
 mod genuine;
 mod own;
+mod upkeep;
 
 use std::path::Path;
 use std::sync::Arc;

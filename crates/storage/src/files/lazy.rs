@@ -41,8 +41,8 @@ impl File for LazyFile {
         self.file()?.read_into(out, at, len)
     }
 
-    fn read_cached(&self, out: &mut Vec<u8>, at: u64, len: usize) -> io::Result<bool> {
-        self.file()?.read_cached(out, at, len)
+    fn is_cached(&self, range: Range<u64>) -> bool {
+        self.file().is_ok_and(|file| file.is_cached(range))
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {

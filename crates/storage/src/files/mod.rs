@@ -114,13 +114,10 @@ pub trait File: Debug + Send + Sync {
         }
     }
 
-    /// As [`File::read_into`], if all of it is in the cache already; `false`, and nothing was
-    /// appended, if the disk would have to be waited for.
-    ///
-    /// # Errors
-    /// What the file system says.
-    fn read_cached(&self, out: &mut Vec<u8>, at: u64, len: usize) -> io::Result<bool> {
-        self.read_into(out, at, len).map(|()| true)
+    /// Can these bytes be read without waiting for the disk? A guess by a few of them.
+    fn is_cached(&self, range: Range<u64>) -> bool {
+        let _ = range;
+        true
     }
 
     /// Writes all of `bytes` at `at`, growing the file as needed.

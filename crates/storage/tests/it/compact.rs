@@ -100,8 +100,8 @@ fn committed(log: &Log) -> Vec<Seen> {
 
 fn flush(log: &mut Log) -> Result<(), StorageError> {
     if let Some(flush) = log.begin_flush()? {
-        flush.run()?;
-        log.end_flush(&flush);
+        let done = flush.run();
+        log.end_flush(flush, done)?;
     }
     Ok(())
 }

@@ -137,8 +137,8 @@ fn the_append_time_replaces_what_the_producer_said() {
 /// Makes everything durable, records, indexes and producers.
 fn flush_all(log: &mut Log) -> Result<i64, StorageError> {
     if let Some(flush) = log.begin_flush()? {
-        flush.run()?;
-        log.end_flush(&flush);
+        let done = flush.run();
+        log.end_flush(flush, done)?;
     }
     Ok(log.recovery_point())
 }

@@ -1,0 +1,113 @@
+//! Work that must not run where records are served: a partition rings, a keeper's thread comes.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::owner::Needs;
+use crate::partition::Partition;
+
+/// The bells of one node.
+#[derive(Debug, Default)]
+pub(crate) struct Bells {
+    /// Records are waited for to be durable.
+    pub sync: Bell,
+    /// Recovery points are far behind.
+    pub flush: Bell,
+    /// Cache windows are.
+    pub trim: Bell,
+    /// Has anything changed since somebody last looked?
+    changed: AtomicBool,
+}
+
+/// Which bells a partition has rung that nobody has come for.
+#[derive(Debug, Default)]
+pub(crate) struct Rung {
+    sync: AtomicBool,
+    flush: AtomicBool,
+    trim: AtomicBool,
+}
+
+impl Bells {
+    pub(crate) fn ring(&self, partition: &Partition, needs: Needs) {
+        if !self.changed.load(Ordering::Relaxed) {
+            self.changed.store(true, Ordering::Relaxed);
+        }
+        let rung = partition.rung();
+        let each = [
+            (needs.sync, &rung.sync, &self.sync),
+            (needs.flush, &rung.flush, &self.flush),
+            (needs.trim, &rung.trim, &self.trim),
+        ];
+        for (is_needed, is_rung, bell) in each {
+            if is_needed && !is_rung.swap(true, Ordering::AcqRel) {
+                bell.ring(partition.clone());
+            }
+        }
+    }
+
+    /// Somebody has come for what the partition rang for up to now.
+    pub(crate) fn came_for_sync(partition: &Partition) {
+        partition.rung().sync.store(false, Ordering::Release);
+    }
+
+    /// See [`Bells::came_for_sync`].
+    pub(crate) fn came_for_flush(partition: &Partition) {
+        partition.rung().flush.store(false, Ordering::Release);
+    }
+
+    /// See [`Bells::came_for_sync`].
+    pub(crate) fn came_for_trim(partition: &Partition) {
+        partition.rung().trim.store(false, Ordering::Release);
+    }
+
+    /// Has anything changed since this was last asked?
+    pub(crate) fn take_changed(&self) -> bool {
+        self.changed.swap(false, Ordering::Relaxed)
+    }
+
+    pub(crate) fn stop(&self) {
+        [&self.sync, &self.flush, &self.trim].into_iter().for_each(Bell::stop);
+    }
+}
+
+/// One bell: who has rung, and a thread that waits.
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    waiting: Mutex<Waiting>,
+    rings: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    partitions: Vec<Partition>,
+    stopped: bool,
+}
+
+impl Bell {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ring(&self, partition: Partition) {
+        self.lock().partitions.push(partition);
+        self.rings.notify_one();
+    }
+
+    pub(crate) fn stop(&self) {
+        self.lock().stopped = true;
+        self.rings.notify_all();
+    }
+
+    /// Who has rung; waits for somebody, at most so long. `None` means stop.
+    pub(crate) fn wait(&self, at_most: Duration) -> Option<Vec<Partition>> {
+        let mut waiting = self.lock();
+        if waiting.partitions.is_empty() && !waiting.stopped {
+            waiting = match self.rings.wait_timeout(waiting, at_most) {
+                Ok((waiting, _)) => waiting,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+        if waiting.stopped { None } else { Some(std::mem::take(&mut waiting.partitions)) }
+    }
+}

@@ -1,0 +1,130 @@
+//! What is done for a partition beside those who write and read it.
+
+use ottla_storage::{Cleaning, Compaction, Dirt, Log, Pace, Retired, StorageError};
+use ottla_types::{Offset, TimestampMs};
+
+use crate::bells::Bells;
+use crate::partition::Partition;
+
+/// What a cleaning of one partition came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cleaned {
+    /// Everything below is clean.
+    pub upto: Offset,
+    /// How many bytes it has become smaller by.
+    pub saved_bytes: u64,
+}
+
+impl Partition {
+    /// Makes records durable that somebody waits for; one call serves all who wait.
+    ///
+    /// # Errors
+    /// The disk fails; the log takes no more.
+    pub fn sync(&self) -> Result<(), StorageError> {
+        Bells::came_for_sync(self);
+        let sync = self.turn(StorageError::Failed, |owner| owner.log.begin_sync())?;
+        let done = sync.run();
+        self.turn(StorageError::Failed, |owner| owner.log.end_sync(&sync, done))
+    }
+
+    /// Makes everything durable and moves the recovery point.
+    ///
+    /// # Errors
+    /// The disk fails. If only room is missing, a later flush may find some.
+    pub fn flush(&self) -> Result<(), StorageError> {
+        let _upkeep = self.begin_upkeep();
+        Bells::came_for_flush(self);
+        let flush = self.turn(StorageError::Failed, |owner| owner.log.begin_flush())?;
+        let Some(flush) = flush else { return Ok(()) };
+        let done = flush.run();
+        self.turn(StorageError::Failed, |owner| owner.log.end_flush(flush, done))
+    }
+
+    /// Moves the cache window on, and reserves room ahead.
+    pub(crate) fn trim(&self, window_bytes: u64) {
+        Bells::came_for_trim(self);
+        self.view().trim_cache(window_bytes);
+        let wanted = self.peek(|owner| owner.log.reservation()).flatten();
+        if let Some(Err(error)) = wanted.map(|it| it.run()) {
+            tracing::debug!(partition = %self.name(), %error, "no room can be reserved");
+        }
+    }
+
+    /// Gives up segments that are too old, too many, or lie below the log's start; they are
+    /// removed by whoever gets them.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn retain(&self, now_ms: TimestampMs) -> Result<Option<Retired>, StorageError> {
+        let _upkeep = self.begin_upkeep();
+        let Some(retention) = self.peek(|owner| owner.rules().retention) else { return Ok(None) };
+        let limit = self.ends().high_watermark;
+        let Some(offset) = self.view().expired(retention, limit, now_ms)? else {
+            return Ok(None);
+        };
+        let retired = self.turn(StorageError::Failed, |owner| owner.log.retire_before(offset))?;
+        if let Some(retired) = &retired {
+            tracing::info!(partition = %self.name(), log_start = offset, "old segments deleted");
+            retired.mark()?;
+        }
+        Ok(retired)
+    }
+
+    /// What there is to clean, if the partition is compacted and it is time; everything below
+    /// `clean` is clean.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub(crate) fn filth(
+        &self,
+        clean: Offset,
+        now_ms: TimestampMs,
+    ) -> Result<Option<Dirt>, StorageError> {
+        let Some(rules) = self.peek(|owner| owner.rules().compaction).flatten() else {
+            return Ok(None);
+        };
+        let dirt = self.view().dirt(clean, self.ends().last_stable, &rules, now_ms)?;
+        Ok(dirt.is_due(&rules, now_ms).then_some(dirt))
+    }
+
+    /// Cleans the partition; the old segments go to `retire`.
+    ///
+    /// # Errors
+    /// The disk fails, or a batch is broken.
+    pub(crate) fn clean(
+        &self,
+        dirt: &Dirt,
+        begin: impl FnOnce(&Log, Compaction) -> Cleaning,
+        pace: &mut Pace<'_>,
+        retire: &mut dyn FnMut(Retired),
+    ) -> Result<Option<Cleaned>, StorageError> {
+        let begun = self.peek(|owner| Some(begin(&owner.log, owner.rules().compaction?)));
+        let Some(mut cleaning) = begun.flatten() else { return Ok(None) };
+        let upto = cleaning.learn(dirt, pace)?;
+        let mut saved_bytes = 0;
+        while let Some(saved) = self.clean_group(&mut cleaning, pace, retire)? {
+            saved_bytes += saved;
+        }
+        Ok(Some(Cleaned { upto, saved_bytes }))
+    }
+
+    /// Cleans one group of segments; `None` if there is none left, or the log has changed so much
+    /// that it must be begun anew.
+    fn clean_group(
+        &self,
+        cleaning: &mut Cleaning,
+        pace: &mut Pace<'_>,
+        retire: &mut dyn FnMut(Retired),
+    ) -> Result<Option<u64>, StorageError> {
+        let Some(swap) = cleaning.next(pace)? else { return Ok(None) };
+        let _upkeep = self.begin_upkeep();
+        let replaced = self.turn(StorageError::Failed, |owner| Ok(owner.log.replace(&swap)))?;
+        if !replaced {
+            swap.abandon()?;
+            return Ok(None);
+        }
+        let retired = swap.finish()?;
+        retire(retired);
+        Ok(Some(swap.saved_bytes()))
+    }
+}

@@ -1,0 +1,198 @@
+//! What is done beside those who write and read: retention, compaction, durability.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_clock::Clock;
+use ottla_partitions::{
+    Compaction, Isolation, Keeper, KeeperSettings, LogOptions, Partition, Partitions, Retention,
+    Rules, Waited,
+};
+use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches};
+use ottla_types::{TopicPartition, Uuid};
+
+fn keyed(key: &str, value: &str, timestamp: i64) -> Bytes {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
+    builder.push(&NewRecord { timestamp, key, value, headers: &[] });
+    Bytes::from(builder.build().unwrap())
+}
+
+fn open(dir: &Path, rules: &Rules) -> Partitions {
+    crate::open(dir, &[(TopicPartition::new("t", 0), Uuid::of(700))], rules)
+}
+
+/// Segments of about three batches.
+fn small() -> LogOptions {
+    LogOptions { segment_bytes: 250, ..LogOptions::default() }
+}
+
+fn fill(partition: &Partition, count: usize) {
+    for at in 0..count {
+        let timestamp = 1000 * i64::try_from(at).unwrap();
+        let batch = keyed(&format!("k{}", at % 4), &format!("v{at}"), timestamp);
+        partition.append(&batch, 1000, true, true).unwrap();
+    }
+}
+
+fn logs(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir.join("t-0")).unwrap();
+    let names = entries.map(|it| it.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".log")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_is_too_much_is_deleted_from_the_front() {
+    let work = tempfile::tempdir().unwrap();
+    let retention = Retention { bytes: Some(600), ms: None };
+    let rules = Rules { log: small(), retention, ..Rules::default() };
+    let partitions = open(work.path(), &rules);
+    let partition = partitions.find("t", 0).unwrap();
+    fill(&partition, 30);
+    let before = partition.size_bytes();
+    assert!(before > 1800, "{before}");
+    partitions.retain(&Clock::manual(1000));
+    let after = partition.size_bytes();
+    assert!((600..900).contains(&after), "{after}: no more than a segment above what is asked");
+    let start = partition.ends().log_start;
+    assert_eq!(logs(work.path())[0], format!("{start:020}.log"));
+    assert!(partition.read(start - 1, 100, true, Isolation::Uncommitted).is_err());
+    assert!(!partition.read(start, 100, true, Isolation::Uncommitted).unwrap().records.is_empty());
+    drop((partitions, partition));
+    let partition = open(work.path(), &rules).find("t", 0).unwrap();
+    assert_eq!((partition.ends().log_start, partition.ends().log_end), (start, 30));
+}
+
+#[test]
+fn what_is_too_old_is_deleted_even_if_that_is_all() {
+    let work = tempfile::tempdir().unwrap();
+    let retention = Retention { ms: Some(10_000), bytes: None };
+    let rules = Rules { log: small(), retention, ..Rules::default() };
+    let partitions = open(work.path(), &rules);
+    let partition = partitions.find("t", 0).unwrap();
+    fill(&partition, 30);
+    partitions.retain(&Clock::manual(25_000));
+    let start = partition.ends().log_start;
+    assert!((10..=15).contains(&start), "{start}: a segment goes when its newest record is old");
+    partitions.retain(&Clock::manual(1_000_000));
+    assert_eq!((partition.ends().log_start, partition.ends().log_end), (30, 30));
+    assert_eq!(logs(work.path()), [format!("{:020}.log", 30)]);
+    partition.append(&keyed("k", "v", 0), 1000, true, true).unwrap();
+    assert_eq!(partition.ends().log_end, 31);
+}
+
+#[test]
+fn deleted_records_take_their_segments_with_them() {
+    let work = tempfile::tempdir().unwrap();
+    let partitions = open(work.path(), &Rules { log: small(), ..Rules::default() });
+    let partition = partitions.find("t", 0).unwrap();
+    fill(&partition, 30);
+    let before = logs(work.path()).len();
+    partition.delete_before(17).unwrap();
+    assert_eq!(partition.ends().log_start, 17);
+    partitions.retain(&Clock::manual(1000));
+    assert_eq!(partition.ends().log_start, 17, "within a segment");
+    assert!(logs(work.path()).len() < before);
+    drop((partitions, partition));
+    let partition = open(work.path(), &Rules::default()).find("t", 0).unwrap();
+    assert_eq!(partition.ends().log_start, 17);
+}
+
+#[test]
+fn a_compacted_partition_keeps_the_last_of_each_key() {
+    let work = tempfile::tempdir().unwrap();
+    let compaction = Compaction {
+        dirty_millionths: 500_000,
+        min_lag_ms: 0,
+        max_lag_ms: i64::MAX,
+        delete_retention_ms: 0,
+    };
+    let compaction = Some(compaction);
+    let rules = Rules { log: small(), compacted: true, compaction, ..Rules::default() };
+    let partitions = open(work.path(), &rules);
+    let partition = partitions.find("t", 0).unwrap();
+    fill(&partition, 30);
+    partition.flush().unwrap();
+    assert_eq!(partitions.clean_all().unwrap(), 1);
+    assert_eq!(partitions.clean_all().unwrap(), 0, "it is clean");
+    let (mut at, mut last, mut count) = (0, BTreeMap::new(), 0);
+    while at < 30 {
+        let read = partition.read(at, 300, true, Isolation::Uncommitted).unwrap();
+        for batch in batches(&read.records) {
+            let batch = batch.unwrap();
+            at = batch.next_offset();
+            for record in batch.unpack(1000).unwrap().records() {
+                let record = record.unwrap();
+                let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec());
+                last.insert(text(record.key).unwrap(), text(record.value).unwrap());
+                count += 1;
+            }
+        }
+    }
+    assert!(count < 10, "{count} records are left");
+    let wanted = [("k0", "v28"), ("k1", "v29"), ("k2", "v26"), ("k3", "v27")];
+    assert_eq!(last, wanted.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+    let clean = std::fs::read_to_string(work.path().join("cleaner-offset-checkpoint")).unwrap();
+    assert!(clean.starts_with("0\n1\nt 0 2"), "{clean}");
+}
+
+#[test]
+fn where_durability_is_chosen_one_sync_lets_all_answers_go() {
+    let work = tempfile::tempdir().unwrap();
+    let log = LogOptions { flush_messages: 1, ..LogOptions::default() };
+    let partitions = open(work.path(), &Rules { log, ..Rules::default() });
+    let partition = partitions.find("t", 0).unwrap();
+    for at in 0..3 {
+        let appended = partition.append(&keyed("k", "v", at), 1000, false, true).unwrap();
+        assert!(appended.awaits_disk && !partition.is_committed(appended.end));
+    }
+    let read = partition.read(0, 1000, true, Isolation::Uncommitted).unwrap();
+    assert!(read.records.is_empty(), "nobody sees what a power cut could take");
+    partition.sync().unwrap();
+    assert!(partition.is_committed(3));
+}
+
+#[test]
+fn a_keeper_comes_when_a_producer_waits() {
+    let work = tempfile::tempdir().unwrap();
+    let log = LogOptions { flush_messages: 1, ..LogOptions::default() };
+    let partitions = Arc::new(open(work.path(), &Rules { log, ..Rules::default() }));
+    let clock = Clock::real();
+    let keeper = Keeper::start(&partitions, &clock, Arc::new(KeeperSettings::default)).unwrap();
+    let partition = partitions.find("t", 0).unwrap();
+    let appended = partition.append(&keyed("k", "v", 0), 1000, true, true).unwrap();
+    let builder = &mut tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_time().build().unwrap();
+    let deadline = clock.monotonic() + Duration::from_secs(60);
+    let waited = runtime.block_on(partition.committed(appended.end, &clock, deadline));
+    assert_eq!(waited, Waited::Committed);
+    keeper.stop();
+}
+
+#[test]
+fn what_was_flushed_is_not_read_again_after_a_crash() {
+    let work = tempfile::tempdir().unwrap();
+    let partitions = open(work.path(), &Rules::default());
+    let partition = partitions.find("t", 0).unwrap();
+    fill(&partition, 300);
+    partition.flush().unwrap();
+    partitions.checkpoint().unwrap();
+    fill(&partition, 5);
+    drop((partitions, partition));
+    // What lies below the recovery point is believed, though it is broken: it was not looked at.
+    let path = work.path().join("t-0/00000000000000000000.log");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[70] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let partitions = open(work.path(), &Rules::default());
+    assert_eq!(partitions.find("t", 0).unwrap().ends().log_end, 305);
+    drop(partitions);
+    std::fs::remove_file(work.path().join("recovery-point-offset-checkpoint")).unwrap();
+    let partitions = open(work.path(), &Rules::default());
+    assert_eq!(partitions.find("t", 0).unwrap().ends().log_end, 0, "now it was");
+}

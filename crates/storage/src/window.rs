@@ -1,0 +1,127 @@
+//! The part of a log that is kept in the system's cache, and what lies outside it.
+//!
+//! What is appended stays in the cache for those who read along, up to a window; what lies behind
+//! it goes to the disk early and leaves the cache, so that neither the kernel's write-back limit
+//! nor its memory is ever reached by a log that is written fast. Reads of what has left are for a
+//! thread that may wait.
+
+use std::sync::atomic::Ordering;
+
+use ottla_types::Offset;
+
+use crate::error::StorageError;
+use crate::log::Log;
+use crate::segment::Segment;
+use crate::view::LogView;
+
+/// How much room is reserved ahead of the end, in bytes.
+const AHEAD_BYTES: u64 = 64 << 20;
+/// How much is read at once from the disk.
+const BITE_BYTES: usize = 1 << 20;
+
+impl LogView {
+    /// Starts the write-back of everything appended, and lets go of what lies more than
+    /// `window_bytes` behind the end.
+    pub fn trim_cache(&self, window_bytes: u64) {
+        let segments = self.shared.segments.load_full();
+        let mut behind = 0;
+        for segment in segments.iter().rev() {
+            let size = segment.size();
+            // What of it is within the window.
+            let kept = window_bytes.saturating_sub(behind).min(size);
+            let before = segment.let_go.load(Ordering::Acquire);
+            let started = segment.started.fetch_max(size, Ordering::AcqRel);
+            if started < size {
+                segment.file.let_go(started..size);
+            }
+            if before < size - kept {
+                segment.file.let_go(before..size - kept);
+                segment.let_go.store(size - kept, Ordering::Release);
+            }
+            if before == size && size > 0 {
+                break;
+            }
+            behind += size;
+        }
+    }
+
+    /// Must the disk be waited for to read from `offset` on?
+    #[must_use]
+    pub fn is_cold(&self, offset: Offset, bytes: usize) -> bool {
+        let Some((segment, position)) = self.place(offset) else { return false };
+        if position >= segment.let_go.load(Ordering::Acquire) {
+            return false;
+        }
+        let end = (position + bytes as u64).min(segment.size());
+        !segment.file.is_cached(position..end)
+    }
+
+    /// Brings what lies from `offset` on into the cache, and lets go of what was brought there
+    /// long ago.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn warm(&self, offset: Offset, bytes: usize) -> Result<(), StorageError> {
+        let Some((segment, position)) = self.place(offset) else { return Ok(()) };
+        let end = position.saturating_add(bytes as u64).min(segment.size());
+        let mut scratch = Vec::new();
+        let mut at = position;
+        while at < end {
+            let more = usize::try_from(end - at).unwrap_or(BITE_BYTES).min(BITE_BYTES);
+            scratch.clear();
+            segment.file.read_into(&mut scratch, at, more).map_err(segment.io())?;
+            at += more as u64;
+        }
+        for old in segment.warmed(position..end) {
+            segment.file.let_go(old);
+        }
+        Ok(())
+    }
+
+    fn place(&self, offset: Offset) -> Option<(std::sync::Arc<Segment>, u64)> {
+        let segments = self.shared.segments.load();
+        let behind = segments.partition_point(|segment| segment.base <= offset);
+        let segment = segments.get(behind.checked_sub(1)?)?;
+        let position = segment.look_up(offset).ok()?;
+        Some((std::sync::Arc::clone(segment), position))
+    }
+}
+
+impl Log {
+    /// Reserves room on the disk ahead of the end; returns what is to be reserved, for a thread
+    /// that may wait.
+    #[must_use]
+    pub fn reservation(&self) -> Option<Reservation> {
+        let segment = self.active();
+        let size = segment.size();
+        let reserved = segment.reserved.load(Ordering::Acquire);
+        let most = self.options.segment_bytes;
+        let wanted = (size + AHEAD_BYTES).min(most);
+        if size == 0 || reserved >= most || wanted < reserved + AHEAD_BYTES / 4 {
+            return None;
+        }
+        segment.reserved.store(wanted, Ordering::Release);
+        Some(Reservation { segment, from: reserved.max(size), upto: wanted })
+    }
+}
+
+/// Room to be reserved.
+#[derive(Debug)]
+pub struct Reservation {
+    segment: std::sync::Arc<Segment>,
+    from: u64,
+    upto: u64,
+}
+
+impl Reservation {
+    /// Does it.
+    ///
+    /// # Errors
+    /// There is no room, above all; nothing is lost by that yet.
+    pub fn run(&self) -> Result<(), StorageError> {
+        if self.from < self.upto {
+            self.segment.file.reserve(self.from..self.upto).map_err(self.segment.io())?;
+        }
+        Ok(())
+    }
+}
