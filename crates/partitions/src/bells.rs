@@ -99,6 +99,13 @@ impl Bell {
         self.rings.notify_all();
     }
 
+    /// Lets everybody wait for so long; returns early only to stop.
+    pub(crate) fn rest(&self, duration: Duration) {
+        let waiting = self.lock();
+        let rested = self.rings.wait_timeout_while(waiting, duration, |waiting| !waiting.stopped);
+        drop(rested);
+    }
+
     /// Who has rung; waits for somebody, at most so long. `None` means stop.
     pub(crate) fn wait(&self, at_most: Duration) -> Option<Vec<Partition>> {
         let mut waiting = self.lock();

@@ -26,6 +26,9 @@ use crate::partitions::Partitions;
 const TICK: Duration = Duration::from_secs(1);
 /// How often high watermarks and log starts are written down.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+/// How long the disk is left alone between two rounds of flushes: each makes the file system commit
+/// its journal, and appends may have to wait for that.
+const FLUSH_APART: Duration = Duration::from_millis(100);
 /// How much may be unflushed in all logs together, in bytes: what recovery has to read.
 const UNFLUSHED_BYTES_MAX: u64 = 256 << 20;
 
@@ -187,6 +190,9 @@ fn keeper_loop(all: &Partitions, clock: &Clock, ask: &Ask) {
             if let Err(error) = retired.remove() {
                 tracing::warn!(%error, "the files of a deleted segment stay behind");
             }
+        }
+        if flushed {
+            all.bells().flush.rest(FLUSH_APART);
         }
     }
 }

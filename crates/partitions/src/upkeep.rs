@@ -43,11 +43,12 @@ impl Partition {
     /// Moves the cache window on, and reserves room ahead.
     pub(crate) fn trim(&self, window_bytes: u64) {
         Bells::came_for_trim(self);
-        self.view().trim_cache(window_bytes);
         let wanted = self.peek(|owner| owner.log.reservation()).flatten();
         if let Some(Err(error)) = wanted.map(|it| it.run()) {
             tracing::debug!(partition = %self.name(), %error, "no room can be reserved");
         }
+        // Last, as it may wait for the disk's queue.
+        self.view().trim_cache(window_bytes);
     }
 
     /// Gives up segments that are too old, too many, or lie below the log's start; they are

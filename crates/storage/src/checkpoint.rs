@@ -7,7 +7,7 @@ use std::path::Path;
 use ottla_types::{Offset, TopicPartition, Uuid};
 
 use crate::error::StorageError;
-use crate::files::{Files, read_whole, replace};
+use crate::files::{Files, read_whole, replace, replace_soon};
 
 /// The lines behind a version and a count, as all of Kafka's checkpoint files have them.
 ///
@@ -42,7 +42,8 @@ pub(crate) fn write_lines(
     for line in lines {
         let _ = writeln!(text, "{line}");
     }
-    replace(files, path, text.as_bytes()).map_err(StorageError::io(path))
+    // An old checkpoint is as true as a new one, there is only more to be looked through.
+    replace_soon(files, path, text.as_bytes()).map_err(StorageError::io(path))
 }
 
 /// A file of one offset a partition, such as `recovery-point-offset-checkpoint`.

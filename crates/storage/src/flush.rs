@@ -26,6 +26,10 @@ pub struct Flush {
     epochs: Option<Epochs>,
     obsolete: Option<Offset>,
     upto: Offset,
+    /// Were files created since the last flush?
+    names_are_new: bool,
+    /// Is the log closed then? Then all of it must be durable.
+    is_last: bool,
     truncations: u64,
 }
 
@@ -41,12 +45,11 @@ impl Flush {
             if is_closed {
                 segment.give_back()?;
             }
-            // An index that points behind what is durable is cut at the next start; one that
-            // is durable before its records would be believed.
             segment.save_indexes(&self.files, is_closed)?;
         }
         for (at, producers) in &self.snapshots {
-            producers.write(&*self.files, &snapshot_path(&self.folder, *at))?;
+            let path = snapshot_path(&self.folder, *at);
+            producers.write(&*self.files, &path, *at < self.upto || self.is_last)?;
         }
         if let Some(epochs) = &self.epochs {
             epochs.write(&*self.files, &self.folder)?;
@@ -55,7 +58,10 @@ impl Flush {
             let path = snapshot_path(&self.folder, obsolete);
             remove_if_there(&*self.files, &path).map_err(StorageError::io(&path))?;
         }
-        self.files.sync_dir(&self.folder).map_err(StorageError::io(&self.folder))
+        if self.names_are_new {
+            self.files.sync_dir(&self.folder).map_err(StorageError::io(&self.folder))?;
+        }
+        Ok(())
     }
 }
 
@@ -135,6 +141,10 @@ impl Log {
     /// # Errors
     /// An earlier write failed.
     pub fn begin_flush(&mut self) -> Result<Option<Flush>, StorageError> {
+        self.begin_flush_and(false)
+    }
+
+    pub(crate) fn begin_flush_and(&mut self, is_last: bool) -> Result<Option<Flush>, StorageError> {
         if self.failed {
             return Err(StorageError::Failed);
         }
@@ -155,6 +165,7 @@ impl Log {
         }
         let mut epochs = self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner);
         let epochs = epochs.take_changed();
+        let epochs_changed = epochs.is_some();
         let stands_alone = |at: &Offset| *at < upto && all.iter().all(|it| it.base != *at);
         self.flushed_bytes = self.written_bytes;
         Ok(Some(Flush {
@@ -165,6 +176,8 @@ impl Log {
             epochs,
             obsolete: self.snapshot.filter(stands_alone),
             upto,
+            names_are_new: is_last || epochs_changed || self.recovery_point <= active.base,
+            is_last,
             truncations: self.truncations,
         }))
     }

@@ -386,7 +386,7 @@ impl Log {
     pub fn close_clean(mut self) -> Result<Offset, StorageError> {
         let active = self.active();
         active.state_mut().add_time(active.base);
-        if let Some(flush) = self.begin_flush()? {
+        if let Some(flush) = self.begin_flush_and(true)? {
             let done = flush.run();
             self.end_flush(flush, done)?;
         }

@@ -250,7 +250,14 @@ impl Producers {
         Some(all)
     }
 
-    pub(crate) fn write(&self, files: &dyn Files, path: &Path) -> Result<(), StorageError> {
+    /// Writes the file; with `durable`, it is on the disk then. Otherwise a power cut may leave
+    /// something of it that its checksum tells from a snapshot.
+    pub(crate) fn write(
+        &self,
+        files: &dyn Files,
+        path: &Path,
+        durable: bool,
+    ) -> Result<(), StorageError> {
         let mut body = i32::try_from(self.all.len()).unwrap_or(i32::MAX).to_be_bytes().to_vec();
         for (id, producer) in &self.all {
             write_entry(&mut body, *id, producer);
@@ -258,7 +265,11 @@ impl Producers {
         let mut bytes = VERSION.to_be_bytes().to_vec();
         bytes.extend(crc32c(&body).to_be_bytes());
         bytes.extend(body);
-        replace(files, path, &bytes).map_err(StorageError::io(path))
+        if durable {
+            return replace(files, path, &bytes).map_err(StorageError::io(path));
+        }
+        let write = || files.create(path)?.write_at(&bytes, 0);
+        write().map_err(StorageError::io(path))
     }
 }
 

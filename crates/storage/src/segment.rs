@@ -154,8 +154,9 @@ impl Segment {
         Ok(self.base + found.map_or(0, |entry| Offset::from(entry.offset)))
     }
 
-    /// Brings the index files up to date and makes them durable, beside whoever appends. A closed
-    /// segment's indexes are not kept in memory any longer then.
+    /// Brings the index files up to date, beside whoever appends. A closed segment's are made
+    /// durable, and not kept in memory any longer. An open one's need not be: what a power cut
+    /// leaves of them is looked at, and believed only as far as it makes sense.
     pub(crate) fn save_indexes(
         &self,
         files: &Arc<dyn Files>,
@@ -166,7 +167,7 @@ impl Segment {
             (state.offsets.unsaved(), state.times.unsaved(), state.aborted.unsaved())
         };
         for unsaved in offsets.iter().chain(&times).chain(&aborted) {
-            unsaved.write(&**files)?;
+            unsaved.write(&**files, closed)?;
         }
         let mut state = self.state_mut();
         if let Some(offsets) = &offsets {

@@ -15,7 +15,9 @@ use crate::segment::Segment;
 use crate::view::LogView;
 
 /// How much room is reserved ahead of the end, in bytes.
-const AHEAD_BYTES: u64 = 64 << 20;
+const AHEAD_BYTES: u64 = 256 << 20;
+/// How much of what was let go before is let go once more.
+const AGAIN_BYTES: u64 = 128 << 20;
 /// How much is read at once from the disk.
 const BITE_BYTES: usize = 1 << 20;
 
@@ -35,7 +37,9 @@ impl LogView {
                 segment.file.let_go(started..size);
             }
             if before < size - kept {
-                segment.file.let_go(before..size - kept);
+                // What was still on its way to the disk the last time could not be dropped.
+                let again = before.saturating_sub(AGAIN_BYTES);
+                segment.file.let_go(again..size - kept);
                 segment.let_go.store(size - kept, Ordering::Release);
             }
             if before == size && size > 0 {

@@ -83,7 +83,7 @@ impl Fresh {
         for mut unsaved in unsaved.into_iter().flatten().chain(self.state.aborted.unsaved()) {
             made.push(unsaved.path.clone());
             unsaved.path = with_ending(&unsaved.path, ".cleaned");
-            unsaved.write(&*self.files)?;
+            unsaved.write(&*self.files, true)?;
         }
         self.files.sync_dir(&self.folder).map_err(self.io())?;
         made.push(paths[0].clone());

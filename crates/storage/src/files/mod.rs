@@ -224,14 +224,22 @@ pub(crate) fn read_whole(files: &dyn Files, path: &Path) -> io::Result<Option<Ve
 /// # Errors
 /// What the file system says; the old content is still there then, or the new.
 pub(crate) fn replace(files: &dyn Files, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_soon(files, path, bytes)?;
+    path.parent().map_or(Ok(()), |dir| files.sync_dir(dir))
+}
+
+/// As [`replace`], but a power cut may bring the old content back: for what may be old.
+///
+/// # Errors
+/// What the file system says; the old content is still there then, or the new.
+pub(crate) fn replace_soon(files: &dyn Files, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".tmp");
     let aside = Path::new(&name);
     let file = files.create(aside)?;
     file.write_at(bytes, 0)?;
     file.sync()?;
-    files.rename(aside, path)?;
-    path.parent().map_or(Ok(()), |dir| files.sync_dir(dir))
+    files.rename(aside, path)
 }
 
 /// Removes the file if there is one.

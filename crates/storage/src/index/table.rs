@@ -84,8 +84,8 @@ pub(crate) struct Unsaved {
 }
 
 impl Unsaved {
-    /// Brings the file up to date, and on the disk.
-    pub(crate) fn write(&self, files: &dyn Files) -> Result<(), StorageError> {
+    /// Brings the file up to date; with `durable`, on the disk.
+    pub(crate) fn write(&self, files: &dyn Files, durable: bool) -> Result<(), StorageError> {
         let write = || {
             let file = if self.at == 0 {
                 files.create(&self.path)?
@@ -95,7 +95,7 @@ impl Unsaved {
                 files.open(&self.path)?
             };
             file.write_at(&self.bytes, self.at)?;
-            file.sync()
+            if durable { file.sync() } else { Ok(()) }
         };
         write().map_err(StorageError::io(&self.path))
     }
