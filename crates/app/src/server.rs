@@ -18,6 +18,9 @@ use crate::args::{Format, LogFormat, Server};
 /// It cannot start, or cannot stop cleanly.
 pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
     log(args.log_format);
+    // Two megabytes at a time is too much for a node that may hold ten thousand small partitions.
+    // Where the system refuses, only memory is lost.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let settings = settings(args.file.as_deref(), &args.overrides)?;
     for (name, nearest) in &settings.unknown {
         match nearest {

@@ -152,7 +152,7 @@ fn sync_loop(all: &Partitions) {
     while let Some(rung) = all.bells().sync.wait(TICK) {
         for partition in rung {
             if let Err(error) = partition.sync() {
-                all.disk_failed(&partition, &error, "records cannot be made durable");
+                partition.trouble(&error, "records cannot be made durable");
             }
         }
     }
@@ -267,21 +267,17 @@ impl Partitions {
     pub(crate) fn flush(&self, partitions: &[Partition]) -> bool {
         for partition in partitions {
             if let Err(error) = partition.flush() {
-                self.disk_failed(partition, &error, "cannot be made durable");
+                partition.trouble(&error, "cannot be made durable");
             }
         }
         !partitions.is_empty()
     }
 
-    /// Says that a disk has failed, once for each log.
-    pub(crate) fn disk_failed(&self, partition: &Partition, error: &StorageError, what: &str) {
-        if !matches!(error, StorageError::Failed) {
-            tracing::error!(partition = %partition.name(), %error, "{what}");
-        }
-    }
-
     fn written_down(&self, done: Result<(), StorageError>) {
-        if let Err(error) = done {
+        // On a full disk appends fail too, and that is told.
+        if let Err(error) = done
+            && !error.is_full()
+        {
             tracing::error!(%error, "checkpoints cannot be written");
         }
     }

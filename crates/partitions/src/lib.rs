@@ -13,6 +13,7 @@ mod partition;
 mod partitions;
 mod progress;
 mod rules;
+mod trouble;
 mod upkeep;
 
 pub use keeper::{Ask, Keeper, KeeperSettings};

@@ -18,6 +18,7 @@ use crate::bells::{Bells, Rung};
 use crate::owner::{Appended, Owner, Refused};
 use crate::progress::{Ends, Progress, Wait};
 use crate::rules::Rules;
+use crate::trouble::Trouble;
 
 /// What a reader wants to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +121,7 @@ struct Inner {
     progress: Arc<Progress>,
     owner: Mutex<Option<Owner>>,
     bells: Arc<Bells>,
+    trouble: Arc<Trouble>,
     rung: Rung,
     /// Whoever changes the files of closed segments does so alone.
     upkeep: Mutex<()>,
@@ -137,7 +139,7 @@ impl Partition {
         topic_id: Uuid,
         home: (PathBuf, Uuid),
         owner: Owner,
-        bells: Arc<Bells>,
+        (bells, trouble): (Arc<Bells>, Arc<Trouble>),
     ) -> Self {
         let progress = Arc::new(Progress::default());
         progress.publish(owner.ends());
@@ -154,6 +156,7 @@ impl Partition {
             progress,
             owner,
             bells,
+            trouble,
             rung,
             upkeep,
         }))
@@ -228,6 +231,11 @@ impl Partition {
         self.0.progress.publish(owner.ends());
         self.0.bells.ring(self, needs);
         done
+    }
+
+    /// The disk has not done what it should.
+    pub(crate) fn trouble(&self, error: &StorageError, what: &str) {
+        self.0.trouble.tell(&self.0.place, error, what);
     }
 
     /// Looks at the owner; `None` if there is none any more.
@@ -305,7 +313,14 @@ impl Partition {
         for_all: bool,
         zstd_allowed: bool,
     ) -> Result<Appended, Refused> {
-        self.turn(Refused::NotLeader, |owner| owner.append(batch, now_ms, for_all, zstd_allowed))
+        let appended = self
+            .turn(Refused::NotLeader, |owner| owner.append(batch, now_ms, for_all, zstd_allowed));
+        match &appended {
+            Ok(_) => self.0.trouble.is_over(),
+            Err(Refused::Storage(error)) => self.trouble(error, "an append failed"),
+            Err(_) => {}
+        }
+        appended
     }
 
     /// Must the disk be waited for to read from `offset` on? Then [`Partition::warm`] is to be

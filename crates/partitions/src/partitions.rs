@@ -18,6 +18,7 @@ use crate::keeper::Bin;
 use crate::owner::Owner;
 use crate::partition::Partition;
 use crate::rules::Rules;
+use crate::trouble::Trouble;
 use crate::upkeep::Cleaned;
 
 /// Up to how many partitions are opened by one thread.
@@ -54,6 +55,7 @@ struct Dir {
     log_starts: OffsetCheckpoint,
     /// Up to where each compacted partition is clean.
     clean: Mutex<OffsetCheckpoint>,
+    trouble: Arc<Trouble>,
 }
 
 /// A checkpoint that cannot be understood says nothing: logs are looked through from their start
@@ -98,6 +100,7 @@ impl Partitions {
                 high_watermarks: or_none(dir.high_watermarks())?,
                 log_starts: or_none(dir.log_starts())?,
                 clean: Mutex::new(dir.clean_offsets()?),
+                trouble: Arc::default(),
                 dir,
                 id,
                 closed_cleanly: clean,
@@ -184,7 +187,7 @@ impl Partitions {
                     self.bin.put(at, retired);
                 }
                 Ok(None) => {}
-                Err(error) => self.disk_failed(&partition, &error, "old segments stay"),
+                Err(error) => partition.trouble(&error, "old segments stay"),
             }
         }
         if any && let Err(error) = self.checkpoint() {
@@ -392,9 +395,9 @@ impl Partitions {
             PartitionMetadata { topic_id: assigned.topic_id }.write(&**files, &folder)?;
         }
         let watermark = if is_new { 0 } else { at(&home.high_watermarks) };
-        let bells = Arc::clone(&self.bells);
+        let ears = (Arc::clone(&self.bells), Arc::clone(&home.trouble));
         let owner = Owner::new(self.me, log, assigned.rules.clone(), watermark);
-        Ok(Partition::new(place.clone(), assigned.topic_id, (folder, home.id), owner, bells))
+        Ok(Partition::new(place.clone(), assigned.topic_id, (folder, home.id), owner, ears))
     }
 
     fn remove(&self, partition: &Partition) -> Result<(), StorageError> {

@@ -33,6 +33,12 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// Is there no room on the disk, rather than something wrong with it?
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if crate::log::is_full(source))
+    }
+
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }

@@ -11,7 +11,7 @@ use ottla_types::Offset;
 use crate::epochs::Epochs;
 use crate::error::StorageError;
 use crate::files::{Files, remove_if_there};
-use crate::log::{Log, is_full};
+use crate::log::Log;
 use crate::producers::{Producers, snapshot_path};
 use crate::segment::Segment;
 
@@ -193,8 +193,7 @@ impl Log {
         done: Result<(), StorageError>,
     ) -> Result<(), StorageError> {
         if let Err(error) = &done {
-            let full = matches!(error, StorageError::Io { source, .. } if is_full(source));
-            self.failed |= !full;
+            self.failed |= !error.is_full();
             let mut snapshots = flush.snapshots;
             snapshots.retain(|(at, _)| *at < flush.upto);
             snapshots.append(&mut self.snapshots_due);

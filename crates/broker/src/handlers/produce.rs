@@ -130,12 +130,8 @@ fn append(node: &Node, call: &Call, acks: i16, partition: &Partition, records: &
     } else {
         records
     };
-    partition.append(records, now_ms, acks == -1, zstd).map_err(|refused| {
-        if let Refused::Storage(error) = &refused {
-            tracing::error!(partition = %partition.name(), %error, "an append failed");
-        }
-        code(&refused)
-    })
+    let appended = partition.append(records, now_ms, acks == -1, zstd);
+    appended.map_err(|refused| code(&refused))
 }
 
 /// The one place where a refused batch becomes a wire code.

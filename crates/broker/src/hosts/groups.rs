@@ -12,6 +12,7 @@ use ottla_machine::Machine as _;
 use ottla_partitions::{Isolation, Partition, ReadRefused, Refused};
 use ottla_records::{BadRecords, BatchBuilder, BatchOptions, NewRecord, batches};
 use ottla_types::{ErrorCode, Offset, TimestampMs, TopicPartition, coordinator_partition};
+use tokio::sync::Notify;
 
 use super::host::{Host, Journal};
 
@@ -24,6 +25,8 @@ const LOAD_BYTES: usize = 5 * 1024 * 1024;
 const UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How long a timer of a group may be late.
 const TICK: Duration = Duration::from_millis(25);
+/// For how long at most nobody looks, when no group is asked for.
+const NAP: Duration = Duration::from_secs(1);
 
 /// One coordinator.
 pub type GroupHost = Host<GroupMachine, OffsetsJournal>;
@@ -41,13 +44,20 @@ pub struct Groups {
     clock: Clock,
     settings: RwLock<GroupSettings>,
     shards: RwLock<BTreeMap<i32, Shard>>,
+    /// Somebody has asked for a group.
+    stirred: Notify,
 }
 
 impl Groups {
     /// No coordinator yet.
     #[must_use]
     pub fn new(clock: Clock, settings: GroupSettings) -> Self {
-        Self { clock, settings: RwLock::new(settings), shards: RwLock::default() }
+        Self {
+            clock,
+            settings: RwLock::new(settings),
+            shards: RwLock::default(),
+            stirred: Notify::new(),
+        }
     }
 
     /// The coordinator of `group`, where `__consumer_offsets` has `count` partitions.
@@ -56,6 +66,7 @@ impl Groups {
     /// What a client is told when the group's coordinator is not here, or not yet.
     pub fn of(&self, group: &str, count: i32) -> Result<Arc<GroupHost>, ErrorCode> {
         let index = shard_of(group, count).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
+        self.stirred.notify_one();
         match self.read().get(&index) {
             Some(Shard::Ready(host)) => Ok(Arc::clone(host)),
             Some(Shard::Loading) => Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
@@ -138,14 +149,27 @@ impl Groups {
         }
     }
 
-    /// Fires the groups' timers for ever.
+    /// Fires the groups' timers for ever. Awake while somebody asks for groups, asleep otherwise.
     pub async fn tick(&self) {
+        let mut awake_until = Duration::ZERO;
         loop {
+            let (mut next_ms, mut anybody_waits) = (TimestampMs::MAX, false);
             for host in self.all() {
-                host.fire();
-                host.committed();
+                next_ms = next_ms.min(host.fire().unwrap_or(TimestampMs::MAX));
+                anybody_waits |= host.committed();
             }
-            self.clock.sleep(TICK).await;
+            let until_next = next_ms.saturating_sub(self.clock.wall_ms());
+            let until_next = Duration::from_millis(u64::try_from(until_next).unwrap_or(0));
+            let is_awake = anybody_waits || self.clock.monotonic() < awake_until;
+            let pause = if is_awake { TICK } else { until_next.clamp(TICK, NAP) };
+            tokio::select! {
+                () = self.clock.sleep(pause) => {}
+                () = self.stirred.notified() => {
+                    // Whoever asks is about to set timers that nobody knows of yet.
+                    awake_until = self.clock.monotonic() + NAP;
+                    self.clock.sleep(TICK).await;
+                }
+            }
         }
     }
 

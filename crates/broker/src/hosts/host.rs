@@ -114,9 +114,11 @@ impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
         inner.timers.values().min().copied()
     }
 
-    /// The journal has committed more: lets go what waited for it.
-    pub fn committed(&self) {
-        self.lock().release();
+    /// The journal may have committed more: lets go what waited for it. Does anybody wait still?
+    pub fn committed(&self) -> bool {
+        let mut inner = self.lock();
+        inner.release();
+        !inner.parked.is_empty()
     }
 
     /// Looks at the machine between two turns.

@@ -1,0 +1,37 @@
+//! Says once that a disk is full or fails, and once that it is well again.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ottla_storage::StorageError;
+use ottla_types::TopicPartition;
+
+/// What is known of the trouble with one data directory.
+#[derive(Debug, Default)]
+pub(crate) struct Trouble {
+    is_full: AtomicBool,
+}
+
+impl Trouble {
+    pub(crate) fn tell(&self, partition: &TopicPartition, error: &StorageError, what: &str) {
+        match error {
+            // It was told when it began.
+            StorageError::Failed => {}
+            _ if error.is_full() => {
+                if !self.is_full.swap(true, Ordering::AcqRel) {
+                    tracing::error!(
+                        %partition,
+                        %error,
+                        "no space left: its directory refuses appends until there is some"
+                    );
+                }
+            }
+            _ => tracing::error!(%partition, %error, "{what}"),
+        }
+    }
+
+    pub(crate) fn is_over(&self) {
+        if self.is_full.load(Ordering::Relaxed) && self.is_full.swap(false, Ordering::AcqRel) {
+            tracing::info!("there is space again: appends go on");
+        }
+    }
+}
