@@ -23,6 +23,7 @@ SETTINGS = {
     "transaction.state.log.min.isr": "1",
     "group.initial.rebalance.delay.ms": "100",
     "group.min.session.timeout.ms": "1000",
+    "log.cleaner.backoff.ms": "500",
 }
 
 
@@ -92,7 +93,7 @@ class Ottla(Server):
 
     def __init__(self, folder, data=None, binary=None):
         super().__init__(folder, data)
-        self.binary = binary
+        self.binary, self.settings = binary, {}
 
     @staticmethod
     def build():
@@ -108,7 +109,8 @@ class Ottla(Server):
         self.binary = self.binary or self.build()
 
     def command(self):
-        settings = {**SETTINGS, "listeners": f"PLAINTEXT://127.0.0.1:{self.port}", "log.dirs": self.data}
+        settings = {
+            **SETTINGS, "listeners": f"PLAINTEXT://127.0.0.1:{self.port}", "log.dirs": self.data, **self.settings}
         overrides = [word for key, value in settings.items() for word in ("--override", f"{key}={value}")]
         return [str(self.binary), "server", *overrides]
 
