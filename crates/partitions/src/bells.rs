@@ -106,6 +106,22 @@ impl Bell {
         drop(rested);
     }
 
+    /// As [`Bell::wait`], for several who share the work: one at a time.
+    #[expect(clippy::option_option, reason = "to stop and to have nothing are two things")]
+    pub(crate) fn wait_for_one(&self, at_most: Duration) -> Option<Option<Partition>> {
+        let waiting = self.lock();
+        let is_idle = |waiting: &mut Waiting| waiting.partitions.is_empty() && !waiting.stopped;
+        let mut waiting = match self.rings.wait_timeout_while(waiting, at_most, is_idle) {
+            Ok((waiting, _)) => waiting,
+            Err(poisoned) => poisoned.into_inner().0,
+        };
+        if waiting.stopped {
+            return None;
+        }
+        let first = (!waiting.partitions.is_empty()).then(|| waiting.partitions.remove(0));
+        Some(first)
+    }
+
     /// Who has rung; waits for somebody, at most so long. `None` means stop.
     pub(crate) fn wait(&self, at_most: Duration) -> Option<Vec<Partition>> {
         let mut waiting = self.lock();

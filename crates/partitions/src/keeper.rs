@@ -24,6 +24,8 @@ use crate::partitions::Partitions;
 
 /// How often the keeper looks around.
 const TICK: Duration = Duration::from_secs(1);
+/// How many logs are made durable at once: one that waits for a slow disk holds up no other.
+const SYNC_THREADS: usize = 4;
 /// How often high watermarks and log starts are written down.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 /// How long the disk is left alone between two rounds of flushes: each makes the file system commit
@@ -114,8 +116,10 @@ impl Keeper {
             cleaners: Arc::clone(&cleaners),
         };
         let count = ask().cleaners;
-        let all = Arc::clone(partitions);
-        keeper.spawn("sync", move || sync_loop(&all))?;
+        for at in 0..SYNC_THREADS {
+            let all = Arc::clone(partitions);
+            keeper.spawn(&format!("sync-{at}"), move || sync_loop(&all))?;
+        }
         let (all, asked) = (Arc::clone(partitions), Arc::clone(&ask));
         keeper.spawn("window", move || window_loop(&all, &asked))?;
         let (all, asked, time) = (Arc::clone(partitions), Arc::clone(&ask), clock.clone());
@@ -149,11 +153,11 @@ impl Keeper {
 }
 
 fn sync_loop(all: &Partitions) {
-    while let Some(rung) = all.bells().sync.wait(TICK) {
-        for partition in rung {
-            if let Err(error) = partition.sync() {
-                partition.trouble(&error, "records cannot be made durable");
-            }
+    while let Some(rung) = all.bells().sync.wait_for_one(TICK * 60) {
+        if let Some(partition) = rung
+            && let Err(error) = partition.sync()
+        {
+            partition.trouble(&error, "records cannot be made durable");
         }
     }
 }

@@ -19,13 +19,13 @@ mod upkeep;
 pub use keeper::{Ask, Keeper, KeeperSettings};
 pub use owner::{Appended, Refused};
 pub use partition::{EpochRefused, Isolation, Partition, Read, ReadRefused, Waited};
-pub use partitions::{Assigned, Partitions};
+pub use partitions::{Assigned, Directory, Partitions};
 pub use progress::{Ends, Progress, Wait};
 pub use rules::{Rules, TimestampKind};
 pub use upkeep::Cleaned;
 
 pub use ottla_replication::Assignment;
 pub use ottla_storage::{
-    AbortedTransaction, CleanShutdown, Compaction, DataDir, DiskFiles, Files, LogOptions,
-    MetaProperties, Producer, Retention, StorageError,
+    AbortedTransaction, CleanShutdown, Compaction, DataDir, DiskFiles, Fault, FaultyFiles, Files,
+    LogOptions, MetaProperties, Producer, Retention, StorageError,
 };

@@ -313,6 +313,9 @@ impl Partition {
         for_all: bool,
         zstd_allowed: bool,
     ) -> Result<Appended, Refused> {
+        if self.0.trouble.has_failed() {
+            return Err(Refused::Storage(StorageError::Failed));
+        }
         let appended = self
             .turn(Refused::NotLeader, |owner| owner.append(batch, now_ms, for_all, zstd_allowed));
         match &appended {
@@ -376,6 +379,9 @@ impl Partition {
         let ends = self.ends();
         if !ends.leading {
             return Err(ReadRefused::NotLeader);
+        }
+        if self.0.trouble.has_failed() {
+            return Err(ReadRefused::Storage(StorageError::Failed));
         }
         if !(ends.log_start..=ends.log_end).contains(&offset) {
             return Err(ReadRefused::OutOfRange(offset));

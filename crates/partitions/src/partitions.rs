@@ -37,6 +37,19 @@ pub struct Assigned {
     pub rules: Rules,
 }
 
+/// A data directory, as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// Where it is.
+    pub path: String,
+    /// Its id.
+    pub id: Uuid,
+    /// Is what lies in it served?
+    pub is_online: bool,
+    /// The bytes of its file system, and those free to use.
+    pub space: Option<(u64, u64)>,
+}
+
 /// Where partitions are found.
 #[derive(Clone, Debug, Default)]
 struct Index {
@@ -266,11 +279,16 @@ impl Partitions {
         Ok(cleaned)
     }
 
-    /// The data directories: path and id.
+    /// The data directories.
     #[must_use]
-    pub fn directories(&self) -> Vec<(String, Uuid)> {
-        let path = |dir: &Dir| (dir.dir.path().display().to_string(), dir.id);
-        self.dirs.iter().map(path).collect()
+    pub fn directories(&self) -> Vec<Directory> {
+        let look = |dir: &Dir| Directory {
+            path: dir.dir.path().display().to_string(),
+            id: dir.id,
+            is_online: !dir.trouble.has_failed(),
+            space: dir.dir.files().space(dir.dir.path()),
+        };
+        self.dirs.iter().map(look).collect()
     }
 
     /// Makes the set of partitions what the metadata says. What is new is opened, what is gone is
@@ -342,7 +360,11 @@ impl Partitions {
             all.iter().filter(|partition| partition.directory() == dir.id).count()
         };
         let there = self.dirs.iter().find(has);
-        there.or_else(|| self.dirs.iter().min_by_key(held)).expect("there is a data directory")
+        let online = self.dirs.iter().filter(|dir| !dir.trouble.has_failed());
+        there
+            .or_else(|| online.min_by_key(held))
+            .or(self.dirs.first())
+            .expect("there is a data directory")
     }
 
     /// Opens partitions, on several threads if they are many; in the order of `missing`.

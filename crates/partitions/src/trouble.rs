@@ -9,6 +9,7 @@ use ottla_types::TopicPartition;
 #[derive(Debug, Default)]
 pub(crate) struct Trouble {
     is_full: AtomicBool,
+    has_failed: AtomicBool,
 }
 
 impl Trouble {
@@ -25,10 +26,25 @@ impl Trouble {
                     );
                 }
             }
+            StorageError::Io { .. } => {
+                if !self.has_failed.swap(true, Ordering::AcqRel) {
+                    tracing::error!(
+                        %partition,
+                        %error,
+                        "{what}: its directory is offline until the node is started again"
+                    );
+                }
+            }
             _ => tracing::error!(%partition, %error, "{what}"),
         }
     }
 
+    /// Has the directory failed? Then nothing of it is served: nobody knows what is true of it.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Acquire)
+    }
+
+    /// An append has gone well.
     pub(crate) fn is_over(&self) {
         if self.is_full.load(Ordering::Relaxed) && self.is_full.swap(false, Ordering::AcqRel) {
             tracing::info!("there is space again: appends go on");

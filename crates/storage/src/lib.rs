@@ -54,7 +54,9 @@ pub use compact::{Cleaning, Compaction, Dirt, Pace, Swap};
 pub use dirs::{CleanShutdown, DataDir, MetaProperties};
 pub use epochs::{EpochStart, Epochs};
 pub use error::StorageError;
-pub use files::{DiskFiles, Fate, File, FileRef, Files, Listed, Lock, MemoryFiles};
+pub use files::{
+    DiskFiles, Fate, Fault, FaultyFiles, File, FileRef, Files, Listed, Lock, MemoryFiles,
+};
 pub use flush::{Flush, Sync};
 pub use index::AbortedTransaction;
 pub use log::{AppendError, Appended, Log, LogOptions, Stamp};

@@ -243,7 +243,12 @@ fn pick(buffer: &[u8], slice: &Slice) -> Result<Picked, StorageError> {
     let mut at = 0;
     let mut start = None;
     while let Some(header) = buffer.get(at..).and_then(|rest| rest.first_chunk::<HEADER_BYTES>()) {
-        let batch = Batch::header_only(header)?;
+        let batch = match (Batch::header_only(header), start) {
+            (Ok(batch), _) => batch,
+            // Whoever asks from there on is told; who asked for what lies before gets that.
+            (Err(_), Some(from)) => return Ok(Picked::Bytes(from, at)),
+            (Err(error), None) => return Err(error.into()),
+        };
         let next = at + batch.size();
         if start.is_none() && batch.last_offset() < slice.offset {
             at = next;

@@ -33,10 +33,10 @@ pub fn handle(
             topic.topic == partition.topic() && topic.partitions.contains(&partition.index())
         }),
     };
-    let results = node.partitions.directories().into_iter().map(|(log_dir, id)| {
+    let results = node.partitions.directories().into_iter().map(|dir| {
         let mut topics: BTreeMap<String, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
         let all = node.partitions.all();
-        for it in all.iter().filter(|it| it.directory() == id && wanted(it)) {
+        for it in all.iter().filter(|it| it.directory() == dir.id && wanted(it)) {
             topics.entry(it.topic().to_owned()).or_default().push(DescribeLogDirsPartition {
                 partition_index: it.index(),
                 partition_size: i64::try_from(it.size_bytes()).unwrap_or(i64::MAX),
@@ -45,8 +45,16 @@ pub fn handle(
         }
         let topic =
             |(name, partitions)| DescribeLogDirsTopic { name, partitions, ..Default::default() };
+        let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        let (total, usable) = dir.space.map_or((-1, -1), |(all, free)| (bytes(all), bytes(free)));
+        if !dir.is_online {
+            let error_code = ErrorCode::KAFKA_STORAGE_ERROR.0;
+            return DescribeLogDirsResult { error_code, log_dir: dir.path, ..Default::default() };
+        }
         DescribeLogDirsResult {
-            log_dir,
+            log_dir: dir.path,
+            total_bytes: total,
+            usable_bytes: usable,
             topics: topics.into_iter().map(topic).collect(),
             ..Default::default()
         }

@@ -81,6 +81,11 @@ impl Files for DiskFiles {
         }
     }
 
+    fn space(&self, dir: &Path) -> Option<(u64, u64)> {
+        let found = rustix::fs::statvfs(dir).ok()?;
+        Some((found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize))
+    }
+
     fn exists(&self, path: &Path) -> bool {
         path.exists()
     }

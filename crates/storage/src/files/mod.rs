@@ -1,7 +1,7 @@
 //! The seam to the disk: everything the log does to a file goes through [`Files`].
 //!
 //! Two implementations run the same conformance suite: [`DiskFiles`] and [`MemoryFiles`], whose
-//! power can be cut at any write. A file's handle is shared, so that a reader reads while the
+//! power can be cut at any write; [`FaultyFiles`] puts faults on top of either. A file's handle is shared, so that a reader reads while the
 //! writer appends behind what the reader may see.
 
 use std::fmt::Debug;
@@ -14,10 +14,12 @@ use std::sync::Arc;
 use ottla_types::TimestampMs;
 
 mod disk;
+mod faulty;
 mod lazy;
 mod memory;
 
 pub use disk::DiskFiles;
+pub use faulty::{Fault, FaultyFiles};
 pub(crate) use lazy::LazyFile;
 pub use memory::{Fate, MemoryFiles};
 
@@ -82,6 +84,12 @@ pub trait Files: Debug + Send + Sync {
     /// # Errors
     /// What the file system says.
     fn lock(&self, path: &Path) -> io::Result<Option<Lock>>;
+
+    /// How many bytes the file system of the directory has, and how many of them are free to use.
+    fn space(&self, dir: &Path) -> Option<(u64, u64)> {
+        let _ = dir;
+        None
+    }
 
     /// Is there a file or directory of this name?
     fn exists(&self, path: &Path) -> bool;

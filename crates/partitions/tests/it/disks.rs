@@ -1,0 +1,148 @@
+//! Several data directories, one of which has a fault; and bytes that are not what they were.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_clock::Clock;
+use ottla_partitions::{
+    Assigned, Assignment, DataDir, DiskFiles, Fault, FaultyFiles, Files, Isolation, Keeper,
+    KeeperSettings, LogOptions, Partition, Partitions, Rules, Waited,
+};
+use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches};
+use ottla_types::{ErrorCode, TopicPartition, Uuid};
+
+/// Two directories with a partition in each.
+struct Jbod {
+    disk: FaultyFiles,
+    partitions: Arc<Partitions>,
+    paths: [PathBuf; 2],
+}
+
+impl Jbod {
+    fn new(work: &Path, rules: &Rules) -> Self {
+        let disk = FaultyFiles::new(Arc::new(DiskFiles));
+        let paths = ["a", "b"].map(|name| work.join(name));
+        let dir = |(path, id): (&PathBuf, u64)| {
+            let files: Arc<dyn Files> = Arc::new(disk.clone());
+            (DataDir::open(files, path).unwrap().unwrap(), Uuid::of(id), true)
+        };
+        let dirs = paths.iter().zip([501, 502]).map(dir).collect();
+        let partitions = Partitions::new(1, Clock::manual(1000), dirs).unwrap();
+        let assigned = |index: i32| Assigned {
+            place: TopicPartition::new("t", index),
+            topic_id: Uuid::of(700),
+            assignment: Assignment {
+                leader: 1,
+                leader_epoch: 9,
+                partition_epoch: 1,
+                replicas: vec![1],
+                in_sync: vec![1],
+            },
+            rules: rules.clone(),
+        };
+        // One after the other, so that the second goes where there is none.
+        assert!(partitions.reconcile(&[assigned(0)]).is_empty());
+        assert!(partitions.reconcile(&[assigned(0), assigned(1)]).is_empty());
+        Self { disk, partitions: Arc::new(partitions), paths }
+    }
+
+    fn at(&self, index: i32) -> Partition {
+        self.partitions.find("t", index).unwrap()
+    }
+}
+
+fn batch(value: &str) -> Bytes {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    let value = Some(value.as_bytes());
+    builder.push(&NewRecord { timestamp: 900, value, ..NewRecord::default() });
+    Bytes::from(builder.build().unwrap())
+}
+
+#[test]
+fn a_directory_that_fails_goes_offline_and_the_others_serve() {
+    let work = tempfile::tempdir().unwrap();
+    let jbod = Jbod::new(work.path(), &Rules::default());
+    let (bad, good) = (jbod.at(0), jbod.at(1));
+    assert_ne!(bad.directory(), good.directory());
+    bad.append(&batch("before"), 1000, true, true).unwrap();
+    jbod.disk.set(&jbod.paths[0], Some(Fault::Writes));
+    let refused = bad.append(&batch("x"), 1000, true, true).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::KAFKA_STORAGE_ERROR);
+    // It does not come back by itself: what is on that disk is not known any more.
+    jbod.disk.set(&jbod.paths[0], None);
+    assert!(bad.append(&batch("x"), 1000, true, true).is_err());
+    let refused = bad.read(0, 100, true, Isolation::Uncommitted).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::KAFKA_STORAGE_ERROR);
+    good.append(&batch("x"), 1000, true, true).unwrap();
+    assert!(!good.read(0, 100, true, Isolation::Uncommitted).unwrap().records.is_empty());
+    let online: Vec<bool> = jbod.partitions.directories().iter().map(|it| it.is_online).collect();
+    assert_eq!(online, [false, true]);
+}
+
+#[test]
+fn a_full_directory_serves_on_when_there_is_room() {
+    let work = tempfile::tempdir().unwrap();
+    let jbod = Jbod::new(work.path(), &Rules::default());
+    let full = jbod.at(0);
+    full.append(&batch("before"), 1000, true, true).unwrap();
+    jbod.disk.set(&jbod.paths[0], Some(Fault::Full));
+    let refused = full.append(&batch("x"), 1000, true, true).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::KAFKA_STORAGE_ERROR);
+    assert!(!full.read(0, 100, true, Isolation::Uncommitted).unwrap().records.is_empty());
+    jbod.disk.set(&jbod.paths[0], None);
+    assert_eq!(full.append(&batch("after"), 1000, true, true).unwrap().base_offset, 1);
+    assert!(jbod.partitions.directories().iter().all(|it| it.is_online));
+}
+
+#[test]
+fn a_disk_that_hangs_holds_up_nobody_else() {
+    let work = tempfile::tempdir().unwrap();
+    let log = LogOptions { flush_messages: 1, ..LogOptions::default() };
+    let jbod = Jbod::new(work.path(), &Rules { log, ..Rules::default() });
+    let clock = Clock::real();
+    let ask = Arc::new(KeeperSettings::default);
+    let keeper = Keeper::start(&jbod.partitions, &clock, ask).unwrap();
+    let (hung, good) = (jbod.at(0), jbod.at(1));
+    jbod.disk.set(&jbod.paths[0], Some(Fault::Hangs));
+    hung.append(&batch("x"), 1000, true, true).unwrap();
+    // Also not those who only write to the partition that hangs.
+    hung.append(&batch("y"), 1000, true, true).unwrap();
+    good.append(&batch("x"), 1000, true, true).unwrap();
+    let builder = &mut tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_time().build().unwrap();
+    let wait = |partition: &Partition, end| {
+        let deadline = clock.monotonic() + Duration::from_secs(60);
+        runtime.block_on(partition.committed(end, &clock, deadline))
+    };
+    assert_eq!(wait(&good, 1), Waited::Committed);
+    assert!(!hung.is_committed(1));
+    jbod.disk.set(&jbod.paths[0], None);
+    assert_eq!(wait(&hung, 2), Waited::Committed);
+    keeper.stop();
+}
+
+#[test]
+fn bytes_that_rot_are_told_and_the_rest_is_served() {
+    let work = tempfile::tempdir().unwrap();
+    let log = LogOptions { index_interval_bytes: 1, ..LogOptions::default() };
+    let jbod = Jbod::new(work.path(), &Rules { log, ..Rules::default() });
+    let partition = jbod.at(0);
+    for at in 0..9 {
+        partition.append(&batch(&format!("value {at}")), 1000, true, true).unwrap();
+    }
+    let path = jbod.paths[0].join("t-0/00000000000000000000.log");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let size = bytes.len() / 9;
+    // The magic byte of the fifth batch.
+    bytes[4 * size + 16] = 99;
+    std::fs::write(&path, &bytes).unwrap();
+    let refused = partition.read(4, 1000, true, Isolation::Uncommitted).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::CORRUPT_MESSAGE);
+    let read = partition.read(6, 1000, true, Isolation::Uncommitted).unwrap();
+    assert_eq!(batches(&read.records).count(), 3);
+    let before = partition.read(2, size * 2, true, Isolation::Uncommitted).unwrap();
+    assert_eq!(batches(&before.records).count(), 2);
+    assert_eq!(partition.append(&batch("on"), 1000, true, true).unwrap().base_offset, 9);
+}
