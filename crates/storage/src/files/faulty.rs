@@ -154,6 +154,11 @@ impl File for FaultyFile {
         self.file.write_at(bytes, at)
     }
 
+    fn write_two_at(&self, first: &[u8], second: &[u8], at: u64) -> io::Result<()> {
+        // As one: what is cut off is the end of both together.
+        self.write_at(&[first, second].concat(), at)
+    }
+
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.file.truncate(len)
     }

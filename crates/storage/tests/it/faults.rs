@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ottla_records::BatchOptions;
+use ottla_records::{BatchOptions, batches};
 use ottla_storage::{
     AppendError, Fault, FaultyFiles, Files, Log, MemoryFiles, Stamp, StorageError,
 };
@@ -92,4 +92,37 @@ fn what_could_not_be_made_durable_is_never_called_so() {
         assert!(matches!(log.flush(), Err(StorageError::Failed)));
         assert_eq!((log.durable(), log.recovery_point()), (0, 0));
     }
+}
+
+#[test]
+fn a_smaller_batch_after_one_that_found_no_room_has_nothing_behind_it() {
+    let disk = disk();
+    let mut log = open(&disk);
+    append(&mut log, 1).unwrap();
+    is(&disk, Some(Fault::Full));
+    assert!(append(&mut log, 14).is_err());
+    is(&disk, None);
+    append(&mut log, 1).unwrap();
+    log.close_clean().unwrap();
+    let files: Arc<dyn Files> = Arc::new(disk);
+    let log = Log::open(opening(&files, Path::new("/data/t-0"), true)).unwrap();
+    assert_eq!(log.log_end(), 2);
+    assert_eq!(batches(&read_all(&log)).count(), 2);
+}
+
+#[test]
+fn after_a_crash_the_log_ends_before_the_first_wrong_checksum() {
+    let disk = disk();
+    let mut log = open(&disk);
+    for _ in 0..3 {
+        append(&mut log, 1).unwrap();
+    }
+    let size = read_all(&log).len() as u64 / 3;
+    drop(log);
+    let file = disk.open(Path::new("/data/t-0/00000000000000000000.log")).unwrap();
+    // A byte of the second batch's value.
+    file.write_at(b"?", size * 2 - 3).unwrap();
+    let log = open(&disk);
+    assert_eq!(log.log_end(), 1);
+    assert_eq!(file.size().unwrap(), size);
 }
