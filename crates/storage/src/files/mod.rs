@@ -1,8 +1,8 @@
 //! The seam to the disk: everything the log does to a file goes through [`Files`].
 //!
 //! Two implementations run the same conformance suite: [`DiskFiles`] and [`MemoryFiles`], whose
-//! power can be cut at any write; [`FaultyFiles`] puts faults on top of either. A file's handle is shared, so that a reader reads while the
-//! writer appends behind what the reader may see.
+//! power can be cut at any write; [`FaultyFiles`] puts faults on top of either. A file's handle is
+//! shared, so that a reader reads while the writer appends behind what the reader may see.
 
 use std::fmt::Debug;
 use std::io;
