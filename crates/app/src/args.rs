@@ -22,6 +22,10 @@ pub enum Command {
     Server(Server),
     /// Prepare data directories for a cluster; a node does this by itself when they are empty.
     Format(Format),
+    /// Show what is in log, index, snapshot and checkpoint files (kafka-dump-log.sh).
+    Dump(ottla_offline::Dump),
+    /// Look at a data directory without changing it: what is wrong, what a start would do.
+    Doctor(ottla_offline::Doctor),
     #[command(flatten)]
     Client(ottla_cli::Command),
 }

@@ -1,8 +1,10 @@
 //! Generates the protocol's types and codecs from `schemas/`, into the build folder.
 //!
-//! `schema` reads the files, `rust` writes one module for each message, `tables` writes the enums
-//! that say which messages there are. The format of a schema file is told in `schemas/README.md`.
+//! `schema` reads the files, `rust` writes one module for each message, `json` how stored records
+//! are shown, `tables` the enums that say which messages there are. The format of a schema file is
+//! told in `schemas/README.md`.
 
+mod json;
 mod rust;
 mod schema;
 mod tables;
@@ -44,6 +46,7 @@ fn main() {
     for (name, about) in STORED {
         let messages = read(&schemas.join(format!("{name}.schema")));
         let mut text = rust::modules(&messages);
+        text.push_str(&json::modules(&messages));
         text.push_str(&tables::stored(&messages));
         write(&out.join(format!("{name}.rs")), &text);
         index.push_str(&format!(

@@ -99,7 +99,7 @@ fn default(out: &mut String, part: &Struct, message: &Message) {
     line(out, "unknown_tags: UnknownTags::default(),\n} } }");
 }
 
-fn is_struct(ty: &str) -> bool {
+pub fn is_struct(ty: &str) -> bool {
     ty.starts_with(|c: char| c.is_ascii_uppercase())
 }
 
@@ -135,7 +135,7 @@ fn condition(range: Versions, message: &Message) -> Option<String> {
     }
 }
 
-fn when(range: Versions, message: &Message, body: &str) -> String {
+pub fn when(range: Versions, message: &Message, body: &str) -> String {
     match condition(range, message) {
         None => body.to_owned(),
         Some(never) if never == "false" => String::new(),
@@ -194,7 +194,7 @@ fn write_tags(out: &mut String, message: &Message, mut tagged: Vec<&Field>) {
     line(out, "tags.finish(&self.unknown_tags, e); }");
 }
 
-fn comparable_default(field: &Field, message: &Message) -> String {
+pub fn comparable_default(field: &Field, message: &Message) -> String {
     let default = default_of(field, message);
     if default == "Default::default()" {
         format!("<{}>::default()", rust_type(field))

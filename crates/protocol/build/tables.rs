@@ -133,6 +133,26 @@ pub fn stored(messages: &[Message]) -> String {
     }
 }
 
+/// What shows a record of any kind: its name and its JSON.
+fn shown(out: &mut String, rows: &[(i16, String, String)]) {
+    let _ = writeln!(
+        out,
+        "}} }}\n/// As Kafka calls it.\n#[must_use]\n\
+         pub const fn name(&self) -> &'static str {{ match self {{"
+    );
+    for (_, variant, path) in rows {
+        let _ = writeln!(out, "Self::{variant}(_) => {path}::NAME,");
+    }
+    let _ = writeln!(
+        out,
+        "}} }}\n/// Writes what `version` of it holds as JSON.\n\
+         pub fn to_json(&self, json: &mut crate::Json, version: i16) {{ match self {{"
+    );
+    for (_, variant, _) in rows {
+        let _ = writeln!(out, "Self::{variant}(it) => crate::ToJson::to_json(it, json, version),");
+    }
+}
+
 fn kinds(messages: &[Message], kind: Kind) -> String {
     let (name, ending) = match kind {
         Kind::Key => ("Key", "Key"),
@@ -163,6 +183,7 @@ fn kinds(messages: &[Message], kind: Kind) -> String {
     for (key, variant, _) in &rows {
         let _ = writeln!(out, "Self::{variant}(_) => {key},");
     }
+    shown(&mut out, &rows);
     let _ = writeln!(
         out,
         "}} }}\n/// The newest version of its type.\n#[must_use]\n\

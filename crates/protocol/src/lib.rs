@@ -16,6 +16,7 @@ extern crate std;
 mod decoder;
 mod encoder;
 mod framing;
+mod json;
 
 pub use decoder::{DecodeError, Decoder};
 pub use encoder::{EncodeError, Encoder};
@@ -24,6 +25,7 @@ pub use framing::{
     encode_value, read_request_head, response_head_is_flexible,
 };
 pub use generated_api_key::ApiKey;
+pub use json::{Json, ToJson};
 
 use alloc::vec::Vec;
 use bytes::Bytes;
