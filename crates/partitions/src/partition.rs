@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_clock::Clock;
+use ottla_records::BadBatch;
 use ottla_replication::Assignment;
 use ottla_storage::{LogView, Producer, ReadError, Slice, StorageError};
 use ottla_types::{
@@ -65,6 +66,10 @@ impl ReadRefused {
         match self {
             Self::NotLeader => ErrorCode::NOT_LEADER_OR_FOLLOWER,
             Self::OutOfRange(_) => ErrorCode::OFFSET_OUT_OF_RANGE,
+            // Messages from before Kafka 0.11, which nothing here reads.
+            Self::Storage(StorageError::Batch(BadBatch::Magic(0 | 1))) => {
+                ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT
+            }
             // What stands there is no batch: it is the bytes that are wrong, not the disk.
             Self::Storage(StorageError::Batch(_)) => ErrorCode::CORRUPT_MESSAGE,
             Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,

@@ -46,6 +46,15 @@ fn nullable<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     Some(Some(value))
 }
 
+/// Do the bytes begin with a whole message of format 0 or 1?
+#[must_use]
+pub fn is_message(bytes: &[u8]) -> bool {
+    let size = bytes.get(8..12).and_then(|it| it.first_chunk::<4>()).copied();
+    let size = size.and_then(|size| usize::try_from(i32::from_be_bytes(size)).ok());
+    let message = size.and_then(|size| bytes.get(..size.checked_add(12)?));
+    message.is_some_and(|mut message| matches!(next(&mut message, 0), Ok(Some(_))))
+}
+
 /// The next message of a set; `None` at its end.
 fn next<'a>(set: &mut &'a [u8], index: usize) -> Result<Option<Message<'a>>, BadBatch> {
     if set.is_empty() {

@@ -320,6 +320,23 @@ pub(crate) fn rebuilt(
     look_through(segment, (0, false), interval)
 }
 
+/// What is no batch may be a message of the formats before Kafka 0.11: then the log is older than
+/// anything that is read here, and must not be cut as if a crash had left it.
+fn refuse_old(segment: &Segment, at: u64) -> Result<(), StorageError> {
+    let left = usize::try_from(segment.size() - at).unwrap_or(usize::MAX);
+    let mut bytes = Vec::new();
+    segment.file.read_into(&mut bytes, at, left.min(OLD_BYTES_MAX)).map_err(segment.io())?;
+    if ottla_records::legacy::is_message(&bytes) {
+        let why =
+            "it has messages of format 0 or 1; a Kafka from 0.11 to 3.9 must rewrite it first";
+        return Err(StorageError::corrupt(&segment.path, why));
+    }
+    Ok(())
+}
+
+/// The largest message of an old format that is recognised, in bytes.
+const OLD_BYTES_MAX: usize = 64 << 20;
+
 /// Reads a segment from `at` on and cuts it at the first batch that is none; `indexed` says
 /// whether the first batch there has its index entry already.
 fn look_through(
@@ -347,7 +364,10 @@ fn look_through(
                 good = position + batch.size() as u64;
             }
             Ok(None) => break,
-            Err(StorageError::Batch(_)) => break,
+            Err(StorageError::Batch(_)) => {
+                refuse_old(&segment, good)?;
+                break;
+            }
             Err(error) => return Err(error),
         }
     }

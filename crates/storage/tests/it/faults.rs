@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ottla_records::{BatchOptions, batches};
+use ottla_records::{BatchOptions, batches, legacy};
 use ottla_storage::{
     AppendError, Fault, FaultyFiles, Files, Log, MemoryFiles, Stamp, StorageError,
 };
@@ -125,4 +125,21 @@ fn after_a_crash_the_log_ends_before_the_first_wrong_checksum() {
     let log = open(&disk);
     assert_eq!(log.log_end(), 1);
     assert_eq!(file.size().unwrap(), size);
+}
+
+#[test]
+fn a_log_from_before_kafka_0_11_is_refused_and_not_cut() {
+    let disk = disk();
+    let mut log = open(&disk);
+    append(&mut log, 2).unwrap();
+    let new = read_all(&log);
+    drop(log);
+    let old = legacy::down(&new, 1, 1 << 20).unwrap();
+    let path = Path::new("/data/t-0/00000000000000000000.log");
+    let file = disk.create(path).unwrap();
+    file.write_at(&old, 0).unwrap();
+    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    let refused = Log::open(opening(&files, Path::new("/data/t-0"), false)).unwrap_err();
+    assert!(refused.to_string().contains("format 0 or 1"), "{refused}");
+    assert_eq!(file.size().unwrap(), old.len() as u64);
 }
