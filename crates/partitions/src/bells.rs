@@ -61,6 +61,11 @@ impl Bells {
         partition.rung().trim.store(false, Ordering::Release);
     }
 
+    /// Has anything changed that [`Bells::take_changed`] has not told yet?
+    pub(crate) fn has_changed(&self) -> bool {
+        self.changed.load(Ordering::Relaxed)
+    }
+
     /// Has anything changed since this was last asked?
     pub(crate) fn take_changed(&self) -> bool {
         self.changed.swap(false, Ordering::Relaxed)

@@ -7,7 +7,7 @@
 //! | keeper | every 64 MB of a log, and each second | flushes, checkpoints, retention, unlinking |
 //! | cleaner | when a compacted log is dirty enough | compaction |
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +19,7 @@ use ottla_storage::{Retired, StorageError};
 use ottla_types::TopicPartition;
 
 use crate::bells::Bell;
+use crate::owner::Needs;
 use crate::partition::Partition;
 use crate::partitions::Partitions;
 
@@ -173,9 +174,11 @@ fn window_loop(all: &Partitions, ask: &Ask) {
 
 fn keeper_loop(all: &Partitions, clock: &Clock, ask: &Ask) {
     let (mut checkpointed, mut retained) = (clock.monotonic(), clock.monotonic());
+    let mut late = Late::default();
     while let Some(rung) = all.bells().flush.wait(TICK) {
         let mut flushed = all.flush(&rung);
         let now = clock.monotonic();
+        late.look(all, now);
         if now >= checkpointed + CHECKPOINT_EVERY {
             checkpointed = now;
             if all.bells().take_changed() {
@@ -198,6 +201,31 @@ fn keeper_loop(all: &Partitions, clock: &Clock, ask: &Ask) {
         if flushed {
             all.bells().flush.rest(FLUSH_APART);
         }
+    }
+}
+
+/// Logs whose records must be durable after some time (`flush.ms`), and when.
+#[derive(Default)]
+struct Late(HashMap<TopicPartition, (Duration, Partition)>);
+
+impl Late {
+    fn look(&mut self, all: &Partitions, now: Duration) {
+        if all.bells().has_changed() {
+            all.each(|it| {
+                if let Some(after) = it.undurable_ms() {
+                    let due = now + Duration::from_millis(after);
+                    self.0.entry(it.name().clone()).or_insert_with(|| (due, it.clone()));
+                }
+            });
+        }
+        self.0.retain(|_, (due, partition)| {
+            let is_due = *due <= now;
+            if is_due {
+                let needs = Needs { sync: true, ..Needs::default() };
+                all.bells().ring(partition, needs);
+            }
+            !is_due
+        });
     }
 }
 

@@ -155,7 +155,7 @@ impl Partitions {
         all
     }
 
-    fn each(&self, mut look: impl FnMut(&Partition)) {
+    pub(crate) fn each(&self, mut look: impl FnMut(&Partition)) {
         for all in self.index.load().by_name.values() {
             all.values().for_each(&mut look);
         }

@@ -4,6 +4,7 @@ use ottla_storage::{Cleaning, Compaction, Dirt, Log, Pace, Retired, StorageError
 use ottla_types::{Offset, TimestampMs};
 
 use crate::bells::Bells;
+use crate::owner::Owner;
 use crate::partition::Partition;
 
 /// What a cleaning of one partition came to.
@@ -25,6 +26,20 @@ impl Partition {
         let sync = self.turn(StorageError::Failed, |owner| owner.log.begin_sync())?;
         let done = sync.run();
         self.turn(StorageError::Failed, |owner| owner.log.end_sync(&sync, done))
+    }
+
+    /// Everything below survives a power cut.
+    #[must_use]
+    pub fn durable(&self) -> Offset {
+        self.peek(|owner| owner.log.durable()).unwrap_or(0)
+    }
+
+    /// After how long what it has must be durable (`flush.ms`), if there is something that is not.
+    pub(crate) fn undurable_ms(&self) -> Option<u64> {
+        let look = |owner: &Owner| {
+            owner.rules().flush_ms.filter(|_| owner.log.durable() < owner.log.log_end())
+        };
+        self.peek(look).flatten()
     }
 
     /// Makes everything durable and moves the recovery point.

@@ -175,6 +175,23 @@ fn a_keeper_comes_when_a_producer_waits() {
 }
 
 #[test]
+fn records_become_durable_after_a_while_where_that_is_asked_for() {
+    let work = tempfile::tempdir().unwrap();
+    let rules = Rules { flush_ms: Some(1), ..Rules::default() };
+    let partitions = Arc::new(open(work.path(), &rules));
+    let clock = Clock::real();
+    let keeper = Keeper::start(&partitions, &clock, Arc::new(KeeperSettings::default)).unwrap();
+    let partition = partitions.find("t", 0).unwrap();
+    partition.append(&keyed("k", "v", 0), 1000, true, true).unwrap();
+    let deadline = clock.monotonic() + Duration::from_secs(60);
+    while partition.durable() < 1 {
+        assert!(clock.monotonic() < deadline, "nobody came");
+        std::thread::yield_now();
+    }
+    keeper.stop();
+}
+
+#[test]
 fn what_was_flushed_is_not_read_again_after_a_crash() {
     let work = tempfile::tempdir().unwrap();
     let partitions = open(work.path(), &Rules::default());
