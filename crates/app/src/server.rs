@@ -12,6 +12,19 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{Format, LogFormat, Server};
 
+/// Every partition keeps its last segment open, every client a socket: as many as the system lets
+/// this user have, as a JVM does.
+fn allow_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let all = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        if let Err(error) = setrlimit(Resource::Nofile, all) {
+            tracing::warn!(%error, limit = ?limit.current, "few files can be open at once");
+        }
+    }
+}
+
 /// Runs a node until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -21,6 +34,7 @@ pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
     // Two megabytes at a time is too much for a node that may hold ten thousand small partitions.
     // Where the system refuses, only memory is lost.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
+    allow_files();
     let settings = settings(args.file.as_deref(), &args.overrides)?;
     for (name, nearest) in &settings.unknown {
         match nearest {

@@ -308,7 +308,7 @@ impl Partitions {
     fn written_down(&self, done: Result<(), StorageError>) {
         // On a full disk appends fail too, and that is told.
         if let Err(error) = done
-            && !error.is_full()
+            && !error.is_shortage()
         {
             tracing::error!(%error, "checkpoints cannot be written");
         }

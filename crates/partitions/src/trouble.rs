@@ -8,7 +8,7 @@ use ottla_types::TopicPartition;
 /// What is known of the trouble with one data directory.
 #[derive(Debug, Default)]
 pub(crate) struct Trouble {
-    is_full: AtomicBool,
+    is_short: AtomicBool,
     has_failed: AtomicBool,
 }
 
@@ -17,12 +17,12 @@ impl Trouble {
         match error {
             // It was told when it began.
             StorageError::Failed => {}
-            _ if error.is_full() => {
-                if !self.is_full.swap(true, Ordering::AcqRel) {
+            _ if error.is_shortage() => {
+                if !self.is_short.swap(true, Ordering::AcqRel) {
                     tracing::error!(
                         %partition,
                         %error,
-                        "no space left: its directory refuses appends until there is some"
+                        "something has run out: appends to its directory are refused until there is more"
                     );
                 }
             }
@@ -46,8 +46,8 @@ impl Trouble {
 
     /// An append has gone well.
     pub(crate) fn is_over(&self) {
-        if self.is_full.load(Ordering::Relaxed) && self.is_full.swap(false, Ordering::AcqRel) {
-            tracing::info!("there is space again: appends go on");
+        if self.is_short.load(Ordering::Relaxed) && self.is_short.swap(false, Ordering::AcqRel) {
+            tracing::info!("there is enough again: appends go on");
         }
     }
 }

@@ -33,10 +33,10 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    /// Is there no room on the disk, rather than something wrong with it?
+    /// Is something used up, rather than broken: room on the disk, or files that may be open?
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if crate::log::is_full(source))
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if crate::log::is_shortage(source))
     }
 
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {

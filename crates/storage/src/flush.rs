@@ -193,7 +193,7 @@ impl Log {
         done: Result<(), StorageError>,
     ) -> Result<(), StorageError> {
         if let Err(error) = &done {
-            self.failed |= !error.is_full();
+            self.failed |= !error.is_shortage();
             let mut snapshots = flush.snapshots;
             snapshots.retain(|(at, _)| *at < flush.upto);
             snapshots.append(&mut self.snapshots_due);

@@ -241,7 +241,7 @@ impl Log {
             // Nothing may follow half a batch. If it can be taken back and only room was missing,
             // the next append may find some; otherwise recovery cuts it off.
             let is_whole = segment.file.truncate(position).is_ok();
-            self.failed = !(is_whole && is_full(&error));
+            self.failed = !(is_whole && is_shortage(&error));
             return Err(segment.io()(error));
         }
         self.written_bytes += size;
@@ -469,10 +469,13 @@ impl Log {
     }
 }
 
-/// Is there no room on the disk, rather than something wrong with it?
-pub(crate) fn is_full(error: &std::io::Error) -> bool {
+/// Is something used up, rather than broken: room on the disk, or files that may be open? Then it
+/// may go well the next time.
+pub(crate) fn is_shortage(error: &std::io::Error) -> bool {
     use std::io::ErrorKind;
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+    let is_room = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+    // ENOMEM, ENFILE, EMFILE.
+    is_room || matches!(error.raw_os_error(), Some(12 | 23 | 24))
 }
 
 /// The batch's header with what the leader writes into it. The checksum does not cover offset and

@@ -97,6 +97,24 @@ fn a_full_directory_serves_on_when_there_is_room() {
 }
 
 #[test]
+fn where_no_more_files_can_be_opened_the_others_serve_on() {
+    let work = tempfile::tempdir().unwrap();
+    let log = LogOptions { segment_bytes: 100, ..LogOptions::default() };
+    let jbod = Jbod::new(work.path(), &Rules { log, ..Rules::default() });
+    let partition = jbod.at(0);
+    partition.append(&batch("before"), 1000, true, true).unwrap();
+    jbod.disk.set(&jbod.paths[0], Some(Fault::NoHandles));
+    // The next one needs a new segment.
+    let refused = partition.append(&batch("x"), 1000, true, true).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::KAFKA_STORAGE_ERROR);
+    assert!(partition.flush().is_err());
+    jbod.disk.set(&jbod.paths[0], None);
+    assert_eq!(partition.append(&batch("after"), 1000, true, true).unwrap().base_offset, 1);
+    partition.flush().unwrap();
+    assert!(jbod.partitions.directories().iter().all(|it| it.is_online));
+}
+
+#[test]
 fn a_disk_that_hangs_holds_up_nobody_else() {
     let work = tempfile::tempdir().unwrap();
     let log = LogOptions { flush_messages: 1, ..LogOptions::default() };

@@ -15,6 +15,8 @@ use super::{File, FileRef, Files, Listed, Lock};
 pub enum Fault {
     /// There is no room: a write is cut off in its middle (ENOSPC).
     Full,
+    /// No more files can be opened or created (EMFILE).
+    NoHandles,
     /// Writes fail (EIO).
     Writes,
     /// Making durable fails (EIO).
@@ -82,6 +84,13 @@ impl FaultyFiles {
         self.faults.changed.notify_all();
     }
 
+    fn open_or_not(&self, path: &Path) -> io::Result<()> {
+        match self.faults.of(path) {
+            Some(Fault::NoHandles) => Err(io::Error::from_raw_os_error(24)),
+            _ => Ok(()),
+        }
+    }
+
     fn wrap(&self, path: &Path, file: FileRef) -> FileRef {
         Arc::new(FaultyFile { file, path: path.to_owned(), faults: Arc::clone(&self.faults) })
     }
@@ -89,11 +98,13 @@ impl FaultyFiles {
 
 impl Files for FaultyFiles {
     fn create(&self, path: &Path) -> io::Result<FileRef> {
+        self.open_or_not(path)?;
         self.faults.write(path)?;
         self.files.create(path).map(|file| self.wrap(path, file))
     }
 
     fn open(&self, path: &Path) -> io::Result<FileRef> {
+        self.open_or_not(path)?;
         self.files.open(path).map(|file| self.wrap(path, file))
     }
 
