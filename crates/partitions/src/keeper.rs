@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use ottla_clock::Clock;
 use ottla_storage::{Retired, StorageError};
-use ottla_types::TopicPartition;
+use ottla_types::{TopicPartition, Uuid};
 
 use crate::bells::Bell;
 use crate::owner::Needs;
@@ -81,7 +81,7 @@ pub struct Keeper {
 struct Cleaners {
     busy: Mutex<HashSet<TopicPartition>>,
     /// Logs with something that cannot be cleaned; said once.
-    hopeless: Mutex<HashSet<TopicPartition>>,
+    hopeless: Mutex<HashSet<(Uuid, TopicPartition)>>,
     pause: Bell,
     stopped: AtomicBool,
 }
@@ -177,6 +177,7 @@ fn keeper_loop(all: &Partitions, clock: &Clock, ask: &Ask) {
     let mut late = Late::default();
     while let Some(rung) = all.bells().flush.wait(TICK) {
         let mut flushed = all.flush(&rung);
+        let mut written = false;
         let now = clock.monotonic();
         late.look(all, now);
         if now >= checkpointed + CHECKPOINT_EVERY {
@@ -184,9 +185,10 @@ fn keeper_loop(all: &Partitions, clock: &Clock, ask: &Ask) {
             if all.bells().take_changed() {
                 flushed |= all.flush(&all.with_most_unflushed(UNFLUSHED_BYTES_MAX));
                 all.written_down(all.checkpoint());
+                written = true;
             }
         }
-        if flushed {
+        if flushed && !written {
             all.written_down(all.write_recovery_points());
         }
         if now >= retained + ask().retention_check {
@@ -247,11 +249,13 @@ fn clean_one(
     cleaners: &Cleaners,
 ) -> bool {
     let busy = || cleaners.busy.lock().unwrap_or_else(PoisonError::into_inner);
+    let id = |it: &Partition| (it.topic_id(), it.name().clone());
     let hopeless = || cleaners.hopeless.lock().unwrap_or_else(PoisonError::into_inner);
     let found = {
         let (mut busy, hopeless) = (busy(), hopeless());
-        let found = all
-            .filthiest(clock.wall_ms(), |place| !busy.contains(place) && !hopeless.contains(place));
+        let found = all.filthiest(clock.wall_ms(), |it| {
+            !busy.contains(it.name()) && !hopeless.contains(&id(it))
+        });
         found.inspect(|(partition, _)| {
             busy.insert(partition.name().clone());
         })
@@ -288,7 +292,7 @@ fn clean_one(
         Err(StorageError::Failed) => false,
         Err(error) => {
             tracing::error!(partition = %partition.name(), %error, "cannot be cleaned");
-            hopeless().insert(partition.name().clone());
+            hopeless().insert(id(&partition));
             true
         }
     }

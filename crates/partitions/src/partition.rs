@@ -130,6 +130,8 @@ struct Inner {
     rung: Rung,
     /// Whoever changes the files of closed segments does so alone.
     upkeep: Mutex<()>,
+    /// Whoever writes segments anew does so alone.
+    cleaning: Mutex<()>,
 }
 
 impl fmt::Debug for Partition {
@@ -151,7 +153,7 @@ impl Partition {
         let view = owner.log.view();
         let (folder, directory) = home;
         let owner = Mutex::new(Some(owner));
-        let (rung, upkeep) = (Rung::default(), Mutex::default());
+        let (rung, upkeep, cleaning) = (Rung::default(), Mutex::default(), Mutex::default());
         Self(Arc::new(Inner {
             place,
             topic_id,
@@ -164,6 +166,7 @@ impl Partition {
             trouble,
             rung,
             upkeep,
+            cleaning,
         }))
     }
 
@@ -258,6 +261,16 @@ impl Partition {
 
     pub(crate) fn begin_upkeep(&self) -> MutexGuard<'_, ()> {
         self.0.upkeep.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn begin_cleaning(&self) -> MutexGuard<'_, ()> {
+        self.0.cleaning.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends it for good; nobody touches its folder while the guards are held, nor later.
+    pub(crate) fn retire(&self) -> [MutexGuard<'_, ()>; 2] {
+        drop(self.take_owner());
+        [self.begin_cleaning(), self.begin_upkeep()]
     }
 
     pub(crate) fn take_owner(&self) -> Option<Owner> {

@@ -212,11 +212,11 @@ impl Partitions {
     pub(crate) fn filthiest(
         &self,
         now_ms: TimestampMs,
-        wanted: impl Fn(&TopicPartition) -> bool,
+        wanted: impl Fn(&Partition) -> bool,
     ) -> Option<(Partition, Dirt)> {
         let mut worst: Option<(Partition, Dirt)> = None;
         self.each(|partition| {
-            if !wanted(partition.name()) {
+            if !wanted(partition) {
                 return;
             }
             let clean = self.clean_offset(partition);
@@ -309,6 +309,7 @@ impl Partitions {
             }
         }
         next.by_name.retain(|_, all| !all.is_empty());
+        self.remove_all(&gone, &mut next);
         let here = |assigned: &Assigned| {
             let TopicPartition { topic, partition } = &assigned.place;
             next.by_name.get(topic).and_then(|all| all.get(partition)).cloned()
@@ -335,18 +336,31 @@ impl Partitions {
                 Err(error) => failed.push((place.clone(), error)),
             }
         }
-        next.by_id = next
-            .by_name
-            .iter()
-            .filter_map(|(name, all)| Some((all.values().next()?.topic_id(), Arc::clone(name))))
-            .collect();
-        self.index.store(Arc::new(next));
+        self.publish(&mut next);
+        failed
+    }
+
+    /// Removes what is gone, before anything is opened: a new topic may have the name, and so the
+    /// folder, of an old one.
+    fn remove_all(&self, gone: &[Partition], next: &mut Index) {
+        if gone.is_empty() {
+            return;
+        }
+        self.publish(next);
         for partition in gone {
-            if let Err(error) = self.remove(&partition) {
+            if let Err(error) = self.remove(partition) {
                 tracing::error!(partition = %partition.name(), %error, "a folder stays behind");
             }
         }
-        failed
+    }
+
+    /// Shows everybody what is here.
+    fn publish(&self, next: &mut Index) {
+        let named = next.by_name.iter();
+        let ids = named
+            .filter_map(|(name, all)| Some((all.values().next()?.topic_id(), Arc::clone(name))));
+        next.by_id = ids.collect();
+        self.index.store(Arc::new(next.clone()));
     }
 
     /// The directory where the partition lies, or else the one with the fewest partitions.
@@ -403,6 +417,10 @@ impl Partitions {
                 .map_err(|source| StorageError::Io { path: folder.clone(), source })?;
         }
         let is_new = !files.exists(&folder);
+        if is_new {
+            // What was known of a topic of the same name is not true of this one.
+            home.clean.lock().unwrap_or_else(PoisonError::into_inner).0.remove(place);
+        }
         let at = |points: &OffsetCheckpoint| points.0.get(place).copied().unwrap_or(0);
         let log = Log::open(Opening {
             files: Arc::clone(files),
@@ -423,7 +441,7 @@ impl Partitions {
     }
 
     fn remove(&self, partition: &Partition) -> Result<(), StorageError> {
-        drop(partition.take_owner());
+        let _alone = partition.retire();
         let folder = partition.folder();
         let home = self.dirs.iter().find(|dir| dir.id == partition.directory());
         let Some(home) = home else { return Ok(()) };
@@ -458,17 +476,29 @@ impl Partitions {
     /// The file system refuses.
     pub fn checkpoint(&self) -> Result<(), StorageError> {
         for dir in &self.dirs {
-            let all: Vec<Partition> =
-                self.all().into_iter().filter(|it| it.directory() == dir.id).collect();
-            let of = |offset: &dyn Fn(&Partition) -> Option<Offset>| {
-                let entry = |it: &Partition| Some((it.name().clone(), offset(it)?));
-                OffsetCheckpoint(all.iter().filter_map(entry).collect())
-            };
-            dir.dir.set_high_watermarks(&of(&|it| Some(it.ends().high_watermark)))?;
+            let watermarks = self.offsets_of(dir, |it| Some(it.ends().high_watermark));
+            dir.dir.set_high_watermarks(&watermarks)?;
             let started = |it: &Partition| Some(it.ends().log_start).filter(|start| *start > 0);
-            dir.dir.set_log_starts(&of(&started))?;
+            dir.dir.set_log_starts(&self.offsets_of(dir, started))?;
         }
         self.write_recovery_points()
+    }
+
+    /// An offset of each partition in a directory.
+    fn offsets_of(
+        &self,
+        dir: &Dir,
+        offset: impl Fn(&Partition) -> Option<Offset>,
+    ) -> OffsetCheckpoint {
+        let mut all = OffsetCheckpoint::default();
+        self.each(|it| {
+            if it.directory() == dir.id
+                && let Some(offset) = offset(it)
+            {
+                all.0.insert(it.name().clone(), offset);
+            }
+        });
+        all
     }
 
     /// Writes down from where on each partition is to be recovered.
@@ -477,14 +507,7 @@ impl Partitions {
     /// The file system refuses.
     pub(crate) fn write_recovery_points(&self) -> Result<(), StorageError> {
         for dir in &self.dirs {
-            let mut points = OffsetCheckpoint::default();
-            self.each(|it| {
-                if it.directory() == dir.id
-                    && let Some(point) = it.recovery_point()
-                {
-                    points.0.insert(it.name().clone(), point);
-                }
-            });
+            let points = self.offsets_of(dir, Partition::recovery_point);
             dir.dir.set_recovery_points(&points)?;
         }
         Ok(())

@@ -114,11 +114,17 @@ impl Partition {
         pace: &mut Pace<'_>,
         retire: &mut dyn FnMut(Retired),
     ) -> Result<Option<Cleaned>, StorageError> {
+        let _alone = self.begin_cleaning();
+        let mut pace = |bytes| {
+            // A topic that is deleted need not be cleaned to its end.
+            self.peek(|_| ()).ok_or(StorageError::Failed)?;
+            pace(bytes)
+        };
         let begun = self.peek(|owner| Some(begin(&owner.log, owner.rules().compaction?)));
         let Some(mut cleaning) = begun.flatten() else { return Ok(None) };
-        let upto = cleaning.learn(dirt, pace)?;
+        let upto = cleaning.learn(dirt, &mut pace)?;
         let mut saved_bytes = 0;
-        while let Some(saved) = self.clean_group(&mut cleaning, pace, retire)? {
+        while let Some(saved) = self.clean_group(&mut cleaning, &mut pace, retire)? {
             saved_bytes += saved;
         }
         Ok(Some(Cleaned { upto, saved_bytes }))

@@ -8,6 +8,8 @@ use crate::checkpoint::{read_lines, write_lines};
 use crate::error::StorageError;
 use crate::files::Files;
 
+const FILE: &str = "leader-epoch-checkpoint";
+
 /// Where an epoch starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EpochStart {
@@ -112,11 +114,14 @@ impl Epochs {
         std::mem::take(&mut self.changed).then(|| self.clone())
     }
 
+    /// What was taken could not be written.
+    pub(crate) const fn put_back_changed(&mut self) {
+        self.changed = true;
+    }
+
     pub(crate) fn write(&self, files: &dyn Files, folder: &Path) -> Result<(), StorageError> {
         let line = |entry: &EpochStart| format!("{} {}", entry.epoch, entry.start);
         let lines: Vec<String> = self.starts.iter().map(line).collect();
         write_lines(files, &folder.join(FILE), &lines)
     }
 }
-
-const FILE: &str = "leader-epoch-checkpoint";

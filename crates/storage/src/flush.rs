@@ -194,6 +194,10 @@ impl Log {
     ) -> Result<(), StorageError> {
         if let Err(error) = &done {
             self.failed |= !error.is_shortage();
+            if flush.epochs.is_some() {
+                let mut epochs = self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner);
+                epochs.put_back_changed();
+            }
             let mut snapshots = flush.snapshots;
             snapshots.retain(|(at, _)| *at < flush.upto);
             snapshots.append(&mut self.snapshots_due);

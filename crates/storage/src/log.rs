@@ -288,12 +288,6 @@ impl Log {
         !self.snapshots_due.is_empty()
     }
 
-    /// Has a write failed in a way that the log cannot go on from?
-    #[must_use]
-    pub const fn has_failed(&self) -> bool {
-        self.failed
-    }
-
     /// Tells the producers of the batch; a marker is read whole, it is small.
     fn took_in(
         &mut self,
@@ -336,9 +330,12 @@ impl Log {
     /// Which part of `segment.jitter.ms` a segment gets: any, but always the same.
     fn jitter_ms(&self, base: Offset) -> i64 {
         let most = self.options.segment_jitter_ms.min(self.options.segment_ms);
+        if most <= 0 {
+            return 0;
+        }
         let name = self.folder.as_os_str().as_encoded_bytes();
         let mixed = crc32c(&[name, &base.to_be_bytes()].concat());
-        if most > 0 { i64::from(mixed) % most } else { 0 }
+        i64::from(mixed) % most
     }
 
     /// An epoch begins at `start`.

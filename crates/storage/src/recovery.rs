@@ -19,6 +19,9 @@ use crate::producers::{Producers, snapshot_path};
 use crate::segment::{Segment, State, file_of, header_at};
 use crate::view::Shared;
 
+/// The largest message of an old format that is recognised, in bytes.
+const OLD_BYTES_MAX: usize = 64 << 20;
+
 /// What must be known to open a log.
 #[derive(Clone, Debug)]
 pub struct Opening {
@@ -255,6 +258,7 @@ fn resumed(
     let Some((mut offsets, mut times)) = loaded else {
         return rebuilt(files, folder, base, interval);
     };
+    let held_by_files = (offsets.len(), times.len());
     let durable = |offset: u32| base + Offset::from(offset) < recovery_point;
     let good = 1 + offsets.windows(2).take_while(|it| it[0].position < it[1].position).count();
     offsets.truncate(good);
@@ -278,8 +282,11 @@ fn resumed(
         let mut state = segment.state_mut();
         state.newest = times.last().map(|it| (it.timestamp, base + Offset::from(it.offset)));
         let (kept, timed) = (offsets.len(), times.len());
-        state.offsets = Table::in_memory(by_offset, offsets, kept);
-        state.times = Table::in_memory(by_time, times, timed);
+        // A file with more than is believed must not keep what lies behind.
+        let offsets_saved = (kept == held_by_files.0).then_some(kept);
+        let times_saved = (timed == held_by_files.1).then_some(timed);
+        state.offsets = Table::in_memory(by_offset, offsets, offsets_saved);
+        state.times = Table::in_memory(by_time, times, times_saved);
         state.aborted = AbortedIndex::read(&**files, &file_of(folder, base, "txnindex"))?;
         if size > 0 {
             let first = header_at(&segment, 0)?;
@@ -333,9 +340,6 @@ fn refuse_old(segment: &Segment, at: u64) -> Result<(), StorageError> {
     }
     Ok(())
 }
-
-/// The largest message of an old format that is recognised, in bytes.
-const OLD_BYTES_MAX: usize = 64 << 20;
 
 /// Reads a segment from `at` on and cuts it at the first batch that is none; `indexed` says
 /// whether the first batch there has its index entry already.

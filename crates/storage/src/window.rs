@@ -5,6 +5,7 @@
 //! nor its memory is ever reached by a log that is written fast. Reads of what has left are for a
 //! thread that may wait.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ottla_types::Offset;
@@ -52,6 +53,9 @@ impl LogView {
     /// Must the disk be waited for to read from `offset` on?
     #[must_use]
     pub fn is_cold(&self, offset: Offset, bytes: usize) -> bool {
+        if offset >= self.log_end() {
+            return false;
+        }
         let Some((segment, position)) = self.place(offset) else { return false };
         if position >= segment.let_go.load(Ordering::Acquire) {
             return false;
@@ -82,12 +86,12 @@ impl LogView {
         Ok(())
     }
 
-    fn place(&self, offset: Offset) -> Option<(std::sync::Arc<Segment>, u64)> {
+    fn place(&self, offset: Offset) -> Option<(Arc<Segment>, u64)> {
         let segments = self.shared.segments.load();
         let behind = segments.partition_point(|segment| segment.base <= offset);
         let segment = segments.get(behind.checked_sub(1)?)?;
         let position = segment.look_up(offset).ok()?;
-        Some((std::sync::Arc::clone(segment), position))
+        Some((Arc::clone(segment), position))
     }
 }
 
@@ -112,7 +116,7 @@ impl Log {
 /// Room to be reserved.
 #[derive(Debug)]
 pub struct Reservation {
-    segment: std::sync::Arc<Segment>,
+    segment: Arc<Segment>,
     from: u64,
     upto: u64,
 }

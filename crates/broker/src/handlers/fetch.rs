@@ -100,9 +100,13 @@ struct Found {
     refused: bool,
 }
 
+/// How much one answer may hold, in bytes.
+fn bytes_max(node: &Node, request: &FetchRequest) -> usize {
+    usize::try_from(request.max_bytes.min(node.settings().fetch_max_bytes)).unwrap_or(0)
+}
+
 fn read_all(node: &Node, call: &Call, request: &FetchRequest, plan: &Plan) -> Found {
-    let limit = request.max_bytes.min(node.settings().fetch_max_bytes);
-    let mut left = usize::try_from(limit).unwrap_or(0);
+    let mut left = bytes_max(node, request);
     let mut found = Found::default();
     let isolation =
         if request.isolation_level == 1 { Isolation::Committed } else { Isolation::Uncommitted };
@@ -127,7 +131,7 @@ fn read_all(node: &Node, call: &Call, request: &FetchRequest, plan: &Plan) -> Fo
 /// What is wanted and has left the cache is brought back by a thread that may wait for the disk,
 /// so that this one goes on serving others.
 async fn warm(node: &Node, request: &FetchRequest, plan: &Plan) {
-    let mut left = usize::try_from(request.max_bytes).unwrap_or(0);
+    let mut left = bytes_max(node, request);
     for (place, position) in &plan.wanted {
         let bytes = usize::try_from(position.bytes_max).unwrap_or(0).min(left);
         let Some(partition) = found(node, place) else { continue };
@@ -165,13 +169,8 @@ fn read_one(
     asked: &Asked<'_>,
 ) -> (Result<Read, ErrorCode>, LeaderIdAndEpoch) {
     let by_id = call.version >= 13;
-    let found = if by_id {
-        node.partitions.find_by_id(place.topic_id, place.partition)
-    } else {
-        node.partitions.find(&place.topic, place.partition)
-    };
     let nobody = LeaderIdAndEpoch::default();
-    let Some(partition) = found else {
+    let Some(partition) = found(node, place) else {
         return (Err(node.why_not_here(&place.topic, place.topic_id, by_id)), nobody);
     };
     if !may(&call.caller.principal, Operation::Read, Resource::Topic(partition.topic())) {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_clock::Clock;
 use ottla_partitions::{
-    Assigned, Assignment, DataDir, DiskFiles, Fault, FaultyFiles, Files, Isolation, Keeper,
-    KeeperSettings, LogOptions, Partition, Partitions, Rules, Waited,
+    DataDir, DiskFiles, Fault, FaultyFiles, Files, Isolation, Keeper, KeeperSettings, LogOptions,
+    Partition, Partitions, Rules, Waited,
 };
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches};
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
@@ -30,18 +30,8 @@ impl Jbod {
         };
         let dirs = paths.iter().zip([501, 502]).map(dir).collect();
         let partitions = Partitions::new(1, Clock::manual(1000), dirs).unwrap();
-        let assigned = |index: i32| Assigned {
-            place: TopicPartition::new("t", index),
-            topic_id: Uuid::of(700),
-            assignment: Assignment {
-                leader: 1,
-                leader_epoch: 9,
-                partition_epoch: 1,
-                replicas: vec![1],
-                in_sync: vec![1],
-            },
-            rules: rules.clone(),
-        };
+        let assigned =
+            |index: i32| crate::assigned(TopicPartition::new("t", index), Uuid::of(700), rules);
         // One after the other, so that the second goes where there is none.
         assert!(partitions.reconcile(&[assigned(0)]).is_empty());
         assert!(partitions.reconcile(&[assigned(0), assigned(1)]).is_empty());

@@ -15,6 +15,18 @@ use ottla_clock::Clock;
 use ottla_partitions::{Assigned, Assignment, DataDir, DiskFiles, Files, Partitions, Rules};
 use ottla_types::{TopicPartition, Uuid};
 
+/// A partition that node 1 leads.
+pub fn assigned(place: TopicPartition, topic_id: Uuid, rules: &Rules) -> Assigned {
+    let assignment = Assignment {
+        leader: 1,
+        leader_epoch: 9,
+        partition_epoch: 1,
+        replicas: vec![1],
+        in_sync: vec![1],
+    };
+    Assigned { place, topic_id, assignment, rules: rules.clone() }
+}
+
 /// The partitions in a directory, led by node 1.
 pub fn open(dir: &Path, places: &[(TopicPartition, Uuid)], rules: &Rules) -> Partitions {
     let files: Arc<dyn Files> = Arc::new(DiskFiles);
@@ -22,19 +34,8 @@ pub fn open(dir: &Path, places: &[(TopicPartition, Uuid)], rules: &Rules) -> Par
     let clean = data.take_clean_shutdown().unwrap().is_some();
     let dirs = vec![(data, Uuid::of(500), clean)];
     let partitions = Partitions::new(1, Clock::manual(1000), dirs).unwrap();
-    let assigned = |(place, topic_id): &(TopicPartition, Uuid)| Assigned {
-        place: place.clone(),
-        topic_id: *topic_id,
-        assignment: Assignment {
-            leader: 1,
-            leader_epoch: 9,
-            partition_epoch: 1,
-            replicas: vec![1],
-            in_sync: vec![1],
-        },
-        rules: rules.clone(),
-    };
-    let wanted: Vec<Assigned> = places.iter().map(assigned).collect();
+    let wanted: Vec<Assigned> =
+        places.iter().map(|(place, id)| assigned(place.clone(), *id, rules)).collect();
     let failed = partitions.reconcile(&wanted);
     assert!(failed.is_empty(), "{failed:?}");
     partitions

@@ -103,18 +103,38 @@ fn deleted_records_take_their_segments_with_them() {
     assert_eq!(partition.ends().log_start, 17);
 }
 
-#[test]
-fn a_compacted_partition_keeps_the_last_of_each_key() {
-    let work = tempfile::tempdir().unwrap();
+fn compacted() -> Rules {
     let compaction = Compaction {
         dirty_millionths: 500_000,
         min_lag_ms: 0,
         max_lag_ms: i64::MAX,
         delete_retention_ms: 0,
     };
-    let compaction = Some(compaction);
-    let rules = Rules { log: small(), compacted: true, compaction, ..Rules::default() };
-    let partitions = open(work.path(), &rules);
+    Rules { log: small(), compacted: true, compaction: Some(compaction), ..Rules::default() }
+}
+
+#[test]
+fn a_topic_made_anew_under_an_old_name_is_dirty_from_its_start() {
+    let work = tempfile::tempdir().unwrap();
+    let partitions = open(work.path(), &compacted());
+    let again = |count| {
+        let partition = partitions.find("t", 0).unwrap();
+        fill(&partition, count);
+        partition.flush().unwrap();
+        partitions.clean_all().unwrap()
+    };
+    assert_eq!(again(30), 1);
+    let other = crate::assigned(TopicPartition::new("t", 0), Uuid::of(701), &compacted());
+    assert!(partitions.reconcile(&[other]).is_empty());
+    assert_eq!(partitions.find("t", 0).unwrap().ends().log_end, 0);
+    assert_eq!(again(20), 1);
+    assert!(!logs(work.path()).is_empty(), "the old topic's end took only its own files");
+}
+
+#[test]
+fn a_compacted_partition_keeps_the_last_of_each_key() {
+    let work = tempfile::tempdir().unwrap();
+    let partitions = open(work.path(), &compacted());
     let partition = partitions.find("t", 0).unwrap();
     fill(&partition, 30);
     partition.flush().unwrap();

@@ -80,7 +80,8 @@ impl Cleaning {
     /// The disk fails, a batch is broken, or `pace` ends it.
     pub fn learn(&mut self, dirt: &Dirt, pace: &mut Pace<'_>) -> Result<Offset, StorageError> {
         let mut transactions = Transactions::new(self.view.aborted(dirt.from, dirt.upto));
-        let segments = closed(&self.view);
+        let all = self.view.shared.segments.load_full();
+        let segments = closed(&all);
         let first = segments.partition_point(|it| it.base <= dirt.from).saturating_sub(1);
         self.upto = dirt.from;
         'all: for segment in &segments[first..] {
@@ -103,7 +104,7 @@ impl Cleaning {
             // What compaction took from the segment's end needs no second look.
             self.upto = self.upto.max(segment.base);
         }
-        self.begin_rewriting(segments);
+        self.begin_rewriting(segments.to_vec());
         Ok(self.upto)
     }
 

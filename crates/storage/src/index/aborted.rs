@@ -51,13 +51,13 @@ impl AbortedTransaction {
 pub(crate) struct AbortedIndex {
     path: PathBuf,
     all: Vec<AbortedTransaction>,
-    /// How many of them the file has.
-    saved: usize,
+    /// How many of them the file has, and nothing else; `None` if it must be written anew.
+    saved: Option<usize>,
 }
 
 impl AbortedIndex {
     pub(crate) const fn empty(path: PathBuf) -> Self {
-        Self { path, all: Vec::new(), saved: 0 }
+        Self { path, all: Vec::new(), saved: Some(0) }
     }
 
     /// The entries of the file; an empty one if there is none.
@@ -65,7 +65,7 @@ impl AbortedIndex {
         let bytes = read_whole(files, path).map_err(StorageError::io(path))?.unwrap_or_default();
         let all: Vec<_> = bytes.chunks_exact(BYTES).map(AbortedTransaction::read).collect();
         // Half an entry is what a crash leaves: the file is written anew then.
-        let saved = if bytes.len().is_multiple_of(BYTES) { all.len() } else { 0 };
+        let saved = bytes.len().is_multiple_of(BYTES).then_some(all.len());
         Ok(Self { path: path.to_owned(), saved, all })
     }
 
@@ -79,23 +79,24 @@ impl AbortedIndex {
 
     /// What the file lacks, if anything.
     pub(crate) fn unsaved(&self) -> Option<Unsaved> {
-        if self.saved == self.all.len() {
+        if self.saved == Some(self.all.len()) {
             return None;
         }
-        let mut bytes = Vec::with_capacity((self.all.len() - self.saved) * BYTES);
-        self.all[self.saved..].iter().for_each(|aborted| aborted.write(&mut bytes));
-        let at = (self.saved * BYTES) as u64;
+        let saved = self.saved.unwrap_or(0);
+        let mut bytes = Vec::with_capacity((self.all.len() - saved) * BYTES);
+        self.all[saved..].iter().for_each(|aborted| aborted.write(&mut bytes));
+        let at = (saved * BYTES) as u64;
         Some(Unsaved { path: self.path.clone(), at, bytes, count: self.all.len() })
     }
 
     /// The file has what was unsaved then.
     pub(crate) fn saved(&mut self, unsaved: &Unsaved) {
-        self.saved = unsaved.count;
+        self.saved = Some(unsaved.count);
     }
 
     /// The file has everything.
     pub(crate) fn all_saved(&mut self) {
-        self.saved = self.all.len();
+        self.saved = Some(self.all.len());
     }
 
     /// Forgets what was aborted from `end` on; the file is written anew when it is next saved.
@@ -103,7 +104,7 @@ impl AbortedIndex {
         let kept = self.all.partition_point(|it| it.last_offset < end);
         if kept < self.all.len() {
             self.all.truncate(kept);
-            self.saved = 0;
+            self.saved = None;
         }
     }
 }

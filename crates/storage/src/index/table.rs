@@ -67,8 +67,8 @@ fn be_u32(bytes: &[u8]) -> u32 {
 
 #[derive(Debug)]
 enum Place<E> {
-    /// More may come; the file has the first so many.
-    Memory(Vec<E>, usize),
+    /// More may come; the file has the first so many and nothing else, or is not to be relied on.
+    Memory(Vec<E>, Option<usize>),
     /// In the file, sealed.
     Disk(FileRef, usize),
 }
@@ -110,7 +110,7 @@ pub(crate) struct Table<E> {
 
 impl<E: Entry> Table<E> {
     pub(crate) const fn empty(path: PathBuf) -> Self {
-        Self { path, place: Place::Memory(Vec::new(), 0) }
+        Self { path, place: Place::Memory(Vec::new(), None) }
     }
 
     /// The entries of the file, in memory; `None` if there is no file or its length is wrong.
@@ -133,8 +133,9 @@ impl<E: Entry> Table<E> {
         Some(Self { path, place: Place::Disk(file, size / E::BYTES) })
     }
 
-    /// Entries of which the file has the first `saved`.
-    pub(crate) const fn in_memory(path: PathBuf, entries: Vec<E>, saved: usize) -> Self {
+    /// Entries of which the file has the first `saved` and nothing else; `None` if it must be
+    /// written anew.
+    pub(crate) const fn in_memory(path: PathBuf, entries: Vec<E>, saved: Option<usize>) -> Self {
         Self { path, place: Place::Memory(entries, saved) }
     }
 
@@ -193,7 +194,7 @@ impl<E: Entry> Table<E> {
     /// Does the file have everything?
     pub(crate) fn is_saved(&self) -> bool {
         match &self.place {
-            Place::Memory(entries, saved) => *saved == entries.len() && *saved > 0,
+            Place::Memory(entries, saved) => *saved == Some(entries.len()),
             Place::Disk(..) => true,
         }
     }
@@ -201,8 +202,9 @@ impl<E: Entry> Table<E> {
     /// What the file lacks; `None` if the table is sealed.
     pub(crate) fn unsaved(&self) -> Option<Unsaved> {
         let Place::Memory(entries, saved) = &self.place else { return None };
+        let saved = saved.unwrap_or(0);
         let mut bytes = Vec::with_capacity((entries.len() - saved) * E::BYTES);
-        entries[*saved..].iter().for_each(|entry| entry.write(&mut bytes));
+        entries[saved..].iter().for_each(|entry| entry.write(&mut bytes));
         let at = (saved * E::BYTES) as u64;
         Some(Unsaved { path: self.path.clone(), at, bytes, count: entries.len() })
     }
@@ -210,23 +212,24 @@ impl<E: Entry> Table<E> {
     /// The file has what was unsaved then.
     pub(crate) fn saved(&mut self, unsaved: &Unsaved) {
         if let Place::Memory(_, saved) = &mut self.place {
-            *saved = unsaved.count;
+            *saved = Some(unsaved.count);
         }
     }
 
     /// The file has everything.
     pub(crate) fn all_saved(&mut self) {
         if let Place::Memory(entries, saved) = &mut self.place {
-            *saved = entries.len();
+            *saved = Some(entries.len());
         }
     }
 
     /// All of it is in the file and nothing more comes: memory need not hold it.
     pub(crate) fn seal(&mut self, files: &Arc<dyn Files>) {
         if let Place::Memory(entries, saved) = &self.place
-            && entries.len() == *saved
+            && *saved == Some(entries.len())
         {
-            self.place = Place::Disk(LazyFile::at(files, self.path.clone()), *saved);
+            let count = entries.len();
+            self.place = Place::Disk(LazyFile::at(files, self.path.clone()), count);
         }
     }
 }

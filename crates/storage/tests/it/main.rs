@@ -4,6 +4,7 @@
 
 mod compact;
 mod faults;
+mod files;
 mod genuine;
 mod model;
 

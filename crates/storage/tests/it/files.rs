@@ -1,0 +1,95 @@
+//! What lies on the disk when a log is closed, or has come back from a fault.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ottla_records::BatchOptions;
+use ottla_storage::{Fault, FaultyFiles, Files, Log, LogOptions, MemoryFiles, Stamp};
+
+use crate::{batch, opening};
+
+const FOLDER: &str = "/data/t-0";
+
+fn open(files: &Arc<dyn Files>, clean: bool, recovery_point: i64) -> Log {
+    let mut opening = opening(files, Path::new(FOLDER), clean);
+    opening.options = LogOptions { index_interval_bytes: 100, ..LogOptions::default() };
+    opening.recovery_point = recovery_point;
+    Log::open(opening).unwrap()
+}
+
+fn append(log: &mut Log, leader_epoch: i32, count: usize) {
+    let stamp = Stamp { leader_epoch, append_time: None };
+    log.append_as_leader(&batch(count, BatchOptions::default()), stamp, 0).unwrap();
+}
+
+fn flush(log: &mut Log) -> bool {
+    let Some(flush) = log.begin_flush().unwrap() else { return true };
+    let done = flush.run();
+    log.end_flush(flush, done).is_ok()
+}
+
+fn content(files: &dyn Files, name: &str) -> Vec<u8> {
+    let file = files.open(&Path::new(FOLDER).join(name)).unwrap();
+    let mut bytes = Vec::new();
+    file.read_into(&mut bytes, 0, usize::try_from(file.size().unwrap()).unwrap()).unwrap();
+    bytes
+}
+
+#[test]
+fn epochs_that_found_no_room_are_written_when_there_is_some() {
+    let disk = FaultyFiles::new(Arc::new(MemoryFiles::new()));
+    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    let mut log = open(&files, true, 0);
+    append(&mut log, 3, 1);
+    disk.set(Path::new("/data"), Some(Fault::Full));
+    assert!(!flush(&mut log));
+    disk.set(Path::new("/data"), None);
+    assert!(flush(&mut log));
+    assert_eq!(content(&*files, "leader-epoch-checkpoint"), b"0\n1\n3 0\n");
+}
+
+#[test]
+fn a_small_log_that_nobody_wrote_to_is_not_written_again() {
+    let disk = MemoryFiles::new();
+    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    let mut log = open(&files, true, 0);
+    append(&mut log, 0, 1);
+    log.close_clean().unwrap();
+    let log = open(&files, true, 0);
+    let before = disk.changes();
+    log.close_clean().unwrap();
+    assert_eq!(disk.changes(), before);
+}
+
+#[test]
+fn an_index_keeps_nothing_of_records_that_a_crash_took() {
+    let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+    let mut log = open(&files, true, 0);
+    for _ in 0..9 {
+        append(&mut log, 0, 2);
+    }
+    assert!(flush(&mut log));
+    let point = log.recovery_point();
+    let size = content(&*files, "00000000000000000000.log").len() as u64;
+    for _ in 0..9 {
+        append(&mut log, 0, 2);
+    }
+    assert!(flush(&mut log));
+    drop(log);
+    // The second flush is forgotten, and so are its records, but not its index entries.
+    let file = files.open(&Path::new(FOLDER).join("00000000000000000000.log")).unwrap();
+    file.truncate(size).unwrap();
+    let entries = |name| content(&*files, name).len();
+    let before = (entries("00000000000000000000.index"), entries("00000000000000000000.timeindex"));
+    let log = open(&files, false, point);
+    assert_eq!(log.log_end(), point);
+    log.close_clean().unwrap();
+    let index = content(&*files, "00000000000000000000.index");
+    assert!(!index.is_empty() && index.len() < before.0, "{} of {}", index.len(), before.0);
+    let is_there = |entry: &[u8]| {
+        let position = u32::from_be_bytes([entry[4], entry[5], entry[6], entry[7]]);
+        u64::from(position) < size
+    };
+    assert!(index.chunks(8).all(is_there));
+    assert!(entries("00000000000000000000.timeindex") <= before.1);
+}
