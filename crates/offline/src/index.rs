@@ -53,8 +53,8 @@ pub(crate) fn offsets(
         return Ok(());
     }
     if dump.index_sanity_check {
-        writeln!(out, "{} passed sanity check.", path.display())?;
-        return Ok(());
+        let last = bytes.as_chunks::<8>().0.last().map(|entry| int(entry, 0));
+        return say_sane(path, (bytes.len(), 8), last, out);
     }
     let log = log_of(path);
     for (at, entry) in bytes.chunks_exact(8).enumerate() {
@@ -74,6 +74,24 @@ pub(crate) fn offsets(
     Ok(())
 }
 
+/// Whether an index could be one: whole entries, of which the last is not before the first offset.
+fn say_sane(
+    path: &Path,
+    (size, entry): (usize, usize),
+    last: Option<i64>,
+    out: &mut impl Write,
+) -> Result<(), DumpError> {
+    let broken = |why: String| Err(DumpError::Broken { path: path.to_owned(), why });
+    if !size.is_multiple_of(entry) {
+        return broken(format!("{size} bytes are no whole entries of {entry} bytes"));
+    }
+    if let Some(last) = last.filter(|last| *last < 0) {
+        return broken(format!("its last entry lies {} before its first offset", -last));
+    }
+    writeln!(out, "{} passed sanity check.", path.display())?;
+    Ok(())
+}
+
 /// Where the batch with the offset can be looked for, by the offset index beside.
 fn look_up(index: &[u8], base: i64, offset: i64) -> i64 {
     let entries = index.as_chunks::<8>().0;
@@ -89,8 +107,8 @@ pub(crate) fn times(
 ) -> Result<(), DumpError> {
     let (bytes, base) = (read(path, u64::MAX)?, base_of(path));
     if dump.index_sanity_check {
-        writeln!(out, "{} passed sanity check.", path.display())?;
-        return Ok(());
+        let last = bytes.as_chunks::<12>().0.last().map(|entry| int(entry, 8));
+        return say_sane(path, (bytes.len(), 12), last, out);
     }
     let log = log_of(path);
     let index = read(&path.with_extension("index"), u64::MAX).unwrap_or_default();

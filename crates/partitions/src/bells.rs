@@ -28,6 +28,18 @@ pub(crate) struct Rung {
     trim: AtomicBool,
 }
 
+impl Rung {
+    /// Somebody has come for what the partition rang for up to now.
+    pub(crate) fn answer(&self, needs: Needs) {
+        let each = [(needs.sync, &self.sync), (needs.flush, &self.flush), (needs.trim, &self.trim)];
+        for (is_answered, is_rung) in each {
+            if is_answered {
+                is_rung.store(false, Ordering::Release);
+            }
+        }
+    }
+}
+
 impl Bells {
     pub(crate) fn ring(&self, partition: &Partition, needs: Needs) {
         if !self.changed.load(Ordering::Relaxed) {
@@ -44,21 +56,6 @@ impl Bells {
                 bell.ring(partition.clone());
             }
         }
-    }
-
-    /// Somebody has come for what the partition rang for up to now.
-    pub(crate) fn came_for_sync(partition: &Partition) {
-        partition.rung().sync.store(false, Ordering::Release);
-    }
-
-    /// See [`Bells::came_for_sync`].
-    pub(crate) fn came_for_flush(partition: &Partition) {
-        partition.rung().flush.store(false, Ordering::Release);
-    }
-
-    /// See [`Bells::came_for_sync`].
-    pub(crate) fn came_for_trim(partition: &Partition) {
-        partition.rung().trim.store(false, Ordering::Release);
     }
 
     /// Has anything changed that [`Bells::take_changed`] has not told yet?
@@ -111,9 +108,13 @@ impl Bell {
         drop(rested);
     }
 
-    /// As [`Bell::wait`], for several who share the work: one at a time.
-    #[expect(clippy::option_option, reason = "to stop and to have nothing are two things")]
-    pub(crate) fn wait_for_one(&self, at_most: Duration) -> Option<Option<Partition>> {
+    /// Who has rung; waits for somebody, at most so long. `None` means stop.
+    pub(crate) fn wait(&self, at_most: Duration) -> Option<Vec<Partition>> {
+        self.wait_for(usize::MAX, at_most)
+    }
+
+    /// As [`Bell::wait`], but no more than `count`, for several who share the work.
+    pub(crate) fn wait_for(&self, count: usize, at_most: Duration) -> Option<Vec<Partition>> {
         let waiting = self.lock();
         let is_idle = |waiting: &mut Waiting| waiting.partitions.is_empty() && !waiting.stopped;
         let mut waiting = match self.rings.wait_timeout_while(waiting, at_most, is_idle) {
@@ -123,19 +124,7 @@ impl Bell {
         if waiting.stopped {
             return None;
         }
-        let first = (!waiting.partitions.is_empty()).then(|| waiting.partitions.remove(0));
-        Some(first)
-    }
-
-    /// Who has rung; waits for somebody, at most so long. `None` means stop.
-    pub(crate) fn wait(&self, at_most: Duration) -> Option<Vec<Partition>> {
-        let mut waiting = self.lock();
-        if waiting.partitions.is_empty() && !waiting.stopped {
-            waiting = match self.rings.wait_timeout(waiting, at_most) {
-                Ok((waiting, _)) => waiting,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
-        }
-        if waiting.stopped { None } else { Some(std::mem::take(&mut waiting.partitions)) }
+        let count = count.min(waiting.partitions.len());
+        Some(waiting.partitions.drain(..count).collect())
     }
 }

@@ -154,11 +154,11 @@ impl Keeper {
 }
 
 fn sync_loop(all: &Partitions) {
-    while let Some(rung) = all.bells().sync.wait_for_one(TICK * 60) {
-        if let Some(partition) = rung
-            && let Err(error) = partition.sync()
-        {
-            partition.trouble(&error, "records cannot be made durable");
+    while let Some(rung) = all.bells().sync.wait_for(1, TICK * 60) {
+        for partition in rung {
+            if let Err(error) = partition.sync() {
+                partition.trouble(&error, "records cannot be made durable");
+            }
         }
     }
 }

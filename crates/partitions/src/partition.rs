@@ -337,7 +337,7 @@ impl Partition {
         let appended = self
             .turn(Refused::NotLeader, |owner| owner.append(batch, now_ms, for_all, zstd_allowed));
         match &appended {
-            Ok(_) => self.0.trouble.is_over(),
+            Ok(_) => self.0.trouble.end_shortage(),
             Err(Refused::Storage(error)) => self.trouble(error, "an append failed"),
             Err(_) => {}
         }

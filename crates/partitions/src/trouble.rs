@@ -45,7 +45,7 @@ impl Trouble {
     }
 
     /// An append has gone well.
-    pub(crate) fn is_over(&self) {
+    pub(crate) fn end_shortage(&self) {
         if self.is_short.load(Ordering::Relaxed) && self.is_short.swap(false, Ordering::AcqRel) {
             tracing::info!("there is enough again: appends go on");
         }

@@ -3,8 +3,7 @@
 use ottla_storage::{Cleaning, Compaction, Dirt, Log, Pace, Retired, StorageError};
 use ottla_types::{Offset, TimestampMs};
 
-use crate::bells::Bells;
-use crate::owner::Owner;
+use crate::owner::{Needs, Owner};
 use crate::partition::Partition;
 
 /// What a cleaning of one partition came to.
@@ -22,7 +21,7 @@ impl Partition {
     /// # Errors
     /// The disk fails; the log takes no more.
     pub fn sync(&self) -> Result<(), StorageError> {
-        Bells::came_for_sync(self);
+        self.rung().answer(Needs { sync: true, ..Needs::default() });
         let sync = self.turn(StorageError::Failed, |owner| owner.log.begin_sync())?;
         let done = sync.run();
         self.turn(StorageError::Failed, |owner| owner.log.end_sync(&sync, done))
@@ -48,7 +47,7 @@ impl Partition {
     /// The disk fails. If only room is missing, a later flush may find some.
     pub fn flush(&self) -> Result<(), StorageError> {
         let _upkeep = self.begin_upkeep();
-        Bells::came_for_flush(self);
+        self.rung().answer(Needs { flush: true, ..Needs::default() });
         let flush = self.turn(StorageError::Failed, |owner| owner.log.begin_flush())?;
         let Some(flush) = flush else { return Ok(()) };
         let done = flush.run();
@@ -57,7 +56,7 @@ impl Partition {
 
     /// Moves the cache window on, and reserves room ahead.
     pub(crate) fn trim(&self, window_bytes: u64) {
-        Bells::came_for_trim(self);
+        self.rung().answer(Needs { trim: true, ..Needs::default() });
         let wanted = self.peek(|owner| owner.log.reservation()).flatten();
         if let Some(Err(error)) = wanted.map(|it| it.run()) {
             tracing::debug!(partition = %self.name(), %error, "no room can be reserved");

@@ -10,7 +10,8 @@ use ottla_types::{ErrorCode, LeaderEpoch, Offset, ProducerId, TimestampMs};
 use crate::error::StorageError;
 use crate::files::{Files, remove_if_there};
 use crate::producers::{Producer, ProducerError, Producers, snapshot_path};
-use crate::segment::{Segment, file_of};
+use crate::recovery::remove_segment;
+use crate::segment::Segment;
 use crate::view::{LogView, Shared};
 
 /// How a log is kept. A change takes effect at the next append.
@@ -420,10 +421,7 @@ impl Log {
         let mut segments = Vec::clone(&self.shared.segments.load());
         while segments.len() > 1 && segments.last().is_some_and(|last| last.base >= offset) {
             let gone = segments.pop().expect("just looked at");
-            for ending in ["log", "index", "timeindex", "txnindex"] {
-                let path = file_of(&self.folder, gone.base, ending);
-                remove_if_there(&*self.files, &path).map_err(StorageError::io(&path))?;
-            }
+            remove_segment(&*self.files, &self.folder, gone.base)?;
         }
         let last = segments.pop().expect("a log has at least one segment");
         let mut scan = last.scan(last.look_up(offset)?);

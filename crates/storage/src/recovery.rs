@@ -16,6 +16,7 @@ use crate::files::{Files, LazyFile, remove_if_there};
 use crate::index::{AbortedIndex, OffsetEntry, Table, TimeEntry};
 use crate::log::{Log, LogOptions};
 use crate::producers::{Producers, snapshot_path};
+use crate::retire::files_of;
 use crate::segment::{Segment, State, file_of, header_at};
 use crate::view::Shared;
 
@@ -85,7 +86,7 @@ impl Log {
                 learn_epochs(&opened.segment, from, &mut epochs)?;
             }
             (end, cut) = (opened.end.max(base), opened.cut);
-            opened.segment.is_old();
+            opened.segment.mark_cold();
             segments.push(Arc::new(opened.segment));
         }
         if segments.is_empty() {
@@ -195,9 +196,12 @@ fn finish_swap(files: &Arc<dyn Files>, folder: &Path) -> Result<(), StorageError
     files.sync_dir(folder).map_err(StorageError::io(folder))
 }
 
-fn remove_segment(files: &dyn Files, folder: &Path, base: Offset) -> Result<(), StorageError> {
-    for ending in ["log", "index", "timeindex", "txnindex"] {
-        let path = file_of(folder, base, ending);
+pub(crate) fn remove_segment(
+    files: &dyn Files,
+    folder: &Path,
+    base: Offset,
+) -> Result<(), StorageError> {
+    for path in files_of(folder, base) {
         remove_if_there(files, &path).map_err(StorageError::io(&path))?;
     }
     Ok(())

@@ -1,13 +1,12 @@
 //! Deleting what is too old or too much, segment by segment, from the front.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use ottla_types::{Offset, TimestampMs};
 
 use crate::error::StorageError;
-use crate::files::{Files, remove_if_there};
+use crate::files::{Files, remove_if_there, rename_if_there, with_ending};
 use crate::log::Log;
 use crate::producers::snapshot_path;
 use crate::segment::{Segment, file_of};
@@ -31,18 +30,12 @@ pub struct Retired {
 }
 
 impl Retired {
-    pub(crate) fn new(
-        files: &Arc<dyn Files>,
-        folder: &std::path::Path,
-        names: Vec<PathBuf>,
-    ) -> Self {
+    pub(crate) fn new(files: &Arc<dyn Files>, folder: &Path, names: Vec<PathBuf>) -> Self {
         Self { files: Arc::clone(files), folder: folder.to_owned(), names }
     }
 
-    fn aside(path: &std::path::Path) -> PathBuf {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".deleted");
-        PathBuf::from(name)
+    fn aside(path: &Path) -> PathBuf {
+        with_ending(path, ".deleted")
     }
 
     /// Gives them names under which no start takes them for the log's.
@@ -51,12 +44,8 @@ impl Retired {
     /// The disk fails; after a restart those that kept their names are the log's again.
     pub fn mark(&self) -> Result<(), StorageError> {
         for path in &self.names {
-            match self.files.rename(path, &Self::aside(path)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StorageError::io(path)(error));
-                }
-                _ => {}
-            }
+            let renamed = rename_if_there(&*self.files, path, &Self::aside(path));
+            renamed.map_err(StorageError::io(path))?;
         }
         self.files.sync_dir(&self.folder).map_err(StorageError::io(&self.folder))
     }
@@ -74,7 +63,7 @@ impl Retired {
 }
 
 /// All files of a segment but its snapshot.
-pub(crate) fn files_of(folder: &std::path::Path, base: Offset) -> [PathBuf; 4] {
+pub(crate) fn files_of(folder: &Path, base: Offset) -> [PathBuf; 4] {
     ["log", "index", "timeindex", "txnindex"].map(|ending| file_of(folder, base, ending))
 }
 
@@ -152,7 +141,6 @@ impl Log {
         self.advance_log_start(first);
         self.recovery_point = self.recovery_point.max(first);
         self.snapshots_due.retain(|(at, _)| *at >= first);
-        self.shared.log_start.fetch_max(first, Ordering::AcqRel);
         Ok(Some(Retired::new(&self.files, &self.folder, names)))
     }
 }

@@ -207,7 +207,7 @@ impl Segment {
     }
 
     /// It may not be in the cache: nothing of it was just written.
-    pub(crate) fn is_old(&self) {
+    pub(crate) fn mark_cold(&self) {
         self.let_go.store(self.size(), Ordering::Release);
         self.started.store(self.size(), Ordering::Release);
     }

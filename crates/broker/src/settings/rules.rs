@@ -1,10 +1,9 @@
 //! Settings as those who obey them want to see them.
 
 use std::sync::Arc;
-
-use ottla_coordinator::group::GroupSettings;
 use std::time::Duration;
 
+use ottla_coordinator::group::GroupSettings;
 use ottla_metadata::{Cluster, ConfigRules, ResourceKind};
 use ottla_partitions::{Compaction, KeeperSettings, LogOptions, Retention, Rules, TimestampKind};
 use ottla_protocol::messages::create_topics_response::CreatableTopicConfigs;

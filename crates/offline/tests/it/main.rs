@@ -76,3 +76,23 @@ fn a_file_that_is_none_of_a_logs_is_refused() {
     let refused = dump(&golden().join("README.md")).run(&mut out).unwrap_err();
     assert!(refused.to_string().contains("README.md: not a .log"), "{refused}");
 }
+
+#[test]
+fn an_index_that_cannot_be_one_fails_its_sanity_check() {
+    let work = tempfile::tempdir().unwrap();
+    let check = |name: &str, bytes: &[u8]| {
+        let path = work.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        let mut out = Vec::new();
+        let done = Dump { index_sanity_check: true, ..dump(&path) }.run(&mut out);
+        done.map(|()| String::from_utf8(out).unwrap())
+    };
+    let (index, times) = ("00000000000000000007.index", "00000000000000000007.timeindex");
+    assert!(check(index, &[0, 0, 0, 1, 0, 0, 0, 9]).unwrap().contains("passed sanity check"));
+    assert!(check(times, &[0; 24]).unwrap().contains("passed sanity check"));
+    let halved = check(index, &[0; 12]).unwrap_err().to_string();
+    assert!(halved.contains("12 bytes are no whole entries"), "{halved}");
+    let before = check(index, &[255, 255, 255, 254, 0, 0, 0, 9]).unwrap_err().to_string();
+    assert!(before.contains("lies 2 before"), "{before}");
+    assert!(check(times, &[255; 12]).is_err());
+}

@@ -7,7 +7,7 @@ use ottla_records::Batch;
 use ottla_types::Offset;
 
 use crate::error::StorageError;
-use crate::files::{FileRef, Files};
+use crate::files::{FileRef, Files, remove_if_there, rename_if_there, with_ending};
 use crate::index::AbortedTransaction;
 use crate::log::Log;
 use crate::producers::snapshot_path;
@@ -16,12 +16,6 @@ use crate::segment::{Segment, State};
 
 /// How much is written at once.
 const BUFFER_BYTES: usize = 1 << 20;
-
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
-}
 
 /// A segment in the making, in files called `.cleaned`.
 #[derive(Debug)]
@@ -141,12 +135,7 @@ impl Swap {
         let [log, others @ ..] = files_of(&self.folder, self.fresh.base);
         for path in others.iter().chain([&log]) {
             let from = with_ending(path, ".swap");
-            match self.files.rename(&from, path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(io()(error));
-                }
-                _ => {}
-            }
+            rename_if_there(&*self.files, &from, path).map_err(io())?;
         }
         self.files.sync_dir(&self.folder).map_err(io())?;
         let mut state = self.fresh.state_mut();
@@ -165,7 +154,7 @@ impl Swap {
     pub fn abandon(&self) -> Result<(), StorageError> {
         for path in files_of(&self.folder, self.fresh.base) {
             let path = with_ending(&path, ".swap");
-            crate::files::remove_if_there(&*self.files, &path).map_err(StorageError::io(&path))?;
+            remove_if_there(&*self.files, &path).map_err(StorageError::io(&path))?;
         }
         Ok(())
     }

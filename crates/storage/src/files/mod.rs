@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_types::TimestampMs;
@@ -241,13 +241,29 @@ pub(crate) fn replace(files: &dyn Files, path: &Path, bytes: &[u8]) -> io::Resul
 /// # Errors
 /// What the file system says; the old content is still there then, or the new.
 pub(crate) fn replace_soon(files: &dyn Files, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".tmp");
-    let aside = Path::new(&name);
-    let file = files.create(aside)?;
+    let aside = with_ending(path, ".tmp");
+    let file = files.create(&aside)?;
     file.write_at(bytes, 0)?;
     file.sync()?;
-    files.rename(aside, path)
+    files.rename(&aside, path)
+}
+
+/// The name with something behind it.
+pub(crate) fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// Renames the file if there is one.
+///
+/// # Errors
+/// What the file system says.
+pub(crate) fn rename_if_there(files: &dyn Files, from: &Path, to: &Path) -> io::Result<()> {
+    match files.rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
 }
 
 /// Removes the file if there is one.
