@@ -1,0 +1,72 @@
+//! Loads a broker by raw frames, and prints what it measured as one line of JSON.
+//!
+//! Clients of the field spend more on a record than a broker does, so that a figure taken through
+//! them is theirs. Here batches are encoded once; a thread sends, another reads the answers.
+
+#![allow(clippy::print_stdout, reason = "the line of JSON is what it is for")]
+
+mod fetch;
+mod measure;
+mod produce;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::measure::Report;
+use crate::wire::LoadError;
+
+/// Loads a broker by raw frames, and prints what it measured as one line of JSON.
+#[derive(Debug, Parser)]
+#[command(name = "ottla-load")]
+struct Command {
+    #[command(subcommand)]
+    mode: Mode,
+}
+
+/// Where to.
+#[derive(Args, Clone, Debug)]
+struct Target {
+    /// The broker's port on this machine.
+    #[arg(long)]
+    port: u16,
+    /// The topic; it must be there.
+    #[arg(long)]
+    topic: String,
+    /// How many connections, each to a partition of its own from 0 on.
+    #[arg(long, default_value_t = 1)]
+    connections: i32,
+    /// How many connections share one partition.
+    #[arg(long, default_value_t = 1)]
+    sharing: i32,
+}
+
+#[derive(Debug, Subcommand)]
+enum Mode {
+    /// Writes as fast as answers come, or at a rate.
+    Produce(produce::Produce),
+    /// Reads from the start, or over and over.
+    Fetch(fetch::Fetch),
+    /// Writes at a rate and reads along: how long a record takes from the time when it was due to
+    /// be sent until it has been read.
+    Tail(fetch::Tail),
+}
+
+fn main() -> ExitCode {
+    let done: Result<Report, LoadError> = match Command::parse().mode {
+        Mode::Produce(mode) => mode.run(),
+        Mode::Fetch(mode) => mode.run(),
+        Mode::Tail(mode) => mode.run(),
+    };
+    match done {
+        Ok(report) => {
+            println!("{}", report.json());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("ottla-load: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
