@@ -30,8 +30,6 @@ use crate::node::{Node, Parts};
 use crate::request::Caller;
 use crate::settings::{ListenerSetting, SettingError, SettingRules, Settings, keeper_settings};
 
-/// How many connections may wait to be accepted.
-const BACKLOG: i32 = 1024;
 /// How many replies of one connection may wait for their turn.
 const REPLIES_WAITING_MAX: usize = 1024;
 /// How many bytes of replies may wait for a peer to read.
@@ -283,6 +281,7 @@ struct Bound {
 
 fn bind(settings: &Settings) -> Result<Vec<Bound>, StartError> {
     let controllers = settings.controller_listeners();
+    let sockets = settings.sockets();
     let mut all = Vec::new();
     for setting in settings.listeners()? {
         // The controller of a single node is reached within the process.
@@ -294,7 +293,7 @@ fn bind(settings: &Settings) -> Result<Vec<Bound>, StartError> {
         let host = if setting.host.is_empty() { "0.0.0.0" } else { setting.host.as_str() };
         let found = (host, setting.port).to_socket_addrs().map_err(failed)?.next();
         let address = found.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-        let socket = Listener::bind_std(address, BACKLOG).map_err(failed)?;
+        let socket = Listener::bind_std(address, sockets).map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
         all.push(Bound { setting, socket, address });
     }

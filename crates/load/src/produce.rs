@@ -120,14 +120,15 @@ impl Produce {
         let mut connection = Connection::open(self.target.port)?;
         let mut answers = connection.other()?;
         let frame = self.batches.frame(&self.target.topic, index)?;
-        // One is held by the sender while it writes.
-        let (sent, unanswered) = sync_channel(self.depth.saturating_sub(1));
+        let (sent, unanswered) = sync_channel(self.depth);
+        let (free, may_send) = sync_channel(self.depth);
+        (0..self.depth).try_for_each(|_| free.send(())).map_err(|_| LoadError::Thread)?;
         let bytes = frame.len() as u64;
         let time = clock.clone();
-        let reader = move || read_answers(&mut answers, &unanswered, bytes, &time);
+        let reader = move || read_answers(&mut answers, (&unanswered, &free), bytes, &time);
         thread::scope(|scope| {
             let reader = scope.spawn(reader);
-            let done = self.send_all(&mut connection, &frame, &sent, clock);
+            let done = self.send_all(&mut connection, &frame, (&may_send, &sent), clock);
             drop(sent);
             let read = reader.join().unwrap_or(Err(LoadError::Thread));
             // A reader that has failed ends the sender too; its reason is the better one.
@@ -139,18 +140,22 @@ impl Produce {
         &self,
         connection: &mut Connection,
         frame: &[u8],
-        sent: &SyncSender<Duration>,
+        (may_send, sent): (&Receiver<()>, &SyncSender<Duration>),
         clock: &Clock,
     ) -> Result<(), LoadError> {
         let mut due = clock.monotonic();
         let step =
             if self.rate > 0.0 { Duration::from_secs_f64(1.0 / self.rate) } else { Duration::ZERO };
         for _ in 0..self.count {
-            if step.is_zero() {
-                due = clock.monotonic();
-            } else {
+            if !step.is_zero() {
                 due += step;
                 wait_until(due, clock);
+            }
+            if may_send.recv().is_err() {
+                return Ok(());
+            }
+            if step.is_zero() {
+                due = clock.monotonic();
             }
             if sent.send(due).is_err() {
                 return Ok(());
@@ -171,7 +176,7 @@ pub fn wait_until(due: Duration, clock: &Clock) {
 
 fn read_answers(
     answers: &mut Connection,
-    unanswered: &Receiver<Duration>,
+    (unanswered, free): (&Receiver<Duration>, &SyncSender<()>),
     bytes: u64,
     clock: &Clock,
 ) -> Result<Vec<Done>, LoadError> {
@@ -180,6 +185,8 @@ fn read_answers(
         acknowledged(answers)?;
         let at = clock.monotonic();
         all.push(Done { at, took: at.saturating_sub(since), bytes });
+        // The sender may be done already.
+        let _ = free.send(());
     }
     Ok(all)
 }

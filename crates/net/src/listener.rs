@@ -14,6 +14,17 @@ pub struct Listener {
     socket: TcpListener,
 }
 
+/// How sockets are set up; those of accepted connections get what the listening one has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// How many connections may wait to be accepted.
+    pub backlog: i32,
+    /// The receive buffer, in bytes; `None` leaves it to the system.
+    pub receive_bytes: Option<usize>,
+    /// The send buffer, in bytes; `None` leaves it to the system.
+    pub send_bytes: Option<usize>,
+}
+
 /// A connection that was let in. Dropping the permit gives its place back.
 #[derive(Debug)]
 pub struct Accepted {
@@ -30,8 +41,8 @@ impl Listener {
     ///
     /// # Errors
     /// The address is in use, not ours, or not allowed.
-    pub fn bind(address: SocketAddr, backlog: i32) -> io::Result<Self> {
-        Self::from_std(Self::bind_std(address, backlog)?)
+    pub fn bind(address: SocketAddr, options: SocketOptions) -> io::Result<Self> {
+        Self::from_std(Self::bind_std(address, options)?)
     }
 
     /// Serves a socket that was bound before there was a runtime.
@@ -46,16 +57,26 @@ impl Listener {
     ///
     /// # Errors
     /// The address is in use, not ours, or not allowed.
-    pub fn bind_std(address: SocketAddr, backlog: i32) -> io::Result<std::net::TcpListener> {
+    pub fn bind_std(
+        address: SocketAddr,
+        options: SocketOptions,
+    ) -> io::Result<std::net::TcpListener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         if address.is_ipv6() && address.ip().is_unspecified() {
             // "All interfaces" means both families, as in Kafka.
             socket.set_only_v6(false)?;
         }
+        // Before the socket listens: the window's scale is settled when a connection is made.
+        if let Some(bytes) = options.receive_bytes {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        if let Some(bytes) = options.send_bytes {
+            socket.set_send_buffer_size(bytes)?;
+        }
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
-        socket.listen(backlog)?;
+        socket.listen(options.backlog)?;
         Ok(socket.into())
     }
 

@@ -263,6 +263,10 @@ impl Partition {
         self.0.upkeep.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn try_upkeep(&self) -> Option<MutexGuard<'_, ()>> {
+        self.0.upkeep.try_lock().ok()
+    }
+
     pub(crate) fn begin_cleaning(&self) -> MutexGuard<'_, ()> {
         self.0.cleaning.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -57,12 +57,26 @@ impl Partition {
     /// Moves the cache window on, and reserves room ahead.
     pub(crate) fn trim(&self, window_bytes: u64) {
         self.rung().answer(Needs { trim: true, ..Needs::default() });
-        let wanted = self.peek(|owner| owner.log.reservation()).flatten();
-        if let Some(Err(error)) = wanted.map(|it| it.run()) {
-            tracing::debug!(partition = %self.name(), %error, "no room can be reserved");
-        }
+        self.prepare_segment();
         // Last, as it may wait for the disk's queue.
         self.view().trim_cache(window_bytes);
+    }
+
+    /// Makes the next segment ready if it will be needed soon.
+    fn prepare_segment(&self) {
+        // Whoever is at it may wait for the disk; the next few megabytes bring us here again.
+        let Some(_upkeep) = self.try_upkeep() else { return };
+        let Some(wanted) = self.peek(|owner| owner.log.preparation()).flatten() else { return };
+        let made = wanted.run().and_then(|spare| {
+            let Some(spare) = spare else { return Ok(()) };
+            self.turn(StorageError::Failed, |owner| {
+                owner.log.set_spare(spare);
+                Ok(())
+            })
+        });
+        if let Err(error) = made {
+            tracing::debug!(partition = %self.name(), %error, "no segment can be made ready");
+        }
     }
 
     /// Gives up segments that are too old, too many, or lie below the log's start; they are

@@ -26,7 +26,7 @@
 //! begun and ended under the writer's lock and runs outside it: [`Flush`] (records, indexes,
 //! producers, epochs: moves the recovery point), [`Sync`] (records only: lets a producer's answer
 //! go), [`Retired`] (renaming and unlinking), [`Cleaning`] and [`Swap`] (compaction),
-//! [`Reservation`] and [`LogView::trim_cache`] (the cache window).
+//! [`Preparation`] and [`LogView::trim_cache`] (the cache window).
 //!
 //! # Order after an unclean stop
 //! Unfinished swaps of the cleaner are finished or undone. Segments below the recovery point are
@@ -46,6 +46,7 @@ mod producers;
 mod recovery;
 mod retire;
 mod segment;
+mod spare;
 mod view;
 mod window;
 
@@ -63,5 +64,5 @@ pub use log::{AppendError, Appended, Log, LogOptions, Stamp};
 pub use producers::{Producer, ProducerError};
 pub use recovery::Opening;
 pub use retire::{Retention, Retired};
+pub use spare::{Preparation, Spare};
 pub use view::{LogView, ReadError, Slice};
-pub use window::Reservation;

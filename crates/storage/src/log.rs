@@ -12,6 +12,7 @@ use crate::files::{Files, remove_if_there};
 use crate::producers::{Producer, ProducerError, Producers, snapshot_path};
 use crate::recovery::remove_segment;
 use crate::segment::Segment;
+use crate::spare::Spare;
 use crate::view::{LogView, Shared};
 
 /// How a log is kept. A change takes effect at the next append.
@@ -124,6 +125,10 @@ pub struct Log {
     /// How many of them were there when the last flush began.
     pub(crate) flushed_bytes: u64,
     pub(crate) failed: bool,
+    /// The next segment, made ready.
+    pub(crate) spare: Option<Spare>,
+    /// When the active segment got its first batch, and its last, in milliseconds.
+    pub(crate) segment_written_ms: (TimestampMs, TimestampMs),
 }
 
 impl Log {
@@ -246,6 +251,10 @@ impl Log {
             return Err(segment.io()(error));
         }
         self.written_bytes += size;
+        if position == 0 {
+            self.segment_written_ms.0 = now_ms;
+        }
+        self.segment_written_ms.1 = now_ms;
         let aborted = self.took_in(batch, header, rest);
         {
             let mut state = segment.state_mut();
@@ -269,6 +278,12 @@ impl Log {
     #[must_use]
     pub const fn durable(&self) -> Offset {
         self.durable
+    }
+
+    /// For how long the active segment has been written, in milliseconds.
+    pub(crate) fn segment_took_ms(&self) -> u64 {
+        let (first, last) = self.segment_written_ms;
+        u64::try_from(last.saturating_sub(first)).unwrap_or(0)
     }
 
     /// How many bytes were appended since the last flush began.
@@ -356,7 +371,10 @@ impl Log {
         if active.size() == 0 && active.base == base {
             return Ok(());
         }
-        let fresh = Segment::create(&*self.files, &self.folder, base)?;
+        let fresh = match self.spare.take() {
+            Some(spare) => spare.into_segment(&*self.files, &self.folder, base)?,
+            None => Segment::create(&*self.files, &self.folder, base)?,
+        };
         active.state_mut().add_time(active.base);
         self.snapshots_due.push((base, self.producers.clone()));
         let mut segments = Vec::clone(&self.shared.segments.load());
@@ -384,6 +402,9 @@ impl Log {
     pub fn close_clean(mut self) -> Result<Offset, StorageError> {
         let active = self.active();
         active.state_mut().add_time(active.base);
+        if let Some(spare) = self.spare.take() {
+            spare.discard(&*self.files)?;
+        }
         if let Some(flush) = self.begin_flush_and(true)? {
             let done = flush.run();
             self.end_flush(flush, done)?;

@@ -121,6 +121,8 @@ impl Log {
             written_bytes: 0,
             flushed_bytes: 0,
             failed: false,
+            spare: None,
+            segment_written_ms: (now_ms, now_ms),
         })
     }
 }

@@ -117,7 +117,12 @@ impl Segment {
     ) -> Result<Self, StorageError> {
         let path = file_of(folder, base, "log");
         let file = files.create(&path).map_err(StorageError::io(&path))?;
-        Ok(Self::new(folder, base, file, 0, State::empty(folder, base)))
+        Ok(Self::of(folder, base, file))
+    }
+
+    /// An empty one.
+    pub(crate) fn of(folder: &Path, base: Offset, file: FileRef) -> Self {
+        Self::new(folder, base, file, 0, State::empty(folder, base))
     }
 
     pub(crate) fn size(&self) -> u64 {

@@ -11,12 +11,9 @@ use std::sync::atomic::Ordering;
 use ottla_types::Offset;
 
 use crate::error::StorageError;
-use crate::log::Log;
 use crate::segment::Segment;
 use crate::view::LogView;
 
-/// How much room is reserved ahead of the end, in bytes.
-const AHEAD_BYTES: u64 = 256 << 20;
 /// How much of what was let go before is let go once more.
 const AGAIN_BYTES: u64 = 128 << 20;
 /// How much is read at once from the disk.
@@ -92,44 +89,5 @@ impl LogView {
         let segment = segments.get(behind.checked_sub(1)?)?;
         let position = segment.look_up(offset).ok()?;
         Some((Arc::clone(segment), position))
-    }
-}
-
-impl Log {
-    /// Reserves room on the disk ahead of the end; returns what is to be reserved, for a thread
-    /// that may wait.
-    #[must_use]
-    pub fn reservation(&self) -> Option<Reservation> {
-        let segment = self.active();
-        let size = segment.size();
-        let reserved = segment.reserved.load(Ordering::Acquire);
-        let most = self.options.segment_bytes;
-        let wanted = (size + AHEAD_BYTES).min(most);
-        if size == 0 || reserved >= most || wanted < reserved + AHEAD_BYTES / 4 {
-            return None;
-        }
-        segment.reserved.store(wanted, Ordering::Release);
-        Some(Reservation { segment, from: reserved.max(size), upto: wanted })
-    }
-}
-
-/// Room to be reserved.
-#[derive(Debug)]
-pub struct Reservation {
-    segment: Arc<Segment>,
-    from: u64,
-    upto: u64,
-}
-
-impl Reservation {
-    /// Does it.
-    ///
-    /// # Errors
-    /// There is no room, above all; nothing is lost by that yet.
-    pub fn run(&self) -> Result<(), StorageError> {
-        if self.from < self.upto {
-            self.segment.file.reserve(self.from..self.upto).map_err(self.segment.io())?;
-        }
-        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use ottla_net::SocketOptions;
 use ottla_types::NodeId;
 
 use super::table::{Scope, find, nearest};
@@ -39,6 +40,11 @@ pub struct Settings {
     /// What in the file is no setting, with the nearest that is.
     pub unknown: Vec<(String, Option<&'static str>)>,
 }
+
+/// How many connections may wait to be accepted, unless the settings say.
+const BACKLOG: i32 = 1024;
+/// The receive buffer of client sockets, in bytes, unless the settings say.
+const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
 
 /// What a node without a file is started with.
 const TRIED_OUT: [(&str, &str); 9] = [
@@ -126,6 +132,22 @@ impl Settings {
     fn list(&self, name: &str) -> Vec<String> {
         let items = self.text(name).unwrap_or_default().split(',').map(str::trim);
         items.filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// How client sockets are set up.
+    #[must_use]
+    pub fn sockets(&self) -> SocketOptions {
+        // What was not asked for is not what Kafka takes: its 100 KB keep a fast producer waiting,
+        // and what the system would choose lets so much pile up that TCP stalls.
+        let given = |name| self.given(name).and_then(|value| value.trim().parse::<i64>().ok());
+        let size = |given: i64| usize::try_from(given).ok().filter(|size| *size > 0);
+        let backlog = given("socket.listen.backlog.size").and_then(|it| i32::try_from(it).ok());
+        SocketOptions {
+            backlog: backlog.unwrap_or(BACKLOG),
+            receive_bytes: given("socket.receive.buffer.bytes")
+                .map_or(Some(RECEIVE_BUFFER_BYTES), size),
+            send_bytes: given("socket.send.buffer.bytes").and_then(size),
+        }
     }
 
     /// `node.id`.
@@ -219,5 +241,19 @@ mod tests {
         );
         let settings = Settings::read(Some("num.partitons=1\nnode.id=7"), &[]).unwrap();
         assert_eq!(settings.unknown, [("num.partitons".to_owned(), Some("num.partitions"))]);
+    }
+
+    #[test]
+    fn socket_buffers_are_what_was_asked_for_and_else_our_own() {
+        let sockets = |given: &[&str]| {
+            let given: Vec<String> = given.iter().map(|it| (*it).to_owned()).collect();
+            Settings::read(None, &given).unwrap().sockets()
+        };
+        assert_eq!(sockets(&[]).receive_bytes, Some(RECEIVE_BUFFER_BYTES));
+        let kafka = ["socket.receive.buffer.bytes=102400", "socket.send.buffer.bytes=102400"];
+        let asked = sockets(&kafka);
+        assert_eq!((asked.receive_bytes, asked.send_bytes), (Some(102_400), Some(102_400)));
+        assert_eq!(sockets(&["socket.receive.buffer.bytes=-1"]).receive_bytes, None);
+        assert_eq!(sockets(&["socket.listen.backlog.size=7"]).backlog, 7);
     }
 }

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ottla_records::BatchOptions;
-use ottla_storage::{Fault, FaultyFiles, Files, Log, LogOptions, MemoryFiles, Stamp};
+use ottla_storage::{DiskFiles, Fault, FaultyFiles, Files, Log, LogOptions, MemoryFiles, Stamp};
 
-use crate::{batch, opening};
+use crate::{batch, opening, read_all};
 
 const FOLDER: &str = "/data/t-0";
 
@@ -92,4 +92,56 @@ fn an_index_keeps_nothing_of_records_that_a_crash_took() {
     };
     assert!(index.chunks(8).all(is_there));
     assert!(entries("00000000000000000000.timeindex") <= before.1);
+}
+
+/// Appends until the next segment should be made ready.
+fn half_fill(log: &mut Log) {
+    let most = log.log_end() + 1000;
+    while log.preparation().is_none() && log.log_end() < most {
+        append(log, 0, 20);
+    }
+}
+
+#[test]
+fn a_segment_made_ready_is_taken_by_the_next_roll_and_else_removed() {
+    let work = tempfile::tempdir().unwrap();
+    let folder = work.path().join("t-0");
+    let files: Arc<dyn Files> = Arc::new(DiskFiles);
+    let open = |clean| {
+        let mut opening = opening(&files, &folder, clean);
+        opening.options.segment_bytes = 4000;
+        Log::open(opening).unwrap()
+    };
+    let names = || {
+        let mut names: Vec<String> =
+            files.list(&folder).unwrap().into_iter().map(|it| it.name).collect();
+        names.retain(|name| name.ends_with(".log") || name.ends_with(".tmp"));
+        names
+    };
+    let mut log = open(true);
+    append(&mut log, 0, 20);
+    assert!(log.preparation().is_none(), "it is not half full");
+    for _ in 0..6 {
+        append(&mut log, 0, 20);
+    }
+    let spare = log.preparation().unwrap().run().unwrap().unwrap();
+    log.set_spare(spare);
+    assert!(log.preparation().is_none(), "one is enough");
+    assert_eq!(names(), ["00000000000000000000.log", "next-segment.tmp"]);
+    while names()[1].ends_with("tmp") && log.log_end() < 1000 {
+        append(&mut log, 0, 20);
+    }
+    assert!(names()[1].ends_with(".log"), "{:?}", names());
+    assert!(flush(&mut log));
+    let (end, written) = (log.log_end(), read_all(&log));
+    half_fill(&mut log);
+    log.set_spare(log.preparation().unwrap().run().unwrap().unwrap());
+    drop(log);
+    let mut log = open(false);
+    assert!(read_all(&log).starts_with(&written) && log.log_end() > end);
+    assert!(names().iter().all(|name| name.ends_with(".log")), "{:?}", names());
+    half_fill(&mut log);
+    log.set_spare(log.preparation().unwrap().run().unwrap().unwrap());
+    log.close_clean().unwrap();
+    assert!(names().iter().all(|name| name.ends_with(".log")), "{:?}", names());
 }
