@@ -1,11 +1,12 @@
 //! Appends, rolls, cuts and crashes, compared with what must be there.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use ottla_records::{Batch, BatchOptions, batches};
 use ottla_storage::{
-    AppendError, Fate, Files, Log, LogOptions, MemoryFiles, ProducerError, Slice, Stamp,
+    AppendError, Fate, Files, Log, LogOptions, MemoryFiles, ProducerError, Retention, Slice, Stamp,
     StorageError,
 };
 
@@ -208,6 +209,139 @@ fn no_power_cut_takes_what_was_flushed() {
             drop(log);
             let again = Log::open(opening).unwrap();
             assert_eq!(read_all(&again), found, "{fate:?} at {at}: the second start");
+        }
+    }
+}
+
+/// What a life with cuts at both ends has left: what is durable, and all that was ever written.
+#[derive(Default)]
+struct Left {
+    /// Batches that no power cut may take, by their first offset.
+    durable: BTreeMap<i64, Vec<u8>>,
+    /// Every version of a batch that was ever written at an offset.
+    ever: BTreeMap<i64, Vec<Vec<u8>>>,
+    point: i64,
+    start: i64,
+}
+
+impl Left {
+    fn append(&mut self, log: &mut Log, count: usize, epoch: i32) -> Result<(), AppendError> {
+        let stamp = Stamp { leader_epoch: epoch, append_time: None };
+        let base = log.log_end();
+        log.append_as_leader(&batch(count, BatchOptions::default()), stamp, 0)?;
+        let slice = Slice { offset: base, bytes_max: 1, at_least_one: true, upper: i64::MAX };
+        let bytes = log.view().read(slice).unwrap().to_vec();
+        self.ever.entry(base).or_default().push(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self, log: &mut Log) -> Result<(), StorageError> {
+        self.point = flush_all(log)?;
+        let all = read_all(log);
+        self.durable = batches(&all)
+            .map(|it| it.unwrap())
+            .map(|it| (it.base_offset(), it.bytes().to_vec()))
+            .collect();
+        Ok(())
+    }
+
+    fn cut(&mut self, log: &mut Log, offset: i64) -> Result<(), StorageError> {
+        self.durable.retain(|_, bytes| Batch::first(bytes).unwrap().last_offset() < offset);
+        let cut = log.truncate_to(offset);
+        // As whoever cuts must: the recovery point is written down before anything is appended.
+        self.point = self.point.min(log.recovery_point());
+        cut
+    }
+
+    fn retire(&mut self, log: &mut Log, offset: i64) -> Result<(), StorageError> {
+        self.durable.retain(|base, _| *base >= offset);
+        log.advance_log_start(offset);
+        self.start = offset;
+        let retention = Retention::default();
+        let Some(upto) = log.view().expired(retention, log.log_end(), 0)? else { return Ok(()) };
+        self.durable.retain(|base, _| *base >= upto);
+        if let Some(retired) = log.retire_before(upto)? {
+            retired.mark()?;
+            retired.remove()?;
+        }
+        Ok(())
+    }
+
+    fn live(&mut self, log: &mut Log) -> Result<(), AppendError> {
+        for round in 1..5 {
+            for count in 1..6 {
+                self.append(log, count + usize::try_from(round).unwrap(), round)?;
+                if count == 3 {
+                    self.flush(log)?;
+                }
+            }
+            self.cut(log, log.log_end() - 12)?;
+            self.append(log, 4, round)?;
+            if round % 2 == 0 {
+                self.flush(log)?;
+                self.retire(log, self.start + 15)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// As above, where the log is also cut at its end and deleted from its front: what was flushed and
+/// not given up is there, and what is there was once written there.
+#[test]
+fn no_power_cut_while_a_log_is_cut_or_deleted_makes_up_records() {
+    let begin = |disk: &MemoryFiles| {
+        let files: Arc<dyn Files> = Arc::new(disk.clone());
+        files.make_dir(Path::new("/data")).unwrap();
+        files.sync_dir(Path::new("/")).unwrap();
+        files
+    };
+    let whole = MemoryFiles::new();
+    let mut left = Left::default();
+    left.live(&mut open(&begin(&whole), true)).unwrap();
+    assert!(left.start == 30 && !left.durable.is_empty());
+    let changes = whole.changes();
+    assert!(changes > 100, "{changes}");
+    for at in 1..changes {
+        for fate in [Fate::Lost, Fate::Kept, Fate::Torn(at), Fate::Torn(at + 1000)] {
+            let disk = MemoryFiles::new();
+            let files = begin(&disk);
+            disk.cut_power_after(at);
+            let mut left = Left::default();
+            let mut first = opening(&files, Path::new("/data/t-0"), true);
+            first.options = small();
+            if let Ok(mut log) = Log::open(first) {
+                let _ = left.live(&mut log);
+            }
+            let files: Arc<dyn Files> = Arc::new(disk.after_crash(fate));
+            let mut opening = opening(&files, Path::new("/data/t-0"), false);
+            opening.options = small();
+            (opening.recovery_point, opening.log_start) = (left.point, left.start);
+            let log = Log::open(opening.clone()).unwrap();
+            let found = read_all(&log);
+            let mut there = BTreeMap::new();
+            let mut end = None;
+            for batch in batches(&found).map(|it| it.unwrap()) {
+                let base = batch.base_offset();
+                assert!(batch.crc_is_right(), "{fate:?} at {at}: {base} is torn");
+                assert!(
+                    end.is_none_or(|end| end == base),
+                    "{fate:?} at {at}: a hole before {base}"
+                );
+                end = Some(batch.next_offset());
+                there.insert(base, batch.bytes().to_vec());
+            }
+            for (base, bytes) in &there {
+                let known = left.ever.get(base).is_some_and(|all| all.contains(bytes));
+                // The append that the cut ended may be there whole, though nobody was told.
+                let is_last = there.keys().last() == Some(base);
+                assert!(known || is_last, "{fate:?} at {at}: {base} was never written");
+            }
+            for (base, bytes) in &left.durable {
+                assert!(there.get(base) == Some(bytes), "{fate:?} at {at}: {base} is lost");
+            }
+            drop(log);
+            assert_eq!(read_all(&Log::open(opening).unwrap()), found, "{fate:?} at {at}: again");
         }
     }
 }
