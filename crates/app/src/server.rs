@@ -52,12 +52,17 @@ pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
     })?;
     let broker = Broker::start(settings, Clock::real())?;
     screen(&broker)?;
-    runtime.block_on(async {
+    let is_asked = runtime.block_on(async {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => true,
+            () = broker.failed() => false,
         }
     });
+    if !is_asked {
+        // What is in memory cannot be saved; the next start looks through what is on the disks.
+        return Err("every data directory has failed; see above".into());
+    }
     tracing::info!("stopping");
     broker.stop()?;
     tracing::info!("stopped cleanly");

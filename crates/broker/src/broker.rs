@@ -239,6 +239,11 @@ impl Broker {
         Ok(())
     }
 
+    /// Returns when every data directory has failed: the node has nothing left to serve.
+    pub async fn failed(&self) {
+        self.node.partitions.all_failed().await;
+    }
+
     /// Stops: no more requests, everything on the disk, the next start need not look through it.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use ottla_storage::{
     StorageError,
 };
 use ottla_types::{NodeId, Offset, PartitionIndex, TimestampMs, TopicPartition, Uuid};
+use tokio::sync::Notify;
 
 use crate::bells::Bells;
 use crate::keeper::Bin;
@@ -94,6 +95,8 @@ pub struct Partitions {
     changing: Mutex<()>,
     bells: Arc<Bells>,
     bin: Bin,
+    /// Told when a directory has failed.
+    failures: Arc<Notify>,
 }
 
 impl Partitions {
@@ -107,13 +110,14 @@ impl Partitions {
         clock: Clock,
         dirs: Vec<(DataDir, Uuid, bool)>,
     ) -> Result<Self, StorageError> {
+        let failures = Arc::<Notify>::default();
         let open = |(dir, id, clean): (DataDir, Uuid, bool)| {
             Ok(Dir {
                 recovery_points: or_none(dir.recovery_points())?,
                 high_watermarks: or_none(dir.high_watermarks())?,
                 log_starts: or_none(dir.log_starts())?,
                 clean: Mutex::new(dir.clean_offsets()?),
-                trouble: Arc::default(),
+                trouble: Arc::new(Trouble::new(Arc::clone(&failures))),
                 dir,
                 id,
                 closed_cleanly: clean,
@@ -122,7 +126,7 @@ impl Partitions {
         let dirs = dirs.into_iter().map(open).collect::<Result<_, StorageError>>()?;
         let index = ArcSwap::default();
         let (changing, bells, bin) = (Mutex::new(()), Arc::default(), Bin::default());
-        Ok(Self { me, clock, index, dirs, changing, bells, bin })
+        Ok(Self { me, clock, index, dirs, changing, bells, bin, failures })
     }
 
     /// The partition, if it is here.
@@ -475,13 +479,18 @@ impl Partitions {
     /// # Errors
     /// The file system refuses.
     pub fn checkpoint(&self) -> Result<(), StorageError> {
-        for dir in &self.dirs {
-            let watermarks = self.offsets_of(dir, |it| Some(it.ends().high_watermark));
-            dir.dir.set_high_watermarks(&watermarks)?;
-            let started = |it: &Partition| Some(it.ends().log_start).filter(|start| *start > 0);
-            dir.dir.set_log_starts(&self.offsets_of(dir, started))?;
-        }
-        self.write_recovery_points()
+        self.dirs
+            .iter()
+            .filter(|it| !it.trouble.has_failed())
+            .try_for_each(|dir| self.checkpoint_dir(dir))
+    }
+
+    fn checkpoint_dir(&self, dir: &Dir) -> Result<(), StorageError> {
+        let watermarks = self.offsets_of(dir, |it| Some(it.ends().high_watermark));
+        dir.dir.set_high_watermarks(&watermarks)?;
+        let started = |it: &Partition| Some(it.ends().log_start).filter(|start| *start > 0);
+        dir.dir.set_log_starts(&self.offsets_of(dir, started))?;
+        dir.dir.set_recovery_points(&self.offsets_of(dir, Partition::recovery_point))
     }
 
     /// An offset of each partition in a directory.
@@ -506,7 +515,7 @@ impl Partitions {
     /// # Errors
     /// The file system refuses.
     pub(crate) fn write_recovery_points(&self) -> Result<(), StorageError> {
-        for dir in &self.dirs {
+        for dir in self.dirs.iter().filter(|it| !it.trouble.has_failed()) {
             let points = self.offsets_of(dir, Partition::recovery_point);
             dir.dir.set_recovery_points(&points)?;
         }
@@ -520,18 +529,37 @@ impl Partitions {
     /// The first that a file system refused.
     pub fn close(&self, broker_epoch: i64) -> Result<(), StorageError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        for partition in self.all() {
+        let online = self.dirs.iter().filter(|dir| !dir.trouble.has_failed());
+        let mut first = Ok(());
+        for dir in online {
+            // One that fails keeps no other from being closed.
+            let closed = self.close_dir(dir, broker_epoch);
+            first = first.and(closed);
+        }
+        first
+    }
+
+    fn close_dir(&self, dir: &Dir, broker_epoch: i64) -> Result<(), StorageError> {
+        let mut all = self.all();
+        all.retain(|it| it.directory() == dir.id);
+        for partition in &all {
             partition.flush()?;
         }
-        self.checkpoint()?;
-        for partition in self.all() {
-            if let Some(owner) = partition.take_owner() {
-                owner.log.close_clean()?;
+        self.checkpoint_dir(dir)?;
+        for owner in all.iter().filter_map(Partition::take_owner) {
+            owner.log.close_clean()?;
+        }
+        dir.dir.mark_clean_shutdown(CleanShutdown { broker_epoch })
+    }
+
+    /// Returns when every data directory has failed: then there is nothing left to serve.
+    pub async fn all_failed(&self) {
+        loop {
+            let told = self.failures.notified();
+            if self.dirs.iter().all(|dir| dir.trouble.has_failed()) {
+                return;
             }
+            told.await;
         }
-        for dir in &self.dirs {
-            dir.dir.mark_clean_shutdown(CleanShutdown { broker_epoch })?;
-        }
-        Ok(())
     }
 }

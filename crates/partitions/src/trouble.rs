@@ -1,18 +1,26 @@
 //! Says once that a disk is full or fails, and once that it is well again.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_storage::StorageError;
 use ottla_types::TopicPartition;
+use tokio::sync::Notify;
 
 /// What is known of the trouble with one data directory.
 #[derive(Debug, Default)]
 pub(crate) struct Trouble {
     is_short: AtomicBool,
     has_failed: AtomicBool,
+    /// Told when it has failed.
+    failures: Arc<Notify>,
 }
 
 impl Trouble {
+    pub(crate) fn new(failures: Arc<Notify>) -> Self {
+        Self { failures, ..Self::default() }
+    }
+
     pub(crate) fn tell(&self, partition: &TopicPartition, error: &StorageError, what: &str) {
         match error {
             // It was told when it began.
@@ -28,6 +36,7 @@ impl Trouble {
             }
             StorageError::Io { .. } => {
                 if !self.has_failed.swap(true, Ordering::AcqRel) {
+                    self.failures.notify_waiters();
                     tracing::error!(
                         %partition,
                         %error,

@@ -67,8 +67,30 @@ fn a_directory_that_fails_goes_offline_and_the_others_serve() {
     assert_eq!(refused.code(), ErrorCode::KAFKA_STORAGE_ERROR);
     good.append(&batch("x"), 1000, true, true).unwrap();
     assert!(!good.read(0, 100, true, Isolation::Uncommitted).unwrap().records.is_empty());
+    jbod.partitions.close(1).unwrap();
+    let is_marked = |at: usize| jbod.paths[at].join(".kafka_cleanshutdown").exists();
+    assert!(!is_marked(0) && is_marked(1), "what has failed was not closed; the other was");
     let online: Vec<bool> = jbod.partitions.directories().iter().map(|it| it.is_online).collect();
     assert_eq!(online, [false, true]);
+}
+
+#[test]
+fn a_node_knows_when_it_has_nothing_left_to_serve() {
+    let work = tempfile::tempdir().unwrap();
+    let jbod = Jbod::new(work.path(), &Rules::default());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for at in [0, 1] {
+        let all = Arc::clone(&jbod.partitions);
+        let waiting = runtime.spawn(async move { all.all_failed().await });
+        runtime.block_on(tokio::task::yield_now());
+        assert!(!waiting.is_finished());
+        jbod.disk.set(&jbod.paths[at], Some(Fault::Writes));
+        let index = i32::try_from(at).unwrap();
+        assert!(jbod.at(index).append(&batch("x"), 1000, true, true).is_err());
+        if at == 1 {
+            runtime.block_on(waiting).unwrap();
+        }
+    }
 }
 
 #[test]

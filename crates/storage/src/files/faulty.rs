@@ -19,6 +19,8 @@ pub enum Fault {
     NoHandles,
     /// Writes fail (EIO).
     Writes,
+    /// The file system was mounted read-only after an error (EROFS).
+    ReadOnly,
     /// Making durable fails (EIO).
     Syncs,
     /// Making durable does not end until the fault is gone.
@@ -62,6 +64,7 @@ impl Faults {
         match self.of(path) {
             Some(Fault::Full) => Err(io::ErrorKind::StorageFull.into()),
             Some(Fault::Writes) => Err(io::Error::other("made to fail")),
+            Some(Fault::ReadOnly) => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
             _ => Ok(()),
         }
     }

@@ -65,16 +65,18 @@ fn a_full_disk_refuses_and_the_log_goes_on_when_there_is_room() {
 
 #[test]
 fn a_disk_that_fails_to_write_ends_the_log_until_it_is_opened_again() {
-    let disk = disk();
-    let mut log = open(&disk);
-    append(&mut log, 3).unwrap();
-    is(&disk, Some(Fault::Writes));
-    assert!(append(&mut log, 1).is_err());
-    is(&disk, None);
-    assert!(matches!(append(&mut log, 1), Err(AppendError::Storage(StorageError::Failed))));
-    assert_eq!(log.log_end(), 3);
-    assert!(!read_all(&log).is_empty());
-    assert_eq!(open(&disk).log_end(), 3);
+    for fault in [Fault::Writes, Fault::ReadOnly] {
+        let disk = disk();
+        let mut log = open(&disk);
+        append(&mut log, 3).unwrap();
+        is(&disk, Some(fault));
+        assert!(append(&mut log, 1).is_err());
+        is(&disk, None);
+        assert!(matches!(append(&mut log, 1), Err(AppendError::Storage(StorageError::Failed))));
+        assert_eq!(log.log_end(), 3);
+        assert!(!read_all(&log).is_empty());
+        assert_eq!(open(&disk).log_end(), 3);
+    }
 }
 
 #[test]
