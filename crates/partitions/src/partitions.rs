@@ -433,6 +433,7 @@ impl Partitions {
             clean: home.closed_cleanly || is_new,
             recovery_point: if is_new { 0 } else { at(&home.recovery_points) },
             log_start: if is_new { 0 } else { at(&home.log_starts) },
+            has_gaps: assigned.rules.compacted,
             now_ms: self.clock.wall_ms(),
         })?;
         if known.is_none_or(|known| known.topic_id != assigned.topic_id) {

@@ -150,6 +150,7 @@ impl Quorum {
             clean: setup.clean,
             recovery_point: 0,
             log_start: 0,
+            has_gaps: false,
             now_ms: setup.clock.wall_ms(),
         })?;
         if PartitionMetadata::read(&*setup.files, folder)?.is_none() {

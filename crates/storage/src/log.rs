@@ -423,7 +423,8 @@ impl Log {
         epochs.truncate_start(offset);
     }
 
-    /// Cuts everything from `offset` on off.
+    /// Cuts everything from `offset` on off, for good. The recovery point that is written down must
+    /// be no higher before this is called, or a start after a power cut believes what is gone.
     ///
     /// # Errors
     /// The disk fails; the log takes no more then.
@@ -440,9 +441,15 @@ impl Log {
         self.truncations += 1;
         self.snapshots_due.retain(|(at, _)| *at <= offset);
         let mut segments = Vec::clone(&self.shared.segments.load());
+        let mut is_shorter = false;
         while segments.len() > 1 && segments.last().is_some_and(|last| last.base >= offset) {
             let gone = segments.pop().expect("just looked at");
             remove_segment(&*self.files, &self.folder, gone.base)?;
+            is_shorter = true;
+        }
+        if is_shorter {
+            // Or a power cut brings them back beside what takes their offsets.
+            self.files.sync_dir(&self.folder).map_err(StorageError::io(&self.folder))?;
         }
         let last = segments.pop().expect("a log has at least one segment");
         let mut scan = last.scan(last.look_up(offset)?);
@@ -454,12 +461,16 @@ impl Log {
             position = at + batch.size() as u64;
         }
         last.file.truncate(position).map_err(last.io())?;
+        // Before anything takes the offsets, perhaps in another file.
+        last.file.sync().map_err(last.io())?;
         self.drop_snapshots_behind(offset)?;
         let interval = self.options.index_interval_bytes;
         let opened = crate::recovery::rebuilt(&self.files, &self.folder, last.base, interval)?;
         let end = opened.end;
         segments.push(Arc::new(opened.segment));
         self.shared.segments.store(Arc::new(segments));
+        // A batch goes as a whole, also one in which the log was made to start.
+        self.shared.log_start.fetch_min(end, Ordering::AcqRel);
         self.shared.log_end.store(end, Ordering::Release);
         self.recovery_point = self.recovery_point.min(end);
         self.durable = self.durable.min(end);

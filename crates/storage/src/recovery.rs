@@ -13,7 +13,7 @@ use ottla_types::{Offset, TimestampMs};
 use crate::epochs::Epochs;
 use crate::error::StorageError;
 use crate::files::{Files, LazyFile, remove_if_there};
-use crate::index::{AbortedIndex, OffsetEntry, Table, TimeEntry};
+use crate::index::{AbortedIndex, OffsetEntry, Saved, Table, TimeEntry};
 use crate::log::{Log, LogOptions};
 use crate::producers::{Producers, snapshot_path};
 use crate::retire::files_of;
@@ -38,6 +38,9 @@ pub struct Opening {
     pub recovery_point: Offset,
     /// Where it starts; its first segment may start before.
     pub log_start: Offset,
+    /// May offsets be missing, as compaction leaves it? Where they may not, and were not durable,
+    /// a segment that does not begin where the one before ends was left by a crash.
+    pub has_gaps: bool,
     /// Now, in milliseconds.
     pub now_ms: TimestampMs,
 }
@@ -56,7 +59,8 @@ impl Log {
     /// # Errors
     /// The disk fails, or a file below the recovery point is broken.
     pub fn open(opening: Opening) -> Result<Self, StorageError> {
-        let Opening { files, folder, options, clean, recovery_point, log_start, now_ms } = opening;
+        let Opening { files, folder, options, clean, recovery_point, log_start, .. } = opening;
+        let now_ms = opening.now_ms;
         files.make_dir(&folder).map_err(StorageError::io(&folder))?;
         let there = tidy(&files, &folder)?;
         let bases = there.bases();
@@ -67,13 +71,15 @@ impl Log {
         let mut end = first;
         let mut cut = false;
         for (at, &base) in bases.iter().enumerate() {
-            if cut {
+            let next = bases.get(at + 1).copied();
+            let durable = clean || next.is_some_and(|next| next <= recovery_point);
+            let is_behind_hole = !opening.has_gaps && !durable && base > end;
+            if cut || is_behind_hole {
+                cut = true;
                 // What lies behind a hole is not reachable any more.
                 remove_segment(&*files, &folder, base)?;
                 continue;
             }
-            let next = bases.get(at + 1).copied();
-            let durable = clean || next.is_some_and(|next| next <= recovery_point);
             let opened = if durable {
                 open_durable(&files, &folder, &there, (base, next), interval)?
             } else if base < recovery_point {
@@ -284,27 +290,29 @@ fn resumed(
             return rebuilt(files, folder, base, interval);
         }
     }
+    let first = header_at(&segment, 0).ok();
+    let first = first.as_ref().and_then(|header| Batch::header_only(header).ok());
+    let first = first.map(|first| first.max_timestamp());
+    if size > 0 && first.is_none() {
+        return rebuilt(files, folder, base, interval);
+    }
     {
         let mut state = segment.state_mut();
         state.newest = times.last().map(|it| (it.timestamp, base + Offset::from(it.offset)));
         let (kept, timed) = (offsets.len(), times.len());
         // A file with more than is believed must not keep what lies behind.
-        let offsets_saved = (kept == held_by_files.0).then_some(kept);
-        let times_saved = (timed == held_by_files.1).then_some(timed);
-        state.offsets = Table::in_memory(by_offset, offsets, offsets_saved);
-        state.times = Table::in_memory(by_time, times, times_saved);
+        let saved = |kept, held| if kept == held { Saved::First(kept) } else { Saved::Untrue };
+        state.offsets = Table::in_memory(by_offset, offsets, saved(kept, held_by_files.0));
+        state.times = Table::in_memory(by_time, times, saved(timed, held_by_files.1));
         state.aborted = AbortedIndex::read(&**files, &file_of(folder, base, "txnindex"))?;
-        if size > 0 {
-            let first = header_at(&segment, 0)?;
-            state.first_timestamp = Some(Batch::header_only(&first)?.max_timestamp());
-        }
+        state.first_timestamp = first;
     }
     // A closed log is believed: only its end is looked for.
     if known_end {
         let end = end_of(&segment, at, base)?;
         return Ok(Opened { segment, end, cut: false });
     }
-    look_through(segment, (at, last.is_some()), interval)
+    look_through(files, segment, (at, last.is_some()), interval)
 }
 
 fn end_of(segment: &Segment, from: u64, base: Offset) -> Result<Offset, StorageError> {
@@ -330,7 +338,7 @@ pub(crate) fn rebuilt(
     // Aborted transactions are found again when the producers are replayed.
     let aborted = AbortedIndex::read(&**files, &file_of(folder, base, "txnindex"))?;
     segment.state_mut().aborted = aborted;
-    look_through(segment, (0, false), interval)
+    look_through(files, segment, (0, false), interval)
 }
 
 /// What is no batch may be a message of the formats before Kafka 0.11: then the log is older than
@@ -350,6 +358,7 @@ fn refuse_old(segment: &Segment, at: u64) -> Result<(), StorageError> {
 /// Reads a segment from `at` on and cuts it at the first batch that is none; `indexed` says
 /// whether the first batch there has its index entry already.
 fn look_through(
+    files: &Arc<dyn Files>,
     segment: Segment,
     (at, indexed): (u64, bool),
     interval: u64,
@@ -388,6 +397,8 @@ fn look_through(
     }
     let mut state = segment.state_mut();
     state.add_time(base);
+    state.offsets.compare(&**files)?;
+    state.times.compare(&**files)?;
     state.aborted.truncate(end);
     drop(state);
     Ok(Opened { segment, end, cut })

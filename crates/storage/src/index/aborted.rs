@@ -6,7 +6,7 @@ use ottla_types::{Offset, ProducerId};
 
 use crate::error::StorageError;
 use crate::files::{Files, read_whole};
-use crate::index::table::Unsaved;
+use crate::index::table::{Saved, Unsaved};
 
 const BYTES: usize = 34;
 
@@ -51,13 +51,12 @@ impl AbortedTransaction {
 pub(crate) struct AbortedIndex {
     path: PathBuf,
     all: Vec<AbortedTransaction>,
-    /// How many of them the file has, and nothing else; `None` if it must be written anew.
-    saved: Option<usize>,
+    saved: Saved,
 }
 
 impl AbortedIndex {
     pub(crate) const fn empty(path: PathBuf) -> Self {
-        Self { path, all: Vec::new(), saved: Some(0) }
+        Self { path, all: Vec::new(), saved: Saved::First(0) }
     }
 
     /// The entries of the file; an empty one if there is none.
@@ -65,7 +64,8 @@ impl AbortedIndex {
         let bytes = read_whole(files, path).map_err(StorageError::io(path))?.unwrap_or_default();
         let all: Vec<_> = bytes.chunks_exact(BYTES).map(AbortedTransaction::read).collect();
         // Half an entry is what a crash leaves: the file is written anew then.
-        let saved = bytes.len().is_multiple_of(BYTES).then_some(all.len());
+        let is_whole = bytes.len().is_multiple_of(BYTES);
+        let saved = if is_whole { Saved::First(all.len()) } else { Saved::Untrue };
         Ok(Self { path: path.to_owned(), saved, all })
     }
 
@@ -79,24 +79,25 @@ impl AbortedIndex {
 
     /// What the file lacks, if anything.
     pub(crate) fn unsaved(&self) -> Option<Unsaved> {
-        if self.saved == Some(self.all.len()) {
+        if self.saved == Saved::First(self.all.len()) {
             return None;
         }
-        let saved = self.saved.unwrap_or(0);
-        let mut bytes = Vec::with_capacity((self.all.len() - saved) * BYTES);
-        self.all[saved..].iter().for_each(|aborted| aborted.write(&mut bytes));
-        let at = (saved * BYTES) as u64;
-        Some(Unsaved { path: self.path.clone(), at, bytes, count: self.all.len() })
+        let count = self.saved.count();
+        let mut bytes = Vec::with_capacity((self.all.len() - count) * BYTES);
+        self.all[count..].iter().for_each(|aborted| aborted.write(&mut bytes));
+        let at = (count * BYTES) as u64;
+        let (path, count) = (self.path.clone(), self.all.len());
+        Some(Unsaved { path, saved: self.saved, at, bytes, count })
     }
 
     /// The file has what was unsaved then.
     pub(crate) fn saved(&mut self, unsaved: &Unsaved) {
-        self.saved = Some(unsaved.count);
+        self.saved = Saved::First(unsaved.count);
     }
 
     /// The file has everything.
     pub(crate) fn all_saved(&mut self) {
-        self.saved = Some(self.all.len());
+        self.saved = Saved::First(self.all.len());
     }
 
     /// Forgets what was aborted from `end` on; the file is written anew when it is next saved.
@@ -104,7 +105,7 @@ impl AbortedIndex {
         let kept = self.all.partition_point(|it| it.last_offset < end);
         if kept < self.all.len() {
             self.all.truncate(kept);
-            self.saved = None;
+            self.saved = Saved::Untrue;
         }
     }
 }

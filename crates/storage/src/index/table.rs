@@ -6,10 +6,10 @@ use std::sync::Arc;
 use ottla_types::TimestampMs;
 
 use crate::error::StorageError;
-use crate::files::{FileRef, Files, LazyFile, read_exact_at, read_whole};
+use crate::files::{FileRef, Files, LazyFile, read_exact_at, read_whole, replace};
 
 /// An entry of an index file.
-pub(crate) trait Entry: Copy {
+pub(crate) trait Entry: Copy + PartialEq {
     const BYTES: usize;
     fn read(bytes: &[u8]) -> Self;
     fn write(&self, out: &mut Vec<u8>);
@@ -67,16 +67,36 @@ fn be_u32(bytes: &[u8]) -> u32 {
 
 #[derive(Debug)]
 enum Place<E> {
-    /// More may come; the file has the first so many and nothing else, or is not to be relied on.
-    Memory(Vec<E>, Option<usize>),
+    /// More may come.
+    Memory(Vec<E>, Saved),
     /// In the file, sealed.
     Disk(FileRef, usize),
+}
+
+/// What of a table's entries its file has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Saved {
+    /// There is no file.
+    Nothing,
+    /// The first so many, and nothing else.
+    First(usize),
+    /// There may be a file, but it has entries that are not true. It must not be written over: a
+    /// power cut would leave a mixture that looks right.
+    Untrue,
+}
+
+impl Saved {
+    pub(crate) fn count(self) -> usize {
+        if let Self::First(count) = self { count } else { 0 }
+    }
 }
 
 /// What the file of a table does not have yet.
 #[derive(Debug)]
 pub(crate) struct Unsaved {
     pub path: PathBuf,
+    pub saved: Saved,
+    /// Where `bytes` go.
     pub at: u64,
     pub bytes: Vec<u8>,
     /// How many entries there are with them.
@@ -87,12 +107,11 @@ impl Unsaved {
     /// Brings the file up to date; with `durable`, on the disk.
     pub(crate) fn write(&self, files: &dyn Files, durable: bool) -> Result<(), StorageError> {
         let write = || {
-            let file = if self.at == 0 {
-                files.create(&self.path)?
-            } else if self.bytes.is_empty() {
-                return Ok(());
-            } else {
-                files.open(&self.path)?
+            let file = match self.saved {
+                Saved::Untrue => return replace(files, &self.path, &self.bytes),
+                Saved::First(_) if self.bytes.is_empty() => return Ok(()),
+                Saved::First(_) if self.at > 0 => files.open(&self.path)?,
+                Saved::First(_) | Saved::Nothing => files.create(&self.path)?,
             };
             file.write_at(&self.bytes, self.at)?;
             if durable { file.sync() } else { Ok(()) }
@@ -110,7 +129,7 @@ pub(crate) struct Table<E> {
 
 impl<E: Entry> Table<E> {
     pub(crate) const fn empty(path: PathBuf) -> Self {
-        Self { path, place: Place::Memory(Vec::new(), None) }
+        Self { path, place: Place::Memory(Vec::new(), Saved::Nothing) }
     }
 
     /// The entries of the file, in memory; `None` if there is no file or its length is wrong.
@@ -133,10 +152,22 @@ impl<E: Entry> Table<E> {
         Some(Self { path, place: Place::Disk(file, size / E::BYTES) })
     }
 
-    /// Entries of which the file has the first `saved` and nothing else; `None` if it must be
-    /// written anew.
-    pub(crate) const fn in_memory(path: PathBuf, entries: Vec<E>, saved: Option<usize>) -> Self {
+    /// Entries of which the file has some.
+    pub(crate) const fn in_memory(path: PathBuf, entries: Vec<E>, saved: Saved) -> Self {
         Self { path, place: Place::Memory(entries, saved) }
+    }
+
+    /// Looks what of the entries the file has.
+    pub(crate) fn compare(&mut self, files: &dyn Files) -> Result<(), StorageError> {
+        if let Place::Memory(entries, saved) = &mut self.place {
+            *saved = match Self::load(files, &self.path)? {
+                Some(held) if entries.starts_with(&held) => Saved::First(held.len()),
+                Some(_) => Saved::Untrue,
+                None if files.exists(&self.path) => Saved::Untrue,
+                None => Saved::Nothing,
+            };
+        }
+        Ok(())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -194,7 +225,7 @@ impl<E: Entry> Table<E> {
     /// Does the file have everything?
     pub(crate) fn is_saved(&self) -> bool {
         match &self.place {
-            Place::Memory(entries, saved) => *saved == Some(entries.len()),
+            Place::Memory(entries, saved) => *saved == Saved::First(entries.len()),
             Place::Disk(..) => true,
         }
     }
@@ -202,31 +233,32 @@ impl<E: Entry> Table<E> {
     /// What the file lacks; `None` if the table is sealed.
     pub(crate) fn unsaved(&self) -> Option<Unsaved> {
         let Place::Memory(entries, saved) = &self.place else { return None };
-        let saved = saved.unwrap_or(0);
-        let mut bytes = Vec::with_capacity((entries.len() - saved) * E::BYTES);
-        entries[saved..].iter().for_each(|entry| entry.write(&mut bytes));
-        let at = (saved * E::BYTES) as u64;
-        Some(Unsaved { path: self.path.clone(), at, bytes, count: entries.len() })
+        let count = saved.count();
+        let mut bytes = Vec::with_capacity((entries.len() - count) * E::BYTES);
+        entries[count..].iter().for_each(|entry| entry.write(&mut bytes));
+        let at = (count * E::BYTES) as u64;
+        let (path, count) = (self.path.clone(), entries.len());
+        Some(Unsaved { path, saved: *saved, at, bytes, count })
     }
 
     /// The file has what was unsaved then.
     pub(crate) fn saved(&mut self, unsaved: &Unsaved) {
         if let Place::Memory(_, saved) = &mut self.place {
-            *saved = Some(unsaved.count);
+            *saved = Saved::First(unsaved.count);
         }
     }
 
     /// The file has everything.
     pub(crate) fn all_saved(&mut self) {
         if let Place::Memory(entries, saved) = &mut self.place {
-            *saved = Some(entries.len());
+            *saved = Saved::First(entries.len());
         }
     }
 
     /// All of it is in the file and nothing more comes: memory need not hold it.
     pub(crate) fn seal(&mut self, files: &Arc<dyn Files>) {
         if let Place::Memory(entries, saved) = &self.place
-            && *saved == Some(entries.len())
+            && *saved == Saved::First(entries.len())
         {
             let count = entries.len();
             self.place = Place::Disk(LazyFile::at(files, self.path.clone()), count);

@@ -35,6 +35,7 @@ pub fn opening(files: &Arc<dyn Files>, folder: &Path, clean: bool) -> Opening {
         clean,
         recovery_point: 0,
         log_start: 0,
+        has_gaps: false,
         now_ms: 0,
     }
 }

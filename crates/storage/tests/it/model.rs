@@ -10,6 +10,8 @@ use ottla_storage::{
     StorageError,
 };
 
+use proptest::prelude::*;
+
 use crate::{batch, opening, read_all};
 
 const STAMP: Stamp = Stamp { leader_epoch: 0, append_time: None };
@@ -247,9 +249,11 @@ impl Left {
 
     fn cut(&mut self, log: &mut Log, offset: i64) -> Result<(), StorageError> {
         self.durable.retain(|_, bytes| Batch::first(bytes).unwrap().last_offset() < offset);
+        // As whoever cuts must.
+        self.point = self.point.min(offset);
         let cut = log.truncate_to(offset);
-        // As whoever cuts must: the recovery point is written down before anything is appended.
         self.point = self.point.min(log.recovery_point());
+        self.start = log.log_start();
         cut
     }
 
@@ -286,16 +290,57 @@ impl Left {
     }
 }
 
-/// As above, where the log is also cut at its end and deleted from its front: what was flushed and
-/// not given up is there, and what is there was once written there.
+/// A disk on which a life may begin.
+fn begin(disk: &MemoryFiles) -> Arc<dyn Files> {
+    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    files.make_dir(Path::new("/data")).unwrap();
+    files.sync_dir(Path::new("/")).unwrap();
+    files
+}
+
+/// Lives until the power is cut; then what was flushed and not given up must be there, and what is
+/// there must have been written there once; a second start must find the same.
+fn live_and_die(at: u64, fate: Fate, live: impl FnOnce(&mut Left, &mut Log)) {
+    let disk = MemoryFiles::new();
+    let files = begin(&disk);
+    disk.cut_power_after(at);
+    let mut left = Left::default();
+    let mut first = opening(&files, Path::new("/data/t-0"), true);
+    first.options = small();
+    if let Ok(mut log) = Log::open(first) {
+        live(&mut left, &mut log);
+    }
+    let files: Arc<dyn Files> = Arc::new(disk.after_crash(fate));
+    let mut opening = opening(&files, Path::new("/data/t-0"), false);
+    opening.options = small();
+    (opening.recovery_point, opening.log_start) = (left.point, left.start);
+    let log = Log::open(opening.clone()).unwrap();
+    let found = read_all(&log);
+    let mut there = BTreeMap::new();
+    let mut end = None;
+    for batch in batches(&found).map(|it| it.unwrap()) {
+        let base = batch.base_offset();
+        assert!(batch.crc_is_right(), "{fate:?} at {at}: {base} is torn");
+        assert!(end.is_none_or(|end| end == base), "{fate:?} at {at}: a hole before {base}");
+        end = Some(batch.next_offset());
+        there.insert(base, batch.bytes().to_vec());
+    }
+    for (base, bytes) in &there {
+        let known = left.ever.get(base).is_some_and(|all| all.contains(bytes));
+        // The append that the cut ended may be there whole, though nobody was told.
+        let is_last = there.keys().last() == Some(base);
+        assert!(known || is_last, "{fate:?} at {at}: {base} was never written");
+    }
+    for (base, bytes) in &left.durable {
+        assert!(there.get(base) == Some(bytes), "{fate:?} at {at}: {base} is lost");
+    }
+    drop(log);
+    assert_eq!(read_all(&Log::open(opening).unwrap()), found, "{fate:?} at {at}: again");
+}
+
+/// As above, where the log is also cut at its end and deleted from its front.
 #[test]
 fn no_power_cut_while_a_log_is_cut_or_deleted_makes_up_records() {
-    let begin = |disk: &MemoryFiles| {
-        let files: Arc<dyn Files> = Arc::new(disk.clone());
-        files.make_dir(Path::new("/data")).unwrap();
-        files.sync_dir(Path::new("/")).unwrap();
-        files
-    };
     let whole = MemoryFiles::new();
     let mut left = Left::default();
     left.live(&mut open(&begin(&whole), true)).unwrap();
@@ -304,44 +349,64 @@ fn no_power_cut_while_a_log_is_cut_or_deleted_makes_up_records() {
     assert!(changes > 100, "{changes}");
     for at in 1..changes {
         for fate in [Fate::Lost, Fate::Kept, Fate::Torn(at), Fate::Torn(at + 1000)] {
-            let disk = MemoryFiles::new();
-            let files = begin(&disk);
-            disk.cut_power_after(at);
-            let mut left = Left::default();
-            let mut first = opening(&files, Path::new("/data/t-0"), true);
-            first.options = small();
-            if let Ok(mut log) = Log::open(first) {
-                let _ = left.live(&mut log);
-            }
-            let files: Arc<dyn Files> = Arc::new(disk.after_crash(fate));
-            let mut opening = opening(&files, Path::new("/data/t-0"), false);
-            opening.options = small();
-            (opening.recovery_point, opening.log_start) = (left.point, left.start);
-            let log = Log::open(opening.clone()).unwrap();
-            let found = read_all(&log);
-            let mut there = BTreeMap::new();
-            let mut end = None;
-            for batch in batches(&found).map(|it| it.unwrap()) {
-                let base = batch.base_offset();
-                assert!(batch.crc_is_right(), "{fate:?} at {at}: {base} is torn");
-                assert!(
-                    end.is_none_or(|end| end == base),
-                    "{fate:?} at {at}: a hole before {base}"
-                );
-                end = Some(batch.next_offset());
-                there.insert(base, batch.bytes().to_vec());
-            }
-            for (base, bytes) in &there {
-                let known = left.ever.get(base).is_some_and(|all| all.contains(bytes));
-                // The append that the cut ended may be there whole, though nobody was told.
-                let is_last = there.keys().last() == Some(base);
-                assert!(known || is_last, "{fate:?} at {at}: {base} was never written");
-            }
-            for (base, bytes) in &left.durable {
-                assert!(there.get(base) == Some(bytes), "{fate:?} at {at}: {base} is lost");
-            }
-            drop(log);
-            assert_eq!(read_all(&Log::open(opening).unwrap()), found, "{fate:?} at {at}: again");
+            live_and_die(at, fate, |left, log| drop(left.live(log)));
         }
+    }
+}
+
+/// One thing that happens to a log.
+#[derive(Clone, Debug)]
+enum Event {
+    Append(usize),
+    Flush,
+    Sync,
+    /// So many records from the end.
+    Cut(i64),
+    /// So many records from the start.
+    Retire(i64),
+    Roll,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        8 => (1_usize..12).prop_map(Event::Append),
+        2 => Just(Event::Flush),
+        2 => Just(Event::Sync),
+        1 => (1_i64..20).prop_map(Event::Cut),
+        1 => (1_i64..20).prop_map(Event::Retire),
+        1 => Just(Event::Roll),
+    ]
+}
+
+impl Left {
+    fn meet(&mut self, log: &mut Log, event: &Event) -> Result<(), AppendError> {
+        match *event {
+            Event::Append(count) => self.append(log, count, 1)?,
+            Event::Flush => self.flush(log)?,
+            Event::Sync => {
+                log.flush()?;
+            }
+            Event::Cut(count) => self.cut(log, (log.log_end() - count).max(log.log_start()))?,
+            Event::Retire(count) => {
+                let offset = (log.log_start() + count).min(log.log_end());
+                self.retire(log, offset)?;
+            }
+            Event::Roll => log.roll()?,
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    // As many as PROPTEST_CASES says, 256 by default; a failure prints its case and its seed.
+    #[test]
+    fn no_power_cut_in_any_life_loses_or_makes_up_records(
+        events in proptest::collection::vec(event(), 1..40),
+        at in 1_u64..250,
+        torn in any::<Option<u64>>(),
+    ) {
+        live_and_die(at, torn.map_or(Fate::Lost, Fate::Torn), |left, log| {
+            let _ = events.iter().try_for_each(|event| left.meet(log, event));
+        });
     }
 }
