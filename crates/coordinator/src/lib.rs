@@ -4,3 +4,4 @@
 extern crate alloc;
 
 pub mod group;
+pub mod transaction;

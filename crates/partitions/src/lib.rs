@@ -8,6 +8,7 @@
 
 mod bells;
 mod keeper;
+mod marker;
 mod owner;
 mod partition;
 mod partitions;
@@ -17,7 +18,8 @@ mod trouble;
 mod upkeep;
 
 pub use keeper::{Ask, Keeper, KeeperSettings};
-pub use owner::{Appended, Refused};
+pub use marker::{Guard, Marker};
+pub use owner::{Appended, Refused, Terms};
 pub use partition::{EpochRefused, Isolation, Partition, Read, ReadRefused, Waited};
 pub use partitions::{Assigned, Directory, Partitions};
 pub use progress::{Ends, Progress, Wait};

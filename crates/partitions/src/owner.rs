@@ -1,10 +1,11 @@
 //! The one writer of a partition; a turn of it runs on the thread of whoever asks.
 
-use ottla_records::{BadRecords, Rules as RecordRules, TimestampRules, check, recompress};
+use ottla_records::{BadRecords, Batch, Rules as RecordRules, TimestampRules, check, recompress};
 use ottla_replication::{Assignment, Leader, NotEnoughReplicas};
-use ottla_storage::{AppendError, Log, Stamp, StorageError};
-use ottla_types::{ErrorCode, NodeId, Offset, TimestampMs};
+use ottla_storage::{AppendError, Log, ProducerError, Stamp, StorageError};
+use ottla_types::{ErrorCode, NodeId, Offset, ProducerEpoch, ProducerId, TimestampMs};
 
+use crate::marker::{Guard, Marker};
 use crate::progress::Ends;
 use crate::rules::{Rules, TimestampKind};
 
@@ -24,6 +25,19 @@ pub struct Appended {
     pub awaits_disk: bool,
 }
 
+/// On what terms a batch is appended.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Now, in milliseconds.
+    pub now_ms: TimestampMs,
+    /// Must enough replicas be in sync (acks=all)?
+    pub for_all: bool,
+    /// May it be compressed with zstd?
+    pub zstd_allowed: bool,
+    /// What shows that its transaction is known to go on here, if it is the first of one.
+    pub guard: Option<Guard>,
+}
+
 /// Why a batch was not appended.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
@@ -39,6 +53,12 @@ pub enum Refused {
     /// The log refuses it.
     #[error(transparent)]
     Append(AppendError),
+    /// It would begin a transaction that the coordinator does not know of.
+    #[error("the transaction is not known to go on in this partition")]
+    Unverified,
+    /// A newer coordinator has written a marker.
+    #[error("the marker comes from a coordinator that is none any more")]
+    CoordinatorFenced,
     /// The disk fails.
     #[error(transparent)]
     Storage(StorageError),
@@ -62,6 +82,8 @@ impl Refused {
             Self::TooFewReplicas(_) => ErrorCode::NOT_ENOUGH_REPLICAS,
             Self::Records(bad) => bad.code(),
             Self::Append(error) => error.code(),
+            Self::Unverified => ErrorCode::INVALID_TXN_STATE,
+            Self::CoordinatorFenced => ErrorCode::TRANSACTION_COORDINATOR_FENCED,
             Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }
     }
@@ -190,13 +212,8 @@ impl Owner {
     }
 
     /// Checks the batch and appends it.
-    pub(crate) fn append(
-        &mut self,
-        bytes: &[u8],
-        now_ms: TimestampMs,
-        for_all: bool,
-        zstd_allowed: bool,
-    ) -> Result<Appended, Refused> {
+    pub(crate) fn append(&mut self, bytes: &[u8], terms: &Terms) -> Result<Appended, Refused> {
+        let Terms { now_ms, for_all, zstd_allowed, .. } = *terms;
         let Some(leader) = &self.leader else { return Err(Refused::NotLeader) };
         if for_all {
             leader.may_append_for_all().map_err(Refused::TooFewReplicas)?;
@@ -215,6 +232,7 @@ impl Owner {
             unpacked_bytes_max: UNPACKED_BYTES_MAX,
         };
         let checked = check(bytes, &rules)?;
+        self.verify(&checked.batch, terms.guard)?;
         match self.rules.compression {
             Some(codec) if codec != checked.compression => {
                 let level = self.rules.level;
@@ -226,18 +244,92 @@ impl Owner {
         }
     }
 
-    /// Appends a batch of our own making.
-    pub(crate) fn write(&mut self, bytes: &[u8], now_ms: TimestampMs) -> Result<Appended, Refused> {
+    /// May the batch begin a transaction here, or go on with one?
+    fn verify(&self, batch: &Batch<'_>, guard: Option<Guard>) -> Result<(), Refused> {
+        let (id, epoch) = batch.producer();
+        if !batch.is_transactional() {
+            return Ok(());
+        }
+        let known = self.log.producer(id);
+        let is_open = known.is_some_and(|it| it.open_since.is_some() && it.epoch == epoch);
+        // An epoch that is too old is refused as that, by the log.
+        let is_old = known.is_some_and(|it| it.epoch > epoch);
+        if is_open || is_old || guard == Some(self.guard(id)) {
+            return Ok(());
+        }
+        Err(Refused::Unverified)
+    }
+
+    /// Is a transaction of this producer open here? If not, what it must show to begin one.
+    pub(crate) fn to_verify(&self, id: ProducerId, epoch: ProducerEpoch) -> Option<Guard> {
+        let known = self.log.producer(id);
+        let is_open = known.is_some_and(|it| it.open_since.is_some() && it.epoch == epoch);
+        (!is_open).then(|| self.guard(id))
+    }
+
+    fn guard(&self, id: ProducerId) -> Guard {
+        Guard(self.log.producer(id).map_or(0, |it| it.ended))
+    }
+
+    /// Ends a producer's transaction.
+    pub(crate) fn end_transaction(
+        &mut self,
+        marker: &Marker,
+        now_ms: TimestampMs,
+    ) -> Result<Appended, Refused> {
+        if self.leader.is_none() {
+            return Err(Refused::NotLeader);
+        }
+        if let Some(known) = self.log.producer(marker.producer_id) {
+            if marker.coordinator_epoch < known.coordinator_epoch {
+                return Err(Refused::CoordinatorFenced);
+            }
+            let (sent, current) = (marker.epoch, known.epoch);
+            // The epoch of a transaction's markers is larger than that of its records; the same
+            // marker may come again, when nothing is open any more.
+            let is_late = marker.is_bumped && sent == current && known.open_since.is_some();
+            if sent < current || is_late {
+                let fenced = ProducerError::Fenced { sent, current };
+                return Err(Refused::Append(AppendError::Producer(fenced)));
+            }
+        }
+        let batch = marker.batch(now_ms).map_err(BadRecords::Broken)?;
+        self.write_own(&batch, now_ms)
+    }
+
+    /// Appends a batch of a coordinator.
+    pub(crate) fn write_own(
+        &mut self,
+        bytes: &[u8],
+        now_ms: TimestampMs,
+    ) -> Result<Appended, Refused> {
+        let stamp = self.stamp(now_ms);
         let Some(leader) = &mut self.leader else { return Err(Refused::NotLeader) };
-        let append_time = matches!(self.rules.timestamps, TimestampKind::Append).then_some(now_ms);
-        let stamp = Stamp { leader_epoch: self.assignment.leader_epoch, append_time };
-        let appended = self.log.append_as_leader(bytes, stamp, now_ms)?;
+        let appended = self.log.append_as_coordinator(bytes, stamp, now_ms)?;
         leader.appended(self.log.log_end());
-        Ok(Appended {
+        Ok(self.told(appended))
+    }
+
+    fn stamp(&self, now_ms: TimestampMs) -> Stamp {
+        let append_time = matches!(self.rules.timestamps, TimestampKind::Append).then_some(now_ms);
+        Stamp { leader_epoch: self.assignment.leader_epoch, append_time }
+    }
+
+    fn told(&self, appended: ottla_storage::Appended) -> Appended {
+        Appended {
             base_offset: appended.base_offset,
             end: appended.end,
             log_append_time_ms: appended.append_time,
             awaits_disk: self.rules.is_durable(),
-        })
+        }
+    }
+
+    /// Appends a producer's batch.
+    pub(crate) fn write(&mut self, bytes: &[u8], now_ms: TimestampMs) -> Result<Appended, Refused> {
+        let stamp = self.stamp(now_ms);
+        let Some(leader) = &mut self.leader else { return Err(Refused::NotLeader) };
+        let appended = self.log.append_as_leader(bytes, stamp, now_ms)?;
+        leader.appended(self.log.log_end());
+        Ok(self.told(appended))
     }
 }

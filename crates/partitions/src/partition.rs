@@ -11,12 +11,13 @@ use ottla_records::BadBatch;
 use ottla_replication::Assignment;
 use ottla_storage::{LogView, Producer, ReadError, Slice, StorageError};
 use ottla_types::{
-    ErrorCode, LeaderEpoch, NO_EPOCH, NO_OFFSET, NodeId, Offset, ProducerId, TimestampMs,
-    TopicPartition, Uuid,
+    ErrorCode, LeaderEpoch, NO_EPOCH, NO_OFFSET, NodeId, Offset, ProducerEpoch, ProducerId,
+    TimestampMs, TopicPartition, Uuid,
 };
 
 use crate::bells::{Bells, Rung};
-use crate::owner::{Appended, Owner, Refused};
+use crate::marker::{Guard, Marker};
+use crate::owner::{Appended, Owner, Refused, Terms};
 use crate::progress::{Ends, Progress, Wait};
 use crate::rules::Rules;
 use crate::trouble::Trouble;
@@ -335,11 +336,53 @@ impl Partition {
         for_all: bool,
         zstd_allowed: bool,
     ) -> Result<Appended, Refused> {
+        self.append_on(batch, &Terms { now_ms, for_all, zstd_allowed, guard: None })
+    }
+
+    /// As [`Partition::append`], also for batches of transactions.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn append_on(&self, batch: &Bytes, terms: &Terms) -> Result<Appended, Refused> {
+        self.write(|owner| owner.append(batch, terms))
+    }
+
+    /// Appends a batch of a coordinator of this node; it stands in no producer's sequence, though
+    /// it may belong to a producer's transaction.
+    ///
+    /// # Errors
+    /// The partition is led elsewhere, or the disk fails.
+    pub fn append_own(&self, batch: &Bytes, now_ms: TimestampMs) -> Result<Appended, Refused> {
+        self.write(|owner| owner.write_own(batch, now_ms))
+    }
+
+    /// Ends a producer's transaction here.
+    ///
+    /// # Errors
+    /// Producer or coordinator are fenced, the partition is led elsewhere, or the disk fails.
+    pub fn end_transaction(
+        &self,
+        marker: &Marker,
+        now_ms: TimestampMs,
+    ) -> Result<Appended, Refused> {
+        self.write(|owner| owner.end_transaction(marker, now_ms))
+    }
+
+    /// What must be shown to begin a transaction here, after the coordinator was asked; `None` if
+    /// the producer's transaction is known here already.
+    #[must_use]
+    pub fn to_verify(&self, producer: ProducerId, epoch: ProducerEpoch) -> Option<Guard> {
+        self.peek(|owner| owner.to_verify(producer, epoch)).flatten()
+    }
+
+    fn write(
+        &self,
+        turn: impl FnOnce(&mut Owner) -> Result<Appended, Refused>,
+    ) -> Result<Appended, Refused> {
         if self.0.trouble.has_failed() {
             return Err(Refused::Storage(StorageError::Failed));
         }
-        let appended = self
-            .turn(Refused::NotLeader, |owner| owner.append(batch, now_ms, for_all, zstd_allowed));
+        let appended = self.turn(Refused::NotLeader, turn);
         match &appended {
             Ok(_) => self.0.trouble.end_shortage(),
             Err(Refused::Storage(error)) => self.trouble(error, "an append failed"),

@@ -162,6 +162,12 @@ impl Log {
         self.producers.first_open()
     }
 
+    /// A producer, if the log remembers it.
+    #[must_use]
+    pub fn producer(&self, id: ProducerId) -> Option<&Producer> {
+        self.producers.get(id)
+    }
+
     /// The producers that the log remembers.
     #[must_use]
     pub fn producers(&self) -> Vec<(ProducerId, Producer)> {
@@ -197,10 +203,34 @@ impl Log {
                 duplicate: true,
             });
         }
+        self.append_stamped(&batch, stamp, now_ms)
+    }
+
+    /// As [`Log::append_as_leader`], for a batch of a coordinator: it stands in no producer's
+    /// sequence, though it may carry a producer's name.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn append_as_coordinator(
+        &mut self,
+        bytes: &[u8],
+        stamp: Stamp,
+        now_ms: TimestampMs,
+    ) -> Result<Appended, AppendError> {
+        let batch = Batch::first(bytes).map_err(StorageError::from)?;
+        self.append_stamped(&batch, stamp, now_ms)
+    }
+
+    fn append_stamped(
+        &mut self,
+        batch: &Batch<'_>,
+        stamp: Stamp,
+        now_ms: TimestampMs,
+    ) -> Result<Appended, AppendError> {
         let base_offset = self.log_end();
-        let header = stamped(&batch, base_offset, stamp);
+        let header = stamped(batch, base_offset, stamp);
         let stamped = Batch::header_only(&header).map_err(StorageError::from)?;
-        self.write(&stamped, &header, &bytes[HEADER_BYTES..], now_ms)?;
+        self.write(&stamped, &header, &batch.bytes()[HEADER_BYTES..], now_ms)?;
         let append_time = stamp.append_time.unwrap_or(-1);
         Ok(Appended { base_offset, end: self.log_end(), append_time, duplicate: false })
     }

@@ -37,6 +37,8 @@ pub struct Producer {
     pub open_since: Option<Offset>,
     /// When it last wrote.
     pub last_timestamp: TimestampMs,
+    /// How many of its transactions have ended since the log was opened.
+    pub ended: u32,
     batches: VecDeque<Written>,
 }
 
@@ -110,6 +112,10 @@ pub(crate) struct Producers {
 }
 
 impl Producers {
+    pub(crate) fn get(&self, id: ProducerId) -> Option<&Producer> {
+        self.all.get(&id)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ProducerId, &Producer)> {
         self.all.iter().map(|(id, producer)| (*id, producer))
     }
@@ -202,6 +208,7 @@ impl Producers {
         }
         producer.coordinator_epoch = control::coordinator_epoch(&record).unwrap_or(-1);
         producer.last_timestamp = record.timestamp;
+        producer.ended = producer.ended.wrapping_add(1);
         let first_offset = producer.open_since.take()?;
         self.open.remove(&(first_offset, id));
         let last_offset = batch.base_offset();
@@ -291,6 +298,7 @@ fn read_entry(entry: &[u8]) -> (ProducerId, Producer) {
         coordinator_epoch: int(34),
         open_since: Some(long(38)).filter(|offset| *offset >= 0),
         last_timestamp: timestamp,
+        ended: 0,
         batches: VecDeque::new(),
     };
     if last_offset >= 0 {

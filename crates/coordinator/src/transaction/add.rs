@@ -1,0 +1,58 @@
+//! AddPartitionsToTxn: what a transaction touches is known before anything is written there.
+
+use alloc::sync::Arc;
+
+use ottla_types::ErrorCode;
+
+use super::command::{Add, Reply, Timer};
+use super::machine::Scene;
+use super::stored::{Partitions, State, Transaction};
+
+pub(super) fn add(scene: &mut Scene<'_>, request: &Add) {
+    let done = try_add(scene, request);
+    scene.turn.reply(Reply::Added(done));
+}
+
+fn try_add(scene: &mut Scene<'_>, request: &Add) -> Result<(), ErrorCode> {
+    let known = scene.stored.get(&request.id).ok_or(ErrorCode::INVALID_PRODUCER_ID_MAPPING)?;
+    let (id, epoch) = request.producer;
+    if known.producer_id != id {
+        return Err(ErrorCode::INVALID_PRODUCER_ID_MAPPING);
+    }
+    if known.state.is_prepared() {
+        // Before the epoch, which is already that of the markers.
+        return Err(ErrorCode::CONCURRENT_TRANSACTIONS);
+    }
+    if known.epoch != epoch {
+        return Err(ErrorCode::PRODUCER_FENCED);
+    }
+    let has_all = known.state == State::Ongoing && holds(&known.partitions, &request.partitions);
+    if request.verify_only {
+        return if has_all { Ok(()) } else { Err(ErrorCode::INVALID_TXN_STATE) };
+    }
+    if has_all {
+        return Ok(());
+    }
+    let now = scene.turn.now_ms;
+    let mut value = Transaction {
+        state: State::Ongoing,
+        updated_ms: now,
+        client_version: request.client_version,
+        ..known.clone()
+    };
+    if known.state != State::Ongoing {
+        value.partitions.clear();
+        value.started_ms = now;
+        let timeout = i64::from(known.timeout_ms);
+        scene.turn.set_timer(Timer::Timeout(Arc::from(request.id.as_str())), timeout);
+    }
+    for (topic, indexes) in &request.partitions {
+        value.partitions.entry(topic.clone()).or_default().extend(indexes);
+    }
+    scene.write(&request.id, value);
+    Ok(())
+}
+
+fn holds(all: &Partitions, some: &Partitions) -> bool {
+    some.iter().all(|(topic, indexes)| all.get(topic).is_some_and(|it| indexes.is_subset(it)))
+}

@@ -1,0 +1,125 @@
+//! What a transaction coordinator is asked, what it answers, and what it sets its timers for.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
+use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
+
+use super::settings::TransactionSettings;
+use super::stored::{Partitions, Transaction};
+
+/// InitProducerId with a transactional id.
+#[derive(Clone, Debug)]
+pub struct Init {
+    /// The transactional id.
+    pub id: String,
+    /// For how long its transactions may be open, in milliseconds.
+    pub timeout_ms: i32,
+    /// Who the producer was until now, if it says so (KIP-360).
+    pub known: Option<(ProducerId, ProducerEpoch)>,
+    /// A producer id that nobody has, if the host has been asked for one.
+    pub fresh: Option<ProducerId>,
+}
+
+/// AddPartitionsToTxn, or what a produce or an offset commit implies.
+#[derive(Clone, Debug)]
+pub struct Add {
+    /// The transactional id.
+    pub id: String,
+    /// The producer.
+    pub producer: (ProducerId, ProducerEpoch),
+    /// What the transaction is going to touch.
+    pub partitions: Partitions,
+    /// Only say whether it may.
+    pub verify_only: bool,
+    /// The `transaction.version` that the client speaks.
+    pub client_version: i16,
+}
+
+/// EndTxn.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// The transactional id.
+    pub id: String,
+    /// The producer.
+    pub producer: (ProducerId, ProducerEpoch),
+    /// Commit, or abort?
+    pub commit: bool,
+    /// The `transaction.version` that the client speaks.
+    pub client_version: i16,
+    /// A producer id that nobody has, if the host has been asked for one.
+    pub fresh: Option<ProducerId>,
+}
+
+/// What is asked of a transaction coordinator.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// The log has been replayed: timers start now.
+    Loaded,
+    /// The operator changed settings.
+    Settings(TransactionSettings),
+    /// A timer fired.
+    Expired(Timer),
+    /// InitProducerId.
+    Init(Init),
+    /// AddPartitionsToTxn and what implies it.
+    Add(Add),
+    /// EndTxn.
+    End(End),
+    /// Which markers are to be written?
+    TakeWork,
+    /// All markers of this work are written.
+    Marked(Work),
+    /// Some could not be: it is to be handed out again.
+    Unmarked(Work),
+    /// DescribeTransactions, for one id.
+    Describe(String),
+    /// ListTransactions, for this coordinator's part.
+    List(ListTransactionsRequest),
+}
+
+/// What a transaction coordinator answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// To [`Command::Init`] and [`Command::End`]: who the producer is from now on.
+    Producer(Result<(ProducerId, ProducerEpoch), ErrorCode>),
+    /// To those two: ask again with a fresh producer id.
+    NeedsId,
+    /// To [`Command::Add`].
+    Added(Result<(), ErrorCode>),
+    /// To [`Command::TakeWork`].
+    Work(Vec<Work>),
+    /// To [`Command::Marked`] and [`Command::Unmarked`].
+    Done,
+    /// To [`Command::Describe`].
+    Described(Option<Transaction>),
+    /// To [`Command::List`].
+    Listed(Vec<(String, Transaction)>),
+}
+
+/// Markers to be written: in each partition one that ends the producer's transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// The transactional id.
+    pub id: String,
+    /// The producer, with the epoch that its markers carry.
+    pub producer: (ProducerId, ProducerEpoch),
+    /// Commit, or abort?
+    pub commit: bool,
+    /// Where.
+    pub partitions: Partitions,
+    /// The `transaction.version` of the transaction: from 2 on the markers' epoch is larger than
+    /// that of its records.
+    pub version: i16,
+}
+
+/// What a transaction coordinator waits for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// A transaction has been open for too long.
+    Timeout(Arc<str>),
+    /// Look for ids that nobody uses any more.
+    IdExpiry,
+}

@@ -1,0 +1,105 @@
+//! InitProducerId: who a transactional producer is. Whoever asks last is the only one.
+
+use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
+
+use super::command::{Init, Reply};
+use super::end;
+use super::machine::Scene;
+use super::stored::{EPOCH_LAST, Partitions, State, Transaction};
+
+/// Who a producer says that it was.
+type Known = Option<(ProducerId, ProducerEpoch)>;
+
+pub(super) fn init(scene: &mut Scene<'_>, request: &Init) {
+    if request.timeout_ms <= 0 || request.timeout_ms > scene.settings.timeout_max_ms {
+        scene.turn.reply(Reply::Producer(Err(ErrorCode::INVALID_TRANSACTION_TIMEOUT)));
+        return;
+    }
+    let Some(known) = scene.stored.get(&request.id) else {
+        begin(scene, request);
+        return;
+    };
+    if !may_be(known, request.known) {
+        scene.turn.reply(Reply::Producer(Err(ErrorCode::PRODUCER_FENCED)));
+        return;
+    }
+    match known.state {
+        State::PrepareCommit | State::PrepareAbort => {
+            scene.turn.reply(Reply::Producer(Err(ErrorCode::CONCURRENT_TRANSACTIONS)));
+        }
+        State::Ongoing => {
+            // The transaction of whoever was before ends first; the client asks again.
+            end::fence(scene, &request.id, known);
+            scene.turn.reply(Reply::Producer(Err(ErrorCode::CONCURRENT_TRANSACTIONS)));
+        }
+        State::Empty | State::CompleteCommit | State::CompleteAbort => {
+            take_over(scene, request, known);
+        }
+    }
+}
+
+/// Can the producer be who it says it was?
+fn may_be(known: &Transaction, said: Known) -> bool {
+    let Some((id, epoch)) = said else { return true };
+    // Its epochs may have run out without that it was told of its new id.
+    id == known.producer_id || id == known.previous_id && epoch >= EPOCH_LAST
+}
+
+fn begin(scene: &mut Scene<'_>, request: &Init) {
+    let Some(fresh) = request.fresh else {
+        scene.turn.reply(Reply::NeedsId);
+        return;
+    };
+    let value = Transaction::new(fresh, request.timeout_ms, scene.turn.now_ms);
+    scene.live.epoch_before.remove(&request.id);
+    scene.write(&request.id, value);
+    scene.turn.reply(Reply::Producer(Ok((fresh, 0))));
+}
+
+fn take_over(scene: &mut Scene<'_>, request: &Init, known: &Transaction) {
+    let mut value = Transaction {
+        timeout_ms: request.timeout_ms,
+        state: State::Empty,
+        partitions: Partitions::new(),
+        started_ms: -1,
+        updated_ms: scene.turn.now_ms,
+        ..known.clone()
+    };
+    if known.is_exhausted() {
+        let Some(fresh) = request.fresh else {
+            scene.turn.reply(Reply::NeedsId);
+            return;
+        };
+        (value.previous_id, value.producer_id, value.epoch) = (known.producer_id, fresh, 0);
+        remember(scene, request, known.epoch);
+    } else {
+        let before = scene.live.epoch_before.get(&request.id).copied();
+        match request.known {
+            None => {
+                value.epoch += 1;
+                scene.live.epoch_before.remove(&request.id);
+            }
+            Some((_, epoch)) if epoch == known.epoch => {
+                value.epoch += 1;
+                remember(scene, request, epoch);
+            }
+            // It has been told already, and did not hear.
+            Some((id, epoch)) if before == Some(epoch) || id != known.producer_id => {}
+            Some(_) => {
+                scene.turn.reply(Reply::Producer(Err(ErrorCode::PRODUCER_FENCED)));
+                return;
+            }
+        }
+    }
+    let producer = (value.producer_id, value.epoch);
+    scene.write(&request.id, value);
+    scene.turn.reply(Reply::Producer(Ok(producer)));
+}
+
+fn remember(scene: &mut Scene<'_>, request: &Init, epoch: ProducerEpoch) {
+    if request.known.is_some() {
+        scene.live.epoch_before.insert(request.id.clone(), epoch);
+    } else {
+        scene.live.epoch_before.remove(&request.id);
+    }
+}

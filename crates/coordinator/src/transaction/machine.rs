@@ -1,0 +1,112 @@
+//! One partition of `__transaction_state` as a replicated state machine.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+
+use ottla_machine::{Machine, Turn};
+use ottla_types::ProducerEpoch;
+
+use super::command::{Command, Reply, Timer};
+use super::record::Record;
+use super::settings::TransactionSettings;
+use super::stored::Transaction;
+use super::{add, end, expire, init, show};
+
+/// The transactional ids of one shard.
+#[derive(Debug, Default)]
+pub struct TransactionMachine {
+    stored: BTreeMap<String, Transaction>,
+    /// Those of them whose markers are not all written.
+    prepared: BTreeSet<String>,
+    live: Live,
+    settings: TransactionSettings,
+}
+
+/// What only this leader knows.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    /// The epoch before the last that InitProducerId gave out, for a client that asks again.
+    pub epoch_before: BTreeMap<String, ProducerEpoch>,
+    /// Whose markers are being written.
+    pub at_work: BTreeSet<String>,
+}
+
+/// What a decision works with.
+pub(super) struct Scene<'a> {
+    pub stored: &'a BTreeMap<String, Transaction>,
+    pub prepared: &'a BTreeSet<String>,
+    pub live: &'a mut Live,
+    pub settings: &'a TransactionSettings,
+    pub turn: &'a mut Turn<TransactionMachine>,
+}
+
+impl Scene<'_> {
+    /// Writes down what the id is from now on.
+    pub fn write(&mut self, id: &str, value: Transaction) {
+        self.turn.record(Record { id: id.into(), value: Some(value) });
+    }
+}
+
+impl TransactionMachine {
+    /// A machine that has seen no record yet.
+    #[must_use]
+    pub fn new(settings: TransactionSettings) -> Self {
+        Self { settings, ..Self::default() }
+    }
+
+    /// What the log says, by transactional id.
+    #[must_use]
+    pub const fn stored(&self) -> &BTreeMap<String, Transaction> {
+        &self.stored
+    }
+}
+
+impl Machine for TransactionMachine {
+    type Command = Command;
+    type Record = Record;
+    type Reply = Reply;
+    type Timer = Timer;
+
+    fn decide(&mut self, command: Command, turn: &mut Turn<Self>) {
+        if let Command::Settings(settings) = command {
+            self.settings = settings;
+            return;
+        }
+        let Self { stored, prepared, live, settings } = self;
+        let scene = &mut Scene { stored, prepared, live, settings, turn };
+        match command {
+            // Taken out above.
+            Command::Settings(_) => {}
+            Command::Loaded => expire::loaded(scene),
+            Command::Expired(Timer::Timeout(id)) => end::time_out(scene, &id),
+            Command::Expired(Timer::IdExpiry) => expire::expire(scene),
+            Command::Init(request) => init::init(scene, &request),
+            Command::Add(request) => add::add(scene, &request),
+            Command::End(request) => end::end(scene, &request),
+            Command::TakeWork => end::take_work(scene),
+            Command::Marked(work) => end::marked(scene, &work),
+            Command::Unmarked(work) => {
+                scene.live.at_work.remove(&work.id);
+                scene.turn.reply(Reply::Done);
+            }
+            Command::Describe(id) => show::describe(scene, &id),
+            Command::List(request) => show::list(scene, &request),
+        }
+    }
+
+    fn apply(&mut self, record: &Record) {
+        if record.value.as_ref().is_some_and(|it| it.state.is_prepared()) {
+            self.prepared.insert(record.id.clone());
+        } else {
+            self.prepared.remove(&record.id);
+        }
+        match &record.value {
+            Some(value) => self.stored.insert(record.id.clone(), value.clone()),
+            None => self.stored.remove(&record.id),
+        };
+    }
+
+    fn expired(timer: Timer) -> Command {
+        Command::Expired(timer)
+    }
+}

@@ -1,0 +1,24 @@
+//! The transaction coordinator: who a transactional producer is, what its transaction touches, and
+//! how it ends (KIP-98, KIP-360, KIP-890).
+//!
+//! Everything durable is one record for each transactional id. A decision reads it and writes the
+//! next; requests never see a half-done transition, as a record is applied in the turn that makes
+//! it. Markers are work for the host: [`Command::TakeWork`] hands it out once the decision that it
+//! carries out is committed, and [`Command::Marked`] ends the transaction.
+
+mod add;
+mod command;
+mod end;
+mod expire;
+mod init;
+mod machine;
+mod record;
+mod settings;
+mod show;
+mod stored;
+
+pub use command::{Add, Command, End, Init, Reply, Timer, Work};
+pub use machine::TransactionMachine;
+pub use record::Record;
+pub use settings::TransactionSettings;
+pub use stored::{Partitions, State, Transaction};

@@ -1,0 +1,27 @@
+//! DescribeTransactions and ListTransactions.
+
+use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
+
+use super::command::Reply;
+use super::machine::Scene;
+use super::stored::Transaction;
+
+pub(super) fn describe(scene: &mut Scene<'_>, id: &str) {
+    let found = scene.stored.get(id).cloned();
+    scene.turn.reply(Reply::Described(found));
+}
+
+/// Those that pass every filter; the pattern of names is the host's.
+pub(super) fn list(scene: &mut Scene<'_>, request: &ListTransactionsRequest) {
+    let now = scene.turn.now_ms;
+    let passes = |it: &Transaction| {
+        let (states, ids) = (&request.state_filters, &request.producer_id_filters);
+        let age = if it.started_ms < 0 { 0 } else { now.saturating_sub(it.started_ms) };
+        (states.is_empty() || states.iter().any(|state| state == it.state.name()))
+            && (ids.is_empty() || ids.contains(&it.producer_id))
+            && (request.duration_filter < 0 || age > request.duration_filter)
+    };
+    let found = scene.stored.iter().filter(|(_, it)| passes(it));
+    let found = found.map(|(id, it)| (id.clone(), it.clone())).collect();
+    scene.turn.reply(Reply::Listed(found));
+}
