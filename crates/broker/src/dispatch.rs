@@ -34,6 +34,11 @@ pub const SERVED: &[Api] = &[
     delete_records::API,
     init_producer_id::API,
     offset_for_leader_epoch::API,
+    add_partitions_to_txn::API,
+    add_offsets_to_txn::API,
+    end_txn::API,
+    write_txn_markers::API,
+    txn_offset_commit::API,
     describe_configs::API,
     alter_configs::API,
     describe_log_dirs::API,
@@ -45,6 +50,8 @@ pub const SERVED: &[Api] = &[
     update_features::API,
     describe_cluster::API,
     describe_producers::API,
+    describe_transactions::API,
+    list_transactions::API,
     get_telemetry_subscriptions::API,
     list_config_resources::API,
     describe_topic_partitions::API,
@@ -146,6 +153,25 @@ async fn route(node: &Node, call: &Call, head: &FrameHead, d: Decoder) -> Outcom
         }
         ApiKey::DescribeTopicPartitions => {
             serve(head, d, async |r| describe_topic_partitions::handle(n, c, &r)).await
+        }
+        ApiKey::AddPartitionsToTxn => {
+            serve(head, d, async |r| add_partitions_to_txn::handle(n, c, r).await).await
+        }
+        ApiKey::AddOffsetsToTxn => {
+            serve(head, d, async |r| add_offsets_to_txn::handle(n, c, r).await).await
+        }
+        ApiKey::EndTxn => serve(head, d, async |r| end_txn::handle(n, c, r).await).await,
+        ApiKey::WriteTxnMarkers => {
+            serve(head, d, async |r| write_txn_markers::handle(n, c, r).await).await
+        }
+        ApiKey::TxnOffsetCommit => {
+            serve(head, d, async |r| txn_offset_commit::handle(n, c, r).await).await
+        }
+        ApiKey::DescribeTransactions => {
+            serve(head, d, async |r| describe_transactions::handle(n, c, r).await).await
+        }
+        ApiKey::ListTransactions => {
+            serve(head, d, async |r| list_transactions::handle(n, c, r).await).await
         }
         other => Outcome::Close(format!("{} is in the table but not served", other.name())),
     }

@@ -17,10 +17,12 @@ use ottla_types::{
 use tokio::sync::Mutex;
 
 use crate::hosts::controller::{ControllerHandle, News};
-use crate::hosts::groups::{GroupHost, Groups, TOPIC, shard_of};
+use crate::hosts::groups::{self, GroupHost, Groups};
 use crate::hosts::sessions::Sessions;
+use crate::hosts::shards::shard_of;
+use crate::hosts::transactions::{self, TransactionHost, Transactions};
 use crate::request::Call;
-use crate::settings::{Settings, group_settings, in_force, topic_rules};
+use crate::settings::{Settings, group_settings, in_force, topic_rules, transaction_settings};
 
 /// Settings that handlers ask for often, as they are in force now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub struct Node {
     pub partitions: Arc<Partitions>,
     /// The group coordinators.
     pub groups: Groups,
+    /// The transaction coordinators.
+    pub transactions: Transactions,
     /// The incremental fetch sessions.
     pub sessions: Sessions,
     /// The way to the controller.
@@ -93,6 +97,10 @@ impl Node {
         let slots = started.number("max.incremental.fetch.session.cache.slots");
         Self {
             groups: Groups::new(clock.clone(), group_settings(&cluster, &started, id)),
+            transactions: Transactions::new(
+                clock.clone(),
+                transaction_settings(&cluster, &started, id),
+            ),
             sessions: Sessions::new(usize::try_from(slots).unwrap_or(1000)),
             in_force: ArcSwap::from_pointee(rules_of(&cluster, &started, id)),
             cluster: ArcSwap::from_pointee(cluster),
@@ -116,6 +124,7 @@ impl Node {
         let before = self.cluster.load_full();
         self.in_force.store(Arc::new(rules_of(&cluster, &self.started, self.id)));
         self.groups.set(&group_settings(&cluster, &self.started, self.id));
+        self.transactions.set(&transaction_settings(&cluster, &self.started, self.id));
         let wanted = self.assigned(&cluster);
         for (partition, error) in self.partitions.reconcile(&wanted) {
             tracing::error!(%partition, %error, "a partition cannot be opened");
@@ -123,9 +132,12 @@ impl Node {
         self.cluster.store(Arc::clone(&cluster));
         self.offset.store(news.offset, Ordering::Release);
         self.epoch.store(i64::from(news.epoch), Ordering::Release);
-        let led = self.partitions.of_topic(TOPIC);
-        let led: Vec<_> = led.into_iter().filter(|it| it.ends().leading).collect();
-        self.groups.reconcile(&led);
+        let led = |topic: &str| -> Vec<_> {
+            let all = self.partitions.of_topic(topic).into_iter();
+            all.filter(|it| it.ends().leading).collect()
+        };
+        self.groups.reconcile(&led(groups::TOPIC));
+        self.transactions.reconcile(&led(transactions::TOPIC));
         let gone = deleted(&before, &cluster);
         if !gone.is_empty() {
             self.groups.partitions_deleted(&gone);
@@ -231,8 +243,11 @@ impl Node {
         cluster.broker(node)?.listener(listener).cloned()
     }
 
-    fn group_topic(&self) -> Option<Arc<Topic>> {
-        self.cluster.load().topic(TOPIC).cloned()
+    /// How many partitions one of Kafka's own topics has.
+    fn shards(&self, topic: &str) -> Result<i32, ErrorCode> {
+        let cluster = self.cluster.load();
+        let topic = cluster.topic(topic).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
+        Ok(i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX))
     }
 
     /// The coordinator of a group, if it is here.
@@ -243,25 +258,50 @@ impl Node {
         if group.is_empty() {
             return Err(ErrorCode::INVALID_GROUP_ID);
         }
-        let topic = self.group_topic().ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
-        self.groups.of(group, i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX))
+        self.groups.of(group, self.shards(groups::TOPIC)?)
     }
 
-    /// The node that coordinates a group, and where the caller's listener finds it.
+    /// Which partition of `__consumer_offsets` a group lives in.
+    ///
+    /// # Errors
+    /// There is no such topic yet.
+    pub fn group_shard(&self, group: &str) -> Result<PartitionIndex, ErrorCode> {
+        let none = ErrorCode::COORDINATOR_NOT_AVAILABLE;
+        shard_of(group, self.shards(groups::TOPIC)?).ok_or(none)
+    }
+
+    /// The coordinator of a transactional id and its partition, if it is here.
+    ///
+    /// # Errors
+    /// What the client is told otherwise.
+    pub fn transaction(
+        &self,
+        id: &str,
+    ) -> Result<(PartitionIndex, Arc<TransactionHost>), ErrorCode> {
+        if id.is_empty() {
+            return Err(ErrorCode::INVALID_REQUEST);
+        }
+        let none = ErrorCode::COORDINATOR_NOT_AVAILABLE;
+        let index = shard_of(id, self.shards(transactions::TOPIC)?).ok_or(none)?;
+        Ok((index, self.transactions.at(index)?))
+    }
+
+    /// The node that coordinates a key which lives in `topic`, and where the caller's listener
+    /// finds it.
     ///
     /// # Errors
     /// Nobody coordinates it at the moment.
     pub fn coordinator(
         &self,
-        group: &str,
+        topic: &str,
+        key: &str,
         call: &Call,
     ) -> Result<(NodeId, String, i32), ErrorCode> {
         let none = ErrorCode::COORDINATOR_NOT_AVAILABLE;
-        let topic = self.group_topic().ok_or(none)?;
-        let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-        let index = shard_of(group, count).ok_or(none)?;
-        let leader = topic.partitions.get(&index).map(|state| state.leader).ok_or(none)?;
         let cluster = self.cluster();
+        let index = shard_of(key, self.shards(topic)?).ok_or(none)?;
+        let topic = cluster.topic(topic).ok_or(none)?;
+        let leader = topic.partitions.get(&index).map(|state| state.leader).ok_or(none)?;
         let found = self.address(&cluster, leader, &call.caller.listener).ok_or(none)?;
         Ok((leader, found.host, i32::from(found.port)))
     }
@@ -286,17 +326,25 @@ impl Node {
             value: Some(value.to_owned()),
             ..Default::default()
         };
-        let segment = number("offsets.topic.segment.bytes").max(1 << 20).to_string();
+        let prefix =
+            if name == transactions::TOPIC { "transaction.state.log" } else { "offsets.topic" };
+        let own = |suffix: &str| number(&format!("{prefix}.{suffix}"));
+        let segment = own("segment.bytes").max(1 << 20).to_string();
+        let mut configs =
+            vec![config("cleanup.policy", "compact"), config("segment.bytes", &segment)];
+        if name == transactions::TOPIC {
+            let in_sync_min = own("min.isr").to_string();
+            configs.push(config("compression.type", "uncompressed"));
+            configs.push(config("min.insync.replicas", &in_sync_min));
+            configs.push(config("unclean.leader.election.enable", "false"));
+        } else {
+            configs.push(config("compression.type", "producer"));
+        }
         let topic = CreatableTopic {
             name: name.to_owned(),
-            num_partitions: i32::try_from(number("offsets.topic.num.partitions")).unwrap_or(50),
-            replication_factor: i16::try_from(number("offsets.topic.replication.factor"))
-                .unwrap_or(1),
-            configs: vec![
-                config("cleanup.policy", "compact"),
-                config("compression.type", "producer"),
-                config("segment.bytes", &segment),
-            ],
+            num_partitions: i32::try_from(own("num.partitions")).unwrap_or(50),
+            replication_factor: i16::try_from(own("replication.factor")).unwrap_or(1),
+            configs,
             ..Default::default()
         };
         let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };

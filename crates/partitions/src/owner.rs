@@ -277,6 +277,13 @@ impl Owner {
         marker: &Marker,
         now_ms: TimestampMs,
     ) -> Result<Appended, Refused> {
+        self.may_end(marker)?;
+        let batch = marker.batch(now_ms).map_err(BadRecords::Broken)?;
+        self.write_own(&batch, now_ms)
+    }
+
+    /// May this marker be written?
+    pub(crate) fn may_end(&self, marker: &Marker) -> Result<(), Refused> {
         if self.leader.is_none() {
             return Err(Refused::NotLeader);
         }
@@ -293,8 +300,7 @@ impl Owner {
                 return Err(Refused::Append(AppendError::Producer(fenced)));
             }
         }
-        let batch = marker.batch(now_ms).map_err(BadRecords::Broken)?;
-        self.write_own(&batch, now_ms)
+        Ok(())
     }
 
     /// Appends a batch of a coordinator.

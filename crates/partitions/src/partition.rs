@@ -368,6 +368,14 @@ impl Partition {
         self.write(|owner| owner.end_transaction(marker, now_ms))
     }
 
+    /// Could [`Partition::end_transaction`] be called with this?
+    ///
+    /// # Errors
+    /// Producer or coordinator are fenced, or the partition is led elsewhere.
+    pub fn may_end(&self, marker: &Marker) -> Result<(), Refused> {
+        self.peek(|owner| owner.may_end(marker)).unwrap_or(Err(Refused::NotLeader))
+    }
+
     /// What must be shown to begin a transaction here, after the coordinator was asked; `None` if
     /// the producer's transaction is known here already.
     #[must_use]

@@ -1,4 +1,4 @@
-//! FindCoordinator: which node answers for a group.
+//! FindCoordinator: which node answers for a group or a transactional id.
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
@@ -6,7 +6,7 @@ use ottla_protocol::messages::find_coordinator_response::{Coordinator, FindCoord
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::groups::TOPIC;
+use crate::hosts::{groups, transactions};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -14,8 +14,10 @@ use crate::request::{Api, Call};
 pub const API: Api = Api::of(ApiKey::FindCoordinator, 0, 6);
 
 const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
+const SHARE: i8 = 2;
 
-/// Looks every key up; creates `__consumer_offsets` when a group is asked for the first time.
+/// Looks every key up; creates the topic that it lives in when it is asked for the first time.
 pub async fn handle(
     node: &Node,
     call: &Call,
@@ -50,20 +52,24 @@ async fn find(node: &Node, call: &Call, kind: i8, key: String) -> Coordinator {
         error_message: Some(code.message().to_owned()),
         ..Default::default()
     };
-    if kind != GROUP {
-        // Transactions and share groups are not built yet.
-        let known = (1..=2).contains(&kind);
-        let code =
-            if known { ErrorCode::COORDINATOR_NOT_AVAILABLE } else { ErrorCode::INVALID_REQUEST };
-        return refused(code, key);
+    let (topic, resource, denied) = match kind {
+        GROUP => (groups::TOPIC, Resource::Group(&key), ErrorCode::GROUP_AUTHORIZATION_FAILED),
+        TRANSACTION => (
+            transactions::TOPIC,
+            Resource::TransactionalId(&key),
+            ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        ),
+        // Share groups are not built yet.
+        SHARE => return refused(ErrorCode::COORDINATOR_NOT_AVAILABLE, key),
+        _ => return refused(ErrorCode::INVALID_REQUEST, key),
+    };
+    if !may(&call.caller.principal, Operation::Describe, resource) {
+        return refused(denied, key);
     }
-    if !may(&call.caller.principal, Operation::Describe, Resource::Group(&key)) {
-        return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED, key);
-    }
-    if node.topic_id(TOPIC).is_none() && node.create_internal(TOPIC).await.is_err() {
+    if node.topic_id(topic).is_none() && node.create_internal(topic).await.is_err() {
         return refused(ErrorCode::COORDINATOR_NOT_AVAILABLE, key);
     }
-    match node.coordinator(&key, call) {
+    match node.coordinator(topic, &key, call) {
         Ok((node_id, host, port)) => Coordinator {
             key,
             node_id,

@@ -1,45 +1,78 @@
-//! InitProducerId: who an idempotent producer is.
+//! InitProducerId: who an idempotent or a transactional producer is.
 
+use ottla_coordinator::transaction::{Command, Init, Reply};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use ottla_protocol::messages::init_producer_id_response::InitProducerIdResponse;
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
 
 use crate::guard::{Operation, Resource, may};
+use crate::hosts::transactions::work_off;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
-/// Idempotent producers; transactional ones need a coordinator that is not built yet.
+/// Producers of both kinds.
 pub const API: Api = Api::of(ApiKey::InitProducerId, 0, 5);
 
-/// Gives a fresh id away.
+/// Gives a fresh id away; to a transactional producer the one of its name, under a new epoch.
 pub async fn handle(
     node: &Node,
     call: &Call,
     request: InitProducerIdRequest,
 ) -> InitProducerIdResponse {
-    let refused = |code: ErrorCode| InitProducerIdResponse {
-        error_code: code.0,
-        producer_id: -1,
-        producer_epoch: -1,
-        ..Default::default()
-    };
-    if let Some(id) = &request.transactional_id {
-        let code = if id.is_empty() {
-            ErrorCode::INVALID_REQUEST
-        } else if may(&call.caller.principal, Operation::Write, Resource::TransactionalId(id)) {
-            ErrorCode::COORDINATOR_NOT_AVAILABLE
-        } else {
-            ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
-        };
-        return refused(code);
+    match init(node, call, request).await {
+        Ok((producer_id, producer_epoch)) => {
+            InitProducerIdResponse { producer_id, producer_epoch, ..Default::default() }
+        }
+        Err(code) => InitProducerIdResponse {
+            error_code: code.0,
+            producer_id: -1,
+            producer_epoch: -1,
+            ..Default::default()
+        },
     }
+}
+
+async fn init(
+    node: &Node,
+    call: &Call,
+    request: InitProducerIdRequest,
+) -> Result<(ProducerId, ProducerEpoch), ErrorCode> {
     if (request.producer_id < 0) != (request.producer_epoch < 0) {
-        return refused(ErrorCode::INVALID_REQUEST);
+        return Err(ErrorCode::INVALID_REQUEST);
     }
-    match node.producer_id().await {
-        Ok(producer_id) => InitProducerIdResponse { producer_id, ..Default::default() },
-        Err(ErrorCode::NOT_CONTROLLER) => refused(ErrorCode::COORDINATOR_NOT_AVAILABLE),
-        Err(code) => refused(code),
+    let Some(id) = request.transactional_id else {
+        return Ok((fresh(node).await?, 0));
+    };
+    if id.is_empty() {
+        return Err(ErrorCode::INVALID_REQUEST);
     }
+    if !may(&call.caller.principal, Operation::Write, Resource::TransactionalId(&id)) {
+        return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+    }
+    let (index, host) = node.transaction(&id)?;
+    let known = (request.producer_id >= 0).then_some((request.producer_id, request.producer_epoch));
+    let timeout_ms = request.transaction_timeout_ms;
+    let mut init = Init { id, timeout_ms, known, fresh: None };
+    loop {
+        match host.ask(Command::Init(init.clone())).await {
+            Ok(Reply::NeedsId) if init.fresh.is_none() => init.fresh = Some(fresh(node).await?),
+            Ok(Reply::Producer(told)) => {
+                if told == Err(ErrorCode::CONCURRENT_TRANSACTIONS) {
+                    // The client asks again; the transaction that is in its way may end meanwhile.
+                    work_off(node, index, &host).await;
+                }
+                return told;
+            }
+            Ok(_) => return Err(ErrorCode::UNKNOWN_SERVER_ERROR),
+            Err(_) => return Err(ErrorCode::NOT_COORDINATOR),
+        }
+    }
+}
+
+async fn fresh(node: &Node) -> Result<ProducerId, ErrorCode> {
+    node.producer_id().await.map_err(|code| match code {
+        ErrorCode::NOT_CONTROLLER => ErrorCode::COORDINATOR_NOT_AVAILABLE,
+        code => code,
+    })
 }

@@ -21,7 +21,7 @@ pub async fn handle(node: &Node, call: &Call, request: ListGroupsRequest) -> Lis
         response.error_code = ErrorCode::COORDINATOR_LOAD_IN_PROGRESS.0;
         return response;
     }
-    for host in node.groups.all() {
+    for (_, host) in node.groups.all() {
         let listed = ask(&host, Command::List(request.clone()), |reply| match reply {
             Reply::List(groups) => Some(groups),
             _ => None,

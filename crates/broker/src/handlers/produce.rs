@@ -1,11 +1,13 @@
 //! Produce: append batches to partitions, answer when they are as safe as `acks` asks.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_partitions::{Appended, Partition, Refused, Waited};
+use ottla_coordinator::transaction::{Add, Partitions};
+use ottla_partitions::{Appended, Guard, Partition, Refused, Terms, Waited};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::produce_request::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
@@ -13,10 +15,11 @@ use ottla_protocol::messages::produce_request::{
 use ottla_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
-use ottla_records::{BadRecords, legacy};
-use ottla_types::{ErrorCode, NO_OFFSET};
+use ottla_records::{BadRecords, Batch, legacy};
+use ottla_types::{ErrorCode, NO_OFFSET, TopicPartition};
 
 use crate::guard::{Operation, Resource, may};
+use crate::hosts::transactions::add_now;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -37,6 +40,7 @@ pub enum Produced {
 /// Appends at once; what remains is to wait for the in-sync set.
 pub fn handle(node: &Node, call: &Call, request: ProduceRequest) -> Produced {
     let acks = request.acks;
+    let enlisted = enlist(node, call, &request);
     let mut response = ProduceResponse::default();
     let mut waits = Vec::new();
     for topic in request.topic_data {
@@ -46,7 +50,7 @@ pub fn handle(node: &Node, call: &Call, request: ProduceRequest) -> Produced {
             ..Default::default()
         };
         for data in &topic.partition_data {
-            let (partition, written) = write(node, call, acks, &topic, data);
+            let (partition, written) = write(node, call, (acks, &enlisted), &topic, data);
             // With `flush.messages=1` every answer waits for the disk, whatever acks asks for.
             if let (Some(partition), Ok(appended)) = (&partition, &written)
                 && (acks == -1 || appended.awaits_disk)
@@ -90,7 +94,7 @@ type Written = Result<Appended, (ErrorCode, Option<String>, Vec<(usize, String)>
 fn write(
     node: &Node,
     call: &Call,
-    acks: i16,
+    (acks, enlisted): (i16, &Enlisted),
     topic: &TopicProduceData,
     data: &PartitionProduceData,
 ) -> (Option<Partition>, Written) {
@@ -98,12 +102,7 @@ fn write(
     if !matches!(acks, -1..=1) {
         return (None, refused(ErrorCode::INVALID_REQUIRED_ACKS));
     }
-    let found = if call.version >= 13 {
-        node.partitions.find_by_id(topic.topic_id, data.index)
-    } else {
-        node.partitions.find(&topic.name, data.index)
-    };
-    let Some(partition) = found else {
+    let Some(partition) = find(node, call, topic, data.index) else {
         let by_id = call.version >= 13;
         return (None, refused(node.why_not_here(&topic.name, topic.topic_id, by_id)));
     };
@@ -114,11 +113,91 @@ fn write(
         return (Some(partition), refused(ErrorCode::INVALID_TOPIC_EXCEPTION));
     }
     let records = data.records.clone().unwrap_or_default();
-    let written = append(node, call, acks, &partition, &records);
+    let written = append(node, call, (acks, enlisted), &partition, &records);
     (Some(partition), written)
 }
 
-fn append(node: &Node, call: &Call, acks: i16, partition: &Partition, records: &Bytes) -> Written {
+fn find(node: &Node, call: &Call, topic: &TopicProduceData, index: i32) -> Option<Partition> {
+    if call.version >= 13 {
+        node.partitions.find_by_id(topic.topic_id, index)
+    } else {
+        node.partitions.find(&topic.name, index)
+    }
+}
+
+/// What the transaction's coordinator says of a request.
+#[derive(Default)]
+struct Enlisted {
+    /// What shows each partition that it may begin the transaction.
+    guards: BTreeMap<TopicPartition, Guard>,
+    /// Why none may.
+    refused: Option<ErrorCode>,
+}
+
+/// Makes every partition to which the transaction is news a part of it; from version 12 on by this
+/// (KIP-890), before that it must be one already.
+fn enlist(node: &Node, call: &Call, request: &ProduceRequest) -> Enlisted {
+    let mut enlisted = Enlisted::default();
+    let mut producer = None;
+    let mut partitions = Partitions::new();
+    for topic in &request.topic_data {
+        for data in &topic.partition_data {
+            let records = data.records.as_deref().unwrap_or_default();
+            let Ok(batch) = Batch::first(records) else { continue };
+            if !batch.is_transactional() {
+                continue;
+            }
+            let sender = (batch.producer_id(), batch.producer_epoch());
+            producer = Some(sender);
+            if let Some(partition) = find(node, call, topic, data.index)
+                && let Some(guard) = partition.to_verify(sender.0, sender.1)
+            {
+                let indexes = partitions.entry(partition.topic().to_owned()).or_default();
+                indexes.insert(data.index);
+                enlisted.guards.insert(partition.name().clone(), guard);
+            }
+        }
+    }
+    let Some(producer) = producer else { return enlisted };
+    let id = request.transactional_id.clone().unwrap_or_default();
+    let principal = &call.caller.principal;
+    if id.is_empty() || !may(principal, Operation::Write, Resource::TransactionalId(&id)) {
+        enlisted.refused = Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+    } else if !partitions.is_empty() {
+        let implied = call.version >= 12;
+        let client_version = if implied { 2 } else { 0 };
+        let request = Add { id, producer, partitions, verify_only: !implied, client_version };
+        // A coordinator whose journal is slow is asked again by the client.
+        let added = add_now(node, request).unwrap_or(Err(ErrorCode::CONCURRENT_TRANSACTIONS));
+        enlisted.refused = added.err().map(|code| of_coordinator(code, call.version));
+    }
+    enlisted
+}
+
+/// What a producer is told, in codes that it knows.
+const fn of_coordinator(code: ErrorCode, version: i16) -> ErrorCode {
+    match code {
+        ErrorCode::PRODUCER_FENCED => ErrorCode::INVALID_PRODUCER_EPOCH,
+        ErrorCode::INVALID_TXN_STATE if version >= 11 => ErrorCode::TRANSACTION_ABORTABLE,
+        ErrorCode::CONCURRENT_TRANSACTIONS if version >= 12 => code,
+        ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
+        | ErrorCode::COORDINATOR_NOT_AVAILABLE
+        | ErrorCode::NOT_COORDINATOR
+        | ErrorCode::CONCURRENT_TRANSACTIONS => ErrorCode::NOT_ENOUGH_REPLICAS,
+        code => code,
+    }
+}
+
+fn append(
+    node: &Node,
+    call: &Call,
+    (acks, enlisted): (i16, &Enlisted),
+    partition: &Partition,
+    records: &Bytes,
+) -> Written {
+    if let Some(code) = enlisted.refused {
+        return Err((code, None, Vec::new()));
+    }
     let now_ms = node.clock.wall_ms();
     let zstd = call.version >= 7;
     let converted;
@@ -130,7 +209,9 @@ fn append(node: &Node, call: &Call, acks: i16, partition: &Partition, records: &
     } else {
         records
     };
-    let appended = partition.append(records, now_ms, acks == -1, zstd);
+    let guard = enlisted.guards.get(partition.name()).copied();
+    let terms = Terms { now_ms, for_all: acks == -1, zstd_allowed: zstd, guard };
+    let appended = partition.append_on(records, &terms);
     appended.map_err(|refused| code(&refused))
 }
 

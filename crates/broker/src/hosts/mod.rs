@@ -4,3 +4,5 @@ pub mod controller;
 pub mod groups;
 pub mod host;
 pub mod sessions;
+pub mod shards;
+pub mod transactions;

@@ -9,6 +9,6 @@ mod started;
 mod table;
 
 pub use effective::{Effective, Source, Synonym, describe, in_force};
-pub use rules::{SettingRules, group_settings, keeper_settings, topic_rules};
+pub use rules::{SettingRules, group_settings, keeper_settings, topic_rules, transaction_settings};
 pub use started::{ListenerSetting, SettingError, Settings};
 pub use table::{Changes, Kind, Scope, Setting, find, in_scope, nearest};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_coordinator::group::GroupSettings;
+use ottla_coordinator::transaction::TransactionSettings;
 use ottla_metadata::{Cluster, ConfigRules, ResourceKind};
 use ottla_partitions::{Compaction, KeeperSettings, LogOptions, Retention, Rules, TimestampKind};
 use ottla_protocol::messages::create_topics_response::CreatableTopicConfigs;
@@ -176,6 +177,28 @@ pub fn keeper_settings(cluster: &Cluster, settings: &Settings, node: NodeId) -> 
         cleaner_bytes_per_second: rate.unwrap_or(f64::MAX),
         cleaner_backoff: ms("log.cleaner.backoff.ms", usual.cleaner_backoff),
         ..usual
+    }
+}
+
+/// What the settings mean to the transaction coordinators.
+#[must_use]
+pub fn transaction_settings(
+    cluster: &Cluster,
+    settings: &Settings,
+    node: NodeId,
+) -> TransactionSettings {
+    let number =
+        |name: &str| in_force(name, cluster, settings, node).and_then(|it| it.parse::<i64>().ok());
+    let usual = TransactionSettings::default();
+    TransactionSettings {
+        timeout_max_ms: number("transaction.max.timeout.ms")
+            .and_then(|it| i32::try_from(it).ok())
+            .unwrap_or(usual.timeout_max_ms),
+        id_expiration_ms: number("transactional.id.expiration.ms")
+            .unwrap_or(usual.id_expiration_ms),
+        expiration_check_ms: number("transaction.remove.expired.transaction.cleanup.interval.ms")
+            .unwrap_or(usual.expiration_check_ms),
+        version: cluster.feature("transaction.version"),
     }
 }
 

@@ -14,9 +14,12 @@ use ottla_protocol::messages::{
     offset_delete_request::OffsetDeleteRequest, offset_delete_response::OffsetDeleteResponse,
     offset_fetch_request::OffsetFetchRequestGroup, offset_fetch_response::OffsetFetchResponseGroup,
     sync_group_request::SyncGroupRequest, sync_group_response::SyncGroupResponse,
+    txn_offset_commit_request::TxnOffsetCommitRequest,
+    txn_offset_commit_response::TxnOffsetCommitResponse,
 };
 use ottla_types::TopicPartition;
 
+use super::record::TransactionEnd;
 use super::settings::GroupSettings;
 
 /// Who asks, as the group's description will show it.
@@ -78,6 +81,12 @@ pub enum Command {
         /// Its version.
         version: i16,
     },
+    /// TxnOffsetCommit. The host has seen to it that the transaction knows of this coordinator's
+    /// partition, and has taken out what may not be written or does not exist.
+    CommitInTransaction(TxnOffsetCommitRequest),
+    /// A marker: what the producer has pending is in force, or gone. The host has made sure that
+    /// the marker may be written.
+    EndTransaction(TransactionEnd),
     /// OffsetFetch for one group. Versions below 8 name one; the host turns them into this form.
     FetchOffsets {
         /// Which offsets; no topics means all of them.
@@ -118,6 +127,10 @@ pub enum Reply {
     Leave(LeaveGroupResponse),
     /// To [`Command::CommitOffsets`].
     CommitOffsets(OffsetCommitResponse),
+    /// To [`Command::CommitInTransaction`].
+    CommitInTransaction(TxnOffsetCommitResponse),
+    /// To [`Command::EndTransaction`].
+    TransactionEnded,
     /// To [`Command::FetchOffsets`].
     FetchOffsets(OffsetFetchResponseGroup),
     /// To [`Command::DeleteOffsets`].

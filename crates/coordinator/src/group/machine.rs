@@ -70,7 +70,16 @@ impl Machine for GroupMachine {
             Command::CommitOffsets { request, version } => {
                 offsets::commit::commit(scene, &request, version);
             }
-            Command::FetchOffsets { request, .. } => offsets::fetch::fetch(scene, request),
+            Command::FetchOffsets { request, require_stable } => {
+                offsets::fetch::fetch(scene, request, require_stable);
+            }
+            Command::CommitInTransaction(request) => {
+                offsets::commit::in_transaction(scene, &request);
+            }
+            Command::EndTransaction(end) => {
+                scene.turn.record(Record::Ended(end));
+                scene.turn.reply(Reply::TransactionEnded);
+            }
             Command::DeleteOffsets(request) => offsets::delete::delete(scene, &request),
             Command::Describe { groups, version } => show::describe(scene, groups, version),
             Command::List(request) => show::list(scene, &request),

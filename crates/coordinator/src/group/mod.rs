@@ -17,6 +17,6 @@ mod stored;
 
 pub use command::{Client, Command, Join, Reply, Timer};
 pub use machine::GroupMachine;
-pub use record::Record;
+pub use record::{Record, TransactionEnd};
 pub use settings::GroupSettings;
 pub use stored::{Committed, Stored};

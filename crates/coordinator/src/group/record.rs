@@ -9,6 +9,7 @@ use ottla_protocol::group::legacy_offset_commit_key::LegacyOffsetCommitKey;
 use ottla_protocol::group::offset_commit_key::OffsetCommitKey;
 use ottla_protocol::group::offset_commit_value::OffsetCommitValue;
 use ottla_protocol::{DecodeError, Message, decode_key, decode_value, encode_key, encode_value};
+use ottla_types::{ProducerEpoch, ProducerId};
 
 /// Types of keys.
 const OFFSET_OLD: i16 = 0;
@@ -17,6 +18,19 @@ const GROUP: i16 = 2;
 /// The versions that values are written in.
 const OFFSET_VERSION: i16 = 4;
 const GROUP_VERSION: i16 = 3;
+
+/// How a producer's transaction ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransactionEnd {
+    /// The producer.
+    pub producer: (ProducerId, ProducerEpoch),
+    /// Commit, or abort?
+    pub commit: bool,
+    /// The epoch of the coordinator that has decided it.
+    pub coordinator_epoch: i32,
+    /// Is the epoch larger than that of the transaction's records?
+    pub is_bumped: bool,
+}
 
 /// One record of `__consumer_offsets`. Without a value it says that there is nothing any more.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +46,21 @@ pub enum Record {
         /// The offset.
         value: Option<OffsetCommitValue>,
     },
+    /// How far a group will have come if a producer's transaction commits.
+    Pending {
+        /// The producer.
+        producer: (ProducerId, ProducerEpoch),
+        /// The group.
+        group: String,
+        /// The topic.
+        topic: String,
+        /// Which of its partitions.
+        partition: i32,
+        /// The offset.
+        value: OffsetCommitValue,
+    },
+    /// A producer's transaction has ended: a marker in the log, not a record with a key.
+    Ended(TransactionEnd),
     /// A generation of a group.
     Group {
         /// The group.
@@ -69,12 +98,25 @@ impl Record {
         }
     }
 
-    /// Key and value of the record.
+    /// The same, as part of a producer's transaction; only offsets can be that.
+    #[must_use]
+    pub fn in_transaction(self, producer: (ProducerId, ProducerEpoch)) -> Self {
+        match self {
+            Self::Offset { group, topic, partition, value: Some(value) } => {
+                Self::Pending { producer, group, topic, partition, value }
+            }
+            other => other,
+        }
+    }
+
+    /// Key and value of the record; a marker has none.
     #[must_use]
     pub fn encode(&self) -> (Bytes, Option<Bytes>) {
         // No text here is longer than those that came in a request, and no version lacks a form.
         let key = match self {
-            Self::Offset { group, topic, partition, .. } => {
+            Self::Ended(_) => return (Bytes::new(), None),
+            Self::Offset { group, topic, partition, .. }
+            | Self::Pending { group, topic, partition, .. } => {
                 let key = OffsetCommitKey {
                     group: group.clone(),
                     topic: topic.clone(),
@@ -89,6 +131,8 @@ impl Record {
             }
         };
         let value = match self {
+            Self::Ended(_) => None,
+            Self::Pending { value, .. } => Some(encode_value(value, OFFSET_VERSION)),
             Self::Offset { value, .. } => {
                 value.as_ref().map(|value| encode_value(value, OFFSET_VERSION))
             }

@@ -4,9 +4,10 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 
 use ottla_protocol::group::group_metadata_value::GroupMetadataValue;
-use ottla_types::{LeaderEpoch, Offset, TimestampMs, Uuid};
+use ottla_protocol::group::offset_commit_value::OffsetCommitValue;
+use ottla_types::{LeaderEpoch, Offset, ProducerId, TimestampMs, Uuid};
 
-use super::record::Record;
+use super::record::{Record, TransactionEnd};
 
 /// How far a group has come in one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,22 @@ pub struct Committed {
     pub expires: Option<TimestampMs>,
     /// The topic's id, if it was known.
     pub topic_id: Uuid,
+    /// Its place among all records: of two, the later is in force.
+    pub order: u64,
+}
+
+impl Committed {
+    fn of(value: &OffsetCommitValue, order: u64) -> Self {
+        Self {
+            offset: value.offset,
+            leader_epoch: value.leader_epoch,
+            metadata: value.metadata.clone(),
+            timestamp: value.commit_timestamp,
+            expires: Some(value.expire_timestamp).filter(|at| *at >= 0),
+            topic_id: value.topic_id,
+            order,
+        }
+    }
 }
 
 /// Offsets by topic and partition.
@@ -35,11 +52,16 @@ pub struct Stored {
     pub groups: BTreeMap<String, GroupMetadataValue>,
     /// The offsets of each group.
     pub offsets: BTreeMap<String, Offsets>,
+    /// By producer and group: what is in force as soon as the producer's transaction commits.
+    pub pending: BTreeMap<ProducerId, BTreeMap<String, Offsets>>,
+    /// How many records there were.
+    applied: u64,
 }
 
 impl Stored {
     /// Takes one record in.
     pub fn apply(&mut self, record: &Record) {
+        self.applied += 1;
         match record {
             Record::Group { group, value: Some(value) } => {
                 self.groups.insert(group.clone(), value.clone());
@@ -48,21 +70,53 @@ impl Stored {
                 self.groups.remove(group);
             }
             Record::Offset { group, topic, partition, value: Some(value) } => {
-                let committed = Committed {
-                    offset: value.offset,
-                    leader_epoch: value.leader_epoch,
-                    metadata: value.metadata.clone(),
-                    timestamp: value.commit_timestamp,
-                    expires: Some(value.expire_timestamp).filter(|at| *at >= 0),
-                    topic_id: value.topic_id,
-                };
+                let committed = Committed::of(value, self.applied);
                 let offsets = self.offsets.entry(group.clone()).or_default();
                 offsets.entry(topic.clone()).or_default().insert(*partition, committed);
             }
+            Record::Pending { producer, group, topic, partition, value } => {
+                let committed = Committed::of(value, self.applied);
+                let pending = self.pending.entry(producer.0).or_default();
+                let offsets = pending.entry(group.clone()).or_default();
+                offsets.entry(topic.clone()).or_default().insert(*partition, committed);
+            }
+            Record::Ended(end) => self.end(end),
             Record::Offset { group, topic, partition, value: None } => {
                 self.forget(group, topic, *partition);
             }
         }
+    }
+
+    /// What was pending is in force, unless something later is, or is gone.
+    fn end(&mut self, end: &TransactionEnd) {
+        let Some(pending) = self.pending.remove(&end.producer.0) else { return };
+        if !end.commit {
+            return;
+        }
+        for (group, topics) in pending {
+            let offsets = self.offsets.entry(group).or_default();
+            for (topic, partitions) in topics {
+                let there = offsets.entry(topic).or_default();
+                for (partition, committed) in partitions {
+                    if there.get(&partition).is_none_or(|it| it.order < committed.order) {
+                        there.insert(partition, committed);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Is there an offset that an open transaction may still put in force?
+    #[must_use]
+    pub fn is_unstable(&self, group: &str, topic: &str, partition: i32) -> bool {
+        let mut of_group = self.pending.values().filter_map(|it| it.get(group)?.get(topic));
+        of_group.any(|partitions| partitions.contains_key(&partition))
+    }
+
+    /// Has an open transaction offsets of this group?
+    #[must_use]
+    pub fn has_pending(&self, group: &str) -> bool {
+        self.pending.values().any(|it| it.contains_key(group))
     }
 
     fn forget(&mut self, group: &str, topic: &str, partition: i32) {

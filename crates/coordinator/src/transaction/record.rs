@@ -12,6 +12,8 @@ use super::stored::{State, Transaction};
 
 /// The only type of key.
 const TRANSACTION: i16 = 0;
+/// The version that values are written in; every Kafka from 4.0 on reads it.
+const VERSION: i16 = 1;
 
 /// One record of `__transaction_state`. Without a value it says that the id is forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,13 +63,12 @@ impl Record {
         Ok(Some(Self { id, value: Some(value) }))
     }
 
-    /// Key and value of the record, in the form of the cluster's `transaction.version`.
+    /// Key and value of the record.
     #[must_use]
-    pub fn encode(&self, transaction_version: i16) -> (Bytes, Option<Bytes>) {
+    pub fn encode(&self) -> (Bytes, Option<Bytes>) {
         let key = TransactionLogKey { transactional_id: self.id.clone(), ..Default::default() };
-        let version = i16::from(transaction_version >= 1);
         let fits = "a transaction's texts came in a request and fit a record";
-        let value = self.value.as_ref().map(|it| encode_value(&to_log(it), version).expect(fits));
+        let value = self.value.as_ref().map(|it| encode_value(&to_log(it), VERSION).expect(fits));
         (encode_key(TRANSACTION, &key).expect(fits), value)
     }
 }

@@ -7,6 +7,10 @@ use ottla_protocol::messages::offset_commit_request::{
 use ottla_protocol::messages::offset_commit_response::{
     OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
+use ottla_protocol::messages::txn_offset_commit_request::TxnOffsetCommitRequest;
+use ottla_protocol::messages::txn_offset_commit_response::{
+    TxnOffsetCommitResponse, TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+};
 use ottla_types::ErrorCode;
 
 use super::super::classic;
@@ -53,6 +57,76 @@ pub(in crate::group) fn commit(scene: &mut Scene<'_>, request: &OffsetCommitRequ
         response.topics.push(answer);
     }
     scene.turn.reply(Reply::CommitOffsets(response));
+}
+
+/// The same within a producer's transaction (KIP-98, KIP-447).
+pub(in crate::group) fn in_transaction(scene: &mut Scene<'_>, request: &TxnOffsetCommitRequest) {
+    let allowed = allowed_in_transaction(scene, request);
+    let now = scene.turn.now_ms;
+    let mut response = TxnOffsetCommitResponse::default();
+    for topic in &request.topics {
+        let mut answer =
+            TxnOffsetCommitResponseTopic { name: topic.name.clone(), ..Default::default() };
+        for partition in &topic.partitions {
+            let metadata = partition.committed_metadata.clone().unwrap_or_default();
+            let size = metadata.encode_utf16().count();
+            let code = match allowed {
+                Err(code) => code,
+                Ok(()) if size > scene.settings.offset_metadata_units_max => {
+                    ErrorCode::OFFSET_METADATA_TOO_LARGE
+                }
+                Ok(()) => {
+                    scene.turn.record(Record::Pending {
+                        producer: (request.producer_id, request.producer_epoch),
+                        group: request.group_id.clone(),
+                        topic: topic.name.clone(),
+                        partition: partition.partition_index,
+                        value: OffsetCommitValue {
+                            offset: partition.committed_offset,
+                            leader_epoch: partition.committed_leader_epoch,
+                            metadata,
+                            commit_timestamp: now,
+                            expire_timestamp: -1,
+                            ..Default::default()
+                        },
+                    });
+                    ErrorCode::NONE
+                }
+            };
+            answer.partitions.push(TxnOffsetCommitResponsePartition {
+                partition_index: partition.partition_index,
+                error_code: code.0,
+                ..Default::default()
+            });
+        }
+        response.topics.push(answer);
+    }
+    scene.turn.reply(Reply::CommitInTransaction(response));
+}
+
+/// A producer need not say for which member it commits; if it does, that must be one.
+fn allowed_in_transaction(
+    scene: &mut Scene<'_>,
+    request: &TxnOffsetCommitRequest,
+) -> Result<(), ErrorCode> {
+    let (group, generation) = (&request.group_id, request.generation_id_or_member_epoch);
+    if group.is_empty() {
+        return Err(ErrorCode::INVALID_GROUP_ID);
+    }
+    let now = scene.turn.now_ms;
+    let Some(live) = scene.live.get(group) else {
+        if generation >= 0 {
+            return Err(ErrorCode::ILLEGAL_GENERATION);
+        }
+        scene.live.insert(group.clone(), Live { since_ms: now, ..Live::default() });
+        return Ok(());
+    };
+    let instance = request.group_instance_id.as_deref();
+    let is_nobody = generation < 0 && instance.is_none();
+    if is_nobody && (live.state == State::Empty || request.member_id.is_empty()) {
+        return Ok(());
+    }
+    classic::check(live, &request.member_id, instance, generation)
 }
 
 fn value(

@@ -32,6 +32,9 @@ pub(in crate::group) fn expire(scene: &mut Scene<'_>) {
 }
 
 fn of_group(scene: &mut Scene<'_>, group: &str) {
+    if scene.stored.has_pending(group) {
+        return;
+    }
     let now = scene.turn.now_ms;
     let retention = scene.settings.offsets_retention_ms;
     let live = scene.live.get(group);

@@ -8,19 +8,34 @@ use ottla_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
 
+use ottla_types::ErrorCode;
+
 use super::super::command::Reply;
 use super::super::machine::Scene;
 use super::super::stored::Committed;
 
-pub(in crate::group) fn fetch(scene: &mut Scene<'_>, request: OffsetFetchRequestGroup) {
+pub(in crate::group) fn fetch(
+    scene: &mut Scene<'_>,
+    request: OffsetFetchRequestGroup,
+    require_stable: bool,
+) {
     let stored = scene.stored;
     let group = request.group_id;
+    let partition = |topic: &str, index: i32, committed: Option<&Committed>| {
+        if require_stable && stored.is_unstable(&group, topic, index) {
+            let error_code = ErrorCode::UNSTABLE_OFFSET_COMMIT.0;
+            return OffsetFetchResponsePartitions { error_code, ..partition(index, None) };
+        }
+        partition(index, committed)
+    };
     let topics: Vec<OffsetFetchResponseTopics> = match request.topics {
         Some(topics) => topics
             .into_iter()
             .map(|topic| {
-                let of =
-                    |index: &i32| partition(*index, stored.committed(&group, &topic.name, *index));
+                let of = |index: &i32| {
+                    let committed = stored.committed(&group, &topic.name, *index);
+                    partition(&topic.name, *index, committed)
+                };
                 OffsetFetchResponseTopics {
                     partitions: topic.partition_indexes.iter().map(of).collect(),
                     name: topic.name,
@@ -36,7 +51,10 @@ pub(in crate::group) fn fetch(scene: &mut Scene<'_>, request: OffsetFetchRequest
             .flatten()
             .map(|(name, partitions)| OffsetFetchResponseTopics {
                 name: name.clone(),
-                partitions: partitions.iter().map(|(at, it)| partition(*at, Some(it))).collect(),
+                partitions: partitions
+                    .iter()
+                    .map(|(at, it)| partition(name, *at, Some(it)))
+                    .collect(),
                 ..Default::default()
             })
             .collect(),

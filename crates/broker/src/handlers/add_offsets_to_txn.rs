@@ -1,0 +1,46 @@
+//! AddOffsetsToTxn: a transaction is going to commit a group's offsets.
+
+use ottla_coordinator::transaction::Add;
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::add_offsets_to_txn_request::AddOffsetsToTxnRequest;
+use ottla_protocol::messages::add_offsets_to_txn_response::AddOffsetsToTxnResponse;
+use ottla_types::ErrorCode;
+
+use crate::guard::{Operation, Resource, may};
+use crate::hosts::transactions::{add, offsets_of};
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Transactional producers that do not count on an epoch for each transaction.
+pub const API: Api = Api::of(ApiKey::AddOffsetsToTxn, 0, 4);
+
+/// The group's partition of `__consumer_offsets` becomes part of the transaction.
+pub async fn handle(
+    node: &Node,
+    call: &Call,
+    request: AddOffsetsToTxnRequest,
+) -> AddOffsetsToTxnResponse {
+    let code = match try_add(node, call, request).await {
+        Ok(()) => ErrorCode::NONE,
+        Err(ErrorCode::PRODUCER_FENCED) if call.version < 2 => ErrorCode::INVALID_PRODUCER_EPOCH,
+        Err(code) => code,
+    };
+    AddOffsetsToTxnResponse { error_code: code.0, ..Default::default() }
+}
+
+async fn try_add(
+    node: &Node,
+    call: &Call,
+    request: AddOffsetsToTxnRequest,
+) -> Result<(), ErrorCode> {
+    let (principal, id) = (&call.caller.principal, request.transactional_id);
+    if !may(principal, Operation::Write, Resource::TransactionalId(&id)) {
+        return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+    }
+    if !may(principal, Operation::Read, Resource::Group(&request.group_id)) {
+        return Err(ErrorCode::GROUP_AUTHORIZATION_FAILED);
+    }
+    let partitions = offsets_of(node, &request.group_id)?;
+    let producer = (request.producer_id, request.producer_epoch);
+    add(node, Add { id, producer, partitions, verify_only: false, client_version: 0 }).await
+}

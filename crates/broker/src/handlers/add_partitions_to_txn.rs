@@ -1,0 +1,125 @@
+//! AddPartitionsToTxn: what a transaction is going to touch.
+
+use ottla_coordinator::transaction::{Add, Partitions};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::add_partitions_to_txn_request::{
+    AddPartitionsToTxnRequest, AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
+};
+use ottla_protocol::messages::add_partitions_to_txn_response::{
+    AddPartitionsToTxnPartitionResult, AddPartitionsToTxnResponse, AddPartitionsToTxnResult,
+    AddPartitionsToTxnTopicResult,
+};
+use ottla_types::ErrorCode;
+
+use crate::guard::{Operation, Resource, may};
+use crate::hosts::transactions::add;
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Clients up to version 3, with one transaction; brokers from 4 on, with several.
+pub const API: Api = Api::of(ApiKey::AddPartitionsToTxn, 0, 5);
+
+/// Asks each transaction's coordinator.
+pub async fn handle(
+    node: &Node,
+    call: &Call,
+    request: AddPartitionsToTxnRequest,
+) -> AddPartitionsToTxnResponse {
+    if call.version <= 3 {
+        let one = AddPartitionsToTxnTransaction {
+            transactional_id: request.v3_and_below_transactional_id,
+            producer_id: request.v3_and_below_producer_id,
+            producer_epoch: request.v3_and_below_producer_epoch,
+            topics: request.v3_and_below_topics,
+            ..Default::default()
+        };
+        let results_by_topic_v3_and_below = transaction(node, call, one).await;
+        return AddPartitionsToTxnResponse { results_by_topic_v3_and_below, ..Default::default() };
+    }
+    if !may(&call.caller.principal, Operation::ClusterAction, Resource::Cluster) {
+        let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
+        return AddPartitionsToTxnResponse { error_code, ..Default::default() };
+    }
+    let mut response = AddPartitionsToTxnResponse::default();
+    for one in request.transactions {
+        let transactional_id = one.transactional_id.clone();
+        let topic_results = transaction(node, call, one).await;
+        let result =
+            AddPartitionsToTxnResult { transactional_id, topic_results, ..Default::default() };
+        response.results_by_transaction.push(result);
+    }
+    response
+}
+
+/// All or none: where one partition is refused, the others are not attempted.
+async fn transaction(
+    node: &Node,
+    call: &Call,
+    one: AddPartitionsToTxnTransaction,
+) -> Vec<AddPartitionsToTxnTopicResult> {
+    let (principal, id) = (&call.caller.principal, &one.transactional_id);
+    if !may(principal, Operation::Write, Resource::TransactionalId(id)) {
+        let denied = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+        return answer(&one.topics, |_, _| denied);
+    }
+    let check = |topic: &str, index: i32| {
+        if !may(principal, Operation::Write, Resource::Topic(topic)) {
+            ErrorCode::TOPIC_AUTHORIZATION_FAILED
+        } else if node.has_partition(topic, index) {
+            ErrorCode::NONE
+        } else {
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+        }
+    };
+    let all = one
+        .topics
+        .iter()
+        .flat_map(|topic| topic.partitions.iter().map(|index| check(&topic.name, *index)));
+    if all.clone().any(|code| code != ErrorCode::NONE) {
+        return answer(&one.topics, |topic, index| match check(topic, index) {
+            ErrorCode::NONE => ErrorCode::OPERATION_NOT_ATTEMPTED,
+            code => code,
+        });
+    }
+    let partitions: Partitions = one
+        .topics
+        .iter()
+        .map(|topic| (topic.name.clone(), topic.partitions.iter().copied().collect()))
+        .collect();
+    let request = Add {
+        id: one.transactional_id,
+        producer: (one.producer_id, one.producer_epoch),
+        partitions,
+        verify_only: one.verify_only,
+        client_version: if call.version >= 4 && !one.verify_only { 2 } else { 0 },
+    };
+    let added = add(node, request).await;
+    let code = match added {
+        Ok(()) => ErrorCode::NONE,
+        // Clients of before version 2 know only the code of idempotent producers.
+        Err(ErrorCode::PRODUCER_FENCED) if call.version < 2 => ErrorCode::INVALID_PRODUCER_EPOCH,
+        Err(code) => code,
+    };
+    answer(&one.topics, |_, _| code)
+}
+
+fn answer(
+    topics: &[AddPartitionsToTxnTopic],
+    code: impl Fn(&str, i32) -> ErrorCode,
+) -> Vec<AddPartitionsToTxnTopicResult> {
+    let partition = |topic: &str, index: i32| AddPartitionsToTxnPartitionResult {
+        partition_index: index,
+        partition_error_code: code(topic, index).0,
+        ..Default::default()
+    };
+    let topic = |topic: &AddPartitionsToTxnTopic| AddPartitionsToTxnTopicResult {
+        name: topic.name.clone(),
+        results_by_partition: topic
+            .partitions
+            .iter()
+            .map(|index| partition(&topic.name, *index))
+            .collect(),
+        ..Default::default()
+    };
+    topics.iter().map(topic).collect()
+}

@@ -1,0 +1,67 @@
+//! EndTxn: commit or abort.
+
+use ottla_coordinator::transaction::{Command, End, Reply};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::end_txn_request::EndTxnRequest;
+use ottla_protocol::messages::end_txn_response::EndTxnResponse;
+use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
+
+use crate::guard::{Operation, Resource, may};
+use crate::hosts::transactions::work_off;
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// From version 5 on the answer says under which epoch the next transaction goes on (KIP-890).
+pub const API: Api = Api::of(ApiKey::EndTxn, 0, 5);
+
+/// Decides; writes the markers, as far as they can be written at once; answers. What is left of
+/// them does not hold the answer up: the decision is committed.
+pub async fn handle(node: &Node, call: &Call, request: EndTxnRequest) -> EndTxnResponse {
+    match end(node, call, request).await {
+        Ok((producer_id, producer_epoch)) if call.version >= 5 => {
+            EndTxnResponse { producer_id, producer_epoch, ..Default::default() }
+        }
+        Ok(_) => EndTxnResponse { producer_id: -1, producer_epoch: -1, ..Default::default() },
+        Err(code) => {
+            let old = call.version < 2 && code == ErrorCode::PRODUCER_FENCED;
+            let code = if old { ErrorCode::INVALID_PRODUCER_EPOCH } else { code };
+            EndTxnResponse {
+                error_code: code.0,
+                producer_id: -1,
+                producer_epoch: -1,
+                ..Default::default()
+            }
+        }
+    }
+}
+
+async fn end(
+    node: &Node,
+    call: &Call,
+    request: EndTxnRequest,
+) -> Result<(ProducerId, ProducerEpoch), ErrorCode> {
+    let id = request.transactional_id;
+    if !may(&call.caller.principal, Operation::Write, Resource::TransactionalId(&id)) {
+        return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+    }
+    let (index, host) = node.transaction(&id)?;
+    let mut end = End {
+        id,
+        producer: (request.producer_id, request.producer_epoch),
+        commit: request.committed,
+        client_version: if call.version >= 5 { 2 } else { 0 },
+        fresh: None,
+    };
+    let told = loop {
+        match host.ask(Command::End(end.clone())).await {
+            Ok(Reply::NeedsId) if end.fresh.is_none() => {
+                end.fresh = Some(node.producer_id().await?);
+            }
+            Ok(Reply::Producer(told)) => break told,
+            Ok(_) => return Err(ErrorCode::UNKNOWN_SERVER_ERROR),
+            Err(_) => return Err(ErrorCode::NOT_COORDINATOR),
+        }
+    };
+    work_off(node, index, &host).await;
+    told
+}

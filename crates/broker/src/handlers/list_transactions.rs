@@ -1,0 +1,71 @@
+//! ListTransactions: whose transactions this node coordinates (KIP-664, KIP-994).
+
+use ottla_coordinator::transaction::{Command, Reply, State, Transaction};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
+use ottla_protocol::messages::list_transactions_response::{
+    ListTransactionsResponse, TransactionState,
+};
+use ottla_types::ErrorCode;
+
+use crate::guard::{Operation, Resource, may};
+use crate::hosts::shards::ask;
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Operators.
+pub const API: Api = Api::of(ApiKey::ListTransactions, 0, 1);
+
+/// States that Kafka knows and that are never stored.
+const NEVER_STORED: [&str; 2] = ["Dead", "PrepareEpochFence"];
+
+/// Asks every coordinator of this node.
+pub async fn handle(
+    node: &Node,
+    call: &Call,
+    mut request: ListTransactionsRequest,
+) -> ListTransactionsResponse {
+    if node.transactions.is_loading() {
+        let error_code = ErrorCode::COORDINATOR_LOAD_IN_PROGRESS.0;
+        return ListTransactionsResponse { error_code, ..Default::default() };
+    }
+    let is_known = |name: &String| {
+        NEVER_STORED.contains(&name.as_str()) || State::ALL.iter().any(|it| it.name() == name)
+    };
+    let unknown = request.state_filters.iter().filter(|name| !is_known(name)).cloned().collect();
+    let mut response =
+        ListTransactionsResponse { unknown_state_filters: unknown, ..Default::default() };
+    // Only unknown states: nothing is in one of them.
+    let asks_nothing =
+        !request.state_filters.is_empty() && !request.state_filters.iter().any(is_known);
+    if asks_nothing {
+        return response;
+    }
+    if call.version < 1 {
+        request.duration_filter = -1;
+    }
+    for (_, host) in node.transactions.all() {
+        let listed = ask(&host, Command::List(request.clone()), |reply| match reply {
+            Reply::Listed(all) => Some(all),
+            _ => None,
+        });
+        match listed.await {
+            Ok(all) => response.transaction_states.extend(all.into_iter().map(shown)),
+            Err(code) => response.error_code = code.0,
+        }
+    }
+    let principal = &call.caller.principal;
+    response.transaction_states.retain(|it| {
+        may(principal, Operation::Describe, Resource::TransactionalId(&it.transactional_id))
+    });
+    response
+}
+
+fn shown((transactional_id, it): (String, Transaction)) -> TransactionState {
+    TransactionState {
+        transactional_id,
+        producer_id: it.producer_id,
+        transaction_state: it.state.name().to_owned(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,237 @@
+//! The transaction coordinators of this node, in `__transaction_state`, and the writing of markers.
+
+use std::time::Duration;
+
+use ottla_coordinator::group::TransactionEnd;
+use ottla_coordinator::transaction::{
+    Add, Command, Partitions, Record, Reply, TransactionMachine, TransactionSettings, Work,
+};
+use ottla_partitions::{Partition, Refused};
+use ottla_records::{Batch, BatchOptions};
+use ottla_types::{ErrorCode, LeaderEpoch, Offset, TRANSACTION_STATE, TimestampMs};
+
+use super::groups;
+use super::shards::{Kind, ShardHost, Shards, ask, batch_of, each_record};
+use crate::node::Node;
+
+/// The topic that transactional ids live in.
+pub const TOPIC: &str = TRANSACTION_STATE;
+
+/// How long a timer may be late, and how long until a marker that could not be written is tried
+/// again.
+const TICK: Duration = Duration::from_millis(100);
+/// For how long at most nobody looks, when no transaction is asked for.
+const NAP: Duration = Duration::from_secs(1);
+/// How long a marker may take to be committed; it is written again then.
+const MARKER_WAIT: Duration = Duration::from_secs(10);
+
+/// Transactional ids.
+#[derive(Debug)]
+pub struct TransactionKind;
+
+/// One coordinator.
+pub type TransactionHost = ShardHost<TransactionKind>;
+/// All coordinators of this node.
+pub type Transactions = Shards<TransactionKind>;
+
+impl Kind for TransactionKind {
+    type Machine = TransactionMachine;
+    type Record = Record;
+    type Settings = TransactionSettings;
+    const TOPIC: &'static str = TOPIC;
+
+    fn machine(settings: TransactionSettings) -> TransactionMachine {
+        TransactionMachine::new(settings)
+    }
+
+    fn loaded() -> Command {
+        Command::Loaded
+    }
+
+    fn changed(settings: TransactionSettings) -> Command {
+        Command::Settings(settings)
+    }
+
+    fn read(batch: &Batch<'_>, take: &mut dyn FnMut(&Record)) -> Result<(), String> {
+        if batch.is_control() {
+            return Ok(());
+        }
+        each_record(batch, |offset, key, value| {
+            // A transaction that is not understood must not be forgotten.
+            match Record::decode(key, value).map_err(|error| format!("offset {offset}: {error}"))? {
+                Some(record) => take(&record),
+                None => tracing::warn!(offset, "not a transaction's record"),
+            }
+            Ok(())
+        })
+    }
+
+    fn write(
+        partition: &Partition,
+        records: &[Record],
+        now_ms: TimestampMs,
+    ) -> Result<Offset, Refused> {
+        let options = BatchOptions::default();
+        let batch = batch_of(options, records.iter().map(Record::encode), now_ms)?;
+        Ok(partition.append(&batch, now_ms, true, true)?.end)
+    }
+}
+
+impl Transactions {
+    /// Fires timers and writes what markers are left, for ever.
+    pub async fn tick(&self, node: &Node) {
+        let mut awake_until = Duration::ZERO;
+        loop {
+            let mut next_ms = TimestampMs::MAX;
+            for (index, host) in self.all() {
+                next_ms = next_ms.min(host.fire().unwrap_or(TimestampMs::MAX));
+                host.committed();
+                if !work_off(node, index, &host).await {
+                    awake_until = node.clock.monotonic() + NAP;
+                }
+            }
+            let until_next = next_ms.saturating_sub(node.clock.wall_ms());
+            let until_next = Duration::from_millis(u64::try_from(until_next).unwrap_or(0));
+            let is_awake = node.clock.monotonic() < awake_until;
+            let pause = if is_awake { TICK } else { until_next.clamp(TICK, NAP) };
+            tokio::select! {
+                () = node.clock.sleep(pause) => {}
+                () = self.stirred.notified() => {
+                    awake_until = node.clock.monotonic() + NAP;
+                    node.clock.sleep(TICK).await;
+                }
+            }
+        }
+    }
+}
+
+/// Writes the markers of everything that was decided; was that all? What could not be written is
+/// tried again at the next tick.
+pub async fn work_off(node: &Node, index: i32, host: &TransactionHost) -> bool {
+    let taken = ask(host, Command::TakeWork, |reply| match reply {
+        Reply::Work(work) => Some(work),
+        _ => None,
+    });
+    let Ok(taken) = taken.await else { return true };
+    let Some(partition) = node.partitions.find(TOPIC, index) else { return true };
+    let epoch = partition.ends().leader_epoch;
+    let mut all = true;
+    for work in taken {
+        let is_done = mark(node, &work, epoch).await;
+        all &= is_done;
+        let command = if is_done { Command::Marked(work) } else { Command::Unmarked(work) };
+        if host.ask(command).await.is_err() {
+            return true;
+        }
+    }
+    all
+}
+
+/// Writes one transaction's markers; are all of them written?
+async fn mark(node: &Node, work: &Work, coordinator_epoch: LeaderEpoch) -> bool {
+    let end = TransactionEnd {
+        producer: work.producer,
+        commit: work.commit,
+        coordinator_epoch,
+        is_bumped: work.version >= 2,
+    };
+    let mut all = true;
+    for (topic, indexes) in &work.partitions {
+        for index in indexes {
+            match write_marker(node, topic, *index, &end).await {
+                Ok(()) => {}
+                // There is nothing to end any more, or somebody else has ended it.
+                Err(
+                    ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+                    | ErrorCode::INVALID_PRODUCER_EPOCH
+                    | ErrorCode::TRANSACTION_COORDINATOR_FENCED,
+                ) => {}
+                Err(code) => {
+                    let why = code.name();
+                    tracing::warn!(
+                        id = work.id,
+                        topic,
+                        index,
+                        why,
+                        "a marker is still to be written"
+                    );
+                    all = false;
+                }
+            }
+        }
+    }
+    all
+}
+
+/// Ends a producer's transaction in one partition, and waits until that is seen: a group's offsets
+/// are in force when this returns.
+///
+/// # Errors
+/// What a coordinator is told.
+pub async fn write_marker(
+    node: &Node,
+    topic: &str,
+    index: i32,
+    end: &TransactionEnd,
+) -> Result<(), ErrorCode> {
+    let Some(partition) = node.partitions.find(topic, index) else {
+        return Err(node.why_not_here(topic, Default::default(), false));
+    };
+    let marker = groups::marker(end);
+    if topic == groups::TOPIC {
+        partition.may_end(&marker).map_err(|refused| refused.code())?;
+        let host = node.groups.at(index)?;
+        let command = ottla_coordinator::group::Command::EndTransaction(*end);
+        return ask(&host, command, |_| Some(())).await;
+    }
+    let now_ms = node.clock.wall_ms();
+    let appended = partition.end_transaction(&marker, now_ms).map_err(|refused| refused.code())?;
+    let deadline = node.clock.monotonic() + MARKER_WAIT;
+    match partition.committed(appended.end, &node.clock, deadline).await {
+        ottla_partitions::Waited::Committed => Ok(()),
+        _ => Err(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND),
+    }
+}
+
+/// Makes partitions part of a transaction, or asks whether they are.
+///
+/// # Errors
+/// What a client is told.
+pub async fn add(node: &Node, request: Add) -> Result<(), ErrorCode> {
+    let (_, host) = node.transaction(&request.id)?;
+    let added = ask(&host, Command::Add(request), |reply| match reply {
+        Reply::Added(added) => Some(added),
+        _ => None,
+    });
+    added.await?
+}
+
+/// As [`add`], on this thread; `None` if the answer has to be waited for.
+///
+/// # Errors
+/// What a client is told.
+pub fn add_now(node: &Node, request: Add) -> Option<Result<(), ErrorCode>> {
+    let host = match node.transaction(&request.id) {
+        Ok((_, host)) => host,
+        Err(code) => return Some(Err(code)),
+    };
+    let Ok(mut answer) = host.start(Command::Add(request)) else {
+        return Some(Err(ErrorCode::NOT_COORDINATOR));
+    };
+    match answer.try_recv() {
+        Ok(Reply::Added(added)) => Some(added),
+        _ => None,
+    }
+}
+
+/// The partition that a group's offsets live in.
+///
+/// # Errors
+/// There is none yet.
+pub fn offsets_of(node: &Node, group: &str) -> Result<Partitions, ErrorCode> {
+    if group.is_empty() {
+        return Err(ErrorCode::INVALID_GROUP_ID);
+    }
+    let index = node.group_shard(group)?;
+    Ok([(groups::TOPIC.to_owned(), [index].into())].into())
+}
