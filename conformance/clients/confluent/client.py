@@ -414,6 +414,55 @@ def member(group, topic, instance="-", *_):
     reader.close()
 
 
+def transactions(*_):
+    topic = f"{CLIENT}-txn"
+    with check("transactions: committed records are read, aborted ones are not, offsets go with them"):
+        new_topic(topic, partitions=2)
+        new_topic(f"{topic}-in")
+        send(f"{topic}-in", [(b"k", b"%d" % n) for n in range(4)])
+        reader = consumer(f"{topic}-copier")
+        reader.subscribe([f"{topic}-in"])
+        sender = producer(transactional_id=topic)
+        sender.init_transactions(60)
+        for round, commits in enumerate((True, False, True)):
+            sender.begin_transaction()
+            for n in range(6):
+                sender.produce(topic, b"%d-%d" % (round, n), partition=n % 2)
+            sender.flush(30)
+            if commits:
+                take(reader, 1)
+                sender.send_offsets_to_transaction(
+                    reader.position(reader.assignment()), reader.consumer_group_metadata(), 60)
+                sender.commit_transaction(60)
+            else:
+                sender.abort_transaction(60)
+        seen = consumer(f"{topic}-seen", isolation_level="read_committed")
+        seen.subscribe([topic])
+        found = sorted(message.value() for message in take(seen, 12))
+        same(found, sorted(b"%d-%d" % (round, n) for round in (0, 2) for n in range(6)))
+        dirty = consumer(f"{topic}-dirty", isolation_level="read_uncommitted")
+        dirty.subscribe([topic])
+        take(dirty, 18)
+        same([place.offset for place in reader.committed(reader.assignment(), 30)], [2])
+        for one in (reader, seen, dirty):
+            one.close()
+    with check("transactions: a second producer of the same name fences the first"):
+        first, second = producer(transactional_id=f"{topic}-fence"), producer(transactional_id=f"{topic}-fence")
+        first.init_transactions(60)
+        first.begin_transaction()
+        first.produce(topic, b"never", partition=0)
+        first.flush(30)
+        second.init_transactions(60)
+        second.begin_transaction()
+        second.produce(topic, b"second", partition=0)
+        second.commit_transaction(60)
+        try:
+            first.commit_transaction(60)
+            raise AssertionError("the first producer has committed")
+        except KafkaException as error:
+            assert error.args[0].fatal(), error
+
+
 def slow(*_):
     with check("a member that does not poll in time leaves, and only once"):
         topic, group = f"{CLIENT}-slow", f"{CLIENT}-slow"
@@ -436,7 +485,7 @@ def slow(*_):
 
 
 def everything():
-    for phase in (seek, admin_topics, admin_configs, admin_records, admin_groups, errors, idempotent, slow):
+    for phase in (seek, admin_topics, admin_configs, admin_records, admin_groups, errors, idempotent, transactions, slow):
         try:
             phase()
         except Exception as error:  # a phase that cannot even begin is one failed check

@@ -201,6 +201,37 @@ func rest() {
 		}
 		return sender.ProduceSync(ctx, records...).FirstErr()
 	})
+	check("transactions: committed records are read, aborted ones are not", func() error {
+		topic := client + "-txn"
+		sender := open(kgo.TransactionalID(topic), kgo.DefaultProduceTopic(topic))
+		defer sender.Close()
+		for round, end := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort, kgo.TryCommit} {
+			if err := sender.BeginTransaction(); err != nil {
+				return err
+			}
+			for i := range 3 {
+				record := kgo.StringRecord(fmt.Sprintf("%d-%d", round, i))
+				if err := sender.ProduceSync(ctx, record).FirstErr(); err != nil {
+					return err
+				}
+			}
+			if err := sender.EndTransaction(ctx, end); err != nil {
+				return err
+			}
+		}
+		reader := open(kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+		defer reader.Close()
+		found, err := take(reader, 6)
+		if err != nil {
+			return err
+		}
+		for i, record := range found {
+			if wanted := fmt.Sprintf("%d-%d", i/3*2, i%3); string(record.Value) != wanted {
+				return fmt.Errorf("record %d is %s, should be %s", i, record.Value, wanted)
+			}
+		}
+		return nil
+	})
 }
 
 func resume(group, topic, from, number, note string) {

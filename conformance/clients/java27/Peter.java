@@ -59,6 +59,7 @@ public class Peter {
         all.put("auto.commit.interval.ms", "200");
         all.put("auto.offset.reset", "earliest");
         all.put("session.timeout.ms", "30000");
+        all.put("isolation.level", "read_committed");
         all.put("key.deserializer", StringDeserializer.class.getName());
         all.put("value.deserializer", StringDeserializer.class.getName());
         List<String> found = new ArrayList<>();
@@ -75,6 +76,29 @@ public class Peter {
         }
         Collections.sort(found);
         return found;
+    }
+
+    static void transactions(String topic) throws Exception {
+        Properties all = settings();
+        all.put("transactional.id", topic);
+        all.put("key.serializer", StringSerializer.class.getName());
+        all.put("value.serializer", StringSerializer.class.getName());
+        try (KafkaProducer<String, String> producer = new KafkaProducer<>(all)) {
+            producer.initTransactions();
+            for (int round = 0; round < 3; round++) {
+                producer.beginTransaction();
+                for (int n = 0; n < 3; n++) {
+                    String value = round + "-" + n;
+                    ProducerRecord<String, String> record = new ProducerRecord<>(topic, "key-" + value, value);
+                    record.headers().add("name", value.getBytes("UTF-8"));
+                    producer.send(record);
+                }
+                if (round == 1) {
+                    producer.flush();
+                    producer.abortTransaction();
+                } else producer.commitTransaction();
+            }
+        }
     }
 
     static void rest() {
@@ -95,7 +119,17 @@ public class Peter {
         }
     }
 
+    static void more() {
+        check("transactions of a client from before epochs per transaction", () -> {
+            transactions("peter-txn");
+            same(consume("peter-txn", Arrays.asList("peter-txn"), 6), Arrays.asList("0-0", "0-1", "0-2", "2-0", "2-1", "2-2"));
+        });
+    }
+
     public static void main(String[] given) {
-        if (given[0].equals("rest")) rest();
+        if (given[0].equals("rest")) {
+            rest();
+            more();
+        }
     }
 }

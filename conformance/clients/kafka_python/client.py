@@ -84,6 +84,25 @@ def rest():
         same([one.get(30).offset for one in sent], list(range(200)), "offsets")
         sender.close()
 
+    with check("transactions: committed records are read, aborted ones are not"):
+        sender = KafkaProducer(bootstrap_servers=BOOTSTRAP, transactional_id=f"{topic}-txn", acks="all")
+        sender.init_transactions()
+        for round, commits in enumerate((True, False, True)):
+            sender.begin_transaction()
+            for n in range(3):
+                sender.send(f"{topic}-txn", value=b"%d-%d" % (round, n)).get(30)
+            if commits:
+                sender.commit_transaction()
+            else:
+                sender.abort_transaction()
+        sender.close()
+        reader = consumer(isolation_level="read_committed")
+        place = TopicPartition(f"{topic}-txn", 0)
+        reader.assign([place])
+        reader.seek(place, 0)
+        same([row.value for row in take(reader, 6)], [b"%d-%d" % (round, n) for round in (0, 2) for n in range(3)])
+        reader.close()
+
 
 def resume(group, topic, first, count, note):
     with check(f"continues at the committed offset {note}"):

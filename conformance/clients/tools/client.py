@@ -55,6 +55,19 @@ def rest():
         assert topic in tool("LogDirsCommand", "--describe", "--topic-list", topic)
         assert "LeaderId:" in tool("MetadataQuorumCommand", "describe", "--status")
         assert "Produce(0): " in tool("BrokerApiVersionsCommand")
+    with check("VerifiableProducer, TransactionalMessageCopier with random aborts, kafka-transactions"):
+        tool("TopicCommand", "--create", "--topic", f"{topic}-in", "--partitions", 1)
+        tool("TopicCommand", "--create", "--topic", f"{topic}-out", "--partitions", 1)
+        tool("VerifiableProducer", "--topic", f"{topic}-in", "--max-messages", 1000)
+        tool("TransactionalMessageCopier", "--input-topic", f"{topic}-in", "--output-topic", f"{topic}-out", "--input-partition", 0,
+             "--max-messages", 1000, "--consumer-group", f"{topic}-copier", "--transaction-size", 50, "--transactional-id", f"{topic}-copier",
+             "--enable-random-aborts", "--group-mode", server="--broker-list")
+        told = tool("consumer.ConsoleConsumer", "--topic", f"{topic}-out", "--from-beginning", "--max-messages", 1000,
+                    "--isolation-level", "read_committed", "--timeout-ms", 60000)
+        same(sorted(map(int, told.split())), list(range(1000)))
+        assert f"{topic}-copier" in tool("TransactionsCommand", "list")
+        told = tool("TransactionsCommand", "describe", "--transactional-id", f"{topic}-copier")
+        assert re.search(r"Complete(Commit|Abort)", told), told
     with check("kafka-topics: delete"):
         tool("TopicCommand", "--delete", "--topic", topic)
         assert topic not in tool("TopicCommand", "--list").split()
