@@ -6,3 +6,4 @@ mod genuine;
 mod offsets;
 mod play;
 mod rebalance;
+mod transactions;
