@@ -6,6 +6,7 @@
 mod disks;
 mod genuine;
 mod own;
+mod transactions;
 mod upkeep;
 
 use std::path::Path;
