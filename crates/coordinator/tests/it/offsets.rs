@@ -1,6 +1,6 @@
 //! Offsets: committed, fetched, deleted, expired.
 
-use ottla_coordinator::group::{Command, GroupMachine, Reply};
+use ottla_coordinator::group::{Command, GroupMachine, Reply, TransactionEnd};
 use ottla_machine::testkit::Bench;
 use ottla_protocol::messages::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -8,8 +8,13 @@ use ottla_protocol::messages::offset_commit_request::{
 use ottla_protocol::messages::offset_delete_request::{
     OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
-use ottla_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use ottla_protocol::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopics,
+};
 use ottla_protocol::messages::offset_fetch_response::OffsetFetchResponsePartitions;
+use ottla_protocol::messages::txn_offset_commit_request::{
+    TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
 use ottla_types::ErrorCode;
 
 use crate::play::{GROUP, alone, leave, reloaded, stage};
@@ -138,4 +143,116 @@ fn offsets_expire_a_week_after_the_last_member_left() {
     bench.pass(DAY);
     assert!(fetched(&mut bench).is_empty());
     assert_eq!(deleted(&mut bench), ErrorCode::GROUP_ID_NOT_FOUND, "the group is gone as well");
+}
+
+const PRODUCER: (i64, i16) = (40, 2);
+
+fn in_transaction(member: &str, generation: i32, offset: i64) -> Command {
+    let partition =
+        TxnOffsetCommitRequestPartition { committed_offset: offset, ..Default::default() };
+    Command::CommitInTransaction(TxnOffsetCommitRequest {
+        group_id: GROUP.to_owned(),
+        producer_id: PRODUCER.0,
+        producer_epoch: PRODUCER.1,
+        generation_id_or_member_epoch: generation,
+        member_id: member.to_owned(),
+        topics: vec![TxnOffsetCommitRequestTopic {
+            name: "t".to_owned(),
+            partitions: vec![partition],
+            ..Default::default()
+        }],
+        ..Default::default()
+    })
+}
+
+fn pended(bench: &mut Bench<GroupMachine>, command: Command) -> ErrorCode {
+    match bench.run(command).1.pop() {
+        Some((_, Reply::CommitInTransaction(it))) => {
+            ErrorCode(it.topics[0].partitions[0].error_code)
+        }
+        other => panic!("no answer to the commit: {other:?}"),
+    }
+}
+
+fn ended(commit: bool) -> Command {
+    let producer = (PRODUCER.0, PRODUCER.1 + 1);
+    let end = TransactionEnd { producer, commit, coordinator_epoch: 0, is_bumped: true };
+    Command::EndTransaction(end)
+}
+
+/// The offset of the group's only partition; `None` if it may still change and that matters.
+fn read(bench: &mut Bench<GroupMachine>, require_stable: bool) -> Option<i64> {
+    let topic = OffsetFetchRequestTopics {
+        name: "t".to_owned(),
+        partition_indexes: vec![0],
+        ..Default::default()
+    };
+    let request = OffsetFetchRequestGroup {
+        group_id: GROUP.to_owned(),
+        topics: Some(vec![topic]),
+        ..Default::default()
+    };
+    match bench.run(Command::FetchOffsets { request, require_stable }).1.pop() {
+        Some((_, Reply::FetchOffsets(it))) => {
+            let one = &it.topics[0].partitions[0];
+            let unstable = one.error_code == ErrorCode::UNSTABLE_OFFSET_COMMIT.0;
+            (!unstable).then_some(one.committed_offset)
+        }
+        other => panic!("no answer: {other:?}"),
+    }
+}
+
+#[test]
+fn offsets_of_a_transaction_are_in_force_when_it_commits() {
+    for commits in [true, false] {
+        let mut bench = stage();
+        let (member, generation) = alone(&mut bench);
+        assert_eq!(committed(&mut bench, commit(&member, generation, "t", 3, "")), ErrorCode::NONE);
+        assert_eq!(pended(&mut bench, in_transaction("", -1, 8)), ErrorCode::NONE);
+        assert_eq!((read(&mut bench, false), read(&mut bench, true)), (Some(3), None));
+        let mut again = reloaded(&bench.records, bench.now_ms);
+        assert_eq!(again.machine.stored(), bench.machine.stored(), "G4 LoadEqualsRun");
+        for bench in [&mut bench, &mut again] {
+            bench.run(ended(commits));
+            let wanted = Some(if commits { 8 } else { 3 });
+            assert_eq!(read(bench, true), wanted, "G3 TxnOffsetAtomicity");
+        }
+    }
+}
+
+#[test]
+fn a_later_commit_stands_against_a_transaction_that_ends_after_it() {
+    let mut bench = stage();
+    let (member, generation) = alone(&mut bench);
+    assert_eq!(pended(&mut bench, in_transaction(&member, generation, 8)), ErrorCode::NONE);
+    assert_eq!(committed(&mut bench, commit(&member, generation, "t", 9, "")), ErrorCode::NONE);
+    bench.run(ended(true));
+    assert_eq!(read(&mut bench, true), Some(9), "G1 OffsetCommitOrder");
+}
+
+#[test]
+fn a_member_that_is_none_any_more_commits_nothing_in_a_transaction() {
+    let mut bench = stage();
+    let (member, generation) = alone(&mut bench);
+    let refused = [
+        (in_transaction(&member, generation - 1, 1), ErrorCode::ILLEGAL_GENERATION),
+        (in_transaction("nobody", generation, 1), ErrorCode::UNKNOWN_MEMBER_ID),
+        (in_transaction("nobody", -1, 1), ErrorCode::UNKNOWN_MEMBER_ID),
+    ];
+    for (command, code) in refused {
+        assert_eq!(pended(&mut bench, command), code);
+    }
+    assert!(bench.machine.stored().pending.is_empty());
+}
+
+#[test]
+fn offsets_do_not_expire_under_an_open_transaction() {
+    let mut bench = stage();
+    assert_eq!(committed(&mut bench, commit("", -1, "t", 3, "")), ErrorCode::NONE);
+    assert_eq!(pended(&mut bench, in_transaction("", -1, 8)), ErrorCode::NONE);
+    bench.pass(30 * 24 * 60 * 60 * 1000);
+    assert_eq!(read(&mut bench, false), Some(3));
+    bench.run(ended(true));
+    bench.pass(30 * 24 * 60 * 60 * 1000);
+    assert_eq!(read(&mut bench, false), Some(-1));
 }

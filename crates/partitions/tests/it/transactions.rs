@@ -652,3 +652,11 @@ fn what_is_left_out_is_noticed() {
         bugs.into_iter().filter(|bug| !(0..200).any(|seed| is_found(seed, *bug))).collect();
     assert!(alive.is_empty(), "nobody noticed {alive:?}");
 }
+
+/// Where all transactions of a producer share an epoch, what comes late can end or join a later one
+/// (KAFKA-17754). That is how it was agreed; only an epoch for each transaction mends it.
+#[test]
+fn the_older_protocol_tears_in_such_a_network() {
+    let tears = |seed| std::panic::catch_unwind(|| play(seed, 0, Bug::None)).is_err();
+    assert!((0..200).any(tears));
+}
