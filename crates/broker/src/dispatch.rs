@@ -52,6 +52,8 @@ pub const SERVED: &[Api] = &[
     describe_producers::API,
     describe_transactions::API,
     list_transactions::API,
+    consumer_group_heartbeat::API,
+    consumer_group_describe::API,
     get_telemetry_subscriptions::API,
     list_config_resources::API,
     describe_topic_partitions::API,
@@ -172,6 +174,12 @@ async fn route(node: &Node, call: &Call, head: &FrameHead, d: Decoder) -> Outcom
         }
         ApiKey::ListTransactions => {
             serve(head, d, async |r| list_transactions::handle(n, c, r).await).await
+        }
+        ApiKey::ConsumerGroupHeartbeat => {
+            serve(head, d, async |r| consumer_group_heartbeat::handle(n, c, r).await).await
+        }
+        ApiKey::ConsumerGroupDescribe => {
+            serve(head, d, async |r| consumer_group_describe::handle(n, c, r).await).await
         }
         other => Outcome::Close(format!("{} is in the table but not served", other.name())),
     }

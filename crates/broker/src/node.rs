@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use ottla_clock::Clock;
+use ottla_coordinator::group::{GroupSettings, Topics};
 use ottla_metadata::{Cluster, Command, Listener, Reply, Topic};
 use ottla_partitions::{Assigned, Assignment, Partitions};
 use ottla_protocol::messages::create_topics_request::{
@@ -60,6 +61,7 @@ pub struct Node {
     pub voter_listeners: Vec<ottla_quorum::Endpoint>,
     cluster: ArcSwap<Cluster>,
     in_force: ArcSwap<InForce>,
+    topics: ArcSwap<Topics>,
     offset: AtomicI64,
     epoch: AtomicI64,
     /// The next producer id to give away, and the end of the block.
@@ -104,6 +106,7 @@ impl Node {
             sessions: Sessions::new(usize::try_from(slots).unwrap_or(1000)),
             in_force: ArcSwap::from_pointee(rules_of(&cluster, &started, id)),
             cluster: ArcSwap::from_pointee(cluster),
+            topics: ArcSwap::default(),
             offset: AtomicI64::new(0),
             epoch: AtomicI64::new(0),
             producer_ids: Mutex::new((0, 0)),
@@ -123,7 +126,9 @@ impl Node {
         let cluster = Arc::new(news.cluster);
         let before = self.cluster.load_full();
         self.in_force.store(Arc::new(rules_of(&cluster, &self.started, self.id)));
-        self.groups.set(&group_settings(&cluster, &self.started, self.id));
+        let topics = self.topics_of(&before, &cluster);
+        let settings = group_settings(&cluster, &self.started, self.id);
+        self.groups.set(&GroupSettings { topics, ..settings });
         self.transactions.set(&transaction_settings(&cluster, &self.started, self.id));
         let wanted = self.assigned(&cluster);
         for (partition, error) in self.partitions.reconcile(&wanted) {
@@ -142,6 +147,21 @@ impl Node {
         if !gone.is_empty() {
             self.groups.partitions_deleted(&gone);
         }
+    }
+
+    /// The topics that groups may read; the same as before, if none has changed.
+    fn topics_of(&self, before: &Cluster, now: &Cluster) -> Arc<Topics> {
+        let topic = |it: &Arc<Topic>| {
+            let partitions = i32::try_from(it.partitions.len()).unwrap_or(i32::MAX);
+            (Arc::clone(&it.name), it.id, partitions)
+        };
+        let known = self.topics.load_full();
+        if known.version > 0 && now.topics().map(topic).eq(before.topics().map(topic)) {
+            return known;
+        }
+        let fresh = Arc::new(Topics::new(known.version + 1, now.topics().map(topic)));
+        self.topics.store(Arc::clone(&fresh));
+        fresh
     }
 
     fn assigned(&self, cluster: &Cluster) -> Vec<Assigned> {

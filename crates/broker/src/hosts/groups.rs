@@ -90,7 +90,7 @@ impl Kind for GroupKind {
             _ => BatchOptions::default(),
         };
         let is_transactional = options.transactional;
-        let batch = batch_of(options, records.iter().map(Record::encode), now_ms)?;
+        let batch = batch_of(options, records.iter().map(|it| it.encode(now_ms)), now_ms)?;
         if is_transactional {
             return Ok(partition.append_own(&batch, now_ms)?.end);
         }

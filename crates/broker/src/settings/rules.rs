@@ -224,6 +224,16 @@ pub fn group_settings(cluster: &Cluster, settings: &Settings, node: NodeId) -> G
         offsets_retention_ms: minutes.map_or(usual.offsets_retention_ms, |it| it * 60_000),
         offsets_check_interval_ms: number("offsets.retention.check.interval.ms")
             .unwrap_or(usual.offsets_check_interval_ms),
+        consumer_session_timeout_ms: small(
+            "group.consumer.session.timeout.ms",
+            usual.consumer_session_timeout_ms,
+        ),
+        consumer_heartbeat_interval_ms: small(
+            "group.consumer.heartbeat.interval.ms",
+            usual.consumer_heartbeat_interval_ms,
+        ),
+        consumer_members_max: usize::try_from(small("group.consumer.max.size", i32::MAX))
+            .unwrap_or(usize::MAX),
         ..usual
     }
 }

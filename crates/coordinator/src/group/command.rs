@@ -4,7 +4,10 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use ottla_protocol::messages::consumer_group_describe_response::DescribedGroup as ConsumerDescribedGroup;
 use ottla_protocol::messages::{
+    consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest,
+    consumer_group_heartbeat_response::ConsumerGroupHeartbeatResponse,
     delete_groups_response::DeletableGroupResult, describe_groups_response::DescribedGroup,
     heartbeat_request::HeartbeatRequest, heartbeat_response::HeartbeatResponse,
     join_group_request::JoinGroupRequest, join_group_response::JoinGroupResponse,
@@ -81,6 +84,15 @@ pub enum Command {
         /// Its version.
         version: i16,
     },
+    /// ConsumerGroupHeartbeat.
+    ConsumerHeartbeat {
+        /// The request.
+        request: ConsumerGroupHeartbeatRequest,
+        /// Who asks.
+        client: Client,
+    },
+    /// ConsumerGroupDescribe for those groups that live here.
+    ConsumerDescribe(Vec<String>),
     /// TxnOffsetCommit. The host has seen to it that the transaction knows of this coordinator's
     /// partition, and has taken out what may not be written or does not exist.
     CommitInTransaction(TxnOffsetCommitRequest),
@@ -127,6 +139,10 @@ pub enum Reply {
     Leave(LeaveGroupResponse),
     /// To [`Command::CommitOffsets`].
     CommitOffsets(OffsetCommitResponse),
+    /// To [`Command::ConsumerHeartbeat`].
+    ConsumerHeartbeat(ConsumerGroupHeartbeatResponse),
+    /// To [`Command::ConsumerDescribe`].
+    ConsumerDescribe(Vec<ConsumerDescribedGroup>),
     /// To [`Command::CommitInTransaction`].
     CommitInTransaction(TxnOffsetCommitResponse),
     /// To [`Command::EndTransaction`].
@@ -164,6 +180,20 @@ pub enum Timer {
     Sync {
         /// The group.
         group: Arc<str>,
+    },
+    /// A member of a group whose coordinator assigns has been silent for too long.
+    ConsumerSession {
+        /// Its group.
+        group: Arc<str>,
+        /// The member.
+        member: Arc<str>,
+    },
+    /// It has had its time to give partitions up.
+    ConsumerRebalance {
+        /// Its group.
+        group: Arc<str>,
+        /// The member.
+        member: Arc<str>,
     },
     /// Look for expired offsets.
     OffsetExpiry,

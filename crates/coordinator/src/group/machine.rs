@@ -10,7 +10,7 @@ use super::live::Live;
 use super::record::Record;
 use super::settings::GroupSettings;
 use super::stored::Stored;
-use super::{classic, offsets, show};
+use super::{classic, consumer, offsets, show};
 
 /// The groups of one shard.
 #[derive(Debug, Default)]
@@ -60,6 +60,7 @@ impl Machine for GroupMachine {
             Command::Settings(_) => {}
             Command::Loaded => {
                 classic::loaded(scene);
+                consumer::loaded(scene);
                 offsets::expire::start(scene);
             }
             Command::Expired(timer) => expired(scene, &timer),
@@ -73,6 +74,10 @@ impl Machine for GroupMachine {
             Command::FetchOffsets { request, require_stable } => {
                 offsets::fetch::fetch(scene, request, require_stable);
             }
+            Command::ConsumerHeartbeat { request, client } => {
+                consumer::heartbeat(scene, request, client);
+            }
+            Command::ConsumerDescribe(groups) => consumer::describe(scene, groups),
             Command::CommitInTransaction(request) => {
                 offsets::commit::in_transaction(scene, &request);
             }
@@ -103,5 +108,11 @@ fn expired(scene: &mut Scene<'_>, timer: &Timer) {
         Timer::Join { group } => classic::expire::join(scene, group),
         Timer::Sync { group } => classic::expire::sync(scene, group),
         Timer::OffsetExpiry => offsets::expire::expire(scene),
+        Timer::ConsumerSession { group, member } => {
+            consumer::session_timeout(scene, group, member);
+        }
+        Timer::ConsumerRebalance { group, member } => {
+            consumer::rebalance_timeout(scene, group, member);
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 mod classic;
 mod command;
+mod consumer;
 mod live;
 mod machine;
 mod offsets;
@@ -16,6 +17,7 @@ mod show;
 mod stored;
 
 pub use command::{Client, Command, Join, Reply, Timer};
+pub use consumer::{ConsumerGroup, ConsumerRecord, Current, MemberState, Places, Topics};
 pub use machine::GroupMachine;
 pub use record::{Record, TransactionEnd};
 pub use settings::GroupSettings;

@@ -9,7 +9,9 @@ use ottla_protocol::group::legacy_offset_commit_key::LegacyOffsetCommitKey;
 use ottla_protocol::group::offset_commit_key::OffsetCommitKey;
 use ottla_protocol::group::offset_commit_value::OffsetCommitValue;
 use ottla_protocol::{DecodeError, Message, decode_key, decode_value, encode_key, encode_value};
-use ottla_types::{ProducerEpoch, ProducerId};
+use ottla_types::{ProducerEpoch, ProducerId, TimestampMs};
+
+use super::consumer::ConsumerRecord;
 
 /// Types of keys.
 const OFFSET_OLD: i16 = 0;
@@ -59,6 +61,8 @@ pub enum Record {
         /// The offset.
         value: OffsetCommitValue,
     },
+    /// Of a group whose coordinator assigns.
+    Consumer(ConsumerRecord),
     /// A producer's transaction has ended: a marker in the log, not a record with a key.
     Ended(TransactionEnd),
     /// A generation of a group.
@@ -94,7 +98,7 @@ impl Record {
                 let key = GroupMetadataKey::decode(&mut key, 0)?;
                 Ok(Some(Self::Group { group: key.group, value: body(value)? }))
             }
-            _ => Ok(None),
+            _ => Ok(ConsumerRecord::decode(kind, &mut key, value)?.map(Self::Consumer)),
         }
     }
 
@@ -111,10 +115,12 @@ impl Record {
 
     /// Key and value of the record; a marker has none.
     #[must_use]
-    pub fn encode(&self) -> (Bytes, Option<Bytes>) {
+    pub fn encode(&self, now_ms: TimestampMs) -> (Bytes, Option<Bytes>) {
+        let fits = "a group's texts came in a request and fit a record";
         // No text here is longer than those that came in a request, and no version lacks a form.
         let key = match self {
             Self::Ended(_) => return (Bytes::new(), None),
+            Self::Consumer(record) => return record.encode(now_ms).expect(fits),
             Self::Offset { group, topic, partition, .. }
             | Self::Pending { group, topic, partition, .. } => {
                 let key = OffsetCommitKey {
@@ -131,7 +137,7 @@ impl Record {
             }
         };
         let value = match self {
-            Self::Ended(_) => None,
+            Self::Ended(_) | Self::Consumer(_) => None,
             Self::Pending { value, .. } => Some(encode_value(value, OFFSET_VERSION)),
             Self::Offset { value, .. } => {
                 value.as_ref().map(|value| encode_value(value, OFFSET_VERSION))
@@ -140,7 +146,6 @@ impl Record {
                 value.as_ref().map(|value| encode_value(value, GROUP_VERSION))
             }
         };
-        let fits = "a group's texts came in a request and fit a record";
         (key.expect(fits), value.map(|value| value.expect(fits)))
     }
 }

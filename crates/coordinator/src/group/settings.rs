@@ -1,5 +1,12 @@
 //! The settings that a group coordinator obeys; the host replaces them when an operator does.
 
+use alloc::sync::Arc;
+
+use super::consumer::Topics;
+
+/// How soon a member of a group that is not settled is to come back, in milliseconds.
+const UNSETTLED_HEARTBEAT_MS: i32 = 250;
+
 /// What the operator decided about groups; the defaults are Kafka's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupSettings {
@@ -19,6 +26,14 @@ pub struct GroupSettings {
     pub offsets_retention_ms: i64,
     /// `offsets.retention.check.interval.ms`
     pub offsets_check_interval_ms: i64,
+    /// `group.consumer.session.timeout.ms`
+    pub consumer_session_timeout_ms: i32,
+    /// `group.consumer.heartbeat.interval.ms`
+    pub consumer_heartbeat_interval_ms: i32,
+    /// `group.consumer.max.size`
+    pub consumer_members_max: usize,
+    /// The topics that there are.
+    pub topics: Arc<Topics>,
     /// `max.message.bytes` of `__consumer_offsets`: no turn writes more.
     pub batch_bytes_max: usize,
 }
@@ -34,7 +49,20 @@ impl Default for GroupSettings {
             offset_metadata_units_max: 4_096,
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1_000,
             offsets_check_interval_ms: 600_000,
+            consumer_session_timeout_ms: 45_000,
+            consumer_heartbeat_interval_ms: 5_000,
+            consumer_members_max: i32::MAX as usize,
+            topics: Arc::default(),
             batch_bytes_max: 1_048_588,
         }
+    }
+}
+
+impl GroupSettings {
+    /// When a member is to come back: soon, while the group is on its way to a new assignment.
+    #[must_use]
+    pub fn consumer_heartbeat_ms(&self, is_settled: bool) -> i32 {
+        let usual = self.consumer_heartbeat_interval_ms;
+        if is_settled { usual } else { usual.min(UNSETTLED_HEARTBEAT_MS) }
     }
 }

@@ -9,6 +9,7 @@ use ottla_protocol::messages::list_groups_response::ListedGroup;
 use ottla_types::ErrorCode;
 
 use super::command::Reply;
+use super::consumer;
 use super::live::{Live, State};
 use super::machine::Scene;
 
@@ -16,6 +17,15 @@ pub(super) fn describe(scene: &mut Scene<'_>, groups: Vec<String>, version: i16)
     let all = groups.into_iter().map(|group_id| {
         match scene.live.get(&group_id) {
             Some(live) => described(live, group_id),
+            None if scene.stored.consumers.contains_key(&group_id) && version >= 6 => {
+                DescribedGroup {
+                    error_code: ErrorCode::GROUP_ID_NOT_FOUND.0,
+                    error_message: Some(alloc::format!("Group {group_id} is not a classic group.")),
+                    group_state: String::from("Dead"),
+                    group_id,
+                    ..Default::default()
+                }
+            }
             None if scene.stored.offsets.contains_key(&group_id) => DescribedGroup {
                 group_state: String::from(State::Empty.name()),
                 group_id,
@@ -79,7 +89,10 @@ pub(super) fn list(scene: &mut Scene<'_>, request: &ListGroupsRequest) {
             });
         }
     }
-    for group in scene.stored.offsets.keys().filter(|group| !scene.live.contains_key(*group)) {
+    let is_other = |group: &String| {
+        scene.live.contains_key(group) || scene.stored.consumers.contains_key(group)
+    };
+    for group in scene.stored.offsets.keys().filter(|group| !is_other(group)) {
         let empty = State::Empty.name();
         if wanted(&request.states_filter, empty) && wanted(&request.types_filter, "classic") {
             all.push(ListedGroup {
@@ -90,5 +103,6 @@ pub(super) fn list(scene: &mut Scene<'_>, request: &ListGroupsRequest) {
             });
         }
     }
+    all.extend(consumer::list(scene, request));
     scene.turn.reply(Reply::List(all));
 }

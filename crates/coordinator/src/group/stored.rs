@@ -7,6 +7,7 @@ use ottla_protocol::group::group_metadata_value::GroupMetadataValue;
 use ottla_protocol::group::offset_commit_value::OffsetCommitValue;
 use ottla_types::{LeaderEpoch, Offset, ProducerId, TimestampMs, Uuid};
 
+use super::consumer::ConsumerGroup;
 use super::record::{Record, TransactionEnd};
 
 /// How far a group has come in one partition.
@@ -54,6 +55,8 @@ pub struct Stored {
     pub offsets: BTreeMap<String, Offsets>,
     /// By producer and group: what is in force as soon as the producer's transaction commits.
     pub pending: BTreeMap<ProducerId, BTreeMap<String, Offsets>>,
+    /// The groups whose coordinator assigns.
+    pub consumers: BTreeMap<String, ConsumerGroup>,
     /// How many records there were.
     applied: u64,
 }
@@ -81,6 +84,13 @@ impl Stored {
                 offsets.entry(topic.clone()).or_default().insert(*partition, committed);
             }
             Record::Ended(end) => self.end(end),
+            Record::Consumer(record) => {
+                let group = self.consumers.entry(String::from(record.group())).or_default();
+                group.apply(record);
+                if group.is_gone() {
+                    self.consumers.remove(record.group());
+                }
+            }
             Record::Offset { group, topic, partition, value: None } => {
                 self.forget(group, topic, *partition);
             }

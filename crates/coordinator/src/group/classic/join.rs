@@ -7,6 +7,7 @@ use ottla_protocol::messages::join_group_response::JoinGroupResponse;
 use ottla_types::ErrorCode;
 
 use super::super::command::{Join, Reply};
+use super::super::consumer;
 use super::super::live::{Live, Member, State};
 use super::super::machine::Scene;
 use super::super::record::Record;
@@ -33,6 +34,13 @@ fn admit(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
     let bounds = settings.session_timeout_min_ms..=settings.session_timeout_max_ms;
     if !bounds.contains(&request.session_timeout_ms) {
         return Err(ErrorCode::INVALID_SESSION_TIMEOUT);
+    }
+    if let Some(group) = scene.stored.consumers.get(&request.group_id) {
+        if !group.members.is_empty() {
+            return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
+        }
+        // An empty group of the other kind gives its name to this one.
+        consumer::forget(scene, &request.group_id);
     }
     let new = request.member_id.is_empty();
     if !new && !scene.live.contains_key(&request.group_id) {

@@ -113,6 +113,14 @@ fn allowed_in_transaction(
     if group.is_empty() {
         return Err(ErrorCode::INVALID_GROUP_ID);
     }
+    if let Some(known) = scene.stored.consumers.get(group) {
+        let is_nobody = generation < 0 && request.member_id.is_empty();
+        let may = || known.may_commit(&request.member_id, generation);
+        return if is_nobody { Ok(()) } else { may() }.map_err(|code| match code {
+            ErrorCode::STALE_MEMBER_EPOCH => ErrorCode::ILLEGAL_GENERATION,
+            code => code,
+        });
+    }
     let now = scene.turn.now_ms;
     let Some(live) = scene.live.get(group) else {
         if generation >= 0 {
@@ -153,6 +161,9 @@ fn allowed(scene: &mut Scene<'_>, request: &OffsetCommitRequest) -> Result<(), E
     let (group, generation) = (&request.group_id, request.generation_id_or_member_epoch);
     if group.is_empty() {
         return Err(ErrorCode::INVALID_GROUP_ID);
+    }
+    if let Some(known) = scene.stored.consumers.get(group) {
+        return known.may_commit(&request.member_id, generation);
     }
     let now = scene.turn.now_ms;
     let Some(live) = scene.live.get(group) else {

@@ -15,6 +15,7 @@ use ottla_protocol::{Decoder, Message};
 use ottla_types::{ErrorCode, TopicPartition};
 
 use super::super::command::Reply;
+use super::super::consumer;
 use super::super::live::{Live, State};
 use super::super::machine::Scene;
 use super::super::record::Record;
@@ -23,13 +24,20 @@ pub(in crate::group) fn delete(scene: &mut Scene<'_>, request: &OffsetDeleteRequ
     let group = &request.group_id;
     let mut response = OffsetDeleteResponse::default();
     let live = scene.live.get(group);
-    if live.is_none() && !scene.stored.offsets.contains_key(group) {
+    let is_known = live.is_some() || scene.stored.consumers.contains_key(group);
+    if !is_known && !scene.stored.offsets.contains_key(group) {
         response.error_code = ErrorCode::GROUP_ID_NOT_FOUND.0;
         return scene.turn.reply(Reply::DeleteOffsets(response));
     }
     let busy = live.is_some_and(|live| live.state != State::Empty);
-    let subscribed = live.and_then(subscriptions);
-    if busy && live.is_some_and(|live| live.protocol_type.as_deref() != Some("consumer")) {
+    let known = scene.stored.consumers.get(group);
+    let of_members = || known.map(|it| it.topics().into_iter().cloned().collect());
+    let subscribed = live.and_then(subscriptions).or_else(of_members);
+    let busy = busy || known.is_some_and(|it| !it.members.is_empty());
+    if live.is_some()
+        && busy
+        && live.is_some_and(|live| live.protocol_type.as_deref() != Some("consumer"))
+    {
         response.error_code = ErrorCode::NON_EMPTY_GROUP.0;
         return scene.turn.reply(Reply::DeleteOffsets(response));
     }
@@ -88,6 +96,13 @@ pub(in crate::group) fn groups(scene: &mut Scene<'_>, groups: Vec<String>) {
 }
 
 fn group(scene: &mut Scene<'_>, group: &str) -> ErrorCode {
+    if let Some(known) = scene.stored.consumers.get(group) {
+        if !known.members.is_empty() {
+            return ErrorCode::NON_EMPTY_GROUP;
+        }
+        forget(scene, group);
+        return ErrorCode::NONE;
+    }
     let known = scene.live.get(group);
     if known.is_none() && !scene.stored.offsets.contains_key(group) {
         return ErrorCode::GROUP_ID_NOT_FOUND;
@@ -109,6 +124,7 @@ pub(super) fn forget(scene: &mut Scene<'_>, group: &str) {
     if scene.stored.groups.contains_key(group) {
         scene.turn.record(Record::Group { group: String::from(group), value: None });
     }
+    consumer::forget(scene, group);
     scene.live.remove(group);
 }
 

@@ -1,5 +1,6 @@
 //! Offsets that nobody has needed for long.
 
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -22,6 +23,8 @@ pub(in crate::group) fn start(scene: &mut Scene<'_>) {
 pub(in crate::group) fn expire(scene: &mut Scene<'_>) {
     let groups: Vec<String> =
         scene.stored.offsets.keys().chain(scene.live.keys()).cloned().collect();
+    let groups = groups.into_iter().chain(scene.stored.consumers.keys().cloned());
+    let groups: BTreeSet<String> = groups.collect();
     for group in groups {
         if scene.turn.records.len() >= RECORDS_MAX {
             break;
@@ -38,9 +41,12 @@ fn of_group(scene: &mut Scene<'_>, group: &str) {
     let now = scene.turn.now_ms;
     let retention = scene.settings.offsets_retention_ms;
     let live = scene.live.get(group);
-    let empty = live.is_none_or(|live| live.state == State::Empty && live.pending.is_empty());
+    let known = scene.stored.consumers.get(group);
+    let empty = live.is_none_or(|live| live.state == State::Empty && live.pending.is_empty())
+        && known.is_none_or(|known| known.members.is_empty());
     // While a group has members, only offsets of topics that none of them reads can expire.
-    let read = if empty { None } else { live.and_then(subscriptions) };
+    let of_members = || known.map(|it| it.topics().into_iter().cloned().collect());
+    let read = if empty { None } else { live.and_then(subscriptions).or_else(of_members) };
     if !empty && read.is_none() {
         return;
     }

@@ -21,6 +21,15 @@ pub(in crate::group) fn fetch(
 ) {
     let stored = scene.stored;
     let group = request.group_id;
+    if let (Some(known), Some(member)) = (stored.consumers.get(&group), &request.member_id)
+        && let Err(code) = known.may_commit(member, request.member_epoch)
+    {
+        let error_code = code.0;
+        let response =
+            OffsetFetchResponseGroup { group_id: group, error_code, ..Default::default() };
+        scene.turn.reply(Reply::FetchOffsets(response));
+        return;
+    }
     let partition = |topic: &str, index: i32, committed: Option<&Committed>| {
         if require_stable && stored.is_unstable(&group, topic, index) {
             let error_code = ErrorCode::UNSTABLE_OFFSET_COMMIT.0;

@@ -1,0 +1,52 @@
+//! ConsumerGroupDescribe: who is in a group whose coordinator assigns, and who has what.
+
+use ottla_coordinator::group::{Command, Reply};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::consumer_group_describe_request::ConsumerGroupDescribeRequest;
+use ottla_protocol::messages::consumer_group_describe_response::{
+    ConsumerGroupDescribeResponse, DescribedGroup,
+};
+use ottla_types::ErrorCode;
+
+use crate::guard::{Operation, Resource, may};
+use crate::hosts::groups::ask;
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Operators.
+pub const API: Api = Api::of(ApiKey::ConsumerGroupDescribe, 0, 1);
+
+/// Asks each group's coordinator.
+pub async fn handle(
+    node: &Node,
+    call: &Call,
+    request: ConsumerGroupDescribeRequest,
+) -> ConsumerGroupDescribeResponse {
+    let mut response = ConsumerGroupDescribeResponse::default();
+    for group in request.group_ids {
+        response.groups.push(describe(node, call, group).await);
+    }
+    response
+}
+
+async fn describe(node: &Node, call: &Call, group: String) -> DescribedGroup {
+    let refused = |code: ErrorCode| DescribedGroup {
+        error_code: code.0,
+        error_message: Some(code.message().to_owned()),
+        group_id: group.clone(),
+        ..Default::default()
+    };
+    if !may(&call.caller.principal, Operation::Describe, Resource::Group(&group)) {
+        return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
+    }
+    let host = match node.group(&group) {
+        Ok(host) => host,
+        Err(code) => return refused(code),
+    };
+    let described =
+        ask(&host, Command::ConsumerDescribe(vec![group.clone()]), |reply| match reply {
+            Reply::ConsumerDescribe(mut groups) => groups.pop(),
+            _ => None,
+        });
+    described.await.unwrap_or_else(refused)
+}

@@ -1,0 +1,49 @@
+//! ConsumerGroupHeartbeat: members of groups whose coordinator assigns (KIP-848).
+
+use ottla_coordinator::group::{Client, Command, Reply};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
+use ottla_protocol::messages::consumer_group_heartbeat_response::ConsumerGroupHeartbeatResponse;
+use ottla_types::ErrorCode;
+
+use crate::guard::{Operation, Resource, may};
+use crate::hosts::groups::ask;
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// From version 1 on members make their own ids, and may subscribe by a pattern.
+pub const API: Api = Api::of(ApiKey::ConsumerGroupHeartbeat, 0, 1);
+
+/// Asks the group's coordinator.
+pub async fn handle(
+    node: &Node,
+    call: &Call,
+    mut request: ConsumerGroupHeartbeatRequest,
+) -> ConsumerGroupHeartbeatResponse {
+    let refused = |code: ErrorCode| ConsumerGroupHeartbeatResponse {
+        error_code: code.0,
+        error_message: Some(code.message().to_owned()),
+        ..Default::default()
+    };
+    let principal = &call.caller.principal;
+    if !may(principal, Operation::Read, Resource::Group(&request.group_id)) {
+        return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
+    }
+    let mut topics = request.subscribed_topic_names.iter().flatten();
+    if !topics.all(|topic| may(principal, Operation::Describe, Resource::Topic(topic))) {
+        return refused(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+    }
+    if call.version == 0 && request.member_id.is_empty() && request.member_epoch == 0 {
+        request.member_id = node.clock.random_uuid().to_string();
+    }
+    let host = match node.group(&request.group_id) {
+        Ok(host) => host,
+        Err(code) => return refused(code),
+    };
+    let client = Client { id: call.client_id.clone(), host: call.caller.host() };
+    let answer = ask(&host, Command::ConsumerHeartbeat { request, client }, |reply| match reply {
+        Reply::ConsumerHeartbeat(response) => Some(response),
+        _ => None,
+    });
+    answer.await.unwrap_or_else(refused)
+}

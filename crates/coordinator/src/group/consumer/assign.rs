@@ -1,0 +1,167 @@
+//! Who is to have what.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use ottla_types::Uuid;
+
+use super::stored::{ConsumerGroup, Places};
+use super::topics::Topics;
+
+/// The assignors that there are, the default first.
+pub(super) const ASSIGNORS: [&str; 2] = ["uniform", "range"];
+
+/// A partition of a topic.
+type Place = (Uuid, i32);
+
+/// What each member reads.
+struct Readers<'a> {
+    /// The topics of each member.
+    topics: BTreeMap<&'a str, BTreeSet<Uuid>>,
+    /// Every topic that somebody reads, and how many partitions it has.
+    sizes: BTreeMap<Uuid, i32>,
+}
+
+/// The assignor that most members want.
+pub(super) fn assignor(group: &ConsumerGroup) -> &str {
+    let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in group.members.values().filter_map(|it| it.assignor.as_deref()) {
+        *votes.entry(name).or_default() += 1;
+    }
+    votes.into_iter().max_by_key(|(_, count)| *count).map_or(ASSIGNORS[0], |(name, _)| name)
+}
+
+/// What each member is to have.
+pub(super) fn assign(group: &ConsumerGroup, topics: &Topics) -> BTreeMap<String, Places> {
+    let mut sizes = BTreeMap::new();
+    let mut read = BTreeMap::new();
+    for (id, member) in &group.members {
+        let of_member: BTreeSet<Uuid> = group
+            .topics_of(member)
+            .filter_map(|name| topics.find(name))
+            .map(|(topic, partitions)| {
+                sizes.insert(topic, partitions);
+                topic
+            })
+            .collect();
+        read.insert(id.as_str(), of_member);
+    }
+    let readers = Readers { topics: read, sizes };
+    let found =
+        if assignor(group) == "range" { range(group, &readers) } else { uniform(group, &readers) };
+    found.into_iter().map(|(member, places)| (String::from(member), by_topic(places))).collect()
+}
+
+fn by_topic(places: BTreeSet<Place>) -> Places {
+    let mut all = Places::new();
+    for (topic, partition) in places {
+        all.entry(topic).or_default().insert(partition);
+    }
+    all
+}
+
+/// Each topic is cut into as many ranges as it has readers; topics of one size are cut alike.
+fn range<'a>(
+    group: &'a ConsumerGroup,
+    readers: &Readers<'a>,
+) -> BTreeMap<&'a str, BTreeSet<Place>> {
+    let mut all: BTreeMap<&str, BTreeSet<Place>> =
+        readers.topics.keys().map(|member| (*member, BTreeSet::new())).collect();
+    for (topic, size) in &readers.sizes {
+        let mut those: Vec<&str> = readers
+            .topics
+            .iter()
+            .filter(|(_, topics)| topics.contains(topic))
+            .map(|(member, _)| *member)
+            .collect();
+        // A static member keeps its range when it comes back under another id.
+        let instance = |member: &str| group.members.get(member).and_then(|it| it.instance.clone());
+        those.sort_by_key(|member| (instance(member).is_none(), instance(member), *member));
+        let count = i32::try_from(those.len()).unwrap_or(i32::MAX).max(1);
+        let (share, more) = (size / count, size % count);
+        let mut next = 0;
+        for (member, at) in those.into_iter().zip(0..) {
+            let upto = next + share + i32::from(at < more);
+            all.entry(member).or_default().extend((next..upto).map(|it| (*topic, it)));
+            next = upto;
+        }
+    }
+    all
+}
+
+/// As even as subscriptions allow, and as much as possible as before.
+fn uniform<'a>(
+    group: &'a ConsumerGroup,
+    readers: &Readers<'a>,
+) -> BTreeMap<&'a str, BTreeSet<Place>> {
+    let mut all: BTreeMap<&str, BTreeSet<Place>> = BTreeMap::new();
+    let mut free: BTreeSet<Place> = readers
+        .sizes
+        .iter()
+        .flat_map(|(topic, size)| (0..*size).map(move |partition| (*topic, partition)))
+        .collect();
+    let count = readers.topics.len().max(1);
+    let is_alike = readers.topics.values().all(|it| it.len() == readers.sizes.len());
+    let (share, mut more) = (free.len() / count, free.len() % count);
+    for (member, topics) in &readers.topics {
+        let before = group.targets.get(*member).into_iter().flatten();
+        let before = before
+            .filter(|(topic, _)| topics.contains(*topic))
+            .flat_map(|(topic, partitions)| partitions.iter().map(move |it| (*topic, *it)));
+        // Where all read the same, everybody keeps a fair share and no more.
+        let mut most = if is_alike { share } else { usize::MAX };
+        let mut kept = BTreeSet::new();
+        for place in before {
+            if kept.len() == most && is_alike && more > 0 && most == share {
+                most += 1;
+                more -= 1;
+            }
+            if kept.len() < most && free.remove(&place) {
+                kept.insert(place);
+            }
+        }
+        all.insert(*member, kept);
+    }
+    let mut loads: BTreeSet<(usize, &str)> =
+        all.iter().map(|(member, places)| (places.len(), *member)).collect();
+    for place in free {
+        let reads = |member: &str| readers.topics[member].contains(&place.0);
+        let Some(least) = loads.iter().find(|(_, member)| reads(member)).copied() else { continue };
+        loads.remove(&least);
+        loads.insert((least.0 + 1, least.1));
+        all.entry(least.1).or_default().insert(place);
+    }
+    if !is_alike {
+        even_out(&mut all, &mut loads, readers);
+    }
+    all
+}
+
+/// Moves partitions from who has most to who has least, as long as that helps.
+fn even_out<'a>(
+    all: &mut BTreeMap<&'a str, BTreeSet<Place>>,
+    loads: &mut BTreeSet<(usize, &'a str)>,
+    readers: &Readers<'a>,
+) {
+    let mut settled: BTreeSet<&str> = BTreeSet::new();
+    loop {
+        let most = loads.iter().rev().find(|(_, member)| !settled.contains(member)).copied();
+        let Some(most) = most else { return };
+        let moved = loads.iter().take_while(|it| it.0 + 1 < most.0).find_map(|least| {
+            let topics = &readers.topics[least.1];
+            let place = all[most.1].iter().find(|place| topics.contains(&place.0));
+            place.map(|place| (*least, *place))
+        });
+        let Some((least, place)) = moved else {
+            settled.insert(most.1);
+            continue;
+        };
+        for (load, delta) in [(most, false), (least, true)] {
+            loads.remove(&load);
+            loads.insert((if delta { load.0 + 1 } else { load.0 - 1 }, load.1));
+        }
+        all.entry(most.1).or_default().remove(&place);
+        all.entry(least.1).or_default().insert(place);
+    }
+}

@@ -1,0 +1,348 @@
+//! ConsumerGroupHeartbeat: joining, staying, and everything that is learned on the way.
+
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use ottla_protocol::messages::consumer_group_heartbeat_request::{
+    ConsumerGroupHeartbeatRequest, TopicPartitions as Owned,
+};
+use ottla_protocol::messages::consumer_group_heartbeat_response::{
+    Assignment, ConsumerGroupHeartbeatResponse, TopicPartitions,
+};
+use ottla_types::ErrorCode;
+
+use super::super::command::{Client, Reply};
+use super::super::live::State;
+use super::super::machine::Scene;
+use super::super::record::Record;
+use super::assign::{ASSIGNORS, assign};
+use super::reconcile::{is_within, reconcile};
+use super::record::ConsumerRecord;
+use super::stored::{Current, Member, MemberState, Places};
+use super::{Draft, leave, rebalance, session};
+
+/// A member that leaves for good.
+pub(super) const LEAVES: i32 = -1;
+/// A static member that will be back.
+pub(super) const AWAY: i32 = -2;
+
+/// Why a heartbeat is refused, and in which words.
+pub(super) type Refused = (ErrorCode, &'static str);
+
+pub(in crate::group) fn heartbeat(
+    scene: &mut Scene<'_>,
+    request: ConsumerGroupHeartbeatRequest,
+    client: Client,
+) {
+    let answer = match check(&request) {
+        Err(refused) => Err(refused),
+        Ok(()) if request.member_epoch < 0 => leave::leave(scene, &request),
+        Ok(()) => beat(scene, &request, client),
+    };
+    let response = answer.unwrap_or_else(|(code, message)| ConsumerGroupHeartbeatResponse {
+        error_code: code.0,
+        error_message: Some(String::from(message)),
+        ..Default::default()
+    });
+    scene.turn.reply(Reply::ConsumerHeartbeat(response));
+}
+
+fn check(request: &ConsumerGroupHeartbeatRequest) -> Result<(), Refused> {
+    let invalid = |message| Err((ErrorCode::INVALID_REQUEST, message));
+    let is_blank = |text: &Option<String>| text.as_ref().is_some_and(|it| it.trim().is_empty());
+    if request.group_id.trim().is_empty() {
+        return invalid("GroupId can't be empty.");
+    }
+    if request.member_id.trim().is_empty() {
+        return invalid("MemberId can't be empty.");
+    }
+    if is_blank(&request.instance_id) {
+        return invalid("InstanceId can't be empty.");
+    }
+    if is_blank(&request.rack_id) {
+        return invalid("RackId can't be empty.");
+    }
+    if request.member_epoch < AWAY {
+        return invalid("MemberEpoch is invalid.");
+    }
+    if request.member_epoch == AWAY && request.instance_id.is_none() {
+        return invalid("InstanceId can't be null.");
+    }
+    if request.member_epoch == 0 {
+        if request.rebalance_timeout_ms == -1 {
+            return invalid("RebalanceTimeoutMs must be provided in first request.");
+        }
+        if request.topic_partitions.as_ref().is_none_or(|it| !it.is_empty()) {
+            return invalid("TopicPartitions must be empty when (re-)joining.");
+        }
+        let has_names = request.subscribed_topic_names.as_ref().is_some_and(|it| !it.is_empty());
+        let has_regex = request.subscribed_topic_regex.as_ref().is_some_and(|it| !it.is_empty());
+        if !has_names && !has_regex {
+            return invalid(
+                "Either SubscribedTopicNames or SubscribedTopicRegex must be non-null when (re-)joining.",
+            );
+        }
+    }
+    if request.server_assignor.as_deref().is_some_and(|it| !ASSIGNORS.contains(&it)) {
+        return Err((
+            ErrorCode::UNSUPPORTED_ASSIGNOR,
+            "The assignor is not supported; supported are uniform and range.",
+        ));
+    }
+    Ok(())
+}
+
+fn beat(
+    scene: &mut Scene<'_>,
+    request: &ConsumerGroupHeartbeatRequest,
+    client: Client,
+) -> Result<ConsumerGroupHeartbeatResponse, Refused> {
+    let (id, joins) = (&request.group_id, request.member_epoch == 0);
+    let is_known = scene.stored.consumers.contains_key(id);
+    if !is_known && !joins {
+        return Err((ErrorCode::GROUP_ID_NOT_FOUND, "The group is not known."));
+    }
+    let is_classic = scene
+        .live
+        .get(id)
+        .is_some_and(|live| live.state != State::Empty || !live.pending.is_empty());
+    if is_classic {
+        return Err((ErrorCode::GROUP_ID_NOT_FOUND, "The group is not a consumer group."));
+    }
+    let mut draft = Draft::of(scene, id);
+    if !is_known && scene.live.remove(id).is_some() && scene.stored.groups.contains_key(id) {
+        // An empty classic group gives its name to this one.
+        draft.records.push(Record::Group { group: id.clone(), value: None });
+    }
+    let member = enter(scene, &mut draft, request)?;
+    let before = draft.group.current.get(&member).cloned().unwrap_or_default();
+    let owned = request.topic_partitions.as_ref().map(|all| places(all));
+    check_epoch(&before, request.member_epoch, owned.as_ref())?;
+    describe(scene, &mut draft, request, &member, client)?;
+    settle_target(scene, &mut draft);
+    let mut now = reconcile(&draft.group, &member, owned.as_ref());
+    if joins && now.epoch != 0 && before.epoch != 0 {
+        // It has forgotten what it had.
+        now.previous = before.epoch;
+    }
+    let is_new = draft.group.current.get(&member) != Some(&now);
+    if is_new {
+        draft.write(ConsumerRecord::current(id, &member, now.clone()));
+    }
+    timers(scene, &draft, &member, &before);
+    let is_settled = draft.group.is_settled();
+    draft.finish(scene);
+    let tells = joins || owned.is_some() || now.assigned != before.assigned;
+    Ok(ConsumerGroupHeartbeatResponse {
+        member_id: Some(member),
+        member_epoch: now.epoch,
+        heartbeat_interval_ms: scene.settings.consumer_heartbeat_ms(is_settled),
+        assignment: tells.then(|| assignment(&now.assigned)),
+        ..Default::default()
+    })
+}
+
+/// Who the member is; one that is new is let in.
+fn enter(
+    scene: &Scene<'_>,
+    draft: &mut Draft,
+    request: &ConsumerGroupHeartbeatRequest,
+) -> Result<String, Refused> {
+    let (member, joins) = (&request.member_id, request.member_epoch == 0);
+    if let Some(instance) = &request.instance_id {
+        let there =
+            draft.group.members.iter().find(|(_, it)| it.instance.as_ref() == Some(instance));
+        let there = there.map(|(id, _)| id.clone());
+        match there {
+            Some(there) if there == *member => return Ok(there),
+            Some(there) if joins => {
+                let is_away = draft.group.current.get(&there).is_some_and(|it| it.epoch == AWAY);
+                if !is_away {
+                    return Err((ErrorCode::UNRELEASED_INSTANCE_ID, "The instance id is in use."));
+                }
+                replace(draft, &there, member);
+                return Ok(member.clone());
+            }
+            Some(_) => {
+                return Err((ErrorCode::FENCED_INSTANCE_ID, "Another member has the instance id."));
+            }
+            None => {}
+        }
+    }
+    if draft.group.members.contains_key(member) {
+        return Ok(member.clone());
+    }
+    if !joins {
+        return Err((ErrorCode::UNKNOWN_MEMBER_ID, "The member is not a member of the group."));
+    }
+    if draft.group.members.len() >= scene.settings.consumer_members_max {
+        return Err((
+            ErrorCode::GROUP_MAX_SIZE_REACHED,
+            "The group has as many members as it may.",
+        ));
+    }
+    Ok(member.clone())
+}
+
+/// A static member is back under another id: it gets what it had.
+fn replace(draft: &mut Draft, old: &str, new: &str) {
+    let (target, had) =
+        (draft.group.targets.get(old).cloned(), draft.group.current.get(old).cloned());
+    let said = draft.group.members.get(old).cloned();
+    let group = draft.id.clone();
+    for record in ConsumerRecord::no_member(&group, old) {
+        draft.write(record);
+    }
+    let (member, value) = (String::from(new), said);
+    draft.write(ConsumerRecord::Member { group: group.clone(), member, value });
+    let member = String::from(new);
+    draft.write(ConsumerRecord::Target { group: group.clone(), member, value: target });
+    if let Some(had) = had {
+        // Its epoch is one that is over, so that it is told what it has.
+        let current = Current { epoch: had.previous, state: MemberState::Unreleased, ..had };
+        draft.write(ConsumerRecord::current(&group, new, current));
+    }
+}
+
+fn check_epoch(known: &Current, said: i32, owned: Option<&Places>) -> Result<(), Refused> {
+    let fenced = Err((
+        ErrorCode::FENCED_MEMBER_EPOCH,
+        "The consumer group member has a different member epoch; it must give everything up and rejoin.",
+    ));
+    if said == 0 || said == known.epoch {
+        return Ok(());
+    }
+    // The answer that would have brought it further may have been lost.
+    let missed = said == known.previous && owned.is_some_and(|it| is_within(it, &known.assigned));
+    if said < known.epoch && missed { Ok(()) } else { fenced }
+}
+
+/// What the member says of itself is written down; a change of what it reads is one of the group.
+fn describe(
+    scene: &Scene<'_>,
+    draft: &mut Draft,
+    request: &ConsumerGroupHeartbeatRequest,
+    member: &str,
+    client: Client,
+) -> Result<(), Refused> {
+    let before = draft.group.members.get(member).cloned();
+    let mut now = before.clone().unwrap_or_default();
+    (now.client_id, now.client_host) = (client.id, client.host);
+    if request.instance_id.is_some() {
+        now.instance.clone_from(&request.instance_id);
+    }
+    if request.rack_id.is_some() {
+        now.rack.clone_from(&request.rack_id);
+    }
+    if request.rebalance_timeout_ms >= 0 {
+        now.rebalance_timeout_ms = request.rebalance_timeout_ms;
+    }
+    if request.server_assignor.is_some() {
+        now.assignor.clone_from(&request.server_assignor);
+    }
+    if let Some(names) = &request.subscribed_topic_names {
+        now.topics = names.iter().cloned().collect();
+    }
+    if let Some(regex) = &request.subscribed_topic_regex {
+        now.regex = Some(regex.clone()).filter(|it| !it.is_empty());
+    }
+    if let Some(regex) = &now.regex
+        && !draft.group.regexes.contains_key(regex)
+    {
+        resolve(scene, draft, regex)?;
+    }
+    let same = |it: &Member| {
+        (&it.topics, &it.regex, &it.assignor) == (&now.topics, &now.regex, &now.assignor)
+    };
+    let is_change = before.as_ref().is_none_or(|it| !same(it));
+    if before.as_ref() != Some(&now) {
+        let group = draft.id.clone();
+        let value = Some(now);
+        draft.write(ConsumerRecord::Member { group, member: String::from(member), value });
+    }
+    forget_patterns(draft);
+    let topics = &scene.settings.topics;
+    refresh(scene, draft)?;
+    let hash = draft.group.hash(topics);
+    if is_change || hash != draft.group.metadata_hash {
+        draft.bump(hash);
+    }
+    Ok(())
+}
+
+fn resolve(scene: &Scene<'_>, draft: &mut Draft, regex: &str) -> Result<(), Refused> {
+    let topics = &scene.settings.topics;
+    let found = topics.matching(regex).ok_or((
+        ErrorCode::INVALID_REGULAR_EXPRESSION,
+        "SubscribedTopicRegex is not a valid regular expression.",
+    ))?;
+    if draft.group.regexes.get(regex) != Some(&found) {
+        let (group, regex) = (draft.id.clone(), String::from(regex));
+        draft.write(ConsumerRecord::Regex { group, regex, value: Some((found, topics.version)) });
+    }
+    Ok(())
+}
+
+/// Patterns stand for other topics when there are others.
+fn refresh(scene: &Scene<'_>, draft: &mut Draft) -> Result<(), Refused> {
+    let regexes: Vec<String> = draft.group.regexes.keys().cloned().collect();
+    for regex in regexes {
+        resolve(scene, draft, &regex)?;
+    }
+    Ok(())
+}
+
+/// Patterns that no member has any more.
+pub(super) fn forget_patterns(draft: &mut Draft) {
+    let used: BTreeSet<&String> =
+        draft.group.members.values().filter_map(|it| it.regex.as_ref()).collect();
+    let unused: Vec<String> =
+        draft.group.regexes.keys().filter(|it| !used.contains(it)).cloned().collect();
+    for regex in unused {
+        let group = draft.id.clone();
+        draft.write(ConsumerRecord::Regex { group, regex, value: None });
+    }
+}
+
+/// A new assignment, if one is due.
+fn settle_target(scene: &Scene<'_>, draft: &mut Draft) {
+    if draft.group.epoch <= draft.group.target_epoch {
+        return;
+    }
+    for (member, places) in assign(&draft.group, &scene.settings.topics) {
+        if draft.group.targets.get(&member) != Some(&places) {
+            let (group, value) = (draft.id.clone(), Some(places));
+            draft.write(ConsumerRecord::Target { group, member, value });
+        }
+    }
+    let (group, value) = (draft.id.clone(), Some(draft.group.epoch));
+    draft.write(ConsumerRecord::TargetEpoch { group, value });
+}
+
+fn timers(scene: &mut Scene<'_>, draft: &Draft, member: &str, before: &Current) {
+    let delay = i64::from(scene.settings.consumer_session_timeout_ms);
+    scene.turn.set_timer(session(&draft.id, member), delay);
+    let now = draft.group.current.get(member).map(|it| it.state);
+    let must_give_up = now == Some(MemberState::Unrevoked);
+    let had_to = before.state == MemberState::Unrevoked;
+    if must_give_up && !had_to {
+        let delay = draft.group.members.get(member).map_or(0, |it| it.rebalance_timeout_ms);
+        scene.turn.set_timer(rebalance(&draft.id, member), i64::from(delay));
+    } else if had_to && !must_give_up {
+        scene.turn.cancel_timer(rebalance(&draft.id, member));
+    }
+}
+
+fn places(all: &[Owned]) -> Places {
+    all.iter().map(|it| (it.topic_id, it.partitions.iter().copied().collect())).collect()
+}
+
+fn assignment(places: &Places) -> Assignment {
+    let one = |(topic, partitions): (&ottla_types::Uuid, &BTreeSet<i32>)| TopicPartitions {
+        topic_id: *topic,
+        partitions: partitions.iter().copied().collect(),
+        ..Default::default()
+    };
+    Assignment { topic_partitions: places.iter().map(one).collect(), ..Default::default() }
+}

@@ -1,0 +1,92 @@
+//! Members that leave, are silent, or do not give up what they should.
+
+use alloc::string::String;
+
+use ottla_protocol::messages::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
+use ottla_protocol::messages::consumer_group_heartbeat_response::ConsumerGroupHeartbeatResponse;
+use ottla_types::ErrorCode;
+
+use super::super::machine::Scene;
+use super::heartbeat::{AWAY, LEAVES, Refused, forget_patterns};
+use super::record::ConsumerRecord;
+use super::stored::{Current, MemberState, Places};
+use super::{Draft, rebalance, session};
+
+pub(super) fn leave(
+    scene: &mut Scene<'_>,
+    request: &ConsumerGroupHeartbeatRequest,
+) -> Result<ConsumerGroupHeartbeatResponse, Refused> {
+    let (id, member) = (&request.group_id, &request.member_id);
+    let unknown = (ErrorCode::UNKNOWN_MEMBER_ID, "The member is not a member of the group.");
+    let group = scene.stored.consumers.get(id).ok_or(unknown)?;
+    let there = match &request.instance_id {
+        Some(instance) => {
+            let mut all = group.members.iter();
+            let (there, _) =
+                all.find(|(_, it)| it.instance.as_ref() == Some(instance)).ok_or(unknown)?;
+            if there != member {
+                return Err((ErrorCode::FENCED_INSTANCE_ID, "Another member has the instance id."));
+            }
+            there
+        }
+        None => group.members.get_key_value(member).ok_or(unknown)?.0,
+    };
+    let there = there.clone();
+    if request.member_epoch == AWAY {
+        away(scene, id, &there);
+    } else {
+        remove(scene, id, &there);
+    }
+    Ok(ConsumerGroupHeartbeatResponse {
+        member_id: Some(there),
+        member_epoch: if request.member_epoch == AWAY { AWAY } else { LEAVES },
+        ..Default::default()
+    })
+}
+
+/// A static member will be back: what it has stays its own until its session ends.
+fn away(scene: &mut Scene<'_>, id: &str, member: &str) {
+    let mut draft = Draft::of(scene, id);
+    let had = draft.group.current.get(member).cloned().unwrap_or_default();
+    let current = Current {
+        epoch: AWAY,
+        previous: had.epoch,
+        state: MemberState::Stable,
+        assigned: had.assigned,
+        revoking: Places::new(),
+    };
+    draft.write(ConsumerRecord::current(id, member, current));
+    scene.turn.cancel_timer(rebalance(id, member));
+    draft.finish(scene);
+}
+
+/// A member is none any more; what it had is free.
+pub(super) fn remove(scene: &mut Scene<'_>, id: &str, member: &str) {
+    let mut draft = Draft::of(scene, id);
+    for record in ConsumerRecord::no_member(id, member) {
+        draft.write(record);
+    }
+    forget_patterns(&mut draft);
+    let hash = draft.group.hash(&scene.settings.topics);
+    draft.bump(hash);
+    scene.turn.cancel_timer(session(id, member));
+    scene.turn.cancel_timer(rebalance(id, member));
+    draft.finish(scene);
+}
+
+/// It has not been heard of for too long.
+pub(in crate::group) fn session_timeout(scene: &mut Scene<'_>, id: &str, member: &str) {
+    let is_member =
+        scene.stored.consumers.get(id).is_some_and(|it| it.members.contains_key(member));
+    if is_member {
+        remove(scene, id, &String::from(member));
+    }
+}
+
+/// It has not given up in time what it should.
+pub(in crate::group) fn rebalance_timeout(scene: &mut Scene<'_>, id: &str, member: &str) {
+    let current = scene.stored.consumers.get(id).and_then(|it| it.current.get(member));
+    if current.is_some_and(|it| it.state == MemberState::Unrevoked) {
+        remove(scene, id, member);
+    }
+}

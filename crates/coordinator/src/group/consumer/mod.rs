@@ -1,0 +1,93 @@
+//! Groups whose coordinator assigns (KIP-848).
+//!
+//! Three epochs: the group's rises with every change of members or topics, the target's says for
+//! which of those the assignment was computed, and each member's says how far it has come. A member
+//! gives up first, then takes its new epoch, then gets what nobody else has any more: so that a
+//! partition has one owner at any epoch.
+
+mod assign;
+mod heartbeat;
+mod leave;
+mod reconcile;
+mod record;
+mod show;
+mod stored;
+mod topics;
+
+pub use record::ConsumerRecord;
+pub use stored::{ConsumerGroup, Current, MemberState, Places};
+pub use topics::Topics;
+
+pub(super) use heartbeat::heartbeat;
+pub(super) use leave::{rebalance_timeout, session_timeout};
+pub(super) use show::{describe, list};
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::command::Timer;
+use super::machine::Scene;
+use super::record::Record;
+
+/// A group that is being changed, and the records that change it.
+pub(super) struct Draft {
+    pub id: String,
+    pub group: ConsumerGroup,
+    pub records: Vec<Record>,
+}
+
+impl Draft {
+    /// The group as it is, or a new one.
+    pub fn of(scene: &Scene<'_>, id: &str) -> Self {
+        let group = scene.stored.consumers.get(id).cloned().unwrap_or_default();
+        Self { id: id.into(), group, records: Vec::new() }
+    }
+
+    /// Changes the group.
+    pub fn write(&mut self, record: ConsumerRecord) {
+        self.group.apply(&record);
+        self.records.push(Record::Consumer(record));
+    }
+
+    /// The group's epoch rises: a new assignment is due.
+    pub fn bump(&mut self, metadata_hash: i64) {
+        let epoch = self.group.epoch + 1;
+        self.write(ConsumerRecord::epoch(&self.id, epoch, metadata_hash));
+    }
+
+    pub fn finish(self, scene: &mut Scene<'_>) {
+        scene.turn.records.extend(self.records);
+    }
+}
+
+/// The log has been replayed: every member gets a fresh session.
+pub(super) fn loaded(scene: &mut Scene<'_>) {
+    for (id, group) in &scene.stored.consumers {
+        for member in group.members.keys() {
+            let delay = i64::from(scene.settings.consumer_session_timeout_ms);
+            scene.turn.set_timer(session(id, member), delay);
+        }
+        let revoking = group.current.iter().filter(|(_, it)| it.state == MemberState::Unrevoked);
+        for (member, _) in revoking {
+            let delay = group.members.get(member).map_or(0, |it| it.rebalance_timeout_ms);
+            scene.turn.set_timer(rebalance(id, member), i64::from(delay));
+        }
+    }
+}
+
+pub(super) fn session(group: &str, member: &str) -> Timer {
+    Timer::ConsumerSession { group: Arc::from(group), member: Arc::from(member) }
+}
+
+pub(super) fn rebalance(group: &str, member: &str) -> Timer {
+    Timer::ConsumerRebalance { group: Arc::from(group), member: Arc::from(member) }
+}
+
+/// Nothing of the group but its offsets remains.
+pub(super) fn forget(scene: &mut Scene<'_>, id: &str) {
+    if let Some(group) = scene.stored.consumers.get(id) {
+        let records = group.tombstones(id).into_iter().map(Record::Consumer);
+        scene.turn.records.extend(records);
+    }
+}

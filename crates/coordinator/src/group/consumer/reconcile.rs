@@ -1,0 +1,66 @@
+//! A member's way from what it has to what it is to have.
+
+use super::stored::{ConsumerGroup, Current, MemberState, Places};
+
+/// What the member is after it has told what it owns (`None`: it did not say).
+pub(super) fn reconcile(group: &ConsumerGroup, member: &str, owned: Option<&Places>) -> Current {
+    let now = group.current.get(member).cloned().unwrap_or_default();
+    match now.state {
+        // Until it has given up what it must, nothing changes, not even the epoch (KAFKA-19974).
+        MemberState::Unrevoked if owned.is_none_or(|owned| overlap(owned, &now.revoking)) => now,
+        MemberState::Stable if now.epoch == group.target_epoch => now,
+        _ => next(group, member, now, owned),
+    }
+}
+
+fn next(group: &ConsumerGroup, member: &str, now: Current, owned: Option<&Places>) -> Current {
+    let none = Places::new();
+    let target = group.targets.get(member).unwrap_or(&none);
+    let kept = both(&now.assigned, target);
+    let revoking = without(&now.assigned, target);
+    let must_wait = owned.is_none_or(|owned| overlap(owned, &revoking));
+    if !revoking.is_empty() && must_wait {
+        return Current { state: MemberState::Unrevoked, assigned: kept, revoking, ..now };
+    }
+    let mut assigned = kept;
+    let mut all_free = true;
+    for (topic, partitions) in without(target, &now.assigned) {
+        for partition in partitions {
+            let is_free = group.owner(topic, partition).is_none_or(|owner| owner == member);
+            if is_free {
+                assigned.entry(topic).or_default().insert(partition);
+            }
+            all_free &= is_free;
+        }
+    }
+    let state = if all_free { MemberState::Stable } else { MemberState::Unreleased };
+    let previous = if now.epoch == group.target_epoch { now.previous } else { now.epoch };
+    Current { epoch: group.target_epoch, previous, state, assigned, revoking: Places::new() }
+}
+
+fn both(a: &Places, b: &Places) -> Places {
+    filter(a, |topic, partition| b.get(topic).is_some_and(|it| it.contains(partition)))
+}
+
+fn without(a: &Places, b: &Places) -> Places {
+    filter(a, |topic, partition| b.get(topic).is_none_or(|it| !it.contains(partition)))
+}
+
+fn filter(all: &Places, keep: impl Fn(&ottla_types::Uuid, &i32) -> bool) -> Places {
+    let mut found = Places::new();
+    for (topic, partitions) in all {
+        for partition in partitions.iter().filter(|it| keep(topic, it)) {
+            found.entry(*topic).or_default().insert(*partition);
+        }
+    }
+    found
+}
+
+pub(super) fn overlap(a: &Places, b: &Places) -> bool {
+    a.iter().any(|(topic, it)| b.get(topic).is_some_and(|other| !it.is_disjoint(other)))
+}
+
+/// Is all of `a` in `b`?
+pub(super) fn is_within(a: &Places, b: &Places) -> bool {
+    a.iter().all(|(topic, it)| b.get(topic).is_some_and(|other| it.is_subset(other)))
+}

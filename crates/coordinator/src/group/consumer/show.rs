@@ -1,0 +1,97 @@
+//! ConsumerGroupDescribe, and this kind's part of ListGroups.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use ottla_protocol::messages::consumer_group_describe_response::{
+    Assignment, DescribedGroup, Member as Shown, TopicPartitions,
+};
+use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
+use ottla_protocol::messages::list_groups_response::ListedGroup;
+use ottla_types::ErrorCode;
+
+use super::super::command::Reply;
+use super::super::machine::Scene;
+use super::assign::assignor;
+use super::stored::{ConsumerGroup, Places};
+use super::topics::Topics;
+
+/// The protocol type of all these groups.
+const PROTOCOL_TYPE: &str = "consumer";
+/// A member of this protocol, in a description.
+const MEMBER_TYPE: i8 = 1;
+
+pub(in crate::group) fn describe(scene: &mut Scene<'_>, groups: Vec<String>) {
+    let topics = &scene.settings.topics;
+    let all = groups.into_iter().map(|id| match scene.stored.consumers.get(&id) {
+        Some(group) => described(group, id, topics),
+        None => DescribedGroup {
+            error_code: ErrorCode::GROUP_ID_NOT_FOUND.0,
+            error_message: Some(alloc::format!("Group {id} is not a consumer group.")),
+            group_id: id,
+            ..Default::default()
+        },
+    });
+    let all = all.collect();
+    scene.turn.reply(Reply::ConsumerDescribe(all));
+}
+
+fn described(group: &ConsumerGroup, group_id: String, topics: &Topics) -> DescribedGroup {
+    let shown = |places: Option<&Places>| {
+        let one = |(topic_id, partitions): (&ottla_types::Uuid, _)| {
+            let topic_name = String::from(topics.name(*topic_id)?);
+            let partitions: &alloc::collections::BTreeSet<i32> = partitions;
+            let partitions = partitions.iter().copied().collect();
+            Some(TopicPartitions {
+                topic_id: *topic_id,
+                topic_name,
+                partitions,
+                ..Default::default()
+            })
+        };
+        let topic_partitions = places.into_iter().flatten().filter_map(one).collect();
+        Assignment { topic_partitions, ..Default::default() }
+    };
+    let members = group.members.iter().map(|(id, it)| Shown {
+        member_id: id.clone(),
+        instance_id: it.instance.clone(),
+        rack_id: it.rack.clone(),
+        member_epoch: group.current.get(id).map_or(0, |it| it.epoch),
+        client_id: it.client_id.clone(),
+        client_host: it.client_host.clone(),
+        subscribed_topic_names: it.topics.iter().cloned().collect(),
+        subscribed_topic_regex: Some(it.regex.clone().unwrap_or_default()),
+        assignment: shown(group.current.get(id).map(|it| &it.assigned)),
+        target_assignment: shown(group.targets.get(id)),
+        member_type: MEMBER_TYPE,
+        ..Default::default()
+    });
+    DescribedGroup {
+        group_id,
+        group_state: String::from(group.state()),
+        group_epoch: group.epoch,
+        assignment_epoch: group.target_epoch,
+        assignor_name: String::from(assignor(group)),
+        members: members.collect(),
+        ..Default::default()
+    }
+}
+
+pub(in crate::group) fn list(scene: &Scene<'_>, request: &ListGroupsRequest) -> Vec<ListedGroup> {
+    let wanted = |filter: &[String], name: &str| {
+        filter.is_empty() || filter.iter().any(|it| it.eq_ignore_ascii_case(name))
+    };
+    if !wanted(&request.types_filter, PROTOCOL_TYPE) {
+        return Vec::new();
+    }
+    let all = scene.stored.consumers.iter();
+    let all = all.filter(|(_, group)| wanted(&request.states_filter, group.state()));
+    all.map(|(id, group)| ListedGroup {
+        group_id: id.clone(),
+        protocol_type: String::from(PROTOCOL_TYPE),
+        group_state: String::from(group.state()),
+        group_type: String::from(PROTOCOL_TYPE),
+        ..Default::default()
+    })
+    .collect()
+}
