@@ -40,6 +40,7 @@ class Server:
         self.folder = pathlib.Path(folder)
         self.data = pathlib.Path(data) if data else self.folder / "data"
         self.port, self.process = free_port(), None
+        self.settings = {}  # what a run wants beside SETTINGS
         self.log = self.folder / f"{self.name}.log"
 
     @property
@@ -93,7 +94,7 @@ class Ottla(Server):
 
     def __init__(self, folder, data=None, binary=None):
         super().__init__(folder, data)
-        self.binary, self.settings = binary, {}
+        self.binary = binary
 
     @staticmethod
     def build():
@@ -142,6 +143,7 @@ class Apache(Server):
             "controller.listener.names": "CONTROLLER",
             "controller.quorum.bootstrap.servers": f"127.0.0.1:{self.controller_port}",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            **self.settings,
         }
         self.config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         if not properties.exists():

@@ -463,6 +463,38 @@ def transactions(*_):
             assert error.args[0].fatal(), error
 
 
+def modern_groups(*_):
+    topic, group = f"{CLIENT}-modern", f"{CLIENT}-modern"
+    with check("group.protocol=consumer: two members share, one leaves, offsets go on"):
+        new_topic(topic, partitions=6)
+        send(topic, [(b"%d" % n, b"%d" % n) for n in range(120)])
+        modern = lambda: Consumer({
+            **QUIET, "group.id": group, "group.protocol": "consumer", "auto.offset.reset": "earliest", "enable.auto.commit": False})
+        one, two = modern(), modern()
+        one.subscribe([topic])
+        take(one, 120)
+        one.commit(asynchronous=False)
+        two.subscribe([topic])
+        shares = lambda: [sorted(p.partition for p in each.assignment()) for each in (one, two)]
+        until("both have three", lambda: (one.poll(0.05), two.poll(0.05), [len(it) for it in shares()] == [3, 3])[2])
+        same(sorted(sum(shares(), [])), list(range(6)))
+        told = result(admin().describe_consumer_groups([group]))[group]
+        same((told.state.name, len(told.members), told.partition_assignor), ("STABLE", 2, "uniform"))
+        two.close()
+        until("one has all", lambda: (one.poll(0.05), len(one.assignment()) == 6)[1])
+        send(topic, [(b"more", b"more")])
+        same([message.value() for message in take(one, 1)], [b"more"])
+        one.close()
+    with check("group.protocol=consumer: a pattern that the coordinator resolves"):
+        reader = Consumer({**QUIET, "group.id": f"{group}-regex", "group.protocol": "consumer", "auto.offset.reset": "earliest"})
+        reader.subscribe([f"^{topic}.*"])
+        take(reader, 121)
+        new_topic(f"{topic}-later")
+        send(f"{topic}-later", [(b"k", b"later")])
+        same([message.value() for message in take(reader, 1)], [b"later"])
+        reader.close()
+
+
 def slow(*_):
     with check("a member that does not poll in time leaves, and only once"):
         topic, group = f"{CLIENT}-slow", f"{CLIENT}-slow"
@@ -485,7 +517,7 @@ def slow(*_):
 
 
 def everything():
-    for phase in (seek, admin_topics, admin_configs, admin_records, admin_groups, errors, idempotent, transactions, slow):
+    for phase in (seek, admin_topics, admin_configs, admin_records, admin_groups, errors, idempotent, transactions, modern_groups, slow):
         try:
             phase()
         except Exception as error:  # a phase that cannot even begin is one failed check

@@ -68,6 +68,14 @@ def rest():
         assert f"{topic}-copier" in tool("TransactionsCommand", "list")
         told = tool("TransactionsCommand", "describe", "--transactional-id", f"{topic}-copier")
         assert re.search(r"Complete(Commit|Abort)", told), told
+    with check("console consumer and kafka-consumer-groups with group.protocol=consumer"):
+        told = tool("consumer.ConsoleConsumer", "--topic", topic, "--from-beginning", "--max-messages", 3, "--group", f"{topic}-modern",
+                    "--command-property", "group.protocol=consumer", "--timeout-ms", 60000)
+        same(sorted(told.split()), ["1", "2", "3"])
+        told = tool("consumer.group.ConsumerGroupCommand", "--describe", "--group", f"{topic}-modern")
+        same(sum(int(line.split()[3]) for line in told.splitlines() if line.startswith(f"{topic}-modern")), 3)
+        assert "Consumer" in tool("consumer.group.ConsumerGroupCommand", "--list", "--type")
+        tool("consumer.group.ConsumerGroupCommand", "--delete", "--group", f"{topic}-modern")
     with check("kafka-topics: delete"):
         tool("TopicCommand", "--delete", "--topic", topic)
         assert topic not in tool("TopicCommand", "--list").split()

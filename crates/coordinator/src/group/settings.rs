@@ -6,6 +6,12 @@ use super::consumer::Topics;
 
 /// How soon a member of a group that is not settled is to come back, in milliseconds.
 const UNSETTLED_HEARTBEAT_MS: i32 = 250;
+/// Kafka's default of `group.consumer.heartbeat.interval.ms`.
+const CONSUMER_HEARTBEAT_MS: i32 = 5_000;
+/// How often members come at most, in milliseconds.
+const HEARTBEAT_MS_MIN: i32 = 1_000;
+/// By how much that grows with each group and member.
+const HEARTBEAT_MS_EACH: i32 = 10;
 
 /// What the operator decided about groups; the defaults are Kafka's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +56,7 @@ impl Default for GroupSettings {
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1_000,
             offsets_check_interval_ms: 600_000,
             consumer_session_timeout_ms: 45_000,
-            consumer_heartbeat_interval_ms: 5_000,
+            consumer_heartbeat_interval_ms: CONSUMER_HEARTBEAT_MS,
             consumer_members_max: i32::MAX as usize,
             topics: Arc::default(),
             batch_bytes_max: 1_048_588,
@@ -59,10 +65,20 @@ impl Default for GroupSettings {
 }
 
 impl GroupSettings {
-    /// When a member is to come back: soon, while the group is on its way to a new assignment.
+    /// When a member is to come back, in milliseconds: soon, while its group is on its way to a new
+    /// assignment. Otherwise as often as the operator says; who has said nothing gets members that
+    /// learn of a change within a second, as long as `busy` (groups here, or members of the group)
+    /// is so few that nobody feels it.
     #[must_use]
-    pub fn consumer_heartbeat_ms(&self, is_settled: bool) -> i32 {
+    pub fn consumer_heartbeat_ms(&self, is_settled: bool, busy: usize) -> i32 {
         let usual = self.consumer_heartbeat_interval_ms;
-        if is_settled { usual } else { usual.min(UNSETTLED_HEARTBEAT_MS) }
+        if !is_settled {
+            return usual.min(UNSETTLED_HEARTBEAT_MS);
+        }
+        if usual != CONSUMER_HEARTBEAT_MS {
+            return usual;
+        }
+        let busy = i32::try_from(busy).unwrap_or(i32::MAX);
+        busy.saturating_mul(HEARTBEAT_MS_EACH).clamp(HEARTBEAT_MS_MIN, usual)
     }
 }

@@ -132,12 +132,13 @@ fn beat(
     }
     timers(scene, &draft, &member, &before);
     let is_settled = draft.group.is_settled();
+    let busy = scene.stored.consumers.len().max(draft.group.members.len());
     draft.finish(scene);
     let tells = joins || owned.is_some() || now.assigned != before.assigned;
     Ok(ConsumerGroupHeartbeatResponse {
         member_id: Some(member),
         member_epoch: now.epoch,
-        heartbeat_interval_ms: scene.settings.consumer_heartbeat_ms(is_settled),
+        heartbeat_interval_ms: scene.settings.consumer_heartbeat_ms(is_settled, busy),
         assignment: tells.then(|| assignment(&now.assigned)),
         ..Default::default()
     })
