@@ -4,8 +4,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use ottla_protocol::messages::consumer_group_describe_response::DescribedGroup as ConsumerDescribedGroup;
 use ottla_protocol::messages::{
+    consumer_group_describe_response as described,
     consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest,
     consumer_group_heartbeat_response::ConsumerGroupHeartbeatResponse,
     delete_groups_response::DeletableGroupResult, describe_groups_response::DescribedGroup,
@@ -142,7 +142,7 @@ pub enum Reply {
     /// To [`Command::ConsumerHeartbeat`].
     ConsumerHeartbeat(ConsumerGroupHeartbeatResponse),
     /// To [`Command::ConsumerDescribe`].
-    ConsumerDescribe(Vec<ConsumerDescribedGroup>),
+    ConsumerDescribe(Vec<described::DescribedGroup>),
     /// To [`Command::CommitInTransaction`].
     CommitInTransaction(TxnOffsetCommitResponse),
     /// To [`Command::EndTransaction`].

@@ -5,27 +5,36 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use ottla_protocol::group::consumer_group_current_member_assignment_key::ConsumerGroupCurrentMemberAssignmentKey as CurrentKey;
-use ottla_protocol::group::consumer_group_current_member_assignment_value::{
-    ConsumerGroupCurrentMemberAssignmentValue as CurrentValue, TopicPartitions,
+use ottla_protocol::group::{
+    consumer_group_current_member_assignment_key as current_key,
+    consumer_group_current_member_assignment_value as current,
+    consumer_group_member_metadata_key as member_key, consumer_group_member_metadata_value as said,
+    consumer_group_metadata_key as epoch_key, consumer_group_metadata_value as epoch,
+    consumer_group_regular_expression_key as regex_key,
+    consumer_group_regular_expression_value as regex,
+    consumer_group_target_assignment_member_key as target_key,
+    consumer_group_target_assignment_member_value as target,
+    consumer_group_target_assignment_metadata_key as target_epoch_key,
+    consumer_group_target_assignment_metadata_value as target_epoch,
 };
-use ottla_protocol::group::consumer_group_member_metadata_key::ConsumerGroupMemberMetadataKey as MemberKey;
-use ottla_protocol::group::consumer_group_member_metadata_value::ConsumerGroupMemberMetadataValue as MemberValue;
-use ottla_protocol::group::consumer_group_metadata_key::ConsumerGroupMetadataKey as EpochKey;
-use ottla_protocol::group::consumer_group_metadata_value::ConsumerGroupMetadataValue as EpochValue;
-use ottla_protocol::group::consumer_group_regular_expression_key::ConsumerGroupRegularExpressionKey as RegexKey;
-use ottla_protocol::group::consumer_group_regular_expression_value::ConsumerGroupRegularExpressionValue as RegexValue;
-use ottla_protocol::group::consumer_group_target_assignment_member_key::ConsumerGroupTargetAssignmentMemberKey as TargetKey;
-use ottla_protocol::group::consumer_group_target_assignment_member_value::{
-    ConsumerGroupTargetAssignmentMemberValue as TargetValue, TopicPartition,
-};
-use ottla_protocol::group::consumer_group_target_assignment_metadata_key::ConsumerGroupTargetAssignmentMetadataKey as TargetEpochKey;
-use ottla_protocol::group::consumer_group_target_assignment_metadata_value::ConsumerGroupTargetAssignmentMetadataValue as TargetEpochValue;
 use ottla_protocol::{
     DecodeError, Decoder, EncodeError, Message, decode_value, encode_key, encode_value,
 };
 
 use super::stored::{Current, Member, MemberState, Places};
+
+type EpochKey = epoch_key::ConsumerGroupMetadataKey;
+type EpochValue = epoch::ConsumerGroupMetadataValue;
+type MemberKey = member_key::ConsumerGroupMemberMetadataKey;
+type MemberValue = said::ConsumerGroupMemberMetadataValue;
+type TargetEpochKey = target_epoch_key::ConsumerGroupTargetAssignmentMetadataKey;
+type TargetEpochValue = target_epoch::ConsumerGroupTargetAssignmentMetadataValue;
+type TargetKey = target_key::ConsumerGroupTargetAssignmentMemberKey;
+type TargetValue = target::ConsumerGroupTargetAssignmentMemberValue;
+type CurrentKey = current_key::ConsumerGroupCurrentMemberAssignmentKey;
+type CurrentValue = current::ConsumerGroupCurrentMemberAssignmentValue;
+type RegexKey = regex_key::ConsumerGroupRegularExpressionKey;
+type RegexValue = regex::ConsumerGroupRegularExpressionValue;
 
 /// Types of keys.
 const EPOCH: i16 = 3;
@@ -175,7 +184,7 @@ impl ConsumerRecord {
                 let key = encode_key(TARGET, &TargetKey { group_id, member_id, ..none_of() })?;
                 let value = value.as_ref().map(|places| {
                     let topic_partitions =
-                        places.iter().map(|(topic, partitions)| TopicPartition {
+                        places.iter().map(|(topic, partitions)| target::TopicPartition {
                             topic_id: *topic,
                             partitions: partitions.iter().copied().collect(),
                             ..none_of()
@@ -243,17 +252,18 @@ fn member_value(it: &Member) -> MemberValue {
     }
 }
 
-fn places(all: Vec<TopicPartitions>) -> Places {
+fn places(all: Vec<current::TopicPartitions>) -> Places {
     all.into_iter().map(|it| (it.topic_id, it.partitions.into_iter().collect())).collect()
 }
 
 fn current_value(it: &Current) -> CurrentValue {
     let all = |places: &Places| {
-        let one = |(topic, partitions): (&ottla_types::Uuid, &BTreeSet<i32>)| TopicPartitions {
-            topic_id: *topic,
-            partitions: partitions.iter().copied().collect(),
-            ..Default::default()
-        };
+        let one =
+            |(topic, partitions): (&ottla_types::Uuid, &BTreeSet<i32>)| current::TopicPartitions {
+                topic_id: *topic,
+                partitions: partitions.iter().copied().collect(),
+                ..Default::default()
+            };
         places.iter().map(one).collect()
     };
     CurrentValue {
