@@ -10,7 +10,8 @@ import time
 from kit import clients, report, servers, wire
 
 COMPLAINTS = re.compile(r"Exception|Found timestamp mismatch|Index position|not a valid|Could not|mismatch", re.IGNORECASE)
-DECODERS = {"__cluster_metadata": "--cluster-metadata-decoder", "__consumer_offsets": "--offsets-decoder"}
+DECODERS = {"__cluster_metadata": "--cluster-metadata-decoder", "__consumer_offsets": "--offsets-decoder",
+            "__transaction_state": "--transaction-log-decoder"}
 
 
 def dump(data):
@@ -80,13 +81,15 @@ class Adopt:
         self.first, self.second = first(folder), second(folder, data=pathlib.Path(folder) / "data")
         self.way = f"{self.first.name} to {self.second.name}"
         self.kcat = next(client for client in clients.ALL if client.name == "kcat")
+        self.confluent = next(client for client in clients.ALL if client.name == "confluent")
 
     def add(self, good, check, note=""):
         self.table.add("server", self.way, "ok" if good else "failed", check, note)
 
-    def phase(self, server, phase, *arguments):
-        for result, check, note in self.kcat.run(server, phase, *arguments):
-            self.table.add("kcat", server.name, result, check, note)
+    def phase(self, server, phase, *arguments, client=None):
+        client = client or self.kcat
+        for result, check, note in client.run(server, phase, *arguments):
+            self.table.add(client.name, server.name, result, check, note)
 
     def state(self, server, topics):
         return content(server, topics), self.committed(server)
@@ -111,9 +114,10 @@ class Adopt:
             wire.topic(connection, "adopted")
             wire.produce(connection, "adopted", 0, wire.batch([(b"k", b"%d" % n) for n in range(12)]))
         self.phase(self.first, "resume", "adopted", "adopted", 0, 5, "of a new group")
+        self.phase(self.first, "begin", "adopted-txn", client=self.confluent)
         written, left, right = squeeze(self.first)
         self.add(right and left < written * 2 / 5, f"{self.first.name} compacts: {left} of {written} records are left")
-        topics.append("squeezed")
+        topics += ["squeezed", "adopted-txn"]
         before = self.state(self.first, topics)
         self.first.stop()
         if self.first.name == "ottla":
@@ -121,10 +125,12 @@ class Adopt:
             self.add(count > 10 and not bad, f"DumpLogSegments reads {count} files without a complaint", "; ".join(bad[:3]))
         self.take_over(self.second, topics, before)
         self.phase(self.second, "resume", "adopted", "adopted", 5, 3, "on the other server")
+        self.phase(self.second, "go-on", "adopted-txn", 1, client=self.confluent)
         before = self.state(self.second, topics)
         self.second.stop()
         self.take_over(self.first, topics, before)
         self.phase(self.first, "resume", "adopted", "adopted", 8, 4, "back on the first")
+        self.phase(self.first, "go-on", "adopted-txn", 2, client=self.confluent)
         self.first.stop()
 
     def take_over(self, server, topics, before):

@@ -468,9 +468,7 @@ def modern_groups(*_):
     with check("group.protocol=consumer: two members share, one leaves, offsets go on"):
         new_topic(topic, partitions=6)
         send(topic, [(b"%d" % n, b"%d" % n) for n in range(120)])
-        modern = lambda: Consumer({
-            **QUIET, "group.id": group, "group.protocol": "consumer", "auto.offset.reset": "earliest", "enable.auto.commit": False})
-        one, two = modern(), modern()
+        one, two = modern(group), modern(group)
         one.subscribe([topic])
         take(one, 120)
         one.commit(asynchronous=False)
@@ -493,6 +491,64 @@ def modern_groups(*_):
         send(f"{topic}-later", [(b"k", b"later")])
         same([message.value() for message in take(reader, 1)], [b"later"])
         reader.close()
+
+
+def modern(group):
+    return Consumer({
+        **QUIET, "group.id": group, "group.protocol": "consumer", "auto.offset.reset": "earliest", "enable.auto.commit": False})
+
+
+def begin(topic, *_):
+    """Leaves a server with a transaction that is committed, offsets in it, and one that is open."""
+    with check("a transaction is committed with a group's offsets, another is left open"):
+        new_topic(topic)
+        new_topic(f"{topic}-in")
+        send(f"{topic}-in", [(b"k", b"%d" % n) for n in range(9)])
+        sender = producer(transactional_id=topic, transaction_timeout_ms=900000)
+        sender.init_transactions(60)
+        one_more(sender, topic, 0)
+        leave_open(sender, topic)
+
+
+def go_on(topic, round, *_):
+    """On the other server: what was open is aborted, what was committed stands, and it goes on."""
+    round = int(round)
+    with check("transactions and offsets go on where the other server left them, what was open is aborted"):
+        same(seen(topic, round), [b"%d" % n for n in range(round)])
+        sender = producer(transactional_id=topic, transaction_timeout_ms=900000)
+        sender.init_transactions(60)
+        one_more(sender, topic, round)
+        same(seen(topic, round + 1), [b"%d" % n for n in range(round + 1)])
+        leave_open(sender, topic)
+
+
+def one_more(sender, topic, round):
+    reader = modern(f"{topic}-group")
+    reader.subscribe([f"{topic}-in"])
+    same([message.value() for message in take(reader, 1)], [b"%d" % round])
+    sender.begin_transaction()
+    sender.produce(topic, b"%d" % round)
+    place = TopicPartition(f"{topic}-in", 0, round + 1)
+    sender.send_offsets_to_transaction([place], reader.consumer_group_metadata(), 60)
+    sender.commit_transaction(60)
+    same(reader.committed([place], 30)[0].offset, round + 1)
+    reader.close()
+
+
+def leave_open(sender, topic):
+    sender.begin_transaction()
+    sender.produce(topic, b"never")
+    same(sender.flush(30), 0)
+
+
+def seen(topic, count):
+    reader = consumer(f"{topic}-reader", isolation_level="read_committed")
+    reader.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+    found = [message.value() for message in take(reader, count)]
+    more = reader.poll(1)
+    same(more and more.value(), None, "beyond what is committed")
+    reader.close()
+    return found
 
 
 def slow(*_):
@@ -537,4 +593,4 @@ TOPIC_CONFIGS = set(TOPIC_DEFAULTS) | {
     "local.retention.ms", "local.retention.bytes", "remote.log.copy.disable", "remote.log.delete.on.disable"}
 
 if __name__ == "__main__":
-    main({"write": write, "read": read, "rest": everything, "resume": resume, "member": member})
+    main({"begin": begin, "go-on": go_on, "write": write, "read": read, "rest": everything, "resume": resume, "member": member})
