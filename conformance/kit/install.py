@@ -16,6 +16,7 @@ CLIENTS = HOME / "clients"
 KAFKA = "4.3.1"
 LOG4J = "2.25.4"
 OLD_KAFKA = "2.7.0"
+RDKAFKA_SYS = "4.10.0+2.12.1"
 PYTHON = {
     "confluent": ["confluent-kafka==2.16.1"],
     "kafka-python": ["kafka-python==3.0.12", "python-snappy==0.7.3", "lz4==4.4.4", "zstandard==0.25.0", "crc32c==2.7.1"],
@@ -159,3 +160,24 @@ def kcat():
     """kcat of the distribution."""
     program("kcat", "kcat")
     return "kcat"
+
+
+def librdkafka_tests():
+    """librdkafka's test programs, built from the sources that the crate rdkafka-sys ships; the path of their runner."""
+
+    def make(folder):
+        archive = folder / "crate.tgz"
+        url = f"https://static.crates.io/crates/rdkafka-sys/rdkafka-sys-{RDKAFKA_SYS}.crate"
+        run(["curl", "-sSfL", "-o", archive, url], folder)
+        run(["tar", "xzf", archive, "--strip-components=1"], folder)
+        source = folder / "librdkafka"
+        run(["./configure", "--disable-ssl", "--disable-gssapi", "--disable-curl", "--disable-zstd"], source)
+        # The tests are meant for three brokers; here is one, so that topics get one replica.
+        test = source / "tests" / "test.c"
+        one = test.read_text().replace("partition_cnt, replication_factor,\n", "partition_cnt, 1,\n")
+        assert one != test.read_text(), "librdkafka's tests create topics elsewhere now"
+        test.write_text(one)
+        run(["make", "-j2", "libs"], source)
+        run(["make", "-j2", "build"], source / "tests")
+
+    return once("librdkafka", RDKAFKA_SYS, make) / "librdkafka" / "tests" / "test-runner"

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ottla_clock::Clock;
 use ottla_protocol::Request;
+use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use ottla_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use ottla_protocol::messages::metadata_response::{MetadataResponse, MetadataResponseTopic};
 use ottla_types::{ErrorCode, NodeId, Uuid};
@@ -16,6 +17,14 @@ use crate::error::ClientError;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a moment is, between two tries.
 pub(crate) const MOMENT: Duration = Duration::from_millis(100);
+
+/// What a node may coordinate, by the number that FindCoordinator has for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i8)]
+pub(crate) enum CoordinatorOf {
+    Group = 0,
+    Transaction = 1,
+}
 
 /// A topic: its id, and the leader of each partition.
 #[derive(Clone, Debug, Default)]
@@ -103,6 +112,26 @@ impl Cluster {
         node: NodeId,
         request: &R,
     ) -> Result<R::Response, ClientError> {
+        self.ask_up_to(node, request, None).await
+    }
+
+    /// As [`Cluster::ask`], in no newer version than this.
+    pub(crate) async fn ask_up_to<R: Request>(
+        &mut self,
+        node: NodeId,
+        request: &R,
+        newest: Option<i16>,
+    ) -> Result<R::Response, ClientError> {
+        let connection = self.connection(node).await?;
+        let version = connection.version(R::KEY)?.min(newest.unwrap_or(i16::MAX));
+        let answer = connection.call_in(request, version).await;
+        if matches!(answer, Err(ClientError::Connection { .. })) {
+            self.connections.remove(&node);
+        }
+        answer
+    }
+
+    async fn connection(&mut self, node: NodeId) -> Result<&mut Connection, ClientError> {
         if !self.connections.contains_key(&node) {
             let address = self.brokers.get(&node).cloned().ok_or(ClientError::Refused {
                 what: format!("broker {node}"),
@@ -111,19 +140,49 @@ impl Cluster {
             let connection = Connection::open(&address, &self.client_id).await?;
             self.connections.insert(node, connection);
         }
-        let Some(connection) = self.connections.get_mut(&node) else {
-            return Err(ClientError::TimedOut("connecting".to_owned()));
-        };
-        let answer = connection.call(request).await;
-        if matches!(answer, Err(ClientError::Connection { .. })) {
-            self.connections.remove(&node);
-        }
-        answer
+        let known = self.connections.get_mut(&node);
+        known.ok_or_else(|| ClientError::TimedOut("connecting".to_owned()))
     }
 
-    /// Where a broker is found, learnt from elsewhere than the metadata.
-    pub(crate) fn learn(&mut self, node: NodeId, address: String) {
-        self.brokers.insert(node, address);
+    /// The level of one of the cluster's features, as this broker knows it; 0 if it has none.
+    pub(crate) async fn feature(&mut self, node: NodeId, name: &str) -> Result<i16, ClientError> {
+        Ok(self.connection(node).await?.feature(name))
+    }
+
+    /// The node that coordinates a group or a transactional id.
+    ///
+    /// # Errors
+    /// Nobody does, for too long.
+    pub(crate) async fn coordinator(
+        &mut self,
+        of: CoordinatorOf,
+        key: &str,
+    ) -> Result<NodeId, ClientError> {
+        let deadline = self.clock.monotonic() + PATIENCE;
+        loop {
+            let request = FindCoordinatorRequest {
+                key: key.to_owned(),
+                key_type: of as i8,
+                coordinator_keys: vec![key.to_owned()],
+                ..Default::default()
+            };
+            let response = self.ask_any(&request).await?;
+            let found = response.coordinators.first();
+            let (code, node, host, port) = match found {
+                Some(it) => (it.error_code, it.node_id, &it.host, it.port),
+                None => (response.error_code, response.node_id, &response.host, response.port),
+            };
+            match ClientError::check(code, || format!("the coordinator of {key}")) {
+                Ok(()) => {
+                    self.brokers.insert(node, format!("{host}:{port}"));
+                    return Ok(node);
+                }
+                Err(error) if error.is_passing() && self.clock.monotonic() < deadline => {
+                    self.clock.sleep(MOMENT).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Learns anew of these topics (all of them if none is named).

@@ -25,6 +25,7 @@ pub struct Connection {
     client_id: String,
     correlation: i32,
     versions: BTreeMap<i16, (i16, i16)>,
+    features: BTreeMap<String, i16>,
 }
 
 impl Connection {
@@ -41,6 +42,7 @@ impl Connection {
             client_id: client_id.to_owned(),
             correlation: 0,
             versions: BTreeMap::new(),
+            features: BTreeMap::new(),
         };
         let request = ApiVersionsRequest {
             client_software_name: "ottla".to_owned(),
@@ -52,7 +54,14 @@ impl Connection {
         let served = response.api_keys.iter();
         connection.versions =
             served.map(|it| (it.api_key, (it.min_version, it.max_version))).collect();
+        let features = response.finalized_features.into_iter();
+        connection.features = features.map(|it| (it.name, it.max_version_level)).collect();
         Ok(connection)
+    }
+
+    /// The level of one of the cluster's features; 0 if it has none.
+    pub(crate) fn feature(&self, name: &str) -> i16 {
+        self.features.get(name).copied().unwrap_or(0)
     }
 
     /// The newest version that both sides speak.

@@ -1,6 +1,6 @@
 //! Reading: all partitions of a topic, or a group's share of them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use ottla_types::{ErrorCode, NodeId, Offset, TimestampMs};
 use crate::cluster::{Cluster, MOMENT};
 use crate::error::ClientError;
 use crate::group::Membership;
+use crate::transaction::GroupMember;
 
 /// How long a broker waits for records, in milliseconds.
 const WAIT_MS: i32 = 250;
@@ -30,6 +31,16 @@ pub enum Start {
     Beginning,
     /// Behind the last record there is.
     End,
+}
+
+/// Which records of transactions are read (`isolation.level`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// All.
+    #[default]
+    Uncommitted,
+    /// Those of committed transactions, once they are.
+    Committed,
 }
 
 /// A record that was read.
@@ -53,6 +64,8 @@ pub struct Consumer {
     cluster: Cluster,
     topic: String,
     start: Start,
+    isolation: Isolation,
+    auto_commit: bool,
     membership: Option<Membership>,
     /// The next offset of each partition.
     positions: BTreeMap<i32, Offset>,
@@ -78,6 +91,8 @@ impl Consumer {
             cluster,
             topic: topic.to_owned(),
             start,
+            isolation: Isolation::default(),
+            auto_commit: true,
             membership: group.map(|group| Membership::new(group, topic)),
             positions: BTreeMap::new(),
             ready: VecDeque::new(),
@@ -91,6 +106,29 @@ impl Consumer {
             consumer.begin(all, &BTreeMap::new()).await?;
         }
         Ok(consumer)
+    }
+
+    /// Reads only what is committed from now on, or everything.
+    pub const fn set_isolation(&mut self, isolation: Isolation) {
+        self.isolation = isolation;
+    }
+
+    /// Says how far it has read by itself, every few seconds and at the end, or leaves that to the
+    /// caller (`enable.auto.commit`).
+    pub const fn set_auto_commit(&mut self, auto_commit: bool) {
+        self.auto_commit = auto_commit;
+    }
+
+    /// For which member of its group it reads; nobody without a group.
+    #[must_use]
+    pub fn group_member(&self) -> GroupMember {
+        self.membership.as_ref().map(Membership::member).unwrap_or_default()
+    }
+
+    /// Behind the last record that was handed out, by partition.
+    #[must_use]
+    pub const fn handed_out(&self) -> &BTreeMap<i32, Offset> {
+        &self.handed
     }
 
     async fn join(&mut self) -> Result<(), ClientError> {
@@ -166,7 +204,9 @@ impl Consumer {
             return Ok(());
         }
         self.beaten = now;
-        self.commit().await?;
+        if self.auto_commit {
+            self.commit().await?;
+        }
         let Some(membership) = &mut self.membership else { return Ok(()) };
         if !membership.heartbeat(&mut self.cluster).await? {
             self.join().await?;
@@ -191,12 +231,14 @@ impl Consumer {
         }
     }
 
-    /// Commits and leaves the group.
+    /// Commits, if it does that by itself, and leaves the group.
     ///
     /// # Errors
     /// The group's coordinator is gone.
     pub async fn close(mut self) -> Result<(), ClientError> {
-        self.commit().await?;
+        if self.auto_commit {
+            self.commit().await?;
+        }
         match &self.membership {
             Some(membership) => membership.leave(&mut self.cluster).await,
             None => Ok(()),
@@ -231,6 +273,7 @@ impl Consumer {
                 min_bytes: 1,
                 max_bytes: FETCH_BYTES,
                 session_epoch: -1,
+                isolation_level: i8::from(self.isolation == Isolation::Committed),
                 topics: vec![topic],
                 ..Default::default()
             };
@@ -270,11 +313,23 @@ impl Consumer {
         let from = self.positions.get(&partition).copied().unwrap_or(0);
         let bytes = data.records.unwrap_or_default();
         let mut next = from;
+        let mut aborted = data.aborted_transactions.unwrap_or_default();
+        aborted.sort_by_key(|it| it.first_offset);
+        let mut aborted = aborted.into_iter().peekable();
+        let mut aborting = BTreeSet::new();
         for batch in batches(&bytes) {
             // The last batch may be cut; the next fetch brings it whole.
             let Ok(batch) = batch else { break };
             next = batch.next_offset();
+            while let Some(it) = aborted.next_if(|it| it.first_offset <= batch.last_offset()) {
+                aborting.insert(it.producer_id);
+            }
             if batch.is_control() {
+                // The transaction has ended, one way or the other; the next may be committed.
+                aborting.remove(&batch.producer_id());
+                continue;
+            }
+            if batch.is_transactional() && aborting.contains(&batch.producer_id()) {
                 continue;
             }
             for record in batch.unpack(UNPACKED_BYTES_MAX)?.records() {

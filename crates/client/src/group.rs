@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
 use ottla_protocol::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
 use ottla_protocol::messages::join_group_response::JoinGroupResponse;
@@ -21,8 +20,9 @@ use ottla_protocol::shared::consumer_protocol_subscription::ConsumerProtocolSubs
 use ottla_protocol::{Decoder, Message, encode_value};
 use ottla_types::{ErrorCode, NodeId, Offset};
 
-use crate::cluster::{Cluster, MOMENT, PATIENCE};
+use crate::cluster::{Cluster, CoordinatorOf, MOMENT, PATIENCE};
 use crate::error::ClientError;
+use crate::transaction::GroupMember;
 
 const SESSION_MS: i32 = 45_000;
 const REBALANCE_MS: i32 = 60_000;
@@ -50,31 +50,12 @@ impl Membership {
         }
     }
 
-    async fn find(&mut self, cluster: &mut Cluster) -> Result<(), ClientError> {
-        let deadline = cluster.clock.monotonic() + PATIENCE;
-        loop {
-            let request = FindCoordinatorRequest {
-                key: self.group.clone(),
-                coordinator_keys: vec![self.group.clone()],
-                ..Default::default()
-            };
-            let response = cluster.ask_any(&request).await?;
-            let found = response.coordinators.first();
-            let (code, node, host, port) = match found {
-                Some(it) => (it.error_code, it.node_id, &it.host, it.port),
-                None => (response.error_code, response.node_id, &response.host, response.port),
-            };
-            match ClientError::check(code, || format!("group {}", self.group)) {
-                Ok(()) => {
-                    cluster.learn(node, format!("{host}:{port}"));
-                    self.coordinator = node;
-                    return Ok(());
-                }
-                Err(error) if error.is_passing() && cluster.clock.monotonic() < deadline => {
-                    cluster.clock.sleep(MOMENT).await;
-                }
-                Err(error) => return Err(error),
-            }
+    /// As whom its offsets are committed.
+    pub fn member(&self) -> GroupMember {
+        GroupMember {
+            group: self.group.clone(),
+            member: self.member.clone(),
+            generation: self.generation,
         }
     }
 
@@ -105,7 +86,7 @@ impl Membership {
 
     async fn try_join(&mut self, cluster: &mut Cluster) -> Result<Vec<i32>, ClientError> {
         if self.coordinator < 0 {
-            self.find(cluster).await?;
+            self.coordinator = cluster.coordinator(CoordinatorOf::Group, &self.group).await?;
         }
         let subscription =
             ConsumerProtocolSubscription { topics: vec![self.topic.clone()], ..Default::default() };

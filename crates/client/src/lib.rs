@@ -10,11 +10,13 @@ mod consumer;
 mod error;
 mod group;
 mod producer;
+mod transaction;
 
 pub use admin::{NewTopic, TopicListing};
 pub use cluster::Cluster;
 pub use connection::Connection;
-pub use consumer::{Consumer, Received, Start};
+pub use consumer::{Consumer, Isolation, Received, Start};
 pub use error::ClientError;
 pub use ottla_records::Compression;
 pub use producer::{Message, Producer, ProducerOptions};
+pub use transaction::GroupMember;

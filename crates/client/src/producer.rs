@@ -13,9 +13,10 @@ use ottla_types::{ErrorCode, Offset, murmur2};
 
 use crate::cluster::{Cluster, MOMENT, PATIENCE};
 use crate::error::ClientError;
+use crate::transaction::{OLD_PRODUCE, Transaction};
 
 /// How a producer writes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ProducerOptions {
     /// How batches are compressed.
     pub compression: Compression,
@@ -25,6 +26,10 @@ pub struct ProducerOptions {
     pub batch_bytes: usize,
     /// How long a batch is tried again when it fails for a reason that may pass.
     pub patience: Duration,
+    /// The name under which it writes in transactions (`transactional.id`).
+    pub transactional_id: Option<String>,
+    /// For how long a transaction may be open, in milliseconds (`transaction.timeout.ms`).
+    pub transaction_timeout_ms: i32,
 }
 
 impl Default for ProducerOptions {
@@ -34,6 +39,8 @@ impl Default for ProducerOptions {
             idempotent: true,
             batch_bytes: 64 << 10,
             patience: PATIENCE,
+            transactional_id: None,
+            transaction_timeout_ms: 60_000,
         }
     }
 }
@@ -52,11 +59,12 @@ pub struct Message {
 /// Writes records to topics.
 #[derive(Debug)]
 pub struct Producer {
-    cluster: Cluster,
-    options: ProducerOptions,
+    pub(crate) cluster: Cluster,
+    pub(crate) options: ProducerOptions,
     /// Id and epoch, once they are known.
-    identity: Option<(i64, i16)>,
-    sequences: BTreeMap<(String, i32), i32>,
+    pub(crate) identity: Option<(i64, i16)>,
+    pub(crate) transaction: Transaction,
+    pub(crate) sequences: BTreeMap<(String, i32), i32>,
     waiting: BTreeMap<(String, i32), Vec<(i64, Message)>>,
     waiting_bytes: BTreeMap<(String, i32), usize>,
     /// Where records without a key go, batch by batch.
@@ -66,11 +74,12 @@ pub struct Producer {
 impl Producer {
     /// A producer on this cluster.
     #[must_use]
-    pub const fn new(cluster: Cluster, options: ProducerOptions) -> Self {
+    pub fn new(cluster: Cluster, options: ProducerOptions) -> Self {
         Self {
             cluster,
             options,
             identity: None,
+            transaction: Transaction::default(),
             sequences: BTreeMap::new(),
             waiting: BTreeMap::new(),
             waiting_bytes: BTreeMap::new(),
@@ -117,6 +126,12 @@ impl Producer {
         Ok(())
     }
 
+    /// What waits is not sent.
+    pub(crate) fn drop_waiting(&mut self) {
+        self.waiting.clear();
+        self.waiting_bytes.clear();
+    }
+
     async fn identity(&mut self) -> Result<(i64, i16), ClientError> {
         if !self.options.idempotent {
             return Ok((-1, -1));
@@ -153,10 +168,15 @@ impl Producer {
         let records = self.waiting.remove(&place).unwrap_or_default();
         self.waiting_bytes.remove(&place);
         let count = i32::try_from(records.len()).unwrap_or(i32::MAX);
+        let transactional = self.options.transactional_id.is_some();
+        if transactional {
+            self.touch(&place).await?;
+        }
         let (producer_id, producer_epoch) = self.identity().await?;
         let sequence = self.sequences.get(&place).copied().unwrap_or(0);
         let mut builder = BatchBuilder::new(BatchOptions {
             compression: self.options.compression,
+            transactional,
             producer_id,
             producer_epoch,
             base_sequence: if producer_id < 0 { -1 } else { sequence },
@@ -197,7 +217,10 @@ impl Producer {
     ) -> Result<Offset, ClientError> {
         let known = self.cluster.topic(topic, true).await?;
         let leader = known.leaders.get(partition).copied().unwrap_or(-1);
+        let transactional_id = self.options.transactional_id.clone();
+        let is_old = transactional_id.is_some() && !self.transaction.has_own_epoch;
         let request = ProduceRequest {
+            transactional_id,
             acks: -1,
             timeout_ms: 30_000,
             topic_data: vec![TopicProduceData {
@@ -212,7 +235,8 @@ impl Producer {
             }],
             ..Default::default()
         };
-        let response = self.cluster.ask(leader, &request).await?;
+        let newest = is_old.then_some(OLD_PRODUCE);
+        let response = self.cluster.ask_up_to(leader, &request, newest).await?;
         let answers = response.responses.iter().flat_map(|it| &it.partition_responses);
         let Some(answer) = answers.into_iter().next() else {
             let (what, code) = (format!("{topic}-{partition}"), ErrorCode::UNKNOWN_SERVER_ERROR);

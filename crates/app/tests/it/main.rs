@@ -7,3 +7,4 @@ mod crash;
 mod hostile;
 mod node;
 mod talk;
+mod transactions;

@@ -1,0 +1,138 @@
+//! Our own client copies by transactions; the node is killed in between.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use ottla_client::{Consumer, Isolation, Message, Producer, ProducerOptions, Start};
+
+use crate::node::Home;
+use crate::talk;
+
+async fn producer(address: SocketAddr, id: &str) -> Producer {
+    let transactional_id = Some(id.to_owned());
+    let options = ProducerOptions { transactional_id, ..ProducerOptions::default() };
+    Producer::new(talk::cluster(address).await, options)
+}
+
+fn message(value: &str) -> Message {
+    Message { value: Some(Bytes::from(value.to_owned())), ..Message::default() }
+}
+
+/// Everything that is committed in a topic, when that is `count` records and no more.
+async fn committed(address: SocketAddr, topic: &str, count: usize) -> Vec<String> {
+    let cluster = talk::cluster(address).await;
+    let mut reader = Consumer::open(cluster, topic, None, Start::Beginning).await.unwrap();
+    reader.set_isolation(Isolation::Committed);
+    let mut all = Vec::new();
+    loop {
+        match reader.poll().await.unwrap() {
+            Some(it) => all.push(String::from_utf8(it.value.unwrap().to_vec()).unwrap()),
+            None if all.len() >= count => return all,
+            None => {}
+        }
+    }
+}
+
+#[test]
+fn what_is_committed_is_seen_and_what_is_aborted_is_not() {
+    let node = Home::new().start();
+    let address = node.address;
+    talk::create(address, "t", 1);
+    talk::run(async {
+        let mut writer = producer(address, "writer").await;
+        for (value, commits) in [("a", true), ("b", false), ("c", true)] {
+            writer.begin_transaction().await.unwrap();
+            writer.send("t", message(value)).await.unwrap();
+            writer.flush().await.unwrap();
+            if commits {
+                writer.commit_transaction().await.unwrap();
+            } else {
+                writer.abort_transaction().await.unwrap();
+            }
+        }
+        assert_eq!(committed(address, "t", 2).await, ["a", "c"]);
+        // A second one of its name: what the first has open is aborted, and it is out.
+        writer.begin_transaction().await.unwrap();
+        writer.send("t", message("never")).await.unwrap();
+        writer.flush().await.unwrap();
+        let mut second = producer(address, "writer").await;
+        second.begin_transaction().await.unwrap();
+        second.send("t", message("d")).await.unwrap();
+        second.commit_transaction().await.unwrap();
+        let fenced = writer.commit_transaction().await.unwrap_err();
+        assert!(fenced.to_string().contains("PRODUCER_FENCED"), "{fenced}");
+        assert_eq!(committed(address, "t", 3).await, ["a", "c", "d"]);
+    });
+}
+
+/// Reads, writes, and says how far it has read, in one transaction each; the node is killed after
+/// every few, sometimes in the middle of one.
+#[test]
+fn a_copy_through_kills_has_every_record_once() {
+    const COUNT: usize = 60;
+    let home = Home::new();
+    let mut node = home.start();
+    talk::create(node.address, "in", 1);
+    talk::create(node.address, "out", 2);
+    talk::run(async {
+        let cluster = talk::cluster(node.address).await;
+        let mut writer = Producer::new(cluster, ProducerOptions::default());
+        for at in 0..COUNT {
+            writer.send("in", message(&at.to_string())).await.unwrap();
+        }
+        writer.flush().await.unwrap();
+    });
+    let mut copied = 0;
+    for round in 0.. {
+        let address = node.address;
+        let stops_inside = round % 2 == 0;
+        copied = talk::run(async {
+            let cluster = talk::cluster(address).await;
+            let mut reader =
+                Consumer::open(cluster, "in", Some("copier"), Start::Beginning).await.unwrap();
+            reader.set_auto_commit(false);
+            let mut writer = producer(address, "copier").await;
+            writer.init_transactions().await.unwrap();
+            let mut last = copied;
+            for turn in 0..4 {
+                writer.begin_transaction().await.unwrap();
+                for _ in 0..5 {
+                    let Some(record) = reader.poll().await.unwrap() else { continue };
+                    let value = String::from_utf8(record.value.unwrap().to_vec()).unwrap();
+                    last = value.parse::<usize>().unwrap() + 1;
+                    writer.send("out", message(&value)).await.unwrap();
+                }
+                let (offsets, member) = (reader.handed_out().clone(), reader.group_member());
+                if !offsets.is_empty() {
+                    writer.send_offsets_to_transaction("in", &offsets, &member).await.unwrap();
+                }
+                if stops_inside && turn == 3 {
+                    writer.flush().await.unwrap();
+                    break;
+                }
+                if round % 3 == 1 && turn == 2 {
+                    writer.abort_transaction().await.unwrap();
+                    break;
+                }
+                writer.commit_transaction().await.unwrap();
+            }
+            // The next one need not wait for its session to end.
+            reader.close().await.unwrap();
+            last
+        });
+        node.kill();
+        node = home.start();
+        if copied >= COUNT && !stops_inside && round % 3 != 1 {
+            break;
+        }
+    }
+    let address = node.address;
+    let mut all = talk::run(async {
+        // Who comes again under the name ends what was left open.
+        producer(address, "copier").await.init_transactions().await.unwrap();
+        committed(address, "out", COUNT).await
+    });
+    all.sort_by_key(|value| value.parse::<usize>().unwrap());
+    let wanted: Vec<String> = (0..COUNT).map(|at| at.to_string()).collect();
+    assert_eq!(all, wanted, "each record once");
+}

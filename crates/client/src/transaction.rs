@@ -1,0 +1,315 @@
+//! Transactions: records and offsets that are seen together or not at all (KIP-98, KIP-890).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ottla_protocol::messages::add_offsets_to_txn_request::AddOffsetsToTxnRequest;
+use ottla_protocol::messages::add_partitions_to_txn_request::{
+    AddPartitionsToTxnRequest, AddPartitionsToTxnTopic,
+};
+use ottla_protocol::messages::end_txn_request::EndTxnRequest;
+use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
+use ottla_protocol::messages::txn_offset_commit_request::{
+    TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
+use ottla_types::{ErrorCode, NodeId, Offset};
+
+use crate::cluster::{CoordinatorOf, MOMENT};
+use crate::error::ClientError;
+use crate::producer::Producer;
+
+/// The newest versions in which all transactions of a producer share an epoch.
+const OLD_ADD_PARTITIONS: i16 = 3;
+const OLD_END: i16 = 4;
+const OLD_COMMIT_OFFSETS: i16 = 4;
+pub(crate) const OLD_PRODUCE: i16 = 11;
+
+/// For which member of which group offsets are committed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupMember {
+    /// The group.
+    pub group: String,
+    /// The member's id; empty for nobody.
+    pub member: String,
+    /// Its generation, or its epoch; -1 for nobody.
+    pub generation: i32,
+}
+
+/// What a transactional producer is at.
+#[derive(Debug, Default)]
+pub(crate) struct Transaction {
+    coordinator: NodeId,
+    /// Has a transaction begun?
+    is_open: bool,
+    /// Does the coordinator know of it?
+    is_known: bool,
+    /// Has each transaction an epoch of its own?
+    pub(crate) has_own_epoch: bool,
+    /// What it touches, as far as the coordinator has been told.
+    touched: BTreeSet<(String, i32)>,
+}
+
+impl Producer {
+    /// Asks who the producer is; from now on every earlier one of its name is fenced, and what they
+    /// left open is aborted.
+    ///
+    /// # Errors
+    /// The coordinator refuses or is gone.
+    pub async fn init_transactions(&mut self) -> Result<(), ClientError> {
+        let id = self.transactional_id()?;
+        let deadline = self.deadline();
+        self.transaction.coordinator =
+            self.cluster.coordinator(CoordinatorOf::Transaction, &id).await?;
+        let version =
+            self.cluster.feature(self.transaction.coordinator, "transaction.version").await?;
+        self.transaction.has_own_epoch = version >= 2;
+        let request = InitProducerIdRequest {
+            transactional_id: Some(id.clone()),
+            transaction_timeout_ms: self.options.transaction_timeout_ms,
+            producer_id: -1,
+            producer_epoch: -1,
+            ..Default::default()
+        };
+        loop {
+            let asked = self.cluster.ask(self.transaction.coordinator, &request).await;
+            let told = asked.and_then(|it| {
+                let what = || format!("transactional id {id}");
+                ClientError::check(it.error_code, what)
+                    .map(|()| (it.producer_id, it.producer_epoch))
+            });
+            match told {
+                Ok(identity) => {
+                    self.become_known(identity);
+                    return Ok(());
+                }
+                Err(error) => self.again(error, deadline).await?,
+            }
+        }
+    }
+
+    /// Begins a transaction; what is sent from now on belongs to it.
+    ///
+    /// # Errors
+    /// The producer has no transactional id, or is in a transaction.
+    pub async fn begin_transaction(&mut self) -> Result<(), ClientError> {
+        self.transactional_id()?;
+        if self.identity.is_none() {
+            self.init_transactions().await?;
+        }
+        if self.transaction.is_open {
+            return Err(invalid("a transaction is open already"));
+        }
+        self.transaction.is_open = true;
+        self.transaction.is_known = false;
+        self.transaction.touched.clear();
+        Ok(())
+    }
+
+    /// Commits: everything that was sent is seen from now on, and the offsets are in force.
+    ///
+    /// # Errors
+    /// Something could not be written, or the producer was fenced: then the transaction is to be
+    /// aborted.
+    pub async fn commit_transaction(&mut self) -> Result<(), ClientError> {
+        self.flush().await?;
+        self.end(true).await
+    }
+
+    /// Aborts: nothing that was sent is ever seen.
+    ///
+    /// # Errors
+    /// The producer was fenced, or the coordinator is gone; it aborts by itself in time.
+    pub async fn abort_transaction(&mut self) -> Result<(), ClientError> {
+        self.drop_waiting();
+        self.end(false).await
+    }
+
+    /// Says how far a group has come, as part of the transaction: a topic's offsets by partition.
+    ///
+    /// # Errors
+    /// The member is none any more, or a coordinator refuses.
+    pub async fn send_offsets_to_transaction(
+        &mut self,
+        topic: &str,
+        offsets: &BTreeMap<i32, Offset>,
+        member: &GroupMember,
+    ) -> Result<(), ClientError> {
+        let transactional_id = self.transactional_id()?;
+        let (producer_id, producer_epoch) = self.in_transaction()?;
+        let deadline = self.deadline();
+        if !self.transaction.has_own_epoch {
+            let request = AddOffsetsToTxnRequest {
+                transactional_id: transactional_id.clone(),
+                producer_id,
+                producer_epoch,
+                group_id: member.group.clone(),
+                ..Default::default()
+            };
+            loop {
+                let asked = self.cluster.ask(self.transaction.coordinator, &request).await;
+                let done =
+                    asked.and_then(|it| ClientError::check(it.error_code, || member.group.clone()));
+                match done {
+                    Ok(()) => break,
+                    Err(error) => self.again(error, deadline).await?,
+                }
+            }
+        }
+        self.transaction.is_known = true;
+        let partition = |(index, offset): (&i32, &Offset)| TxnOffsetCommitRequestPartition {
+            partition_index: *index,
+            committed_offset: *offset,
+            committed_leader_epoch: -1,
+            committed_metadata: Some(String::new()),
+            ..Default::default()
+        };
+        let request = TxnOffsetCommitRequest {
+            transactional_id,
+            group_id: member.group.clone(),
+            producer_id,
+            producer_epoch,
+            generation_id_or_member_epoch: member.generation,
+            member_id: member.member.clone(),
+            topics: vec![TxnOffsetCommitRequestTopic {
+                name: topic.to_owned(),
+                partitions: offsets.iter().map(partition).collect(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let newest = (!self.transaction.has_own_epoch).then_some(OLD_COMMIT_OFFSETS);
+        loop {
+            let node = self.cluster.coordinator(CoordinatorOf::Group, &member.group).await?;
+            let done = self.cluster.ask_up_to(node, &request, newest).await.and_then(|it| {
+                let mut all = it.topics.iter().flat_map(|topic| &topic.partitions);
+                let code = all.find(|it| it.error_code != 0).map_or(0, |it| it.error_code);
+                ClientError::check(code, || format!("offsets of group {}", member.group))
+            });
+            match done {
+                Ok(()) => return Ok(()),
+                Err(error) => self.again(error, deadline).await?,
+            }
+        }
+    }
+
+    /// Tells the coordinator that the transaction touches a partition, where that must be said.
+    pub(crate) async fn touch(&mut self, place: &(String, i32)) -> Result<(), ClientError> {
+        let transactional_id = self.transactional_id()?;
+        let (producer_id, producer_epoch) = self.in_transaction()?;
+        self.transaction.is_known = true;
+        if self.transaction.has_own_epoch || self.transaction.touched.contains(place) {
+            return Ok(());
+        }
+        let topic = AddPartitionsToTxnTopic {
+            name: place.0.clone(),
+            partitions: vec![place.1],
+            ..Default::default()
+        };
+        let request = AddPartitionsToTxnRequest {
+            v3_and_below_transactional_id: transactional_id,
+            v3_and_below_producer_id: producer_id,
+            v3_and_below_producer_epoch: producer_epoch,
+            v3_and_below_topics: vec![topic],
+            ..Default::default()
+        };
+        let deadline = self.deadline();
+        loop {
+            let (node, newest) = (self.transaction.coordinator, Some(OLD_ADD_PARTITIONS));
+            let done = self.cluster.ask_up_to(node, &request, newest).await.and_then(|it| {
+                let mut all = it.results_by_topic_v3_and_below.iter();
+                let code = all.find_map(|it| it.results_by_partition.first());
+                let code = code.map_or(0, |it| it.partition_error_code);
+                ClientError::check(code, || format!("{}-{}", place.0, place.1))
+            });
+            match done {
+                Ok(()) => {
+                    self.transaction.touched.insert(place.clone());
+                    return Ok(());
+                }
+                Err(error) => self.again(error, deadline).await?,
+            }
+        }
+    }
+
+    async fn end(&mut self, committed: bool) -> Result<(), ClientError> {
+        let transactional_id = self.transactional_id()?;
+        let (producer_id, producer_epoch) = self.in_transaction()?;
+        if !self.transaction.is_known {
+            // Nobody has heard of it.
+            self.transaction.is_open = false;
+            return Ok(());
+        }
+        let request = EndTxnRequest {
+            transactional_id: transactional_id.clone(),
+            producer_id,
+            producer_epoch,
+            committed,
+            ..Default::default()
+        };
+        let newest = (!self.transaction.has_own_epoch).then_some(OLD_END);
+        let deadline = self.deadline();
+        loop {
+            let node = self.transaction.coordinator;
+            let done = self.cluster.ask_up_to(node, &request, newest).await.and_then(|it| {
+                let what = || format!("the end of a transaction of {transactional_id}");
+                ClientError::check(it.error_code, what)
+                    .map(|()| (it.producer_id, it.producer_epoch))
+            });
+            match done {
+                Ok(identity) => {
+                    self.transaction.is_open = false;
+                    if identity.0 >= 0 {
+                        self.become_known(identity);
+                    }
+                    return Ok(());
+                }
+                Err(error) => self.again(error, deadline).await?,
+            }
+        }
+    }
+
+    fn become_known(&mut self, identity: (i64, i16)) {
+        if self.identity != Some(identity) {
+            // Each epoch counts its records from 0.
+            self.sequences.clear();
+        }
+        self.identity = Some(identity);
+    }
+
+    fn transactional_id(&self) -> Result<String, ClientError> {
+        let none = || invalid("the producer has no transactional id");
+        self.options.transactional_id.clone().ok_or_else(none)
+    }
+
+    fn in_transaction(&self) -> Result<(i64, i16), ClientError> {
+        let none = || invalid("no transaction is open");
+        self.identity.filter(|_| self.transaction.is_open).ok_or_else(none)
+    }
+
+    fn deadline(&self) -> std::time::Duration {
+        self.cluster.clock.monotonic() + self.options.patience
+    }
+
+    /// Waits a moment if the same may succeed then; the coordinator may have moved.
+    async fn again(
+        &mut self,
+        error: ClientError,
+        deadline: std::time::Duration,
+    ) -> Result<(), ClientError> {
+        if !error.is_passing() || self.cluster.clock.monotonic() >= deadline {
+            return Err(error);
+        }
+        self.cluster.clock.sleep(MOMENT).await;
+        let is_moved =
+            !matches!(error, ClientError::Refused { code: ErrorCode::CONCURRENT_TRANSACTIONS, .. });
+        if is_moved {
+            let id = self.transactional_id()?;
+            self.transaction.coordinator =
+                self.cluster.coordinator(CoordinatorOf::Transaction, &id).await?;
+        }
+        Ok(())
+    }
+}
+
+fn invalid(what: &str) -> ClientError {
+    ClientError::Refused { what: what.to_owned(), code: ErrorCode::INVALID_TXN_STATE }
+}
