@@ -31,9 +31,9 @@ def one(server, runner, test, protocol):
                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=SECONDS, check=False)
         except subprocess.TimeoutExpired:
             return "late", SECONDS
-        told = result.stdout.decode(errors="replace")
+        told = re.sub(r"\x1b\[[0-9;]*m", "", result.stdout.decode(errors="replace"))
         seconds = time.monotonic() - begun
-        if re.search(rf"\|\s*{test}_\S+\s*\|\s*\S*SKIPPED", told):
+        if re.search(rf"\|\s*{test}_\S+\s*\|\s*SKIPPED", told):
             return "skipped", seconds
         return ("ok" if result.returncode == 0 else "failed"), seconds
 

@@ -14,7 +14,7 @@ use crate::node::Node;
 use crate::request::{Api, Call};
 
 /// Operators.
-pub const API: Api = Api::of(ApiKey::ListTransactions, 0, 1);
+pub const API: Api = Api::of(ApiKey::ListTransactions, 0, 2);
 
 /// States that Kafka knows and that are never stored.
 const NEVER_STORED: [&str; 2] = ["Dead", "PrepareEpochFence"];
@@ -50,8 +50,8 @@ pub async fn handle(
             _ => None,
         });
         match listed.await {
-            Ok(all) => response.transaction_states.extend(all.into_iter().map(shown)),
-            Err(code) => response.error_code = code.0,
+            Ok(Ok(all)) => response.transaction_states.extend(all.into_iter().map(shown)),
+            Ok(Err(code)) | Err(code) => response.error_code = code.0,
         }
     }
     let principal = &call.caller.principal;

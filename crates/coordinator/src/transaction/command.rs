@@ -95,8 +95,8 @@ pub enum Reply {
     Done,
     /// To [`Command::Describe`].
     Described(Option<Transaction>),
-    /// To [`Command::List`].
-    Listed(Vec<(String, Transaction)>),
+    /// To [`Command::List`]; an error if its pattern is none.
+    Listed(Result<Vec<(String, Transaction)>, ErrorCode>),
 }
 
 /// Markers to be written: in each partition one that ends the producer's transaction.

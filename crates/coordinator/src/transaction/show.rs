@@ -2,18 +2,31 @@
 
 use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
 
+use ottla_types::ErrorCode;
+
 use super::command::Reply;
 use super::machine::Scene;
 use super::stored::Transaction;
+use crate::pattern::whole;
 
 pub(super) fn describe(scene: &mut Scene<'_>, id: &str) {
     let found = scene.stored.get(id).cloned();
     scene.turn.reply(Reply::Described(found));
 }
 
-/// Those that pass every filter; the pattern of names is the host's.
+/// Those that pass every filter.
 pub(super) fn list(scene: &mut Scene<'_>, request: &ListTransactionsRequest) {
     let now = scene.turn.now_ms;
+    let pattern = match request.transactional_id_pattern.as_deref() {
+        None | Some("") => None,
+        Some(pattern) => match whole(pattern) {
+            Some(pattern) => Some(pattern),
+            None => {
+                let refused = Err(ErrorCode::INVALID_REGULAR_EXPRESSION);
+                return scene.turn.reply(Reply::Listed(refused));
+            }
+        },
+    };
     let passes = |it: &Transaction| {
         let (states, ids) = (&request.state_filters, &request.producer_id_filters);
         let age = if it.started_ms < 0 { 0 } else { now.saturating_sub(it.started_ms) };
@@ -21,7 +34,9 @@ pub(super) fn list(scene: &mut Scene<'_>, request: &ListTransactionsRequest) {
             && (ids.is_empty() || ids.contains(&it.producer_id))
             && (request.duration_filter < 0 || age > request.duration_filter)
     };
-    let found = scene.stored.iter().filter(|(_, it)| passes(it));
+    let found = scene.stored.iter().filter(|(id, it)| {
+        passes(it) && pattern.as_ref().is_none_or(|pattern| pattern.is_match(id))
+    });
     let found = found.map(|(id, it)| (id.clone(), it.clone())).collect();
-    scene.turn.reply(Reply::Listed(found));
+    scene.turn.reply(Reply::Listed(Ok(found)));
 }

@@ -10,6 +10,7 @@ use ottla_coordinator::transaction::{
 };
 use ottla_machine::Machine;
 use ottla_machine::testkit::Bench;
+use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
 use ottla_records::batches;
 
 const ID: &str = "t";
@@ -329,4 +330,38 @@ fn kafkas_records_are_written_as_they_were_read() {
     let odd =
         Record::decode(Bytes::from_static(b"\0\0\0\x01t"), Some(Bytes::from_static(b"\0\x63")));
     assert!(odd.is_err(), "a version that is not known is not guessed at");
+}
+
+#[test]
+fn transactions_are_listed_by_state_producer_age_and_name() {
+    let mut bench = reach(Some(State::Ongoing), 2);
+    let other = Init { id: "other".to_owned(), timeout_ms: 1, known: None, fresh: Some(9) };
+    bench.run(Command::Init(other));
+    bench.now_ms += 500;
+    let mut listed =
+        |request: ListTransactionsRequest| match bench.run(Command::List(request)).1.pop() {
+            Some((_, Reply::Listed(all))) => {
+                all.map(|all| all.into_iter().map(|(id, _)| id).collect::<Vec<_>>())
+            }
+            other => panic!("{other:?}"),
+        };
+    let all = || ListTransactionsRequest { duration_filter: -1, ..Default::default() };
+    assert_eq!(listed(all()).unwrap(), ["other", ID]);
+    let state_filters = vec!["Ongoing".to_owned()];
+    assert_eq!(listed(ListTransactionsRequest { state_filters, ..all() }).unwrap(), [ID]);
+    let producer_id_filters = vec![9];
+    assert_eq!(
+        listed(ListTransactionsRequest { producer_id_filters, ..all() }).unwrap(),
+        ["other"]
+    );
+    let aged = |duration_filter| ListTransactionsRequest { duration_filter, ..all() };
+    assert_eq!(listed(aged(499)).unwrap(), [ID]);
+    assert!(listed(aged(500)).unwrap().is_empty());
+    let named = |pattern: &str| {
+        let transactional_id_pattern = Some(pattern.to_owned());
+        ListTransactionsRequest { transactional_id_pattern, ..all() }
+    };
+    assert_eq!(listed(named("o.*r")).unwrap(), ["other"]);
+    assert!(listed(named("o")).unwrap().is_empty(), "the whole name");
+    assert_eq!(listed(named("(")).unwrap_err().name(), "INVALID_REGULAR_EXPRESSION");
 }

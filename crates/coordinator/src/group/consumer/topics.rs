@@ -5,10 +5,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 
 use ottla_types::Uuid;
-use regex::RegexBuilder;
 
-/// How much memory a pattern may take when it is compiled, in bytes.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
+use crate::pattern::whole;
 
 /// Names, ids and sizes of topics at one moment.
 #[derive(Clone, Debug, Default)]
@@ -54,8 +52,7 @@ impl Topics {
     /// the size of names and pattern, whatever the pattern.
     #[must_use]
     pub fn matching(&self, pattern: &str) -> Option<BTreeSet<String>> {
-        let whole = alloc::format!("^(?:{pattern})$");
-        let pattern = RegexBuilder::new(&whole).size_limit(PATTERN_BYTES_MAX).build().ok()?;
+        let pattern = whole(pattern)?;
         let names = self.by_name.keys().filter(|name| pattern.is_match(name));
         Some(names.map(|name| String::from(&**name)).collect())
     }
