@@ -15,6 +15,7 @@ use ottla_types::{ErrorCode, NodeId, Offset, TimestampMs};
 use crate::cluster::{Cluster, MOMENT};
 use crate::error::ClientError;
 use crate::group::Membership;
+use crate::modern::Beaten;
 use crate::transaction::GroupMember;
 
 /// How long a broker waits for records, in milliseconds.
@@ -22,7 +23,6 @@ const WAIT_MS: i32 = 250;
 const FETCH_BYTES: i32 = 8 << 20;
 /// To how many bytes a batch may unpack.
 const UNPACKED_BYTES_MAX: usize = 256 << 20;
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
 
 /// Where reading starts when no offset is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,16 @@ pub enum Start {
     Beginning,
     /// Behind the last record there is.
     End,
+}
+
+/// How a group shares partitions out (`group.protocol`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GroupProtocol {
+    /// One of the members does (`classic`).
+    #[default]
+    Classic,
+    /// The coordinator does (`consumer`, KIP-848).
+    Consumer,
 }
 
 /// Which records of transactions are read (`isolation.level`).
@@ -81,9 +91,36 @@ impl Consumer {
     /// # Errors
     /// There is no such topic, or no broker answers.
     pub async fn open(
-        mut cluster: Cluster,
+        cluster: Cluster,
         topic: &str,
         group: Option<&str>,
+        start: Start,
+    ) -> Result<Self, ClientError> {
+        let member = group.map(|group| Membership::new(group, topic));
+        Self::of(cluster, topic, member, start).await
+    }
+
+    /// As [`Consumer::open`], as a member of a group by one of the two protocols.
+    ///
+    /// # Errors
+    /// There is no such topic, no broker answers, or the group is of the other protocol.
+    pub async fn join(
+        cluster: Cluster,
+        topic: &str,
+        (group, protocol): (&str, GroupProtocol),
+        start: Start,
+    ) -> Result<Self, ClientError> {
+        let member = match protocol {
+            GroupProtocol::Classic => Membership::new(group, topic),
+            GroupProtocol::Consumer => Membership::modern(group, topic, &cluster.clock),
+        };
+        Self::of(cluster, topic, Some(member), start).await
+    }
+
+    async fn of(
+        mut cluster: Cluster,
+        topic: &str,
+        membership: Option<Membership>,
         start: Start,
     ) -> Result<Self, ClientError> {
         let known = cluster.topic(topic, true).await?;
@@ -93,14 +130,14 @@ impl Consumer {
             start,
             isolation: Isolation::default(),
             auto_commit: true,
-            membership: group.map(|group| Membership::new(group, topic)),
+            membership,
             positions: BTreeMap::new(),
             ready: VecDeque::new(),
             handed: BTreeMap::new(),
             beaten: Duration::ZERO,
         };
         if consumer.membership.is_some() {
-            consumer.join().await?;
+            consumer.enter().await?;
         } else {
             let all = known.leaders.keys().copied().collect();
             consumer.begin(all, &BTreeMap::new()).await?;
@@ -125,13 +162,19 @@ impl Consumer {
         self.membership.as_ref().map(Membership::member).unwrap_or_default()
     }
 
+    /// The partitions that it reads.
+    #[must_use]
+    pub fn assignment(&self) -> Vec<i32> {
+        self.positions.keys().copied().collect()
+    }
+
     /// Behind the last record that was handed out, by partition.
     #[must_use]
     pub const fn handed_out(&self) -> &BTreeMap<i32, Offset> {
         &self.handed
     }
 
-    async fn join(&mut self) -> Result<(), ClientError> {
+    async fn enter(&mut self) -> Result<(), ClientError> {
         let Some(membership) = &mut self.membership else { return Ok(()) };
         let mine = membership.join(&mut self.cluster).await?;
         let committed = membership.committed(&mut self.cluster, &mine).await?;
@@ -200,7 +243,8 @@ impl Consumer {
     /// Keeps the membership alive, and says how far the group has come.
     async fn stay(&mut self) -> Result<(), ClientError> {
         let now = self.cluster.clock.monotonic();
-        if self.membership.is_none() || now < self.beaten + HEARTBEAT_EVERY {
+        let every = self.membership.as_ref().map_or(Duration::MAX, Membership::interval);
+        if now.saturating_sub(self.beaten) < every {
             return Ok(());
         }
         self.beaten = now;
@@ -208,8 +252,33 @@ impl Consumer {
             self.commit().await?;
         }
         let Some(membership) = &mut self.membership else { return Ok(()) };
-        if !membership.heartbeat(&mut self.cluster).await? {
-            self.join().await?;
+        match membership.heartbeat(&mut self.cluster).await? {
+            Beaten::Same => Ok(()),
+            Beaten::Out => self.enter().await,
+            Beaten::Now(mine) => self.shift(mine).await,
+        }
+    }
+
+    /// Other partitions are its own from now on; in those that stay it goes on where it is.
+    async fn shift(&mut self, mine: Vec<i32>) -> Result<(), ClientError> {
+        self.positions.retain(|partition, _| mine.contains(partition));
+        self.handed.retain(|partition, _| mine.contains(partition));
+        self.ready.retain(|record| mine.contains(&record.partition));
+        let fresh: Vec<i32> =
+            mine.into_iter().filter(|it| !self.positions.contains_key(it)).collect();
+        // At once, so that others need not wait for what was given up.
+        self.beaten = Duration::ZERO;
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        let Some(membership) = &self.membership else { return Ok(()) };
+        let committed = membership.committed(&mut self.cluster, &fresh).await?;
+        for partition in fresh {
+            let position = match committed.get(&partition) {
+                Some(offset) => *offset,
+                None => self.edge(partition, self.start).await?,
+            };
+            self.positions.insert(partition, position);
         }
         Ok(())
     }
@@ -239,7 +308,7 @@ impl Consumer {
         if self.auto_commit {
             self.commit().await?;
         }
-        match &self.membership {
+        match &mut self.membership {
             Some(membership) => membership.leave(&mut self.cluster).await,
             None => Ok(()),
         }

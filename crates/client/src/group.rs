@@ -1,7 +1,9 @@
 //! Membership in a classic group, as its members speak it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use ottla_clock::Clock;
 use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
 use ottla_protocol::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
 use ottla_protocol::messages::join_group_response::JoinGroupResponse;
@@ -22,11 +24,13 @@ use ottla_types::{ErrorCode, NodeId, Offset};
 
 use crate::cluster::{Cluster, CoordinatorOf, MOMENT, PATIENCE};
 use crate::error::ClientError;
+use crate::modern::{Beaten, Modern};
 use crate::transaction::GroupMember;
 
 const SESSION_MS: i32 = 45_000;
 const REBALANCE_MS: i32 = 60_000;
 const PROTOCOL: &str = "range";
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
 
 /// A member of a group.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub(crate) struct Membership {
     coordinator: NodeId,
     member: String,
     generation: i32,
+    /// If the coordinator assigns.
+    modern: Option<Modern>,
 }
 
 impl Membership {
@@ -47,11 +53,25 @@ impl Membership {
             coordinator: -1,
             member: String::new(),
             generation: -1,
+            modern: None,
         }
+    }
+
+    /// The same, in a group whose coordinator assigns.
+    pub fn modern(group: &str, topic: &str, clock: &Clock) -> Self {
+        Self { modern: Some(Modern::new(group, topic, clock)), ..Self::new(group, topic) }
+    }
+
+    /// How often it is to be heard.
+    pub fn interval(&self) -> Duration {
+        self.modern.as_ref().map_or(HEARTBEAT_EVERY, |modern| modern.interval)
     }
 
     /// As whom its offsets are committed.
     pub fn member(&self) -> GroupMember {
+        if let Some(modern) = &self.modern {
+            return modern.member();
+        }
         GroupMember {
             group: self.group.clone(),
             member: self.member.clone(),
@@ -59,8 +79,15 @@ impl Membership {
         }
     }
 
+    fn coordinator(&self) -> NodeId {
+        self.modern.as_ref().map_or(self.coordinator, |modern| modern.coordinator)
+    }
+
     /// Joins, and waits until it knows its partitions.
     pub async fn join(&mut self, cluster: &mut Cluster) -> Result<Vec<i32>, ClientError> {
+        if let Some(modern) = &mut self.modern {
+            return modern.join(cluster).await;
+        }
         let deadline = cluster.clock.monotonic() + PATIENCE * 4;
         loop {
             match self.try_join(cluster).await {
@@ -172,8 +199,11 @@ impl Membership {
         Ok(all)
     }
 
-    /// Is the generation still the same? If not, the member has to join again.
-    pub async fn heartbeat(&mut self, cluster: &mut Cluster) -> Result<bool, ClientError> {
+    /// Is everything as it was?
+    pub async fn heartbeat(&mut self, cluster: &mut Cluster) -> Result<Beaten, ClientError> {
+        if let Some(modern) = &mut self.modern {
+            return modern.heartbeat(cluster).await;
+        }
         let request = HeartbeatRequest {
             group_id: self.group.clone(),
             generation_id: self.generation,
@@ -182,15 +212,15 @@ impl Membership {
         };
         let response = cluster.ask(self.coordinator, &request).await?;
         match ErrorCode(response.error_code) {
-            ErrorCode::NONE => Ok(true),
-            ErrorCode::REBALANCE_IN_PROGRESS | ErrorCode::ILLEGAL_GENERATION => Ok(false),
+            ErrorCode::NONE => Ok(Beaten::Same),
+            ErrorCode::REBALANCE_IN_PROGRESS | ErrorCode::ILLEGAL_GENERATION => Ok(Beaten::Out),
             ErrorCode::UNKNOWN_MEMBER_ID => {
                 self.member.clear();
-                Ok(false)
+                Ok(Beaten::Out)
             }
             _ => {
                 self.coordinator = -1;
-                Ok(false)
+                Ok(Beaten::Out)
             }
         }
     }
@@ -214,7 +244,7 @@ impl Membership {
             ..Default::default()
         };
         let request = OffsetFetchRequest { groups: vec![group], ..Default::default() };
-        let response = cluster.ask(self.coordinator, &request).await?;
+        let response = cluster.ask(self.coordinator(), &request).await?;
         let mut all = BTreeMap::new();
         for group in response.groups {
             ClientError::check(group.error_code, || format!("group {}", self.group))?;
@@ -237,6 +267,7 @@ impl Membership {
             return Ok(());
         }
         let known = cluster.topic(&self.topic, false).await?;
+        let member = self.member();
         let partition = |(index, offset): (&i32, &Offset)| OffsetCommitRequestPartition {
             partition_index: *index,
             committed_offset: *offset,
@@ -245,8 +276,8 @@ impl Membership {
         };
         let request = OffsetCommitRequest {
             group_id: self.group.clone(),
-            generation_id_or_member_epoch: self.generation,
-            member_id: self.member.clone(),
+            generation_id_or_member_epoch: member.generation,
+            member_id: member.member,
             topics: vec![OffsetCommitRequestTopic {
                 name: self.topic.clone(),
                 topic_id: known.id,
@@ -255,7 +286,7 @@ impl Membership {
             }],
             ..Default::default()
         };
-        let response = cluster.ask(self.coordinator, &request).await?;
+        let response = cluster.ask(self.coordinator(), &request).await?;
         for it in response.topics.iter().flat_map(|topic| &topic.partitions) {
             ClientError::check(it.error_code, || format!("{}-{}", self.topic, it.partition_index))?;
         }
@@ -263,7 +294,10 @@ impl Membership {
     }
 
     /// Leaves, so that the others need not wait.
-    pub async fn leave(&self, cluster: &mut Cluster) -> Result<(), ClientError> {
+    pub async fn leave(&mut self, cluster: &mut Cluster) -> Result<(), ClientError> {
+        if let Some(modern) = &mut self.modern {
+            return modern.leave(cluster).await;
+        }
         let request = LeaveGroupRequest {
             group_id: self.group.clone(),
             member_id: self.member.clone(),

@@ -9,13 +9,14 @@ mod connection;
 mod consumer;
 mod error;
 mod group;
+mod modern;
 mod producer;
 mod transaction;
 
 pub use admin::{NewTopic, TopicListing};
 pub use cluster::Cluster;
 pub use connection::Connection;
-pub use consumer::{Consumer, Isolation, Received, Start};
+pub use consumer::{Consumer, GroupProtocol, Isolation, Received, Start};
 pub use error::ClientError;
 pub use ottla_records::Compression;
 pub use producer::{Message, Producer, ProducerOptions};

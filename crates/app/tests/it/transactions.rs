@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use ottla_client::{Consumer, Isolation, Message, Producer, ProducerOptions, Start};
+use ottla_client::{Consumer, GroupProtocol, Isolation, Message, Producer, ProducerOptions, Start};
 
 use crate::node::Home;
 use crate::talk;
@@ -62,6 +62,57 @@ fn what_is_committed_is_seen_and_what_is_aborted_is_not() {
         let fenced = writer.commit_transaction().await.unwrap_err();
         assert!(fenced.to_string().contains("PRODUCER_FENCED"), "{fenced}");
         assert_eq!(committed(address, "t", 3).await, ["a", "c", "d"]);
+    });
+}
+
+/// Our own clients in a group whose coordinator assigns: they share, one leaves, nothing is lost.
+#[test]
+fn members_share_what_the_coordinator_assigns() {
+    let node = Home::new().start();
+    let address = node.address;
+    talk::create(address, "t", 4);
+    talk::run(async {
+        let mut writer = Producer::new(talk::cluster(address).await, ProducerOptions::default());
+        let mut write = async |from: usize| {
+            for at in from..from + 8 {
+                writer.send("t", message(&at.to_string())).await.unwrap();
+                writer.flush().await.unwrap();
+            }
+        };
+        let join = async || {
+            let group = ("g", GroupProtocol::Consumer);
+            let cluster = talk::cluster(address).await;
+            Consumer::join(cluster, "t", group, Start::Beginning).await.unwrap()
+        };
+        write(0).await;
+        let (mut one, mut seen) = (join().await, Vec::new());
+        while seen.len() < 8 {
+            seen.extend(one.poll().await.unwrap().map(|it| it.value.unwrap()));
+        }
+        let mut two = join().await;
+        while one.assignment().len() != 2 || two.assignment().len() != 2 {
+            assert_eq!(one.poll().await.unwrap(), None, "it has read everything");
+            seen.extend(two.poll().await.unwrap().map(|it| it.value.unwrap()));
+        }
+        write(8).await;
+        while seen.len() < 16 {
+            for each in [&mut one, &mut two] {
+                seen.extend(each.poll().await.unwrap().map(|it| it.value.unwrap()));
+            }
+        }
+        two.close().await.unwrap();
+        while one.assignment().len() != 4 {
+            seen.extend(one.poll().await.unwrap().map(|it| it.value.unwrap()));
+        }
+        write(16).await;
+        while seen.len() < 24 {
+            seen.extend(one.poll().await.unwrap().map(|it| it.value.unwrap()));
+        }
+        one.close().await.unwrap();
+        let mut all: Vec<usize> =
+            seen.iter().map(|it| std::str::from_utf8(it).unwrap().parse().unwrap()).collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..24).collect::<Vec<_>>());
     });
 }
 
