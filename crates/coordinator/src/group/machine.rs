@@ -17,6 +17,8 @@ use super::{classic, consumer, offsets, show};
 pub struct GroupMachine {
     stored: Stored,
     live: BTreeMap<String, Live>,
+    /// For which version of the topics each consumer group was last looked at.
+    seen: BTreeMap<String, i64>,
     settings: GroupSettings,
 }
 
@@ -38,6 +40,7 @@ impl GroupMachine {
 pub(super) struct Scene<'a> {
     pub stored: &'a Stored,
     pub live: &'a mut BTreeMap<String, Live>,
+    pub seen: &'a mut BTreeMap<String, i64>,
     pub settings: &'a GroupSettings,
     pub turn: &'a mut Turn<GroupMachine>,
 }
@@ -53,8 +56,8 @@ impl Machine for GroupMachine {
             self.settings = settings;
             return;
         }
-        let Self { stored, live, settings } = self;
-        let scene = &mut Scene { stored, live, settings, turn };
+        let Self { stored, live, seen, settings } = self;
+        let scene = &mut Scene { stored, live, seen, settings, turn };
         match command {
             // Taken out above.
             Command::Settings(_) => {}

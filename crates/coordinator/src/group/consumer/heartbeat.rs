@@ -110,6 +110,9 @@ fn beat(
     if is_classic {
         return Err((ErrorCode::GROUP_ID_NOT_FOUND, "The group is not a consumer group."));
     }
+    if let Some(response) = nothing_new(scene, request, &client) {
+        return Ok(response);
+    }
     let mut draft = Draft::of(scene, id);
     if !is_known && scene.live.remove(id).is_some() && scene.stored.groups.contains_key(id) {
         // An empty classic group gives its name to this one.
@@ -120,6 +123,7 @@ fn beat(
     let owned = request.topic_partitions.as_ref().map(|all| places(all));
     check_epoch(&before, request.member_epoch, owned.as_ref())?;
     describe(scene, &mut draft, request, &member, client)?;
+    scene.seen.insert(id.clone(), scene.settings.topics.version);
     settle_target(scene, &mut draft);
     let mut now = reconcile(&draft.group, &member, owned.as_ref());
     if joins && now.epoch != 0 && before.epoch != 0 {
@@ -140,6 +144,41 @@ fn beat(
         member_epoch: now.epoch,
         heartbeat_interval_ms: scene.settings.consumer_heartbeat_ms(is_settled, busy),
         assignment: tells.then(|| assignment(&now.assigned)),
+        ..Default::default()
+    })
+}
+
+/// The answer to a member that says nothing new of a group in which nothing is: most heartbeats.
+fn nothing_new(
+    scene: &mut Scene<'_>,
+    request: &ConsumerGroupHeartbeatRequest,
+    client: &Client,
+) -> Option<ConsumerGroupHeartbeatResponse> {
+    let (id, member) = (&request.group_id, &request.member_id);
+    let group = scene.stored.consumers.get(id)?;
+    let (known, now) = (group.members.get(member)?, group.current.get(member)?);
+    let says_nothing = request.subscribed_topic_names.is_none()
+        && request.subscribed_topic_regex.is_none()
+        && request.server_assignor.is_none()
+        && request.topic_partitions.is_none()
+        && request.rebalance_timeout_ms < 0
+        && request.rack_id.is_none()
+        && request.instance_id == known.instance
+        && (&client.id, &client.host) == (&known.client_id, &known.client_host);
+    let is_there = now.epoch == request.member_epoch
+        && now.state == MemberState::Stable
+        && (now.epoch, now.epoch) == (group.target_epoch, group.epoch);
+    if !says_nothing || !is_there || scene.seen.get(id) != Some(&scene.settings.topics.version) {
+        return None;
+    }
+    let busy = scene.stored.consumers.len().max(group.members.len());
+    let interval = scene.settings.consumer_heartbeat_ms(group.is_settled(), busy);
+    let delay = i64::from(scene.settings.consumer_session_timeout_ms);
+    scene.turn.set_timer(session(id, member), delay);
+    Some(ConsumerGroupHeartbeatResponse {
+        member_id: Some(member.clone()),
+        member_epoch: now.epoch,
+        heartbeat_interval_ms: interval,
         ..Default::default()
     })
 }

@@ -86,6 +86,7 @@ pub(super) fn rebalance(group: &str, member: &str) -> Timer {
 
 /// Nothing of the group but its offsets remains.
 pub(super) fn forget(scene: &mut Scene<'_>, id: &str) {
+    scene.seen.remove(id);
     if let Some(group) = scene.stored.consumers.get(id) {
         let records = group.tombstones(id).into_iter().map(Record::Consumer);
         scene.turn.records.extend(records);
