@@ -127,6 +127,16 @@ pub async fn work_off(node: &Node, index: i32, host: &TransactionHost) -> bool {
     all
 }
 
+/// Says once that a marker has to wait.
+fn tell(work: &Work, topic: &str, index: i32, code: ErrorCode) {
+    let (id, why) = (&work.id, code.name());
+    if work.is_again {
+        tracing::debug!(id, topic, index, why, "a marker is still to be written");
+    } else {
+        tracing::warn!(id, topic, index, why, "a marker cannot be written yet");
+    }
+}
+
 /// Writes one transaction's markers; are all of them written?
 async fn mark(node: &Node, work: &Work, coordinator_epoch: LeaderEpoch) -> bool {
     let end = TransactionEnd {

@@ -113,6 +113,8 @@ pub struct Work {
     /// The `transaction.version` of the transaction: from 2 on the markers' epoch is larger than
     /// that of its records.
     pub version: i16,
+    /// Was it handed out before, and could not be done?
+    pub is_again: bool,
 }
 
 /// What a transaction coordinator waits for.

@@ -139,7 +139,8 @@ pub(super) fn take_work(scene: &mut Scene<'_>) {
         if let Some(it) = scene.stored.get(id)
             && scene.live.at_work.insert(id.clone())
         {
-            all.push(work(id, it));
+            let is_again = scene.live.tried.contains(id);
+            all.push(Work { is_again, ..work(id, it) });
         }
     }
     scene.turn.reply(Reply::Work(all));
@@ -152,11 +153,13 @@ fn work(id: &str, it: &Transaction) -> Work {
         commit: it.state == State::PrepareCommit,
         partitions: it.partitions.clone(),
         version: it.client_version,
+        is_again: false,
     }
 }
 
 pub(super) fn marked(scene: &mut Scene<'_>, done: &Work) {
     scene.live.at_work.remove(&done.id);
+    scene.live.tried.remove(&done.id);
     let known = scene.stored.get(&done.id).filter(|it| {
         // Keyed by the epoch: an answer to an earlier round must not end a later transaction.
         it.state.is_prepared() && (it.producer_id, it.epoch) == done.producer

@@ -29,6 +29,8 @@ pub(super) struct Live {
     pub epoch_before: BTreeMap<String, ProducerEpoch>,
     /// Whose markers are being written.
     pub at_work: BTreeSet<String>,
+    /// Whose markers could not be written before.
+    pub tried: BTreeSet<String>,
 }
 
 /// What a decision works with.
@@ -87,6 +89,7 @@ impl Machine for TransactionMachine {
             Command::Marked(work) => end::marked(scene, &work),
             Command::Unmarked(work) => {
                 scene.live.at_work.remove(&work.id);
+                scene.live.tried.insert(work.id);
                 scene.turn.reply(Reply::Done);
             }
             Command::Describe(id) => show::describe(scene, &id),
