@@ -157,14 +157,7 @@ async fn mark(node: &Node, work: &Work, coordinator_epoch: LeaderEpoch) -> bool 
                     | ErrorCode::TRANSACTION_COORDINATOR_FENCED,
                 ) => {}
                 Err(code) => {
-                    let why = code.name();
-                    tracing::warn!(
-                        id = work.id,
-                        topic,
-                        index,
-                        why,
-                        "a marker is still to be written"
-                    );
+                    tell(work, topic, *index, code);
                     all = false;
                 }
             }
