@@ -1,5 +1,5 @@
-//! Patterns that clients send. They are matched in time that grows with the text alone, whatever the
-//! pattern, as in RE2.
+//! Patterns that clients send. They are matched in time that grows with the text alone, whatever
+//! the pattern, as in RE2.
 
 use regex::{Regex, RegexBuilder};
 
