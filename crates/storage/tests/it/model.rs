@@ -254,6 +254,8 @@ impl Left {
         let cut = log.truncate_to(offset);
         self.point = self.point.min(log.recovery_point());
         self.start = log.log_start();
+        let is_ahead = log.recovery_point() > log.log_end();
+        assert!(cut.is_err() || !is_ahead, "what is gone is called durable");
         cut
     }
 
