@@ -236,7 +236,7 @@ impl Segment {
     /// Are its indexes in their files as they are now?
     pub(crate) fn is_saved(&self) -> bool {
         let state = self.state();
-        state.offsets.is_saved() && state.times.is_saved() && state.aborted.unsaved().is_none()
+        state.offsets.is_saved() && state.times.is_saved() && state.aborted.is_saved()
     }
 
     /// The largest timestamp, and the last offset of the batch that has it.

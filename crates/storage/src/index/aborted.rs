@@ -77,9 +77,14 @@ impl AbortedIndex {
         &self.all
     }
 
-    /// What the file lacks, if anything.
+    /// Does the file have everything?
+    pub(crate) fn is_saved(&self) -> bool {
+        self.saved == Saved::First(self.all.len())
+    }
+
+    /// What the file lacks; `None` if there is no file, nor need of one.
     pub(crate) fn unsaved(&self) -> Option<Unsaved> {
-        if self.saved == Saved::First(self.all.len()) {
+        if self.saved == Saved::First(0) && self.all.is_empty() {
             return None;
         }
         let count = self.saved.count();

@@ -109,7 +109,8 @@ impl Unsaved {
         let write = || {
             let file = match self.saved {
                 Saved::Untrue => return replace(files, &self.path, &self.bytes),
-                Saved::First(_) if self.bytes.is_empty() => return Ok(()),
+                Saved::First(_) if self.bytes.is_empty() && !durable => return Ok(()),
+                // Also with nothing to add: what was written while more could come is not durable.
                 Saved::First(_) if self.at > 0 => files.open(&self.path)?,
                 Saved::First(_) | Saved::Nothing => files.create(&self.path)?,
             };

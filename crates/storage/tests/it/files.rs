@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ottla_records::BatchOptions;
-use ottla_storage::{DiskFiles, Fault, FaultyFiles, Files, Log, LogOptions, MemoryFiles, Stamp};
+use ottla_storage::{
+    DiskFiles, Fate, Fault, FaultyFiles, Files, Log, LogOptions, MemoryFiles, Stamp,
+};
 
 use crate::{batch, opening, read_all};
 
@@ -144,4 +146,26 @@ fn a_segment_made_ready_is_taken_by_the_next_roll_and_else_removed() {
     log.set_spare(log.preparation().unwrap().run().unwrap().unwrap());
     log.close_clean().unwrap();
     assert!(names().iter().all(|name| name.ends_with(".log")), "{:?}", names());
+}
+
+#[test]
+fn the_indexes_of_a_closed_segment_survive_a_power_cut() {
+    let disk = MemoryFiles::new();
+    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    files.make_dir(Path::new("/data")).unwrap();
+    files.sync_dir(Path::new("/")).unwrap();
+    let mut log = open(&files, true, 0);
+    for _ in 0..9 {
+        append(&mut log, 0, 2);
+    }
+    // Written while the segment is open, and nothing is added to them when it is closed.
+    assert!(flush(&mut log));
+    let names = ["00000000000000000000.index", "00000000000000000000.timeindex"];
+    let before = names.map(|name| content(&*files, name));
+    log.roll().unwrap();
+    append(&mut log, 0, 2);
+    assert!(flush(&mut log));
+    let after = disk.after_crash(Fate::Lost);
+    assert_eq!(names.map(|name| content(&after, name)), before);
+    assert!(!before[0].is_empty() && !before[1].is_empty());
 }
