@@ -250,25 +250,19 @@ impl Owner {
         if !batch.is_transactional() {
             return Ok(());
         }
-        let known = self.log.producer(id);
-        let is_open = known.is_some_and(|it| it.open_since.is_some() && it.epoch == epoch);
         // An epoch that is too old is refused as that, by the log.
-        let is_old = known.is_some_and(|it| it.epoch > epoch);
-        if is_open || is_old || guard == Some(self.guard(id)) {
-            return Ok(());
+        let is_old = self.log.producer(id).is_some_and(|it| it.epoch > epoch);
+        match self.to_verify(id, epoch) {
+            Some(wanted) if !is_old && guard != Some(wanted) => Err(Refused::Unverified),
+            _ => Ok(()),
         }
-        Err(Refused::Unverified)
     }
 
     /// Is a transaction of this producer open here? If not, what it must show to begin one.
     pub(crate) fn to_verify(&self, id: ProducerId, epoch: ProducerEpoch) -> Option<Guard> {
         let known = self.log.producer(id);
         let is_open = known.is_some_and(|it| it.open_since.is_some() && it.epoch == epoch);
-        (!is_open).then(|| self.guard(id))
-    }
-
-    fn guard(&self, id: ProducerId) -> Guard {
-        Guard(self.log.producer(id).map_or(0, |it| it.ended))
+        (!is_open).then(|| Guard(known.map_or(0, |it| it.ended)))
     }
 
     /// Ends a producer's transaction.
@@ -309,33 +303,29 @@ impl Owner {
         bytes: &[u8],
         now_ms: TimestampMs,
     ) -> Result<Appended, Refused> {
-        let stamp = self.stamp(now_ms);
+        self.put(now_ms, |log, stamp| log.append_as_coordinator(bytes, stamp, now_ms))
+    }
+
+    fn put(
+        &mut self,
+        now_ms: TimestampMs,
+        append: impl FnOnce(&mut Log, Stamp) -> Result<ottla_storage::Appended, AppendError>,
+    ) -> Result<Appended, Refused> {
         let Some(leader) = &mut self.leader else { return Err(Refused::NotLeader) };
-        let appended = self.log.append_as_coordinator(bytes, stamp, now_ms)?;
-        leader.appended(self.log.log_end());
-        Ok(self.told(appended))
-    }
-
-    fn stamp(&self, now_ms: TimestampMs) -> Stamp {
         let append_time = matches!(self.rules.timestamps, TimestampKind::Append).then_some(now_ms);
-        Stamp { leader_epoch: self.assignment.leader_epoch, append_time }
-    }
-
-    fn told(&self, appended: ottla_storage::Appended) -> Appended {
-        Appended {
+        let stamp = Stamp { leader_epoch: self.assignment.leader_epoch, append_time };
+        let appended = append(&mut self.log, stamp)?;
+        leader.appended(self.log.log_end());
+        Ok(Appended {
             base_offset: appended.base_offset,
             end: appended.end,
             log_append_time_ms: appended.append_time,
             awaits_disk: self.rules.is_durable(),
-        }
+        })
     }
 
     /// Appends a producer's batch.
     pub(crate) fn write(&mut self, bytes: &[u8], now_ms: TimestampMs) -> Result<Appended, Refused> {
-        let stamp = self.stamp(now_ms);
-        let Some(leader) = &mut self.leader else { return Err(Refused::NotLeader) };
-        let appended = self.log.append_as_leader(bytes, stamp, now_ms)?;
-        leader.appended(self.log.log_end());
-        Ok(self.told(appended))
+        self.put(now_ms, |log, stamp| log.append_as_leader(bytes, stamp, now_ms))
     }
 }

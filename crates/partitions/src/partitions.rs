@@ -378,9 +378,8 @@ impl Partitions {
             all.iter().filter(|partition| partition.directory() == dir.id).count()
         };
         let there = self.dirs.iter().find(has);
-        let online = self.dirs.iter().filter(|dir| !dir.trouble.has_failed());
         there
-            .or_else(|| online.min_by_key(held))
+            .or_else(|| self.online().min_by_key(held))
             .or(self.dirs.first())
             .expect("there is a data directory")
     }
@@ -480,10 +479,12 @@ impl Partitions {
     /// # Errors
     /// The file system refuses.
     pub fn checkpoint(&self) -> Result<(), StorageError> {
-        self.dirs
-            .iter()
-            .filter(|it| !it.trouble.has_failed())
-            .try_for_each(|dir| self.checkpoint_dir(dir))
+        self.online().try_for_each(|dir| self.checkpoint_dir(dir))
+    }
+
+    /// The directories that have not failed.
+    fn online(&self) -> impl Iterator<Item = &Dir> {
+        self.dirs.iter().filter(|dir| !dir.trouble.has_failed())
     }
 
     fn checkpoint_dir(&self, dir: &Dir) -> Result<(), StorageError> {
@@ -516,7 +517,7 @@ impl Partitions {
     /// # Errors
     /// The file system refuses.
     pub(crate) fn write_recovery_points(&self) -> Result<(), StorageError> {
-        for dir in self.dirs.iter().filter(|it| !it.trouble.has_failed()) {
+        for dir in self.online() {
             let points = self.offsets_of(dir, Partition::recovery_point);
             dir.dir.set_recovery_points(&points)?;
         }
@@ -530,9 +531,8 @@ impl Partitions {
     /// The first that a file system refused.
     pub fn close(&self, broker_epoch: i64) -> Result<(), StorageError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let online = self.dirs.iter().filter(|dir| !dir.trouble.has_failed());
         let mut first = Ok(());
-        for dir in online {
+        for dir in self.online() {
             // One that fails keeps no other from being closed.
             let closed = self.close_dir(dir, broker_epoch);
             first = first.and(closed);
@@ -557,7 +557,7 @@ impl Partitions {
     pub async fn all_failed(&self) {
         loop {
             let told = self.failures.notified();
-            if self.dirs.iter().all(|dir| dir.trouble.has_failed()) {
+            if self.online().next().is_none() {
                 return;
             }
             told.await;

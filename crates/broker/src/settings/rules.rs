@@ -198,7 +198,6 @@ pub fn transaction_settings(
             .unwrap_or(usual.id_expiration_ms),
         expiration_check_ms: number("transaction.remove.expired.transaction.cleanup.interval.ms")
             .unwrap_or(usual.expiration_check_ms),
-        version: cluster.feature("transaction.version"),
     }
 }
 

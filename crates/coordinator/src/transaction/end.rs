@@ -139,21 +139,20 @@ pub(super) fn take_work(scene: &mut Scene<'_>) {
         if let Some(it) = scene.stored.get(id)
             && scene.live.at_work.insert(id.clone())
         {
-            let is_again = scene.live.tried.contains(id);
-            all.push(Work { is_again, ..work(id, it) });
+            all.push(work(id, it, scene.live.tried.contains(id)));
         }
     }
     scene.turn.reply(Reply::Work(all));
 }
 
-fn work(id: &str, it: &Transaction) -> Work {
+fn work(id: &str, it: &Transaction, is_again: bool) -> Work {
     Work {
         id: id.into(),
         producer: (it.producer_id, it.epoch),
         commit: it.state == State::PrepareCommit,
         partitions: it.partitions.clone(),
         version: it.client_version,
-        is_again: false,
+        is_again,
     }
 }
 

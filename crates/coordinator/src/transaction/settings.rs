@@ -9,8 +9,6 @@ pub struct TransactionSettings {
     pub id_expiration_ms: i64,
     /// `transaction.remove.expired.transaction.cleanup.interval.ms`
     pub expiration_check_ms: i64,
-    /// The cluster's `transaction.version`; from 2 on each transaction has an epoch of its own.
-    pub version: i16,
 }
 
 impl Default for TransactionSettings {
@@ -19,7 +17,6 @@ impl Default for TransactionSettings {
             timeout_max_ms: 900_000,
             id_expiration_ms: 7 * 24 * 60 * 60 * 1_000,
             expiration_check_ms: 60 * 60 * 1_000,
-            version: 2,
         }
     }
 }

@@ -303,7 +303,9 @@ fn describe(
     }
     forget_patterns(draft);
     let topics = &scene.settings.topics;
-    refresh(scene, draft)?;
+    if scene.seen.get(&draft.id) != Some(&topics.version) {
+        refresh(scene, draft)?;
+    }
     let hash = draft.group.hash(topics);
     if is_change || hash != draft.group.metadata_hash {
         draft.bump(hash);

@@ -29,13 +29,9 @@ pub(in crate::group) fn commit(scene: &mut Scene<'_>, request: &OffsetCommitRequ
             ..Default::default()
         };
         for partition in &topic.partitions {
-            let size =
-                partition.committed_metadata.as_ref().map_or(0, |it| it.encode_utf16().count());
-            let code = match allowed {
+            let fits = fits(scene, partition.committed_metadata.as_deref());
+            let code = match allowed.and(fits) {
                 Err(code) => code,
-                Ok(()) if size > scene.settings.offset_metadata_units_max => {
-                    ErrorCode::OFFSET_METADATA_TOO_LARGE
-                }
                 Ok(()) => {
                     let value = value(scene, request, partition, version);
                     let topic_id = topic.topic_id;
@@ -68,14 +64,11 @@ pub(in crate::group) fn in_transaction(scene: &mut Scene<'_>, request: &TxnOffse
         let mut answer =
             TxnOffsetCommitResponseTopic { name: topic.name.clone(), ..Default::default() };
         for partition in &topic.partitions {
-            let metadata = partition.committed_metadata.clone().unwrap_or_default();
-            let size = metadata.encode_utf16().count();
-            let code = match allowed {
+            let fits = fits(scene, partition.committed_metadata.as_deref());
+            let code = match allowed.and(fits) {
                 Err(code) => code,
-                Ok(()) if size > scene.settings.offset_metadata_units_max => {
-                    ErrorCode::OFFSET_METADATA_TOO_LARGE
-                }
                 Ok(()) => {
+                    let metadata = partition.committed_metadata.clone().unwrap_or_default();
                     scene.turn.record(Record::Pending {
                         producer: (request.producer_id, request.producer_epoch),
                         group: request.group_id.clone(),
@@ -102,6 +95,15 @@ pub(in crate::group) fn in_transaction(scene: &mut Scene<'_>, request: &TxnOffse
         response.topics.push(answer);
     }
     scene.turn.reply(Reply::CommitInTransaction(response));
+}
+
+/// Is what a client puts beside an offset short enough?
+fn fits(scene: &Scene<'_>, metadata: Option<&str>) -> Result<(), ErrorCode> {
+    let units = metadata.map_or(0, |it| it.encode_utf16().count());
+    if units > scene.settings.offset_metadata_units_max {
+        return Err(ErrorCode::OFFSET_METADATA_TOO_LARGE);
+    }
+    Ok(())
 }
 
 /// A producer need not say for which member it commits; if it does, that must be one.
