@@ -191,6 +191,15 @@ impl Consumer {
         committed: &BTreeMap<i32, Offset>,
     ) -> Result<(), ClientError> {
         self.positions.clear();
+        self.start_in(partitions, committed).await
+    }
+
+    /// Begins to read in further partitions, where the group has come to or else at the start.
+    async fn start_in(
+        &mut self,
+        partitions: Vec<i32>,
+        committed: &BTreeMap<i32, Offset>,
+    ) -> Result<(), ClientError> {
         for partition in partitions {
             let position = match committed.get(&partition) {
                 Some(offset) => *offset,
@@ -273,14 +282,7 @@ impl Consumer {
         }
         let Some(membership) = &self.membership else { return Ok(()) };
         let committed = membership.committed(&mut self.cluster, &fresh).await?;
-        for partition in fresh {
-            let position = match committed.get(&partition) {
-                Some(offset) => *offset,
-                None => self.edge(partition, self.start).await?,
-            };
-            self.positions.insert(partition, position);
-        }
-        Ok(())
+        self.start_in(fresh, &committed).await
     }
 
     /// Says how far the group has come: behind the last record that was handed out.

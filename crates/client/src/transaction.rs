@@ -56,7 +56,6 @@ impl Producer {
     /// The coordinator refuses or is gone.
     pub async fn init_transactions(&mut self) -> Result<(), ClientError> {
         let id = self.transactional_id()?;
-        let deadline = self.deadline();
         self.transaction.coordinator =
             self.cluster.coordinator(CoordinatorOf::Transaction, &id).await?;
         let version =
@@ -69,21 +68,15 @@ impl Producer {
             producer_epoch: -1,
             ..Default::default()
         };
-        loop {
-            let asked = self.cluster.ask(self.transaction.coordinator, &request).await;
-            let told = asked.and_then(|it| {
-                let what = || format!("transactional id {id}");
-                ClientError::check(it.error_code, what)
-                    .map(|()| (it.producer_id, it.producer_epoch))
-            });
-            match told {
-                Ok(identity) => {
-                    self.become_known(identity);
-                    return Ok(());
-                }
-                Err(error) => self.again(error, deadline).await?,
-            }
-        }
+        let identity = self
+            .insist(async |this| {
+                let it = this.cluster.ask(this.transaction.coordinator, &request).await?;
+                ClientError::check(it.error_code, || format!("transactional id {id}"))?;
+                Ok((it.producer_id, it.producer_epoch))
+            })
+            .await?;
+        self.become_known(identity);
+        Ok(())
     }
 
     /// Begins a transaction; what is sent from now on belongs to it.
@@ -135,7 +128,6 @@ impl Producer {
     ) -> Result<(), ClientError> {
         let transactional_id = self.transactional_id()?;
         let (producer_id, producer_epoch) = self.in_transaction()?;
-        let deadline = self.deadline();
         if !self.transaction.has_own_epoch {
             let request = AddOffsetsToTxnRequest {
                 transactional_id: transactional_id.clone(),
@@ -144,15 +136,11 @@ impl Producer {
                 group_id: member.group.clone(),
                 ..Default::default()
             };
-            loop {
-                let asked = self.cluster.ask(self.transaction.coordinator, &request).await;
-                let done =
-                    asked.and_then(|it| ClientError::check(it.error_code, || member.group.clone()));
-                match done {
-                    Ok(()) => break,
-                    Err(error) => self.again(error, deadline).await?,
-                }
-            }
+            self.insist(async |this| {
+                let it = this.cluster.ask(this.transaction.coordinator, &request).await?;
+                ClientError::check(it.error_code, || member.group.clone())
+            })
+            .await?;
         }
         self.transaction.is_known = true;
         let partition = |(index, offset): (&i32, &Offset)| TxnOffsetCommitRequestPartition {
@@ -177,18 +165,14 @@ impl Producer {
             ..Default::default()
         };
         let newest = (!self.transaction.has_own_epoch).then_some(OLD_COMMIT_OFFSETS);
-        loop {
-            let node = self.cluster.coordinator(CoordinatorOf::Group, &member.group).await?;
-            let done = self.cluster.ask_up_to(node, &request, newest).await.and_then(|it| {
-                let mut all = it.topics.iter().flat_map(|topic| &topic.partitions);
-                let code = all.find(|it| it.error_code != 0).map_or(0, |it| it.error_code);
-                ClientError::check(code, || format!("offsets of group {}", member.group))
-            });
-            match done {
-                Ok(()) => return Ok(()),
-                Err(error) => self.again(error, deadline).await?,
-            }
-        }
+        self.insist(async |this| {
+            let node = this.cluster.coordinator(CoordinatorOf::Group, &member.group).await?;
+            let it = this.cluster.ask_up_to(node, &request, newest).await?;
+            let mut all = it.topics.iter().flat_map(|topic| &topic.partitions);
+            let code = all.find(|it| it.error_code != 0).map_or(0, |it| it.error_code);
+            ClientError::check(code, || format!("offsets of group {}", member.group))
+        })
+        .await
     }
 
     /// Tells the coordinator that the transaction touches a partition, where that must be said.
@@ -211,23 +195,17 @@ impl Producer {
             v3_and_below_topics: vec![topic],
             ..Default::default()
         };
-        let deadline = self.deadline();
-        loop {
-            let (node, newest) = (self.transaction.coordinator, Some(OLD_ADD_PARTITIONS));
-            let done = self.cluster.ask_up_to(node, &request, newest).await.and_then(|it| {
-                let mut all = it.results_by_topic_v3_and_below.iter();
-                let code = all.find_map(|it| it.results_by_partition.first());
-                let code = code.map_or(0, |it| it.partition_error_code);
-                ClientError::check(code, || format!("{}-{}", place.0, place.1))
-            });
-            match done {
-                Ok(()) => {
-                    self.transaction.touched.insert(place.clone());
-                    return Ok(());
-                }
-                Err(error) => self.again(error, deadline).await?,
-            }
-        }
+        self.insist(async |this| {
+            let (node, newest) = (this.transaction.coordinator, Some(OLD_ADD_PARTITIONS));
+            let it = this.cluster.ask_up_to(node, &request, newest).await?;
+            let mut all = it.results_by_topic_v3_and_below.iter();
+            let code = all.find_map(|it| it.results_by_partition.first());
+            let code = code.map_or(0, |it| it.partition_error_code);
+            ClientError::check(code, || format!("{}-{}", place.0, place.1))
+        })
+        .await?;
+        self.transaction.touched.insert(place.clone());
+        Ok(())
     }
 
     async fn end(&mut self, committed: bool) -> Result<(), ClientError> {
@@ -246,25 +224,20 @@ impl Producer {
             ..Default::default()
         };
         let newest = (!self.transaction.has_own_epoch).then_some(OLD_END);
-        let deadline = self.deadline();
-        loop {
-            let node = self.transaction.coordinator;
-            let done = self.cluster.ask_up_to(node, &request, newest).await.and_then(|it| {
+        let identity = self
+            .insist(async |this| {
+                let node = this.transaction.coordinator;
+                let it = this.cluster.ask_up_to(node, &request, newest).await?;
                 let what = || format!("the end of a transaction of {transactional_id}");
-                ClientError::check(it.error_code, what)
-                    .map(|()| (it.producer_id, it.producer_epoch))
-            });
-            match done {
-                Ok(identity) => {
-                    self.transaction.is_open = false;
-                    if identity.0 >= 0 {
-                        self.become_known(identity);
-                    }
-                    return Ok(());
-                }
-                Err(error) => self.again(error, deadline).await?,
-            }
+                ClientError::check(it.error_code, what)?;
+                Ok((it.producer_id, it.producer_epoch))
+            })
+            .await?;
+        self.transaction.is_open = false;
+        if identity.0 >= 0 {
+            self.become_known(identity);
         }
+        Ok(())
     }
 
     fn become_known(&mut self, identity: (i64, i16)) {
@@ -285,8 +258,18 @@ impl Producer {
         self.identity.filter(|_| self.transaction.is_open).ok_or_else(none)
     }
 
-    fn deadline(&self) -> std::time::Duration {
-        self.cluster.clock.monotonic() + self.options.patience
+    /// Asks again and again while the same may succeed later, as long as there is patience.
+    async fn insist<T>(
+        &mut self,
+        mut attempt: impl AsyncFnMut(&mut Self) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let deadline = self.cluster.clock.monotonic() + self.options.patience;
+        loop {
+            match attempt(self).await {
+                Ok(done) => return Ok(done),
+                Err(error) => self.again(error, deadline).await?,
+            }
+        }
     }
 
     /// Waits a moment if the same may succeed then; the coordinator may have moved.

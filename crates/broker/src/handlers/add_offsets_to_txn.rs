@@ -7,7 +7,7 @@ use ottla_protocol::messages::add_offsets_to_txn_response::AddOffsetsToTxnRespon
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::transactions::{add, offsets_of};
+use crate::hosts::transactions::{add, for_version, offsets_of};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -20,12 +20,9 @@ pub async fn handle(
     call: &Call,
     request: AddOffsetsToTxnRequest,
 ) -> AddOffsetsToTxnResponse {
-    let code = match try_add(node, call, request).await {
-        Ok(()) => ErrorCode::NONE,
-        Err(ErrorCode::PRODUCER_FENCED) if call.version < 2 => ErrorCode::INVALID_PRODUCER_EPOCH,
-        Err(code) => code,
-    };
-    AddOffsetsToTxnResponse { error_code: code.0, ..Default::default() }
+    let code = try_add(node, call, request).await.err().unwrap_or(ErrorCode::NONE);
+    let error_code = for_version(code, call.version).0;
+    AddOffsetsToTxnResponse { error_code, ..Default::default() }
 }
 
 async fn try_add(

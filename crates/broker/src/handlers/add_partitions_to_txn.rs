@@ -12,7 +12,7 @@ use ottla_protocol::messages::add_partitions_to_txn_response::{
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::transactions::add;
+use crate::hosts::transactions::{add, for_version};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -94,12 +94,7 @@ async fn transaction(
         client_version: if call.version >= 4 && !one.verify_only { 2 } else { 0 },
     };
     let added = add(node, request).await;
-    let code = match added {
-        Ok(()) => ErrorCode::NONE,
-        // Clients of before version 2 know only the code of idempotent producers.
-        Err(ErrorCode::PRODUCER_FENCED) if call.version < 2 => ErrorCode::INVALID_PRODUCER_EPOCH,
-        Err(code) => code,
-    };
+    let code = for_version(added.err().unwrap_or(ErrorCode::NONE), call.version);
     answer(&one.topics, |_, _| code)
 }
 

@@ -7,7 +7,7 @@ use ottla_protocol::messages::end_txn_response::EndTxnResponse;
 use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::transactions::work_off;
+use crate::hosts::transactions::{for_version, work_off};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -22,16 +22,12 @@ pub async fn handle(node: &Node, call: &Call, request: EndTxnRequest) -> EndTxnR
             EndTxnResponse { producer_id, producer_epoch, ..Default::default() }
         }
         Ok(_) => EndTxnResponse { producer_id: -1, producer_epoch: -1, ..Default::default() },
-        Err(code) => {
-            let old = call.version < 2 && code == ErrorCode::PRODUCER_FENCED;
-            let code = if old { ErrorCode::INVALID_PRODUCER_EPOCH } else { code };
-            EndTxnResponse {
-                error_code: code.0,
-                producer_id: -1,
-                producer_epoch: -1,
-                ..Default::default()
-            }
-        }
+        Err(code) => EndTxnResponse {
+            error_code: for_version(code, call.version).0,
+            producer_id: -1,
+            producer_epoch: -1,
+            ..Default::default()
+        },
     }
 }
 

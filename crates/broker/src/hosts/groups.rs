@@ -9,17 +9,14 @@ use ottla_records::control::{ControlKind, coordinator_epoch};
 use ottla_records::{Batch, BatchOptions};
 use ottla_types::{CONSUMER_OFFSETS, Offset, TimestampMs, TopicPartition};
 
-use super::shards::{Kind, ShardHost, Shards, batch_of, each_record};
+use super::shards::{Kind, Rhythm, ShardHost, Shards, batch_of, each_record};
 
 pub use super::shards::ask;
 
 /// The topic that groups and their offsets live in.
 pub const TOPIC: &str = CONSUMER_OFFSETS;
 
-/// How long a timer of a group may be late.
-const TICK: Duration = Duration::from_millis(25);
-/// For how long at most nobody looks, when no group is asked for.
-const NAP: Duration = Duration::from_secs(1);
+const RHYTHM: Rhythm = Rhythm { tick: Duration::from_millis(25), nap: Duration::from_secs(1) };
 
 /// Groups and their offsets.
 #[derive(Debug)]
@@ -145,18 +142,10 @@ impl Groups {
                 next_ms = next_ms.min(host.fire().unwrap_or(TimestampMs::MAX));
                 anybody_waits |= host.committed();
             }
-            let until_next = next_ms.saturating_sub(clock.wall_ms());
-            let until_next = Duration::from_millis(u64::try_from(until_next).unwrap_or(0));
-            let is_awake = anybody_waits || clock.monotonic() < awake_until;
-            let pause = if is_awake { TICK } else { until_next.clamp(TICK, NAP) };
-            tokio::select! {
-                () = clock.sleep(pause) => {}
-                () = self.stirred.notified() => {
-                    // Whoever asks is about to set timers that nobody knows of yet.
-                    awake_until = clock.monotonic() + NAP;
-                    clock.sleep(TICK).await;
-                }
+            if anybody_waits {
+                awake_until = awake_until.max(clock.monotonic() + RHYTHM.tick);
             }
+            awake_until = self.rest(&RHYTHM, next_ms, awake_until).await;
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_clock::Clock;
@@ -68,13 +69,22 @@ enum Shard<K: Kind> {
     Broken,
 }
 
+/// How often timers are looked after.
+#[derive(Clone, Copy, Debug)]
+pub struct Rhythm {
+    /// How late one may be.
+    pub tick: Duration,
+    /// For how long at most nobody looks, when nobody asks.
+    pub nap: Duration,
+}
+
 /// All coordinators of a kind.
 pub struct Shards<K: Kind> {
     clock: Clock,
     settings: RwLock<K::Settings>,
     shards: RwLock<BTreeMap<i32, Shard<K>>>,
     /// Somebody has asked for one.
-    pub stirred: Notify,
+    stirred: Notify,
 }
 
 impl<K: Kind> std::fmt::Debug for Shards<K> {
@@ -181,6 +191,29 @@ impl<K: Kind> Shards<K> {
             for (_, host) in self.all() {
                 // A coordinator that is lost takes the settings up when it is loaded again.
                 let _ = host.tell(K::changed(settings.clone()));
+            }
+        }
+    }
+
+    /// Sleeps until `next_ms`, when a timer is due, as its rhythm allows; awake until the time that
+    /// is returned, if somebody has asked meanwhile.
+    pub async fn rest(
+        &self,
+        rhythm: &Rhythm,
+        next_ms: TimestampMs,
+        awake_until: Duration,
+    ) -> Duration {
+        let until_next = next_ms.saturating_sub(self.clock.wall_ms());
+        let until_next = Duration::from_millis(u64::try_from(until_next).unwrap_or(0));
+        let is_awake = self.clock.monotonic() < awake_until;
+        let pause = if is_awake { rhythm.tick } else { until_next.clamp(rhythm.tick, rhythm.nap) };
+        tokio::select! {
+            () = self.clock.sleep(pause) => awake_until,
+            () = self.stirred.notified() => {
+                // Whoever asks is about to set timers that nobody knows of yet.
+                let awake_until = self.clock.monotonic() + rhythm.nap;
+                self.clock.sleep(rhythm.tick).await;
+                awake_until
             }
         }
     }

@@ -11,17 +11,14 @@ use ottla_records::{Batch, BatchOptions};
 use ottla_types::{ErrorCode, LeaderEpoch, Offset, TRANSACTION_STATE, TimestampMs};
 
 use super::groups;
-use super::shards::{Kind, ShardHost, Shards, ask, batch_of, each_record};
+use super::shards::{Kind, Rhythm, ShardHost, Shards, ask, batch_of, each_record};
 use crate::node::Node;
 
 /// The topic that transactional ids live in.
 pub const TOPIC: &str = TRANSACTION_STATE;
 
-/// How long a timer may be late, and how long until a marker that could not be written is tried
-/// again.
-const TICK: Duration = Duration::from_millis(100);
-/// For how long at most nobody looks, when no transaction is asked for.
-const NAP: Duration = Duration::from_secs(1);
+/// A marker that could not be written is tried again at the next tick.
+const RHYTHM: Rhythm = Rhythm { tick: Duration::from_millis(100), nap: Duration::from_secs(1) };
 /// How long a marker may take to be committed; it is written again then.
 const MARKER_WAIT: Duration = Duration::from_secs(10);
 
@@ -87,20 +84,10 @@ impl Transactions {
                 next_ms = next_ms.min(host.fire().unwrap_or(TimestampMs::MAX));
                 host.committed();
                 if !work_off(node, index, &host).await {
-                    awake_until = node.clock.monotonic() + NAP;
+                    awake_until = node.clock.monotonic() + RHYTHM.nap;
                 }
             }
-            let until_next = next_ms.saturating_sub(node.clock.wall_ms());
-            let until_next = Duration::from_millis(u64::try_from(until_next).unwrap_or(0));
-            let is_awake = node.clock.monotonic() < awake_until;
-            let pause = if is_awake { TICK } else { until_next.clamp(TICK, NAP) };
-            tokio::select! {
-                () = node.clock.sleep(pause) => {}
-                () = self.stirred.notified() => {
-                    awake_until = node.clock.monotonic() + NAP;
-                    node.clock.sleep(TICK).await;
-                }
-            }
+            awake_until = self.rest(&RHYTHM, next_ms, awake_until).await;
         }
     }
 }
@@ -237,4 +224,12 @@ pub fn offsets_of(node: &Node, group: &str) -> Result<Partitions, ErrorCode> {
     }
     let index = node.group_shard(group)?;
     Ok([(groups::TOPIC.to_owned(), [index].into())].into())
+}
+
+/// What a client is told: those of before version 2 know only the code of idempotent producers.
+pub const fn for_version(code: ErrorCode, version: i16) -> ErrorCode {
+    match code {
+        ErrorCode::PRODUCER_FENCED if version < 2 => ErrorCode::INVALID_PRODUCER_EPOCH,
+        code => code,
+    }
 }
