@@ -52,6 +52,13 @@ pub enum Alarm<T> {
         /// When, in wall-clock milliseconds.
         at_ms: TimestampMs,
     },
+    /// Fire at `at_ms`, unless an alarm of this name is already set.
+    Start {
+        /// Which timer.
+        timer: T,
+        /// When, in wall-clock milliseconds.
+        at_ms: TimestampMs,
+    },
     /// Forget it, if it was set.
     Cancel {
         /// Which timer.
@@ -101,6 +108,12 @@ impl<M: Machine + ?Sized> Turn<M> {
     pub fn set_timer(&mut self, timer: M::Timer, delay_ms: i64) {
         let at_ms = self.now_ms.saturating_add(delay_ms);
         self.alarms.push(Alarm::Set { timer, at_ms });
+    }
+
+    /// Fire `timer` in `delay_ms` from now, unless it is set already.
+    pub fn start_timer(&mut self, timer: M::Timer, delay_ms: i64) {
+        let at_ms = self.now_ms.saturating_add(delay_ms);
+        self.alarms.push(Alarm::Start { timer, at_ms });
     }
 
     /// Forget `timer`, if it was set.

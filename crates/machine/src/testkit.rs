@@ -37,9 +37,10 @@ impl<M: Machine> Bench<M> {
         self.records.append(&mut turn.records);
         for alarm in turn.alarms {
             match alarm {
-                Alarm::Set { timer, at_ms } => self.timers.insert(timer, at_ms),
-                Alarm::Cancel { timer } => self.timers.remove(&timer),
-            };
+                Alarm::Set { timer, at_ms } => drop(self.timers.insert(timer, at_ms)),
+                Alarm::Start { timer, at_ms } => drop(self.timers.entry(timer).or_insert(at_ms)),
+                Alarm::Cancel { timer } => drop(self.timers.remove(&timer)),
+            }
         }
         (Ticket(self.tickets), turn.replies)
     }

@@ -171,9 +171,10 @@ impl<M: Machine, J: Journal<M::Record>> Inner<M, J> {
         }
         for alarm in turn.alarms {
             match alarm {
-                Alarm::Set { timer, at_ms } => self.timers.insert(timer, at_ms),
-                Alarm::Cancel { timer } => self.timers.remove(&timer),
-            };
+                Alarm::Set { timer, at_ms } => drop(self.timers.insert(timer, at_ms)),
+                Alarm::Start { timer, at_ms } => drop(self.timers.entry(timer).or_insert(at_ms)),
+                Alarm::Cancel { timer } => drop(self.timers.remove(&timer)),
+            }
         }
         if !turn.replies.is_empty() {
             self.parked.push_back((end, turn.replies));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_coordinator::group::GroupSettings;
+use ottla_coordinator::group::{GroupSettings, Migration};
 use ottla_coordinator::transaction::TransactionSettings;
 use ottla_metadata::{Cluster, ConfigRules, ResourceKind};
 use ottla_partitions::{Compaction, KeeperSettings, LogOptions, Retention, Rules, TimestampKind};
@@ -233,6 +233,15 @@ pub fn group_settings(cluster: &Cluster, settings: &Settings, node: NodeId) -> G
         ),
         consumer_members_max: usize::try_from(small("group.consumer.max.size", i32::MAX))
             .unwrap_or(usize::MAX),
+        migration: migration(cluster, settings, node),
         ..usual
     }
+}
+
+fn migration(cluster: &Cluster, settings: &Settings, node: NodeId) -> Migration {
+    let policy = in_force("group.consumer.migration.policy", cluster, settings, node);
+    let is = |names: [&str; 2]| {
+        policy.as_ref().is_none_or(|it| names.iter().any(|name| name.eq_ignore_ascii_case(it)))
+    };
+    Migration { up: is(["bidirectional", "upgrade"]), down: is(["bidirectional", "downgrade"]) }
 }

@@ -195,6 +195,20 @@ pub enum Timer {
         /// The member.
         member: Arc<str>,
     },
+    /// A classic member of such a group has had its time to join again.
+    ConsumerJoin {
+        /// Its group.
+        group: Arc<str>,
+        /// The member.
+        member: Arc<str>,
+    },
+    /// It has had its time to ask for its assignment.
+    ConsumerSync {
+        /// Its group.
+        group: Arc<str>,
+        /// The member.
+        member: Arc<str>,
+    },
     /// Look for expired offsets.
     OffsetExpiry,
 }

@@ -117,5 +117,8 @@ fn expired(scene: &mut Scene<'_>, timer: &Timer) {
         Timer::ConsumerRebalance { group, member } => {
             consumer::rebalance_timeout(scene, group, member);
         }
+        Timer::ConsumerJoin { group, member } | Timer::ConsumerSync { group, member } => {
+            consumer::join_timeout(scene, group, member);
+        }
     }
 }

@@ -13,6 +13,21 @@ const HEARTBEAT_MS_MIN: i32 = 1_000;
 /// By how much that grows with each group and member.
 const HEARTBEAT_MS_EACH: i32 = 10;
 
+/// Between which kinds groups may change while they have members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Migration {
+    /// From classic to consumer, when a member of the new protocol joins?
+    pub up: bool,
+    /// From consumer to classic, when the last such member goes?
+    pub down: bool,
+}
+
+impl Default for Migration {
+    fn default() -> Self {
+        Self { up: true, down: true }
+    }
+}
+
 /// What the operator decided about groups; the defaults are Kafka's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupSettings {
@@ -38,6 +53,8 @@ pub struct GroupSettings {
     pub consumer_heartbeat_interval_ms: i32,
     /// `group.consumer.max.size`
     pub consumer_members_max: usize,
+    /// `group.consumer.migration.policy`
+    pub migration: Migration,
     /// The topics that there are.
     pub topics: Arc<Topics>,
     /// `max.message.bytes` of `__consumer_offsets`: no turn writes more.
@@ -58,6 +75,7 @@ impl Default for GroupSettings {
             consumer_session_timeout_ms: 45_000,
             consumer_heartbeat_interval_ms: CONSUMER_HEARTBEAT_MS,
             consumer_members_max: i32::MAX as usize,
+            migration: Migration::default(),
             topics: Arc::default(),
             batch_bytes_max: 1_048_588,
         }

@@ -5,6 +5,7 @@ use ottla_protocol::messages::heartbeat_response::HeartbeatResponse;
 use ottla_types::ErrorCode;
 
 use super::super::command::Reply;
+use super::super::consumer;
 use super::super::live::State;
 use super::super::machine::Scene;
 use super::watch;
@@ -17,6 +18,9 @@ pub(in crate::group) fn heartbeat(scene: &mut Scene<'_>, request: &HeartbeatRequ
 
 fn beat(scene: &mut Scene<'_>, request: &HeartbeatRequest) -> Result<(), ErrorCode> {
     let (group, id) = (&request.group_id, &request.member_id);
+    if scene.stored.consumers.contains_key(group) {
+        return consumer::classic::heartbeat(scene, request);
+    }
     let live = scene.live.get(group).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
     super::check(live, id, request.group_instance_id.as_deref(), request.generation_id)?;
     if request.generation_id < 0 {

@@ -37,7 +37,7 @@ fn admit(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
     }
     if let Some(group) = scene.stored.consumers.get(&request.group_id) {
         if !group.members.is_empty() {
-            return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
+            return consumer::classic::join(scene, join);
         }
         // An empty group of the other kind gives its name to this one.
         consumer::forget(scene, &request.group_id);

@@ -1,30 +1,33 @@
 //! LeaveGroup.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use ottla_protocol::messages::leave_group_request::{LeaveGroupRequest, MemberIdentity};
 use ottla_protocol::messages::leave_group_response::{LeaveGroupResponse, MemberResponse};
 use ottla_types::ErrorCode;
 
 use super::super::command::Reply;
+use super::super::consumer;
 use super::super::machine::Scene;
 use super::rebalance::remove;
 
 pub(in crate::group) fn leave(scene: &mut Scene<'_>, request: LeaveGroupRequest, version: i16) {
     let group = request.group_id;
+    let assigns = scene.stored.consumers.contains_key(&group);
     let mut response = LeaveGroupResponse::default();
     if version < 3 {
         let member = MemberIdentity { member_id: request.member_id, ..Default::default() };
-        let gone = one(scene, &group, &member);
-        response.error_code = gone.err().unwrap_or(ErrorCode::NONE).0;
-    } else if !scene.live.contains_key(&group) {
+        let gone = all(scene, &group, &[member]).pop();
+        response.error_code = gone.and_then(Result::err).unwrap_or(ErrorCode::NONE).0;
+    } else if !assigns && !scene.live.contains_key(&group) {
         response.error_code = ErrorCode::UNKNOWN_MEMBER_ID.0;
     } else {
-        for member in request.members {
-            let gone = one(scene, &group, &member);
+        let gone = all(scene, &group, &request.members);
+        for (member, gone) in request.members.into_iter().zip(gone) {
             response.members.push(MemberResponse {
-                error_code: gone.err().unwrap_or(ErrorCode::NONE).0,
-                member_id: member.member_id,
+                error_code: gone.as_ref().err().copied().unwrap_or(ErrorCode::NONE).0,
+                member_id: gone.unwrap_or(member.member_id),
                 group_instance_id: member.group_instance_id,
                 ..Default::default()
             });
@@ -33,7 +36,19 @@ pub(in crate::group) fn leave(scene: &mut Scene<'_>, request: LeaveGroupRequest,
     scene.turn.reply(Reply::Leave(response));
 }
 
-fn one(scene: &mut Scene<'_>, group: &str, member: &MemberIdentity) -> Result<(), ErrorCode> {
+/// Says of each member who it was, or why it cannot leave.
+fn all(
+    scene: &mut Scene<'_>,
+    group: &str,
+    members: &[MemberIdentity],
+) -> Vec<Result<String, ErrorCode>> {
+    if scene.stored.consumers.contains_key(group) {
+        return consumer::classic::leave(scene, group, members);
+    }
+    members.iter().map(|member| one(scene, group, member)).collect()
+}
+
+fn one(scene: &mut Scene<'_>, group: &str, member: &MemberIdentity) -> Result<String, ErrorCode> {
     let live = scene.live.get(group).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
     let id: String = match &member.group_instance_id {
         Some(instance) => {
@@ -50,5 +65,5 @@ fn one(scene: &mut Scene<'_>, group: &str, member: &MemberIdentity) -> Result<()
         return Err(ErrorCode::UNKNOWN_MEMBER_ID);
     }
     remove(scene, group, &id);
-    Ok(())
+    Ok(member.member_id.clone())
 }

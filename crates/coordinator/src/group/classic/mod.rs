@@ -7,6 +7,8 @@ pub(super) mod leave;
 mod rebalance;
 pub(super) mod sync;
 
+pub(super) use rebalance::prepare;
+
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -14,7 +16,7 @@ use alloc::vec::Vec;
 use ottla_types::ErrorCode;
 
 use super::command::Timer;
-use super::live::Live;
+use super::live::{Live, State};
 use super::machine::Scene;
 
 /// The log has been replayed: its groups are live, and their members get a fresh session.
@@ -29,6 +31,13 @@ pub(super) fn loaded(scene: &mut Scene<'_>) {
         .collect();
     for (group, member) in all {
         watch(scene, &group, &member);
+    }
+    // A consumer group became a classic one, and has shared nothing out since.
+    let is_torn = |live: &Live| live.state == State::Stable && live.leader.is_none();
+    let torn = scene.live.iter().filter(|(_, live)| is_torn(live));
+    let torn: Vec<String> = torn.map(|(group, _)| group.clone()).collect();
+    for group in torn {
+        prepare(scene, &group);
     }
 }
 

@@ -16,20 +16,20 @@ use super::super::record::Record;
 use super::{session, watch};
 
 /// Calls all members together, unless that is under way.
-pub(super) fn prepare(scene: &mut Scene<'_>, group: &str) {
+pub(in crate::group) fn prepare(scene: &mut Scene<'_>, group: &str) {
     let now = scene.turn.now_ms;
     let Some(live) = scene.live.get_mut(group) else { return };
     match live.state {
         State::Preparing => return try_complete(scene, group),
         State::Completing => {
-            // The assignment that they wait for will not come.
+            // The assignment that they wait for will not come. What they have been given last stays
+            // known: they may still own it.
             for member in live.members.values_mut() {
                 if let Some(ticket) = member.syncing.take() {
                     let code = ErrorCode::REBALANCE_IN_PROGRESS.0;
                     let response = SyncGroupResponse { error_code: code, ..Default::default() };
                     scene.turn.reply_to(ticket, Reply::Sync(response));
                 }
-                member.assignment = Bytes::new();
             }
             scene.turn.cancel_timer(Timer::Sync { group: Arc::from(group) });
         }

@@ -11,6 +11,7 @@ use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
 use ottla_types::ErrorCode;
 
 use super::super::command::{Reply, Timer};
+use super::super::consumer;
 use super::super::live::{Live, State};
 use super::super::machine::Scene;
 use super::super::record::Record;
@@ -25,6 +26,9 @@ pub(in crate::group) fn sync(scene: &mut Scene<'_>, request: SyncGroupRequest, v
 
 fn take(scene: &mut Scene<'_>, request: SyncGroupRequest, version: i16) -> Result<(), ErrorCode> {
     let (group, id) = (&request.group_id, &request.member_id);
+    if scene.stored.consumers.contains_key(group) {
+        return consumer::classic::sync(scene, &request);
+    }
     let ticket = scene.turn.ticket;
     let live = scene.live.get_mut(group).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
     super::check(live, id, request.group_instance_id.as_deref(), request.generation_id)?;

@@ -17,10 +17,11 @@ use super::super::live::State;
 use super::super::machine::Scene;
 use super::super::record::Record;
 use super::assign::{ASSIGNORS, assign};
+use super::classic::{Upgrade, upgrade};
 use super::reconcile::{is_within, reconcile};
 use super::record::ConsumerRecord;
 use super::stored::{Current, Member, MemberState, Places};
-use super::{Draft, leave, rebalance, session};
+use super::{Draft, leave, rebalance, watch};
 
 /// A member that leaves for good.
 pub(super) const LEAVES: i32 = -1;
@@ -103,26 +104,27 @@ fn beat(
     if !is_known && !joins {
         return Err((ErrorCode::GROUP_ID_NOT_FOUND, "The group is not known."));
     }
-    let is_classic = scene
-        .live
-        .get(id)
-        .is_some_and(|live| live.state != State::Empty || !live.pending.is_empty());
-    if is_classic {
-        return Err((ErrorCode::GROUP_ID_NOT_FOUND, "The group is not a consumer group."));
-    }
     if let Some(response) = nothing_new(scene, request, &client) {
         return Ok(response);
     }
-    let mut draft = Draft::of(scene, id);
-    if !is_known && scene.live.remove(id).is_some() && scene.stored.groups.contains_key(id) {
-        // An empty classic group gives its name to this one.
-        draft.records.push(Record::Group { group: id.clone(), value: None });
-    }
-    let member = enter(scene, &mut draft, request)?;
+    let (mut draft, upgrade) = draft(scene, id)?;
+    let entrant = Entrant {
+        member: &request.member_id,
+        instance: request.instance_id.as_deref(),
+        joins,
+        is_classic: false,
+    };
+    enter(scene, &mut draft, &entrant)?;
+    let member = request.member_id.clone();
     let before = draft.group.current.get(&member).cloned().unwrap_or_default();
     let owned = request.topic_partitions.as_ref().map(|all| places(all));
     check_epoch(&before, request.member_epoch, owned.as_ref())?;
-    describe(scene, &mut draft, request, &member, client)?;
+    let now = describe(&draft, request, client);
+    learn(scene, &mut draft, &member, now)?;
+    match upgrade {
+        Some(upgrade) => upgrade.finish(scene, &draft),
+        None => drop(scene.live.remove(id)),
+    }
     scene.seen.insert(id.clone(), scene.settings.topics.version);
     settle_target(scene, &mut draft);
     let mut now = reconcile(&draft.group, &member, owned.as_ref());
@@ -148,6 +150,21 @@ fn beat(
     })
 }
 
+/// The group as it is, which may have been a classic one so far.
+fn draft(scene: &Scene<'_>, id: &str) -> Result<(Draft, Option<Upgrade>), Refused> {
+    let Some(live) = scene.live.get(id) else { return Ok((Draft::of(scene, id), None)) };
+    if live.state != State::Empty {
+        let (draft, how) = upgrade(scene, id)?;
+        return Ok((draft, Some(how)));
+    }
+    let mut draft = Draft::of(scene, id);
+    if scene.stored.groups.contains_key(id) {
+        // An empty classic group gives its name to this one.
+        draft.records.push(Record::Group { group: String::from(id), value: None });
+    }
+    Ok((draft, None))
+}
+
 /// The answer to a member that says nothing new of a group in which nothing is: most heartbeats.
 fn nothing_new(
     scene: &mut Scene<'_>,
@@ -164,6 +181,7 @@ fn nothing_new(
         && request.rebalance_timeout_ms < 0
         && request.rack_id.is_none()
         && request.instance_id == known.instance
+        && known.classic.is_none()
         && (&client.id, &client.host) == (&known.client_id, &known.client_host);
     let is_there = now.epoch == request.member_epoch
         && now.state == MemberState::Stable
@@ -173,8 +191,7 @@ fn nothing_new(
     }
     let busy = scene.stored.consumers.len().max(group.members.len());
     let interval = scene.settings.consumer_heartbeat_ms(group.is_settled(), busy);
-    let delay = i64::from(scene.settings.consumer_session_timeout_ms);
-    scene.turn.set_timer(session(id, member), delay);
+    watch(scene, id, member, known);
     Some(ConsumerGroupHeartbeatResponse {
         member_id: Some(member.clone()),
         member_epoch: now.epoch,
@@ -183,26 +200,41 @@ fn nothing_new(
     })
 }
 
-/// Who the member is; one that is new is let in.
-fn enter(
+/// Somebody who asks to be a member, or says that it is one.
+pub(super) struct Entrant<'a> {
+    pub member: &'a str,
+    /// Its name across restarts.
+    pub instance: Option<&'a str>,
+    /// Does it ask?
+    pub joins: bool,
+    pub is_classic: bool,
+}
+
+pub(super) fn is_full(scene: &Scene<'_>, draft: &Draft) -> bool {
+    draft.group.members.len() >= scene.settings.consumer_members_max
+}
+
+/// Is it a member? One that is new may come in.
+pub(super) fn enter(
     scene: &Scene<'_>,
     draft: &mut Draft,
-    request: &ConsumerGroupHeartbeatRequest,
-) -> Result<String, Refused> {
-    let (member, joins) = (&request.member_id, request.member_epoch == 0);
-    if let Some(instance) = &request.instance_id {
-        let there =
-            draft.group.members.iter().find(|(_, it)| it.instance.as_ref() == Some(instance));
-        let there = there.map(|(id, _)| id.clone());
+    entrant: &Entrant<'_>,
+) -> Result<(), Refused> {
+    let Entrant { member, instance, joins, is_classic } = *entrant;
+    if let Some(instance) = instance {
+        let there = draft.group.holder(instance).map(String::from);
         match there {
-            Some(there) if there == *member => return Ok(there),
+            Some(there) if there == *member => return Ok(()),
             Some(there) if joins => {
                 let is_away = draft.group.current.get(&there).is_some_and(|it| it.epoch == AWAY);
-                if !is_away {
+                let was_classic =
+                    draft.group.members.get(&there).is_some_and(|it| it.classic.is_some());
+                // Classic members do not say that they will be back: they just are.
+                if !is_away && !is_classic && !was_classic {
                     return Err((ErrorCode::UNRELEASED_INSTANCE_ID, "The instance id is in use."));
                 }
                 replace(draft, &there, member);
-                return Ok(member.clone());
+                return Ok(());
             }
             Some(_) => {
                 return Err((ErrorCode::FENCED_INSTANCE_ID, "Another member has the instance id."));
@@ -211,18 +243,18 @@ fn enter(
         }
     }
     if draft.group.members.contains_key(member) {
-        return Ok(member.clone());
+        return Ok(());
     }
     if !joins {
         return Err((ErrorCode::UNKNOWN_MEMBER_ID, "The member is not a member of the group."));
     }
-    if draft.group.members.len() >= scene.settings.consumer_members_max {
+    if is_full(scene, draft) {
         return Err((
             ErrorCode::GROUP_MAX_SIZE_REACHED,
             "The group has as many members as it may.",
         ));
     }
-    Ok(member.clone())
+    Ok(())
 }
 
 /// A static member is back under another id: it gets what it had.
@@ -239,8 +271,9 @@ fn replace(draft: &mut Draft, old: &str, new: &str) {
     let member = String::from(new);
     draft.write(ConsumerRecord::Target { group: group.clone(), member, value: target });
     if let Some(had) = had {
-        // Its epoch is one that is over, so that it is told what it has.
-        let current = Current { epoch: had.previous, state: MemberState::Unreleased, ..had };
+        // Its epoch is that of its former self, so that it is told what it has.
+        let epoch = if had.epoch == AWAY { had.previous } else { had.epoch };
+        let current = Current { epoch, state: MemberState::Unreleased, ..had };
         draft.write(ConsumerRecord::current(&group, new, current));
     }
 }
@@ -258,16 +291,10 @@ fn check_epoch(known: &Current, said: i32, owned: Option<&Places>) -> Result<(),
     if said < known.epoch && missed { Ok(()) } else { fenced }
 }
 
-/// What the member says of itself is written down; a change of what it reads is one of the group.
-fn describe(
-    scene: &Scene<'_>,
-    draft: &mut Draft,
-    request: &ConsumerGroupHeartbeatRequest,
-    member: &str,
-    client: Client,
-) -> Result<(), Refused> {
-    let before = draft.group.members.get(member).cloned();
-    let mut now = before.clone().unwrap_or_default();
+/// What the member says of itself, with what it said before.
+fn describe(draft: &Draft, request: &ConsumerGroupHeartbeatRequest, client: Client) -> Member {
+    let mut now = draft.group.members.get(&request.member_id).cloned().unwrap_or_default();
+    now.classic = None;
     (now.client_id, now.client_host) = (client.id, client.host);
     if request.instance_id.is_some() {
         now.instance.clone_from(&request.instance_id);
@@ -287,6 +314,16 @@ fn describe(
     if let Some(regex) = &request.subscribed_topic_regex {
         now.regex = Some(regex.clone()).filter(|it| !it.is_empty());
     }
+    now
+}
+
+/// What the member says of itself is written down; a change of what it reads is one of the group.
+pub(super) fn learn(
+    scene: &Scene<'_>,
+    draft: &mut Draft,
+    member: &str,
+    now: Member,
+) -> Result<(), Refused> {
     if let Some(regex) = &now.regex
         && !draft.group.regexes.contains_key(regex)
     {
@@ -295,8 +332,9 @@ fn describe(
     let same = |it: &Member| {
         (&it.topics, &it.regex, &it.assignor) == (&now.topics, &now.regex, &now.assignor)
     };
-    let is_change = before.as_ref().is_none_or(|it| !same(it));
-    if before.as_ref() != Some(&now) {
+    let before = draft.group.members.get(member);
+    let is_change = before.is_none_or(|it| !same(it));
+    if before != Some(&now) {
         let group = draft.id.clone();
         let value = Some(now);
         draft.write(ConsumerRecord::Member { group, member: String::from(member), value });
@@ -348,7 +386,7 @@ pub(super) fn forget_patterns(draft: &mut Draft) {
 }
 
 /// A new assignment, if one is due.
-fn settle_target(scene: &Scene<'_>, draft: &mut Draft) {
+pub(super) fn settle_target(scene: &Scene<'_>, draft: &mut Draft) {
     if draft.group.epoch <= draft.group.target_epoch {
         return;
     }
@@ -363,14 +401,14 @@ fn settle_target(scene: &Scene<'_>, draft: &mut Draft) {
 }
 
 fn timers(scene: &mut Scene<'_>, draft: &Draft, member: &str, before: &Current) {
-    let delay = i64::from(scene.settings.consumer_session_timeout_ms);
-    scene.turn.set_timer(session(&draft.id, member), delay);
+    let Some(said) = draft.group.members.get(member) else { return };
+    watch(scene, &draft.id, member, said);
     let now = draft.group.current.get(member).map(|it| it.state);
     let must_give_up = now == Some(MemberState::Unrevoked);
     let had_to = before.state == MemberState::Unrevoked;
     if must_give_up && !had_to {
-        let delay = draft.group.members.get(member).map_or(0, |it| it.rebalance_timeout_ms);
-        scene.turn.set_timer(rebalance(&draft.id, member), i64::from(delay));
+        let delay = i64::from(said.rebalance_timeout_ms);
+        scene.turn.set_timer(rebalance(&draft.id, member), delay);
     } else if had_to && !must_give_up {
         scene.turn.cancel_timer(rebalance(&draft.id, member));
     }

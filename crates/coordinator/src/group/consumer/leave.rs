@@ -1,7 +1,5 @@
 //! Members that leave, are silent, or do not give up what they should.
 
-use alloc::string::String;
-
 use ottla_protocol::messages::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
 use ottla_protocol::messages::consumer_group_heartbeat_response::ConsumerGroupHeartbeatResponse;
 use ottla_types::ErrorCode;
@@ -10,7 +8,8 @@ use super::super::machine::Scene;
 use super::heartbeat::{AWAY, LEAVES, Refused, forget_patterns};
 use super::record::ConsumerRecord;
 use super::stored::{Current, MemberState, Places};
-use super::{Draft, rebalance, session};
+use super::classic::{downgrade, is_due};
+use super::{Draft, rebalance, stop_watching};
 
 pub(super) fn leave(
     scene: &mut Scene<'_>,
@@ -19,23 +18,16 @@ pub(super) fn leave(
     let (id, member) = (&request.group_id, &request.member_id);
     let unknown = (ErrorCode::UNKNOWN_MEMBER_ID, "The member is not a member of the group.");
     let group = scene.stored.consumers.get(id).ok_or(unknown)?;
-    let there = match &request.instance_id {
-        Some(instance) => {
-            let mut all = group.members.iter();
-            let (there, _) =
-                all.find(|(_, it)| it.instance.as_ref() == Some(instance)).ok_or(unknown)?;
-            if there != member {
-                return Err((ErrorCode::FENCED_INSTANCE_ID, "Another member has the instance id."));
-            }
-            there
-        }
-        None => group.members.get_key_value(member).ok_or(unknown)?.0,
-    };
-    let there = there.clone();
+    if let Some(instance) = &request.instance_id
+        && group.holder(instance).ok_or(unknown)? != member
+    {
+        return Err((ErrorCode::FENCED_INSTANCE_ID, "Another member has the instance id."));
+    }
+    let there = group.members.get_key_value(member).ok_or(unknown)?.0.clone();
     if request.member_epoch == AWAY {
         away(scene, id, &there);
     } else {
-        remove(scene, id, &there);
+        remove(scene, id, &[&there]);
     }
     Ok(ConsumerGroupHeartbeatResponse {
         member_id: Some(there),
@@ -60,17 +52,22 @@ fn away(scene: &mut Scene<'_>, id: &str, member: &str) {
     draft.finish(scene);
 }
 
-/// A member is none any more; what it had is free.
-pub(super) fn remove(scene: &mut Scene<'_>, id: &str, member: &str) {
+/// Members are none any more; what they had is free.
+pub(super) fn remove(scene: &mut Scene<'_>, id: &str, members: &[&str]) {
     let mut draft = Draft::of(scene, id);
-    for record in ConsumerRecord::no_member(id, member) {
-        draft.write(record);
+    for member in members {
+        for record in ConsumerRecord::no_member(id, member) {
+            draft.write(record);
+        }
+        stop_watching(scene, id, member);
+    }
+    if is_due(scene, &draft) {
+        downgrade(scene, &draft);
+        return;
     }
     forget_patterns(&mut draft);
     let hash = draft.group.hash(&scene.settings.topics);
     draft.bump(hash);
-    scene.turn.cancel_timer(session(id, member));
-    scene.turn.cancel_timer(rebalance(id, member));
     draft.finish(scene);
 }
 
@@ -79,7 +76,7 @@ pub(in crate::group) fn session_timeout(scene: &mut Scene<'_>, id: &str, member:
     let is_member =
         scene.stored.consumers.get(id).is_some_and(|it| it.members.contains_key(member));
     if is_member {
-        remove(scene, id, &String::from(member));
+        remove(scene, id, &[member]);
     }
 }
 
@@ -87,6 +84,11 @@ pub(in crate::group) fn session_timeout(scene: &mut Scene<'_>, id: &str, member:
 pub(in crate::group) fn rebalance_timeout(scene: &mut Scene<'_>, id: &str, member: &str) {
     let current = scene.stored.consumers.get(id).and_then(|it| it.current.get(member));
     if current.is_some_and(|it| it.state == MemberState::Unrevoked) {
-        remove(scene, id, member);
+        remove(scene, id, &[member]);
     }
+}
+
+/// A classic member has not joined again, or has not asked for its assignment, in time.
+pub(in crate::group) fn join_timeout(scene: &mut Scene<'_>, id: &str, member: &str) {
+    session_timeout(scene, id, member);
 }

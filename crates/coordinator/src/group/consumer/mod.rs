@@ -6,6 +6,7 @@
 //! partition has one owner at any epoch.
 
 mod assign;
+pub(super) mod classic;
 mod heartbeat;
 mod leave;
 mod reconcile;
@@ -15,11 +16,11 @@ mod stored;
 mod topics;
 
 pub use record::ConsumerRecord;
-pub use stored::{ConsumerGroup, Current, MemberState, Places};
+pub use stored::{ClassicMember, ConsumerGroup, Current, MemberState, Places};
 pub use topics::Topics;
 
 pub(super) use heartbeat::heartbeat;
-pub(super) use leave::{rebalance_timeout, session_timeout};
+pub(super) use leave::{join_timeout, rebalance_timeout, session_timeout};
 pub(super) use show::{describe, list};
 
 use alloc::string::String;
@@ -29,6 +30,7 @@ use alloc::vec::Vec;
 use super::command::Timer;
 use super::machine::Scene;
 use super::record::Record;
+use stored::Member;
 
 /// A group that is being changed, and the records that change it.
 pub(super) struct Draft {
@@ -64,24 +66,47 @@ impl Draft {
 /// The log has been replayed: every member gets a fresh session.
 pub(super) fn loaded(scene: &mut Scene<'_>) {
     for (id, group) in &scene.stored.consumers {
-        for member in group.members.keys() {
-            let delay = i64::from(scene.settings.consumer_session_timeout_ms);
-            scene.turn.set_timer(session(id, member), delay);
+        for (member, said) in &group.members {
+            watch(scene, id, member, said);
         }
         let revoking = group.current.iter().filter(|(_, it)| it.state == MemberState::Unrevoked);
         for (member, _) in revoking {
-            let delay = group.members.get(member).map_or(0, |it| it.rebalance_timeout_ms);
-            scene.turn.set_timer(rebalance(id, member), i64::from(delay));
+            let Some(said) = group.members.get(member) else { continue };
+            // A classic member gives up by joining again.
+            let timer = if said.classic.is_some() { join_timer } else { rebalance };
+            scene.turn.set_timer(timer(id, member), i64::from(said.rebalance_timeout_ms));
         }
     }
 }
 
-pub(super) fn session(group: &str, member: &str) -> Timer {
+/// The member has been heard of: its session starts anew. A classic one has its own time for that.
+fn watch(scene: &mut Scene<'_>, group: &str, member: &str, said: &Member) {
+    let usual = scene.settings.consumer_session_timeout_ms;
+    let delay = said.classic.as_ref().map_or(usual, |it| it.session_timeout_ms);
+    scene.turn.set_timer(session(group, member), i64::from(delay));
+}
+
+/// The member is none of this group any more.
+fn stop_watching(scene: &mut Scene<'_>, group: &str, member: &str) {
+    for timer in [session, rebalance, join_timer, sync_timer] {
+        scene.turn.cancel_timer(timer(group, member));
+    }
+}
+
+fn session(group: &str, member: &str) -> Timer {
     Timer::ConsumerSession { group: Arc::from(group), member: Arc::from(member) }
 }
 
-pub(super) fn rebalance(group: &str, member: &str) -> Timer {
+fn rebalance(group: &str, member: &str) -> Timer {
     Timer::ConsumerRebalance { group: Arc::from(group), member: Arc::from(member) }
+}
+
+fn join_timer(group: &str, member: &str) -> Timer {
+    Timer::ConsumerJoin { group: Arc::from(group), member: Arc::from(member) }
+}
+
+fn sync_timer(group: &str, member: &str) -> Timer {
+    Timer::ConsumerSync { group: Arc::from(group), member: Arc::from(member) }
 }
 
 /// Nothing of the group but its offsets remains.

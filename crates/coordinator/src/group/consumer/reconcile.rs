@@ -42,7 +42,7 @@ fn both(a: &Places, b: &Places) -> Places {
     filter(a, |topic, partition| b.get(topic).is_some_and(|it| it.contains(partition)))
 }
 
-fn without(a: &Places, b: &Places) -> Places {
+pub(super) fn without(a: &Places, b: &Places) -> Places {
     filter(a, |topic, partition| b.get(topic).is_none_or(|it| !it.contains(partition)))
 }
 

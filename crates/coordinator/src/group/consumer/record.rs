@@ -21,7 +21,7 @@ use ottla_protocol::{
     DecodeError, Decoder, EncodeError, Message, decode_value, encode_key, encode_value,
 };
 
-use super::stored::{Current, Member, MemberState, Places};
+use super::stored::{ClassicMember, Current, Member, MemberState, Places};
 
 type EpochKey = epoch_key::ConsumerGroupMetadataKey;
 type EpochValue = epoch::ConsumerGroupMetadataValue;
@@ -234,6 +234,10 @@ fn member(it: MemberValue) -> Member {
         regex: it.subscribed_topic_regex.filter(|it| !it.is_empty()),
         rebalance_timeout_ms: it.rebalance_timeout_ms,
         assignor: it.server_assignor,
+        classic: it.classic_member_metadata.map(|it| ClassicMember {
+            session_timeout_ms: it.session_timeout_ms,
+            protocols: it.supported_protocols.into_iter().map(|it| (it.name, it.metadata)).collect(),
+        }),
     }
 }
 
@@ -248,8 +252,17 @@ fn member_value(it: &Member) -> MemberValue {
         subscribed_topic_regex: Some(it.regex.clone().unwrap_or_default()),
         rebalance_timeout_ms: it.rebalance_timeout_ms,
         server_assignor: it.assignor.clone(),
+        classic_member_metadata: it.classic.as_ref().map(|it| said::ClassicMemberMetadata {
+            session_timeout_ms: it.session_timeout_ms,
+            supported_protocols: it.protocols.iter().map(protocol).collect(),
+            ..Default::default()
+        }),
         ..Default::default()
     }
+}
+
+fn protocol((name, metadata): &(String, Bytes)) -> said::ClassicProtocol {
+    said::ClassicProtocol { name: name.clone(), metadata: metadata.clone(), ..Default::default() }
 }
 
 fn places(all: Vec<current::TopicPartitions>) -> Places {

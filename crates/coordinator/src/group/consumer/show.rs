@@ -18,8 +18,8 @@ use super::topics::Topics;
 
 /// The protocol type of all these groups.
 const PROTOCOL_TYPE: &str = "consumer";
-/// A member of this protocol, in a description.
-const MEMBER_TYPE: i8 = 1;
+/// Members of the classic protocol and of this one, in a description.
+const MEMBER_TYPES: [i8; 2] = [0, 1];
 
 pub(in crate::group) fn describe(scene: &mut Scene<'_>, groups: Vec<String>) {
     let topics = &scene.settings.topics;
@@ -63,7 +63,7 @@ fn described(group: &ConsumerGroup, group_id: String, topics: &Topics) -> Descri
         subscribed_topic_regex: Some(it.regex.clone().unwrap_or_default()),
         assignment: shown(group.current.get(id).map(|it| &it.assigned)),
         target_assignment: shown(group.targets.get(id)),
-        member_type: MEMBER_TYPE,
+        member_type: MEMBER_TYPES[usize::from(it.classic.is_none())],
         ..Default::default()
     });
     DescribedGroup {

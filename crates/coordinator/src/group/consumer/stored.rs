@@ -4,6 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use ottla_types::{ErrorCode, Uuid};
 
 use super::record::ConsumerRecord;
@@ -54,6 +55,17 @@ pub struct Member {
     pub rebalance_timeout_ms: i32,
     /// The assignor that it likes best.
     pub assignor: Option<String>,
+    /// What it told as a member that speaks the classic protocol, if it does.
+    pub classic: Option<ClassicMember>,
+}
+
+/// What a member that speaks the classic protocol says beyond that.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClassicMember {
+    /// After how long without a heartbeat it is removed, in milliseconds.
+    pub session_timeout_ms: i32,
+    /// What it can work with, best first.
+    pub protocols: Vec<(String, Bytes)>,
 }
 
 /// What a member has.
@@ -138,6 +150,25 @@ impl ConsumerGroup {
         found.map(|(member, _)| member.as_str())
     }
 
+    /// The static member of this name.
+    pub fn holder(&self, instance: &str) -> Option<&str> {
+        let mut all = self.members.iter();
+        let found = all.find(|(_, it)| it.instance.as_deref() == Some(instance));
+        found.map(|(member, _)| member.as_str())
+    }
+
+    /// Is there something that this member is to have, and another has not given up yet?
+    pub fn waits(&self, member: &str) -> bool {
+        let none = Current::default();
+        let now = self.current.get(member).unwrap_or(&none);
+        let has = |topic: &Uuid, it: &i32| now.assigned.get(topic).is_some_and(|all| all.contains(it));
+        let mut target = self.targets.get(member).into_iter().flatten();
+        target.any(|(topic, partitions)| {
+            let mut missing = partitions.iter().filter(|it| !has(topic, it));
+            missing.any(|it| self.owner(*topic, *it).is_some_and(|owner| owner != member))
+        })
+    }
+
     /// As Kafka's tools show it.
     pub fn state(&self) -> &'static str {
         if self.members.is_empty() {
@@ -162,17 +193,22 @@ impl ConsumerGroup {
     /// May this member, or somebody who is none, commit or ask for offsets?
     ///
     /// # Errors
-    /// It is no member, or has another epoch.
+    /// It is no member, or has another epoch (a classic member: another generation).
     pub fn may_commit(&self, member: &str, epoch: i32) -> Result<(), ErrorCode> {
         if epoch < 0 && (self.members.is_empty() || member.is_empty()) {
             let is_free = self.members.is_empty();
             return if is_free { Ok(()) } else { Err(ErrorCode::UNKNOWN_MEMBER_ID) };
         }
-        let Some(current) = self.current.get(member).filter(|_| self.members.contains_key(member))
+        let (Some(current), Some(said)) = (self.current.get(member), self.members.get(member))
         else {
             return Err(ErrorCode::UNKNOWN_MEMBER_ID);
         };
-        if current.epoch == epoch { Ok(()) } else { Err(ErrorCode::STALE_MEMBER_EPOCH) }
+        let is_classic = said.classic.is_some();
+        match current.epoch == epoch {
+            true => Ok(()),
+            false if is_classic => Err(ErrorCode::ILLEGAL_GENERATION),
+            false => Err(ErrorCode::STALE_MEMBER_EPOCH),
+        }
     }
 
     /// What takes the group out of the log.

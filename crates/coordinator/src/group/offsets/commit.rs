@@ -19,8 +19,11 @@ use super::super::live::{Live, State};
 use super::super::machine::Scene;
 use super::super::record::Record;
 
+/// The first version of OffsetCommit that tells a member epoch from a generation.
+const MEMBER_EPOCHS_FROM: i16 = 9;
+
 pub(in crate::group) fn commit(scene: &mut Scene<'_>, request: &OffsetCommitRequest, version: i16) {
-    let allowed = allowed(scene, request);
+    let allowed = allowed(scene, request, version);
     let mut response = OffsetCommitResponse::default();
     for topic in &request.topics {
         let mut answer = OffsetCommitResponseTopic {
@@ -159,13 +162,21 @@ fn value(
 }
 
 /// May this member, or somebody who is none, commit?
-fn allowed(scene: &mut Scene<'_>, request: &OffsetCommitRequest) -> Result<(), ErrorCode> {
+fn allowed(
+    scene: &mut Scene<'_>,
+    request: &OffsetCommitRequest,
+    version: i16,
+) -> Result<(), ErrorCode> {
     let (group, generation) = (&request.group_id, request.generation_id_or_member_epoch);
     if group.is_empty() {
         return Err(ErrorCode::INVALID_GROUP_ID);
     }
     if let Some(known) = scene.stored.consumers.get(group) {
-        return known.may_commit(&request.member_id, generation);
+        known.may_commit(&request.member_id, generation)?;
+        let member = known.members.get(&request.member_id);
+        // Earlier versions know nothing of member epochs.
+        let knows = version >= MEMBER_EPOCHS_FROM || member.is_none_or(|it| it.classic.is_some());
+        return if knows { Ok(()) } else { Err(ErrorCode::UNSUPPORTED_VERSION) };
     }
     let now = scene.turn.now_ms;
     let Some(live) = scene.live.get(group) else {

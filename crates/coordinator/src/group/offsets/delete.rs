@@ -4,14 +4,11 @@ use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
 use ottla_protocol::messages::delete_groups_response::DeletableGroupResult;
 use ottla_protocol::messages::offset_delete_request::OffsetDeleteRequest;
 use ottla_protocol::messages::offset_delete_response::{
     OffsetDeleteResponse, OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };
-use ottla_protocol::shared::consumer_protocol_subscription::ConsumerProtocolSubscription;
-use ottla_protocol::{Decoder, Message};
 use ottla_types::{ErrorCode, TopicPartition};
 
 use super::super::command::Reply;
@@ -75,15 +72,9 @@ pub(super) fn subscriptions(live: &Live) -> Option<BTreeSet<String>> {
     let protocol = live.protocol.as_deref()?;
     let mut all = BTreeSet::new();
     for member in live.members.values() {
-        all.extend(topics(member.metadata(protocol))?);
+        all.extend(consumer::classic::subscription(member.metadata(protocol))?.topics);
     }
     Some(all)
-}
-
-fn topics(metadata: Bytes) -> Option<Vec<String>> {
-    let mut d = Decoder::new(metadata);
-    let version = d.i16().ok()?.min(*ConsumerProtocolSubscription::VERSIONS.end());
-    Some(ConsumerProtocolSubscription::decode(&mut d, version).ok()?.topics)
 }
 
 pub(in crate::group) fn groups(scene: &mut Scene<'_>, groups: Vec<String>) {

@@ -1,0 +1,80 @@
+//! The last member of the new protocol goes: what remains is a classic group.
+
+use alloc::string::String;
+
+use super::super::super::classic;
+use super::super::super::command::Client;
+use super::super::super::live::{Live, Member, State};
+use super::super::super::machine::Scene;
+use super::super::super::record::Record;
+use super::super::stored::ConsumerGroup;
+use super::super::{Draft, stop_watching};
+use super::{CONSUMER, assignment};
+
+/// Does everybody in the group that is to be speak the classic protocol, but not in the one that is?
+pub(in crate::group::consumer) fn is_due(scene: &Scene<'_>, draft: &Draft) -> bool {
+    let before = scene.stored.consumers.get(&draft.id);
+    let was = before.is_some_and(|group| group.members.values().any(|it| it.classic.is_none()));
+    let now = &draft.group.members;
+    was && scene.settings.migration.down
+        && !now.is_empty()
+        && now.len() <= scene.settings.members_max
+        && now.values().all(|it| it.classic.is_some())
+}
+
+/// Writes the group down as a classic one, with what everybody has; its generation is the epoch
+/// that the group had.
+pub(in crate::group::consumer) fn downgrade(scene: &mut Scene<'_>, draft: &Draft) -> i32 {
+    let Some(before) = scene.stored.consumers.get(&draft.id) else { return draft.group.epoch };
+    let tombstones = before.tombstones(&draft.id).into_iter().map(Record::Consumer);
+    scene.turn.records.extend(tombstones);
+    for member in before.members.keys().chain(draft.group.members.keys()) {
+        stop_watching(scene, &draft.id, member);
+    }
+    scene.seen.remove(&draft.id);
+    let live = classic_group(scene, before, &draft.group);
+    let (group, value) = (draft.id.clone(), Some(live.to_log()));
+    scene.turn.record(Record::Group { group, value });
+    scene.live.insert(draft.id.clone(), live);
+    for member in draft.group.members.keys() {
+        classic::watch(scene, &draft.id, member);
+    }
+    if !before.is_settled() || draft.group.members.len() < before.members.len() {
+        // Not everything is somebody's: one of those who remain shares it out anew.
+        classic::prepare(scene, &draft.id);
+    }
+    before.epoch
+}
+
+fn classic_group(scene: &Scene<'_>, before: &ConsumerGroup, now: &ConsumerGroup) -> Live {
+    let mut live = Live {
+        state: State::Stable,
+        generation: before.epoch,
+        protocol_type: Some(String::from(CONSUMER)),
+        since_ms: scene.turn.now_ms,
+        ..Live::default()
+    };
+    for (id, it) in &now.members {
+        let Some(said) = &it.classic else { continue };
+        if let Some(instance) = &it.instance {
+            live.statics.insert(instance.clone(), id.clone());
+        }
+        let member = Member {
+            instance: it.instance.clone(),
+            client: Client { id: it.client_id.clone(), host: it.client_host.clone() },
+            session_timeout_ms: said.session_timeout_ms,
+            rebalance_timeout_ms: it.rebalance_timeout_ms,
+            protocols: said.protocols.clone(),
+            ..Member::default()
+        };
+        live.members.insert(id.clone(), member);
+    }
+    live.protocol = live.choose();
+    let protocol = live.protocol.clone().unwrap_or_default();
+    for (id, member) in &mut live.members {
+        let has = now.current.get(id).map(|it| it.assigned.clone()).unwrap_or_default();
+        let metadata = member.metadata(&protocol);
+        member.assignment = assignment(&has, &metadata, &scene.settings.topics);
+    }
+    live
+}

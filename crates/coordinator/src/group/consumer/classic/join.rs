@@ -1,0 +1,121 @@
+//! JoinGroup to a group whose coordinator assigns: answered at once.
+
+use alloc::format;
+use alloc::string::String;
+
+use ottla_protocol::messages::join_group_response::JoinGroupResponse;
+use ottla_protocol::shared::consumer_protocol_subscription::ConsumerProtocolSubscription;
+use ottla_types::ErrorCode;
+
+use super::super::super::command::{Join, Reply};
+use super::super::super::machine::Scene;
+use super::super::heartbeat::{Entrant, enter, is_full, learn, settle_target};
+use super::super::reconcile::reconcile;
+use super::super::record::ConsumerRecord;
+use super::super::stored::{ClassicMember, Current, Member};
+use super::super::{Draft, join_timer, sync_timer, watch};
+use super::{CONSUMER, by_id, downgrade, is_due, subscription};
+
+pub(in crate::group) fn join(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
+    let request = &join.request;
+    let mut draft = Draft::of(scene, &request.group_id);
+    let is_new = request.member_id.is_empty();
+    let prefix = request.group_instance_id.as_ref().unwrap_or(&join.client.id);
+    let member =
+        if is_new { format!("{prefix}-{}", join.uuid) } else { request.member_id.clone() };
+    if !draft.group.members.contains_key(&member) && is_full(scene, &draft) {
+        return Err(ErrorCode::GROUP_MAX_SIZE_REACHED);
+    }
+    let said = said(&draft, join, &member)?;
+    let is_static = request.group_instance_id.is_some();
+    if is_new && !is_static && join.version >= 4 {
+        let error_code = ErrorCode::MEMBER_ID_REQUIRED.0;
+        let response =
+            JoinGroupResponse { error_code, member_id: member, ..Default::default() };
+        scene.turn.reply(Reply::Join(response));
+        return Ok(());
+    }
+    let entrant = Entrant {
+        member: &member,
+        instance: request.group_instance_id.as_deref(),
+        joins: is_new || !is_static,
+        is_classic: true,
+    };
+    enter(scene, &mut draft, &entrant).map_err(|(code, _)| code)?;
+    let owned = said.owned_partitions.iter().map(|it| (it.topic.clone(), it.partitions.clone()));
+    let owned = by_id(owned, &scene.settings.topics);
+    let now = describe(&draft, join, &member, said);
+    learn(scene, &mut draft, &member, now).map_err(|(code, _)| code)?;
+    scene.seen.insert(draft.id.clone(), scene.settings.topics.version);
+    settle_target(scene, &mut draft);
+    let now = reconcile(&draft.group, &member, Some(&owned));
+    if draft.group.current.get(&member) != Some(&now) {
+        draft.write(ConsumerRecord::current(&draft.id.clone(), &member, now.clone()));
+    }
+    finish(scene, draft, join, member, &now);
+    Ok(())
+}
+
+/// What it says about topics, if it can work with the other classic members.
+fn said(
+    draft: &Draft,
+    join: &Join,
+    member: &str,
+) -> Result<ConsumerProtocolSubscription, ErrorCode> {
+    let request = &join.request;
+    let others = || draft.group.members.iter().filter(|(id, _)| id.as_str() != member);
+    let classic = || others().filter_map(|(_, it)| it.classic.as_ref());
+    let suits = |name: &str| classic().all(|it| it.protocols.iter().any(|(it, _)| it == name));
+    if request.protocol_type != CONSUMER || !request.protocols.iter().any(|it| suits(&it.name)) {
+        return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
+    }
+    let first = request.protocols.first().map(|it| it.metadata.clone());
+    first.and_then(subscription).ok_or(ErrorCode::INCONSISTENT_GROUP_PROTOCOL)
+}
+
+fn describe(draft: &Draft, join: &Join, id: &str, said: ConsumerProtocolSubscription) -> Member {
+    let request = &join.request;
+    let before = draft.group.members.get(id).cloned().unwrap_or_default();
+    let wait = request.rebalance_timeout_ms;
+    let protocols = request.protocols.iter().map(|it| (it.name.clone(), it.metadata.clone()));
+    Member {
+        instance: request.group_instance_id.clone(),
+        rack: said.rack_id.or(before.rack),
+        client_id: join.client.id.clone(),
+        client_host: join.client.host.clone(),
+        topics: said.topics.into_iter().collect(),
+        regex: None,
+        // Version 0 had one timeout for both.
+        rebalance_timeout_ms: if wait < 0 { request.session_timeout_ms } else { wait },
+        assignor: before.assignor,
+        classic: Some(ClassicMember {
+            session_timeout_ms: request.session_timeout_ms,
+            protocols: protocols.collect(),
+        }),
+    }
+}
+
+fn finish(scene: &mut Scene<'_>, draft: Draft, join: &Join, member: String, now: &Current) {
+    let mut generation_id = now.epoch;
+    if is_due(scene, &draft) {
+        // It has taken the place of the last member that spoke the new protocol.
+        generation_id = downgrade(scene, &draft);
+    } else {
+        if let Some(said) = draft.group.members.get(&member) {
+            let delay = i64::from(said.rebalance_timeout_ms);
+            scene.turn.cancel_timer(join_timer(&draft.id, &member));
+            scene.turn.set_timer(sync_timer(&draft.id, &member), delay);
+            watch(scene, &draft.id, &member, said);
+        }
+        draft.finish(scene);
+    }
+    let protocol_name = join.request.protocols.first().map(|it| it.name.clone());
+    let response = JoinGroupResponse {
+        generation_id,
+        protocol_type: (join.version >= 7).then(|| String::from(CONSUMER)),
+        protocol_name,
+        member_id: member,
+        ..Default::default()
+    };
+    scene.turn.reply(Reply::Join(response));
+}

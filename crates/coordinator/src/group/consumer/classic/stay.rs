@@ -1,0 +1,141 @@
+//! SyncGroup, Heartbeat and LeaveGroup to a group whose coordinator assigns.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
+use ottla_protocol::messages::leave_group_request::MemberIdentity;
+use ottla_protocol::messages::sync_group_request::SyncGroupRequest;
+use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
+use ottla_types::ErrorCode;
+
+use super::super::super::command::Reply;
+use super::super::super::machine::Scene;
+use super::super::stored::{ClassicMember, ConsumerGroup, Current, Member, MemberState};
+use super::super::{join_timer, leave as leaving, sync_timer, watch};
+use super::{CONSUMER, assignment};
+
+/// A classic member of a group, and how far it has come.
+struct Known<'a> {
+    said: &'a Member,
+    classic: &'a ClassicMember,
+    now: &'a Current,
+}
+
+/// The classic member of this name, if it is in this generation.
+fn known<'a>(
+    group: &'a ConsumerGroup,
+    member: &str,
+    instance: Option<&str>,
+    generation: i32,
+) -> Result<Known<'a>, ErrorCode> {
+    if let Some(instance) = instance {
+        let holder = group.holder(instance).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
+        if holder != member {
+            return Err(ErrorCode::FENCED_INSTANCE_ID);
+        }
+    }
+    let unknown = ErrorCode::UNKNOWN_MEMBER_ID;
+    let said = group.members.get(member).ok_or(unknown)?;
+    let classic = said.classic.as_ref().ok_or(unknown)?;
+    let now = group.current.get(member).ok_or(unknown)?;
+    if now.epoch != generation {
+        return Err(ErrorCode::ILLEGAL_GENERATION);
+    }
+    Ok(Known { said, classic, now })
+}
+
+pub(in crate::group) fn sync(
+    scene: &mut Scene<'_>,
+    request: &SyncGroupRequest,
+) -> Result<(), ErrorCode> {
+    let (id, member) = (&request.group_id, &request.member_id);
+    let group = scene.stored.consumers.get(id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
+    let instance = request.group_instance_id.as_deref();
+    let known = known(group, member, instance, request.generation_id)?;
+    let (name, metadata) = known.classic.protocols.first().cloned().unwrap_or_default();
+    let other = |asked: &Option<String>, ours: &str| asked.as_ref().is_some_and(|it| it != ours);
+    if other(&request.protocol_type, CONSUMER) || other(&request.protocol_name, &name) {
+        return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
+    }
+    // Who has to give up first does that before it joins for the next epoch.
+    if group.epoch > known.now.epoch && known.now.state != MemberState::Unrevoked {
+        call(scene, id, member, known.said);
+        return Err(ErrorCode::REBALANCE_IN_PROGRESS);
+    }
+    let response = SyncGroupResponse {
+        protocol_type: request.protocol_type.clone(),
+        protocol_name: request.protocol_name.clone(),
+        assignment: given(scene, &known, &metadata),
+        ..Default::default()
+    };
+    scene.turn.cancel_timer(sync_timer(id, member));
+    watch(scene, id, member, known.said);
+    scene.turn.reply(Reply::Sync(response));
+    Ok(())
+}
+
+fn given(scene: &Scene<'_>, known: &Known<'_>, metadata: &Bytes) -> Bytes {
+    assignment(&known.now.assigned, metadata, &scene.settings.topics)
+}
+
+/// It is to join again, within its rebalance timeout.
+fn call(scene: &mut Scene<'_>, id: &str, member: &str, said: &Member) {
+    scene.turn.start_timer(join_timer(id, member), i64::from(said.rebalance_timeout_ms));
+}
+
+pub(in crate::group) fn heartbeat(
+    scene: &mut Scene<'_>,
+    request: &HeartbeatRequest,
+) -> Result<(), ErrorCode> {
+    let (id, member) = (&request.group_id, &request.member_id);
+    let group = scene.stored.consumers.get(id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
+    let instance = request.group_instance_id.as_deref();
+    let known = known(group, member, instance, request.generation_id)?;
+    let now = known.now;
+    let is_free = || now.state == MemberState::Unreleased && !group.waits(member);
+    let is_called =
+        now.epoch < group.epoch || now.state == MemberState::Unrevoked || is_free();
+    watch(scene, id, member, known.said);
+    if is_called {
+        call(scene, id, member, known.said);
+        return Err(ErrorCode::REBALANCE_IN_PROGRESS);
+    }
+    Ok(())
+}
+
+/// Members leave; says of each who it was, or why it cannot.
+pub(in crate::group) fn leave(
+    scene: &mut Scene<'_>,
+    id: &str,
+    members: &[MemberIdentity],
+) -> Vec<Result<String, ErrorCode>> {
+    let Some(group) = scene.stored.consumers.get(id) else {
+        return members.iter().map(|_| Err(ErrorCode::UNKNOWN_MEMBER_ID)).collect();
+    };
+    let found: Vec<Result<String, ErrorCode>> =
+        members.iter().map(|it| leaves(group, it)).collect();
+    let gone: Vec<&str> = found.iter().flatten().map(String::as_str).collect();
+    if !gone.is_empty() {
+        leaving::remove(scene, id, &gone);
+    }
+    found
+}
+
+fn leaves(group: &ConsumerGroup, member: &MemberIdentity) -> Result<String, ErrorCode> {
+    let unknown = ErrorCode::UNKNOWN_MEMBER_ID;
+    let id = match &member.group_instance_id {
+        Some(instance) => {
+            let holder = group.holder(instance).ok_or(unknown)?;
+            // An operator removes a static member by its name alone.
+            if !member.member_id.is_empty() && holder != member.member_id {
+                return Err(ErrorCode::FENCED_INSTANCE_ID);
+            }
+            holder
+        }
+        None => &member.member_id,
+    };
+    group.members.get(id).filter(|it| it.classic.is_some()).ok_or(unknown)?;
+    Ok(String::from(id))
+}

@@ -1,0 +1,137 @@
+//! A classic group takes in a member of the new protocol.
+
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use ottla_protocol::messages::join_group_response::JoinGroupResponse;
+use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
+use ottla_types::ErrorCode;
+
+use super::super::super::command::{Reply, Timer};
+use super::super::super::live::Live;
+use super::super::super::machine::Scene;
+use super::super::super::record::Record;
+use super::super::heartbeat::Refused;
+use super::super::record::ConsumerRecord;
+use super::super::reconcile::without;
+use super::super::stored::{ClassicMember, Current, Member, MemberState, Places};
+use super::super::{Draft, watch};
+use super::{CONSUMER, by_id, given, subscription};
+
+const NO_CONSUMER_GROUP: Refused =
+    (ErrorCode::GROUP_ID_NOT_FOUND, "The group is not a consumer group.");
+
+/// That the group was a classic one, until the turn is over.
+#[must_use = "its members wait for an answer"]
+pub(in crate::group::consumer) struct Upgrade(());
+
+/// The group as one whose coordinator assigns: everybody has what the leader gave last, and must
+/// give up what it said it owned beyond that. Nothing has happened yet.
+pub(in crate::group::consumer) fn upgrade(
+    scene: &Scene<'_>,
+    id: &str,
+) -> Result<(Draft, Upgrade), Refused> {
+    let live = scene.live.get(id).ok_or(NO_CONSUMER_GROUP)?;
+    let settings = scene.settings;
+    if !settings.migration.up
+        || live.protocol_type.as_deref() != Some(CONSUMER)
+        || live.members.len() > settings.consumer_members_max
+    {
+        return Err(NO_CONSUMER_GROUP);
+    }
+    let mut draft = Draft::of(scene, id);
+    if scene.stored.groups.contains_key(id) {
+        draft.records.push(Record::Group { group: String::from(id), value: None });
+    }
+    let group = || String::from(id);
+    let epoch = live.generation;
+    let mut currents = alloc::vec::Vec::new();
+    for Moved { member, said, assigned, revoking } in members(scene, live)? {
+        let value = Some(said);
+        draft.write(ConsumerRecord::Member { group: group(), member: member.clone(), value });
+        let state =
+            if revoking.is_empty() { MemberState::Stable } else { MemberState::Unrevoked };
+        let current = Current { epoch, previous: epoch, state, assigned, revoking };
+        currents.push((member, current));
+    }
+    let hash = draft.group.hash(&settings.topics);
+    draft.write(ConsumerRecord::epoch(id, epoch, hash));
+    for (member, current) in &currents {
+        let (member, value) = (member.clone(), Some(current.assigned.clone()));
+        draft.write(ConsumerRecord::Target { group: group(), member, value });
+    }
+    draft.write(ConsumerRecord::TargetEpoch { group: group(), value: Some(epoch) });
+    for (member, current) in currents {
+        draft.write(ConsumerRecord::current(id, &member, current));
+    }
+    Ok((draft, Upgrade(())))
+}
+
+/// A member on its way.
+struct Moved {
+    member: String,
+    said: Member,
+    assigned: Places,
+    revoking: Places,
+}
+
+fn members(scene: &Scene<'_>, live: &Live) -> Result<alloc::vec::Vec<Moved>, Refused> {
+    let malformed = (
+        ErrorCode::GROUP_ID_NOT_FOUND,
+        "The classic group cannot become a consumer group: what its members say of themselves is malformed.",
+    );
+    let mut all = alloc::vec::Vec::new();
+    for (id, it) in &live.members {
+        let first = it.protocols.first().map(|(name, _)| name.as_str());
+        let protocol = live.protocol.as_deref().or(first).unwrap_or_default();
+        let said = subscription(it.metadata(protocol)).ok_or(malformed)?;
+        let assigned = given(it.assignment.clone(), &scene.settings.topics).ok_or(malformed)?;
+        let owned = said.owned_partitions.into_iter().map(|it| (it.topic, it.partitions));
+        let owned = by_id(owned, &scene.settings.topics);
+        let said = Member {
+            instance: it.instance.clone(),
+            rack: said.rack_id,
+            client_id: it.client.id.clone(),
+            client_host: it.client.host.clone(),
+            topics: said.topics.into_iter().collect::<BTreeSet<_>>(),
+            regex: None,
+            rebalance_timeout_ms: it.rebalance_timeout_ms,
+            assignor: None,
+            classic: Some(ClassicMember {
+                session_timeout_ms: it.session_timeout_ms,
+                protocols: it.protocols.clone(),
+            }),
+        };
+        let revoking = without(&owned, &assigned);
+        all.push(Moved { member: id.clone(), said, assigned, revoking });
+    }
+    Ok(all)
+}
+
+impl Upgrade {
+    /// Who waits in the classic group is sent to join again, and watched over in the new way.
+    pub fn finish(self, scene: &mut Scene<'_>, draft: &Draft) {
+        let Some(live) = scene.live.remove(&draft.id) else { return };
+        let error_code = ErrorCode::REBALANCE_IN_PROGRESS.0;
+        let group = || Arc::from(draft.id.as_str());
+        scene.turn.cancel_timer(Timer::Join { group: group() });
+        scene.turn.cancel_timer(Timer::Sync { group: group() });
+        for (member_id, member) in live.members {
+            if let Some((ticket, _)) = member.joining {
+                let member_id = member_id.clone();
+                let response = JoinGroupResponse { error_code, member_id, ..Default::default() };
+                scene.turn.reply_to(ticket, Reply::Join(response));
+            }
+            if let Some(ticket) = member.syncing {
+                let response = SyncGroupResponse { error_code, ..Default::default() };
+                scene.turn.reply_to(ticket, Reply::Sync(response));
+            }
+            let member = Arc::from(member_id.as_str());
+            scene.turn.cancel_timer(Timer::Session { group: group(), member });
+            if let Some(said) = draft.group.members.get(&member_id) {
+                watch(scene, &draft.id, &member_id, said);
+            }
+        }
+    }
+}
