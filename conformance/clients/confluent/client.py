@@ -493,6 +493,66 @@ def modern_groups(*_):
         reader.close()
 
 
+def migration(*_):
+    """A group goes from the classic protocol to the new one and back, member by member, while it reads."""
+    for strategy in ("range", "cooperative-sticky"):
+        topic = group = f"{CLIENT}-migration-{strategy}"
+        with check(f"a group of {strategy} members goes to group.protocol=consumer and back without a pause"):
+            new_topic(topic, partitions=6)
+            old = lambda: consumer(group, partition_assignment_strategy=strategy)
+            members, sent, seen = [old(), old()], 0, []
+            for one in members:
+                one.subscribe([topic])
+
+            def turn():
+                for one in members:
+                    message = one.poll(0.02)
+                    if message is not None and message.error() is None:
+                        seen.append(message.value())
+                        one.commit(message, asynchronous=False)
+
+            def settled():
+                turn()
+                shares = [{p.partition for p in one.assignment()} for one in members]
+                return sorted(sum(map(list, shares), [])) == list(range(6)) and all(shares)
+
+            def some_more():
+                nonlocal sent
+                send(topic, [(b"%d" % n, b"%d" % n) for n in range(sent, sent + 30)])
+                sent += 30
+                until("all has been read", lambda: (turn(), len(set(seen)) >= sent)[1])
+
+            def kind():
+                listed = admin().list_consumer_groups().result()
+                return next(it.type.name for it in listed.valid if it.group_id == group)
+
+            until("two classic members share", settled)
+            some_more()
+            same(kind(), "CLASSIC")
+            for _ in range(2):
+                members.append(modern(group))
+                members[-1].subscribe([topic])
+                until("three share", settled)
+                some_more()
+                same(kind(), "CONSUMER")
+                members.pop(0).close()
+                until("two share", settled)
+            told = result(admin().describe_consumer_groups([group]))[group]
+            same((told.state.name, len(told.members)), ("STABLE", 2))
+            for _ in range(2):
+                members.append(old())
+                members[-1].subscribe([topic])
+                until("three share again", settled)
+                some_more()
+                members.pop(0).close()
+                until("two share again", settled)
+            until("it is a classic group again", lambda: (turn(), kind() == "CLASSIC")[1])
+            some_more()
+            same(sorted(seen, key=int), [b"%d" % n for n in range(sent)])
+            for one in members:
+                one.close()
+
+
 def modern(group):
     return Consumer({
         **QUIET, "group.id": group, "group.protocol": "consumer", "auto.offset.reset": "earliest", "enable.auto.commit": False})
@@ -573,7 +633,7 @@ def slow(*_):
 
 
 def everything():
-    for phase in (seek, admin_topics, admin_configs, admin_records, admin_groups, errors, idempotent, transactions, modern_groups, slow):
+    for phase in (seek, admin_topics, admin_configs, admin_records, admin_groups, errors, idempotent, transactions, modern_groups, migration, slow):
         try:
             phase()
         except Exception as error:  # a phase that cannot even begin is one failed check
