@@ -17,7 +17,9 @@ mod show;
 mod stored;
 
 pub use command::{Client, Command, Join, Reply, Timer};
-pub use consumer::{ClassicMember, ConsumerGroup, ConsumerRecord, Current, MemberState, Places, Topics};
+pub use consumer::{
+    ClassicMember, ConsumerGroup, ConsumerRecord, Current, MemberState, Places, Topics,
+};
 pub use machine::GroupMachine;
 pub use record::{Record, TransactionEnd};
 pub use settings::{GroupSettings, Migration};

@@ -4,6 +4,7 @@
 
 mod consumer;
 mod genuine;
+mod groups;
 mod migration;
 mod offsets;
 mod play;

@@ -25,20 +25,20 @@ use crate::play::{self, GROUP, heartbeat, leave};
 
 const TOPIC: &str = "t";
 const TOPIC_ID: Uuid = Uuid::of(100);
-const SIZE: i32 = 6;
-const SESSION_MS: i32 = 45_000;
+pub const SIZE: i32 = 6;
+pub const SESSION_MS: i32 = 45_000;
 /// Longer than a session: who is silent knows that it is out before its time to answer is over.
-const REBALANCE_MS: i32 = 60_000;
+pub const REBALANCE_MS: i32 = 60_000;
 
-type Stage = Bench<GroupMachine>;
-type Owned = BTreeSet<i32>;
+pub type Stage = Bench<GroupMachine>;
+pub type Owned = BTreeSet<i32>;
 
-fn settings() -> GroupSettings {
+pub fn settings() -> GroupSettings {
     let topics = Topics::new(1, [(Arc::from(TOPIC), TOPIC_ID, SIZE)].into_iter());
     GroupSettings { topics: Arc::new(topics), ..play::settings() }
 }
 
-fn stage() -> Stage {
+pub fn stage() -> Stage {
     let mut bench = Bench::new(GroupMachine::new(settings()), 1_000_000);
     bench.run(Command::Loaded);
     bench
@@ -83,7 +83,7 @@ fn partitions(assignment: &Bytes) -> Owned {
     text.assigned_partitions.into_iter().flat_map(|it| it.partitions).collect()
 }
 
-fn join(member: &str, instance: Option<&str>, uuid: &str, owned: &Owned) -> Command {
+pub fn join(member: &str, instance: Option<&str>, uuid: &str, owned: &Owned) -> Command {
     let Command::Join(Join { mut request, version, client, uuid }) =
         play::join(member, instance, uuid)
     else {
@@ -95,7 +95,7 @@ fn join(member: &str, instance: Option<&str>, uuid: &str, owned: &Owned) -> Comm
     Command::Join(Join { request, version, client, uuid })
 }
 
-fn sync(member: &str, generation: i32, assigned: &BTreeMap<String, Owned>) -> Command {
+pub fn sync(member: &str, generation: i32, assigned: &BTreeMap<String, Owned>) -> Command {
     let Command::Sync { mut request, version } = play::sync(member, generation, &[]) else {
         unreachable!("it is a sync");
     };
@@ -108,7 +108,7 @@ fn sync(member: &str, generation: i32, assigned: &BTreeMap<String, Owned>) -> Co
     Command::Sync { request, version }
 }
 
-fn beat(member: &str, epoch: i32, owned: &Owned) -> Command {
+pub fn beat(member: &str, epoch: i32, owned: &Owned) -> Command {
     let partitions = owned.iter().copied().collect();
     let owned = TopicPartitions { topic_id: TOPIC_ID, partitions, ..Default::default() };
     let is_new = epoch == 0;
@@ -133,13 +133,13 @@ fn told(bench: &mut Stage, command: Command) -> ConsumerGroupHeartbeatResponse {
     }
 }
 
-fn assigned(response: &ConsumerGroupHeartbeatResponse) -> Option<Owned> {
+pub fn assigned(response: &ConsumerGroupHeartbeatResponse) -> Option<Owned> {
     let all = response.assignment.as_ref()?.topic_partitions.iter();
     Some(all.flat_map(|it| it.partitions.iter().copied()).collect())
 }
 
 /// A classic member on its own, which owns everything; says its id and generation.
-fn alone(bench: &mut Stage, instance: Option<&str>) -> (String, i32) {
+pub fn alone(bench: &mut Stage, instance: Option<&str>) -> (String, i32) {
     let (ticket, replies) = bench.run(join("", instance, "one", &Owned::new()));
     let mut answer = play::joined(&replies, ticket);
     if answer.error_code == ErrorCode::MEMBER_ID_REQUIRED.0 {
@@ -161,7 +161,11 @@ fn a_classic_group_takes_in_a_member_of_the_new_protocol_and_is_classic_again_wi
     let (old, generation) = alone(&mut bench, None);
     let all: Owned = (0..SIZE).collect();
     let new = told(&mut bench, beat("n", 0, &Owned::new()));
-    assert_eq!((new.error_code, assigned(&new)), (0, Some(Owned::new())), "it is still the other's");
+    assert_eq!(
+        (new.error_code, assigned(&new)),
+        (0, Some(Owned::new())),
+        "it is still the other's"
+    );
     assert!(!bench.machine.stored().groups.contains_key(GROUP));
     let group = &bench.machine.stored().consumers[GROUP];
     assert_eq!(group.members[&old].classic.as_ref().unwrap().session_timeout_ms, SESSION_MS);
@@ -195,10 +199,9 @@ fn a_classic_group_takes_in_a_member_of_the_new_protocol_and_is_classic_again_wi
 
 #[test]
 fn an_operator_can_forbid_either_way() {
-    let with = |up, down| Command::Settings(GroupSettings {
-        migration: Migration { up, down },
-        ..settings()
-    });
+    let with = |up, down| {
+        Command::Settings(GroupSettings { migration: Migration { up, down }, ..settings() })
+    };
     let mut bench = stage();
     let (old, generation) = alone(&mut bench, None);
     bench.run(with(false, true));
@@ -234,7 +237,8 @@ fn a_static_member_changes_its_protocol_and_keeps_its_place() {
     let joined = play::joined(&replies, ticket);
     assert_eq!(joined.error_code, 0);
     assert!(!bench.machine.stored().consumers.contains_key(GROUP));
-    let (ticket, replies) = bench.run(sync(&joined.member_id, joined.generation_id, &BTreeMap::new()));
+    let (ticket, replies) =
+        bench.run(sync(&joined.member_id, joined.generation_id, &BTreeMap::new()));
     assert_eq!(partitions(&play::synced(&replies, ticket).assignment).len(), 6);
     let late = told(&mut bench, named("n", new.member_epoch));
     assert_eq!(late.error_code, ErrorCode::GROUP_ID_NOT_FOUND.0);
@@ -470,7 +474,7 @@ impl World {
 }
 
 /// The node starts again: another machine reads what is left of the log.
-fn again(bench: Stage) -> Stage {
+pub fn again(bench: Stage) -> Stage {
     let mut machine = GroupMachine::new(settings());
     let keys: Vec<_> = bench.records.iter().map(|record| record.encode(0).0).collect();
     let last: BTreeMap<_, _> = keys.iter().zip(0..).collect();

@@ -35,17 +35,16 @@ fn admit(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
     if !bounds.contains(&request.session_timeout_ms) {
         return Err(ErrorCode::INVALID_SESSION_TIMEOUT);
     }
-    if let Some(group) = scene.stored.consumers.get(&request.group_id) {
-        if !group.members.is_empty() {
-            return consumer::classic::join(scene, join);
-        }
-        // An empty group of the other kind gives its name to this one.
-        consumer::forget(scene, &request.group_id);
+    let assigns = scene.stored.consumers.get(&request.group_id);
+    if assigns.is_some_and(|group| !group.members.is_empty()) {
+        return consumer::classic::join(scene, join);
     }
     let new = request.member_id.is_empty();
     if !new && !scene.live.contains_key(&request.group_id) {
         return Err(ErrorCode::UNKNOWN_MEMBER_ID);
     }
+    // An empty group of the other kind gives its name to this one.
+    consumer::forget(scene, &request.group_id);
     let now = scene.turn.now_ms;
     let live = scene
         .live

@@ -5,10 +5,10 @@ use ottla_protocol::messages::consumer_group_heartbeat_response::ConsumerGroupHe
 use ottla_types::ErrorCode;
 
 use super::super::machine::Scene;
+use super::classic::{downgrade, is_due};
 use super::heartbeat::{AWAY, LEAVES, Refused, forget_patterns};
 use super::record::ConsumerRecord;
 use super::stored::{Current, MemberState, Places};
-use super::classic::{downgrade, is_due};
 use super::{Draft, rebalance, stop_watching};
 
 pub(super) fn leave(

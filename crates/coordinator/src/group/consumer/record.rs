@@ -236,7 +236,11 @@ fn member(it: MemberValue) -> Member {
         assignor: it.server_assignor,
         classic: it.classic_member_metadata.map(|it| ClassicMember {
             session_timeout_ms: it.session_timeout_ms,
-            protocols: it.supported_protocols.into_iter().map(|it| (it.name, it.metadata)).collect(),
+            protocols: it
+                .supported_protocols
+                .into_iter()
+                .map(|it| (it.name, it.metadata))
+                .collect(),
         }),
     }
 }

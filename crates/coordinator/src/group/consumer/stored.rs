@@ -161,7 +161,8 @@ impl ConsumerGroup {
     pub fn waits(&self, member: &str) -> bool {
         let none = Current::default();
         let now = self.current.get(member).unwrap_or(&none);
-        let has = |topic: &Uuid, it: &i32| now.assigned.get(topic).is_some_and(|all| all.contains(it));
+        let has =
+            |topic: &Uuid, it: &i32| now.assigned.get(topic).is_some_and(|all| all.contains(it));
         let mut target = self.targets.get(member).into_iter().flatten();
         target.any(|(topic, partitions)| {
             let mut missing = partitions.iter().filter(|it| !has(topic, it));

@@ -21,8 +21,7 @@ pub(in crate::group) fn join(scene: &mut Scene<'_>, join: &Join) -> Result<(), E
     let mut draft = Draft::of(scene, &request.group_id);
     let is_new = request.member_id.is_empty();
     let prefix = request.group_instance_id.as_ref().unwrap_or(&join.client.id);
-    let member =
-        if is_new { format!("{prefix}-{}", join.uuid) } else { request.member_id.clone() };
+    let member = if is_new { format!("{prefix}-{}", join.uuid) } else { request.member_id.clone() };
     if !draft.group.members.contains_key(&member) && is_full(scene, &draft) {
         return Err(ErrorCode::GROUP_MAX_SIZE_REACHED);
     }
@@ -30,8 +29,7 @@ pub(in crate::group) fn join(scene: &mut Scene<'_>, join: &Join) -> Result<(), E
     let is_static = request.group_instance_id.is_some();
     if is_new && !is_static && join.version >= 4 {
         let error_code = ErrorCode::MEMBER_ID_REQUIRED.0;
-        let response =
-            JoinGroupResponse { error_code, member_id: member, ..Default::default() };
+        let response = JoinGroupResponse { error_code, member_id: member, ..Default::default() };
         scene.turn.reply(Reply::Join(response));
         return Ok(());
     }

@@ -95,8 +95,7 @@ pub(in crate::group) fn heartbeat(
     let known = known(group, member, instance, request.generation_id)?;
     let now = known.now;
     let is_free = || now.state == MemberState::Unreleased && !group.waits(member);
-    let is_called =
-        now.epoch < group.epoch || now.state == MemberState::Unrevoked || is_free();
+    let is_called = now.epoch < group.epoch || now.state == MemberState::Unrevoked || is_free();
     watch(scene, id, member, known.said);
     if is_called {
         call(scene, id, member, known.said);

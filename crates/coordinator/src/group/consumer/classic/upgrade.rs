@@ -13,8 +13,8 @@ use super::super::super::live::Live;
 use super::super::super::machine::Scene;
 use super::super::super::record::Record;
 use super::super::heartbeat::Refused;
-use super::super::record::ConsumerRecord;
 use super::super::reconcile::without;
+use super::super::record::ConsumerRecord;
 use super::super::stored::{ClassicMember, Current, Member, MemberState, Places};
 use super::super::{Draft, watch};
 use super::{CONSUMER, by_id, given, subscription};
@@ -50,8 +50,7 @@ pub(in crate::group::consumer) fn upgrade(
     for Moved { member, said, assigned, revoking } in members(scene, live)? {
         let value = Some(said);
         draft.write(ConsumerRecord::Member { group: group(), member: member.clone(), value });
-        let state =
-            if revoking.is_empty() { MemberState::Stable } else { MemberState::Unrevoked };
+        let state = if revoking.is_empty() { MemberState::Stable } else { MemberState::Unrevoked };
         let current = Current { epoch, previous: epoch, state, assigned, revoking };
         currents.push((member, current));
     }
