@@ -275,9 +275,6 @@ impl Node {
     /// # Errors
     /// What the client is told otherwise.
     pub fn group(&self, group: &str) -> Result<Arc<GroupHost>, ErrorCode> {
-        if group.is_empty() {
-            return Err(ErrorCode::INVALID_GROUP_ID);
-        }
         self.groups.of(group, self.shards(groups::TOPIC)?)
     }
 

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, reason = "the line of JSON is what it is for")]
 
 mod fetch;
+mod histories;
 mod measure;
 mod produce;
 mod wire;
@@ -51,17 +52,21 @@ enum Mode {
     /// Writes at a rate and reads along: how long a record takes from the time when it was due to
     /// be sent until it has been read.
     Tail(fetch::Tail),
+    /// Plays scripted client histories, and prints what the broker answered.
+    Histories(histories::Histories),
 }
 
 fn main() -> ExitCode {
-    let done: Result<Report, LoadError> = match Command::parse().mode {
-        Mode::Produce(mode) => mode.run(),
-        Mode::Fetch(mode) => mode.run(),
-        Mode::Tail(mode) => mode.run(),
+    let json = |report: Report| report.json().to_string();
+    let done: Result<String, LoadError> = match Command::parse().mode {
+        Mode::Produce(mode) => mode.run().map(json),
+        Mode::Fetch(mode) => mode.run().map(json),
+        Mode::Tail(mode) => mode.run().map(json),
+        Mode::Histories(mode) => mode.run(),
     };
     match done {
-        Ok(report) => {
-            println!("{}", report.json());
+        Ok(told) => {
+            println!("{told}");
             ExitCode::SUCCESS
         }
         Err(error) => {

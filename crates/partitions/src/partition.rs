@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_clock::Clock;
-use ottla_records::BadBatch;
+use ottla_records::{BadBatch, batches};
 use ottla_replication::Assignment;
 use ottla_storage::{LogView, Producer, ReadError, Slice, StorageError};
 use ottla_types::{
@@ -469,11 +469,21 @@ impl Partition {
             ReadError::Storage(error) => ReadRefused::Storage(error),
         })?;
         let aborted = (isolation == Isolation::Committed).then(|| {
-            let aborted = self.0.view.aborted(offset, upper);
-            let mut aborted: Vec<_> =
-                aborted.into_iter().map(|it| (it.producer_id, it.first_offset)).collect();
+            let mut aborted: Vec<_> = self
+                .0
+                .view
+                .aborted(offset, upper)
+                .into_iter()
+                .map(|it| (it.producer_id, it.first_offset))
+                .collect();
+            if !aborted.is_empty() {
+                // Only those that begin in what is read.
+                let end = batches(&records).map_while(Result::ok).last();
+                let end = end.map_or(offset, |batch| batch.next_offset());
+                aborted.retain(|(_, first)| *first < end);
+            }
             aborted.sort_by_key(|(_, first)| *first);
-            if records.is_empty() { Vec::new() } else { aborted }
+            aborted
         });
         Ok(Read {
             records,

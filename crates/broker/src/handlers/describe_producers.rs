@@ -36,14 +36,16 @@ fn one(node: &Node, call: &Call, topic: &str, partition_index: i32) -> Partition
     let refused = |code: ErrorCode| PartitionResponse {
         partition_index,
         error_code: code.0,
-        error_message: Some(code.message().to_owned()),
         ..Default::default()
     };
     if !may(&call.caller.principal, Operation::Read, Resource::Topic(topic)) {
         return refused(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
     }
     let Some(partition) = node.partitions.find(topic, partition_index) else {
-        return refused(node.why_not_here(topic, Default::default(), false));
+        let code = node.why_not_here(topic, Default::default(), false);
+        let is_known = node.cluster().topic(topic).is_some();
+        let error_message = (!is_known).then(|| code.message().to_owned());
+        return PartitionResponse { error_message, ..refused(code) };
     };
     if !partition.ends().leading {
         return refused(ErrorCode::NOT_LEADER_OR_FOLLOWER);

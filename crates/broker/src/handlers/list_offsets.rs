@@ -89,6 +89,10 @@ fn look(
     isolation: Isolation,
 ) -> Result<Spot, ErrorCode> {
     let ends = partition.ends();
+    let limit = match isolation {
+        Isolation::Committed => ends.last_stable,
+        Isolation::Uncommitted => ends.high_watermark,
+    };
     let at =
         |offset| Spot { timestamp: NO_TIMESTAMP, offset, leader_epoch: partition.epoch_of(offset) };
     // The special times came one by one; an older version must not be told of a newer one.
@@ -103,26 +107,17 @@ fn look(
         return Err(ErrorCode::UNSUPPORTED_VERSION);
     }
     match timestamp {
-        LATEST => {
-            let offset = match isolation {
-                Isolation::Committed => ends.last_stable,
-                Isolation::Uncommitted => ends.high_watermark,
-            };
-            Ok(Spot { leader_epoch: ends.leader_epoch, ..at(offset) })
-        }
+        LATEST => Ok(Spot { leader_epoch: ends.leader_epoch, ..at(limit) }),
         EARLIEST | EARLIEST_LOCAL => Ok(at(ends.log_start)),
         // Nothing is tiered.
         LATEST_TIERED | EARLIEST_PENDING_UPLOAD => Ok(NOWHERE),
         MAX_TIMESTAMP => {
             let found = partition.latest_timestamp().map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
+            let found = found.filter(|(_, offset)| *offset < limit);
             Ok(found.map_or(NOWHERE, |(timestamp, offset)| Spot { timestamp, ..at(offset) }))
         }
         time if time >= 0 => {
             let found = partition.at_time(time).map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
-            let limit = match isolation {
-                Isolation::Committed => ends.last_stable,
-                Isolation::Uncommitted => ends.high_watermark,
-            };
             let found = found.filter(|(_, offset)| *offset < limit);
             Ok(found.map_or(NOWHERE, |(timestamp, offset)| Spot { timestamp, ..at(offset) }))
         }

@@ -27,6 +27,9 @@ pub async fn handle(
     if !may(&call.caller.principal, Operation::Delete, Resource::Group(&request.group_id)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
+    if request.group_id.is_empty() {
+        return refused(ErrorCode::INVALID_GROUP_ID);
+    }
     let mut missing = Vec::new();
     request.topics.retain_mut(|topic| {
         let (here, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut topic.partitions)
@@ -59,7 +62,14 @@ pub async fn handle(
     });
     let mut answer = answer.await.unwrap_or_else(refused);
     if answer.error_code == 0 {
-        answer.topics.append(&mut missing);
+        // What does not exist comes first, each topic once.
+        for topic in std::mem::take(&mut answer.topics) {
+            match missing.iter_mut().find(|it| it.name == topic.name) {
+                Some(known) => known.partitions.extend(topic.partitions),
+                None => missing.push(topic),
+            }
+        }
+        answer.topics = missing;
     }
     answer
 }

@@ -58,7 +58,7 @@ fn described(live: &Live, group_id: String) -> DescribedGroup {
         client_id: it.client.id.clone(),
         client_host: it.client.host.clone(),
         member_metadata: if settled { it.metadata(&protocol) } else { Default::default() },
-        member_assignment: if settled { it.assignment.clone() } else { Default::default() },
+        member_assignment: it.assignment.clone(),
         ..Default::default()
     };
     DescribedGroup {

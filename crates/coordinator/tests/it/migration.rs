@@ -112,12 +112,14 @@ pub fn beat(member: &str, epoch: i32, owned: &Owned) -> Command {
     let partitions = owned.iter().copied().collect();
     let owned = TopicPartitions { topic_id: TOPIC_ID, partitions, ..Default::default() };
     let is_new = epoch == 0;
+    // Who is in says everything each time, as after an answer that was lost.
+    let is_in = epoch >= 0;
     let request = ConsumerGroupHeartbeatRequest {
         group_id: GROUP.to_owned(),
         member_id: member.to_owned(),
         member_epoch: epoch,
-        rebalance_timeout_ms: if is_new { REBALANCE_MS } else { -1 },
-        subscribed_topic_names: is_new.then(|| vec![TOPIC.to_owned()]),
+        rebalance_timeout_ms: if is_in { REBALANCE_MS } else { -1 },
+        subscribed_topic_names: is_in.then(|| vec![TOPIC.to_owned()]),
         topic_partitions: Some(if is_new { Vec::new() } else { vec![owned] }),
         ..Default::default()
     };

@@ -18,6 +18,9 @@ pub(in crate::group) fn heartbeat(scene: &mut Scene<'_>, request: &HeartbeatRequ
 
 fn beat(scene: &mut Scene<'_>, request: &HeartbeatRequest) -> Result<(), ErrorCode> {
     let (group, id) = (&request.group_id, &request.member_id);
+    if group.is_empty() {
+        return Err(ErrorCode::INVALID_GROUP_ID);
+    }
     if scene.stored.consumers.contains_key(group) {
         return consumer::classic::heartbeat(scene, request);
     }

@@ -16,13 +16,25 @@ use super::{session, watch};
 
 pub(in crate::group) fn join(scene: &mut Scene<'_>, join: Join) {
     if let Err(code) = admit(scene, &join) {
-        refuse(scene, code, join.request.member_id);
+        refuse(scene, code, &join, join.request.member_id.clone());
     }
 }
 
-fn refuse(scene: &mut Scene<'_>, code: ErrorCode, member_id: String) {
-    let response = JoinGroupResponse { error_code: code.0, member_id, ..Default::default() };
+pub(in crate::group) fn refuse(
+    scene: &mut Scene<'_>,
+    code: ErrorCode,
+    join: &Join,
+    member_id: String,
+) {
+    let protocol_name = refused_protocol(join.version);
+    let error_code = code.0;
+    let response = JoinGroupResponse { error_code, member_id, protocol_name, ..Default::default() };
     scene.turn.reply(Reply::Join(response));
+}
+
+/// The protocol of a refusal: earlier versions cannot say that there is none.
+fn refused_protocol(version: i16) -> Option<String> {
+    (version < 7).then(String::new)
 }
 
 fn admit(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
@@ -102,7 +114,7 @@ fn newcomer(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
         live.pending.insert(id.clone());
         let delay = i64::from(join.request.session_timeout_ms);
         scene.turn.set_timer(session(group, &id), delay);
-        refuse(scene, ErrorCode::MEMBER_ID_REQUIRED, id);
+        refuse(scene, ErrorCode::MEMBER_ID_REQUIRED, join, id);
         return Ok(());
     }
     add(scene, join, id);

@@ -26,6 +26,9 @@ pub(in crate::group) fn sync(scene: &mut Scene<'_>, request: SyncGroupRequest, v
 
 fn take(scene: &mut Scene<'_>, request: SyncGroupRequest, version: i16) -> Result<(), ErrorCode> {
     let (group, id) = (&request.group_id, &request.member_id);
+    if group.is_empty() {
+        return Err(ErrorCode::INVALID_GROUP_ID);
+    }
     if scene.stored.consumers.contains_key(group) {
         return consumer::classic::sync(scene, &request);
     }

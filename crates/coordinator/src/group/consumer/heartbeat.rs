@@ -77,9 +77,7 @@ fn check(request: &ConsumerGroupHeartbeatRequest) -> Result<(), Refused> {
         if request.topic_partitions.as_ref().is_none_or(|it| !it.is_empty()) {
             return invalid("TopicPartitions must be empty when (re-)joining.");
         }
-        let has_names = request.subscribed_topic_names.as_ref().is_some_and(|it| !it.is_empty());
-        let has_regex = request.subscribed_topic_regex.as_ref().is_some_and(|it| !it.is_empty());
-        if !has_names && !has_regex {
+        if request.subscribed_topic_names.is_none() && request.subscribed_topic_regex.is_none() {
             return invalid(
                 "Either SubscribedTopicNames or SubscribedTopicRegex must be non-null when (re-)joining.",
             );
@@ -140,7 +138,7 @@ fn beat(
     let is_settled = draft.group.is_settled();
     let busy = scene.stored.consumers.len().max(draft.group.members.len());
     draft.finish(scene);
-    let tells = joins || owned.is_some() || now.assigned != before.assigned;
+    let tells = is_full(request) || now.assigned != before.assigned;
     Ok(ConsumerGroupHeartbeatResponse {
         member_id: Some(member),
         member_epoch: now.epoch,
@@ -148,6 +146,14 @@ fn beat(
         assignment: tells.then(|| assignment(&now.assigned)),
         ..Default::default()
     })
+}
+
+/// Does the member say everything, as who joins or has missed an answer?
+const fn is_full(request: &ConsumerGroupHeartbeatRequest) -> bool {
+    let reads =
+        request.subscribed_topic_names.is_some() || request.subscribed_topic_regex.is_some();
+    let says_all = request.rebalance_timeout_ms != -1 && reads;
+    request.member_epoch == 0 || says_all && request.topic_partitions.is_some()
 }
 
 /// The group as it is, which may have been a classic one so far.
@@ -210,7 +216,7 @@ pub(super) struct Entrant<'a> {
     pub is_classic: bool,
 }
 
-pub(super) fn is_full(scene: &Scene<'_>, draft: &Draft) -> bool {
+pub(super) fn has_no_room(scene: &Scene<'_>, draft: &Draft) -> bool {
     draft.group.members.len() >= scene.settings.consumer_members_max
 }
 
@@ -248,7 +254,7 @@ pub(super) fn enter(
     if !joins {
         return Err((ErrorCode::UNKNOWN_MEMBER_ID, "The member is not a member of the group."));
     }
-    if is_full(scene, draft) {
+    if has_no_room(scene, draft) {
         return Err((
             ErrorCode::GROUP_MAX_SIZE_REACHED,
             "The group has as many members as it may.",
@@ -333,7 +339,7 @@ pub(super) fn learn(
         (&it.topics, &it.regex, &it.assignor) == (&now.topics, &now.regex, &now.assignor)
     };
     let before = draft.group.members.get(member);
-    let is_change = before.is_none_or(|it| !same(it));
+    let is_change = before.map_or_else(|| !same(&Member::default()), |it| !same(it));
     if before != Some(&now) {
         let group = draft.id.clone();
         let value = Some(now);
@@ -345,8 +351,13 @@ pub(super) fn learn(
         refresh(scene, draft)?;
     }
     let hash = draft.group.hash(topics);
+    let is_new = draft.group.epoch == 0;
+    // The first epoch is that of a group without topics, as in Kafka.
+    draft.group.epoch = draft.group.epoch.max(1);
     if is_change || hash != draft.group.metadata_hash {
         draft.bump(hash);
+    } else if is_new {
+        draft.write(ConsumerRecord::epoch(&draft.id.clone(), 1, hash));
     }
     Ok(())
 }

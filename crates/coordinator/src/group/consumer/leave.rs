@@ -8,7 +8,7 @@ use super::super::machine::Scene;
 use super::classic::{downgrade, is_due};
 use super::heartbeat::{AWAY, LEAVES, Refused, forget_patterns};
 use super::record::ConsumerRecord;
-use super::stored::{Current, MemberState, Places};
+use super::stored::{Current, MemberState};
 use super::{Draft, rebalance, stop_watching};
 
 pub(super) fn leave(
@@ -17,7 +17,8 @@ pub(super) fn leave(
 ) -> Result<ConsumerGroupHeartbeatResponse, Refused> {
     let (id, member) = (&request.group_id, &request.member_id);
     let unknown = (ErrorCode::UNKNOWN_MEMBER_ID, "The member is not a member of the group.");
-    let group = scene.stored.consumers.get(id).ok_or(unknown)?;
+    let none = (ErrorCode::GROUP_ID_NOT_FOUND, "The group is not known.");
+    let group = scene.stored.consumers.get(id).ok_or(none)?;
     if let Some(instance) = &request.instance_id
         && group.holder(instance).ok_or(unknown)? != member
     {
@@ -44,9 +45,10 @@ fn away(scene: &mut Scene<'_>, id: &str, member: &str) {
         epoch: AWAY,
         previous: had.epoch,
         state: MemberState::Stable,
-        assigned: had.assigned,
-        revoking: Places::new(),
+        assigned: had.assigned.clone(),
+        ..Current::default()
     };
+    let current = current.dated(&had, had.epoch);
     draft.write(ConsumerRecord::current(id, member, current));
     scene.turn.cancel_timer(rebalance(id, member));
     draft.finish(scene);

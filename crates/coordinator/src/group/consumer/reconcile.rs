@@ -9,18 +9,20 @@ pub(super) fn reconcile(group: &ConsumerGroup, member: &str, owned: Option<&Plac
         // Until it has given up what it must, nothing changes, not even the epoch (KAFKA-19974).
         MemberState::Unrevoked if owned.is_none_or(|owned| overlap(owned, &now.revoking)) => now,
         MemberState::Stable if now.epoch == group.target_epoch => now,
-        _ => next(group, member, now, owned),
+        _ => next(group, member, &now, owned),
     }
 }
 
-fn next(group: &ConsumerGroup, member: &str, now: Current, owned: Option<&Places>) -> Current {
+fn next(group: &ConsumerGroup, member: &str, now: &Current, owned: Option<&Places>) -> Current {
     let none = Places::new();
     let target = group.targets.get(member).unwrap_or(&none);
     let kept = both(&now.assigned, target);
     let revoking = without(&now.assigned, target);
     let must_wait = owned.is_none_or(|owned| overlap(owned, &revoking));
     if !revoking.is_empty() && must_wait {
-        return Current { state: MemberState::Unrevoked, assigned: kept, revoking, ..now };
+        let state = MemberState::Unrevoked;
+        let next = Current { state, assigned: kept, revoking, ..now.clone() };
+        return next.dated(now, now.epoch);
     }
     let mut assigned = kept;
     let mut all_free = true;
@@ -35,7 +37,9 @@ fn next(group: &ConsumerGroup, member: &str, now: Current, owned: Option<&Places
     }
     let state = if all_free { MemberState::Stable } else { MemberState::Unreleased };
     let previous = if now.epoch == group.target_epoch { now.previous } else { now.epoch };
-    Current { epoch: group.target_epoch, previous, state, assigned, revoking: Places::new() }
+    let epoch = group.target_epoch;
+    let next = Current { epoch, previous, state, assigned, ..Current::default() };
+    next.dated(now, epoch)
 }
 
 fn both(a: &Places, b: &Places) -> Places {

@@ -21,7 +21,7 @@ use ottla_protocol::{
     DecodeError, Decoder, EncodeError, Message, decode_value, encode_key, encode_value,
 };
 
-use super::stored::{ClassicMember, Current, Member, MemberState, Places};
+use super::stored::{ClassicMember, Current, Member, MemberState, Places, Since};
 
 type EpochKey = epoch_key::ConsumerGroupMetadataKey;
 type EpochValue = epoch::ConsumerGroupMetadataValue;
@@ -129,13 +129,7 @@ impl ConsumerRecord {
             }
             CURRENT => {
                 let key = CurrentKey::decode(key, 0)?;
-                let value = body::<CurrentValue>(value)?.map(|it| Current {
-                    epoch: it.member_epoch,
-                    previous: it.previous_member_epoch,
-                    state: MemberState::of(it.state),
-                    assigned: places(it.assigned_partitions),
-                    revoking: places(it.partitions_pending_revocation),
-                });
+                let value = body::<CurrentValue>(value)?.map(current);
                 Self::Current { group: key.group_id, member: key.member_id, value }
             }
             REGEX => {
@@ -234,15 +228,16 @@ fn member(it: MemberValue) -> Member {
         regex: it.subscribed_topic_regex.filter(|it| !it.is_empty()),
         rebalance_timeout_ms: it.rebalance_timeout_ms,
         assignor: it.server_assignor,
-        classic: it.classic_member_metadata.map(|it| ClassicMember {
-            session_timeout_ms: it.session_timeout_ms,
-            protocols: it
-                .supported_protocols
-                .into_iter()
-                .map(|it| (it.name, it.metadata))
-                .collect(),
-        }),
+        classic: it.classic_member_metadata.and_then(classic),
     }
+}
+
+/// Where the field is missing stands its default, which has no protocols.
+fn classic(it: said::ClassicMemberMetadata) -> Option<ClassicMember> {
+    let all = it.supported_protocols.into_iter();
+    let protocols: Vec<_> = all.map(|it| (it.name, it.metadata)).collect();
+    let session_timeout_ms = it.session_timeout_ms;
+    (!protocols.is_empty()).then_some(ClassicMember { session_timeout_ms, protocols })
 }
 
 fn member_value(it: &Member) -> MemberValue {
@@ -269,8 +264,27 @@ fn protocol((name, metadata): &(String, Bytes)) -> said::ClassicProtocol {
     said::ClassicProtocol { name: name.clone(), metadata: metadata.clone(), ..Default::default() }
 }
 
-fn places(all: Vec<current::TopicPartitions>) -> Places {
-    all.into_iter().map(|it| (it.topic_id, it.partitions.into_iter().collect())).collect()
+fn current(it: CurrentValue) -> Current {
+    let mut since = Since::new();
+    let mut places = |all: Vec<current::TopicPartitions>| {
+        let mut places = Places::new();
+        for topic in all {
+            let known = topic.assignment_epochs.unwrap_or_default();
+            let epochs = known.into_iter().chain(core::iter::repeat(it.member_epoch));
+            let dated = topic.partitions.iter().copied().zip(epochs);
+            since.entry(topic.topic_id).or_default().extend(dated);
+            places.entry(topic.topic_id).or_default().extend(topic.partitions);
+        }
+        places
+    };
+    Current {
+        epoch: it.member_epoch,
+        previous: it.previous_member_epoch,
+        state: MemberState::of(it.state),
+        assigned: places(it.assigned_partitions),
+        revoking: places(it.partitions_pending_revocation),
+        since,
+    }
 }
 
 fn current_value(it: &Current) -> CurrentValue {
@@ -279,6 +293,9 @@ fn current_value(it: &Current) -> CurrentValue {
             |(topic, partitions): (&ottla_types::Uuid, &BTreeSet<i32>)| current::TopicPartitions {
                 topic_id: *topic,
                 partitions: partitions.iter().copied().collect(),
+                assignment_epochs: Some(
+                    partitions.iter().map(|at| it.since(*topic, *at)).collect(),
+                ),
                 ..Default::default()
             };
         places.iter().map(one).collect()

@@ -13,7 +13,7 @@ use ottla_types::ErrorCode;
 use super::super::command::Reply;
 use super::super::machine::Scene;
 use super::assign::assignor;
-use super::stored::{ConsumerGroup, Places};
+use super::stored::{ConsumerGroup, Current, Places};
 use super::topics::Topics;
 
 /// The protocol type of all these groups.
@@ -25,6 +25,11 @@ pub(in crate::group) fn describe(scene: &mut Scene<'_>, groups: Vec<String>) {
     let topics = &scene.settings.topics;
     let all = groups.into_iter().map(|id| match scene.stored.consumers.get(&id) {
         Some(group) => described(group, id, topics),
+        None if id.is_empty() => DescribedGroup {
+            error_code: ErrorCode::INVALID_GROUP_ID.0,
+            group_id: id,
+            ..Default::default()
+        },
         None => DescribedGroup {
             error_code: ErrorCode::GROUP_ID_NOT_FOUND.0,
             error_message: Some(alloc::format!("Group {id} is not a consumer group.")),
@@ -61,7 +66,7 @@ fn described(group: &ConsumerGroup, group_id: String, topics: &Topics) -> Descri
         client_host: it.client_host.clone(),
         subscribed_topic_names: it.topics.iter().cloned().collect(),
         subscribed_topic_regex: Some(it.regex.clone().unwrap_or_default()),
-        assignment: shown(group.current.get(id).map(|it| &it.assigned)),
+        assignment: shown(group.current.get(id).map(Current::owned).as_ref()),
         target_assignment: shown(group.targets.get(id)),
         member_type: MEMBER_TYPES[usize::from(it.classic.is_none())],
         ..Default::default()

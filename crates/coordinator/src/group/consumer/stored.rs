@@ -13,6 +13,9 @@ use super::topics::Topics;
 /// Partitions by topic id.
 pub type Places = BTreeMap<Uuid, BTreeSet<i32>>;
 
+/// By topic id and partition, an epoch.
+pub type Since = BTreeMap<Uuid, BTreeMap<i32, i32>>;
+
 /// How far a member has come. The numbers are those of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(i8)]
@@ -81,6 +84,40 @@ pub struct Current {
     pub assigned: Places,
     /// What it must give up.
     pub revoking: Places,
+    /// Since which epoch it has each of both (KIP-1251).
+    pub since: Since,
+}
+
+impl Current {
+    /// Since which epoch it has a partition; of what an earlier version wrote: its own.
+    pub(super) fn since(&self, topic: Uuid, partition: i32) -> i32 {
+        let known = self.since.get(&topic).and_then(|it| it.get(&partition));
+        known.copied().unwrap_or(self.epoch)
+    }
+
+    /// The same with the epochs of what it has now: what is new, it has since `epoch`.
+    pub(super) fn dated(mut self, before: &Self, epoch: i32) -> Self {
+        let owned = self.owned();
+        let had = before.owned();
+        let of = |topic: Uuid, partition: i32| {
+            let is_old = had.get(&topic).is_some_and(|it| it.contains(&partition));
+            if is_old { before.since(topic, partition) } else { epoch }
+        };
+        self.since = owned
+            .into_iter()
+            .map(|(topic, all)| (topic, all.into_iter().map(|it| (it, of(topic, it))).collect()))
+            .collect();
+        self
+    }
+
+    /// What it has, and may still read until it has given it up.
+    pub(super) fn owned(&self) -> Places {
+        let mut all = self.assigned.clone();
+        for (topic, partitions) in &self.revoking {
+            all.entry(*topic).or_default().extend(partitions);
+        }
+        all
+    }
 }
 
 /// A group.
@@ -178,10 +215,12 @@ impl ConsumerGroup {
         if self.epoch > self.target_epoch {
             return "Assigning";
         }
-        if self.is_settled() { "Stable" } else { "Reconciling" }
+        let is_there = |it: &Current| it.epoch == self.target_epoch;
+        let all = self.members.keys().all(|member| self.current.get(member).is_some_and(is_there));
+        if all && self.is_settled() { "Stable" } else { "Reconciling" }
     }
 
-    /// Has every member what it is to have?
+    /// Has every member what it is to have? One that is away needs nothing.
     pub fn is_settled(&self) -> bool {
         let there = self.members.keys().all(|member| {
             self.current.get(member).is_some_and(|it| {
@@ -210,6 +249,15 @@ impl ConsumerGroup {
             false if is_classic => Err(ErrorCode::ILLEGAL_GENERATION),
             false => Err(ErrorCode::STALE_MEMBER_EPOCH),
         }
+    }
+
+    /// May a member that has come further commit for a partition as of an epoch before? If it has
+    /// had the partition since then (KIP-1251).
+    pub fn may_commit_late(&self, member: &str, epoch: i32, topic: Uuid, partition: i32) -> bool {
+        let is_modern = self.members.get(member).is_some_and(|it| it.classic.is_none());
+        let Some(now) = self.current.get(member).filter(|_| is_modern) else { return false };
+        let has = now.owned().get(&topic).is_some_and(|it| it.contains(&partition));
+        has && (now.since(topic, partition)..now.epoch).contains(&epoch)
     }
 
     /// What takes the group out of the log.

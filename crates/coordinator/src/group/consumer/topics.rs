@@ -57,7 +57,7 @@ impl Topics {
         Some(names.map(|name| String::from(&**name)).collect())
     }
 
-    /// A number that changes when one of these topics does.
+    /// A number that changes when one of these topics does; 0 if there is none.
     pub fn hash<'a>(&self, names: impl Iterator<Item = &'a String>) -> i64 {
         let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
         let mut add = |bytes: &[u8]| {
@@ -65,13 +65,15 @@ impl Topics {
                 hash = (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
             }
         };
+        let mut is_empty = true;
         for name in names {
             if let Some((id, partitions)) = self.find(name) {
+                is_empty = false;
                 add(name.as_bytes());
                 add(&id.0);
                 add(&partitions.to_be_bytes());
             }
         }
-        hash.cast_signed()
+        if is_empty { 0 } else { hash.cast_signed() }
     }
 }

@@ -24,6 +24,7 @@ const MEMBER_EPOCHS_FROM: i16 = 9;
 
 pub(in crate::group) fn commit(scene: &mut Scene<'_>, request: &OffsetCommitRequest, version: i16) {
     let allowed = allowed(scene, request, version);
+    let who = (&*request.group_id, &*request.member_id, request.generation_id_or_member_epoch);
     let mut response = OffsetCommitResponse::default();
     for topic in &request.topics {
         let mut answer = OffsetCommitResponseTopic {
@@ -33,6 +34,8 @@ pub(in crate::group) fn commit(scene: &mut Scene<'_>, request: &OffsetCommitRequ
         };
         for partition in &topic.partitions {
             let fits = fits(scene, partition.committed_metadata.as_deref());
+            let place = (topic.name.as_str(), partition.partition_index);
+            let allowed = allowed.or_else(|code| late(scene, &who, place, code));
             let code = match allowed.and(fits) {
                 Err(code) => code,
                 Ok(()) => {
@@ -62,12 +65,15 @@ pub(in crate::group) fn commit(scene: &mut Scene<'_>, request: &OffsetCommitRequ
 pub(in crate::group) fn in_transaction(scene: &mut Scene<'_>, request: &TxnOffsetCommitRequest) {
     let allowed = allowed_in_transaction(scene, request);
     let now = scene.turn.now_ms;
+    let who = (&*request.group_id, &*request.member_id, request.generation_id_or_member_epoch);
     let mut response = TxnOffsetCommitResponse::default();
     for topic in &request.topics {
         let mut answer =
             TxnOffsetCommitResponseTopic { name: topic.name.clone(), ..Default::default() };
         for partition in &topic.partitions {
             let fits = fits(scene, partition.committed_metadata.as_deref());
+            let place = (topic.name.as_str(), partition.partition_index);
+            let allowed = allowed.or_else(|code| late(scene, &who, place, code));
             let code = match allowed.and(fits) {
                 Err(code) => code,
                 Ok(()) => {
@@ -98,6 +104,22 @@ pub(in crate::group) fn in_transaction(scene: &mut Scene<'_>, request: &TxnOffse
         response.topics.push(answer);
     }
     scene.turn.reply(Reply::CommitInTransaction(response));
+}
+
+/// A member whose epoch has passed may commit for what it has had ever since (KIP-1251).
+fn late(
+    scene: &Scene<'_>,
+    who: &(&str, &str, i32),
+    place: (&str, i32),
+    code: ErrorCode,
+) -> Result<(), ErrorCode> {
+    let (group, member, epoch) = *who;
+    let is_about_epochs =
+        [ErrorCode::STALE_MEMBER_EPOCH, ErrorCode::ILLEGAL_GENERATION].contains(&code);
+    let known = scene.stored.consumers.get(group).filter(|_| is_about_epochs);
+    let topic = scene.settings.topics.find(place.0);
+    let (Some(known), Some((topic, _))) = (known, topic) else { return Err(code) };
+    if known.may_commit_late(member, epoch, topic, place.1) { Ok(()) } else { Err(code) }
 }
 
 /// Is what a client puts beside an offset short enough?
@@ -135,11 +157,22 @@ fn allowed_in_transaction(
         return Ok(());
     };
     let instance = request.group_instance_id.as_deref();
-    let is_nobody = generation < 0 && instance.is_none();
-    if is_nobody && (live.state == State::Empty || request.member_id.is_empty()) {
+    let is_nobody = generation < 0 && request.member_id.is_empty() && instance.is_none();
+    if is_nobody || generation < 0 && live.state == State::Empty {
         return Ok(());
     }
-    classic::check(live, &request.member_id, instance, generation)
+    as_member(live, &request.member_id, instance, generation)
+}
+
+/// Is this a member of this generation, and of no other?
+fn as_member(
+    live: &Live,
+    member: &str,
+    instance: Option<&str>,
+    generation: i32,
+) -> Result<(), ErrorCode> {
+    classic::check(live, member, instance, generation)?;
+    if generation == live.generation { Ok(()) } else { Err(ErrorCode::ILLEGAL_GENERATION) }
 }
 
 fn value(
@@ -168,9 +201,6 @@ fn allowed(
     version: i16,
 ) -> Result<(), ErrorCode> {
     let (group, generation) = (&request.group_id, request.generation_id_or_member_epoch);
-    if group.is_empty() {
-        return Err(ErrorCode::INVALID_GROUP_ID);
-    }
     if let Some(known) = scene.stored.consumers.get(group) {
         known.may_commit(&request.member_id, generation)?;
         let member = known.members.get(&request.member_id);
@@ -188,11 +218,11 @@ fn allowed(
         return Ok(());
     };
     let instance = request.group_instance_id.as_deref();
-    if generation < 0 && live.state == State::Empty && instance.is_none() {
+    if generation < 0 && live.state == State::Empty {
         return Ok(());
     }
     if generation >= 0 || !request.member_id.is_empty() || instance.is_some() {
-        classic::check(live, &request.member_id, instance, generation)?;
+        as_member(live, &request.member_id, instance, generation)?;
     } else {
         return Err(ErrorCode::UNKNOWN_MEMBER_ID);
     }

@@ -11,7 +11,7 @@ use super::super::stored::ConsumerGroup;
 use super::super::{Draft, stop_watching};
 use super::{CONSUMER, assignment};
 
-/// Does everybody in the group that is to be speak the classic protocol, but not in the one that is?
+/// Would everybody speak the classic protocol now, but not before?
 pub(in crate::group::consumer) fn is_due(scene: &Scene<'_>, draft: &Draft) -> bool {
     let before = scene.stored.consumers.get(&draft.id);
     let was = before.is_some_and(|group| group.members.values().any(|it| it.classic.is_none()));

@@ -7,9 +7,10 @@ use ottla_protocol::messages::join_group_response::JoinGroupResponse;
 use ottla_protocol::shared::consumer_protocol_subscription::ConsumerProtocolSubscription;
 use ottla_types::ErrorCode;
 
+use super::super::super::classic::join::refuse;
 use super::super::super::command::{Join, Reply};
 use super::super::super::machine::Scene;
-use super::super::heartbeat::{Entrant, enter, is_full, learn, settle_target};
+use super::super::heartbeat::{Entrant, enter, has_no_room, learn, settle_target};
 use super::super::reconcile::reconcile;
 use super::super::record::ConsumerRecord;
 use super::super::stored::{ClassicMember, Current, Member};
@@ -22,15 +23,13 @@ pub(in crate::group) fn join(scene: &mut Scene<'_>, join: &Join) -> Result<(), E
     let is_new = request.member_id.is_empty();
     let prefix = request.group_instance_id.as_ref().unwrap_or(&join.client.id);
     let member = if is_new { format!("{prefix}-{}", join.uuid) } else { request.member_id.clone() };
-    if !draft.group.members.contains_key(&member) && is_full(scene, &draft) {
+    if !draft.group.members.contains_key(&member) && has_no_room(scene, &draft) {
         return Err(ErrorCode::GROUP_MAX_SIZE_REACHED);
     }
     let said = said(&draft, join, &member)?;
     let is_static = request.group_instance_id.is_some();
     if is_new && !is_static && join.version >= 4 {
-        let error_code = ErrorCode::MEMBER_ID_REQUIRED.0;
-        let response = JoinGroupResponse { error_code, member_id: member, ..Default::default() };
-        scene.turn.reply(Reply::Join(response));
+        refuse(scene, ErrorCode::MEMBER_ID_REQUIRED, join, member);
         return Ok(());
     }
     let entrant = Entrant {

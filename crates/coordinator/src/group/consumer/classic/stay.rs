@@ -135,6 +135,6 @@ fn leaves(group: &ConsumerGroup, member: &MemberIdentity) -> Result<String, Erro
         }
         None => &member.member_id,
     };
-    group.members.get(id).filter(|it| it.classic.is_some()).ok_or(unknown)?;
-    Ok(String::from(id))
+    // An operator removes members of either protocol (KIP-1092).
+    group.members.get_key_value(id).map(|(id, _)| id.clone()).ok_or(unknown)
 }

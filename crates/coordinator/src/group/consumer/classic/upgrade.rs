@@ -51,7 +51,9 @@ pub(in crate::group::consumer) fn upgrade(
         let value = Some(said);
         draft.write(ConsumerRecord::Member { group: group(), member: member.clone(), value });
         let state = if revoking.is_empty() { MemberState::Stable } else { MemberState::Unrevoked };
-        let current = Current { epoch, previous: epoch, state, assigned, revoking };
+        let current =
+            Current { epoch, previous: epoch, state, assigned, revoking, ..Current::default() };
+        let current = current.dated(&Current::default(), epoch);
         currents.push((member, current));
     }
     let hash = draft.group.hash(&settings.topics);
