@@ -1,9 +1,10 @@
 //! Settings as those who obey them want to see them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_coordinator::group::{GroupSettings, Migration};
+use ottla_coordinator::group::{GroupSettings, Migration, OwnSettings};
 use ottla_coordinator::transaction::TransactionSettings;
 use ottla_metadata::{Cluster, ConfigRules, ResourceKind};
 use ottla_partitions::{Compaction, KeeperSettings, LogOptions, Retention, Rules, TimestampKind};
@@ -54,7 +55,8 @@ impl ConfigRules for SettingRules {
         if setting.scope == Scope::Broker && setting.changes == Changes::Static {
             return Err(format!("Cannot update these configs dynamically: {name}"));
         }
-        setting.check(value)
+        setting.check(value)?;
+        if setting.scope == Scope::Group { self.in_bounds(name, value) } else { Ok(()) }
     }
 
     fn is_list(&self, kind: ResourceKind, name: &str) -> bool {
@@ -85,6 +87,28 @@ impl ConfigRules for SettingRules {
             }
         };
         in_scope(Scope::Topic).map(describe).collect()
+    }
+}
+
+impl SettingRules {
+    /// Is a group's value between those that the broker's settings allow?
+    fn in_bounds(&self, name: &str, value: &str) -> Result<(), String> {
+        let (kind, rest) = name.split_once('.').unwrap_or_default();
+        let Ok(value) = value.trim().parse::<i64>() else { return Ok(()) };
+        let bound = |which: &str| {
+            let name = format!("group.{kind}.{which}.{rest}");
+            find(Scope::Broker, &name)?;
+            Some((self.settings.number(&name), name))
+        };
+        match (bound("min"), bound("max")) {
+            (Some((min, of)), _) if value < min => {
+                Err(format!("{name} must be greater than or equal to {of} ({min})"))
+            }
+            (_, Some((max, of))) if value > max => {
+                Err(format!("{name} must be less than or equal to {of} ({max})"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -234,8 +258,23 @@ pub fn group_settings(cluster: &Cluster, settings: &Settings, node: NodeId) -> G
         consumer_members_max: usize::try_from(small("group.consumer.max.size", i32::MAX))
             .unwrap_or(usize::MAX),
         migration: migration(cluster, settings, node),
+        own: Arc::new(own_settings(cluster)),
         ..usual
     }
+}
+
+/// What operators have set for single groups.
+fn own_settings(cluster: &Cluster) -> BTreeMap<String, OwnSettings> {
+    let one = |group: &str| {
+        let all = cluster.config(ResourceKind::Group, group);
+        let number = |name: &str| all.get(name).and_then(|it| it.trim().parse().ok());
+        let own = OwnSettings {
+            session_timeout_ms: number("consumer.session.timeout.ms"),
+            heartbeat_interval_ms: number("consumer.heartbeat.interval.ms"),
+        };
+        (group.to_owned(), own)
+    };
+    cluster.configured(ResourceKind::Group).map(one).collect()
 }
 
 fn migration(cluster: &Cluster, settings: &Settings, node: NodeId) -> Migration {

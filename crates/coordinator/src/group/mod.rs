@@ -22,5 +22,5 @@ pub use consumer::{
 };
 pub use machine::GroupMachine;
 pub use record::{Record, TransactionEnd};
-pub use settings::{GroupSettings, Migration};
+pub use settings::{GroupSettings, Migration, OwnSettings};
 pub use stored::{Committed, Stored};

@@ -1,5 +1,7 @@
 //! The settings that a group coordinator obeys; the host replaces them when an operator does.
 
+use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::sync::Arc;
 
 use super::consumer::Topics;
@@ -26,6 +28,15 @@ impl Default for Migration {
     fn default() -> Self {
         Self { up: true, down: true }
     }
+}
+
+/// What the operator decided about one group whose coordinator assigns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnSettings {
+    /// `consumer.session.timeout.ms`
+    pub session_timeout_ms: Option<i32>,
+    /// `consumer.heartbeat.interval.ms`
+    pub heartbeat_interval_ms: Option<i32>,
 }
 
 /// What the operator decided about groups; the defaults are Kafka's.
@@ -55,6 +66,8 @@ pub struct GroupSettings {
     pub consumer_members_max: usize,
     /// `group.consumer.migration.policy`
     pub migration: Migration,
+    /// What was set for single groups.
+    pub own: Arc<BTreeMap<String, OwnSettings>>,
     /// The topics that there are.
     pub topics: Arc<Topics>,
     /// `max.message.bytes` of `__consumer_offsets`: no turn writes more.
@@ -76,6 +89,7 @@ impl Default for GroupSettings {
             consumer_heartbeat_interval_ms: CONSUMER_HEARTBEAT_MS,
             consumer_members_max: i32::MAX as usize,
             migration: Migration::default(),
+            own: Arc::default(),
             topics: Arc::default(),
             batch_bytes_max: 1_048_588,
         }
@@ -83,17 +97,25 @@ impl Default for GroupSettings {
 }
 
 impl GroupSettings {
+    /// After how long without a heartbeat a member of this group is removed, in milliseconds.
+    #[must_use]
+    pub fn consumer_session_ms(&self, group: &str) -> i32 {
+        let own = self.own.get(group).and_then(|it| it.session_timeout_ms);
+        own.unwrap_or(self.consumer_session_timeout_ms)
+    }
+
     /// When a member is to come back, in milliseconds: soon, while its group is on its way to a new
     /// assignment. Otherwise as often as the operator says; who has said nothing gets members that
     /// learn of a change within a second, as long as `busy` (groups here, or members of the group)
     /// is so few that nobody feels it.
     #[must_use]
-    pub fn consumer_heartbeat_ms(&self, is_settled: bool, busy: usize) -> i32 {
-        let usual = self.consumer_heartbeat_interval_ms;
+    pub fn consumer_heartbeat_ms(&self, group: &str, is_settled: bool, busy: usize) -> i32 {
+        let own = self.own.get(group).and_then(|it| it.heartbeat_interval_ms);
+        let usual = own.unwrap_or(self.consumer_heartbeat_interval_ms);
         if !is_settled {
             return usual.min(UNSETTLED_HEARTBEAT_MS);
         }
-        if usual != CONSUMER_HEARTBEAT_MS {
+        if own.is_some() || usual != CONSUMER_HEARTBEAT_MS {
             return usual;
         }
         let busy = i32::try_from(busy).unwrap_or(i32::MAX);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ottla_coordinator::group::{
-    Client, Command, GroupMachine, GroupSettings, Record, Reply, Topics,
+    Client, Command, GroupMachine, GroupSettings, OwnSettings, Record, Reply, Topics,
 };
 use ottla_machine::testkit::Bench;
 use ottla_protocol::messages::consumer_group_heartbeat_request::{
@@ -138,6 +138,22 @@ fn epochs_tell_members_from_their_ghosts() {
     assert_eq!((again.error_code, again.member_epoch), (0, further.member_epoch));
     assert_eq!(assigned(&again).unwrap().len(), 8);
     assert_eq!(code(&mut bench, beat("a", epoch)), ErrorCode::FENCED_MEMBER_EPOCH);
+}
+
+#[test]
+fn a_group_can_have_settings_of_its_own() {
+    let mut bench = stage();
+    let topics = Arc::new(Topics::new(1, [(Arc::from("t"), TOPIC, 6)].into_iter()));
+    let own = OwnSettings { session_timeout_ms: Some(50_000), heartbeat_interval_ms: Some(7_000) };
+    let own = Arc::new([(GROUP.to_owned(), own)].into());
+    bench.run(Command::Settings(GroupSettings { topics, own, ..GroupSettings::default() }));
+    let told_one = told(&mut bench, joining("a"));
+    assert_eq!(told_one.heartbeat_interval_ms, 7_000);
+    let elsewhere = ConsumerGroupHeartbeatRequest { group_id: "x".to_owned(), ..joining("a") };
+    assert_eq!(told(&mut bench, elsewhere).heartbeat_interval_ms, 1_000);
+    bench.pass(SESSION_MS + 4_000);
+    let groups = &bench.machine.stored().consumers;
+    assert_eq!((groups[GROUP].members.len(), groups["x"].members.len()), (1, 0));
 }
 
 #[test]

@@ -142,7 +142,7 @@ fn beat(
     Ok(ConsumerGroupHeartbeatResponse {
         member_id: Some(member),
         member_epoch: now.epoch,
-        heartbeat_interval_ms: scene.settings.consumer_heartbeat_ms(is_settled, busy),
+        heartbeat_interval_ms: scene.settings.consumer_heartbeat_ms(id, is_settled, busy),
         assignment: tells.then(|| assignment(&now.assigned)),
         ..Default::default()
     })
@@ -196,7 +196,7 @@ fn nothing_new(
         return None;
     }
     let busy = scene.stored.consumers.len().max(group.members.len());
-    let interval = scene.settings.consumer_heartbeat_ms(group.is_settled(), busy);
+    let interval = scene.settings.consumer_heartbeat_ms(id, group.is_settled(), busy);
     watch(scene, id, member, known);
     Some(ConsumerGroupHeartbeatResponse {
         member_id: Some(member.clone()),

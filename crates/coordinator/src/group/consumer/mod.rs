@@ -81,7 +81,7 @@ pub(super) fn loaded(scene: &mut Scene<'_>) {
 
 /// The member has been heard of: its session starts anew. A classic one has its own time for that.
 fn watch(scene: &mut Scene<'_>, group: &str, member: &str, said: &Member) {
-    let usual = scene.settings.consumer_session_timeout_ms;
+    let usual = scene.settings.consumer_session_ms(group);
     let delay = said.classic.as_ref().map_or(usual, |it| it.session_timeout_ms);
     scene.turn.set_timer(session(group, member), i64::from(delay));
 }
