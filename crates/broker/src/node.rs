@@ -32,6 +32,8 @@ pub struct InForce {
     pub fetch_max_bytes: i32,
     /// `auto.create.topics.enable`.
     pub auto_create_topics: bool,
+    /// `transaction.partition.verification.enable`.
+    pub verifies_transactions: bool,
 }
 
 /// A node, while it runs.
@@ -397,11 +399,13 @@ impl Node {
 
 fn rules_of(cluster: &Cluster, started: &Settings, id: NodeId) -> InForce {
     let text = |name: &str| in_force(name, cluster, started, id);
+    let is_on = |name: &str| text(name).is_none_or(|it| it.trim() == "true");
     InForce {
         fetch_max_bytes: text("fetch.max.bytes")
             .and_then(|it| it.parse().ok())
             .unwrap_or(57_671_680),
-        auto_create_topics: text("auto.create.topics.enable").is_none_or(|it| it.trim() == "true"),
+        auto_create_topics: is_on("auto.create.topics.enable"),
+        verifies_transactions: is_on("transaction.partition.verification.enable"),
     }
 }
 

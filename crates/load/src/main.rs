@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, reason = "the line of JSON is what it is for")]
 
+mod commit;
 mod fetch;
 mod histories;
 mod measure;
@@ -52,6 +53,8 @@ enum Mode {
     /// Writes at a rate and reads along: how long a record takes from the time when it was due to
     /// be sent until it has been read.
     Tail(fetch::Tail),
+    /// Commits an offset for each of many groups and partitions.
+    Commit(commit::Commit),
     /// Plays scripted client histories, and prints what the broker answered.
     Histories(histories::Histories),
 }
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Mode::Produce(mode) => mode.run().map(json),
         Mode::Fetch(mode) => mode.run().map(json),
         Mode::Tail(mode) => mode.run().map(json),
+        Mode::Commit(mode) => mode.run().map(json),
         Mode::Histories(mode) => mode.run(),
     };
     match done {

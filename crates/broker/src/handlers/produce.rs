@@ -139,6 +139,8 @@ struct Enlisted {
 fn enlist(node: &Node, call: &Call, request: &ProduceRequest) -> Enlisted {
     let mut enlisted = Enlisted::default();
     let mut producer = None;
+    let implied = call.version >= 12;
+    let asks = implied || node.settings().verifies_transactions;
     let mut partitions = Partitions::new();
     for topic in &request.topic_data {
         for data in &topic.partition_data {
@@ -152,8 +154,10 @@ fn enlist(node: &Node, call: &Call, request: &ProduceRequest) -> Enlisted {
             if let Some(partition) = find(node, call, topic, data.index)
                 && let Some(guard) = partition.to_verify(sender.0, sender.1)
             {
-                let indexes = partitions.entry(partition.topic().to_owned()).or_default();
-                indexes.insert(data.index);
+                if asks {
+                    let indexes = partitions.entry(partition.topic().to_owned()).or_default();
+                    indexes.insert(data.index);
+                }
                 enlisted.guards.insert(partition.name().clone(), guard);
             }
         }
@@ -164,7 +168,6 @@ fn enlist(node: &Node, call: &Call, request: &ProduceRequest) -> Enlisted {
     if id.is_empty() || !may(principal, Operation::Write, Resource::TransactionalId(&id)) {
         enlisted.refused = Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     } else if !partitions.is_empty() {
-        let implied = call.version >= 12;
         let client_version = if implied { 2 } else { 0 };
         let request = Add { id, producer, partitions, verify_only: !implied, client_version };
         // A coordinator whose journal is slow is asked again by the client.

@@ -79,7 +79,8 @@ async fn commit(
     let producer = (request.producer_id, request.producer_epoch);
     let found = node.partitions.find(crate::hosts::groups::TOPIC, index);
     let partition = found.ok_or(ErrorCode::NOT_COORDINATOR)?;
-    if let Some(guard) = partition.to_verify(producer.0, producer.1) {
+    let asks = call.version >= 5 || node.settings().verifies_transactions;
+    if asks && let Some(guard) = partition.to_verify(producer.0, producer.1) {
         let asked = Add {
             id: request.transactional_id.clone(),
             producer,
