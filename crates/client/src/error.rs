@@ -35,6 +35,12 @@ pub enum ClientError {
     /// The broker does not speak a version that this client speaks.
     #[error("the broker has no version of {0} that this client speaks")]
     Version(&'static str),
+    /// A subscription's pattern is none.
+    #[error("the pattern of topics is not a regular expression: {0}")]
+    Pattern(String),
+    /// There is no offset to start at, and `auto.offset.reset` is `none`.
+    #[error("there is no offset to start at in {0}, and auto.offset.reset is none")]
+    NoOffset(String),
     /// It took too long, with retries.
     #[error("{0} took too long")]
     TimedOut(String),

@@ -1,105 +1,96 @@
 //! Membership in a classic group, as its members speak it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ottla_clock::Clock;
 use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
 use ottla_protocol::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
 use ottla_protocol::messages::join_group_response::JoinGroupResponse;
 use ottla_protocol::messages::leave_group_request::{LeaveGroupRequest, MemberIdentity};
-use ottla_protocol::messages::offset_commit_request::{
-    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
-};
-use ottla_protocol::messages::offset_fetch_request::{
-    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics,
-};
 use ottla_protocol::messages::sync_group_request::{SyncGroupRequest, SyncGroupRequestAssignment};
 use ottla_protocol::shared::consumer_protocol_assignment::{
-    ConsumerProtocolAssignment, TopicPartition,
+    ConsumerProtocolAssignment, TopicPartition as Assigned,
 };
-use ottla_protocol::shared::consumer_protocol_subscription::ConsumerProtocolSubscription;
 use ottla_protocol::{Decoder, Message, encode_value};
-use ottla_types::{ErrorCode, NodeId, Offset};
+use ottla_types::{ErrorCode, NodeId, TopicPartition};
 
+use crate::assign::{Assignor, Candidate, Places};
 use crate::cluster::{Cluster, CoordinatorOf, MOMENT, PATIENCE};
 use crate::error::ClientError;
-use crate::modern::{Beaten, Modern};
-use crate::transaction::GroupMember;
+use crate::member::{Beaten, Subscription, by_topic};
+use crate::options::ConsumerOptions;
 
-const SESSION_MS: i32 = 45_000;
-const REBALANCE_MS: i32 = 60_000;
-const PROTOCOL: &str = "range";
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
+const CONSUMER: &str = "consumer";
+/// The version of what members say of themselves: with what they own, and as of when.
+const SUBSCRIPTION_VERSION: i16 = 3;
 
-/// A member of a group.
+/// A member of a classic group.
 #[derive(Debug)]
-pub(crate) struct Membership {
+pub(crate) struct Classic {
     group: String,
-    topic: String,
-    coordinator: NodeId,
-    member: String,
-    generation: i32,
-    /// If the coordinator assigns.
-    modern: Option<Modern>,
+    wanted: Subscription,
+    assignors: Vec<Assignor>,
+    pub instance: Option<String>,
+    session_timeout_ms: i32,
+    rebalance_timeout_ms: i32,
+    pub interval: Duration,
+    pub coordinator: NodeId,
+    pub member: String,
+    pub generation: i32,
+    /// The topics and their sizes, as of when it joined.
+    seen: BTreeMap<String, usize>,
+    /// What the coordinator said when it took the member's id away.
+    is_new: bool,
 }
 
-impl Membership {
+impl Classic {
     /// Somebody who wants to join.
-    pub fn new(group: &str, topic: &str) -> Self {
+    pub fn new(group: &str, wanted: Subscription, options: &ConsumerOptions) -> Self {
         Self {
             group: group.to_owned(),
-            topic: topic.to_owned(),
+            wanted,
+            assignors: options.assignors.clone(),
+            instance: options.instance.clone(),
+            session_timeout_ms: options.session_timeout_ms,
+            rebalance_timeout_ms: options.rebalance_timeout_ms,
+            interval: options.heartbeat_interval,
             coordinator: -1,
             member: String::new(),
             generation: -1,
-            modern: None,
+            seen: BTreeMap::new(),
+            is_new: true,
         }
     }
 
-    /// The same, in a group whose coordinator assigns.
-    pub fn modern(group: &str, topic: &str, clock: &Clock) -> Self {
-        Self { modern: Some(Modern::new(group, topic, clock)), ..Self::new(group, topic) }
-    }
-
-    /// How often it is to be heard.
-    pub fn interval(&self) -> Duration {
-        self.modern.as_ref().map_or(HEARTBEAT_EVERY, |modern| modern.interval)
-    }
-
-    /// As whom its offsets are committed.
-    pub fn member(&self) -> GroupMember {
-        if let Some(modern) = &self.modern {
-            return modern.member();
-        }
-        GroupMember {
-            group: self.group.clone(),
-            member: self.member.clone(),
-            generation: self.generation,
-        }
-    }
-
-    fn coordinator(&self) -> NodeId {
-        self.modern.as_ref().map_or(self.coordinator, |modern| modern.coordinator)
+    /// Only if every way of sharing out that it offers is.
+    pub fn is_cooperative(&self) -> bool {
+        self.assignors.iter().all(|it| it.is_cooperative())
     }
 
     /// Joins, and waits until it knows its partitions.
-    pub async fn join(&mut self, cluster: &mut Cluster) -> Result<Vec<i32>, ClientError> {
-        if let Some(modern) = &mut self.modern {
-            return modern.join(cluster).await;
-        }
+    pub async fn join(
+        &mut self,
+        cluster: &mut Cluster,
+        owned: &Places,
+    ) -> Result<Places, ClientError> {
         let deadline = cluster.clock.monotonic() + PATIENCE * 4;
+        let mut owned = owned.clone();
         loop {
-            match self.try_join(cluster).await {
-                Ok(partitions) => return Ok(partitions),
+            match self.try_join(cluster, &owned).await {
+                Ok(places) => {
+                    self.is_new = false;
+                    return Ok(places);
+                }
                 Err(ClientError::Refused {
-                    code:
-                        ErrorCode::MEMBER_ID_REQUIRED
-                        | ErrorCode::REBALANCE_IN_PROGRESS
-                        | ErrorCode::ILLEGAL_GENERATION,
+                    code: ErrorCode::MEMBER_ID_REQUIRED | ErrorCode::REBALANCE_IN_PROGRESS,
                     ..
                 }) => {}
-                Err(ClientError::Refused { code: ErrorCode::UNKNOWN_MEMBER_ID, .. }) => {
+                Err(ClientError::Refused {
+                    code: ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::ILLEGAL_GENERATION,
+                    ..
+                }) => {
+                    // What it had may be another's by now.
+                    owned.clear();
                     self.member.clear();
                 }
                 Err(error) if error.is_passing() && cluster.clock.monotonic() < deadline => {
@@ -111,23 +102,33 @@ impl Membership {
         }
     }
 
-    async fn try_join(&mut self, cluster: &mut Cluster) -> Result<Vec<i32>, ClientError> {
+    async fn try_join(
+        &mut self,
+        cluster: &mut Cluster,
+        owned: &Places,
+    ) -> Result<Places, ClientError> {
         if self.coordinator < 0 {
             self.coordinator = cluster.coordinator(CoordinatorOf::Group, &self.group).await?;
         }
-        let subscription =
-            ConsumerProtocolSubscription { topics: vec![self.topic.clone()], ..Default::default() };
+        let topics = self.wanted.topics(cluster).await?;
+        self.seen = sizes(cluster, &topics).await?;
+        let protocol = |it: &Assignor| {
+            let said = it.subscription(&topics, owned, self.generation);
+            Ok(JoinGroupRequestProtocol {
+                name: it.name().to_owned(),
+                metadata: encode_value(&said, SUBSCRIPTION_VERSION)?,
+                ..Default::default()
+            })
+        };
+        let protocols: Result<Vec<_>, ClientError> = self.assignors.iter().map(protocol).collect();
         let request = JoinGroupRequest {
             group_id: self.group.clone(),
-            session_timeout_ms: SESSION_MS,
-            rebalance_timeout_ms: REBALANCE_MS,
+            session_timeout_ms: self.session_timeout_ms,
+            rebalance_timeout_ms: self.rebalance_timeout_ms,
             member_id: self.member.clone(),
-            protocol_type: "consumer".to_owned(),
-            protocols: vec![JoinGroupRequestProtocol {
-                name: PROTOCOL.to_owned(),
-                metadata: encode_value(&subscription, 0)?,
-                ..Default::default()
-            }],
+            group_instance_id: self.instance.clone(),
+            protocol_type: CONSUMER.to_owned(),
+            protocols: protocols?,
             reason: None,
             ..Default::default()
         };
@@ -137,166 +138,109 @@ impl Membership {
         }
         ClientError::check(joined.error_code, || format!("group {}", self.group))?;
         self.generation = joined.generation_id;
-        let assignments = if joined.leader == self.member && !joined.skip_assignment {
-            self.assign(cluster, &joined).await?
-        } else {
-            Vec::new()
-        };
+        let protocol_name = joined.protocol_name.clone();
+        let leads = joined.leader == self.member && !joined.skip_assignment;
+        let assignments = if leads { self.assign(cluster, joined).await? } else { Vec::new() };
         let request = SyncGroupRequest {
             group_id: self.group.clone(),
             generation_id: self.generation,
             member_id: self.member.clone(),
-            protocol_type: Some("consumer".to_owned()),
-            protocol_name: Some(PROTOCOL.to_owned()),
+            group_instance_id: self.instance.clone(),
+            protocol_type: Some(CONSUMER.to_owned()),
+            protocol_name,
             assignments,
             ..Default::default()
         };
         let synced = cluster.ask(self.coordinator, &request).await?;
         ClientError::check(synced.error_code, || format!("group {}", self.group))?;
         if synced.assignment.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Places::new());
         }
         let mut d = Decoder::new(synced.assignment);
-        let version = d.i16()?.min(*ConsumerProtocolAssignment::VERSIONS.end());
+        let version = d.i16()?.clamp(0, *ConsumerProtocolAssignment::VERSIONS.end());
         let assigned = ConsumerProtocolAssignment::decode(&mut d, version)?;
-        let mine = assigned.assigned_partitions.into_iter().filter(|it| it.topic == self.topic);
-        Ok(mine.flat_map(|it| it.partitions).collect())
+        let of = |it: Assigned| {
+            let topic = it.topic;
+            it.partitions.into_iter().map(move |at| TopicPartition::new(topic.as_str(), at))
+        };
+        Ok(assigned.assigned_partitions.into_iter().flat_map(of).collect())
     }
 
-    /// As leader: each member gets a range of the topic's partitions.
+    /// As leader: who is to read what.
     async fn assign(
         &self,
         cluster: &mut Cluster,
-        joined: &JoinGroupResponse,
+        joined: JoinGroupResponse,
     ) -> Result<Vec<SyncGroupRequestAssignment>, ClientError> {
-        let known = cluster.topic(&self.topic, false).await?;
-        let partitions: Vec<i32> = known.leaders.keys().copied().collect();
-        let mut members: Vec<&String> = joined.members.iter().map(|it| &it.member_id).collect();
-        members.sort();
-        let (each, more) =
-            (partitions.len() / members.len().max(1), partitions.len() % members.len().max(1));
-        let mut at = 0;
+        let name = joined.protocol_name.unwrap_or_default();
+        let assignor = Assignor::named(&name).unwrap_or(Assignor::Range);
+        let mut members: Vec<Candidate> = Vec::new();
+        for it in joined.members {
+            members.push(assignor.candidate(it.member_id, it.group_instance_id, &it.metadata)?);
+        }
+        let topics = members.iter().flat_map(|it| it.topics.iter().cloned()).collect();
+        let sizes = sizes(cluster, &topics).await?.into_iter();
+        let sizes = sizes.map(|(topic, size)| (topic, i32::try_from(size).unwrap_or(i32::MAX)));
         let mut all = Vec::new();
-        for (index, member) in members.into_iter().enumerate() {
-            let count = each + usize::from(index < more);
-            let mine = partitions[at..at + count].to_vec();
-            at += count;
-            let topic = TopicPartition {
-                topic: self.topic.clone(),
-                partitions: mine,
-                ..Default::default()
-            };
-            let assignment = ConsumerProtocolAssignment {
-                assigned_partitions: vec![topic],
-                ..Default::default()
-            };
-            all.push(SyncGroupRequestAssignment {
-                member_id: member.clone(),
-                assignment: encode_value(&assignment, 0)?,
+        for (member_id, places) in assignor.assign(&members, &sizes.collect()) {
+            let by_topic = by_topic(places.iter().map(|it| (it, ()))).into_iter();
+            let assigned = by_topic.map(|(topic, all)| Assigned {
+                topic,
+                partitions: all.into_iter().map(|(at, ())| at).collect(),
                 ..Default::default()
             });
+            let assigned_partitions = assigned.collect();
+            let text = ConsumerProtocolAssignment { assigned_partitions, ..Default::default() };
+            let assignment = encode_value(&text, SUBSCRIPTION_VERSION)?;
+            all.push(SyncGroupRequestAssignment { member_id, assignment, ..Default::default() });
         }
         Ok(all)
     }
 
     /// Is everything as it was?
     pub async fn heartbeat(&mut self, cluster: &mut Cluster) -> Result<Beaten, ClientError> {
-        if let Some(modern) = &mut self.modern {
-            return modern.heartbeat(cluster).await;
-        }
         let request = HeartbeatRequest {
             group_id: self.group.clone(),
             generation_id: self.generation,
             member_id: self.member.clone(),
+            group_instance_id: self.instance.clone(),
             ..Default::default()
         };
-        let response = cluster.ask(self.coordinator, &request).await?;
+        let response = match cluster.ask(self.coordinator, &request).await {
+            Ok(response) => response,
+            Err(error) if error.is_passing() => {
+                self.coordinator = -1;
+                return Ok(Beaten::Called);
+            }
+            Err(error) => return Err(error),
+        };
         match ErrorCode(response.error_code) {
             ErrorCode::NONE => Ok(Beaten::Same),
-            ErrorCode::REBALANCE_IN_PROGRESS | ErrorCode::ILLEGAL_GENERATION => Ok(Beaten::Out),
+            ErrorCode::REBALANCE_IN_PROGRESS => Ok(Beaten::Called),
+            ErrorCode::ILLEGAL_GENERATION => Ok(Beaten::Out),
             ErrorCode::UNKNOWN_MEMBER_ID => {
                 self.member.clear();
                 Ok(Beaten::Out)
             }
-            _ => {
+            code if code.is_retriable() => {
                 self.coordinator = -1;
-                Ok(Beaten::Out)
+                Ok(Beaten::Called)
             }
+            code => Err(ClientError::Refused { what: format!("group {}", self.group), code }),
         }
     }
 
-    /// How far the group has come in these partitions of the topic.
-    pub async fn committed(
-        &self,
-        cluster: &mut Cluster,
-        partitions: &[i32],
-    ) -> Result<BTreeMap<i32, Offset>, ClientError> {
-        let known = cluster.topic(&self.topic, false).await?;
-        let topics = OffsetFetchRequestTopics {
-            name: self.topic.clone(),
-            topic_id: known.id,
-            partition_indexes: partitions.to_vec(),
-            ..Default::default()
-        };
-        let group = OffsetFetchRequestGroup {
-            group_id: self.group.clone(),
-            topics: Some(vec![topics]),
-            ..Default::default()
-        };
-        let request = OffsetFetchRequest { groups: vec![group], ..Default::default() };
-        let response = cluster.ask(self.coordinator(), &request).await?;
-        let mut all = BTreeMap::new();
-        for group in response.groups {
-            ClientError::check(group.error_code, || format!("group {}", self.group))?;
-            for it in group.topics.iter().flat_map(|topic| &topic.partitions) {
-                if it.error_code == 0 && it.committed_offset >= 0 {
-                    all.insert(it.partition_index, it.committed_offset);
-                }
-            }
-        }
-        Ok(all)
+    /// Are the topics other ones than when it joined?
+    pub async fn has_news(&mut self, cluster: &mut Cluster) -> Result<bool, ClientError> {
+        let topics = self.wanted.topics(cluster).await?;
+        topics.iter().for_each(|topic| cluster.forget(topic));
+        Ok(sizes(cluster, &topics).await? != self.seen)
     }
 
-    /// Says how far the group has come.
-    pub async fn commit(
-        &self,
-        cluster: &mut Cluster,
-        offsets: &BTreeMap<i32, Offset>,
-    ) -> Result<(), ClientError> {
-        if offsets.is_empty() {
-            return Ok(());
-        }
-        let known = cluster.topic(&self.topic, false).await?;
-        let member = self.member();
-        let partition = |(index, offset): (&i32, &Offset)| OffsetCommitRequestPartition {
-            partition_index: *index,
-            committed_offset: *offset,
-            committed_metadata: Some(String::new()),
-            ..Default::default()
-        };
-        let request = OffsetCommitRequest {
-            group_id: self.group.clone(),
-            generation_id_or_member_epoch: member.generation,
-            member_id: member.member,
-            topics: vec![OffsetCommitRequestTopic {
-                name: self.topic.clone(),
-                topic_id: known.id,
-                partitions: offsets.iter().map(partition).collect(),
-                ..Default::default()
-            }],
-            ..Default::default()
-        };
-        let response = cluster.ask(self.coordinator(), &request).await?;
-        for it in response.topics.iter().flat_map(|topic| &topic.partitions) {
-            ClientError::check(it.error_code, || format!("{}-{}", self.topic, it.partition_index))?;
-        }
-        Ok(())
-    }
-
-    /// Leaves, so that the others need not wait.
+    /// Leaves; a static member will be back, and only stops.
     pub async fn leave(&mut self, cluster: &mut Cluster) -> Result<(), ClientError> {
-        if let Some(modern) = &mut self.modern {
-            return modern.leave(cluster).await;
+        if self.is_new || self.instance.is_some() {
+            return Ok(());
         }
         let request = LeaveGroupRequest {
             group_id: self.group.clone(),
@@ -307,4 +251,20 @@ impl Membership {
         cluster.ask(self.coordinator, &request).await?;
         Ok(())
     }
+}
+
+async fn sizes(
+    cluster: &mut Cluster,
+    topics: &BTreeSet<String>,
+) -> Result<BTreeMap<String, usize>, ClientError> {
+    let mut all = BTreeMap::new();
+    for topic in topics {
+        match cluster.topic(topic, false).await {
+            Ok(known) => drop(all.insert(topic.clone(), known.leaders.len())),
+            // It may come.
+            Err(ClientError::Refused { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
 }

@@ -4,20 +4,27 @@
 //! [`Consumer`]. A [`Cluster`] keeps one connection to each broker and what it knows of topics.
 
 mod admin;
+mod assign;
 mod cluster;
 mod connection;
 mod consumer;
 mod error;
 mod group;
+mod member;
 mod modern;
+mod options;
 mod producer;
 mod transaction;
 
 pub use admin::{NewTopic, TopicListing};
+pub use assign::Assignor;
 pub use cluster::Cluster;
 pub use connection::Connection;
-pub use consumer::{Consumer, GroupProtocol, Isolation, Received, Start};
+pub use consumer::{Consumer, Received};
 pub use error::ClientError;
+pub use member::Offsets;
+pub use options::{ConsumerOptions, GroupProtocol, Isolation, OptionError, Start};
 pub use ottla_records::Compression;
+pub use ottla_types::TopicPartition;
 pub use producer::{Message, Producer, ProducerOptions};
 pub use transaction::GroupMember;

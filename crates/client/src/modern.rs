@@ -5,41 +5,38 @@ use ottla_protocol::messages::consumer_group_heartbeat_request::{
     ConsumerGroupHeartbeatRequest, TopicPartitions,
 };
 use ottla_protocol::messages::consumer_group_heartbeat_response::ConsumerGroupHeartbeatResponse;
-use ottla_types::{ErrorCode, NodeId, Uuid};
+use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::assign::Places;
 use crate::cluster::{Cluster, CoordinatorOf, MOMENT, PATIENCE};
 use crate::error::ClientError;
-use crate::transaction::GroupMember;
+use crate::member::{Beaten, Subscription, by_topic};
+use crate::options::ConsumerOptions;
 
-/// How long a member may take to give a partition up, in milliseconds.
-const REBALANCE_MS: i32 = 300_000;
 /// Leaves for good.
 const LEAVES: i32 = -1;
-
-/// What a heartbeat brought.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Beaten {
-    /// Nothing new.
-    Same,
-    /// These partitions are the member's from now on, and no others.
-    Now(Vec<i32>),
-    /// It is no member any more, and is to join anew.
-    Out,
-}
+/// A static member that will be back.
+const AWAY: i32 = -2;
 
 /// A member.
 #[derive(Debug)]
 pub(crate) struct Modern {
     group: String,
-    topic: String,
-    topic_id: Uuid,
+    wanted: Subscription,
+    pub instance: Option<String>,
+    rebalance_timeout_ms: i32,
+    remote_assignor: Option<String>,
+    rack: String,
+    /// The topics that it was told of by id.
+    names: BTreeMap<Uuid, String>,
     pub coordinator: NodeId,
-    member: String,
-    epoch: i32,
+    pub member: String,
+    pub epoch: i32,
     /// What it owns, and whether the coordinator has been told.
-    owned: Vec<i32>,
+    owned: Places,
     is_told: bool,
     /// How often it is to be heard.
     pub interval: Duration,
@@ -47,47 +44,41 @@ pub(crate) struct Modern {
 
 impl Modern {
     /// Somebody who wants to join.
-    pub fn new(group: &str, topic: &str, clock: &Clock) -> Self {
+    pub fn new(
+        group: &str,
+        wanted: Subscription,
+        options: &ConsumerOptions,
+        clock: &Clock,
+    ) -> Self {
         Self {
             group: group.to_owned(),
-            topic: topic.to_owned(),
-            topic_id: Uuid::ZERO,
+            wanted,
+            instance: options.instance.clone(),
+            rebalance_timeout_ms: options.rebalance_timeout_ms,
+            remote_assignor: options.remote_assignor.clone(),
+            rack: options.rack.clone(),
+            names: BTreeMap::new(),
             coordinator: -1,
             member: clock.random_uuid().to_string(),
             epoch: 0,
-            owned: Vec::new(),
+            owned: Places::new(),
             is_told: true,
             interval: MOMENT,
         }
     }
 
-    /// As whom its offsets are committed.
-    pub fn member(&self) -> GroupMember {
-        GroupMember {
-            group: self.group.clone(),
-            member: self.member.clone(),
-            generation: self.epoch,
-        }
-    }
-
     /// Joins; what it owns at first.
-    pub async fn join(&mut self, cluster: &mut Cluster) -> Result<Vec<i32>, ClientError> {
-        self.topic_id = cluster.topic(&self.topic, false).await?.id;
+    pub async fn join(&mut self, cluster: &mut Cluster) -> Result<Places, ClientError> {
         let deadline = cluster.clock.monotonic() + PATIENCE * 4;
-        (self.epoch, self.owned, self.is_told) = (0, Vec::new(), true);
-        let request = ConsumerGroupHeartbeatRequest {
-            rebalance_timeout_ms: REBALANCE_MS,
-            subscribed_topic_names: Some(vec![self.topic.clone()]),
-            topic_partitions: Some(Vec::new()),
-            ..self.beat()
-        };
+        (self.epoch, self.owned, self.is_told) = (0, Places::new(), true);
+        let request = self.everything(cluster).await?;
         loop {
             if self.coordinator < 0 {
                 self.coordinator = cluster.coordinator(CoordinatorOf::Group, &self.group).await?;
             }
             match self.ask(cluster, &request).await {
                 Ok(response) => {
-                    self.take(response);
+                    self.take(cluster, response).await?;
                     return Ok(self.owned.clone());
                 }
                 Err(error) if error.is_passing() && cluster.clock.monotonic() < deadline => {
@@ -101,18 +92,15 @@ impl Modern {
 
     /// Says that it is there, and what it has given up.
     pub async fn heartbeat(&mut self, cluster: &mut Cluster) -> Result<Beaten, ClientError> {
-        let owned = TopicPartitions {
-            topic_id: self.topic_id,
-            partitions: self.owned.clone(),
-            ..Default::default()
+        // An answer may have been lost: who says everything is told everything.
+        let request = match self.is_told {
+            true => self.beat(),
+            false => self.everything(cluster).await?,
         };
-        let owned: Vec<_> = (!self.owned.is_empty()).then_some(owned).into_iter().collect();
-        let topic_partitions = (!self.is_told).then_some(owned);
-        let request = ConsumerGroupHeartbeatRequest { topic_partitions, ..self.beat() };
         match self.ask(cluster, &request).await {
             Ok(response) => {
                 self.is_told = true;
-                Ok(self.take(response))
+                self.take(cluster, response).await
             }
             Err(ClientError::Refused {
                 code:
@@ -133,7 +121,7 @@ impl Modern {
 
     /// Leaves, so that others need not wait for the end of its session.
     pub async fn leave(&mut self, cluster: &mut Cluster) -> Result<(), ClientError> {
-        self.epoch = LEAVES;
+        self.epoch = if self.instance.is_some() { AWAY } else { LEAVES };
         let request = self.beat();
         self.ask(cluster, &request).await.map(|_| ())
     }
@@ -143,8 +131,49 @@ impl Modern {
             group_id: self.group.clone(),
             member_id: self.member.clone(),
             member_epoch: self.epoch,
+            instance_id: self.instance.clone(),
             ..Default::default()
         }
+    }
+
+    /// A heartbeat that leaves nothing out.
+    async fn everything(
+        &self,
+        cluster: &mut Cluster,
+    ) -> Result<ConsumerGroupHeartbeatRequest, ClientError> {
+        let mut owned = Vec::new();
+        for (topic, all) in by_topic(self.owned.iter().map(|it| (it, ()))) {
+            let topic_id = cluster.topic(&topic, false).await?.id;
+            let partitions = all.into_iter().map(|(at, ())| at).collect();
+            owned.push(TopicPartitions { topic_id, partitions, ..Default::default() });
+        }
+        let (names, pattern) = match &self.wanted {
+            Subscription::Topics(topics) => (topics.iter().cloned().collect(), None),
+            Subscription::Pattern(pattern) => (Vec::new(), Some(pattern.clone())),
+        };
+        Ok(ConsumerGroupHeartbeatRequest {
+            rebalance_timeout_ms: self.rebalance_timeout_ms,
+            subscribed_topic_names: Some(names),
+            subscribed_topic_regex: pattern,
+            server_assignor: self.remote_assignor.clone(),
+            rack_id: Some(self.rack.clone()).filter(|it| !it.is_empty()),
+            topic_partitions: Some(owned),
+            ..self.beat()
+        })
+    }
+
+    /// The name of a topic that it is told of by id.
+    async fn name(
+        &mut self,
+        cluster: &mut Cluster,
+        id: Uuid,
+    ) -> Result<Option<String>, ClientError> {
+        if !self.names.contains_key(&id) {
+            for it in cluster.refresh(None, false).await? {
+                self.names.extend(it.name.map(|name| (it.topic_id, name)));
+            }
+        }
+        Ok(self.names.get(&id).cloned())
     }
 
     async fn ask(
@@ -158,24 +187,30 @@ impl Modern {
         Ok(response)
     }
 
-    fn take(&mut self, response: ConsumerGroupHeartbeatResponse) -> Beaten {
+    async fn take(
+        &mut self,
+        cluster: &mut Cluster,
+        response: ConsumerGroupHeartbeatResponse,
+    ) -> Result<Beaten, ClientError> {
         if let Some(member) = response.member_id {
             self.member = member;
         }
         self.epoch = response.member_epoch;
         let interval = u64::try_from(response.heartbeat_interval_ms).unwrap_or(1000);
         self.interval = Duration::from_millis(interval);
-        let Some(assignment) = response.assignment else { return Beaten::Same };
-        let mine = assignment.topic_partitions.into_iter();
-        let mine = mine.filter(|it| it.topic_id == self.topic_id);
-        let mut mine: Vec<i32> = mine.flat_map(|it| it.partitions).collect();
-        mine.sort_unstable();
+        let Some(assignment) = response.assignment else { return Ok(Beaten::Same) };
+        let mut mine = Places::new();
+        for it in assignment.topic_partitions {
+            // A topic that is gone by now is gone from the assignment soon.
+            let Some(name) = self.name(cluster, it.topic_id).await? else { continue };
+            mine.extend(it.partitions.into_iter().map(|at| TopicPartition::new(name.as_str(), at)));
+        }
         if mine == self.owned {
-            return Beaten::Same;
+            return Ok(Beaten::Same);
         }
         // The coordinator waits to hear that the rest was given up.
         self.is_told = false;
         self.owned.clone_from(&mine);
-        Beaten::Now(mine)
+        Ok(Beaten::Now(mine))
     }
 }

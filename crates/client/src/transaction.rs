@@ -1,6 +1,6 @@
 //! Transactions: records and offsets that are seen together or not at all (KIP-98, KIP-890).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use ottla_protocol::messages::add_offsets_to_txn_request::AddOffsetsToTxnRequest;
 use ottla_protocol::messages::add_partitions_to_txn_request::{
@@ -11,10 +11,11 @@ use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use ottla_protocol::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
 };
-use ottla_types::{ErrorCode, NodeId, Offset};
+use ottla_types::{ErrorCode, NodeId};
 
 use crate::cluster::{CoordinatorOf, MOMENT};
 use crate::error::ClientError;
+use crate::member::{Offsets, by_topic};
 use crate::producer::Producer;
 
 /// The newest versions in which all transactions of a producer share an epoch.
@@ -116,14 +117,13 @@ impl Producer {
         self.end(false).await
     }
 
-    /// Says how far a group has come, as part of the transaction: a topic's offsets by partition.
+    /// Says how far a group has come, as part of the transaction.
     ///
     /// # Errors
     /// The member is none any more, or a coordinator refuses.
     pub async fn send_offsets_to_transaction(
         &mut self,
-        topic: &str,
-        offsets: &BTreeMap<i32, Offset>,
+        offsets: &Offsets,
         member: &GroupMember,
     ) -> Result<(), ClientError> {
         let transactional_id = self.transactional_id()?;
@@ -143,11 +143,17 @@ impl Producer {
             .await?;
         }
         self.transaction.is_known = true;
-        let partition = |(index, offset): (&i32, &Offset)| TxnOffsetCommitRequestPartition {
-            partition_index: *index,
-            committed_offset: *offset,
+        let partition = |(partition_index, committed_offset)| TxnOffsetCommitRequestPartition {
+            partition_index,
+            committed_offset,
             committed_leader_epoch: -1,
             committed_metadata: Some(String::new()),
+            ..Default::default()
+        };
+        let topics = by_topic(offsets.iter().map(|(place, offset)| (place, *offset)));
+        let topic = |(name, partitions): (String, Vec<_>)| TxnOffsetCommitRequestTopic {
+            name,
+            partitions: partitions.into_iter().map(partition).collect(),
             ..Default::default()
         };
         let request = TxnOffsetCommitRequest {
@@ -157,11 +163,7 @@ impl Producer {
             producer_epoch,
             generation_id_or_member_epoch: member.generation,
             member_id: member.member.clone(),
-            topics: vec![TxnOffsetCommitRequestTopic {
-                name: topic.to_owned(),
-                partitions: offsets.iter().map(partition).collect(),
-                ..Default::default()
-            }],
+            topics: topics.into_iter().map(topic).collect(),
             ..Default::default()
         };
         let newest = (!self.transaction.has_own_epoch).then_some(OLD_COMMIT_OFFSETS);

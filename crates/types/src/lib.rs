@@ -10,11 +10,13 @@ extern crate std;
 
 mod error_code;
 mod hash;
+mod near;
 mod topic;
 mod uuid;
 
 pub use error_code::ErrorCode;
 pub use hash::{coordinator_partition, java_string_hash, murmur2};
+pub use near::nearest;
 pub use topic::{
     CLUSTER_METADATA, CONSUMER_OFFSETS, InvalidTopicName, SHARE_GROUP_STATE, TRANSACTION_STATE,
     TopicPartition, check_topic_name, is_internal_topic, topic_names_collide,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod commands;
+mod consumers;
 mod crash;
 mod hostile;
 mod node;

@@ -155,7 +155,7 @@ fn a_copy_through_kills_has_every_record_once() {
                 }
                 let (offsets, member) = (reader.handed_out().clone(), reader.group_member());
                 if !offsets.is_empty() {
-                    writer.send_offsets_to_transaction("in", &offsets, &member).await.unwrap();
+                    writer.send_offsets_to_transaction(&offsets, &member).await.unwrap();
                 }
                 if stops_inside && turn == 3 {
                     writer.flush().await.unwrap();

@@ -235,24 +235,7 @@ pub fn in_scope(scope: Scope) -> impl Iterator<Item = &'static Setting> {
 /// The known name that looks most like `name`, if any does.
 #[must_use]
 pub fn nearest(scope: Scope, name: &str) -> Option<&'static str> {
-    let close = in_scope(scope).map(|setting| (distance(setting.name, name), setting.name));
-    let (far, found) = close.min()?;
-    (far <= 1 + name.len() / 4).then_some(found)
-}
-
-/// How many letters must be put in, taken out or replaced to make one of the other.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (at, from) in a.bytes().enumerate() {
-        let mut before = at;
-        row[0] = at + 1;
-        for (column, to) in b.bytes().enumerate() {
-            let replaced = before + usize::from(from != to);
-            before = row[column + 1];
-            row[column + 1] = replaced.min(before + 1).min(row[column] + 1);
-        }
-    }
-    row[b.len()]
+    ottla_types::nearest(in_scope(scope).map(|setting| setting.name), name)
 }
 
 #[cfg(test)]

@@ -1,0 +1,289 @@
+//! Who of a classic group's members is to read what, as its leader decides
+//! (`partition.assignment.strategy`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use ottla_protocol::shared::consumer_protocol_subscription::{
+    ConsumerProtocolSubscription, TopicPartition as Owned,
+};
+use ottla_protocol::{DecodeError, Decoder, Encoder, Message};
+use ottla_types::TopicPartition;
+
+/// How partitions are shared out among the members of a classic group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assignor {
+    /// Each topic is cut into ranges, one for each member (`range`).
+    Range,
+    /// All partitions in turn (`roundrobin`).
+    RoundRobin,
+    /// Evenly, and as before where that is possible (`sticky`).
+    Sticky,
+    /// The same, and nobody stops reading what stays its own (`cooperative-sticky`).
+    CooperativeSticky,
+}
+
+/// Partitions of several topics.
+pub(crate) type Places = BTreeSet<TopicPartition>;
+
+/// A member, as the leader sees it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Candidate {
+    pub id: String,
+    pub instance: Option<String>,
+    pub topics: BTreeSet<String>,
+    /// What it has read so far, as of which generation.
+    pub owned: Places,
+    pub generation: i32,
+}
+
+impl Assignor {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::Range, Self::RoundRobin, Self::Sticky, Self::CooperativeSticky];
+
+    /// As members call it among themselves.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Range => "range",
+            Self::RoundRobin => "roundrobin",
+            Self::Sticky => "sticky",
+            Self::CooperativeSticky => "cooperative-sticky",
+        }
+    }
+
+    /// The assignor of this name, or of the Java class that is called so.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let short = name.rsplit('.').next().unwrap_or(name).trim_end_matches("Assignor");
+        let same =
+            |it: &Self| it.name() == name || it.name().replace('-', "").eq_ignore_ascii_case(short);
+        Self::ALL.into_iter().find(same)
+    }
+
+    /// Do members keep what stays theirs while the group shares out anew?
+    #[must_use]
+    pub const fn is_cooperative(self) -> bool {
+        matches!(self, Self::CooperativeSticky)
+    }
+
+    /// What a member says of itself to this assignor.
+    pub(crate) fn subscription(
+        self,
+        topics: &BTreeSet<String>,
+        owned: &Places,
+        generation: i32,
+    ) -> ConsumerProtocolSubscription {
+        let mut by_topic: BTreeMap<String, Vec<i32>> = BTreeMap::new();
+        for place in owned {
+            by_topic.entry(place.topic.to_string()).or_default().push(place.partition);
+        }
+        let user_data = (self == Self::Sticky).then(|| memory(&by_topic, generation));
+        let owned = by_topic.into_iter();
+        let owned =
+            owned.map(|(topic, partitions)| Owned { topic, partitions, ..Default::default() });
+        ConsumerProtocolSubscription {
+            topics: topics.iter().cloned().collect(),
+            user_data: user_data.flatten(),
+            // Who is eager has given up everything.
+            owned_partitions: if self.is_cooperative() { owned.collect() } else { Vec::new() },
+            generation_id: generation,
+            ..Default::default()
+        }
+    }
+
+    /// A member from what it says.
+    pub(crate) fn candidate(
+        self,
+        id: String,
+        instance: Option<String>,
+        metadata: &Bytes,
+    ) -> Result<Candidate, DecodeError> {
+        let mut d = Decoder::new(metadata.clone());
+        let version = d.i16()?.clamp(0, *ConsumerProtocolSubscription::VERSIONS.end());
+        let said = ConsumerProtocolSubscription::decode(&mut d, version)?;
+        let mut candidate = Candidate {
+            id,
+            instance,
+            topics: said.topics.into_iter().collect(),
+            owned: places(said.owned_partitions.into_iter().map(|it| (it.topic, it.partitions))),
+            generation: said.generation_id,
+        };
+        if self == Self::Sticky {
+            // What another client remembers in its own way is no reason to fail.
+            let known = said.user_data.and_then(|it| remembered(it).ok());
+            (candidate.owned, candidate.generation) = known.unwrap_or_default();
+        }
+        Ok(candidate)
+    }
+
+    /// What each member is to read. `sizes` is how many partitions each topic has.
+    pub(crate) fn assign(
+        self,
+        members: &[Candidate],
+        sizes: &BTreeMap<String, i32>,
+    ) -> BTreeMap<String, Places> {
+        match self {
+            Self::Range => range(members, sizes),
+            Self::RoundRobin => round_robin(members, sizes),
+            Self::Sticky => sticky(members, sizes),
+            Self::CooperativeSticky => {
+                let mut all = sticky(members, sizes);
+                let owners = owners(members, sizes);
+                for (id, mine) in &mut all {
+                    // What another reads is nobody's until that one has given it up.
+                    mine.retain(|place| {
+                        owners.get(place).is_none_or(|owner| *owner == id.as_str())
+                    });
+                }
+                all
+            }
+        }
+    }
+}
+
+fn places(all: impl Iterator<Item = (String, Vec<i32>)>) -> Places {
+    all.flat_map(|(topic, partitions)| {
+        partitions.into_iter().map(move |it| TopicPartition::new(topic.as_str(), it))
+    })
+    .collect()
+}
+
+/// What a sticky member remembers, in the form of Java's `StickyAssignorUserData`.
+fn memory(by_topic: &BTreeMap<String, Vec<i32>>, generation: i32) -> Option<Bytes> {
+    let mut e = Encoder::new();
+    let all: Vec<_> = by_topic.iter().collect();
+    e.array(false, &all, |e, (topic, partitions)| {
+        e.string(false, topic)?;
+        e.array(false, partitions, |e, it| {
+            e.i32(*it);
+            Ok(())
+        })
+    })
+    .ok()?;
+    e.i32(generation);
+    Some(e.into_chunks().concat().into())
+}
+
+fn remembered(bytes: Bytes) -> Result<(Places, i32), DecodeError> {
+    let mut d = Decoder::new(bytes);
+    let all = d.array(false, |d| Ok((d.string(false)?, d.array(false, Decoder::i32)?)))?;
+    // Before version 1 there was no generation.
+    let generation = d.i32().unwrap_or(-1);
+    Ok((places(all.into_iter()), generation))
+}
+
+/// Members in the order in which they take their turns: static ones keep theirs.
+fn in_order<'a>(members: impl Iterator<Item = &'a Candidate>) -> Vec<&'a Candidate> {
+    let mut all: Vec<&Candidate> = members.collect();
+    all.sort_by_key(|it| (it.instance.is_none(), &it.instance, &it.id));
+    all
+}
+
+fn nothing(members: &[Candidate]) -> BTreeMap<String, Places> {
+    members.iter().map(|it| (it.id.clone(), Places::new())).collect()
+}
+
+fn range(members: &[Candidate], sizes: &BTreeMap<String, i32>) -> BTreeMap<String, Places> {
+    let mut all = nothing(members);
+    for (topic, size) in sizes {
+        let readers = in_order(members.iter().filter(|it| it.topics.contains(topic)));
+        let count = i32::try_from(readers.len()).unwrap_or(i32::MAX).max(1);
+        let (share, more) = (size / count, size % count);
+        let mut next = 0;
+        for (reader, at) in readers.into_iter().zip(0..) {
+            let upto = next + share + i32::from(at < more);
+            let mine = (next..upto).map(|it| TopicPartition::new(topic.as_str(), it));
+            all.entry(reader.id.clone()).or_default().extend(mine);
+            next = upto;
+        }
+    }
+    all
+}
+
+fn round_robin(members: &[Candidate], sizes: &BTreeMap<String, i32>) -> BTreeMap<String, Places> {
+    let mut all = nothing(members);
+    let turns = in_order(members.iter());
+    let mut at = 0;
+    for place in every(sizes) {
+        let next = (0..turns.len()).map(|step| (at + step) % turns.len());
+        let mut next = next.filter(|it| turns[*it].topics.contains(&*place.topic));
+        if let Some(found) = next.next() {
+            at = found + 1;
+            all.entry(turns[found].id.clone()).or_default().insert(place);
+        }
+    }
+    all
+}
+
+fn every(sizes: &BTreeMap<String, i32>) -> impl Iterator<Item = TopicPartition> {
+    sizes.iter().flat_map(|(topic, size)| {
+        (0..*size).map(move |partition| TopicPartition::new(topic.as_str(), partition))
+    })
+}
+
+/// Who reads what, as far as that is still so: of two that say so, the one of the later generation.
+fn owners<'a>(
+    members: &'a [Candidate],
+    sizes: &BTreeMap<String, i32>,
+) -> BTreeMap<&'a TopicPartition, &'a str> {
+    let mut all: BTreeMap<&TopicPartition, (&str, i32)> = BTreeMap::new();
+    for member in members {
+        let exists = |it: &&TopicPartition| {
+            member.topics.contains(&*it.topic)
+                && sizes.get(&*it.topic).is_some_and(|size| it.partition < *size)
+        };
+        for place in member.owned.iter().filter(exists) {
+            let later = all.get(place).is_none_or(|(_, known)| *known < member.generation);
+            if later {
+                all.insert(place, (&member.id, member.generation));
+            }
+        }
+    }
+    all.into_iter().map(|(place, (owner, _))| (place, owner)).collect()
+}
+
+fn sticky(members: &[Candidate], sizes: &BTreeMap<String, i32>) -> BTreeMap<String, Places> {
+    let mut all = nothing(members);
+    let owners = owners(members, sizes);
+    let mut free = Vec::new();
+    for place in every(sizes) {
+        match owners.get(&place) {
+            Some(owner) => drop(all.entry((*owner).to_owned()).or_default().insert(place)),
+            None => free.push(place),
+        }
+    }
+    let reads =
+        |id: &str, topic: &str| members.iter().any(|it| it.id == id && it.topics.contains(topic));
+    for place in free {
+        let mut able: Vec<(usize, String)> = all
+            .iter()
+            .filter(|(id, _)| reads(id, &place.topic))
+            .map(|(id, mine)| (mine.len(), id.clone()))
+            .collect();
+        able.sort();
+        if let Some((_, id)) = able.into_iter().next() {
+            all.entry(id).or_default().insert(place);
+        }
+    }
+    // From who has most to who has least, as long as that makes it more even.
+    loop {
+        let mut loads: Vec<(usize, String)> =
+            all.iter().map(|(id, mine)| (mine.len(), id.clone())).collect();
+        loads.sort();
+        let moved = loads.iter().rev().find_map(|(most, from)| {
+            loads.iter().take_while(|(least, _)| least + 1 < *most).find_map(|(_, to)| {
+                let place = all[from].iter().rev().find(|it| reads(to, &it.topic))?;
+                Some((from.clone(), to.clone(), place.clone()))
+            })
+        });
+        let Some((from, to, place)) = moved else { return all };
+        all.entry(from).or_default().remove(&place);
+        all.entry(to).or_default().insert(place);
+    }
+}
+
+#[cfg(test)]
+#[path = "assign_tests.rs"]
+mod tests;

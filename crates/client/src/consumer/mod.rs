@@ -1,0 +1,475 @@
+//! Reading: some partitions, all of some topics, or a group's share of them.
+
+mod fetch;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_protocol::messages::list_offsets_request::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
+use ottla_types::{ErrorCode, Offset, TimestampMs, TopicPartition};
+
+use crate::assign::Places;
+use crate::cluster::Cluster;
+use crate::error::ClientError;
+use crate::member::{Beaten, Membership, Offsets, Subscription};
+use crate::options::{ConsumerOptions, GroupProtocol, Isolation, Start};
+use crate::transaction::GroupMember;
+
+const EARLIEST: i64 = -2;
+const LATEST: i64 = -1;
+
+/// A record that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// From which topic and partition.
+    pub place: TopicPartition,
+    /// At which offset.
+    pub offset: Offset,
+    /// Its time, in milliseconds.
+    pub timestamp: TimestampMs,
+    /// Is that the time when the broker took it in, and not what its producer said?
+    pub is_append_time: bool,
+    /// Its key.
+    pub key: Option<Bytes>,
+    /// Its content.
+    pub value: Option<Bytes>,
+    /// What stands beside them.
+    pub headers: Vec<(String, Option<Bytes>)>,
+}
+
+/// Reads topics.
+#[derive(Debug)]
+pub struct Consumer {
+    cluster: Cluster,
+    options: ConsumerOptions,
+    membership: Option<Membership>,
+    /// The next offset to be fetched of each partition.
+    positions: Offsets,
+    paused: Places,
+    ready: VecDeque<Received>,
+    /// Up to where records were handed out.
+    handed: Offsets,
+    beaten: Duration,
+    committed: Duration,
+    looked: Duration,
+}
+
+impl Consumer {
+    /// Somebody who reads nothing yet.
+    #[must_use]
+    pub fn new(cluster: Cluster, options: ConsumerOptions) -> Self {
+        let now = cluster.clock.monotonic();
+        Self {
+            cluster,
+            options,
+            membership: None,
+            positions: Offsets::new(),
+            paused: Places::new(),
+            ready: VecDeque::new(),
+            handed: Offsets::new(),
+            beaten: now,
+            committed: now,
+            looked: now,
+        }
+    }
+
+    /// Reads all partitions of a topic, or with a group that group's share of them.
+    ///
+    /// # Errors
+    /// There is no such topic, or no broker answers.
+    pub async fn open(
+        cluster: Cluster,
+        topic: &str,
+        group: Option<&str>,
+        start: Start,
+    ) -> Result<Self, ClientError> {
+        let group = group.map(str::to_owned);
+        let mut consumer =
+            Self::new(cluster, ConsumerOptions { group, start, ..Default::default() });
+        consumer.subscribe(&[topic]).await?;
+        Ok(consumer)
+    }
+
+    /// As [`Consumer::open`], as a member of a group by one of the two protocols.
+    ///
+    /// # Errors
+    /// There is no such topic, no broker answers, or the group is of the other protocol.
+    pub async fn join(
+        cluster: Cluster,
+        topic: &str,
+        (group, protocol): (&str, GroupProtocol),
+        start: Start,
+    ) -> Result<Self, ClientError> {
+        let group = Some(group.to_owned());
+        let options = ConsumerOptions { group, protocol, start, ..Default::default() };
+        let mut consumer = Self::new(cluster, options);
+        consumer.subscribe(&[topic]).await?;
+        Ok(consumer)
+    }
+
+    /// Reads these topics from now on: as a member of its group, or by itself all partitions.
+    ///
+    /// # Errors
+    /// There is no such topic, or no broker answers.
+    pub async fn subscribe(&mut self, topics: &[&str]) -> Result<(), ClientError> {
+        for topic in topics {
+            self.cluster.topic(topic, self.options.create_topics).await?;
+        }
+        let topics = topics.iter().map(|it| (*it).to_owned()).collect();
+        self.want(Subscription::Topics(topics)).await
+    }
+
+    /// Reads the topics whose whole name matches a pattern, also those that are yet to come.
+    ///
+    /// # Errors
+    /// It is no pattern, or no broker answers.
+    pub async fn subscribe_pattern(&mut self, pattern: &str) -> Result<(), ClientError> {
+        self.want(Subscription::Pattern(pattern.to_owned())).await
+    }
+
+    async fn want(&mut self, wanted: Subscription) -> Result<(), ClientError> {
+        self.leave().await?;
+        let Some(group) = self.options.group.clone() else {
+            let mut all = Places::new();
+            for topic in wanted.topics(&mut self.cluster).await? {
+                let known = self.cluster.topic(&topic, false).await?;
+                all.extend(known.leaders.keys().map(|it| TopicPartition::new(topic.as_str(), *it)));
+            }
+            return self.assign(all).await;
+        };
+        self.membership = Some(Membership::new(&group, wanted, &self.options, &self.cluster));
+        self.enter(Places::new()).await
+    }
+
+    /// Reads these partitions, and does not join its group: from where that has come to, or else
+    /// from where `auto.offset.reset` says.
+    ///
+    /// # Errors
+    /// There is no such partition, or no broker answers.
+    pub async fn assign(&mut self, places: BTreeSet<TopicPartition>) -> Result<(), ClientError> {
+        self.forget_all();
+        let committed = match &self.options.group {
+            Some(group) => Membership::nobody(group).committed(&mut self.cluster, &places).await?,
+            None => Offsets::new(),
+        };
+        self.start_in(places, &committed).await
+    }
+
+    fn forget_all(&mut self) {
+        self.positions.clear();
+        self.handed.clear();
+        self.paused.clear();
+        self.ready.clear();
+    }
+
+    /// Reads only what is committed from now on, or everything.
+    pub const fn set_isolation(&mut self, isolation: Isolation) {
+        self.options.isolation = isolation;
+    }
+
+    /// Says how far it has read by itself, every few seconds and at the end, or leaves that to the
+    /// caller (`enable.auto.commit`).
+    pub const fn set_auto_commit(&mut self, auto_commit: bool) {
+        self.options.auto_commit = auto_commit;
+    }
+
+    /// The cluster, for other questions.
+    pub const fn cluster(&mut self) -> &mut Cluster {
+        &mut self.cluster
+    }
+
+    /// For which member of its group it reads; nobody without a group.
+    #[must_use]
+    pub fn group_member(&self) -> GroupMember {
+        self.membership.as_ref().map(Membership::member).unwrap_or_default()
+    }
+
+    /// The partitions that it reads.
+    #[must_use]
+    pub fn assignment(&self) -> Vec<TopicPartition> {
+        self.positions.keys().cloned().collect()
+    }
+
+    /// Behind the last record that was handed out, by partition.
+    #[must_use]
+    pub const fn handed_out(&self) -> &Offsets {
+        &self.handed
+    }
+
+    /// The offset of the next record that [`Consumer::poll`] gives of a partition.
+    #[must_use]
+    pub fn position(&self, place: &TopicPartition) -> Option<Offset> {
+        let waiting = self.ready.iter().find(|record| record.place == *place);
+        waiting.map(|record| record.offset).or_else(|| self.positions.get(place).copied())
+    }
+
+    /// Gives no records of these partitions until they are resumed; membership goes on.
+    pub fn pause(&mut self, places: &[TopicPartition]) {
+        let mine = places.iter().filter(|it| self.positions.contains_key(it)).cloned();
+        self.paused.extend(mine.collect::<Vec<_>>());
+    }
+
+    /// Gives records of these partitions again.
+    pub fn resume(&mut self, places: &[TopicPartition]) {
+        for place in places {
+            self.paused.remove(place);
+        }
+    }
+
+    /// The partitions that are paused.
+    #[must_use]
+    pub const fn paused(&self) -> &BTreeSet<TopicPartition> {
+        &self.paused
+    }
+
+    /// Goes on at this offset in a partition that it reads; says whether it does.
+    pub fn seek(&mut self, place: &TopicPartition, offset: Offset) -> bool {
+        let Some(position) = self.positions.get_mut(place) else { return false };
+        *position = offset;
+        self.ready.retain(|record| record.place != *place);
+        self.handed.insert(place.clone(), offset);
+        true
+    }
+
+    /// Goes on at one end of partitions that it reads.
+    ///
+    /// # Errors
+    /// No broker answers.
+    pub async fn seek_to(
+        &mut self,
+        places: &[TopicPartition],
+        start: Start,
+    ) -> Result<(), ClientError> {
+        for place in places {
+            let offset = self.edge(place, start).await?;
+            self.seek(place, offset);
+        }
+        Ok(())
+    }
+
+    /// Joins; `owned` is what it may go on reading meanwhile.
+    async fn enter(&mut self, mut owned: Places) -> Result<(), ClientError> {
+        loop {
+            let Some(membership) = &mut self.membership else { return Ok(()) };
+            let mine = membership.join(&mut self.cluster, &owned).await?;
+            let again = membership.is_cooperative() && !owned.is_subset(&mine);
+            self.shift(mine.clone()).await?;
+            self.beaten = self.cluster.clock.monotonic();
+            if !again {
+                return Ok(());
+            }
+            // What it has given up is another's in the next generation.
+            owned = mine;
+        }
+    }
+
+    /// Begins to read in further partitions, where the group has come to or else at the start.
+    async fn start_in(&mut self, places: Places, committed: &Offsets) -> Result<(), ClientError> {
+        for place in places {
+            let position = match committed.get(&place) {
+                Some(offset) => *offset,
+                None => self.edge(&place, self.options.start).await?,
+            };
+            self.positions.insert(place, position);
+        }
+        Ok(())
+    }
+
+    /// The first offset of a partition, or the one behind the last.
+    async fn edge(&mut self, place: &TopicPartition, start: Start) -> Result<Offset, ClientError> {
+        let timestamp = match start {
+            Start::Beginning => EARLIEST,
+            Start::End => LATEST,
+            Start::Nowhere => return Err(ClientError::NoOffset(place.to_string())),
+        };
+        self.cluster.offset_at(place, timestamp, self.options.isolation).await
+    }
+
+    /// The next record; `None` if none came within a moment.
+    ///
+    /// # Errors
+    /// Something that does not pass.
+    pub async fn poll(&mut self) -> Result<Option<Received>, ClientError> {
+        if self.next().is_none() {
+            self.stay().await?;
+            self.fetch().await?;
+        }
+        let next = self.next().and_then(|at| self.ready.remove(at));
+        if let Some(next) = &next {
+            self.handed.insert(next.place.clone(), next.offset + 1);
+        }
+        Ok(next)
+    }
+
+    /// The first record that waits and is not of a paused partition.
+    fn next(&self) -> Option<usize> {
+        self.ready.iter().position(|record| !self.paused.contains(&record.place))
+    }
+
+    /// Keeps the membership alive, and says how far the group has come.
+    async fn stay(&mut self) -> Result<(), ClientError> {
+        let now = self.cluster.clock.monotonic();
+        let Some(membership) = &self.membership else { return self.commit_if_due(now).await };
+        if now.saturating_sub(self.beaten) < membership.interval() {
+            return Ok(());
+        }
+        self.beaten = now;
+        self.commit_if_due(now).await?;
+        let Some(membership) = &mut self.membership else { return Ok(()) };
+        let is_old = now.saturating_sub(self.looked) >= self.options.metadata_age;
+        let mut beaten = membership.heartbeat(&mut self.cluster).await?;
+        if is_old {
+            self.looked = now;
+            if beaten == Beaten::Same && membership.has_news(&mut self.cluster).await? {
+                beaten = Beaten::Called;
+            }
+        }
+        let keeps = membership.is_cooperative();
+        match beaten {
+            Beaten::Same => Ok(()),
+            Beaten::Now(mine) => {
+                self.shift(mine).await?;
+                // At once, so that others need not wait for what was given up.
+                self.beaten = Duration::ZERO;
+                Ok(())
+            }
+            Beaten::Called => {
+                // The last word before another may read on.
+                self.commit_if_own().await?;
+                let owned = self.positions.keys().cloned().collect();
+                if keeps {
+                    return self.enter(owned).await;
+                }
+                self.forget_all();
+                self.enter(Places::new()).await
+            }
+            Beaten::Out => {
+                self.forget_all();
+                self.enter(Places::new()).await
+            }
+        }
+    }
+
+    async fn commit_if_own(&mut self) -> Result<(), ClientError> {
+        if self.options.auto_commit { self.commit().await } else { Ok(()) }
+    }
+
+    async fn commit_if_due(&mut self, now: Duration) -> Result<(), ClientError> {
+        if now.saturating_sub(self.committed) < self.options.auto_commit_interval {
+            return Ok(());
+        }
+        self.committed = now;
+        self.commit_if_own().await
+    }
+
+    /// Other partitions are its own from now on; in those that stay it goes on where it is.
+    async fn shift(&mut self, mine: Places) -> Result<(), ClientError> {
+        if self.positions.keys().any(|it| !mine.contains(it)) {
+            self.commit_if_own().await?;
+        }
+        self.positions.retain(|place, _| mine.contains(place));
+        self.handed.retain(|place, _| mine.contains(place));
+        self.paused.retain(|place| mine.contains(place));
+        self.ready.retain(|record| mine.contains(&record.place));
+        let fresh: Places =
+            mine.into_iter().filter(|it| !self.positions.contains_key(it)).collect();
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        let Some(membership) = &self.membership else { return Ok(()) };
+        let committed = membership.committed(&mut self.cluster, &fresh).await?;
+        self.start_in(fresh, &committed).await
+    }
+
+    /// Says how far the group has come: behind the last record that was handed out.
+    ///
+    /// # Errors
+    /// The group's coordinator refuses for good.
+    pub async fn commit(&mut self) -> Result<(), ClientError> {
+        let handed = self.handed.clone();
+        match self.commit_offsets(&handed).await {
+            // The next generation starts from what was committed before.
+            Err(ClientError::Refused { code, .. })
+                if code != ErrorCode::GROUP_AUTHORIZATION_FAILED =>
+            {
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Says that the group has come to these offsets.
+    ///
+    /// # Errors
+    /// The group's coordinator refuses, also for a reason that the next generation ends.
+    pub async fn commit_offsets(&mut self, offsets: &Offsets) -> Result<(), ClientError> {
+        if let Some(membership) = &self.membership {
+            return membership.commit(&mut self.cluster, offsets).await;
+        }
+        let Some(group) = self.options.group.clone() else { return Ok(()) };
+        Membership::nobody(&group).commit(&mut self.cluster, offsets).await
+    }
+
+    /// Commits, if it does that by itself, and leaves the group.
+    ///
+    /// # Errors
+    /// The group's coordinator is gone.
+    pub async fn close(mut self) -> Result<(), ClientError> {
+        self.leave().await
+    }
+
+    async fn leave(&mut self) -> Result<(), ClientError> {
+        self.commit_if_own().await?;
+        self.forget_all();
+        match self.membership.take() {
+            Some(mut membership) => membership.leave(&mut self.cluster).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Cluster {
+    /// The offset that a partition had at a time, in milliseconds; -2 stands for the first record
+    /// there is, -1 for behind the last.
+    ///
+    /// # Errors
+    /// There is no such partition, or its leader does not answer.
+    pub async fn offset_at(
+        &mut self,
+        place: &TopicPartition,
+        timestamp: TimestampMs,
+        isolation: Isolation,
+    ) -> Result<Offset, ClientError> {
+        let known = self.topic(&place.topic, false).await?;
+        let leader = known.leaders.get(&place.partition).copied().ok_or(ClientError::Refused {
+            what: place.to_string(),
+            code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        })?;
+        let asked = ListOffsetsPartition {
+            partition_index: place.partition,
+            timestamp,
+            ..Default::default()
+        };
+        let request = ListOffsetsRequest {
+            replica_id: -1,
+            isolation_level: i8::from(isolation == Isolation::Committed),
+            topics: vec![ListOffsetsTopic {
+                name: place.topic.to_string(),
+                partitions: vec![asked],
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let response = self.ask(leader, &request).await?;
+        let mut found = response.topics.iter().flat_map(|topic| &topic.partitions);
+        let found = found.next();
+        ClientError::check(found.map_or(-1, |it| it.error_code), || place.to_string())?;
+        Ok(found.map_or(0, |it| it.offset))
+    }
+}
+
+/// What reading begins with, by partition.
+pub(crate) type ByLeader<T> = BTreeMap<ottla_types::NodeId, Vec<T>>;

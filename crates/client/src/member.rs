@@ -1,0 +1,285 @@
+//! Membership in a group, whichever protocol it speaks: what is read, and how far.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ottla_protocol::messages::offset_commit_request::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use ottla_protocol::messages::offset_fetch_request::{
+    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics,
+};
+use ottla_types::{NodeId, Offset, TopicPartition};
+use regex::Regex;
+
+use crate::assign::Places;
+use crate::cluster::{Cluster, CoordinatorOf};
+use crate::error::ClientError;
+use crate::group::Classic;
+use crate::modern::Modern;
+use crate::options::{ConsumerOptions, GroupProtocol};
+use crate::transaction::GroupMember;
+
+/// Offsets by place.
+pub type Offsets = BTreeMap<TopicPartition, Offset>;
+
+/// What a consumer wants to read.
+#[derive(Clone, Debug)]
+pub(crate) enum Subscription {
+    Topics(BTreeSet<String>),
+    /// Topics whose whole name matches.
+    Pattern(String),
+}
+
+impl Subscription {
+    /// The topics that it stands for at the moment.
+    pub async fn topics(&self, cluster: &mut Cluster) -> Result<BTreeSet<String>, ClientError> {
+        match self {
+            Self::Topics(topics) => Ok(topics.clone()),
+            Self::Pattern(pattern) => {
+                let whole = Regex::new(&format!("^(?:{pattern})$"))
+                    .map_err(|error| ClientError::Pattern(error.to_string()))?;
+                let all = cluster.topics().await?.into_iter();
+                let all = all.filter(|it| !it.internal && whole.is_match(&it.name));
+                Ok(all.map(|it| it.name).collect())
+            }
+        }
+    }
+}
+
+/// What a heartbeat brought.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Beaten {
+    /// Nothing new.
+    Same,
+    /// These partitions are the member's from now on, and no others.
+    Now(Places),
+    /// The members are called together.
+    Called,
+    /// It is no member any more, and is to join anew.
+    Out,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Classic(Classic),
+    Modern(Modern),
+}
+
+/// A member of a group.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    group: String,
+    kind: Kind,
+}
+
+impl Membership {
+    /// Somebody who wants to join.
+    pub fn new(
+        group: &str,
+        wanted: Subscription,
+        options: &ConsumerOptions,
+        cluster: &Cluster,
+    ) -> Self {
+        let kind = match options.protocol {
+            GroupProtocol::Classic => Kind::Classic(Classic::new(group, wanted, options)),
+            GroupProtocol::Consumer => {
+                Kind::Modern(Modern::new(group, wanted, options, &cluster.clock))
+            }
+        };
+        Self { group: group.to_owned(), kind }
+    }
+
+    /// Somebody who speaks for a group that has no members.
+    pub fn nobody(group: &str) -> Self {
+        let wanted = Subscription::Topics(BTreeSet::new());
+        let kind = Kind::Classic(Classic::new(group, wanted, &ConsumerOptions::default()));
+        Self { group: group.to_owned(), kind }
+    }
+
+    /// Does it keep what stays its own while the group shares out anew?
+    pub fn is_cooperative(&self) -> bool {
+        match &self.kind {
+            Kind::Classic(classic) => classic.is_cooperative(),
+            Kind::Modern(_) => true,
+        }
+    }
+
+    /// How often it is to be heard.
+    pub const fn interval(&self) -> Duration {
+        match &self.kind {
+            Kind::Classic(classic) => classic.interval,
+            Kind::Modern(modern) => modern.interval,
+        }
+    }
+
+    /// As whom its offsets are committed.
+    pub fn member(&self) -> GroupMember {
+        let (member, generation) = match &self.kind {
+            Kind::Classic(classic) => (classic.member.clone(), classic.generation),
+            Kind::Modern(modern) => (modern.member.clone(), modern.epoch),
+        };
+        GroupMember { group: self.group.clone(), member, generation }
+    }
+
+    const fn coordinator(&self) -> NodeId {
+        match &self.kind {
+            Kind::Classic(classic) => classic.coordinator,
+            Kind::Modern(modern) => modern.coordinator,
+        }
+    }
+
+    fn instance(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Classic(classic) => classic.instance.clone(),
+            Kind::Modern(modern) => modern.instance.clone(),
+        }
+    }
+
+    /// Joins, and waits until it knows its partitions; `owned` is what it reads so far.
+    pub async fn join(
+        &mut self,
+        cluster: &mut Cluster,
+        owned: &Places,
+    ) -> Result<Places, ClientError> {
+        match &mut self.kind {
+            Kind::Classic(classic) => classic.join(cluster, owned).await,
+            Kind::Modern(modern) => modern.join(cluster).await,
+        }
+    }
+
+    /// Is everything as it was?
+    pub async fn heartbeat(&mut self, cluster: &mut Cluster) -> Result<Beaten, ClientError> {
+        match &mut self.kind {
+            Kind::Classic(classic) => classic.heartbeat(cluster).await,
+            Kind::Modern(modern) => modern.heartbeat(cluster).await,
+        }
+    }
+
+    /// Are the topics other ones by now, so that it has to join again?
+    pub async fn has_news(&mut self, cluster: &mut Cluster) -> Result<bool, ClientError> {
+        match &mut self.kind {
+            Kind::Classic(classic) => classic.has_news(cluster).await,
+            // There the coordinator looks.
+            Kind::Modern(_) => Ok(false),
+        }
+    }
+
+    /// Leaves, so that the others need not wait.
+    pub async fn leave(&mut self, cluster: &mut Cluster) -> Result<(), ClientError> {
+        match &mut self.kind {
+            Kind::Classic(classic) => classic.leave(cluster).await,
+            Kind::Modern(modern) => modern.leave(cluster).await,
+        }
+    }
+
+    async fn any_coordinator(&self, cluster: &mut Cluster) -> Result<NodeId, ClientError> {
+        match self.coordinator() {
+            node if node >= 0 => Ok(node),
+            _ => cluster.coordinator(CoordinatorOf::Group, &self.group).await,
+        }
+    }
+
+    /// How far the group has come in these partitions.
+    pub async fn committed(
+        &self,
+        cluster: &mut Cluster,
+        places: &Places,
+    ) -> Result<Offsets, ClientError> {
+        let mut all = Offsets::new();
+        if places.is_empty() {
+            return Ok(all);
+        }
+        let mut topics = Vec::new();
+        let mut names = BTreeMap::new();
+        for (name, partitions) in by_topic(places.iter().map(|it| (it, ()))) {
+            let topic_id = cluster.topic(&name, false).await?.id;
+            names.insert(topic_id, name.clone());
+            let partition_indexes = partitions.into_iter().map(|(index, ())| index).collect();
+            topics.push(OffsetFetchRequestTopics {
+                name,
+                topic_id,
+                partition_indexes,
+                ..Default::default()
+            });
+        }
+        let group_id = self.group.clone();
+        let group =
+            OffsetFetchRequestGroup { group_id, topics: Some(topics), ..Default::default() };
+        let request = OffsetFetchRequest { groups: vec![group], ..Default::default() };
+        let node = self.any_coordinator(cluster).await?;
+        let response = cluster.ask(node, &request).await?;
+        for group in response.groups {
+            ClientError::check(group.error_code, || format!("group {}", self.group))?;
+            for topic in group.topics {
+                let known = names.get(&topic.topic_id).filter(|_| topic.name.is_empty());
+                let name = known.unwrap_or(&topic.name);
+                for it in &topic.partitions {
+                    if it.error_code == 0 && it.committed_offset >= 0 {
+                        let place = TopicPartition::new(name.as_str(), it.partition_index);
+                        all.insert(place, it.committed_offset);
+                    }
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Says how far the group has come.
+    pub async fn commit(
+        &self,
+        cluster: &mut Cluster,
+        offsets: &Offsets,
+    ) -> Result<(), ClientError> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let mut topics = Vec::new();
+        for (name, partitions) in by_topic(offsets.iter().map(|(place, offset)| (place, *offset))) {
+            let topic_id = cluster.topic(&name, false).await?.id;
+            let partition = |(partition_index, committed_offset)| OffsetCommitRequestPartition {
+                partition_index,
+                committed_offset,
+                committed_metadata: Some(String::new()),
+                ..Default::default()
+            };
+            let partitions = partitions.into_iter().map(partition).collect();
+            topics.push(OffsetCommitRequestTopic {
+                name,
+                topic_id,
+                partitions,
+                ..Default::default()
+            });
+        }
+        let member = self.member();
+        let request = OffsetCommitRequest {
+            group_id: self.group.clone(),
+            generation_id_or_member_epoch: member.generation,
+            member_id: member.member,
+            group_instance_id: self.instance(),
+            topics,
+            ..Default::default()
+        };
+        let node = self.any_coordinator(cluster).await?;
+        let response = cluster.ask(node, &request).await?;
+        for topic in &response.topics {
+            for it in &topic.partitions {
+                ClientError::check(it.error_code, || {
+                    format!("the offset of {}-{}", topic.name, it.partition_index)
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The same with the partitions of each topic together.
+pub(crate) fn by_topic<'a, T>(
+    all: impl Iterator<Item = (&'a TopicPartition, T)>,
+) -> BTreeMap<String, Vec<(i32, T)>> {
+    let mut found: BTreeMap<String, Vec<(i32, T)>> = BTreeMap::new();
+    for (place, it) in all {
+        found.entry(place.topic.to_string()).or_default().push((place.partition, it));
+    }
+    found
+}
