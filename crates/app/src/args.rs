@@ -7,6 +7,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 /// Apache Kafka's system in one native binary.
 ///
 /// Without a command, a node starts on 127.0.0.1:9092 with its data in ./ottla-data.
+/// Every kafka-* command is here too: `ottla kafka-topics --help`, or by its own name after
+/// `ottla install-tools DIR`.
 #[derive(Debug, Parser)]
 #[command(name = "ottla", version, about)]
 pub struct Args {
@@ -26,6 +28,11 @@ pub enum Command {
     Dump(ottla_offline::Dump),
     /// Look at a data directory without changing it: what is wrong, what a start would do.
     Doctor(ottla_offline::Doctor),
+    /// Lay out a folder like Apache Kafka's: bin/ with every kafka-* command, and config/.
+    InstallTools {
+        /// The folder; what is there stays.
+        folder: PathBuf,
+    },
     #[command(flatten)]
     Client(ottla_cli::Command),
 }

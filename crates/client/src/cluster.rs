@@ -8,7 +8,7 @@ use ottla_protocol::Request;
 use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use ottla_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use ottla_protocol::messages::metadata_response::{MetadataResponse, MetadataResponseTopic};
-use ottla_types::{ErrorCode, NodeId, Uuid};
+use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
 
 use crate::connection::Connection;
 use crate::error::ClientError;
@@ -21,8 +21,10 @@ pub(crate) const MOMENT: Duration = Duration::from_millis(100);
 /// What a node may coordinate, by the number that FindCoordinator has for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i8)]
-pub(crate) enum CoordinatorOf {
+pub enum CoordinatorOf {
+    /// A group.
     Group = 0,
+    /// A transactional id.
     Transaction = 1,
 }
 
@@ -116,6 +118,31 @@ impl Cluster {
     }
 
     /// As [`Cluster::ask`], in no newer version than this.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn ask_in<R: Request>(
+        &mut self,
+        node: NodeId,
+        request: &R,
+        newest: i16,
+    ) -> Result<R::Response, ClientError> {
+        self.ask_up_to(node, request, Some(newest)).await
+    }
+
+    /// The leader of a partition.
+    ///
+    /// # Errors
+    /// There is no such partition, or nobody leads it.
+    pub async fn leader(&mut self, place: &TopicPartition) -> Result<NodeId, ClientError> {
+        let known = self.topic(&place.topic, false).await?;
+        known.leaders.get(&place.partition).copied().ok_or_else(|| ClientError::Refused {
+            what: place.to_string(),
+            code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        })
+    }
+
+    /// As [`Cluster::ask`], in no newer version than this.
     pub(crate) async fn ask_up_to<R: Request>(
         &mut self,
         node: NodeId,
@@ -153,7 +180,7 @@ impl Cluster {
     ///
     /// # Errors
     /// Nobody does, for too long.
-    pub(crate) async fn coordinator(
+    pub async fn coordinator(
         &mut self,
         of: CoordinatorOf,
         key: &str,
@@ -247,6 +274,28 @@ impl Cluster {
                 self.clock.sleep(MOMENT).await;
             }
         }
+    }
+
+    /// The brokers that are known.
+    pub fn brokers(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.brokers.keys().copied()
+    }
+
+    /// Where a broker is: `host:port`.
+    #[must_use]
+    pub fn address(&self, node: NodeId) -> Option<&str> {
+        self.brokers.get(&node).map(String::as_str)
+    }
+
+    /// Which versions of which requests a broker speaks, lowest and highest, by key.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub async fn versions(
+        &mut self,
+        node: NodeId,
+    ) -> Result<BTreeMap<i16, (i16, i16)>, ClientError> {
+        Ok(self.connection(node).await?.versions().clone())
     }
 
     /// What was known of a topic may no longer be true.

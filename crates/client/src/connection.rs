@@ -64,7 +64,12 @@ impl Connection {
         self.features.get(name).copied().unwrap_or(0)
     }
 
-    /// The newest version that both sides speak.
+    /// What the broker speaks, lowest and highest version, by key.
+    pub const fn versions(&self) -> &BTreeMap<i16, (i16, i16)> {
+        &self.versions
+    }
+
+    /// The newest version of a request that both speak.
     ///
     /// # Errors
     /// There is none.

@@ -18,7 +18,7 @@ mod transaction;
 
 pub use admin::{NewTopic, TopicListing};
 pub use assign::Assignor;
-pub use cluster::Cluster;
+pub use cluster::{Cluster, CoordinatorOf};
 pub use connection::Connection;
 pub use consumer::{Consumer, Received};
 pub use error::ClientError;

@@ -230,18 +230,24 @@ impl Membership {
         &self,
         cluster: &mut Cluster,
         offsets: &Offsets,
+        epochs: &BTreeMap<TopicPartition, i32>,
     ) -> Result<(), ClientError> {
         if offsets.is_empty() {
             return Ok(());
         }
         let mut topics = Vec::new();
-        for (name, partitions) in by_topic(offsets.iter().map(|(place, offset)| (place, *offset))) {
+        let epoch = |place| epochs.get(place).copied().unwrap_or(-1);
+        let dated = offsets.iter().map(|(place, offset)| (place, (*offset, epoch(place))));
+        for (name, partitions) in by_topic(dated) {
             let topic_id = cluster.topic(&name, false).await?.id;
-            let partition = |(partition_index, committed_offset)| OffsetCommitRequestPartition {
-                partition_index,
-                committed_offset,
-                committed_metadata: Some(String::new()),
-                ..Default::default()
+            let partition = |(partition_index, (committed_offset, committed_leader_epoch))| {
+                OffsetCommitRequestPartition {
+                    partition_index,
+                    committed_offset,
+                    committed_leader_epoch,
+                    committed_metadata: Some(String::new()),
+                    ..Default::default()
+                }
             };
             let partitions = partitions.into_iter().map(partition).collect();
             topics.push(OffsetCommitRequestTopic {

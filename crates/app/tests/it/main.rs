@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod by_name;
 mod commands;
 mod consumers;
 mod crash;

@@ -95,7 +95,11 @@ fn one(
     if scope == Scope::Broker && name.is_empty() {
         // The default of all brokers is only what was set for all of them.
         return Ok(all
-            .filter(|it| it.synonyms.iter().any(|s| s.source == Source::AllBrokers))
+            .map(|mut it| {
+                it.synonyms.retain(|synonym| synonym.source == Source::AllBrokers);
+                it
+            })
+            .filter(|it| !it.synonyms.is_empty())
             .collect());
     }
     Ok(all.collect())

@@ -167,6 +167,7 @@ impl Consumer {
                 self.ready.push_back(Received {
                     place: place.clone(),
                     offset: record.offset,
+                    leader_epoch: batch.leader_epoch(),
                     timestamp: record.timestamp,
                     is_append_time: batch.is_append_time(),
                     key: record.key.map(Bytes::copy_from_slice),

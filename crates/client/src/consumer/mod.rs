@@ -28,6 +28,8 @@ pub struct Received {
     pub place: TopicPartition,
     /// At which offset.
     pub offset: Offset,
+    /// In which epoch of its partition's leader it was written; -1 if that is not known.
+    pub leader_epoch: i32,
     /// Its time, in milliseconds.
     pub timestamp: TimestampMs,
     /// Is that the time when the broker took it in, and not what its producer said?
@@ -52,6 +54,8 @@ pub struct Consumer {
     ready: VecDeque<Received>,
     /// Up to where records were handed out.
     handed: Offsets,
+    /// The epochs of the last of those.
+    epochs: BTreeMap<TopicPartition, i32>,
     beaten: Duration,
     committed: Duration,
     looked: Duration,
@@ -70,6 +74,7 @@ impl Consumer {
             paused: Places::new(),
             ready: VecDeque::new(),
             handed: Offsets::new(),
+            epochs: BTreeMap::new(),
             beaten: now,
             committed: now,
             looked: now,
@@ -161,6 +166,7 @@ impl Consumer {
     fn forget_all(&mut self) {
         self.positions.clear();
         self.handed.clear();
+        self.epochs.clear();
         self.paused.clear();
         self.ready.clear();
     }
@@ -231,6 +237,7 @@ impl Consumer {
         *position = offset;
         self.ready.retain(|record| record.place != *place);
         self.handed.insert(place.clone(), offset);
+        self.epochs.remove(place);
         true
     }
 
@@ -300,6 +307,7 @@ impl Consumer {
         let next = self.next().and_then(|at| self.ready.remove(at));
         if let Some(next) = &next {
             self.handed.insert(next.place.clone(), next.offset + 1);
+            self.epochs.insert(next.place.clone(), next.leader_epoch);
         }
         Ok(next)
     }
@@ -372,6 +380,7 @@ impl Consumer {
         }
         self.positions.retain(|place, _| mine.contains(place));
         self.handed.retain(|place, _| mine.contains(place));
+        self.epochs.retain(|place, _| mine.contains(place));
         self.paused.retain(|place| mine.contains(place));
         self.ready.retain(|record| mine.contains(&record.place));
         let fresh: Places =
@@ -384,13 +393,16 @@ impl Consumer {
         self.start_in(fresh, &committed).await
     }
 
-    /// Says how far the group has come: behind the last record that was handed out.
+    /// Says how far the group has come: to the next record that would be handed out, also where
+    /// none was yet.
     ///
     /// # Errors
     /// The group's coordinator refuses for good.
     pub async fn commit(&mut self) -> Result<(), ClientError> {
-        let handed = self.handed.clone();
-        match self.commit_offsets(&handed).await {
+        let places = self.positions.keys();
+        let here =
+            places.filter_map(|place| Some((place.clone(), self.position(place)?))).collect();
+        match self.commit_offsets(&here).await {
             // The next generation starts from what was committed before.
             Err(ClientError::Refused { code, .. })
                 if code != ErrorCode::GROUP_AUTHORIZATION_FAILED =>
@@ -407,10 +419,10 @@ impl Consumer {
     /// The group's coordinator refuses, also for a reason that the next generation ends.
     pub async fn commit_offsets(&mut self, offsets: &Offsets) -> Result<(), ClientError> {
         if let Some(membership) = &self.membership {
-            return membership.commit(&mut self.cluster, offsets).await;
+            return membership.commit(&mut self.cluster, offsets, &self.epochs).await;
         }
         let Some(group) = self.options.group.clone() else { return Ok(()) };
-        Membership::nobody(&group).commit(&mut self.cluster, offsets).await
+        Membership::nobody(&group).commit(&mut self.cluster, offsets, &self.epochs).await
     }
 
     /// Commits, if it does that by itself, and leaves the group.

@@ -1,0 +1,219 @@
+"""`tools`: the same command lines to Apache's JVM tools and to ours, against Apache Kafka and against Ottla.
+
+Four runs of one list of command lines; what they print and how they end must be alike, once ids, times, ports and folders have
+neutral names. `docs/differences.md` says what may differ, and why.
+"""
+
+import concurrent.futures
+import pathlib
+import re
+import subprocess
+import tempfile
+
+from kit import report, servers
+
+JAVA = "org.apache.kafka.tools."
+CLASSES = {
+    "kafka-topics": JAVA + "TopicCommand",
+    "kafka-console-producer": JAVA + "ConsoleProducer",
+    "kafka-console-consumer": JAVA + "consumer.ConsoleConsumer",
+    "kafka-consumer-groups": JAVA + "consumer.group.ConsumerGroupCommand",
+    "kafka-groups": JAVA + "GroupsCommand",
+    "kafka-configs": "kafka.admin.ConfigCommand",
+    "kafka-get-offsets": JAVA + "GetOffsetShell",
+    "kafka-delete-records": JAVA + "DeleteRecordsCommand",
+    "kafka-log-dirs": JAVA + "LogDirsCommand",
+    "kafka-cluster": JAVA + "ClusterTool",
+    "kafka-metadata-quorum": JAVA + "MetadataQuorumCommand",
+    "kafka-features": JAVA + "FeatureCommand",
+    "kafka-transactions": JAVA + "TransactionsCommand",
+}
+# Where the action comes before the flags.
+ACTION_FIRST = {"kafka-cluster"}
+
+# One command line each; a `<` begins what stands on the standard input, `|` are line ends there. `?` at the end: only how it
+# ends is compared, not what it prints.
+LINES = """
+kafka-topics --list
+kafka-topics --create --topic one --partitions 3 --config retention.ms=100000 --config cleanup.policy=compact
+kafka-topics --create --topic one
+kafka-topics --create --topic one --if-not-exists
+kafka-topics --create --topic two --replication-factor 1
+kafka-topics --create --topic few --replica-assignment 1,1
+kafka-topics --create --topic wide --replication-factor 3 ?
+kafka-topics --create --topic bad --config nonsense=1
+kafka-topics --create --topic bad --partitions 0 ?
+kafka-topics --create --topic bad/name ?
+kafka-topics --list
+kafka-topics --list --topic o.*
+kafka-topics --describe --topic one
+kafka-topics --describe
+kafka-topics --describe --topic absent
+kafka-topics --describe --topic absent --if-exists
+kafka-topics --describe --under-replicated-partitions
+kafka-topics --describe --unavailable-partitions
+kafka-topics --describe --at-min-isr-partitions --topic one
+kafka-topics --describe --topics-with-overrides
+kafka-topics --alter --topic two --partitions 2
+kafka-topics --alter --topic two --partitions 1
+kafka-topics --alter --topic absent --partitions 4
+kafka-topics ?
+kafka-topics --list --create ?
+kafka-topics --topic --create --topic chat-test --partitions 3 ?
+kafka-topics --nonsense ?
+kafka-console-producer --topic two --reader-property parse.key=true --reader-property key.separator=: < a:1|b:2|c:3|
+kafka-console-producer --topic few --reader-property parse.headers=true < h:x,i:y\tvalue|
+kafka-console-consumer --topic two --from-beginning --max-messages 3 --timeout-ms 20000 --group readers
+kafka-console-consumer --topic few --from-beginning --max-messages 1 --timeout-ms 20000 --formatter-property print.headers=true --formatter-property print.partition=true
+kafka-console-consumer --topic two --partition 0 --offset 0 --max-messages 1 --timeout-ms 20000 --formatter-property print.key=true --formatter-property print.offset=true ?
+kafka-console-consumer --include t.* --from-beginning --max-messages 3 --timeout-ms 20000 --property print.value=false --property print.timestamp=true ?
+kafka-console-consumer ?
+kafka-consumer-groups --list
+kafka-consumer-groups --list --state
+kafka-consumer-groups --list --state Stable
+kafka-consumer-groups --list --type
+kafka-consumer-groups --describe --group readers
+kafka-consumer-groups --describe --group readers --verbose
+kafka-consumer-groups --describe --group readers --members
+kafka-consumer-groups --describe --group readers --members --verbose
+kafka-consumer-groups --describe --group readers --state
+kafka-consumer-groups --describe --group absent ?
+kafka-consumer-groups --describe --all-groups
+kafka-consumer-groups --group readers --reset-offsets --topic two:0 --to-earliest --dry-run
+kafka-consumer-groups --group readers --reset-offsets --topic two:0 --to-offset 1 --execute
+kafka-consumer-groups --group readers --reset-offsets --topic two:0 --shift-by 1 --execute
+kafka-consumer-groups --group readers --reset-offsets --topic two:0 --shift-by -9 --dry-run
+kafka-consumer-groups --group readers --reset-offsets --topic two:0 --to-datetime 2020-01-01T00:00:00.000 --dry-run
+kafka-consumer-groups --group readers --reset-offsets --topic two:0 --by-duration PT1S --dry-run ?
+kafka-consumer-groups --group readers --reset-offsets --topic two:0 --to-current --export
+kafka-consumer-groups --group fresh --reset-offsets --topic two:1 --to-latest --execute ?
+kafka-consumer-groups --describe --group readers
+kafka-consumer-groups --group readers --delete-offsets --topic two:0
+kafka-groups --list
+kafka-groups --list --group-type classic
+kafka-consumer-groups --delete --group readers
+kafka-consumer-groups --delete --group readers ?
+kafka-consumer-groups --list --describe ?
+kafka-consumer-groups --describe ?
+kafka-configs --entity-type topics --entity-name two --alter --add-config max.message.bytes=2000,cleanup.policy=[compact,delete]
+kafka-configs --entity-type topics --entity-name two --describe
+kafka-configs --topic two --describe
+kafka-configs --topic two --alter --delete-config max.message.bytes
+kafka-configs --topic two --alter --delete-config max.message.bytes ?
+kafka-configs --topic two --alter --add-config nonsense=1 ?
+kafka-configs --topic absent --describe ?
+kafka-configs --entity-type brokers --entity-default --alter --add-config log.cleaner.threads=1
+kafka-configs --entity-type brokers --entity-default --describe
+kafka-configs --entity-type brokers --entity-name 1 --alter --add-config log.segment.bytes=1000000
+kafka-configs --entity-type brokers --entity-name 1 --describe
+kafka-configs --entity-type brokers --entity-name 1 --alter --delete-config log.segment.bytes
+kafka-configs --entity-type groups --entity-name g --alter --add-config consumer.session.timeout.ms=50000
+kafka-configs --entity-type groups --entity-name g --alter --add-config consumer.session.timeout.ms=1 ?
+kafka-configs --group g --describe
+kafka-configs --describe ?
+kafka-configs --entity-type nonsense --describe ?
+kafka-get-offsets --topic two
+kafka-get-offsets --exclude-internal-topics
+kafka-get-offsets --topic-partitions two:0,few:0-1 --time earliest
+kafka-get-offsets --topic two --time latest --partitions 0
+kafka-get-offsets --topic two --time max-timestamp --partitions 1
+kafka-get-offsets --topic two --time 0
+kafka-get-offsets --topic absent ?
+kafka-get-offsets --topic two --time soon ?
+kafka-delete-records --offset-json-file RECORDS.json
+kafka-get-offsets --topic two --time earliest
+kafka-delete-records --offset-json-file absent.json ?
+kafka-log-dirs --describe --topic-list absent
+kafka-log-dirs --describe --topic-list two ?
+kafka-cluster cluster-id
+kafka-cluster list-endpoints
+kafka-metadata-quorum describe --status ?
+kafka-metadata-quorum describe --replication ?
+kafka-features describe ?
+kafka-transactions list
+kafka-transactions describe --transactional-id absent ?
+kafka-transactions describe-producers --topic few --partition 0
+kafka-topics --delete --topic one
+kafka-topics --delete --topic one
+kafka-topics --delete --topic one --if-exists
+kafka-topics --delete --topic t.*|few ?
+kafka-topics --list --exclude-internal
+"""
+
+NEUTRAL = [
+    (r"TopicId: \S+", "TopicId: <id>"),
+    (r"127\.0\.0\.1:\d+", "<broker>"),
+    (r"(127\.0\.0\.1 +)\d+", r"\1<port>"),
+    (r"/tmp/\S*?/data", "<data>"),
+    (r"(CreateTime|LogAppendTime):\d+", r"\1:<time>"),
+    (r"Cluster ID: \S+", "Cluster ID: <id>"),
+    (r"\b1\d{12}\b", "<time>"),
+    (r"console-consumer-[\w-]+", "<member>"),
+    (r"[ \t]+$", ""),
+]
+
+
+def neutral(text):
+    """The lines of an output that say something, in neutral words."""
+    for pattern, word in NEUTRAL:
+        text = re.sub(pattern, word, text, flags=re.M)
+    # Wordings of warnings are each tool's own; Apache's console consumer leaves a group of its own behind, ours does not.
+    drops = ("WARNING:", "Warning:", "<member>")
+    lines = [re.sub(r" {2,}", "  ", line) for line in text.split("\n") if line.strip() and not line.startswith(drops)]
+    by_name = lambda found: "Configs: " + ",".join(sorted(found[1].split(",")))
+    # Apache's tools print much in the order of hash maps.
+    return sorted(re.sub(r"Configs: (\S+)", by_name, line) for line in lines)
+
+
+def words(line, server, folder):
+    """The command line's words, what stands on the standard input, and whether its output counts."""
+    line, _, stdin = line.partition(" < ")
+    counts = not line.endswith(" ?")
+    name, *rest = line.removesuffix(" ?").split()
+    rest = [word.replace("RECORDS.json", f"{folder}/RECORDS.json") for word in rest]
+    bootstrap = ["--bootstrap-server", server.bootstrap]
+    rest = [*rest, *bootstrap] if name in ACTION_FIRST else [*bootstrap, *rest]
+    return name, rest, stdin.replace("|", "\n").replace("\\t", "\t"), counts
+
+
+def play(kind, server, folder, binary):
+    """What every line prints, and its exit code."""
+    pathlib.Path(folder, "RECORDS.json").write_text('{"partitions": [{"topic": "two", "partition": 0, "offset": 1}], "version": 1}')
+    told = []
+    for line in filter(None, LINES.split("\n")):
+        name, rest, stdin, counts = words(line, server, folder)
+        start = [*servers.java("-Xmx128m"), CLASSES[name]] if kind == "apache" else [str(binary), name]
+        try:
+            done = subprocess.run([*start, *rest], input=stdin, capture_output=True, text=True, timeout=60, check=False, cwd=folder)
+            told.append((line, done.returncode, neutral(done.stdout) if counts else [], done.stdout + done.stderr))
+        except subprocess.TimeoutExpired:
+            told.append((line, "none in a minute", [], ""))
+    return told
+
+
+def run(arguments):
+    table = report.Report()
+
+    def one(pair):
+        tools, kind = pair
+        with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
+            make = {"ottla": lambda: servers.Ottla(folder, binary=arguments.binary), "apache": lambda: servers.Apache(folder)}
+            server = make[kind]()
+            server.settings = {"auto.create.topics.enable": "false", "group.initial.rebalance.delay.ms": "0"}
+            try:
+                server.start()
+                return pair, play(tools, server, folder, arguments.binary or servers.Ottla.build())
+            finally:
+                server.kill()
+
+    pairs = [(tools, kind) for tools in ("apache", "ottla") for kind in ("apache", "ottla")]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        told = dict(pool.map(one, pairs))
+    genuine = told["apache", "apache"]
+    for pair in pairs[1:]:
+        for (line, code, text, _), (_, other_code, other, all_of_it) in zip(genuine, told[pair]):
+            alike = code == other_code and text == other
+            show = lambda code, text: f"exit {code}: " + " / ".join(text)
+            note = "" if alike else f"{show(code, text)}\n    {show(other_code, other)}" + (f"\n    ({all_of_it[-300:]!r})" if not other else "")
+            table.add(f"{pair[0]}'s tool", f"at {pair[1]}", "ok" if alike else "failed", line[:74], note)
+    return table.end()

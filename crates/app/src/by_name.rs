@@ -1,0 +1,160 @@
+//! The binary under other names: `kafka-topics.sh`, `kafka-server-start.sh`, and the like.
+
+use ottla_tools::Tool;
+
+/// The tool that a command line names, first or (`ottla kafka-topics`) second, and what follows.
+pub fn tool(words: &[String]) -> Option<(&'static Tool, &[String])> {
+    let at = |at: usize| {
+        let is_storage = words.get(at)?.trim_end_matches(".sh").ends_with("kafka-storage");
+        if is_storage && words.get(at + 1).is_some_and(|it| it == "random-uuid") {
+            return Some((ottla_tools::find("kafka-random-uuid")?, words.get(at + 2..)?));
+        }
+        Some((ottla_tools::find(words.get(at)?)?, words.get(at + 1..)?))
+    };
+    at(0).or_else(|| at(1))
+}
+
+/// What a command of Kafka's is, among ours.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ours {
+    /// This command line.
+    Now(Vec<String>),
+    /// The same, in the background.
+    Daemon(Vec<String>),
+    /// Every node of this machine is to stop.
+    Stop,
+}
+
+/// Starts a command line in the background, with its output in `logs/kafkaServer.out`.
+///
+/// # Errors
+/// The system refuses.
+pub fn daemon(words: &[String]) -> std::io::Result<u32> {
+    use std::os::unix::process::CommandExt;
+    std::fs::create_dir_all("logs")?;
+    let log = std::fs::File::create("logs/kafkaServer.out")?;
+    let child = std::process::Command::new(std::env::current_exe()?)
+        .args(words.iter().skip(1))
+        .stdin(std::process::Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .process_group(0)
+        .spawn()?;
+    Ok(child.id())
+}
+
+/// Asks every node of this machine that runs this program to stop; how many there are.
+///
+/// # Errors
+/// The system refuses.
+pub fn stop() -> std::io::Result<usize> {
+    use rustix::process::{Pid, Signal, kill_process};
+    let own = std::env::current_exe()?.canonicalize()?;
+    let mut count = 0;
+    for entry in std::fs::read_dir("/proc")? {
+        let path = entry?.path();
+        let pid = path.file_name().and_then(|it| it.to_str()?.parse().ok()).and_then(Pid::from_raw);
+        let Some(pid) = pid else { continue };
+        // Of somebody else's process, or of one that has just ended, nothing can be read.
+        let Ok(program) = std::fs::read_link(path.join("exe")) else { continue };
+        let words = std::fs::read(path.join("cmdline")).unwrap_or_default();
+        let mut words = words.split(|it| *it == 0).take(2);
+        let is_node = |it: &[u8]| {
+            it == b"server"
+                || it.ends_with(b"kafka-server-start.sh")
+                || it.ends_with(b"kafka-server-start")
+        };
+        if program == own && words.any(is_node) {
+            kill_process(pid, Signal::TERM)?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// One of Kafka's commands that is a command of our own.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn command(words: &[String]) -> Option<Result<Ours, String>> {
+    let name = |at: usize| {
+        let name = words.get(at)?.rsplit('/').next()?;
+        Some(name.strip_suffix(".sh").unwrap_or(name))
+    };
+    let at = (0..2).find(|at| name(*at).is_some_and(|it| it.starts_with("kafka-")))?;
+    let rest: Vec<&str> = words[at + 1..].iter().map(String::as_str).collect();
+    match name(at)? {
+        "kafka-server-start" if rest.contains(&"-daemon") => Some(Ok(Ours::Daemon(start(&rest)))),
+        "kafka-server-start" => Some(Ok(Ours::Now(start(&rest)))),
+        "kafka-server-stop" => Some(Ok(Ours::Stop)),
+        "kafka-dump-log" => Some(Ok(Ours::Now(ours("dump", &rest)))),
+        "kafka-storage" => Some(storage(&rest).map(Ours::Now)),
+        other => Some(Err(format!("there is no command {other} here"))),
+    }
+}
+
+fn ours(command: &str, rest: &[&str]) -> Vec<String> {
+    ["ottla", command].iter().chain(rest).map(|it| (*it).to_owned()).collect()
+}
+
+/// `kafka-server-start [-daemon] FILE [--override NAME=VALUE]`
+fn start(rest: &[&str]) -> Vec<String> {
+    let known = |it: &&&str| !matches!(**it, "-daemon" | "-name" | "-loggc");
+    ours("server", &rest.iter().filter(known).copied().collect::<Vec<_>>())
+}
+
+/// `kafka-storage format -t ID -c FILE`; what a node decides by itself is left out.
+fn storage(rest: &[&str]) -> Result<Vec<String>, String> {
+    let (Some(action), mut rest) = (rest.first(), rest.iter().skip(1)) else {
+        return Err("too few arguments: format or random-uuid".to_owned());
+    };
+    if *action != "format" {
+        return Err(format!(
+            "kafka-storage {action}: only format and random-uuid are known so far"
+        ));
+    }
+    let mut words = ours("format", &[]);
+    while let Some(word) = rest.next() {
+        match *word {
+            "-t" | "--cluster-id" => {
+                words.push("--cluster-id".to_owned());
+                words.extend(rest.next().map(|it| (*it).to_owned()));
+            }
+            "-c" | "--config" => words.extend(rest.next().map(|it| (*it).to_owned())),
+            "--standalone" | "-s" | "--ignore-formatted" | "-g" => {}
+            other => return Err(format!("kafka-storage format: {other} is not known so far")),
+        }
+    }
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn kafkas_names_lead_to_our_commands() {
+        let told = |line: &str| match command(&words(line)).unwrap().unwrap() {
+            Ours::Now(words) => words.join(" "),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(told("bin/kafka-server-start.sh a.properties"), "ottla server a.properties");
+        let daemon = command(&words("kafka-server-start.sh -daemon f")).unwrap().unwrap();
+        assert_eq!(daemon, Ours::Daemon(words("ottla server f")));
+        assert_eq!(told("kafka-server-stop"), "Stop");
+        assert_eq!(told("ottla kafka-dump-log --files x"), "ottla dump --files x");
+        let format = "kafka-storage.sh format --standalone -t ID -c f";
+        assert_eq!(told(format), "ottla format --cluster-id ID f");
+        assert!(command(&words("kafka-nothing")).unwrap().is_err());
+        assert!(command(&words("ottla topics list")).is_none());
+        let line = words("/opt/bin/kafka-topics.sh --list");
+        let (found, rest) = tool(&line).unwrap();
+        assert_eq!((found.name, rest), ("kafka-topics", &line[1..]));
+        assert_eq!(tool(&words("ottla kafka-topics")).unwrap().0.name, "kafka-topics");
+        assert!(tool(&words("ottla server")).is_none());
+    }
+}

@@ -1,0 +1,108 @@
+//! The scenes of old quick starts, typed as they stand there, with nothing but links to our binary.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::node::{Home, Node};
+
+/// Runs a command of a distribution's `bin/` with the node as `$KAFKA_SERVER`; its exit code, what
+/// it printed, and what it complained about.
+fn bin(home: &Path, node: Option<&Node>, line: &str, input: &str) -> (i32, String, String) {
+    let mut words = line.split_whitespace();
+    let mut command = Command::new(home.join("bin").join(words.next().unwrap()));
+    command.args(words).current_dir(home).env_remove("KAFKA_SERVER");
+    if let Some(node) = node {
+        command.env("KAFKA_SERVER", node.address.to_string());
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let out = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (out.status.code().unwrap(), text(out.stdout), text(out.stderr))
+}
+
+fn distribution(home: &Home) -> std::path::PathBuf {
+    let folder = home.path().join("kafka");
+    let done = Command::new(env!("CARGO_BIN_EXE_ottla")).arg("install-tools").arg(&folder).output();
+    assert!(done.unwrap().status.success());
+    folder
+}
+
+#[test]
+fn an_old_quick_start_runs_as_it_was_typed() {
+    let home = Home::new();
+    let kafka = distribution(&home);
+    let node = home.start();
+    let run = |line: &str, input: &str| bin(&kafka, Some(&node), line, input);
+    let create = "kafka-topics.sh --create --zookeeper localhost:2181 --replication-factor 1 --partitions 1 --topic test";
+    let (code, said, hint) = run(create, "");
+    assert_eq!((code, said.as_str()), (0, "Created topic test.\n"));
+    assert!(hint.contains("no ZooKeeper"), "{hint}");
+    assert_eq!(run("kafka-topics.sh --list --zookeeper localhost:2181", "").1, "test\n");
+    let (_, described, _) = run("kafka-topics --zookeeper zk1:2181 --topic test --describe", "");
+    assert!(described.contains("PartitionCount: 1\tReplicationFactor: 1"), "{described}");
+    let broker_list =
+        format!("kafka-console-producer.sh --broker-list {} --topic test", node.address);
+    assert_eq!(run(&broker_list, "This is a message\nThis is another\n").0, 0);
+    let consumer =
+        "kafka-console-consumer.sh --topic test --from-beginning --max-messages 2 --group seen";
+    let (code, read, count) = run(consumer, "");
+    assert_eq!((code, read.as_str()), (0, "This is a message\nThis is another\n"));
+    assert_eq!(count, "Processed a total of 2 messages\n");
+    let (_, lag, _) = run("kafka-consumer-groups.sh --describe --group seen", "");
+    let cells: Vec<&str> = lag.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!(cells[..6], ["seen", "test", "0", "2", "2", "0"], "{lag}");
+    node.stop();
+}
+
+#[test]
+fn what_was_typed_wrongly_is_answered_with_what_may_be_meant() {
+    let home = Home::new();
+    let kafka = distribution(&home);
+    let run = |line: &str| bin(&kafka, None, line, "");
+    let sic = "kafka-topics --bootstrap-server kafka1:9091 --topic --create --topic chat-test --partitions 3";
+    let (code, _, said) = run(sic);
+    assert_eq!(code, 1);
+    assert!(said.starts_with("Option topic requires an argument, but --create follows"), "{said}");
+    let (code, _, said) = run("kafka-topics --lits");
+    assert_eq!(code, 1);
+    assert!(said.starts_with("lits is not a recognized option; did you mean --list?"), "{said}");
+    assert!(said.contains("--partitions <COUNT>"), "the help follows: {said}");
+    let (code, _, said) = run("kafka-topics --list");
+    assert!(
+        code == 1 && said.starts_with("Missing required option(s) [bootstrap-server]"),
+        "{said}"
+    );
+    // Nobody listens on the port of a socket that is not listening.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let at = silent.local_addr().unwrap();
+    let (code, _, said) = run(&format!("kafka-topics --list --bootstrap-server {at}"));
+    assert_eq!(code, 1);
+    assert!(said.contains(&format!("No broker answers at {at}")), "{said}");
+    assert!(said.contains("ottla server starts one"), "{said}");
+    let (code, _, said) = run("kafka-topics --help");
+    assert!(code == 0 && said.contains("Create, delete, describe"), "{said}");
+    let (code, id, _) = run("kafka-storage.sh random-uuid");
+    assert_eq!((code, id.trim_end().len()), (0, 22));
+}
+
+#[test]
+fn zookeeper_is_not_needed_but_stays_until_it_is_stopped() {
+    let home = Home::new();
+    let kafka = distribution(&home);
+    let mut child = Command::new(kafka.join("bin/zookeeper-server-start.sh"))
+        .arg("config/zookeeper.properties")
+        .current_dir(&kafka)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().contains("not needed"));
+    assert!(lines.any(|line| line.unwrap().contains("waits until it is stopped")));
+    assert_eq!(child.try_wait().unwrap(), None, "it stays");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(bin(&kafka, None, "zookeeper-server-stop.sh", "").0, 0);
+}

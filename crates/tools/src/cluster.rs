@@ -1,0 +1,368 @@
+//! kafka-cluster, kafka-metadata-quorum, kafka-features, kafka-broker-api-versions, and the names
+//! that have outlived what they were for.
+
+use ottla_client::Cluster;
+use ottla_clock::Clock;
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
+use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
+use ottla_protocol::messages::describe_quorum_request::{
+    DescribeQuorumRequest, PartitionData, TopicData,
+};
+use ottla_protocol::messages::describe_quorum_response::{
+    DescribeQuorumResponse, PartitionData as Quorum, ReplicaState,
+};
+use ottla_types::{CLUSTER_METADATA, Uuid};
+
+use crate::Tool;
+use crate::options::{Opt, Parsed, flag, value};
+use crate::session::{Session, ToolError, failed, refused};
+use crate::table::tabbed;
+
+pub const TOOLS: &[&Tool] = &[
+    &Tool {
+        name: "kafka-cluster",
+        about: "cluster-id: show it; list-endpoints: show where the brokers are.",
+        options: CLUSTER,
+        run: cluster,
+    },
+    &Tool {
+        name: "kafka-metadata-quorum",
+        about: "describe --status or --replication: the state of the controllers.",
+        options: QUORUM,
+        run: quorum,
+    },
+    &Tool {
+        name: "kafka-features",
+        about: "describe: the features of the cluster and their levels.",
+        options: FEATURES,
+        run: features,
+    },
+    &Tool {
+        name: "kafka-broker-api-versions",
+        about: "Show which versions of which requests the brokers speak.",
+        options: &[],
+        run: versions,
+    },
+    &Tool {
+        name: "kafka-random-uuid",
+        about: "Print a new id, such as a cluster has.",
+        options: &[],
+        run: random,
+    },
+    &Tool {
+        name: "zookeeper-server-start",
+        about: "There is no ZooKeeper any more; waits until it is stopped, so that old scripts run.",
+        options: &[],
+        run: zookeeper,
+    },
+    &Tool {
+        name: "zookeeper-server-stop",
+        about: "There is no ZooKeeper any more; nothing to stop.",
+        options: &[],
+        run: no_zookeeper,
+    },
+];
+
+const CLUSTER: &[Opt] = &[
+    value("config", "FILE", "The former name of --command-config."),
+    flag("include-fenced-brokers", "With list-endpoints: also brokers that are fenced."),
+];
+const QUORUM: &[Opt] = &[
+    flag("status", "A summary."),
+    flag("replication", "Each replica."),
+    flag("human-readable", "With --replication: times as how long ago."),
+];
+const FEATURES: &[Opt] = &[];
+
+fn cluster(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    match args.rest.first().map(String::as_str) {
+        Some("cluster-id") => {
+            let mut cluster = session.connect()?;
+            let told = session.wait(cluster.ask_any(&DescribeClusterRequest::default()))?;
+            refused(told.error_code, told.error_message.as_deref())?;
+            writeln!(session.out, "Cluster ID: {}", told.cluster_id)?;
+            Ok(())
+        }
+        Some("list-endpoints") => endpoints(args, session),
+        Some("unregister") => {
+            Err(failed("kafka-cluster unregister: this build of ottla runs one node, which stays"))
+        }
+        _ => Err(ToolError::Usage(
+            "too few arguments: cluster-id, list-endpoints or unregister".to_owned(),
+        )),
+    }
+}
+
+fn endpoints(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    let mut cluster = session.connect()?;
+    let request = DescribeClusterRequest {
+        include_fenced_brokers: args.has("include-fenced-brokers"),
+        ..Default::default()
+    };
+    let told = session.wait(cluster.ask_any(&request))?;
+    refused(told.error_code, told.error_message.as_deref())?;
+    let host = told.brokers.iter().map(|it| it.host.len()).max().unwrap_or(0);
+    let row = |cells: [String; 6]| {
+        let [id, at, port, rack, state, kind] = cells;
+        format!("{id:10} {at:host$} {port:10} {rack:10} {state:10} {kind:15}")
+    };
+    let head = ["ID", "HOST", "PORT", "RACK", "STATE", "ENDPOINT_TYPE"].map(str::to_owned);
+    writeln!(session.out, "{}", row(head))?;
+    for it in told.brokers {
+        let state = if it.is_fenced { "fenced" } else { "unfenced" };
+        let rack = it.rack.unwrap_or_else(|| "null".to_owned());
+        let cells = [
+            it.broker_id.to_string(),
+            it.host,
+            it.port.to_string(),
+            rack,
+            state.into(),
+            "broker".into(),
+        ];
+        writeln!(session.out, "{}", row(cells))?;
+    }
+    Ok(())
+}
+
+fn ask_quorum(
+    session: &Session<'_>,
+    cluster: &mut Cluster,
+) -> Result<(Quorum, DescribeQuorumResponse), ToolError> {
+    let partition = PartitionData { partition_index: 0, ..Default::default() };
+    let topic = TopicData {
+        topic_name: CLUSTER_METADATA.to_owned(),
+        partitions: vec![partition],
+        ..Default::default()
+    };
+    let request = DescribeQuorumRequest { topics: vec![topic], ..Default::default() };
+    let response = session.wait(cluster.ask_any(&request))?;
+    refused(response.error_code, response.error_message.as_deref())?;
+    let found = response.topics.iter().flat_map(|it| &it.partitions).next().cloned();
+    let found = found.ok_or_else(|| failed("the broker does not know the quorum"))?;
+    refused(found.error_code, found.error_message.as_deref())?;
+    Ok((found, response))
+}
+
+fn quorum(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    if args.rest.first().is_none_or(|it| it != "describe") {
+        let usage = "too few arguments: describe --status or describe --replication".to_owned();
+        return Err(ToolError::Usage(usage));
+    }
+    let mut cluster = session.connect()?;
+    let (found, response) = ask_quorum(session, &mut cluster)?;
+    if args.has("replication") {
+        return replication(args, session, &found);
+    }
+    if !args.has("status") {
+        let usage = "One of --status or --replication must be specified with describe sub-command";
+        return Err(ToolError::Usage(usage.to_owned()));
+    }
+    let told = session.wait(cluster.ask_any(&DescribeClusterRequest::default()))?;
+    let leader = found.current_voters.iter().chain(&found.observers);
+    let leader =
+        leader.clone().find(|it| it.replica_id == found.leader_id).cloned().unwrap_or_default();
+    let slowest = found.current_voters.iter().min_by_key(|it| it.log_end_offset);
+    let lag = slowest.map_or(0, |it| leader.log_end_offset - it.log_end_offset);
+    let lag_ms = found.current_voters.iter().map(|it| it.last_caught_up_timestamp).min();
+    let lag_ms = match lag_ms {
+        Some(at) if at >= 0 && lag > 0 => leader.last_caught_up_timestamp - at,
+        _ => 0,
+    };
+    let out = &mut session.out;
+    writeln!(out, "ClusterId:              {}", told.cluster_id)?;
+    writeln!(out, "LeaderId:               {}", found.leader_id)?;
+    writeln!(out, "LeaderEpoch:            {}", found.leader_epoch)?;
+    writeln!(out, "HighWatermark:          {}", found.high_watermark)?;
+    writeln!(out, "MaxFollowerLag:         {lag}")?;
+    writeln!(out, "MaxFollowerLagTimeMs:   {lag_ms}")?;
+    let voters = replicas(&found.current_voters, &response, true);
+    writeln!(out, "CurrentVoters:          {voters}")?;
+    writeln!(out, "CurrentObservers:       {}", replicas(&found.observers, &response, false))?;
+    Ok(())
+}
+
+fn replicas(all: &[ReplicaState], response: &DescribeQuorumResponse, are_voters: bool) -> String {
+    let one = |it: &ReplicaState| {
+        let mut parts = vec![format!("\"id\": {}", it.replica_id)];
+        if it.replica_directory_id != Uuid::ZERO {
+            parts.push(format!("\"directoryId\": \"{}\"", it.replica_directory_id));
+        }
+        let node = response.nodes.iter().find(|node| node.node_id == it.replica_id);
+        if let Some(node) = node.filter(|_| are_voters) {
+            let listener = |it: &ottla_protocol::messages::describe_quorum_response::Listener| {
+                format!("\"{}://{}:{}\"", it.name, it.host, it.port)
+            };
+            let all: Vec<String> = node.listeners.iter().map(listener).collect();
+            parts.push(format!("\"endpoints\": [{}]", all.join(", ")));
+        }
+        format!("{{{}}}", parts.join(", "))
+    };
+    format!("[{}]", all.iter().map(one).collect::<Vec<_>>().join(", "))
+}
+
+fn replication(args: &Parsed, session: &mut Session<'_>, found: &Quorum) -> Result<(), ToolError> {
+    let now = Clock::real().wall_ms();
+    let head = [
+        "NodeId",
+        "DirectoryId",
+        "LogEndOffset",
+        "Lag",
+        "LastFetchTimestamp",
+        "LastCaughtUpTimestamp",
+        "Status",
+    ];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let all = found.current_voters.iter().map(|it| (it, "Follower"));
+    let mut all: Vec<_> = all.chain(found.observers.iter().map(|it| (it, "Observer"))).collect();
+    all.sort_by_key(|(it, _)| it.replica_id != found.leader_id);
+    let end = all.first().map_or(0, |(it, _)| it.log_end_offset);
+    for (it, status) in all {
+        let status = if it.replica_id == found.leader_id { "Leader" } else { status };
+        let time = |at: i64| match at {
+            at if at < 0 => "-1".to_owned(),
+            at if args.has("human-readable") => format!("{} ms ago", now - at),
+            at => at.to_string(),
+        };
+        rows.push(vec![
+            it.replica_id.to_string(),
+            it.replica_directory_id.to_string(),
+            it.log_end_offset.to_string(),
+            (end - it.log_end_offset).to_string(),
+            time(it.last_fetch_timestamp),
+            time(it.last_caught_up_timestamp),
+            status.to_owned(),
+        ]);
+    }
+    write!(session.out, "{}", tabbed(&rows))?;
+    Ok(())
+}
+
+fn features(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    match args.rest.first().map(String::as_str) {
+        Some("describe") => {}
+        Some("upgrade" | "downgrade" | "disable" | "version-mapping" | "feature-dependencies") => {
+            return Err(failed("this tool can only describe features yet"));
+        }
+        _ => return Err(ToolError::Usage("too few arguments: describe".to_owned())),
+    }
+    let mut cluster = session.connect()?;
+    let request = ApiVersionsRequest {
+        client_software_name: "ottla".to_owned(),
+        client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..Default::default()
+    };
+    let told = session.wait(cluster.ask_any(&request))?;
+    refused(told.error_code, None)?;
+    let mut supported = told.supported_features;
+    supported.sort_by(|a, b| a.name.cmp(&b.name));
+    for it in supported {
+        let level = told.finalized_features.iter().find(|known| known.name == it.name);
+        let level = level.map_or(0, |it| it.max_version_level);
+        let shown = |level: i16| shown(&it.name, level);
+        writeln!(
+            session.out,
+            "Feature: {:33} SupportedMinVersion: {:16} SupportedMaxVersion: {:16} FinalizedVersionLevel: {:16} Epoch: {}",
+            it.name,
+            shown(it.min_version),
+            shown(it.max_version),
+            shown(level),
+            told.finalized_features_epoch
+        )?;
+    }
+    Ok(())
+}
+
+/// The names of `metadata.version`, which are Kafka's releases.
+const RELEASES: [(i16, &str); 31] = [
+    (1, "3.0-IV1"),
+    (2, "3.1-IV0"),
+    (3, "3.2-IV0"),
+    (4, "3.3-IV0"),
+    (5, "3.3-IV1"),
+    (6, "3.3-IV2"),
+    (7, "3.3-IV3"),
+    (8, "3.4-IV0"),
+    (9, "3.5-IV0"),
+    (10, "3.5-IV1"),
+    (11, "3.5-IV2"),
+    (12, "3.6-IV0"),
+    (13, "3.6-IV1"),
+    (14, "3.6-IV2"),
+    (15, "3.7-IV0"),
+    (16, "3.7-IV1"),
+    (17, "3.7-IV2"),
+    (18, "3.7-IV3"),
+    (19, "3.7-IV4"),
+    (20, "3.8-IV0"),
+    (21, "3.9-IV0"),
+    (22, "4.0-IV0"),
+    (23, "4.0-IV1"),
+    (24, "4.0-IV2"),
+    (25, "4.0-IV3"),
+    (26, "4.1-IV0"),
+    (27, "4.1-IV1"),
+    (28, "4.2-IV0"),
+    (29, "4.2-IV1"),
+    (30, "4.3-IV0"),
+    (31, "4.4-IV0"),
+];
+
+fn shown(feature: &str, level: i16) -> String {
+    let known = RELEASES.iter().find(|(known, _)| feature == "metadata.version" && *known == level);
+    known.map_or_else(|| level.to_string(), |(_, name)| (*name).to_owned())
+}
+
+fn versions(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    let mut cluster = session.connect()?;
+    let told = session.wait(cluster.ask_any(&DescribeClusterRequest::default()))?;
+    session.wait(cluster.refresh(Some(&[]), false))?;
+    for node in told.brokers {
+        let found = session.wait(cluster.versions(node.broker_id))?;
+        let rack = node.rack.as_deref().unwrap_or("null");
+        let (id, host, port) = (node.broker_id, &node.host, node.port);
+        writeln!(
+            session.out,
+            "{host}:{port} (id: {id} rack: {rack} isFenced: {}) -> (",
+            node.is_fenced
+        )?;
+        let known = |key: &&ApiKey| found.contains_key(&key.code());
+        let all: Vec<&ApiKey> = ApiKey::ALL.iter().filter(known).collect();
+        for (key, at) in all.iter().zip(1..) {
+            let (low, high) = found.get(&key.code()).copied().unwrap_or_default();
+            let range = if low == high { low.to_string() } else { format!("{low} to {high}") };
+            let usable = high.min(*key.versions().end());
+            let end = if at == all.len() { "" } else { "," };
+            writeln!(session.out, "\t{key:?}({}): {range} [usable: {usable}]{end}", key.code())?;
+        }
+        writeln!(session.out, ")")?;
+    }
+    Ok(())
+}
+
+fn random(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    writeln!(session.out, "{}", Clock::real().random_uuid())?;
+    Ok(())
+}
+
+fn zookeeper(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    writeln!(
+        session.out,
+        "ZooKeeper is not needed: Ottla keeps the cluster's metadata itself. Start it with\n  kafka-server-start.sh config/server.properties\nThis waits until it is stopped."
+    )?;
+    session.out.flush()?;
+    session.wait(async {
+        let terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+        let mut terminated = terminated?;
+        tokio::select! {
+            done = tokio::signal::ctrl_c() => done,
+            _ = terminated.recv() => Ok(()),
+        }
+    })?;
+    Ok(())
+}
+
+fn no_zookeeper(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    writeln!(session.out, "ZooKeeper is not needed, and none was started by Ottla.")?;
+    Ok(())
+}

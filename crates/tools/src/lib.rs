@@ -1,0 +1,103 @@
+//! The kafka-* commands, by the names and flags that everybody knows.
+//!
+//! Same flags, same columns, same exit codes as Apache Kafka's. Every tool is a [`Tool`]: its
+//! options as data, and what it does with them. Long-gone flags (`--zookeeper`, `--broker-list`)
+//! are told once where they lead today, and work.
+
+mod cluster;
+mod configs;
+mod console;
+mod groups;
+mod layout;
+mod offsets;
+mod options;
+mod session;
+mod table;
+mod topics;
+mod transactions;
+
+use std::io::Write;
+
+pub use layout::install;
+pub use options::{Opt, Parsed};
+pub use session::{Session, ToolError};
+
+/// A command.
+pub struct Tool {
+    /// Its name, without `.sh`.
+    pub name: &'static str,
+    /// What it is for, in a line.
+    pub about: &'static str,
+    /// What it can be told.
+    pub options: &'static [Opt],
+    run: fn(&Parsed, &mut Session<'_>) -> Result<(), ToolError>,
+}
+
+/// All of them.
+#[must_use]
+pub fn all() -> Vec<&'static Tool> {
+    [
+        topics::TOOLS,
+        console::TOOLS,
+        groups::TOOLS,
+        configs::TOOLS,
+        offsets::TOOLS,
+        cluster::TOOLS,
+        transactions::TOOLS,
+    ]
+    .concat()
+    .into_iter()
+    .collect()
+}
+
+/// The tool of this name, with or without `.sh`, and with the folder before it.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Tool> {
+    let name = name.rsplit('/').next().unwrap_or(name);
+    let name = name.strip_suffix(".sh").unwrap_or(name);
+    all().into_iter().find(|tool| tool.name == name)
+}
+
+/// Runs a tool; its exit code. `default_server` is where the cluster is if the command line does
+/// not say (`KAFKA_SERVER`).
+pub fn run(tool: &Tool, args: &[String], default_server: Option<&str>, out: &mut dyn Write) -> u8 {
+    let parsed = match Parsed::read(args, tool.options) {
+        Ok(parsed) => parsed,
+        Err(wrong) => {
+            eprintln!("{wrong}\n\n{}", options::help(tool));
+            return 1;
+        }
+    };
+    if parsed.has("help") {
+        eprintln!("{}", options::help(tool));
+        return u8::from(!args.is_empty() && args != ["--help"]);
+    }
+    if parsed.has("version") {
+        // The version whose flags and columns these are.
+        let _ = writeln!(out, "4.3.1 (ottla {})", env!("CARGO_PKG_VERSION"));
+        return 0;
+    }
+    let mut session = match Session::new(&parsed, default_server, out) {
+        Ok(session) => session,
+        Err(error) => {
+            eprintln!("{error}");
+            return 1;
+        }
+    };
+    let done = (tool.run)(&parsed, &mut session);
+    let flushed = session.out.flush();
+    match done.and_then(|()| Ok(flushed?)) {
+        Ok(()) => 0,
+        Err(ToolError::Usage(why)) => {
+            eprintln!("{why}\n\n{}", options::help(tool));
+            1
+        }
+        // Whoever reads has read enough.
+        Err(ToolError::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
+        Err(ToolError::Told) => 1,
+        Err(error) => {
+            eprintln!("{error}");
+            1
+        }
+    }
+}

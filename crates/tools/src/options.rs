@@ -1,0 +1,213 @@
+//! Command lines as Apache's tools read them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use ottla_types::nearest;
+
+use crate::Tool;
+
+/// What an option takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Nothing.
+    Nothing,
+    /// A value, shown as this.
+    Value(&'static str),
+    /// A value or none.
+    Maybe(&'static str),
+}
+
+/// An option.
+#[derive(Clone, Copy, Debug)]
+pub struct Opt {
+    /// Its name, without dashes.
+    pub name: &'static str,
+    /// What it takes.
+    pub takes: Takes,
+    /// What it does, in a line.
+    pub help: &'static str,
+}
+
+/// An option that takes nothing.
+pub const fn flag(name: &'static str, help: &'static str) -> Opt {
+    Opt { name, takes: Takes::Nothing, help }
+}
+
+/// An option with a value.
+pub const fn value(name: &'static str, shown: &'static str, help: &'static str) -> Opt {
+    Opt { name, takes: Takes::Value(shown), help }
+}
+
+/// An option that may have a value.
+pub const fn maybe(name: &'static str, shown: &'static str, help: &'static str) -> Opt {
+    Opt { name, takes: Takes::Maybe(shown), help }
+}
+
+/// What every tool can be told.
+pub const COMMON: [Opt; 7] = [
+    value("bootstrap-server", "HOST:PORT,...", "The brokers to ask first."),
+    value("broker-list", "HOST:PORT,...", "The former name of --bootstrap-server."),
+    value(
+        "zookeeper",
+        "HOST:PORT,...",
+        "There is no ZooKeeper any more; its host is asked as a broker.",
+    ),
+    value("command-config", "FILE", "Settings of the client, one NAME=VALUE a line."),
+    value("bootstrap-controller", "HOST:PORT,...", "The controllers to ask, instead of brokers."),
+    flag("help", "Print this."),
+    flag("version", "Print the version."),
+];
+
+/// A command line that was understood.
+#[derive(Clone, Debug, Default)]
+pub struct Parsed {
+    given: BTreeMap<&'static str, Vec<Option<String>>>,
+    /// What is no option.
+    pub rest: Vec<String>,
+}
+
+impl Parsed {
+    /// Reads a command line: `--name value`, `--name=value`; a name may be cut short where it is
+    /// clear.
+    ///
+    /// # Errors
+    /// There is no such option, or its value is missing.
+    pub fn read(args: &[String], options: &'static [Opt]) -> Result<Self, String> {
+        let known: Vec<&'static Opt> = options.iter().chain(&COMMON).collect();
+        let mut parsed = Self::default();
+        let mut args = args.iter().peekable();
+        while let Some(arg) = args.next() {
+            let Some(word) = arg.strip_prefix("--").filter(|word| !word.is_empty()) else {
+                parsed.rest.push(arg.clone());
+                continue;
+            };
+            let (name, attached) = match word.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (word, None),
+            };
+            let option = named(&known, name)?;
+            let value = match option.takes {
+                Takes::Nothing => None,
+                _ if attached.is_some() => attached,
+                Takes::Maybe(_) => args.next_if(|next| !next.starts_with("--")).cloned(),
+                Takes::Value(_) => {
+                    let next = args
+                        .next()
+                        .ok_or_else(|| format!("Option {} requires an argument", option.name))?;
+                    // Apache's tools would take the next option as the value.
+                    if next.strip_prefix("--").is_some_and(|it| named(&known, it).is_ok()) {
+                        return Err(format!(
+                            "Option {} requires an argument, but {next} follows; is a value missing, or the option one too many?",
+                            option.name
+                        ));
+                    }
+                    Some(next.clone())
+                }
+            };
+            parsed.given.entry(option.name).or_default().push(value);
+        }
+        Ok(parsed)
+    }
+
+    /// Was this given?
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.given.contains_key(name)
+    }
+
+    /// The last value of an option.
+    #[must_use]
+    pub fn one(&self, name: &str) -> Option<&str> {
+        self.given.get(name)?.last()?.as_deref()
+    }
+
+    /// All its values.
+    pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.given.get(name).into_iter().flatten().filter_map(Option::as_deref)
+    }
+
+    /// A number.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, String> {
+        let Some(text) = self.one(name) else { return Ok(None) };
+        let wrong = |_| format!("Cannot parse argument '{text}' of option {name}");
+        text.trim().parse().map(Some).map_err(wrong)
+    }
+}
+
+fn named(known: &[&'static Opt], name: &str) -> Result<&'static Opt, String> {
+    if let Some(found) = known.iter().find(|it| it.name == name) {
+        return Ok(found);
+    }
+    let mut short = known.iter().filter(|it| it.name.starts_with(name));
+    match (short.next(), short.next()) {
+        (Some(found), None) => Ok(found),
+        (Some(one), Some(other)) => {
+            Err(format!("{name} is not clear: --{} or --{}?", one.name, other.name))
+        }
+        _ => {
+            let near = nearest(known.iter().map(|it| it.name), name);
+            let hint = near.map_or_else(String::new, |it| format!("; did you mean --{it}?"));
+            Err(format!("{name} is not a recognized option{hint}"))
+        }
+    }
+}
+
+const HELP_COLUMN: usize = 34;
+
+/// What a tool can be told, for reading.
+pub fn help(tool: &Tool) -> String {
+    let mut text = format!("{}: {}\n\n", tool.name, tool.about);
+    for option in tool.options.iter().chain(&COMMON) {
+        let shown = match option.takes {
+            Takes::Nothing => format!("--{}", option.name),
+            Takes::Value(shown) => format!("--{} <{shown}>", option.name),
+            Takes::Maybe(shown) => format!("--{} [{shown}]", option.name),
+        };
+        let _ = if shown.len() < HELP_COLUMN {
+            writeln!(text, "  {shown:HELP_COLUMN$}{}", option.help)
+        } else {
+            writeln!(text, "  {shown}\n  {:HELP_COLUMN$}{}", "", option.help)
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPTIONS: &[Opt] =
+        &[flag("list", ""), value("topic", "NAME", ""), maybe("state", "STATE", "")];
+
+    fn read(line: &str) -> Result<Parsed, String> {
+        let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        Parsed::read(&args, OPTIONS)
+    }
+
+    #[test]
+    fn command_lines_are_read_as_apaches_tools_do() {
+        let parsed = read("--list --topic a --topic=b --state --bootstrap-s h:1 word").unwrap();
+        assert!(parsed.has("list") && parsed.has("state") && !parsed.has("help"));
+        assert_eq!(parsed.all("topic").collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!((parsed.one("topic"), parsed.one("state")), (Some("b"), None));
+        assert_eq!(parsed.one("bootstrap-server"), Some("h:1"));
+        assert_eq!(parsed.rest, ["word"]);
+        assert_eq!(read("--state Stable").unwrap().one("state"), Some("Stable"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_what_may_be_meant() {
+        let wrong = |line: &str| read(line).unwrap_err();
+        assert_eq!(wrong("--topics a"), "topics is not a recognized option; did you mean --topic?");
+        assert_eq!(wrong("--topic"), "Option topic requires an argument");
+        assert_eq!(
+            wrong("--bootstrap x"),
+            "bootstrap is not clear: --bootstrap-server or --bootstrap-controller?"
+        );
+        assert!(wrong("--topic --list --topic t").contains("--list follows"));
+    }
+}

@@ -1,0 +1,172 @@
+//! What a tool works with: a cluster, and somewhere to write.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use ottla_client::{ClientError, Cluster, ConsumerOptions, OptionError};
+use ottla_clock::Clock;
+use ottla_types::ErrorCode;
+use tokio::runtime::Runtime;
+
+use crate::options::Parsed;
+
+/// Kafka's port, where a command names ZooKeeper's.
+const KAFKA_PORT: &str = "9092";
+
+/// Why a tool came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// The command line is wrong; the help follows.
+    #[error("{0}")]
+    Usage(String),
+    /// Something else is.
+    #[error("{0}")]
+    Failed(String),
+    /// The cluster refuses, or does not answer.
+    #[error("{0}")]
+    Client(#[from] ClientError),
+    /// An option is none.
+    #[error("{0}")]
+    Option(#[from] OptionError),
+    /// It cannot read or write.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// What went wrong was said already.
+    #[error("")]
+    Told,
+}
+
+/// A failure in these words.
+pub fn failed(why: impl Into<String>) -> ToolError {
+    ToolError::Failed(why.into())
+}
+
+/// A tool at work.
+pub struct Session<'a> {
+    /// Where its output goes.
+    pub out: &'a mut dyn Write,
+    /// Where the cluster is.
+    pub bootstrap: Option<String>,
+    /// The settings of `--command-config`.
+    pub settings: BTreeMap<String, String>,
+    runtime: Runtime,
+}
+
+impl<'a> Session<'a> {
+    /// What the command line says about the cluster.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn new(
+        parsed: &Parsed,
+        default_server: Option<&str>,
+        out: &'a mut dyn Write,
+    ) -> Result<Self, ToolError> {
+        let mut settings = BTreeMap::new();
+        for name in ["command-config", "consumer.config", "producer.config"] {
+            if let Some(file) = parsed.one(name) {
+                let text = std::fs::read_to_string(file)
+                    .map_err(|error| failed(format!("{file}: {error}")))?;
+                settings.extend(properties(&text));
+            }
+        }
+        let named = parsed.one("bootstrap-server").or_else(|| parsed.one("broker-list"));
+        let named = named.or_else(|| parsed.one("bootstrap-controller")).map(str::to_owned);
+        let bootstrap = match (named, parsed.one("zookeeper")) {
+            (None, Some(zookeeper)) => Some(instead_of_zookeeper(zookeeper, default_server)),
+            (named, _) => named.or_else(|| default_server.map(str::to_owned)),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { out, bootstrap, settings, runtime })
+    }
+
+    /// Waits for a conversation with the cluster.
+    pub fn wait<T>(&self, talk: impl Future<Output = T>) -> T {
+        self.runtime.block_on(talk)
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// The command line does not say where to, or nobody answers there.
+    pub fn connect(&self) -> Result<Cluster, ToolError> {
+        let missing = "Missing required option(s) [bootstrap-server]";
+        let bootstrap =
+            self.bootstrap.as_deref().ok_or_else(|| ToolError::Usage(missing.to_owned()))?;
+        let secure = self.settings.get("security.protocol").map_or("PLAINTEXT", String::as_str);
+        if secure != "PLAINTEXT" {
+            return Err(failed(format!(
+                "security.protocol={secure}: this build of ottla speaks PLAINTEXT only"
+            )));
+        }
+        let client_id = self.settings.get("client.id").map_or("ottla", String::as_str);
+        let cluster = self.wait(Cluster::connect(bootstrap, client_id, Clock::real()));
+        cluster.map_err(|error| {
+            failed(format!(
+                "No broker answers at {bootstrap}: {error}\nIs it running, and is that its listener's host and port? (ottla server starts one on 127.0.0.1:9092)"
+            ))
+        })
+    }
+
+    /// A consumer's options, of the file and of `NAME=VALUE` words.
+    ///
+    /// # Errors
+    /// One of them is none.
+    pub fn consumer_options<'b>(
+        &self,
+        more: impl Iterator<Item = &'b str>,
+    ) -> Result<ConsumerOptions, ToolError> {
+        let mut options = ConsumerOptions::from_settings(&self.settings)?;
+        for (name, value) in pairs(more)? {
+            options.set(&name, &value)?;
+        }
+        Ok(options)
+    }
+}
+
+/// A tool's old way to the cluster.
+fn instead_of_zookeeper(zookeeper: &str, default_server: Option<&str>) -> String {
+    let hosts = zookeeper.split('/').next().unwrap_or_default().split(',');
+    let host = |it: &str| {
+        let host = it.rsplit_once(':').map_or(it, |(host, _)| host);
+        format!("{host}:{KAFKA_PORT}")
+    };
+    let found =
+        default_server.map_or_else(|| hosts.map(host).collect::<Vec<_>>().join(","), str::to_owned);
+    eprintln!("--zookeeper: there is no ZooKeeper any more; asking the broker at {found}.");
+    found
+}
+
+/// `NAME=VALUE` words.
+///
+/// # Errors
+/// One has no `=`.
+pub fn pairs<'a>(words: impl Iterator<Item = &'a str>) -> Result<Vec<(String, String)>, ToolError> {
+    words
+        .map(|word| {
+            let pair = word.split_once('=');
+            let (name, value) =
+                pair.ok_or_else(|| failed(format!("{word} is not of the form NAME=VALUE")))?;
+            Ok((name.trim().to_owned(), value.to_owned()))
+        })
+        .collect()
+}
+
+/// The lines of a properties file.
+fn properties(text: &str) -> impl Iterator<Item = (String, String)> {
+    let lines =
+        text.lines().map(str::trim).filter(|it| !it.is_empty() && !it.starts_with(['#', '!']));
+    lines.filter_map(|line| {
+        let (name, value) = line.split_once('=')?;
+        Some((name.trim().to_owned(), value.trim().to_owned()))
+    })
+}
+
+/// Why the cluster refuses, in its own words where it has some.
+pub fn refused(code: i16, message: Option<&str>) -> Result<(), ToolError> {
+    let code = ErrorCode(code);
+    if code == ErrorCode::NONE {
+        return Ok(());
+    }
+    Err(failed(message.unwrap_or_else(|| code.message())))
+}

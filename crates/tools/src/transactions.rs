@@ -1,0 +1,179 @@
+//! kafka-transactions.
+
+use ottla_client::{Cluster, CoordinatorOf, TopicPartition};
+use ottla_clock::Clock;
+use ottla_protocol::messages::describe_producers_request::{
+    DescribeProducersRequest, TopicRequest,
+};
+use ottla_protocol::messages::describe_transactions_request::DescribeTransactionsRequest;
+use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
+use ottla_types::ErrorCode;
+
+use crate::Tool;
+use crate::options::{Opt, Parsed, value};
+use crate::session::{Session, ToolError, failed, refused};
+use crate::table::tabbed;
+
+pub const TOOLS: &[&Tool] = &[&Tool {
+    name: "kafka-transactions",
+    about: "list, describe, describe-producers: what transactions are about.",
+    options: OPTIONS,
+    run,
+}];
+
+const OPTIONS: &[Opt] = &[
+    value("transactional-id", "ID", "With describe: which."),
+    value("topic", "NAME", "With describe-producers: whose."),
+    value("partition", "NUMBER", "With describe-producers: of which partition."),
+    value("broker-id", "ID", "With describe-producers: ask this broker and not the leader."),
+    value("duration-filter", "MS", "With list: those that have been open for longer."),
+    value("transactional-id-pattern", "REGEX", "With list: ids that match."),
+];
+
+fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    let action = args.rest.first().map(String::as_str);
+    let mut cluster = session.connect()?;
+    match action {
+        Some("list") => list(args, session, &mut cluster),
+        Some("describe") => describe(args, session, &mut cluster),
+        Some("describe-producers") => producers(args, session, &mut cluster),
+        Some("abort" | "find-hanging" | "forceTerminateTransaction") => {
+            Err(failed("this tool can list and describe transactions only, so far"))
+        }
+        _ => Err(ToolError::Usage(
+            "too few arguments: list, describe or describe-producers".to_owned(),
+        )),
+    }
+}
+
+fn row(cells: &[&str]) -> Vec<String> {
+    cells.iter().map(|it| (*it).to_owned()).collect()
+}
+
+/// As Apache's tool prints a table: no tab behind the last column of one without rows.
+fn print(session: &mut Session<'_>, rows: &[Vec<String>]) -> Result<(), ToolError> {
+    write!(session.out, "{}", tabbed(rows))?;
+    Ok(())
+}
+
+fn list(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Result<(), ToolError> {
+    session.wait(cluster.refresh(Some(&[]), false))?;
+    let mut rows = vec![row(&["TransactionalId", "Coordinator", "ProducerId", "TransactionState"])];
+    for node in cluster.brokers().collect::<Vec<_>>() {
+        let request = ListTransactionsRequest {
+            duration_filter: args
+                .number("duration-filter")
+                .map_err(ToolError::Usage)?
+                .unwrap_or(-1),
+            transactional_id_pattern: args.one("transactional-id-pattern").map(str::to_owned),
+            ..Default::default()
+        };
+        let mut told = session.wait(cluster.ask(node, &request))?;
+        refused(told.error_code, None)?;
+        told.transaction_states.sort_by(|a, b| a.transactional_id.cmp(&b.transactional_id));
+        for it in told.transaction_states {
+            let (coordinator, producer) = (node.to_string(), it.producer_id.to_string());
+            rows.push(row(&[&it.transactional_id, &coordinator, &producer, &it.transaction_state]));
+        }
+    }
+    print(session, &rows)
+}
+
+fn describe(
+    args: &Parsed,
+    session: &mut Session<'_>,
+    cluster: &mut Cluster,
+) -> Result<(), ToolError> {
+    let id = args.one("transactional-id");
+    let id =
+        id.ok_or_else(|| ToolError::Usage("argument --transactional-id is required".to_owned()))?;
+    let node = session.wait(cluster.coordinator(CoordinatorOf::Transaction, id))?;
+    let transactional_ids = vec![id.to_owned()];
+    let request = DescribeTransactionsRequest { transactional_ids, ..Default::default() };
+    let told = session.wait(cluster.ask(node, &request))?;
+    let found = told.transaction_states.into_iter().next().ok_or_else(|| failed("no answer"))?;
+    if found.error_code != 0 {
+        let why = ErrorCode(found.error_code).message();
+        return Err(failed(format!(
+            "Failed to describe transaction state of transactional-id `{id}`: {why}"
+        )));
+    }
+    let started = found.transaction_start_time_ms;
+    let open = started > 0 && found.transaction_state == "Ongoing";
+    let since = |text: String| if open { text } else { "None".to_owned() };
+    let lasts = since((Clock::real().wall_ms() - started).to_string());
+    let mut places: Vec<String> = Vec::new();
+    for topic in &found.topics {
+        let all = topic.partitions.iter().map(|it| TopicPartition::new(topic.topic.as_str(), *it));
+        places.extend(all.map(|it| it.to_string()));
+    }
+    places.sort();
+    let head = row(&[
+        "CoordinatorId",
+        "TransactionalId",
+        "ProducerId",
+        "ProducerEpoch",
+        "TransactionState",
+        "TransactionTimeoutMs",
+        "CurrentTransactionStartTimeMs",
+        "TransactionDurationMs",
+        "TopicPartitions",
+    ]);
+    let cells = [
+        node.to_string(),
+        found.transactional_id,
+        found.producer_id.to_string(),
+        found.producer_epoch.to_string(),
+        found.transaction_state,
+        found.transaction_timeout_ms.to_string(),
+        since(started.to_string()),
+        lasts,
+        places.join(","),
+    ];
+    print(session, &[head, cells.to_vec()])
+}
+
+fn producers(
+    args: &Parsed,
+    session: &mut Session<'_>,
+    cluster: &mut Cluster,
+) -> Result<(), ToolError> {
+    let topic = args.one("topic");
+    let topic = topic.ok_or_else(|| ToolError::Usage("argument --topic is required".to_owned()))?;
+    let partition = args.number("partition").map_err(ToolError::Usage)?;
+    let partition =
+        partition.ok_or_else(|| ToolError::Usage("argument --partition is required".to_owned()))?;
+    let place = TopicPartition::new(topic, partition);
+    let leader = session.wait(cluster.leader(&place))?;
+    let node = args.number("broker-id").map_err(ToolError::Usage)?.unwrap_or(leader);
+    let asked = TopicRequest {
+        name: topic.to_owned(),
+        partition_indexes: vec![partition],
+        ..Default::default()
+    };
+    let request = DescribeProducersRequest { topics: vec![asked], ..Default::default() };
+    let told = session.wait(cluster.ask(node, &request))?;
+    let mut rows = vec![row(&[
+        "ProducerId",
+        "ProducerEpoch",
+        "LatestCoordinatorEpoch",
+        "LastSequence",
+        "LastTimestamp",
+        "CurrentTransactionStartOffset",
+    ])];
+    for partition in told.topics.iter().flat_map(|it| &it.partitions) {
+        refused(partition.error_code, partition.error_message.as_deref())?;
+        for it in &partition.active_producers {
+            let open = it.current_txn_start_offset;
+            rows.push(vec![
+                it.producer_id.to_string(),
+                it.producer_epoch.to_string(),
+                it.coordinator_epoch.to_string(),
+                it.last_sequence.to_string(),
+                it.last_timestamp.to_string(),
+                if open < 0 { "None".to_owned() } else { open.to_string() },
+            ]);
+        }
+    }
+    print(session, &rows)
+}
