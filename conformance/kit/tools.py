@@ -40,6 +40,7 @@ kafka-topics --create --topic one
 kafka-topics --create --topic one --if-not-exists
 kafka-topics --create --topic two --replication-factor 1
 kafka-topics --create --topic few --replica-assignment 1,1
+kafka-topics --create --topic plain
 kafka-topics --create --topic wide --replication-factor 3 ?
 kafka-topics --create --topic bad --config nonsense=1
 kafka-topics --create --topic bad --partitions 0 ?
@@ -62,11 +63,11 @@ kafka-topics --list --create ?
 kafka-topics --topic --create --topic chat-test --partitions 3 ?
 kafka-topics --nonsense ?
 kafka-console-producer --topic two --reader-property parse.key=true --reader-property key.separator=: < a:1|b:2|c:3|
-kafka-console-producer --topic few --reader-property parse.headers=true < h:x,i:y\tvalue|
+kafka-console-producer --topic plain --reader-property parse.headers=true < h:x,i:y\tvalue|
 kafka-console-consumer --topic two --from-beginning --max-messages 3 --timeout-ms 20000 --group readers
-kafka-console-consumer --topic few --from-beginning --max-messages 1 --timeout-ms 20000 --formatter-property print.headers=true --formatter-property print.partition=true
+kafka-console-consumer --topic plain --from-beginning --max-messages 1 --timeout-ms 20000 --formatter-property print.headers=true --formatter-property print.partition=true
 kafka-console-consumer --topic two --partition 0 --offset 0 --max-messages 1 --timeout-ms 20000 --formatter-property print.key=true --formatter-property print.offset=true ?
-kafka-console-consumer --include t.* --from-beginning --max-messages 3 --timeout-ms 20000 --property print.value=false --property print.timestamp=true ?
+kafka-console-consumer --include tw.* --from-beginning --max-messages 3 --timeout-ms 20000 --property print.value=false --property print.timestamp=true ?
 kafka-console-consumer ?
 kafka-consumer-groups --list
 kafka-consumer-groups --list --state
@@ -132,7 +133,7 @@ kafka-metadata-quorum describe --replication ?
 kafka-features describe ?
 kafka-transactions list
 kafka-transactions describe --transactional-id absent ?
-kafka-transactions describe-producers --topic few --partition 0
+kafka-transactions describe-producers --topic plain --partition 0
 kafka-topics --delete --topic one
 kafka-topics --delete --topic one
 kafka-topics --delete --topic one --if-exists

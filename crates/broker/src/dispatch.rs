@@ -50,6 +50,9 @@ pub const SERVED: &[Api] = &[
     update_features::API,
     describe_cluster::API,
     describe_producers::API,
+    elect_leaders::API,
+    alter_partition_reassignments::API,
+    list_partition_reassignments::API,
     describe_transactions::API,
     list_transactions::API,
     consumer_group_heartbeat::API,
@@ -146,6 +149,13 @@ async fn route(node: &Node, call: &Call, head: &FrameHead, d: Decoder) -> Outcom
         }
         ApiKey::DescribeProducers => {
             serve(head, d, async |r| describe_producers::handle(n, c, &r)).await
+        }
+        ApiKey::ElectLeaders => serve(head, d, async |r| elect_leaders::handle(n, c, &r)).await,
+        ApiKey::AlterPartitionReassignments => {
+            serve(head, d, async |r| alter_partition_reassignments::handle(n, c, &r)).await
+        }
+        ApiKey::ListPartitionReassignments => {
+            serve(head, d, async |r| list_partition_reassignments::handle(n, c, &r)).await
         }
         ApiKey::GetTelemetrySubscriptions => {
             serve(head, d, async |r| get_telemetry_subscriptions::handle(n, c, &r)).await

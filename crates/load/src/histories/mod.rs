@@ -3,6 +3,7 @@
 //! `conformance/run histories` plays them against Ottla and against Apache Kafka and compares the
 //! two texts. What differs from run to run (ids, times, ports, wordings) is put in neutral words.
 
+mod admin;
 mod classic;
 mod modern;
 mod offsets;
@@ -33,7 +34,7 @@ impl Histories {
     /// # Errors
     /// The connection broke, or an answer is none.
     pub fn run(&self) -> Result<String, LoadError> {
-        let all = [classic::ALL, modern::ALL, offsets::ALL, transactions::ALL].concat();
+        let all = [classic::ALL, modern::ALL, offsets::ALL, transactions::ALL, admin::ALL].concat();
         let wanted = |name: &str| self.only.as_deref().is_none_or(|it| name.contains(it));
         let mut text = String::new();
         for (name, history) in all.into_iter().filter(|(name, _)| wanted(name)) {

@@ -5,6 +5,7 @@ use std::fmt::{Debug, Write};
 
 use ottla_protocol::Request;
 use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_protocol::messages::describe_groups_request::DescribeGroupsRequest;
 use ottla_protocol::messages::describe_transactions_request::DescribeTransactionsRequest;
 use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
@@ -167,6 +168,12 @@ impl Player {
         self.call(&made.topic_id.to_string(), name);
         self.until_assigned(&full)?;
         Ok((full, made.topic_id))
+    }
+
+    /// The id of the broker.
+    pub fn node(&mut self) -> Result<i32, LoadError> {
+        let told = self.quietly(&DescribeClusterRequest::default(), 0)?;
+        told.brokers.first().map(|it| it.broker_id).ok_or(LoadError::Refused(0))
     }
 
     /// Waits until the group coordinator knows the topic and gives its partitions to a member.

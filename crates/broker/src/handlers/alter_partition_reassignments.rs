@@ -1,0 +1,81 @@
+//! AlterPartitionReassignments: move partitions to other brokers, or call that off.
+
+use ottla_metadata::Cluster;
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::alter_partition_reassignments_request::{
+    AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
+};
+use ottla_protocol::messages::alter_partition_reassignments_response::{
+    AlterPartitionReassignmentsResponse, ReassignablePartitionResponse, ReassignableTopicResponse,
+};
+use ottla_types::{ErrorCode, NodeId};
+
+use crate::guard::{Operation, Resource, may};
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Operators.
+pub const API: Api = Api::of(ApiKey::AlterPartitionReassignments, 0, 1);
+
+/// On one node a partition can only be sent to where it is.
+pub fn handle(
+    node: &Node,
+    call: &Call,
+    request: &AlterPartitionReassignmentsRequest,
+) -> AlterPartitionReassignmentsResponse {
+    if !may(&call.caller.principal, Operation::Alter, Resource::Cluster) {
+        let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
+        return AlterPartitionReassignmentsResponse { error_code, ..Default::default() };
+    }
+    let cluster = node.cluster();
+    let topic = |topic: &ReassignableTopic| {
+        let one = |it: &ReassignablePartition| {
+            let refused = check(&cluster, &topic.name, it).err();
+            ReassignablePartitionResponse {
+                partition_index: it.partition_index,
+                error_code: refused.as_ref().map_or(0, |(code, _)| code.0),
+                error_message: refused.and_then(|(_, why)| why),
+                ..Default::default()
+            }
+        };
+        ReassignableTopicResponse {
+            name: topic.name.clone(),
+            partitions: topic.partitions.iter().map(one).collect(),
+            ..Default::default()
+        }
+    };
+    AlterPartitionReassignmentsResponse {
+        error_message: None,
+        allow_replication_factor_change: request.allow_replication_factor_change,
+        responses: request.topics.iter().map(topic).collect(),
+        ..Default::default()
+    }
+}
+
+type Refused = (ErrorCode, Option<String>);
+
+fn check(cluster: &Cluster, topic: &str, asked: &ReassignablePartition) -> Result<(), Refused> {
+    let known = cluster.topic(topic).and_then(|it| it.partitions.get(&asked.partition_index));
+    let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+    let known = known.ok_or_else(|| (unknown, Some(unknown.message().to_owned())))?;
+    let Some(replicas) = &asked.replicas else {
+        // Nothing is under way that could be called off.
+        return Err((ErrorCode::NO_REASSIGNMENT_IN_PROGRESS, None));
+    };
+    let invalid = |why: String| Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, Some(why)));
+    if replicas.is_empty() {
+        return invalid(
+            "The manual partition assignment includes an empty replica list.".to_owned(),
+        );
+    }
+    let mut sorted: Vec<NodeId> = replicas.clone();
+    sorted.sort_unstable();
+    if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+        return invalid(format!("{replicas:?} names a broker twice."));
+    }
+    if let Some(broker) = sorted.iter().find(|id| cluster.broker(**id).is_none()) {
+        return invalid(format!("There is no broker {broker}."));
+    }
+    debug_assert_eq!(known.replicas.len(), 1, "there is one node");
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! ElectLeaders: let the preferred replica lead again, or (unclean) one that is out of sync.
+
+use ottla_metadata::Cluster;
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::elect_leaders_request::{ElectLeadersRequest, TopicPartitions};
+use ottla_protocol::messages::elect_leaders_response::{
+    ElectLeadersResponse, PartitionResult, ReplicaElectionResult,
+};
+use ottla_types::ErrorCode;
+
+use crate::guard::{Operation, Resource, may};
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Operators.
+pub const API: Api = Api::of(ApiKey::ElectLeaders, 0, 2);
+
+/// On one node every partition's only replica leads it: there is nothing to elect.
+pub fn handle(node: &Node, call: &Call, request: &ElectLeadersRequest) -> ElectLeadersResponse {
+    if !may(&call.caller.principal, Operation::Alter, Resource::Cluster) {
+        let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
+        return ElectLeadersResponse { error_code, ..Default::default() };
+    }
+    let cluster = node.cluster();
+    let results = match &request.topic_partitions {
+        Some(named) => named.iter().map(|topic| result(&cluster, topic)).collect(),
+        // Of all partitions, only those that need it are named.
+        None => cluster.topics().map(|it| nothing(&it.name)).collect(),
+    };
+    ElectLeadersResponse { replica_election_results: results, ..Default::default() }
+}
+
+fn nothing(topic: &str) -> ReplicaElectionResult {
+    ReplicaElectionResult { topic: topic.to_owned(), ..Default::default() }
+}
+
+fn result(cluster: &Cluster, topic: &TopicPartitions) -> ReplicaElectionResult {
+    let known = cluster.topic(&topic.topic);
+    let one = |partition_id: &i32| {
+        let code = match known.filter(|it| it.partitions.contains_key(partition_id)) {
+            Some(_) => ErrorCode::ELECTION_NOT_NEEDED,
+            None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        };
+        PartitionResult {
+            partition_id: *partition_id,
+            error_code: code.0,
+            error_message: Some(code.message().to_owned()),
+            ..Default::default()
+        }
+    };
+    ReplicaElectionResult {
+        topic: topic.topic.clone(),
+        partition_result: topic.partitions.iter().map(one).collect(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,53 @@
+//! ListPartitionReassignments: which partitions are on their way to other brokers.
+
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::list_partition_reassignments_request as asked;
+use ottla_protocol::messages::list_partition_reassignments_response::{
+    ListPartitionReassignmentsResponse, OngoingPartitionReassignment, OngoingTopicReassignment,
+};
+use ottla_types::ErrorCode;
+
+use crate::guard::{Operation, Resource, may};
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Operators.
+pub const API: Api = Api::of(ApiKey::ListPartitionReassignments, 0, 0);
+
+/// Looks at the metadata.
+pub fn handle(
+    node: &Node,
+    call: &Call,
+    request: &asked::ListPartitionReassignmentsRequest,
+) -> ListPartitionReassignmentsResponse {
+    if !may(&call.caller.principal, Operation::Describe, Resource::Cluster) {
+        let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
+        return ListPartitionReassignmentsResponse { error_code, ..Default::default() };
+    }
+    let cluster = node.cluster();
+    let wanted = |topic: &str, partition: i32| {
+        request.topics.as_ref().is_none_or(|all| {
+            all.iter().any(|it| it.name == topic && it.partition_indexes.contains(&partition))
+        })
+    };
+    let mut topics = Vec::new();
+    for topic in cluster.topics() {
+        let moving = topic.partitions.iter().filter(|(index, it)| {
+            !(it.adding.is_empty() && it.removing.is_empty()) && wanted(&topic.name, **index)
+        });
+        let partitions: Vec<_> = moving
+            .map(|(index, it)| OngoingPartitionReassignment {
+                partition_index: *index,
+                replicas: it.replicas.clone(),
+                adding_replicas: it.adding.clone(),
+                removing_replicas: it.removing.clone(),
+                ..Default::default()
+            })
+            .collect();
+        if !partitions.is_empty() {
+            let name = topic.name.to_string();
+            topics.push(OngoingTopicReassignment { name, partitions, ..Default::default() });
+        }
+    }
+    ListPartitionReassignmentsResponse { error_message: None, topics, ..Default::default() }
+}
