@@ -26,6 +26,7 @@ CLASSES = {
     "kafka-cluster": JAVA + "ClusterTool",
     "kafka-metadata-quorum": JAVA + "MetadataQuorumCommand",
     "kafka-features": JAVA + "FeatureCommand",
+    "kafka-leader-election": JAVA + "LeaderElectionCommand",
     "kafka-transactions": JAVA + "TransactionsCommand",
 }
 # Where the action comes before the flags.
@@ -134,6 +135,9 @@ kafka-features describe ?
 kafka-transactions list
 kafka-transactions describe --transactional-id absent ?
 kafka-transactions describe-producers --topic plain --partition 0
+kafka-leader-election --election-type preferred --topic two --partition 0
+kafka-leader-election --election-type unclean --all-topic-partitions
+kafka-leader-election --election-type preferred --topic absent --partition 0 ?
 kafka-topics --delete --topic one
 kafka-topics --delete --topic one
 kafka-topics --delete --topic one --if-exists

@@ -28,6 +28,12 @@ pub enum Command {
     Dump(ottla_offline::Dump),
     /// Look at a data directory without changing it: what is wrong, what a start would do.
     Doctor(ottla_offline::Doctor),
+    /// Settings in words.
+    Config {
+        /// What to print.
+        #[command(subcommand)]
+        action: Config,
+    },
     /// Lay out a folder like Apache Kafka's: bin/ with every kafka-* command, and config/.
     InstallTools {
         /// The folder; what is there stays.
@@ -45,9 +51,24 @@ pub struct Server {
     /// A setting that counts more than the file's.
     #[arg(long = "override", value_name = "NAME=VALUE")]
     pub overrides: Vec<String>,
+    /// Print every setting with the value that the node would start with, and end.
+    #[arg(long)]
+    pub print_config: bool,
     /// How logs are written, to the standard error.
     #[arg(long, value_enum, default_value_t)]
     pub log_format: LogFormat,
+}
+
+/// Settings in words.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Explain a setting: its type, its default, what is allowed, how it changes.
+    Explain {
+        /// Its name, such as log.retention.ms.
+        name: String,
+    },
+    /// Print all settings as a page of Markdown.
+    Reference,
 }
 
 /// Prepare data directories for a cluster.

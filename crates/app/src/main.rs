@@ -81,6 +81,7 @@ fn main() -> ExitCode {
         Some(args::Command::Format(format)) => server::format(&format),
         Some(args::Command::Dump(dump)) => offline(|out| dump.run(out).map(|()| true)),
         Some(args::Command::Doctor(doctor)) => offline(|out| doctor.run(out)),
+        Some(args::Command::Config { action }) => server::config(&action),
         Some(args::Command::InstallTools { folder }) => install(&folder),
         Some(args::Command::Client(client)) => ottla_cli::run(client),
     };

@@ -5,12 +5,12 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use ottla_broker::Broker;
-use ottla_broker::settings::Settings;
+use ottla_broker::settings::{Settings, explain, reference};
 use ottla_clock::Clock;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Format, LogFormat, Server};
+use crate::args::{Config, Format, LogFormat, Server};
 
 /// Every partition keeps its last segment open, every client a socket: as many as the system lets
 /// this user have, as a JVM does.
@@ -30,6 +30,11 @@ fn allow_files() {
 /// # Errors
 /// It cannot start, or cannot stop cleanly.
 pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
+    if args.print_config {
+        let settings = settings(args.file.as_deref(), &args.overrides)?;
+        write!(std::io::stdout(), "{}", settings.print())?;
+        return Ok(());
+    }
     log(args.log_format);
     // Two megabytes at a time is too much for a node that may hold ten thousand small partitions.
     // Where the system refuses, only memory is lost.
@@ -78,6 +83,18 @@ pub fn format(args: &Format) -> Result<(), Box<dyn Error>> {
     let id = Broker::format(&settings, args.cluster_id.clone(), &Clock::real())?;
     writeln!(std::io::stdout(), "Formatted for cluster {id}.")?;
     Ok(())
+}
+
+/// Prints settings in words.
+///
+/// # Errors
+/// There is none of that name.
+pub fn config(action: &Config) -> Result<(), Box<dyn Error>> {
+    let text = match action {
+        Config::Explain { name } => explain(name)?,
+        Config::Reference => reference().trim_end().to_owned(),
+    };
+    Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
 fn settings(file: Option<&Path>, overrides: &[String]) -> Result<Settings, Box<dyn Error>> {

@@ -7,6 +7,7 @@
 mod cluster;
 mod configs;
 mod console;
+mod election;
 mod groups;
 mod layout;
 mod offsets;
@@ -44,6 +45,7 @@ pub fn all() -> Vec<&'static Tool> {
         offsets::TOOLS,
         cluster::TOOLS,
         transactions::TOOLS,
+        election::TOOLS,
     ]
     .concat()
     .into_iter()

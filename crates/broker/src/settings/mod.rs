@@ -4,11 +4,13 @@
 //! force once what operators have set in the cluster is laid over it.
 
 mod effective;
+mod explain;
 mod rules;
 mod started;
 mod table;
 
 pub use effective::{Effective, Source, Synonym, describe, in_force};
+pub use explain::{explain, reference};
 pub use rules::{SettingRules, group_settings, keeper_settings, topic_rules, transaction_settings};
 pub use started::{ListenerSetting, SettingError, Settings};
 pub use table::{Changes, Kind, Scope, Setting, find, in_scope, nearest};

@@ -1,0 +1,102 @@
+//! kafka-leader-election.
+
+use std::collections::BTreeMap;
+
+use ottla_protocol::messages::elect_leaders_request::{ElectLeadersRequest, TopicPartitions};
+use ottla_types::ErrorCode;
+use serde_json::Value;
+
+use crate::Tool;
+use crate::options::{Opt, Parsed, flag, value};
+use crate::session::{Session, ToolError, failed, refused};
+
+pub const TOOLS: &[&Tool] = &[&Tool {
+    name: "kafka-leader-election",
+    about: "Let preferred replicas lead again, or (unclean) one that is out of sync.",
+    options: OPTIONS,
+    run,
+}];
+
+const OPTIONS: &[Opt] = &[
+    value("election-type", "TYPE", "preferred or unclean."),
+    value("topic", "NAME", "The topic, with --partition."),
+    value("partition", "NUMBER", "The partition, with --topic."),
+    flag("all-topic-partitions", "All partitions."),
+    value("path-to-json-file", "FILE", "{\"partitions\": [{\"topic\", \"partition\"}]}"),
+    value("admin.config", "FILE", "The former name of --command-config."),
+];
+
+/// Partitions by topic; `None` is all of them.
+type Chosen = Option<BTreeMap<String, Vec<i32>>>;
+
+fn chosen(args: &Parsed) -> Result<Chosen, ToolError> {
+    if args.has("all-topic-partitions") {
+        return Ok(None);
+    }
+    if let Some(file) = args.one("path-to-json-file") {
+        let wrong = |why: String| failed(format!("{file}: {why}"));
+        let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+        let said: Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let mut all: BTreeMap<String, Vec<i32>> = BTreeMap::new();
+        for it in said["partitions"].as_array().into_iter().flatten() {
+            let partition = it["partition"].as_i64().and_then(|it| i32::try_from(it).ok());
+            let (topic, partition) = it["topic"]
+                .as_str()
+                .zip(partition)
+                .ok_or_else(|| wrong(format!("{it} has not a topic and a partition")))?;
+            all.entry(topic.to_owned()).or_default().push(partition);
+        }
+        return Ok(Some(all));
+    }
+    let partition: Option<i32> = args.number("partition").map_err(ToolError::Usage)?;
+    let (Some(topic), Some(partition)) = (args.one("topic"), partition) else {
+        let usage = "One and only one of the following options is required: topic with partition, all-topic-partitions, path-to-json-file";
+        return Err(ToolError::Usage(usage.to_owned()));
+    };
+    Ok(Some([(topic.to_owned(), vec![partition])].into()))
+}
+
+fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    let kind = match args.one("election-type").map(str::to_ascii_lowercase).as_deref() {
+        Some("preferred") => 0,
+        Some("unclean") => 1,
+        _ => {
+            let usage = "--election-type takes preferred or unclean".to_owned();
+            return Err(ToolError::Usage(usage));
+        }
+    };
+    let topic = |(topic, partitions)| TopicPartitions { topic, partitions, ..Default::default() };
+    let request = ElectLeadersRequest {
+        election_type: kind,
+        topic_partitions: chosen(args)?.map(|all| all.into_iter().map(topic).collect()),
+        timeout_ms: 30_000,
+        ..Default::default()
+    };
+    let mut cluster = session.connect()?;
+    let told = session.wait(cluster.ask_any(&request))?;
+    refused(told.error_code, None)?;
+    let (mut done, mut needless, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+    for topic in told.replica_election_results {
+        for it in topic.partition_result {
+            let place = format!("{}-{}", topic.topic, it.partition_id);
+            match ErrorCode(it.error_code) {
+                ErrorCode::NONE => done.push(place),
+                ErrorCode::ELECTION_NOT_NEEDED => needless.push(place),
+                code => wrong.push(format!("{place}: {}", code.message())),
+            }
+        }
+    }
+    let name = if kind == 0 { "PREFERRED" } else { "UNCLEAN" };
+    let list = done.join(", ");
+    if !done.is_empty() {
+        writeln!(
+            session.out,
+            "Successfully completed leader election ({name}) for partitions {list}"
+        )?;
+    }
+    if !needless.is_empty() {
+        let list = needless.join(", ");
+        writeln!(session.out, "Valid replica already elected for partitions {list}")?;
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(failed(wrong.join("\n"))) }
+}
