@@ -1,6 +1,7 @@
 //! The operator's commands.
 
 mod consume;
+mod groups;
 mod produce;
 mod topics;
 
@@ -20,6 +21,8 @@ pub enum Command {
     Consume(consume::Consume),
     /// List, create and delete topics.
     Topics(topics::Topics),
+    /// List consumer groups, and how far they are behind.
+    Groups(groups::Groups),
 }
 
 /// Where the cluster is.
@@ -53,6 +56,7 @@ pub fn run(command: Command) -> Result<(), Box<dyn Error>> {
             Command::Produce(produce) => produce::run(produce).await,
             Command::Consume(consume) => consume::run(consume).await,
             Command::Topics(topics) => topics::run(topics).await,
+            Command::Groups(groups) => groups::run(groups).await,
         }
     })
 }

@@ -50,6 +50,24 @@ fn a_group_goes_on_where_it_left_off() {
 }
 
 #[test]
+fn groups_are_listed_with_what_they_have_not_read() {
+    let home = Home::new();
+    let node = home.start();
+    assert!(ottla(&node, &["produce", "t"], "a\nb\nc\n").0);
+    let one = ["consume", "t", "--from-beginning", "-g", "readers", "-n", "1"];
+    assert_eq!(ottla(&node, &one, ""), (true, "a\n".to_owned()));
+    let listed = "group    kind     state  behind by\nreaders  Classic  Empty  2\n".to_lowercase();
+    assert_eq!(ottla(&node, &["groups"], "").1.to_lowercase(), listed);
+    let (good, lag) = ottla(&node, &["groups", "lag", "readers"], "");
+    let cells: Vec<&str> = lag.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!((good, &cells[..3]), (true, &["t-0", "1", "2"][..]), "{lag}");
+    assert!(["ms", "s"].contains(cells.last().unwrap()), "since when: {lag}");
+    let (good, said) = ottla(&node, &["groups", "lag", "nobody"], "");
+    assert!(!good && said.contains("has committed nothing"), "{said}");
+    node.stop();
+}
+
+#[test]
 fn topics_are_created_listed_and_deleted() {
     let home = Home::new();
     let node = home.start();

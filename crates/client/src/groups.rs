@@ -1,0 +1,69 @@
+//! Groups from outside: which there are, and how far they have read.
+
+use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
+use ottla_protocol::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestGroup};
+use ottla_types::TopicPartition;
+
+use crate::cluster::{Cluster, CoordinatorOf};
+use crate::error::ClientError;
+use crate::member::Offsets;
+
+/// The last version of OffsetFetch that names topics.
+const OFFSETS_BY_NAME: i16 = 9;
+
+/// A group as listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupListing {
+    /// Its id.
+    pub id: String,
+    /// `classic`, `consumer`, ...; empty if the broker does not say.
+    pub kind: String,
+    /// `Stable`, `Empty`, ...; empty if the broker does not say.
+    pub state: String,
+}
+
+impl Cluster {
+    /// All groups, by id.
+    ///
+    /// # Errors
+    /// A broker does not answer.
+    pub async fn groups(&mut self) -> Result<Vec<GroupListing>, ClientError> {
+        self.refresh(Some(&[]), false).await?;
+        let mut all = Vec::new();
+        for node in self.brokers().collect::<Vec<_>>() {
+            let response = self.ask(node, &ListGroupsRequest::default()).await?;
+            ClientError::check(response.error_code, || format!("the groups of broker {node}"))?;
+            all.extend(response.groups.into_iter().map(|it| GroupListing {
+                id: it.group_id,
+                kind: it.group_type,
+                state: it.group_state,
+            }));
+        }
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(all)
+    }
+
+    /// How far a group has read.
+    ///
+    /// # Errors
+    /// Its coordinator does not answer.
+    pub async fn group_offsets(&mut self, group: &str) -> Result<Offsets, ClientError> {
+        let node = self.coordinator(CoordinatorOf::Group, group).await?;
+        let group_id = group.to_owned();
+        let asked = OffsetFetchRequestGroup { group_id, topics: None, ..Default::default() };
+        let request =
+            OffsetFetchRequest { groups: vec![asked], topics: None, ..Default::default() };
+        let response = self.ask_in(node, &request, OFFSETS_BY_NAME).await?;
+        let mut all = Offsets::new();
+        for it in response.groups {
+            ClientError::check(it.error_code, || format!("group {group}"))?;
+            for topic in it.topics {
+                for it in topic.partitions.iter().filter(|it| it.committed_offset >= 0) {
+                    let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
+                    all.insert(place, it.committed_offset);
+                }
+            }
+        }
+        Ok(all)
+    }
+}
