@@ -75,7 +75,7 @@ pub(crate) async fn run(args: Groups) -> Result<(), Box<dyn Error>> {
 
 async fn lags(cluster: &mut Cluster, group: &str) -> Result<Vec<Lag>, Box<dyn Error>> {
     let mut all = Vec::new();
-    for (place, offset) in cluster.group_offsets(group).await? {
+    for (place, (offset, _)) in cluster.group_offsets(group).await? {
         // A topic that is gone is not behind.
         let Ok(end) = cluster.offset_at(&place, LATEST, Isolation::Uncommitted).await else {
             continue;

@@ -1,12 +1,13 @@
 //! Groups from outside: which there are, and how far they have read.
 
+use std::collections::BTreeMap;
+
 use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
 use ottla_protocol::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestGroup};
-use ottla_types::TopicPartition;
+use ottla_types::{LeaderEpoch, Offset, TopicPartition};
 
 use crate::cluster::{Cluster, CoordinatorOf};
 use crate::error::ClientError;
-use crate::member::Offsets;
 
 /// The last version of OffsetFetch that names topics.
 const OFFSETS_BY_NAME: i16 = 9;
@@ -43,24 +44,28 @@ impl Cluster {
         Ok(all)
     }
 
-    /// How far a group has read.
+    /// How far a group has read: of each partition the next offset, and the epoch of the record
+    /// before it (-1 if that is not known).
     ///
     /// # Errors
     /// Its coordinator does not answer.
-    pub async fn group_offsets(&mut self, group: &str) -> Result<Offsets, ClientError> {
+    pub async fn group_offsets(
+        &mut self,
+        group: &str,
+    ) -> Result<BTreeMap<TopicPartition, (Offset, LeaderEpoch)>, ClientError> {
         let node = self.coordinator(CoordinatorOf::Group, group).await?;
         let group_id = group.to_owned();
         let asked = OffsetFetchRequestGroup { group_id, topics: None, ..Default::default() };
         let request =
             OffsetFetchRequest { groups: vec![asked], topics: None, ..Default::default() };
         let response = self.ask_in(node, &request, OFFSETS_BY_NAME).await?;
-        let mut all = Offsets::new();
+        let mut all = BTreeMap::new();
         for it in response.groups {
             ClientError::check(it.error_code, || format!("group {group}"))?;
             for topic in it.topics {
                 for it in topic.partitions.iter().filter(|it| it.committed_offset >= 0) {
                     let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
-                    all.insert(place, it.committed_offset);
+                    all.insert(place, (it.committed_offset, it.committed_leader_epoch));
                 }
             }
         }

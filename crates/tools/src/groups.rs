@@ -12,7 +12,6 @@ use ottla_protocol::messages::list_groups_response::ListedGroup;
 use ottla_protocol::messages::offset_delete_request::{
     OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
-use ottla_protocol::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestGroup};
 use ottla_types::ErrorCode;
 
 use crate::Tool;
@@ -299,40 +298,13 @@ fn places(
     Ok(all)
 }
 
-/// A group's offsets, with the epochs that they were committed in.
-fn committed(
-    session: &Session<'_>,
-    cluster: &mut Cluster,
-    group: &str,
-) -> Result<BTreeMap<TopicPartition, (i64, i32)>, ToolError> {
-    let node = session.wait(cluster.coordinator(CoordinatorOf::Group, group))?;
-    let asked =
-        OffsetFetchRequestGroup { group_id: group.to_owned(), topics: None, ..Default::default() };
-    let request = OffsetFetchRequest { groups: vec![asked], topics: None, ..Default::default() };
-    let response = session.wait(cluster.ask_in(node, &request, OFFSETS_BY_NAME))?;
-    let mut all = BTreeMap::new();
-    for group in response.groups {
-        refused(group.error_code, None)?;
-        for topic in group.topics {
-            for it in topic.partitions.iter().filter(|it| it.committed_offset >= 0) {
-                let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
-                all.insert(place, (it.committed_offset, it.committed_leader_epoch));
-            }
-        }
-    }
-    Ok(all)
-}
-
-/// The last version of OffsetFetch that names topics.
-const OFFSETS_BY_NAME: i16 = 9;
-
 fn delete_offsets(
     args: &Parsed,
     session: &mut Session<'_>,
     cluster: &mut Cluster,
 ) -> Result<(), ToolError> {
     let group = args.one("group").unwrap_or_default().to_owned();
-    let known = committed(session, cluster, &group)?;
+    let known = session.wait(cluster.group_offsets(&group))?;
     let known: Offsets = known.into_iter().map(|(place, (offset, _))| (place, offset)).collect();
     let places = places(args, session, cluster, &known)?;
     let mut topics: BTreeMap<String, Vec<OffsetDeleteRequestPartition>> = BTreeMap::new();

@@ -12,7 +12,7 @@ use ottla_protocol::shared::consumer_protocol_assignment::ConsumerProtocolAssign
 use ottla_protocol::{Decoder, Message};
 use ottla_types::ErrorCode;
 
-use super::{committed, named};
+use super::named;
 use crate::options::Parsed;
 use crate::session::{Session, ToolError, failed, refused};
 use crate::table::columns;
@@ -228,7 +228,7 @@ fn offsets(
     cluster: &mut Cluster,
     (id, group): (&str, &Group),
 ) -> Result<String, ToolError> {
-    let committed = committed(session, cluster, id)?;
+    let committed = session.wait(cluster.group_offsets(id))?;
     let mut owners: BTreeMap<&TopicPartition, &Member> = BTreeMap::new();
     for member in &group.members {
         owners.extend(member.places.iter().map(|place| (place, member)));

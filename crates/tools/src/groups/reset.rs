@@ -4,7 +4,7 @@ use ottla_client::{ClientError, Cluster, Consumer, Isolation, Offsets, TopicPart
 use ottla_clock::Clock;
 use ottla_types::Offset;
 
-use super::{committed, every, named, places};
+use super::{every, named, places};
 use crate::options::Parsed;
 use crate::session::{Session, ToolError, failed};
 use crate::table::columns;
@@ -39,7 +39,7 @@ pub fn reset(
             )?;
             continue;
         }
-        let known = committed(session, cluster, &group)?;
+        let known = session.wait(cluster.group_offsets(&group))?;
         let known: Offsets =
             known.into_iter().map(|(place, (offset, _))| (place, offset)).collect();
         let wanted = targets(args, session, cluster, &known)?;
