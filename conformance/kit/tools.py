@@ -9,6 +9,7 @@ import pathlib
 import re
 import subprocess
 import tempfile
+import time
 
 from kit import report, servers
 
@@ -181,25 +182,38 @@ def words(line, server, folder):
     return name, rest, stdin.replace("|", "\n").replace("\\t", "\t"), counts
 
 
-def play(kind, server, folder, binary):
-    """What every line prints, and its exit code."""
+READS = re.compile(r"--list|--describe| describe|kafka-get-offsets|list-endpoints")
+
+
+def play(kind, server, folder, binary, genuine=()):
+    """What every line prints, and its exit code. A line that only reads is tried again for a moment where it is not as `genuine`:
+    a tool without a JVM's start asks before a cluster has told all its parts of the last change."""
     pathlib.Path(folder, "RECORDS.json").write_text('{"partitions": [{"topic": "two", "partition": 0, "offset": 1}], "version": 1}')
     told = []
-    for line in filter(None, LINES.split("\n")):
-        name, rest, stdin, counts = words(line, server, folder)
-        start = [*servers.java("-Xmx128m"), CLASSES[name]] if kind == "apache" else [str(binary), name]
-        try:
-            done = subprocess.run([*start, *rest], input=stdin, capture_output=True, text=True, timeout=60, check=False, cwd=folder)
-            told.append((line, done.returncode, neutral(done.stdout) if counts else [], done.stdout + done.stderr))
-        except subprocess.TimeoutExpired:
-            told.append((line, "none in a minute", [], ""))
+    for number, line in enumerate(filter(None, LINES.split("\n"))):
+        until = time.monotonic() + (3 if genuine and READS.search(line) else 0)
+        while True:
+            answer = one_line(kind, server, folder, binary, line)
+            if time.monotonic() >= until or answer[1:3] == genuine[number][1:3]:
+                break
+        told.append(answer)
     return told
+
+
+def one_line(kind, server, folder, binary, line):
+    name, rest, stdin, counts = words(line, server, folder)
+    start = [*servers.java("-Xmx128m"), CLASSES[name]] if kind == "apache" else [str(binary), name]
+    try:
+        done = subprocess.run([*start, *rest], input=stdin, capture_output=True, text=True, timeout=60, check=False, cwd=folder)
+    except subprocess.TimeoutExpired:
+        return line, "none in a minute", [], ""
+    return line, done.returncode, neutral(done.stdout) if counts else [], done.stdout + done.stderr
 
 
 def run(arguments):
     table = report.Report()
 
-    def one(pair):
+    def one(pair, genuine=()):
         tools, kind = pair
         with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
             make = {"ottla": lambda: servers.Ottla(folder, binary=arguments.binary), "apache": lambda: servers.Apache(folder)}
@@ -207,14 +221,14 @@ def run(arguments):
             server.settings = {"auto.create.topics.enable": "false", "group.initial.rebalance.delay.ms": "0"}
             try:
                 server.start()
-                return pair, play(tools, server, folder, arguments.binary or servers.Ottla.build())
+                return pair, play(tools, server, folder, arguments.binary or servers.Ottla.build(), genuine)
             finally:
                 server.kill()
 
     pairs = [(tools, kind) for tools in ("apache", "ottla") for kind in ("apache", "ottla")]
+    _, genuine = one(pairs[0])
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        told = dict(pool.map(one, pairs))
-    genuine = told["apache", "apache"]
+        told = dict(pool.map(lambda pair: one(pair, genuine), pairs[1:]))
     for pair in pairs[1:]:
         for (line, code, text, _), (_, other_code, other, all_of_it) in zip(genuine, told[pair]):
             alike = code == other_code and text == other
