@@ -55,7 +55,10 @@ pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
             signal(SignalKind::interrupt())?,
         ))
     })?;
-    let broker = Broker::start(settings, Clock::real())?;
+    let broker = Broker::start(settings, Clock::real()).map_err(|error| match error.advice() {
+        Some(advice) => format!("{error}\n  {advice}"),
+        None => error.to_string(),
+    })?;
     screen(&broker)?;
     let is_asked = runtime.block_on(async {
         tokio::select! {

@@ -74,6 +74,38 @@ pub enum StartError {
     Refused(ErrorCode),
 }
 
+impl StartError {
+    /// What the operator can do about it, where that is known.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        use io::ErrorKind::{
+            AddrInUse, AddrNotAvailable, NotFound, PermissionDenied, ReadOnlyFilesystem,
+        };
+        const OWN_DIRECTORY: &str =
+            "Choose a directory that this user may write: --override log.dirs=DIR";
+        match self {
+            Self::Listen { source, .. } => match source.kind() {
+                AddrInUse => Some(
+                    "Something listens there, maybe another node. Stop it, or take another address: --override listeners=PLAINTEXT://HOST:PORT",
+                ),
+                AddrNotAvailable => Some(
+                    "This machine has no such address. Listen on one that it has, and tell clients another in advertised.listeners.",
+                ),
+                PermissionDenied => Some("Ports below 1024 are the system's; take a higher one."),
+                _ => None,
+            },
+            Self::Locked(_) => Some(
+                "Stop that process, or give this node a directory of its own: --override log.dirs=DIR",
+            ),
+            Self::Storage(StorageError::Io { source, .. }) => {
+                let kinds = [NotFound, PermissionDenied, ReadOnlyFilesystem];
+                kinds.contains(&source.kind()).then_some(OWN_DIRECTORY)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// A running node.
 #[derive(Debug)]
 pub struct Broker {

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
-use ottla_client::{ClientError, Cluster};
+use ottla_client::Cluster;
 use ottla_clock::Clock;
 
 /// A command for a running cluster, ours or Apache Kafka's.
@@ -40,8 +40,14 @@ pub struct Target {
 }
 
 impl Target {
-    async fn connect(&self) -> Result<Cluster, ClientError> {
-        Cluster::connect(&self.bootstrap_server, "ottla", Clock::real()).await
+    async fn connect(&self) -> Result<Cluster, String> {
+        let connected = Cluster::connect(&self.bootstrap_server, "ottla", Clock::real()).await;
+        connected.map_err(|error| {
+            let at = &self.bootstrap_server;
+            format!(
+                "no broker answers at {at}: {error}\n  Is it running, and is that its listener's host and port? Say which with --bootstrap-server HOST:PORT; `ottla server` starts one on 127.0.0.1:9092."
+            )
+        })
     }
 }
 

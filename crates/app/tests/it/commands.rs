@@ -93,7 +93,7 @@ fn a_second_node_on_the_same_directory_is_refused() {
     let second = home.command().output().unwrap();
     assert!(!second.status.success());
     let said = String::from_utf8(second.stderr).unwrap();
-    assert!(said.contains("in use by another process"), "{said}");
+    assert!(said.contains("in use by another process\n  Stop that process"), "{said}");
     talk::create(node.address, "still-there", 1);
     node.stop();
 }
@@ -116,6 +116,29 @@ fn a_directory_is_formatted_for_the_cluster_of_ones_choice_and_only_once() {
     let again = format();
     let said = String::from_utf8(again.stderr).unwrap();
     assert!(!again.status.success() && said.contains("formatted already"), "{said}");
+}
+
+#[test]
+fn what_stands_in_the_way_is_said_with_the_next_step() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let home = Home::new().with(&format!("listeners=PLAINTEXT://{address}"));
+    let said = |home: &Home| {
+        let refused = home.command().output().unwrap();
+        assert!(!refused.status.success());
+        String::from_utf8(refused.stderr).unwrap()
+    };
+    let text = said(&home);
+    assert!(text.contains(&format!("cannot listen on {address}")), "{text}");
+    assert!(text.contains("--override listeners="), "{text}");
+    let text = said(&Home::new().with("log.dirs=/proc/nothing"));
+    assert!(text.contains("/proc/nothing") && text.contains("--override log.dirs=DIR"), "{text}");
+    drop(taken);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+    let refused = command.args(["topics", "-b", &address.to_string()]).output().unwrap();
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(text.contains(&format!("no broker answers at {address}")), "{text}");
+    assert!(text.contains("`ottla server` starts one"), "{text}");
 }
 
 #[test]
