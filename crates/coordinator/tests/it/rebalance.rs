@@ -3,6 +3,7 @@
 use ottla_coordinator::group::{Command, GroupMachine, GroupSettings, Record, Reply};
 use ottla_machine::testkit::Bench;
 use ottla_protocol::messages::describe_groups_response::DescribedGroup;
+use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
 use ottla_types::ErrorCode;
 
 use crate::play::{
@@ -151,4 +152,29 @@ fn a_group_is_as_its_last_generation_left_it_after_a_restart() {
     assert_eq!(synced(&replies, ticket).assignment, "all");
     bench.pass(11_000);
     assert_eq!(described(&mut bench).group_state, "Empty", "its session began anew, and ended");
+}
+
+/// Somebody who only asks leaves nothing behind: groups of which nobody came back are forgotten.
+#[test]
+fn ten_thousand_groups_of_a_scanner_are_forgotten() {
+    let mut bench = stage();
+    for at in 0..10_000 {
+        let Command::Join(mut join) = join("", None, "scan") else { unreachable!("it is a join") };
+        join.request.group_id = format!("scan-{at}");
+        bench.run(Command::Join(join));
+    }
+    let count = |bench: &mut Bench<GroupMachine>| match bench
+        .run(Command::List(ListGroupsRequest::default()))
+        .1
+        .pop()
+    {
+        Some((_, Reply::List(all))) => all.len(),
+        other => panic!("no list: {other:?}"),
+    };
+    assert_eq!(count(&mut bench), 10_000);
+    assert!(bench.records.is_empty(), "nothing of it is in the log");
+    // A session, and the next round of the search for what nobody needs.
+    bench.pass(10_000 + 600_000);
+    assert_eq!(count(&mut bench), 0);
+    assert!(bench.timers().len() <= 1, "only the next round is set: {}", bench.timers().len());
 }
