@@ -7,34 +7,52 @@ use ottla_protocol::messages::join_group_response::JoinGroupResponse;
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::groups::ask;
+use crate::hosts::groups::{GroupHost, ask};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
 /// Members of classic groups.
 pub const API: Api = Api::of(ApiKey::JoinGroup, 0, 9);
 
+/// The first version that can say that there is no protocol.
+const NO_PROTOCOL_FROM: i16 = 7;
+
 /// Asks the group's coordinator.
 pub async fn handle(node: &Node, call: &Call, request: JoinGroupRequest) -> JoinGroupResponse {
     let refused = |code: ErrorCode| JoinGroupResponse { error_code: code.0, ..Default::default() };
-    if !may(&call.caller.principal, Operation::Read, Resource::Group(&request.group_id)) {
-        return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
-    }
-    let host = match node.group(&request.group_id) {
-        Ok(host) => host,
-        Err(code) => return refused(code),
+    let group = Resource::Group(&request.group_id);
+    let host = match may(&call.caller.principal, Operation::Read, group) {
+        true => node.group(&request.group_id),
+        false => Err(ErrorCode::GROUP_AUTHORIZATION_FAILED),
     };
+    let mut response = match host {
+        Ok(host) => join(node, call, request, &host).await.unwrap_or_else(refused),
+        Err(code) => refused(code),
+    };
+    if call.version >= NO_PROTOCOL_FROM {
+        // Before that an empty name had to stand for none.
+        response.protocol_name = response.protocol_name.filter(|it| !it.is_empty());
+    }
+    response
+}
+
+async fn join(
+    node: &Node,
+    call: &Call,
+    request: JoinGroupRequest,
+    host: &GroupHost,
+) -> Result<JoinGroupResponse, ErrorCode> {
     let join = Join {
         request,
         version: call.version,
         client: Client { id: call.client_id.clone(), host: call.caller.host() },
         uuid: hyphenated(node.clock.random_bytes()),
     };
-    let answer = ask(&host, Command::Join(join), |reply| match reply {
+    ask(host, Command::Join(join), |reply| match reply {
         Reply::Join(response) => Some(response),
         _ => None,
-    });
-    answer.await.unwrap_or_else(refused)
+    })
+    .await
 }
 
 /// A random uuid as Java prints it; member ids end with one.

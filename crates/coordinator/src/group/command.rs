@@ -1,9 +1,11 @@
 //! What a group coordinator is asked, what it answers, and what it sets its timers for.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use ottla_protocol::messages::{
     consumer_group_describe_response as described,
     consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest,
@@ -45,6 +47,25 @@ pub struct Join {
     pub client: Client,
     /// A fresh random uuid as text, for the member id if one has to be made.
     pub uuid: String,
+}
+
+impl Join {
+    /// The id of somebody who has none yet.
+    pub(super) fn new_member_id(&self) -> String {
+        let prefix = self.request.group_instance_id.as_ref().unwrap_or(&self.client.id);
+        format!("{prefix}-{}", self.uuid)
+    }
+
+    /// What the member can work with, best first.
+    pub(super) fn protocols(&self) -> Vec<(String, Bytes)> {
+        self.request.protocols.iter().map(|it| (it.name.clone(), it.metadata.clone())).collect()
+    }
+
+    /// How long it may take to join again; version 0 had one timeout for that and its session.
+    pub(super) const fn rebalance_timeout_ms(&self) -> i32 {
+        let own = self.request.rebalance_timeout_ms;
+        if own < 0 { self.request.session_timeout_ms } else { own }
+    }
 }
 
 /// What is asked of a group coordinator.

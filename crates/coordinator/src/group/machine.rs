@@ -111,14 +111,13 @@ fn expired(scene: &mut Scene<'_>, timer: &Timer) {
         Timer::Join { group } => classic::expire::join(scene, group),
         Timer::Sync { group } => classic::expire::sync(scene, group),
         Timer::OffsetExpiry => offsets::expire::expire(scene),
-        Timer::ConsumerSession { group, member } => {
+        Timer::ConsumerSession { group, member }
+        | Timer::ConsumerJoin { group, member }
+        | Timer::ConsumerSync { group, member } => {
             consumer::session_timeout(scene, group, member);
         }
         Timer::ConsumerRebalance { group, member } => {
             consumer::rebalance_timeout(scene, group, member);
-        }
-        Timer::ConsumerJoin { group, member } | Timer::ConsumerSync { group, member } => {
-            consumer::join_timeout(scene, group, member);
         }
     }
 }

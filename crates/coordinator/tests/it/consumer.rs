@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ottla_coordinator::group::{
-    Client, Command, GroupMachine, GroupSettings, OwnSettings, Record, Reply, Topics,
+    Client, Command, GroupMachine, GroupSettings, OwnSettings, Reply, Topics,
 };
 use ottla_machine::testkit::Bench;
 use ottla_protocol::messages::consumer_group_heartbeat_request::{
@@ -13,7 +13,7 @@ use ottla_protocol::messages::consumer_group_heartbeat_request::{
 use ottla_protocol::messages::consumer_group_heartbeat_response::ConsumerGroupHeartbeatResponse;
 use ottla_types::{ErrorCode, Uuid};
 
-use crate::play::GROUP;
+use crate::play::{Dice, GROUP, restarted};
 
 const TOPIC: Uuid = Uuid::of(100);
 const SESSION_MS: i64 = 45_000;
@@ -233,16 +233,6 @@ struct Consumer {
     heard_ms: i64,
 }
 
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
-
 impl Consumer {
     /// It asks; the answer may be lost.
     fn beat(&mut self, bench: &mut Bench<GroupMachine>, is_lost: bool) {
@@ -293,7 +283,7 @@ fn a_partition_has_one_owner_whatever_happens() {
                     all.push(Consumer { id: format!("m{named}"), heard_ms, ..Consumer::default() });
                 }
                 1 if !all.is_empty() => {
-                    let at = usize::try_from(dice.below(all.len() as u64)).unwrap();
+                    let at = dice.below(all.len());
                     let gone = all.swap_remove(at);
                     if dice.below(2) == 0 && gone.epoch > 0 {
                         told(&mut bench, beat(&gone.id, -1));
@@ -308,7 +298,7 @@ fn a_partition_has_one_owner_whatever_happens() {
                 }
                 4 => bench = again(bench, version, size),
                 _ if !all.is_empty() => {
-                    let at = usize::try_from(dice.below(all.len() as u64)).unwrap();
+                    let at = dice.below(all.len());
                     let is_lost = dice.below(6) == 0;
                     all[at].beat(&mut bench, is_lost);
                 }
@@ -339,21 +329,8 @@ fn a_partition_has_one_owner_whatever_happens() {
 
 /// The node starts again: another machine reads what was written.
 fn again(bench: Bench<GroupMachine>, version: i64, size: i32) -> Bench<GroupMachine> {
-    use ottla_machine::Machine;
-    let mut machine = GroupMachine::new(GroupSettings::default());
-    // Its log was compacted meanwhile: of each key only the last record is there.
-    let keys: Vec<_> = bench.records.iter().map(|record| record.encode(0).0).collect();
-    let last: BTreeMap<_, _> = keys.iter().zip(0..).collect();
-    for (at, record) in bench.records.iter().enumerate().filter(|(at, _)| last[&keys[*at]] == *at) {
-        let (key, value) = record.encode(0);
-        assert_eq!(Record::decode(key, value).unwrap().as_ref(), Some(record), "record {at}");
-        machine.apply(record);
-    }
-    let (found, wanted) = (machine.stored(), bench.machine.stored());
-    assert_eq!(found.consumers, wanted.consumers, "G4 LoadEqualsRun");
-    let mut fresh = Bench::new(machine, bench.now_ms);
-    fresh.records = bench.records;
-    fresh.run(topics(version, &[("t", 100, size)]));
-    fresh.run(Command::Loaded);
-    fresh
+    let Command::Settings(settings) = topics(version, &[("t", 100, size)]) else {
+        unreachable!("those are settings")
+    };
+    restarted(bench, settings)
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_coordinator::group::{
-    Client, Command, GroupMachine, GroupSettings, Join, Migration, Record, Reply, Topics,
+    Client, Command, GroupMachine, GroupSettings, Join, Migration, Reply, Topics,
 };
+use ottla_machine::Ticket;
 use ottla_machine::testkit::Bench;
-use ottla_machine::{Machine, Ticket};
 use ottla_protocol::messages::consumer_group_heartbeat_request::{
     ConsumerGroupHeartbeatRequest, TopicPartitions,
 };
@@ -21,7 +21,7 @@ use ottla_protocol::shared::consumer_protocol_subscription as said;
 use ottla_protocol::{Decoder, Message, encode_value};
 use ottla_types::{ErrorCode, Uuid};
 
-use crate::play::{self, GROUP, heartbeat, leave};
+use crate::play::{self, Dice, GROUP, heartbeat, leave};
 
 const TOPIC: &str = "t";
 const TOPIC_ID: Uuid = Uuid::of(100);
@@ -396,16 +396,6 @@ fn share(response: &JoinGroupResponse) -> BTreeMap<String, Owned> {
     all
 }
 
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from((self.0 >> 33) % bound as u64).unwrap()
-    }
-}
-
 struct World {
     bench: Stage,
     all: Vec<Consumer>,
@@ -477,21 +467,7 @@ impl World {
 
 /// The node starts again: another machine reads what is left of the log.
 pub fn again(bench: Stage) -> Stage {
-    let mut machine = GroupMachine::new(settings());
-    let keys: Vec<_> = bench.records.iter().map(|record| record.encode(0).0).collect();
-    let last: BTreeMap<_, _> = keys.iter().zip(0..).collect();
-    for (at, record) in bench.records.iter().enumerate().filter(|(at, _)| last[&keys[*at]] == *at) {
-        let (key, value) = record.encode(0);
-        assert_eq!(Record::decode(key, value).unwrap().as_ref(), Some(record), "record {at}");
-        machine.apply(record);
-    }
-    let (found, wanted) = (machine.stored(), bench.machine.stored());
-    assert_eq!(found.consumers, wanted.consumers, "G4 LoadEqualsRun");
-    assert_eq!(found.groups, wanted.groups, "G4 LoadEqualsRun");
-    let mut fresh = Bench::new(machine, bench.now_ms);
-    fresh.records = bench.records;
-    fresh.run(Command::Loaded);
-    fresh
+    play::restarted(bench, settings())
 }
 
 fn life(seed: u64, old: Speech) {

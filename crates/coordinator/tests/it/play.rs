@@ -1,5 +1,7 @@
 //! The stage: a machine, its clock, and the requests in short form.
 
+use std::collections::BTreeMap;
+
 use ottla_coordinator::group::{Client, Command, GroupMachine, GroupSettings, Join, Record, Reply};
 use ottla_machine::Ticket;
 use ottla_machine::testkit::Bench;
@@ -32,6 +34,38 @@ pub fn reloaded(records: &[Record], now_ms: i64) -> Bench<GroupMachine> {
     let mut bench = Bench::new(machine, now_ms);
     bench.run(Command::Loaded);
     bench
+}
+
+/// The same after a restart of the node: another machine has read what is left of the log once it
+/// was compacted.
+pub fn restarted(bench: Bench<GroupMachine>, settings: GroupSettings) -> Bench<GroupMachine> {
+    use ottla_machine::Machine;
+    let mut machine = GroupMachine::new(settings);
+    let keys: Vec<_> = bench.records.iter().map(|record| record.encode(0).0).collect();
+    let last: BTreeMap<_, _> = keys.iter().zip(0..).collect();
+    for (at, record) in bench.records.iter().enumerate().filter(|(at, _)| last[&keys[*at]] == *at) {
+        let (key, value) = record.encode(0);
+        assert_eq!(Record::decode(key, value).unwrap().as_ref(), Some(record), "record {at}");
+        machine.apply(record);
+    }
+    let (found, wanted) = (machine.stored(), bench.machine.stored());
+    assert_eq!(found.consumers, wanted.consumers, "G4 LoadEqualsRun");
+    assert_eq!(found.groups, wanted.groups, "G4 LoadEqualsRun");
+    let mut fresh = Bench::new(machine, bench.now_ms);
+    fresh.records = bench.records;
+    fresh.run(Command::Loaded);
+    fresh
+}
+
+/// Chance that can be had again.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from((self.0 >> 33) % bound as u64).unwrap()
+    }
 }
 
 pub fn join(member: &str, instance: Option<&str>, uuid: &str) -> Command {

@@ -1,6 +1,5 @@
 //! JoinGroup.
 
-use alloc::format;
 use alloc::string::String;
 
 use ottla_protocol::messages::join_group_response::JoinGroupResponse;
@@ -11,30 +10,18 @@ use super::super::consumer;
 use super::super::live::{Live, Member, State};
 use super::super::machine::Scene;
 use super::super::record::Record;
-use super::rebalance::{joined, prepare};
+use super::rebalance::{joined, prepare, turn_away};
 use super::{session, watch};
 
 pub(in crate::group) fn join(scene: &mut Scene<'_>, join: Join) {
     if let Err(code) = admit(scene, &join) {
-        refuse(scene, code, &join, join.request.member_id.clone());
+        refuse(scene, code, join.request.member_id);
     }
 }
 
-pub(in crate::group) fn refuse(
-    scene: &mut Scene<'_>,
-    code: ErrorCode,
-    join: &Join,
-    member_id: String,
-) {
-    let protocol_name = refused_protocol(join.version);
-    let error_code = code.0;
-    let response = JoinGroupResponse { error_code, member_id, protocol_name, ..Default::default() };
+pub(in crate::group) fn refuse(scene: &mut Scene<'_>, code: ErrorCode, member_id: String) {
+    let response = JoinGroupResponse { error_code: code.0, member_id, ..Default::default() };
     scene.turn.reply(Reply::Join(response));
-}
-
-/// The protocol of a refusal: earlier versions cannot say that there is none.
-fn refused_protocol(version: i16) -> Option<String> {
-    (version < 7).then(String::new)
 }
 
 fn admit(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
@@ -62,7 +49,7 @@ fn admit(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
         .live
         .entry(request.group_id.clone())
         .or_insert_with(|| Live { since_ms: now, ..Live::default() });
-    let protocols = protocols(join);
+    let protocols = join.protocols();
     let known = (!new).then_some(request.member_id.as_str());
     if !live.agrees(&request.protocol_type, &protocols, known) {
         return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
@@ -79,20 +66,14 @@ fn admit(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
     if new { newcomer(scene, join) } else { again(scene, join) }
 }
 
-fn protocols(join: &Join) -> alloc::vec::Vec<(String, bytes::Bytes)> {
-    join.request.protocols.iter().map(|it| (it.name.clone(), it.metadata.clone())).collect()
-}
-
 fn member(join: &Join, ticket: ottla_machine::Ticket) -> Member {
     let request = &join.request;
-    let rebalance = request.rebalance_timeout_ms;
     Member {
         instance: request.group_instance_id.clone(),
         client: join.client.clone(),
         session_timeout_ms: request.session_timeout_ms,
-        // Version 0 had one timeout for both.
-        rebalance_timeout_ms: if rebalance < 0 { request.session_timeout_ms } else { rebalance },
-        protocols: protocols(join),
+        rebalance_timeout_ms: join.rebalance_timeout_ms(),
+        protocols: join.protocols(),
         joining: Some((ticket, join.version)),
         ..Member::default()
     }
@@ -101,8 +82,7 @@ fn member(join: &Join, ticket: ottla_machine::Ticket) -> Member {
 /// Somebody without a member id.
 fn newcomer(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
     let group = &join.request.group_id;
-    let prefix = join.request.group_instance_id.as_ref().unwrap_or(&join.client.id);
-    let id = format!("{prefix}-{}", join.uuid);
+    let id = join.new_member_id();
     let live = scene.live.get_mut(group).ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)?;
     if let Some(instance) = &join.request.group_instance_id {
         if let Some(before) = live.statics.get(instance).cloned() {
@@ -114,7 +94,7 @@ fn newcomer(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
         live.pending.insert(id.clone());
         let delay = i64::from(join.request.session_timeout_ms);
         scene.turn.set_timer(session(group, &id), delay);
-        refuse(scene, ErrorCode::MEMBER_ID_REQUIRED, join, id);
+        refuse(scene, ErrorCode::MEMBER_ID_REQUIRED, id);
         return Ok(());
     }
     add(scene, join, id);
@@ -148,22 +128,8 @@ fn replace(scene: &mut Scene<'_>, join: &Join, before: &str, id: &str) {
     let Some(live) = scene.live.get_mut(group) else { return };
     let Some(old) = live.members.remove(before) else { return };
     scene.turn.cancel_timer(session(group, before));
-    let fenced = ErrorCode::FENCED_INSTANCE_ID.0;
-    if let Some((waiting, _)) = old.joining {
-        let response = JoinGroupResponse {
-            error_code: fenced,
-            member_id: String::from(before),
-            ..Default::default()
-        };
-        scene.turn.reply_to(waiting, Reply::Join(response));
-    }
-    if let Some(waiting) = old.syncing {
-        let response = ottla_protocol::messages::sync_group_response::SyncGroupResponse {
-            error_code: fenced,
-            ..Default::default()
-        };
-        scene.turn.reply_to(waiting, Reply::Sync(response));
-    }
+    turn_away(scene, before, &old, ErrorCode::FENCED_INSTANCE_ID);
+    let Some(live) = scene.live.get_mut(group) else { return };
     let mut fresh = member(join, ticket);
     fresh.assignment = old.assignment;
     if let Some(instance) = &fresh.instance {

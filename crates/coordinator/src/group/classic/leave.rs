@@ -47,19 +47,23 @@ fn all(
     members.iter().map(|member| one(scene, group, member)).collect()
 }
 
+/// Who is meant by a member's name or id; `holder` knows who has a static member's name.
+pub(in crate::group) fn who<'a>(
+    member: &'a MemberIdentity,
+    holder: impl FnOnce(&str) -> Option<&'a String>,
+) -> Result<&'a String, ErrorCode> {
+    let Some(instance) = &member.group_instance_id else { return Ok(&member.member_id) };
+    let holder = holder(instance);
+    // An operator removes a static member by its name alone.
+    if !member.member_id.is_empty() {
+        super::holds(holder, &member.member_id)?;
+    }
+    holder.ok_or(ErrorCode::UNKNOWN_MEMBER_ID)
+}
+
 fn one(scene: &mut Scene<'_>, group: &str, member: &MemberIdentity) -> Result<String, ErrorCode> {
     let live = scene.live.get(group).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
-    let id: String = match &member.group_instance_id {
-        Some(instance) => {
-            let holder = live.statics.get(instance).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
-            // An operator removes a static member by its name alone.
-            if !member.member_id.is_empty() && *holder != member.member_id {
-                return Err(ErrorCode::FENCED_INSTANCE_ID);
-            }
-            holder.clone()
-        }
-        None => member.member_id.clone(),
-    };
+    let id = who(member, |instance| live.statics.get(instance))?.clone();
     if !live.members.contains_key(&id) && !live.pending.contains(&id) {
         return Err(ErrorCode::UNKNOWN_MEMBER_ID);
     }

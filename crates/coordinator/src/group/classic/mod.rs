@@ -7,7 +7,7 @@ pub(super) mod leave;
 mod rebalance;
 pub(super) mod sync;
 
-pub(super) use rebalance::prepare;
+pub(super) use rebalance::{prepare, turn_away};
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -52,6 +52,15 @@ pub(super) fn session(group: &str, member: &str) -> Timer {
     Timer::Session { group: Arc::from(group), member: Arc::from(member) }
 }
 
+/// Is this member the one that has a static member's name?
+pub(super) fn holds(holder: Option<&String>, member: &str) -> Result<(), ErrorCode> {
+    match holder {
+        None => Err(ErrorCode::UNKNOWN_MEMBER_ID),
+        Some(holder) if holder != member => Err(ErrorCode::FENCED_INSTANCE_ID),
+        Some(_) => Ok(()),
+    }
+}
+
 /// Is this a member of this generation? A negative generation is not compared.
 pub(super) fn check(
     live: &Live,
@@ -60,11 +69,7 @@ pub(super) fn check(
     generation: i32,
 ) -> Result<(), ErrorCode> {
     if let Some(instance) = instance {
-        match live.statics.get(instance) {
-            None => return Err(ErrorCode::UNKNOWN_MEMBER_ID),
-            Some(id) if id != member => return Err(ErrorCode::FENCED_INSTANCE_ID),
-            Some(_) => {}
-        }
+        holds(live.statics.get(instance), member)?;
     }
     if !live.members.contains_key(member) {
         return Err(ErrorCode::UNKNOWN_MEMBER_ID);

@@ -9,7 +9,7 @@ use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
 use ottla_types::ErrorCode;
 
 use super::super::command::{Reply, Timer};
-use super::super::live::{Live, State};
+use super::super::live::{Live, Member, State};
 use super::super::machine::Scene;
 use super::super::record::Record;
 use super::{session, watch};
@@ -64,8 +64,7 @@ pub(super) fn complete(scene: &mut Scene<'_>, group: &str) {
     let now = scene.turn.now_ms;
     let Some(live) = scene.live.get_mut(group) else { return };
     live.gathering = None;
-    let absent =
-        |member: &super::super::live::Member| member.joining.is_none() && member.instance.is_none();
+    let absent = |member: &Member| member.joining.is_none() && member.instance.is_none();
     let late: Vec<String> =
         live.members.iter().filter(|(_, it)| absent(it)).map(|(id, _)| id.clone()).collect();
     for id in &late {
@@ -121,7 +120,7 @@ fn answer_join(scene: &mut Scene<'_>, group: &str, id: &str) {
 /// What a member is told of the generation it is in.
 pub(super) fn joined(live: &Live, id: &str, version: i16, with_members: bool) -> JoinGroupResponse {
     let protocol = live.protocol.clone().unwrap_or_default();
-    let member = |(id, it): (&String, &super::super::live::Member)| JoinGroupResponseMember {
+    let member = |(id, it): (&String, &Member)| JoinGroupResponseMember {
         member_id: id.clone(),
         group_instance_id: it.instance.clone(),
         metadata: it.metadata(&protocol),
@@ -139,6 +138,25 @@ pub(super) fn joined(live: &Live, id: &str, version: i16, with_members: bool) ->
     }
 }
 
+/// Answers what a member waits for with an error.
+pub(in crate::group) fn turn_away(
+    scene: &mut Scene<'_>,
+    id: &str,
+    member: &Member,
+    code: ErrorCode,
+) {
+    let error_code = code.0;
+    if let Some((ticket, _)) = member.joining {
+        let member_id = String::from(id);
+        let response = JoinGroupResponse { error_code, member_id, ..Default::default() };
+        scene.turn.reply_to(ticket, Reply::Join(response));
+    }
+    if let Some(ticket) = member.syncing {
+        let response = SyncGroupResponse { error_code, ..Default::default() };
+        scene.turn.reply_to(ticket, Reply::Sync(response));
+    }
+}
+
 /// Takes a member out; the others are called together.
 pub(super) fn remove(scene: &mut Scene<'_>, group: &str, id: &str) {
     let Some(live) = scene.live.get_mut(group) else { return };
@@ -151,20 +169,9 @@ pub(super) fn remove(scene: &mut Scene<'_>, group: &str, id: &str) {
     {
         live.statics.remove(instance);
     }
-    let unknown = ErrorCode::UNKNOWN_MEMBER_ID.0;
-    if let Some((ticket, _)) = member.joining {
-        let response = JoinGroupResponse {
-            error_code: unknown,
-            member_id: String::from(id),
-            ..Default::default()
-        };
-        scene.turn.reply_to(ticket, Reply::Join(response));
-    }
-    if let Some(ticket) = member.syncing {
-        let response = SyncGroupResponse { error_code: unknown, ..Default::default() };
-        scene.turn.reply_to(ticket, Reply::Sync(response));
-    }
+    turn_away(scene, id, &member, ErrorCode::UNKNOWN_MEMBER_ID);
     scene.turn.cancel_timer(session(group, id));
+    let Some(live) = scene.live.get_mut(group) else { return };
     if live.is_leader(id) {
         live.leader = None;
     }

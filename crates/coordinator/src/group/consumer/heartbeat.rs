@@ -123,7 +123,6 @@ fn beat(
         Some(upgrade) => upgrade.finish(scene, &draft),
         None => drop(scene.live.remove(id)),
     }
-    scene.seen.insert(id.clone(), scene.settings.topics.version);
     settle_target(scene, &mut draft);
     let mut now = reconcile(&draft.group, &member, owned.as_ref());
     if joins && now.epoch != 0 && before.epoch != 0 {
@@ -325,7 +324,7 @@ fn describe(draft: &Draft, request: &ConsumerGroupHeartbeatRequest, client: Clie
 
 /// What the member says of itself is written down; a change of what it reads is one of the group.
 pub(super) fn learn(
-    scene: &Scene<'_>,
+    scene: &mut Scene<'_>,
     draft: &mut Draft,
     member: &str,
     now: Member,
@@ -359,6 +358,7 @@ pub(super) fn learn(
     } else if is_new {
         draft.write(ConsumerRecord::epoch(&draft.id.clone(), 1, hash));
     }
+    scene.seen.insert(draft.id.clone(), topics.version);
     Ok(())
 }
 

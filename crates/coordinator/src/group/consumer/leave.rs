@@ -24,15 +24,18 @@ pub(super) fn leave(
     {
         return Err((ErrorCode::FENCED_INSTANCE_ID, "Another member has the instance id."));
     }
-    let there = group.members.get_key_value(member).ok_or(unknown)?.0.clone();
-    if request.member_epoch == AWAY {
-        away(scene, id, &there);
+    if !group.members.contains_key(member) {
+        return Err(unknown);
+    }
+    let is_back_soon = request.member_epoch == AWAY;
+    if is_back_soon {
+        away(scene, id, member);
     } else {
-        remove(scene, id, &[&there]);
+        remove(scene, id, &[member]);
     }
     Ok(ConsumerGroupHeartbeatResponse {
-        member_id: Some(there),
-        member_epoch: if request.member_epoch == AWAY { AWAY } else { LEAVES },
+        member_id: Some(member.clone()),
+        member_epoch: if is_back_soon { AWAY } else { LEAVES },
         ..Default::default()
     })
 }
@@ -73,7 +76,8 @@ pub(super) fn remove(scene: &mut Scene<'_>, id: &str, members: &[&str]) {
     draft.finish(scene);
 }
 
-/// It has not been heard of for too long.
+/// It has not been heard of for too long; or, of the classic protocol, it has not joined again or
+/// not asked for its assignment in time.
 pub(in crate::group) fn session_timeout(scene: &mut Scene<'_>, id: &str, member: &str) {
     let is_member =
         scene.stored.consumers.get(id).is_some_and(|it| it.members.contains_key(member));
@@ -88,9 +92,4 @@ pub(in crate::group) fn rebalance_timeout(scene: &mut Scene<'_>, id: &str, membe
     if current.is_some_and(|it| it.state == MemberState::Unrevoked) {
         remove(scene, id, &[member]);
     }
-}
-
-/// A classic member has not joined again, or has not asked for its assignment, in time.
-pub(in crate::group) fn join_timeout(scene: &mut Scene<'_>, id: &str, member: &str) {
-    session_timeout(scene, id, member);
 }

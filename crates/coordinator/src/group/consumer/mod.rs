@@ -20,7 +20,7 @@ pub use stored::{ClassicMember, ConsumerGroup, Current, MemberState, Places};
 pub use topics::Topics;
 
 pub(super) use heartbeat::heartbeat;
-pub(super) use leave::{join_timeout, rebalance_timeout, session_timeout};
+pub(super) use leave::{rebalance_timeout, session_timeout};
 pub(super) use show::{describe, list};
 
 use alloc::string::String;
@@ -31,6 +31,9 @@ use super::command::Timer;
 use super::machine::Scene;
 use super::record::Record;
 use stored::Member;
+
+/// The protocol type of consumers.
+pub(super) const CONSUMER: &str = "consumer";
 
 /// A group that is being changed, and the records that change it.
 pub(super) struct Draft {

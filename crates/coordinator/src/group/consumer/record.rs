@@ -294,7 +294,7 @@ fn current_value(it: &Current) -> CurrentValue {
                 topic_id: *topic,
                 partitions: partitions.iter().copied().collect(),
                 assignment_epochs: Some(
-                    partitions.iter().map(|at| it.since(*topic, *at)).collect(),
+                    partitions.iter().map(|at| it.since(*topic, *at).unwrap_or(it.epoch)).collect(),
                 ),
                 ..Default::default()
             };

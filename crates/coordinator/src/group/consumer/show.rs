@@ -12,14 +12,10 @@ use ottla_types::ErrorCode;
 
 use super::super::command::Reply;
 use super::super::machine::Scene;
+use super::CONSUMER;
 use super::assign::assignor;
 use super::stored::{ConsumerGroup, Current, Places};
 use super::topics::Topics;
-
-/// The protocol type of all these groups.
-const PROTOCOL_TYPE: &str = "consumer";
-/// Members of the classic protocol and of this one, in a description.
-const MEMBER_TYPES: [i8; 2] = [0, 1];
 
 pub(in crate::group) fn describe(scene: &mut Scene<'_>, groups: Vec<String>) {
     let topics = &scene.settings.topics;
@@ -68,7 +64,8 @@ fn described(group: &ConsumerGroup, group_id: String, topics: &Topics) -> Descri
         subscribed_topic_regex: Some(it.regex.clone().unwrap_or_default()),
         assignment: shown(group.current.get(id).map(Current::owned).as_ref()),
         target_assignment: shown(group.targets.get(id)),
-        member_type: MEMBER_TYPES[usize::from(it.classic.is_none())],
+        // 0 stands for the classic protocol.
+        member_type: i8::from(it.classic.is_none()),
         ..Default::default()
     });
     DescribedGroup {
@@ -86,16 +83,16 @@ pub(in crate::group) fn list(scene: &Scene<'_>, request: &ListGroupsRequest) -> 
     let wanted = |filter: &[String], name: &str| {
         filter.is_empty() || filter.iter().any(|it| it.eq_ignore_ascii_case(name))
     };
-    if !wanted(&request.types_filter, PROTOCOL_TYPE) {
+    if !wanted(&request.types_filter, CONSUMER) {
         return Vec::new();
     }
     let all = scene.stored.consumers.iter();
     let all = all.filter(|(_, group)| wanted(&request.states_filter, group.state()));
     all.map(|(id, group)| ListedGroup {
         group_id: id.clone(),
-        protocol_type: String::from(PROTOCOL_TYPE),
+        protocol_type: String::from(CONSUMER),
         group_state: String::from(group.state()),
-        group_type: String::from(PROTOCOL_TYPE),
+        group_type: String::from(CONSUMER),
         ..Default::default()
     })
     .collect()

@@ -89,21 +89,16 @@ pub struct Current {
 }
 
 impl Current {
-    /// Since which epoch it has a partition; of what an earlier version wrote: its own.
-    pub(super) fn since(&self, topic: Uuid, partition: i32) -> i32 {
-        let known = self.since.get(&topic).and_then(|it| it.get(&partition));
-        known.copied().unwrap_or(self.epoch)
+    /// Since which epoch it has a partition, if it does.
+    pub(super) fn since(&self, topic: Uuid, partition: i32) -> Option<i32> {
+        self.since.get(&topic)?.get(&partition).copied()
     }
 
     /// The same with the epochs of what it has now: what is new, it has since `epoch`.
     pub(super) fn dated(mut self, before: &Self, epoch: i32) -> Self {
-        let owned = self.owned();
-        let had = before.owned();
-        let of = |topic: Uuid, partition: i32| {
-            let is_old = had.get(&topic).is_some_and(|it| it.contains(&partition));
-            if is_old { before.since(topic, partition) } else { epoch }
-        };
-        self.since = owned
+        let of = |topic, partition| before.since(topic, partition).unwrap_or(epoch);
+        self.since = self
+            .owned()
             .into_iter()
             .map(|(topic, all)| (topic, all.into_iter().map(|it| (it, of(topic, it))).collect()))
             .collect();
@@ -188,10 +183,10 @@ impl ConsumerGroup {
     }
 
     /// The static member of this name.
-    pub fn holder(&self, instance: &str) -> Option<&str> {
+    pub fn holder(&self, instance: &str) -> Option<&String> {
         let mut all = self.members.iter();
         let found = all.find(|(_, it)| it.instance.as_deref() == Some(instance));
-        found.map(|(member, _)| member.as_str())
+        found.map(|(member, _)| member)
     }
 
     /// Is there something that this member is to have, and another has not given up yet?
@@ -256,8 +251,7 @@ impl ConsumerGroup {
     pub fn may_commit_late(&self, member: &str, epoch: i32, topic: Uuid, partition: i32) -> bool {
         let is_modern = self.members.get(member).is_some_and(|it| it.classic.is_none());
         let Some(now) = self.current.get(member).filter(|_| is_modern) else { return false };
-        let has = now.owned().get(&topic).is_some_and(|it| it.contains(&partition));
-        has && (now.since(topic, partition)..now.epoch).contains(&epoch)
+        now.since(topic, partition).is_some_and(|since| (since..now.epoch).contains(&epoch))
     }
 
     /// What takes the group out of the log.

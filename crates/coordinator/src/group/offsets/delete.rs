@@ -33,7 +33,7 @@ pub(in crate::group) fn delete(scene: &mut Scene<'_>, request: &OffsetDeleteRequ
     let busy = busy || known.is_some_and(|it| !it.members.is_empty());
     if live.is_some()
         && busy
-        && live.is_some_and(|live| live.protocol_type.as_deref() != Some("consumer"))
+        && live.is_some_and(|live| live.protocol_type.as_deref() != Some(consumer::CONSUMER))
     {
         response.error_code = ErrorCode::NON_EMPTY_GROUP.0;
         return scene.turn.reply(Reply::DeleteOffsets(response));
@@ -66,7 +66,7 @@ pub(super) fn tombstone(group: &str, topic: &str, partition: i32) -> Record {
 
 /// The topics that members read; `None` if that cannot be told.
 pub(super) fn subscriptions(live: &Live) -> Option<BTreeSet<String>> {
-    if live.protocol_type.as_deref() != Some("consumer") {
+    if live.protocol_type.as_deref() != Some(consumer::CONSUMER) {
         return None;
     }
     let protocol = live.protocol.as_deref()?;

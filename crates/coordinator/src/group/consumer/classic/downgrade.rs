@@ -8,8 +8,8 @@ use super::super::super::live::{Live, Member, State};
 use super::super::super::machine::Scene;
 use super::super::super::record::Record;
 use super::super::stored::ConsumerGroup;
-use super::super::{Draft, stop_watching};
-use super::{CONSUMER, assignment};
+use super::super::{CONSUMER, Draft, stop_watching};
+use super::assignment;
 
 /// Would everybody speak the classic protocol now, but not before?
 pub(in crate::group::consumer) fn is_due(scene: &Scene<'_>, draft: &Draft) -> bool {

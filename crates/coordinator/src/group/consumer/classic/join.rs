@@ -1,6 +1,5 @@
 //! JoinGroup to a group whose coordinator assigns: answered at once.
 
-use alloc::format;
 use alloc::string::String;
 
 use ottla_protocol::messages::join_group_response::JoinGroupResponse;
@@ -10,26 +9,26 @@ use ottla_types::ErrorCode;
 use super::super::super::classic::join::refuse;
 use super::super::super::command::{Join, Reply};
 use super::super::super::machine::Scene;
+use super::super::CONSUMER;
 use super::super::heartbeat::{Entrant, enter, has_no_room, learn, settle_target};
 use super::super::reconcile::reconcile;
 use super::super::record::ConsumerRecord;
 use super::super::stored::{ClassicMember, Current, Member};
 use super::super::{Draft, join_timer, sync_timer, watch};
-use super::{CONSUMER, by_id, downgrade, is_due, subscription};
+use super::{by_id, downgrade, is_due, subscription};
 
 pub(in crate::group) fn join(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
     let request = &join.request;
     let mut draft = Draft::of(scene, &request.group_id);
     let is_new = request.member_id.is_empty();
-    let prefix = request.group_instance_id.as_ref().unwrap_or(&join.client.id);
-    let member = if is_new { format!("{prefix}-{}", join.uuid) } else { request.member_id.clone() };
+    let member = if is_new { join.new_member_id() } else { request.member_id.clone() };
     if !draft.group.members.contains_key(&member) && has_no_room(scene, &draft) {
         return Err(ErrorCode::GROUP_MAX_SIZE_REACHED);
     }
     let said = said(&draft, join, &member)?;
     let is_static = request.group_instance_id.is_some();
     if is_new && !is_static && join.version >= 4 {
-        refuse(scene, ErrorCode::MEMBER_ID_REQUIRED, join, member);
+        refuse(scene, ErrorCode::MEMBER_ID_REQUIRED, member);
         return Ok(());
     }
     let entrant = Entrant {
@@ -43,7 +42,6 @@ pub(in crate::group) fn join(scene: &mut Scene<'_>, join: &Join) -> Result<(), E
     let owned = by_id(owned, &scene.settings.topics);
     let now = describe(&draft, join, &member, said);
     learn(scene, &mut draft, &member, now).map_err(|(code, _)| code)?;
-    scene.seen.insert(draft.id.clone(), scene.settings.topics.version);
     settle_target(scene, &mut draft);
     let now = reconcile(&draft.group, &member, Some(&owned));
     if draft.group.current.get(&member) != Some(&now) {
@@ -73,8 +71,6 @@ fn said(
 fn describe(draft: &Draft, join: &Join, id: &str, said: ConsumerProtocolSubscription) -> Member {
     let request = &join.request;
     let before = draft.group.members.get(id).cloned().unwrap_or_default();
-    let wait = request.rebalance_timeout_ms;
-    let protocols = request.protocols.iter().map(|it| (it.name.clone(), it.metadata.clone()));
     Member {
         instance: request.group_instance_id.clone(),
         rack: said.rack_id.or(before.rack),
@@ -82,12 +78,11 @@ fn describe(draft: &Draft, join: &Join, id: &str, said: ConsumerProtocolSubscrip
         client_host: join.client.host.clone(),
         topics: said.topics.into_iter().collect(),
         regex: None,
-        // Version 0 had one timeout for both.
-        rebalance_timeout_ms: if wait < 0 { request.session_timeout_ms } else { wait },
+        rebalance_timeout_ms: join.rebalance_timeout_ms(),
         assignor: before.assignor,
         classic: Some(ClassicMember {
             session_timeout_ms: request.session_timeout_ms,
-            protocols: protocols.collect(),
+            protocols: join.protocols(),
         }),
     }
 }

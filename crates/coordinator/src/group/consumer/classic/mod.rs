@@ -28,9 +28,6 @@ use ottla_protocol::{Decoder, Message, encode_value};
 use super::stored::Places;
 use super::topics::Topics;
 
-/// The protocol type of consumers.
-pub(super) const CONSUMER: &str = "consumer";
-
 /// What a classic member says of itself; `None` if it is no such text.
 pub(in crate::group) fn subscription(metadata: Bytes) -> Option<ConsumerProtocolSubscription> {
     embedded(metadata)

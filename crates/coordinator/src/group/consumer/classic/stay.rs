@@ -3,18 +3,19 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
 use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
 use ottla_protocol::messages::leave_group_request::MemberIdentity;
 use ottla_protocol::messages::sync_group_request::SyncGroupRequest;
 use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
 use ottla_types::ErrorCode;
 
+use super::super::super::classic::holds;
+use super::super::super::classic::leave::who;
 use super::super::super::command::Reply;
 use super::super::super::machine::Scene;
 use super::super::stored::{ClassicMember, ConsumerGroup, Current, Member, MemberState};
-use super::super::{join_timer, leave as leaving, sync_timer, watch};
-use super::{CONSUMER, assignment};
+use super::super::{CONSUMER, join_timer, leave as leaving, sync_timer, watch};
+use super::assignment;
 
 /// A classic member of a group, and how far it has come.
 struct Known<'a> {
@@ -31,10 +32,7 @@ fn known<'a>(
     generation: i32,
 ) -> Result<Known<'a>, ErrorCode> {
     if let Some(instance) = instance {
-        let holder = group.holder(instance).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
-        if holder != member {
-            return Err(ErrorCode::FENCED_INSTANCE_ID);
-        }
+        holds(group.holder(instance), member)?;
     }
     let unknown = ErrorCode::UNKNOWN_MEMBER_ID;
     let said = group.members.get(member).ok_or(unknown)?;
@@ -67,17 +65,13 @@ pub(in crate::group) fn sync(
     let response = SyncGroupResponse {
         protocol_type: request.protocol_type.clone(),
         protocol_name: request.protocol_name.clone(),
-        assignment: given(scene, &known, &metadata),
+        assignment: assignment(&known.now.assigned, &metadata, &scene.settings.topics),
         ..Default::default()
     };
     scene.turn.cancel_timer(sync_timer(id, member));
     watch(scene, id, member, known.said);
     scene.turn.reply(Reply::Sync(response));
     Ok(())
-}
-
-fn given(scene: &Scene<'_>, known: &Known<'_>, metadata: &Bytes) -> Bytes {
-    assignment(&known.now.assigned, metadata, &scene.settings.topics)
 }
 
 /// It is to join again, within its rebalance timeout.
@@ -123,18 +117,8 @@ pub(in crate::group) fn leave(
 }
 
 fn leaves(group: &ConsumerGroup, member: &MemberIdentity) -> Result<String, ErrorCode> {
-    let unknown = ErrorCode::UNKNOWN_MEMBER_ID;
-    let id = match &member.group_instance_id {
-        Some(instance) => {
-            let holder = group.holder(instance).ok_or(unknown)?;
-            // An operator removes a static member by its name alone.
-            if !member.member_id.is_empty() && holder != member.member_id {
-                return Err(ErrorCode::FENCED_INSTANCE_ID);
-            }
-            holder
-        }
-        None => &member.member_id,
-    };
+    let id = who(member, |instance| group.holder(instance))?;
     // An operator removes members of either protocol (KIP-1092).
-    group.members.get_key_value(id).map(|(id, _)| id.clone()).ok_or(unknown)
+    let is_there = group.members.contains_key(id);
+    is_there.then(|| id.clone()).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)
 }

@@ -4,11 +4,10 @@ use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::sync::Arc;
 
-use ottla_protocol::messages::join_group_response::JoinGroupResponse;
-use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
 use ottla_types::ErrorCode;
 
-use super::super::super::command::{Reply, Timer};
+use super::super::super::classic;
+use super::super::super::command::Timer;
 use super::super::super::live::Live;
 use super::super::super::machine::Scene;
 use super::super::super::record::Record;
@@ -16,8 +15,8 @@ use super::super::heartbeat::Refused;
 use super::super::reconcile::without;
 use super::super::record::ConsumerRecord;
 use super::super::stored::{ClassicMember, Current, Member, MemberState, Places};
-use super::super::{Draft, watch};
-use super::{CONSUMER, by_id, given, subscription};
+use super::super::{CONSUMER, Draft, watch};
+use super::{by_id, given, subscription};
 
 const NO_CONSUMER_GROUP: Refused =
     (ErrorCode::GROUP_ID_NOT_FOUND, "The group is not a consumer group.");
@@ -114,20 +113,11 @@ impl Upgrade {
     /// Who waits in the classic group is sent to join again, and watched over in the new way.
     pub fn finish(self, scene: &mut Scene<'_>, draft: &Draft) {
         let Some(live) = scene.live.remove(&draft.id) else { return };
-        let error_code = ErrorCode::REBALANCE_IN_PROGRESS.0;
         let group = || Arc::from(draft.id.as_str());
         scene.turn.cancel_timer(Timer::Join { group: group() });
         scene.turn.cancel_timer(Timer::Sync { group: group() });
         for (member_id, member) in live.members {
-            if let Some((ticket, _)) = member.joining {
-                let member_id = member_id.clone();
-                let response = JoinGroupResponse { error_code, member_id, ..Default::default() };
-                scene.turn.reply_to(ticket, Reply::Join(response));
-            }
-            if let Some(ticket) = member.syncing {
-                let response = SyncGroupResponse { error_code, ..Default::default() };
-                scene.turn.reply_to(ticket, Reply::Sync(response));
-            }
+            classic::turn_away(scene, &member_id, &member, ErrorCode::REBALANCE_IN_PROGRESS);
             let member = Arc::from(member_id.as_str());
             scene.turn.cancel_timer(Timer::Session { group: group(), member });
             if let Some(said) = draft.group.members.get(&member_id) {
