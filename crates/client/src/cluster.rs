@@ -117,19 +117,6 @@ impl Cluster {
         self.ask_up_to(node, request, None).await
     }
 
-    /// As [`Cluster::ask`], in no newer version than this.
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn ask_in<R: Request>(
-        &mut self,
-        node: NodeId,
-        request: &R,
-        newest: i16,
-    ) -> Result<R::Response, ClientError> {
-        self.ask_up_to(node, request, Some(newest)).await
-    }
-
     /// The leader of a partition.
     ///
     /// # Errors
@@ -276,9 +263,13 @@ impl Cluster {
         }
     }
 
-    /// The brokers that are known.
-    pub fn brokers(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.brokers.keys().copied()
+    /// The brokers that there are.
+    ///
+    /// # Errors
+    /// None of them answers.
+    pub async fn all_brokers(&mut self) -> Result<Vec<NodeId>, ClientError> {
+        self.refresh(Some(&[]), false).await?;
+        Ok(self.brokers.keys().copied().collect())
     }
 
     /// Where a broker is: `host:port`.

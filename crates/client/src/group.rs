@@ -39,7 +39,7 @@ pub(crate) struct Classic {
     pub generation: i32,
     /// The topics and their sizes, as of when it joined.
     seen: BTreeMap<String, usize>,
-    /// What the coordinator said when it took the member's id away.
+    /// It has not been in the group yet.
     is_new: bool,
 }
 

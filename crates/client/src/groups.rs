@@ -4,13 +4,20 @@ use std::collections::BTreeMap;
 
 use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
 use ottla_protocol::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestGroup};
-use ottla_types::{LeaderEpoch, Offset, TopicPartition};
+use ottla_protocol::messages::offset_fetch_response::{
+    OffsetFetchResponse, OffsetFetchResponsePartitions,
+};
+use ottla_types::{LeaderEpoch, Offset, TopicPartition, Uuid};
 
 use crate::cluster::{Cluster, CoordinatorOf};
 use crate::error::ClientError;
 
 /// The last version of OffsetFetch that names topics.
 const OFFSETS_BY_NAME: i16 = 9;
+
+/// How far a group has read: of each partition the next offset, and the epoch of the record before
+/// it (-1 if that is not known).
+pub type Committed = BTreeMap<TopicPartition, (Offset, LeaderEpoch)>;
 
 /// A group as listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,9 +36,8 @@ impl Cluster {
     /// # Errors
     /// A broker does not answer.
     pub async fn groups(&mut self) -> Result<Vec<GroupListing>, ClientError> {
-        self.refresh(Some(&[]), false).await?;
         let mut all = Vec::new();
-        for node in self.brokers().collect::<Vec<_>>() {
+        for node in self.all_brokers().await? {
             let response = self.ask(node, &ListGroupsRequest::default()).await?;
             ClientError::check(response.error_code, || format!("the groups of broker {node}"))?;
             all.extend(response.groups.into_iter().map(|it| GroupListing {
@@ -44,31 +50,41 @@ impl Cluster {
         Ok(all)
     }
 
-    /// How far a group has read: of each partition the next offset, and the epoch of the record
-    /// before it (-1 if that is not known).
+    /// How far a group has read.
     ///
     /// # Errors
     /// Its coordinator does not answer.
-    pub async fn group_offsets(
-        &mut self,
-        group: &str,
-    ) -> Result<BTreeMap<TopicPartition, (Offset, LeaderEpoch)>, ClientError> {
+    pub async fn group_offsets(&mut self, group: &str) -> Result<Committed, ClientError> {
         let node = self.coordinator(CoordinatorOf::Group, group).await?;
         let group_id = group.to_owned();
         let asked = OffsetFetchRequestGroup { group_id, topics: None, ..Default::default() };
         let request =
             OffsetFetchRequest { groups: vec![asked], topics: None, ..Default::default() };
-        let response = self.ask_in(node, &request, OFFSETS_BY_NAME).await?;
-        let mut all = BTreeMap::new();
-        for it in response.groups {
-            ClientError::check(it.error_code, || format!("group {group}"))?;
-            for topic in it.topics {
-                for it in topic.partitions.iter().filter(|it| it.committed_offset >= 0) {
-                    let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
-                    all.insert(place, (it.committed_offset, it.committed_leader_epoch));
-                }
+        let response = self.ask_up_to(node, &request, Some(OFFSETS_BY_NAME)).await?;
+        committed(response, group, &BTreeMap::new())
+    }
+}
+
+/// The offsets of an answer, whose topics have these names where it has only their ids.
+pub(crate) fn committed(
+    response: OffsetFetchResponse,
+    group: &str,
+    names: &BTreeMap<Uuid, String>,
+) -> Result<Committed, ClientError> {
+    let mut all = Committed::new();
+    for it in response.groups {
+        ClientError::check(it.error_code, || format!("group {group}"))?;
+        for topic in it.topics {
+            let known = names.get(&topic.topic_id).filter(|_| topic.name.is_empty());
+            let name = known.unwrap_or(&topic.name);
+            let here = |it: &&OffsetFetchResponsePartitions| {
+                it.error_code == 0 && it.committed_offset >= 0
+            };
+            for it in topic.partitions.iter().filter(here) {
+                let place = TopicPartition::new(name.as_str(), it.partition_index);
+                all.insert(place, (it.committed_offset, it.committed_leader_epoch));
             }
         }
-        Ok(all)
     }
+    Ok(all)
 }

@@ -23,7 +23,7 @@ pub use cluster::{Cluster, CoordinatorOf};
 pub use connection::Connection;
 pub use consumer::{Consumer, Received};
 pub use error::ClientError;
-pub use groups::GroupListing;
+pub use groups::{Committed, GroupListing};
 pub use member::Offsets;
 pub use options::{ConsumerOptions, GroupProtocol, Isolation, OptionError, Start};
 pub use ottla_records::Compression;

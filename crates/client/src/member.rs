@@ -16,6 +16,7 @@ use crate::assign::Places;
 use crate::cluster::{Cluster, CoordinatorOf};
 use crate::error::ClientError;
 use crate::group::Classic;
+use crate::groups::{self, Committed};
 use crate::modern::Modern;
 use crate::options::{ConsumerOptions, GroupProtocol};
 use crate::transaction::GroupMember;
@@ -186,9 +187,8 @@ impl Membership {
         cluster: &mut Cluster,
         places: &Places,
     ) -> Result<Offsets, ClientError> {
-        let mut all = Offsets::new();
         if places.is_empty() {
-            return Ok(all);
+            return Ok(Offsets::new());
         }
         let mut topics = Vec::new();
         let mut names = BTreeMap::new();
@@ -209,36 +209,21 @@ impl Membership {
         let request = OffsetFetchRequest { groups: vec![group], ..Default::default() };
         let node = self.any_coordinator(cluster).await?;
         let response = cluster.ask(node, &request).await?;
-        for group in response.groups {
-            ClientError::check(group.error_code, || format!("group {}", self.group))?;
-            for topic in group.topics {
-                let known = names.get(&topic.topic_id).filter(|_| topic.name.is_empty());
-                let name = known.unwrap_or(&topic.name);
-                for it in &topic.partitions {
-                    if it.error_code == 0 && it.committed_offset >= 0 {
-                        let place = TopicPartition::new(name.as_str(), it.partition_index);
-                        all.insert(place, it.committed_offset);
-                    }
-                }
-            }
-        }
-        Ok(all)
+        let found = groups::committed(response, &self.group, &names)?.into_iter();
+        Ok(found.map(|(place, (offset, _))| (place, offset)).collect())
     }
 
     /// Says how far the group has come.
     pub async fn commit(
         &self,
         cluster: &mut Cluster,
-        offsets: &Offsets,
-        epochs: &BTreeMap<TopicPartition, i32>,
+        offsets: &Committed,
     ) -> Result<(), ClientError> {
         if offsets.is_empty() {
             return Ok(());
         }
         let mut topics = Vec::new();
-        let epoch = |place| epochs.get(place).copied().unwrap_or(-1);
-        let dated = offsets.iter().map(|(place, offset)| (place, (*offset, epoch(place))));
-        for (name, partitions) in by_topic(dated) {
+        for (name, partitions) in by_topic(offsets.iter().map(|(place, it)| (place, *it))) {
             let topic_id = cluster.topic(&name, false).await?.id;
             let partition = |(partition_index, (committed_offset, committed_leader_epoch))| {
                 OffsetCommitRequestPartition {

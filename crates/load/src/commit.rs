@@ -1,9 +1,10 @@
 //! Committing offsets: many groups, many partitions of one topic.
 
-use bytes::Bytes;
 use clap::Args;
 use ottla_clock::Clock;
+use ottla_protocol::Request;
 use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
+use ottla_protocol::messages::find_coordinator_response::FindCoordinatorResponse;
 use ottla_protocol::messages::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -80,18 +81,11 @@ impl Commit {
             topics: vec![topic],
             ..Default::default()
         };
-        let bytes = Bytes::from(frame(&request, COMMIT_VERSION)?);
-        loop {
-            connection.send(&bytes)?;
-            let told = connection.answer::<OffsetCommitRequest>(COMMIT_VERSION)?;
-            let mut codes =
-                told.topics.iter().flat_map(|it| &it.partitions).map(|it| it.error_code);
-            match codes.find(|code| *code != 0) {
-                None => return Ok(bytes.len() as u64),
-                Some(code) if is_on_its_way(code) => {}
-                Some(code) => return Err(LoadError::Refused(code)),
-            }
-        }
+        let bytes = frame(&request, COMMIT_VERSION)?;
+        insist::<OffsetCommitRequest>(connection, &bytes, COMMIT_VERSION, |told| {
+            told.topics.iter().flat_map(|it| &it.partitions).map(|it| it.error_code).collect()
+        })?;
+        Ok(bytes.len() as u64)
     }
 
     /// How many offsets a group has, as soon as its coordinator knows.
@@ -99,18 +93,11 @@ impl Commit {
         let group = OffsetFetchRequestGroup { group_id, topics: None, ..Default::default() };
         let request = OffsetFetchRequest { groups: vec![group], ..Default::default() };
         let bytes = frame(&request, FETCH_VERSION)?;
-        loop {
-            connection.send(&bytes)?;
-            let told = connection.answer::<OffsetFetchRequest>(FETCH_VERSION)?;
-            match told.groups.iter().map(|it| it.error_code).find(|code| *code != 0) {
-                None => {
-                    let topics = told.groups.iter().flat_map(|it| &it.topics);
-                    return Ok(topics.map(|it| it.partitions.len() as u64).sum());
-                }
-                Some(code) if is_on_its_way(code) => {}
-                Some(code) => return Err(LoadError::Refused(code)),
-            }
-        }
+        let told = insist::<OffsetFetchRequest>(connection, &bytes, FETCH_VERSION, |told| {
+            told.groups.iter().map(|it| it.error_code).collect()
+        })?;
+        let topics = told.groups.iter().flat_map(|it| &it.topics);
+        Ok(topics.map(|it| it.partitions.len() as u64).sum())
     }
 }
 
@@ -118,13 +105,24 @@ impl Commit {
 fn find_coordinator(connection: &mut Connection) -> Result<(), LoadError> {
     let request = FindCoordinatorRequest { key: "group-0".to_owned(), ..Default::default() };
     let bytes = frame(&request, COORDINATOR_VERSION)?;
+    let codes = |told: &FindCoordinatorResponse| vec![told.error_code];
+    insist::<FindCoordinatorRequest>(connection, &bytes, COORDINATOR_VERSION, codes).map(drop)
+}
+
+/// Asks until no code of the answer says that the coordinator is on its way.
+fn insist<R: Request>(
+    connection: &mut Connection,
+    bytes: &[u8],
+    version: i16,
+    codes: impl Fn(&R::Response) -> Vec<i16>,
+) -> Result<R::Response, LoadError> {
     loop {
-        connection.send(&bytes)?;
-        let told = connection.answer::<FindCoordinatorRequest>(COORDINATOR_VERSION)?;
-        match told.error_code {
-            0 => return Ok(()),
-            code if is_on_its_way(code) => {}
-            code => return Err(LoadError::Refused(code)),
+        connection.send(bytes)?;
+        let told = connection.answer::<R>(version)?;
+        match codes(&told).into_iter().find(|code| *code != 0) {
+            None => return Ok(told),
+            Some(code) if is_on_its_way(code) => {}
+            Some(code) => return Err(LoadError::Refused(code)),
         }
     }
 }

@@ -316,7 +316,7 @@ fn shown(feature: &str, level: i16) -> String {
 fn versions(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     let mut cluster = session.connect()?;
     let told = session.wait(cluster.ask_any(&DescribeClusterRequest::default()))?;
-    session.wait(cluster.refresh(Some(&[]), false))?;
+    session.wait(cluster.all_brokers())?;
     for node in told.brokers {
         let found = session.wait(cluster.versions(node.broker_id))?;
         let rack = node.rack.as_deref().unwrap_or("null");

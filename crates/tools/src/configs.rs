@@ -16,7 +16,7 @@ use ottla_protocol::messages::list_config_resources_request::ListConfigResources
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{Session, ToolError, failed, refused};
+use crate::session::{Session, ToolError, failed, properties, refused};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-configs",
@@ -157,7 +157,7 @@ pub fn of(
     // A broker answers for itself only.
     let node = names.first().filter(|_| kind == Kind::Broker).and_then(|it| it.parse().ok());
     if node.is_some() {
-        session.wait(cluster.refresh(Some(&[]), false))?;
+        session.wait(cluster.all_brokers())?;
     }
     let response = match node {
         Some(node) => session.wait(cluster.ask(node, &request))?,
@@ -282,8 +282,8 @@ fn every(
             all.into_iter().filter_map(|it| it.name).collect()
         }
         Kind::Broker => {
-            session.wait(cluster.refresh(Some(&[]), false))?;
-            cluster.brokers().map(|id| id.to_string()).chain([String::new()]).collect()
+            let all = session.wait(cluster.all_brokers())?.into_iter();
+            all.map(|id| id.to_string()).chain([String::new()]).collect()
         }
         Kind::ClientMetrics | Kind::Group => {
             let request = ListConfigResourcesRequest {
@@ -336,10 +336,7 @@ fn alter(
     const DELETE: i8 = 1;
     let mut set = settings(args.one("add-config").unwrap_or_default())?;
     if let Some(file) = args.one("add-config-file") {
-        let text =
-            std::fs::read_to_string(file).map_err(|error| failed(format!("{file}: {error}")))?;
-        let lines = text.lines().map(str::trim).filter(|it| !it.is_empty() && !it.starts_with('#'));
-        set.extend(crate::session::pairs(lines)?);
+        set.extend(properties(file)?);
     }
     let gone = args.one("delete-config").unwrap_or_default().split(',').map(str::trim);
     let gone: Vec<&str> = gone.filter(|it| !it.is_empty()).collect();

@@ -11,7 +11,7 @@ use ottla_clock::Clock;
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, maybe, value};
-use crate::session::{Session, ToolError, failed, pairs};
+use crate::session::{Session, ToolError, failed, pairs, properties};
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {
@@ -163,9 +163,7 @@ fn produce(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         .ok_or_else(|| ToolError::Usage("Missing required option(s) [topic]".to_owned()))?;
     let mut settings = BTreeMap::new();
     if let Some(file) = args.one("reader-config") {
-        let text =
-            std::fs::read_to_string(file).map_err(|error| failed(format!("{file}: {error}")))?;
-        settings.extend(pairs(text.lines().filter(|it| it.contains('=')))?);
+        settings.extend(properties(file)?);
     }
     settings.extend(pairs(words(args, ["property", "reader-property"]))?);
     let reader = Reader::new(&settings);

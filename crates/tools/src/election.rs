@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use ottla_protocol::messages::elect_leaders_request::{ElectLeadersRequest, TopicPartitions};
 use ottla_types::ErrorCode;
-use serde_json::Value;
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{Session, ToolError, failed, refused};
+use crate::session::{Session, ToolError, failed, partitions, refused};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-leader-election",
@@ -34,17 +33,9 @@ fn chosen(args: &Parsed) -> Result<Chosen, ToolError> {
         return Ok(None);
     }
     if let Some(file) = args.one("path-to-json-file") {
-        let wrong = |why: String| failed(format!("{file}: {why}"));
-        let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
-        let said: Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         let mut all: BTreeMap<String, Vec<i32>> = BTreeMap::new();
-        for it in said["partitions"].as_array().into_iter().flatten() {
-            let partition = it["partition"].as_i64().and_then(|it| i32::try_from(it).ok());
-            let (topic, partition) = it["topic"]
-                .as_str()
-                .zip(partition)
-                .ok_or_else(|| wrong(format!("{it} has not a topic and a partition")))?;
-            all.entry(topic.to_owned()).or_default().push(partition);
+        for (place, _) in partitions(file)? {
+            all.entry(place.topic.to_string()).or_default().push(place.partition);
         }
         return Ok(Some(all));
     }

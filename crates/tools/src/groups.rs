@@ -116,10 +116,9 @@ fn every(
     states: &[&str],
     types: &[&str],
 ) -> Result<Vec<ListedGroup>, ToolError> {
-    session.wait(cluster.refresh(Some(&[]), false))?;
     let texts = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect();
     let mut found = Vec::new();
-    for node in cluster.brokers().collect::<Vec<_>>() {
+    for node in session.wait(cluster.all_brokers())? {
         let request = ListGroupsRequest {
             states_filter: texts(states),
             types_filter: texts(types),

@@ -5,14 +5,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 /// The names that the binary itself answers to, beside the tools of this crate.
-const OTHERS: [&str; 6] = [
-    "kafka-server-start",
-    "kafka-server-stop",
-    "kafka-storage",
-    "kafka-dump-log",
-    "kafka-run-class",
-    "ottla",
-];
+const OTHERS: [&str; 5] =
+    ["kafka-server-start", "kafka-server-stop", "kafka-storage", "kafka-dump-log", "ottla"];
 
 const SERVER_PROPERTIES: &str = "\
 # A node by itself: broker and controller. Every setting of Apache Kafka is understood here;
@@ -41,7 +35,7 @@ pub fn install(folder: &Path, binary: &Path) -> io::Result<usize> {
     std::fs::create_dir_all(config.join("kraft"))?;
     let names = crate::all().into_iter().map(|tool| tool.name).chain(OTHERS);
     let mut count = 0;
-    for name in names.filter(|it| *it != "kafka-run-class") {
+    for name in names {
         let more = (name != "ottla").then(|| format!("{name}.sh"));
         for name in [Some(name.to_owned()), more].into_iter().flatten() {
             let link = bin.join(name);

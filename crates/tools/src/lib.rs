@@ -48,8 +48,6 @@ pub fn all() -> Vec<&'static Tool> {
         election::TOOLS,
     ]
     .concat()
-    .into_iter()
-    .collect()
 }
 
 /// The tool of this name, with or without `.sh`, and with the folder before it.

@@ -9,12 +9,11 @@ use ottla_protocol::messages::delete_records_request::{
 use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
 use ottla_protocol::messages::describe_log_dirs_response::DescribeLogDirsResult;
 use ottla_types::ErrorCode;
-use regex::Regex;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{Session, ToolError, failed, refused};
+use crate::session::{Session, ToolError, failed, partitions, refused, whole};
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {
@@ -89,10 +88,6 @@ fn is_in(range: &str, partition: i32) -> bool {
 
 fn get(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     let at = time(args.one("time").unwrap_or("latest"))?;
-    let whole = |text: &str| {
-        Regex::new(&format!("^(?:{text})$"))
-            .map_err(|error| failed(format!("{text} is not a regular expression: {error}")))
-    };
     let mut rules = Vec::new();
     for word in args.one("topic-partitions").into_iter().flat_map(|it| it.split(',')) {
         let (topic, range) = word.split_once(':').unwrap_or((word, ""));
@@ -155,35 +150,22 @@ fn delete(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     let file = args.one("offset-json-file").ok_or_else(|| {
         ToolError::Usage("Missing required option(s) [offset-json-file]".to_owned())
     })?;
-    let text = std::fs::read_to_string(file).map_err(|error| failed(format!("{file}: {error}")))?;
-    let wrong = |why: &str| failed(format!("{file}: {why}"));
-    let said: Value =
-        serde_json::from_str(&text).map_err(|error| wrong(&format!("it is no JSON: {error}")))?;
-    let partitions =
-        said["partitions"].as_array().ok_or_else(|| wrong("\"partitions\" is missing"))?;
-    let mut topics: BTreeMap<String, Vec<DeleteRecordsPartition>> = BTreeMap::new();
-    for it in partitions {
-        let one = || {
-            let partition_index = i32::try_from(it["partition"].as_i64()?).ok()?;
-            let offset = it["offset"].as_i64()?;
-            let one = DeleteRecordsPartition { partition_index, offset, ..Default::default() };
-            Some((it["topic"].as_str()?.to_owned(), one))
-        };
-        let (topic, one) = one()
-            .ok_or_else(|| wrong(&format!("{it} has not a topic, a partition and an offset")))?;
-        topics.entry(topic).or_default().push(one);
+    let mut asked = Vec::new();
+    for (place, it) in partitions(file)? {
+        let offset = it["offset"].as_i64();
+        let offset = offset.ok_or_else(|| failed(format!("{file}: {it} has not an offset")))?;
+        asked.push((place, offset));
     }
     let mut cluster = session.connect()?;
     writeln!(session.out, "Executing records delete operation")?;
     let mut by_leader: BTreeMap<i32, Vec<DeleteRecordsTopic>> = BTreeMap::new();
-    for (name, partitions) in topics {
-        for one in partitions {
-            let place = TopicPartition::new(name.as_str(), one.partition_index);
-            let leader = session.wait(cluster.leader(&place))?;
-            let (name, partitions) = (name.clone(), vec![one]);
-            let topic = DeleteRecordsTopic { name, partitions, ..Default::default() };
-            by_leader.entry(leader).or_default().push(topic);
-        }
+    for (place, offset) in asked {
+        let leader = session.wait(cluster.leader(&place))?;
+        let partition_index = place.partition;
+        let one = DeleteRecordsPartition { partition_index, offset, ..Default::default() };
+        let (name, partitions) = (place.topic.to_string(), vec![one]);
+        let topic = DeleteRecordsTopic { name, partitions, ..Default::default() };
+        by_leader.entry(leader).or_default().push(topic);
     }
     writeln!(session.out, "Records delete operation completed:")?;
     for (leader, topics) in by_leader {
@@ -215,8 +197,7 @@ fn dirs(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     let some: Vec<&str> =
         args.one("topic-list").unwrap_or_default().split(',').filter(|it| !it.is_empty()).collect();
     let mut cluster = session.connect()?;
-    session.wait(cluster.refresh(Some(&[]), false))?;
-    let all: Vec<i32> = cluster.brokers().collect();
+    let all = session.wait(cluster.all_brokers())?;
     let nodes = match args.one("broker-list-ids") {
         Some(ids) => ids.split(',').filter_map(|it| it.trim().parse().ok()).collect(),
         None => all.clone(),

@@ -1,11 +1,13 @@
 //! What a tool works with: a cluster, and somewhere to write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 
-use ottla_client::{ClientError, Cluster, ConsumerOptions, OptionError};
+use ottla_client::{ClientError, Cluster, ConsumerOptions, OptionError, TopicPartition};
 use ottla_clock::Clock;
 use ottla_types::ErrorCode;
+use regex::Regex;
+use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::options::Parsed;
@@ -65,9 +67,7 @@ impl<'a> Session<'a> {
         let mut settings = BTreeMap::new();
         for name in ["command-config", "consumer.config", "producer.config"] {
             if let Some(file) = parsed.one(name) {
-                let text = std::fs::read_to_string(file)
-                    .map_err(|error| failed(format!("{file}: {error}")))?;
-                settings.extend(properties(&text));
+                settings.extend(properties(file)?);
             }
         }
         let named = parsed.one("bootstrap-server").or_else(|| parsed.one("broker-list"));
@@ -152,14 +152,52 @@ pub fn pairs<'a>(words: impl Iterator<Item = &'a str>) -> Result<Vec<(String, St
         .collect()
 }
 
-/// The lines of a properties file.
-fn properties(text: &str) -> impl Iterator<Item = (String, String)> {
-    let lines =
-        text.lines().map(str::trim).filter(|it| !it.is_empty() && !it.starts_with(['#', '!']));
-    lines.filter_map(|line| {
-        let (name, value) = line.split_once('=')?;
-        Some((name.trim().to_owned(), value.trim().to_owned()))
-    })
+/// The text of a file that the command line names.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read(file: &str) -> Result<String, ToolError> {
+    std::fs::read_to_string(file).map_err(|error| failed(format!("{file}: {error}")))
+}
+
+/// What a properties file says.
+///
+/// # Errors
+/// It cannot be read, or is none.
+pub fn properties(file: &str) -> Result<HashMap<String, String>, ToolError> {
+    let text = read(file)?;
+    java_properties::read(text.as_bytes()).map_err(|error| failed(format!("{file}: {error}")))
+}
+
+/// The partitions that a JSON file names under `partitions`, each with its entry.
+///
+/// # Errors
+/// It cannot be read, or an entry has not a topic and a partition.
+pub fn partitions(file: &str) -> Result<Vec<(TopicPartition, Value)>, ToolError> {
+    let wrong = |why: String| failed(format!("{file}: {why}"));
+    let said: Value = serde_json::from_str(&read(file)?)
+        .map_err(|error| wrong(format!("it is no JSON: {error}")))?;
+    let all = said["partitions"].as_array();
+    let all = all.ok_or_else(|| wrong("\"partitions\" is missing".to_owned()))?;
+    all.iter()
+        .map(|it| {
+            let index = it["partition"].as_i64().and_then(|it| i32::try_from(it).ok());
+            let (topic, index) = it["topic"]
+                .as_str()
+                .zip(index)
+                .ok_or_else(|| wrong(format!("{it} has not a topic and a partition")))?;
+            Ok((TopicPartition::new(topic, index), it.clone()))
+        })
+        .collect()
+}
+
+/// A pattern of a whole text.
+///
+/// # Errors
+/// It is none.
+pub fn whole(pattern: &str) -> Result<Regex, ToolError> {
+    Regex::new(&format!("^(?:{pattern})$"))
+        .map_err(|error| failed(format!("{pattern} is not a regular expression: {error}")))
 }
 
 /// Why the cluster refuses, in its own words where it has some.

@@ -19,12 +19,11 @@ use ottla_protocol::messages::describe_topic_partitions_response::{
 };
 use ottla_protocol::messages::metadata_response::MetadataResponseTopic;
 use ottla_types::ErrorCode;
-use regex::Regex;
 
 use crate::Tool;
 use crate::configs::{self, Kind};
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{Session, ToolError, failed, pairs, refused};
+use crate::session::{Session, ToolError, failed, pairs, refused, whole};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-topics",
@@ -103,8 +102,7 @@ fn matching(
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all.retain(|it| !(it.is_internal && args.has("exclude-internal")));
     let Some(pattern) = args.one("topic") else { return Ok(all) };
-    let pattern = Regex::new(&format!("^(?:{})$", pattern.replace(',', "|")))
-        .map_err(|error| failed(format!("{pattern} is not a regular expression: {error}")))?;
+    let pattern = whole(&pattern.replace(',', "|"))?;
     all.retain(|it| it.name.as_deref().is_some_and(|name| pattern.is_match(name)));
     Ok(all)
 }

@@ -50,16 +50,13 @@ fn row(cells: &[&str]) -> Vec<String> {
     cells.iter().map(|it| (*it).to_owned()).collect()
 }
 
-/// As Apache's tool prints a table: no tab behind the last column of one without rows.
 fn print(session: &mut Session<'_>, rows: &[Vec<String>]) -> Result<(), ToolError> {
-    write!(session.out, "{}", tabbed(rows))?;
-    Ok(())
+    Ok(write!(session.out, "{}", tabbed(rows))?)
 }
 
 fn list(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Result<(), ToolError> {
-    session.wait(cluster.refresh(Some(&[]), false))?;
     let mut rows = vec![row(&["TransactionalId", "Coordinator", "ProducerId", "TransactionState"])];
-    for node in cluster.brokers().collect::<Vec<_>>() {
+    for node in session.wait(cluster.all_brokers())? {
         let request = ListTransactionsRequest {
             duration_filter: args
                 .number("duration-filter")

@@ -165,7 +165,7 @@ fn a_pattern_follows_topics_and_pauses_and_leaps_are_obeyed() {
         }
         assert_eq!(poll(&mut reader).await, None);
         let expected: Offsets = [(place("logs-a", 0), 3), (place("logs-b", 0), 3)].into();
-        assert_eq!(*reader.handed_out(), expected);
+        assert_eq!(reader.handed_out(), expected);
         reader.close().await.unwrap();
         // Somebody who is in no group goes on from there, if the group is named.
         let mut later = consumer(address, options("pattern")).await;

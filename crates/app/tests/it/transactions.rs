@@ -153,7 +153,7 @@ fn a_copy_through_kills_has_every_record_once() {
                     last = value.parse::<usize>().unwrap() + 1;
                     writer.send("out", message(&value)).await.unwrap();
                 }
-                let (offsets, member) = (reader.handed_out().clone(), reader.group_member());
+                let (offsets, member) = (reader.handed_out(), reader.group_member());
                 if !offsets.is_empty() {
                     writer.send_offsets_to_transaction(&offsets, &member).await.unwrap();
                 }

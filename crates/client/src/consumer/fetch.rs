@@ -6,13 +6,16 @@ use bytes::Bytes;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_protocol::messages::fetch_response::{FetchResponse, PartitionData};
 use ottla_records::batches;
-use ottla_types::{ErrorCode, Offset, TopicPartition, Uuid};
+use ottla_types::{ErrorCode, NodeId, Offset, TopicPartition, Uuid};
 
-use super::{ByLeader, Consumer, Received};
+use super::{Consumer, Received};
 use crate::cluster::MOMENT;
 use crate::error::ClientError;
 use crate::member::by_topic;
 use crate::options::Isolation;
+
+/// What is asked of each leader.
+type ByLeader<T> = BTreeMap<NodeId, Vec<T>>;
 
 /// To how many bytes a batch may unpack.
 const UNPACKED_BYTES_MAX: usize = 256 << 20;

@@ -2,18 +2,19 @@
 
 mod fetch;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_protocol::messages::list_offsets_request::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
-use ottla_types::{ErrorCode, Offset, TimestampMs, TopicPartition};
+use ottla_types::{ErrorCode, NO_EPOCH, Offset, TimestampMs, TopicPartition};
 
 use crate::assign::Places;
 use crate::cluster::Cluster;
 use crate::error::ClientError;
+use crate::groups::Committed;
 use crate::member::{Beaten, Membership, Offsets, Subscription};
 use crate::options::{ConsumerOptions, GroupProtocol, Isolation, Start};
 use crate::transaction::GroupMember;
@@ -53,9 +54,7 @@ pub struct Consumer {
     paused: Places,
     ready: VecDeque<Received>,
     /// Up to where records were handed out.
-    handed: Offsets,
-    /// The epochs of the last of those.
-    epochs: BTreeMap<TopicPartition, i32>,
+    handed: Committed,
     beaten: Duration,
     committed: Duration,
     looked: Duration,
@@ -73,8 +72,7 @@ impl Consumer {
             positions: Offsets::new(),
             paused: Places::new(),
             ready: VecDeque::new(),
-            handed: Offsets::new(),
-            epochs: BTreeMap::new(),
+            handed: Committed::new(),
             beaten: now,
             committed: now,
             looked: now,
@@ -166,7 +164,6 @@ impl Consumer {
     fn forget_all(&mut self) {
         self.positions.clear();
         self.handed.clear();
-        self.epochs.clear();
         self.paused.clear();
         self.ready.clear();
     }
@@ -201,8 +198,8 @@ impl Consumer {
 
     /// Behind the last record that was handed out, by partition.
     #[must_use]
-    pub const fn handed_out(&self) -> &Offsets {
-        &self.handed
+    pub fn handed_out(&self) -> Offsets {
+        self.handed.iter().map(|(place, (offset, _))| (place.clone(), *offset)).collect()
     }
 
     /// The offset of the next record that [`Consumer::poll`] gives of a partition.
@@ -236,8 +233,7 @@ impl Consumer {
         let Some(position) = self.positions.get_mut(place) else { return false };
         *position = offset;
         self.ready.retain(|record| record.place != *place);
-        self.handed.insert(place.clone(), offset);
-        self.epochs.remove(place);
+        self.handed.insert(place.clone(), (offset, NO_EPOCH));
         true
     }
 
@@ -306,8 +302,7 @@ impl Consumer {
         }
         let next = self.next().and_then(|at| self.ready.remove(at));
         if let Some(next) = &next {
-            self.handed.insert(next.place.clone(), next.offset + 1);
-            self.epochs.insert(next.place.clone(), next.leader_epoch);
+            self.handed.insert(next.place.clone(), (next.offset + 1, next.leader_epoch));
         }
         Ok(next)
     }
@@ -380,7 +375,6 @@ impl Consumer {
         }
         self.positions.retain(|place, _| mine.contains(place));
         self.handed.retain(|place, _| mine.contains(place));
-        self.epochs.retain(|place, _| mine.contains(place));
         self.paused.retain(|place| mine.contains(place));
         self.ready.retain(|record| mine.contains(&record.place));
         let fresh: Places =
@@ -399,10 +393,12 @@ impl Consumer {
     /// # Errors
     /// The group's coordinator refuses for good.
     pub async fn commit(&mut self) -> Result<(), ClientError> {
-        let places = self.positions.keys();
-        let here =
-            places.filter_map(|place| Some((place.clone(), self.position(place)?))).collect();
-        match self.commit_offsets(&here).await {
+        let here = |place: &TopicPartition| {
+            let epoch = self.handed.get(place).map_or(NO_EPOCH, |(_, epoch)| *epoch);
+            Some((place.clone(), (self.position(place)?, epoch)))
+        };
+        let all = self.positions.keys().filter_map(here).collect();
+        match self.commit_all(&all).await {
             // The next generation starts from what was committed before.
             Err(ClientError::Refused { code, .. })
                 if code != ErrorCode::GROUP_AUTHORIZATION_FAILED =>
@@ -418,11 +414,16 @@ impl Consumer {
     /// # Errors
     /// The group's coordinator refuses, also for a reason that the next generation ends.
     pub async fn commit_offsets(&mut self, offsets: &Offsets) -> Result<(), ClientError> {
+        let offsets = offsets.iter().map(|(place, offset)| (place.clone(), (*offset, NO_EPOCH)));
+        self.commit_all(&offsets.collect()).await
+    }
+
+    async fn commit_all(&mut self, offsets: &Committed) -> Result<(), ClientError> {
         if let Some(membership) = &self.membership {
-            return membership.commit(&mut self.cluster, offsets, &self.epochs).await;
+            return membership.commit(&mut self.cluster, offsets).await;
         }
         let Some(group) = self.options.group.clone() else { return Ok(()) };
-        Membership::nobody(&group).commit(&mut self.cluster, offsets, &self.epochs).await
+        Membership::nobody(&group).commit(&mut self.cluster, offsets).await
     }
 
     /// Commits, if it does that by itself, and leaves the group.
@@ -455,11 +456,7 @@ impl Cluster {
         timestamp: TimestampMs,
         isolation: Isolation,
     ) -> Result<Offset, ClientError> {
-        let known = self.topic(&place.topic, false).await?;
-        let leader = known.leaders.get(&place.partition).copied().ok_or(ClientError::Refused {
-            what: place.to_string(),
-            code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-        })?;
+        let leader = self.leader(place).await?;
         let asked = ListOffsetsPartition {
             partition_index: place.partition,
             timestamp,
@@ -482,6 +479,3 @@ impl Cluster {
         Ok(found.map_or(0, |it| it.offset))
     }
 }
-
-/// What reading begins with, by partition.
-pub(crate) type ByLeader<T> = BTreeMap<ottla_types::NodeId, Vec<T>>;

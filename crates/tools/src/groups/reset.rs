@@ -6,7 +6,7 @@ use ottla_types::Offset;
 
 use super::{every, named, places};
 use crate::options::Parsed;
-use crate::session::{Session, ToolError, failed};
+use crate::session::{Session, ToolError, failed, read};
 use crate::table::columns;
 
 const EARLIEST: i64 = -2;
@@ -89,9 +89,7 @@ fn targets(
     known: &Offsets,
 ) -> Result<Offsets, ToolError> {
     if let Some(file) = args.one("from-file") {
-        let text =
-            std::fs::read_to_string(file).map_err(|error| failed(format!("{file}: {error}")))?;
-        return text.lines().filter(|it| !it.trim().is_empty()).map(csv).collect();
+        return read(file)?.lines().filter(|it| !it.trim().is_empty()).map(csv).collect();
     }
     let mut all = Offsets::new();
     for place in places(args, session, cluster, known)? {
