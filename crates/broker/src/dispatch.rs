@@ -39,13 +39,24 @@ pub const SERVED: &[Api] = &[
     end_txn::API,
     write_txn_markers::API,
     txn_offset_commit::API,
+    describe_acls::API,
+    create_acls::API,
+    delete_acls::API,
     describe_configs::API,
     alter_configs::API,
     describe_log_dirs::API,
     create_partitions::API,
+    create_delegation_token::API,
+    renew_delegation_token::API,
+    expire_delegation_token::API,
+    describe_delegation_token::API,
     delete_groups::API,
     incremental_alter_configs::API,
     offset_delete::API,
+    describe_client_quotas::API,
+    alter_client_quotas::API,
+    describe_user_scram_credentials::API,
+    alter_user_scram_credentials::API,
     describe_quorum::API,
     update_features::API,
     describe_cluster::API,
@@ -156,6 +167,33 @@ async fn route(node: &Node, call: &Call, head: &FrameHead, d: Decoder) -> Outcom
         }
         ApiKey::ListPartitionReassignments => {
             serve(head, d, async |r| list_partition_reassignments::handle(n, c, &r)).await
+        }
+        ApiKey::DescribeAcls => serve(head, d, async |r| describe_acls::handle(n, c, &r)).await,
+        ApiKey::CreateAcls => serve(head, d, async |r| create_acls::handle(n, c, &r)).await,
+        ApiKey::DeleteAcls => serve(head, d, async |r| delete_acls::handle(n, c, &r)).await,
+        ApiKey::CreateDelegationToken => {
+            serve(head, d, async |r| create_delegation_token::handle(n, c, &r)).await
+        }
+        ApiKey::RenewDelegationToken => {
+            serve(head, d, async |r| renew_delegation_token::handle(n, c, &r)).await
+        }
+        ApiKey::ExpireDelegationToken => {
+            serve(head, d, async |r| expire_delegation_token::handle(n, c, &r)).await
+        }
+        ApiKey::DescribeDelegationToken => {
+            serve(head, d, async |r| describe_delegation_token::handle(n, c, &r)).await
+        }
+        ApiKey::DescribeClientQuotas => {
+            serve(head, d, async |r| describe_client_quotas::handle(n, c, &r)).await
+        }
+        ApiKey::AlterClientQuotas => {
+            serve(head, d, async |r| alter_client_quotas::handle(n, c, r).await).await
+        }
+        ApiKey::DescribeUserScramCredentials => {
+            serve(head, d, async |r| describe_user_scram_credentials::handle(n, c, &r)).await
+        }
+        ApiKey::AlterUserScramCredentials => {
+            serve(head, d, async |r| alter_user_scram_credentials::handle(n, c, r).await).await
         }
         ApiKey::GetTelemetrySubscriptions => {
             serve(head, d, async |r| get_telemetry_subscriptions::handle(n, c, &r)).await

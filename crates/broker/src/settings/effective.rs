@@ -78,7 +78,9 @@ pub fn describe(
     } else {
         all.extend(of_broker(setting.name, setting.name, cluster, settings, node));
     }
-    if let Some(default) = setting.default {
+    // A subscription's default is no synonym of what was set.
+    let is_last = setting.scope == Scope::ClientMetrics && !all.is_empty();
+    if let Some(default) = setting.default.filter(|_| !is_last) {
         let name = setting.fallbacks.first().copied().unwrap_or(setting.name);
         all.push(synonym(name, default, Source::Default));
     }

@@ -10,7 +10,7 @@ use ottla_metadata::{Cluster, ConfigRules, ResourceKind};
 use ottla_partitions::{Compaction, KeeperSettings, LogOptions, Retention, Rules, TimestampKind};
 use ottla_protocol::messages::create_topics_response::CreatableTopicConfigs;
 use ottla_records::Compression;
-use ottla_types::NodeId;
+use ottla_types::{ErrorCode, NodeId};
 
 use super::effective::{Source, describe, in_force};
 use super::started::Settings;
@@ -36,27 +36,36 @@ const fn scope(kind: ResourceKind) -> Option<Scope> {
 }
 
 impl ConfigRules for SettingRules {
-    fn check(&self, kind: ResourceKind, name: &str, value: &str) -> Result<(), String> {
-        let unknown = || {
-            let what = match kind {
-                ResourceKind::Topic => "topic",
-                ResourceKind::Group => "group",
-                ResourceKind::ClientMetrics => "client metrics",
-                _ => "broker",
-            };
-            format!("Unknown {what} config name: {name}")
-        };
+    fn check(
+        &self,
+        kind: ResourceKind,
+        name: &str,
+        value: &str,
+    ) -> Result<(), (ErrorCode, String)> {
+        let invalid = |why: String| (ErrorCode::INVALID_CONFIG, why);
         let setting = scope(kind).and_then(|scope| find(scope, name));
         // Kafka has settings for its own tests that nobody is told of.
-        let hidden = name == "internal.segment.bytes" && kind == ResourceKind::Topic;
-        let Some(setting) = setting else {
-            return if hidden { Ok(()) } else { Err(unknown()) };
-        };
-        if setting.scope == Scope::Broker && setting.changes == Changes::Static {
-            return Err(format!("Cannot update these configs dynamically: {name}"));
+        if name == "internal.segment.bytes" && kind == ResourceKind::Topic {
+            return Ok(());
         }
-        setting.check(value)?;
-        if setting.scope == Scope::Group { self.in_bounds(name, value) } else { Ok(()) }
+        let setting = setting.ok_or_else(|| match kind {
+            ResourceKind::Topic => invalid(format!("Unknown topic config name: {name}")),
+            ResourceKind::Group => invalid(format!("Unknown group config name: {name}")),
+            ResourceKind::ClientMetrics => {
+                let why = format!("Unknown client metrics configuration: {name}");
+                (ErrorCode::INVALID_REQUEST, why)
+            }
+            _ => invalid(format!("Unknown broker config name: {name}")),
+        })?;
+        if setting.scope == Scope::Broker && setting.changes == Changes::Static {
+            return Err(invalid(format!("Cannot update these configs dynamically: {name}")));
+        }
+        setting.check(value).map_err(invalid)?;
+        match setting.scope {
+            Scope::Group => self.in_bounds(name, value).map_err(invalid),
+            Scope::ClientMetrics => check_subscription(name, value),
+            _ => Ok(()),
+        }
     }
 
     fn is_list(&self, kind: ResourceKind, name: &str) -> bool {
@@ -88,6 +97,41 @@ impl ConfigRules for SettingRules {
         };
         in_scope(Scope::Topic).map(describe).collect()
     }
+}
+
+/// What a subscription to clients' metrics may say of a client (KIP-714).
+const OF_CLIENT: [&str; 6] = [
+    "client_instance_id",
+    "client_id",
+    "client_software_name",
+    "client_software_version",
+    "client_source_address",
+    "client_source_port",
+];
+/// Between which bounds clients push their metrics, in milliseconds.
+const PUSH_INTERVAL_MS: std::ops::RangeInclusive<i64> = 100..=3_600_000;
+
+/// Is a subscription's interval, and is its selection of clients, one that Kafka would take?
+fn check_subscription(name: &str, value: &str) -> Result<(), (ErrorCode, String)> {
+    if name == "interval.ms" && !value.trim().parse().is_ok_and(|it| PUSH_INTERVAL_MS.contains(&it))
+    {
+        let why = format!(
+            "Invalid value {value} for interval.ms, interval must be between 100 and 3600000 (1 hour)"
+        );
+        return Err((ErrorCode::INVALID_REQUEST, why));
+    }
+    let patterns = value.split(',').map(str::trim).filter(|it| name == "match" && !it.is_empty());
+    for pattern in patterns {
+        let pair = pattern.split_once('=').filter(|(_, it)| !it.is_empty() && !it.contains('='));
+        let is_good = pair.is_some_and(|(what, text)| {
+            OF_CLIENT.contains(&what.trim()) && regex::Regex::new(text.trim()).is_ok()
+        });
+        if !is_good {
+            let why = format!("Illegal client matching pattern: {pattern}");
+            return Err((ErrorCode::INVALID_CONFIG, why));
+        }
+    }
+    Ok(())
 }
 
 impl SettingRules {

@@ -96,6 +96,8 @@ pub struct Setting {
     pub changes: Changes,
     /// The brokers' settings that stand in for a topic's, the nearest first.
     pub fallbacks: Vec<&'static str>,
+    /// Is it shown only where somebody has set it?
+    pub is_unlisted: bool,
     /// What it means.
     pub text: &'static str,
 }
@@ -168,7 +170,7 @@ fn all() -> &'static [Setting] {
 
 fn row(line: &'static str) -> Option<Setting> {
     let columns: Vec<&str> = line.split(" | ").collect();
-    let [scope, name, kind, default, allowed, _importance, changes, fallbacks, text] =
+    let [scope, name, kind, default, allowed, importance, changes, fallbacks, text] =
         columns.try_into().ok()?;
     Some(Setting {
         scope: match scope {
@@ -179,6 +181,7 @@ fn row(line: &'static str) -> Option<Setting> {
             _ => return None,
         },
         name,
+        is_unlisted: importance == "unlisted",
         kind: match kind {
             "boolean" => Kind::Boolean,
             "string" => Kind::String,

@@ -4,8 +4,11 @@
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use ottla_protocol::metadata::MetadataRecord;
+use ottla_protocol::metadata::client_quota_record::ClientQuotaRecord;
+use ottla_protocol::metadata::user_scram_credential_record::UserScramCredentialRecord;
 
 /// Records by what they are about: the later one replaces the earlier.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,6 +17,22 @@ pub(crate) struct Kept(BTreeMap<(i16, String), MetadataRecord>);
 impl Kept {
     pub fn all(&self) -> impl Iterator<Item = &MetadataRecord> {
         self.0.values()
+    }
+
+    /// The quotas of clients, those of one entity one after the other.
+    pub fn quotas(&self) -> impl Iterator<Item = &ClientQuotaRecord> {
+        self.all().filter_map(|it| match it {
+            MetadataRecord::ClientQuota(quota) => Some(quota),
+            _ => None,
+        })
+    }
+
+    /// The credentials of users, by mechanism and name.
+    pub fn credentials(&self) -> impl Iterator<Item = &UserScramCredentialRecord> {
+        self.all().filter_map(|it| match it {
+            MetadataRecord::UserScramCredential(credential) => Some(credential),
+            _ => None,
+        })
     }
 
     pub fn apply(&mut self, record: &MetadataRecord) {
@@ -26,7 +45,10 @@ impl Kept {
                 self.0.remove(&key(18, format!("{}", it.id)));
             }
             MetadataRecord::ClientQuota(it) => {
-                let about = key(14, format!("{:?} {}", it.entity, it.key));
+                let mut entity: Vec<_> =
+                    it.entity.iter().map(|it| (&it.entity_type, &it.entity_name)).collect();
+                entity.sort();
+                let about = key(14, format!("{entity:?} {}", it.key));
                 if it.remove {
                     self.0.remove(&about);
                 } else {

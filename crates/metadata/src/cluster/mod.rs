@@ -10,6 +10,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 
 use ottla_protocol::metadata::MetadataRecord;
+use ottla_protocol::metadata::client_quota_record::ClientQuotaRecord;
+use ottla_protocol::metadata::user_scram_credential_record::UserScramCredentialRecord;
 use ottla_types::{NodeId, ProducerId, Uuid};
 
 pub(crate) use brokers::Brokers;
@@ -111,6 +113,16 @@ impl Cluster {
     /// The names of the resources of a kind that something was set for.
     pub fn configured(&self, kind: ResourceKind) -> impl Iterator<Item = &str> {
         self.configs.names(kind)
+    }
+
+    /// The quotas of clients: one record for each entity and key.
+    pub fn client_quotas(&self) -> impl Iterator<Item = &ClientQuotaRecord> {
+        self.kept.quotas()
+    }
+
+    /// What is stored of users' passwords, by mechanism and name.
+    pub fn credentials(&self) -> impl Iterator<Item = &UserScramCredentialRecord> {
+        self.kept.credentials()
     }
 
     /// The level of a feature; 0 if the cluster does not have it.

@@ -4,8 +4,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
+use ottla_protocol::messages::alter_client_quotas_request::AlterClientQuotasRequest;
+use ottla_protocol::messages::alter_client_quotas_response::AlterClientQuotasResponse;
 use ottla_protocol::messages::alter_configs_request::AlterConfigsRequest;
 use ottla_protocol::messages::alter_configs_response::AlterConfigsResponse;
+use ottla_protocol::messages::alter_user_scram_credentials_request::AlterUserScramCredentialsRequest;
+use ottla_protocol::messages::alter_user_scram_credentials_response::AlterUserScramCredentialsResponse;
 use ottla_protocol::messages::broker_registration_request::BrokerRegistrationRequest;
 use ottla_protocol::messages::create_partitions_request::CreatePartitionsRequest;
 use ottla_protocol::messages::create_partitions_response::CreatePartitionsResponse;
@@ -52,6 +56,15 @@ pub enum Command {
     AlterConfigs(AlterConfigsRequest),
     /// IncrementalAlterConfigs: some settings of a resource.
     IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
+    /// AlterClientQuotas.
+    AlterClientQuotas(AlterClientQuotasRequest),
+    /// AlterUserScramCredentials.
+    AlterUserScramCredentials {
+        /// The request.
+        request: AlterUserScramCredentialsRequest,
+        /// The stored key and the server key of each upsertion.
+        keys: Vec<(Vec<u8>, Vec<u8>)>,
+    },
     /// A broker starts.
     RegisterBroker {
         /// What it says.
@@ -98,6 +111,10 @@ pub enum Reply {
     AlterConfigs(AlterConfigsResponse),
     /// To [`Command::IncrementalAlterConfigs`].
     IncrementalAlterConfigs(IncrementalAlterConfigsResponse),
+    /// To [`Command::AlterClientQuotas`].
+    AlterClientQuotas(AlterClientQuotasResponse),
+    /// To [`Command::AlterUserScramCredentials`].
+    AlterUserScramCredentials(AlterUserScramCredentialsResponse),
     /// To [`Command::RegisterBroker`]: the broker's epoch, or why not.
     Registered(Result<i64, ErrorCode>),
     /// To [`Command::AllocateProducerIds`]: the first of the block, and how many there are.
@@ -122,8 +139,9 @@ pub trait ConfigRules: Debug + Send + Sync {
     /// May this be set?
     ///
     /// # Errors
-    /// What the client is told.
-    fn check(&self, kind: ResourceKind, name: &str, value: &str) -> Result<(), String>;
+    /// Kafka's code, and what the client is told.
+    fn check(&self, kind: ResourceKind, name: &str, value: &str)
+    -> Result<(), (ErrorCode, String)>;
 
     /// Is the value a list, so that something can be appended to it?
     fn is_list(&self, kind: ResourceKind, name: &str) -> bool;

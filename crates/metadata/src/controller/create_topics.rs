@@ -145,12 +145,11 @@ fn name(scene: &Scene<'_>, name: &str) -> Result<(), Refused> {
 fn configs(scene: &Scene<'_>, topic: &CreatableTopic) -> Result<Vec<(String, String)>, Refused> {
     let mut all = Vec::new();
     for config in &topic.configs {
-        let invalid = |why: String| (ErrorCode::INVALID_CONFIG, why);
         let Some(value) = &config.value else {
             let why = format!("Null value not supported for topic configs: {}", config.name);
-            return Err(invalid(why));
+            return Err((ErrorCode::INVALID_CONFIG, why));
         };
-        scene.rules.check(ResourceKind::Topic, &config.name, value).map_err(invalid)?;
+        scene.rules.check(ResourceKind::Topic, &config.name, value)?;
         all.retain(|(name, _)| *name != config.name);
         all.push((config.name.clone(), value.clone()));
     }

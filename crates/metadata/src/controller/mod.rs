@@ -4,10 +4,12 @@ mod bootstrap;
 mod command;
 mod create_partitions;
 mod create_topics;
+mod credentials;
 mod delete_topics;
 mod elect;
 mod place;
 mod producer_ids;
+mod quotas;
 mod register;
 mod set_config;
 mod update_features;
@@ -81,6 +83,10 @@ impl Machine for Controller {
             Command::CreatePartitions(request) => create_partitions::create(scene, request, turn),
             Command::AlterConfigs(request) => set_config::replace(scene, request, turn),
             Command::IncrementalAlterConfigs(request) => set_config::alter(scene, request, turn),
+            Command::AlterClientQuotas(request) => quotas::alter(scene, request, turn),
+            Command::AlterUserScramCredentials { request, keys } => {
+                credentials::alter(scene, &request, keys, turn);
+            }
             Command::RegisterBroker { request, offset } => {
                 register::register(scene, &request, offset, turn);
             }

@@ -190,8 +190,7 @@ fn made(
     let mut records: Vec<MetadataRecord> = Vec::new();
     for (name, value) in changes {
         if let Some(value) = &value {
-            let invalid = |why| (ErrorCode::INVALID_CONFIG, why);
-            scene.rules.check(kind, &name, value).map_err(invalid)?;
+            scene.rules.check(kind, &name, value)?;
         }
         let elr = scene.cluster.feature("eligible.leader.replicas.version") > 0;
         let in_sync = name == "min.insync.replicas";

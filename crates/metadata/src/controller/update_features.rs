@@ -17,6 +17,10 @@ use super::{Controller, Refused, Reply, Scene};
 use crate::versions::{FEATURES, range_text};
 
 const UPGRADE: i8 = 1;
+const UNSAFE_DOWNGRADE: i8 = 3;
+/// What a level of a feature asks of another feature (`kafka-features feature-dependencies`).
+const DEPENDENCIES: [(&str, i16, &str, i16); 1] =
+    [("eligible.leader.replicas.version", 1, "metadata.version", 23)];
 
 pub(super) fn update(
     scene: &Scene<'_>,
@@ -30,7 +34,11 @@ pub(super) fn update(
     for update in &request.feature_updates {
         let mut result =
             UpdatableFeatureResult { feature: update.feature.clone(), ..Default::default() };
-        match one(scene, update, version) {
+        let checked = one(scene, update, version).and_then(|record| {
+            depends(scene, &request, update)?;
+            Ok(record)
+        });
+        match checked {
             Ok(record) => records.extend(record),
             Err((code, why)) => {
                 result.error_code = code.0;
@@ -44,8 +52,9 @@ pub(super) fn update(
     match refused {
         Some((code, why)) => {
             response.error_code = code.0;
-            response.error_message =
-                Some(format!("The update failed for all features since: {why}"));
+            response.error_message = Some(format!(
+                "The update failed for all features since the following feature had an error: {why}"
+            ));
         }
         None if !request.validate_only => turn.records = records,
         None => {}
@@ -62,7 +71,8 @@ fn one(
     let name = &update.feature;
     let Some(feature) = FEATURES.iter().find(|feature| feature.name == name) else {
         return invalid(format!(
-            "Invalid update version {} for feature {name}. No broker supports this feature.",
+            "Invalid update version {} for feature {name}. Local controller does not support this \
+             feature.",
             update.max_version_level
         ));
     };
@@ -88,11 +98,38 @@ fn one(
         ));
     }
     if name == "metadata.version" && wanted < now {
+        let why = if version > 0 && update.upgrade_type == UNSAFE_DOWNGRADE {
+            "Unsafe metadata downgrade is not supported in this version."
+        } else {
+            "Refusing to perform the requested downgrade because it might delete metadata \
+             information."
+        };
         return invalid(format!(
-            "Invalid metadata.version {wanted}. Unsafe metadata downgrade is not supported."
+            "Unsupported metadata.version downgrade from {now} to {wanted}. {why}"
         ));
     }
     let record =
         FeatureLevelRecord { name: name.clone(), feature_level: wanted, ..Default::default() };
     Ok((wanted != now).then(|| record.into()))
+}
+
+/// Do the other features have the levels that this one asks for, once the request is done?
+fn depends(
+    scene: &Scene<'_>,
+    request: &UpdateFeaturesRequest,
+    update: &FeatureUpdateKey,
+) -> Result<(), Refused> {
+    for (name, level, other, needed) in DEPENDENCIES {
+        let asked = request.feature_updates.iter().find(|it| it.feature == other);
+        let other_level =
+            asked.map_or_else(|| scene.cluster.feature(other), |it| it.max_version_level);
+        if update.feature == name && update.max_version_level >= level && other_level < needed {
+            let why = format!(
+                "{name} could not be set to {} because it depends on {other} level {needed}",
+                update.max_version_level
+            );
+            return Err((ErrorCode::INVALID_UPDATE_VERSION, why));
+        }
+    }
+    Ok(())
 }

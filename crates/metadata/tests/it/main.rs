@@ -6,6 +6,7 @@ use ottla_machine::testkit::Bench;
 use ottla_metadata::{
     Cluster, Command, ConfigRules, Controller, Defaults, Reply, ResourceKind, bootstrap_records,
 };
+use ottla_protocol::messages::alter_client_quotas_request::AlterClientQuotasRequest;
 use ottla_protocol::messages::broker_registration_request::BrokerRegistrationRequest;
 use ottla_protocol::messages::create_partitions_request::{
     CreatePartitionsRequest, CreatePartitionsTopic,
@@ -26,8 +27,11 @@ use ottla_types::{ErrorCode, Uuid};
 struct Rules;
 
 impl ConfigRules for Rules {
-    fn check(&self, _: ResourceKind, name: &str, _: &str) -> Result<(), String> {
-        if name.starts_with("bad") { Err(format!("{name} is bad")) } else { Ok(()) }
+    fn check(&self, _: ResourceKind, name: &str, _: &str) -> Result<(), (ErrorCode, String)> {
+        if !name.starts_with("bad") {
+            return Ok(());
+        }
+        Err((ErrorCode::INVALID_CONFIG, format!("{name} is bad")))
     }
 
     fn is_list(&self, _: ResourceKind, name: &str) -> bool {
@@ -292,4 +296,143 @@ fn a_feature_moves_only_within_what_the_software_knows() {
     assert_eq!(code("no.such.version", 1), ErrorCode::INVALID_UPDATE_VERSION);
     assert_eq!(code("transaction.version", 1), ErrorCode::INVALID_UPDATE_VERSION, "a downgrade");
     assert_eq!(code("metadata.version", 30), ErrorCode::NONE, "where it is already");
+}
+
+fn quota(
+    entity: &[(&str, Option<&str>)],
+    ops: &[(&str, Option<f64>)],
+) -> ottla_protocol::messages::alter_client_quotas_request::EntryData {
+    use ottla_protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
+    let part = |(kind, name): &(&str, Option<&str>)| EntityData {
+        entity_type: (*kind).to_owned(),
+        entity_name: name.map(str::to_owned),
+        ..Default::default()
+    };
+    let op = |(key, value): &(&str, Option<f64>)| OpData {
+        key: (*key).to_owned(),
+        value: value.unwrap_or_default(),
+        remove: value.is_none(),
+        ..Default::default()
+    };
+    EntryData {
+        entity: entity.iter().map(part).collect(),
+        ops: ops.iter().map(op).collect(),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn quotas_are_kept_for_entities_that_can_be() {
+    let mut bench = cluster();
+    let mut alter = |entries| {
+        let request = AlterClientQuotasRequest { entries, ..Default::default() };
+        match reply(&mut bench, Command::AlterClientQuotas(request)) {
+            Reply::AlterClientQuotas(it) => {
+                let codes: Vec<_> = it.entries.iter().map(|it| ErrorCode(it.error_code)).collect();
+                let kept = bench.machine.cluster().client_quotas();
+                (codes, kept.map(|it| (it.key.clone(), it.value)).collect::<Vec<_>>())
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let bob = [("user", Some("bob")), ("client-id", None)];
+    let swapped = [bob[1], bob[0]];
+    let rate = |value| ("producer_byte_rate".to_owned(), value);
+    let (codes, kept) = alter(vec![quota(&bob, &[("producer_byte_rate", Some(9.0))])]);
+    assert_eq!((codes, kept), (vec![ErrorCode::NONE], vec![rate(9.0)]));
+    // The order of an entity's parts says nothing.
+    let (_, kept) = alter(vec![quota(&swapped, &[("producer_byte_rate", Some(8.0))])]);
+    assert_eq!(kept, [rate(8.0)]);
+    let wrong = [
+        quota(&[], &[]),
+        quota(&[("user", Some(""))], &[]),
+        quota(&[("shoe", None)], &[]),
+        quota(&[("ip", Some("1.2.3.4")), ("user", None)], &[]),
+        quota(&[("ip", Some("nowhere!"))], &[]),
+        quota(&[("ip", None)], &[("producer_byte_rate", Some(1.0))]),
+        quota(&bob, &[("producer_byte_rate", Some(0.5))]),
+        quota(&bob, &[("producer_byte_rate", Some(0.0))]),
+        quota(&bob, &[("producer_byte_rate", Some(f64::NAN))]),
+        quota(&bob, &[("producer_byte_rate", Some(1e30))]),
+        quota(&bob, &[("producer_byte_rate", None), ("producer_byte_rate", Some(1.0))]),
+    ];
+    for entry in wrong {
+        let (codes, kept) = alter(vec![entry.clone()]);
+        assert_eq!((codes, kept), (vec![ErrorCode::INVALID_REQUEST], vec![rate(8.0)]), "{entry:?}");
+    }
+    let (codes, kept) = alter(vec![quota(&swapped, &[("producer_byte_rate", None)])]);
+    assert_eq!((codes, kept), (vec![ErrorCode::NONE], vec![]));
+}
+
+#[test]
+fn passwords_are_kept_as_keys_and_refused_one_user_at_a_time() {
+    use ottla_protocol::messages::alter_user_scram_credentials_request::{
+        AlterUserScramCredentialsRequest, ScramCredentialDeletion, ScramCredentialUpsertion,
+    };
+    let mut bench = cluster();
+    let put = |name: &str, mechanism, iterations| ScramCredentialUpsertion {
+        name: name.to_owned(),
+        mechanism,
+        iterations,
+        ..Default::default()
+    };
+    let mut alter = |deletions: &[&str], upsertions: Vec<ScramCredentialUpsertion>| {
+        let delete = |name: &&str| ScramCredentialDeletion {
+            name: (*name).to_owned(),
+            mechanism: 1,
+            ..Default::default()
+        };
+        let keys = vec![(vec![1], vec![2]); upsertions.len()];
+        let deletions = deletions.iter().map(delete).collect();
+        let request =
+            AlterUserScramCredentialsRequest { deletions, upsertions, ..Default::default() };
+        match reply(&mut bench, Command::AlterUserScramCredentials { request, keys }) {
+            Reply::AlterUserScramCredentials(it) => {
+                let code = |it: &ottla_protocol::messages::alter_user_scram_credentials_response::AlterUserScramCredentialsResult| (it.user.clone(), ErrorCode(it.error_code));
+                let kept = bench.machine.cluster().credentials().map(|it| it.name.clone());
+                (it.results.iter().map(code).collect::<Vec<_>>(), kept.collect::<Vec<_>>())
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let said = |name: &str, code| (name.to_owned(), code);
+    let (codes, kept) =
+        alter(&[], vec![put("ann", 1, 4096), put("bob", 1, 4095), put("cid", 3, 4096)]);
+    let wanted = [
+        said("ann", ErrorCode::NONE),
+        said("bob", ErrorCode::UNACCEPTABLE_CREDENTIAL),
+        said("cid", ErrorCode::UNSUPPORTED_SASL_MECHANISM),
+    ];
+    assert_eq!((&codes[..], &kept[..]), (&wanted[..], &["ann".to_owned()][..]));
+    let (codes, kept) = alter(&["ann", "bob"], vec![put("ann", 1, 8192)]);
+    let wanted =
+        [said("ann", ErrorCode::DUPLICATE_RESOURCE), said("bob", ErrorCode::RESOURCE_NOT_FOUND)];
+    assert_eq!((&codes[..], &kept[..]), (&wanted[..], &["ann".to_owned()][..]));
+    let (codes, kept) = alter(&["ann"], vec![]);
+    assert_eq!((codes, kept), (vec![said("ann", ErrorCode::NONE)], vec![]));
+}
+
+#[test]
+fn a_feature_waits_for_those_that_it_rests_on() {
+    let mut bench = cluster();
+    let mut update = |levels: &[(&str, i16)]| {
+        let one = |(feature, level): &(&str, i16)| FeatureUpdateKey {
+            feature: (*feature).to_owned(),
+            max_version_level: *level,
+            upgrade_type: 2,
+            ..Default::default()
+        };
+        let request = UpdateFeaturesRequest {
+            feature_updates: levels.iter().map(one).collect(),
+            ..Default::default()
+        };
+        match reply(&mut bench, Command::UpdateFeatures { request, version: 1 }) {
+            Reply::UpdateFeatures(it) => it.results[0].error_message.clone().unwrap_or_default(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let elr = "eligible.leader.replicas.version";
+    assert_eq!(update(&[(elr, 1)]), "");
+    let why = update(&[(elr, 1), ("metadata.version", 22)]);
+    assert!(why.contains("depends on metadata.version level 23"), "{why}");
 }

@@ -24,7 +24,7 @@ use ottla_protocol::{decode_metadata, encode_metadata};
 use ottla_quorum::{Endpoint, FOLDER, Format, Quorum, ReplicaKey, Setup, Voter, VoterSet};
 use ottla_records::batches;
 use ottla_storage::{DiskFiles, Files};
-use ottla_types::Uuid;
+use ottla_types::{ErrorCode, Uuid};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden").join(name)
@@ -62,7 +62,7 @@ fn records(bytes: &[u8]) -> Vec<(MetadataRecord, i16)> {
 struct AnyConfig;
 
 impl ConfigRules for AnyConfig {
-    fn check(&self, _: ResourceKind, _: &str, _: &str) -> Result<(), String> {
+    fn check(&self, _: ResourceKind, _: &str, _: &str) -> Result<(), (ErrorCode, String)> {
         Ok(())
     }
 

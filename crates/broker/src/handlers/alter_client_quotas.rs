@@ -1,0 +1,58 @@
+//! AlterClientQuotas: how much users, clients and addresses may ask for.
+
+use ottla_metadata::{Command, Reply};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::alter_client_quotas_request::AlterClientQuotasRequest;
+use ottla_protocol::messages::alter_client_quotas_response::{
+    AlterClientQuotasResponse, EntityData, EntryData,
+};
+use ottla_types::ErrorCode;
+
+use crate::guard::{Operation, Resource, may};
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Operators. Quotas are kept and shown; nothing is held back by them yet.
+pub const API: Api = Api::of(ApiKey::AlterClientQuotas, 0, 1);
+
+/// Asks the controller.
+pub async fn handle(
+    node: &Node,
+    call: &Call,
+    request: AlterClientQuotasRequest,
+) -> AlterClientQuotasResponse {
+    let refused = refusal(&request);
+    if !may(&call.caller.principal, Operation::AlterConfigs, Resource::Cluster) {
+        return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
+    }
+    match node.controller.ask(Command::AlterClientQuotas(request)).await {
+        Ok(Reply::AlterClientQuotas(response)) => response,
+        Ok(_) => refused(ErrorCode::UNKNOWN_SERVER_ERROR),
+        Err(code) => refused(code),
+    }
+}
+
+/// The answer if nothing could be done at all.
+fn refusal(
+    request: &AlterClientQuotasRequest,
+) -> impl Fn(ErrorCode) -> AlterClientQuotasResponse + use<> {
+    let part =
+        |it: &ottla_protocol::messages::alter_client_quotas_request::EntityData| EntityData {
+            entity_type: it.entity_type.clone(),
+            entity_name: it.entity_name.clone(),
+            ..Default::default()
+        };
+    let entities: Vec<Vec<EntityData>> =
+        request.entries.iter().map(|it| it.entity.iter().map(part).collect()).collect();
+    move |code| {
+        let entry = |entity: &Vec<EntityData>| EntryData {
+            error_code: code.0,
+            entity: entity.clone(),
+            ..Default::default()
+        };
+        AlterClientQuotasResponse {
+            entries: entities.iter().map(entry).collect(),
+            ..Default::default()
+        }
+    }
+}

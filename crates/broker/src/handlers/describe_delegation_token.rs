@@ -1,0 +1,24 @@
+//! DescribeDelegationToken: which tokens there are (KIP-48).
+
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::describe_delegation_token_request::DescribeDelegationTokenRequest;
+use ottla_protocol::messages::describe_delegation_token_response::DescribeDelegationTokenResponse;
+use ottla_types::ErrorCode;
+
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Clients that have said who they are.
+pub const API: Api = Api::of(ApiKey::DescribeDelegationToken, 1, 3);
+
+/// Nobody can say who they are yet, and tokens are for those who have.
+pub fn handle(
+    _: &Node,
+    _: &Call,
+    _: &DescribeDelegationTokenRequest,
+) -> DescribeDelegationTokenResponse {
+    DescribeDelegationTokenResponse {
+        error_code: ErrorCode::DELEGATION_TOKEN_REQUEST_NOT_ALLOWED.0,
+        ..Default::default()
+    }
+}

@@ -1,0 +1,24 @@
+//! ExpireDelegationToken: end a token (KIP-48).
+
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::expire_delegation_token_request::ExpireDelegationTokenRequest;
+use ottla_protocol::messages::expire_delegation_token_response::ExpireDelegationTokenResponse;
+use ottla_types::ErrorCode;
+
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Clients that have said who they are.
+pub const API: Api = Api::of(ApiKey::ExpireDelegationToken, 1, 2);
+
+/// Nobody can say who they are yet, and tokens are for those who have.
+pub fn handle(
+    _: &Node,
+    _: &Call,
+    _: &ExpireDelegationTokenRequest,
+) -> ExpireDelegationTokenResponse {
+    ExpireDelegationTokenResponse {
+        error_code: ErrorCode::DELEGATION_TOKEN_REQUEST_NOT_ALLOWED.0,
+        ..Default::default()
+    }
+}

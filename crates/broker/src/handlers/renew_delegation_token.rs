@@ -1,0 +1,20 @@
+//! RenewDelegationToken: let a token live longer (KIP-48).
+
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::renew_delegation_token_request::RenewDelegationTokenRequest;
+use ottla_protocol::messages::renew_delegation_token_response::RenewDelegationTokenResponse;
+use ottla_types::ErrorCode;
+
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Clients that have said who they are.
+pub const API: Api = Api::of(ApiKey::RenewDelegationToken, 1, 2);
+
+/// Nobody can say who they are yet, and tokens are for those who have.
+pub fn handle(_: &Node, _: &Call, _: &RenewDelegationTokenRequest) -> RenewDelegationTokenResponse {
+    RenewDelegationTokenResponse {
+        error_code: ErrorCode::DELEGATION_TOKEN_REQUEST_NOT_ALLOWED.0,
+        ..Default::default()
+    }
+}

@@ -1,0 +1,183 @@
+//! AlterClientQuotas: how much users, clients and addresses may ask of the brokers (KIP-546).
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use ottla_machine::Turn;
+use ottla_protocol::messages::alter_client_quotas_request::{
+    AlterClientQuotasRequest, EntityData as Asked, EntryData, OpData,
+};
+use ottla_protocol::messages::alter_client_quotas_response::{
+    AlterClientQuotasResponse, EntityData as Answered, EntryData as Answer,
+};
+use ottla_protocol::metadata::MetadataRecord;
+use ottla_protocol::metadata::client_quota_record::{ClientQuotaRecord, EntityData};
+use ottla_types::ErrorCode;
+
+use super::{Controller, Refused, Reply, Scene};
+
+/// What an entity is made of: its parts by type; a part without a name is the default of its type.
+type Entity = BTreeMap<String, Option<String>>;
+
+/// How a quota's value is bounded.
+#[derive(Clone, Copy)]
+enum Bound {
+    /// A number with a fraction.
+    Fraction,
+    /// A whole number of up to 64 bits.
+    Long,
+    /// A whole number of up to 32 bits.
+    Int,
+}
+
+const OF_CLIENTS: [(&str, Bound); 4] = [
+    ("producer_byte_rate", Bound::Long),
+    ("consumer_byte_rate", Bound::Long),
+    ("request_percentage", Bound::Fraction),
+    ("controller_mutation_rate", Bound::Fraction),
+];
+const OF_ADDRESSES: [(&str, Bound); 1] = [("connection_creation_rate", Bound::Int)];
+
+pub(super) fn alter(
+    scene: &Scene<'_>,
+    request: AlterClientQuotasRequest,
+    turn: &mut Turn<Controller>,
+) {
+    let mut response = AlterClientQuotasResponse::default();
+    let mut seen: Vec<Entity> = Vec::new();
+    for entry in &request.entries {
+        let made = entity(&entry.entity).and_then(|entity| {
+            if seen.contains(&entity) {
+                let why = String::from("An entity cannot be altered twice in the same request");
+                return Err((ErrorCode::INVALID_REQUEST, why));
+            }
+            seen.push(entity.clone());
+            records(scene, &entity, entry)
+        });
+        let mut answer = Answer { entity: echo(&entry.entity), ..Default::default() };
+        match made {
+            Ok(records) if !request.validate_only => turn.records.extend(records),
+            Ok(_) => {}
+            Err((code, why)) => {
+                answer.error_code = code.0;
+                answer.error_message = Some(why);
+            }
+        }
+        response.entries.push(answer);
+    }
+    turn.reply(Reply::AlterClientQuotas(response));
+}
+
+fn echo(entity: &[Asked]) -> Vec<Answered> {
+    let one = |it: &Asked| Answered {
+        entity_type: it.entity_type.clone(),
+        entity_name: it.entity_name.clone(),
+        ..Default::default()
+    };
+    entity.iter().map(one).collect()
+}
+
+/// The entity, if there can be such a one.
+fn entity(asked: &[Asked]) -> Result<Entity, Refused> {
+    let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
+    let mut found = Entity::new();
+    for Asked { entity_type: kind, entity_name: name, .. } in asked {
+        if !matches!(kind.as_str(), "user" | "client-id" | "ip") {
+            return invalid(format!("Unhandled client quota entity type: {kind}"));
+        }
+        if name.as_ref().is_some_and(String::is_empty) {
+            return invalid(format!("Empty {kind} not supported"));
+        }
+        if found.insert(kind.clone(), name.clone()).is_some() {
+            let why = format!("Invalid client quota entity, duplicate entity entry {kind}");
+            return invalid(why);
+        }
+    }
+    if found.is_empty() {
+        return invalid(String::from("Invalid empty client quota entity"));
+    }
+    if let Some(address) = found.get("ip") {
+        if found.len() > 1 {
+            let why = "Invalid quota entity combination, IP entity should not be combined with \
+                       User or ClientId";
+            return invalid(String::from(why));
+        }
+        if let Some(address) = address
+            && address.parse::<core::net::IpAddr>().is_err()
+        {
+            return invalid(format!("{address} is not a valid IP or resolvable host."));
+        }
+    }
+    Ok(found)
+}
+
+fn records(
+    scene: &Scene<'_>,
+    entity: &Entity,
+    entry: &EntryData,
+) -> Result<Vec<MetadataRecord>, Refused> {
+    let rules = if entity.contains_key("ip") { &OF_ADDRESSES[..] } else { &OF_CLIENTS };
+    let mut all: BTreeMap<&String, MetadataRecord> = BTreeMap::new();
+    let mut keys: Vec<&String> = Vec::new();
+    for op in &entry.ops {
+        if keys.contains(&&op.key) {
+            let why = format!("Duplicate quota key {} not updating quota for this entity", op.key);
+            return Err((ErrorCode::INVALID_REQUEST, why));
+        }
+        keys.push(&op.key);
+        let is_it = |it: &&ClientQuotaRecord| it.key == op.key && of(&it.entity) == *entity;
+        let now = scene.cluster.client_quotas().find(is_it).map(|it| it.value);
+        let changed = if op.remove {
+            now.is_some()
+        } else {
+            check(rules, op)?;
+            now != Some(op.value)
+        };
+        if changed {
+            let part = |(kind, name): (&String, &Option<String>)| EntityData {
+                entity_type: kind.clone(),
+                entity_name: name.clone(),
+                ..Default::default()
+            };
+            let record = ClientQuotaRecord {
+                entity: entity.iter().map(part).collect(),
+                key: op.key.clone(),
+                value: if op.remove { 0.0 } else { op.value },
+                remove: op.remove,
+                ..Default::default()
+            };
+            all.insert(&op.key, record.into());
+        }
+    }
+    Ok(all.into_values().collect())
+}
+
+fn of(entity: &[EntityData]) -> Entity {
+    entity.iter().map(|it| (it.entity_type.clone(), it.entity_name.clone())).collect()
+}
+
+fn check(rules: &[(&str, Bound)], op: &OpData) -> Result<(), Refused> {
+    let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
+    let (key, value) = (&op.key, op.value);
+    let Some((_, bound)) = rules.iter().find(|(name, _)| name == key) else {
+        return invalid(format!("Invalid configuration key {key}"));
+    };
+    if value.is_nan() || value <= 0.0 {
+        return invalid(format!("Quota {key} must be greater than 0"));
+    }
+    let (most, name) = match bound {
+        Bound::Fraction => return Ok(()),
+        // 2^63, which is the nearest to the largest number of 64 bits.
+        Bound::Long => (9_223_372_036_854_775_808.0, "a LONG"),
+        Bound::Int => (f64::from(i32::MAX), "an INT"),
+    };
+    if value > most {
+        return invalid(format!("Proposed value for {key} is too large for {name}."));
+    }
+    if value % 1.0 > 1e-6 {
+        return invalid(format!("{key} cannot be a fractional value."));
+    }
+    Ok(())
+}
