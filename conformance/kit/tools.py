@@ -29,9 +29,21 @@ CLASSES = {
     "kafka-features": JAVA + "FeatureCommand",
     "kafka-leader-election": JAVA + "LeaderElectionCommand",
     "kafka-transactions": JAVA + "TransactionsCommand",
+    "kafka-producer-perf-test": JAVA + "ProducerPerformance",
+    "kafka-consumer-perf-test": JAVA + "ConsumerPerformance",
+    "kafka-e2e-latency": JAVA + "EndToEndLatency",
+    "kafka-verifiable-producer": JAVA + "VerifiableProducer",
+    "kafka-verifiable-consumer": JAVA + "VerifiableConsumer",
+    "kafka-client-metrics": JAVA + "ClientMetricsCommand",
+    "kafka-reassign-partitions": JAVA + "reassign.ReassignPartitionsCommand",
+    "kafka-acls": JAVA + "AclCommand",
+    "kafka-delegation-tokens": JAVA + "DelegationTokenCommand",
+    "kafka-broker-api-versions": JAVA + "BrokerApiVersionsCommand",
+    "kafka-storage": "kafka.tools.StorageTool",
 }
-# Where the action comes before the flags.
+# Where the action comes before the flags, and what is told nothing of a server.
 ACTION_FIRST = {"kafka-cluster"}
+OFFLINE = {"kafka-storage"}
 
 # One command line each; a `<` begins what stands on the standard input, `|` are line ends there. `?` at the end: only how it
 # ends is compared, not what it prints.
@@ -101,6 +113,7 @@ kafka-consumer-groups --describe ?
 kafka-configs --entity-type topics --entity-name two --alter --add-config max.message.bytes=2000,cleanup.policy=[compact,delete]
 kafka-configs --entity-type topics --entity-name two --describe
 kafka-configs --topic two --describe
+kafka-configs --topic two --describe --all
 kafka-configs --topic two --alter --delete-config max.message.bytes
 kafka-configs --topic two --alter --delete-config max.message.bytes ?
 kafka-configs --topic two --alter --add-config nonsense=1 ?
@@ -139,12 +152,144 @@ kafka-transactions describe-producers --topic plain --partition 0
 kafka-leader-election --election-type preferred --topic two --partition 0
 kafka-leader-election --election-type unclean --all-topic-partitions
 kafka-leader-election --election-type preferred --topic absent --partition 0 ?
+kafka-topics --create --topic perf --partitions 2
+kafka-producer-perf-test --topic perf --num-records 2000 --record-size 100 --throughput -1
+kafka-producer-perf-test --topic perf --num-records 900 --record-size 10 --throughput 1000 --warmup-records 500
+kafka-producer-perf-test --topic perf --num-records 100 --payload-monotonic --throughput -1 --transaction-duration-ms 1000
+kafka-producer-perf-test --topic perf --num-records 100 --record-size 10 --throughput -1 --producer-props acks=1 batch.size=100
+kafka-producer-perf-test --topic perf --num-records 100 --throughput -1 ?
+kafka-producer-perf-test --topic perf --num-records 100 --record-size 1 --payload-monotonic --throughput -1 ?
+kafka-consumer-perf-test --topic perf --num-records 3000 --group perf1 --timeout 20000
+kafka-consumer-perf-test --topic perf --messages 3000 --group perf2 --hide-header --timeout 20000
+kafka-consumer-perf-test --topic perf --num-records 10 --group perf3 --from-latest --timeout 500
+kafka-consumer-perf-test --topic perf ?
+kafka-e2e-latency --topic perf --num-records 20 --producer-acks all --record-size 100
+kafka-e2e-latency --topic perf --num-records 20 --producer-acks 2 --record-size 100 ?
+kafka-verifiable-producer --topic two --max-messages 3 --value-prefix 7 --repeating-keys 2
+kafka-verifiable-producer --max-messages 3 ?
+kafka-verifiable-consumer --topic two --max-messages 3 --group-id vc1 --verbose
+kafka-verifiable-consumer --topic two --max-messages 3 --group-id vc2 --group-protocol consumer
+kafka-verifiable-consumer --topic two --max-messages 3 --group-id vc3 --enable-autocommit
+kafka-client-metrics --list
+kafka-client-metrics --alter --name METRICS1 --metrics org.apache.kafka.consumer. --interval 60000
+kafka-client-metrics --alter --name METRICS2 --metrics a,b --match client_id=x
+kafka-client-metrics --alter --name METRICS1 --interval 1 ?
+kafka-client-metrics --alter --name METRICS1 --match nonsense ?
+kafka-client-metrics --alter --metrics a ?
+kafka-client-metrics --list
+kafka-client-metrics --describe --name METRICS1
+kafka-client-metrics --describe
+kafka-client-metrics --describe --name ABSENT
+kafka-client-metrics --delete --name METRICS1
+kafka-client-metrics --delete --name ABSENT
+kafka-client-metrics --delete ?
+kafka-client-metrics ?
+kafka-configs --entity-type client-metrics --entity-name CM --alter --add-config interval.ms=5000
+kafka-configs --entity-type client-metrics --describe
+kafka-configs --client-metrics CM --describe
+kafka-configs --entity-type clients --entity-name app --alter --add-config producer_byte_rate=1024,consumer_byte_rate=2048
+kafka-configs --entity-type users --entity-name bob --alter --add-config producer_byte_rate=1024
+kafka-configs --entity-type users --entity-default --alter --add-config request_percentage=50.5
+kafka-configs --entity-type users --entity-name bob --entity-type clients --entity-name app --alter --add-config producer_byte_rate=9
+kafka-configs --entity-type users --entity-name bob --alter --add-config nonsense=9 ?
+kafka-configs --entity-type users --entity-name bob --alter --add-config producer_byte_rate=-1 ?
+kafka-configs --entity-type ips --entity-name 127.0.0.9 --alter --add-config connection_creation_rate=9
+kafka-configs --entity-type ips --describe
+kafka-configs --entity-type users --describe
+kafka-configs --entity-type clients --describe
+kafka-configs --entity-type users --entity-name bob --entity-type clients --describe
+kafka-configs --entity-type users --entity-name bob --alter --add-config SCRAM-SHA-256=[iterations=4096,password=secret]
+kafka-configs --entity-type users --entity-name bob --alter --add-config SCRAM-SHA-512=[password=secret]
+kafka-configs --entity-type users --entity-name bob --describe
+kafka-configs --user bob --describe
+kafka-configs --entity-type users --describe
+kafka-configs --entity-type users --entity-name bob --alter --delete-config SCRAM-SHA-256
+kafka-configs --entity-type users --entity-name bob --describe
+kafka-configs --entity-type clients --entity-name app --alter --delete-config producer_byte_rate
+kafka-configs --entity-type clients --entity-name app --alter --delete-config producer_byte_rate ?
+kafka-configs --entity-type clients --describe
+kafka-configs --client app --describe
+kafka-features upgrade --feature metadata.version=30
+kafka-features upgrade --feature group.version=9 ?
+kafka-features upgrade --feature nonsense=1 ?
+kafka-features upgrade --feature share.version=1 --dry-run
+kafka-features upgrade --release-version 4.2-IV1 ?
+kafka-features upgrade --release-version 4.3
+kafka-features upgrade --feature share.version=1 --release-version 4.3 ?
+kafka-features downgrade --feature eligible.leader.replicas.version=0
+kafka-features downgrade --feature metadata.version=29
+kafka-features downgrade --feature metadata.version=24 --unsafe --dry-run
+kafka-features downgrade --metadata 3.3-IV0 ?
+kafka-features disable --feature share.version
+kafka-features upgrade --feature eligible.leader.replicas.version=1
+kafka-features upgrade --feature kraft.version=1
+kafka-features version-mapping
+kafka-features version-mapping --release-version 3.9-IV0
+kafka-features version-mapping --release-version 4.0
+kafka-features version-mapping --release-version 9.9 ?
+kafka-features feature-dependencies --feature transaction.version=2
+kafka-features feature-dependencies --feature metadata.version=17
+kafka-features feature-dependencies --feature eligible.leader.replicas.version=1 --feature kraft.version=1
+kafka-features feature-dependencies --feature share.version=2 ?
+kafka-features upgrade ?
+kafka-features ?
+kafka-storage version-mapping
+kafka-storage version-mapping -r 3.6-IV0
+kafka-storage feature-dependencies -f eligible.leader.replicas.version=1
+kafka-storage info -c STORAGE.properties
+kafka-storage info -c absent.properties ?
+kafka-storage random-uuid ?
+kafka-transactions find-hanging ?
+kafka-transactions find-hanging --broker-id 1
+kafka-transactions find-hanging --topic perf
+kafka-transactions abort --topic perf --partition 0 --start-offset 0 ?
+kafka-transactions abort --topic perf --partition 0 ?
+kafka-transactions abort --topic perf --partition 0 --producer-id 99 --producer-epoch 0 --coordinator-epoch 0
+kafka-transactions forceTerminateTransaction --transactionalId absent
+kafka-acls --list ?
+kafka-acls --add --allow-principal User:bob --operation Read --topic perf ?
+kafka-acls --add --topic perf ?
+kafka-acls --remove --topic perf --force ?
+kafka-acls ?
+kafka-delegation-tokens --describe ?
+kafka-delegation-tokens --describe --command-config /dev/null ?
+kafka-reassign-partitions --topics-to-move-json-file MOVE.json --broker-list 1 --generate
+kafka-reassign-partitions --reassignment-json-file MOVES.json --execute
+kafka-reassign-partitions --reassignment-json-file MOVES.json --verify
+kafka-reassign-partitions --reassignment-json-file MOVES.json --execute --throttle 1000000
+kafka-configs --entity-type brokers --entity-name 1 --describe
+kafka-configs --entity-type topics --entity-name perf --describe
+kafka-reassign-partitions --reassignment-json-file MOVES.json --verify --preserve-throttles
+kafka-reassign-partitions --reassignment-json-file MOVES.json --verify
+kafka-configs --entity-type brokers --entity-name 1 --describe
+kafka-reassign-partitions --reassignment-json-file FAR.json --execute ?
+kafka-reassign-partitions --reassignment-json-file ABSENT.json --execute ?
+kafka-reassign-partitions --reassignment-json-file ABSENT.json --verify ?
+kafka-reassign-partitions --reassignment-json-file NOWHERE.json --execute --timeout 2000 ?
+kafka-reassign-partitions --list
+kafka-reassign-partitions --reassignment-json-file MOVES.json --cancel ?
+kafka-reassign-partitions --execute ?
+kafka-reassign-partitions ?
+kafka-broker-api-versions ?
 kafka-topics --delete --topic one
 kafka-topics --delete --topic one
 kafka-topics --delete --topic one --if-exists
 kafka-topics --delete --topic t.*|few ?
 kafka-topics --list --exclude-internal
 """
+
+# Files that lines name, and what stands in them.
+moves = lambda *parts: '{"version":1,"partitions":[' + ",".join(parts) + "]}"
+place = lambda topic, index, ids, more="": f'{{"topic":"{topic}","partition":{index},"replicas":{ids}{more}}}'
+FILES = {
+    "RECORDS.json": '{"partitions": [{"topic": "two", "partition": 0, "offset": 1}], "version": 1}',
+    "MOVE.json": '{"version":1,"topics":[{"topic":"perf"}]}',
+    "MOVES.json": moves(place("perf", 0, [1]), place("perf", 1, [1])),
+    "FAR.json": moves(place("perf", 0, [1, 2])),
+    "ABSENT.json": moves(place("absent", 0, [1])),
+    "NOWHERE.json": moves(place("perf", 0, [1], ',"log_dirs":["/nowhere"]')),
+    "STORAGE.properties": "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\nlisteners=PLAINTEXT://:9092,CONTROLLER://:9093\ncontroller.quorum.bootstrap.servers=localhost:9093\nlog.dirs={data}\n",
+}
 
 NEUTRAL = [
     (r"TopicId: \S+", "TopicId: <id>"),
@@ -153,7 +298,18 @@ NEUTRAL = [
     (r"/tmp/\S*?/data", "<data>"),
     (r"(CreateTime|LogAppendTime):\d+", r"\1:<time>"),
     (r"Cluster ID: \S+", "Cluster ID: <id>"),
-    (r"\b1\d{12}\b", "<time>"),
+    (r"(?<!\.)\b1\d{12}\b", "<time>"),
+    # What a measurement found is not what is compared, but that it has the same form.
+    (r"\d+(?= records sent)(?!.*latency, \d)", "<count>"),
+    (r"[\d.]+(?= (records/sec|MB/sec|ms avg|ms max|ms \d+(\.\d)?th))", "<figure>"),
+    (r"^\d{4}-\d\d-\d\d .*", lambda found: re.sub(r"[\d.:-]+", "#", found[0])),
+    (r"^\d+\t[\d.E-]+$", "<latency>"),
+    (r"(Avg latency:) [\d.]+", r"\1 <figure>"),
+    (r"(\d+th) = \d+", r"\1 = <figure>"),
+    (r'"avg_throughput":[\d.E]+', '"avg_throughput":<figure>'),
+    (r'"offset":\d+', '"offset":<offset>'),
+    (r'"(count|minOffset|maxOffset)":\d+', r'"\1":<number>'),
+    (r'directory\.id=[^,}]+|cluster\.id=[^,}]+', "<id>"),
     (r"console-consumer-[\w-]+", "<member>"),
     (r"[ \t]+$", ""),
 ]
@@ -176,8 +332,8 @@ def words(line, server, folder):
     line, _, stdin = line.partition(" < ")
     counts = not line.endswith(" ?")
     name, *rest = line.removesuffix(" ?").split()
-    rest = [word.replace("RECORDS.json", f"{folder}/RECORDS.json") for word in rest]
-    bootstrap = ["--bootstrap-server", server.bootstrap]
+    rest = [f"{folder}/{word}" if word in FILES else word for word in rest]
+    bootstrap = [] if name in OFFLINE else ["--bootstrap-server", server.bootstrap]
     rest = [*rest, *bootstrap] if name in ACTION_FIRST else [*bootstrap, *rest]
     return name, rest, stdin.replace("|", "\n").replace("\\t", "\t"), counts
 
@@ -188,7 +344,8 @@ READS = re.compile(r"--list|--describe| describe|kafka-get-offsets|list-endpoint
 def play(kind, server, folder, binary, genuine=()):
     """What every line prints, and its exit code. A line that only reads is tried again for a moment where it is not as `genuine`:
     a tool without a JVM's start asks before a cluster has told all its parts of the last change."""
-    pathlib.Path(folder, "RECORDS.json").write_text('{"partitions": [{"topic": "two", "partition": 0, "offset": 1}], "version": 1}')
+    for name, text in FILES.items():
+        pathlib.Path(folder, name).write_text(text.replace("{data}", str(server.data)))
     told = []
     for number, line in enumerate(filter(None, LINES.split("\n"))):
         until = time.monotonic() + (3 if genuine and READS.search(line) else 0)

@@ -79,6 +79,9 @@ pub struct Format {
     /// A setting that counts more than the file's.
     #[arg(long = "override", value_name = "NAME=VALUE")]
     pub overrides: Vec<String>,
+    /// Leave directories that are formatted already as they are.
+    #[arg(long, short = 'g')]
+    pub ignore_formatted: bool,
     /// The cluster's id; a new one if not said.
     #[arg(long, short = 't', value_name = "ID")]
     pub cluster_id: Option<String>,

@@ -6,8 +6,15 @@ use ottla_tools::Tool;
 pub fn tool(words: &[String]) -> Option<(&'static Tool, &[String])> {
     let at = |at: usize| {
         let is_storage = words.get(at)?.trim_end_matches(".sh").ends_with("kafka-storage");
-        if is_storage && words.get(at + 1).is_some_and(|it| it == "random-uuid") {
-            return Some((ottla_tools::find("kafka-random-uuid")?, words.get(at + 2..)?));
+        let action = words.get(at + 1).map(String::as_str);
+        let other = match action.filter(|_| is_storage) {
+            Some("random-uuid") => Some(("kafka-random-uuid", at + 2)),
+            Some("info") => Some(("kafka-storage-info", at + 2)),
+            Some("version-mapping" | "feature-dependencies") => Some(("kafka-features", at + 1)),
+            _ => None,
+        };
+        if let Some((name, rest)) = other {
+            return Some((ottla_tools::find(name)?, words.get(rest..)?));
         }
         Some((ottla_tools::find(words.get(at)?)?, words.get(at + 1..)?))
     };
@@ -106,11 +113,14 @@ fn start(rest: &[&str]) -> Vec<String> {
 /// `kafka-storage format -t ID -c FILE`; what a node decides by itself is left out.
 fn storage(rest: &[&str]) -> Result<Vec<String>, String> {
     let (Some(action), mut rest) = (rest.first(), rest.iter().skip(1)) else {
-        return Err("too few arguments: format or random-uuid".to_owned());
+        return Err(
+            "too few arguments: format, info, version-mapping, feature-dependencies or random-uuid"
+                .to_owned(),
+        );
     };
     if *action != "format" {
         return Err(format!(
-            "kafka-storage {action}: only format and random-uuid are known so far"
+            "kafka-storage {action}: it is one of format, info, version-mapping, feature-dependencies, random-uuid"
         ));
     }
     let mut words = ours("format", &[]);
@@ -121,7 +131,17 @@ fn storage(rest: &[&str]) -> Result<Vec<String>, String> {
                 words.extend(rest.next().map(|it| (*it).to_owned()));
             }
             "-c" | "--config" => words.extend(rest.next().map(|it| (*it).to_owned())),
-            "--standalone" | "-s" | "--ignore-formatted" | "-g" => {}
+            "--ignore-formatted" | "-g" => words.push("--ignore-formatted".to_owned()),
+            "--standalone" | "-s" => {}
+            "--release-version" | "-r" => match rest.next() {
+                Some(release) if release.starts_with("4.3") => {}
+                other => {
+                    let other = other.copied().unwrap_or_default();
+                    return Err(format!(
+                        "kafka-storage format: clusters are formatted for 4.3-IV0, not {other}"
+                    ));
+                }
+            },
             other => return Err(format!("kafka-storage format: {other} is not known so far")),
         }
     }

@@ -83,7 +83,8 @@ pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
 /// They are prepared already, or the disk fails.
 pub fn format(args: &Format) -> Result<(), Box<dyn Error>> {
     let settings = settings(args.file.as_deref(), &args.overrides)?;
-    let id = Broker::format(&settings, args.cluster_id.clone(), &Clock::real())?;
+    let id = args.cluster_id.clone();
+    let id = Broker::format(&settings, id, args.ignore_formatted, &Clock::real())?;
     writeln!(std::io::stdout(), "Formatted for cluster {id}.")?;
     Ok(())
 }

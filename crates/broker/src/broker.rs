@@ -141,7 +141,6 @@ impl Broker {
         let formatted = dirs.iter().all(|it| it.meta.is_none());
         let meta = own(&mut dirs, &settings, &clock, None, &voter_listeners)?;
         let metadata_dir = settings.metadata_dir();
-        let own = ReplicaKey { id, directory: meta.directory_id };
         let clean = dirs.iter().all(|it| it.clean.is_some()) && !formatted;
         let voter = Voter {
             key: ReplicaKey { id, directory: Uuid::ZERO },
@@ -151,11 +150,10 @@ impl Broker {
         let opened = Quorum::open(Setup {
             files: Arc::clone(&files),
             dir: metadata_dir.clone(),
-            own,
+            own: ReplicaKey { id, directory: meta.directory_id },
             static_voters: VoterSet::of([voter]),
             clean,
-            segment_bytes: u64::try_from(settings.number("metadata.log.segment.bytes"))
-                .unwrap_or(1 << 30),
+            segment_bytes: segment_bytes(&settings),
             clock: clock.clone(),
         })?;
         let mut cluster = Cluster::default();
@@ -172,8 +170,9 @@ impl Broker {
         let partitions = Arc::new(Partitions::new(id, clock.clone(), parts.collect())?);
         partitions.sweep()?;
         let rules = SettingRules { settings: Arc::clone(&started), node: id };
-        let defaults = defaults(&started);
-        let controller = Controller::new(cluster, defaults, Box::new(rules));
+        let kraft_version = opened.quorum.kraft_version();
+        let controller =
+            Controller::new(cluster, defaults(&started, kraft_version), Box::new(rules));
         let slot: Arc<std::sync::OnceLock<Arc<Node>>> = Arc::default();
         let told = Arc::clone(&slot);
         let tell = move |news| {
@@ -191,6 +190,7 @@ impl Broker {
             partitions,
             controller: controller.handle(),
             voter_listeners,
+            kraft_version,
         }));
         // Nobody else sets it.
         let _ = slot.set(Arc::clone(&node));
@@ -206,20 +206,31 @@ impl Broker {
     }
 
     /// Formats the data directories of a node for the cluster of this id, or of a new one; says
-    /// which it is.
+    /// which it is. With `ignores_formatted`, those that are formatted for it stay as they are.
     ///
     /// # Errors
-    /// One of them is formatted already, or the disk fails.
+    /// One of them is formatted already, or for another cluster, or the disk fails.
     pub fn format(
         settings: &Settings,
         cluster_id: Option<String>,
+        ignores_formatted: bool,
         clock: &Clock,
     ) -> Result<String, StartError> {
         let files: Arc<dyn Files> = Arc::new(DiskFiles);
         let mut dirs = open_dirs(&files, settings)?;
-        if let Some(it) = dirs.iter().find(|it| it.meta.is_some()) {
-            let why = "it is formatted already".to_owned();
-            return Err(StartError::Foreign { path: it.dir.path().to_owned(), why });
+        let known = dirs.iter().find_map(|it| Some((it.dir.path(), it.meta.as_ref()?)));
+        if let Some((path, meta)) = known {
+            let wanted = cluster_id.as_ref().filter(|it| **it != meta.cluster_id);
+            let why = match wanted {
+                Some(wanted) => format!(
+                    "it is formatted already, for cluster {} and not for {wanted}",
+                    meta.cluster_id
+                ),
+                None => "it is formatted already; --ignore-formatted leaves it as it is".to_owned(),
+            };
+            if wanted.is_some() || !ignores_formatted {
+                return Err(StartError::Foreign { path: path.to_owned(), why });
+            }
         }
         let endpoints = voter_listeners(settings, &[])?;
         Ok(own(&mut dirs, settings, clock, cluster_id, &endpoints)?.cluster_id)
@@ -304,12 +315,18 @@ fn network_threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-fn defaults(settings: &Settings) -> Defaults {
+/// How large a segment of the metadata log becomes.
+fn segment_bytes(settings: &Settings) -> u64 {
+    u64::try_from(settings.number("metadata.log.segment.bytes")).unwrap_or(1 << 30)
+}
+
+fn defaults(settings: &Settings, kraft_version: i16) -> Defaults {
     Defaults {
         partitions: i32::try_from(settings.number("num.partitions")).unwrap_or(1),
         replication_factor: i16::try_from(settings.number("default.replication.factor"))
             .unwrap_or(1),
         delete_topics: settings.is_on("delete.topic.enable"),
+        kraft_version,
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Node {
     pub controller: ControllerHandle,
     /// Where the metadata quorum's voter says that it listens.
     pub voter_listeners: Vec<ottla_quorum::Endpoint>,
+    /// The level of `kraft.version`.
+    pub kraft_version: i16,
     cluster: ArcSwap<Cluster>,
     in_force: ArcSwap<InForce>,
     topics: ArcSwap<Topics>,
@@ -89,6 +91,8 @@ pub struct Parts {
     pub controller: ControllerHandle,
     /// Where the metadata quorum's voter says that it listens.
     pub voter_listeners: Vec<ottla_quorum::Endpoint>,
+    /// The level of `kraft.version`.
+    pub kraft_version: i16,
 }
 
 impl Node {
@@ -96,7 +100,7 @@ impl Node {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { clock, id, cluster_id, metadata_directory, started, .. } = parts;
-        let Parts { partitions, controller, voter_listeners, .. } = parts;
+        let Parts { partitions, controller, voter_listeners, kraft_version, .. } = parts;
         let cluster = Cluster::default();
         let slots = started.number("max.incremental.fetch.session.cache.slots");
         Self {
@@ -120,6 +124,7 @@ impl Node {
             partitions,
             controller,
             voter_listeners,
+            kraft_version,
         }
     }
 

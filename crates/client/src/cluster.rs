@@ -1,6 +1,7 @@
 //! What a client knows of a cluster: its brokers, its topics, and a connection to each broker.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_clock::Clock;
@@ -44,7 +45,7 @@ pub struct Cluster {
     brokers: BTreeMap<NodeId, String>,
     connections: BTreeMap<NodeId, Connection>,
     first: Option<Connection>,
-    topics: BTreeMap<String, Known>,
+    topics: BTreeMap<String, Arc<Known>>,
 }
 
 impl Cluster {
@@ -145,6 +146,21 @@ impl Cluster {
         answer
     }
 
+    /// Tells this broker something that it does not answer.
+    pub(crate) async fn tell<R: Request>(
+        &mut self,
+        node: NodeId,
+        request: &R,
+    ) -> Result<(), ClientError> {
+        let connection = self.connection(node).await?;
+        let version = connection.version(R::KEY)?;
+        let told = connection.send(request, version).await;
+        if told.is_err() {
+            self.connections.remove(&node);
+        }
+        told
+    }
+
     async fn connection(&mut self, node: NodeId) -> Result<&mut Connection, ClientError> {
         if !self.connections.contains_key(&node) {
             let address = self.brokers.get(&node).cloned().ok_or(ClientError::Refused {
@@ -224,7 +240,8 @@ impl Cluster {
             if topic.error_code == 0 {
                 let leaders =
                     topic.partitions.iter().map(|it| (it.partition_index, it.leader_id)).collect();
-                self.topics.insert(name.clone(), Known { id: topic.topic_id, leaders });
+                let known = Known { id: topic.topic_id, leaders };
+                self.topics.insert(name.clone(), Arc::new(known));
             } else {
                 self.topics.remove(name);
             }
@@ -233,14 +250,18 @@ impl Cluster {
     }
 
     /// What is known of a topic; asks, and with `create` creates it, until something is.
-    pub(crate) async fn topic(&mut self, name: &str, create: bool) -> Result<Known, ClientError> {
+    pub(crate) async fn topic(
+        &mut self,
+        name: &str,
+        create: bool,
+    ) -> Result<Arc<Known>, ClientError> {
         let deadline = self.clock.monotonic() + PATIENCE;
         loop {
             if let Some(known) = self.topics.get(name)
                 && !known.leaders.is_empty()
                 && known.leaders.values().all(|leader| *leader >= 0)
             {
-                return Ok(known.clone());
+                return Ok(Arc::clone(known));
             }
             let found = self.refresh(Some(&[name.to_owned()]), create).await;
             let code = match &found {

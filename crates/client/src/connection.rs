@@ -118,7 +118,12 @@ impl Connection {
         Ok(R::Response::decode(&mut d, version)?)
     }
 
-    async fn send<R: Request>(&mut self, request: &R, version: i16) -> Result<(), ClientError> {
+    /// Sends without waiting for an answer.
+    pub(crate) async fn send<R: Request>(
+        &mut self,
+        request: &R,
+        version: i16,
+    ) -> Result<(), ClientError> {
         self.correlation = self.correlation.wrapping_add(1);
         let header = RequestHeader {
             request_api_key: R::KEY.code(),

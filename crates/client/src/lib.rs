@@ -15,6 +15,7 @@ mod member;
 mod modern;
 mod options;
 mod producer;
+mod producer_options;
 mod transaction;
 
 pub use admin::{NewTopic, TopicListing};
@@ -28,5 +29,6 @@ pub use member::Offsets;
 pub use options::{ConsumerOptions, GroupProtocol, Isolation, OptionError, Start};
 pub use ottla_records::Compression;
 pub use ottla_types::TopicPartition;
-pub use producer::{Message, Producer, ProducerOptions};
+pub use producer::{Message, Producer, Report};
+pub use producer_options::{Acks, ProducerOptions};
 pub use transaction::GroupMember;

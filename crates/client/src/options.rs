@@ -166,22 +166,20 @@ const UNUSED: &[&str] = &[
     "value.deserializer",
 ];
 
-fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
+pub(crate) fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
     *place = value?;
     Ok(())
 }
 
-type Set = fn(&mut ConsumerOptions, &str) -> Result<(), String>;
-
-fn number<T: std::str::FromStr>(value: &str) -> Result<T, String> {
+pub(crate) fn number<T: std::str::FromStr>(value: &str) -> Result<T, String> {
     value.trim().parse().map_err(|_| "it takes a number".to_owned())
 }
 
-fn millis(value: &str) -> Result<Duration, String> {
+pub(crate) fn millis(value: &str) -> Result<Duration, String> {
     number(value).map(Duration::from_millis)
 }
 
-fn flag(value: &str) -> Result<bool, String> {
+pub(crate) fn flag(value: &str) -> Result<bool, String> {
     match value.trim().to_ascii_lowercase().as_str() {
         "true" => Ok(true),
         "false" => Ok(false),
@@ -189,17 +187,17 @@ fn flag(value: &str) -> Result<bool, String> {
     }
 }
 
-fn one_of<T: Copy>(value: &str, all: &[(&str, T)]) -> Result<T, String> {
+pub(crate) fn one_of<T: Copy>(value: &str, all: &[(&str, T)]) -> Result<T, String> {
     let found = all.iter().find(|(name, _)| name.eq_ignore_ascii_case(value.trim()));
     let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
     found.map(|(_, it)| *it).ok_or_else(|| format!("it takes {}", names.join(" or ")))
 }
 
-fn text(value: &str) -> Option<String> {
+pub(crate) fn text(value: &str) -> Option<String> {
     Some(value.to_owned()).filter(|it| !it.is_empty())
 }
 
-const USED: &[(&str, Set)] = &[
+const USED: &[Named<ConsumerOptions>] = &[
     ("allow.auto.create.topics", |it, value| put(&mut it.create_topics, flag(value))),
     ("auto.commit.interval.ms", |it, value| put(&mut it.auto_commit_interval, millis(value))),
     ("auto.offset.reset", |it, value| {
@@ -241,6 +239,27 @@ const USED: &[(&str, Set)] = &[
     ("session.timeout.ms", |it, value| put(&mut it.session_timeout_ms, number(value))),
 ];
 
+/// A setting's name, and what it does to the options.
+pub(crate) type Named<O> = (&'static str, fn(&mut O, &str) -> Result<(), String>);
+
+/// Sets the option of this name, of those that are used; those that are not stay without effect.
+pub(crate) fn put_named<O>(
+    options: &mut O,
+    (used, unused): (&'static [Named<O>], &'static [&'static str]),
+    name: &str,
+    value: &str,
+) -> Result<(), OptionError> {
+    if let Some((name, set)) = used.iter().find(|(known, _)| *known == name) {
+        let value = value.to_owned();
+        return set(options, &value).map_err(|why| OptionError::Value { name, value, why });
+    }
+    if unused.contains(&name) || ["ssl.", "sasl."].iter().any(|it| name.starts_with(it)) {
+        return Ok(());
+    }
+    let all = used.iter().map(|(known, _)| *known).chain(unused.iter().copied());
+    Err(OptionError::Unknown { name: name.to_owned(), near: nearest(all, name) })
+}
+
 impl ConsumerOptions {
     /// The defaults, with these options in their place.
     ///
@@ -259,15 +278,7 @@ impl ConsumerOptions {
     /// # Errors
     /// There is no such option, or it cannot have that value.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
-        if let Some((name, set)) = USED.iter().find(|(known, _)| *known == name) {
-            let value = value.to_owned();
-            return set(self, &value).map_err(|why| OptionError::Value { name, value, why });
-        }
-        if UNUSED.contains(&name) || ["ssl.", "sasl."].iter().any(|it| name.starts_with(it)) {
-            return Ok(());
-        }
-        let all = USED.iter().map(|(known, _)| *known).chain(UNUSED.iter().copied());
-        Err(OptionError::Unknown { name: name.to_owned(), near: nearest(all, name) })
+        put_named(self, (USED, UNUSED), name, value)
     }
 }
 

@@ -1,49 +1,19 @@
 //! Writing: batches for each partition, sent when they are full or when asked to.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use ottla_protocol::messages::produce_request::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
 };
-use ottla_records::{BatchBuilder, BatchOptions, Compression, NewRecord};
-use ottla_types::{ErrorCode, Offset, murmur2};
+use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
+use ottla_types::{ErrorCode, Offset, TimestampMs, TopicPartition, murmur2};
 
-use crate::cluster::{Cluster, MOMENT, PATIENCE};
+use crate::cluster::{Cluster, MOMENT};
 use crate::error::ClientError;
+use crate::producer_options::{Acks, ProducerOptions};
 use crate::transaction::{OLD_PRODUCE, Transaction};
-
-/// How a producer writes.
-#[derive(Clone, Debug)]
-pub struct ProducerOptions {
-    /// How batches are compressed.
-    pub compression: Compression,
-    /// Is each record written once, whatever happens to connections?
-    pub idempotent: bool,
-    /// The size at which a batch is sent, in bytes.
-    pub batch_bytes: usize,
-    /// How long a batch is tried again when it fails for a reason that may pass.
-    pub patience: Duration,
-    /// The name under which it writes in transactions (`transactional.id`).
-    pub transactional_id: Option<String>,
-    /// For how long a transaction may be open, in milliseconds (`transaction.timeout.ms`).
-    pub transaction_timeout_ms: i32,
-}
-
-impl Default for ProducerOptions {
-    fn default() -> Self {
-        Self {
-            compression: Compression::None,
-            idempotent: true,
-            batch_bytes: 64 << 10,
-            patience: PATIENCE,
-            transactional_id: None,
-            transaction_timeout_ms: 60_000,
-        }
-    }
-}
 
 /// A record to be written.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +24,28 @@ pub struct Message {
     pub value: Option<Bytes>,
     /// Names and values beside it.
     pub headers: Vec<(Bytes, Option<Bytes>)>,
+    /// Its partition, if its key and turn are not to decide.
+    pub partition: Option<i32>,
+    /// Its time in milliseconds, if that is not now.
+    pub timestamp: Option<TimestampMs>,
+}
+
+/// Where a record went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The number that [`Producer::send`] gave it.
+    pub number: u64,
+    /// Its topic and partition.
+    pub place: TopicPartition,
+    /// Its offset; -1 if the broker was not asked to say.
+    pub offset: Offset,
+}
+
+/// What waits to be sent to a partition.
+#[derive(Debug, Default)]
+struct Waiting {
+    records: Vec<(u64, TimestampMs, Message)>,
+    bytes: usize,
 }
 
 /// Writes records to topics.
@@ -65,10 +57,12 @@ pub struct Producer {
     pub(crate) identity: Option<(i64, i16)>,
     pub(crate) transaction: Transaction,
     pub(crate) sequences: BTreeMap<(String, i32), i32>,
-    waiting: BTreeMap<(String, i32), Vec<(i64, Message)>>,
-    waiting_bytes: BTreeMap<(String, i32), usize>,
+    waiting: BTreeMap<(String, i32), Waiting>,
     /// Where records without a key go, batch by batch.
     turn: usize,
+    /// How many records it was given.
+    given: u64,
+    reports: Vec<Report>,
 }
 
 impl Producer {
@@ -82,35 +76,44 @@ impl Producer {
             transaction: Transaction::default(),
             sequences: BTreeMap::new(),
             waiting: BTreeMap::new(),
-            waiting_bytes: BTreeMap::new(),
             turn: 0,
+            given: 0,
+            reports: Vec::new(),
         }
     }
 
-    /// Puts a record into its partition's batch; sends the batch if that makes it full.
+    /// Puts a record into its partition's batch; sends the batch if that makes it full. Returns
+    /// the record's number: how many this producer was given before.
     ///
     /// # Errors
     /// The batch could not be written; its records are lost to this producer.
-    pub async fn send(&mut self, topic: &str, message: Message) -> Result<(), ClientError> {
+    pub async fn send(&mut self, topic: &str, message: Message) -> Result<u64, ClientError> {
         let known = self.cluster.topic(topic, true).await?;
         let count = known.leaders.len();
         let at = match &message.key {
             Some(key) => usize::try_from(murmur2(key) & i32::MAX).unwrap_or(0) % count,
             None => self.turn % count,
         };
-        let partition = known.leaders.keys().nth(at).copied().unwrap_or(0);
-        let place = (topic.to_owned(), partition);
+        let chosen = || known.leaders.keys().nth(at).copied().unwrap_or(0);
+        let place = (topic.to_owned(), message.partition.unwrap_or_else(chosen));
         let length = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
         let size = length(&message.key) + length(&message.value) + 64;
-        let now = self.cluster.clock.wall_ms();
-        self.waiting.entry(place.clone()).or_default().push((now, message));
-        let bytes = self.waiting_bytes.entry(place.clone()).or_default();
-        *bytes += size;
-        if *bytes >= self.options.batch_bytes {
+        let at = message.timestamp.unwrap_or_else(|| self.cluster.clock.wall_ms());
+        let number = self.given;
+        self.given += 1;
+        let waiting = self.waiting.entry(place.clone()).or_default();
+        waiting.records.push((number, at, message));
+        waiting.bytes += size;
+        if waiting.bytes >= self.options.batch_bytes {
             self.turn += 1;
             self.write(place).await?;
         }
-        Ok(())
+        Ok(number)
+    }
+
+    /// Where records went since this was last asked, if the options ask for it.
+    pub fn reports(&mut self) -> Vec<Report> {
+        std::mem::take(&mut self.reports)
     }
 
     /// Sends everything that waits; when this returns it is written.
@@ -129,7 +132,6 @@ impl Producer {
     /// What waits is not sent.
     pub(crate) fn drop_waiting(&mut self) {
         self.waiting.clear();
-        self.waiting_bytes.clear();
     }
 
     async fn identity(&mut self) -> Result<(i64, i16), ClientError> {
@@ -165,8 +167,7 @@ impl Producer {
 
     /// Writes what waits for a partition as one batch, again and again until it is there.
     async fn write(&mut self, place: (String, i32)) -> Result<Offset, ClientError> {
-        let records = self.waiting.remove(&place).unwrap_or_default();
-        self.waiting_bytes.remove(&place);
+        let records = self.waiting.remove(&place).unwrap_or_default().records;
         let count = i32::try_from(records.len()).unwrap_or(i32::MAX);
         let transactional = self.options.transactional_id.is_some();
         if transactional {
@@ -182,7 +183,7 @@ impl Producer {
             base_sequence: if producer_id < 0 { -1 } else { sequence },
             ..BatchOptions::default()
         });
-        for (timestamp, message) in &records {
+        for (_, timestamp, message) in &records {
             let headers: Vec<(&[u8], Option<&[u8]>)> =
                 message.headers.iter().map(|(name, value)| (&name[..], value.as_deref())).collect();
             builder.push(&NewRecord {
@@ -198,6 +199,16 @@ impl Producer {
             match self.try_write(&place, &batch).await {
                 Ok(offset) => {
                     let next = sequence.wrapping_add(count) & i32::MAX;
+                    if self.options.reports {
+                        let at = TopicPartition::new(place.0.as_str(), place.1);
+                        let offset = |n: i64| if offset < 0 { -1 } else { offset + n };
+                        let report = |((number, ..), n): (&(u64, _, _), i64)| Report {
+                            number: *number,
+                            place: at.clone(),
+                            offset: offset(n),
+                        };
+                        self.reports.extend(records.iter().zip(0..).map(report));
+                    }
                     self.sequences.insert(place, next);
                     return Ok(offset);
                 }
@@ -221,8 +232,8 @@ impl Producer {
         let is_old = transactional_id.is_some() && !self.transaction.has_own_epoch;
         let request = ProduceRequest {
             transactional_id,
-            acks: -1,
-            timeout_ms: 30_000,
+            acks: self.options.acks as i16,
+            timeout_ms: self.options.timeout_ms,
             topic_data: vec![TopicProduceData {
                 name: topic.clone(),
                 topic_id: known.id,
@@ -236,6 +247,10 @@ impl Producer {
             ..Default::default()
         };
         let newest = is_old.then_some(OLD_PRODUCE);
+        if self.options.acks == Acks::None {
+            self.cluster.tell(leader, &request).await?;
+            return Ok(-1);
+        }
         let response = self.cluster.ask_up_to(leader, &request, newest).await?;
         let answers = response.responses.iter().flat_map(|it| &it.partition_responses);
         let Some(answer) = answers.into_iter().next() else {

@@ -14,4 +14,6 @@ mod versions;
 
 pub use cluster::{Broker, Cluster, Listener, PartitionState, ResourceKind, Topic};
 pub use controller::{Command, ConfigRules, Controller, Defaults, Reply, bootstrap_records};
-pub use versions::{FEATURES, Feature, METADATA_VERSION, METADATA_VERSION_OLDEST, version_of};
+pub use versions::{
+    FEATURES, Feature, KRAFT_VERSION, METADATA_VERSION, METADATA_VERSION_OLDEST, version_of,
+};

@@ -9,6 +9,9 @@ pub const METADATA_VERSION: i16 = 30;
 /// The oldest metadata version that can be read: 3.3-IV3.
 pub const METADATA_VERSION_OLDEST: i16 = 7;
 
+/// The feature that the quorum keeps by itself: 1 where the voters stand in the metadata log.
+pub const KRAFT_VERSION: &str = "kraft.version";
+
 /// A feature that a cluster has in one level or another (KIP-584).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Feature {

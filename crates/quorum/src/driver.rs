@@ -275,6 +275,13 @@ impl Quorum {
         self.log.view().size_bytes()
     }
 
+    /// The level of `kraft.version`: 1 where the voters stand in the log, 0 where settings name
+    /// them.
+    #[must_use]
+    pub const fn kraft_version(&self) -> i16 {
+        self.kraft_version
+    }
+
     /// The epoch.
     #[must_use]
     pub const fn epoch(&self) -> LeaderEpoch {

@@ -1,10 +1,9 @@
-//! kafka-cluster, kafka-metadata-quorum, kafka-features, kafka-broker-api-versions, and the names
+//! kafka-cluster, kafka-metadata-quorum, kafka-broker-api-versions, and the names
 //! that have outlived what they were for.
 
 use ottla_client::Cluster;
 use ottla_clock::Clock;
 use ottla_protocol::ApiKey;
-use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
 use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_protocol::messages::describe_quorum_request::{
     DescribeQuorumRequest, PartitionData, TopicData,
@@ -31,12 +30,6 @@ pub const TOOLS: &[&Tool] = &[
         about: "describe --status or --replication: the state of the controllers.",
         options: QUORUM,
         run: quorum,
-    },
-    &Tool {
-        name: "kafka-features",
-        about: "describe: the features of the cluster and their levels.",
-        options: FEATURES,
-        run: features,
     },
     &Tool {
         name: "kafka-broker-api-versions",
@@ -73,7 +66,6 @@ const QUORUM: &[Opt] = &[
     flag("replication", "Each replica."),
     flag("human-readable", "With --replication: times as how long ago."),
 ];
-const FEATURES: &[Opt] = &[];
 
 fn cluster(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     match args.rest.first().map(String::as_str) {
@@ -236,81 +228,6 @@ fn replication(args: &Parsed, session: &mut Session<'_>, found: &Quorum) -> Resu
     }
     write!(session.out, "{}", tabbed(&rows))?;
     Ok(())
-}
-
-fn features(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
-    match args.rest.first().map(String::as_str) {
-        Some("describe") => {}
-        Some("upgrade" | "downgrade" | "disable" | "version-mapping" | "feature-dependencies") => {
-            return Err(failed("this tool can only describe features yet"));
-        }
-        _ => return Err(ToolError::Usage("too few arguments: describe".to_owned())),
-    }
-    let mut cluster = session.connect()?;
-    let request = ApiVersionsRequest {
-        client_software_name: "ottla".to_owned(),
-        client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
-        ..Default::default()
-    };
-    let told = session.wait(cluster.ask_any(&request))?;
-    refused(told.error_code, None)?;
-    let mut supported = told.supported_features;
-    supported.sort_by(|a, b| a.name.cmp(&b.name));
-    for it in supported {
-        let level = told.finalized_features.iter().find(|known| known.name == it.name);
-        let level = level.map_or(0, |it| it.max_version_level);
-        let shown = |level: i16| shown(&it.name, level);
-        writeln!(
-            session.out,
-            "Feature: {:33} SupportedMinVersion: {:16} SupportedMaxVersion: {:16} FinalizedVersionLevel: {:16} Epoch: {}",
-            it.name,
-            shown(it.min_version),
-            shown(it.max_version),
-            shown(level),
-            told.finalized_features_epoch
-        )?;
-    }
-    Ok(())
-}
-
-/// The names of `metadata.version`, which are Kafka's releases.
-const RELEASES: [(i16, &str); 31] = [
-    (1, "3.0-IV1"),
-    (2, "3.1-IV0"),
-    (3, "3.2-IV0"),
-    (4, "3.3-IV0"),
-    (5, "3.3-IV1"),
-    (6, "3.3-IV2"),
-    (7, "3.3-IV3"),
-    (8, "3.4-IV0"),
-    (9, "3.5-IV0"),
-    (10, "3.5-IV1"),
-    (11, "3.5-IV2"),
-    (12, "3.6-IV0"),
-    (13, "3.6-IV1"),
-    (14, "3.6-IV2"),
-    (15, "3.7-IV0"),
-    (16, "3.7-IV1"),
-    (17, "3.7-IV2"),
-    (18, "3.7-IV3"),
-    (19, "3.7-IV4"),
-    (20, "3.8-IV0"),
-    (21, "3.9-IV0"),
-    (22, "4.0-IV0"),
-    (23, "4.0-IV1"),
-    (24, "4.0-IV2"),
-    (25, "4.0-IV3"),
-    (26, "4.1-IV0"),
-    (27, "4.1-IV1"),
-    (28, "4.2-IV0"),
-    (29, "4.2-IV1"),
-    (30, "4.3-IV0"),
-    (31, "4.4-IV0"),
-];
-
-fn shown(feature: &str, level: i16) -> String {
-    let known = RELEASES.iter().find(|(known, _)| feature == "metadata.version" && *known == level);
-    known.map_or_else(|| level.to_string(), |(_, name)| (*name).to_owned())
 }
 
 fn versions(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {

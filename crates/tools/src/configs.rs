@@ -1,5 +1,7 @@
 //! kafka-configs, and what other tools want to know of settings.
 
+mod quotas;
+
 use std::collections::BTreeMap;
 
 use ottla_client::Cluster;
@@ -37,6 +39,12 @@ const OPTIONS: &[Opt] = &[
     value("group", "ID", "The same for a group."),
     value("client-metrics", "NAME", "The same for a subscription to clients' metrics."),
     flag("broker-defaults", "The default of all brokers."),
+    value("user", "NAME", "The same for a user: quotas and passwords."),
+    flag("user-defaults", "The default of all users."),
+    value("client", "ID", "The same for a client id: quotas."),
+    flag("client-defaults", "The default of all client ids."),
+    value("ip", "ADDRESS", "The same for an address: quotas."),
+    flag("ip-defaults", "The default of all addresses."),
     value("add-config", "NAME=VALUE,...", "What to set; [..] around a value with commas."),
     value("add-config-file", "FILE", "What to set, one NAME=VALUE a line."),
     value("delete-config", "NAME,...", "What to take back."),
@@ -200,9 +208,9 @@ fn entity(args: &Parsed) -> Result<(Kind, Option<String>), ToolError> {
     })?;
     let Some(found) = Kind::named(kind) else {
         return Err(match kind {
-            "clients" | "users" | "ips" | "broker-loggers" => failed(format!(
-                "--entity-type {kind}: quotas, users and loggers have no settings here yet"
-            )),
+            "broker-loggers" => {
+                failed("--entity-type broker-loggers: Ottla's log levels are set when it starts")
+            }
             _ => ToolError::Usage(format!(
                 "Invalid entity type {kind}, the entity type must be one of topics, brokers, groups, client-metrics, clients, users, ips"
             )),
@@ -216,6 +224,10 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     if args.has("alter") == args.has("describe") {
         let usage = "Command must include exactly one action: --describe, --alter";
         return Err(ToolError::Usage(usage.to_owned()));
+    }
+    let parts = quotas::entity(args)?;
+    if !parts.is_empty() {
+        return quotas::run(args, session, &parts);
     }
     let (kind, name) = entity(args)?;
     let mut cluster = session.connect()?;
@@ -271,7 +283,7 @@ fn is_there(session: &Session<'_>, cluster: &mut Cluster, topic: &str) -> Result
 }
 
 /// All resources of a kind that there are.
-fn every(
+pub fn every(
     session: &Session<'_>,
     cluster: &mut Cluster,
     kind: Kind,
@@ -326,14 +338,11 @@ fn settings(text: &str) -> Result<Vec<(String, String)>, ToolError> {
     Ok(all)
 }
 
-fn alter(
-    args: &Parsed,
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
-    (kind, name): (Kind, String),
-) -> Result<(), ToolError> {
-    const SET: i8 = 0;
-    const DELETE: i8 = 1;
+/// Names and values.
+type Pairs = Vec<(String, String)>;
+
+/// What is to be set, and what is to be taken back.
+fn changes(args: &Parsed) -> Result<(Pairs, Vec<&str>), ToolError> {
     let mut set = settings(args.one("add-config").unwrap_or_default())?;
     if let Some(file) = args.one("add-config-file") {
         set.extend(properties(file)?);
@@ -344,6 +353,40 @@ fn alter(
         let usage = "At least one of --add-config, --add-config-file, or --delete-config must be specified with --alter";
         return Err(ToolError::Usage(usage.to_owned()));
     }
+    Ok((set, gone))
+}
+
+/// Changes settings of one resource.
+pub fn alter_resource(
+    session: &Session<'_>,
+    cluster: &mut Cluster,
+    (kind, name): (Kind, String),
+    configs: Vec<AlterableConfig>,
+) -> Result<(), ToolError> {
+    let resource = AlterConfigsResource {
+        resource_type: kind as i8,
+        resource_name: name,
+        configs,
+        ..Default::default()
+    };
+    let request =
+        IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+    let response = session.wait(cluster.ask_any(&request))?;
+    for it in &response.responses {
+        refused(it.error_code, it.error_message.as_deref())?;
+    }
+    Ok(())
+}
+
+fn alter(
+    args: &Parsed,
+    session: &mut Session<'_>,
+    cluster: &mut Cluster,
+    (kind, name): (Kind, String),
+) -> Result<(), ToolError> {
+    const SET: i8 = 0;
+    const DELETE: i8 = 1;
+    let (set, gone) = changes(args)?;
     let add = |(name, value): (String, String)| AlterableConfig {
         name,
         config_operation: SET,
@@ -357,18 +400,7 @@ fn alter(
         ..Default::default()
     };
     let configs = set.into_iter().map(add).chain(gone.into_iter().map(remove)).collect();
-    let resource = AlterConfigsResource {
-        resource_type: kind as i8,
-        resource_name: name.clone(),
-        configs,
-        ..Default::default()
-    };
-    let request =
-        IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
-    let response = session.wait(cluster.ask_any(&request))?;
-    for it in &response.responses {
-        refused(it.error_code, it.error_message.as_deref())?;
-    }
+    alter_resource(session, cluster, (kind, name.clone()), configs)?;
     let what = kind.name();
     if name.is_empty() {
         writeln!(session.out, "Completed updating default config for {what}s in the cluster.")?;

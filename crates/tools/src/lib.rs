@@ -4,18 +4,25 @@
 //! options as data, and what it does with them. Long-gone flags (`--zookeeper`, `--broker-list`)
 //! are told once where they lead today, and work.
 
+mod client_metrics;
 mod cluster;
 mod configs;
 mod console;
 mod election;
+mod features;
 mod groups;
 mod layout;
 mod offsets;
 mod options;
+mod perf;
+mod reassign;
+mod security;
 mod session;
+mod storage;
 mod table;
 mod topics;
 mod transactions;
+mod verifiable;
 
 use std::io::Write;
 
@@ -46,6 +53,13 @@ pub fn all() -> Vec<&'static Tool> {
         cluster::TOOLS,
         transactions::TOOLS,
         election::TOOLS,
+        perf::TOOLS,
+        reassign::TOOLS,
+        storage::TOOLS,
+        verifiable::TOOLS,
+        features::TOOLS,
+        client_metrics::TOOLS,
+        security::TOOLS,
     ]
     .concat()
 }

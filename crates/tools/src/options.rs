@@ -16,6 +16,8 @@ pub enum Takes {
     Value(&'static str),
     /// A value or none.
     Maybe(&'static str),
+    /// One value and all that follow, up to the next option.
+    Many(&'static str),
 }
 
 /// An option.
@@ -44,6 +46,11 @@ pub const fn maybe(name: &'static str, shown: &'static str, help: &'static str) 
     Opt { name, takes: Takes::Maybe(shown), help }
 }
 
+/// An option with one value or several.
+pub const fn many(name: &'static str, shown: &'static str, help: &'static str) -> Opt {
+    Opt { name, takes: Takes::Many(shown), help }
+}
+
 /// What every tool can be told.
 pub const COMMON: [Opt; 7] = [
     value("bootstrap-server", "HOST:PORT,...", "The brokers to ask first."),
@@ -63,6 +70,7 @@ pub const COMMON: [Opt; 7] = [
 #[derive(Clone, Debug, Default)]
 pub struct Parsed {
     given: BTreeMap<&'static str, Vec<Option<String>>>,
+    order: Vec<(&'static str, Option<String>)>,
     /// What is no option.
     pub rest: Vec<String>,
 }
@@ -78,7 +86,8 @@ impl Parsed {
         let mut parsed = Self::default();
         let mut args = args.iter().peekable();
         while let Some(arg) = args.next() {
-            let Some(word) = arg.strip_prefix("--").filter(|word| !word.is_empty()) else {
+            let long = arg.strip_prefix("--").filter(|word| !word.is_empty());
+            let Some(word) = long.or_else(|| short(&known, arg)) else {
                 parsed.rest.push(arg.clone());
                 continue;
             };
@@ -91,7 +100,7 @@ impl Parsed {
                 Takes::Nothing => None,
                 _ if attached.is_some() => attached,
                 Takes::Maybe(_) => args.next_if(|next| !next.starts_with("--")).cloned(),
-                Takes::Value(_) => {
+                Takes::Value(_) | Takes::Many(_) => {
                     let next = args
                         .next()
                         .ok_or_else(|| format!("Option {} requires an argument", option.name))?;
@@ -105,7 +114,14 @@ impl Parsed {
                     Some(next.clone())
                 }
             };
-            parsed.given.entry(option.name).or_default().push(value);
+            parsed.order.push((option.name, value.clone()));
+            let values = parsed.given.entry(option.name).or_default();
+            values.push(value);
+            while let Takes::Many(_) = option.takes
+                && let Some(more) = args.next_if(|next| !next.starts_with("--"))
+            {
+                values.push(Some(more.clone()));
+            }
         }
         Ok(parsed)
     }
@@ -127,6 +143,28 @@ impl Parsed {
         self.given.get(name).into_iter().flatten().filter_map(Option::as_deref)
     }
 
+    /// All options in the order in which they were given.
+    pub fn in_order(&self) -> impl Iterator<Item = (&'static str, Option<&str>)> {
+        self.order.iter().map(|(name, value)| (*name, value.as_deref()))
+    }
+
+    /// The value of an option that cannot be left out.
+    ///
+    /// # Errors
+    /// It was.
+    pub fn required(&self, name: &str) -> Result<&str, String> {
+        self.one(name).ok_or_else(|| format!("Missing required option(s) [{name}]"))
+    }
+
+    /// A number that cannot be left out.
+    ///
+    /// # Errors
+    /// It was, or it is none.
+    pub fn required_number<T: std::str::FromStr>(&self, name: &str) -> Result<T, String> {
+        self.required(name)?;
+        self.number(name)?.ok_or_else(|| format!("Missing required option(s) [{name}]"))
+    }
+
     /// A number.
     ///
     /// # Errors
@@ -136,6 +174,12 @@ impl Parsed {
         let wrong = |_| format!("Cannot parse argument '{text}' of option {name}");
         text.trim().parse().map(Some).map_err(wrong)
     }
+}
+
+/// The option that a dash and a letter stand for: the first that begins with it.
+fn short(known: &[&'static Opt], arg: &str) -> Option<&'static str> {
+    let letter = arg.strip_prefix('-').filter(|it| it.len() == 1)?;
+    known.iter().find(|it| it.name.starts_with(letter)).map(|it| it.name)
 }
 
 fn named(known: &[&'static Opt], name: &str) -> Result<&'static Opt, String> {
@@ -166,6 +210,7 @@ pub fn help(tool: &Tool) -> String {
             Takes::Nothing => format!("--{}", option.name),
             Takes::Value(shown) => format!("--{} <{shown}>", option.name),
             Takes::Maybe(shown) => format!("--{} [{shown}]", option.name),
+            Takes::Many(shown) => format!("--{} <{shown} ...>", option.name),
         };
         let _ = if shown.len() < HELP_COLUMN {
             writeln!(text, "  {shown:HELP_COLUMN$}{}", option.help)
@@ -180,8 +225,12 @@ pub fn help(tool: &Tool) -> String {
 mod tests {
     use super::*;
 
-    const OPTIONS: &[Opt] =
-        &[flag("list", ""), value("topic", "NAME", ""), maybe("state", "STATE", "")];
+    const OPTIONS: &[Opt] = &[
+        flag("list", ""),
+        value("topic", "NAME", ""),
+        maybe("state", "STATE", ""),
+        many("p", "P", ""),
+    ];
 
     fn read(line: &str) -> Result<Parsed, String> {
         let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
@@ -197,6 +246,9 @@ mod tests {
         assert_eq!(parsed.one("bootstrap-server"), Some("h:1"));
         assert_eq!(parsed.rest, ["word"]);
         assert_eq!(read("--state Stable").unwrap().one("state"), Some("Stable"));
+        assert_eq!(read("-t x").unwrap().one("topic"), Some("x"));
+        let parsed = read("--p a=b c=d --list --p e=f").unwrap();
+        assert_eq!(parsed.all("p").collect::<Vec<_>>(), ["a=b", "c=d", "e=f"]);
     }
 
     #[test]

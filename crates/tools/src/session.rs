@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 
-use ottla_client::{ClientError, Cluster, ConsumerOptions, OptionError, TopicPartition};
+use ottla_client::{
+    ClientError, Cluster, ConsumerOptions, OptionError, ProducerOptions, TopicPartition,
+};
 use ottla_clock::Clock;
 use ottla_types::ErrorCode;
 use regex::Regex;
@@ -74,7 +76,9 @@ impl<'a> Session<'a> {
         let named = named.or_else(|| parsed.one("bootstrap-controller")).map(str::to_owned);
         let bootstrap = match (named, parsed.one("zookeeper")) {
             (None, Some(zookeeper)) => Some(instead_of_zookeeper(zookeeper, default_server)),
-            (named, _) => named.or_else(|| default_server.map(str::to_owned)),
+            (named, _) => named
+                .or_else(|| settings.get("bootstrap.servers").cloned())
+                .or_else(|| default_server.map(str::to_owned)),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { out, bootstrap, settings, runtime })
@@ -117,6 +121,21 @@ impl<'a> Session<'a> {
         more: impl Iterator<Item = &'b str>,
     ) -> Result<ConsumerOptions, ToolError> {
         let mut options = ConsumerOptions::from_settings(&self.settings)?;
+        for (name, value) in pairs(more)? {
+            options.set(&name, &value)?;
+        }
+        Ok(options)
+    }
+
+    /// A producer's options, of the file and of `NAME=VALUE` words.
+    ///
+    /// # Errors
+    /// One of them is none.
+    pub fn producer_options<'b>(
+        &self,
+        more: impl Iterator<Item = &'b str>,
+    ) -> Result<ProducerOptions, ToolError> {
+        let mut options = ProducerOptions::from_settings(&self.settings)?;
         for (name, value) in pairs(more)? {
             options.set(&name, &value)?;
         }

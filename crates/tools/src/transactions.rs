@@ -1,13 +1,19 @@
 //! kafka-transactions.
 
+mod hanging;
+
+use std::time::Duration;
+
 use ottla_client::{Cluster, CoordinatorOf, TopicPartition};
 use ottla_clock::Clock;
 use ottla_protocol::messages::describe_producers_request::{
     DescribeProducersRequest, TopicRequest,
 };
+use ottla_protocol::messages::describe_producers_response::ProducerState;
 use ottla_protocol::messages::describe_transactions_request::DescribeTransactionsRequest;
+use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, NodeId};
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, value};
@@ -16,16 +22,30 @@ use crate::table::tabbed;
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-transactions",
-    about: "list, describe, describe-producers: what transactions are about.",
+    about: "list, describe, describe-producers, find-hanging, abort, forceTerminateTransaction: transactions, and those that hang.",
     options: OPTIONS,
     run,
 }];
 
+/// How long an end is waited for, and how long between two looks.
+const PATIENCE: Duration = Duration::from_secs(60);
+const MOMENT: Duration = Duration::from_millis(100);
+
 const OPTIONS: &[Opt] = &[
     value("transactional-id", "ID", "With describe: which."),
-    value("topic", "NAME", "With describe-producers: whose."),
-    value("partition", "NUMBER", "With describe-producers: of which partition."),
-    value("broker-id", "ID", "With describe-producers: ask this broker and not the leader."),
+    value("topic", "NAME", "With describe-producers, abort, find-hanging: in which topic."),
+    value("partition", "NUMBER", "The same: in which partition."),
+    value("broker-id", "ID", "With describe-producers, find-hanging: ask this broker."),
+    value(
+        "max-transaction-timeout",
+        "MINUTES",
+        "With find-hanging: what is open for longer; 15 if not said.",
+    ),
+    value("start-offset", "OFFSET", "With abort: where the transaction begins."),
+    value("producer-id", "ID", "With abort, instead of --start-offset: whose it is."),
+    value("producer-epoch", "EPOCH", "The same: its producer's epoch."),
+    value("coordinator-epoch", "EPOCH", "The same: its coordinator's epoch."),
+    value("transactionalId", "ID", "With forceTerminateTransaction: which."),
     value("duration-filter", "MS", "With list: those that have been open for longer."),
     value("transactional-id-pattern", "REGEX", "With list: ids that match."),
 ];
@@ -37,12 +57,40 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         Some("list") => list(args, session, &mut cluster),
         Some("describe") => describe(args, session, &mut cluster),
         Some("describe-producers") => producers(args, session, &mut cluster),
-        Some("abort" | "find-hanging" | "forceTerminateTransaction") => {
-            Err(failed("this tool can list and describe transactions only, so far"))
-        }
+        Some("abort") => hanging::abort(args, session, &mut cluster),
+        Some("find-hanging") => hanging::find(args, session, &mut cluster),
+        Some("forceTerminateTransaction") => terminate(args, session, &mut cluster),
         _ => Err(ToolError::Usage(
-            "too few arguments: list, describe or describe-producers".to_owned(),
+            "too few arguments: list, describe, describe-producers, abort, find-hanging or forceTerminateTransaction".to_owned(),
         )),
+    }
+}
+
+/// Ends whatever the id has begun, by becoming its producer.
+fn terminate(
+    args: &Parsed,
+    session: &mut Session<'_>,
+    cluster: &mut Cluster,
+) -> Result<(), ToolError> {
+    let id = args.required("transactionalId").map_err(ToolError::Usage)?;
+    let node = session.wait(cluster.coordinator(CoordinatorOf::Transaction, id))?;
+    let request = InitProducerIdRequest {
+        transactional_id: Some(id.to_owned()),
+        transaction_timeout_ms: 1,
+        producer_id: -1,
+        producer_epoch: -1,
+        ..Default::default()
+    };
+    let clock = Clock::real();
+    let deadline = clock.monotonic() + PATIENCE;
+    loop {
+        let told = session.wait(cluster.ask(node, &request))?;
+        let code = ErrorCode(told.error_code);
+        // What was open is being ended.
+        if code != ErrorCode::CONCURRENT_TRANSACTIONS || clock.monotonic() >= deadline {
+            return refused(told.error_code, None);
+        }
+        session.wait(clock.sleep(MOMENT));
     }
 }
 
@@ -143,13 +191,7 @@ fn producers(
     let place = TopicPartition::new(topic, partition);
     let leader = session.wait(cluster.leader(&place))?;
     let node = args.number("broker-id").map_err(ToolError::Usage)?.unwrap_or(leader);
-    let asked = TopicRequest {
-        name: topic.to_owned(),
-        partition_indexes: vec![partition],
-        ..Default::default()
-    };
-    let request = DescribeProducersRequest { topics: vec![asked], ..Default::default() };
-    let told = session.wait(cluster.ask(node, &request))?;
+    let found = active(session, cluster, &place, node)?;
     let mut rows = vec![row(&[
         "ProducerId",
         "ProducerEpoch",
@@ -158,19 +200,38 @@ fn producers(
         "LastTimestamp",
         "CurrentTransactionStartOffset",
     ])];
-    for partition in told.topics.iter().flat_map(|it| &it.partitions) {
-        refused(partition.error_code, partition.error_message.as_deref())?;
-        for it in &partition.active_producers {
-            let open = it.current_txn_start_offset;
-            rows.push(vec![
-                it.producer_id.to_string(),
-                it.producer_epoch.to_string(),
-                it.coordinator_epoch.to_string(),
-                it.last_sequence.to_string(),
-                it.last_timestamp.to_string(),
-                if open < 0 { "None".to_owned() } else { open.to_string() },
-            ]);
-        }
+    for it in found {
+        let open = it.current_txn_start_offset;
+        rows.push(vec![
+            it.producer_id.to_string(),
+            it.producer_epoch.to_string(),
+            it.coordinator_epoch.to_string(),
+            it.last_sequence.to_string(),
+            it.last_timestamp.to_string(),
+            if open < 0 { "None".to_owned() } else { open.to_string() },
+        ]);
     }
     print(session, &rows)
+}
+
+/// The producers that a broker remembers of a partition.
+fn active(
+    session: &Session<'_>,
+    cluster: &mut Cluster,
+    place: &TopicPartition,
+    node: NodeId,
+) -> Result<Vec<ProducerState>, ToolError> {
+    let asked = TopicRequest {
+        name: place.topic.to_string(),
+        partition_indexes: vec![place.partition],
+        ..Default::default()
+    };
+    let request = DescribeProducersRequest { topics: vec![asked], ..Default::default() };
+    let told = session.wait(cluster.ask(node, &request))?;
+    let mut all = Vec::new();
+    for partition in told.topics.into_iter().flat_map(|it| it.partitions) {
+        refused(partition.error_code, partition.error_message.as_deref())?;
+        all.extend(partition.active_producers);
+    }
+    Ok(all)
 }

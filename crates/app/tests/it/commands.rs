@@ -102,18 +102,19 @@ fn a_second_node_on_the_same_directory_is_refused() {
 fn a_directory_is_formatted_for_the_cluster_of_ones_choice_and_only_once() {
     let home = Home::new();
     let data = format!("log.dirs={}", home.data().display());
-    let format = || {
+    let format = |more: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
         let words = ["format", "--cluster-id", "4L6g3nShT-eMCtK--X86sw", "--override", &data];
-        command.args(words).output().unwrap()
+        command.args(words).args(more).output().unwrap()
     };
-    let out = format();
+    let out = format(&[]);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let node = home.start();
     node.stop();
     let meta = std::fs::read_to_string(home.data().join("meta.properties")).unwrap();
     assert!(meta.contains("cluster.id=4L6g3nShT-eMCtK--X86sw"), "{meta}");
-    let again = format();
+    assert!(format(&["--ignore-formatted"]).status.success());
+    let again = format(&[]);
     let said = String::from_utf8(again.stderr).unwrap();
     assert!(!again.status.success() && said.contains("formatted already"), "{said}");
 }

@@ -1,6 +1,6 @@
 //! ApiVersions: what is served, and the features of the cluster.
 
-use ottla_metadata::FEATURES;
+use ottla_metadata::{FEATURES, KRAFT_VERSION};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
 use ottla_protocol::messages::api_versions_response::{
@@ -46,13 +46,19 @@ pub fn handle(node: &Node, call: &Call, request: &ApiVersionsRequest) -> ApiVers
     }
     let cluster = node.cluster();
     let supported = FEATURES.iter().map(|it| (it.name, it.lowest, it.highest));
-    let supported = supported.chain([("kraft.version", 0, 1)]);
+    let supported = supported.chain([(KRAFT_VERSION, 0, 1)]);
     // Before version 4 a client cannot read a lowest level of 0 (KIP-1022).
     let readable = supported.filter(|(_, lowest, _)| call.version >= 4 || *lowest > 0);
     let finalized = cluster.features().iter().map(|(name, level)| FinalizedFeatureKey {
         name: name.clone(),
         max_version_level: *level,
         min_version_level: *level,
+        ..Default::default()
+    });
+    let kraft = (node.kraft_version > 0).then(|| FinalizedFeatureKey {
+        name: KRAFT_VERSION.to_owned(),
+        max_version_level: node.kraft_version,
+        min_version_level: node.kraft_version,
         ..Default::default()
     });
     ApiVersionsResponse {
@@ -64,7 +70,7 @@ pub fn handle(node: &Node, call: &Call, request: &ApiVersionsRequest) -> ApiVers
                 ..Default::default()
             })
             .collect(),
-        finalized_features: finalized.collect(),
+        finalized_features: finalized.chain(kraft).collect(),
         finalized_features_epoch: node.metadata_offset(),
         ..served()
     }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use ottla_protocol::ApiKey;
-use ottla_protocol::messages::describe_user_scram_credentials_request::DescribeUserScramCredentialsRequest;
+use ottla_protocol::messages::describe_user_scram_credentials_request as asked;
 use ottla_protocol::messages::describe_user_scram_credentials_response::{
     CredentialInfo, DescribeUserScramCredentialsResponse, DescribeUserScramCredentialsResult,
 };
+use ottla_protocol::metadata::user_scram_credential_record::UserScramCredentialRecord;
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource, may};
@@ -20,7 +21,7 @@ pub const API: Api = Api::of(ApiKey::DescribeUserScramCredentials, 0, 0);
 pub fn handle(
     node: &Node,
     call: &Call,
-    request: &DescribeUserScramCredentialsRequest,
+    request: &asked::DescribeUserScramCredentialsRequest,
 ) -> DescribeUserScramCredentialsResponse {
     if !may(&call.caller.principal, Operation::Describe, Resource::Cluster) {
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
@@ -38,14 +39,16 @@ pub fn handle(
         _ => users.extend(cluster.credentials().map(|it| (it.name.as_str(), 1))),
     }
     let result = |(user, times): (&str, usize)| {
-        let info = |it: &ottla_protocol::metadata::user_scram_credential_record::UserScramCredentialRecord| {
-            CredentialInfo { mechanism: it.mechanism, iterations: it.iterations, ..Default::default() }
+        let info = |it: &UserScramCredentialRecord| CredentialInfo {
+            mechanism: it.mechanism,
+            iterations: it.iterations,
+            ..Default::default()
         };
         let infos: Vec<CredentialInfo> =
             cluster.credentials().filter(|it| it.name == user).map(info).collect();
         let wrong = if times > 1 {
-            let why =
-                "Cannot describe SCRAM credentials for the same user twice in a single request: ";
+            let why = "Cannot describe SCRAM credentials for the same user twice in a single \
+                       request: ";
             Some((ErrorCode::DUPLICATE_RESOURCE, why))
         } else if infos.is_empty() {
             let why = "Attempt to describe a user credential that does not exist: ";

@@ -78,16 +78,20 @@ pub fn describe(
     } else {
         all.extend(of_broker(setting.name, setting.name, cluster, settings, node));
     }
-    // A subscription's default is no synonym of what was set.
-    let is_last = setting.scope == Scope::ClientMetrics && !all.is_empty();
-    if let Some(default) = setting.default.filter(|_| !is_last) {
-        let name = setting.fallbacks.first().copied().unwrap_or(setting.name);
-        all.push(synonym(name, default, Source::Default));
-    }
+    // Behind a topic's setting stands the default of the broker's, if that has one; its own is no
+    // synonym.
+    let last = match (setting.scope, setting.fallbacks.first()) {
+        (Scope::Broker, _) => setting.default.map(|default| (setting.name, default)),
+        (_, Some(name)) => find(Scope::Broker, name).and_then(|it| Some((*name, it.default?))),
+        (Scope::Group, None) => setting.default.map(|default| (setting.name, default)),
+        (_, None) => None,
+    };
+    all.extend(last.map(|(name, default)| synonym(name, default, Source::Default)));
+    let own = all.is_empty().then(|| setting.default.map(str::to_owned)).flatten();
     let first = all.first();
     Effective {
         setting,
-        value: first.and_then(|first| first.value.clone()),
+        value: first.map_or(own, |first| first.value.clone()),
         source: first.map_or(Source::Default, |first| first.source),
         synonyms: all,
     }

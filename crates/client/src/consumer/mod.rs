@@ -184,6 +184,12 @@ impl Consumer {
         &mut self.cluster
     }
 
+    /// How many records have been fetched and not yet been handed out.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.ready.len()
+    }
+
     /// For which member of its group it reads; nobody without a group.
     #[must_use]
     pub fn group_member(&self) -> GroupMember {

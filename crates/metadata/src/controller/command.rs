@@ -8,8 +8,8 @@ use ottla_protocol::messages::alter_client_quotas_request::AlterClientQuotasRequ
 use ottla_protocol::messages::alter_client_quotas_response::AlterClientQuotasResponse;
 use ottla_protocol::messages::alter_configs_request::AlterConfigsRequest;
 use ottla_protocol::messages::alter_configs_response::AlterConfigsResponse;
-use ottla_protocol::messages::alter_user_scram_credentials_request::AlterUserScramCredentialsRequest;
-use ottla_protocol::messages::alter_user_scram_credentials_response::AlterUserScramCredentialsResponse;
+use ottla_protocol::messages::alter_user_scram_credentials_request as scram;
+use ottla_protocol::messages::alter_user_scram_credentials_response as scram_answer;
 use ottla_protocol::messages::broker_registration_request::BrokerRegistrationRequest;
 use ottla_protocol::messages::create_partitions_request::CreatePartitionsRequest;
 use ottla_protocol::messages::create_partitions_response::CreatePartitionsResponse;
@@ -61,7 +61,7 @@ pub enum Command {
     /// AlterUserScramCredentials.
     AlterUserScramCredentials {
         /// The request.
-        request: AlterUserScramCredentialsRequest,
+        request: scram::AlterUserScramCredentialsRequest,
         /// The stored key and the server key of each upsertion.
         keys: Vec<(Vec<u8>, Vec<u8>)>,
     },
@@ -114,7 +114,7 @@ pub enum Reply {
     /// To [`Command::AlterClientQuotas`].
     AlterClientQuotas(AlterClientQuotasResponse),
     /// To [`Command::AlterUserScramCredentials`].
-    AlterUserScramCredentials(AlterUserScramCredentialsResponse),
+    AlterUserScramCredentials(scram_answer::AlterUserScramCredentialsResponse),
     /// To [`Command::RegisterBroker`]: the broker's epoch, or why not.
     Registered(Result<i64, ErrorCode>),
     /// To [`Command::AllocateProducerIds`]: the first of the block, and how many there are.
@@ -132,6 +132,8 @@ pub struct Defaults {
     pub replication_factor: i16,
     /// `delete.topic.enable`.
     pub delete_topics: bool,
+    /// The level of `kraft.version`, which the quorum keeps.
+    pub kraft_version: i16,
 }
 
 /// Which settings there are, and which values they take: the broker's table of settings knows.

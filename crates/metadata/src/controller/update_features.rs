@@ -14,7 +14,7 @@ use ottla_protocol::metadata::feature_level_record::FeatureLevelRecord;
 use ottla_types::ErrorCode;
 
 use super::{Controller, Refused, Reply, Scene};
-use crate::versions::{FEATURES, range_text};
+use crate::versions::{FEATURES, KRAFT_VERSION, range_text};
 
 const UPGRADE: i8 = 1;
 const UNSAFE_DOWNGRADE: i8 = 3;
@@ -69,6 +69,15 @@ fn one(
 ) -> Result<Option<MetadataRecord>, Refused> {
     let invalid = |why: String| Err((ErrorCode::INVALID_UPDATE_VERSION, why));
     let name = &update.feature;
+    if name == KRAFT_VERSION && (0..=1).contains(&update.max_version_level) {
+        return match (scene.defaults.kraft_version, update.max_version_level) {
+            (now, wanted) if now == wanted => Ok(None),
+            (now, wanted) => invalid(format!(
+                "Invalid update version {wanted} for feature {name}. It is {now}, as the voters were \
+                 given when the cluster was formatted, and cannot be changed here."
+            )),
+        };
+    }
     let Some(feature) = FEATURES.iter().find(|feature| feature.name == name) else {
         return invalid(format!(
             "Invalid update version {} for feature {name}. Local controller does not support this \

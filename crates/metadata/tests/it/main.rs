@@ -58,7 +58,8 @@ fn registration(incarnation: u64) -> BrokerRegistrationRequest {
 
 /// A cluster of one broker that serves.
 fn cluster() -> Bench<Controller> {
-    let defaults = Defaults { partitions: 2, replication_factor: 1, delete_topics: true };
+    let defaults =
+        Defaults { partitions: 2, replication_factor: 1, delete_topics: true, kraft_version: 1 };
     let controller = Controller::new(Cluster::default(), defaults, Box::new(Rules));
     let mut bench = Bench::new(controller, 0);
     bench.run(Command::Bootstrap { records: bootstrap_records() });
@@ -369,6 +370,7 @@ fn passwords_are_kept_as_keys_and_refused_one_user_at_a_time() {
     use ottla_protocol::messages::alter_user_scram_credentials_request::{
         AlterUserScramCredentialsRequest, ScramCredentialDeletion, ScramCredentialUpsertion,
     };
+    use ottla_protocol::messages::alter_user_scram_credentials_response::*;
     let mut bench = cluster();
     let put = |name: &str, mechanism, iterations| ScramCredentialUpsertion {
         name: name.to_owned(),
@@ -388,7 +390,9 @@ fn passwords_are_kept_as_keys_and_refused_one_user_at_a_time() {
             AlterUserScramCredentialsRequest { deletions, upsertions, ..Default::default() };
         match reply(&mut bench, Command::AlterUserScramCredentials { request, keys }) {
             Reply::AlterUserScramCredentials(it) => {
-                let code = |it: &ottla_protocol::messages::alter_user_scram_credentials_response::AlterUserScramCredentialsResult| (it.user.clone(), ErrorCode(it.error_code));
+                let code = |it: &AlterUserScramCredentialsResult| {
+                    (it.user.clone(), ErrorCode(it.error_code))
+                };
                 let kept = bench.machine.cluster().credentials().map(|it| it.name.clone());
                 (it.results.iter().map(code).collect::<Vec<_>>(), kept.collect::<Vec<_>>())
             }

@@ -194,7 +194,8 @@ fn the_first_cluster_writes_the_log_that_kafka_writes() {
         clock: clock.clone(),
     });
     let mut quorum = opened.unwrap().quorum;
-    let defaults = Defaults { partitions: 1, replication_factor: 1, delete_topics: true };
+    let defaults =
+        Defaults { partitions: 1, replication_factor: 1, delete_topics: true, kraft_version: 1 };
     let mut controller = Controller::new(Cluster::default(), defaults, Box::new(AnyConfig));
     for (command, time) in commands(&records(&genuine)).into_iter().zip(&at[1..]) {
         clock.advance(time - clock.wall_ms());

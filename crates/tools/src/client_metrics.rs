@@ -1,0 +1,123 @@
+//! kafka-client-metrics: which metrics clients push (KIP-714).
+
+use ottla_client::Cluster;
+use ottla_clock::Clock;
+use ottla_protocol::messages::incremental_alter_configs_request::AlterableConfig;
+
+use crate::Tool;
+use crate::configs::{Kind, alter_resource, every, of};
+use crate::options::{Opt, Parsed, flag, value};
+use crate::session::{Session, ToolError};
+
+pub const TOOLS: &[&Tool] = &[&Tool {
+    name: "kafka-client-metrics",
+    about: "Show and change which metrics clients push to the cluster.",
+    options: OPTIONS,
+    run,
+}];
+
+const OPTIONS: &[Opt] = &[
+    flag("list", "List the subscriptions."),
+    flag("describe", "Show them."),
+    flag("alter", "Make or change one."),
+    flag("delete", "Delete one."),
+    value("name", "NAME", "Its name."),
+    flag("generate-name", "With --alter: a new id is its name."),
+    value("metrics", "PREFIX,...", "Which metrics, by the beginning of their names."),
+    value("interval", "MS", "How often; empty for the default."),
+    value(
+        "match",
+        "WHAT=REGEX,...",
+        "Which clients: client_id, client_instance_id, client_software_name, client_software_version, client_source_address, client_source_port.",
+    ),
+];
+
+const ACTIONS: [&str; 4] = ["alter", "delete", "describe", "list"];
+/// An option, and the setting that it is.
+const SETTINGS: [(&str, &str); 3] =
+    [("interval", "interval.ms"), ("match", "match"), ("metrics", "metrics")];
+
+fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    let given: Vec<&str> = ACTIONS.into_iter().filter(|it| args.has(it)).collect();
+    let [action] = given[..] else {
+        let why =
+            "Command must include exactly one action: --alter, --delete, --describe or --list.";
+        return Err(ToolError::Usage(why.to_owned()));
+    };
+    let name = match (action, args.one("name"), args.has("generate-name")) {
+        ("alter", None, true) => Some(Clock::real().random_uuid().to_string()),
+        ("alter", None, false) | ("alter", Some(_), true) => {
+            let why = "One of --name or --generate-name must be specified with --alter.";
+            return Err(ToolError::Usage(why.to_owned()));
+        }
+        ("delete", None, _) => {
+            let why = "A client metrics resource name must be specified with --delete.";
+            return Err(ToolError::Usage(why.to_owned()));
+        }
+        (_, name, _) => name.map(str::to_owned),
+    };
+    let is_none = SETTINGS.iter().all(|(option, _)| !args.has(option));
+    if action == "alter" && is_none {
+        let why = "One of --metrics, --interval or --match must be specified with --alter.";
+        return Err(ToolError::Usage(why.to_owned()));
+    }
+    let mut cluster = session.connect()?;
+    match (action, name) {
+        ("alter", Some(name)) => {
+            let change = |(option, setting): (&str, &str)| {
+                let value = args.one(option)?;
+                Some(setting_to(setting, Some(value).filter(|it| !it.is_empty())))
+            };
+            let all = SETTINGS.into_iter().filter_map(change).collect();
+            alter_resource(session, &mut cluster, (Kind::ClientMetrics, name.clone()), all)?;
+            writeln!(session.out, "Altered client metrics config for {name}.")?;
+        }
+        ("delete", Some(name)) => {
+            let known =
+                of(session, &mut cluster, Kind::ClientMetrics, std::slice::from_ref(&name))?;
+            let own = known.into_values().flatten().filter(|it| !it.is_default());
+            let gone = own.map(|it| setting_to(&it.name, None)).collect();
+            alter_resource(session, &mut cluster, (Kind::ClientMetrics, name.clone()), gone)?;
+            writeln!(session.out, "Deleted client metrics config for {name}.")?;
+        }
+        ("describe", name) => describe(session, &mut cluster, name)?,
+        _ => {
+            let all = every(session, &mut cluster, Kind::ClientMetrics)?;
+            writeln!(session.out, "{}", all.join("\n"))?;
+        }
+    }
+    Ok(())
+}
+
+fn setting_to(name: &str, value: Option<&str>) -> AlterableConfig {
+    AlterableConfig {
+        name: name.to_owned(),
+        config_operation: i8::from(value.is_none()),
+        value: value.map(str::to_owned),
+        ..Default::default()
+    }
+}
+
+fn describe(
+    session: &mut Session<'_>,
+    cluster: &mut Cluster,
+    name: Option<String>,
+) -> Result<(), ToolError> {
+    let known = every(session, cluster, Kind::ClientMetrics)?;
+    let names = match name {
+        None => known,
+        Some(name) if known.contains(&name) => vec![name],
+        Some(name) => {
+            let why = "doesn't exist and doesn't have dynamic config.";
+            writeln!(session.out, "The client metric resource {name} {why}")?;
+            return Ok(());
+        }
+    };
+    for (name, entries) in of(session, cluster, Kind::ClientMetrics, &names)? {
+        writeln!(session.out, "Client metrics configs for {name} are:")?;
+        for it in entries {
+            writeln!(session.out, "  {}={}", it.name, it.value.unwrap_or_default())?;
+        }
+    }
+    Ok(())
+}

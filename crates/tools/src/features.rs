@@ -1,0 +1,282 @@
+//! kafka-features: the levels at which a cluster works.
+
+use std::collections::BTreeMap;
+
+use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
+use ottla_protocol::messages::update_features_request::{FeatureUpdateKey, UpdateFeaturesRequest};
+use ottla_types::ErrorCode;
+
+use crate::Tool;
+use crate::options::{Opt, Parsed, flag, value};
+use crate::session::{Session, ToolError, failed, refused};
+
+pub const TOOLS: &[&Tool] = &[&Tool {
+    name: "kafka-features",
+    about: "describe, upgrade, downgrade, disable, version-mapping, feature-dependencies: the features of a cluster and their levels.",
+    options: OPTIONS,
+    run,
+}];
+
+const OPTIONS: &[Opt] = &[
+    value("feature", "NAME=LEVEL", "A feature and its level; may be said again."),
+    value("release-version", "RELEASE", "The levels of this release, such as 4.3-IV0 or 4.3."),
+    value("metadata", "RELEASE", "The same for metadata.version only."),
+    flag("unsafe", "With downgrade or disable: even if metadata is lost."),
+    flag("dry-run", "Only check whether it could be done."),
+];
+
+/// The releases that can be named: the level of `metadata.version`, and its name.
+const RELEASES: [(i16, &str); 25] = [
+    (7, "3.3-IV3"),
+    (8, "3.4-IV0"),
+    (9, "3.5-IV0"),
+    (10, "3.5-IV1"),
+    (11, "3.5-IV2"),
+    (12, "3.6-IV0"),
+    (13, "3.6-IV1"),
+    (14, "3.6-IV2"),
+    (15, "3.7-IV0"),
+    (16, "3.7-IV1"),
+    (17, "3.7-IV2"),
+    (18, "3.7-IV3"),
+    (19, "3.7-IV4"),
+    (20, "3.8-IV0"),
+    (21, "3.9-IV0"),
+    (22, "4.0-IV0"),
+    (23, "4.0-IV1"),
+    (24, "4.0-IV2"),
+    (25, "4.0-IV3"),
+    (26, "4.1-IV0"),
+    (27, "4.1-IV1"),
+    (28, "4.2-IV0"),
+    (29, "4.2-IV1"),
+    (30, "4.3-IV0"),
+    (31, "4.4-IV0"),
+];
+/// What a release is without a word.
+const LATEST: &str = "4.3-IV0";
+const METADATA: &str = "metadata.version";
+/// The other features: their highest level, and from which level of metadata.version on they have
+/// it by default.
+const FEATURES: [(&str, i16, i16); 6] = [
+    ("kraft.version", 1, 21),
+    ("transaction.version", 2, 24),
+    ("group.version", 1, 22),
+    ("eligible.leader.replicas.version", 1, 26),
+    ("share.version", 1, 28),
+    ("streams.version", 1, 29),
+];
+/// What a level asks of another feature.
+const DEPENDENCIES: [(&str, i16, &str, i16); 1] =
+    [("eligible.leader.replicas.version", 1, METADATA, 23)];
+
+const UPGRADE: i8 = 1;
+const SAFE_DOWNGRADE: i8 = 2;
+const UNSAFE_DOWNGRADE: i8 = 3;
+
+fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    match args.rest.first().map(String::as_str) {
+        Some("describe") => describe(session),
+        Some("version-mapping") => mapping(args, session),
+        Some("feature-dependencies") => dependencies(args, session),
+        Some(action @ ("upgrade" | "downgrade" | "disable")) => update(args, session, action),
+        Some(other) => Err(ToolError::Usage(format!("invalid choice: {other}"))),
+        None => Err(ToolError::Usage("too few arguments".to_owned())),
+    }
+}
+
+/// A level by its number, that of metadata.version by its name.
+fn shown(feature: &str, level: i16) -> String {
+    let known = RELEASES.iter().find(|(known, _)| feature == METADATA && *known == level);
+    known.map_or_else(|| level.to_string(), |(_, name)| (*name).to_owned())
+}
+
+/// The level of a release: by its whole name, or by the number of the release that it led to.
+fn release(name: &str) -> Result<i16, ToolError> {
+    let is_it = |known: &str| {
+        known == name || known.split_once("-IV").is_some_and(|(release, _)| release == name)
+    };
+    let found = RELEASES.iter().rev().find(|(_, known)| is_it(known)).map(|(level, _)| *level);
+    found.ok_or_else(|| {
+        let all: Vec<&str> = RELEASES.iter().map(|(_, name)| *name).collect();
+        let all = all.join(", ");
+        failed(format!("Unknown metadata.version '{name}'. Supported metadata.version are: {all}"))
+    })
+}
+
+fn level_in(feature: (&str, i16, i16), metadata: i16) -> i16 {
+    let (_, highest, since) = feature;
+    if metadata >= since { highest } else { 0 }
+}
+
+fn mapping(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    let name = args.one("release-version").unwrap_or(LATEST);
+    let metadata = release(name)?;
+    writeln!(session.out, "{METADATA}={metadata} ({name})")?;
+    for feature in FEATURES {
+        writeln!(session.out, "{}={}", feature.0, level_in(feature, metadata))?;
+    }
+    Ok(())
+}
+
+/// `NAME=LEVEL` words.
+fn levels(args: &Parsed) -> Result<Vec<(String, i16)>, ToolError> {
+    let one = |word: &str| {
+        let (name, level) = word.split_once('=').ok_or_else(|| {
+            failed(format!("Can't parse feature=level string {word}: equals sign not found."))
+        })?;
+        let parsed = level.trim().parse().map_err(|_| {
+            failed(format!(
+                "Can't parse feature=level string {word}: unable to parse {level} as a short."
+            ))
+        })?;
+        Ok((name.trim().to_owned(), parsed))
+    };
+    args.all("feature").map(one).collect()
+}
+
+fn dependencies(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    args.required("feature").map_err(ToolError::Usage)?;
+    for (name, level) in levels(args)? {
+        let known = FEATURES.iter().find(|(known, ..)| *known == name);
+        let title = match known {
+            None if name == METADATA => {
+                let release = RELEASES.iter().find(|(known, _)| *known == level);
+                let (_, release) =
+                    release.ok_or_else(|| failed(format!("Unknown metadata.version {level}")))?;
+                format!("{name}={level} ({release})")
+            }
+            None => return Err(failed(format!("Unknown feature: {name}"))),
+            Some((_, highest, _)) if !(0..=*highest).contains(&level) => {
+                return Err(failed(format!("No feature:{name} with feature level {level}")));
+            }
+            Some(_) => format!("{name}={level}"),
+        };
+        let needs: Vec<_> =
+            DEPENDENCIES.iter().filter(|(of, from, ..)| *of == name && level >= *from).collect();
+        if needs.is_empty() {
+            writeln!(session.out, "{title} has no dependencies.")?;
+            continue;
+        }
+        writeln!(session.out, "{title} requires:")?;
+        for (_, _, other, needed) in needs {
+            writeln!(session.out, "    {other}={needed} ({})", shown(other, *needed))?;
+        }
+    }
+    Ok(())
+}
+
+fn describe(session: &mut Session<'_>) -> Result<(), ToolError> {
+    let mut cluster = session.connect()?;
+    let request = ApiVersionsRequest {
+        client_software_name: "ottla".to_owned(),
+        client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..Default::default()
+    };
+    let told = session.wait(cluster.ask_any(&request))?;
+    refused(told.error_code, None)?;
+    let mut supported = told.supported_features;
+    supported.sort_by(|a, b| a.name.cmp(&b.name));
+    for it in supported {
+        let level = told.finalized_features.iter().find(|known| known.name == it.name);
+        let level = level.map_or(0, |it| it.max_version_level);
+        let shown = |level: i16| shown(&it.name, level);
+        writeln!(
+            session.out,
+            "Feature: {:41} SupportedMinVersion: {:16} SupportedMaxVersion: {:16} FinalizedVersionLevel: {:16} Epoch: {}",
+            it.name,
+            shown(it.min_version),
+            shown(it.max_version),
+            shown(level),
+            told.finalized_features_epoch
+        )?;
+    }
+    Ok(())
+}
+
+/// The levels that the command line asks for.
+fn asked(args: &Parsed, action: &str) -> Result<BTreeMap<String, i16>, ToolError> {
+    let mut all = BTreeMap::new();
+    if action == "disable" {
+        all.extend(args.all("feature").map(|name| (name.to_owned(), 0)));
+    } else if let Some(name) = args.one("release-version") {
+        if args.has("feature") || args.has("metadata") {
+            return Err(failed("Can not specify `release-version` with other feature flags."));
+        }
+        let metadata = release(name)?;
+        all.insert(METADATA.to_owned(), metadata);
+        all.extend(FEATURES.map(|it| (it.0.to_owned(), level_in(it, metadata))));
+    } else {
+        if let Some(name) = args.one("metadata") {
+            eprintln!("`metadata` flag is deprecated and may be removed in a future release.");
+            all.insert(METADATA.to_owned(), release(name)?);
+        }
+        for (name, level) in levels(args)? {
+            if all.insert(name.clone(), level).is_some() {
+                return Err(failed(format!("Feature {name} was specified more than once.")));
+            }
+        }
+    }
+    if all.is_empty() {
+        return Err(failed(format!("You must specify at least one feature to {action}")));
+    }
+    Ok(all)
+}
+
+fn update(args: &Parsed, session: &mut Session<'_>, action: &str) -> Result<(), ToolError> {
+    let all = asked(args, action)?;
+    let kind = match (action, args.has("unsafe")) {
+        ("upgrade", _) => UPGRADE,
+        (_, false) => SAFE_DOWNGRADE,
+        (_, true) => UNSAFE_DOWNGRADE,
+    };
+    let one = |(name, level): (&String, &i16)| FeatureUpdateKey {
+        feature: name.clone(),
+        max_version_level: *level,
+        allow_downgrade: kind != UPGRADE,
+        upgrade_type: kind,
+        ..Default::default()
+    };
+    let is_dry = args.has("dry-run");
+    let request = UpdateFeaturesRequest {
+        feature_updates: all.iter().map(one).collect(),
+        timeout_ms: 60_000,
+        validate_only: is_dry,
+        ..Default::default()
+    };
+    let mut cluster = session.connect()?;
+    let told = session.wait(cluster.ask_any(&request))?;
+    // Since version 2 there is one answer for all of them.
+    let of = |name: &str| {
+        let own = told.results.iter().find(|it| it.feature == name);
+        let (code, why) = own
+            .filter(|it| it.error_code != 0)
+            .map_or((told.error_code, &told.error_message), |it| {
+                (it.error_code, &it.error_message)
+            });
+        let said = || why.clone().unwrap_or_else(|| ErrorCode(code).message().to_owned());
+        (code != 0).then(said)
+    };
+    let mut wrong = 0;
+    for (name, level) in &all {
+        let done = if action == "disable" { "disabled" } else { action };
+        let (past, to) = match action {
+            "upgrade" => ("upgraded", format!(" to {level}")),
+            "downgrade" => ("downgraded", format!(" to {level}")),
+            _ => (done, String::new()),
+        };
+        match of(name) {
+            None if is_dry => writeln!(session.out, "{name} can be {past}{to}.")?,
+            None => writeln!(session.out, "{name} was {past}{to}.")?,
+            Some(why) => {
+                wrong += 1;
+                let could = if is_dry { "Can" } else { "Could" };
+                writeln!(session.out, "{could} not {action} {name}{to}. {why}")?;
+            }
+        }
+    }
+    if wrong == 0 {
+        return Ok(());
+    }
+    Err(failed(format!("{wrong} out of {} operation(s) failed.", all.len())))
+}

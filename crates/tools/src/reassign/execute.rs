@@ -1,0 +1,225 @@
+//! `--execute`: set throttles, ask the controller to move partitions, ask brokers to move replicas.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ottla_client::{Cluster, TopicPartition};
+use ottla_clock::Clock;
+use ottla_protocol::messages::alter_partition_reassignments_request::{
+    AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
+};
+use ottla_protocol::messages::alter_replica_log_dirs_request::{
+    AlterReplicaLogDir, AlterReplicaLogDirTopic, AlterReplicaLogDirsRequest,
+};
+use ottla_types::{ErrorCode, NodeId};
+
+use super::{
+    BROKER_THROTTLES, Directories, Replicas, TOPIC_THROTTLES, brokers, change, current_all,
+    directories, shown, under_way,
+};
+use crate::configs::{Kind, alter_resource};
+use crate::options::Parsed;
+use crate::session::{Session, ToolError, failed};
+
+/// How long to wait between two tries.
+const MOMENT: Duration = Duration::from_millis(100);
+
+pub fn run(
+    args: &Parsed,
+    session: &mut Session<'_>,
+    cluster: &mut Cluster,
+    (wanted, dirs): (Replicas, Directories),
+) -> Result<(), ToolError> {
+    let busy = under_way(session, cluster)?;
+    if !busy.is_empty() && !args.has("additional") {
+        return Err(failed(
+            "Cannot execute because there is an existing partition assignment. Use --additional to override this and create a new partition assignment in addition to the existing one. The --additional flag can also be used to change the throttle by resubmitting the current reassignment.",
+        ));
+    }
+    let known = brokers(session, cluster)?;
+    if let Some(id) = wanted.values().flatten().find(|id| !known.contains_key(id)) {
+        return Err(failed(format!("Error: Unknown broker id {id}")));
+    }
+    let mut topics: Vec<String> = wanted.keys().map(|it| it.topic.to_string()).collect();
+    topics.dedup();
+    let mut now = current_all(session, cluster, &topics)?;
+    now.retain(|place, _| wanted.contains_key(place));
+    if let Some(place) = wanted.keys().find(|place| !now.contains_key(place)) {
+        return Err(failed(format!("Error: Unable to find partition: {place}")));
+    }
+    let (lying, _) = directories(session, cluster)?;
+    writeln!(
+        session.out,
+        "Current partition replica assignment\n\n{}\n\nSave this to use as the --reassignment-json-file option during rollback",
+        shown(&now, &lying)
+    )?;
+    throttle(args, session, cluster, (&now, &wanted))?;
+    let strict = args.has("disallow-replication-factor-change");
+    reassign(session, cluster, &wanted, strict)?;
+    let names: Vec<String> = wanted.keys().map(ToString::to_string).collect();
+    let s = if names.len() == 1 { "" } else { "s" };
+    writeln!(
+        session.out,
+        "Successfully started partition reassignment{s} for {}",
+        names.join(",")
+    )?;
+    if dirs.is_empty() {
+        return Ok(());
+    }
+    let timeout = args.number("timeout").map_err(ToolError::Usage)?.unwrap_or(10_000);
+    move_replicas(session, cluster, dirs, Duration::from_millis(timeout))
+}
+
+fn throttle(
+    args: &Parsed,
+    session: &mut Session<'_>,
+    cluster: &mut Cluster,
+    (now, wanted): (&Replicas, &Replicas),
+) -> Result<(), ToolError> {
+    let between: Option<i64> = args.number("throttle").map_err(ToolError::Usage)?;
+    let within: Option<i64> =
+        args.number("replica-alter-log-dirs-throttle").map_err(ToolError::Usage)?;
+    let between = between.filter(|it| *it >= 0);
+    let within = within.filter(|it| *it >= 0);
+    if between.is_none() && within.is_none() {
+        return Ok(());
+    }
+    writeln!(
+        session.out,
+        "Warning: You must run --verify periodically, until the reassignment completes, to ensure the throttle is removed."
+    )?;
+    let mut ids: Vec<NodeId> = now.values().chain(wanted.values()).flatten().copied().collect();
+    ids.sort_unstable();
+    ids.dedup();
+    for id in ids {
+        let limits = BROKER_THROTTLES.into_iter().zip([between, between, within]);
+        let set = limits.filter_map(|(name, limit)| Some(change(name, Some(limit?.to_string()))));
+        alter_resource(session, cluster, (Kind::Broker, id.to_string()), set.collect())?;
+    }
+    if let Some(limit) = between {
+        let mut lists: BTreeMap<&str, [Vec<String>; 2]> = BTreeMap::new();
+        for (place, target) in wanted {
+            let sources = now.get(place).map(Vec::as_slice).unwrap_or_default();
+            let [leaders, followers] = lists.entry(&place.topic).or_default();
+            let entry = |id: &NodeId| format!("{}:{id}", place.partition);
+            leaders.extend(sources.iter().map(entry));
+            followers.extend(target.iter().filter(|id| !sources.contains(id)).map(entry));
+        }
+        for (topic, lists) in lists {
+            let set = TOPIC_THROTTLES.into_iter().zip(lists);
+            let set = set.map(|(name, list)| change(name, Some(list.join(",")))).collect();
+            alter_resource(session, cluster, (Kind::Topic, topic.to_owned()), set)?;
+        }
+        writeln!(session.out, "The inter-broker throttle limit was set to {limit} B/s")?;
+    }
+    if let Some(limit) = within {
+        writeln!(session.out, "The replica-alter-dir throttle limit was set to {limit} B/s")?;
+    }
+    Ok(())
+}
+
+fn reassign(
+    session: &Session<'_>,
+    cluster: &mut Cluster,
+    wanted: &Replicas,
+    is_strict: bool,
+) -> Result<(), ToolError> {
+    let mut topics: BTreeMap<&str, Vec<ReassignablePartition>> = BTreeMap::new();
+    for (place, replicas) in wanted {
+        topics.entry(&place.topic).or_default().push(ReassignablePartition {
+            partition_index: place.partition,
+            replicas: Some(replicas.clone()),
+            ..Default::default()
+        });
+    }
+    let topic = |(name, partitions): (&str, _)| ReassignableTopic {
+        name: name.to_owned(),
+        partitions,
+        ..Default::default()
+    };
+    let request = AlterPartitionReassignmentsRequest {
+        topics: topics.into_iter().map(topic).collect(),
+        allow_replication_factor_change: !is_strict,
+        ..Default::default()
+    };
+    let told = session.wait(cluster.ask_any(&request))?;
+    let mut wrong = Vec::new();
+    for topic in &told.responses {
+        for it in topic.partitions.iter().filter(|it| it.error_code != 0) {
+            let said = it.error_message.as_deref();
+            let why = said.unwrap_or_else(|| ErrorCode(it.error_code).message());
+            wrong.push(format!("{}-{}: {why}", topic.name, it.partition_index));
+        }
+    }
+    crate::session::refused(told.error_code, told.error_message.as_deref())?;
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(failed(format!("Error reassigning partition(s):\n{}", wrong.join("\n"))))
+}
+
+/// Asks each broker for the directories, until it knows of the partitions.
+fn move_replicas(
+    session: &mut Session<'_>,
+    cluster: &mut Cluster,
+    mut left: Directories,
+    timeout: Duration,
+) -> Result<(), ToolError> {
+    let clock = Clock::real();
+    let deadline = clock.monotonic() + timeout;
+    loop {
+        let all: Vec<_> = std::mem::take(&mut left).into_iter().collect();
+        for ((place, node), dir) in all {
+            let code = move_one(session, cluster, (&place, node), &dir)?;
+            match code {
+                ErrorCode::NONE => writeln!(
+                    session.out,
+                    "Successfully started moving log directory to {dir} for replica {place} with broker {node} "
+                )?,
+                ErrorCode::REPLICA_NOT_AVAILABLE => {
+                    left.insert((place, node), dir);
+                }
+                code => {
+                    let why = code.message();
+                    return Err(failed(format!(
+                        "Error: Failed to alter dir for {place}-{node}: {why}"
+                    )));
+                }
+            }
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        if clock.monotonic() >= deadline {
+            let names: Vec<String> =
+                left.keys().map(|(place, id)| format!("{place}-{id}")).collect();
+            return Err(failed(format!(
+                "Error: Timed out before log directory move(s) could be started: {}",
+                names.join(",")
+            )));
+        }
+        session.wait(clock.sleep(MOMENT));
+    }
+}
+
+fn move_one(
+    session: &Session<'_>,
+    cluster: &mut Cluster,
+    (place, node): (&TopicPartition, NodeId),
+    dir: &str,
+) -> Result<ErrorCode, ToolError> {
+    let topic = AlterReplicaLogDirTopic {
+        name: place.topic.to_string(),
+        partitions: vec![place.partition],
+        ..Default::default()
+    };
+    let dirs = vec![AlterReplicaLogDir {
+        path: dir.to_owned(),
+        topics: vec![topic],
+        ..Default::default()
+    }];
+    let request = AlterReplicaLogDirsRequest { dirs, ..Default::default() };
+    let told = session.wait(cluster.ask(node, &request))?;
+    let code = told.results.iter().flat_map(|it| &it.partitions).next().map(|it| it.error_code);
+    Ok(code.map_or(ErrorCode::UNKNOWN_SERVER_ERROR, ErrorCode))
+}

@@ -1,0 +1,392 @@
+//! kafka-reassign-partitions.
+
+mod execute;
+mod verify;
+
+use std::collections::BTreeMap;
+
+use ottla_client::{Cluster, TopicPartition};
+use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
+use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
+use ottla_protocol::messages::incremental_alter_configs_request::AlterableConfig;
+use ottla_protocol::messages::list_partition_reassignments_request as listing;
+use ottla_types::NodeId;
+use serde_json::{Value, json};
+
+use crate::Tool;
+use crate::configs::{Kind, alter_resource};
+use crate::options::{Opt, Parsed, flag, value};
+use crate::session::{Session, ToolError, failed, partitions, read, refused};
+
+pub const TOOLS: &[&Tool] = &[&Tool {
+    name: "kafka-reassign-partitions",
+    about: "Move partitions to other brokers, or to other directories of theirs.",
+    options: OPTIONS,
+    run,
+}];
+
+const OPTIONS: &[Opt] = &[
+    flag("generate", "Propose where the partitions of topics could lie."),
+    flag("execute", "Move what --reassignment-json-file says."),
+    flag("verify", "Tell whether it has been moved; if so, throttle no more."),
+    flag("cancel", "Call a move off."),
+    flag("list", "List what is being moved."),
+    value("topics-to-move-json-file", "FILE", "With --generate: the topics."),
+    value("broker-list", "ID,...", "With --generate: the brokers to use."),
+    value("reassignment-json-file", "FILE", "Which partition goes where."),
+    value("throttle", "BYTES", "At most so many bytes a second between brokers."),
+    value("replica-alter-log-dirs-throttle", "BYTES", "The same between directories."),
+    value("timeout", "MS", "How long to wait for a directory to be taken; 10000 if not said."),
+    flag("additional", "Do so beside the moves that are under way."),
+    flag("preserve-throttles", "Leave throttles as they are."),
+    flag("disable-rack-aware", "Do not look at racks."),
+    flag("disallow-replication-factor-change", "Refuse another number of replicas."),
+];
+
+const ACTIONS: [&str; 5] = ["generate", "execute", "verify", "cancel", "list"];
+const BROKER_THROTTLES: [&str; 3] = [
+    "leader.replication.throttled.rate",
+    "follower.replication.throttled.rate",
+    "replica.alter.log.dirs.io.max.bytes.per.second",
+];
+const TOPIC_THROTTLES: [&str; 2] =
+    ["leader.replication.throttled.replicas", "follower.replication.throttled.replicas"];
+/// What stands for a directory of the broker's choice.
+const ANY: &str = "any";
+
+/// Where the replicas of partitions are, or are to be.
+type Replicas = BTreeMap<TopicPartition, Vec<NodeId>>;
+/// In which directory a broker keeps a partition, or is to.
+type Directories = BTreeMap<(TopicPartition, NodeId), String>;
+
+fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    let given: Vec<&str> = ACTIONS.into_iter().filter(|it| args.has(it)).collect();
+    let [action] = given[..] else {
+        let all = ACTIONS.map(|it| format!("--{it}")).join(", ");
+        return Err(ToolError::Usage(format!("Command must include exactly one action: {all}")));
+    };
+    if action == "generate" {
+        args.required("broker-list").map_err(ToolError::Usage)?;
+        let file = args.required("topics-to-move-json-file").map_err(ToolError::Usage)?;
+        let topics = topics(file)?;
+        return generate(args, session, &topics);
+    }
+    if action == "list" {
+        return list(session);
+    }
+    let file = args.one("reassignment-json-file").ok_or_else(|| {
+        ToolError::Usage("Missing required argument \"[reassignment-json-file]\"".to_owned())
+    })?;
+    let wanted = wanted(file)?;
+    let mut cluster = session.connect()?;
+    match action {
+        "execute" => execute::run(args, session, &mut cluster, wanted),
+        "cancel" => verify::cancel(args, session, &mut cluster, wanted),
+        _ => verify::run(args, session, &mut cluster, wanted),
+    }
+}
+
+/// The topics that a file names.
+fn topics(file: &str) -> Result<Vec<String>, ToolError> {
+    let said: Value = serde_json::from_str(&read(file)?)
+        .map_err(|error| failed(format!("{file}: it is no JSON: {error}")))?;
+    let all = said["topics"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let names: Option<Vec<String>> =
+        all.iter().map(|it| it["topic"].as_str().map(str::to_owned)).collect();
+    let names = names.filter(|it| !it.is_empty());
+    names.ok_or_else(|| {
+        failed(format!("{file}: it should name topics: {{\"topics\": [{{\"topic\": \"NAME\"}}]}}"))
+    })
+}
+
+/// What a file says of partitions: on which brokers, and in which of their directories.
+fn wanted(file: &str) -> Result<(Replicas, Directories), ToolError> {
+    let (mut replicas, mut directories) = (Replicas::new(), Directories::new());
+    for (place, entry) in partitions(file)? {
+        let ids = entry["replicas"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let ids: Option<Vec<NodeId>> =
+            ids.iter().map(|it| it.as_i64().and_then(|it| NodeId::try_from(it).ok())).collect();
+        let ids = ids.filter(|ids| !ids.is_empty());
+        let ids = ids.ok_or_else(|| failed(format!("{file}: {place} has no list of replicas")))?;
+        if let Some(dirs) = entry["log_dirs"].as_array() {
+            if dirs.len() != ids.len() {
+                return Err(failed(format!(
+                    "Size of replicas list {ids:?} is different from size of log dirs list {dirs:?} for partition {place}"
+                )));
+            }
+            let named = ids.iter().zip(dirs.iter().filter_map(Value::as_str));
+            directories.extend(
+                named
+                    .filter(|(_, dir)| *dir != ANY)
+                    .map(|(id, dir)| ((place.clone(), *id), dir.to_owned())),
+            );
+        }
+        if replicas.insert(place.clone(), ids).is_some() {
+            return Err(failed(format!(
+                "Partition reassignment contains duplicate topic partitions: {place}"
+            )));
+        }
+    }
+    if replicas.is_empty() {
+        return Err(failed(format!("{file}: partition reassignment list cannot be empty")));
+    }
+    Ok((replicas, directories))
+}
+
+/// Where the partitions of topics are; absent topics have none.
+fn current(
+    session: &Session<'_>,
+    cluster: &mut Cluster,
+    topics: &[String],
+) -> Result<Replicas, ToolError> {
+    let mut found = Replicas::new();
+    for topic in session.wait(cluster.refresh(Some(topics), false))? {
+        let name = topic.name.unwrap_or_default();
+        for it in topic.partitions.into_iter().filter(|_| topic.error_code == 0) {
+            let place = TopicPartition::new(name.as_str(), it.partition_index);
+            found.insert(place, it.replica_nodes);
+        }
+    }
+    Ok(found)
+}
+
+/// As [`current`], where every topic must be there.
+fn current_all(
+    session: &Session<'_>,
+    cluster: &mut Cluster,
+    topics: &[String],
+) -> Result<Replicas, ToolError> {
+    let found = current(session, cluster, topics)?;
+    let has = |topic: &&String| !found.keys().any(|it| *it.topic == **topic);
+    match topics.iter().find(has) {
+        Some(topic) => Err(failed(format!("Error: Topic {topic} not found."))),
+        None => Ok(found),
+    }
+}
+
+/// In which directory each broker keeps each of its partitions; the second is where it is going.
+fn directories(
+    session: &Session<'_>,
+    cluster: &mut Cluster,
+) -> Result<(Directories, Directories), ToolError> {
+    let (mut now, mut future) = (Directories::new(), Directories::new());
+    for node in session.wait(cluster.all_brokers())? {
+        let request = DescribeLogDirsRequest { topics: None, ..Default::default() };
+        let told = session.wait(cluster.ask(node, &request))?;
+        refused(told.error_code, None)?;
+        for dir in told.results {
+            for topic in &dir.topics {
+                for it in &topic.partitions {
+                    let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
+                    let all = if it.is_future_key { &mut future } else { &mut now };
+                    all.insert((place, node), dir.log_dir.clone());
+                }
+            }
+        }
+    }
+    Ok((now, future))
+}
+
+fn shown(replicas: &Replicas, directories: &Directories) -> String {
+    let one = |(place, ids): (&TopicPartition, &Vec<NodeId>)| {
+        let dir = |id: &NodeId| {
+            directories.get(&(place.clone(), *id)).map_or(ANY, String::as_str).to_owned()
+        };
+        let dirs: Vec<String> = ids.iter().map(dir).collect();
+        format!(
+            "{{\"topic\":{},\"partition\":{},\"replicas\":{},\"log_dirs\":{}}}",
+            json!(&*place.topic),
+            place.partition,
+            json!(ids),
+            json!(dirs)
+        )
+    };
+    let all: Vec<String> = replicas.iter().map(one).collect();
+    format!("{{\"version\":1,\"partitions\":[{}]}}", all.join(","))
+}
+
+/// The brokers there are, with their racks.
+fn brokers(
+    session: &Session<'_>,
+    cluster: &mut Cluster,
+) -> Result<BTreeMap<NodeId, Option<String>>, ToolError> {
+    let told = session.wait(cluster.ask_any(&DescribeClusterRequest::default()))?;
+    refused(told.error_code, told.error_message.as_deref())?;
+    Ok(told.brokers.into_iter().map(|it| (it.broker_id, it.rack)).collect())
+}
+
+fn generate(args: &Parsed, session: &mut Session<'_>, topics: &[String]) -> Result<(), ToolError> {
+    let mut cluster = session.connect()?;
+    let list = args.one("broker-list").unwrap_or_default();
+    let ids: Result<Vec<NodeId>, _> = list.split(',').map(|it| it.trim().parse()).collect();
+    let ids =
+        ids.map_err(|_| ToolError::Usage(format!("--broker-list {list}: not a list of ids")))?;
+    let now = current_all(session, &mut cluster, topics)?;
+    let known = brokers(session, &mut cluster)?;
+    let chosen: Vec<(NodeId, Option<String>)> =
+        known.into_iter().filter(|(id, _)| ids.contains(id)).collect();
+    let rackless = chosen.iter().filter(|(_, rack)| rack.is_none()).count();
+    if rackless != 0 && rackless != chosen.len() && !args.has("disable-rack-aware") {
+        return Err(failed(
+            "Not all brokers have rack information. Add --disable-rack-aware in command line to make replica assignment without rack information.",
+        ));
+    }
+    let mut proposed = Replicas::new();
+    for topic in topics {
+        let of: Vec<(&TopicPartition, &Vec<NodeId>)> =
+            now.iter().filter(|(it, _)| *it.topic == **topic).collect();
+        let factor = of.first().map_or(0, |(_, ids)| ids.len());
+        let places = spread(&chosen, of.len(), factor, args.has("disable-rack-aware"))?;
+        proposed.extend(of.into_iter().map(|(place, _)| place.clone()).zip(places));
+    }
+    let (dirs, _) = directories(session, &mut cluster)?;
+    writeln!(session.out, "Current partition replica assignment\n{}\n", shown(&now, &dirs))?;
+    let plan = shown(&proposed, &Directories::new());
+    writeln!(session.out, "Proposed partition reassignment configuration\n{plan}")?;
+    Ok(())
+}
+
+/// Spreads partitions over brokers: leaders in turn, followers shifted, racks alternating.
+fn spread(
+    brokers: &[(NodeId, Option<String>)],
+    partitions: usize,
+    factor: usize,
+    ignores_racks: bool,
+) -> Result<Vec<Vec<NodeId>>, ToolError> {
+    if factor > brokers.len() || brokers.is_empty() {
+        let found = brokers.len();
+        return Err(failed(format!(
+            "Replication factor: {factor} larger than available brokers: {found}."
+        )));
+    }
+    // One of each rack, then the next of each.
+    let mut by_rack: BTreeMap<Option<&String>, Vec<NodeId>> = BTreeMap::new();
+    for (id, rack) in brokers {
+        by_rack.entry(rack.as_ref().filter(|_| !ignores_racks)).or_default().push(*id);
+    }
+    let deepest = by_rack.values().map(Vec::len).max().unwrap_or(0);
+    let line: Vec<NodeId> = (0..deepest)
+        .flat_map(|at| by_rack.values().filter_map(move |of| of.get(at).copied()))
+        .collect();
+    let count = line.len();
+    let one = |partition: usize| {
+        // Each time around, the followers of a leader are others.
+        let shift = partition / count;
+        let follower = |n: usize| 1 + (shift + n) % (count - 1).max(1);
+        let leader = partition % count;
+        let followers = (0..factor.saturating_sub(1)).map(|n| line[(leader + follower(n)) % count]);
+        [line[leader]].into_iter().chain(followers).collect()
+    };
+    Ok((0..partitions).map(one).collect())
+}
+
+/// What is under way: partition, its replicas, those that come and those that go.
+fn under_way(
+    session: &Session<'_>,
+    cluster: &mut Cluster,
+) -> Result<BTreeMap<TopicPartition, [Vec<NodeId>; 3]>, ToolError> {
+    let request = listing::ListPartitionReassignmentsRequest {
+        topics: None,
+        timeout_ms: 30_000,
+        ..Default::default()
+    };
+    let told = session.wait(cluster.ask_any(&request))?;
+    refused(told.error_code, told.error_message.as_deref())?;
+    let mut all = BTreeMap::new();
+    for topic in told.topics {
+        for it in topic.partitions {
+            let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
+            all.insert(place, [it.replicas, it.adding_replicas, it.removing_replicas]);
+        }
+    }
+    Ok(all)
+}
+
+fn commas(ids: &[NodeId]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn list(session: &mut Session<'_>) -> Result<(), ToolError> {
+    let mut cluster = session.connect()?;
+    let all = under_way(session, &mut cluster)?;
+    if all.is_empty() {
+        writeln!(session.out, "No partition reassignments found.")?;
+        return Ok(());
+    }
+    writeln!(session.out, "Current partition reassignments:")?;
+    for (place, [replicas, adding, removing]) in all {
+        let more = |what: &str, ids: &[NodeId]| {
+            if ids.is_empty() { String::new() } else { format!(" {what}: {}.", commas(ids)) }
+        };
+        let (adding, removing) = (more("adding", &adding), more("removing", &removing));
+        writeln!(session.out, "{place}: replicas: {}.{adding}{removing}", commas(&replicas))?;
+    }
+    Ok(())
+}
+
+const SET: i8 = 0;
+const DELETE: i8 = 1;
+
+fn change(name: &str, value: Option<String>) -> AlterableConfig {
+    AlterableConfig {
+        name: name.to_owned(),
+        config_operation: if value.is_some() { SET } else { DELETE },
+        value,
+        ..Default::default()
+    }
+}
+
+/// Takes all throttles back.
+fn clear_throttles(
+    session: &mut Session<'_>,
+    cluster: &mut Cluster,
+    wanted: &Replicas,
+) -> Result<(), ToolError> {
+    let mut ids: Vec<NodeId> = brokers(session, cluster)?.into_keys().collect();
+    ids.extend(wanted.values().flatten());
+    ids.sort_unstable();
+    ids.dedup();
+    let mut topics: Vec<String> = wanted.keys().map(|it| it.topic.to_string()).collect();
+    topics.dedup();
+    let s = |count: usize| if count == 1 { "" } else { "s" };
+    writeln!(
+        session.out,
+        "Clearing broker-level throttles on broker{} {}",
+        s(ids.len()),
+        commas(&ids)
+    )?;
+    for id in ids {
+        let gone = BROKER_THROTTLES.map(|name| change(name, None)).to_vec();
+        alter_resource(session, cluster, (Kind::Broker, id.to_string()), gone)?;
+    }
+    writeln!(
+        session.out,
+        "Clearing topic-level throttles on topic{} {}",
+        s(topics.len()),
+        topics.join(",")
+    )?;
+    for topic in topics {
+        let gone = TOPIC_THROTTLES.map(|name| change(name, None)).to_vec();
+        alter_resource(session, cluster, (Kind::Topic, topic), gone)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_are_spread_over_brokers_and_racks() {
+        let rack = |id, name: &str| (id, Some(name.to_owned()));
+        let plain: Vec<(NodeId, Option<String>)> = (1..=3).map(|id| (id, None)).collect();
+        let found = spread(&plain, 6, 2, false).unwrap();
+        assert_eq!(found, [[1, 2], [2, 3], [3, 1], [1, 3], [2, 1], [3, 2]]);
+        let racks = [rack(1, "a"), rack(2, "a"), rack(3, "b"), rack(4, "b")];
+        for replicas in spread(&racks, 4, 2, false).unwrap() {
+            let is_low = replicas.iter().filter(|id| **id <= 2).count();
+            assert_eq!(is_low, 1, "{replicas:?} lie in one rack");
+        }
+        assert!(spread(&plain, 1, 4, false).is_err());
+    }
+}

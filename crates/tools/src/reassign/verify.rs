@@ -1,0 +1,124 @@
+//! `--verify` and `--cancel`: how far a move has come, and calling it off.
+
+use ottla_client::Cluster;
+use ottla_protocol::messages::alter_partition_reassignments_request::{
+    AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
+};
+
+use super::{Directories, Replicas, clear_throttles, commas, current, directories, under_way};
+use crate::options::Parsed;
+use crate::session::{Session, ToolError, refused};
+
+pub fn run(
+    args: &Parsed,
+    session: &mut Session<'_>,
+    cluster: &mut Cluster,
+    (wanted, dirs): (Replicas, Directories),
+) -> Result<(), ToolError> {
+    let busy = under_way(session, cluster)?;
+    let mut topics: Vec<String> = wanted.keys().map(|it| it.topic.to_string()).collect();
+    topics.dedup();
+    let now = current(session, cluster, &topics)?;
+    writeln!(session.out, "Status of partition reassignment:")?;
+    for (place, target) in &wanted {
+        let found = now.get(place).map(Vec::as_slice).unwrap_or_default();
+        if busy.contains_key(place) {
+            writeln!(session.out, "Reassignment of partition {place} is still in progress.")?;
+        } else if found == target {
+            writeln!(session.out, "Reassignment of partition {place} is completed.")?;
+        } else {
+            let (found, target) = (commas(found), commas(target));
+            writeln!(
+                session.out,
+                "There is no active reassignment of partition {place}, but replica set is {found} rather than {target}."
+            )?;
+        }
+    }
+    let mut moving = false;
+    if dirs.is_empty() {
+        writeln!(session.out)?;
+    } else {
+        let (lying, future) = directories(session, cluster)?;
+        for (key, target) in &dirs {
+            let (place, node) = key;
+            let line = match (lying.get(key), future.get(key)) {
+                (None, _) => format!(
+                    "Partition {place} is not found in any live log dir on broker {node}. There is likely an offline log directory on the broker."
+                ),
+                (Some(_), Some(to)) if to == target => {
+                    moving = true;
+                    format!("Reassignment of replica {place}-{node} is still in progress.")
+                }
+                (Some(_), Some(to)) => {
+                    moving = true;
+                    format!(
+                        "Partition {place} on broker {node} is being moved to log dir {to} instead of {target}."
+                    )
+                }
+                (Some(at), None) if at == target => {
+                    format!("Reassignment of replica {place}-{node} completed successfully.")
+                }
+                (Some(at), None) => {
+                    format!(
+                        "Partition {place} on broker {node} is not being moved from log dir {at} to {target}."
+                    )
+                }
+            };
+            writeln!(session.out, "{line}")?;
+        }
+    }
+    if busy.is_empty() && !moving && !args.has("preserve-throttles") {
+        clear_throttles(session, cluster, &wanted)?;
+    }
+    Ok(())
+}
+
+pub fn cancel(
+    args: &Parsed,
+    session: &mut Session<'_>,
+    cluster: &mut Cluster,
+    (wanted, dirs): (Replicas, Directories),
+) -> Result<(), ToolError> {
+    let busy = under_way(session, cluster)?;
+    let active: Vec<_> = wanted.keys().filter(|it| busy.contains_key(it)).collect();
+    if active.is_empty() {
+        writeln!(session.out, "None of the specified partition reassignments are active.")?;
+    } else {
+        let off = |index| ReassignablePartition {
+            partition_index: index,
+            replicas: None,
+            ..Default::default()
+        };
+        let topic = |place: &&ottla_client::TopicPartition| ReassignableTopic {
+            name: place.topic.to_string(),
+            partitions: vec![off(place.partition)],
+            ..Default::default()
+        };
+        let topics = active.iter().map(topic).collect();
+        let request = AlterPartitionReassignmentsRequest { topics, ..Default::default() };
+        let told = session.wait(cluster.ask_any(&request))?;
+        refused(told.error_code, told.error_message.as_deref())?;
+        for it in told.responses.iter().flat_map(|it| &it.partitions) {
+            refused(it.error_code, it.error_message.as_deref())?;
+        }
+        let names: Vec<String> = active.iter().map(ToString::to_string).collect();
+        writeln!(
+            session.out,
+            "Successfully cancelled partition reassignments for: {}",
+            names.join(",")
+        )?;
+    }
+    let (_, future) = directories(session, cluster)?;
+    if dirs.keys().any(|key| future.contains_key(key)) {
+        writeln!(
+            session.out,
+            "Moves between directories cannot be called off; they end by themselves."
+        )?;
+    } else {
+        writeln!(session.out, "None of the specified partition moves are active.")?;
+    }
+    if !args.has("preserve-throttles") {
+        clear_throttles(session, cluster, &wanted)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,432 @@
+//! kafka-acls and kafka-delegation-tokens.
+//!
+//! Their server side comes with authentication; until then the tools understand every command line
+//! and tell what the cluster answers.
+
+use ottla_protocol::messages::create_acls_request::{AclCreation, CreateAclsRequest};
+use ottla_protocol::messages::delete_acls_request::{DeleteAclsFilter, DeleteAclsRequest};
+use ottla_protocol::messages::describe_acls_request::DescribeAclsRequest;
+use ottla_protocol::messages::describe_acls_response::DescribeAclsResource;
+use ottla_protocol::messages::describe_delegation_token_request::{
+    DescribeDelegationTokenOwner, DescribeDelegationTokenRequest,
+};
+
+use crate::Tool;
+use crate::options::{Opt, Parsed, flag, maybe, value};
+use crate::session::{Session, ToolError, failed, refused};
+
+pub const TOOLS: &[&Tool] = &[
+    &Tool {
+        name: "kafka-acls",
+        about: "Show and change who may do what.",
+        options: ACLS,
+        run: acls,
+    },
+    &Tool {
+        name: "kafka-delegation-tokens",
+        about: "Make, renew, end and show tokens that stand for a password.",
+        options: TOKENS,
+        run: tokens,
+    },
+];
+
+const ACLS: &[Opt] = &[
+    flag("list", "List the rules."),
+    flag("add", "Add rules."),
+    flag("remove", "Remove rules."),
+    value("topic", "NAME", "The topic that rules are about; * is all of them."),
+    value("group", "ID", "The same for a group."),
+    value("transactional-id", "ID", "The same for a transactional id."),
+    value("delegation-token", "ID", "The same for a token."),
+    value("user-principal", "KIND:NAME", "The same for a user."),
+    flag("cluster", "Rules about the cluster as a whole."),
+    value(
+        "resource-pattern-type",
+        "KIND",
+        "literal (if not said), prefixed; any or match to find.",
+    ),
+    value("allow-principal", "KIND:NAME", "Who is allowed something."),
+    value("deny-principal", "KIND:NAME", "Who is denied something."),
+    value("allow-host", "HOST", "From where it is allowed; * if not said."),
+    value("deny-host", "HOST", "From where it is denied; * if not said."),
+    value(
+        "operation",
+        "NAME",
+        "What: Read, Write, Create, Delete, Alter, Describe, ClusterAction, DescribeConfigs, AlterConfigs, IdempotentWrite, CreateTokens, DescribeTokens, TwoPhaseCommit or All.",
+    ),
+    flag("producer", "What a producer needs: Write, Describe and Create on the topic."),
+    flag("consumer", "What a consumer needs: Read and Describe on the topic, Read on the group."),
+    flag("idempotent", "With --producer: also IdempotentWrite on the cluster."),
+    maybe("principal", "KIND:NAME", "With --list: the rules for this one."),
+    flag("force", "Ask nothing."),
+];
+
+const TOKENS: &[Opt] = &[
+    flag("create", "Make a token."),
+    flag("renew", "Let a token live longer."),
+    flag("expire", "End a token."),
+    flag("describe", "Show tokens."),
+    value("owner-principal", "KIND:NAME", "Whose."),
+    value("renewer-principal", "KIND:NAME", "Who may renew it."),
+    value("max-life-time-period", "MS", "How long it lives at most; -1 for the server's setting."),
+    value("renew-time-period", "MS", "How much longer; -1 for the server's setting."),
+    value("expiry-time-period", "MS", "When it ends; -1 for now."),
+    value("hmac", "HMAC", "The token's secret."),
+];
+
+/// The numbers of Kafka's `ResourceType`.
+const RESOURCES: [(&str, i8, &str); 6] = [
+    ("topic", 2, "TOPIC"),
+    ("group", 3, "GROUP"),
+    ("cluster", 4, "CLUSTER"),
+    ("transactional-id", 5, "TRANSACTIONAL_ID"),
+    ("delegation-token", 6, "DELEGATION_TOKEN"),
+    ("user-principal", 7, "USER"),
+];
+const CLUSTER: i8 = 4;
+const CLUSTER_NAME: &str = "kafka-cluster";
+/// The numbers of Kafka's `AclOperation`.
+const OPERATIONS: [(&str, i8); 15] = [
+    ("Any", 1),
+    ("All", 2),
+    ("Read", 3),
+    ("Write", 4),
+    ("Create", 5),
+    ("Delete", 6),
+    ("Alter", 7),
+    ("Describe", 8),
+    ("ClusterAction", 9),
+    ("DescribeConfigs", 10),
+    ("AlterConfigs", 11),
+    ("IdempotentWrite", 12),
+    ("CreateTokens", 13),
+    ("DescribeTokens", 14),
+    ("TwoPhaseCommit", 15),
+];
+/// The numbers of Kafka's `PatternType`.
+const PATTERNS: [(&str, i8); 4] = [("any", 1), ("match", 2), ("literal", 3), ("prefixed", 4)];
+const ANY: i8 = 1;
+const DENY: i8 = 2;
+const ALLOW: i8 = 3;
+
+/// Of what the command line speaks: kind and name.
+fn resources(args: &Parsed) -> Vec<(i8, String)> {
+    let mut all = Vec::new();
+    for (option, kind, _) in RESOURCES {
+        if kind == CLUSTER && (args.has(option) || args.has("idempotent")) {
+            all.push((kind, CLUSTER_NAME.to_owned()));
+        }
+        all.extend(args.all(option).map(|name| (kind, name.to_owned())));
+    }
+    all
+}
+
+fn named<T: Copy>(what: &str, text: &str, all: &[(&str, T)]) -> Result<T, ToolError> {
+    let found = all.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+    found.map(|(_, it)| *it).ok_or_else(|| {
+        let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+        ToolError::Usage(format!("there is no {what} {text}; it is one of {}", names.join(", ")))
+    })
+}
+
+fn pattern(args: &Parsed) -> Result<i8, ToolError> {
+    named("pattern type", args.one("resource-pattern-type").unwrap_or("literal"), &PATTERNS)
+}
+
+fn operations(args: &Parsed) -> Result<Vec<i8>, ToolError> {
+    let mut all = Vec::new();
+    for name in args.all("operation") {
+        all.push(named("operation", name, &OPERATIONS)?);
+    }
+    if all.is_empty() {
+        all.push(named("operation", "All", &OPERATIONS)?);
+    }
+    Ok(all)
+}
+
+fn acls(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    let actions = ["list", "add", "remove"];
+    let given: Vec<&str> = actions.into_iter().filter(|it| args.has(it)).collect();
+    match given[..] {
+        ["list"] => list(args, session),
+        ["add"] => add(args, session),
+        ["remove"] => remove(args, session),
+        _ => {
+            let why = "Command must include exactly one action: --list, --add, --remove.";
+            Err(ToolError::Usage(why.to_owned()))
+        }
+    }
+}
+
+/// The rules that a command line is about: resource, principal, host, operation, permission.
+type Rule = (i8, String, String, String, (i8, i8));
+
+fn rules(args: &Parsed) -> Result<Vec<Rule>, ToolError> {
+    let asked = resources(args);
+    if asked.is_empty() {
+        let all = RESOURCES.map(|(option, ..)| format!("--{option}")).join(", ");
+        return Err(ToolError::Usage(format!("You must specify at least one resource: {all}")));
+    }
+    let own = operations(args)?;
+    let mut rules = Vec::new();
+    for (option, host, permission) in
+        [("allow-principal", "allow-host", ALLOW), ("deny-principal", "deny-host", DENY)]
+    {
+        let mut hosts: Vec<&str> = args.all(host).collect();
+        if hosts.is_empty() {
+            hosts.push("*");
+        }
+        for principal in args.all(option) {
+            if principal.split_once(':').is_none_or(|(kind, _)| kind.is_empty()) {
+                return Err(ToolError::Usage(format!("{principal} is not of the form KIND:NAME")));
+            }
+            for host in &hosts {
+                for (kind, name) in &asked {
+                    let of_role = role(args, *kind);
+                    for operation in if of_role.is_empty() { &own } else { &of_role } {
+                        let (name, host) = (name.clone(), (*host).to_owned());
+                        let what = (*operation, permission);
+                        rules.push((*kind, name, principal.to_owned(), host, what));
+                    }
+                }
+            }
+        }
+    }
+    Ok(rules)
+}
+
+/// What a producer or a consumer needs of a kind of resource.
+fn role(args: &Parsed, kind: i8) -> Vec<i8> {
+    let mut all: Vec<i8> = Vec::new();
+    if args.has("producer") {
+        match kind {
+            2 => all.extend([4, 8, 5]),
+            5 => all.extend([4, 8]),
+            CLUSTER if args.has("idempotent") => all.push(12),
+            _ => {}
+        }
+    }
+    if args.has("consumer") {
+        match kind {
+            2 => all.extend([3, 8]),
+            3 => all.push(3),
+            _ => {}
+        }
+    }
+    all
+}
+
+fn add(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    if !args.has("allow-principal") && !args.has("deny-principal") {
+        let why =
+            "You must specify one of: --allow-principal, --deny-principal when trying to add ACLs.";
+        return Err(ToolError::Usage(why.to_owned()));
+    }
+    let pattern = pattern(args)?;
+    if pattern < 3 {
+        let why =
+            "A '--resource-pattern-type' value of 'any' or 'match' is not valid when adding acls.";
+        return Err(ToolError::Usage(why.to_owned()));
+    }
+    let creation = |(kind, name, principal, host, (operation, permission)): Rule| AclCreation {
+        resource_type: kind,
+        resource_name: name,
+        resource_pattern_type: pattern,
+        principal,
+        host,
+        operation,
+        permission_type: permission,
+        ..Default::default()
+    };
+    let creations = rules(args)?.into_iter().map(creation).collect();
+    let mut cluster = session.connect()?;
+    let request = CreateAclsRequest { creations, ..Default::default() };
+    let told = session.wait(cluster.ask_any(&request))?;
+    for it in told.results {
+        refused(it.error_code, it.error_message.as_deref())?;
+    }
+    show(session, &mut cluster, &resources(args), (pattern, None))
+}
+
+fn remove(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    let pattern = pattern(args)?;
+    let asked = resources(args);
+    if asked.is_empty() {
+        let why = "You must specify at least one resource when trying to remove ACLs.";
+        return Err(ToolError::Usage(why.to_owned()));
+    }
+    let filter = |(kind, name, principal, host, (operation, permission))| DeleteAclsFilter {
+        resource_type_filter: kind,
+        resource_name_filter: Some(name),
+        pattern_type_filter: pattern,
+        principal_filter: principal,
+        host_filter: host,
+        operation,
+        permission_type: permission,
+        ..Default::default()
+    };
+    let rules = rules(args)?;
+    let filters: Vec<DeleteAclsFilter> = if rules.is_empty() {
+        asked.into_iter().map(|(kind, name)| filter((kind, name, None, None, (ANY, ANY)))).collect()
+    } else {
+        let some = |(kind, name, principal, host, what): Rule| {
+            filter((kind, name, Some(principal), Some(host), what))
+        };
+        rules.into_iter().map(some).collect()
+    };
+    if !args.has("force") {
+        return Err(failed("kafka-acls --remove: say --force to remove rules without being asked"));
+    }
+    let mut cluster = session.connect()?;
+    let request = DeleteAclsRequest { filters, ..Default::default() };
+    let told = session.wait(cluster.ask_any(&request))?;
+    for it in told.filter_results {
+        refused(it.error_code, it.error_message.as_deref())?;
+    }
+    show(session, &mut cluster, &resources(args), (pattern, None))
+}
+
+fn list(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    let mut cluster = session.connect()?;
+    let mut asked = resources(args);
+    if asked.is_empty() {
+        asked.push((ANY, String::new()));
+    }
+    let pattern = pattern(args)?;
+    show(session, &mut cluster, &asked, (pattern, args.one("principal")))
+}
+
+fn show(
+    session: &mut Session<'_>,
+    cluster: &mut ottla_client::Cluster,
+    asked: &[(i8, String)],
+    (pattern, principal): (i8, Option<&str>),
+) -> Result<(), ToolError> {
+    for (kind, name) in asked {
+        let request = DescribeAclsRequest {
+            resource_type_filter: *kind,
+            resource_name_filter: Some(name.clone()).filter(|it| !it.is_empty()),
+            pattern_type_filter: if *kind == ANY { ANY } else { pattern },
+            principal_filter: principal.map(str::to_owned),
+            host_filter: None,
+            operation: ANY,
+            permission_type: ANY,
+            ..Default::default()
+        };
+        let told = session.wait(cluster.ask_any(&request))?;
+        refused(told.error_code, told.error_message.as_deref())
+            .map_err(|error| failed(format!("Error while executing ACL command: {error}")))?;
+        for it in told.resources {
+            write!(session.out, "{}", shown(&it))?;
+        }
+    }
+    Ok(())
+}
+
+fn shown(resource: &DescribeAclsResource) -> String {
+    let kind = RESOURCES.iter().find(|(_, kind, _)| *kind == resource.resource_type);
+    let pattern = PATTERNS.iter().find(|(_, kind)| *kind == resource.pattern_type);
+    let mut text = format!(
+        "Current ACLs for resource `ResourcePattern(resourceType={}, name={}, patternType={})`: \n",
+        kind.map_or("UNKNOWN", |(_, _, name)| name),
+        resource.resource_name,
+        pattern.map_or("UNKNOWN", |(name, _)| name).to_uppercase()
+    );
+    for acl in &resource.acls {
+        let operation = OPERATIONS.iter().find(|(_, number)| *number == acl.operation);
+        let operation = operation.map_or("UNKNOWN", |(name, _)| name);
+        let permission = if acl.permission_type == DENY { "DENY" } else { "ALLOW" };
+        text.push_str(&format!(
+            " \t(principal={}, host={}, operation={}, permissionType={permission}) \n",
+            acl.principal,
+            acl.host,
+            capitals(operation)
+        ));
+    }
+    text + "\n"
+}
+
+/// `DescribeConfigs` as `DESCRIBE_CONFIGS`.
+fn capitals(name: &str) -> String {
+    let mut text = String::new();
+    for (at, letter) in name.char_indices() {
+        if at > 0 && letter.is_uppercase() {
+            text.push('_');
+        }
+        text.extend(letter.to_uppercase());
+    }
+    text
+}
+
+fn tokens(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    let actions = ["create", "renew", "expire", "describe"];
+    let given: Vec<&str> = actions.into_iter().filter(|it| args.has(it)).collect();
+    let [action] = given[..] else {
+        let why =
+            "Command must include exactly one action: --create, --renew, --expire or --describe";
+        return Err(ToolError::Usage(why.to_owned()));
+    };
+    if !args.has("command-config") {
+        let why = "Missing required argument \"[command-config]\"";
+        return Err(ToolError::Usage(why.to_owned()));
+    }
+    let needs: &[&str] = match action {
+        "create" => &["max-life-time-period"],
+        "renew" => &["hmac", "renew-time-period"],
+        "expire" => &["hmac", "expiry-time-period"],
+        _ => &[],
+    };
+    if let Some(missing) = needs.iter().find(|it| !args.has(it)) {
+        return Err(ToolError::Usage(format!("Missing required argument \"[{missing}]\"")));
+    }
+    let owner = |text: &str| {
+        let (kind, name) = text.split_once(':').unwrap_or(("User", text));
+        DescribeDelegationTokenOwner {
+            principal_type: kind.to_owned(),
+            principal_name: name.to_owned(),
+            ..Default::default()
+        }
+    };
+    let owners: Vec<_> = args.all("owner-principal").map(owner).collect();
+    let mut cluster = session.connect()?;
+    // Whatever is asked, it is refused for the same reason until connections can be secure.
+    let request = DescribeDelegationTokenRequest {
+        owners: Some(owners).filter(|it| !it.is_empty()),
+        ..Default::default()
+    };
+    let told = session.wait(cluster.ask_any(&request))?;
+    refused(told.error_code, None)?;
+    Err(failed(format!(
+        "kafka-delegation-tokens --{action}: this build of ottla cannot say who it is, and tokens are for those who do"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Parsed {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        Parsed::read(&words, ACLS).unwrap()
+    }
+
+    #[test]
+    fn roles_are_several_rules() {
+        let of = |line: &str| -> Vec<(i8, String, (i8, i8))> {
+            let rules = rules(&parsed(line)).unwrap();
+            rules.into_iter().map(|(kind, name, _, _, what)| (kind, name, what)).collect()
+        };
+        let topic = |operation| (2, "t".to_owned(), (operation, ALLOW));
+        let consumer = of("--add --consumer --topic t --group g --allow-principal User:a");
+        assert_eq!(consumer, [topic(3), topic(8), (3, "g".to_owned(), (3, ALLOW))]);
+        let producer = of("--add --producer --topic t --idempotent --allow-principal User:a");
+        let cluster = (CLUSTER, CLUSTER_NAME.to_owned(), (12, ALLOW));
+        assert_eq!(producer, [topic(4), topic(8), topic(5), cluster]);
+        let hosts = of(
+            "--add --topic t --operation read --deny-principal User:a --deny-host x --deny-host y",
+        );
+        assert_eq!(hosts, [(2, "t".to_owned(), (3, DENY)), (2, "t".to_owned(), (3, DENY))]);
+        assert!(rules(&parsed("--add --topic t --allow-principal bob")).is_err());
+        assert_eq!(capitals("DescribeConfigs"), "DESCRIBE_CONFIGS");
+    }
+}

@@ -1,0 +1,359 @@
+//! kafka-verifiable-producer and kafka-verifiable-consumer: what they do, as lines of JSON.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_client::{Consumer, Message, Offsets, Producer, Received, Start, TopicPartition};
+use ottla_clock::Clock;
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::Tool;
+use crate::options::{Opt, Parsed, flag, value};
+use crate::session::{Session, ToolError};
+
+pub const TOOLS: &[&Tool] = &[
+    &Tool {
+        name: "kafka-verifiable-producer",
+        about: "Write counted numbers, and tell of each where it went.",
+        options: PRODUCER,
+        run: produce,
+    },
+    &Tool {
+        name: "kafka-verifiable-consumer",
+        about: "Read in a group, and tell of all that happens to it.",
+        options: CONSUMER,
+        run: consume,
+    },
+];
+
+const PRODUCER: &[Opt] = &[
+    value("topic", "NAME", "Where to."),
+    value("max-messages", "COUNT", "How many; -1 (if not said) until it is stopped."),
+    value("throughput", "RATE", "About so many a second; -1 for as many as can be."),
+    value("acks", "ACKS", "Who must have a record: 0, 1 or -1."),
+    value("message-create-time", "MS", "The time of the first record; it goes on from there."),
+    value("value-prefix", "NUMBER", "What stands before each value, with a dot."),
+    value("repeating-keys", "COUNT", "Keys from 0 to below this, again and again."),
+    value("producer.config", "FILE", "The former name of --command-config."),
+];
+
+const CONSUMER: &[Opt] = &[
+    value("topic", "NAME", "The topic."),
+    value("group-id", "ID", "The group."),
+    value("group-instance-id", "ID", "A name that this member keeps when it comes again."),
+    value("group-protocol", "NAME", "classic (if not said) or consumer."),
+    value("group-remote-assignor", "NAME", "With consumer: who shares partitions out."),
+    value("assignment-strategy", "CLASS", "With classic: how partitions are shared out."),
+    value("max-messages", "COUNT", "How many; -1 (if not said) until it is stopped."),
+    value("session-timeout", "MS", "After how long a silent member is given up."),
+    value("reset-policy", "WHERE", "earliest (if not said), latest or none."),
+    flag("verbose", "Tell of each record."),
+    flag("enable-autocommit", "Commit now and then, and not after each batch."),
+    value("consumer.config", "FILE", "The former name of --command-config."),
+];
+
+/// How many records make a batch, as many as Kafka's consumer hands out at once.
+const BATCH: usize = 500;
+/// How long records may wait in a batch.
+const LINGER: Duration = Duration::from_millis(5);
+
+/// Somebody may ask this process to end.
+struct Stop([Signal; 2]);
+
+impl Stop {
+    fn new(session: &Session<'_>) -> std::io::Result<Self> {
+        session.wait(async {
+            Ok(Self([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?]))
+        })
+    }
+
+    /// What comes of this, or nothing if the process is asked to end before.
+    async fn or<T>(&mut self, talk: impl Future<Output = T>) -> Option<T> {
+        let [terminate, interrupt] = &mut self.0;
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => None,
+            _ = interrupt.recv() => None,
+            done = talk => Some(done),
+        }
+    }
+}
+
+/// Prints an event; `more` are its fields as JSON, with a comma before each.
+fn tell(session: &mut Session<'_>, name: &str, more: &str) -> Result<(), ToolError> {
+    let now = Clock::real().wall_ms();
+    writeln!(session.out, "{{\"timestamp\":{now},\"name\":\"{name}\"{more}}}")?;
+    session.out.flush()?;
+    Ok(())
+}
+
+/// A partition and more as an object of JSON.
+fn object(place: &TopicPartition, more: &str) -> String {
+    format!("{{\"topic\":{},\"partition\":{}{more}}}", json!(&*place.topic), place.partition)
+}
+
+/// How many, where -1 is as many as can be.
+fn most(args: &Parsed) -> Result<u64, ToolError> {
+    let asked: Option<i64> = args.number("max-messages").map_err(ToolError::Usage)?;
+    Ok(asked.and_then(|it| u64::try_from(it).ok()).unwrap_or(u64::MAX))
+}
+
+/// What a producer is to write.
+struct Numbers {
+    prefix: String,
+    keys: Option<u64>,
+    created: Option<i64>,
+    /// Key and value of what was sent and not yet acknowledged, by the record's number.
+    sent: BTreeMap<u64, (Option<String>, String)>,
+    acked: u64,
+}
+
+impl Numbers {
+    fn of(args: &Parsed) -> Result<Self, String> {
+        let prefix = args.one("value-prefix").map_or_else(String::new, |it| format!("{it}."));
+        Ok(Self {
+            prefix,
+            keys: args.number("repeating-keys")?.filter(|it| *it > 0),
+            created: args.number("message-create-time")?.filter(|it| *it >= 0),
+            sent: BTreeMap::new(),
+            acked: 0,
+        })
+    }
+
+    fn next(&mut self, number: u64, since: Duration) -> Message {
+        let key = self.keys.map(|keys| (number % keys).to_string());
+        let value = format!("{}{number}", self.prefix);
+        let since = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+        let message = Message {
+            key: key.clone().map(Bytes::from),
+            value: Some(Bytes::from(value.clone())),
+            timestamp: self.created.map(|at| at.saturating_add(since)),
+            ..Message::default()
+        };
+        self.sent.insert(number, (key, value));
+        message
+    }
+
+    /// Tells of the records that have been written.
+    fn acknowledge(
+        &mut self,
+        session: &mut Session<'_>,
+        producer: &mut Producer,
+    ) -> Result<(), ToolError> {
+        for report in producer.reports() {
+            let Some((key, value)) = self.sent.remove(&report.number) else { continue };
+            self.acked += 1;
+            let (topic, partition) = (json!(&*report.place.topic), report.place.partition);
+            let (key, value, offset) = (json!(key), json!(value), report.offset);
+            tell(
+                session,
+                "producer_send_success",
+                &format!(
+                    ",\"key\":{key},\"value\":{value},\"offset\":{offset},\"topic\":{topic},\"partition\":{partition}"
+                ),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn produce(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    let topic = args.required("topic").map_err(ToolError::Usage)?;
+    let rate: i64 = args.number("throughput").map_err(ToolError::Usage)?.unwrap_or(-1);
+    let per_second = u32::try_from(rate).ok().filter(|it| *it > 0);
+    let most = most(args)?;
+    let mut numbers = Numbers::of(args).map_err(ToolError::Usage)?;
+    let mut options = session.producer_options(std::iter::empty())?;
+    if let Some(acks) = args.one("acks") {
+        options.set("acks", acks)?;
+    }
+    options.reports = true;
+    let clock = Clock::real();
+    let mut producer = Producer::new(session.connect()?, options);
+    let mut stop = Stop::new(session)?;
+    tell(session, "startup_complete", "")?;
+    let began = clock.monotonic();
+    let (mut given, mut flushed) = (0, began);
+    while given < most {
+        let now = clock.monotonic();
+        let message = numbers.next(given, now.saturating_sub(began));
+        given += 1;
+        let due = per_second.and_then(|rate| began.checked_add(Duration::from_secs(given) / rate));
+        let is_early = due.is_some_and(|due| due > now);
+        let step = async {
+            producer.send(topic, message).await?;
+            if is_early || now.saturating_sub(flushed) >= LINGER {
+                producer.flush().await?;
+            }
+            Ok::<(), ToolError>(())
+        };
+        session.wait(step)?;
+        if is_early || now.saturating_sub(flushed) >= LINGER {
+            flushed = now;
+        }
+        numbers.acknowledge(session, &mut producer)?;
+        let pause = clock.sleep_until(due.unwrap_or_default());
+        if session.wait(stop.or(pause)).is_none() {
+            break;
+        }
+    }
+    session.wait(producer.flush())?;
+    numbers.acknowledge(session, &mut producer)?;
+    tell(session, "shutdown_complete", "")?;
+    let seconds = clock.monotonic().saturating_sub(began).as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "a figure to be printed")]
+    let average = if seconds > 0.0 { numbers.acked as f64 / seconds } else { 0.0 };
+    let acked = numbers.acked;
+    tell(
+        session,
+        "tool_data",
+        &format!(
+            ",\"sent\":{given},\"acked\":{acked},\"target_throughput\":{rate},\"avg_throughput\":{average}"
+        ),
+    )
+}
+
+/// A consumer whose every step is told.
+struct Told {
+    consumer: Consumer,
+    verbose: bool,
+    commits: bool,
+    assigned: BTreeSet<TopicPartition>,
+    batch: Vec<Received>,
+    count: u64,
+    most: u64,
+}
+
+impl Told {
+    /// Tells which partitions have come and which have gone.
+    fn look(&mut self, session: &mut Session<'_>) -> Result<(), ToolError> {
+        let now: BTreeSet<TopicPartition> = self.consumer.assignment().into_iter().collect();
+        if now == self.assigned {
+            return Ok(());
+        }
+        let gone = self.assigned.difference(&now).cloned().collect();
+        let new = now.difference(&self.assigned).cloned().collect();
+        partitions(session, "partitions_revoked", &gone)?;
+        partitions(session, "partitions_assigned", &new)?;
+        self.assigned = now;
+        Ok(())
+    }
+
+    /// Tells of a batch, and commits it.
+    fn settle(&mut self, session: &mut Session<'_>) -> Result<(), ToolError> {
+        let batch = std::mem::take(&mut self.batch);
+        let mut ranges: BTreeMap<TopicPartition, (u64, i64, i64)> = BTreeMap::new();
+        for it in &batch {
+            let range = ranges.entry(it.place.clone()).or_insert((0, it.offset, it.offset));
+            (range.0, range.2) = (range.0 + 1, it.offset);
+            if self.verbose {
+                let text = |part: &Option<Bytes>| {
+                    json!(part.as_ref().map(|it| String::from_utf8_lossy(it).into_owned()))
+                };
+                let (key, value) = (text(&it.key), text(&it.value));
+                let (topic, partition) = (json!(&*it.place.topic), it.place.partition);
+                let offset = it.offset;
+                tell(
+                    session,
+                    "record_data",
+                    &format!(
+                        ",\"key\":{key},\"value\":{value},\"topic\":{topic},\"partition\":{partition},\"offset\":{offset}"
+                    ),
+                )?;
+            }
+        }
+        let one = |(place, (count, first, last)): (&TopicPartition, &(u64, i64, i64))| {
+            let more = format!(",\"count\":{count},\"minOffset\":{first},\"maxOffset\":{last}");
+            object(place, &more)
+        };
+        let all: Vec<String> = ranges.iter().map(one).collect();
+        let (count, all) = (batch.len(), all.join(","));
+        tell(session, "records_consumed", &format!(",\"count\":{count},\"partitions\":[{all}]"))?;
+        if !self.commits {
+            return Ok(());
+        }
+        let offsets: Offsets =
+            ranges.iter().map(|(place, (_, _, last))| (place.clone(), last + 1)).collect();
+        let committed = session.wait(self.consumer.commit_offsets(&offsets));
+        let one = |(place, offset): (&TopicPartition, &i64)| {
+            object(place, &format!(",\"offset\":{offset}"))
+        };
+        let all: Vec<String> = offsets.iter().map(one).collect();
+        let all = all.join(",");
+        let how = match committed {
+            Ok(()) => "\"success\":true".to_owned(),
+            Err(error) => format!("\"success\":false,\"error\":{}", json!(error.to_string())),
+        };
+        tell(session, "offsets_committed", &format!(",\"offsets\":[{all}],{how}"))
+    }
+}
+
+fn partitions(
+    session: &mut Session<'_>,
+    what: &str,
+    places: &BTreeSet<TopicPartition>,
+) -> Result<(), ToolError> {
+    if places.is_empty() {
+        return Ok(());
+    }
+    let all: Vec<String> = places.iter().map(|place| object(place, "")).collect();
+    tell(session, what, &format!(",\"partitions\":[{}]", all.join(",")))
+}
+
+fn consume(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    let topic = args.required("topic").map_err(ToolError::Usage)?;
+    let group = args.required("group-id").map_err(ToolError::Usage)?;
+    let mut options = session.consumer_options(std::iter::empty())?;
+    options.set("group.id", group)?;
+    options.start = Start::Beginning;
+    for (option, name) in [
+        ("group-instance-id", "group.instance.id"),
+        ("group-protocol", "group.protocol"),
+        ("group-remote-assignor", "group.remote.assignor"),
+        ("session-timeout", "session.timeout.ms"),
+        ("reset-policy", "auto.offset.reset"),
+        ("assignment-strategy", "partition.assignment.strategy"),
+    ] {
+        if let Some(value) = args.one(option) {
+            options.set(name, value)?;
+        }
+    }
+    options.auto_commit = args.has("enable-autocommit");
+    let mut told = Told {
+        verbose: args.has("verbose"),
+        commits: !options.auto_commit,
+        assigned: BTreeSet::new(),
+        batch: Vec::new(),
+        count: 0,
+        most: most(args)?,
+        consumer: Consumer::new(session.connect()?, options),
+    };
+    let mut stop = Stop::new(session)?;
+    tell(session, "startup_complete", "")?;
+    session.wait(told.consumer.subscribe(&[topic]))?;
+    let mut is_asked = false;
+    while told.count < told.most {
+        let Some(polled) = session.wait(stop.or(told.consumer.poll())) else {
+            is_asked = true;
+            break;
+        };
+        told.look(session)?;
+        let Some(record) = polled? else { continue };
+        told.batch.push(record);
+        told.count += 1;
+        let is_full = told.batch.len() >= BATCH || told.count == told.most;
+        if is_full || told.consumer.buffered() == 0 {
+            told.settle(session)?;
+        }
+    }
+    if is_asked {
+        tell(session, "shutdown_requested", "")?;
+    }
+    let assigned = std::mem::take(&mut told.assigned);
+    session.wait(told.consumer.close())?;
+    partitions(session, "partitions_revoked", &assigned)?;
+    tell(session, "shutdown_complete", "")?;
+    if is_asked { Ok(()) } else { tell(session, "shutdown_requested", "") }
+}
