@@ -16,6 +16,7 @@ CLIENTS = HOME / "clients"
 KAFKA = "4.3.1"
 LOG4J = "2.25.4"
 OLD_KAFKA = "2.7.0"
+FORMER_KAFKA = "3.9.1"
 RDKAFKA_SYS = "4.10.0+2.12.1"
 PYTHON = {
     "confluent": ["confluent-kafka==2.16.1"],
@@ -98,6 +99,11 @@ def apache():
     kafka = [f"org.apache.kafka:{name}:{KAFKA}" for name in ("kafka_2.13", "kafka-tools", "kafka-shell")]
     log4j = [f"org.apache.logging.log4j:log4j-{name}:{LOG4J}" for name in ("api", "core", "slf4j-impl", "1.2-api")]
     return jars("apache", kafka + log4j)
+
+
+def former_tools():
+    """The jars of Apache's tools of the last release with ZooKeeper, which many still have."""
+    return jars("apache-tools-" + FORMER_KAFKA, [f"org.apache.kafka:{name}:{FORMER_KAFKA}" for name in ("kafka_2.13", "kafka-tools")])
 
 
 def old_java():

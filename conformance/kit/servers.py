@@ -158,8 +158,8 @@ class Apache(Server):
         return "Apache Kafka " + install.KAFKA
 
 
-def java(*flags):
-    """The start of a command line that runs a class of Apache Kafka 4.3.1."""
+def java(*flags, jars=None):
+    """The start of a command line that runs a class of Apache Kafka 4.3.1, or of other jars."""
     config = pathlib.Path(__file__).with_name("log4j2.properties")
     return ["java", *flags, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Dlog4j2.configurationFile={config}",
-            "-cp", f"{install.apache()}/*"]
+            "-cp", f"{jars or install.apache()}/*"]

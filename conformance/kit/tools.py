@@ -1,7 +1,7 @@
 """`tools`: the same command lines to Apache's JVM tools and to ours, against Apache Kafka and against Ottla.
 
-Four runs of one list of command lines; what they print and how they end must be alike, once ids, times, ports and folders have
-neutral names. `docs/differences.md` says what may differ, and why.
+Six runs of one list of command lines: Apache's tools of 4.3.1 and of 3.9.1 and ours, each at both servers. What they print and how
+they end must be alike, once ids, times, ports and folders have neutral names; Apache's tools of 3.9.1 are compared with themselves. `docs/differences.md` says what may differ, and why.
 """
 
 import concurrent.futures
@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 
-from kit import report, servers
+from kit import install, report, servers
 
 JAVA = "org.apache.kafka.tools."
 CLASSES = {
@@ -40,6 +40,15 @@ CLASSES = {
     "kafka-delegation-tokens": JAVA + "DelegationTokenCommand",
     "kafka-broker-api-versions": JAVA + "BrokerApiVersionsCommand",
     "kafka-storage": "kafka.tools.StorageTool",
+}
+# Where the tools of 3.9 differ: classes, what they do not have, and words that had other names.
+FORMER_CLASSES = {"kafka-acls": "kafka.admin.AclCommand", "kafka-console-producer": "kafka.tools.ConsoleProducer"}
+FORMER_LACKS = {"kafka-groups", "kafka-storage", "kafka-broker-api-versions"}
+FORMER_WORDS = {
+    "kafka-console-producer": {"--reader-property": "--property"},
+    "kafka-console-consumer": {"--formatter-property": "--property"},
+    "kafka-producer-perf-test": {"--bootstrap-server": "--producer-props"},
+    "kafka-consumer-perf-test": {"--num-records": "--messages"},
 }
 # Where the action comes before the flags, and what is told nothing of a server.
 ACTION_FIRST = {"kafka-cluster"}
@@ -322,9 +331,9 @@ def neutral(text):
     # Wordings of warnings are each tool's own; Apache's console consumer leaves a group of its own behind, ours does not.
     drops = ("WARNING:", "Warning:", "<member>")
     lines = [re.sub(r" {2,}", "  ", line) for line in text.split("\n") if line.strip() and not line.startswith(drops)]
-    by_name = lambda found: "Configs: " + ",".join(sorted(found[1].split(",")))
+    by_name = lambda found: found[1] + ",".join(sorted(re.split(", ?", found[2])))
     # Apache's tools print much in the order of hash maps.
-    return sorted(re.sub(r"Configs: (\S+)", by_name, line) for line in lines)
+    return sorted(re.sub(r"(Configs: |^SCRAM .* are )(.+)", by_name, line) for line in lines)
 
 
 def words(line, server, folder):
@@ -347,7 +356,7 @@ def play(kind, server, folder, binary, genuine=()):
     for name, text in FILES.items():
         pathlib.Path(folder, name).write_text(text.replace("{data}", str(server.data)))
     told = []
-    for number, line in enumerate(filter(None, LINES.split("\n"))):
+    for number, line in enumerate(lines(kind)):
         until = time.monotonic() + (3 if genuine and READS.search(line) else 0)
         while True:
             answer = one_line(kind, server, folder, binary, line)
@@ -357,9 +366,22 @@ def play(kind, server, folder, binary, genuine=()):
     return told
 
 
+def lines(kind):
+    """The lines that this kind of tools has."""
+    lacks = FORMER_LACKS if kind == "apache 3.9" else ()
+    return [line for line in LINES.split("\n") if line and line.split()[0] not in lacks]
+
+
 def one_line(kind, server, folder, binary, line):
     name, rest, stdin, counts = words(line, server, folder)
-    start = [*servers.java("-Xmx128m"), CLASSES[name]] if kind == "apache" else [str(binary), name]
+    if kind == "apache 3.9":
+        jars, known = install.former_tools(), FORMER_WORDS.get(name, {})
+        start = [*servers.java("-Xmx128m", jars=jars), FORMER_CLASSES.get(name, CLASSES[name])]
+        rest = [known.get(word, word) for word in rest]
+        if name == "kafka-producer-perf-test":
+            rest = ["bootstrap.servers=" + word if word == server.bootstrap else word for word in rest]
+    else:
+        start = [*servers.java("-Xmx128m"), CLASSES[name]] if kind == "apache" else [str(binary), name]
     try:
         done = subprocess.run([*start, *rest], input=stdin, capture_output=True, text=True, timeout=60, check=False, cwd=folder)
     except subprocess.TimeoutExpired:
@@ -382,11 +404,18 @@ def run(arguments):
             finally:
                 server.kill()
 
-    pairs = [(tools, kind) for tools in ("apache", "ottla") for kind in ("apache", "ottla")]
-    _, genuine = one(pairs[0])
+    # What each is compared with.
+    models = {
+        ("apache", "ottla"): ("apache", "apache"),
+        ("ottla", "apache"): ("apache", "apache"),
+        ("ottla", "ottla"): ("apache", "apache"),
+        ("apache 3.9", "ottla"): ("apache 3.9", "apache"),
+    }
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        told = dict(pool.map(lambda pair: one(pair, genuine), pairs[1:]))
-    for pair in pairs[1:]:
+        told = dict(pool.map(one, sorted(set(models.values()))))
+        told |= dict(pool.map(lambda pair: one(pair, told[models[pair]]), models))
+    for pair, model in models.items():
+        genuine = told[model]
         for (line, code, text, _), (_, other_code, other, all_of_it) in zip(genuine, told[pair]):
             alike = code == other_code and text == other
             show = lambda code, text: f"exit {code}: " + " / ".join(text)

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-/// Apache Kafka's system in one native binary.
-///
-/// Without a command, a node starts on 127.0.0.1:9092 with its data in ./ottla-data.
-/// Every kafka-* command is here too: `ottla kafka-topics --help`, or by its own name after
-/// `ottla install-tools DIR`.
+/// The command line.
 #[derive(Debug, Parser)]
-#[command(name = "ottla", version, about)]
+#[command(
+    name = "ottla",
+    version,
+    about = "Apache Kafka's system in one binary; without a command it starts a node.",
+    disable_help_subcommand = true
+)]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]
@@ -22,25 +23,50 @@ pub struct Args {
 pub enum Command {
     /// Start a node.
     Server(Server),
-    /// Prepare data directories for a cluster; a node does this by itself when they are empty.
-    Format(Format),
-    /// Show what is in log, index, snapshot and checkpoint files (kafka-dump-log.sh).
-    Dump(ottla_offline::Dump),
-    /// Look at a data directory without changing it: what is wrong, what a start would do.
-    Doctor(ottla_offline::Doctor),
-    /// Settings in words.
+    #[command(flatten)]
+    Client(Box<ottla_cli::Command>),
+    /// Explain, show and change settings.
     Config {
-        /// What to print.
+        /// What to do.
         #[command(subcommand)]
         action: Config,
     },
-    /// Lay out a folder like Apache Kafka's: bin/ with every kafka-* command, and config/.
+    /// Look for what is wrong, with a cluster or with a data directory.
+    Doctor(Doctor),
+    /// Show what is in log, index, snapshot and checkpoint files.
+    Dump(ottla_offline::Dump),
+    /// Prepare data directories for a cluster of your choice.
+    Format(Format),
+    /// Lay out a folder with every kafka-* command, for scripts.
     InstallTools {
-        /// The folder; what is there stays.
+        /// The folder: bin/, config/ and share/; what is there stays.
         folder: PathBuf,
     },
+    /// Print what lets a shell complete commands.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write a page of the manual for each command.
+    #[command(hide = true)]
+    Man {
+        /// Where to.
+        folder: PathBuf,
+    },
+}
+
+/// Look for what is wrong: with a running cluster, or with a data directory whose node is stopped.
+#[derive(Debug, clap::Args)]
+pub struct Doctor {
+    /// A data directory, which stays as it is; no node needs to run, and none should.
+    #[arg(long, value_name = "DIR")]
+    pub offline: Option<PathBuf>,
+    /// With --offline: read every record of every log, not only what a start would read.
+    #[arg(long, requires = "offline")]
+    pub thorough: bool,
+    /// Where the cluster is.
     #[command(flatten)]
-    Client(ottla_cli::Command),
+    pub shared: ottla_cli::Shared,
 }
 
 /// Start a node.
@@ -69,6 +95,10 @@ pub enum Config {
     },
     /// Print all settings as a page of Markdown.
     Reference,
+    /// Print what is set for a topic, a broker or a group of a running cluster.
+    Get(ottla_cli::Get),
+    /// Set something for a topic, a broker or a group of a running cluster.
+    Set(ottla_cli::Set),
 }
 
 /// Prepare data directories for a cluster.

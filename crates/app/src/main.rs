@@ -2,16 +2,19 @@
 
 mod args;
 mod by_name;
+mod pages;
 mod server;
 
 use std::error::Error;
-use std::io::{BufWriter, StdoutLock, Write};
-use std::path::Path;
+use std::io::{BufWriter, IsTerminal, StdoutLock, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use ottla_cli::Environment;
 use ottla_offline::DumpError;
 
+use crate::args::Doctor;
 use crate::by_name::Ours;
 
 /// Kafka's requests are many small allocations that die young.
@@ -45,6 +48,7 @@ fn told(done: std::io::Result<String>) -> ExitCode {
 fn install(folder: &Path) -> Result<(), Box<dyn Error>> {
     let binary = std::env::current_exe()?.canonicalize()?;
     let count = ottla_tools::install(folder, &binary)?;
+    pages::install(folder)?;
     println!(
         "{count} names in {}/bin; KAFKA_HOME={} now serves scripts.",
         folder.display(),
@@ -53,13 +57,37 @@ fn install(folder: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// What surrounds this process.
+#[expect(clippy::disallowed_methods, reason = "only app reads arguments and the environment")]
+fn environment() -> Environment {
+    let is_terminal = std::io::stdout().is_terminal();
+    let folder = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+    let folder = folder.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".config")));
+    Environment {
+        server: std::env::var("KAFKA_SERVER").ok(),
+        profiles: folder.map(|it| it.join("ottla")),
+        is_terminal,
+        colours: is_terminal && std::env::var_os("NO_COLOR").is_none(),
+    }
+}
+
+/// Looks for what is wrong, offline or in a cluster.
+fn doctor(args: Doctor, environment: &Environment) -> Result<(), Box<dyn Error>> {
+    let Some(dir) = args.offline else {
+        let is_good = ottla_cli::doctor(&args.shared, environment)?;
+        return if is_good { Ok(()) } else { Err("see above".into()) };
+    };
+    let doctor = ottla_offline::Doctor { offline: dir, thorough: args.thorough };
+    offline(|out| doctor.run(out))
+}
+
 #[expect(clippy::disallowed_methods, reason = "only app reads arguments and the environment")]
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().collect();
+    let environment = environment();
     if let Some((tool, rest)) = by_name::tool(&words) {
-        let server = std::env::var("KAFKA_SERVER").ok();
         let mut out = BufWriter::new(std::io::stdout().lock());
-        return ottla_tools::run(tool, rest, server.as_deref(), &mut out).into();
+        return ottla_tools::run(tool, rest, environment.server.as_deref(), &mut out).into();
     }
     let args = match by_name::command(&words) {
         None => args::Args::parse(),
@@ -80,10 +108,19 @@ fn main() -> ExitCode {
         Some(args::Command::Server(server)) => server::run(&server),
         Some(args::Command::Format(format)) => server::format(&format),
         Some(args::Command::Dump(dump)) => offline(|out| dump.run(out).map(|()| true)),
-        Some(args::Command::Doctor(doctor)) => offline(|out| doctor.run(out)),
-        Some(args::Command::Config { action }) => server::config(&action),
+        Some(args::Command::Doctor(args)) => doctor(args, &environment),
+        Some(args::Command::Config { action }) => server::config(action, &environment),
         Some(args::Command::InstallTools { folder }) => install(&folder),
-        Some(args::Command::Client(client)) => ottla_cli::run(client),
+        Some(args::Command::Completions { shell }) => {
+            pages::completions(shell, &mut std::io::stdout().lock());
+            Ok(())
+        }
+        Some(args::Command::Man { folder }) => match pages::man(&folder) {
+            Ok(count) => writeln!(std::io::stdout(), "{count} pages in {}", folder.display()),
+            Err(error) => Err(error),
+        }
+        .map_err(Into::into),
+        Some(args::Command::Client(client)) => ottla_cli::run(*client, &environment),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

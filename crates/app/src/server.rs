@@ -10,6 +10,8 @@ use ottla_clock::Clock;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use ottla_cli::Environment;
+
 use crate::args::{Config, Format, LogFormat, Server};
 
 /// Every partition keeps its last segment open, every client a socket: as many as the system lets
@@ -93,10 +95,12 @@ pub fn format(args: &Format) -> Result<(), Box<dyn Error>> {
 ///
 /// # Errors
 /// There is none of that name.
-pub fn config(action: &Config) -> Result<(), Box<dyn Error>> {
+pub fn config(action: Config, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let text = match action {
-        Config::Explain { name } => explain(name)?,
+        Config::Explain { name } => explain(&name)?,
         Config::Reference => reference().trim_end().to_owned(),
+        Config::Get(args) => return ottla_cli::get(args, environment),
+        Config::Set(args) => return ottla_cli::set(args, environment),
     };
     Ok(writeln!(std::io::stdout(), "{text}")?)
 }

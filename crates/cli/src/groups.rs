@@ -1,34 +1,64 @@
 //! `ottla groups`: who reads, how far, and how long ago what comes next was written.
 
 use std::error::Error;
-use std::io::Write;
 
 use clap::{Args, Subcommand};
-use ottla_client::{Cluster, Consumer, ConsumerOptions, Isolation, Start, TopicPartition};
+use ottla_client::{
+    ClientError, Cluster, Consumer, ConsumerOptions, Isolation, Offsets, Start, TopicPartition,
+};
 use ottla_clock::Clock;
+use ottla_protocol::messages::delete_groups_request::DeleteGroupsRequest;
+use ottla_types::ErrorCode;
 
-use crate::Target;
+use crate::consume::when::{Place, at};
+use crate::front::{Environment, Front, Shared};
+use crate::output::{Cell, Table};
 
 /// Behind the last record.
 const LATEST: i64 = -1;
 
-/// List consumer groups and their lag; without a command, list.
+/// List consumer groups and their lag, describe, reset and delete them; without a command, list.
 #[derive(Args, Debug)]
 pub struct Groups {
     #[command(subcommand)]
     action: Option<Action>,
     #[command(flatten)]
-    target: Target,
+    shared: Shared,
 }
 
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Print the groups, their state, and by how many records each is behind.
     List,
+    /// Print the members of a group, and what each of them reads.
+    Describe {
+        /// The group.
+        group: String,
+    },
     /// Print how far a group is behind in each partition: in records, and since when.
     Lag {
         /// The group.
         group: String,
+    },
+    /// Let a group go on elsewhere; it must have no members meanwhile.
+    Reset {
+        /// The group.
+        group: String,
+        /// The topic; all of the group's if not said.
+        #[arg(long, short)]
+        topic: Option<String>,
+        /// Where to: earliest, latest, an offset, a time (2026-11-20T10:00:00Z), or -2h.
+        #[arg(long, allow_hyphen_values = true)]
+        to: String,
+        /// Do so; without it, only print what would be done.
+        #[arg(long)]
+        execute: bool,
+    },
+    /// Delete groups with their offsets; they must have no members.
+    Delete {
+        /// The groups.
+        #[arg(required = true)]
+        groups: Vec<String>,
     },
 }
 
@@ -39,38 +69,107 @@ struct Lag {
     records: i64,
 }
 
-pub(crate) async fn run(args: Groups) -> Result<(), Box<dyn Error>> {
-    let mut cluster = args.target.connect().await?;
-    let mut rows = Vec::new();
+pub(crate) async fn run(args: Groups, environment: &Environment) -> Result<(), Box<dyn Error>> {
+    let front = Front::new(&args.shared, environment)?;
+    let mut cluster = front.connect().await?;
     match args.action.unwrap_or(Action::List) {
-        Action::List => {
-            rows.push(["group", "kind", "state", "behind by"].map(str::to_owned).to_vec());
-            for group in cluster.groups().await? {
-                let lags = lags(&mut cluster, &group.id).await?;
-                let behind: i64 = lags.iter().map(|it| it.records).sum();
-                rows.push(vec![group.id, group.kind, group.state, behind.to_string()]);
-            }
+        Action::List => front.show(async || list(&mut cluster).await).await,
+        Action::Describe { group } => {
+            front.show(async || describe(&mut cluster, &group).await).await
         }
         Action::Lag { group } => {
-            let lags = lags(&mut cluster, &group).await?;
-            if lags.is_empty() {
-                return Err(format!(
-                    "group {group} has committed nothing; `ottla groups` lists those that have"
-                )
-                .into());
+            let mut reader = Reader::new(front.connect().await?);
+            front.show(async || lag(&mut cluster, &mut reader, &group).await).await
+        }
+        Action::Reset { group, topic, to, execute } => {
+            let to = at(&to, &Clock::real())?;
+            let targets = targets(&mut cluster, &group, topic.as_deref(), &to).await?;
+            if execute {
+                let options = ConsumerOptions {
+                    group: Some(group),
+                    auto_commit: false,
+                    ..Default::default()
+                };
+                let mut consumer = Consumer::new(front.connect().await?, options);
+                let offsets: Offsets =
+                    targets.iter().map(|(place, _, new)| (place.clone(), *new)).collect();
+                consumer.commit_offsets(&offsets).await.map_err(|error| {
+                    format!("{error}\n  A group can be reset while it has no members; stop its consumers first.")
+                })?;
+            } else {
+                eprintln!("Nothing was changed; say --execute to do so.");
             }
-            rows.push(["partition", "offset", "behind by", "since"].map(str::to_owned).to_vec());
-            let cluster = args.target.connect().await?;
-            let mut reader = Reader::new(cluster);
-            for lag in lags {
-                let since = reader.age(&lag).await?.map_or_else(|| "-".to_owned(), ago);
-                let (place, offset) = (lag.place.to_string(), lag.offset.to_string());
-                rows.push(vec![place, offset, lag.records.to_string(), since]);
+            let mut table = Table::new(&["partition", "offset", "new offset"]);
+            for (place, old, new) in targets {
+                table.row(vec![place.to_string().into(), old.into(), new.into()]);
             }
+            front.show(async || Ok(table.clone())).await
+        }
+        Action::Delete { groups } => {
+            for group in groups {
+                delete(&mut cluster, &group).await?;
+            }
+            Ok(())
         }
     }
-    write!(std::io::stdout().lock(), "{}", table(&rows))?;
-    Ok(())
+}
+
+async fn list(cluster: &mut Cluster) -> Result<Table, Box<dyn Error>> {
+    let mut table = Table::new(&["group", "kind", "state", "behind by"]);
+    for group in cluster.groups().await? {
+        let lags = lags(cluster, &group.id).await?;
+        let behind: i64 = lags.iter().map(|it| it.records).sum();
+        table.row(vec![group.id.into(), group.kind.into(), group.state.into(), behind.into()]);
+    }
+    Ok(table)
+}
+
+async fn describe(cluster: &mut Cluster, group: &str) -> Result<Table, Box<dyn Error>> {
+    let found = match cluster.describe_group(group).await {
+        Err(ClientError::Refused { code: ErrorCode::GROUP_ID_NOT_FOUND, .. }) => None,
+        found => Some(found?).filter(|it| it.state != "Dead"),
+    };
+    let Some(found) = found else {
+        return Err(format!(
+            "there is no group {group}; `ottla groups` lists those that there are"
+        )
+        .into());
+    };
+    let mut table = Table::new(&["member", "client", "host", "reads"]);
+    for it in found.members {
+        let places: Vec<String> = it.places.iter().map(ToString::to_string).collect();
+        let reads = if places.is_empty() {
+            Cell::Bad("nothing".to_owned())
+        } else {
+            places.join(" ").into()
+        };
+        let name = it.instance.unwrap_or(it.id);
+        table.row(vec![name.into(), it.client.into(), it.host.into(), reads]);
+    }
+    if table.is_empty() {
+        eprintln!("Group {group} has no members; it is {}.", found.state);
+    }
+    Ok(table)
+}
+
+async fn lag(
+    cluster: &mut Cluster,
+    reader: &mut Reader,
+    group: &str,
+) -> Result<Table, Box<dyn Error>> {
+    let lags = lags(cluster, group).await?;
+    if lags.is_empty() {
+        return Err(format!(
+            "group {group} has committed nothing; `ottla groups` lists those that have"
+        )
+        .into());
+    }
+    let mut table = Table::new(&["partition", "offset", "behind by", "since"]);
+    for lag in lags {
+        let since = reader.age(&lag).await?.map_or(Cell::Nothing, Cell::Ago);
+        table.row(vec![lag.place.to_string().into(), lag.offset.into(), lag.records.into(), since]);
+    }
+    Ok(table)
 }
 
 async fn lags(cluster: &mut Cluster, group: &str) -> Result<Vec<Lag>, Box<dyn Error>> {
@@ -83,6 +182,53 @@ async fn lags(cluster: &mut Cluster, group: &str) -> Result<Vec<Lag>, Box<dyn Er
         all.push(Lag { place, offset, records: (end - offset).max(0) });
     }
     Ok(all)
+}
+
+/// Where a group's partitions are, and where they are to be.
+async fn targets(
+    cluster: &mut Cluster,
+    group: &str,
+    topic: Option<&str>,
+    to: &Place,
+) -> Result<Vec<(TopicPartition, Option<i64>, i64)>, Box<dyn Error>> {
+    let known = cluster.group_offsets(group).await?;
+    let mut places: Vec<TopicPartition> = known.keys().cloned().collect();
+    if let Some(topic) = topic {
+        let found = cluster.refresh(Some(&[topic.to_owned()]), false).await?;
+        let found = found.into_iter().find(|it| it.error_code == 0);
+        let found = found.ok_or_else(|| format!("there is no topic {topic}"))?;
+        let indexes = found.partitions.iter().map(|it| it.partition_index);
+        places = indexes.map(|index| TopicPartition::new(topic, index)).collect();
+    }
+    if places.is_empty() {
+        return Err(
+            format!("group {group} has committed nothing; name a topic with --topic").into()
+        );
+    }
+    places.sort();
+    let mut all = Vec::new();
+    for place in places {
+        let new = to.offset(cluster, &place).await?;
+        all.push((place.clone(), known.get(&place).map(|(offset, _)| *offset), new));
+    }
+    Ok(all)
+}
+
+async fn delete(cluster: &mut Cluster, group: &str) -> Result<(), Box<dyn Error>> {
+    let node = cluster.coordinator(ottla_client::CoordinatorOf::Group, group).await?;
+    let request =
+        DeleteGroupsRequest { groups_names: vec![group.to_owned()], ..Default::default() };
+    let told = cluster.ask(node, &request).await?;
+    let code = told.results.first().map_or(0, |it| it.error_code);
+    match ErrorCode(code) {
+        ErrorCode::NONE => Ok(()),
+        ErrorCode::NON_EMPTY_GROUP => Err(format!(
+            "group {group} has members; stop them first (`ottla groups describe {group}`)"
+        )
+        .into()),
+        ErrorCode::GROUP_ID_NOT_FOUND => Err(format!("there is no group {group}").into()),
+        code => Err(format!("group {group}: {}", code.message()).into()),
+    }
 }
 
 /// Looks at single records.
@@ -106,37 +252,5 @@ impl Reader {
         self.consumer.seek(&lag.place, lag.offset);
         let next = self.consumer.poll().await?;
         Ok(next.map(|record| self.clock.wall_ms().saturating_sub(record.timestamp).max(0)))
-    }
-}
-
-/// A time that has passed, in the unit that suits it.
-fn ago(ms: i64) -> String {
-    match ms / 1000 {
-        0 => format!("{ms} ms"),
-        seconds if seconds < 120 => format!("{seconds} s"),
-        seconds if seconds < 7200 => format!("{} min", seconds / 60),
-        seconds if seconds < 172_800 => format!("{} h", seconds / 3600),
-        seconds => format!("{} days", seconds / 86_400),
-    }
-}
-
-fn table(rows: &[Vec<String>]) -> String {
-    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
-    let line = |row: &Vec<String>| {
-        let cells: Vec<String> =
-            row.iter().enumerate().map(|(at, it)| format!("{it:0$}", width(at))).collect();
-        cells.join("  ").trim_end().to_owned() + "\n"
-    };
-    rows.iter().map(line).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_have_the_unit_that_suits_them() {
-        let shown = [5, 1500, 119_000, 3_600_000, 7_300_000, 9 * 86_400_000].map(ago);
-        assert_eq!(shown, ["5 ms", "1 s", "119 s", "60 min", "2 h", "9 days"]);
     }
 }

@@ -1,16 +1,25 @@
-//! The operator's commands.
+//! The operator's commands, for a running cluster of Ottla's or Apache Kafka's.
 
+mod bench;
+mod cluster;
 mod consume;
+mod doctor;
+mod front;
 mod groups;
+mod output;
 mod produce;
+mod settings;
+mod size;
 mod topics;
+mod txn;
 
 use std::error::Error;
 use std::path::Path;
 
-use clap::{Args, Subcommand};
-use ottla_client::Cluster;
-use ottla_clock::Clock;
+use clap::Subcommand;
+
+pub use front::{Environment, Shared};
+pub use settings::{Get, Set};
 
 /// A command for a running cluster, ours or Apache Kafka's.
 #[derive(Debug, Subcommand)]
@@ -19,52 +28,69 @@ pub enum Command {
     Produce(produce::Produce),
     /// Print the records of a topic.
     Consume(consume::Consume),
-    /// List, create and delete topics.
+    /// List, describe, create, change and delete topics.
     Topics(topics::Topics),
-    /// List consumer groups, and how far they are behind.
+    /// List consumer groups and how far they are behind; reset and delete them.
     Groups(groups::Groups),
+    /// Print the brokers, their partitions and disks.
+    Cluster(cluster::Brokers),
+    /// List transactions, and abort one that hangs.
+    Txn(txn::Txn),
+    /// Measure how fast the cluster writes, reads and answers.
+    Bench(bench::Bench),
+    /// Work out partitions, brokers and disks.
+    Size(size::Size),
 }
 
-/// Where the cluster is.
-#[derive(Args, Clone, Debug)]
-pub struct Target {
-    /// Brokers to ask first: host:port, separated by commas.
-    #[arg(
-        long,
-        short = 'b',
-        global = true,
-        default_value = "127.0.0.1:9092",
-        value_name = "HOST:PORT"
-    )]
-    pub bootstrap_server: String,
-}
-
-impl Target {
-    async fn connect(&self) -> Result<Cluster, String> {
-        let connected = Cluster::connect(&self.bootstrap_server, "ottla", Clock::real()).await;
-        connected.map_err(|error| {
-            let at = &self.bootstrap_server;
-            format!(
-                "no broker answers at {at}: {error}\n  Is it running, and is that its listener's host and port? Say which with --bootstrap-server HOST:PORT; `ottla server` starts one on 127.0.0.1:9092."
-            )
-        })
-    }
+/// Runs a conversation with a cluster.
+fn talk<T>(
+    conversation: impl Future<Output = Result<T, Box<dyn Error>>>,
+) -> Result<T, Box<dyn Error>> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(conversation)
 }
 
 /// Does what the command says.
 ///
 /// # Errors
 /// What went wrong, for the operator to read.
-pub fn run(command: Command) -> Result<(), Box<dyn Error>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+pub fn run(command: Command, environment: &Environment) -> Result<(), Box<dyn Error>> {
+    let it = environment;
+    talk(async {
         match command {
-            Command::Produce(produce) => produce::run(produce).await,
-            Command::Consume(consume) => consume::run(consume).await,
-            Command::Topics(topics) => topics::run(topics).await,
-            Command::Groups(groups) => groups::run(groups).await,
+            Command::Produce(args) => Box::pin(produce::run(args, it)).await,
+            Command::Consume(args) => Box::pin(consume::run(args, it)).await,
+            Command::Topics(args) => Box::pin(topics::run(args, it)).await,
+            Command::Groups(args) => Box::pin(groups::run(args, it)).await,
+            Command::Cluster(args) => Box::pin(cluster::run(args, it)).await,
+            Command::Txn(args) => Box::pin(txn::run(args, it)).await,
+            Command::Bench(args) => Box::pin(bench::run(args, it)).await,
+            Command::Size(args) => size::run(args, it).await,
         }
     })
+}
+
+/// Prints settings of a running cluster.
+///
+/// # Errors
+/// What went wrong, for the operator to read.
+pub fn get(args: Get, environment: &Environment) -> Result<(), Box<dyn Error>> {
+    talk(settings::get(args, environment))
+}
+
+/// Changes settings of a running cluster.
+///
+/// # Errors
+/// What went wrong, for the operator to read.
+pub fn set(args: Set, environment: &Environment) -> Result<(), Box<dyn Error>> {
+    talk(settings::set(args, environment))
+}
+
+/// Looks at a running cluster; whether nothing is wrong with it.
+///
+/// # Errors
+/// Nobody answers.
+pub fn doctor(shared: &Shared, environment: &Environment) -> Result<bool, Box<dyn Error>> {
+    talk(Box::pin(doctor::run(shared, environment)))
 }
 
 /// The text of a file that the operator named.

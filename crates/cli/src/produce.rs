@@ -2,12 +2,14 @@
 
 use std::error::Error;
 use std::io::{BufRead, IsTerminal};
+use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
+use indicatif::{HumanBytes, HumanCount, ProgressBar};
 use ottla_client::{Compression, Message, Producer, ProducerOptions};
 
-use crate::Target;
+use crate::front::{Environment, Front, Shared};
 
 /// Write the lines of the standard input to a topic.
 #[derive(Args, Debug)]
@@ -17,11 +19,23 @@ pub struct Produce {
     /// What divides key and value in a line; without it a line is a value.
     #[arg(long, short = 'K', value_name = "TEXT")]
     key_separator: Option<String>,
+    /// The key of all records.
+    #[arg(long, value_name = "TEXT", conflicts_with = "key_separator")]
+    key: Option<String>,
+    /// A header of all records.
+    #[arg(long, short = 'H', value_name = "NAME=VALUE")]
+    header: Vec<String>,
+    /// The partition of all records, instead of one for each key.
+    #[arg(long, short, value_name = "NUMBER")]
+    partition: Option<i32>,
     /// none, gzip, snappy, lz4 or zstd.
     #[arg(long, short = 'z', default_value = "none", value_parser = codec)]
     compression: Compression,
+    /// A setting of the producer, by Kafka's name.
+    #[arg(short = 'X', value_name = "NAME=VALUE")]
+    settings: Vec<String>,
     #[command(flatten)]
-    target: Target,
+    shared: Shared,
 }
 
 fn codec(name: &str) -> Result<Compression, String> {
@@ -29,12 +43,28 @@ fn codec(name: &str) -> Result<Compression, String> {
     Compression::named(name).ok_or_else(|| format!("there is no codec {name}; it is {all}"))
 }
 
-pub(crate) async fn run(args: Produce) -> Result<(), Box<dyn Error>> {
-    let options = ProducerOptions { compression: args.compression, ..ProducerOptions::default() };
-    let mut producer = Producer::new(args.target.connect().await?, options);
+pub(crate) async fn run(args: Produce, environment: &Environment) -> Result<(), Box<dyn Error>> {
+    let front = Front::new(&args.shared, environment)?;
+    let mut options = ProducerOptions { compression: args.compression, ..Default::default() };
+    for (name, value) in front.settings() {
+        options.set(name, value)?;
+    }
+    for (name, value) in crate::topics::pairs(args.settings.clone())? {
+        options.set(&name, &value)?;
+    }
+    let headers = crate::topics::pairs(args.header.clone())?;
+    let headers: Vec<(Bytes, Option<Bytes>)> =
+        headers.into_iter().map(|(name, value)| (name.into(), Some(value.into()))).collect();
+    let mut producer = Producer::new(front.connect().await?, options);
     let mut input = std::io::stdin().lock();
     let typed = input.is_terminal();
-    let mut line = Vec::new();
+    if typed {
+        eprintln!("Each line is a record; end with Ctrl-D.");
+    }
+    // Hidden by itself where nobody looks.
+    let progress = if typed { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+    progress.enable_steady_tick(Duration::from_millis(200));
+    let (mut line, mut count, mut size) = (Vec::new(), 0, 0);
     loop {
         line.clear();
         if input.read_until(b'\n', &mut line)? == 0 {
@@ -43,18 +73,32 @@ pub(crate) async fn run(args: Produce) -> Result<(), Box<dyn Error>> {
         if line.last() == Some(&b'\n') {
             line.pop();
         }
-        producer.send(&args.topic, message(&line, args.key_separator.as_deref())).await?;
+        (count, size) = (count + 1, size + line.len() as u64);
+        let message = Message {
+            headers: headers.clone(),
+            partition: args.partition,
+            ..message(&line, args.key.as_deref(), args.key_separator.as_deref())
+        };
+        producer.send(&args.topic, message).await?;
         // Who types wants each line to go at once; from a pipe, batches are filled.
         if typed {
             producer.flush().await?;
         }
+        if count % 1000 == 0 {
+            progress.set_message(format!("{} records, {}", HumanCount(count), HumanBytes(size)));
+        }
     }
     producer.flush().await?;
+    progress.finish_and_clear();
     Ok(())
 }
 
-fn message(line: &[u8], separator: Option<&str>) -> Message {
-    let whole = || Message { value: Some(Bytes::copy_from_slice(line)), ..Message::default() };
+fn message(line: &[u8], key: Option<&str>, separator: Option<&str>) -> Message {
+    let whole = || Message {
+        key: key.map(|it| Bytes::from(it.to_owned())),
+        value: Some(Bytes::copy_from_slice(line)),
+        ..Message::default()
+    };
     let Some(separator) = separator.map(str::as_bytes).filter(|it| !it.is_empty()) else {
         return whole();
     };

@@ -1,30 +1,43 @@
-//! `ottla topics`: list, create, delete.
+//! `ottla topics`: list, describe, create, change, delete.
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::io::Write;
 
 use clap::{Args, Subcommand};
-use ottla_client::NewTopic;
+use ottla_client::{Cluster, ConfigKind, Isolation, NewTopic, TopicPartition};
+use ottla_protocol::messages::create_partitions_request::{
+    CreatePartitionsRequest, CreatePartitionsTopic,
+};
+use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
+use ottla_protocol::messages::metadata_response::MetadataResponsePartition;
 
-use crate::Target;
+use crate::front::{Environment, Front, Shared};
+use crate::output::{Cell, Table};
 
-/// List, create and delete topics; without a command, list.
+const EARLIEST: i64 = -2;
+const LATEST: i64 = -1;
+
+/// List, describe, create, change and delete topics; without a command, list.
 #[derive(Args, Debug)]
 pub struct Topics {
     #[command(subcommand)]
     action: Option<Action>,
     #[command(flatten)]
-    target: Target,
+    shared: Shared,
 }
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Print the topics, with their partitions and replicas.
+    /// Print the topics, with their partitions, replicas, records and bytes.
     List {
         /// Print Kafka's own, too.
         #[arg(long)]
         all: bool,
+    },
+    /// Print the partitions of a topic: who leads, who is in sync, which offsets.
+    Describe {
+        /// Its name.
+        name: String,
     },
     /// Create a topic.
     Create {
@@ -37,37 +50,167 @@ enum Action {
         #[arg(long, short, default_value_t = -1, hide_default_value = true)]
         replication_factor: i16,
         /// A setting of the topic.
-        #[arg(long = "config", value_name = "NAME=VALUE")]
+        #[arg(long = "config", short = 'c', value_name = "NAME=VALUE")]
         configs: Vec<String>,
     },
-    /// Delete a topic with all its records.
-    Delete {
+    /// Give a topic more partitions, or other settings.
+    Alter {
         /// Its name.
         name: String,
+        /// How many partitions it is to have; they cannot become fewer.
+        #[arg(long, short)]
+        partitions: Option<i32>,
+        /// A setting; an empty value takes it back to its default.
+        #[arg(long = "config", short = 'c', value_name = "NAME=VALUE")]
+        configs: Vec<String>,
+    },
+    /// Delete topics with all their records.
+    Delete {
+        /// Their names.
+        #[arg(required = true)]
+        names: Vec<String>,
     },
 }
 
-pub(crate) async fn run(args: Topics) -> Result<(), Box<dyn Error>> {
-    let mut cluster = args.target.connect().await?;
+/// `NAME=VALUE` words.
+pub(crate) fn pairs(words: Vec<String>) -> Result<BTreeMap<String, String>, String> {
+    let pair = |word: String| {
+        let found = word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+        found.ok_or_else(|| format!("{word} is not NAME=VALUE"))
+    };
+    words.into_iter().map(pair).collect()
+}
+
+pub(crate) async fn run(args: Topics, environment: &Environment) -> Result<(), Box<dyn Error>> {
+    let front = Front::new(&args.shared, environment)?;
+    let mut cluster = front.connect().await?;
     match args.action.unwrap_or(Action::List { all: false }) {
-        Action::List { all } => {
-            let mut out = std::io::stdout().lock();
-            for topic in cluster.topics().await?.iter().filter(|topic| all || !topic.internal) {
-                let (name, count, replicas) = (&topic.name, topic.partitions, topic.replicas);
-                writeln!(out, "{name}\t{count} partition(s)\t{replicas} replica(s)")?;
-            }
+        Action::List { all } => front.show(async || list(&mut cluster, all).await).await?,
+        Action::Describe { name } => {
+            front.show(async || describe(&mut cluster, &name).await).await?;
         }
         Action::Create { name, partitions, replication_factor, configs } => {
-            let mut settings = BTreeMap::new();
-            for config in configs {
-                let pair = config.split_once('=');
-                let (key, value) = pair.ok_or_else(|| format!("{config} is not NAME=VALUE"))?;
-                settings.insert(key.to_owned(), value.to_owned());
-            }
-            let topic = NewTopic { name, partitions, replication_factor, configs: settings };
+            let configs = pairs(configs)?;
+            let topic = NewTopic { name, partitions, replication_factor, configs };
             cluster.create_topic(&topic).await?;
         }
-        Action::Delete { name } => cluster.delete_topic(&name).await?,
+        Action::Alter { name, partitions, configs } => {
+            if partitions.is_none() && configs.is_empty() {
+                return Err("say what to change: --partitions COUNT or --config NAME=VALUE".into());
+            }
+            let configs = pairs(configs)?.into_iter();
+            let changes: Vec<_> = configs
+                .map(|(name, value)| (name, Some(value).filter(|it| !it.is_empty())))
+                .collect();
+            if !changes.is_empty() {
+                cluster.set_configs((ConfigKind::Topic, &name), changes).await?;
+            }
+            if let Some(count) = partitions {
+                grow(&mut cluster, &name, count).await?;
+            }
+        }
+        Action::Delete { names } => {
+            for name in names {
+                cluster.delete_topic(&name).await?;
+            }
+        }
     }
     Ok(())
+}
+
+async fn grow(cluster: &mut Cluster, name: &str, count: i32) -> Result<(), Box<dyn Error>> {
+    let name = name.to_owned();
+    let topic = CreatePartitionsTopic { count, assignments: None, name, ..Default::default() };
+    let request =
+        CreatePartitionsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() };
+    let told = cluster.ask_any(&request).await?;
+    match told.results.into_iter().find(|it| it.error_code != 0) {
+        Some(it) => Err(it.error_message.unwrap_or_else(|| format!("topic {}", it.name)).into()),
+        None => Ok(()),
+    }
+}
+
+/// How many bytes each partition's leader has.
+async fn sizes(cluster: &mut Cluster) -> Result<BTreeMap<TopicPartition, u64>, Box<dyn Error>> {
+    let mut all: BTreeMap<TopicPartition, u64> = BTreeMap::new();
+    for node in cluster.all_brokers().await? {
+        let request = DescribeLogDirsRequest { topics: None, ..Default::default() };
+        let told = cluster.ask(node, &request).await?;
+        for topic in told.results.iter().flat_map(|it| &it.topics) {
+            for it in topic.partitions.iter().filter(|it| !it.is_future_key) {
+                let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
+                let size = all.entry(place).or_default();
+                // Followers may lag; the largest copy is what there is.
+                *size = (*size).max(u64::try_from(it.partition_size).unwrap_or(0));
+            }
+        }
+    }
+    Ok(all)
+}
+
+async fn list(cluster: &mut Cluster, all: bool) -> Result<Table, Box<dyn Error>> {
+    let sizes = sizes(cluster).await?;
+    let mut table = Table::new(&["topic", "partitions", "replicas", "records", "size"]);
+    for topic in cluster.topics().await?.iter().filter(|topic| all || !topic.internal) {
+        let mut records = 0;
+        for index in 0..i32::try_from(topic.partitions).unwrap_or(0) {
+            let place = TopicPartition::new(topic.name.as_str(), index);
+            let [start, end] = ends(cluster, &place).await;
+            records += end.unwrap_or(0) - start.unwrap_or(0);
+        }
+        let size = sizes.iter().filter(|(place, _)| *place.topic == *topic.name);
+        let size = size.map(|(_, size)| size).sum();
+        let (count, replicas) = (topic.partitions.into(), topic.replicas.into());
+        table.row(vec![
+            topic.name.as_str().into(),
+            count,
+            replicas,
+            records.into(),
+            Cell::Bytes(size),
+        ]);
+    }
+    Ok(table)
+}
+
+/// The first offset, and the one behind the last; nothing where nobody leads.
+async fn ends(cluster: &mut Cluster, place: &TopicPartition) -> [Option<i64>; 2] {
+    let start = cluster.offset_at(place, EARLIEST, Isolation::Uncommitted).await.ok();
+    [start, cluster.offset_at(place, LATEST, Isolation::Uncommitted).await.ok()]
+}
+
+async fn describe(cluster: &mut Cluster, name: &str) -> Result<Table, Box<dyn Error>> {
+    let named = [name.to_owned()];
+    let found = cluster.refresh(Some(&named), false).await?;
+    let topic = found.into_iter().find(|it| it.error_code == 0);
+    let topic = topic.ok_or_else(|| {
+        format!("there is no topic {name}; `ottla topics` lists those that there are")
+    })?;
+    let sizes = sizes(cluster).await?;
+    let head = ["partition", "leader", "replicas", "in sync", "first", "end", "size"];
+    let mut table = Table::new(&head);
+    let mut partitions = topic.partitions;
+    partitions.sort_by_key(|it| it.partition_index);
+    for it in partitions {
+        let place = TopicPartition::new(name, it.partition_index);
+        let [start, end] =
+            if it.leader_id < 0 { [None, None] } else { ends(cluster, &place).await };
+        let size = sizes.get(&place).map_or(Cell::Nothing, |size| Cell::Bytes(*size));
+        let mut row = vec![it.partition_index.into()];
+        row.extend(state(&it));
+        row.extend([start.into(), end.into(), size]);
+        table.row(row);
+    }
+    Ok(table)
+}
+
+fn state(it: &MetadataResponsePartition) -> [Cell; 3] {
+    let list = |ids: &[i32]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let leader = match it.leader_id {
+        ..0 => Cell::Bad("none".to_owned()),
+        id => id.into(),
+    };
+    let in_sync = list(&it.isr_nodes);
+    let is_whole = it.isr_nodes.len() >= it.replica_nodes.len();
+    let in_sync = if is_whole { Cell::Good(in_sync) } else { Cell::Bad(in_sync) };
+    [leader, list(&it.replica_nodes).into(), in_sync]
 }

@@ -167,7 +167,13 @@ impl Cluster {
                 what: format!("broker {node}"),
                 code: ErrorCode::BROKER_NOT_AVAILABLE,
             })?;
-            let connection = Connection::open(&address, &self.client_id).await?;
+            let opened = Connection::open(&address, &self.client_id).await;
+            let connection = opened.map_err(|error| match error {
+                ClientError::Connection { address, source } => {
+                    ClientError::Advertised { node, address, source }
+                }
+                other => other,
+            })?;
             self.connections.insert(node, connection);
         }
         let known = self.connections.get_mut(&node);

@@ -32,6 +32,26 @@ pub enum ClientError {
         /// Why not.
         code: ErrorCode,
     },
+    /// The broker refuses, and says why.
+    #[error("{why}")]
+    Told {
+        /// The kind of refusal.
+        code: ErrorCode,
+        /// In the broker's words.
+        why: String,
+    },
+    /// A broker cannot be reached where it says that it is.
+    #[error(
+        "broker {node} says that it listens on {address} (advertised.listeners), and that cannot be reached from here: {source}"
+    )]
+    Advertised {
+        /// Which broker.
+        node: i32,
+        /// Where it says that it is.
+        address: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The broker does not speak a version that this client speaks.
     #[error("the broker has no version of {0} that this client speaks")]
     Version(&'static str),
@@ -62,8 +82,8 @@ impl ClientError {
     #[must_use]
     pub const fn is_passing(&self) -> bool {
         match self {
-            Self::Connection { .. } => true,
-            Self::Refused { code, .. } => code.is_retriable(),
+            Self::Connection { .. } | Self::Advertised { .. } => true,
+            Self::Refused { code, .. } | Self::Told { code, .. } => code.is_retriable(),
             _ => false,
         }
     }

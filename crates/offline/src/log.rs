@@ -53,6 +53,12 @@ pub(crate) fn show(
     if position < bytes.len() && dump.max_bytes == u64::MAX {
         let left = bytes.len() - position;
         writeln!(out, "Found {left} invalid bytes at the end of {name}")?;
+        if position == 0 {
+            // Apache's tool leaves it at that, and ends well.
+            eprintln!(
+                "{name}: no batch of records begins here, so this is no log segment, or its first bytes are damaged; `ottla doctor --offline DIR` looks at a whole data directory"
+            );
+        }
     }
     Ok(())
 }

@@ -1,11 +1,9 @@
 //! kafka-client-metrics: which metrics clients push (KIP-714).
 
-use ottla_client::Cluster;
+use ottla_client::{Cluster, ConfigKind};
 use ottla_clock::Clock;
-use ottla_protocol::messages::incremental_alter_configs_request::AlterableConfig;
 
 use crate::Tool;
-use crate::configs::{Kind, alter_resource, every, of};
 use crate::options::{Opt, Parsed, flag, value};
 use crate::session::{Session, ToolError};
 
@@ -66,36 +64,27 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         ("alter", Some(name)) => {
             let change = |(option, setting): (&str, &str)| {
                 let value = args.one(option)?;
-                Some(setting_to(setting, Some(value).filter(|it| !it.is_empty())))
+                Some((setting.to_owned(), Some(value.to_owned()).filter(|it| !it.is_empty())))
             };
             let all = SETTINGS.into_iter().filter_map(change).collect();
-            alter_resource(session, &mut cluster, (Kind::ClientMetrics, name.clone()), all)?;
+            session.wait(cluster.set_configs((ConfigKind::ClientMetrics, &name), all))?;
             writeln!(session.out, "Altered client metrics config for {name}.")?;
         }
         ("delete", Some(name)) => {
-            let known =
-                of(session, &mut cluster, Kind::ClientMetrics, std::slice::from_ref(&name))?;
+            let own = std::slice::from_ref(&name);
+            let known = session.wait(cluster.configs(ConfigKind::ClientMetrics, own))?;
             let own = known.into_values().flatten().filter(|it| !it.is_default());
-            let gone = own.map(|it| setting_to(&it.name, None)).collect();
-            alter_resource(session, &mut cluster, (Kind::ClientMetrics, name.clone()), gone)?;
+            let gone = own.map(|it| (it.name, None)).collect();
+            session.wait(cluster.set_configs((ConfigKind::ClientMetrics, &name), gone))?;
             writeln!(session.out, "Deleted client metrics config for {name}.")?;
         }
         ("describe", name) => describe(session, &mut cluster, name)?,
         _ => {
-            let all = every(session, &mut cluster, Kind::ClientMetrics)?;
+            let all = session.wait(cluster.config_names(ConfigKind::ClientMetrics))?;
             writeln!(session.out, "{}", all.join("\n"))?;
         }
     }
     Ok(())
-}
-
-fn setting_to(name: &str, value: Option<&str>) -> AlterableConfig {
-    AlterableConfig {
-        name: name.to_owned(),
-        config_operation: i8::from(value.is_none()),
-        value: value.map(str::to_owned),
-        ..Default::default()
-    }
 }
 
 fn describe(
@@ -103,7 +92,7 @@ fn describe(
     cluster: &mut Cluster,
     name: Option<String>,
 ) -> Result<(), ToolError> {
-    let known = every(session, cluster, Kind::ClientMetrics)?;
+    let known = session.wait(cluster.config_names(ConfigKind::ClientMetrics))?;
     let names = match name {
         None => known,
         Some(name) if known.contains(&name) => vec![name],
@@ -113,7 +102,7 @@ fn describe(
             return Ok(());
         }
     };
-    for (name, entries) in of(session, cluster, Kind::ClientMetrics, &names)? {
+    for (name, entries) in session.wait(cluster.configs(ConfigKind::ClientMetrics, &names))? {
         writeln!(session.out, "Client metrics configs for {name} are:")?;
         for it in entries {
             writeln!(session.out, "  {}={}", it.name, it.value.unwrap_or_default())?;

@@ -1,24 +1,12 @@
-//! kafka-configs, and what other tools want to know of settings.
+//! kafka-configs.
 
 mod quotas;
 
-use std::collections::BTreeMap;
-
-use ottla_client::Cluster;
-use ottla_protocol::messages::describe_configs_request::{
-    DescribeConfigsRequest, DescribeConfigsResource,
-};
-use ottla_protocol::messages::describe_configs_response::{
-    DescribeConfigsResourceResult, DescribeConfigsSynonym,
-};
-use ottla_protocol::messages::incremental_alter_configs_request::{
-    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
-};
-use ottla_protocol::messages::list_config_resources_request::ListConfigResourcesRequest;
+use ottla_client::{Cluster, ConfigEntry, ConfigKind, ConfigSynonym};
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{Session, ToolError, failed, properties, refused};
+use crate::session::{Session, ToolError, failed, properties};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-configs",
@@ -51,44 +39,32 @@ const OPTIONS: &[Opt] = &[
     flag("force", "Ask nothing."),
 ];
 
-/// What settings belong to. The numbers are those of DescribeConfigs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i8)]
-pub enum Kind {
-    Topic = 2,
-    Broker = 4,
-    ClientMetrics = 16,
-    Group = 32,
+fn kind_named(text: &str) -> Option<ConfigKind> {
+    match text {
+        "topics" => Some(ConfigKind::Topic),
+        "brokers" => Some(ConfigKind::Broker),
+        "client-metrics" => Some(ConfigKind::ClientMetrics),
+        "groups" => Some(ConfigKind::Group),
+        _ => None,
+    }
 }
 
-impl Kind {
-    fn named(text: &str) -> Option<Self> {
-        match text {
-            "topics" => Some(Self::Topic),
-            "brokers" => Some(Self::Broker),
-            "client-metrics" => Some(Self::ClientMetrics),
-            "groups" => Some(Self::Group),
-            _ => None,
-        }
+const fn name_of(kind: ConfigKind) -> &'static str {
+    match kind {
+        ConfigKind::Topic => "topic",
+        ConfigKind::Broker => "broker",
+        ConfigKind::ClientMetrics => "client-metric",
+        ConfigKind::Group => "group",
     }
+}
 
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Topic => "topic",
-            Self::Broker => "broker",
-            Self::ClientMetrics => "client-metric",
-            Self::Group => "group",
-        }
-    }
-
-    /// Where a value is its own, and not one of a wider scope.
-    const fn source(self) -> i8 {
-        match self {
-            Self::Topic => 1,
-            Self::Broker => 2,
-            Self::ClientMetrics => 7,
-            Self::Group => 8,
-        }
+/// Where a value is its own, and not one of a wider scope.
+const fn source_of(kind: ConfigKind) -> i8 {
+    match kind {
+        ConfigKind::Topic => 1,
+        ConfigKind::Broker => 2,
+        ConfigKind::ClientMetrics => 7,
+        ConfigKind::Group => 8,
     }
 }
 
@@ -105,95 +81,31 @@ const SOURCES: [&str; 9] = [
     "DYNAMIC_GROUP_CONFIG",
 ];
 const DEFAULT_BROKER: i8 = 3;
-const DEFAULT: i8 = 5;
 
-/// A setting with its value.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    pub name: String,
-    pub value: Option<String>,
-    source: i8,
-    is_sensitive: bool,
-    synonyms: Vec<DescribeConfigsSynonym>,
-}
-
-impl Entry {
-    pub const fn is_default(&self) -> bool {
-        self.source == DEFAULT
-    }
-
-    fn row(&self) -> String {
-        let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "null".to_owned());
-        let source = |at: i8| usize::try_from(at).ok().and_then(|at| SOURCES.get(at)).copied();
-        let synonym = |it: &DescribeConfigsSynonym| {
-            let source = source(it.source).unwrap_or(SOURCES[0]);
-            format!("{source}:{}={}", it.name, shown(&it.value))
-        };
-        let synonyms: Vec<String> = self.synonyms.iter().map(synonym).collect();
-        format!(
-            "  {}={} sensitive={} synonyms={{{}}}",
-            self.name,
-            shown(&self.value),
-            self.is_sensitive,
-            synonyms.join(", ")
-        )
-    }
-}
-
-/// The settings of these resources.
-pub fn of(
-    session: &Session<'_>,
-    cluster: &mut Cluster,
-    kind: Kind,
-    names: &[String],
-) -> Result<BTreeMap<String, Vec<Entry>>, ToolError> {
-    let mut found = BTreeMap::new();
-    if names.is_empty() {
-        return Ok(found);
-    }
-    let resource = |name: &String| DescribeConfigsResource {
-        resource_type: kind as i8,
-        resource_name: name.clone(),
-        configuration_keys: None,
-        ..Default::default()
+fn row(entry: &ConfigEntry) -> String {
+    let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "null".to_owned());
+    let source = |at: i8| usize::try_from(at).ok().and_then(|at| SOURCES.get(at)).copied();
+    let synonym = |it: &ConfigSynonym| {
+        let source = source(it.source).unwrap_or(SOURCES[0]);
+        format!("{source}:{}={}", it.name, shown(&it.value))
     };
-    let request = DescribeConfigsRequest {
-        resources: names.iter().map(resource).collect(),
-        include_synonyms: true,
-        ..Default::default()
-    };
-    // A broker answers for itself only.
-    let node = names.first().filter(|_| kind == Kind::Broker).and_then(|it| it.parse().ok());
-    if node.is_some() {
-        session.wait(cluster.all_brokers())?;
-    }
-    let response = match node {
-        Some(node) => session.wait(cluster.ask(node, &request))?,
-        None => session.wait(cluster.ask_any(&request))?,
-    };
-    for it in response.results {
-        refused(it.error_code, it.error_message.as_deref())?;
-        let entry = |it: DescribeConfigsResourceResult| Entry {
-            name: it.name,
-            value: it.value,
-            source: it.config_source,
-            is_sensitive: it.is_sensitive,
-            synonyms: it.synonyms,
-        };
-        let mut all: Vec<Entry> = it.configs.into_iter().map(entry).collect();
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        found.insert(it.resource_name, all);
-    }
-    Ok(found)
+    let synonyms: Vec<String> = entry.synonyms.iter().map(synonym).collect();
+    format!(
+        "  {}={} sensitive={} synonyms={{{}}}",
+        entry.name,
+        shown(&entry.value),
+        entry.is_sensitive,
+        synonyms.join(", ")
+    )
 }
 
 /// Of what the command line speaks: `None` as a name is all of them, the empty name the default.
-fn entity(args: &Parsed) -> Result<(Kind, Option<String>), ToolError> {
+fn entity(args: &Parsed) -> Result<(ConfigKind, Option<String>), ToolError> {
     let short = [
-        ("topic", Kind::Topic),
-        ("broker", Kind::Broker),
-        ("group", Kind::Group),
-        ("client-metrics", Kind::ClientMetrics),
+        ("topic", ConfigKind::Topic),
+        ("broker", ConfigKind::Broker),
+        ("group", ConfigKind::Group),
+        ("client-metrics", ConfigKind::ClientMetrics),
     ];
     for (option, kind) in short {
         if let Some(name) = args.one(option) {
@@ -201,12 +113,12 @@ fn entity(args: &Parsed) -> Result<(Kind, Option<String>), ToolError> {
         }
     }
     if args.has("broker-defaults") {
-        return Ok((Kind::Broker, Some(String::new())));
+        return Ok((ConfigKind::Broker, Some(String::new())));
     }
     let kind = args.one("entity-type").ok_or_else(|| {
         ToolError::Usage("At least one entity type must be specified: --entity-type".to_owned())
     })?;
-    let Some(found) = Kind::named(kind) else {
+    let Some(found) = kind_named(kind) else {
         return Err(match kind {
             "broker-loggers" => {
                 failed("--entity-type broker-loggers: Ottla's log levels are set when it starts")
@@ -243,22 +155,22 @@ fn describe(
     args: &Parsed,
     session: &mut Session<'_>,
     cluster: &mut Cluster,
-    (kind, name): (Kind, Option<String>),
+    (kind, name): (ConfigKind, Option<String>),
 ) -> Result<(), ToolError> {
     let names = match name {
         Some(name) => vec![name],
-        None => every(session, cluster, kind)?,
+        None => session.wait(cluster.config_names(kind))?,
     };
     for name in names {
-        let what = kind.name();
-        if kind == Kind::Topic && !is_there(session, cluster, &name)? {
+        let what = name_of(kind);
+        if kind == ConfigKind::Topic && !is_there(session, cluster, &name)? {
             writeln!(
                 session.out,
                 "The topic '{name}' doesn't exist and doesn't have dynamic config."
             )?;
             continue;
         }
-        let all = of(session, cluster, kind, std::slice::from_ref(&name))?;
+        let all = session.wait(cluster.configs(kind, std::slice::from_ref(&name)))?;
         let is_default = name.is_empty();
         match (is_default, args.has("all")) {
             (true, _) => {
@@ -267,10 +179,10 @@ fn describe(
             (_, true) => writeln!(session.out, "All configs for {what} {name} are:")?,
             _ => writeln!(session.out, "Dynamic configs for {what} {name} are:")?,
         }
-        let own = if is_default { DEFAULT_BROKER } else { kind.source() };
+        let own = if is_default { DEFAULT_BROKER } else { source_of(kind) };
         for entry in all.values().flatten() {
             if args.has("all") || entry.source == own {
-                writeln!(session.out, "{}", entry.row())?;
+                writeln!(session.out, "{}", row(entry))?;
             }
         }
     }
@@ -280,37 +192,6 @@ fn describe(
 fn is_there(session: &Session<'_>, cluster: &mut Cluster, topic: &str) -> Result<bool, ToolError> {
     let found = session.wait(cluster.refresh(Some(&[topic.to_owned()]), false))?;
     Ok(found.iter().any(|it| it.error_code == 0))
-}
-
-/// All resources of a kind that there are.
-pub fn every(
-    session: &Session<'_>,
-    cluster: &mut Cluster,
-    kind: Kind,
-) -> Result<Vec<String>, ToolError> {
-    let mut names: Vec<String> = match kind {
-        Kind::Topic => {
-            let all = session.wait(cluster.refresh(None, false))?;
-            all.into_iter().filter_map(|it| it.name).collect()
-        }
-        Kind::Broker => {
-            let all = session.wait(cluster.all_brokers())?.into_iter();
-            all.map(|id| id.to_string()).chain([String::new()]).collect()
-        }
-        Kind::ClientMetrics | Kind::Group => {
-            let request = ListConfigResourcesRequest {
-                resource_types: vec![kind as i8],
-                ..Default::default()
-            };
-            let response = session.wait(cluster.ask_any(&request))?;
-            refused(response.error_code, None)?;
-            response.config_resources.into_iter().map(|it| it.resource_name).collect()
-        }
-    };
-    if kind != Kind::Broker {
-        names.sort();
-    }
-    Ok(names)
 }
 
 /// Settings as the command line has them: commas divide, `[` and `]` hold together.
@@ -356,52 +237,17 @@ fn changes(args: &Parsed) -> Result<(Pairs, Vec<&str>), ToolError> {
     Ok((set, gone))
 }
 
-/// Changes settings of one resource.
-pub fn alter_resource(
-    session: &Session<'_>,
-    cluster: &mut Cluster,
-    (kind, name): (Kind, String),
-    configs: Vec<AlterableConfig>,
-) -> Result<(), ToolError> {
-    let resource = AlterConfigsResource {
-        resource_type: kind as i8,
-        resource_name: name,
-        configs,
-        ..Default::default()
-    };
-    let request =
-        IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
-    let response = session.wait(cluster.ask_any(&request))?;
-    for it in &response.responses {
-        refused(it.error_code, it.error_message.as_deref())?;
-    }
-    Ok(())
-}
-
 fn alter(
     args: &Parsed,
     session: &mut Session<'_>,
     cluster: &mut Cluster,
-    (kind, name): (Kind, String),
+    (kind, name): (ConfigKind, String),
 ) -> Result<(), ToolError> {
-    const SET: i8 = 0;
-    const DELETE: i8 = 1;
     let (set, gone) = changes(args)?;
-    let add = |(name, value): (String, String)| AlterableConfig {
-        name,
-        config_operation: SET,
-        value: Some(value),
-        ..Default::default()
-    };
-    let remove = |name: &str| AlterableConfig {
-        name: name.to_owned(),
-        config_operation: DELETE,
-        value: None,
-        ..Default::default()
-    };
-    let configs = set.into_iter().map(add).chain(gone.into_iter().map(remove)).collect();
-    alter_resource(session, cluster, (kind, name.clone()), configs)?;
-    let what = kind.name();
+    let set = set.into_iter().map(|(name, value)| (name, Some(value)));
+    let all = set.chain(gone.into_iter().map(|name| (name.to_owned(), None)));
+    session.wait(cluster.set_configs((kind, &name), all.collect()))?;
+    let what = name_of(kind);
     if name.is_empty() {
         writeln!(session.out, "Completed updating default config for {what}s in the cluster.")?;
     } else {

@@ -27,7 +27,7 @@ mod verifiable;
 use std::io::Write;
 
 pub use layout::install;
-pub use options::{Opt, Parsed};
+pub use options::{Opt, Parsed, Takes, with_common};
 pub use session::{Session, ToolError};
 
 /// A command.

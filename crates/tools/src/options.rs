@@ -52,7 +52,7 @@ pub const fn many(name: &'static str, shown: &'static str, help: &'static str) -
 }
 
 /// What every tool can be told.
-pub const COMMON: [Opt; 7] = [
+const COMMON: [Opt; 7] = [
     value("bootstrap-server", "HOST:PORT,...", "The brokers to ask first."),
     value("broker-list", "HOST:PORT,...", "The former name of --bootstrap-server."),
     value(
@@ -66,11 +66,18 @@ pub const COMMON: [Opt; 7] = [
     flag("version", "Print the version."),
 ];
 
+/// A tool's options, and those of all tools that it does not mean otherwise.
+pub fn with_common(own: &'static [Opt]) -> impl Iterator<Item = &'static Opt> {
+    own.iter().chain(COMMON.iter().filter(|it| own.iter().all(|known| known.name != it.name)))
+}
+
 /// A command line that was understood.
 #[derive(Clone, Debug, Default)]
 pub struct Parsed {
     given: BTreeMap<&'static str, Vec<Option<String>>>,
     order: Vec<(&'static str, Option<String>)>,
+    /// The tool's own options.
+    own: &'static [Opt],
     /// What is no option.
     pub rest: Vec<String>,
 }
@@ -82,8 +89,8 @@ impl Parsed {
     /// # Errors
     /// There is no such option, or its value is missing.
     pub fn read(args: &[String], options: &'static [Opt]) -> Result<Self, String> {
-        let known: Vec<&'static Opt> = options.iter().chain(&COMMON).collect();
-        let mut parsed = Self::default();
+        let known: Vec<&'static Opt> = with_common(options).collect();
+        let mut parsed = Self { own: options, ..Self::default() };
         let mut args = args.iter().peekable();
         while let Some(arg) = args.next() {
             let long = arg.strip_prefix("--").filter(|word| !word.is_empty());
@@ -141,6 +148,12 @@ impl Parsed {
     /// All its values.
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
         self.given.get(name).into_iter().flatten().filter_map(Option::as_deref)
+    }
+
+    /// The last value of an option that all tools have, unless this one means something else by it.
+    #[must_use]
+    pub fn common(&self, name: &str) -> Option<&str> {
+        self.one(name).filter(|_| self.own.iter().all(|it| it.name != name))
     }
 
     /// All options in the order in which they were given.
@@ -205,7 +218,7 @@ const HELP_COLUMN: usize = 34;
 /// What a tool can be told, for reading.
 pub fn help(tool: &Tool) -> String {
     let mut text = format!("{}: {}\n\n", tool.name, tool.about);
-    for option in tool.options.iter().chain(&COMMON) {
+    for option in with_common(tool.options) {
         let shown = match option.takes {
             Takes::Nothing => format!("--{}", option.name),
             Takes::Value(shown) => format!("--{} <{shown}>", option.name),
@@ -235,6 +248,17 @@ mod tests {
     fn read(line: &str) -> Result<Parsed, String> {
         let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         Parsed::read(&args, OPTIONS)
+    }
+
+    #[test]
+    fn an_option_of_its_own_is_no_common_one() {
+        const OWN: &[Opt] = &[value("broker-list", "ID,...", "")];
+        let words = ["--broker-list".to_owned(), "1,2".to_owned()];
+        let parsed = Parsed::read(&words, OWN).unwrap();
+        assert_eq!((parsed.one("broker-list"), parsed.common("broker-list")), (Some("1,2"), None));
+        let parsed = Parsed::read(&words, OPTIONS).unwrap();
+        assert_eq!(parsed.common("broker-list"), Some("1,2"));
+        assert_eq!(with_common(OWN).filter(|it| it.name == "broker-list").count(), 1);
     }
 
     #[test]

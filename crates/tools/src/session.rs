@@ -72,8 +72,8 @@ impl<'a> Session<'a> {
                 settings.extend(properties(file)?);
             }
         }
-        let named = parsed.one("bootstrap-server").or_else(|| parsed.one("broker-list"));
-        let named = named.or_else(|| parsed.one("bootstrap-controller")).map(str::to_owned);
+        let named = parsed.common("bootstrap-server").or_else(|| parsed.common("broker-list"));
+        let named = named.or_else(|| parsed.common("bootstrap-controller")).map(str::to_owned);
         let bootstrap = match (named, parsed.one("zookeeper")) {
             (None, Some(zookeeper)) => Some(instead_of_zookeeper(zookeeper, default_server)),
             (named, _) => named

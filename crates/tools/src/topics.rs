@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_client::Cluster;
+use ottla_client::{Cluster, ConfigKind};
 use ottla_protocol::messages::create_partitions_request::{
     CreatePartitionsAssignment, CreatePartitionsRequest, CreatePartitionsTopic,
 };
@@ -21,7 +21,6 @@ use ottla_protocol::messages::metadata_response::MetadataResponseTopic;
 use ottla_types::ErrorCode;
 
 use crate::Tool;
-use crate::configs::{self, Kind};
 use crate::options::{Opt, Parsed, flag, value};
 use crate::session::{Session, ToolError, failed, pairs, refused, whole};
 
@@ -264,7 +263,7 @@ fn describe(
     }
     let mut topics = fetch(args, session, cluster, &names)?;
     topics.sort_by(|a, b| a.name.cmp(&b.name));
-    let settings = configs::of(session, cluster, Kind::Topic, &names)?;
+    let settings = session.wait(cluster.configs(ConfigKind::Topic, &names))?;
     let filters = [
         "under-replicated-partitions",
         "unavailable-partitions",

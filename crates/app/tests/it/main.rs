@@ -6,6 +6,7 @@ mod by_name;
 mod commands;
 mod consumers;
 mod crash;
+mod front;
 mod hostile;
 mod node;
 mod talk;

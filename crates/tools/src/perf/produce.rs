@@ -156,6 +156,8 @@ struct Run<'a, 'b> {
     all: Seen,
     window: Seen,
     steady: Option<Seen>,
+    /// Was it told that the warmup is over?
+    is_told_steady: bool,
     warmup: u64,
     interval: Duration,
 }
@@ -177,7 +179,6 @@ impl Run<'_, '_> {
             }
             let value = payload.next(number);
             if number == plan.warmup && plan.warmup > 0 {
-                writeln!(self.session.out, "In steady state.")?;
                 self.steady = Some(Seen::new(clock.monotonic(), plan.count - plan.warmup));
             }
             self.sent.push_back(Some((clock.monotonic(), value.len() as u64)));
@@ -228,6 +229,9 @@ impl Run<'_, '_> {
         if now.saturating_sub(self.window.began) >= self.interval {
             let [records, megabytes, average, longest] = self.window.rates(now);
             let count = self.window.count;
+            if self.steady.is_some() && !std::mem::replace(&mut self.is_told_steady, true) {
+                writeln!(self.session.out, "In steady state.")?;
+            }
             writeln!(
                 self.session.out,
                 "{count} records sent, {records:.1} records/sec ({megabytes:.2} MB/sec), {average:.1} ms avg latency, {longest:.1} ms max latency."
@@ -330,6 +334,7 @@ pub fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         all: Seen::new(began, count),
         window: Seen { began, ..Seen::default() },
         steady: None,
+        is_told_steady: false,
         warmup,
         interval: plan.interval,
         clock,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ottla_client::{Cluster, TopicPartition};
+use ottla_client::{Cluster, ConfigKind, TopicPartition};
 use ottla_clock::Clock;
 use ottla_protocol::messages::alter_partition_reassignments_request::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
@@ -14,10 +14,9 @@ use ottla_protocol::messages::alter_replica_log_dirs_request::{
 use ottla_types::{ErrorCode, NodeId};
 
 use super::{
-    BROKER_THROTTLES, Directories, Replicas, TOPIC_THROTTLES, brokers, change, current_all,
-    directories, shown, under_way,
+    BROKER_THROTTLES, Directories, Replicas, TOPIC_THROTTLES, brokers, current_all, directories,
+    shown, under_way,
 };
-use crate::configs::{Kind, alter_resource};
 use crate::options::Parsed;
 use crate::session::{Session, ToolError, failed};
 
@@ -93,8 +92,9 @@ fn throttle(
     ids.dedup();
     for id in ids {
         let limits = BROKER_THROTTLES.into_iter().zip([between, between, within]);
-        let set = limits.filter_map(|(name, limit)| Some(change(name, Some(limit?.to_string()))));
-        alter_resource(session, cluster, (Kind::Broker, id.to_string()), set.collect())?;
+        let set =
+            limits.filter_map(|(name, limit)| Some((name.to_owned(), Some(limit?.to_string()))));
+        session.wait(cluster.set_configs((ConfigKind::Broker, &id.to_string()), set.collect()))?;
     }
     if let Some(limit) = between {
         let mut lists: BTreeMap<&str, [Vec<String>; 2]> = BTreeMap::new();
@@ -107,8 +107,8 @@ fn throttle(
         }
         for (topic, lists) in lists {
             let set = TOPIC_THROTTLES.into_iter().zip(lists);
-            let set = set.map(|(name, list)| change(name, Some(list.join(",")))).collect();
-            alter_resource(session, cluster, (Kind::Topic, topic.to_owned()), set)?;
+            let set = set.map(|(name, list)| (name.to_owned(), Some(list.join(",")))).collect();
+            session.wait(cluster.set_configs((ConfigKind::Topic, topic), set))?;
         }
         writeln!(session.out, "The inter-broker throttle limit was set to {limit} B/s")?;
     }

@@ -5,16 +5,14 @@ mod verify;
 
 use std::collections::BTreeMap;
 
-use ottla_client::{Cluster, TopicPartition};
+use ottla_client::{Cluster, ConfigKind, TopicPartition};
 use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
-use ottla_protocol::messages::incremental_alter_configs_request::AlterableConfig;
 use ottla_protocol::messages::list_partition_reassignments_request as listing;
 use ottla_types::NodeId;
 use serde_json::{Value, json};
 
 use crate::Tool;
-use crate::configs::{Kind, alter_resource};
 use crate::options::{Opt, Parsed, flag, value};
 use crate::session::{Session, ToolError, failed, partitions, read, refused};
 
@@ -324,18 +322,6 @@ fn list(session: &mut Session<'_>) -> Result<(), ToolError> {
     Ok(())
 }
 
-const SET: i8 = 0;
-const DELETE: i8 = 1;
-
-fn change(name: &str, value: Option<String>) -> AlterableConfig {
-    AlterableConfig {
-        name: name.to_owned(),
-        config_operation: if value.is_some() { SET } else { DELETE },
-        value,
-        ..Default::default()
-    }
-}
-
 /// Takes all throttles back.
 fn clear_throttles(
     session: &mut Session<'_>,
@@ -356,8 +342,8 @@ fn clear_throttles(
         commas(&ids)
     )?;
     for id in ids {
-        let gone = BROKER_THROTTLES.map(|name| change(name, None)).to_vec();
-        alter_resource(session, cluster, (Kind::Broker, id.to_string()), gone)?;
+        let gone = BROKER_THROTTLES.map(|name| (name.to_owned(), None)).to_vec();
+        session.wait(cluster.set_configs((ConfigKind::Broker, &id.to_string()), gone))?;
     }
     writeln!(
         session.out,
@@ -366,8 +352,8 @@ fn clear_throttles(
         topics.join(",")
     )?;
     for topic in topics {
-        let gone = TOPIC_THROTTLES.map(|name| change(name, None)).to_vec();
-        alter_resource(session, cluster, (Kind::Topic, topic), gone)?;
+        let gone = TOPIC_THROTTLES.map(|name| (name.to_owned(), None)).to_vec();
+        session.wait(cluster.set_configs((ConfigKind::Topic, &topic), gone))?;
     }
     Ok(())
 }

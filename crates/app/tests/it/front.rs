@@ -1,0 +1,251 @@
+//! The modern commands against a running node: what a stranger types, and what they get.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::node::{Home, Node};
+
+/// Runs `ottla` with nothing of whoever runs the tests around it.
+fn ottla(words: &[&str], input: &str, around: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+    command.args(words).env_remove("KAFKA_SERVER").env("XDG_CONFIG_HOME", "/nonexistent");
+    command.envs(around.iter().copied());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// What a command prints that must work.
+fn said(node: &Node, line: &str, input: &str) -> String {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let out = ottla(&words, input, &[("KAFKA_SERVER", &node.address.to_string())]);
+    assert!(out.status.success(), "{line}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// What a command complains about that must not work.
+fn refused(node: &Node, line: &str) -> String {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let out = ottla(&words, "", &[("KAFKA_SERVER", &node.address.to_string())]);
+    assert!(!out.status.success(), "{line}: {}", String::from_utf8_lossy(&out.stdout));
+    String::from_utf8(out.stderr).unwrap()
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn topics_are_described_and_changed() {
+    let home = Home::new();
+    let node = home.start();
+    said(&node, "topics create t -p 2", "");
+    said(&node, "produce t -p 1", "a\nb\n");
+    let plain = said(&node, "topics -o plain", "");
+    let cells: Vec<&str> = plain.trim().split('\t').collect();
+    assert_eq!(&cells[..4], ["t", "2", "1", "2"], "topic, partitions, replicas, records");
+    let found = json(&said(&node, "topics describe t -o json", ""));
+    assert_eq!((&found[1]["leader"], &found[1]["end"]), (&1.into(), &2.into()));
+    assert_eq!((&found[0]["in_sync"], &found[0]["end"]), (&"1".into(), &0.into()));
+    said(&node, "topics alter t --partitions 3 -c retention.ms=5000", "");
+    let found = json(&said(&node, "config get topic t retention.ms -o json", ""));
+    assert_eq!((&found[0]["value"], &found[0]["set_in"]), (&"5000".into(), &"topic".into()));
+    said(&node, "config set topic t retention.ms=", "");
+    let found = json(&said(&node, "config get topic t retention.ms -o json", ""));
+    assert_eq!(found[0]["set_in"], "default");
+    assert_eq!(json(&said(&node, "topics describe t -o json", "")).as_array().unwrap().len(), 3);
+    assert!(refused(&node, "topics alter t --partitions 2").contains('3'));
+    said(&node, "topics delete t", "");
+    assert_eq!(said(&node, "topics -o plain", ""), "");
+    node.stop();
+}
+
+#[test]
+fn records_are_found_by_place_and_content() {
+    let home = Home::new();
+    let node = home.start();
+    said(&node, "topics create t -p 1", "");
+    said(&node, "produce t -K : -H src=one", "a:{\"n\":1}\nb:two\n");
+    said(&node, "produce t -K : -H src=other", "c:{\"n\":3}\nd:four\n");
+    let read = |line: &str| said(&node, &format!("consume t -e {line}"), "");
+    assert_eq!(read("--last 1"), "four\n");
+    assert_eq!(read("--from 1 --until 3"), "two\n{\"n\":3}\n");
+    assert_eq!(read("--from -1h --grep n -K ="), "a={\"n\":1}\nc={\"n\":3}\n");
+    assert_eq!(read("--from earliest --key ^[bd]$"), "two\nfour\n");
+    assert_eq!(read("--from-beginning --header src=^oth -n 1"), "{\"n\":3}\n");
+    assert_eq!(read("--from 2100-01-01"), "", "nothing is from then");
+    let line = read("--last 2 -n 1 -o json");
+    let record = json(&line);
+    assert_eq!((&record["key"], &record["value"]["n"]), (&"c".into(), &3.into()));
+    assert_eq!((&record["offset"], &record["headers"][0]["name"]), (&2.into(), &"src".into()));
+    assert!(read("--last 1 -v").ends_with("t-0@3  key=d  src=other  four\n"));
+    assert!(refused(&node, "consume t -p 7").contains("no partition 7, but 1 from 0 on"));
+    assert!(refused(&node, "consume nothing").contains("there is no topic nothing"));
+    assert!(refused(&node, "consume t --from soon").contains("how long ago"));
+    assert!(refused(&node, "consume t -X auto.ofset.reset=x").contains("did you mean"));
+    node.stop();
+}
+
+#[test]
+fn a_group_is_described_sent_back_and_deleted() {
+    let home = Home::new();
+    let node = home.start();
+    said(&node, "topics create t -p 1", "");
+    said(&node, "produce t", "a\nb\nc\n");
+    assert_eq!(said(&node, "consume t -g g --from-beginning -n 2", ""), "a\nb\n");
+    assert_eq!(said(&node, "groups reset g --to earliest -o plain", ""), "t-0\t2\t0\n");
+    assert_eq!(said(&node, "groups lag g -o plain", "").split('\t').nth(1), Some("2"), "only said");
+    said(&node, "groups reset g --to 1 --execute", "");
+    assert_eq!(said(&node, "consume t -g g -n 1", ""), "b\n");
+    assert!(refused(&node, "groups describe nobody").contains("there is no group nobody"));
+    said(&node, "groups delete g", "");
+    assert_eq!(said(&node, "groups -o plain", ""), "");
+    node.stop();
+}
+
+#[test]
+fn a_cluster_is_looked_at_measured_and_found_healthy() {
+    let home = Home::new();
+    let node = home.start();
+    said(&node, "produce t", "a\n");
+    let brokers = json(&said(&node, "cluster -o json", ""));
+    assert_eq!(
+        (&brokers[0]["address"], &brokers[0]["leads"]),
+        (&node.address.to_string().into(), &1.into())
+    );
+    assert_eq!(said(&node, "txn -o plain", ""), "");
+    let found = said(&node, "doctor -o plain", "");
+    assert!(found.contains("ok\tbroker 1\treached at") && !found.contains("wrong"), "{found}");
+    assert!(found.contains("ok\tclocks"), "{found}");
+    let measured = said(&node, "bench -n 500 --size 10 --latencies 5 -o plain", "");
+    let what: Vec<_> = measured.lines().filter_map(|it| it.split('\t').next()).collect();
+    assert_eq!(what, ["write", "read", "acknowledged", "end to end"]);
+    assert_eq!(said(&node, "topics -o plain", "").lines().count(), 1, "its topic is gone");
+    assert!(refused(&node, "txn abort nothing").contains("there is no transactional id nothing"));
+    node.stop();
+}
+
+#[test]
+fn a_broker_that_nobody_reaches_is_told_by_the_doctor() {
+    let home = Home::new().with("advertised.listeners=PLAINTEXT://kafka1.invalid:9091");
+    let node = home.start();
+    let out = ottla(&["doctor", "-b", &node.address.to_string()], "", &[]);
+    let found = String::from_utf8(out.stdout).unwrap();
+    assert!(!out.status.success());
+    assert!(
+        found.contains("its advertised listener kafka1.invalid:9091 does not resolve"),
+        "{found}"
+    );
+    let why = refused(&node, "consume t --from-beginning -e");
+    assert!(why.contains("there is no topic"), "{why}");
+    let why = refused(&node, "groups");
+    assert!(why.contains("broker 1 says that it listens on kafka1.invalid:9091"), "{why}");
+    node.stop();
+}
+
+#[test]
+fn wrong_input_is_answered_with_the_cause_and_the_next_step() {
+    let home = Home::new();
+    let node = home.start();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = silent.local_addr().unwrap().to_string();
+    drop(silent);
+    let garbage = home.path().join("00000000000000000000.log");
+    std::fs::write(&garbage, "this is no log at all, just some words that go on for a while")
+        .unwrap();
+    let garbage = garbage.to_str().unwrap();
+    let cases = [
+        (format!("topics -b {closed}"), "no broker answers at", "`ottla server` starts one"),
+        ("topics -b nowhere.invalid:9092".to_owned(), "nowhere.invalid", "--bootstrap-server"),
+        ("consume absent".to_owned(), "there is no topic absent", "`ottla topics` lists"),
+        ("topics --partitons 3".to_owned(), "--partitons", "--help"),
+        ("topic list".to_owned(), "'topic'", "topics"),
+        ("produce t -z rar".to_owned(), "there is no codec rar", "gzip"),
+        ("config explain retention.sm".to_owned(), "retention.sm", "did you mean"),
+        ("dump --files /nothing.log".to_owned(), "/nothing.log", "No such file"),
+        ("server /no/such/file".to_owned(), "/no/such/file", "No such file"),
+        ("topics --profile nobody".to_owned(), "nobody.properties", "bootstrap.servers=HOST:PORT"),
+        (
+            "kafka-topics --list --bootstrap-server 127.0.0.1:1".to_owned(),
+            "No broker answers",
+            "ottla server starts one",
+        ),
+        ("kafka-topics --lst".to_owned(), "lst is not a recognized option", "--list"),
+    ];
+    // As with Apache's tool, this alone is no failure.
+    let dumped = ottla(&["dump", "--files", garbage], "", &[]);
+    let hint = String::from_utf8(dumped.stderr).unwrap();
+    assert!(hint.contains("no log segment") && hint.contains("`ottla doctor --offline"), "{hint}");
+    for (line, cause, step) in cases {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let out = ottla(&words, "", &[("KAFKA_SERVER", &node.address.to_string())]);
+        let text = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+        assert!(!out.status.success(), "{line} worked");
+        assert!(text.contains(cause) && text.contains(step), "{line} said:\n{text}");
+        assert!(!text.contains("panicked"), "{text}");
+    }
+    node.stop();
+}
+
+#[test]
+fn a_profile_says_where_the_cluster_is() {
+    let home = Home::new();
+    let node = home.start();
+    let folder = home.path().join("config/ottla");
+    std::fs::create_dir_all(&folder).unwrap();
+    let text = format!("bootstrap.servers={}\nauto.offset.reset=earliest\n", node.address);
+    std::fs::write(folder.join("home.properties"), text).unwrap();
+    said(&node, "produce t", "a\n");
+    let config = home.path().join("config");
+    let around = [("XDG_CONFIG_HOME", config.to_str().unwrap()), ("KAFKA_SERVER", "127.0.0.1:1")];
+    let out = ottla(&["consume", "t", "--profile", "home", "-e"], "", &around);
+    assert_eq!(String::from_utf8(out.stdout).unwrap(), "a\n", "also what else the profile says");
+    node.stop();
+}
+
+#[test]
+fn a_screen_is_enough_for_the_help() {
+    let out = ottla(&["--help"], "", &[]);
+    let text = String::from_utf8(out.stdout).unwrap();
+    assert!(text.lines().count() <= 24, "{text}");
+    assert!(text.lines().all(|it| it.len() <= 90), "{text}");
+}
+
+/// The files of a folder and what stands in them.
+fn files(folder: &Path) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|it| {
+            let path = it.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, std::fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn the_manual_and_the_completions_are_fresh() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let made = tempfile::tempdir().unwrap();
+    let folder = made.path().to_str().unwrap();
+    assert!(ottla(&["man", folder], "", &[]).status.success());
+    let stale = "run: rm docs/man/*; ottla man docs/man";
+    let (kept, fresh) = (files(&root.join("docs/man")), files(made.path()));
+    let names = |all: &[(String, String)]| all.iter().map(|it| it.0.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&kept), names(&fresh), "{stale}");
+    for ((name, kept), (_, fresh)) in kept.iter().zip(&fresh) {
+        assert!(kept == fresh, "docs/man/{name} is stale; {stale}");
+    }
+    for (shell, file) in [("bash", "ottla.bash"), ("zsh", "_ottla"), ("fish", "ottla.fish")] {
+        let out = ottla(&["completions", shell], "", &[]);
+        let kept = std::fs::read_to_string(root.join("docs/completions").join(file)).unwrap();
+        let fresh = String::from_utf8(out.stdout).unwrap();
+        assert!(kept == fresh, "run: ottla completions {shell} > docs/completions/{file}");
+    }
+}

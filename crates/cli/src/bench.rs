@@ -1,0 +1,178 @@
+//! `ottla bench`: what the cluster does on this machine, in half a minute.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use ottla_client::{
+    Consumer, ConsumerOptions, Message, NewTopic, Producer, ProducerOptions, Start, TopicPartition,
+};
+use ottla_clock::Clock;
+
+use crate::front::{Environment, Front, Shared};
+use crate::output::{Cell, Table};
+
+/// Write, read and time records in a topic of its own, and say how fast that was.
+#[derive(Args, Debug)]
+pub struct Bench {
+    /// How many records to write and read.
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 500_000)]
+    records: u64,
+    /// How large each is, in bytes.
+    #[arg(long, short, value_name = "BYTES", default_value_t = 1000)]
+    size: usize,
+    /// To how many partitions.
+    #[arg(long, short, value_name = "COUNT", default_value_t = 1)]
+    partitions: i32,
+    /// How many single records to time.
+    #[arg(long, value_name = "COUNT", default_value_t = 2000)]
+    latencies: usize,
+    /// A setting of the producer, by Kafka's name.
+    #[arg(short = 'X', value_name = "NAME=VALUE")]
+    settings: Vec<String>,
+    #[command(flatten)]
+    shared: Shared,
+}
+
+/// A record that no compression shrinks much, the next one different from the last.
+fn payload(size: usize, seed: &mut u64) -> Bytes {
+    let mut bytes = Vec::with_capacity(size + 8);
+    while bytes.len() < size {
+        *seed ^= *seed << 13;
+        *seed ^= *seed >> 7;
+        *seed ^= *seed << 17;
+        bytes.extend_from_slice(&seed.to_le_bytes());
+    }
+    bytes.truncate(size);
+    bytes.into()
+}
+
+fn bar(count: u64, what: &'static str) -> Result<ProgressBar, Box<dyn Error>> {
+    let bar = ProgressBar::new(count);
+    let style = "{msg:8} [{bar:40}] {human_pos} of {human_len} ({per_sec}, {eta} left)";
+    bar.set_style(ProgressStyle::with_template(style)?);
+    bar.set_message(what);
+    Ok(bar)
+}
+
+/// A rate of records, and of bytes.
+#[expect(clippy::cast_precision_loss, reason = "figures to be printed")]
+fn rates(count: u64, size: usize, took: Duration) -> [Cell; 2] {
+    let seconds = took.as_secs_f64().max(1e-9);
+    let records = count as f64 / seconds;
+    let megabytes = records * size as f64 / 1e6;
+    [format!("{records:.0} records/s").into(), format!("{megabytes:.1} MB/s").into()]
+}
+
+fn percentiles(mut all: Vec<Duration>) -> [Cell; 2] {
+    all.sort_unstable();
+    let at = |part: usize| all.get((all.len() * part / 1000).min(all.len().saturating_sub(1)));
+    let us = |part| at(part).map_or(0, Duration::as_micros);
+    let text = format!("p50 {} us", us(500));
+    [text.into(), format!("p99 {} us, p99.9 {} us", us(990), us(999)).into()]
+}
+
+pub(crate) async fn run(args: Bench, environment: &Environment) -> Result<(), Box<dyn Error>> {
+    let front = Front::new(&args.shared, environment)?;
+    let clock = Clock::real();
+    let mut cluster = front.connect().await?;
+    let topic = format!("ottla-bench-{}", clock.random_uuid());
+    let new = NewTopic {
+        name: topic.clone(),
+        partitions: args.partitions,
+        replication_factor: -1,
+        configs: Default::default(),
+    };
+    cluster.create_topic(&new).await?;
+    let measured = measure(&args, &front, &topic, &clock).await;
+    // It is gone whatever happened.
+    cluster.delete_topic(&topic).await?;
+    let table = measured?;
+    front.show(async || Ok(table.clone())).await
+}
+
+async fn measure(
+    args: &Bench,
+    front: &Front<'_>,
+    topic: &str,
+    clock: &Clock,
+) -> Result<Table, Box<dyn Error>> {
+    let mut table = Table::new(&["what", "found", "and"]);
+    let mut row = |what: &str, [one, two]: [Cell; 2]| table.row(vec![what.into(), one, two]);
+    let mut options = ProducerOptions::default();
+    for (name, value) in crate::topics::pairs(args.settings.clone())? {
+        options.set(&name, &value)?;
+    }
+    let mut seed = clock.random_below(u64::MAX - 1) + 1;
+    let made: VecDeque<Bytes> = (0..64).map(|_| payload(args.size, &mut seed)).collect();
+    let value = |number: u64| made[usize::try_from(number % 64).unwrap_or(0)].clone();
+    let mut producer = Producer::new(front.connect().await?, options.clone());
+    let progress = bar(args.records, "writing")?;
+    let began = clock.monotonic();
+    for number in 0..args.records {
+        let message = Message { value: Some(value(number)), ..Message::default() };
+        producer.send(topic, message).await?;
+        if number % 1000 == 0 {
+            progress.set_position(number);
+        }
+    }
+    producer.flush().await?;
+    row("write", rates(args.records, args.size, clock.monotonic() - began));
+    progress.finish_and_clear();
+    let places: Vec<TopicPartition> =
+        (0..args.partitions).map(|index| TopicPartition::new(topic, index)).collect();
+    let reading = ConsumerOptions { start: Start::Beginning, ..Default::default() };
+    let mut consumer = Consumer::new(front.connect().await?, reading);
+    consumer.assign(places.iter().cloned().collect()).await?;
+    consumer.seek_to(&places, Start::Beginning).await?;
+    let progress = bar(args.records, "reading")?;
+    let (began, mut count) = (clock.monotonic(), 0);
+    while count < args.records {
+        if consumer.poll().await?.is_some() {
+            count += 1;
+        }
+        if count % 1000 == 0 {
+            progress.set_position(count);
+        }
+    }
+    row("read", rates(count, args.size, clock.monotonic() - began));
+    progress.finish_and_clear();
+    let (mut acknowledged, mut received) = (Vec::new(), Vec::new());
+    let progress = bar(args.latencies as u64, "timing")?;
+    for number in 0..args.latencies as u64 {
+        let message = Message { value: Some(value(number)), ..Message::default() };
+        let began = clock.monotonic();
+        producer.send(topic, message).await?;
+        producer.flush().await?;
+        acknowledged.push(clock.monotonic() - began);
+        while consumer.poll().await?.is_none() {}
+        received.push(clock.monotonic() - began);
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    consumer.close().await?;
+    row("acknowledged", percentiles(acknowledged));
+    row("end to end", percentiles(received));
+    Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_those_of_what_was_timed() {
+        let all = (1..=1000).map(Duration::from_micros).collect();
+        let [half, rest] = percentiles(all);
+        assert_eq!(half, "p50 501 us".into());
+        assert_eq!(rest, "p99 991 us, p99.9 1000 us".into());
+        let found = rates(1000, 1000, Duration::from_millis(500));
+        assert_eq!(found, ["2000 records/s".into(), "2.0 MB/s".into()]);
+        let mut seed = 1;
+        let (one, other) = (payload(13, &mut seed), payload(13, &mut seed));
+        assert!(one.len() == 13 && one != other);
+    }
+}

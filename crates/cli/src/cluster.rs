@@ -1,0 +1,87 @@
+//! `ottla cluster`: its brokers, who controls it, how full their disks are.
+
+use std::error::Error;
+
+use clap::Args;
+use ottla_client::Cluster;
+use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
+use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
+
+use crate::front::{Environment, Front, Shared};
+use crate::output::{Cell, Table, bytes};
+
+/// Print the brokers of the cluster, with their partitions and disks.
+#[derive(Args, Debug)]
+pub struct Brokers {
+    #[command(flatten)]
+    shared: Shared,
+}
+
+pub(crate) async fn run(args: Brokers, environment: &Environment) -> Result<(), Box<dyn Error>> {
+    let front = Front::new(&args.shared, environment)?;
+    let mut cluster = front.connect().await?;
+    front.show(async || look(&mut cluster).await).await
+}
+
+async fn look(cluster: &mut Cluster) -> Result<Table, Box<dyn Error>> {
+    let told = cluster.ask_any(&DescribeClusterRequest::default()).await?;
+    cluster.all_brokers().await?;
+    let head = [
+        "broker",
+        "address",
+        "rack",
+        "role",
+        "partitions",
+        "leads",
+        "size",
+        "disk free",
+        "cluster",
+    ];
+    let mut table = Table::new(&head);
+    let topics = cluster.refresh(None, false).await?;
+    let partitions = || topics.iter().flat_map(|it| &it.partitions);
+    for it in &told.brokers {
+        let id = it.broker_id;
+        let holds = partitions().filter(|at| at.replica_nodes.contains(&id)).count();
+        let leads = partitions().filter(|at| at.leader_id == id).count();
+        let request = DescribeLogDirsRequest { topics: None, ..Default::default() };
+        let dirs = cluster.ask(id, &request).await;
+        let (size, free) = match &dirs {
+            Ok(dirs) => {
+                let parts = dirs.results.iter().flat_map(|it| &it.topics);
+                let sizes = parts.flat_map(|it| &it.partitions).map(|it| it.partition_size);
+                let size = u64::try_from(sizes.sum::<i64>()).unwrap_or(0);
+                (
+                    Cell::Bytes(size),
+                    free(dirs.results.iter().map(|it| (it.usable_bytes, it.total_bytes))),
+                )
+            }
+            Err(error) => (Cell::Bad(error.to_string()), Cell::Nothing),
+        };
+        // Of a cluster of one node nobody else can be the controller.
+        let role = if told.controller_id == id { "controller" } else { "broker" };
+        let state = if it.is_fenced { Cell::Bad("fenced".to_owned()) } else { role.into() };
+        table.row(vec![
+            id.into(),
+            format!("{}:{}", it.host, it.port).into(),
+            it.rack.clone().into(),
+            state,
+            holds.into(),
+            leads.into(),
+            size,
+            free,
+            told.cluster_id.as_str().into(),
+        ]);
+    }
+    Ok(table)
+}
+
+/// The free part of the fullest disk.
+fn free(dirs: impl Iterator<Item = (i64, i64)>) -> Cell {
+    let known = dirs.filter(|(usable, total)| *usable >= 0 && *total > 0);
+    let fullest = known.min_by_key(|(usable, total)| usable.saturating_mul(1000) / total);
+    let Some((usable, total)) = fullest else { return Cell::Nothing };
+    let part = usable.saturating_mul(100) / total;
+    let text = format!("{} ({part} %)", bytes(u64::try_from(usable).unwrap_or(0)));
+    if part < 15 { Cell::Bad(text) } else { Cell::Text(text) }
+}

@@ -1,0 +1,243 @@
+//! `ottla consume`: records become lines.
+
+mod show;
+pub(crate) mod when;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::Write;
+
+use clap::Args;
+use ottla_client::{Cluster, Consumer, ConsumerOptions, Received, Start, TopicPartition};
+use ottla_clock::Clock;
+use regex::bytes::Regex;
+
+use self::show::Style;
+use self::when::{Place, at};
+use crate::front::{Environment, Front, Shared};
+
+/// Print the records of a topic, until Ctrl-C.
+#[derive(Args, Debug)]
+pub struct Consume {
+    /// The topic.
+    topic: String,
+    /// Start at the first record instead of behind the last.
+    #[arg(long)]
+    from_beginning: bool,
+    /// Start there: earliest, an offset, a time (2026-11-20T10:00:00Z) or how long ago (-2h).
+    #[arg(
+        long,
+        value_name = "PLACE",
+        conflicts_with = "from_beginning",
+        allow_hyphen_values = true
+    )]
+    from: Option<String>,
+    /// Start so many records before the end of each partition.
+    #[arg(long, value_name = "COUNT", conflicts_with_all = ["from", "from_beginning"])]
+    last: Option<u32>,
+    /// End there, said as for --from.
+    #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
+    until: Option<String>,
+    /// End where the topic ended when this began.
+    #[arg(long, short)]
+    exit: bool,
+    /// Only these partitions.
+    #[arg(long, short, value_name = "NUMBER")]
+    partition: Vec<i32>,
+    /// Read as a member of this group, from where it left off.
+    #[arg(long, short = 'g', value_name = "GROUP", conflicts_with_all = ["from", "last", "partition"])]
+    group: Option<String>,
+    /// End after so many records.
+    #[arg(long, short = 'n', value_name = "COUNT")]
+    max_messages: Option<u64>,
+    /// Only records whose value matches.
+    #[arg(long, value_name = "REGEX")]
+    grep: Option<Regex>,
+    /// Only records whose key matches.
+    #[arg(long, value_name = "REGEX")]
+    key: Option<Regex>,
+    /// Only records with this header, whose value matches if one is said.
+    #[arg(long, value_name = "NAME[=REGEX]")]
+    header: Option<String>,
+    /// Print time, place, key and headers, too.
+    #[arg(long, short)]
+    verbose: bool,
+    /// Print the key before the value, with this between them.
+    #[arg(long, short = 'K', value_name = "TEXT")]
+    key_separator: Option<String>,
+    /// A setting of the consumer, by Kafka's name.
+    #[arg(short = 'X', value_name = "NAME=VALUE")]
+    settings: Vec<String>,
+    #[command(flatten)]
+    shared: Shared,
+}
+
+/// Which records are wanted.
+struct Filter {
+    value: Option<Regex>,
+    key: Option<Regex>,
+    header: Option<(String, Option<Regex>)>,
+}
+
+impl Filter {
+    fn of(args: &Consume) -> Result<Self, regex::Error> {
+        let header = match args.header.as_deref().map(|it| it.split_once('=').unwrap_or((it, ""))) {
+            Some((name, "")) => Some((name.to_owned(), None)),
+            Some((name, pattern)) => Some((name.to_owned(), Some(Regex::new(pattern)?))),
+            None => None,
+        };
+        Ok(Self { value: args.grep.clone(), key: args.key.clone(), header })
+    }
+
+    fn wants(&self, record: &Received) -> bool {
+        let fits = |pattern: &Option<Regex>, part: Option<&[u8]>| match pattern {
+            Some(pattern) => part.is_some_and(|it| pattern.is_match(it)),
+            None => true,
+        };
+        let has = |(name, pattern): &(String, Option<Regex>)| {
+            let mut own = record.headers.iter().filter(|(known, _)| known == name);
+            own.any(|(_, value)| fits(pattern, value.as_deref()))
+        };
+        fits(&self.value, record.value.as_deref())
+            && fits(&self.key, record.key.as_deref())
+            && self.header.as_ref().is_none_or(has)
+    }
+}
+
+fn options(args: &Consume, front: &Front<'_>) -> Result<ConsumerOptions, Box<dyn Error>> {
+    let mut options = ConsumerOptions::default();
+    for (name, value) in front.settings() {
+        options.set(name, value)?;
+    }
+    for (name, value) in crate::topics::pairs(args.settings.clone())? {
+        options.set(&name, &value)?;
+    }
+    if args.group.is_some() {
+        options.group.clone_from(&args.group);
+    }
+    if args.from_beginning {
+        options.start = Start::Beginning;
+    }
+    Ok(options)
+}
+
+/// The partitions of the topic that are asked for.
+async fn places(cluster: &mut Cluster, args: &Consume) -> Result<Vec<TopicPartition>, String> {
+    let topic = &args.topic;
+    let found = cluster.refresh(Some(std::slice::from_ref(topic)), false).await;
+    let found = found.map_err(|error| error.to_string())?.into_iter().next();
+    let found = found.filter(|it| it.error_code == 0).ok_or_else(|| {
+        format!("there is no topic {topic}; `ottla topics` lists those that there are")
+    })?;
+    let mut all: Vec<i32> = found.partitions.iter().map(|it| it.partition_index).collect();
+    all.sort_unstable();
+    if let Some(absent) = args.partition.iter().find(|it| !all.contains(it)) {
+        let count = all.len();
+        return Err(format!("topic {topic} has no partition {absent}, but {count} from 0 on"));
+    }
+    all.retain(|it| args.partition.is_empty() || args.partition.contains(it));
+    Ok(all.into_iter().map(|index| TopicPartition::new(topic.as_str(), index)).collect())
+}
+
+pub(crate) async fn run(args: Consume, environment: &Environment) -> Result<(), Box<dyn Error>> {
+    let front = Front::new(&args.shared, environment)?;
+    let clock = Clock::real();
+    let filter = Filter::of(&args)?;
+    let options = options(&args, &front)?;
+    let style = Style {
+        format: args.shared.output,
+        is_verbose: args.verbose,
+        key_separator: args.key_separator.clone(),
+        is_terminal: environment.is_terminal,
+    };
+    let until = match &args.until {
+        Some(word) => Some(at(word, &clock)?),
+        None => args.exit.then_some(Place::Latest),
+    };
+    let mut cluster = front.connect().await?;
+    let mut ends = BTreeMap::new();
+    let in_group = options.group.is_some();
+    // Who reads alone, or up to somewhere, must know the partitions.
+    let places =
+        if in_group && until.is_none() { Vec::new() } else { places(&mut cluster, &args).await? };
+    if let Some(until) = until {
+        for place in &places {
+            ends.insert(place.clone(), until.offset(&mut cluster, place).await?);
+        }
+    }
+    let from = match (&args.from, args.last) {
+        (Some(word), _) => Some(at(word, &clock)?),
+        (None, Some(count)) => Some(Place::Last(count.into())),
+        (None, None) => None,
+    };
+    let start = options.start;
+    let mut starts = Vec::new();
+    for place in places.iter().filter(|_| from.is_some()) {
+        let from = from.unwrap_or(Place::Earliest);
+        starts.push((place.clone(), from.offset(&mut cluster, place).await?));
+    }
+    let mut consumer = Consumer::new(cluster, options);
+    if in_group {
+        consumer.subscribe(&[&args.topic]).await?;
+    } else {
+        consumer.assign(places.iter().cloned().collect()).await?;
+        if starts.is_empty() {
+            consumer.seek_to(&places, start).await?;
+        }
+        for (place, offset) in starts {
+            consumer.seek(&place, offset);
+        }
+    }
+    let most = args.max_messages.unwrap_or(u64::MAX);
+    let done = read(&mut consumer, most, &ends, |record| {
+        let mut out = std::io::stdout().lock();
+        let is_wanted = filter.wants(record);
+        if is_wanted {
+            style.print(record, &mut out)?;
+            out.flush()?;
+        }
+        Ok(is_wanted)
+    });
+    let done = done.await;
+    consumer.close().await?;
+    done
+}
+
+/// Reads until enough was printed, all ends are reached, or Ctrl-C.
+async fn read(
+    consumer: &mut Consumer,
+    mut left: u64,
+    ends: &BTreeMap<TopicPartition, i64>,
+    mut print: impl FnMut(&Received) -> std::io::Result<bool>,
+) -> Result<(), Box<dyn Error>> {
+    while left > 0 && !is_at_end(consumer, ends) {
+        tokio::select! {
+            polled = consumer.poll() => {
+                let Some(record) = polled? else { continue };
+                let is_late = ends.get(&record.place).is_some_and(|end| record.offset >= *end);
+                if !is_late && print(&record)? {
+                    left -= 1;
+                }
+            }
+            stopped = tokio::signal::ctrl_c() => {
+                stopped?;
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Has everything that is read been read up to where it is to end?
+fn is_at_end(consumer: &Consumer, ends: &BTreeMap<TopicPartition, i64>) -> bool {
+    // What has been fetched and not been handed out is still to come.
+    if ends.is_empty() || consumer.buffered() > 0 {
+        return false;
+    }
+    let own = consumer.assignment();
+    let reached = |place: &TopicPartition| {
+        let at = consumer.position(place);
+        ends.get(place).zip(at).is_some_and(|(end, at)| at >= *end)
+    };
+    !own.is_empty() && own.iter().all(reached)
+}

@@ -1,0 +1,371 @@
+//! `ottla doctor`: what is wrong with a cluster, and what to do about it.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ottla_client::{Cluster, ConfigKind, Connection};
+use ottla_clock::Clock;
+use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
+use ottla_protocol::messages::describe_cluster_response::DescribeClusterBroker;
+use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
+use ottla_protocol::messages::describe_quorum_request::{
+    DescribeQuorumRequest, PartitionData, TopicData,
+};
+use ottla_protocol::messages::metadata_response::MetadataResponseTopic;
+use ottla_types::CLUSTER_METADATA;
+
+use crate::front::{Environment, Front, Shared};
+use crate::output::{Cell, Table, bytes};
+
+/// How long a broker may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Above how many partitions a broker is slow to start and to hand over.
+const PARTITIONS_MAX: usize = 4000;
+/// How far clocks may be apart, in milliseconds.
+const SKEW_MAX_MS: i64 = 2000;
+/// How full a disk may be, in percent.
+const DISK_USED_MAX: i64 = 85;
+/// How many files a node should be able to open.
+const FILES_MIN: u64 = 65_536;
+
+/// What was found: good, worth a thought, or wrong; of what; and what to do.
+#[derive(Debug, Default)]
+struct Report {
+    rows: Vec<(Verdict, String, String)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Good,
+    Note,
+    Wrong,
+}
+
+impl Report {
+    fn add(&mut self, verdict: Verdict, what: impl Into<String>, said: impl Into<String>) {
+        self.rows.push((verdict, what.into(), said.into()));
+    }
+
+    /// Notes what is wrong, or that nothing is.
+    fn each(&mut self, what: &str, wrong: Vec<String>, verdict: Verdict, good: String) {
+        if wrong.is_empty() {
+            self.add(Verdict::Good, what, good);
+        }
+        for said in wrong {
+            self.add(verdict, what, said);
+        }
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new(&["", "of what", "found"]);
+        for (verdict, what, said) in &self.rows {
+            let sign = match verdict {
+                Verdict::Good => Cell::Good("ok".to_owned()),
+                Verdict::Note => Cell::Text("note".to_owned()),
+                Verdict::Wrong => Cell::Bad("wrong".to_owned()),
+            };
+            table.row(vec![sign, what.as_str().into(), said.as_str().into()]);
+        }
+        table
+    }
+}
+
+/// Looks at a running cluster; whether nothing is wrong with it.
+pub(crate) async fn run(
+    shared: &Shared,
+    environment: &Environment,
+) -> Result<bool, Box<dyn Error>> {
+    let front = Front::new(shared, environment)?;
+    let mut cluster = front.connect().await?;
+    let clock = Clock::real();
+    let mut report = Report::default();
+    let told = cluster.ask_any(&DescribeClusterRequest::default()).await?;
+    cluster.all_brokers().await?;
+    for broker in &told.brokers {
+        reachable(&mut report, broker, &told.cluster_id, &clock).await;
+    }
+    if told.controller_id < 0 {
+        report.add(Verdict::Wrong, "controller", "there is none: no topic can be created, no leader elected; look at the controllers' logs");
+    }
+    loopback(&mut report, &told.brokers, front.bootstrap());
+    let topics = cluster.refresh(None, false).await?;
+    partitions(&mut report, &mut cluster, &topics).await;
+    spread(&mut report, &topics, told.brokers.len());
+    disks(&mut report, &mut cluster, &told.brokers).await;
+    groups(&mut report, &mut cluster).await;
+    skew(&mut report, &mut cluster, &clock).await;
+    files(&mut report, &told.brokers);
+    let is_good = report.rows.iter().all(|(verdict, ..)| *verdict != Verdict::Wrong);
+    front.show(async || Ok(report.table())).await?;
+    Ok(is_good)
+}
+
+/// Can the broker be reached where it says that it is, and is it who it says?
+async fn reachable(
+    report: &mut Report,
+    broker: &DescribeClusterBroker,
+    cluster_id: &str,
+    clock: &Clock,
+) {
+    let (id, address) = (broker.broker_id, format!("{}:{}", broker.host, broker.port));
+    let what = format!("broker {id}");
+    let fix = "Set advertised.listeners to a name and port that clients reach";
+    let found = tokio::net::lookup_host(&address).await;
+    if let Err(error) = found {
+        report.add(Verdict::Wrong, what, format!("its advertised listener {address} does not resolve from here ({error}). {fix}, or make the name known here (DNS, /etc/hosts)."));
+        return;
+    }
+    let talk = async {
+        let mut connection = Connection::open(&address, "ottla-doctor").await?;
+        connection.call(&DescribeClusterRequest::default()).await
+    };
+    let began = clock.monotonic();
+    let answer = tokio::select! {
+        answer = talk => answer.map_err(|error| error.to_string()),
+        () = clock.sleep(PATIENCE) => Err(format!("no answer in {} s", PATIENCE.as_secs())),
+    };
+    match answer {
+        Err(error) => {
+            report.add(Verdict::Wrong, what, format!("its advertised listener {address} cannot be reached from here ({error}). {fix}; is a firewall between?"));
+        }
+        Ok(it) if it.cluster_id != cluster_id => {
+            report.add(
+                Verdict::Wrong,
+                what,
+                format!(
+                    "at {address} another cluster answers ({} and not {cluster_id}). {fix}.",
+                    it.cluster_id
+                ),
+            );
+        }
+        Ok(_) => {
+            let ms = clock.monotonic().saturating_sub(began).as_secs_f64() * 1000.0;
+            report.add(Verdict::Good, what, format!("reached at {address} in {ms:.1} ms"));
+        }
+    }
+}
+
+/// A broker that says localhost is found by nobody else.
+fn loopback(report: &mut Report, brokers: &[DescribeClusterBroker], bootstrap: &str) {
+    let is_local =
+        |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|it| it.is_loopback());
+    let asked_at_home = bootstrap.split(',').all(|it| {
+        is_local(it.rsplit_once(':').map_or(it, |(host, _)| host).trim_matches(['[', ']']))
+    });
+    for it in brokers.iter().filter(|it| is_local(&it.host)) {
+        let alone = brokers.len() == 1 && asked_at_home;
+        let verdict = if alone { Verdict::Note } else { Verdict::Wrong };
+        report.add(verdict, format!("broker {}", it.broker_id), format!("advertises {}:{}, which no other machine reaches; set advertised.listeners if some should", it.host, it.port));
+    }
+}
+
+async fn partitions(report: &mut Report, cluster: &mut Cluster, topics: &[MetadataResponseTopic]) {
+    let (mut offline, mut behind, mut below) = (Vec::new(), Vec::new(), Vec::new());
+    let mut count = 0;
+    for topic in topics {
+        let name = topic.name.clone().unwrap_or_default();
+        let configs = cluster.configs(ConfigKind::Topic, std::slice::from_ref(&name)).await;
+        let entries = configs.unwrap_or_default().remove(&name).unwrap_or_default();
+        let least = entries.iter().find(|it| it.name == "min.insync.replicas");
+        let least: usize = least.and_then(|it| it.value.as_deref()?.parse().ok()).unwrap_or(1);
+        for it in &topic.partitions {
+            count += 1;
+            let place = format!("{name}-{}", it.partition_index);
+            let (in_sync, all) = (it.isr_nodes.len(), it.replica_nodes.len());
+            if it.leader_id < 0 {
+                offline.push(place);
+            } else if in_sync < least {
+                below.push(format!("{place} ({in_sync} of {least})"));
+            } else if in_sync < all {
+                behind.push(format!("{place} ({in_sync} of {all})"));
+            }
+        }
+    }
+    let few = |list: &[String]| {
+        let shown = list.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+        if list.len() > 5 { format!("{shown} and {} more", list.len() - 5) } else { shown }
+    };
+    let mut wrong = Vec::new();
+    if !offline.is_empty() {
+        wrong.push(format!(
+            "nobody leads {}: they can neither be read nor written until a replica comes back",
+            few(&offline)
+        ));
+    }
+    if !below.is_empty() {
+        wrong.push(format!(
+            "too few replicas in sync for acks=all (min.insync.replicas): {}",
+            few(&below)
+        ));
+    }
+    if !behind.is_empty() {
+        report.add(Verdict::Note, "partitions", format!("under-replicated: {}", few(&behind)));
+    }
+    report.each(
+        "partitions",
+        wrong,
+        Verdict::Wrong,
+        format!("{count}, all led and in sync enough"),
+    );
+}
+
+fn spread(report: &mut Report, topics: &[MetadataResponseTopic], brokers: usize) {
+    let mut held: BTreeMap<i32, usize> = BTreeMap::new();
+    for id in topics.iter().flat_map(|it| &it.partitions).flat_map(|it| &it.replica_nodes) {
+        *held.entry(*id).or_default() += 1;
+    }
+    for (id, count) in held.into_iter().filter(|(_, count)| *count > PARTITIONS_MAX) {
+        report.add(Verdict::Note, format!("broker {id}"), format!("holds {count} partitions; above {PARTITIONS_MAX} starts and failovers take long. Fewer partitions a topic, or more brokers."));
+    }
+    let is_single = |it: &&MetadataResponseTopic| {
+        it.is_internal && it.partitions.iter().any(|it| it.replica_nodes.len() < 2)
+    };
+    for topic in topics.iter().filter(is_single).filter(|_| brokers > 1) {
+        let name = topic.name.as_deref().unwrap_or_default();
+        report.add(Verdict::Wrong, format!("topic {name}"), "has one replica in a cluster of several brokers: groups or transactions stop with that broker. Give it more with kafka-reassign-partitions.");
+    }
+}
+
+async fn disks(report: &mut Report, cluster: &mut Cluster, brokers: &[DescribeClusterBroker]) {
+    for broker in brokers {
+        let what = format!("disks of broker {}", broker.broker_id);
+        let request = DescribeLogDirsRequest { topics: Some(Vec::new()), ..Default::default() };
+        let Ok(told) = cluster.ask(broker.broker_id, &request).await else { continue };
+        let mut wrong = Vec::new();
+        for it in &told.results {
+            if it.error_code != 0 {
+                wrong.push(format!("{} has failed: what lies there is offline until the disk is mended and the node started again", it.log_dir));
+            } else if it.total_bytes > 0 && it.usable_bytes >= 0 {
+                let used = 100 - it.usable_bytes.saturating_mul(100) / it.total_bytes;
+                if used > DISK_USED_MAX {
+                    let free = bytes(u64::try_from(it.usable_bytes).unwrap_or(0));
+                    wrong.push(format!(
+                        "{} is {used} % full ({free} left): shorten retention, or add disk",
+                        it.log_dir
+                    ));
+                }
+            }
+        }
+        let good = format!("{} of them, with room", told.results.len());
+        report.each(&what, wrong, Verdict::Wrong, good);
+    }
+}
+
+async fn groups(report: &mut Report, cluster: &mut Cluster) {
+    let Ok(all) = cluster.groups().await else {
+        report.add(Verdict::Wrong, "groups", "the coordinators do not answer");
+        return;
+    };
+    let (count, mut idle) = (all.len(), Vec::new());
+    for group in all.iter().filter(|it| it.state.eq_ignore_ascii_case("stable")) {
+        let Ok(found) = cluster.describe_group(&group.id).await else { continue };
+        let without = found.members.iter().filter(|it| it.places.is_empty()).count();
+        if without > 0 {
+            let members = found.members.len();
+            idle.push(format!("{without} of the {members} consumers of group {} read nothing: there are more consumers than partitions", group.id));
+        }
+    }
+    report.each("groups", idle, Verdict::Note, format!("{count}, no consumer idle"));
+}
+
+/// The controller says what time it has: when it last caught up with itself.
+async fn skew(report: &mut Report, cluster: &mut Cluster, clock: &Clock) {
+    let partition = PartitionData { partition_index: 0, ..Default::default() };
+    let topic = TopicData {
+        topic_name: CLUSTER_METADATA.to_owned(),
+        partitions: vec![partition],
+        ..Default::default()
+    };
+    let request = DescribeQuorumRequest { topics: vec![topic], ..Default::default() };
+    let before = clock.wall_ms();
+    let Ok(told) = cluster.ask_any(&request).await else { return };
+    let after = clock.wall_ms();
+    let parts = told.topics.iter().flat_map(|it| &it.partitions);
+    for it in parts {
+        let leader = it.current_voters.iter().find(|voter| voter.replica_id == it.leader_id);
+        let Some(there) = leader.map(|it| it.last_caught_up_timestamp).filter(|at| *at > 0) else {
+            continue;
+        };
+        let apart = (there - after).max(before - there).max(0);
+        if apart > SKEW_MAX_MS {
+            report.add(Verdict::Wrong, "clocks", format!("the controller's clock and this machine's are {apart} ms apart: timestamps, retention and lag in time are off by that. Run an NTP client on all machines."));
+        } else {
+            report.add(Verdict::Good, "clocks", "the controller's agrees with this machine's");
+        }
+    }
+}
+
+/// What this machine lets a node open, if one runs here.
+fn files(report: &mut Report, brokers: &[DescribeClusterBroker]) {
+    let is_here =
+        |it: &&DescribeClusterBroker| it.host == "localhost" || it.host.starts_with("127.");
+    if !brokers.iter().any(|it| is_here(&it)) {
+        return;
+    }
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    match limit {
+        Some(limit) if limit < FILES_MIN => {
+            report.add(Verdict::Note, "open files", format!("`ulimit -n` is {limit} here; a node with many partitions and connections needs {FILES_MIN} or more (LimitNOFILE= in its systemd unit)"));
+        }
+        _ => report.add(Verdict::Good, "open files", "the limit here is high enough"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broker(id: i32, host: &str) -> DescribeClusterBroker {
+        DescribeClusterBroker {
+            broker_id: id,
+            host: host.to_owned(),
+            port: 9092,
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_broker_at_home_is_a_note_alone_and_wrong_among_others() {
+        let verdicts = |brokers: &[DescribeClusterBroker], bootstrap: &str| {
+            let mut report = Report::default();
+            loopback(&mut report, brokers, bootstrap);
+            report.rows.into_iter().map(|(verdict, ..)| verdict).collect::<Vec<_>>()
+        };
+        assert_eq!(verdicts(&[broker(1, "127.0.0.1")], "localhost:9092"), [Verdict::Note]);
+        assert_eq!(verdicts(&[broker(1, "localhost")], "kafka1:9092"), [Verdict::Wrong]);
+        let two = [broker(1, "localhost"), broker(2, "kafka2")];
+        assert_eq!(verdicts(&two, "localhost:9092"), [Verdict::Wrong]);
+        assert_eq!(verdicts(&[broker(1, "kafka1")], "kafka1:9092"), []);
+    }
+
+    #[test]
+    fn what_nobody_leads_or_too_few_hold_is_said() {
+        let mut report = Report::default();
+        let partition = |replicas: &[i32]| {
+            ottla_protocol::messages::metadata_response::MetadataResponsePartition {
+                replica_nodes: replicas.to_vec(),
+                ..Default::default()
+            }
+        };
+        let internal = MetadataResponseTopic {
+            name: Some("__consumer_offsets".to_owned()),
+            is_internal: true,
+            partitions: vec![partition(&[1])],
+            ..Default::default()
+        };
+        let large = MetadataResponseTopic {
+            name: Some("t".to_owned()),
+            partitions: vec![partition(&[2]); PARTITIONS_MAX + 1],
+            ..Default::default()
+        };
+        spread(&mut report, &[internal, large], 2);
+        let found: Vec<_> =
+            report.rows.iter().map(|(verdict, what, _)| (*verdict, what.as_str())).collect();
+        assert_eq!(
+            found,
+            [(Verdict::Note, "broker 2"), (Verdict::Wrong, "topic __consumer_offsets")]
+        );
+    }
+}

@@ -1,0 +1,213 @@
+//! What every command has: where the cluster is, how it prints, how often.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use ottla_client::Cluster;
+use ottla_clock::Clock;
+
+use crate::output::{Format, Table};
+
+/// Where a cluster is if nobody says.
+const DEFAULT_SERVER: &str = "127.0.0.1:9092";
+/// The profile that counts if none is named.
+const DEFAULT_PROFILE: &str = "default";
+/// Clears a terminal and goes to its first place.
+const CLEAR: &str = "\x1b[2J\x1b[H";
+
+/// What commands can be told alike.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Shared {
+    /// Brokers to ask first: host:port, separated by commas.
+    #[arg(long, short = 'b', global = true, value_name = "HOST:PORT")]
+    pub bootstrap_server: Option<String>,
+    /// The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// How to print.
+    #[arg(long, short, global = true, value_enum, default_value_t, hide_default_value = true)]
+    pub output: Format,
+    /// Print anew every so many seconds, until Ctrl-C.
+    #[arg(long, global = true, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = clap::value_parser!(u64).range(1..))]
+    pub watch: Option<u64>,
+}
+
+/// What surrounds the process; only the program itself looks at that.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// `KAFKA_SERVER`: where the cluster is.
+    pub server: Option<String>,
+    /// The folder with the profiles.
+    pub profiles: Option<PathBuf>,
+    /// Does somebody look at the standard output?
+    pub is_terminal: bool,
+    /// Are colours wanted there?
+    pub colours: bool,
+}
+
+/// A command at work.
+#[derive(Debug)]
+pub struct Front<'a> {
+    /// How it was asked.
+    pub shared: &'a Shared,
+    /// Where it runs.
+    pub environment: &'a Environment,
+    settings: HashMap<String, String>,
+}
+
+impl<'a> Front<'a> {
+    /// What the command line, the profile and the environment say together.
+    ///
+    /// # Errors
+    /// The profile cannot be read.
+    pub fn new(shared: &'a Shared, environment: &'a Environment) -> Result<Self, String> {
+        let folder = environment.profiles.as_deref();
+        let named = shared.profile.as_deref();
+        let settings = match (folder, named) {
+            (Some(folder), name) => profile(folder, name)?,
+            (None, None) => HashMap::new(),
+            (None, Some(name)) => {
+                return Err(format!("profile {name}: there is no home folder to look in"));
+            }
+        };
+        Ok(Self { shared, environment, settings })
+    }
+
+    /// Where the cluster is.
+    #[must_use]
+    pub fn bootstrap(&self) -> &str {
+        let said = self.shared.bootstrap_server.as_deref();
+        let known = self.settings.get("bootstrap.servers").map(String::as_str);
+        // A profile that was named counts more than what the environment says for all.
+        let (first, second) = if self.shared.profile.is_some() {
+            (known, self.environment.server.as_deref())
+        } else {
+            (self.environment.server.as_deref(), known)
+        };
+        said.or(first).or(second).unwrap_or(DEFAULT_SERVER)
+    }
+
+    /// The settings of the profile, but for those of the connection.
+    pub fn settings(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        all.filter(|(name, _)| !matches!(*name, "bootstrap.servers" | "security.protocol"))
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// Nobody answers; the text says what can be done.
+    pub async fn connect(&self) -> Result<Cluster, String> {
+        let at = self.bootstrap();
+        if let Some(secure) = self.settings.get("security.protocol")
+            && secure != "PLAINTEXT"
+        {
+            return Err(format!(
+                "security.protocol={secure}: this build of ottla speaks PLAINTEXT only"
+            ));
+        }
+        let client_id = self.settings.get("client.id").map_or("ottla", String::as_str);
+        let connected = Cluster::connect(at, client_id, Clock::real()).await;
+        connected.map_err(|error| {
+            format!(
+                "no broker answers at {at}: {error}\n  Is it running, and is that its listener's host and port? Say which with --bootstrap-server HOST:PORT; `ottla server` starts one on {DEFAULT_SERVER}."
+            )
+        })
+    }
+
+    /// Prints what a look finds; again and again if that is wanted.
+    ///
+    /// # Errors
+    /// The look fails, or nothing can be printed.
+    pub async fn show(
+        &self,
+        mut look: impl AsyncFnMut() -> Result<Table, Box<dyn Error>>,
+    ) -> Result<(), Box<dyn Error>> {
+        loop {
+            let text = look().await?.show(self.shared.output, self.environment.colours);
+            let mut out = std::io::stdout().lock();
+            let clears = self.shared.watch.is_some() && self.environment.is_terminal;
+            write!(out, "{}{text}", if clears { CLEAR } else { "" })?;
+            out.flush()?;
+            let Some(seconds) = self.shared.watch else { return Ok(()) };
+            let clock = Clock::real();
+            tokio::select! {
+                () = clock.sleep(Duration::from_secs(seconds)) => {}
+                stopped = tokio::signal::ctrl_c() => return Ok(stopped?),
+            }
+        }
+    }
+}
+
+/// A profile's settings; the default one may be missing.
+fn profile(folder: &Path, name: Option<&str>) -> Result<HashMap<String, String>, String> {
+    let file = folder.join(format!("{}.properties", name.unwrap_or(DEFAULT_PROFILE)));
+    let text = match std::fs::read(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && name.is_none() => {
+            return Ok(HashMap::new());
+        }
+        Err(error) => {
+            let known = profiles(folder);
+            let hint = if known.is_empty() {
+                "write one with bootstrap.servers=HOST:PORT in it".to_owned()
+            } else {
+                format!("there are {}", known.join(", "))
+            };
+            return Err(format!("profile {}: {error}; {hint}", file.display()));
+        }
+    };
+    java_properties::read(&text[..]).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// The profiles that there are.
+fn profiles(folder: &Path) -> Vec<String> {
+    let name = |path: PathBuf| {
+        let is_profile = path.extension().is_some_and(|it| it == "properties");
+        path.file_stem().filter(|_| is_profile)?.to_str().map(str::to_owned)
+    };
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let mut all: Vec<String> = entries.filter_map(|it| name(it.ok()?.path())).collect();
+    all.sort();
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_says_where_the_cluster_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(format!("{name}.properties")), text).unwrap();
+        };
+        let environment = |server: Option<&str>| Environment {
+            server: server.map(str::to_owned),
+            profiles: Some(folder.path().to_owned()),
+            ..Environment::default()
+        };
+        let at = |shared: &Shared, environment: &Environment| {
+            Front::new(shared, environment).map(|it| it.bootstrap().to_owned())
+        };
+        let said = |at: Option<&str>, profile: Option<&str>| Shared {
+            bootstrap_server: at.map(str::to_owned),
+            profile: profile.map(str::to_owned),
+            ..Shared::default()
+        };
+        let nothing = said(None, None);
+        assert_eq!(at(&nothing, &environment(None)).unwrap(), DEFAULT_SERVER);
+        write("default", "bootstrap.servers=a:1");
+        write("prod", "bootstrap.servers=b:2\nclient.id=me");
+        assert_eq!(at(&nothing, &environment(None)).unwrap(), "a:1");
+        assert_eq!(at(&nothing, &environment(Some("c:3"))).unwrap(), "c:3");
+        assert_eq!(at(&said(None, Some("prod")), &environment(Some("c:3"))).unwrap(), "b:2");
+        assert_eq!(at(&said(Some("d:4"), Some("prod")), &environment(None)).unwrap(), "d:4");
+        let why = at(&said(None, Some("prd")), &environment(None)).unwrap_err();
+        assert!(why.contains("prd.properties") && why.contains("default, prod"), "{why}");
+    }
+}

@@ -1,0 +1,124 @@
+//! `ottla txn`: transactions, and those that are open for too long.
+
+use std::error::Error;
+
+use clap::{Args, Subcommand};
+use ottla_client::{Cluster, CoordinatorOf};
+use ottla_clock::Clock;
+use ottla_protocol::messages::describe_transactions_request::DescribeTransactionsRequest;
+use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
+use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
+use ottla_types::ErrorCode;
+
+use crate::front::{Environment, Front, Shared};
+use crate::output::{Cell, Table};
+
+/// List transactional ids and what their transactions are at, or end one; without a command, list.
+#[derive(Args, Debug)]
+pub struct Txn {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    shared: Shared,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Print the transactional ids, their state, how long that lasts, and what they touch.
+    List {
+        /// Only those that have been open for so many seconds.
+        #[arg(long, value_name = "SECONDS")]
+        open_for: Option<i64>,
+    },
+    /// Abort what an id has open; its producer is fenced.
+    Abort {
+        /// The transactional id.
+        id: String,
+    },
+}
+
+pub(crate) async fn run(args: Txn, environment: &Environment) -> Result<(), Box<dyn Error>> {
+    let front = Front::new(&args.shared, environment)?;
+    let mut cluster = front.connect().await?;
+    match args.action.unwrap_or(Action::List { open_for: None }) {
+        Action::List { open_for } => front.show(async || list(&mut cluster, open_for).await).await,
+        Action::Abort { id } => abort(&mut cluster, &id).await,
+    }
+}
+
+async fn list(cluster: &mut Cluster, open_for: Option<i64>) -> Result<Table, Box<dyn Error>> {
+    let now = Clock::real().wall_ms();
+    let head = ["transactional id", "state", "open for", "producer", "epoch", "touches"];
+    let mut table = Table::new(&head);
+    let mut ids = Vec::new();
+    for node in cluster.all_brokers().await? {
+        let request = ListTransactionsRequest {
+            duration_filter: open_for.map_or(-1, |seconds| seconds.saturating_mul(1000)),
+            ..Default::default()
+        };
+        let told = cluster.ask(node, &request).await?;
+        ids.extend(told.transaction_states.into_iter().map(|it| (it.transactional_id, node)));
+    }
+    ids.sort();
+    for (id, node) in ids {
+        let request =
+            DescribeTransactionsRequest { transactional_ids: vec![id], ..Default::default() };
+        let told = cluster.ask(node, &request).await?;
+        for it in told.transaction_states.into_iter().filter(|it| it.error_code == 0) {
+            let is_open = it.transaction_state == "Ongoing";
+            let lasts = (is_open && it.transaction_start_time_ms > 0)
+                .then(|| Cell::Ago(now - it.transaction_start_time_ms));
+            let place = |topic: &str, index: &i32| format!("{topic}-{index}");
+            let touched: Vec<String> = it
+                .topics
+                .iter()
+                .flat_map(|of| of.partitions.iter().map(|index| place(&of.topic, index)))
+                .collect();
+            table.row(vec![
+                it.transactional_id.into(),
+                it.transaction_state.into(),
+                lasts.unwrap_or(Cell::Nothing),
+                it.producer_id.into(),
+                i32::from(it.producer_epoch).into(),
+                touched.join(" ").into(),
+            ]);
+        }
+    }
+    Ok(table)
+}
+
+async fn abort(cluster: &mut Cluster, id: &str) -> Result<(), Box<dyn Error>> {
+    let node = cluster.coordinator(CoordinatorOf::Transaction, id).await?;
+    let request = DescribeTransactionsRequest {
+        transactional_ids: vec![id.to_owned()],
+        ..Default::default()
+    };
+    let told = cluster.ask(node, &request).await?;
+    let is_known = told.transaction_states.iter().any(|it| it.error_code == 0);
+    if !is_known {
+        return Err(format!(
+            "there is no transactional id {id}; `ottla txn` lists those that there are"
+        )
+        .into());
+    }
+    // Whoever asks for the id's next epoch ends what its last one left open.
+    let request = InitProducerIdRequest {
+        transactional_id: Some(id.to_owned()),
+        transaction_timeout_ms: 1,
+        producer_id: -1,
+        producer_epoch: -1,
+        ..Default::default()
+    };
+    let clock = Clock::real();
+    let deadline = clock.monotonic() + std::time::Duration::from_secs(30);
+    loop {
+        let told = cluster.ask(node, &request).await?;
+        match ErrorCode(told.error_code) {
+            ErrorCode::NONE => return Ok(()),
+            ErrorCode::CONCURRENT_TRANSACTIONS if clock.monotonic() < deadline => {
+                clock.sleep(std::time::Duration::from_millis(50)).await;
+            }
+            code => return Err(format!("transactional id {id}: {}", code.message()).into()),
+        }
+    }
+}

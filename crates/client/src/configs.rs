@@ -1,0 +1,193 @@
+//! Settings of topics, brokers, groups and subscriptions to metrics.
+
+use std::collections::BTreeMap;
+
+use ottla_protocol::messages::describe_configs_request::{
+    DescribeConfigsRequest, DescribeConfigsResource,
+};
+use ottla_protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
+use ottla_protocol::messages::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
+use ottla_protocol::messages::list_config_resources_request::ListConfigResourcesRequest;
+use ottla_types::ErrorCode;
+
+use crate::cluster::Cluster;
+use crate::error::ClientError;
+
+/// What settings belong to. The numbers are those of DescribeConfigs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i8)]
+pub enum ConfigKind {
+    /// A topic.
+    Topic = 2,
+    /// A broker, or (the empty name) all of them.
+    Broker = 4,
+    /// A subscription to clients' metrics.
+    ClientMetrics = 16,
+    /// A group.
+    Group = 32,
+}
+
+/// A value that would be in force if the nearer ones were not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigSynonym {
+    /// The setting that has it.
+    pub name: String,
+    /// The value.
+    pub value: Option<String>,
+    /// Where it comes from, by the numbers of DescribeConfigs.
+    pub source: i8,
+}
+
+/// A setting with its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigEntry {
+    /// Its name.
+    pub name: String,
+    /// Its value, if it has one that may be shown.
+    pub value: Option<String>,
+    /// Where it comes from, by the numbers of DescribeConfigs.
+    pub source: i8,
+    /// May its value not be shown?
+    pub is_sensitive: bool,
+    /// All its values, the one in force first.
+    pub synonyms: Vec<ConfigSynonym>,
+}
+
+impl ConfigEntry {
+    /// The source of a value that nobody has set.
+    pub const DEFAULT: i8 = 5;
+
+    /// Has nobody set it?
+    #[must_use]
+    pub const fn is_default(&self) -> bool {
+        self.source == Self::DEFAULT
+    }
+}
+
+impl From<DescribeConfigsResourceResult> for ConfigEntry {
+    fn from(it: DescribeConfigsResourceResult) -> Self {
+        let synonyms = it.synonyms.into_iter();
+        Self {
+            name: it.name,
+            value: it.value,
+            source: it.config_source,
+            is_sensitive: it.is_sensitive,
+            synonyms: synonyms
+                .map(|it| ConfigSynonym { name: it.name, value: it.value, source: it.source })
+                .collect(),
+        }
+    }
+}
+
+impl Cluster {
+    /// The settings of these resources, by name.
+    ///
+    /// # Errors
+    /// One of them is not there, or its broker does not answer.
+    pub async fn configs(
+        &mut self,
+        kind: ConfigKind,
+        names: &[String],
+    ) -> Result<BTreeMap<String, Vec<ConfigEntry>>, ClientError> {
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let resource = |name: &String| DescribeConfigsResource {
+            resource_type: kind as i8,
+            resource_name: name.clone(),
+            configuration_keys: None,
+            ..Default::default()
+        };
+        let request = DescribeConfigsRequest {
+            resources: names.iter().map(resource).collect(),
+            include_synonyms: true,
+            ..Default::default()
+        };
+        // A broker answers for itself only.
+        let first = names.first().filter(|_| kind == ConfigKind::Broker);
+        let response = match first.and_then(|it| it.parse().ok()) {
+            Some(node) => {
+                self.all_brokers().await?;
+                self.ask(node, &request).await?
+            }
+            None => self.ask_any(&request).await?,
+        };
+        let mut found = BTreeMap::new();
+        for it in response.results {
+            told(it.error_code, it.error_message, &it.resource_name)?;
+            let mut all: Vec<ConfigEntry> = it.configs.into_iter().map(Into::into).collect();
+            all.sort_by(|a, b| a.name.cmp(&b.name));
+            found.insert(it.resource_name, all);
+        }
+        Ok(found)
+    }
+
+    /// Sets settings of a resource; those without a value go back to their default.
+    ///
+    /// # Errors
+    /// The cluster refuses, or does not answer.
+    pub async fn set_configs(
+        &mut self,
+        (kind, name): (ConfigKind, &str),
+        changes: Vec<(String, Option<String>)>,
+    ) -> Result<(), ClientError> {
+        let change = |(name, value): (String, Option<String>)| AlterableConfig {
+            name,
+            config_operation: i8::from(value.is_none()),
+            value,
+            ..Default::default()
+        };
+        let resource = AlterConfigsResource {
+            resource_type: kind as i8,
+            resource_name: name.to_owned(),
+            configs: changes.into_iter().map(change).collect(),
+            ..Default::default()
+        };
+        let request =
+            IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+        let response = self.ask_any(&request).await?;
+        for it in response.responses {
+            told(it.error_code, it.error_message, name)?;
+        }
+        Ok(())
+    }
+
+    /// The names of all resources of a kind that something was or can be set for.
+    ///
+    /// # Errors
+    /// No broker answers.
+    pub async fn config_names(&mut self, kind: ConfigKind) -> Result<Vec<String>, ClientError> {
+        let mut names: Vec<String> = match kind {
+            ConfigKind::Topic => {
+                let all = self.refresh(None, false).await?;
+                all.into_iter().filter_map(|it| it.name).collect()
+            }
+            ConfigKind::Broker => {
+                let all = self.all_brokers().await?.into_iter();
+                return Ok(all.map(|id| id.to_string()).chain([String::new()]).collect());
+            }
+            ConfigKind::ClientMetrics | ConfigKind::Group => {
+                let request = ListConfigResourcesRequest {
+                    resource_types: vec![kind as i8],
+                    ..Default::default()
+                };
+                let response = self.ask_any(&request).await?;
+                told(response.error_code, None, "settings")?;
+                response.config_resources.into_iter().map(|it| it.resource_name).collect()
+            }
+        };
+        names.sort();
+        Ok(names)
+    }
+}
+
+/// A refusal in the cluster's own words, where it has some.
+fn told(code: i16, message: Option<String>, what: &str) -> Result<(), ClientError> {
+    match (ErrorCode(code), message) {
+        (ErrorCode::NONE, _) => Ok(()),
+        (code, Some(why)) => Err(ClientError::Told { code, why }),
+        (code, None) => Err(ClientError::Refused { what: what.to_owned(), code }),
+    }
+}

@@ -1,0 +1,145 @@
+//! A group of either kind as others see it: its members, and what each of them reads.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use ottla_protocol::messages::consumer_group_describe_request::ConsumerGroupDescribeRequest;
+use ottla_protocol::messages::consumer_group_describe_response::{Assignment, Member as Shown};
+use ottla_protocol::messages::describe_groups_request::DescribeGroupsRequest;
+use ottla_protocol::messages::describe_groups_response::DescribedGroupMember;
+use ottla_protocol::shared::consumer_protocol_assignment::{
+    ConsumerProtocolAssignment, TopicPartition as Assigned,
+};
+use ottla_protocol::{Decoder, Message};
+use ottla_types::{ErrorCode, NodeId, TopicPartition};
+
+use crate::cluster::{Cluster, CoordinatorOf};
+use crate::error::ClientError;
+
+type Places = BTreeSet<TopicPartition>;
+
+/// A member, of a group of either kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberDescription {
+    /// Its id.
+    pub id: String,
+    /// The name that it keeps when it comes again.
+    pub instance: Option<String>,
+    /// What its client calls itself.
+    pub client: String,
+    /// Where it connects from.
+    pub host: String,
+    /// What it reads.
+    pub places: Places,
+    /// What it is to read.
+    pub target: Places,
+    /// Its epoch, where the coordinator shares partitions out (KIP-848).
+    pub epoch: Option<i32>,
+}
+
+/// A group of either kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupDescription {
+    /// `Stable`, `Empty`, `Dead`, ...
+    pub state: String,
+    /// How partitions are shared out.
+    pub assignor: String,
+    /// Who coordinates it.
+    pub coordinator: NodeId,
+    /// Its members.
+    pub members: Vec<MemberDescription>,
+    /// The epoch of the assignment, where the coordinator makes it.
+    pub target_epoch: Option<i32>,
+}
+
+impl Cluster {
+    /// What a group is at; one that there is not is `Dead`.
+    ///
+    /// # Errors
+    /// Its coordinator refuses or does not answer.
+    pub async fn describe_group(&mut self, id: &str) -> Result<GroupDescription, ClientError> {
+        let coordinator = self.coordinator(CoordinatorOf::Group, id).await?;
+        let request =
+            ConsumerGroupDescribeRequest { group_ids: vec![id.to_owned()], ..Default::default() };
+        // A broker that has never heard of such groups has none.
+        let modern = self.ask(coordinator, &request).await.ok();
+        if let Some(found) = modern.and_then(|it| it.groups.into_iter().next()) {
+            if found.error_code == 0 {
+                return Ok(GroupDescription {
+                    state: found.group_state,
+                    assignor: found.assignor_name,
+                    coordinator,
+                    target_epoch: Some(found.assignment_epoch),
+                    members: found.members.into_iter().map(modern_member).collect(),
+                });
+            }
+            if ErrorCode(found.error_code) != ErrorCode::GROUP_ID_NOT_FOUND {
+                ClientError::check(found.error_code, || format!("group {id}"))?;
+            }
+        }
+        let request = DescribeGroupsRequest { groups: vec![id.to_owned()], ..Default::default() };
+        let response = self.ask(coordinator, &request).await?;
+        let found = response.groups.into_iter().next().unwrap_or_default();
+        ClientError::check(found.error_code, || format!("group {id}"))?;
+        Ok(GroupDescription {
+            state: found.group_state,
+            assignor: found.protocol_data,
+            coordinator,
+            target_epoch: None,
+            members: found.members.into_iter().map(classic_member).collect(),
+        })
+    }
+}
+
+fn modern_member(it: Shown) -> MemberDescription {
+    MemberDescription {
+        places: places(&it.assignment),
+        target: places(&it.target_assignment),
+        id: it.member_id,
+        instance: it.instance_id,
+        client: it.client_id,
+        host: it.client_host,
+        epoch: Some(it.member_epoch),
+    }
+}
+
+fn classic_member(it: DescribedGroupMember) -> MemberDescription {
+    let places = assigned(it.member_assignment);
+    MemberDescription {
+        id: it.member_id,
+        instance: it.group_instance_id,
+        client: it.client_id,
+        host: it.client_host,
+        target: places.clone(),
+        places,
+        epoch: None,
+    }
+}
+
+/// The partitions of an assignment.
+fn places(assignment: &Assignment) -> Places {
+    let mut all = Places::new();
+    for it in &assignment.topic_partitions {
+        let name = it.topic_name.as_str();
+        all.extend(it.partitions.iter().map(|at| TopicPartition::new(name, *at)));
+    }
+    all
+}
+
+/// What a leader has given to a member; nothing if it is in another form.
+fn assigned(assignment: Bytes) -> Places {
+    let mut d = Decoder::new(assignment);
+    let Ok(version) = d.i16() else { return Places::new() };
+    let version = version.clamp(0, *ConsumerProtocolAssignment::VERSIONS.end());
+    let Ok(text) = ConsumerProtocolAssignment::decode(&mut d, version) else {
+        return Places::new();
+    };
+    let one = |it: Assigned| {
+        let topic = it.topic;
+        it.partitions
+            .into_iter()
+            .map(move |at| TopicPartition::new(topic.as_str(), at))
+            .collect::<Vec<_>>()
+    };
+    text.assigned_partitions.into_iter().flat_map(one).collect()
+}

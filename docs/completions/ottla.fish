@@ -1,0 +1,298 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_ottla_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_ottla_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_ottla_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_ottla_using_subcommand
+    set -l cmd (__fish_ottla_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c ottla -n "__fish_ottla_needs_command" -s h -l help -d 'Print help'
+complete -c ottla -n "__fish_ottla_needs_command" -s V -l version -d 'Print version'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "server" -d 'Start a node'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "produce" -d 'Write the lines of the standard input to a topic'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "consume" -d 'Print the records of a topic'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "topics" -d 'List, describe, create, change and delete topics'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "groups" -d 'List consumer groups and how far they are behind; reset and delete them'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "cluster" -d 'Print the brokers, their partitions and disks'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "txn" -d 'List transactions, and abort one that hangs'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "bench" -d 'Measure how fast the cluster writes, reads and answers'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "size" -d 'Work out partitions, brokers and disks'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "config" -d 'Explain, show and change settings'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "doctor" -d 'Look for what is wrong, with a cluster or with a data directory'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "dump" -d 'Show what is in log, index, snapshot and checkpoint files'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "format" -d 'Prepare data directories for a cluster of your choice'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "install-tools" -d 'Lay out a folder with every kafka-* command, for scripts'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "completions" -d 'Print what lets a shell complete commands'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "man" -d 'Write a page of the manual for each command'
+complete -c ottla -n "__fish_ottla_using_subcommand server" -l override -d 'A setting that counts more than the file\'s' -r
+complete -c ottla -n "__fish_ottla_using_subcommand server" -l log-format -d 'How logs are written, to the standard error' -r -f -a "text\t'For reading'
+json\t'One object a line'"
+complete -c ottla -n "__fish_ottla_using_subcommand server" -l print-config -d 'Print every setting with the value that the node would start with, and end'
+complete -c ottla -n "__fish_ottla_using_subcommand server" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand produce" -s K -l key-separator -d 'What divides key and value in a line; without it a line is a value' -r
+complete -c ottla -n "__fish_ottla_using_subcommand produce" -l key -d 'The key of all records' -r
+complete -c ottla -n "__fish_ottla_using_subcommand produce" -s H -l header -d 'A header of all records' -r
+complete -c ottla -n "__fish_ottla_using_subcommand produce" -s p -l partition -d 'The partition of all records, instead of one for each key' -r
+complete -c ottla -n "__fish_ottla_using_subcommand produce" -s z -l compression -d 'none, gzip, snappy, lz4 or zstd' -r
+complete -c ottla -n "__fish_ottla_using_subcommand produce" -s X -d 'A setting of the producer, by Kafka\'s name' -r
+complete -c ottla -n "__fish_ottla_using_subcommand produce" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand produce" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand produce" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand produce" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand produce" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -l from -d 'Start there: earliest, an offset, a time (2026-11-20T10:00:00Z) or how long ago (-2h)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -l last -d 'Start so many records before the end of each partition' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -l until -d 'End there, said as for --from' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -s p -l partition -d 'Only these partitions' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -s g -l group -d 'Read as a member of this group, from where it left off' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -s n -l max-messages -d 'End after so many records' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -l grep -d 'Only records whose value matches' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -l key -d 'Only records whose key matches' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -l header -d 'Only records with this header, whose value matches if one is said' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -s K -l key-separator -d 'Print the key before the value, with this between them' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -s X -d 'A setting of the consumer, by Kafka\'s name' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -l from-beginning -d 'Start at the first record instead of behind the last'
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -s e -l exit -d 'End where the topic ended when this began'
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -s v -l verbose -d 'Print time, place, key and headers, too'
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -f -a "list" -d 'Print the topics, with their partitions, replicas, records and bytes'
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -f -a "describe" -d 'Print the partitions of a topic: who leads, who is in sync, which offsets'
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -f -a "create" -d 'Create a topic'
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -f -a "alter" -d 'Give a topic more partitions, or other settings'
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -f -a "delete" -d 'Delete topics with all their records'
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -l all -d 'Print Kafka\'s own, too'
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from describe" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from describe" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from describe" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from describe" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from describe" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s p -l partitions -d 'How many partitions; the cluster\'s default if not said' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s r -l replication-factor -d 'How many replicas; the cluster\'s default if not said' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s c -l config -d 'A setting of the topic' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from alter" -s p -l partitions -d 'How many partitions it is to have; they cannot become fewer' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from alter" -s c -l config -d 'A setting; an empty value takes it back to its default' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from alter" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from alter" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from alter" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from alter" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from alter" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from delete" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from delete" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from delete" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from delete" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -f -a "list" -d 'Print the groups, their state, and by how many records each is behind'
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -f -a "describe" -d 'Print the members of a group, and what each of them reads'
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -f -a "lag" -d 'Print how far a group is behind in each partition: in records, and since when'
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -f -a "reset" -d 'Let a group go on elsewhere; it must have no members meanwhile'
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -f -a "delete" -d 'Delete groups with their offsets; they must have no members'
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from list" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from list" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from list" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from describe" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from describe" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from describe" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from describe" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from describe" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from lag" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from lag" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from lag" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from lag" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from lag" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -s t -l topic -d 'The topic; all of the group\'s if not said' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -l to -d 'Where to: earliest, latest, an offset, a time (2026-11-20T10:00:00Z), or -2h' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -l execute -d 'Do so; without it, only print what would be done'
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from delete" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from delete" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from delete" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from delete" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand cluster" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand cluster" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -f -a "list" -d 'Print the transactional ids, their state, how long that lasts, and what they touch'
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -f -a "abort" -d 'Abort what an id has open; its producer is fenced'
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from list" -l open-for -d 'Only those that have been open for so many seconds' -r
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from list" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from list" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from list" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from abort" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from abort" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from abort" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from abort" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from abort" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand bench" -s n -l records -d 'How many records to write and read' -r
+complete -c ottla -n "__fish_ottla_using_subcommand bench" -s s -l size -d 'How large each is, in bytes' -r
+complete -c ottla -n "__fish_ottla_using_subcommand bench" -s p -l partitions -d 'To how many partitions' -r
+complete -c ottla -n "__fish_ottla_using_subcommand bench" -l latencies -d 'How many single records to time' -r
+complete -c ottla -n "__fish_ottla_using_subcommand bench" -s X -d 'A setting of the producer, by Kafka\'s name' -r
+complete -c ottla -n "__fish_ottla_using_subcommand bench" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand bench" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand bench" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand bench" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand size" -l throughput -d 'What is written in a second, at the peak: 20MB, 500KB' -r
+complete -c ottla -n "__fish_ottla_using_subcommand size" -l record -d 'How large a record is' -r
+complete -c ottla -n "__fish_ottla_using_subcommand size" -l consumers -d 'How many consumers the largest group has' -r
+complete -c ottla -n "__fish_ottla_using_subcommand size" -l consumer-rate -d 'How many records one consumer handles in a second; its slowness needs more of them' -r
+complete -c ottla -n "__fish_ottla_using_subcommand size" -l groups -d 'How many groups read everything' -r
+complete -c ottla -n "__fish_ottla_using_subcommand size" -l retention -d 'How long records are kept' -r
+complete -c ottla -n "__fish_ottla_using_subcommand size" -l replicas -d 'How many copies there are of each record' -r
+complete -c ottla -n "__fish_ottla_using_subcommand size" -l latency -d 'Within which time a record is to be acknowledged' -r
+complete -c ottla -n "__fish_ottla_using_subcommand size" -l per-partition -d 'What one partition takes in a second; measure yours with `ottla bench`' -r
+complete -c ottla -n "__fish_ottla_using_subcommand size" -l per-broker -d 'What one broker takes and gives in a second' -r
+complete -c ottla -n "__fish_ottla_using_subcommand size" -l disk -d 'How large a broker\'s disk is' -r
+complete -c ottla -n "__fish_ottla_using_subcommand size" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand size" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand size" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand size" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand size" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference get set" -s h -l help -d 'Print help'
+complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference get set" -f -a "explain" -d 'Explain a setting: its type, its default, what is allowed, how it changes'
+complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference get set" -f -a "reference" -d 'Print all settings as a page of Markdown'
+complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference get set" -f -a "get" -d 'Print what is set for a topic, a broker or a group of a running cluster'
+complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference get set" -f -a "set" -d 'Set something for a topic, a broker or a group of a running cluster'
+complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from explain" -s h -l help -d 'Print help'
+complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from reference" -s h -l help -d 'Print help'
+complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -l all -d 'Print those that nobody has set, too'
+complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from set" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from set" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from set" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from set" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand doctor" -l offline -d 'A data directory, which stays as it is; no node needs to run, and none should' -r -F
+complete -c ottla -n "__fish_ottla_using_subcommand doctor" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
+complete -c ottla -n "__fish_ottla_using_subcommand doctor" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand doctor" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand doctor" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand doctor" -l thorough -d 'With --offline: read every record of every log, not only what a start would read'
+complete -c ottla -n "__fish_ottla_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ottla -n "__fish_ottla_using_subcommand dump" -l files -d 'The files, separated by commas' -r -F
+complete -c ottla -n "__fish_ottla_using_subcommand dump" -l max-bytes -d 'How many bytes of a log to read at most' -r
+complete -c ottla -n "__fish_ottla_using_subcommand dump" -l max-message-size -d 'The size of the largest message; taken for Kafka\'s sake' -r
+complete -c ottla -n "__fish_ottla_using_subcommand dump" -l deep-iteration -d 'Show the records of each batch'
+complete -c ottla -n "__fish_ottla_using_subcommand dump" -l print-data-log -d 'Show the records\' keys and values too'
+complete -c ottla -n "__fish_ottla_using_subcommand dump" -l skip-record-metadata -d 'Show batches and records, but of records only offset, time and sizes'
+complete -c ottla -n "__fish_ottla_using_subcommand dump" -l verify-index-only -d 'Compare an index with its log, and show only where they differ'
+complete -c ottla -n "__fish_ottla_using_subcommand dump" -l index-sanity-check -d 'Check that an index is in order, without showing it'
+complete -c ottla -n "__fish_ottla_using_subcommand dump" -l offsets-decoder -d 'Records are those of __consumer_offsets'
+complete -c ottla -n "__fish_ottla_using_subcommand dump" -l transaction-log-decoder -d 'Records are those of __transaction_state'
+complete -c ottla -n "__fish_ottla_using_subcommand dump" -l share-group-state-decoder -d 'Records are those of __share_group_state'
+complete -c ottla -n "__fish_ottla_using_subcommand dump" -l cluster-metadata-decoder -d 'Records are those of __cluster_metadata'
+complete -c ottla -n "__fish_ottla_using_subcommand dump" -s h -l help -d 'Print help'
+complete -c ottla -n "__fish_ottla_using_subcommand format" -l override -d 'A setting that counts more than the file\'s' -r
+complete -c ottla -n "__fish_ottla_using_subcommand format" -s t -l cluster-id -d 'The cluster\'s id; a new one if not said' -r
+complete -c ottla -n "__fish_ottla_using_subcommand format" -s g -l ignore-formatted -d 'Leave directories that are formatted already as they are'
+complete -c ottla -n "__fish_ottla_using_subcommand format" -s h -l help -d 'Print help'
+complete -c ottla -n "__fish_ottla_using_subcommand install-tools" -s h -l help -d 'Print help'
+complete -c ottla -n "__fish_ottla_using_subcommand completions" -s h -l help -d 'Print help'
+complete -c ottla -n "__fish_ottla_using_subcommand man" -s h -l help -d 'Print help'
