@@ -26,6 +26,7 @@ use ottla_types::{ErrorCode, Uuid};
 use crate::dispatch::answer;
 use crate::guard::Principal;
 use crate::hosts::controller::ControllerThread;
+use crate::hosts::mover;
 use crate::node::{Node, Parts};
 use crate::request::Caller;
 use crate::settings::{ListenerSetting, SettingError, SettingRules, Settings, keeper_settings};
@@ -280,9 +281,19 @@ impl Broker {
         let node = Arc::clone(&self.node);
         runtime
             .block_on(spawner.spawn(0, move || async move { node.groups.tick(&node.clock).await }));
+        self.resume_moves()?;
         let node = Arc::clone(&self.node);
         let ticking = move || async move { node.transactions.tick(&node).await };
         runtime.block_on(spawner.spawn(0, ticking));
+        Ok(())
+    }
+
+    /// Goes on with moves between directories that a stop has interrupted.
+    fn resume_moves(&self) -> Result<(), StartError> {
+        let partitions = &self.node.partitions;
+        let mut left = partitions.interrupted_moves()?;
+        left.retain(|(place, path)| partitions.plan_move(place, path) == Ok(true));
+        mover::start(&self.node, left.into_iter().map(|(place, _)| place).collect());
         Ok(())
     }
 

@@ -44,6 +44,7 @@ pub const SERVED: &[Api] = &[
     delete_acls::API,
     describe_configs::API,
     alter_configs::API,
+    alter_replica_log_dirs::API,
     describe_log_dirs::API,
     create_partitions::API,
     create_delegation_token::API,
@@ -135,6 +136,9 @@ async fn route(node: &Node, call: &Call, head: &FrameHead, d: Decoder) -> Outcom
         }
         ApiKey::AlterConfigs => {
             serve(head, d, async |r| alter_configs::handle(n, c, r).await).await
+        }
+        ApiKey::AlterReplicaLogDirs => {
+            serve(head, d, async |r| alter_replica_log_dirs::handle(n, c, &r)).await
         }
         ApiKey::DescribeLogDirs => {
             serve(head, d, async |r| describe_log_dirs::handle(n, c, &r)).await

@@ -183,6 +183,7 @@ impl Node {
                 all.push(Assigned {
                     place: TopicPartition::new(Arc::clone(&topic.name), *index),
                     topic_id: topic.id,
+                    directory: self.directory_of(state),
                     assignment: Assignment {
                         leader: state.leader,
                         leader_epoch: state.leader_epoch,
@@ -195,6 +196,12 @@ impl Node {
             }
         }
         all
+    }
+
+    /// In which of this node's directories a partition lies, as far as the metadata says.
+    fn directory_of(&self, state: &ottla_metadata::PartitionState) -> Uuid {
+        let at = state.replicas.iter().position(|id| *id == self.id);
+        at.and_then(|at| state.directories.get(at).copied()).unwrap_or(Uuid::ZERO)
     }
 
     /// The metadata as of now.

@@ -9,6 +9,7 @@
 mod bells;
 mod keeper;
 mod marker;
+mod moves;
 mod owner;
 mod partition;
 mod partitions;
@@ -19,6 +20,7 @@ mod upkeep;
 
 pub use keeper::{Ask, Keeper, KeeperSettings};
 pub use marker::{Guard, Marker};
+pub use moves::{MoveRefused, Moving};
 pub use owner::{Appended, Refused, Terms};
 pub use partition::{EpochRefused, Isolation, Partition, Read, ReadRefused, Waited};
 pub use partitions::{Assigned, Directory, Partitions};
@@ -29,5 +31,5 @@ pub use upkeep::Cleaned;
 pub use ottla_replication::Assignment;
 pub use ottla_storage::{
     AbortedTransaction, CleanShutdown, Compaction, DataDir, DiskFiles, Fault, FaultyFiles, Files,
-    LogOptions, MetaProperties, Producer, Retention, StorageError,
+    LogOptions, MetaProperties, Pace, Producer, Retention, StorageError,
 };

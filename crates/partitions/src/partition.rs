@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ottla_clock::Clock;
 use ottla_records::{BadBatch, batches};
 use ottla_replication::Assignment;
-use ottla_storage::{LogView, Producer, ReadError, Slice, StorageError};
+use ottla_storage::{Log, LogView, Producer, ReadError, Slice, StorageError};
 use ottla_types::{
     ErrorCode, LeaderEpoch, NO_EPOCH, NO_OFFSET, NodeId, Offset, ProducerEpoch, ProducerId,
     TimestampMs, TopicPartition, Uuid,
@@ -121,18 +123,28 @@ pub struct Partition(Arc<Inner>);
 struct Inner {
     place: TopicPartition,
     topic_id: Uuid,
-    folder: PathBuf,
-    directory: Uuid,
-    view: LogView,
+    home: ArcSwap<Home>,
+    view: ArcSwap<LogView>,
     progress: Arc<Progress>,
     owner: Mutex<Option<Owner>>,
     bells: Arc<Bells>,
-    trouble: Arc<Trouble>,
     rung: Rung,
+    /// Is it being copied to another directory? Then no segment is removed or written anew.
+    moving: AtomicBool,
     /// Whoever changes the files of closed segments does so alone.
     upkeep: Mutex<()>,
     /// Whoever writes segments anew does so alone.
     cleaning: Mutex<()>,
+}
+
+/// Where a partition lies.
+pub(crate) struct Home {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The data directory that the folder lies in.
+    pub directory: Uuid,
+    /// What is known of the trouble with that.
+    pub trouble: Arc<Trouble>,
 }
 
 impl fmt::Debug for Partition {
@@ -145,27 +157,25 @@ impl Partition {
     pub(crate) fn new(
         place: TopicPartition,
         topic_id: Uuid,
-        home: (PathBuf, Uuid),
+        home: Home,
         owner: Owner,
-        (bells, trouble): (Arc<Bells>, Arc<Trouble>),
+        bells: Arc<Bells>,
     ) -> Self {
         let progress = Arc::new(Progress::default());
         progress.publish(owner.ends());
         let view = owner.log.view();
-        let (folder, directory) = home;
         let owner = Mutex::new(Some(owner));
         let (rung, upkeep, cleaning) = (Rung::default(), Mutex::default(), Mutex::default());
         Self(Arc::new(Inner {
             place,
             topic_id,
-            folder,
-            directory,
-            view,
+            home: ArcSwap::from_pointee(home),
+            view: ArcSwap::from_pointee(view),
             progress,
             owner,
             bells,
-            trouble,
             rung,
+            moving: AtomicBool::new(false),
             upkeep,
             cleaning,
         }))
@@ -198,11 +208,35 @@ impl Partition {
     /// The data directory it lies in.
     #[must_use]
     pub fn directory(&self) -> Uuid {
-        self.0.directory
+        self.0.home.load().directory
     }
 
-    pub(crate) fn folder(&self) -> &PathBuf {
-        &self.0.folder
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.0.home.load().folder.clone()
+    }
+
+    /// May segments be removed and written anew?
+    pub(crate) fn is_moving(&self) -> bool {
+        self.0.moving.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_moving(&self, is_moving: bool) {
+        self.0.moving.store(is_moving, Ordering::Release);
+    }
+
+    /// Puts another log in the place of this one, which holds the same and lies elsewhere. Whoever
+    /// writes waits meanwhile, and finds the new one; so does whoever reads next.
+    pub(crate) fn replace(
+        &self,
+        make: impl FnOnce(&mut Owner) -> Result<(Log, Home), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.turn(StorageError::Failed, |owner| {
+            let (log, home) = make(owner)?;
+            self.0.view.store(Arc::new(log.view()));
+            self.0.home.store(Arc::new(home));
+            owner.log = log;
+            Ok(())
+        })
     }
 
     /// How far it has come.
@@ -244,7 +278,7 @@ impl Partition {
 
     /// The disk has not done what it should.
     pub(crate) fn trouble(&self, error: &StorageError, what: &str) {
-        self.0.trouble.tell(&self.0.place, error, what);
+        self.0.home.load().trouble.tell(&self.0.place, error, what);
     }
 
     /// Looks at the owner; `None` if there is none any more.
@@ -256,8 +290,8 @@ impl Partition {
         &self.0.rung
     }
 
-    pub(crate) fn view(&self) -> &LogView {
-        &self.0.view
+    pub(crate) fn view(&self) -> Arc<LogView> {
+        self.0.view.load_full()
     }
 
     pub(crate) fn begin_upkeep(&self) -> MutexGuard<'_, ()> {
@@ -387,12 +421,12 @@ impl Partition {
         &self,
         turn: impl FnOnce(&mut Owner) -> Result<Appended, Refused>,
     ) -> Result<Appended, Refused> {
-        if self.0.trouble.has_failed() {
+        if self.0.home.load().trouble.has_failed() {
             return Err(Refused::Storage(StorageError::Failed));
         }
         let appended = self.turn(Refused::NotLeader, turn);
         match &appended {
-            Ok(_) => self.0.trouble.end_shortage(),
+            Ok(_) => self.0.home.load().trouble.end_shortage(),
             Err(Refused::Storage(error)) => self.trouble(error, "an append failed"),
             Err(_) => {}
         }
@@ -403,13 +437,13 @@ impl Partition {
     /// called first, where it may take long.
     #[must_use]
     pub fn is_cold(&self, offset: Offset, bytes: usize) -> bool {
-        self.0.view.is_cold(offset, bytes)
+        self.0.view.load().is_cold(offset, bytes)
     }
 
     /// Waits for the disk, so that the next read from `offset` on need not.
     pub fn warm(&self, offset: Offset, bytes: usize) {
         // An error is met again, and told, by the read itself.
-        let _ = self.0.view.warm(offset, bytes);
+        let _ = self.0.view.load().warm(offset, bytes);
     }
 
     /// Is everything below `end` committed?
@@ -453,7 +487,7 @@ impl Partition {
         if !ends.leading {
             return Err(ReadRefused::NotLeader);
         }
-        if self.0.trouble.has_failed() {
+        if self.0.home.load().trouble.has_failed() {
             return Err(ReadRefused::Storage(StorageError::Failed));
         }
         if !(ends.log_start..=ends.log_end).contains(&offset) {
@@ -464,7 +498,7 @@ impl Partition {
             Isolation::Committed => ends.last_stable,
         };
         let slice = Slice { offset, bytes_max, at_least_one: one, upper };
-        let records = self.0.view.read(slice).map_err(|error| match error {
+        let records = self.0.view.load().read(slice).map_err(|error| match error {
             ReadError::OutOfRange { offset, .. } => ReadRefused::OutOfRange(offset),
             ReadError::Storage(error) => ReadRefused::Storage(error),
         })?;
@@ -472,6 +506,7 @@ impl Partition {
             let mut aborted: Vec<_> = self
                 .0
                 .view
+                .load()
                 .aborted(offset, upper)
                 .into_iter()
                 .map(|it| (it.producer_id, it.first_offset))
@@ -497,7 +532,7 @@ impl Partition {
     /// The epoch in which the record at `offset` was or will be written; -1 if it is not known.
     #[must_use]
     pub fn epoch_of(&self, offset: Offset) -> LeaderEpoch {
-        self.0.view.epoch_of(offset)
+        self.0.view.load().epoch_of(offset)
     }
 
     /// The largest epoch up to `epoch` and where it ends; -1s if there is none.
@@ -507,7 +542,7 @@ impl Partition {
         if epoch == ends.leader_epoch {
             return (epoch, ends.log_end);
         }
-        self.0.view.end_of_epoch(epoch).unwrap_or((NO_EPOCH, NO_OFFSET))
+        self.0.view.load().end_of_epoch(epoch).unwrap_or((NO_EPOCH, NO_OFFSET))
     }
 
     /// The record with the largest timestamp.
@@ -515,7 +550,7 @@ impl Partition {
     /// # Errors
     /// The disk fails.
     pub fn latest_timestamp(&self) -> Result<Option<(TimestampMs, Offset)>, StorageError> {
-        self.0.view.newest()
+        self.0.view.load().newest()
     }
 
     /// The first record from this time on.
@@ -526,7 +561,7 @@ impl Partition {
         &self,
         timestamp: TimestampMs,
     ) -> Result<Option<(TimestampMs, Offset)>, StorageError> {
-        self.0.view.at_time(timestamp)
+        self.0.view.load().at_time(timestamp)
     }
 
     /// Records below `offset` may no longer be read.
@@ -543,7 +578,7 @@ impl Partition {
     /// How many bytes its segments have.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        self.0.view.size_bytes()
+        self.0.view.load().size_bytes()
     }
 
     /// The producers it remembers.

@@ -1,6 +1,7 @@
 //! All partitions of this node: find, open, close, reconcile with what the metadata says.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use arc_swap::ArcSwap;
 use ottla_clock::Clock;
 use ottla_replication::Assignment;
 use ottla_storage::{
-    CleanShutdown, DataDir, Dirt, Log, OffsetCheckpoint, Opening, Pace, PartitionMetadata,
+    CleanShutdown, DataDir, Dirt, Files, Log, OffsetCheckpoint, Opening, Pace, PartitionMetadata,
     StorageError,
 };
 use ottla_types::{NodeId, Offset, PartitionIndex, TimestampMs, TopicPartition, Uuid};
@@ -16,8 +17,9 @@ use tokio::sync::Notify;
 
 use crate::bells::Bells;
 use crate::keeper::Bin;
+use crate::moves::Moving;
 use crate::owner::Owner;
-use crate::partition::Partition;
+use crate::partition::{Home, Partition};
 use crate::rules::Rules;
 use crate::trouble::Trouble;
 use crate::upkeep::Cleaned;
@@ -32,6 +34,8 @@ pub struct Assigned {
     pub place: TopicPartition,
     /// The topic's id.
     pub topic_id: Uuid,
+    /// In which of this node's directories it lies, if the metadata says; zero if not.
+    pub directory: Uuid,
     /// Who leads, who is in sync.
     pub assignment: Assignment,
     /// What the topic's settings mean.
@@ -60,16 +64,16 @@ struct Index {
 
 /// One data directory, and what its checkpoints said when it was opened.
 #[derive(Debug)]
-struct Dir {
-    dir: DataDir,
-    id: Uuid,
+pub(crate) struct Dir {
+    pub(crate) dir: DataDir,
+    pub(crate) id: Uuid,
     closed_cleanly: bool,
     recovery_points: OffsetCheckpoint,
     high_watermarks: OffsetCheckpoint,
     log_starts: OffsetCheckpoint,
     /// Up to where each compacted partition is clean.
-    clean: Mutex<OffsetCheckpoint>,
-    trouble: Arc<Trouble>,
+    pub(crate) clean: Mutex<OffsetCheckpoint>,
+    pub(crate) trouble: Arc<Trouble>,
 }
 
 /// A checkpoint that cannot be understood says nothing: logs are looked through from their start
@@ -88,15 +92,33 @@ fn or_none(read: Result<OffsetCheckpoint, StorageError>) -> Result<OffsetCheckpo
 #[derive(Debug)]
 pub struct Partitions {
     me: NodeId,
-    clock: Clock,
+    pub(crate) clock: Clock,
     index: ArcSwap<Index>,
-    dirs: Vec<Dir>,
+    pub(crate) dirs: Vec<Dir>,
     /// Only one change of the set at a time.
-    changing: Mutex<()>,
+    pub(crate) changing: Mutex<()>,
+    /// What is on its way to another directory, and where to; one move at a time is carried out.
+    pub(crate) moves: Mutex<BTreeMap<TopicPartition, Moving>>,
+    pub(crate) mover: Mutex<()>,
     bells: Arc<Bells>,
     bin: Bin,
     /// Told when a directory has failed.
     failures: Arc<Notify>,
+}
+
+/// Removes a partition's folder. It is renamed first: a crash in the middle must not leave half a
+/// partition under its name.
+pub(crate) fn remove_folder(
+    files: &dyn Files,
+    folder: &Path,
+    topic: Uuid,
+) -> Result<(), StorageError> {
+    let mut name = folder.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{topic}-delete"));
+    let aside = folder.with_file_name(name);
+    let io = |source| StorageError::Io { path: folder.to_owned(), source };
+    files.rename(folder, &aside).map_err(io)?;
+    files.remove_dir(&aside).map_err(io)
 }
 
 impl Partitions {
@@ -126,7 +148,8 @@ impl Partitions {
         let dirs = dirs.into_iter().map(open).collect::<Result<_, StorageError>>()?;
         let index = ArcSwap::default();
         let (changing, bells, bin) = (Mutex::new(()), Arc::default(), Bin::default());
-        Ok(Self { me, clock, index, dirs, changing, bells, bin, failures })
+        let (moves, mover) = (Mutex::default(), Mutex::default());
+        Ok(Self { me, clock, index, dirs, changing, moves, mover, bells, bin, failures })
     }
 
     /// The partition, if it is here.
@@ -220,7 +243,7 @@ impl Partitions {
     ) -> Option<(Partition, Dirt)> {
         let mut worst: Option<(Partition, Dirt)> = None;
         self.each(|partition| {
-            if !wanted(partition) {
+            if !wanted(partition) || partition.is_moving() {
                 return;
             }
             let clean = self.clean_offset(partition);
@@ -367,8 +390,9 @@ impl Partitions {
         self.index.store(Arc::new(next.clone()));
     }
 
-    /// The directory where the partition lies, or else the one with the fewest partitions.
-    fn home(&self, place: &TopicPartition) -> &Dir {
+    /// The directory where the partition lies, or else the one with the fewest partitions. If a
+    /// crash came between the two last steps of a move it lies in two, which hold the same.
+    fn home(&self, place: &TopicPartition, assigned: Uuid) -> &Dir {
         if let [only] = &self.dirs[..] {
             return only;
         }
@@ -377,8 +401,10 @@ impl Partitions {
             let all = self.all();
             all.iter().filter(|partition| partition.directory() == dir.id).count()
         };
-        let there = self.dirs.iter().find(has);
+        // The metadata was told before the new folder was the one that counts.
+        let there = self.dirs.iter().filter(has).find(|dir| dir.id == assigned);
         there
+            .or_else(|| self.dirs.iter().find(has))
             .or_else(|| self.online().min_by_key(held))
             .or(self.dirs.first())
             .expect("there is a data directory")
@@ -409,8 +435,9 @@ impl Partitions {
 
     fn open(&self, assigned: &Assigned) -> Result<Partition, StorageError> {
         let place = &assigned.place;
-        let home = self.home(place);
+        let home = self.home(place, assigned.directory);
         let (folder, files) = (home.dir.folder(place), home.dir.files());
+        self.remove_twins(place, home, assigned.topic_id)?;
         // A folder of a topic that had the same name is not this topic's.
         let known = PartitionMetadata::read(&**files, &folder)?;
         if known.is_some_and(|known| known.topic_id != assigned.topic_id) {
@@ -439,24 +466,35 @@ impl Partitions {
             PartitionMetadata { topic_id: assigned.topic_id }.write(&**files, &folder)?;
         }
         let watermark = if is_new { 0 } else { at(&home.high_watermarks) };
-        let ears = (Arc::clone(&self.bells), Arc::clone(&home.trouble));
         let owner = Owner::new(self.me, log, assigned.rules.clone(), watermark);
-        Ok(Partition::new(place.clone(), assigned.topic_id, (folder, home.id), owner, ears))
+        let trouble = Arc::clone(&home.trouble);
+        let home = Home { folder, directory: home.id, trouble };
+        let bells = Arc::clone(&self.bells);
+        Ok(Partition::new(place.clone(), assigned.topic_id, home, owner, bells))
+    }
+
+    /// Removes what an interrupted move left of the partition in other directories.
+    fn remove_twins(
+        &self,
+        place: &TopicPartition,
+        home: &Dir,
+        topic: Uuid,
+    ) -> Result<(), StorageError> {
+        for other in self.online().filter(|it| it.id != home.id) {
+            let (folder, files) = (other.dir.folder(place), other.dir.files());
+            if files.exists(&folder) && files.exists(&home.dir.folder(place)) {
+                tracing::warn!(partition = %place, folder = %folder.display(), "a move was interrupted; what it left behind is removed");
+                remove_folder(&**files, &folder, topic)?;
+            }
+        }
+        Ok(())
     }
 
     fn remove(&self, partition: &Partition) -> Result<(), StorageError> {
         let _alone = partition.retire();
-        let folder = partition.folder();
         let home = self.dirs.iter().find(|dir| dir.id == partition.directory());
         let Some(home) = home else { return Ok(()) };
-        // Renamed first: a crash in the middle must not leave half a partition under its name.
-        let mut name = folder.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}-delete", partition.topic_id()));
-        let aside = folder.with_file_name(name);
-        let files = home.dir.files();
-        let io = |source| StorageError::Io { path: folder.clone(), source };
-        files.rename(folder, &aside).map_err(io)?;
-        files.remove_dir(&aside).map_err(io)
+        remove_folder(&**home.dir.files(), &partition.folder(), partition.topic_id())
     }
 
     /// Removes what deletions that a crash interrupted have left.

@@ -86,6 +86,9 @@ impl Partition {
     /// The disk fails.
     pub fn retain(&self, now_ms: TimestampMs) -> Result<Option<Retired>, StorageError> {
         let _upkeep = self.begin_upkeep();
+        if self.is_moving() {
+            return Ok(None);
+        }
         let Some(retention) = self.peek(|owner| owner.rules().retention) else { return Ok(None) };
         let limit = self.ends().high_watermark;
         let Some(offset) = self.view().expired(retention, limit, now_ms)? else {

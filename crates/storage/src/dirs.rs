@@ -38,6 +38,8 @@ pub struct DataDir {
 const META: &str = "meta.properties";
 const CLEAN: &str = ".kafka_cleanshutdown";
 const LOCK: &str = ".lock";
+/// How the folder of a partition ends that is on its way here.
+const FUTURE: &str = "-future";
 /// The recovery points of the partitions.
 const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
@@ -91,6 +93,27 @@ impl DataDir {
             }
         }
         Ok((live, deleted))
+    }
+
+    /// The folder in which a partition is made ready that is to move here.
+    #[must_use]
+    pub fn future_folder(&self, place: &TopicPartition, id: Uuid) -> PathBuf {
+        let id = id.to_string().replace('-', "");
+        self.path.join(format!("{}-{}.{id}{FUTURE}", place.topic, place.partition))
+    }
+
+    /// The partitions that were on their way here, with the folders of what had arrived.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn futures(&self) -> Result<Vec<(TopicPartition, PathBuf)>, StorageError> {
+        let listed = self.files.list(&self.path).map_err(StorageError::io(&self.path))?;
+        let future = |name: &str| {
+            let (place, _) = name.strip_suffix(FUTURE)?.rsplit_once('.')?;
+            let (topic, index) = place.rsplit_once('-')?;
+            Some((TopicPartition::new(topic, index.parse().ok()?), self.path.join(name)))
+        };
+        Ok(listed.iter().filter(|it| it.is_dir).filter_map(|it| future(&it.name)).collect())
     }
 
     /// Reads `meta.properties`; `None` if the directory is not formatted.

@@ -35,6 +35,7 @@
 
 mod checkpoint;
 mod compact;
+mod copy;
 mod dirs;
 mod epochs;
 mod error;
@@ -52,6 +53,7 @@ mod window;
 
 pub use checkpoint::{OffsetCheckpoint, PartitionMetadata};
 pub use compact::{Cleaning, Compaction, Dirt, Pace, Swap};
+pub use copy::LogCopy;
 pub use dirs::{CleanShutdown, DataDir, MetaProperties};
 pub use epochs::{EpochStart, Epochs};
 pub use error::StorageError;

@@ -78,6 +78,12 @@ impl LogView {
         self.shared.log_end.load(Ordering::Acquire)
     }
 
+    /// The segments: where each begins, and how many bytes of records it has.
+    #[must_use]
+    pub fn extents(&self) -> Vec<(Offset, u64)> {
+        self.shared.segments.load().iter().map(|it| (it.base, it.size())).collect()
+    }
+
     /// How many bytes the segments have.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {

@@ -106,3 +106,56 @@ fn zookeeper_is_not_needed_but_stays_until_it_is_stopped() {
     child.wait().unwrap();
     assert_eq!(bin(&kafka, None, "zookeeper-server-stop.sh", "").0, 0);
 }
+
+#[test]
+fn a_partition_moves_between_directories_while_groups_and_producers_go_on() {
+    let home = Home::new();
+    let dirs = ["one", "two"].map(|name| home.path().join(name).display().to_string());
+    let home = home.with(&format!("log.dirs={},{}", dirs[0], dirs[1]));
+    let home = home.with("offsets.topic.num.partitions=1");
+    let kafka = distribution(&home);
+    let node = home.start();
+    let run = |line: &str, input: &str| bin(&kafka, Some(&node), line, input);
+    assert_eq!(run("kafka-topics --create --topic t --partitions 1", "").0, 0);
+    let lines: String = (0..2000).map(|number| format!("{number}\n")).collect();
+    assert_eq!(run("kafka-console-producer --topic t", &lines).0, 0);
+    let read = "kafka-console-consumer --topic t --group g --from-beginning --max-messages 1500";
+    assert_eq!(run(read, "").1.lines().count(), 1500);
+    let lies = |topic: &str| {
+        let (_, told, _) = run(&format!("kafka-log-dirs --describe --topic-list {topic}"), "");
+        let told: serde_json::Value =
+            serde_json::from_str(told.lines().find(|it| it.starts_with('{')).unwrap()).unwrap();
+        let dirs = told["brokers"][0]["logDirs"].as_array().unwrap().clone();
+        let has = |it: &&serde_json::Value| !it["partitions"].as_array().unwrap().is_empty();
+        let found: Vec<_> = dirs.iter().filter(has).map(|it| it["logDir"].clone()).collect();
+        assert_eq!(found.len(), 1, "{dirs:?}");
+        found[0].as_str().unwrap().to_owned()
+    };
+    for topic in ["t", "__consumer_offsets"] {
+        let from = lies(topic);
+        let to = dirs.iter().find(|it| **it != from).unwrap();
+        let plan = format!(
+            "{{\"version\":1,\"partitions\":[{{\"topic\":\"{topic}\",\"partition\":0,\"replicas\":[1],\"log_dirs\":[\"{to}\"]}}]}}"
+        );
+        std::fs::write(kafka.join("plan.json"), plan).unwrap();
+        let tool = "kafka-reassign-partitions --reassignment-json-file plan.json";
+        let (code, said, why) = run(&format!("{tool} --execute"), "");
+        assert!(code == 0 && said.contains("Successfully started moving"), "{said}{why}");
+        let moved = (0..500).any(|_| {
+            let (_, said, _) = run(&format!("{tool} --verify"), "");
+            said.contains(&format!("Reassignment of replica {topic}-0-1 completed successfully"))
+        });
+        assert!(moved, "{topic} is still on its way");
+        assert_eq!(lies(topic), *to);
+    }
+    assert_eq!(run("kafka-console-producer --topic t", "last\n").0, 0);
+    let rest = "kafka-console-consumer --topic t --group g --max-messages 501 --timeout-ms 20000";
+    let (_, seen, _) = run(rest, "");
+    assert_eq!((seen.lines().next(), seen.lines().last()), (Some("1500"), Some("last")));
+    node.stop();
+    let node = home.start();
+    let again =
+        "kafka-console-consumer --topic t --from-beginning --max-messages 2001 --timeout-ms 20000";
+    assert_eq!(bin(&kafka, Some(&node), again, "").1.lines().count(), 2001);
+    node.stop();
+}

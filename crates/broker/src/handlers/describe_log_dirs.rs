@@ -33,6 +33,8 @@ pub fn handle(
             topic.topic == partition.topic() && topic.partitions.contains(&partition.index())
         }),
     };
+    let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    let moves = node.partitions.moves();
     let results = node.partitions.directories().into_iter().map(|dir| {
         let mut topics: BTreeMap<String, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
         let all = node.partitions.all();
@@ -43,9 +45,20 @@ pub fn handle(
                 ..Default::default()
             });
         }
+        for (place, it) in moves.iter().filter(|(_, it)| it.directory == dir.id) {
+            let copied = bytes(it.copied_bytes);
+            let whole = node.partitions.find(&place.topic, place.partition);
+            topics.entry(place.topic.to_string()).or_default().push(DescribeLogDirsPartition {
+                partition_index: place.partition,
+                partition_size: copied,
+                // Bytes stand in for offsets: how far it has come is not known in records.
+                offset_lag: whole.map_or(0, |it| (bytes(it.size_bytes()) - copied).max(0)),
+                is_future_key: true,
+                ..Default::default()
+            });
+        }
         let topic =
             |(name, partitions)| DescribeLogDirsTopic { name, partitions, ..Default::default() };
-        let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         let (total, usable) = dir.space.map_or((-1, -1), |(all, free)| (bytes(all), bytes(free)));
         if !dir.is_online {
             let error_code = ErrorCode::KAFKA_STORAGE_ERROR.0;

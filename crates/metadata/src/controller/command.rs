@@ -24,7 +24,7 @@ use ottla_protocol::messages::incremental_alter_configs_response::IncrementalAlt
 use ottla_protocol::messages::update_features_request::UpdateFeaturesRequest;
 use ottla_protocol::messages::update_features_response::UpdateFeaturesResponse;
 use ottla_protocol::metadata::MetadataRecord;
-use ottla_types::{ErrorCode, NodeId, Offset, ProducerId, Uuid};
+use ottla_types::{ErrorCode, NodeId, Offset, PartitionIndex, ProducerId, Uuid};
 
 use crate::cluster::{Cluster, ResourceKind};
 
@@ -82,6 +82,15 @@ pub enum Command {
         /// Which.
         broker: NodeId,
     },
+    /// A broker has a partition in another of its directories now.
+    AssignDirectory {
+        /// Which broker.
+        broker: NodeId,
+        /// Which partition, by its topic's id.
+        partition: (Uuid, PartitionIndex),
+        /// Which directory.
+        directory: Uuid,
+    },
     /// A broker wants producer ids to give away.
     AllocateProducerIds {
         /// Which.
@@ -117,6 +126,8 @@ pub enum Reply {
     AlterUserScramCredentials(scram_answer::AlterUserScramCredentialsResponse),
     /// To [`Command::RegisterBroker`]: the broker's epoch, or why not.
     Registered(Result<i64, ErrorCode>),
+    /// To [`Command::AssignDirectory`].
+    Assigned(Result<(), ErrorCode>),
     /// To [`Command::AllocateProducerIds`]: the first of the block, and how many there are.
     ProducerIds(ProducerId, i32),
     /// To [`Command::UpdateFeatures`].

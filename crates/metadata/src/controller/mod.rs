@@ -1,5 +1,6 @@
 //! What to do about it: the controller as a machine.
 
+mod assign_directory;
 mod bootstrap;
 mod command;
 mod create_partitions;
@@ -92,6 +93,9 @@ impl Machine for Controller {
             }
             Command::Unfence { broker } => register::unfence(scene, broker, turn),
             Command::Stop { broker } => register::stop(scene, broker, turn),
+            Command::AssignDirectory { broker, partition, directory } => {
+                assign_directory::assign(scene, broker, partition, directory, turn);
+            }
             Command::AllocateProducerIds { broker } => {
                 producer_ids::allocate(scene, broker, turn);
             }

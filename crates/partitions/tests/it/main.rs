@@ -5,6 +5,7 @@
 
 mod disks;
 mod genuine;
+mod moves;
 mod own;
 mod transactions;
 mod upkeep;
@@ -25,7 +26,8 @@ pub fn assigned(place: TopicPartition, topic_id: Uuid, rules: &Rules) -> Assigne
         replicas: vec![1],
         in_sync: vec![1],
     };
-    Assigned { place, topic_id, assignment, rules: rules.clone() }
+    let directory = Uuid::ZERO;
+    Assigned { place, topic_id, directory, assignment, rules: rules.clone() }
 }
 
 /// The partitions in a directory, led by node 1.

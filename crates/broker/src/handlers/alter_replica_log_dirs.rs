@@ -1,0 +1,63 @@
+//! AlterReplicaLogDirs: move partitions to other directories of this node (KIP-113).
+
+use std::collections::BTreeMap;
+
+use ottla_partitions::MoveRefused;
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::alter_replica_log_dirs_request::AlterReplicaLogDirsRequest;
+use ottla_protocol::messages::alter_replica_log_dirs_response::{
+    AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult, AlterReplicaLogDirsResponse,
+};
+use ottla_types::{ErrorCode, TopicPartition};
+
+use crate::guard::{Operation, Resource, may};
+use crate::hosts::mover;
+use crate::node::Node;
+use crate::request::{Api, Call};
+
+/// Operators.
+pub const API: Api = Api::of(ApiKey::AlterReplicaLogDirs, 1, 2);
+
+/// Plans each move and begins them; the answer does not wait for their end.
+pub fn handle(
+    node: &Node,
+    call: &Call,
+    request: &AlterReplicaLogDirsRequest,
+) -> AlterReplicaLogDirsResponse {
+    let allowed = may(&call.caller.principal, Operation::Alter, Resource::Cluster);
+    let mut topics: BTreeMap<&str, Vec<AlterReplicaLogDirPartitionResult>> = BTreeMap::new();
+    let mut planned = Vec::new();
+    for dir in &request.dirs {
+        for topic in &dir.topics {
+            for index in &topic.partitions {
+                let place = TopicPartition::new(topic.name.as_str(), *index);
+                let code = if allowed {
+                    match node.partitions.plan_move(&place, &dir.path) {
+                        Ok(is_needed) => {
+                            planned.extend(is_needed.then_some(place));
+                            ErrorCode::NONE
+                        }
+                        Err(refused) => MoveRefused::code(refused),
+                    }
+                } else {
+                    ErrorCode::CLUSTER_AUTHORIZATION_FAILED
+                };
+                topics.entry(&topic.name).or_default().push(AlterReplicaLogDirPartitionResult {
+                    partition_index: *index,
+                    error_code: code.0,
+                    ..Default::default()
+                });
+            }
+        }
+    }
+    mover::start(node, planned);
+    let topic = |(name, partitions): (&str, _)| AlterReplicaLogDirTopicResult {
+        topic_name: name.to_owned(),
+        partitions,
+        ..Default::default()
+    };
+    AlterReplicaLogDirsResponse {
+        results: topics.into_iter().map(topic).collect(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,62 @@
+//! Moves of partitions between directories, on a thread of their own.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use ottla_metadata::{Command, Reply};
+use ottla_partitions::{Partition, StorageError};
+use ottla_types::{TopicPartition, Uuid};
+
+use crate::node::Node;
+use crate::settings::in_force;
+
+/// The setting that says how many bytes a second are copied at most; none is as many as can be.
+const RATE: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
+/// What it is not worth to wait for.
+const MOMENT: Duration = Duration::from_millis(10);
+
+/// Carries planned moves out, one after the other, beside everything else.
+pub fn start(node: &Node, planned: Vec<TopicPartition>) {
+    if planned.is_empty() {
+        return;
+    }
+    let (partitions, controller) = (node.partitions.clone(), node.controller.clone());
+    let (id, clock) = (node.id, node.clock.clone());
+    let rate = in_force(RATE, &node.cluster(), &node.started, node.id);
+    let rate = rate.and_then(|it| it.trim().parse::<f64>().ok()).filter(|it| *it > 0.0);
+    let run = move || {
+        // Nobody sends: it only lets this thread wait.
+        let (_sender, pause) = mpsc::sync_channel::<()>(1);
+        for place in planned {
+            let mut tell = |partition: &Partition, directory: Uuid| {
+                let partition = (partition.topic_id(), partition.index());
+                let command = Command::AssignDirectory { broker: id, partition, directory };
+                match controller.ask_blocking(command) {
+                    Ok(Reply::Assigned(Ok(()))) => Ok(()),
+                    // It is gone, or the controller is.
+                    _ => Err(StorageError::Failed),
+                }
+            };
+            let (begun, mut copied) = (clock.monotonic(), 0.0);
+            let mut pace = |bytes: u64| {
+                #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]
+                let more = bytes as f64;
+                copied += more;
+                let due = rate.map_or(0.0, |rate| copied / rate);
+                let due = begun + Duration::try_from_secs_f64(due).unwrap_or_default();
+                let early = due.saturating_sub(clock.monotonic());
+                if early > MOMENT {
+                    let _ = pause.recv_timeout(early);
+                }
+                Ok(())
+            };
+            if let Err(error) = partitions.carry_out(&place, &mut tell, &mut pace) {
+                tracing::warn!(partition = %place, %error, "it stays where it was");
+            }
+        }
+    };
+    let started = std::thread::Builder::new().name("ottla-mover".to_owned()).spawn(run);
+    if let Err(error) = started {
+        tracing::error!(%error, "no partition moves: there is no thread for it");
+    }
+}

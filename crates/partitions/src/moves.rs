@@ -1,0 +1,237 @@
+//! A partition moves from one data directory to another while it is written and read (KIP-113).
+//!
+//! Its log is copied, then what has come meanwhile, until little is left; that little is copied
+//! while writers wait, and the copy takes the log's place. Nobody is refused, nothing is lost: up
+//! to the last step the old folder is the truth, and after it the two hold the same.
+
+use std::sync::Arc;
+use std::sync::PoisonError;
+
+use ottla_storage::{Log, LogCopy, Opening, Pace, StorageError};
+use ottla_types::{ErrorCode, TopicPartition, Uuid};
+
+use crate::partition::{Home, Partition};
+use crate::partitions::{Dir, Partitions, remove_folder};
+
+/// What writers wait for is to be no more than this.
+const REST_BYTES: u64 = 4 << 20;
+/// How often what has come meanwhile is copied before writers have to wait for the rest.
+const ROUNDS_MAX: usize = 20;
+
+/// A partition on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moving {
+    /// To which directory.
+    pub directory: Uuid,
+    /// How many bytes are there already.
+    pub copied_bytes: u64,
+}
+
+/// Why a partition is not moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MoveRefused {
+    /// It is not here.
+    NoPartition,
+    /// There is no such directory.
+    NoDirectory,
+    /// The directory has failed.
+    Offline,
+}
+
+impl MoveRefused {
+    /// What a client is told.
+    #[must_use]
+    pub const fn code(self) -> ErrorCode {
+        match self {
+            Self::NoPartition => ErrorCode::REPLICA_NOT_AVAILABLE,
+            Self::NoDirectory => ErrorCode::LOG_DIR_NOT_FOUND,
+            Self::Offline => ErrorCode::KAFKA_STORAGE_ERROR,
+        }
+    }
+}
+
+impl Partitions {
+    /// Notes that a partition is to lie in the directory of this path; whether there is anything
+    /// to be done for that.
+    ///
+    /// # Errors
+    /// There is no such partition or directory.
+    pub fn plan_move(&self, place: &TopicPartition, path: &str) -> Result<bool, MoveRefused> {
+        let path = path.trim_end_matches('/');
+        let is_it = |dir: &&Dir| dir.dir.path().to_string_lossy().trim_end_matches('/') == path;
+        let dir = self.dirs.iter().find(is_it).ok_or(MoveRefused::NoDirectory)?;
+        if dir.trouble.has_failed() {
+            return Err(MoveRefused::Offline);
+        }
+        let partition = self.find(&place.topic, place.partition).ok_or(MoveRefused::NoPartition)?;
+        let mut moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
+        if partition.directory() == dir.id {
+            // Whatever was under way is called off.
+            moves.remove(place);
+            return Ok(false);
+        }
+        moves.insert(place.clone(), Moving { directory: dir.id, copied_bytes: 0 });
+        Ok(true)
+    }
+
+    /// The partitions that are on their way.
+    #[must_use]
+    pub fn moves(&self) -> Vec<(TopicPartition, Moving)> {
+        let moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
+        moves.iter().map(|(place, it)| (place.clone(), it.clone())).collect()
+    }
+
+    /// Where partitions were on their way to when the node stopped; what had arrived is removed.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn interrupted_moves(&self) -> Result<Vec<(TopicPartition, String)>, StorageError> {
+        let mut all = Vec::new();
+        for dir in &self.dirs {
+            for (place, folder) in dir.dir.futures()? {
+                let removed = dir.dir.files().remove_dir(&folder);
+                removed.map_err(|source| StorageError::Io { path: folder, source })?;
+                all.push((place, dir.dir.path().display().to_string()));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Carries a planned move out, on this thread; `tell` lets the cluster know of the new
+    /// directory before it is the one that counts, and `pace` is called with the bytes copied.
+    ///
+    /// # Errors
+    /// One of the two disks fails, or the cluster cannot be told; the partition stays where it was.
+    pub fn carry_out(
+        &self,
+        place: &TopicPartition,
+        tell: &mut dyn FnMut(&Partition, Uuid) -> Result<(), StorageError>,
+        pace: &mut Pace<'_>,
+    ) -> Result<(), StorageError> {
+        let _one_at_a_time = self.mover.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(target) = self.target_of(place) else { return Ok(()) };
+        let Some(partition) = self.find(&place.topic, place.partition) else { return Ok(()) };
+        partition.set_moving(true);
+        // Whoever is at its segments ends first, and begins nothing new.
+        drop((partition.begin_cleaning(), partition.begin_upkeep()));
+        let done = self.copy_and_replace(&partition, target, tell, pace);
+        partition.set_moving(false);
+        if done.is_err() {
+            let files = self.dir(target).map(|dir| (dir.dir.files(), future(dir, &partition)));
+            if let Some((files, folder)) = files.filter(|(files, folder)| files.exists(folder)) {
+                // What is left of it is removed at the next start, too.
+                let _ = files.remove_dir(&folder);
+            }
+        }
+        let mut moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
+        if moves.get(place).is_some_and(|it| it.directory == target) {
+            moves.remove(place);
+        }
+        done
+    }
+
+    fn target_of(&self, place: &TopicPartition) -> Option<Uuid> {
+        let moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
+        moves.get(place).map(|it| it.directory)
+    }
+
+    fn dir(&self, id: Uuid) -> Option<&Dir> {
+        self.dirs.iter().find(|dir| dir.id == id)
+    }
+
+    fn copy_and_replace(
+        &self,
+        partition: &Partition,
+        target: Uuid,
+        tell: &mut dyn FnMut(&Partition, Uuid) -> Result<(), StorageError>,
+        pace: &mut Pace<'_>,
+    ) -> Result<(), StorageError> {
+        let place = partition.name();
+        let (Some(source), Some(dir)) = (self.dir(partition.directory()), self.dir(target)) else {
+            return Err(StorageError::Failed);
+        };
+        let old = partition.folder();
+        let future = future(dir, partition);
+        let from = (Arc::clone(source.dir.files()), old.clone());
+        let to = (Arc::clone(dir.dir.files()), future.clone());
+        let mut copy = LogCopy::begin(from, to)?;
+        let mut copied = 0;
+        for _ in 0..ROUNDS_MAX {
+            let mut count = |bytes| {
+                copied += bytes;
+                let mut moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
+                let is_wanted = moves.get_mut(place).filter(|it| it.directory == target);
+                // Called off, or sent elsewhere meanwhile.
+                is_wanted.ok_or(StorageError::Failed)?.copied_bytes = copied;
+                drop(moves);
+                pace(bytes)
+            };
+            if copy.catch_up(&partition.view(), &mut count)? <= REST_BYTES {
+                break;
+            }
+        }
+        // So that little is left to be made durable while writers wait.
+        partition.flush()?;
+        copy.settle(&partition.view())?;
+        if self.target_of(place) != Some(target) {
+            return Err(StorageError::Failed);
+        }
+        tell(partition, target)?;
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = [partition.begin_cleaning(), partition.begin_upkeep()];
+        let folder = dir.dir.folder(place);
+        partition.replace(|owner| {
+            owner.log.roll()?;
+            if let Some(flush) = owner.log.begin_flush()? {
+                let done = flush.run();
+                owner.log.end_flush(flush, done)?;
+            }
+            copy.finish(&owner.log.view())?;
+            let files = dir.dir.files();
+            files
+                .rename(&future, &folder)
+                .map_err(|source| StorageError::Io { path: folder.clone(), source })?;
+            files
+                .sync_dir(dir.dir.path())
+                .map_err(|source| StorageError::Io { path: dir.dir.path().to_owned(), source })?;
+            let opened = Log::open(Opening {
+                files: Arc::clone(files),
+                folder: folder.clone(),
+                options: owner.rules().log.clone(),
+                clean: false,
+                recovery_point: owner.log.log_end(),
+                log_start: owner.log.log_start(),
+                has_gaps: true,
+                now_ms: self.clock.wall_ms(),
+            });
+            let log = opened.inspect_err(|_| {
+                // The old folder stays the only one.
+                let _ = files.remove_dir(&folder);
+            })?;
+            let (directory, trouble) = (dir.id, Arc::clone(&dir.trouble));
+            Ok((log, Home { folder: folder.clone(), directory, trouble }))
+        })?;
+        self.take_along(place, source, dir)?;
+        // The new one is written down before the old one goes.
+        self.checkpoint()?;
+        tracing::info!(partition = %place, from = %old.display(), to = %folder.display(), "moved");
+        remove_folder(&**source.dir.files(), &old, partition.topic_id())
+    }
+
+    /// What the cleaner knows of the partition goes with it.
+    fn take_along(&self, place: &TopicPartition, from: &Dir, to: &Dir) -> Result<(), StorageError> {
+        let lock = |dir: &Dir, put: Option<i64>| {
+            let mut clean = dir.clean.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = clean.0.remove(place);
+            clean.0.extend(put.map(|offset| (place.clone(), offset)));
+            dir.dir.set_clean_offsets(&clean).map(|()| known)
+        };
+        let known = lock(from, None)?;
+        lock(to, known).map(drop)
+    }
+}
+
+/// Where a partition is made ready that is to move into a directory.
+fn future(dir: &Dir, partition: &Partition) -> std::path::PathBuf {
+    dir.dir.future_folder(partition.name(), partition.topic_id())
+}

@@ -1,0 +1,151 @@
+//! A log's folder, copied to another data directory while the log is written.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ottla_types::Offset;
+
+use crate::compact::Pace;
+use crate::error::StorageError;
+use crate::files::{FileRef, Files};
+use crate::view::LogView;
+
+/// How much is read and written at once.
+const PIECE_BYTES: u64 = 1 << 20;
+/// What belongs to a log beside its segments' records.
+const BESIDE: [&str; 4] = [".index", ".timeindex", ".txnindex", ".snapshot"];
+const WHOLE: [&str; 2] = ["partition.metadata", "leader-epoch-checkpoint"];
+
+/// A copy that is being made of a log.
+///
+/// While it is made, the log may grow and roll, but none of its segments may be removed or written
+/// anew: that is for the caller to see to.
+#[derive(Debug)]
+pub struct LogCopy {
+    from: (Arc<dyn Files>, PathBuf),
+    to: (Arc<dyn Files>, PathBuf),
+    /// How many bytes of each segment's records are there.
+    records: BTreeMap<Offset, u64>,
+    /// The other files that are there, with the size they had.
+    others: BTreeMap<String, u64>,
+}
+
+impl LogCopy {
+    /// Begins one; what lies at the new place is removed.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn begin(
+        from: (Arc<dyn Files>, PathBuf),
+        to: (Arc<dyn Files>, PathBuf),
+    ) -> Result<Self, StorageError> {
+        let (files, folder) = &to;
+        if files.exists(folder) {
+            files.remove_dir(folder).map_err(StorageError::io(folder))?;
+        }
+        files.make_dir(folder).map_err(StorageError::io(folder))?;
+        Ok(Self { from, to, records: BTreeMap::new(), others: BTreeMap::new() })
+    }
+
+    /// Copies the records that have come since the last call; returns how many bytes that were.
+    ///
+    /// # Errors
+    /// One of the two disks fails.
+    pub fn catch_up(&mut self, view: &LogView, pace: &mut Pace<'_>) -> Result<u64, StorageError> {
+        let mut copied = 0;
+        for (base, size) in view.extents() {
+            let done = self.records.get(&base).copied();
+            if done == Some(size) {
+                continue;
+            }
+            let name = format!("{base:020}.log");
+            copied += self.piece(&name, done.unwrap_or(0)..size, pace)?;
+            self.records.insert(base, size);
+        }
+        Ok(copied)
+    }
+
+    /// Copies what else there is of segments that are closed, as far as it is not there yet.
+    ///
+    /// # Errors
+    /// One of the two disks fails.
+    pub fn settle(&mut self, view: &LogView) -> Result<(), StorageError> {
+        let active = view.extents().last().map_or(0, |(base, _)| *base);
+        self.others_where(|base| base.is_some_and(|base| base < active))
+    }
+
+    /// Copies the rest and makes all of it durable; the log must not change any more, and all its
+    /// indexes must be in their files.
+    ///
+    /// # Errors
+    /// One of the two disks fails.
+    pub fn finish(&mut self, view: &LogView) -> Result<(), StorageError> {
+        self.catch_up(view, &mut |_| Ok(()))?;
+        self.others.retain(|name, _| !WHOLE.contains(&name.as_str()));
+        self.others_where(|_| true)?;
+        let (files, folder) = &self.to;
+        files.sync_dir(folder).map_err(StorageError::io(folder))
+    }
+
+    fn others_where(
+        &mut self,
+        wanted: impl Fn(Option<Offset>) -> bool,
+    ) -> Result<(), StorageError> {
+        let (files, folder) = &self.from;
+        for entry in files.list(folder).map_err(StorageError::io(folder))? {
+            let name = entry.name;
+            let is_one = WHOLE.contains(&name.as_str())
+                || BESIDE.iter().any(|ending| name.ends_with(ending));
+            let base = name.split_once('.').and_then(|(base, _)| base.parse().ok());
+            if !is_one || !wanted(base) || self.others.get(&name) == Some(&entry.size_bytes) {
+                continue;
+            }
+            self.piece(&name, 0..entry.size_bytes, &mut |_| Ok(()))?;
+            self.others.insert(name, entry.size_bytes);
+        }
+        Ok(())
+    }
+
+    /// Copies a part of a file and makes it durable.
+    fn piece(
+        &self,
+        name: &str,
+        range: std::ops::Range<u64>,
+        pace: &mut Pace<'_>,
+    ) -> Result<u64, StorageError> {
+        let source = opened(&self.from, name)?;
+        let (files, folder) = &self.to;
+        let path = folder.join(name);
+        let target: FileRef = if range.start == 0 {
+            files.create(&path).map_err(StorageError::io(&path))?
+        } else {
+            opened(&self.to, name)?
+        };
+        let mut buffer = vec![0; usize::try_from(PIECE_BYTES).unwrap_or(usize::MAX)];
+        let mut at = range.start;
+        while at < range.end {
+            let want = usize::try_from((range.end - at).min(PIECE_BYTES)).unwrap_or(buffer.len());
+            let got = source.read_at(&mut buffer[..want], at).map_err(StorageError::io(&path))?;
+            if got == 0 {
+                let why = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+                return Err(StorageError::Io { path: self.from.1.join(name), source: why });
+            }
+            target.write_at(&buffer[..got], at).map_err(StorageError::io(&path))?;
+            at += got as u64;
+            pace(got as u64)?;
+        }
+        target.sync().map_err(StorageError::io(&path))?;
+        // Nobody reads the copy soon, and the cache belongs to those who read.
+        target.let_go(range.clone());
+        Ok(range.end - range.start)
+    }
+}
+
+fn opened(
+    (files, folder): &(Arc<dyn Files>, PathBuf),
+    name: &str,
+) -> Result<FileRef, StorageError> {
+    let path: PathBuf = Path::new(folder).join(name);
+    files.open(&path).map_err(StorageError::io(&path))
+}
