@@ -274,6 +274,8 @@ kafka-configs --entity-type brokers --entity-name 1 --describe
 kafka-reassign-partitions --reassignment-json-file FAR.json --execute ?
 kafka-reassign-partitions --reassignment-json-file ABSENT.json --execute ?
 kafka-reassign-partitions --reassignment-json-file ABSENT.json --verify ?
+kafka-reassign-partitions --reassignment-json-file SAME.json --execute
+kafka-reassign-partitions --reassignment-json-file SAME.json --verify
 kafka-reassign-partitions --reassignment-json-file NOWHERE.json --execute --timeout 2000 ?
 kafka-reassign-partitions --list
 kafka-reassign-partitions --reassignment-json-file MOVES.json --cancel ?
@@ -296,6 +298,7 @@ FILES = {
     "MOVES.json": moves(place("perf", 0, [1]), place("perf", 1, [1])),
     "FAR.json": moves(place("perf", 0, [1, 2])),
     "ABSENT.json": moves(place("absent", 0, [1])),
+    "SAME.json": moves(place("perf", 0, [1], ',"log_dirs":["{data}"]')),
     "NOWHERE.json": moves(place("perf", 0, [1], ',"log_dirs":["/nowhere"]')),
     "STORAGE.properties": "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\nlisteners=PLAINTEXT://:9092,CONTROLLER://:9093\ncontroller.quorum.bootstrap.servers=localhost:9093\nlog.dirs={data}\n",
 }

@@ -264,7 +264,7 @@ impl Broker {
     /// Serves what was bound, and starts what runs beside.
     fn listen(&self, bound: Vec<Bound>) -> Result<(), StartError> {
         let number = |name: &str| usize::try_from(self.node.started.number(name)).unwrap_or(0);
-        let admission = Admission::new(number("max.connections"), number("max.connections.per.ip"));
+        let admission = self.node.admission.clone();
         let limits = Limits {
             frame_bytes_max: number("socket.request.max.bytes"),
             replies_waiting_max: REPLIES_WAITING_MAX,

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use ottla_clock::Clock;
 use ottla_coordinator::group::{GroupSettings, Topics};
 use ottla_metadata::{Cluster, Command, Listener, Reply, Topic};
+use ottla_net::listener::{Admission, Bounds};
 use ottla_partitions::{Assigned, Assignment, Partitions};
 use ottla_protocol::messages::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
@@ -63,6 +64,8 @@ pub struct Node {
     pub voter_listeners: Vec<ottla_quorum::Endpoint>,
     /// The level of `kraft.version`.
     pub kraft_version: i16,
+    /// How many connections there may be.
+    pub admission: Admission,
     cluster: ArcSwap<Cluster>,
     in_force: ArcSwap<InForce>,
     topics: ArcSwap<Topics>,
@@ -111,6 +114,7 @@ impl Node {
             ),
             sessions: Sessions::new(usize::try_from(slots).unwrap_or(1000)),
             in_force: ArcSwap::from_pointee(rules_of(&cluster, &started, id)),
+            admission: Admission::new(bounds_of(&cluster, &started, id)),
             cluster: ArcSwap::from_pointee(cluster),
             topics: ArcSwap::default(),
             offset: AtomicI64::new(0),
@@ -133,6 +137,7 @@ impl Node {
         let cluster = Arc::new(news.cluster);
         let before = self.cluster.load_full();
         self.in_force.store(Arc::new(rules_of(&cluster, &self.started, self.id)));
+        self.admission.set(bounds_of(&cluster, &self.started, self.id));
         let topics = self.topics_of(&before, &cluster);
         let settings = group_settings(&cluster, &self.started, self.id);
         self.groups.set(&GroupSettings { topics, ..settings });
@@ -418,6 +423,21 @@ fn rules_of(cluster: &Cluster, started: &Settings, id: NodeId) -> InForce {
             .unwrap_or(57_671_680),
         auto_create_topics: is_on("auto.create.topics.enable"),
         verifies_transactions: is_on("transaction.partition.verification.enable"),
+    }
+}
+
+/// How many connections the settings in force allow.
+fn bounds_of(cluster: &Cluster, started: &Settings, id: NodeId) -> Bounds {
+    let text = |name: &str| in_force(name, cluster, started, id).unwrap_or_default();
+    let number = |name: &str| text(name).trim().parse().unwrap_or(usize::MAX);
+    let own = text("max.connections.per.ip.overrides");
+    let own = own.split(',').filter_map(|it| it.trim().rsplit_once(':'));
+    Bounds {
+        total: number("max.connections"),
+        per_address: number("max.connections.per.ip"),
+        of_address: own
+            .filter_map(|(address, most)| Some((address.parse().ok()?, most.parse().ok()?)))
+            .collect(),
     }
 }
 

@@ -6,9 +6,7 @@ use clap::{Args, Subcommand};
 use ottla_client::{Cluster, CoordinatorOf};
 use ottla_clock::Clock;
 use ottla_protocol::messages::describe_transactions_request::DescribeTransactionsRequest;
-use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
-use ottla_types::ErrorCode;
 
 use crate::front::{Environment, Front, Shared};
 use crate::output::{Cell, Table};
@@ -101,24 +99,5 @@ async fn abort(cluster: &mut Cluster, id: &str) -> Result<(), Box<dyn Error>> {
         )
         .into());
     }
-    // Whoever asks for the id's next epoch ends what its last one left open.
-    let request = InitProducerIdRequest {
-        transactional_id: Some(id.to_owned()),
-        transaction_timeout_ms: 1,
-        producer_id: -1,
-        producer_epoch: -1,
-        ..Default::default()
-    };
-    let clock = Clock::real();
-    let deadline = clock.monotonic() + std::time::Duration::from_secs(30);
-    loop {
-        let told = cluster.ask(node, &request).await?;
-        match ErrorCode(told.error_code) {
-            ErrorCode::NONE => return Ok(()),
-            ErrorCode::CONCURRENT_TRANSACTIONS if clock.monotonic() < deadline => {
-                clock.sleep(std::time::Duration::from_millis(50)).await;
-            }
-            code => return Err(format!("transactional id {id}: {}", code.message()).into()),
-        }
-    }
+    Ok(cluster.fence_producer(id).await?)
 }

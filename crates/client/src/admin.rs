@@ -6,8 +6,9 @@ use ottla_protocol::messages::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
 use ottla_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
+use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, CoordinatorOf, MOMENT, PATIENCE};
 use crate::error::ClientError;
 
 /// A topic to be created; -1 is the cluster's default.
@@ -96,5 +97,31 @@ impl Cluster {
         let response = self.ask_any(&request).await?;
         let code = response.responses.first().map_or(-1, |it| it.error_code);
         ClientError::check(code, || format!("topic {name}"))
+    }
+
+    /// Ends what a transactional id has open, by becoming its producer; the one that was is fenced.
+    ///
+    /// # Errors
+    /// The coordinator refuses or is gone, or what is open does not end.
+    pub async fn fence_producer(&mut self, id: &str) -> Result<(), ClientError> {
+        let node = self.coordinator(CoordinatorOf::Transaction, id).await?;
+        let request = InitProducerIdRequest {
+            transactional_id: Some(id.to_owned()),
+            transaction_timeout_ms: 1,
+            producer_id: -1,
+            producer_epoch: -1,
+            ..Default::default()
+        };
+        let deadline = self.clock.monotonic() + PATIENCE;
+        loop {
+            let told = self.ask(node, &request).await?;
+            match ClientError::check(told.error_code, || format!("transactional id {id}")) {
+                Err(error) if error.is_passing() && self.clock.monotonic() < deadline => {
+                    // What was open is being ended.
+                    self.clock.sleep(MOMENT).await;
+                }
+                done => return done,
+            }
+        }
     }
 }

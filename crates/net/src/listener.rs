@@ -117,25 +117,40 @@ fn is_passing(error: &io::Error) -> bool {
     )
 }
 
-/// Counts connections against `max.connections` and `max.connections.per.ip`.
+/// How many connections there may be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// In all (`max.connections`).
+    pub total: usize,
+    /// From one address (`max.connections.per.ip`).
+    pub per_address: usize,
+    /// From these addresses (`max.connections.per.ip.overrides`).
+    pub of_address: BTreeMap<IpAddr, usize>,
+}
+
+/// Counts connections against their bounds.
 #[derive(Clone, Debug)]
 pub struct Admission {
     counts: Arc<Mutex<Counts>>,
-    total_max: usize,
-    per_address_max: usize,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
+    bounds: Bounds,
     total: usize,
     per_address: BTreeMap<IpAddr, usize>,
 }
 
 impl Admission {
-    /// At most `total_max` connections, of which `per_address_max` from one address.
+    /// Connections within these bounds.
     #[must_use]
-    pub fn new(total_max: usize, per_address_max: usize) -> Self {
-        Self { counts: Arc::default(), total_max, per_address_max }
+    pub fn new(bounds: Bounds) -> Self {
+        Self { counts: Arc::new(Mutex::new(Counts { bounds, ..Counts::default() })) }
+    }
+
+    /// Other bounds from now on; connections that there are stay.
+    pub fn set(&self, bounds: Bounds) {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).bounds = bounds;
     }
 
     /// A place for a connection from `address`, if there is one.
@@ -143,7 +158,9 @@ impl Admission {
     pub fn admit(&self, address: IpAddr) -> Option<Permit> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let here = counts.per_address.get(&address).copied().unwrap_or(0);
-        if counts.total >= self.total_max || here >= self.per_address_max {
+        let own = counts.bounds.of_address.get(&address).copied();
+        let most = own.unwrap_or(counts.bounds.per_address);
+        if counts.total >= counts.bounds.total || here >= most {
             return None;
         }
         counts.total += 1;
@@ -184,7 +201,8 @@ mod tests {
 
     #[test]
     fn places_are_counted_per_node_and_per_address_and_given_back() {
-        let admission = Admission::new(3, 2);
+        let bounds = Bounds { total: 3, per_address: 2, of_address: BTreeMap::new() };
+        let admission = Admission::new(bounds.clone());
         let (a, b) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
         let first = admission.admit(a).expect("room");
         let _second = admission.admit(a).expect("room");
@@ -193,5 +211,8 @@ mod tests {
         assert!(admission.admit(b).is_none(), "three in all");
         drop(first);
         assert!(admission.admit(b).is_some());
+        admission.set(Bounds { total: 9, of_address: [(a, 3)].into(), ..bounds });
+        let _more = [admission.admit(a), admission.admit(a)].map(|it| it.expect("room"));
+        assert!(admission.admit(a).is_none(), "three for this address");
     }
 }

@@ -130,6 +130,23 @@ impl Partitions {
         done
     }
 
+    /// Removes what an interrupted move left of the partition in other directories.
+    pub(crate) fn remove_twins(
+        &self,
+        place: &TopicPartition,
+        home: &Dir,
+        topic: Uuid,
+    ) -> Result<(), StorageError> {
+        for other in self.online().filter(|it| it.id != home.id) {
+            let (folder, files) = (other.dir.folder(place), other.dir.files());
+            if files.exists(&folder) && files.exists(&home.dir.folder(place)) {
+                tracing::warn!(partition = %place, folder = %folder.display(), "a move was interrupted; what it left behind is removed");
+                remove_folder(&**files, &folder, topic)?;
+            }
+        }
+        Ok(())
+    }
+
     fn target_of(&self, place: &TopicPartition) -> Option<Uuid> {
         let moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
         moves.get(place).map(|it| it.directory)

@@ -473,23 +473,6 @@ impl Partitions {
         Ok(Partition::new(place.clone(), assigned.topic_id, home, owner, bells))
     }
 
-    /// Removes what an interrupted move left of the partition in other directories.
-    fn remove_twins(
-        &self,
-        place: &TopicPartition,
-        home: &Dir,
-        topic: Uuid,
-    ) -> Result<(), StorageError> {
-        for other in self.online().filter(|it| it.id != home.id) {
-            let (folder, files) = (other.dir.folder(place), other.dir.files());
-            if files.exists(&folder) && files.exists(&home.dir.folder(place)) {
-                tracing::warn!(partition = %place, folder = %folder.display(), "a move was interrupted; what it left behind is removed");
-                remove_folder(&**files, &folder, topic)?;
-            }
-        }
-        Ok(())
-    }
-
     fn remove(&self, partition: &Partition) -> Result<(), StorageError> {
         let _alone = partition.retire();
         let home = self.dirs.iter().find(|dir| dir.id == partition.directory());
@@ -521,7 +504,7 @@ impl Partitions {
     }
 
     /// The directories that have not failed.
-    fn online(&self) -> impl Iterator<Item = &Dir> {
+    pub(crate) fn online(&self) -> impl Iterator<Item = &Dir> {
         self.dirs.iter().filter(|dir| !dir.trouble.has_failed())
     }
 

@@ -2,8 +2,6 @@
 
 mod hanging;
 
-use std::time::Duration;
-
 use ottla_client::{Cluster, CoordinatorOf, TopicPartition};
 use ottla_clock::Clock;
 use ottla_protocol::messages::describe_producers_request::{
@@ -11,7 +9,6 @@ use ottla_protocol::messages::describe_producers_request::{
 };
 use ottla_protocol::messages::describe_producers_response::ProducerState;
 use ottla_protocol::messages::describe_transactions_request::DescribeTransactionsRequest;
-use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
 use ottla_types::{ErrorCode, NodeId};
 
@@ -26,10 +23,6 @@ pub const TOOLS: &[&Tool] = &[&Tool {
     options: OPTIONS,
     run,
 }];
-
-/// How long an end is waited for, and how long between two looks.
-const PATIENCE: Duration = Duration::from_secs(60);
-const MOMENT: Duration = Duration::from_millis(100);
 
 const OPTIONS: &[Opt] = &[
     value("transactional-id", "ID", "With describe: which."),
@@ -73,25 +66,7 @@ fn terminate(
     cluster: &mut Cluster,
 ) -> Result<(), ToolError> {
     let id = args.required("transactionalId").map_err(ToolError::Usage)?;
-    let node = session.wait(cluster.coordinator(CoordinatorOf::Transaction, id))?;
-    let request = InitProducerIdRequest {
-        transactional_id: Some(id.to_owned()),
-        transaction_timeout_ms: 1,
-        producer_id: -1,
-        producer_epoch: -1,
-        ..Default::default()
-    };
-    let clock = Clock::real();
-    let deadline = clock.monotonic() + PATIENCE;
-    loop {
-        let told = session.wait(cluster.ask(node, &request))?;
-        let code = ErrorCode(told.error_code);
-        // What was open is being ended.
-        if code != ErrorCode::CONCURRENT_TRANSACTIONS || clock.monotonic() >= deadline {
-            return refused(told.error_code, None);
-        }
-        session.wait(clock.sleep(MOMENT));
-    }
+    Ok(session.wait(cluster.fence_producer(id))?)
 }
 
 fn row(cells: &[&str]) -> Vec<String> {

@@ -249,3 +249,40 @@ fn the_manual_and_the_completions_are_fresh() {
         assert!(kept == fresh, "run: ottla completions {shell} > docs/completions/{file}");
     }
 }
+
+#[test]
+fn a_brokers_setting_is_obeyed_at_once() {
+    use std::io::Read;
+    let home = Home::new();
+    let node = home.start();
+    // One connection is this test's, one the command's that sets it back.
+    said(&node, "config set broker all max.connections=2", "");
+    let kept = [(); 2].map(|()| std::net::TcpStream::connect(node.address).unwrap());
+    let mut third = std::net::TcpStream::connect(node.address).unwrap();
+    // The third is closed without a word; the others wait for a request.
+    assert_eq!(third.read(&mut [0; 1]).unwrap_or(0), 0);
+    let text = refused(&node, "topics");
+    assert!(text.contains("no broker answers"), "{text}");
+    drop(kept);
+    let (mut tries, args) = (0, "config set broker all max.connections=");
+    while !ottla(
+        &args.split_whitespace().collect::<Vec<_>>(),
+        "",
+        &[("KAFKA_SERVER", &node.address.to_string())],
+    )
+    .status
+    .success()
+    {
+        // The node learns that a connection has ended when it next looks.
+        tries += 1;
+        assert!(tries < 500, "the places are not given back");
+    }
+    let line = format!("{}\n", "x".repeat(500));
+    said(&node, "produce t", &line);
+    said(&node, "config set broker all message.max.bytes=200", "");
+    let server = node.address.to_string();
+    let out = ottla(&["produce", "t"], &line, &[("KAFKA_SERVER", &server)]);
+    let text = String::from_utf8(out.stderr).unwrap();
+    assert!(!out.status.success() && text.contains("MESSAGE_TOO_LARGE"), "{text}");
+    node.stop();
+}
