@@ -26,9 +26,20 @@ pub(crate) struct Rung {
     sync: AtomicBool,
     flush: AtomicBool,
     trim: AtomicBool,
+    /// Is somebody making it durable?
+    syncing: AtomicBool,
 }
 
 impl Rung {
+    /// Whether nobody was making the partition durable; whoever asks is, then.
+    pub(crate) fn begin_sync(&self) -> bool {
+        !self.syncing.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn end_sync(&self) {
+        self.syncing.store(false, Ordering::Release);
+    }
+
     /// Somebody has come for what the partition rang for up to now.
     pub(crate) fn answer(&self, needs: Needs) {
         let each = [(needs.sync, &self.sync), (needs.flush, &self.flush), (needs.trim, &self.trim)];

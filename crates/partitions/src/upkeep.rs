@@ -16,15 +16,25 @@ pub struct Cleaned {
 }
 
 impl Partition {
-    /// Makes records durable that somebody waits for; one call serves all who wait.
+    /// Makes records durable that somebody waits for; one call serves all who wait. If another
+    /// thread is at it, it comes again for what has come meanwhile: a disk that hangs must not take
+    /// more than one thread.
     ///
     /// # Errors
     /// The disk fails; the log takes no more.
     pub fn sync(&self) -> Result<(), StorageError> {
         self.rung().answer(Needs { sync: true, ..Needs::default() });
-        let sync = self.turn(StorageError::Failed, |owner| owner.log.begin_sync())?;
-        let done = sync.run();
-        self.turn(StorageError::Failed, |owner| owner.log.end_sync(&sync, done))
+        if !self.rung().begin_sync() {
+            return Ok(());
+        }
+        let begun = self.turn(StorageError::Failed, |owner| owner.log.begin_sync());
+        let done = begun.and_then(|sync| {
+            let done = sync.run();
+            self.turn(StorageError::Failed, |owner| owner.log.end_sync(&sync, done))
+        });
+        self.rung().end_sync();
+        // Whoever came meanwhile was sent away: the turn rings again if there is something to do.
+        done.and_then(|()| self.turn(StorageError::Failed, |_| Ok(())))
     }
 
     /// Everything below survives a power cut.
