@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount, ProgressBar};
-use ottla_client::{Compression, Message, Producer, ProducerOptions};
+use ottla_client::{Compression, Message, OptionError, Producer, ProducerOptions};
 
 use crate::front::{Environment, Front, Shared};
 
@@ -47,7 +47,11 @@ pub(crate) async fn run(args: Produce, environment: &Environment) -> Result<(), 
     let front = Front::new(&args.shared, environment)?;
     let mut options = ProducerOptions { compression: args.compression, ..Default::default() };
     for (name, value) in front.settings() {
-        options.set(name, value)?;
+        // A profile is for all commands; what another needs is nothing to this one.
+        match options.set(name, value) {
+            Err(OptionError::Unknown { .. }) => {}
+            set => set?,
+        }
     }
     for (name, value) in crate::topics::pairs(args.settings.clone())? {
         options.set(&name, &value)?;

@@ -1,6 +1,5 @@
 //! Options by Kafka's names, with Kafka's defaults.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ottla_types::nearest;
@@ -261,18 +260,6 @@ pub(crate) fn put_named<O>(
 }
 
 impl ConsumerOptions {
-    /// The defaults, with these options in their place.
-    ///
-    /// # Errors
-    /// There is no such option, or it cannot have that value.
-    pub fn from_settings(settings: &BTreeMap<String, String>) -> Result<Self, OptionError> {
-        let mut options = Self::default();
-        for (name, value) in settings {
-            options.set(name, value)?;
-        }
-        Ok(options)
-    }
-
     /// Sets one.
     ///
     /// # Errors

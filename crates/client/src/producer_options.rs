@@ -1,6 +1,5 @@
 //! A producer's options by Kafka's names, with Kafka's defaults where they make sense here.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ottla_records::Compression;
@@ -141,18 +140,6 @@ const USED: &[Named<ProducerOptions>] = &[
 ];
 
 impl ProducerOptions {
-    /// The defaults, with these options in their place.
-    ///
-    /// # Errors
-    /// There is no such option, or it cannot have that value.
-    pub fn from_settings(settings: &BTreeMap<String, String>) -> Result<Self, OptionError> {
-        let mut options = Self::default();
-        for (name, value) in settings {
-            options.set(name, value)?;
-        }
-        Ok(options)
-    }
-
     /// Sets one.
     ///
     /// # Errors

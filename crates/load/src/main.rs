@@ -10,6 +10,7 @@ mod fetch;
 mod histories;
 mod measure;
 mod produce;
+mod roofline;
 mod wire;
 
 use std::process::ExitCode;
@@ -53,6 +54,8 @@ enum Mode {
     /// Writes at a rate and reads along: how long a record takes from the time when it was due to
     /// be sent until it has been read.
     Tail(fetch::Tail),
+    /// Serves what the others ask, as fast as the machine allows: the limit to be measured against.
+    Roofline(roofline::Roofline),
     /// Commits an offset for each of many groups and partitions.
     Commit(commit::Commit),
     /// Plays scripted client histories, and prints what the broker answered.
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Mode::Produce(mode) => mode.run().map(json),
         Mode::Fetch(mode) => mode.run().map(json),
         Mode::Tail(mode) => mode.run().map(json),
+        Mode::Roofline(mode) => mode.run(),
         Mode::Commit(mode) => mode.run().map(json),
         Mode::Histories(mode) => mode.run(),
     };

@@ -5,8 +5,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_client::{Compression, TopicPartition};
-use ottla_client::{Consumer, Message, Producer, ProducerOptions, Received, Start};
+use ottla_client::{Consumer, Message, Producer, Received, Start, TopicPartition};
 use ottla_clock::Clock;
 
 use crate::Tool;
@@ -42,11 +41,18 @@ const PRODUCER: &[Opt] = &[
     value("producer.config", "FILE", "The former name of --command-config."),
     maybe("compression-codec", "CODEC", "none, gzip (if none is said), snappy, lz4 or zstd."),
     value("batch-size", "BYTES", "The size of a batch."),
-    value("request-required-acks", "ACKS", "0, 1 or all; this producer always waits for all."),
-    value("max-block-ms", "MS", "Has no effect here."),
-    value("timeout", "MS", "Has no effect here."),
-    value("message-send-max-retries", "COUNT", "Has no effect here: it tries for two minutes."),
+    value("request-required-acks", "ACKS", "Who must have a record: 0, 1 or all."),
+    value("request-timeout-ms", "MS", "How long the broker may wait for that."),
     flag("sync", "Wait for each record."),
+    value("line-reader", "CLASS", "Only the default one is known."),
+    value("max-block-ms", "MS", "Has no effect here, as those that follow."),
+    value("timeout", "MS", "How long a record waits for others."),
+    value("message-send-max-retries", "COUNT", "How often it is tried again."),
+    value("retry-backoff-ms", "MS", "How long to wait in between."),
+    value("max-memory-bytes", "BYTES", "How much may wait."),
+    value("max-partition-memory-bytes", "BYTES", "How much of a partition may wait."),
+    value("metadata-expiry-ms", "MS", "How long what is known of topics counts."),
+    value("socket-buffer-size", "BYTES", "The size of the socket's buffer."),
 ];
 
 const CONSUMER: &[Opt] = &[
@@ -65,7 +71,11 @@ const CONSUMER: &[Opt] = &[
         "NAME=VALUE",
         "What is printed: print.key, print.value, print.timestamp, print.partition, print.offset, print.headers, print.delivery, key.separator, line.separator, headers.separator, null.literal.",
     ),
-    value("formatter", "CLASS", "Only the default one is known."),
+    value("formatter-config", "FILE", "The same in a file."),
+    value("formatter", "CLASS", "Only the default one and NoOpMessageFormatter are known."),
+    value("key-deserializer", "CLASS", "What keys are: a deserializer of Kafka's, by its name."),
+    value("value-deserializer", "CLASS", "What values are."),
+    flag("enable-systest-events", "Has no effect here."),
     flag("from-beginning", "Begin at the first record where the group has no offset."),
     value("max-messages", "COUNT", "End after so many records."),
     value("timeout-ms", "MS", "End if no record comes for so long."),
@@ -167,18 +177,22 @@ fn produce(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     }
     settings.extend(pairs(words(args, ["property", "reader-property"]))?);
     let reader = Reader::new(&settings);
-    let mut options = ProducerOptions::default();
-    let more: BTreeMap<String, String> =
-        pairs(words(args, ["producer-property", "command-property"]))?.into_iter().collect();
-    let codec =
-        args.has("compression-codec").then(|| args.one("compression-codec").unwrap_or("gzip"));
-    let codec = codec.or(more.get("compression.type").map(String::as_str));
-    if let Some(codec) = codec {
-        options.compression = Compression::named(codec)
-            .ok_or_else(|| failed(format!("there is no codec {codec}")))?;
+    if let Some(class) = args.one("line-reader").filter(|it| !it.ends_with("LineMessageReader")) {
+        return Err(failed(format!("--line-reader {class}: only the default reader is known")));
     }
-    if let Some(size) = args.number::<usize>("batch-size").map_err(ToolError::Usage)? {
-        options.batch_bytes = size.max(1);
+    let properties = words(args, ["producer-property", "command-property"]);
+    let mut options = session.producer_options(properties)?;
+    if args.has("compression-codec") {
+        options.set("compression.type", args.one("compression-codec").unwrap_or("gzip"))?;
+    }
+    for (option, name) in [
+        ("batch-size", "batch.size"),
+        ("request-required-acks", "acks"),
+        ("request-timeout-ms", "request.timeout.ms"),
+    ] {
+        if let Some(value) = args.one(option) {
+            options.set(name, value)?;
+        }
     }
     let cluster = session.connect()?;
     let mut producer = Producer::new(cluster, options);
@@ -204,8 +218,66 @@ fn produce(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     Ok(())
 }
 
+/// What the bytes of a key or a value are, by the names of Kafka's deserializers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Kind {
+    #[default]
+    Text,
+    Short,
+    Integer,
+    Long,
+    Float,
+    Double,
+    Boolean,
+}
+
+impl Kind {
+    /// The kind that a class stands for; with or without its package.
+    fn named(class: &str) -> Result<Self, ToolError> {
+        let name = class.rsplit('.').next().unwrap_or(class);
+        Ok(match name.strip_suffix("Deserializer").unwrap_or(name) {
+            "String" | "ByteArray" | "Bytes" | "ByteBuffer" => Self::Text,
+            "Short" => Self::Short,
+            "Integer" => Self::Integer,
+            "Long" => Self::Long,
+            "Float" => Self::Float,
+            "Double" => Self::Double,
+            "Boolean" => Self::Boolean,
+            _ => {
+                return Err(failed(format!(
+                    "there is no deserializer {class} here; those for String, ByteArray, Short, Integer, Long, Float, Double and Boolean are known"
+                )));
+            }
+        })
+    }
+
+    /// Bytes of this kind, for reading; others are an error, as to Kafka's tool.
+    fn shown(self, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+        let wrong = |_| {
+            let why = format!("{} bytes are no {self:?}", bytes.len());
+            std::io::Error::new(std::io::ErrorKind::InvalidData, why)
+        };
+        let text = match self {
+            Self::Text => return Ok(bytes.to_vec()),
+            Self::Short => i16::from_be_bytes(bytes.try_into().map_err(wrong)?).to_string(),
+            Self::Integer => i32::from_be_bytes(bytes.try_into().map_err(wrong)?).to_string(),
+            Self::Long => i64::from_be_bytes(bytes.try_into().map_err(wrong)?).to_string(),
+            Self::Float => format!("{:?}", f32::from_be_bytes(bytes.try_into().map_err(wrong)?)),
+            Self::Double => format!("{:?}", f64::from_be_bytes(bytes.try_into().map_err(wrong)?)),
+            Self::Boolean => {
+                let [byte]: [u8; 1] = bytes.try_into().map_err(wrong)?;
+                (byte != 0).to_string()
+            }
+        };
+        Ok(text.into_bytes())
+    }
+}
+
 /// What is printed of a record.
 struct Formatter {
+    /// Nothing at all.
+    silent: bool,
+    kinds: [Kind; 2],
     timestamp: bool,
     partition: bool,
     offset: bool,
@@ -224,11 +296,14 @@ fn unescaped(text: &str) -> Vec<u8> {
 }
 
 impl Formatter {
-    fn new(settings: &BTreeMap<String, String>) -> Self {
+    fn new(settings: &BTreeMap<String, String>) -> Result<Self, ToolError> {
+        let kind = |name| settings.get(name).map_or(Ok(Kind::Text), |class| Kind::named(class));
         let is_on = |name: &str, or: bool| settings.get(name).map_or(or, |it| it.trim() == "true");
         let text =
             |name: &str, or: &str| settings.get(name).map_or_else(|| or.into(), |it| unescaped(it));
-        Self {
+        Ok(Self {
+            silent: false,
+            kinds: [kind("key.deserializer")?, kind("value.deserializer")?],
             timestamp: is_on("print.timestamp", false),
             partition: is_on("print.partition", false),
             offset: is_on("print.offset", false),
@@ -239,10 +314,13 @@ impl Formatter {
             line_separator: text("line.separator", "\n"),
             header_separator: text("headers.separator", ","),
             null: text("null.literal", "null"),
-        }
+        })
     }
 
     fn print(&self, record: &Received, out: &mut dyn Write) -> std::io::Result<()> {
+        if self.silent {
+            return Ok(());
+        }
         let mut parts: Vec<Vec<u8>> = Vec::new();
         if self.timestamp {
             let kind = if record.is_append_time { "LogAppendTime" } else { "CreateTime" };
@@ -272,11 +350,16 @@ impl Formatter {
                 all.join(&*self.header_separator)
             });
         }
+        let shown = |kind: Kind, part: &Option<Bytes>| match part {
+            Some(bytes) => kind.shown(bytes),
+            None => Ok(self.null.clone()),
+        };
+        let [key, value] = self.kinds;
         if self.key {
-            parts.push(text(&record.key));
+            parts.push(shown(key, &record.key)?);
         }
         if self.value {
-            parts.push(text(&record.value));
+            parts.push(shown(value, &record.value)?);
         }
         out.write_all(&parts.join(&*self.key_separator))?;
         out.write_all(&self.line_separator)
@@ -307,12 +390,7 @@ fn consume(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         // So that nobody else counts it as read; it is one member, and nothing remains of it.
         options.auto_commit = false;
     }
-    let settings = pairs(words(args, ["property", "formatter-property"]))?.into_iter().collect();
-    let formatter = Formatter::new(&settings);
-    if let Some(class) = args.one("formatter").filter(|it| !it.ends_with("DefaultMessageFormatter"))
-    {
-        return Err(failed(format!("--formatter {class}: only the default formatter is known")));
-    }
+    let formatter = formatter(args)?;
     let start = options.start;
     let cluster = session.connect()?;
     let mut consumer = Consumer::new(cluster, options);
@@ -333,6 +411,31 @@ fn consume(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     eprintln!("Processed a total of {} messages", count.as_ref().copied().unwrap_or(0));
     session.wait(consumer.close())?;
     count.map(drop)
+}
+
+/// How the command line wants records printed.
+fn formatter(args: &Parsed) -> Result<Formatter, ToolError> {
+    let mut settings = BTreeMap::new();
+    if let Some(file) = args.one("formatter-config") {
+        settings.extend(properties(file)?);
+    }
+    settings.extend(pairs(words(args, ["property", "formatter-property"]))?);
+    for (option, name) in
+        [("key-deserializer", "key.deserializer"), ("value-deserializer", "value.deserializer")]
+    {
+        settings.extend(args.one(option).map(|it| (name.to_owned(), it.to_owned())));
+    }
+    let mut formatter = Formatter::new(&settings)?;
+    match args.one("formatter").and_then(|it| it.rsplit('.').next()) {
+        None | Some("DefaultMessageFormatter") => {}
+        Some("NoOpMessageFormatter") => formatter.silent = true,
+        Some(class) => {
+            return Err(failed(format!(
+                "--formatter {class}: only DefaultMessageFormatter and NoOpMessageFormatter are known"
+            )));
+        }
+    }
+    Ok(formatter)
 }
 
 /// Where to begin in the one partition.
@@ -376,7 +479,15 @@ fn read(
         let Some(polled) = polled else { return Ok(count) };
         match polled? {
             Some(record) => {
-                formatter.print(&record, session.out)?;
+                match formatter.print(&record, session.out) {
+                    Err(error)
+                        if error.kind() == std::io::ErrorKind::InvalidData
+                            && args.has("skip-message-on-error") =>
+                    {
+                        eprintln!("{}@{}: {error}", record.place, record.offset);
+                    }
+                    printed => printed?,
+                }
                 (count, last) = (count + 1, clock.monotonic());
             }
             None => {
@@ -431,11 +542,16 @@ mod tests {
         };
         let shown = |text: &str| {
             let mut out = Vec::new();
-            Formatter::new(&settings(text)).print(&record, &mut out).unwrap();
+            Formatter::new(&settings(text)).unwrap().print(&record, &mut out).unwrap();
             String::from_utf8(out).unwrap()
         };
         assert_eq!(shown(all), "CreateTime:1234\tPartition:3\tOffset:9\th:x\tnull\tv\n");
         assert_eq!(shown("print.key=true;key.separator=-;null.literal=?;line.separator=;"), "?-v");
         assert_eq!(shown(""), "v\n");
+        assert!(Formatter::new(&settings("value.deserializer=a.b.ListDeserializer")).is_err());
+        let long = Kind::named("org.apache.kafka.common.serialization.LongDeserializer").unwrap();
+        assert_eq!(long.shown(&7i64.to_be_bytes()).unwrap(), b"7");
+        assert!(long.shown(b"v").is_err(), "one byte is no number of 64 bits");
+        assert_eq!(Kind::named("Double").unwrap().shown(&1.5f64.to_be_bytes()).unwrap(), b"1.5");
     }
 }

@@ -120,9 +120,9 @@ impl<'a> Session<'a> {
         &self,
         more: impl Iterator<Item = &'b str>,
     ) -> Result<ConsumerOptions, ToolError> {
-        let mut options = ConsumerOptions::from_settings(&self.settings)?;
-        for (name, value) in pairs(more)? {
-            options.set(&name, &value)?;
+        let mut options = ConsumerOptions::default();
+        for (name, value) in self.all_settings(more)? {
+            known(options.set(&name, &value))?;
         }
         Ok(options)
     }
@@ -135,11 +135,33 @@ impl<'a> Session<'a> {
         &self,
         more: impl Iterator<Item = &'b str>,
     ) -> Result<ProducerOptions, ToolError> {
-        let mut options = ProducerOptions::from_settings(&self.settings)?;
-        for (name, value) in pairs(more)? {
-            options.set(&name, &value)?;
+        let mut options = ProducerOptions::default();
+        for (name, value) in self.all_settings(more)? {
+            known(options.set(&name, &value))?;
         }
         Ok(options)
+    }
+
+    /// What the file says, and after that what `NAME=VALUE` words say.
+    fn all_settings<'b>(
+        &self,
+        more: impl Iterator<Item = &'b str>,
+    ) -> Result<Vec<(String, String)>, ToolError> {
+        let mut all: Vec<(String, String)> =
+            self.settings.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        all.extend(pairs(more)?);
+        Ok(all)
+    }
+}
+
+/// Kafka's clients take settings that they do not know, which may be somebody else's; they say so.
+fn known(set: Result<(), OptionError>) -> Result<(), OptionError> {
+    match set {
+        Err(unknown @ OptionError::Unknown { .. }) => {
+            eprintln!("Warning: {unknown}");
+            Ok(())
+        }
+        set => set,
     }
 }
 

@@ -199,9 +199,10 @@ fn a_profile_says_where_the_cluster_is() {
     std::fs::create_dir_all(&folder).unwrap();
     let text = format!("bootstrap.servers={}\nauto.offset.reset=earliest\n", node.address);
     std::fs::write(folder.join("home.properties"), text).unwrap();
-    said(&node, "produce t", "a\n");
     let config = home.path().join("config");
     let around = [("XDG_CONFIG_HOME", config.to_str().unwrap()), ("KAFKA_SERVER", "127.0.0.1:1")];
+    let written = ottla(&["produce", "t", "--profile", "home"], "a\n", &around);
+    assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
     let out = ottla(&["consume", "t", "--profile", "home", "-e"], "", &around);
     assert_eq!(String::from_utf8(out.stdout).unwrap(), "a\n", "also what else the profile says");
     node.stop();

@@ -8,7 +8,9 @@ use std::error::Error;
 use std::io::Write;
 
 use clap::Args;
-use ottla_client::{Cluster, Consumer, ConsumerOptions, Received, Start, TopicPartition};
+use ottla_client::{
+    Cluster, Consumer, ConsumerOptions, OptionError, Received, Start, TopicPartition,
+};
 use ottla_clock::Clock;
 use regex::bytes::Regex;
 
@@ -107,7 +109,11 @@ impl Filter {
 fn options(args: &Consume, front: &Front<'_>) -> Result<ConsumerOptions, Box<dyn Error>> {
     let mut options = ConsumerOptions::default();
     for (name, value) in front.settings() {
-        options.set(name, value)?;
+        // A profile is for all commands; what another needs is nothing to this one.
+        match options.set(name, value) {
+            Err(OptionError::Unknown { .. }) => {}
+            set => set?,
+        }
     }
     for (name, value) in crate::topics::pairs(args.settings.clone())? {
         options.set(&name, &value)?;

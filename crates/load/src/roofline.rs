@@ -1,0 +1,284 @@
+//! The least that a log broker must do: how fast this machine lets one be.
+//!
+//! A frame is read, its batch's checksum checked, its offset stamped, the batch appended in one
+//! call, and an answer sent; a fetch reads from the file and sends. There is no metadata, no index,
+//! no recovery and no second thought: it is no broker, but the limit that one is measured against.
+//! It understands what the other modes of this program send, and nothing else.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+use ottla_records::{Batch, HEADER_BYTES};
+
+use crate::wire::LoadError;
+
+const PRODUCE: i16 = 0;
+const FETCH: i16 = 1;
+/// The longest request that is taken, in bytes.
+const REQUEST_BYTES_MAX: usize = 128 << 20;
+/// How many bytes behind the end stay in the page cache, and after how many that is looked at.
+const WINDOW_BYTES: u64 = 256 << 20;
+const TRIM_EVERY_BYTES: u64 = 8 << 20;
+
+/// Serves what the other modes ask, as fast as the machine allows.
+#[derive(Args, Clone, Debug)]
+pub struct Roofline {
+    /// The port to listen on.
+    #[arg(long)]
+    port: u16,
+    /// Where the records go.
+    #[arg(long)]
+    dir: PathBuf,
+}
+
+/// One partition: a file of batches.
+struct Log {
+    file: File,
+    end: Mutex<End>,
+    grown: Condvar,
+}
+
+/// Where a log ends, and where its batches begin.
+#[derive(Default)]
+struct End {
+    offset: i64,
+    bytes: u64,
+    trimmed: u64,
+    batches: Vec<(i64, u64)>,
+}
+
+type Logs = Mutex<BTreeMap<(Vec<u8>, i32), Arc<Log>>>;
+
+impl Roofline {
+    /// Serves until it is killed.
+    ///
+    /// # Errors
+    /// The port is taken, or the directory cannot be written.
+    pub fn run(&self) -> Result<String, LoadError> {
+        std::fs::create_dir_all(&self.dir)?;
+        let listener = TcpListener::bind(("127.0.0.1", self.port))?;
+        let logs = Arc::new(Logs::default());
+        println!("ready");
+        for stream in listener.incoming() {
+            let (stream, logs, dir) = (stream?, Arc::clone(&logs), self.dir.clone());
+            stream.set_nodelay(true)?;
+            thread::spawn(move || {
+                // Whoever hangs up has had enough.
+                let _ = serve(stream, &logs, &dir);
+            });
+        }
+        Ok(String::new())
+    }
+}
+
+/// A request's bytes, taken from the front.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn take(&mut self, count: usize) -> io::Result<&'a [u8]> {
+        let short = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        let (taken, rest) = self.0.split_at_checked(count).ok_or_else(short)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn number<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        let bytes = self.take(N)?;
+        bytes.try_into().map_err(io::Error::other)
+    }
+
+    fn i16(&mut self) -> io::Result<i16> {
+        Ok(i16::from_be_bytes(self.number()?))
+    }
+
+    fn i32(&mut self) -> io::Result<i32> {
+        Ok(i32::from_be_bytes(self.number()?))
+    }
+
+    fn i64(&mut self) -> io::Result<i64> {
+        Ok(i64::from_be_bytes(self.number()?))
+    }
+
+    /// A text with its length before it; none is empty.
+    fn text(&mut self) -> io::Result<&'a [u8]> {
+        let length = self.i16()?;
+        self.take(usize::try_from(length).unwrap_or(0))
+    }
+}
+
+fn serve(mut stream: TcpStream, logs: &Logs, dir: &Path) -> io::Result<()> {
+    let (mut request, mut answer) = (Vec::new(), Vec::new());
+    loop {
+        let mut length = [0; 4];
+        stream.read_exact(&mut length)?;
+        let length = usize::try_from(i32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        if length > REQUEST_BYTES_MAX {
+            return Err(io::Error::other("too long a request"));
+        }
+        request.resize(length, 0);
+        stream.read_exact(&mut request)?;
+        let mut d = Bytes(&request);
+        let (key, _version, correlation) = (d.i16()?, d.i16()?, d.i32()?);
+        d.text()?;
+        answer.clear();
+        answer.extend_from_slice(&[0; 4]);
+        answer.extend_from_slice(&correlation.to_be_bytes());
+        let records = match key {
+            PRODUCE => produce(&mut d, (logs, dir), &mut answer).map(|()| None)?,
+            FETCH => fetch(&mut d, (logs, dir), &mut answer).map(Some)?,
+            other => return Err(io::Error::other(format!("API {other} is not served"))),
+        };
+        let more = records.as_ref().map_or(0, |(_, range)| range.end - range.start);
+        let length = u32::try_from(answer.len() as u64 - 4 + more).unwrap_or(u32::MAX);
+        answer[..4].copy_from_slice(&length.to_be_bytes());
+        stream.write_all(&answer)?;
+        if let Some((log, mut range)) = records {
+            while range.start < range.end {
+                let left = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+                // It moves the start on by itself.
+                if rustix::fs::sendfile(&stream, &log.file, Some(&mut range.start), left)? == 0 {
+                    return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+                }
+            }
+        }
+    }
+}
+
+fn log((logs, dir): (&Logs, &Path), topic: &[u8], index: i32) -> io::Result<Arc<Log>> {
+    let mut all = logs.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(log) = all.get(&(topic.to_vec(), index)) {
+        return Ok(Arc::clone(log));
+    }
+    let name = format!("{}-{index}.log", String::from_utf8_lossy(topic));
+    let mut options = File::options();
+    let file = options.read(true).write(true).create(true).truncate(true).open(dir.join(name))?;
+    let log = Arc::new(Log { file, end: Mutex::default(), grown: Condvar::new() });
+    all.insert((topic.to_vec(), index), Arc::clone(&log));
+    Ok(log)
+}
+
+/// Produce, version 8, of one batch.
+fn produce(d: &mut Bytes<'_>, place: (&Logs, &Path), answer: &mut Vec<u8>) -> io::Result<()> {
+    d.text()?;
+    let (_acks, _timeout, _topics) = (d.i16()?, d.i32()?, d.i32()?);
+    let topic = d.text()?;
+    let (_partitions, index) = (d.i32()?, d.i32()?);
+    let length = d.i32()?;
+    let records = d.take(usize::try_from(length).unwrap_or(0))?;
+    let batch = Batch::first(records).map_err(io::Error::other)?;
+    if !batch.crc_is_right() {
+        return Err(io::Error::other("a batch is broken"));
+    }
+    let count = i64::from(batch.record_count());
+    let log = log(place, topic, index)?;
+    let mut end = log.end.lock().unwrap_or_else(PoisonError::into_inner);
+    let base = end.offset;
+    let mut header = [0; HEADER_BYTES];
+    header.copy_from_slice(&records[..HEADER_BYTES]);
+    header[..8].copy_from_slice(&base.to_be_bytes());
+    append(&log.file, &header, &records[HEADER_BYTES..], end.bytes)?;
+    let at = end.bytes;
+    end.batches.push((base, at));
+    end.offset += count;
+    end.bytes += records.len() as u64;
+    let (bytes, trimmed) = (end.bytes, end.trimmed);
+    if bytes - trimmed >= TRIM_EVERY_BYTES {
+        end.trimmed = bytes;
+    }
+    drop(end);
+    log.grown.notify_all();
+    if bytes - trimmed >= TRIM_EVERY_BYTES {
+        trim(&log.file, trimmed, bytes);
+    }
+    answer.extend_from_slice(&1i32.to_be_bytes());
+    answer.extend_from_slice(&u16::try_from(topic.len()).unwrap_or(0).to_be_bytes());
+    answer.extend_from_slice(topic);
+    answer.extend_from_slice(&1i32.to_be_bytes());
+    answer.extend_from_slice(&index.to_be_bytes());
+    answer.extend_from_slice(&0i16.to_be_bytes());
+    answer.extend_from_slice(&base.to_be_bytes());
+    answer.extend_from_slice(&(-1i64).to_be_bytes());
+    answer.extend_from_slice(&0i64.to_be_bytes());
+    // No records are refused, there is no message, nothing is throttled.
+    answer.extend_from_slice(&0i32.to_be_bytes());
+    answer.extend_from_slice(&(-1i16).to_be_bytes());
+    answer.extend_from_slice(&0i32.to_be_bytes());
+    Ok(())
+}
+
+/// One call where it goes through at once.
+fn append(file: &File, header: &[u8], rest: &[u8], at: u64) -> io::Result<()> {
+    let parts = [IoSlice::new(header), IoSlice::new(rest)];
+    let written = rustix::io::pwritev(file, &parts, at)?;
+    if written < header.len() {
+        return Err(io::Error::from(io::ErrorKind::WriteZero));
+    }
+    file.write_all_at(&rest[written - header.len()..], at + written as u64)
+}
+
+/// What is new goes to the disk early, what is behind the window leaves the cache.
+fn trim(file: &File, from: u64, end: u64) {
+    use rustix::fs::{Advice, fadvise};
+    let old = end.saturating_sub(WINDOW_BYTES);
+    let again = old.saturating_sub(WINDOW_BYTES / 2);
+    for (start, stop) in [(from, end), (again, old)] {
+        if let Some(length) = std::num::NonZeroU64::new(stop - start) {
+            // A hint: nothing depends on it.
+            let _ = fadvise(file, start, Some(length), Advice::DontNeed);
+        }
+    }
+}
+
+/// Fetch, version 11, of one partition.
+fn fetch(
+    d: &mut Bytes<'_>,
+    place: (&Logs, &Path),
+    answer: &mut Vec<u8>,
+) -> io::Result<(Arc<Log>, Range<u64>)> {
+    let (_replica, wait_ms, _least, _most) = (d.i32()?, d.i32()?, d.i32()?, d.i32()?);
+    let (_isolation, _session, _epoch, _topics) = (d.take(1)?, d.i32()?, d.i32()?, d.i32()?);
+    let topic = d.text()?;
+    let (_partitions, index, _leader_epoch) = (d.i32()?, d.i32()?, d.i32()?);
+    let (offset, _start, most) = (d.i64()?, d.i64()?, d.i32()?);
+    let log = log(place, topic, index)?;
+    let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0));
+    let end = log.end.lock().unwrap_or_else(PoisonError::into_inner);
+    let waited = log.grown.wait_timeout_while(end, wait, |end| end.offset <= offset);
+    let (end, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    let from = end.batches.partition_point(|(base, _)| *base <= offset).saturating_sub(1);
+    let start = end.batches.get(from).map_or(0, |(_, at)| *at);
+    let start = if offset >= end.offset { end.bytes } else { start };
+    // Whole batches, and one at least.
+    let limit = start + u64::try_from(most).unwrap_or(0);
+    let upto = end.batches[from..].partition_point(|(_, at)| *at <= limit);
+    let stop = if end.bytes <= limit { end.bytes } else { end.batches[from + upto - 1].1 };
+    let next = end.batches.get(from + 1).map_or(end.bytes, |(_, at)| *at);
+    let (stop, high) = (stop.max(next.min(end.bytes)).max(start), end.offset);
+    drop(end);
+    answer.extend_from_slice(&0i32.to_be_bytes());
+    answer.extend_from_slice(&0i16.to_be_bytes());
+    answer.extend_from_slice(&0i32.to_be_bytes());
+    answer.extend_from_slice(&1i32.to_be_bytes());
+    answer.extend_from_slice(&u16::try_from(topic.len()).unwrap_or(0).to_be_bytes());
+    answer.extend_from_slice(topic);
+    answer.extend_from_slice(&1i32.to_be_bytes());
+    answer.extend_from_slice(&index.to_be_bytes());
+    answer.extend_from_slice(&0i16.to_be_bytes());
+    answer.extend_from_slice(&high.to_be_bytes());
+    answer.extend_from_slice(&high.to_be_bytes());
+    answer.extend_from_slice(&0i64.to_be_bytes());
+    // No aborted transactions, no preferred replica.
+    answer.extend_from_slice(&(-1i32).to_be_bytes());
+    answer.extend_from_slice(&(-1i32).to_be_bytes());
+    answer.extend_from_slice(&u32::try_from(stop - start).unwrap_or(0).to_be_bytes());
+    Ok((log, start..stop))
+}
