@@ -96,6 +96,9 @@ pub struct Fetch {
     /// For how many seconds to read, from the start again at the end; 0 is once to the end.
     #[arg(long, default_value_t = 0)]
     seconds: u64,
+    /// Read along until so many records have come; 0 is to end at the end.
+    #[arg(long, default_value_t = 0, conflicts_with = "seconds")]
+    records: u64,
     /// How many MB (10^6 bytes) a second each connection reads at most; 0 is as many as it can.
     #[arg(long, default_value_t = 0.0)]
     rate: f64,
@@ -124,7 +127,7 @@ impl Fetch {
     #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]
     fn one(&self, at: i32, until: Duration, clock: &Clock) -> Result<Vec<Done>, LoadError> {
         let mut reader = Reader::open(&self.target, at, self.bytes_max)?;
-        let (mut all, mut offset) = (Vec::new(), 0);
+        let (mut all, mut offset, mut records) = (Vec::new(), 0, 0);
         let mut due = clock.monotonic();
         loop {
             wait_until(due, clock);
@@ -141,7 +144,12 @@ impl Fetch {
                 due += Duration::from_secs_f64(read.bytes as f64 / self.rate / 1e6);
             }
             offset = read.next;
-            if offset >= read.end {
+            records += read.records;
+            if self.records > 0 {
+                if records >= self.records {
+                    return Ok(all);
+                }
+            } else if offset >= read.end {
                 if self.seconds == 0 {
                     return Ok(all);
                 }

@@ -1,0 +1,113 @@
+"""Figures as a table, as JSON, as a page and as a picture."""
+
+import html
+import statistics
+
+# Rows that every run has: they come with each start of a server.
+EVERY = [("start", "start to the first answer, empty", "s"), ("empty", "resident memory, idle", "MB"),
+         ("loaded", "resident memory, after the loads", "MB")]
+
+
+class Table:
+    def __init__(self, rows, found):
+        self.lines = []
+        for row in rows:
+            self.lines.append(self.line(row, lambda kind: self.values(found[kind], row.load, row.key)))
+            self.lines[-1]["cpu"] = {kind: self.median(self.values(found[kind], row.load, "cpu")) for kind in found}
+        for key, title, unit in EVERY:
+            line = {"name": key, "title": title, "unit": unit, "lower": True, "k": None, "r": None, "cpu": {}}
+            line["found"] = {kind: self.values(found[kind], key, "value") for kind in ("K", "O")}
+            self.lines.append(line)
+
+    @staticmethod
+    def values(rounds, load, key):
+        return [it[load][key] for it in rounds if load in it and key in it[load]]
+
+    @staticmethod
+    def median(values):
+        return statistics.median(values) if values else None
+
+    def line(self, row, values):
+        found = {kind: values(kind) for kind in ("K", "R", "O")}
+        return {"name": row.name, "title": row.title, "unit": row.unit, "lower": row.lower, "k": row.k, "r": row.r, "found": found}
+
+    @classmethod
+    def ratio(cls, line, kind):
+        ours, other = cls.median(line["found"].get("O", [])), cls.median(line["found"].get(kind, []))
+        return ours / other if ours and other else None
+
+    @classmethod
+    def verdict(cls, line):
+        """Whether the goals hold: nothing where there is none."""
+        said = []
+        for kind, goal in (("K", line["k"]), ("R", line["r"])):
+            ratio = cls.ratio(line, kind)
+            if goal is None or ratio is None:
+                continue
+            good = ratio <= goal if line["lower"] else ratio >= goal
+            said.append(("" if good else "not ") + f"{'≤' if line['lower'] else '≥'} {goal} {kind}")
+        return ", ".join(said)
+
+    @staticmethod
+    def number(value):
+        if value is None:
+            return "-"
+        return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+    @classmethod
+    def spread(cls, values):
+        if not values:
+            return "-"
+        middle = cls.number(statistics.median(values))
+        return f"{middle} ({cls.number(min(values))}-{cls.number(max(values))})" if len(values) > 1 else middle
+
+    def cells(self):
+        for line in self.lines:
+            ratios = [self.ratio(line, kind) for kind in ("K", "R")]
+            cpu = line["cpu"]
+            cores = " / ".join(self.number(cpu.get(kind)) for kind in ("K", "R", "O")) if any(cpu.values()) else ""
+            yield [f"{line['title']}, {line['unit']}", *(self.spread(line["found"].get(kind, [])) for kind in ("K", "R", "O")),
+                   *("-" if it is None else f"{it:.2f}" for it in ratios), self.verdict(line), cores]
+
+    HEAD = ["row", "K: Apache Kafka", "R: roofline", "O: Ottla", "O/K", "O/R", "goal", "CPU K / R / O"]
+
+    def text(self):
+        cells = [self.HEAD, *self.cells()]
+        widths = [max(len(row[at]) for row in cells) for at in range(len(self.HEAD))]
+        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in cells)
+
+    def json(self):
+        return [{"name": line["name"], "title": line["title"], "unit": line["unit"], "found": line["found"],
+                 "cpu": line["cpu"], "over_k": self.ratio(line, "K"), "over_r": self.ratio(line, "R"),
+                 "goal": self.verdict(line)} for line in self.lines]
+
+    def markdown(self):
+        rows = [self.HEAD, ["---"] * len(self.HEAD), *self.cells()]
+        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+
+
+def picture(table):
+    """Bars of how many times Apache Kafka's figure ours is; of times and sizes, the other way round."""
+    bars = [(line["title"], table.ratio(line, "K"), line["lower"]) for line in table.lines]
+    bars = [(title, 1 / ratio if lower else ratio) for title, ratio, lower in bars if ratio]
+    widest = max((ratio for _, ratio in bars), default=1)
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="900" height="{30 + 24 * len(bars)}" font-family="sans-serif" font-size="13">',
+           '<text x="10" y="18">How many times better than Apache Kafka, same machine, same run</text>']
+    for at, (title, ratio) in enumerate(bars):
+        y, width = 30 + 24 * at, max(1, 420 * ratio / widest)
+        out.append(f'<text x="10" y="{y + 15}">{html.escape(title[:58])}</text>')
+        out.append(f'<rect x="400" y="{y + 3}" width="{width:.0f}" height="16" fill="{"#2a7" if ratio >= 1 else "#c33"}"/>')
+        out.append(f'<text x="{405 + width:.0f}" y="{y + 15}">{ratio:.1f}</text>')
+    return "\n".join([*out, "</svg>"]) + "\n"
+
+
+def write(folder, table, machine):
+    page = folder / "performance.md"
+    text = page.read_text() if page.exists() else "# Performance\n\n<!-- table -->\n<!-- end -->\n"
+    head, _, rest = text.partition("<!-- table -->")
+    _, _, tail = rest.partition("<!-- end -->")
+    told = (f"`{machine['command']}` on {machine['when']}: {machine['machine']}, {machine['cores']} cores, {machine['rounds']} rounds. "
+            "Medians, and in brackets the smallest and the largest. CPU: seconds a GB, or microseconds a record where the unit is "
+            "records or microseconds.\n\n")
+    page.write_text(f"{head}<!-- table -->\n{told}{table.markdown()}\n\n![](performance.svg)\n<!-- end -->{tail}")
+    (folder / "performance.svg").write_text(picture(table))
