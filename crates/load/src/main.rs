@@ -63,15 +63,7 @@ enum Mode {
 }
 
 fn main() -> ExitCode {
-    let json = |report: Report| report.json().to_string();
-    let done: Result<String, LoadError> = match Command::parse().mode {
-        Mode::Produce(mode) => mode.run().map(json),
-        Mode::Fetch(mode) => mode.run().map(json),
-        Mode::Tail(mode) => mode.run().map(json),
-        Mode::Roofline(mode) => mode.run(),
-        Mode::Commit(mode) => mode.run().map(json),
-        Mode::Histories(mode) => mode.run(),
-    };
+    let done = run(Command::parse().mode);
     match done {
         Ok(told) => {
             println!("{told}");
@@ -81,5 +73,18 @@ fn main() -> ExitCode {
             eprintln!("ottla-load: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Does what is asked; the line that is printed.
+fn run(mode: Mode) -> Result<String, LoadError> {
+    let json = |report: Report| report.json().to_string();
+    match mode {
+        Mode::Produce(mode) => mode.run().map(json),
+        Mode::Fetch(mode) => mode.run().map(json),
+        Mode::Tail(mode) => mode.run().map(json),
+        Mode::Roofline(mode) => mode.run(),
+        Mode::Commit(mode) => mode.run().map(json),
+        Mode::Histories(mode) => mode.run(),
     }
 }

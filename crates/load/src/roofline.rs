@@ -66,18 +66,23 @@ impl Roofline {
     pub fn run(&self) -> Result<String, LoadError> {
         std::fs::create_dir_all(&self.dir)?;
         let listener = TcpListener::bind(("127.0.0.1", self.port))?;
-        let logs = Arc::new(Logs::default());
         println!("ready");
-        for stream in listener.incoming() {
-            let (stream, logs, dir) = (stream?, Arc::clone(&logs), self.dir.clone());
-            stream.set_nodelay(true)?;
-            thread::spawn(move || {
-                // Whoever hangs up has had enough.
-                let _ = serve(stream, &logs, &dir);
-            });
-        }
+        accept(&listener, &self.dir)?;
         Ok(String::new())
     }
+}
+
+fn accept(listener: &TcpListener, dir: &Path) -> io::Result<()> {
+    let logs = Arc::new(Logs::default());
+    for stream in listener.incoming() {
+        let (stream, logs, dir) = (stream?, Arc::clone(&logs), dir.to_owned());
+        stream.set_nodelay(true)?;
+        thread::spawn(move || {
+            // Whoever hangs up has had enough.
+            let _ = serve(stream, &logs, &dir);
+        });
+    }
+    Ok(())
 }
 
 /// A request's bytes, taken from the front.
@@ -281,4 +286,40 @@ fn fetch(
     answer.extend_from_slice(&(-1i32).to_be_bytes());
     answer.extend_from_slice(&u32::try_from(stop - start).unwrap_or(0).to_be_bytes());
     Ok((log, start..stop))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let dir = folder.path().to_owned();
+        thread::spawn(move || accept(&listener, &dir));
+        let told = |line: &str| {
+            let words = ["ottla-load"].into_iter().chain(line.split(' '));
+            let words = words.chain(["--port", &port, "--topic", "t"]);
+            crate::run(crate::Command::parse_from(words).mode).unwrap()
+        };
+        let size = |told: &str| {
+            let told: serde_json::Value = serde_json::from_str(told).unwrap();
+            (told["count"].as_u64().unwrap(), told["bytes"].as_u64().unwrap())
+        };
+        let (count, _) = size(&told("produce --connections 2 --count 30 --records 10"));
+        assert_eq!(count, 60);
+        let (_, all) = size(&told("fetch --connections 2"));
+        let stored: u64 = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|it| it.unwrap().metadata().unwrap().len())
+            .sum();
+        assert_eq!(all, stored);
+        // Answers of half a batch are whole batches all the same.
+        let (count, again) = size(&told("fetch --connections 2 --bytes-max 700"));
+        assert_eq!((count, again), (60, stored));
+    }
 }

@@ -8,6 +8,7 @@ mod consumers;
 mod crash;
 mod front;
 mod hostile;
+mod idle;
 mod node;
 mod talk;
 mod transactions;
