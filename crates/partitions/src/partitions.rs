@@ -379,6 +379,12 @@ impl Partitions {
                 tracing::error!(partition = %partition.name(), %error, "a folder stays behind");
             }
         }
+        // A power cut must not bring back what a new topic of the same name would take for its own.
+        for dir in self.online() {
+            if let Err(error) = dir.dir.files().sync_dir(dir.dir.path()) {
+                tracing::error!(%error, "deleted folders may come back after a power cut");
+            }
+        }
     }
 
     /// Shows everybody what is here.

@@ -7,7 +7,7 @@ use std::path::Path;
 use ottla_types::{Offset, TopicPartition, Uuid};
 
 use crate::error::StorageError;
-use crate::files::{Files, read_whole, replace, replace_soon};
+use crate::files::{Files, read_whole, replace_soon};
 
 /// The lines behind a version and a count, as all of Kafka's checkpoint files have them.
 ///
@@ -95,7 +95,7 @@ impl PartitionMetadata {
     /// The file's name.
     pub const FILE: &'static str = "partition.metadata";
 
-    /// Reads it from a partition's folder; `None` if there is none.
+    /// Reads it from a partition's folder; `None` if there is none, or nothing in it.
     ///
     /// # Errors
     /// The file cannot be read or holds something else.
@@ -104,6 +104,10 @@ impl PartitionMetadata {
         let Some(bytes) = read_whole(files, path).map_err(StorageError::io(path))? else {
             return Ok(None);
         };
+        if bytes.iter().all(|it| *it == 0) {
+            // The power went before it was on the disk.
+            return Ok(None);
+        }
         let text = String::from_utf8_lossy(&bytes);
         let id = text.lines().find_map(|line| line.strip_prefix("topic_id:"));
         let topic_id = id.and_then(|id| id.trim().parse().ok());
@@ -112,13 +116,16 @@ impl PartitionMetadata {
             .ok_or_else(|| StorageError::corrupt(path, "there is no topic id in it"))
     }
 
-    /// Writes it into a partition's folder.
+    /// Writes it into a partition's folder. A power cut may leave none or an empty one: then the
+    /// folder is what its name says, as long as the folders of deleted topics are gone for good
+    /// before a topic of the same name has one.
     ///
     /// # Errors
     /// The file system refuses.
     pub fn write(&self, files: &dyn Files, folder: &Path) -> Result<(), StorageError> {
         let path = &folder.join(Self::FILE);
         let text = format!("version: 0\ntopic_id: {}", self.topic_id);
-        replace(files, path, text.as_bytes()).map_err(StorageError::io(path))
+        let written = files.create(path).and_then(|file| file.write_at(text.as_bytes(), 0));
+        written.map_err(StorageError::io(path))
     }
 }

@@ -169,3 +169,20 @@ fn the_indexes_of_a_closed_segment_survive_a_power_cut() {
     assert_eq!(names.map(|name| content(&after, name)), before);
     assert!(!before[0].is_empty() && !before[1].is_empty());
 }
+
+#[test]
+fn a_folder_whose_metadata_a_power_cut_has_emptied_belongs_to_nobody_yet() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = || ottla_storage::PartitionMetadata::read(&DiskFiles, folder.path());
+    assert_eq!(read().unwrap(), None);
+    let known = ottla_storage::PartitionMetadata { topic_id: ottla_types::Uuid::of(7) };
+    known.write(&DiskFiles, folder.path()).unwrap();
+    assert_eq!(read().unwrap(), Some(known));
+    let file = folder.path().join("partition.metadata");
+    for lost in [&b""[..], &[0; 40]] {
+        std::fs::write(&file, lost).unwrap();
+        assert_eq!(read().unwrap(), None);
+    }
+    std::fs::write(&file, "something else").unwrap();
+    assert!(read().is_err(), "what is there is not overlooked");
+}
