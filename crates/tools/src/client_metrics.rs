@@ -36,8 +36,7 @@ const SETTINGS: [(&str, &str); 3] =
     [("interval", "interval.ms"), ("match", "match"), ("metrics", "metrics")];
 
 fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
-    let given: Vec<&str> = ACTIONS.into_iter().filter(|it| args.has(it)).collect();
-    let [action] = given[..] else {
+    let Some(action) = args.only(&ACTIONS) else {
         let why =
             "Command must include exactly one action: --alter, --delete, --describe or --list.";
         return Err(ToolError::Usage(why.to_owned()));

@@ -83,18 +83,17 @@ const LIST_OPTIONS: &[Opt] = &[
 
 fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     let actions = ["list", "describe", "delete", "reset-offsets", "delete-offsets"];
-    let given: Vec<&str> = actions.into_iter().filter(|it| args.has(it)).collect();
-    let [action] = given.as_slice() else {
+    let Some(action) = args.only(&actions) else {
         let usage = "Command must include exactly one action: --list, --describe, --delete, --reset-offsets, --delete-offsets";
         return Err(ToolError::Usage(usage.to_owned()));
     };
-    if *action != "list" && args.one("group").is_none() && !args.has("all-groups") {
+    if action != "list" && args.one("group").is_none() && !args.has("all-groups") {
         let usage = format!("Option [{action}] takes one of these options: [all-groups], [group]");
         return Err(ToolError::Usage(usage));
     }
     let mut cluster = session.connect()?;
     let cluster = &mut cluster;
-    let done = match *action {
+    let done = match action {
         "list" => list(args, session, cluster),
         "describe" => describe::describe(args, session, cluster),
         "delete" => delete(args, session, cluster),

@@ -156,6 +156,12 @@ impl Parsed {
         self.one(name).filter(|_| self.own.iter().all(|it| it.name != name))
     }
 
+    /// The one of these that was given, if it is just one.
+    pub fn only<'a>(&self, names: &[&'a str]) -> Option<&'a str> {
+        let mut given = names.iter().filter(|it| self.has(it));
+        given.next().copied().filter(|_| given.next().is_none())
+    }
+
     /// All options in the order in which they were given.
     pub fn in_order(&self) -> impl Iterator<Item = (&'static str, Option<&str>)> {
         self.order.iter().map(|(name, value)| (*name, value.as_deref()))

@@ -145,12 +145,10 @@ fn operations(args: &Parsed) -> Result<Vec<i8>, ToolError> {
 }
 
 fn acls(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
-    let actions = ["list", "add", "remove"];
-    let given: Vec<&str> = actions.into_iter().filter(|it| args.has(it)).collect();
-    match given[..] {
-        ["list"] => list(args, session),
-        ["add"] => add(args, session),
-        ["remove"] => remove(args, session),
+    match args.only(&["list", "add", "remove"]) {
+        Some("list") => list(args, session),
+        Some("add") => add(args, session),
+        Some("remove") => remove(args, session),
         _ => {
             let why = "Command must include exactly one action: --list, --add, --remove.";
             Err(ToolError::Usage(why.to_owned()))
@@ -359,9 +357,7 @@ fn capitals(name: &str) -> String {
 }
 
 fn tokens(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
-    let actions = ["create", "renew", "expire", "describe"];
-    let given: Vec<&str> = actions.into_iter().filter(|it| args.has(it)).collect();
-    let [action] = given[..] else {
+    let Some(action) = args.only(&["create", "renew", "expire", "describe"]) else {
         let why =
             "Command must include exactly one action: --create, --renew, --expire or --describe";
         return Err(ToolError::Usage(why.to_owned()));

@@ -60,17 +60,16 @@ const OPTIONS: &[Opt] = &[
 const ACTIONS: [&str; 5] = ["list", "create", "delete", "alter", "describe"];
 
 fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
-    let given: Vec<&str> = ACTIONS.into_iter().filter(|it| args.has(it)).collect();
-    let [action] = given.as_slice() else {
+    let Some(action) = args.only(&ACTIONS) else {
         let usage = "Command must include exactly one action: --list, --describe, --create, --alter or --delete";
         return Err(ToolError::Usage(usage.to_owned()));
     };
-    let needs_topic = *action != "list" && *action != "describe";
+    let needs_topic = action != "list" && action != "describe";
     if needs_topic && args.one("topic").is_none() {
         return Err(ToolError::Usage("Missing required argument \"[topic]\"".to_owned()));
     }
     let mut cluster = session.connect()?;
-    let done = match *action {
+    let done = match action {
         "list" => list(args, session, &mut cluster),
         "create" => create(args, session, &mut cluster),
         "delete" => delete(args, session, &mut cluster),

@@ -15,7 +15,7 @@ use ottla_types::{ErrorCode, NodeId};
 
 use super::{
     BROKER_THROTTLES, Directories, Replicas, TOPIC_THROTTLES, brokers, current_all, directories,
-    shown, under_way,
+    shown, topics_of, under_way,
 };
 use crate::options::Parsed;
 use crate::session::{Session, ToolError, failed};
@@ -39,8 +39,7 @@ pub fn run(
     if let Some(id) = wanted.values().flatten().find(|id| !known.contains_key(id)) {
         return Err(failed(format!("Error: Unknown broker id {id}")));
     }
-    let mut topics: Vec<String> = wanted.keys().map(|it| it.topic.to_string()).collect();
-    topics.dedup();
+    let topics = topics_of(&wanted);
     let mut now = current_all(session, cluster, &topics)?;
     now.retain(|place, _| wanted.contains_key(place));
     if let Some(place) = wanted.keys().find(|place| !now.contains_key(place)) {

@@ -58,8 +58,7 @@ type Replicas = BTreeMap<TopicPartition, Vec<NodeId>>;
 type Directories = BTreeMap<(TopicPartition, NodeId), String>;
 
 fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
-    let given: Vec<&str> = ACTIONS.into_iter().filter(|it| args.has(it)).collect();
-    let [action] = given[..] else {
+    let Some(action) = args.only(&ACTIONS) else {
         let all = ACTIONS.map(|it| format!("--{it}")).join(", ");
         return Err(ToolError::Usage(format!("Command must include exactly one action: {all}")));
     };
@@ -129,6 +128,13 @@ fn wanted(file: &str) -> Result<(Replicas, Directories), ToolError> {
         return Err(failed(format!("{file}: partition reassignment list cannot be empty")));
     }
     Ok((replicas, directories))
+}
+
+/// The topics that partitions belong to.
+fn topics_of(wanted: &Replicas) -> Vec<String> {
+    let mut topics: Vec<String> = wanted.keys().map(|it| it.topic.to_string()).collect();
+    topics.dedup();
+    topics
 }
 
 /// Where the partitions of topics are; absent topics have none.
@@ -332,8 +338,7 @@ fn clear_throttles(
     ids.extend(wanted.values().flatten());
     ids.sort_unstable();
     ids.dedup();
-    let mut topics: Vec<String> = wanted.keys().map(|it| it.topic.to_string()).collect();
-    topics.dedup();
+    let topics = topics_of(wanted);
     let s = |count: usize| if count == 1 { "" } else { "s" };
     writeln!(
         session.out,

@@ -5,7 +5,9 @@ use ottla_protocol::messages::alter_partition_reassignments_request::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
 };
 
-use super::{Directories, Replicas, clear_throttles, commas, current, directories, under_way};
+use super::{
+    Directories, Replicas, clear_throttles, commas, current, directories, topics_of, under_way,
+};
 use crate::options::Parsed;
 use crate::session::{Session, ToolError, refused};
 
@@ -16,8 +18,7 @@ pub fn run(
     (wanted, dirs): (Replicas, Directories),
 ) -> Result<(), ToolError> {
     let busy = under_way(session, cluster)?;
-    let mut topics: Vec<String> = wanted.keys().map(|it| it.topic.to_string()).collect();
-    topics.dedup();
+    let topics = topics_of(&wanted);
     let now = current(session, cluster, &topics)?;
     writeln!(session.out, "Status of partition reassignment:")?;
     for (place, target) in &wanted {
