@@ -4,8 +4,8 @@
 //! while writers wait, and the copy takes the log's place. Nobody is refused, nothing is lost: up
 //! to the last step the old folder is the truth, and after it the two hold the same.
 
-use std::sync::Arc;
-use std::sync::PoisonError;
+use std::collections::BTreeMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use ottla_storage::{Log, LogCopy, Opening, Pace, StorageError};
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
@@ -64,7 +64,7 @@ impl Partitions {
             return Err(MoveRefused::Offline);
         }
         let partition = self.find(&place.topic, place.partition).ok_or(MoveRefused::NoPartition)?;
-        let mut moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut moves = self.lock_moves();
         if partition.directory() == dir.id {
             // Whatever was under way is called off.
             moves.remove(place);
@@ -77,8 +77,7 @@ impl Partitions {
     /// The partitions that are on their way.
     #[must_use]
     pub fn moves(&self) -> Vec<(TopicPartition, Moving)> {
-        let moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
-        moves.iter().map(|(place, it)| (place.clone(), it.clone())).collect()
+        self.lock_moves().iter().map(|(place, it)| (place.clone(), it.clone())).collect()
     }
 
     /// Where partitions were on their way to when the node stopped; what had arrived is removed.
@@ -123,7 +122,7 @@ impl Partitions {
                 let _ = files.remove_dir(&folder);
             }
         }
-        let mut moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut moves = self.lock_moves();
         if moves.get(place).is_some_and(|it| it.directory == target) {
             moves.remove(place);
         }
@@ -147,9 +146,12 @@ impl Partitions {
         Ok(())
     }
 
+    fn lock_moves(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Moving>> {
+        self.moves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn target_of(&self, place: &TopicPartition) -> Option<Uuid> {
-        let moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
-        moves.get(place).map(|it| it.directory)
+        self.lock_moves().get(place).map(|it| it.directory)
     }
 
     fn dir(&self, id: Uuid) -> Option<&Dir> {
@@ -176,7 +178,7 @@ impl Partitions {
         for _ in 0..ROUNDS_MAX {
             let mut count = |bytes| {
                 copied += bytes;
-                let mut moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut moves = self.lock_moves();
                 let is_wanted = moves.get_mut(place).filter(|it| it.directory == target);
                 // Called off, or sent elsewhere meanwhile.
                 is_wanted.ok_or(StorageError::Failed)?.copied_bytes = copied;
