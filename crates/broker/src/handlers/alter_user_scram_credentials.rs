@@ -1,6 +1,6 @@
 //! AlterUserScramCredentials: store users' passwords, as keys made of them.
 
-use hmac::{KeyInit, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use ottla_metadata::{Command, Reply};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::alter_user_scram_credentials_request::{
@@ -43,23 +43,19 @@ pub async fn handle(
 fn keys(upsertion: &ScramCredentialUpsertion) -> (Vec<u8>, Vec<u8>) {
     let salted = &upsertion.salted_password;
     if upsertion.mechanism == SCRAM_SHA_512 {
-        let mac = |text: &[u8]| {
-            let mac = hmac::Hmac::<Sha512>::new_from_slice(salted);
-            mac.map_or_else(
-                |_| Vec::new(),
-                |mac| mac.chain_update(text).finalize().into_bytes().to_vec(),
-            )
-        };
-        return (Sha512::digest(mac(b"Client Key")).to_vec(), mac(b"Server Key"));
+        keys_by::<Sha512, Hmac<Sha512>>(salted)
+    } else {
+        keys_by::<Sha256, Hmac<Sha256>>(salted)
     }
+}
+
+fn keys_by<D: Digest, M: Mac + KeyInit>(salted: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let mac = |text: &[u8]| {
-        let mac = hmac::Hmac::<Sha256>::new_from_slice(salted);
-        mac.map_or_else(
-            |_| Vec::new(),
-            |mac| mac.chain_update(text).finalize().into_bytes().to_vec(),
-        )
+        // It takes keys of any length.
+        let mac = <M as KeyInit>::new_from_slice(salted).ok();
+        mac.map_or_else(Vec::new, |it| it.chain_update(text).finalize().into_bytes().to_vec())
     };
-    (Sha256::digest(mac(b"Client Key")).to_vec(), mac(b"Server Key"))
+    (D::digest(mac(b"Client Key")).to_vec(), mac(b"Server Key"))
 }
 
 /// The answer if nothing could be done at all.
