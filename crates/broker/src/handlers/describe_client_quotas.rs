@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ottla_metadata::Cluster;
+use ottla_metadata::{Cluster, QuotaEntity};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::describe_client_quotas_request::DescribeClientQuotasRequest;
 use ottla_protocol::messages::describe_client_quotas_response::{
@@ -21,8 +21,6 @@ const EXACT: i8 = 0;
 const DEFAULT: i8 = 1;
 const SPECIFIED: i8 = 2;
 
-/// What an entity is made of, by type; no name is the default of the type.
-type Entity = BTreeMap<String, Option<String>>;
 /// What is asked of a type's name: this one (or the default), or any.
 type Wanted = BTreeMap<String, Option<Option<String>>>;
 
@@ -93,13 +91,8 @@ fn wanted(request: &DescribeClientQuotasRequest) -> Result<Wanted, (ErrorCode, S
 }
 
 fn found(cluster: &Cluster, wanted: &Wanted, is_strict: bool) -> Vec<EntryData> {
-    let mut entities: BTreeMap<Entity, Vec<ValueData>> = BTreeMap::new();
-    for quota in cluster.client_quotas() {
-        let entity: Entity = quota
-            .entity
-            .iter()
-            .map(|it| (it.entity_type.clone(), it.entity_name.clone()))
-            .collect();
+    let mut entities: BTreeMap<QuotaEntity, Vec<ValueData>> = BTreeMap::new();
+    for (entity, quota) in cluster.client_quotas() {
         let fits = |(kind, name): (&String, &Option<Option<String>>)| match entity.get(kind) {
             None => false,
             Some(own) => name.as_ref().is_none_or(|name| name == own),
@@ -115,7 +108,7 @@ fn found(cluster: &Cluster, wanted: &Wanted, is_strict: bool) -> Vec<EntryData> 
     }
     let part =
         |(entity_type, entity_name)| EntityData { entity_type, entity_name, ..Default::default() };
-    let entry = |(entity, values): (Entity, _)| EntryData {
+    let entry = |(entity, values): (QuotaEntity, _)| EntryData {
         entity: entity.into_iter().map(part).collect(),
         values,
         ..Default::default()

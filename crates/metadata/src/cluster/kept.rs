@@ -4,11 +4,14 @@
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::metadata::client_quota_record::ClientQuotaRecord;
 use ottla_protocol::metadata::user_scram_credential_record::UserScramCredentialRecord;
+
+/// What a quota is for: parts (`user`, `client-id`, `ip`) by type; a part without a name is the
+/// default of its type (KIP-546).
+pub type QuotaEntity = BTreeMap<String, Option<String>>;
 
 /// Records by what they are about: the later one replaces the earlier.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,9 +23,9 @@ impl Kept {
     }
 
     /// The quotas of clients, those of one entity one after the other.
-    pub fn quotas(&self) -> impl Iterator<Item = &ClientQuotaRecord> {
+    pub fn quotas(&self) -> impl Iterator<Item = (QuotaEntity, &ClientQuotaRecord)> {
         self.all().filter_map(|it| match it {
-            MetadataRecord::ClientQuota(quota) => Some(quota),
+            MetadataRecord::ClientQuota(quota) => Some((entity(quota), quota)),
             _ => None,
         })
     }
@@ -45,10 +48,7 @@ impl Kept {
                 self.0.remove(&key(18, format!("{}", it.id)));
             }
             MetadataRecord::ClientQuota(it) => {
-                let mut entity: Vec<_> =
-                    it.entity.iter().map(|it| (&it.entity_type, &it.entity_name)).collect();
-                entity.sort();
-                let about = key(14, format!("{entity:?} {}", it.key));
+                let about = key(14, format!("{:?} {}", entity(it), it.key));
                 if it.remove {
                     self.0.remove(&about);
                 } else {
@@ -77,4 +77,8 @@ impl Kept {
             _ => {}
         }
     }
+}
+
+fn entity(quota: &ClientQuotaRecord) -> QuotaEntity {
+    quota.entity.iter().map(|it| (it.entity_type.clone(), it.entity_name.clone())).collect()
 }

@@ -19,6 +19,7 @@ pub use brokers::{Broker, Listener};
 pub(crate) use configs::Configs;
 pub use configs::ResourceKind;
 pub(crate) use kept::Kept;
+pub use kept::QuotaEntity;
 pub(crate) use topics::Topics;
 pub use topics::{PartitionState, Topic};
 
@@ -116,7 +117,7 @@ impl Cluster {
     }
 
     /// The quotas of clients: one record for each entity and key.
-    pub fn client_quotas(&self) -> impl Iterator<Item = &ClientQuotaRecord> {
+    pub fn client_quotas(&self) -> impl Iterator<Item = (QuotaEntity, &ClientQuotaRecord)> {
         self.kept.quotas()
     }
 

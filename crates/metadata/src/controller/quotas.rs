@@ -17,9 +17,7 @@ use ottla_protocol::metadata::client_quota_record::{ClientQuotaRecord, EntityDat
 use ottla_types::ErrorCode;
 
 use super::{Controller, Refused, Reply, Scene};
-
-/// What an entity is made of: its parts by type; a part without a name is the default of its type.
-type Entity = BTreeMap<String, Option<String>>;
+use crate::cluster::QuotaEntity;
 
 /// How a quota's value is bounded.
 #[derive(Clone, Copy)]
@@ -46,7 +44,7 @@ pub(super) fn alter(
     turn: &mut Turn<Controller>,
 ) {
     let mut response = AlterClientQuotasResponse::default();
-    let mut seen: Vec<Entity> = Vec::new();
+    let mut seen: Vec<QuotaEntity> = Vec::new();
     for entry in &request.entries {
         let made = entity(&entry.entity).and_then(|entity| {
             if seen.contains(&entity) {
@@ -80,9 +78,9 @@ fn echo(entity: &[Asked]) -> Vec<Answered> {
 }
 
 /// The entity, if there can be such a one.
-fn entity(asked: &[Asked]) -> Result<Entity, Refused> {
+fn entity(asked: &[Asked]) -> Result<QuotaEntity, Refused> {
     let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
-    let mut found = Entity::new();
+    let mut found = QuotaEntity::new();
     for Asked { entity_type: kind, entity_name: name, .. } in asked {
         if !matches!(kind.as_str(), "user" | "client-id" | "ip") {
             return invalid(format!("Unhandled client quota entity type: {kind}"));
@@ -115,7 +113,7 @@ fn entity(asked: &[Asked]) -> Result<Entity, Refused> {
 
 fn records(
     scene: &Scene<'_>,
-    entity: &Entity,
+    entity: &QuotaEntity,
     entry: &EntryData,
 ) -> Result<Vec<MetadataRecord>, Refused> {
     let rules = if entity.contains_key("ip") { &OF_ADDRESSES[..] } else { &OF_CLIENTS };
@@ -127,8 +125,9 @@ fn records(
             return Err((ErrorCode::INVALID_REQUEST, why));
         }
         keys.push(&op.key);
-        let is_it = |it: &&ClientQuotaRecord| it.key == op.key && of(&it.entity) == *entity;
-        let now = scene.cluster.client_quotas().find(is_it).map(|it| it.value);
+        let mut kept = scene.cluster.client_quotas();
+        let now = kept.find(|(about, it)| it.key == op.key && about == entity);
+        let now = now.map(|(_, it)| it.value);
         let changed = if op.remove {
             now.is_some()
         } else {
@@ -152,10 +151,6 @@ fn records(
         }
     }
     Ok(all.into_values().collect())
-}
-
-fn of(entity: &[EntityData]) -> Entity {
-    entity.iter().map(|it| (it.entity_type.clone(), it.entity_name.clone())).collect()
 }
 
 fn check(rules: &[(&str, Bound)], op: &OpData) -> Result<(), Refused> {

@@ -331,7 +331,7 @@ fn quotas_are_kept_for_entities_that_can_be() {
             Reply::AlterClientQuotas(it) => {
                 let codes: Vec<_> = it.entries.iter().map(|it| ErrorCode(it.error_code)).collect();
                 let kept = bench.machine.cluster().client_quotas();
-                (codes, kept.map(|it| (it.key.clone(), it.value)).collect::<Vec<_>>())
+                (codes, kept.map(|(_, it)| (it.key.clone(), it.value)).collect::<Vec<_>>())
             }
             other => panic!("{other:?}"),
         }
