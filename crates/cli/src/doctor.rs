@@ -164,11 +164,19 @@ fn loopback(report: &mut Report, brokers: &[DescribeClusterBroker], bootstrap: &
 async fn partitions(report: &mut Report, cluster: &mut Cluster, topics: &[MetadataResponseTopic]) {
     let (mut offline, mut behind, mut below) = (Vec::new(), Vec::new(), Vec::new());
     let mut count = 0;
+    let names: Vec<String> = topics.iter().filter_map(|it| it.name.clone()).collect();
+    let configs = cluster.configs(ConfigKind::Topic, &names).await.unwrap_or_else(|error| {
+        report.add(
+            Verdict::Note,
+            "partitions",
+            format!("their settings cannot be read ({error}); min.insync.replicas counts as 1"),
+        );
+        BTreeMap::new()
+    });
     for topic in topics {
         let name = topic.name.clone().unwrap_or_default();
-        let configs = cluster.configs(ConfigKind::Topic, std::slice::from_ref(&name)).await;
-        let entries = configs.unwrap_or_default().remove(&name).unwrap_or_default();
-        let least = entries.iter().find(|it| it.name == "min.insync.replicas");
+        let mut least = configs.get(&name).into_iter().flatten();
+        let least = least.find(|it| it.name == "min.insync.replicas");
         let least: usize = least.and_then(|it| it.value.as_deref()?.parse().ok()).unwrap_or(1);
         for it in &topic.partitions {
             count += 1;
