@@ -174,11 +174,11 @@ async fn lag(
 
 async fn lags(cluster: &mut Cluster, group: &str) -> Result<Vec<Lag>, Box<dyn Error>> {
     let mut all = Vec::new();
-    for (place, (offset, _)) in cluster.group_offsets(group).await? {
+    let committed = cluster.group_offsets(group).await?;
+    let ends = cluster.offsets_at(committed.keys(), LATEST, Isolation::Uncommitted).await;
+    for (place, (offset, _)) in committed {
         // A topic that is gone is not behind.
-        let Ok(end) = cluster.offset_at(&place, LATEST, Isolation::Uncommitted).await else {
-            continue;
-        };
+        let Some(end) = ends.get(&place) else { continue };
         all.push(Lag { place, offset, records: (end - offset).max(0) });
     }
     Ok(all)

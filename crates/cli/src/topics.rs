@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use ottla_client::{Cluster, ConfigKind, Isolation, NewTopic, TopicPartition};
+use ottla_client::{Cluster, ConfigKind, Isolation, NewTopic, TopicListing, TopicPartition};
 use ottla_protocol::messages::create_partitions_request::{
     CreatePartitionsRequest, CreatePartitionsTopic,
 };
@@ -151,15 +152,23 @@ async fn sizes(cluster: &mut Cluster) -> Result<BTreeMap<TopicPartition, u64>, B
 async fn list(cluster: &mut Cluster, all: bool) -> Result<Table, Box<dyn Error>> {
     let sizes = sizes(cluster).await?;
     let mut table = Table::new(&["topic", "partitions", "replicas", "records", "size"]);
-    for topic in cluster.topics().await?.iter().filter(|topic| all || !topic.internal) {
-        let mut records = 0;
-        for index in 0..i32::try_from(topic.partitions).unwrap_or(0) {
-            let place = TopicPartition::new(topic.name.as_str(), index);
-            let [start, end] = ends(cluster, &place).await;
-            records += end.unwrap_or(0) - start.unwrap_or(0);
-        }
-        let size = sizes.iter().filter(|(place, _)| *place.topic == *topic.name);
-        let size = size.map(|(_, size)| size).sum();
+    let topics = cluster.topics().await?;
+    let topics: Vec<_> = topics.iter().filter(|topic| all || !topic.internal).collect();
+    let of = |topic: &TopicListing| {
+        let name: Arc<str> = topic.name.as_str().into();
+        let indexes = 0..i32::try_from(topic.partitions).unwrap_or(0);
+        indexes.map(move |index| TopicPartition::new(Arc::clone(&name), index)).collect::<Vec<_>>()
+    };
+    let places: Vec<TopicPartition> = topics.iter().flat_map(|topic| of(topic)).collect();
+    let ends = ends(cluster, &places).await;
+    for topic in topics {
+        let places = of(topic);
+        let all_of = |known: &BTreeMap<TopicPartition, i64>| -> i64 {
+            places.iter().filter_map(|place| known.get(place)).sum()
+        };
+        let [start, end] = &ends;
+        let records = all_of(end) - all_of(start);
+        let size = places.iter().filter_map(|place| sizes.get(place)).sum();
         let (count, replicas) = (topic.partitions.into(), topic.replicas.into());
         table.row(vec![
             topic.name.as_str().into(),
@@ -172,10 +181,13 @@ async fn list(cluster: &mut Cluster, all: bool) -> Result<Table, Box<dyn Error>>
     Ok(table)
 }
 
-/// The first offset, and the one behind the last; nothing where nobody leads.
-async fn ends(cluster: &mut Cluster, place: &TopicPartition) -> [Option<i64>; 2] {
-    let start = cluster.offset_at(place, EARLIEST, Isolation::Uncommitted).await.ok();
-    [start, cluster.offset_at(place, LATEST, Isolation::Uncommitted).await.ok()]
+/// The first offsets, and those behind the last; nothing where nobody leads.
+async fn ends(
+    cluster: &mut Cluster,
+    places: &[TopicPartition],
+) -> [BTreeMap<TopicPartition, i64>; 2] {
+    let starts = cluster.offsets_at(places, EARLIEST, Isolation::Uncommitted).await;
+    [starts, cluster.offsets_at(places, LATEST, Isolation::Uncommitted).await]
 }
 
 async fn describe(cluster: &mut Cluster, name: &str) -> Result<Table, Box<dyn Error>> {
@@ -190,10 +202,12 @@ async fn describe(cluster: &mut Cluster, name: &str) -> Result<Table, Box<dyn Er
     let mut table = Table::new(&head);
     let mut partitions = topic.partitions;
     partitions.sort_by_key(|it| it.partition_index);
+    let led = partitions.iter().filter(|it| it.leader_id >= 0);
+    let led: Vec<_> = led.map(|it| TopicPartition::new(name, it.partition_index)).collect();
+    let ends = ends(cluster, &led).await;
     for it in partitions {
         let place = TopicPartition::new(name, it.partition_index);
-        let [start, end] =
-            if it.leader_id < 0 { [None, None] } else { ends(cluster, &place).await };
+        let [start, end] = ends.each_ref().map(|known| known.get(&place).copied());
         let size = sizes.get(&place).map_or(Cell::Nothing, |size| Cell::Bytes(*size));
         let mut row = vec![it.partition_index.into()];
         row.extend(state(&it));

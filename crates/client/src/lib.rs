@@ -10,6 +10,7 @@ mod configs;
 mod connection;
 mod consumer;
 mod describe;
+mod ends;
 mod error;
 mod group;
 mod groups;

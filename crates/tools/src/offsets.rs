@@ -101,7 +101,7 @@ fn get(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     let mut cluster = session.connect()?;
     let mut topics = session.wait(cluster.refresh(None, false))?;
     topics.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut any = false;
+    let mut places = Vec::new();
     for topic in topics {
         let name = topic.name.unwrap_or_default();
         if topic.is_internal && args.has("exclude-internal-topics") {
@@ -116,26 +116,32 @@ fn get(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
                 });
             let is_some = some.as_ref().is_none_or(|all| all.iter().any(|it| is_in(it, partition)));
             if is_wanted && is_some {
-                any = true;
-                show(session, &mut cluster, &TopicPartition::new(name.as_str(), partition), at)?;
+                places.push(TopicPartition::new(name.as_str(), partition));
             }
         }
     }
-    if any {
-        Ok(())
-    } else {
-        Err(failed("Could not match any topic-partitions with the specified filters"))
+    if places.is_empty() {
+        return Err(failed("Could not match any topic-partitions with the specified filters"));
     }
+    let found = session.wait(cluster.offsets_at(&places, at, Isolation::Uncommitted));
+    for place in &places {
+        show(session, &mut cluster, place, (at, found.get(place).copied()))?;
+    }
+    Ok(())
 }
 
 fn show(
     session: &mut Session<'_>,
     cluster: &mut Cluster,
     place: &TopicPartition,
-    at: i64,
+    (at, found): (i64, Option<i64>),
 ) -> Result<(), ToolError> {
     let (topic, partition) = (&place.topic, place.partition);
-    match session.wait(cluster.offset_at(place, at, Isolation::Uncommitted)) {
+    let found = match found {
+        Some(offset) => Ok(offset),
+        None => session.wait(cluster.offset_at(place, at, Isolation::Uncommitted)),
+    };
+    match found {
         // There is none.
         Ok(offset) if offset < 0 => {}
         Ok(offset) => writeln!(session.out, "{topic}:{partition}:{offset}")?,

@@ -6,9 +6,6 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_protocol::messages::list_offsets_request::{
-    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
-};
 use ottla_types::{ErrorCode, NO_EPOCH, Offset, TimestampMs, TopicPartition};
 
 use crate::assign::Places;
@@ -447,41 +444,5 @@ impl Consumer {
             Some(mut membership) => membership.leave(&mut self.cluster).await,
             None => Ok(()),
         }
-    }
-}
-
-impl Cluster {
-    /// The offset that a partition had at a time, in milliseconds; -2 stands for the first record
-    /// there is, -1 for behind the last.
-    ///
-    /// # Errors
-    /// There is no such partition, or its leader does not answer.
-    pub async fn offset_at(
-        &mut self,
-        place: &TopicPartition,
-        timestamp: TimestampMs,
-        isolation: Isolation,
-    ) -> Result<Offset, ClientError> {
-        let leader = self.leader(place).await?;
-        let asked = ListOffsetsPartition {
-            partition_index: place.partition,
-            timestamp,
-            ..Default::default()
-        };
-        let request = ListOffsetsRequest {
-            replica_id: -1,
-            isolation_level: i8::from(isolation == Isolation::Committed),
-            topics: vec![ListOffsetsTopic {
-                name: place.topic.to_string(),
-                partitions: vec![asked],
-                ..Default::default()
-            }],
-            ..Default::default()
-        };
-        let response = self.ask(leader, &request).await?;
-        let mut found = response.topics.iter().flat_map(|topic| &topic.partitions);
-        let found = found.next();
-        ClientError::check(found.map_or(-1, |it| it.error_code), || place.to_string())?;
-        Ok(found.map_or(0, |it| it.offset))
     }
 }

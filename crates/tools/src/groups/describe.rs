@@ -130,8 +130,10 @@ fn offsets(
     let dash = || "-".to_owned();
     let places: BTreeSet<&TopicPartition> =
         committed.keys().chain(owners.keys().copied()).collect();
+    let ends = cluster.offsets_at(places.iter().copied(), LATEST, Isolation::Uncommitted);
+    let ends = session.wait(ends);
     for place in places {
-        let end = session.wait(cluster.offset_at(place, LATEST, Isolation::Uncommitted)).ok();
+        let end = ends.get(place).copied();
         let at = committed.get(place);
         let lag = at.zip(end).map(|((offset, _), end)| end - offset);
         let number = |it: Option<i64>| it.map_or_else(dash, |it| it.to_string());

@@ -1,0 +1,87 @@
+//! Where partitions begin and end, and where they were at a time.
+
+use std::collections::BTreeMap;
+
+use ottla_protocol::messages::list_offsets_request::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
+use ottla_types::{NodeId, Offset, TimestampMs, TopicPartition};
+
+use crate::cluster::Cluster;
+use crate::error::ClientError;
+use crate::member::by_topic;
+use crate::options::Isolation;
+
+/// Asks for what these partitions, which have one leader, had at a time.
+fn request<'a>(
+    places: impl Iterator<Item = &'a TopicPartition>,
+    timestamp: TimestampMs,
+    isolation: Isolation,
+) -> ListOffsetsRequest {
+    let partition = |(partition_index, timestamp)| ListOffsetsPartition {
+        partition_index,
+        timestamp,
+        ..Default::default()
+    };
+    let topic = |(name, all): (String, Vec<(i32, TimestampMs)>)| ListOffsetsTopic {
+        name,
+        partitions: all.into_iter().map(partition).collect(),
+        ..Default::default()
+    };
+    ListOffsetsRequest {
+        replica_id: -1,
+        isolation_level: i8::from(isolation == Isolation::Committed),
+        topics: by_topic(places.map(|it| (it, timestamp))).into_iter().map(topic).collect(),
+        ..Default::default()
+    }
+}
+
+impl Cluster {
+    /// The offset that a partition had at a time, in milliseconds; -2 stands for the first record
+    /// there is, -1 for behind the last.
+    ///
+    /// # Errors
+    /// There is no such partition, or its leader does not answer.
+    pub async fn offset_at(
+        &mut self,
+        place: &TopicPartition,
+        timestamp: TimestampMs,
+        isolation: Isolation,
+    ) -> Result<Offset, ClientError> {
+        let leader = self.leader(place).await?;
+        let request = request([place].into_iter(), timestamp, isolation);
+        let response = self.ask(leader, &request).await?;
+        let mut found = response.topics.iter().flat_map(|topic| &topic.partitions);
+        let found = found.next();
+        ClientError::check(found.map_or(-1, |it| it.error_code), || place.to_string())?;
+        Ok(found.map_or(0, |it| it.offset))
+    }
+
+    /// The offsets that partitions had at a time, with one request to each leader; those of which
+    /// nobody tells are left out, and [`Cluster::offset_at`] says why.
+    pub async fn offsets_at(
+        &mut self,
+        places: impl IntoIterator<Item = &TopicPartition>,
+        timestamp: TimestampMs,
+        isolation: Isolation,
+    ) -> BTreeMap<TopicPartition, Offset> {
+        let mut led: BTreeMap<NodeId, Vec<&TopicPartition>> = BTreeMap::new();
+        for place in places {
+            if let Ok(leader) = self.leader(place).await {
+                led.entry(leader).or_default().push(place);
+            }
+        }
+        let mut found = BTreeMap::new();
+        for (leader, places) in led {
+            let request = request(places.into_iter(), timestamp, isolation);
+            let Ok(response) = self.ask(leader, &request).await else { continue };
+            for topic in response.topics {
+                let told = topic.partitions.iter().filter(|it| it.error_code == 0);
+                found.extend(told.map(|it| {
+                    (TopicPartition::new(topic.name.as_str(), it.partition_index), it.offset)
+                }));
+            }
+        }
+        found
+    }
+}
