@@ -4,6 +4,8 @@
 //! the *monotonic* time since start, for measuring and waiting. No safety rests on either.
 #![forbid(unsafe_code)]
 
+mod anchor;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -85,7 +87,9 @@ impl Clock {
     pub async fn sleep_until(&self, at: Duration) {
         match &self.0 {
             Source::Real { .. } => {
-                tokio::time::sleep(at.saturating_sub(self.monotonic())).await;
+                let wait = at.saturating_sub(self.monotonic());
+                anchor::stand(wait);
+                tokio::time::sleep(wait).await;
             }
             Source::Manual(manual) => loop {
                 let moved = manual.moved.notified();

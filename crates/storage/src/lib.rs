@@ -43,6 +43,7 @@ mod files;
 mod flush;
 mod index;
 mod log;
+mod places;
 mod producers;
 mod recovery;
 mod retire;

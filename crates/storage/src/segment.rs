@@ -12,6 +12,7 @@ use ottla_types::{Offset, TimestampMs};
 use crate::error::StorageError;
 use crate::files::{FileRef, Files, read_exact_at};
 use crate::index::{AbortedIndex, AbortedTransaction, OffsetEntry, Table, TimeEntry};
+use crate::places::Places;
 
 /// How much of a log is read at once when it is read through, in bytes.
 const SCAN_BYTES: usize = 1 << 20;
@@ -33,6 +34,8 @@ pub(crate) struct Segment {
     pub reserved: AtomicU64,
     /// What readers brought back into the cache.
     warmed: Mutex<VecDeque<Range<u64>>>,
+    /// Where readers go on.
+    pub places: Places,
 }
 
 /// How many reads of what had left the cache stay there.
@@ -107,7 +110,8 @@ impl Segment {
         let (size, state) = (AtomicU64::new(size), RwLock::new(state));
         let none = AtomicU64::default;
         let (let_go, started, reserved, warmed) = (none(), none(), none(), Mutex::default());
-        Self { base, path, file, size, state, let_go, started, reserved, warmed }
+        let places = Places::default();
+        Self { base, path, file, size, state, let_go, started, reserved, warmed, places }
     }
 
     pub(crate) fn create(

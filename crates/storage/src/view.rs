@@ -11,7 +11,7 @@ use ottla_types::{LeaderEpoch, Offset, TimestampMs};
 use crate::epochs::Epochs;
 use crate::error::StorageError;
 use crate::index::AbortedTransaction;
-use crate::segment::Segment;
+use crate::segment::{Segment, header_at};
 
 /// How far behind an index entry the batch looked for may start, in bytes; more costs a second
 /// read, not an error.
@@ -215,18 +215,27 @@ fn first_record(
 /// What of a segment belongs to the slice; `None` if all of the segment lies before it.
 fn read_segment(segment: &Segment, slice: &Slice) -> Result<Option<Bytes>, StorageError> {
     let size = segment.size();
-    let mut position = segment.look_up(slice.offset)?;
+    let (mut position, slack) = match segment.places.of(slice.offset) {
+        Some(position) => (position, 0),
+        None => (near(segment, slice.offset, size)?, SLACK),
+    };
     while position < size {
         let left = usize::try_from(size - position).unwrap_or(usize::MAX);
-        let want = left.min(slice.bytes_max.saturating_add(SLACK));
+        let want = left.min(slice.bytes_max.saturating_add(slack).max(HEADER_BYTES));
         let mut buffer = Vec::new();
         segment.file.read_into(&mut buffer, position, want).map_err(segment.io())?;
         match pick(&buffer, slice)? {
-            Picked::Bytes(from, to) => return Ok(Some(Bytes::from(buffer).slice(from..to))),
-            Picked::Whole(at, length) => {
+            Picked::Bytes(from, to, next) => {
+                if let Some(next) = next {
+                    segment.places.remember(next, position + to as u64);
+                }
+                return Ok(Some(Bytes::from(buffer).slice(from..to)));
+            }
+            Picked::Whole(at, length, next) => {
                 let mut whole = Vec::new();
                 let at = position + at as u64;
                 segment.file.read_into(&mut whole, at, length).map_err(segment.io())?;
+                segment.places.remember(next, at + length as u64);
                 return Ok(Some(Bytes::from(whole)));
             }
             Picked::Beyond(0) => return Ok(None),
@@ -236,11 +245,25 @@ fn read_segment(segment: &Segment, slice: &Slice) -> Result<Option<Bytes>, Stora
     Ok(None)
 }
 
+/// A position at or a little before the batch that holds `offset`.
+fn near(segment: &Segment, offset: Offset, size: u64) -> Result<u64, StorageError> {
+    let position = segment.look_up(offset)?;
+    if offset <= segment.base || position + HEADER_BYTES as u64 > size {
+        return Ok(position);
+    }
+    // An index entry names the end of a batch and where that batch begins: if it is a long one,
+    // it is cheaper to step over it than to read it in vain.
+    let header = header_at(segment, position)?;
+    let batch = Batch::header_only(&header)?;
+    let is_long = batch.last_offset() < offset && batch.size() > SLACK;
+    Ok(if is_long { position + batch.size() as u64 } else { position })
+}
+
 enum Picked {
-    /// The batches between these two places, perhaps none.
-    Bytes(usize, usize),
-    /// One batch that the buffer has not whole: where, and how long.
-    Whole(usize, usize),
+    /// The batches between these two places, perhaps none, and the offset behind them.
+    Bytes(usize, usize, Option<Offset>),
+    /// One batch that the buffer has not whole: where, how long, and the offset behind it.
+    Whole(usize, usize, Offset),
     /// Nothing here; go on at this place.
     Beyond(usize),
 }
@@ -248,11 +271,12 @@ enum Picked {
 fn pick(buffer: &[u8], slice: &Slice) -> Result<Picked, StorageError> {
     let mut at = 0;
     let mut start = None;
+    let mut behind = None;
     while let Some(header) = buffer.get(at..).and_then(|rest| rest.first_chunk::<HEADER_BYTES>()) {
         let batch = match (Batch::header_only(header), start) {
             (Ok(batch), _) => batch,
             // Whoever asks from there on is told; who asked for what lies before gets that.
-            (Err(_), Some(from)) => return Ok(Picked::Bytes(from, at)),
+            (Err(_), Some(from)) => return Ok(Picked::Bytes(from, at, behind)),
             (Err(error), None) => return Err(error.into()),
         };
         let next = at + batch.size();
@@ -262,25 +286,25 @@ fn pick(buffer: &[u8], slice: &Slice) -> Result<Picked, StorageError> {
         }
         let from = start.unwrap_or(at);
         if batch.base_offset() >= slice.upper {
-            return Ok(Picked::Bytes(from, at));
+            return Ok(Picked::Bytes(from, at, behind));
         }
         let first = start.is_none();
         let fits = next - from <= slice.bytes_max || first && slice.at_least_one;
         if !fits {
-            return Ok(Picked::Bytes(from, at));
+            return Ok(Picked::Bytes(from, at, behind));
         }
         if next > buffer.len() {
             return Ok(if first {
-                Picked::Whole(at, batch.size())
+                Picked::Whole(at, batch.size(), batch.next_offset())
             } else {
-                Picked::Bytes(from, at)
+                Picked::Bytes(from, at, behind)
             });
         }
-        start = Some(from);
+        (start, behind) = (Some(from), Some(batch.next_offset()));
         at = next;
     }
     Ok(match start {
-        Some(from) => Picked::Bytes(from, at.min(buffer.len())),
+        Some(from) => Picked::Bytes(from, at.min(buffer.len()), behind),
         None => Picked::Beyond(at),
     })
 }
