@@ -10,6 +10,7 @@ mod bells;
 mod keeper;
 mod marker;
 mod moves;
+mod opening;
 mod owner;
 mod partition;
 mod partitions;

@@ -9,8 +9,7 @@ use arc_swap::ArcSwap;
 use ottla_clock::Clock;
 use ottla_replication::Assignment;
 use ottla_storage::{
-    CleanShutdown, DataDir, Dirt, Files, Log, OffsetCheckpoint, Opening, Pace, PartitionMetadata,
-    StorageError,
+    CleanShutdown, DataDir, Dirt, Files, Log, OffsetCheckpoint, Pace, StorageError,
 };
 use ottla_types::{NodeId, Offset, PartitionIndex, TimestampMs, TopicPartition, Uuid};
 use tokio::sync::Notify;
@@ -18,14 +17,10 @@ use tokio::sync::Notify;
 use crate::bells::Bells;
 use crate::keeper::Bin;
 use crate::moves::Moving;
-use crate::owner::Owner;
-use crate::partition::{Home, Partition};
+use crate::partition::Partition;
 use crate::rules::Rules;
 use crate::trouble::Trouble;
 use crate::upkeep::Cleaned;
-
-/// Up to how many partitions are opened by one thread.
-const OPENED_ALONE_MAX: usize = 16;
 
 /// What the metadata says of one partition of this node.
 #[derive(Clone, Debug)]
@@ -67,10 +62,10 @@ struct Index {
 pub(crate) struct Dir {
     pub(crate) dir: DataDir,
     pub(crate) id: Uuid,
-    closed_cleanly: bool,
-    recovery_points: OffsetCheckpoint,
-    high_watermarks: OffsetCheckpoint,
-    log_starts: OffsetCheckpoint,
+    pub(crate) closed_cleanly: bool,
+    pub(crate) recovery_points: OffsetCheckpoint,
+    pub(crate) high_watermarks: OffsetCheckpoint,
+    pub(crate) log_starts: OffsetCheckpoint,
     /// Up to where each compacted partition is clean.
     pub(crate) clean: Mutex<OffsetCheckpoint>,
     pub(crate) trouble: Arc<Trouble>,
@@ -91,7 +86,7 @@ fn or_none(read: Result<OffsetCheckpoint, StorageError>) -> Result<OffsetCheckpo
 /// All partitions of this node.
 #[derive(Debug)]
 pub struct Partitions {
-    me: NodeId,
+    pub(crate) me: NodeId,
     pub(crate) clock: Clock,
     index: ArcSwap<Index>,
     pub(crate) dirs: Vec<Dir>,
@@ -100,7 +95,7 @@ pub struct Partitions {
     /// What is on its way to another directory, and where to; one move at a time is carried out.
     pub(crate) moves: Mutex<BTreeMap<TopicPartition, Moving>>,
     pub(crate) mover: Mutex<()>,
-    bells: Arc<Bells>,
+    pub(crate) bells: Arc<Bells>,
     bin: Bin,
     /// Told when a directory has failed.
     failures: Arc<Notify>,
@@ -394,89 +389,6 @@ impl Partitions {
             .filter_map(|(name, all)| Some((all.values().next()?.topic_id(), Arc::clone(name))));
         next.by_id = ids.collect();
         self.index.store(Arc::new(next.clone()));
-    }
-
-    /// The directory where the partition lies, or else the one with the fewest partitions. If a
-    /// crash came between the two last steps of a move it lies in two, which hold the same.
-    fn home(&self, place: &TopicPartition, assigned: Uuid) -> &Dir {
-        if let [only] = &self.dirs[..] {
-            return only;
-        }
-        let has = |dir: &&Dir| dir.dir.files().exists(&dir.dir.folder(place));
-        let held = |dir: &&Dir| {
-            let all = self.all();
-            all.iter().filter(|partition| partition.directory() == dir.id).count()
-        };
-        // The metadata was told before the new folder was the one that counts.
-        let there = self.dirs.iter().filter(has).find(|dir| dir.id == assigned);
-        there
-            .or_else(|| self.dirs.iter().find(has))
-            .or_else(|| self.online().min_by_key(held))
-            .or(self.dirs.first())
-            .expect("there is a data directory")
-    }
-
-    /// Opens partitions, on several threads if they are many; in the order of `missing`.
-    fn open_all(&self, missing: &[&Assigned]) -> Vec<Result<Partition, StorageError>> {
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        if missing.len() < OPENED_ALONE_MAX || threads == 1 {
-            return missing.iter().map(|assigned| self.open(assigned)).collect();
-        }
-        std::thread::scope(|scope| {
-            let share = missing.len().div_ceil(threads);
-            let open = |part: &[&Assigned]| -> Vec<_> {
-                part.iter().map(|assigned| self.open(assigned)).collect()
-            };
-            let running: Vec<_> = missing
-                .chunks(share)
-                .map(|part| (part.len(), scope.spawn(move || open(part))))
-                .collect();
-            let lost = |count: usize| (0..count).map(|_| Err(StorageError::Failed)).collect();
-            running
-                .into_iter()
-                .flat_map(|(count, it)| it.join().unwrap_or_else(|_| lost(count)))
-                .collect()
-        })
-    }
-
-    fn open(&self, assigned: &Assigned) -> Result<Partition, StorageError> {
-        let place = &assigned.place;
-        let home = self.home(place, assigned.directory);
-        let (folder, files) = (home.dir.folder(place), home.dir.files());
-        self.remove_twins(place, home, assigned.topic_id)?;
-        // A folder of a topic that had the same name is not this topic's.
-        let known = PartitionMetadata::read(&**files, &folder)?;
-        if known.is_some_and(|known| known.topic_id != assigned.topic_id) {
-            tracing::warn!(partition = %place, "a folder belongs to a deleted topic; removed");
-            files
-                .remove_dir(&folder)
-                .map_err(|source| StorageError::Io { path: folder.clone(), source })?;
-        }
-        let is_new = !files.exists(&folder);
-        if is_new {
-            // What was known of a topic of the same name is not true of this one.
-            home.clean.lock().unwrap_or_else(PoisonError::into_inner).0.remove(place);
-        }
-        let at = |points: &OffsetCheckpoint| points.0.get(place).copied().unwrap_or(0);
-        let log = Log::open(Opening {
-            files: Arc::clone(files),
-            folder: folder.clone(),
-            options: assigned.rules.log.clone(),
-            clean: home.closed_cleanly || is_new,
-            recovery_point: if is_new { 0 } else { at(&home.recovery_points) },
-            log_start: if is_new { 0 } else { at(&home.log_starts) },
-            has_gaps: assigned.rules.compacted,
-            now_ms: self.clock.wall_ms(),
-        })?;
-        if known.is_none_or(|known| known.topic_id != assigned.topic_id) {
-            PartitionMetadata { topic_id: assigned.topic_id }.write(&**files, &folder)?;
-        }
-        let watermark = if is_new { 0 } else { at(&home.high_watermarks) };
-        let owner = Owner::new(self.me, log, assigned.rules.clone(), watermark);
-        let trouble = Arc::clone(&home.trouble);
-        let home = Home { folder, directory: home.id, trouble };
-        let bells = Arc::clone(&self.bells);
-        Ok(Partition::new(place.clone(), assigned.topic_id, home, owner, bells))
     }
 
     fn remove(&self, partition: &Partition) -> Result<(), StorageError> {

@@ -8,8 +8,6 @@ use crate::checkpoint::{read_lines, write_lines};
 use crate::error::StorageError;
 use crate::files::Files;
 
-const FILE: &str = "leader-epoch-checkpoint";
-
 /// Where an epoch starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EpochStart {
@@ -31,8 +29,11 @@ pub struct Epochs {
 }
 
 impl Epochs {
+    /// The file's name.
+    pub(crate) const FILE: &'static str = "leader-epoch-checkpoint";
+
     pub(crate) fn read(files: &dyn Files, folder: &Path) -> Result<Self, StorageError> {
-        let path = folder.join(FILE);
+        let path = folder.join(Self::FILE);
         let mut starts: Vec<EpochStart> = Vec::new();
         for line in read_lines(files, &path)? {
             let entry = line.split_once(' ').and_then(|(epoch, start)| {
@@ -122,6 +123,6 @@ impl Epochs {
     pub(crate) fn write(&self, files: &dyn Files, folder: &Path) -> Result<(), StorageError> {
         let line = |entry: &EpochStart| format!("{} {}", entry.epoch, entry.start);
         let lines: Vec<String> = self.starts.iter().map(line).collect();
-        write_lines(files, &folder.join(FILE), &lines)
+        write_lines(files, &folder.join(Self::FILE), &lines)
     }
 }

@@ -508,8 +508,8 @@ impl Log {
         let (producers, snapshot) = crate::recovery::load_producers(
             &*self.files,
             &self.folder,
-            &self.shared.segments.load(),
-            end,
+            crate::recovery::snapshots(&*self.files, &self.folder)?,
+            (&self.shared.segments.load(), end),
         )?;
         (self.producers, self.snapshot) = (producers, snapshot);
         Ok(())

@@ -1,6 +1,7 @@
 //! Opening a log, after a clean stop or after none.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::RwLock;
@@ -61,10 +62,9 @@ impl Log {
     pub fn open(opening: Opening) -> Result<Self, StorageError> {
         let Opening { files, folder, options, clean, recovery_point, log_start, .. } = opening;
         let now_ms = opening.now_ms;
-        files.make_dir(&folder).map_err(StorageError::io(&folder))?;
         let there = tidy(&files, &folder)?;
         let bases = there.bases();
-        let mut epochs = Epochs::read(&*files, &folder)?;
+        let mut epochs = there.epochs(&*files, &folder)?;
         let first = bases.first().copied().unwrap_or(log_start);
         let interval = options.index_interval_bytes;
         let mut segments: Vec<Arc<Segment>> = Vec::new();
@@ -80,7 +80,10 @@ impl Log {
                 remove_segment(&*files, &folder, base)?;
                 continue;
             }
-            let opened = if durable {
+            let opened = if next.is_none() && there.is_empty(base) {
+                let file = LazyFile::at(&files, file_of(&folder, base, "log"));
+                Opened { segment: Segment::of(&folder, base, file), end: base, cut: false }
+            } else if durable {
                 open_durable(&files, &folder, &there, (base, next), interval)?
             } else if base < recovery_point {
                 resumed(&files, &folder, base, recovery_point, interval)?
@@ -102,10 +105,12 @@ impl Log {
         // An epoch that has begun, but has no record yet, stays.
         epochs.truncate_end(end + 1);
         epochs.truncate_start(log_start);
+        let mut snapshots = there.snapshots();
         if !clean {
-            drop_stray_snapshots(&*files, &folder, &segments, recovery_point)?;
+            drop_stray_snapshots(&*files, &folder, &mut snapshots, (&segments, recovery_point))?;
         }
-        let (mut producers, snapshot) = load_producers(&*files, &folder, &segments, end)?;
+        let (mut producers, snapshot) =
+            load_producers(&*files, &folder, snapshots, (&segments, end))?;
         producers.forget_before(now_ms.saturating_sub(options.producer_expiry_ms));
         let shared = Shared {
             segments: ArcSwap::from_pointee(segments),
@@ -133,13 +138,43 @@ impl Log {
     }
 }
 
-/// The files of a folder, by name.
+/// The files of a folder, by name, and their sizes in bytes: what is not among them need not be
+/// looked for, which counts where thousands of partitions are opened.
 struct There(BTreeMap<String, u64>);
 
 impl There {
     fn list(files: &dyn Files, folder: &Path) -> Result<Self, StorageError> {
         let listed = files.list(folder).map_err(StorageError::io(folder))?;
         Ok(Self(listed.into_iter().map(|entry| (entry.name, entry.size_bytes)).collect()))
+    }
+
+    /// Of a folder that is made if there is none.
+    fn list_or_make(files: &dyn Files, folder: &Path) -> Result<Self, StorageError> {
+        match Self::list(files, folder) {
+            Err(StorageError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+            listed => return listed,
+        }
+        files.make_dir(folder).map_err(StorageError::io(folder))?;
+        Ok(Self(BTreeMap::new()))
+    }
+
+    fn epochs(&self, files: &dyn Files, folder: &Path) -> Result<Epochs, StorageError> {
+        if self.0.contains_key(Epochs::FILE) {
+            Epochs::read(files, folder)
+        } else {
+            Ok(Epochs::default())
+        }
+    }
+
+    /// The offsets of the snapshots, ascending.
+    fn snapshots(&self) -> Vec<Offset> {
+        snapshots_of(self.0.keys())
+    }
+
+    /// Has the segment no record, and no index that says otherwise?
+    fn is_empty(&self, base: Offset) -> bool {
+        let size = |ending| self.size(&file_of(Path::new(""), base, ending)).unwrap_or(0);
+        ["log", "index", "timeindex", "txnindex"].into_iter().all(|ending| size(ending) == 0)
     }
 
     fn bases(&self) -> Vec<Offset> {
@@ -157,7 +192,7 @@ impl There {
 /// A cleaner writes `.cleaned`, which is worth nothing until all of it is called `.swap`; from
 /// then on the new segment takes the place of those that it was made from.
 fn tidy(files: &Arc<dyn Files>, folder: &Path) -> Result<There, StorageError> {
-    let there = There::list(&**files, folder)?;
+    let there = There::list_or_make(&**files, folder)?;
     let odd = [".deleted", ".cleaned", ".tmp", ".swap"];
     if !there.0.keys().any(|name| odd.iter().any(|ending| name.ends_with(ending))) {
         return Ok(there);
@@ -415,10 +450,14 @@ fn learn_epochs(segment: &Segment, from: Offset, epochs: &mut Epochs) -> Result<
 /// The offsets of the snapshots in a folder, ascending.
 pub(crate) fn snapshots(files: &dyn Files, folder: &Path) -> Result<Vec<Offset>, StorageError> {
     let listed = files.list(folder).map_err(StorageError::io(folder))?;
-    let offset = |name: &str| name.strip_suffix(".snapshot")?.parse().ok();
-    let mut all: Vec<Offset> = listed.iter().filter_map(|entry| offset(&entry.name)).collect();
+    Ok(snapshots_of(listed.iter().map(|entry| &entry.name)))
+}
+
+fn snapshots_of<'a>(names: impl Iterator<Item = &'a String>) -> Vec<Offset> {
+    let offset = |name: &String| name.strip_suffix(".snapshot")?.parse().ok();
+    let mut all: Vec<Offset> = names.filter_map(offset).collect();
     all.sort_unstable();
-    Ok(all)
+    all
 }
 
 /// Snapshots of what was not durable vouch for nothing after an unclean stop, unless they were
@@ -426,27 +465,29 @@ pub(crate) fn snapshots(files: &dyn Files, folder: &Path) -> Result<Vec<Offset>,
 fn drop_stray_snapshots(
     files: &dyn Files,
     folder: &Path,
-    segments: &[Arc<Segment>],
-    recovery_point: Offset,
+    snapshots: &mut Vec<Offset>,
+    (segments, recovery_point): (&[Arc<Segment>], Offset),
 ) -> Result<(), StorageError> {
-    for at in snapshots(files, folder)?.into_iter().filter(|at| *at > recovery_point) {
-        if !segments.iter().any(|segment| segment.base == at) {
-            let path = snapshot_path(folder, at);
-            remove_if_there(files, &path).map_err(StorageError::io(&path))?;
-        }
+    let is_stray =
+        |at: Offset| at > recovery_point && !segments.iter().any(|segment| segment.base == at);
+    for at in snapshots.iter().copied().filter(|at| is_stray(*at)) {
+        let path = snapshot_path(folder, at);
+        remove_if_there(files, &path).map_err(StorageError::io(&path))?;
     }
+    snapshots.retain(|at| !is_stray(*at));
     Ok(())
 }
 
-/// The producers as of `end`: the newest snapshot that can be read, and the batches behind it.
+/// The producers as of `end`: the newest of the `snapshots` that can be read, and the batches
+/// behind it.
 pub(crate) fn load_producers(
     files: &dyn Files,
     folder: &Path,
-    segments: &[Arc<Segment>],
-    end: Offset,
+    snapshots: Vec<Offset>,
+    (segments, end): (&[Arc<Segment>], Offset),
 ) -> Result<(Producers, Option<Offset>), StorageError> {
     let mut found = None;
-    for at in snapshots(files, folder)?.into_iter().rev().filter(|at| *at <= end) {
+    for at in snapshots.into_iter().rev().filter(|at| *at <= end) {
         if let Some(producers) = Producers::read(files, &snapshot_path(folder, at))? {
             found = Some((at, producers));
             break;

@@ -32,8 +32,6 @@ impl Jbod {
         let partitions = Partitions::new(1, Clock::manual(1000), dirs).unwrap();
         let assigned =
             |index: i32| crate::assigned(TopicPartition::new("t", index), Uuid::of(700), rules);
-        // One after the other, so that the second goes where there is none.
-        assert!(partitions.reconcile(&[assigned(0)]).is_empty());
         assert!(partitions.reconcile(&[assigned(0), assigned(1)]).is_empty());
         Self { disk, partitions: Arc::new(partitions), paths }
     }
@@ -48,6 +46,19 @@ fn batch(value: &str) -> Bytes {
     let value = Some(value.as_bytes());
     builder.push(&NewRecord { timestamp: 900, value, ..NewRecord::default() });
     Bytes::from(builder.build().unwrap())
+}
+
+#[test]
+fn what_is_made_at_once_is_spread_over_the_directories() {
+    let work = tempfile::tempdir().unwrap();
+    let jbod = Jbod::new(work.path(), &Rules::default());
+    let assigned = |index: i32| {
+        crate::assigned(TopicPartition::new("t", index), Uuid::of(700), &Rules::default())
+    };
+    let all: Vec<_> = (0..40).map(assigned).collect();
+    assert!(jbod.partitions.reconcile(&all).is_empty());
+    let held = |id| (0..40).filter(|index| jbod.at(*index).directory() == id).count();
+    assert_eq!((held(Uuid::of(501)), held(Uuid::of(502))), (20, 20));
 }
 
 #[test]

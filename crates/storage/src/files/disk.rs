@@ -34,18 +34,21 @@ impl Files for DiskFiles {
             let entry = entry?;
             // No name of ours is anything but ASCII; what else lies here is not ours.
             let Ok(name) = entry.file_name().into_string() else { continue };
-            let metadata = match entry.metadata() {
-                Ok(metadata) => metadata,
-                // Removed since the directory was read.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
+            // The directory itself tells what is a directory: there may be thousands.
+            let size = match entry.file_type() {
+                Ok(kind) if kind.is_dir() => Ok(None),
+                _ => entry.metadata().map(|it| Some(it.len()).filter(|_| !it.is_dir())),
             };
-            let is_dir = metadata.is_dir();
-            found.push(Listed {
-                name,
-                is_dir,
-                size_bytes: if is_dir { 0 } else { metadata.len() },
-            });
+            match size {
+                Ok(size) => found.push(Listed {
+                    name,
+                    is_dir: size.is_none(),
+                    size_bytes: size.unwrap_or(0),
+                }),
+                // Removed since the directory was read.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
         found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(found)

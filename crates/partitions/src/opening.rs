@@ -1,0 +1,106 @@
+//! Opening partitions: where each lies, and what was known of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
+use ottla_storage::{Log, OffsetCheckpoint, Opening, PartitionMetadata, StorageError};
+use ottla_types::Uuid;
+
+use crate::owner::Owner;
+use crate::partition::{Home, Partition};
+use crate::partitions::{Assigned, Dir, Partitions};
+
+/// Up to how many partitions are opened by one thread.
+const OPENED_ALONE_MAX: usize = 16;
+
+impl Partitions {
+    /// Opens partitions, on several threads if they are many; in the order of `missing`.
+    pub(crate) fn open_all(&self, missing: &[&Assigned]) -> Vec<Result<Partition, StorageError>> {
+        let all: Vec<(&Assigned, &Dir)> =
+            missing.iter().copied().zip(self.homes(missing)).collect();
+        let open = |part: &[(&Assigned, &Dir)]| -> Vec<_> {
+            part.iter().map(|(assigned, home)| self.open(assigned, home)).collect()
+        };
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        if all.len() < OPENED_ALONE_MAX || threads == 1 {
+            return open(&all);
+        }
+        std::thread::scope(|scope| {
+            let share = all.len().div_ceil(threads);
+            let running: Vec<_> = all
+                .chunks(share)
+                .map(|part| (part.len(), scope.spawn(move || open(part))))
+                .collect();
+            let lost = |count: usize| (0..count).map(|_| Err(StorageError::Failed)).collect();
+            running
+                .into_iter()
+                .flat_map(|(count, it)| it.join().unwrap_or_else(|_| lost(count)))
+                .collect()
+        })
+    }
+
+    /// The directories where partitions lie; for those that lie nowhere yet, the one with the
+    /// fewest, the others of `missing` counted. If a crash came between the two last steps of a
+    /// move a partition lies in two, which hold the same.
+    fn homes(&self, missing: &[&Assigned]) -> Vec<&Dir> {
+        if let [only] = &self.dirs[..] {
+            return vec![only; missing.len()];
+        }
+        let mut held: BTreeMap<Uuid, usize> = BTreeMap::new();
+        self.each(|it| *held.entry(it.directory()).or_default() += 1);
+        let mut home = |assigned: &Assigned| {
+            let has = |dir: &&Dir| dir.dir.files().exists(&dir.dir.folder(&assigned.place));
+            // The metadata was told before the new folder was the one that counts.
+            let there = self.dirs.iter().filter(has).find(|dir| dir.id == assigned.directory);
+            let there = there.or_else(|| self.dirs.iter().find(has));
+            let emptiest = || {
+                let count = |dir: &&Dir| held.get(&dir.id).copied().unwrap_or(0);
+                self.online().min_by_key(count).or(self.dirs.first())
+            };
+            let home = there.or_else(emptiest).expect("there is a data directory");
+            *held.entry(home.id).or_default() += 1;
+            home
+        };
+        missing.iter().map(|assigned| home(assigned)).collect()
+    }
+
+    fn open(&self, assigned: &Assigned, home: &Dir) -> Result<Partition, StorageError> {
+        let place = &assigned.place;
+        let (folder, files) = (home.dir.folder(place), home.dir.files());
+        self.remove_twins(place, home, assigned.topic_id)?;
+        // A folder of a topic that had the same name is not this topic's.
+        let known = PartitionMetadata::read(&**files, &folder)?.map(|known| known.topic_id);
+        let is_known = known == Some(assigned.topic_id);
+        if known.is_some() && !is_known {
+            tracing::warn!(partition = %place, "a folder belongs to a deleted topic; removed");
+            files
+                .remove_dir(&folder)
+                .map_err(|source| StorageError::Io { path: folder.clone(), source })?;
+        }
+        let is_new = !is_known && !files.exists(&folder);
+        if is_new {
+            // What was known of a topic of the same name is not true of this one.
+            home.clean.lock().unwrap_or_else(PoisonError::into_inner).0.remove(place);
+        }
+        let at = |points: &OffsetCheckpoint| points.0.get(place).copied().unwrap_or(0);
+        let log = Log::open(Opening {
+            files: Arc::clone(files),
+            folder: folder.clone(),
+            options: assigned.rules.log.clone(),
+            clean: home.closed_cleanly || is_new,
+            recovery_point: if is_new { 0 } else { at(&home.recovery_points) },
+            log_start: if is_new { 0 } else { at(&home.log_starts) },
+            has_gaps: assigned.rules.compacted,
+            now_ms: self.clock.wall_ms(),
+        })?;
+        if !is_known {
+            PartitionMetadata { topic_id: assigned.topic_id }.write(&**files, &folder)?;
+        }
+        let watermark = if is_new { 0 } else { at(&home.high_watermarks) };
+        let owner = Owner::new(self.me, log, assigned.rules.clone(), watermark);
+        let trouble = Arc::clone(&home.trouble);
+        let home = Home { folder, directory: home.id, trouble };
+        let bells = Arc::clone(&self.bells);
+        Ok(Partition::new(place.clone(), assigned.topic_id, home, owner, bells))
+    }
+}
