@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod by_name;
+mod calls;
 mod commands;
 mod consumers;
 mod crash;

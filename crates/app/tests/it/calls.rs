@@ -1,0 +1,217 @@
+//! How many system calls a request takes: counted, not timed, so that it is the same everywhere.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use bytes::Bytes;
+use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use ottla_protocol::messages::produce_request::{
+    PartitionProduceData, ProduceRequest, TopicProduceData,
+};
+use ottla_protocol::shared::request_header::RequestHeader;
+use ottla_protocol::{Encoder, Message, Request};
+use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::node::{Home, Node};
+use crate::talk;
+
+/// How many requests are looked at.
+const COUNT: usize = 500;
+/// How many calls more may be seen: timers wake a thread now and then, whatever is asked.
+const STRAY_MAX: usize = 100;
+const PRODUCE_VERSION: i16 = 8;
+const FETCH_VERSION: i16 = 11;
+
+/// A tracer of a running node.
+struct Calls(Child);
+
+impl Calls {
+    /// Begins to count. The tracer is C, as there is no safe way to say it in Rust.
+    fn of(node: &Node, work: &Path) -> Self {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/calls.c");
+        let program = work.join("calls");
+        let built =
+            Command::new("cc").args(["-O1", "-o"]).arg(&program).arg(source).status().unwrap();
+        assert!(built.success(), "cc builds the tracer");
+        let mut child = Command::new(program)
+            .arg(node.process().to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = [0; 6];
+        child.stdout.as_mut().unwrap().read_exact(&mut ready).expect("this node may be traced");
+        Self(child)
+    }
+
+    /// Ends; what each thread has called, in order.
+    fn end(mut self) -> BTreeMap<String, Vec<String>> {
+        let out = self.0.stdout.take().unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut threads: BTreeMap<String, Vec<String>> = BTreeMap::new();
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                let (thread, call) = line.split_once(' ').unwrap();
+                threads.entry(thread.to_owned()).or_default().push(call.to_owned());
+            }
+            threads
+        });
+        let process = Pid::from_child(&self.0);
+        kill_process(process, Signal::TERM).unwrap();
+        assert!(self.0.wait().unwrap().success());
+        reader.join().unwrap()
+    }
+}
+
+fn frame<R: Request>(request: &R, version: i16) -> Vec<u8> {
+    let header = RequestHeader {
+        request_api_key: R::KEY.code(),
+        request_api_version: version,
+        client_id: Some("calls".to_owned()),
+        ..Default::default()
+    };
+    let mut e = Encoder::new();
+    header.encode(&mut e, 1).unwrap();
+    request.encode(&mut e, version).unwrap();
+    let body = e.into_chunks().concat();
+    [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat()
+}
+
+fn produce(topic: &str, bytes: usize) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    let value = vec![b'x'; bytes];
+    builder.push(&NewRecord { timestamp: 1, value: Some(&value), ..NewRecord::default() });
+    let records = Some(Bytes::from(builder.build().unwrap()));
+    let partition = PartitionProduceData { index: 0, records, ..Default::default() };
+    let name = topic.to_owned();
+    let topic = TopicProduceData { name, partition_data: vec![partition], ..Default::default() };
+    let request = ProduceRequest {
+        acks: -1,
+        timeout_ms: 1000,
+        topic_data: vec![topic],
+        ..Default::default()
+    };
+    frame(&request, PRODUCE_VERSION)
+}
+
+fn fetch(topic: &str, fetch_offset: i64) -> Vec<u8> {
+    let partition =
+        FetchPartition { fetch_offset, partition_max_bytes: 1 << 20, ..Default::default() };
+    let topic =
+        FetchTopic { topic: topic.to_owned(), partitions: vec![partition], ..Default::default() };
+    let request = FetchRequest {
+        replica_id: -1,
+        max_wait_ms: 20_000,
+        min_bytes: 1,
+        max_bytes: 1 << 20,
+        session_epoch: -1,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    frame(&request, FETCH_VERSION)
+}
+
+/// Reads one answer, and throws it away; how long it was.
+fn answer(stream: &mut TcpStream) -> usize {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).unwrap();
+    let length = usize::try_from(u32::from_be_bytes(length)).unwrap();
+    let mut bytes = vec![0; length];
+    stream.read_exact(&mut bytes).unwrap();
+    length
+}
+
+fn count(calls: &[String], name: &str) -> usize {
+    calls.iter().filter(|it| *it == name).count()
+}
+
+/// From the first append to the last.
+fn between_appends(calls: &[String]) -> &[String] {
+    let is_append = |it: &String| it == "pwritev";
+    let first = calls.iter().position(is_append).unwrap();
+    let last = calls.iter().rposition(is_append).unwrap();
+    &calls[first..last]
+}
+
+#[test]
+fn a_produce_takes_four_calls_of_one_thread() {
+    let home = Home::new();
+    let node = home.start();
+    talk::create(node.address, "t", 1);
+    let mut stream = node.connect();
+    let request = produce("t", 1000);
+    let mut ask = || {
+        stream.write_all(&request).unwrap();
+        answer(&mut stream);
+    };
+    ask();
+    let calls = Calls::of(&node, home.path());
+    (0..COUNT).for_each(|_| ask());
+    let threads = calls.end();
+    let appenders: Vec<_> = threads.values().filter(|it| count(it, "pwritev") > 0).collect();
+    let [calls] = appenders[..] else { panic!("{} threads append", appenders.len()) };
+    assert_eq!(count(calls, "pwritev"), COUNT);
+    let calls = between_appends(calls);
+    let all = calls.len();
+    assert!(all <= 4 * COUNT + STRAY_MAX, "{all} calls for {COUNT} requests");
+    // Nobody is woken: that would be a hand-off.
+    let woken = count(calls, "write") + count(calls, "futex");
+    assert!(woken <= STRAY_MAX, "{woken} wakes for {COUNT} requests");
+    node.stop();
+}
+
+#[test]
+fn requests_that_came_together_are_read_and_answered_together() {
+    const BURST: usize = 10;
+    let home = Home::new();
+    let node = home.start();
+    talk::create(node.address, "t", 1);
+    let mut stream = node.connect();
+    let request = produce("t", 100).repeat(BURST);
+    let mut ask = || {
+        stream.write_all(&request).unwrap();
+        for _ in 0..BURST {
+            answer(&mut stream);
+        }
+    };
+    ask();
+    let calls = Calls::of(&node, home.path());
+    (0..COUNT / BURST).for_each(|_| ask());
+    let threads = calls.end();
+    let calls = threads.values().find(|it| count(it, "pwritev") > 0).unwrap();
+    let all = between_appends(calls).len();
+    // An append each, and for ten of them a read, an answer, and a wait.
+    assert!(all * 10 <= 14 * COUNT + 10 * STRAY_MAX, "{all} calls for {COUNT} requests");
+    node.stop();
+}
+
+#[test]
+fn a_parked_fetch_is_answered_by_one_read_and_one_write() {
+    let home = Home::new();
+    let node = home.start();
+    talk::create(node.address, "t", 1);
+    let (mut writer, mut reader) = (node.connect(), node.connect());
+    let request = produce("t", 1000);
+    let mut offset = 0;
+    let mut round = || {
+        reader.write_all(&fetch("t", offset)).unwrap();
+        writer.write_all(&request).unwrap();
+        answer(&mut writer);
+        assert!(answer(&mut reader) > 1000);
+        offset += 1;
+    };
+    (0..3).for_each(|_| round());
+    let calls = Calls::of(&node, home.path());
+    (0..COUNT).for_each(|_| round());
+    let threads = calls.end();
+    let readers: Vec<_> = threads.values().filter(|it| count(it, "pread") > 0).collect();
+    let reads: usize = readers.iter().map(|it| count(it, "pread")).sum();
+    assert!(reads <= COUNT + STRAY_MAX, "{reads} reads of the log for {COUNT} fetches");
+    let all: usize = threads.values().map(Vec::len).sum();
+    // The produce takes four, the fetch is received, waits, is read and written; one wake brings
+    // the one to the other.
+    assert!(all <= 10 * COUNT + STRAY_MAX, "{all} calls for {COUNT} rounds: {threads:?}");
+    node.stop();
+}
