@@ -77,7 +77,7 @@ pub const SERVED: &[Api] = &[
 /// Answers one frame.
 pub async fn answer(node: &Node, caller: &Caller, frame: Bytes) -> Outcome {
     let mut d = Decoder::new(frame);
-    let head = match read_request_head(&mut d) {
+    let mut head = match read_request_head(&mut d) {
         Ok(head) => head,
         Err(error) => return Outcome::Close(format!("a request without a header: {error}")),
     };
@@ -89,7 +89,7 @@ pub async fn answer(node: &Node, caller: &Caller, frame: Bytes) -> Outcome {
     if !api.serves(head.version) {
         return unserved(key, &head);
     }
-    let client_id = head.client_id.clone().unwrap_or_default();
+    let client_id = head.client_id.take().unwrap_or_default();
     let call = Call { caller: caller.clone(), key, version: head.version, client_id };
     route(node, &call, &head, d).await
 }
@@ -269,7 +269,10 @@ fn encoded<M: Message>(
         e.uvarint(0);
     }
     match response.encode(&mut e, version) {
-        Ok(()) => Ok(Reply { chunks: e.into_chunks() }),
+        Ok(()) => {
+            let (chunks, tail) = e.into_parts();
+            Ok(Reply { chunks, tail })
+        }
         Err(error) => {
             tracing::error!(message = M::NAME, version, %error, "an answer cannot be written");
             Err(format!("{} v{version} cannot be written: {error}", M::NAME))

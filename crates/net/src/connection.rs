@@ -14,7 +14,7 @@ use std::io::IoSlice;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use crate::frame::{FrameError, Inbox};
@@ -24,6 +24,8 @@ use crate::frame::{FrameError, Inbox};
 pub struct Reply {
     /// To be written one after the other.
     pub chunks: Vec<Bytes>,
+    /// To be written behind them.
+    pub tail: BytesMut,
 }
 
 /// What a request came to.
@@ -164,15 +166,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if *blocked {
             return Poll::Ready(Ok(()));
         }
-        if self.unsent.bytes == 0 && self.waiting.is_empty() {
-            self.inbox.rest();
-        }
         let read = {
             let room = self.inbox.room();
             pin!(self.stream.read_buf(room)).poll(cx)
         };
         match read {
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                self.inbox.rest();
+                Poll::Pending
+            }
             Poll::Ready(Ok(0)) if self.inbox.is_empty() => Poll::Ready(Err(Closed::ByPeer)),
             Poll::Ready(Ok(0)) => Poll::Ready(Err(Closed::InsideFrame)),
             Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
@@ -203,18 +205,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 #[derive(Default)]
 struct Unsent {
     chunks: VecDeque<Bytes>,
+    /// What comes behind the chunks: small replies, one after the other.
+    tail: BytesMut,
     bytes: usize,
 }
 
 const SLICES_MAX: usize = 64;
+/// Up to how many bytes of a reply are copied behind those that wait already.
+const COPIED_MAX: usize = 1024;
+/// How much room for small replies a connection has at first, and how much it keeps when it has
+/// sent all, in bytes.
+const TAIL_BYTES: usize = 256;
+const TAIL_KEPT_MAX: usize = 4096;
 
 impl Unsent {
     fn push(&mut self, reply: Reply) {
-        let length: usize = reply.chunks.iter().map(Bytes::len).sum();
+        let length = reply.chunks.iter().map(Bytes::len).sum::<usize>() + reply.tail.len();
         let prefix = u32::try_from(length).expect("a reply is below 4 GiB").to_be_bytes();
-        self.chunks.push_back(Bytes::copy_from_slice(&prefix));
-        self.chunks.extend(reply.chunks);
         self.bytes += prefix.len() + length;
+        if self.tail.is_empty() {
+            self.tail.reserve(TAIL_BYTES);
+        }
+        self.tail.extend_from_slice(&prefix);
+        for chunk in reply.chunks {
+            if chunk.len() <= COPIED_MAX {
+                self.tail.extend_from_slice(&chunk);
+            } else {
+                self.close_tail();
+                self.chunks.push_back(chunk);
+            }
+        }
+        if reply.tail.len() <= COPIED_MAX {
+            self.tail.extend_from_slice(&reply.tail);
+        } else {
+            self.close_tail();
+            self.chunks.push_back(reply.tail.freeze());
+        }
+    }
+
+    /// What comes next comes behind what is there.
+    fn close_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.chunks.push_back(self.tail.split().freeze());
+        }
     }
 
     fn poll_write<S>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>>
@@ -224,7 +257,8 @@ impl Unsent {
         while self.bytes > 0 {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let mut used = 0;
-            for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
+            let all = self.chunks.iter().map(|chunk| &chunk[..]).chain([&self.tail[..]]);
+            for (slice, chunk) in slices.iter_mut().zip(all) {
                 *slice = IoSlice::new(chunk);
                 used += 1;
             }
@@ -247,6 +281,14 @@ impl Unsent {
             }
             written -= front.len();
             self.chunks.pop_front();
+        }
+        self.tail.advance(written);
+        if self.tail.is_empty() {
+            // Or it would walk through memory, and need new at its end.
+            self.tail.clear();
+            if !self.tail.try_reclaim(TAIL_BYTES) || self.tail.capacity() > TAIL_KEPT_MAX {
+                self.tail = BytesMut::new();
+            }
         }
     }
 }

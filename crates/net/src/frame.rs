@@ -1,5 +1,7 @@
 //! Frames: a big-endian `i32` length, then that many bytes.
 
+use std::cell::RefCell;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Why a byte stream is no sequence of frames; the connection is closed.
@@ -22,21 +24,34 @@ pub enum FrameError {
 ///
 /// Memory follows the bytes that are there, not the length a peer claims: the buffer at most
 /// doubles, or grows to the largest frame this connection has really delivered.
+///
+/// A connection that rests holds no buffer: it gives it to its thread, and the next one that reads
+/// takes it, so that bytes come into memory that is warm and nothing is allocated for a request.
 #[derive(Debug)]
 pub struct Inbox {
     buffer: BytesMut,
+    /// How large the buffer has been, in bytes.
+    held: usize,
     length_max: usize,
     largest: usize,
 }
 
 const PREFIX: usize = 4;
 const GROWTH_MIN: usize = 16 * 1024;
+/// How many buffers a thread keeps, and of how many bytes at most.
+const SPARES_MAX: usize = 4;
+const SPARE_BYTES_MAX: usize = (1 << 20) + (1 << 16);
+
+thread_local! {
+    /// Buffers that nobody uses, each with how large it has been.
+    static SPARES: RefCell<Vec<(BytesMut, usize)>> = const { RefCell::new(Vec::new()) };
+}
 
 impl Inbox {
     /// An inbox that takes frames of up to `length_max` bytes.
     #[must_use]
     pub fn new(length_max: usize) -> Self {
-        Self { buffer: BytesMut::new(), length_max, largest: 0 }
+        Self { buffer: BytesMut::new(), held: 0, length_max, largest: 0 }
     }
 
     /// The next whole frame, without its length; `None` until more bytes are there.
@@ -61,9 +76,14 @@ impl Inbox {
             Ok(None) | Err(_) => GROWTH_MIN,
         };
         let grow = missing.min(have.max(self.largest).max(GROWTH_MIN)).max(1);
+        if self.held == 0 {
+            let spare = SPARES.with_borrow_mut(Vec::pop);
+            (self.buffer, self.held) = spare.unwrap_or_default();
+        }
         if self.buffer.capacity() - have < grow {
             self.buffer.reserve(grow);
         }
+        self.held = self.held.max(self.buffer.capacity());
         &mut self.buffer
     }
 
@@ -73,11 +93,22 @@ impl Inbox {
         self.buffer.is_empty()
     }
 
-    /// Gives the memory back while nothing is expected.
+    /// Gives the memory away while nothing is expected.
     pub fn rest(&mut self) {
-        if self.buffer.is_empty() {
-            self.buffer = BytesMut::new();
+        if !self.buffer.is_empty() {
+            return;
         }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let held = std::mem::take(&mut self.held);
+        // While somebody has a frame of it, it is not free.
+        if held == 0 || held > SPARE_BYTES_MAX || !buffer.try_reclaim(GROWTH_MIN) {
+            return;
+        }
+        SPARES.with_borrow_mut(|spares| {
+            if spares.len() < SPARES_MAX {
+                spares.push((buffer, held));
+            }
+        });
     }
 
     fn announced(&self) -> Result<Option<usize>, FrameError> {
@@ -116,6 +147,22 @@ mod tests {
         assert_eq!(inbox(b"\xff\xff\xff\xff").take_frame(), Err(FrameError::Negative(-1)));
         let too_long = FrameError::TooLong { length: 101, allowed: 100 };
         assert_eq!(inbox(b"\0\0\0\x65").take_frame(), Err(too_long));
+    }
+
+    #[test]
+    fn a_buffer_goes_from_one_connection_to_the_next() {
+        let mut first = inbox(b"\0\0\0\x02ab");
+        let place = first.room().as_ptr();
+        let frame = first.take_frame().unwrap().unwrap();
+        first.rest();
+        // A frame of it is still read.
+        let other = inbox(b"\0\0\0\x02cd").room().as_ptr();
+        assert_ne!(place, other);
+        let mut second = inbox(b"\0\0\0\x02ab");
+        let place = second.room().as_ptr();
+        drop((frame, second.take_frame()));
+        second.rest();
+        assert_eq!(inbox(b"").room().as_ptr(), place);
     }
 
     #[test]

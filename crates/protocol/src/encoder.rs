@@ -79,6 +79,13 @@ impl Encoder {
         self.done
     }
 
+    /// As [`Encoder::into_chunks`], with what was written last as it is: of a short message that
+    /// is all, and nothing is allocated for a list of it.
+    #[must_use]
+    pub fn into_parts(self) -> (Vec<Bytes>, BytesMut) {
+        (self.done, self.tail)
+    }
+
     /// All that was written in one piece.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {

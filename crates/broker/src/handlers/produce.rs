@@ -44,11 +44,7 @@ pub fn handle(node: &Node, call: &Call, request: ProduceRequest) -> Produced {
     let mut response = ProduceResponse::default();
     let mut waits = Vec::new();
     for topic in request.topic_data {
-        let mut answer = TopicProduceResponse {
-            name: topic.name.clone(),
-            topic_id: topic.topic_id,
-            ..Default::default()
-        };
+        let mut answer = TopicProduceResponse { topic_id: topic.topic_id, ..Default::default() };
         for data in &topic.partition_data {
             let (partition, written) = write(node, call, (acks, &enlisted), &topic, data);
             // With `flush.messages=1` every answer waits for the disk, whatever acks asks for.
@@ -61,6 +57,7 @@ pub fn handle(node: &Node, call: &Call, request: ProduceRequest) -> Produced {
             }
             answer.partition_responses.push(outcome(data.index, partition.as_ref(), written));
         }
+        answer.name = topic.name;
         response.responses.push(answer);
     }
     if waits.is_empty() {

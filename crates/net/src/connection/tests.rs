@@ -12,7 +12,7 @@ fn frame(body: &[u8]) -> Vec<u8> {
 }
 
 fn reply(body: &[u8]) -> Reply {
-    Reply { chunks: vec![Bytes::copy_from_slice(body)] }
+    Reply { chunks: vec![Bytes::copy_from_slice(body)], ..Reply::default() }
 }
 
 async fn read_frame(stream: &mut DuplexStream) -> Vec<u8> {
@@ -31,7 +31,8 @@ fn run(test: impl Future<Output = ()>) {
 fn pipelined_requests_are_answered_in_order() {
     run(async {
         let (mut client, server) = tokio::io::duplex(1 << 16);
-        let echo = async |frame: Bytes| Outcome::Reply(Reply { chunks: vec![frame] });
+        let echo =
+            async |frame: Bytes| Outcome::Reply(Reply { chunks: vec![frame], ..Reply::default() });
         let served = tokio::task::spawn_local(serve(server, LIMITS, echo, || {}));
         client.write_all(&[frame(b"one"), frame(b"two")].concat()).await.expect("written");
         assert_eq!(read_frame(&mut client).await, b"one");
@@ -101,7 +102,7 @@ fn a_silent_request_gets_no_reply_and_a_bad_frame_ends_the_connection() {
         let (mut client, server) = tokio::io::duplex(1 << 16);
         let handler = async |frame: Bytes| match &frame[..] {
             b"silent" => Outcome::Silent,
-            _ => Outcome::Reply(Reply { chunks: vec![frame] }),
+            _ => Outcome::Reply(Reply { chunks: vec![frame], ..Reply::default() }),
         };
         let served = tokio::task::spawn_local(serve(server, LIMITS, handler, || {}));
         client.write_all(&[frame(b"silent"), frame(b"loud")].concat()).await.expect("written");
