@@ -54,6 +54,14 @@ pub(crate) struct Opened {
     pub cut: bool,
 }
 
+impl Opened {
+    /// One without a record: its file is opened by the first.
+    fn empty(files: &Arc<dyn Files>, folder: &Path, base: Offset) -> Self {
+        let file = LazyFile::at(files, file_of(folder, base, "log"));
+        Self { segment: Segment::of(folder, base, file), end: base, cut: false }
+    }
+}
+
 impl Log {
     /// Opens the log in a partition's folder, or begins one.
     ///
@@ -61,10 +69,8 @@ impl Log {
     /// The disk fails, or a file below the recovery point is broken.
     pub fn open(opening: Opening) -> Result<Self, StorageError> {
         let Opening { files, folder, options, clean, recovery_point, log_start, .. } = opening;
-        let now_ms = opening.now_ms;
         let there = tidy(&files, &folder)?;
-        let bases = there.bases();
-        let mut epochs = there.epochs(&*files, &folder)?;
+        let (bases, mut epochs) = (there.bases(), there.epochs(&*files, &folder)?);
         let first = bases.first().copied().unwrap_or(log_start);
         let interval = options.index_interval_bytes;
         let mut segments: Vec<Arc<Segment>> = Vec::new();
@@ -81,8 +87,7 @@ impl Log {
                 continue;
             }
             let opened = if next.is_none() && there.is_empty(base) {
-                let file = LazyFile::at(&files, file_of(&folder, base, "log"));
-                Opened { segment: Segment::of(&folder, base, file), end: base, cut: false }
+                Opened::empty(&files, &folder, base)
             } else if durable {
                 open_durable(&files, &folder, &there, (base, next), interval)?
             } else if base < recovery_point {
@@ -106,11 +111,11 @@ impl Log {
         epochs.truncate_end(end + 1);
         epochs.truncate_start(log_start);
         let mut snapshots = there.snapshots();
-        if !clean {
-            drop_stray_snapshots(&*files, &folder, &mut snapshots, (&segments, recovery_point))?;
-        }
+        let point = if clean { Offset::MAX } else { recovery_point };
+        drop_stray_snapshots(&*files, &folder, &mut snapshots, (&segments, point))?;
         let (mut producers, snapshot) =
             load_producers(&*files, &folder, snapshots, (&segments, end))?;
+        let now_ms = opening.now_ms;
         producers.forget_before(now_ms.saturating_sub(options.producer_expiry_ms));
         let shared = Shared {
             segments: ArcSwap::from_pointee(segments),
