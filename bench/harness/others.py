@@ -25,8 +25,6 @@ from kit import install, servers
 
 # Debian puts servers where only root looks for programs.
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-
-
 # Debian's way to keep a package from starting its service: a program that says no, by 101.
 POLICY = pathlib.Path("/usr/sbin/policy-rc.d")
 
