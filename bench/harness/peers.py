@@ -26,6 +26,9 @@ def driver():
 class Measured:
     """What every peer lets one look at."""
 
+    # The driver's mode for messages with a confirmation for each.
+    mode = "kafka"
+
     def cpu(self):
         """Seconds of a core that the process has used."""
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()

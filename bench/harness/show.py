@@ -6,17 +6,23 @@ import statistics
 # Rows that every run has: they come with each start of a server.
 EVERY = [("start", "start to the first answer, empty", "s"), ("empty", "resident memory, idle", "MB"),
          ("loaded", "resident memory, after the loads", "MB")]
+NAMES = {"K": "Apache Kafka", "R": "roofline", "N": "NATS JetStream", "Q": "RabbitMQ", "O": "Ottla"}
 
 
 class Table:
-    def __init__(self, rows, found):
-        self.lines = []
+    """Rows of Ottla and of `others`, the letters of the peers beside it; `found` is what each showed, by letter and round."""
+
+    def __init__(self, rows, found, others="KR"):
+        self.others, self.kinds, self.lines = others, [*others, "O"], []
         for row in rows:
-            self.lines.append(self.line(row, lambda kind: self.values(found[kind], row.load, row.key)))
-            self.lines[-1]["cpu"] = {kind: self.median(self.values(found[kind], row.load, "cpu")) for kind in found}
+            line = {"name": row.name, "title": row.title, "unit": row.unit, "lower": row.lower, "goals": row.goals}
+            line["found"] = {kind: self.values(found[kind], row.load, row.key) for kind in self.kinds}
+            line["cpu"] = {kind: self.median(self.values(found[kind], row.load, row.cpu)) for kind in self.kinds}
+            self.lines.append(line)
         for key, title, unit in EVERY:
-            line = {"name": key, "title": title, "unit": unit, "lower": True, "k": None, "r": None, "cpu": {}}
-            line["found"] = {kind: self.values(found[kind], key, "value") for kind in ("K", "O")}
+            line = {"name": key, "title": title, "unit": unit, "lower": True, "goals": {}, "cpu": {}}
+            # The roofline is no broker: what it starts with says nothing.
+            line["found"] = {kind: self.values(found[kind], key, "value") for kind in self.kinds if kind != "R"}
             self.lines.append(line)
 
     @staticmethod
@@ -27,21 +33,16 @@ class Table:
     def median(values):
         return statistics.median(values) if values else None
 
-    def line(self, row, values):
-        found = {kind: values(kind) for kind in ("K", "R", "O")}
-        return {"name": row.name, "title": row.title, "unit": row.unit, "lower": row.lower, "k": row.k, "r": row.r, "found": found}
-
     @classmethod
     def ratio(cls, line, kind):
         ours, other = cls.median(line["found"].get("O", [])), cls.median(line["found"].get(kind, []))
         return ours / other if ours and other else None
 
-    @classmethod
-    def verdict(cls, line):
+    def verdict(self, line):
         """Whether the goals hold: nothing where there is none."""
         said = []
-        for kind, goal in (("K", line["k"]), ("R", line["r"])):
-            ratio = cls.ratio(line, kind)
+        for kind in self.others:
+            goal, ratio = line["goals"].get(kind), self.ratio(line, kind)
             if goal is None or ratio is None:
                 continue
             good = ratio <= goal if line["lower"] else ratio >= goal
@@ -63,26 +64,29 @@ class Table:
 
     def cells(self):
         for line in self.lines:
-            ratios = [self.ratio(line, kind) for kind in ("K", "R")]
+            ratios = [self.ratio(line, kind) for kind in self.others]
             cpu = line["cpu"]
-            cores = " / ".join(self.number(cpu.get(kind)) for kind in ("K", "R", "O")) if any(cpu.values()) else ""
-            yield [f"{line['title']}, {line['unit']}", *(self.spread(line["found"].get(kind, [])) for kind in ("K", "R", "O")),
+            cores = " / ".join(self.number(cpu.get(kind)) for kind in self.kinds) if any(cpu.values()) else ""
+            yield [f"{line['title']}, {line['unit']}", *(self.spread(line["found"].get(kind, [])) for kind in self.kinds),
                    *("-" if it is None else f"{it:.2f}" for it in ratios), self.verdict(line), cores]
 
-    HEAD = ["row", "K: Apache Kafka", "R: roofline", "O: Ottla", "O/K", "O/R", "goal", "CPU K / R / O"]
+    def head(self):
+        return ["row", *(f"{kind}: {NAMES[kind]}" for kind in self.kinds), *(f"O/{kind}" for kind in self.others), "goal",
+                "CPU " + " / ".join(self.kinds)]
 
     def text(self):
-        cells = [self.HEAD, *self.cells()]
-        widths = [max(len(row[at]) for row in cells) for at in range(len(self.HEAD))]
+        cells = [self.head(), *self.cells()]
+        widths = [max(len(row[at]) for row in cells) for at in range(len(cells[0]))]
         return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in cells)
 
     def json(self):
-        return [{"name": line["name"], "title": line["title"], "unit": line["unit"], "found": line["found"],
-                 "cpu": line["cpu"], "over_k": self.ratio(line, "K"), "over_r": self.ratio(line, "R"),
+        return [{"beside": self.others, "name": line["name"], "title": line["title"], "unit": line["unit"], "found": line["found"],
+                 "cpu": line["cpu"], **{f"over_{kind.lower()}": self.ratio(line, kind) for kind in self.others},
                  "goal": self.verdict(line)} for line in self.lines]
 
     def markdown(self):
-        rows = [self.HEAD, ["---"] * len(self.HEAD), *self.cells()]
+        head = self.head()
+        rows = [head, ["---"] * len(head), *self.cells()]
         return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
 
 
@@ -101,13 +105,16 @@ def picture(table):
     return "\n".join([*out, "</svg>"]) + "\n"
 
 
-def write(folder, table, machine):
+def write(folder, tables, machine):
+    """Writes the page and the picture; the first table is the one beside Apache Kafka."""
     page = folder / "performance.md"
     text = page.read_text() if page.exists() else "# Performance\n\n<!-- table -->\n<!-- end -->\n"
     head, _, rest = text.partition("<!-- table -->")
     _, _, tail = rest.partition("<!-- end -->")
     told = (f"`{machine['command']}` on {machine['when']}: {machine['machine']}, {machine['cores']} cores, {machine['rounds']} rounds. "
             "Medians, and in brackets the smallest and the largest. CPU: seconds a GB, or microseconds a record where the unit is "
-            "records or microseconds.\n\n")
-    page.write_text(f"{head}<!-- table -->\n{told}{table.markdown()}\n\n![](performance.svg)\n<!-- end -->{tail}")
-    (folder / "performance.svg").write_text(picture(table))
+            "records, messages or microseconds.\n\n")
+    shown = [tables[0].markdown() + "\n\n![](performance.svg)\n"]
+    shown += ["\nBeside NATS JetStream and RabbitMQ:\n\n" + table.markdown() + "\n" for table in tables[1:]]
+    page.write_text(f"{head}<!-- table -->\n{told}{''.join(shown)}<!-- end -->{tail}")
+    (folder / "performance.svg").write_text(picture(tables[0]))

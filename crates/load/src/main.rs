@@ -6,12 +6,16 @@
 
 #![allow(clippy::print_stdout, reason = "the line of JSON is what it is for")]
 
+mod amqp;
 mod commit;
 mod fetch;
 mod histories;
+mod kafka;
 mod measure;
+mod nats;
 mod produce;
 mod roofline;
+mod window;
 mod wire;
 
 use std::num::NonZeroU64;
@@ -60,6 +64,12 @@ enum Mode {
     Roofline(roofline::Roofline),
     /// Commits an offset for each of many groups and partitions.
     Commit(commit::Commit),
+    /// Publishes to Kafka's protocol as the next two do to theirs.
+    Kafka(kafka::Kafka),
+    /// Publishes to NATS JetStream, with an acknowledgement for each message.
+    Nats(window::Load),
+    /// Publishes to RabbitMQ, with a confirmation for each message.
+    Rabbit(amqp::Rabbit),
     /// Plays scripted client histories, and prints what the broker answered.
     Histories(histories::Histories),
 }
@@ -91,6 +101,9 @@ fn run(mode: Mode) -> Result<String, LoadError> {
         Mode::Tail(mode) => mode.run().map(json),
         Mode::Roofline(mode) => mode.run(),
         Mode::Commit(mode) => mode.run().map(json),
+        Mode::Kafka(mode) => mode.run(),
+        Mode::Nats(load) => nats::run(&load),
+        Mode::Rabbit(mode) => mode.run(),
         Mode::Histories(mode) => mode.run(),
     }
 }

@@ -74,7 +74,10 @@ pub fn acknowledged(connection: &mut Connection) -> Result<(), LoadError> {
 }
 
 /// Looks at the code of each partition.
-fn accepted(answer: &mut Front<'_>) -> Result<(), LoadError> {
+///
+/// # Errors
+/// The broker refuses, or it is no such answer.
+pub fn accepted(answer: &mut Front<'_>) -> Result<(), LoadError> {
     let _correlation = answer.i32()?;
     for _topic in 0..answer.i32()? {
         answer.text()?;

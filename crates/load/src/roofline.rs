@@ -285,5 +285,10 @@ mod tests {
         // Answers of half a batch are whole batches all the same.
         let (count, again) = size(&told("fetch --connections 2 --bytes-max 700"));
         assert_eq!((count, again), (60, stored));
+        // The other driver adds to what is there.
+        let (count, _) = size(&told("kafka --connections 2 --count 20 --depth 7 --records 3"));
+        assert_eq!(count, 40);
+        let (count, _) = size(&told("fetch --connections 2 --bytes-max 1"));
+        assert_eq!(count, 100);
     }
 }

@@ -31,6 +31,17 @@ pub enum LoadError {
     /// The broker refuses.
     #[error("the broker answered with error code {0}")]
     Refused(i16),
+    /// A peer of another protocol refuses.
+    #[error("the peer refuses with code {code}: {text}")]
+    Told {
+        /// As its protocol counts them.
+        code: u64,
+        /// What it says.
+        text: String,
+    },
+    /// A peer of another protocol says what that does not allow.
+    #[error("{0}")]
+    Unexpected(&'static str),
     /// A batch is broken.
     #[error("a batch is broken: {0}")]
     Batch(#[from] ottla_records::BadBatch),

@@ -1,0 +1,137 @@
+//! Kafka's protocol by the driver that NATS and RabbitMQ have: batches, an answer for each.
+
+use clap::Args;
+
+use crate::produce::{Batches, accepted};
+use crate::window::{Confirmed, Load, Peer, Stream};
+use crate::wire::{Front, LoadError};
+
+/// The longest answer that is taken, in bytes.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// Publishes batches to the partitions of a topic, with an answer for each.
+#[derive(Args, Clone, Debug)]
+pub struct Kafka {
+    #[command(flatten)]
+    load: Load,
+    /// How many messages a batch has; `count` and `depth` are of batches.
+    #[arg(long, default_value_t = 1)]
+    records: usize,
+}
+
+impl Kafka {
+    /// Does it.
+    ///
+    /// # Errors
+    /// The broker refuses, or a connection breaks.
+    pub fn run(&self) -> Result<String, LoadError> {
+        let (target, records) = (&self.load.target, self.records);
+        let batches = Batches { records, record_bytes: self.load.record_bytes, acks: -1 };
+        let open = |at: i32| {
+            let index = at / target.sharing.max(1);
+            let broker = Broker {
+                stream: Stream::open(target.port)?,
+                step: i64::try_from(records).unwrap_or(i64::MAX),
+                due: None,
+                count: 0,
+            };
+            Ok((broker, batches.frame(&target.topic, index)?))
+        };
+        self.load.run(open).map(|it| it.json().to_string())
+    }
+}
+
+/// The first answer's offset, if nothing is refused.
+fn parse(bytes: &[u8]) -> Result<Option<(i64, usize)>, LoadError> {
+    let Some((length, rest)) = bytes.split_first_chunk() else { return Ok(None) };
+    let length = usize::try_from(i32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+    if length > ANSWER_BYTES_MAX {
+        return Err(LoadError::Unexpected("an answer is too long"));
+    }
+    let Some(answer) = rest.get(..length) else { return Ok(None) };
+    accepted(&mut Front(answer))?;
+    let mut answer = Front(answer);
+    let (_correlation, _topics, _topic) = (answer.i32()?, answer.i32()?, answer.text()?);
+    let (_partitions, _index, _error) = (answer.i32()?, answer.i32()?, answer.i16()?);
+    Ok(Some((answer.i64()?, 4 + length)))
+}
+
+struct Broker {
+    stream: Stream,
+    /// How many messages a batch has.
+    step: i64,
+    /// The offset of the next batch.
+    due: Option<i64>,
+    /// How many batches have been acknowledged.
+    count: u64,
+}
+
+impl Peer for Broker {
+    fn send(&mut self, frames: &[u8]) -> Result<(), LoadError> {
+        self.stream.send(frames)
+    }
+
+    fn confirmed(&mut self, all: &mut Vec<Confirmed>) -> Result<(), LoadError> {
+        let mut told = Some(self.stream.next(parse)?);
+        while let Some(offset) = told {
+            // A partition that one connection writes to counts its messages one by one.
+            if self.due.is_some_and(|due| due != offset) {
+                return Err(LoadError::Unexpected("a batch is out of order"));
+            }
+            self.due = Some(offset + self.step);
+            self.count += 1;
+            all.push(Confirmed::One(self.count));
+            told = self.stream.here(parse)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// The answer to a batch of the topic "t": its offset and its code.
+    fn answer(offset: u8, error: u8) -> Vec<u8> {
+        let mut all = b"\0\0\0\x37\0\0\0\0\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\0\0".to_vec();
+        all.extend([error, 0, 0, 0, 0, 0, 0, 0, offset]);
+        // No time, the log's start, no refused records, no message, not throttled.
+        all.extend([[0xff; 8], [0; 8]].concat());
+        all.extend([0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0]);
+        all
+    }
+
+    #[test]
+    fn batches_are_acknowledged_one_after_the_other() {
+        // What is said to three batches of four records, and what comes of that.
+        let half = answer(10, 0)[..20].to_vec();
+        let cases = [
+            ([answer(6, 0), answer(10, 0), answer(14, 0)].concat(), Ok(3)),
+            ([answer(6, 0), answer(9, 0)].concat(), Err("a batch is out of order")),
+            ([answer(6, 0), answer(6, 0)].concat(), Err("a batch is out of order")),
+            ([answer(6, 0), answer(10, 7)].concat(), Err("the broker answered with error code 7")),
+            ([answer(6, 0), half].concat(), Err("the connection broke")),
+            (vec![0, 1, 0, 1], Err("an answer is too long")),
+            (vec![0xff; 4], Err("an answer is too long")),
+            ([vec![0, 0, 0, 8], vec![0; 8]].concat(), Err("the connection broke")),
+        ];
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        for (said, wanted) in cases {
+            let stream = Stream::open(listener.local_addr().unwrap().port()).unwrap();
+            listener.accept().unwrap().0.write_all(&said).unwrap();
+            let (mut broker, mut all) = (Broker { stream, step: 4, due: None, count: 0 }, vec![]);
+            let mut told = Ok(());
+            while told.is_ok() && all.len() < 3 {
+                told = broker.confirmed(&mut all);
+            }
+            match (told, wanted) {
+                (Ok(()), Ok(count)) => assert_eq!(all.len(), count),
+                (Err(error), Err(why)) => assert!(error.to_string().starts_with(why), "{error}"),
+                (told, wanted) => panic!("{told:?}, not {wanted:?}"),
+            }
+        }
+    }
+}
