@@ -1,0 +1,207 @@
+//! Where does a node's time go?
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use ottla_xtask::tree;
+
+type Done<T = ()> = Result<T, Box<dyn Error>>;
+
+/// A load: its name, what it is, on how many partitions, and the words of `ottla-load`.
+struct Load(&'static str, &'static str, u8, &'static str);
+
+/// More requests than any load gets to in a minute.
+const ENDLESS: &str = "10000000";
+
+const LOADS: [Load; 7] = [
+    Load("produce-16k", "16 KB batches, 1 connection", 1, "produce --records 160"),
+    Load("produce-64k", "64 KB batches, 1 connection", 1, "produce --records 640"),
+    Load(
+        "produce-1m",
+        "1 MB batches, 2 connections",
+        2,
+        "produce --connections 2 --records 1000 --record-bytes 1000",
+    ),
+    Load("small", "one record a request, 4 connections", 4, "produce --connections 4"),
+    Load("ack", "one record after the other", 1, "produce --depth 1"),
+    Load("tail", "a record at a time, read along", 1, "tail --rate 500"),
+    Load("fetch", "what is in the cache, 1 MB at a time", 1, "fetch --seconds 3600"),
+];
+
+/// What records where the time goes: its program, and what it is called with.
+enum Recorder {
+    Perf,
+    Samply,
+    Callgrind,
+}
+
+/// The loads, a line each.
+pub fn loads() -> String {
+    let mut all = "Loads:\n".to_owned();
+    for Load(name, what, ..) in LOADS {
+        // Writing to a text does not fail.
+        let _ = writeln!(all, "  {name:<13} {what}");
+    }
+    all
+}
+
+/// Loads a node for some seconds, and shows where its time went.
+pub fn run(name: &str, seconds: &str) -> Done {
+    let load = LOADS.iter().find(|it| it.0 == name);
+    let load = load.ok_or_else(|| format!("there is no load {name}\n{}", loads()))?;
+    seconds.parse::<u32>().map_err(|_| format!("{seconds} is no number of seconds"))?;
+    let recorder = recorder()?;
+    let built = Command::new("cargo")
+        .args(["build", "--release", "--locked", "-p", "ottla-app", "-p", "ottla-load"])
+        .current_dir(tree::root())
+        .status()?;
+    if !built.success() {
+        return Err("the build failed".into());
+    }
+    let target = tree::root().join("target");
+    let (bin, out) = (target.join("release"), target.join("profile"));
+    let data = out.join("data");
+    // What the last run has left.
+    let _ = fs::remove_dir_all(&data);
+    fs::create_dir_all(&out)?;
+    let mut node = start(&recorder, &bin, &out)?;
+    let done = loaded(load, seconds, (&recorder, &node), &bin);
+    // It may be gone already; either way nothing of it is left.
+    let _ = stop(node.0.id());
+    let _ = node.0.wait();
+    fs::remove_dir_all(&data)?;
+    done?;
+    show(&recorder, &out)
+}
+
+fn has(program: &str) -> bool {
+    let told = Command::new(program).arg("--version").stdout(Stdio::null()).status();
+    told.is_ok_and(|it| it.success())
+}
+
+fn recorder() -> Done<Recorder> {
+    match ["perf", "samply", "valgrind"].map(has) {
+        [true, ..] => Ok(Recorder::Perf),
+        [_, true, _] => Ok(Recorder::Samply),
+        [.., true] => Ok(Recorder::Callgrind),
+        _ => Err("neither perf nor samply nor valgrind is installed".into()),
+    }
+}
+
+/// A node, and where it listens.
+struct Node(Child, String);
+
+fn start(recorder: &Recorder, bin: &Path, out: &Path) -> Done<Node> {
+    let server = bin.join("ottla");
+    let mut command = match recorder {
+        // This one cannot be attached to a process that runs.
+        Recorder::Callgrind => {
+            let mut command = Command::new("valgrind");
+            let kept = out.join("callgrind.out");
+            command.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", kept.display()));
+            command.arg(server);
+            command
+        }
+        Recorder::Perf | Recorder::Samply => Command::new(server),
+    };
+    let dirs = format!("log.dirs={}", out.join("data").display());
+    command.arg("server").args(["--override", "listeners=PLAINTEXT://127.0.0.1:0"]);
+    command.args(["--override", &dirs]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
+    while let Some(line) = lines.next().transpose()? {
+        let address = line.split_whitespace().find(|word| word.starts_with("127.0.0.1:"));
+        if let Some(address) = address {
+            let address = address.to_owned();
+            std::thread::spawn(move || lines.for_each(drop));
+            return Ok(Node(child, address));
+        }
+    }
+    Err("the node did not start".into())
+}
+
+fn stop(process: u32) -> Done {
+    Command::new("kill").args(["-TERM", &process.to_string()]).status()?;
+    Ok(())
+}
+
+/// Loads the node as long as it is recorded.
+fn loaded(load: &Load, seconds: &str, node: (&Recorder, &Node), bin: &Path) -> Done {
+    let Load(_, _, partitions, words) = load;
+    let (recorder, Node(child, address)) = node;
+    let partitions = partitions.to_string();
+    let made = Command::new(bin.join("ottla"))
+        .args(["topics", "create", "load", "--partitions", &partitions, "-b", address])
+        .stdout(Stdio::null())
+        .status()?;
+    if !made.success() {
+        return Err("the topic was not created".into());
+    }
+    let port = address.rsplit(':').next().unwrap_or_default();
+    let driver = |words: &str| {
+        let mut command = Command::new(bin.join("ottla-load"));
+        command.args(words.split(' ')).args(["--port", port, "--topic", "load"]);
+        command.stdout(Stdio::null());
+        command
+    };
+    if words.starts_with("fetch") {
+        driver("produce --records 1000 --record-bytes 1000 --count 100").status()?;
+    }
+    let mut driver = driver(words);
+    if !words.starts_with("fetch") {
+        driver.args(["--count", ENDLESS]);
+    }
+    let mut driver = driver.spawn()?;
+    let process = child.id().to_string();
+    let recorded = match recorder {
+        Recorder::Perf => Command::new("perf")
+            .args(["record", "--quiet", "-g", "-F", "999", "-o", &kept("perf.data")])
+            .args(["-p", &process, "--", "sleep", seconds])
+            .status(),
+        Recorder::Samply => Command::new("samply")
+            .args(["record", "--save-only", "-o", &kept("samply.json"), "-p", &process])
+            .args(["--duration", seconds])
+            .status(),
+        Recorder::Callgrind => Command::new("sleep").arg(seconds).status(),
+    };
+    driver.kill()?;
+    driver.wait()?;
+    if recorded?.success() { Ok(()) } else { Err("nothing could be recorded".into()) }
+}
+
+fn kept(name: &str) -> String {
+    let path: PathBuf = tree::root().join("target/profile").join(name);
+    path.display().to_string()
+}
+
+/// The functions that take most.
+fn show(recorder: &Recorder, out: &Path) -> Done {
+    let mut command = match recorder {
+        Recorder::Perf => {
+            let mut command = Command::new("perf");
+            command.args(["report", "--stdio", "--no-children", "-g", "none"]);
+            command.args(["--percent-limit", "0.8", "-i", &kept("perf.data")]);
+            command
+        }
+        Recorder::Samply => {
+            println!("samply load {}", kept("samply.json"));
+            return Ok(());
+        }
+        Recorder::Callgrind => {
+            let mut command = Command::new("callgrind_annotate");
+            command.args(["--threshold=80", &kept("callgrind.out")]);
+            command
+        }
+    };
+    let told = command.stderr(Stdio::null()).output()?;
+    let text = String::from_utf8_lossy(&told.stdout);
+    for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+        println!("{line}");
+    }
+    println!("\n{} has all of it.", out.display());
+    Ok(())
+}
