@@ -12,7 +12,7 @@ use ottla_records::{BadBatch, HEADER_BYTES, batches};
 use crate::Target;
 use crate::measure::{Done, Report};
 use crate::produce::{Batches, acknowledged, wait_until};
-use crate::wire::{Connection, LoadError, frame};
+use crate::wire::{Connection, Front, LoadError, frame};
 
 /// The version that is spoken: the newest with topic names and plain lengths.
 const VERSION: i16 = 11;
@@ -27,62 +27,88 @@ struct Read {
     end: i64,
 }
 
-struct Reader<'a> {
+struct Reader {
     connection: Connection,
-    topic: &'a str,
-    partition: i32,
-    bytes_max: i32,
+    /// Encoded once; only the offset changes.
+    request: Vec<u8>,
 }
 
-impl<'a> Reader<'a> {
-    fn open(target: &'a Target, partition: i32, bytes_max: i32) -> Result<Self, LoadError> {
+impl Reader {
+    fn open(target: &Target, partition: i32, bytes_max: i32) -> Result<Self, LoadError> {
         let connection = Connection::open(target.port)?;
-        Ok(Self { connection, topic: &target.topic, partition, bytes_max })
+        Ok(Self { connection, request: request(&target.topic, partition, bytes_max, 0)? })
     }
 
     fn read(&mut self, offset: i64) -> Result<Read, LoadError> {
-        let partition = FetchPartition {
-            partition: self.partition,
-            fetch_offset: offset,
-            partition_max_bytes: self.bytes_max,
-            ..Default::default()
-        };
-        let topic = FetchTopic {
-            topic: self.topic.to_owned(),
-            partitions: vec![partition],
-            ..Default::default()
-        };
-        let request = FetchRequest {
-            replica_id: -1,
-            max_wait_ms: 500,
-            min_bytes: 1,
-            max_bytes: self.bytes_max,
-            session_epoch: -1,
-            topics: vec![topic],
-            ..Default::default()
-        };
-        self.connection.send(&frame(&request, VERSION)?)?;
-        let answer = self.connection.answer::<FetchRequest>(VERSION)?;
-        let mut all = answer.responses.iter().flat_map(|it| &it.partitions);
-        let Some(found) = all.next() else { return Err(LoadError::Refused(answer.error_code)) };
-        if found.error_code != 0 {
-            return Err(LoadError::Refused(found.error_code));
-        }
-        let records = found.records.clone().unwrap_or_default();
-        let mut read = Read { bytes: 0, records: 0, next: offset, end: found.high_watermark };
-        for batch in batches(&records) {
-            let batch = match batch {
-                Ok(batch) => batch,
-                // Kafka may send the beginning of a batch at the end.
-                Err(BadBatch::Truncated { .. }) if read.bytes > 0 => break,
-                Err(error) => return Err(error.into()),
-            };
-            read.bytes += batch.size() as u64;
-            read.records += u64::from(batch.record_count().unsigned_abs());
-            read.next = batch.next_offset();
-        }
-        Ok(read)
+        set_offset(&mut self.request, offset);
+        self.connection.send(&self.request)?;
+        read(&mut self.connection.next_answer()?, offset)
     }
+}
+
+fn request(topic: &str, partition: i32, bytes_max: i32, offset: i64) -> Result<Vec<u8>, LoadError> {
+    let partition = FetchPartition {
+        partition,
+        fetch_offset: offset,
+        partition_max_bytes: bytes_max,
+        ..Default::default()
+    };
+    let topic =
+        FetchTopic { topic: topic.to_owned(), partitions: vec![partition], ..Default::default() };
+    let request = FetchRequest {
+        replica_id: -1,
+        max_wait_ms: 500,
+        min_bytes: 1,
+        max_bytes: bytes_max,
+        session_epoch: -1,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    frame(&request, VERSION)
+}
+
+/// Behind the offset: the log's start, the most bytes, no forgotten topics, no rack.
+fn set_offset(request: &mut [u8], offset: i64) {
+    let at = request.len() - (8 + 8 + 4 + 4 + 2);
+    request[at..at + 8].copy_from_slice(&offset.to_be_bytes());
+}
+
+/// What a fetch from `offset` brought. Its batches' headers are looked at, and that none is missing.
+fn read(answer: &mut Front<'_>, offset: i64) -> Result<Read, LoadError> {
+    let (_correlation, _throttled_ms, error) = (answer.i32()?, answer.i32()?, answer.i16()?);
+    let (_session, topics) = (answer.i32()?, answer.i32()?);
+    if error != 0 || topics == 0 {
+        return Err(LoadError::Refused(error));
+    }
+    let (_topic, _partitions) = (answer.text()?, answer.i32()?);
+    let (_index, error, end) = (answer.i32()?, answer.i16()?, answer.i64()?);
+    if error != 0 {
+        return Err(LoadError::Refused(error));
+    }
+    let (_stable, _start, aborted) = (answer.i64()?, answer.i64()?, answer.i32()?);
+    answer.take(16 * usize::try_from(aborted).unwrap_or(0))?;
+    let _preferred = answer.i32()?;
+    let mut read = Read { bytes: 0, records: 0, next: offset, end };
+    for batch in batches(answer.blob()?) {
+        let batch = match batch {
+            Ok(batch) => batch,
+            // Kafka may send the beginning of a batch at the end.
+            Err(BadBatch::Truncated { .. }) if read.bytes > 0 => break,
+            Err(error) => return Err(error.into()),
+        };
+        let found = batch.base_offset();
+        // The first may begin before what was asked for.
+        if read.next < found
+            || batch.next_offset() <= read.next
+            || read.bytes > 0 && found < read.next
+        {
+            return Err(LoadError::Gap { due: read.next, found });
+        }
+        read.bytes += batch.size() as u64;
+        read.records += u64::from(batch.record_count().unsigned_abs());
+        read.next = batch.next_offset();
+    }
+    Ok(read)
 }
 
 /// Reads from the start, or over and over.
@@ -221,5 +247,71 @@ impl Tail {
             writer.join().unwrap_or(Err(LoadError::Thread))?;
             Ok(Report::new(begun, vec![all]))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
+
+    use super::*;
+
+    #[test]
+    fn a_patched_offset_is_as_an_encoded_one() {
+        for (topic, offset) in [("t", 0), ("a-longer-name", 1), ("t", i64::MAX), ("", 77)] {
+            let mut patched = request(topic, 3, 1 << 20, 123).unwrap();
+            set_offset(&mut patched, offset);
+            assert_eq!(patched, request(topic, 3, 1 << 20, offset).unwrap(), "{topic} {offset}");
+        }
+    }
+
+    fn batch(base: i64, records: usize) -> Vec<u8> {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        (0..records).for_each(|_| builder.push(&NewRecord::default()));
+        let mut bytes = builder.build().unwrap();
+        bytes[..8].copy_from_slice(&base.to_be_bytes());
+        bytes
+    }
+
+    /// An answer with these error codes of the request and of the partition.
+    fn answer(all: i16, one: i16, records: &[u8]) -> Vec<u8> {
+        let mut out = [&[0; 8][..], &all.to_be_bytes(), &[0; 4], &1i32.to_be_bytes()].concat();
+        out.extend_from_slice(b"\0\x01t\0\0\0\x01\0\0\0\x03");
+        out.extend_from_slice(&one.to_be_bytes());
+        out.extend_from_slice(&[&100i64.to_be_bytes()[..], &[0; 16]].concat());
+        // One aborted transaction, no preferred replica.
+        out.extend_from_slice(&[&1i32.to_be_bytes()[..], &[0; 16], &[255; 4]].concat());
+        out.extend_from_slice(&u32::try_from(records.len()).unwrap().to_be_bytes());
+        [&out, records].concat()
+    }
+
+    #[test]
+    fn an_answer_tells_where_to_go_on_or_what_is_wrong() {
+        let (a, b, c) = (batch(5, 3), batch(8, 2), batch(9, 2));
+        let half = [&a[..], &b[..70]].concat();
+        let (ab, ac, ba) = ([&a[..], &b].concat(), [&a[..], &c].concat(), [&b[..], &a].concat());
+        // what comes, asked from which offset, the records and the next offset or part of the error
+        let cases = [
+            (answer(0, 0, &ab), 5, Ok((5, 10))),
+            (answer(0, 0, &ab), 7, Ok((5, 10))),
+            (answer(0, 0, &half), 5, Ok((3, 8))),
+            (answer(0, 0, &[]), 5, Ok((0, 5))),
+            (answer(0, 0, &ab), 4, Err("at offset 5, where 4")),
+            (answer(0, 0, &ab), 8, Err("at offset 5, where 8")),
+            (answer(0, 0, &ac), 5, Err("at offset 9, where 8")),
+            (answer(0, 0, &ba), 8, Err("at offset 5, where 10")),
+            (answer(0, 0, &a[..70]), 5, Err("broken")),
+            (answer(0, 3, &ab), 5, Err("code 3")),
+            (answer(70, 0, &ab), 5, Err("code 70")),
+            (answer(0, 0, &ab)[..80].to_vec(), 5, Err("end of file")),
+        ];
+        for (bytes, offset, wanted) in cases {
+            let found = read(&mut Front(&bytes), offset);
+            let found = found.map(|it| (it.records, it.next)).map_err(|error| error.to_string());
+            match (&found, wanted) {
+                (Err(found), Err(part)) => assert!(found.contains(part), "{found}: no {part}"),
+                _ => assert_eq!(found, wanted.map_err(str::to_owned)),
+            }
+        }
     }
 }

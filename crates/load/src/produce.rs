@@ -1,6 +1,6 @@
 //! Writing: pre-encoded batches, several in flight.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::collections::VecDeque;
 use std::thread;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
 
 use crate::Target;
 use crate::measure::{Done, Report};
-use crate::wire::{Connection, LoadError, frame};
+use crate::wire::{Connection, Front, LoadError, frame};
 
 /// The version that is spoken: the newest that brokers from 2.4 to 4.x have in common.
 const VERSION: i16 = 8;
@@ -70,12 +70,27 @@ impl Batches {
 /// # Errors
 /// The connection broke, or the broker refuses.
 pub fn acknowledged(connection: &mut Connection) -> Result<(), LoadError> {
-    let answer = connection.answer::<ProduceRequest>(VERSION)?;
-    let codes = answer.responses.iter().flat_map(|it| &it.partition_responses);
-    match codes.map(|it| it.error_code).find(|code| *code != 0) {
-        Some(code) => Err(LoadError::Refused(code)),
-        None => Ok(()),
+    accepted(&mut connection.next_answer()?)
+}
+
+/// Looks at the code of each partition.
+fn accepted(answer: &mut Front<'_>) -> Result<(), LoadError> {
+    let _correlation = answer.i32()?;
+    for _topic in 0..answer.i32()? {
+        answer.text()?;
+        for _partition in 0..answer.i32()? {
+            let (_index, error) = (answer.i32()?, answer.i16()?);
+            if error != 0 {
+                return Err(LoadError::Refused(error));
+            }
+            let (_base, _appended_ms, _start) = (answer.i64()?, answer.i64()?, answer.i64()?);
+            for _refused in 0..answer.i32()? {
+                let (_record, _why) = (answer.i32()?, answer.text()?);
+            }
+            let _why = answer.text()?;
+        }
     }
+    Ok(())
 }
 
 /// Writes as fast as answers come, or at a rate.
@@ -108,7 +123,7 @@ impl Produce {
         let parts: Result<Vec<_>, LoadError> = thread::scope(|scope| {
             let one = |at: i32| {
                 let clock = clock.clone();
-                scope.spawn(move || self.one(at / self.target.sharing.max(1), &clock))
+                scope.spawn(move || self.one(at, &clock))
             };
             let running: Vec<_> = (0..self.target.connections).map(one).collect();
             running.into_iter().map(|it| it.join().unwrap_or(Err(LoadError::Thread))).collect()
@@ -116,77 +131,83 @@ impl Produce {
         Ok(Report::new(begun, parts?))
     }
 
-    fn one(&self, index: i32, clock: &Clock) -> Result<Vec<Done>, LoadError> {
+    /// One thread sends and reads: two would wake each other for every answer.
+    fn one(&self, at: i32, clock: &Clock) -> Result<Vec<Done>, LoadError> {
         let mut connection = Connection::open(self.target.port)?;
-        let mut answers = connection.other()?;
-        let frame = self.batches.frame(&self.target.topic, index)?;
-        let (sent, unanswered) = sync_channel(self.depth);
-        let (free, may_send) = sync_channel(self.depth);
-        (0..self.depth).try_for_each(|_| free.send(())).map_err(|_| LoadError::Thread)?;
+        let frame = self.batches.frame(&self.target.topic, at / self.target.sharing.max(1))?;
         let bytes = frame.len() as u64;
-        let time = clock.clone();
-        let reader = move || read_answers(&mut answers, (&unanswered, &free), bytes, &time);
-        thread::scope(|scope| {
-            let reader = scope.spawn(reader);
-            let done = self.send_all(&mut connection, &frame, (&may_send, &sent), clock);
-            drop(sent);
-            let read = reader.join().unwrap_or(Err(LoadError::Thread));
-            // A reader that has failed ends the sender too; its reason is the better one.
-            read.and_then(|read| done.map(|()| read))
-        })
-    }
-
-    fn send_all(
-        &self,
-        connection: &mut Connection,
-        frame: &[u8],
-        (may_send, sent): (&Receiver<()>, &SyncSender<Duration>),
-        clock: &Clock,
-    ) -> Result<(), LoadError> {
-        let mut due = clock.monotonic();
+        let (mut all, mut unanswered) = (Vec::with_capacity(self.count), VecDeque::new());
         let step =
             if self.rate > 0.0 { Duration::from_secs_f64(1.0 / self.rate) } else { Duration::ZERO };
-        for _ in 0..self.count {
-            if !step.is_zero() {
+        // Connections take turns, so that they are no crowd that comes all at once.
+        let mut due = clock.monotonic()
+            + step * at.unsigned_abs() / self.target.connections.unsigned_abs().max(1);
+        while all.len() < self.count {
+            let may_send =
+                unanswered.len() < self.depth.max(1) && all.len() + unanswered.len() < self.count;
+            if may_send && self.is_due(due, &connection, unanswered.is_empty(), clock)? {
+                unanswered.push_back(if step.is_zero() { clock.monotonic() } else { due });
                 due += step;
-                wait_until(due, clock);
+                connection.send(&frame)?;
+                continue;
             }
-            if may_send.recv().is_err() {
-                return Ok(());
-            }
-            if step.is_zero() {
-                due = clock.monotonic();
-            }
-            if sent.send(due).is_err() {
-                return Ok(());
-            }
-            connection.send(frame)?;
+            acknowledged(&mut connection)?;
+            let now = clock.monotonic();
+            let since = unanswered.pop_front().unwrap_or(now);
+            all.push(Done { at: now, took: now.saturating_sub(since), bytes });
         }
-        Ok(())
+        Ok(all)
+    }
+
+    /// Waits until the next request may go, or an answer is there; whether it is the former.
+    fn is_due(
+        &self,
+        due: Duration,
+        connection: &Connection,
+        nothing_comes: bool,
+        clock: &Clock,
+    ) -> Result<bool, LoadError> {
+        if self.rate <= 0.0 {
+            return Ok(true);
+        }
+        if nothing_comes {
+            wait_until(due, clock);
+            return Ok(true);
+        }
+        let left = due.saturating_sub(clock.monotonic());
+        Ok(left.is_zero() || !connection.answers_within(left)?)
     }
 }
 
 /// Waits on this thread.
 pub fn wait_until(due: Duration, clock: &Clock) {
-    let left = due.saturating_sub(clock.monotonic());
-    if !left.is_zero() {
+    loop {
+        let left = due.saturating_sub(clock.monotonic());
+        if left.is_zero() {
+            return;
+        }
         thread::park_timeout(left);
     }
 }
 
-fn read_answers(
-    answers: &mut Connection,
-    (unanswered, free): (&Receiver<Duration>, &SyncSender<()>),
-    bytes: u64,
-    clock: &Clock,
-) -> Result<Vec<Done>, LoadError> {
-    let mut all = Vec::new();
-    while let Ok(since) = unanswered.recv() {
-        acknowledged(answers)?;
-        let at = clock.monotonic();
-        all.push(Done { at, took: at.saturating_sub(since), bytes });
-        // The sender may be done already.
-        let _ = free.send(());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One topic with two partitions; the second has this code, and a record that was refused.
+    fn answer(error: i16) -> Vec<u8> {
+        let mut out = [&[0; 4][..], b"\0\0\0\x01\0\x01t\0\0\0\x02"].concat();
+        out.extend_from_slice(&[&[0; 4 + 2 + 8 + 8 + 8 + 4][..], &[255; 2]].concat());
+        out.extend_from_slice(&[&[0; 4][..], &error.to_be_bytes(), &[0; 24]].concat());
+        out.extend_from_slice(b"\0\0\0\x01\0\0\0\x07\0\x03bad\0\x04none\0\0\0\0");
+        out
     }
-    Ok(all)
+
+    #[test]
+    fn every_partition_s_code_is_looked_at() {
+        assert!(accepted(&mut Front(&answer(0))).is_ok());
+        assert!(matches!(accepted(&mut Front(&answer(6))), Err(LoadError::Refused(6))));
+        let cut = &answer(0)[..80];
+        assert!(matches!(accepted(&mut Front(cut)), Err(LoadError::Io(_))));
+    }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use clap::Args;
 use ottla_records::{Batch, HEADER_BYTES};
 
-use crate::wire::LoadError;
+use crate::wire::{Front, LoadError};
 
 const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;
@@ -85,41 +85,6 @@ fn accept(listener: &TcpListener, dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A request's bytes, taken from the front.
-struct Bytes<'a>(&'a [u8]);
-
-impl<'a> Bytes<'a> {
-    fn take(&mut self, count: usize) -> io::Result<&'a [u8]> {
-        let short = || io::Error::from(io::ErrorKind::UnexpectedEof);
-        let (taken, rest) = self.0.split_at_checked(count).ok_or_else(short)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn number<const N: usize>(&mut self) -> io::Result<[u8; N]> {
-        let bytes = self.take(N)?;
-        bytes.try_into().map_err(io::Error::other)
-    }
-
-    fn i16(&mut self) -> io::Result<i16> {
-        Ok(i16::from_be_bytes(self.number()?))
-    }
-
-    fn i32(&mut self) -> io::Result<i32> {
-        Ok(i32::from_be_bytes(self.number()?))
-    }
-
-    fn i64(&mut self) -> io::Result<i64> {
-        Ok(i64::from_be_bytes(self.number()?))
-    }
-
-    /// A text with its length before it; none is empty.
-    fn text(&mut self) -> io::Result<&'a [u8]> {
-        let length = self.i16()?;
-        self.take(usize::try_from(length).unwrap_or(0))
-    }
-}
-
 fn serve(mut stream: TcpStream, logs: &Logs, dir: &Path) -> io::Result<()> {
     let (mut request, mut answer) = (Vec::new(), Vec::new());
     loop {
@@ -131,7 +96,7 @@ fn serve(mut stream: TcpStream, logs: &Logs, dir: &Path) -> io::Result<()> {
         }
         request.resize(length, 0);
         stream.read_exact(&mut request)?;
-        let mut d = Bytes(&request);
+        let mut d = Front(&request);
         let (key, _version, correlation) = (d.i16()?, d.i16()?, d.i32()?);
         d.text()?;
         answer.clear();
@@ -172,13 +137,12 @@ fn log((logs, dir): (&Logs, &Path), topic: &[u8], index: i32) -> io::Result<Arc<
 }
 
 /// Produce, version 8, of one batch.
-fn produce(d: &mut Bytes<'_>, place: (&Logs, &Path), answer: &mut Vec<u8>) -> io::Result<()> {
+fn produce(d: &mut Front<'_>, place: (&Logs, &Path), answer: &mut Vec<u8>) -> io::Result<()> {
     d.text()?;
     let (_acks, _timeout, _topics) = (d.i16()?, d.i32()?, d.i32()?);
     let topic = d.text()?;
     let (_partitions, index) = (d.i32()?, d.i32()?);
-    let length = d.i32()?;
-    let records = d.take(usize::try_from(length).unwrap_or(0))?;
+    let records = d.blob()?;
     let batch = Batch::first(records).map_err(io::Error::other)?;
     if !batch.crc_is_right() {
         return Err(io::Error::other("a batch is broken"));
@@ -245,7 +209,7 @@ fn trim(file: &File, from: u64, end: u64) {
 
 /// Fetch, version 11, of one partition.
 fn fetch(
-    d: &mut Bytes<'_>,
+    d: &mut Front<'_>,
     place: (&Logs, &Path),
     answer: &mut Vec<u8>,
 ) -> io::Result<(Arc<Log>, Range<u64>)> {
