@@ -1,41 +1,26 @@
 """What is measured: one function a row, which loads a running server and returns its figures."""
 
-import json
-import socket
-import subprocess
 import time
 
-from harness import peers
-
-MB = 1_000_000
+from harness import clients, crowds
+from harness.drive import MB, check, report, start
 
 
 class Row:
-    """A row of the table: which load it is a figure of, in which unit, and what is wanted of it."""
+    """A row of the table: which load it is a figure of, in which unit, and what is wanted of it.
 
-    def __init__(self, name, title, unit, load, *, key="value", k=None, r=None, lower=False, roof=True, long=False):
+    The goals: `k` and `r` are Ottla's figure over Apache's and over the roofline's, `most` is Ottla's figure itself, `own`
+    is another row and Ottla's figure over its own figure there, `cpu` Ottla's CPU over Apache's.
+
+    `alone`: the load gets a server of its own. `once`: it runs in the first round only. `long`: not in a quick run;
+    `short`: only there.
+    """
+
+    def __init__(self, name, title, unit, load, *, key="value", k=None, r=None, most=None, own=None, cpu=0.2, cpu_key="cpu",
+                 lower=False, roof=True, long=False, short=False, alone=False, once=False):
         self.name, self.title, self.unit, self.load, self.key = name, title, unit, load, key
-        # The goals: Ottla's figure over Apache's, and over the roofline's.
-        self.k, self.r = k, r
-        self.lower, self.roof, self.long = lower, roof, long
-
-
-def start(server, mode, topic, **options):
-    words = [word for key, value in options.items() for word in ("--" + key.replace("_", "-"), str(value))]
-    command = [str(peers.driver_path), mode, "--port", str(server.port), "--topic", topic, *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
-def report(process):
-    out, _ = process.communicate()
-    assert process.returncode == 0, f"{' '.join(process.args)} failed"
-    return json.loads(out)
-
-
-def check(server, topic, partitions, wanted):
-    """Every record that was acknowledged is there, once."""
-    found = server.count(topic, partitions)
-    assert found in (None, wanted), f"{server.label}: {found} records in {topic}, {wanted} were acknowledged"
+        self.k, self.r, self.most, self.own, self.cpu, self.cpu_key = k, r, most, own, cpu, cpu_key
+        self.lower, self.roof, self.long, self.short, self.alone, self.once = lower, roof, long, short, alone, once
 
 
 def produce(connections, records, record_bytes, depth=5, seconds=3.0):
@@ -180,22 +165,9 @@ def restart(server, name, scale):
 def idle(server, name, scale):
     """Does nothing for ten seconds: thousandths of a core."""
     time.sleep(3)
-    cpu, seconds = server.cpu(), 10
+    cpu, seconds = server.cpu(), 10 * scale
     time.sleep(seconds)
     return {"value": (server.cpu() - cpu) / seconds * 1000}
-
-
-def crowd(server, name, scale):
-    """5,000 idle connections: how many times as long the p99 of an acknowledgement becomes."""
-    alone = acknowledgement(server, name + "-alone", scale)["p99"]
-    sockets = []
-    try:
-        for _ in range(5000):
-            sockets.append(socket.create_connection(("127.0.0.1", server.port)))
-        return {"value": acknowledgement(server, name, scale)["p99"] / alone}
-    finally:
-        for it in sockets:
-            it.close()
 
 
 ROWS = [
@@ -216,10 +188,17 @@ ROWS = [
     Row("beside-p99", "acknowledgement beside 400 MB/s, p99", "us", beside, key="p99", k=0.2, lower=True),
     Row("beside-p999", "the same, p99.9", "us", beside, key="p999", k=0.2, lower=True),
     Row("durable", "fsync before each acknowledgement, 16 producers", "records/s", durable, k=10, roof=False),
-    Row("crowd", "p99 with 5,000 idle connections, over without", "times", crowd, lower=True, roof=False),
+    Row("crowd", "p99 of 100 connections with 5,000 idle ones, over without", "times", crowds.idle_beside, most=1.2, lower=True, roof=False),
+    Row("consumers", "1,000 consumers on one topic, hot", "MB/s", crowds.consumers, k=3),
     Row("sustained", "sustained 16 GB, 1 MB batches, 2 connections", "MB/s", sustained, k=3, long=True),
     Row("longest", "the same, longest acknowledgement", "ms", sustained, key="longest", k=0.25, lower=True, long=True),
-    Row("create", "create 5,000 partitions, 5 requests", "s", create, lower=True, roof=False),
-    Row("idle", "idle CPU with them, thousandths of a core", "/1000", idle, lower=True, roof=False),
-    Row("restart", "clean restart with them", "s", restart, lower=True, roof=False),
+    Row("create", "create 5,000 partitions, 5 requests", "s", create, most=1, lower=True, roof=False),
+    Row("idle", "idle CPU with them, thousandths of a core", "/1000", idle, most=1, lower=True, roof=False),
+    Row("restart", "clean restart with them", "s", restart, most=0.15, lower=True, roof=False),
+    Row("turn-2k", "2,000 partitions in turn, 16 KB batches, 1 connection", "MB/s", crowds.in_turn(2_000), own=("produce-16k", 0.85),
+        alone=True, short=True),
+    Row("turn-10k", "10,000 partitions in turn, 16 KB batches, 1 connection", "MB/s", crowds.in_turn(10_000), own=("produce-16k", 0.85),
+        alone=True, long=True),
+    *clients.rows(Row),
+    *crowds.recovery_rows(Row),
 ]
