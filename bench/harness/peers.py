@@ -45,7 +45,7 @@ class Measured:
         """How many records there are, by the offsets."""
         with wire.Connection(self.port, timeout=120) as connection:
             found = wire.ends(connection, name, range(partitions))
-        assert all(error == 0 for error, _ in found), f"{self.label}: {found}"
+        assert all(error == 0 for error, _ in found), f"{self.label}: {str(found)[:500]}"
         return sum(end for _, end in found)
 
 

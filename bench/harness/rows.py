@@ -12,8 +12,8 @@ class Row:
     The goals: `k` and `r` are Ottla's figure over Apache's and over the roofline's, `most` is Ottla's figure itself, `own`
     is another row and Ottla's figure over its own figure there, `cpu` Ottla's CPU over Apache's.
 
-    `alone`: the load gets a server of its own. `once`: it runs in the first round only. `long`: not in a quick run;
-    `short`: only there.
+    `alone`: the load gets a server of its own. `once`: it runs in the first round only; "quick": of a quick run.
+    `long`: not in a quick run; `short`: only there.
     """
 
     def __init__(self, name, title, unit, load, *, key="value", k=None, r=None, most=None, own=None, cpu=0.2, cpu_key="cpu",
@@ -193,10 +193,10 @@ ROWS = [
     Row("sustained", "sustained 16 GB, 1 MB batches, 2 connections", "MB/s", sustained, k=3, long=True),
     Row("longest", "the same, longest acknowledgement", "ms", sustained, key="longest", k=0.25, lower=True, long=True),
     Row("create", "create 5,000 partitions, 5 requests", "s", create, most=1, lower=True, roof=False),
-    Row("idle", "idle CPU with them, thousandths of a core", "/1000", idle, most=1, lower=True, roof=False),
+    Row("idle", "idle CPU with them", "thousandths of a core", idle, most=1, lower=True, roof=False),
     Row("restart", "clean restart with them", "s", restart, most=0.15, lower=True, roof=False),
-    Row("turn-2k", "2,000 partitions in turn, 16 KB batches, 1 connection", "MB/s", crowds.in_turn(2_000), own=("produce-16k", 0.85),
-        alone=True, short=True),
+    Row("turn-1k", "1,000 partitions in turn, 16 KB batches, 1 connection", "MB/s", crowds.in_turn(1_000), own=("produce-16k", 0.85),
+        alone=True, short=True, once=True),
     Row("turn-10k", "10,000 partitions in turn, 16 KB batches, 1 connection", "MB/s", crowds.in_turn(10_000), own=("produce-16k", 0.85),
         alone=True, long=True),
     *clients.rows(Row),
