@@ -64,7 +64,7 @@ def java(server, topic, what, count, settings):
     return float(fields[9]) * RECORD_BYTES / MB
 
 
-def through(client, settings, readings, gb=0.6):
+def through(client, settings, readings, gb=0.4):
     """Writes with a client, then reads so many times: figures of both."""
 
     def load(server, name, scale):
