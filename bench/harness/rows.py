@@ -1,43 +1,29 @@
 """What is measured: one function a row, which loads a running server and returns its figures."""
 
-import json
-import socket
-import subprocess
 import time
 
-from harness import peers
-
-MB = 1_000_000
+from harness import clients, crowds, messages
+from harness.drive import MB, check, report, start
 
 
 class Row:
-    """A row of the table: which load it is a figure of, in which unit, and what is wanted of it."""
+    """A row of the table: which load it is a figure of, in which unit, and what is wanted of it.
 
-    def __init__(self, name, title, unit, load, *, key="value", cpu="cpu", k=None, r=None, n=None, q=None, lower=False, roof=True,
-                 long=False, peers=None):
-        self.name, self.title, self.unit, self.load, self.key, self.cpu = name, title, unit, load, key, cpu
-        # The goals: Ottla's figure over that of each other.
+    The goals: `k`, `r`, `n` and `q` are Ottla's figure over Apache's, the roofline's, that of NATS and of RabbitMQ, `most` is
+    Ottla's figure itself, `own` is another row and Ottla's figure over its own figure there, `cpu` Ottla's CPU over Apache's.
+
+    `peers`: the letters of the servers that it is measured at; without `roof`, not at the roofline.
+    `alone`: the load gets a server of its own. `once`: it runs in the first round only; "quick": of a quick run.
+    `long`: not in a quick run; `short`: only there.
+    """
+
+    def __init__(self, name, title, unit, load, *, key="value", k=None, r=None, n=None, q=None, most=None, own=None, cpu=0.2,
+                 cpu_key="cpu", lower=False, roof=True, peers=None, long=False, short=False, alone=False, once=False):
+        self.name, self.title, self.unit, self.load, self.key = name, title, unit, load, key
         self.goals = {"K": k, "R": r, "N": n, "Q": q}
-        self.lower, self.long = lower, long
+        self.most, self.own, self.cpu, self.cpu_key = most, own, cpu, cpu_key
         self.peers = peers or ("KRO" if roof else "KO")
-
-
-def start(server, mode, topic, **options):
-    words = [word for key, value in options.items() for word in ("--" + key.replace("_", "-"), str(value))]
-    command = [str(peers.driver_path), mode, "--port", str(server.port), "--topic", topic, *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
-def report(process):
-    out, _ = process.communicate()
-    assert process.returncode == 0, f"{' '.join(process.args)} failed"
-    return json.loads(out)
-
-
-def check(server, topic, partitions, wanted):
-    """Every record that was acknowledged is there, once."""
-    found = server.count(topic, partitions)
-    assert found in (None, wanted), f"{server.label}: {found} records in {topic}, {wanted} were acknowledged"
+        self.lower, self.long, self.short, self.alone, self.once = lower, long, short, alone, once
 
 
 def produce(connections, records, record_bytes, depth=5, seconds=3.0):
@@ -150,7 +136,7 @@ def beside(server, name, scale):
 def sustained(server, name, scale):
     """16 GB as fast as it goes: MB/s, and the longest acknowledgement."""
     server.topic(name, 2)
-    count = int(8000 * scale)
+    count = 8000
     found = report(start(server, "produce", name, connections=2, records=1000, record_bytes=1000, count=count))
     check(server, name, 2, count * 2000)
     return {"value": found["mb_s"], "longest": found["us"]["max"] / 1000}
@@ -180,24 +166,11 @@ def restart(server, name, scale):
 
 
 def idle(server, name, scale):
-    """Does nothing for ten seconds: thousandths of a core."""
+    """Does nothing for a few seconds: thousandths of a core."""
     time.sleep(3)
-    cpu, seconds = server.cpu(), 10
+    cpu, seconds = server.cpu(), 10 * scale
     time.sleep(seconds)
     return {"value": (server.cpu() - cpu) / seconds * 1000}
-
-
-def crowd(server, name, scale):
-    """5,000 idle connections: how many times as long the p99 of an acknowledgement becomes."""
-    alone = acknowledgement(server, name + "-alone", scale)["p99"]
-    sockets = []
-    try:
-        for _ in range(5000):
-            sockets.append(socket.create_connection(("127.0.0.1", server.port)))
-        return {"value": acknowledgement(server, name, scale)["p99"] / alone}
-    finally:
-        for it in sockets:
-            it.close()
 
 
 ROWS = [
@@ -218,78 +191,18 @@ ROWS = [
     Row("beside-p99", "acknowledgement beside 400 MB/s, p99", "us", beside, key="p99", k=0.2, lower=True),
     Row("beside-p999", "the same, p99.9", "us", beside, key="p999", k=0.2, lower=True),
     Row("durable", "fsync before each acknowledgement, 16 producers", "records/s", durable, k=10, roof=False),
-    Row("crowd", "p99 with 5,000 idle connections, over without", "times", crowd, lower=True, roof=False),
-    Row("sustained", "sustained 16 GB, 1 MB batches, 2 connections", "MB/s", sustained, k=3, long=True),
-    Row("longest", "the same, longest acknowledgement", "ms", sustained, key="longest", k=0.25, lower=True, long=True),
-    Row("create", "create 5,000 partitions, 5 requests", "s", create, lower=True, roof=False),
-    Row("idle", "idle CPU with them, thousandths of a core", "/1000", idle, lower=True, roof=False),
-    Row("restart", "clean restart with them", "s", restart, lower=True, roof=False),
+    Row("crowd", "p99 of 100 connections with 5,000 idle ones, over without", "times", crowds.idle_beside, most=1.2, lower=True, roof=False),
+    Row("consumers", "1,000 consumers on one topic, hot", "MB/s", crowds.consumers, k=3),
+    Row("sustained", "sustained 16 GB, 1 MB batches, 2 connections", "MB/s", sustained, k=3, long=True, once=True),
+    Row("longest", "the same, longest acknowledgement", "ms", sustained, key="longest", k=0.25, lower=True, long=True, once=True),
+    Row("create", "create 5,000 partitions, 5 requests", "s", create, most=1, lower=True, roof=False),
+    Row("idle", "idle CPU with them", "thousandths of a core", idle, most=1, lower=True, roof=False),
+    Row("restart", "clean restart with them", "s", restart, most=0.15, lower=True, roof=False),
+    Row("turn-1k", "1,000 partitions in turn, 16 KB batches, 1 connection", "MB/s", crowds.in_turn(1_000), own=("produce-16k", 0.85),
+        alone=True, short=True, once=True),
+    Row("turn-10k", "10,000 partitions in turn, 16 KB batches, 1 connection", "MB/s", crowds.in_turn(10_000), own=("produce-16k", 0.85),
+        alone=True, long=True),
+    *clients.rows(Row),
+    *crowds.recovery_rows(Row),
+    *messages.rows(Row),
 ]
-
-
-# Beside brokers of other protocols: harness/others.py has their contract.
-
-
-def confirmed(server, name, connections=1, records=1, **options):
-    """Messages with a confirmation for each request: what the driver says, how many messages, CPU seconds."""
-    if records > 1:
-        options["records"] = records
-    cpu = server.cpu()
-    found = report(start(server, server.mode, name, connections=connections, **options))
-    return found, found["count"] * records, server.cpu() - cpu
-
-
-def publish(record_bytes, seconds=3.0):
-    """4 connections, each to a place of its own, 250 messages of each unconfirmed at most: messages a second."""
-
-    def fast(server, name, scale, depth, records):
-        options = {"connections": 4, "records": records, "record_bytes": record_bytes, "depth": depth}
-        # A first run tells how much is enough; it warms the server up, too.
-        server.topic(name + "-warm", 4)
-        found, messages, _ = confirmed(server, name + "-warm", count=10_000 // records, **options)
-        check(server, name + "-warm", 4, messages)
-        count = int(max(10_000, messages / found["seconds"] * seconds * scale / 4)) // records
-        server.topic(name, 4)
-        found, messages, cpu = confirmed(server, name, count=count, **options)
-        check(server, name, 4, messages)
-        return messages / found["seconds"], cpu / messages * 1e6
-
-    def load(server, name, scale):
-        value, cpu = fast(server, name, scale, 250, 1)
-        found = {"value": value, "cpu": cpu, "batch": value, "batch_cpu": cpu}
-        if server.mode == "kafka":
-            # Only Kafka's protocol has batches; the others are what they are.
-            found["batch"], found["batch_cpu"] = fast(server, name + "-batch", scale, 10, 25)
-        return found
-
-    return load
-
-
-def one_by_one(record_bytes, seconds=2.5):
-    """One message after the other: microseconds until each is confirmed."""
-
-    def load(server, name, scale):
-        server.topic(name, 1)
-        # A first run tells how much is enough: who is fast should not be measured for a moment only.
-        found, before, _ = confirmed(server, name, record_bytes=record_bytes, count=2000)
-        count = int(max(2000, before / found["seconds"] * seconds * scale))
-        found, messages, cpu = confirmed(server, name, record_bytes=record_bytes, count=count)
-        check(server, name, 1, before + messages)
-        return latency(found, messages, cpu)
-
-    return load
-
-
-def beside_others():
-    """Rows for Ottla, NATS JetStream and RabbitMQ; the goal is to be ahead of both."""
-    ahead = {"peers": "NQO", "n": 1, "q": 1}
-    for size, record_bytes in (("100", 100), ("1k", 1000)):
-        title = f"publish with confirm, {record_bytes} B, 4 connections, 250 unconfirmed"
-        load, slow = publish(record_bytes), one_by_one(record_bytes)
-        yield Row(f"nats-{size}", title, "messages/s", load, **ahead)
-        yield Row(f"nats-{size}-batch", "the same, Ottla 25 messages a request", "messages/s", load, key="batch", cpu="batch_cpu", **ahead)
-        yield Row(f"nats-{size}-p50", f"one by one, {record_bytes} B, until confirmed, p50", "us", slow, key="p50", lower=True, **ahead)
-        yield Row(f"nats-{size}-p99", "the same, p99", "us", slow, key="p99", lower=True, **ahead)
-
-
-ROWS += beside_others()

@@ -3,9 +3,11 @@
 import html
 import statistics
 
-# Rows that every run has: they come with each start of a server.
-EVERY = [("start", "start to the first answer, empty", "s"), ("empty", "resident memory, idle", "MB"),
-         ("loaded", "resident memory, after the loads", "MB")]
+# Rows that every run has: they come with each start of a server. Behind the unit, the most that Ottla may need.
+EVERY = [("start", "start to the first answer, empty", "s", 0.015), ("empty", "resident memory, idle", "MB", 10),
+         ("loaded", "resident memory, after the loads", "MB", 40)]
+
+
 NAMES = {"K": "Apache Kafka", "R": "roofline", "N": "NATS JetStream", "Q": "RabbitMQ", "O": "Ottla"}
 
 
@@ -15,12 +17,14 @@ class Table:
     def __init__(self, rows, found, others="KR"):
         self.others, self.kinds, self.lines = others, [*others, "O"], []
         for row in rows:
-            line = {"name": row.name, "title": row.title, "unit": row.unit, "lower": row.lower, "goals": row.goals}
+            goals = {"goals": row.goals, "most": row.most, "own": row.own, "cpu_goal": row.cpu}
+            line = {"name": row.name, "title": row.title, "unit": row.unit, "lower": row.lower, **goals}
             line["found"] = {kind: self.values(found[kind], row.load, row.key) for kind in self.kinds}
-            line["cpu"] = {kind: self.median(self.values(found[kind], row.load, row.cpu)) for kind in self.kinds}
+            line["cpu"] = {kind: self.median(self.values(found[kind], row.load, row.cpu_key)) for kind in self.kinds}
+            line["took"] = {kind: sum(self.values(found[kind], row.load, "took")) for kind in self.kinds}
             self.lines.append(line)
-        for key, title, unit in EVERY:
-            line = {"name": key, "title": title, "unit": unit, "lower": True, "goals": {}, "cpu": {}}
+        for key, title, unit, most in EVERY:
+            line = {"name": key, "title": title, "unit": unit, "lower": True, "goals": {}, "most": most, "cpu": {}}
             # The roofline is no broker: what it starts with says nothing.
             line["found"] = {kind: self.values(found[kind], key, "value") for kind in self.kinds if kind != "R"}
             self.lines.append(line)
@@ -35,18 +39,43 @@ class Table:
 
     @classmethod
     def ratio(cls, line, kind):
+        """Ottla's median over another's."""
         ours, other = cls.median(line["found"].get("O", [])), cls.median(line["found"].get(kind, []))
         return ours / other if ours and other else None
 
+    @classmethod
+    def ratios(cls, line, kind):
+        """Ottla's figure over another's, of each round's pair."""
+        pairs = zip(line["found"].get("O", []), line["found"].get(kind, []))
+        return [ours / other for ours, other in pairs if other]
+
+    def over_own(self, line):
+        """Ottla's median over its own median in the row that the goal names: none if that row was not run."""
+        other = next((it for it in self.lines if line.get("own") and it["name"] == line["own"][0]), None)
+        ours, theirs = (self.median(it["found"].get("O", [])) if it else None for it in (line, other))
+        return ours / theirs if ours and theirs else None
+
     def verdict(self, line):
-        """Whether the goals hold: nothing where there is none."""
+        """Which goals hold and which do not: nothing where there is none, or nothing to compare with."""
         said = []
+
+        def say(found, goal, what, lower):
+            if goal is None or found is None:
+                return
+            good = found <= goal if lower else found >= goal
+            said.append(("" if good else "not ") + f"{'≤' if lower else '≥'} {goal}{what}")
+
+        lower, cpu = line["lower"], line["cpu"]
         for kind in self.others:
-            goal, ratio = line["goals"].get(kind), self.ratio(line, kind)
-            if goal is None or ratio is None:
-                continue
-            good = ratio <= goal if line["lower"] else ratio >= goal
-            said.append(("" if good else "not ") + f"{'≤' if line['lower'] else '≥'} {goal} {kind}")
+            say(self.ratio(line, kind), line["goals"].get(kind), " " + kind, lower)
+        say(self.median(line["found"].get("O", [])), line.get("most"), " " + line["unit"], lower)
+        if line.get("own"):
+            name, goal = line["own"]
+            ratio = self.over_own(line)
+            # The ratio stands in no column of its own.
+            say(ratio, goal, f" of {name} ({ratio:.2f})" if ratio else "", lower)
+        if cpu.get("K") and cpu.get("O"):
+            say(cpu["O"] / cpu["K"], line.get("cpu_goal"), f" CPU of K ({cpu['O'] / cpu['K']:.2f})", True)
         return ", ".join(said)
 
     @staticmethod
@@ -62,13 +91,20 @@ class Table:
         middle = cls.number(statistics.median(values))
         return f"{middle} ({cls.number(min(values))}-{cls.number(max(values))})" if len(values) > 1 else middle
 
+    @classmethod
+    def over(cls, line, kind):
+        """The ratio of medians, and in brackets the smallest and the largest ratio of a round."""
+        ratio, all_ratios = cls.ratio(line, kind), cls.ratios(line, kind)
+        if ratio is None:
+            return "-"
+        return f"{ratio:.2f} ({min(all_ratios):.2f}-{max(all_ratios):.2f})" if len(all_ratios) > 1 else f"{ratio:.2f}"
+
     def cells(self):
         for line in self.lines:
-            ratios = [self.ratio(line, kind) for kind in self.others]
             cpu = line["cpu"]
             cores = " / ".join(self.number(cpu.get(kind)) for kind in self.kinds) if any(cpu.values()) else ""
             yield [f"{line['title']}, {line['unit']}", *(self.spread(line["found"].get(kind, [])) for kind in self.kinds),
-                   *("-" if it is None else f"{it:.2f}" for it in ratios), self.verdict(line), cores]
+                   *(self.over(line, kind) for kind in self.others), self.verdict(line), cores]
 
     def head(self):
         return ["row", *(f"{kind}: {NAMES[kind]}" for kind in self.kinds), *(f"O/{kind}" for kind in self.others), "goal",
@@ -81,7 +117,8 @@ class Table:
 
     def json(self):
         return [{"beside": self.others, "name": line["name"], "title": line["title"], "unit": line["unit"], "found": line["found"],
-                 "cpu": line["cpu"], **{f"over_{kind.lower()}": self.ratio(line, kind) for kind in self.others},
+                 "cpu": line["cpu"], "seconds": line.get("took", {}),
+                 **{f"over_{kind.lower()}": self.ratio(line, kind) for kind in self.others},
                  "goal": self.verdict(line)} for line in self.lines]
 
     def markdown(self):
@@ -112,8 +149,8 @@ def write(folder, tables, machine):
     head, _, rest = text.partition("<!-- table -->")
     _, _, tail = rest.partition("<!-- end -->")
     told = (f"`{machine['command']}` on {machine['when']}: {machine['machine']}, {machine['cores']} cores, {machine['rounds']} rounds. "
-            "Medians, and in brackets the smallest and the largest. CPU: seconds a GB, or microseconds a record where the unit is "
-            "records, messages or microseconds.\n\n")
+            "Medians, and in brackets the smallest and the largest; of ratios, those of the rounds. CPU: seconds a GB, or microseconds "
+            "a record where the unit is records, messages or microseconds.\n\n")
     shown = [tables[0].markdown() + "\n\n![](performance.svg)\n"]
     shown += ["\nBeside NATS JetStream and RabbitMQ:\n\n" + table.markdown() + "\n" for table in tables[1:]]
     page.write_text(f"{head}<!-- table -->\n{told}{''.join(shown)}<!-- end -->{tail}")

@@ -187,3 +187,12 @@ def librdkafka_tests():
         run(["make", "-j2", "build"], source / "tests")
 
     return once("librdkafka", RDKAFKA_SYS, make) / "librdkafka" / "tests" / "test-runner"
+
+
+def librdkafka_performance():
+    """librdkafka's own program that measures, from the same sources; its path."""
+    examples = librdkafka_tests().parents[1] / "examples"
+    program = examples / "rdkafka_performance"
+    if not program.exists():
+        run(["make", program.name], examples)
+    return program

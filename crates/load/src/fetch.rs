@@ -73,7 +73,7 @@ fn set_offset(request: &mut [u8], offset: i64) {
     request[at..at + 8].copy_from_slice(&offset.to_be_bytes());
 }
 
-/// What a fetch from `offset` brought. Its batches' headers are looked at, and that none is missing.
+/// What a fetch from `offset` brought. Its batches' headers are looked at; none may be missing.
 fn read(answer: &mut Front<'_>, offset: i64) -> Result<Read, LoadError> {
     let (_correlation, _throttled_ms, error) = (answer.i32()?, answer.i32()?, answer.i16()?);
     let (_session, topics) = (answer.i32()?, answer.i32()?);

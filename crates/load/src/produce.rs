@@ -14,7 +14,7 @@ use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
 
 use crate::Target;
 use crate::measure::{Done, Report};
-use crate::wire::{Connection, Front, LoadError, frame};
+use crate::wire::{Connection, Front, HEAD_BYTES, LoadError, frame};
 
 /// The version that is spoken: the newest that brokers from 2.4 to 4.x have in common.
 const VERSION: i16 = 8;
@@ -113,6 +113,9 @@ pub struct Produce {
     /// counts from when it was due.
     #[arg(long, default_value_t = 0.0)]
     rate: f64,
+    /// How many partitions each connection takes in turn; without it, it stays at its own.
+    #[arg(long, conflicts_with = "sharing", value_parser = clap::value_parser!(i32).range(1..))]
+    partitions: Option<i32>,
 }
 
 impl Produce {
@@ -137,7 +140,8 @@ impl Produce {
     /// One thread sends and reads: two would wake each other for every answer.
     fn one(&self, at: i32, clock: &Clock) -> Result<Vec<Done>, LoadError> {
         let mut connection = Connection::open(self.target.port)?;
-        let frame = self.batches.frame(&self.target.topic, at / self.target.sharing.max(1))?;
+        let mut index = at / self.target.sharing.max(1);
+        let mut frame = self.batches.frame(&self.target.topic, index)?;
         let bytes = frame.len() as u64;
         let (mut all, mut unanswered) = (Vec::with_capacity(self.count), VecDeque::new());
         let step =
@@ -151,6 +155,11 @@ impl Produce {
             if may_send && self.is_due(due, &connection, unanswered.is_empty(), clock)? {
                 unanswered.push_back(if step.is_zero() { clock.monotonic() } else { due });
                 due += step;
+                if let Some(partitions) = self.partitions {
+                    index %= partitions;
+                    set_index(&mut frame, &self.target.topic, index);
+                    index += 1;
+                }
                 connection.send(&frame)?;
                 continue;
             }
@@ -182,6 +191,13 @@ impl Produce {
     }
 }
 
+/// Sets the partition of an encoded request: it stands behind the head, no transactional id, acks,
+/// the time, and the topic with the counts around it.
+fn set_index(frame: &mut [u8], topic: &str, index: i32) {
+    let at = 4 + HEAD_BYTES + 2 + 2 + 4 + (4 + 2 + topic.len() + 4);
+    frame[at..at + 4].copy_from_slice(&index.to_be_bytes());
+}
+
 /// Waits on this thread.
 pub fn wait_until(due: Duration, clock: &Clock) {
     loop {
@@ -196,6 +212,19 @@ pub fn wait_until(due: Duration, clock: &Clock) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_patched_partition_is_as_an_encoded_one() {
+        let batches = Batches { records: 3, record_bytes: 10, acks: -1 };
+        for (topic, index) in [("t", 0), ("a-longer-name", 9_999), ("", i32::MAX)] {
+            let encoded = batches.frame(topic, index).unwrap();
+            let mut patched = encoded.clone();
+            set_index(&mut patched, topic, 77);
+            assert_ne!(patched, encoded);
+            set_index(&mut patched, topic, index);
+            assert_eq!(patched, encoded, "{topic} {index}");
+        }
+    }
 
     /// One topic with two partitions; the second has this code, and a record that was refused.
     fn answer(error: i16) -> Vec<u8> {

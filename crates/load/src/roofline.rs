@@ -255,40 +255,69 @@ fn fetch(
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use tempfile::TempDir;
 
     use super::*;
 
+    struct Served {
+        folder: TempDir,
+        port: String,
+    }
+
+    impl Served {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port().to_string();
+            let dir = folder.path().to_owned();
+            thread::spawn(move || accept(&listener, &dir));
+            Self { folder, port }
+        }
+
+        /// How many requests and bytes that command reports.
+        fn told(&self, line: &str) -> (u64, u64) {
+            let words = ["ottla-load"].into_iter().chain(line.split(' '));
+            let words = words.chain(["--port", &self.port, "--topic", "t"]);
+            let told = crate::run(crate::Command::parse_from(words).mode).unwrap();
+            let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+            (told["count"].as_u64().unwrap(), told["bytes"].as_u64().unwrap())
+        }
+
+        /// The bytes of each log, by its name.
+        fn stored(&self) -> Vec<(String, u64)> {
+            let all = std::fs::read_dir(self.folder.path()).unwrap().map(|it| it.unwrap());
+            let one = |it: std::fs::DirEntry| (it.file_name(), it.metadata().unwrap().len());
+            let mut all: Vec<_> =
+                all.map(one).map(|(name, size)| (name.into_string().unwrap(), size)).collect();
+            all.sort();
+            all
+        }
+    }
+
     #[test]
     fn what_is_written_is_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port().to_string();
-        let dir = folder.path().to_owned();
-        thread::spawn(move || accept(&listener, &dir));
-        let told = |line: &str| {
-            let words = ["ottla-load"].into_iter().chain(line.split(' '));
-            let words = words.chain(["--port", &port, "--topic", "t"]);
-            crate::run(crate::Command::parse_from(words).mode).unwrap()
-        };
-        let size = |told: &str| {
-            let told: serde_json::Value = serde_json::from_str(told).unwrap();
-            (told["count"].as_u64().unwrap(), told["bytes"].as_u64().unwrap())
-        };
-        let (count, _) = size(&told("produce --connections 2 --count 30 --records 10"));
+        let served = Served::new();
+        let (count, _) = served.told("produce --connections 2 --count 30 --records 10");
         assert_eq!(count, 60);
-        let (_, all) = size(&told("fetch --connections 2"));
-        let stored: u64 = std::fs::read_dir(folder.path())
-            .unwrap()
-            .map(|it| it.unwrap().metadata().unwrap().len())
-            .sum();
+        let (_, all) = served.told("fetch --connections 2");
+        let stored: u64 = served.stored().iter().map(|(_, size)| size).sum();
         assert_eq!(all, stored);
         // Answers of half a batch are whole batches all the same.
-        let (count, again) = size(&told("fetch --connections 2 --bytes-max 700"));
-        assert_eq!((count, again), (60, stored));
+        assert_eq!(served.told("fetch --connections 2 --bytes-max 700"), (60, stored));
         // The other driver adds to what is there.
-        let (count, _) = size(&told("kafka --connections 2 --count 20 --depth 7 --records 3"));
+        let (count, _) = served.told("kafka --connections 2 --count 20 --depth 7 --records 3");
         assert_eq!(count, 40);
-        let (count, _) = size(&told("fetch --connections 2 --bytes-max 1"));
-        assert_eq!(count, 100);
+        assert_eq!(served.told("fetch --connections 2 --bytes-max 1").0, 100);
+    }
+
+    #[test]
+    fn partitions_are_taken_in_turn() {
+        let served = Served::new();
+        let (count, _) = served.told("produce --count 6 --partitions 4");
+        let found = served.stored();
+        let one = found[3].1;
+        let wanted = [("t-0.log", 2), ("t-1.log", 2), ("t-2.log", 1), ("t-3.log", 1)];
+        assert_eq!(count, 6);
+        assert_eq!(found, wanted.map(|(name, batches)| (name.to_owned(), batches * one)));
     }
 }

@@ -13,6 +13,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// The longest answer that is taken, in bytes.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
+const CLIENT_ID: &str = "ottla-load";
+/// The head of a request without tags: key, version, correlation id, client id.
+pub const HEAD_BYTES: usize = 2 + 2 + 4 + (2 + CLIENT_ID.len());
 /// How many bytes are read at once, at least: all small answers that are there.
 const READ_BYTES: usize = 16 << 10;
 
@@ -66,7 +69,7 @@ pub fn frame<R: Request>(request: &R, version: i16) -> Result<Vec<u8>, LoadError
     let header = RequestHeader {
         request_api_key: R::KEY.code(),
         request_api_version: version,
-        client_id: Some("ottla-load".to_owned()),
+        client_id: Some(CLIENT_ID.to_owned()),
         ..Default::default()
     };
     let mut e = Encoder::new();

@@ -202,6 +202,6 @@ fn show(recorder: &Recorder, out: &Path) -> Done {
     for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
         println!("{line}");
     }
-    println!("\n{} has all of it.", out.display());
+    println!("\n{} has all of it.", out.canonicalize()?.display());
     Ok(())
 }
