@@ -9,9 +9,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ottla_clock::Clock;
-use ottla_records::{BadBatch, batches};
+use ottla_records::BadBatch;
 use ottla_replication::Assignment;
-use ottla_storage::{Log, LogView, Producer, ReadError, Slice, StorageError};
+use ottla_storage::{Found, Log, LogView, Producer, ReadError, Slice, StorageError};
 use ottla_types::{
     ErrorCode, LeaderEpoch, NO_EPOCH, NO_OFFSET, NodeId, Offset, ProducerEpoch, ProducerId,
     TimestampMs, TopicPartition, Uuid,
@@ -38,6 +38,8 @@ pub enum Isolation {
 pub struct Read {
     /// Whole batches.
     pub records: Bytes,
+    /// Is there more that may be read now?
+    pub has_more: bool,
     /// Everything below is replicated.
     pub high_watermark: Offset,
     /// Everything below belongs to no open transaction.
@@ -498,7 +500,8 @@ impl Partition {
             Isolation::Committed => ends.last_stable,
         };
         let slice = Slice { offset, bytes_max, at_least_one: one, upper };
-        let records = self.0.view.load().read(slice).map_err(|error| match error {
+        let read = self.0.view.load().read_on(slice);
+        let Found { records, next } = read.map_err(|error| match error {
             ReadError::OutOfRange { offset, .. } => ReadRefused::OutOfRange(offset),
             ReadError::Storage(error) => ReadRefused::Storage(error),
         })?;
@@ -511,16 +514,13 @@ impl Partition {
                 .into_iter()
                 .map(|it| (it.producer_id, it.first_offset))
                 .collect();
-            if !aborted.is_empty() {
-                // Only those that begin in what is read.
-                let end = batches(&records).map_while(Result::ok).last();
-                let end = end.map_or(offset, |batch| batch.next_offset());
-                aborted.retain(|(_, first)| *first < end);
-            }
+            // Only those that begin in what is read.
+            aborted.retain(|(_, first)| *first < next);
             aborted.sort_by_key(|(_, first)| *first);
             aborted
         });
         Ok(Read {
+            has_more: next < upper && !records.is_empty(),
             records,
             high_watermark: ends.high_watermark,
             last_stable: ends.last_stable,

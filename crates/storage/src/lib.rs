@@ -68,4 +68,4 @@ pub use producers::{Producer, ProducerError};
 pub use recovery::Opening;
 pub use retire::{Retention, Retired};
 pub use spare::{Preparation, Spare};
-pub use view::{LogView, ReadError, Slice};
+pub use view::{Found, LogView, ReadError, Slice};

@@ -19,6 +19,7 @@ use crate::log::{Log, LogOptions};
 use crate::producers::{Producers, snapshot_path};
 use crate::retire::files_of;
 use crate::segment::{Segment, State, file_of, header_at};
+use crate::spare::Spare;
 use crate::view::Shared;
 
 /// The largest message of an old format that is recognised, in bytes.
@@ -124,6 +125,7 @@ impl Log {
             epochs: RwLock::new(epochs),
         };
         Ok(Self {
+            spare: there.spare(&files, &folder, &options),
             files,
             folder,
             options,
@@ -137,7 +139,6 @@ impl Log {
             written_bytes: 0,
             flushed_bytes: 0,
             failed: false,
-            spare: None,
             segment_written_ms: (now_ms, now_ms),
         })
     }
@@ -176,6 +177,15 @@ impl There {
         snapshots_of(self.0.keys())
     }
 
+    /// The next segment, which was made ready and not used: removing it would give its room back,
+    /// for which a start would wait.
+    fn spare(&self, files: &Arc<dyn Files>, folder: &Path, options: &LogOptions) -> Option<Spare> {
+        let path = folder.join(Spare::NAME);
+        // Opened now: its name will be another.
+        let file = (self.size(&path)? == 0).then(|| files.open(&path).ok())??;
+        Some(Spare::found(path, file, options.segment_bytes))
+    }
+
     /// Has the segment no record, and no index that says otherwise?
     fn is_empty(&self, base: Offset) -> bool {
         let size = |ending| self.size(&file_of(Path::new(""), base, ending)).unwrap_or(0);
@@ -198,16 +208,20 @@ impl There {
 /// then on the new segment takes the place of those that it was made from.
 fn tidy(files: &Arc<dyn Files>, folder: &Path) -> Result<There, StorageError> {
     let there = There::list_or_make(&**files, folder)?;
-    let odd = [".deleted", ".cleaned", ".tmp", ".swap"];
-    if !there.0.keys().any(|name| odd.iter().any(|ending| name.ends_with(ending))) {
+    let endings = [".deleted", ".cleaned", ".tmp", ".swap"];
+    let is_spare = |(name, size): (&String, &u64)| name == Spare::NAME && *size == 0;
+    let odd = there.0.iter().filter(|it| !is_spare(*it)).map(|(name, _)| name);
+    let odd: Vec<&String> =
+        odd.filter(|name| endings.iter().any(|ending| name.ends_with(ending))).collect();
+    if odd.is_empty() {
         return Ok(there);
     }
     let base_of = |name: &str| name.split('.').next().and_then(|it| it.parse::<Offset>().ok());
     let cleaned = there.0.keys().filter(|name| name.ends_with(".cleaned"));
     let half_done = cleaned.filter_map(|name| base_of(name)).min().unwrap_or(Offset::MAX);
-    for name in there.0.keys() {
-        let half = name.ends_with(".swap") && base_of(name).is_none_or(|base| base >= half_done);
-        if half || odd[..3].iter().any(|ending| name.ends_with(ending)) {
+    for name in odd {
+        let is_swap = name.ends_with(".swap");
+        if !is_swap || base_of(name).is_none_or(|base| base >= half_done) {
             let path = folder.join(name);
             remove_if_there(&**files, &path).map_err(StorageError::io(&path))?;
         }

@@ -3,7 +3,8 @@
 //! A file that grows under a fast writer makes the file system look for room again and again, and
 //! whoever writes waits for that: for the search, and for the journal that it goes through. So the
 //! next segment of a log that is written fast is created and its room reserved by a thread that
-//! may wait, under a name that no start takes for a segment; a roll only renames it.
+//! may wait, under a name that no start takes for a segment; a roll only renames it. One that a
+//! crash has left is taken over by the next start.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +17,6 @@ use crate::files::{FileRef, Files, remove_if_there};
 use crate::log::Log;
 use crate::segment::Segment;
 
-const NAME: &str = "next-segment.tmp";
 /// From how many bytes a millisecond on a log is written fast: 16 MB a second.
 const FAST_BYTES_PER_MS: u64 = 16_000;
 /// How many times the spare must fit into what is free: it must not be what fills a disk.
@@ -48,7 +48,7 @@ impl Preparation {
         if free / FREE_SPARES_MIN < self.bytes {
             return Ok(None);
         }
-        let path = self.folder.join(NAME);
+        let path = self.folder.join(Spare::NAME);
         let make = || {
             let file = self.files.create(&path)?;
             file.reserve(0..self.bytes)?;
@@ -65,6 +65,14 @@ impl Preparation {
 }
 
 impl Spare {
+    /// The file's name.
+    pub(crate) const NAME: &'static str = "next-segment.tmp";
+
+    /// One that an earlier run has made.
+    pub(crate) const fn found(path: PathBuf, file: FileRef, bytes: u64) -> Self {
+        Self { path, file, bytes }
+    }
+
     /// Makes it the segment that starts at `base`.
     pub(crate) fn into_segment(
         self,

@@ -65,6 +65,15 @@ pub struct Slice {
     pub upper: Offset,
 }
 
+/// What was read.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Whole batches, as they lie on the disk.
+    pub records: Bytes,
+    /// The offset behind them; what was asked for, if there are none.
+    pub next: Offset,
+}
+
 impl LogView {
     /// The first offset that may be read.
     #[must_use]
@@ -95,21 +104,30 @@ impl LogView {
     /// # Errors
     /// The offset does not exist, or the disk fails.
     pub fn read(&self, slice: Slice) -> Result<Bytes, ReadError> {
+        self.read_on(slice).map(|found| found.records)
+    }
+
+    /// As [`LogView::read`]; says where to go on, too.
+    ///
+    /// # Errors
+    /// The offset does not exist, or the disk fails.
+    pub fn read_on(&self, slice: Slice) -> Result<Found, ReadError> {
+        let nothing = Found { records: Bytes::new(), next: slice.offset };
         let (start, end) = (self.log_start(), self.log_end());
         if !(start..=end).contains(&slice.offset) {
             return Err(ReadError::OutOfRange { offset: slice.offset, start, end });
         }
         if slice.offset >= slice.upper.min(end) {
-            return Ok(Bytes::new());
+            return Ok(nothing);
         }
         let segments = self.shared.segments.load();
         let behind = segments.partition_point(|segment| segment.base <= slice.offset);
         for segment in &segments[behind.saturating_sub(1)..] {
-            if let Some(bytes) = read_segment(segment, &slice)? {
-                return Ok(bytes);
+            if let Some(found) = read_segment(segment, &slice)? {
+                return Ok(found);
             }
         }
-        Ok(Bytes::new())
+        Ok(nothing)
     }
 
     /// The epoch in which the record at `offset` was written; -1 if it is not known.
@@ -213,7 +231,7 @@ fn first_record(
 }
 
 /// What of a segment belongs to the slice; `None` if all of the segment lies before it.
-fn read_segment(segment: &Segment, slice: &Slice) -> Result<Option<Bytes>, StorageError> {
+fn read_segment(segment: &Segment, slice: &Slice) -> Result<Option<Found>, StorageError> {
     let size = segment.size();
     let (mut position, slack) = match segment.places.of(slice.offset) {
         Some(position) => (position, 0),
@@ -229,14 +247,15 @@ fn read_segment(segment: &Segment, slice: &Slice) -> Result<Option<Bytes>, Stora
                 if let Some(next) = next {
                     segment.places.remember(next, position + to as u64);
                 }
-                return Ok(Some(Bytes::from(buffer).slice(from..to)));
+                let records = Bytes::from(buffer).slice(from..to);
+                return Ok(Some(Found { records, next: next.unwrap_or(slice.offset) }));
             }
             Picked::Whole(at, length, next) => {
                 let mut whole = Vec::new();
                 let at = position + at as u64;
                 segment.file.read_into(&mut whole, at, length).map_err(segment.io())?;
                 segment.places.remember(next, at + length as u64);
-                return Ok(Some(Bytes::from(whole)));
+                return Ok(Some(Found { records: Bytes::from(whole), next }));
             }
             Picked::Beyond(0) => return Ok(None),
             Picked::Beyond(next) => position += next as u64,

@@ -11,5 +11,7 @@ mod front;
 mod hostile;
 mod idle;
 mod node;
+mod raw;
+mod reading;
 mod talk;
 mod transactions;

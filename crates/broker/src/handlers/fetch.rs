@@ -41,7 +41,7 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
     let found = loop {
         warm(node, &request, &plan).await;
         let found = read_all(node, call, &request, &plan);
-        let enough = found.bytes >= usize::try_from(request.min_bytes).unwrap_or(0);
+        let enough = found.there >= usize::try_from(request.min_bytes).unwrap_or(0);
         if enough || found.refused || plan.wanted.is_empty() && !plan.incremental {
             break found;
         }
@@ -97,6 +97,8 @@ fn ask(request: &FetchRequest, by_id: bool) -> Ask {
 struct Found {
     partitions: Vec<(Place, Result<Read, ErrorCode>, LeaderIdAndEpoch)>,
     bytes: usize,
+    /// How many bytes could be sent if batches were cut, which is what `min_bytes` counts.
+    there: usize,
     refused: bool,
 }
 
@@ -119,6 +121,8 @@ fn read_all(node: &Node, call: &Call, request: &FetchRequest, plan: &Plan) -> Fo
         match &read {
             Ok(read) => {
                 found.bytes += read.records.len();
+                // As much is there as may be sent at once, even if the next batch does not fit.
+                found.there += if read.has_more { bytes_max } else { read.records.len() };
                 left = left.saturating_sub(read.records.len());
             }
             Err(_) => found.refused = true,

@@ -1,0 +1,76 @@
+//! Requests as frames, and their answers, for tests that look at bytes.
+
+use std::io::Read;
+use std::net::TcpStream;
+
+use bytes::Bytes;
+use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use ottla_protocol::messages::produce_request::{
+    PartitionProduceData, ProduceRequest, TopicProduceData,
+};
+use ottla_protocol::shared::request_header::RequestHeader;
+use ottla_protocol::{Encoder, Message, Request};
+use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
+
+const PRODUCE_VERSION: i16 = 8;
+const FETCH_VERSION: i16 = 11;
+
+fn frame<R: Request>(request: &R, version: i16) -> Vec<u8> {
+    let header = RequestHeader {
+        request_api_key: R::KEY.code(),
+        request_api_version: version,
+        client_id: Some("calls".to_owned()),
+        ..Default::default()
+    };
+    let mut e = Encoder::new();
+    header.encode(&mut e, 1).unwrap();
+    request.encode(&mut e, version).unwrap();
+    let body = e.into_chunks().concat();
+    [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat()
+}
+
+/// A batch of one record, whose value has so many bytes.
+pub fn produce(topic: &str, bytes: usize) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    let value = vec![b'x'; bytes];
+    builder.push(&NewRecord { timestamp: 1, value: Some(&value), ..NewRecord::default() });
+    let records = Some(Bytes::from(builder.build().unwrap()));
+    let partition = PartitionProduceData { index: 0, records, ..Default::default() };
+    let name = topic.to_owned();
+    let topic = TopicProduceData { name, partition_data: vec![partition], ..Default::default() };
+    let request = ProduceRequest {
+        acks: -1,
+        timeout_ms: 1000,
+        topic_data: vec![topic],
+        ..Default::default()
+    };
+    frame(&request, PRODUCE_VERSION)
+}
+
+/// Whatever is there, 1 MB at most, as soon as there are so many bytes.
+pub fn fetch(topic: &str, fetch_offset: i64, min_bytes: i32) -> Vec<u8> {
+    let partition =
+        FetchPartition { fetch_offset, partition_max_bytes: 1 << 20, ..Default::default() };
+    let topic =
+        FetchTopic { topic: topic.to_owned(), partitions: vec![partition], ..Default::default() };
+    let request = FetchRequest {
+        replica_id: -1,
+        max_wait_ms: 20_000,
+        min_bytes,
+        max_bytes: 1 << 20,
+        session_epoch: -1,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    frame(&request, FETCH_VERSION)
+}
+
+/// Reads one answer, and throws it away; how long it was.
+pub fn answer(stream: &mut TcpStream) -> usize {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).unwrap();
+    let length = usize::try_from(u32::from_be_bytes(length)).unwrap();
+    let mut bytes = vec![0; length];
+    stream.read_exact(&mut bytes).unwrap();
+    length
+}
