@@ -176,20 +176,20 @@ fn keeper_loop(all: &Partitions, clock: &Clock, ask: &Ask) {
     let (mut checkpointed, mut retained) = (clock.monotonic(), clock.monotonic());
     let mut late = Late::default();
     while let Some(rung) = all.bells().flush.wait(TICK) {
-        let mut flushed = all.flush(&rung);
-        let mut written = false;
+        let flushed = all.flush(&rung);
+        if flushed {
+            // Before anything is flushed again: a log keeps what a start by the recovery point
+            // before its last one needs, and no more.
+            all.written_down(all.write_recovery_points());
+        }
         let now = clock.monotonic();
         late.look(all, now);
         if now >= checkpointed + CHECKPOINT_EVERY {
             checkpointed = now;
             if all.bells().take_changed() {
-                flushed |= all.flush(&all.with_most_unflushed(UNFLUSHED_BYTES_MAX));
+                all.flush(&all.with_most_unflushed(UNFLUSHED_BYTES_MAX));
                 all.written_down(all.checkpoint());
-                written = true;
             }
-        }
-        if flushed && !written {
-            all.written_down(all.write_recovery_points());
         }
         if now >= retained + ask().retention_check {
             retained = now;

@@ -24,6 +24,7 @@ pub struct Flush {
     segments: Vec<Arc<Segment>>,
     snapshots: Vec<(Offset, Producers)>,
     epochs: Option<Epochs>,
+    /// A snapshot that is older than what any start may go by.
     obsolete: Option<Offset>,
     upto: Offset,
     /// Were files created since the last flush?
@@ -174,7 +175,7 @@ impl Log {
             segments: all[from..].to_vec(),
             snapshots,
             epochs,
-            obsolete: self.snapshot.filter(stands_alone),
+            obsolete: self.former_snapshot.filter(stands_alone),
             upto,
             names_are_new: is_last || epochs_changed || self.recovery_point <= active.base,
             is_last,
@@ -207,7 +208,9 @@ impl Log {
         if flush.truncations == self.truncations {
             self.recovery_point = self.recovery_point.max(flush.upto);
             self.durable = self.durable.max(flush.upto);
-            self.snapshot = flush.snapshots.last().map(|(at, _)| *at).or(self.snapshot);
+            if let Some((at, _)) = flush.snapshots.last() {
+                self.former_snapshot = self.snapshot.replace(*at);
+            }
         }
         Ok(())
     }

@@ -116,6 +116,9 @@ pub struct Log {
     pub(crate) durable: Offset,
     /// As of which offset the newest snapshot is.
     pub(crate) snapshot: Option<Offset>,
+    /// And the one before, if it is no segment's: it stays until the next flush, as the recovery
+    /// point that is written down may be the one before, too.
+    pub(crate) former_snapshot: Option<Offset>,
     /// Producers as of segments' ends, not yet in a file.
     pub(crate) snapshots_due: Vec<(Offset, Producers)>,
     /// How often something was cut off: what was begun before is void then.
@@ -508,10 +511,11 @@ impl Log {
         let (producers, snapshot) = crate::recovery::load_producers(
             &*self.files,
             &self.folder,
-            crate::recovery::snapshots(&*self.files, &self.folder)?,
+            &crate::recovery::snapshots(&*self.files, &self.folder)?,
             (&self.shared.segments.load(), end),
         )?;
         (self.producers, self.snapshot) = (producers, snapshot);
+        self.former_snapshot = self.former_snapshot.filter(|at| Some(*at) < snapshot);
         Ok(())
     }
 

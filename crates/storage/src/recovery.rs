@@ -115,7 +115,7 @@ impl Log {
         let point = if clean { Offset::MAX } else { recovery_point };
         drop_stray_snapshots(&*files, &folder, &mut snapshots, (&segments, point))?;
         let (mut producers, snapshot) =
-            load_producers(&*files, &folder, snapshots, (&segments, end))?;
+            load_producers(&*files, &folder, &snapshots, (&segments, end))?;
         let now_ms = opening.now_ms;
         producers.forget_before(now_ms.saturating_sub(options.producer_expiry_ms));
         let shared = Shared {
@@ -134,6 +134,7 @@ impl Log {
             recovery_point: if clean { end } else { recovery_point.min(end) },
             durable: if clean { end } else { recovery_point.min(end) },
             snapshot,
+            former_snapshot: snapshots.into_iter().rfind(|at| Some(*at) < snapshot),
             snapshots_due: Vec::new(),
             truncations: 0,
             written_bytes: 0,
@@ -502,11 +503,11 @@ fn drop_stray_snapshots(
 pub(crate) fn load_producers(
     files: &dyn Files,
     folder: &Path,
-    snapshots: Vec<Offset>,
+    snapshots: &[Offset],
     (segments, end): (&[Arc<Segment>], Offset),
 ) -> Result<(Producers, Option<Offset>), StorageError> {
     let mut found = None;
-    for at in snapshots.into_iter().rev().filter(|at| *at <= end) {
+    for at in snapshots.iter().copied().rev().filter(|at| *at <= end) {
         if let Some(producers) = Producers::read(files, &snapshot_path(folder, at))? {
             found = Some((at, producers));
             break;

@@ -153,6 +153,47 @@ fn a_segment_made_ready_is_taken_by_the_next_roll_or_by_the_next_start() {
 }
 
 #[test]
+fn the_snapshot_before_the_last_stays_for_a_start_that_knows_no_better() {
+    let work = tempfile::tempdir().unwrap();
+    let folder = work.path().join("t-0");
+    let files: Arc<dyn Files> = Arc::new(DiskFiles);
+    let mut log = Log::open(opening(&files, &folder, true)).unwrap();
+    let snapshots = || {
+        let names = files.list(&folder).unwrap().into_iter().map(|it| it.name);
+        names.filter(|name| name.ends_with(".snapshot")).collect::<Vec<_>>()
+    };
+    for _ in 0..3 {
+        append(&mut log, 0, 10);
+        assert!(flush(&mut log));
+    }
+    let kept = ["00000000000000000020.snapshot", "00000000000000000030.snapshot"];
+    assert_eq!(snapshots(), kept);
+    // A crash came before the last recovery point was written down.
+    drop(log);
+    let mut late = opening(&files, &folder, false);
+    late.recovery_point = 20;
+    let mut log = Log::open(late).unwrap();
+    assert_eq!((log.log_end(), snapshots()), (30, vec![kept[0].to_owned()]));
+    for _ in 0..3 {
+        append(&mut log, 0, 10);
+        assert!(flush(&mut log));
+    }
+    let kept = ["00000000000000000050.snapshot", "00000000000000000060.snapshot"];
+    assert_eq!(snapshots(), kept);
+    // And after one that came behind it, nothing is left for ever.
+    drop(log);
+    let mut known = opening(&files, &folder, false);
+    known.recovery_point = 60;
+    let mut log = Log::open(known).unwrap();
+    for _ in 0..2 {
+        append(&mut log, 0, 10);
+        assert!(flush(&mut log));
+    }
+    let kept = ["00000000000000000070.snapshot", "00000000000000000080.snapshot"];
+    assert_eq!(snapshots(), kept);
+}
+
+#[test]
 fn the_indexes_of_a_closed_segment_survive_a_power_cut() {
     let disk = MemoryFiles::new();
     let files: Arc<dyn Files> = Arc::new(disk.clone());
