@@ -69,41 +69,11 @@ impl Log {
     /// # Errors
     /// The disk fails, or a file below the recovery point is broken.
     pub fn open(opening: Opening) -> Result<Self, StorageError> {
+        let there = tidy(&opening.files, &opening.folder)?;
+        let mut epochs = there.epochs(&*opening.files, &opening.folder)?;
+        let first = there.bases().first().copied().unwrap_or(opening.log_start);
+        let (mut segments, end) = open_segments(&opening, &there, first, &mut epochs)?;
         let Opening { files, folder, options, clean, recovery_point, log_start, .. } = opening;
-        let there = tidy(&files, &folder)?;
-        let (bases, mut epochs) = (there.bases(), there.epochs(&*files, &folder)?);
-        let first = bases.first().copied().unwrap_or(log_start);
-        let interval = options.index_interval_bytes;
-        let mut segments: Vec<Arc<Segment>> = Vec::new();
-        let mut end = first;
-        let mut cut = false;
-        for (at, &base) in bases.iter().enumerate() {
-            let next = bases.get(at + 1).copied();
-            let durable = clean || next.is_some_and(|next| next <= recovery_point);
-            let is_behind_hole = !opening.has_gaps && !durable && base > end;
-            if cut || is_behind_hole {
-                cut = true;
-                // What lies behind a hole is not reachable any more.
-                remove_segment(&*files, &folder, base)?;
-                continue;
-            }
-            let opened = if next.is_none() && there.is_empty(base) {
-                Opened::empty(&files, &folder, base)
-            } else if durable {
-                open_durable(&files, &folder, &there, (base, next), interval)?
-            } else if base < recovery_point {
-                resumed(&files, &folder, base, recovery_point, interval)?
-            } else {
-                rebuilt(&files, &folder, base, interval)?
-            };
-            if !durable {
-                let from = recovery_point.max(base).min(opened.end);
-                learn_epochs(&opened.segment, from, &mut epochs)?;
-            }
-            (end, cut) = (opened.end.max(base), opened.cut);
-            opened.segment.mark_cold();
-            segments.push(Arc::new(opened.segment));
-        }
         if segments.is_empty() {
             segments.push(Arc::new(Segment::create(&*files, &folder, first)?));
         }
@@ -143,6 +113,48 @@ impl Log {
             segment_written_ms: (now_ms, now_ms),
         })
     }
+}
+
+/// Opens the segments that are there, up to the first that cannot be believed, and tells the epochs
+/// of what was not durable; says where the last one ends.
+fn open_segments(
+    opening: &Opening,
+    there: &There,
+    first: Offset,
+    epochs: &mut Epochs,
+) -> Result<(Vec<Arc<Segment>>, Offset), StorageError> {
+    let Opening { files, folder, clean, recovery_point, has_gaps, .. } = opening;
+    let (recovery_point, interval) = (*recovery_point, opening.options.index_interval_bytes);
+    let bases = there.bases();
+    let (mut segments, mut end, mut cut) = (Vec::new(), first, false);
+    for (at, &base) in bases.iter().enumerate() {
+        let next = bases.get(at + 1).copied();
+        let durable = *clean || next.is_some_and(|next| next <= recovery_point);
+        let is_behind_hole = !has_gaps && !durable && base > end;
+        if cut || is_behind_hole {
+            cut = true;
+            // What lies behind a hole is not reachable any more.
+            remove_segment(&**files, folder, base)?;
+            continue;
+        }
+        let opened = if next.is_none() && there.is_empty(base) {
+            Opened::empty(files, folder, base)
+        } else if durable {
+            open_durable(files, folder, there, (base, next), interval)?
+        } else if base < recovery_point {
+            resumed(files, folder, base, recovery_point, interval)?
+        } else {
+            rebuilt(files, folder, base, interval)?
+        };
+        if !durable {
+            let from = recovery_point.max(base).min(opened.end);
+            learn_epochs(&opened.segment, from, epochs)?;
+        }
+        (end, cut) = (opened.end.max(base), opened.cut);
+        opened.segment.mark_cold();
+        segments.push(Arc::new(opened.segment));
+    }
+    Ok((segments, end))
 }
 
 /// The files of a folder, by name, and their sizes in bytes: what is not among them need not be
