@@ -189,11 +189,25 @@ def create_topics(connection, topics, validate_only=False):
     return {name: error for name, error, _ in reply.each(lambda r: (r.text(), r.take("h"), r.text()))}
 
 
+def raise_partitions(connection, name, count):
+    """CreatePartitions v0; gives the error code."""
+    body = Out().each([name], lambda o, it: o.text(it).put("ii", count, -1)).put("i?", 30000, False)
+    reply = connection.ask(CREATE_PARTITIONS, 0, body)
+    reply.take("i")
+    (_, error, _), = reply.each(lambda r: (r.text(), r.take("h"), r.text()))
+    return error
+
+
 def topic(connection, name, partitions=1, **configs):
     """Creates one topic and waits until each partition has a leader."""
     settings = {key.replace("_", "."): value for key, value in configs.items()}
-    error = create_topics(connection, {name: (partitions, 1, {}, settings)})[name]
+    # A controller takes 10,000 records in one batch, and the topic itself is one.
+    error = create_topics(connection, {name: (min(partitions, 5000), 1, {}, settings)})[name]
     assert error == 0, f"creating {name}: error {error}"
+    if partitions > 5000:
+        await_topic(connection, name, 5000, seconds=130)
+        error = raise_partitions(connection, name, partitions)
+        assert error == 0, f"raising the partitions of {name}: error {error}"
     await_topic(connection, name, partitions, seconds=30 + partitions / 50)
 
 
