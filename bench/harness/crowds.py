@@ -35,6 +35,21 @@ def in_turn(partitions, seconds=3.0):
     return load
 
 
+def many(server, name, scale):
+    """Creates 5,000 partitions by 5 requests: seconds; does nothing: thousandths of a core; restarts cleanly: seconds."""
+    begun = time.monotonic()
+    for at in range(5):
+        server.topic(f"{name}-{at}", 1000)
+    create = time.monotonic() - begun
+    # What the creation has left to do is not idleness.
+    time.sleep(6)
+    cpu, seconds = server.cpu(), 10 * scale
+    time.sleep(seconds)
+    idle = (server.cpu() - cpu) / seconds * 1000
+    server.stop()
+    return {"create": create, "idle": idle, "restart": server.start()}
+
+
 def consumers(server, name, scale):
     """1,000 connections that read the same 100 MB over and over, 1 MB at a time: MB/s of all, CPU seconds a GB."""
     server.topic(name, 1)

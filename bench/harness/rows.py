@@ -151,28 +151,6 @@ def durable(server, name, scale):
     return {"value": count * 16 / found["seconds"]}
 
 
-def create(server, name, scale):
-    """Creates 5,000 partitions by 5 requests: seconds."""
-    begun = time.monotonic()
-    for at in range(5):
-        server.topic(f"{name}-{at}", 1000)
-    return {"value": time.monotonic() - begun}
-
-
-def restart(server, name, scale):
-    """Stops cleanly and starts with all the partitions that are there: seconds to the first answer."""
-    server.stop()
-    return {"value": server.start()}
-
-
-def idle(server, name, scale):
-    """Does nothing for a few seconds: thousandths of a core."""
-    time.sleep(3)
-    cpu, seconds = server.cpu(), 10 * scale
-    time.sleep(seconds)
-    return {"value": (server.cpu() - cpu) / seconds * 1000}
-
-
 ROWS = [
     Row("produce-16k", "produce, 1 connection, 16 KB batches of 100 B", "MB/s", produce(1, 160, 100), k=6, r=0.85),
     Row("produce-16k-8", "the same, 8 connections, 8 partitions", "MB/s", produce(8, 160, 100), k=4, r=0.85),
@@ -195,9 +173,9 @@ ROWS = [
     Row("consumers", "1,000 consumers on one topic, hot", "MB/s", crowds.consumers, k=3),
     Row("sustained", "sustained 16 GB, 1 MB batches, 2 connections", "MB/s", sustained, k=3, long=True, once=True),
     Row("longest", "the same, longest acknowledgement", "ms", sustained, key="longest", k=0.25, lower=True, long=True, once=True),
-    Row("create", "create 5,000 partitions, 5 requests", "s", create, most=1, lower=True, roof=False),
-    Row("idle", "idle CPU with them", "thousandths of a core", idle, most=1, lower=True, roof=False),
-    Row("restart", "clean restart with them", "s", restart, most=0.15, lower=True, roof=False),
+    Row("create", "create 5,000 partitions, 5 requests", "s", crowds.many, key="create", most=1, lower=True, roof=False, alone=True),
+    Row("idle", "idle CPU with them", "thousandths of a core", crowds.many, key="idle", most=1, lower=True, roof=False, alone=True),
+    Row("restart", "clean restart with them", "s", crowds.many, key="restart", most=0.15, lower=True, roof=False, alone=True),
     Row("turn-1k", "1,000 partitions in turn, 16 KB batches, 1 connection", "MB/s", crowds.in_turn(1_000), own=("produce-16k", 0.85),
         alone=True, short=True, once=True),
     Row("turn-10k", "10,000 partitions in turn, 16 KB batches, 1 connection", "MB/s", crowds.in_turn(10_000), own=("produce-16k", 0.85),

@@ -5,7 +5,8 @@
 //! [`Outcome::Later`], and the next request may start while the reply ripens.
 //!
 //! All whole frames of one read are served before anything is written, so that a burst of requests
-//! costs one read and one write. A peer that does not read its replies is not read from either.
+//! costs one read and one write. A peer that does not read its replies is not read from either, and
+//! one that sends without end leaves the others of its thread their turn.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -51,6 +52,10 @@ pub struct Limits {
     pub unsent_bytes_max: usize,
 }
 
+/// After how many bytes of requests the other connections of the thread have their turn, even if
+/// more is there: the runtime would let a connection go on for a hundred requests of a megabyte.
+const TURN_BYTES_MAX: usize = 256 * 1024;
+
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Closed {
@@ -85,9 +90,14 @@ where
         inbox: Inbox::new(limits.frame_bytes_max),
         waiting: VecDeque::new(),
         unsent: Unsent::default(),
+        served: 0,
     };
     loop {
         match connection.turn(&handler, &active).await {
+            Ok(()) if connection.served >= TURN_BYTES_MAX => {
+                connection.served = 0;
+                tokio::task::yield_now().await;
+            }
             Ok(()) => {}
             Err(closed) => {
                 // What was answered before the end should still arrive, if the peer reads at all.
@@ -104,6 +114,8 @@ struct Connection<S> {
     inbox: Inbox,
     waiting: VecDeque<Waiting>,
     unsent: Unsent,
+    /// How many bytes of requests were served since others had their turn.
+    served: usize,
 }
 
 enum Waiting {
@@ -120,6 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         while self.has_room() {
             let Some(frame) = self.inbox.take_frame()? else { break };
             active();
+            self.served += frame.len();
             let outcome = {
                 let mut running = pin!(handler(frame));
                 poll_fn(|cx| match running.as_mut().poll(cx) {

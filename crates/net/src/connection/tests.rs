@@ -124,3 +124,33 @@ fn a_peer_that_hangs_up_inside_a_frame_is_told_apart() {
         assert!(matches!(served.await.expect("no panic"), Closed::InsideFrame));
     });
 }
+
+#[test]
+fn one_that_sends_without_end_leaves_others_their_turn() {
+    run(async {
+        let (mut eager, busy) = tokio::io::duplex(1 << 24);
+        let (mut other, idle) = tokio::io::duplex(1 << 16);
+        let served = Rc::new(RefCell::new(Vec::new()));
+        let handler = || {
+            let served = Rc::clone(&served);
+            async move |frame: Bytes| {
+                served.borrow_mut().push(frame.len());
+                Outcome::Silent
+            }
+        };
+        let large = frame(&[0; 1 << 16]);
+        for _ in 0..200 {
+            eager.write_all(&large).await.expect("written");
+        }
+        other.write_all(&frame(b"small")).await.expect("written");
+        let limits = Limits { frame_bytes_max: 1 << 20, ..LIMITS };
+        let busy = tokio::task::spawn_local(serve(busy, limits, handler(), || {}));
+        let idle = tokio::task::spawn_local(serve(idle, limits, handler(), || {}));
+        drop((eager, other));
+        busy.await.expect("no panic");
+        idle.await.expect("no panic");
+        let before = served.borrow().iter().position(|bytes| *bytes == 5).expect("served");
+        assert!(before <= 2 * TURN_BYTES_MAX >> 16, "{before} requests were served before");
+        assert_eq!(served.borrow().len(), 201);
+    });
+}
