@@ -150,7 +150,7 @@ fn one_that_sends_without_end_leaves_others_their_turn() {
         busy.await.expect("no panic");
         idle.await.expect("no panic");
         let before = served.borrow().iter().position(|bytes| *bytes == 5).expect("served");
-        assert!(before <= 2 * TURN_BYTES_MAX >> 16, "{before} requests were served before");
+        assert!(before <= (2 * TURN_BYTES_MAX) >> 16, "{before} requests were served before");
         assert_eq!(served.borrow().len(), 201);
     });
 }
