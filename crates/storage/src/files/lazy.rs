@@ -53,6 +53,10 @@ impl File for LazyFile {
         self.file()?.write_two_at(first, second, at)
     }
 
+    fn ready(&self) -> io::Result<()> {
+        self.file().map(|_| ())
+    }
+
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.file()?.truncate(len)
     }

@@ -143,6 +143,14 @@ pub trait File: Debug + Send + Sync {
         self.write_at(second, at + first.len() as u64)
     }
 
+    /// Sees to it that it is really open: some are opened when they are first needed.
+    ///
+    /// # Errors
+    /// What the file system says; nothing was written.
+    fn ready(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Makes the file exactly `len` bytes long.
     ///
     /// # Errors

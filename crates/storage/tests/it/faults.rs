@@ -39,6 +39,18 @@ fn flush(log: &mut Log) -> Result<(), StorageError> {
 }
 
 #[test]
+fn an_empty_log_whose_file_cannot_be_opened_goes_on_when_it_can() {
+    let disk = disk();
+    drop(open(&disk));
+    let mut log = open(&disk);
+    is(&disk, Some(Fault::NoHandles));
+    // The file is opened by the first record; nothing was written where it could not be.
+    assert!(matches!(append(&mut log, 1), Err(AppendError::Storage(_))));
+    is(&disk, None);
+    assert_eq!(append(&mut log, 2).unwrap(), 2);
+}
+
+#[test]
 fn a_full_disk_refuses_and_the_log_goes_on_when_there_is_room() {
     let disk = disk();
     let mut log = open(&disk);
