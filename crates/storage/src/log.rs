@@ -276,7 +276,9 @@ impl Log {
         self.assign_epoch(batch.leader_epoch(), batch.base_offset());
         let segment = self.active();
         let position = segment.size();
-        segment.file.ready().map_err(segment.io())?;
+        if let Err(error) = segment.file.ready() {
+            return Err(segment.io()(error));
+        }
         if let Err(error) = segment.file.write_two_at(header, rest, position) {
             // Nothing may follow half a batch. If it can be taken back and only room was missing,
             // the next append may find some; otherwise recovery cuts it off.
