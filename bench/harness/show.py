@@ -6,8 +6,6 @@ import statistics
 # Rows that every run has: they come with each start of a server. Behind the unit, the most that Ottla may need.
 EVERY = [("start", "start to the first answer, empty", "s", 0.015), ("empty", "resident memory, idle", "MB", 10),
          ("loaded", "resident memory, after the loads", "MB", 40)]
-
-
 NAMES = {"K": "Apache Kafka", "R": "roofline", "N": "NATS JetStream", "Q": "RabbitMQ", "O": "Ottla"}
 
 

@@ -5,8 +5,7 @@ use std::io;
 
 use bytes::{Buf, Bytes, BytesMut};
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
-use ottla_protocol::shared::request_header::RequestHeader;
-use ottla_protocol::{ApiKey, Decoder, Encoder, Message, Request, response_head_is_flexible};
+use ottla_protocol::{ApiKey, Decoder, Message, Request, request_frame, response_head_is_flexible};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -125,22 +124,7 @@ impl Connection {
         version: i16,
     ) -> Result<(), ClientError> {
         self.correlation = self.correlation.wrapping_add(1);
-        let header = RequestHeader {
-            request_api_key: R::KEY.code(),
-            request_api_version: version,
-            correlation_id: self.correlation,
-            client_id: Some(self.client_id.clone()),
-            ..Default::default()
-        };
-        let mut e = Encoder::new();
-        header.encode(&mut e, if version >= R::FLEXIBLE_FROM { 2 } else { 1 })?;
-        request.encode(&mut e, version)?;
-        let length = i32::try_from(e.written()).unwrap_or(i32::MAX).to_be_bytes();
-        let mut all = BytesMut::with_capacity(4 + e.written());
-        all.extend_from_slice(&length);
-        for chunk in e.into_chunks() {
-            all.extend_from_slice(&chunk);
-        }
+        let all = request_frame(request, version, self.correlation, &self.client_id)?;
         let written = self.stream.write_all(&all).await;
         written.map_err(|source| ClientError::Connection { address: self.address.clone(), source })
     }

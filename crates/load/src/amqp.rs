@@ -5,7 +5,7 @@
 use clap::{Args, ValueEnum};
 
 use crate::measure::Report;
-use crate::window::{Confirmed, Load, Peer, Stream};
+use crate::window::{Confirmed, Load, Parse, Peer, Stream};
 use crate::wire::LoadError;
 
 /// What opens a connection: the protocol's name and version.
@@ -303,24 +303,21 @@ fn declaration(queue: &str, kind: Option<Kind>) -> Result<Vec<u8>, LoadError> {
 }
 
 impl Peer for Server {
-    fn send(&mut self, frames: &[u8]) -> Result<(), LoadError> {
-        self.0.send(frames)
+    type Told = Told;
+
+    const PARSE: Parse<Told> = parse;
+
+    fn stream(&mut self) -> &mut Stream {
+        &mut self.0
     }
 
-    fn confirmed(&mut self, all: &mut Vec<Confirmed>) -> Result<(), LoadError> {
-        let mut told = Some(self.0.next(parse)?);
-        while let Some(it) = told {
-            match it {
-                Told::Alive => {}
-                Told::Confirmed(confirmed) => all.push(confirmed),
-                Told::Lost => return Err(LoadError::Unexpected("the server lost a message")),
-                Told::Method(..) => {
-                    return Err(LoadError::Unexpected("the server says something else"));
-                }
-            }
-            told = self.0.here(parse)?;
+    fn confirms(&mut self, told: Told) -> Result<Option<Confirmed>, LoadError> {
+        match told {
+            Told::Alive => Ok(None),
+            Told::Confirmed(confirmed) => Ok(Some(confirmed)),
+            Told::Lost => Err(LoadError::Unexpected("the server lost a message")),
+            Told::Method(..) => Err(LoadError::Unexpected("the server says something else")),
         }
-        Ok(())
     }
 }
 

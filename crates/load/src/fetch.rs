@@ -137,17 +137,8 @@ impl Fetch {
     /// The broker refuses, or a connection breaks.
     pub fn run(&self) -> Result<Report, LoadError> {
         let clock = Clock::real();
-        let begun = clock.monotonic();
-        let until = begun + Duration::from_secs(self.seconds);
-        let parts: Result<Vec<_>, LoadError> = thread::scope(|scope| {
-            let one = |at: i32| {
-                let clock = clock.clone();
-                scope.spawn(move || self.one(at / self.target.sharing.max(1), until, &clock))
-            };
-            let running: Vec<_> = (0..self.target.connections).map(one).collect();
-            running.into_iter().map(|it| it.join().unwrap_or(Err(LoadError::Thread))).collect()
-        });
-        Ok(Report::new(begun, parts?))
+        let until = clock.monotonic() + Duration::from_secs(self.seconds);
+        self.target.each(&clock, |at| self.one(self.target.partition(at), until, &clock))
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::produce::{Batches, accepted};
-use crate::window::{Confirmed, Load, Peer, Stream};
+use crate::window::{Confirmed, Load, Parse, Peer, Stream};
 use crate::wire::{Front, LoadError};
 
 /// The longest answer that is taken, in bytes.
@@ -28,14 +28,13 @@ impl Kafka {
         let (target, records) = (&self.load.target, self.records);
         let batches = Batches { records, record_bytes: self.load.record_bytes, acks: -1 };
         let open = |at: i32| {
-            let index = at / target.sharing.max(1);
             let broker = Broker {
                 stream: Stream::open(target.port)?,
                 step: i64::try_from(records).unwrap_or(i64::MAX),
                 due: None,
                 count: 0,
             };
-            Ok((broker, batches.frame(&target.topic, index)?))
+            Ok((broker, batches.frame(&target.topic, target.partition(at))?))
         };
         self.load.run(open).map(|it| it.json().to_string())
     }
@@ -67,23 +66,22 @@ struct Broker {
 }
 
 impl Peer for Broker {
-    fn send(&mut self, frames: &[u8]) -> Result<(), LoadError> {
-        self.stream.send(frames)
+    type Told = i64;
+
+    const PARSE: Parse<i64> = parse;
+
+    fn stream(&mut self) -> &mut Stream {
+        &mut self.stream
     }
 
-    fn confirmed(&mut self, all: &mut Vec<Confirmed>) -> Result<(), LoadError> {
-        let mut told = Some(self.stream.next(parse)?);
-        while let Some(offset) = told {
-            // A partition that one connection writes to counts its messages one by one.
-            if self.due.is_some_and(|due| due != offset) {
-                return Err(LoadError::Unexpected("a batch is out of order"));
-            }
-            self.due = Some(offset + self.step);
-            self.count += 1;
-            all.push(Confirmed::One(self.count));
-            told = self.stream.here(parse)?;
+    fn confirms(&mut self, offset: i64) -> Result<Option<Confirmed>, LoadError> {
+        // A partition that one connection writes to counts its messages one by one.
+        if self.due.is_some_and(|due| due != offset) {
+            return Err(LoadError::Unexpected("a batch is out of order"));
         }
-        Ok(())
+        self.due = Some(offset + self.step);
+        self.count += 1;
+        Ok(Some(Confirmed::One(self.count)))
     }
 }
 

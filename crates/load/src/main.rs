@@ -20,10 +20,12 @@ mod wire;
 
 use std::num::NonZeroU64;
 use std::process::ExitCode;
+use std::thread;
 
 use clap::{Args, Parser, Subcommand};
+use ottla_clock::Clock;
 
-use crate::measure::Report;
+use crate::measure::{Done, Report};
 use crate::wire::LoadError;
 
 /// Loads a broker by raw frames, and prints what it measured as one line of JSON.
@@ -49,6 +51,28 @@ struct Target {
     /// How many connections share one partition.
     #[arg(long, default_value_t = 1)]
     sharing: i32,
+}
+
+impl Target {
+    /// What all connections did, each on a thread of its own; `one` is told its number.
+    fn each(
+        &self,
+        clock: &Clock,
+        one: impl Fn(i32) -> Result<Vec<Done>, LoadError> + Sync,
+    ) -> Result<Report, LoadError> {
+        let (begun, one) = (clock.monotonic(), &one);
+        let parts: Result<Vec<_>, LoadError> = thread::scope(|scope| {
+            let running: Vec<_> =
+                (0..self.connections).map(|at| scope.spawn(move || one(at))).collect();
+            running.into_iter().map(|it| it.join().unwrap_or(Err(LoadError::Thread))).collect()
+        });
+        Ok(Report::new(begun, parts?))
+    }
+
+    /// The partition of a connection.
+    fn partition(&self, at: i32) -> i32 {
+        at / self.sharing.max(1)
+    }
 }
 
 #[derive(Debug, Subcommand)]

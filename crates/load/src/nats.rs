@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::measure::Report;
-use crate::window::{Confirmed, Load, Peer, Stream};
+use crate::window::{Confirmed, Load, Parse, Peer, Stream};
 use crate::wire::LoadError;
 
 /// The longest line and the longest payload that are taken, in bytes.
@@ -189,26 +189,24 @@ impl Server {
 }
 
 impl Peer for Server {
-    fn send(&mut self, frames: &[u8]) -> Result<(), LoadError> {
-        self.stream.send(frames)
+    type Told = Told;
+
+    const PARSE: Parse<Told> = parse;
+
+    fn stream(&mut self) -> &mut Stream {
+        &mut self.stream
     }
 
-    fn confirmed(&mut self, all: &mut Vec<Confirmed>) -> Result<(), LoadError> {
-        let mut told = Some(self.stream.next(parse)?);
-        while let Some(it) = told {
-            if let Some(payload) = self.message(it)? {
-                let sequence = sequence(&payload, &self.place)?;
-                // A stream that one connection writes to counts its messages one by one.
-                let first = *self.first.get_or_insert(sequence);
-                if sequence != first + self.count {
-                    return Err(LoadError::Unexpected("a message is out of order"));
-                }
-                self.count += 1;
-                all.push(Confirmed::One(self.count));
-            }
-            told = self.stream.here(parse)?;
+    fn confirms(&mut self, told: Told) -> Result<Option<Confirmed>, LoadError> {
+        let Some(payload) = self.message(told)? else { return Ok(None) };
+        let sequence = sequence(&payload, &self.place)?;
+        // A stream that one connection writes to counts its messages one by one.
+        let first = *self.first.get_or_insert(sequence);
+        if sequence != first + self.count {
+            return Err(LoadError::Unexpected("a message is out of order"));
         }
-        Ok(())
+        self.count += 1;
+        Ok(Some(Confirmed::One(self.count)))
     }
 }
 

@@ -125,22 +125,13 @@ impl Produce {
     /// The broker refuses, or a connection breaks.
     pub fn run(&self) -> Result<Report, LoadError> {
         let clock = Clock::real();
-        let begun = clock.monotonic();
-        let parts: Result<Vec<_>, LoadError> = thread::scope(|scope| {
-            let one = |at: i32| {
-                let clock = clock.clone();
-                scope.spawn(move || self.one(at, &clock))
-            };
-            let running: Vec<_> = (0..self.target.connections).map(one).collect();
-            running.into_iter().map(|it| it.join().unwrap_or(Err(LoadError::Thread))).collect()
-        });
-        Ok(Report::new(begun, parts?))
+        self.target.each(&clock, |at| self.one(at, &clock))
     }
 
     /// One thread sends and reads: two would wake each other for every answer.
     fn one(&self, at: i32, clock: &Clock) -> Result<Vec<Done>, LoadError> {
         let mut connection = Connection::open(self.target.port)?;
-        let mut index = at / self.target.sharing.max(1);
+        let mut index = self.target.partition(at);
         let mut frame = self.batches.frame(&self.target.topic, index)?;
         let bytes = frame.len() as u64;
         let (mut all, mut unanswered) = (Vec::with_capacity(self.count), VecDeque::new());

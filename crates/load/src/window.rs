@@ -8,7 +8,6 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::thread;
 use std::time::Duration;
 
 use clap::Args;
@@ -53,24 +52,40 @@ pub enum Confirmed {
 
 /// A connection to a peer that confirms each message.
 pub trait Peer {
-    /// Sends messages.
-    ///
-    /// # Errors
-    /// The connection broke.
-    fn send(&mut self, frames: &[u8]) -> Result<(), LoadError>;
+    /// What the peer says.
+    type Told;
 
-    /// Waits for a confirmation, and takes all that came with it.
+    /// The first thing that it says.
+    const PARSE: Parse<Self::Told>;
+
+    /// The connection.
+    fn stream(&mut self) -> &mut Stream;
+
+    /// Which messages that confirms, if any.
     ///
     /// # Errors
     /// The connection broke, or the peer refuses a message.
-    fn confirmed(&mut self, all: &mut Vec<Confirmed>) -> Result<(), LoadError>;
+    fn confirms(&mut self, told: Self::Told) -> Result<Option<Confirmed>, LoadError>;
+
+    /// Waits for something that is said, and takes all that came with it.
+    ///
+    /// # Errors
+    /// The connection broke, or the peer refuses a message.
+    fn confirmed(&mut self, all: &mut Vec<Confirmed>) -> Result<(), LoadError> {
+        let mut told = Some(self.stream().next(Self::PARSE)?);
+        while let Some(it) = told {
+            all.extend(self.confirms(it)?);
+            told = self.stream().here(Self::PARSE)?;
+        }
+        Ok(())
+    }
 }
 
 impl Load {
     /// The place of a connection's messages.
     #[must_use]
     pub fn place(&self, at: i32) -> String {
-        format!("{}-{}", self.target.topic, at / self.target.sharing.max(1))
+        format!("{}-{}", self.target.topic, self.target.partition(at))
     }
 
     /// Sends through what `open` makes: a connection and the frame of one message.
@@ -82,20 +97,10 @@ impl Load {
         open: impl Fn(i32) -> Result<(P, Vec<u8>), LoadError> + Sync,
     ) -> Result<Report, LoadError> {
         let clock = Clock::real();
-        let begun = clock.monotonic();
-        let open = &open;
-        let parts: Result<Vec<_>, LoadError> = thread::scope(|scope| {
-            let one = |at: i32| {
-                let clock = clock.clone();
-                scope.spawn(move || {
-                    let (mut peer, frame) = open(at)?;
-                    self.one(&mut peer, &frame, &clock)
-                })
-            };
-            let running: Vec<_> = (0..self.target.connections).map(one).collect();
-            running.into_iter().map(|it| it.join().unwrap_or(Err(LoadError::Thread))).collect()
-        });
-        Ok(Report::new(begun, parts?))
+        self.target.each(&clock, |at| {
+            let (mut peer, frame) = open(at)?;
+            self.one(&mut peer, &frame, &clock)
+        })
     }
 
     fn one<P: Peer>(
@@ -112,7 +117,7 @@ impl Load {
             let room = (self.count - sent).min(self.depth.saturating_sub(window.unconfirmed()));
             if room > 0 {
                 window.sent(room, clock.monotonic());
-                peer.send(&frames[..room * frame.len()])?;
+                peer.stream().send(&frames[..room * frame.len()])?;
                 sent += room;
             }
             said.clear();
@@ -246,6 +251,7 @@ pub type Parse<T> = fn(&[u8]) -> Result<Option<(T, usize)>, LoadError>;
 #[cfg(test)]
 pub mod fake {
     use std::net::TcpListener;
+    use std::thread;
 
     use super::*;
 

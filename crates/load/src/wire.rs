@@ -5,9 +5,8 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_protocol::shared::request_header::RequestHeader;
 use ottla_protocol::{
-    DecodeError, Decoder, EncodeError, Encoder, Message, Request, response_head_is_flexible,
+    DecodeError, Decoder, EncodeError, Message, Request, request_frame, response_head_is_flexible,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -66,21 +65,7 @@ pub enum LoadError {
 /// # Errors
 /// A value has no form in that version.
 pub fn frame<R: Request>(request: &R, version: i16) -> Result<Vec<u8>, LoadError> {
-    let header = RequestHeader {
-        request_api_key: R::KEY.code(),
-        request_api_version: version,
-        client_id: Some(CLIENT_ID.to_owned()),
-        ..Default::default()
-    };
-    let mut e = Encoder::new();
-    header.encode(&mut e, if version >= R::FLEXIBLE_FROM { 2 } else { 1 })?;
-    request.encode(&mut e, version)?;
-    let length = i32::try_from(e.written()).unwrap_or(i32::MAX).to_be_bytes();
-    let mut all = length.to_vec();
-    for chunk in e.into_chunks() {
-        all.extend_from_slice(&chunk);
-    }
-    Ok(all)
+    Ok(request_frame(request, version, 0, CLIENT_ID)?)
 }
 
 /// Bytes that are taken from the front; each taking fails where too few are left.

@@ -1,12 +1,14 @@
 //! What stands around a message: a request's header, and the framings of stored records.
 
+use alloc::borrow::ToOwned;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use crate::metadata::MetadataRecord;
 use crate::shared::request_header::RequestHeader;
-use crate::{ApiKey, DecodeError, Decoder, EncodeError, Encoder, Message};
+use crate::{ApiKey, DecodeError, Decoder, EncodeError, Encoder, Message, Request};
 
 /// The only frame version of metadata records there is (KIP-631).
 const METADATA_FRAME: u32 = 1;
@@ -36,6 +38,34 @@ pub fn read_request_head(d: &mut Decoder) -> Result<FrameHead, DecodeError> {
         .is_some_and(|key| version >= key.flexible_from() && key.versions().contains(&version));
     let head = RequestHeader::decode(d, if flexible { 2 } else { 1 })?;
     Ok(FrameHead { key, version, correlation: head.correlation_id, client_id: head.client_id })
+}
+
+/// A request as it goes over the wire: its length in four bytes, its header, its body.
+///
+/// # Errors
+/// A value has no form in that version.
+pub fn request_frame<R: Request>(
+    request: &R,
+    version: i16,
+    correlation: i32,
+    client_id: &str,
+) -> Result<Vec<u8>, EncodeError> {
+    let header = RequestHeader {
+        request_api_key: R::KEY.code(),
+        request_api_version: version,
+        correlation_id: correlation,
+        client_id: Some(client_id.to_owned()),
+        ..Default::default()
+    };
+    let mut e = Encoder::new();
+    header.encode(&mut e, if version >= R::FLEXIBLE_FROM { 2 } else { 1 })?;
+    request.encode(&mut e, version)?;
+    let mut all = Vec::with_capacity(4 + e.written());
+    all.extend_from_slice(&i32::try_from(e.written()).unwrap_or(i32::MAX).to_be_bytes());
+    for chunk in e.into_chunks() {
+        all.extend_from_slice(&chunk);
+    }
+    Ok(all)
 }
 
 /// Has the response's header tagged fields? ApiVersions never has, so that a client that does not

@@ -22,7 +22,7 @@ pub use decoder::{DecodeError, Decoder};
 pub use encoder::{EncodeError, Encoder};
 pub use framing::{
     FrameHead, decode_key, decode_metadata, decode_value, encode_key, encode_metadata,
-    encode_value, read_request_head, response_head_is_flexible,
+    encode_value, read_request_head, request_frame, response_head_is_flexible,
 };
 pub use generated_api_key::ApiKey;
 pub use json::{Json, ToJson};

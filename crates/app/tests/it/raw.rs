@@ -8,25 +8,14 @@ use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, Fetc
 use ottla_protocol::messages::produce_request::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
 };
-use ottla_protocol::shared::request_header::RequestHeader;
-use ottla_protocol::{Encoder, Message, Request};
+use ottla_protocol::{Request, request_frame};
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
 
 const PRODUCE_VERSION: i16 = 8;
 const FETCH_VERSION: i16 = 11;
 
 fn frame<R: Request>(request: &R, version: i16) -> Vec<u8> {
-    let header = RequestHeader {
-        request_api_key: R::KEY.code(),
-        request_api_version: version,
-        client_id: Some("calls".to_owned()),
-        ..Default::default()
-    };
-    let mut e = Encoder::new();
-    header.encode(&mut e, 1).unwrap();
-    request.encode(&mut e, version).unwrap();
-    let body = e.into_chunks().concat();
-    [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat()
+    request_frame(request, version, 0, "calls").unwrap()
 }
 
 /// A batch of one record, whose value has so many bytes.

@@ -18,8 +18,7 @@ use ottla_protocol::messages::list_offsets_request::{
 use ottla_protocol::messages::produce_request::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
 };
-use ottla_protocol::shared::request_header::RequestHeader;
-use ottla_protocol::{Encoder, Message, Request};
+use ottla_protocol::{Request, request_frame};
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
 
 #[global_allocator]
@@ -30,17 +29,7 @@ const REQUESTS: u64 = 1000;
 const STRAY_MAX: u64 = 100;
 
 fn frame<R: Request>(request: &R, version: i16) -> Vec<u8> {
-    let header = RequestHeader {
-        request_api_key: R::KEY.code(),
-        request_api_version: version,
-        client_id: Some("memory".to_owned()),
-        ..Default::default()
-    };
-    let mut e = Encoder::new();
-    header.encode(&mut e, if version >= R::FLEXIBLE_FROM { 2 } else { 1 }).unwrap();
-    request.encode(&mut e, version).unwrap();
-    let body = e.into_chunks().concat();
-    [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat()
+    request_frame(request, version, 0, "memory").unwrap()
 }
 
 fn create() -> Vec<u8> {
