@@ -23,7 +23,7 @@ use ottla_protocol::messages::broker_registration_request::{
 use ottla_quorum::{Endpoint, Format, Quorum, QuorumError, ReplicaKey, Setup, Voter, VoterSet};
 use ottla_types::{ErrorCode, Uuid};
 
-use crate::dispatch::answer;
+use crate::dispatch::Serving;
 use crate::guard::Principal;
 use crate::hosts::controller::ControllerThread;
 use crate::hosts::mover;
@@ -567,7 +567,7 @@ async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, lim
             return;
         }
     };
-    let handler = async |frame| answer(&node, &caller, frame).await;
+    let handler = Serving { node: &node, caller };
     let heard = Cell::new(node.clock.monotonic());
     let idle_ms = u64::try_from(node.started.number("connections.max.idle.ms")).ok();
     let served = serve(stream, limits, handler, || heard.set(node.clock.monotonic()));

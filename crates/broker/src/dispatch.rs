@@ -1,8 +1,9 @@
 //! The whole protocol on one screen.
 
 use bytes::Bytes;
-use ottla_net::connection::{Outcome, Reply};
+use ottla_net::connection::{Handler, Outcome, Reply};
 use ottla_protocol::messages::api_versions_response::ApiVersionsResponse;
+use ottla_protocol::messages::produce_request::ProduceRequest;
 use ottla_protocol::{
     ApiKey, Decoder, Encoder, FrameHead, Message, Request, read_request_head,
     response_head_is_flexible,
@@ -74,8 +75,27 @@ pub const SERVED: &[Api] = &[
     describe_topic_partitions::API,
 ];
 
-/// Answers one frame.
-pub async fn answer(node: &Node, caller: &Caller, frame: Bytes) -> Outcome {
+/// Serves a connection.
+#[derive(Debug)]
+pub struct Serving<'a> {
+    /// The node.
+    pub node: &'a Node,
+    /// Whose connection it is.
+    pub caller: Caller,
+}
+
+impl Handler for Serving<'_> {
+    async fn serve(&self, frame: Bytes) -> Outcome {
+        answer(self.node, &self.caller, frame).await
+    }
+
+    /// Produces to one partition are appended together.
+    fn serve_together(&self, frames: &[Bytes]) -> Vec<Outcome> {
+        produce_together(self.node, &self.caller, frames)
+    }
+}
+
+async fn answer(node: &Node, caller: &Caller, frame: Bytes) -> Outcome {
     let mut d = Decoder::new(frame);
     let mut head = match read_request_head(&mut d) {
         Ok(head) => head,
@@ -298,7 +318,6 @@ fn unserved(key: ApiKey, head: &FrameHead) -> Outcome {
 
 /// A produce may answer later, or not at all.
 fn produce(node: &Node, call: &Call, head: &FrameHead, mut d: Decoder) -> Outcome {
-    use ottla_protocol::messages::produce_request::ProduceRequest;
     let request = match ProduceRequest::decode(&mut d, head.version) {
         Ok(request) => request,
         Err(error) => return Outcome::Close(format!("ProduceRequest v{}: {error}", head.version)),
@@ -316,9 +335,15 @@ fn produce(node: &Node, call: &Call, head: &FrameHead, mut d: Decoder) -> Outcom
                 None => Outcome::Silent,
             }
         }
-        produce::Produced::Done(response) => reply(call.key, head, &response),
+        produced => answered(call.key, head, produced),
+    }
+}
+
+fn answered(key: ApiKey, head: &FrameHead, produced: produce::Produced) -> Outcome {
+    match produced {
+        produce::Produced::Done(response) => reply(key, head, &response),
         produce::Produced::Waiting(response) => {
-            let (key, head) = (call.key, head.clone());
+            let head = head.clone();
             let later = async move {
                 let response = response.await;
                 encoded(key, &head, &response, head.version).ok()
@@ -326,4 +351,29 @@ fn produce(node: &Node, call: &Call, head: &FrameHead, mut d: Decoder) -> Outcom
             Outcome::Later(Box::pin(later))
         }
     }
+}
+
+/// Serves the first of the frames that are produces to one partition, if they may be one append.
+fn produce_together(node: &Node, caller: &Caller, frames: &[Bytes]) -> Vec<Outcome> {
+    let mut heads = Vec::new();
+    let mut run = produce::Run::default();
+    for frame in frames {
+        let mut d = Decoder::new(frame.clone());
+        let Ok(head) = read_request_head(&mut d) else { break };
+        let version = head.version;
+        if head.key != ApiKey::Produce.code() || !produce::API.serves(version) {
+            break;
+        }
+        let Ok(request) = ProduceRequest::decode(&mut d, version) else { break };
+        if !run.takes(version, request) {
+            break;
+        }
+        heads.push(head);
+    }
+    let Some(head) = heads.first().filter(|_| heads.len() > 1) else { return Vec::new() };
+    let client_id = head.client_id.clone().unwrap_or_default();
+    let (key, version) = (ApiKey::Produce, head.version);
+    let call = Call { caller: caller.clone(), key, version, client_id };
+    let all = run.append(node, &call).unwrap_or_default();
+    heads.iter().zip(all).map(|(head, produced)| answered(key, head, produced)).collect()
 }

@@ -41,6 +41,25 @@ pub enum Outcome {
     Close(String),
 }
 
+/// Serves the requests of a connection.
+pub trait Handler {
+    /// Serves one request.
+    fn serve(&self, frame: Bytes) -> impl Future<Output = Outcome>;
+
+    /// Serves the first few of requests that came together, as one; what each of them came to, in
+    /// their order. None if all of them are to be served one by one.
+    fn serve_together(&self, frames: &[Bytes]) -> Vec<Outcome> {
+        let _ = frames;
+        Vec::new()
+    }
+}
+
+impl<H: AsyncFn(Bytes) -> Outcome> Handler for H {
+    async fn serve(&self, frame: Bytes) -> Outcome {
+        self(frame).await
+    }
+}
+
 /// What a connection may take up.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -55,6 +74,8 @@ pub struct Limits {
 /// After how many bytes of requests the other connections of the thread have their turn, even if
 /// more is there: the runtime would let a connection go on for a hundred requests of a megabyte.
 const TURN_BYTES_MAX: usize = 256 * 1024;
+/// How many requests are served together at most.
+const TOGETHER_MAX: usize = 64;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -82,12 +103,14 @@ pub enum Closed {
 pub async fn serve<S, H>(stream: S, limits: Limits, handler: H, active: impl Fn()) -> Closed
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    H: AsyncFn(Bytes) -> Outcome,
+    H: Handler,
 {
     let mut connection = Connection {
         stream,
         limits,
         inbox: Inbox::new(limits.frame_bytes_max),
+        ahead: VecDeque::new(),
+        apart: false,
         waiting: VecDeque::new(),
         unsent: Unsent::default(),
         served: 0,
@@ -112,6 +135,10 @@ struct Connection<S> {
     stream: S,
     limits: Limits,
     inbox: Inbox,
+    /// Requests that came together with those that were served.
+    ahead: VecDeque<Bytes>,
+    /// Are they to be served one by one?
+    apart: bool,
     waiting: VecDeque<Waiting>,
     unsent: Unsent,
     /// How many bytes of requests were served since others had their turn.
@@ -127,14 +154,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Serves every whole frame that is here, then writes, then waits for more.
     async fn turn<H>(&mut self, handler: &H, active: &impl Fn()) -> Result<(), Closed>
     where
-        H: AsyncFn(Bytes) -> Outcome,
+        H: Handler,
     {
         while self.has_room() {
-            let Some(frame) = self.inbox.take_frame()? else { break };
+            if self.serve_together(handler, active)? {
+                continue;
+            }
+            let Some(frame) = self.next_frame()? else { break };
             active();
             self.served += frame.len();
             let outcome = {
-                let mut running = pin!(handler(frame));
+                let mut running = pin!(handler.serve(frame));
                 poll_fn(|cx| match running.as_mut().poll(cx) {
                     Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
                     // While this request waits, what is ready leaves.
@@ -145,16 +175,60 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 })
                 .await?
             };
-            match outcome {
-                Outcome::Reply(reply) if self.waiting.is_empty() => self.unsent.push(reply),
-                Outcome::Reply(reply) => self.waiting.push_back(Waiting::Ready(reply)),
-                Outcome::Later(reply) => self.waiting.push_back(Waiting::Later(reply)),
-                Outcome::Silent => {}
-                Outcome::Close(reason) => return Err(Closed::ByHandler(reason)),
-            }
+            self.settle(outcome)?;
         }
         let mut blocked = !self.has_room();
         poll_fn(|cx| self.poll_progress(cx, &mut blocked)).await
+    }
+
+    /// Lets the handler serve the next requests as one, if several came together; did it?
+    fn serve_together<H>(&mut self, handler: &H, active: &impl Fn()) -> Result<bool, Closed>
+    where
+        H: Handler,
+    {
+        if self.ahead.is_empty() && self.inbox.has_several() {
+            let mut bytes = 0;
+            while self.ahead.len() < TOGETHER_MAX
+                && bytes < TURN_BYTES_MAX
+                // A length that is wrong is met again, when those before it are served.
+                && let Ok(Some(frame)) = self.inbox.take_frame()
+            {
+                bytes += frame.len();
+                self.ahead.push_back(frame);
+            }
+            self.apart = false;
+        }
+        if self.ahead.len() < 2 || self.apart {
+            return Ok(false);
+        }
+        let outcomes = handler.serve_together(self.ahead.make_contiguous());
+        let any = !outcomes.is_empty();
+        // Or each of them would be looked at as often as there are others before it.
+        self.apart = !any;
+        for outcome in outcomes {
+            self.served += self.ahead.pop_front().map_or(0, |frame| frame.len());
+            active();
+            self.settle(outcome)?;
+        }
+        Ok(any)
+    }
+
+    fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
+        match self.ahead.pop_front() {
+            Some(frame) => Ok(Some(frame)),
+            None => self.inbox.take_frame(),
+        }
+    }
+
+    fn settle(&mut self, outcome: Outcome) -> Result<(), Closed> {
+        match outcome {
+            Outcome::Reply(reply) if self.waiting.is_empty() => self.unsent.push(reply),
+            Outcome::Reply(reply) => self.waiting.push_back(Waiting::Ready(reply)),
+            Outcome::Later(reply) => self.waiting.push_back(Waiting::Later(reply)),
+            Outcome::Silent => {}
+            Outcome::Close(reason) => return Err(Closed::ByHandler(reason)),
+        }
+        Ok(())
     }
 
     fn has_room(&self) -> bool {
@@ -185,6 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         match read {
             Poll::Pending => {
+                self.ahead = VecDeque::new();
                 self.inbox.rest();
                 Poll::Pending
             }

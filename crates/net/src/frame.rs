@@ -68,6 +68,16 @@ impl Inbox {
         Ok(Some(self.buffer.split_to(length).freeze()))
     }
 
+    /// Are there at least two whole frames?
+    #[must_use]
+    pub fn has_several(&self) -> bool {
+        let Ok(Some(first)) = self.announced() else { return false };
+        let Some(rest) = self.buffer.get(PREFIX + first..) else { return false };
+        let Some(prefix) = rest.first_chunk() else { return false };
+        // A negative length is no frame; it is refused when its turn comes.
+        usize::try_from(i32::from_be_bytes(*prefix)).is_ok_and(|next| rest.len() - PREFIX >= next)
+    }
+
     /// Room to read into. The caller appends what arrives.
     pub fn room(&mut self) -> &mut BytesMut {
         let have = self.buffer.len();

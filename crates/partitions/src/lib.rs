@@ -23,9 +23,9 @@ pub use keeper::{Ask, Keeper, KeeperSettings};
 pub use marker::{Guard, Marker};
 pub use moves::{MoveRefused, Moving};
 pub use owner::{Appended, Refused, Terms};
-pub use partition::{EpochRefused, Isolation, Partition, Read, ReadRefused, Waited};
+pub use partition::{Isolation, Partition, Read, ReadRefused, Waited};
 pub use partitions::{Assigned, Directory, Partitions};
-pub use progress::{Ends, Progress, Wait};
+pub use progress::{Ends, EpochRefused, Progress, Wait};
 pub use rules::{Rules, TimestampKind};
 pub use upkeep::Cleaned;
 

@@ -1,6 +1,9 @@
 //! The one writer of a partition; a turn of it runs on the thread of whoever asks.
 
-use ottla_records::{BadRecords, Batch, Rules as RecordRules, TimestampRules, check, recompress};
+use ottla_records::{
+    BadRecords, Batch, Checked, Compression, Rules as RecordRules, TimestampRules, check,
+    recompress,
+};
 use ottla_replication::{Assignment, Leader, NotEnoughReplicas};
 use ottla_storage::{AppendError, Log, ProducerError, Stamp, StorageError};
 use ottla_types::{ErrorCode, NodeId, Offset, ProducerEpoch, ProducerId, TimestampMs};
@@ -213,35 +216,71 @@ impl Owner {
 
     /// Checks the batch and appends it.
     pub(crate) fn append(&mut self, bytes: &[u8], terms: &Terms) -> Result<Appended, Refused> {
-        let Terms { now_ms, for_all, zstd_allowed, .. } = *terms;
+        let now_ms = terms.now_ms;
+        self.may_append(terms)?;
+        let checked = check(bytes, &self.record_rules(terms))?;
+        self.verify(&checked.batch, terms.guard)?;
+        match self.recompression(&checked) {
+            Some(codec) => {
+                let level = self.rules.level;
+                let packed = recompress(&checked.batch, codec, level, UNPACKED_BYTES_MAX)
+                    .map_err(|error| Refused::Records(BadRecords::Broken(error)))?;
+                self.write(&packed, now_ms)
+            }
+            None => self.write(bytes, now_ms),
+        }
+    }
+
+    /// Appends batches that came together; `None` if they must come one by one: because there is
+    /// something to say about one of them, or because the log wants it so.
+    pub(crate) fn append_together(
+        &mut self,
+        all: &[&[u8]],
+        terms: &Terms,
+    ) -> Result<Option<Vec<Appended>>, StorageError> {
+        let rules = self.record_rules(terms);
+        let is_plain =
+            |bytes: &&[u8]| check(bytes, &rules).is_ok_and(|it| self.recompression(&it).is_none());
+        if self.may_append(terms).is_err() || !all.iter().all(is_plain) {
+            return Ok(None);
+        }
+        let stamp = self.stamp(terms.now_ms);
+        let appended = self.log.append_together_as_leader(all, stamp, terms.now_ms)?;
+        if let Some(leader) = &mut self.leader {
+            leader.appended(self.log.log_end());
+        }
+        let said = |all: Vec<_>| all.into_iter().map(|it| self.said(it)).collect();
+        Ok(appended.map(said))
+    }
+
+    fn may_append(&self, terms: &Terms) -> Result<(), Refused> {
         let Some(leader) = &self.leader else { return Err(Refused::NotLeader) };
-        if for_all {
+        if terms.for_all {
             leader.may_append_for_all().map_err(Refused::TooFewReplicas)?;
         }
+        Ok(())
+    }
+
+    fn record_rules(&self, terms: &Terms) -> RecordRules {
+        let now_ms = terms.now_ms;
         let timestamps = match self.rules.timestamps {
             TimestampKind::Create { before_max_ms, after_max_ms } => {
                 Some(TimestampRules { now_ms, before_max_ms, after_max_ms })
             }
             TimestampKind::Append => None,
         };
-        let rules = RecordRules {
+        RecordRules {
             batch_bytes_max: self.rules.batch_bytes_max,
-            zstd_allowed,
+            zstd_allowed: terms.zstd_allowed,
             keys_needed: self.rules.compacted,
             timestamps,
             unpacked_bytes_max: UNPACKED_BYTES_MAX,
-        };
-        let checked = check(bytes, &rules)?;
-        self.verify(&checked.batch, terms.guard)?;
-        match self.rules.compression {
-            Some(codec) if codec != checked.compression => {
-                let level = self.rules.level;
-                let packed = recompress(&checked.batch, codec, level, UNPACKED_BYTES_MAX)
-                    .map_err(|error| Refused::Records(BadRecords::Broken(error)))?;
-                self.write(&packed, now_ms)
-            }
-            _ => self.write(bytes, now_ms),
         }
+    }
+
+    /// How the batch is to be compressed, if another way than it is.
+    fn recompression(&self, checked: &Checked<'_>) -> Option<Compression> {
+        self.rules.compression.filter(|codec| *codec != checked.compression)
     }
 
     /// May the batch begin a transaction here, or go on with one?
@@ -311,17 +350,27 @@ impl Owner {
         now_ms: TimestampMs,
         append: impl FnOnce(&mut Log, Stamp) -> Result<ottla_storage::Appended, AppendError>,
     ) -> Result<Appended, Refused> {
+        let stamp = self.stamp(now_ms);
         let Some(leader) = &mut self.leader else { return Err(Refused::NotLeader) };
-        let append_time = matches!(self.rules.timestamps, TimestampKind::Append).then_some(now_ms);
-        let stamp = Stamp { leader_epoch: self.assignment.leader_epoch, append_time };
         let appended = append(&mut self.log, stamp)?;
         leader.appended(self.log.log_end());
-        Ok(Appended {
+        Ok(self.said(appended))
+    }
+
+    /// What the leader writes into a batch now.
+    fn stamp(&self, now_ms: TimestampMs) -> Stamp {
+        let append_time = matches!(self.rules.timestamps, TimestampKind::Append).then_some(now_ms);
+        Stamp { leader_epoch: self.assignment.leader_epoch, append_time }
+    }
+
+    /// What is said of a batch that the log took.
+    fn said(&self, appended: ottla_storage::Appended) -> Appended {
+        Appended {
             base_offset: appended.base_offset,
             end: appended.end,
             log_append_time_ms: appended.append_time,
             awaits_disk: self.rules.is_durable(),
-        })
+        }
     }
 
     /// Appends a producer's batch.

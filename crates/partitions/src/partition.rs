@@ -20,7 +20,7 @@ use ottla_types::{
 use crate::bells::{Bells, Rung};
 use crate::marker::{Guard, Marker};
 use crate::owner::{Appended, Owner, Refused, Terms};
-use crate::progress::{Ends, Progress, Wait};
+use crate::progress::{Ends, EpochRefused, Progress, Wait};
 use crate::rules::Rules;
 use crate::trouble::Trouble;
 
@@ -78,29 +78,6 @@ impl ReadRefused {
             // What stands there is no batch: it is the bytes that are wrong, not the disk.
             Self::Storage(StorageError::Batch(_)) => ErrorCode::CORRUPT_MESSAGE,
             Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
-        }
-    }
-}
-
-/// Why a client's leader epoch is refused (KIP-320).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EpochRefused {
-    /// The partition is led elsewhere.
-    NotLeader,
-    /// The client knows less than this node.
-    Older,
-    /// The client knows more than this node.
-    Newer,
-}
-
-impl EpochRefused {
-    /// What a client is told.
-    #[must_use]
-    pub const fn code(self) -> ErrorCode {
-        match self {
-            Self::NotLeader => ErrorCode::NOT_LEADER_OR_FOLLOWER,
-            Self::Older => ErrorCode::FENCED_LEADER_EPOCH,
-            Self::Newer => ErrorCode::UNKNOWN_LEADER_EPOCH,
         }
     }
 }
@@ -351,14 +328,7 @@ impl Partition {
     /// # Errors
     /// It means another.
     pub fn fence(&self, epoch: LeaderEpoch) -> Result<(), EpochRefused> {
-        let ends = self.ends();
-        if epoch != NO_EPOCH && epoch < ends.leader_epoch {
-            return Err(EpochRefused::Older);
-        }
-        if epoch > ends.leader_epoch {
-            return Err(EpochRefused::Newer);
-        }
-        if ends.leading { Ok(()) } else { Err(EpochRefused::NotLeader) }
+        self.ends().fence(epoch)
     }
 
     /// Checks a produced batch and appends it, on this thread.
@@ -381,6 +351,23 @@ impl Partition {
     /// See there.
     pub fn append_on(&self, batch: &Bytes, terms: &Terms) -> Result<Appended, Refused> {
         self.write(|owner| owner.append(batch, terms))
+    }
+
+    /// Appends batches that came together, in one write; `None` if there is something to say about
+    /// one of them, so that they must come one by one. Nothing was written then.
+    #[must_use]
+    pub fn append_together(&self, all: &[&[u8]], terms: &Terms) -> Option<Vec<Appended>> {
+        let home = self.0.home.load();
+        if home.trouble.has_failed() {
+            return None;
+        }
+        match self.turn(StorageError::Failed, |owner| owner.append_together(all, terms)) {
+            Ok(appended) => appended.inspect(|_| home.trouble.end_shortage()),
+            Err(error) => {
+                self.trouble(&error, "an append failed");
+                None
+            }
+        }
     }
 
     /// Appends a batch of a coordinator of this node; it stands in no producer's sequence, though

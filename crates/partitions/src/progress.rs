@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
-use ottla_types::{LeaderEpoch, Offset};
+use ottla_types::{ErrorCode, LeaderEpoch, NO_EPOCH, Offset};
 
 /// The ends of a partition, as of one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,45 @@ pub struct Ends {
     pub leader_epoch: LeaderEpoch,
     /// Does this node lead the partition now?
     pub leading: bool,
+}
+
+impl Ends {
+    /// Does a client that knows leader epoch `epoch` (-1: it does not say) mean this leader?
+    ///
+    /// # Errors
+    /// It means another.
+    pub(crate) fn fence(self, epoch: LeaderEpoch) -> Result<(), EpochRefused> {
+        if epoch != NO_EPOCH && epoch < self.leader_epoch {
+            return Err(EpochRefused::Older);
+        }
+        if epoch > self.leader_epoch {
+            return Err(EpochRefused::Newer);
+        }
+        if self.leading { Ok(()) } else { Err(EpochRefused::NotLeader) }
+    }
+}
+
+/// Why a client's leader epoch is refused (KIP-320).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EpochRefused {
+    /// The partition is led elsewhere.
+    NotLeader,
+    /// The client knows less than this node.
+    Older,
+    /// The client knows more than this node.
+    Newer,
+}
+
+impl EpochRefused {
+    /// What a client is told.
+    #[must_use]
+    pub const fn code(self) -> ErrorCode {
+        match self {
+            Self::NotLeader => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            Self::Older => ErrorCode::FENCED_LEADER_EPOCH,
+            Self::Newer => ErrorCode::UNKNOWN_LEADER_EPOCH,
+        }
+    }
 }
 
 /// The watched ends of one partition.

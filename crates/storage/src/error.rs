@@ -36,7 +36,7 @@ impl StorageError {
     /// Is something used up, rather than broken: room on the disk, or files that may be open?
     #[must_use]
     pub fn is_shortage(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if crate::log::is_shortage(source))
+        matches!(self, Self::Io { source, .. } if is_shortage(source))
     }
 
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
@@ -47,4 +47,13 @@ impl StorageError {
     pub(crate) fn corrupt(path: &Path, why: impl Into<String>) -> Self {
         Self::Corrupt { path: path.to_owned(), why: why.into() }
     }
+}
+
+/// Is something used up, rather than broken: room on the disk, or files that may be open? Then it
+/// may go well the next time.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    use std::io::ErrorKind;
+    let is_room = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+    // ENOMEM, ENFILE, EMFILE.
+    is_room || matches!(error.raw_os_error(), Some(12 | 23 | 24))
 }

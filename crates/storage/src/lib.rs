@@ -33,6 +33,7 @@
 //! believed; from the recovery point on the log is read and cut at the first batch whose length or
 //! checksum is wrong; then indexes, producers and epochs are made to fit what is left.
 
+mod append;
 mod checkpoint;
 mod compact;
 mod copy;
@@ -52,6 +53,7 @@ mod spare;
 mod view;
 mod window;
 
+pub use append::{AppendError, Appended, Stamp};
 pub use checkpoint::{OffsetCheckpoint, PartitionMetadata};
 pub use compact::{Cleaning, Compaction, Dirt, Pace, Swap};
 pub use copy::LogCopy;
@@ -63,7 +65,7 @@ pub use files::{
 };
 pub use flush::{Flush, Sync};
 pub use index::AbortedTransaction;
-pub use log::{AppendError, Appended, Log, LogOptions, Stamp};
+pub use log::{Log, LogOptions};
 pub use producers::{Producer, ProducerError};
 pub use recovery::Opening;
 pub use retire::{Retention, Retired};

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use ottla_records::{Batch, HEADER_BYTES, batches, crc32c};
-use ottla_types::{ErrorCode, LeaderEpoch, Offset, ProducerId, TimestampMs};
+use ottla_records::{Batch, crc32c};
+use ottla_types::{LeaderEpoch, Offset, ProducerId, TimestampMs};
 
 use crate::error::StorageError;
 use crate::files::{Files, remove_if_there};
-use crate::producers::{Producer, ProducerError, Producers, snapshot_path};
+use crate::producers::{Producer, Producers, snapshot_path};
 use crate::recovery::remove_segment;
 use crate::segment::Segment;
 use crate::spare::Spare;
@@ -45,59 +45,6 @@ impl Default for LogOptions {
             index_bytes_max: 10 << 20,
             flush_messages: i64::MAX,
             producer_expiry_ms: 24 * 60 * 60 * 1000,
-        }
-    }
-}
-
-/// What the leader writes into a batch.
-#[derive(Clone, Copy, Debug)]
-pub struct Stamp {
-    /// Its epoch.
-    pub leader_epoch: LeaderEpoch,
-    /// The time that all records get, if the topic counts the append time.
-    pub append_time: Option<TimestampMs>,
-}
-
-/// Where a batch went, now or before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appended {
-    /// The offset of its first record.
-    pub base_offset: Offset,
-    /// The offset behind its last record.
-    pub end: Offset,
-    /// The append time of its records; -1 if they have their own.
-    pub append_time: TimestampMs,
-    /// Was it there already?
-    pub duplicate: bool,
-}
-
-/// Why a batch was not appended.
-#[derive(Debug, thiserror::Error)]
-pub enum AppendError {
-    /// Its producer may not.
-    #[error(transparent)]
-    Producer(#[from] ProducerError),
-    /// The disk fails; the log takes no more.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// A follower's bytes do not continue the log.
-    #[error("the batch at offset {got} does not follow the log's end {end}")]
-    Gap {
-        /// The batch's offset.
-        got: Offset,
-        /// The log's end.
-        end: Offset,
-    },
-}
-
-impl AppendError {
-    /// What a client is told.
-    #[must_use]
-    pub const fn code(&self) -> ErrorCode {
-        match self {
-            Self::Producer(error) => error.code(),
-            Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
-            Self::Gap { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
         }
     }
 }
@@ -182,128 +129,6 @@ impl Log {
         self.options = options;
     }
 
-    /// Appends one batch that was checked: patches offset, epoch and perhaps time into a copy of
-    /// its header and writes that and the rest in one call.
-    ///
-    /// # Errors
-    /// The producer may not, or the disk fails: then nothing of it is to be seen, and the log
-    /// takes no more.
-    pub fn append_as_leader(
-        &mut self,
-        bytes: &[u8],
-        stamp: Stamp,
-        now_ms: TimestampMs,
-    ) -> Result<Appended, AppendError> {
-        let batch = Batch::first(bytes).map_err(StorageError::from)?;
-        if batch.has_producer()
-            && let Some(found) = self.producers.check(&batch)?
-        {
-            let append_time = if stamp.append_time.is_some() { found.timestamp } else { -1 };
-            return Ok(Appended {
-                base_offset: found.first_offset,
-                end: found.last_offset + 1,
-                append_time,
-                duplicate: true,
-            });
-        }
-        self.append_stamped(&batch, stamp, now_ms)
-    }
-
-    /// As [`Log::append_as_leader`], for a batch of a coordinator: it stands in no producer's
-    /// sequence, though it may carry a producer's name.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub fn append_as_coordinator(
-        &mut self,
-        bytes: &[u8],
-        stamp: Stamp,
-        now_ms: TimestampMs,
-    ) -> Result<Appended, AppendError> {
-        let batch = Batch::first(bytes).map_err(StorageError::from)?;
-        self.append_stamped(&batch, stamp, now_ms)
-    }
-
-    fn append_stamped(
-        &mut self,
-        batch: &Batch<'_>,
-        stamp: Stamp,
-        now_ms: TimestampMs,
-    ) -> Result<Appended, AppendError> {
-        let base_offset = self.log_end();
-        let header = stamped(batch, base_offset, stamp);
-        let stamped = Batch::header_only(&header).map_err(StorageError::from)?;
-        self.write(&stamped, &header, &batch.bytes()[HEADER_BYTES..], now_ms)?;
-        let append_time = stamp.append_time.unwrap_or(-1);
-        Ok(Appended { base_offset, end: self.log_end(), append_time, duplicate: false })
-    }
-
-    /// Appends batches as a leader wrote them.
-    ///
-    /// # Errors
-    /// They are broken or do not continue the log, or the disk fails.
-    pub fn append_as_follower(
-        &mut self,
-        bytes: &[u8],
-        now_ms: TimestampMs,
-    ) -> Result<Offset, AppendError> {
-        for batch in batches(bytes) {
-            let batch = batch.map_err(StorageError::from)?;
-            let (got, end) = (batch.base_offset(), self.log_end());
-            if got != end {
-                return Err(AppendError::Gap { got, end });
-            }
-            let (header, rest) = batch.bytes().split_at(HEADER_BYTES);
-            self.write(&batch, header, rest, now_ms)?;
-        }
-        Ok(self.log_end())
-    }
-
-    fn write(
-        &mut self,
-        batch: &Batch<'_>,
-        header: &[u8],
-        rest: &[u8],
-        now_ms: TimestampMs,
-    ) -> Result<(), StorageError> {
-        if self.failed {
-            return Err(StorageError::Failed);
-        }
-        let size = batch.size() as u64;
-        if self.is_full(batch, size, now_ms) {
-            self.roll()?;
-        }
-        self.assign_epoch(batch.leader_epoch(), batch.base_offset());
-        let segment = self.active();
-        let position = segment.size();
-        if let Err(error) = segment.file.ready() {
-            return Err(segment.io()(error));
-        }
-        if let Err(error) = segment.file.write_two_at(header, rest, position) {
-            // Nothing may follow half a batch. If it can be taken back and only room was missing,
-            // the next append may find some; otherwise recovery cuts it off.
-            let is_whole = segment.file.truncate(position).is_ok();
-            self.failed = !(is_whole && is_shortage(&error));
-            return Err(segment.io()(error));
-        }
-        self.written_bytes += size;
-        if position == 0 {
-            self.segment_written_ms.0 = now_ms;
-        }
-        self.segment_written_ms.1 = now_ms;
-        let aborted = self.took_in(batch, header, rest);
-        {
-            let mut state = segment.state_mut();
-            state.add(segment.base, position, batch, self.options.index_interval_bytes);
-            if let Some(aborted) = aborted {
-                state.aborted.push(aborted);
-            }
-        }
-        segment.publish(position + size);
-        self.shared.log_end.store(batch.next_offset(), Ordering::Release);
-        Ok(())
-    }
-
     /// Has the log more records that a power cut would take than `flush.messages` allows?
     #[must_use]
     pub fn sync_is_due(&self) -> bool {
@@ -340,27 +165,19 @@ impl Log {
         !self.snapshots_due.is_empty()
     }
 
-    /// Tells the producers of the batch; a marker is read whole, it is small.
-    fn took_in(
-        &mut self,
-        batch: &Batch<'_>,
-        header: &[u8],
-        rest: &[u8],
-    ) -> Option<crate::index::AbortedTransaction> {
-        if batch.is_control() && batch.has_producer() {
-            let whole = [header, rest].concat();
-            let whole = Batch::first(&whole).ok()?;
-            return self.producers.appended(&whole);
-        }
-        self.producers.appended(batch)
-    }
-
     pub(crate) fn active(&self) -> Arc<Segment> {
         let segments = self.shared.segments.load();
         Arc::clone(segments.last().expect("a log has at least one segment"))
     }
 
-    fn is_full(&self, batch: &Batch<'_>, size: u64, now_ms: TimestampMs) -> bool {
+    /// Must a new segment begin before the batch, which comes with others: so many, of so many
+    /// bytes, together with it?
+    pub(crate) fn is_full(
+        &self,
+        batch: &Batch<'_>,
+        (count, bytes): (usize, u64),
+        now_ms: TimestampMs,
+    ) -> bool {
         let segment = self.active();
         let held = segment.size();
         let far = batch.last_offset() - segment.base > Offset::from(i32::MAX);
@@ -373,10 +190,10 @@ impl Log {
             Some(first) if first >= 0 => newest.saturating_sub(first),
             _ => now_ms.saturating_sub(segment.file.modified_ms().unwrap_or(now_ms)),
         };
-        far || held + size > self.options.segment_bytes
+        far || held + bytes > self.options.segment_bytes
             || age > self.options.segment_ms - self.jitter_ms(segment.base)
-            || (state.offsets.len() + 1) * 8 > self.options.index_bytes_max
-            || (state.times.len() + 2) * 12 > self.options.index_bytes_max
+            || (state.offsets.len() + count) * 8 > self.options.index_bytes_max
+            || (state.times.len() + count + 1) * 12 > self.options.index_bytes_max
     }
 
     /// Which part of `segment.jitter.ms` a segment gets: any, but always the same.
@@ -531,36 +348,4 @@ impl Log {
         }
         Ok(())
     }
-}
-
-/// Is something used up, rather than broken: room on the disk, or files that may be open? Then it
-/// may go well the next time.
-pub(crate) fn is_shortage(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind;
-    let is_room = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
-    // ENOMEM, ENFILE, EMFILE.
-    is_room || matches!(error.raw_os_error(), Some(12 | 23 | 24))
-}
-
-/// The batch's header with what the leader writes into it. The checksum does not cover offset and
-/// epoch; with a new time it is made again.
-fn stamped(batch: &Batch<'_>, base_offset: Offset, stamp: Stamp) -> [u8; HEADER_BYTES] {
-    let mut header = [0; HEADER_BYTES];
-    header.copy_from_slice(&batch.bytes()[..HEADER_BYTES]);
-    header[..8].copy_from_slice(&base_offset.to_be_bytes());
-    header[12..16].copy_from_slice(&stamp.leader_epoch.to_be_bytes());
-    if let Some(time) = stamp.append_time {
-        let attributes = batch.attributes() | 0x08;
-        header[21..23].copy_from_slice(&attributes.to_be_bytes());
-        header[35..43].copy_from_slice(&time.to_be_bytes());
-        let covered = [&header[21..], &batch.bytes()[HEADER_BYTES..]].concat();
-        header[17..21].copy_from_slice(&crc32c(&covered).to_be_bytes());
-    } else if batch.is_append_time() {
-        // A producer may not claim an append time where the topic counts create times.
-        let attributes = batch.attributes() & !0x08;
-        header[21..23].copy_from_slice(&attributes.to_be_bytes());
-        let covered = [&header[21..], &batch.bytes()[HEADER_BYTES..]].concat();
-        header[17..21].copy_from_slice(&crc32c(&covered).to_be_bytes());
-    }
-    header
 }

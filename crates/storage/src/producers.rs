@@ -125,6 +125,15 @@ impl Producers {
         self.open.first().map(|(offset, _)| *offset)
     }
 
+    /// Takes over what another knows of a producer, if this one knows nothing.
+    pub(crate) fn learn(&mut self, id: ProducerId, other: &Self) {
+        if !self.all.contains_key(&id)
+            && let Some(known) = other.all.get(&id)
+        {
+            self.all.insert(id, known.clone());
+        }
+    }
+
     /// May the batch be appended? Is it there already?
     pub(crate) fn check(&self, batch: &Batch<'_>) -> Result<Option<Duplicate>, ProducerError> {
         let (id, sent) = batch.producer();

@@ -14,4 +14,5 @@ mod node;
 mod raw;
 mod reading;
 mod talk;
+mod together;
 mod transactions;

@@ -8,7 +8,8 @@ use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, Fetc
 use ottla_protocol::messages::produce_request::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
 };
-use ottla_protocol::{Request, request_frame};
+use ottla_protocol::messages::produce_response::ProduceResponse;
+use ottla_protocol::{Decoder, Message, Request, request_frame};
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
 
 const PRODUCE_VERSION: i16 = 8;
@@ -56,10 +57,23 @@ pub fn fetch(topic: &str, fetch_offset: i64, min_bytes: i32) -> Vec<u8> {
 
 /// Reads one answer, and throws it away; how long it was.
 pub fn answer(stream: &mut TcpStream) -> usize {
+    body(stream).len()
+}
+
+/// Reads the answer to a produce to one partition: error code and first offset.
+pub fn produced(stream: &mut TcpStream) -> (i16, i64) {
+    let mut d = Decoder::new(Bytes::from(body(stream)));
+    d.i32().unwrap();
+    let response = ProduceResponse::decode(&mut d, PRODUCE_VERSION).unwrap();
+    let answer = &response.responses[0].partition_responses[0];
+    (answer.error_code, answer.base_offset)
+}
+
+fn body(stream: &mut TcpStream) -> Vec<u8> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).unwrap();
     let length = usize::try_from(u32::from_be_bytes(length)).unwrap();
     let mut bytes = vec![0; length];
     stream.read_exact(&mut bytes).unwrap();
-    length
+    bytes
 }

@@ -16,7 +16,7 @@ use ottla_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
 use ottla_records::{BadRecords, Batch, legacy};
-use ottla_types::{ErrorCode, NO_OFFSET, TopicPartition};
+use ottla_types::{ErrorCode, NO_OFFSET, Offset, TopicPartition};
 
 use crate::guard::{Operation, Resource, may};
 use crate::hosts::transactions::add_now;
@@ -47,10 +47,8 @@ pub fn handle(node: &Node, call: &Call, request: ProduceRequest) -> Produced {
         let mut answer = TopicProduceResponse { topic_id: topic.topic_id, ..Default::default() };
         for data in &topic.partition_data {
             let (partition, written) = write(node, call, (acks, &enlisted), &topic, data);
-            // With `flush.messages=1` every answer waits for the disk, whatever acks asks for.
             if let (Some(partition), Ok(appended)) = (&partition, &written)
-                && (acks == -1 || appended.awaits_disk)
-                && !partition.is_committed(appended.end)
+                && must_wait(acks, partition, appended)
             {
                 let place = (response.responses.len(), answer.partition_responses.len());
                 waits.push((place, partition.clone(), appended.end));
@@ -60,10 +58,28 @@ pub fn handle(node: &Node, call: &Call, request: ProduceRequest) -> Produced {
         answer.name = topic.name;
         response.responses.push(answer);
     }
+    when_safe(node, response, waits, request.timeout_ms)
+}
+
+/// With `flush.messages=1` every answer waits for the disk, whatever acks asks for.
+fn must_wait(acks: i16, partition: &Partition, appended: &Appended) -> bool {
+    (acks == -1 || appended.awaits_disk) && !partition.is_committed(appended.end)
+}
+
+/// Which answer of the response is about which partition, that must be committed up to where.
+type Awaited = ((usize, usize), Partition, Offset);
+
+/// The response, when all that it must wait for is committed.
+fn when_safe(
+    node: &Node,
+    mut response: ProduceResponse,
+    waits: Vec<Awaited>,
+    timeout_ms: i32,
+) -> Produced {
     if waits.is_empty() {
         return Produced::Done(response);
     }
-    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
     let clock = node.clock.clone();
     let deadline = clock.monotonic() + timeout;
     Produced::Waiting(Box::pin(async move {
@@ -86,6 +102,77 @@ pub fn handle(node: &Node, call: &Call, request: ProduceRequest) -> Produced {
     }))
 }
 
+/// Requests that came together and may be one append: each has one batch, for the same partition.
+#[derive(Default)]
+pub struct Run {
+    version: i16,
+    requests: Vec<ProduceRequest>,
+}
+
+impl Run {
+    /// Takes the request if it may be one with those before it.
+    pub fn takes(&mut self, version: i16, request: ProduceRequest) -> bool {
+        let Some((topic, data)) = only(&request) else { return false };
+        // Old formats are converted one by one.
+        let is_plain = version >= 3
+            && matches!(request.acks, -1 | 1)
+            && request.transactional_id.is_none()
+            && data.records.is_some();
+        let fits = self.requests.first().is_none_or(|first| {
+            let same = |(own, part): (&TopicProduceData, &PartitionProduceData)| {
+                (&own.name, own.topic_id, part.index) == (&topic.name, topic.topic_id, data.index)
+            };
+            self.version == version && first.acks == request.acks && only(first).is_some_and(same)
+        });
+        if is_plain && fits {
+            self.version = version;
+            self.requests.push(request);
+        }
+        is_plain && fits
+    }
+
+    /// Appends all of them, in one write; `None` if each must be handled for itself: somebody is to
+    /// be told why not. Nothing was written then.
+    pub fn append(self, node: &Node, call: &Call) -> Option<Vec<Produced>> {
+        let first = self.requests.first()?;
+        let (acks, (topic, data)) = (first.acks, only(first)?);
+        let partition = find(node, call, topic, data.index)?;
+        may_write(node, call, &partition).ok()?;
+        let (for_all, zstd_allowed) = (acks == -1, call.version >= 7);
+        let terms = Terms { now_ms: node.clock.wall_ms(), for_all, zstd_allowed, guard: None };
+        let batches: Vec<&[u8]> =
+            self.requests.iter().filter_map(|it| only(it)?.1.records.as_deref()).collect();
+        let all = partition.append_together(&batches, &terms)?;
+        let answers = self.requests.into_iter().zip(all).map(|(request, appended)| {
+            let mut waits = Vec::new();
+            if must_wait(acks, &partition, &appended) {
+                waits.push(((0, 0), partition.clone(), appended.end));
+            }
+            let timeout_ms = request.timeout_ms;
+            let mut response = ProduceResponse::default();
+            for topic in request.topic_data {
+                let one =
+                    |it: &PartitionProduceData| outcome(it.index, Some(&partition), Ok(appended));
+                response.responses.push(TopicProduceResponse {
+                    partition_responses: topic.partition_data.iter().map(one).collect(),
+                    name: topic.name,
+                    topic_id: topic.topic_id,
+                    ..Default::default()
+                });
+            }
+            when_safe(node, response, waits, timeout_ms)
+        });
+        Some(answers.collect())
+    }
+}
+
+/// The only partition of a request that has one.
+fn only(request: &ProduceRequest) -> Option<(&TopicProduceData, &PartitionProduceData)> {
+    let [topic] = &request.topic_data[..] else { return None };
+    let [data] = &topic.partition_data[..] else { return None };
+    Some((topic, data))
+}
+
 type Written = Result<Appended, (ErrorCode, Option<String>, Vec<(usize, String)>)>;
 
 fn write(
@@ -103,15 +190,23 @@ fn write(
         let by_id = call.version >= 13;
         return (None, refused(node.why_not_here(&topic.name, topic.topic_id, by_id)));
     };
-    if !may(&call.caller.principal, Operation::Write, Resource::Topic(partition.topic())) {
-        return (None, refused(ErrorCode::TOPIC_AUTHORIZATION_FAILED));
-    }
-    if !node.may_write_internal(call, partition.topic()) {
-        return (Some(partition), refused(ErrorCode::INVALID_TOPIC_EXCEPTION));
+    if let Err(code) = may_write(node, call, &partition) {
+        return (None, refused(code));
     }
     let records = data.records.clone().unwrap_or_default();
     let written = append(node, call, (acks, enlisted), &partition, &records);
     (Some(partition), written)
+}
+
+fn may_write(node: &Node, call: &Call, partition: &Partition) -> Result<(), ErrorCode> {
+    let topic = partition.topic();
+    if !may(&call.caller.principal, Operation::Write, Resource::Topic(topic)) {
+        return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+    }
+    if !node.may_write_internal(call, topic) {
+        return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
+    }
+    Ok(())
 }
 
 fn find(node: &Node, call: &Call, topic: &TopicProduceData, index: i32) -> Option<Partition> {

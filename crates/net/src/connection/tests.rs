@@ -70,6 +70,44 @@ fn a_late_reply_holds_back_later_ones_but_not_later_requests() {
     });
 }
 
+/// Serves neighbours that begin with the same letter together, in capitals.
+struct Neighbours(Rc<RefCell<Vec<usize>>>);
+
+impl Handler for Neighbours {
+    async fn serve(&self, frame: Bytes) -> Outcome {
+        self.0.borrow_mut().push(1);
+        Outcome::Reply(reply(&frame))
+    }
+
+    fn serve_together(&self, frames: &[Bytes]) -> Vec<Outcome> {
+        let count = frames.iter().take_while(|frame| frame[0] == frames[0][0]).count();
+        if count < 2 {
+            return Vec::new();
+        }
+        self.0.borrow_mut().push(count);
+        frames[..count].iter().map(|it| Outcome::Reply(reply(&it.to_ascii_uppercase()))).collect()
+    }
+}
+
+#[test]
+fn requests_that_came_together_may_be_served_together() {
+    run(async {
+        let (mut client, server) = tokio::io::duplex(1 << 16);
+        let counts = Rc::new(RefCell::new(Vec::new()));
+        let handler = Neighbours(Rc::clone(&counts));
+        let served = tokio::task::spawn_local(serve(server, LIMITS, handler, || {}));
+        let all = ["a1", "a2", "a3", "b", "c1", "c2"].map(|it| frame(it.as_bytes())).concat();
+        client.write_all(&[&all[..], &[0xff; 4]].concat()).await.expect("written");
+        for due in ["A1", "A2", "A3", "b", "c1", "c2"] {
+            assert_eq!(read_frame(&mut client).await, due.as_bytes());
+        }
+        assert_eq!(*counts.borrow(), [3, 1, 1, 1]);
+        // What is wrong behind them is met when they are served.
+        let closed = served.await.expect("no panic");
+        assert!(matches!(closed, Closed::Frame(FrameError::Negative(-1))), "{closed:?}");
+    });
+}
+
 #[test]
 fn who_does_not_read_replies_is_not_read_from() {
     run(async {

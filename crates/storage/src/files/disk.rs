@@ -1,7 +1,7 @@
 //! The real file system.
 
 use std::fs;
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
@@ -12,6 +12,9 @@ use std::time::UNIX_EPOCH;
 use ottla_types::TimestampMs;
 
 use super::{File, FileRef, Files, Listed, Lock};
+
+/// How many parts the system takes in one call.
+const PARTS_MAX: usize = 1024;
 
 /// The file system of this machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -161,23 +164,22 @@ impl File for DiskFile {
         self.0.write_all_at(bytes, at)
     }
 
-    fn write_two_at(&self, first: &[u8], second: &[u8], at: u64) -> io::Result<()> {
-        let parts = [io::IoSlice::new(first), io::IoSlice::new(second)];
-        let total = first.len() + second.len();
-        let written = match rustix::io::pwritev(&self.0, &parts, at) {
-            Ok(written) => written,
-            Err(rustix::io::Errno::INTR) => 0,
-            Err(error) => return Err(error.into()),
-        };
-        if written == total {
-            return Ok(());
+    fn write_parts_at(&self, parts: &[IoSlice<'_>], mut at: u64) -> io::Result<()> {
+        for some in parts.chunks(PARTS_MAX) {
+            let total: usize = some.iter().map(|part| part.len()).sum();
+            let written = match rustix::io::pwritev(&self.0, some, at) {
+                Ok(written) => written,
+                Err(rustix::io::Errno::INTR) => 0,
+                Err(error) => return Err(error.into()),
+            };
+            if written < total {
+                // A short write is rare enough to be finished plainly.
+                let all = some.iter().flat_map(|part| part.iter().copied());
+                self.write_at(&all.skip(written).collect::<Vec<u8>>(), at + written as u64)?;
+            }
+            at += total as u64;
         }
-        // A short write is rare enough to be finished plainly.
-        if written < first.len() {
-            self.write_at(&first[written..], at + written as u64)?;
-            return self.write_at(second, at + first.len() as u64);
-        }
-        self.write_at(&second[written - first.len()..], at + written as u64)
+        Ok(())
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {

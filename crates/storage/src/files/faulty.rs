@@ -1,7 +1,7 @@
 //! A disk with faults, for tests: full, failing, or slow, directory by directory.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -168,9 +168,10 @@ impl File for FaultyFile {
         self.file.write_at(bytes, at)
     }
 
-    fn write_two_at(&self, first: &[u8], second: &[u8], at: u64) -> io::Result<()> {
-        // As one: what is cut off is the end of both together.
-        self.write_at(&[first, second].concat(), at)
+    fn write_parts_at(&self, parts: &[IoSlice<'_>], at: u64) -> io::Result<()> {
+        // As one: what is cut off is the end of all together.
+        let all: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        self.write_at(&all, at)
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {

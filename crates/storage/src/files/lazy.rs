@@ -1,6 +1,6 @@
 //! A file that is opened when it is first needed: most segments of most logs never are.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
@@ -49,8 +49,8 @@ impl File for LazyFile {
         self.file()?.write_at(bytes, at)
     }
 
-    fn write_two_at(&self, first: &[u8], second: &[u8], at: u64) -> io::Result<()> {
-        self.file()?.write_two_at(first, second, at)
+    fn write_parts_at(&self, parts: &[IoSlice<'_>], at: u64) -> io::Result<()> {
+        self.file()?.write_parts_at(parts, at)
     }
 
     fn ready(&self) -> io::Result<()> {

@@ -5,7 +5,7 @@
 //! shared, so that a reader reads while the writer appends behind what the reader may see.
 
 use std::fmt::Debug;
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -134,13 +134,16 @@ pub trait File: Debug + Send + Sync {
     /// What the file system says; a part may have been written.
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
 
-    /// Writes all of both parts at `at`, one behind the other, in one call where there is one.
+    /// Writes all of the parts at `at`, one behind the other, in one call where there is one.
     ///
     /// # Errors
     /// What the file system says; a part may have been written.
-    fn write_two_at(&self, first: &[u8], second: &[u8], at: u64) -> io::Result<()> {
-        self.write_at(first, at)?;
-        self.write_at(second, at + first.len() as u64)
+    fn write_parts_at(&self, parts: &[IoSlice<'_>], mut at: u64) -> io::Result<()> {
+        for part in parts {
+            self.write_at(part, at)?;
+            at += part.len() as u64;
+        }
+        Ok(())
     }
 
     /// Sees to it that it is really open: some are opened when they are first needed.

@@ -7,6 +7,7 @@ mod faults;
 mod files;
 mod genuine;
 mod model;
+mod together;
 
 use std::path::Path;
 use std::sync::Arc;

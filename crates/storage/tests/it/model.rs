@@ -237,6 +237,21 @@ impl Left {
         Ok(())
     }
 
+    /// Two batches in one write, if the log takes them so.
+    fn append_together(&mut self, log: &mut Log, epoch: i32) -> Result<(), AppendError> {
+        let stamp = Stamp { leader_epoch: epoch, append_time: None };
+        let (one, two) = (batch(1, BatchOptions::default()), batch(2, BatchOptions::default()));
+        // A power cut may leave the first without the second.
+        for (base, bytes) in [(log.log_end(), &one), (log.log_end() + 1, &two)] {
+            let mut bytes = bytes.clone();
+            bytes[..8].copy_from_slice(&base.to_be_bytes());
+            bytes[12..16].copy_from_slice(&epoch.to_be_bytes());
+            self.ever.entry(base).or_default().push(bytes);
+        }
+        log.append_together_as_leader(&[&one, &two], stamp, 0)?;
+        Ok(())
+    }
+
     fn flush(&mut self, log: &mut Log) -> Result<(), StorageError> {
         self.point = flush_all(log)?;
         let all = read_all(log);
@@ -283,6 +298,7 @@ impl Left {
             }
             self.cut(log, log.log_end() - 12)?;
             self.append(log, 4, round)?;
+            self.append_together(log, round)?;
             if round % 2 == 0 {
                 self.flush(log)?;
                 self.retire(log, self.start + 15)?;

@@ -1,0 +1,328 @@
+//! What a writer appends: batches with their headers stamped, each behind the last.
+//!
+//! Several batches that came together go in one write: what an append costs is mostly the call.
+
+use std::io::IoSlice;
+use std::sync::atomic::Ordering;
+
+use ottla_records::{Batch, HEADER_BYTES, batches, crc32c};
+use ottla_types::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
+
+use crate::error::{StorageError, is_shortage};
+use crate::index::AbortedTransaction;
+use crate::log::Log;
+use crate::producers::{ProducerError, Producers};
+use crate::segment::Segment;
+
+/// What the leader writes into a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    /// Its epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// The time that all records get, if the topic counts the append time.
+    pub append_time: Option<TimestampMs>,
+}
+
+/// Where a batch went, now or before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The offset of its first record.
+    pub base_offset: Offset,
+    /// The offset behind its last record.
+    pub end: Offset,
+    /// The append time of its records; -1 if they have their own.
+    pub append_time: TimestampMs,
+    /// Was it there already?
+    pub duplicate: bool,
+}
+
+impl Appended {
+    const fn new(base_offset: Offset, end: Offset, stamp: Stamp) -> Self {
+        let append_time = match stamp.append_time {
+            Some(time) => time,
+            None => -1,
+        };
+        Self { base_offset, end, append_time, duplicate: false }
+    }
+}
+
+/// Why a batch was not appended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Its producer may not.
+    #[error(transparent)]
+    Producer(#[from] ProducerError),
+    /// The disk fails; the log takes no more.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A follower's bytes do not continue the log.
+    #[error("the batch at offset {got} does not follow the log's end {end}")]
+    Gap {
+        /// The batch's offset.
+        got: Offset,
+        /// The log's end.
+        end: Offset,
+    },
+}
+
+impl AppendError {
+    /// What a client is told.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Producer(error) => error.code(),
+            Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+            Self::Gap { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
+        }
+    }
+}
+
+impl Log {
+    /// Appends one batch that was checked: patches offset, epoch and perhaps time into a copy of
+    /// its header and writes that and the rest in one call.
+    ///
+    /// # Errors
+    /// The producer may not, or the disk fails: then nothing of it is to be seen, and the log
+    /// takes no more.
+    pub fn append_as_leader(
+        &mut self,
+        bytes: &[u8],
+        stamp: Stamp,
+        now_ms: TimestampMs,
+    ) -> Result<Appended, AppendError> {
+        let batch = Batch::first(bytes).map_err(StorageError::from)?;
+        if batch.has_producer()
+            && let Some(found) = self.producers.check(&batch)?
+        {
+            let append_time = if stamp.append_time.is_some() { found.timestamp } else { -1 };
+            return Ok(Appended {
+                base_offset: found.first_offset,
+                end: found.last_offset + 1,
+                append_time,
+                duplicate: true,
+            });
+        }
+        self.append_stamped(&batch, stamp, now_ms)
+    }
+
+    /// As [`Log::append_as_leader`], for a batch of a coordinator: it stands in no producer's
+    /// sequence, though it may carry a producer's name.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn append_as_coordinator(
+        &mut self,
+        bytes: &[u8],
+        stamp: Stamp,
+        now_ms: TimestampMs,
+    ) -> Result<Appended, AppendError> {
+        let batch = Batch::first(bytes).map_err(StorageError::from)?;
+        self.append_stamped(&batch, stamp, now_ms)
+    }
+
+    /// Appends batches that came together, in one write; `None` if they must come one by one: there
+    /// is something to say about one of them, or a new segment begins. Nothing of them was written
+    /// then.
+    ///
+    /// # Errors
+    /// The disk fails: then nothing of any is to be seen, and the log takes no more.
+    pub fn append_together_as_leader(
+        &mut self,
+        all: &[&[u8]],
+        stamp: Stamp,
+        now_ms: TimestampMs,
+    ) -> Result<Option<Vec<Appended>>, StorageError> {
+        let mut base_offset = self.log_end();
+        let (mut parts, mut appended) = (Vec::new(), Vec::new());
+        // As they will be known when those before it are there.
+        let mut producers = Producers::default();
+        for bytes in all {
+            let batch = Batch::first(bytes)?;
+            producers.learn(batch.producer_id(), &self.producers);
+            let is_plain = matches!(producers.check(&batch), Ok(None));
+            if !is_plain || batch.is_transactional() {
+                return Ok(None);
+            }
+            let part = Part::stamped(&batch, base_offset, stamp);
+            let end = part.batch()?.next_offset();
+            producers.appended(&part.batch()?);
+            appended.push(Appended::new(base_offset, end, stamp));
+            parts.push(part);
+            base_offset = end;
+        }
+        if !self.has_room_for(&parts, now_ms)? {
+            return Ok(None);
+        }
+        self.write(&parts, now_ms)?;
+        Ok(Some(appended))
+    }
+
+    fn append_stamped(
+        &mut self,
+        batch: &Batch<'_>,
+        stamp: Stamp,
+        now_ms: TimestampMs,
+    ) -> Result<Appended, AppendError> {
+        let base_offset = self.log_end();
+        self.write_one(Part::stamped(batch, base_offset, stamp), now_ms)?;
+        Ok(Appended::new(base_offset, self.log_end(), stamp))
+    }
+
+    /// Appends batches as a leader wrote them.
+    ///
+    /// # Errors
+    /// They are broken or do not continue the log, or the disk fails.
+    pub fn append_as_follower(
+        &mut self,
+        bytes: &[u8],
+        now_ms: TimestampMs,
+    ) -> Result<Offset, AppendError> {
+        for batch in batches(bytes) {
+            let batch = batch.map_err(StorageError::from)?;
+            let (got, end) = (batch.base_offset(), self.log_end());
+            if got != end {
+                return Err(AppendError::Gap { got, end });
+            }
+            self.write_one(Part::of(&batch), now_ms)?;
+        }
+        Ok(self.log_end())
+    }
+
+    fn write_one(&mut self, part: Part<'_>, now_ms: TimestampMs) -> Result<(), StorageError> {
+        let part = [part];
+        if !self.has_room_for(&part, now_ms)? {
+            self.roll()?;
+        }
+        self.write(&part, now_ms)
+    }
+
+    /// Do these belong into the active segment, all of them?
+    fn has_room_for(&self, parts: &[Part<'_>], now_ms: TimestampMs) -> Result<bool, StorageError> {
+        if self.failed {
+            return Err(StorageError::Failed);
+        }
+        let bytes = size_of_all(parts);
+        for part in parts {
+            if self.is_full(&part.batch()?, (parts.len(), bytes), now_ms) {
+                return Ok(false);
+            }
+        }
+        // A single batch may be larger than a segment.
+        let held = self.active().size();
+        Ok(parts.len() == 1 || held + bytes <= self.options.segment_bytes)
+    }
+
+    /// Writes them behind the active segment's end, and lets readers see all of them at once.
+    fn write(&mut self, parts: &[Part<'_>], now_ms: TimestampMs) -> Result<(), StorageError> {
+        for part in parts {
+            let batch = part.batch()?;
+            self.assign_epoch(batch.leader_epoch(), batch.base_offset());
+        }
+        let segment = self.active();
+        let position = segment.size();
+        if let Err(error) = segment.file.ready() {
+            return Err(segment.io()(error));
+        }
+        if let Err(error) = write_parts(&segment, parts, position) {
+            // Nothing may follow half a batch. If it can be taken back and only room was missing,
+            // the next append may find some; otherwise recovery cuts it off.
+            let is_whole = segment.file.truncate(position).is_ok();
+            self.failed = !(is_whole && is_shortage(&error));
+            return Err(segment.io()(error));
+        }
+        let (mut at, mut end) = (position, self.log_end());
+        for part in parts {
+            let batch = part.batch()?;
+            let aborted = self.took_in(&batch, part);
+            let mut state = segment.state_mut();
+            state.add(segment.base, at, &batch, self.options.index_interval_bytes);
+            if let Some(aborted) = aborted {
+                state.aborted.push(aborted);
+            }
+            at += batch.size() as u64;
+            end = batch.next_offset();
+        }
+        self.written_bytes += at - position;
+        if position == 0 {
+            self.segment_written_ms.0 = now_ms;
+        }
+        self.segment_written_ms.1 = now_ms;
+        segment.publish(at);
+        self.shared.log_end.store(end, Ordering::Release);
+        Ok(())
+    }
+
+    /// Tells the producers of the batch; a marker is read whole, it is small.
+    fn took_in(&mut self, batch: &Batch<'_>, part: &Part<'_>) -> Option<AbortedTransaction> {
+        if batch.is_control() && batch.has_producer() {
+            let whole = [&part.header, part.rest].concat();
+            let whole = Batch::first(&whole).ok()?;
+            return self.producers.appended(&whole);
+        }
+        self.producers.appended(batch)
+    }
+}
+
+/// A batch on its way: its header as it will stand in the log, and what comes behind.
+struct Part<'a> {
+    header: [u8; HEADER_BYTES],
+    rest: &'a [u8],
+}
+
+impl<'a> Part<'a> {
+    /// As it is.
+    fn of(batch: &Batch<'a>) -> Self {
+        let (head, rest) = batch.bytes().split_at(HEADER_BYTES);
+        let mut header = [0; HEADER_BYTES];
+        header.copy_from_slice(head);
+        Self { header, rest }
+    }
+
+    /// As a leader writes it.
+    fn stamped(batch: &Batch<'a>, base_offset: Offset, stamp: Stamp) -> Self {
+        Self { header: stamped(batch, base_offset, stamp), rest: &batch.bytes()[HEADER_BYTES..] }
+    }
+
+    fn batch(&self) -> Result<Batch<'_>, StorageError> {
+        Ok(Batch::header_only(&self.header)?)
+    }
+
+    fn slices(&self) -> [IoSlice<'_>; 2] {
+        [IoSlice::new(&self.header), IoSlice::new(self.rest)]
+    }
+}
+
+fn size_of_all(parts: &[Part<'_>]) -> u64 {
+    parts.iter().map(|part| (HEADER_BYTES + part.rest.len()) as u64).sum()
+}
+
+fn write_parts(segment: &Segment, parts: &[Part<'_>], at: u64) -> std::io::Result<()> {
+    if let [one] = parts {
+        return segment.file.write_parts_at(&one.slices(), at);
+    }
+    let slices: Vec<IoSlice<'_>> = parts.iter().flat_map(Part::slices).collect();
+    segment.file.write_parts_at(&slices, at)
+}
+
+/// The batch's header with what the leader writes into it. The checksum does not cover offset and
+/// epoch; with a new time it is made again.
+fn stamped(batch: &Batch<'_>, base_offset: Offset, stamp: Stamp) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header.copy_from_slice(&batch.bytes()[..HEADER_BYTES]);
+    header[..8].copy_from_slice(&base_offset.to_be_bytes());
+    header[12..16].copy_from_slice(&stamp.leader_epoch.to_be_bytes());
+    if let Some(time) = stamp.append_time {
+        let attributes = batch.attributes() | 0x08;
+        header[21..23].copy_from_slice(&attributes.to_be_bytes());
+        header[35..43].copy_from_slice(&time.to_be_bytes());
+        let covered = [&header[21..], &batch.bytes()[HEADER_BYTES..]].concat();
+        header[17..21].copy_from_slice(&crc32c(&covered).to_be_bytes());
+    } else if batch.is_append_time() {
+        // A producer may not claim an append time where the topic counts create times.
+        let attributes = batch.attributes() & !0x08;
+        header[21..23].copy_from_slice(&attributes.to_be_bytes());
+        let covered = [&header[21..], &batch.bytes()[HEADER_BYTES..]].concat();
+        header[17..21].copy_from_slice(&crc32c(&covered).to_be_bytes());
+    }
+    header
+}
