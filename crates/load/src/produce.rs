@@ -20,6 +20,8 @@ use crate::wire::{Connection, Front, HEAD_BYTES, LoadError, frame};
 const VERSION: i16 = 8;
 /// How long a broker may take, in milliseconds.
 const TIMEOUT_MS: i32 = 30_000;
+/// Up to how many bytes a request goes in one write with others.
+const TOGETHER_BYTES_MAX: usize = 4096;
 
 /// How batches look and how many go out.
 #[derive(Args, Clone, Debug)]
@@ -134,6 +136,11 @@ impl Produce {
         let mut index = self.target.partition(at);
         let mut frame = self.batches.frame(&self.target.topic, index)?;
         let bytes = frame.len() as u64;
+        // Small ones that may go at the same time go in one write, as a driver's calls are time
+        // that the broker does not have.
+        let together =
+            frame.len() <= TOGETHER_BYTES_MAX && self.rate <= 0.0 && self.partitions.is_none();
+        let many = if together { frame.repeat(self.depth.max(1)) } else { Vec::new() };
         let (mut all, mut unanswered) = (Vec::with_capacity(self.count), VecDeque::new());
         let step =
             if self.rate > 0.0 { Duration::from_secs_f64(1.0 / self.rate) } else { Duration::ZERO };
@@ -141,8 +148,14 @@ impl Produce {
         let mut due = clock.monotonic()
             + step * at.unsigned_abs() / self.target.connections.unsigned_abs().max(1);
         while all.len() < self.count {
-            let may_send =
-                unanswered.len() < self.depth.max(1) && all.len() + unanswered.len() < self.count;
+            let left = self.count - all.len() - unanswered.len();
+            let room = left.min(self.depth.max(1) - unanswered.len());
+            if together && room > 0 && !connection.has_bytes() {
+                let now = clock.monotonic();
+                unanswered.extend(std::iter::repeat_n(now, room));
+                connection.send(&many[..room * frame.len()])?;
+            }
+            let may_send = !together && room > 0;
             if may_send && self.is_due(due, &connection, unanswered.is_empty(), clock)? {
                 unanswered.push_back(if step.is_zero() { clock.monotonic() } else { due });
                 due += step;

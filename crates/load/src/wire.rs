@@ -140,12 +140,17 @@ impl Connection {
         Ok(self.stream.write_all(frame)?)
     }
 
+    /// Has something come that was not looked at?
+    pub const fn has_bytes(&self) -> bool {
+        self.from < self.upto
+    }
+
     /// Waits so long for bytes of an answer; whether there are some.
     ///
     /// # Errors
     /// The system refuses to wait.
     pub fn answers_within(&self, wait: Duration) -> Result<bool, LoadError> {
-        if self.from < self.upto {
+        if self.has_bytes() {
             return Ok(true);
         }
         let wait = Timespec::try_from(wait).map_err(io::Error::other)?;
