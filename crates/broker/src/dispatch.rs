@@ -1,9 +1,12 @@
 //! The whole protocol on one screen.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use ottla_net::connection::{Handler, Outcome, Reply};
 use ottla_protocol::messages::api_versions_response::ApiVersionsResponse;
 use ottla_protocol::messages::produce_request::ProduceRequest;
+use ottla_protocol::messages::produce_response::ProduceResponse;
 use ottla_protocol::{
     ApiKey, Decoder, Encoder, FrameHead, Message, Request, read_request_head,
     response_head_is_flexible,
@@ -283,7 +286,7 @@ fn encoded<M: Message>(
     response: &M,
     version: i16,
 ) -> Result<Reply, String> {
-    let mut e = Encoder::with_capacity(512);
+    let mut e = Encoder::with_room(Reply::room());
     e.i32(head.correlation);
     if response_head_is_flexible(key, version) {
         e.uvarint(0);
@@ -318,24 +321,63 @@ fn unserved(key: ApiKey, head: &FrameHead) -> Outcome {
 
 /// A produce may answer later, or not at all.
 fn produce(node: &Node, call: &Call, head: &FrameHead, mut d: Decoder) -> Outcome {
-    let request = match ProduceRequest::decode(&mut d, head.version) {
-        Ok(request) => request,
-        Err(error) => return Outcome::Close(format!("ProduceRequest v{}: {error}", head.version)),
-    };
-    let silent = request.acks == 0;
-    match produce::handle(node, call, request) {
-        produce::Produced::Done(response) if silent => {
-            let parts = response.responses.iter().flat_map(|topic| &topic.partition_responses);
-            match parts.into_iter().find(|part| part.error_code != 0) {
-                // Who waits for no answer learns of an error only this way.
-                Some(part) => {
-                    let code = ErrorCode(part.error_code);
-                    Outcome::Close(format!("a produce with acks=0 failed: {}", code.name()))
-                }
-                None => Outcome::Silent,
-            }
+    let mut spare = SPARE.take();
+    if let Err(error) = spare.request.decode_into(&mut d, head.version) {
+        return Outcome::Close(format!("ProduceRequest v{}: {error}", head.version));
+    }
+    let silent = spare.request.acks == 0;
+    let response = std::mem::take(&mut spare.response);
+    match produce::handle(node, call, &spare.request, response) {
+        produce::Produced::Done(response) => {
+            let outcome =
+                if silent { unanswered(&response) } else { reply(call.key, head, &response) };
+            spare.response = response;
+            spare.give_back();
+            outcome
         }
-        produced => answered(call.key, head, produced),
+        waiting => answered(call.key, head, waiting),
+    }
+}
+
+/// Who waits for no answer learns of an error only by the end of the connection.
+fn unanswered(response: &ProduceResponse) -> Outcome {
+    let mut parts = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    match parts.find(|part| part.error_code != 0) {
+        Some(part) => {
+            let code = ErrorCode(part.error_code);
+            Outcome::Close(format!("a produce with acks=0 failed: {}", code.name()))
+        }
+        None => Outcome::Silent,
+    }
+}
+
+thread_local! {
+    static SPARE: RefCell<Spare> = RefCell::default();
+}
+
+/// Memory of the last produce of this thread and of its answer, for the next.
+#[derive(Default)]
+struct Spare {
+    request: ProduceRequest,
+    response: ProduceResponse,
+}
+
+impl Spare {
+    /// Of how many topics, and of how many partitions of each, memory is kept.
+    const KEPT_MAX: usize = 16;
+
+    fn give_back(mut self) {
+        let most = self.request.topic_data.capacity().max(self.response.responses.capacity());
+        let mut is_small = most <= Self::KEPT_MAX;
+        for topic in &mut self.request.topic_data {
+            is_small &= topic.partition_data.capacity() <= Self::KEPT_MAX;
+            // Or the frame could not be read into again.
+            topic.partition_data.iter_mut().for_each(|it| it.records = None);
+        }
+        let mut answers = self.response.responses.iter();
+        if is_small && answers.all(|it| it.partition_responses.capacity() <= Self::KEPT_MAX) {
+            SPARE.set(self);
+        }
     }
 }
 
@@ -355,11 +397,12 @@ fn answered(key: ApiKey, head: &FrameHead, produced: produce::Produced) -> Outco
 
 /// Serves the first of the frames that are produces to one partition, if they may be one append.
 fn produce_together(node: &Node, caller: &Caller, frames: &[Bytes]) -> Vec<Outcome> {
-    let mut heads = Vec::new();
+    let (mut heads, mut client_id) = (Vec::new(), None);
     let mut run = produce::Run::default();
     for frame in frames {
         let mut d = Decoder::new(frame.clone());
-        let Ok(head) = read_request_head(&mut d) else { break };
+        let Ok(mut head) = read_request_head(&mut d) else { break };
+        let called = head.client_id.take();
         let version = head.version;
         if head.key != ApiKey::Produce.code() || !produce::API.serves(version) {
             break;
@@ -368,11 +411,11 @@ fn produce_together(node: &Node, caller: &Caller, frames: &[Bytes]) -> Vec<Outco
         if !run.takes(version, request) {
             break;
         }
+        client_id = client_id.or(called);
         heads.push(head);
     }
     let Some(head) = heads.first().filter(|_| heads.len() > 1) else { return Vec::new() };
-    let client_id = head.client_id.clone().unwrap_or_default();
-    let (key, version) = (ApiKey::Produce, head.version);
+    let (key, version, client_id) = (ApiKey::Produce, head.version, client_id.unwrap_or_default());
     let call = Call { caller: caller.clone(), key, version, client_id };
     let all = run.append(node, &call).unwrap_or_default();
     heads.iter().zip(all).map(|(head, produced)| answered(key, head, produced)).collect()

@@ -273,7 +273,7 @@ impl Node {
     /// May this client produce to the topic? Only an operator's tool may write to Kafka's own.
     #[must_use]
     pub fn may_write_internal(&self, call: &Call, topic: &str) -> bool {
-        !is_internal_topic(topic) || call.client_id == "__admin_client"
+        !is_internal_topic(topic) || &*call.client_id == "__admin_client"
     }
 
     /// Where clients of this listener find a node.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ottla_protocol::ApiKey;
+use ottla_protocol::{ApiKey, Text};
 
 use crate::guard::Principal;
 
@@ -36,7 +36,7 @@ pub struct Call {
     /// In which version.
     pub version: i16,
     /// What the client calls itself; empty when it does not say.
-    pub client_id: String,
+    pub client_id: Text,
 }
 
 /// What a handler answers to, and in which versions: `dispatch` and the ApiVersions answer are

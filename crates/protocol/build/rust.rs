@@ -146,13 +146,23 @@ pub fn when(range: Versions, message: &Message, body: &str) -> String {
 fn codec(out: &mut String, message: &Message, part: &Struct) {
     let flexible = condition(message.flexible, message).unwrap_or_else(|| "true".to_owned());
     let _ = writeln!(out, "impl Part for {} {{", part.name);
-    line(out, "fn read(d: &mut Decoder, version: i16) -> Result<Self, DecodeError> {");
-    let _ = writeln!(out, "let flexible = {flexible};\nlet mut it = Self::default();");
+    line(
+        out,
+        "fn read_into(&mut self, d: &mut Decoder, version: i16) -> Result<(), DecodeError> {",
+    );
+    let _ = writeln!(out, "let flexible = {flexible};\nlet it = self;");
     let (tagged, plain): (Vec<_>, Vec<_>) = part.fields.iter().partition(|f| f.tag.is_some());
     for field in &plain {
-        let body = format!("it.{} = {};", snake(&field.name), reads(field, message));
+        let body = reads_into(field, message);
         line(out, &when(field.versions, message, &body));
+        if body_is_conditional(field, message) {
+            let _ = writeln!(out, "else {{ {} }}", resets(field, message));
+        }
     }
+    for field in &tagged {
+        line(out, &resets(field, message));
+    }
+    line(out, "it.unknown_tags.0.clear();");
     if flexible != "false" {
         line(out, "if flexible { d.tags(&mut it.unknown_tags, |tag, d| { match tag {");
         for field in &tagged {
@@ -165,7 +175,7 @@ fn codec(out: &mut String, message: &Message, part: &Struct) {
         }
         line(out, "_ => return Ok(false),\n}\n#[allow(unreachable_code)]\nOk(true) })?; }");
     }
-    line(out, "Ok(it)\n}");
+    line(out, "Ok(())\n}");
     line(out, "fn write(&self, e: &mut Encoder, version: i16) -> Result<(), EncodeError> {");
     let _ = writeln!(out, "let flexible = {flexible};");
     for field in &plain {
@@ -200,6 +210,36 @@ pub fn comparable_default(field: &Field, message: &Message) -> String {
         format!("<{}>::default()", rust_type(field))
     } else {
         default
+    }
+}
+
+/// Is a field read in some versions only?
+fn body_is_conditional(field: &Field, message: &Message) -> bool {
+    condition(field.versions, message).is_some_and(|condition| condition != "false")
+}
+
+fn resets(field: &Field, message: &Message) -> String {
+    format!("it.{} = {};", snake(&field.name), comparable_default(field, message))
+}
+
+/// As [`reads`], into a field whose memory is used again where it can be.
+fn reads_into(field: &Field, message: &Message) -> String {
+    let name = snake(&field.name);
+    let flexible = if field.rigid { "false" } else { "flexible" };
+    let assigned = || format!("it.{name} = {};", reads(field, message));
+    if !field.nullable.is_empty() {
+        return assigned();
+    }
+    match field.element() {
+        Some(element) if is_struct(element) => {
+            format!(
+                "d.array_into({flexible}, &mut it.{name}, |d, one| one.read_into(d, version))?;"
+            )
+        }
+        Some(_) => assigned(),
+        None if field.ty == "string" => format!("d.string_into({flexible}, &mut it.{name})?;"),
+        None if is_struct(&field.ty) => format!("it.{name}.read_into(d, version)?;"),
+        None => assigned(),
     }
 }
 

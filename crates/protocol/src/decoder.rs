@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::{Buf, Bytes};
 use ottla_types::Uuid;
 
-use crate::{Part, UnknownTags};
+use crate::{Part, Text, UnknownTags};
 
 /// How many array elements one decoder hands out before it calls the message hostile: a struct
 /// may take a hundred times the bytes in memory that its shortest form takes in the frame.
@@ -204,11 +204,37 @@ impl Decoder {
     /// It is not UTF-8 or longer than the bytes there are.
     pub fn nullable_string(&mut self, flexible: bool) -> Decoded<Option<String>> {
         let Some(length) = self.length(flexible, false)? else { return Ok(None) };
-        self.need(length)?;
-        let text = core::str::from_utf8(&self.bytes[..length]).map_err(|_| DecodeError::Utf8)?;
-        let text = String::from(text);
+        let text = String::from(self.text(length)?);
         self.bytes.advance(length);
         Ok(Some(text))
+    }
+
+    /// The text that the next bytes are.
+    fn text(&self, length: usize) -> Decoded<&str> {
+        self.need(length)?;
+        core::str::from_utf8(&self.bytes[..length]).map_err(|_| DecodeError::Utf8)
+    }
+
+    /// Reads a text, into the memory that another had.
+    ///
+    /// # Errors
+    /// As [`Decoder::string`].
+    pub fn string_into(&mut self, flexible: bool, out: &mut String) -> Decoded<()> {
+        out.clear();
+        let length = self.length(flexible, false)?.ok_or(DecodeError::Null)?;
+        out.push_str(self.text(length)?);
+        self.bytes.advance(length);
+        Ok(())
+    }
+
+    /// Reads a text that may be null, without copying it.
+    ///
+    /// # Errors
+    /// As [`Decoder::nullable_string`].
+    pub fn nullable_text(&mut self, flexible: bool) -> Decoded<Option<Text>> {
+        let Some(length) = self.length(flexible, false)? else { return Ok(None) };
+        self.text(length)?;
+        Ok(Some(Text(self.bytes.split_to(length))))
     }
 
     /// Reads bytes, without copying them.
@@ -242,6 +268,36 @@ impl Decoder {
         self.nullable_array(flexible, read)?.ok_or(DecodeError::Null)
     }
 
+    /// Reads an array of structs, into the memory that another had.
+    ///
+    /// # Errors
+    /// As [`Decoder::array`].
+    pub fn array_into<T: Default>(
+        &mut self,
+        flexible: bool,
+        all: &mut Vec<T>,
+        mut read: impl FnMut(&mut Self, &mut T) -> Decoded<()>,
+    ) -> Decoded<()> {
+        let count = self.count(flexible)?.ok_or(DecodeError::Null)?;
+        all.truncate(count);
+        all.reserve_exact(count.min(PREALLOCATED_MAX).saturating_sub(all.len()));
+        for at in 0..count {
+            if at == all.len() {
+                all.push(T::default());
+            }
+            read(self, &mut all[at])?;
+        }
+        Ok(())
+    }
+
+    /// How many elements an array has; each has a byte at least.
+    fn count(&mut self, flexible: bool) -> Decoded<Option<usize>> {
+        let Some(count) = self.length(flexible, true)? else { return Ok(None) };
+        self.need(count)?;
+        self.elements_left = self.elements_left.checked_sub(count).ok_or(DecodeError::TooMany)?;
+        Ok(Some(count))
+    }
+
     /// Reads an array that may be null.
     ///
     /// # Errors
@@ -251,9 +307,7 @@ impl Decoder {
         flexible: bool,
         mut read: impl FnMut(&mut Self) -> Decoded<T>,
     ) -> Decoded<Option<Vec<T>>> {
-        let Some(count) = self.length(flexible, true)? else { return Ok(None) };
-        self.need(count)?;
-        self.elements_left = self.elements_left.checked_sub(count).ok_or(DecodeError::TooMany)?;
+        let Some(count) = self.count(flexible)? else { return Ok(None) };
         let mut all = Vec::with_capacity(count.min(PREALLOCATED_MAX));
         for _ in 0..count {
             all.push(read(self)?);

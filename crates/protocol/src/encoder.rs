@@ -58,10 +58,10 @@ impl Encoder {
         Self::default()
     }
 
-    /// Nothing written yet, with room for `capacity` bytes.
+    /// Nothing written yet, with this to be written into; it is empty.
     #[must_use]
-    pub fn with_capacity(capacity: usize) -> Self {
-        Self { done: Vec::new(), tail: BytesMut::with_capacity(capacity) }
+    pub const fn with_room(room: BytesMut) -> Self {
+        Self { done: Vec::new(), tail: room }
     }
 
     /// How many bytes were written.

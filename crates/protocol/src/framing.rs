@@ -1,14 +1,15 @@
 //! What stands around a message: a request's header, and the framings of stored records.
 
 use alloc::borrow::ToOwned;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use crate::metadata::MetadataRecord;
 use crate::shared::request_header::RequestHeader;
-use crate::{ApiKey, DecodeError, Decoder, EncodeError, Encoder, Message, Request};
+use crate::{
+    ApiKey, DecodeError, Decoder, EncodeError, Encoder, Message, Request, Text, UnknownTags,
+};
 
 /// The only frame version of metadata records there is (KIP-631).
 const METADATA_FRAME: u32 = 1;
@@ -23,7 +24,7 @@ pub struct FrameHead {
     /// To be repeated in the response.
     pub correlation: i32,
     /// What the client calls itself.
-    pub client_id: Option<String>,
+    pub client_id: Option<Text>,
 }
 
 /// Reads the header of a request. Of an API or a flexible version that is not known, only the part
@@ -36,8 +37,12 @@ pub fn read_request_head(d: &mut Decoder) -> Result<FrameHead, DecodeError> {
     let (key, version) = (peek.i16()?, peek.i16()?);
     let flexible = ApiKey::of(key)
         .is_some_and(|key| version >= key.flexible_from() && key.versions().contains(&version));
-    let head = RequestHeader::decode(d, if flexible { 2 } else { 1 })?;
-    Ok(FrameHead { key, version, correlation: head.correlation_id, client_id: head.client_id })
+    d.take(4)?;
+    let (correlation, client_id) = (d.i32()?, d.nullable_text(false)?);
+    if flexible {
+        d.tags(&mut UnknownTags::default(), |_, _| Ok(false))?;
+    }
+    Ok(FrameHead { key, version, correlation, client_id })
 }
 
 /// A request as it goes over the wire: its length in four bytes, its header, its body.

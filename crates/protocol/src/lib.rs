@@ -29,19 +29,42 @@ pub use json::{Json, ToJson};
 
 use alloc::vec::Vec;
 use bytes::Bytes;
-use core::ops::RangeInclusive;
+use core::ops::{Deref, RangeInclusive};
 
 /// Tagged fields that a schema does not know, in the order they came (KIP-482).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnknownTags(pub Vec<(u32, Bytes)>);
 
+/// A text that is a slice of the frame it came in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Text(Bytes);
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        // It was looked at when it was read.
+        core::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
 /// A struct inside a message; has no versions of its own.
-pub trait Part: Sized {
+pub trait Part: Default {
     /// Reads the struct as `version` of its message has it.
     ///
     /// # Errors
     /// The bytes end too early or are no such struct.
-    fn read(d: &mut Decoder, version: i16) -> Result<Self, DecodeError>;
+    fn read(d: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+        let mut it = Self::default();
+        it.read_into(d, version)?;
+        Ok(it)
+    }
+
+    /// As [`Part::read`], into the memory that this one has.
+    ///
+    /// # Errors
+    /// See there; what this one holds then is nothing.
+    fn read_into(&mut self, d: &mut Decoder, version: i16) -> Result<(), DecodeError>;
 
     /// Writes the struct as `version` of its message has it.
     ///
@@ -51,7 +74,7 @@ pub trait Part: Sized {
 }
 
 /// A request, a response or a stored record.
-pub trait Message: Part + Default {
+pub trait Message: Part {
     /// As Kafka calls it.
     const NAME: &'static str;
     /// The versions there are.
@@ -64,8 +87,18 @@ pub trait Message: Part + Default {
     /// # Errors
     /// There is no such version, the bytes end too early or are no such message.
     fn decode(d: &mut Decoder, version: i16) -> Result<Self, DecodeError> {
+        let mut it = Self::default();
+        it.decode_into(d, version)?;
+        Ok(it)
+    }
+
+    /// As [`Message::decode`], into the memory that this one has.
+    ///
+    /// # Errors
+    /// See there; what this one holds then is nothing.
+    fn decode_into(&mut self, d: &mut Decoder, version: i16) -> Result<(), DecodeError> {
         if Self::VERSIONS.contains(&version) {
-            Self::read(d, version)
+            self.read_into(d, version)
         } else {
             Err(DecodeError::Version { name: Self::NAME, version })
         }

@@ -40,7 +40,7 @@ pub async fn handle(
         Ok(host) => host,
         Err(code) => return refused(code),
     };
-    let client = Client { id: call.client_id.clone(), host: call.caller.host() };
+    let client = Client { id: call.client_id.to_string(), host: call.caller.host() };
     let answer = ask(&host, Command::ConsumerHeartbeat { request, client }, |reply| match reply {
         Reply::ConsumerHeartbeat(response) => Some(response),
         _ => None,

@@ -45,7 +45,7 @@ async fn join(
     let join = Join {
         request,
         version: call.version,
-        client: Client { id: call.client_id.clone(), host: call.caller.host() },
+        client: Client { id: call.client_id.to_string(), host: call.caller.host() },
         uuid: hyphenated(node.clock.random_bytes()),
     };
     ask(host, Command::Join(join), |reply| match reply {

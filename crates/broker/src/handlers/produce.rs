@@ -38,25 +38,34 @@ pub enum Produced {
 }
 
 /// Appends at once; what remains is to wait for the in-sync set.
-pub fn handle(node: &Node, call: &Call, request: ProduceRequest) -> Produced {
+///
+/// The response is written over the one of another request, whose memory it uses again.
+pub fn handle(
+    node: &Node,
+    call: &Call,
+    request: &ProduceRequest,
+    mut response: ProduceResponse,
+) -> Produced {
     let acks = request.acks;
-    let enlisted = enlist(node, call, &request);
-    let mut response = ProduceResponse::default();
+    let enlisted = enlist(node, call, request);
     let mut waits = Vec::new();
-    for topic in request.topic_data {
-        let mut answer = TopicProduceResponse { topic_id: topic.topic_id, ..Default::default() };
+    let topics = &request.topic_data;
+    response.responses.resize_with(topics.len(), Default::default);
+    for (topic_at, (topic, answer)) in topics.iter().zip(&mut response.responses).enumerate() {
+        answer.topic_id = topic.topic_id;
+        answer.name.clear();
+        answer.name.push_str(&topic.name);
+        answer.partition_responses.clear();
         for data in &topic.partition_data {
-            let (partition, written) = write(node, call, (acks, &enlisted), &topic, data);
+            let (partition, written) = write(node, call, (acks, &enlisted), topic, data);
             if let (Some(partition), Ok(appended)) = (&partition, &written)
                 && must_wait(acks, partition, appended)
             {
-                let place = (response.responses.len(), answer.partition_responses.len());
+                let place = (topic_at, answer.partition_responses.len());
                 waits.push((place, partition.clone(), appended.end));
             }
             answer.partition_responses.push(outcome(data.index, partition.as_ref(), written));
         }
-        answer.name = topic.name;
-        response.responses.push(answer);
     }
     when_safe(node, response, waits, request.timeout_ms)
 }

@@ -80,7 +80,7 @@ fn ask(stream: &mut TcpStream, request: &[u8]) -> ([u8; 256], usize) {
 }
 
 #[test]
-fn a_produce_takes_little_memory() {
+fn a_produce_takes_no_memory() {
     let profiler = dhat::Profiler::builder().testing().build();
     let folder = tempfile::tempdir().unwrap();
     let overrides = [
@@ -105,8 +105,7 @@ fn a_produce_takes_little_memory() {
     }
     let after = dhat::HeapStats::get();
     let taken = after.total_blocks - before.total_blocks;
-    // Client id, topic, lists of topics and of partitions there and back, the answer.
-    assert!(taken <= 7 * REQUESTS + STRAY_MAX, "{taken} times in {REQUESTS} requests");
+    assert!(taken <= STRAY_MAX, "{taken} times in {REQUESTS} requests");
     broker.stop().unwrap();
     drop(profiler);
 }

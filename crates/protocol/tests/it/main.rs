@@ -7,6 +7,7 @@ mod hostile;
 mod internal;
 mod made;
 mod oracles;
+mod reused;
 #[path = "../../build/schema.rs"]
 #[expect(dead_code, reason = "the generator uses more of it than the tests")]
 mod schema;
