@@ -402,7 +402,7 @@ fn open_dirs(files: &Arc<dyn Files>, settings: &Settings) -> Result<Vec<OpenDir>
     let mut all = Vec::new();
     for path in paths {
         let dir = DataDir::open(Arc::clone(files), &path)?.ok_or(StartError::Locked(path))?;
-        let (meta, clean) = (dir.meta()?, dir.take_clean_shutdown()?);
+        let (meta, clean) = dir.take_over()?;
         all.push(OpenDir { dir, meta, clean });
     }
     Ok(all)

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use ottla_client::{
     Consumer, ConsumerOptions, Message, NewTopic, Producer, ProducerOptions, Start, TopicPartition,
 };
@@ -14,6 +13,7 @@ use ottla_clock::Clock;
 
 use crate::front::{Environment, Front, Shared};
 use crate::output::{Cell, Table};
+use crate::progress::Progress;
 
 /// Write, read and time records in a topic of its own, and say how fast that was.
 #[derive(Args, Debug)]
@@ -48,14 +48,6 @@ fn payload(size: usize, seed: &mut u64) -> Bytes {
     }
     bytes.truncate(size);
     bytes.into()
-}
-
-fn bar(count: u64, what: &'static str) -> Result<ProgressBar, Box<dyn Error>> {
-    let bar = ProgressBar::new(count);
-    let style = "{msg:8} [{bar:40}] {human_pos} of {human_len} ({per_sec}, {eta} left)";
-    bar.set_style(ProgressStyle::with_template(style)?);
-    bar.set_message(what);
-    Ok(bar)
 }
 
 /// A rate of records, and of bytes.
@@ -110,38 +102,38 @@ async fn measure(
     let made: VecDeque<Bytes> = (0..64).map(|_| payload(args.size, &mut seed)).collect();
     let value = |number: u64| made[usize::try_from(number % 64).unwrap_or(0)].clone();
     let mut producer = Producer::new(front.connect().await?, options.clone());
-    let progress = bar(args.records, "writing")?;
+    let mut progress = Progress::new(clock);
     let began = clock.monotonic();
     for number in 0..args.records {
         let message = Message { value: Some(value(number)), ..Message::default() };
         producer.send(topic, message).await?;
         if number % 1000 == 0 {
-            progress.set_position(number);
+            progress.show_part("writing", number, args.records);
         }
     }
     producer.flush().await?;
     row("write", rates(args.records, args.size, clock.monotonic() - began));
-    progress.finish_and_clear();
+    drop(progress);
     let places: Vec<TopicPartition> =
         (0..args.partitions).map(|index| TopicPartition::new(topic, index)).collect();
     let reading = ConsumerOptions { start: Start::Beginning, ..Default::default() };
     let mut consumer = Consumer::new(front.connect().await?, reading);
     consumer.assign(places.iter().cloned().collect()).await?;
     consumer.seek_to(&places, Start::Beginning).await?;
-    let progress = bar(args.records, "reading")?;
+    let mut progress = Progress::new(clock);
     let (began, mut count) = (clock.monotonic(), 0);
     while count < args.records {
         if consumer.poll().await?.is_some() {
             count += 1;
         }
         if count % 1000 == 0 {
-            progress.set_position(count);
+            progress.show_part("reading", count, args.records);
         }
     }
     row("read", rates(count, args.size, clock.monotonic() - began));
-    progress.finish_and_clear();
+    drop(progress);
     let (mut acknowledged, mut received) = (Vec::new(), Vec::new());
-    let progress = bar(args.latencies as u64, "timing")?;
+    let mut progress = Progress::new(clock);
     for number in 0..args.latencies as u64 {
         let message = Message { value: Some(value(number)), ..Message::default() };
         let began = clock.monotonic();
@@ -150,9 +142,9 @@ async fn measure(
         acknowledged.push(clock.monotonic() - began);
         while consumer.poll().await?.is_none() {}
         received.push(clock.monotonic() - began);
-        progress.inc(1);
+        progress.show_part("timing", number + 1, args.latencies as u64);
     }
-    progress.finish_and_clear();
+    drop(progress);
     consumer.close().await?;
     row("acknowledged", percentiles(acknowledged));
     row("end to end", percentiles(received));

@@ -8,6 +8,7 @@ mod front;
 mod groups;
 mod output;
 mod produce;
+mod progress;
 mod settings;
 mod size;
 mod topics;

@@ -2,14 +2,15 @@
 
 use std::error::Error;
 use std::io::{BufRead, IsTerminal};
-use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use indicatif::{HumanBytes, HumanCount, ProgressBar};
 use ottla_client::{Compression, Message, OptionError, Producer, ProducerOptions};
+use ottla_clock::Clock;
 
 use crate::front::{Environment, Front, Shared};
+use crate::output::bytes;
+use crate::progress::Progress;
 
 /// Write the lines of the standard input to a topic.
 #[derive(Args, Debug)]
@@ -65,10 +66,9 @@ pub(crate) async fn run(args: Produce, environment: &Environment) -> Result<(), 
     if typed {
         eprintln!("Each line is a record; end with Ctrl-D.");
     }
-    // Hidden by itself where nobody looks.
-    let progress = if typed { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
-    progress.enable_steady_tick(Duration::from_millis(200));
-    let (mut line, mut count, mut size) = (Vec::new(), 0, 0);
+    let clock = Clock::real();
+    let mut progress = if typed { Progress::hidden(&clock) } else { Progress::new(&clock) };
+    let (mut line, mut count, mut size) = (Vec::new(), 0_u64, 0_u64);
     loop {
         line.clear();
         if input.read_until(b'\n', &mut line)? == 0 {
@@ -89,11 +89,10 @@ pub(crate) async fn run(args: Produce, environment: &Environment) -> Result<(), 
             producer.flush().await?;
         }
         if count % 1000 == 0 {
-            progress.set_message(format!("{} records, {}", HumanCount(count), HumanBytes(size)));
+            progress.show(|| format!("{count} records, {}", bytes(size)));
         }
     }
     producer.flush().await?;
-    progress.finish_and_clear();
     Ok(())
 }
 

@@ -53,9 +53,7 @@ impl Rung {
 
 impl Bells {
     pub(crate) fn ring(&self, partition: &Partition, needs: Needs) {
-        if !self.changed.load(Ordering::Relaxed) {
-            self.changed.store(true, Ordering::Relaxed);
-        }
+        self.set_changed();
         let rung = partition.rung();
         let each = [
             (needs.sync, &rung.sync, &self.sync),
@@ -66,6 +64,14 @@ impl Bells {
             if is_needed && !is_rung.swap(true, Ordering::AcqRel) {
                 bell.ring(partition.clone());
             }
+        }
+    }
+
+    /// Something has changed, or is still to be told of.
+    pub(crate) fn set_changed(&self) {
+        // Only looked at as a rule: all who append share it.
+        if !self.changed.load(Ordering::Relaxed) {
+            self.changed.store(true, Ordering::Relaxed);
         }
     }
 

@@ -32,8 +32,6 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 /// How long the disk is left alone between two rounds of flushes: each makes the file system commit
 /// its journal, and appends may have to wait for that.
 const FLUSH_APART: Duration = Duration::from_millis(100);
-/// How much may be unflushed in all logs together, in bytes: what recovery has to read.
-const UNFLUSHED_BYTES_MAX: u64 = 256 << 20;
 
 /// How logs are looked after. Asked for anew each time, so that a change takes effect.
 #[derive(Clone, Debug)]
@@ -186,10 +184,7 @@ fn keeper_loop(all: &Partitions, clock: &Clock, ask: &Ask) {
         late.look(all, now);
         if now >= checkpointed + CHECKPOINT_EVERY {
             checkpointed = now;
-            if all.bells().take_changed() {
-                all.flush(&all.with_most_unflushed(UNFLUSHED_BYTES_MAX));
-                all.written_down(all.checkpoint());
-            }
+            all.checkpoint_changes();
         }
         if now >= retained + ask().retention_check {
             retained = now;
@@ -307,14 +302,5 @@ impl Partitions {
             }
         }
         !partitions.is_empty()
-    }
-
-    fn written_down(&self, done: Result<(), StorageError>) {
-        // On a full disk appends fail too, and that is told.
-        if let Err(error) = done
-            && !error.is_shortage()
-        {
-            tracing::error!(%error, "checkpoints cannot be written");
-        }
     }
 }

@@ -7,6 +7,7 @@
 //! them.
 
 mod bells;
+mod checkpoints;
 mod keeper;
 mod marker;
 mod moves;

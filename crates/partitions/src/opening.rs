@@ -21,8 +21,12 @@ impl Partitions {
         let open = |part: &[(&Assigned, &Dir)]| -> Vec<_> {
             part.iter().map(|(assigned, home)| self.open(assigned, home)).collect()
         };
+        if all.len() < OPENED_ALONE_MAX {
+            return open(&all);
+        }
+        // Asked for only here: the system looks into three files for it.
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        if all.len() < OPENED_ALONE_MAX || threads == 1 {
+        if threads == 1 {
             return open(&all);
         }
         std::thread::scope(|scope| {

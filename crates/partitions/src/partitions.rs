@@ -15,6 +15,7 @@ use ottla_types::{NodeId, Offset, PartitionIndex, TimestampMs, TopicPartition, U
 use tokio::sync::Notify;
 
 use crate::bells::Bells;
+use crate::checkpoints::Written;
 use crate::keeper::Bin;
 use crate::moves::Moving;
 use crate::partition::Partition;
@@ -52,9 +53,22 @@ pub struct Directory {
 
 /// Where partitions are found.
 #[derive(Clone, Debug, Default)]
-struct Index {
+pub(crate) struct Index {
     by_name: HashMap<Arc<str>, BTreeMap<PartitionIndex, Partition>>,
     by_id: HashMap<Uuid, Arc<str>>,
+    /// Those that are compacted: a cleaner looks often, and most partitions are not for it.
+    compacted: Vec<Partition>,
+}
+
+impl Index {
+    fn find(&self, topic: &str, index: PartitionIndex) -> Option<&Partition> {
+        self.by_name.get(topic)?.get(&index)
+    }
+
+    /// All partitions, always in the same order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Partition> {
+        self.by_name.values().flat_map(BTreeMap::values)
+    }
 }
 
 /// One data directory, and what its checkpoints said when it was opened.
@@ -68,6 +82,8 @@ pub(crate) struct Dir {
     pub(crate) log_starts: OffsetCheckpoint,
     /// Up to where each compacted partition is clean.
     pub(crate) clean: Mutex<OffsetCheckpoint>,
+    /// What the checkpoints were made to say since.
+    pub(crate) written: Written,
     pub(crate) trouble: Arc<Trouble>,
 }
 
@@ -134,6 +150,7 @@ impl Partitions {
                 high_watermarks: or_none(dir.high_watermarks())?,
                 log_starts: or_none(dir.log_starts())?,
                 clean: Mutex::new(dir.clean_offsets()?),
+                written: Written::default(),
                 trouble: Arc::new(Trouble::new(Arc::clone(&failures))),
                 dir,
                 id,
@@ -150,7 +167,7 @@ impl Partitions {
     /// The partition, if it is here.
     #[must_use]
     pub fn find(&self, topic: &str, index: PartitionIndex) -> Option<Partition> {
-        self.index.load().by_name.get(topic)?.get(&index).cloned()
+        self.index.load().find(topic, index).cloned()
     }
 
     /// The partition of the topic with this id, if it is here.
@@ -171,16 +188,18 @@ impl Partitions {
     #[must_use]
     pub fn all(&self) -> Vec<Partition> {
         let index = self.index.load();
-        let mut all: Vec<Partition> =
-            index.by_name.values().flat_map(BTreeMap::values).cloned().collect();
+        let mut all: Vec<Partition> = index.iter().cloned().collect();
         all.sort_by(|a, b| (a.topic(), a.index()).cmp(&(b.topic(), b.index())));
         all
     }
 
-    pub(crate) fn each(&self, mut look: impl FnMut(&Partition)) {
-        for all in self.index.load().by_name.values() {
-            all.values().for_each(&mut look);
-        }
+    pub(crate) fn each(&self, look: impl FnMut(&Partition)) {
+        self.index.load().iter().for_each(look);
+    }
+
+    /// What is here now, as one picture.
+    pub(crate) fn index(&self) -> Arc<Index> {
+        self.index.load_full()
     }
 
     pub(crate) fn bells(&self) -> &Bells {
@@ -237,9 +256,9 @@ impl Partitions {
         wanted: impl Fn(&Partition) -> bool,
     ) -> Option<(Partition, Dirt)> {
         let mut worst: Option<(Partition, Dirt)> = None;
-        self.each(|partition| {
+        for partition in &self.index.load().compacted {
             if !wanted(partition) || partition.is_moving() {
-                return;
+                continue;
             }
             let clean = self.clean_offset(partition);
             if let Ok(Some(dirt)) = partition.filth(clean, now_ms)
@@ -247,7 +266,7 @@ impl Partitions {
             {
                 worst = Some((partition.clone(), dirt));
             }
-        });
+        }
         worst
     }
 
@@ -331,10 +350,10 @@ impl Partitions {
             }
         }
         next.by_name.retain(|_, all| !all.is_empty());
+        next.compacted.retain(stays);
         self.remove_all(&gone, &mut next);
         let here = |assigned: &Assigned| {
-            let TopicPartition { topic, partition } = &assigned.place;
-            next.by_name.get(topic).and_then(|all| all.get(partition)).cloned()
+            next.find(&assigned.place.topic, assigned.place.partition).cloned()
         };
         let missing: Vec<&Assigned> = wanted.iter().filter(|it| here(it).is_none()).collect();
         let mut opened = self.open_all(&missing).into_iter();
@@ -358,6 +377,9 @@ impl Partitions {
                 Err(error) => failed.push((place.clone(), error)),
             }
         }
+        let compacted = wanted.iter().filter(|it| it.rules.compaction.is_some());
+        let found = |it: &Assigned| next.find(&it.place.topic, it.place.partition).cloned();
+        next.compacted = compacted.filter_map(found).collect();
         self.publish(&mut next);
         failed
     }
@@ -413,54 +435,9 @@ impl Partitions {
         Ok(())
     }
 
-    /// Writes down how far each partition is: high watermark, recovery point, log start.
-    ///
-    /// # Errors
-    /// The file system refuses.
-    pub fn checkpoint(&self) -> Result<(), StorageError> {
-        self.online().try_for_each(|dir| self.checkpoint_dir(dir))
-    }
-
     /// The directories that have not failed.
     pub(crate) fn online(&self) -> impl Iterator<Item = &Dir> {
         self.dirs.iter().filter(|dir| !dir.trouble.has_failed())
-    }
-
-    fn checkpoint_dir(&self, dir: &Dir) -> Result<(), StorageError> {
-        let watermarks = self.offsets_of(dir, |it| Some(it.ends().high_watermark));
-        dir.dir.set_high_watermarks(&watermarks)?;
-        let started = |it: &Partition| Some(it.ends().log_start).filter(|start| *start > 0);
-        dir.dir.set_log_starts(&self.offsets_of(dir, started))?;
-        dir.dir.set_recovery_points(&self.offsets_of(dir, Partition::recovery_point))
-    }
-
-    /// An offset of each partition in a directory.
-    fn offsets_of(
-        &self,
-        dir: &Dir,
-        offset: impl Fn(&Partition) -> Option<Offset>,
-    ) -> OffsetCheckpoint {
-        let mut all = OffsetCheckpoint::default();
-        self.each(|it| {
-            if it.directory() == dir.id
-                && let Some(offset) = offset(it)
-            {
-                all.0.insert(it.name().clone(), offset);
-            }
-        });
-        all
-    }
-
-    /// Writes down from where on each partition is to be recovered.
-    ///
-    /// # Errors
-    /// The file system refuses.
-    pub(crate) fn write_recovery_points(&self) -> Result<(), StorageError> {
-        for dir in self.online() {
-            let points = self.offsets_of(dir, Partition::recovery_point);
-            dir.dir.set_recovery_points(&points)?;
-        }
-        Ok(())
     }
 
     /// Closes every log so that the next start need not look through them, and says so in each

@@ -12,7 +12,7 @@ use crate::FOLDER;
 use crate::batch;
 use crate::driver::QuorumError;
 use crate::replay::Replay;
-use crate::snapshot::{SnapshotId, bytes, read_file, replace_file};
+use crate::snapshot::{SnapshotId, bytes, read_file, replace_file, replace_named, sync_folder};
 
 const BOOTSTRAP: &str = "bootstrap.checkpoint";
 
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Format<'_> {
 pub fn format(files: &Arc<dyn Files>, dir: &Path, format: Format<'_>) -> Result<(), QuorumError> {
     let now = format.now;
     let first = bytes(0, now, 0, &[], format.records)?;
-    replace_file(&**files, &dir.join(BOOTSTRAP), &first)?;
+    replace_named(&**files, &dir.join(BOOTSTRAP), &first)?;
     let folder = dir.join(FOLDER);
     let failed = |source| StorageError::Io { path: folder.clone(), source };
     files.make_dir(&folder).map_err(failed)?;
@@ -49,6 +49,8 @@ pub fn format(files: &Arc<dyn Files>, dir: &Path, format: Format<'_>) -> Result<
     let snapshot = bytes(0, now, last_contained, &more, &[])?;
     let path = SnapshotId { end: 0, epoch: 0 }.path(&folder);
     replace_file(&**files, &path, &snapshot)?;
+    // The names of both, before `meta.properties` says that they are there.
+    sync_folder(&**files, dir)?;
     Ok(())
 }
 

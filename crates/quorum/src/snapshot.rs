@@ -89,12 +89,27 @@ pub(crate) fn replace_file(
     path: &Path,
     bytes: &[u8],
 ) -> Result<(), StorageError> {
+    replace_named(files, path, bytes)?;
+    path.parent().map_or(Ok(()), |folder| sync_folder(files, folder))
+}
+
+/// As [`replace_file`], but a power cut may bring the old content back until the folder is synced.
+pub(crate) fn replace_named(
+    files: &dyn Files,
+    path: &Path,
+    bytes: &[u8],
+) -> Result<(), StorageError> {
     let failed = |source| StorageError::Io { path: path.to_owned(), source };
     let mut aside = path.as_os_str().to_owned();
     aside.push(".tmp");
     let aside = PathBuf::from(aside);
     let file = files.create(&aside).map_err(failed)?;
     file.write_at(bytes, 0).and_then(|()| file.sync()).map_err(failed)?;
-    files.rename(&aside, path).map_err(failed)?;
-    path.parent().map_or(Ok(()), |folder| files.sync_dir(folder)).map_err(failed)
+    files.rename(&aside, path).map_err(failed)
+}
+
+/// Makes the names in a folder survive a power cut.
+pub(crate) fn sync_folder(files: &dyn Files, folder: &Path) -> Result<(), StorageError> {
+    let failed = |source| StorageError::Io { path: folder.to_owned(), source };
+    files.sync_dir(folder).map_err(failed)
 }

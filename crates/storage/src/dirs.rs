@@ -161,6 +161,28 @@ impl DataDir {
         replace(&*self.files, path, text.as_bytes()).map_err(StorageError::io(path))
     }
 
+    /// Takes the directory over from whoever had it: what it is, if it is formatted, and how it was
+    /// left. It is no longer marked as left cleanly then.
+    ///
+    /// # Errors
+    /// The file system refuses, or `meta.properties` lacks something.
+    pub fn take_over(
+        &self,
+    ) -> Result<(Option<MetaProperties>, Option<CleanShutdown>), StorageError> {
+        let Some(meta) = self.meta()? else {
+            // A mark would say nothing here. That it is gone becomes durable with `set_meta`,
+            // before there is a log.
+            self.remove_mark()?;
+            return Ok((None, None));
+        };
+        Ok((Some(meta), self.take_clean_shutdown()?))
+    }
+
+    fn remove_mark(&self) -> Result<(), StorageError> {
+        let path = &self.path.join(CLEAN);
+        remove_if_there(&*self.files, path).map_err(StorageError::io(path))
+    }
+
     /// Takes the mark of a clean stop away and says what it said; `None` if there was none.
     ///
     /// # Errors
@@ -168,7 +190,7 @@ impl DataDir {
     pub fn take_clean_shutdown(&self) -> Result<Option<CleanShutdown>, StorageError> {
         let path = &self.path.join(CLEAN);
         let bytes = read_whole(&*self.files, path).map_err(StorageError::io(path))?;
-        remove_if_there(&*self.files, path).map_err(StorageError::io(path))?;
+        self.remove_mark()?;
         self.files.sync_dir(&self.path).map_err(StorageError::io(&self.path))?;
         Ok(bytes.map(|bytes| {
             // An older Kafka left the file empty.

@@ -86,6 +86,16 @@ fn a_directory_that_fails_goes_offline_and_the_others_serve() {
 }
 
 #[test]
+fn a_directory_that_takes_no_checkpoint_keeps_the_others_from_none() {
+    let work = tempfile::tempdir().unwrap();
+    let jbod = Jbod::new(work.path(), &Rules::default());
+    jbod.disk.set(&jbod.paths[0], Some(Fault::Writes));
+    assert!(jbod.partitions.checkpoint().is_err());
+    let said = |at: usize| jbod.paths[at].join("recovery-point-offset-checkpoint").exists();
+    assert!(!said(0) && said(1));
+}
+
+#[test]
 fn a_node_knows_when_it_has_nothing_left_to_serve() {
     let work = tempfile::tempdir().unwrap();
     let jbod = Jbod::new(work.path(), &Rules::default());

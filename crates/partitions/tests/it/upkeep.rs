@@ -132,6 +132,21 @@ fn a_topic_made_anew_under_an_old_name_is_dirty_from_its_start() {
 }
 
 #[test]
+fn a_partition_is_cleaned_from_when_its_topic_is_compacted_until_it_is_not() {
+    let work = tempfile::tempdir().unwrap();
+    let plain = Rules { compacted: false, compaction: None, ..compacted() };
+    let partitions = open(work.path(), &plain);
+    let partition = partitions.find("t", 0).unwrap();
+    for (rules, cleaned) in [(plain.clone(), 0), (compacted(), 1), (plain, 0), (compacted(), 1)] {
+        let wanted = crate::assigned(TopicPartition::new("t", 0), Uuid::of(700), &rules);
+        assert!(partitions.reconcile(&[wanted]).is_empty());
+        fill(&partition, 30);
+        partition.flush().unwrap();
+        assert_eq!(partitions.clean_all().unwrap(), cleaned, "compacted: {}", rules.compacted);
+    }
+}
+
+#[test]
 fn a_compacted_partition_keeps_the_last_of_each_key() {
     let work = tempfile::tempdir().unwrap();
     let partitions = open(work.path(), &compacted());

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::{decode_metadata, encode_metadata};
 use ottla_quorum::{Endpoint, FOLDER, Format, Quorum, ReplicaKey, Setup, Voter, VoterSet};
 use ottla_records::batches;
-use ottla_storage::{DiskFiles, Files};
+use ottla_storage::{CleanShutdown, DataDir, DiskFiles, Fate, Files, MemoryFiles, MetaProperties};
 use ottla_types::{ErrorCode, Uuid};
 
 fn golden(name: &str) -> PathBuf {
@@ -127,6 +128,53 @@ fn formatting_writes_the_bytes_that_kafka_writes() {
     let name = "00000000000000000000-0000000000.checkpoint";
     let written = fs::read(work.path().join(FOLDER).join(name)).unwrap();
     assert!(written == annex(name));
+}
+
+/// Formats a directory as a first start does, until the power goes; somebody's mark of a clean
+/// stop lies in it.
+fn format_first(files: &MemoryFiles, dir: &Path) -> Result<(), Box<dyn Error>> {
+    let files: Arc<dyn Files> = Arc::new(files.clone());
+    let data = DataDir::open(Arc::clone(&files), dir)?.ok_or("it is locked")?;
+    data.mark_clean_shutdown(CleanShutdown { broker_epoch: 1 })?;
+    assert_eq!(data.take_over()?, (None, None));
+    let records: Vec<_> = bootstrap_records().iter().map(versioned).collect();
+    let format = Format { records: &records, voter: voter(), now: &mut || 1000 };
+    ottla_quorum::format(&files, dir, format)?;
+    let (cluster_id, directory_id) = ("c".to_owned(), voter().key.directory);
+    Ok(data.set_meta(&MetaProperties { cluster_id, node_id: 1, directory_id })?)
+}
+
+#[test]
+fn a_directory_that_says_it_is_formatted_is_whole_wherever_the_power_goes() {
+    let dir = Path::new("/data");
+    let whole = MemoryFiles::new();
+    format_first(&whole, dir).unwrap();
+    for (changes, seed) in (0..=whole.changes()).flat_map(|it| (0..50).map(move |on| (it, on))) {
+        let files = MemoryFiles::new();
+        files.cut_power_after(changes);
+        let done = format_first(&files, dir).is_ok();
+        let left: Arc<dyn Files> = Arc::new(files.after_crash(Fate::Torn(seed)));
+        let data = DataDir::open(Arc::clone(&left), dir).unwrap().unwrap();
+        let (meta, clean) = data.take_over().unwrap();
+        assert!(meta.is_some() || !done, "power cut after change {changes}, seed {seed}");
+        if meta.is_none() {
+            continue;
+        }
+        assert_eq!(clean, None, "power cut after change {changes}, seed {seed}");
+        let found = ottla_quorum::bootstrap(&left, dir).unwrap();
+        assert_eq!(found, bootstrap_records(), "power cut after change {changes}, seed {seed}");
+        let setup = Setup {
+            files: left,
+            dir: dir.to_owned(),
+            own: voter().key,
+            static_voters: VoterSet::default(),
+            clean: false,
+            segment_bytes: 1 << 30,
+            clock: Clock::manual(1000),
+        };
+        let opened = Quorum::open(setup).unwrap();
+        assert_eq!(opened.quorum.kraft_version(), 1, "after change {changes}, seed {seed}");
+    }
 }
 
 /// What the genuine controller was asked, taken from what it wrote.

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{self, IoSlice};
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -198,9 +197,5 @@ impl File for DiskFile {
         let since = self.0.metadata()?.modified()?.duration_since(UNIX_EPOCH);
         Ok(since
             .map_or(0, |age| TimestampMs::try_from(age.as_millis()).unwrap_or(TimestampMs::MAX)))
-    }
-
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.0.as_fd())
     }
 }

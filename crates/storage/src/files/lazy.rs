@@ -2,7 +2,6 @@
 
 use std::io::{self, IoSlice};
 use std::ops::Range;
-use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -81,9 +80,5 @@ impl File for LazyFile {
 
     fn reserve(&self, range: Range<u64>) -> io::Result<()> {
         self.file()?.reserve(range)
-    }
-
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.file().ok()?.descriptor()
     }
 }

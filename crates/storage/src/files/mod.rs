@@ -7,7 +7,6 @@
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
 use std::ops::Range;
-use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -191,11 +190,6 @@ pub trait File: Debug + Send + Sync {
     fn reserve(&self, range: Range<u64>) -> io::Result<()> {
         let _ = range;
         Ok(())
-    }
-
-    /// The descriptor, where there is one: for sendfile.
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        None
     }
 }
 

@@ -1,0 +1,127 @@
+//! What a start has to know of each log, written down in every data directory: up to where it is
+//! committed, where it starts, and from where on it is to be recovered.
+//!
+//! A file is replaced only when it would say something else than it was last made to say, so a
+//! node on which nothing moves writes nothing. What could not be written is due again.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use ottla_storage::{DataDir, OffsetCheckpoint, StorageError};
+use ottla_types::{NO_OFFSET, Offset};
+
+use crate::partition::Partition;
+use crate::partitions::{Dir, Index, Partitions};
+
+/// How much may be unflushed in all logs together, in bytes: what recovery has to read.
+const UNFLUSHED_BYTES_MAX: u64 = 256 << 20;
+
+/// What the files of one directory were last made to say.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    high_watermarks: Mutex<Said>,
+    log_starts: Mutex<Said>,
+    recovery_points: Mutex<Said>,
+}
+
+/// What one file says; by default that is not known.
+#[derive(Debug, Default)]
+struct Said {
+    /// Of which set of partitions.
+    of: Weak<Index>,
+    /// The offset of each, in the order of the set; -1 of those that are not in the file.
+    offsets: Vec<Offset>,
+}
+
+impl Partitions {
+    /// Writes down what has changed of how far each partition is: high watermark, log start,
+    /// recovery point.
+    ///
+    /// # Errors
+    /// The first that a file system refused; the other directories are written all the same.
+    pub fn checkpoint(&self) -> Result<(), StorageError> {
+        self.each_online(|dir| self.checkpoint_dir(dir))
+    }
+
+    /// Writes down from where on each partition is to be recovered, where that has changed.
+    ///
+    /// # Errors
+    /// The first that a file system refused; the other directories are written all the same.
+    pub(crate) fn write_recovery_points(&self) -> Result<(), StorageError> {
+        self.each_online(|dir| self.write_recovery_points_of(dir))
+    }
+
+    /// What the keeper does every few seconds: if anything has changed since, flushes what is too
+    /// much and writes the checkpoints.
+    pub(crate) fn checkpoint_changes(&self) {
+        if self.bells().take_changed() {
+            self.flush(&self.with_most_unflushed(UNFLUSHED_BYTES_MAX));
+            self.written_down(self.checkpoint());
+        }
+    }
+
+    /// Takes note of how writing checkpoints went.
+    pub(crate) fn written_down(&self, done: Result<(), StorageError>) {
+        let Err(error) = done else { return };
+        // Nothing else may ever change: what is not written must be due all the same.
+        self.bells().set_changed();
+        // On a full disk appends fail too, and that is told.
+        if !error.is_shortage() {
+            tracing::error!(%error, "checkpoints cannot be written");
+        }
+    }
+
+    pub(crate) fn checkpoint_dir(&self, dir: &Dir) -> Result<(), StorageError> {
+        let watermark = |it: &Partition| Some(it.ends().high_watermark);
+        self.write(dir, &dir.written.high_watermarks, watermark, DataDir::set_high_watermarks)?;
+        let started = |it: &Partition| Some(it.ends().log_start).filter(|start| *start > 0);
+        self.write(dir, &dir.written.log_starts, started, DataDir::set_log_starts)?;
+        self.write_recovery_points_of(dir)
+    }
+
+    fn write_recovery_points_of(&self, dir: &Dir) -> Result<(), StorageError> {
+        let (said, point) = (&dir.written.recovery_points, Partition::recovery_point);
+        self.write(dir, said, point, DataDir::set_recovery_points)
+    }
+
+    /// One that fails keeps no other from being written.
+    fn each_online(
+        &self,
+        write: impl Fn(&Dir) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let mut first = Ok(());
+        for dir in self.online() {
+            let written = write(dir);
+            first = first.and(written);
+        }
+        first
+    }
+
+    /// Writes an offset of each partition in a directory, unless that is what the file says.
+    fn write(
+        &self,
+        dir: &Dir,
+        said: &Mutex<Said>,
+        offset: impl Fn(&Partition) -> Option<Offset>,
+        put: impl FnOnce(&DataDir, &OffsetCheckpoint) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        // Held to the end: nobody else may write the same file meanwhile.
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.index();
+        let is_here = |it: &Partition| it.directory() == dir.id;
+        let offset = |it| offset(it).filter(|_| is_here(it)).unwrap_or(NO_OFFSET);
+        let offsets: Vec<Offset> = all.iter().map(offset).collect();
+        if said.of.as_ptr() == Arc::as_ptr(&all) && said.offsets == offsets {
+            return Ok(());
+        }
+        // If this fails it is not known which of the two the file says.
+        *said = Said::default();
+        let named = all.iter().zip(&offsets).filter(|(_, offset)| **offset != NO_OFFSET);
+        let named = named.map(|(it, offset)| (it.name().clone(), *offset));
+        put(&dir.dir, &OffsetCheckpoint(named.collect()))?;
+        *said = Said { of: Arc::downgrade(&all), offsets };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
