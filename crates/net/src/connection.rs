@@ -104,8 +104,10 @@ pub struct Limits {
 /// After how many bytes of requests the other connections of the thread have their turn, even if
 /// more is there: the runtime would let a connection go on for a hundred requests of a megabyte.
 const TURN_BYTES_MAX: usize = 256 * 1024;
-/// How many requests are served together at most.
+/// How many requests are served together at most, and of how many bytes each: what is larger pays
+/// for its own call, and while it is written the peer fills the next.
 const TOGETHER_MAX: usize = 64;
+const SMALL_BYTES_MAX: usize = 4096;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -216,14 +218,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     where
         H: Handler,
     {
-        if self.ahead.is_empty() && self.inbox.has_several() {
-            let mut bytes = 0;
+        if self.ahead.is_empty() && self.inbox.has_several(SMALL_BYTES_MAX) {
             while self.ahead.len() < TOGETHER_MAX
-                && bytes < TURN_BYTES_MAX
-                // A length that is wrong is met again, when those before it are served.
-                && let Ok(Some(frame)) = self.inbox.take_frame()
+                && let Some(frame) = self.inbox.take_small(SMALL_BYTES_MAX)
             {
-                bytes += frame.len();
                 self.ahead.push_back(frame);
             }
             self.apart = false;

@@ -68,14 +68,21 @@ impl Inbox {
         Ok(Some(self.buffer.split_to(length).freeze()))
     }
 
-    /// Are there at least two whole frames?
+    /// Are there at least two whole frames of at most so many bytes?
     #[must_use]
-    pub fn has_several(&self) -> bool {
+    pub fn has_several(&self, most: usize) -> bool {
         let Ok(Some(first)) = self.announced() else { return false };
         let Some(rest) = self.buffer.get(PREFIX + first..) else { return false };
         let Some(prefix) = rest.first_chunk() else { return false };
         // A negative length is no frame; it is refused when its turn comes.
-        usize::try_from(i32::from_be_bytes(*prefix)).is_ok_and(|next| rest.len() - PREFIX >= next)
+        let second = usize::try_from(i32::from_be_bytes(*prefix));
+        first <= most && second.is_ok_and(|it| it <= most && rest.len() - PREFIX >= it)
+    }
+
+    /// The next whole frame, if it has at most so many bytes. One that is wrong stays.
+    pub fn take_small(&mut self, most: usize) -> Option<Bytes> {
+        let is_small = matches!(self.announced(), Ok(Some(length)) if length <= most);
+        if is_small { self.take_frame().ok().flatten() } else { None }
     }
 
     /// Room to read into. The caller appends what arrives.
@@ -150,6 +157,19 @@ mod tests {
         assert_eq!(inbox.take_frame(), Ok(None));
         inbox.room().extend_from_slice(b"de");
         assert_eq!(inbox.take_frame(), Ok(Some(Bytes::from_static(b"cde"))));
+    }
+
+    #[test]
+    fn small_frames_are_told_from_large_ones() {
+        let mut inbox = inbox(b"\0\0\0\x01a\0\0\0\x02bc\0\0\0\x03def\0\0\0\x01");
+        assert!(inbox.has_several(2));
+        assert!(!inbox.has_several(1), "the second is larger");
+        assert_eq!(inbox.take_small(2), Some(Bytes::from_static(b"a")));
+        assert_eq!(inbox.take_small(2), Some(Bytes::from_static(b"bc")));
+        assert_eq!(inbox.take_small(2), None, "the third is larger");
+        assert!(!inbox.has_several(3), "the fourth is not whole");
+        assert_eq!(inbox.take_frame(), Ok(Some(Bytes::from_static(b"def"))));
+        assert_eq!(inbox.take_small(2), None);
     }
 
     #[test]
