@@ -77,6 +77,7 @@ def through(client, settings, readings, gb=0.4):
         check(server, name, 1, count)
         return found
 
+    load.writes = True
     return load
 
 

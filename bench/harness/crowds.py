@@ -32,6 +32,7 @@ def in_turn(partitions, seconds=3.0):
         total = count * 16_000
         return {"value": total / found["seconds"] / MB, "cpu": cpu / (total / 1e9)}
 
+    load.writes = True
     return load
 
 
@@ -93,7 +94,8 @@ def recovery(gb):
     """Kills the server with so many GB of log: seconds until the first answer, and until each partition takes a record."""
 
     def load(server, name, scale):
-        each = int(gb * 1000 / RECOVERY_PARTITIONS)
+        # Two connections take the partitions in turn: all get as many batches if each gets an even number.
+        each = int(gb * 1000 / RECOVERY_PARTITIONS) // 2 * 2
         server.topic(name, RECOVERY_PARTITIONS)
         report(start(server, "produce", name, connections=2, partitions=RECOVERY_PARTITIONS, records=1000, record_bytes=1000,
                      count=each * RECOVERY_PARTITIONS // 2))
@@ -106,6 +108,7 @@ def recovery(gb):
                 assert (error, base) == (0, each * 1000), f"{server.label}: error {error}, offset {base}, due {each * 1000}"
         return {"value": time.monotonic() - begun, "first": first}
 
+    load.writes = True
     return load
 
 

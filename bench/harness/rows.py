@@ -1,4 +1,7 @@
-"""What is measured: one function a row, which loads a running server and returns its figures."""
+"""What is measured: one function a row, which loads a running server and returns its figures.
+
+Those that write much say so (`writes`): memory is written to before them.
+"""
 
 import time
 
@@ -46,6 +49,7 @@ def produce(connections, records, record_bytes, depth=5, seconds=3.0):
         total = count * size * connections
         return {"value": total / found["seconds"] / MB, "cpu": cpu / (total / 1e9), "max_ms": found["us"]["max"] / 1000}
 
+    load.writes = True
     return load
 
 
@@ -68,6 +72,7 @@ def both(records, record_bytes, seconds=3.0):
         check(server, name, 1, count * records)
         return {"value": count * size / took / MB, "cpu": cpu / (2 * count * size / 1e9)}
 
+    load.writes = True
     return load
 
 
@@ -133,6 +138,9 @@ def beside(server, name, scale):
     return latency(found, 1)
 
 
+beside.writes = True
+
+
 def sustained(server, name, scale):
     """16 GB as fast as it goes: MB/s, and the longest acknowledgement."""
     server.topic(name, 2)
@@ -140,6 +148,9 @@ def sustained(server, name, scale):
     found = report(start(server, "produce", name, connections=2, records=1000, record_bytes=1000, count=count))
     check(server, name, 2, count * 2000)
     return {"value": found["mb_s"], "longest": found["us"]["max"] / 1000}
+
+
+sustained.writes = True
 
 
 def durable(server, name, scale):

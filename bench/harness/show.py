@@ -15,17 +15,42 @@ class Table:
     def __init__(self, rows, found, others="KR"):
         self.others, self.kinds, self.lines = others, [*others, "O"], []
         for row in rows:
-            goals = {"goals": row.goals, "most": row.most, "own": row.own, "cpu_goal": row.cpu}
-            line = {"name": row.name, "title": row.title, "unit": row.unit, "lower": row.lower, **goals}
+            line = self.line(row)
             line["found"] = {kind: self.values(found[kind], row.load, row.key) for kind in self.kinds}
             line["cpu"] = {kind: self.median(self.values(found[kind], row.load, row.cpu_key)) for kind in self.kinds}
             line["took"] = {kind: sum(self.values(found[kind], row.load, "took")) for kind in self.kinds}
             self.lines.append(line)
-        for key, title, unit, most in EVERY:
-            line = {"name": key, "title": title, "unit": unit, "lower": True, "goals": {}, "most": most, "cpu": {}}
+        for line in self.every():
+            key = line["name"]
             # The roofline is no broker: what it starts with says nothing.
             line["found"] = {kind: self.values(found[kind], key, "value") for kind in self.kinds if kind != "R"}
             self.lines.append(line)
+
+    @staticmethod
+    def line(row):
+        return {"name": row.name, "title": row.title, "unit": row.unit, "lower": row.lower, "goals": row.goals, "most": row.most,
+                "own": row.own, "cpu_goal": row.cpu}
+
+    @staticmethod
+    def every():
+        return [{"name": key, "title": title, "unit": unit, "lower": True, "goals": {}, "most": most, "cpu": {}}
+                for key, title, unit, most in EVERY]
+
+    @classmethod
+    def of_runs(cls, rows, runs, others):
+        """What several runs say, by the JSON of each: the medians of each run are what a round is elsewhere."""
+        table = cls([], {kind: [] for kind in [*others, "O"]}, others)
+        table.lines = []
+        for line in [*map(cls.line, rows), *cls.every()]:
+            same = [row for run in runs for row in run["rows"] if (row["beside"], row["name"]) == (others, line["name"])]
+            if same:
+                # A title may say how much there was room for.
+                line["title"] = same[-1]["title"]
+                line["found"] = {kind: [statistics.median(row["found"][kind]) for row in same if row["found"].get(kind)]
+                                 for kind in table.kinds}
+                line["cpu"] = {kind: cls.median([row["cpu"][kind] for row in same if row["cpu"].get(kind)]) for kind in table.kinds}
+                table.lines.append(line)
+        return table
 
     @staticmethod
     def values(rounds, load, key):
@@ -140,14 +165,14 @@ def picture(table):
     return "\n".join([*out, "</svg>"]) + "\n"
 
 
-def write(folder, tables, machine):
-    """Writes the page and the picture; the first table is the one beside Apache Kafka."""
+def write(folder, tables, machine, of="rounds"):
+    """Writes the page and the picture; the first table is the one beside Apache Kafka, `of` what its spreads are of."""
     page = folder / "performance.md"
     text = page.read_text() if page.exists() else "# Performance\n\n<!-- table -->\n<!-- end -->\n"
     head, _, rest = text.partition("<!-- table -->")
     _, _, tail = rest.partition("<!-- end -->")
     told = (f"`{machine['command']}` on {machine['when']}: {machine['machine']}, {machine['cores']} cores, {machine['rounds']} rounds. "
-            "Medians, and in brackets the smallest and the largest; of ratios, those of the rounds. CPU: seconds a GB, or microseconds "
+            f"Medians, and in brackets the smallest and the largest; of ratios, those of the {of}. CPU: seconds a GB, or microseconds "
             "a record where the unit is records, messages or microseconds.\n\n")
     shown = [tables[0].markdown() + "\n\n![](performance.svg)\n"]
     shown += ["\nBeside NATS JetStream and RabbitMQ:\n\n" + table.markdown() + "\n" for table in tables[1:]]
