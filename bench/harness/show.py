@@ -38,7 +38,7 @@ class Table:
 
     @classmethod
     def of_runs(cls, rows, runs, others):
-        """What several runs say, by the JSON of each: the medians of each run are what a round is elsewhere."""
+        """What runs say, by the JSON of each: the medians of each are what a round is elsewhere, if there are several."""
         table = cls([], {kind: [] for kind in [*others, "O"]}, others)
         table.lines = []
         for line in [*map(cls.line, rows), *cls.every()]:
@@ -46,8 +46,8 @@ class Table:
             if same:
                 # A title may say how much there was room for.
                 line["title"] = same[-1]["title"]
-                line["found"] = {kind: [statistics.median(row["found"][kind]) for row in same if row["found"].get(kind)]
-                                 for kind in table.kinds}
+                line["found"] = {kind: [cls.median(row["found"][kind]) for row in same if row["found"].get(kind)]
+                                 for kind in table.kinds} if len(runs) > 1 else same[0]["found"]
                 line["cpu"] = {kind: cls.median([row["cpu"][kind] for row in same if row["cpu"].get(kind)]) for kind in table.kinds}
                 table.lines.append(line)
         return table
