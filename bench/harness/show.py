@@ -10,21 +10,26 @@ NAMES = {"K": "Apache Kafka", "R": "roofline", "N": "NATS JetStream", "Q": "Rabb
 
 
 class Table:
-    """Rows of Ottla and of `others`, the letters of the peers beside it; `found` is what each showed, by letter and round."""
+    """Rows of Ottla and of `others`, the letters of the peers beside it."""
 
-    def __init__(self, rows, found, others="KR"):
+    def __init__(self, others):
         self.others, self.kinds, self.lines = others, [*others, "O"], []
+
+    @classmethod
+    def of_rounds(cls, rows, found, others):
+        """What one run says; `found` is what each showed, by letter and round."""
+        table = cls(others)
         for row in rows:
-            line = self.line(row)
-            line["found"] = {kind: self.values(found[kind], row.load, row.key) for kind in self.kinds}
-            line["cpu"] = {kind: self.median(self.values(found[kind], row.load, row.cpu_key)) for kind in self.kinds}
-            line["took"] = {kind: sum(self.values(found[kind], row.load, "took")) for kind in self.kinds}
-            self.lines.append(line)
-        for line in self.every():
-            key = line["name"]
+            line = cls.line(row)
+            line["found"] = {kind: cls.values(found[kind], row.load, row.key) for kind in table.kinds}
+            line["cpu"] = {kind: cls.median(cls.values(found[kind], row.load, row.cpu_key)) for kind in table.kinds}
+            line["took"] = {kind: sum(cls.values(found[kind], row.load, "took")) for kind in table.kinds}
+            table.lines.append(line)
+        for line in cls.every():
             # The roofline is no broker: what it starts with says nothing.
-            line["found"] = {kind: self.values(found[kind], key, "value") for kind in self.kinds if kind != "R"}
-            self.lines.append(line)
+            line["found"] = {kind: cls.values(found[kind], line["name"], "value") for kind in table.kinds if kind != "R"}
+            table.lines.append(line)
+        return table
 
     @staticmethod
     def line(row):
@@ -39,8 +44,7 @@ class Table:
     @classmethod
     def of_runs(cls, rows, runs, others):
         """What runs say, by the JSON of each: the medians of each are what a round is elsewhere, if there are several."""
-        table = cls([], {kind: [] for kind in [*others, "O"]}, others)
-        table.lines = []
+        table = cls(others)
         for line in [*map(cls.line, rows), *cls.every()]:
             same = [row for run in runs for row in run["rows"] if (row["beside"], row["name"]) == (others, line["name"])]
             if same:

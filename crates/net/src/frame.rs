@@ -71,18 +71,20 @@ impl Inbox {
     /// Are there at least two whole frames of at most so many bytes?
     #[must_use]
     pub fn has_several(&self, most: usize) -> bool {
-        let Ok(Some(first)) = self.announced() else { return false };
-        let Some(rest) = self.buffer.get(PREFIX + first..) else { return false };
-        let Some(prefix) = rest.first_chunk() else { return false };
-        // A negative length is no frame; it is refused when its turn comes.
-        let second = usize::try_from(i32::from_be_bytes(*prefix));
-        first <= most && second.is_ok_and(|it| it <= most && rest.len() - PREFIX >= it)
+        self.end_of_small(0, most).and_then(|at| self.end_of_small(at, most)).is_some()
     }
 
     /// The next whole frame, if it has at most so many bytes. One that is wrong stays.
     pub fn take_small(&mut self, most: usize) -> Option<Bytes> {
-        let is_small = matches!(self.announced(), Ok(Some(length)) if length <= most);
-        if is_small { self.take_frame().ok().flatten() } else { None }
+        self.end_of_small(0, most)?;
+        self.take_frame().ok().flatten()
+    }
+
+    /// Where the whole frame ends that begins at `at`, if it has at most so many bytes.
+    fn end_of_small(&self, at: usize, most: usize) -> Option<usize> {
+        let length = self.announced_at(at).ok().flatten().filter(|length| *length <= most)?;
+        let end = at + PREFIX + length;
+        (end <= self.buffer.len()).then_some(end)
     }
 
     /// Room to read into. The caller appends what arrives.
@@ -129,7 +131,12 @@ impl Inbox {
     }
 
     fn announced(&self) -> Result<Option<usize>, FrameError> {
-        let Some(prefix) = self.buffer.first_chunk::<PREFIX>() else { return Ok(None) };
+        self.announced_at(0)
+    }
+
+    /// How long the frame is to be that begins at `at`.
+    fn announced_at(&self, at: usize) -> Result<Option<usize>, FrameError> {
+        let Some(prefix) = self.buffer[at..].first_chunk::<PREFIX>() else { return Ok(None) };
         let length = i32::from_be_bytes(*prefix);
         let length = usize::try_from(length).map_err(|_| FrameError::Negative(length))?;
         if length > self.length_max {

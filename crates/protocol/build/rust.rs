@@ -136,10 +136,15 @@ fn condition(range: Versions, message: &Message) -> Option<String> {
 }
 
 pub fn when(range: Versions, message: &Message, body: &str) -> String {
+    when_or(range, message, body, "")
+}
+
+/// `body` in the versions of `range`; where a message has others, `otherwise` stands behind it.
+fn when_or(range: Versions, message: &Message, body: &str, otherwise: &str) -> String {
     match condition(range, message) {
         None => body.to_owned(),
         Some(never) if never == "false" => String::new(),
-        Some(condition) => format!("if {condition} {{ {body} }}"),
+        Some(condition) => format!("if {condition} {{ {body} }} {otherwise}"),
     }
 }
 
@@ -153,11 +158,8 @@ fn codec(out: &mut String, message: &Message, part: &Struct) {
     let _ = writeln!(out, "let flexible = {flexible};\nlet it = self;");
     let (tagged, plain): (Vec<_>, Vec<_>) = part.fields.iter().partition(|f| f.tag.is_some());
     for field in &plain {
-        let body = reads_into(field, message);
-        line(out, &when(field.versions, message, &body));
-        if body_is_conditional(field, message) {
-            let _ = writeln!(out, "else {{ {} }}", resets(field, message));
-        }
+        let (read, reset) = (reads_into(field, message), resets(field, message));
+        line(out, &when_or(field.versions, message, &read, &format!("else {{ {reset} }}")));
     }
     for field in &tagged {
         line(out, &resets(field, message));
@@ -211,11 +213,6 @@ pub fn comparable_default(field: &Field, message: &Message) -> String {
     } else {
         default
     }
-}
-
-/// Is a field read in some versions only?
-fn body_is_conditional(field: &Field, message: &Message) -> bool {
-    condition(field.versions, message).is_some_and(|condition| condition != "false")
 }
 
 fn resets(field: &Field, message: &Message) -> String {

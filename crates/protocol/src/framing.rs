@@ -33,11 +33,9 @@ pub struct FrameHead {
 /// # Errors
 /// The bytes end too early or hold no header.
 pub fn read_request_head(d: &mut Decoder) -> Result<FrameHead, DecodeError> {
-    let mut peek = d.clone();
-    let (key, version) = (peek.i16()?, peek.i16()?);
+    let (key, version) = (d.i16()?, d.i16()?);
     let flexible = ApiKey::of(key)
         .is_some_and(|key| version >= key.flexible_from() && key.versions().contains(&version));
-    d.take(4)?;
     let (correlation, client_id) = (d.i32()?, d.nullable_text(false)?);
     if flexible {
         d.tags(&mut UnknownTags::default(), |_, _| Ok(false))?;

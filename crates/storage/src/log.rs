@@ -182,7 +182,8 @@ impl Log {
         let held = segment.size();
         let far = batch.last_offset() - segment.base > Offset::from(i32::MAX);
         if held == 0 {
-            return far;
+            // A single batch may be larger than a segment.
+            return far || count > 1 && bytes > self.options.segment_bytes;
         }
         let state = segment.state();
         let newest = batch.max_timestamp();

@@ -27,6 +27,17 @@ pub fn batch(count: usize, options: BatchOptions) -> Vec<u8> {
     builder.build().unwrap()
 }
 
+/// A batch of two records of an idempotent producer.
+pub fn sequenced(epoch: i16, sequence: i32) -> Vec<u8> {
+    let producer = BatchOptions {
+        producer_id: 4000,
+        producer_epoch: epoch,
+        base_sequence: sequence,
+        ..BatchOptions::default()
+    };
+    batch(2, producer)
+}
+
 /// What opens a log in `folder`.
 pub fn opening(files: &Arc<dyn Files>, folder: &Path, clean: bool) -> Opening {
     Opening {

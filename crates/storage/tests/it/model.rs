@@ -12,7 +12,7 @@ use ottla_storage::{
 
 use proptest::prelude::*;
 
-use crate::{batch, opening, read_all};
+use crate::{batch, opening, read_all, sequenced};
 
 const STAMP: Stamp = Stamp { leader_epoch: 0, append_time: None };
 
@@ -83,16 +83,6 @@ fn what_is_cut_off_is_gone_and_the_log_goes_on() {
     assert_eq!(log.log_end(), 16);
     log.close_clean().unwrap();
     assert_eq!(open(&files, true).log_end(), 16);
-}
-
-fn sequenced(epoch: i16, sequence: i32) -> Vec<u8> {
-    let producer = BatchOptions {
-        producer_id: 4000,
-        producer_epoch: epoch,
-        base_sequence: sequence,
-        ..BatchOptions::default()
-    };
-    batch(2, producer)
 }
 
 #[test]

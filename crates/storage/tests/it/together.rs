@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ottla_records::{BatchOptions, batches};
 use ottla_storage::{Appended, Fault, FaultyFiles, Files, Log, MemoryFiles, Stamp, StorageError};
 
-use crate::{batch, opening, read_all};
+use crate::{batch, opening, read_all, sequenced};
 
 const STAMP: Stamp = Stamp { leader_epoch: 3, append_time: None };
 
@@ -54,32 +54,26 @@ fn what_does_not_fit_into_the_segment_is_not_written() {
     assert_eq!(log.log_end(), 2);
 }
 
-fn sequenced(sequence: i32) -> Vec<u8> {
-    let options = BatchOptions {
-        producer_id: 4000,
-        producer_epoch: 0,
-        base_sequence: sequence,
-        ..BatchOptions::default()
-    };
-    batch(2, options)
-}
-
 #[test]
 fn a_producers_sequence_counts_those_before_it() {
     let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
     let mut log = open(&files, 1 << 20);
-    let appended = together(&mut log, &[0, 2, 4].map(sequenced)).unwrap().unwrap();
+    let appended = together(&mut log, &[0, 2, 4].map(|it| sequenced(0, it))).unwrap().unwrap();
     assert_eq!(appended.iter().map(|it| it.end).collect::<Vec<_>>(), [2, 4, 6]);
     let before = read_all(&log);
     for refused in [[6, 10], [10, 6], [4, 6], [6, 6]] {
         // A gap, or one that is there already: whoever sent it must be told.
-        assert_eq!(together(&mut log, &refused.map(sequenced)).unwrap(), None, "{refused:?}");
+        assert_eq!(
+            together(&mut log, &refused.map(|it| sequenced(0, it))).unwrap(),
+            None,
+            "{refused:?}"
+        );
         assert_eq!((log.log_end(), read_all(&log)), (6, before.clone()));
     }
     // What was refused is not remembered.
-    assert!(!log.append_as_leader(&sequenced(6), STAMP, 0).unwrap().duplicate);
-    assert!(together(&mut log, &[8, 10].map(sequenced)).unwrap().is_some());
-    assert!(log.append_as_leader(&sequenced(10), STAMP, 0).unwrap().duplicate);
+    assert!(!log.append_as_leader(&sequenced(0, 6), STAMP, 0).unwrap().duplicate);
+    assert!(together(&mut log, &[8, 10].map(|it| sequenced(0, it))).unwrap().is_some());
+    assert!(log.append_as_leader(&sequenced(0, 10), STAMP, 0).unwrap().duplicate);
 }
 
 #[test]
