@@ -16,23 +16,29 @@ use crate::view::LogView;
 
 /// How much of what was let go before is let go once more.
 const AGAIN_BYTES: u64 = 128 << 20;
+/// The write-back of an active segment stays behind its end, at a multiple of this: the kernel
+/// locks what it writes, in pieces of up to 2 MB, and an append to the last of them would wait for
+/// the disk's queue.
+const TAIL_BYTES: u64 = 4 << 20;
 /// How much is read at once from the disk.
 const BITE_BYTES: usize = 1 << 20;
 
 impl LogView {
-    /// Starts the write-back of everything appended, and lets go of what lies more than
-    /// `window_bytes` behind the end.
+    /// Starts the write-back of what was appended, but for the tail, and lets go of what lies more
+    /// than `window_bytes` behind the end.
     pub fn trim_cache(&self, window_bytes: u64) {
         let segments = self.shared.segments.load_full();
         let mut behind = 0;
-        for segment in segments.iter().rev() {
+        for (age, segment) in segments.iter().rev().enumerate() {
             let size = segment.size();
             // What of it is within the window.
             let kept = window_bytes.saturating_sub(behind).min(size);
             let before = segment.let_go.load(Ordering::Acquire);
-            let started = segment.started.fetch_max(size, Ordering::AcqRel);
-            if started < size {
-                segment.file.let_go(started..size);
+            let is_active = age == 0;
+            let calm = if is_active { size - size % TAIL_BYTES } else { size };
+            let started = segment.started.fetch_max(calm, Ordering::AcqRel);
+            if started < calm {
+                segment.file.let_go(started..calm);
             }
             if before < size - kept {
                 // What was still on its way to the disk the last time could not be dropped.
