@@ -179,7 +179,7 @@ ROWS = [
     Row("tail-p999", "the same, p99.9", "us", end_to_end, key="p999", k=0.5, lower=True),
     Row("beside-p99", "acknowledgement beside 400 MB/s, p99", "us", beside, key="p99", k=0.2, lower=True),
     Row("beside-p999", "the same, p99.9", "us", beside, key="p999", k=0.2, lower=True),
-    Row("durable", "fsync before each acknowledgement, 16 producers", "records/s", durable, k=10, roof=False),
+    Row("durable", "fsync before each acknowledgement, 16 producers", "records/s", durable, k=10),
     Row("crowd", "p99 of 100 connections with 5,000 idle ones, over without", "times", crowds.idle_beside, most=1.2, lower=True, roof=False),
     Row("consumers", "1,000 consumers on one topic, hot", "MB/s", crowds.consumers, k=3),
     Row("sustained", "sustained 16 GB, 1 MB batches, 2 connections", "MB/s", sustained, k=3, long=True, once=True),

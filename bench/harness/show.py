@@ -26,8 +26,9 @@ class Table:
             line["took"] = {kind: sum(cls.values(found[kind], row.load, "took")) for kind in table.kinds}
             table.lines.append(line)
         for line in cls.every():
-            # The roofline is no broker: what it starts with says nothing.
-            line["found"] = {kind: cls.values(found[kind], line["name"], "value") for kind in table.kinds if kind != "R"}
+            # The roofline is no broker: what its start takes says nothing.
+            kinds = [kind for kind in table.kinds if (kind, line["name"]) != ("R", "start")]
+            line["found"] = {kind: cls.values(found[kind], line["name"], "value") for kind in kinds}
             table.lines.append(line)
         return table
 

@@ -3,6 +3,7 @@
 //! A frame is read, its batch's checksum checked, its offset stamped, the batch appended in one
 //! call, and an answer sent; a fetch reads from the file and sends. There is no metadata, no index,
 //! no recovery and no second thought: it is no broker, but the limit that one is measured against.
+//! With a file `TOPIC.flush` beside its records, a topic's answers wait for the disk.
 //! It understands what the other modes of this program send, and nothing else.
 
 use std::collections::BTreeMap;
@@ -45,6 +46,23 @@ struct Log {
     file: File,
     end: Mutex<End>,
     grown: Condvar,
+    /// Up to which byte it survives a power cut, if answers wait for that.
+    durable: Option<Mutex<u64>>,
+}
+
+impl Log {
+    /// Returns when everything up to this byte is on the disk, if that is waited for.
+    fn settle(&self, upto: u64) -> io::Result<()> {
+        let Some(durable) = &self.durable else { return Ok(()) };
+        let mut durable = durable.lock().unwrap_or_else(PoisonError::into_inner);
+        if *durable < upto {
+            // What others have appended meanwhile is flushed with it: they find it done.
+            let all = self.end.lock().unwrap_or_else(PoisonError::into_inner).bytes;
+            self.file.sync_data()?;
+            *durable = all;
+        }
+        Ok(())
+    }
 }
 
 /// Where a log ends, and where its batches begin.
@@ -128,10 +146,12 @@ fn log((logs, dir): (&Logs, &Path), topic: &[u8], index: i32) -> io::Result<Arc<
     if let Some(log) = all.get(&(topic.to_vec(), index)) {
         return Ok(Arc::clone(log));
     }
-    let name = format!("{}-{index}.log", String::from_utf8_lossy(topic));
+    let name = String::from_utf8_lossy(topic);
+    let path = dir.join(format!("{name}-{index}.log"));
     let mut options = File::options();
-    let file = options.read(true).write(true).create(true).truncate(true).open(dir.join(name))?;
-    let log = Arc::new(Log { file, end: Mutex::default(), grown: Condvar::new() });
+    let file = options.read(true).write(true).create(true).truncate(true).open(path)?;
+    let durable = dir.join(format!("{name}.flush")).exists().then(Mutex::default);
+    let log = Arc::new(Log { file, end: Mutex::default(), grown: Condvar::new(), durable });
     all.insert((topic.to_vec(), index), Arc::clone(&log));
     Ok(log)
 }
@@ -164,6 +184,7 @@ fn produce(d: &mut Front<'_>, place: (&Logs, &Path), answer: &mut Vec<u8>) -> io
         end.trimmed = bytes;
     }
     drop(end);
+    log.settle(bytes)?;
     log.grown.notify_all();
     if bytes - trimmed >= TRIM_EVERY_BYTES {
         trim(&log.file, trimmed, bytes);
@@ -308,6 +329,25 @@ mod tests {
         let (count, _) = served.told("kafka --connections 2 --count 20 --depth 7 --records 3");
         assert_eq!(count, 40);
         assert_eq!(served.told("fetch --connections 2 --bytes-max 1").0, 100);
+    }
+
+    #[test]
+    fn answers_wait_for_the_disk_where_they_are_told_to() {
+        let served = Served::new();
+        let place = (&Logs::default(), served.folder.path());
+        assert!(log(place, b"t", 0).unwrap().durable.is_none());
+        File::create(served.folder.path().join("t.flush")).unwrap();
+        let (count, _) = served.told("produce --connections 4 --sharing 4 --count 10");
+        assert_eq!(count, 40);
+        let log = log(place, b"t", 1).unwrap();
+        let durable = || *log.durable.as_ref().unwrap().lock().unwrap();
+        log.end.lock().unwrap().bytes = 300;
+        log.settle(100).unwrap();
+        assert_eq!(durable(), 300);
+        log.end.lock().unwrap().bytes = 400;
+        // This was flushed with the other.
+        log.settle(300).unwrap();
+        assert_eq!(durable(), 300);
     }
 
     #[test]
