@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -48,6 +49,14 @@ impl MemoryFiles {
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.disk().changes
+    }
+
+    /// What of the file the cache was told to let go, in the order of the calls; nothing for a file
+    /// that is not there.
+    #[must_use]
+    pub fn let_go(&self, path: &Path) -> Vec<Range<u64>> {
+        let disk = self.disk();
+        disk.live.get(path).map_or_else(Vec::new, |&node| disk.nodes[node].let_go.clone())
     }
 
     /// The file system as a machine finds it that starts after the power went now.
@@ -247,6 +256,10 @@ impl File for MemoryFile {
         // There is no clock here; zero is as good as any time.
         Ok(0)
     }
+
+    fn let_go(&self, range: Range<u64>) {
+        self.disk().nodes[self.node].let_go.push(range);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -267,6 +280,8 @@ struct Disk {
 struct Node {
     live: Vec<u8>,
     durable: Vec<u8>,
+    /// What the cache was told to let go.
+    let_go: Vec<Range<u64>>,
 }
 
 #[derive(Clone, Debug)]
@@ -375,7 +390,7 @@ impl Disk {
             .nodes
             .iter()
             .map(|node| content(node, &mut chance))
-            .map(|bytes| Node { live: bytes.clone(), durable: bytes })
+            .map(|bytes| Node { live: bytes.clone(), durable: bytes, ..Node::default() })
             .collect();
         Self {
             nodes,

@@ -8,6 +8,7 @@ mod files;
 mod genuine;
 mod model;
 mod together;
+mod window;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,0 +1,67 @@
+//! What is sent to the disk early, and what leaves the cache.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
+use ottla_storage::{Files, Log, MemoryFiles, Stamp};
+
+use crate::opening;
+
+const STAMP: Stamp = Stamp { leader_epoch: 0, append_time: None };
+const MB: u64 = 1 << 20;
+
+fn open(files: &MemoryFiles) -> Log {
+    let files: Arc<dyn Files> = Arc::new(files.clone());
+    let mut opening = opening(&files, Path::new("/data/t-0"), false);
+    opening.options.segment_bytes = 12 * MB;
+    Log::open(opening).unwrap()
+}
+
+/// One record of a bit more than 1 MB.
+fn append(log: &mut Log, times: usize) {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    let value = vec![b'x'; 1 << 20];
+    builder.push(&NewRecord { value: Some(&value), ..NewRecord::default() });
+    let bytes = builder.build().unwrap();
+    for _ in 0..times {
+        log.append_as_leader(&bytes, STAMP, 0).unwrap();
+    }
+}
+
+#[test]
+fn the_tail_that_is_appended_to_is_not_sent_to_the_disk() {
+    let files = MemoryFiles::new();
+    let first = Path::new("/data/t-0/00000000000000000000.log");
+    let mut log = open(&files);
+    append(&mut log, 3);
+    log.view().trim_cache(100 * MB);
+    assert_eq!(files.let_go(first), []);
+    append(&mut log, 3);
+    log.view().trim_cache(100 * MB);
+    assert_eq!(files.let_go(first), [0..4 * MB]);
+    append(&mut log, 1);
+    log.view().trim_cache(100 * MB);
+    assert_eq!(files.let_go(first), [0..4 * MB]);
+    append(&mut log, 3);
+    log.view().trim_cache(100 * MB);
+    assert_eq!(files.let_go(first), [0..4 * MB, 4 * MB..8 * MB]);
+    // It is full, and another begins: nobody appends to its tail any more.
+    append(&mut log, 2);
+    log.view().trim_cache(100 * MB);
+    let size = files.open(first).unwrap().size().unwrap();
+    assert_eq!(files.let_go(first), [0..4 * MB, 4 * MB..8 * MB, 8 * MB..size]);
+    assert_eq!(files.let_go(Path::new("/data/t-0/00000000000000000011.log")), []);
+}
+
+#[test]
+fn what_lies_behind_the_window_leaves_the_cache() {
+    let files = MemoryFiles::new();
+    let first = Path::new("/data/t-0/00000000000000000000.log");
+    let mut log = open(&files);
+    append(&mut log, 10);
+    let size = files.open(first).unwrap().size().unwrap();
+    log.view().trim_cache(3 * MB);
+    assert_eq!(files.let_go(first), [0..8 * MB, 0..size - 3 * MB]);
+    assert!(!log.view().is_cold(9, 1));
+}
