@@ -124,6 +124,8 @@ pub struct Broker {
 struct OpenDir {
     dir: DataDir,
     meta: Option<MetaProperties>,
+    /// Was it nobody's when it was opened?
+    is_new: bool,
     clean: Option<CleanShutdown>,
 }
 
@@ -139,8 +141,12 @@ impl Broker {
         let threads = Threads::start(network_threads())?;
         let mut dirs = open_dirs(&files, &settings)?;
         let voter_listeners = voter_listeners(&settings, &bound)?;
-        let formatted = dirs.iter().all(|it| it.meta.is_none());
+        let formatted = dirs.iter().all(|it| it.is_new);
         let meta = own(&mut dirs, &settings, &clock, None, &voter_listeners)?;
+        // Not before it is known that this node may start in all of them.
+        for it in dirs.iter_mut().filter(|it| !it.is_new) {
+            it.clean = it.dir.take_clean_shutdown()?;
+        }
         let metadata_dir = settings.metadata_dir();
         let clean = dirs.iter().all(|it| it.clean.is_some()) && !formatted;
         let voter = Voter {
@@ -402,8 +408,8 @@ fn open_dirs(files: &Arc<dyn Files>, settings: &Settings) -> Result<Vec<OpenDir>
     let mut all = Vec::new();
     for path in paths {
         let dir = DataDir::open(Arc::clone(files), &path)?.ok_or(StartError::Locked(path))?;
-        let (meta, clean) = dir.take_over()?;
-        all.push(OpenDir { dir, meta, clean });
+        let meta = dir.meta()?;
+        all.push(OpenDir { dir, is_new: meta.is_none(), meta, clean: None });
     }
     Ok(all)
 }

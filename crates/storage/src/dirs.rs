@@ -148,34 +148,19 @@ impl DataDir {
         }))
     }
 
-    /// Writes `meta.properties`.
+    /// Writes `meta.properties`: the directory belongs to a node from now on. A mark of a clean stop
+    /// that somebody left in it would say nothing; that it is gone is as durable as what is written.
     ///
     /// # Errors
     /// The file system refuses.
     pub fn set_meta(&self, meta: &MetaProperties) -> Result<(), StorageError> {
+        self.remove_mark()?;
         let path = &self.path.join(META);
         let text = format!(
             "node.id={}\ndirectory.id={}\nversion=1\ncluster.id={}\n",
             meta.node_id, meta.directory_id, meta.cluster_id
         );
         replace(&*self.files, path, text.as_bytes()).map_err(StorageError::io(path))
-    }
-
-    /// Takes the directory over from whoever had it: what it is, if it is formatted, and how it was
-    /// left. It is no longer marked as left cleanly then.
-    ///
-    /// # Errors
-    /// The file system refuses, or `meta.properties` lacks something.
-    pub fn take_over(
-        &self,
-    ) -> Result<(Option<MetaProperties>, Option<CleanShutdown>), StorageError> {
-        let Some(meta) = self.meta()? else {
-            // A mark would say nothing here. That it is gone becomes durable with `set_meta`,
-            // before there is a log.
-            self.remove_mark()?;
-            return Ok((None, None));
-        };
-        Ok((Some(meta), self.take_clean_shutdown()?))
     }
 
     fn remove_mark(&self) -> Result<(), StorageError> {

@@ -115,10 +115,18 @@ fn a_directory_is_formatted_for_the_cluster_of_ones_choice_and_only_once() {
     node.stop();
     let meta = std::fs::read_to_string(home.data().join("meta.properties")).unwrap();
     assert!(meta.contains("cluster.id=4L6g3nShT-eMCtK--X86sw"), "{meta}");
+    // How the node was left is for its next start.
+    let mark = home.data().join(".kafka_cleanshutdown");
     assert!(format(&["--ignore-formatted"]).status.success());
+    assert!(mark.exists(), "after --ignore-formatted");
     let again = format(&[]);
     let said = String::from_utf8(again.stderr).unwrap();
     assert!(!again.status.success() && said.contains("formatted already"), "{said}");
+    assert!(mark.exists(), "after a refusal");
+    let other = home.command().args(["--override", "node.id=7"]).output().unwrap();
+    let said = String::from_utf8(other.stderr).unwrap();
+    assert!(!other.status.success() && said.contains("it belongs to node 1"), "{said}");
+    assert!(mark.exists(), "after another node");
 }
 
 #[test]
