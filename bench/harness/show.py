@@ -176,7 +176,8 @@ def write(folder, tables, machine, of="rounds"):
     text = page.read_text() if page.exists() else "# Performance\n\n<!-- table -->\n<!-- end -->\n"
     head, _, rest = text.partition("<!-- table -->")
     _, _, tail = rest.partition("<!-- end -->")
-    told = (f"`{machine['command']}` on {machine['when']}: {machine['machine']}, {machine['cores']} cores, {machine['rounds']} rounds. "
+    times = f", {machine['runs']} times," if "runs" in machine else ""
+    told = (f"`{machine['command']}`{times} on {machine['when']}: {machine['machine']}, {machine['cores']} cores, {machine['rounds']} rounds. "
             f"Medians, and in brackets the smallest and the largest; of ratios, those of the {of}. CPU: seconds a GB, or microseconds "
             "a record where the unit is records, messages or microseconds.\n\n")
     shown = [tables[0].markdown() + "\n\n![](performance.svg)\n"]
