@@ -148,8 +148,9 @@ impl DataDir {
         }))
     }
 
-    /// Writes `meta.properties`: the directory belongs to a node from now on. A mark of a clean stop
-    /// that somebody left in it would say nothing; that it is gone is as durable as what is written.
+    /// Writes `meta.properties`: the directory belongs to a node from now on. A mark of a clean
+    /// stop that somebody left in it would say nothing; that it is gone is as durable as what is
+    /// written.
     ///
     /// # Errors
     /// The file system refuses.

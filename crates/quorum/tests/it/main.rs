@@ -159,7 +159,11 @@ fn a_directory_that_says_it_is_formatted_is_whole_wherever_the_power_goes() {
         if meta.is_none() {
             continue;
         }
-        assert_eq!(data.take_clean_shutdown().unwrap(), None, "power cut after change {changes}, seed {seed}");
+        assert_eq!(
+            data.take_clean_shutdown().unwrap(),
+            None,
+            "power cut after change {changes}, seed {seed}"
+        );
         let found = ottla_quorum::bootstrap(&left, dir).unwrap();
         assert_eq!(found, bootstrap_records(), "power cut after change {changes}, seed {seed}");
         let setup = Setup {
