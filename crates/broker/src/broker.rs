@@ -3,26 +3,23 @@
 use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_clock::Clock;
-use ottla_metadata::{
-    Cluster, Command, Controller, Defaults, FEATURES, Reply, bootstrap_records, version_of,
-};
+use ottla_metadata::{Cluster, Command, Controller, Defaults, FEATURES, Reply, bootstrap_records};
 use ottla_net::connection::{Limits, serve};
 use ottla_net::listener::{Accepted, Admission, Listener};
 use ottla_net::threads::Threads;
-use ottla_partitions::{
-    CleanShutdown, DataDir, DiskFiles, Files, Keeper, MetaProperties, Partitions, StorageError,
-};
+use ottla_partitions::{DiskFiles, Files, Keeper, Partitions, StorageError};
 use ottla_protocol::messages::broker_registration_request::{
     BrokerRegistrationRequest, Feature, Listener as Registered,
 };
-use ottla_quorum::{Endpoint, Format, Quorum, QuorumError, ReplicaKey, Setup, Voter, VoterSet};
+use ottla_quorum::{Endpoint, Quorum, QuorumError, ReplicaKey, Setup, Voter, VoterSet};
 use ottla_types::{ErrorCode, Uuid};
 
+use crate::dirs::{open_dirs, own, take_over};
 use crate::dispatch::Serving;
 use crate::guard::Principal;
 use crate::hosts::controller::ControllerThread;
@@ -120,15 +117,6 @@ pub struct Broker {
     epoch: i64,
 }
 
-/// A data directory that is open, and how it was left.
-struct OpenDir {
-    dir: DataDir,
-    meta: Option<MetaProperties>,
-    /// Was it nobody's when it was opened?
-    is_new: bool,
-    clean: Option<CleanShutdown>,
-}
-
 impl Broker {
     /// Starts a node: directories, metadata log, controller, listeners, partitions.
     ///
@@ -142,11 +130,7 @@ impl Broker {
         let mut dirs = open_dirs(&files, &settings)?;
         let voter_listeners = voter_listeners(&settings, &bound)?;
         let formatted = dirs.iter().all(|it| it.is_new);
-        let meta = own(&mut dirs, &settings, &clock, None, &voter_listeners)?;
-        // Not before it is known that this node may start in all of them.
-        for it in dirs.iter_mut().filter(|it| !it.is_new) {
-            it.clean = it.dir.take_clean_shutdown()?;
-        }
+        let meta = take_over(&mut dirs, &settings, &clock, &voter_listeners)?;
         let metadata_dir = settings.metadata_dir();
         let clean = dirs.iter().all(|it| it.clean.is_some()) && !formatted;
         let voter = Voter {
@@ -397,82 +381,6 @@ fn voter_listeners(settings: &Settings, bound: &[Bound]) -> Result<Vec<Endpoint>
         all.push(Endpoint { name: "CONTROLLER".to_owned(), host, port: 9093 });
     }
     Ok(all)
-}
-
-fn open_dirs(files: &Arc<dyn Files>, settings: &Settings) -> Result<Vec<OpenDir>, StartError> {
-    let mut paths = settings.log_dirs();
-    let metadata = settings.metadata_dir();
-    if !paths.contains(&metadata) {
-        paths.push(metadata);
-    }
-    let mut all = Vec::new();
-    for path in paths {
-        let dir = DataDir::open(Arc::clone(files), &path)?.ok_or(StartError::Locked(path))?;
-        let meta = dir.meta()?;
-        all.push(OpenDir { dir, is_new: meta.is_none(), meta, clean: None });
-    }
-    Ok(all)
-}
-
-/// Makes sure that all directories are this node's, formatting those that are new; says what the
-/// directory with the metadata log is.
-fn own(
-    dirs: &mut [OpenDir],
-    settings: &Settings,
-    clock: &Clock,
-    chosen: Option<String>,
-    endpoints: &[Endpoint],
-) -> Result<MetaProperties, StartError> {
-    let id = settings.node_id()?;
-    let known = dirs.iter().find_map(|it| it.meta.as_ref().map(|meta| meta.cluster_id.clone()));
-    let cluster_id = known.or(chosen).unwrap_or_else(|| clock.random_uuid().to_string());
-    let metadata_dir = settings.metadata_dir();
-    let mut found = None;
-    for it in dirs {
-        let path = it.dir.path().to_owned();
-        let foreign = |why: String| StartError::Foreign { path: path.clone(), why };
-        let meta = match &it.meta {
-            Some(meta) if meta.cluster_id != cluster_id => {
-                return Err(foreign(format!("it belongs to cluster {}", meta.cluster_id)));
-            }
-            Some(meta) if meta.node_id != id => {
-                return Err(foreign(format!("it belongs to node {}, this is {id}", meta.node_id)));
-            }
-            Some(meta) => meta.clone(),
-            None => {
-                let (cluster_id, directory_id) = (cluster_id.clone(), clock.random_uuid());
-                let meta = MetaProperties { cluster_id, node_id: id, directory_id };
-                if path == metadata_dir {
-                    format_dir(it.dir.files(), &path, clock, &meta, endpoints)?;
-                }
-                it.dir.set_meta(&meta)?;
-                meta
-            }
-        };
-        if path == metadata_dir {
-            found = Some(meta.clone());
-        }
-        it.meta = Some(meta);
-    }
-    found.ok_or(StartError::Setting(SettingError::Missing("metadata.log.dir")))
-}
-
-fn format_dir(
-    files: &Arc<dyn Files>,
-    dir: &Path,
-    clock: &Clock,
-    meta: &MetaProperties,
-    endpoints: &[Endpoint],
-) -> Result<(), StartError> {
-    let versioned = |it| {
-        let version = version_of(&it);
-        (it, version)
-    };
-    let records: Vec<_> = bootstrap_records().into_iter().map(versioned).collect();
-    let key = ReplicaKey { id: meta.node_id, directory: meta.directory_id };
-    let voter = Voter { key, endpoints: endpoints.to_vec(), kraft_versions: (0, 1) };
-    let now = &mut || clock.wall_ms();
-    Ok(ottla_quorum::format(files, dir, Format { records: &records, voter, now })?)
 }
 
 /// What the node says of itself to the controller.

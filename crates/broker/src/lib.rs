@@ -10,6 +10,7 @@
 //! [`broker`] builds all of that in order and stops it in reverse.
 
 pub mod broker;
+mod dirs;
 mod dispatch;
 mod guard;
 mod handlers;
