@@ -170,13 +170,14 @@ def picture(table):
     return "\n".join([*out, "</svg>"]) + "\n"
 
 
-def write(folder, tables, machine, of="rounds"):
-    """Writes the page and the picture; the first table is the one beside Apache Kafka, `of` what its spreads are of."""
+def write(folder, tables, machine):
+    """Writes the page and the picture; the first table is the one beside Apache Kafka. `machine` has `runs` if they
+    say what several runs do: their spreads are of those then, and not of rounds."""
     page = folder / "performance.md"
     text = page.read_text() if page.exists() else "# Performance\n\n<!-- table -->\n<!-- end -->\n"
     head, _, rest = text.partition("<!-- table -->")
     _, _, tail = rest.partition("<!-- end -->")
-    times = f", {machine['runs']} times," if "runs" in machine else ""
+    times, of = (f", {machine['runs']} times,", "runs") if "runs" in machine else ("", "rounds")
     told = (f"`{machine['command']}`{times} on {machine['when']}: {machine['machine']}, {machine['cores']} cores, {machine['rounds']} rounds. "
             f"Medians, and in brackets the smallest and the largest; of ratios, those of the {of}. CPU: seconds a GB, or microseconds "
             "a record where the unit is records, messages or microseconds.\n\n")

@@ -11,11 +11,16 @@ use crate::opening;
 const STAMP: Stamp = Stamp { leader_epoch: 0, append_time: None };
 const MB: u64 = 1 << 20;
 
-fn open(files: &MemoryFiles) -> Log {
-    let files: Arc<dyn Files> = Arc::new(files.clone());
+const FIRST: &str = "/data/t-0/00000000000000000000.log";
+const SECOND: &str = "/data/t-0/00000000000000000011.log";
+
+/// An empty log, and the files it lies in.
+fn open() -> (MemoryFiles, Log) {
+    let memory = MemoryFiles::new();
+    let files: Arc<dyn Files> = Arc::new(memory.clone());
     let mut opening = opening(&files, Path::new("/data/t-0"), false);
     opening.options.segment_bytes = 12 * MB;
-    Log::open(opening).unwrap()
+    (memory, Log::open(opening).unwrap())
 }
 
 /// One record of a bit more than 1 MB.
@@ -29,43 +34,39 @@ fn append(log: &mut Log, times: usize) {
     }
 }
 
-fn let_go(files: &MemoryFiles, path: &Path) -> Vec<(u64, u64)> {
-    files.let_go(path).into_iter().map(|it| (it.start, it.end)).collect()
+fn let_go(files: &MemoryFiles, path: &str) -> Vec<(u64, u64)> {
+    files.let_go(Path::new(path)).into_iter().map(|it| (it.start, it.end)).collect()
 }
 
 #[test]
 fn the_tail_that_is_appended_to_is_not_sent_to_the_disk() {
-    let files = MemoryFiles::new();
-    let first = Path::new("/data/t-0/00000000000000000000.log");
-    let mut log = open(&files);
+    let (files, mut log) = open();
     append(&mut log, 3);
     log.view().trim_cache(100 * MB);
-    assert_eq!(let_go(&files, first), []);
+    assert_eq!(let_go(&files, FIRST), []);
     append(&mut log, 3);
     log.view().trim_cache(100 * MB);
-    assert_eq!(let_go(&files, first), [(0, 4 * MB)]);
+    assert_eq!(let_go(&files, FIRST), [(0, 4 * MB)]);
     append(&mut log, 1);
     log.view().trim_cache(100 * MB);
-    assert_eq!(let_go(&files, first), [(0, 4 * MB)]);
+    assert_eq!(let_go(&files, FIRST), [(0, 4 * MB)]);
     append(&mut log, 3);
     log.view().trim_cache(100 * MB);
-    assert_eq!(let_go(&files, first), [(0, 4 * MB), (4 * MB, 8 * MB)]);
+    assert_eq!(let_go(&files, FIRST), [(0, 4 * MB), (4 * MB, 8 * MB)]);
     // It is full, and another begins: nobody appends to its tail any more.
     append(&mut log, 2);
     log.view().trim_cache(100 * MB);
-    let size = files.open(first).unwrap().size().unwrap();
-    assert_eq!(let_go(&files, first), [(0, 4 * MB), (4 * MB, 8 * MB), (8 * MB, size)]);
-    assert_eq!(let_go(&files, Path::new("/data/t-0/00000000000000000011.log")), []);
+    let size = files.open(Path::new(FIRST)).unwrap().size().unwrap();
+    assert_eq!(let_go(&files, FIRST), [(0, 4 * MB), (4 * MB, 8 * MB), (8 * MB, size)]);
+    assert_eq!(let_go(&files, SECOND), []);
 }
 
 #[test]
 fn what_lies_behind_the_window_leaves_the_cache() {
-    let files = MemoryFiles::new();
-    let first = Path::new("/data/t-0/00000000000000000000.log");
-    let mut log = open(&files);
+    let (files, mut log) = open();
     append(&mut log, 10);
-    let size = files.open(first).unwrap().size().unwrap();
+    let size = files.open(Path::new(FIRST)).unwrap().size().unwrap();
     log.view().trim_cache(3 * MB);
-    assert_eq!(let_go(&files, first), [(0, 8 * MB), (0, size - 3 * MB)]);
+    assert_eq!(let_go(&files, FIRST), [(0, 8 * MB), (0, size - 3 * MB)]);
     assert!(!log.view().is_cold(9, 1));
 }
