@@ -15,4 +15,5 @@ mod raw;
 mod reading;
 mod talk;
 mod together;
+mod tools;
 mod transactions;
