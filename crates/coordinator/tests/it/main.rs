@@ -7,6 +7,7 @@ mod genuine;
 mod groups;
 mod migration;
 mod offsets;
+mod patterns;
 mod play;
 mod rebalance;
 mod transactions;
