@@ -8,6 +8,7 @@ mod groups;
 mod migration;
 mod offsets;
 mod patterns;
+mod pending;
 mod play;
 mod rebalance;
 mod transactions;
