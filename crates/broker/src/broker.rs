@@ -269,8 +269,7 @@ impl Broker {
                 .block_on(spawner.spawn(0, move || accept(node, one, admission, limits, spread)));
         }
         let node = Arc::clone(&self.node);
-        runtime
-            .block_on(spawner.spawn(0, move || async move { node.groups.tick(&node.clock).await }));
+        runtime.block_on(spawner.spawn(0, move || async move { node.groups.tick().await }));
         self.resume_moves()?;
         let node = Arc::clone(&self.node);
         let ticking = move || async move { node.transactions.tick(&node).await };

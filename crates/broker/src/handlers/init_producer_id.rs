@@ -60,7 +60,9 @@ async fn init(
             Ok(Reply::Producer(told)) => {
                 if told == Err(ErrorCode::CONCURRENT_TRANSACTIONS) {
                     // The client asks again; the transaction that is in its way may end meanwhile.
-                    work_off(node, index, &host).await;
+                    if !work_off(node, index, &host).await {
+                        node.transactions.wake();
+                    }
                 }
                 return told;
             }
