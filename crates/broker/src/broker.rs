@@ -472,7 +472,8 @@ async fn accept(
 
 async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, limits: Limits) {
     let Accepted { stream, peer, permit } = accepted;
-    let caller = Caller { peer, listener, principal: Principal::anonymous() };
+    let caller =
+        Caller { peer, listener, principal: Principal::anonymous(), software: Arc::default() };
     let stream = match tokio::net::TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(error) => {
@@ -485,16 +486,18 @@ async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, lim
     let idle_ms = u64::try_from(node.started.number("connections.max.idle.ms")).ok();
     let served = serve(stream, limits, handler, || heard.set(node.clock.monotonic()));
     let closed = tokio::select! {
-        closed = served => closed,
+        closed = served => Some(closed),
         () = silence(&node.clock, &heard, idle_ms.map(Duration::from_millis)) => {
             tracing::debug!(%peer, "a silent connection was closed");
-            return;
+            None
         }
     };
+    node.telemetry.disconnected(&peer);
     match closed {
-        ottla_net::connection::Closed::ByPeer => tracing::debug!(%peer, "the peer has gone"),
-        ottla_net::connection::Closed::Io(error) => tracing::debug!(%peer, %error, "gone"),
-        why => tracing::warn!(%peer, %why, "a connection was closed"),
+        None => {}
+        Some(ottla_net::connection::Closed::ByPeer) => tracing::debug!(%peer, "the peer has gone"),
+        Some(ottla_net::connection::Closed::Io(error)) => tracing::debug!(%peer, %error, "gone"),
+        Some(why) => tracing::warn!(%peer, %why, "a connection was closed"),
     }
     drop(permit);
 }
