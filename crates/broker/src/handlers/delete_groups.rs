@@ -1,5 +1,7 @@
 //! DeleteGroups: forget groups that have no members.
 
+use std::collections::BTreeSet;
+
 use ottla_coordinator::group::{Command, Reply};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::delete_groups_request::DeleteGroupsRequest;
@@ -23,7 +25,9 @@ pub async fn handle(
     request: DeleteGroupsRequest,
 ) -> DeleteGroupsResponse {
     let mut response = DeleteGroupsResponse::default();
-    for group in request.groups_names {
+    let mut seen = BTreeSet::new();
+    // Who is named twice is deleted and answered once.
+    for group in request.groups_names.into_iter().filter(|name| seen.insert(name.clone())) {
         response.results.push(delete(node, call, group).await);
     }
     response

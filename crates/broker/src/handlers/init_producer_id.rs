@@ -86,3 +86,18 @@ async fn fresh(node: &Node) -> Result<ProducerId, ErrorCode> {
         code => code,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fenced_producer_is_told_so_from_version_4_on() {
+        for version in 0..=5 {
+            let known = version >= 4;
+            let told =
+                if known { ErrorCode::PRODUCER_FENCED } else { ErrorCode::INVALID_PRODUCER_EPOCH };
+            assert_eq!(for_version(ErrorCode::PRODUCER_FENCED, version), told, "version {version}");
+        }
+    }
+}
