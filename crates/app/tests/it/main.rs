@@ -7,6 +7,7 @@ mod calls;
 mod commands;
 mod consumers;
 mod crash;
+mod directories;
 mod front;
 mod hostile;
 mod idle;

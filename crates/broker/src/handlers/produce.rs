@@ -197,7 +197,8 @@ fn write(
     }
     let Some(partition) = find(node, call, topic, data.index) else {
         let by_id = call.version >= 13;
-        return (None, refused(node.why_not_here(&topic.name, topic.topic_id, by_id)));
+        let code = node.why_not_here(&topic.name, topic.topic_id, by_id, data.index);
+        return (None, refused(code));
     };
     if let Err(code) = may_write(node, call, &partition) {
         return (None, refused(code));
