@@ -23,6 +23,7 @@ use crate::hosts::groups::{self, GroupHost, Groups};
 use crate::hosts::sessions::Sessions;
 use crate::hosts::shards::shard_of;
 use crate::hosts::transactions::{self, TransactionHost, Transactions};
+use crate::hosts::unpacking::Unpacking;
 use crate::request::Call;
 use crate::settings::{Settings, group_settings, in_force, topic_rules, transaction_settings};
 
@@ -66,6 +67,8 @@ pub struct Node {
     pub kraft_version: i16,
     /// How many connections there may be.
     pub admission: Admission,
+    /// Where large produced batches are read through.
+    pub unpacking: Unpacking,
     cluster: ArcSwap<Cluster>,
     in_force: ArcSwap<InForce>,
     topics: ArcSwap<Topics>,
@@ -115,6 +118,7 @@ impl Node {
             sessions: Sessions::new(usize::try_from(slots).unwrap_or(1000)),
             in_force: ArcSwap::from_pointee(rules_of(&cluster, &started, id)),
             admission: Admission::new(bounds_of(&cluster, &started, id)),
+            unpacking: Unpacking::for_this_machine(),
             cluster: ArcSwap::from_pointee(cluster),
             topics: ArcSwap::default(),
             offset: AtomicI64::new(0),

@@ -8,6 +8,7 @@
 
 mod bells;
 mod checkpoints;
+mod inspect;
 mod keeper;
 mod marker;
 mod moves;
@@ -21,6 +22,7 @@ mod strays;
 mod trouble;
 mod upkeep;
 
+pub use inspect::{Effort, Inspected};
 pub use keeper::{Ask, Keeper, KeeperSettings};
 pub use marker::{Guard, Marker};
 pub use moves::{MoveRefused, Moving};

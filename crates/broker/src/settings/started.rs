@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use ottla_net::SocketOptions;
 use ottla_types::NodeId;
 
+use super::pairs;
 use super::table::{Scope, find, nearest};
 
 /// A listener as configured.
@@ -92,16 +93,18 @@ impl Settings {
             settings.values.insert(name.trim().to_owned(), value.trim().to_owned());
         }
         settings.check()?;
+        pairs::check_broker(&|name| settings.text(name).map(str::to_owned))
+            .map_err(SettingError::Value)?;
         Ok(settings)
     }
 
     fn check(&mut self) -> Result<(), SettingError> {
-        for (name, value) in &self.values {
+        for (name, value) in &mut self.values {
             match find(Scope::Broker, name) {
-                Some(setting) if !value.is_empty() => {
-                    setting.check(value).map_err(SettingError::Value)?;
+                // From here on it reads as Kafka shows it: `TRUE` is `true`, `007` is `7`.
+                Some(setting) => {
+                    *value = setting.read(value).map_err(SettingError::Value)?.to_string();
                 }
-                Some(_) => {}
                 // Settings of one listener, of plug-ins and of tests have names of their own.
                 None if name.starts_with("listener.name.") || name.contains(".config.") => {}
                 None if name.starts_with("internal.") => {}

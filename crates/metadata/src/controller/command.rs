@@ -1,5 +1,6 @@
 //! What the controller is asked, and what it answers.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Debug;
@@ -156,14 +157,29 @@ pub struct Defaults {
     pub kraft_version: i16,
 }
 
+/// The settings of one resource, as they are and as they are asked to be.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigChange<'a> {
+    /// The cluster as it is.
+    pub cluster: &'a Cluster,
+    /// What kind of resource it is.
+    pub kind: ResourceKind,
+    /// Its name; empty is the default of all brokers.
+    pub resource: &'a str,
+    /// What is set for it; nothing, for a topic that is to be created.
+    pub before: &'a BTreeMap<String, String>,
+    /// What would be set for it.
+    pub after: &'a BTreeMap<String, String>,
+}
+
 /// Which settings there are, and which values they take: the broker's table of settings knows.
 pub trait ConfigRules: Debug + Send + Sync {
-    /// May this be set?
+    /// May a resource have these settings? All of them are looked at, since one that is allowed
+    /// can contradict another.
     ///
     /// # Errors
-    /// Kafka's code, and what the client is told.
-    fn check(&self, kind: ResourceKind, name: &str, value: &str)
-    -> Result<(), (ErrorCode, String)>;
+    /// Kafka's code, and the message for the client.
+    fn check(&self, change: &ConfigChange<'_>) -> Result<(), (ErrorCode, String)>;
 
     /// Is the value a list, so that something can be appended to it?
     fn is_list(&self, kind: ResourceKind, name: &str) -> bool;

@@ -24,7 +24,7 @@ use ottla_types::ErrorCode;
 use crate::cluster::Cluster;
 
 pub use bootstrap::bootstrap_records;
-pub use command::{AssignedDirectory, Command, ConfigRules, Defaults, Reply};
+pub use command::{AssignedDirectory, Command, ConfigChange, ConfigRules, Defaults, Reply};
 
 /// Why something is refused: Kafka's code, and what the client is told.
 type Refused = (ErrorCode, alloc::string::String);
