@@ -16,4 +16,5 @@ mod raw;
 mod reading;
 mod talk;
 mod together;
+mod tools;
 mod transactions;
