@@ -1,6 +1,6 @@
 //! Requests as frames, and their answers, for tests that look at bytes.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use ottla_protocol::messages::produce_request::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
 };
 use ottla_protocol::messages::produce_response::ProduceResponse;
-use ottla_protocol::{Decoder, Message, Request, request_frame};
+use ottla_protocol::{Decoder, Message, Request, request_frame, response_head_is_flexible};
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
 
 const PRODUCE_VERSION: i16 = 8;
@@ -67,6 +67,19 @@ pub fn produced(stream: &mut TcpStream) -> (i16, i64) {
     let response = ProduceResponse::decode(&mut d, PRODUCE_VERSION).unwrap();
     let answer = &response.responses[0].partition_responses[0];
     (answer.error_code, answer.base_offset)
+}
+
+/// Asks, and reads the answer.
+pub fn ask<R: Request>(stream: &mut TcpStream, request: &R, version: i16) -> R::Response {
+    stream.write_all(&frame(request, version)).unwrap();
+    let mut d = Decoder::new(Bytes::from(body(stream)));
+    d.i32().unwrap();
+    if response_head_is_flexible(R::KEY, version) {
+        d.tags(&mut Default::default(), |_, _| Ok(false)).unwrap();
+    }
+    let response = R::Response::decode(&mut d, version).unwrap();
+    assert_eq!(d.remaining(), 0, "stray bytes behind the answer to {:?}", R::KEY);
+    response
 }
 
 fn body(stream: &mut TcpStream) -> Vec<u8> {
