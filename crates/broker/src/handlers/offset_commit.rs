@@ -119,7 +119,9 @@ fn in_order(
         let mut partitions = partitions.filter(|one| one.partition_index == index);
         partitions.next().map_or(ErrorCode::UNKNOWN_SERVER_ERROR.0, |one| one.error_code)
     };
-    let topics = asked.iter().map(|topic| {
+    // A topic of which no partition was asked has nothing to be told.
+    let asked = asked.iter().filter(|topic| !topic.partitions.is_empty());
+    let topics = asked.map(|topic| {
         let mut answer = answer(topic, ErrorCode::NONE);
         for one in &mut answer.partitions {
             one.error_code = code(topic, one.partition_index);
