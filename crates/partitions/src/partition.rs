@@ -200,7 +200,9 @@ impl Partition {
     }
 
     /// May segments be removed and written anew?
-    pub(crate) fn is_moving(&self) -> bool {
+    /// Is it on its way to another directory?
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
         self.0.moving.load(Ordering::Acquire)
     }
 

