@@ -24,6 +24,7 @@ use crate::hosts::sessions::Sessions;
 use crate::hosts::shards::shard_of;
 use crate::hosts::transactions::{self, TransactionHost, Transactions};
 use crate::hosts::unpacking::Unpacking;
+use crate::levels::LogLevels;
 use crate::request::Call;
 use crate::settings::{Settings, group_settings, in_force, topic_rules, transaction_settings};
 
@@ -65,6 +66,8 @@ pub struct Node {
     pub voter_listeners: Vec<ottla_quorum::Endpoint>,
     /// The level of `kraft.version`.
     pub kraft_version: i16,
+    /// The levels of the log.
+    pub levels: Arc<dyn LogLevels>,
     /// How many connections there may be.
     pub admission: Admission,
     /// Where large produced batches are read through.
@@ -99,6 +102,8 @@ pub struct Parts {
     pub voter_listeners: Vec<ottla_quorum::Endpoint>,
     /// The level of `kraft.version`.
     pub kraft_version: i16,
+    /// The levels of the log.
+    pub levels: Arc<dyn LogLevels>,
 }
 
 impl Node {
@@ -106,7 +111,7 @@ impl Node {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { clock, id, cluster_id, metadata_directory, started, .. } = parts;
-        let Parts { partitions, controller, voter_listeners, kraft_version, .. } = parts;
+        let Parts { partitions, controller, voter_listeners, kraft_version, levels, .. } = parts;
         let cluster = Cluster::default();
         let slots = started.number("max.incremental.fetch.session.cache.slots");
         Self {
@@ -133,6 +138,7 @@ impl Node {
             controller,
             voter_listeners,
             kraft_version,
+            levels,
         }
     }
 

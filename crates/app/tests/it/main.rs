@@ -13,6 +13,7 @@ mod hostile;
 mod idle;
 mod node;
 mod raw;
+mod readiness;
 mod reading;
 mod talk;
 mod together;
