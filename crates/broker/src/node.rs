@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use ottla_clock::Clock;
-use ottla_coordinator::group::{GroupSettings, Topics};
+use ottla_coordinator::group::{DeletedTopic, GroupSettings, Topics};
 use ottla_metadata::{AssignedDirectory, Cluster, Command, Listener, Reply, Topic};
 use ottla_net::listener::{Admission, Bounds};
 use ottla_partitions::{Assigned, Assignment, Partitions};
@@ -168,7 +168,7 @@ impl Node {
         self.transactions.reconcile(&led(transactions::TOPIC));
         let gone = deleted(&before, &cluster);
         if !gone.is_empty() {
-            self.groups.partitions_deleted(&gone);
+            self.groups.topics_deleted(&gone);
         }
     }
 
@@ -493,13 +493,8 @@ fn bounds_of(cluster: &Cluster, started: &Settings, id: NodeId) -> Bounds {
     }
 }
 
-/// The partitions that were there and are no longer.
-fn deleted(before: &Cluster, now: &Cluster) -> Vec<TopicPartition> {
+/// The topics that were there and are no longer.
+fn deleted(before: &Cluster, now: &Cluster) -> Vec<DeletedTopic> {
     let gone = before.topics().filter(|topic| now.topic_by_id(topic.id).is_none());
-    let of = |topic: &Arc<Topic>| {
-        let name = Arc::clone(&topic.name);
-        let all = topic.partitions.keys().copied().collect::<Vec<_>>();
-        all.into_iter().map(move |index| TopicPartition::new(Arc::clone(&name), index))
-    };
-    gone.flat_map(of).collect()
+    gone.map(|topic| DeletedTopic { name: Arc::clone(&topic.name), id: topic.id }).collect()
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod answers;
 mod by_name;
 mod calls;
 mod commands;
@@ -17,4 +18,5 @@ mod readiness;
 mod reading;
 mod talk;
 mod together;
+mod tools;
 mod transactions;

@@ -1,6 +1,6 @@
 //! Requests as frames, and their answers, for tests that look at bytes.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use ottla_protocol::messages::produce_request::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
 };
 use ottla_protocol::messages::produce_response::ProduceResponse;
-use ottla_protocol::{Decoder, Message, Request, request_frame};
+use ottla_protocol::{Decoder, Message, Request, request_frame, response_head_is_flexible};
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
 
 const PRODUCE_VERSION: i16 = 8;
@@ -90,6 +90,19 @@ pub fn end_offset_answer(stream: &mut TcpStream) -> (i16, i64) {
     let response = ListOffsetsResponse::decode(&mut d, LIST_OFFSETS_VERSION).unwrap();
     let answer = &response.topics[0].partitions[0];
     (answer.error_code, answer.offset)
+}
+
+/// Asks, and reads the answer.
+pub fn ask<R: Request>(stream: &mut TcpStream, request: &R, version: i16) -> R::Response {
+    stream.write_all(&frame(request, version)).unwrap();
+    let mut d = Decoder::new(Bytes::from(body(stream)));
+    d.i32().unwrap();
+    if response_head_is_flexible(R::KEY, version) {
+        d.tags(&mut Default::default(), |_, _| Ok(false)).unwrap();
+    }
+    let response = R::Response::decode(&mut d, version).unwrap();
+    assert_eq!(d.remaining(), 0, "stray bytes behind the answer to {:?}", R::KEY);
+    response
 }
 
 fn body(stream: &mut TcpStream) -> Vec<u8> {

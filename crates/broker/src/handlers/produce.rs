@@ -340,7 +340,7 @@ fn enlist(node: &Node, call: &Call, request: &ProduceRequest) -> Enlisted {
 const fn of_coordinator(code: ErrorCode, version: i16) -> ErrorCode {
     match code {
         ErrorCode::PRODUCER_FENCED => ErrorCode::INVALID_PRODUCER_EPOCH,
-        ErrorCode::INVALID_TXN_STATE if version >= 11 => ErrorCode::TRANSACTION_ABORTABLE,
+        ErrorCode::TRANSACTION_ABORTABLE if version < 11 => ErrorCode::INVALID_TXN_STATE,
         ErrorCode::CONCURRENT_TRANSACTIONS if version >= 12 => code,
         ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
         | ErrorCode::COORDINATOR_NOT_AVAILABLE

@@ -219,9 +219,6 @@ pub fn add_now(node: &Node, request: Add) -> Option<Result<(), ErrorCode>> {
 /// # Errors
 /// There is none yet.
 pub fn offsets_of(node: &Node, group: &str) -> Result<Partitions, ErrorCode> {
-    if group.is_empty() {
-        return Err(ErrorCode::INVALID_GROUP_ID);
-    }
     let index = node.group_shard(group)?;
     Ok([(groups::TOPIC.to_owned(), [index].into())].into())
 }

@@ -16,6 +16,7 @@ mod set_config;
 mod update_features;
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 
 use ottla_machine::{Machine, Turn};
 use ottla_protocol::metadata::MetadataRecord;
@@ -49,6 +50,12 @@ impl Controller {
     pub const fn cluster(&self) -> &Cluster {
         &self.cluster
     }
+}
+
+/// What comes more than once: such a request contradicts itself, so none of it is done.
+fn repeated<'a, T: Ord + Copy + 'a>(all: impl IntoIterator<Item = T>) -> BTreeSet<T> {
+    let mut seen = BTreeSet::new();
+    all.into_iter().filter(|one| !seen.insert(*one)).collect()
 }
 
 /// What a decision may look at.
