@@ -4,7 +4,6 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 use ottla_net::connection::{Handler, Outcome, Reply};
-use ottla_protocol::messages::api_versions_response::ApiVersionsResponse;
 use ottla_protocol::messages::produce_request::ProduceRequest;
 use ottla_protocol::messages::produce_response::ProduceResponse;
 use ottla_protocol::{
@@ -74,6 +73,7 @@ pub const SERVED: &[Api] = &[
     consumer_group_heartbeat::API,
     consumer_group_describe::API,
     get_telemetry_subscriptions::API,
+    push_telemetry::API,
     list_config_resources::API,
     describe_topic_partitions::API,
 ];
@@ -225,6 +225,7 @@ async fn route(node: &Node, call: &Call, head: &FrameHead, d: Decoder) -> Outcom
         ApiKey::GetTelemetrySubscriptions => {
             serve(head, d, async |r| get_telemetry_subscriptions::handle(n, c, &r)).await
         }
+        ApiKey::PushTelemetry => serve(head, d, async |r| push_telemetry::handle(n, c, r)).await,
         ApiKey::ListConfigResources => {
             serve(head, d, async |r| list_config_resources::handle(n, c, &r)).await
         }
@@ -303,16 +304,15 @@ fn encoded<M: Message>(
     }
 }
 
-/// To a version of ApiVersions that is not known, the answer says in version 0 which are (KIP-511);
-/// of any other API the client should have asked first.
+/// To a version of ApiVersions that is not known, the answer says in version 0 which are, and lists
+/// nothing else (KIP-511); of any other API the client should have asked first.
 fn unserved(key: ApiKey, head: &FrameHead) -> Outcome {
     if key != ApiKey::ApiVersions {
         return Outcome::Close(format!("{} has no version {} here", key.name(), head.version));
     }
-    let response = ApiVersionsResponse {
-        error_code: ErrorCode::UNSUPPORTED_VERSION.0,
-        ..api_versions::served()
-    };
+    let mut response = api_versions::served();
+    response.error_code = ErrorCode::UNSUPPORTED_VERSION.0;
+    response.api_keys.retain(|it| it.api_key == key.code());
     match encoded(key, head, &response, 0) {
         Ok(reply) => Outcome::Reply(reply),
         Err(why) => Outcome::Close(why),

@@ -1,5 +1,7 @@
 //! AddPartitionsToTxn: what a transaction is going to touch.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ottla_coordinator::transaction::{Add, Partitions};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::add_partitions_to_txn_request::{
@@ -84,8 +86,11 @@ async fn transaction(
     let partitions: Partitions = one
         .topics
         .iter()
-        .map(|topic| (topic.name.clone(), topic.partitions.iter().copied().collect()))
-        .collect();
+        .filter(|topic| !topic.partitions.is_empty())
+        .fold(Partitions::new(), |mut all, topic| {
+            all.entry(topic.name.clone()).or_default().extend(&topic.partitions);
+            all
+        });
     let request = Add {
         id: one.transactional_id,
         producer: (one.producer_id, one.producer_epoch),
@@ -98,23 +103,25 @@ async fn transaction(
     answer(&one.topics, |_, _| code)
 }
 
+/// One answer for each partition: what is named twice is answered once, and a topic without
+/// partitions not at all.
 fn answer(
     topics: &[AddPartitionsToTxnTopic],
     code: impl Fn(&str, i32) -> ErrorCode,
 ) -> Vec<AddPartitionsToTxnTopicResult> {
+    let mut asked: BTreeMap<&str, BTreeSet<i32>> = BTreeMap::new();
+    for topic in topics.iter().filter(|it| !it.partitions.is_empty()) {
+        asked.entry(&topic.name).or_default().extend(&topic.partitions);
+    }
     let partition = |topic: &str, index: i32| AddPartitionsToTxnPartitionResult {
         partition_index: index,
         partition_error_code: code(topic, index).0,
         ..Default::default()
     };
-    let topic = |topic: &AddPartitionsToTxnTopic| AddPartitionsToTxnTopicResult {
-        name: topic.name.clone(),
-        results_by_partition: topic
-            .partitions
-            .iter()
-            .map(|index| partition(&topic.name, *index))
-            .collect(),
+    let topic = |(name, indexes): (&str, BTreeSet<i32>)| AddPartitionsToTxnTopicResult {
+        name: name.to_owned(),
+        results_by_partition: indexes.into_iter().map(|index| partition(name, index)).collect(),
         ..Default::default()
     };
-    topics.iter().map(topic).collect()
+    asked.into_iter().map(topic).collect()
 }
