@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -113,6 +114,8 @@ pub struct Partitions {
     pub(crate) mover: Mutex<()>,
     pub(crate) bells: Arc<Bells>,
     bin: Bin,
+    /// Has there been a partition whose topic has a codec of its own?
+    repacks: AtomicBool,
     /// Told when a directory has failed.
     failures: Arc<Notify>,
 }
@@ -161,13 +164,21 @@ impl Partitions {
         let index = ArcSwap::default();
         let (changing, bells, bin) = (Mutex::new(()), Arc::default(), Bin::default());
         let (moves, mover) = (Mutex::default(), Mutex::default());
-        Ok(Self { me, clock, index, dirs, changing, moves, mover, bells, bin, failures })
+        let repacks = AtomicBool::new(false);
+        Ok(Self { me, clock, index, dirs, changing, moves, mover, bells, bin, repacks, failures })
     }
 
     /// The partition, if it is here.
     #[must_use]
     pub fn find(&self, topic: &str, index: PartitionIndex) -> Option<Partition> {
         self.index.load().find(topic, index).cloned()
+    }
+
+    /// May there be a partition whose topic stores batches in a codec of its own? Once there was
+    /// one, there may be.
+    #[must_use]
+    pub fn may_repack(&self) -> bool {
+        self.repacks.load(Ordering::Relaxed)
     }
 
     /// The partition of the topic with this id, if it is here.
@@ -356,6 +367,9 @@ impl Partitions {
             next.find(&assigned.place.topic, assigned.place.partition).cloned()
         };
         let missing: Vec<&Assigned> = wanted.iter().filter(|it| here(it).is_none()).collect();
+        if wanted.iter().any(|it| it.rules.compression.is_some()) {
+            self.repacks.store(true, Ordering::Relaxed);
+        }
         let mut opened = self.open_all(&missing).into_iter();
         let all: Vec<_> = wanted
             .iter()

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod batches;
 mod by_name;
 mod calls;
 mod commands;
