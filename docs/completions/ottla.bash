@@ -539,7 +539,7 @@ _ottla() {
             return 0
             ;;
         ottla__subcmd__format)
-            opts="-g -t -h --override --ignore-formatted --cluster-id --help"
+            opts="-g -t -h --env --override --ignore-formatted --cluster-id --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -911,7 +911,7 @@ _ottla() {
             return 0
             ;;
         ottla__subcmd__server)
-            opts="-h --override --print-config --log-format --help"
+            opts="-h --env --override --print-config --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -42,9 +42,10 @@ complete -c ottla -n "__fish_ottla_needs_command" -f -a "format" -d 'Prepare dat
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "install-tools" -d 'Lay out a folder with every kafka-* command, for scripts'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "completions" -d 'Print what lets a shell complete commands'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "man" -d 'Write a page of the manual for each command'
-complete -c ottla -n "__fish_ottla_using_subcommand server" -l override -d 'A setting that counts more than the file\'s' -r
+complete -c ottla -n "__fish_ottla_using_subcommand server" -l override -d 'A setting that counts more than the file\'s and the environment\'s' -r
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l log-format -d 'How logs are written, to the standard error' -r -f -a "text\t'For reading'
 json\t'One object a line'"
+complete -c ottla -n "__fish_ottla_using_subcommand server" -l env -d 'Take settings from the environment, too, as Apache\'s container image does: KAFKA_NODE_ID is node.id, two underscores are one, three are a hyphen'
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l print-config -d 'Print every setting with the value that the node would start with, and end'
 complete -c ottla -n "__fish_ottla_using_subcommand server" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand produce" -s K -l key-separator -d 'What divides key and value in a line; without it a line is a value' -r
@@ -289,8 +290,9 @@ complete -c ottla -n "__fish_ottla_using_subcommand dump" -l transaction-log-dec
 complete -c ottla -n "__fish_ottla_using_subcommand dump" -l share-group-state-decoder -d 'Records are those of __share_group_state'
 complete -c ottla -n "__fish_ottla_using_subcommand dump" -l cluster-metadata-decoder -d 'Records are those of __cluster_metadata'
 complete -c ottla -n "__fish_ottla_using_subcommand dump" -s h -l help -d 'Print help'
-complete -c ottla -n "__fish_ottla_using_subcommand format" -l override -d 'A setting that counts more than the file\'s' -r
+complete -c ottla -n "__fish_ottla_using_subcommand format" -l override -d 'A setting that counts more than the file\'s and the environment\'s' -r
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s t -l cluster-id -d 'The cluster\'s id; a new one if not said' -r
+complete -c ottla -n "__fish_ottla_using_subcommand format" -l env -d 'Take settings from the environment, too, as Apache\'s container image does: KAFKA_NODE_ID is node.id, two underscores are one, three are a hyphen'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s g -l ignore-formatted -d 'Leave directories that are formatted already as they are'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_using_subcommand install-tools" -s h -l help -d 'Print help'

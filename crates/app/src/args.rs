@@ -69,14 +69,26 @@ pub struct Doctor {
     pub shared: ottla_cli::Shared,
 }
 
+/// Where a node's settings are; the later ones count more.
+#[derive(Debug, Default, clap::Args)]
+pub struct Given {
+    /// The settings; any `server.properties` of Apache Kafka will do.
+    pub file: Option<PathBuf>,
+    /// Take settings from the environment, too, as Apache's container image does: KAFKA_NODE_ID is
+    /// node.id, two underscores are one, three are a hyphen.
+    #[arg(long)]
+    pub env: bool,
+    /// A setting that counts more than the file's and the environment's.
+    #[arg(long = "override", value_name = "NAME=VALUE")]
+    pub overrides: Vec<String>,
+}
+
 /// Start a node.
 #[derive(Debug, Default, clap::Args)]
 pub struct Server {
-    /// The settings; any `server.properties` of Apache Kafka will do.
-    pub file: Option<PathBuf>,
-    /// A setting that counts more than the file's.
-    #[arg(long = "override", value_name = "NAME=VALUE")]
-    pub overrides: Vec<String>,
+    /// Where its settings are.
+    #[command(flatten)]
+    pub settings: Given,
     /// Print every setting with the value that the node would start with, and end.
     #[arg(long)]
     pub print_config: bool,
@@ -104,11 +116,9 @@ pub enum Config {
 /// Prepare data directories for a cluster.
 #[derive(Debug, clap::Args)]
 pub struct Format {
-    /// The settings; any `server.properties` of Apache Kafka will do.
-    pub file: Option<PathBuf>,
-    /// A setting that counts more than the file's.
-    #[arg(long = "override", value_name = "NAME=VALUE")]
-    pub overrides: Vec<String>,
+    /// Where its settings are.
+    #[command(flatten)]
+    pub settings: Given,
     /// Leave directories that are formatted already as they are.
     #[arg(long, short = 'g')]
     pub ignore_formatted: bool,

@@ -1,18 +1,18 @@
 //! A node from its first line on the screen to its clean stop.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
-use std::path::Path;
 
-use ottla_broker::Broker;
-use ottla_broker::settings::{Settings, explain, reference};
+use ottla_broker::settings::{SettingError, Settings, Sources, explain, reference, refusals};
+use ottla_broker::{Broker, is_local_address};
 use ottla_clock::Clock;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use ottla_cli::Environment;
 
-use crate::args::{Config, Format, LogFormat, Server};
+use crate::args::{Config, Format, Given, LogFormat, Server};
 
 /// Every partition keeps its last segment open, every client a socket: as many as the system lets
 /// this user have, as a JVM does.
@@ -33,8 +33,15 @@ fn allow_files() {
 /// It cannot start, or cannot stop cleanly.
 pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
     if args.print_config {
-        let settings = settings(args.file.as_deref(), &args.overrides)?;
+        let settings = settings(&args.settings)?;
         write!(std::io::stdout(), "{}", settings.print())?;
+        for warning in &settings.warnings {
+            eprintln!("ottla: {warning}");
+        }
+        let missing = refusals(&settings, &is_local_address);
+        if !missing.is_empty() {
+            return Err(SettingError::NotBuilt(missing).into());
+        }
         return Ok(());
     }
     log(args.log_format);
@@ -42,12 +49,12 @@ pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
     // Where the system refuses, only memory is lost.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     allow_files();
-    let settings = settings(args.file.as_deref(), &args.overrides)?;
-    for (name, nearest) in &settings.unknown {
-        match nearest {
-            Some(nearest) => tracing::warn!("{name} is no setting; is {nearest} meant?"),
-            None => tracing::warn!("{name} is no setting; it is ignored"),
-        }
+    let settings = settings(&args.settings)?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    for (name, why) in settings.without_effect() {
+        tracing::warn!(setting = %name, "a setting has no effect: {why}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before the node starts: a signal in between must not kill it half-built.
@@ -84,7 +91,7 @@ pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
 /// # Errors
 /// They are prepared already, or the disk fails.
 pub fn format(args: &Format) -> Result<(), Box<dyn Error>> {
-    let settings = settings(args.file.as_deref(), &args.overrides)?;
+    let settings = settings(&args.settings)?;
     let id = args.cluster_id.clone();
     let id = Broker::format(&settings, id, args.ignore_formatted, &Clock::real())?;
     writeln!(std::io::stdout(), "Formatted for cluster {id}.")?;
@@ -105,14 +112,29 @@ pub fn config(action: Config, environment: &Environment) -> Result<(), Box<dyn E
     Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
-fn settings(file: Option<&Path>, overrides: &[String]) -> Result<Settings, Box<dyn Error>> {
-    let text = match file {
-        Some(path) => Some(
-            ottla_cli::read_file(path).map_err(|error| format!("{}: {error}", path.display()))?,
-        ),
+fn settings(given: &Given) -> Result<Settings, Box<dyn Error>> {
+    let name = given.file.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
+    let text = match &given.file {
+        Some(path) => Some(ottla_cli::read_file(path).map_err(|error| format!("{name}: {error}"))?),
         None => None,
     };
-    Ok(Settings::read(text.as_deref(), overrides)?)
+    let environment = if given.env { environment() } else { Vec::new() };
+    Ok(Settings::from_sources(&Sources {
+        file: text.as_deref(),
+        file_name: &name,
+        environment: &environment,
+        overrides: &given.overrides,
+    })?)
+}
+
+/// The variables of the environment that are text, by name.
+fn environment() -> Vec<(String, String)> {
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    let mut all: Vec<_> = std::env::vars_os().filter_map(text).collect();
+    all.sort();
+    all
 }
 
 fn log(format: LogFormat) {

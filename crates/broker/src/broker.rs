@@ -11,6 +11,7 @@ use ottla_clock::Clock;
 use ottla_metadata::{Cluster, Command, Controller, Defaults, FEATURES, Reply, bootstrap_records};
 use ottla_net::connection::{Limits, serve};
 use ottla_net::listener::{Accepted, Admission, Listener};
+use ottla_net::names::{canonical_host_name, is_local_address};
 use ottla_net::threads::Threads;
 use ottla_partitions::{DiskFiles, Files, Keeper, Partitions, StorageError};
 use ottla_protocol::messages::broker_registration_request::{
@@ -26,7 +27,9 @@ use crate::hosts::controller::ControllerThread;
 use crate::hosts::mover;
 use crate::node::{Node, Parts};
 use crate::request::Caller;
-use crate::settings::{ListenerSetting, SettingError, SettingRules, Settings, keeper_settings};
+use crate::settings::{
+    ListenerSetting, SettingError, SettingRules, Settings, keeper_settings, node_settings, refusals,
+};
 
 /// How many replies of one connection may wait for their turn.
 const REPLIES_WAITING_MAX: usize = 1024;
@@ -144,7 +147,7 @@ impl Broker {
             own: ReplicaKey { id, directory: meta.directory_id },
             static_voters: VoterSet::of([voter]),
             clean,
-            segment_bytes: segment_bytes(&settings),
+            segment_bytes: node_settings(&settings).metadata_segment_bytes,
             clock: clock.clone(),
         })?;
         let mut cluster = Cluster::default();
@@ -152,7 +155,7 @@ impl Broker {
         let bootstrap = ottla_quorum::bootstrap(&files, &metadata_dir)?;
         let bootstrap = if bootstrap.is_empty() { bootstrap_records() } else { bootstrap };
         let started = Arc::new(settings);
-        let data: Vec<PathBuf> = started.log_dirs();
+        let data = started.log_dirs();
         let log_dirs =
             dirs.iter().filter_map(|it| it.meta.as_ref()).map(|it| it.directory_id).collect();
         let parts = dirs
@@ -253,10 +256,9 @@ impl Broker {
 
     /// Serves what was bound, and starts what runs beside.
     fn listen(&self, bound: Vec<Bound>) -> Result<(), StartError> {
-        let number = |name: &str| usize::try_from(self.node.started.number(name)).unwrap_or(0);
         let admission = self.node.admission.clone();
         let limits = Limits {
-            frame_bytes_max: number("socket.request.max.bytes"),
+            frame_bytes_max: self.node.own.request_bytes_max,
             replies_waiting_max: REPLIES_WAITING_MAX,
             unsent_bytes_max: UNSENT_BYTES_MAX,
         };
@@ -316,19 +318,20 @@ fn network_threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// How large a segment of the metadata log becomes.
-fn segment_bytes(settings: &Settings) -> u64 {
-    u64::try_from(settings.number("metadata.log.segment.bytes")).unwrap_or(1 << 30)
-}
-
 fn defaults(settings: &Settings, kraft_version: i16) -> Defaults {
+    let own = node_settings(settings);
     Defaults {
-        partitions: i32::try_from(settings.number("num.partitions")).unwrap_or(1),
-        replication_factor: i16::try_from(settings.number("default.replication.factor"))
-            .unwrap_or(1),
-        delete_topics: settings.is_on("delete.topic.enable"),
+        partitions: own.partitions,
+        replication_factor: own.replication_factor,
+        delete_topics: own.deletes_topics,
         kraft_version,
     }
+}
+
+/// Refuses what the settings promise and this release cannot keep, before anything is touched.
+fn refuse_promises(settings: &Settings) -> Result<(), SettingError> {
+    let missing = refusals(settings, &is_local_address);
+    if missing.is_empty() { Ok(()) } else { Err(SettingError::NotBuilt(missing)) }
 }
 
 /// A listener that is bound, not yet served.
@@ -339,6 +342,7 @@ struct Bound {
 }
 
 fn bind(settings: &Settings) -> Result<Vec<Bound>, StartError> {
+    refuse_promises(settings)?;
     let controllers = settings.controller_listeners();
     let sockets = settings.sockets();
     let mut all = Vec::new();
@@ -371,13 +375,13 @@ fn voter_listeners(settings: &Settings, bound: &[Bound]) -> Result<Vec<Endpoint>
         let configured = settings.listeners()?;
         let found = advertised.iter().chain(&configured).find(|it| it.name == *name);
         if let Some(found) = found {
-            let host = if found.host.is_empty() { "localhost" } else { &found.host };
-            all.push(Endpoint { name: name.clone(), host: host.to_owned(), port: found.port });
+            let host = if found.is_wildcard() { canonical_host_name() } else { found.host.clone() };
+            all.push(Endpoint { name: name.clone(), host, port: found.port });
         }
     }
     if all.is_empty() {
         let host = bound.first().map_or("127.0.0.1".to_owned(), |it| it.setting.host.clone());
-        let host = if host.is_empty() { "localhost".to_owned() } else { host };
+        let host = if host.is_empty() { canonical_host_name() } else { host };
         all.push(Endpoint { name: "CONTROLLER".to_owned(), host, port: 9093 });
     }
     Ok(all)
@@ -397,8 +401,8 @@ fn registration(
             Some(told) => (told.host.clone(), it.address.port()),
             None => (it.setting.host.clone(), it.address.port()),
         };
-        let any = host.is_empty() || host == "0.0.0.0" || host == "::";
-        let host = if any { "localhost".to_owned() } else { host };
+        // Clients are sent to the machine by its name; an address that stands for all was refused.
+        let host = if host.is_empty() { canonical_host_name() } else { host };
         Registered { name: it.setting.name.clone(), host, port, ..Default::default() }
     };
     let features = FEATURES.iter().map(|it| (it.name, it.lowest, it.highest));
@@ -414,7 +418,7 @@ fn registration(
         incarnation_id: node.clock.random_uuid(),
         listeners: bound.iter().map(listener).collect(),
         features: features.collect(),
-        rack: node.started.given("broker.rack").map(str::to_owned),
+        rack: node.own.rack.clone(),
         log_dirs,
         ..Default::default()
     })
@@ -483,11 +487,10 @@ async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, lim
     };
     let handler = Serving { node: &node, caller };
     let heard = Cell::new(node.clock.monotonic());
-    let idle_ms = u64::try_from(node.started.number("connections.max.idle.ms")).ok();
     let served = serve(stream, limits, handler, || heard.set(node.clock.monotonic()));
     let closed = tokio::select! {
         closed = served => closed,
-        () = silence(&node.clock, &heard, idle_ms.map(Duration::from_millis)) => {
+        () = silence(&node.clock, &heard, node.own.idle) => {
             tracing::debug!(%peer, "a silent connection was closed");
             return;
         }

@@ -20,3 +20,4 @@ mod request;
 pub mod settings;
 
 pub use broker::{Broker, StartError};
+pub use ottla_net::names::{canonical_host_name, is_local_address};

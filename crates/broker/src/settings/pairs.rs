@@ -3,6 +3,8 @@
 //! The rules are Kafka's: of a topic, of a group, of a broker at its start, and of a broker whose
 //! settings change while it runs. Each looks at the values that would be in force.
 
+use std::net::IpAddr;
+
 use super::table::{Scope, find};
 use super::value::Value;
 
@@ -139,6 +141,22 @@ pub fn check_broker(text: InForceOf<'_>) -> Result<(), String> {
     Ok(())
 }
 
+/// May a broker start with these settings?
+///
+/// # Errors
+/// Which contradict each other, and how.
+pub fn check_start(text: InForceOf<'_>) -> Result<(), String> {
+    let view = View { scope: Scope::Broker, text };
+    let (node, broker) = (view.whole("node.id"), view.whole("broker.id"));
+    if let (Some(node), Some(broker)) = (node, broker.filter(|id| *id != -1))
+        && node != broker
+    {
+        return Err(format!("node.id ({node}) and broker.id ({broker}) must be the same"));
+    }
+    view.in_order("log.cleaner.min.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms")?;
+    check_broker(text)
+}
+
 fn check_log(view: &View<'_>) -> Result<(), String> {
     let roll = view.first(&[("log.roll.ms", 1), ("log.roll.hours", HOUR)]);
     if let Some(roll) = roll.filter(|roll| *roll < 1) {
@@ -183,26 +201,25 @@ fn check_connections(view: &View<'_>) -> Result<(), String> {
 }
 
 /// Reads `max.connections.per.ip.overrides`: addresses, and how many connections each may have.
+/// The names of hosts, which Kafka looks up, are refused: they would have to be looked up again and
+/// again.
 ///
 /// # Errors
 /// A pair that is not `address:number`.
-pub fn connections_of_addresses(text: &str) -> Result<Vec<(String, i32)>, String> {
-    let known = |it: char| it.is_ascii_alphanumeric() || "-%._:".contains(it);
-    let row = |pair: &str| {
-        let (address, most) = pair.trim().rsplit_once(':')?;
-        let most = most.trim().parse().ok()?;
-        address.trim().chars().all(known).then(|| (address.trim().to_owned(), most))
-    };
-    let pairs = text.split(',').filter(|_| !text.trim().is_empty());
-    pairs
-        .map(|pair| {
-            row(pair).ok_or_else(|| {
-                format!(
-                    "Invalid value {pair} for configuration max.connections.per.ip.overrides: it must be address:number"
-                )
-            })
-        })
-        .collect()
+pub fn connections_of_addresses(text: &str) -> Result<Vec<(IpAddr, i32)>, String> {
+    const NAME: &str = "max.connections.per.ip.overrides";
+    let mut all = Vec::new();
+    for pair in text.split(',').map(str::trim).filter(|_| !text.trim().is_empty()) {
+        let wrong = |why: &str| format!("Invalid value {pair} for configuration {NAME}: {why}");
+        let (address, most) =
+            pair.rsplit_once(':').ok_or_else(|| wrong("it must be address:number"))?;
+        let most = most.trim().parse().map_err(|_| wrong("it must be address:number"))?;
+        let address = address.trim().parse().map_err(|_| {
+            wrong("it must be an address of IPv4 or IPv6: names of hosts are not looked up")
+        })?;
+        all.push((address, most));
+    }
+    Ok(all)
 }
 
 /// The bounds of what groups of one kind may set, and the broker's own values between them.
