@@ -23,6 +23,7 @@ use crate::hosts::groups::{self, GroupHost, Groups};
 use crate::hosts::sessions::Sessions;
 use crate::hosts::shards::shard_of;
 use crate::hosts::transactions::{self, TransactionHost, Transactions};
+use crate::hosts::unpacking::Unpacking;
 use crate::request::Call;
 use crate::settings::{
     InForce, NodeSettings, Settings, connection_bounds, group_settings, node_settings,
@@ -60,6 +61,8 @@ pub struct Node {
     pub kraft_version: i16,
     /// How many connections there may be.
     pub admission: Admission,
+    /// Where large produced batches are read through.
+    pub unpacking: Unpacking,
     cluster: ArcSwap<Cluster>,
     in_force: ArcSwap<InForce>,
     topics: ArcSwap<Topics>,
@@ -110,6 +113,7 @@ impl Node {
             own,
             in_force: ArcSwap::from_pointee(settings_in_force(&cluster, &started, id)),
             admission: Admission::new(connection_bounds(&cluster, &started, id)),
+            unpacking: Unpacking::for_this_machine(),
             cluster: ArcSwap::from_pointee(cluster),
             topics: ArcSwap::default(),
             offset: AtomicI64::new(0),

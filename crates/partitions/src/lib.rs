@@ -8,6 +8,7 @@
 
 mod bells;
 mod checkpoints;
+mod inspect;
 mod keeper;
 mod marker;
 mod moves;
@@ -20,6 +21,7 @@ mod rules;
 mod trouble;
 mod upkeep;
 
+pub use inspect::{Effort, Inspected};
 pub use keeper::{Ask, Keeper, KeeperSettings};
 pub use marker::{Guard, Marker};
 pub use moves::{MoveRefused, Moving};

@@ -37,11 +37,13 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
     };
     let wait_ms = u64::try_from(request.max_wait_ms).unwrap_or(0);
     let deadline = node.clock.monotonic() + Duration::from_millis(wait_ms);
+    // More than may be sent cannot be waited for.
+    let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max(node, &request));
     let mut wait: Option<Wait> = None;
     let found = loop {
         warm(node, &request, &plan).await;
         let found = read_all(node, call, &request, &plan);
-        let enough = found.there >= usize::try_from(request.min_bytes).unwrap_or(0);
+        let enough = found.there >= bytes_min;
         if enough || found.refused || plan.wanted.is_empty() && !plan.incremental {
             break found;
         }
@@ -121,8 +123,10 @@ fn read_all(node: &Node, call: &Call, request: &FetchRequest, plan: &Plan) -> Fo
         match &read {
             Ok(read) => {
                 found.bytes += read.records.len();
-                // As much is there as may be sent at once, even if the next batch does not fit.
-                found.there += if read.has_more { bytes_max } else { read.records.len() };
+                // As much is there as may be sent at once, even if the next batch does not fit; the
+                // first batch is sent even if it alone has more.
+                let sent = read.records.len();
+                found.there += if read.has_more { bytes_max.max(sent) } else { sent };
                 left = left.saturating_sub(read.records.len());
             }
             Err(_) => found.refused = true,

@@ -134,7 +134,7 @@ fn appending_goes_on_where_kafka_stopped() {
     let work = tempfile::tempdir().unwrap();
     copy(&golden("data-dir/segs-0"), work.path());
     let mut log = Log::open(opening(&files(), work.path(), true)).unwrap();
-    let stamp = Stamp { leader_epoch: 9, append_time: None };
+    let stamp = Stamp { leader_epoch: 9, append_time: None, max_timestamp: None };
     let appended = log.append_as_leader(&batch(3, BatchOptions::default()), stamp, 0).unwrap();
     assert_eq!((appended.base_offset, appended.end), (412, 415));
     log.close_clean().unwrap();
