@@ -246,13 +246,15 @@ json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand size" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference get set" -s h -l help -d 'Print help'
-complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference get set" -f -a "explain" -d 'Explain a setting: its type, its default, what is allowed, how it changes'
-complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference get set" -f -a "reference" -d 'Print all settings as a page of Markdown'
-complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference get set" -f -a "get" -d 'Print what is set for a topic, a broker or a group of a running cluster'
-complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference get set" -f -a "set" -d 'Set something for a topic, a broker or a group of a running cluster'
+complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference judge get set" -s h -l help -d 'Print help'
+complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference judge get set" -f -a "explain" -d 'Explain a setting: its type, its default, what is allowed, how it changes'
+complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference judge get set" -f -a "reference" -d 'Print all settings as a page of Markdown'
+complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference judge get set" -f -a "judge" -d 'Say of each line of the standard input, an object of names and values in JSON, whether a node would start with these settings, and how they count; for comparisons'
+complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference judge get set" -f -a "get" -d 'Print what is set for a topic, a broker or a group of a running cluster'
+complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference judge get set" -f -a "set" -d 'Set something for a topic, a broker or a group of a running cluster'
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from explain" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from reference" -s h -l help -d 'Print help'
+complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from judge" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -s b -l bootstrap-server -d 'Brokers to ask first: host:port, separated by commas' -r
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'

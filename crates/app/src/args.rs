@@ -107,6 +107,10 @@ pub enum Config {
     },
     /// Print all settings as a page of Markdown.
     Reference,
+    /// Say of each line of the standard input, an object of names and values in JSON, whether a
+    /// node would start with these settings, and how they count; for comparisons.
+    #[command(hide = true)]
+    Judge,
     /// Print what is set for a topic, a broker or a group of a running cluster.
     Get(ottla_cli::Get),
     /// Set something for a topic, a broker or a group of a running cluster.

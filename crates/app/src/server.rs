@@ -1,8 +1,9 @@
 //! A node from its first line on the screen to its clean stop.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::{BufRead, IsTerminal, Write};
 
 use ottla_broker::settings::{SettingError, Settings, Sources, explain, reference, refusals};
 use ottla_broker::{Broker, is_local_address};
@@ -106,10 +107,34 @@ pub fn config(action: Config, environment: &Environment) -> Result<(), Box<dyn E
     let text = match action {
         Config::Explain { name } => explain(&name)?,
         Config::Reference => reference().trim_end().to_owned(),
+        Config::Judge => return judge(),
         Config::Get(args) => return ottla_cli::get(args, environment),
         Config::Set(args) => return ottla_cli::set(args, environment),
     };
     Ok(writeln!(std::io::stdout(), "{text}")?)
+}
+
+/// Answers each line of the standard input, settings as an object, with what a node would make of
+/// them: `{"values": true|false, "built": true|false, "why": ..., "shown": {...}}`.
+fn judge() -> Result<(), Box<dyn Error>> {
+    let mut out = std::io::stdout().lock();
+    for line in std::io::stdin().lock().lines() {
+        let asked: BTreeMap<String, String> = serde_json::from_str(&line?)?;
+        let overrides: Vec<String> =
+            asked.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let answer = match Settings::read(Some(""), &overrides) {
+            Err(why) => serde_json::json!({ "values": false, "why": why.to_string() }),
+            Ok(settings) => {
+                let missing = refusals(&settings, &is_local_address);
+                let shown: BTreeMap<&String, Option<&str>> =
+                    asked.keys().map(|name| (name, settings.given_to_show(name))).collect();
+                let (is_built, why) = (missing.is_empty(), missing.join("\n"));
+                serde_json::json!({ "values": true, "built": is_built, "why": why, "shown": shown })
+            }
+        };
+        writeln!(out, "{answer}")?;
+    }
+    Ok(())
 }
 
 fn settings(given: &Given) -> Result<Settings, Box<dyn Error>> {

@@ -104,15 +104,13 @@ impl Settings {
         let mut heading = String::new();
         let mut given: Vec<_> = self.all_given().collect();
         given.sort_by_key(|(_, _, origin)| *origin);
-        for (name, value, origin) in given {
+        for (name, _, origin) in given {
             let source = source_of(origin);
             if source != heading {
                 let _ = writeln!(text, "{}# {source}", if heading.is_empty() { "" } else { "\n" });
                 heading = source;
             }
-            let setting = find(Scope::Broker, base_name(name));
-            let is_secret = setting.is_none_or(Setting::is_secret);
-            let value = if is_secret { "[hidden]" } else { value };
+            let value = self.given_to_show(name).unwrap_or_default();
             if let Origin::File { line, .. } = origin {
                 let _ = writeln!(text, "# line {line}");
             }
@@ -142,7 +140,13 @@ impl Settings {
         let mut all = Vec::new();
         for (name, value, origin) in self.all_given() {
             let Some(setting) = find(Scope::Broker, base_name(name)) else { continue };
-            let Effect::None(why) = setting.effect else { continue };
+            let why = match setting.effect {
+                Effect::None(why) => why,
+                Effect::Obeyed(_) if setting.name != name => {
+                    "it is not obeyed for a single listener yet, only for all of them"
+                }
+                _ => continue,
+            };
             if setting.is_promise(value) && *origin != Origin::TriedOut {
                 all.push((name.to_owned(), why));
             }

@@ -190,6 +190,14 @@ fn roles_of_listeners(
     const NAMES: &str = "controller.listener.names";
     let mut found = Vec::new();
     let controllers = settings.items(NAMES);
+    for early in settings.items("early.start.listeners") {
+        let is_there = listeners.iter().any(|it| it.name == early);
+        if !is_there && !controllers.contains(&early) {
+            let why =
+                format!("early.start.listeners names {early}, which does not appear in listeners");
+            found.push(("early.start.listeners", why));
+        }
+    }
     let is_broker = settings.items("process.roles").iter().all(|it| it != "controller")
         || settings.items("process.roles").iter().any(|it| it == "broker");
     let is_controller = settings.items("process.roles").iter().any(|it| it == "controller");

@@ -133,10 +133,13 @@ pub fn check_broker(text: InForceOf<'_>) -> Result<(), String> {
     if !protocols.is_empty() && !protocols.iter().any(|it| it == "classic") {
         return Err("group.coordinator.rebalance.protocols must contain classic".to_owned());
     }
-    if let Some(code) = view.whole("offsets.topic.compression.codec")
-        && !(0..=4).contains(&code)
+    for name in
+        ["offsets.topic.compression.codec", "share.coordinator.state.topic.compression.codec"]
     {
-        return Err(format!("offsets.topic.compression.codec ({code}) must be 0 to 4"));
+        let code = view.whole(name).filter(|code| !(0..=4).contains(code));
+        if let Some(code) = code {
+            return Err(format!("{name} ({code}) must be the number of a codec, 0 to 4"));
+        }
     }
     Ok(())
 }
@@ -147,12 +150,6 @@ pub fn check_broker(text: InForceOf<'_>) -> Result<(), String> {
 /// Which contradict each other, and how.
 pub fn check_start(text: InForceOf<'_>) -> Result<(), String> {
     let view = View { scope: Scope::Broker, text };
-    let (node, broker) = (view.whole("node.id"), view.whole("broker.id"));
-    if let (Some(node), Some(broker)) = (node, broker.filter(|id| *id != -1))
-        && node != broker
-    {
-        return Err(format!("node.id ({node}) and broker.id ({broker}) must be the same"));
-    }
     view.in_order("log.cleaner.min.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms")?;
     check_broker(text)
 }
@@ -209,7 +206,9 @@ fn check_connections(view: &View<'_>) -> Result<(), String> {
 pub fn connections_of_addresses(text: &str) -> Result<Vec<(IpAddr, i32)>, String> {
     const NAME: &str = "max.connections.per.ip.overrides";
     let mut all = Vec::new();
-    for pair in text.split(',').map(str::trim).filter(|_| !text.trim().is_empty()) {
+    // What is empty at the end is nothing, as where Java splits.
+    let text = text.trim().trim_end_matches([',', ' ']);
+    for pair in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
         let wrong = |why: &str| format!("Invalid value {pair} for configuration {NAME}: {why}");
         let (address, most) =
             pair.rsplit_once(':').ok_or_else(|| wrong("it must be address:number"))?;
@@ -240,6 +239,9 @@ fn check_group_bounds(view: &View<'_>, kind: &str) -> Result<(), String> {
 
 fn check_share(view: &View<'_>) -> Result<(), String> {
     let assignors = view.items("group.share.assignors");
+    if let Some(other) = assignors.iter().find(|it| *it != "simple") {
+        return Err(format!("group.share.assignors has {other}, but only simple exists here"));
+    }
     if assignors.len() > 1 {
         let count = assignors.len();
         return Err(format!("group.share.assignors must contain one assignor, not {count}"));

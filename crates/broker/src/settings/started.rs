@@ -10,7 +10,7 @@ use ottla_types::NodeId;
 use super::environment::{Variable, variable};
 use super::listeners::{self, ListenerSetting};
 use super::pairs;
-use super::table::{Scope, find, nearest};
+use super::table::{Scope, Setting, find, nearest};
 
 /// Where a value of a node comes from. The later ones count more.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -217,6 +217,14 @@ impl Settings {
                 }
             }
         }
+        if let (Some(node), Some(broker)) = (self.given("node.id"), self.given("broker.id"))
+            && node != broker
+        {
+            let place = self.place("broker.id");
+            wrong.push(format!(
+                "{place}: broker.id ({broker}) must be the same as node.id ({node})"
+            ));
+        }
         let lookup = |name: &str| self.text(name).map(str::to_owned);
         let contradiction = pairs::check_start(&lookup).err();
         wrong.extend(contradiction.map(|why| format!("{}: {why}", self.place_in(&why))));
@@ -251,6 +259,14 @@ impl Settings {
     #[must_use]
     pub fn given(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(|it| it.value.as_str())
+    }
+
+    /// The value that was given, as it may be shown.
+    #[must_use]
+    pub fn given_to_show(&self, name: &str) -> Option<&str> {
+        let setting = find(Scope::Broker, base_name(name));
+        let is_secret = setting.is_none_or(Setting::is_secret);
+        self.given(name).map(|value| if is_secret { "[hidden]" } else { value })
     }
 
     /// All that was given: names, values, and where they come from.

@@ -121,6 +121,8 @@ fn listeners_follow_kafkas_rules() {
         ("inter.broker.listener.name=C", "the listener between brokers is C"),
         ("security.inter.broker.protocol=SSL", "the listener between brokers is SSL"),
         ("broker.id=2", "node.id"),
+        ("early.start.listeners=OTHER", "early.start.listeners names OTHER"),
+        ("max.connections.per.ip.overrides=localhost:5", "names of hosts are not looked up"),
     ];
     for (text, wanted) in cases {
         let read = Settings::read(Some(&format!("node.id=1\n{text}\n")), &[]);
