@@ -84,3 +84,21 @@ fn a_node_that_listens_everywhere_advertises_the_machines_name() {
     assert!(!text.contains("0.0.0.0"), "{text}");
     node.stop();
 }
+
+#[test]
+fn the_doctor_and_explain_name_settings_without_effect() {
+    let home = Home::new().with("num.io.threads=16").with("num.partitions=2");
+    let node = home.start();
+    let ottla = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+        let output = command.args(words).current_dir(home.path()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let why = "Ottla runs one thread for each core";
+    let found = ottla(&["doctor", "-o", "plain", "-b", &node.address.to_string()]);
+    assert!(found.contains(&format!("num.io.threads=16 has no effect: {why}")), "{found}");
+    assert!(!found.contains("num.partitions="), "{found}");
+    node.stop();
+    assert!(ottla(&["config", "explain", "num.io.threads"]).contains(why));
+    assert!(ottla(&["config", "explain", "num.partitions"]).contains("here     obeyed"));
+}

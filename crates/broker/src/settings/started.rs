@@ -97,7 +97,7 @@ const BACKLOG: i32 = 1024;
 const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
 
 /// What a node without a file is started with.
-const TRIED_OUT: [(&str, &str); 9] = [
+const TRIED_OUT: [(&str, &str); 7] = [
     ("process.roles", "broker,controller"),
     ("node.id", "1"),
     ("listeners", "PLAINTEXT://127.0.0.1:9092"),
@@ -105,8 +105,6 @@ const TRIED_OUT: [(&str, &str); 9] = [
     ("offsets.topic.replication.factor", "1"),
     ("transaction.state.log.replication.factor", "1"),
     ("transaction.state.log.min.isr", "1"),
-    ("share.coordinator.state.topic.replication.factor", "1"),
-    ("share.coordinator.state.topic.min.isr", "1"),
 ];
 
 impl Settings {

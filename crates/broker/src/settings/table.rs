@@ -127,6 +127,17 @@ impl Setting {
         self.read(text).map_or_else(|_| text.to_owned(), |value| value.to_string())
     }
 
+    /// What it means, and what it does here if that is nothing.
+    #[must_use]
+    pub fn documentation(&self) -> String {
+        let text = self.text;
+        match self.effect {
+            Effect::Obeyed(_) => text.to_owned(),
+            Effect::None(why) => format!("{text} No effect here: {why}."),
+            Effect::Refused(why) => format!("{text} Not built, refused: {why}."),
+        }
+    }
+
     /// Does this value ask for more than the default does?
     #[must_use]
     pub fn is_promise(&self, text: &str) -> bool {
