@@ -18,6 +18,7 @@ mod node;
 mod raw;
 mod readiness;
 mod reading;
+mod settings;
 mod talk;
 mod together;
 mod tools;
