@@ -120,7 +120,7 @@ async fn answer(node: &Node, caller: &Caller, frame: Bytes) -> Outcome {
 async fn route(node: &Node, call: &Call, head: &FrameHead, d: Decoder) -> Outcome {
     let (n, c) = (node, call);
     match call.key {
-        ApiKey::Produce => produce(node, call, head, d),
+        ApiKey::Produce => produce(node, call, head, d).await,
         ApiKey::Fetch => serve(head, d, async |r| fetch::handle(n, c, r).await).await,
         ApiKey::ListOffsets => serve(head, d, async |r| list_offsets::handle(n, c, &r)).await,
         ApiKey::Metadata => serve(head, d, async |r| metadata::handle(n, c, r).await).await,
@@ -318,14 +318,14 @@ fn unserved(key: ApiKey, head: &FrameHead) -> Outcome {
 }
 
 /// A produce may answer later, or not at all.
-fn produce(node: &Node, call: &Call, head: &FrameHead, mut d: Decoder) -> Outcome {
+async fn produce(node: &Node, call: &Call, head: &FrameHead, mut d: Decoder) -> Outcome {
     let mut spare = SPARE.take();
     if let Err(error) = spare.request.decode_into(&mut d, head.version) {
         return Outcome::Close(format!("ProduceRequest v{}: {error}", head.version));
     }
     let silent = spare.request.acks == 0;
     let response = std::mem::take(&mut spare.response);
-    match produce::handle(node, call, &spare.request, response) {
+    match produce::handle(node, call, &spare.request, response).await {
         produce::Produced::Done(response) => {
             let outcome =
                 if silent { unanswered(&response) } else { reply(call.key, head, &response) };

@@ -109,6 +109,7 @@ pub fn run(tool: &Tool, args: &[String], default_server: Option<&str>, out: &mut
         // Whoever reads has read enough.
         Err(ToolError::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
         Err(ToolError::Told) => 1,
+        Err(ToolError::Stopped(code)) => code,
         Err(error) => {
             eprintln!("{error}");
             1

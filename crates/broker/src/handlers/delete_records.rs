@@ -57,8 +57,8 @@ fn delete(
     if !may(&call.caller.principal, Operation::Delete, Resource::Topic(topic)) {
         return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
     }
-    let partition =
-        node.partitions.find(topic, index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    let found = node.partitions.find(topic, index);
+    let partition = found.ok_or_else(|| node.unknown_or_offline(topic, index))?;
     // A topic that is only compacted keeps each key's last record for good.
     if !partition.rules().delete_allowed {
         return Err(ErrorCode::POLICY_VIOLATION);

@@ -104,7 +104,7 @@ fn find(
     let partition = node
         .partitions
         .find(topic, asked.partition_index)
-        .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        .ok_or_else(|| node.unknown_or_offline(topic, asked.partition_index))?;
     partition.fence(asked.current_leader_epoch).map_err(|refused| refused.code())?;
     look(&partition, call.version, asked.timestamp, isolation)
 }

@@ -43,11 +43,15 @@ pub async fn handle(
         let principal = &call.caller.principal;
         let code = if !may(principal, Operation::Read, Resource::Topic(&topic.name)) {
             ErrorCode::TOPIC_AUTHORIZATION_FAILED
-        } else if node.topic_id(&topic.name).is_none() {
-            if by_id { ErrorCode::UNKNOWN_TOPIC_ID } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION }
-        } else {
+        } else if let Some(id) = node.topic_id(&topic.name) {
+            // The offset remembers of which topic it is, however it was committed.
+            topic.topic_id = id;
             split(node, topic, &mut refused);
             return !topic.partitions.is_empty();
+        } else if by_id {
+            ErrorCode::UNKNOWN_TOPIC_ID
+        } else {
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
         };
         refused.topics.push(answer(topic, code));
         false

@@ -52,7 +52,7 @@ fn end(
     let partition = node
         .partitions
         .find(topic, asked.partition)
-        .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        .ok_or_else(|| node.unknown_or_offline(topic, asked.partition))?;
     partition.fence(asked.current_leader_epoch).map_err(|refused| refused.code())?;
     let (leader_epoch, end_offset) = match asked.leader_epoch {
         NO_EPOCH => (NO_EPOCH, NO_OFFSET),

@@ -165,7 +165,7 @@ pub async fn write_marker(
     end: &TransactionEnd,
 ) -> Result<(), ErrorCode> {
     let Some(partition) = node.partitions.find(topic, index) else {
-        return Err(node.why_not_here(topic, Default::default(), false));
+        return Err(node.why_not_here(topic, Default::default(), false, index));
     };
     let marker = groups::marker(end);
     if topic == groups::TOPIC {

@@ -16,7 +16,7 @@ use ottla_protocol::metadata::partition_record::PartitionRecord;
 use ottla_protocol::metadata::topic_record::TopicRecord;
 use ottla_types::{ErrorCode, NodeId, Uuid, check_topic_name};
 
-use super::{Controller, Refused, Reply, Scene, place, repeated};
+use super::{ConfigChange, Controller, Refused, Reply, Scene, place, repeated};
 use crate::cluster::ResourceKind;
 
 /// No turn may write more records than this (one batch).
@@ -146,10 +146,16 @@ fn configs(scene: &Scene<'_>, topic: &CreatableTopic) -> Result<Vec<(String, Str
             let why = format!("Null value not supported for topic configs: {}", config.name);
             return Err((ErrorCode::INVALID_CONFIG, why));
         };
-        scene.rules.check(ResourceKind::Topic, &config.name, value)?;
         all.retain(|(name, _)| *name != config.name);
         all.push((config.name.clone(), value.clone()));
     }
+    scene.rules.check(&ConfigChange {
+        cluster: scene.cluster,
+        kind: ResourceKind::Topic,
+        resource: &topic.name,
+        before: &BTreeMap::new(),
+        after: &all.iter().cloned().collect(),
+    })?;
     Ok(all)
 }
 

@@ -25,7 +25,7 @@ use ottla_types::ErrorCode;
 use crate::cluster::Cluster;
 
 pub use bootstrap::bootstrap_records;
-pub use command::{Command, ConfigRules, Defaults, Reply};
+pub use command::{AssignedDirectory, Command, ConfigChange, ConfigRules, Defaults, Reply};
 
 /// Why something is refused: Kafka's code, and what the client is told.
 type Refused = (ErrorCode, alloc::string::String);
@@ -100,8 +100,8 @@ impl Machine for Controller {
             }
             Command::Unfence { broker } => register::unfence(scene, broker, turn),
             Command::Stop { broker } => register::stop(scene, broker, turn),
-            Command::AssignDirectory { broker, partition, directory } => {
-                assign_directory::assign(scene, broker, partition, directory, turn);
+            Command::AssignDirectories { broker, assigned } => {
+                assign_directory::assign(scene, broker, &assigned, turn);
             }
             Command::AllocateProducerIds { broker } => {
                 producer_ids::allocate(scene, broker, turn);

@@ -23,8 +23,11 @@ use ottla_protocol::metadata::clear_elr_record::ClearElrRecord;
 use ottla_protocol::metadata::config_record::ConfigRecord;
 use ottla_types::{ErrorCode, check_topic_name};
 
-use super::{Controller, Refused, Reply, Scene};
+use super::{ConfigChange, Controller, Refused, Reply, Scene};
 use crate::cluster::ResourceKind;
+
+/// How long the value of a setting may be, in bytes.
+const VALUE_BYTES_MAX: usize = i16::MAX as usize;
 
 /// A change: the new value, or none to go back to the default.
 type Changes = BTreeMap<String, Option<String>>;
@@ -214,13 +217,14 @@ fn changes(
     Ok(all)
 }
 
-/// A list with something more or something less in it.
+/// A list with something more or something less in it. An empty item that is appended stays: the
+/// list is refused then, as in Kafka.
 fn edited(list: &str, value: &str, append: bool) -> String {
-    let items = |text: &'_ str| {
-        let items = text.split(',').map(|item| item.trim().to_string());
-        items.filter(|item| !item.is_empty()).collect::<Vec<_>>()
+    let items = |text: &'_ str| -> Vec<String> {
+        text.split(',').map(|item| item.trim().to_string()).collect()
     };
     let mut all = items(list);
+    all.retain(|item| !item.is_empty());
     for item in items(value) {
         if !append {
             all.retain(|known| *known != item);
@@ -238,11 +242,28 @@ fn made(
     changes: Changes,
 ) -> Result<Vec<MetadataRecord>, Refused> {
     let before = scene.cluster.config(kind, resource);
+    let mut after = before.clone();
+    for (name, value) in &changes {
+        match value {
+            Some(value) if value.len() > VALUE_BYTES_MAX => {
+                let why = format!(
+                    "The configuration value cannot be added because it exceeds the maximum value size of {VALUE_BYTES_MAX} bytes."
+                );
+                return Err((ErrorCode::INVALID_CONFIG, why));
+            }
+            Some(value) => drop(after.insert(name.clone(), value.clone())),
+            None => drop(after.remove(name)),
+        }
+    }
+    scene.rules.check(&ConfigChange {
+        cluster: scene.cluster,
+        kind,
+        resource,
+        before,
+        after: &after,
+    })?;
     let mut records: Vec<MetadataRecord> = Vec::new();
     for (name, value) in changes {
-        if let Some(value) = &value {
-            scene.rules.check(kind, &name, value)?;
-        }
         let elr = scene.cluster.feature("eligible.leader.replicas.version") > 0;
         let in_sync = name == "min.insync.replicas";
         if in_sync && elr && kind == ResourceKind::Broker {

@@ -6,7 +6,8 @@ mod answers;
 
 use ottla_machine::testkit::Bench;
 use ottla_metadata::{
-    Cluster, Command, ConfigRules, Controller, Defaults, Reply, ResourceKind, bootstrap_records,
+    Cluster, Command, ConfigChange, ConfigRules, Controller, Defaults, Reply, ResourceKind,
+    bootstrap_records,
 };
 use ottla_protocol::messages::alter_client_quotas_request::AlterClientQuotasRequest;
 use ottla_protocol::messages::broker_registration_request::BrokerRegistrationRequest;
@@ -29,11 +30,11 @@ use ottla_types::{ErrorCode, Uuid};
 struct Rules;
 
 impl ConfigRules for Rules {
-    fn check(&self, _: ResourceKind, name: &str, _: &str) -> Result<(), (ErrorCode, String)> {
-        if !name.starts_with("bad") {
-            return Ok(());
+    fn check(&self, change: &ConfigChange<'_>) -> Result<(), (ErrorCode, String)> {
+        match change.after.keys().find(|name| name.starts_with("bad")) {
+            None => Ok(()),
+            Some(name) => Err((ErrorCode::INVALID_CONFIG, format!("{name} is bad"))),
         }
-        Err((ErrorCode::INVALID_CONFIG, format!("{name} is bad")))
     }
 
     fn is_list(&self, _: ResourceKind, name: &str) -> bool {
