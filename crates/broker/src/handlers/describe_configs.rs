@@ -87,10 +87,18 @@ fn one(
             }
             Scope::Broker
         }
+        Some(ResourceKind::ClientMetrics | ResourceKind::Group) if name.is_empty() => {
+            let why = "the resource name must not be empty".to_owned();
+            return Err((ErrorCode::INVALID_REQUEST, why));
+        }
         Some(ResourceKind::ClientMetrics) => Scope::ClientMetrics,
         Some(ResourceKind::Group) => Scope::Group,
         // Nothing here can be told how much to log, one part from the other.
-        Some(ResourceKind::BrokerLogger) => return Ok(Vec::new()),
+        Some(ResourceKind::BrokerLogger) if name.parse() == Ok(node.id) => return Ok(Vec::new()),
+        Some(ResourceKind::BrokerLogger) => {
+            let why = format!("Unexpected broker id, expected {} but received {name}", node.id);
+            return Err((ErrorCode::INVALID_REQUEST, why));
+        }
         None => {
             let why = format!("Unsupported resource type: {}", resource.resource_type);
             return Err((ErrorCode::INVALID_REQUEST, why));
