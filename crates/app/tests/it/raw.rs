@@ -74,19 +74,6 @@ pub fn produced(stream: &mut TcpStream) -> (i16, i64) {
     (answer.error_code, answer.base_offset)
 }
 
-/// Asks, and reads the answer.
-pub fn ask<R: Request>(stream: &mut TcpStream, request: &R, version: i16) -> R::Response {
-    stream.write_all(&frame(request, version)).unwrap();
-    let mut d = Decoder::new(Bytes::from(body(stream)));
-    d.i32().unwrap();
-    if response_head_is_flexible(R::KEY, version) {
-        d.tags(&mut Default::default(), |_, _| Ok(false)).unwrap();
-    }
-    let response = R::Response::decode(&mut d, version).unwrap();
-    assert_eq!(d.remaining(), 0, "stray bytes behind the answer to {:?}", R::KEY);
-    response
-}
-
 /// Asks where partition 0 of a topic ends.
 pub fn end_offset(topic: &str) -> Vec<u8> {
     let partition = ListOffsetsPartition { timestamp: -1, ..Default::default() };
@@ -103,6 +90,19 @@ pub fn end_offset_answer(stream: &mut TcpStream) -> (i16, i64) {
     let response = ListOffsetsResponse::decode(&mut d, LIST_OFFSETS_VERSION).unwrap();
     let answer = &response.topics[0].partitions[0];
     (answer.error_code, answer.offset)
+}
+
+/// Asks, and reads the answer.
+pub fn ask<R: Request>(stream: &mut TcpStream, request: &R, version: i16) -> R::Response {
+    stream.write_all(&frame(request, version)).unwrap();
+    let mut d = Decoder::new(Bytes::from(body(stream)));
+    d.i32().unwrap();
+    if response_head_is_flexible(R::KEY, version) {
+        d.tags(&mut Default::default(), |_, _| Ok(false)).unwrap();
+    }
+    let response = R::Response::decode(&mut d, version).unwrap();
+    assert_eq!(d.remaining(), 0, "stray bytes behind the answer to {:?}", R::KEY);
+    response
 }
 
 fn body(stream: &mut TcpStream) -> Vec<u8> {

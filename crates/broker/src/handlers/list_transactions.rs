@@ -36,9 +36,10 @@ pub async fn handle(
     };
     let unknown: BTreeSet<String> =
         request.state_filters.iter().filter(|name| !is_known(name)).cloned().collect();
-    let unknown = unknown.into_iter().collect();
-    let mut response =
-        ListTransactionsResponse { unknown_state_filters: unknown, ..Default::default() };
+    let mut response = ListTransactionsResponse {
+        unknown_state_filters: unknown.into_iter().collect(),
+        ..Default::default()
+    };
     // Only unknown states: nothing is in one of them.
     let asks_nothing =
         !request.state_filters.is_empty() && !request.state_filters.iter().any(is_known);
