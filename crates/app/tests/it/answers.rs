@@ -129,6 +129,15 @@ fn a_partition_that_is_named_twice_has_one_answer() {
     let codes: Vec<_> = rows.iter().map(|it| ErrorCode(it.error_code)).collect();
     assert_eq!(codes, [ErrorCode::LOG_DIR_NOT_FOUND, ErrorCode::INVALID_TOPIC_EXCEPTION]);
 
+    node.stop();
+}
+
+#[test]
+fn a_marker_is_answered_once_and_refused_where_no_coordinator_sends_it() {
+    let home = Home::new();
+    let node = home.start();
+    talk::create(node.address, "t", 1);
+    let mut stream = node.connect();
     let marker = |producer_epoch, partition_indexes: Vec<i32>| WritableTxnMarker {
         producer_id: 7,
         producer_epoch,
