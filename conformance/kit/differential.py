@@ -20,7 +20,7 @@ ACCEPTED = pathlib.Path(__file__).with_name("differential.accepted")
 LEFT_OUT = {17, 18, 36, *range(52, 55), 56, 58, 59, 62, 63, 64, 67, 70, 73, *range(76, 95), 38, 39, 40, 41}
 # What differs from server to server and from run to run.
 OWN = {"ThrottleTimeMs", "Leader", "ClusterId", "Host", "Port", "ControllerId", "LogDir", "MemberId", "ProducerId", "UsableBytes", "TotalBytes",
-       "PartitionSize", "Size", "SessionId", "Rack", "LogAppendTimeMs", "LastCaughtUpTimestamp", "LastFetchTimestamp",
+       "PartitionSize", "Size", "SessionId", "Rack", "LogAppendTimeMs", "LastCaughtUpTimestamp", "LastTimestamp", "LastFetchTimestamp",
        "ClientInstanceId", "SubscriptionId", "TransactionStartTimeMs", "ReplicaDirectoryId", "Endpoints", "Listeners"}
 REQUESTS_A_ROUND = 60
 UNKNOWN_SERVER_ERROR = -1

@@ -1,7 +1,7 @@
 """`histories`: scripted client histories, played to Ottla and to Apache Kafka; the answers are compared field by field.
 
 `crates/load` plays them over raw frames, and puts what differs from run to run (ids, times, wordings) in neutral words.
-`docs/differences.md` says why the rest differs, one line for each in `histories.accepted`.
+`docs/differences.md` says why the rest differs, one line for each in `histories.accepted`. `tables` asks each API wrongly in every way, too.
 """
 
 import difflib
@@ -10,7 +10,7 @@ import pathlib
 import subprocess
 import tempfile
 
-from kit import report, servers
+from kit import report, servers, tables
 
 ACCEPTED = pathlib.Path(__file__).with_name("histories.accepted")
 
@@ -63,7 +63,7 @@ def differences(apache, ottla):
 
 def run(arguments):
     table, known, seen = report.Report(), accepted(), set()
-    told = {}
+    told, tabled, served = {}, {}, None
     for kind in ("apache", "ottla"):
         with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
             make = {"ottla": lambda: servers.Ottla(folder, binary=arguments.binary), "apache": lambda: servers.Apache(folder)}
@@ -73,6 +73,7 @@ def run(arguments):
             try:
                 server.start()
                 told[kind] = play(server, arguments.only)
+                tabled[kind], served = tables.play_all(server.port, arguments.only, served)
             finally:
                 server.kill()
     for name, lines in told["apache"].items():
@@ -86,4 +87,7 @@ def run(arguments):
     if not arguments.only:
         for gone in sorted(known - seen):
             table.add("ottla", "raw", "failed", "an accepted difference is none any more", " | ".join(gone))
+    tables.compare(tabled["apache"], tabled["ottla"], table, arguments.only)
+    wrong = tables.check_error_codes()
+    table.add("ottla", "raw", "failed" if wrong else "ok", "error codes, names and texts are those of the jar", wrong)
     return table.end()

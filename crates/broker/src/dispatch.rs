@@ -199,9 +199,9 @@ async fn route(node: &Node, call: &Call, head: &FrameHead, d: Decoder) -> Outcom
         ApiKey::ListPartitionReassignments => {
             serve(head, d, async |r| list_partition_reassignments::handle(n, c, &r)).await
         }
-        ApiKey::DescribeAcls => serve(head, d, async |r| describe_acls::handle(n, c, &r)).await,
-        ApiKey::CreateAcls => serve(head, d, async |r| create_acls::handle(n, c, &r)).await,
-        ApiKey::DeleteAcls => serve(head, d, async |r| delete_acls::handle(n, c, &r)).await,
+        ApiKey::DescribeAcls => attempt(head, d, |r| describe_acls::handle(n, c, &r)),
+        ApiKey::CreateAcls => attempt(head, d, |r| create_acls::handle(n, c, &r)),
+        ApiKey::DeleteAcls => attempt(head, d, |r| delete_acls::handle(n, c, &r)),
         ApiKey::CreateDelegationToken => {
             serve(head, d, async |r| create_delegation_token::handle(n, c, &r)).await
         }
@@ -274,6 +274,21 @@ async fn serve<R: Request>(
 ) -> Outcome {
     match R::decode(&mut d, head.version) {
         Ok(request) => reply(R::KEY, head, &handle(request).await),
+        Err(error) => Outcome::Close(format!("{} v{}: {error}", R::NAME, head.version)),
+    }
+}
+
+/// Like [`serve`], where a request may be one that has no answer: the reason closes the connection.
+fn attempt<R: Request>(
+    head: &FrameHead,
+    mut d: Decoder,
+    handle: impl FnOnce(R) -> Result<R::Response, String>,
+) -> Outcome {
+    match R::decode(&mut d, head.version) {
+        Ok(request) => match handle(request) {
+            Ok(response) => reply(R::KEY, head, &response),
+            Err(why) => Outcome::Close(format!("{} v{}: {why}", R::NAME, head.version)),
+        },
         Err(error) => Outcome::Close(format!("{} v{}: {error}", R::NAME, head.version)),
     }
 }

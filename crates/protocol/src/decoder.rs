@@ -1,5 +1,6 @@
 //! Reads values off a frame, bounded by what the frame really holds.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -25,15 +26,9 @@ pub enum DecodeError {
         /// How many there are.
         left: usize,
     },
-    /// A length or count that cannot be.
-    #[error("{0} is no length")]
-    Length(i64),
     /// A variable-length integer without an end.
     #[error("a variable-length integer does not end")]
     Varint,
-    /// A text that is not UTF-8.
-    #[error("a text is not UTF-8")]
-    Utf8,
     /// Null where the version does not allow it.
     #[error("null is not allowed here")]
     Null,
@@ -177,23 +172,21 @@ impl Decoder {
         Ok(self.bytes.split_to(len))
     }
 
-    /// A compact length, or an old one of two or four bytes; `None` is null.
+    /// A compact length, or an old one of two or four bytes; `None` is null. Every length below 0
+    /// means null, as in Kafka, not only -1.
     fn length(&mut self, flexible: bool, wide: bool) -> Decoded<Option<usize>> {
         let length = match (flexible, wide) {
             (true, _) => i64::from(self.uvarint()?) - 1,
             (false, true) => i64::from(self.i32()?),
             (false, false) => i64::from(self.i16()?),
         };
-        match length {
-            -1 => Ok(None),
-            _ => usize::try_from(length).map(Some).map_err(|_| DecodeError::Length(length)),
-        }
+        Ok(usize::try_from(length).ok())
     }
 
     /// Reads a text.
     ///
     /// # Errors
-    /// It is null, not UTF-8 or longer than the bytes there are.
+    /// It is null or longer than the bytes there are.
     pub fn string(&mut self, flexible: bool) -> Decoded<String> {
         self.nullable_string(flexible)?.ok_or(DecodeError::Null)
     }
@@ -201,18 +194,21 @@ impl Decoder {
     /// Reads a text that may be null.
     ///
     /// # Errors
-    /// It is not UTF-8 or longer than the bytes there are.
+    /// It is longer than the bytes there are.
     pub fn nullable_string(&mut self, flexible: bool) -> Decoded<Option<String>> {
         let Some(length) = self.length(flexible, false)? else { return Ok(None) };
-        let text = String::from(self.text(length)?);
+        let text = self.text(length)?.into_owned();
         self.bytes.advance(length);
         Ok(Some(text))
     }
 
-    /// The text that the next bytes are.
-    fn text(&self, length: usize) -> Decoded<&str> {
+    /// The text that the next bytes are. Where they are not UTF-8 there is a replacement character,
+    /// as Java reads them: a client whose id is in another encoding is served all the same.
+    fn text(&self, length: usize) -> Decoded<Cow<'_, str>> {
         self.need(length)?;
-        core::str::from_utf8(&self.bytes[..length]).map_err(|_| DecodeError::Utf8)
+        let bytes = &self.bytes[..length];
+        Ok(core::str::from_utf8(bytes)
+            .map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed))
     }
 
     /// Reads a text, into the memory that another had.
@@ -222,7 +218,7 @@ impl Decoder {
     pub fn string_into(&mut self, flexible: bool, out: &mut String) -> Decoded<()> {
         out.clear();
         let length = self.length(flexible, false)?.ok_or(DecodeError::Null)?;
-        out.push_str(self.text(length)?);
+        out.push_str(&self.text(length)?);
         self.bytes.advance(length);
         Ok(())
     }
@@ -233,8 +229,12 @@ impl Decoder {
     /// As [`Decoder::nullable_string`].
     pub fn nullable_text(&mut self, flexible: bool) -> Decoded<Option<Text>> {
         let Some(length) = self.length(flexible, false)? else { return Ok(None) };
-        self.text(length)?;
-        Ok(Some(Text(self.bytes.split_to(length))))
+        let replaced = match self.text(length)? {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(text) => Some(Bytes::from(text)),
+        };
+        let bytes = self.bytes.split_to(length);
+        Ok(Some(Text(replaced.unwrap_or(bytes))))
     }
 
     /// Reads bytes, without copying them.

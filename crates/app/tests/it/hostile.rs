@@ -121,6 +121,22 @@ fn a_version_of_api_versions_that_is_not_known_is_told_which_are() {
     node.stop();
 }
 
+#[test]
+fn a_client_id_that_is_null_or_not_text_is_no_reason_to_close() {
+    let home = Home::new();
+    let node = home.start();
+    let null = [0xff, 0xfb].as_slice();
+    for client_id in [null, &[0xff, 0xff], &[0, 0], &[0, 2, 0xff, 0xfe]] {
+        let mut stream = node.connect();
+        let head = [&[0, 18, 0, 0, 0, 0, 0, 7][..], client_id].concat();
+        stream.write_all(&framed(&head)).unwrap();
+        let mut answer = [0; 4 + 4 + 2];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(answer[4..], [0, 0, 0, 7, 0, 0], "{client_id:?}");
+    }
+    node.stop();
+}
+
 /// The error code that an ApiVersions request in version 5 gets which asks for this node.
 fn asked_for(node: &Node, id: i32) -> [u8; 2] {
     // Header 2: key, version, correlation, no client id, no tags; then two names, no cluster id.

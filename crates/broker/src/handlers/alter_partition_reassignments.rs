@@ -53,7 +53,9 @@ pub fn handle(
         error_code: late.unwrap_or_default().0,
         // Kafka sends an empty text where nothing was asked, and none otherwise.
         error_message: request.topics.is_empty().then(String::new),
-        allow_replication_factor_change: request.allow_replication_factor_change,
+        // Kafka echoes this only where something was asked.
+        allow_replication_factor_change: request.topics.is_empty()
+            || request.allow_replication_factor_change,
         responses: request.topics.iter().map(topic).collect(),
         ..Default::default()
     }

@@ -1,7 +1,7 @@
 //! CreateAcls: allow or deny something.
 
 use ottla_protocol::ApiKey;
-use ottla_protocol::messages::create_acls_request::CreateAclsRequest;
+use ottla_protocol::messages::create_acls_request::{AclCreation, CreateAclsRequest};
 use ottla_protocol::messages::create_acls_response::{AclCreationResult, CreateAclsResponse};
 use ottla_types::ErrorCode;
 
@@ -12,8 +12,26 @@ use crate::request::{Api, Call};
 /// Operators.
 pub const API: Api = Api::of(ApiKey::CreateAcls, 1, 3);
 
+/// Kafka's number for what it does not know.
+const UNKNOWN: i8 = 0;
+
 /// There is no authorizer yet, so there are no rules.
-pub fn handle(_: &Node, call: &Call, request: &CreateAclsRequest) -> CreateAclsResponse {
+///
+/// # Errors
+/// The request names a type, pattern, operation or permission that does not exist: the connection
+/// is closed, as by Kafka.
+pub fn handle(
+    _: &Node,
+    call: &Call,
+    request: &CreateAclsRequest,
+) -> Result<CreateAclsResponse, String> {
+    let knows = |it: &AclCreation| {
+        [it.resource_type, it.resource_pattern_type, it.operation, it.permission_type]
+    };
+    let mut all = request.creations.iter().flat_map(knows);
+    if all.any(|number| number == UNKNOWN) {
+        return Err("an ACL with an unknown element".to_owned());
+    }
     let (code, why) = if may(&call.caller.principal, Operation::Alter, Resource::Cluster) {
         (ErrorCode::SECURITY_DISABLED, "No Authorizer is configured.")
     } else {
@@ -25,5 +43,5 @@ pub fn handle(_: &Node, call: &Call, request: &CreateAclsRequest) -> CreateAclsR
         error_message: Some(why.to_owned()),
         ..Default::default()
     };
-    CreateAclsResponse { results: vec![result; request.creations.len()], ..Default::default() }
+    Ok(CreateAclsResponse { results: vec![result; request.creations.len()], ..Default::default() })
 }

@@ -1,7 +1,7 @@
 //! DeleteAcls: no longer allow or deny something.
 
 use ottla_protocol::ApiKey;
-use ottla_protocol::messages::delete_acls_request::DeleteAclsRequest;
+use ottla_protocol::messages::delete_acls_request::{DeleteAclsFilter, DeleteAclsRequest};
 use ottla_protocol::messages::delete_acls_response::{DeleteAclsFilterResult, DeleteAclsResponse};
 use ottla_types::ErrorCode;
 
@@ -12,8 +12,26 @@ use crate::request::{Api, Call};
 /// Operators.
 pub const API: Api = Api::of(ApiKey::DeleteAcls, 1, 3);
 
+/// Kafka's number for what it does not know.
+const UNKNOWN: i8 = 0;
+
 /// There is no authorizer yet, so there are no rules.
-pub fn handle(_: &Node, call: &Call, request: &DeleteAclsRequest) -> DeleteAclsResponse {
+///
+/// # Errors
+/// The request names a type, pattern, operation or permission that does not exist: the connection
+/// is closed, as by Kafka.
+pub fn handle(
+    _: &Node,
+    call: &Call,
+    request: &DeleteAclsRequest,
+) -> Result<DeleteAclsResponse, String> {
+    let knows = |it: &DeleteAclsFilter| {
+        [it.resource_type_filter, it.pattern_type_filter, it.operation, it.permission_type]
+    };
+    let mut all = request.filters.iter().flat_map(knows);
+    if all.any(|number| number == UNKNOWN) {
+        return Err("an ACL with an unknown element".to_owned());
+    }
     let (code, why) = if may(&call.caller.principal, Operation::Alter, Resource::Cluster) {
         (ErrorCode::SECURITY_DISABLED, "No Authorizer is configured.")
     } else {
@@ -25,5 +43,8 @@ pub fn handle(_: &Node, call: &Call, request: &DeleteAclsRequest) -> DeleteAclsR
         error_message: Some(why.to_owned()),
         ..Default::default()
     };
-    DeleteAclsResponse { filter_results: vec![result; request.filters.len()], ..Default::default() }
+    Ok(DeleteAclsResponse {
+        filter_results: vec![result; request.filters.len()],
+        ..Default::default()
+    })
 }

@@ -7,7 +7,7 @@ use ottla_protocol::messages::delete_records_request::DeleteRecordsRequest;
 use ottla_protocol::messages::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsResponse, DeleteRecordsTopicResult,
 };
-use ottla_types::{ErrorCode, NO_OFFSET, Offset};
+use ottla_types::{ErrorCode, NO_OFFSET, Offset, is_internal_topic};
 
 use crate::guard::{Operation, Resource, may};
 use crate::node::Node;
@@ -59,6 +59,9 @@ fn delete(
     }
     let found = node.partitions.find(topic, index);
     let partition = found.ok_or_else(|| node.unknown_or_offline(topic, index))?;
+    if is_internal_topic(topic) {
+        return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
+    }
     // A topic that is only compacted keeps each key's last record for good.
     if !partition.rules().delete_allowed {
         return Err(ErrorCode::POLICY_VIOLATION);

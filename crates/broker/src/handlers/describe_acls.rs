@@ -12,17 +12,38 @@ use crate::request::{Api, Call};
 /// Operators.
 pub const API: Api = Api::of(ApiKey::DescribeAcls, 1, 3);
 
+/// Kafka's number for what it does not know.
+const UNKNOWN: i8 = 0;
+
 /// There is no authorizer yet, so there are no rules.
-pub fn handle(_: &Node, call: &Call, _: &DescribeAclsRequest) -> DescribeAclsResponse {
+///
+/// # Errors
+/// The filter names a type, pattern, operation or permission that does not exist: the connection is
+/// closed, as by Kafka.
+pub fn handle(
+    _: &Node,
+    call: &Call,
+    request: &DescribeAclsRequest,
+) -> Result<DescribeAclsResponse, String> {
+    let filter = request;
+    let all = [
+        filter.resource_type_filter,
+        filter.pattern_type_filter,
+        filter.operation,
+        filter.permission_type,
+    ];
+    if all.contains(&UNKNOWN) {
+        return Err("an ACL filter with an unknown element".to_owned());
+    }
     let (code, why) = if may(&call.caller.principal, Operation::Describe, Resource::Cluster) {
         (ErrorCode::SECURITY_DISABLED, "No Authorizer is configured on the broker")
     } else {
         let code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
         (code, code.message())
     };
-    DescribeAclsResponse {
+    Ok(DescribeAclsResponse {
         error_code: code.0,
         error_message: Some(why.to_owned()),
         ..Default::default()
-    }
+    })
 }

@@ -94,6 +94,10 @@ fn one(
             }
             Scope::Broker
         }
+        Some(ResourceKind::ClientMetrics | ResourceKind::Group) if name.is_empty() => {
+            let why = "the resource name must not be empty".to_owned();
+            return Err((ErrorCode::INVALID_REQUEST, why));
+        }
         Some(ResourceKind::ClientMetrics) => Scope::ClientMetrics,
         Some(ResourceKind::Group) => Scope::Group,
         // Described by itself.

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_partitions::{Isolation, Partition};
 use ottla_protocol::ApiKey;
-use ottla_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
+use ottla_protocol::messages::list_offsets_request::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
 use ottla_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
@@ -36,10 +38,10 @@ const NOWHERE: Spot = Spot { timestamp: NO_TIMESTAMP, offset: NO_OFFSET, leader_
 /// Looks every asked place up.
 pub fn handle(node: &Node, call: &Call, request: &ListOffsetsRequest) -> ListOffsetsResponse {
     let isolation = match request.isolation_level {
-        0 => Ok(Isolation::Uncommitted),
-        1 => Ok(Isolation::Committed),
+        0 => Isolation::Uncommitted,
+        1 => Isolation::Committed,
         // Kafka has no better code for a level that does not exist.
-        _ => Err(ErrorCode::UNKNOWN_SERVER_ERROR),
+        _ => return refused(request, ErrorCode::UNKNOWN_SERVER_ERROR),
     };
     let asked = request
         .topics
@@ -53,7 +55,7 @@ pub fn handle(node: &Node, call: &Call, request: &ListOffsetsRequest) -> ListOff
     for (topic, asked) in asked {
         let place = (topic, asked.partition_index);
         let found = if !repeated.contains(&place) {
-            isolation.and_then(|isolation| find(node, call, topic, asked, isolation))
+            find(node, call, topic, asked, isolation)
         } else if answered.insert(place) {
             Err(ErrorCode::INVALID_REQUEST)
         } else {
@@ -67,6 +69,16 @@ pub fn handle(node: &Node, call: &Call, request: &ListOffsetsRequest) -> ListOff
         topics[row].partitions.push(answer(call.version, asked, found));
     }
     ListOffsetsResponse { topics, ..Default::default() }
+}
+
+/// The answer to a request of which nothing can be done.
+fn refused(request: &ListOffsetsRequest, code: ErrorCode) -> ListOffsetsResponse {
+    let topic = |topic: &ListOffsetsTopic| ListOffsetsTopicResponse {
+        name: topic.name.clone(),
+        partitions: topic.partitions.iter().map(|it| answer(1, it, Err(code))).collect(),
+        ..Default::default()
+    };
+    ListOffsetsResponse { topics: request.topics.iter().map(topic).collect(), ..Default::default() }
 }
 
 fn answer(

@@ -34,6 +34,10 @@ pub async fn handle(
     for marker in request.markers {
         write(node, call, marker, &mut results).await;
     }
+    if results.values().all(BTreeMap::is_empty) {
+        // Nothing was asked of any partition.
+        return WriteTxnMarkersResponse::default();
+    }
     let partition = |(index, code): (i32, ErrorCode)| WritableTxnMarkerPartitionResult {
         partition_index: index,
         error_code: code.0,
@@ -66,20 +70,21 @@ async fn write(node: &Node, call: &Call, marker: WritableTxnMarker, results: &mu
         coordinator_epoch: marker.coordinator_epoch,
         is_bumped: marker.transaction_version >= 2,
     };
+    let topics = results.entry(marker.producer_id).or_default();
     let mut places = BTreeSet::new();
     for topic in &marker.topics {
         places.extend(topic.partition_indexes.iter().map(|index| (topic.name.as_str(), *index)));
     }
     for (topic, index) in places {
-        let done = if allowed {
-            match check(&marker) {
-                Ok(()) => write_marker(node, topic, index, &end).await,
-                Err(code) => Err(code),
-            }
-        } else {
+        let done = if !allowed {
             Err(ErrorCode::CLUSTER_AUTHORIZATION_FAILED)
+        } else if node.partitions.find(topic, index).is_some()
+            && let Err(code) = check(&marker)
+        {
+            Err(code)
+        } else {
+            write_marker(node, topic, index, &end).await
         };
-        let topics = results.entry(marker.producer_id).or_default();
         let partitions = topics.entry(topic.to_owned()).or_default();
         partitions.insert(index, done.err().unwrap_or(ErrorCode::NONE));
     }

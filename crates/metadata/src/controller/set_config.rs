@@ -23,11 +23,14 @@ use ottla_protocol::metadata::clear_elr_record::ClearElrRecord;
 use ottla_protocol::metadata::config_record::ConfigRecord;
 use ottla_types::{ErrorCode, check_topic_name};
 
-use super::{ConfigChange, Controller, Refused, Reply, Scene};
+use super::{ConfigChange, Controller, Refused, Reply, Scene, repeated};
 use crate::cluster::ResourceKind;
 
 /// How long the value of a setting may be, in bytes.
 const VALUE_BYTES_MAX: usize = i16::MAX as usize;
+
+/// The operation that takes a setting back, as IncrementalAlterConfigs numbers it.
+const DELETE: i8 = 1;
 
 /// A change: the new value, or none to go back to the default.
 type Changes = BTreeMap<String, Option<String>>;
@@ -42,10 +45,12 @@ pub(super) fn replace(
     let repeated = repeated_resources(request.resources.iter().map(named));
     for resource in &request.resources {
         let name = &resource.resource_name;
+        let configs = || resource.configs.iter().map(|it| (&it.name, it.value.is_some()));
         let made = once(&repeated, resource.resource_type, name)
+            .and_then(|()| check_keys(configs()))
             .and_then(|()| kind(scene, resource.resource_type, name))
             .and_then(|kind| {
-                let changes = replacement(scene, kind, name, &resource.configs)?;
+                let changes = replacement(scene, kind, name, &resource.configs);
                 made(scene, kind, name, changes)
             });
         let mut result = Replaced {
@@ -77,7 +82,10 @@ pub(super) fn alter(
     let repeated = repeated_resources(request.resources.iter().map(named));
     for resource in &request.resources {
         let name = &resource.resource_name;
+        let has_value = |it: &AlterableConfig| it.value.is_some() || it.config_operation == DELETE;
+        let configs = || resource.configs.iter().map(|it| (&it.name, has_value(it)));
         let made = once(&repeated, resource.resource_type, name)
+            .and_then(|()| check_keys(configs()))
             .and_then(|()| kind(scene, resource.resource_type, name))
             .and_then(|kind| {
                 let changes = changes(scene, kind, name, &resource.configs)?;
@@ -117,28 +125,31 @@ fn once(repeated: &BTreeSet<(i8, String)>, number: i8, name: &str) -> Result<(),
     Ok(())
 }
 
+/// Refuses a setting that comes twice for one resource, and one without a value that needs it.
+fn check_keys<'a>(
+    configs: impl Iterator<Item = (&'a String, bool)> + Clone,
+) -> Result<(), Refused> {
+    let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
+    if let Some(name) = repeated(configs.clone().map(|(name, _)| name)).first() {
+        return invalid(format!("Error due to duplicate config keys: {name}"));
+    }
+    if let Some((name, _)) = configs.clone().find(|(_, has_value)| !has_value) {
+        return invalid(format!("Null value not supported for : {name}"));
+    }
+    Ok(())
+}
+
 /// The settings that a resource has after AlterConfigs: what is not named goes back to its default.
 fn replacement(
     scene: &Scene<'_>,
     kind: ResourceKind,
     resource: &str,
     asked: &[ReplacedConfig],
-) -> Result<Changes, Refused> {
-    let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
+) -> Changes {
     let before = scene.cluster.config(kind, resource);
     let mut changes: Changes = before.keys().map(|name| (name.clone(), None)).collect();
-    let mut names = BTreeSet::new();
-    for config in asked {
-        let name = &config.name;
-        if !names.insert(name) {
-            return invalid(format!("Error due to duplicate config keys: {name}"));
-        }
-        if config.value.is_none() {
-            return invalid(format!("Null value not supported for : {name}"));
-        }
-        changes.insert(name.clone(), config.value.clone());
-    }
-    Ok(changes)
+    changes.extend(asked.iter().map(|config| (config.name.clone(), config.value.clone())));
+    changes
 }
 
 /// The resource's kind, if there is such a resource.
@@ -152,16 +163,11 @@ fn kind(scene: &Scene<'_>, number: i8, name: &str) -> Result<ResourceKind, Refus
             if let Err(why) = check_topic_name(name) {
                 return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, why.to_string()));
             }
-            if scene.cluster.topic(name).is_none() {
-                let why = format!("The topic '{name}' does not exist.");
-                return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, why));
-            }
             Ok(ResourceKind::Topic)
         }
         Some(ResourceKind::Broker) => match name.parse::<i32>() {
             Ok(id) if scene.cluster.broker(id).is_none() => {
-                let why = format!("No broker with id {id} found.");
-                Err((ErrorCode::BROKER_ID_NOT_REGISTERED, why))
+                invalid(format!("Broker {id} is not registered"))
             }
             Err(_) if !name.is_empty() => invalid(format!("{name} is no broker id.")),
             _ => Ok(ResourceKind::Broker),
@@ -182,17 +188,12 @@ fn changes(
     resource: &str,
     asked: &[AlterableConfig],
 ) -> Result<Changes, Refused> {
-    let mut names = BTreeSet::new();
     let mut all = Changes::new();
     for config in asked {
         let name = &config.name;
-        if !names.insert(name) {
-            let why = format!("Error due to duplicate config keys: {name}");
-            return Err((ErrorCode::INVALID_REQUEST, why));
-        }
         let value = match (config.config_operation, &config.value) {
             (0, Some(value)) => Some(value.clone()),
-            (1, _) => None,
+            (DELETE, _) => None,
             (2 | 3, Some(value)) => {
                 if !scene.rules.is_list(kind, name) {
                     let verb = if config.config_operation == 2 { "APPEND" } else { "SUBTRACT" };
@@ -262,6 +263,11 @@ fn made(
         before,
         after: &after,
     })?;
+    // Values first: a bad value of a topic that does not exist is a bad value.
+    if kind == ResourceKind::Topic && scene.cluster.topic(resource).is_none() {
+        let why = format!("The topic '{resource}' does not exist.");
+        return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, why));
+    }
     let mut records: Vec<MetadataRecord> = Vec::new();
     for (name, value) in changes {
         let elr = scene.cluster.feature("eligible.leader.replicas.version") > 0;
