@@ -216,7 +216,10 @@ pub fn config(action: Config, environment: &Environment) -> Result<(), Box<dyn E
     Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
-fn settings(file: Option<&Path>, overrides: &[String]) -> Result<Settings, Box<dyn Error>> {
+pub(crate) fn settings(
+    file: Option<&Path>,
+    overrides: &[String],
+) -> Result<Settings, Box<dyn Error>> {
     let text = match file {
         Some(path) => Some(
             ottla_cli::read_file(path).map_err(|error| format!("{}: {error}", path.display()))?,
