@@ -15,6 +15,7 @@ use ottla_types::ErrorCode;
 use crate::handlers::*;
 use crate::node::Node;
 use crate::request::{Api, Call, Caller};
+use crate::slow;
 
 /// What is served, in which versions; the ApiVersions answer says the same.
 pub const SERVED: &[Api] = &[
@@ -114,14 +115,17 @@ async fn answer(node: &Node, caller: &Caller, frame: Bytes) -> Outcome {
     }
     let client_id = head.client_id.take().unwrap_or_default();
     let call = Call { caller: caller.clone(), key, version: head.version, client_id };
-    route(node, &call, &head, d).await
+    slow::watched(&node.clock, &call, route(node, &call, &head, d)).await
 }
 
 #[expect(clippy::too_many_lines, reason = "one line for each API, nothing else")]
 async fn route(node: &Node, call: &Call, head: &FrameHead, d: Decoder) -> Outcome {
     let (n, c) = (node, call);
     match call.key {
-        ApiKey::Produce => produce(node, call, head, d).await,
+        ApiKey::Produce => match produce(node, call, head, d) {
+            Ok(outcome) => outcome,
+            Err(spare) => produce_read(node, call, head, spare).await,
+        },
         ApiKey::Fetch => serve(head, d, async |r| fetch::handle(n, c, r).await).await,
         ApiKey::ListOffsets => serve(head, d, async |r| list_offsets::handle(n, c, &r)).await,
         ApiKey::Metadata => serve(head, d, async |r| metadata::handle(n, c, r).await).await,
@@ -298,7 +302,7 @@ fn encoded<M: Message>(
             Ok(Reply { chunks, tail })
         }
         Err(error) => {
-            tracing::error!(message = M::NAME, version, %error, "an answer cannot be written");
+            tracing::error!(message = M::NAME, version, %error, "response cannot be encoded");
             Err(format!("{} v{version} cannot be written: {error}", M::NAME))
         }
     }
@@ -319,15 +323,39 @@ fn unserved(key: ApiKey, head: &FrameHead) -> Outcome {
     }
 }
 
-/// A produce may answer later, or not at all.
-async fn produce(node: &Node, call: &Call, head: &FrameHead, mut d: Decoder) -> Outcome {
+/// A produce may answer later, or not at all. One whose batches must be read through first comes
+/// back undone.
+fn produce(
+    node: &Node,
+    call: &Call,
+    head: &FrameHead,
+    mut d: Decoder,
+) -> Result<Outcome, Box<Spare>> {
     let mut spare = SPARE.take();
     if let Err(error) = spare.request.decode_into(&mut d, head.version) {
-        return Outcome::Close(format!("ProduceRequest v{}: {error}", head.version));
+        return Ok(Outcome::Close(format!("ProduceRequest v{}: {error}", head.version)));
     }
+    if produce::must_read_through(node, call, &spare.request) {
+        return Err(Box::new(spare));
+    }
+    Ok(produce_now(node, call, head, spare, Vec::new()))
+}
+
+async fn produce_read(node: &Node, call: &Call, head: &FrameHead, spare: Box<Spare>) -> Outcome {
+    let read = produce::read_through(node, call, &spare.request).await;
+    produce_now(node, call, head, *spare, read)
+}
+
+fn produce_now(
+    node: &Node,
+    call: &Call,
+    head: &FrameHead,
+    mut spare: Spare,
+    read: Vec<produce::Read>,
+) -> Outcome {
     let silent = spare.request.acks == 0;
     let response = std::mem::take(&mut spare.response);
-    match produce::handle(node, call, &spare.request, response).await {
+    match produce::handle(node, call, &spare.request, response, read) {
         produce::Produced::Done(response) => {
             let outcome =
                 if silent { unanswered(&response) } else { reply(call.key, head, &response) };
@@ -335,7 +363,7 @@ async fn produce(node: &Node, call: &Call, head: &FrameHead, mut d: Decoder) -> 
             spare.give_back();
             outcome
         }
-        waiting => answered(call.key, head, waiting),
+        waiting => answered(node, call, head, waiting),
     }
 }
 
@@ -381,14 +409,16 @@ impl Spare {
     }
 }
 
-fn answered(key: ApiKey, head: &FrameHead, produced: produce::Produced) -> Outcome {
+fn answered(node: &Node, call: &Call, head: &FrameHead, produced: produce::Produced) -> Outcome {
     match produced {
-        produce::Produced::Done(response) => reply(key, head, &response),
+        produce::Produced::Done(response) => reply(call.key, head, &response),
         produce::Produced::Waiting(response) => {
-            let head = head.clone();
+            let (head, call, clock) = (head.clone(), call.clone(), node.clock.clone());
+            let begun = clock.monotonic();
             let later = async move {
                 let response = response.await;
-                encoded(key, &head, &response, head.version).ok()
+                slow::tell(&clock, &call, begun);
+                encoded(call.key, &head, &response, head.version).ok()
             };
             Outcome::Later(Box::pin(later))
         }
@@ -418,5 +448,5 @@ fn produce_together(node: &Node, caller: &Caller, frames: &[Bytes]) -> Vec<Outco
     let (key, version, client_id) = (ApiKey::Produce, head.version, client_id.unwrap_or_default());
     let call = Call { caller: caller.clone(), key, version, client_id };
     let all = run.append(node, &call).unwrap_or_default();
-    heads.iter().zip(all).map(|(head, produced)| answered(key, head, produced)).collect()
+    heads.iter().zip(all).map(|(head, produced)| answered(node, &call, head, produced)).collect()
 }

@@ -94,7 +94,7 @@ pub(crate) struct Dir {
 fn or_none(read: Result<OffsetCheckpoint, StorageError>) -> Result<OffsetCheckpoint, StorageError> {
     match read {
         Err(error @ StorageError::Corrupt { .. }) => {
-            tracing::warn!(%error, "a checkpoint is broken; it is made anew");
+            tracing::warn!(%error, "checkpoint file is corrupt; it is rebuilt");
             Ok(OffsetCheckpoint::default())
         }
         read => read,
@@ -119,6 +119,8 @@ pub struct Partitions {
     /// Has the metadata been taken in once? What it names from then on is new to the disks.
     pub(crate) is_settled: AtomicBool,
     bin: Bin,
+    /// Has there been a partition whose topic has a codec of its own?
+    repacks: AtomicBool,
     /// Told when a directory has failed.
     failures: Arc<Notify>,
 }
@@ -180,6 +182,7 @@ impl Partitions {
             offline,
             is_settled,
             bin,
+            repacks: AtomicBool::new(false),
             failures,
         })
     }
@@ -188,6 +191,13 @@ impl Partitions {
     #[must_use]
     pub fn find(&self, topic: &str, index: PartitionIndex) -> Option<Partition> {
         self.index.load().find(topic, index).cloned()
+    }
+
+    /// May there be a partition whose topic stores batches in a codec of its own? Once there was
+    /// one, there may be.
+    #[must_use]
+    pub fn may_repack(&self) -> bool {
+        self.repacks.load(Ordering::Relaxed)
     }
 
     /// The partition of the topic with this id, if it is here.
@@ -265,7 +275,7 @@ impl Partitions {
             }
         }
         if any && let Err(error) = self.checkpoint() {
-            tracing::error!(%error, "log starts cannot be written down");
+            tracing::error!(%error, "log-start-offset-checkpoint cannot be written");
         }
     }
 
@@ -381,6 +391,9 @@ impl Partitions {
             wanted.iter().filter(|it| !given_up.contains(&it.place)).collect();
         let missing: Vec<&Assigned> =
             wanted.iter().copied().filter(|it| here(it).is_none()).collect();
+        if wanted.iter().any(|it| it.rules.compression.is_some()) {
+            self.repacks.store(true, Ordering::Relaxed);
+        }
         let mut opened = self.open_all(&missing).into_iter();
         let all: Vec<_> = wanted
             .iter()
@@ -420,13 +433,13 @@ impl Partitions {
         self.publish(next);
         for partition in gone {
             if let Err(error) = self.remove(partition) {
-                tracing::error!(partition = %partition.name(), %error, "a folder stays behind");
+                tracing::error!(partition = %partition.name(), %error, "folder of a deleted partition cannot be removed");
             }
         }
         // A power cut must not bring back what a new topic of the same name would take for its own.
         for dir in self.online() {
             if let Err(error) = dir.dir.files().sync_dir(dir.dir.path()) {
-                tracing::error!(%error, "deleted folders may come back after a power cut");
+                tracing::error!(%error, "deletion is not durable: folders may come back after a power cut");
             }
         }
     }

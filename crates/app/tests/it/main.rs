@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod answers;
+mod batches;
 mod by_name;
 mod calls;
 mod commands;
 mod consumers;
 mod crash;
 mod directories;
+mod events;
 mod front;
 mod hostile;
 mod idle;
