@@ -87,6 +87,23 @@ kafka-topics --topic --create --topic chat-test --partitions 3 ?
 kafka-topics --nonsense ?
 kafka-console-producer --topic two --reader-property parse.key=true --reader-property key.separator=: < a:1|b:2|c:3|
 kafka-console-producer --topic plain --reader-property parse.headers=true < h:x,i:y\tvalue|
+kafka-topics --list --topic "one"
+kafka-topics --list --topic 'o.e',"t.*"
+kafka-get-offsets --topic-partitions 'two':0,o.*:1- --time earliest
+kafka-get-offsets --topic-partitions two:x ?
+kafka-get-offsets --topic two --partitions 0-1 ?
+kafka-topics --create --topic lines
+kafka-console-producer --topic lines --topic plain < x| ?
+kafka-console-producer --topic lines --compression-codec none --reader-property parse.headers=true --reader-property parse.key=true --reader-property null.marker=NUL < h1:v1,h2:NUL\tk1\tNUL\r|NUL\tNUL\tv2\rh:1,\tk3\tz
+kafka-console-producer --topic lines --reader-property parse.headers=true --reader-property headers.separator=[,;] --reader-property ignore.error=true < a:1;b\tv4|no mark|
+kafka-console-producer --topic lines --reader-property parse.headers=true < a:1\tv5|a:1,,b:2\tlost| ?
+kafka-console-producer --topic lines --reader-property parse.key=true --reader-property null.marker=\t < a\tb| ?
+kafka-console-consumer --topic lines --from-beginning --max-messages 6 --timeout-ms 20000 --formatter-property print.headers=true --formatter-property print.key=true --formatter-property print.epoch=true --formatter-property print.delivery=true
+kafka-console-consumer --topic lines --from-beginning --max-messages 6 --timeout-ms 20000 --formatter-property print.value=false
+kafka-console-consumer --topic lines --from-beginning --max-messages 1 --timeout-ms 20000 --formatter-property print.offset=TRUE --formatter-property key.separator=\t --formatter-property null.literal=none
+kafka-console-consumer --topic lines --from-beginning --timeout-ms 3000 --max-messages -1 --formatter-property print.value=true --formatter-property line.separator=;
+kafka-console-consumer --topic lines --partition 0 --group g --timeout-ms 2000 ?
+kafka-console-consumer --topic lines --offset 3 --timeout-ms 2000 ?
 kafka-console-consumer --topic two --from-beginning --max-messages 3 --timeout-ms 20000 --group readers
 kafka-console-consumer --topic plain --from-beginning --max-messages 1 --timeout-ms 20000 --formatter-property print.headers=true --formatter-property print.partition=true
 kafka-console-consumer --topic two --partition 0 --offset 0 --max-messages 1 --timeout-ms 20000 --formatter-property print.key=true --formatter-property print.offset=true ?
@@ -110,6 +127,22 @@ kafka-consumer-groups --group readers --reset-offsets --topic two:0 --shift-by -
 kafka-consumer-groups --group readers --reset-offsets --topic two:0 --to-datetime 2020-01-01T00:00:00.000 --dry-run
 kafka-consumer-groups --group readers --reset-offsets --topic two:0 --by-duration PT1S --dry-run ?
 kafka-consumer-groups --group readers --reset-offsets --topic two:0 --to-current --export
+kafka-consumer-groups --group readers --reset-offsets --topic two:0 --to-offset 99 --dry-run
+kafka-consumer-groups --group readers --reset-offsets --topic two:0 --to-earliest --to-latest --dry-run ?
+kafka-consumer-groups --group readers --reset-offsets --topic two:x --to-earliest --dry-run ?
+kafka-consumer-groups --group readers --reset-offsets --topic two: --to-earliest --dry-run ?
+kafka-consumer-groups --group readers --reset-offsets --topic two:9 --to-earliest --dry-run
+kafka-consumer-groups --group readers --reset-offsets --topic two:0 --by-duration PT-1H --dry-run
+kafka-consumer-groups --group readers --reset-offsets --topic two:0 --by-duration P1W --dry-run ?
+kafka-consumer-groups --group readers --reset-offsets --topic two:0 --to-datetime 2020-01-01T00:00:00 --dry-run ?
+kafka-consumer-groups --group readers --reset-offsets --from-file THREE.csv --dry-run
+kafka-consumer-groups --group readers --reset-offsets --from-file FOUR.csv --dry-run
+kafka-consumer-groups --group readers --group fresh --reset-offsets --from-file FOUR.csv --dry-run
+kafka-consumer-groups --group readers --reset-offsets --to-earliest ?
+kafka-consumer-groups --group readers --delete-offsets ?
+kafka-consumer-groups --group absent --delete-offsets --topic two:0 ?
+kafka-consumer-groups --list --state nonsense ?
+kafka-consumer-groups --validate-regex a.*
 kafka-consumer-groups --group fresh --reset-offsets --topic two:1 --to-latest --execute ?
 kafka-consumer-groups --describe --group readers
 kafka-consumer-groups --group readers --delete-offsets --topic two:0
@@ -147,6 +180,14 @@ kafka-get-offsets --topic absent ?
 kafka-get-offsets --topic two --time soon ?
 kafka-delete-records --offset-json-file RECORDS.json
 kafka-get-offsets --topic two --time earliest
+kafka-delete-records --offset-json-file TWICE.json ?
+kafka-delete-records --offset-json-file VERSION2.json ?
+kafka-delete-records --offset-json-file TEXT.json ?
+kafka-delete-records --offset-json-file BEYOND.json
+kafka-get-offsets --topic two --time earliest
+kafka-log-dirs --describe --broker-list 1 --topic-list absent
+kafka-log-dirs --describe --broker-list 7 ?
+kafka-leader-election --election-type preferred --path-to-json-file TWICE.json ?
 kafka-delete-records --offset-json-file absent.json ?
 kafka-log-dirs --describe --topic-list absent
 kafka-log-dirs --describe --topic-list two ?
@@ -294,6 +335,12 @@ moves = lambda *parts: '{"version":1,"partitions":[' + ",".join(parts) + "]}"
 place = lambda topic, index, ids, more="": f'{{"topic":"{topic}","partition":{index},"replicas":{ids}{more}}}'
 FILES = {
     "RECORDS.json": '{"partitions": [{"topic": "two", "partition": 0, "offset": 1}], "version": 1}',
+    "TWICE.json": '{"partitions": [{"topic": "two", "partition": 0, "offset": 2}, {"topic": "two", "partition": 0, "offset": 1}], "version": 1}',
+    "VERSION2.json": '{"partitions": [{"topic": "two", "partition": 0, "offset": 2}], "version": 2}',
+    "TEXT.json": '{"partitions": [{"topic": "two", "partition": 0, "offset": "2"}]}',
+    "BEYOND.json": '{"partitions": [{"topic": "two", "partition": 0, "offset": 99}]}',
+    "THREE.csv": "two,0,99\n",
+    "FOUR.csv": "readers,two,0,1\nfresh,two,1,0\n",
     "MOVE.json": '{"version":1,"topics":[{"topic":"perf"}]}',
     "MOVES.json": moves(place("perf", 0, [1]), place("perf", 1, [1])),
     "FAR.json": moves(place("perf", 0, [1, 2])),
@@ -347,7 +394,7 @@ def words(line, server, folder):
     rest = [f"{folder}/{word}" if word in FILES else word for word in rest]
     bootstrap = [] if name in OFFLINE else ["--bootstrap-server", server.bootstrap]
     rest = [*rest, *bootstrap] if name in ACTION_FIRST else [*bootstrap, *rest]
-    return name, rest, stdin.replace("|", "\n").replace("\\t", "\t"), counts
+    return name, rest, stdin.replace("|", "\n").replace("\\t", "\t").replace("\\r", "\r"), counts
 
 
 READS = re.compile(r"--list|--describe| describe|kafka-get-offsets|list-endpoints")

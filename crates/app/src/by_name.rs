@@ -18,8 +18,43 @@ pub fn tool(words: &[String]) -> Option<(&'static Tool, &[String])> {
         }
         Some((ottla_tools::find(words.get(at)?)?, words.get(at + 1..)?))
     };
-    at(0).or_else(|| at(1))
+    let by_class = |at: usize| {
+        let runs = words.get(at)?.trim_end_matches(".sh").ends_with("kafka-run-class");
+        let class = words.get(at + 1).filter(|_| runs)?.rsplit('.').next()?;
+        let (_, name) = CLASSES.iter().find(|(it, _)| *it == class)?;
+        Some((ottla_tools::find(name)?, words.get(at + 2..)?))
+    };
+    at(0).or_else(|| at(1)).or_else(|| by_class(0)).or_else(|| by_class(1))
 }
+
+/// The classes that `kafka-run-class` is asked for, and the tools that they are.
+const CLASSES: [(&str, &str); 25] = [
+    ("TopicCommand", "kafka-topics"),
+    ("ConsoleProducer", "kafka-console-producer"),
+    ("ConsoleConsumer", "kafka-console-consumer"),
+    ("ConsumerGroupCommand", "kafka-consumer-groups"),
+    ("GroupsCommand", "kafka-groups"),
+    ("ConfigCommand", "kafka-configs"),
+    ("GetOffsetShell", "kafka-get-offsets"),
+    ("DeleteRecordsCommand", "kafka-delete-records"),
+    ("LogDirsCommand", "kafka-log-dirs"),
+    ("ClusterTool", "kafka-cluster"),
+    ("MetadataQuorumCommand", "kafka-metadata-quorum"),
+    ("FeatureCommand", "kafka-features"),
+    ("LeaderElectionCommand", "kafka-leader-election"),
+    ("TransactionsCommand", "kafka-transactions"),
+    ("ProducerPerformance", "kafka-producer-perf-test"),
+    ("ConsumerPerformance", "kafka-consumer-perf-test"),
+    ("EndToEndLatency", "kafka-e2e-latency"),
+    ("VerifiableProducer", "kafka-verifiable-producer"),
+    ("VerifiableConsumer", "kafka-verifiable-consumer"),
+    ("ClientMetricsCommand", "kafka-client-metrics"),
+    ("ReassignPartitionsCommand", "kafka-reassign-partitions"),
+    ("AclCommand", "kafka-acls"),
+    ("DelegationTokenCommand", "kafka-delegation-tokens"),
+    ("BrokerApiVersionsCommand", "kafka-broker-api-versions"),
+    ("QuorumPeerMain", "zookeeper-server-start"),
+];
 
 /// What a command of Kafka's is, among ours.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,8 +63,8 @@ pub enum Ours {
     Now(Vec<String>),
     /// The same, in the background.
     Daemon(Vec<String>),
-    /// Every node of this machine is to stop.
-    Stop,
+    /// Nodes of this machine are to stop, as these words say.
+    Stop(Vec<String>),
 }
 
 /// Starts a command line in the background, with its output in `logs/kafkaServer.out`.
@@ -50,35 +85,6 @@ pub fn daemon(words: &[String]) -> std::io::Result<u32> {
     Ok(child.id())
 }
 
-/// Asks every node of this machine that runs this program to stop; how many there are.
-///
-/// # Errors
-/// The system refuses.
-pub fn stop() -> std::io::Result<usize> {
-    use rustix::process::{Pid, Signal, kill_process};
-    let own = std::env::current_exe()?.canonicalize()?;
-    let mut count = 0;
-    for entry in std::fs::read_dir("/proc")? {
-        let path = entry?.path();
-        let pid = path.file_name().and_then(|it| it.to_str()?.parse().ok()).and_then(Pid::from_raw);
-        let Some(pid) = pid else { continue };
-        // Of somebody else's process, or of one that has just ended, nothing can be read.
-        let Ok(program) = std::fs::read_link(path.join("exe")) else { continue };
-        let words = std::fs::read(path.join("cmdline")).unwrap_or_default();
-        let mut words = words.split(|it| *it == 0).take(2);
-        let is_node = |it: &[u8]| {
-            it == b"server"
-                || it.ends_with(b"kafka-server-start.sh")
-                || it.ends_with(b"kafka-server-start")
-        };
-        if program == own && words.any(is_node) {
-            kill_process(pid, Signal::TERM)?;
-            count += 1;
-        }
-    }
-    Ok(count)
-}
-
 /// One of Kafka's commands that is a command of our own.
 ///
 /// # Errors
@@ -88,15 +94,27 @@ pub fn command(words: &[String]) -> Option<Result<Ours, String>> {
         let name = words.get(at)?.rsplit('/').next()?;
         Some(name.strip_suffix(".sh").unwrap_or(name))
     };
-    let at = (0..2).find(|at| name(*at).is_some_and(|it| it.starts_with("kafka-")))?;
+    let is_kafkas = |it: &str| it.starts_with("kafka-") || ottla_tools::not_built(it).is_some();
+    let at = (0..2).find(|at| name(*at).is_some_and(is_kafkas))?;
     let rest: Vec<&str> = words[at + 1..].iter().map(String::as_str).collect();
     match name(at)? {
         "kafka-server-start" if rest.contains(&"-daemon") => Some(Ok(Ours::Daemon(start(&rest)))),
         "kafka-server-start" => Some(Ok(Ours::Now(start(&rest)))),
-        "kafka-server-stop" => Some(Ok(Ours::Stop)),
+        "kafka-server-stop" => {
+            Some(Ok(Ours::Stop(rest.iter().map(|it| (*it).to_owned()).collect())))
+        }
         "kafka-dump-log" => Some(Ok(Ours::Now(ours("dump", &rest)))),
         "kafka-storage" => Some(storage(&rest).map(Ours::Now)),
-        other => Some(Err(format!("there is no command {other} here"))),
+        "kafka-run-class" => {
+            let class = rest.first().copied().unwrap_or("CLASS");
+            Some(Err(format!(
+                "kafka-run-class {class}: there is no JVM here, and no tool of that class"
+            )))
+        }
+        other => {
+            let unknown = || format!("there is no command {other} here");
+            Some(Err(ottla_tools::not_built(other).unwrap_or_else(unknown)))
+        }
     }
 }
 
@@ -165,7 +183,7 @@ mod tests {
         assert_eq!(told("bin/kafka-server-start.sh a.properties"), "ottla server a.properties");
         let daemon = command(&words("kafka-server-start.sh -daemon f")).unwrap().unwrap();
         assert_eq!(daemon, Ours::Daemon(words("ottla server f")));
-        assert_eq!(told("kafka-server-stop"), "Stop");
+        assert_eq!(told("kafka-server-stop --node-id=2"), "Stop([\"--node-id=2\"])");
         assert_eq!(told("ottla kafka-dump-log --files x"), "ottla dump --files x");
         let format = "kafka-storage.sh format --standalone -t ID -c f";
         assert_eq!(told(format), "ottla format --cluster-id ID f");
@@ -175,6 +193,13 @@ mod tests {
         let (found, rest) = tool(&line).unwrap();
         assert_eq!((found.name, rest), ("kafka-topics", &line[1..]));
         assert_eq!(tool(&words("ottla kafka-topics")).unwrap().0.name, "kafka-topics");
+        let line = words("bin/kafka-run-class.sh kafka.tools.GetOffsetShell --topic t");
+        let (found, rest) = tool(&line).unwrap();
+        assert_eq!((found.name, rest), ("kafka-get-offsets", &line[2..]));
+        let why = |line: &str| command(&words(line)).unwrap().unwrap_err();
+        assert!(why("kafka-run-class kafka.Other").contains("kafka.Other"));
+        assert!(why("bin/connect-standalone.sh a b").contains("not built"));
+        assert!(why("ottla kafka-share-groups --list").contains("KIP-932"));
         assert!(tool(&words("ottla server")).is_none());
     }
 }

@@ -6,6 +6,7 @@ mod logs;
 mod pages;
 mod ready;
 mod server;
+mod stop;
 mod version;
 
 use std::error::Error;
@@ -98,11 +99,8 @@ fn main() -> ExitCode {
         Some(Ok(Ours::Daemon(words))) => {
             return told(by_name::daemon(&words).map(|pid| format!("started, process {pid}")));
         }
-        Some(Ok(Ours::Stop)) => {
-            return told(by_name::stop().and_then(|count| match count {
-                0 => Err(std::io::Error::other("No kafka server to stop")),
-                count => Ok(format!("{count} asked to stop")),
-            }));
+        Some(Ok(Ours::Stop(words))) => {
+            return told(stop::stop(&words, std::env::var("SIGNAL").ok().as_deref()));
         }
         Some(Err(why)) => return told(Err(std::io::Error::other(why))),
     };

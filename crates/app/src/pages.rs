@@ -15,7 +15,10 @@ const OTHERS: [(&str, &str); 4] = [
         "kafka-server-start",
         "Start a node: kafka-server-start [-daemon] FILE [--override NAME=VALUE]; see ottla-server(1).",
     ),
-    ("kafka-server-stop", "Stop the nodes of this machine."),
+    (
+        "kafka-server-stop",
+        "Stop a node of this machine: kafka-server-stop [--node-id=ID] [--process-role=ROLES] [--all]. Without a name it stops the node that runs; several with data directories of their own only with --all.",
+    ),
     (
         "kafka-storage",
         "Prepare data directories (format), show them (info), version-mapping, feature-dependencies, random-uuid; see ottla-format(1).",

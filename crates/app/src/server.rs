@@ -248,7 +248,7 @@ fn judge() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn settings(given: &Given) -> Result<Settings, Box<dyn Error>> {
+pub(crate) fn settings(given: &Given) -> Result<Settings, Box<dyn Error>> {
     let name = given.file.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
     let text = match &given.file {
         Some(path) => Some(ottla_cli::read_file(path).map_err(|error| format!("{name}: {error}"))?),

@@ -28,7 +28,7 @@ mod verifiable;
 
 use std::io::Write;
 
-pub use layout::install;
+pub use layout::{install, not_built};
 pub use options::{Opt, Parsed, Takes, with_common};
 pub use session::{Session, ToolError};
 

@@ -159,3 +159,96 @@ fn a_partition_moves_between_directories_while_groups_and_producers_go_on() {
     assert_eq!(bin(&kafka, Some(&node), again, "").1.lines().count(), 2001);
     node.stop();
 }
+
+#[test]
+fn scripts_are_called_by_sh_through_links_and_from_folders_with_blanks() {
+    let home = Home::new();
+    let folder = home.path().join("a folder");
+    let install = || {
+        let done =
+            Command::new(env!("CARGO_BIN_EXE_ottla")).arg("install-tools").arg(&folder).output();
+        assert!(done.unwrap().status.success());
+    };
+    install();
+    let bin = folder.join("bin");
+    std::fs::create_dir(home.path().join("links")).unwrap();
+    let link = home.path().join("links/topics");
+    std::os::unix::fs::symlink(bin.join("kafka-topics.sh"), &link).unwrap();
+    let script = |name: &str| bin.join(name).display().to_string();
+    for words in [
+        vec!["sh".to_owned(), script("kafka-topics.sh"), "--version".to_owned()],
+        vec!["sh".to_owned(), script("kafka-topics"), "--version".to_owned()],
+        vec![script("kafka-topics.sh"), "--version".to_owned()],
+        vec![link.display().to_string(), "--version".to_owned()],
+        vec![
+            script("kafka-run-class.sh"),
+            "kafka.admin.TopicCommand".to_owned(),
+            "--version".to_owned(),
+        ],
+    ] {
+        let done = Command::new(&words[0]).args(&words[1..]).current_dir("/").output().unwrap();
+        let said = String::from_utf8(done.stdout).unwrap();
+        assert!(done.status.success() && said.starts_with("4.3.1"), "{words:?}: {said}");
+    }
+    for name in [
+        "kafka-share-groups.sh",
+        "kafka-streams-groups",
+        "kafka-metadata-shell.sh",
+        "kafka-jmx.sh",
+        "connect-standalone.sh",
+        "connect-mirror-maker.sh",
+        "trogdor.sh",
+        "zookeeper-shell.sh",
+    ] {
+        let done = Command::new(bin.join(name)).arg("--list").output().unwrap();
+        let why = String::from_utf8(done.stderr).unwrap();
+        assert!(
+            done.status.code() == Some(1) && why.contains("not built into Ottla"),
+            "{name}: {why}"
+        );
+    }
+    for name in
+        ["server.properties", "connect-distributed.properties", "tools-log4j2.yaml", "trogdor.conf"]
+    {
+        assert!(folder.join("config").join(name).is_file(), "{name}");
+    }
+    // What somebody else put there stays; what is ours is made anew.
+    std::fs::write(bin.join("kafka-acls.sh"), "#!/bin/sh\necho mine\n").unwrap();
+    install();
+    assert!(std::fs::read_to_string(bin.join("kafka-acls.sh")).unwrap().contains("mine"));
+}
+
+#[test]
+fn only_the_node_that_is_named_is_stopped() {
+    let homes = [1, 2].map(|id| Home::new().with(&format!("node.id={id}")));
+    // A program of its own, so that the nodes of other tests are not among those that run it.
+    let binary = homes[0].path().join("ottla");
+    let own = env!("CARGO_BIN_EXE_ottla");
+    if std::fs::hard_link(own, &binary).is_err() {
+        std::fs::copy(own, &binary).unwrap();
+    }
+    let start = |home: &Home| {
+        let like = home.command();
+        let mut command = Command::new(&binary);
+        command.args(like.get_args()).current_dir(home.path());
+        Home::start_with(command)
+    };
+    let [first, second] = [start(&homes[0]), start(&homes[1])];
+    let stop = |words: &[&str]| {
+        let done = Command::new(&binary).arg("kafka-server-stop").args(words).output().unwrap();
+        let text = [done.stdout, done.stderr].concat();
+        (done.status.code().unwrap(), String::from_utf8(text).unwrap())
+    };
+    let (code, said) = stop(&[]);
+    assert!(code == 1 && said.contains("node 1 (process") && said.contains("--all"), "{said}");
+    let (code, said) = stop(&["--node-id=3"]);
+    assert!(code == 1 && said.contains("node 2 (process"), "{said}");
+    assert_eq!(stop(&["--process-role=broker"]).0, 1, "both are more than a broker");
+    let (code, said) = stop(&["--node-id=2"]);
+    assert!(code == 0 && said.starts_with("node 2 (process"), "{said}");
+    assert!(second.ended().success());
+    let (code, said) = stop(&[]);
+    assert!(code == 0 && said.starts_with("node 1 (process"), "{said}");
+    assert!(first.ended().success());
+    assert_eq!(stop(&[]), (1, "No kafka server to stop\n".to_owned()));
+}

@@ -142,6 +142,11 @@ impl Node {
         self.log()
     }
 
+    /// Waits until it has ended by itself.
+    pub fn ended(mut self) -> std::process::ExitStatus {
+        self.child.wait().expect("gone")
+    }
+
     /// Resident memory in bytes.
     pub fn resident_bytes(&self) -> u64 {
         let path = format!("/proc/{}/statm", self.child.id());
