@@ -23,6 +23,7 @@ use crate::dispatch::Serving;
 use crate::guard::Principal;
 use crate::hosts::controller::ControllerThread;
 use crate::hosts::mover;
+use crate::levels::LogLevels;
 use crate::lost;
 use crate::node::{Node, Parts};
 use crate::request::Caller;
@@ -45,6 +46,32 @@ pub enum Formatting {
     IfEmpty,
 }
 
+/// How a node is started, beside its settings.
+#[derive(Debug)]
+pub struct StartOptions {
+    /// Which directories may be formatted.
+    pub formatting: Formatting,
+    /// The levels of the log.
+    pub levels: Arc<dyn LogLevels>,
+}
+
+/// How a node has started, for its log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartFacts {
+    /// The node's id.
+    pub node_id: NodeId,
+    /// Its roles, as its settings have them.
+    pub roles: Vec<String>,
+    /// Did it stop cleanly before? Also true of a new one.
+    pub was_clean: bool,
+    /// How many partitions are open.
+    pub partitions: usize,
+    /// How long the metadata log and the partitions took to be read and opened.
+    pub recovery_ms: u64,
+    /// How long the whole start took.
+    pub start_ms: u64,
+}
+
 /// A running node.
 #[derive(Debug)]
 pub struct Broker {
@@ -55,6 +82,7 @@ pub struct Broker {
     addresses: Vec<(String, SocketAddr)>,
     formatted: bool,
     data: Vec<PathBuf>,
+    facts: StartFacts,
     epoch: i64,
 }
 
@@ -65,9 +93,11 @@ impl Broker {
     /// Something of it fails; nothing of it runs then.
     pub fn start(
         settings: Settings,
-        formatting: Formatting,
+        options: StartOptions,
         clock: Clock,
     ) -> Result<Self, StartError> {
+        let StartOptions { formatting, levels } = options;
+        let begun = clock.monotonic();
         let files: Arc<dyn Files> = Arc::new(DiskFiles);
         let id = settings.node_id()?;
         // Before anything is created: an empty mount point stays empty.
@@ -81,6 +111,7 @@ impl Broker {
         lost::check_metadata_log(&dirs, &settings)?;
         let meta = take_over(&mut dirs, &settings, &clock, &voter_listeners)?;
         let clean = dirs.iter().all(|it| it.clean.is_some()) && !formatted;
+        let recovery = clock.monotonic();
         let opened = open_quorum(&files, &settings, &clock, &meta, clean)?;
         let mut cluster = Cluster::default();
         opened.records.iter().for_each(|record| cluster.apply(record));
@@ -119,6 +150,7 @@ impl Broker {
             controller: controller.handle(),
             voter_listeners,
             kraft_version,
+            levels,
         }));
         // Nobody else sets it.
         let _ = slot.set(Arc::clone(&node));
@@ -128,7 +160,19 @@ impl Broker {
         let asked = Arc::clone(&node);
         let ask = Arc::new(move || keeper_settings(&asked.cluster(), &asked.started, asked.id));
         let keeper = Keeper::start(&node.partitions, &clock, ask)?;
-        let broker = Self { keeper, node, controller, threads, addresses, formatted, data, epoch };
+        let millis = |since: Duration| {
+            u64::try_from((clock.monotonic() - since).as_millis()).unwrap_or(u64::MAX)
+        };
+        let facts = StartFacts {
+            node_id: id,
+            roles: node.started.roles(),
+            was_clean: clean || formatted,
+            partitions: node.partitions.all().len(),
+            recovery_ms: millis(recovery),
+            start_ms: millis(begun),
+        };
+        let broker =
+            Self { keeper, node, controller, threads, addresses, formatted, data, facts, epoch };
         broker.listen(bound)?;
         Ok(broker)
     }
@@ -196,6 +240,29 @@ impl Broker {
     #[must_use]
     pub const fn was_formatted(&self) -> bool {
         self.formatted
+    }
+
+    /// How it has started.
+    #[must_use]
+    pub const fn facts(&self) -> &StartFacts {
+        &self.facts
+    }
+
+    /// Returns when each of the threads that serve connections has answered.
+    pub async fn answers(&self) {
+        let spawner = self.threads.spawner();
+        for index in 0..spawner.count() {
+            let (answer, answered) = tokio::sync::oneshot::channel();
+            let start = move || async move {
+                // This side waits for it.
+                let _ = answer.send(());
+            };
+            spawner.spawn(index, start).await;
+            // A thread that has ended never answers; its sender is dropped.
+            if answered.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// The data directories.

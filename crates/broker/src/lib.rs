@@ -15,6 +15,7 @@ mod dispatch;
 mod guard;
 mod handlers;
 mod hosts;
+mod levels;
 mod lost;
 mod node;
 mod request;
@@ -22,5 +23,7 @@ pub mod settings;
 mod start_error;
 mod voter;
 
-pub use broker::{Broker, Formatting};
+pub use broker::{Broker, Formatting, StartFacts, StartOptions};
+pub use levels::{LogLevel, LogLevels, NoLevels};
+pub use ottla_net::supervisor::Supervisor;
 pub use start_error::{LostDirectory, NotFormatted, StartError};

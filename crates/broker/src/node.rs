@@ -25,6 +25,7 @@ use crate::hosts::shards::shard_of;
 use crate::hosts::telemetry::Telemetry;
 use crate::hosts::transactions::{self, TransactionHost, Transactions};
 use crate::hosts::unpacking::Unpacking;
+use crate::levels::LogLevels;
 use crate::request::Call;
 use crate::settings::{Settings, group_settings, in_force, topic_rules, transaction_settings};
 
@@ -68,6 +69,8 @@ pub struct Node {
     pub voter_listeners: Vec<ottla_quorum::Endpoint>,
     /// The level of `kraft.version`.
     pub kraft_version: i16,
+    /// The levels of the log.
+    pub levels: Arc<dyn LogLevels>,
     /// How many connections there may be.
     pub admission: Admission,
     /// Where large produced batches are read through.
@@ -102,6 +105,8 @@ pub struct Parts {
     pub voter_listeners: Vec<ottla_quorum::Endpoint>,
     /// The level of `kraft.version`.
     pub kraft_version: i16,
+    /// The levels of the log.
+    pub levels: Arc<dyn LogLevels>,
 }
 
 impl Node {
@@ -109,7 +114,7 @@ impl Node {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { clock, id, cluster_id, metadata_directory, started, .. } = parts;
-        let Parts { partitions, controller, voter_listeners, kraft_version, .. } = parts;
+        let Parts { partitions, controller, voter_listeners, kraft_version, levels, .. } = parts;
         let cluster = Cluster::default();
         let slots = started.number("max.incremental.fetch.session.cache.slots");
         let pushed_max = started.number("telemetry.max.bytes");
@@ -138,6 +143,7 @@ impl Node {
             controller,
             voter_listeners,
             kraft_version,
+            levels,
         }
     }
 

@@ -14,6 +14,7 @@ mod hostile;
 mod idle;
 mod node;
 mod raw;
+mod readiness;
 mod reading;
 mod talk;
 mod together;
