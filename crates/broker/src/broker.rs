@@ -10,7 +10,7 @@ use std::time::Duration;
 use ottla_clock::Clock;
 use ottla_metadata::{Cluster, Command, Controller, Defaults, FEATURES, Reply, bootstrap_records};
 use ottla_net::connection::{Limits, serve};
-use ottla_net::listener::{Accepted, Admission, Listener};
+use ottla_net::listener::{Accepted, Admission, Arrival, Listener};
 use ottla_net::threads::Threads;
 use ottla_partitions::{DiskFiles, Files, Keeper, Partitions};
 use ottla_protocol::messages::broker_registration_request::{
@@ -319,7 +319,10 @@ impl Broker {
         self.threads.stop();
         let asked = self.controller.handle().ask_blocking(Command::Stop { broker: self.node.id });
         if let Err(code) = asked {
-            tracing::error!(code = code.name(), "the controller was gone before the stop");
+            tracing::error!(
+                code = code.name(),
+                "controlled shutdown failed: the controller had stopped"
+            );
         }
         if let Some(quorum) = self.controller.stop() {
             quorum.close()?;
@@ -449,25 +452,56 @@ async fn accept(
     let listener = match Listener::from_std(bound.socket) {
         Ok(listener) => listener,
         Err(error) => {
-            tracing::error!(%error, "a listener cannot be served");
+            tracing::error!(%error, "listener cannot be served");
             return;
         }
     };
     let name: Arc<str> = Arc::from(bound.setting.name);
     let mut next = 0;
+    let mut refusals = Refusals::default();
     loop {
         match listener.accept(&admission).await {
-            Ok(accepted) => {
+            Ok(Arrival::Refused(peer)) => refusals.count(&node, peer),
+            Ok(Arrival::Accepted(accepted)) => {
                 next = (next + 1) % threads.count();
                 let (node, name) = (Arc::clone(&node), Arc::clone(&name));
                 let start = move || connection(node, name, accepted, limits);
                 threads.spawn(next, start).await;
             }
             Err(error) => {
-                tracing::error!(%error, "connections cannot be taken at the moment");
+                tracing::error!(%error, "accepting connections failed; retrying");
                 node.clock.sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+}
+
+/// Connections that were refused since it was last told.
+#[derive(Default)]
+struct Refusals {
+    count: u64,
+    quiet_until: Duration,
+}
+
+impl Refusals {
+    /// A line at most so often.
+    const TOLD_EVERY: Duration = Duration::from_secs(10);
+
+    fn count(&mut self, node: &Node, peer: SocketAddr) {
+        self.count += 1;
+        let now = node.clock.monotonic();
+        if now < self.quiet_until {
+            return;
+        }
+        self.quiet_until = now + Self::TOLD_EVERY;
+        let count = std::mem::take(&mut self.count);
+        let connections = node.admission.connections();
+        tracing::warn!(
+            client = %peer,
+            count,
+            connections,
+            "connections refused (max.connections, max.connections.per.ip)"
+        );
     }
 }
 
@@ -478,7 +512,7 @@ async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, lim
     let stream = match tokio::net::TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(error) => {
-            tracing::warn!(%peer, %error, "a connection cannot be served");
+            tracing::warn!(%peer, %error, "connection cannot be served");
             return;
         }
     };
@@ -489,16 +523,20 @@ async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, lim
     let closed = tokio::select! {
         closed = served => Some(closed),
         () = silence(&node.clock, &heard, idle_ms.map(Duration::from_millis)) => {
-            tracing::debug!(%peer, "a silent connection was closed");
+            tracing::debug!(%peer, "idle connection closed (connections.max.idle.ms)");
             None
         }
     };
     node.telemetry.disconnected(&peer);
     match closed {
         None => {}
-        Some(ottla_net::connection::Closed::ByPeer) => tracing::debug!(%peer, "the peer has gone"),
-        Some(ottla_net::connection::Closed::Io(error)) => tracing::debug!(%peer, %error, "gone"),
-        Some(why) => tracing::warn!(%peer, %why, "a connection was closed"),
+        Some(ottla_net::connection::Closed::ByPeer) => {
+            tracing::debug!(%peer, "client closed the connection");
+        }
+        Some(ottla_net::connection::Closed::Io(error)) => {
+            tracing::debug!(%peer, %error, "connection lost");
+        }
+        Some(why) => tracing::warn!(%peer, %why, "connection closed"),
     }
     drop(permit);
 }

@@ -9,6 +9,7 @@
 //!
 //! [`broker`] builds all of that in order and stops it in reverse.
 
+mod audit;
 pub mod broker;
 mod dirs;
 mod dispatch;
@@ -16,10 +17,12 @@ mod guard;
 mod handlers;
 mod hosts;
 mod levels;
+mod loggers;
 mod lost;
 mod node;
 mod request;
 pub mod settings;
+mod slow;
 mod start_error;
 mod voter;
 

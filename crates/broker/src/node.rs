@@ -18,6 +18,7 @@ use ottla_types::{
 };
 use tokio::sync::Mutex;
 
+use crate::audit;
 use crate::hosts::controller::{ControllerHandle, News};
 use crate::hosts::groups::{self, GroupHost, Groups};
 use crate::hosts::sessions::Sessions;
@@ -158,6 +159,10 @@ impl Node {
         self.groups.set(&GroupSettings { topics, ..settings });
         self.transactions.set(&transaction_settings(&cluster, &self.started, self.id));
         self.telemetry.set(&cluster);
+        // At the first time everything is news to this node, and to nobody else.
+        if self.offset.load(Ordering::Acquire) > 0 {
+            audit::topics_changed(&before, &cluster);
+        }
         let wanted = self.assigned(&cluster);
         for (partition, error) in self.partitions.reconcile(&wanted) {
             tracing::error!(%partition, %error, "partition is offline: it cannot be opened");

@@ -20,5 +20,5 @@ pub mod threads;
 
 pub use connection::{Closed, Limits, Outcome, Reply, serve};
 pub use frame::FrameError;
-pub use listener::{Accepted, Admission, Bounds, Listener, SocketOptions};
+pub use listener::{Accepted, Admission, Arrival, Bounds, Listener, SocketOptions};
 pub use threads::Threads;

@@ -9,6 +9,7 @@ mod commands;
 mod consumers;
 mod crash;
 mod directories;
+mod events;
 mod front;
 mod hostile;
 mod idle;

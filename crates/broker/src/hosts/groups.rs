@@ -64,7 +64,9 @@ impl Kind for GroupKind {
                 }
                 Ok(Some(record)) => take(&record),
                 Ok(None) => {}
-                Err(error) => tracing::warn!(offset, %error, "not a group's record"),
+                Err(error) => {
+                    tracing::warn!(offset, %error, "__consumer_offsets holds a record that is not a group's; it is skipped")
+                }
             }
             Ok(())
         })

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::audit;
 use ottla_clock::Clock;
 use ottla_machine::{Alarm, Machine, Ticket, Turn};
 use ottla_types::{Offset, TimestampMs};
@@ -218,7 +219,7 @@ impl<M: Machine, J: Journal<M::Record>> Inner<M, J> {
             match self.journal.append(&turn.records, now_ms) {
                 Ok(end) => end,
                 Err(error) => {
-                    tracing::error!(?error, "a machine lost its journal");
+                    tracing::error!(?error, "coordinator append failed; its shard is unloaded");
                     self.lose();
                     return Err(Lost);
                 }
@@ -227,6 +228,7 @@ impl<M: Machine, J: Journal<M::Record>> Inner<M, J> {
         for record in &turn.records {
             self.machine.apply(record);
         }
+        turn.notes.iter().for_each(audit::note);
         for alarm in turn.alarms {
             match alarm {
                 Alarm::Set { timer, at_ms } => self.timers.set(timer, at_ms),

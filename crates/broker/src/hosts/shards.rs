@@ -240,7 +240,7 @@ fn replay<K: Kind>(partition: &Partition, machine: &mut K::Machine) -> Result<()
                 machine.apply(record);
                 taken += 1;
                 if taken.is_multiple_of(TOLD_EVERY) {
-                    tracing::info!(partition = %partition.name(), at, end, "a coordinator is loading");
+                    tracing::info!(partition = %partition.name(), at, end, "coordinator loading");
                 }
             })?;
             at = batch.next_offset();

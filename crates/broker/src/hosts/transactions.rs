@@ -57,7 +57,10 @@ impl Kind for TransactionKind {
             // A transaction that is not understood must not be forgotten.
             match Record::decode(key, value).map_err(|error| format!("offset {offset}: {error}"))? {
                 Some(record) => take(&record),
-                None => tracing::warn!(offset, "not a transaction's record"),
+                None => tracing::warn!(
+                    offset,
+                    "__transaction_state holds a record that is not a transaction's; it is skipped"
+                ),
             }
             Ok(())
         })
@@ -115,9 +118,9 @@ pub async fn work_off(node: &Node, index: i32, host: &TransactionHost) -> bool {
 fn tell(work: &Work, topic: &str, index: i32, code: ErrorCode) {
     let (id, why) = (&work.id, code.name());
     if work.is_again {
-        tracing::debug!(id, topic, index, why, "a marker is still to be written");
+        tracing::debug!(id, topic, index, why, "transaction marker not written yet; retrying");
     } else {
-        tracing::warn!(id, topic, index, why, "a marker cannot be written yet");
+        tracing::warn!(id, topic, index, why, "transaction marker cannot be written; retrying");
     }
 }
 
