@@ -103,7 +103,7 @@ fn cannot_be_kept(scene: &mut Scene<'_>, group: &str) {
             scene.turn.reply_to(ticket, Reply::Sync(response));
         }
     }
-    prepare(scene, group);
+    prepare(scene, group, String::from("the assignment is larger than a record may be"));
 }
 
 fn synced(live: &Live, id: &str) -> SyncGroupResponse {
