@@ -5,10 +5,20 @@ use ottla_records::control::ControlKind;
 use ottla_records::{BadBatch, BatchBuilder, BatchOptions, NewRecord};
 use ottla_types::{ProducerEpoch, ProducerId, TimestampMs};
 
+use crate::partition::Partition;
+
 /// What a producer's partition looked like when the coordinator was asked about it. A marker that
 /// is written meanwhile makes it worthless, so that a record which comes late begins nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guard(pub(crate) u32);
+
+impl Partition {
+    /// Has this producer already written to this partition under a later epoch?
+    #[must_use]
+    pub fn is_fenced(&self, producer: ProducerId, epoch: ProducerEpoch) -> bool {
+        self.peek(|owner| owner.is_fenced(producer, epoch)).unwrap_or(false)
+    }
+}
 
 /// Ends a producer's transaction in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

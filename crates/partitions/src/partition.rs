@@ -432,12 +432,6 @@ impl Partition {
         self.peek(|owner| owner.to_verify(producer, epoch)).flatten()
     }
 
-    /// Has this producer already written to this partition under a later epoch?
-    #[must_use]
-    pub fn is_fenced(&self, producer: ProducerId, epoch: ProducerEpoch) -> bool {
-        self.peek(|owner| owner.is_fenced(producer, epoch)).unwrap_or(false)
-    }
-
     fn write(
         &self,
         turn: impl FnOnce(&mut Owner) -> Result<Appended, Refused>,

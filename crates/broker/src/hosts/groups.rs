@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use ottla_coordinator::group::{
     Command, DeletedTopic, GroupMachine, GroupSettings, Record, TransactionEnd,
 };
 use ottla_partitions::{Marker, Partition, Refused};
 use ottla_records::control::{ControlKind, coordinator_epoch};
-use ottla_records::{Batch, BatchOptions};
+use ottla_records::{BadRecords, Batch, BatchOptions};
 use ottla_types::{CONSUMER_OFFSETS, Offset, TimestampMs};
 
 use super::shards::{Kind, ShardHost, Shards, batch_of, each_record};
@@ -90,12 +91,51 @@ impl Kind for GroupKind {
             },
             _ => BatchOptions::default(),
         };
-        let is_transactional = options.transactional;
-        let batch = batch_of(options, records.iter().map(|it| it.encode(now_ms)), now_ms)?;
-        if is_transactional {
-            return Ok(partition.append_own(&batch, now_ms)?.end);
+        let mut end = partition.ends().log_end;
+        for part in parts(records) {
+            let batch = batch_of(options.clone(), part.iter().map(|it| it.encode(now_ms)), now_ms)?;
+            end = if options.transactional {
+                partition.append_own(&batch, now_ms)?.end
+            } else {
+                append(partition, &batch, now_ms)?
+            };
         }
-        Ok(partition.append(&batch, now_ms, true, true)?.end)
+        Ok(end)
+    }
+}
+
+/// How many bytes of offsets are written as one batch.
+const PART_BYTES: usize = 512 << 10;
+
+/// The records in parts that may each be a batch of its own. Only offsets are parted, for each of
+/// them is true by itself: a request about very many, or a group with very many to be deleted,
+/// need not fit a batch.
+fn parts(records: &[Record]) -> impl Iterator<Item = &[Record]> {
+    let mut bytes = 0;
+    records.split_inclusive(move |record| {
+        bytes += record.size_bytes();
+        let is_offset = matches!(record, Record::Offset { .. } | Record::Pending { .. });
+        let ends = is_offset && bytes >= PART_BYTES;
+        if ends {
+            bytes = 0;
+        }
+        ends
+    })
+}
+
+/// Writes a coordinator's batch. What the machine has decided is written, whatever
+/// `max.message.bytes` of its topic says: it has refused what is too large before.
+pub(super) fn append(
+    partition: &Partition,
+    batch: &Bytes,
+    now_ms: TimestampMs,
+) -> Result<Offset, Refused> {
+    match partition.append(batch, now_ms, true, true) {
+        Ok(appended) => Ok(appended.end),
+        Err(Refused::Records(BadRecords::TooLarge { .. })) => {
+            Ok(partition.append_own(batch, now_ms)?.end)
+        }
+        Err(refused) => Err(refused),
     }
 }
 
@@ -146,6 +186,53 @@ impl Groups {
                 is_waited_for |= host.committed();
             }
             self.rest(next_ms, is_waited_for.then_some(COMMIT_CHECK)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tombstone(partition: i32) -> Record {
+        let (group, topic) = ("g".repeat(1000), "t".to_owned());
+        Record::Offset { group, topic, partition, value: None }
+    }
+
+    fn last() -> Record {
+        Record::Group { group: "g".to_owned(), value: None }
+    }
+
+    #[test]
+    fn many_offsets_are_written_in_parts_and_in_order() {
+        let mut records: Vec<Record> = (0..2_000).map(tombstone).collect();
+        records.push(last());
+        let found: Vec<&[Record]> = parts(&records).collect();
+        assert!(found.len() > 3, "{} parts", found.len());
+        let bytes = |part: &[Record]| part.iter().map(Record::size_bytes).sum::<usize>();
+        assert!(found.iter().all(|part| !part.is_empty() && bytes(part) < PART_BYTES + 2_000));
+        assert_eq!(found.concat(), records);
+        // What belongs together stays together.
+        let together: Vec<Record> = (0..10_000).map(|_| last()).collect();
+        assert_eq!(parts(&together).count(), 1);
+    }
+
+    #[test]
+    fn a_record_is_not_larger_than_it_says() {
+        let value = ottla_protocol::group::offset_commit_value::OffsetCommitValue {
+            metadata: "m".repeat(300),
+            ..Default::default()
+        };
+        let offset = Record::Offset {
+            group: "group".to_owned(),
+            topic: "topic".to_owned(),
+            partition: 7,
+            value: Some(value),
+        };
+        for record in [offset, tombstone(1), last()] {
+            let (key, value) = record.encode(0);
+            let bytes = key.len() + value.map_or(0, |it| it.len());
+            assert!(bytes <= record.size_bytes(), "{bytes} bytes of {record:?}");
         }
     }
 }

@@ -73,7 +73,7 @@ impl Kind for TransactionKind {
     ) -> Result<Offset, Refused> {
         let options = BatchOptions::default();
         let batch = batch_of(options, records.iter().map(Record::encode), now_ms)?;
-        Ok(partition.append(&batch, now_ms, true, true)?.end)
+        groups::append(partition, &batch, now_ms)
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use bytes::Bytes;
 use ottla_protocol::group::group_metadata_key::GroupMetadataKey;
-use ottla_protocol::group::group_metadata_value::GroupMetadataValue;
+use ottla_protocol::group::group_metadata_value::{GroupMetadataValue, MemberMetadata};
 use ottla_protocol::group::legacy_offset_commit_key::LegacyOffsetCommitKey;
 use ottla_protocol::group::offset_commit_key::OffsetCommitKey;
 use ottla_protocol::group::offset_commit_value::OffsetCommitValue;
@@ -20,6 +20,9 @@ const GROUP: i16 = 2;
 /// The versions that values are written in.
 const OFFSET_VERSION: i16 = 4;
 const GROUP_VERSION: i16 = 3;
+
+/// More than what numbers and lengths take in a record, in bytes.
+const FIXED_BYTES: usize = 96;
 
 /// How a producer's transaction ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +113,45 @@ impl Record {
                 Self::Pending { producer, group, topic, partition, value }
             }
             other => other,
+        }
+    }
+
+    /// About how many bytes it takes in the log, not less than it does.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        match self {
+            Self::Ended(_) => FIXED_BYTES,
+            Self::Offset { group, topic, value, .. } => {
+                let note = value.as_ref().map_or(0, |it| it.metadata.len());
+                FIXED_BYTES + group.len() + topic.len() + note
+            }
+            Self::Pending { group, topic, value, .. } => {
+                FIXED_BYTES + group.len() + topic.len() + value.metadata.len()
+            }
+            Self::Group { group, value } => {
+                let members = value.iter().flat_map(|it| &it.members);
+                let member = |it: &MemberMetadata| {
+                    let instance = it.group_instance_id.as_ref().map_or(0, String::len);
+                    FIXED_BYTES
+                        + it.member_id.len()
+                        + instance
+                        + it.client_id.len()
+                        + it.client_host.len()
+                        + it.subscription.len()
+                        + it.assignment.len()
+                };
+                let names = |it: &GroupMetadataValue| {
+                    let names = [it.protocol.as_ref(), it.leader.as_ref()];
+                    it.protocol_type.len()
+                        + names.iter().flatten().map(|it| it.len()).sum::<usize>()
+                };
+                let head = FIXED_BYTES + group.len() + value.as_ref().map_or(0, names);
+                head + members.map(member).sum::<usize>()
+            }
+            Self::Consumer(record) => {
+                let (key, value) = record.encode(0).unwrap_or_default();
+                FIXED_BYTES + key.len() + value.map_or(0, |it| it.len())
+            }
         }
     }
 

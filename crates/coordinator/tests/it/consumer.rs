@@ -144,6 +144,21 @@ fn a_heartbeat_renames_no_member() {
 }
 
 #[test]
+fn a_member_that_says_too_much_is_refused() {
+    let mut bench = stage();
+    let epoch = told(&mut bench, joining("a")).member_epoch;
+    let names = (0..50_000).map(|number| format!("a-topic-that-is-not-there-{number}"));
+    let request = ConsumerGroupHeartbeatRequest {
+        subscribed_topic_names: Some(names.collect()),
+        ..joining("b")
+    };
+    let answer = told(&mut bench, request);
+    assert_eq!(answer.error_code, ErrorCode::UNKNOWN_SERVER_ERROR.0);
+    assert_eq!(bench.machine.stored().consumers[GROUP].members.len(), 1);
+    assert_eq!(told(&mut bench, beat("a", epoch)).error_code, 0, "the other goes on");
+}
+
+#[test]
 fn epochs_tell_members_from_their_ghosts() {
     let mut bench = stage();
     let one = told(&mut bench, joining("a"));

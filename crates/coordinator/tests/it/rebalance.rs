@@ -148,6 +148,24 @@ fn leaving_a_group_without_a_name_is_refused_in_every_version() {
 }
 
 #[test]
+fn a_generation_that_does_not_fit_the_log_is_refused_and_the_group_goes_on() {
+    let mut bench = stage();
+    let (one, ticket, replies) = enter(&mut bench, "one");
+    let generation = joined(&replies, ticket).generation_id;
+    let before = bench.records.len();
+    let large: &'static [u8] = vec![0; 2 << 20].leak();
+    let (ticket, replies) = bench.run(sync(&one, generation, &[(&one, large)]));
+    assert_eq!(synced(&replies, ticket).error_code, ErrorCode::UNKNOWN_SERVER_ERROR.0);
+    assert_eq!(bench.records.len(), before, "nothing was written");
+    let beat = bench.run(heartbeat(&one, generation)).1;
+    assert_eq!(beaten(&beat), ErrorCode::REBALANCE_IN_PROGRESS);
+    let (ticket, replies) = bench.run(join(&one, None, ""));
+    let generation = joined(&replies, ticket).generation_id;
+    let (ticket, replies) = bench.run(sync(&one, generation, &[(&one, b"small")]));
+    assert_eq!(synced(&replies, ticket).assignment, "small");
+}
+
+#[test]
 fn an_operator_removes_a_static_member_by_its_name() {
     let mut bench = stage();
     bench.run(join("", Some("i"), "first"));

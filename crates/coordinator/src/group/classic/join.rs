@@ -149,7 +149,9 @@ fn replace(scene: &mut Scene<'_>, join: &Join, before: &str, id: &str) {
         live.leader = Some(String::from(id));
     }
     live.members.insert(String::from(id), fresh);
-    let unchanged = live.state == State::Stable && live.choose() == live.protocol;
+    let record = Record::Group { group: group.clone(), value: Some(live.to_log()) };
+    let fits = record.size_bytes() <= scene.settings.batch_bytes_max;
+    let unchanged = live.state == State::Stable && live.choose() == live.protocol && fits;
     if !unchanged {
         let why = format!("static member {id} replaced {before}");
         return prepare(scene, group, reason(join, &why));

@@ -15,7 +15,7 @@ use super::super::consumer;
 use super::super::live::{Live, State};
 use super::super::machine::Scene;
 use super::super::record::Record;
-use super::watch;
+use super::{prepare, watch};
 
 pub(in crate::group) fn sync(scene: &mut Scene<'_>, request: SyncGroupRequest, version: i16) {
     if let Err(code) = take(scene, request, version) {
@@ -72,8 +72,11 @@ fn assign(scene: &mut Scene<'_>, group: &str, mut given: BTreeMap<String, Bytes>
         member.assignment = given.remove(id).unwrap_or_default();
     }
     live.enter(State::Stable, scene.turn.now_ms);
-    let value = Some(live.to_log());
-    scene.turn.record(Record::Group { group: String::from(group), value });
+    let record = Record::Group { group: String::from(group), value: Some(live.to_log()) };
+    if record.size_bytes() > scene.settings.batch_bytes_max {
+        return cannot_be_kept(scene, group);
+    }
+    scene.turn.record(record);
     scene.turn.cancel_timer(Timer::Sync { group: Arc::from(group) });
     let ids: Vec<String> = live.members.keys().cloned().collect();
     for id in ids {
@@ -85,6 +88,22 @@ fn assign(scene: &mut Scene<'_>, group: &str, mut given: BTreeMap<String, Bytes>
             watch(scene, group, &id);
         }
     }
+}
+
+/// The generation does not fit the log: all learn it, and are called together again.
+fn cannot_be_kept(scene: &mut Scene<'_>, group: &str) {
+    let Some(live) = scene.live.get_mut(group) else { return };
+    // It was not settled.
+    live.enter(State::Completing, scene.turn.now_ms);
+    for member in live.members.values_mut() {
+        member.assignment = Bytes::new();
+        if let Some(ticket) = member.syncing.take() {
+            let error_code = ErrorCode::UNKNOWN_SERVER_ERROR.0;
+            let response = SyncGroupResponse { error_code, ..Default::default() };
+            scene.turn.reply_to(ticket, Reply::Sync(response));
+        }
+    }
+    prepare(scene, group, String::from("the assignment is larger than a record may be"));
 }
 
 fn synced(live: &Live, id: &str) -> SyncGroupResponse {

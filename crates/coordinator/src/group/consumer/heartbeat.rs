@@ -389,6 +389,9 @@ pub(super) fn learn(
     } else if is_new {
         draft.write(ConsumerRecord::epoch(&draft.id.clone(), 1, hash));
     }
+    if draft.is_too_large(scene) {
+        return Err(refused(ErrorCode::UNKNOWN_SERVER_ERROR, "What the member says is too large."));
+    }
     scene.seen.insert(draft.id.clone(), topics.version);
     Ok(())
 }

@@ -71,6 +71,12 @@ impl Draft {
         });
     }
 
+    /// Is what is to be written too much for the log? What a member says of itself has no bounds.
+    pub fn is_too_large(&self, scene: &Scene<'_>) -> bool {
+        let bytes = self.records.iter().map(Record::size_bytes).sum::<usize>();
+        bytes > scene.settings.batch_bytes_max
+    }
+
     pub fn finish(self, scene: &mut Scene<'_>) {
         scene.turn.records.extend(self.records);
         scene.turn.notes.extend(self.notes);
