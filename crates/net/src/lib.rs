@@ -9,6 +9,7 @@
 //! - [`connection`]: requests in, replies out in request order, back-pressure both ways
 //! - [`listener`]: bind, accept, limits per node and per address
 //! - [`names`]: what this machine is called
+//! - [`supervisor`]: says to systemd, or whatever started this process, that it is ready
 //! - [`threads`]: one runtime per core
 
 pub mod connection;
@@ -16,9 +17,10 @@ pub mod dial;
 pub mod frame;
 pub mod listener;
 pub mod names;
+pub mod supervisor;
 pub mod threads;
 
 pub use connection::{Closed, Limits, Outcome, Reply, serve};
 pub use frame::FrameError;
-pub use listener::{Accepted, Admission, Bounds, Listener, SocketOptions};
+pub use listener::{Accepted, Admission, Arrival, Bounds, Listener, SocketOptions};
 pub use threads::Threads;

@@ -107,6 +107,9 @@ const TRIED_OUT: [(&str, &str); 7] = [
     ("transaction.state.log.min.isr", "1"),
 ];
 
+/// The settings that say where the data lies.
+const DIRECTORIES: [&str; 3] = ["log.dirs", "log.dir", "metadata.log.dir"];
+
 impl Settings {
     /// Reads a properties file (its text), lays `overrides` (`name=value`) over it, and checks
     /// every value.
@@ -336,6 +339,15 @@ impl Settings {
     pub fn metadata_dir(&self) -> PathBuf {
         let own = self.given("metadata.log.dir").filter(|dir| !dir.is_empty()).map(PathBuf::from);
         own.or_else(|| self.log_dirs().into_iter().next()).unwrap_or_default()
+    }
+
+    /// Is the data directory the built-in one, which no file and no override names?
+    #[must_use]
+    pub fn has_default_directory(&self) -> bool {
+        let is_built_in =
+            |name: &&str| self.values.get(*name).is_none_or(|it| it.origin == Origin::TriedOut);
+        // A file may say nothing of directories: then its directory is Kafka's, not ours.
+        self.values.contains_key("log.dirs") && DIRECTORIES.iter().all(|it| is_built_in(&it))
     }
 
     /// The names of the controller's listeners.
