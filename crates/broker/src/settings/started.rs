@@ -345,9 +345,9 @@ impl Settings {
     #[must_use]
     pub fn has_default_directory(&self) -> bool {
         let is_built_in =
-            |name: &&str| self.values.get(*name).is_none_or(|it| it.origin == Origin::TriedOut);
+            |name: &str| self.values.get(name).is_none_or(|it| it.origin == Origin::TriedOut);
         // A file may say nothing of directories: then its directory is Kafka's, not ours.
-        self.values.contains_key("log.dirs") && DIRECTORIES.iter().all(|it| is_built_in(&it))
+        self.values.contains_key("log.dirs") && DIRECTORIES.iter().all(|it| is_built_in(it))
     }
 
     /// The names of the controller's listeners.
