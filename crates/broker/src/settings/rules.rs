@@ -55,6 +55,8 @@ pub struct NodeSettings {
     pub metadata_segment_bytes: u64,
     /// `group.coordinator.rebalance.protocols`: does it have `consumer` (KIP-848)?
     pub serves_consumer_protocol: bool,
+    /// `telemetry.max.bytes`: how much a client may push at a time.
+    pub telemetry_bytes_max: usize,
     /// `__consumer_offsets`.
     pub offsets_topic: InternalTopic,
     /// `__transaction_state`.
@@ -89,6 +91,7 @@ pub fn node_settings(settings: &Settings) -> NodeSettings {
         metadata_segment_bytes: u64::try_from(number("metadata.log.segment.bytes"))
             .unwrap_or(1 << 30),
         serves_consumer_protocol: protocols.iter().any(|it| it == "consumer"),
+        telemetry_bytes_max: size("telemetry.max.bytes"),
         offsets_topic: topic("offsets.topic"),
         transactions_topic: topic("transaction.state.log"),
     }

@@ -344,9 +344,10 @@ impl Settings {
     /// Is the data directory the built-in one, which no file, variable or override names?
     #[must_use]
     pub fn has_default_directory(&self) -> bool {
-        let given = DIRECTORIES.iter().filter_map(|name| self.values.get(*name));
-        let mut origins = given.map(|it| &it.origin).peekable();
-        origins.peek().is_some() && origins.all(|origin| *origin == Origin::TriedOut)
+        let is_built_in =
+            |name: &str| self.values.get(name).is_none_or(|it| it.origin == Origin::TriedOut);
+        // A file may say nothing of directories: then its directory is Kafka's, not ours.
+        self.values.contains_key("log.dirs") && DIRECTORIES.iter().all(|it| is_built_in(it))
     }
 
     /// The names of the controller's listeners.
