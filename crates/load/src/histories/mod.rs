@@ -5,6 +5,7 @@
 
 mod admin;
 mod classic;
+mod data;
 mod modern;
 mod offsets;
 mod player;
@@ -34,7 +35,9 @@ impl Histories {
     /// # Errors
     /// The connection broke, or an answer is none.
     pub fn run(&self) -> Result<String, LoadError> {
-        let all = [classic::ALL, modern::ALL, offsets::ALL, transactions::ALL, admin::ALL].concat();
+        let all =
+            [classic::ALL, modern::ALL, offsets::ALL, transactions::ALL, admin::ALL, data::ALL]
+                .concat();
         let wanted = |name: &str| self.only.as_deref().is_none_or(|it| name.contains(it));
         let mut text = String::new();
         for (name, history) in all.into_iter().filter(|(name, _)| wanted(name)) {
