@@ -2,8 +2,11 @@
 
 mod args;
 mod by_name;
+mod logs;
 mod pages;
+mod ready;
 mod server;
+mod version;
 
 use std::error::Error;
 use std::io::{BufWriter, IsTerminal, StdoutLock, Write};
@@ -125,8 +128,11 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ottla: {error}");
-            ExitCode::FAILURE
+            let failure = error.downcast_ref::<server::Failure>();
+            if failure.is_none_or(|it| !it.is_logged) {
+                eprintln!("ottla: {error}");
+            }
+            failure.map_or(ExitCode::FAILURE, |it| ExitCode::from(it.code))
         }
     }
 }

@@ -3,16 +3,19 @@
 use std::error::Error;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::sync::Arc;
 
-use ottla_broker::Broker;
 use ottla_broker::settings::{Settings, explain, reference};
-use ottla_clock::Clock;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
-
+use ottla_broker::{Broker, Formatting, LogLevels, StartError, StartOptions};
 use ottla_cli::Environment;
+use ottla_clock::Clock;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{Config, Format, LogFormat, Server};
+use crate::logs;
+use crate::ready::{Notify, Readiness};
+use crate::version::{COMMIT, KAFKA, VERSION};
 
 /// Every partition keeps its last segment open, every client a socket: as many as the system lets
 /// this user have, as a JVM does.
@@ -27,7 +30,30 @@ fn allow_files() {
     }
 }
 
-/// Runs a node until SIGTERM or SIGINT.
+/// Why a node has ended that was not asked to, and with which exit code.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code; `ottla-server(1)` says what each means.
+    pub code: u8,
+    /// Does the log have it already?
+    pub is_logged: bool,
+    why: String,
+}
+
+/// Every data directory has failed.
+const DISKS_FAILED: u8 = 3;
+/// The stop was not clean.
+const UNCLEAN_STOP: u8 = 4;
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl Error for Failure {}
+
+/// Runs a node until SIGTERM, SIGINT or SIGHUP.
 ///
 /// # Errors
 /// It cannot start, or cannot stop cleanly.
@@ -37,7 +63,66 @@ pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
         write!(std::io::stdout(), "{}", settings.print())?;
         return Ok(());
     }
-    log(args.log_format);
+    let levels = logs::start(args.log_format, logs::filter(), logs::has_colours());
+    let levels: Arc<dyn LogLevels> = Arc::new(levels);
+    // The log has all that a program reads; for people the error stands by itself.
+    let is_logged = matches!(args.log_format, LogFormat::Json);
+    serve(args, levels).map_err(|(code, why)| {
+        if is_logged {
+            tracing::error!(exit_code = code, "node failed: {why}");
+        }
+        Failure { code, is_logged, why }.into()
+    })
+}
+
+/// Starts a node, and stops it when it is to.
+fn serve(args: &Server, levels: Arc<dyn LogLevels>) -> Result<(), (u8, String)> {
+    let failed = |code: u8| move |error: &dyn std::fmt::Display| (code, error.to_string());
+    let not_started = |error: Box<dyn Error>| failed(1)(&error);
+    let clock = Clock::real();
+    tracing::info!(version = VERSION, commit = COMMIT, kafka = KAFKA, "node starting");
+    let ready = Readiness::new(Notify::of_environment(), args.ready_file.as_deref());
+    let ready = ready.map_err(|error| failed(1)(&error))?;
+    let (broker, runtime, mut signals) = start(args, levels, &clock).map_err(not_started)?;
+    started(&broker);
+    if std::io::stdout().is_terminal() {
+        screen(&broker).map_err(|error| failed(1)(&error))?;
+    }
+    ready.ready(&broker).map_err(|error| failed(1)(&error))?;
+    let asked = runtime.block_on(async {
+        tokio::select! {
+            _ = signals.terminate.recv() => Some("SIGTERM"),
+            _ = signals.interrupt.recv() => Some("SIGINT"),
+            _ = signals.hang_up.recv() => Some("SIGHUP"),
+            () = broker.failed() => None,
+            () = ready.keep_alive(&broker, &clock) => None,
+        }
+    });
+    ready.stopping();
+    let Some(signal) = asked else {
+        // What is in memory cannot be saved; the next start looks through what is on the disks.
+        return Err((DISKS_FAILED, "every data directory has failed; see above".to_owned()));
+    };
+    let begun = clock.monotonic();
+    tracing::info!(signal, "node stopping");
+    broker.stop().map_err(|error| failed(UNCLEAN_STOP)(&error))?;
+    let stop_ms = u64::try_from((clock.monotonic() - begun).as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(stop_ms, "node stopped cleanly");
+    Ok(())
+}
+
+/// The signals that end a node.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+fn start(
+    args: &Server,
+    levels: Arc<dyn LogLevels>,
+    clock: &Clock,
+) -> Result<(Broker, Runtime, Signals), Box<dyn Error>> {
     // Two megabytes at a time is too much for a node that may hold ten thousand small partitions.
     // Where the system refuses, only memory is lost.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
@@ -45,38 +130,57 @@ pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
     let settings = settings(args.file.as_deref(), &args.overrides)?;
     for (name, nearest) in &settings.unknown {
         match nearest {
-            Some(nearest) => tracing::warn!("{name} is no setting; is {nearest} meant?"),
-            None => tracing::warn!("{name} is no setting; it is ignored"),
+            Some(nearest) => tracing::warn!("unknown setting {name}; did you mean {nearest}?"),
+            None => tracing::warn!("unknown setting {name}; it has no effect"),
         }
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before the node starts: a signal in between must not kill it half-built.
-    let (mut terminate, mut interrupt) = runtime.block_on(async {
-        Ok::<_, std::io::Error>((
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-        ))
+    let signals = runtime.block_on(async {
+        Ok::<_, std::io::Error>(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
     })?;
-    let broker = Broker::start(settings, Clock::real()).map_err(|error| match error.advice() {
+    let formatting =
+        if args.format_if_empty { Formatting::IfEmpty } else { Formatting::DefaultDirectory };
+    let options = StartOptions { formatting, levels };
+    let broker = Broker::start(settings, options, clock.clone()).map_err(with_advice)?;
+    Ok((broker, runtime, signals))
+}
+
+/// Writes down what has started, and how.
+fn started(broker: &Broker) {
+    let listeners: Vec<String> =
+        broker.addresses().iter().map(|(name, address)| format!("{name}://{address}")).collect();
+    let directories: Vec<String> =
+        broker.data().iter().map(|path| path.display().to_string()).collect();
+    let facts = broker.facts();
+    tracing::info!(
+        version = VERSION,
+        commit = COMMIT,
+        kafka = KAFKA,
+        cluster_id = broker.cluster_id(),
+        node_id = facts.node_id,
+        roles = %facts.roles.join(","),
+        listeners = %listeners.join(","),
+        log_dirs = %directories.join(","),
+        formatted = broker.was_formatted(),
+        clean_stop_before = facts.was_clean,
+        partitions = facts.partitions,
+        recovery_ms = facts.recovery_ms,
+        start_ms = facts.start_ms,
+        "node started"
+    );
+}
+
+/// An error, and what can be done about it.
+fn with_advice(error: StartError) -> String {
+    match error.advice() {
         Some(advice) => format!("{error}\n  {advice}"),
         None => error.to_string(),
-    })?;
-    screen(&broker)?;
-    let is_asked = runtime.block_on(async {
-        tokio::select! {
-            _ = terminate.recv() => true,
-            _ = interrupt.recv() => true,
-            () = broker.failed() => false,
-        }
-    });
-    if !is_asked {
-        // What is in memory cannot be saved; the next start looks through what is on the disks.
-        return Err("every data directory has failed; see above".into());
     }
-    tracing::info!("stopping");
-    broker.stop()?;
-    tracing::info!("stopped cleanly");
-    Ok(())
 }
 
 /// Prepares data directories for a cluster, and prints its id.
@@ -85,8 +189,15 @@ pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
 /// They are prepared already, or the disk fails.
 pub fn format(args: &Format) -> Result<(), Box<dyn Error>> {
     let settings = settings(args.file.as_deref(), &args.overrides)?;
+    if !args.declare_lost.is_empty() {
+        let said = Broker::declare_lost(&settings, &args.declare_lost, &Clock::real());
+        let said = said.map_err(with_advice)?;
+        writeln!(std::io::stdout(), "{}", said.join("\n"))?;
+        return Ok(());
+    }
     let id = args.cluster_id.clone();
-    let id = Broker::format(&settings, id, args.ignore_formatted, &Clock::real())?;
+    let id = Broker::format(&settings, id, args.ignore_formatted, &Clock::real());
+    let id = id.map_err(with_advice)?;
     writeln!(std::io::stdout(), "Formatted for cluster {id}.")?;
     Ok(())
 }
@@ -115,24 +226,11 @@ fn settings(file: Option<&Path>, overrides: &[String]) -> Result<Settings, Box<d
     Ok(Settings::read(text.as_deref(), overrides)?)
 }
 
-fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("OTTLA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let colours = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(colours)
-        .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => builder.with_target(false).init(),
-        LogFormat::Json => builder.json().init(),
-    }
-}
-
-/// What a stranger wants to know first.
+/// What a person at a terminal wants to know first.
 fn screen(broker: &Broker) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let (_, first) = broker.addresses()[0];
-    writeln!(out, "Ottla {} is ready.\n", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "Ottla {} is ready.\n", VERSION)?;
     for (name, address) in broker.addresses() {
         writeln!(out, "  address     {address}   ({name})")?;
     }

@@ -10,98 +10,66 @@ use std::time::Duration;
 use ottla_clock::Clock;
 use ottla_metadata::{Cluster, Command, Controller, Defaults, FEATURES, Reply, bootstrap_records};
 use ottla_net::connection::{Limits, serve};
-use ottla_net::listener::{Accepted, Admission, Listener};
+use ottla_net::listener::{Accepted, Admission, Arrival, Listener};
 use ottla_net::threads::Threads;
-use ottla_partitions::{DiskFiles, Files, Keeper, Partitions, StorageError};
+use ottla_partitions::{DiskFiles, Files, Keeper, Partitions};
 use ottla_protocol::messages::broker_registration_request::{
     BrokerRegistrationRequest, Feature, Listener as Registered,
 };
-use ottla_quorum::{Endpoint, Quorum, QuorumError, ReplicaKey, Setup, Voter, VoterSet};
-use ottla_types::{ErrorCode, Uuid};
+use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
 
-use crate::dirs::{open_dirs, own, take_over};
+use crate::dirs::{check, directory_ids, open_dirs, own, take_over};
 use crate::dispatch::Serving;
 use crate::guard::Principal;
 use crate::hosts::controller::ControllerThread;
 use crate::hosts::mover;
+use crate::levels::LogLevels;
+use crate::lost;
 use crate::node::{Node, Parts};
 use crate::request::Caller;
 use crate::settings::{ListenerSetting, SettingError, SettingRules, Settings, keeper_settings};
+use crate::start_error::StartError;
+use crate::voter::{open_quorum, voter_listeners};
 
 /// How many replies of one connection may wait for their turn.
 const REPLIES_WAITING_MAX: usize = 1024;
 /// How many bytes of replies may wait for a peer to read.
 const UNSENT_BYTES_MAX: usize = 16 << 20;
 
-/// Why a node does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A setting is wrong.
-    #[error(transparent)]
-    Setting(#[from] SettingError),
-    /// The disk fails.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// The metadata log cannot be opened.
-    #[error(transparent)]
-    Quorum(#[from] QuorumError),
-    /// Another process has a data directory.
-    #[error("{} is in use by another process", .0.display())]
-    Locked(PathBuf),
-    /// A data directory belongs to something else.
-    #[error("{}: {why}", path.display())]
-    Foreign {
-        /// The directory.
-        path: PathBuf,
-        /// Whose it is.
-        why: String,
-    },
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address.
-        address: String,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The system gives no thread.
-    #[error("the system gives no thread: {0}")]
-    Thread(#[from] io::Error),
-    /// The controller refuses this node.
-    #[error("the controller refuses this node: {}", .0.name())]
-    Refused(ErrorCode),
+/// Which directories may a start format?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Formatting {
+    /// Only the built-in default directory, which neither a file nor an override names.
+    #[default]
+    DefaultDirectory,
+    /// All, if all of them are empty.
+    IfEmpty,
 }
 
-impl StartError {
-    /// What the operator can do about it, where that is known.
-    #[must_use]
-    pub fn advice(&self) -> Option<&'static str> {
-        use io::ErrorKind::{
-            AddrInUse, AddrNotAvailable, NotFound, PermissionDenied, ReadOnlyFilesystem,
-        };
-        const OWN_DIRECTORY: &str =
-            "Choose a directory that this user may write: --override log.dirs=DIR";
-        match self {
-            Self::Listen { source, .. } => match source.kind() {
-                AddrInUse => Some(
-                    "Something listens there, maybe another node. Stop it, or take another address: --override listeners=PLAINTEXT://HOST:PORT",
-                ),
-                AddrNotAvailable => Some(
-                    "This machine has no such address. Listen on one that it has, and tell clients another in advertised.listeners.",
-                ),
-                PermissionDenied => Some("Ports below 1024 are the system's; take a higher one."),
-                _ => None,
-            },
-            Self::Locked(_) => Some(
-                "Stop that process, or give this node a directory of its own: --override log.dirs=DIR",
-            ),
-            Self::Storage(StorageError::Io { source, .. }) => {
-                let kinds = [NotFound, PermissionDenied, ReadOnlyFilesystem];
-                kinds.contains(&source.kind()).then_some(OWN_DIRECTORY)
-            }
-            _ => None,
-        }
-    }
+/// How a node is started, beside its settings.
+#[derive(Debug)]
+pub struct StartOptions {
+    /// Which directories may be formatted.
+    pub formatting: Formatting,
+    /// The levels of the log.
+    pub levels: Arc<dyn LogLevels>,
+}
+
+/// How a node has started, for its log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartFacts {
+    /// The node's id.
+    pub node_id: NodeId,
+    /// Its roles, as its settings have them.
+    pub roles: Vec<String>,
+    /// Did it stop cleanly before? Also true of a new one.
+    pub was_clean: bool,
+    /// How many partitions are open.
+    pub partitions: usize,
+    /// How long the metadata log and the partitions took to be read and opened.
+    pub recovery_ms: u64,
+    /// How long the whole start took.
+    pub start_ms: u64,
 }
 
 /// A running node.
@@ -114,6 +82,7 @@ pub struct Broker {
     addresses: Vec<(String, SocketAddr)>,
     formatted: bool,
     data: Vec<PathBuf>,
+    facts: StartFacts,
     epoch: i64,
 }
 
@@ -122,44 +91,43 @@ impl Broker {
     ///
     /// # Errors
     /// Something of it fails; nothing of it runs then.
-    pub fn start(settings: Settings, clock: Clock) -> Result<Self, StartError> {
+    pub fn start(
+        settings: Settings,
+        options: StartOptions,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
+        let StartOptions { formatting, levels } = options;
+        let begun = clock.monotonic();
         let files: Arc<dyn Files> = Arc::new(DiskFiles);
         let id = settings.node_id()?;
+        // Before anything is created: an empty mount point stays empty.
+        check(&*files, &settings, formatting)?;
         let bound = bind(&settings)?;
         let threads = Threads::start(network_threads())?;
         let mut dirs = open_dirs(&files, &settings)?;
-        let voter_listeners = voter_listeners(&settings, &bound)?;
+        let host = bound.first().map(|it| it.setting.host.as_str());
+        let voter_listeners = voter_listeners(&settings, host)?;
         let formatted = dirs.iter().all(|it| it.is_new);
+        lost::check_metadata_log(&dirs, &settings)?;
         let meta = take_over(&mut dirs, &settings, &clock, &voter_listeners)?;
-        let metadata_dir = settings.metadata_dir();
         let clean = dirs.iter().all(|it| it.clean.is_some()) && !formatted;
-        let voter = Voter {
-            key: ReplicaKey { id, directory: Uuid::ZERO },
-            endpoints: voter_listeners.clone(),
-            kraft_versions: (0, 1),
-        };
-        let opened = Quorum::open(Setup {
-            files: Arc::clone(&files),
-            dir: metadata_dir.clone(),
-            own: ReplicaKey { id, directory: meta.directory_id },
-            static_voters: VoterSet::of([voter]),
-            clean,
-            segment_bytes: segment_bytes(&settings),
-            clock: clock.clone(),
-        })?;
+        let recovery = clock.monotonic();
+        let opened = open_quorum(&files, &settings, &clock, &meta, clean)?;
         let mut cluster = Cluster::default();
         opened.records.iter().for_each(|record| cluster.apply(record));
-        let bootstrap = ottla_quorum::bootstrap(&files, &metadata_dir)?;
+        let lost = lost::check(&dirs, &cluster, id, &settings)?;
+        let bootstrap = ottla_quorum::bootstrap(&files, &settings.metadata_dir())?;
         let bootstrap = if bootstrap.is_empty() { bootstrap_records() } else { bootstrap };
         let started = Arc::new(settings);
         let data: Vec<PathBuf> = started.log_dirs();
-        let log_dirs =
-            dirs.iter().filter_map(|it| it.meta.as_ref()).map(|it| it.directory_id).collect();
+        let log_dirs = directory_ids(&dirs);
         let parts = dirs
             .into_iter()
             .filter_map(|it| Some((it.dir, it.meta?.directory_id, it.clean.is_some())));
         let partitions = Arc::new(Partitions::new(id, clock.clone(), parts.collect())?);
         partitions.sweep()?;
+        partitions.set_strays_aside(|place| topic_id(&cluster, id, place))?;
+        lost::tell(&lost);
         let rules = SettingRules { settings: Arc::clone(&started), node: id };
         let kraft_version = opened.quorum.kraft_version();
         let controller =
@@ -182,6 +150,7 @@ impl Broker {
             controller: controller.handle(),
             voter_listeners,
             kraft_version,
+            levels,
         }));
         // Nobody else sets it.
         let _ = slot.set(Arc::clone(&node));
@@ -191,7 +160,19 @@ impl Broker {
         let asked = Arc::clone(&node);
         let ask = Arc::new(move || keeper_settings(&asked.cluster(), &asked.started, asked.id));
         let keeper = Keeper::start(&node.partitions, &clock, ask)?;
-        let broker = Self { keeper, node, controller, threads, addresses, formatted, data, epoch };
+        let millis = |since: Duration| {
+            u64::try_from((clock.monotonic() - since).as_millis()).unwrap_or(u64::MAX)
+        };
+        let facts = StartFacts {
+            node_id: id,
+            roles: node.started.roles(),
+            was_clean: clean || formatted,
+            partitions: node.partitions.all().len(),
+            recovery_ms: millis(recovery),
+            start_ms: millis(begun),
+        };
+        let broker =
+            Self { keeper, node, controller, threads, addresses, formatted, data, facts, epoch };
         broker.listen(bound)?;
         Ok(broker)
     }
@@ -208,6 +189,7 @@ impl Broker {
         clock: &Clock,
     ) -> Result<String, StartError> {
         let files: Arc<dyn Files> = Arc::new(DiskFiles);
+        lost::keep_metadata(&*files, settings)?;
         let mut dirs = open_dirs(&files, settings)?;
         let known = dirs.iter().find_map(|it| Some((it.dir.path(), it.meta.as_ref()?)));
         if let Some((path, meta)) = known {
@@ -223,8 +205,23 @@ impl Broker {
                 return Err(StartError::Foreign { path: path.to_owned(), why });
             }
         }
-        let endpoints = voter_listeners(settings, &[])?;
+        let endpoints = voter_listeners(settings, None)?;
         Ok(own(&mut dirs, settings, clock, cluster_id, &endpoints)?.cluster_id)
+    }
+
+    /// Declares data directories lost, each by its path or its id: what lay there is given up. An
+    /// empty directory at that path is formatted for the cluster. Returns what was done, in lines.
+    ///
+    /// # Errors
+    /// The directory holds data, is not one of this node's, or is one of several that may be
+    /// meant; or the disk fails.
+    pub fn declare_lost(
+        settings: &Settings,
+        names: &[String],
+        clock: &Clock,
+    ) -> Result<Vec<String>, StartError> {
+        let files: Arc<dyn Files> = Arc::new(DiskFiles);
+        lost::declare(&files, settings, names, clock)
     }
 
     /// The listeners and the addresses they are bound to.
@@ -243,6 +240,29 @@ impl Broker {
     #[must_use]
     pub const fn was_formatted(&self) -> bool {
         self.formatted
+    }
+
+    /// How it has started.
+    #[must_use]
+    pub const fn facts(&self) -> &StartFacts {
+        &self.facts
+    }
+
+    /// Returns when each of the threads that serve connections has answered.
+    pub async fn answers(&self) {
+        let spawner = self.threads.spawner();
+        for index in 0..spawner.count() {
+            let (answer, answered) = tokio::sync::oneshot::channel();
+            let start = move || async move {
+                // This side waits for it.
+                let _ = answer.send(());
+            };
+            spawner.spawn(index, start).await;
+            // A thread that has ended never answers; its sender is dropped.
+            if answered.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// The data directories.
@@ -269,8 +289,7 @@ impl Broker {
                 .block_on(spawner.spawn(0, move || accept(node, one, admission, limits, spread)));
         }
         let node = Arc::clone(&self.node);
-        runtime
-            .block_on(spawner.spawn(0, move || async move { node.groups.tick(&node.clock).await }));
+        runtime.block_on(spawner.spawn(0, move || async move { node.groups.tick().await }));
         self.resume_moves()?;
         let node = Arc::clone(&self.node);
         let ticking = move || async move { node.transactions.tick(&node).await };
@@ -300,7 +319,10 @@ impl Broker {
         self.threads.stop();
         let asked = self.controller.handle().ask_blocking(Command::Stop { broker: self.node.id });
         if let Err(code) = asked {
-            tracing::error!(code = code.name(), "the controller was gone before the stop");
+            tracing::error!(
+                code = code.name(),
+                "controlled shutdown failed: the controller had stopped"
+            );
         }
         if let Some(quorum) = self.controller.stop() {
             quorum.close()?;
@@ -316,9 +338,11 @@ fn network_threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// How large a segment of the metadata log becomes.
-fn segment_bytes(settings: &Settings) -> u64 {
-    u64::try_from(settings.number("metadata.log.segment.bytes")).unwrap_or(1 << 30)
+/// The topic id of a partition that this node has according to the metadata.
+fn topic_id(cluster: &Cluster, id: NodeId, place: &TopicPartition) -> Option<Uuid> {
+    let topic = cluster.topic(&place.topic)?;
+    let state = topic.partitions.get(&place.partition)?;
+    state.replicas.contains(&id).then_some(topic.id)
 }
 
 fn defaults(settings: &Settings, kraft_version: i16) -> Defaults {
@@ -358,27 +382,6 @@ fn bind(settings: &Settings) -> Result<Vec<Bound>, StartError> {
     }
     if all.is_empty() {
         return Err(SettingError::Missing("a listener for clients in listeners").into());
-    }
-    Ok(all)
-}
-
-/// Where the voter says that its controller listens; peers of a larger quorum would go there.
-fn voter_listeners(settings: &Settings, bound: &[Bound]) -> Result<Vec<Endpoint>, StartError> {
-    let names = settings.controller_listeners();
-    let advertised = settings.advertised()?;
-    let mut all = Vec::new();
-    for name in &names {
-        let configured = settings.listeners()?;
-        let found = advertised.iter().chain(&configured).find(|it| it.name == *name);
-        if let Some(found) = found {
-            let host = if found.host.is_empty() { "localhost" } else { &found.host };
-            all.push(Endpoint { name: name.clone(), host: host.to_owned(), port: found.port });
-        }
-    }
-    if all.is_empty() {
-        let host = bound.first().map_or("127.0.0.1".to_owned(), |it| it.setting.host.clone());
-        let host = if host.is_empty() { "localhost".to_owned() } else { host };
-        all.push(Endpoint { name: "CONTROLLER".to_owned(), host, port: 9093 });
     }
     Ok(all)
 }
@@ -449,35 +452,67 @@ async fn accept(
     let listener = match Listener::from_std(bound.socket) {
         Ok(listener) => listener,
         Err(error) => {
-            tracing::error!(%error, "a listener cannot be served");
+            tracing::error!(%error, "listener cannot be served");
             return;
         }
     };
     let name: Arc<str> = Arc::from(bound.setting.name);
     let mut next = 0;
+    let mut refusals = Refusals::default();
     loop {
         match listener.accept(&admission).await {
-            Ok(accepted) => {
+            Ok(Arrival::Refused(peer)) => refusals.count(&node, peer),
+            Ok(Arrival::Accepted(accepted)) => {
                 next = (next + 1) % threads.count();
                 let (node, name) = (Arc::clone(&node), Arc::clone(&name));
                 let start = move || connection(node, name, accepted, limits);
                 threads.spawn(next, start).await;
             }
             Err(error) => {
-                tracing::error!(%error, "connections cannot be taken at the moment");
+                tracing::error!(%error, "accepting connections failed; retrying");
                 node.clock.sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
+/// Connections that were refused since it was last told.
+#[derive(Default)]
+struct Refusals {
+    count: u64,
+    quiet_until: Duration,
+}
+
+impl Refusals {
+    /// A line at most so often.
+    const TOLD_EVERY: Duration = Duration::from_secs(10);
+
+    fn count(&mut self, node: &Node, peer: SocketAddr) {
+        self.count += 1;
+        let now = node.clock.monotonic();
+        if now < self.quiet_until {
+            return;
+        }
+        self.quiet_until = now + Self::TOLD_EVERY;
+        let count = std::mem::take(&mut self.count);
+        let connections = node.admission.connections();
+        tracing::warn!(
+            client = %peer,
+            count,
+            connections,
+            "connections refused (max.connections, max.connections.per.ip)"
+        );
+    }
+}
+
 async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, limits: Limits) {
     let Accepted { stream, peer, permit } = accepted;
-    let caller = Caller { peer, listener, principal: Principal::anonymous() };
+    let caller =
+        Caller { peer, listener, principal: Principal::anonymous(), software: Arc::default() };
     let stream = match tokio::net::TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(error) => {
-            tracing::warn!(%peer, %error, "a connection cannot be served");
+            tracing::warn!(%peer, %error, "connection cannot be served");
             return;
         }
     };
@@ -486,16 +521,22 @@ async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, lim
     let idle_ms = u64::try_from(node.started.number("connections.max.idle.ms")).ok();
     let served = serve(stream, limits, handler, || heard.set(node.clock.monotonic()));
     let closed = tokio::select! {
-        closed = served => closed,
+        closed = served => Some(closed),
         () = silence(&node.clock, &heard, idle_ms.map(Duration::from_millis)) => {
-            tracing::debug!(%peer, "a silent connection was closed");
-            return;
+            tracing::debug!(%peer, "idle connection closed (connections.max.idle.ms)");
+            None
         }
     };
+    node.telemetry.disconnected(&peer);
     match closed {
-        ottla_net::connection::Closed::ByPeer => tracing::debug!(%peer, "the peer has gone"),
-        ottla_net::connection::Closed::Io(error) => tracing::debug!(%peer, %error, "gone"),
-        why => tracing::warn!(%peer, %why, "a connection was closed"),
+        None => {}
+        Some(ottla_net::connection::Closed::ByPeer) => {
+            tracing::debug!(%peer, "client closed the connection");
+        }
+        Some(ottla_net::connection::Closed::Io(error)) => {
+            tracing::debug!(%peer, %error, "connection lost");
+        }
+        Some(why) => tracing::warn!(%peer, %why, "connection closed"),
     }
     drop(permit);
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use ottla_clock::Clock;
-use ottla_coordinator::group::{GroupSettings, Topics};
-use ottla_metadata::{Cluster, Command, Listener, Reply, Topic};
+use ottla_coordinator::group::{DeletedTopic, GroupSettings, Topics};
+use ottla_metadata::{AssignedDirectory, Cluster, Command, Listener, Reply, Topic};
 use ottla_net::listener::{Admission, Bounds};
 use ottla_partitions::{Assigned, Assignment, Partitions};
 use ottla_protocol::messages::create_topics_request::{
@@ -18,12 +18,15 @@ use ottla_types::{
 };
 use tokio::sync::Mutex;
 
+use crate::audit;
 use crate::hosts::controller::{ControllerHandle, News};
 use crate::hosts::groups::{self, GroupHost, Groups};
 use crate::hosts::sessions::Sessions;
 use crate::hosts::shards::shard_of;
+use crate::hosts::telemetry::Telemetry;
 use crate::hosts::transactions::{self, TransactionHost, Transactions};
 use crate::hosts::unpacking::Unpacking;
+use crate::levels::LogLevels;
 use crate::request::Call;
 use crate::settings::{Settings, group_settings, in_force, topic_rules, transaction_settings};
 
@@ -59,12 +62,16 @@ pub struct Node {
     pub transactions: Transactions,
     /// The incremental fetch sessions.
     pub sessions: Sessions,
+    /// What clients push of their metrics.
+    pub telemetry: Telemetry,
     /// The way to the controller.
     pub controller: ControllerHandle,
     /// Where the metadata quorum's voter says that it listens.
     pub voter_listeners: Vec<ottla_quorum::Endpoint>,
     /// The level of `kraft.version`.
     pub kraft_version: i16,
+    /// The levels of the log.
+    pub levels: Arc<dyn LogLevels>,
     /// How many connections there may be.
     pub admission: Admission,
     /// Where large produced batches are read through.
@@ -99,6 +106,8 @@ pub struct Parts {
     pub voter_listeners: Vec<ottla_quorum::Endpoint>,
     /// The level of `kraft.version`.
     pub kraft_version: i16,
+    /// The levels of the log.
+    pub levels: Arc<dyn LogLevels>,
 }
 
 impl Node {
@@ -106,9 +115,10 @@ impl Node {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { clock, id, cluster_id, metadata_directory, started, .. } = parts;
-        let Parts { partitions, controller, voter_listeners, kraft_version, .. } = parts;
+        let Parts { partitions, controller, voter_listeners, kraft_version, levels, .. } = parts;
         let cluster = Cluster::default();
         let slots = started.number("max.incremental.fetch.session.cache.slots");
+        let pushed_max = started.number("telemetry.max.bytes");
         Self {
             groups: Groups::new(clock.clone(), group_settings(&cluster, &started, id)),
             transactions: Transactions::new(
@@ -116,6 +126,7 @@ impl Node {
                 transaction_settings(&cluster, &started, id),
             ),
             sessions: Sessions::new(usize::try_from(slots).unwrap_or(1000)),
+            telemetry: Telemetry::new(usize::try_from(pushed_max).unwrap_or(1 << 20)),
             in_force: ArcSwap::from_pointee(rules_of(&cluster, &started, id)),
             admission: Admission::new(bounds_of(&cluster, &started, id)),
             unpacking: Unpacking::for_this_machine(),
@@ -133,6 +144,7 @@ impl Node {
             controller,
             voter_listeners,
             kraft_version,
+            levels,
         }
     }
 
@@ -146,10 +158,16 @@ impl Node {
         let settings = group_settings(&cluster, &self.started, self.id);
         self.groups.set(&GroupSettings { topics, ..settings });
         self.transactions.set(&transaction_settings(&cluster, &self.started, self.id));
+        self.telemetry.set(&cluster);
+        // At the first time everything is news to this node, and to nobody else.
+        if self.offset.load(Ordering::Acquire) > 0 {
+            audit::topics_changed(&before, &cluster);
+        }
         let wanted = self.assigned(&cluster);
         for (partition, error) in self.partitions.reconcile(&wanted) {
-            tracing::error!(%partition, %error, "a partition cannot be opened");
+            tracing::error!(%partition, %error, "partition is offline: it cannot be opened");
         }
+        self.tell_directories(&wanted);
         self.cluster.store(Arc::clone(&cluster));
         self.offset.store(news.offset, Ordering::Release);
         self.epoch.store(i64::from(news.epoch), Ordering::Release);
@@ -161,7 +179,28 @@ impl Node {
         self.transactions.reconcile(&led(transactions::TOPIC));
         let gone = deleted(&before, &cluster);
         if !gone.is_empty() {
-            self.groups.partitions_deleted(&gone);
+            self.groups.topics_deleted(&gone);
+        }
+    }
+
+    /// Lets the controller know in which of several directories partitions lie (KIP-858): with
+    /// that, a start can tell which partitions a lost directory held.
+    fn tell_directories(&self, wanted: &[Assigned]) {
+        let mut assigned = Vec::new();
+        for it in wanted {
+            let found = self.partitions.find(&it.place.topic, it.place.partition);
+            // One that moves is told by the move.
+            let settled = found.filter(|partition| !partition.is_moving());
+            let Some(directory) = settled.map(|it| it.directory()) else { continue };
+            if directory != it.directory {
+                let (topic_id, index) = (it.topic_id, it.place.partition);
+                assigned.push(AssignedDirectory { topic_id, index, directory });
+            }
+        }
+        if !assigned.is_empty() {
+            // If it is busy, the next change of the metadata comes here again.
+            let command = Command::AssignDirectories { broker: self.id, assigned };
+            let _ = self.controller.tell(command);
         }
     }
 
@@ -180,7 +219,8 @@ impl Node {
         fresh
     }
 
-    fn assigned(&self, cluster: &Cluster) -> Vec<Assigned> {
+    /// What the metadata says of this node's partitions.
+    pub fn assigned(&self, cluster: &Cluster) -> Vec<Assigned> {
         let mut all = Vec::new();
         for topic in cluster.topics() {
             let mine = |state: &&ottla_metadata::PartitionState| state.replicas.contains(&self.id);
@@ -256,9 +296,25 @@ impl Node {
         cluster.topic(topic).is_some_and(|topic| topic.partitions.contains_key(&index))
     }
 
-    /// What a client is told that asked for a partition which is not here.
+    /// What a client is told that asked for a partition by name which is not served here.
     #[must_use]
-    pub fn why_not_here(&self, topic: &str, id: Uuid, by_id: bool) -> ErrorCode {
+    pub fn unknown_or_offline(&self, topic: &str, index: PartitionIndex) -> ErrorCode {
+        if self.partitions.is_offline(topic, index) {
+            ErrorCode::KAFKA_STORAGE_ERROR
+        } else {
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+        }
+    }
+
+    /// What a client is told that asked for a partition which is not served here.
+    #[must_use]
+    pub fn why_not_here(
+        &self,
+        topic: &str,
+        id: Uuid,
+        by_id: bool,
+        index: PartitionIndex,
+    ) -> ErrorCode {
         let cluster = self.cluster.load();
         let (known, unknown) = if by_id {
             (cluster.topic_by_id(id), ErrorCode::UNKNOWN_TOPIC_ID)
@@ -267,6 +323,9 @@ impl Node {
         };
         match known {
             None => unknown,
+            Some(topic) if self.partitions.is_offline(&topic.name, index) => {
+                ErrorCode::KAFKA_STORAGE_ERROR
+            }
             Some(topic) if self.partitions.of_topic(&topic.name).is_empty() => {
                 ErrorCode::NOT_LEADER_OR_FOLLOWER
             }
@@ -445,13 +504,8 @@ fn bounds_of(cluster: &Cluster, started: &Settings, id: NodeId) -> Bounds {
     }
 }
 
-/// The partitions that were there and are no longer.
-fn deleted(before: &Cluster, now: &Cluster) -> Vec<TopicPartition> {
+/// The topics that were there and are no longer.
+fn deleted(before: &Cluster, now: &Cluster) -> Vec<DeletedTopic> {
     let gone = before.topics().filter(|topic| now.topic_by_id(topic.id).is_none());
-    let of = |topic: &Arc<Topic>| {
-        let name = Arc::clone(&topic.name);
-        let all = topic.partitions.keys().copied().collect::<Vec<_>>();
-        all.into_iter().map(move |index| TopicPartition::new(Arc::clone(&name), index))
-    };
-    gone.flat_map(of).collect()
+    gone.map(|topic| DeletedTopic { name: Arc::clone(&topic.name), id: topic.id }).collect()
 }

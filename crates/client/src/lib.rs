@@ -19,6 +19,7 @@ mod modern;
 mod options;
 mod producer;
 mod producer_options;
+mod producer_write;
 mod transaction;
 
 pub use admin::{NewTopic, TopicListing};
@@ -34,6 +35,6 @@ pub use member::Offsets;
 pub use options::{ConsumerOptions, GroupProtocol, Isolation, OptionError, Start};
 pub use ottla_records::Compression;
 pub use ottla_types::TopicPartition;
-pub use producer::{Message, Producer, Report};
-pub use producer_options::{Acks, ProducerOptions};
+pub use producer::{Failure, Lost, Message, Producer, Report};
+pub use producer_options::{Acks, OnFailure, ProducerOptions};
 pub use transaction::GroupMember;

@@ -14,7 +14,8 @@ mod versions;
 
 pub use cluster::{Broker, Cluster, Listener, PartitionState, QuotaEntity, ResourceKind, Topic};
 pub use controller::{
-    Command, ConfigChange, ConfigRules, Controller, Defaults, Reply, bootstrap_records,
+    AssignedDirectory, Command, ConfigChange, ConfigRules, Controller, Defaults, Reply,
+    bootstrap_records,
 };
 pub use versions::{
     FEATURES, Feature, KRAFT_VERSION, METADATA_VERSION, METADATA_VERSION_OLDEST, version_of,

@@ -18,6 +18,7 @@ mod partition;
 mod partitions;
 mod progress;
 mod rules;
+mod strays;
 mod trouble;
 mod upkeep;
 
@@ -34,6 +35,6 @@ pub use upkeep::Cleaned;
 
 pub use ottla_replication::Assignment;
 pub use ottla_storage::{
-    AbortedTransaction, CleanShutdown, Compaction, DataDir, DiskFiles, Fault, FaultyFiles, Files,
-    LogOptions, MetaProperties, Pace, Producer, Retention, StorageError,
+    AbortedTransaction, CleanShutdown, Compaction, DataDir, DirState, DiskFiles, Fault,
+    FaultyFiles, Files, LogOptions, MetaProperties, Pace, Producer, Retention, StorageError,
 };

@@ -129,18 +129,17 @@ impl Partitions {
         done
     }
 
-    /// Removes what an interrupted move left of the partition in other directories.
-    pub(crate) fn remove_twins(
+    /// Sets aside what an interrupted move left of the partition in other directories. It should
+    /// be the same as what is served, but a directory that was away for long may hold more.
+    pub(crate) fn set_twins_aside(
         &self,
         place: &TopicPartition,
         home: &Dir,
-        topic: Uuid,
     ) -> Result<(), StorageError> {
         for other in self.online().filter(|it| it.id != home.id) {
             let (folder, files) = (other.dir.folder(place), other.dir.files());
             if files.exists(&folder) && files.exists(&home.dir.folder(place)) {
-                tracing::warn!(partition = %place, folder = %folder.display(), "a move was interrupted; what it left behind is removed");
-                remove_folder(&**files, &folder, topic)?;
+                self.set_aside(other, &folder, place, "another directory holds the partition")?;
             }
         }
         Ok(())
@@ -233,7 +232,7 @@ impl Partitions {
         self.take_along(place, source, dir)?;
         // The new one is written down before the old one goes.
         self.checkpoint()?;
-        tracing::info!(partition = %place, from = %old.display(), to = %folder.display(), "moved");
+        tracing::info!(partition = %place, from = %old.display(), to = %folder.display(), "partition moved to another data directory");
         remove_folder(&**source.dir.files(), &old, partition.topic_id())
     }
 

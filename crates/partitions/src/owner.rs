@@ -320,6 +320,11 @@ impl Owner {
         (!is_open).then(|| Guard(known.map_or(0, |it| it.ended)))
     }
 
+    /// Has this producer already written here under a later epoch?
+    pub(crate) fn is_fenced(&self, id: ProducerId, epoch: ProducerEpoch) -> bool {
+        self.log.producer(id).is_some_and(|it| epoch < it.epoch)
+    }
+
     /// Ends a producer's transaction.
     pub(crate) fn end_transaction(
         &mut self,

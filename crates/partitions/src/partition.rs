@@ -200,7 +200,9 @@ impl Partition {
     }
 
     /// May segments be removed and written anew?
-    pub(crate) fn is_moving(&self) -> bool {
+    /// Is it on its way to another directory?
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
         self.0.moving.load(Ordering::Acquire)
     }
 
@@ -428,6 +430,12 @@ impl Partition {
     #[must_use]
     pub fn to_verify(&self, producer: ProducerId, epoch: ProducerEpoch) -> Option<Guard> {
         self.peek(|owner| owner.to_verify(producer, epoch)).flatten()
+    }
+
+    /// Has this producer already written to this partition under a later epoch?
+    #[must_use]
+    pub fn is_fenced(&self, producer: ProducerId, epoch: ProducerEpoch) -> bool {
+        self.peek(|owner| owner.is_fenced(producer, epoch)).unwrap_or(false)
     }
 
     fn write(

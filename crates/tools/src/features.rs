@@ -7,7 +7,7 @@ use ottla_protocol::messages::update_features_request::{FeatureUpdateKey, Update
 use ottla_types::ErrorCode;
 
 use crate::Tool;
-use crate::options::{Opt, Parsed, flag, value};
+use crate::options::{Opt, Parsed, flag, last};
 use crate::session::{Session, ToolError, failed, refused};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
@@ -18,9 +18,9 @@ pub const TOOLS: &[&Tool] = &[&Tool {
 }];
 
 const OPTIONS: &[Opt] = &[
-    value("feature", "NAME=LEVEL", "A feature and its level; may be said again."),
-    value("release-version", "RELEASE", "The levels of this release, such as 4.3-IV0 or 4.3."),
-    value("metadata", "RELEASE", "The same for metadata.version only."),
+    last("feature", "NAME=LEVEL", "A feature and its level; may be said again."),
+    last("release-version", "RELEASE", "The levels of this release, such as 4.3-IV0 or 4.3."),
+    last("metadata", "RELEASE", "The same for metadata.version only."),
     flag("unsafe", "With downgrade or disable: even if metadata is lost."),
     flag("dry-run", "Only check whether it could be done."),
 ];

@@ -9,8 +9,10 @@ mod cluster;
 mod configs;
 mod console;
 mod election;
+mod exceptions;
 mod features;
 mod groups;
+mod json;
 mod layout;
 mod offsets;
 mod options;
@@ -109,6 +111,7 @@ pub fn run(tool: &Tool, args: &[String], default_server: Option<&str>, out: &mut
         // Whoever reads has read enough.
         Err(ToolError::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
         Err(ToolError::Told) => 1,
+        Err(ToolError::Stopped(code)) => code,
         Err(error) => {
             eprintln!("{error}");
             1

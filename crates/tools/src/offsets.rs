@@ -1,19 +1,23 @@
 //! kafka-get-offsets, kafka-delete-records and kafka-log-dirs.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use ottla_client::{Cluster, Isolation, TopicPartition};
+use ottla_client::{ClientError, Cluster, Isolation, TopicPartition};
 use ottla_protocol::messages::delete_records_request::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
 };
 use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
 use ottla_protocol::messages::describe_log_dirs_response::DescribeLogDirsResult;
 use ottla_types::ErrorCode;
+use regex::Regex;
 use serde_json::json;
 
 use crate::Tool;
+use crate::exceptions::{class_of, exception};
+use crate::json::Plan;
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{Session, ToolError, failed, partitions, refused, whole};
+use crate::session::{Session, ToolError, failed, refused, topic_pattern};
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {
@@ -57,7 +61,7 @@ const DELETE: &[Opt] = &[value(
 const DIRS: &[Opt] = &[
     flag("describe", "Show the directories."),
     value("topic-list", "NAME,...", "Only these topics."),
-    value("broker-list-ids", "ID,...", "Only these brokers."),
+    value("broker-list", "ID,...", "Only these brokers."),
 ];
 
 fn time(text: &str) -> Result<i64, ToolError> {
@@ -74,30 +78,68 @@ fn time(text: &str) -> Result<i64, ToolError> {
     }
 }
 
-/// Is this partition among `3`, `1-3` (without 3), `1-`, `-3`?
-fn is_in(range: &str, partition: i32) -> bool {
-    match range.split_once('-') {
-        None => range.trim().parse() == Ok(partition),
-        Some((from, upto)) => {
-            let from = from.trim().parse().unwrap_or(0);
-            let upto = upto.trim().parse().unwrap_or(i32::MAX);
-            (from..upto).contains(&partition)
-        }
+/// Partitions of some topics, as `--topic-partitions` names them.
+struct Rule {
+    topics: Regex,
+    partitions: Range<i32>,
+}
+
+impl Rule {
+    /// `TOPIC`, `TOPIC:3`, `TOPIC:1-3` (without 3), `TOPIC:1-`, `TOPIC:-3`; without a topic it is
+    /// about all of them.
+    fn new(text: &str) -> Result<Self, ToolError> {
+        let wrong = || failed(format!("Error occurred: Invalid rule specification: {text}"));
+        let (topic, range) = text.split_once(':').unwrap_or((text, ""));
+        let number = |text: &str, or: i32| {
+            if text.is_empty() {
+                return Ok(or);
+            }
+            let digits = text.bytes().all(|it| it.is_ascii_digit());
+            text.parse().ok().filter(|_| digits).ok_or_else(wrong)
+        };
+        let partitions = match range.split_once('-') {
+            Some((from, upto)) => number(from, 0)?..number(upto, i32::MAX)?,
+            None if range.is_empty() => 0..i32::MAX,
+            None => {
+                let one = number(range, 0)?;
+                one..one.saturating_add(1)
+            }
+        };
+        let topics = topic_pattern(if topic.is_empty() { ".*" } else { topic })?;
+        Ok(Self { topics, partitions })
     }
+
+    fn covers(&self, topic: &str, partition: i32) -> bool {
+        self.partitions.contains(&partition) && self.topics.is_match(topic)
+    }
+}
+
+/// What `--topic-partitions`, or `--topic` and `--partitions`, name.
+fn rules(args: &Parsed) -> Result<Vec<Rule>, ToolError> {
+    if let Some(all) = args.one("topic-partitions") {
+        if args.has("topic") || args.has("partitions") {
+            return Err(failed("--topic-partitions cannot be used with --topic or --partitions"));
+        }
+        return all.trim_end_matches(',').split(',').map(Rule::new).collect();
+    }
+    let topics = topic_pattern(args.one("topic").unwrap_or(".*"))?;
+    let Some(list) = args.one("partitions").filter(|it| !it.is_empty()) else {
+        return Ok(vec![Rule { topics, partitions: 0..i32::MAX }]);
+    };
+    let one = |text: &str| {
+        let number: i32 = text.parse().map_err(|_| {
+            failed(format!(
+                "--partitions expects a comma separated list of numeric partition ids, but received: {list}"
+            ))
+        })?;
+        Ok(Rule { topics: topics.clone(), partitions: number..number.saturating_add(1) })
+    };
+    list.trim_end_matches(',').split(',').map(one).collect()
 }
 
 fn get(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     let at = time(args.one("time").unwrap_or("latest"))?;
-    let mut rules = Vec::new();
-    for word in args.one("topic-partitions").into_iter().flat_map(|it| it.split(',')) {
-        let (topic, range) = word.split_once(':').unwrap_or((word, ""));
-        let topic = if topic.is_empty() { ".*" } else { topic };
-        rules.push((whole(topic)?, range.to_owned()));
-    }
-    if let Some(topic) = args.one("topic") {
-        rules.push((whole(topic)?, String::new()));
-    }
-    let some: Option<Vec<&str>> = args.one("partitions").map(|it| it.split(',').collect());
+    let rules = rules(args)?;
     let mut cluster = session.connect()?;
     let mut topics = session.wait(cluster.refresh(None, false))?;
     topics.sort_by(|a, b| a.name.cmp(&b.name));
@@ -109,16 +151,10 @@ fn get(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         }
         let mut indexes: Vec<i32> = topic.partitions.iter().map(|it| it.partition_index).collect();
         indexes.sort_unstable();
-        for partition in indexes {
-            let is_wanted = rules.is_empty()
-                || rules.iter().any(|(pattern, range)| {
-                    pattern.is_match(&name) && (range.is_empty() || is_in(range, partition))
-                });
-            let is_some = some.as_ref().is_none_or(|all| all.iter().any(|it| is_in(it, partition)));
-            if is_wanted && is_some {
-                places.push(TopicPartition::new(name.as_str(), partition));
-            }
-        }
+        let wanted = |it: &i32| rules.iter().any(|rule| rule.covers(&name, *it));
+        places.extend(
+            indexes.into_iter().filter(wanted).map(|it| TopicPartition::new(name.as_str(), it)),
+        );
     }
     if places.is_empty() {
         return Err(failed("Could not match any topic-partitions with the specified filters"));
@@ -156,44 +192,69 @@ fn delete(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     let file = args.one("offset-json-file").ok_or_else(|| {
         ToolError::Usage("Missing required option(s) [offset-json-file]".to_owned())
     })?;
+    let plan = Plan::versioned(file)?;
     let mut asked = Vec::new();
-    for (place, it) in partitions(file)? {
-        let offset = it["offset"].as_i64();
-        let offset = offset.ok_or_else(|| failed(format!("{file}: {it} has not an offset")))?;
-        asked.push((place, offset));
+    for entry in plan.list("partitions")? {
+        asked.push((entry.place()?, entry.long("offset")?));
     }
+    let what = "Offset json file contains duplicate topic partitions";
+    plan.no_duplicates(what, asked.iter().map(|(place, _)| place))?;
     let mut cluster = session.connect()?;
     writeln!(session.out, "Executing records delete operation")?;
-    let mut by_leader: BTreeMap<i32, Vec<DeleteRecordsTopic>> = BTreeMap::new();
+    let mut done = BTreeMap::new();
+    let mut by_leader: BTreeMap<i32, BTreeMap<String, Vec<DeleteRecordsPartition>>> =
+        BTreeMap::new();
     for (place, offset) in asked {
-        let leader = session.wait(cluster.leader(&place))?;
         let partition_index = place.partition;
         let one = DeleteRecordsPartition { partition_index, offset, ..Default::default() };
-        let (name, partitions) = (place.topic.to_string(), vec![one]);
-        let topic = DeleteRecordsTopic { name, partitions, ..Default::default() };
-        by_leader.entry(leader).or_default().push(topic);
+        match session.wait(cluster.leader(&place)) {
+            Ok(leader) => {
+                let topics = by_leader.entry(leader).or_default();
+                topics.entry(place.topic.to_string()).or_default().push(one);
+            }
+            Err(ClientError::Refused { code, .. }) => {
+                done.insert(place, Err(code));
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
-    writeln!(session.out, "Records delete operation completed:")?;
     for (leader, topics) in by_leader {
+        let topic =
+            |(name, partitions)| DeleteRecordsTopic { name, partitions, ..Default::default() };
+        let topics = topics.into_iter().map(topic).collect();
         let request = DeleteRecordsRequest { topics, timeout_ms: 30_000, ..Default::default() };
         let response = session.wait(cluster.ask(leader, &request))?;
         for topic in response.topics {
             for it in topic.partitions {
                 let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
-                match ErrorCode(it.error_code) {
-                    ErrorCode::NONE => {
-                        writeln!(
-                            session.out,
-                            "partition: {place}\tlow_watermark: {}",
-                            it.low_watermark
-                        )?;
-                    }
-                    code => writeln!(session.out, "partition: {place}\terror: {}", code.message())?,
-                }
+                let code = ErrorCode(it.error_code);
+                let how = if code == ErrorCode::NONE { Ok(it.low_watermark) } else { Err(code) };
+                done.insert(place, how);
+            }
+        }
+    }
+    writeln!(session.out, "Records delete operation completed:")?;
+    for (place, how) in done {
+        match how {
+            Ok(low) => writeln!(session.out, "partition: {place}\tlow_watermark: {low}")?,
+            Err(code) => {
+                writeln!(session.out, "partition: {place}\terror: {}", exception(code, None))?;
             }
         }
     }
     Ok(())
+}
+
+/// The ids of a list, if it has some.
+fn brokers(list: Option<&str>) -> Result<Option<Vec<i32>>, ToolError> {
+    let words = list.unwrap_or_default().split(',').filter(|it| !it.is_empty());
+    let one = |it: &str| {
+        it.parse().map_err(|_| failed(format!("--broker-list: {it} is not the id of a broker")))
+    };
+    let mut ids = words.map(one).collect::<Result<Vec<i32>, _>>()?;
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(Some(ids).filter(|it| !it.is_empty()))
 }
 
 fn dirs(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
@@ -204,10 +265,7 @@ fn dirs(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         args.one("topic-list").unwrap_or_default().split(',').filter(|it| !it.is_empty()).collect();
     let mut cluster = session.connect()?;
     let all = session.wait(cluster.all_brokers())?;
-    let nodes = match args.one("broker-list-ids") {
-        Some(ids) => ids.split(',').filter_map(|it| it.trim().parse().ok()).collect(),
-        None => all.clone(),
-    };
+    let nodes = brokers(args.one("broker-list"))?.unwrap_or_else(|| all.clone());
     if let Some(unknown) = nodes.iter().find(|it| !all.contains(it)) {
         return Err(failed(format!(
             "ERROR: The given brokers do not exist from --broker-list: {unknown}. Current existent brokers: {all:?}"
@@ -240,7 +298,7 @@ fn dir(it: &DescribeLogDirsResult, some: &[&str]) -> String {
             )
         }));
     }
-    let error = (it.error_code != 0).then(|| ErrorCode(it.error_code).message());
+    let error = (it.error_code != 0).then(|| class_of(ErrorCode(it.error_code)));
     let (error, dir) = (json!(error), json!(it.log_dir));
     format!("{{\"partitions\":[{}],\"error\":{error},\"logDir\":{dir}}}", partitions.join(","))
 }
@@ -251,10 +309,15 @@ mod tests {
 
     #[test]
     fn ranges_and_times_are_understood() {
-        let those = |range: &str| (0..6).filter(|it| is_in(range, *it)).collect::<Vec<_>>();
-        assert_eq!(those("3"), [3]);
-        assert_eq!(those("1-3"), [1, 2]);
-        assert_eq!((those("4-"), those("-2")), (vec![4, 5], vec![0, 1]));
+        let those = |rule: &str| {
+            let rule = Rule::new(rule).unwrap();
+            (0..6).filter(|it| rule.covers("ab", *it)).collect::<Vec<_>>()
+        };
+        assert_eq!(those("ab:3"), [3]);
+        assert_eq!(those(":1-3"), [1, 2]);
+        assert_eq!((those("a.:4-"), those("'ab':-2")), (vec![4, 5], vec![0, 1]));
+        assert_eq!((those("").len(), those("a").len(), those("ab:").len()), (6, 0, 6));
+        assert!(Rule::new("ab:x").is_err() && Rule::new("ab:1-2-3").is_err());
         assert_eq!((time("earliest").unwrap(), time("17").unwrap()), (-2, 17));
         assert!(time("soon").is_err());
     }

@@ -3,14 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 
-use ottla_client::{
-    ClientError, Cluster, ConsumerOptions, OptionError, ProducerOptions, TopicPartition,
-};
+use ottla_client::{ClientError, Cluster, ConsumerOptions, OptionError, ProducerOptions};
 use ottla_clock::Clock;
 use ottla_types::ErrorCode;
 use regex::Regex;
-use serde_json::Value;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::options::Parsed;
 
@@ -38,6 +36,9 @@ pub enum ToolError {
     /// What went wrong was said already.
     #[error("")]
     Told,
+    /// The process was asked to end by a signal; its exit code.
+    #[error("")]
+    Stopped(u8),
 }
 
 /// A failure in these words.
@@ -121,36 +122,37 @@ impl<'a> Session<'a> {
         more: impl Iterator<Item = &'b str>,
     ) -> Result<ConsumerOptions, ToolError> {
         let mut options = ConsumerOptions::default();
-        for (name, value) in self.all_settings(more)? {
+        for (name, value) in self.all_settings(more) {
             known(options.set(&name, &value))?;
         }
         Ok(options)
     }
 
-    /// A producer's options, of the file and of `NAME=VALUE` words.
+    /// A producer's options: the tool's own defaults, the file, and `NAME=VALUE` words.
     ///
     /// # Errors
     /// One of them is none.
     pub fn producer_options<'b>(
         &self,
+        defaults: &[(&str, &str)],
         more: impl Iterator<Item = &'b str>,
     ) -> Result<ProducerOptions, ToolError> {
         let mut options = ProducerOptions::default();
-        for (name, value) in self.all_settings(more)? {
+        for (name, value) in defaults {
+            options.set(name, value)?;
+        }
+        for (name, value) in self.all_settings(more) {
             known(options.set(&name, &value))?;
         }
         Ok(options)
     }
 
     /// What the file says, and after that what `NAME=VALUE` words say.
-    fn all_settings<'b>(
-        &self,
-        more: impl Iterator<Item = &'b str>,
-    ) -> Result<Vec<(String, String)>, ToolError> {
+    fn all_settings<'b>(&self, more: impl Iterator<Item = &'b str>) -> Vec<(String, String)> {
         let mut all: Vec<(String, String)> =
             self.settings.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        all.extend(pairs(more)?);
-        Ok(all)
+        all.extend(key_values(more));
+        all
     }
 }
 
@@ -176,6 +178,45 @@ fn instead_of_zookeeper(zookeeper: &str, default_server: Option<&str>) -> String
         default_server.map_or_else(|| hosts.map(host).collect::<Vec<_>>().join(","), str::to_owned);
     eprintln!("--zookeeper: there is no ZooKeeper any more; asking the broker at {found}.");
     found
+}
+
+/// A process that is asked to end: by Ctrl-C, or by `kill`.
+pub struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    /// From now on signals do not end the process by themselves.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn new(session: &Session<'_>) -> std::io::Result<Self> {
+        session.wait(async {
+            Ok(Self {
+                interrupt: signal(SignalKind::interrupt())?,
+                terminate: signal(SignalKind::terminate())?,
+            })
+        })
+    }
+
+    /// Waits for it; the exit code that shells know it by.
+    pub async fn asked(&mut self) -> u8 {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => 143,
+            _ = self.interrupt.recv() => 130,
+        }
+    }
+}
+
+/// `NAME=VALUE` words as Kafka's clients take them: without `=` the value is empty.
+pub fn key_values<'a>(words: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
+    let one = |word: &str| {
+        let (name, value) = word.split_once('=').unwrap_or((word, ""));
+        (name.trim().to_owned(), value.to_owned())
+    };
+    words.map(one).collect()
 }
 
 /// `NAME=VALUE` words.
@@ -210,28 +251,6 @@ pub fn properties(file: &str) -> Result<HashMap<String, String>, ToolError> {
     java_properties::read(text.as_bytes()).map_err(|error| failed(format!("{file}: {error}")))
 }
 
-/// The partitions that a JSON file names under `partitions`, each with its entry.
-///
-/// # Errors
-/// It cannot be read, or an entry has not a topic and a partition.
-pub fn partitions(file: &str) -> Result<Vec<(TopicPartition, Value)>, ToolError> {
-    let wrong = |why: String| failed(format!("{file}: {why}"));
-    let said: Value = serde_json::from_str(&read(file)?)
-        .map_err(|error| wrong(format!("it is no JSON: {error}")))?;
-    let all = said["partitions"].as_array();
-    let all = all.ok_or_else(|| wrong("\"partitions\" is missing".to_owned()))?;
-    all.iter()
-        .map(|it| {
-            let index = it["partition"].as_i64().and_then(|it| i32::try_from(it).ok());
-            let (topic, index) = it["topic"]
-                .as_str()
-                .zip(index)
-                .ok_or_else(|| wrong(format!("{it} has not a topic and a partition")))?;
-            Ok((TopicPartition::new(topic, index), it.clone()))
-        })
-        .collect()
-}
-
 /// A pattern of a whole text.
 ///
 /// # Errors
@@ -241,6 +260,16 @@ pub fn whole(pattern: &str) -> Result<Regex, ToolError> {
         .map_err(|error| failed(format!("{pattern} is not a regular expression: {error}")))
 }
 
+/// A pattern of topics, as Kafka's tools read it: a list of regular expressions of whole names.
+/// Blanks do not count, nor do the quotes that a file or a shell has left around it.
+///
+/// # Errors
+/// It is not a regular expression.
+pub fn topic_pattern(raw: &str) -> Result<Regex, ToolError> {
+    let bare = raw.trim_matches(|it: char| it <= ' ').replace(',', "|").replace(' ', "");
+    whole(bare.trim_matches(['"', '\'']))
+}
+
 /// Why the cluster refuses, in its own words where it has some.
 pub fn refused(code: i16, message: Option<&str>) -> Result<(), ToolError> {
     let code = ErrorCode(code);
@@ -248,4 +277,40 @@ pub fn refused(code: i16, message: Option<&str>) -> Result<(), ToolError> {
         return Ok(());
     }
     Err(failed(message.unwrap_or_else(|| code.message())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_and_blanks_of_a_topic_pattern_do_not_count() {
+        let names = ["a.b", "aXb", "c", "it's", "d e"];
+        for (pattern, right) in [
+            ("a.b", &["a.b", "aXb"][..]),
+            ("\"a.b\"", &["a.b", "aXb"]),
+            ("'a.b'", &["a.b", "aXb"]),
+            (" a.b ", &["a.b", "aXb"]),
+            ("a[.]b , c", &["a.b", "c"]),
+            ("\"'c'\"", &["c"]),
+            ("a . b", &["a.b", "aXb"]),
+            ("it's", &["it's"]),
+            ("\tc\n", &["c"]),
+            ("a", &[]),
+            ("c|a.*", &["a.b", "aXb", "c"]),
+            ("", &[]),
+        ] {
+            let pattern = (pattern, topic_pattern(pattern).unwrap());
+            let found: Vec<_> = names.into_iter().filter(|it| pattern.1.is_match(it)).collect();
+            assert_eq!(found, right, "{}", pattern.0);
+        }
+        assert!(topic_pattern("a(").is_err());
+    }
+
+    #[test]
+    fn words_without_a_value_have_an_empty_one() {
+        let words = ["a=b=c", "d", "e="];
+        let right = [("a", "b=c"), ("d", ""), ("e", "")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        assert_eq!(key_values(words.into_iter()), right);
+    }
 }

@@ -21,7 +21,6 @@ fn ottla(node: &Node, words: &[&str], input: &str) -> (bool, String) {
 fn what_is_produced_is_consumed_also_after_a_restart() {
     let home = Home::new();
     let node = home.start();
-    assert!(node.screen.contains("ready"), "{}", node.screen);
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
         let done = ottla(&node, &["produce", "hello", "-z", codec], &format!("by {codec}\n"));
         assert_eq!(done, (true, String::new()));
@@ -183,7 +182,7 @@ fn a_stock_server_properties_works() {
     let file = home.path().join("server.properties");
     std::fs::write(&file, text).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
-    command.arg("server").arg(&file);
+    command.args(["server", "--format-if-empty"]).arg(&file);
     // Not the stock ports: other tests run beside this one.
     command.args(["--override", "listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0"]);
     command.args(["--override", "advertised.listeners=PLAINTEXT://127.0.0.1:0"]);

@@ -2,18 +2,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod answers;
 mod batches;
 mod by_name;
 mod calls;
 mod commands;
 mod consumers;
 mod crash;
+mod directories;
+mod events;
 mod front;
 mod hostile;
 mod idle;
 mod node;
 mod raw;
+mod readiness;
 mod reading;
 mod talk;
 mod together;
+mod tools;
 mod transactions;

@@ -1,9 +1,11 @@
 //! A node of our own binary on a free port, in a directory of its own.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use tempfile::TempDir;
 
@@ -11,19 +13,27 @@ use tempfile::TempDir;
 pub struct Node {
     child: Child,
     pub address: SocketAddr,
-    pub screen: String,
+    log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 /// A folder for a node's data and the settings it is started with.
 pub struct Home {
-    folder: TempDir,
+    /// Removed with the home that made it.
+    _folder: Option<TempDir>,
+    path: PathBuf,
     overrides: Vec<String>,
 }
 
 impl Home {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Self { folder, overrides: Vec::new() }
+        Self { path: folder.path().to_owned(), _folder: Some(folder), overrides: Vec::new() }
+    }
+
+    /// The folder of another home, with settings of its own.
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), _folder: None, overrides: Vec::new() }
     }
 
     pub fn with(mut self, setting: &str) -> Self {
@@ -32,22 +42,27 @@ impl Home {
     }
 
     pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.path.join("data")
     }
 
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        &self.path
+    }
+
+    /// The settings beside those that every node of a test has.
+    pub fn overrides(&self) -> &[String] {
+        &self.overrides
     }
 
     /// The command that starts the node, not yet run.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
         command
-            .arg("server")
+            .args(["server", "--format-if-empty"])
             .args(["--override", "listeners=PLAINTEXT://127.0.0.1:0"])
             .args(["--override", &format!("log.dirs={}", self.data().display())])
             .args(["--override", "group.initial.rebalance.delay.ms=0"])
-            .current_dir(self.folder.path());
+            .current_dir(&self.path);
         for setting in &self.overrides {
             command.args(["--override", setting]);
         }
@@ -60,31 +75,46 @@ impl Home {
 
     /// Starts a node by a command of the test's own.
     pub fn start_with(mut command: Command) -> Node {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the node starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let mut screen = String::new();
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let log = Arc::<Mutex<String>>::default();
+        let keep = |log: &Mutex<String>, line: &str| {
+            let mut log = log.lock().expect("no panic");
+            log.push_str(line);
+            log.push('\n');
+        };
         let address = loop {
             let Some(Ok(line)) = lines.next() else {
-                let mut log = String::new();
-                let _ = child.stderr.take().expect("piped").read_to_string(&mut log);
-                panic!("the node did not come up\n{screen}\n{log}");
+                panic!("the node did not come up\n{}", log.lock().expect("no panic"));
             };
-            screen.push_str(&line);
-            screen.push('\n');
-            if let Some(address) = line.split_whitespace().find_map(|word| word.parse().ok()) {
+            keep(&log, &line);
+            if let Some(address) = started(&line) {
                 break address;
             }
         };
-        // Nobody reads on: the pipes must not fill up and stop the node.
-        std::thread::spawn(move || lines.for_each(drop));
-        let mut log = child.stderr.take().expect("piped");
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Node { child, address, screen }
+        let kept = Arc::clone(&log);
+        let reader = std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| keep(&kept, &line));
+        });
+        Node { child, address, log, reader: Some(reader) }
     }
 }
 
+/// The address of the first listener, if this is the line of the log that says that the node serves.
+fn started(line: &str) -> Option<SocketAddr> {
+    line.contains("node started").then_some(())?;
+    let (_, rest) = line.split_once("listeners")?;
+    let (_, rest) = rest.split_once("://")?;
+    rest.split([',', ' ', '"']).next()?.parse().ok()
+}
+
 impl Node {
+    /// What the node has logged up to now.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no panic").clone()
+    }
+
     pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("the node accepts");
         stream.set_nodelay(true).expect("an option");
@@ -101,13 +131,15 @@ impl Node {
         self.child.wait().expect("gone");
     }
 
-    /// SIGTERM, and wait until it is gone.
-    pub fn stop(mut self) {
+    /// SIGTERM, and wait until it is gone; the whole log.
+    pub fn stop(mut self) -> String {
         let pid = self.child.id().to_string();
         let told = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
         assert!(told.success());
         let status = self.child.wait().expect("gone");
         assert!(status.success(), "a clean stop exits with 0: {status}");
+        self.reader.take().expect("one stop").join().expect("no panic");
+        self.log()
     }
 
     /// Resident memory in bytes.

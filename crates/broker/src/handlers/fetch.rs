@@ -150,7 +150,7 @@ async fn warm(node: &Node, request: &FetchRequest, plan: &Plan) {
         let offset = position.offset;
         let warmed = tokio::task::spawn_blocking(move || partition.warm(offset, bytes)).await;
         if let Err(error) = warmed {
-            tracing::error!(%error, "a cold read broke off");
+            tracing::error!(%error, "background read from disk failed");
         }
     }
 }
@@ -179,7 +179,8 @@ fn read_one(
     let by_id = call.version >= 13;
     let nobody = LeaderIdAndEpoch::default();
     let Some(partition) = found(node, place) else {
-        return (Err(node.why_not_here(&place.topic, place.topic_id, by_id)), nobody);
+        let code = node.why_not_here(&place.topic, place.topic_id, by_id, place.partition);
+        return (Err(code), nobody);
     };
     if !may(&call.caller.principal, Operation::Read, Resource::Topic(partition.topic())) {
         return (Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED), nobody);

@@ -25,7 +25,7 @@ pub async fn handle(
             InitProducerIdResponse { producer_id, producer_epoch, ..Default::default() }
         }
         Err(code) => InitProducerIdResponse {
-            error_code: code.0,
+            error_code: for_version(code, call.version).0,
             producer_id: -1,
             producer_epoch: -1,
             ..Default::default()
@@ -38,7 +38,8 @@ async fn init(
     call: &Call,
     request: InitProducerIdRequest,
 ) -> Result<(ProducerId, ProducerEpoch), ErrorCode> {
-    if (request.producer_id < 0) != (request.producer_epoch < 0) {
+    let (id, epoch) = (request.producer_id, request.producer_epoch);
+    if (id, epoch) != (-1, -1) && (id < 0 || epoch < 0) {
         return Err(ErrorCode::INVALID_REQUEST);
     }
     let Some(id) = request.transactional_id else {
@@ -60,7 +61,9 @@ async fn init(
             Ok(Reply::Producer(told)) => {
                 if told == Err(ErrorCode::CONCURRENT_TRANSACTIONS) {
                     // The client asks again; the transaction that is in its way may end meanwhile.
-                    work_off(node, index, &host).await;
+                    if !work_off(node, index, &host).await {
+                        node.transactions.wake();
+                    }
                 }
                 return told;
             }
@@ -70,9 +73,32 @@ async fn init(
     }
 }
 
+/// What a client of this version is told: those of before version 4 do not know a fenced producer.
+const fn for_version(code: ErrorCode, version: i16) -> ErrorCode {
+    match code {
+        ErrorCode::PRODUCER_FENCED if version < 4 => ErrorCode::INVALID_PRODUCER_EPOCH,
+        code => code,
+    }
+}
+
 async fn fresh(node: &Node) -> Result<ProducerId, ErrorCode> {
     node.producer_id().await.map_err(|code| match code {
         ErrorCode::NOT_CONTROLLER => ErrorCode::COORDINATOR_NOT_AVAILABLE,
         code => code,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fenced_producer_is_told_so_from_version_4_on() {
+        for version in 0..=5 {
+            let known = version >= 4;
+            let told =
+                if known { ErrorCode::PRODUCER_FENCED } else { ErrorCode::INVALID_PRODUCER_EPOCH };
+            assert_eq!(for_version(ErrorCode::PRODUCER_FENCED, version), told, "version {version}");
+        }
+    }
 }

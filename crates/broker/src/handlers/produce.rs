@@ -229,7 +229,8 @@ fn write(
     }
     let Some(partition) = find(node, call, topic, data.index) else {
         let by_id = call.version >= 13;
-        return (None, Err(node.why_not_here(&topic.name, topic.topic_id, by_id).into()));
+        let code = node.why_not_here(&topic.name, topic.topic_id, by_id, data.index);
+        return (None, Err(code.into()));
     };
     let records = data.records.clone().unwrap_or_default();
     let written = match may_append(node, call, asked, &partition, &records) {
@@ -344,7 +345,7 @@ fn enlist(node: &Node, call: &Call, request: &ProduceRequest) -> Enlisted {
 const fn of_coordinator(code: ErrorCode, version: i16) -> ErrorCode {
     match code {
         ErrorCode::PRODUCER_FENCED => ErrorCode::INVALID_PRODUCER_EPOCH,
-        ErrorCode::INVALID_TXN_STATE if version >= 11 => ErrorCode::TRANSACTION_ABORTABLE,
+        ErrorCode::TRANSACTION_ABORTABLE if version < 11 => ErrorCode::INVALID_TXN_STATE,
         ErrorCode::CONCURRENT_TRANSACTIONS if version >= 12 => code,
         ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
         | ErrorCode::COORDINATOR_NOT_AVAILABLE

@@ -70,6 +70,13 @@ impl ControllerHandle {
         answer.blocking_recv().map_err(|_| ErrorCode::NOT_CONTROLLER)
     }
 
+    /// Asks without waiting for an answer; whether there was room for it in the queue.
+    #[must_use]
+    pub fn tell(&self, command: Command) -> bool {
+        let (sender, _) = oneshot::channel();
+        self.jobs.try_send(Job::Ask(Box::new(command), sender)).is_ok()
+    }
+
     /// Ends the controller after what was asked before.
     pub fn stop(&self) {
         // If it is gone already, all the better.
@@ -137,7 +144,7 @@ impl<T: FnMut(News)> Driver<T> {
             };
             if let Err(error) = done {
                 // Nobody may be told anything that rests on a log of unknown content.
-                tracing::error!(%error, "the metadata log cannot be written; the controller ends");
+                tracing::error!(%error, "metadata log append failed; the controller has stopped");
                 return;
             }
         }

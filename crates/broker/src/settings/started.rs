@@ -38,6 +38,8 @@ pub enum SettingError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     values: BTreeMap<String, String>,
+    /// Does a file or an override say where the data lies?
+    names_directory: bool,
     /// What in the file is no setting, with the nearest that is.
     pub unknown: Vec<(String, Option<&'static str>)>,
 }
@@ -60,6 +62,9 @@ const TRIED_OUT: [(&str, &str); 9] = [
     ("share.coordinator.state.topic.min.isr", "1"),
 ];
 
+/// The settings that say where the data lies.
+const DIRECTORIES: [&str; 3] = ["log.dirs", "log.dir", "metadata.log.dir"];
+
 impl Settings {
     /// Reads a properties file (its text), lays `overrides` (`name=value`) over it, and checks
     /// every value.
@@ -79,10 +84,12 @@ impl Settings {
                 settings.values.extend(TRIED_OUT.iter().map(own));
             }
         }
+        settings.names_directory = file.is_some();
         for one in overrides {
             let (name, value) = one.split_once('=').ok_or_else(|| {
                 SettingError::Value(format!("--override takes name=value, not {one}"))
             })?;
+            settings.names_directory |= DIRECTORIES.contains(&name.trim());
             settings.values.insert(name.trim().to_owned(), value.trim().to_owned());
         }
         settings.check()?;
@@ -182,6 +189,12 @@ impl Settings {
     pub fn metadata_dir(&self) -> PathBuf {
         let own = self.given("metadata.log.dir").filter(|dir| !dir.is_empty()).map(PathBuf::from);
         own.or_else(|| self.log_dirs().into_iter().next()).unwrap_or_default()
+    }
+
+    /// Is the data directory the built-in one, which no file and no override names?
+    #[must_use]
+    pub const fn has_default_directory(&self) -> bool {
+        !self.names_directory
     }
 
     /// The names of the controller's listeners.

@@ -1,8 +1,11 @@
 //! Members come, go, fall silent, come back.
 
-use ottla_coordinator::group::{Command, GroupMachine, GroupSettings, Record, Reply};
+use std::sync::Arc;
+
+use ottla_coordinator::group::{Command, GroupMachine, GroupSettings, Join, Record, Reply, Timer};
 use ottla_machine::testkit::Bench;
 use ottla_protocol::messages::describe_groups_response::DescribedGroup;
+use ottla_protocol::messages::join_group_request::JoinGroupRequest;
 use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
 use ottla_types::ErrorCode;
 
@@ -75,6 +78,20 @@ fn who_does_not_come_back_in_time_is_left_out() {
 }
 
 #[test]
+fn a_rebalance_timeout_is_literal_from_version_1_on() {
+    // Version 0 has none, and the session's stands for it.
+    for (version, timeout_ms) in [(0, 10_000), (1, 0), (9, 0)] {
+        let mut bench = stage();
+        let (one, _) = alone(&mut bench);
+        let Command::Join(join) = join(&one, None, "") else { unreachable!("it is a join") };
+        let request = JoinGroupRequest { rebalance_timeout_ms: -1, ..join.request };
+        bench.run(Command::Join(Join { request, version, ..join }));
+        let sync = Timer::Sync { group: Arc::from(GROUP) };
+        assert_eq!(bench.timers()[&sync] - bench.now_ms, timeout_ms, "version {version}");
+    }
+}
+
+#[test]
 fn wrong_generations_and_strangers_are_refused() {
     let mut bench = stage();
     let (one, generation) = alone(&mut bench);
@@ -111,6 +128,23 @@ fn a_static_member_comes_back_under_a_new_id_and_nobody_else_moves() {
     old.group_instance_id = Some("i".to_owned());
     let beat = bench.run(Command::Heartbeat(old)).1;
     assert_eq!(beaten(&beat), ErrorCode::FENCED_INSTANCE_ID);
+}
+
+#[test]
+fn leaving_a_group_without_a_name_is_refused_in_every_version() {
+    for version in 0..=5 {
+        let Command::Leave { mut request, .. } = leave("m", None) else {
+            unreachable!("it is a leave")
+        };
+        request.group_id.clear();
+        let mut bench = stage();
+        match bench.run(Command::Leave { request, version }).1.pop() {
+            Some((_, Reply::Leave(it))) => {
+                assert_eq!(it.error_code, ErrorCode::INVALID_GROUP_ID.0, "version {version}");
+            }
+            other => panic!("no answer to the leave: {other:?}"),
+        }
+    }
 }
 
 #[test]

@@ -5,10 +5,13 @@
 
 mod admin;
 mod classic;
+mod codes;
 mod data;
 mod modern;
 mod offsets;
+mod pending;
 mod player;
+mod telemetry;
 mod transactions;
 
 use clap::Args;
@@ -35,9 +38,18 @@ impl Histories {
     /// # Errors
     /// The connection broke, or an answer is none.
     pub fn run(&self) -> Result<String, LoadError> {
-        let all =
-            [classic::ALL, modern::ALL, offsets::ALL, transactions::ALL, admin::ALL, data::ALL]
-                .concat();
+        let all = [
+            classic::ALL,
+            modern::ALL,
+            offsets::ALL,
+            transactions::ALL,
+            admin::ALL,
+            pending::ALL,
+            codes::ALL,
+            telemetry::ALL,
+            data::ALL,
+        ]
+        .concat();
         let wanted = |name: &str| self.only.as_deref().is_none_or(|it| name.contains(it));
         let mut text = String::new();
         for (name, history) in all.into_iter().filter(|(name, _)| wanted(name)) {

@@ -83,14 +83,12 @@ pub enum Command {
         /// Which.
         broker: NodeId,
     },
-    /// A broker has a partition in another of its directories now.
-    AssignDirectory {
+    /// A broker says in which of its directories it has partitions.
+    AssignDirectories {
         /// Which broker.
         broker: NodeId,
-        /// Which partition, by its topic's id.
-        partition: (Uuid, PartitionIndex),
-        /// Which directory.
-        directory: Uuid,
+        /// Which partitions, and where they are.
+        assigned: Vec<AssignedDirectory>,
     },
     /// A broker wants producer ids to give away.
     AllocateProducerIds {
@@ -104,6 +102,17 @@ pub enum Command {
         /// Its version.
         version: i16,
     },
+}
+
+/// In which of a broker's directories a partition lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AssignedDirectory {
+    /// The topic.
+    pub topic_id: Uuid,
+    /// Which of its partitions.
+    pub index: PartitionIndex,
+    /// The directory.
+    pub directory: Uuid,
 }
 
 /// What the controller answers.
@@ -127,7 +136,7 @@ pub enum Reply {
     AlterUserScramCredentials(scram_answer::AlterUserScramCredentialsResponse),
     /// To [`Command::RegisterBroker`]: the broker's epoch, or why not.
     Registered(Result<i64, ErrorCode>),
-    /// To [`Command::AssignDirectory`].
+    /// To [`Command::AssignDirectories`]; an error if one of the partitions is not known.
     Assigned(Result<(), ErrorCode>),
     /// To [`Command::AllocateProducerIds`]: the first of the block, and how many there are.
     ProducerIds(ProducerId, i32),

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod answers;
+
 use ottla_machine::testkit::Bench;
 use ottla_metadata::{
     Cluster, Command, ConfigChange, ConfigRules, Controller, Defaults, Reply, ResourceKind,
@@ -159,6 +161,7 @@ fn only_looking_creates_nothing() {
         panic!("another reply")
     };
     assert_eq!((told.topics[0].error_code, told.topics[0].num_partitions), (0, 2));
+    assert_eq!(told.topics[0].topic_id, Uuid::of(900), "the id it would have had");
     assert_eq!(bench.records.len(), before);
 }
 
@@ -377,6 +380,7 @@ fn passwords_are_kept_as_keys_and_refused_one_user_at_a_time() {
         name: name.to_owned(),
         mechanism,
         iterations,
+        salted_password: vec![1].into(),
         ..Default::default()
     };
     let mut alter = |deletions: &[&str], upsertions: Vec<ScramCredentialUpsertion>| {
@@ -432,7 +436,7 @@ fn a_feature_waits_for_those_that_it_rests_on() {
             ..Default::default()
         };
         match reply(&mut bench, Command::UpdateFeatures { request, version: 1 }) {
-            Reply::UpdateFeatures(it) => it.results[0].error_message.clone().unwrap_or_default(),
+            Reply::UpdateFeatures(it) => it.error_message.unwrap_or_default(),
             other => panic!("{other:?}"),
         }
     };

@@ -57,7 +57,7 @@ fn every_partition_ends_where_kafka_says() {
     assert_eq!(dir.meta().unwrap().unwrap().node_id, 1);
     assert_eq!(dir.take_clean_shutdown().unwrap().unwrap().broker_epoch, 555);
     let starts = dir.log_starts().unwrap().0;
-    let (live, deleted) = dir.partitions().unwrap();
+    let (live, deleted) = (dir.partitions().unwrap(), dir.deleted().unwrap());
     assert_eq!((live.len(), deleted.len()), (40, 0), "39 partitions and the metadata log");
     let rows: BTreeMap<String, Value> = offsets().into_iter().collect();
     let mut compared = 0;

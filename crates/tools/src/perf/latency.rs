@@ -88,7 +88,7 @@ pub fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
             .map(|it| it.unwrap_or(0));
     let clock = Clock::real();
     let mut letters = Letters::new(&clock);
-    let mut options = session.producer_options(std::iter::empty())?;
+    let mut options = session.producer_options(&[], std::iter::empty())?;
     (options.acks, options.idempotent) = (acks, acks == Acks::All);
     let mut consuming = session.consumer_options(std::iter::empty())?;
     (consuming.start, consuming.auto_commit, consuming.fetch_wait_ms) = (Start::End, false, 0);

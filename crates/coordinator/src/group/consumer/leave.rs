@@ -1,12 +1,13 @@
 //! Members that leave, are silent, or do not give up what they should.
 
+use alloc::format;
 use ottla_protocol::messages::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
 use ottla_protocol::messages::consumer_group_heartbeat_response::ConsumerGroupHeartbeatResponse;
 use ottla_types::ErrorCode;
 
 use super::super::machine::Scene;
 use super::classic::{downgrade, is_due};
-use super::heartbeat::{AWAY, LEAVES, Refused, forget_patterns};
+use super::heartbeat::{AWAY, LEAVES, Refused, forget_patterns, refused};
 use super::record::ConsumerRecord;
 use super::stored::{Current, MemberState};
 use super::{Draft, rebalance, stop_watching};
@@ -16,22 +17,23 @@ pub(super) fn leave(
     request: &ConsumerGroupHeartbeatRequest,
 ) -> Result<ConsumerGroupHeartbeatResponse, Refused> {
     let (id, member) = (&request.group_id, &request.member_id);
-    let unknown = (ErrorCode::UNKNOWN_MEMBER_ID, "The member is not a member of the group.");
-    let none = (ErrorCode::GROUP_ID_NOT_FOUND, "The group is not known.");
-    let group = scene.stored.consumers.get(id).ok_or(none)?;
+    let unknown =
+        || refused(ErrorCode::UNKNOWN_MEMBER_ID, "The member is not a member of the group.");
+    let none = || refused(ErrorCode::GROUP_ID_NOT_FOUND, "The group is not known.");
+    let group = scene.stored.consumers.get(id).ok_or_else(none)?;
     if let Some(instance) = &request.instance_id
-        && group.holder(instance).ok_or(unknown)? != member
+        && group.holder(instance).ok_or_else(unknown)? != member
     {
-        return Err((ErrorCode::FENCED_INSTANCE_ID, "Another member has the instance id."));
+        return Err(refused(ErrorCode::FENCED_INSTANCE_ID, "Another member has the instance id."));
     }
     if !group.members.contains_key(member) {
-        return Err(unknown);
+        return Err(unknown());
     }
     let is_back_soon = request.member_epoch == AWAY;
     if is_back_soon {
         away(scene, id, member);
     } else {
-        remove(scene, id, &[member]);
+        remove(scene, id, &[member], "left");
     }
     Ok(ConsumerGroupHeartbeatResponse {
         member_id: Some(member.clone()),
@@ -58,7 +60,8 @@ fn away(scene: &mut Scene<'_>, id: &str, member: &str) {
 }
 
 /// Members are none any more; what they had is free.
-pub(super) fn remove(scene: &mut Scene<'_>, id: &str, members: &[&str]) {
+/// `why` says what they did, for the log.
+pub(super) fn remove(scene: &mut Scene<'_>, id: &str, members: &[&str], why: &str) {
     let mut draft = Draft::of(scene, id);
     for member in members {
         for record in ConsumerRecord::no_member(id, member) {
@@ -72,7 +75,7 @@ pub(super) fn remove(scene: &mut Scene<'_>, id: &str, members: &[&str]) {
     }
     forget_patterns(&mut draft);
     let hash = draft.group.hash(&scene.settings.topics);
-    draft.bump(hash);
+    draft.bump(hash, format!("member {} {why}", members.join(", ")));
     draft.finish(scene);
 }
 
@@ -82,7 +85,7 @@ pub(in crate::group) fn session_timeout(scene: &mut Scene<'_>, id: &str, member:
     let is_member =
         scene.stored.consumers.get(id).is_some_and(|it| it.members.contains_key(member));
     if is_member {
-        remove(scene, id, &[member]);
+        remove(scene, id, &[member], "was not heard of in time");
     }
 }
 
@@ -90,6 +93,6 @@ pub(in crate::group) fn session_timeout(scene: &mut Scene<'_>, id: &str, member:
 pub(in crate::group) fn rebalance_timeout(scene: &mut Scene<'_>, id: &str, member: &str) {
     let current = scene.stored.consumers.get(id).and_then(|it| it.current.get(member));
     if current.is_some_and(|it| it.state == MemberState::Unrevoked) {
-        remove(scene, id, &[member]);
+        remove(scene, id, &[member], "did not give up its partitions in time");
     }
 }

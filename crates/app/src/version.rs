@@ -1,0 +1,8 @@
+//! Which program this is.
+
+/// The release.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The commit that it was built from, or `unknown`.
+pub const COMMIT: &str = env!("OTTLA_COMMIT");
+/// The release of Apache Kafka whose protocol, files and settings it has.
+pub const KAFKA: &str = "4.3.1";
