@@ -169,7 +169,6 @@ impl Partitions {
         let index = ArcSwap::default();
         let (changing, bells, bin) = (Mutex::new(()), Arc::default(), Bin::default());
         let (moves, mover) = (Mutex::default(), Mutex::default());
-        let repacks = AtomicBool::new(false);
         let (offline, is_settled) = (Mutex::default(), AtomicBool::new(false));
         Ok(Self {
             me,
@@ -183,7 +182,7 @@ impl Partitions {
             offline,
             is_settled,
             bin,
-            repacks,
+            repacks: AtomicBool::new(false),
             failures,
         })
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use ottla_protocol::messages::fetch_response::FetchResponse;
 use ottla_protocol::messages::list_offsets_request::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
@@ -48,6 +49,7 @@ pub fn at_time(stream: &mut TcpStream, topic: &str, timestamp: i64) -> (i64, i64
     let name = topic.to_owned();
     let topic = ListOffsetsTopic { name, partitions: vec![partition], ..Default::default() };
     let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+    // Version 7 is the first that knows -3.
     let response = ask(stream, &request, 7);
     let found = &response.topics[0].partitions[0];
     assert_eq!(found.error_code, 0);
@@ -77,7 +79,8 @@ pub fn records(stream: &mut TcpStream, topic: &str, fetch_offset: i64, bounds: &
         topics: vec![topic],
         ..Default::default()
     };
-    let mut response = ask(stream, &request, FETCH_VERSION);
+    stream.write_all(&frame(&request, FETCH_VERSION)).unwrap();
+    let mut response: FetchResponse = message(stream, FETCH_VERSION);
     let mut partition = response.responses.remove(0).partitions.remove(0);
     assert_eq!(partition.error_code, 0);
     partition.records.take().unwrap()
