@@ -117,6 +117,6 @@ def recovery_rows(row):
     gb = min(40, int(shutil.disk_usage(pathlib.Path(peers.ROOT)).free / 1e9 * 0.6))
     load, options = recovery(gb), {"lower": True, "roof": False, "long": True, "alone": True, "once": True}
     return [
-        row("recovery", f"kill -9 with {gb} GB of log, until each partition takes a record", "s", load, most=0.3, **options),
+        row("recovery", f"kill -9 with {gb} GB of log, after a pause in writing, until each partition takes a record", "s", load, most=0.3, **options),
         row("recovery-first", "the same, until the first answer", "s", load, key="first", most=0.3, **options),
     ]

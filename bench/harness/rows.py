@@ -29,8 +29,8 @@ class Row:
         self.lower, self.long, self.short, self.alone, self.once = lower, long, short, alone, once
 
 
-def produce(connections, records, record_bytes, depth=5, seconds=3.0):
-    """Writes as fast as it goes: MB/s (10^6 bytes of values), and CPU seconds a GB."""
+def produce(connections, records, record_bytes, depth=5, seconds=3.0, compression="none"):
+    """Writes as fast as it goes: MB/s (10^6 bytes of values, before compression), and CPU seconds a GB."""
 
     def load(server, name, scale):
         size = records * record_bytes
@@ -38,12 +38,14 @@ def produce(connections, records, record_bytes, depth=5, seconds=3.0):
         server.topic(name + "-warm", connections)
         count = max(depth * 4, 64 * MB // size // connections)
         warm = report(start(server, "produce", name + "-warm", connections=connections, records=records,
-                            record_bytes=record_bytes, depth=depth, count=count))
-        count = int(max(count, warm["mb_s"] * MB * seconds * scale / size / connections))
+                            record_bytes=record_bytes, depth=depth, count=count, compression=compression))
+        # The driver counts bytes as they are sent.
+        a_second = count * connections / warm["seconds"]
+        count = int(max(count, a_second * seconds * scale / connections))
         server.topic(name, connections)
         cpu = server.cpu()
         found = report(start(server, "produce", name, connections=connections, records=records,
-                             record_bytes=record_bytes, depth=depth, count=count))
+                             record_bytes=record_bytes, depth=depth, count=count, compression=compression))
         cpu = server.cpu() - cpu
         check(server, name, connections, count * records * connections)
         total = count * size * connections
@@ -141,6 +143,25 @@ def beside(server, name, scale):
 beside.writes = True
 
 
+def compressed_beside(server, name, scale):
+    """As `beside`, but beside 60 MB/s of 1 MB batches: the p99 with zstd over that without compression."""
+    found = {}
+    for codec in ("none", "zstd"):
+        topic = f"{name}-{codec}"
+        server.topic(topic, 1)
+        server.topic(topic + "-other", 2)
+        count = int(2000 * scale)
+        other = start(server, "produce", topic + "-other", connections=2, records=1000, record_bytes=1000, rate=30,
+                      count=int(count / 500 * 36), compression=codec)
+        report(start(server, "produce", topic, depth=1, rate=500, count=100))
+        found[codec] = report(start(server, "produce", topic, depth=1, rate=500, count=count))["us"]["p99"]
+        report(other)
+    return {"value": found["zstd"] / found["none"], **found}
+
+
+compressed_beside.writes = True
+
+
 def sustained(server, name, scale):
     """16 GB as fast as it goes: MB/s, and the longest acknowledgement."""
     server.topic(name, 2)
@@ -179,6 +200,12 @@ ROWS = [
     Row("tail-p999", "the same, p99.9", "us", end_to_end, key="p999", k=0.5, lower=True),
     Row("beside-p99", "acknowledgement beside 400 MB/s, p99", "us", beside, key="p99", k=0.2, lower=True),
     Row("beside-p999", "the same, p99.9", "us", beside, key="p999", k=0.2, lower=True),
+    *(Row(f"produce-{codec}", f"produce, 1 connection, 64 KB batches of 100 B of text, {codec}", "MB/s",
+          produce(1, 640, 100, compression=codec), k=2, roof=False) for codec in ("gzip", "snappy", "lz4", "zstd")),
+    Row("produce-zstd-1m", "1 MB batches of 1 KB of text, zstd, 2 connections", "MB/s", produce(2, 1000, 1000, compression="zstd"),
+        k=2, roof=False),
+    Row("beside-zstd", "p99 beside 60 MB/s of 1 MB zstd batches, over beside plain ones", "times", compressed_beside, most=1.2,
+        lower=True, roof=False),
     Row("durable", "fsync before each acknowledgement, 16 producers", "records/s", durable, k=10),
     Row("crowd", "p99 of 100 connections with 5,000 idle ones, over without", "times", crowds.idle_beside, most=1.2, lower=True, roof=False),
     Row("consumers", "1,000 consumers on one topic, hot", "MB/s", crowds.consumers, k=3),

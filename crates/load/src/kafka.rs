@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use ottla_records::Compression;
+
 use crate::produce::{Batches, accepted};
 use crate::window::{Confirmed, Load, Parse, Peer, Stream};
 use crate::wire::{Front, LoadError};
@@ -26,7 +28,8 @@ impl Kafka {
     /// The broker refuses, or a connection breaks.
     pub fn run(&self) -> Result<String, LoadError> {
         let (target, records) = (&self.load.target, self.records);
-        let batches = Batches { records, record_bytes: self.load.record_bytes, acks: -1 };
+        let (record_bytes, compression) = (self.load.record_bytes, Compression::None);
+        let batches = Batches { records, record_bytes, compression, acks: -1 };
         let open = |at: i32| {
             let broker = Broker {
                 stream: Stream::open(target.port)?,

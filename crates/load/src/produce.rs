@@ -10,7 +10,7 @@ use ottla_clock::Clock;
 use ottla_protocol::messages::produce_request::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
 };
-use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
+use ottla_records::{BatchBuilder, BatchOptions, Compression, NewRecord};
 
 use crate::Target;
 use crate::measure::{Done, Report};
@@ -32,6 +32,10 @@ pub struct Batches {
     /// How many bytes a record's value has.
     #[arg(long, default_value_t = 100)]
     pub record_bytes: usize,
+    /// none, gzip, snappy, lz4 or zstd. Values of compressed batches are text, which becomes
+    /// a quarter or so.
+    #[arg(long, default_value = "none", value_parser = codec)]
+    pub compression: Compression,
     /// 1, -1 (all) or 0.
     #[arg(long, default_value_t = -1, allow_hyphen_values = true)]
     pub acks: i16,
@@ -43,10 +47,16 @@ impl Batches {
     /// # Errors
     /// Sizes do not fit.
     pub fn frame(&self, topic: &str, index: i32) -> Result<Vec<u8>, LoadError> {
-        let mut builder = BatchBuilder::new(BatchOptions::default());
-        let value = vec![b'x'; self.record_bytes];
+        let compression = self.compression;
+        let mut builder =
+            BatchBuilder::new(BatchOptions { compression, ..BatchOptions::default() });
         let now_ms = Clock::real().wall_ms();
+        let mut value = vec![b'x'; self.record_bytes];
+        let mut words = Words::default();
         for _ in 0..self.records {
+            if compression != Compression::None {
+                words.fill(&mut value);
+            }
             let value = Some(&value[..]);
             builder.push(&NewRecord { timestamp: now_ms, value, ..NewRecord::default() });
         }
@@ -64,6 +74,48 @@ impl Batches {
             ..Default::default()
         };
         frame(&request, VERSION)
+    }
+}
+
+fn codec(name: &str) -> Result<Compression, String> {
+    Compression::named(name).ok_or_else(|| format!("{name} is not a codec"))
+}
+
+/// Words that follow each other without a pattern, always the same.
+#[derive(Default)]
+struct Words {
+    state: u32,
+}
+
+impl Words {
+    const ALL: [&'static str; 16] = [
+        "order",
+        "customer",
+        "id",
+        "null",
+        "true",
+        "2026-11",
+        "price",
+        "warehouse",
+        "47",
+        "EUR",
+        "shipment",
+        "a7f3",
+        "status",
+        "open",
+        "c0de",
+        "9",
+    ];
+
+    fn fill(&mut self, value: &mut [u8]) {
+        let mut text = std::iter::from_fn(|| {
+            // The generator of Numerical Recipes.
+            self.state = self.state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let word = Self::ALL[(self.state >> 28) as usize];
+            Some(word.bytes().chain([b' ' + (self.state >> 20 & 15).to_le_bytes()[0]]))
+        })
+        .flatten();
+        value.fill_with(|| text.next().unwrap_or(b' '));
     }
 }
 
@@ -219,7 +271,8 @@ mod tests {
 
     #[test]
     fn a_patched_partition_is_as_an_encoded_one() {
-        let batches = Batches { records: 3, record_bytes: 10, acks: -1 };
+        let compression = Compression::None;
+        let batches = Batches { records: 3, record_bytes: 10, compression, acks: -1 };
         for (topic, index) in [("t", 0), ("a-longer-name", 9_999), ("", i32::MAX)] {
             let encoded = batches.frame(topic, index).unwrap();
             let mut patched = encoded.clone();

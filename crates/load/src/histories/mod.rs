@@ -6,6 +6,7 @@
 mod admin;
 mod classic;
 mod codes;
+mod data;
 mod modern;
 mod offsets;
 mod pending;
@@ -46,6 +47,7 @@ impl Histories {
             pending::ALL,
             codes::ALL,
             telemetry::ALL,
+            data::ALL,
         ]
         .concat();
         let wanted = |name: &str| self.only.as_deref().is_none_or(|it| name.contains(it));

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::{Debug, Write};
 
 use ottla_protocol::Request;
-use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use ottla_protocol::messages::create_topics_request::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
 use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_protocol::messages::describe_groups_request::DescribeGroupsRequest;
 use ottla_protocol::messages::describe_transactions_request::DescribeTransactionsRequest;
@@ -148,11 +150,27 @@ impl Player {
 
     /// A topic of this history, and its id.
     pub fn topic(&mut self, name: &str, partitions: i32) -> Result<(String, Uuid), LoadError> {
+        self.topic_with(name, partitions, &[])
+    }
+
+    /// A topic of this history with settings of its own, and its id.
+    pub fn topic_with(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        settings: &[(&str, &str)],
+    ) -> Result<(String, Uuid), LoadError> {
+        let config = |(name, value): &(&str, &str)| CreatableTopicConfig {
+            name: (*name).to_owned(),
+            value: Some((*value).to_owned()),
+            ..Default::default()
+        };
         let full = format!("{}-{name}", self.name);
         let topic = CreatableTopic {
             name: full.clone(),
             num_partitions: partitions,
             replication_factor: 1,
+            configs: settings.iter().map(config).collect(),
             ..Default::default()
         };
         let request =
