@@ -289,8 +289,7 @@ impl Broker {
                 .block_on(spawner.spawn(0, move || accept(node, one, admission, limits, spread)));
         }
         let node = Arc::clone(&self.node);
-        runtime
-            .block_on(spawner.spawn(0, move || async move { node.groups.tick(&node.clock).await }));
+        runtime.block_on(spawner.spawn(0, move || async move { node.groups.tick().await }));
         self.resume_moves()?;
         let node = Arc::clone(&self.node);
         let ticking = move || async move { node.transactions.tick(&node).await };
@@ -508,7 +507,8 @@ impl Refusals {
 
 async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, limits: Limits) {
     let Accepted { stream, peer, permit } = accepted;
-    let caller = Caller { peer, listener, principal: Principal::anonymous() };
+    let caller =
+        Caller { peer, listener, principal: Principal::anonymous(), software: Arc::default() };
     let stream = match tokio::net::TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(error) => {
@@ -521,20 +521,22 @@ async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, lim
     let idle_ms = u64::try_from(node.started.number("connections.max.idle.ms")).ok();
     let served = serve(stream, limits, handler, || heard.set(node.clock.monotonic()));
     let closed = tokio::select! {
-        closed = served => closed,
+        closed = served => Some(closed),
         () = silence(&node.clock, &heard, idle_ms.map(Duration::from_millis)) => {
             tracing::debug!(%peer, "idle connection closed (connections.max.idle.ms)");
-            return;
+            None
         }
     };
+    node.telemetry.disconnected(&peer);
     match closed {
-        ottla_net::connection::Closed::ByPeer => {
-            tracing::debug!(%peer, "client closed the connection")
+        None => {}
+        Some(ottla_net::connection::Closed::ByPeer) => {
+            tracing::debug!(%peer, "client closed the connection");
         }
-        ottla_net::connection::Closed::Io(error) => {
-            tracing::debug!(%peer, %error, "connection lost")
+        Some(ottla_net::connection::Closed::Io(error)) => {
+            tracing::debug!(%peer, %error, "connection lost");
         }
-        why => tracing::warn!(%peer, %why, "connection closed"),
+        Some(why) => tracing::warn!(%peer, %why, "connection closed"),
     }
     drop(permit);
 }

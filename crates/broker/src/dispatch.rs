@@ -74,6 +74,7 @@ pub const SERVED: &[Api] = &[
     consumer_group_heartbeat::API,
     consumer_group_describe::API,
     get_telemetry_subscriptions::API,
+    push_telemetry::API,
     list_config_resources::API,
     describe_topic_partitions::API,
 ];
@@ -225,6 +226,7 @@ async fn route(node: &Node, call: &Call, head: &FrameHead, d: Decoder) -> Outcom
         ApiKey::GetTelemetrySubscriptions => {
             serve(head, d, async |r| get_telemetry_subscriptions::handle(n, c, &r)).await
         }
+        ApiKey::PushTelemetry => serve(head, d, async |r| push_telemetry::handle(n, c, r)).await,
         ApiKey::ListConfigResources => {
             serve(head, d, async |r| list_config_resources::handle(n, c, &r)).await
         }

@@ -23,6 +23,7 @@ use crate::hosts::controller::{ControllerHandle, News};
 use crate::hosts::groups::{self, GroupHost, Groups};
 use crate::hosts::sessions::Sessions;
 use crate::hosts::shards::shard_of;
+use crate::hosts::telemetry::Telemetry;
 use crate::hosts::transactions::{self, TransactionHost, Transactions};
 use crate::hosts::unpacking::Unpacking;
 use crate::levels::LogLevels;
@@ -61,6 +62,8 @@ pub struct Node {
     pub transactions: Transactions,
     /// The incremental fetch sessions.
     pub sessions: Sessions,
+    /// What clients push of their metrics.
+    pub telemetry: Telemetry,
     /// The way to the controller.
     pub controller: ControllerHandle,
     /// Where the metadata quorum's voter says that it listens.
@@ -115,6 +118,7 @@ impl Node {
         let Parts { partitions, controller, voter_listeners, kraft_version, levels, .. } = parts;
         let cluster = Cluster::default();
         let slots = started.number("max.incremental.fetch.session.cache.slots");
+        let pushed_max = started.number("telemetry.max.bytes");
         Self {
             groups: Groups::new(clock.clone(), group_settings(&cluster, &started, id)),
             transactions: Transactions::new(
@@ -122,6 +126,7 @@ impl Node {
                 transaction_settings(&cluster, &started, id),
             ),
             sessions: Sessions::new(usize::try_from(slots).unwrap_or(1000)),
+            telemetry: Telemetry::new(usize::try_from(pushed_max).unwrap_or(1 << 20)),
             in_force: ArcSwap::from_pointee(rules_of(&cluster, &started, id)),
             admission: Admission::new(bounds_of(&cluster, &started, id)),
             unpacking: Unpacking::for_this_machine(),
@@ -153,6 +158,7 @@ impl Node {
         let settings = group_settings(&cluster, &self.started, self.id);
         self.groups.set(&GroupSettings { topics, ..settings });
         self.transactions.set(&transaction_settings(&cluster, &self.started, self.id));
+        self.telemetry.set(&cluster);
         // At the first time everything is news to this node, and to nobody else.
         if self.offset.load(Ordering::Acquire) > 0 {
             audit::topics_changed(&before, &cluster);

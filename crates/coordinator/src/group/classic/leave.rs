@@ -16,12 +16,12 @@ use super::rebalance::remove;
 pub(in crate::group) fn leave(scene: &mut Scene<'_>, request: LeaveGroupRequest, version: i16) {
     let group = request.group_id;
     let mut response = LeaveGroupResponse::default();
-    if version < 3 {
+    if group.is_empty() {
+        response.error_code = ErrorCode::INVALID_GROUP_ID.0;
+    } else if version < 3 {
         let member = MemberIdentity { member_id: request.member_id, ..Default::default() };
         let gone = all(scene, &group, &[member]).pop();
         response.error_code = gone.and_then(Result::err).unwrap_or(ErrorCode::NONE).0;
-    } else if group.is_empty() {
-        response.error_code = ErrorCode::INVALID_GROUP_ID.0;
     } else {
         let gone = all(scene, &group, &request.members);
         for (member, gone) in request.members.into_iter().zip(gone) {
