@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod answers;
+mod batches;
 mod by_name;
 mod calls;
 mod commands;
@@ -17,6 +18,7 @@ mod node;
 mod raw;
 mod readiness;
 mod reading;
+mod settings;
 mod talk;
 mod together;
 mod tools;
