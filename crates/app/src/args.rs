@@ -6,15 +6,16 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 /// What the manual says of a node beside its options.
 const SERVER_NOTES: &str = "\
-Exit codes: 0 it was asked to stop, and stopped cleanly; 1 it could not start; 2 the command line is \
-wrong; 3 every data directory has failed; 4 it could not stop cleanly, so the next start looks through \
-its logs.
+Exit codes: 0 it was asked to stop, and stopped cleanly; 1 it could not start; 2 the command line \
+is wrong; 3 every data directory has failed; 4 it could not stop cleanly, so the next start looks \
+through its logs.
 
-SIGTERM, SIGINT and SIGHUP stop it. Under systemd (Type=notify) it says when it serves, when it stops, \
-and, with WatchdogSec=, that all its serving threads answer.
+SIGTERM, SIGINT and SIGHUP stop it. Under systemd (Type=notify) it says when it serves, when it \
+stops, and, with WatchdogSec=, that all its serving threads answer.
 
 OTTLA_LOG says how much is logged, such as info or warn,ottla_broker=debug; kafka-configs \
---entity-type broker-loggers changes it while the node runs. Times are in UTC. NO_COLOR turns colours off.";
+--entity-type broker-loggers changes it while the node runs. Times are in UTC. NO_COLOR turns \
+colours off.";
 
 /// The command line.
 #[derive(Debug, Parser)]

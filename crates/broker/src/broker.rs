@@ -163,17 +163,7 @@ impl Broker {
         let asked = Arc::clone(&node);
         let ask = Arc::new(move || keeper_settings(&asked.cluster(), &asked.started, asked.id));
         let keeper = Keeper::start(&node.partitions, &clock, ask)?;
-        let millis = |since: Duration| {
-            u64::try_from((clock.monotonic() - since).as_millis()).unwrap_or(u64::MAX)
-        };
-        let facts = StartFacts {
-            node_id: id,
-            roles: node.started.roles(),
-            was_clean: clean || formatted,
-            partitions: node.partitions.all().len(),
-            recovery_ms: millis(recovery),
-            start_ms: millis(begun),
-        };
+        let facts = start_facts(&node, clean || formatted, begun, recovery);
         let broker =
             Self { keeper, node, controller, threads, addresses, formatted, data, facts, epoch };
         broker.listen(bound)?;
@@ -332,6 +322,21 @@ impl Broker {
         self.keeper.stop();
         self.node.partitions.close(self.epoch)?;
         Ok(())
+    }
+}
+
+/// How a node has started that began at `begun`, and to read its logs at `recovery`.
+fn start_facts(node: &Node, was_clean: bool, begun: Duration, recovery: Duration) -> StartFacts {
+    let millis = |since: Duration| {
+        u64::try_from((node.clock.monotonic() - since).as_millis()).unwrap_or(u64::MAX)
+    };
+    StartFacts {
+        node_id: node.id,
+        roles: node.started.roles(),
+        was_clean,
+        partitions: node.partitions.all().len(),
+        recovery_ms: millis(recovery),
+        start_ms: millis(begun),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The whole protocol on one screen.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
+use std::task::Poll;
 
 use bytes::Bytes;
 use ottla_net::connection::{Handler, Outcome, Reply};
@@ -115,7 +117,17 @@ async fn answer(node: &Node, caller: &Caller, frame: Bytes) -> Outcome {
     }
     let client_id = head.client_id.take().unwrap_or_default();
     let call = Call { caller: caller.clone(), key, version: head.version, client_id };
-    slow::watched(&node.clock, &call, route(node, &call, &head, d)).await
+    // Not handed to a function: that would move a large future once more for each request.
+    let mut work = std::pin::pin!(route(node, &call, &head, d));
+    let first = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
+    // One that need not wait is not timed: that would cost more than many requests do.
+    if let Poll::Ready(outcome) = first {
+        return outcome;
+    }
+    let begun = node.clock.monotonic();
+    let outcome = work.await;
+    slow::waited(&node.clock, &call, begun);
+    outcome
 }
 
 #[expect(clippy::too_many_lines, reason = "one line for each API, nothing else")]

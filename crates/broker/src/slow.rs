@@ -1,9 +1,6 @@
 //! Requests that take long although they should not have to wait.
 
-use std::future::Future;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use ottla_clock::Clock;
@@ -21,20 +18,11 @@ static QUIET_UNTIL_MS: AtomicU64 = AtomicU64::new(0);
 /// How many were slow and not told.
 static UNTOLD: AtomicU64 = AtomicU64::new(0);
 
-/// Serves a request, and tells if it waited for long. One that need not wait is not timed: that
-/// would cost more than many requests do.
-pub async fn watched<T>(clock: &Clock, call: &Call, work: impl Future<Output = T>) -> T {
-    let mut work = pin!(work);
-    let first = std::future::poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
-    if let Poll::Ready(done) = first {
-        return done;
-    }
-    let begun = clock.monotonic();
-    let done = work.await;
+/// Tells of a request that has waited since `begun`, unless it is of a kind that may.
+pub fn waited(clock: &Clock, call: &Call, begun: Duration) {
     if !waits_by_nature(call.key) {
         tell(clock, call, begun);
     }
-    done
 }
 
 /// Fetches wait for records, and members of groups for each other.

@@ -101,7 +101,7 @@ impl Home {
     }
 }
 
-/// The address of the first listener, if this is the line of the log that says that the node serves.
+/// The address of the first listener, if this line of the log says that the node serves.
 fn started(line: &str) -> Option<SocketAddr> {
     line.contains("node started").then_some(())?;
     let (_, rest) = line.split_once("listeners")?;
