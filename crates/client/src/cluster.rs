@@ -74,7 +74,9 @@ impl Cluster {
 
     /// A connection to any broker.
     async fn any(&mut self) -> Result<&mut Connection, ClientError> {
-        if self.first.is_none() {
+        // A call that was given up leaves an answer behind that no other request may take for its own.
+        if !self.first.as_ref().is_some_and(Connection::is_idle) {
+            self.first = None;
             let known: Vec<String> =
                 self.bootstrap.iter().chain(self.brokers.values()).cloned().collect();
             let mut failed = ClientError::TimedOut("connecting to no broker".to_owned());
@@ -162,7 +164,9 @@ impl Cluster {
     }
 
     async fn connection(&mut self, node: NodeId) -> Result<&mut Connection, ClientError> {
-        if !self.connections.contains_key(&node) {
+        // A call that was given up leaves an answer behind that no other request may take for its own.
+        if !self.connections.get(&node).is_some_and(Connection::is_idle) {
+            self.connections.remove(&node);
             let address = self.brokers.get(&node).cloned().ok_or(ClientError::Refused {
                 what: format!("broker {node}"),
                 code: ErrorCode::BROKER_NOT_AVAILABLE,
@@ -180,6 +184,21 @@ impl Cluster {
         known.ok_or_else(|| ClientError::TimedOut("connecting".to_owned()))
     }
 
+    /// The answer of this broker to a request of this kind whose caller gave up waiting, if it
+    /// comes within `limit`.
+    pub(crate) async fn late_answer<R: Request>(
+        &mut self,
+        node: NodeId,
+        limit: Duration,
+    ) -> Option<R::Response> {
+        // It is of no more use afterwards.
+        let mut connection = self.connections.remove(&node).filter(|it| !it.is_idle())?;
+        tokio::select! {
+            answer = connection.late_answer::<R>() => answer.ok().flatten(),
+            () = self.clock.sleep(limit) => None,
+        }
+    }
+
     /// The level of one of the cluster's features, as this broker knows it; 0 if it has none.
     pub(crate) async fn feature(&mut self, node: NodeId, name: &str) -> Result<i16, ClientError> {
         Ok(self.connection(node).await?.feature(name))
@@ -195,6 +214,7 @@ impl Cluster {
         key: &str,
     ) -> Result<NodeId, ClientError> {
         let deadline = self.clock.monotonic() + PATIENCE;
+        let mut was_looked_at = false;
         loop {
             let request = FindCoordinatorRequest {
                 key: key.to_owned(),
@@ -214,6 +234,11 @@ impl Cluster {
                     return Ok(node);
                 }
                 Err(error) if error.is_passing() && self.clock.monotonic() < deadline => {
+                    // Waiting is of no use if the coordinator's topic can never be created.
+                    if !was_looked_at && let Ok(Some(obstacle)) = self.obstacle(of).await {
+                        return Err(ClientError::NoCoordinator(obstacle));
+                    }
+                    was_looked_at = true;
                     self.clock.sleep(MOMENT).await;
                 }
                 Err(error) => return Err(error),
@@ -287,6 +312,27 @@ impl Cluster {
             if code != 0 || found.is_err() {
                 self.clock.sleep(MOMENT).await;
             }
+        }
+    }
+
+    /// A topic that was just created or changed: waits until a broker knows it with all its leaders.
+    ///
+    /// # Errors
+    /// No broker does in time, or none answers.
+    pub async fn settled(&mut self, name: &str) -> Result<MetadataResponseTopic, ClientError> {
+        let deadline = self.clock.monotonic() + PATIENCE;
+        loop {
+            let found = self.refresh(Some(&[name.to_owned()]), false).await?.into_iter().next();
+            let refused = match found {
+                Some(topic) if topic.error_code == 0 => return Ok(topic),
+                found => ClientError::check(found.map_or(-1, |it| it.error_code), || {
+                    format!("topic {name}")
+                }),
+            };
+            if self.clock.monotonic() >= deadline {
+                refused?;
+            }
+            self.clock.sleep(MOMENT).await;
         }
     }
 

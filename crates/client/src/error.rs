@@ -4,6 +4,8 @@ use ottla_protocol::{DecodeError, EncodeError};
 use ottla_records::BadBatch;
 use ottla_types::ErrorCode;
 
+use crate::obstacle::TooFewBrokers;
+
 /// Why a request came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -55,6 +57,9 @@ pub enum ClientError {
     /// The broker does not speak a version that this client speaks.
     #[error("the broker has no version of {0} that this client speaks")]
     Version(&'static str),
+    /// No coordinator can exist in this cluster.
+    #[error(transparent)]
+    NoCoordinator(TooFewBrokers),
     /// A subscription's pattern is none.
     #[error("the pattern of topics is not a regular expression: {0}")]
     Pattern(String),

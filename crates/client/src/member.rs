@@ -21,6 +21,9 @@ use crate::modern::Modern;
 use crate::options::{ConsumerOptions, GroupProtocol};
 use crate::transaction::GroupMember;
 
+/// How long a member that leaves waits for the answer to what it asked before.
+pub(crate) const LATE_ANSWER: Duration = Duration::from_secs(1);
+
 /// Offsets by place.
 pub type Offsets = BTreeMap<TopicPartition, Offset>;
 
@@ -163,6 +166,14 @@ impl Membership {
             Kind::Classic(classic) => classic.has_news(cluster).await,
             // There the coordinator looks.
             Kind::Modern(_) => Ok(false),
+        }
+    }
+
+    /// Takes note of what the coordinator answers to a request that was given up, before leaving.
+    pub async fn settle(&mut self, cluster: &mut Cluster) {
+        match &mut self.kind {
+            Kind::Classic(classic) => classic.settle(cluster).await,
+            Kind::Modern(modern) => modern.settle(cluster).await,
         }
     }
 
