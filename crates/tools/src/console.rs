@@ -394,23 +394,17 @@ fn consume(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     let start = options.start;
     let cluster = session.connect()?;
     let mut consumer = Consumer::new(cluster, options);
-    match (topic, partition, pattern) {
-        (Some(topic), Some(partition), _) => {
-            let place = TopicPartition::new(topic, partition);
-            session.wait(consumer.assign([place.clone()].into()))?;
-            begin(args, session, &mut consumer, (place, start))?;
-        }
-        (Some(topic), None, _) => session.wait(consumer.subscribe(&[topic]))?,
-        (None, _, pattern) => {
-            let pattern = pattern.unwrap_or_default().replace(',', "|");
-            session.wait(consumer.subscribe_pattern(&pattern))?;
-        }
-    }
-    let count = read(args, session, &mut consumer, &formatter);
-    session.out.flush()?;
-    eprintln!("Processed a total of {} messages", count.as_ref().copied().unwrap_or(0));
-    session.wait(consumer.close())?;
-    count.map(drop)
+    // From here on it may be a member of a group, which it has to leave however it ends.
+    session.listen()?;
+    let mut count = 0;
+    let done = begin(args, session, &mut consumer, start)
+        .and_then(|()| read(args, session, &mut consumer, &formatter, &mut count));
+    let flushed = session.out.flush();
+    let _ = writeln!(std::io::stderr(), "Processed a total of {count} messages");
+    let closed = session.close(consumer);
+    done?;
+    flushed?;
+    closed
 }
 
 /// How the command line wants records printed.
@@ -438,46 +432,53 @@ fn formatter(args: &Parsed) -> Result<Formatter, ToolError> {
     Ok(formatter)
 }
 
-/// Where to begin in the one partition.
+/// Starts reading: one partition from a place in it, or topics, as a member of a group.
 fn begin(
     args: &Parsed,
-    session: &Session<'_>,
+    session: &mut Session<'_>,
     consumer: &mut Consumer,
-    (place, start): (TopicPartition, Start),
+    start: Start,
 ) -> Result<(), ToolError> {
-    match args.one("offset") {
-        Some("earliest") => session.wait(consumer.seek_to(&[place], Start::Beginning))?,
-        Some("latest") => session.wait(consumer.seek_to(&[place], Start::End))?,
+    let partition: Option<i32> = args.number("partition").map_err(ToolError::Usage)?;
+    let pattern = args.one("include").or_else(|| args.one("whitelist"));
+    let place = match (args.one("topic"), partition) {
+        (Some(topic), Some(partition)) => TopicPartition::new(topic, partition),
+        (Some(topic), None) => return session.wait_or_stop(consumer.subscribe(&[topic])),
+        (None, _) => {
+            let pattern = pattern.unwrap_or_default().replace(',', "|");
+            return session.wait_or_stop(consumer.subscribe_pattern(&pattern));
+        }
+    };
+    session.wait_or_stop(consumer.assign([place.clone()].into()))?;
+    let start = match args.one("offset") {
+        Some("earliest") => Start::Beginning,
+        Some("latest") => Start::End,
         Some(text) => {
             let offset = text.parse().map_err(|_| {
                 ToolError::Usage(format!("The provided offset value '{text}' is incorrect. Valid values are 'earliest', 'latest', or a non-negative long."))
             })?;
             consumer.seek(&place, offset);
+            return Ok(());
         }
-        None => session.wait(consumer.seek_to(&[place], start))?,
-    }
-    Ok(())
+        None => start,
+    };
+    session.wait_or_stop(consumer.seek_to(&[place], start))
 }
 
+/// Prints records until there were enough, or none comes for too long; counts them.
 fn read(
     args: &Parsed,
     session: &mut Session<'_>,
     consumer: &mut Consumer,
     formatter: &Formatter,
-) -> Result<u64, ToolError> {
+    count: &mut u64,
+) -> Result<(), ToolError> {
     let most: u64 = args.number("max-messages").map_err(ToolError::Usage)?.unwrap_or(u64::MAX);
     let timeout: Option<u64> = args.number("timeout-ms").map_err(ToolError::Usage)?;
     let clock = Clock::real();
-    let (mut count, mut last) = (0, clock.monotonic());
-    while count < most {
-        let polled = session.wait(async {
-            tokio::select! {
-                polled = consumer.poll() => Some(polled),
-                _ = tokio::signal::ctrl_c() => None,
-            }
-        });
-        let Some(polled) = polled else { return Ok(count) };
-        match polled? {
+    let mut last = clock.monotonic();
+    while *count < most {
+        match session.wait_or_stop(consumer.poll())? {
             Some(record) => {
                 match formatter.print(&record, session.out) {
                     Err(error)
@@ -488,18 +489,19 @@ fn read(
                     }
                     printed => printed?,
                 }
-                (count, last) = (count + 1, clock.monotonic());
+                *count += 1;
+                last = clock.monotonic();
             }
             None => {
                 session.out.flush()?;
                 let silent = clock.monotonic().saturating_sub(last);
                 if timeout.is_some_and(|ms| silent >= Duration::from_millis(ms)) {
-                    return Ok(count);
+                    return Ok(());
                 }
             }
         }
     }
-    Ok(count)
+    Ok(())
 }
 
 #[cfg(test)]

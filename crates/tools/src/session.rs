@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
+use std::time::Duration;
 
 use ottla_client::{
-    ClientError, Cluster, ConsumerOptions, OptionError, ProducerOptions, TopicPartition,
+    ClientError, Cluster, Consumer, ConsumerOptions, OptionError, ProducerOptions, Stop, Stopped,
+    TopicPartition,
 };
 use ottla_clock::Clock;
 use ottla_types::ErrorCode;
@@ -35,6 +37,9 @@ pub enum ToolError {
     /// It cannot read or write.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    /// A signal asked for the end.
+    #[error("{0}")]
+    Stopped(Stopped),
     /// What went wrong was said already.
     #[error("")]
     Told,
@@ -54,7 +59,11 @@ pub struct Session<'a> {
     /// The settings of `--command-config`.
     pub settings: BTreeMap<String, String>,
     runtime: Runtime,
+    stop: Option<Stop>,
 }
+
+/// How long a commit, and then leaving a group, may take at the end.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 impl<'a> Session<'a> {
     /// What the command line says about the cluster.
@@ -81,12 +90,50 @@ impl<'a> Session<'a> {
                 .or_else(|| default_server.map(str::to_owned)),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { out, bootstrap, settings, runtime })
+        Ok(Self { out, bootstrap, settings, runtime, stop: None })
     }
 
     /// Waits for a conversation with the cluster.
     pub fn wait<T>(&self, talk: impl Future<Output = T>) -> T {
         self.runtime.block_on(talk)
+    }
+
+    /// From now on a signal does not end the process by itself, but what
+    /// [`Session::wait_or_stop`] waits for.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn listen(&mut self) -> Result<(), ToolError> {
+        self.stop = Some(self.runtime.block_on(async { Stop::listen() })?);
+        Ok(())
+    }
+
+    /// Waits for a conversation with the cluster, or for a signal after [`Session::listen`].
+    ///
+    /// # Errors
+    /// The conversation fails, or the signal.
+    pub fn wait_or_stop<T>(
+        &mut self,
+        talk: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ToolError> {
+        let Some(stop) = &mut self.stop else { return Ok(self.runtime.block_on(talk)?) };
+        self.runtime.block_on(async {
+            tokio::select! {
+                // A signal counts more than the next of many records that are at hand.
+                biased;
+                stopped = stop.asked() => Err(ToolError::Stopped(stopped)),
+                done = talk => Ok(done?),
+            }
+        })
+    }
+
+    /// Lets a consumer commit and leave its group, also after it was stopped in the middle of
+    /// something; another signal ends that at once.
+    ///
+    /// # Errors
+    /// The group's coordinator does not answer in time, or the signal.
+    pub fn close(&mut self, consumer: Consumer) -> Result<(), ToolError> {
+        self.wait_or_stop(consumer.close_within(GOODBYE))
     }
 
     /// Connects.
