@@ -7,7 +7,6 @@ use std::path::Path;
 use ottla_broker::Broker;
 use ottla_broker::settings::{Settings, explain, reference};
 use ottla_clock::Clock;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use ottla_cli::Environment;
@@ -27,7 +26,7 @@ fn allow_files() {
     }
 }
 
-/// Runs a node until SIGTERM or SIGINT.
+/// Runs a node until SIGTERM, SIGINT or SIGHUP.
 ///
 /// # Errors
 /// It cannot start, or cannot stop cleanly.
@@ -49,23 +48,19 @@ pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
             None => tracing::warn!("{name} is no setting; it is ignored"),
         }
     }
+    warn_of_missing_brokers(&settings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before the node starts: a signal in between must not kill it half-built.
-    let (mut terminate, mut interrupt) = runtime.block_on(async {
-        Ok::<_, std::io::Error>((
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-        ))
-    })?;
+    let mut stop = runtime.block_on(async { ottla_cli::Stop::listen() })?;
     let broker = Broker::start(settings, Clock::real()).map_err(|error| match error.advice() {
         Some(advice) => format!("{error}\n  {advice}"),
         None => error.to_string(),
     })?;
-    screen(&broker)?;
+    // The node serves, whether or not its screen can be shown.
+    let _ = screen(&broker);
     let is_asked = runtime.block_on(async {
         tokio::select! {
-            _ = terminate.recv() => true,
-            _ = interrupt.recv() => true,
+            _ = stop.asked() => true,
             () = broker.failed() => false,
         }
     });
@@ -77,6 +72,23 @@ pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
     broker.stop()?;
     tracing::info!("stopped cleanly");
     Ok(())
+}
+
+/// Groups or transactions that cannot work in a cluster of one broker are announced at the start,
+/// not found out by the first client that waits for them.
+fn warn_of_missing_brokers(settings: &Settings) {
+    let kinds = [
+        ("groups", "__consumer_offsets", "offsets.topic.replication.factor"),
+        ("transactions", "__transaction_state", "transaction.state.log.replication.factor"),
+    ];
+    for (what, topic, setting) in kinds {
+        let wanted = settings.number(setting);
+        if wanted > 1 {
+            tracing::warn!(
+                "{setting}={wanted} needs {wanted} brokers, and this cluster has 1: unless topic {topic} exists already, {what} will not work; set {setting}=1"
+            );
+        }
+    }
 }
 
 /// Prepares data directories for a cluster, and prints its id.
@@ -121,7 +133,9 @@ fn log(format: LogFormat) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colours)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // A standard error that was closed must not end the node.
+        .log_internal_errors(false);
     match format {
         LogFormat::Text => builder.with_target(false).init(),
         LogFormat::Json => builder.json().init(),
@@ -142,7 +156,7 @@ fn screen(broker: &Broker) -> std::io::Result<()> {
         writeln!(out, "  data        {}{new}", data.display())?;
     }
     writeln!(out, "\nTry, in another terminal:")?;
-    writeln!(out, "  ottla produce hello --bootstrap-server {first}")?;
+    writeln!(out, "  ottla produce hello --create --bootstrap-server {first}")?;
     writeln!(out, "  ottla consume hello --from-beginning --bootstrap-server {first}")?;
     writeln!(out, "\nStop with Ctrl-C.")?;
     out.flush()

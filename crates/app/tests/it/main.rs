@@ -13,6 +13,7 @@ mod idle;
 mod node;
 mod raw;
 mod reading;
+mod signals;
 mod talk;
 mod together;
 mod transactions;

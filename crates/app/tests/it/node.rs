@@ -110,6 +110,11 @@ impl Node {
         assert!(status.success(), "a clean stop exits with 0: {status}");
     }
 
+    /// Waits until it is gone.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        self.child.wait().expect("gone")
+    }
+
     /// Resident memory in bytes.
     pub fn resident_bytes(&self) -> u64 {
         let path = format!("/proc/{}/statm", self.child.id());

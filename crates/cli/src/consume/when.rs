@@ -14,7 +14,7 @@ const LATEST: i64 = -1;
 pub(crate) enum Place {
     /// At the first record.
     Earliest,
-    /// Behind the last one.
+    /// After the last one.
     Latest,
     /// At this offset.
     Offset(i64),
@@ -54,7 +54,7 @@ pub(crate) fn at(word: &str, clock: &Clock) -> Result<Place, String> {
     match local {
         Some(time) => Ok(Place::Time(time.timestamp().as_millisecond())),
         None => Err(format!(
-            "{word} is no place: say earliest, latest, an offset, a time such as 2026-11-20T10:00:00Z or 2026-11-20, or how long ago, such as -2h"
+            "{word:?} is not a place: say earliest, latest, an offset, a time such as 2026-11-20T10:00:00Z or (in this machine's time zone) 2026-11-20T10:00, or how long ago, such as -2h"
         )),
     }
 }
