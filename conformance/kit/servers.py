@@ -113,7 +113,7 @@ class Ottla(Server):
         settings = {
             **SETTINGS, "listeners": f"PLAINTEXT://127.0.0.1:{self.port}", "log.dirs": self.data, **self.settings}
         overrides = [word for key, value in settings.items() for word in ("--override", f"{key}={value}")]
-        return [str(self.binary), "server", *overrides]
+        return [str(self.binary), "server", "--format-if-empty", *overrides]
 
     def version(self):
         out = subprocess.run([str(self.binary), "--version"], capture_output=True, text=True, check=False)

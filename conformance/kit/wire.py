@@ -13,6 +13,8 @@ FIND_COORDINATOR, JOIN_GROUP, HEARTBEAT, LEAVE_GROUP, SYNC_GROUP = 10, 11, 12, 1
 DESCRIBE_GROUPS, LIST_GROUPS, API_VERSIONS, CREATE_TOPICS, DELETE_TOPICS = 15, 16, 18, 19, 20
 DELETE_RECORDS, INIT_PRODUCER_ID, LEADER_EPOCH, CREATE_PARTITIONS = 21, 22, 23, 37
 DELETE_GROUPS, OFFSET_DELETE = 42, 47
+# What a coordinator is for.
+GROUP, TRANSACTION = 0, 1
 
 
 class Out:
@@ -349,11 +351,11 @@ def ends(connection, topic_name, partitions):
     return [found[index] for index in wanted]
 
 
-def find_coordinator(connection, group):
-    """FindCoordinator v0, asked again while the coordinator loads; gives the error code."""
+def find_coordinator(connection, key, kind=GROUP):
+    """FindCoordinator v1, asked again while the coordinator's topic is made; gives the error code."""
     end = time.monotonic() + 60
     while True:
-        error = connection.ask(FIND_COORDINATOR, 0, Out().text(group)).take("h")
+        _, error = connection.ask(FIND_COORDINATOR, 1, Out().text(key).put("b", kind)).take("ih")
         if error not in (14, 15, 16) or time.monotonic() > end:
             return error
         time.sleep(0.05)

@@ -542,13 +542,17 @@ _ottla() {
             return 0
             ;;
         ottla__subcmd__format)
-            opts="-g -t -h --override --ignore-formatted --cluster-id --help"
+            opts="-g -t -h --override --ignore-formatted --declare-lost --cluster-id --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --override)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --declare-lost)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -918,7 +922,7 @@ _ottla() {
             return 0
             ;;
         ottla__subcmd__server)
-            opts="-h --override --print-config --log-format --help"
+            opts="-h --override --format-if-empty --print-config --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

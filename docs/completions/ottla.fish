@@ -46,6 +46,7 @@ complete -c ottla -n "__fish_ottla_needs_command" -f -a "man" -d 'Write a page o
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l override -d 'A setting that counts more than the file\'s' -r
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l log-format -d 'How logs are written, to the standard error' -r -f -a "text\t'For reading'
 json\t'One object a line'"
+complete -c ottla -n "__fish_ottla_using_subcommand server" -l format-if-empty -d 'Format the data directories if all of them are empty; without it, only the built-in default directory is formatted by a start'
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l print-config -d 'Print every setting with the value that the node would start with, and end'
 complete -c ottla -n "__fish_ottla_using_subcommand server" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand produce" -s K -l key-separator -d 'What divides key and value in a line; every line must have it. Without it a line is a value' -r
@@ -293,6 +294,7 @@ complete -c ottla -n "__fish_ottla_using_subcommand dump" -l share-group-state-d
 complete -c ottla -n "__fish_ottla_using_subcommand dump" -l cluster-metadata-decoder -d 'Records are those of __cluster_metadata'
 complete -c ottla -n "__fish_ottla_using_subcommand dump" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -l override -d 'A setting that counts more than the file\'s' -r
+complete -c ottla -n "__fish_ottla_using_subcommand format" -l declare-lost -d 'Declare a data directory lost, by its path or its directory id: its partitions start empty' -r
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s t -l cluster-id -d 'The cluster\'s id; a new one if not said' -r
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s g -l ignore-formatted -d 'Leave directories that are formatted already as they are'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s h -l help -d 'Print help'

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ottla_records::{Rules, batches, check};
+use ottla_records::{Compression, RepackAs, Rules, TimestampRules, batches, check, with_scratch};
 
 const LIMIT: usize = 1 << 20;
 
@@ -10,11 +10,16 @@ fuzz_target!(|input: &[u8]| {
     let rules = Rules {
         batch_bytes_max: LIMIT,
         zstd_allowed: true,
+        segment_bytes_max: LIMIT as u64,
         keys_needed: true,
-        timestamps: None,
+        timestamps: TimestampRules::Create { now_ms: 0, before_max_ms: 1 << 40, after_max_ms: 0 },
         unpacked_bytes_max: LIMIT,
+        store_as: input.first().is_some_and(|byte| byte & 1 == 1).then_some(RepackAs {
+            codec: Compression::Lz4,
+            level: None,
+        }),
     };
-    let _ = check(input, &rules);
+    let _ = with_scratch(|scratch| check(input, &rules, scratch).map(|it| it.bytes().len()));
     for batch in batches(input).flatten() {
         let Ok(unpacked) = batch.unpack(LIMIT) else { continue };
         assert!(unpacked.bytes().len() <= LIMIT.max(input.len()));

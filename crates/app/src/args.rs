@@ -91,6 +91,10 @@ pub struct Server {
     /// A setting that counts more than the file's.
     #[arg(long = "override", value_name = "NAME=VALUE")]
     pub overrides: Vec<String>,
+    /// Format the data directories if all of them are empty; without it, only the built-in
+    /// default directory is formatted by a start.
+    #[arg(long)]
+    pub format_if_empty: bool,
     /// Print every setting with the value that the node would start with, and end.
     #[arg(long)]
     pub print_config: bool,
@@ -126,6 +130,9 @@ pub struct Format {
     /// Leave directories that are formatted already as they are.
     #[arg(long, short = 'g')]
     pub ignore_formatted: bool,
+    /// Declare a data directory lost, by its path or its directory id: its partitions start empty.
+    #[arg(long, value_name = "DIR|ID", conflicts_with_all = ["ignore_formatted", "cluster_id"])]
+    pub declare_lost: Vec<String>,
     /// The cluster's id; a new one if not said.
     #[arg(long, short = 't', value_name = "ID")]
     pub cluster_id: Option<String>,

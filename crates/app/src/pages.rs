@@ -61,6 +61,7 @@ fn tool(tool: &Tool) -> Command {
         match option.takes {
             Takes::Nothing => arg.action(ArgAction::SetTrue),
             Takes::Value(shown) => arg.value_name(shown),
+            Takes::Values(shown) => arg.value_name(shown).action(ArgAction::Append),
             Takes::Maybe(shown) => arg.value_name(shown).num_args(0..=1),
             Takes::Many(shown) => arg.value_name(shown).num_args(1..),
         }

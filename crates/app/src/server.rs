@@ -4,8 +4,8 @@ use std::error::Error;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
-use ottla_broker::Broker;
 use ottla_broker::settings::{Settings, explain, reference};
+use ottla_broker::{Broker, Formatting, StartError};
 use ottla_clock::Clock;
 use tracing_subscriber::EnvFilter;
 
@@ -52,10 +52,9 @@ pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before the node starts: a signal in between must not kill it half-built.
     let mut stop = runtime.block_on(async { ottla_cli::Stop::listen() })?;
-    let broker = Broker::start(settings, Clock::real()).map_err(|error| match error.advice() {
-        Some(advice) => format!("{error}\n  {advice}"),
-        None => error.to_string(),
-    })?;
+    let formatting =
+        if args.format_if_empty { Formatting::IfEmpty } else { Formatting::DefaultDirectory };
+    let broker = Broker::start(settings, formatting, Clock::real()).map_err(with_advice)?;
     // The node serves, whether or not its screen can be shown.
     let _ = screen(&broker);
     let is_asked = runtime.block_on(async {
@@ -91,14 +90,29 @@ fn warn_of_missing_brokers(settings: &Settings) {
     }
 }
 
+/// An error, and what can be done about it.
+fn with_advice(error: StartError) -> String {
+    match error.advice() {
+        Some(advice) => format!("{error}\n  {advice}"),
+        None => error.to_string(),
+    }
+}
+
 /// Prepares data directories for a cluster, and prints its id.
 ///
 /// # Errors
 /// They are prepared already, or the disk fails.
 pub fn format(args: &Format) -> Result<(), Box<dyn Error>> {
     let settings = settings(args.file.as_deref(), &args.overrides)?;
+    if !args.declare_lost.is_empty() {
+        let said = Broker::declare_lost(&settings, &args.declare_lost, &Clock::real());
+        let said = said.map_err(with_advice)?;
+        writeln!(std::io::stdout(), "{}", said.join("\n"))?;
+        return Ok(());
+    }
     let id = args.cluster_id.clone();
-    let id = Broker::format(&settings, id, args.ignore_formatted, &Clock::real())?;
+    let id = Broker::format(&settings, id, args.ignore_formatted, &Clock::real());
+    let id = id.map_err(with_advice)?;
     writeln!(std::io::stdout(), "Formatted for cluster {id}.")?;
     Ok(())
 }

@@ -12,96 +12,37 @@ use ottla_metadata::{Cluster, Command, Controller, Defaults, FEATURES, Reply, bo
 use ottla_net::connection::{Limits, serve};
 use ottla_net::listener::{Accepted, Admission, Listener};
 use ottla_net::threads::Threads;
-use ottla_partitions::{DiskFiles, Files, Keeper, Partitions, StorageError};
+use ottla_partitions::{DiskFiles, Files, Keeper, Partitions};
 use ottla_protocol::messages::broker_registration_request::{
     BrokerRegistrationRequest, Feature, Listener as Registered,
 };
-use ottla_quorum::{Endpoint, Quorum, QuorumError, ReplicaKey, Setup, Voter, VoterSet};
-use ottla_types::{ErrorCode, Uuid};
+use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
 
-use crate::dirs::{open_dirs, own, take_over};
+use crate::dirs::{check, directory_ids, open_dirs, own, take_over};
 use crate::dispatch::Serving;
 use crate::guard::Principal;
 use crate::hosts::controller::ControllerThread;
 use crate::hosts::mover;
+use crate::lost;
 use crate::node::{Node, Parts};
 use crate::request::Caller;
 use crate::settings::{ListenerSetting, SettingError, SettingRules, Settings, keeper_settings};
+use crate::start_error::StartError;
+use crate::voter::{open_quorum, voter_listeners};
 
 /// How many replies of one connection may wait for their turn.
 const REPLIES_WAITING_MAX: usize = 1024;
 /// How many bytes of replies may wait for a peer to read.
 const UNSENT_BYTES_MAX: usize = 16 << 20;
 
-/// Why a node does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A setting is wrong.
-    #[error(transparent)]
-    Setting(#[from] SettingError),
-    /// The disk fails.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// The metadata log cannot be opened.
-    #[error(transparent)]
-    Quorum(#[from] QuorumError),
-    /// Another process has a data directory.
-    #[error("{} is in use by another process", .0.display())]
-    Locked(PathBuf),
-    /// A data directory belongs to something else.
-    #[error("{}: {why}", path.display())]
-    Foreign {
-        /// The directory.
-        path: PathBuf,
-        /// Whose it is.
-        why: String,
-    },
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address.
-        address: String,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The system gives no thread.
-    #[error("the system gives no thread: {0}")]
-    Thread(#[from] io::Error),
-    /// The controller refuses this node.
-    #[error("the controller refuses this node: {}", .0.name())]
-    Refused(ErrorCode),
-}
-
-impl StartError {
-    /// What the operator can do about it, where that is known.
-    #[must_use]
-    pub fn advice(&self) -> Option<&'static str> {
-        use io::ErrorKind::{
-            AddrInUse, AddrNotAvailable, NotFound, PermissionDenied, ReadOnlyFilesystem,
-        };
-        const OWN_DIRECTORY: &str =
-            "Choose a directory that this user may write: --override log.dirs=DIR";
-        match self {
-            Self::Listen { source, .. } => match source.kind() {
-                AddrInUse => Some(
-                    "Something listens there, maybe another node. Stop it, or take another address: --override listeners=PLAINTEXT://HOST:PORT",
-                ),
-                AddrNotAvailable => Some(
-                    "This machine has no such address. Listen on one that it has, and tell clients another in advertised.listeners.",
-                ),
-                PermissionDenied => Some("Ports below 1024 are the system's; take a higher one."),
-                _ => None,
-            },
-            Self::Locked(_) => Some(
-                "Stop that process, or give this node a directory of its own: --override log.dirs=DIR",
-            ),
-            Self::Storage(StorageError::Io { source, .. }) => {
-                let kinds = [NotFound, PermissionDenied, ReadOnlyFilesystem];
-                kinds.contains(&source.kind()).then_some(OWN_DIRECTORY)
-            }
-            _ => None,
-        }
-    }
+/// Which directories may a start format?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Formatting {
+    /// Only the built-in default directory, which neither a file nor an override names.
+    #[default]
+    DefaultDirectory,
+    /// All, if all of them are empty.
+    IfEmpty,
 }
 
 /// A running node.
@@ -122,44 +63,40 @@ impl Broker {
     ///
     /// # Errors
     /// Something of it fails; nothing of it runs then.
-    pub fn start(settings: Settings, clock: Clock) -> Result<Self, StartError> {
+    pub fn start(
+        settings: Settings,
+        formatting: Formatting,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
         let files: Arc<dyn Files> = Arc::new(DiskFiles);
         let id = settings.node_id()?;
+        // Before anything is created: an empty mount point stays empty.
+        check(&*files, &settings, formatting)?;
         let bound = bind(&settings)?;
         let threads = Threads::start(network_threads())?;
         let mut dirs = open_dirs(&files, &settings)?;
-        let voter_listeners = voter_listeners(&settings, &bound)?;
+        let host = bound.first().map(|it| it.setting.host.as_str());
+        let voter_listeners = voter_listeners(&settings, host)?;
         let formatted = dirs.iter().all(|it| it.is_new);
+        lost::check_metadata_log(&dirs, &settings)?;
         let meta = take_over(&mut dirs, &settings, &clock, &voter_listeners)?;
-        let metadata_dir = settings.metadata_dir();
         let clean = dirs.iter().all(|it| it.clean.is_some()) && !formatted;
-        let voter = Voter {
-            key: ReplicaKey { id, directory: Uuid::ZERO },
-            endpoints: voter_listeners.clone(),
-            kraft_versions: (0, 1),
-        };
-        let opened = Quorum::open(Setup {
-            files: Arc::clone(&files),
-            dir: metadata_dir.clone(),
-            own: ReplicaKey { id, directory: meta.directory_id },
-            static_voters: VoterSet::of([voter]),
-            clean,
-            segment_bytes: segment_bytes(&settings),
-            clock: clock.clone(),
-        })?;
+        let opened = open_quorum(&files, &settings, &clock, &meta, clean)?;
         let mut cluster = Cluster::default();
         opened.records.iter().for_each(|record| cluster.apply(record));
-        let bootstrap = ottla_quorum::bootstrap(&files, &metadata_dir)?;
+        let lost = lost::check(&dirs, &cluster, id, &settings)?;
+        let bootstrap = ottla_quorum::bootstrap(&files, &settings.metadata_dir())?;
         let bootstrap = if bootstrap.is_empty() { bootstrap_records() } else { bootstrap };
         let started = Arc::new(settings);
         let data: Vec<PathBuf> = started.log_dirs();
-        let log_dirs =
-            dirs.iter().filter_map(|it| it.meta.as_ref()).map(|it| it.directory_id).collect();
+        let log_dirs = directory_ids(&dirs);
         let parts = dirs
             .into_iter()
             .filter_map(|it| Some((it.dir, it.meta?.directory_id, it.clean.is_some())));
         let partitions = Arc::new(Partitions::new(id, clock.clone(), parts.collect())?);
         partitions.sweep()?;
+        partitions.set_strays_aside(|place| topic_id(&cluster, id, place))?;
+        lost::tell(&lost);
         let rules = SettingRules { settings: Arc::clone(&started), node: id };
         let kraft_version = opened.quorum.kraft_version();
         let controller =
@@ -208,6 +145,7 @@ impl Broker {
         clock: &Clock,
     ) -> Result<String, StartError> {
         let files: Arc<dyn Files> = Arc::new(DiskFiles);
+        lost::keep_metadata(&*files, settings)?;
         let mut dirs = open_dirs(&files, settings)?;
         let known = dirs.iter().find_map(|it| Some((it.dir.path(), it.meta.as_ref()?)));
         if let Some((path, meta)) = known {
@@ -223,8 +161,23 @@ impl Broker {
                 return Err(StartError::Foreign { path: path.to_owned(), why });
             }
         }
-        let endpoints = voter_listeners(settings, &[])?;
+        let endpoints = voter_listeners(settings, None)?;
         Ok(own(&mut dirs, settings, clock, cluster_id, &endpoints)?.cluster_id)
+    }
+
+    /// Declares data directories lost, each by its path or its id: what lay there is given up. An
+    /// empty directory at that path is formatted for the cluster. Returns what was done, in lines.
+    ///
+    /// # Errors
+    /// The directory holds data, is not one of this node's, or is one of several that may be
+    /// meant; or the disk fails.
+    pub fn declare_lost(
+        settings: &Settings,
+        names: &[String],
+        clock: &Clock,
+    ) -> Result<Vec<String>, StartError> {
+        let files: Arc<dyn Files> = Arc::new(DiskFiles);
+        lost::declare(&files, settings, names, clock)
     }
 
     /// The listeners and the addresses they are bound to.
@@ -316,9 +269,11 @@ fn network_threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// How large a segment of the metadata log becomes.
-fn segment_bytes(settings: &Settings) -> u64 {
-    u64::try_from(settings.number("metadata.log.segment.bytes")).unwrap_or(1 << 30)
+/// The topic id of a partition that this node has according to the metadata.
+fn topic_id(cluster: &Cluster, id: NodeId, place: &TopicPartition) -> Option<Uuid> {
+    let topic = cluster.topic(&place.topic)?;
+    let state = topic.partitions.get(&place.partition)?;
+    state.replicas.contains(&id).then_some(topic.id)
 }
 
 fn defaults(settings: &Settings, kraft_version: i16) -> Defaults {
@@ -358,27 +313,6 @@ fn bind(settings: &Settings) -> Result<Vec<Bound>, StartError> {
     }
     if all.is_empty() {
         return Err(SettingError::Missing("a listener for clients in listeners").into());
-    }
-    Ok(all)
-}
-
-/// Where the voter says that its controller listens; peers of a larger quorum would go there.
-fn voter_listeners(settings: &Settings, bound: &[Bound]) -> Result<Vec<Endpoint>, StartError> {
-    let names = settings.controller_listeners();
-    let advertised = settings.advertised()?;
-    let mut all = Vec::new();
-    for name in &names {
-        let configured = settings.listeners()?;
-        let found = advertised.iter().chain(&configured).find(|it| it.name == *name);
-        if let Some(found) = found {
-            let host = if found.host.is_empty() { "localhost" } else { &found.host };
-            all.push(Endpoint { name: name.clone(), host: host.to_owned(), port: found.port });
-        }
-    }
-    if all.is_empty() {
-        let host = bound.first().map_or("127.0.0.1".to_owned(), |it| it.setting.host.clone());
-        let host = if host.is_empty() { "localhost".to_owned() } else { host };
-        all.push(Endpoint { name: "CONTROLLER".to_owned(), host, port: 9093 });
     }
     Ok(all)
 }

@@ -1,32 +1,87 @@
 //! The data directories of a node: opened, made its own, and how they were left.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_clock::Clock;
 use ottla_metadata::{bootstrap_records, version_of};
-use ottla_partitions::{CleanShutdown, DataDir, Files, MetaProperties};
+use ottla_partitions::{CleanShutdown, DataDir, DirState, Files, MetaProperties};
 use ottla_quorum::{Endpoint, Format, ReplicaKey, Voter};
+use ottla_types::{CLUSTER_METADATA, Uuid};
 
-use crate::broker::StartError;
+use crate::broker::Formatting;
 use crate::settings::{SettingError, Settings};
+use crate::start_error::{NotFormatted, StartError};
 
 /// A data directory that is open, and how it was left.
 pub struct OpenDir {
     pub dir: DataDir,
     pub meta: Option<MetaProperties>,
-    /// Was it nobody's when it was opened?
+    /// Was it not formatted when it was opened?
     pub is_new: bool,
     pub clean: Option<CleanShutdown>,
 }
 
-/// Opens all of them; one that another process has is an error.
-pub fn open_dirs(files: &Arc<dyn Files>, settings: &Settings) -> Result<Vec<OpenDir>, StartError> {
-    let mut paths = settings.log_dirs();
-    let metadata = settings.metadata_dir();
-    if !paths.contains(&metadata) {
-        paths.push(metadata);
+/// The paths of the data directories, the metadata directory among them, each once.
+pub fn paths(settings: &Settings) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = Vec::new();
+    for path in settings.log_dirs().into_iter().chain([settings.metadata_dir()]) {
+        if !all.contains(&path) {
+            all.push(path);
+        }
     }
+    all
+}
+
+/// What lies at each of them, before anything is opened or created.
+///
+/// # Errors
+/// A directory cannot be listed.
+pub fn states(
+    files: &dyn Files,
+    settings: &Settings,
+) -> Result<Vec<(PathBuf, DirState)>, StartError> {
+    let state = |path: PathBuf| DirState::at(files, &path).map(|state| (path, state));
+    Ok(paths(settings).into_iter().map(state).collect::<Result<_, _>>()?)
+}
+
+/// Refuses a start in directories that are not formatted, unless they may be formatted now.
+///
+/// # Errors
+/// It is refused, or a directory cannot be listed.
+pub fn check(
+    files: &dyn Files,
+    settings: &Settings,
+    formatting: Formatting,
+) -> Result<(), StartError> {
+    let states = states(files, settings)?;
+    let is_blank = |state: DirState| matches!(state, DirState::Missing | DirState::Empty);
+    let may_format = formatting == Formatting::IfEmpty || settings.has_default_directory();
+    if may_format && states.iter().all(|(_, state)| is_blank(*state)) {
+        return Ok(());
+    }
+    let (formatted, absent): (Vec<_>, Vec<_>) =
+        states.into_iter().partition(|(_, state)| *state == DirState::Formatted);
+    if absent.is_empty() {
+        return Ok(());
+    }
+    let formatted = formatted.into_iter().map(|(path, _)| path).collect();
+    let metadata_dir = settings.metadata_dir();
+    Err(StartError::NotFormatted(NotFormatted { absent, formatted, metadata_dir }))
+}
+
+/// The ids of the directories.
+pub fn directory_ids(dirs: &[OpenDir]) -> Vec<Uuid> {
+    dirs.iter().filter_map(|it| it.meta.as_ref()).map(|meta| meta.directory_id).collect()
+}
+
+/// Opens all of them; one that another process has is an error.
+///
+/// # Errors
+/// A directory cannot be created or locked, or its `meta.properties` cannot be read.
+pub fn open_dirs(files: &Arc<dyn Files>, settings: &Settings) -> Result<Vec<OpenDir>, StartError> {
+    let paths = paths(settings);
     let mut all = Vec::new();
     for path in paths {
         let dir = DataDir::open(Arc::clone(files), &path)?.ok_or(StartError::Locked(path))?;
@@ -36,8 +91,12 @@ pub fn open_dirs(files: &Arc<dyn Files>, settings: &Settings) -> Result<Vec<Open
     Ok(all)
 }
 
-/// Makes sure that all directories are this node's, formatting those that are new; says what the
-/// directory with the metadata log is.
+/// Makes sure that all directories are this node's, formatting those that are new; returns what
+/// the directory with the metadata log is.
+///
+/// # Errors
+/// A directory belongs to another cluster or node or has the id of another, the metadata log lies
+/// in two directories, or the disk fails.
 pub fn own(
     dirs: &mut [OpenDir],
     settings: &Settings,
@@ -50,22 +109,31 @@ pub fn own(
     let cluster_id = known.or(chosen).unwrap_or_else(|| clock.random_uuid().to_string());
     let metadata_dir = settings.metadata_dir();
     let mut found = None;
+    check_ids(dirs)?;
+    check_metadata_place(dirs, &metadata_dir)?;
     for it in dirs {
         let path = it.dir.path().to_owned();
         let foreign = |why: String| StartError::Foreign { path: path.clone(), why };
         let meta = match &it.meta {
             Some(meta) if meta.cluster_id != cluster_id => {
-                return Err(foreign(format!("it belongs to cluster {}", meta.cluster_id)));
+                let why = format!("it belongs to cluster {}, not {cluster_id}", meta.cluster_id);
+                return Err(foreign(why));
             }
             Some(meta) if meta.node_id != id => {
                 return Err(foreign(format!("it belongs to node {}, this is {id}", meta.node_id)));
+            }
+            // An older Kafka gave directories no ids.
+            Some(meta) if meta.directory_id.is_zero() => {
+                let meta = MetaProperties { directory_id: clock.random_uuid(), ..meta.clone() };
+                it.dir.rewrite_meta(&meta)?;
+                meta
             }
             Some(meta) => meta.clone(),
             None => {
                 let (cluster_id, directory_id) = (cluster_id.clone(), clock.random_uuid());
                 let meta = MetaProperties { cluster_id, node_id: id, directory_id };
                 if path == metadata_dir {
-                    format_dir(it.dir.files(), &path, clock, &meta, endpoints)?;
+                    format_metadata(it.dir.files(), &path, clock, &meta, endpoints)?;
                 }
                 it.dir.set_meta(&meta)?;
                 meta
@@ -81,6 +149,9 @@ pub fn own(
 
 /// As [`own`], for a node that starts: takes the marks of a clean stop away, once it is known that
 /// it may start in all of them.
+///
+/// # Errors
+/// As [`own`].
 pub fn take_over(
     dirs: &mut [OpenDir],
     settings: &Settings,
@@ -94,7 +165,42 @@ pub fn take_over(
     Ok(meta)
 }
 
-fn format_dir(
+/// A copied directory has the id of the one that it was copied from.
+fn check_ids(dirs: &[OpenDir]) -> Result<(), StartError> {
+    let mut seen: BTreeMap<Uuid, &Path> = BTreeMap::new();
+    for it in dirs {
+        let id = it.meta.as_ref().map_or(Uuid::ZERO, |meta| meta.directory_id);
+        if id.is_zero() {
+            continue;
+        }
+        if let Some(other) = seen.insert(id, it.dir.path()) {
+            let why = format!("its directory id {id} is also that of {}", other.display());
+            return Err(StartError::Foreign { path: it.dir.path().to_owned(), why });
+        }
+    }
+    Ok(())
+}
+
+/// The metadata log lies in the metadata directory only: one elsewhere is another cluster's, or
+/// `metadata.log.dir` was changed.
+fn check_metadata_place(dirs: &[OpenDir], metadata_dir: &Path) -> Result<(), StartError> {
+    for it in dirs.iter().filter(|it| it.dir.path() != metadata_dir) {
+        let folder = it.dir.path().join(format!("{CLUSTER_METADATA}-0"));
+        if it.dir.files().exists(&folder) {
+            let configured = metadata_dir.display();
+            let why =
+                format!("a metadata log lies here, and the metadata directory is {configured}");
+            return Err(StartError::Foreign { path: folder, why });
+        }
+    }
+    Ok(())
+}
+
+/// Writes the first metadata of a cluster into its metadata directory.
+///
+/// # Errors
+/// The disk fails.
+pub fn format_metadata(
     files: &Arc<dyn Files>,
     dir: &Path,
     clock: &Clock,

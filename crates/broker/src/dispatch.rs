@@ -4,7 +4,6 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 use ottla_net::connection::{Handler, Outcome, Reply};
-use ottla_protocol::messages::api_versions_response::ApiVersionsResponse;
 use ottla_protocol::messages::produce_request::ProduceRequest;
 use ottla_protocol::messages::produce_response::ProduceResponse;
 use ottla_protocol::{
@@ -121,7 +120,7 @@ async fn answer(node: &Node, caller: &Caller, frame: Bytes) -> Outcome {
 async fn route(node: &Node, call: &Call, head: &FrameHead, d: Decoder) -> Outcome {
     let (n, c) = (node, call);
     match call.key {
-        ApiKey::Produce => produce(node, call, head, d),
+        ApiKey::Produce => produce(node, call, head, d).await,
         ApiKey::Fetch => serve(head, d, async |r| fetch::handle(n, c, r).await).await,
         ApiKey::ListOffsets => serve(head, d, async |r| list_offsets::handle(n, c, &r)).await,
         ApiKey::Metadata => serve(head, d, async |r| metadata::handle(n, c, r).await).await,
@@ -303,16 +302,15 @@ fn encoded<M: Message>(
     }
 }
 
-/// To a version of ApiVersions that is not known, the answer says in version 0 which are (KIP-511);
-/// of any other API the client should have asked first.
+/// To a version of ApiVersions that is not known, the answer says in version 0 which are, and lists
+/// nothing else (KIP-511); of any other API the client should have asked first.
 fn unserved(key: ApiKey, head: &FrameHead) -> Outcome {
     if key != ApiKey::ApiVersions {
         return Outcome::Close(format!("{} has no version {} here", key.name(), head.version));
     }
-    let response = ApiVersionsResponse {
-        error_code: ErrorCode::UNSUPPORTED_VERSION.0,
-        ..api_versions::served()
-    };
+    let mut response = api_versions::served();
+    response.error_code = ErrorCode::UNSUPPORTED_VERSION.0;
+    response.api_keys.retain(|it| it.api_key == key.code());
     match encoded(key, head, &response, 0) {
         Ok(reply) => Outcome::Reply(reply),
         Err(why) => Outcome::Close(why),
@@ -320,14 +318,14 @@ fn unserved(key: ApiKey, head: &FrameHead) -> Outcome {
 }
 
 /// A produce may answer later, or not at all.
-fn produce(node: &Node, call: &Call, head: &FrameHead, mut d: Decoder) -> Outcome {
+async fn produce(node: &Node, call: &Call, head: &FrameHead, mut d: Decoder) -> Outcome {
     let mut spare = SPARE.take();
     if let Err(error) = spare.request.decode_into(&mut d, head.version) {
         return Outcome::Close(format!("ProduceRequest v{}: {error}", head.version));
     }
     let silent = spare.request.acks == 0;
     let response = std::mem::take(&mut spare.response);
-    match produce::handle(node, call, &spare.request, response) {
+    match produce::handle(node, call, &spare.request, response).await {
         produce::Produced::Done(response) => {
             let outcome =
                 if silent { unanswered(&response) } else { reply(call.key, head, &response) };

@@ -15,8 +15,12 @@ mod dispatch;
 mod guard;
 mod handlers;
 mod hosts;
+mod lost;
 mod node;
 mod request;
 pub mod settings;
+mod start_error;
+mod voter;
 
-pub use broker::{Broker, StartError};
+pub use broker::{Broker, Formatting};
+pub use start_error::{LostDirectory, NotFormatted, StartError};

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use ottla_clock::Clock;
-use ottla_coordinator::group::{GroupSettings, Topics};
-use ottla_metadata::{Cluster, Command, Listener, Reply, Topic};
+use ottla_coordinator::group::{DeletedTopic, GroupSettings, Topics};
+use ottla_metadata::{AssignedDirectory, Cluster, Command, Listener, Reply, Topic};
 use ottla_net::listener::{Admission, Bounds};
 use ottla_partitions::{Assigned, Assignment, Partitions};
 use ottla_protocol::messages::create_topics_request::{
@@ -23,6 +23,7 @@ use crate::hosts::groups::{self, GroupHost, Groups};
 use crate::hosts::sessions::Sessions;
 use crate::hosts::shards::shard_of;
 use crate::hosts::transactions::{self, TransactionHost, Transactions};
+use crate::hosts::unpacking::Unpacking;
 use crate::request::Call;
 use crate::settings::{Settings, group_settings, in_force, topic_rules, transaction_settings};
 
@@ -66,6 +67,8 @@ pub struct Node {
     pub kraft_version: i16,
     /// How many connections there may be.
     pub admission: Admission,
+    /// Where large produced batches are read through.
+    pub unpacking: Unpacking,
     cluster: ArcSwap<Cluster>,
     in_force: ArcSwap<InForce>,
     topics: ArcSwap<Topics>,
@@ -115,6 +118,7 @@ impl Node {
             sessions: Sessions::new(usize::try_from(slots).unwrap_or(1000)),
             in_force: ArcSwap::from_pointee(rules_of(&cluster, &started, id)),
             admission: Admission::new(bounds_of(&cluster, &started, id)),
+            unpacking: Unpacking::for_this_machine(),
             cluster: ArcSwap::from_pointee(cluster),
             topics: ArcSwap::default(),
             offset: AtomicI64::new(0),
@@ -144,8 +148,9 @@ impl Node {
         self.transactions.set(&transaction_settings(&cluster, &self.started, self.id));
         let wanted = self.assigned(&cluster);
         for (partition, error) in self.partitions.reconcile(&wanted) {
-            tracing::error!(%partition, %error, "a partition cannot be opened");
+            tracing::error!(%partition, %error, "partition is offline: it cannot be opened");
         }
+        self.tell_directories(&wanted);
         self.cluster.store(Arc::clone(&cluster));
         self.offset.store(news.offset, Ordering::Release);
         self.epoch.store(i64::from(news.epoch), Ordering::Release);
@@ -157,7 +162,28 @@ impl Node {
         self.transactions.reconcile(&led(transactions::TOPIC));
         let gone = deleted(&before, &cluster);
         if !gone.is_empty() {
-            self.groups.partitions_deleted(&gone);
+            self.groups.topics_deleted(&gone);
+        }
+    }
+
+    /// Lets the controller know in which of several directories partitions lie (KIP-858): with
+    /// that, a start can tell which partitions a lost directory held.
+    fn tell_directories(&self, wanted: &[Assigned]) {
+        let mut assigned = Vec::new();
+        for it in wanted {
+            let found = self.partitions.find(&it.place.topic, it.place.partition);
+            // One that moves is told by the move.
+            let settled = found.filter(|partition| !partition.is_moving());
+            let Some(directory) = settled.map(|it| it.directory()) else { continue };
+            if directory != it.directory {
+                let (topic_id, index) = (it.topic_id, it.place.partition);
+                assigned.push(AssignedDirectory { topic_id, index, directory });
+            }
+        }
+        if !assigned.is_empty() {
+            // If it is busy, the next change of the metadata comes here again.
+            let command = Command::AssignDirectories { broker: self.id, assigned };
+            let _ = self.controller.tell(command);
         }
     }
 
@@ -176,7 +202,8 @@ impl Node {
         fresh
     }
 
-    fn assigned(&self, cluster: &Cluster) -> Vec<Assigned> {
+    /// What the metadata says of this node's partitions.
+    pub fn assigned(&self, cluster: &Cluster) -> Vec<Assigned> {
         let mut all = Vec::new();
         for topic in cluster.topics() {
             let mine = |state: &&ottla_metadata::PartitionState| state.replicas.contains(&self.id);
@@ -252,9 +279,25 @@ impl Node {
         cluster.topic(topic).is_some_and(|topic| topic.partitions.contains_key(&index))
     }
 
-    /// What a client is told that asked for a partition which is not here.
+    /// What a client is told that asked for a partition by name which is not served here.
     #[must_use]
-    pub fn why_not_here(&self, topic: &str, id: Uuid, by_id: bool) -> ErrorCode {
+    pub fn unknown_or_offline(&self, topic: &str, index: PartitionIndex) -> ErrorCode {
+        if self.partitions.is_offline(topic, index) {
+            ErrorCode::KAFKA_STORAGE_ERROR
+        } else {
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+        }
+    }
+
+    /// What a client is told that asked for a partition which is not served here.
+    #[must_use]
+    pub fn why_not_here(
+        &self,
+        topic: &str,
+        id: Uuid,
+        by_id: bool,
+        index: PartitionIndex,
+    ) -> ErrorCode {
         let cluster = self.cluster.load();
         let (known, unknown) = if by_id {
             (cluster.topic_by_id(id), ErrorCode::UNKNOWN_TOPIC_ID)
@@ -263,6 +306,9 @@ impl Node {
         };
         match known {
             None => unknown,
+            Some(topic) if self.partitions.is_offline(&topic.name, index) => {
+                ErrorCode::KAFKA_STORAGE_ERROR
+            }
             Some(topic) if self.partitions.of_topic(&topic.name).is_empty() => {
                 ErrorCode::NOT_LEADER_OR_FOLLOWER
             }
@@ -441,13 +487,8 @@ fn bounds_of(cluster: &Cluster, started: &Settings, id: NodeId) -> Bounds {
     }
 }
 
-/// The partitions that were there and are no longer.
-fn deleted(before: &Cluster, now: &Cluster) -> Vec<TopicPartition> {
+/// The topics that were there and are no longer.
+fn deleted(before: &Cluster, now: &Cluster) -> Vec<DeletedTopic> {
     let gone = before.topics().filter(|topic| now.topic_by_id(topic.id).is_none());
-    let of = |topic: &Arc<Topic>| {
-        let name = Arc::clone(&topic.name);
-        let all = topic.partitions.keys().copied().collect::<Vec<_>>();
-        all.into_iter().map(move |index| TopicPartition::new(Arc::clone(&name), index))
-    };
-    gone.flat_map(of).collect()
+    gone.map(|topic| DeletedTopic { name: Arc::clone(&topic.name), id: topic.id }).collect()
 }

@@ -1,5 +1,6 @@
 //! Who asks, on which listener, in which version.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -37,6 +38,18 @@ pub struct Call {
     pub version: i16,
     /// What the client calls itself; empty when it does not say.
     pub client_id: Text,
+}
+
+/// What a request has more than once, of the things it is asked about.
+pub fn repeated<T: Ord + Copy>(all: impl IntoIterator<Item = T>) -> BTreeSet<T> {
+    let mut seen = BTreeSet::new();
+    all.into_iter().filter(|one| !seen.insert(*one)).collect()
+}
+
+/// Has the time that a request gives the controller passed before it could begin?
+#[must_use]
+pub const fn is_over(timeout_ms: i32) -> bool {
+    timeout_ms <= 0
 }
 
 /// What a handler answers to, and in which versions: `dispatch` and the ApiVersions answer are

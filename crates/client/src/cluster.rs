@@ -286,7 +286,17 @@ impl Cluster {
         name: &str,
         create: bool,
     ) -> Result<Arc<Known>, ClientError> {
-        let deadline = self.clock.monotonic() + PATIENCE;
+        self.topic_within(name, create, PATIENCE).await
+    }
+
+    /// As [`Self::topic`], for no longer than this.
+    pub(crate) async fn topic_within(
+        &mut self,
+        name: &str,
+        create: bool,
+        patience: Duration,
+    ) -> Result<Arc<Known>, ClientError> {
+        let deadline = self.clock.monotonic().saturating_add(patience);
         loop {
             if let Some(known) = self.topics.get(name)
                 && !known.leaders.is_empty()

@@ -42,6 +42,14 @@ pub enum ClientError {
         /// In the broker's words.
         why: String,
     },
+    /// A record is larger than a request may be.
+    #[error("the record takes up to {bytes} bytes, more than max.request.size allows ({most})")]
+    RecordTooLarge {
+        /// How many bytes it takes at most.
+        bytes: usize,
+        /// How many it may take.
+        most: usize,
+    },
     /// A broker cannot be reached where it says that it is.
     #[error(
         "broker {node} says that it listens on {address} (advertised.listeners), and that cannot be reached from here: {source}"

@@ -20,6 +20,7 @@ mod obstacle;
 mod options;
 mod producer;
 mod producer_options;
+mod producer_write;
 mod stop;
 mod transaction;
 
@@ -37,7 +38,7 @@ pub use obstacle::TooFewBrokers;
 pub use options::{ConsumerOptions, GroupProtocol, Isolation, OptionError, Start};
 pub use ottla_records::Compression;
 pub use ottla_types::TopicPartition;
-pub use producer::{Message, Producer, Report};
-pub use producer_options::{Acks, ProducerOptions};
+pub use producer::{Failure, Lost, Message, Producer, Report};
+pub use producer_options::{Acks, OnFailure, ProducerOptions};
 pub use stop::{Stop, Stopped, hangup_is_ignored};
 pub use transaction::GroupMember;

@@ -4,16 +4,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
-use ottla_protocol::messages::produce_request::{
-    PartitionProduceData, ProduceRequest, TopicProduceData,
-};
-use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
-use ottla_types::{ErrorCode, Offset, TimestampMs, TopicPartition, murmur2};
+use ottla_types::{Offset, TimestampMs, TopicPartition, murmur2};
 
 use crate::cluster::{Cluster, MOMENT};
 use crate::error::ClientError;
-use crate::producer_options::{Acks, ProducerOptions};
-use crate::transaction::{OLD_PRODUCE, Transaction};
+use crate::producer_options::{OnFailure, ProducerOptions};
+use crate::transaction::Transaction;
 
 /// A record to be written.
 #[derive(Clone, Debug, Default)]
@@ -41,10 +37,51 @@ pub struct Report {
     pub offset: Offset,
 }
 
+/// Records of one partition that could not be written, and why.
+#[derive(Debug)]
+pub struct Failure {
+    /// Their topic.
+    pub topic: String,
+    /// Their partition; none if it was not known yet.
+    pub partition: Option<i32>,
+    /// The records, in the order in which they were given.
+    pub records: Vec<Lost>,
+    /// Why they could not be written.
+    pub error: ClientError,
+}
+
+/// A record that could not be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The number that [`Producer::send`] gave it.
+    pub number: u64,
+    /// The size of its key in bytes, if it has one.
+    pub key_bytes: Option<usize>,
+    /// The size of its value in bytes, if it has one.
+    pub value_bytes: Option<usize>,
+}
+
+impl Lost {
+    pub(crate) fn new(number: u64, message: &Message) -> Self {
+        let bytes = |part: &Option<Bytes>| part.as_ref().map(Bytes::len);
+        Self { number, key_bytes: bytes(&message.key), value_bytes: bytes(&message.value) }
+    }
+}
+
+/// A record on its way.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub number: u64,
+    pub timestamp: TimestampMs,
+    pub message: Message,
+    /// About how large it is in a batch.
+    pub bytes: usize,
+}
+
 /// What waits to be sent to a partition.
 #[derive(Debug, Default)]
 struct Waiting {
-    records: Vec<(u64, TimestampMs, Message)>,
+    records: Vec<Pending>,
     bytes: usize,
 }
 
@@ -62,7 +99,8 @@ pub struct Producer {
     turn: usize,
     /// How many records it was given.
     given: u64,
-    reports: Vec<Report>,
+    pub(crate) reports: Vec<Report>,
+    failures: Vec<Failure>,
 }
 
 impl Producer {
@@ -79,6 +117,7 @@ impl Producer {
             turn: 0,
             given: 0,
             reports: Vec::new(),
+            failures: Vec::new(),
         }
     }
 
@@ -86,24 +125,26 @@ impl Producer {
     /// the record's number: how many this producer was given before.
     ///
     /// # Errors
-    /// The batch could not be written; its records are lost to this producer.
+    /// The topic is not known, the record is larger than a request may be, or the batch could not
+    /// be written; what could not be written is lost to this producer. With [`OnFailure::Keep`]
+    /// these are not errors but [`Self::failures`].
     pub async fn send(&mut self, topic: &str, message: Message) -> Result<u64, ClientError> {
-        let known = self.cluster.topic(topic, true).await?;
-        let count = known.leaders.len();
-        let at = match &message.key {
-            Some(key) => usize::try_from(murmur2(key) & i32::MAX).unwrap_or(0) % count,
-            None => self.turn % count,
-        };
-        let chosen = || known.leaders.keys().nth(at).copied().unwrap_or(0);
-        let place = (topic.to_owned(), message.partition.unwrap_or_else(chosen));
-        let length = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
-        let size = length(&message.key) + length(&message.value) + 64;
-        let at = message.timestamp.unwrap_or_else(|| self.cluster.clock.wall_ms());
         let number = self.given;
         self.given += 1;
+        let bytes = size_in_batch(&message);
+        let place = match self.place(topic, &message, bytes).await {
+            Ok(place) => place,
+            Err(error) => {
+                let records = vec![Lost::new(number, &message)];
+                let failure = Failure { topic: topic.to_owned(), partition: None, records, error };
+                self.failed(failure)?;
+                return Ok(number);
+            }
+        };
+        let timestamp = message.timestamp.unwrap_or_else(|| self.cluster.clock.wall_ms());
         let waiting = self.waiting.entry(place.clone()).or_default();
-        waiting.records.push((number, at, message));
-        waiting.bytes += size;
+        waiting.records.push(Pending { number, timestamp, message, bytes });
+        waiting.bytes += bytes;
         if waiting.bytes >= self.options.batch_bytes {
             self.turn += 1;
             self.write(place).await?;
@@ -111,15 +152,44 @@ impl Producer {
         Ok(number)
     }
 
+    /// The partition that a record goes to.
+    async fn place(
+        &mut self,
+        topic: &str,
+        message: &Message,
+        bytes: usize,
+    ) -> Result<(String, i32), ClientError> {
+        let patience = self.options.max_block;
+        let known = self.cluster.topic_within(topic, true, patience).await?;
+        let most = self.options.request_bytes_max;
+        let bytes = bytes.saturating_add(BATCH_OVERHEAD);
+        if bytes > most {
+            return Err(ClientError::RecordTooLarge { bytes, most });
+        }
+        let count = known.leaders.len();
+        let at = match &message.key {
+            Some(key) => usize::try_from(murmur2(key) & i32::MAX).unwrap_or(0) % count,
+            None => self.turn % count,
+        };
+        let chosen = || known.leaders.keys().nth(at).copied().unwrap_or(0);
+        Ok((topic.to_owned(), message.partition.unwrap_or_else(chosen)))
+    }
+
     /// Where records went since this was last asked, if the options ask for it.
     pub fn reports(&mut self) -> Vec<Report> {
         std::mem::take(&mut self.reports)
     }
 
+    /// What could not be written since this was last asked, with [`OnFailure::Keep`].
+    pub fn failures(&mut self) -> Vec<Failure> {
+        std::mem::take(&mut self.failures)
+    }
+
     /// Sends everything that waits; when this returns it is written.
     ///
     /// # Errors
-    /// A batch could not be written; its records are lost to this producer.
+    /// A batch could not be written; its records are lost to this producer. With
+    /// [`OnFailure::Keep`] these are not errors but [`Self::failures`].
     pub async fn flush(&mut self) -> Result<(), ClientError> {
         let places: Vec<_> = self.waiting.keys().cloned().collect();
         for place in places {
@@ -129,12 +199,28 @@ impl Producer {
         Ok(())
     }
 
+    /// Takes note of a failure as the options want it.
+    pub(crate) fn failed(&mut self, failure: Failure) -> Result<(), ClientError> {
+        match self.options.on_failure {
+            OnFailure::Return => Err(failure.error),
+            OnFailure::Keep => {
+                self.failures.push(failure);
+                Ok(())
+            }
+        }
+    }
+
+    /// The records that wait for a partition, which wait no longer.
+    pub(crate) fn taken(&mut self, place: &(String, i32)) -> Vec<Pending> {
+        self.waiting.remove(place).unwrap_or_default().records
+    }
+
     /// What waits is not sent.
     pub(crate) fn drop_waiting(&mut self) {
         self.waiting.clear();
     }
 
-    async fn identity(&mut self) -> Result<(i64, i16), ClientError> {
+    pub(crate) async fn identity(&mut self) -> Result<(i64, i16), ClientError> {
         if !self.options.idempotent {
             return Ok((-1, -1));
         }
@@ -164,103 +250,47 @@ impl Producer {
             }
         }
     }
+}
 
-    /// Writes what waits for a partition as one batch, again and again until it is there.
-    async fn write(&mut self, place: (String, i32)) -> Result<Offset, ClientError> {
-        let records = self.waiting.remove(&place).unwrap_or_default().records;
-        let count = i32::try_from(records.len()).unwrap_or(i32::MAX);
-        let transactional = self.options.transactional_id.is_some();
-        if transactional {
-            self.touch(&place).await?;
-        }
-        let (producer_id, producer_epoch) = self.identity().await?;
-        let sequence = self.sequences.get(&place).copied().unwrap_or(0);
-        let mut builder = BatchBuilder::new(BatchOptions {
-            compression: self.options.compression,
-            transactional,
-            producer_id,
-            producer_epoch,
-            base_sequence: if producer_id < 0 { -1 } else { sequence },
-            ..BatchOptions::default()
-        });
-        for (_, timestamp, message) in &records {
-            let headers: Vec<(&[u8], Option<&[u8]>)> =
-                message.headers.iter().map(|(name, value)| (&name[..], value.as_deref())).collect();
-            builder.push(&NewRecord {
-                timestamp: *timestamp,
-                key: message.key.as_deref(),
-                value: message.value.as_deref(),
-                headers: &headers,
-            });
-        }
-        let batch = Bytes::from(builder.build()?);
-        let deadline = self.cluster.clock.monotonic() + self.options.patience;
-        loop {
-            match self.try_write(&place, &batch).await {
-                Ok(offset) => {
-                    let next = sequence.wrapping_add(count) & i32::MAX;
-                    if self.options.reports {
-                        let at = TopicPartition::new(place.0.as_str(), place.1);
-                        let offset = |n: i64| if offset < 0 { -1 } else { offset + n };
-                        let report = |((number, ..), n): (&(u64, _, _), i64)| Report {
-                            number: *number,
-                            place: at.clone(),
-                            offset: offset(n),
-                        };
-                        self.reports.extend(records.iter().zip(0..).map(report));
-                    }
-                    self.sequences.insert(place, next);
-                    return Ok(offset);
-                }
-                Err(error) if error.is_passing() && self.cluster.clock.monotonic() < deadline => {
-                    self.cluster.forget(&place.0);
-                    self.cluster.clock.sleep(MOMENT).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
+/// The bytes of a batch's header.
+const BATCH_OVERHEAD: usize = 61;
+/// The most bytes of a record beside its key, its value and its headers.
+const RECORD_OVERHEAD: usize = 21;
 
-    async fn try_write(
-        &mut self,
-        (topic, partition): &(String, i32),
-        batch: &Bytes,
-    ) -> Result<Offset, ClientError> {
-        let known = self.cluster.topic(topic, true).await?;
-        let leader = known.leaders.get(partition).copied().unwrap_or(-1);
-        let transactional_id = self.options.transactional_id.clone();
-        let is_old = transactional_id.is_some() && !self.transaction.has_own_epoch;
-        let request = ProduceRequest {
-            transactional_id,
-            acks: self.options.acks as i16,
-            timeout_ms: self.options.timeout_ms,
-            topic_data: vec![TopicProduceData {
-                name: topic.clone(),
-                topic_id: known.id,
-                partition_data: vec![PartitionProduceData {
-                    index: *partition,
-                    records: Some(batch.clone()),
-                    ..Default::default()
-                }],
-                ..Default::default()
-            }],
-            ..Default::default()
-        };
-        let newest = is_old.then_some(OLD_PRODUCE);
-        if self.options.acks == Acks::None {
-            self.cluster.tell(leader, &request).await?;
-            return Ok(-1);
+/// At most how large a record is in a batch, in bytes.
+fn size_in_batch(message: &Message) -> usize {
+    let part = |part: Option<&[u8]>| part.map_or(1, |it| varint_bytes(it.len()) + it.len());
+    let headers = message.headers.iter();
+    let headers: usize =
+        headers.map(|(name, value)| part(Some(name)) + part(value.as_deref())).sum();
+    RECORD_OVERHEAD
+        + part(message.key.as_deref())
+        + part(message.value.as_deref())
+        + varint_bytes(message.headers.len())
+        + headers
+}
+
+/// How many bytes a length takes that is written as a zigzag varint.
+const fn varint_bytes(length: usize) -> usize {
+    let bits = usize::BITS as usize + 1 - length.leading_zeros() as usize;
+    bits.div_ceil(7)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_never_larger_than_it_was_taken_for() {
+        for (length, bytes) in [(0, 1), (63, 1), (64, 2), (8191, 2), (8192, 3), (2_000_000, 4)] {
+            assert_eq!(varint_bytes(length), bytes, "length {length}");
         }
-        let response = self.cluster.ask_up_to(leader, &request, newest).await?;
-        let answers = response.responses.iter().flat_map(|it| &it.partition_responses);
-        let Some(answer) = answers.into_iter().next() else {
-            let (what, code) = (format!("{topic}-{partition}"), ErrorCode::UNKNOWN_SERVER_ERROR);
-            return Err(ClientError::Refused { what, code });
+        let message = Message {
+            key: Some(Bytes::from_static(b"k")),
+            value: Some(Bytes::from(vec![b'x'; 2_000_000])),
+            headers: vec![(Bytes::from_static(b"h"), Some(Bytes::from_static(b"1")))],
+            ..Message::default()
         };
-        ClientError::check(answer.error_code, || {
-            let said = answer.error_message.clone();
-            format!("{topic}-{partition}: {}", said.unwrap_or_default())
-        })?;
-        Ok(answer.base_offset)
+        assert_eq!(size_in_batch(&message) + BATCH_OVERHEAD, 2_000_093);
     }
 }

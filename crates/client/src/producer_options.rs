@@ -20,6 +20,16 @@ pub enum Acks {
     All = -1,
 }
 
+/// What becomes of records that cannot be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// The call that tried to write them fails.
+    #[default]
+    Return,
+    /// [`crate::Producer::failures`] has them, and the producer goes on with the next ones.
+    Keep,
+}
+
 /// How a producer writes.
 #[derive(Clone, Debug)]
 pub struct ProducerOptions {
@@ -32,6 +42,14 @@ pub struct ProducerOptions {
     pub idempotent: bool,
     /// The size at which a batch is sent, in bytes (`batch.size`).
     pub batch_bytes: usize,
+    /// The largest record that is sent, in bytes (`max.request.size`). No limit unless one is set:
+    /// then the broker's limits are what counts.
+    pub request_bytes_max: usize,
+    /// How long a caller whose input pauses may let records wait for more (`linger.ms`). The
+    /// producer itself sends when a batch is full and when it is flushed.
+    pub linger: Duration,
+    /// How long a record waits for its topic to be known (`max.block.ms`).
+    pub max_block: Duration,
     /// How long a batch is tried again when it fails for a reason that may pass
     /// (`delivery.timeout.ms`).
     pub patience: Duration,
@@ -43,6 +61,8 @@ pub struct ProducerOptions {
     pub transaction_timeout_ms: i32,
     /// Is it told where each record went ([`crate::Producer::reports`])?
     pub reports: bool,
+    /// What becomes of records that cannot be written.
+    pub on_failure: OnFailure,
 }
 
 impl Default for ProducerOptions {
@@ -52,11 +72,15 @@ impl Default for ProducerOptions {
             compression: Compression::None,
             idempotent: true,
             batch_bytes: 64 << 10,
+            request_bytes_max: usize::MAX,
+            linger: Duration::from_millis(5),
+            max_block: PATIENCE,
             patience: PATIENCE,
             timeout_ms: 30_000,
             transactional_id: None,
             transaction_timeout_ms: 60_000,
             reports: false,
+            on_failure: OnFailure::default(),
         }
     }
 }
@@ -76,10 +100,7 @@ const UNUSED: &[&str] = &[
     "enable.metrics.push",
     "interceptor.classes",
     "key.serializer",
-    "linger.ms",
-    "max.block.ms",
     "max.in.flight.requests.per.connection",
-    "max.request.size",
     "metadata.max.age.ms",
     "metadata.max.idle.ms",
     "metadata.recovery.rebootstrap.trigger.ms",
@@ -134,6 +155,9 @@ const USED: &[Named<ProducerOptions>] = &[
         }
         put(&mut it.idempotent, Ok(wanted))
     }),
+    ("linger.ms", |it, value| put(&mut it.linger, number(value).map(Duration::from_millis))),
+    ("max.block.ms", |it, value| put(&mut it.max_block, number(value).map(Duration::from_millis))),
+    ("max.request.size", |it, value| put(&mut it.request_bytes_max, number(value))),
     ("request.timeout.ms", |it, value| put(&mut it.timeout_ms, number(value))),
     ("transaction.timeout.ms", |it, value| put(&mut it.transaction_timeout_ms, number(value))),
     ("transactional.id", |it, value| put(&mut it.transactional_id, Ok(text(value)))),

@@ -4,5 +4,5 @@
 extern crate alloc;
 
 pub mod group;
-mod pattern;
+pub mod pattern;
 pub mod transaction;

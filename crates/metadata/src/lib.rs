@@ -13,7 +13,10 @@ mod snapshot;
 mod versions;
 
 pub use cluster::{Broker, Cluster, Listener, PartitionState, QuotaEntity, ResourceKind, Topic};
-pub use controller::{Command, ConfigRules, Controller, Defaults, Reply, bootstrap_records};
+pub use controller::{
+    AssignedDirectory, Command, ConfigChange, ConfigRules, Controller, Defaults, Reply,
+    bootstrap_records,
+};
 pub use versions::{
     FEATURES, Feature, KRAFT_VERSION, METADATA_VERSION, METADATA_VERSION_OLDEST, version_of,
 };

@@ -8,6 +8,7 @@
 
 mod bells;
 mod checkpoints;
+mod inspect;
 mod keeper;
 mod marker;
 mod moves;
@@ -17,9 +18,11 @@ mod partition;
 mod partitions;
 mod progress;
 mod rules;
+mod strays;
 mod trouble;
 mod upkeep;
 
+pub use inspect::{Effort, Inspected};
 pub use keeper::{Ask, Keeper, KeeperSettings};
 pub use marker::{Guard, Marker};
 pub use moves::{MoveRefused, Moving};
@@ -32,6 +35,6 @@ pub use upkeep::Cleaned;
 
 pub use ottla_replication::Assignment;
 pub use ottla_storage::{
-    AbortedTransaction, CleanShutdown, Compaction, DataDir, DiskFiles, Fault, FaultyFiles, Files,
-    LogOptions, MetaProperties, Pace, Producer, Retention, StorageError,
+    AbortedTransaction, CleanShutdown, Compaction, DataDir, DirState, DiskFiles, Fault,
+    FaultyFiles, Files, LogOptions, MetaProperties, Pace, Producer, Retention, StorageError,
 };

@@ -129,18 +129,17 @@ impl Partitions {
         done
     }
 
-    /// Removes what an interrupted move left of the partition in other directories.
-    pub(crate) fn remove_twins(
+    /// Sets aside what an interrupted move left of the partition in other directories. It should
+    /// be the same as what is served, but a directory that was away for long may hold more.
+    pub(crate) fn set_twins_aside(
         &self,
         place: &TopicPartition,
         home: &Dir,
-        topic: Uuid,
     ) -> Result<(), StorageError> {
         for other in self.online().filter(|it| it.id != home.id) {
             let (folder, files) = (other.dir.folder(place), other.dir.files());
             if files.exists(&folder) && files.exists(&home.dir.folder(place)) {
-                tracing::warn!(partition = %place, folder = %folder.display(), "a move was interrupted; what it left behind is removed");
-                remove_folder(&**files, &folder, topic)?;
+                self.set_aside(other, &folder, place, "another directory holds the partition")?;
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Opening partitions: where each lies, and what was known of it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use ottla_storage::{Log, OffsetCheckpoint, Opening, PartitionMetadata, StorageError};
@@ -68,18 +69,35 @@ impl Partitions {
         missing.iter().map(|assigned| home(assigned)).collect()
     }
 
+    /// Has the metadata named this partition only since this node runs?
+    fn is_news(&self, assigned: &Assigned) -> bool {
+        self.is_settled.load(Ordering::Acquire)
+            && !self.lock_offline().contains_key(&assigned.place)
+    }
+
     fn open(&self, assigned: &Assigned, home: &Dir) -> Result<Partition, StorageError> {
         let place = &assigned.place;
         let (folder, files) = (home.dir.folder(place), home.dir.files());
-        self.remove_twins(place, home, assigned.topic_id)?;
-        // A folder of a topic that had the same name is not this topic's.
-        let known = PartitionMetadata::read(&**files, &folder)?.map(|known| known.topic_id);
+        self.set_twins_aside(place, home)?;
+        let known = match PartitionMetadata::read(&**files, &folder) {
+            // Whatever it said, it did not say that it is this topic's.
+            Err(StorageError::Corrupt { .. }) if self.is_news(assigned) => None,
+            read => read?.map(|known| known.topic_id),
+        };
         let is_known = known == Some(assigned.topic_id);
-        if known.is_some() && !is_known {
-            tracing::warn!(partition = %place, "a folder belongs to a deleted topic; removed");
-            files
-                .remove_dir(&folder)
-                .map_err(|source| StorageError::Io { path: folder.clone(), source })?;
+        if !is_known && files.exists(&folder) {
+            match known {
+                // A folder of a topic that had the same name is not this topic's.
+                Some(_) => {
+                    self.set_aside(home, &folder, place, "it belongs to another topic id")?
+                }
+                // A topic that was created while the node runs has no folder before it is opened.
+                None if self.is_news(assigned) => {
+                    self.set_aside(home, &folder, place, "it was there before its topic")?;
+                }
+                // A power cut came before `partition.metadata` was on the disk.
+                None => {}
+            }
         }
         let is_new = !is_known && !files.exists(&folder);
         if is_new {

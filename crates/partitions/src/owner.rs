@@ -1,19 +1,16 @@
 //! The one writer of a partition; a turn of it runs on the thread of whoever asks.
 
 use ottla_records::{
-    BadRecords, Batch, Checked, Compression, Rules as RecordRules, TimestampRules, check,
-    recompress,
+    BadRecords, Batch, RepackAs, Rules as RecordRules, TimestampRules, check, with_scratch,
 };
 use ottla_replication::{Assignment, Leader, NotEnoughReplicas};
 use ottla_storage::{AppendError, Log, ProducerError, Stamp, StorageError};
 use ottla_types::{ErrorCode, NodeId, Offset, ProducerEpoch, ProducerId, TimestampMs};
 
+use crate::inspect::{Inspected, SMALL_UNPACKED_BYTES_MAX, Sound, UNPACKED_BYTES_MAX};
 use crate::marker::{Guard, Marker};
 use crate::progress::Ends;
 use crate::rules::{Rules, TimestampKind};
-
-/// To how many bytes a batch may unpack where its records must be looked at.
-const UNPACKED_BYTES_MAX: usize = 128 << 20;
 
 /// Where a batch went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +19,8 @@ pub struct Appended {
     pub base_offset: Offset,
     /// The offset behind its last record.
     pub end: Offset,
-    /// The append time of its records, in milliseconds; -1 if they have their own.
+    /// The append time of its records, in milliseconds; -1 if they have their own. Of a batch that
+    /// was there already, its newest timestamp.
     pub log_append_time_ms: TimestampMs,
     /// Must it be durable before it is acknowledged?
     pub awaits_disk: bool,
@@ -79,7 +77,7 @@ impl From<AppendError> for Refused {
 impl Refused {
     /// What a client is told.
     #[must_use]
-    pub const fn code(&self) -> ErrorCode {
+    pub fn code(&self) -> ErrorCode {
         match self {
             Self::NotLeader => ErrorCode::NOT_LEADER_OR_FOLLOWER,
             Self::TooFewReplicas(_) => ErrorCode::NOT_ENOUGH_REPLICAS,
@@ -88,6 +86,17 @@ impl Refused {
             Self::Unverified => ErrorCode::INVALID_TXN_STATE,
             Self::CoordinatorFenced => ErrorCode::TRANSACTION_COORDINATOR_FENCED,
             Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        }
+    }
+
+    /// Is the log's start offset told beside the error? As in Kafka, it is with those that are found
+    /// while the batch is appended.
+    #[must_use]
+    pub const fn tells_log_start(&self) -> bool {
+        match self {
+            Self::NotLeader | Self::Storage(_) => false,
+            Self::Records(bad) => bad.tells_log_start(),
+            _ => true,
         }
     }
 
@@ -214,21 +223,24 @@ impl Owner {
         }
     }
 
-    /// Checks the batch and appends it.
-    pub(crate) fn append(&mut self, bytes: &[u8], terms: &Terms) -> Result<Appended, Refused> {
-        let now_ms = terms.now_ms;
+    /// Appends the batch, after it was read through: now, if it was not `inspected` before.
+    pub(crate) fn append(
+        &mut self,
+        bytes: &[u8],
+        terms: &Terms,
+        inspected: Option<Inspected>,
+    ) -> Result<Appended, Refused> {
         self.may_append(terms)?;
-        let checked = check(bytes, &self.record_rules(terms))?;
-        self.verify(&checked.batch, terms.guard)?;
-        match self.recompression(&checked) {
-            Some(codec) => {
-                let level = self.rules.level;
-                let packed = recompress(&checked.batch, codec, level, UNPACKED_BYTES_MAX)
-                    .map_err(|error| Refused::Records(BadRecords::Broken(error)))?;
-                self.write(&packed, now_ms)
-            }
-            None => self.write(bytes, now_ms),
-        }
+        let Some(inspected) = inspected else {
+            let rules = self.record_rules(terms);
+            let checked = with_scratch(|scratch| check(bytes, &rules, scratch))?;
+            self.verify(&checked.batch, terms.guard)?;
+            return self.write(checked.bytes(), checked.max_timestamp, terms.now_ms);
+        };
+        let Sound { repacked, max_timestamp } = inspected.0?;
+        let bytes = repacked.as_deref().unwrap_or(bytes);
+        self.verify(&Batch::first(bytes).map_err(BadRecords::Broken)?, terms.guard)?;
+        self.write(bytes, max_timestamp, terms.now_ms)
     }
 
     /// Appends batches that came together; `None` if they must come one by one: because there is
@@ -238,10 +250,19 @@ impl Owner {
         all: &[&[u8]],
         terms: &Terms,
     ) -> Result<Option<Vec<Appended>>, StorageError> {
-        let rules = self.record_rules(terms);
-        let is_plain =
-            |bytes: &&[u8]| check(bytes, &rules).is_ok_and(|it| self.recompression(&it).is_none());
-        if self.may_append(terms).is_err() || !all.iter().all(is_plain) {
+        let mut rules = self.record_rules(terms);
+        rules.unpacked_bytes_max = SMALL_UNPACKED_BYTES_MAX;
+        // To compress a batch another way is work for which others should not wait.
+        if rules.store_as.is_some() || self.may_append(terms).is_err() {
+            return Ok(None);
+        }
+        let is_plain = with_scratch(|scratch| {
+            all.iter().all(|bytes| {
+                check(bytes, &rules, scratch)
+                    .is_ok_and(|it| it.is_as_it_came() && !it.batch.is_transactional())
+            })
+        });
+        if !is_plain {
             return Ok(None);
         }
         let stamp = self.stamp(terms.now_ms);
@@ -261,26 +282,25 @@ impl Owner {
         Ok(())
     }
 
-    fn record_rules(&self, terms: &Terms) -> RecordRules {
+    /// What is demanded of a batch.
+    pub(crate) fn record_rules(&self, terms: &Terms) -> RecordRules {
         let now_ms = terms.now_ms;
         let timestamps = match self.rules.timestamps {
             TimestampKind::Create { before_max_ms, after_max_ms } => {
-                Some(TimestampRules { now_ms, before_max_ms, after_max_ms })
+                TimestampRules::Create { now_ms, before_max_ms, after_max_ms }
             }
-            TimestampKind::Append => None,
+            TimestampKind::Append => TimestampRules::Append,
         };
+        let level = self.rules.level;
         RecordRules {
             batch_bytes_max: self.rules.batch_bytes_max,
             zstd_allowed: terms.zstd_allowed,
             keys_needed: self.rules.compacted,
             timestamps,
             unpacked_bytes_max: UNPACKED_BYTES_MAX,
+            segment_bytes_max: self.rules.log.segment_bytes,
+            store_as: self.rules.compression.map(|codec| RepackAs { codec, level }),
         }
-    }
-
-    /// How the batch is to be compressed, if another way than it is.
-    fn recompression(&self, checked: &Checked<'_>) -> Option<Compression> {
-        self.rules.compression.filter(|codec| *codec != checked.compression)
     }
 
     /// May the batch begin a transaction here, or go on with one?
@@ -302,6 +322,11 @@ impl Owner {
         let known = self.log.producer(id);
         let is_open = known.is_some_and(|it| it.open_since.is_some() && it.epoch == epoch);
         (!is_open).then(|| Guard(known.map_or(0, |it| it.ended)))
+    }
+
+    /// Has this producer already written here under a later epoch?
+    pub(crate) fn is_fenced(&self, id: ProducerId, epoch: ProducerEpoch) -> bool {
+        self.log.producer(id).is_some_and(|it| epoch < it.epoch)
     }
 
     /// Ends a producer's transaction.
@@ -360,7 +385,7 @@ impl Owner {
     /// What the leader writes into a batch now.
     fn stamp(&self, now_ms: TimestampMs) -> Stamp {
         let append_time = matches!(self.rules.timestamps, TimestampKind::Append).then_some(now_ms);
-        Stamp { leader_epoch: self.assignment.leader_epoch, append_time }
+        Stamp { leader_epoch: self.assignment.leader_epoch, append_time, max_timestamp: None }
     }
 
     /// What is said of a batch that the log took.
@@ -374,7 +399,15 @@ impl Owner {
     }
 
     /// Appends a producer's batch.
-    pub(crate) fn write(&mut self, bytes: &[u8], now_ms: TimestampMs) -> Result<Appended, Refused> {
-        self.put(now_ms, |log, stamp| log.append_as_leader(bytes, stamp, now_ms))
+    fn write(
+        &mut self,
+        bytes: &[u8],
+        max_timestamp: TimestampMs,
+        now_ms: TimestampMs,
+    ) -> Result<Appended, Refused> {
+        let max_timestamp = Some(max_timestamp);
+        self.put(now_ms, |log, stamp| {
+            log.append_as_leader(bytes, Stamp { max_timestamp, ..stamp }, now_ms)
+        })
     }
 }

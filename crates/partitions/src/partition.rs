@@ -18,6 +18,7 @@ use ottla_types::{
 };
 
 use crate::bells::{Bells, Rung};
+use crate::inspect::Inspected;
 use crate::marker::{Guard, Marker};
 use crate::owner::{Appended, Owner, Refused, Terms};
 use crate::progress::{Ends, EpochRefused, Progress, Wait};
@@ -110,6 +111,8 @@ struct Inner {
     rung: Rung,
     /// Is it being copied to another directory? Then no segment is removed or written anew.
     moving: AtomicBool,
+    /// Has the topic a codec of its own?
+    repacks: AtomicBool,
     /// Whoever changes the files of closed segments does so alone.
     upkeep: Mutex<()>,
     /// Whoever writes segments anew does so alone.
@@ -143,6 +146,7 @@ impl Partition {
         let progress = Arc::new(Progress::default());
         progress.publish(owner.ends());
         let view = owner.log.view();
+        let repacks = owner.rules().compression.is_some();
         let owner = Mutex::new(Some(owner));
         let (rung, upkeep, cleaning) = (Rung::default(), Mutex::default(), Mutex::default());
         Self(Arc::new(Inner {
@@ -155,6 +159,7 @@ impl Partition {
             bells,
             rung,
             moving: AtomicBool::new(false),
+            repacks: AtomicBool::new(repacks),
             upkeep,
             cleaning,
         }))
@@ -195,7 +200,9 @@ impl Partition {
     }
 
     /// May segments be removed and written anew?
-    pub(crate) fn is_moving(&self) -> bool {
+    /// Is it on its way to another directory?
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
         self.0.moving.load(Ordering::Acquire)
     }
 
@@ -300,6 +307,7 @@ impl Partition {
     }
 
     pub(crate) fn assign(&self, assignment: Assignment, rules: Rules) -> Result<(), StorageError> {
+        self.0.repacks.store(rules.compression.is_some(), Ordering::Relaxed);
         self.turn(StorageError::Failed, |owner| {
             owner.set_rules(rules);
             owner.assign(assignment);
@@ -350,7 +358,25 @@ impl Partition {
     /// # Errors
     /// See there.
     pub fn append_on(&self, batch: &Bytes, terms: &Terms) -> Result<Appended, Refused> {
-        self.write(|owner| owner.append(batch, terms))
+        self.write(|owner| owner.append(batch, terms, None))
+    }
+
+    /// As [`Partition::append_on`], of a batch that was read through before; it is not read again.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn append_inspected(
+        &self,
+        batch: &Bytes,
+        terms: &Terms,
+        inspected: Inspected,
+    ) -> Result<Appended, Refused> {
+        self.write(|owner| owner.append(batch, terms, Some(inspected)))
+    }
+
+    /// Are batches stored in another codec than they may come in?
+    pub(crate) fn repacks(&self) -> bool {
+        self.0.repacks.load(Ordering::Relaxed)
     }
 
     /// Appends batches that came together, in one write; `None` if there is something to say about
@@ -404,6 +430,12 @@ impl Partition {
     #[must_use]
     pub fn to_verify(&self, producer: ProducerId, epoch: ProducerEpoch) -> Option<Guard> {
         self.peek(|owner| owner.to_verify(producer, epoch)).flatten()
+    }
+
+    /// Has this producer already written to this partition under a later epoch?
+    #[must_use]
+    pub fn is_fenced(&self, producer: ProducerId, epoch: ProducerEpoch) -> bool {
+        self.peek(|owner| owner.is_fenced(producer, epoch)).unwrap_or(false)
     }
 
     fn write(

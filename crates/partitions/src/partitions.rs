@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::keeper::Bin;
 use crate::moves::Moving;
 use crate::partition::Partition;
 use crate::rules::Rules;
+use crate::strays::OfflineSet;
 use crate::trouble::Trouble;
 use crate::upkeep::Cleaned;
 
@@ -112,6 +114,10 @@ pub struct Partitions {
     pub(crate) moves: Mutex<BTreeMap<TopicPartition, Moving>>,
     pub(crate) mover: Mutex<()>,
     pub(crate) bells: Arc<Bells>,
+    /// What could not be opened.
+    pub(crate) offline: Mutex<OfflineSet>,
+    /// Has the metadata been taken in once? What it names from then on is new to the disks.
+    pub(crate) is_settled: AtomicBool,
     bin: Bin,
     /// Told when a directory has failed.
     failures: Arc<Notify>,
@@ -161,7 +167,21 @@ impl Partitions {
         let index = ArcSwap::default();
         let (changing, bells, bin) = (Mutex::new(()), Arc::default(), Bin::default());
         let (moves, mover) = (Mutex::default(), Mutex::default());
-        Ok(Self { me, clock, index, dirs, changing, moves, mover, bells, bin, failures })
+        let (offline, is_settled) = (Mutex::default(), AtomicBool::new(false));
+        Ok(Self {
+            me,
+            clock,
+            index,
+            dirs,
+            changing,
+            moves,
+            mover,
+            bells,
+            offline,
+            is_settled,
+            bin,
+            failures,
+        })
     }
 
     /// The partition, if it is here.
@@ -335,13 +355,14 @@ impl Partitions {
     /// Makes the set of partitions what the metadata says. What is new is opened, what is gone is
     /// removed with its folder; may take long, so it is not for a serving thread.
     ///
-    /// Returns what could not be opened, and why; the others are open.
+    /// Returns what could not be opened, and why, where that is news; the others are open.
     pub fn reconcile(&self, wanted: &[Assigned]) -> Vec<(TopicPartition, StorageError)> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = Index::clone(&self.index.load());
         let mut failed = Vec::new();
         let ids: BTreeMap<&TopicPartition, Uuid> =
             wanted.iter().map(|assigned| (&assigned.place, assigned.topic_id)).collect();
+        self.forget_offline(&ids);
         let stays = |it: &Partition| ids.get(it.name()) == Some(&it.topic_id());
         let gone: Vec<Partition> = self.all().into_iter().filter(|it| !stays(it)).collect();
         for partition in &gone {
@@ -355,7 +376,11 @@ impl Partitions {
         let here = |assigned: &Assigned| {
             next.find(&assigned.place.topic, assigned.place.partition).cloned()
         };
-        let missing: Vec<&Assigned> = wanted.iter().filter(|it| here(it).is_none()).collect();
+        let given_up = self.given_up();
+        let wanted: Vec<&Assigned> =
+            wanted.iter().filter(|it| !given_up.contains(&it.place)).collect();
+        let missing: Vec<&Assigned> =
+            wanted.iter().copied().filter(|it| here(it).is_none()).collect();
         let mut opened = self.open_all(&missing).into_iter();
         let all: Vec<_> = wanted
             .iter()
@@ -364,7 +389,7 @@ impl Partitions {
                 None => opened.next().unwrap_or(Err(StorageError::Failed)),
             })
             .collect();
-        for (assigned, opened) in wanted.iter().zip(all) {
+        for (assigned, opened) in wanted.iter().copied().zip(all) {
             let place = &assigned.place;
             let assign = |partition: &Partition| {
                 partition.assign(assigned.assignment.clone(), assigned.rules.clone())
@@ -373,15 +398,17 @@ impl Partitions {
                 Ok(partition) => {
                     let topic = Arc::clone(&place.topic);
                     next.by_name.entry(topic).or_default().insert(place.partition, partition);
+                    self.lock_offline().remove(place);
                 }
-                Err(error) => failed.push((place.clone(), error)),
+                Err(error) => failed.push((assigned, error)),
             }
         }
-        let compacted = wanted.iter().filter(|it| it.rules.compaction.is_some());
+        let compacted = wanted.iter().copied().filter(|it| it.rules.compaction.is_some());
         let found = |it: &Assigned| next.find(&it.place.topic, it.place.partition).cloned();
         next.compacted = compacted.filter_map(found).collect();
         self.publish(&mut next);
-        failed
+        self.is_settled.store(true, Ordering::Release);
+        self.note_offline(failed)
     }
 
     /// Removes what is gone, before anything is opened: a new topic may have the name, and so the
@@ -420,14 +447,13 @@ impl Partitions {
         remove_folder(&**home.dir.files(), &partition.folder(), partition.topic_id())
     }
 
-    /// Removes what deletions that a crash interrupted have left.
+    /// Removes what deletions that a crash interrupted have left. Stray folders stay.
     ///
     /// # Errors
     /// The file system refuses.
     pub fn sweep(&self) -> Result<(), StorageError> {
         for dir in &self.dirs {
-            let (_, deleted) = dir.dir.partitions()?;
-            for folder in deleted {
+            for folder in dir.dir.deleted()? {
                 let removed = dir.dir.files().remove_dir(&folder);
                 removed.map_err(|source| StorageError::Io { path: folder, source })?;
             }

@@ -213,7 +213,8 @@ impl Quorum {
 
     /// On the disk before this returns.
     fn store(&mut self, bytes: &[u8], place: Place) -> Result<(), QuorumError> {
-        let stamp = Stamp { leader_epoch: place.leader_epoch, append_time: None };
+        let stamp =
+            Stamp { leader_epoch: place.leader_epoch, append_time: None, max_timestamp: None };
         self.log.append_as_leader(bytes, stamp, place.now_ms)?;
         self.log.flush()?;
         Ok(())

@@ -9,6 +9,8 @@ use crate::record::Records;
 use crate::{HEADER_BYTES, NO_PRODUCER, OVERHEAD_BYTES, crc32c};
 
 const MAGIC: i8 = 2;
+/// The length of the shortest message, one of format 0 without key and value, in bytes.
+const OLDEST_BYTES_MIN: i32 = 14;
 
 /// Why bytes are no batch.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +26,9 @@ pub enum BadBatch {
     /// A length that no batch has.
     #[error("{0} is no length of a batch")]
     Length(i32),
+    /// A message of the old formats whose checksum does not fit.
+    #[error("the checksum of message {0} does not match its bytes")]
+    Checksum(usize),
     /// Another message format.
     #[error("message format {0}, where 2 is due")]
     Magic(i8),
@@ -108,6 +113,40 @@ impl<'a> Batch<'a> {
         let batch = Self { bytes: &bytes[..due] };
         batch.bounded()?;
         Ok(batch)
+    }
+
+    /// As [`Batch::first`], of bytes that a producer sent: any numbers may stand in the header, and
+    /// a part of a batch is [`BadBatch::Truncated`] whatever is in it.
+    ///
+    /// # Errors
+    /// What stands there is no batch, or only a part of one.
+    pub fn produced(bytes: &'a [u8]) -> Result<Self, BadBatch> {
+        let left = bytes.len();
+        let Some(length) = bytes.get(8..OVERHEAD_BYTES).and_then(|it| it.first_chunk::<4>()) else {
+            return Err(BadBatch::Truncated { due: HEADER_BYTES, left });
+        };
+        let claimed = i32::from_be_bytes(*length);
+        let due = usize::try_from(claimed).ok().map(|length| length + OVERHEAD_BYTES);
+        // No message of any format is shorter.
+        let Some(due) = due.filter(|_| claimed >= OLDEST_BYTES_MIN) else {
+            return Err(BadBatch::Length(claimed));
+        };
+        if let Some(magic) = bytes.get(16).map(|it| it.cast_signed())
+            && !(0..=MAGIC).contains(&magic)
+        {
+            return Err(BadBatch::Magic(magic));
+        }
+        if left < due {
+            return Err(BadBatch::Truncated { due, left });
+        }
+        let magic = bytes[16].cast_signed();
+        if magic != MAGIC {
+            return Err(BadBatch::Magic(magic));
+        }
+        if due < HEADER_BYTES {
+            return Err(BadBatch::Length(claimed));
+        }
+        Ok(Self { bytes: &bytes[..due] })
     }
 
     /// The batch whose header alone is `header`; nothing may be read of it but the header.

@@ -1,68 +1,118 @@
 //! What a leader demands of a batch from outside.
+//!
+//! Every record of every batch is read through, those of compressed batches too: what is stored
+//! must be readable, and the header must say what is there. The order of the rules is Apache
+//! Kafka's, as a client sees the first that is broken.
 
 use ottla_types::{ErrorCode, TimestampMs};
 
 use crate::batch::{BadBatch, Batch};
-use crate::builder::{BatchBuilder, BatchOptions};
 use crate::codec::Compression;
+use crate::record::Records;
+use crate::repack::{RepackAs, repack};
+use crate::survey::{Survey, survey};
+use crate::unpack::Scratch;
+use crate::{HEADER_BYTES, OVERHEAD_BYTES};
 
-/// The bounds of `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms`.
+/// Whose timestamps the records of a topic have (`message.timestamp.type`), and what is demanded
+/// of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimestampRules {
-    /// Now, in milliseconds.
-    pub now_ms: TimestampMs,
-    /// How far a timestamp may lie in the past, in milliseconds.
-    pub before_max_ms: i64,
-    /// How far a timestamp may lie in the future, in milliseconds.
-    pub after_max_ms: i64,
+pub enum TimestampRules {
+    /// The producer's, within the bounds of `message.timestamp.before.max.ms` and
+    /// `message.timestamp.after.max.ms`.
+    Create {
+        /// Now, in milliseconds.
+        now_ms: TimestampMs,
+        /// How far a timestamp may lie in the past, in milliseconds.
+        before_max_ms: i64,
+        /// How far a timestamp may lie in the future, in milliseconds.
+        after_max_ms: i64,
+    },
+    /// The broker's, at the append.
+    Append,
 }
 
 /// What is demanded.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// The largest batch, in bytes (`max.message.bytes`).
+    /// The largest batch, in bytes (`max.message.bytes`), before and after recompression.
     pub batch_bytes_max: usize,
+    /// The largest segment, in bytes (`segment.bytes`): a batch must fit into one.
+    pub segment_bytes_max: u64,
     /// May the batch be compressed with zstd? Not before Produce v7 (KIP-110).
     pub zstd_allowed: bool,
     /// Must every record have a key? It must in a compacted topic.
     pub keys_needed: bool,
-    /// The bounds on create times; `None` where the append time counts.
-    pub timestamps: Option<TimestampRules>,
-    /// To how many bytes a batch may unpack when its records must be looked at.
+    /// What is demanded of timestamps.
+    pub timestamps: TimestampRules,
+    /// To how many bytes a batch may unpack.
     pub unpacked_bytes_max: usize,
+    /// How batches are stored (`compression.type`); `None` leaves them as they are.
+    pub store_as: Option<RepackAs>,
 }
 
 /// A batch that may be appended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Checked<'a> {
-    /// The batch.
+    /// The batch, without what stood behind it.
     pub batch: Batch<'a>,
-    /// How it is compressed.
-    pub compression: Compression,
+    /// The batch as it is to be stored, if it had to be compressed another way.
+    pub repacked: Option<Vec<u8>>,
+    /// The newest timestamp of its records, at least -1. The header may claim another.
+    pub max_timestamp: TimestampMs,
+}
+
+impl Checked<'_> {
+    /// The bytes to be stored.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.repacked.as_deref().unwrap_or(self.batch.bytes())
+    }
+
+    /// Is the batch stored as it came, its header included?
+    #[must_use]
+    pub fn is_as_it_came(&self) -> bool {
+        let has_right_time = self.batch.max_timestamp() == self.max_timestamp;
+        self.repacked.is_none() && has_right_time && !self.batch.is_append_time()
+    }
 }
 
 /// Why a batch is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadRecords {
-    /// There is none.
-    #[error("there is no batch")]
-    Empty,
+    /// There is none, or only a part of one.
+    #[error("there is no whole batch in {0} bytes")]
+    Empty(usize),
     /// More than one batch for one partition.
-    #[error("one batch a partition is allowed, and there are more")]
+    #[error("one batch per partition is allowed, and there are more")]
     MoreThanOne,
+    /// What follows the batch is no batch.
+    #[error("what follows the batch is not a batch: {0}")]
+    Behind(BadBatch),
     /// The bytes are no batch.
     #[error(transparent)]
     Broken(BadBatch),
     /// The checksum does not fit.
-    #[error("the checksum of the batch does not fit its bytes")]
+    #[error("the checksum of the batch does not match its bytes")]
     Crc,
+    /// A producer leaves 0 there.
+    #[error("the base offset of a produced batch is {0}, it must be 0")]
+    BaseOffset(i64),
     /// Larger than the topic allows.
-    #[error("the batch has {size} bytes, and the topic allows {max}")]
+    #[error("the batch has {size} bytes, max.message.bytes is {max}")]
     TooLarge {
         /// Its size.
         size: usize,
         /// What is allowed.
         max: usize,
+    },
+    /// Larger than a segment.
+    #[error("the batch has {size} bytes, segment.bytes is {max}")]
+    LargerThanSegment {
+        /// Its size.
+        size: usize,
+        /// What is allowed.
+        max: u64,
     },
     /// Only brokers write control batches.
     #[error("clients may not write control batches")]
@@ -81,9 +131,34 @@ pub enum BadRecords {
     /// The codec came later than the version the client speaks.
     #[error("zstd needs Produce version 7")]
     ZstdTooEarly,
-    /// Records that break a rule, by index.
-    #[error("{} record(s) have no key in a compacted topic", .0.len())]
-    KeysMissing(Vec<usize>),
+    /// The offsets of the records do not count from the first.
+    #[error("the offset delta of record {index} is {delta}")]
+    OffsetDelta {
+        /// Which record.
+        index: usize,
+        /// What stands there.
+        delta: i64,
+    },
+    /// Records that break a rule.
+    #[error("{}", summary(.0))]
+    Records(Vec<RecordError>),
+}
+
+/// A record that breaks a rule, and which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordError {
+    /// Which record of the batch, from 0.
+    pub index: usize,
+    /// The rule.
+    pub rule: RecordRule,
+}
+
+/// A rule that a record breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordRule {
+    /// A record of a compacted topic needs a key.
+    #[error("a record of a compacted topic needs a key")]
+    KeyMissing,
     /// A timestamp out of bounds.
     #[error("timestamp {timestamp} is out of the range [{from}, {to}]")]
     Timestamp {
@@ -94,139 +169,287 @@ pub enum BadRecords {
         /// The newest allowed.
         to: TimestampMs,
     },
+    /// A producer may not claim that its batch has the append time.
+    #[error("the timestamp type of a produced batch must be CreateTime, it is LogAppendTime")]
+    AppendTime,
+}
+
+fn summary(errors: &[RecordError]) -> String {
+    let first = errors.first().map(|it| format!("; record {}: {}", it.index, it.rule));
+    format!("{} record(s) are not valid{}", errors.len(), first.unwrap_or_default())
 }
 
 impl BadRecords {
     /// What a client is told.
     #[must_use]
-    pub const fn code(&self) -> ErrorCode {
+    pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Empty | Self::MoreThanOne | Self::Control | Self::Count { .. } => {
-                ErrorCode::INVALID_RECORD
+            Self::Empty(_)
+            | Self::MoreThanOne
+            | Self::BaseOffset(_)
+            | Self::Control
+            | Self::Count { .. }
+            | Self::Producer
+            | Self::OffsetDelta { .. } => ErrorCode::INVALID_RECORD,
+            Self::Records(errors) => {
+                if errors.iter().all(|it| it.rule == RecordRule::KeyMissing) {
+                    ErrorCode::INVALID_RECORD
+                } else {
+                    ErrorCode::INVALID_TIMESTAMP
+                }
             }
-            Self::Broken(BadBatch::Codec(_)) | Self::ZstdTooEarly => {
-                ErrorCode::UNSUPPORTED_COMPRESSION_TYPE
-            }
-            Self::Broken(BadBatch::Magic(_)) => ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT,
-            Self::Broken(BadBatch::Record { .. }) => ErrorCode::INVALID_RECORD,
-            Self::Broken(_) | Self::Crc => ErrorCode::CORRUPT_MESSAGE,
+            Self::ZstdTooEarly => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
+            Self::Broken(broken) => broken.code(),
+            Self::Crc | Self::Behind(_) => ErrorCode::CORRUPT_MESSAGE,
             Self::TooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
-            Self::Producer | Self::KeysMissing(_) => ErrorCode::INVALID_RECORD,
-            Self::Timestamp { .. } => ErrorCode::INVALID_TIMESTAMP,
+            Self::LargerThanSegment { .. } => ErrorCode::RECORD_LIST_TOO_LARGE,
         }
+    }
+
+    /// Is the log's start offset told beside the error? As in Kafka, not with errors that are found
+    /// before the batch reaches the log, or that are about its size or checksum.
+    #[must_use]
+    pub const fn tells_log_start(&self) -> bool {
+        match self {
+            Self::Empty(_)
+            | Self::MoreThanOne
+            | Self::Behind(_)
+            | Self::Crc
+            | Self::TooLarge { .. }
+            | Self::LargerThanSegment { .. }
+            | Self::ZstdTooEarly => false,
+            Self::Broken(broken) => broken.is_inside(),
+            _ => true,
+        }
+    }
+
+    /// Would the batch unpack to more bytes than the rules allow?
+    #[must_use]
+    pub const fn is_too_large_unpacked(&self) -> bool {
+        matches!(self, Self::Broken(BadBatch::TooLarge(_)))
     }
 
     /// Which records are wrong, and what is wrong with each (KIP-467).
     #[must_use]
     pub fn records(&self) -> Vec<(usize, String)> {
         match self {
-            Self::KeysMissing(indexes) => indexes
-                .iter()
-                .map(|index| (*index, "a record of a compacted topic needs a key".to_owned()))
-                .collect(),
+            Self::Records(errors) => {
+                errors.iter().map(|it| (it.index, it.rule.to_string())).collect()
+            }
             _ => Vec::new(),
         }
     }
 }
 
-/// Looks a produced batch over. Records are unpacked only where a rule is about them: the checksum
-/// already says that they are what the client sent.
+impl BadBatch {
+    /// What a client is told of a batch that it sent.
+    const fn code(&self) -> ErrorCode {
+        match self {
+            // What cannot be unpacked is an unknown error in Kafka, too.
+            Self::Codec(_) | Self::Compressed { .. } => ErrorCode::UNKNOWN_SERVER_ERROR,
+            Self::Magic(0 | 1) | Self::Record { .. } | Self::Header { .. } => {
+                ErrorCode::INVALID_RECORD
+            }
+            // The producer cuts it into smaller ones and tries again.
+            Self::TooLarge(_) => ErrorCode::MESSAGE_TOO_LARGE,
+            Self::Truncated { .. } | Self::Length(_) | Self::Magic(_) | Self::Checksum(_) => {
+                ErrorCode::CORRUPT_MESSAGE
+            }
+        }
+    }
+
+    /// Is it about what is inside the batch?
+    const fn is_inside(&self) -> bool {
+        let is_outside = matches!(
+            self,
+            Self::Truncated { .. } | Self::Length(_) | Self::Magic(_) | Self::Checksum(_)
+        );
+        !is_outside
+    }
+}
+
+/// The only batch of `bytes`. Half a batch behind it is ignored, as Kafka does.
+///
+/// # Errors
+/// There is no whole batch, or more than one, or what follows it cannot become one.
+pub fn only_batch(bytes: &[u8]) -> Result<Batch<'_>, BadRecords> {
+    let batch = match Batch::produced(bytes) {
+        Ok(batch) => batch,
+        Err(BadBatch::Truncated { .. }) => return Err(BadRecords::Empty(bytes.len())),
+        Err(broken) => return Err(BadRecords::Broken(broken)),
+    };
+    let behind = &bytes[batch.bytes().len()..];
+    if behind.len() >= OVERHEAD_BYTES {
+        match Batch::produced(behind) {
+            Ok(_) | Err(BadBatch::Magic(0 | 1)) => return Err(BadRecords::MoreThanOne),
+            Err(BadBatch::Truncated { .. }) => {}
+            Err(broken) => return Err(BadRecords::Behind(broken)),
+        }
+    }
+    Ok(batch)
+}
+
+/// Looks a produced batch over, and compresses it another way if the topic wants that.
 ///
 /// # Errors
 /// The first rule that is broken.
-pub fn check<'a>(bytes: &'a [u8], rules: &Rules) -> Result<Checked<'a>, BadRecords> {
-    if bytes.is_empty() {
-        return Err(BadRecords::Empty);
+pub fn check<'a>(
+    bytes: &'a [u8],
+    rules: &Rules,
+    scratch: &mut Scratch,
+) -> Result<Checked<'a>, BadRecords> {
+    let batch = only_batch(bytes)?;
+    let compression = batch.compression();
+    if compression == Ok(Compression::Zstd) && !rules.zstd_allowed {
+        return Err(BadRecords::ZstdTooEarly);
     }
-    let batch = Batch::first(bytes).map_err(BadRecords::Broken)?;
-    if batch.bytes().len() < bytes.len() {
-        return Err(BadRecords::MoreThanOne);
+    if batch.base_offset() != 0 {
+        return Err(BadRecords::BaseOffset(batch.base_offset()));
     }
+    size(batch.bytes().len(), rules)?;
     if !batch.crc_is_right() {
         return Err(BadRecords::Crc);
     }
-    let size = batch.bytes().len();
-    if size > rules.batch_bytes_max {
-        return Err(BadRecords::TooLarge { size, max: rules.batch_bytes_max });
-    }
-    let compression = batch.compression().map_err(BadRecords::Broken)?;
-    if compression == Compression::Zstd && !rules.zstd_allowed {
-        return Err(BadRecords::ZstdTooEarly);
-    }
+    let compression = compression.map_err(BadRecords::Broken)?;
     header(&batch)?;
-    if let Some(bounds) = rules.timestamps {
-        timestamps(&batch, bounds)?;
+    let packed = &batch.bytes()[HEADER_BYTES..];
+    let records = match compression {
+        Compression::None => packed,
+        codec => {
+            let unpacked = scratch.unpack(codec, packed, rules.unpacked_bytes_max);
+            unpacked.map_err(BadRecords::Broken)?
+        }
+    };
+    let survey = survey(&batch, records).map_err(BadRecords::Broken)?;
+    let repack_as = rules.store_as.filter(|to| to.codec != compression);
+    // A batch that is written again gets the right offsets by that.
+    if !survey.in_order && repack_as.is_none() {
+        return Err(offset_delta(&batch, records));
     }
-    if rules.keys_needed {
-        keys(&batch, rules)?;
+    if let Some(demanded) = Demanded::broken_by(&batch, &survey, rules) {
+        let errors = demanded.errors(&batch, records);
+        if !errors.is_empty() {
+            return Err(BadRecords::Records(errors));
+        }
     }
-    Ok(Checked { batch, compression })
+    let Some(to) = repack_as else {
+        segment_size(batch.bytes().len(), rules)?;
+        return Ok(Checked { batch, repacked: None, max_timestamp: survey.newest });
+    };
+    let repacked = repack(&batch, records, to, survey.in_order).map_err(BadRecords::Broken)?;
+    size(repacked.len(), rules)?;
+    segment_size(repacked.len(), rules)?;
+    // Written again, the records of a batch that claims the append time have that time.
+    let all_have = batch.is_append_time().then(|| batch.max_timestamp());
+    let max_timestamp = all_have.unwrap_or(survey.newest);
+    Ok(Checked { batch, repacked: Some(repacked), max_timestamp })
+}
+
+fn size(size: usize, rules: &Rules) -> Result<(), BadRecords> {
+    let max = rules.batch_bytes_max;
+    if size > max { Err(BadRecords::TooLarge { size, max }) } else { Ok(()) }
+}
+
+fn segment_size(size: usize, rules: &Rules) -> Result<(), BadRecords> {
+    let max = rules.segment_bytes_max;
+    if size as u64 > max { Err(BadRecords::LargerThanSegment { size, max }) } else { Ok(()) }
 }
 
 fn header(batch: &Batch<'_>) -> Result<(), BadRecords> {
+    let count = i64::from(batch.record_count());
+    let offsets = i64::from(batch.last_offset_delta()) + 1;
+    if count != offsets || count <= 0 {
+        return Err(BadRecords::Count { count, offsets });
+    }
     if batch.is_control() {
         return Err(BadRecords::Control);
     }
-    let count = i64::from(batch.record_count());
-    let offsets = i64::from(batch.last_offset_delta()) + 1;
-    if count != offsets || count == 0 {
-        return Err(BadRecords::Count { count, offsets });
-    }
-    // A record has at least seven bytes before compression; a count beyond that is a lie.
-    let room = batch.bytes().len() - crate::HEADER_BYTES;
-    let plain = batch.compression() == Ok(Compression::None);
-    if plain && count.saturating_mul(7) > i64::try_from(room).unwrap_or(i64::MAX) {
-        return Err(BadRecords::Count { count, offsets });
-    }
-    let idempotent = batch.has_producer();
-    let negative = batch.producer_epoch() < 0 || batch.base_sequence() < 0;
-    if idempotent && (negative || batch.producer_id() < 0)
-        || !idempotent && batch.is_transactional()
-    {
+    let idempotent = batch.producer_id() >= 0;
+    if idempotent && batch.base_sequence() < 0 || !idempotent && batch.is_transactional() {
         return Err(BadRecords::Producer);
     }
     Ok(())
 }
 
-fn timestamps(batch: &Batch<'_>, rules: TimestampRules) -> Result<(), BadRecords> {
-    let from = rules.now_ms.saturating_sub(rules.before_max_ms);
-    let to = rules.now_ms.saturating_add(rules.after_max_ms);
-    // The base is the first record's time, the maximum the newest: the two that the header tells.
-    for timestamp in [batch.base_timestamp(), batch.max_timestamp()] {
-        // -1 is "none", which any topic takes.
-        if timestamp != -1 && !(from..=to).contains(&timestamp) {
-            return Err(BadRecords::Timestamp { timestamp, from, to });
-        }
-    }
-    Ok(())
+#[cold]
+fn offset_delta(batch: &Batch<'_>, records: &[u8]) -> BadRecords {
+    let deltas = Records::with_own_times(*batch, records).flatten().map(|it| it.offset);
+    let deltas = deltas.map(|offset| offset - batch.base_offset()).zip(0i64..).enumerate();
+    let wrong = deltas.filter(|(_, (delta, due))| delta != due).map(|(at, (delta, _))| (at, delta));
+    let (index, delta) = { wrong }.next().unwrap_or_default();
+    BadRecords::OffsetDelta { index, delta }
 }
 
-fn keys(batch: &Batch<'_>, rules: &Rules) -> Result<(), BadRecords> {
-    let unpacked = batch.unpack(rules.unpacked_bytes_max).map_err(BadRecords::Broken)?;
-    let mut missing = Vec::new();
-    for (index, record) in unpacked.records().enumerate() {
-        if record.map_err(BadRecords::Broken)?.key.is_none() {
-            missing.push(index);
-        }
-    }
-    if missing.is_empty() { Ok(()) } else { Err(BadRecords::KeysMissing(missing)) }
+/// What is demanded of each record of a batch.
+struct Demanded {
+    keys: bool,
+    times: Times,
 }
 
-/// The batch packed another way, for a topic that has its own `compression.type`.
-///
-/// # Errors
-/// The batch is broken, or unpacks to more than `limit_bytes`.
-pub fn recompress(
-    batch: &Batch<'_>,
-    compression: Compression,
-    level: Option<i32>,
-    limit_bytes: usize,
-) -> Result<Vec<u8>, BadBatch> {
-    let unpacked = batch.unpack(limit_bytes)?;
-    let mut builder =
-        BatchBuilder::new(BatchOptions { compression, level, ..BatchOptions::of(batch)? });
-    for record in unpacked.records() {
-        builder.push_as_it_was(&record?, batch.base_offset());
-    }
-    builder.build()
+#[derive(Clone, Copy)]
+enum Times {
+    Any,
+    /// No time is right, as the batch claims the append time.
+    None,
+    Within(TimestampMs, TimestampMs),
 }
+
+/// How many records an answer names at most.
+const NAMED_MAX: usize = 1000;
+
+impl Demanded {
+    /// What is demanded, if the batch may break it.
+    fn broken_by(batch: &Batch<'_>, survey: &Survey, rules: &Rules) -> Option<Self> {
+        let keys = rules.keys_needed && survey.keyless;
+        let claimed = batch.is_append_time().then(|| batch.max_timestamp());
+        let times = match rules.timestamps {
+            TimestampRules::Append if claimed.is_some() => Times::None,
+            TimestampRules::Append => Times::Any,
+            TimestampRules::Create { .. } if claimed == Some(NO_TIMESTAMP) => Times::None,
+            TimestampRules::Create { now_ms, before_max_ms, after_max_ms } => {
+                let from = now_ms.saturating_sub(before_max_ms);
+                let to = now_ms.saturating_add(after_max_ms);
+                let (oldest, newest) = (survey.oldest, survey.newest);
+                let is_within = |it| (from..=to).contains(&it);
+                if from <= oldest && newest <= to && claimed.is_none_or(is_within) {
+                    Times::Any
+                } else {
+                    Times::Within(from, to)
+                }
+            }
+        };
+        (keys || !matches!(times, Times::Any)).then_some(Self { keys, times })
+    }
+
+    /// The records that break it; none if it is only that records have no time at all.
+    fn errors(&self, batch: &Batch<'_>, records: &[u8]) -> Vec<RecordError> {
+        let claimed = batch.is_append_time().then(|| batch.max_timestamp());
+        let own = Records::with_own_times(*batch, records).flatten().enumerate();
+        let errors = own.filter_map(|(index, record)| {
+            let rule = if self.keys && record.key.is_none() {
+                Some(RecordRule::KeyMissing)
+            } else {
+                let times = claimed.into_iter().chain([record.timestamp]);
+                { times }.find_map(|timestamp| self.times.broken_by(timestamp))
+            };
+            rule.map(|rule| RecordError { index, rule })
+        });
+        errors.take(NAMED_MAX).collect()
+    }
+}
+
+impl Times {
+    const fn broken_by(self, timestamp: TimestampMs) -> Option<RecordRule> {
+        match self {
+            Self::None => Some(RecordRule::AppendTime),
+            Self::Within(from, to) if timestamp != NO_TIMESTAMP => {
+                let is_within = from <= timestamp && timestamp <= to;
+                if is_within { None } else { Some(RecordRule::Timestamp { timestamp, from, to }) }
+            }
+            Self::Any | Self::Within(..) => None,
+        }
+    }
+}
+
+/// The time of a record that has none, which any topic takes.
+const NO_TIMESTAMP: TimestampMs = -1;

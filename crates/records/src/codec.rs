@@ -1,8 +1,9 @@
-//! The five codecs. What comes out is bounded before it is there.
+//! The five codecs, and packing. (Unpacking is in `unpack`.)
 
-use std::io::{Read, Write};
+use std::io::Write;
 
 use crate::batch::BadBatch;
+use crate::unpack::with_scratch;
 
 /// How a batch's records are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -21,21 +22,22 @@ pub enum Compression {
 }
 
 /// What xerial's snappy stream starts with; two versions of four bytes follow.
-const XERIAL: &[u8; 8] = b"\x82SNAPPY\0";
-const XERIAL_HEAD: usize = 16;
+pub(crate) const XERIAL: &[u8; 8] = b"\x82SNAPPY\0";
+/// How many bytes stand before the first block of such a stream.
+pub(crate) const XERIAL_HEAD: usize = 16;
 /// As xerial's library cuts its blocks, in bytes.
 const XERIAL_BLOCK: usize = 32 * 1024;
-/// No snappy block unpacks to more than this many times its size: the densest element makes 64
-/// bytes of 3.
-const SNAPPY_RATIO_MAX: usize = 24;
 
 impl Compression {
+    /// The bits of a batch's attributes that name the codec.
+    pub(crate) const MASK: i16 = 0x07;
+
     /// The codec that a batch's attributes name.
     ///
     /// # Errors
     /// There is none of this number.
     pub const fn of(attributes: i16) -> Result<Self, BadBatch> {
-        match attributes & 0x07 {
+        match attributes & Self::MASK {
             0 => Ok(Self::None),
             1 => Ok(Self::Gzip),
             2 => Ok(Self::Snappy),
@@ -82,27 +84,11 @@ impl Compression {
     /// # Errors
     /// The bytes are broken, or would become more.
     pub fn decompress(self, packed: &[u8], limit: usize) -> Result<Vec<u8>, BadBatch> {
-        match self {
-            Self::None => Ok(packed.to_vec()),
-            Self::Gzip => self.drain(flate2::read::MultiGzDecoder::new(packed), packed, limit),
-            Self::Snappy => unsnap(packed, limit),
-            Self::Lz4 => self.drain(lz4_flex::frame::FrameDecoder::new(packed), packed, limit),
-            Self::Zstd => {
-                let decoder = zstd::stream::read::Decoder::with_buffer(packed);
-                self.drain(decoder.map_err(|error| self.broken(&error))?, packed, limit)
-            }
-        }
+        with_scratch(|scratch| scratch.unpack(self, packed, limit).map(<[u8]>::to_vec))
     }
 
-    fn broken(self, why: &dyn std::fmt::Display) -> BadBatch {
+    pub(crate) fn broken(self, why: &dyn std::fmt::Display) -> BadBatch {
         BadBatch::Compressed { codec: self.name(), why: why.to_string() }
-    }
-
-    fn drain(self, reader: impl Read, packed: &[u8], limit: usize) -> Result<Vec<u8>, BadBatch> {
-        let mut out = Vec::with_capacity(packed.len().saturating_mul(2).min(limit));
-        let bound = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-        reader.take(bound).read_to_end(&mut out).map_err(|error| self.broken(&error))?;
-        if out.len() > limit { Err(BadBatch::TooLarge(limit)) } else { Ok(out) }
     }
 
     /// Packs `plain`; `level` as the codec has it, or its default.
@@ -135,41 +121,6 @@ impl Compression {
             }
         }
     }
-}
-
-fn unsnap(packed: &[u8], limit: usize) -> Result<Vec<u8>, BadBatch> {
-    let Some(mut blocks) = packed.strip_prefix(XERIAL) else {
-        let mut out = Vec::new();
-        unsnap_block(packed, &mut out, limit)?;
-        return Ok(out);
-    };
-    let short = || BadBatch::Compressed { codec: "snappy", why: "a block is cut short".into() };
-    blocks = blocks.get(XERIAL_HEAD - XERIAL.len()..).ok_or_else(short)?;
-    let mut out = Vec::new();
-    while !blocks.is_empty() {
-        let (length, rest) = blocks.split_first_chunk::<4>().ok_or_else(short)?;
-        let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| short())?;
-        let (block, rest) = rest.split_at_checked(length).ok_or_else(short)?;
-        unsnap_block(block, &mut out, limit)?;
-        blocks = rest;
-    }
-    Ok(out)
-}
-
-fn unsnap_block(block: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(), BadBatch> {
-    let broken = |error: &dyn std::fmt::Display| Compression::Snappy.broken(error);
-    let claimed = snap::raw::decompress_len(block).map_err(|error| broken(&error))?;
-    if claimed > block.len().saturating_mul(SNAPPY_RATIO_MAX) {
-        return Err(broken(&"a block claims more than it can hold"));
-    }
-    let start = out.len();
-    if start.saturating_add(claimed) > limit {
-        return Err(BadBatch::TooLarge(limit));
-    }
-    out.resize(start + claimed, 0);
-    let made = snap::raw::Decoder::new().decompress(block, &mut out[start..]);
-    out.truncate(start + made.map_err(|error| broken(&error))?);
-    Ok(())
 }
 
 fn snap_up(plain: &[u8]) -> Result<Vec<u8>, BadBatch> {

@@ -7,26 +7,23 @@
 //! ```
 //! A compressed message holds a whole set of messages in its value.
 
-use ottla_types::TimestampMs;
+use ottla_types::{Offset, TimestampMs};
 
 use crate::batch::{BadBatch, batches};
 use crate::builder::{BatchBuilder, BatchOptions, NewRecord};
 use crate::codec::Compression;
+use crate::crc32;
+use crate::unpack::with_right_lz4_head;
 
 /// A message of the old formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Message<'a> {
+    offset: Offset,
     magic: i8,
     attributes: i8,
     timestamp: TimestampMs,
     key: Option<&'a [u8]>,
     value: Option<&'a [u8]>,
-}
-
-/// The checksum of the old formats: CRC-32 as in zip files.
-fn crc32(bytes: &[u8]) -> u32 {
-    let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32IsoHdlc, bytes);
-    u32::try_from(crc & u64::from(u32::MAX)).unwrap_or_default()
 }
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
@@ -55,65 +52,126 @@ pub fn is_message(bytes: &[u8]) -> bool {
     message.is_some_and(|mut message| matches!(next(&mut message, 0), Ok(Some(_))))
 }
 
-/// The next message of a set; `None` at its end.
+/// The next message of a set; `None` at its end. A part of a message ends the set, as in Kafka.
 fn next<'a>(set: &mut &'a [u8], index: usize) -> Result<Option<Message<'a>>, BadBatch> {
-    if set.is_empty() {
-        return Ok(None);
-    }
+    let Some((head, rest)) = set.split_first_chunk::<HEAD_BYTES>() else { return Ok(None) };
+    let [o0, o1, o2, o3, o4, o5, o6, o7, s0, s1, s2, s3] = *head;
+    let size = i32::from_be_bytes([s0, s1, s2, s3]);
+    let length = usize::try_from(size).ok().filter(|length| *length >= BODY_BYTES_MIN);
+    let length = length.ok_or(BadBatch::Length(size))?;
+    let Some((mut body, rest)) = rest.split_at_checked(length) else { return Ok(None) };
+    *set = rest;
     let broken = |why| BadBatch::Record { index, why };
     let cut = || broken("the message is cut short");
-    take::<8>(set).ok_or_else(cut)?;
-    let size = i32::from_be_bytes(take(set).ok_or_else(cut)?);
-    let size = usize::try_from(size).map_err(|_| BadBatch::Length(size))?;
-    let (mut body, rest) = set.split_at_checked(size).ok_or_else(cut)?;
-    *set = rest;
     let crc = u32::from_be_bytes(take(&mut body).ok_or_else(cut)?);
     if crc != crc32(body) {
-        return Err(broken("the checksum does not fit"));
+        return Err(BadBatch::Checksum(index));
     }
     let [magic, attributes] = take::<2>(&mut body).ok_or_else(cut)?.map(u8::cast_signed);
     let timestamp = match magic {
-        0 => -1,
+        0 => NO_TIMESTAMP,
         1 => i64::from_be_bytes(take(&mut body).ok_or_else(cut)?),
         other => return Err(BadBatch::Magic(other)),
     };
     let key = nullable(&mut body).ok_or_else(cut)?;
     let value = nullable(&mut body).ok_or_else(cut)?;
-    Ok(Some(Message { magic, attributes, timestamp, key, value }))
+    if !body.is_empty() {
+        return Err(broken("the message is longer than its key and value"));
+    }
+    let offset = i64::from_be_bytes([o0, o1, o2, o3, o4, o5, o6, o7]);
+    Ok(Some(Message { offset, magic, attributes, timestamp, key, value }))
 }
+
+impl Message<'_> {
+    fn compression(&self) -> Result<Compression, BadBatch> {
+        Compression::of(i16::from(self.attributes))
+    }
+
+    /// Is the timestamp of a compressed message that of all messages in it?
+    const fn is_append_time(&self) -> bool {
+        self.magic == 1 && self.attributes & 0x08 != 0
+    }
+}
+
+/// How many bytes stand before those that a message's size counts: offset and size.
+const HEAD_BYTES: usize = 12;
+/// The shortest message behind them: checksum, magic, attributes, and two lengths, in bytes.
+const BODY_BYTES_MIN: usize = 14;
+/// The time of a message that has none.
+const NO_TIMESTAMP: TimestampMs = -1;
 
 /// A set of old messages as one batch, compressed as the first of them was.
 ///
 /// # Errors
 /// A message is broken, or they unpack to more than `limit_bytes`.
 pub fn up(set: &[u8], limit_bytes: usize) -> Result<Vec<u8>, BadBatch> {
-    let first = next(&mut { set }, 0)?;
-    let compression =
-        first.map_or(Ok(Compression::None), |it| Compression::of(i16::from(it.attributes)))?;
-    let mut builder = BatchBuilder::new(BatchOptions { compression, ..BatchOptions::default() });
-    let mut left = limit_bytes;
     let mut rest = set;
-    let mut index = 0;
-    while let Some(message) = next(&mut rest, index)? {
-        index += 1;
-        match Compression::of(i16::from(message.attributes))? {
-            Compression::None => push(&mut builder, &message),
-            codec => {
-                let packed = message.value.unwrap_or_default();
-                let inner = codec.decompress(packed, left)?;
-                left -= inner.len();
-                let mut inner = inner.as_slice();
-                while let Some(message) = next(&mut inner, index)? {
-                    if Compression::of(i16::from(message.attributes))? != Compression::None {
-                        let why = "a compressed message inside a compressed one";
-                        return Err(BadBatch::Record { index, why });
-                    }
-                    push(&mut builder, &message);
-                }
-            }
+    let Some(first) = next(&mut rest, 0)? else {
+        return Err(BadBatch::Truncated { due: HEAD_BYTES + BODY_BYTES_MIN, left: set.len() });
+    };
+    let compression = first.compression()?;
+    if compression != Compression::None {
+        if next(&mut rest, 1)?.is_some() {
+            let why = "a compressed message must be the only one of its set";
+            return Err(BadBatch::Record { index: 1, why });
         }
+        return unwrap(&first, compression, limit_bytes);
+    }
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    push(&mut builder, &first);
+    let mut index = 1;
+    while let Some(message) = next(&mut rest, index)? {
+        inner(&message, first.magic, index)?;
+        push(&mut builder, &message);
+        index += 1;
     }
     builder.build()
+}
+
+/// The messages inside a compressed one, as a batch.
+fn unwrap(
+    outer: &Message<'_>,
+    compression: Compression,
+    limit_bytes: usize,
+) -> Result<Vec<u8>, BadBatch> {
+    let broken = |index, why| Err(BadBatch::Record { index, why });
+    let Some(packed) = outer.value else { return broken(0, "a compressed message has no value") };
+    let unpacked = match compression {
+        Compression::Zstd => return broken(0, "zstd needs message format 2"),
+        // Clients of that time got the checksum of the frame's header wrong.
+        Compression::Lz4 => compression.decompress(&with_right_lz4_head(packed), limit_bytes)?,
+        _ => compression.decompress(packed, limit_bytes)?,
+    };
+    let append_time = outer.is_append_time().then_some(outer.timestamp);
+    let mut builder =
+        BatchBuilder::new(BatchOptions { compression, append_time, ..BatchOptions::default() });
+    let (mut set, mut index, mut last) = (unpacked.as_slice(), 0, 0);
+    while let Some(message) = next(&mut set, index)? {
+        inner(&message, outer.magic, index)?;
+        push(&mut builder, &message);
+        (index, last) = (index + 1, message.offset);
+    }
+    if index == 0 {
+        return broken(0, "a compressed message has no messages in it");
+    }
+    // Some producers leave 0 there.
+    if outer.magic == 1 && outer.offset != 0 && outer.offset < last {
+        return broken(0, "the offset of a compressed message is below those in it");
+    }
+    builder.build()
+}
+
+/// May the message stand there, in a set of messages of this format?
+fn inner(message: &Message<'_>, magic: i8, index: usize) -> Result<(), BadBatch> {
+    if message.magic != magic {
+        let why = "its message format is not that of the first message";
+        return Err(BadBatch::Record { index, why });
+    }
+    if message.compression()? != Compression::None {
+        let why = "a compressed message must not stand among others";
+        return Err(BadBatch::Record { index, why });
+    }
+    Ok(())
 }
 
 fn push(builder: &mut BatchBuilder, message: &Message<'_>) {

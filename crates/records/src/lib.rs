@@ -18,13 +18,21 @@ mod codec;
 pub mod control;
 pub mod legacy;
 mod record;
+mod repack;
+mod survey;
+mod unpack;
 mod varint;
+mod xxhash;
 
 pub use batch::{BadBatch, Batch, Batches, Unpacked, batches};
 pub use builder::{BatchBuilder, BatchOptions, NewRecord};
-pub use check::{BadRecords, Checked, Rules, TimestampRules, check, recompress};
+pub use check::{
+    BadRecords, Checked, RecordError, RecordRule, Rules, TimestampRules, check, only_batch,
+};
 pub use codec::Compression;
 pub use record::{Headers, Record, Records};
+pub use repack::RepackAs;
+pub use unpack::{Scratch, with_scratch};
 
 /// How many bytes a batch's header has.
 pub const HEADER_BYTES: usize = 61;
@@ -36,6 +44,22 @@ pub const NO_PRODUCER: i64 = -1;
 /// The checksum of a batch: CRC-32C (Castagnoli).
 #[must_use]
 pub fn crc32c(bytes: &[u8]) -> u32 {
-    let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes);
+    low(crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes))
+}
+
+/// As [`crc32c`], of parts that follow each other.
+#[must_use]
+pub fn crc32c_of_parts(parts: &[&[u8]]) -> u32 {
+    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+    parts.iter().for_each(|part| digest.update(part));
+    low(digest.finalize())
+}
+
+/// The checksum of the old message formats and of gzip: CRC-32 as in zip files.
+fn crc32(bytes: &[u8]) -> u32 {
+    low(crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32IsoHdlc, bytes))
+}
+
+fn low(crc: u64) -> u32 {
     u32::try_from(crc & u64::from(u32::MAX)).unwrap_or_default()
 }

@@ -68,12 +68,20 @@ pub struct Records<'a> {
     bytes: &'a [u8],
     index: usize,
     count: usize,
+    /// The timestamp of all of them, if it is the append time.
+    append_time: Option<TimestampMs>,
 }
 
 impl<'a> Records<'a> {
     pub(crate) fn new(batch: Batch<'a>, bytes: &'a [u8]) -> Self {
+        let append_time = batch.is_append_time().then(|| batch.max_timestamp());
+        Self { append_time, ..Self::with_own_times(batch, bytes) }
+    }
+
+    /// With the timestamps that stand in the records, whatever type the batch claims them to have.
+    pub(crate) fn with_own_times(batch: Batch<'a>, bytes: &'a [u8]) -> Self {
         let count = usize::try_from(batch.record_count()).unwrap_or(0);
-        Self { batch, bytes, index: 0, count }
+        Self { batch, bytes, index: 0, count, append_time: None }
     }
 
     fn read(&mut self) -> Result<Record<'a>, &'static str> {
@@ -102,8 +110,7 @@ impl<'a> Records<'a> {
         for _ in 0..header_count {
             header(body)?;
         }
-        let timestamp =
-            if self.batch.is_append_time() { self.batch.max_timestamp() } else { timestamp };
+        let timestamp = self.append_time.unwrap_or(timestamp);
         Some(Record { offset, timestamp, key, value, headers, header_count })
     }
 }

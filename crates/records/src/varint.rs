@@ -2,28 +2,66 @@
 
 /// Reads one off the front; `None` if it does not end in time.
 pub fn read_i32(bytes: &mut &[u8]) -> Option<i32> {
-    let raw = u32::try_from(read(bytes, 5)?).ok()?;
+    let mut at = 0;
+    let raw = raw_u32(bytes, &mut at)?;
+    *bytes = &bytes[at..];
     Some((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
 }
 
 /// Reads one off the front; `None` if it does not end in time.
 pub fn read_i64(bytes: &mut &[u8]) -> Option<i64> {
-    let raw = read(bytes, 10)?;
-    Some((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
+    let mut at = 0;
+    let raw = raw_u64(bytes, &mut at)?;
+    *bytes = &bytes[at..];
+    Some(unzigzag(raw))
 }
 
-fn read(bytes: &mut &[u8], longest: usize) -> Option<u64> {
+/// The number that `raw` stands for.
+pub const fn unzigzag(raw: u64) -> i64 {
+    (raw >> 1).cast_signed() ^ -(raw & 1).cast_signed()
+}
+
+/// The one at `at`, still zigzag; `at` is behind it then. `None` if it does not end in time.
+#[inline]
+pub fn raw_u32(bytes: &[u8], at: &mut usize) -> Option<u32> {
+    let first = *bytes.get(*at)?;
+    if first < 0x80 {
+        *at += 1;
+        return Some(first.into());
+    }
+    u32::try_from(long(bytes, at, 5)?).ok()
+}
+
+/// As [`raw_u32`], of up to ten bytes.
+#[inline]
+pub fn raw_u64(bytes: &[u8], at: &mut usize) -> Option<u64> {
+    let first = *bytes.get(*at)?;
+    if first < 0x80 {
+        *at += 1;
+        return Some(first.into());
+    }
+    long(bytes, at, 10)
+}
+
+fn long(bytes: &[u8], at: &mut usize, longest: usize) -> Option<u64> {
+    let bytes = bytes.get(*at..)?;
+    // Most take two bytes.
+    if let [first, second, ..] = bytes
+        && *second < 0x80
+    {
+        *at += 2;
+        return Some(u64::from(first & 0x7f) | u64::from(*second) << 7);
+    }
     let mut value = 0u64;
-    for at in 0..longest {
-        let byte = *bytes.get(at)?;
+    for (index, byte) in bytes.iter().take(longest).enumerate() {
         let bits = u64::from(byte & 0x7f);
-        let shifted = bits << (7 * at);
-        if shifted >> (7 * at) != bits {
+        let shifted = bits << (7 * index);
+        if shifted >> (7 * index) != bits {
             return None;
         }
         value |= shifted;
         if byte & 0x80 == 0 {
-            *bytes = &bytes[at + 1..];
+            *at += index + 1;
             return Some(value);
         }
     }
@@ -51,7 +89,6 @@ pub const fn size_i64(value: i64) -> usize {
 pub fn length(bytes: &[u8]) -> i64 {
     i64::try_from(bytes.len()).unwrap_or(i64::MAX)
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@
 use std::io::IoSlice;
 use std::sync::atomic::Ordering;
 
-use ottla_records::{Batch, HEADER_BYTES, batches, crc32c};
+use ottla_records::{Batch, HEADER_BYTES, batches, crc32c_of_parts};
 use ottla_types::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
 
 use crate::error::{StorageError, is_shortage};
@@ -21,6 +21,8 @@ pub struct Stamp {
     pub leader_epoch: LeaderEpoch,
     /// The time that all records get, if the topic counts the append time.
     pub append_time: Option<TimestampMs>,
+    /// The newest timestamp of the records, if it is known; a header may claim another.
+    pub max_timestamp: Option<TimestampMs>,
 }
 
 /// Where a batch went, now or before.
@@ -30,7 +32,8 @@ pub struct Appended {
     pub base_offset: Offset,
     /// The offset behind its last record.
     pub end: Offset,
-    /// The append time of its records; -1 if they have their own.
+    /// The append time of its records; -1 if they have their own. Of a repeat, the newest timestamp
+    /// of the batch that is there.
     pub append_time: TimestampMs,
     /// Was it there already?
     pub duplicate: bool,
@@ -94,11 +97,12 @@ impl Log {
         if batch.has_producer()
             && let Some(found) = self.producers.check(&batch)?
         {
-            let append_time = if stamp.append_time.is_some() { found.timestamp } else { -1 };
+            // As in Kafka, a repeat is answered with the newest timestamp of the batch that is there,
+            // whatever the topic's timestamp type.
             return Ok(Appended {
                 base_offset: found.first_offset,
                 end: found.last_offset + 1,
-                append_time,
+                append_time: found.timestamp,
                 duplicate: true,
             });
         }
@@ -303,23 +307,23 @@ fn write_parts(segment: &Segment, parts: &[Part<'_>], at: u64) -> std::io::Resul
 }
 
 /// The batch's header with what the leader writes into it. The checksum does not cover offset and
-/// epoch; with a new time it is made again.
+/// epoch; with another time or timestamp type it is made again.
 fn stamped(batch: &Batch<'_>, base_offset: Offset, stamp: Stamp) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     header.copy_from_slice(&batch.bytes()[..HEADER_BYTES]);
     header[..8].copy_from_slice(&base_offset.to_be_bytes());
     header[12..16].copy_from_slice(&stamp.leader_epoch.to_be_bytes());
-    let attributes = if let Some(time) = stamp.append_time {
-        header[35..43].copy_from_slice(&time.to_be_bytes());
-        batch.attributes() | 0x08
-    } else if batch.is_append_time() {
-        // A producer may not claim an append time where the topic counts create times.
-        batch.attributes() & !0x08
-    } else {
+    let is_append_time = stamp.append_time.is_some();
+    let newest = stamp.append_time.or(stamp.max_timestamp).unwrap_or(batch.max_timestamp());
+    if batch.is_append_time() == is_append_time && batch.max_timestamp() == newest {
         return header;
-    };
+    }
+    header[35..43].copy_from_slice(&newest.to_be_bytes());
+    // A producer may not claim an append time where the topic counts create times.
+    let kind = if is_append_time { 0x08 } else { 0 };
+    let attributes = batch.attributes() & !0x08 | kind;
     header[21..23].copy_from_slice(&attributes.to_be_bytes());
-    let covered = [&header[21..], &batch.bytes()[HEADER_BYTES..]].concat();
-    header[17..21].copy_from_slice(&crc32c(&covered).to_be_bytes());
+    let crc = crc32c_of_parts(&[&header[21..], &batch.bytes()[HEADER_BYTES..]]);
+    header[17..21].copy_from_slice(&crc.to_be_bytes());
     header
 }

@@ -5,18 +5,34 @@ use std::sync::Arc;
 
 use ottla_types::{NodeId, TopicPartition, Uuid};
 
-use crate::checkpoint::OffsetCheckpoint;
+use crate::checkpoint::{OffsetCheckpoint, read_lines, write_lines};
 use crate::error::StorageError;
 use crate::files::{Files, Lock, read_whole, remove_if_there, replace};
 
-/// What `meta.properties` says (version 1, KIP-631).
+/// What lies at the path of a data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirState {
+    /// Nothing: the path does not exist, or cannot be looked at.
+    Missing,
+    /// An empty directory, as a mount point is whose volume is not mounted.
+    Empty,
+    /// Files, but no `meta.properties`.
+    Unformatted,
+    /// A formatted data directory.
+    Formatted,
+}
+
+/// What a directory may hold and still be called empty: our own lock, and what `mkfs` makes.
+const HELD_BY_EMPTY: [&str; 2] = [".lock", "lost+found"];
+
+/// What `meta.properties` says (version 1, KIP-631; version 0 is read, too).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetaProperties {
     /// The cluster that the directory belongs to.
     pub cluster_id: String,
     /// The node that it belongs to.
     pub node_id: NodeId,
-    /// The directory itself (KIP-858).
+    /// The directory itself (KIP-858); [`Uuid::ZERO`] where an older Kafka wrote none.
     pub directory_id: Uuid,
 }
 
@@ -45,6 +61,40 @@ const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
 const CLEAN_OFFSETS: &str = "cleaner-offset-checkpoint";
 const LOG_STARTS: &str = "log-start-offset-checkpoint";
+/// The directories that an operator has declared lost; beside the metadata log.
+const DECLARED_LOST: &str = "declared-lost-directories";
+/// How the folder of a partition ends that the metadata does not know.
+const STRAY: &str = "-stray";
+/// How the folder of a deleted partition ends.
+const DELETED: &str = "-delete";
+/// The longest name of a folder, in bytes.
+const FOLDER_NAME_MAX: usize = 255;
+
+impl DirState {
+    /// Looks at the path of a data directory; nothing is opened, locked or created.
+    ///
+    /// # Errors
+    /// The directory is there and cannot be listed.
+    pub fn at(files: &dyn Files, path: &Path) -> Result<Self, StorageError> {
+        if !files.exists(path) {
+            return Ok(Self::Missing);
+        }
+        if files.exists(&path.join(META)) {
+            return Ok(Self::Formatted);
+        }
+        let listed = files.list(path).map_err(StorageError::io(path))?;
+        let is_empty = listed.iter().all(|entry| HELD_BY_EMPTY.contains(&entry.name.as_str()));
+        Ok(if is_empty { Self::Empty } else { Self::Unformatted })
+    }
+}
+
+/// The partition that a folder of this name belongs to.
+fn partition_of(name: &str) -> Option<TopicPartition> {
+    let (topic, index) = name.rsplit_once('-')?;
+    let place = TopicPartition::new(topic, index.parse().ok()?);
+    // `t-007` and `t-+7` are not what the folder of partition 7 is called.
+    (!topic.is_empty() && place.to_string() == name).then_some(place)
+}
 
 impl DataDir {
     /// Locks the directory, creating it if need be; `None` if another process has it.
@@ -76,23 +126,51 @@ impl DataDir {
         self.path.join(format!("{}-{}", place.topic, place.partition))
     }
 
-    /// The partitions that have a folder here, and the folders of deleted ones.
+    /// The partitions that have a folder here, in order.
     ///
     /// # Errors
-    /// The file system refuses.
-    pub fn partitions(&self) -> Result<(Vec<TopicPartition>, Vec<PathBuf>), StorageError> {
+    /// The directory cannot be listed.
+    pub fn partitions(&self) -> Result<Vec<TopicPartition>, StorageError> {
         let listed = self.files.list(&self.path).map_err(StorageError::io(&self.path))?;
-        let (mut live, mut deleted) = (Vec::new(), Vec::new());
-        for entry in listed.into_iter().filter(|entry| entry.is_dir) {
-            if entry.name.ends_with("-delete") || entry.name.ends_with("-stray") {
-                deleted.push(self.path.join(&entry.name));
-            } else if let Some((topic, index)) = entry.name.rsplit_once('-')
-                && let Ok(index) = index.parse()
-            {
-                live.push(TopicPartition::new(topic, index));
-            }
-        }
-        Ok((live, deleted))
+        let folders = listed.iter().filter(|entry| entry.is_dir);
+        let mut all: Vec<_> = folders.filter_map(|entry| partition_of(&entry.name)).collect();
+        all.sort();
+        Ok(all)
+    }
+
+    /// The folders of deleted partitions.
+    ///
+    /// # Errors
+    /// The directory cannot be listed.
+    pub fn deleted(&self) -> Result<Vec<PathBuf>, StorageError> {
+        let listed = self.files.list(&self.path).map_err(StorageError::io(&self.path))?;
+        let deleted = listed.iter().filter(|it| it.is_dir && it.name.ends_with(DELETED));
+        Ok(deleted.map(|entry| self.path.join(&entry.name)).collect())
+    }
+
+    /// Sets a folder aside that the metadata does not know: it is renamed to
+    /// `<topic>-<partition>.<id>-stray`, as Apache Kafka names such folders, and kept. Returns the
+    /// new path. The rename is durable when this returns.
+    ///
+    /// # Errors
+    /// The folder cannot be renamed; it is still under its old name.
+    pub fn set_aside(
+        &self,
+        folder: &Path,
+        place: &TopicPartition,
+        id: Uuid,
+    ) -> Result<PathBuf, StorageError> {
+        let ending = format!("-{}.{:032x}{STRAY}", place.partition, u128::from_be_bytes(id.0));
+        let length_max = FOLDER_NAME_MAX.saturating_sub(ending.len());
+        // Topics have ASCII names; whatever else a folder is called is cut where it can be.
+        let cut = (0..=place.topic.len().min(length_max))
+            .rev()
+            .find(|at| place.topic.is_char_boundary(*at))
+            .unwrap_or(0);
+        let aside = self.path.join(format!("{}{ending}", &place.topic[..cut]));
+        self.files.rename(folder, &aside).map_err(StorageError::io(folder))?;
+        self.files.sync_dir(&self.path).map_err(StorageError::io(&self.path))?;
+        Ok(aside)
     }
 
     /// The folder in which a partition is made ready that is to move here.
@@ -110,8 +188,7 @@ impl DataDir {
         let listed = self.files.list(&self.path).map_err(StorageError::io(&self.path))?;
         let future = |name: &str| {
             let (place, _) = name.strip_suffix(FUTURE)?.rsplit_once('.')?;
-            let (topic, index) = place.rsplit_once('-')?;
-            Some((TopicPartition::new(topic, index.parse().ok()?), self.path.join(name)))
+            Some((partition_of(place)?, self.path.join(name)))
         };
         Ok(listed.iter().filter(|it| it.is_dir).filter_map(|it| future(&it.name)).collect())
     }
@@ -134,16 +211,26 @@ impl DataDir {
         let due = |name: &str| {
             value(name).ok_or_else(|| StorageError::corrupt(path, format!("{name} is missing")))
         };
-        if due("version")? != "1" {
-            return Err(StorageError::corrupt(path, "only version 1 is known"));
-        }
+        // Version 0 has no line of its own for the version, and calls the node a broker.
+        let id_name = match value("version").as_deref() {
+            Some("1") => "node.id",
+            None | Some("0") => "broker.id",
+            Some(_) => return Err(StorageError::corrupt(path, "only versions 0 and 1 are known")),
+        };
         let number = |name: &str, text: String| {
             text.parse().map_err(|_| StorageError::corrupt(path, format!("{name} is {text}")))
         };
-        let directory_id = value("directory.id").and_then(|id| id.parse().ok()).unwrap_or_default();
+        let directory_id = match value("directory.id") {
+            None => Uuid::ZERO,
+            Some(id) => id
+                .parse()
+                .ok()
+                .filter(|id: &Uuid| !id.is_reserved())
+                .ok_or_else(|| StorageError::corrupt(path, format!("directory.id is {id}")))?,
+        };
         Ok(Some(MetaProperties {
             cluster_id: due("cluster.id")?,
-            node_id: number("node.id", due("node.id")?)?,
+            node_id: number(id_name, due(id_name)?)?,
             directory_id,
         }))
     }
@@ -156,6 +243,15 @@ impl DataDir {
     /// The file system refuses.
     pub fn set_meta(&self, meta: &MetaProperties) -> Result<(), StorageError> {
         self.remove_mark()?;
+        self.rewrite_meta(meta)
+    }
+
+    /// Writes `meta.properties` of a directory that was this node's before; how it was left stays
+    /// known.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn rewrite_meta(&self, meta: &MetaProperties) -> Result<(), StorageError> {
         let path = &self.path.join(META);
         let text = format!(
             "node.id={}\ndirectory.id={}\nversion=1\ncluster.id={}\n",
@@ -240,6 +336,29 @@ impl DataDir {
     /// The file system refuses.
     pub fn set_clean_offsets(&self, all: &OffsetCheckpoint) -> Result<(), StorageError> {
         all.write(&*self.files, &self.path.join(CLEAN_OFFSETS))
+    }
+
+    /// The directories that an operator has declared lost, by id.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a line is no id.
+    pub fn declared_lost(&self) -> Result<Vec<Uuid>, StorageError> {
+        let path = &self.path.join(DECLARED_LOST);
+        let id = |line: String| {
+            let parsed = line.trim().parse();
+            parsed.map_err(|_| StorageError::corrupt(path, format!("{line} is no directory id")))
+        };
+        read_lines(&*self.files, path)?.into_iter().map(id).collect()
+    }
+
+    /// Replaces the list of directories that an operator has declared lost; durable on return.
+    ///
+    /// # Errors
+    /// The file system refuses; the old list is still there.
+    pub fn set_declared_lost(&self, all: &[Uuid]) -> Result<(), StorageError> {
+        let lines: Vec<String> = all.iter().map(Uuid::to_string).collect();
+        write_lines(&*self.files, &self.path.join(DECLARED_LOST), &lines)?;
+        self.files.sync_dir(&self.path).map_err(StorageError::io(&self.path))
     }
 
     /// Replaces the recovery points.

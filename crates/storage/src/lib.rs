@@ -57,7 +57,7 @@ pub use append::{AppendError, Appended, Stamp};
 pub use checkpoint::{OffsetCheckpoint, PartitionMetadata};
 pub use compact::{Cleaning, Compaction, Dirt, Pace, Swap};
 pub use copy::LogCopy;
-pub use dirs::{CleanShutdown, DataDir, MetaProperties};
+pub use dirs::{CleanShutdown, DataDir, DirState, MetaProperties};
 pub use epochs::{EpochStart, Epochs};
 pub use error::StorageError;
 pub use files::{

@@ -15,6 +15,8 @@ use crate::index::AbortedTransaction;
 const WINDOW: usize = 5;
 const ENTRY_BYTES: usize = 46;
 const VERSION: i16 = 1;
+/// The epoch of a producer that has not written anything.
+const NO_PRODUCER_EPOCH: ProducerEpoch = -1;
 
 /// One batch of a producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +139,12 @@ impl Producers {
     /// May the batch be appended? Is it there already?
     pub(crate) fn check(&self, batch: &Batch<'_>) -> Result<Option<Duplicate>, ProducerError> {
         let (id, sent) = batch.producer();
-        let Some(known) = self.all.get(&id) else { return Ok(None) };
+        let Some(known) = self.all.get(&id) else {
+            // Before it has written anything, a producer's epoch is -1.
+            let is_old = sent < NO_PRODUCER_EPOCH;
+            let fenced = ProducerError::Fenced { sent, current: NO_PRODUCER_EPOCH };
+            return if is_old { Err(fenced) } else { Ok(None) };
+        };
         let (first, last) = (batch.base_sequence(), batch.last_sequence());
         let same =
             |written: &&Written| written.first_sequence == first && written.last_sequence == last;

@@ -4,7 +4,7 @@ use ottla_client::{Cluster, ConfigKind};
 use ottla_clock::Clock;
 
 use crate::Tool;
-use crate::options::{Opt, Parsed, flag, value};
+use crate::options::{Opt, Parsed, flag, value, values};
 use crate::session::{Session, ToolError};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
@@ -21,9 +21,9 @@ const OPTIONS: &[Opt] = &[
     flag("delete", "Delete one."),
     value("name", "NAME", "Its name."),
     flag("generate-name", "With --alter: a new id is its name."),
-    value("metrics", "PREFIX,...", "Which metrics, by the beginning of their names."),
+    values("metrics", "PREFIX,...", "Which metrics, by the beginning of their names."),
     value("interval", "MS", "How often; empty for the default."),
-    value(
+    values(
         "match",
         "WHAT=REGEX,...",
         "Which clients: client_id, client_instance_id, client_software_name, client_software_version, client_source_address, client_source_port.",

@@ -14,7 +14,7 @@ use ottla_protocol::messages::describe_quorum_response::{
 use ottla_types::{CLUSTER_METADATA, Uuid};
 
 use crate::Tool;
-use crate::options::{Opt, Parsed, flag, value};
+use crate::options::{Opt, Parsed, flag, last};
 use crate::session::{Session, ToolError, failed, refused};
 use crate::table::tabbed;
 
@@ -58,7 +58,7 @@ pub const TOOLS: &[&Tool] = &[
 ];
 
 const CLUSTER: &[Opt] = &[
-    value("config", "FILE", "The former name of --command-config."),
+    last("config", "FILE", "The former name of --command-config."),
     flag("include-fenced-brokers", "With list-endpoints: also brokers that are fenced."),
 ];
 const QUORUM: &[Opt] = &[

@@ -5,7 +5,7 @@ mod quotas;
 use ottla_client::{Cluster, ConfigEntry, ConfigKind, ConfigSynonym};
 
 use crate::Tool;
-use crate::options::{Opt, Parsed, flag, value};
+use crate::options::{Opt, Parsed, flag, value, values};
 use crate::session::{Session, ToolError, failed, properties};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
@@ -19,8 +19,12 @@ const OPTIONS: &[Opt] = &[
     flag("alter", "Change settings."),
     flag("describe", "Show settings."),
     flag("all", "With --describe: also those that nobody has set."),
-    value("entity-type", "TYPE", "topics, brokers, groups, client-metrics, clients, users or ips."),
-    value("entity-name", "NAME", "Which of them; all if not said."),
+    values(
+        "entity-type",
+        "TYPE",
+        "topics, brokers, groups, client-metrics, clients, users or ips.",
+    ),
+    values("entity-name", "NAME", "Which of them; all if not said."),
     flag("entity-default", "The default of all of them."),
     value("topic", "NAME", "The same as --entity-type topics --entity-name NAME."),
     value("broker", "ID", "The same for a broker."),
@@ -35,7 +39,7 @@ const OPTIONS: &[Opt] = &[
     flag("ip-defaults", "The default of all addresses."),
     value("add-config", "NAME=VALUE,...", "What to set; [..] around a value with commas."),
     value("add-config-file", "FILE", "What to set, one NAME=VALUE a line."),
-    value("delete-config", "NAME,...", "What to take back."),
+    values("delete-config", "NAME,...", "What to take back."),
     flag("force", "Ask nothing."),
 ];
 

@@ -7,7 +7,7 @@ use ottla_protocol::messages::update_features_request::{FeatureUpdateKey, Update
 use ottla_types::ErrorCode;
 
 use crate::Tool;
-use crate::options::{Opt, Parsed, flag, value};
+use crate::options::{Opt, Parsed, flag, last};
 use crate::session::{Session, ToolError, failed, refused};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
@@ -18,9 +18,9 @@ pub const TOOLS: &[&Tool] = &[&Tool {
 }];
 
 const OPTIONS: &[Opt] = &[
-    value("feature", "NAME=LEVEL", "A feature and its level; may be said again."),
-    value("release-version", "RELEASE", "The levels of this release, such as 4.3-IV0 or 4.3."),
-    value("metadata", "RELEASE", "The same for metadata.version only."),
+    last("feature", "NAME=LEVEL", "A feature and its level; may be said again."),
+    last("release-version", "RELEASE", "The levels of this release, such as 4.3-IV0 or 4.3."),
+    last("metadata", "RELEASE", "The same for metadata.version only."),
     flag("unsafe", "With downgrade or disable: even if metadata is lost."),
     flag("dry-run", "Only check whether it could be done."),
 ];
@@ -208,7 +208,7 @@ fn asked(args: &Parsed, action: &str) -> Result<BTreeMap<String, i16>, ToolError
         all.extend(FEATURES.map(|it| (it.0.to_owned(), level_in(it, metadata))));
     } else {
         if let Some(name) = args.one("metadata") {
-            eprintln!("`metadata` flag is deprecated and may be removed in a future release.");
+            tell!("`metadata` flag is deprecated and may be removed in a future release.");
             all.insert(METADATA.to_owned(), release(name)?);
         }
         for (name, level) in levels(args)? {

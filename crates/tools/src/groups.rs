@@ -15,7 +15,7 @@ use ottla_protocol::messages::offset_delete_request::{
 use ottla_types::ErrorCode;
 
 use crate::Tool;
-use crate::options::{Opt, Parsed, flag, maybe, value};
+use crate::options::{Opt, Parsed, flag, maybe, value, values};
 use crate::session::{Session, ToolError, failed, refused};
 use crate::table::columns;
 
@@ -40,9 +40,9 @@ const OPTIONS: &[Opt] = &[
     flag("delete", "Delete groups, or the offsets of topics in them."),
     flag("reset-offsets", "Move the offsets of a group that nobody is in."),
     flag("delete-offsets", "Delete the offsets of topics."),
-    value("group", "ID", "The group; may be repeated."),
+    values("group", "ID", "The group; may be repeated."),
     flag("all-groups", "All groups."),
-    value("topic", "NAME[:0,1]", "The topic, or some of its partitions; may be repeated."),
+    values("topic", "NAME[:0,1]", "The topic, or some of its partitions; may be repeated."),
     flag("all-topics", "All topics that the group has offsets of."),
     value("from-file", "FILE", "With --reset-offsets: a CSV file of topic,partition,offset."),
     value("timeout", "MS", "Has no effect here."),

@@ -4,6 +4,11 @@
 //! options as data, and what it does with them. Long-gone flags (`--zookeeper`, `--broker-list`)
 //! are told once where they lead today, and work.
 
+/// As `eprintln!`, but a standard error that was closed is no reason to panic.
+macro_rules! tell {
+    ($($words:tt)*) => { $crate::tell(&format!($($words)*)) };
+}
+
 mod client_metrics;
 mod cluster;
 mod configs;
@@ -116,7 +121,7 @@ pub fn run(tool: &Tool, args: &[String], default_server: Option<&str>, out: &mut
         // Whoever reads has read enough.
         Err(ToolError::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
         Err(ToolError::Told) => 1,
-        Err(ToolError::Stopped(stopped)) => stopped.exit_code(),
+        Err(ToolError::Stopped(code)) => code,
         Err(error) => {
             tell(&error.to_string());
             1

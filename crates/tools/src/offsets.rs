@@ -1,6 +1,7 @@
 //! kafka-get-offsets, kafka-delete-records and kafka-log-dirs.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use ottla_client::{Cluster, Isolation, TopicPartition};
 use ottla_protocol::messages::delete_records_request::{
@@ -9,11 +10,12 @@ use ottla_protocol::messages::delete_records_request::{
 use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
 use ottla_protocol::messages::describe_log_dirs_response::DescribeLogDirsResult;
 use ottla_types::ErrorCode;
+use regex::Regex;
 use serde_json::json;
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{Session, ToolError, failed, partitions, refused, whole};
+use crate::session::{Session, ToolError, failed, partitions, refused, topic_pattern};
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {
@@ -74,30 +76,68 @@ fn time(text: &str) -> Result<i64, ToolError> {
     }
 }
 
-/// Is this partition among `3`, `1-3` (without 3), `1-`, `-3`?
-fn is_in(range: &str, partition: i32) -> bool {
-    match range.split_once('-') {
-        None => range.trim().parse() == Ok(partition),
-        Some((from, upto)) => {
-            let from = from.trim().parse().unwrap_or(0);
-            let upto = upto.trim().parse().unwrap_or(i32::MAX);
-            (from..upto).contains(&partition)
-        }
+/// Partitions of some topics, as `--topic-partitions` names them.
+struct Rule {
+    topics: Regex,
+    partitions: Range<i32>,
+}
+
+impl Rule {
+    /// `TOPIC`, `TOPIC:3`, `TOPIC:1-3` (without 3), `TOPIC:1-`, `TOPIC:-3`; without a topic it is
+    /// about all of them.
+    fn new(text: &str) -> Result<Self, ToolError> {
+        let wrong = || failed(format!("Error occurred: Invalid rule specification: {text}"));
+        let (topic, range) = text.split_once(':').unwrap_or((text, ""));
+        let number = |text: &str, or: i32| {
+            if text.is_empty() {
+                return Ok(or);
+            }
+            let digits = text.bytes().all(|it| it.is_ascii_digit());
+            text.parse().ok().filter(|_| digits).ok_or_else(wrong)
+        };
+        let partitions = match range.split_once('-') {
+            Some((from, upto)) => number(from, 0)?..number(upto, i32::MAX)?,
+            None if range.is_empty() => 0..i32::MAX,
+            None => {
+                let one = number(range, 0)?;
+                one..one.saturating_add(1)
+            }
+        };
+        let topics = topic_pattern(if topic.is_empty() { ".*" } else { topic })?;
+        Ok(Self { topics, partitions })
     }
+
+    fn covers(&self, topic: &str, partition: i32) -> bool {
+        self.partitions.contains(&partition) && self.topics.is_match(topic)
+    }
+}
+
+/// What `--topic-partitions`, or `--topic` and `--partitions`, name.
+fn rules(args: &Parsed) -> Result<Vec<Rule>, ToolError> {
+    if let Some(all) = args.one("topic-partitions") {
+        if args.has("topic") || args.has("partitions") {
+            return Err(failed("--topic-partitions cannot be used with --topic or --partitions"));
+        }
+        return all.trim_end_matches(',').split(',').map(Rule::new).collect();
+    }
+    let topics = topic_pattern(args.one("topic").unwrap_or(".*"))?;
+    let Some(list) = args.one("partitions").filter(|it| !it.is_empty()) else {
+        return Ok(vec![Rule { topics, partitions: 0..i32::MAX }]);
+    };
+    let one = |text: &str| {
+        let number: i32 = text.parse().map_err(|_| {
+            failed(format!(
+                "--partitions expects a comma separated list of numeric partition ids, but received: {list}"
+            ))
+        })?;
+        Ok(Rule { topics: topics.clone(), partitions: number..number.saturating_add(1) })
+    };
+    list.trim_end_matches(',').split(',').map(one).collect()
 }
 
 fn get(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     let at = time(args.one("time").unwrap_or("latest"))?;
-    let mut rules = Vec::new();
-    for word in args.one("topic-partitions").into_iter().flat_map(|it| it.split(',')) {
-        let (topic, range) = word.split_once(':').unwrap_or((word, ""));
-        let topic = if topic.is_empty() { ".*" } else { topic };
-        rules.push((whole(topic)?, range.to_owned()));
-    }
-    if let Some(topic) = args.one("topic") {
-        rules.push((whole(topic)?, String::new()));
-    }
-    let some: Option<Vec<&str>> = args.one("partitions").map(|it| it.split(',').collect());
+    let rules = rules(args)?;
     let mut cluster = session.connect()?;
     let mut topics = session.wait(cluster.refresh(None, false))?;
     topics.sort_by(|a, b| a.name.cmp(&b.name));
@@ -109,16 +149,10 @@ fn get(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         }
         let mut indexes: Vec<i32> = topic.partitions.iter().map(|it| it.partition_index).collect();
         indexes.sort_unstable();
-        for partition in indexes {
-            let is_wanted = rules.is_empty()
-                || rules.iter().any(|(pattern, range)| {
-                    pattern.is_match(&name) && (range.is_empty() || is_in(range, partition))
-                });
-            let is_some = some.as_ref().is_none_or(|all| all.iter().any(|it| is_in(it, partition)));
-            if is_wanted && is_some {
-                places.push(TopicPartition::new(name.as_str(), partition));
-            }
-        }
+        let wanted = |it: &i32| rules.iter().any(|rule| rule.covers(&name, *it));
+        places.extend(
+            indexes.into_iter().filter(wanted).map(|it| TopicPartition::new(name.as_str(), it)),
+        );
     }
     if places.is_empty() {
         return Err(failed("Could not match any topic-partitions with the specified filters"));
@@ -146,7 +180,7 @@ fn show(
         Ok(offset) if offset < 0 => {}
         Ok(offset) => writeln!(session.out, "{topic}:{partition}:{offset}")?,
         Err(error) => {
-            eprintln!("Skip getting offsets for topic-partition {place} due to error: {error}")
+            tell!("Skip getting offsets for topic-partition {place} due to error: {error}")
         }
     }
     Ok(())
@@ -251,10 +285,15 @@ mod tests {
 
     #[test]
     fn ranges_and_times_are_understood() {
-        let those = |range: &str| (0..6).filter(|it| is_in(range, *it)).collect::<Vec<_>>();
-        assert_eq!(those("3"), [3]);
-        assert_eq!(those("1-3"), [1, 2]);
-        assert_eq!((those("4-"), those("-2")), (vec![4, 5], vec![0, 1]));
+        let those = |rule: &str| {
+            let rule = Rule::new(rule).unwrap();
+            (0..6).filter(|it| rule.covers("ab", *it)).collect::<Vec<_>>()
+        };
+        assert_eq!(those("ab:3"), [3]);
+        assert_eq!(those(":1-3"), [1, 2]);
+        assert_eq!((those("a.:4-"), those("'ab':-2")), (vec![4, 5], vec![0, 1]));
+        assert_eq!((those("").len(), those("a").len(), those("ab:").len()), (6, 0, 6));
+        assert!(Rule::new("ab:x").is_err() && Rule::new("ab:1-2-3").is_err());
         assert_eq!((time("earliest").unwrap(), time("17").unwrap()), (-2, 17));
         assert!(time("soon").is_err());
     }

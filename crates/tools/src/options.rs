@@ -12,8 +12,10 @@ use crate::Tool;
 pub enum Takes {
     /// Nothing.
     Nothing,
-    /// A value, shown as this.
+    /// A value, shown as this, and only once.
     Value(&'static str),
+    /// A value each time that it is given.
+    Values(&'static str),
     /// A value or none.
     Maybe(&'static str),
     /// One value and all that follow, up to the next option.
@@ -39,6 +41,16 @@ pub const fn flag(name: &'static str, help: &'static str) -> Opt {
 /// An option with a value.
 pub const fn value(name: &'static str, shown: &'static str, help: &'static str) -> Opt {
     Opt { name, takes: Takes::Value(shown), help }
+}
+
+/// An option with a value that may be given more than once.
+pub const fn values(name: &'static str, shown: &'static str, help: &'static str) -> Opt {
+    Opt { name, takes: Takes::Values(shown), help }
+}
+
+/// An option with a value, of which the last counts where it is given more than once.
+pub const fn last(name: &'static str, shown: &'static str, help: &'static str) -> Opt {
+    values(name, shown, help)
 }
 
 /// An option that may have a value.
@@ -107,7 +119,7 @@ impl Parsed {
                 Takes::Nothing => None,
                 _ if attached.is_some() => attached,
                 Takes::Maybe(_) => args.next_if(|next| !next.starts_with("--")).cloned(),
-                Takes::Value(_) | Takes::Many(_) => {
+                Takes::Value(_) | Takes::Values(_) | Takes::Many(_) => {
                     let next = args
                         .next()
                         .ok_or_else(|| format!("Option {} requires an argument", option.name))?;
@@ -121,6 +133,14 @@ impl Parsed {
                     Some(next.clone())
                 }
             };
+            if let Takes::Value(_) = option.takes
+                && parsed.has(option.name)
+            {
+                return Err(format!(
+                    "Found multiple arguments for option {}, but you asked for only one",
+                    option.name
+                ));
+            }
             parsed.order.push((option.name, value.clone()));
             let values = parsed.given.entry(option.name).or_default();
             values.push(value);
@@ -227,7 +247,7 @@ pub fn help(tool: &Tool) -> String {
     for option in with_common(tool.options) {
         let shown = match option.takes {
             Takes::Nothing => format!("--{}", option.name),
-            Takes::Value(shown) => format!("--{} <{shown}>", option.name),
+            Takes::Value(shown) | Takes::Values(shown) => format!("--{} <{shown}>", option.name),
             Takes::Maybe(shown) => format!("--{} [{shown}]", option.name),
             Takes::Many(shown) => format!("--{} <{shown} ...>", option.name),
         };
@@ -247,6 +267,7 @@ mod tests {
     const OPTIONS: &[Opt] = &[
         flag("list", ""),
         value("topic", "NAME", ""),
+        values("config", "NAME=VALUE", ""),
         maybe("state", "STATE", ""),
         many("p", "P", ""),
     ];
@@ -269,9 +290,10 @@ mod tests {
 
     #[test]
     fn command_lines_are_read_as_apaches_tools_do() {
-        let parsed = read("--list --topic a --topic=b --state --bootstrap-s h:1 word").unwrap();
+        let parsed =
+            read("--list --config a --config=b --topic b --state --bootstrap-s h:1 word").unwrap();
         assert!(parsed.has("list") && parsed.has("state") && !parsed.has("help"));
-        assert_eq!(parsed.all("topic").collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(parsed.all("config").collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!((parsed.one("topic"), parsed.one("state")), (Some("b"), None));
         assert_eq!(parsed.one("bootstrap-server"), Some("h:1"));
         assert_eq!(parsed.rest, ["word"]);
@@ -285,6 +307,10 @@ mod tests {
     fn what_is_wrong_is_said_with_what_may_be_meant() {
         let wrong = |line: &str| read(line).unwrap_err();
         assert_eq!(wrong("--topics a"), "topics is not a recognized option; did you mean --topic?");
+        assert_eq!(
+            wrong("--topic a --list --topic=b"),
+            "Found multiple arguments for option topic, but you asked for only one"
+        );
         assert_eq!(wrong("--topic"), "Option topic requires an argument");
         assert_eq!(
             wrong("--bootstrap x"),

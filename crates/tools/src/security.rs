@@ -12,7 +12,7 @@ use ottla_protocol::messages::describe_delegation_token_request::{
 };
 
 use crate::Tool;
-use crate::options::{Opt, Parsed, flag, maybe, value};
+use crate::options::{Opt, Parsed, flag, maybe, values};
 use crate::session::{Session, ToolError, failed, refused};
 
 pub const TOOLS: &[&Tool] = &[
@@ -34,22 +34,22 @@ const ACLS: &[Opt] = &[
     flag("list", "List the rules."),
     flag("add", "Add rules."),
     flag("remove", "Remove rules."),
-    value("topic", "NAME", "The topic that rules are about; * is all of them."),
-    value("group", "ID", "The same for a group."),
-    value("transactional-id", "ID", "The same for a transactional id."),
-    value("delegation-token", "ID", "The same for a token."),
-    value("user-principal", "KIND:NAME", "The same for a user."),
+    values("topic", "NAME", "The topic that rules are about; * is all of them."),
+    values("group", "ID", "The same for a group."),
+    values("transactional-id", "ID", "The same for a transactional id."),
+    values("delegation-token", "ID", "The same for a token."),
+    values("user-principal", "KIND:NAME", "The same for a user."),
     flag("cluster", "Rules about the cluster as a whole."),
-    value(
+    values(
         "resource-pattern-type",
         "KIND",
         "literal (if not said), prefixed; any or match to find.",
     ),
-    value("allow-principal", "KIND:NAME", "Who is allowed something."),
-    value("deny-principal", "KIND:NAME", "Who is denied something."),
-    value("allow-host", "HOST", "From where it is allowed; * if not said."),
-    value("deny-host", "HOST", "From where it is denied; * if not said."),
-    value(
+    values("allow-principal", "KIND:NAME", "Who is allowed something."),
+    values("deny-principal", "KIND:NAME", "Who is denied something."),
+    values("allow-host", "HOST", "From where it is allowed; * if not said."),
+    values("deny-host", "HOST", "From where it is denied; * if not said."),
+    values(
         "operation",
         "NAME",
         "What: Read, Write, Create, Delete, Alter, Describe, ClusterAction, DescribeConfigs, AlterConfigs, IdempotentWrite, CreateTokens, DescribeTokens, TwoPhaseCommit or All.",
@@ -66,12 +66,12 @@ const TOKENS: &[Opt] = &[
     flag("renew", "Let a token live longer."),
     flag("expire", "End a token."),
     flag("describe", "Show tokens."),
-    value("owner-principal", "KIND:NAME", "Whose."),
-    value("renewer-principal", "KIND:NAME", "Who may renew it."),
-    value("max-life-time-period", "MS", "How long it lives at most; -1 for the server's setting."),
-    value("renew-time-period", "MS", "How much longer; -1 for the server's setting."),
-    value("expiry-time-period", "MS", "When it ends; -1 for now."),
-    value("hmac", "HMAC", "The token's secret."),
+    values("owner-principal", "KIND:NAME", "Whose."),
+    values("renewer-principal", "KIND:NAME", "Who may renew it."),
+    values("max-life-time-period", "MS", "How long it lives at most; -1 for the server's setting."),
+    values("renew-time-period", "MS", "How much longer; -1 for the server's setting."),
+    values("expiry-time-period", "MS", "When it ends; -1 for now."),
+    values("hmac", "HMAC", "The token's secret."),
 ];
 
 /// The numbers of Kafka's `ResourceType`.

@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
-use std::time::Duration;
 
 use ottla_client::{
-    ClientError, Cluster, Consumer, ConsumerOptions, OptionError, ProducerOptions, Stop, Stopped,
-    TopicPartition,
+    ClientError, Cluster, ConsumerOptions, OptionError, ProducerOptions, TopicPartition,
 };
 use ottla_clock::Clock;
 use ottla_types::ErrorCode;
@@ -37,12 +35,12 @@ pub enum ToolError {
     /// It cannot read or write.
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    /// A signal asked for the end.
-    #[error("{0}")]
-    Stopped(Stopped),
     /// What went wrong was said already.
     #[error("")]
     Told,
+    /// The process was asked to end by a signal; its exit code.
+    #[error("")]
+    Stopped(u8),
 }
 
 /// A failure in these words.
@@ -59,11 +57,7 @@ pub struct Session<'a> {
     /// The settings of `--command-config`.
     pub settings: BTreeMap<String, String>,
     runtime: Runtime,
-    stop: Option<Stop>,
 }
-
-/// How long a commit, and then leaving a group, may take at the end.
-const GOODBYE: Duration = Duration::from_secs(5);
 
 impl<'a> Session<'a> {
     /// What the command line says about the cluster.
@@ -90,50 +84,12 @@ impl<'a> Session<'a> {
                 .or_else(|| default_server.map(str::to_owned)),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { out, bootstrap, settings, runtime, stop: None })
+        Ok(Self { out, bootstrap, settings, runtime })
     }
 
     /// Waits for a conversation with the cluster.
     pub fn wait<T>(&self, talk: impl Future<Output = T>) -> T {
         self.runtime.block_on(talk)
-    }
-
-    /// From now on a signal does not end the process by itself, but what
-    /// [`Session::wait_or_stop`] waits for.
-    ///
-    /// # Errors
-    /// The system refuses.
-    pub fn listen(&mut self) -> Result<(), ToolError> {
-        self.stop = Some(self.runtime.block_on(async { Stop::listen() })?);
-        Ok(())
-    }
-
-    /// Waits for a conversation with the cluster, or for a signal after [`Session::listen`].
-    ///
-    /// # Errors
-    /// The conversation fails, or the signal.
-    pub fn wait_or_stop<T>(
-        &mut self,
-        talk: impl Future<Output = Result<T, ClientError>>,
-    ) -> Result<T, ToolError> {
-        let Some(stop) = &mut self.stop else { return Ok(self.runtime.block_on(talk)?) };
-        self.runtime.block_on(async {
-            tokio::select! {
-                // A signal counts more than the next of many records that are at hand.
-                biased;
-                stopped = stop.asked() => Err(ToolError::Stopped(stopped)),
-                done = talk => Ok(done?),
-            }
-        })
-    }
-
-    /// Lets a consumer commit and leave its group, also after it was stopped in the middle of
-    /// something; another signal ends that at once.
-    ///
-    /// # Errors
-    /// The group's coordinator does not answer in time, or the signal.
-    pub fn close(&mut self, consumer: Consumer) -> Result<(), ToolError> {
-        self.wait_or_stop(consumer.close_within(GOODBYE))
     }
 
     /// Connects.
@@ -168,36 +124,37 @@ impl<'a> Session<'a> {
         more: impl Iterator<Item = &'b str>,
     ) -> Result<ConsumerOptions, ToolError> {
         let mut options = ConsumerOptions::default();
-        for (name, value) in self.all_settings(more)? {
+        for (name, value) in self.all_settings(more) {
             known(options.set(&name, &value))?;
         }
         Ok(options)
     }
 
-    /// A producer's options, of the file and of `NAME=VALUE` words.
+    /// A producer's options: the tool's own defaults, the file, and `NAME=VALUE` words.
     ///
     /// # Errors
     /// One of them is none.
     pub fn producer_options<'b>(
         &self,
+        defaults: &[(&str, &str)],
         more: impl Iterator<Item = &'b str>,
     ) -> Result<ProducerOptions, ToolError> {
         let mut options = ProducerOptions::default();
-        for (name, value) in self.all_settings(more)? {
+        for (name, value) in defaults {
+            options.set(name, value)?;
+        }
+        for (name, value) in self.all_settings(more) {
             known(options.set(&name, &value))?;
         }
         Ok(options)
     }
 
     /// What the file says, and after that what `NAME=VALUE` words say.
-    fn all_settings<'b>(
-        &self,
-        more: impl Iterator<Item = &'b str>,
-    ) -> Result<Vec<(String, String)>, ToolError> {
+    fn all_settings<'b>(&self, more: impl Iterator<Item = &'b str>) -> Vec<(String, String)> {
         let mut all: Vec<(String, String)> =
             self.settings.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        all.extend(pairs(more)?);
-        Ok(all)
+        all.extend(key_values(more));
+        all
     }
 }
 
@@ -205,7 +162,7 @@ impl<'a> Session<'a> {
 fn known(set: Result<(), OptionError>) -> Result<(), OptionError> {
     match set {
         Err(unknown @ OptionError::Unknown { .. }) => {
-            eprintln!("Warning: {unknown}");
+            tell!("Warning: {unknown}");
             Ok(())
         }
         set => set,
@@ -221,8 +178,51 @@ fn instead_of_zookeeper(zookeeper: &str, default_server: Option<&str>) -> String
     };
     let found =
         default_server.map_or_else(|| hosts.map(host).collect::<Vec<_>>().join(","), str::to_owned);
-    eprintln!("--zookeeper: there is no ZooKeeper any more; asking the broker at {found}.");
+    tell!("--zookeeper: there is no ZooKeeper any more; asking the broker at {found}.");
     found
+}
+
+/// A process that is asked to end: by Ctrl-C, or by `kill`.
+pub struct Stop(ottla_client::Stop);
+
+impl Stop {
+    /// From now on signals do not end the process by themselves.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn new(session: &Session<'_>) -> std::io::Result<Self> {
+        session.wait(async { ottla_client::Stop::listen().map(Self) })
+    }
+
+    /// Waits for it; the exit code that shells know it by.
+    pub async fn asked(&mut self) -> u8 {
+        self.0.asked().await.exit_code()
+    }
+
+    /// Waits for a conversation with the cluster, and for a signal.
+    ///
+    /// # Errors
+    /// The conversation fails; or the signal, which gives the conversation up.
+    pub async fn or<T>(
+        &mut self,
+        talk: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ToolError> {
+        tokio::select! {
+            // A signal counts more than the next of many records that are at hand.
+            biased;
+            code = self.asked() => Err(ToolError::Stopped(code)),
+            done = talk => Ok(done?),
+        }
+    }
+}
+
+/// `NAME=VALUE` words as Kafka's clients take them: without `=` the value is empty.
+pub fn key_values<'a>(words: impl Iterator<Item = &'a str>) -> Vec<(String, String)> {
+    let one = |word: &str| {
+        let (name, value) = word.split_once('=').unwrap_or((word, ""));
+        (name.trim().to_owned(), value.to_owned())
+    };
+    words.map(one).collect()
 }
 
 /// `NAME=VALUE` words.
@@ -288,6 +288,16 @@ pub fn whole(pattern: &str) -> Result<Regex, ToolError> {
         .map_err(|error| failed(format!("{pattern} is not a regular expression: {error}")))
 }
 
+/// A pattern of topics, as Kafka's tools read it: a list of regular expressions of whole names.
+/// Blanks do not count, nor do the quotes that a file or a shell has left around it.
+///
+/// # Errors
+/// It is not a regular expression.
+pub fn topic_pattern(raw: &str) -> Result<Regex, ToolError> {
+    let bare = raw.trim_matches(|it: char| it <= ' ').replace(',', "|").replace(' ', "");
+    whole(bare.trim_matches(['"', '\'']))
+}
+
 /// Why the cluster refuses, in its own words where it has some.
 pub fn refused(code: i16, message: Option<&str>) -> Result<(), ToolError> {
     let code = ErrorCode(code);
@@ -295,4 +305,40 @@ pub fn refused(code: i16, message: Option<&str>) -> Result<(), ToolError> {
         return Ok(());
     }
     Err(failed(message.unwrap_or_else(|| code.message())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_and_blanks_of_a_topic_pattern_do_not_count() {
+        let names = ["a.b", "aXb", "c", "it's", "d e"];
+        for (pattern, right) in [
+            ("a.b", &["a.b", "aXb"][..]),
+            ("\"a.b\"", &["a.b", "aXb"]),
+            ("'a.b'", &["a.b", "aXb"]),
+            (" a.b ", &["a.b", "aXb"]),
+            ("a[.]b , c", &["a.b", "c"]),
+            ("\"'c'\"", &["c"]),
+            ("a . b", &["a.b", "aXb"]),
+            ("it's", &["it's"]),
+            ("\tc\n", &["c"]),
+            ("a", &[]),
+            ("c|a.*", &["a.b", "aXb", "c"]),
+            ("", &[]),
+        ] {
+            let pattern = (pattern, topic_pattern(pattern).unwrap());
+            let found: Vec<_> = names.into_iter().filter(|it| pattern.1.is_match(it)).collect();
+            assert_eq!(found, right, "{}", pattern.0);
+        }
+        assert!(topic_pattern("a(").is_err());
+    }
+
+    #[test]
+    fn words_without_a_value_have_an_empty_one() {
+        let words = ["a=b=c", "d", "e="];
+        let right = [("a", "b=c"), ("d", ""), ("e", "")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        assert_eq!(key_values(words.into_iter()), right);
+    }
 }

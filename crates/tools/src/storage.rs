@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::Tool;
-use crate::options::{Opt, Parsed, value};
+use crate::options::{Opt, Parsed, last};
 use crate::session::{Session, ToolError, properties};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
@@ -14,7 +14,7 @@ pub const TOOLS: &[&Tool] = &[&Tool {
     run,
 }];
 
-const OPTIONS: &[Opt] = &[value("config", "FILE", "The settings.")];
+const OPTIONS: &[Opt] = &[last("config", "FILE", "The settings.")];
 
 fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     let settings = properties(args.required("config").map_err(ToolError::Usage)?)?;

@@ -21,8 +21,8 @@ use ottla_protocol::messages::metadata_response::MetadataResponseTopic;
 use ottla_types::ErrorCode;
 
 use crate::Tool;
-use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{Session, ToolError, failed, pairs, refused, whole};
+use crate::options::{Opt, Parsed, flag, value, values};
+use crate::session::{Session, ToolError, failed, pairs, refused, topic_pattern};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-topics",
@@ -39,7 +39,7 @@ const OPTIONS: &[Opt] = &[
     flag("describe", "Show topics and their partitions."),
     value("topic", "NAME", "The topic; a regular expression for other actions than --create."),
     value("topic-id", "ID", "With --describe: the topic's id."),
-    value("config", "NAME=VALUE", "With --create: a setting of the topic; may be repeated."),
+    values("config", "NAME=VALUE", "With --create: a setting of the topic; may be repeated."),
     value("partitions", "COUNT", "How many partitions."),
     value("replication-factor", "COUNT", "How many replicas each partition has."),
     value("replica-assignment", "1:2,2:3", "The replicas of each partition."),
@@ -100,7 +100,7 @@ fn matching(
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all.retain(|it| !(it.is_internal && args.has("exclude-internal")));
     let Some(pattern) = args.one("topic") else { return Ok(all) };
-    let pattern = whole(&pattern.replace(',', "|"))?;
+    let pattern = topic_pattern(pattern)?;
     all.retain(|it| it.name.as_deref().is_some_and(|name| pattern.is_match(name)));
     Ok(all)
 }

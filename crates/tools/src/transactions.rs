@@ -13,7 +13,7 @@ use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest
 use ottla_types::{ErrorCode, NodeId};
 
 use crate::Tool;
-use crate::options::{Opt, Parsed, value};
+use crate::options::{Opt, Parsed, last};
 use crate::session::{Session, ToolError, failed, refused};
 use crate::table::tabbed;
 
@@ -25,22 +25,22 @@ pub const TOOLS: &[&Tool] = &[&Tool {
 }];
 
 const OPTIONS: &[Opt] = &[
-    value("transactional-id", "ID", "With describe: which."),
-    value("topic", "NAME", "With describe-producers, abort, find-hanging: in which topic."),
-    value("partition", "NUMBER", "The same: in which partition."),
-    value("broker-id", "ID", "With describe-producers, find-hanging: ask this broker."),
-    value(
+    last("transactional-id", "ID", "With describe: which."),
+    last("topic", "NAME", "With describe-producers, abort, find-hanging: in which topic."),
+    last("partition", "NUMBER", "The same: in which partition."),
+    last("broker-id", "ID", "With describe-producers, find-hanging: ask this broker."),
+    last(
         "max-transaction-timeout",
         "MINUTES",
         "With find-hanging: what is open for longer; 15 if not said.",
     ),
-    value("start-offset", "OFFSET", "With abort: where the transaction begins."),
-    value("producer-id", "ID", "With abort, instead of --start-offset: whose it is."),
-    value("producer-epoch", "EPOCH", "The same: its producer's epoch."),
-    value("coordinator-epoch", "EPOCH", "The same: its coordinator's epoch."),
-    value("transactionalId", "ID", "With forceTerminateTransaction: which."),
-    value("duration-filter", "MS", "With list: those that have been open for longer."),
-    value("transactional-id-pattern", "REGEX", "With list: ids that match."),
+    last("start-offset", "OFFSET", "With abort: where the transaction begins."),
+    last("producer-id", "ID", "With abort, instead of --start-offset: whose it is."),
+    last("producer-epoch", "EPOCH", "The same: its producer's epoch."),
+    last("coordinator-epoch", "EPOCH", "The same: its coordinator's epoch."),
+    last("transactionalId", "ID", "With forceTerminateTransaction: which."),
+    last("duration-filter", "MS", "With list: those that have been open for longer."),
+    last("transactional-id-pattern", "REGEX", "With list: ids that match."),
 ];
 
 fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {

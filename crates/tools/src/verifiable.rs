@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::Tool;
-use crate::options::{Opt, Parsed, flag, value};
+use crate::options::{Opt, Parsed, flag, last};
 use crate::session::{Session, ToolError};
 
 pub const TOOLS: &[&Tool] = &[
@@ -29,29 +29,29 @@ pub const TOOLS: &[&Tool] = &[
 ];
 
 const PRODUCER: &[Opt] = &[
-    value("topic", "NAME", "Where to."),
-    value("max-messages", "COUNT", "How many; -1 (if not said) until it is stopped."),
-    value("throughput", "RATE", "About so many a second; -1 for as many as can be."),
-    value("acks", "ACKS", "Who must have a record: 0, 1 or -1."),
-    value("message-create-time", "MS", "The time of the first record; it goes on from there."),
-    value("value-prefix", "NUMBER", "What stands before each value, with a dot."),
-    value("repeating-keys", "COUNT", "Keys from 0 to below this, again and again."),
-    value("producer.config", "FILE", "The former name of --command-config."),
+    last("topic", "NAME", "Where to."),
+    last("max-messages", "COUNT", "How many; -1 (if not said) until it is stopped."),
+    last("throughput", "RATE", "About so many a second; -1 for as many as can be."),
+    last("acks", "ACKS", "Who must have a record: 0, 1 or -1."),
+    last("message-create-time", "MS", "The time of the first record; it goes on from there."),
+    last("value-prefix", "NUMBER", "What stands before each value, with a dot."),
+    last("repeating-keys", "COUNT", "Keys from 0 to below this, again and again."),
+    last("producer.config", "FILE", "The former name of --command-config."),
 ];
 
 const CONSUMER: &[Opt] = &[
-    value("topic", "NAME", "The topic."),
-    value("group-id", "ID", "The group."),
-    value("group-instance-id", "ID", "A name that this member keeps when it comes again."),
-    value("group-protocol", "NAME", "classic (if not said) or consumer."),
-    value("group-remote-assignor", "NAME", "With consumer: who shares partitions out."),
-    value("assignment-strategy", "CLASS", "With classic: how partitions are shared out."),
-    value("max-messages", "COUNT", "How many; -1 (if not said) until it is stopped."),
-    value("session-timeout", "MS", "After how long a silent member is given up."),
-    value("reset-policy", "WHERE", "earliest (if not said), latest or none."),
+    last("topic", "NAME", "The topic."),
+    last("group-id", "ID", "The group."),
+    last("group-instance-id", "ID", "A name that this member keeps when it comes again."),
+    last("group-protocol", "NAME", "classic (if not said) or consumer."),
+    last("group-remote-assignor", "NAME", "With consumer: who shares partitions out."),
+    last("assignment-strategy", "CLASS", "With classic: how partitions are shared out."),
+    last("max-messages", "COUNT", "How many; -1 (if not said) until it is stopped."),
+    last("session-timeout", "MS", "After how long a silent member is given up."),
+    last("reset-policy", "WHERE", "earliest (if not said), latest or none."),
     flag("verbose", "Tell of each record."),
     flag("enable-autocommit", "Commit now and then, and not after each batch."),
-    value("consumer.config", "FILE", "The former name of --command-config."),
+    last("consumer.config", "FILE", "The former name of --command-config."),
 ];
 
 /// How many records make a batch, as many as Kafka's consumer hands out at once.
@@ -165,7 +165,7 @@ fn produce(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     let per_second = u32::try_from(rate).ok().filter(|it| *it > 0);
     let most = most(args)?;
     let mut numbers = Numbers::of(args).map_err(ToolError::Usage)?;
-    let mut options = session.producer_options(std::iter::empty())?;
+    let mut options = session.producer_options(&[], std::iter::empty())?;
     if let Some(acks) = args.one("acks") {
         options.set("acks", acks)?;
     }

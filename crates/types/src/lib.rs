@@ -18,8 +18,8 @@ pub use error_code::ErrorCode;
 pub use hash::{coordinator_partition, java_string_hash, murmur2};
 pub use near::nearest;
 pub use topic::{
-    CLUSTER_METADATA, CONSUMER_OFFSETS, InvalidTopicName, SHARE_GROUP_STATE, TRANSACTION_STATE,
-    TopicPartition, check_topic_name, is_internal_topic, topic_names_collide,
+    CLUSTER_METADATA, CONSUMER_OFFSETS, InvalidTopicName, SHARE_GROUP_STATE, TOPIC_NAME_LENGTH_MAX,
+    TRANSACTION_STATE, TopicPartition, check_topic_name, is_internal_topic, topic_names_collide,
 };
 pub use uuid::{InvalidUuid, Uuid};
 

@@ -15,7 +15,8 @@ pub const SHARE_GROUP_STATE: &str = "__share_group_state";
 /// The metadata log.
 pub const CLUSTER_METADATA: &str = "__cluster_metadata";
 
-const NAME_LENGTH_MAX: usize = 249;
+/// The longest name that a topic may have, in bytes.
+pub const TOPIC_NAME_LENGTH_MAX: usize = 249;
 
 /// One partition of one topic, by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,7 +67,7 @@ impl fmt::Display for InvalidTopicName {
             Self::TooLong { length } => {
                 write!(
                     f,
-                    "the topic name has {length} characters where {NAME_LENGTH_MAX} are the most"
+                    "the topic name has {length} characters where {TOPIC_NAME_LENGTH_MAX} are the most"
                 )
             }
             Self::IllegalCharacter { name } => write!(
@@ -90,7 +91,7 @@ pub fn check_topic_name(name: &str) -> Result<(), InvalidTopicName> {
     if name == "." || name == ".." {
         return Err(InvalidTopicName::Dots);
     }
-    if name.len() > NAME_LENGTH_MAX {
+    if name.len() > TOPIC_NAME_LENGTH_MAX {
         return Err(InvalidTopicName::TooLong { length: name.len() });
     }
     if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) {

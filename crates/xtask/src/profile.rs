@@ -109,7 +109,8 @@ fn start(recorder: &Recorder, bin: &Path, out: &Path) -> Done<Node> {
         Recorder::Perf | Recorder::Samply => Command::new(server),
     };
     let dirs = format!("log.dirs={}", out.join("data").display());
-    command.arg("server").args(["--override", "listeners=PLAINTEXT://127.0.0.1:0"]);
+    command.args(["server", "--format-if-empty"]);
+    command.args(["--override", "listeners=PLAINTEXT://127.0.0.1:0"]);
     command.args(["--override", &dirs]).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn()?;
     let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();

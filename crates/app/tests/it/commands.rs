@@ -186,7 +186,7 @@ fn a_stock_server_properties_works() {
     let file = home.path().join("server.properties");
     std::fs::write(&file, text).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
-    command.arg("server").arg(&file);
+    command.args(["server", "--format-if-empty"]).arg(&file);
     // Not the stock ports: other tests run beside this one.
     command.args(["--override", "listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0"]);
     command.args(["--override", "advertised.listeners=PLAINTEXT://127.0.0.1:0"]);

@@ -108,11 +108,16 @@ fn frames_that_cannot_be_close_their_connection() {
 fn a_version_of_api_versions_that_is_not_known_is_told_which_are() {
     let home = Home::new();
     let node = home.start();
-    let mut stream = node.connect();
-    stream.write_all(&framed(&[0, 18, 0, 99, 0, 0, 0, 7, 0xff, 0xff])).unwrap();
-    let mut head = [0; 10];
-    stream.read_exact(&mut head).unwrap();
-    assert_eq!(head[4..], [0, 0, 0, 7, 0, 35], "its correlation id, and UNSUPPORTED_VERSION");
+    for version in [6i16, 99, i16::MAX, -1] {
+        let mut stream = node.connect();
+        let head = [&[0, 18][..], &version.to_be_bytes(), &[0, 0, 0, 7, 0xff, 0xff]].concat();
+        stream.write_all(&framed(&head)).unwrap();
+        let mut answer = [0; 4 + 4 + 12];
+        stream.read_exact(&mut answer).unwrap();
+        // Its correlation id, UNSUPPORTED_VERSION, and one row: ApiVersions from 0 to 5.
+        let wanted = [0, 0, 0, 16, 0, 0, 0, 7, 0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 5];
+        assert_eq!(answer, wanted, "version {version}");
+    }
     node.stop();
 }
 

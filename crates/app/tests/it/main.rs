@@ -2,18 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod answers;
 mod by_name;
 mod calls;
 mod commands;
 mod consumers;
 mod crash;
+mod directories;
 mod front;
 mod hostile;
 mod idle;
 mod node;
 mod raw;
 mod reading;
+mod schemas;
 mod signals;
 mod talk;
 mod together;
+mod tools;
 mod transactions;

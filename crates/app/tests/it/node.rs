@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use tempfile::TempDir;
 
@@ -12,18 +14,27 @@ pub struct Node {
     child: Child,
     pub address: SocketAddr,
     pub screen: String,
+    log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 /// A folder for a node's data and the settings it is started with.
 pub struct Home {
-    folder: TempDir,
+    /// Removed with the home that made it.
+    _folder: Option<TempDir>,
+    path: PathBuf,
     overrides: Vec<String>,
 }
 
 impl Home {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        Self { folder, overrides: Vec::new() }
+        Self { path: folder.path().to_owned(), _folder: Some(folder), overrides: Vec::new() }
+    }
+
+    /// The folder of another home, with settings of its own.
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), _folder: None, overrides: Vec::new() }
     }
 
     pub fn with(mut self, setting: &str) -> Self {
@@ -32,22 +43,27 @@ impl Home {
     }
 
     pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.path.join("data")
     }
 
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        &self.path
+    }
+
+    /// The settings beside those that every node of a test has.
+    pub fn overrides(&self) -> &[String] {
+        &self.overrides
     }
 
     /// The command that starts the node, not yet run.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
         command
-            .arg("server")
+            .args(["server", "--format-if-empty"])
             .args(["--override", "listeners=PLAINTEXT://127.0.0.1:0"])
             .args(["--override", &format!("log.dirs={}", self.data().display())])
             .args(["--override", "group.initial.rebalance.delay.ms=0"])
-            .current_dir(self.folder.path());
+            .current_dir(&self.path);
         for setting in &self.overrides {
             command.args(["--override", setting]);
         }
@@ -78,13 +94,26 @@ impl Home {
         };
         // Nobody reads on: the pipes must not fill up and stop the node.
         std::thread::spawn(move || lines.for_each(drop));
-        let mut log = child.stderr.take().expect("piped");
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Node { child, address, screen }
+        let log = Arc::<Mutex<String>>::default();
+        let (lines, kept) =
+            (BufReader::new(child.stderr.take().expect("piped")).lines(), Arc::clone(&log));
+        let reader = std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let mut log = kept.lock().expect("no panic");
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        Node { child, address, screen, log, reader: Some(reader) }
     }
 }
 
 impl Node {
+    /// What the node has logged up to now.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no panic").clone()
+    }
+
     pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("the node accepts");
         stream.set_nodelay(true).expect("an option");
@@ -101,13 +130,15 @@ impl Node {
         self.child.wait().expect("gone");
     }
 
-    /// SIGTERM, and wait until it is gone.
-    pub fn stop(mut self) {
+    /// SIGTERM, and wait until it is gone; the whole log.
+    pub fn stop(mut self) -> String {
         let pid = self.child.id().to_string();
         let told = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
         assert!(told.success());
         let status = self.child.wait().expect("gone");
         assert!(status.success(), "a clean stop exits with 0: {status}");
+        self.reader.take().expect("one stop").join().expect("no panic");
+        self.log()
     }
 
     /// Waits until it is gone.

@@ -47,6 +47,7 @@ fn refusal(
     move |code| {
         let entry = |entity: &Vec<EntityData>| EntryData {
             error_code: code.0,
+            error_message: None,
             entity: entity.clone(),
             ..Default::default()
         };

@@ -42,6 +42,7 @@ fn refusal(request: &AlterConfigsRequest) -> impl Fn(ErrorCode) -> AlterConfigsR
     move |code| {
         let result = |(kind, name): &(i8, String)| AlterConfigsResourceResponse {
             error_code: code.0,
+            error_message: None,
             resource_type: *kind,
             resource_name: name.clone(),
             ..Default::default()

@@ -12,7 +12,7 @@ use ottla_types::{ErrorCode, NodeId};
 
 use crate::guard::{Operation, Resource, may};
 use crate::node::Node;
-use crate::request::{Api, Call};
+use crate::request::{Api, Call, is_over};
 
 /// Operators.
 pub const API: Api = Api::of(ApiKey::AlterPartitionReassignments, 0, 1);
@@ -28,9 +28,14 @@ pub fn handle(
         return AlterPartitionReassignmentsResponse { error_code, ..Default::default() };
     }
     let cluster = node.cluster();
+    // Also at the request as a whole.
+    let late = is_over(request.timeout_ms).then_some(ErrorCode::REQUEST_TIMED_OUT);
     let topic = |topic: &ReassignableTopic| {
         let one = |it: &ReassignablePartition| {
-            let refused = check(&cluster, &topic.name, it).err();
+            let refused = match late {
+                Some(code) => Some((code, None)),
+                None => check(&cluster, &topic.name, it).err(),
+            };
             ReassignablePartitionResponse {
                 partition_index: it.partition_index,
                 error_code: refused.as_ref().map_or(0, |(code, _)| code.0),
@@ -45,7 +50,9 @@ pub fn handle(
         }
     };
     AlterPartitionReassignmentsResponse {
-        error_message: None,
+        error_code: late.unwrap_or_default().0,
+        // Kafka sends an empty text where nothing was asked, and none otherwise.
+        error_message: request.topics.is_empty().then(String::new),
         allow_replication_factor_change: request.allow_replication_factor_change,
         responses: request.topics.iter().map(topic).collect(),
         ..Default::default()

@@ -8,7 +8,7 @@ use ottla_protocol::messages::alter_replica_log_dirs_request::AlterReplicaLogDir
 use ottla_protocol::messages::alter_replica_log_dirs_response::{
     AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult, AlterReplicaLogDirsResponse,
 };
-use ottla_types::{ErrorCode, TopicPartition};
+use ottla_types::{ErrorCode, TOPIC_NAME_LENGTH_MAX, TopicPartition};
 
 use crate::guard::{Operation, Resource, may};
 use crate::hosts::mover;
@@ -25,30 +25,36 @@ pub fn handle(
     request: &AlterReplicaLogDirsRequest,
 ) -> AlterReplicaLogDirsResponse {
     let allowed = may(&call.caller.principal, Operation::Alter, Resource::Cluster);
-    let mut topics: BTreeMap<&str, Vec<AlterReplicaLogDirPartitionResult>> = BTreeMap::new();
-    let mut planned = Vec::new();
+    // Of a partition that is named twice the last directory counts.
+    let mut asked: BTreeMap<(&str, i32), &str> = BTreeMap::new();
     for dir in &request.dirs {
         for topic in &dir.topics {
-            for index in &topic.partitions {
-                let place = TopicPartition::new(topic.name.as_str(), *index);
-                let code = if allowed {
-                    match node.partitions.plan_move(&place, &dir.path) {
-                        Ok(is_needed) => {
-                            planned.extend(is_needed.then_some(place));
-                            ErrorCode::NONE
-                        }
-                        Err(refused) => MoveRefused::code(refused),
-                    }
-                } else {
-                    ErrorCode::CLUSTER_AUTHORIZATION_FAILED
-                };
-                topics.entry(&topic.name).or_default().push(AlterReplicaLogDirPartitionResult {
-                    partition_index: *index,
-                    error_code: code.0,
-                    ..Default::default()
-                });
-            }
+            let partitions = topic.partitions.iter();
+            asked.extend(partitions.map(|index| ((topic.name.as_str(), *index), &*dir.path)));
         }
+    }
+    let mut topics: BTreeMap<&str, Vec<AlterReplicaLogDirPartitionResult>> = BTreeMap::new();
+    let mut planned = Vec::new();
+    for ((topic, index), path) in asked {
+        let place = TopicPartition::new(topic, index);
+        let code = if !allowed {
+            ErrorCode::CLUSTER_AUTHORIZATION_FAILED
+        } else if topic.len() > TOPIC_NAME_LENGTH_MAX {
+            ErrorCode::INVALID_TOPIC_EXCEPTION
+        } else {
+            match node.partitions.plan_move(&place, path) {
+                Ok(is_needed) => {
+                    planned.extend(is_needed.then_some(place));
+                    ErrorCode::NONE
+                }
+                Err(refused) => MoveRefused::code(refused),
+            }
+        };
+        topics.entry(topic).or_default().push(AlterReplicaLogDirPartitionResult {
+            partition_index: index,
+            error_code: code.0,
+            ..Default::default()
+        });
     }
     mover::start(node, planned);
     let topic = |(name, partitions): (&str, _)| AlterReplicaLogDirTopicResult {

@@ -69,6 +69,7 @@ fn refusal(
         let result = |user: &String| AlterUserScramCredentialsResult {
             user: user.clone(),
             error_code: code.0,
+            error_message: None,
             ..Default::default()
         };
         AlterUserScramCredentialsResponse {

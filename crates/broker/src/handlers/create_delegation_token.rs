@@ -3,7 +3,7 @@
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::create_delegation_token_request::CreateDelegationTokenRequest;
 use ottla_protocol::messages::create_delegation_token_response::CreateDelegationTokenResponse;
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, NO_TIMESTAMP};
 
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -14,11 +14,20 @@ pub const API: Api = Api::of(ApiKey::CreateDelegationToken, 1, 3);
 /// Nobody can say who they are yet, and tokens are for those who have.
 pub fn handle(
     _: &Node,
-    _: &Call,
+    call: &Call,
     _: &CreateDelegationTokenRequest,
 ) -> CreateDelegationTokenResponse {
+    let asker = &call.caller.principal;
+    let (kind, name) = (asker.kind.to_string(), asker.name.to_string());
     CreateDelegationTokenResponse {
         error_code: ErrorCode::DELEGATION_TOKEN_REQUEST_NOT_ALLOWED.0,
+        principal_type: kind.clone(),
+        principal_name: name.clone(),
+        token_requester_principal_type: kind,
+        token_requester_principal_name: name,
+        issue_timestamp_ms: NO_TIMESTAMP,
+        expiry_timestamp_ms: NO_TIMESTAMP,
+        max_timestamp_ms: NO_TIMESTAMP,
         ..Default::default()
     }
 }

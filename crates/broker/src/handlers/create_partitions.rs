@@ -10,7 +10,7 @@ use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource, may};
 use crate::node::Node;
-use crate::request::{Api, Call};
+use crate::request::{Api, Call, is_over};
 
 /// Operators.
 pub const API: Api = Api::of(ApiKey::CreatePartitions, 0, 3);
@@ -24,6 +24,9 @@ pub async fn handle(
     let refused = refusal(&request);
     if !may(&call.caller.principal, Operation::Alter, Resource::Cluster) {
         return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
+    }
+    if is_over(request.timeout_ms) {
+        return refused(ErrorCode::REQUEST_TIMED_OUT);
     }
     match node.controller.ask(Command::CreatePartitions(request)).await {
         Ok(Reply::CreatePartitions(response)) => response,

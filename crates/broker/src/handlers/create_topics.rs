@@ -10,7 +10,7 @@ use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource, may};
 use crate::node::Node;
-use crate::request::{Api, Call};
+use crate::request::{Api, Call, is_over};
 
 /// Operators, and Kafka Streams.
 pub const API: Api = Api::of(ApiKey::CreateTopics, 0, 7);
@@ -28,6 +28,7 @@ pub async fn handle(
             .map(|name| CreatableTopicResult {
                 name: name.clone(),
                 error_code: code.0,
+                error_message: None,
                 ..Default::default()
             })
             .collect(),
@@ -35,6 +36,9 @@ pub async fn handle(
     };
     if !may(&call.caller.principal, Operation::Create, Resource::Cluster) {
         return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
+    }
+    if is_over(request.timeout_ms) {
+        return refused(ErrorCode::REQUEST_TIMED_OUT);
     }
     match node.create_topics(request).await {
         Ok(Reply::CreateTopics(response)) => response,

@@ -1,5 +1,7 @@
 //! DeleteGroups: forget groups that have no members.
 
+use std::collections::BTreeSet;
+
 use ottla_coordinator::group::{Command, Reply};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::delete_groups_request::DeleteGroupsRequest;
@@ -23,7 +25,11 @@ pub async fn handle(
     request: DeleteGroupsRequest,
 ) -> DeleteGroupsResponse {
     let mut response = DeleteGroupsResponse::default();
+    let mut answered = BTreeSet::new();
     for group in request.groups_names {
+        if !answered.insert(group.clone()) {
+            continue;
+        }
         response.results.push(delete(node, call, group).await);
     }
     response

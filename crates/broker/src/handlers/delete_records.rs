@@ -1,5 +1,7 @@
 //! DeleteRecords: move the log start forward; what lies before it is gone for every reader.
 
+use std::collections::BTreeMap;
+
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::delete_records_request::DeleteRecordsRequest;
 use ottla_protocol::messages::delete_records_response::{
@@ -18,15 +20,22 @@ const TO_HIGH_WATERMARK: Offset = -1;
 
 /// Moves each partition's log start.
 pub fn handle(node: &Node, call: &Call, request: &DeleteRecordsRequest) -> DeleteRecordsResponse {
-    let topics = request.topics.iter().map(|topic| DeleteRecordsTopicResult {
-        name: topic.name.clone(),
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|asked| {
-                let moved = delete(node, call, &topic.name, asked.partition_index, asked.offset);
+    // Of a partition that is named twice the last offset counts.
+    let mut asked: BTreeMap<&str, BTreeMap<i32, Offset>> = BTreeMap::new();
+    for topic in &request.topics {
+        for partition in &topic.partitions {
+            let partitions = asked.entry(&topic.name).or_default();
+            partitions.insert(partition.partition_index, partition.offset);
+        }
+    }
+    let topics = asked.into_iter().map(|(topic, partitions)| DeleteRecordsTopicResult {
+        name: topic.to_owned(),
+        partitions: partitions
+            .into_iter()
+            .map(|(index, offset)| {
+                let moved = delete(node, call, topic, index, offset);
                 DeleteRecordsPartitionResult {
-                    partition_index: asked.partition_index,
+                    partition_index: index,
                     low_watermark: *moved.as_ref().unwrap_or(&NO_OFFSET),
                     error_code: moved.err().unwrap_or_default().0,
                     ..Default::default()
@@ -48,8 +57,8 @@ fn delete(
     if !may(&call.caller.principal, Operation::Delete, Resource::Topic(topic)) {
         return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
     }
-    let partition =
-        node.partitions.find(topic, index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    let found = node.partitions.find(topic, index);
+    let partition = found.ok_or_else(|| node.unknown_or_offline(topic, index))?;
     // A topic that is only compacted keeps each key's last record for good.
     if !partition.rules().delete_allowed {
         return Err(ErrorCode::POLICY_VIOLATION);

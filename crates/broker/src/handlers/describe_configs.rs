@@ -26,13 +26,22 @@ pub fn handle(
     request: &DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
     let cluster = node.cluster();
+    // A type that does not exist fails the whole request.
+    let mut kinds = request.resources.iter().map(|it| ResourceKind::of(it.resource_type));
+    let names_unknown = kinds.any(|kind| kind.is_none());
     let results = request.resources.iter().map(|resource| {
         let mut result = DescribeConfigsResult {
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
             ..Default::default()
         };
-        match one(node, call, &cluster, resource) {
+        let found = if names_unknown {
+            let code = ErrorCode::INVALID_REQUEST;
+            Err((code, code.message().to_owned()))
+        } else {
+            one(node, call, &cluster, resource)
+        };
+        match found {
             Ok(all) => {
                 result.configs = all.into_iter().map(|it| row(it, request)).collect();
             }
@@ -63,7 +72,8 @@ fn one(
                 return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, why.to_string()));
             }
             if cluster.topic(name).is_none() {
-                return refuse(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+                // Without a text: clients show the code's own.
+                return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, String::new()));
             }
             Scope::Topic
         }
@@ -92,7 +102,7 @@ fn one(
     };
     let all = in_scope(scope).filter(|setting| wanted(setting.name));
     let all = all.map(|setting| describe(setting, cluster, &node.started, node.id, name));
-    let all = all.filter(|it| !it.setting.is_unlisted || !it.synonyms.is_empty());
+    let all = all.filter(|it| !it.setting.is_unlisted || it.source != Source::Default);
     if scope == Scope::Broker && name.is_empty() {
         // The default of all brokers is only what was set for all of them.
         return Ok(all

@@ -5,7 +5,7 @@ use ottla_protocol::messages::describe_producers_request::DescribeProducersReque
 use ottla_protocol::messages::describe_producers_response::{
     DescribeProducersResponse, PartitionResponse, ProducerState, TopicResponse,
 };
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, check_topic_name};
 
 use crate::guard::{Operation, Resource, may};
 use crate::node::Node;
@@ -41,8 +41,12 @@ fn one(node: &Node, call: &Call, topic: &str, partition_index: i32) -> Partition
     if !may(&call.caller.principal, Operation::Read, Resource::Topic(topic)) {
         return refused(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
     }
+    if let Err(why) = check_topic_name(topic) {
+        let error_message = Some(why.to_string());
+        return PartitionResponse { error_message, ..refused(ErrorCode::INVALID_TOPIC_EXCEPTION) };
+    }
     let Some(partition) = node.partitions.find(topic, partition_index) else {
-        let code = node.why_not_here(topic, Default::default(), false);
+        let code = node.why_not_here(topic, Default::default(), false, partition_index);
         let is_known = node.cluster().topic(topic).is_some();
         let error_message = (!is_known).then(|| code.message().to_owned());
         return PartitionResponse { error_message, ..refused(code) };

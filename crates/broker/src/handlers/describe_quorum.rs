@@ -21,41 +21,28 @@ pub fn handle(
     _call: &Call,
     request: &DescribeQuorumRequest,
 ) -> DescribeQuorumResponse {
+    if !asks_for_the_quorum(request) {
+        return refused(request);
+    }
     let end = node.metadata_offset();
     let now = node.clock.wall_ms();
-    let describe = |topic: &str, index: i32| {
-        if topic != TOPIC || index != 0 {
-            return PartitionData {
-                partition_index: index,
-                error_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0,
-                ..Default::default()
-            };
-        }
-        PartitionData {
-            partition_index: 0,
-            leader_id: node.id,
-            leader_epoch: node.quorum_epoch(),
-            high_watermark: end,
-            current_voters: vec![ReplicaState {
-                replica_id: node.id,
-                replica_directory_id: node.metadata_directory,
-                log_end_offset: end,
-                last_fetch_timestamp: now,
-                last_caught_up_timestamp: now,
-                ..Default::default()
-            }],
+    let partition = PartitionData {
+        partition_index: 0,
+        leader_id: node.id,
+        leader_epoch: node.quorum_epoch(),
+        high_watermark: end,
+        current_voters: vec![ReplicaState {
+            replica_id: node.id,
+            replica_directory_id: node.metadata_directory,
+            log_end_offset: end,
+            last_fetch_timestamp: now,
+            last_caught_up_timestamp: now,
             ..Default::default()
-        }
-    };
-    let topics = request.topics.iter().map(|topic| TopicData {
-        topic_name: topic.topic_name.clone(),
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|partition| describe(&topic.topic_name, partition.partition_index))
-            .collect(),
+        }],
         ..Default::default()
-    });
+    };
+    let topic_name = TOPIC.to_owned();
+    let topics = vec![TopicData { topic_name, partitions: vec![partition], ..Default::default() }];
     let listeners = node.voter_listeners.iter().map(|it| Listener {
         name: it.name.clone(),
         host: it.host.clone(),
@@ -64,8 +51,30 @@ pub fn handle(
     });
     let listeners = listeners.collect();
     DescribeQuorumResponse {
-        topics: topics.collect(),
+        topics,
         nodes: vec![QuorumNode { node_id: node.id, listeners, ..Default::default() }],
         ..Default::default()
     }
+}
+
+/// There is one such log, and it has one partition: a request for anything else is refused whole.
+fn asks_for_the_quorum(request: &DescribeQuorumRequest) -> bool {
+    let [topic] = &request.topics[..] else { return false };
+    let [partition] = &topic.partitions[..] else { return false };
+    topic.topic_name == TOPIC && partition.partition_index == 0
+}
+
+fn refused(request: &DescribeQuorumRequest) -> DescribeQuorumResponse {
+    let code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+    let topics = request.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|partition| PartitionData {
+            partition_index: partition.partition_index,
+            error_code: code.0,
+            error_message: Some(code.message().to_owned()),
+            ..Default::default()
+        });
+        let topic_name = topic.topic_name.clone();
+        TopicData { topic_name, partitions: partitions.collect(), ..Default::default() }
+    });
+    DescribeQuorumResponse { topics: topics.collect(), ..Default::default() }
 }

@@ -26,6 +26,13 @@ pub fn handle(
     request: &DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
     let cluster = node.cluster();
+    if let Some(cursor) = &request.cursor {
+        let mut asked = request.topics.iter().map(|topic| &topic.name);
+        let is_asked = request.topics.is_empty() || asked.any(|name| *name == cursor.topic_name);
+        if !is_asked || cursor.partition_index < 0 {
+            return refused(request);
+        }
+    }
     let mut names: Vec<String> = if request.topics.is_empty() {
         cluster.topics().map(|topic| topic.name.to_string()).collect()
     } else {
@@ -63,6 +70,7 @@ pub fn handle(
             };
             response.topics.push(DescribeTopicPartitionsResponseTopic {
                 error_code: code.0,
+                topic_authorized_operations: Resource::Topic(&name).operations(),
                 name: Some(name),
                 ..Default::default()
             });
@@ -77,6 +85,19 @@ pub fn handle(
         }
     }
     response
+}
+
+/// The answer to a cursor that is none of the topics, or no partition.
+fn refused(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+    let topic = |name: &String| DescribeTopicPartitionsResponseTopic {
+        error_code: ErrorCode::INVALID_REQUEST.0,
+        name: Some(name.clone()),
+        ..Default::default()
+    };
+    DescribeTopicPartitionsResponse {
+        topics: request.topics.iter().map(|it| topic(&it.name)).collect(),
+        ..Default::default()
+    }
 }
 
 /// Describes partitions from `first` on; returns the first that found no room.

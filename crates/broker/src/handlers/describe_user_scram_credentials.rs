@@ -59,7 +59,8 @@ pub fn handle(
         DescribeUserScramCredentialsResult {
             user: user.to_owned(),
             error_code: wrong.map_or(0, |(code, _)| code.0),
-            error_message: wrong.map(|(_, why)| format!("{why}{user}")),
+            // An empty text where all is well, unlike everywhere else: it is what Kafka sends.
+            error_message: Some(wrong.map_or_else(String::new, |(_, why)| format!("{why}{user}"))),
             credential_infos: if wrong.is_some() { Vec::new() } else { infos },
             ..Default::default()
         }

@@ -10,16 +10,26 @@ use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource, may};
 use crate::node::Node;
-use crate::request::{Api, Call};
+use crate::request::{Api, Call, is_over};
 
 /// Operators.
 pub const API: Api = Api::of(ApiKey::ElectLeaders, 0, 2);
+
+const PREFERRED: i8 = 0;
+const UNCLEAN: i8 = 1;
 
 /// On one node every partition's only replica leads it: there is nothing to elect.
 pub fn handle(node: &Node, call: &Call, request: &ElectLeadersRequest) -> ElectLeadersResponse {
     if !may(&call.caller.principal, Operation::Alter, Resource::Cluster) {
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
         return ElectLeadersResponse { error_code, ..Default::default() };
+    }
+    if is_over(request.timeout_ms) {
+        return refused(request, ErrorCode::REQUEST_TIMED_OUT, None);
+    }
+    if !(PREFERRED..=UNCLEAN).contains(&request.election_type) {
+        let why = format!("Unknown election type {}", request.election_type);
+        return refused(request, ErrorCode::INVALID_REQUEST, Some(&why));
     }
     let cluster = node.cluster();
     let results = match &request.topic_partitions {
@@ -28,6 +38,30 @@ pub fn handle(node: &Node, call: &Call, request: &ElectLeadersRequest) -> ElectL
         None => cluster.topics().map(|it| nothing(&it.name)).collect(),
     };
     ElectLeadersResponse { replica_election_results: results, ..Default::default() }
+}
+
+/// The answer if no partition's election could be tried.
+fn refused(
+    request: &ElectLeadersRequest,
+    code: ErrorCode,
+    why: Option<&str>,
+) -> ElectLeadersResponse {
+    let partition = |partition_id: &i32| PartitionResult {
+        partition_id: *partition_id,
+        error_code: code.0,
+        error_message: why.map(str::to_owned),
+        ..Default::default()
+    };
+    let topic = |it: &TopicPartitions| ReplicaElectionResult {
+        topic: it.topic.clone(),
+        partition_result: it.partitions.iter().map(partition).collect(),
+        ..Default::default()
+    };
+    ElectLeadersResponse {
+        error_code: code.0,
+        replica_election_results: request.topic_partitions.iter().flatten().map(topic).collect(),
+        ..Default::default()
+    }
 }
 
 fn nothing(topic: &str) -> ReplicaElectionResult {

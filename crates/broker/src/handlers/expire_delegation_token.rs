@@ -3,7 +3,7 @@
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::expire_delegation_token_request::ExpireDelegationTokenRequest;
 use ottla_protocol::messages::expire_delegation_token_response::ExpireDelegationTokenResponse;
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, NO_TIMESTAMP};
 
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -19,6 +19,7 @@ pub fn handle(
 ) -> ExpireDelegationTokenResponse {
     ExpireDelegationTokenResponse {
         error_code: ErrorCode::DELEGATION_TOKEN_REQUEST_NOT_ALLOWED.0,
+        expiry_timestamp_ms: NO_TIMESTAMP,
         ..Default::default()
     }
 }

@@ -37,11 +37,13 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
     };
     let wait_ms = u64::try_from(request.max_wait_ms).unwrap_or(0);
     let deadline = node.clock.monotonic() + Duration::from_millis(wait_ms);
+    // More than may be sent cannot be waited for.
+    let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max(node, &request));
     let mut wait: Option<Wait> = None;
     let found = loop {
         warm(node, &request, &plan).await;
         let found = read_all(node, call, &request, &plan);
-        let enough = found.there >= usize::try_from(request.min_bytes).unwrap_or(0);
+        let enough = found.there >= bytes_min;
         if enough || found.refused || plan.wanted.is_empty() && !plan.incremental {
             break found;
         }
@@ -121,8 +123,10 @@ fn read_all(node: &Node, call: &Call, request: &FetchRequest, plan: &Plan) -> Fo
         match &read {
             Ok(read) => {
                 found.bytes += read.records.len();
-                // As much is there as may be sent at once, even if the next batch does not fit.
-                found.there += if read.has_more { bytes_max } else { read.records.len() };
+                // As much is there as may be sent at once, even if the next batch does not fit; the
+                // first batch is sent even if it alone has more.
+                let sent = read.records.len();
+                found.there += if read.has_more { bytes_max.max(sent) } else { sent };
                 left = left.saturating_sub(read.records.len());
             }
             Err(_) => found.refused = true,
@@ -175,7 +179,8 @@ fn read_one(
     let by_id = call.version >= 13;
     let nobody = LeaderIdAndEpoch::default();
     let Some(partition) = found(node, place) else {
-        return (Err(node.why_not_here(&place.topic, place.topic_id, by_id)), nobody);
+        let code = node.why_not_here(&place.topic, place.topic_id, by_id, place.partition);
+        return (Err(code), nobody);
     };
     if !may(&call.caller.principal, Operation::Read, Resource::Topic(partition.topic())) {
         return (Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED), nobody);

@@ -3,7 +3,7 @@
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use ottla_protocol::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, Uuid};
 
 use crate::guard::{Operation, Resource, may};
 use crate::hosts::{groups, transactions};
@@ -16,6 +16,8 @@ pub const API: Api = Api::of(ApiKey::FindCoordinator, 0, 6);
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 const SHARE: i8 = 2;
+/// The first version that knows coordinators of share groups.
+const SHARE_FROM: i16 = 6;
 
 /// Looks every key up; creates the topic that it lives in when it is asked for the first time.
 pub async fn handle(
@@ -49,7 +51,7 @@ async fn find(node: &Node, call: &Call, kind: i8, key: String) -> Coordinator {
         node_id: -1,
         port: -1,
         error_code: code.0,
-        error_message: Some(code.message().to_owned()),
+        error_message: several_message(call.version, code),
         ..Default::default()
     };
     let (topic, resource, denied) = match kind {
@@ -59,9 +61,15 @@ async fn find(node: &Node, call: &Call, kind: i8, key: String) -> Coordinator {
             Resource::TransactionalId(&key),
             ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
         ),
+        SHARE if call.version < SHARE_FROM || !is_share_key(&key) => {
+            return refused(ErrorCode::INVALID_REQUEST, key);
+        }
         // Share groups are not built yet.
         SHARE => return refused(ErrorCode::COORDINATOR_NOT_AVAILABLE, key),
-        _ => return refused(ErrorCode::INVALID_REQUEST, key),
+        _ => {
+            let error_message = Some(ErrorCode::INVALID_REQUEST.message().to_owned());
+            return Coordinator { error_message, ..refused(ErrorCode::INVALID_REQUEST, key) };
+        }
     };
     if !may(&call.caller.principal, Operation::Describe, resource) {
         return refused(denied, key);
@@ -75,14 +83,23 @@ async fn find(node: &Node, call: &Call, kind: i8, key: String) -> Coordinator {
             node_id,
             host,
             port,
-            error_message: several_message(call.version),
+            error_message: several_message(call.version, ErrorCode::NONE),
             ..Default::default()
         },
         Err(code) => refused(code, key),
     }
 }
 
-/// Kafka says an empty text with success where several keys may be asked, and NONE before.
-fn several_message(version: i16) -> Option<String> {
-    Some(if version >= 4 { String::new() } else { ErrorCode::NONE.name().to_owned() })
+/// Is it a group, a topic's id and a partition, as in `group:69dWuGArRy2OnZC8I8jLxg:0` (KIP-932)?
+fn is_share_key(key: &str) -> bool {
+    let mut parts = key.rsplitn(3, ':');
+    let partition = parts.next().and_then(|text| text.parse::<i32>().ok());
+    let topic = parts.next().and_then(|text| text.parse::<Uuid>().ok());
+    let group = parts.next().filter(|text| !text.is_empty());
+    partition.is_some() && topic.is_some() && group.is_some()
+}
+
+/// Kafka says an empty text where several keys may be asked, and the code's own text before.
+fn several_message(version: i16, code: ErrorCode) -> Option<String> {
+    Some(if version >= 4 { String::new() } else { code.message().to_owned() })
 }

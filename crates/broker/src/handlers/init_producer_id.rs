@@ -25,7 +25,7 @@ pub async fn handle(
             InitProducerIdResponse { producer_id, producer_epoch, ..Default::default() }
         }
         Err(code) => InitProducerIdResponse {
-            error_code: code.0,
+            error_code: for_version(code, call.version).0,
             producer_id: -1,
             producer_epoch: -1,
             ..Default::default()
@@ -38,7 +38,8 @@ async fn init(
     call: &Call,
     request: InitProducerIdRequest,
 ) -> Result<(ProducerId, ProducerEpoch), ErrorCode> {
-    if (request.producer_id < 0) != (request.producer_epoch < 0) {
+    let (id, epoch) = (request.producer_id, request.producer_epoch);
+    if (id, epoch) != (-1, -1) && (id < 0 || epoch < 0) {
         return Err(ErrorCode::INVALID_REQUEST);
     }
     let Some(id) = request.transactional_id else {
@@ -67,6 +68,14 @@ async fn init(
             Ok(_) => return Err(ErrorCode::UNKNOWN_SERVER_ERROR),
             Err(_) => return Err(ErrorCode::NOT_COORDINATOR),
         }
+    }
+}
+
+/// What a client of this version is told: those of before version 4 do not know a fenced producer.
+const fn for_version(code: ErrorCode, version: i16) -> ErrorCode {
+    match code {
+        ErrorCode::PRODUCER_FENCED if version < 4 => ErrorCode::INVALID_PRODUCER_EPOCH,
+        code => code,
     }
 }
 

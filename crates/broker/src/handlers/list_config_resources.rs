@@ -34,7 +34,7 @@ pub fn handle(
     if !may(&call.caller.principal, Operation::DescribeConfigs, Resource::Cluster) {
         return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
-    let kinds: Vec<ResourceKind> = if call.version == 0 {
+    let mut kinds: Vec<ResourceKind> = if call.version == 0 {
         vec![ResourceKind::ClientMetrics]
     } else if request.resource_types.is_empty() {
         ALL.to_vec()
@@ -47,6 +47,12 @@ pub fn handle(
     {
         return refused(ErrorCode::UNSUPPORTED_VERSION);
     }
+    let mut listed = Vec::new();
+    kinds.retain(|kind| {
+        let is_first = !listed.contains(kind);
+        listed.push(*kind);
+        is_first
+    });
     let cluster = node.cluster();
     let mut config_resources = Vec::new();
     for kind in kinds {

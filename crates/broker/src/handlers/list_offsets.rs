@@ -1,5 +1,7 @@
 //! ListOffsets: where a partition begins, ends, or stood at a time.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ottla_partitions::{Isolation, Partition};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
@@ -10,7 +12,7 @@ use ottla_types::{ErrorCode, LeaderEpoch, NO_EPOCH, NO_OFFSET, NO_TIMESTAMP, Off
 
 use crate::guard::{Operation, Resource, may};
 use crate::node::Node;
-use crate::request::{Api, Call};
+use crate::request::{Api, Call, repeated};
 
 /// Offsets by time and by name.
 pub const API: Api = Api::of(ApiKey::ListOffsets, 0, 11);
@@ -33,35 +35,60 @@ const NOWHERE: Spot = Spot { timestamp: NO_TIMESTAMP, offset: NO_OFFSET, leader_
 
 /// Looks every asked place up.
 pub fn handle(node: &Node, call: &Call, request: &ListOffsetsRequest) -> ListOffsetsResponse {
-    let isolation =
-        if request.isolation_level == 1 { Isolation::Committed } else { Isolation::Uncommitted };
-    let topics = request.topics.iter().map(|topic| ListOffsetsTopicResponse {
-        name: topic.name.clone(),
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|asked| {
-                let found = find(node, call, &topic.name, asked, isolation);
-                let (code, spot) = match found {
-                    Ok(spot) => (ErrorCode::NONE, spot),
-                    Err(code) => (code, NOWHERE),
-                };
-                // Version 0 had a list, of which clients took the first.
-                let old = call.version == 0 && spot.offset >= 0;
-                ListOffsetsPartitionResponse {
-                    old_style_offsets: if old { vec![spot.offset] } else { Vec::new() },
-                    partition_index: asked.partition_index,
-                    error_code: code.0,
-                    timestamp: spot.timestamp,
-                    offset: spot.offset,
-                    leader_epoch: spot.leader_epoch,
-                    ..Default::default()
-                }
-            })
-            .collect(),
+    let isolation = match request.isolation_level {
+        0 => Ok(Isolation::Uncommitted),
+        1 => Ok(Isolation::Committed),
+        // Kafka has no better code for a level that does not exist.
+        _ => Err(ErrorCode::UNKNOWN_SERVER_ERROR),
+    };
+    let asked = request
+        .topics
+        .iter()
+        .flat_map(|topic| topic.partitions.iter().map(move |asked| (topic.name.as_str(), asked)));
+    let places = asked.clone().map(|(topic, asked)| (topic, asked.partition_index));
+    let repeated = repeated(places);
+    let mut answered = BTreeSet::new();
+    let mut topics: Vec<ListOffsetsTopicResponse> = Vec::new();
+    let mut rows: BTreeMap<&str, usize> = BTreeMap::new();
+    for (topic, asked) in asked {
+        let place = (topic, asked.partition_index);
+        let found = if !repeated.contains(&place) {
+            isolation.and_then(|isolation| find(node, call, topic, asked, isolation))
+        } else if answered.insert(place) {
+            Err(ErrorCode::INVALID_REQUEST)
+        } else {
+            continue;
+        };
+        let row = *rows.entry(topic).or_insert_with(|| {
+            let name = topic.to_owned();
+            topics.push(ListOffsetsTopicResponse { name, ..Default::default() });
+            topics.len() - 1
+        });
+        topics[row].partitions.push(answer(call.version, asked, found));
+    }
+    ListOffsetsResponse { topics, ..Default::default() }
+}
+
+fn answer(
+    version: i16,
+    asked: &ListOffsetsPartition,
+    found: Result<Spot, ErrorCode>,
+) -> ListOffsetsPartitionResponse {
+    let (code, spot) = match found {
+        Ok(spot) => (ErrorCode::NONE, spot),
+        Err(code) => (code, NOWHERE),
+    };
+    // Version 0 had a list, of which clients took the first.
+    let old = version == 0 && spot.offset >= 0;
+    ListOffsetsPartitionResponse {
+        old_style_offsets: if old { vec![spot.offset] } else { Vec::new() },
+        partition_index: asked.partition_index,
+        error_code: code.0,
+        timestamp: spot.timestamp,
+        offset: spot.offset,
+        leader_epoch: spot.leader_epoch,
         ..Default::default()
-    });
-    ListOffsetsResponse { topics: topics.collect(), ..Default::default() }
+    }
 }
 
 fn find(
@@ -77,7 +104,7 @@ fn find(
     let partition = node
         .partitions
         .find(topic, asked.partition_index)
-        .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        .ok_or_else(|| node.unknown_or_offline(topic, asked.partition_index))?;
     partition.fence(asked.current_leader_epoch).map_err(|refused| refused.code())?;
     look(&partition, call.version, asked.timestamp, isolation)
 }

@@ -1,5 +1,7 @@
 //! Metadata: brokers, topics, who leads what.
 
+use std::collections::BTreeSet;
+
 use ottla_metadata::{Cluster, PartitionState, Reply, Topic};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
@@ -16,17 +18,27 @@ use crate::request::{Api, Call};
 /// By name, by id from version 10 on.
 pub const API: Api = Api::of(ApiKey::Metadata, 0, 13);
 
+/// From this version on topics may be asked by id.
+const IDS_FROM: i16 = 12;
+
 /// Describes what was asked for; creates what does not exist, if client and settings allow it.
 pub async fn handle(node: &Node, call: &Call, request: MetadataRequest) -> MetadataResponse {
     let allowed = (call.version < 4 || request.allow_auto_topic_creation)
         && node.settings().auto_create_topics;
     // In version 0 an empty list asks for everything.
     let asked = request.topics.filter(|topics| call.version > 0 || !topics.is_empty());
+    if call.version < IDS_FROM
+        && let Some(topics) = &asked
+        && topics.iter().any(|topic| topic.name.is_none() || !topic.topic_id.is_zero())
+    {
+        return refused(topics);
+    }
     if allowed && let Some(topics) = &asked {
         create_missing(node, topics).await;
     }
     let cluster = node.cluster();
     let listener = &call.caller.listener;
+    let asked = asked.map(|topics| each_once(&topics));
     let topics = match &asked {
         None => cluster
             .topics()
@@ -52,6 +64,39 @@ pub async fn handle(node: &Node, call: &Call, request: MetadataRequest) -> Metad
         response.cluster_authorized_operations = Resource::Cluster.operations();
     }
     response
+}
+
+/// The answer to a request that asks in a way that its version does not have.
+fn refused(topics: &[MetadataRequestTopic]) -> MetadataResponse {
+    let topic = |asked: &MetadataRequestTopic| MetadataResponseTopic {
+        error_code: ErrorCode::INVALID_REQUEST.0,
+        name: Some(asked.name.clone().unwrap_or_default()),
+        topic_id: asked.topic_id,
+        ..Default::default()
+    };
+    MetadataResponse {
+        topics: topics.iter().map(topic).collect(),
+        error_code: ErrorCode::INVALID_REQUEST.0,
+        ..Default::default()
+    }
+}
+
+/// What is asked, each topic once. Where one topic is asked by id, names count for nothing.
+fn each_once(topics: &[MetadataRequestTopic]) -> Vec<MetadataRequestTopic> {
+    let by_id = topics.iter().any(|topic| !topic.topic_id.is_zero());
+    let mut seen = BTreeSet::new();
+    let is_wanted = |topic: &&MetadataRequestTopic| {
+        if by_id {
+            !topic.topic_id.is_zero() && seen.insert((None, topic.topic_id))
+        } else {
+            seen.insert((topic.name.clone(), topic.topic_id))
+        }
+    };
+    let plain = |topic: &MetadataRequestTopic| MetadataRequestTopic {
+        name: topic.name.clone().filter(|_| !by_id),
+        ..topic.clone()
+    };
+    topics.iter().filter(is_wanted).map(plain).collect()
 }
 
 fn visible(call: &Call, topic: &str) -> bool {

@@ -43,11 +43,15 @@ pub async fn handle(
         let principal = &call.caller.principal;
         let code = if !may(principal, Operation::Read, Resource::Topic(&topic.name)) {
             ErrorCode::TOPIC_AUTHORIZATION_FAILED
-        } else if node.topic_id(&topic.name).is_none() {
-            if by_id { ErrorCode::UNKNOWN_TOPIC_ID } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION }
-        } else {
+        } else if let Some(id) = node.topic_id(&topic.name) {
+            // The offset remembers of which topic it is, however it was committed.
+            topic.topic_id = id;
             split(node, topic, &mut refused);
             return !topic.partitions.is_empty();
+        } else if by_id {
+            ErrorCode::UNKNOWN_TOPIC_ID
+        } else {
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
         };
         refused.topics.push(answer(topic, code));
         false
@@ -115,7 +119,9 @@ fn in_order(
         let mut partitions = partitions.filter(|one| one.partition_index == index);
         partitions.next().map_or(ErrorCode::UNKNOWN_SERVER_ERROR.0, |one| one.error_code)
     };
-    let topics = asked.iter().map(|topic| {
+    // A topic of which no partition was asked has nothing to be told.
+    let asked = asked.iter().filter(|topic| !topic.partitions.is_empty());
+    let topics = asked.map(|topic| {
         let mut answer = answer(topic, ErrorCode::NONE);
         for one in &mut answer.partitions {
             one.error_code = code(topic, one.partition_index);

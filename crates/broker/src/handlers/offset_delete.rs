@@ -61,7 +61,7 @@ pub async fn handle(
         _ => None,
     });
     let mut answer = answer.await.unwrap_or_else(refused);
-    if answer.error_code == 0 {
+    if answer.error_code == 0 && !missing.is_empty() {
         // What does not exist comes first, each topic once.
         for topic in std::mem::take(&mut answer.topics) {
             match missing.iter_mut().find(|it| it.name == topic.name) {

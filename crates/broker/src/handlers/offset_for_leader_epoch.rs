@@ -7,7 +7,7 @@ use ottla_protocol::messages::offset_for_leader_epoch_request::{
 use ottla_protocol::messages::offset_for_leader_epoch_response::{
     EpochEndOffset, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
 };
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, NO_EPOCH, NO_OFFSET};
 
 use crate::guard::{Operation, Resource, may};
 use crate::node::Node;
@@ -52,9 +52,12 @@ fn end(
     let partition = node
         .partitions
         .find(topic, asked.partition)
-        .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        .ok_or_else(|| node.unknown_or_offline(topic, asked.partition))?;
     partition.fence(asked.current_leader_epoch).map_err(|refused| refused.code())?;
-    let (leader_epoch, end_offset) = partition.end_of_epoch(asked.leader_epoch);
+    let (leader_epoch, end_offset) = match asked.leader_epoch {
+        NO_EPOCH => (NO_EPOCH, NO_OFFSET),
+        epoch => partition.end_of_epoch(epoch),
+    };
     Ok(EpochEndOffset {
         partition: asked.partition,
         leader_epoch,

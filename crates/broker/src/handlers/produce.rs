@@ -15,7 +15,7 @@ use ottla_protocol::messages::produce_request::{
 use ottla_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
-use ottla_records::{BadRecords, Batch, legacy};
+use ottla_records::{BadRecords, Batch, legacy, only_batch};
 use ottla_types::{ErrorCode, NO_OFFSET, Offset, TopicPartition};
 
 use crate::guard::{Operation, Resource, may};
@@ -40,14 +40,17 @@ pub enum Produced {
 /// Appends at once; what remains is to wait for the in-sync set.
 ///
 /// The response is written over the one of another request, whose memory it uses again.
-pub fn handle(
+///
+/// A batch that takes long to read through is waited for, so that the requests of a connection keep
+/// their order.
+pub async fn handle(
     node: &Node,
     call: &Call,
     request: &ProduceRequest,
     mut response: ProduceResponse,
 ) -> Produced {
     let acks = request.acks;
-    let enlisted = enlist(node, call, request);
+    let asked = Asked { acks, enlisted: enlist(node, call, request) };
     let mut waits = Vec::new();
     let topics = &request.topic_data;
     response.responses.resize_with(topics.len(), Default::default);
@@ -57,7 +60,7 @@ pub fn handle(
         answer.name.push_str(&topic.name);
         answer.partition_responses.clear();
         for data in &topic.partition_data {
-            let (partition, written) = write(node, call, (acks, &enlisted), topic, data);
+            let (partition, written) = write(node, call, &asked, topic, data).await;
             if let (Some(partition), Ok(appended)) = (&partition, &written)
                 && must_wait(acks, partition, appended)
             {
@@ -99,13 +102,8 @@ fn when_safe(
                 Waited::LeaderMoved => ErrorCode::NOT_LEADER_OR_FOLLOWER,
                 Waited::TimedOut => ErrorCode::REQUEST_TIMED_OUT,
             };
-            let answer = &mut response.responses[topic].partition_responses[index];
-            *answer = PartitionProduceResponse {
-                index: answer.index,
-                error_code: error.0,
-                base_offset: NO_OFFSET,
-                ..Default::default()
-            };
+            // Where the batch is stays told, as in Kafka.
+            response.responses[topic].partition_responses[index].error_code = error.0;
         }
         response
     }))
@@ -182,29 +180,89 @@ fn only(request: &ProduceRequest) -> Option<(&TopicProduceData, &PartitionProduc
     Some((topic, data))
 }
 
-type Written = Result<Appended, (ErrorCode, Option<String>, Vec<(usize, String)>)>;
+/// What is asked of every partition of a request.
+struct Asked {
+    acks: i16,
+    enlisted: Enlisted,
+}
 
-fn write(
+/// Why a partition's batch was not appended.
+struct Refusal {
+    code: ErrorCode,
+    message: Option<String>,
+    /// Which records are wrong, and why.
+    records: Vec<(usize, String)>,
+    tells_log_start: bool,
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, message: None, records: Vec::new(), tells_log_start: false }
+    }
+}
+
+/// The one place where a refused batch becomes a wire code.
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        Self {
+            code: refused.code(),
+            message: Some(refused.to_string()),
+            records: refused.records(),
+            tells_log_start: refused.tells_log_start(),
+        }
+    }
+}
+
+type Written = Result<Appended, Refusal>;
+
+async fn write(
     node: &Node,
     call: &Call,
-    (acks, enlisted): (i16, &Enlisted),
+    asked: &Asked,
     topic: &TopicProduceData,
     data: &PartitionProduceData,
 ) -> (Option<Partition>, Written) {
-    let refused = |code| Err((code, None, Vec::new()));
-    if !matches!(acks, -1..=1) {
-        return (None, refused(ErrorCode::INVALID_REQUIRED_ACKS));
-    }
     let Some(partition) = find(node, call, topic, data.index) else {
         let by_id = call.version >= 13;
-        return (None, refused(node.why_not_here(&topic.name, topic.topic_id, by_id)));
+        let code = node.why_not_here(&topic.name, topic.topic_id, by_id, data.index);
+        return (None, Err(code.into()));
     };
-    if let Err(code) = may_write(node, call, &partition) {
-        return (None, refused(code));
-    }
     let records = data.records.clone().unwrap_or_default();
-    let written = append(node, call, (acks, enlisted), &partition, &records);
+    let written = match may_append(node, call, asked, &partition, &records) {
+        Ok(()) => append(node, call, asked, &partition, &records).await,
+        Err(refusal) => Err(refusal),
+    };
     (Some(partition), written)
+}
+
+/// What is looked at before the batch itself, in the order of Kafka: a client that is wrong in two
+/// ways is told the same of them.
+fn may_append(
+    node: &Node,
+    call: &Call,
+    asked: &Asked,
+    partition: &Partition,
+    records: &[u8],
+) -> Result<(), Refusal> {
+    let may_write = may_write(node, call, partition);
+    if may_write == Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED) {
+        return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED.into());
+    }
+    let is_acks = matches!(asked.acks, -1..=1);
+    if is_acks && may_write.is_ok() && asked.enlisted.refused.is_none() {
+        return Ok(());
+    }
+    // From version 3 on, bytes that are no batch are refused before anything else is looked at.
+    if call.version >= 3 {
+        only_batch(records).map_err(Refused::Records)?;
+    }
+    if let Some(code) = asked.enlisted.refused {
+        return Err(code.into());
+    }
+    if !is_acks {
+        return Err(ErrorCode::INVALID_REQUIRED_ACKS.into());
+    }
+    may_write.map_err(Refusal::from)
 }
 
 fn may_write(node: &Node, call: &Call, partition: &Partition) -> Result<(), ErrorCode> {
@@ -282,7 +340,7 @@ fn enlist(node: &Node, call: &Call, request: &ProduceRequest) -> Enlisted {
 const fn of_coordinator(code: ErrorCode, version: i16) -> ErrorCode {
     match code {
         ErrorCode::PRODUCER_FENCED => ErrorCode::INVALID_PRODUCER_EPOCH,
-        ErrorCode::INVALID_TXN_STATE if version >= 11 => ErrorCode::TRANSACTION_ABORTABLE,
+        ErrorCode::TRANSACTION_ABORTABLE if version < 11 => ErrorCode::INVALID_TXN_STATE,
         ErrorCode::CONCURRENT_TRANSACTIONS if version >= 12 => code,
         ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
         | ErrorCode::COORDINATOR_NOT_AVAILABLE
@@ -292,36 +350,47 @@ const fn of_coordinator(code: ErrorCode, version: i16) -> ErrorCode {
     }
 }
 
-fn append(
+async fn append(
     node: &Node,
     call: &Call,
-    (acks, enlisted): (i16, &Enlisted),
+    asked: &Asked,
     partition: &Partition,
     records: &Bytes,
 ) -> Written {
-    if let Some(code) = enlisted.refused {
-        return Err((code, None, Vec::new()));
-    }
-    let now_ms = node.clock.wall_ms();
-    let zstd = call.version >= 7;
     let converted;
-    let records = if call.version < 3 && !records.is_empty() {
-        let batch = legacy::up(records, UNPACKED_BYTES_MAX);
-        let batch = batch.map_err(|error| code(&Refused::Records(BadRecords::Broken(error))))?;
-        converted = Bytes::from(batch);
+    let records = if call.version < 3 && Batch::produced(records).is_err() {
+        converted = convert(node, records).await?;
         &converted
     } else {
         records
     };
-    let guard = enlisted.guards.get(partition.name()).copied();
-    let terms = Terms { now_ms, for_all: acks == -1, zstd_allowed: zstd, guard };
-    let appended = partition.append_on(records, &terms);
-    appended.map_err(|refused| code(&refused))
+    let terms = Terms {
+        now_ms: node.clock.wall_ms(),
+        for_all: asked.acks == -1,
+        zstd_allowed: call.version >= 7,
+        guard: asked.enlisted.guards.get(partition.name()).copied(),
+    };
+    if !partition.must_inspect(records) {
+        return Ok(partition.append_on(records, &terms)?);
+    }
+    match node.unpacking.inspect(partition, records, &terms).await {
+        Some(inspected) => Ok(partition.append_inspected(records, &terms, inspected)?),
+        None => Err(Refused::NotLeader.into()),
+    }
 }
 
-/// The one place where a refused batch becomes a wire code.
-fn code(refused: &Refused) -> (ErrorCode, Option<String>, Vec<(usize, String)>) {
-    (refused.code(), Some(refused.to_string()), refused.records())
+/// Old messages as a batch.
+async fn convert(node: &Node, set: &Bytes) -> Result<Bytes, Refusal> {
+    if set.is_empty() {
+        return Err(Refused::Records(BadRecords::Empty(0)).into());
+    }
+    let set = set.clone();
+    let batch = node.unpacking.work(move || legacy::up(&set, UNPACKED_BYTES_MAX)).await;
+    match batch {
+        Some(Ok(batch)) => Ok(Bytes::from(batch)),
+        Some(Err(error)) => Err(Refused::Records(BadRecords::Broken(error)).into()),
+        None => Err(ErrorCode::UNKNOWN_SERVER_ERROR.into()),
+    }
 }
 
 fn outcome(
@@ -329,21 +398,23 @@ fn outcome(
     partition: Option<&Partition>,
     written: Written,
 ) -> PartitionProduceResponse {
-    let log_start = partition.map_or(NO_OFFSET, |partition| partition.ends().log_start);
+    let log_start = || partition.map_or(NO_OFFSET, |partition| partition.ends().log_start);
     match written {
         Ok(appended) => PartitionProduceResponse {
             index,
             base_offset: appended.base_offset,
             log_append_time_ms: appended.log_append_time_ms,
-            log_start_offset: log_start,
+            log_start_offset: log_start(),
             ..Default::default()
         },
-        Err((code, message, records)) => PartitionProduceResponse {
+        Err(refusal) => PartitionProduceResponse {
             index,
-            error_code: code.0,
+            error_code: refusal.code.0,
             base_offset: NO_OFFSET,
-            error_message: message,
-            record_errors: records
+            log_start_offset: if refusal.tells_log_start { log_start() } else { NO_OFFSET },
+            error_message: refusal.message,
+            record_errors: refusal
+                .records
                 .into_iter()
                 .map(|(record, message)| BatchIndexAndErrorMessage {
                     batch_index: i32::try_from(record).unwrap_or(i32::MAX),

@@ -3,7 +3,7 @@
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::renew_delegation_token_request::RenewDelegationTokenRequest;
 use ottla_protocol::messages::renew_delegation_token_response::RenewDelegationTokenResponse;
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, NO_TIMESTAMP};
 
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -15,6 +15,7 @@ pub const API: Api = Api::of(ApiKey::RenewDelegationToken, 1, 2);
 pub fn handle(_: &Node, _: &Call, _: &RenewDelegationTokenRequest) -> RenewDelegationTokenResponse {
     RenewDelegationTokenResponse {
         error_code: ErrorCode::DELEGATION_TOKEN_REQUEST_NOT_ALLOWED.0,
+        expiry_timestamp_ms: NO_TIMESTAMP,
         ..Default::default()
     }
 }

@@ -17,6 +17,10 @@ pub const API: Api = Api::of(ApiKey::SyncGroup, 0, 5);
 /// Asks the group's coordinator.
 pub async fn handle(node: &Node, call: &Call, request: SyncGroupRequest) -> SyncGroupResponse {
     let refused = |code: ErrorCode| SyncGroupResponse { error_code: code.0, ..Default::default() };
+    // From version 5 on the protocol must be named (KIP-559).
+    if call.version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
+        return refused(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
+    }
     if !may(&call.caller.principal, Operation::Read, Resource::Group(&request.group_id)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }

@@ -55,7 +55,10 @@ pub async fn handle(
     }
     let committed = match commit(node, call, request).await {
         Ok(committed) => committed,
-        Err(code) => return answer(&asked, |topic, index| or(check(topic, index), code)),
+        Err(code) => {
+            let code = for_version(code, call.version);
+            return answer(&asked, |topic, index| or(check(topic, index), code));
+        }
     };
     answer(&asked, |topic, index| {
         let mut found = committed.topics.iter().filter(|it| it.name == topic);
@@ -63,6 +66,20 @@ pub async fn handle(
             found.find_map(|it| it.partitions.iter().find(|it| it.partition_index == index));
         or(check(topic, index), ErrorCode(found.map_or(0, |it| it.error_code)))
     })
+}
+
+/// What a client of this version is told, in codes that it knows: those of before version 2 fail
+/// for good when a coordinator is loading (KAFKA-7296), and those of before version 4 do not know
+/// that a transaction can only be aborted (KIP-890).
+const fn for_version(code: ErrorCode, version: i16) -> ErrorCode {
+    match code {
+        ErrorCode::PRODUCER_FENCED => ErrorCode::INVALID_PRODUCER_EPOCH,
+        ErrorCode::COORDINATOR_LOAD_IN_PROGRESS if version < 2 => {
+            ErrorCode::COORDINATOR_NOT_AVAILABLE
+        }
+        ErrorCode::TRANSACTION_ABORTABLE if version < 4 => ErrorCode::INVALID_TXN_STATE,
+        code => code,
+    }
 }
 
 fn or(first: ErrorCode, second: ErrorCode) -> ErrorCode {
@@ -74,11 +91,17 @@ async fn commit(
     call: &Call,
     request: TxnOffsetCommitRequest,
 ) -> Result<TxnOffsetCommitResponse, ErrorCode> {
+    if request.group_id.is_empty() {
+        return Err(ErrorCode::INVALID_GROUP_ID);
+    }
     let host = node.group(&request.group_id)?;
     let index = node.group_shard(&request.group_id)?;
     let producer = (request.producer_id, request.producer_epoch);
     let found = node.partitions.find(crate::hosts::groups::TOPIC, index);
     let partition = found.ok_or(ErrorCode::NOT_COORDINATOR)?;
+    if partition.is_fenced(producer.0, producer.1) {
+        return Err(ErrorCode::INVALID_PRODUCER_EPOCH);
+    }
     let asks = call.version >= 5 || node.settings().verifies_transactions;
     if asks && let Some(guard) = partition.to_verify(producer.0, producer.1) {
         let asked = Add {

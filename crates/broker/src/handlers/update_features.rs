@@ -35,5 +35,9 @@ fn refusal(
     request: &UpdateFeaturesRequest,
 ) -> impl Fn(ErrorCode) -> UpdateFeaturesResponse + use<> {
     let _ = request;
-    move |code| UpdateFeaturesResponse { error_code: code.0, ..Default::default() }
+    move |code| UpdateFeaturesResponse {
+        error_code: code.0,
+        error_message: None,
+        ..Default::default()
+    }
 }

@@ -1,5 +1,7 @@
 //! WriteTxnMarkers: other coordinators, and operators, end transactions here.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ottla_coordinator::group::TransactionEnd;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::write_txn_markers_request::{
@@ -9,7 +11,7 @@ use ottla_protocol::messages::write_txn_markers_response::{
     WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
     WriteTxnMarkersResponse,
 };
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, NO_EPOCH, NO_PRODUCER, ProducerId};
 
 use crate::guard::{Operation, Resource, may};
 use crate::hosts::transactions::write_marker;
@@ -19,20 +21,44 @@ use crate::request::{Api, Call};
 /// Brokers, and `kafka-transactions.sh abort`.
 pub const API: Api = Api::of(ApiKey::WriteTxnMarkers, 1, 2);
 
+/// What Kafka says for no epoch of a producer.
+const NO_PRODUCER_EPOCH: i16 = -1;
+
 /// Writes each marker, and answers when it is committed.
 pub async fn handle(
     node: &Node,
     call: &Call,
     request: WriteTxnMarkersRequest,
 ) -> WriteTxnMarkersResponse {
-    let mut response = WriteTxnMarkersResponse::default();
+    let mut results = Results::new();
     for marker in request.markers {
-        response.markers.push(one(node, call, marker).await);
+        write(node, call, marker, &mut results).await;
     }
-    response
+    let partition = |(index, code): (i32, ErrorCode)| WritableTxnMarkerPartitionResult {
+        partition_index: index,
+        error_code: code.0,
+        ..Default::default()
+    };
+    let topic = |(name, partitions): (String, BTreeMap<_, _>)| WritableTxnMarkerTopicResult {
+        name,
+        partitions: partitions.into_iter().map(partition).collect(),
+        ..Default::default()
+    };
+    let marker = |(producer_id, topics): (ProducerId, BTreeMap<_, _>)| WritableTxnMarkerResult {
+        producer_id,
+        topics: topics.into_iter().map(topic).collect(),
+        ..Default::default()
+    };
+    WriteTxnMarkersResponse {
+        markers: results.into_iter().map(marker).collect(),
+        ..Default::default()
+    }
 }
 
-async fn one(node: &Node, call: &Call, marker: WritableTxnMarker) -> WritableTxnMarkerResult {
+/// The answer for each producer, topic and partition: each once, however often it was named.
+type Results = BTreeMap<ProducerId, BTreeMap<String, BTreeMap<i32, ErrorCode>>>;
+
+async fn write(node: &Node, call: &Call, marker: WritableTxnMarker, results: &mut Results) {
     let allowed = may(&call.caller.principal, Operation::ClusterAction, Resource::Cluster);
     let end = TransactionEnd {
         producer: (marker.producer_id, marker.producer_epoch),
@@ -40,25 +66,35 @@ async fn one(node: &Node, call: &Call, marker: WritableTxnMarker) -> WritableTxn
         coordinator_epoch: marker.coordinator_epoch,
         is_bumped: marker.transaction_version >= 2,
     };
-    let mut result =
-        WritableTxnMarkerResult { producer_id: marker.producer_id, ..Default::default() };
-    for topic in marker.topics {
-        let mut answer =
-            WritableTxnMarkerTopicResult { name: topic.name.clone(), ..Default::default() };
-        for partition_index in topic.partition_indexes {
-            let done = if allowed {
-                write_marker(node, &topic.name, partition_index, &end).await
-            } else {
-                Err(ErrorCode::CLUSTER_AUTHORIZATION_FAILED)
-            };
-            let error_code = done.err().unwrap_or(ErrorCode::NONE).0;
-            answer.partitions.push(WritableTxnMarkerPartitionResult {
-                partition_index,
-                error_code,
-                ..Default::default()
-            });
-        }
-        result.topics.push(answer);
+    let mut places = BTreeSet::new();
+    for topic in &marker.topics {
+        places.extend(topic.partition_indexes.iter().map(|index| (topic.name.as_str(), *index)));
     }
-    result
+    for (topic, index) in places {
+        let done = if allowed {
+            match check(&marker) {
+                Ok(()) => write_marker(node, topic, index, &end).await,
+                Err(code) => Err(code),
+            }
+        } else {
+            Err(ErrorCode::CLUSTER_AUTHORIZATION_FAILED)
+        };
+        let topics = results.entry(marker.producer_id).or_default();
+        let partitions = topics.entry(topic.to_owned()).or_default();
+        partitions.insert(index, done.err().unwrap_or(ErrorCode::NONE));
+    }
+}
+
+/// A marker that no coordinator would send must not reach a log.
+fn check(marker: &WritableTxnMarker) -> Result<(), ErrorCode> {
+    if marker.producer_epoch < NO_PRODUCER_EPOCH {
+        return Err(ErrorCode::INVALID_PRODUCER_EPOCH);
+    }
+    if marker.coordinator_epoch < NO_EPOCH {
+        return Err(ErrorCode::TRANSACTION_COORDINATOR_FENCED);
+    }
+    let is_whole = marker.producer_id != NO_PRODUCER
+        && marker.producer_epoch != NO_PRODUCER_EPOCH
+        && marker.transaction_version != -1;
+    if is_whole { Ok(()) } else { Err(ErrorCode::UNKNOWN_SERVER_ERROR) }
 }

@@ -70,6 +70,13 @@ impl ControllerHandle {
         answer.blocking_recv().map_err(|_| ErrorCode::NOT_CONTROLLER)
     }
 
+    /// Asks without waiting for an answer; whether there was room for it in the queue.
+    #[must_use]
+    pub fn tell(&self, command: Command) -> bool {
+        let (sender, _) = oneshot::channel();
+        self.jobs.try_send(Job::Ask(Box::new(command), sender)).is_ok()
+    }
+
     /// Ends the controller after what was asked before.
     pub fn stop(&self) {
         // If it is gone already, all the better.

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use ottla_clock::Clock;
-use ottla_coordinator::group::{Command, GroupMachine, GroupSettings, Record, TransactionEnd};
+use ottla_coordinator::group::{
+    Command, DeletedTopic, GroupMachine, GroupSettings, Record, TransactionEnd,
+};
 use ottla_partitions::{Marker, Partition, Refused};
 use ottla_records::control::{ControlKind, coordinator_epoch};
 use ottla_records::{Batch, BatchOptions};
-use ottla_types::{CONSUMER_OFFSETS, Offset, TimestampMs, TopicPartition};
+use ottla_types::{CONSUMER_OFFSETS, Offset, TimestampMs};
 
 use super::shards::{Kind, Rhythm, ShardHost, Shards, batch_of, each_record};
 
@@ -125,11 +127,11 @@ fn end_of(batch: &Batch<'_>) -> Option<TransactionEnd> {
 }
 
 impl Groups {
-    /// These partitions no longer exist: their offsets go too.
-    pub fn partitions_deleted(&self, gone: &[TopicPartition]) {
+    /// These topics no longer exist: their offsets go too.
+    pub fn topics_deleted(&self, gone: &[DeletedTopic]) {
         for (_, host) in self.all() {
             // A coordinator that is lost finds out when it is loaded again.
-            let _ = host.tell(Command::PartitionsDeleted(gone.to_vec()));
+            let _ = host.tell(Command::TopicsDeleted(gone.to_vec()));
         }
     }
 

@@ -7,3 +7,4 @@ pub mod mover;
 pub mod sessions;
 pub mod shards;
 pub mod transactions;
+pub mod unpacking;

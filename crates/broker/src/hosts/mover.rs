@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use ottla_metadata::{Command, Reply};
+use ottla_metadata::{AssignedDirectory, Command, Reply};
 use ottla_partitions::{Partition, StorageError};
 use ottla_types::{TopicPartition, Uuid};
 
@@ -29,8 +29,9 @@ pub fn start(node: &Node, planned: Vec<TopicPartition>) {
         let (_sender, pause) = mpsc::sync_channel::<()>(1);
         for place in planned {
             let mut tell = |partition: &Partition, directory: Uuid| {
-                let partition = (partition.topic_id(), partition.index());
-                let command = Command::AssignDirectory { broker: id, partition, directory };
+                let (topic_id, index) = (partition.topic_id(), partition.index());
+                let assigned = vec![AssignedDirectory { topic_id, index, directory }];
+                let command = Command::AssignDirectories { broker: id, assigned };
                 match controller.ask_blocking(command) {
                     Ok(Reply::Assigned(Ok(()))) => Ok(()),
                     // It is gone, or the controller is.
@@ -51,7 +52,11 @@ pub fn start(node: &Node, planned: Vec<TopicPartition>) {
                 Ok(())
             };
             if let Err(error) = partitions.carry_out(&place, &mut tell, &mut pace) {
-                tracing::warn!(partition = %place, %error, "it stays where it was");
+                tracing::warn!(
+                    partition = %place,
+                    %error,
+                    "move between data directories failed; the partition stays in the old one"
+                );
             }
         }
     };

@@ -165,7 +165,7 @@ pub async fn write_marker(
     end: &TransactionEnd,
 ) -> Result<(), ErrorCode> {
     let Some(partition) = node.partitions.find(topic, index) else {
-        return Err(node.why_not_here(topic, Default::default(), false));
+        return Err(node.why_not_here(topic, Default::default(), false, index));
     };
     let marker = groups::marker(end);
     if topic == groups::TOPIC {
@@ -219,9 +219,6 @@ pub fn add_now(node: &Node, request: Add) -> Option<Result<(), ErrorCode>> {
 /// # Errors
 /// There is none yet.
 pub fn offsets_of(node: &Node, group: &str) -> Result<Partitions, ErrorCode> {
-    if group.is_empty() {
-        return Err(ErrorCode::INVALID_GROUP_ID);
-    }
     let index = node.group_shard(group)?;
     Ok([(groups::TOPIC.to_owned(), [index].into())].into())
 }

@@ -61,22 +61,19 @@ pub fn describe(
     node: NodeId,
     resource: &str,
 ) -> Effective {
-    let mut all = Vec::new();
     let own = match setting.scope {
         Scope::Topic => Some((ResourceKind::Topic, Source::Topic)),
         Scope::Group => Some((ResourceKind::Group, Source::Group)),
         Scope::ClientMetrics => Some((ResourceKind::ClientMetrics, Source::ClientMetrics)),
         Scope::Broker => None,
     };
-    if let Some((kind, source)) = own {
-        if let Some(value) = cluster.config(kind, resource).get(setting.name) {
-            all.push(synonym(setting.name, value, source));
-        }
-        for fallback in &setting.fallbacks {
-            all.extend(of_broker(fallback, setting.name, cluster, settings, node));
-        }
-    } else {
-        all.extend(of_broker(setting.name, setting.name, cluster, settings, node));
+    let names: Vec<&str> =
+        if own.is_some() { setting.fallbacks.clone() } else { vec![setting.name] };
+    let mut all = of_broker(&names, setting.name, cluster, settings, node);
+    if let Some((kind, source)) = own
+        && let Some(value) = cluster.config(kind, resource).get(setting.name)
+    {
+        all.insert(0, synonym(setting.name, &setting.shown(value), source));
     }
     // Behind a topic's setting stands the default of the broker's, if that has one; its own is no
     // synonym.
@@ -91,7 +88,7 @@ pub fn describe(
     let first = all.first();
     Effective {
         setting,
-        value: first.map_or(own, |first| first.value.clone()),
+        value: first.map_or(own, |first| first.value.as_deref().map(|it| setting.shown(it))),
         source: first.map_or(Source::Default, |first| first.source),
         synonyms: all,
     }
@@ -101,25 +98,32 @@ fn synonym(name: &str, value: &str, source: Source) -> Synonym {
     Synonym { name: name.to_owned(), value: Some(value.to_owned()), source }
 }
 
-/// What was set for a broker's setting, in the unit of the setting that it stands in for.
+/// What was set for these settings of brokers, in the unit of the setting that they stand in for:
+/// the nearest place first, since what is set in hours for this broker counts more than what its
+/// file says in milliseconds.
 fn of_broker(
-    name: &str,
+    names: &[&str],
     wanted: &str,
     cluster: &Cluster,
     settings: &Settings,
     node: NodeId,
 ) -> Vec<Synonym> {
     let id = node.to_string();
-    let places = [
-        (cluster.config(ResourceKind::Broker, &id).get(name).map(String::as_str), Source::Broker),
-        (
-            cluster.config(ResourceKind::Broker, "").get(name).map(String::as_str),
-            Source::AllBrokers,
-        ),
-        (settings.given(name), Source::File),
-    ];
-    let set = places.into_iter().filter_map(|(value, source)| Some((value?, source)));
-    set.map(|(value, source)| synonym(name, &converted(name, wanted, value), source)).collect()
+    let dynamic = |resource: &str, name: &str| {
+        cluster.config(ResourceKind::Broker, resource).get(name).cloned()
+    };
+    let mut all = Vec::new();
+    for source in [Source::Broker, Source::AllBrokers, Source::File] {
+        for name in names {
+            let value = match source {
+                Source::Broker => dynamic(&id, name),
+                Source::AllBrokers => dynamic("", name),
+                _ => settings.given(name).map(str::to_owned),
+            };
+            all.extend(value.map(|it| synonym(name, &converted(name, wanted, &it), source)));
+        }
+    }
+    all
 }
 
 /// Hours and minutes as milliseconds, where the wanted setting counts those.
@@ -131,6 +135,8 @@ fn converted(name: &str, wanted: &str, value: &str) -> String {
     };
     match value.trim().parse::<i64>() {
         Ok(number) if number >= 0 => number.saturating_mul(factor).to_string(),
+        // Below zero is without a limit.
+        Ok(_) => "-1".to_owned(),
         _ => value.to_owned(),
     }
 }

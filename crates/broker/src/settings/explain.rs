@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::started::Settings;
-use super::table::{Allowed, Changes, Scope, Setting, in_scope, nearest};
+use super::table::{Changes, Scope, Setting, in_scope, nearest};
 
 const SCOPES: [(Scope, &str); 4] = [
     (Scope::Broker, "broker"),
@@ -11,18 +11,6 @@ const SCOPES: [(Scope, &str); 4] = [
     (Scope::Group, "group"),
     (Scope::ClientMetrics, "client-metrics"),
 ];
-
-fn allowed(setting: &Setting) -> String {
-    match &setting.allowed {
-        Allowed::Any => "any".to_owned(),
-        Allowed::OneOf(all) => all.join(", "),
-        Allowed::Range(low, high) => match (low.is_finite(), high.is_finite()) {
-            (true, true) => format!("{low} to {high}"),
-            (true, false) => format!("{low} and more"),
-            _ => format!("up to {high}"),
-        },
-    }
-}
 
 const fn changes(setting: &Setting) -> &'static str {
     match (setting.scope, setting.changes) {
@@ -52,7 +40,7 @@ pub fn explain(name: &str) -> Result<String, String> {
             let _ = writeln!(text, "{name} ({kind})\n\n  {}\n", it.text);
             let _ = writeln!(text, "  type     {}", it.kind.name());
             let _ = writeln!(text, "  default  {}", default(it));
-            let _ = writeln!(text, "  allowed  {}", allowed(it));
+            let _ = writeln!(text, "  allowed  {}", it.allowed);
             let _ = writeln!(text, "  changes  {}", changes(it));
             if !it.fallbacks.is_empty() {
                 let _ = writeln!(text, "  or else  {} of the broker", it.fallbacks.join(", "));
@@ -86,7 +74,7 @@ pub fn reference() -> String {
                 it.name,
                 it.kind.name(),
                 default(it).replace('|', "\\|"),
-                allowed(it),
+                it.allowed,
                 changes(it),
                 it.text.replace('|', "\\|"),
             );

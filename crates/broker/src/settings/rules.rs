@@ -6,155 +6,14 @@ use std::time::Duration;
 
 use ottla_coordinator::group::{GroupSettings, Migration, OwnSettings};
 use ottla_coordinator::transaction::TransactionSettings;
-use ottla_metadata::{Cluster, ConfigRules, ResourceKind};
+use ottla_metadata::{Cluster, ResourceKind};
 use ottla_partitions::{Compaction, KeeperSettings, LogOptions, Retention, Rules, TimestampKind};
-use ottla_protocol::messages::create_topics_response::CreatableTopicConfigs;
 use ottla_records::Compression;
-use ottla_types::{ErrorCode, NodeId};
+use ottla_types::NodeId;
 
-use super::effective::{Source, describe, in_force};
+use super::effective::{describe, in_force};
 use super::started::Settings;
-use super::table::{Changes, Kind, Scope, find, in_scope};
-
-/// What the controller asks about settings.
-#[derive(Clone, Debug)]
-pub struct SettingRules {
-    /// What this node was started with.
-    pub settings: Arc<Settings>,
-    /// This node.
-    pub node: NodeId,
-}
-
-const fn scope(kind: ResourceKind) -> Option<Scope> {
-    match kind {
-        ResourceKind::Topic => Some(Scope::Topic),
-        ResourceKind::Broker => Some(Scope::Broker),
-        ResourceKind::ClientMetrics => Some(Scope::ClientMetrics),
-        ResourceKind::Group => Some(Scope::Group),
-        ResourceKind::BrokerLogger => None,
-    }
-}
-
-impl ConfigRules for SettingRules {
-    fn check(
-        &self,
-        kind: ResourceKind,
-        name: &str,
-        value: &str,
-    ) -> Result<(), (ErrorCode, String)> {
-        let invalid = |why: String| (ErrorCode::INVALID_CONFIG, why);
-        let setting = scope(kind).and_then(|scope| find(scope, name));
-        // Kafka has settings for its own tests that nobody is told of.
-        if name == "internal.segment.bytes" && kind == ResourceKind::Topic {
-            return Ok(());
-        }
-        let setting = setting.ok_or_else(|| match kind {
-            ResourceKind::Topic => invalid(format!("Unknown topic config name: {name}")),
-            ResourceKind::Group => invalid(format!("Unknown group config name: {name}")),
-            ResourceKind::ClientMetrics => {
-                let why = format!("Unknown client metrics configuration: {name}");
-                (ErrorCode::INVALID_REQUEST, why)
-            }
-            _ => invalid(format!("Unknown broker config name: {name}")),
-        })?;
-        if setting.scope == Scope::Broker && setting.changes == Changes::Static {
-            return Err(invalid(format!("Cannot update these configs dynamically: {name}")));
-        }
-        setting.check(value).map_err(invalid)?;
-        match setting.scope {
-            Scope::Group => self.in_bounds(name, value).map_err(invalid),
-            Scope::ClientMetrics => check_subscription(name, value),
-            _ => Ok(()),
-        }
-    }
-
-    fn is_list(&self, kind: ResourceKind, name: &str) -> bool {
-        let setting = scope(kind).and_then(|scope| find(scope, name));
-        setting.is_some_and(|setting| setting.kind == Kind::List)
-    }
-
-    fn fallback(&self, cluster: &Cluster, kind: ResourceKind, name: &str) -> Option<String> {
-        let setting = find(scope(kind)?, name)?;
-        describe(setting, cluster, &self.settings, self.node, "").value
-    }
-
-    fn describe_topic(
-        &self,
-        cluster: &Cluster,
-        own: &[(String, String)],
-    ) -> Vec<CreatableTopicConfigs> {
-        let describe = |setting| {
-            let found = describe(setting, cluster, &self.settings, self.node, "");
-            let own = own.iter().find(|(name, _)| name == setting.name);
-            let source = if own.is_some() { Source::Topic } else { found.source };
-            CreatableTopicConfigs {
-                name: setting.name.to_owned(),
-                value: own.map(|(_, value)| value.clone()).or(found.value),
-                config_source: source as i8,
-                is_sensitive: setting.is_secret(),
-                ..Default::default()
-            }
-        };
-        in_scope(Scope::Topic).map(describe).collect()
-    }
-}
-
-/// What a subscription to clients' metrics may say of a client (KIP-714).
-const OF_CLIENT: [&str; 6] = [
-    "client_instance_id",
-    "client_id",
-    "client_software_name",
-    "client_software_version",
-    "client_source_address",
-    "client_source_port",
-];
-/// Between which bounds clients push their metrics, in milliseconds.
-const PUSH_INTERVAL_MS: std::ops::RangeInclusive<i64> = 100..=3_600_000;
-
-/// Is a subscription's interval, and is its selection of clients, one that Kafka would take?
-fn check_subscription(name: &str, value: &str) -> Result<(), (ErrorCode, String)> {
-    if name == "interval.ms" && !value.trim().parse().is_ok_and(|it| PUSH_INTERVAL_MS.contains(&it))
-    {
-        let why = format!(
-            "Invalid value {value} for interval.ms, interval must be between 100 and 3600000 (1 hour)"
-        );
-        return Err((ErrorCode::INVALID_REQUEST, why));
-    }
-    let patterns = value.split(',').map(str::trim).filter(|it| name == "match" && !it.is_empty());
-    for pattern in patterns {
-        let pair = pattern.split_once('=').filter(|(_, it)| !it.is_empty() && !it.contains('='));
-        let is_good = pair.is_some_and(|(what, text)| {
-            OF_CLIENT.contains(&what.trim()) && regex::Regex::new(text.trim()).is_ok()
-        });
-        if !is_good {
-            let why = format!("Illegal client matching pattern: {pattern}");
-            return Err((ErrorCode::INVALID_CONFIG, why));
-        }
-    }
-    Ok(())
-}
-
-impl SettingRules {
-    /// Is a group's value between those that the broker's settings allow?
-    fn in_bounds(&self, name: &str, value: &str) -> Result<(), String> {
-        let (kind, rest) = name.split_once('.').unwrap_or_default();
-        let Ok(value) = value.trim().parse::<i64>() else { return Ok(()) };
-        let bound = |which: &str| {
-            let name = format!("group.{kind}.{which}.{rest}");
-            find(Scope::Broker, &name)?;
-            Some((self.settings.number(&name), name))
-        };
-        match (bound("min"), bound("max")) {
-            (Some((min, of)), _) if value < min => {
-                Err(format!("{name} must be greater than or equal to {of} ({min})"))
-            }
-            (_, Some((max, of))) if value > max => {
-                Err(format!("{name} must be less than or equal to {of} ({max})"))
-            }
-            _ => Ok(()),
-        }
-    }
-}
+use super::table::{Scope, find};
 
 /// What a topic's settings mean to its partitions.
 #[must_use]
@@ -182,7 +41,7 @@ pub fn topic_rules(cluster: &Cluster, settings: &Settings, node: NodeId, topic: 
         }
     };
     let hidden = cluster.config(ResourceKind::Topic, topic).get("internal.segment.bytes");
-    let hidden = hidden.and_then(|value| value.parse().ok());
+    let hidden = hidden.and_then(|value| value.trim().parse().ok());
     let usual = LogOptions::default();
     let log = LogOptions {
         segment_bytes: hidden.unwrap_or_else(|| size("segment.bytes", usual.segment_bytes)),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use ottla_net::SocketOptions;
 use ottla_types::NodeId;
 
+use super::pairs;
 use super::table::{Scope, find, nearest};
 
 /// A listener as configured.
@@ -37,6 +38,8 @@ pub enum SettingError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     values: BTreeMap<String, String>,
+    /// Does a file or an override say where the data lies?
+    names_directory: bool,
     /// What in the file is no setting, with the nearest that is.
     pub unknown: Vec<(String, Option<&'static str>)>,
 }
@@ -59,6 +62,9 @@ const TRIED_OUT: [(&str, &str); 9] = [
     ("share.coordinator.state.topic.min.isr", "1"),
 ];
 
+/// The settings that say where the data lies.
+const DIRECTORIES: [&str; 3] = ["log.dirs", "log.dir", "metadata.log.dir"];
+
 impl Settings {
     /// Reads a properties file (its text), lays `overrides` (`name=value`) over it, and checks
     /// every value.
@@ -78,23 +84,27 @@ impl Settings {
                 settings.values.extend(TRIED_OUT.iter().map(own));
             }
         }
+        settings.names_directory = file.is_some();
         for one in overrides {
             let (name, value) = one.split_once('=').ok_or_else(|| {
                 SettingError::Value(format!("--override takes name=value, not {one}"))
             })?;
+            settings.names_directory |= DIRECTORIES.contains(&name.trim());
             settings.values.insert(name.trim().to_owned(), value.trim().to_owned());
         }
         settings.check()?;
+        pairs::check_broker(&|name| settings.text(name).map(str::to_owned))
+            .map_err(SettingError::Value)?;
         Ok(settings)
     }
 
     fn check(&mut self) -> Result<(), SettingError> {
-        for (name, value) in &self.values {
+        for (name, value) in &mut self.values {
             match find(Scope::Broker, name) {
-                Some(setting) if !value.is_empty() => {
-                    setting.check(value).map_err(SettingError::Value)?;
+                // From here on it reads as Kafka shows it: `TRUE` is `true`, `007` is `7`.
+                Some(setting) => {
+                    *value = setting.read(value).map_err(SettingError::Value)?.to_string();
                 }
-                Some(_) => {}
                 // Settings of one listener, of plug-ins and of tests have names of their own.
                 None if name.starts_with("listener.name.") || name.contains(".config.") => {}
                 None if name.starts_with("internal.") => {}
@@ -179,6 +189,12 @@ impl Settings {
     pub fn metadata_dir(&self) -> PathBuf {
         let own = self.given("metadata.log.dir").filter(|dir| !dir.is_empty()).map(PathBuf::from);
         own.or_else(|| self.log_dirs().into_iter().next()).unwrap_or_default()
+    }
+
+    /// Is the data directory the built-in one, which no file and no override names?
+    #[must_use]
+    pub const fn has_default_directory(&self) -> bool {
+        !self.names_directory
     }
 
     /// The names of the controller's listeners.

@@ -2,6 +2,9 @@
 
 use std::sync::OnceLock;
 
+use super::allowed::Allowed;
+use super::value::Value;
+
 /// What a setting belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -68,17 +71,6 @@ pub enum Changes {
     Cluster,
 }
 
-/// Which values are allowed.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Allowed {
-    /// All of the type.
-    Any,
-    /// Numbers from here to there.
-    Range(f64, f64),
-    /// These texts.
-    OneOf(Vec<&'static str>),
-}
-
 /// One setting.
 #[derive(Clone, Debug)]
 pub struct Setting {
@@ -103,53 +95,22 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// Is `value` one of those allowed?
+    /// Reads a value of this setting.
     ///
     /// # Errors
-    /// What is wrong with it, and what is allowed.
-    pub fn check(&self, value: &str) -> Result<(), String> {
-        let value = value.trim();
-        let wrong = |why: String| {
-            Err(format!("Invalid value {value} for configuration {}: {why}", self.name))
-        };
-        let number = match self.kind {
-            Kind::Boolean => {
-                return match value.to_ascii_lowercase().as_str() {
-                    "true" | "false" => Ok(()),
-                    _ => wrong("Expected value to be either true or false".to_owned()),
-                };
-            }
-            Kind::Int => value.parse::<i32>().ok().map(f64::from),
-            Kind::Short => value.parse::<i16>().ok().map(f64::from),
-            #[expect(clippy::cast_precision_loss, reason = "bounds are compared, not stored")]
-            Kind::Long => value.parse::<i64>().ok().map(|value| value as f64),
-            Kind::Double => value.parse::<f64>().ok().filter(|value| value.is_finite()),
-            Kind::String | Kind::List | Kind::Class | Kind::Password => {
-                return self.check_text(value).or_else(wrong);
-            }
-        };
-        let Some(number) = number else {
-            return wrong(format!("Not a number of type {}", self.kind.name().to_uppercase()));
-        };
-        match self.allowed {
-            Allowed::Range(low, _) if number < low => {
-                wrong(format!("Value must be at least {low}"))
-            }
-            Allowed::Range(_, high) if number > high => {
-                wrong(format!("Value must be no more than {high}"))
-            }
-            _ => Ok(()),
-        }
+    /// What is wrong with it, and what is allowed, in Kafka's words.
+    pub fn read(&self, text: &str) -> Result<Value, String> {
+        let value = Value::read(self.kind, text).and_then(|value| self.allowed.check(value));
+        value.map_err(|why| {
+            let text = if self.is_secret() { "[hidden]" } else { text };
+            format!("Invalid value {text} for configuration {}: {why}", self.name)
+        })
     }
 
-    fn check_text(&self, value: &str) -> Result<(), String> {
-        let Allowed::OneOf(all) = &self.allowed else { return Ok(()) };
-        let known = |item: &str| all.iter().any(|it| it.eq_ignore_ascii_case(item));
-        let good = match self.kind {
-            Kind::List => value.split(',').all(|item| known(item.trim())),
-            _ => known(value),
-        };
-        if good { Ok(()) } else { Err(format!("String must be one of: {}", all.join(", "))) }
+    /// A value as Kafka shows it; as it was typed, if it is none.
+    #[must_use]
+    pub fn shown(&self, text: &str) -> String {
+        self.read(text).map_or_else(|_| text.to_owned(), |value| value.to_string())
     }
 
     /// May its value not be shown?
@@ -185,7 +146,7 @@ fn row(line: &'static str) -> Option<Setting> {
             _ => return None,
         },
         name,
-        is_unlisted: importance == "unlisted",
+        is_unlisted: matches!(importance, "unlisted" | "internal"),
         kind: match kind {
             "boolean" => Kind::Boolean,
             "string" => Kind::String,
@@ -203,7 +164,7 @@ fn row(line: &'static str) -> Option<Setting> {
             "\"\"" => Some(""),
             value => Some(value),
         },
-        allowed: allowed_of(allowed)?,
+        allowed: Allowed::parse(allowed)?,
         changes: match changes {
             "static" => Changes::Static,
             "broker" => Changes::Broker,
@@ -213,19 +174,6 @@ fn row(line: &'static str) -> Option<Setting> {
         fallbacks: fallbacks.split(' ').filter(|name| *name != "-").collect(),
         text: if text == "-" { "" } else { text },
     })
-}
-
-fn allowed_of(text: &'static str) -> Option<Allowed> {
-    if text == "-" {
-        return Some(Allowed::Any);
-    }
-    if let Some(all) = text.strip_prefix("in ") {
-        return Some(Allowed::OneOf(all.split(',').map(str::trim).collect()));
-    }
-    let (low, high) = text.split_once("..")?;
-    let bound =
-        |text: &str, open: f64| if text.is_empty() { Some(open) } else { text.parse().ok() };
-    Some(Allowed::Range(bound(low, f64::NEG_INFINITY)?, bound(high, f64::INFINITY)?))
 }
 
 /// The setting of this name.
@@ -253,8 +201,9 @@ mod tests {
     fn every_default_is_allowed() {
         assert!(all().len() > 350);
         for setting in all() {
-            if let Some(default) = setting.default.filter(|default| !default.is_empty()) {
-                assert_eq!(setting.check(default), Ok(()), "{}", setting.name);
+            if let Some(default) = setting.default {
+                assert_eq!(setting.shown(default), default, "{}", setting.name);
+                assert!(setting.read(default).is_ok(), "{}", setting.name);
             }
         }
     }
@@ -279,11 +228,11 @@ mod tests {
     #[test]
     fn a_wrong_value_is_told_what_is_allowed() {
         let policy = find(Scope::Topic, "cleanup.policy").unwrap();
-        assert!(policy.check("compact,delete").is_ok());
-        assert!(policy.check("keep").unwrap_err().contains("compact, delete"));
+        assert!(policy.read("compact,delete").is_ok());
+        assert!(policy.read("keep").unwrap_err().contains("compact, delete"));
         let bytes = find(Scope::Topic, "segment.bytes").unwrap();
-        assert!(bytes.check("1").unwrap_err().contains("at least 1048576"));
-        assert!(bytes.check("many").unwrap_err().contains("INT"));
+        assert!(bytes.read("1").unwrap_err().contains("at least 1048576"));
+        assert!(bytes.read("many").unwrap_err().contains("INT"));
     }
 
     #[test]

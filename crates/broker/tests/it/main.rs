@@ -8,8 +8,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use bytes::Bytes;
-use ottla_broker::Broker;
 use ottla_broker::settings::Settings;
+use ottla_broker::{Broker, Formatting};
 use ottla_clock::Clock;
 use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use ottla_protocol::messages::list_offsets_request::{
@@ -88,7 +88,7 @@ fn a_produce_takes_no_memory() {
         format!("log.dirs={}", folder.path().display()),
     ];
     let settings = Settings::read(None, &overrides).unwrap();
-    let broker = Broker::start(settings, Clock::real()).unwrap();
+    let broker = Broker::start(settings, Formatting::IfEmpty, Clock::real()).unwrap();
     let mut stream = TcpStream::connect(broker.addresses()[0].1).unwrap();
     stream.set_nodelay(true).unwrap();
     ask(&mut stream, &create());

@@ -22,7 +22,7 @@ use ottla_protocol::messages::{
     txn_offset_commit_request::TxnOffsetCommitRequest,
     txn_offset_commit_response::TxnOffsetCommitResponse,
 };
-use ottla_types::TopicPartition;
+use ottla_types::Uuid;
 
 use super::record::TransactionEnd;
 use super::settings::GroupSettings;
@@ -63,9 +63,21 @@ impl Join {
 
     /// How long it may take to join again; version 0 had one timeout for that and its session.
     pub(super) const fn rebalance_timeout_ms(&self) -> i32 {
-        let own = self.request.rebalance_timeout_ms;
-        if own < 0 { self.request.session_timeout_ms } else { own }
+        if self.version == 0 {
+            self.request.session_timeout_ms
+        } else {
+            self.request.rebalance_timeout_ms
+        }
     }
+}
+
+/// A topic that no longer exists. There may be another of the same name already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletedTopic {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its id.
+    pub id: Uuid,
 }
 
 /// What is asked of a group coordinator.
@@ -143,8 +155,8 @@ pub enum Command {
         /// The groups.
         groups: Vec<String>,
     },
-    /// These partitions no longer exist: their offsets go too.
-    PartitionsDeleted(Vec<TopicPartition>),
+    /// These topics no longer exist: their offsets go too.
+    TopicsDeleted(Vec<DeletedTopic>),
 }
 
 /// What a group coordinator answers.
@@ -178,8 +190,8 @@ pub enum Reply {
     List(Vec<ListedGroup>),
     /// To [`Command::Delete`].
     Delete(Vec<DeletableGroupResult>),
-    /// To [`Command::PartitionsDeleted`]: the work is on its way.
-    PartitionsDeleted,
+    /// To [`Command::TopicsDeleted`]: the work is on its way.
+    TopicsDeleted,
 }
 
 /// What a group coordinator waits for.

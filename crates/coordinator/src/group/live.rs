@@ -139,7 +139,7 @@ impl Live {
 
     /// The longest time that any member wants to have for joining.
     pub fn rebalance_timeout_ms(&self) -> i64 {
-        self.members.values().map(|it| i64::from(it.rebalance_timeout_ms)).max().unwrap_or(0)
+        self.members.values().map(|it| i64::from(it.rebalance_timeout_ms)).max().unwrap_or(0).max(0)
     }
 
     /// Can every member work with one of these protocols?

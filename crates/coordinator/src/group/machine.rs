@@ -92,7 +92,7 @@ impl Machine for GroupMachine {
             Command::Describe { groups, version } => show::describe(scene, groups, version),
             Command::List(request) => show::list(scene, &request),
             Command::Delete { groups } => offsets::delete::groups(scene, groups),
-            Command::PartitionsDeleted(gone) => offsets::delete::partitions(scene, &gone),
+            Command::TopicsDeleted(gone) => offsets::delete::topics(scene, &gone),
         }
     }
 

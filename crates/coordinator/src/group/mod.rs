@@ -16,7 +16,7 @@ mod settings;
 mod show;
 mod stored;
 
-pub use command::{Client, Command, Join, Reply, Timer};
+pub use command::{Client, Command, DeletedTopic, Join, Reply, Timer};
 pub use consumer::{
     ClassicMember, ConsumerGroup, ConsumerRecord, Current, MemberState, Places, Topics,
 };

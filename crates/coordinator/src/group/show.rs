@@ -26,7 +26,7 @@ pub(super) fn describe(scene: &mut Scene<'_>, groups: Vec<String>, version: i16)
                     ..Default::default()
                 }
             }
-            None if scene.stored.offsets.contains_key(&group_id) => DescribedGroup {
+            None if scene.stored.has_offsets(&group_id) => DescribedGroup {
                 group_state: String::from(State::Empty.name()),
                 group_id,
                 ..Default::default()
@@ -92,7 +92,7 @@ pub(super) fn list(scene: &mut Scene<'_>, request: &ListGroupsRequest) {
     let is_other = |group: &String| {
         scene.live.contains_key(group) || scene.stored.consumers.contains_key(group)
     };
-    for group in scene.stored.offsets.keys().filter(|group| !is_other(group)) {
+    for group in scene.stored.groups_with_offsets().into_iter().filter(|group| !is_other(group)) {
         let empty = State::Empty.name();
         if wanted(&request.states_filter, empty) && wanted(&request.types_filter, "classic") {
             all.push(ListedGroup {

@@ -1,6 +1,6 @@
 //! What the log knows.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 
 use ottla_protocol::group::group_metadata_value::GroupMetadataValue;
@@ -43,8 +43,11 @@ impl Committed {
     }
 }
 
+/// A value for each partition, by topic and partition index.
+pub type ByPartition<T> = BTreeMap<String, BTreeMap<i32, T>>;
+
 /// Offsets by topic and partition.
-pub type Offsets = BTreeMap<String, BTreeMap<i32, Committed>>;
+pub type Offsets = ByPartition<Committed>;
 
 /// Groups and offsets, as of one offset of the log.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,6 +58,9 @@ pub struct Stored {
     pub offsets: BTreeMap<String, Offsets>,
     /// By producer and group: what is in force as soon as the producer's transaction commits.
     pub pending: BTreeMap<ProducerId, BTreeMap<String, Offsets>>,
+    /// The same the other way round: by group and partition, the producers that have an offset
+    /// pending. No level is ever empty.
+    open: BTreeMap<String, ByPartition<BTreeSet<ProducerId>>>,
     /// The groups whose coordinator assigns.
     pub consumers: BTreeMap<String, ConsumerGroup>,
     /// How many records there were.
@@ -82,6 +88,9 @@ impl Stored {
                 let pending = self.pending.entry(producer.0).or_default();
                 let offsets = pending.entry(group.clone()).or_default();
                 offsets.entry(topic.clone()).or_default().insert(*partition, committed);
+                let open = self.open.entry(group.clone()).or_default();
+                let open = open.entry(topic.clone()).or_default();
+                open.entry(*partition).or_default().insert(producer.0);
             }
             Record::Ended(end) => self.end(end),
             Record::Consumer(record) => {
@@ -100,45 +109,112 @@ impl Stored {
     /// What was pending is in force, unless something later is, or is gone.
     fn end(&mut self, end: &TransactionEnd) {
         let Some(pending) = self.pending.remove(&end.producer.0) else { return };
-        if !end.commit {
-            return;
-        }
         for (group, topics) in pending {
-            let offsets = self.offsets.entry(group).or_default();
             for (topic, partitions) in topics {
-                let there = offsets.entry(topic).or_default();
                 for (partition, committed) in partitions {
-                    if there.get(&partition).is_none_or(|it| it.order < committed.order) {
-                        there.insert(partition, committed);
+                    self.close(&group, &topic, partition, end.producer.0);
+                    if end.commit {
+                        self.put(&group, &topic, partition, committed);
                     }
                 }
             }
         }
     }
 
-    /// Is there an offset that an open transaction may still put in force?
+    /// An offset of a transaction is in force, unless a later one is.
+    fn put(&mut self, group: &str, topic: &str, partition: i32, committed: Committed) {
+        let offsets = self.offsets.entry(String::from(group)).or_default();
+        let there = offsets.entry(String::from(topic)).or_default();
+        if there.get(&partition).is_none_or(|it| it.order < committed.order) {
+            there.insert(partition, committed);
+        }
+    }
+
+    /// The producer has no offset of this partition pending any longer.
+    fn close(&mut self, group: &str, topic: &str, partition: i32, producer: ProducerId) {
+        let open = self.open.get_mut(group).and_then(|it| it.get_mut(topic));
+        let Some(producers) = open.and_then(|it| it.get_mut(&partition)) else { return };
+        producers.remove(&producer);
+        if producers.is_empty() {
+            remove(&mut self.open, group, topic, partition);
+        }
+    }
+
+    /// Can an open transaction still put an offset of this partition in force?
     #[must_use]
     pub fn is_unstable(&self, group: &str, topic: &str, partition: i32) -> bool {
-        let mut of_group = self.pending.values().filter_map(|it| it.get(group)?.get(topic));
-        of_group.any(|partitions| partitions.contains_key(&partition))
+        let open = self.open.get(group).and_then(|it| it.get(topic));
+        open.is_some_and(|partitions| partitions.contains_key(&partition))
     }
 
     /// Has an open transaction offsets of this group?
     #[must_use]
     pub fn has_pending(&self, group: &str) -> bool {
-        self.pending.values().any(|it| it.contains_key(group))
+        self.open.contains_key(group)
     }
 
-    fn forget(&mut self, group: &str, topic: &str, partition: i32) {
-        let Some(offsets) = self.offsets.get_mut(group) else { return };
-        if let Some(partitions) = offsets.get_mut(topic) {
-            partitions.remove(&partition);
-            if partitions.is_empty() {
-                offsets.remove(topic);
+    /// Has the group offsets, in force or pending?
+    #[must_use]
+    pub fn has_offsets(&self, group: &str) -> bool {
+        self.offsets.contains_key(group) || self.open.contains_key(group)
+    }
+
+    /// The groups that have offsets, in force or pending.
+    pub fn groups_with_offsets(&self) -> BTreeSet<&String> {
+        self.offsets.keys().chain(self.open.keys()).collect()
+    }
+
+    /// The partitions of which a group has an offset, in force or pending.
+    #[must_use]
+    pub fn partitions_of(&self, group: &str) -> BTreeSet<(&String, i32)> {
+        let mut all = BTreeSet::new();
+        for (topic, partitions) in self.offsets.get(group).into_iter().flatten() {
+            all.extend(partitions.keys().map(|partition| (topic, *partition)));
+        }
+        for (topic, partitions) in self.open.get(group).into_iter().flatten() {
+            all.extend(partitions.keys().map(|partition| (topic, *partition)));
+        }
+        all
+    }
+
+    /// The partitions of a topic of which a group has an offset, in force or pending, without
+    /// those offsets that say the id of another topic of the same name.
+    #[must_use]
+    pub fn offsets_of_topic(&self, group: &str, topic: &str, id: Uuid) -> BTreeSet<i32> {
+        let is_same = |it: &Committed| it.topic_id.is_zero() || it.topic_id == id;
+        let committed = self.offsets.get(group).and_then(|it| it.get(topic)).into_iter().flatten();
+        let mut all: BTreeSet<i32> =
+            committed.filter(|(_, it)| is_same(it)).map(|(partition, _)| *partition).collect();
+        let open = self.open.get(group).and_then(|it| it.get(topic)).into_iter().flatten();
+        for (partition, producers) in open {
+            let pending = |producer| {
+                self.pending.get(producer)?.get(group)?.get(topic)?.get(partition).map(is_same)
+            };
+            if producers.iter().any(|producer| pending(producer).unwrap_or(false)) {
+                all.insert(*partition);
             }
         }
-        if offsets.is_empty() {
-            self.offsets.remove(group);
+        all
+    }
+
+    /// Has the group an offset of this partition, in force or pending?
+    #[must_use]
+    pub fn has_offset(&self, group: &str, topic: &str, partition: i32) -> bool {
+        self.committed(group, topic, partition).is_some()
+            || self.is_unstable(group, topic, partition)
+    }
+
+    /// The offset is deleted, and with it what open transactions have written for this partition
+    /// so far: a commit later on must not bring back what belonged to a deleted topic or group.
+    fn forget(&mut self, group: &str, topic: &str, partition: i32) {
+        remove(&mut self.offsets, group, topic, partition);
+        let producers = remove(&mut self.open, group, topic, partition).unwrap_or_default();
+        for producer in producers {
+            let Some(pending) = self.pending.get_mut(&producer) else { continue };
+            remove(pending, group, topic, partition);
+            if pending.is_empty() {
+                self.pending.remove(&producer);
+            }
         }
     }
 
@@ -147,4 +223,23 @@ impl Stored {
     pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<&Committed> {
         self.offsets.get(group)?.get(topic)?.get(&partition)
     }
+}
+
+/// Takes a partition's value out, and each level that is empty then.
+fn remove<T>(
+    all: &mut BTreeMap<String, ByPartition<T>>,
+    group: &str,
+    topic: &str,
+    partition: i32,
+) -> Option<T> {
+    let topics = all.get_mut(group)?;
+    let partitions = topics.get_mut(topic)?;
+    let removed = partitions.remove(&partition);
+    if partitions.is_empty() {
+        topics.remove(topic);
+    }
+    if topics.is_empty() {
+        all.remove(group);
+    }
+    removed
 }

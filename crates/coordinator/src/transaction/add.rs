@@ -28,7 +28,7 @@ fn try_add(scene: &mut Scene<'_>, request: &Add) -> Result<(), ErrorCode> {
     }
     let has_all = known.state == State::Ongoing && holds(&known.partitions, &request.partitions);
     if request.verify_only {
-        return if has_all { Ok(()) } else { Err(ErrorCode::INVALID_TXN_STATE) };
+        return if has_all { Ok(()) } else { Err(ErrorCode::TRANSACTION_ABORTABLE) };
     }
     if has_all {
         return Ok(());

@@ -7,7 +7,7 @@ use ottla_types::ErrorCode;
 use super::command::Reply;
 use super::machine::Scene;
 use super::stored::Transaction;
-use crate::pattern::whole;
+use crate::pattern::{Alphabet, whole};
 
 pub(super) fn describe(scene: &mut Scene<'_>, id: &str) {
     let found = scene.stored.get(id).cloned();
@@ -19,9 +19,9 @@ pub(super) fn list(scene: &mut Scene<'_>, request: &ListTransactionsRequest) {
     let now = scene.turn.now_ms;
     let pattern = match request.transactional_id_pattern.as_deref() {
         None | Some("") => None,
-        Some(pattern) => match whole(pattern) {
-            Some(pattern) => Some(pattern),
-            None => {
+        Some(pattern) => match whole(pattern, Alphabet::Unicode) {
+            Ok(pattern) => Some(pattern),
+            Err(_) => {
                 let refused = Err(ErrorCode::INVALID_REGULAR_EXPRESSION);
                 return scene.turn.reply(Reply::Listed(refused));
             }

@@ -116,6 +116,34 @@ fn a_member_gives_up_before_another_gets() {
 }
 
 #[test]
+fn a_heartbeat_renames_no_member() {
+    let named = |request: ConsumerGroupHeartbeatRequest, instance: &str| {
+        let instance_id = Some(instance.to_owned());
+        ConsumerGroupHeartbeatRequest { instance_id, ..request }
+    };
+    let mut bench = stage();
+    let fixed = told(&mut bench, named(joining("static"), "i")).member_epoch;
+    let dynamic = told(&mut bench, joining("dynamic")).member_epoch;
+    let cases = [
+        ("static", fixed, "i", ErrorCode::NONE),
+        ("static", fixed, "foreign", ErrorCode::UNKNOWN_MEMBER_ID),
+        ("dynamic", dynamic, "foreign", ErrorCode::UNKNOWN_MEMBER_ID),
+        ("dynamic", dynamic, "i", ErrorCode::FENCED_INSTANCE_ID),
+        ("stranger", fixed, "i", ErrorCode::FENCED_INSTANCE_ID),
+        ("stranger", fixed, "foreign", ErrorCode::UNKNOWN_MEMBER_ID),
+    ];
+    for (member, epoch, instance, code) in cases {
+        let answer = told(&mut bench, named(beat(member, epoch), instance));
+        assert_eq!(answer.error_code, code.0, "{member} as {instance}");
+    }
+    let members = &bench.machine.stored().consumers[GROUP].members;
+    let names: Vec<_> = members.values().map(|it| it.instance.as_deref()).collect();
+    assert_eq!(names, [None, Some("i")]);
+    // Who joins again may take a name.
+    assert_eq!(told(&mut bench, named(joining("dynamic"), "new")).error_code, 0);
+}
+
+#[test]
 fn epochs_tell_members_from_their_ghosts() {
     let mut bench = stage();
     let one = told(&mut bench, joining("a"));

@@ -7,6 +7,8 @@ mod genuine;
 mod groups;
 mod migration;
 mod offsets;
+mod patterns;
+mod pending;
 mod play;
 mod rebalance;
 mod transactions;

@@ -19,7 +19,7 @@ use ottla_types::ErrorCode;
 
 use crate::play::{GROUP, alone, leave, reloaded, stage};
 
-fn commit(member: &str, generation: i32, topic: &str, offset: i64, note: &str) -> Command {
+pub fn commit(member: &str, generation: i32, topic: &str, offset: i64, note: &str) -> Command {
     let partition = OffsetCommitRequestPartition {
         committed_offset: offset,
         committed_metadata: Some(note.to_owned()),
@@ -39,7 +39,7 @@ fn commit(member: &str, generation: i32, topic: &str, offset: i64, note: &str) -
     Command::CommitOffsets { request, version: 9 }
 }
 
-fn committed(bench: &mut Bench<GroupMachine>, command: Command) -> ErrorCode {
+pub fn committed(bench: &mut Bench<GroupMachine>, command: Command) -> ErrorCode {
     match bench.run(command).1.pop() {
         Some((_, Reply::CommitOffsets(it))) => ErrorCode(it.topics[0].partitions[0].error_code),
         other => panic!("no answer to the commit: {other:?}"),
@@ -84,7 +84,23 @@ fn only_members_of_this_generation_commit_while_there_are_members() {
     assert_eq!(too_long, ErrorCode::OFFSET_METADATA_TOO_LARGE);
 }
 
-fn delete(topic: &str) -> Command {
+#[test]
+fn a_group_that_is_missing_is_told_in_a_code_that_the_version_knows() {
+    for (asked, code) in [
+        (0, ErrorCode::ILLEGAL_GENERATION),
+        (8, ErrorCode::ILLEGAL_GENERATION),
+        (9, ErrorCode::GROUP_ID_NOT_FOUND),
+        (10, ErrorCode::GROUP_ID_NOT_FOUND),
+    ] {
+        let Command::CommitOffsets { request, .. } = commit("m", 3, "t", 1, "") else {
+            unreachable!("it is a commit")
+        };
+        let command = Command::CommitOffsets { request, version: asked };
+        assert_eq!(committed(&mut stage(), command), code, "version {asked}");
+    }
+}
+
+pub fn delete(topic: &str) -> Command {
     Command::DeleteOffsets(OffsetDeleteRequest {
         group_id: GROUP.to_owned(),
         topics: vec![OffsetDeleteRequestTopic {
@@ -111,7 +127,7 @@ fn offsets_of_topics_that_members_read_stay() {
     assert_eq!(fetched(&mut bench).len(), 1);
 }
 
-fn deleted(bench: &mut Bench<GroupMachine>) -> ErrorCode {
+pub fn deleted(bench: &mut Bench<GroupMachine>) -> ErrorCode {
     match bench.run(Command::Delete { groups: vec![GROUP.to_owned()] }).1.pop() {
         Some((_, Reply::Delete(results))) => ErrorCode(results[0].error_code),
         other => panic!("no answer to the delete: {other:?}"),
@@ -145,15 +161,24 @@ fn offsets_expire_a_week_after_the_last_member_left() {
     assert_eq!(deleted(&mut bench), ErrorCode::GROUP_ID_NOT_FOUND, "the group is gone as well");
 }
 
-const PRODUCER: (i64, i16) = (40, 2);
+pub const PRODUCER: (i64, i16) = (40, 2);
 
 fn in_transaction(member: &str, generation: i32, offset: i64) -> Command {
+    in_transaction_of(PRODUCER, member, generation, offset)
+}
+
+pub fn in_transaction_of(
+    producer: (i64, i16),
+    member: &str,
+    generation: i32,
+    offset: i64,
+) -> Command {
     let partition =
         TxnOffsetCommitRequestPartition { committed_offset: offset, ..Default::default() };
     Command::CommitInTransaction(TxnOffsetCommitRequest {
         group_id: GROUP.to_owned(),
-        producer_id: PRODUCER.0,
-        producer_epoch: PRODUCER.1,
+        producer_id: producer.0,
+        producer_epoch: producer.1,
         generation_id_or_member_epoch: generation,
         member_id: member.to_owned(),
         topics: vec![TxnOffsetCommitRequestTopic {
@@ -165,7 +190,7 @@ fn in_transaction(member: &str, generation: i32, offset: i64) -> Command {
     })
 }
 
-fn pended(bench: &mut Bench<GroupMachine>, command: Command) -> ErrorCode {
+pub fn pended(bench: &mut Bench<GroupMachine>, command: Command) -> ErrorCode {
     match bench.run(command).1.pop() {
         Some((_, Reply::CommitInTransaction(it))) => {
             ErrorCode(it.topics[0].partitions[0].error_code)
@@ -174,14 +199,18 @@ fn pended(bench: &mut Bench<GroupMachine>, command: Command) -> ErrorCode {
     }
 }
 
-fn ended(commit: bool) -> Command {
-    let producer = (PRODUCER.0, PRODUCER.1 + 1);
+pub fn ended(commit: bool) -> Command {
+    ended_of(PRODUCER, commit)
+}
+
+pub fn ended_of(producer: (i64, i16), commit: bool) -> Command {
+    let producer = (producer.0, producer.1 + 1);
     let end = TransactionEnd { producer, commit, coordinator_epoch: 0, is_bumped: true };
     Command::EndTransaction(end)
 }
 
 /// The offset of the group's only partition; `None` if it may still change and that matters.
-fn read(bench: &mut Bench<GroupMachine>, require_stable: bool) -> Option<i64> {
+pub fn read(bench: &mut Bench<GroupMachine>, require_stable: bool) -> Option<i64> {
     let topic = OffsetFetchRequestTopics {
         name: "t".to_owned(),
         partition_indexes: vec![0],

@@ -1,8 +1,11 @@
 //! Members come, go, fall silent, come back.
 
-use ottla_coordinator::group::{Command, GroupMachine, GroupSettings, Record, Reply};
+use std::sync::Arc;
+
+use ottla_coordinator::group::{Command, GroupMachine, GroupSettings, Join, Record, Reply, Timer};
 use ottla_machine::testkit::Bench;
 use ottla_protocol::messages::describe_groups_response::DescribedGroup;
+use ottla_protocol::messages::join_group_request::JoinGroupRequest;
 use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
 use ottla_types::ErrorCode;
 
@@ -72,6 +75,20 @@ fn who_does_not_come_back_in_time_is_left_out() {
         }
     }
     panic!("the rebalance timeout of a minute has passed");
+}
+
+#[test]
+fn a_rebalance_timeout_is_literal_from_version_1_on() {
+    // Version 0 has none, and the session's stands for it.
+    for (version, timeout_ms) in [(0, 10_000), (1, 0), (9, 0)] {
+        let mut bench = stage();
+        let (one, _) = alone(&mut bench);
+        let Command::Join(join) = join(&one, None, "") else { unreachable!("it is a join") };
+        let request = JoinGroupRequest { rebalance_timeout_ms: -1, ..join.request };
+        bench.run(Command::Join(Join { request, version, ..join }));
+        let sync = Timer::Sync { group: Arc::from(GROUP) };
+        assert_eq!(bench.timers()[&sync] - bench.now_ms, timeout_ms, "version {version}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What the controller is asked, and what it answers.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Debug;
@@ -82,14 +83,12 @@ pub enum Command {
         /// Which.
         broker: NodeId,
     },
-    /// A broker has a partition in another of its directories now.
-    AssignDirectory {
+    /// A broker says in which of its directories it has partitions.
+    AssignDirectories {
         /// Which broker.
         broker: NodeId,
-        /// Which partition, by its topic's id.
-        partition: (Uuid, PartitionIndex),
-        /// Which directory.
-        directory: Uuid,
+        /// Which partitions, and where they are.
+        assigned: Vec<AssignedDirectory>,
     },
     /// A broker wants producer ids to give away.
     AllocateProducerIds {
@@ -103,6 +102,17 @@ pub enum Command {
         /// Its version.
         version: i16,
     },
+}
+
+/// In which of a broker's directories a partition lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AssignedDirectory {
+    /// The topic.
+    pub topic_id: Uuid,
+    /// Which of its partitions.
+    pub index: PartitionIndex,
+    /// The directory.
+    pub directory: Uuid,
 }
 
 /// What the controller answers.
@@ -126,7 +136,7 @@ pub enum Reply {
     AlterUserScramCredentials(scram_answer::AlterUserScramCredentialsResponse),
     /// To [`Command::RegisterBroker`]: the broker's epoch, or why not.
     Registered(Result<i64, ErrorCode>),
-    /// To [`Command::AssignDirectory`].
+    /// To [`Command::AssignDirectories`]; an error if one of the partitions is not known.
     Assigned(Result<(), ErrorCode>),
     /// To [`Command::AllocateProducerIds`]: the first of the block, and how many there are.
     ProducerIds(ProducerId, i32),
@@ -147,14 +157,29 @@ pub struct Defaults {
     pub kraft_version: i16,
 }
 
+/// The settings of one resource, as they are and as they are asked to be.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigChange<'a> {
+    /// The cluster as it is.
+    pub cluster: &'a Cluster,
+    /// What kind of resource it is.
+    pub kind: ResourceKind,
+    /// Its name; empty is the default of all brokers.
+    pub resource: &'a str,
+    /// What is set for it; nothing, for a topic that is to be created.
+    pub before: &'a BTreeMap<String, String>,
+    /// What would be set for it.
+    pub after: &'a BTreeMap<String, String>,
+}
+
 /// Which settings there are, and which values they take: the broker's table of settings knows.
 pub trait ConfigRules: Debug + Send + Sync {
-    /// May this be set?
+    /// May a resource have these settings? All of them are looked at, since one that is allowed
+    /// can contradict another.
     ///
     /// # Errors
-    /// Kafka's code, and what the client is told.
-    fn check(&self, kind: ResourceKind, name: &str, value: &str)
-    -> Result<(), (ErrorCode, String)>;
+    /// Kafka's code, and the message for the client.
+    fn check(&self, change: &ConfigChange<'_>) -> Result<(), (ErrorCode, String)>;
 
     /// Is the value a list, so that something can be appended to it?
     fn is_list(&self, kind: ResourceKind, name: &str) -> bool;

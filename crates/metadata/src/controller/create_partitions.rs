@@ -1,8 +1,8 @@
 //! CreatePartitions: more of them, never fewer.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::BTreeSet;
 use alloc::format;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use ottla_machine::Turn;
@@ -16,7 +16,8 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_types::ErrorCode;
 
 use super::create_topics::{check_assignment, partition};
-use super::{Controller, Refused, Reply, Scene, place};
+use super::{Controller, Refused, Reply, Scene, place, repeated};
+use crate::cluster::Topic;
 
 pub(super) fn create(
     scene: &Scene<'_>,
@@ -24,24 +25,28 @@ pub(super) fn create(
     turn: &mut Turn<Controller>,
 ) {
     let mut response = CreatePartitionsResponse::default();
-    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    let repeated = repeated(request.topics.iter().map(|topic| topic.name.as_str()));
+    let mut answered = BTreeSet::new();
     for topic in &request.topics {
-        *times.entry(&topic.name).or_default() += 1;
-    }
-    for topic in &request.topics {
+        if !answered.insert(topic.name.as_str()) {
+            continue;
+        }
         let mut result =
             CreatePartitionsTopicResult { name: topic.name.clone(), ..Default::default() };
-        let made = if times[topic.name.as_str()] > 1 {
-            Err((ErrorCode::INVALID_REQUEST, String::from("Duplicate topic name.")))
+        let made = if repeated.contains(topic.name.as_str()) {
+            Err((ErrorCode::INVALID_REQUEST, Some(String::from("Duplicate topic name."))))
+        } else if let Some(known) = scene.cluster.topic(&topic.name) {
+            more(scene, known, topic).map_err(|(code, why)| (code, Some(why)))
         } else {
-            one(scene, topic)
+            // Without a text: clients show the code's own.
+            Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None))
         };
         match made {
             Ok(records) if !request.validate_only => turn.records.extend(records),
             Ok(_) => {}
             Err((code, why)) => {
                 result.error_code = code.0;
-                result.error_message = Some(why);
+                result.error_message = why;
             }
         }
         response.results.push(result);
@@ -49,10 +54,11 @@ pub(super) fn create(
     turn.reply(Reply::CreatePartitions(response));
 }
 
-fn one(scene: &Scene<'_>, asked: &CreatePartitionsTopic) -> Result<Vec<MetadataRecord>, Refused> {
-    let code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
-    let topic =
-        scene.cluster.topic(&asked.name).ok_or_else(|| (code, code.message().to_string()))?;
+fn more(
+    scene: &Scene<'_>,
+    topic: &Topic,
+    asked: &CreatePartitionsTopic,
+) -> Result<Vec<MetadataRecord>, Refused> {
     let now = topic.partitions.len();
     let wanted = usize::try_from(asked.count).unwrap_or(0);
     if wanted == now {

@@ -16,7 +16,7 @@ use ottla_protocol::metadata::partition_record::PartitionRecord;
 use ottla_protocol::metadata::topic_record::TopicRecord;
 use ottla_types::{ErrorCode, NodeId, Uuid, check_topic_name};
 
-use super::{Controller, Refused, Reply, Scene, place};
+use super::{ConfigChange, Controller, Refused, Reply, Scene, place, repeated};
 use crate::cluster::ResourceKind;
 
 /// No turn may write more records than this (one batch).
@@ -29,36 +29,31 @@ pub(super) fn create(
     turn: &mut Turn<Controller>,
 ) {
     let mut response = CreateTopicsResponse::default();
-    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
-    for topic in &request.topics {
-        *times.entry(&topic.name).or_default() += 1;
-    }
+    let repeated = repeated(request.topics.iter().map(|topic| topic.name.as_str()));
     let mut answered = BTreeSet::new();
     let mut records = Vec::new();
     for (topic, id) in request.topics.iter().zip(uuids) {
         if !answered.insert(topic.name.as_str()) {
             continue;
         }
-        let made = if times[topic.name.as_str()] > 1 {
+        let made = if repeated.contains(topic.name.as_str()) {
             Err((ErrorCode::INVALID_REQUEST, String::from("Duplicate topic name.")))
         } else {
             one(scene, topic, id, RECORDS_MAX - records.len())
         };
-        let mut result = CreatableTopicResult { name: topic.name.clone(), ..Default::default() };
-        match made {
+        let result = match made {
             Ok(mut made) => {
-                result = made.result;
                 records.append(&mut made.records);
-                if request.validate_only {
-                    result.topic_id = Uuid::ZERO;
-                }
+                made.result
             }
-            Err((code, why)) => {
-                result.error_code = code.0;
-                result.error_message = Some(why);
-                result.configs = Some(Vec::new());
-            }
-        }
+            Err((code, why)) => CreatableTopicResult {
+                name: topic.name.clone(),
+                error_code: code.0,
+                error_message: Some(why),
+                configs: Some(Vec::new()),
+                ..Default::default()
+            },
+        };
         response.topics.push(result);
     }
     if !request.validate_only {
@@ -97,6 +92,8 @@ fn one(scene: &Scene<'_>, topic: &CreatableTopic, id: Uuid, room: usize) -> Resu
     let result = CreatableTopicResult {
         name: topic.name.clone(),
         topic_id: id,
+        // The schema's default is an empty text, which clients could take for an error's.
+        error_message: None,
         num_partitions: count,
         replication_factor: i16::try_from(factor).unwrap_or(i16::MAX),
         configs: Some(scene.rules.describe_topic(scene.cluster, &own)),
@@ -149,10 +146,16 @@ fn configs(scene: &Scene<'_>, topic: &CreatableTopic) -> Result<Vec<(String, Str
             let why = format!("Null value not supported for topic configs: {}", config.name);
             return Err((ErrorCode::INVALID_CONFIG, why));
         };
-        scene.rules.check(ResourceKind::Topic, &config.name, value)?;
         all.retain(|(name, _)| *name != config.name);
         all.push((config.name.clone(), value.clone()));
     }
+    scene.rules.check(&ConfigChange {
+        cluster: scene.cluster,
+        kind: ResourceKind::Topic,
+        resource: &topic.name,
+        before: &BTreeMap::new(),
+        after: &all.iter().cloned().collect(),
+    })?;
     Ok(all)
 }
 

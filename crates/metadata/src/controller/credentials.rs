@@ -51,6 +51,7 @@ pub(super) fn alter(
     for (it, (stored_key, server_key)) in request.upsertions.iter().zip(keys) {
         let made = check(&it.name, it.mechanism).and_then(|()| {
             let wrong = match it.iterations {
+                _ if it.salted_password.is_empty() => "The salted password must not be empty",
                 few if few < *ITERATIONS.start() => "Too few iterations",
                 many if many > *ITERATIONS.end() => "Too many iterations",
                 iterations => {
@@ -72,8 +73,11 @@ pub(super) fn alter(
     }
     let mut response = AlterUserScramCredentialsResponse::default();
     for (user, made) in users {
-        let mut result =
-            AlterUserScramCredentialsResult { user: user.clone(), ..Default::default() };
+        let mut result = AlterUserScramCredentialsResult {
+            user: user.clone(),
+            error_message: None,
+            ..Default::default()
+        };
         match made {
             Ok(records) => turn.records.extend(records),
             Err((code, why)) => {

@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
 
 use ottla_machine::Turn;
 use ottla_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
@@ -11,7 +12,8 @@ use ottla_protocol::messages::delete_topics_response::{
 use ottla_protocol::metadata::remove_topic_record::RemoveTopicRecord;
 use ottla_types::{ErrorCode, Uuid};
 
-use super::{Controller, Refused, Reply, Scene};
+use super::{Controller, Reply, Scene, repeated};
+use crate::cluster::Topic;
 
 pub(super) fn delete(
     scene: &Scene<'_>,
@@ -19,33 +21,32 @@ pub(super) fn delete(
     version: i16,
     turn: &mut Turn<Controller>,
 ) {
-    let asked = if version >= 6 {
+    let rows: Vec<DeleteTopicState> = if version >= 6 {
         request.topics
     } else {
         let by_name = |name| DeleteTopicState { name: Some(name), ..Default::default() };
         request.topic_names.into_iter().map(by_name).collect()
     };
+    let asked = Asked::of(&rows);
     let mut response = DeleteTopicsResponse::default();
-    let mut gone = BTreeSet::new();
-    for topic in asked {
+    for row in &asked.rows {
         let mut result = DeletableTopicResult {
-            name: topic.name.clone(),
-            topic_id: topic.topic_id,
+            name: row.name.clone(),
+            topic_id: row.topic_id,
             ..Default::default()
         };
-        match one(scene, &topic) {
-            Ok((name, topic_id)) if gone.insert(topic_id) => {
-                result.name = Some(name);
-                result.topic_id = topic_id;
-                turn.record(RemoveTopicRecord { topic_id, ..Default::default() }.into());
+        match asked.one(scene, row, version) {
+            Ok(Some(topic)) => {
+                result.name = Some(String::from(&*topic.name));
+                result.topic_id = topic.id;
+                let record = RemoveTopicRecord { topic_id: topic.id, ..Default::default() };
+                turn.record(record.into());
             }
-            Ok(_) => {
-                result.error_code = ErrorCode::INVALID_REQUEST.0;
-                result.error_message = Some(String::from("Duplicate topic."));
-            }
+            // The row that names the topic answers.
+            Ok(None) => continue,
             Err((code, why)) => {
                 result.error_code = code.0;
-                result.error_message = Some(why);
+                result.error_message = why;
             }
         }
         response.responses.push(result);
@@ -53,28 +54,80 @@ pub(super) fn delete(
     turn.reply(Reply::DeleteTopics(response));
 }
 
-fn one(scene: &Scene<'_>, asked: &DeleteTopicState) -> Result<(String, Uuid), Refused> {
-    let refuse = |code: ErrorCode| (code, code.message().to_string());
-    if !scene.defaults.delete_topics {
-        return Err(refuse(ErrorCode::TOPIC_DELETION_DISABLED));
+/// The topics of a request: each once, and which of them came more than once.
+struct Asked<'a> {
+    rows: Vec<&'a DeleteTopicState>,
+    names: BTreeSet<&'a str>,
+    ids: BTreeSet<Uuid>,
+    repeated_names: BTreeSet<&'a str>,
+    repeated_ids: BTreeSet<Uuid>,
+}
+
+/// Kafka's code, and a text where the code alone does not say enough.
+type RefusedRow = (ErrorCode, Option<String>);
+
+impl<'a> Asked<'a> {
+    fn of(asked: &'a [DeleteTopicState]) -> Self {
+        let by_name = asked.iter().filter(|row| row.topic_id.is_zero());
+        let by_name = by_name.filter_map(|row| row.name.as_deref());
+        let by_id = asked.iter().filter(|row| row.name.is_none() && !row.topic_id.is_zero());
+        let by_id = by_id.map(|row| row.topic_id);
+        let mut seen = BTreeSet::new();
+        let is_first = |row: &&'a DeleteTopicState| {
+            // A row that names nothing, or a topic in two ways, is answered by itself.
+            let is_odd = row.name.is_some() != row.topic_id.is_zero();
+            is_odd || seen.insert((row.name.as_deref(), row.topic_id))
+        };
+        Self {
+            rows: asked.iter().filter(is_first).collect(),
+            names: by_name.clone().collect(),
+            ids: by_id.clone().collect(),
+            repeated_names: repeated(by_name),
+            repeated_ids: repeated(by_id),
+        }
     }
-    let found = match (&asked.name, asked.topic_id.is_zero()) {
-        (Some(name), true) => scene
-            .cluster
-            .topic(name)
-            .ok_or_else(|| refuse(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))?,
-        (None, false) => scene
-            .cluster
-            .topic_by_id(asked.topic_id)
-            .ok_or_else(|| refuse(ErrorCode::UNKNOWN_TOPIC_ID))?,
-        (Some(_), false) => {
-            let why = "You may not specify both topic name and topic id.";
-            return Err((ErrorCode::INVALID_REQUEST, String::from(why)));
+
+    /// The topic that a row deletes; `None` if another row answers for it.
+    fn one<'s>(
+        &self,
+        scene: &Scene<'s>,
+        row: &DeleteTopicState,
+        version: i16,
+    ) -> Result<Option<&'s Topic>, RefusedRow> {
+        let plain = |code: ErrorCode| (code, Some(code.message().to_string()));
+        let invalid = |why: &str| Err((ErrorCode::INVALID_REQUEST, Some(String::from(why))));
+        if !scene.defaults.delete_topics {
+            // Before version 3 there was no code of its own (KIP-322).
+            let code = match version {
+                ..3 => ErrorCode::INVALID_REQUEST,
+                _ => ErrorCode::TOPIC_DELETION_DISABLED,
+            };
+            return Err((code, None));
         }
-        (None, true) => {
-            let why = "Neither topic name nor id were specified.";
-            return Err((ErrorCode::INVALID_REQUEST, String::from(why)));
+        match (row.name.as_deref(), row.topic_id) {
+            (Some(name), Uuid::ZERO) => {
+                if self.repeated_names.contains(name) {
+                    return invalid("Duplicate topic name.");
+                }
+                let found = scene.cluster.topic(name);
+                let topic = found.ok_or_else(|| plain(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))?;
+                if self.ids.contains(&topic.id) {
+                    return invalid("The topic's id is in the request as well as its name.");
+                }
+                Ok(Some(topic))
+            }
+            (Some(_), _) => invalid("You may not specify both topic name and topic id."),
+            (None, Uuid::ZERO) => invalid("Neither topic name nor id were specified."),
+            (None, id) => {
+                if self.repeated_ids.contains(&id) {
+                    return invalid("Duplicate topic id.");
+                }
+                let found = scene.cluster.topic_by_id(id);
+                let topic = found.ok_or_else(|| plain(ErrorCode::UNKNOWN_TOPIC_ID))?;
+                let name = &*topic.name;
+                let by_name = self.names.contains(name) && !self.repeated_names.contains(name);
+                Ok((!by_name).then_some(topic))
+            }
         }
-    };
-    Ok((String::from(&*found.name), found.id))
+    }
 }

@@ -16,6 +16,7 @@ mod set_config;
 mod update_features;
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 
 use ottla_machine::{Machine, Turn};
 use ottla_protocol::metadata::MetadataRecord;
@@ -24,7 +25,7 @@ use ottla_types::ErrorCode;
 use crate::cluster::Cluster;
 
 pub use bootstrap::bootstrap_records;
-pub use command::{Command, ConfigRules, Defaults, Reply};
+pub use command::{AssignedDirectory, Command, ConfigChange, ConfigRules, Defaults, Reply};
 
 /// Why something is refused: Kafka's code, and what the client is told.
 type Refused = (ErrorCode, alloc::string::String);
@@ -49,6 +50,12 @@ impl Controller {
     pub const fn cluster(&self) -> &Cluster {
         &self.cluster
     }
+}
+
+/// What comes more than once: such a request contradicts itself, so none of it is done.
+fn repeated<'a, T: Ord + Copy + 'a>(all: impl IntoIterator<Item = T>) -> BTreeSet<T> {
+    let mut seen = BTreeSet::new();
+    all.into_iter().filter(|one| !seen.insert(*one)).collect()
 }
 
 /// What a decision may look at.
@@ -93,8 +100,8 @@ impl Machine for Controller {
             }
             Command::Unfence { broker } => register::unfence(scene, broker, turn),
             Command::Stop { broker } => register::stop(scene, broker, turn),
-            Command::AssignDirectory { broker, partition, directory } => {
-                assign_directory::assign(scene, broker, partition, directory, turn);
+            Command::AssignDirectories { broker, assigned } => {
+                assign_directory::assign(scene, broker, &assigned, turn);
             }
             Command::AllocateProducerIds { broker } => {
                 producer_ids::allocate(scene, broker, turn);

@@ -1,6 +1,6 @@
 //! AlterClientQuotas: how much users, clients and addresses may ask of the brokers (KIP-546).
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -16,7 +16,7 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::metadata::client_quota_record::{ClientQuotaRecord, EntityData};
 use ottla_types::ErrorCode;
 
-use super::{Controller, Refused, Reply, Scene};
+use super::{Controller, Refused, Reply, Scene, repeated};
 use crate::cluster::QuotaEntity;
 
 /// How a quota's value is bounded.
@@ -44,17 +44,21 @@ pub(super) fn alter(
     turn: &mut Turn<Controller>,
 ) {
     let mut response = AlterClientQuotasResponse::default();
-    let mut seen: Vec<QuotaEntity> = Vec::new();
-    for entry in &request.entries {
-        let made = entity(&entry.entity).and_then(|entity| {
-            if seen.contains(&entity) {
-                let why = String::from("An entity cannot be altered twice in the same request");
-                return Err((ErrorCode::INVALID_REQUEST, why));
-            }
-            seen.push(entity.clone());
-            records(scene, &entity, entry)
-        });
-        let mut answer = Answer { entity: echo(&entry.entity), ..Default::default() };
+    // Of a type that is named twice the last name counts, as in Kafka.
+    let entities = request.entries.iter().map(|entry| named(&entry.entity)).collect::<Vec<_>>();
+    let repeated = repeated(&entities);
+    let mut answered = BTreeSet::new();
+    for (entry, entity) in request.entries.iter().zip(&entities) {
+        if !answered.insert(entity) {
+            continue;
+        }
+        let made = if repeated.contains(entity) {
+            let why = String::from("An entity cannot be altered twice in the same request");
+            Err((ErrorCode::INVALID_REQUEST, why))
+        } else {
+            check_entity(entity).and_then(|()| records(scene, entity, entry))
+        };
+        let mut answer = Answer { entity: echo(entity), error_message: None, ..Default::default() };
         match made {
             Ok(records) if !request.validate_only => turn.records.extend(records),
             Ok(_) => {}
@@ -68,36 +72,35 @@ pub(super) fn alter(
     turn.reply(Reply::AlterClientQuotas(response));
 }
 
-fn echo(entity: &[Asked]) -> Vec<Answered> {
-    let one = |it: &Asked| Answered {
-        entity_type: it.entity_type.clone(),
-        entity_name: it.entity_name.clone(),
+fn named(entity: &[Asked]) -> QuotaEntity {
+    entity.iter().map(|it| (it.entity_type.clone(), it.entity_name.clone())).collect()
+}
+
+fn echo(entity: &QuotaEntity) -> Vec<Answered> {
+    let one = |(kind, name): (&String, &Option<String>)| Answered {
+        entity_type: kind.clone(),
+        entity_name: name.clone(),
         ..Default::default()
     };
     entity.iter().map(one).collect()
 }
 
-/// The entity, if there can be such a one.
-fn entity(asked: &[Asked]) -> Result<QuotaEntity, Refused> {
+/// Can there be such an entity?
+fn check_entity(entity: &QuotaEntity) -> Result<(), Refused> {
     let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
-    let mut found = QuotaEntity::new();
-    for Asked { entity_type: kind, entity_name: name, .. } in asked {
+    for (kind, name) in entity {
         if !matches!(kind.as_str(), "user" | "client-id" | "ip") {
             return invalid(format!("Unhandled client quota entity type: {kind}"));
         }
         if name.as_ref().is_some_and(String::is_empty) {
             return invalid(format!("Empty {kind} not supported"));
         }
-        if found.insert(kind.clone(), name.clone()).is_some() {
-            let why = format!("Invalid client quota entity, duplicate entity entry {kind}");
-            return invalid(why);
-        }
     }
-    if found.is_empty() {
+    if entity.is_empty() {
         return invalid(String::from("Invalid empty client quota entity"));
     }
-    if let Some(address) = found.get("ip") {
-        if found.len() > 1 {
+    if let Some(address) = entity.get("ip") {
+        if entity.len() > 1 {
             let why = "Invalid quota entity combination, IP entity should not be combined with \
                        User or ClientId";
             return invalid(String::from(why));
@@ -108,7 +111,7 @@ fn entity(asked: &[Asked]) -> Result<QuotaEntity, Refused> {
             return invalid(format!("{address} is not a valid IP or resolvable host."));
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 fn records(

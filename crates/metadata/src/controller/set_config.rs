@@ -6,12 +6,14 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use ottla_machine::Turn;
-use ottla_protocol::messages::alter_configs_request::AlterConfigsRequest;
+use ottla_protocol::messages::alter_configs_request::{
+    AlterConfigsRequest, AlterConfigsResource, AlterableConfig as ReplacedConfig,
+};
 use ottla_protocol::messages::alter_configs_response::{
     AlterConfigsResourceResponse as Replaced, AlterConfigsResponse,
 };
 use ottla_protocol::messages::incremental_alter_configs_request::{
-    AlterableConfig, IncrementalAlterConfigsRequest,
+    AlterConfigsResource as Incremental, AlterableConfig, IncrementalAlterConfigsRequest,
 };
 use ottla_protocol::messages::incremental_alter_configs_response::{
     AlterConfigsResourceResponse as Altered, IncrementalAlterConfigsResponse,
@@ -19,10 +21,13 @@ use ottla_protocol::messages::incremental_alter_configs_response::{
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::metadata::clear_elr_record::ClearElrRecord;
 use ottla_protocol::metadata::config_record::ConfigRecord;
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, check_topic_name};
 
-use super::{Controller, Refused, Reply, Scene};
+use super::{ConfigChange, Controller, Refused, Reply, Scene};
 use crate::cluster::ResourceKind;
+
+/// How long the value of a setting may be, in bytes.
+const VALUE_BYTES_MAX: usize = i16::MAX as usize;
 
 /// A change: the new value, or none to go back to the default.
 type Changes = BTreeMap<String, Option<String>>;
@@ -33,21 +38,20 @@ pub(super) fn replace(
     turn: &mut Turn<Controller>,
 ) {
     let mut response = AlterConfigsResponse::default();
+    let named = |it: &'_ AlterConfigsResource| (it.resource_type, it.resource_name.clone());
+    let repeated = repeated_resources(request.resources.iter().map(named));
     for resource in &request.resources {
-        let changes = kind(scene, resource.resource_type, &resource.resource_name).map(|kind| {
-            // What is not named goes back to its default.
-            let before = scene.cluster.config(kind, &resource.resource_name);
-            let mut changes: Changes = before.keys().map(|name| (name.clone(), None)).collect();
-            for config in &resource.configs {
-                changes.insert(config.name.clone(), config.value.clone());
-            }
-            (kind, changes)
-        });
-        let made =
-            changes.and_then(|(kind, changes)| made(scene, kind, &resource.resource_name, changes));
+        let name = &resource.resource_name;
+        let made = once(&repeated, resource.resource_type, name)
+            .and_then(|()| kind(scene, resource.resource_type, name))
+            .and_then(|kind| {
+                let changes = replacement(scene, kind, name, &resource.configs)?;
+                made(scene, kind, name, changes)
+            });
         let mut result = Replaced {
             resource_type: resource.resource_type,
-            resource_name: resource.resource_name.clone(),
+            resource_name: name.clone(),
+            error_message: None,
             ..Default::default()
         };
         match made {
@@ -69,15 +73,20 @@ pub(super) fn alter(
     turn: &mut Turn<Controller>,
 ) {
     let mut response = IncrementalAlterConfigsResponse::default();
+    let named = |it: &'_ Incremental| (it.resource_type, it.resource_name.clone());
+    let repeated = repeated_resources(request.resources.iter().map(named));
     for resource in &request.resources {
         let name = &resource.resource_name;
-        let made = kind(scene, resource.resource_type, name).and_then(|kind| {
-            let changes = changes(scene, kind, name, &resource.configs)?;
-            made(scene, kind, name, changes)
-        });
+        let made = once(&repeated, resource.resource_type, name)
+            .and_then(|()| kind(scene, resource.resource_type, name))
+            .and_then(|kind| {
+                let changes = changes(scene, kind, name, &resource.configs)?;
+                made(scene, kind, name, changes)
+            });
         let mut result = Altered {
             resource_type: resource.resource_type,
             resource_name: name.clone(),
+            error_message: None,
             ..Default::default()
         };
         match made {
@@ -93,11 +102,56 @@ pub(super) fn alter(
     turn.reply(Reply::IncrementalAlterConfigs(response));
 }
 
+/// The resources that a request has more than once, as type and name.
+fn repeated_resources(all: impl Iterator<Item = (i8, String)>) -> BTreeSet<(i8, String)> {
+    let mut seen = BTreeSet::new();
+    all.filter(|resource| !seen.insert(resource.clone())).collect()
+}
+
+/// Refuses a resource that the request has more than once: which change would come last is chance.
+fn once(repeated: &BTreeSet<(i8, String)>, number: i8, name: &str) -> Result<(), Refused> {
+    if repeated.contains(&(number, String::from(name))) {
+        let why = "Each resource must appear at most once.";
+        return Err((ErrorCode::INVALID_REQUEST, String::from(why)));
+    }
+    Ok(())
+}
+
+/// The settings that a resource has after AlterConfigs: what is not named goes back to its default.
+fn replacement(
+    scene: &Scene<'_>,
+    kind: ResourceKind,
+    resource: &str,
+    asked: &[ReplacedConfig],
+) -> Result<Changes, Refused> {
+    let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
+    let before = scene.cluster.config(kind, resource);
+    let mut changes: Changes = before.keys().map(|name| (name.clone(), None)).collect();
+    let mut names = BTreeSet::new();
+    for config in asked {
+        let name = &config.name;
+        if !names.insert(name) {
+            return invalid(format!("Error due to duplicate config keys: {name}"));
+        }
+        if config.value.is_none() {
+            return invalid(format!("Null value not supported for : {name}"));
+        }
+        changes.insert(name.clone(), config.value.clone());
+    }
+    Ok(changes)
+}
+
 /// The resource's kind, if there is such a resource.
 fn kind(scene: &Scene<'_>, number: i8, name: &str) -> Result<ResourceKind, Refused> {
     let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
     match ResourceKind::of(number) {
         Some(ResourceKind::Topic) => {
+            if name.is_empty() {
+                return invalid(String::from("Default topic resources are not allowed."));
+            }
+            if let Err(why) = check_topic_name(name) {
+                return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, why.to_string()));
+            }
             if scene.cluster.topic(name).is_none() {
                 let why = format!("The topic '{name}' does not exist.");
                 return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, why));
@@ -163,13 +217,14 @@ fn changes(
     Ok(all)
 }
 
-/// A list with something more or something less in it.
+/// A list with something more or something less in it. An empty item that is appended stays: the
+/// list is refused then, as in Kafka.
 fn edited(list: &str, value: &str, append: bool) -> String {
-    let items = |text: &'_ str| {
-        let items = text.split(',').map(|item| item.trim().to_string());
-        items.filter(|item| !item.is_empty()).collect::<Vec<_>>()
+    let items = |text: &'_ str| -> Vec<String> {
+        text.split(',').map(|item| item.trim().to_string()).collect()
     };
     let mut all = items(list);
+    all.retain(|item| !item.is_empty());
     for item in items(value) {
         if !append {
             all.retain(|known| *known != item);
@@ -187,11 +242,28 @@ fn made(
     changes: Changes,
 ) -> Result<Vec<MetadataRecord>, Refused> {
     let before = scene.cluster.config(kind, resource);
+    let mut after = before.clone();
+    for (name, value) in &changes {
+        match value {
+            Some(value) if value.len() > VALUE_BYTES_MAX => {
+                let why = format!(
+                    "The configuration value cannot be added because it exceeds the maximum value size of {VALUE_BYTES_MAX} bytes."
+                );
+                return Err((ErrorCode::INVALID_CONFIG, why));
+            }
+            Some(value) => drop(after.insert(name.clone(), value.clone())),
+            None => drop(after.remove(name)),
+        }
+    }
+    scene.rules.check(&ConfigChange {
+        cluster: scene.cluster,
+        kind,
+        resource,
+        before,
+        after: &after,
+    })?;
     let mut records: Vec<MetadataRecord> = Vec::new();
     for (name, value) in changes {
-        if let Some(value) = &value {
-            scene.rules.check(kind, &name, value)?;
-        }
         let elr = scene.cluster.feature("eligible.leader.replicas.version") > 0;
         let in_sync = name == "min.insync.replicas";
         if in_sync && elr && kind == ResourceKind::Broker {

@@ -28,25 +28,20 @@ pub(super) fn update(
     version: i16,
     turn: &mut Turn<Controller>,
 ) {
-    let mut response = UpdateFeaturesResponse::default();
+    let mut response = UpdateFeaturesResponse { error_message: None, ..Default::default() };
     let mut records = Vec::new();
     let mut refused: Option<Refused> = None;
     for update in &request.feature_updates {
-        let mut result =
-            UpdatableFeatureResult { feature: update.feature.clone(), ..Default::default() };
         let checked = one(scene, update, version).and_then(|record| {
             depends(scene, &request, update)?;
             Ok(record)
         });
         match checked {
             Ok(record) => records.extend(record),
-            Err((code, why)) => {
-                result.error_code = code.0;
-                result.error_message = Some(why.clone());
-                refused.get_or_insert((code, why));
+            Err(why) => {
+                refused.get_or_insert(why);
             }
         }
-        response.results.push(result);
     }
     // All or nothing.
     match refused {
@@ -56,8 +51,20 @@ pub(super) fn update(
                 "The update failed for all features since the following feature had an error: {why}"
             ));
         }
-        None if !request.validate_only => turn.records = records,
-        None => {}
+        None => {
+            if !request.validate_only {
+                turn.records = records;
+            }
+            // Rows stand in the old versions' answers only, and only where there is no error.
+            let row = |update: &FeatureUpdateKey| UpdatableFeatureResult {
+                feature: update.feature.clone(),
+                error_message: Some(String::from(ErrorCode::NONE.message())),
+                ..Default::default()
+            };
+            if version < 2 {
+                response.results = request.feature_updates.iter().map(row).collect();
+            }
+        }
     }
     turn.reply(Reply::UpdateFeatures(response));
 }
@@ -69,6 +76,13 @@ fn one(
 ) -> Result<Option<MetadataRecord>, Refused> {
     let invalid = |why: String| Err((ErrorCode::INVALID_UPDATE_VERSION, why));
     let name = &update.feature;
+    if version > 0 && !(UPGRADE..=UNSAFE_DOWNGRADE).contains(&update.upgrade_type) {
+        return invalid(format!(
+            "Invalid update version {} for feature {name}. The controller does not support the \
+             given upgrade type.",
+            update.max_version_level
+        ));
+    }
     if name == KRAFT_VERSION && (0..=1).contains(&update.max_version_level) {
         return match (scene.defaults.kraft_version, update.max_version_level) {
             (now, wanted) if now == wanted => Ok(None),

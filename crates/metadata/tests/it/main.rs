@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod answers;
+
 use ottla_machine::testkit::Bench;
 use ottla_metadata::{
-    Cluster, Command, ConfigRules, Controller, Defaults, Reply, ResourceKind, bootstrap_records,
+    Cluster, Command, ConfigChange, ConfigRules, Controller, Defaults, Reply, ResourceKind,
+    bootstrap_records,
 };
 use ottla_protocol::messages::alter_client_quotas_request::AlterClientQuotasRequest;
 use ottla_protocol::messages::broker_registration_request::BrokerRegistrationRequest;
@@ -27,11 +30,11 @@ use ottla_types::{ErrorCode, Uuid};
 struct Rules;
 
 impl ConfigRules for Rules {
-    fn check(&self, _: ResourceKind, name: &str, _: &str) -> Result<(), (ErrorCode, String)> {
-        if !name.starts_with("bad") {
-            return Ok(());
+    fn check(&self, change: &ConfigChange<'_>) -> Result<(), (ErrorCode, String)> {
+        match change.after.keys().find(|name| name.starts_with("bad")) {
+            None => Ok(()),
+            Some(name) => Err((ErrorCode::INVALID_CONFIG, format!("{name} is bad"))),
         }
-        Err((ErrorCode::INVALID_CONFIG, format!("{name} is bad")))
     }
 
     fn is_list(&self, _: ResourceKind, name: &str) -> bool {
@@ -158,6 +161,7 @@ fn only_looking_creates_nothing() {
         panic!("another reply")
     };
     assert_eq!((told.topics[0].error_code, told.topics[0].num_partitions), (0, 2));
+    assert_eq!(told.topics[0].topic_id, Uuid::of(900), "the id it would have had");
     assert_eq!(bench.records.len(), before);
 }
 
@@ -376,6 +380,7 @@ fn passwords_are_kept_as_keys_and_refused_one_user_at_a_time() {
         name: name.to_owned(),
         mechanism,
         iterations,
+        salted_password: vec![1].into(),
         ..Default::default()
     };
     let mut alter = |deletions: &[&str], upsertions: Vec<ScramCredentialUpsertion>| {
@@ -431,7 +436,7 @@ fn a_feature_waits_for_those_that_it_rests_on() {
             ..Default::default()
         };
         match reply(&mut bench, Command::UpdateFeatures { request, version: 1 }) {
-            Reply::UpdateFeatures(it) => it.results[0].error_message.clone().unwrap_or_default(),
+            Reply::UpdateFeatures(it) => it.error_message.unwrap_or_default(),
             other => panic!("{other:?}"),
         }
     };

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use ottla_clock::Clock;
 use ottla_machine::{Machine, Ticket, Turn};
 use ottla_metadata::{
-    Cluster, Command, ConfigRules, Controller, Defaults, ResourceKind, bootstrap_records,
-    version_of,
+    Cluster, Command, ConfigChange, ConfigRules, Controller, Defaults, ResourceKind,
+    bootstrap_records, version_of,
 };
 use ottla_protocol::messages::broker_registration_request::{
     BrokerRegistrationRequest, Feature, Listener,
@@ -63,7 +63,7 @@ fn records(bytes: &[u8]) -> Vec<(MetadataRecord, i16)> {
 struct AnyConfig;
 
 impl ConfigRules for AnyConfig {
-    fn check(&self, _: ResourceKind, _: &str, _: &str) -> Result<(), (ErrorCode, String)> {
+    fn check(&self, _: &ConfigChange<'_>) -> Result<(), (ErrorCode, String)> {
         Ok(())
     }
 

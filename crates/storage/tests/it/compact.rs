@@ -16,7 +16,7 @@ const RULES: Compaction = Compaction {
     max_lag_ms: i64::MAX,
     delete_retention_ms: 1000,
 };
-const STAMP: Stamp = Stamp { leader_epoch: 0, append_time: None };
+const STAMP: Stamp = Stamp { leader_epoch: 0, append_time: None, max_timestamp: None };
 const PLENTY: usize = 1 << 20;
 
 /// Numbers that are the same in every run of a seed.

@@ -10,7 +10,7 @@ use ottla_storage::{
 
 use crate::{batch, opening, read_all};
 
-const STAMP: Stamp = Stamp { leader_epoch: 0, append_time: None };
+const STAMP: Stamp = Stamp { leader_epoch: 0, append_time: None, max_timestamp: None };
 
 fn disk() -> FaultyFiles {
     FaultyFiles::new(Arc::new(MemoryFiles::new()))

@@ -20,7 +20,7 @@ fn open(files: &Arc<dyn Files>, clean: bool, recovery_point: i64) -> Log {
 }
 
 fn append(log: &mut Log, leader_epoch: i32, count: usize) {
-    let stamp = Stamp { leader_epoch, append_time: None };
+    let stamp = Stamp { leader_epoch, append_time: None, max_timestamp: None };
     log.append_as_leader(&batch(count, BatchOptions::default()), stamp, 0).unwrap();
 }
 

@@ -57,7 +57,7 @@ fn every_partition_ends_where_kafka_says() {
     assert_eq!(dir.meta().unwrap().unwrap().node_id, 1);
     assert_eq!(dir.take_clean_shutdown().unwrap().unwrap().broker_epoch, 555);
     let starts = dir.log_starts().unwrap().0;
-    let (live, deleted) = dir.partitions().unwrap();
+    let (live, deleted) = (dir.partitions().unwrap(), dir.deleted().unwrap());
     assert_eq!((live.len(), deleted.len()), (40, 0), "39 partitions and the metadata log");
     let rows: BTreeMap<String, Value> = offsets().into_iter().collect();
     let mut compared = 0;
@@ -134,7 +134,7 @@ fn appending_goes_on_where_kafka_stopped() {
     let work = tempfile::tempdir().unwrap();
     copy(&golden("data-dir/segs-0"), work.path());
     let mut log = Log::open(opening(&files(), work.path(), true)).unwrap();
-    let stamp = Stamp { leader_epoch: 9, append_time: None };
+    let stamp = Stamp { leader_epoch: 9, append_time: None, max_timestamp: None };
     let appended = log.append_as_leader(&batch(3, BatchOptions::default()), stamp, 0).unwrap();
     assert_eq!((appended.base_offset, appended.end), (412, 415));
     log.close_clean().unwrap();

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 use crate::{batch, opening, read_all, sequenced};
 
-const STAMP: Stamp = Stamp { leader_epoch: 0, append_time: None };
+const STAMP: Stamp = Stamp { leader_epoch: 0, append_time: None, max_timestamp: None };
 
 fn small() -> LogOptions {
     LogOptions { segment_bytes: 600, index_interval_bytes: 100, ..LogOptions::default() }
@@ -73,7 +73,7 @@ fn what_is_cut_off_is_gone_and_the_log_goes_on() {
     let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
     let mut log = open(&files, true);
     for epoch in 0..8 {
-        let stamp = Stamp { leader_epoch: epoch, append_time: None };
+        let stamp = Stamp { leader_epoch: epoch, append_time: None, max_timestamp: None };
         log.append_as_leader(&batch(5, BatchOptions::default()), stamp, 0).unwrap();
     }
     log.truncate_to(17).unwrap();
@@ -117,7 +117,7 @@ fn an_idempotent_producer_writes_each_batch_once() {
 fn the_append_time_replaces_what_the_producer_said() {
     let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
     let mut log = open(&files, true);
-    let stamp = Stamp { leader_epoch: 0, append_time: Some(77) };
+    let stamp = Stamp { leader_epoch: 0, append_time: Some(77), max_timestamp: None };
     let appended = log.append_as_leader(&batch(2, BatchOptions::default()), stamp, 77).unwrap();
     assert_eq!(appended.append_time, 77);
     let bytes = read_all(&log);
@@ -218,7 +218,7 @@ struct Left {
 
 impl Left {
     fn append(&mut self, log: &mut Log, count: usize, epoch: i32) -> Result<(), AppendError> {
-        let stamp = Stamp { leader_epoch: epoch, append_time: None };
+        let stamp = Stamp { leader_epoch: epoch, append_time: None, max_timestamp: None };
         let base = log.log_end();
         log.append_as_leader(&batch(count, BatchOptions::default()), stamp, 0)?;
         let slice = Slice { offset: base, bytes_max: 1, at_least_one: true, upper: i64::MAX };
@@ -229,7 +229,7 @@ impl Left {
 
     /// Two batches in one write, if the log takes them so.
     fn append_together(&mut self, log: &mut Log, epoch: i32) -> Result<(), AppendError> {
-        let stamp = Stamp { leader_epoch: epoch, append_time: None };
+        let stamp = Stamp { leader_epoch: epoch, append_time: None, max_timestamp: None };
         let (one, two) = (batch(1, BatchOptions::default()), batch(2, BatchOptions::default()));
         // A power cut may leave the first without the second.
         for (base, bytes) in [(log.log_end(), &one), (log.log_end() + 1, &two)] {

@@ -8,7 +8,7 @@ use ottla_storage::{Appended, Fault, FaultyFiles, Files, Log, MemoryFiles, Stamp
 
 use crate::{batch, opening, read_all, sequenced};
 
-const STAMP: Stamp = Stamp { leader_epoch: 3, append_time: None };
+const STAMP: Stamp = Stamp { leader_epoch: 3, append_time: None, max_timestamp: None };
 
 fn open(files: &Arc<dyn Files>, segment_bytes: u64) -> Log {
     let mut opening = opening(files, Path::new("/data/t-0"), false);

@@ -8,7 +8,7 @@ use ottla_storage::{Files, Log, MemoryFiles, Stamp};
 
 use crate::opening;
 
-const STAMP: Stamp = Stamp { leader_epoch: 0, append_time: None };
+const STAMP: Stamp = Stamp { leader_epoch: 0, append_time: None, max_timestamp: None };
 const MB: u64 = 1 << 20;
 
 const FIRST: &str = "/data/t-0/00000000000000000000.log";

@@ -18,7 +18,7 @@ pub fn reset(
     cluster: &mut Cluster,
 ) -> Result<(), ToolError> {
     if !args.has("execute") && !args.has("dry-run") && !args.has("export") {
-        eprintln!("Neither --execute nor --dry-run: this only shows what would be.");
+        tell!("Neither --execute nor --dry-run: this only shows what would be.");
     }
     if !args.has("topic") && !args.has("all-topics") && !args.has("from-file") {
         let usage =

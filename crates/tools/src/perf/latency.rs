@@ -37,7 +37,7 @@ fn asked(args: &Parsed, session: &mut Session<'_>) -> Result<Asked, ToolError> {
     let by_place = match &args.rest[..] {
         [] => None,
         [bootstrap, rest @ ..] if rest.len() == 4 || rest.len() == 5 => {
-            eprintln!(
+            tell!(
                 "WARNING: Positional argument usage is deprecated. Use --bootstrap-server, --topic, --num-records, --producer-acks, --record-size, --command-config instead."
             );
             session.bootstrap = Some(bootstrap.clone());
@@ -88,7 +88,7 @@ pub fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
             .map(|it| it.unwrap_or(0));
     let clock = Clock::real();
     let mut letters = Letters::new(&clock);
-    let mut options = session.producer_options(std::iter::empty())?;
+    let mut options = session.producer_options(&[], std::iter::empty())?;
     (options.acks, options.idempotent) = (acks, acks == Acks::All);
     let mut consuming = session.consumer_options(std::iter::empty())?;
     (consuming.start, consuming.auto_commit, consuming.fetch_wait_ms) = (Start::End, false, 0);

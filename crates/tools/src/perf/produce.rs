@@ -8,25 +8,25 @@ use ottla_client::{Message, Producer};
 use ottla_clock::Clock;
 
 use super::{Letters, MEGABYTE, float, per, percentile};
-use crate::options::{Opt, Parsed, flag, many, value};
+use crate::options::{Opt, Parsed, flag, last, many};
 use crate::session::{Session, ToolError, failed, read};
 
 pub const OPTIONS: &[Opt] = &[
-    value("topic", "NAME", "Where to."),
-    value("num-records", "COUNT", "How many."),
-    value("record-size", "BYTES", "Random letters of this length."),
-    value("payload-file", "FILE", "Parts of this file, picked at random."),
-    value("payload-delimiter", "TEXT", "What divides the parts of the file; \\n if not said."),
+    last("topic", "NAME", "Where to."),
+    last("num-records", "COUNT", "How many."),
+    last("record-size", "BYTES", "Random letters of this length."),
+    last("payload-file", "FILE", "Parts of this file, picked at random."),
+    last("payload-delimiter", "TEXT", "What divides the parts of the file; \\n if not said."),
     flag("payload-monotonic", "Counted numbers."),
-    value("throughput", "RATE", "About so many records a second; -1 for as many as can be."),
+    last("throughput", "RATE", "About so many records a second; -1 for as many as can be."),
     many("producer-props", "NAME=VALUE", "The former name of --command-property."),
     many("command-property", "NAME=VALUE", "Settings of the producer."),
-    value("producer.config", "FILE", "The former name of --command-config."),
+    last("producer.config", "FILE", "The former name of --command-config."),
     flag("print-metrics", "Print what the producer counted."),
-    value("transactional-id", "ID", "Write in transactions, under this name."),
-    value("transaction-duration-ms", "MS", "Commit after so long; 3000 if only the id is said."),
-    value("warmup-records", "COUNT", "Leave so many out of a second summary."),
-    value("reporting-interval", "MS", "How often progress is told; 5000 if not said."),
+    last("transactional-id", "ID", "Write in transactions, under this name."),
+    last("transaction-duration-ms", "MS", "Commit after so long; 3000 if only the id is said."),
+    last("warmup-records", "COUNT", "Leave so many out of a second summary."),
+    last("reporting-interval", "MS", "How often progress is told; 5000 if not said."),
 ];
 
 /// How many latencies are kept.
@@ -311,7 +311,7 @@ pub fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     let words: Vec<&str> = args.all("producer-props").chain(args.all("command-property")).collect();
     let bootstrap = words.iter().find_map(|it| it.strip_prefix("bootstrap.servers="));
     session.bootstrap = session.bootstrap.take().or_else(|| bootstrap.map(str::to_owned));
-    let mut options = session.producer_options(words.into_iter())?;
+    let mut options = session.producer_options(&[], words.into_iter())?;
     let transactions = transactions(args, options.transactional_id.as_deref(), &clock)?;
     (options.transactional_id, plan.transaction) = transactions.unzip();
     options.reports = true;

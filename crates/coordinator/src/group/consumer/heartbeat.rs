@@ -1,6 +1,8 @@
 //! ConsumerGroupHeartbeat: joining, staying, and everything that is learned on the way.
 
+use alloc::borrow::Cow;
 use alloc::collections::BTreeSet;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -28,8 +30,18 @@ pub(super) const LEAVES: i32 = -1;
 /// A static member that will be back.
 pub(super) const AWAY: i32 = -2;
 
-/// Why a heartbeat is refused, and in which words.
-pub(super) type Refused = (ErrorCode, &'static str);
+/// Why a heartbeat is refused.
+#[derive(Clone, Debug)]
+pub(super) struct Refused {
+    pub code: ErrorCode,
+    /// The same in words.
+    pub message: Cow<'static, str>,
+}
+
+/// A refusal in words that are always the same.
+pub(super) const fn refused(code: ErrorCode, message: &'static str) -> Refused {
+    Refused { code, message: Cow::Borrowed(message) }
+}
 
 pub(in crate::group) fn heartbeat(
     scene: &mut Scene<'_>,
@@ -41,16 +53,16 @@ pub(in crate::group) fn heartbeat(
         Ok(()) if request.member_epoch < 0 => leave::leave(scene, &request),
         Ok(()) => beat(scene, &request, client),
     };
-    let response = answer.unwrap_or_else(|(code, message)| ConsumerGroupHeartbeatResponse {
-        error_code: code.0,
-        error_message: Some(String::from(message)),
+    let response = answer.unwrap_or_else(|refused| ConsumerGroupHeartbeatResponse {
+        error_code: refused.code.0,
+        error_message: Some(refused.message.into_owned()),
         ..Default::default()
     });
     scene.turn.reply(Reply::ConsumerHeartbeat(response));
 }
 
 fn check(request: &ConsumerGroupHeartbeatRequest) -> Result<(), Refused> {
-    let invalid = |message| Err((ErrorCode::INVALID_REQUEST, message));
+    let invalid = |message| Err(refused(ErrorCode::INVALID_REQUEST, message));
     let is_blank = |text: &Option<String>| text.as_ref().is_some_and(|it| it.trim().is_empty());
     if request.group_id.trim().is_empty() {
         return invalid("GroupId can't be empty.");
@@ -84,7 +96,7 @@ fn check(request: &ConsumerGroupHeartbeatRequest) -> Result<(), Refused> {
         }
     }
     if request.server_assignor.as_deref().is_some_and(|it| !ASSIGNORS.contains(&it)) {
-        return Err((
+        return Err(refused(
             ErrorCode::UNSUPPORTED_ASSIGNOR,
             "The assignor is not supported; supported are uniform and range.",
         ));
@@ -100,7 +112,7 @@ fn beat(
     let (id, joins) = (&request.group_id, request.member_epoch == 0);
     let is_known = scene.stored.consumers.contains_key(id);
     if !is_known && !joins {
-        return Err((ErrorCode::GROUP_ID_NOT_FOUND, "The group is not known."));
+        return Err(refused(ErrorCode::GROUP_ID_NOT_FOUND, "The group is not known."));
     }
     if let Some(response) = nothing_new(scene, request, &client) {
         return Ok(response);
@@ -183,7 +195,7 @@ fn nothing_new(
         && request.subscribed_topic_regex.is_none()
         && request.server_assignor.is_none()
         && request.topic_partitions.is_none()
-        && request.rebalance_timeout_ms < 0
+        && request.rebalance_timeout_ms == -1
         && request.rack_id.is_none()
         && request.instance_id == known.instance
         && known.classic.is_none()
@@ -236,25 +248,38 @@ pub(super) fn enter(
                     draft.group.members.get(&there).is_some_and(|it| it.classic.is_some());
                 // Classic members do not say that they will be back: they just are.
                 if !is_away && !is_classic && !was_classic {
-                    return Err((ErrorCode::UNRELEASED_INSTANCE_ID, "The instance id is in use."));
+                    return Err(refused(
+                        ErrorCode::UNRELEASED_INSTANCE_ID,
+                        "The instance id is in use.",
+                    ));
                 }
                 replace(draft, &there, member);
                 return Ok(());
             }
             Some(_) => {
-                return Err((ErrorCode::FENCED_INSTANCE_ID, "Another member has the instance id."));
+                return Err(refused(
+                    ErrorCode::FENCED_INSTANCE_ID,
+                    "Another member has the instance id.",
+                ));
             }
-            None => {}
+            None if joins => {}
+            // Only who joins may take a name: a heartbeat must not rename a member.
+            None => {
+                return Err(refused(ErrorCode::UNKNOWN_MEMBER_ID, "The instance id is not known."));
+            }
         }
     }
     if draft.group.members.contains_key(member) {
         return Ok(());
     }
     if !joins {
-        return Err((ErrorCode::UNKNOWN_MEMBER_ID, "The member is not a member of the group."));
+        return Err(refused(
+            ErrorCode::UNKNOWN_MEMBER_ID,
+            "The member is not a member of the group.",
+        ));
     }
     if has_no_room(scene, draft) {
-        return Err((
+        return Err(refused(
             ErrorCode::GROUP_MAX_SIZE_REACHED,
             "The group has as many members as it may.",
         ));
@@ -284,7 +309,7 @@ fn replace(draft: &mut Draft, old: &str, new: &str) {
 }
 
 fn check_epoch(known: &Current, said: i32, owned: Option<&Places>) -> Result<(), Refused> {
-    let fenced = Err((
+    let fenced = Err(refused(
         ErrorCode::FENCED_MEMBER_EPOCH,
         "The consumer group member has a different member epoch; it must give everything up and rejoin.",
     ));
@@ -307,7 +332,7 @@ fn describe(draft: &Draft, request: &ConsumerGroupHeartbeatRequest, client: Clie
     if request.rack_id.is_some() {
         now.rack.clone_from(&request.rack_id);
     }
-    if request.rebalance_timeout_ms >= 0 {
+    if request.rebalance_timeout_ms != -1 {
         now.rebalance_timeout_ms = request.rebalance_timeout_ms;
     }
     if request.server_assignor.is_some() {
@@ -347,7 +372,7 @@ pub(super) fn learn(
     forget_patterns(draft);
     let topics = &scene.settings.topics;
     if scene.seen.get(&draft.id) != Some(&topics.version) {
-        refresh(scene, draft)?;
+        refresh(scene, draft);
     }
     let hash = draft.group.hash(topics);
     let is_new = draft.group.epoch == 0;
@@ -364,10 +389,10 @@ pub(super) fn learn(
 
 fn resolve(scene: &Scene<'_>, draft: &mut Draft, regex: &str) -> Result<(), Refused> {
     let topics = &scene.settings.topics;
-    let found = topics.matching(regex).ok_or((
-        ErrorCode::INVALID_REGULAR_EXPRESSION,
-        "SubscribedTopicRegex is not a valid regular expression.",
-    ))?;
+    let found = topics.matching(regex).map_err(|bad| Refused {
+        code: ErrorCode::INVALID_REGULAR_EXPRESSION,
+        message: format!("the topic pattern `{regex}` is not a regular expression: {bad}").into(),
+    })?;
     if draft.group.regexes.get(regex) != Some(&found) {
         let (group, regex) = (draft.id.clone(), String::from(regex));
         draft.write(ConsumerRecord::Regex { group, regex, value: Some((found, topics.version)) });
@@ -376,12 +401,12 @@ fn resolve(scene: &Scene<'_>, draft: &mut Draft, regex: &str) -> Result<(), Refu
 }
 
 /// Patterns stand for other topics when there are others.
-fn refresh(scene: &Scene<'_>, draft: &mut Draft) -> Result<(), Refused> {
+fn refresh(scene: &Scene<'_>, draft: &mut Draft) {
     let regexes: Vec<String> = draft.group.regexes.keys().cloned().collect();
     for regex in regexes {
-        resolve(scene, draft, &regex)?;
+        // A pattern that only the server which wrote it could read goes on standing for the same.
+        let _ = resolve(scene, draft, &regex);
     }
-    Ok(())
 }
 
 /// Patterns that no member has any more.

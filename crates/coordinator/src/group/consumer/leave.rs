@@ -6,7 +6,7 @@ use ottla_types::ErrorCode;
 
 use super::super::machine::Scene;
 use super::classic::{downgrade, is_due};
-use super::heartbeat::{AWAY, LEAVES, Refused, forget_patterns};
+use super::heartbeat::{AWAY, LEAVES, Refused, forget_patterns, refused};
 use super::record::ConsumerRecord;
 use super::stored::{Current, MemberState};
 use super::{Draft, rebalance, stop_watching};
@@ -16,16 +16,17 @@ pub(super) fn leave(
     request: &ConsumerGroupHeartbeatRequest,
 ) -> Result<ConsumerGroupHeartbeatResponse, Refused> {
     let (id, member) = (&request.group_id, &request.member_id);
-    let unknown = (ErrorCode::UNKNOWN_MEMBER_ID, "The member is not a member of the group.");
-    let none = (ErrorCode::GROUP_ID_NOT_FOUND, "The group is not known.");
-    let group = scene.stored.consumers.get(id).ok_or(none)?;
+    let unknown =
+        || refused(ErrorCode::UNKNOWN_MEMBER_ID, "The member is not a member of the group.");
+    let none = || refused(ErrorCode::GROUP_ID_NOT_FOUND, "The group is not known.");
+    let group = scene.stored.consumers.get(id).ok_or_else(none)?;
     if let Some(instance) = &request.instance_id
-        && group.holder(instance).ok_or(unknown)? != member
+        && group.holder(instance).ok_or_else(unknown)? != member
     {
-        return Err((ErrorCode::FENCED_INSTANCE_ID, "Another member has the instance id."));
+        return Err(refused(ErrorCode::FENCED_INSTANCE_ID, "Another member has the instance id."));
     }
     if !group.members.contains_key(member) {
-        return Err(unknown);
+        return Err(unknown());
     }
     let is_back_soon = request.member_epoch == AWAY;
     if is_back_soon {

@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 
 use ottla_types::Uuid;
 
-use crate::pattern::whole;
+use crate::pattern::{Alphabet, BadPattern, whole};
 
 /// Names, ids and sizes of topics at one moment.
 #[derive(Clone, Debug, Default)]
@@ -48,13 +48,15 @@ impl Topics {
         self.by_id.get(&id).map(AsRef::as_ref)
     }
 
-    /// The topics whose whole name matches a pattern; `None` if it is no pattern. Takes time in
-    /// the size of names and pattern, whatever the pattern.
-    #[must_use]
-    pub fn matching(&self, pattern: &str) -> Option<BTreeSet<String>> {
-        let pattern = whole(pattern)?;
+    /// The topics whose whole name matches a pattern. Takes time in the size of names and pattern,
+    /// whatever the pattern.
+    ///
+    /// # Errors
+    /// The text is not a pattern of RE2/J.
+    pub fn matching(&self, pattern: &str) -> Result<BTreeSet<String>, BadPattern> {
+        let pattern = whole(pattern, Alphabet::Ascii)?;
         let names = self.by_name.keys().filter(|name| pattern.is_match(name));
-        Some(names.map(|name| String::from(&**name)).collect())
+        Ok(names.map(|name| String::from(&**name)).collect())
     }
 
     /// A number that changes when one of these topics does; 0 if there is none.

@@ -211,7 +211,10 @@ fn allowed(
     let now = scene.turn.now_ms;
     let Some(live) = scene.live.get(group) else {
         if generation >= 0 {
-            return Err(ErrorCode::ILLEGAL_GENERATION);
+            // Clients of older versions do not expect that a group is missing.
+            let is_old = version < MEMBER_EPOCHS_FROM;
+            let missing = ErrorCode::GROUP_ID_NOT_FOUND;
+            return Err(if is_old { ErrorCode::ILLEGAL_GENERATION } else { missing });
         }
         // A group that is only a name for offsets.
         scene.live.insert(group.clone(), Live { since_ms: now, ..Live::default() });

@@ -9,9 +9,9 @@ use ottla_protocol::messages::offset_delete_request::OffsetDeleteRequest;
 use ottla_protocol::messages::offset_delete_response::{
     OffsetDeleteResponse, OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };
-use ottla_types::{ErrorCode, TopicPartition};
+use ottla_types::ErrorCode;
 
-use super::super::command::Reply;
+use super::super::command::{DeletedTopic, Reply};
 use super::super::consumer;
 use super::super::live::{Live, State};
 use super::super::machine::Scene;
@@ -22,7 +22,7 @@ pub(in crate::group) fn delete(scene: &mut Scene<'_>, request: &OffsetDeleteRequ
     let mut response = OffsetDeleteResponse::default();
     let live = scene.live.get(group);
     let is_known = live.is_some() || scene.stored.consumers.contains_key(group);
-    if !is_known && !scene.stored.offsets.contains_key(group) {
+    if !is_known && !scene.stored.has_offsets(group) {
         response.error_code = ErrorCode::GROUP_ID_NOT_FOUND.0;
         return scene.turn.reply(Reply::DeleteOffsets(response));
     }
@@ -45,7 +45,7 @@ pub(in crate::group) fn delete(scene: &mut Scene<'_>, request: &OffsetDeleteRequ
         for partition in &topic.partitions {
             let index = partition.partition_index;
             let code = if read { ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC } else { ErrorCode::NONE };
-            if !read && scene.stored.committed(group, &topic.name, index).is_some() {
+            if !read && scene.stored.has_offset(group, &topic.name, index) {
                 scene.turn.record(tombstone(group, &topic.name, index));
             }
             answer.partitions.push(OffsetDeleteResponsePartition {
@@ -95,7 +95,7 @@ fn group(scene: &mut Scene<'_>, group: &str) -> ErrorCode {
         return ErrorCode::NONE;
     }
     let known = scene.live.get(group);
-    if known.is_none() && !scene.stored.offsets.contains_key(group) {
+    if known.is_none() && !scene.stored.has_offsets(group) {
         return ErrorCode::GROUP_ID_NOT_FOUND;
     }
     if known.is_some_and(|live| live.state != State::Empty || !live.pending.is_empty()) {
@@ -107,10 +107,8 @@ fn group(scene: &mut Scene<'_>, group: &str) -> ErrorCode {
 
 /// Nothing of the group remains.
 pub(super) fn forget(scene: &mut Scene<'_>, group: &str) {
-    for (topic, partitions) in scene.stored.offsets.get(group).into_iter().flatten() {
-        for partition in partitions.keys() {
-            scene.turn.record(tombstone(group, topic, *partition));
-        }
+    for (topic, partition) in scene.stored.partitions_of(group) {
+        scene.turn.record(tombstone(group, topic, partition));
     }
     if scene.stored.groups.contains_key(group) {
         scene.turn.record(Record::Group { group: String::from(group), value: None });
@@ -119,13 +117,15 @@ pub(super) fn forget(scene: &mut Scene<'_>, group: &str) {
     scene.live.remove(group);
 }
 
-pub(in crate::group) fn partitions(scene: &mut Scene<'_>, gone: &[TopicPartition]) {
-    for group in scene.stored.offsets.keys() {
-        for place in gone {
-            if scene.stored.committed(group, &place.topic, place.partition).is_some() {
-                scene.turn.record(tombstone(group, &place.topic, place.partition));
+/// Offsets of these topics are deleted, those of open transactions too. An offset that says the id
+/// of another topic of the same name stays.
+pub(in crate::group) fn topics(scene: &mut Scene<'_>, gone: &[DeletedTopic]) {
+    for group in scene.stored.groups_with_offsets() {
+        for topic in gone {
+            for partition in scene.stored.offsets_of_topic(group, &topic.name, topic.id) {
+                scene.turn.record(tombstone(group, &topic.name, partition));
             }
         }
     }
-    scene.turn.reply(Reply::PartitionsDeleted);
+    scene.turn.reply(Reply::TopicsDeleted);
 }

@@ -21,8 +21,8 @@ pub(in crate::group) fn start(scene: &mut Scene<'_>) {
 }
 
 pub(in crate::group) fn expire(scene: &mut Scene<'_>) {
-    let groups: Vec<String> =
-        scene.stored.offsets.keys().chain(scene.live.keys()).cloned().collect();
+    let groups = scene.stored.groups_with_offsets().into_iter().chain(scene.live.keys());
+    let groups: Vec<String> = groups.cloned().collect();
     let groups = groups.into_iter().chain(scene.stored.consumers.keys().cloned());
     let groups: BTreeSet<String> = groups.collect();
     for group in groups {
@@ -35,9 +35,6 @@ pub(in crate::group) fn expire(scene: &mut Scene<'_>) {
 }
 
 fn of_group(scene: &mut Scene<'_>, group: &str) {
-    if scene.stored.has_pending(group) {
-        return;
-    }
     let now = scene.turn.now_ms;
     let retention = scene.settings.offsets_retention_ms;
     let live = scene.live.get(group);
@@ -60,7 +57,8 @@ fn of_group(scene: &mut Scene<'_>, group: &str) {
     let mut records = Vec::new();
     for (topic, partitions) in scene.stored.offsets.get(group).into_iter().flatten() {
         for (partition, committed) in partitions {
-            let needed = read.as_ref().is_some_and(|read| read.contains(topic));
+            let needed = read.as_ref().is_some_and(|read| read.contains(topic))
+                || scene.stored.is_unstable(group, topic, *partition);
             if !needed && expired(committed) {
                 records.push(tombstone(group, topic, *partition));
             } else {
@@ -68,7 +66,8 @@ fn of_group(scene: &mut Scene<'_>, group: &str) {
             }
         }
     }
-    if empty && left == 0 {
+    // An offset that is only pending keeps the group until its transaction ends.
+    if empty && left == 0 && !scene.stored.has_pending(group) {
         forget(scene, group);
     } else {
         scene.turn.records.extend(records);

@@ -41,8 +41,14 @@ pub(in crate::group) fn fetch(
         Some(topics) => topics
             .into_iter()
             .map(|topic| {
+                // Who asks by id is not told the offset of an earlier topic of the same name.
+                let is_meant = |it: &&Committed| {
+                    let (said, asked) = (it.topic_id, topic.topic_id);
+                    said.is_zero() || asked.is_zero() || said == asked
+                };
                 let of = |index: &i32| {
                     let committed = stored.committed(&group, &topic.name, *index);
+                    let committed = committed.filter(is_meant);
                     partition(&topic.name, *index, committed)
                 };
                 OffsetFetchResponseTopics {

@@ -37,11 +37,11 @@ pub(in crate::group) fn join(scene: &mut Scene<'_>, join: &Join) -> Result<(), E
         joins: is_new || !is_static,
         is_classic: true,
     };
-    enter(scene, &mut draft, &entrant).map_err(|(code, _)| code)?;
+    enter(scene, &mut draft, &entrant).map_err(|refused| refused.code)?;
     let owned = said.owned_partitions.iter().map(|it| (it.topic.clone(), it.partitions.clone()));
     let owned = by_id(owned, &scene.settings.topics);
     let now = describe(&draft, join, &member, said);
-    learn(scene, &mut draft, &member, now).map_err(|(code, _)| code)?;
+    learn(scene, &mut draft, &member, now).map_err(|refused| refused.code)?;
     settle_target(scene, &mut draft);
     let now = reconcile(&draft.group, &member, Some(&owned));
     if draft.group.current.get(&member) != Some(&now) {

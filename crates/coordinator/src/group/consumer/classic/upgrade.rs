@@ -11,7 +11,7 @@ use super::super::super::command::Timer;
 use super::super::super::live::Live;
 use super::super::super::machine::Scene;
 use super::super::super::record::Record;
-use super::super::heartbeat::Refused;
+use super::super::heartbeat::{Refused, refused};
 use super::super::reconcile::without;
 use super::super::record::ConsumerRecord;
 use super::super::stored::{ClassicMember, Current, Member, MemberState, Places};
@@ -19,7 +19,7 @@ use super::super::{CONSUMER, Draft, watch};
 use super::{by_id, given, subscription};
 
 const NO_CONSUMER_GROUP: Refused =
-    (ErrorCode::GROUP_ID_NOT_FOUND, "The group is not a consumer group.");
+    refused(ErrorCode::GROUP_ID_NOT_FOUND, "The group is not a consumer group.");
 
 /// That the group was a classic one, until the turn is over.
 #[must_use = "its members wait for an answer"]
@@ -77,16 +77,19 @@ struct Moved {
 }
 
 fn members(scene: &Scene<'_>, live: &Live) -> Result<alloc::vec::Vec<Moved>, Refused> {
-    let malformed = (
-        ErrorCode::GROUP_ID_NOT_FOUND,
-        "The classic group cannot become a consumer group: what its members say of themselves is malformed.",
-    );
+    let malformed = || {
+        refused(
+            ErrorCode::GROUP_ID_NOT_FOUND,
+            "The classic group cannot become a consumer group: what its members say of themselves is malformed.",
+        )
+    };
     let mut all = alloc::vec::Vec::new();
     for (id, it) in &live.members {
         let first = it.protocols.first().map(|(name, _)| name.as_str());
         let protocol = live.protocol.as_deref().or(first).unwrap_or_default();
-        let said = subscription(it.metadata(protocol)).ok_or(malformed)?;
-        let assigned = given(it.assignment.clone(), &scene.settings.topics).ok_or(malformed)?;
+        let said = subscription(it.metadata(protocol)).ok_or_else(malformed)?;
+        let assigned =
+            given(it.assignment.clone(), &scene.settings.topics).ok_or_else(malformed)?;
         let owned = said.owned_partitions.into_iter().map(|it| (it.topic, it.partitions));
         let owned = by_id(owned, &scene.settings.topics);
         let said = Member {

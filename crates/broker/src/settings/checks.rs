@@ -1,0 +1,332 @@
+//! May this be set? What the controller asks before it stores settings.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ottla_metadata::{Cluster, ConfigChange, ConfigRules, ResourceKind};
+use ottla_protocol::messages::create_topics_response::CreatableTopicConfigs;
+use ottla_types::{ErrorCode, NodeId};
+
+use super::effective::{Source, describe, in_force};
+use super::pairs;
+use super::started::Settings;
+use super::table::{Changes, Kind, Scope, Setting, find, in_scope};
+use super::value::Value;
+
+/// What the controller asks about settings.
+#[derive(Clone, Debug)]
+pub struct SettingRules {
+    /// What this node was started with.
+    pub settings: Arc<Settings>,
+    /// This node.
+    pub node: NodeId,
+}
+
+/// Kafka's code, and the message for the client.
+type Refused = (ErrorCode, String);
+
+const fn scope(kind: ResourceKind) -> Option<Scope> {
+    match kind {
+        ResourceKind::Topic => Some(Scope::Topic),
+        ResourceKind::Broker => Some(Scope::Broker),
+        ResourceKind::ClientMetrics => Some(Scope::ClientMetrics),
+        ResourceKind::Group => Some(Scope::Group),
+        ResourceKind::BrokerLogger => None,
+    }
+}
+
+/// A value that its setting does not take, or that contradicts another.
+fn invalid(why: String) -> Refused {
+    (ErrorCode::INVALID_CONFIG, why)
+}
+
+/// The same for a broker: Kafka has a code of its own there.
+fn invalid_request(why: String) -> Refused {
+    (ErrorCode::INVALID_REQUEST, why)
+}
+
+fn unknown(kind: ResourceKind, name: &str) -> Refused {
+    match kind {
+        ResourceKind::Topic => invalid(format!("Unknown topic config name: {name}")),
+        ResourceKind::Group => invalid(format!("Unknown group config name: {name}")),
+        ResourceKind::ClientMetrics => {
+            invalid_request(format!("Unknown client metrics configuration: {name}"))
+        }
+        _ => invalid(format!("Unknown broker config name: {name}")),
+    }
+}
+
+impl ConfigRules for SettingRules {
+    fn check(&self, change: &ConfigChange<'_>) -> Result<(), Refused> {
+        let scope = scope(change.kind).ok_or_else(|| unknown(change.kind, ""))?;
+        let mut known = Vec::new();
+        for (name, value) in change.after {
+            match find(scope, name) {
+                Some(setting) => known.push((setting, value.as_str())),
+                // What an earlier release stored and this one does not know stands in no way.
+                None if change.before.get(name) == Some(value) => {}
+                None => return Err(unknown(change.kind, name)),
+            }
+        }
+        match change.kind {
+            ResourceKind::Topic => self.check_topic(change, &known),
+            ResourceKind::Group => self.check_group(change, &known),
+            ResourceKind::ClientMetrics => check_subscription(&known),
+            _ => self.check_broker(change, &known),
+        }
+    }
+
+    fn is_list(&self, kind: ResourceKind, name: &str) -> bool {
+        let setting = scope(kind).and_then(|scope| find(scope, name));
+        setting.is_some_and(|setting| setting.kind == Kind::List)
+    }
+
+    fn fallback(&self, cluster: &Cluster, kind: ResourceKind, name: &str) -> Option<String> {
+        let setting = find(scope(kind)?, name)?;
+        describe(setting, cluster, &self.settings, self.node, "").value
+    }
+
+    fn describe_topic(
+        &self,
+        cluster: &Cluster,
+        own: &[(String, String)],
+    ) -> Vec<CreatableTopicConfigs> {
+        let describe = |setting: &'static Setting| {
+            let found = describe(setting, cluster, &self.settings, self.node, "");
+            let own = own.iter().find(|(name, _)| name == setting.name);
+            let source = if own.is_some() { Source::Topic } else { found.source };
+            CreatableTopicConfigs {
+                name: setting.name.to_owned(),
+                value: own.map(|(_, value)| value.clone()).or(found.value),
+                config_source: source as i8,
+                is_sensitive: setting.is_secret(),
+                ..Default::default()
+            }
+        };
+        in_scope(Scope::Topic).filter(|it| !it.is_unlisted).map(describe).collect()
+    }
+}
+
+/// The settings that a resource would have, with their values as typed.
+type Known<'a> = [(&'static Setting, &'a str)];
+
+/// Every value for itself.
+fn check_values(known: &Known<'_>) -> Result<(), String> {
+    known.iter().try_for_each(|(setting, value)| setting.read(value).map(drop))
+}
+
+impl SettingRules {
+    /// What would be in force for a topic or a group: its own, or what stands in for that.
+    fn would_be(&self, change: &ConfigChange<'_>, scope: Scope, name: &str) -> Option<String> {
+        if let Some(own) = change.after.get(name) {
+            return Some(own.clone());
+        }
+        describe(find(scope, name)?, change.cluster, &self.settings, self.node, "").value
+    }
+
+    fn check_topic(&self, change: &ConfigChange<'_>, known: &Known<'_>) -> Result<(), Refused> {
+        check_values(known).map_err(invalid)?;
+        pairs::check_topic(&|name| self.would_be(change, Scope::Topic, name)).map_err(invalid)
+    }
+
+    fn check_group(&self, change: &ConfigChange<'_>, known: &Known<'_>) -> Result<(), Refused> {
+        check_values(known).map_err(invalid)?;
+        let broker = |name: &str| in_force(name, change.cluster, &self.settings, self.node);
+        pairs::check_group(&|name| self.would_be(change, Scope::Group, name), &broker)
+            .map_err(invalid)
+    }
+
+    fn check_broker(&self, change: &ConfigChange<'_>, known: &Known<'_>) -> Result<(), Refused> {
+        for (setting, value) in known {
+            // What was stored when it was allowed is not asked for again.
+            if change.before.get(setting.name).is_some_and(|before| before == value) {
+                continue;
+            }
+            check_may_change(setting, change.resource).map_err(invalid_request)?;
+            setting.read(value).map_err(invalid_request)?;
+        }
+        let after = |name: &str| self.broker_value(change, change.after, name);
+        let before = |name: &str| self.broker_value(change, change.before, name);
+        pairs::check_change(&before, &after).map_err(invalid_request)
+    }
+
+    /// A broker's value if `own` were set for the resource that is changed: for one broker what is
+    /// set for all stands behind it, for all brokers what is set for this one stands before it.
+    fn broker_value(
+        &self,
+        change: &ConfigChange<'_>,
+        own: &BTreeMap<String, String>,
+        name: &str,
+    ) -> Option<String> {
+        let id = self.node.to_string();
+        let other = if change.resource.is_empty() { id.as_str() } else { "" };
+        let other = change.cluster.config(ResourceKind::Broker, other);
+        let (nearer, farther) =
+            if change.resource.is_empty() { (other, own) } else { (own, other) };
+        let dynamic = nearer.get(name).or_else(|| farther.get(name));
+        dynamic.cloned().or_else(|| self.settings.text(name).map(str::to_owned))
+    }
+}
+
+/// May this setting change while the broker runs, for this broker or for all?
+fn check_may_change(setting: &Setting, broker: &str) -> Result<(), String> {
+    let name = setting.name;
+    match setting.changes {
+        Changes::Static => Err(format!("Cannot update these configs dynamically: [{name}]")),
+        Changes::Broker if broker.is_empty() => Err(format!(
+            "Cannot update these configs at default cluster level, broker id must be specified: [{name}]"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What a subscription to clients' metrics may say of a client (KIP-714).
+const OF_CLIENT: [&str; 6] = [
+    "client_instance_id",
+    "client_id",
+    "client_software_name",
+    "client_software_version",
+    "client_source_address",
+    "client_source_port",
+];
+/// Between which bounds clients push their metrics, in milliseconds.
+const PUSH_INTERVAL_MS: std::ops::RangeInclusive<i64> = 100..=3_600_000;
+
+/// Is a subscription's interval, and is its selection of clients, one that Kafka would take?
+fn check_subscription(known: &Known<'_>) -> Result<(), Refused> {
+    check_values(known).map_err(invalid)?;
+    for (setting, text) in known {
+        match (setting.name, setting.read(text)) {
+            ("interval.ms", Ok(Value::Whole(ms))) if !PUSH_INTERVAL_MS.contains(&ms) => {
+                return Err(invalid_request(format!(
+                    "Invalid value {ms} for interval.ms, interval must be between 100 and 3600000 (1 hour)"
+                )));
+            }
+            ("match", Ok(Value::List(patterns))) => {
+                let wrong = patterns.iter().find(|pattern| !is_match(pattern));
+                if let Some(pattern) = wrong {
+                    return Err(invalid(format!("Illegal client matching pattern: {pattern}")));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Is this what a client says of itself, and a regular expression for it: `client_id=app-.*`?
+fn is_match(pattern: &str) -> bool {
+    // Java's split forgets what is empty at the end: `client_id=a=` has two parts.
+    let mut parts: Vec<&str> = pattern.split('=').collect();
+    while parts.last().is_some_and(|part| part.is_empty()) {
+        parts.pop();
+    }
+    let [what, text] = parts[..] else { return false };
+    OF_CLIENT.contains(&what.trim()) && regex::Regex::new(text.trim()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OK: ErrorCode = ErrorCode::NONE;
+    const WRONG: ErrorCode = ErrorCode::INVALID_CONFIG;
+    const REQUEST: ErrorCode = ErrorCode::INVALID_REQUEST;
+
+    /// The code of setting these, of a resource that has those already: `name=value`,
+    /// with ` & ` between them.
+    fn code(kind: ResourceKind, resource: &str, has: &str, asked: &str) -> ErrorCode {
+        let settings = Settings::read(Some("node.id=1\n"), &[]).unwrap();
+        let rules = SettingRules { settings: Arc::new(settings), node: 1 };
+        let pairs = |text: &str| -> BTreeMap<String, String> {
+            let pairs = text.split(" & ").filter_map(|it| it.split_once('='));
+            pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        };
+        let before = pairs(has);
+        let after = before.clone().into_iter().chain(pairs(asked)).collect();
+        let cluster = &Cluster::default();
+        let change = ConfigChange { cluster, kind, resource, before: &before, after: &after };
+        rules.check(&change).map_or_else(|(code, _)| code, |()| OK)
+    }
+
+    #[test]
+    fn settings_of_a_topic_are_accepted_as_in_kafka() {
+        // What it has, what is asked for, the code: compared with Apache's.
+        let cases = [
+            ("", "message.timestamp.type=logappendtime", WRONG),
+            ("", "message.timestamp.type= LogAppendTime ", OK),
+            ("", "compression.type=ZSTD", WRONG),
+            ("", "compression.type=zstd ", OK),
+            ("", "cleanup.policy=COMPACT", WRONG),
+            ("", "cleanup.policy=compact,compact", OK),
+            ("", "cleanup.policy=", OK),
+            ("", "preallocate=TRUE", OK),
+            ("", "leader.replication.throttled.replicas=1", WRONG),
+            ("", "remote.storage.enable=true", WRONG),
+            ("", "compression.gzip.level=0", WRONG),
+            ("", "no.such.setting=1", WRONG),
+            ("", "min.compaction.lag.ms=10 & max.compaction.lag.ms=5", WRONG),
+            ("max.compaction.lag.ms=5", "min.compaction.lag.ms=9", WRONG),
+            ("max.compaction.lag.ms=5", "min.compaction.lag.ms=5", OK),
+        ];
+        for (has, asked, wanted) in cases {
+            assert_eq!(code(ResourceKind::Topic, "t", has, asked), wanted, "{has} | {asked}");
+        }
+    }
+
+    #[test]
+    fn settings_of_a_group_stay_within_the_brokers_bounds() {
+        let cases = [
+            ("", "consumer.session.timeout.ms=45000", OK),
+            ("", "consumer.session.timeout.ms=44999", WRONG),
+            ("", "consumer.heartbeat.interval.ms=15001", WRONG),
+            ("", "share.delivery.count.limit=11", WRONG),
+            ("", "streams.num.standby.replicas=3", WRONG),
+            ("", "streams.num.standby.replicas=2", OK),
+            ("", "share.auto.offset.reset=none", WRONG),
+            ("", "no.such.setting=1", WRONG),
+        ];
+        for (has, asked, wanted) in cases {
+            assert_eq!(code(ResourceKind::Group, "g", has, asked), wanted, "{has} | {asked}");
+        }
+    }
+
+    #[test]
+    fn settings_of_a_running_broker_change_as_in_kafka() {
+        let cases = [
+            ("1", "log.retention.ms=x", REQUEST),
+            ("1", "log.retention.ms=-1", OK),
+            ("", "log.retention.ms=0", REQUEST),
+            ("", "process.roles=broker", REQUEST),
+            ("", "cordoned.log.dirs=/a", REQUEST),
+            ("1", "num.io.threads=16", OK),
+            ("1", "num.io.threads=17", REQUEST),
+            ("", "log.cleaner.threads=3", REQUEST),
+            ("", "max.connections=0", REQUEST),
+            ("", "max.connections.per.ip=0", REQUEST),
+            ("", "max.connections.per.ip.overrides=127.0.0.1:x", REQUEST),
+            ("", "group.consumer.assignment.interval.ms=15001", REQUEST),
+            ("", "log.retention.ms=5 & log.local.retention.ms=6", REQUEST),
+        ];
+        for (broker, asked, wanted) in cases {
+            assert_eq!(code(ResourceKind::Broker, broker, "", asked), wanted, "{broker} | {asked}");
+        }
+    }
+
+    #[test]
+    fn subscriptions_to_metrics_are_accepted_as_in_kafka() {
+        let cases = [
+            ("interval.ms=100", OK),
+            ("interval.ms=99", REQUEST),
+            ("interval.ms=x", WRONG),
+            ("match=client_id=a.*,client_source_port=1", OK),
+            ("match=client_id", WRONG),
+            ("match=client_id=(", WRONG),
+            ("match=colour=red", WRONG),
+            ("no.such.setting=1", REQUEST),
+        ];
+        for (asked, wanted) in cases {
+            assert_eq!(code(ResourceKind::ClientMetrics, "m", "", asked), wanted, "{asked}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Reading a produced batch through before its partition's turn.
+//!
+//! To unpack a batch, or to compress it another way, takes long beside what an append takes. So it
+//! happens outside of the partition's lock, and may happen on another thread than the append.
+
+use ottla_records::{BadRecords, Batch, Compression, check, only_batch, with_scratch};
+
+use crate::owner::Terms;
+use crate::partition::Partition;
+
+/// To how many bytes a batch may unpack.
+pub(crate) const UNPACKED_BYTES_MAX: usize = 128 << 20;
+
+/// How much work a batch may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// So little that a thread may do it that has others to serve.
+    Small,
+    /// Whatever it takes.
+    Any,
+}
+
+/// How many bytes a batch has at most that is a small effort, and to how many it unpacks.
+const SMALL_BYTES_MAX: usize = 32 << 10;
+pub(crate) const SMALL_UNPACKED_BYTES_MAX: usize = 128 << 10;
+
+/// A batch that was read through.
+#[derive(Debug)]
+pub struct Inspected(pub(crate) Result<Sound, BadRecords>);
+
+/// A batch in which everything is as it should be.
+#[derive(Debug)]
+pub(crate) struct Sound {
+    /// The batch as it is to be stored, if not as it came.
+    pub repacked: Option<Vec<u8>>,
+    /// The newest timestamp of its records.
+    pub max_timestamp: i64,
+}
+
+impl Partition {
+    /// Must the batch be read through before it is appended? So it must if it is compressed, or is
+    /// to be.
+    #[must_use]
+    pub fn must_inspect(&self, records: &[u8]) -> bool {
+        // The codec stands in the low byte of the attributes; of what is no batch, nothing.
+        let is_compressed = records.get(22).is_some_and(|low| low & 0x07 != 0);
+        is_compressed || self.repacks()
+    }
+
+    /// Reads a batch through; `None` if that is more work than it may be, or the partition has been
+    /// closed.
+    #[must_use]
+    pub fn inspect(&self, records: &[u8], terms: &Terms, effort: Effort) -> Option<Inspected> {
+        let mut rules = self.peek(|owner| owner.record_rules(terms))?;
+        let bounded = effort == Effort::Small;
+        if bounded {
+            rules.unpacked_bytes_max = SMALL_UNPACKED_BYTES_MAX;
+            let batch = only_batch(records).ok();
+            if batch.is_some_and(|it| !is_small(&it, rules.store_as.is_some())) {
+                return None;
+            }
+        }
+        let checked = with_scratch(|scratch| check(records, &rules, scratch));
+        match checked {
+            Err(error) if bounded && error.is_too_large_unpacked() => None,
+            Err(error) => Some(Inspected(Err(error))),
+            Ok(checked) => {
+                let max_timestamp = checked.max_timestamp;
+                Some(Inspected(Ok(Sound { repacked: checked.repacked, max_timestamp })))
+            }
+        }
+    }
+}
+
+fn is_small(batch: &Batch<'_>, is_repacked: bool) -> bool {
+    // To compress takes several times as long as to unpack.
+    let most = if is_repacked { SMALL_BYTES_MAX / 4 } else { SMALL_BYTES_MAX };
+    let is_plain = batch.compression() == Ok(Compression::None) && !is_repacked;
+    is_plain || batch.bytes().len() <= most
+}

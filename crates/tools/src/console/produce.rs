@@ -1,0 +1,142 @@
+//! kafka-console-producer: the lines of the standard input become records.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use ottla_client::{Failure, OnFailure, Producer, ProducerOptions};
+use ottla_clock::Clock;
+
+use super::input::{Input, Next};
+use super::reader::Reader;
+use super::{
+    COMMAND_CONFIG_OF_PRODUCER, PRODUCER_PROPERTY, READER_PROPERTY, settings as console_settings,
+};
+use crate::options::Parsed;
+use crate::session::{Session, Stop, ToolError, failed};
+
+/// Kafka's defaults, as far as this tool has its own.
+const DEFAULTS: [(&str, &str); 3] =
+    [("linger.ms", "1000"), ("max.block.ms", "60000"), ("max.request.size", "1048576")];
+
+/// Options that are settings of the producer under another name.
+const AS_SETTINGS: [(&str, &str); 6] = [
+    ("batch-size", "batch.size"),
+    ("max-partition-memory-bytes", "batch.size"),
+    ("request-required-acks", "acks"),
+    ("request-timeout-ms", "request.timeout.ms"),
+    ("timeout", "linger.ms"),
+    ("max-block-ms", "max.block.ms"),
+];
+
+pub fn produce(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    let topic = args.required("topic").map_err(ToolError::Usage)?;
+    COMMAND_CONFIG_OF_PRODUCER.check(args)?;
+    let options = options(args, session)?;
+    if let Some(class) = args.one("line-reader").filter(|it| !it.ends_with("LineMessageReader")) {
+        return Err(failed(format!("--line-reader {class}: only LineMessageReader is known")));
+    }
+    let settings = console_settings(args, "reader-config", &READER_PROPERTY)?;
+    let reader = Reader::new(&settings).map_err(failed)?;
+    let cluster = session.connect()?;
+    let (clock, stop) = (Clock::real(), Stop::new(session)?);
+    let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let mut console = Console {
+        topic,
+        reader,
+        linger: options.linger,
+        flushes_each: is_terminal || args.has("sync"),
+        prompts: is_terminal,
+        producer: Producer::new(cluster, options),
+        clock: clock.clone(),
+        due: None,
+    };
+    let done = console.run(session, Input::new(std::io::stdin(), clock, stop));
+    // What came before a line that cannot be read is written all the same.
+    let flushed = console.flush(session);
+    done.and(flushed)
+}
+
+fn options(args: &Parsed, session: &Session<'_>) -> Result<ProducerOptions, ToolError> {
+    let words = PRODUCER_PROPERTY.words(args)?;
+    let mut options = session.producer_options(&DEFAULTS, words)?;
+    if args.has("compression-codec") {
+        let codec = args.one("compression-codec").filter(|it| !it.is_empty());
+        options.set("compression.type", codec.unwrap_or("gzip"))?;
+    }
+    for (option, name) in AS_SETTINGS {
+        if let Some(value) = args.one(option) {
+            options.set(name, value)?;
+        }
+    }
+    if !args.has("sync") {
+        options.on_failure = OnFailure::Keep;
+    }
+    Ok(options)
+}
+
+struct Console<'a> {
+    topic: &'a str,
+    reader: Reader,
+    producer: Producer,
+    linger: Duration,
+    flushes_each: bool,
+    prompts: bool,
+    clock: Clock,
+    /// When what waits is to be sent, if anything waits.
+    due: Option<Duration>,
+}
+
+impl Console<'_> {
+    fn run(&mut self, session: &mut Session<'_>, mut input: Input) -> Result<(), ToolError> {
+        let mut number = 0;
+        loop {
+            if self.prompts {
+                session.out.write_all(b">")?;
+                session.out.flush()?;
+            }
+            match session.wait(input.next(self.due))? {
+                Next::Line(line) => {
+                    number += 1;
+                    self.send(session, &line, number)?;
+                }
+                Next::Pause => self.flush(session)?,
+                Next::End => return Ok(()),
+                Next::Stopped(code) => return Err(ToolError::Stopped(code)),
+            }
+        }
+    }
+
+    fn send(&mut self, session: &Session<'_>, line: &[u8], number: usize) -> Result<(), ToolError> {
+        let message = self.reader.read(line, number).map_err(failed)?;
+        session.wait(self.producer.send(self.topic, message))?;
+        self.report();
+        let now = self.clock.monotonic();
+        let due = *self.due.get_or_insert(now.saturating_add(self.linger));
+        if self.flushes_each || due <= now {
+            self.flush(session)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, session: &Session<'_>) -> Result<(), ToolError> {
+        self.due = None;
+        session.wait(self.producer.flush())?;
+        self.report();
+        Ok(())
+    }
+
+    /// Says which records could not be written, and why.
+    fn report(&mut self) {
+        for Failure { topic, records, error, .. } in self.producer.failures() {
+            let size = |bytes: Option<usize>| {
+                bytes.map_or_else(|| "null".to_owned(), |it| format!("{it} bytes"))
+            };
+            for record in records {
+                let (key, value) = (size(record.key_bytes), size(record.value_bytes));
+                tell!(
+                    "Error when sending message to topic {topic} with key: {key}, value: {value} with error: {error}"
+                );
+            }
+        }
+    }
+}
