@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use ottla_client::Cluster;
+use ottla_client::{ClientError, Cluster};
 use ottla_clock::Clock;
 
 use crate::output::{Format, Table};
@@ -114,8 +114,16 @@ impl<'a> Front<'a> {
         let client_id = self.settings.get("client.id").map_or("ottla", String::as_str);
         let connected = Cluster::connect(at, client_id, Clock::real()).await;
         connected.map_err(|error| {
+            let (at, cause) = match error {
+                ClientError::Address { .. } => return format!("--bootstrap-server {error}"),
+                // Of one broker the address is said once, with the port that was tried.
+                ClientError::Connection { source, address } if !at.contains(',') => {
+                    (address, source.to_string())
+                }
+                error => (at.to_owned(), error.to_string()),
+            };
             format!(
-                "no broker answers at {at}: {error}\n  Is it running, and is that its listener's host and port? Say which with --bootstrap-server HOST:PORT; `ottla server` starts one on {DEFAULT_SERVER}."
+                "no broker answers at {at}: {cause}\n  Is it running, and is that its listener's host and port? Say which with --bootstrap-server HOST:PORT; `ottla server` starts one on {DEFAULT_SERVER}."
             )
         })
     }

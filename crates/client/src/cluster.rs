@@ -14,6 +14,10 @@ use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
 use crate::connection::Connection;
 use crate::error::ClientError;
 
+/// How long a broker may take to accept a connection and to say what it speaks.
+const GREETING: Duration = Duration::from_secs(10);
+/// The port that is meant where none is named.
+const DEFAULT_PORT: u16 = 9092;
 /// How long something is tried again and again.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a moment is, between two tries.
@@ -27,6 +31,44 @@ pub enum CoordinatorOf {
     Group = 0,
     /// A transactional id.
     Transaction = 1,
+}
+
+/// The addresses of a list of brokers: `host:port`, `host` for port 9092, `[::1]:9092`.
+fn addresses(list: &str) -> Result<Vec<String>, ClientError> {
+    let all = list.split(',').map(str::trim).filter(|it| !it.is_empty());
+    let all: Vec<String> = all.map(address).collect::<Result<_, _>>()?;
+    match all.is_empty() {
+        true => Err(ClientError::Address { address: list.to_owned(), why: "it names no broker" }),
+        false => Ok(all),
+    }
+}
+
+fn address(text: &str) -> Result<String, ClientError> {
+    let wrong = |why| ClientError::Address { address: text.to_owned(), why };
+    if text.contains("://") {
+        return Err(wrong("a broker is named by host and port, without a protocol before them"));
+    }
+    let bare_v6 = text.matches(':').count() > 1 && !text.starts_with('[');
+    if bare_v6 {
+        return Err(wrong("an IPv6 address stands in brackets: [::1]:9092"));
+    }
+    match text.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
+        None => Ok(format!("{text}:{DEFAULT_PORT}")),
+        Some(("", _)) => Err(wrong("the host is missing")),
+        Some((_, port)) => match port.parse::<u16>() {
+            Ok(1..) => Ok(text.to_owned()),
+            _ => Err(wrong("the port is a number from 1 to 65535")),
+        },
+    }
+}
+
+fn silent(address: &str) -> ClientError {
+    let why = format!(
+        "no answer to a Kafka request within {} s; is it a Kafka listener, and not one with TLS?",
+        GREETING.as_secs()
+    );
+    let source = std::io::Error::new(std::io::ErrorKind::TimedOut, why);
+    ClientError::Connection { address: address.to_owned(), source }
 }
 
 /// A topic: its id, and the leader of each partition.
@@ -58,7 +100,7 @@ impl Cluster {
         client_id: &str,
         clock: Clock,
     ) -> Result<Self, ClientError> {
-        let bootstrap = bootstrap.split(',').map(|it| it.trim().to_owned()).collect();
+        let bootstrap = addresses(bootstrap)?;
         let mut cluster = Self {
             bootstrap,
             client_id: client_id.to_owned(),
@@ -81,7 +123,11 @@ impl Cluster {
                 self.bootstrap.iter().chain(self.brokers.values()).cloned().collect();
             let mut failed = ClientError::TimedOut("connecting to no broker".to_owned());
             for address in known {
-                match Connection::open(&address, &self.client_id).await {
+                let opened = tokio::select! {
+                    opened = Connection::open(&address, &self.client_id) => opened,
+                    () = self.clock.sleep(GREETING) => Err(silent(&address)),
+                };
+                match opened {
                     Ok(connection) => {
                         self.first = Some(connection);
                         break;
@@ -375,5 +421,34 @@ impl Cluster {
     /// What was known of a topic may no longer be true.
     pub(crate) fn forget(&mut self, topic: &str) {
         self.topics.remove(topic);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brokers_are_named_in_several_ways() {
+        let all = |list: &str| addresses(list).map_err(|error| error.to_string());
+        assert_eq!(all("localhost").unwrap(), ["localhost:9092"]);
+        assert_eq!(
+            all("a:1, b , [::1]:3,[::1]").unwrap(),
+            ["a:1", "b:9092", "[::1]:3", "[::1]:9092"]
+        );
+        let wrong = [
+            ("", "names no broker"),
+            (" , ", "names no broker"),
+            ("http://a:1", "without a protocol"),
+            ("a:99999", "from 1 to 65535"),
+            ("a:0", "from 1 to 65535"),
+            ("a:", "from 1 to 65535"),
+            (":9092", "the host is missing"),
+            ("::1", "in brackets"),
+        ];
+        for (list, why) in wrong {
+            let said = all(list).unwrap_err();
+            assert!(said.contains(why), "{list}: {said}");
+        }
     }
 }

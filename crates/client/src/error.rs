@@ -17,6 +17,14 @@ pub enum ClientError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// That is no broker's address.
+    #[error("{address:?}: {why}")]
+    Address {
+        /// As it was named.
+        address: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// The answer cannot be read.
     #[error("an answer cannot be read: {0}")]
     Decode(#[from] DecodeError),

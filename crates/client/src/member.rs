@@ -234,8 +234,10 @@ impl Membership {
             return Ok(());
         }
         let mut topics = Vec::new();
+        let mut names = BTreeMap::new();
         for (name, partitions) in by_topic(offsets.iter().map(|(place, it)| (place, *it))) {
             let topic_id = cluster.topic(&name, false).await?.id;
+            names.insert(topic_id, name.clone());
             let partition = |(partition_index, (committed_offset, committed_leader_epoch))| {
                 OffsetCommitRequestPartition {
                     partition_index,
@@ -267,7 +269,10 @@ impl Membership {
         for topic in &response.topics {
             for it in &topic.partitions {
                 ClientError::check(it.error_code, || {
-                    format!("the offset of {}-{}", topic.name, it.partition_index)
+                    // From version 10 on an answer has only the topic's id.
+                    let by_id = names.get(&topic.topic_id).filter(|_| topic.name.is_empty());
+                    let name = by_id.unwrap_or(&topic.name);
+                    format!("the offset of {name}-{}", it.partition_index)
                 })?;
             }
         }

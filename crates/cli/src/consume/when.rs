@@ -6,6 +6,8 @@ use jiff::{Span, SpanRelativeTo, Timestamp, Unit};
 use ottla_client::{ClientError, Cluster, Isolation, TopicPartition};
 use ottla_clock::Clock;
 
+use crate::front::tell;
+
 const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;
 
@@ -77,6 +79,11 @@ impl Place {
             },
             Self::Offset(offset) => {
                 let (start, end) = (look(EARLIEST).await?, look(LATEST).await?);
+                if !(start..=end).contains(&offset) {
+                    tell(format!(
+                        "Note: {place} has no offset {offset}: it begins at {start} and ends at {end}."
+                    ));
+                }
                 Ok(offset.clamp(start, end))
             }
             Self::Last(count) => {
