@@ -19,10 +19,11 @@ ACCEPTED = pathlib.Path(__file__).with_name("differential.accepted")
 # What would stop the connection or the node, needs a login, or is for other nodes.
 LEFT_OUT = {17, 18, 36, *range(52, 55), 56, 58, 59, 62, 63, 64, 67, 70, 73, *range(76, 95), 38, 39, 40, 41}
 # What differs from server to server and from run to run.
-OWN = {"ThrottleTimeMs", "ClusterId", "Host", "Port", "ControllerId", "LogDir", "MemberId", "ProducerId", "UsableBytes", "TotalBytes",
+OWN = {"ThrottleTimeMs", "Leader", "ClusterId", "Host", "Port", "ControllerId", "LogDir", "MemberId", "ProducerId", "UsableBytes", "TotalBytes",
        "PartitionSize", "Size", "SessionId", "Rack", "LogAppendTimeMs", "LastCaughtUpTimestamp", "LastFetchTimestamp",
        "ClientInstanceId", "SubscriptionId", "TransactionStartTimeMs", "ReplicaDirectoryId", "Endpoints", "Listeners"}
 REQUESTS_A_ROUND = 60
+UNKNOWN_SERVER_ERROR = -1
 
 
 class Side:
@@ -77,6 +78,11 @@ class Side:
 def differences(theirs, ours, path):
     """(path, what Apache has, what Ottla has), where they are not alike."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
+        codes = theirs.get("ErrorCode"), ours.get("ErrorCode")
+        if codes[0] == UNKNOWN_SERVER_ERROR != codes[1]:
+            # What stands beside an error of the server's own says nothing.
+            yield f"{path}.ErrorCode", str(codes[0]), str(codes[1])
+            return
         for name in sorted({*theirs, *ours}):
             if name in theirs and name in ours:
                 yield from differences(theirs[name], ours[name], f"{path}.{name}")
@@ -117,6 +123,8 @@ class Comparison:
                 for side in self.sides:
                     side.learn()
             theirs, ours = (side.neutral(answer) for side, answer in zip(self.sides, answers))
+            if "connection" in (*theirs, *ours):
+                theirs, ours = ({"connection": answer.get("connection", "answered")} for answer in (theirs, ours))
             self.asked += 1
             for path, one, other in differences(theirs, ours, messages[key, "request"].api):
                 self.note(path, one, other, (seed, number, version, values))
@@ -155,6 +163,7 @@ def run(arguments):
                 with wire.Connection(node.port) as connection:
                     for kind in (wire.GROUP, wire.TRANSACTION):
                         wire.find_coordinator(connection, "warm", kind)
+                    wire.await_producer_id(connection)
             comparison = Comparison(*(Side(node, messages) for node in nodes), accepted())
             end, seed = time.monotonic() + arguments.seconds, arguments.seed
             while time.monotonic() < end and (arguments.rounds is None or seed < arguments.seed + arguments.rounds):

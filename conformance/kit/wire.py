@@ -444,3 +444,11 @@ def init_producer_id(connection):
     reply = connection.ask(INIT_PRODUCER_ID, 1, Out().text(None).put("i", 60000))
     reply.take("i")
     return reply.take("hqh")
+
+
+def await_producer_id(connection):
+    """Asks for producer ids until the server has some; the first ones come from the controller."""
+    end = time.monotonic() + 60
+    while init_producer_id(connection)[0] != 0:
+        assert time.monotonic() < end, "no producer id within 60 s"
+        time.sleep(0.05)

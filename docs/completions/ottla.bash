@@ -922,13 +922,17 @@ _ottla() {
             return 0
             ;;
         ottla__subcmd__server)
-            opts="-h --override --format-if-empty --print-config --log-format --help"
+            opts="-h --override --format-if-empty --print-config --ready-file --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --override)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ready-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

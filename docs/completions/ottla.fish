@@ -44,6 +44,7 @@ complete -c ottla -n "__fish_ottla_needs_command" -f -a "version" -d 'Print the 
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "completions" -d 'Print what lets a shell complete commands'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "man" -d 'Write a page of the manual for each command'
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l override -d 'A setting that counts more than the file\'s' -r
+complete -c ottla -n "__fish_ottla_using_subcommand server" -l ready-file -d 'A file that is there as long as the node serves: a line NAME://host:port for each listener' -r -F
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l log-format -d 'How logs are written, to the standard error' -r -f -a "text\t'For reading'
 json\t'One object a line'"
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l format-if-empty -d 'Format the data directories if all of them are empty; without it, only the built-in default directory is formatted by a start'

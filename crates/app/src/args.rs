@@ -4,6 +4,18 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+/// What the manual says of a node beside its options.
+const SERVER_NOTES: &str = "\
+Exit codes: 0 it was asked to stop, and stopped cleanly; 1 it could not start; 2 the command line is \
+wrong; 3 every data directory has failed; 4 it could not stop cleanly, so the next start looks through \
+its logs.
+
+SIGTERM, SIGINT and SIGHUP stop it. Under systemd (Type=notify) it says when it serves, when it stops, \
+and, with WatchdogSec=, that all its serving threads answer.
+
+OTTLA_LOG says how much is logged, such as info or warn,ottla_broker=debug; kafka-configs \
+--entity-type broker-loggers changes it while the node runs. Times are in UTC. NO_COLOR turns colours off.";
+
 /// The command line.
 #[derive(Debug, Parser)]
 #[command(
@@ -85,6 +97,7 @@ pub struct Doctor {
 
 /// Start a node.
 #[derive(Debug, Default, clap::Args)]
+#[command(after_long_help = SERVER_NOTES)]
 pub struct Server {
     /// The settings; any `server.properties` of Apache Kafka will do.
     pub file: Option<PathBuf>,
@@ -98,6 +111,9 @@ pub struct Server {
     /// Print every setting with the value that the node would start with, and end.
     #[arg(long)]
     pub print_config: bool,
+    /// A file that is there as long as the node serves: a line NAME://host:port for each listener.
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
     /// How logs are written, to the standard error.
     #[arg(long, value_enum, default_value_t)]
     pub log_format: LogFormat,

@@ -2,7 +2,9 @@
 
 mod args;
 mod by_name;
+mod logs;
 mod pages;
+mod ready;
 mod server;
 mod version;
 
@@ -106,9 +108,12 @@ fn end(done: Result<(), Box<dyn Error>>) -> ExitCode {
     if let Some(code) = ottla_cli::exit_code(&*error) {
         return code.into();
     }
-    // Where the standard error is closed, the exit code says it.
-    let _ = writeln!(std::io::stderr(), "ottla: {error}");
-    ExitCode::FAILURE
+    let failure = error.downcast_ref::<server::Failure>();
+    if failure.is_none_or(|it| !it.is_logged) {
+        // Where the standard error is closed, the exit code says it.
+        let _ = writeln!(std::io::stderr(), "ottla: {error}");
+    }
+    failure.map_or(ExitCode::FAILURE, |it| ExitCode::from(it.code))
 }
 
 /// Prints a line.

@@ -3,15 +3,18 @@
 use std::error::Error;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use ottla_broker::settings::{Settings, explain, reference};
-use ottla_broker::{Broker, Formatting, StartError};
+use ottla_broker::{Broker, Formatting, LogLevels, StartError, StartOptions};
+use ottla_cli::{Environment, Stop};
 use ottla_clock::Clock;
-use tracing_subscriber::EnvFilter;
-
-use ottla_cli::Environment;
+use tokio::runtime::Runtime;
 
 use crate::args::{Config, Format, LogFormat, Server};
+use crate::logs;
+use crate::ready::{Notify, Readiness};
+use crate::version::{COMMIT, KAFKA, VERSION};
 
 /// Every partition keeps its last segment open, every client a socket: as many as the system lets
 /// this user have, as a JVM does.
@@ -26,6 +29,29 @@ fn allow_files() {
     }
 }
 
+/// Why a node has ended that was not asked to, and with which exit code.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code; `ottla-server(1)` says what each means.
+    pub code: u8,
+    /// Does the log have it already?
+    pub is_logged: bool,
+    why: String,
+}
+
+/// Every data directory has failed.
+const DISKS_FAILED: u8 = 3;
+/// The stop was not clean.
+const UNCLEAN_STOP: u8 = 4;
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl Error for Failure {}
+
 /// Runs a node until SIGTERM, SIGINT or SIGHUP.
 ///
 /// # Errors
@@ -36,7 +62,58 @@ pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
         write!(std::io::stdout(), "{}", settings.print())?;
         return Ok(());
     }
-    log(args.log_format);
+    let levels = logs::start(args.log_format, logs::filter(), logs::has_colours());
+    let levels: Arc<dyn LogLevels> = Arc::new(levels);
+    // The log has all that a program reads; for people the error stands by itself.
+    let is_logged = matches!(args.log_format, LogFormat::Json);
+    serve(args, levels).map_err(|(code, why)| {
+        if is_logged {
+            tracing::error!(exit_code = code, "node failed: {why}");
+        }
+        Failure { code, is_logged, why }.into()
+    })
+}
+
+/// Starts a node, and stops it when it is to.
+fn serve(args: &Server, levels: Arc<dyn LogLevels>) -> Result<(), (u8, String)> {
+    let failed = |code: u8| move |error: &dyn std::fmt::Display| (code, error.to_string());
+    let not_started = |error: Box<dyn Error>| failed(1)(&error);
+    let clock = Clock::real();
+    tracing::info!(version = VERSION, commit = COMMIT, kafka = KAFKA, "node starting");
+    let ready = Readiness::new(Notify::of_environment(), args.ready_file.as_deref());
+    let ready = ready.map_err(|error| failed(1)(&error))?;
+    let (broker, runtime, mut stop) = start(args, levels, &clock).map_err(not_started)?;
+    started(&broker);
+    if std::io::stdout().is_terminal() {
+        // The node serves, whether or not its screen can be shown.
+        let _ = screen(&broker);
+    }
+    ready.ready(&broker).map_err(|error| failed(1)(&error))?;
+    let asked = runtime.block_on(async {
+        tokio::select! {
+            stopped = stop.asked() => Some(stopped.name()),
+            () = broker.failed() => None,
+            () = ready.keep_alive(&broker, &clock) => None,
+        }
+    });
+    ready.stopping();
+    let Some(signal) = asked else {
+        // What is in memory cannot be saved; the next start looks through what is on the disks.
+        return Err((DISKS_FAILED, "every data directory has failed; see above".to_owned()));
+    };
+    let begun = clock.monotonic();
+    tracing::info!(signal, "node stopping");
+    broker.stop().map_err(|error| failed(UNCLEAN_STOP)(&error))?;
+    let stop_ms = u64::try_from((clock.monotonic() - begun).as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(stop_ms, "node stopped cleanly");
+    Ok(())
+}
+
+fn start(
+    args: &Server,
+    levels: Arc<dyn LogLevels>,
+    clock: &Clock,
+) -> Result<(Broker, Runtime, Stop), Box<dyn Error>> {
     // Two megabytes at a time is too much for a node that may hold ten thousand small partitions.
     // Where the system refuses, only memory is lost.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
@@ -44,33 +121,44 @@ pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
     let settings = settings(args.file.as_deref(), &args.overrides)?;
     for (name, nearest) in &settings.unknown {
         match nearest {
-            Some(nearest) => tracing::warn!("{name} is no setting; is {nearest} meant?"),
-            None => tracing::warn!("{name} is no setting; it is ignored"),
+            Some(nearest) => tracing::warn!("unknown setting {name}; did you mean {nearest}?"),
+            None => tracing::warn!("unknown setting {name}; it has no effect"),
         }
     }
     warn_of_missing_brokers(&settings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before the node starts: a signal in between must not kill it half-built.
-    let mut stop = runtime.block_on(async { ottla_cli::Stop::listen() })?;
+    let stop = runtime.block_on(async { Stop::listen() })?;
     let formatting =
         if args.format_if_empty { Formatting::IfEmpty } else { Formatting::DefaultDirectory };
-    let broker = Broker::start(settings, formatting, Clock::real()).map_err(with_advice)?;
-    // The node serves, whether or not its screen can be shown.
-    let _ = screen(&broker);
-    let is_asked = runtime.block_on(async {
-        tokio::select! {
-            _ = stop.asked() => true,
-            () = broker.failed() => false,
-        }
-    });
-    if !is_asked {
-        // What is in memory cannot be saved; the next start looks through what is on the disks.
-        return Err("every data directory has failed; see above".into());
-    }
-    tracing::info!("stopping");
-    broker.stop()?;
-    tracing::info!("stopped cleanly");
-    Ok(())
+    let options = StartOptions { formatting, levels };
+    let broker = Broker::start(settings, options, clock.clone()).map_err(with_advice)?;
+    Ok((broker, runtime, stop))
+}
+
+/// Writes down what has started, and how.
+fn started(broker: &Broker) {
+    let listeners: Vec<String> =
+        broker.addresses().iter().map(|(name, address)| format!("{name}://{address}")).collect();
+    let directories: Vec<String> =
+        broker.data().iter().map(|path| path.display().to_string()).collect();
+    let facts = broker.facts();
+    tracing::info!(
+        version = VERSION,
+        commit = COMMIT,
+        kafka = KAFKA,
+        cluster_id = broker.cluster_id(),
+        node_id = facts.node_id,
+        roles = %facts.roles.join(","),
+        listeners = %listeners.join(","),
+        log_dirs = %directories.join(","),
+        formatted = broker.was_formatted(),
+        clean_stop_before = facts.was_clean,
+        partitions = facts.partitions,
+        recovery_ms = facts.recovery_ms,
+        start_ms = facts.start_ms,
+        "node started"
+    );
 }
 
 /// Groups or transactions that cannot work in a cluster of one broker are announced at the start,
@@ -141,26 +229,11 @@ fn settings(file: Option<&Path>, overrides: &[String]) -> Result<Settings, Box<d
     Ok(Settings::read(text.as_deref(), overrides)?)
 }
 
-fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("OTTLA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let colours = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(colours)
-        .with_writer(std::io::stderr)
-        // A standard error that was closed must not end the node.
-        .log_internal_errors(false);
-    match format {
-        LogFormat::Text => builder.with_target(false).init(),
-        LogFormat::Json => builder.json().init(),
-    }
-}
-
-/// What a stranger wants to know first.
+/// What a person at a terminal wants to know first.
 fn screen(broker: &Broker) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let (_, first) = broker.addresses()[0];
-    writeln!(out, "Ottla {} is ready.\n", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "Ottla {} is ready.\n", VERSION)?;
     for (name, address) in broker.addresses() {
         writeln!(out, "  address     {address}   ({name})")?;
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ottla_clock::Clock;
 use ottla_metadata::{Cluster, Command, Controller, Defaults, FEATURES, Reply, bootstrap_records};
 use ottla_net::connection::{Limits, serve};
-use ottla_net::listener::{Accepted, Admission, Listener};
+use ottla_net::listener::{Accepted, Admission, Arrival, Listener};
 use ottla_net::threads::Threads;
 use ottla_partitions::{DiskFiles, Files, Keeper, Partitions};
 use ottla_protocol::messages::broker_registration_request::{
@@ -23,6 +23,7 @@ use crate::dispatch::Serving;
 use crate::guard::Principal;
 use crate::hosts::controller::ControllerThread;
 use crate::hosts::mover;
+use crate::levels::LogLevels;
 use crate::lost;
 use crate::node::{Node, Parts};
 use crate::request::Caller;
@@ -45,6 +46,32 @@ pub enum Formatting {
     IfEmpty,
 }
 
+/// How a node is started, beside its settings.
+#[derive(Debug)]
+pub struct StartOptions {
+    /// Which directories may be formatted.
+    pub formatting: Formatting,
+    /// The levels of the log.
+    pub levels: Arc<dyn LogLevels>,
+}
+
+/// How a node has started, for its log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartFacts {
+    /// The node's id.
+    pub node_id: NodeId,
+    /// Its roles, as its settings have them.
+    pub roles: Vec<String>,
+    /// Did it stop cleanly before? Also true of a new one.
+    pub was_clean: bool,
+    /// How many partitions are open.
+    pub partitions: usize,
+    /// How long the metadata log and the partitions took to be read and opened.
+    pub recovery_ms: u64,
+    /// How long the whole start took.
+    pub start_ms: u64,
+}
+
 /// A running node.
 #[derive(Debug)]
 pub struct Broker {
@@ -55,6 +82,7 @@ pub struct Broker {
     addresses: Vec<(String, SocketAddr)>,
     formatted: bool,
     data: Vec<PathBuf>,
+    facts: StartFacts,
     epoch: i64,
 }
 
@@ -65,9 +93,11 @@ impl Broker {
     /// Something of it fails; nothing of it runs then.
     pub fn start(
         settings: Settings,
-        formatting: Formatting,
+        options: StartOptions,
         clock: Clock,
     ) -> Result<Self, StartError> {
+        let StartOptions { formatting, levels } = options;
+        let begun = clock.monotonic();
         let files: Arc<dyn Files> = Arc::new(DiskFiles);
         let id = settings.node_id()?;
         // Before anything is created: an empty mount point stays empty.
@@ -81,6 +111,7 @@ impl Broker {
         lost::check_metadata_log(&dirs, &settings)?;
         let meta = take_over(&mut dirs, &settings, &clock, &voter_listeners)?;
         let clean = dirs.iter().all(|it| it.clean.is_some()) && !formatted;
+        let recovery = clock.monotonic();
         let opened = open_quorum(&files, &settings, &clock, &meta, clean)?;
         let mut cluster = Cluster::default();
         opened.records.iter().for_each(|record| cluster.apply(record));
@@ -119,6 +150,7 @@ impl Broker {
             controller: controller.handle(),
             voter_listeners,
             kraft_version,
+            levels,
         }));
         // Nobody else sets it.
         let _ = slot.set(Arc::clone(&node));
@@ -128,7 +160,19 @@ impl Broker {
         let asked = Arc::clone(&node);
         let ask = Arc::new(move || keeper_settings(&asked.cluster(), &asked.started, asked.id));
         let keeper = Keeper::start(&node.partitions, &clock, ask)?;
-        let broker = Self { keeper, node, controller, threads, addresses, formatted, data, epoch };
+        let millis = |since: Duration| {
+            u64::try_from((clock.monotonic() - since).as_millis()).unwrap_or(u64::MAX)
+        };
+        let facts = StartFacts {
+            node_id: id,
+            roles: node.started.roles(),
+            was_clean: clean || formatted,
+            partitions: node.partitions.all().len(),
+            recovery_ms: millis(recovery),
+            start_ms: millis(begun),
+        };
+        let broker =
+            Self { keeper, node, controller, threads, addresses, formatted, data, facts, epoch };
         broker.listen(bound)?;
         Ok(broker)
     }
@@ -198,6 +242,29 @@ impl Broker {
         self.formatted
     }
 
+    /// How it has started.
+    #[must_use]
+    pub const fn facts(&self) -> &StartFacts {
+        &self.facts
+    }
+
+    /// Returns when each of the threads that serve connections has answered.
+    pub async fn answers(&self) {
+        let spawner = self.threads.spawner();
+        for index in 0..spawner.count() {
+            let (answer, answered) = tokio::sync::oneshot::channel();
+            let start = move || async move {
+                // This side waits for it.
+                let _ = answer.send(());
+            };
+            spawner.spawn(index, start).await;
+            // A thread that has ended never answers; its sender is dropped.
+            if answered.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// The data directories.
     #[must_use]
     pub fn data(&self) -> &[PathBuf] {
@@ -222,8 +289,7 @@ impl Broker {
                 .block_on(spawner.spawn(0, move || accept(node, one, admission, limits, spread)));
         }
         let node = Arc::clone(&self.node);
-        runtime
-            .block_on(spawner.spawn(0, move || async move { node.groups.tick(&node.clock).await }));
+        runtime.block_on(spawner.spawn(0, move || async move { node.groups.tick().await }));
         self.resume_moves()?;
         let node = Arc::clone(&self.node);
         let ticking = move || async move { node.transactions.tick(&node).await };
@@ -253,7 +319,10 @@ impl Broker {
         self.threads.stop();
         let asked = self.controller.handle().ask_blocking(Command::Stop { broker: self.node.id });
         if let Err(code) = asked {
-            tracing::error!(code = code.name(), "the controller was gone before the stop");
+            tracing::error!(
+                code = code.name(),
+                "controlled shutdown failed: the controller had stopped"
+            );
         }
         if let Some(quorum) = self.controller.stop() {
             quorum.close()?;
@@ -383,35 +452,67 @@ async fn accept(
     let listener = match Listener::from_std(bound.socket) {
         Ok(listener) => listener,
         Err(error) => {
-            tracing::error!(%error, "a listener cannot be served");
+            tracing::error!(%error, "listener cannot be served");
             return;
         }
     };
     let name: Arc<str> = Arc::from(bound.setting.name);
     let mut next = 0;
+    let mut refusals = Refusals::default();
     loop {
         match listener.accept(&admission).await {
-            Ok(accepted) => {
+            Ok(Arrival::Refused(peer)) => refusals.count(&node, peer),
+            Ok(Arrival::Accepted(accepted)) => {
                 next = (next + 1) % threads.count();
                 let (node, name) = (Arc::clone(&node), Arc::clone(&name));
                 let start = move || connection(node, name, accepted, limits);
                 threads.spawn(next, start).await;
             }
             Err(error) => {
-                tracing::error!(%error, "connections cannot be taken at the moment");
+                tracing::error!(%error, "accepting connections failed; retrying");
                 node.clock.sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
+/// Connections that were refused since it was last told.
+#[derive(Default)]
+struct Refusals {
+    count: u64,
+    quiet_until: Duration,
+}
+
+impl Refusals {
+    /// A line at most so often.
+    const TOLD_EVERY: Duration = Duration::from_secs(10);
+
+    fn count(&mut self, node: &Node, peer: SocketAddr) {
+        self.count += 1;
+        let now = node.clock.monotonic();
+        if now < self.quiet_until {
+            return;
+        }
+        self.quiet_until = now + Self::TOLD_EVERY;
+        let count = std::mem::take(&mut self.count);
+        let connections = node.admission.connections();
+        tracing::warn!(
+            client = %peer,
+            count,
+            connections,
+            "connections refused (max.connections, max.connections.per.ip)"
+        );
+    }
+}
+
 async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, limits: Limits) {
     let Accepted { stream, peer, permit } = accepted;
-    let caller = Caller { peer, listener, principal: Principal::anonymous() };
+    let caller =
+        Caller { peer, listener, principal: Principal::anonymous(), software: Arc::default() };
     let stream = match tokio::net::TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(error) => {
-            tracing::warn!(%peer, %error, "a connection cannot be served");
+            tracing::warn!(%peer, %error, "connection cannot be served");
             return;
         }
     };
@@ -420,16 +521,22 @@ async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, lim
     let idle_ms = u64::try_from(node.started.number("connections.max.idle.ms")).ok();
     let served = serve(stream, limits, handler, || heard.set(node.clock.monotonic()));
     let closed = tokio::select! {
-        closed = served => closed,
+        closed = served => Some(closed),
         () = silence(&node.clock, &heard, idle_ms.map(Duration::from_millis)) => {
-            tracing::debug!(%peer, "a silent connection was closed");
-            return;
+            tracing::debug!(%peer, "idle connection closed (connections.max.idle.ms)");
+            None
         }
     };
+    node.telemetry.disconnected(&peer);
     match closed {
-        ottla_net::connection::Closed::ByPeer => tracing::debug!(%peer, "the peer has gone"),
-        ottla_net::connection::Closed::Io(error) => tracing::debug!(%peer, %error, "gone"),
-        why => tracing::warn!(%peer, %why, "a connection was closed"),
+        None => {}
+        Some(ottla_net::connection::Closed::ByPeer) => {
+            tracing::debug!(%peer, "client closed the connection");
+        }
+        Some(ottla_net::connection::Closed::Io(error)) => {
+            tracing::debug!(%peer, %error, "connection lost");
+        }
+        Some(why) => tracing::warn!(%peer, %why, "connection closed"),
     }
     drop(permit);
 }

@@ -15,6 +15,7 @@ use ottla_types::ErrorCode;
 use crate::handlers::*;
 use crate::node::Node;
 use crate::request::{Api, Call, Caller};
+use crate::slow;
 
 /// What is served, in which versions; the ApiVersions answer says the same.
 pub const SERVED: &[Api] = &[
@@ -73,6 +74,7 @@ pub const SERVED: &[Api] = &[
     consumer_group_heartbeat::API,
     consumer_group_describe::API,
     get_telemetry_subscriptions::API,
+    push_telemetry::API,
     list_config_resources::API,
     describe_topic_partitions::API,
 ];
@@ -113,7 +115,7 @@ async fn answer(node: &Node, caller: &Caller, frame: Bytes) -> Outcome {
     }
     let client_id = head.client_id.take().unwrap_or_default();
     let call = Call { caller: caller.clone(), key, version: head.version, client_id };
-    route(node, &call, &head, d).await
+    slow::watched(&node.clock, &call, route(node, &call, &head, d)).await
 }
 
 #[expect(clippy::too_many_lines, reason = "one line for each API, nothing else")]
@@ -224,6 +226,7 @@ async fn route(node: &Node, call: &Call, head: &FrameHead, d: Decoder) -> Outcom
         ApiKey::GetTelemetrySubscriptions => {
             serve(head, d, async |r| get_telemetry_subscriptions::handle(n, c, &r)).await
         }
+        ApiKey::PushTelemetry => serve(head, d, async |r| push_telemetry::handle(n, c, r)).await,
         ApiKey::ListConfigResources => {
             serve(head, d, async |r| list_config_resources::handle(n, c, &r)).await
         }
@@ -296,7 +299,7 @@ fn encoded<M: Message>(
             Ok(Reply { chunks, tail })
         }
         Err(error) => {
-            tracing::error!(message = M::NAME, version, %error, "an answer cannot be written");
+            tracing::error!(message = M::NAME, version, %error, "response cannot be encoded");
             Err(format!("{} v{version} cannot be written: {error}", M::NAME))
         }
     }
@@ -333,7 +336,7 @@ async fn produce(node: &Node, call: &Call, head: &FrameHead, mut d: Decoder) -> 
             spare.give_back();
             outcome
         }
-        waiting => answered(call.key, head, waiting),
+        waiting => answered(node, call, head, waiting),
     }
 }
 
@@ -379,14 +382,16 @@ impl Spare {
     }
 }
 
-fn answered(key: ApiKey, head: &FrameHead, produced: produce::Produced) -> Outcome {
+fn answered(node: &Node, call: &Call, head: &FrameHead, produced: produce::Produced) -> Outcome {
     match produced {
-        produce::Produced::Done(response) => reply(key, head, &response),
+        produce::Produced::Done(response) => reply(call.key, head, &response),
         produce::Produced::Waiting(response) => {
-            let head = head.clone();
+            let (head, call, clock) = (head.clone(), call.clone(), node.clock.clone());
+            let begun = clock.monotonic();
             let later = async move {
                 let response = response.await;
-                encoded(key, &head, &response, head.version).ok()
+                slow::tell(&clock, &call, begun);
+                encoded(call.key, &head, &response, head.version).ok()
             };
             Outcome::Later(Box::pin(later))
         }
@@ -416,5 +421,5 @@ fn produce_together(node: &Node, caller: &Caller, frames: &[Bytes]) -> Vec<Outco
     let (key, version, client_id) = (ApiKey::Produce, head.version, client_id.unwrap_or_default());
     let call = Call { caller: caller.clone(), key, version, client_id };
     let all = run.append(node, &call).unwrap_or_default();
-    heads.iter().zip(all).map(|(head, produced)| answered(key, head, produced)).collect()
+    heads.iter().zip(all).map(|(head, produced)| answered(node, &call, head, produced)).collect()
 }

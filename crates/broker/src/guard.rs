@@ -4,6 +4,7 @@
 //! authorizer yet, so everybody may do everything, as in Kafka without `authorizer.class.name`;
 //! but the question is asked at every door from the first day.
 
+use std::fmt;
 use std::sync::Arc;
 
 /// Who a connection belongs to.
@@ -20,6 +21,12 @@ impl Principal {
     #[must_use]
     pub fn anonymous() -> Self {
         Self { kind: "User".into(), name: "ANONYMOUS".into() }
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.kind, self.name)
     }
 }
 

@@ -9,18 +9,24 @@
 //!
 //! [`broker`] builds all of that in order and stops it in reverse.
 
+mod audit;
 pub mod broker;
 mod dirs;
 mod dispatch;
 mod guard;
 mod handlers;
 mod hosts;
+mod levels;
+mod loggers;
 mod lost;
 mod node;
 mod request;
 pub mod settings;
+mod slow;
 mod start_error;
 mod voter;
 
-pub use broker::{Broker, Formatting};
+pub use broker::{Broker, Formatting, StartFacts, StartOptions};
+pub use levels::{LogLevel, LogLevels, NoLevels};
+pub use ottla_net::supervisor::Supervisor;
 pub use start_error::{LostDirectory, NotFormatted, StartError};

@@ -18,12 +18,15 @@ use ottla_types::{
 };
 use tokio::sync::Mutex;
 
+use crate::audit;
 use crate::hosts::controller::{ControllerHandle, News};
 use crate::hosts::groups::{self, GroupHost, Groups};
 use crate::hosts::sessions::Sessions;
 use crate::hosts::shards::shard_of;
+use crate::hosts::telemetry::Telemetry;
 use crate::hosts::transactions::{self, TransactionHost, Transactions};
 use crate::hosts::unpacking::Unpacking;
+use crate::levels::LogLevels;
 use crate::request::Call;
 use crate::settings::{Settings, group_settings, in_force, topic_rules, transaction_settings};
 
@@ -59,12 +62,16 @@ pub struct Node {
     pub transactions: Transactions,
     /// The incremental fetch sessions.
     pub sessions: Sessions,
+    /// What clients push of their metrics.
+    pub telemetry: Telemetry,
     /// The way to the controller.
     pub controller: ControllerHandle,
     /// Where the metadata quorum's voter says that it listens.
     pub voter_listeners: Vec<ottla_quorum::Endpoint>,
     /// The level of `kraft.version`.
     pub kraft_version: i16,
+    /// The levels of the log.
+    pub levels: Arc<dyn LogLevels>,
     /// How many connections there may be.
     pub admission: Admission,
     /// Where large produced batches are read through.
@@ -99,6 +106,8 @@ pub struct Parts {
     pub voter_listeners: Vec<ottla_quorum::Endpoint>,
     /// The level of `kraft.version`.
     pub kraft_version: i16,
+    /// The levels of the log.
+    pub levels: Arc<dyn LogLevels>,
 }
 
 impl Node {
@@ -106,9 +115,10 @@ impl Node {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { clock, id, cluster_id, metadata_directory, started, .. } = parts;
-        let Parts { partitions, controller, voter_listeners, kraft_version, .. } = parts;
+        let Parts { partitions, controller, voter_listeners, kraft_version, levels, .. } = parts;
         let cluster = Cluster::default();
         let slots = started.number("max.incremental.fetch.session.cache.slots");
+        let pushed_max = started.number("telemetry.max.bytes");
         Self {
             groups: Groups::new(clock.clone(), group_settings(&cluster, &started, id)),
             transactions: Transactions::new(
@@ -116,6 +126,7 @@ impl Node {
                 transaction_settings(&cluster, &started, id),
             ),
             sessions: Sessions::new(usize::try_from(slots).unwrap_or(1000)),
+            telemetry: Telemetry::new(usize::try_from(pushed_max).unwrap_or(1 << 20)),
             in_force: ArcSwap::from_pointee(rules_of(&cluster, &started, id)),
             admission: Admission::new(bounds_of(&cluster, &started, id)),
             unpacking: Unpacking::for_this_machine(),
@@ -133,6 +144,7 @@ impl Node {
             controller,
             voter_listeners,
             kraft_version,
+            levels,
         }
     }
 
@@ -146,6 +158,11 @@ impl Node {
         let settings = group_settings(&cluster, &self.started, self.id);
         self.groups.set(&GroupSettings { topics, ..settings });
         self.transactions.set(&transaction_settings(&cluster, &self.started, self.id));
+        self.telemetry.set(&cluster);
+        // At the first time everything is news to this node, and to nobody else.
+        if self.offset.load(Ordering::Acquire) > 0 {
+            audit::topics_changed(&before, &cluster);
+        }
         let wanted = self.assigned(&cluster);
         for (partition, error) in self.partitions.reconcile(&wanted) {
             tracing::error!(%partition, %error, "partition is offline: it cannot be opened");

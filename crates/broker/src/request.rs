@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ottla_protocol::{ApiKey, Text};
 
 use crate::guard::Principal;
+use crate::hosts::telemetry::ClientTraits;
 
 /// What a connection is, as long as it lasts.
 #[derive(Clone, Debug)]
@@ -17,13 +18,40 @@ pub struct Caller {
     pub listener: Arc<str>,
     /// Who it belongs to.
     pub principal: Principal,
+    /// What the client is, as far as it has told.
+    pub software: Arc<Mutex<Software>>,
 }
+
+/// The name and version of a client's library (KIP-511).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Software {
+    /// Such as `apache-kafka-java`.
+    pub name: String,
+    /// Such as `4.3.1`.
+    pub version: String,
+}
+
+impl Default for Software {
+    fn default() -> Self {
+        Self { name: "unknown".to_owned(), version: "unknown".to_owned() }
+    }
+}
+
+/// How much of what a client calls itself is kept, in characters.
+const NAME_MAX: usize = 256;
 
 impl Caller {
     /// The address as Kafka shows it in groups: `/127.0.0.1`.
     #[must_use]
     pub fn host(&self) -> String {
         format!("/{}", self.peer.ip().to_canonical())
+    }
+
+    /// The client has told what it is.
+    pub fn is_software(&self, name: &str, version: &str) {
+        let kept = |text: &str| text.chars().take(NAME_MAX).collect();
+        let software = Software { name: kept(name), version: kept(version) };
+        *self.software.lock().unwrap_or_else(PoisonError::into_inner) = software;
     }
 }
 
@@ -38,6 +66,21 @@ pub struct Call {
     pub version: i16,
     /// What the client calls itself; empty when it does not say.
     pub client_id: Text,
+}
+
+impl Call {
+    /// What subscriptions to metrics can select the client by.
+    #[must_use]
+    pub fn traits(&self) -> ClientTraits {
+        let Software { name, version } =
+            self.caller.software.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        ClientTraits {
+            client_id: self.client_id.chars().take(NAME_MAX).collect(),
+            software_name: name,
+            software_version: version,
+            address: self.caller.peer,
+        }
+    }
 }
 
 /// What a request has more than once, of the things it is asked about.

@@ -129,7 +129,7 @@ fn unknown(setting: &str, kind: ConfigKind, known: &[ConfigEntry]) -> String {
     let of = match kind {
         ConfigKind::Topic => "topic",
         ConfigKind::Group => "group",
-        ConfigKind::Broker | ConfigKind::ClientMetrics => "broker",
+        ConfigKind::Broker | ConfigKind::BrokerLogger | ConfigKind::ClientMetrics => "broker",
     };
     match nearest(known.iter().map(|it| it.name.as_str()), setting) {
         Some(near) => format!("there is no {of} setting {setting}; did you mean {near}?"),

@@ -23,6 +23,8 @@ pub enum ConfigKind {
     Topic = 2,
     /// A broker, or (the empty name) all of them.
     Broker = 4,
+    /// What a broker logs, part by part.
+    BrokerLogger = 8,
     /// A subscription to clients' metrics.
     ClientMetrics = 16,
     /// A group.
@@ -106,7 +108,8 @@ impl Cluster {
             ..Default::default()
         };
         // A broker answers for itself only.
-        let first = names.first().filter(|_| kind == ConfigKind::Broker);
+        let first =
+            names.first().filter(|_| matches!(kind, ConfigKind::Broker | ConfigKind::BrokerLogger));
         let response = match first.and_then(|it| it.parse().ok()) {
             Some(node) => {
                 self.all_brokers().await?;
@@ -147,7 +150,15 @@ impl Cluster {
         };
         let request =
             IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
-        let response = self.ask_any(&request).await?;
+        // What a broker logs is known to that broker alone.
+        let own = Some(name).filter(|_| kind == ConfigKind::BrokerLogger);
+        let response = match own.and_then(|it| it.parse().ok()) {
+            Some(node) => {
+                self.all_brokers().await?;
+                self.ask(node, &request).await?
+            }
+            None => self.ask_any(&request).await?,
+        };
         for it in response.responses {
             told(it.error_code, it.error_message, name)?;
         }
@@ -164,7 +175,7 @@ impl Cluster {
                 let all = self.refresh(None, false).await?;
                 all.into_iter().filter_map(|it| it.name).collect()
             }
-            ConfigKind::Broker => {
+            ConfigKind::Broker | ConfigKind::BrokerLogger => {
                 let all = self.all_brokers().await?.into_iter();
                 return Ok(all.map(|id| id.to_string()).chain([String::new()]).collect());
             }

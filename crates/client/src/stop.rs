@@ -30,6 +30,16 @@ pub enum Stopped {
 }
 
 impl Stopped {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hangup => "SIGHUP",
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        }
+    }
+
     /// The exit code by which shells know the signal: 128 and its number.
     #[must_use]
     pub const fn exit_code(self) -> u8 {

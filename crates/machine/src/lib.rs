@@ -12,6 +12,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use ottla_types::TimestampMs;
@@ -80,13 +81,37 @@ pub struct Turn<M: Machine + ?Sized> {
     pub replies: Vec<(Ticket, M::Reply)>,
     /// Timers to set and to cancel, in order.
     pub alarms: Vec<Alarm<M::Timer>>,
+    /// What the host is to write into its log, for operators.
+    pub notes: Vec<Note>,
+}
+
+/// Something about a group that operators want to read of. A machine does not log; its host does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// What has happened, such as `group rebalance started`.
+    pub event: &'static str,
+    /// To which group.
+    pub group: String,
+    /// Its generation, or its epoch.
+    pub generation: i32,
+    /// How many members it has.
+    pub members: usize,
+    /// Why.
+    pub reason: String,
 }
 
 impl<M: Machine + ?Sized> Turn<M> {
     /// A turn at `now_ms` for `ticket`, with nothing in it yet.
     #[must_use]
     pub fn new(now_ms: TimestampMs, ticket: Ticket) -> Self {
-        Self { now_ms, ticket, records: Vec::new(), replies: Vec::new(), alarms: Vec::new() }
+        Self {
+            now_ms,
+            ticket,
+            records: Vec::new(),
+            replies: Vec::new(),
+            alarms: Vec::new(),
+            notes: Vec::new(),
+        }
     }
 
     /// Write `record` down.

@@ -8,15 +8,17 @@
 //! - [`frame`]: the 4-byte length and the bytes behind it, bounded by what has really arrived
 //! - [`connection`]: requests in, replies out in request order, back-pressure both ways
 //! - [`listener`]: bind, accept, limits per node and per address
+//! - [`supervisor`]: says to systemd, or whatever started this process, that it is ready
 //! - [`threads`]: one runtime per core
 
 pub mod connection;
 pub mod dial;
 pub mod frame;
 pub mod listener;
+pub mod supervisor;
 pub mod threads;
 
 pub use connection::{Closed, Limits, Outcome, Reply, serve};
 pub use frame::FrameError;
-pub use listener::{Accepted, Admission, Bounds, Listener, SocketOptions};
+pub use listener::{Accepted, Admission, Arrival, Bounds, Listener, SocketOptions};
 pub use threads::Threads;

@@ -36,6 +36,15 @@ pub struct Accepted {
     pub permit: Permit,
 }
 
+/// A connection that has come.
+#[derive(Debug)]
+pub enum Arrival {
+    /// It was let in.
+    Accepted(Accepted),
+    /// There are too many, in all or from its address.
+    Refused(SocketAddr),
+}
+
 impl Listener {
     /// Binds `address`; port 0 lets the system choose. Must run inside a runtime.
     ///
@@ -88,21 +97,24 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// The next connection that `admission` lets in; others are closed at once.
+    /// The next connection: one that `admission` lets in, or one that it refuses and that is
+    /// closed already.
     ///
     /// # Errors
     /// Accepting failed for a reason that is not the caller's connection (no file handles left).
-    pub async fn accept(&self, admission: &Admission) -> io::Result<Accepted> {
+    pub async fn accept(&self, admission: &Admission) -> io::Result<Arrival> {
         loop {
             let (stream, peer) = match self.socket.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) if is_passing(&error) => continue,
                 Err(error) => return Err(error),
             };
-            let Some(permit) = admission.admit(peer.ip()) else { continue };
+            let Some(permit) = admission.admit(peer.ip()) else {
+                return Ok(Arrival::Refused(peer));
+            };
             // Without it a small reply waits for the peer's delayed acknowledgement: 40 ms.
             stream.set_nodelay(true)?;
-            return Ok(Accepted { stream: stream.into_std()?, peer, permit });
+            return Ok(Arrival::Accepted(Accepted { stream: stream.into_std()?, peer, permit }));
         }
     }
 }

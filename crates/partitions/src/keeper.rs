@@ -145,7 +145,7 @@ impl Keeper {
         self.cleaners.pause.stop();
         for thread in self.threads {
             if thread.join().is_err() {
-                tracing::error!("a thread that looks after logs has panicked");
+                tracing::error!("log maintenance thread panicked");
             }
         }
     }
@@ -192,7 +192,7 @@ fn keeper_loop(all: &Partitions, clock: &Clock, ask: &Ask) {
         }
         for retired in all.bin().due(now) {
             if let Err(error) = retired.remove() {
-                tracing::warn!(%error, "the files of a deleted segment stay behind");
+                tracing::warn!(%error, "files of a deleted segment cannot be removed");
             }
         }
         if flushed {
@@ -280,13 +280,13 @@ fn clean_one(
             if let Some(cleaned) = cleaned {
                 let took_ms = (clock.monotonic() - begun).as_millis();
                 let (upto, saved) = (cleaned.upto, cleaned.saved_bytes);
-                tracing::info!(partition = %partition.name(), upto, saved, took_ms, "cleaned");
+                tracing::info!(partition = %partition.name(), upto, saved, took_ms, "log compacted");
             }
             true
         }
         Err(StorageError::Failed) => false,
         Err(error) => {
-            tracing::error!(partition = %partition.name(), %error, "cannot be cleaned");
+            tracing::error!(partition = %partition.name(), %error, "compaction failed; log skipped until the next start");
             hopeless().insert(id(&partition));
             true
         }

@@ -232,7 +232,7 @@ impl Partitions {
         self.take_along(place, source, dir)?;
         // The new one is written down before the old one goes.
         self.checkpoint()?;
-        tracing::info!(partition = %place, from = %old.display(), to = %folder.display(), "moved");
+        tracing::info!(partition = %place, from = %old.display(), to = %folder.display(), "partition moved to another data directory");
         remove_folder(&**source.dir.files(), &old, partition.topic_id())
     }
 

@@ -94,7 +94,7 @@ pub(crate) struct Dir {
 fn or_none(read: Result<OffsetCheckpoint, StorageError>) -> Result<OffsetCheckpoint, StorageError> {
     match read {
         Err(error @ StorageError::Corrupt { .. }) => {
-            tracing::warn!(%error, "a checkpoint is broken; it is made anew");
+            tracing::warn!(%error, "checkpoint file is corrupt; it is rebuilt");
             Ok(OffsetCheckpoint::default())
         }
         read => read,
@@ -265,7 +265,7 @@ impl Partitions {
             }
         }
         if any && let Err(error) = self.checkpoint() {
-            tracing::error!(%error, "log starts cannot be written down");
+            tracing::error!(%error, "log-start-offset-checkpoint cannot be written");
         }
     }
 
@@ -420,13 +420,13 @@ impl Partitions {
         self.publish(next);
         for partition in gone {
             if let Err(error) = self.remove(partition) {
-                tracing::error!(partition = %partition.name(), %error, "a folder stays behind");
+                tracing::error!(partition = %partition.name(), %error, "folder of a deleted partition cannot be removed");
             }
         }
         // A power cut must not bring back what a new topic of the same name would take for its own.
         for dir in self.online() {
             if let Err(error) = dir.dir.files().sync_dir(dir.dir.path()) {
-                tracing::error!(%error, "deleted folders may come back after a power cut");
+                tracing::error!(%error, "deletion is not durable: folders may come back after a power cut");
             }
         }
     }

@@ -30,7 +30,7 @@ impl Trouble {
                     tracing::error!(
                         %partition,
                         %error,
-                        "something has run out: appends to its directory are refused until there is more"
+                        "disk shortage: appends to this data directory are refused until there is room"
                     );
                 }
             }
@@ -40,7 +40,7 @@ impl Trouble {
                     tracing::error!(
                         %partition,
                         %error,
-                        "{what}: its directory is offline until the node is started again"
+                        "data directory is offline until the next start: {what}"
                     );
                 }
             }
@@ -56,7 +56,7 @@ impl Trouble {
     /// An append has gone well.
     pub(crate) fn end_shortage(&self) {
         if self.is_short.load(Ordering::Relaxed) && self.is_short.swap(false, Ordering::AcqRel) {
-            tracing::info!("there is enough again: appends go on");
+            tracing::info!("disk shortage is over: appends are accepted again");
         }
     }
 }

@@ -22,7 +22,7 @@ const OPTIONS: &[Opt] = &[
     values(
         "entity-type",
         "TYPE",
-        "topics, brokers, groups, client-metrics, clients, users or ips.",
+        "topics, brokers, broker-loggers, groups, client-metrics, clients, users or ips.",
     ),
     values("entity-name", "NAME", "Which of them; all if not said."),
     flag("entity-default", "The default of all of them."),
@@ -47,6 +47,7 @@ fn kind_named(text: &str) -> Option<ConfigKind> {
     match text {
         "topics" => Some(ConfigKind::Topic),
         "brokers" => Some(ConfigKind::Broker),
+        "broker-loggers" => Some(ConfigKind::BrokerLogger),
         "client-metrics" => Some(ConfigKind::ClientMetrics),
         "groups" => Some(ConfigKind::Group),
         _ => None,
@@ -57,6 +58,7 @@ const fn name_of(kind: ConfigKind) -> &'static str {
     match kind {
         ConfigKind::Topic => "topic",
         ConfigKind::Broker => "broker",
+        ConfigKind::BrokerLogger => "broker-logger",
         ConfigKind::ClientMetrics => "client-metric",
         ConfigKind::Group => "group",
     }
@@ -67,6 +69,7 @@ const fn source_of(kind: ConfigKind) -> i8 {
     match kind {
         ConfigKind::Topic => 1,
         ConfigKind::Broker => 2,
+        ConfigKind::BrokerLogger => 6,
         ConfigKind::ClientMetrics => 7,
         ConfigKind::Group => 8,
     }
@@ -123,16 +126,15 @@ fn entity(args: &Parsed) -> Result<(ConfigKind, Option<String>), ToolError> {
         ToolError::Usage("At least one entity type must be specified: --entity-type".to_owned())
     })?;
     let Some(found) = kind_named(kind) else {
-        return Err(match kind {
-            "broker-loggers" => {
-                failed("--entity-type broker-loggers: Ottla's log levels are set when it starts")
-            }
-            _ => ToolError::Usage(format!(
-                "Invalid entity type {kind}, the entity type must be one of topics, brokers, groups, client-metrics, clients, users, ips"
-            )),
-        });
+        return Err(ToolError::Usage(format!(
+            "Invalid entity type {kind}, the entity type must be one of topics, brokers, broker-loggers, groups, client-metrics, clients, users, ips"
+        )));
     };
     let name = args.one("entity-name").map(str::to_owned);
+    if found == ConfigKind::BrokerLogger && name.is_none() {
+        let usage = "An entity name must be specified with --entity-type broker-loggers";
+        return Err(ToolError::Usage(usage.to_owned()));
+    }
     Ok((found, if args.has("entity-default") { Some(String::new()) } else { name }))
 }
 

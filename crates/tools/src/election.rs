@@ -6,8 +6,10 @@ use ottla_protocol::messages::elect_leaders_request::{ElectLeadersRequest, Topic
 use ottla_types::ErrorCode;
 
 use crate::Tool;
+use crate::exceptions::exception;
+use crate::json::{Entry, Plan};
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{Session, ToolError, failed, partitions, refused};
+use crate::session::{Session, ToolError, failed, refused};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-leader-election",
@@ -28,23 +30,38 @@ const OPTIONS: &[Opt] = &[
 /// Partitions by topic; `None` is all of them.
 type Chosen = Option<BTreeMap<String, Vec<i32>>>;
 
+/// The partitions that the command line names, in one of three ways.
 fn chosen(args: &Parsed) -> Result<Chosen, ToolError> {
-    if args.has("all-topic-partitions") {
-        return Ok(None);
-    }
-    if let Some(file) = args.one("path-to-json-file") {
-        let mut all: BTreeMap<String, Vec<i32>> = BTreeMap::new();
-        for (place, _) in partitions(file)? {
-            all.entry(place.topic.to_string()).or_default().push(place.partition);
-        }
-        return Ok(Some(all));
-    }
-    let partition: Option<i32> = args.number("partition").map_err(ToolError::Usage)?;
-    let (Some(topic), Some(partition)) = (args.one("topic"), partition) else {
-        let usage = "One and only one of the following options is required: topic with partition, all-topic-partitions, path-to-json-file";
-        return Err(ToolError::Usage(usage.to_owned()));
+    let ways = ["topic", "all-topic-partitions", "path-to-json-file"];
+    let Some(way) = args.only(&ways) else {
+        let usage =
+            format!("One and only one of the following options is required: {}", ways.join(", "));
+        return Err(ToolError::Usage(usage));
     };
-    Ok(Some([(topic.to_owned(), vec![partition])].into()))
+    let partition: Option<i32> = args.number("partition").map_err(ToolError::Usage)?;
+    match (way, partition) {
+        ("topic", None) => {
+            return Err(ToolError::Usage("Missing required option(s): partition".to_owned()));
+        }
+        ("all-topic-partitions" | "path-to-json-file", Some(_)) => {
+            let usage = "Option partition is only allowed if topic is used".to_owned();
+            return Err(ToolError::Usage(usage));
+        }
+        _ => {}
+    }
+    if let (Some(topic), Some(partition)) = (args.one("topic"), partition) {
+        return Ok(Some([(topic.to_owned(), vec![partition])].into()));
+    }
+    let Some(file) = args.one("path-to-json-file") else { return Ok(None) };
+    let plan = Plan::read(file)?;
+    let places: Vec<_> =
+        plan.list("partitions")?.iter().map(Entry::place).collect::<Result<_, _>>()?;
+    plan.no_duplicates("Replica election data contains duplicate partitions", &places)?;
+    let mut all: BTreeMap<String, Vec<i32>> = BTreeMap::new();
+    for place in places {
+        all.entry(place.topic.to_string()).or_default().push(place.partition);
+    }
+    Ok(Some(all))
 }
 
 fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
@@ -73,7 +90,7 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
             match ErrorCode(it.error_code) {
                 ErrorCode::NONE => done.push(place),
                 ErrorCode::ELECTION_NOT_NEEDED => needless.push(place),
-                code => wrong.push(format!("{place}: {}", code.message())),
+                code => wrong.push((place, exception(code, it.error_message.as_deref()))),
             }
         }
     }
@@ -89,5 +106,14 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         let list = needless.join(", ");
         writeln!(session.out, "Valid replica already elected for partitions {list}")?;
     }
-    if wrong.is_empty() { Ok(()) } else { Err(failed(wrong.join("\n"))) }
+    for (place, why) in &wrong {
+        writeln!(
+            session.out,
+            "Error completing leader election ({name}) for partition: {place}: {why}"
+        )?;
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(failed(format!("{} replica(s) could not be elected", wrong.len())))
 }

@@ -1,7 +1,9 @@
 //! kafka-consumer-groups and kafka-groups.
 
+mod csv;
 mod describe;
 mod reset;
+mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,12 +11,14 @@ use ottla_client::{Cluster, CoordinatorOf, Offsets, TopicPartition};
 use ottla_protocol::messages::delete_groups_request::DeleteGroupsRequest;
 use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
 use ottla_protocol::messages::list_groups_response::ListedGroup;
+use ottla_protocol::messages::metadata_response::MetadataResponsePartition;
 use ottla_protocol::messages::offset_delete_request::{
     OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
 use ottla_types::ErrorCode;
 
 use crate::Tool;
+use crate::exceptions::exception;
 use crate::options::{Opt, Parsed, flag, maybe, value, values};
 use crate::session::{Session, ToolError, failed, refused};
 use crate::table::columns;
@@ -69,7 +73,7 @@ const OPTIONS: &[Opt] = &[
         "With --describe: the group's state; with --list: in which states.",
     ),
     maybe("type", "TYPE,...", "With --list: groups of these types, and show the type."),
-    flag("validate-regex", "Has no effect here."),
+    value("validate-regex", "REGEX", "Say whether a regular expression is one."),
 ];
 
 const LIST_OPTIONS: &[Opt] = &[
@@ -81,15 +85,77 @@ const LIST_OPTIONS: &[Opt] = &[
     flag("streams", "Only groups of Kafka Streams."),
 ];
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
-    let actions = ["list", "describe", "delete", "reset-offsets", "delete-offsets"];
-    let Some(action) = args.only(&actions) else {
-        let usage = "Command must include exactly one action: --list, --describe, --delete, --reset-offsets, --delete-offsets";
-        return Err(ToolError::Usage(usage.to_owned()));
+const ACTIONS: [&str; 6] =
+    ["list", "describe", "delete", "reset-offsets", "delete-offsets", "validate-regex"];
+
+/// Options, and with which others they cannot stand.
+const EXCLUSIVE: [(&str, &[&str]); 4] = [
+    ("group", &["all-groups", "list"]),
+    ("topic", &["list", "describe", "delete"]),
+    ("members", &["offsets", "state"]),
+    ("offsets", &["state"]),
+];
+
+/// Options, and the actions that they belong to.
+const BELONG: [(&str, &[&str]); 5] = [
+    ("members", &["describe"]),
+    ("offsets", &["describe"]),
+    ("verbose", &["describe"]),
+    ("state", &["describe", "list"]),
+    ("type", &["list"]),
+];
+
+fn check(args: &Parsed, action: &str) -> Result<(), String> {
+    let missing = match action {
+        "describe" | "delete" | "reset-offsets" => !args.has("group") && !args.has("all-groups"),
+        _ => false,
     };
-    if action != "list" && args.one("group").is_none() && !args.has("all-groups") {
-        let usage = format!("Option [{action}] takes one of these options: [all-groups], [group]");
-        return Err(ToolError::Usage(usage));
+    if missing {
+        return Err(format!("Option [{action}] takes one of these options: [all-groups], [group]"));
+    }
+    if action == "delete-offsets" && !(args.has("group") && args.has("topic")) {
+        return Err(format!("Option [{action}] takes the following options: [group], [topic]"));
+    }
+    for (option, others) in EXCLUSIVE {
+        if let Some(other) = others.iter().find(|it| args.has(option) && args.has(it)) {
+            return Err(format!("Option \"[{option}]\" can't be used with option \"[{other}]\""));
+        }
+    }
+    for (option, actions) in BELONG {
+        if args.has(option) && !actions.contains(&action) {
+            return Err(format!(
+                "Option(s) [{option}] are unavailable given other options on the command line"
+            ));
+        }
+    }
+    if action == "describe" && args.one("state").is_some() {
+        return Err("Option [describe] does not take a value for [state]".to_owned());
+    }
+    if action == "reset-offsets" {
+        if args.has("dry-run") && args.has("execute") {
+            return Err("Option [reset-offsets] only accepts one of [execute] and [dry-run]".into());
+        }
+        let given: Vec<&str> = reset::TARGETS.into_iter().filter(|it| args.has(it)).collect();
+        if let [one, other, ..] = given.as_slice() {
+            return Err(format!("Option \"[{one}]\" can't be used with option \"[{other}]\""));
+        }
+    }
+    Ok(())
+}
+
+fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+    let Some(action) = args.only(&ACTIONS) else {
+        let all = ACTIONS.map(|it| format!("--{it}")).join(", ");
+        return Err(ToolError::Usage(format!("Command must include exactly one action: {all}")));
+    };
+    check(args, action).map_err(ToolError::Usage)?;
+    if let Some(pattern) = args.one("validate-regex") {
+        let how = match regex::Regex::new(pattern) {
+            Ok(_) => "valid".to_owned(),
+            Err(why) => format!("invalid: {why}"),
+        };
+        writeln!(session.out, "The regular expression `{pattern}` is {how}.")?;
+        return Ok(());
     }
     let mut cluster = session.connect()?;
     let cluster = &mut cluster;
@@ -102,10 +168,15 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     };
     match done {
         // Apache's tool says it on the standard output, and ends as if all were well.
-        Err(ToolError::Failed(why)) => Ok(writeln!(session.out, "\nError: {why}")?),
-        Err(ToolError::Client(why)) => Ok(writeln!(session.out, "\nError: {why}")?),
+        Err(ToolError::Failed(why)) => told(session, &why),
+        Err(ToolError::Client(why)) => told(session, &why.to_string()),
         other => other,
     }
+}
+
+fn told(session: &mut Session<'_>, why: &str) -> Result<(), ToolError> {
+    writeln!(session.out, "\nError: Executing consumer group command failed due to {why}")?;
+    Ok(())
 }
 
 /// All groups, on all brokers.
@@ -139,8 +210,11 @@ fn list(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Resu
     let words = |name| args.one(name).unwrap_or_default().split(',').map(str::trim);
     let some = |name| words(name).filter(|it| !it.is_empty()).collect::<Vec<_>>();
     let states: Vec<String> = some("state").iter().map(|it| pascal(it)).collect();
+    valid("state", args.one("state"), &states, &STATES)?;
     let states: Vec<&str> = states.iter().map(String::as_str).collect();
-    let types = some("type");
+    let types: Vec<String> = some("type").iter().map(|it| it.to_lowercase()).collect();
+    valid("types", args.one("type"), &types, &TYPES)?;
+    let types: Vec<&str> = types.iter().map(String::as_str).collect();
     let types =
         if types.is_empty() && args.has("type") { vec!["classic", "consumer"] } else { types };
     let mut found = every(session, cluster, &states, &types)?;
@@ -165,19 +239,36 @@ fn list(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Resu
     Ok(())
 }
 
+const STATES: [&str; 7] = [
+    "PreparingRebalance",
+    "CompletingRebalance",
+    "Stable",
+    "Dead",
+    "Empty",
+    "Assigning",
+    "Reconciling",
+];
+const TYPES: [&str; 2] = ["classic", "consumer"];
+
+/// Refuses words that are not known.
+fn valid(
+    what: &str,
+    said: Option<&str>,
+    words: &[String],
+    known: &[&str],
+) -> Result<(), ToolError> {
+    if words.iter().all(|it| known.contains(&it.as_str())) {
+        return Ok(());
+    }
+    let (said, known) = (said.unwrap_or_default(), known.join(", "));
+    let usage = format!("Invalid {what} list '{said}'. Valid {what}s are: {known}");
+    Err(ToolError::Usage(usage.replace("typess", "types")))
+}
+
 /// `PreparingRebalance` from `preparingrebalance` or `preparing_rebalance`, `Stable` from `stable`.
 fn pascal(text: &str) -> String {
-    let known = [
-        "PreparingRebalance",
-        "CompletingRebalance",
-        "Stable",
-        "Dead",
-        "Empty",
-        "Assigning",
-        "Reconciling",
-    ];
     let plain = text.replace('_', "");
-    if let Some(found) = known.into_iter().find(|it| it.eq_ignore_ascii_case(&plain)) {
+    if let Some(found) = STATES.into_iter().find(|it| it.eq_ignore_ascii_case(&plain)) {
         return found.to_owned();
     }
     let mut letters = text.chars();
@@ -234,9 +325,8 @@ fn delete(
         match ErrorCode(code) {
             ErrorCode::NONE => gone.push(format!("'{group}'")),
             code => wrong.push(format!(
-                "* Group '{group}' could not be deleted due to: {} ({})",
-                code.message(),
-                code.name()
+                "* Group '{group}' could not be deleted due to: {}",
+                exception(code, None)
             )),
         }
     }
@@ -260,7 +350,30 @@ fn delete(
     Ok(())
 }
 
-/// The partitions that `--topic` words name, in one group's offsets or in the cluster.
+/// The partitions that a `--topic` word names; none if it is the name of a topic alone.
+fn named_partitions(word: &str) -> Result<Option<Vec<TopicPartition>>, ToolError> {
+    if !word.contains(':') {
+        return Ok(None);
+    }
+    let mut parts: Vec<&str> = word.split(':').collect();
+    while parts.last().is_some_and(|it| it.is_empty()) {
+        parts.pop();
+    }
+    let [topic, list] = parts.as_slice() else {
+        let usage = format!("Invalid topic arg '{word}', expected topic name and partitions");
+        return Err(ToolError::Usage(usage));
+    };
+    let one = |it: &str| match it.parse() {
+        Ok(partition) => Ok(TopicPartition::new(*topic, partition)),
+        Err(_) => Err(ToolError::Usage(format!(
+            "Invalid partition '{it}' specified in topic arg '{word}'"
+        ))),
+    };
+    list.trim_end_matches(',').split(',').map(one).collect::<Result<_, _>>().map(Some)
+}
+
+/// The partitions that `--topic` words name, or those that a group has offsets of. They exist, and
+/// somebody leads them.
 fn places(
     args: &Parsed,
     session: &Session<'_>,
@@ -270,30 +383,73 @@ fn places(
     let mut all = BTreeSet::new();
     if args.has("all-topics") {
         all.extend(known.keys().cloned());
-    }
-    for word in args.all("topic") {
-        let (topic, some) = word.split_once(':').map_or((word, None), |(a, b)| (a, Some(b)));
-        if let Some(some) = some {
-            for it in some.split(',') {
-                let partition = it.trim().parse();
-                let partition = partition.map_err(|_| {
-                    failed(format!(
-                        "Invalid topic arg '{word}', expected topic name and partitions"
-                    ))
-                })?;
-                all.insert(TopicPartition::new(topic, partition));
+    } else {
+        for word in args.all("topic") {
+            match named_partitions(word)? {
+                Some(some) => all.extend(some),
+                None => all.extend(
+                    whole_topic(session, cluster, word)?
+                        .map_err(|code| failed(exception(code, None)))?,
+                ),
             }
-            continue;
-        }
-        let found = session.wait(cluster.refresh(Some(&[topic.to_owned()]), false))?;
-        for it in found {
-            refused(it.error_code, None)?;
-            all.extend(
-                it.partitions.iter().map(|it| TopicPartition::new(topic, it.partition_index)),
-            );
         }
     }
+    check_places(session, cluster, &all)?;
     Ok(all)
+}
+
+/// The partitions of a topic, or why it has none.
+fn whole_topic(
+    session: &Session<'_>,
+    cluster: &mut Cluster,
+    topic: &str,
+) -> Result<Result<Vec<TopicPartition>, ErrorCode>, ToolError> {
+    let found = session.wait(cluster.refresh(Some(&[topic.to_owned()]), false))?;
+    let Some(found) = found.first() else { return Ok(Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)) };
+    if found.error_code != 0 {
+        return Ok(Err(ErrorCode(found.error_code)));
+    }
+    let place = |index| TopicPartition::new(topic, index);
+    Ok(Ok(found.partitions.iter().map(|it| place(it.partition_index)).collect()))
+}
+
+/// Refuses partitions that do not exist, or have no leader.
+fn check_places<'a>(
+    session: &Session<'_>,
+    cluster: &mut Cluster,
+    places: impl IntoIterator<Item = &'a TopicPartition>,
+) -> Result<(), ToolError> {
+    let places: Vec<&TopicPartition> = places.into_iter().collect();
+    if places.is_empty() {
+        return Ok(());
+    }
+    let topics: BTreeSet<String> = places.iter().map(|it| it.topic.to_string()).collect();
+    let topics: Vec<String> = topics.into_iter().collect();
+    let mut leaders: BTreeMap<TopicPartition, i32> = BTreeMap::new();
+    for topic in session.wait(cluster.refresh(Some(&topics), false))? {
+        let name = topic.name.unwrap_or_default();
+        if topic.error_code != 0 {
+            let why = exception(ErrorCode(topic.error_code), None);
+            return Err(failed(format!("topic {name}: {why}")));
+        }
+        let leader = |it: &MetadataResponsePartition| {
+            (TopicPartition::new(name.as_str(), it.partition_index), it.leader_id)
+        };
+        leaders.extend(topic.partitions.iter().map(leader));
+    }
+    let list = |is_one: &dyn Fn(Option<i32>) -> bool| {
+        let found = places.iter().filter(|it| is_one(leaders.get(**it).copied()));
+        found.map(ToString::to_string).collect::<Vec<_>>().join(",")
+    };
+    let (missing, leaderless) =
+        (list(&|leader| leader.is_none()), list(&|leader| leader.is_some_and(|it| it < 0)));
+    if !missing.is_empty() {
+        return Err(failed(format!("The partitions \"{missing}\" do not exist")));
+    }
+    if !leaderless.is_empty() {
+        return Err(failed(format!("The partitions \"{leaderless}\" have no leader")));
+    }
+    Ok(())
 }
 
 fn delete_offsets(
@@ -301,54 +457,137 @@ fn delete_offsets(
     session: &mut Session<'_>,
     cluster: &mut Cluster,
 ) -> Result<(), ToolError> {
-    let group = args.one("group").unwrap_or_default().to_owned();
-    let known = session.wait(cluster.group_offsets(&group))?;
-    let known: Offsets = known.into_iter().map(|(place, (offset, _))| (place, offset)).collect();
-    let places = places(args, session, cluster, &known)?;
+    let groups: Vec<&str> = args.all("group").collect();
+    let [group] = groups.as_slice() else {
+        let usage = "Found multiple arguments for option group, but you asked for only one";
+        return Err(ToolError::Usage(usage.to_owned()));
+    };
+    let (mut places, mut status) = (BTreeSet::new(), BTreeMap::new());
+    for word in args.all("topic") {
+        match named_partitions(word)? {
+            Some(some) => places.extend(some),
+            None => match whole_topic(session, cluster, word)? {
+                Ok(all) => places.extend(all),
+                // The topic as a whole.
+                Err(code) => drop(status.insert(TopicPartition::new(word, -1), code)),
+            },
+        }
+    }
+    let (code, deleted) = ask_to_delete(session, cluster, group, &places)?;
+    match code {
+        ErrorCode::NONE => {
+            writeln!(session.out, "Request succeeded for deleting offsets from group {group}.")?;
+        }
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC => writeln!(
+            session.out,
+            "\nError: Encountered some partition-level error, see the follow-up details."
+        )?,
+        code => writeln!(session.out, "\nError: {}", code.message())?,
+    }
+    status.extend(deleted);
+    let row = |(place, code): (TopicPartition, ErrorCode)| {
+        let partition = place.partition;
+        let partition = if partition < 0 { "-".to_owned() } else { partition.to_string() };
+        let status = match code {
+            ErrorCode::NONE => "Successful".to_owned(),
+            code => format!("Error: {}", exception(code, None)),
+        };
+        vec![place.topic.to_string(), partition, status]
+    };
+    let head = ["TOPIC", "PARTITION", "STATUS"].map(str::to_owned).to_vec();
+    let rows: Vec<Vec<String>> = [head].into_iter().chain(status.into_iter().map(row)).collect();
+    write!(session.out, "\n{}", columns(&rows, &[15, 10]))?;
+    Ok(())
+}
+
+/// What became of each partition.
+type Deleted = BTreeMap<TopicPartition, ErrorCode>;
+
+/// Asks a group's coordinator to delete offsets: what became of all of it (the first error there
+/// is), and what of each partition.
+fn ask_to_delete(
+    session: &Session<'_>,
+    cluster: &mut Cluster,
+    group: &str,
+    places: &BTreeSet<TopicPartition>,
+) -> Result<(ErrorCode, Deleted), ToolError> {
     let mut topics: BTreeMap<String, Vec<OffsetDeleteRequestPartition>> = BTreeMap::new();
-    for place in &places {
+    for place in places {
         let partition_index = place.partition;
         let one = OffsetDeleteRequestPartition { partition_index, ..Default::default() };
         topics.entry(place.topic.to_string()).or_default().push(one);
     }
-    let topics = topics.into_iter();
-    let topics = topics.map(|(name, partitions)| OffsetDeleteRequestTopic {
-        name,
-        partitions,
-        ..Default::default()
-    });
-    let node = session.wait(cluster.coordinator(CoordinatorOf::Group, &group))?;
+    let topic =
+        |(name, partitions)| OffsetDeleteRequestTopic { name, partitions, ..Default::default() };
+    let node = session.wait(cluster.coordinator(CoordinatorOf::Group, group))?;
     let request = OffsetDeleteRequest {
-        group_id: group.clone(),
-        topics: topics.collect(),
+        group_id: group.to_owned(),
+        topics: topics.into_iter().map(topic).collect(),
         ..Default::default()
     };
     let response = session.wait(cluster.ask(node, &request))?;
-    refused(response.error_code, None)?;
-    let mut codes: BTreeMap<(String, i32), i16> = BTreeMap::new();
+    let all = ErrorCode(response.error_code);
+    if all != ErrorCode::NONE {
+        return Ok((all, places.iter().map(|place| (place.clone(), all)).collect()));
+    }
+    let mut codes = Deleted::new();
     for topic in response.topics {
         for it in topic.partitions {
-            codes.insert((topic.name.clone(), it.partition_index), it.error_code);
+            let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
+            codes.insert(place, ErrorCode(it.error_code));
         }
     }
-    let failures = codes.values().any(|code| *code != 0);
-    let how = if failures {
-        "Encountered some partition level error, see the follow-up details:"
-    } else {
-        ""
-    };
-    if failures {
-        writeln!(session.out, "{how}")?;
-    } else {
-        writeln!(session.out, "Request succeeded for deleting offsets from group {group}.")?;
-    }
-    writeln!(session.out, "\n{:15} {:10} {:15}", "TOPIC", "PARTITION", "STATUS")?;
-    for ((topic, partition), code) in codes {
-        let status = match ErrorCode(code) {
-            ErrorCode::NONE => "Successful".to_owned(),
-            code => format!("Error: {}", code.message()),
+    let first = codes.values().copied().find(|code| *code != ErrorCode::NONE);
+    Ok((first.unwrap_or(ErrorCode::NONE), codes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_of_a_topic_are_named_behind_a_colon() {
+        let those = |word: &str| match named_partitions(word) {
+            Ok(None) => "all".to_owned(),
+            Ok(Some(all)) => all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            Err(why) => why.to_string(),
         };
-        writeln!(session.out, "{topic:15} {partition:<10} {status:15}")?;
+        assert_eq!(those("t"), "all");
+        assert_eq!(those("t:0,2"), "t-0 t-2");
+        assert_eq!(those("t:0,"), "t-0");
+        assert_eq!(those("t:x"), "Invalid partition 'x' specified in topic arg 't:x'");
+        assert_eq!(those("t: 1"), "Invalid partition ' 1' specified in topic arg 't: 1'");
+        for word in ["t:", "t:0:1", ":"] {
+            let right = format!("Invalid topic arg '{word}', expected topic name and partitions");
+            assert_eq!(those(word), right);
+        }
     }
-    Ok(())
+
+    #[test]
+    fn options_that_do_not_go_together_are_refused() {
+        for (line, right) in [
+            ("--list --group g", "can't be used with"),
+            ("--group g --all-groups --describe", "can't be used with"),
+            ("--describe --group g --members --state", "can't be used with"),
+            ("--describe --group g --state Stable", "does not take a value"),
+            ("--describe --group g --topic t", "can't be used with"),
+            ("--delete --group g --topic t", "can't be used with"),
+            ("--delete", "takes one of these options"),
+            ("--delete-offsets --group g", "takes the following options"),
+            ("--delete-offsets --all-groups --topic t", "takes the following options"),
+            ("--list --verbose", "unavailable"),
+            ("--delete --group g --type classic", "unavailable"),
+            ("--reset-offsets --group g --dry-run --execute", "only accepts one of"),
+            ("--reset-offsets --group g --to-earliest --to-latest", "can't be used with"),
+            ("--reset-offsets --group g --from-file f --to-offset 3", "can't be used with"),
+            ("--reset-offsets --group g --all-topics --to-current", ""),
+            ("--list --state Stable", ""),
+        ] {
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            let args = Parsed::read(&words, OPTIONS).unwrap();
+            let action = args.only(&ACTIONS).unwrap();
+            let why = check(&args, action).err().unwrap_or_default();
+            assert!(why.contains(right) && why.is_empty() == right.is_empty(), "{line}: {why}");
+        }
+    }
 }

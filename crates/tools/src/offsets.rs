@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use ottla_client::{Cluster, Isolation, TopicPartition};
+use ottla_client::{ClientError, Cluster, Isolation, TopicPartition};
 use ottla_protocol::messages::delete_records_request::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
 };
@@ -14,8 +14,10 @@ use regex::Regex;
 use serde_json::json;
 
 use crate::Tool;
+use crate::exceptions::{class_of, exception};
+use crate::json::Plan;
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{Session, ToolError, failed, partitions, refused, topic_pattern};
+use crate::session::{Session, ToolError, failed, refused, topic_pattern};
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {
@@ -59,7 +61,7 @@ const DELETE: &[Opt] = &[value(
 const DIRS: &[Opt] = &[
     flag("describe", "Show the directories."),
     value("topic-list", "NAME,...", "Only these topics."),
-    value("broker-list-ids", "ID,...", "Only these brokers."),
+    value("broker-list", "ID,...", "Only these brokers."),
 ];
 
 fn time(text: &str) -> Result<i64, ToolError> {
@@ -190,44 +192,69 @@ fn delete(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     let file = args.one("offset-json-file").ok_or_else(|| {
         ToolError::Usage("Missing required option(s) [offset-json-file]".to_owned())
     })?;
+    let plan = Plan::versioned(file)?;
     let mut asked = Vec::new();
-    for (place, it) in partitions(file)? {
-        let offset = it["offset"].as_i64();
-        let offset = offset.ok_or_else(|| failed(format!("{file}: {it} has not an offset")))?;
-        asked.push((place, offset));
+    for entry in plan.list("partitions")? {
+        asked.push((entry.place()?, entry.long("offset")?));
     }
+    let what = "Offset json file contains duplicate topic partitions";
+    plan.no_duplicates(what, asked.iter().map(|(place, _)| place))?;
     let mut cluster = session.connect()?;
     writeln!(session.out, "Executing records delete operation")?;
-    let mut by_leader: BTreeMap<i32, Vec<DeleteRecordsTopic>> = BTreeMap::new();
+    let mut done = BTreeMap::new();
+    let mut by_leader: BTreeMap<i32, BTreeMap<String, Vec<DeleteRecordsPartition>>> =
+        BTreeMap::new();
     for (place, offset) in asked {
-        let leader = session.wait(cluster.leader(&place))?;
         let partition_index = place.partition;
         let one = DeleteRecordsPartition { partition_index, offset, ..Default::default() };
-        let (name, partitions) = (place.topic.to_string(), vec![one]);
-        let topic = DeleteRecordsTopic { name, partitions, ..Default::default() };
-        by_leader.entry(leader).or_default().push(topic);
+        match session.wait(cluster.leader(&place)) {
+            Ok(leader) => {
+                let topics = by_leader.entry(leader).or_default();
+                topics.entry(place.topic.to_string()).or_default().push(one);
+            }
+            Err(ClientError::Refused { code, .. }) => {
+                done.insert(place, Err(code));
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
-    writeln!(session.out, "Records delete operation completed:")?;
     for (leader, topics) in by_leader {
+        let topic =
+            |(name, partitions)| DeleteRecordsTopic { name, partitions, ..Default::default() };
+        let topics = topics.into_iter().map(topic).collect();
         let request = DeleteRecordsRequest { topics, timeout_ms: 30_000, ..Default::default() };
         let response = session.wait(cluster.ask(leader, &request))?;
         for topic in response.topics {
             for it in topic.partitions {
                 let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
-                match ErrorCode(it.error_code) {
-                    ErrorCode::NONE => {
-                        writeln!(
-                            session.out,
-                            "partition: {place}\tlow_watermark: {}",
-                            it.low_watermark
-                        )?;
-                    }
-                    code => writeln!(session.out, "partition: {place}\terror: {}", code.message())?,
-                }
+                let code = ErrorCode(it.error_code);
+                let how = if code == ErrorCode::NONE { Ok(it.low_watermark) } else { Err(code) };
+                done.insert(place, how);
+            }
+        }
+    }
+    writeln!(session.out, "Records delete operation completed:")?;
+    for (place, how) in done {
+        match how {
+            Ok(low) => writeln!(session.out, "partition: {place}\tlow_watermark: {low}")?,
+            Err(code) => {
+                writeln!(session.out, "partition: {place}\terror: {}", exception(code, None))?;
             }
         }
     }
     Ok(())
+}
+
+/// The ids of a list, if it has some.
+fn brokers(list: Option<&str>) -> Result<Option<Vec<i32>>, ToolError> {
+    let words = list.unwrap_or_default().split(',').filter(|it| !it.is_empty());
+    let one = |it: &str| {
+        it.parse().map_err(|_| failed(format!("--broker-list: {it} is not the id of a broker")))
+    };
+    let mut ids = words.map(one).collect::<Result<Vec<i32>, _>>()?;
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(Some(ids).filter(|it| !it.is_empty()))
 }
 
 fn dirs(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
@@ -238,10 +265,7 @@ fn dirs(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         args.one("topic-list").unwrap_or_default().split(',').filter(|it| !it.is_empty()).collect();
     let mut cluster = session.connect()?;
     let all = session.wait(cluster.all_brokers())?;
-    let nodes = match args.one("broker-list-ids") {
-        Some(ids) => ids.split(',').filter_map(|it| it.trim().parse().ok()).collect(),
-        None => all.clone(),
-    };
+    let nodes = brokers(args.one("broker-list"))?.unwrap_or_else(|| all.clone());
     if let Some(unknown) = nodes.iter().find(|it| !all.contains(it)) {
         return Err(failed(format!(
             "ERROR: The given brokers do not exist from --broker-list: {unknown}. Current existent brokers: {all:?}"
@@ -274,7 +298,7 @@ fn dir(it: &DescribeLogDirsResult, some: &[&str]) -> String {
             )
         }));
     }
-    let error = (it.error_code != 0).then(|| ErrorCode(it.error_code).message());
+    let error = (it.error_code != 0).then(|| class_of(ErrorCode(it.error_code)));
     let (error, dir) = (json!(error), json!(it.log_dir));
     format!("{{\"partitions\":[{}],\"error\":{error},\"logDir\":{dir}}}", partitions.join(","))
 }

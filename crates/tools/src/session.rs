@@ -3,13 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 
-use ottla_client::{
-    ClientError, Cluster, ConsumerOptions, OptionError, ProducerOptions, TopicPartition,
-};
+use ottla_client::{ClientError, Cluster, ConsumerOptions, OptionError, ProducerOptions};
 use ottla_clock::Clock;
 use ottla_types::ErrorCode;
 use regex::Regex;
-use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::options::Parsed;
@@ -255,28 +252,6 @@ pub fn read(file: &str) -> Result<String, ToolError> {
 pub fn properties(file: &str) -> Result<HashMap<String, String>, ToolError> {
     let text = read(file)?;
     java_properties::read(text.as_bytes()).map_err(|error| failed(format!("{file}: {error}")))
-}
-
-/// The partitions that a JSON file names under `partitions`, each with its entry.
-///
-/// # Errors
-/// It cannot be read, or an entry has not a topic and a partition.
-pub fn partitions(file: &str) -> Result<Vec<(TopicPartition, Value)>, ToolError> {
-    let wrong = |why: String| failed(format!("{file}: {why}"));
-    let said: Value = serde_json::from_str(&read(file)?)
-        .map_err(|error| wrong(format!("it is no JSON: {error}")))?;
-    let all = said["partitions"].as_array();
-    let all = all.ok_or_else(|| wrong("\"partitions\" is missing".to_owned()))?;
-    all.iter()
-        .map(|it| {
-            let index = it["partition"].as_i64().and_then(|it| i32::try_from(it).ok());
-            let (topic, index) = it["topic"]
-                .as_str()
-                .zip(index)
-                .ok_or_else(|| wrong(format!("{it} has not a topic and a partition")))?;
-            Ok((TopicPartition::new(topic, index), it.clone()))
-        })
-        .collect()
 }
 
 /// A pattern of a whole text.

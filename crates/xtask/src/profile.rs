@@ -111,12 +111,12 @@ fn start(recorder: &Recorder, bin: &Path, out: &Path) -> Done<Node> {
     let dirs = format!("log.dirs={}", out.join("data").display());
     command.args(["server", "--format-if-empty"]);
     command.args(["--override", "listeners=PLAINTEXT://127.0.0.1:0"]);
-    command.args(["--override", &dirs]).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.args(["--override", &dirs]).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
-    let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
+    let mut lines = BufReader::new(child.stderr.take().ok_or("no log")?).lines();
     while let Some(line) = lines.next().transpose()? {
-        let address = line.split_whitespace().find(|word| word.starts_with("127.0.0.1:"));
-        if let Some(address) = address {
+        let address = line.split_once("listeners=PLAINTEXT://").map(|(_, rest)| rest);
+        if let Some(address) = address.and_then(|rest| rest.split([' ', ',']).next()) {
             let address = address.to_owned();
             std::thread::spawn(move || lines.for_each(drop));
             return Ok(Node(child, address));

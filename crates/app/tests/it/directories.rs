@@ -1,6 +1,6 @@
 //! What a start does with data directories that are not as the node left them.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -47,15 +47,19 @@ fn refused(home: &Home) -> String {
 }
 
 fn refused_by(mut command: Command) -> String {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut first = [0];
-    if child.stdout.take().unwrap().read(&mut first).unwrap() > 0 {
-        child.kill().unwrap();
-        panic!("the node starts");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut text = String::new();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if line.contains("node started") {
+            child.kill().unwrap();
+            panic!("the node starts");
+        }
+        text.push_str(&line);
+        text.push('\n');
     }
-    let out = child.wait_with_output().unwrap();
-    assert!(!out.status.success());
-    String::from_utf8(out.stderr).unwrap()
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    text
 }
 
 fn ottla(words: &[&str], home: &Home) -> (bool, String) {

@@ -1,6 +1,6 @@
 //! A node of our own binary on a free port, in a directory of its own.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,6 @@ use tempfile::TempDir;
 pub struct Node {
     child: Child,
     pub address: SocketAddr,
-    pub screen: String,
     log: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
 }
@@ -76,36 +75,38 @@ impl Home {
 
     /// Starts a node by a command of the test's own.
     pub fn start_with(mut command: Command) -> Node {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the node starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let mut screen = String::new();
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let log = Arc::<Mutex<String>>::default();
+        let keep = |log: &Mutex<String>, line: &str| {
+            let mut log = log.lock().expect("no panic");
+            log.push_str(line);
+            log.push('\n');
+        };
         let address = loop {
             let Some(Ok(line)) = lines.next() else {
-                let mut log = String::new();
-                let _ = child.stderr.take().expect("piped").read_to_string(&mut log);
-                panic!("the node did not come up\n{screen}\n{log}");
+                panic!("the node did not come up\n{}", log.lock().expect("no panic"));
             };
-            screen.push_str(&line);
-            screen.push('\n');
-            if let Some(address) = line.split_whitespace().find_map(|word| word.parse().ok()) {
+            keep(&log, &line);
+            if let Some(address) = started(&line) {
                 break address;
             }
         };
-        // Nobody reads on: the pipes must not fill up and stop the node.
-        std::thread::spawn(move || lines.for_each(drop));
-        let log = Arc::<Mutex<String>>::default();
-        let (lines, kept) =
-            (BufReader::new(child.stderr.take().expect("piped")).lines(), Arc::clone(&log));
+        let kept = Arc::clone(&log);
         let reader = std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                let mut log = kept.lock().expect("no panic");
-                log.push_str(&line);
-                log.push('\n');
-            }
+            lines.map_while(Result::ok).for_each(|line| keep(&kept, &line));
         });
-        Node { child, address, screen, log, reader: Some(reader) }
+        Node { child, address, log, reader: Some(reader) }
     }
+}
+
+/// The address of the first listener, if this is the line of the log that says that the node serves.
+fn started(line: &str) -> Option<SocketAddr> {
+    line.contains("node started").then_some(())?;
+    let (_, rest) = line.split_once("listeners")?;
+    let (_, rest) = rest.split_once("://")?;
+    rest.split([',', ' ', '"']).next()?.parse().ok()
 }
 
 impl Node {

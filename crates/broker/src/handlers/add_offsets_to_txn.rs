@@ -37,6 +37,9 @@ async fn try_add(
     if !may(principal, Operation::Read, Resource::Group(&request.group_id)) {
         return Err(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
+    if id.is_empty() {
+        return Err(ErrorCode::INVALID_REQUEST);
+    }
     let partitions = offsets_of(node, &request.group_id)?;
     let producer = (request.producer_id, request.producer_epoch);
     add(node, Add { id, producer, partitions, verify_only: false, client_version: 0 }).await

@@ -1,5 +1,7 @@
 //! AddPartitionsToTxn: what a transaction is going to touch.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ottla_coordinator::transaction::{Add, Partitions};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::add_partitions_to_txn_request::{
@@ -9,7 +11,7 @@ use ottla_protocol::messages::add_partitions_to_txn_response::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnResponse, AddPartitionsToTxnResult,
     AddPartitionsToTxnTopicResult,
 };
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, is_internal_topic};
 
 use crate::guard::{Operation, Resource, may};
 use crate::hosts::transactions::{add, for_version};
@@ -60,10 +62,13 @@ async fn transaction(
     let (principal, id) = (&call.caller.principal, &one.transactional_id);
     if !may(principal, Operation::Write, Resource::TransactionalId(id)) {
         let denied = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
-        return answer(&one.topics, |_, _| denied);
+        return all(&one.topics, denied);
     }
+    let is_from_client = call.version <= 3;
     let check = |topic: &str, index: i32| {
-        if !may(principal, Operation::Write, Resource::Topic(topic)) {
+        // Only coordinators write to internal topics.
+        let is_internal = is_from_client && is_internal_topic(topic);
+        if is_internal || !may(principal, Operation::Write, Resource::Topic(topic)) {
             ErrorCode::TOPIC_AUTHORIZATION_FAILED
         } else if node.has_partition(topic, index) {
             ErrorCode::NONE
@@ -71,12 +76,12 @@ async fn transaction(
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
         }
     };
-    let all = one
+    let checked = one
         .topics
         .iter()
         .flat_map(|topic| topic.partitions.iter().map(|index| check(&topic.name, *index)));
-    if all.clone().any(|code| code != ErrorCode::NONE) {
-        return answer(&one.topics, |topic, index| match check(topic, index) {
+    if checked.clone().any(|code| code != ErrorCode::NONE) {
+        return each(&one.topics, |topic, index| match check(topic, index) {
             ErrorCode::NONE => ErrorCode::OPERATION_NOT_ATTEMPTED,
             code => code,
         });
@@ -84,8 +89,11 @@ async fn transaction(
     let partitions: Partitions = one
         .topics
         .iter()
-        .map(|topic| (topic.name.clone(), topic.partitions.iter().copied().collect()))
-        .collect();
+        .filter(|topic| !topic.partitions.is_empty())
+        .fold(Partitions::new(), |mut all, topic| {
+            all.entry(topic.name.clone()).or_default().extend(&topic.partitions);
+            all
+        });
     let request = Add {
         id: one.transactional_id,
         producer: (one.producer_id, one.producer_epoch),
@@ -95,26 +103,41 @@ async fn transaction(
     };
     let added = add(node, request).await;
     let code = for_version(added.err().unwrap_or(ErrorCode::NONE), call.version);
-    answer(&one.topics, |_, _| code)
+    all(&one.topics, code)
 }
 
-fn answer(
-    topics: &[AddPartitionsToTxnTopic],
-    code: impl Fn(&str, i32) -> ErrorCode,
-) -> Vec<AddPartitionsToTxnTopicResult> {
-    let partition = |topic: &str, index: i32| AddPartitionsToTxnPartitionResult {
-        partition_index: index,
-        partition_error_code: code(topic, index).0,
-        ..Default::default()
-    };
+/// The request with one code for every partition.
+fn all(topics: &[AddPartitionsToTxnTopic], code: ErrorCode) -> Vec<AddPartitionsToTxnTopicResult> {
     let topic = |topic: &AddPartitionsToTxnTopic| AddPartitionsToTxnTopicResult {
         name: topic.name.clone(),
-        results_by_partition: topic
-            .partitions
-            .iter()
-            .map(|index| partition(&topic.name, *index))
-            .collect(),
+        results_by_partition: topic.partitions.iter().map(|at| partition(*at, code)).collect(),
         ..Default::default()
     };
     topics.iter().map(topic).collect()
+}
+
+/// A code of its own for each partition: what is named twice is answered once, and a topic without
+/// partitions not at all.
+fn each(
+    topics: &[AddPartitionsToTxnTopic],
+    code: impl Fn(&str, i32) -> ErrorCode,
+) -> Vec<AddPartitionsToTxnTopicResult> {
+    let mut asked: BTreeMap<&str, BTreeSet<i32>> = BTreeMap::new();
+    for topic in topics.iter().filter(|it| !it.partitions.is_empty()) {
+        asked.entry(&topic.name).or_default().extend(&topic.partitions);
+    }
+    let topic = |(name, indexes): (&str, BTreeSet<i32>)| AddPartitionsToTxnTopicResult {
+        name: name.to_owned(),
+        results_by_partition: indexes.iter().map(|at| partition(*at, code(name, *at))).collect(),
+        ..Default::default()
+    };
+    asked.into_iter().map(topic).collect()
+}
+
+fn partition(partition_index: i32, code: ErrorCode) -> AddPartitionsToTxnPartitionResult {
+    AddPartitionsToTxnPartitionResult {
+        partition_index,
+        partition_error_code: code.0,
+        ..Default::default()
+    }
 }

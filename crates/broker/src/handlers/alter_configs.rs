@@ -8,6 +8,7 @@ use ottla_protocol::messages::alter_configs_response::{
 };
 use ottla_types::ErrorCode;
 
+use crate::audit;
 use crate::guard::{Operation, Resource, may};
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -25,11 +26,17 @@ pub async fn handle(
     if !may(&call.caller.principal, Operation::AlterConfigs, Resource::Cluster) {
         return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
-    match node.controller.ask(Command::AlterConfigs(request)).await {
+    let before = node.cluster();
+    let resources: Vec<(i8, String)> =
+        request.resources.iter().map(|it| (it.resource_type, it.resource_name.clone())).collect();
+    let response = match node.controller.ask(Command::AlterConfigs(request)).await {
         Ok(Reply::AlterConfigs(response)) => response,
         Ok(_) => refused(ErrorCode::UNKNOWN_SERVER_ERROR),
         Err(code) => refused(code),
-    }
+    };
+    let changed = resources.iter().map(|(kind, name)| (*kind, name.as_str()));
+    audit::settings_changed(call, &before, &node.cluster(), changed);
+    response
 }
 
 /// The answer if nothing could be done at all.

@@ -44,6 +44,9 @@ pub fn handle(node: &Node, call: &Call, request: &ApiVersionsRequest) -> ApiVers
             ..Default::default()
         };
     }
+    if call.version >= 3 {
+        call.caller.is_software(&request.client_software_name, &request.client_software_version);
+    }
     let cluster = node.cluster();
     let supported = FEATURES.iter().map(|it| (it.name, it.lowest, it.highest));
     let supported = supported.chain([(KRAFT_VERSION, 0, 1)]);

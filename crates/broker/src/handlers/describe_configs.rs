@@ -12,6 +12,8 @@ use ottla_protocol::messages::describe_configs_response::{
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource, may};
+use crate::levels::LogLevel;
+use crate::loggers;
 use crate::node::Node;
 use crate::request::{Api, Call};
 use crate::settings::{Changes, Effective, Scope, Source, describe, in_scope};
@@ -35,6 +37,11 @@ pub fn handle(
             resource_name: resource.resource_name.clone(),
             ..Default::default()
         };
+        let is_logger = resource.resource_type == ResourceKind::BrokerLogger as i8;
+        if is_logger && !names_unknown {
+            describe_loggers(node, resource, &mut result);
+            return result;
+        }
         let found = if names_unknown {
             let code = ErrorCode::INVALID_REQUEST;
             Err((code, code.message().to_owned()))
@@ -89,7 +96,7 @@ fn one(
         }
         Some(ResourceKind::ClientMetrics) => Scope::ClientMetrics,
         Some(ResourceKind::Group) => Scope::Group,
-        // Nothing here can be told how much to log, one part from the other.
+        // Described by itself.
         Some(ResourceKind::BrokerLogger) => return Ok(Vec::new()),
         None => {
             let why = format!("Unsupported resource type: {}", resource.resource_type);
@@ -114,6 +121,35 @@ fn one(
             .collect());
     }
     Ok(all.collect())
+}
+
+/// The levels of the log. They are not kept: what was set is gone with the next start.
+fn describe_loggers(
+    node: &Node,
+    resource: &DescribeConfigsResource,
+    result: &mut DescribeConfigsResult,
+) {
+    /// Kafka's number of a value that was set for a logger.
+    const DYNAMIC_BROKER_LOGGER: i8 = 6;
+    let wanted = |name: &str| match &resource.configuration_keys {
+        Some(keys) if !keys.is_empty() => keys.iter().any(|key| key == name),
+        _ => true,
+    };
+    match loggers::describe(node, &resource.resource_name) {
+        Ok(all) => {
+            let row = |(name, level): (String, LogLevel)| DescribeConfigsResourceResult {
+                name,
+                value: Some(level.name().to_owned()),
+                config_source: DYNAMIC_BROKER_LOGGER,
+                ..Default::default()
+            };
+            result.configs = all.into_iter().filter(|(name, _)| wanted(name)).map(row).collect();
+        }
+        Err((code, why)) => {
+            result.error_code = code.0;
+            result.error_message = Some(why);
+        }
+    }
 }
 
 fn row(found: Effective, request: &DescribeConfigsRequest) -> DescribeConfigsResourceResult {

@@ -58,6 +58,8 @@ async fn end(
             Err(_) => return Err(ErrorCode::NOT_COORDINATOR),
         }
     };
-    work_off(node, index, &host).await;
+    if !work_off(node, index, &host).await {
+        node.transactions.wake();
+    }
     told
 }

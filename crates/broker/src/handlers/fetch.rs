@@ -150,7 +150,7 @@ async fn warm(node: &Node, request: &FetchRequest, plan: &Plan) {
         let offset = position.offset;
         let warmed = tokio::task::spawn_blocking(move || partition.warm(offset, bytes)).await;
         if let Err(error) = warmed {
-            tracing::error!(%error, "a cold read broke off");
+            tracing::error!(%error, "background read from disk failed");
         }
     }
 }

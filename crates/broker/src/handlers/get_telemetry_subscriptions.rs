@@ -1,4 +1,4 @@
-//! GetTelemetrySubscriptions: which metrics clients are asked for: none (KIP-714).
+//! GetTelemetrySubscriptions: which metrics a client is asked for (KIP-714).
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::{
@@ -6,31 +6,36 @@ use ottla_protocol::messages::{
     get_telemetry_subscriptions_response::GetTelemetrySubscriptionsResponse,
 };
 
+use crate::hosts::telemetry::Moment;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
 /// Clients with telemetry.
 pub const API: Api = Api::of(ApiKey::GetTelemetrySubscriptions, 0, 0);
 
-/// How often a client that is asked for nothing asks again, in milliseconds.
-const ASK_AGAIN_MS: i32 = 300_000;
-/// The most bytes that a push could have.
-const TELEMETRY_BYTES_MAX: i32 = 1_048_576;
+/// zstd, lz4, gzip, snappy: the numbers of the codecs, the best first.
+const CODECS: [i8; 4] = [4, 3, 1, 2];
 
-/// Asks for nothing.
+/// Names the metrics, and the id under which they are to be pushed. A client that has no id yet is
+/// given one.
 pub fn handle(
     node: &Node,
-    _call: &Call,
+    call: &Call,
     request: &GetTelemetrySubscriptionsRequest,
 ) -> GetTelemetrySubscriptionsResponse {
     let known = request.client_instance_id;
-    GetTelemetrySubscriptionsResponse {
-        client_instance_id: if known.is_zero() { node.clock.random_uuid() } else { known },
-        // zstd, lz4, gzip, snappy: the numbers of the codecs.
-        accepted_compression_types: vec![4, 3, 1, 2],
-        push_interval_ms: ASK_AGAIN_MS,
-        telemetry_max_bytes: TELEMETRY_BYTES_MAX,
-        delta_temporality: true,
-        ..Default::default()
+    let id = if known.is_zero() { node.clock.random_uuid() } else { known };
+    match node.telemetry.ask(id, call.traits(), Moment::now(&node.clock)) {
+        Ok(subscription) => GetTelemetrySubscriptionsResponse {
+            client_instance_id: id,
+            subscription_id: subscription.id,
+            accepted_compression_types: CODECS.to_vec(),
+            push_interval_ms: subscription.interval_ms,
+            telemetry_max_bytes: i32::try_from(node.telemetry.bytes_max()).unwrap_or(i32::MAX),
+            delta_temporality: true,
+            requested_metrics: subscription.metrics,
+            ..Default::default()
+        },
+        Err(code) => GetTelemetrySubscriptionsResponse { error_code: code.0, ..Default::default() },
     }
 }

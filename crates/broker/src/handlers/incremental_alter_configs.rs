@@ -1,21 +1,25 @@
 //! IncrementalAlterConfigs: some settings of topics and brokers, the others stay.
 
-use ottla_metadata::{Command, Reply};
+use ottla_metadata::{Command, Reply, ResourceKind};
 use ottla_protocol::ApiKey;
-use ottla_protocol::messages::incremental_alter_configs_request::IncrementalAlterConfigsRequest;
+use ottla_protocol::messages::incremental_alter_configs_request::{
+    AlterConfigsResource, IncrementalAlterConfigsRequest,
+};
 use ottla_protocol::messages::incremental_alter_configs_response::{
     AlterConfigsResourceResponse, IncrementalAlterConfigsResponse,
 };
 use ottla_types::ErrorCode;
 
+use crate::audit;
 use crate::guard::{Operation, Resource, may};
+use crate::loggers;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
 /// Operators.
 pub const API: Api = Api::of(ApiKey::IncrementalAlterConfigs, 0, 1);
 
-/// Asks the controller.
+/// Asks the controller; log levels change here.
 pub async fn handle(
     node: &Node,
     call: &Call,
@@ -25,11 +29,43 @@ pub async fn handle(
     if !may(&call.caller.principal, Operation::AlterConfigs, Resource::Cluster) {
         return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
-    match node.controller.ask(Command::IncrementalAlterConfigs(request)).await {
+    let (loggers, request) = split(request);
+    let validate_only = request.validate_only;
+    let before = node.cluster();
+    let resources: Vec<(i8, String)> =
+        request.resources.iter().map(|it| (it.resource_type, it.resource_name.clone())).collect();
+    let mut response = match node.controller.ask(Command::IncrementalAlterConfigs(request)).await {
         Ok(Reply::IncrementalAlterConfigs(response)) => response,
         Ok(_) => refused(ErrorCode::UNKNOWN_SERVER_ERROR),
         Err(code) => refused(code),
+    };
+    let changed = resources.iter().map(|(kind, name)| (*kind, name.as_str()));
+    audit::settings_changed(call, &before, &node.cluster(), changed);
+    for resource in loggers {
+        let (code, why) = match loggers::alter(node, call, &resource, validate_only) {
+            Ok(()) => (ErrorCode::NONE, None),
+            Err((code, why)) => (code, Some(why)),
+        };
+        response.responses.push(AlterConfigsResourceResponse {
+            error_code: code.0,
+            error_message: why,
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name,
+            ..Default::default()
+        });
     }
+    response
+}
+
+/// Log levels are this node's own affair; everything else is the controller's.
+fn split(
+    mut request: IncrementalAlterConfigsRequest,
+) -> (Vec<AlterConfigsResource>, IncrementalAlterConfigsRequest) {
+    let is_logger =
+        |it: &AlterConfigsResource| it.resource_type == ResourceKind::BrokerLogger as i8;
+    let (loggers, others) = std::mem::take(&mut request.resources).into_iter().partition(is_logger);
+    request.resources = others;
+    (loggers, request)
 }
 
 /// The answer if nothing could be done at all.

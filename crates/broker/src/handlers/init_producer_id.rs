@@ -61,7 +61,9 @@ async fn init(
             Ok(Reply::Producer(told)) => {
                 if told == Err(ErrorCode::CONCURRENT_TRANSACTIONS) {
                     // The client asks again; the transaction that is in its way may end meanwhile.
-                    work_off(node, index, &host).await;
+                    if !work_off(node, index, &host).await {
+                        node.transactions.wake();
+                    }
                 }
                 return told;
             }
@@ -84,4 +86,19 @@ async fn fresh(node: &Node) -> Result<ProducerId, ErrorCode> {
         ErrorCode::NOT_CONTROLLER => ErrorCode::COORDINATOR_NOT_AVAILABLE,
         code => code,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fenced_producer_is_told_so_from_version_4_on() {
+        for version in 0..=5 {
+            let known = version >= 4;
+            let told =
+                if known { ErrorCode::PRODUCER_FENCED } else { ErrorCode::INVALID_PRODUCER_EPOCH };
+            assert_eq!(for_version(ErrorCode::PRODUCER_FENCED, version), told, "version {version}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! ListTransactions: whose transactions this node coordinates (KIP-664, KIP-994).
 
+use std::collections::BTreeSet;
+
 use ottla_coordinator::transaction::{Command, Reply, State, Transaction};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
@@ -32,9 +34,12 @@ pub async fn handle(
     let is_known = |name: &String| {
         NEVER_STORED.contains(&name.as_str()) || State::ALL.iter().any(|it| it.name() == name)
     };
-    let unknown = request.state_filters.iter().filter(|name| !is_known(name)).cloned().collect();
-    let mut response =
-        ListTransactionsResponse { unknown_state_filters: unknown, ..Default::default() };
+    let unknown: BTreeSet<String> =
+        request.state_filters.iter().filter(|name| !is_known(name)).cloned().collect();
+    let mut response = ListTransactionsResponse {
+        unknown_state_filters: unknown.into_iter().collect(),
+        ..Default::default()
+    };
     // Only unknown states: nothing is in one of them.
     let asks_nothing =
         !request.state_filters.is_empty() && !request.state_filters.iter().any(is_known);

@@ -27,11 +27,6 @@ pub async fn handle(
     if !may(&call.caller.principal, Operation::Read, Resource::Group(&request.group_id)) {
         return all(&request, ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
-    let host = match node.group(&request.group_id) {
-        Ok(host) => host,
-        Err(code) => return all(&request, code),
-    };
-    let asked = request.topics.clone();
     let mut refused = OffsetCommitResponse::default();
     request.topics.retain_mut(|topic| {
         if call.version >= 10
@@ -53,20 +48,46 @@ pub async fn handle(
         } else {
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
         };
-        refused.topics.push(answer(topic, code));
+        put(&mut refused.topics, answer(topic, code));
         false
     });
     if request.topics.is_empty() {
-        return in_order(&asked, refused, OffsetCommitResponse::default());
+        return refused;
     }
+    let committed = commit(node, call, request).await;
+    if refused.topics.is_empty() {
+        return committed;
+    }
+    for topic in committed.topics {
+        put(&mut refused.topics, topic);
+    }
+    refused
+}
+
+async fn commit(node: &Node, call: &Call, request: OffsetCommitRequest) -> OffsetCommitResponse {
+    let host = match node.group(&request.group_id) {
+        Ok(host) => host,
+        Err(code) => return all(&request, code),
+    };
     let version = call.version;
     let whole = request.clone();
     let committed = ask(&host, Command::CommitOffsets { request, version }, |reply| match reply {
         Reply::CommitOffsets(response) => Some(response),
         _ => None,
     });
-    let committed = committed.await.unwrap_or_else(|code| all(&whole, code));
-    in_order(&asked, refused, committed)
+    committed.await.unwrap_or_else(|code| all(&whole, code))
+}
+
+/// Adds a topic's answers to those of the same topic, if there are any: as in Kafka, what was
+/// refused comes first, and each of these topics once.
+fn put(all: &mut Vec<OffsetCommitResponseTopic>, topic: OffsetCommitResponseTopic) {
+    let same = |it: &&mut OffsetCommitResponseTopic| {
+        it.name == topic.name && it.topic_id == topic.topic_id
+    };
+    match all.iter_mut().find(same) {
+        Some(known) => known.partitions.extend(topic.partitions),
+        None => all.push(topic),
+    }
 }
 
 /// Moves partitions that do not exist from the request to the refused.
@@ -75,7 +96,7 @@ fn split(node: &Node, topic: &mut OffsetCommitRequestTopic, refused: &mut Offset
     missing.partitions.retain(|one| !node.has_partition(&topic.name, one.partition_index));
     topic.partitions.retain(|one| node.has_partition(&topic.name, one.partition_index));
     if !missing.partitions.is_empty() {
-        refused.topics.push(answer(&missing, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+        put(&mut refused.topics, answer(&missing, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
     }
 }
 
@@ -98,35 +119,4 @@ fn all(request: &OffsetCommitRequest, code: ErrorCode) -> OffsetCommitResponse {
         topics: request.topics.iter().map(|topic| answer(topic, code)).collect(),
         ..Default::default()
     }
-}
-
-/// One answer for each topic and partition asked, in the order asked.
-fn in_order(
-    asked: &[OffsetCommitRequestTopic],
-    refused: OffsetCommitResponse,
-    committed: OffsetCommitResponse,
-) -> OffsetCommitResponse {
-    let found: Vec<_> = refused.topics.into_iter().chain(committed.topics).collect();
-    let code = |topic: &OffsetCommitRequestTopic, index| {
-        let same = |answer: &&OffsetCommitResponseTopic| {
-            if topic.topic_id.is_zero() {
-                answer.name == topic.name
-            } else {
-                answer.topic_id == topic.topic_id
-            }
-        };
-        let partitions = found.iter().filter(same).flat_map(|answer| &answer.partitions);
-        let mut partitions = partitions.filter(|one| one.partition_index == index);
-        partitions.next().map_or(ErrorCode::UNKNOWN_SERVER_ERROR.0, |one| one.error_code)
-    };
-    // A topic of which no partition was asked has nothing to be told.
-    let asked = asked.iter().filter(|topic| !topic.partitions.is_empty());
-    let topics = asked.map(|topic| {
-        let mut answer = answer(topic, ErrorCode::NONE);
-        for one in &mut answer.partitions {
-            one.error_code = code(topic, one.partition_index);
-        }
-        answer
-    });
-    OffsetCommitResponse { topics: topics.collect(), ..Default::default() }
 }

@@ -30,14 +30,14 @@ pub async fn handle(
     if request.group_id.is_empty() {
         return refused(ErrorCode::INVALID_GROUP_ID);
     }
-    let mut missing = Vec::new();
+    let mut missing: Vec<OffsetDeleteResponseTopic> = Vec::new();
     request.topics.retain_mut(|topic| {
         let (here, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut topic.partitions)
             .into_iter()
             .partition(|one| node.has_partition(&topic.name, one.partition_index));
         topic.partitions = here;
-        if !gone.is_empty() {
-            missing.push(OffsetDeleteResponseTopic {
+        if !gone.is_empty() || node.topic_id(&topic.name).is_none() {
+            let refused = OffsetDeleteResponseTopic {
                 name: topic.name.clone(),
                 partitions: gone
                     .iter()
@@ -48,7 +48,8 @@ pub async fn handle(
                     })
                     .collect(),
                 ..Default::default()
-            });
+            };
+            put(&mut missing, refused);
         }
         !topic.partitions.is_empty()
     });
@@ -64,12 +65,17 @@ pub async fn handle(
     if answer.error_code == 0 && !missing.is_empty() {
         // What does not exist comes first, each topic once.
         for topic in std::mem::take(&mut answer.topics) {
-            match missing.iter_mut().find(|it| it.name == topic.name) {
-                Some(known) => known.partitions.extend(topic.partitions),
-                None => missing.push(topic),
-            }
+            put(&mut missing, topic);
         }
         answer.topics = missing;
     }
     answer
+}
+
+/// Adds a topic's answers to those of the same topic, if there are any.
+fn put(all: &mut Vec<OffsetDeleteResponseTopic>, topic: OffsetDeleteResponseTopic) {
+    match all.iter_mut().find(|it| it.name == topic.name) {
+        Some(known) => known.partitions.extend(topic.partitions),
+        None => all.push(topic),
+    }
 }

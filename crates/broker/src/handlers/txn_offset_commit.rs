@@ -26,46 +26,59 @@ pub async fn handle(
     call: &Call,
     mut request: TxnOffsetCommitRequest,
 ) -> TxnOffsetCommitResponse {
-    let asked = request.topics.clone();
-    let refused = |code: ErrorCode| answer(&asked, |_, _| code);
+    let all = |request: &TxnOffsetCommitRequest, code: ErrorCode| {
+        let topics = request.topics.iter().map(|topic| answer(topic, code)).collect();
+        TxnOffsetCommitResponse { topics, ..Default::default() }
+    };
     let principal = &call.caller.principal;
     let id = &request.transactional_id;
     if !may(principal, Operation::Write, Resource::TransactionalId(id)) {
-        return refused(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+        return all(&request, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     }
     if !may(principal, Operation::Read, Resource::Group(&request.group_id)) {
-        return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
+        return all(&request, ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
-    let check = |topic: &str, index: i32| {
-        if !may(principal, Operation::Read, Resource::Topic(topic)) {
+    let mut refused = TxnOffsetCommitResponse::default();
+    request.topics.retain_mut(|topic| {
+        let code = if !may(principal, Operation::Read, Resource::Topic(&topic.name)) {
             ErrorCode::TOPIC_AUTHORIZATION_FAILED
-        } else if node.has_partition(topic, index) {
-            ErrorCode::NONE
+        } else if node.topic_id(&topic.name).is_some() {
+            let mut missing = topic.clone();
+            missing.partitions.retain(|it| !node.has_partition(&topic.name, it.partition_index));
+            topic.partitions.retain(|it| node.has_partition(&topic.name, it.partition_index));
+            if !missing.partitions.is_empty() {
+                let code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+                put(&mut refused.topics, answer(&missing, code));
+            }
+            return !topic.partitions.is_empty();
         } else {
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
-        }
-    };
-    for topic in &mut request.topics {
-        let name = topic.name.clone();
-        topic.partitions.retain(|it| check(&name, it.partition_index) == ErrorCode::NONE);
-    }
-    request.topics.retain(|topic| !topic.partitions.is_empty());
+        };
+        put(&mut refused.topics, answer(topic, code));
+        false
+    });
     if request.topics.is_empty() {
-        return answer(&asked, check);
+        return refused;
     }
-    let committed = match commit(node, call, request).await {
-        Ok(committed) => committed,
-        Err(code) => {
-            let code = for_version(code, call.version);
-            return answer(&asked, |topic, index| or(check(topic, index), code));
-        }
-    };
-    answer(&asked, |topic, index| {
-        let mut found = committed.topics.iter().filter(|it| it.name == topic);
-        let found =
-            found.find_map(|it| it.partitions.iter().find(|it| it.partition_index == index));
-        or(check(topic, index), ErrorCode(found.map_or(0, |it| it.error_code)))
-    })
+    let whole = request.clone();
+    let committed = commit(node, call, request).await;
+    let committed = committed.unwrap_or_else(|code| all(&whole, for_version(code, call.version)));
+    if refused.topics.is_empty() {
+        return committed;
+    }
+    for topic in committed.topics {
+        put(&mut refused.topics, topic);
+    }
+    refused
+}
+
+/// Adds a topic's answers to those of the same topic, if there are any: as in Kafka, what was
+/// refused comes first, and each of these topics once.
+fn put(all: &mut Vec<TxnOffsetCommitResponseTopic>, topic: TxnOffsetCommitResponseTopic) {
+    match all.iter_mut().find(|it| it.name == topic.name) {
+        Some(known) => known.partitions.extend(topic.partitions),
+        None => all.push(topic),
+    }
 }
 
 /// What a client of this version is told, in codes that it knows: those of before version 2 fail
@@ -80,10 +93,6 @@ const fn for_version(code: ErrorCode, version: i16) -> ErrorCode {
         ErrorCode::TRANSACTION_ABORTABLE if version < 4 => ErrorCode::INVALID_TXN_STATE,
         code => code,
     }
-}
-
-fn or(first: ErrorCode, second: ErrorCode) -> ErrorCode {
-    if first == ErrorCode::NONE { second } else { first }
 }
 
 async fn commit(
@@ -124,22 +133,80 @@ async fn commit(
     .await
 }
 
-fn answer(
-    topics: &[TxnOffsetCommitRequestTopic],
-    code: impl Fn(&str, i32) -> ErrorCode,
-) -> TxnOffsetCommitResponse {
-    let topic = |topic: &TxnOffsetCommitRequestTopic| TxnOffsetCommitResponseTopic {
-        name: topic.name.clone(),
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|it| TxnOffsetCommitResponsePartition {
-                partition_index: it.partition_index,
-                error_code: code(&topic.name, it.partition_index).0,
-                ..Default::default()
-            })
-            .collect(),
+fn answer(topic: &TxnOffsetCommitRequestTopic, code: ErrorCode) -> TxnOffsetCommitResponseTopic {
+    let partition = |index| TxnOffsetCommitResponsePartition {
+        partition_index: index,
+        error_code: code.0,
         ..Default::default()
     };
-    TxnOffsetCommitResponse { topics: topics.iter().map(topic).collect(), ..Default::default() }
+    TxnOffsetCommitResponseTopic {
+        name: topic.name.clone(),
+        partitions: topic.partitions.iter().map(|it| partition(it.partition_index)).collect(),
+        ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::messages::txn_offset_commit_request::TxnOffsetCommitRequestPartition;
+
+    use super::*;
+
+    #[test]
+    fn each_version_is_told_a_code_that_it_knows() {
+        use ErrorCode as Code;
+        // From the coordinators; what versions 0, 1, 2, 3, 4 and 5 are told.
+        let cases = [
+            (Code::PRODUCER_FENCED, [Code::INVALID_PRODUCER_EPOCH; 6]),
+            (
+                Code::TRANSACTION_ABORTABLE,
+                [
+                    Code::INVALID_TXN_STATE,
+                    Code::INVALID_TXN_STATE,
+                    Code::INVALID_TXN_STATE,
+                    Code::INVALID_TXN_STATE,
+                    Code::TRANSACTION_ABORTABLE,
+                    Code::TRANSACTION_ABORTABLE,
+                ],
+            ),
+            (
+                Code::COORDINATOR_LOAD_IN_PROGRESS,
+                [
+                    Code::COORDINATOR_NOT_AVAILABLE,
+                    Code::COORDINATOR_NOT_AVAILABLE,
+                    Code::COORDINATOR_LOAD_IN_PROGRESS,
+                    Code::COORDINATOR_LOAD_IN_PROGRESS,
+                    Code::COORDINATOR_LOAD_IN_PROGRESS,
+                    Code::COORDINATOR_LOAD_IN_PROGRESS,
+                ],
+            ),
+            (Code::INVALID_PRODUCER_ID_MAPPING, [Code::INVALID_PRODUCER_ID_MAPPING; 6]),
+        ];
+        for (code, told) in cases {
+            for (version, told) in (0..).zip(told) {
+                assert_eq!(for_version(code, version), told, "{code:?} in version {version}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_topic_that_was_refused_is_answered_once() {
+        let topic = |name: &str, index| TxnOffsetCommitRequestTopic {
+            name: name.to_owned(),
+            partitions: vec![TxnOffsetCommitRequestPartition {
+                partition_index: index,
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let mut all = Vec::new();
+        put(&mut all, answer(&topic("a", 9), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+        put(&mut all, answer(&topic("b", 0), ErrorCode::NONE));
+        put(&mut all, answer(&topic("a", 0), ErrorCode::NONE));
+        let found: Vec<_> = all
+            .iter()
+            .map(|it| (it.name.as_str(), it.partitions.iter().map(|it| it.error_code).collect()))
+            .collect::<Vec<(&str, Vec<i16>)>>();
+        assert_eq!(found, [("a", vec![3, 0]), ("b", vec![0])]);
+    }
 }

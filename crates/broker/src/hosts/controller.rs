@@ -144,7 +144,7 @@ impl<T: FnMut(News)> Driver<T> {
             };
             if let Err(error) = done {
                 // Nobody may be told anything that rests on a log of unknown content.
-                tracing::error!(%error, "the metadata log cannot be written; the controller ends");
+                tracing::error!(%error, "metadata log append failed; the controller has stopped");
                 return;
             }
         }

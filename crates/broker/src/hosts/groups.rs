@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use ottla_clock::Clock;
 use ottla_coordinator::group::{
     Command, DeletedTopic, GroupMachine, GroupSettings, Record, TransactionEnd,
 };
@@ -11,14 +10,15 @@ use ottla_records::control::{ControlKind, coordinator_epoch};
 use ottla_records::{Batch, BatchOptions};
 use ottla_types::{CONSUMER_OFFSETS, Offset, TimestampMs};
 
-use super::shards::{Kind, Rhythm, ShardHost, Shards, batch_of, each_record};
+use super::shards::{Kind, ShardHost, Shards, batch_of, each_record};
 
 pub use super::shards::ask;
 
 /// The topic that groups and their offsets live in.
 pub const TOPIC: &str = CONSUMER_OFFSETS;
 
-const RHYTHM: Rhythm = Rhythm { tick: Duration::from_millis(25), nap: Duration::from_secs(1) };
+/// How often is looked whether what replies wait for has committed.
+const COMMIT_CHECK: Duration = Duration::from_millis(25);
 
 /// Groups and their offsets.
 #[derive(Debug)]
@@ -63,7 +63,9 @@ impl Kind for GroupKind {
                 }
                 Ok(Some(record)) => take(&record),
                 Ok(None) => {}
-                Err(error) => tracing::warn!(offset, %error, "not a group's record"),
+                Err(error) => {
+                    tracing::warn!(offset, %error, "__consumer_offsets holds a record that is not a group's; it is skipped")
+                }
             }
             Ok(())
         })
@@ -135,19 +137,15 @@ impl Groups {
         }
     }
 
-    /// Fires the groups' timers for ever. Awake while somebody asks for groups, asleep otherwise.
-    pub async fn tick(&self, clock: &Clock) {
-        let mut awake_until = Duration::ZERO;
+    /// Fires the groups' timers for ever.
+    pub async fn tick(&self) {
         loop {
-            let (mut next_ms, mut anybody_waits) = (TimestampMs::MAX, false);
+            let (mut next_ms, mut is_waited_for) = (TimestampMs::MAX, false);
             for (_, host) in self.all() {
                 next_ms = next_ms.min(host.fire().unwrap_or(TimestampMs::MAX));
-                anybody_waits |= host.committed();
+                is_waited_for |= host.committed();
             }
-            if anybody_waits {
-                awake_until = awake_until.max(clock.monotonic() + RHYTHM.tick);
-            }
-            awake_until = self.rest(&RHYTHM, next_ms, awake_until).await;
+            self.rest(next_ms, is_waited_for.then_some(COMMIT_CHECK)).await;
         }
     }
 }

@@ -1,15 +1,17 @@
 //! Runs one machine on one journal: decide, append, apply, answer when committed.
 //!
 //! A host is turned by whoever asks, under its lock, on the asker's own thread; the journal's
-//! append is part of the turn. Replies wait here until what they rest on has committed.
+//! append is part of the turn. Replies wait here until what they rest on has committed. The task
+//! that fires timers sleeps until the first is due; a turn that sets an earlier one wakes it.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::audit;
 use ottla_clock::Clock;
 use ottla_machine::{Alarm, Machine, Ticket, Turn};
 use ottla_types::{Offset, TimestampMs};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// Where a machine's records go: a partition of an internal topic, or the metadata quorum.
 pub trait Journal<R> {
@@ -49,7 +51,60 @@ struct Inner<M: Machine, J> {
     tickets: u64,
     asking: BTreeMap<Ticket, oneshot::Sender<M::Reply>>,
     parked: VecDeque<Parked<M>>,
-    timers: BTreeMap<M::Timer, TimestampMs>,
+    timers: Timers<M::Timer>,
+    /// Wakes the task that fires timers.
+    wake: Arc<Notify>,
+    /// When that task is going to look next, as far as this host is concerned.
+    awaited_ms: TimestampMs,
+}
+
+/// Timers and when each is due.
+struct Timers<T> {
+    due_ms: BTreeMap<T, TimestampMs>,
+    /// The same, the first one first.
+    in_order: BTreeSet<(TimestampMs, T)>,
+}
+
+impl<T: Ord + Clone> Timers<T> {
+    const fn new() -> Self {
+        Self { due_ms: BTreeMap::new(), in_order: BTreeSet::new() }
+    }
+
+    fn set(&mut self, timer: T, at_ms: TimestampMs) {
+        self.cancel(&timer);
+        self.in_order.insert((at_ms, timer.clone()));
+        self.due_ms.insert(timer, at_ms);
+    }
+
+    /// Sets a timer, unless it is set already.
+    fn start(&mut self, timer: T, at_ms: TimestampMs) {
+        if !self.due_ms.contains_key(&timer) {
+            self.set(timer, at_ms);
+        }
+    }
+
+    fn cancel(&mut self, timer: &T) {
+        if let Some(at_ms) = self.due_ms.remove(timer) {
+            self.in_order.remove(&(at_ms, timer.clone()));
+        }
+    }
+
+    fn next_ms(&self) -> Option<TimestampMs> {
+        self.in_order.first().map(|(at_ms, _)| *at_ms)
+    }
+
+    /// Takes out the first timer, if it is due.
+    fn take_due(&mut self, now_ms: TimestampMs) -> Option<T> {
+        self.next_ms().filter(|at_ms| *at_ms <= now_ms)?;
+        let (_, timer) = self.in_order.pop_first()?;
+        self.due_ms.remove(&timer);
+        Some(timer)
+    }
+
+    fn clear(&mut self) {
+        self.due_ms.clear();
+        self.in_order.clear();
+    }
 }
 
 impl<M: Machine, J> std::fmt::Debug for Host<M, J> {
@@ -59,8 +114,9 @@ impl<M: Machine, J> std::fmt::Debug for Host<M, J> {
 }
 
 impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
-    /// A host for `machine`, which stands where `journal` ends.
-    pub fn new(clock: Clock, machine: M, journal: J) -> Self {
+    /// A host for `machine`, which stands where `journal` ends. `wake` is told when a timer is due
+    /// earlier than [`Host::fire`] has said, and when a reply waits for [`Host::committed`].
+    pub fn new(clock: Clock, machine: M, journal: J, wake: Arc<Notify>) -> Self {
         let inner = Inner {
             machine,
             journal,
@@ -68,7 +124,9 @@ impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
             tickets: 0,
             asking: BTreeMap::new(),
             parked: VecDeque::new(),
-            timers: BTreeMap::new(),
+            timers: Timers::new(),
+            wake,
+            awaited_ms: TimestampMs::MAX,
         };
         Self { clock, inner: Mutex::new(inner) }
     }
@@ -105,13 +163,14 @@ impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
     pub fn fire(&self) -> Option<TimestampMs> {
         let mut inner = self.lock();
         let now_ms = self.clock.wall_ms();
-        while let Some(timer) = inner.due(now_ms) {
-            inner.timers.remove(&timer);
+        while let Some(timer) = inner.timers.take_due(now_ms) {
             if inner.run(M::expired(timer), None, now_ms).is_err() {
                 return None;
             }
         }
-        inner.timers.values().min().copied()
+        let next_ms = inner.timers.next_ms();
+        inner.awaited_ms = next_ms.unwrap_or(TimestampMs::MAX);
+        next_ms
     }
 
     /// The journal may have committed more: lets go what waited for it. Does anybody wait still?
@@ -160,7 +219,7 @@ impl<M: Machine, J: Journal<M::Record>> Inner<M, J> {
             match self.journal.append(&turn.records, now_ms) {
                 Ok(end) => end,
                 Err(error) => {
-                    tracing::error!(?error, "a machine lost its journal");
+                    tracing::error!(?error, "coordinator append failed; its shard is unloaded");
                     self.lose();
                     return Err(Lost);
                 }
@@ -169,17 +228,23 @@ impl<M: Machine, J: Journal<M::Record>> Inner<M, J> {
         for record in &turn.records {
             self.machine.apply(record);
         }
+        turn.notes.iter().for_each(audit::note);
         for alarm in turn.alarms {
             match alarm {
-                Alarm::Set { timer, at_ms } => drop(self.timers.insert(timer, at_ms)),
-                Alarm::Start { timer, at_ms } => drop(self.timers.entry(timer).or_insert(at_ms)),
-                Alarm::Cancel { timer } => drop(self.timers.remove(&timer)),
+                Alarm::Set { timer, at_ms } => self.timers.set(timer, at_ms),
+                Alarm::Start { timer, at_ms } => self.timers.start(timer, at_ms),
+                Alarm::Cancel { timer } => self.timers.cancel(&timer),
             }
         }
         if !turn.replies.is_empty() {
             self.parked.push_back((end, turn.replies));
         }
         self.release();
+        let next_ms = self.timers.next_ms().unwrap_or(TimestampMs::MAX);
+        if next_ms < self.awaited_ms || !self.parked.is_empty() {
+            self.awaited_ms = self.awaited_ms.min(next_ms);
+            self.wake.notify_one();
+        }
         Ok(())
     }
 
@@ -194,11 +259,6 @@ impl<M: Machine, J: Journal<M::Record>> Inner<M, J> {
                 }
             }
         }
-    }
-
-    fn due(&self, now_ms: TimestampMs) -> Option<M::Timer> {
-        let due = self.timers.iter().filter(|(_, at)| **at <= now_ms);
-        due.min_by_key(|(_, at)| **at).map(|(timer, _)| timer.clone())
     }
 
     /// Dropping the askers tells each of them that there will be no answer.

@@ -1,6 +1,8 @@
 use super::*;
 use std::cell::Cell;
+use std::future::Future;
 use std::rc::Rc;
+use std::task::{Context, Waker};
 
 /// Adds numbers up; negative ones are asked to wait for the timer.
 #[derive(Default)]
@@ -12,6 +14,7 @@ struct Sum {
 enum Command {
     Add(i64),
     Wait,
+    Set(u8, i64),
     Fired,
 }
 
@@ -31,6 +34,7 @@ impl Machine for Sum {
                 self.waiting.push(turn.ticket);
                 turn.set_timer(0, 100);
             }
+            Command::Set(timer, delay_ms) => turn.set_timer(timer, delay_ms),
             Command::Fired => {
                 for ticket in self.waiting.drain(..) {
                     turn.reply_to(ticket, -self.total);
@@ -78,7 +82,7 @@ impl Journal<i64> for Paper {
 #[test]
 fn an_answer_waits_until_what_it_rests_on_has_committed() {
     let paper = Paper::default();
-    let host = Host::new(Clock::manual(0), Sum::default(), paper.clone());
+    let host = Host::new(Clock::manual(0), Sum::default(), paper.clone(), Arc::default());
     let mut first = host.start(Command::Add(3)).expect("here");
     assert!(first.try_recv().is_err(), "nothing has committed");
     let mut second = host.start(Command::Add(4)).expect("here");
@@ -94,7 +98,7 @@ fn an_answer_waits_until_what_it_rests_on_has_committed() {
 #[test]
 fn a_timer_fires_at_its_time_and_not_before() {
     let clock = Clock::manual(0);
-    let host = Host::new(clock.clone(), Sum::default(), Paper::default());
+    let host = Host::new(clock.clone(), Sum::default(), Paper::default(), Arc::default());
     let mut answer = host.start(Command::Wait).expect("here");
     clock.advance(99);
     assert_eq!(host.fire(), Some(100));
@@ -105,9 +109,39 @@ fn a_timer_fires_at_its_time_and_not_before() {
 }
 
 #[test]
+fn only_a_timer_that_is_due_earlier_wakes() {
+    let is_woken = |wake: &Notify| {
+        let mut woken = std::pin::pin!(wake.notified());
+        woken.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    };
+    let (clock, wake) = (Clock::manual(0), Arc::new(Notify::new()));
+    let paper = Paper::default();
+    let host = Host::new(clock.clone(), Sum::default(), paper.clone(), Arc::clone(&wake));
+    assert_eq!(host.fire(), None);
+    let set = |timer, delay_ms| host.tell(Command::Set(timer, delay_ms)).expect("here");
+    set(0, 100);
+    assert!(is_woken(&wake), "the first");
+    set(0, 150);
+    set(1, 100);
+    assert!(!is_woken(&wake), "it is going to look then");
+    set(2, 99);
+    assert!(is_woken(&wake));
+    assert_eq!(host.fire(), Some(99));
+    clock.advance(149);
+    assert_eq!(host.fire(), Some(150), "the first was put off");
+    set(3, 1);
+    assert!(!is_woken(&wake), "at the same time");
+    let answer = host.start(Command::Add(1)).expect("here");
+    assert!(is_woken(&wake), "an answer waits for its record");
+    paper.committed.set(1);
+    assert!(!host.committed());
+    drop(answer);
+}
+
+#[test]
 fn a_failed_append_loses_the_machine_and_everybody_who_waits() {
     let paper = Paper::default();
-    let host = Host::new(Clock::manual(0), Sum::default(), paper.clone());
+    let host = Host::new(Clock::manual(0), Sum::default(), paper.clone(), Arc::default());
     let mut waiting = host.start(Command::Wait).expect("here");
     paper.torn.set(true);
     assert_eq!(host.start(Command::Add(1)).err(), Some(Lost));

@@ -6,5 +6,6 @@ pub mod host;
 pub mod mover;
 pub mod sessions;
 pub mod shards;
+pub mod telemetry;
 pub mod transactions;
 pub mod unpacking;

@@ -62,6 +62,6 @@ pub fn start(node: &Node, planned: Vec<TopicPartition>) {
     };
     let started = std::thread::Builder::new().name("ottla-mover".to_owned()).spawn(run);
     if let Err(error) = started {
-        tracing::error!(%error, "no partition moves: there is no thread for it");
+        tracing::error!(%error, "partition moves cannot start: no thread");
     }
 }

@@ -69,22 +69,18 @@ enum Shard<K: Kind> {
     Broken,
 }
 
-/// How often timers are looked after.
-#[derive(Clone, Copy, Debug)]
-pub struct Rhythm {
-    /// How late one may be.
-    pub tick: Duration,
-    /// For how long at most nobody looks, when nobody asks.
-    pub nap: Duration,
-}
+/// How late a timer may be: what is due within this time is fired together.
+const TOGETHER: Duration = Duration::from_millis(5);
+/// After how long at the latest timers are looked at, for the wall clock may have been set forward.
+const NAP: Duration = Duration::from_secs(1);
 
 /// All coordinators of a kind.
 pub struct Shards<K: Kind> {
     clock: Clock,
     settings: RwLock<K::Settings>,
     shards: RwLock<BTreeMap<i32, Shard<K>>>,
-    /// Somebody has asked for one.
-    stirred: Notify,
+    /// Wakes the task that fires timers.
+    wake: Arc<Notify>,
 }
 
 impl<K: Kind> std::fmt::Debug for Shards<K> {
@@ -98,7 +94,7 @@ impl<K: Kind> Shards<K> {
     #[must_use]
     pub fn new(clock: Clock, settings: K::Settings) -> Self {
         let settings = RwLock::new(settings);
-        Self { clock, settings, shards: RwLock::default(), stirred: Notify::new() }
+        Self { clock, settings, shards: RwLock::default(), wake: Arc::default() }
     }
 
     /// The coordinator of this key, where the topic has `count` partitions.
@@ -114,7 +110,6 @@ impl<K: Kind> Shards<K> {
     /// # Errors
     /// See [`Shards::of`].
     pub fn at(&self, index: i32) -> Result<Arc<ShardHost<K>>, ErrorCode> {
-        self.stirred.notify_one();
         match self.read().get(&index) {
             Some(Shard::Ready(host)) => Ok(Arc::clone(host)),
             Some(Shard::Loading) => Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
@@ -168,6 +163,8 @@ impl<K: Kind> Shards<K> {
                 }
             };
             self.write().insert(index, shard);
+            // Its timers run from now on.
+            self.wake();
         }
     }
 
@@ -176,7 +173,7 @@ impl<K: Kind> Shards<K> {
         let mut machine = K::machine(settings);
         replay::<K>(&partition, &mut machine)?;
         let journal = TopicJournal { partition, kind: PhantomData };
-        let host = Host::new(self.clock.clone(), machine, journal);
+        let host = Host::new(self.clock.clone(), machine, journal, Arc::clone(&self.wake));
         host.tell(K::loaded()).map_err(|_| "its log cannot be written".to_owned())?;
         Ok(host)
     }
@@ -195,26 +192,21 @@ impl<K: Kind> Shards<K> {
         }
     }
 
-    /// Sleeps until `next_ms`, when a timer is due, as its rhythm allows; awake until the time that
-    /// is returned, if somebody has asked meanwhile.
-    pub async fn rest(
-        &self,
-        rhythm: &Rhythm,
-        next_ms: TimestampMs,
-        awake_until: Duration,
-    ) -> Duration {
+    /// Lets the task that fires timers look again at once.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Sleeps until `next_ms`, when a timer is due, or until an earlier one was set; not longer
+    /// than `longest`, if there is other work to look after.
+    pub async fn rest(&self, next_ms: TimestampMs, longest: Option<Duration>) {
         let until_next = next_ms.saturating_sub(self.clock.wall_ms());
         let until_next = Duration::from_millis(u64::try_from(until_next).unwrap_or(0));
-        let is_awake = self.clock.monotonic() < awake_until;
-        let pause = if is_awake { rhythm.tick } else { until_next.clamp(rhythm.tick, rhythm.nap) };
+        let pause = until_next.min(longest.unwrap_or(NAP)).clamp(TOGETHER, NAP);
         tokio::select! {
-            () = self.clock.sleep(pause) => awake_until,
-            () = self.stirred.notified() => {
-                // Whoever asks is about to set timers that nobody knows of yet.
-                let awake_until = self.clock.monotonic() + rhythm.nap;
-                self.clock.sleep(rhythm.tick).await;
-                awake_until
-            }
+            () = self.clock.sleep(pause) => {}
+            // Many may be set at once.
+            () = self.wake.notified() => self.clock.sleep(TOGETHER).await,
         }
     }
 
@@ -248,7 +240,7 @@ fn replay<K: Kind>(partition: &Partition, machine: &mut K::Machine) -> Result<()
                 machine.apply(record);
                 taken += 1;
                 if taken.is_multiple_of(TOLD_EVERY) {
-                    tracing::info!(partition = %partition.name(), at, end, "a coordinator is loading");
+                    tracing::info!(partition = %partition.name(), at, end, "coordinator loading");
                 }
             })?;
             at = batch.next_offset();

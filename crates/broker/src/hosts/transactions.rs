@@ -11,14 +11,14 @@ use ottla_records::{Batch, BatchOptions};
 use ottla_types::{ErrorCode, LeaderEpoch, Offset, TRANSACTION_STATE, TimestampMs};
 
 use super::groups;
-use super::shards::{Kind, Rhythm, ShardHost, Shards, ask, batch_of, each_record};
+use super::shards::{Kind, ShardHost, Shards, ask, batch_of, each_record};
 use crate::node::Node;
 
 /// The topic that transactional ids live in.
 pub const TOPIC: &str = TRANSACTION_STATE;
 
-/// A marker that could not be written is tried again at the next tick.
-const RHYTHM: Rhythm = Rhythm { tick: Duration::from_millis(100), nap: Duration::from_secs(1) };
+/// After how long a marker that could not be written is tried again.
+const RETRY: Duration = Duration::from_millis(100);
 /// How long a marker may take to be committed; it is written again then.
 const MARKER_WAIT: Duration = Duration::from_secs(10);
 
@@ -57,7 +57,10 @@ impl Kind for TransactionKind {
             // A transaction that is not understood must not be forgotten.
             match Record::decode(key, value).map_err(|error| format!("offset {offset}: {error}"))? {
                 Some(record) => take(&record),
-                None => tracing::warn!(offset, "not a transaction's record"),
+                None => tracing::warn!(
+                    offset,
+                    "__transaction_state holds a record that is not a transaction's; it is skipped"
+                ),
             }
             Ok(())
         })
@@ -77,23 +80,20 @@ impl Kind for TransactionKind {
 impl Transactions {
     /// Fires timers and writes what markers are left, for ever.
     pub async fn tick(&self, node: &Node) {
-        let mut awake_until = Duration::ZERO;
         loop {
-            let mut next_ms = TimestampMs::MAX;
+            let (mut next_ms, mut is_done) = (TimestampMs::MAX, true);
             for (index, host) in self.all() {
                 next_ms = next_ms.min(host.fire().unwrap_or(TimestampMs::MAX));
-                host.committed();
-                if !work_off(node, index, &host).await {
-                    awake_until = node.clock.monotonic() + RHYTHM.nap;
-                }
+                is_done &= !host.committed();
+                is_done &= work_off(node, index, &host).await;
             }
-            awake_until = self.rest(&RHYTHM, next_ms, awake_until).await;
+            self.rest(next_ms, (!is_done).then_some(RETRY)).await;
         }
     }
 }
 
 /// Writes the markers of everything that was decided; was that all? What could not be written is
-/// tried again at the next tick.
+/// tried again soon.
 pub async fn work_off(node: &Node, index: i32, host: &TransactionHost) -> bool {
     let taken = ask(host, Command::TakeWork, |reply| match reply {
         Reply::Work(work) => Some(work),
@@ -118,9 +118,9 @@ pub async fn work_off(node: &Node, index: i32, host: &TransactionHost) -> bool {
 fn tell(work: &Work, topic: &str, index: i32, code: ErrorCode) {
     let (id, why) = (&work.id, code.name());
     if work.is_again {
-        tracing::debug!(id, topic, index, why, "a marker is still to be written");
+        tracing::debug!(id, topic, index, why, "transaction marker not written yet; retrying");
     } else {
-        tracing::warn!(id, topic, index, why, "a marker cannot be written yet");
+        tracing::warn!(id, topic, index, why, "transaction marker cannot be written; retrying");
     }
 }
 

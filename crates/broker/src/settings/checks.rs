@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ottla_coordinator::pattern::{Alphabet, whole};
 use ottla_metadata::{Cluster, ConfigChange, ConfigRules, ResourceKind};
 use ottla_protocol::messages::create_topics_response::CreatableTopicConfigs;
 use ottla_types::{ErrorCode, NodeId};
@@ -222,7 +223,7 @@ fn is_match(pattern: &str) -> bool {
         parts.pop();
     }
     let [what, text] = parts[..] else { return false };
-    OF_CLIENT.contains(&what.trim()) && regex::Regex::new(text.trim()).is_ok()
+    OF_CLIENT.contains(&what.trim()) && whole(text.trim(), Alphabet::Unicode).is_ok()
 }
 
 #[cfg(test)]

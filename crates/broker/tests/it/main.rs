@@ -6,10 +6,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_broker::settings::Settings;
-use ottla_broker::{Broker, Formatting};
+use ottla_broker::{Broker, Formatting, NoLevels, StartOptions};
 use ottla_clock::Clock;
 use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use ottla_protocol::messages::list_offsets_request::{
@@ -88,7 +89,8 @@ fn a_produce_takes_no_memory() {
         format!("log.dirs={}", folder.path().display()),
     ];
     let settings = Settings::read(None, &overrides).unwrap();
-    let broker = Broker::start(settings, Formatting::IfEmpty, Clock::real()).unwrap();
+    let options = StartOptions { formatting: Formatting::IfEmpty, levels: Arc::new(NoLevels) };
+    let broker = Broker::start(settings, options, Clock::real()).unwrap();
     let mut stream = TcpStream::connect(broker.addresses()[0].1).unwrap();
     stream.set_nodelay(true).unwrap();
     ask(&mut stream, &create());

@@ -131,6 +131,23 @@ fn a_static_member_comes_back_under_a_new_id_and_nobody_else_moves() {
 }
 
 #[test]
+fn leaving_a_group_without_a_name_is_refused_in_every_version() {
+    for version in 0..=5 {
+        let Command::Leave { mut request, .. } = leave("m", None) else {
+            unreachable!("it is a leave")
+        };
+        request.group_id.clear();
+        let mut bench = stage();
+        match bench.run(Command::Leave { request, version }).1.pop() {
+            Some((_, Reply::Leave(it))) => {
+                assert_eq!(it.error_code, ErrorCode::INVALID_GROUP_ID.0, "version {version}");
+            }
+            other => panic!("no answer to the leave: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn an_operator_removes_a_static_member_by_its_name() {
     let mut bench = stage();
     bench.run(join("", Some("i"), "first"));

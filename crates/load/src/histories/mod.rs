@@ -5,9 +5,12 @@
 
 mod admin;
 mod classic;
+mod codes;
 mod modern;
 mod offsets;
+mod pending;
 mod player;
+mod telemetry;
 mod transactions;
 
 use clap::Args;
@@ -34,7 +37,17 @@ impl Histories {
     /// # Errors
     /// The connection broke, or an answer is none.
     pub fn run(&self) -> Result<String, LoadError> {
-        let all = [classic::ALL, modern::ALL, offsets::ALL, transactions::ALL, admin::ALL].concat();
+        let all = [
+            classic::ALL,
+            modern::ALL,
+            offsets::ALL,
+            transactions::ALL,
+            admin::ALL,
+            pending::ALL,
+            codes::ALL,
+            telemetry::ALL,
+        ]
+        .concat();
         let wanted = |name: &str| self.only.as_deref().is_none_or(|it| name.contains(it));
         let mut text = String::new();
         for (name, history) in all.into_iter().filter(|(name, _)| wanted(name)) {

@@ -41,9 +41,9 @@ pub const ALL: &[History] = &[
 ];
 
 /// A producer: its id and epoch.
-type Who = (i64, i16);
+pub type Who = (i64, i16);
 
-fn init(id: &str, known: Who, timeout_ms: i32) -> InitProducerIdRequest {
+pub fn init(id: &str, known: Who, timeout_ms: i32) -> InitProducerIdRequest {
     InitProducerIdRequest {
         transactional_id: Some(id.to_owned()),
         transaction_timeout_ms: timeout_ms,
@@ -53,12 +53,12 @@ fn init(id: &str, known: Who, timeout_ms: i32) -> InitProducerIdRequest {
     }
 }
 
-fn begin(play: &mut Player, id: &str) -> Result<Who, LoadError> {
+pub fn begin(play: &mut Player, id: &str) -> Result<Who, LoadError> {
     let told = play.insist(&init(id, (-1, -1), 60_000), 5, |it| it.error_code)?;
     Ok((told.producer_id, told.producer_epoch))
 }
 
-fn end(id: &str, who: Who, committed: bool) -> EndTxnRequest {
+pub fn end(id: &str, who: Who, committed: bool) -> EndTxnRequest {
     EndTxnRequest {
         transactional_id: id.to_owned(),
         producer_id: who.0,
@@ -97,7 +97,28 @@ fn produce(id: Option<&str>, topic: (&str, Uuid), records: Bytes) -> ProduceRequ
     }
 }
 
-fn add(id: &str, who: Who, topic: &str, partitions: &[i32]) -> AddPartitionsToTxnRequest {
+/// An offset of partition 0 of a topic, for somebody who is no member.
+pub fn offset(id: &str, who: Who, group: &str, topic: &str, offset: i64) -> TxnOffsetCommitRequest {
+    TxnOffsetCommitRequest {
+        transactional_id: id.to_owned(),
+        group_id: group.to_owned(),
+        producer_id: who.0,
+        producer_epoch: who.1,
+        generation_id_or_member_epoch: -1,
+        topics: vec![TxnOffsetCommitRequestTopic {
+            name: topic.to_owned(),
+            partitions: vec![TxnOffsetCommitRequestPartition {
+                committed_offset: offset,
+                committed_metadata: Some(String::new()),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+pub fn add(id: &str, who: Who, topic: &str, partitions: &[i32]) -> AddPartitionsToTxnRequest {
     let topic = AddPartitionsToTxnTopic {
         name: topic.to_owned(),
         partitions: partitions.to_vec(),
@@ -119,7 +140,7 @@ fn describe(play: &mut Player, id: &str) -> Result<(), LoadError> {
 }
 
 /// Waits until the markers are written: then a description shows no partitions.
-fn settle(play: &mut Player, id: &str) -> Result<(), LoadError> {
+pub fn settle(play: &mut Player, id: &str) -> Result<(), LoadError> {
     let transactional_ids = vec![id.to_owned()];
     let request = DescribeTransactionsRequest { transactional_ids, ..Default::default() };
     for _ in 0..10_000 {

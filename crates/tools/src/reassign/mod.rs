@@ -10,11 +10,12 @@ use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
 use ottla_protocol::messages::list_partition_reassignments_request as listing;
 use ottla_types::NodeId;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::Tool;
+use crate::json::{Entry, Plan};
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{Session, ToolError, failed, partitions, read, refused};
+use crate::session::{Session, ToolError, failed, refused};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-reassign-partitions",
@@ -42,6 +43,27 @@ const OPTIONS: &[Opt] = &[
 ];
 
 const ACTIONS: [&str; 5] = ["generate", "execute", "verify", "cancel", "list"];
+/// Options that go with every action.
+const EVERYWHERE: [&str; 4] =
+    ["bootstrap-server", "bootstrap-controller", "command-config", "zookeeper"];
+/// Options that go with each action besides.
+const ALLOWED: [(&str, &[&str]); 5] = [
+    ("generate", &["topics-to-move-json-file", "broker-list", "disable-rack-aware"]),
+    (
+        "execute",
+        &[
+            "reassignment-json-file",
+            "additional",
+            "throttle",
+            "replica-alter-log-dirs-throttle",
+            "timeout",
+            "disallow-replication-factor-change",
+        ],
+    ),
+    ("verify", &["reassignment-json-file", "preserve-throttles"]),
+    ("cancel", &["reassignment-json-file", "preserve-throttles", "timeout"]),
+    ("list", &[]),
+];
 const BROKER_THROTTLES: [&str; 3] = [
     "leader.replication.throttled.rate",
     "follower.replication.throttled.rate",
@@ -62,6 +84,15 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         let all = ACTIONS.map(|it| format!("--{it}")).join(", ");
         return Err(ToolError::Usage(format!("Command must include exactly one action: {all}")));
     };
+    let allowed = ALLOWED.iter().find(|(name, _)| *name == action).map_or(&[][..], |(_, all)| all);
+    let other = args.in_order().map(|(name, _)| name);
+    let mut other =
+        other.filter(|it| *it != action && !allowed.contains(it) && !EVERYWHERE.contains(it));
+    if let Some(option) = other.next() {
+        return Err(ToolError::Usage(format!(
+            "Option \"[{option}]\" can't be used with action \"[{action}]\""
+        )));
+    }
     if action == "generate" {
         args.required("broker-list").map_err(ToolError::Usage)?;
         let file = args.required("topics-to-move-json-file").map_err(ToolError::Usage)?;
@@ -85,47 +116,45 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 
 /// The topics that a file names.
 fn topics(file: &str) -> Result<Vec<String>, ToolError> {
-    let said: Value = serde_json::from_str(&read(file)?)
-        .map_err(|error| failed(format!("{file}: it is no JSON: {error}")))?;
-    let all = said["topics"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let names: Option<Vec<String>> =
-        all.iter().map(|it| it["topic"].as_str().map(str::to_owned)).collect();
-    let names = names.filter(|it| !it.is_empty());
-    names.ok_or_else(|| {
-        failed(format!("{file}: it should name topics: {{\"topics\": [{{\"topic\": \"NAME\"}}]}}"))
-    })
+    let plan = Plan::versioned(file)?;
+    let mut names = Vec::new();
+    for entry in plan.list("topics")? {
+        names.push(entry.text("topic")?.to_owned());
+    }
+    plan.no_duplicates("List of topics to reassign contains duplicate entries", &names)?;
+    if names.is_empty() { Err(plan.wrong("the list of topics is empty")) } else { Ok(names) }
 }
 
 /// What a file says of partitions: on which brokers, and in which of their directories.
 fn wanted(file: &str) -> Result<(Replicas, Directories), ToolError> {
+    let plan = Plan::versioned(file)?;
     let (mut replicas, mut directories) = (Replicas::new(), Directories::new());
-    for (place, entry) in partitions(file)? {
-        let ids = entry["replicas"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let ids: Option<Vec<NodeId>> =
-            ids.iter().map(|it| it.as_i64().and_then(|it| NodeId::try_from(it).ok())).collect();
-        let ids = ids.filter(|ids| !ids.is_empty());
-        let ids = ids.ok_or_else(|| failed(format!("{file}: {place} has no list of replicas")))?;
-        if let Some(dirs) = entry["log_dirs"].as_array() {
+    let entries = plan.list("partitions")?;
+    for entry in &entries {
+        let (place, ids) = (entry.place()?, entry.ints("replicas")?);
+        if ids.is_empty() {
+            return Err(plan.wrong(&format!("Partition replica list cannot be empty: {place}")));
+        }
+        plan.no_duplicates(
+            &format!("Partition replica lists may not contain duplicate entries: {place} contains multiple entries for"),
+            &ids,
+        )?;
+        if let Some(dirs) = entry.texts("log_dirs")? {
             if dirs.len() != ids.len() {
-                return Err(failed(format!(
-                    "Size of replicas list {ids:?} is different from size of log dirs list {dirs:?} for partition {place}"
+                return Err(plan.wrong(&format!(
+                    "Size of replicas list {ids:?} is different from size of log dirs list [{}] for partition {place}",
+                    dirs.join(", ")
                 )));
             }
-            let named = ids.iter().zip(dirs.iter().filter_map(Value::as_str));
-            directories.extend(
-                named
-                    .filter(|(_, dir)| *dir != ANY)
-                    .map(|(id, dir)| ((place.clone(), *id), dir.to_owned())),
-            );
+            let named = ids.iter().zip(dirs).filter(|(_, dir)| dir != ANY);
+            directories.extend(named.map(|(id, dir)| ((place.clone(), *id), dir)));
         }
-        if replicas.insert(place.clone(), ids).is_some() {
-            return Err(failed(format!(
-                "Partition reassignment contains duplicate topic partitions: {place}"
-            )));
-        }
+        replicas.insert(place, ids);
     }
+    let places = entries.iter().map(Entry::place).collect::<Result<Vec<_>, _>>()?;
+    plan.no_duplicates("Partition reassignment contains duplicate topic partitions", places)?;
     if replicas.is_empty() {
-        return Err(failed(format!("{file}: partition reassignment list cannot be empty")));
+        return Err(plan.wrong("Partition reassignment list cannot be empty"));
     }
     Ok((replicas, directories))
 }
@@ -225,6 +254,9 @@ fn generate(args: &Parsed, session: &mut Session<'_>, topics: &[String]) -> Resu
     let ids: Result<Vec<NodeId>, _> = list.split(',').map(|it| it.trim().parse()).collect();
     let ids =
         ids.map_err(|_| ToolError::Usage(format!("--broker-list {list}: not a list of ids")))?;
+    if let Some(id) = ids.iter().find(|id| ids.iter().filter(|it| it == id).count() > 1) {
+        return Err(failed(format!("Broker list contains duplicate entries: [{id}]")));
+    }
     let now = current_all(session, &mut cluster, topics)?;
     let known = brokers(session, &mut cluster)?;
     let chosen: Vec<(NodeId, Option<String>)> =

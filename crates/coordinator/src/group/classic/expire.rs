@@ -1,5 +1,6 @@
 //! What happens when nothing happens.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -15,7 +16,7 @@ pub(in crate::group) fn session(scene: &mut Scene<'_>, group: &str, member: &str
     let waits = live.members.get(member).is_some_and(|it| it.joining.is_some());
     // Who waits for an answer cannot send heartbeats.
     if !waits {
-        remove(scene, group, member);
+        remove(scene, group, member, format!("the session of member {member} timed out"));
     }
 }
 
@@ -56,6 +57,7 @@ pub(in crate::group) fn sync(scene: &mut Scene<'_>, group: &str) {
     let silent = live.members.iter().filter(|(_, member)| member.syncing.is_none());
     let silent: Vec<String> = silent.map(|(id, _)| id.clone()).collect();
     for id in silent {
-        remove(scene, group, &id);
+        let reason = format!("member {id} did not ask for its assignment in time");
+        remove(scene, group, &id, reason);
     }
 }

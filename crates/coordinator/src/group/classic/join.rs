@@ -1,5 +1,6 @@
 //! JoinGroup.
 
+use alloc::format;
 use alloc::string::String;
 
 use ottla_protocol::messages::join_group_response::JoinGroupResponse;
@@ -101,6 +102,14 @@ fn newcomer(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
     Ok(())
 }
 
+/// What happened, and what the client says of it (KIP-800).
+fn reason(join: &Join, what: &str) -> String {
+    match join.request.reason.as_deref().filter(|said| !said.is_empty()) {
+        Some(said) => format!("{what}: {said}"),
+        None => String::from(what),
+    }
+}
+
 fn add(scene: &mut Scene<'_>, join: &Join, id: String) {
     let group = &join.request.group_id;
     let ticket = scene.turn.ticket;
@@ -118,7 +127,7 @@ fn add(scene: &mut Scene<'_>, join: &Join, id: String) {
     live.members.insert(id.clone(), member(join, ticket));
     // No session while it waits: its answer may take longer than that.
     scene.turn.cancel_timer(session(group, &id));
-    prepare(scene, group);
+    prepare(scene, group, reason(join, &format!("member {id} joined")));
 }
 
 /// A static member has restarted: it takes its former self's place.
@@ -142,7 +151,8 @@ fn replace(scene: &mut Scene<'_>, join: &Join, before: &str, id: &str) {
     live.members.insert(String::from(id), fresh);
     let unchanged = live.state == State::Stable && live.choose() == live.protocol;
     if !unchanged {
-        return prepare(scene, group);
+        let why = format!("static member {id} replaced {before}");
+        return prepare(scene, group, reason(join, &why));
     }
     // Nothing has changed for the others: the generation goes on, under the new id.
     if let Some(member) = live.members.get_mut(id) {
@@ -194,6 +204,6 @@ fn again(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
     let (assignment, syncing) = (known.assignment.clone(), known.syncing.take());
     *known = Member { assignment, syncing, ..fresh };
     scene.turn.cancel_timer(session(group, id));
-    prepare(scene, group);
+    prepare(scene, group, reason(join, &format!("member {id} joined again")));
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! LeaveGroup.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -15,12 +16,12 @@ use super::rebalance::remove;
 pub(in crate::group) fn leave(scene: &mut Scene<'_>, request: LeaveGroupRequest, version: i16) {
     let group = request.group_id;
     let mut response = LeaveGroupResponse::default();
-    if version < 3 {
+    if group.is_empty() {
+        response.error_code = ErrorCode::INVALID_GROUP_ID.0;
+    } else if version < 3 {
         let member = MemberIdentity { member_id: request.member_id, ..Default::default() };
         let gone = all(scene, &group, &[member]).pop();
         response.error_code = gone.and_then(Result::err).unwrap_or(ErrorCode::NONE).0;
-    } else if group.is_empty() {
-        response.error_code = ErrorCode::INVALID_GROUP_ID.0;
     } else {
         let gone = all(scene, &group, &request.members);
         for (member, gone) in request.members.into_iter().zip(gone) {
@@ -61,12 +62,20 @@ pub(in crate::group) fn who<'a>(
     holder.ok_or(ErrorCode::UNKNOWN_MEMBER_ID)
 }
 
+/// Why the others are called together when a member leaves (KIP-800).
+fn left(id: &str, said: Option<&str>) -> String {
+    match said.filter(|said| !said.is_empty()) {
+        Some(said) => format!("member {id} left: {said}"),
+        None => format!("member {id} left"),
+    }
+}
+
 fn one(scene: &mut Scene<'_>, group: &str, member: &MemberIdentity) -> Result<String, ErrorCode> {
     let live = scene.live.get(group).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
     let id = who(member, |instance| live.statics.get(instance))?.clone();
     if !live.members.contains_key(&id) && !live.pending.contains(&id) {
         return Err(ErrorCode::UNKNOWN_MEMBER_ID);
     }
-    remove(scene, group, &id);
+    remove(scene, group, &id, left(&id, member.reason.as_deref()));
     Ok(member.member_id.clone())
 }

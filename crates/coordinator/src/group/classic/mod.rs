@@ -37,7 +37,7 @@ pub(super) fn loaded(scene: &mut Scene<'_>) {
     let torn = scene.live.iter().filter(|(_, live)| is_torn(live));
     let torn: Vec<String> = torn.map(|(group, _)| group.clone()).collect();
     for group in torn {
-        prepare(scene, &group);
+        prepare(scene, &group, String::from("the group changed its protocol"));
     }
 }
 

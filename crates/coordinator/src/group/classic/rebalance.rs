@@ -1,9 +1,11 @@
 //! From one generation to the next.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use ottla_machine::Note;
 use ottla_protocol::messages::join_group_response::{JoinGroupResponse, JoinGroupResponseMember};
 use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
 use ottla_types::ErrorCode;
@@ -14,8 +16,8 @@ use super::super::machine::Scene;
 use super::super::record::Record;
 use super::{session, watch};
 
-/// Calls all members together, unless that is under way.
-pub(in crate::group) fn prepare(scene: &mut Scene<'_>, group: &str) {
+/// Calls all members together, unless that is under way; `reason` is for the log.
+pub(in crate::group) fn prepare(scene: &mut Scene<'_>, group: &str, reason: String) {
     let now = scene.turn.now_ms;
     let Some(live) = scene.live.get_mut(group) else { return };
     match live.state {
@@ -34,6 +36,13 @@ pub(in crate::group) fn prepare(scene: &mut Scene<'_>, group: &str) {
         }
         State::Empty | State::Stable => {}
     }
+    scene.turn.notes.push(Note {
+        event: "group rebalance started",
+        group: String::from(group),
+        generation: live.generation,
+        members: live.members.len(),
+        reason,
+    });
     let fresh = live.state == State::Empty;
     live.enter(State::Preparing, now);
     let timeout = live.rebalance_timeout_ms();
@@ -88,6 +97,14 @@ pub(super) fn complete(scene: &mut Scene<'_>, group: &str) {
     live.generation += 1;
     live.protocol = live.choose();
     live.enter(State::Completing, now);
+    let present = live.members.values().filter(|member| member.joining.is_some()).count();
+    scene.turn.notes.push(Note {
+        event: "group rebalance finished",
+        group: String::from(group),
+        generation: live.generation,
+        members: live.members.len(),
+        reason: format!("{present} members joined, {} left out", late.len()),
+    });
     let timeout = live.rebalance_timeout_ms();
     scene.turn.set_timer(Timer::Sync { group: Arc::from(group) }, timeout);
     let ids: Vec<String> = live.members.keys().cloned().collect();
@@ -157,8 +174,8 @@ pub(in crate::group) fn turn_away(
     }
 }
 
-/// Takes a member out; the others are called together.
-pub(super) fn remove(scene: &mut Scene<'_>, group: &str, id: &str) {
+/// Takes a member out; the others are called together, for this reason.
+pub(super) fn remove(scene: &mut Scene<'_>, group: &str, id: &str, reason: String) {
     let Some(live) = scene.live.get_mut(group) else { return };
     live.pending.remove(id);
     let Some(member) = live.members.remove(id) else {
@@ -176,7 +193,7 @@ pub(super) fn remove(scene: &mut Scene<'_>, group: &str, id: &str) {
         live.leader = None;
     }
     match live.state {
-        State::Stable | State::Completing => prepare(scene, group),
+        State::Stable | State::Completing => prepare(scene, group, reason),
         State::Preparing => try_complete(scene, group),
         State::Empty => {}
     }

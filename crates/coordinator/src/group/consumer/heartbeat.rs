@@ -364,6 +364,7 @@ pub(super) fn learn(
     };
     let before = draft.group.members.get(member);
     let is_change = before.map_or_else(|| !same(&Member::default()), |it| !same(it));
+    let is_known = before.is_some();
     if before != Some(&now) {
         let group = draft.id.clone();
         let value = Some(now);
@@ -379,7 +380,12 @@ pub(super) fn learn(
     // The first epoch is that of a group without topics, as in Kafka.
     draft.group.epoch = draft.group.epoch.max(1);
     if is_change || hash != draft.group.metadata_hash {
-        draft.bump(hash);
+        let reason = match (is_change, is_known) {
+            (true, true) => format!("member {member} changed what it reads"),
+            (true, false) => format!("member {member} joined"),
+            (false, _) => String::from("topics or their partitions changed"),
+        };
+        draft.bump(hash, reason);
     } else if is_new {
         draft.write(ConsumerRecord::epoch(&draft.id.clone(), 1, hash));
     }

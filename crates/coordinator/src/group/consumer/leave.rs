@@ -1,5 +1,6 @@
 //! Members that leave, are silent, or do not give up what they should.
 
+use alloc::format;
 use ottla_protocol::messages::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
 use ottla_protocol::messages::consumer_group_heartbeat_response::ConsumerGroupHeartbeatResponse;
 use ottla_types::ErrorCode;
@@ -32,7 +33,7 @@ pub(super) fn leave(
     if is_back_soon {
         away(scene, id, member);
     } else {
-        remove(scene, id, &[member]);
+        remove(scene, id, &[member], "left");
     }
     Ok(ConsumerGroupHeartbeatResponse {
         member_id: Some(member.clone()),
@@ -59,7 +60,8 @@ fn away(scene: &mut Scene<'_>, id: &str, member: &str) {
 }
 
 /// Members are none any more; what they had is free.
-pub(super) fn remove(scene: &mut Scene<'_>, id: &str, members: &[&str]) {
+/// `why` says what they did, for the log.
+pub(super) fn remove(scene: &mut Scene<'_>, id: &str, members: &[&str], why: &str) {
     let mut draft = Draft::of(scene, id);
     for member in members {
         for record in ConsumerRecord::no_member(id, member) {
@@ -73,7 +75,7 @@ pub(super) fn remove(scene: &mut Scene<'_>, id: &str, members: &[&str]) {
     }
     forget_patterns(&mut draft);
     let hash = draft.group.hash(&scene.settings.topics);
-    draft.bump(hash);
+    draft.bump(hash, format!("member {} {why}", members.join(", ")));
     draft.finish(scene);
 }
 
@@ -83,7 +85,7 @@ pub(in crate::group) fn session_timeout(scene: &mut Scene<'_>, id: &str, member:
     let is_member =
         scene.stored.consumers.get(id).is_some_and(|it| it.members.contains_key(member));
     if is_member {
-        remove(scene, id, &[member]);
+        remove(scene, id, &[member], "was not heard of in time");
     }
 }
 
@@ -91,6 +93,6 @@ pub(in crate::group) fn session_timeout(scene: &mut Scene<'_>, id: &str, member:
 pub(in crate::group) fn rebalance_timeout(scene: &mut Scene<'_>, id: &str, member: &str) {
     let current = scene.stored.consumers.get(id).and_then(|it| it.current.get(member));
     if current.is_some_and(|it| it.state == MemberState::Unrevoked) {
-        remove(scene, id, &[member]);
+        remove(scene, id, &[member], "did not give up its partitions in time");
     }
 }

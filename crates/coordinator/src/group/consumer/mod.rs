@@ -27,6 +27,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use ottla_machine::Note;
+
 use super::command::Timer;
 use super::machine::Scene;
 use super::record::Record;
@@ -40,13 +42,14 @@ pub(super) struct Draft {
     pub id: String,
     pub group: ConsumerGroup,
     pub records: Vec<Record>,
+    pub notes: Vec<Note>,
 }
 
 impl Draft {
     /// The group as it is, or a new one.
     pub fn of(scene: &Scene<'_>, id: &str) -> Self {
         let group = scene.stored.consumers.get(id).cloned().unwrap_or_default();
-        Self { id: id.into(), group, records: Vec::new() }
+        Self { id: id.into(), group, records: Vec::new(), notes: Vec::new() }
     }
 
     /// Changes the group.
@@ -55,14 +58,22 @@ impl Draft {
         self.records.push(Record::Consumer(record));
     }
 
-    /// The group's epoch rises: a new assignment is due.
-    pub fn bump(&mut self, metadata_hash: i64) {
+    /// The group's epoch rises: a new assignment is due; `reason` is for the log.
+    pub fn bump(&mut self, metadata_hash: i64, reason: String) {
         let epoch = self.group.epoch + 1;
         self.write(ConsumerRecord::epoch(&self.id, epoch, metadata_hash));
+        self.notes.push(Note {
+            event: "group rebalance started",
+            group: self.id.clone(),
+            generation: epoch,
+            members: self.group.members.len(),
+            reason,
+        });
     }
 
     pub fn finish(self, scene: &mut Scene<'_>) {
         scene.turn.records.extend(self.records);
+        scene.turn.notes.extend(self.notes);
     }
 }
 

@@ -41,7 +41,8 @@ pub(in crate::group::consumer) fn downgrade(scene: &mut Scene<'_>, draft: &Draft
     }
     if !before.is_settled() || draft.group.members.len() < before.members.len() {
         // Not everything is somebody's: one of those who remain shares it out anew.
-        classic::prepare(scene, &draft.id);
+        let reason = String::from("the group changed to the classic protocol");
+        classic::prepare(scene, &draft.id, reason);
     }
     before.epoch
 }

@@ -111,7 +111,7 @@ pub(in crate::group) fn leave(
         members.iter().map(|it| leaves(group, it)).collect();
     let gone: Vec<&str> = found.iter().flatten().map(String::as_str).collect();
     if !gone.is_empty() {
-        leaving::remove(scene, id, &gone);
+        leaving::remove(scene, id, &gone, "left");
     }
     found
 }

@@ -1,0 +1,137 @@
+//! What an operator finds in the log, each event once, with its fields.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::node::{Home, Node};
+
+fn ottla(node: &Node, words: &[&str], input: &str) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+    command.args(words).args(["--bootstrap-server", &node.address.to_string()]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A command that reads nothing may have ended already.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let out = child.wait_with_output().unwrap();
+    let text = [out.stdout, out.stderr].concat();
+    let text = String::from_utf8(text).unwrap();
+    assert!(out.status.success(), "{words:?}: {text}");
+    text
+}
+
+fn start(home: &Home) -> Node {
+    let mut command = home.command();
+    command.args(["--log-format", "json"]);
+    Home::start_with(command)
+}
+
+/// The events of this message whose fields are these.
+fn of<'a>(events: &'a [Value], message: &str, fields: &[(&str, &str)]) -> Vec<&'a Value> {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let fits = |it: &&Value| fields.iter().all(|(name, value)| text(&it[*name]) == *value);
+    events.iter().filter(|it| it["message"] == message).filter(fits).collect()
+}
+
+#[test]
+fn changes_of_the_cluster_are_in_the_log_once_with_who_made_them() {
+    let home = Home::new();
+    let node = start(&home);
+    let configs = |words: &[&str]| {
+        let mut all = vec!["kafka-configs"];
+        all.extend(words);
+        ottla(&node, &all, "")
+    };
+    ottla(&node, &["kafka-topics", "--create", "--topic", "t", "--partitions", "2"], "");
+    ottla(&node, &["kafka-topics", "--alter", "--topic", "t", "--partitions", "3"], "");
+    let topic = ["--alter", "--entity-type", "topics", "--entity-name", "t"];
+    configs(&[&topic[..], &["--add-config", "retention.ms=1000"]].concat());
+    configs(&[&topic[..], &["--add-config", "retention.ms=2000"]].concat());
+    configs(&[&topic[..], &["--delete-config", "retention.ms"]].concat());
+    ottla(&node, &["kafka-console-producer", "--topic", "t"], "a\nb\n");
+    let consume = ["kafka-console-consumer", "--topic", "t", "--from-beginning"];
+    ottla(&node, &[&consume[..], &["--max-messages", "2", "--group", "g"]].concat(), "");
+    ottla(&node, &["kafka-topics", "--delete", "--topic", "t"], "");
+    let log = node.stop();
+    let events: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let who = ("principal", "User:ANONYMOUS");
+    let setting = ("setting", "retention.ms");
+    // Message, and some of its fields.
+    let once: [(&str, &[(&str, &str)]); 7] = [
+        ("topic created", &[("topic", "t"), ("partitions", "2"), ("replication_factor", "1")]),
+        ("topic partitions added", &[("topic", "t"), ("from", "2"), ("to", "3")]),
+        (
+            "setting changed",
+            &[("resource", "t"), setting, ("from", "(default)"), ("to", "1000"), who],
+        ),
+        ("setting changed", &[("resource", "t"), setting, ("from", "1000"), ("to", "2000"), who]),
+        (
+            "setting changed",
+            &[("resource", "t"), setting, ("from", "2000"), ("to", "(default)"), who],
+        ),
+        ("topic deleted", &[("topic", "t")]),
+        ("node stopping", &[("signal", "SIGTERM")]),
+    ];
+    for (message, fields) in once {
+        assert_eq!(of(&events, message, fields).len(), 1, "{message} {fields:?}: {log}");
+    }
+    for event in of(&events, "setting changed", &[]) {
+        assert!(event["client"].as_str().unwrap().starts_with("127.0.0.1:"), "{event}");
+    }
+    let began = of(&events, "group rebalance started", &[("group", "g")]);
+    assert!(began[0]["reason"].as_str().unwrap().contains("joined"), "{log}");
+    assert!(began[0]["members"].is_u64() && began[0]["generation"].is_i64(), "{log}");
+    // The next start makes no topic news again.
+    let log = start(&home).stop();
+    assert!(!log.contains("topic created"), "{log}");
+}
+
+#[test]
+fn secrets_are_not_in_the_log() {
+    let home = Home::new();
+    let node = start(&home);
+    let secret = "listener.name.internal.ssl.keystore.password=hunter2";
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+    command.args(["kafka-configs", "--alter", "--entity-type", "brokers", "--entity-name", "1"]);
+    command.args(["--add-config", secret, "--bootstrap-server", &node.address.to_string()]);
+    // Whether it is accepted is another question.
+    command.output().unwrap();
+    let log = node.stop();
+    assert!(!log.contains("hunter2"), "{log}");
+}
+
+#[test]
+fn log_levels_change_while_the_node_runs() {
+    let home = Home::new();
+    let node = start(&home);
+    let loggers = ["kafka-configs", "--entity-type", "broker-loggers", "--entity-name", "1"];
+    let run = |more: &[&str]| ottla(&node, &[&loggers[..], more].concat(), "");
+    let shown = run(&["--describe"]);
+    assert!(shown.contains("ottla_broker=INFO"), "{shown}");
+    ottla(&node, &["kafka-topics", "--create", "--topic", "told"], "");
+    run(&["--alter", "--add-config", "ottla_broker=ERROR"]);
+    assert!(run(&["--describe"]).contains("ottla_broker=ERROR"));
+    ottla(&node, &["kafka-topics", "--create", "--topic", "silent"], "");
+    run(&["--alter", "--delete-config", "ottla_broker"]);
+    assert!(run(&["--describe"]).contains("ottla_broker=INFO"));
+    ottla(&node, &["kafka-topics", "--create", "--topic", "again"], "");
+    let log = node.stop();
+    for (topic, is_told) in [("told", true), ("silent", false), ("again", true)] {
+        assert_eq!(log.contains(&format!("\"topic\":\"{topic}\"")), is_told, "{topic}: {log}");
+    }
+}
+
+#[test]
+fn connections_that_are_refused_are_told() {
+    let home = Home::new().with("max.connections.per.ip=1");
+    let node = start(&home);
+    let held = node.connect();
+    // One place was taken; this one is closed by the node.
+    let mut refused = node.connect();
+    assert_eq!(std::io::Read::read(&mut refused, &mut [0]).unwrap_or(0), 0);
+    drop(held);
+    let log = node.stop();
+    assert_eq!(log.lines().filter(|line| line.contains("connections refused")).count(), 1, "{log}");
+}
