@@ -243,7 +243,7 @@ impl Work<'_> {
             // What is typed goes at once; from a pipe, batches are filled.
             if lines.is_typed {
                 self.flush().await?;
-            } else if self.lines % 1000 == 0 {
+            } else if self.lines.is_multiple_of(1000) {
                 progress.show(|| format!("{} records, {}", self.lines, bytes(self.bytes)));
                 self.report()?;
             }

@@ -150,12 +150,7 @@ pub(crate) async fn run(args: Consume, environment: &Environment) -> Result<(), 
     let clock = Clock::real();
     let filter = Filter::of(&args)?;
     let options = options(&args, &front)?;
-    let style = Style {
-        format: args.shared.output,
-        is_verbose: args.verbose,
-        key_separator: args.key_separator.clone(),
-        is_terminal: environment.is_terminal,
-    };
+    let style = style(&args, environment);
     let until = match &args.until {
         Some(word) => Some(at(word, &clock)?),
         None => args.exit.then_some(Place::Latest),
@@ -217,6 +212,15 @@ pub(crate) async fn run(args: Consume, environment: &Environment) -> Result<(), 
         stopped = stop.asked() => Err(stopped.into()),
     };
     done.and(closed)
+}
+
+fn style(args: &Consume, environment: &Environment) -> Style {
+    Style {
+        format: args.shared.output,
+        is_verbose: args.verbose,
+        key_separator: args.key_separator.clone(),
+        is_terminal: environment.is_terminal,
+    }
 }
 
 /// How long a commit, and then leaving the group, may take at the end.
