@@ -73,6 +73,9 @@ _ottla() {
             ottla__subcmd__config,get)
                 cmd="ottla__subcmd__config__subcmd__get"
                 ;;
+            ottla__subcmd__config,judge)
+                cmd="ottla__subcmd__config__subcmd__judge"
+                ;;
             ottla__subcmd__config,reference)
                 cmd="ottla__subcmd__config__subcmd__reference"
                 ;;
@@ -258,7 +261,7 @@ _ottla() {
             return 0
             ;;
         ottla__subcmd__config)
-            opts="-h --help explain reference get set"
+            opts="-h --help explain reference judge get set"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -316,6 +319,20 @@ _ottla() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ottla__subcmd__config__subcmd__judge)
+            opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;
@@ -542,7 +559,7 @@ _ottla() {
             return 0
             ;;
         ottla__subcmd__format)
-            opts="-g -t -h --override --ignore-formatted --declare-lost --cluster-id --help"
+            opts="-g -t -h --env --override --ignore-formatted --declare-lost --cluster-id --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -922,7 +939,7 @@ _ottla() {
             return 0
             ;;
         ottla__subcmd__server)
-            opts="-h --override --format-if-empty --print-config --ready-file --log-format --help"
+            opts="-h --env --override --format-if-empty --print-config --ready-file --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -152,8 +152,13 @@ public class Judge {
                     out.put("code", error.error().code());
                     out.put("why", error.message());
                     if (error.isSuccess()) {
-                        KafkaConfig config = started(given);
-                        shown(out, given, AbstractKafkaConfig.CONFIG_DEF, config.values());
+                        Map<String, Object> values = new HashMap<>(started(given).values());
+                        ConfigDef def = new ConfigDef(AbstractKafkaConfig.CONFIG_DEF);
+                        QuotaConfig.brokerQuotaConfigs().configKeys().forEach((name, key) -> {
+                            def.define(key);
+                            if (given.containsKey(name)) values.put(name, ConfigDef.parseType(name, given.get(name), key.type));
+                        });
+                        shown(out, given, def, values);
                     }
                 }
                 default -> throw new IllegalArgumentException("no such scope");

@@ -95,15 +95,27 @@ pub struct Doctor {
     pub shared: ottla_cli::Shared,
 }
 
+/// Where a node's settings are; the later ones count more.
+#[derive(Debug, Default, clap::Args)]
+pub struct Given {
+    /// The settings; any `server.properties` of Apache Kafka will do.
+    pub file: Option<PathBuf>,
+    /// Take settings from the environment, too, as Apache's container image does: KAFKA_NODE_ID is
+    /// node.id, two underscores are one, three are a hyphen.
+    #[arg(long)]
+    pub env: bool,
+    /// A setting that counts more than the file's and the environment's.
+    #[arg(long = "override", value_name = "NAME=VALUE")]
+    pub overrides: Vec<String>,
+}
+
 /// Start a node.
 #[derive(Debug, Default, clap::Args)]
 #[command(after_long_help = SERVER_NOTES)]
 pub struct Server {
-    /// The settings; any `server.properties` of Apache Kafka will do.
-    pub file: Option<PathBuf>,
-    /// A setting that counts more than the file's.
-    #[arg(long = "override", value_name = "NAME=VALUE")]
-    pub overrides: Vec<String>,
+    /// Where its settings are.
+    #[command(flatten)]
+    pub settings: Given,
     /// Format the data directories if all of them are empty; without it, only the built-in
     /// default directory is formatted by a start.
     #[arg(long)]
@@ -129,6 +141,10 @@ pub enum Config {
     },
     /// Print all settings as a page of Markdown.
     Reference,
+    /// Say of each line of the standard input, an object of names and values in JSON, whether a
+    /// node would start with these settings, and how they count; for comparisons.
+    #[command(hide = true)]
+    Judge,
     /// Print what is set for a topic, a broker or a group of a running cluster.
     Get(ottla_cli::Get),
     /// Set something for a topic, a broker or a group of a running cluster.
@@ -138,11 +154,9 @@ pub enum Config {
 /// Prepare data directories for a cluster.
 #[derive(Debug, clap::Args)]
 pub struct Format {
-    /// The settings; any `server.properties` of Apache Kafka will do.
-    pub file: Option<PathBuf>,
-    /// A setting that counts more than the file's.
-    #[arg(long = "override", value_name = "NAME=VALUE")]
-    pub overrides: Vec<String>,
+    /// Where its settings are.
+    #[command(flatten)]
+    pub settings: Given,
     /// Leave directories that are formatted already as they are.
     #[arg(long, short = 'g')]
     pub ignore_formatted: bool,

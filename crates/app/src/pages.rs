@@ -39,7 +39,8 @@ pub fn man(folder: &Path) -> std::io::Result<usize> {
     for it in all.get_subcommands().filter(|it| !it.is_hide_set()) {
         let name = format!("ottla-{}", it.get_name());
         pages.push((name, it.clone()));
-        for action in it.get_subcommands().filter(|it| it.get_name() != "help") {
+        let is_shown = |it: &&Command| it.get_name() != "help" && !it.is_hide_set();
+        for action in it.get_subcommands().filter(is_shown) {
             let name = format!("ottla-{}-{}", it.get_name(), action.get_name());
             pages.push((name, action.clone()));
         }

@@ -1,17 +1,18 @@
 //! A node from its first line on the screen to its clean stop.
 
+use std::collections::BTreeMap;
 use std::error::Error;
-use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::ffi::OsString;
+use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Arc;
 
-use ottla_broker::settings::{Settings, explain, reference};
-use ottla_broker::{Broker, Formatting, LogLevels, StartError, StartOptions};
+use ottla_broker::settings::{SettingError, Settings, Sources, explain, reference, refusals};
+use ottla_broker::{Broker, Formatting, LogLevels, StartError, StartOptions, is_local_address};
 use ottla_cli::{Environment, Stop};
 use ottla_clock::Clock;
 use tokio::runtime::Runtime;
 
-use crate::args::{Config, Format, LogFormat, Server};
+use crate::args::{Config, Format, Given, LogFormat, Server};
 use crate::logs;
 use crate::ready::{Notify, Readiness};
 use crate::version::{COMMIT, KAFKA, VERSION};
@@ -58,8 +59,15 @@ impl Error for Failure {}
 /// It cannot start, or cannot stop cleanly.
 pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
     if args.print_config {
-        let settings = settings(args.file.as_deref(), &args.overrides)?;
+        let settings = settings(&args.settings)?;
         write!(std::io::stdout(), "{}", settings.print())?;
+        for warning in &settings.warnings {
+            eprintln!("ottla: {warning}");
+        }
+        let missing = refusals(&settings, &is_local_address);
+        if !missing.is_empty() {
+            return Err(SettingError::NotBuilt(missing).into());
+        }
         return Ok(());
     }
     let levels = logs::start(args.log_format, logs::filter(), logs::has_colours());
@@ -118,12 +126,12 @@ fn start(
     // Where the system refuses, only memory is lost.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     allow_files();
-    let settings = settings(args.file.as_deref(), &args.overrides)?;
-    for (name, nearest) in &settings.unknown {
-        match nearest {
-            Some(nearest) => tracing::warn!("unknown setting {name}; did you mean {nearest}?"),
-            None => tracing::warn!("unknown setting {name}; it has no effect"),
-        }
+    let settings = settings(&args.settings)?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    for (name, why) in settings.without_effect() {
+        tracing::warn!(setting = %name, "a setting has no effect: {why}");
     }
     warn_of_missing_brokers(&settings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -191,7 +199,7 @@ fn with_advice(error: StartError) -> String {
 /// # Errors
 /// They are prepared already, or the disk fails.
 pub fn format(args: &Format) -> Result<(), Box<dyn Error>> {
-    let settings = settings(args.file.as_deref(), &args.overrides)?;
+    let settings = settings(&args.settings)?;
     if !args.declare_lost.is_empty() {
         let said = Broker::declare_lost(&settings, &args.declare_lost, &Clock::real());
         let said = said.map_err(with_advice)?;
@@ -213,20 +221,59 @@ pub fn config(action: Config, environment: &Environment) -> Result<(), Box<dyn E
     let text = match action {
         Config::Explain { name } => explain(&name)?,
         Config::Reference => reference().trim_end().to_owned(),
+        Config::Judge => return judge(),
         Config::Get(args) => return ottla_cli::get(args, environment),
         Config::Set(args) => return ottla_cli::set(args, environment),
     };
     Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
-fn settings(file: Option<&Path>, overrides: &[String]) -> Result<Settings, Box<dyn Error>> {
-    let text = match file {
-        Some(path) => Some(
-            ottla_cli::read_file(path).map_err(|error| format!("{}: {error}", path.display()))?,
-        ),
+/// Answers each line of the standard input, settings as an object, with what a node would make of
+/// them: `{"values": true|false, "built": true|false, "why": ..., "shown": {...}}`.
+fn judge() -> Result<(), Box<dyn Error>> {
+    let mut out = std::io::stdout().lock();
+    for line in std::io::stdin().lock().lines() {
+        let asked: BTreeMap<String, String> = serde_json::from_str(&line?)?;
+        let overrides: Vec<String> =
+            asked.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let answer = match Settings::read(Some(""), &overrides) {
+            Err(why) => serde_json::json!({ "values": false, "why": why.to_string() }),
+            Ok(settings) => {
+                let missing = refusals(&settings, &is_local_address);
+                let shown: BTreeMap<&String, Option<&str>> =
+                    asked.keys().map(|name| (name, settings.given_to_show(name))).collect();
+                let (is_built, why) = (missing.is_empty(), missing.join("\n"));
+                serde_json::json!({ "values": true, "built": is_built, "why": why, "shown": shown })
+            }
+        };
+        writeln!(out, "{answer}")?;
+    }
+    Ok(())
+}
+
+fn settings(given: &Given) -> Result<Settings, Box<dyn Error>> {
+    let name = given.file.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
+    let text = match &given.file {
+        Some(path) => Some(ottla_cli::read_file(path).map_err(|error| format!("{name}: {error}"))?),
         None => None,
     };
-    Ok(Settings::read(text.as_deref(), overrides)?)
+    let environment = if given.env { environment() } else { Vec::new() };
+    Ok(Settings::from_sources(&Sources {
+        file: text.as_deref(),
+        file_name: &name,
+        environment: &environment,
+        overrides: &given.overrides,
+    })?)
+}
+
+/// The variables of the environment that are text, by name.
+fn environment() -> Vec<(String, String)> {
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    let mut all: Vec<_> = std::env::vars_os().filter_map(text).collect();
+    all.sort();
+    all
 }
 
 /// What a person at a terminal wants to know first.

@@ -11,6 +11,7 @@ use ottla_clock::Clock;
 use ottla_metadata::{Cluster, Command, Controller, Defaults, FEATURES, Reply, bootstrap_records};
 use ottla_net::connection::{Limits, serve};
 use ottla_net::listener::{Accepted, Admission, Arrival, Listener};
+use ottla_net::names::{canonical_host_name, is_local_address};
 use ottla_net::threads::Threads;
 use ottla_partitions::{DiskFiles, Files, Keeper, Partitions};
 use ottla_protocol::messages::broker_registration_request::{
@@ -27,7 +28,9 @@ use crate::levels::LogLevels;
 use crate::lost;
 use crate::node::{Node, Parts};
 use crate::request::Caller;
-use crate::settings::{ListenerSetting, SettingError, SettingRules, Settings, keeper_settings};
+use crate::settings::{
+    ListenerSetting, SettingError, SettingRules, Settings, keeper_settings, node_settings, refusals,
+};
 use crate::start_error::StartError;
 use crate::voter::{open_quorum, voter_listeners};
 
@@ -273,10 +276,9 @@ impl Broker {
 
     /// Serves what was bound, and starts what runs beside.
     fn listen(&self, bound: Vec<Bound>) -> Result<(), StartError> {
-        let number = |name: &str| usize::try_from(self.node.started.number(name)).unwrap_or(0);
         let admission = self.node.admission.clone();
         let limits = Limits {
-            frame_bytes_max: number("socket.request.max.bytes"),
+            frame_bytes_max: self.node.own.request_bytes_max,
             replies_waiting_max: REPLIES_WAITING_MAX,
             unsent_bytes_max: UNSENT_BYTES_MAX,
         };
@@ -346,13 +348,19 @@ fn topic_id(cluster: &Cluster, id: NodeId, place: &TopicPartition) -> Option<Uui
 }
 
 fn defaults(settings: &Settings, kraft_version: i16) -> Defaults {
+    let own = node_settings(settings);
     Defaults {
-        partitions: i32::try_from(settings.number("num.partitions")).unwrap_or(1),
-        replication_factor: i16::try_from(settings.number("default.replication.factor"))
-            .unwrap_or(1),
-        delete_topics: settings.is_on("delete.topic.enable"),
+        partitions: own.partitions,
+        replication_factor: own.replication_factor,
+        delete_topics: own.deletes_topics,
         kraft_version,
     }
+}
+
+/// Refuses what the settings promise and this release cannot keep, before anything is touched.
+fn refuse_promises(settings: &Settings) -> Result<(), SettingError> {
+    let missing = refusals(settings, &is_local_address);
+    if missing.is_empty() { Ok(()) } else { Err(SettingError::NotBuilt(missing)) }
 }
 
 /// A listener that is bound, not yet served.
@@ -363,6 +371,7 @@ struct Bound {
 }
 
 fn bind(settings: &Settings) -> Result<Vec<Bound>, StartError> {
+    refuse_promises(settings)?;
     let controllers = settings.controller_listeners();
     let sockets = settings.sockets();
     let mut all = Vec::new();
@@ -400,8 +409,8 @@ fn registration(
             Some(told) => (told.host.clone(), it.address.port()),
             None => (it.setting.host.clone(), it.address.port()),
         };
-        let any = host.is_empty() || host == "0.0.0.0" || host == "::";
-        let host = if any { "localhost".to_owned() } else { host };
+        // Clients are sent to the machine by its name; an address that stands for all was refused.
+        let host = if host.is_empty() { canonical_host_name() } else { host };
         Registered { name: it.setting.name.clone(), host, port, ..Default::default() }
     };
     let features = FEATURES.iter().map(|it| (it.name, it.lowest, it.highest));
@@ -417,7 +426,7 @@ fn registration(
         incarnation_id: node.clock.random_uuid(),
         listeners: bound.iter().map(listener).collect(),
         features: features.collect(),
-        rack: node.started.given("broker.rack").map(str::to_owned),
+        rack: node.own.rack.clone(),
         log_dirs,
         ..Default::default()
     })
@@ -518,11 +527,10 @@ async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, lim
     };
     let handler = Serving { node: &node, caller };
     let heard = Cell::new(node.clock.monotonic());
-    let idle_ms = u64::try_from(node.started.number("connections.max.idle.ms")).ok();
     let served = serve(stream, limits, handler, || heard.set(node.clock.monotonic()));
     let closed = tokio::select! {
         closed = served => Some(closed),
-        () = silence(&node.clock, &heard, idle_ms.map(Duration::from_millis)) => {
+        () = silence(&node.clock, &heard, node.own.idle) => {
             tracing::debug!(%peer, "idle connection closed (connections.max.idle.ms)");
             None
         }

@@ -122,7 +122,10 @@ async fn answer(node: &Node, caller: &Caller, frame: Bytes) -> Outcome {
 async fn route(node: &Node, call: &Call, head: &FrameHead, d: Decoder) -> Outcome {
     let (n, c) = (node, call);
     match call.key {
-        ApiKey::Produce => produce(node, call, head, d).await,
+        ApiKey::Produce => match produce(node, call, head, d) {
+            Ok(outcome) => outcome,
+            Err(spare) => produce_read(node, call, head, spare).await,
+        },
         ApiKey::Fetch => serve(head, d, async |r| fetch::handle(n, c, r).await).await,
         ApiKey::ListOffsets => serve(head, d, async |r| list_offsets::handle(n, c, &r)).await,
         ApiKey::Metadata => serve(head, d, async |r| metadata::handle(n, c, r).await).await,
@@ -320,15 +323,39 @@ fn unserved(key: ApiKey, head: &FrameHead) -> Outcome {
     }
 }
 
-/// A produce may answer later, or not at all.
-async fn produce(node: &Node, call: &Call, head: &FrameHead, mut d: Decoder) -> Outcome {
+/// A produce may answer later, or not at all. One whose batches must be read through first comes
+/// back undone.
+fn produce(
+    node: &Node,
+    call: &Call,
+    head: &FrameHead,
+    mut d: Decoder,
+) -> Result<Outcome, Box<Spare>> {
     let mut spare = SPARE.take();
     if let Err(error) = spare.request.decode_into(&mut d, head.version) {
-        return Outcome::Close(format!("ProduceRequest v{}: {error}", head.version));
+        return Ok(Outcome::Close(format!("ProduceRequest v{}: {error}", head.version)));
     }
+    if produce::must_read_through(node, call, &spare.request) {
+        return Err(Box::new(spare));
+    }
+    Ok(produce_now(node, call, head, spare, Vec::new()))
+}
+
+async fn produce_read(node: &Node, call: &Call, head: &FrameHead, spare: Box<Spare>) -> Outcome {
+    let read = produce::read_through(node, call, &spare.request).await;
+    produce_now(node, call, head, *spare, read)
+}
+
+fn produce_now(
+    node: &Node,
+    call: &Call,
+    head: &FrameHead,
+    mut spare: Spare,
+    read: Vec<produce::Read>,
+) -> Outcome {
     let silent = spare.request.acks == 0;
     let response = std::mem::take(&mut spare.response);
-    match produce::handle(node, call, &spare.request, response).await {
+    match produce::handle(node, call, &spare.request, response, read) {
         produce::Produced::Done(response) => {
             let outcome =
                 if silent { unanswered(&response) } else { reply(call.key, head, &response) };

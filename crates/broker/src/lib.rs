@@ -28,5 +28,6 @@ mod voter;
 
 pub use broker::{Broker, Formatting, StartFacts, StartOptions};
 pub use levels::{LogLevel, LogLevels, NoLevels};
+pub use ottla_net::names::{canonical_host_name, is_local_address};
 pub use ottla_net::supervisor::Supervisor;
 pub use start_error::{LostDirectory, NotFormatted, StartError};

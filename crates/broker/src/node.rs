@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use ottla_clock::Clock;
 use ottla_coordinator::group::{DeletedTopic, GroupSettings, Topics};
 use ottla_metadata::{AssignedDirectory, Cluster, Command, Listener, Reply, Topic};
-use ottla_net::listener::{Admission, Bounds};
+use ottla_net::listener::Admission;
 use ottla_partitions::{Assigned, Assignment, Partitions};
 use ottla_protocol::messages::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
@@ -28,18 +28,10 @@ use crate::hosts::transactions::{self, TransactionHost, Transactions};
 use crate::hosts::unpacking::Unpacking;
 use crate::levels::LogLevels;
 use crate::request::Call;
-use crate::settings::{Settings, group_settings, in_force, topic_rules, transaction_settings};
-
-/// Settings that handlers ask for often, as they are in force now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InForce {
-    /// `fetch.max.bytes`.
-    pub fetch_max_bytes: i32,
-    /// `auto.create.topics.enable`.
-    pub auto_create_topics: bool,
-    /// `transaction.partition.verification.enable`.
-    pub verifies_transactions: bool,
-}
+use crate::settings::{
+    InForce, NodeSettings, Settings, connection_bounds, group_settings, node_settings,
+    settings_in_force, topic_rules, transaction_settings,
+};
 
 /// A node, while it runs.
 #[derive(Debug)]
@@ -54,6 +46,8 @@ pub struct Node {
     pub metadata_directory: Uuid,
     /// What it was started with.
     pub started: Arc<Settings>,
+    /// What that means to it.
+    pub own: NodeSettings,
     /// The partitions that lie here.
     pub partitions: Arc<Partitions>,
     /// The group coordinators.
@@ -117,18 +111,18 @@ impl Node {
         let Parts { clock, id, cluster_id, metadata_directory, started, .. } = parts;
         let Parts { partitions, controller, voter_listeners, kraft_version, levels, .. } = parts;
         let cluster = Cluster::default();
-        let slots = started.number("max.incremental.fetch.session.cache.slots");
-        let pushed_max = started.number("telemetry.max.bytes");
+        let own = node_settings(&started);
         Self {
             groups: Groups::new(clock.clone(), group_settings(&cluster, &started, id)),
             transactions: Transactions::new(
                 clock.clone(),
                 transaction_settings(&cluster, &started, id),
             ),
-            sessions: Sessions::new(usize::try_from(slots).unwrap_or(1000)),
-            telemetry: Telemetry::new(usize::try_from(pushed_max).unwrap_or(1 << 20)),
-            in_force: ArcSwap::from_pointee(rules_of(&cluster, &started, id)),
-            admission: Admission::new(bounds_of(&cluster, &started, id)),
+            sessions: Sessions::new(own.fetch_sessions_max),
+            telemetry: Telemetry::new(own.telemetry_bytes_max),
+            own,
+            in_force: ArcSwap::from_pointee(settings_in_force(&cluster, &started, id)),
+            admission: Admission::new(connection_bounds(&cluster, &started, id)),
             unpacking: Unpacking::for_this_machine(),
             cluster: ArcSwap::from_pointee(cluster),
             topics: ArcSwap::default(),
@@ -152,8 +146,8 @@ impl Node {
     pub fn take(&self, news: News) {
         let cluster = Arc::new(news.cluster);
         let before = self.cluster.load_full();
-        self.in_force.store(Arc::new(rules_of(&cluster, &self.started, self.id)));
-        self.admission.set(bounds_of(&cluster, &self.started, self.id));
+        self.in_force.store(Arc::new(settings_in_force(&cluster, &self.started, self.id)));
+        self.admission.set(connection_bounds(&cluster, &self.started, self.id));
         let topics = self.topics_of(&before, &cluster);
         let settings = group_settings(&cluster, &self.started, self.id);
         self.groups.set(&GroupSettings { topics, ..settings });
@@ -419,20 +413,19 @@ impl Node {
     /// # Errors
     /// It cannot be created.
     pub async fn create_internal(&self, name: &str) -> Result<(), ErrorCode> {
-        let number = |name: &str| self.started.number(name);
+        let is_transactions = name == transactions::TOPIC;
+        let own =
+            if is_transactions { self.own.transactions_topic } else { self.own.offsets_topic };
         let config = |name: &str, value: &str| CreatableTopicConfig {
             name: name.to_owned(),
             value: Some(value.to_owned()),
             ..Default::default()
         };
-        let prefix =
-            if name == transactions::TOPIC { "transaction.state.log" } else { "offsets.topic" };
-        let own = |suffix: &str| number(&format!("{prefix}.{suffix}"));
-        let segment = own("segment.bytes").max(1 << 20).to_string();
+        let segment = own.segment_bytes.max(1 << 20).to_string();
         let mut configs =
             vec![config("cleanup.policy", "compact"), config("segment.bytes", &segment)];
-        if name == transactions::TOPIC {
-            let in_sync_min = own("min.isr").to_string();
+        if is_transactions {
+            let in_sync_min = own.in_sync_min.to_string();
             configs.push(config("compression.type", "uncompressed"));
             configs.push(config("min.insync.replicas", &in_sync_min));
             configs.push(config("unclean.leader.election.enable", "false"));
@@ -441,8 +434,8 @@ impl Node {
         }
         let topic = CreatableTopic {
             name: name.to_owned(),
-            num_partitions: i32::try_from(own("num.partitions")).unwrap_or(50),
-            replication_factor: i16::try_from(own("replication.factor")).unwrap_or(1),
+            num_partitions: own.partitions,
+            replication_factor: own.replication_factor,
             configs,
             ..Default::default()
         };
@@ -474,33 +467,6 @@ impl Node {
         }
         block.0 += 1;
         Ok(block.0 - 1)
-    }
-}
-
-fn rules_of(cluster: &Cluster, started: &Settings, id: NodeId) -> InForce {
-    let text = |name: &str| in_force(name, cluster, started, id);
-    let is_on = |name: &str| text(name).is_none_or(|it| it.trim() == "true");
-    InForce {
-        fetch_max_bytes: text("fetch.max.bytes")
-            .and_then(|it| it.parse().ok())
-            .unwrap_or(57_671_680),
-        auto_create_topics: is_on("auto.create.topics.enable"),
-        verifies_transactions: is_on("transaction.partition.verification.enable"),
-    }
-}
-
-/// How many connections the settings in force allow.
-fn bounds_of(cluster: &Cluster, started: &Settings, id: NodeId) -> Bounds {
-    let text = |name: &str| in_force(name, cluster, started, id).unwrap_or_default();
-    let number = |name: &str| text(name).trim().parse().unwrap_or(usize::MAX);
-    let own = text("max.connections.per.ip.overrides");
-    let own = own.split(',').filter_map(|it| it.trim().rsplit_once(':'));
-    Bounds {
-        total: number("max.connections"),
-        per_address: number("max.connections.per.ip"),
-        of_address: own
-            .filter_map(|(address, most)| Some((address.parse().ok()?, most.parse().ok()?)))
-            .collect(),
     }
 }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use ottla_clock::Clock;
+use ottla_net::names::canonical_host_name;
 use ottla_partitions::{Files, MetaProperties};
 use ottla_quorum::{Endpoint, Opened, Quorum, ReplicaKey, Setup, Voter, VoterSet};
 use ottla_types::Uuid;
 
-use crate::settings::Settings;
+use crate::settings::{Settings, node_settings};
 use crate::start_error::StartError;
 
 /// Where the voter says that its controller listens; peers of a larger quorum would go there.
@@ -26,13 +27,13 @@ pub fn voter_listeners(
     for name in &names {
         let found = advertised.iter().chain(&configured).find(|it| it.name == *name);
         if let Some(found) = found {
-            let host = if found.host.is_empty() { "localhost" } else { &found.host };
-            all.push(Endpoint { name: name.clone(), host: host.to_owned(), port: found.port });
+            let host = if found.is_wildcard() { canonical_host_name() } else { found.host.clone() };
+            all.push(Endpoint { name: name.clone(), host, port: found.port });
         }
     }
     if all.is_empty() {
         let host = client_host.unwrap_or("127.0.0.1");
-        let host = if host.is_empty() { "localhost" } else { host }.to_owned();
+        let host = if host.is_empty() { canonical_host_name() } else { host.to_owned() };
         all.push(Endpoint { name: "CONTROLLER".to_owned(), host, port: 9093 });
     }
     Ok(all)
@@ -61,12 +62,7 @@ pub fn open_quorum(
         own: ReplicaKey { id, directory: meta.directory_id },
         static_voters: VoterSet::of([voter]),
         clean,
-        segment_bytes: segment_bytes(settings),
+        segment_bytes: node_settings(settings).metadata_segment_bytes,
         clock: clock.clone(),
     })?)
-}
-
-/// How large a segment of the metadata log becomes.
-fn segment_bytes(settings: &Settings) -> u64 {
-    u64::try_from(settings.number("metadata.log.segment.bytes")).unwrap_or(1 << 30)
 }

@@ -6,11 +6,15 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ottla_client::{
-    Cluster, ConfigKind, Connection, CoordinatorOf, GroupListing, Isolation, TopicPartition,
+    Cluster, ConfigEntry, ConfigKind, Connection, CoordinatorOf, GroupListing, Isolation,
+    TopicPartition,
 };
 use ottla_clock::Clock;
 use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_protocol::messages::describe_cluster_response::DescribeClusterBroker;
+use ottla_protocol::messages::describe_configs_request::{
+    DescribeConfigsRequest, DescribeConfigsResource,
+};
 use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
 use ottla_protocol::messages::describe_log_dirs_response::DescribeLogDirsResult;
 use ottla_protocol::messages::describe_quorum_request::{
@@ -92,8 +96,44 @@ pub(crate) async fn run(
     disks(&mut report, &mut cluster, &told.brokers).await;
     groups(&mut report, &mut cluster).await;
     skew(&mut report, &mut cluster, &clock).await;
+    idle_settings(&mut report, &mut cluster, &told.brokers).await;
     files(&mut report, &told.brokers);
     Ok(report.rows)
+}
+
+/// With what a setting's documentation says that it does nothing at this broker, and why.
+const NO_EFFECT: &str = "No effect here: ";
+
+/// Settings that were changed from their default and do nothing.
+async fn idle_settings(
+    report: &mut Report,
+    cluster: &mut Cluster,
+    brokers: &[DescribeClusterBroker],
+) {
+    let mut wrong = Vec::new();
+    for broker in brokers {
+        let id = broker.broker_id;
+        let resource = DescribeConfigsResource {
+            resource_type: ConfigKind::Broker as i8,
+            resource_name: id.to_string(),
+            ..Default::default()
+        };
+        let request = DescribeConfigsRequest {
+            resources: vec![resource],
+            include_documentation: true,
+            ..Default::default()
+        };
+        let Ok(answer) = cluster.ask(id, &request).await else { continue };
+        for it in answer.results.iter().flat_map(|it| &it.configs) {
+            let text = it.documentation.as_deref().and_then(|it| it.split_once(NO_EFFECT));
+            if let Some((_, why)) = text.filter(|_| it.config_source != ConfigEntry::DEFAULT) {
+                let value = it.value.as_deref().unwrap_or("[hidden]");
+                wrong.push(format!("broker {id}: {}={value} has no effect: {why}", it.name));
+            }
+        }
+    }
+    let good = "every setting that was changed is obeyed".to_owned();
+    report.each("settings", wrong, Verdict::Note, good);
 }
 
 /// Can the broker be reached where it says that it is, and is it who it says?

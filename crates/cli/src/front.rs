@@ -15,6 +15,8 @@ use crate::output::{Format, Table};
 
 /// Where a cluster is if nobody says.
 const DEFAULT_SERVER: &str = "127.0.0.1:9092";
+/// The port of a server that is named without one.
+const KAFKA_PORT: u16 = 9092;
 /// The profile that counts if none is named.
 const DEFAULT_PROFILE: &str = "default";
 /// Clears a terminal and goes to its first place.
@@ -23,7 +25,7 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 /// What commands can be told alike.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Shared {
-    /// Brokers to ask first: host:port, separated by commas.
+    /// Brokers to ask first: host or host:port, separated by commas; the port is 9092 if none is said.
     #[arg(long, short = 'b', global = true, value_name = "HOST:PORT")]
     pub bootstrap_server: Option<String>,
     /// The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named.
@@ -58,6 +60,7 @@ pub struct Front<'a> {
     /// Where it runs.
     pub environment: &'a Environment,
     settings: HashMap<String, String>,
+    bootstrap: String,
 }
 
 impl<'a> Front<'a> {
@@ -75,21 +78,14 @@ impl<'a> Front<'a> {
                 return Err(format!("profile {name}: there is no home folder to look in"));
             }
         };
-        Ok(Self { shared, environment, settings })
+        let bootstrap = with_ports(bootstrap(shared, environment, &settings));
+        Ok(Self { shared, environment, settings, bootstrap })
     }
 
-    /// Where the cluster is.
+    /// Where the cluster is: `host:port`, separated by commas.
     #[must_use]
     pub fn bootstrap(&self) -> &str {
-        let said = self.shared.bootstrap_server.as_deref();
-        let known = self.settings.get("bootstrap.servers").map(String::as_str);
-        // A profile that was named counts more than what the environment says for all.
-        let (first, second) = if self.shared.profile.is_some() {
-            (known, self.environment.server.as_deref())
-        } else {
-            (self.environment.server.as_deref(), known)
-        };
-        said.or(first).or(second).unwrap_or(DEFAULT_SERVER)
+        &self.bootstrap
     }
 
     /// The settings of the profile, but for those of the connection.
@@ -208,9 +204,60 @@ fn profiles(folder: &Path) -> Vec<String> {
     all
 }
 
+/// Where the cluster is, as it was said: on the command line, in the profile that was named, in the
+/// environment, in the usual profile.
+fn bootstrap<'a>(
+    shared: &'a Shared,
+    environment: &'a Environment,
+    settings: &'a HashMap<String, String>,
+) -> &'a str {
+    let said = shared.bootstrap_server.as_deref();
+    let known = settings.get("bootstrap.servers").map(String::as_str);
+    // A profile that was named counts more than what the environment says for all.
+    let (first, second) = if shared.profile.is_some() {
+        (known, environment.server.as_deref())
+    } else {
+        (environment.server.as_deref(), known)
+    };
+    said.or(first).or(second).unwrap_or(DEFAULT_SERVER)
+}
+
+/// A host without a port has Kafka's: `localhost` is `localhost:9092`, `::1` is `[::1]:9092`.
+fn with_ports(servers: &str) -> String {
+    let one = |text: &str| {
+        let text = text.trim();
+        let has_port = text.rsplit_once(':').is_some_and(|(host, port)| {
+            let is_host = !host.contains(':') || host.ends_with(']');
+            is_host && !port.is_empty()
+        });
+        if text.is_empty() || has_port {
+            return text.to_owned();
+        }
+        if text.parse::<std::net::Ipv6Addr>().is_ok() {
+            return format!("[{text}]:{KAFKA_PORT}");
+        }
+        format!("{}:{KAFKA_PORT}", text.trim_end_matches(':'))
+    };
+    servers.split(',').map(one).collect::<Vec<_>>().join(",")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_without_a_port_has_kafkas() {
+        for (said, meant) in [
+            ("localhost", "localhost:9092"),
+            ("localhost:", "localhost:9092"),
+            ("a, b:9093", "a:9092,b:9093"),
+            ("::1", "[::1]:9092"),
+            ("[::1]", "[::1]:9092"),
+            ("[::1]:9093", "[::1]:9093"),
+        ] {
+            assert_eq!(with_ports(said), meant);
+        }
+    }
 
     #[test]
     fn the_nearest_word_says_where_the_cluster_is() {

@@ -8,6 +8,7 @@
 //! - [`frame`]: the 4-byte length and the bytes behind it, bounded by what has really arrived
 //! - [`connection`]: requests in, replies out in request order, back-pressure both ways
 //! - [`listener`]: bind, accept, limits per node and per address
+//! - [`names`]: what this machine is called
 //! - [`supervisor`]: says to systemd, or whatever started this process, that it is ready
 //! - [`threads`]: one runtime per core
 
@@ -15,6 +16,7 @@ pub mod connection;
 pub mod dial;
 pub mod frame;
 pub mod listener;
+pub mod names;
 pub mod supervisor;
 pub mod threads;
 

@@ -3,7 +3,7 @@
 //! To unpack a batch, or to compress it another way, takes long beside what an append takes. So it
 //! happens outside of the partition's lock, and may happen on another thread than the append.
 
-use ottla_records::{BadRecords, Batch, Compression, check, only_batch, with_scratch};
+use ottla_records::{BadRecords, Batch, Compression, check, only_batch};
 
 use crate::owner::Terms;
 use crate::partition::Partition;
@@ -42,9 +42,7 @@ impl Partition {
     /// to be.
     #[must_use]
     pub fn must_inspect(&self, records: &[u8]) -> bool {
-        // The codec stands in the low byte of the attributes; of what is no batch, nothing.
-        let is_compressed = records.get(22).is_some_and(|low| low & 0x07 != 0);
-        is_compressed || self.repacks()
+        claims_compression(records) || self.repacks()
     }
 
     /// Reads a batch through; `None` if that is more work than it may be, or the partition has been
@@ -60,8 +58,7 @@ impl Partition {
                 return None;
             }
         }
-        let checked = with_scratch(|scratch| check(records, &rules, scratch));
-        match checked {
+        match check(records, &rules) {
             Err(error) if bounded && error.is_too_large_unpacked() => None,
             Err(error) => Some(Inspected(Err(error))),
             Ok(checked) => {
@@ -70,6 +67,13 @@ impl Partition {
             }
         }
     }
+}
+
+/// Does the batch say that it is compressed? Bytes that are no batch may say anything.
+#[must_use]
+pub fn claims_compression(records: &[u8]) -> bool {
+    // The codec stands in the low byte of the attributes.
+    records.get(22).is_some_and(|low| low & 0x07 != 0)
 }
 
 fn is_small(batch: &Batch<'_>, is_repacked: bool) -> bool {

@@ -22,7 +22,7 @@ mod strays;
 mod trouble;
 mod upkeep;
 
-pub use inspect::{Effort, Inspected};
+pub use inspect::{Effort, Inspected, claims_compression};
 pub use keeper::{Ask, Keeper, KeeperSettings};
 pub use marker::{Guard, Marker};
 pub use moves::{MoveRefused, Moving};

@@ -1,8 +1,6 @@
 //! The one writer of a partition; a turn of it runs on the thread of whoever asks.
 
-use ottla_records::{
-    BadRecords, Batch, RepackAs, Rules as RecordRules, TimestampRules, check, with_scratch,
-};
+use ottla_records::{BadRecords, Batch, RepackAs, Rules as RecordRules, TimestampRules, check};
 use ottla_replication::{Assignment, Leader, NotEnoughReplicas};
 use ottla_storage::{AppendError, Log, ProducerError, Stamp, StorageError};
 use ottla_types::{ErrorCode, NodeId, Offset, ProducerEpoch, ProducerId, TimestampMs};
@@ -233,7 +231,7 @@ impl Owner {
         self.may_append(terms)?;
         let Some(inspected) = inspected else {
             let rules = self.record_rules(terms);
-            let checked = with_scratch(|scratch| check(bytes, &rules, scratch))?;
+            let checked = check(bytes, &rules)?;
             self.verify(&checked.batch, terms.guard)?;
             return self.write(checked.bytes(), checked.max_timestamp, terms.now_ms);
         };
@@ -256,11 +254,9 @@ impl Owner {
         if rules.store_as.is_some() || self.may_append(terms).is_err() {
             return Ok(None);
         }
-        let is_plain = with_scratch(|scratch| {
-            all.iter().all(|bytes| {
-                check(bytes, &rules, scratch)
-                    .is_ok_and(|it| it.is_as_it_came() && !it.batch.is_transactional())
-            })
+        let is_plain = all.iter().all(|bytes| {
+            let checked = check(bytes, &rules);
+            checked.is_ok_and(|it| it.is_as_it_came() && !it.batch.is_transactional())
         });
         if !is_plain {
             return Ok(None);

@@ -119,6 +119,8 @@ pub struct Partitions {
     /// Has the metadata been taken in once? What it names from then on is new to the disks.
     pub(crate) is_settled: AtomicBool,
     bin: Bin,
+    /// Has there been a partition whose topic has a codec of its own?
+    repacks: AtomicBool,
     /// Told when a directory has failed.
     failures: Arc<Notify>,
 }
@@ -180,6 +182,7 @@ impl Partitions {
             offline,
             is_settled,
             bin,
+            repacks: AtomicBool::new(false),
             failures,
         })
     }
@@ -188,6 +191,13 @@ impl Partitions {
     #[must_use]
     pub fn find(&self, topic: &str, index: PartitionIndex) -> Option<Partition> {
         self.index.load().find(topic, index).cloned()
+    }
+
+    /// May there be a partition whose topic stores batches in a codec of its own? Once there was
+    /// one, there may be.
+    #[must_use]
+    pub fn may_repack(&self) -> bool {
+        self.repacks.load(Ordering::Relaxed)
     }
 
     /// The partition of the topic with this id, if it is here.
@@ -381,6 +391,9 @@ impl Partitions {
             wanted.iter().filter(|it| !given_up.contains(&it.place)).collect();
         let missing: Vec<&Assigned> =
             wanted.iter().copied().filter(|it| here(it).is_none()).collect();
+        if wanted.iter().any(|it| it.rules.compression.is_some()) {
+            self.repacks.store(true, Ordering::Relaxed);
+        }
         let mut opened = self.open_all(&missing).into_iter();
         let all: Vec<_> = wanted
             .iter()

@@ -11,7 +11,7 @@ use crate::codec::Compression;
 use crate::record::Records;
 use crate::repack::{RepackAs, repack};
 use crate::survey::{Survey, survey};
-use crate::unpack::Scratch;
+use crate::unpack::with_scratch;
 use crate::{HEADER_BYTES, OVERHEAD_BYTES};
 
 /// Whose timestamps the records of a topic have (`message.timestamp.type`), and what is demanded
@@ -293,11 +293,7 @@ pub fn only_batch(bytes: &[u8]) -> Result<Batch<'_>, BadRecords> {
 ///
 /// # Errors
 /// The first rule that is broken.
-pub fn check<'a>(
-    bytes: &'a [u8],
-    rules: &Rules,
-    scratch: &mut Scratch,
-) -> Result<Checked<'a>, BadRecords> {
+pub fn check<'a>(bytes: &'a [u8], rules: &Rules) -> Result<Checked<'a>, BadRecords> {
     let batch = only_batch(bytes)?;
     let compression = batch.compression();
     if compression == Ok(Compression::Zstd) && !rules.zstd_allowed {
@@ -313,15 +309,25 @@ pub fn check<'a>(
     let compression = compression.map_err(BadRecords::Broken)?;
     header(&batch)?;
     let packed = &batch.bytes()[HEADER_BYTES..];
-    let records = match compression {
-        Compression::None => packed,
-        codec => {
-            let unpacked = scratch.unpack(codec, packed, rules.unpacked_bytes_max);
-            unpacked.map_err(BadRecords::Broken)?
-        }
-    };
-    let survey = survey(&batch, records).map_err(BadRecords::Broken)?;
     let repack_as = rules.store_as.filter(|to| to.codec != compression);
+    if compression == Compression::None {
+        return inside(batch, packed, rules, repack_as);
+    }
+    with_scratch(|scratch| {
+        let records = scratch.unpack(compression, packed, rules.unpacked_bytes_max);
+        inside(batch, records.map_err(BadRecords::Broken)?, rules, repack_as)
+    })
+}
+
+/// Looks at the unpacked records of a batch.
+#[inline]
+fn inside<'a>(
+    batch: Batch<'a>,
+    records: &[u8],
+    rules: &Rules,
+    repack_as: Option<RepackAs>,
+) -> Result<Checked<'a>, BadRecords> {
+    let survey = survey(&batch, records).map_err(BadRecords::Broken)?;
     // A batch that is written again gets the right offsets by that.
     if !survey.in_order && repack_as.is_none() {
         return Err(offset_delta(&batch, records));

@@ -32,7 +32,7 @@ pub use check::{
 pub use codec::Compression;
 pub use record::{Headers, Record, Records};
 pub use repack::RepackAs;
-pub use unpack::{Scratch, with_scratch};
+pub use unpack::Scratch;
 
 /// How many bytes a batch's header has.
 pub const HEADER_BYTES: usize = 61;

@@ -38,8 +38,9 @@ pub fn survey(batch: &Batch<'_>, records: &[u8]) -> Result<Survey, BadBatch> {
         let Some(layout) = Layout::read(records, at) else { return Err(broken(batch, records)) };
         seen.take(&layout, index);
         index += 1;
-        let alike = layout.repeats(records, at, index, count);
-        at += layout.bytes * (alike + 1);
+        let next = at + layout.bytes;
+        let alike = if index < count { layout.repeats(&records[at..], index, count) } else { 0 };
+        at = next + layout.bytes * alike;
         index += alike;
     }
     if at < records.len() {
@@ -122,14 +123,70 @@ const WINDOW: usize = 16;
 
 impl Layout {
     /// The record at `at`; `None` if it is broken.
-    #[inline]
+    #[inline(always)]
     fn read(records: &[u8], at: usize) -> Option<Self> {
+        match Self::short(records, at) {
+            Some(layout) => Some(layout),
+            None => Self::any(records, at),
+        }
+    }
+
+    /// The record at `at`, if it is as most are: numbers of one or two bytes, no headers, and a few
+    /// bytes of other records behind it. Eight bytes are looked at together.
+    #[inline(always)]
+    fn short(records: &[u8], at: usize) -> Option<Self> {
+        let mut front = Window::at(records, at)?;
+        let length = front.length()?;
+        let end = at + front.used + length;
+        // The attributes of a record mean nothing yet.
+        front.skip();
+        let time_delta = front.raw()?;
+        let offset_delta_at = front.used;
+        let mut middle = Window::at(records, at + offset_delta_at)?;
+        let raw_offset_delta = middle.raw()?;
+        let raw_key = middle.raw()?;
+        let mut next = at + offset_delta_at + middle.used;
+        let keyless = raw_key == NULL;
+        let raw_value = if keyless {
+            let value = middle.raw()?;
+            next = at + offset_delta_at + middle.used;
+            value
+        } else if raw_key & 1 == 0 {
+            next += (raw_key >> 1) as usize;
+            let mut back = Window::at(records, next)?;
+            let value = back.raw()?;
+            next += back.used;
+            value
+        } else {
+            return None;
+        };
+        let value_at = next - at;
+        if raw_value & 1 == 0 {
+            next += (raw_value >> 1) as usize;
+        } else if raw_value != NULL {
+            return None;
+        }
+        // What is left is the count of headers.
+        let is_simple = next + 1 == end && records.get(next) == Some(&0);
+        is_simple.then_some(Self {
+            bytes: end - at,
+            time_delta: varint::unzigzag(time_delta.into()),
+            raw_offset_delta,
+            offset_delta_at,
+            keyless,
+            value_at,
+            has_headers: false,
+        })
+    }
+
+    /// The record at `at`, whatever it is like; `None` if it is broken.
+    #[inline(never)]
+    fn any(records: &[u8], at: usize) -> Option<Self> {
         let bytes = records.get(at..)?;
         let mut next = 0;
         let length = size(varint::raw_u32(bytes, &mut next)?)??;
         let end = next.checked_add(length)?;
         let bytes = bytes.get(..end)?;
-        // The attributes of a record mean nothing yet.
         next += 1;
         let time_delta = varint::unzigzag(varint::raw_u64(bytes, &mut next)?);
         let offset_delta_at = next;
@@ -155,41 +212,94 @@ impl Layout {
         })
     }
 
-    /// How many records come right after the one at `at` that differ from it only in their value
-    /// and their offset delta, which counts on. `index` is the number of the first of them, `count`
-    /// how many records the batch has. (Only records without key and headers are compared.)
-    #[inline]
-    fn repeats(&self, records: &[u8], at: usize, index: usize, count: usize) -> usize {
-        let head = self.value_at;
+    /// How many records come right after the first of `records`, the one that is laid out so, that
+    /// differ from it only in their value and their offset delta, which counts on. `index` is the
+    /// number of the first of them, `count` how many records the batch has. (Only records without
+    /// key and headers are compared.)
+    #[inline(always)]
+    fn repeats(&self, records: &[u8], index: usize, count: usize) -> usize {
         let is_simple = self.keyless && !self.has_headers;
-        if !is_simple || head > WINDOW || self.bytes < WINDOW {
-            return 0;
-        }
         // At 64, 128 and so on the count carries into its second byte: that record is read.
         let carried = index % ONE_CARRY;
-        if carried == 0 || self.raw_offset_delta as usize != 2 * (index - 1) {
+        let is_due = carried != 0 && self.raw_offset_delta as usize == 2 * (index - 1);
+        if !is_simple || !is_due || self.value_at > WINDOW || self.bytes < WINDOW {
             return 0;
         }
-        let most = (count - index).min(ONE_CARRY - carried);
-        let Some(first) = records[at..].first_chunk::<WINDOW>() else { return 0 };
-        let mask = u128::MAX >> (8 * (WINDOW - head));
+        let (Some(first), Some(behind)) =
+            (records.first_chunk::<WINDOW>(), records.get(self.bytes..))
+        else {
+            return 0;
+        };
+        let mask = u128::MAX >> (8 * (WINDOW - self.value_at));
         let step = 2u128 << (8 * self.offset_delta_at);
-        let mut due = u128::from_le_bytes(*first);
-        let behind = &records[at + self.bytes..];
+        let mut due = u128::from_le_bytes(*first) & mask;
+        let most = (count - index).min(ONE_CARRY - carried);
         let mut alike = 0;
-        for record in behind.chunks_exact(self.bytes).take(most) {
-            due = due.wrapping_add(step);
-            let Some(window) = record.first_chunk::<WINDOW>() else { break };
-            let differs = (u128::from_le_bytes(*window) ^ due) & mask != 0;
+        let mut rest = behind;
+        while alike < most {
+            due += step;
+            let (Some(window), Some(last)) =
+                (rest.first_chunk::<WINDOW>(), rest.get(self.bytes - 1))
+            else {
+                break;
+            };
             // The last byte is the count of headers.
-            if differs || record.last() != Some(&0) {
+            if u128::from_le_bytes(*window) & mask != due || *last != 0 {
                 break;
             }
+            rest = &rest[self.bytes..];
             alike += 1;
         }
         alike
     }
 }
+
+/// Eight bytes, taken off from the front.
+struct Window {
+    bytes: u64,
+    used: usize,
+}
+
+impl Window {
+    #[inline(always)]
+    fn at(records: &[u8], at: usize) -> Option<Self> {
+        let bytes = records.get(at..)?.first_chunk::<8>()?;
+        Some(Self { bytes: u64::from_le_bytes(*bytes), used: 0 })
+    }
+
+    #[inline(always)]
+    const fn skip(&mut self) {
+        self.bytes >>= 8;
+        self.used += 1;
+    }
+
+    /// A number of one or two bytes, still zigzag.
+    #[inline(always)]
+    const fn raw(&mut self) -> Option<u32> {
+        let low = self.bytes & 0x7f;
+        if self.bytes & 0x80 == 0 {
+            self.skip();
+            return Some(low as u32);
+        }
+        if self.bytes & 0x8000 != 0 {
+            return None;
+        }
+        let raw = low | self.bytes >> 1 & 0x3f80;
+        self.bytes >>= 16;
+        self.used += 2;
+        Some(raw as u32)
+    }
+
+    /// As [`Window::raw`], a length that is not null.
+    #[inline(always)]
+    fn length(&mut self) -> Option<usize> {
+        let raw = self.raw()?;
+        (raw & 1 == 0).then_some((raw >> 1) as usize)
+    }
+}
+
+/// -1 as it is written.
+const NULL: u32 = 1;
 
 /// So many offset deltas differ only in their first byte.
 const ONE_CARRY: usize = 64;

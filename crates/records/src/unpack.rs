@@ -67,9 +67,9 @@ impl Scratch {
             Compression::Lz4 => self.lz4(packed, limit),
             Compression::Zstd => self.zstd(packed, limit),
         };
-        let used = used?;
-        self.shrink(used);
-        Ok(&self.room[..used])
+        // What is refused leaves no room behind, however much it took.
+        self.shrink(used.as_ref().map_or(0, |used| *used));
+        Ok(&self.room[..used?])
     }
 
     /// How many bytes of room there are.
@@ -93,7 +93,13 @@ impl Scratch {
         }
         if bytes > self.room.len() {
             let double = self.room.len().saturating_mul(2).min(limit.saturating_add(1));
-            self.room.resize(bytes.max(double).max(FIRST_BYTES), 0);
+            let bytes = bytes.max(double).max(FIRST_BYTES);
+            if self.room.is_empty() {
+                // The system gives zeros: no page is touched before it is written to.
+                self.room = vec![0; bytes];
+            } else {
+                self.room.resize(bytes, 0);
+            }
         }
         Ok(())
     }
@@ -101,6 +107,10 @@ impl Scratch {
     fn zstd(&mut self, packed: &[u8], limit: usize) -> Result<usize, BadBatch> {
         let mut bytes = packed.len().saturating_mul(4).min(limit.saturating_add(1));
         loop {
+            if bytes > self.room.len() {
+                // Nothing is kept of the last try: fresh room costs less than to copy it.
+                self.room = Vec::new();
+            }
             self.reserve(bytes, limit)?;
             let most = self.room.len().min(limit.saturating_add(1));
             let context = self.zstd.get_or_insert_default();

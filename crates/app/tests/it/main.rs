@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod answers;
+mod batches;
 mod by_name;
 mod calls;
 mod commands;
@@ -18,6 +19,7 @@ mod raw;
 mod readiness;
 mod reading;
 mod schemas;
+mod settings;
 mod signals;
 mod talk;
 mod together;

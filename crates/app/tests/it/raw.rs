@@ -2,9 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use ottla_protocol::messages::fetch_response::FetchResponse;
 use ottla_protocol::messages::list_offsets_request::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
@@ -12,7 +14,7 @@ use ottla_protocol::messages::list_offsets_response::ListOffsetsResponse;
 use ottla_protocol::messages::produce_request::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
 };
-use ottla_protocol::messages::produce_response::ProduceResponse;
+use ottla_protocol::messages::produce_response::{PartitionProduceResponse, ProduceResponse};
 use ottla_protocol::{Decoder, Message, Request, request_frame, response_head_is_flexible};
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
 
@@ -22,6 +24,72 @@ const LIST_OFFSETS_VERSION: i16 = 2;
 
 fn frame<R: Request>(request: &R, version: i16) -> Vec<u8> {
     request_frame(request, version, 0, "calls").unwrap()
+}
+
+/// These bytes for one partition, as they are.
+pub fn produce_bytes(topic: &str, acks: i16, version: i16, records: &[u8]) -> Vec<u8> {
+    let records = Some(Bytes::copy_from_slice(records));
+    let partition = PartitionProduceData { index: 0, records, ..Default::default() };
+    let name = topic.to_owned();
+    let topic = TopicProduceData { name, partition_data: vec![partition], ..Default::default() };
+    let topic_data = vec![topic];
+    let request = ProduceRequest { acks, timeout_ms: 1000, topic_data, ..Default::default() };
+    frame(&request, version)
+}
+
+/// What a partition answers to a produce.
+pub fn outcome(stream: &mut TcpStream, version: i16) -> PartitionProduceResponse {
+    let mut response: ProduceResponse = message(stream, version);
+    response.responses.remove(0).partition_responses.remove(0)
+}
+
+/// Timestamp and offset that a look-up by time tells (-3: of the newest record).
+pub fn at_time(stream: &mut TcpStream, topic: &str, timestamp: i64) -> (i64, i64) {
+    let partition = ListOffsetsPartition { timestamp, ..Default::default() };
+    let name = topic.to_owned();
+    let topic = ListOffsetsTopic { name, partitions: vec![partition], ..Default::default() };
+    let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+    // Version 7 is the first that knows -3.
+    let response = ask(stream, &request, 7);
+    let found = &response.topics[0].partitions[0];
+    assert_eq!(found.error_code, 0);
+    (found.timestamp, found.offset)
+}
+
+/// How the fetch of one partition is bounded.
+pub struct Bounds {
+    pub bytes_min: i32,
+    pub bytes_max: i32,
+    pub partition_bytes_max: i32,
+}
+
+/// The records from an offset on; without enough of them there is no answer in time.
+pub fn records(stream: &mut TcpStream, topic: &str, fetch_offset: i64, bounds: &Bounds) -> Bytes {
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let partition_max_bytes = bounds.partition_bytes_max;
+    let partition = FetchPartition { fetch_offset, partition_max_bytes, ..Default::default() };
+    let topic =
+        FetchTopic { topic: topic.to_owned(), partitions: vec![partition], ..Default::default() };
+    let request = FetchRequest {
+        replica_id: -1,
+        max_wait_ms: 3_600_000,
+        min_bytes: bounds.bytes_min,
+        max_bytes: bounds.bytes_max,
+        session_epoch: -1,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    stream.write_all(&frame(&request, FETCH_VERSION)).unwrap();
+    let mut response: FetchResponse = message(stream, FETCH_VERSION);
+    let mut partition = response.responses.remove(0).partitions.remove(0);
+    assert_eq!(partition.error_code, 0);
+    partition.records.take().unwrap()
+}
+
+fn message<M: Message>(stream: &mut TcpStream, version: i16) -> M {
+    let mut d = Decoder::new(Bytes::from(body(stream)));
+    d.i32().unwrap();
+    M::decode(&mut d, version).unwrap()
 }
 
 /// A batch of one record, whose value has so many bytes.

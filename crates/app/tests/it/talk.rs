@@ -22,8 +22,17 @@ pub async fn cluster(address: SocketAddr) -> Cluster {
 }
 
 pub fn create(address: SocketAddr, name: &str, partitions: i32) {
+    create_with(address, name, partitions, &[]);
+}
+
+/// A topic with settings of its own.
+pub fn create_with(address: SocketAddr, name: &str, partitions: i32, settings: &[(&str, &str)]) {
     run(async {
-        let (name, configs) = (name.to_owned(), BTreeMap::new());
+        let name = name.to_owned();
+        let configs: BTreeMap<_, _> = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         let topic = NewTopic { name, partitions, replication_factor: 1, configs };
         cluster(address).await.create_topic(&topic).await.unwrap();
     });

@@ -36,6 +36,9 @@ async fn describe(node: &Node, call: &Call, group: String) -> DescribedGroup {
         group_id: group.clone(),
         ..Default::default()
     };
+    if !node.own.serves_consumer_protocol {
+        return refused(ErrorCode::UNSUPPORTED_VERSION);
+    }
     if !may(&call.caller.principal, Operation::Describe, Resource::Group(&group)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }

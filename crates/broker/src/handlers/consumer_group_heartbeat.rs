@@ -25,6 +25,9 @@ pub async fn handle(
         error_message: Some(code.message().to_owned()),
         ..Default::default()
     };
+    if !node.own.serves_consumer_protocol {
+        return refused(ErrorCode::UNSUPPORTED_VERSION);
+    }
     let principal = &call.caller.principal;
     if !may(principal, Operation::Read, Resource::Group(&request.group_id)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);

@@ -170,7 +170,7 @@ fn row(found: Effective, request: &DescribeConfigsRequest) -> DescribeConfigsRes
         is_sensitive: secret,
         synonyms: if request.include_synonyms { synonyms.collect() } else { Vec::new() },
         config_type: found.setting.kind as i8,
-        documentation: request.include_documentation.then(|| found.setting.text.to_owned()),
+        documentation: request.include_documentation.then(|| found.setting.documentation()),
         ..Default::default()
     }
 }

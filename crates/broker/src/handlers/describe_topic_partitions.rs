@@ -16,9 +16,6 @@ use crate::request::{Api, Call};
 /// Admin clients.
 pub const API: Api = Api::of(ApiKey::DescribeTopicPartitions, 0, 0);
 
-/// `max.request.partition.size.limit`.
-const PARTITIONS_MAX: usize = 2000;
-
 /// Describes topics by name, from the cursor on, until the page is full.
 pub fn handle(
     node: &Node,
@@ -45,7 +42,7 @@ pub fn handle(
         names.retain(|name| name >= topic);
     }
     let asked = usize::try_from(request.response_partition_limit).unwrap_or(0);
-    let mut room = asked.clamp(1, PARTITIONS_MAX);
+    let mut room = asked.clamp(1, node.own.page_partitions_max);
     let mut response = DescribeTopicPartitionsResponse::default();
     for name in names {
         let first = match &start {

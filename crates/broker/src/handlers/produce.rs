@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_coordinator::transaction::{Add, Partitions};
-use ottla_partitions::{Appended, Guard, Partition, Refused, Terms, Waited};
+use ottla_partitions::{Appended, Guard, Inspected, Partition, Refused, Terms, Waited};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::produce_request::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
@@ -41,16 +41,17 @@ pub enum Produced {
 ///
 /// The response is written over the one of another request, whose memory it uses again.
 ///
-/// A batch that takes long to read through is waited for, so that the requests of a connection keep
-/// their order.
-pub async fn handle(
+/// `read` is what [`read_through`] found, or nothing if it need not be asked.
+pub fn handle(
     node: &Node,
     call: &Call,
     request: &ProduceRequest,
     mut response: ProduceResponse,
+    read: Vec<Read>,
 ) -> Produced {
     let acks = request.acks;
     let asked = Asked { acks, enlisted: enlist(node, call, request) };
+    let mut read = read.into_iter();
     let mut waits = Vec::new();
     let topics = &request.topic_data;
     response.responses.resize_with(topics.len(), Default::default);
@@ -60,7 +61,7 @@ pub async fn handle(
         answer.name.push_str(&topic.name);
         answer.partition_responses.clear();
         for data in &topic.partition_data {
-            let (partition, written) = write(node, call, &asked, topic, data).await;
+            let (partition, written) = write(node, call, &asked, (topic, data), read.next());
             if let (Some(partition), Ok(appended)) = (&partition, &written)
                 && must_wait(acks, partition, appended)
             {
@@ -187,7 +188,7 @@ struct Asked {
 }
 
 /// Why a partition's batch was not appended.
-struct Refusal {
+pub struct Refusal {
     code: ErrorCode,
     message: Option<String>,
     /// Which records are wrong, and why.
@@ -215,13 +216,17 @@ impl From<Refused> for Refusal {
 
 type Written = Result<Appended, Refusal>;
 
-async fn write(
+fn write(
     node: &Node,
     call: &Call,
     asked: &Asked,
-    topic: &TopicProduceData,
-    data: &PartitionProduceData,
+    (topic, data): (&TopicProduceData, &PartitionProduceData),
+    read: Option<Read>,
 ) -> (Option<Partition>, Written) {
+    if asked.enlisted.refused == Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED) {
+        // Kafka refuses the request as a whole then.
+        return (None, Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.into()));
+    }
     let Some(partition) = find(node, call, topic, data.index) else {
         let by_id = call.version >= 13;
         let code = node.why_not_here(&topic.name, topic.topic_id, by_id, data.index);
@@ -229,7 +234,7 @@ async fn write(
     };
     let records = data.records.clone().unwrap_or_default();
     let written = match may_append(node, call, asked, &partition, &records) {
-        Ok(()) => append(node, call, asked, &partition, &records).await,
+        Ok(()) => append(node, call, asked, (&partition, &records), read),
         Err(refusal) => Err(refusal),
     };
     (Some(partition), written)
@@ -350,32 +355,86 @@ const fn of_coordinator(code: ErrorCode, version: i16) -> ErrorCode {
     }
 }
 
-async fn append(
+fn append(
     node: &Node,
     call: &Call,
     asked: &Asked,
-    partition: &Partition,
-    records: &Bytes,
+    (partition, records): (&Partition, &Bytes),
+    read: Option<Read>,
 ) -> Written {
-    let converted;
-    let records = if call.version < 3 && Batch::produced(records).is_err() {
-        converted = convert(node, records).await?;
-        &converted
-    } else {
-        records
-    };
-    let terms = Terms {
-        now_ms: node.clock.wall_ms(),
-        for_all: asked.acks == -1,
-        zstd_allowed: call.version >= 7,
-        guard: asked.enlisted.guards.get(partition.name()).copied(),
-    };
-    if !partition.must_inspect(records) {
-        return Ok(partition.append_on(records, &terms)?);
+    let guard = asked.enlisted.guards.get(partition.name()).copied();
+    let terms = Terms { guard, ..terms(node, call, asked.acks) };
+    match read {
+        None | Some(Read::Not) => Ok(partition.append_on(records, &terms)?),
+        Some(Read::Through(batch, inspected)) => {
+            Ok(partition.append_inspected(&batch, &terms, inspected)?)
+        }
+        Some(Read::Refused(refusal)) => Err(refusal),
     }
-    match node.unpacking.inspect(partition, records, &terms).await {
-        Some(inspected) => Ok(partition.append_inspected(records, &terms, inspected)?),
-        None => Err(Refused::NotLeader.into()),
+}
+
+fn terms(node: &Node, call: &Call, acks: i16) -> Terms {
+    let (now_ms, zstd_allowed) = (node.clock.wall_ms(), call.version >= 7);
+    Terms { now_ms, for_all: acks == -1, zstd_allowed, guard: None }
+}
+
+/// What was found out of the batch of one partition before it is appended.
+pub enum Read {
+    /// It is read when it is appended, as that takes little.
+    Not,
+    /// This is the batch, of old messages too, and what is in it.
+    Through(Bytes, Inspected),
+    /// It cannot be appended.
+    Refused(Refusal),
+}
+
+/// Are there batches that [`read_through`] must see first: compressed ones, old messages, or those
+/// that a topic stores in a codec of its own?
+#[must_use]
+pub fn must_read_through(node: &Node, call: &Call, request: &ProduceRequest) -> bool {
+    let mut data = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    let is_compressed = |it: &PartitionProduceData| {
+        it.records.as_deref().is_some_and(ottla_partitions::claims_compression)
+    };
+    call.version < 3 || node.partitions.may_repack() || data.any(is_compressed)
+}
+
+/// Reads the batches of a request through that take long to read, in the order of its partitions.
+///
+/// They are waited for, so that the requests of a connection keep their order.
+pub async fn read_through(node: &Node, call: &Call, request: &ProduceRequest) -> Vec<Read> {
+    let terms = terms(node, call, request.acks);
+    let mut all = Vec::new();
+    for topic in &request.topic_data {
+        for data in &topic.partition_data {
+            let partition = find(node, call, topic, data.index);
+            let records = data.records.as_ref();
+            all.push(match (partition, records) {
+                (Some(partition), Some(records)) => {
+                    read_one(node, call, &partition, (records, &terms)).await
+                }
+                _ => Read::Not,
+            });
+        }
+    }
+    all
+}
+
+async fn read_one(
+    node: &Node,
+    call: &Call,
+    partition: &Partition,
+    (records, terms): (&Bytes, &Terms),
+) -> Read {
+    let is_old = call.version < 3 && Batch::produced(records).is_err();
+    let batch = if is_old { convert(node, records).await } else { Ok(records.clone()) };
+    match batch {
+        Ok(batch) if is_old || partition.must_inspect(&batch) => {
+            let inspected = node.unpacking.inspect(partition, &batch, terms).await;
+            inspected.map_or(Read::Not, |inspected| Read::Through(batch, inspected))
+        }
+        Ok(_) => Read::Not,
+        Err(refusal) => Read::Refused(refusal),
     }
 }
 

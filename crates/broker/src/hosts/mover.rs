@@ -8,10 +8,7 @@ use ottla_partitions::{Partition, StorageError};
 use ottla_types::{TopicPartition, Uuid};
 
 use crate::node::Node;
-use crate::settings::in_force;
 
-/// The setting that says how many bytes a second are copied at most; none is as many as can be.
-const RATE: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
 /// What it is not worth to wait for.
 const MOMENT: Duration = Duration::from_millis(10);
 
@@ -22,8 +19,7 @@ pub fn start(node: &Node, planned: Vec<TopicPartition>) {
     }
     let (partitions, controller) = (node.partitions.clone(), node.controller.clone());
     let (id, clock) = (node.id, node.clock.clone());
-    let rate = in_force(RATE, &node.cluster(), &node.started, node.id);
-    let rate = rate.and_then(|it| it.trim().parse::<f64>().ok()).filter(|it| *it > 0.0);
+    let rate = node.settings().move_bytes_per_second;
     let run = move || {
         // Nobody sends: it only lets this thread wait.
         let (_sender, pause) = mpsc::sync_channel::<()>(1);

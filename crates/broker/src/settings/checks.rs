@@ -10,8 +10,8 @@ use ottla_types::{ErrorCode, NodeId};
 
 use super::effective::{Source, describe, in_force};
 use super::pairs;
-use super::started::Settings;
-use super::table::{Changes, Kind, Scope, Setting, find, in_scope};
+use super::started::{Settings, base_name};
+use super::table::{Changes, Effect, Kind, Scope, Setting, find, in_scope};
 use super::value::Value;
 
 /// What the controller asks about settings.
@@ -66,6 +66,11 @@ impl ConfigRules for SettingRules {
                 Some(setting) => known.push((setting, value.as_str())),
                 // What an earlier release stored and this one does not know stands in no way.
                 None if change.before.get(name) == Some(value) => {}
+                None if base_name(name) != name => {
+                    return Err(invalid_request(format!(
+                        "{name}: settings of a single listener cannot change while the broker runs here"
+                    )));
+                }
                 None => return Err(unknown(change.kind, name)),
             }
         }
@@ -145,6 +150,7 @@ impl SettingRules {
             }
             check_may_change(setting, change.resource).map_err(invalid_request)?;
             setting.read(value).map_err(invalid_request)?;
+            check_is_built(setting, value).map_err(invalid_request)?;
         }
         let after = |name: &str| self.broker_value(change, change.after, name);
         let before = |name: &str| self.broker_value(change, change.before, name);
@@ -177,6 +183,26 @@ fn check_may_change(setting: &Setting, broker: &str) -> Result<(), String> {
         Changes::Broker if broker.is_empty() => Err(format!(
             "Cannot update these configs at default cluster level, broker id must be specified: [{name}]"
         )),
+        _ => Ok(()),
+    }
+}
+
+/// What Kafka changes while it runs, and this release only with a restart.
+const WITH_A_RESTART: [&str; 2] = ["listeners", "listener.security.protocol.map"];
+
+/// Would this broker do what the value promises?
+fn check_is_built(setting: &Setting, value: &str) -> Result<(), String> {
+    let name = setting.name;
+    if WITH_A_RESTART.contains(&name) {
+        return Err(format!(
+            "{name} cannot change while the broker runs here: change its file, and restart it"
+        ));
+    }
+    if name.starts_with("ssl.") || name.starts_with("sasl.") {
+        return Err(format!("{name}: encryption and logins are not built yet"));
+    }
+    match setting.effect {
+        Effect::Refused(why) if setting.is_promise(value) => Err(format!("{name}: {why}")),
         _ => Ok(()),
     }
 }
@@ -300,6 +326,11 @@ mod tests {
             ("", "log.retention.ms=0", REQUEST),
             ("", "process.roles=broker", REQUEST),
             ("", "cordoned.log.dirs=/a", REQUEST),
+            ("1", "listeners=PLAINTEXT://:9099", REQUEST),
+            ("1", "ssl.keystore.location=/k", REQUEST),
+            ("1", "listener.name.a.ssl.keystore.location=/k", REQUEST),
+            ("1", "principal.builder.class=a.B", REQUEST),
+            ("", "config.providers=file", REQUEST),
             ("1", "num.io.threads=16", OK),
             ("1", "num.io.threads=17", REQUEST),
             ("", "log.cleaner.threads=3", REQUEST),

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::started::Settings;
-use super::table::{Changes, Scope, Setting, in_scope, nearest};
+use super::started::{Origin, Settings, base_name};
+use super::table::{Changes, Effect, Scope, Setting, find, in_scope, nearest};
 
 const SCOPES: [(Scope, &str); 4] = [
     (Scope::Broker, "broker"),
@@ -29,6 +29,15 @@ fn default(setting: &Setting) -> &str {
     }
 }
 
+/// What a setting does here.
+fn effect(setting: &Setting) -> String {
+    match setting.effect {
+        Effect::Obeyed(_) => "obeyed".to_owned(),
+        Effect::None(why) => format!("no effect: {why}"),
+        Effect::Refused(why) => format!("not built, refused: {why}"),
+    }
+}
+
 /// What is known of the settings of this name; the nearest name if there is none.
 ///
 /// # Errors
@@ -42,6 +51,7 @@ pub fn explain(name: &str) -> Result<String, String> {
             let _ = writeln!(text, "  default  {}", default(it));
             let _ = writeln!(text, "  allowed  {}", it.allowed);
             let _ = writeln!(text, "  changes  {}", changes(it));
+            let _ = writeln!(text, "  here     {}", effect(it));
             if !it.fallbacks.is_empty() {
                 let _ = writeln!(text, "  or else  {} of the broker", it.fallbacks.join(", "));
             }
@@ -60,22 +70,23 @@ pub fn explain(name: &str) -> Result<String, String> {
 #[must_use]
 pub fn reference() -> String {
     let mut text = String::from(
-        "# Settings\n\nMade by `ottla config reference > docs/settings.md`; a test compares them. Names, types and\ndefaults are those of Apache Kafka 4.3.1.\n",
+        "# Settings\n\nMade by `ottla config reference > docs/settings.md`; a test compares them. Names, types and\ndefaults are those of Apache Kafka 4.3.1. The column *here* says whether Ottla obeys a setting; one that is\n*not built, refused* stops the start unless it has its default.\n",
     );
     for (scope, kind) in SCOPES {
         let _ = writeln!(text, "\n## Of a {kind}\n");
         text.push_str(
-            "| name | type | default | allowed | changes | |\n|---|---|---|---|---|---|\n",
+            "| name | type | default | allowed | changes | here | |\n|---|---|---|---|---|---|---|\n",
         );
         for it in in_scope(scope) {
             let _ = writeln!(
                 text,
-                "| `{}` | {} | {} | {} | {} | {} |",
+                "| `{}` | {} | {} | {} | {} | {} | {} |",
                 it.name,
                 it.kind.name(),
                 default(it).replace('|', "\\|"),
                 it.allowed,
                 changes(it),
+                effect(it),
                 it.text.replace('|', "\\|"),
             );
         }
@@ -84,27 +95,80 @@ pub fn reference() -> String {
 }
 
 impl Settings {
-    /// Every setting of the node with the value that it starts with, those that were given first.
+    /// Every setting of the node with the value that it starts with: those that were given first,
+    /// by where they come from, then what has no effect, then the defaults. The text is a
+    /// properties file again.
     #[must_use]
     pub fn print(&self) -> String {
-        let mut text = String::from("# given\n");
-        let shown = |it: &Setting| {
-            let value = if it.is_secret() { "[hidden]" } else { self.text(it.name).unwrap_or("") };
-            format!("{}={value}", it.name)
-        };
-        let (given, usual): (Vec<_>, Vec<_>) =
-            in_scope(Scope::Broker).partition(|it| self.given(it.name).is_some());
-        text.extend(given.into_iter().map(|it| shown(it) + "\n"));
+        let mut text = String::new();
+        let mut heading = String::new();
+        let mut given: Vec<_> = self.all_given().collect();
+        given.sort_by_key(|(_, _, origin)| *origin);
+        for (name, _, origin) in given {
+            let source = source_of(origin);
+            if source != heading {
+                let _ = writeln!(text, "{}# {source}", if heading.is_empty() { "" } else { "\n" });
+                heading = source;
+            }
+            let value = self.given_to_show(name).unwrap_or_default();
+            if let Origin::File { line, .. } = origin {
+                let _ = writeln!(text, "# line {line}");
+            }
+            if let Origin::Environment(variable) = origin {
+                let _ = writeln!(text, "# {variable}");
+            }
+            let _ = writeln!(text, "{name}={value}");
+        }
+        let idle = self.without_effect();
+        if !idle.is_empty() {
+            text.push_str("\n# given, without effect\n");
+            text.extend(idle.into_iter().map(|(name, why)| format!("# {name}: {why}\n")));
+        }
         text.push_str("\n# defaults\n");
-        let usual = usual.into_iter().filter(|it| it.default.is_some());
-        text.extend(usual.map(|it| shown(it) + "\n"));
+        for setting in in_scope(Scope::Broker).filter(|it| self.given(it.name).is_none()) {
+            if let Some(default) = setting.default {
+                let _ = writeln!(text, "{}={default}", setting.name);
+            }
+        }
         text
+    }
+
+    /// What was given and does nothing here although it asks for more than the default: names, and
+    /// why.
+    #[must_use]
+    pub fn without_effect(&self) -> Vec<(String, &'static str)> {
+        let mut all = Vec::new();
+        for (name, value, origin) in self.all_given() {
+            let Some(setting) = find(Scope::Broker, base_name(name)) else { continue };
+            let why = match setting.effect {
+                Effect::None(why) => why,
+                Effect::Obeyed(_) if setting.name != name => {
+                    "it is not obeyed for a single listener yet, only for all of them"
+                }
+                _ => continue,
+            };
+            if setting.is_promise(value) && *origin != Origin::TriedOut {
+                all.push((name.to_owned(), why));
+            }
+        }
+        all
+    }
+}
+
+/// What a group of settings is called that come from one place.
+fn source_of(origin: &Origin) -> String {
+    match origin {
+        Origin::TriedOut => "built in, as no file was given".to_owned(),
+        Origin::File { name, .. } => format!("from {name}"),
+        Origin::Environment(_) => "from the environment".to_owned(),
+        Origin::Override => "from --override".to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Sources;
 
     #[test]
     fn a_setting_is_explained_and_a_misspelt_one_recognised() {
@@ -132,11 +196,25 @@ mod tests {
     }
 
     #[test]
-    fn what_a_node_starts_with_is_printed() {
-        let settings = Settings::read(Some("num.partitions=3\n"), &[]).unwrap();
+    fn what_a_node_starts_with_is_printed_with_its_source() {
+        let environment = [("KAFKA_SSL_KEY_PASSWORD".to_owned(), "geheim".to_owned())];
+        let settings = Settings::from_sources(&Sources {
+            file: Some("node.id=1\nnum.partitions=3\nnum.io.threads=16\n"),
+            file_name: "a.properties",
+            environment: &environment,
+            overrides: &["log.dirs=/d".to_owned()],
+        })
+        .unwrap();
         let text = settings.print();
-        let (given, usual) = text.split_once("# defaults").unwrap();
-        assert_eq!(given, "# given\nnum.partitions=3\n\n");
-        assert!(usual.contains("\nauto.create.topics.enable=true\n"));
+        for part in [
+            "# from a.properties\n# line 1\nnode.id=1\n# line 2\nnum.partitions=3\n",
+            "\n# from the environment\n# KAFKA_SSL_KEY_PASSWORD\nssl.key.password=[hidden]\n",
+            "\n# from --override\nlog.dirs=/d\n",
+            "\n# num.io.threads: Ottla runs one thread for each core\n",
+            "\nauto.create.topics.enable=true\n",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(!text.contains("geheim"), "{text}");
     }
 }

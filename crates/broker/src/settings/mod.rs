@@ -6,16 +6,27 @@
 mod allowed;
 mod checks;
 mod effective;
+mod environment;
 mod explain;
+mod listeners;
 mod pairs;
 mod rules;
 mod started;
 mod table;
+mod unbuilt;
 mod value;
 
 pub use checks::SettingRules;
 pub use effective::{Effective, Source, Synonym, describe, in_force};
 pub use explain::{explain, reference};
-pub use rules::{group_settings, keeper_settings, topic_rules, transaction_settings};
-pub use started::{ListenerSetting, SettingError, Settings};
-pub use table::{Changes, Kind, Scope, Setting, find, in_scope, nearest};
+pub use listeners::{ListenerSetting, Protocol, protocols};
+pub use rules::{
+    InForce, InternalTopic, NodeSettings, connection_bounds, group_settings, keeper_settings,
+    node_settings, settings_in_force, topic_rules, transaction_settings,
+};
+pub use started::{Origin, SettingError, Settings, Sources};
+pub use table::{Changes, Effect, Kind, Scope, Setting, find, in_scope, nearest};
+pub use unbuilt::refusals;
+
+#[cfg(test)]
+mod obeyed_tests;

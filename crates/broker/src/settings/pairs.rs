@@ -3,6 +3,8 @@
 //! The rules are Kafka's: of a topic, of a group, of a broker at its start, and of a broker whose
 //! settings change while it runs. Each looks at the values that would be in force.
 
+use std::net::IpAddr;
+
 use super::table::{Scope, find};
 use super::value::Value;
 
@@ -131,12 +133,25 @@ pub fn check_broker(text: InForceOf<'_>) -> Result<(), String> {
     if !protocols.is_empty() && !protocols.iter().any(|it| it == "classic") {
         return Err("group.coordinator.rebalance.protocols must contain classic".to_owned());
     }
-    if let Some(code) = view.whole("offsets.topic.compression.codec")
-        && !(0..=4).contains(&code)
+    for name in
+        ["offsets.topic.compression.codec", "share.coordinator.state.topic.compression.codec"]
     {
-        return Err(format!("offsets.topic.compression.codec ({code}) must be 0 to 4"));
+        let code = view.whole(name).filter(|code| !(0..=4).contains(code));
+        if let Some(code) = code {
+            return Err(format!("{name} ({code}) must be the number of a codec, 0 to 4"));
+        }
     }
     Ok(())
+}
+
+/// May a broker start with these settings?
+///
+/// # Errors
+/// Which contradict each other, and how.
+pub fn check_start(text: InForceOf<'_>) -> Result<(), String> {
+    let view = View { scope: Scope::Broker, text };
+    view.in_order("log.cleaner.min.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms")?;
+    check_broker(text)
 }
 
 fn check_log(view: &View<'_>) -> Result<(), String> {
@@ -183,26 +198,27 @@ fn check_connections(view: &View<'_>) -> Result<(), String> {
 }
 
 /// Reads `max.connections.per.ip.overrides`: addresses, and how many connections each may have.
+/// The names of hosts, which Kafka looks up, are refused: they would have to be looked up again and
+/// again.
 ///
 /// # Errors
 /// A pair that is not `address:number`.
-pub fn connections_of_addresses(text: &str) -> Result<Vec<(String, i32)>, String> {
-    let known = |it: char| it.is_ascii_alphanumeric() || "-%._:".contains(it);
-    let row = |pair: &str| {
-        let (address, most) = pair.trim().rsplit_once(':')?;
-        let most = most.trim().parse().ok()?;
-        address.trim().chars().all(known).then(|| (address.trim().to_owned(), most))
-    };
-    let pairs = text.split(',').filter(|_| !text.trim().is_empty());
-    pairs
-        .map(|pair| {
-            row(pair).ok_or_else(|| {
-                format!(
-                    "Invalid value {pair} for configuration max.connections.per.ip.overrides: it must be address:number"
-                )
-            })
-        })
-        .collect()
+pub fn connections_of_addresses(text: &str) -> Result<Vec<(IpAddr, i32)>, String> {
+    const NAME: &str = "max.connections.per.ip.overrides";
+    let mut all = Vec::new();
+    // What is empty at the end is nothing, as where Java splits.
+    let text = text.trim().trim_end_matches([',', ' ']);
+    for pair in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
+        let wrong = |why: &str| format!("Invalid value {pair} for configuration {NAME}: {why}");
+        let (address, most) =
+            pair.rsplit_once(':').ok_or_else(|| wrong("it must be address:number"))?;
+        let most = most.trim().parse().map_err(|_| wrong("it must be address:number"))?;
+        let address = address.trim().parse().map_err(|_| {
+            wrong("it must be an address of IPv4 or IPv6: names of hosts are not looked up")
+        })?;
+        all.push((address, most));
+    }
+    Ok(all)
 }
 
 /// The bounds of what groups of one kind may set, and the broker's own values between them.
@@ -223,6 +239,9 @@ fn check_group_bounds(view: &View<'_>, kind: &str) -> Result<(), String> {
 
 fn check_share(view: &View<'_>) -> Result<(), String> {
     let assignors = view.items("group.share.assignors");
+    if let Some(other) = assignors.iter().find(|it| *it != "simple") {
+        return Err(format!("group.share.assignors has {other}, but only simple exists here"));
+    }
     if assignors.len() > 1 {
         let count = assignors.len();
         return Err(format!("group.share.assignors must contain one assignor, not {count}"));

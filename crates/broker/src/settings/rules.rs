@@ -7,13 +7,139 @@ use std::time::Duration;
 use ottla_coordinator::group::{GroupSettings, Migration, OwnSettings};
 use ottla_coordinator::transaction::TransactionSettings;
 use ottla_metadata::{Cluster, ResourceKind};
+use ottla_net::listener::Bounds;
 use ottla_partitions::{Compaction, KeeperSettings, LogOptions, Retention, Rules, TimestampKind};
 use ottla_records::Compression;
 use ottla_types::NodeId;
 
 use super::effective::{describe, in_force};
+use super::pairs::connections_of_addresses;
 use super::started::Settings;
 use super::table::{Scope, find};
+
+/// One of Kafka's own topics, as the settings have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InternalTopic {
+    /// Its partitions.
+    pub partitions: i32,
+    /// Its replicas.
+    pub replication_factor: i16,
+    /// The size of its segments in bytes.
+    pub segment_bytes: i64,
+    /// How many replicas must be in sync.
+    pub in_sync_min: i64,
+}
+
+/// What a node keeps from its start on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSettings {
+    /// `broker.rack`.
+    pub rack: Option<String>,
+    /// `num.partitions`.
+    pub partitions: i32,
+    /// `default.replication.factor`.
+    pub replication_factor: i16,
+    /// `delete.topic.enable`.
+    pub deletes_topics: bool,
+    /// `max.incremental.fetch.session.cache.slots`.
+    pub fetch_sessions_max: usize,
+    /// `telemetry.max.bytes`.
+    pub telemetry_bytes_max: usize,
+    /// `max.request.partition.size.limit`: how many partitions a page of topics has.
+    pub page_partitions_max: usize,
+    /// `socket.request.max.bytes`.
+    pub request_bytes_max: usize,
+    /// `connections.max.idle.ms`; below zero, a silent connection stays.
+    pub idle: Option<Duration>,
+    /// `metadata.log.segment.bytes`.
+    pub metadata_segment_bytes: u64,
+    /// `group.coordinator.rebalance.protocols`: does it have `consumer` (KIP-848)?
+    pub serves_consumer_protocol: bool,
+    /// `__consumer_offsets`.
+    pub offsets_topic: InternalTopic,
+    /// `__transaction_state`.
+    pub transactions_topic: InternalTopic,
+}
+
+/// What the settings that a node was started with mean to it.
+#[must_use]
+pub fn node_settings(settings: &Settings) -> NodeSettings {
+    let number = |name: &str| settings.number(name);
+    let size = |name: &str| usize::try_from(number(name)).unwrap_or(0);
+    let topic = |prefix: &str| {
+        let own = |suffix: &str| number(&format!("{prefix}.{suffix}"));
+        InternalTopic {
+            partitions: i32::try_from(own("num.partitions")).unwrap_or(50),
+            replication_factor: i16::try_from(own("replication.factor")).unwrap_or(1),
+            segment_bytes: own("segment.bytes"),
+            in_sync_min: own("min.isr"),
+        }
+    };
+    let protocols = settings.items("group.coordinator.rebalance.protocols");
+    NodeSettings {
+        rack: settings.given("broker.rack").map(str::to_owned),
+        partitions: i32::try_from(number("num.partitions")).unwrap_or(1),
+        replication_factor: i16::try_from(number("default.replication.factor")).unwrap_or(1),
+        deletes_topics: settings.is_on("delete.topic.enable"),
+        fetch_sessions_max: size("max.incremental.fetch.session.cache.slots"),
+        telemetry_bytes_max: size("telemetry.max.bytes"),
+        page_partitions_max: size("max.request.partition.size.limit").max(1),
+        request_bytes_max: size("socket.request.max.bytes"),
+        idle: u64::try_from(number("connections.max.idle.ms")).ok().map(Duration::from_millis),
+        metadata_segment_bytes: u64::try_from(number("metadata.log.segment.bytes"))
+            .unwrap_or(1 << 30),
+        serves_consumer_protocol: protocols.iter().any(|it| it == "consumer"),
+        offsets_topic: topic("offsets.topic"),
+        transactions_topic: topic("transaction.state.log"),
+    }
+}
+
+/// What of a node changes while it runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InForce {
+    /// `fetch.max.bytes`.
+    pub fetch_max_bytes: i32,
+    /// `auto.create.topics.enable`.
+    pub auto_create_topics: bool,
+    /// `transaction.partition.verification.enable`.
+    pub verifies_transactions: bool,
+    /// `replica.alter.log.dirs.io.max.bytes.per.second`: how fast partitions move between
+    /// directories; `None` is as fast as they can.
+    pub move_bytes_per_second: Option<f64>,
+}
+
+/// What the settings mean to a node at the moment.
+#[must_use]
+pub fn settings_in_force(cluster: &Cluster, settings: &Settings, node: NodeId) -> InForce {
+    let text = |name: &str| in_force(name, cluster, settings, node);
+    let is_on = |name: &str| text(name).as_deref() != Some("false");
+    let rate = text("replica.alter.log.dirs.io.max.bytes.per.second");
+    InForce {
+        fetch_max_bytes: text("fetch.max.bytes")
+            .and_then(|it| it.parse().ok())
+            .unwrap_or(57_671_680),
+        auto_create_topics: is_on("auto.create.topics.enable"),
+        verifies_transactions: is_on("transaction.partition.verification.enable"),
+        move_bytes_per_second: rate.and_then(|it| it.parse().ok()).filter(|it| *it > 0.0),
+    }
+}
+
+/// How many connections the settings allow.
+#[must_use]
+pub fn connection_bounds(cluster: &Cluster, settings: &Settings, node: NodeId) -> Bounds {
+    let text = |name: &str| in_force(name, cluster, settings, node).unwrap_or_default();
+    let number = |name: &str| text(name).parse().unwrap_or(usize::MAX);
+    let own = connections_of_addresses(&text("max.connections.per.ip.overrides"));
+    Bounds {
+        total: number("max.connections"),
+        per_address: number("max.connections.per.ip"),
+        of_address: own
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(address, most)| (address, usize::try_from(most).unwrap_or(0)))
+            .collect(),
+    }
+}
 
 /// What a topic's settings mean to its partitions.
 #[must_use]
@@ -22,7 +148,7 @@ pub fn topic_rules(cluster: &Cluster, settings: &Settings, node: NodeId, topic: 
         let setting = find(Scope::Topic, name)?;
         describe(setting, cluster, settings, node, topic).value
     };
-    let number = |name: &str| text(name).and_then(|value| value.trim().parse::<i64>().ok());
+    let number = |name: &str| text(name).and_then(|value| value.parse::<i64>().ok());
     let size = |name: &str, or: u64| number(name).and_then(|it| it.try_into().ok()).unwrap_or(or);
     let policy = text("cleanup.policy").unwrap_or_default();
     let has = |wanted: &str| policy.split(',').any(|it| it.trim() == wanted);
@@ -40,8 +166,7 @@ pub fn topic_rules(cluster: &Cluster, settings: &Settings, node: NodeId, topic: 
             after_max_ms: number("message.timestamp.after.max.ms").unwrap_or(3_600_000),
         }
     };
-    let hidden = cluster.config(ResourceKind::Topic, topic).get("internal.segment.bytes");
-    let hidden = hidden.and_then(|value| value.trim().parse().ok());
+    let hidden = number("internal.segment.bytes").and_then(|it| it.try_into().ok());
     let usual = LogOptions::default();
     let log = LogOptions {
         segment_bytes: hidden.unwrap_or_else(|| size("segment.bytes", usual.segment_bytes)),
@@ -58,7 +183,7 @@ pub fn topic_rules(cluster: &Cluster, settings: &Settings, node: NodeId, topic: 
         ms: number("retention.ms").filter(|ms| *ms >= 0),
         bytes: number("retention.bytes").and_then(|bytes| bytes.try_into().ok()),
     };
-    let ratio = text("min.cleanable.dirty.ratio").and_then(|it| it.trim().parse::<f64>().ok());
+    let ratio = text("min.cleanable.dirty.ratio").and_then(|it| it.parse::<f64>().ok());
     let compaction = Compaction {
         dirty_millionths: millionths(ratio.unwrap_or(0.5)),
         min_lag_ms: number("min.compaction.lag.ms").unwrap_or(0),
@@ -90,13 +215,13 @@ fn millionths(ratio: f64) -> u64 {
 #[must_use]
 pub fn keeper_settings(cluster: &Cluster, settings: &Settings, node: NodeId) -> KeeperSettings {
     let text = |name: &str| in_force(name, cluster, settings, node);
-    let number = |name: &str| text(name).and_then(|it| it.trim().parse::<u64>().ok());
+    let number = |name: &str| text(name).and_then(|it| it.parse::<u64>().ok());
     let usual = KeeperSettings::default();
     let ms = |name: &str, or: Duration| number(name).map_or(or, Duration::from_millis);
     let runs = text("log.cleaner.enable").as_deref() != Some("false");
     let cleaners = number("log.cleaner.threads").and_then(|it| it.try_into().ok());
     let memory = number("log.cleaner.dedupe.buffer.size").and_then(|it| it.try_into().ok());
-    let rate = text("log.cleaner.io.max.bytes.per.second").and_then(|it| it.trim().parse().ok());
+    let rate = text("log.cleaner.io.max.bytes.per.second").and_then(|it| it.parse().ok());
     KeeperSettings {
         retention_check: ms("log.retention.check.interval.ms", usual.retention_check),
         cleaners: if runs { cleaners.unwrap_or(usual.cleaners) } else { 0 },
@@ -170,7 +295,10 @@ pub fn group_settings(cluster: &Cluster, settings: &Settings, node: NodeId) -> G
 fn own_settings(cluster: &Cluster) -> BTreeMap<String, OwnSettings> {
     let one = |group: &str| {
         let all = cluster.config(ResourceKind::Group, group);
-        let number = |name: &str| all.get(name).and_then(|it| it.trim().parse().ok());
+        let number = |name: &str| {
+            let setting = find(Scope::Group, name)?;
+            setting.shown(all.get(name)?).parse().ok()
+        };
         let own = OwnSettings {
             session_timeout_ms: number("consumer.session.timeout.ms"),
             heartbeat_interval_ms: number("consumer.heartbeat.interval.ms"),

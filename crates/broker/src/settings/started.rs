@@ -1,47 +1,94 @@
-//! What a node was started with: a properties file and overrides.
+//! What a node was started with: a properties file, the environment and overrides.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use ottla_net::SocketOptions;
 use ottla_types::NodeId;
 
+use super::environment::{Variable, variable};
+use super::listeners::{self, ListenerSetting};
 use super::pairs;
-use super::table::{Scope, find, nearest};
+use super::table::{Scope, Setting, find, nearest};
 
-/// A listener as configured.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenerSetting {
-    /// Its name, such as `PLAINTEXT`.
-    pub name: String,
-    /// The host; empty is every address.
-    pub host: String,
-    /// The port; 0 is any that is free.
-    pub port: u16,
+/// Where a value of a node comes from. The later ones count more.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// Nothing was given: what a node has that is tried out.
+    TriedOut,
+    /// A line of a properties file.
+    File {
+        /// The file.
+        name: String,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// A variable of the environment.
+    Environment(String),
+    /// `--override` of the command line.
+    Override,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TriedOut => out.write_str("built in"),
+            Self::File { name, line } => write!(out, "{name}:{line}"),
+            Self::Environment(name) => out.write_str(name),
+            Self::Override => out.write_str("--override"),
+        }
+    }
+}
+
+/// Where the settings of a node are read from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sources<'a> {
+    /// The text of a properties file. Without one, a node is tried out.
+    pub file: Option<&'a str>,
+    /// What messages call the file.
+    pub file_name: &'a str,
+    /// Variables of the environment; those that mean no setting are left alone.
+    pub environment: &'a [(String, String)],
+    /// `name=value` of the command line.
+    pub overrides: &'a [String],
 }
 
 /// Why a node cannot start with its settings.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
-    /// The file is no properties file.
-    #[error("the settings cannot be read: {0}")]
-    File(String),
-    /// A value is not allowed.
-    #[error("{0}")]
-    Value(String),
+    /// The file is not a properties file.
+    #[error("{name}: the settings cannot be read: {why}")]
+    File {
+        /// The file.
+        name: String,
+        /// What is wrong with it, with the line.
+        why: String,
+    },
+    /// Values are not allowed: each with its place, one a line.
+    #[error("{}", .0.join("\n"))]
+    Values(Vec<String>),
+    /// What this release cannot do: each with what to do instead.
+    #[error("this node cannot keep what its settings promise:\n{}", .0.join("\n"))]
+    NotBuilt(Vec<String>),
     /// A setting that must be there is missing.
     #[error("{0} must be set")]
     Missing(&'static str),
 }
 
+/// A value and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Given {
+    value: String,
+    origin: Origin,
+}
+
 /// The settings of a node. Without a file, those of a node that is tried out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    values: BTreeMap<String, String>,
-    /// Does a file or an override say where the data lies?
-    names_directory: bool,
-    /// What in the file is no setting, with the nearest that is.
-    pub unknown: Vec<(String, Option<&'static str>)>,
+    values: BTreeMap<String, Given>,
+    /// What was given and does nothing, such as a name that is no setting: one sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// How many connections may wait to be accepted, unless the settings say.
@@ -50,7 +97,7 @@ const BACKLOG: i32 = 1024;
 const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
 
 /// What a node without a file is started with.
-const TRIED_OUT: [(&str, &str); 9] = [
+const TRIED_OUT: [(&str, &str); 7] = [
     ("process.roles", "broker,controller"),
     ("node.id", "1"),
     ("listeners", "PLAINTEXT://127.0.0.1:9092"),
@@ -58,8 +105,6 @@ const TRIED_OUT: [(&str, &str); 9] = [
     ("offsets.topic.replication.factor", "1"),
     ("transaction.state.log.replication.factor", "1"),
     ("transaction.state.log.min.isr", "1"),
-    ("share.coordinator.state.topic.replication.factor", "1"),
-    ("share.coordinator.state.topic.min.isr", "1"),
 ];
 
 /// The settings that say where the data lies.
@@ -70,48 +115,138 @@ impl Settings {
     /// every value.
     ///
     /// # Errors
-    /// The text is no properties file, or a value is not allowed.
+    /// The text is no properties file, or values are not allowed: all of them are named.
     pub fn read(file: Option<&str>, overrides: &[String]) -> Result<Self, SettingError> {
-        let mut settings = Self::default();
-        match file {
-            Some(text) => {
-                let read = java_properties::read(text.as_bytes());
-                let read = read.map_err(|error| SettingError::File(error.to_string()))?;
-                settings.values.extend(read);
-            }
-            None => {
-                let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-                settings.values.extend(TRIED_OUT.iter().map(own));
-            }
-        }
-        settings.names_directory = file.is_some();
-        for one in overrides {
-            let (name, value) = one.split_once('=').ok_or_else(|| {
-                SettingError::Value(format!("--override takes name=value, not {one}"))
-            })?;
-            settings.names_directory |= DIRECTORIES.contains(&name.trim());
-            settings.values.insert(name.trim().to_owned(), value.trim().to_owned());
-        }
-        settings.check()?;
-        pairs::check_broker(&|name| settings.text(name).map(str::to_owned))
-            .map_err(SettingError::Value)?;
-        Ok(settings)
+        let sources = Sources { file, file_name: "the file", overrides, ..Sources::default() };
+        Self::from_sources(&sources)
     }
 
-    fn check(&mut self) -> Result<(), SettingError> {
-        for (name, value) in &mut self.values {
-            match find(Scope::Broker, name) {
-                // From here on it reads as Kafka shows it: `TRUE` is `true`, `007` is `7`.
-                Some(setting) => {
-                    *value = setting.read(value).map_err(SettingError::Value)?.to_string();
-                }
-                // Settings of one listener, of plug-ins and of tests have names of their own.
-                None if name.starts_with("listener.name.") || name.contains(".config.") => {}
-                None if name.starts_with("internal.") => {}
-                None => self.unknown.push((name.clone(), nearest(Scope::Broker, name))),
+    /// Reads what was given, in the order in which it counts: the file, over it the environment,
+    /// over that the overrides; and checks every value.
+    ///
+    /// # Errors
+    /// The text is no properties file, or values are not allowed: all of them are named.
+    pub fn from_sources(sources: &Sources<'_>) -> Result<Self, SettingError> {
+        let mut settings = Self::default();
+        match sources.file {
+            Some(text) => settings.take_file(sources.file_name, text)?,
+            None => settings.take(TRIED_OUT.map(|(name, value)| (name, value, Origin::TriedOut))),
+        }
+        settings.take_environment(sources.environment);
+        let mut wrong = Vec::new();
+        for one in sources.overrides {
+            match one.split_once('=') {
+                Some((name, value)) => settings.put(name.trim(), value, Origin::Override),
+                None => wrong.push(format!("--override: it takes name=value, not {one}")),
+            }
+        }
+        wrong.extend(settings.check());
+        if wrong.is_empty() { Ok(settings) } else { Err(SettingError::Values(wrong)) }
+    }
+
+    fn put(&mut self, name: &str, value: &str, origin: Origin) {
+        self.values.insert(name.to_owned(), Given { value: value.to_owned(), origin });
+    }
+
+    fn take<'a>(&mut self, all: impl IntoIterator<Item = (&'a str, &'a str, Origin)>) {
+        all.into_iter().for_each(|(name, value, origin)| self.put(name, value, origin));
+    }
+
+    fn take_file(&mut self, name: &str, text: &str) -> Result<(), SettingError> {
+        use java_properties::{LineContent, PropertiesIter};
+        for line in PropertiesIter::new(text.as_bytes()) {
+            let line = line.map_err(|error| SettingError::File {
+                name: name.to_owned(),
+                why: error.to_string(),
+            })?;
+            let origin = Origin::File { name: name.to_owned(), line: line.line_number() };
+            if let LineContent::KVPair(key, value) = line.consume_content() {
+                self.put(&key, &value, origin);
             }
         }
         Ok(())
+    }
+
+    fn take_environment(&mut self, variables: &[(String, String)]) {
+        let mut advertised = None;
+        for (name, value) in variables {
+            match variable(name, value) {
+                Some(Variable::Setting(setting)) => {
+                    if setting == "advertised.listeners" {
+                        advertised = Some(value);
+                    }
+                    self.put(&setting, value, Origin::Environment(name.clone()));
+                }
+                Some(Variable::Unknown(setting, near)) => {
+                    let near = near.map_or_else(String::new, |it| format!("; did you mean {it}?"));
+                    self.warnings.push(format!(
+                        "{name}: unknown setting {setting}, which has no effect{near}"
+                    ));
+                }
+                Some(Variable::LeftAlone) | None => {}
+            }
+        }
+        // As in Apache's image: a container that says only where clients find it listens there.
+        let listeners = self.values.get("listeners").map(|it| &it.origin);
+        if let Some(advertised) = advertised
+            && matches!(listeners, None | Some(Origin::TriedOut))
+        {
+            let origin = Origin::Environment("KAFKA_ADVERTISED_LISTENERS".to_owned());
+            self.put("listeners", &everywhere(advertised), origin);
+        }
+    }
+
+    /// What is wrong with the values, each with its place. From here on they read as Kafka shows
+    /// them: `TRUE` is `true`, `007` is `7`.
+    fn check(&mut self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for (name, given) in &mut self.values {
+            let origin = &given.origin;
+            match find(Scope::Broker, base_name(name)) {
+                Some(setting) => match setting.read(&given.value) {
+                    Ok(value) => given.value = value.to_string(),
+                    Err(why) => wrong.push(format!("{origin}: {why}")),
+                },
+                // Settings of plug-ins and of tests have names of their own.
+                None if name.contains(".config.") || name.starts_with("internal.") => {}
+                None => {
+                    let near = nearest(Scope::Broker, name);
+                    let near = near.map_or_else(String::new, |it| format!("; did you mean {it}?"));
+                    self.warnings.push(format!(
+                        "{origin}: unknown setting {name}, which has no effect{near}"
+                    ));
+                }
+            }
+        }
+        if let (Some(node), Some(broker)) = (self.given("node.id"), self.given("broker.id"))
+            && node != broker
+        {
+            let place = self.place("broker.id");
+            wrong.push(format!(
+                "{place}: broker.id ({broker}) must be the same as node.id ({node})"
+            ));
+        }
+        let lookup = |name: &str| self.text(name).map(str::to_owned);
+        let contradiction = pairs::check_start(&lookup).err();
+        wrong.extend(contradiction.map(|why| format!("{}: {why}", self.place_in(&why))));
+        let listeners = listeners::check(self);
+        wrong.extend(
+            listeners.into_iter().map(|(name, why)| format!("{}: {why}", self.place(name))),
+        );
+        wrong
+    }
+
+    /// Where a setting stands, for messages.
+    #[must_use]
+    pub fn place(&self, name: &str) -> String {
+        self.values.get(name).map_or_else(|| "the defaults".to_owned(), |it| it.origin.to_string())
+    }
+
+    /// Where the first setting stands that a message names and that was given.
+    fn place_in(&self, message: &str) -> String {
+        let words = message.split(|it: char| !it.is_ascii_alphanumeric() && !".-_".contains(it));
+        let given = words.filter_map(|word| self.values.get(word));
+        given.map(|it| it.origin.to_string()).next().unwrap_or_else(|| "the defaults".to_owned())
     }
 
     /// The value that was given, or else the default; `None` if there is neither.
@@ -124,22 +259,37 @@ impl Settings {
     /// The value that was given.
     #[must_use]
     pub fn given(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(String::as_str)
+        self.values.get(name).map(|it| it.value.as_str())
+    }
+
+    /// The value that was given, as it may be shown.
+    #[must_use]
+    pub fn given_to_show(&self, name: &str) -> Option<&str> {
+        let setting = find(Scope::Broker, base_name(name));
+        let is_secret = setting.is_none_or(Setting::is_secret);
+        self.given(name).map(|value| if is_secret { "[hidden]" } else { value })
+    }
+
+    /// All that was given: names, values, and where they come from.
+    pub fn all_given(&self) -> impl Iterator<Item = (&str, &str, &Origin)> {
+        self.values.iter().map(|(name, it)| (name.as_str(), it.value.as_str(), &it.origin))
     }
 
     /// A whole number; 0 if the setting has no value.
     #[must_use]
     pub fn number(&self, name: &str) -> i64 {
-        self.text(name).and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+        self.text(name).and_then(|value| value.parse().ok()).unwrap_or(0)
     }
 
     /// A switch.
     #[must_use]
     pub fn is_on(&self, name: &str) -> bool {
-        self.text(name).is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
+        self.text(name) == Some("true")
     }
 
-    fn list(&self, name: &str) -> Vec<String> {
+    /// The items of a list; none if the setting has no value.
+    #[must_use]
+    pub fn items(&self, name: &str) -> Vec<String> {
         let items = self.text(name).unwrap_or_default().split(',').map(str::trim);
         items.filter(|item| !item.is_empty()).map(str::to_owned).collect()
     }
@@ -149,7 +299,7 @@ impl Settings {
     pub fn sockets(&self) -> SocketOptions {
         // What was not asked for is not what Kafka takes: its 100 KB keep a fast producer waiting,
         // and what the system would choose lets so much pile up that TCP stalls.
-        let given = |name| self.given(name).and_then(|value| value.trim().parse::<i64>().ok());
+        let given = |name| self.given(name).and_then(|value| value.parse::<i64>().ok());
         let size = |given: i64| usize::try_from(given).ok().filter(|size| *size > 0);
         let backlog = given("socket.listen.backlog.size").and_then(|it| i32::try_from(it).ok());
         SocketOptions {
@@ -166,21 +316,21 @@ impl Settings {
     /// It is not set.
     pub fn node_id(&self) -> Result<NodeId, SettingError> {
         let id = self.given("node.id").or_else(|| self.given("broker.id"));
-        let id = id.and_then(|id| id.trim().parse().ok()).filter(|id| *id >= 0);
+        let id = id.and_then(|id| id.parse().ok()).filter(|id| *id >= 0);
         id.ok_or(SettingError::Missing("node.id"))
     }
 
     /// `process.roles`.
     #[must_use]
     pub fn roles(&self) -> Vec<String> {
-        self.list("process.roles")
+        self.items("process.roles")
     }
 
     /// The data directories.
     #[must_use]
     pub fn log_dirs(&self) -> Vec<PathBuf> {
-        let several = self.list("log.dirs");
-        let all = if several.is_empty() { self.list("log.dir") } else { several };
+        let several = self.items("log.dirs");
+        let all = if several.is_empty() { self.items("log.dir") } else { several };
         all.into_iter().map(PathBuf::from).collect()
     }
 
@@ -191,85 +341,64 @@ impl Settings {
         own.or_else(|| self.log_dirs().into_iter().next()).unwrap_or_default()
     }
 
-    /// Is the data directory the built-in one, which no file and no override names?
+    /// Is the data directory the built-in one, which no file, variable or override names?
     #[must_use]
-    pub const fn has_default_directory(&self) -> bool {
-        !self.names_directory
+    pub fn has_default_directory(&self) -> bool {
+        let given = DIRECTORIES.iter().filter_map(|name| self.values.get(*name));
+        let mut origins = given.map(|it| &it.origin).peekable();
+        origins.peek().is_some() && origins.all(|origin| *origin == Origin::TriedOut)
     }
 
     /// The names of the controller's listeners.
     #[must_use]
     pub fn controller_listeners(&self) -> Vec<String> {
-        self.list("controller.listener.names")
+        self.items("controller.listener.names")
     }
 
     /// `listeners`.
     ///
     /// # Errors
-    /// One of them is no `NAME://host:port`.
+    /// One of them is not `NAME://host:port`.
     pub fn listeners(&self) -> Result<Vec<ListenerSetting>, SettingError> {
-        self.list("listeners").iter().map(|one| listener("listeners", one)).collect()
+        self.listener_list("listeners")
     }
 
     /// `advertised.listeners`; none if nothing is said.
     ///
     /// # Errors
-    /// One of them is no `NAME://host:port`.
+    /// One of them is not `NAME://host:port`.
     pub fn advertised(&self) -> Result<Vec<ListenerSetting>, SettingError> {
-        let all = self.list("advertised.listeners");
-        all.iter().map(|one| listener("advertised.listeners", one)).collect()
+        self.listener_list("advertised.listeners")
+    }
+
+    fn listener_list(&self, name: &'static str) -> Result<Vec<ListenerSetting>, SettingError> {
+        let all = self.items(name);
+        let read = all.iter().map(|one| ListenerSetting::parse(name, one));
+        read.collect::<Result<_, _>>().map_err(|why| SettingError::Values(vec![why]))
     }
 }
 
-fn listener(setting: &str, text: &str) -> Result<ListenerSetting, SettingError> {
-    let wrong = || {
-        SettingError::Value(format!(
-            "Invalid value {text} for configuration {setting}: it must be NAME://host:port"
-        ))
+/// The setting behind the name of one of a listener's own: `listener.name.NAME.ssl.protocol` is
+/// `ssl.protocol`, `listener.name.NAME.plain.sasl.jaas.config` is `sasl.jaas.config`.
+pub(super) fn base_name(name: &str) -> &str {
+    let Some((_, rest)) = name.strip_prefix("listener.name.").and_then(|it| it.split_once('.'))
+    else {
+        return name;
     };
-    let (name, address) = text.split_once("://").ok_or_else(wrong)?;
-    let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
-    Ok(ListenerSetting {
-        name: name.to_ascii_uppercase(),
-        host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
-        port: port.trim().parse().map_err(|_| wrong())?,
-    })
+    let of_mechanism = rest.split_once('.').map(|(_, rest)| rest);
+    let is_known = |it: &&str| find(Scope::Broker, it).is_some();
+    Some(rest).filter(is_known).or_else(|| of_mechanism.filter(is_known)).unwrap_or(name)
+}
+
+/// Listeners of every address of the machine, with the names and ports of these.
+fn everywhere(listeners: &str) -> String {
+    let one = |text: &str| match (text.split_once("://"), text.rsplit_once(':')) {
+        (Some((name, _)), Some((_, port))) => format!("{name}://0.0.0.0:{port}"),
+        _ => text.to_owned(),
+    };
+    listeners.split(',').map(one).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_node_that_is_tried_out_needs_no_file() {
-        let settings = Settings::read(None, &["num.partitions=3".to_owned()]).unwrap();
-        assert_eq!(settings.node_id(), Ok(1));
-        assert_eq!(settings.number("num.partitions"), 3);
-        assert_eq!(settings.listeners().unwrap()[0].port, 9092);
-        assert_eq!(settings.log_dirs(), [PathBuf::from("./ottla-data")]);
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        let refused = Settings::read(Some("num.partitions=none"), &[]).unwrap_err();
-        assert!(
-            refused.to_string().contains("num.partitions") && refused.to_string().contains("none")
-        );
-        let settings = Settings::read(Some("num.partitons=1\nnode.id=7"), &[]).unwrap();
-        assert_eq!(settings.unknown, [("num.partitons".to_owned(), Some("num.partitions"))]);
-    }
-
-    #[test]
-    fn socket_buffers_are_what_was_asked_for_and_else_our_own() {
-        let sockets = |given: &[&str]| {
-            let given: Vec<String> = given.iter().map(|it| (*it).to_owned()).collect();
-            Settings::read(None, &given).unwrap().sockets()
-        };
-        assert_eq!(sockets(&[]).receive_bytes, Some(RECEIVE_BUFFER_BYTES));
-        let kafka = ["socket.receive.buffer.bytes=102400", "socket.send.buffer.bytes=102400"];
-        let asked = sockets(&kafka);
-        assert_eq!((asked.receive_bytes, asked.send_bytes), (Some(102_400), Some(102_400)));
-        assert_eq!(sockets(&["socket.receive.buffer.bytes=-1"]).receive_bytes, None);
-        assert_eq!(sockets(&["socket.listen.backlog.size=7"]).backlog, 7);
-    }
-}
+#[path = "started_tests.rs"]
+mod tests;

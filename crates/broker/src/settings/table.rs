@@ -71,6 +71,18 @@ pub enum Changes {
     Cluster,
 }
 
+/// What a setting does here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It is obeyed; these tests, separated by blanks, fail when it is not.
+    Obeyed(&'static str),
+    /// It is read and checked, and does nothing: why.
+    None(&'static str),
+    /// It promises what this release cannot keep, and is refused unless it has its default: why,
+    /// and what to do instead.
+    Refused(&'static str),
+}
+
 /// One setting.
 #[derive(Clone, Debug)]
 pub struct Setting {
@@ -92,6 +104,8 @@ pub struct Setting {
     pub is_unlisted: bool,
     /// What it means.
     pub text: &'static str,
+    /// What it does here.
+    pub effect: Effect,
 }
 
 impl Setting {
@@ -111,6 +125,24 @@ impl Setting {
     #[must_use]
     pub fn shown(&self, text: &str) -> String {
         self.read(text).map_or_else(|_| text.to_owned(), |value| value.to_string())
+    }
+
+    /// What it means, and what it does here if that is nothing.
+    #[must_use]
+    pub fn documentation(&self) -> String {
+        let text = self.text;
+        match self.effect {
+            Effect::Obeyed(_) => text.to_owned(),
+            Effect::None(why) => format!("{text} No effect here: {why}."),
+            Effect::Refused(why) => format!("{text} Not built, refused: {why}."),
+        }
+    }
+
+    /// Does this value ask for more than the default does?
+    #[must_use]
+    pub fn is_promise(&self, text: &str) -> bool {
+        let value = self.shown(text);
+        !value.is_empty() && Some(value.as_str()) != self.default
     }
 
     /// May its value not be shown?
@@ -135,7 +167,7 @@ fn all() -> &'static [Setting] {
 
 fn row(line: &'static str) -> Option<Setting> {
     let columns: Vec<&str> = line.split(" | ").collect();
-    let [scope, name, kind, default, allowed, importance, changes, fallbacks, text] =
+    let [scope, name, kind, default, allowed, importance, changes, fallbacks, effect, text] =
         columns.try_into().ok()?;
     Some(Setting {
         scope: match scope {
@@ -173,6 +205,12 @@ fn row(line: &'static str) -> Option<Setting> {
         },
         fallbacks: fallbacks.split(' ').filter(|name| *name != "-").collect(),
         text: if text == "-" { "" } else { text },
+        effect: match effect.split_once(' ')? {
+            ("obeyed:", tests) => Effect::Obeyed(tests),
+            ("none:", why) => Effect::None(why),
+            ("refused:", why) => Effect::Refused(why),
+            _ => return None,
+        },
     })
 }
 

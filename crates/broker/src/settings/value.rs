@@ -42,9 +42,20 @@ impl Value {
             Kind::Double => java_double(text).map(Self::Double).ok_or_else(no_number),
             Kind::List if text.is_empty() => Ok(Self::List(Vec::new())),
             Kind::List => Ok(Self::List(text.split(',').map(item).collect())),
+            Kind::Class if !is_class_name(text) => Err(format!("Class {text} could not be found.")),
             Kind::String | Kind::Class | Kind::Password => Ok(Self::Text(text.to_owned())),
         }
     }
+}
+
+/// Could a Java class be called this? No class is loaded, so one that does not exist stays unnoticed.
+fn is_class_name(text: &str) -> bool {
+    let is_letter = |it: char| it.is_alphanumeric() || it == '_' || it == '$';
+    let is_part = |part: &str| {
+        part.chars().all(is_letter)
+            && part.starts_with(|it: char| is_letter(it) && !it.is_numeric())
+    };
+    text.split('.').all(is_part)
 }
 
 /// One item of a list, without the blanks that a regular expression of Java's takes for such.
@@ -140,6 +151,11 @@ mod tests {
             (Kind::List, " ", Some("")),
             (Kind::List, "a,,b", Some("a,,b")),
             (Kind::String, " a b ", Some("a b")),
+            (Kind::Class, "a.b.C$D", Some("a.b.C$D")),
+            (Kind::Class, "", None),
+            (Kind::Class, "a b", None),
+            (Kind::Class, "a..b", None),
+            (Kind::Class, "5", None),
         ];
         for (kind, typed, shown) in cases {
             let value = Value::read(kind, typed).ok().map(|value| value.to_string());

@@ -3,7 +3,7 @@
 
 use ottla_records::{
     BadRecords, BatchBuilder, BatchOptions, Checked, Compression, HEADER_BYTES, NewRecord,
-    RecordRule, RepackAs, Rules, TimestampRules, batches, check, crc32c, with_scratch,
+    RecordRule, RepackAs, Rules, TimestampRules, batches, check, crc32c,
 };
 use ottla_types::ErrorCode;
 use proptest::prelude::*;
@@ -30,7 +30,7 @@ pub fn rules() -> Rules {
 }
 
 fn checked<'a>(bytes: &'a [u8], rules: &Rules) -> Result<Checked<'a>, BadRecords> {
-    with_scratch(|scratch| check(bytes, rules, scratch))
+    check(bytes, rules)
 }
 
 fn code(bytes: &[u8], rules: &Rules) -> ErrorCode {
