@@ -21,6 +21,7 @@ RDKAFKA_SYS = "4.10.0+2.12.1"
 PYTHON = {
     "confluent": ["confluent-kafka==2.16.1"],
     "kafka-python": ["kafka-python==3.0.12", "python-snappy==0.7.3", "lz4==4.4.4", "zstandard==0.25.0", "crc32c==2.7.1"],
+    "jsonschema": ["jsonschema==4.26.0"],
     "aiokafka": ["aiokafka==0.14.0", "cramjam==2.11.0"],
 }
 POM = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>

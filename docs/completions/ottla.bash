@@ -64,6 +64,9 @@ _ottla() {
             ottla,txn)
                 cmd="ottla__subcmd__txn"
                 ;;
+            ottla,version)
+                cmd="ottla__subcmd__version"
+                ;;
             ottla__subcmd__config,explain)
                 cmd="ottla__subcmd__config__subcmd__explain"
                 ;;
@@ -122,7 +125,7 @@ _ottla() {
 
     case "${cmd}" in
         ottla)
-            opts="-h -V --help --version server produce consume topics groups cluster txn bench size config doctor dump format install-tools completions man"
+            opts="-V -h --version --help server produce consume topics groups cluster txn bench size config doctor dump format install-tools version completions man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -854,7 +857,7 @@ _ottla() {
             return 0
             ;;
         ottla__subcmd__produce)
-            opts="-K -H -p -z -X -b -o -h --key-separator --key --header --partition --compression --bootstrap-server --profile --output --watch --help"
+            opts="-K -H -p -z -X -b -o -h --create --key-separator --key --null --header --partition --compression --bootstrap-server --profile --output --watch --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -869,6 +872,10 @@ _ottla() {
                     return 0
                     ;;
                 --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --null)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1394,6 +1401,44 @@ _ottla() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --bootstrap-server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -b)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json plain" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json plain" -- "${cur}"))
+                    return 0
+                    ;;
+                --watch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ottla__subcmd__version)
+            opts="-b -o -h --bootstrap-server --profile --output --watch --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --bootstrap-server)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

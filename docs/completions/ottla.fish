@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_ottla_global_optspecs
-    string join \n h/help V/version
+    string join \n V/version h/help
 end
 
 function __fish_ottla_needs_command
@@ -24,8 +24,8 @@ function __fish_ottla_using_subcommand
     contains -- $cmd[1] $argv
 end
 
+complete -c ottla -n "__fish_ottla_needs_command" -s V -l version -d 'Print the version, the commit, and the level of Apache Kafka'
 complete -c ottla -n "__fish_ottla_needs_command" -s h -l help -d 'Print help'
-complete -c ottla -n "__fish_ottla_needs_command" -s V -l version -d 'Print version'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "server" -d 'Start a node'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "produce" -d 'Write the lines of the standard input to a topic'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "consume" -d 'Print the records of a topic'
@@ -40,6 +40,7 @@ complete -c ottla -n "__fish_ottla_needs_command" -f -a "doctor" -d 'Look for wh
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "dump" -d 'Show what is in log, index, snapshot and checkpoint files'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "format" -d 'Prepare data directories for a cluster of your choice'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "install-tools" -d 'Lay out a folder with every kafka-* command, for scripts'
+complete -c ottla -n "__fish_ottla_needs_command" -f -a "version" -d 'Print the version, the commit, and the level of Apache Kafka'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "completions" -d 'Print what lets a shell complete commands'
 complete -c ottla -n "__fish_ottla_needs_command" -f -a "man" -d 'Write a page of the manual for each command'
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l override -d 'A setting that counts more than the file\'s and the environment\'s' -r
@@ -50,8 +51,9 @@ complete -c ottla -n "__fish_ottla_using_subcommand server" -l env -d 'Take sett
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l format-if-empty -d 'Format the data directories if all of them are empty; without it, only the built-in default directory is formatted by a start'
 complete -c ottla -n "__fish_ottla_using_subcommand server" -l print-config -d 'Print every setting with the value that the node would start with, and end'
 complete -c ottla -n "__fish_ottla_using_subcommand server" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand produce" -s K -l key-separator -d 'What divides key and value in a line; without it a line is a value' -r
+complete -c ottla -n "__fish_ottla_using_subcommand produce" -s K -l key-separator -d 'What divides key and value in a line; every line must have it. Without it a line is a value' -r
 complete -c ottla -n "__fish_ottla_using_subcommand produce" -l key -d 'The key of all records' -r
+complete -c ottla -n "__fish_ottla_using_subcommand produce" -l null -d 'The text that stands for null, as key or as value: `-K : --null NULL` makes a tombstone of the line `ann:NULL`' -r
 complete -c ottla -n "__fish_ottla_using_subcommand produce" -s H -l header -d 'A header of all records' -r
 complete -c ottla -n "__fish_ottla_using_subcommand produce" -s p -l partition -d 'The partition of all records, instead of one for each key' -r
 complete -c ottla -n "__fish_ottla_using_subcommand produce" -s z -l compression -d 'none, gzip, snappy, lz4 or zstd' -r
@@ -61,7 +63,8 @@ complete -c ottla -n "__fish_ottla_using_subcommand produce" -l profile -d 'The 
 complete -c ottla -n "__fish_ottla_using_subcommand produce" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand produce" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand produce" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand produce" -l create -d 'Create the topic if it does not exist, with the cluster\'s defaults'
 complete -c ottla -n "__fish_ottla_using_subcommand produce" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -l from -d 'Start there: earliest, an offset, a time (2026-11-20T10:00:00Z) or how long ago (-2h)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -l last -d 'Start so many records before the end of each partition' -r
@@ -79,8 +82,8 @@ complete -c ottla -n "__fish_ottla_using_subcommand consume" -l profile -d 'The 
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand consume" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
-complete -c ottla -n "__fish_ottla_using_subcommand consume" -l from-beginning -d 'Start at the first record instead of behind the last'
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -l from-beginning -d 'Start at the first record instead of after the last'
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -s e -l exit -d 'End where the topic ended when this began'
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -s v -l verbose -d 'Print time, place, key and headers, too'
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -89,7 +92,7 @@ complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -f -a "list" -d 'Print the topics, with their partitions, replicas, records and bytes'
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -f -a "describe" -d 'Print the partitions of a topic: who leads, who is in sync, which offsets'
@@ -101,7 +104,7 @@ complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subc
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -l all -d 'Print Kafka\'s own, too'
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from describe" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; the port is 9092 if none is said' -r
@@ -109,7 +112,7 @@ complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subc
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from describe" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from describe" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from describe" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from describe" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s p -l partitions -d 'How many partitions; the cluster\'s default if not said' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s r -l replication-factor -d 'How many replicas; the cluster\'s default if not said' -r
@@ -119,7 +122,7 @@ complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subc
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from alter" -s p -l partitions -d 'How many partitions it is to have; they cannot become fewer' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from alter" -s c -l config -d 'A setting; an empty value takes it back to its default' -r
@@ -128,47 +131,47 @@ complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subc
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from alter" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from alter" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from alter" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from alter" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from delete" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; the port is 9092 if none is said' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from delete" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from delete" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from delete" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from delete" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; the port is 9092 if none is said' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -f -a "list" -d 'Print the groups, their state, and by how many records each is behind'
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -f -a "describe" -d 'Print the members of a group, and what each of them reads'
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -f -a "lag" -d 'Print how far a group is behind in each partition: in records, and since when'
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -f -a "reset" -d 'Let a group go on elsewhere; it must have no members meanwhile'
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -f -a "reset" -d 'Let a group read on from elsewhere; it must have no members meanwhile'
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -f -a "delete" -d 'Delete groups with their offsets; they must have no members'
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from list" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; the port is 9092 if none is said' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from list" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from list" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from list" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from describe" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; the port is 9092 if none is said' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from describe" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from describe" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from describe" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from describe" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from describe" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from lag" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; the port is 9092 if none is said' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from lag" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from lag" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from lag" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from lag" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from lag" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -s t -l topic -d 'The topic; all of the group\'s if not said' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -l to -d 'Where to: earliest, latest, an offset, a time (2026-11-20T10:00:00Z), or -2h' -r
@@ -177,7 +180,7 @@ complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subc
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -l execute -d 'Do so; without it, only print what would be done'
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from delete" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; the port is 9092 if none is said' -r
@@ -185,21 +188,21 @@ complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subc
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from delete" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from delete" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from delete" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand cluster" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; the port is 9092 if none is said' -r
 complete -c ottla -n "__fish_ottla_using_subcommand cluster" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
 complete -c ottla -n "__fish_ottla_using_subcommand cluster" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand cluster" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand cluster" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; the port is 9092 if none is said' -r
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -f -a "list" -d 'Print the transactional ids, their state, how long that lasts, and what they touch'
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -f -a "abort" -d 'Abort what an id has open; its producer is fenced'
@@ -209,14 +212,14 @@ complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcomm
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from list" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from list" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from abort" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; the port is 9092 if none is said' -r
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from abort" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from abort" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from abort" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from abort" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from abort" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand bench" -s n -l records -d 'How many records to write and read' -r
 complete -c ottla -n "__fish_ottla_using_subcommand bench" -s s -l size -d 'How large each is, in bytes' -r
@@ -228,7 +231,7 @@ complete -c ottla -n "__fish_ottla_using_subcommand bench" -l profile -d 'The se
 complete -c ottla -n "__fish_ottla_using_subcommand bench" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand bench" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand bench" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l throughput -d 'What is written in a second, at the peak: 20MB, 500KB' -r
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l record -d 'How large a record is' -r
@@ -246,7 +249,7 @@ complete -c ottla -n "__fish_ottla_using_subcommand size" -l profile -d 'The set
 complete -c ottla -n "__fish_ottla_using_subcommand size" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand size" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand size" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand size" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference judge get set" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_subcommand_from explain reference judge get set" -f -a "explain" -d 'Explain a setting: its type, its default, what is allowed, how it changes'
@@ -262,15 +265,15 @@ complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subc
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
-complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -l all -d 'Print those that nobody has set, too'
+complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -l all -d 'Print those that have their default, too'
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from set" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; the port is 9092 if none is said' -r
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from set" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from set" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from set" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from set" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand doctor" -l offline -d 'A data directory, which stays as it is; no node needs to run, and none should' -r -F
 complete -c ottla -n "__fish_ottla_using_subcommand doctor" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; the port is 9092 if none is said' -r
@@ -278,7 +281,7 @@ complete -c ottla -n "__fish_ottla_using_subcommand doctor" -l profile -d 'The s
 complete -c ottla -n "__fish_ottla_using_subcommand doctor" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
-complete -c ottla -n "__fish_ottla_using_subcommand doctor" -l watch -d 'Print anew every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand doctor" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand doctor" -l thorough -d 'With --offline: read every record of every log, not only what a start would read'
 complete -c ottla -n "__fish_ottla_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand dump" -l files -d 'The files, separated by commas' -r -F
@@ -301,5 +304,12 @@ complete -c ottla -n "__fish_ottla_using_subcommand format" -l env -d 'Take sett
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s g -l ignore-formatted -d 'Leave directories that are formatted already as they are'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_using_subcommand install-tools" -s h -l help -d 'Print help'
+complete -c ottla -n "__fish_ottla_using_subcommand version" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; the port is 9092 if none is said' -r
+complete -c ottla -n "__fish_ottla_using_subcommand version" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand version" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
+json\t'JSON, for programs'
+plain\t'Columns divided by tabs, without a header, for scripts'"
+complete -c ottla -n "__fish_ottla_using_subcommand version" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
+complete -c ottla -n "__fish_ottla_using_subcommand version" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_using_subcommand man" -s h -l help -d 'Print help'

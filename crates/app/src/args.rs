@@ -21,11 +21,16 @@ colours off.";
 #[derive(Debug, Parser)]
 #[command(
     name = "ottla",
-    version,
+    version = crate::version::LONG,
+    disable_version_flag = true,
     about = "Apache Kafka's system in one binary; without a command it starts a node.",
+    override_usage = "ottla [-b HOST:PORT] [-o table|json|plain] [COMMAND]",
     disable_help_subcommand = true
 )]
 pub struct Args {
+    /// Print the version, the commit, and the level of Apache Kafka.
+    #[arg(short = 'V', long, action = clap::ArgAction::Version, hide = true)]
+    version: Option<bool>,
     /// What to do.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -55,6 +60,12 @@ pub enum Command {
         /// The folder: bin/, config/ and share/; what is there stays.
         folder: PathBuf,
     },
+    /// Print the version, the commit, and the level of Apache Kafka.
+    Version {
+        /// How it prints.
+        #[command(flatten)]
+        shared: ottla_cli::Shared,
+    },
     /// Print what lets a shell complete commands.
     Completions {
         /// For which shell.
@@ -69,6 +80,9 @@ pub enum Command {
 }
 
 /// Look for what is wrong: with a running cluster, or with a data directory whose node is stopped.
+///
+/// The exit code says how bad the worst of it is: 0 nothing to do, 1 a warning, 2 an error, 3 it
+/// could not look.
 #[derive(Debug, clap::Args)]
 pub struct Doctor {
     /// A data directory, which stays as it is; no node needs to run, and none should.

@@ -56,6 +56,47 @@ const CLASSES: [(&str, &str); 25] = [
     ("QuorumPeerMain", "zookeeper-server-start"),
 ];
 
+/// The options that may stand before the command, and whether a value follows in a word of its own.
+const BEFORE: [(&str, bool); 6] = [
+    ("-b", true),
+    ("--bootstrap-server", true),
+    ("--profile", true),
+    ("-o", true),
+    ("--output", true),
+    ("--watch", false),
+];
+
+/// The same command line with the options that stand before the command at its end, where every
+/// command that knows them takes them, and the others say that they do not.
+///
+/// `ottla help topics` is `ottla topics --help`.
+pub fn command_first(mut words: Vec<String>) -> Vec<String> {
+    if words.get(1).is_some_and(|word| word == "help") {
+        words.remove(1);
+        words.push("--help".to_owned());
+        return words;
+    }
+    let mut at = 1;
+    while let Some(word) = words.get(at).filter(|word| word.starts_with('-')) {
+        let has_value = |known: &str| {
+            let rest = word.strip_prefix(known).unwrap_or_default();
+            // -bHOST and --output=json
+            !rest.is_empty() && (rest.starts_with('=') || !known.starts_with("--"))
+        };
+        let known = BEFORE.iter().find(|(known, _)| word == known || has_value(known));
+        let Some((known, takes_value)) = known else { return words };
+        at += 1 + usize::from(*takes_value && word == known);
+    }
+    if words.len() <= at {
+        // No command follows.
+        return words;
+    }
+    let moved: Vec<String> = words.drain(1..at).collect();
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    words.splice(end..end, moved);
+    words
+}
+
 /// What a command of Kafka's is, among ours.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ours {
@@ -85,6 +126,10 @@ pub fn daemon(words: &[String]) -> std::io::Result<u32> {
     Ok(child.id())
 }
 
+/// Kafka's commands that are commands of our own.
+const OURS: [&str; 4] =
+    ["kafka-server-start", "kafka-server-stop", "kafka-dump-log", "kafka-storage"];
+
 /// One of Kafka's commands that is a command of our own.
 ///
 /// # Errors
@@ -112,7 +157,11 @@ pub fn command(words: &[String]) -> Option<Result<Ours, String>> {
             )))
         }
         other => {
-            let unknown = || format!("there is no command {other} here");
+            let unknown = || {
+                let near = ottla_tools::nearest(other, &OURS);
+                let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+                format!("there is no command {other} here{hint}")
+            };
             Some(Err(ottla_tools::not_built(other).unwrap_or_else(unknown)))
         }
     }
@@ -175,6 +224,25 @@ mod tests {
     }
 
     #[test]
+    fn options_may_stand_before_the_command() {
+        let moved = |line: &str| command_first(words(line)).join(" ");
+        assert_eq!(moved("ottla -b a:1 topics list"), "ottla topics list -b a:1");
+        assert_eq!(moved("ottla -ojson -ba:1 topics"), "ottla topics -ojson -ba:1");
+        assert_eq!(
+            moved("ottla --watch --output=json config get topic t"),
+            "ottla config get topic t --watch --output=json"
+        );
+        assert_eq!(moved("ottla -b a:1 produce -- -t"), "ottla produce -b a:1 -- -t");
+        assert_eq!(moved("ottla help config set"), "ottla config set --help");
+        assert_eq!(moved("ottla help"), "ottla --help");
+        for same in
+            ["ottla topics -b a:1", "ottla --help", "ottla -x topics", "ottla -b a:1", "ottla"]
+        {
+            assert_eq!(moved(same), same);
+        }
+    }
+
+    #[test]
     fn kafkas_names_lead_to_our_commands() {
         let told = |line: &str| match command(&words(line)).unwrap().unwrap() {
             Ours::Now(words) => words.join(" "),
@@ -188,6 +256,8 @@ mod tests {
         let format = "kafka-storage.sh format --standalone -t ID -c f";
         assert_eq!(told(format), "ottla format --cluster-id ID f");
         assert!(command(&words("kafka-nothing")).unwrap().is_err());
+        let why = command(&words("ottla kafka-topcs --list")).unwrap().unwrap_err();
+        assert!(why.ends_with("did you mean kafka-topics?"), "{why}");
         assert!(command(&words("ottla topics list")).is_none());
         let line = words("/opt/bin/kafka-topics.sh --list");
         let (found, rest) = tool(&line).unwrap();

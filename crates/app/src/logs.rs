@@ -47,7 +47,10 @@ pub fn start(format: LogFormat, filter: Option<String>, colours: bool) -> Levels
     };
     let (filter, handle) = reload::Layer::new(filter);
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        // A standard error that was closed must not end the node.
+        .log_internal_errors(false);
     match format {
         LogFormat::Text => registry.with(layer.with_ansi(colours).with_target(false)).init(),
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).init(),

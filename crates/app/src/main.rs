@@ -25,27 +25,17 @@ use crate::by_name::Ours;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Runs a command that tells something, and ends as its verdict is.
+/// Runs a command that prints what it finds.
 fn offline(
-    run: impl FnOnce(&mut BufWriter<StdoutLock<'static>>) -> Result<bool, DumpError>,
+    run: impl FnOnce(&mut BufWriter<StdoutLock<'static>>) -> Result<(), DumpError>,
 ) -> Result<(), Box<dyn Error>> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let done = run(&mut out);
     out.flush()?;
-    if done? { Ok(()) } else { Err("see above".into()) }
-}
-
-/// Says how something went, and ends accordingly.
-fn told(done: std::io::Result<String>) -> ExitCode {
     match done {
-        Ok(text) => {
-            println!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
+        // The reader of the output has read enough.
+        Err(DumpError::Shown(error)) => Err(error.into()),
+        done => Ok(done?),
     }
 }
 
@@ -53,12 +43,11 @@ fn install(folder: &Path) -> Result<(), Box<dyn Error>> {
     let binary = std::env::current_exe()?.canonicalize()?;
     let count = ottla_tools::install(folder, &binary)?;
     pages::install(folder)?;
-    println!(
-        "{count} names in {}/bin; KAFKA_HOME={} now serves scripts.",
-        folder.display(),
-        folder.display()
-    );
-    Ok(())
+    let at = folder.display();
+    Ok(writeln!(
+        std::io::stdout(),
+        "{count} names in {at}/bin; KAFKA_HOME={at} now serves scripts."
+    )?)
 }
 
 /// What surrounds this process.
@@ -75,62 +64,107 @@ fn environment() -> Environment {
     }
 }
 
+/// The exit code of a doctor that could not look; monitoring calls that UNKNOWN.
+const COULD_NOT_LOOK: u8 = 3;
+
 /// Looks for what is wrong, offline or in a cluster.
-fn doctor(args: Doctor, environment: &Environment) -> Result<(), Box<dyn Error>> {
-    let Some(dir) = args.offline else {
-        let is_good = ottla_cli::doctor(&args.shared, environment)?;
-        return if is_good { Ok(()) } else { Err("see above".into()) };
+fn doctor(args: &Doctor, environment: &Environment) -> ExitCode {
+    let found = match &args.offline {
+        None => ottla_cli::doctor(&args.shared, environment),
+        Some(dir) => {
+            let doctor = ottla_offline::Doctor { offline: dir.clone(), thorough: args.thorough };
+            doctor.look().map(findings).map_err(Into::into)
+        }
     };
-    let doctor = ottla_offline::Doctor { offline: dir, thorough: args.thorough };
-    offline(|out| doctor.run(out))
+    match found {
+        Ok(found) => end(ottla_cli::report(&found, &args.shared, environment)),
+        Err(error) => {
+            end(Err(error));
+            COULD_NOT_LOOK.into()
+        }
+    }
+}
+
+/// What was found in a data directory, and what that comes to.
+fn findings(found: ottla_offline::Findings) -> Vec<ottla_cli::Finding> {
+    let verdict = |severity| match severity {
+        ottla_offline::Severity::Note => ottla_cli::Verdict::Note,
+        ottla_offline::Severity::Warning => ottla_cli::Verdict::Warning,
+        ottla_offline::Severity::Error => ottla_cli::Verdict::Error,
+    };
+    let summary = found.summary();
+    let all = found.all.into_iter().map(|(severity, subject, finding)| ottla_cli::Finding {
+        verdict: verdict(severity),
+        subject,
+        finding,
+    });
+    let (subject, verdict) = ("directory".to_owned(), ottla_cli::Verdict::Good);
+    let last = summary.map(|finding| ottla_cli::Finding { verdict, subject, finding });
+    all.chain(last).collect()
+}
+
+/// Ends as it went, and says what went wrong.
+fn end(done: Result<(), Box<dyn Error>>) -> ExitCode {
+    let Err(error) = done else { return ExitCode::SUCCESS };
+    if let Some(code) = ottla_cli::exit_code(&*error) {
+        return code.into();
+    }
+    let failure = error.downcast_ref::<server::Failure>();
+    if failure.is_none_or(|it| !it.is_logged) {
+        // Where the standard error is closed, the exit code says it.
+        let _ = writeln!(std::io::stderr(), "ottla: {error}");
+    }
+    failure.map_or(ExitCode::FAILURE, |it| ExitCode::from(it.code))
+}
+
+/// Prints a line.
+fn say(text: &str) -> Result<(), Box<dyn Error>> {
+    Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
 #[expect(clippy::disallowed_methods, reason = "only app reads arguments and the environment")]
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().collect();
+    let words = by_name::command_first(std::env::args().collect());
     let environment = environment();
     if let Some((tool, rest)) = by_name::tool(&words) {
         let mut out = BufWriter::new(std::io::stdout().lock());
         return ottla_tools::run(tool, rest, environment.server.as_deref(), &mut out).into();
     }
     let args = match by_name::command(&words) {
-        None => args::Args::parse(),
+        None => args::Args::parse_from(words),
         Some(Ok(Ours::Now(words))) => args::Args::parse_from(words),
         Some(Ok(Ours::Daemon(words))) => {
-            return told(by_name::daemon(&words).map(|pid| format!("started, process {pid}")));
+            return end(match by_name::daemon(&words) {
+                Ok(pid) => say(&format!("started, process {pid}")),
+                Err(error) => Err(error.into()),
+            });
         }
         Some(Ok(Ours::Stop(words))) => {
-            return told(stop::stop(&words, std::env::var("SIGNAL").ok().as_deref()));
+            let stopped = stop::stop(&words, std::env::var("SIGNAL").ok().as_deref());
+            return end(stopped.map_err(Into::into).and_then(|text| say(&text)));
         }
-        Some(Err(why)) => return told(Err(std::io::Error::other(why))),
+        Some(Err(why)) => return end(Err(why.into())),
     };
-    let done = match args.command {
+    end(match args.command {
         None => server::run(&args::Server::default()),
         Some(args::Command::Server(server)) => server::run(&server),
         Some(args::Command::Format(format)) => server::format(&format),
-        Some(args::Command::Dump(dump)) => offline(|out| dump.run(out).map(|()| true)),
-        Some(args::Command::Doctor(args)) => doctor(args, &environment),
+        Some(args::Command::Dump(dump)) => offline(|out| dump.run(out)),
+        Some(args::Command::Doctor(args)) => return doctor(&args, &environment),
         Some(args::Command::Config { action }) => server::config(action, &environment),
         Some(args::Command::InstallTools { folder }) => install(&folder),
         Some(args::Command::Completions { shell }) => {
-            pages::completions(shell, &mut std::io::stdout().lock());
-            Ok(())
+            let mut text = Vec::new();
+            pages::completions(shell, &mut text);
+            std::io::stdout().write_all(&text).map_err(Into::into)
         }
         Some(args::Command::Man { folder }) => match pages::man(&folder) {
-            Ok(count) => writeln!(std::io::stdout(), "{count} pages in {}", folder.display()),
-            Err(error) => Err(error),
+            Ok(count) => say(&format!("{count} pages in {}", folder.display())),
+            Err(error) => Err(error.into()),
+        },
+        Some(args::Command::Version { shared }) => {
+            ottla_cli::version(version::COMMIT, version::KAFKA, &shared, &environment)
         }
-        .map_err(Into::into),
         Some(args::Command::Client(client)) => ottla_cli::run(*client, &environment),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let failure = error.downcast_ref::<server::Failure>();
-            if failure.is_none_or(|it| !it.is_logged) {
-                eprintln!("ottla: {error}");
-            }
-            failure.map_or(ExitCode::FAILURE, |it| ExitCode::from(it.code))
-        }
-    }
+    })
 }

@@ -35,7 +35,8 @@ const OTHERS: [(&str, &str); 4] = [
 /// The folder cannot be written.
 pub fn man(folder: &Path) -> std::io::Result<usize> {
     std::fs::create_dir_all(folder)?;
-    let mut all = Args::command();
+    // Not the commit: pages are kept, and stay the same until a command changes.
+    let mut all = Args::command().version(env!("CARGO_PKG_VERSION"));
     all.build();
     let mut pages: Vec<(String, Command)> = vec![("ottla".to_owned(), all.clone())];
     for it in all.get_subcommands().filter(|it| !it.is_hide_set()) {

@@ -8,10 +8,9 @@ use std::sync::Arc;
 
 use ottla_broker::settings::{SettingError, Settings, Sources, explain, reference, refusals};
 use ottla_broker::{Broker, Formatting, LogLevels, StartError, StartOptions, is_local_address};
-use ottla_cli::Environment;
+use ottla_cli::{Environment, Stop};
 use ottla_clock::Clock;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{Config, Format, Given, LogFormat, Server};
 use crate::logs;
@@ -91,17 +90,16 @@ fn serve(args: &Server, levels: Arc<dyn LogLevels>) -> Result<(), (u8, String)> 
     tracing::info!(version = VERSION, commit = COMMIT, kafka = KAFKA, "node starting");
     let ready = Readiness::new(Notify::of_environment(), args.ready_file.as_deref());
     let ready = ready.map_err(|error| failed(1)(&error))?;
-    let (broker, runtime, mut signals) = start(args, levels, &clock).map_err(not_started)?;
+    let (broker, runtime, mut stop) = start(args, levels, &clock).map_err(not_started)?;
     started(&broker);
     if std::io::stdout().is_terminal() {
-        screen(&broker).map_err(|error| failed(1)(&error))?;
+        // The node serves, whether or not its screen can be shown.
+        let _ = screen(&broker);
     }
     ready.ready(&broker).map_err(|error| failed(1)(&error))?;
     let asked = runtime.block_on(async {
         tokio::select! {
-            _ = signals.terminate.recv() => Some("SIGTERM"),
-            _ = signals.interrupt.recv() => Some("SIGINT"),
-            _ = signals.hang_up.recv() => Some("SIGHUP"),
+            stopped = stop.asked() => Some(stopped.name()),
             () = broker.failed() => None,
             () = ready.keep_alive(&broker, &clock) => None,
         }
@@ -119,18 +117,11 @@ fn serve(args: &Server, levels: Arc<dyn LogLevels>) -> Result<(), (u8, String)> 
     Ok(())
 }
 
-/// The signals that end a node.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
 fn start(
     args: &Server,
     levels: Arc<dyn LogLevels>,
     clock: &Clock,
-) -> Result<(Broker, Runtime, Signals), Box<dyn Error>> {
+) -> Result<(Broker, Runtime, Stop), Box<dyn Error>> {
     // Two megabytes at a time is too much for a node that may hold ten thousand small partitions.
     // Where the system refuses, only memory is lost.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
@@ -142,20 +133,15 @@ fn start(
     for (name, why) in settings.without_effect() {
         tracing::warn!(setting = %name, "a setting has no effect: {why}");
     }
+    warn_of_missing_brokers(&settings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before the node starts: a signal in between must not kill it half-built.
-    let signals = runtime.block_on(async {
-        Ok::<_, std::io::Error>(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    })?;
+    let stop = runtime.block_on(async { Stop::listen() })?;
     let formatting =
         if args.format_if_empty { Formatting::IfEmpty } else { Formatting::DefaultDirectory };
     let options = StartOptions { formatting, levels };
     let broker = Broker::start(settings, options, clock.clone()).map_err(with_advice)?;
-    Ok((broker, runtime, signals))
+    Ok((broker, runtime, stop))
 }
 
 /// Writes down what has started, and how.
@@ -181,6 +167,23 @@ fn started(broker: &Broker) {
         start_ms = facts.start_ms,
         "node started"
     );
+}
+
+/// Groups or transactions that cannot work in a cluster of one broker are announced at the start,
+/// not found out by the first client that waits for them.
+fn warn_of_missing_brokers(settings: &Settings) {
+    let kinds = [
+        ("groups", "__consumer_offsets", "offsets.topic.replication.factor"),
+        ("transactions", "__transaction_state", "transaction.state.log.replication.factor"),
+    ];
+    for (what, topic, setting) in kinds {
+        let wanted = settings.number(setting);
+        if wanted > 1 {
+            tracing::warn!(
+                "{setting}={wanted} needs {wanted} brokers, and this cluster has 1: unless topic {topic} exists already, {what} will not work; set {setting}=1"
+            );
+        }
+    }
 }
 
 /// An error, and what can be done about it.
@@ -287,7 +290,7 @@ fn screen(broker: &Broker) -> std::io::Result<()> {
         writeln!(out, "  data        {}{new}", data.display())?;
     }
     writeln!(out, "\nTry, in another terminal:")?;
-    writeln!(out, "  ottla produce hello --bootstrap-server {first}")?;
+    writeln!(out, "  ottla produce hello --create --bootstrap-server {first}")?;
     writeln!(out, "  ottla consume hello --from-beginning --bootstrap-server {first}")?;
     writeln!(out, "\nStop with Ctrl-C.")?;
     out.flush()

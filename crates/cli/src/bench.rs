@@ -7,13 +7,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use ottla_client::{
-    Consumer, ConsumerOptions, Message, NewTopic, Producer, ProducerOptions, Start, TopicPartition,
+    ClientError, Cluster, Consumer, ConsumerOptions, Message, NewTopic, Producer, ProducerOptions,
+    Start, Stop, TopicPartition,
 };
 use ottla_clock::Clock;
+use ottla_types::ErrorCode;
 
-use crate::front::{Environment, Front, Shared};
-use crate::output::{Cell, Table};
+use crate::front::{Environment, Front, Shared, tell};
+use crate::output::{Cell, Table, column, titled};
 use crate::progress::Progress;
+
+/// With what the names of its topics begin.
+pub(crate) const TOPIC_PREFIX: &str = "ottla-bench-";
 
 /// Write, read and time records in a topic of its own, and say how fast that was.
 #[derive(Args, Debug)]
@@ -25,7 +30,7 @@ pub struct Bench {
     #[arg(long, short, value_name = "BYTES", default_value_t = 1000)]
     size: usize,
     /// To how many partitions.
-    #[arg(long, short, value_name = "COUNT", default_value_t = 1)]
+    #[arg(long, short, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
     partitions: i32,
     /// How many single records to time.
     #[arg(long, value_name = "COUNT", default_value_t = 2000)]
@@ -50,40 +55,78 @@ fn payload(size: usize, seed: &mut u64) -> Bytes {
     bytes.into()
 }
 
-/// A rate of records, and of bytes.
-#[expect(clippy::cast_precision_loss, reason = "figures to be printed")]
-fn rates(count: u64, size: usize, took: Duration) -> [Cell; 2] {
+/// How long the topic's deletion may take at the end.
+const DELETION: Duration = Duration::from_secs(10);
+
+/// What was measured: records and bytes a second, or how long single records took.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "figures to be printed"
+)]
+fn rates(count: u64, size: usize, took: Duration) -> [Cell; 5] {
     let seconds = took.as_secs_f64().max(1e-9);
     let records = count as f64 / seconds;
-    let megabytes = records * size as f64 / 1e6;
-    [format!("{records:.0} records/s").into(), format!("{megabytes:.1} MB/s").into()]
+    let bytes = records * size as f64;
+    [
+        Cell::from(records.round() as i64),
+        Cell::from(bytes.round() as i64).shown(format!("{:.1}", bytes / 1e6)),
+        Cell::nothing(),
+        Cell::nothing(),
+        Cell::nothing(),
+    ]
 }
 
-fn percentiles(mut all: Vec<Duration>) -> [Cell; 2] {
+fn percentiles(mut all: Vec<Duration>) -> [Cell; 5] {
     all.sort_unstable();
     let at = |part: usize| all.get((all.len() * part / 1000).min(all.len().saturating_sub(1)));
-    let us = |part| at(part).map_or(0, Duration::as_micros);
-    let text = format!("p50 {} us", us(500));
-    [text.into(), format!("p99 {} us, p99.9 {} us", us(990), us(999)).into()]
+    let us = |part| match at(part).map(|took| i64::try_from(took.as_micros()).unwrap_or(i64::MAX)) {
+        Some(us) => Cell::from(us).shown(format!("{us} us")),
+        None => Cell::nothing(),
+    };
+    [Cell::nothing(), Cell::nothing(), us(500), us(990), us(999)]
 }
 
 pub(crate) async fn run(args: Bench, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
     let clock = Clock::real();
     let mut cluster = front.connect().await?;
-    let topic = format!("ottla-bench-{}", clock.random_uuid());
+    let topic = format!("{TOPIC_PREFIX}{}", clock.random_uuid());
+    // From here on a signal ends the measuring, not the process: the topic must not stay.
+    let mut stop = Stop::listen()?;
+    let measured = tokio::select! {
+        measured = create_and_measure(&mut cluster, &args, &front, &topic, &clock) => measured,
+        stopped = stop.asked() => Err(stopped.into()),
+    };
+    let deleted = tokio::select! {
+        deleted = cluster.delete_topic(&topic) => deleted,
+        () = clock.sleep(DELETION) => Err(ClientError::TimedOut("deleting its topic".to_owned())),
+    };
+    match deleted {
+        // It was not created.
+        Ok(()) | Err(ClientError::Refused { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. }) => {}
+        Err(error) => tell(format!(
+            "ottla: topic {topic} could not be deleted ({error}); `ottla topics delete {topic}` does it"
+        )),
+    }
+    Ok(front.print(&measured?)?)
+}
+
+async fn create_and_measure(
+    cluster: &mut Cluster,
+    args: &Bench,
+    front: &Front<'_>,
+    topic: &str,
+    clock: &Clock,
+) -> Result<Table, Box<dyn Error>> {
     let new = NewTopic {
-        name: topic.clone(),
+        name: topic.to_owned(),
         partitions: args.partitions,
         replication_factor: -1,
         configs: Default::default(),
     };
     cluster.create_topic(&new).await?;
-    let measured = measure(&args, &front, &topic, &clock).await;
-    // It is gone whatever happened.
-    cluster.delete_topic(&topic).await?;
-    let table = measured?;
-    front.show(async || Ok(table.clone())).await
+    measure(args, front, topic, clock).await
 }
 
 async fn measure(
@@ -92,8 +135,18 @@ async fn measure(
     topic: &str,
     clock: &Clock,
 ) -> Result<Table, Box<dyn Error>> {
-    let mut table = Table::new(&["what", "found", "and"]);
-    let mut row = |what: &str, [one, two]: [Cell; 2]| table.row(vec![what.into(), one, two]);
+    let head = [
+        column("what"),
+        titled("records/s", "records_per_second"),
+        titled("MB/s", "bytes_per_second"),
+        titled("p50", "p50_us"),
+        titled("p99", "p99_us"),
+        titled("p99.9", "p999_us"),
+    ];
+    let mut table = Table::new(&head);
+    let mut row = |what: &str, figures: [Cell; 5]| {
+        table.row(std::iter::once(what.into()).chain(figures).collect());
+    };
     let mut options = ProducerOptions::default();
     for (name, value) in crate::topics::pairs(args.settings.clone())? {
         options.set(&name, &value)?;
@@ -158,11 +211,13 @@ mod tests {
     #[test]
     fn figures_are_those_of_what_was_timed() {
         let all = (1..=1000).map(Duration::from_micros).collect();
-        let [half, rest] = percentiles(all);
-        assert_eq!(half, "p50 501 us".into());
-        assert_eq!(rest, "p99 991 us, p99.9 1000 us".into());
+        let us = |us: i64| Cell::from(us).shown(format!("{us} us"));
+        let none = Cell::nothing;
+        assert_eq!(percentiles(all), [none(), none(), us(501), us(991), us(1000)]);
+        assert_eq!(percentiles(Vec::new()), [(); 5].map(|()| none()));
         let found = rates(1000, 1000, Duration::from_millis(500));
-        assert_eq!(found, ["2000 records/s".into(), "2.0 MB/s".into()]);
+        let wanted = [2000.into(), Cell::from(2_000_000).shown("2.0"), none(), none(), none()];
+        assert_eq!(found, wanted);
         let mut seed = 1;
         let (one, other) = (payload(13, &mut seed), payload(13, &mut seed));
         assert!(one.len() == 13 && one != other);

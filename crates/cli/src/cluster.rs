@@ -8,7 +8,7 @@ use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
 
 use crate::front::{Environment, Front, Shared};
-use crate::output::{Cell, Table, bytes};
+use crate::output::{Cell, Table, bytes, column, only_json, titled};
 
 /// Print the brokers of the cluster, with their partitions and disks.
 #[derive(Args, Debug)]
@@ -27,15 +27,16 @@ async fn look(cluster: &mut Cluster) -> Result<Table, Box<dyn Error>> {
     let told = cluster.ask_any(&DescribeClusterRequest::default()).await?;
     cluster.all_brokers().await?;
     let head = [
-        "broker",
-        "address",
-        "rack",
-        "role",
-        "partitions",
-        "leads",
-        "size",
-        "disk free",
-        "cluster",
+        column("broker"),
+        column("address"),
+        column("rack"),
+        column("role"),
+        column("partitions"),
+        column("leads"),
+        titled("size", "size_bytes"),
+        titled("disk free", "disk_free_bytes"),
+        only_json("disk_total_bytes"),
+        titled("cluster", "cluster_id"),
     ];
     let mut table = Table::new(&head);
     let topics = cluster.refresh(None, false).await?;
@@ -46,21 +47,23 @@ async fn look(cluster: &mut Cluster) -> Result<Table, Box<dyn Error>> {
         let leads = partitions().filter(|at| at.leader_id == id).count();
         let request = DescribeLogDirsRequest { topics: None, ..Default::default() };
         let dirs = cluster.ask(id, &request).await;
-        let (size, free) = match &dirs {
+        let (size, [free, total]) = match &dirs {
             Ok(dirs) => {
                 let parts = dirs.results.iter().flat_map(|it| &it.topics);
                 let sizes = parts.flat_map(|it| &it.partitions).map(|it| it.partition_size);
                 let size = u64::try_from(sizes.sum::<i64>()).unwrap_or(0);
                 (
-                    Cell::Bytes(size),
+                    Cell::bytes(size),
                     free(dirs.results.iter().map(|it| (it.usable_bytes, it.total_bytes))),
                 )
             }
-            Err(error) => (Cell::Bad(error.to_string()), Cell::Nothing),
+            Err(error) => {
+                let failed = Cell::nothing().shown(error.to_string()).bad();
+                (failed, [Cell::nothing(), Cell::nothing()])
+            }
         };
-        // Of a cluster of one node nobody else can be the controller.
         let role = if told.controller_id == id { "controller" } else { "broker" };
-        let state = if it.is_fenced { Cell::Bad("fenced".to_owned()) } else { role.into() };
+        let state = if it.is_fenced { Cell::from("fenced").bad() } else { role.into() };
         table.row(vec![
             id.into(),
             format!("{}:{}", it.host, it.port).into(),
@@ -70,18 +73,20 @@ async fn look(cluster: &mut Cluster) -> Result<Table, Box<dyn Error>> {
             leads.into(),
             size,
             free,
+            total,
             told.cluster_id.as_str().into(),
         ]);
     }
     Ok(table)
 }
 
-/// The free part of the fullest disk.
-fn free(dirs: impl Iterator<Item = (i64, i64)>) -> Cell {
+/// The free part of the fullest disk, and how large that disk is.
+fn free(dirs: impl Iterator<Item = (i64, i64)>) -> [Cell; 2] {
     let known = dirs.filter(|(usable, total)| *usable >= 0 && *total > 0);
     let fullest = known.min_by_key(|(usable, total)| usable.saturating_mul(1000) / total);
-    let Some((usable, total)) = fullest else { return Cell::Nothing };
+    let Some((usable, total)) = fullest else { return [Cell::nothing(), Cell::nothing()] };
     let part = usable.saturating_mul(100) / total;
-    let text = format!("{} ({part} %)", bytes(u64::try_from(usable).unwrap_or(0)));
-    if part < 15 { Cell::Bad(text) } else { Cell::Text(text) }
+    let size = |count: i64| u64::try_from(count).unwrap_or(0);
+    let free = Cell::bytes(size(usable)).shown(format!("{} ({part} %)", bytes(size(usable))));
+    [if part < 15 { free.bad() } else { free }, Cell::bytes(size(total))]
 }

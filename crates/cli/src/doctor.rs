@@ -5,7 +5,10 @@ use std::error::Error;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ottla_client::{Cluster, ConfigEntry, ConfigKind, Connection};
+use ottla_client::{
+    Cluster, ConfigEntry, ConfigKind, Connection, CoordinatorOf, GroupListing, Isolation,
+    TopicPartition,
+};
 use ottla_clock::Clock;
 use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_protocol::messages::describe_cluster_response::DescribeClusterBroker;
@@ -13,15 +16,27 @@ use ottla_protocol::messages::describe_configs_request::{
     DescribeConfigsRequest, DescribeConfigsResource,
 };
 use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
+use ottla_protocol::messages::describe_log_dirs_response::DescribeLogDirsResult;
 use ottla_protocol::messages::describe_quorum_request::{
     DescribeQuorumRequest, PartitionData, TopicData,
 };
 use ottla_protocol::messages::metadata_response::MetadataResponseTopic;
 use ottla_types::CLUSTER_METADATA;
 
+use crate::bench::TOPIC_PREFIX;
+use crate::findings::{Finding, Verdict};
 use crate::front::{Environment, Front, Shared};
-use crate::output::{Cell, Table, bytes};
+use crate::output::bytes;
 
+/// Times that stand for the first record and for after the last.
+const EARLIEST: i64 = -2;
+const LATEST: i64 = -1;
+/// From how many records on a group's lag is worth a note.
+const LAG_RECORDS: i64 = 10_000;
+/// How many groups' lag is looked at.
+const GROUPS_MAX: usize = 500;
+/// From how many partitions in one directory on each directory should hold some.
+const PARTITIONS_SPREAD: usize = 8;
 /// How long a broker may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Above how many partitions a broker is slow to start and to hand over.
@@ -33,22 +48,15 @@ const DISK_USED_MAX: i64 = 85;
 /// How many files a node should be able to open.
 const FILES_MIN: u64 = 65_536;
 
-/// What was found: good, worth a thought, or wrong; of what; and what to do.
+/// What was found: how bad it is, of what, and what to do.
 #[derive(Debug, Default)]
 struct Report {
-    rows: Vec<(Verdict, String, String)>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Good,
-    Note,
-    Wrong,
+    rows: Vec<Finding>,
 }
 
 impl Report {
     fn add(&mut self, verdict: Verdict, what: impl Into<String>, said: impl Into<String>) {
-        self.rows.push((verdict, what.into(), said.into()));
+        self.rows.push(Finding { verdict, subject: what.into(), finding: said.into() });
     }
 
     /// Notes what is wrong, or that nothing is.
@@ -60,26 +68,13 @@ impl Report {
             self.add(verdict, what, said);
         }
     }
-
-    fn table(&self) -> Table {
-        let mut table = Table::new(&["", "of what", "found"]);
-        for (verdict, what, said) in &self.rows {
-            let sign = match verdict {
-                Verdict::Good => Cell::Good("ok".to_owned()),
-                Verdict::Note => Cell::Text("note".to_owned()),
-                Verdict::Wrong => Cell::Bad("wrong".to_owned()),
-            };
-            table.row(vec![sign, what.as_str().into(), said.as_str().into()]);
-        }
-        table
-    }
 }
 
-/// Looks at a running cluster; whether nothing is wrong with it.
+/// Looks at a running cluster.
 pub(crate) async fn run(
     shared: &Shared,
     environment: &Environment,
-) -> Result<bool, Box<dyn Error>> {
+) -> Result<Vec<Finding>, Box<dyn Error>> {
     let front = Front::new(shared, environment)?;
     let mut cluster = front.connect().await?;
     let clock = Clock::real();
@@ -90,20 +85,20 @@ pub(crate) async fn run(
         reachable(&mut report, broker, &told.cluster_id, &clock).await;
     }
     if told.controller_id < 0 {
-        report.add(Verdict::Wrong, "controller", "there is none: no topic can be created, no leader elected; look at the controllers' logs");
+        report.add(Verdict::Error, "controller", "the cluster has no controller: no topic can be created, no leader elected; look at the controllers' logs");
     }
     loopback(&mut report, &told.brokers, front.bootstrap());
     let topics = cluster.refresh(None, false).await?;
     partitions(&mut report, &mut cluster, &topics).await;
     spread(&mut report, &topics, told.brokers.len());
+    left_over(&mut report, &topics);
+    coordinators(&mut report, &mut cluster).await;
     disks(&mut report, &mut cluster, &told.brokers).await;
     groups(&mut report, &mut cluster).await;
     skew(&mut report, &mut cluster, &clock).await;
     idle_settings(&mut report, &mut cluster, &told.brokers).await;
     files(&mut report, &told.brokers);
-    let is_good = report.rows.iter().all(|(verdict, ..)| *verdict != Verdict::Wrong);
-    front.show(async || Ok(report.table())).await?;
-    Ok(is_good)
+    Ok(report.rows)
 }
 
 /// With what a setting's documentation says that it does nothing at this broker, and why.
@@ -153,7 +148,7 @@ async fn reachable(
     let fix = "Set advertised.listeners to a name and port that clients reach";
     let found = tokio::net::lookup_host(&address).await;
     if let Err(error) = found {
-        report.add(Verdict::Wrong, what, format!("its advertised listener {address} does not resolve from here ({error}). {fix}, or make the name known here (DNS, /etc/hosts)."));
+        report.add(Verdict::Error, what, format!("its advertised listener {address} does not resolve from here ({error}). {fix}, or make the name known here (DNS, /etc/hosts)."));
         return;
     }
     let talk = async {
@@ -167,11 +162,11 @@ async fn reachable(
     };
     match answer {
         Err(error) => {
-            report.add(Verdict::Wrong, what, format!("its advertised listener {address} cannot be reached from here ({error}). {fix}; is a firewall between?"));
+            report.add(Verdict::Error, what, format!("its advertised listener {address} cannot be reached from here ({error}). {fix}; is a firewall between?"));
         }
         Ok(it) if it.cluster_id != cluster_id => {
             report.add(
-                Verdict::Wrong,
+                Verdict::Error,
                 what,
                 format!(
                     "at {address} another cluster answers ({} and not {cluster_id}). {fix}.",
@@ -186,7 +181,7 @@ async fn reachable(
     }
 }
 
-/// A broker that says localhost is found by nobody else.
+/// A broker that advertises localhost is not reached from other machines.
 fn loopback(report: &mut Report, brokers: &[DescribeClusterBroker], bootstrap: &str) {
     let is_local =
         |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|it| it.is_loopback());
@@ -195,7 +190,7 @@ fn loopback(report: &mut Report, brokers: &[DescribeClusterBroker], bootstrap: &
     });
     for it in brokers.iter().filter(|it| is_local(&it.host)) {
         let alone = brokers.len() == 1 && asked_at_home;
-        let verdict = if alone { Verdict::Note } else { Verdict::Wrong };
+        let verdict = if alone { Verdict::Note } else { Verdict::Error };
         report.add(verdict, format!("broker {}", it.broker_id), format!("advertises {}:{}, which no other machine reaches; set advertised.listeners if some should", it.host, it.port));
     }
 }
@@ -230,14 +225,10 @@ async fn partitions(report: &mut Report, cluster: &mut Cluster, topics: &[Metada
             }
         }
     }
-    let few = |list: &[String]| {
-        let shown = list.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
-        if list.len() > 5 { format!("{shown} and {} more", list.len() - 5) } else { shown }
-    };
     let mut wrong = Vec::new();
     if !offline.is_empty() {
         wrong.push(format!(
-            "nobody leads {}: they can neither be read nor written until a replica comes back",
+            "no leader for {}: they can neither be read nor written until a replica comes back",
             few(&offline)
         ));
     }
@@ -253,7 +244,7 @@ async fn partitions(report: &mut Report, cluster: &mut Cluster, topics: &[Metada
     report.each(
         "partitions",
         wrong,
-        Verdict::Wrong,
+        Verdict::Error,
         format!("{count}, all led and in sync enough"),
     );
 }
@@ -271,14 +262,14 @@ fn spread(report: &mut Report, topics: &[MetadataResponseTopic], brokers: usize)
     };
     for topic in topics.iter().filter(is_single).filter(|_| brokers > 1) {
         let name = topic.name.as_deref().unwrap_or_default();
-        report.add(Verdict::Wrong, format!("topic {name}"), "has one replica in a cluster of several brokers: groups or transactions stop with that broker. Give it more with kafka-reassign-partitions.");
+        report.add(Verdict::Error, format!("topic {name}"), "has one replica in a cluster of several brokers: groups or transactions stop with that broker. Give it more with kafka-reassign-partitions.");
     }
 }
 
 async fn disks(report: &mut Report, cluster: &mut Cluster, brokers: &[DescribeClusterBroker]) {
     for broker in brokers {
         let what = format!("disks of broker {}", broker.broker_id);
-        let request = DescribeLogDirsRequest { topics: Some(Vec::new()), ..Default::default() };
+        let request = DescribeLogDirsRequest { topics: None, ..Default::default() };
         let Ok(told) = cluster.ask(broker.broker_id, &request).await else { continue };
         let mut wrong = Vec::new();
         for it in &told.results {
@@ -295,14 +286,119 @@ async fn disks(report: &mut Report, cluster: &mut Cluster, brokers: &[DescribeCl
                 }
             }
         }
+        for dir in suspiciously_empty(&told.results) {
+            report.add(Verdict::Warning, &what, dir);
+        }
         let good = format!("{} of them, with room", told.results.len());
-        report.each(&what, wrong, Verdict::Wrong, good);
+        report.each(&what, wrong, Verdict::Error, good);
     }
+}
+
+/// A directory without partitions among full ones: most often a disk that was replaced, or that is
+/// not mounted.
+fn suspiciously_empty(dirs: &[DescribeLogDirsResult]) -> Vec<String> {
+    let held = |dir: &DescribeLogDirsResult| -> usize {
+        dir.topics.iter().map(|topic| topic.partitions.len()).sum()
+    };
+    let Some(fullest) = dirs.iter().max_by_key(|dir| held(dir)) else { return Vec::new() };
+    if held(fullest) < PARTITIONS_SPREAD {
+        return Vec::new();
+    }
+    let empty = dirs.iter().filter(|dir| dir.error_code == 0 && held(dir) == 0);
+    let text = |dir: &DescribeLogDirsResult| {
+        format!(
+            "{} holds no partition, while {} holds {}: was its disk replaced, or is it not mounted?",
+            dir.log_dir,
+            fullest.log_dir,
+            held(fullest)
+        )
+    };
+    empty.map(text).collect()
+}
+
+/// What measurements have left behind.
+fn left_over(report: &mut Report, topics: &[MetadataResponseTopic]) {
+    let names = topics.iter().filter_map(|it| it.name.as_deref());
+    let names: Vec<&str> = names.filter(|name| name.starts_with(TOPIC_PREFIX)).collect();
+    if !names.is_empty() {
+        report.add(
+            Verdict::Note,
+            "topics",
+            format!(
+                "{} left over from `ottla bench`, if none runs now: `ottla topics delete {}`",
+                names.len(),
+                names.join(" ")
+            ),
+        );
+    }
+}
+
+/// Coordinators that cannot exist with as few brokers as there are.
+async fn coordinators(report: &mut Report, cluster: &mut Cluster) {
+    let kinds = [(CoordinatorOf::Group, "groups"), (CoordinatorOf::Transaction, "transactions")];
+    for (kind, what) in kinds {
+        match cluster.obstacle(kind).await {
+            Ok(Some(obstacle)) => report.add(Verdict::Error, what, obstacle.to_string()),
+            Ok(None) => {}
+            Err(error) => report.add(
+                Verdict::Note,
+                what,
+                format!("whether they can have a coordinator is not known: {error}"),
+            ),
+        }
+    }
+}
+
+/// How far groups are behind, and what they will never read.
+async fn lag(report: &mut Report, cluster: &mut Cluster, groups: &[GroupListing]) {
+    let (mut behind, mut most) = (0, None);
+    for group in groups.iter().take(GROUPS_MAX) {
+        let Ok(committed) = cluster.group_offsets(&group.id).await else { continue };
+        let mut ends_at =
+            async |time| cluster.offsets_at(committed.keys(), time, Isolation::Uncommitted).await;
+        let (starts, ends) = (ends_at(EARLIEST).await, ends_at(LATEST).await);
+        let lag = |(place, (offset, _)): (&TopicPartition, &(i64, i32))| {
+            ends.get(place).map_or(0, |end| (end - offset).max(0))
+        };
+        let records: i64 = committed.iter().map(lag).sum();
+        if records > 0 {
+            behind += 1;
+            most = most.max(Some((records, &group.id)));
+        }
+        let is_lost = |(place, (offset, _)): &(&TopicPartition, &(i64, i32))| {
+            starts.get(place).is_some_and(|start| offset < start)
+        };
+        let lost: Vec<String> =
+            committed.iter().filter(is_lost).map(|(place, _)| place.to_string()).collect();
+        if !lost.is_empty() {
+            report.add(Verdict::Warning, format!("group {}", group.id), format!("records were deleted before it read them: {}; lengthen retention, or add consumers", few(&lost)));
+        }
+    }
+    if groups.len() > GROUPS_MAX {
+        report.add(
+            Verdict::Note,
+            "lag",
+            format!("only {GROUPS_MAX} of {} groups were looked at", groups.len()),
+        );
+    }
+    match most {
+        None => report.add(Verdict::Good, "lag", "no group is behind"),
+        Some((records, group)) => {
+            let verdict = if records < LAG_RECORDS { Verdict::Good } else { Verdict::Note };
+            report.add(verdict, "lag", format!("{behind} of {} groups are behind, group {group} the most, by {records} records; `ottla groups lag {group}` says since when", groups.len()));
+        }
+    }
+}
+
+/// The first of many.
+fn few(list: &[String]) -> String {
+    let shown = list.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+    if list.len() > 5 { format!("{shown} and {} more", list.len() - 5) } else { shown }
 }
 
 async fn groups(report: &mut Report, cluster: &mut Cluster) {
     let Ok(all) = cluster.groups().await else {
-        report.add(Verdict::Wrong, "groups", "the coordinators do not answer");
+        report.add(Verdict::Error, "groups", "the coordinators do not answer");
         return;
     };
     let (count, mut idle) = (all.len(), Vec::new());
@@ -315,6 +411,7 @@ async fn groups(report: &mut Report, cluster: &mut Cluster) {
         }
     }
     report.each("groups", idle, Verdict::Note, format!("{count}, no consumer idle"));
+    lag(report, cluster, &all).await;
 }
 
 /// The controller says what time it has: when it last caught up with itself.
@@ -337,7 +434,7 @@ async fn skew(report: &mut Report, cluster: &mut Cluster, clock: &Clock) {
         };
         let apart = (there - after).max(before - there).max(0);
         if apart > SKEW_MAX_MS {
-            report.add(Verdict::Wrong, "clocks", format!("the controller's clock and this machine's are {apart} ms apart: timestamps, retention and lag in time are off by that. Run an NTP client on all machines."));
+            report.add(Verdict::Error, "clocks", format!("the controller's clock and this machine's are {apart} ms apart: timestamps, retention and lag in time are off by that. Run an NTP client on all machines."));
         } else {
             report.add(Verdict::Good, "clocks", "the controller's agrees with this machine's");
         }
@@ -378,17 +475,17 @@ mod tests {
         let verdicts = |brokers: &[DescribeClusterBroker], bootstrap: &str| {
             let mut report = Report::default();
             loopback(&mut report, brokers, bootstrap);
-            report.rows.into_iter().map(|(verdict, ..)| verdict).collect::<Vec<_>>()
+            report.rows.into_iter().map(|it| it.verdict).collect::<Vec<_>>()
         };
         assert_eq!(verdicts(&[broker(1, "127.0.0.1")], "localhost:9092"), [Verdict::Note]);
-        assert_eq!(verdicts(&[broker(1, "localhost")], "kafka1:9092"), [Verdict::Wrong]);
+        assert_eq!(verdicts(&[broker(1, "localhost")], "kafka1:9092"), [Verdict::Error]);
         let two = [broker(1, "localhost"), broker(2, "kafka2")];
-        assert_eq!(verdicts(&two, "localhost:9092"), [Verdict::Wrong]);
+        assert_eq!(verdicts(&two, "localhost:9092"), [Verdict::Error]);
         assert_eq!(verdicts(&[broker(1, "kafka1")], "kafka1:9092"), []);
     }
 
     #[test]
-    fn what_nobody_leads_or_too_few_hold_is_said() {
+    fn partitions_that_too_few_brokers_hold_are_found() {
         let mut report = Report::default();
         let partition = |replicas: &[i32]| {
             ottla_protocol::messages::metadata_response::MetadataResponsePartition {
@@ -409,10 +506,39 @@ mod tests {
         };
         spread(&mut report, &[internal, large], 2);
         let found: Vec<_> =
-            report.rows.iter().map(|(verdict, what, _)| (*verdict, what.as_str())).collect();
+            report.rows.iter().map(|it| (it.verdict, it.subject.as_str())).collect();
         assert_eq!(
             found,
-            [(Verdict::Note, "broker 2"), (Verdict::Wrong, "topic __consumer_offsets")]
+            [(Verdict::Note, "broker 2"), (Verdict::Error, "topic __consumer_offsets")]
         );
+    }
+
+    #[test]
+    fn an_empty_directory_among_full_ones_is_suspicious() {
+        use ottla_protocol::messages::describe_log_dirs_response::{
+            DescribeLogDirsPartition, DescribeLogDirsTopic,
+        };
+        let dir = |name: &str, count: usize| DescribeLogDirsResult {
+            log_dir: name.to_owned(),
+            topics: vec![DescribeLogDirsTopic {
+                partitions: vec![DescribeLogDirsPartition::default(); count],
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        assert_eq!(suspiciously_empty(&[dir("/a", 3), dir("/b", 0)]), [""; 0], "a new cluster");
+        let found = suspiciously_empty(&[dir("/a", 30), dir("/b", 0), dir("/c", 2)]);
+        assert!(found.len() == 1 && found[0].starts_with("/b holds no partition"), "{found:?}");
+    }
+
+    #[test]
+    fn topics_of_a_measurement_that_was_killed_are_found() {
+        let topic = |name: &str| MetadataResponseTopic {
+            name: Some(name.to_owned()),
+            ..Default::default()
+        };
+        let mut report = Report::default();
+        left_over(&mut report, &[topic("orders"), topic("ottla-bench-x")]);
+        assert!(report.rows[0].finding.ends_with("`ottla topics delete ottla-bench-x`"));
     }
 }

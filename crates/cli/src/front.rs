@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::io::Write;
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use ottla_client::Cluster;
+use ottla_client::{ClientError, Cluster};
 use ottla_clock::Clock;
 
 use crate::output::{Format, Table};
@@ -33,7 +34,7 @@ pub struct Shared {
     /// How to print.
     #[arg(long, short, global = true, value_enum, default_value_t, hide_default_value = true)]
     pub output: Format,
-    /// Print anew every so many seconds, until Ctrl-C.
+    /// Print again every so many seconds, until Ctrl-C.
     #[arg(long, global = true, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = clap::value_parser!(u64).range(1..))]
     pub watch: Option<u64>,
 }
@@ -109,13 +110,42 @@ impl<'a> Front<'a> {
         let client_id = self.settings.get("client.id").map_or("ottla", String::as_str);
         let connected = Cluster::connect(at, client_id, Clock::real()).await;
         connected.map_err(|error| {
+            let (at, cause) = match error {
+                ClientError::Address { .. } => return format!("--bootstrap-server {error}"),
+                // Of one broker the address is said once, with the port that was tried.
+                ClientError::Connection { source, address } if !at.contains(',') => {
+                    (address, source.to_string())
+                }
+                error => (at.to_owned(), error.to_string()),
+            };
             format!(
-                "no broker answers at {at}: {error}\n  Is it running, and is that its listener's host and port? Say which with --bootstrap-server HOST:PORT; `ottla server` starts one on {DEFAULT_SERVER}."
+                "no broker answers at {at}: {cause}\n  Is it running, and is that its listener's host and port? Say which with --bootstrap-server HOST:PORT; `ottla server` starts one on {DEFAULT_SERVER}."
             )
         })
     }
 
-    /// Prints what a look finds; again and again if that is wanted.
+    /// Prints a table, once.
+    ///
+    /// # Errors
+    /// The standard output takes no more.
+    pub fn print(&self, table: &Table) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(table.show(self.shared.output, self.environment.colours).as_bytes())?;
+        out.flush()
+    }
+
+    /// Says in a sentence what was done, to people; programs get it as a table.
+    ///
+    /// # Errors
+    /// The standard output takes no more.
+    pub fn done(&self, sentence: &str, table: &Table) -> io::Result<()> {
+        match self.shared.output {
+            Format::Table => writeln!(io::stdout(), "{sentence}"),
+            Format::Json | Format::Plain => self.print(table),
+        }
+    }
+
+    /// Prints what a look finds; with `--watch` again and again, until a signal ends the process.
     ///
     /// # Errors
     /// The look fails, or nothing can be printed.
@@ -125,18 +155,20 @@ impl<'a> Front<'a> {
     ) -> Result<(), Box<dyn Error>> {
         loop {
             let text = look().await?.show(self.shared.output, self.environment.colours);
-            let mut out = std::io::stdout().lock();
+            let mut out = io::stdout().lock();
             let clears = self.shared.watch.is_some() && self.environment.is_terminal;
             write!(out, "{}{text}", if clears { CLEAR } else { "" })?;
             out.flush()?;
             let Some(seconds) = self.shared.watch else { return Ok(()) };
             let clock = Clock::real();
-            tokio::select! {
-                () = clock.sleep(Duration::from_secs(seconds)) => {}
-                stopped = tokio::signal::ctrl_c() => return Ok(stopped?),
-            }
+            clock.sleep(Duration::from_secs(seconds)).await;
         }
     }
+}
+
+/// Says something beside the output, on the standard error. Where that is closed, nobody misses it.
+pub(crate) fn tell(text: impl Display) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// A profile's settings; the default one may be missing.
@@ -144,7 +176,7 @@ fn profile(folder: &Path, name: Option<&str>) -> Result<HashMap<String, String>,
     let file = folder.join(format!("{}.properties", name.unwrap_or(DEFAULT_PROFILE)));
     let text = match std::fs::read(&file) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && name.is_none() => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && name.is_none() => {
             return Ok(HashMap::new());
         }
         Err(error) => {

@@ -8,13 +8,13 @@ use ottla_client::{
 };
 use ottla_clock::Clock;
 use ottla_protocol::messages::delete_groups_request::DeleteGroupsRequest;
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, nearest};
 
 use crate::consume::when::{Place, at};
-use crate::front::{Environment, Front, Shared};
-use crate::output::{Cell, Table};
+use crate::front::{Environment, Front, Shared, tell};
+use crate::output::{Cell, Table, column, partitions, titled};
 
-/// Behind the last record.
+/// After the last record.
 const LATEST: i64 = -1;
 
 /// List consumer groups and their lag, describe, reset and delete them; without a command, list.
@@ -40,7 +40,7 @@ enum Action {
         /// The group.
         group: String,
     },
-    /// Let a group go on elsewhere; it must have no members meanwhile.
+    /// Let a group read on from elsewhere; it must have no members meanwhile.
     Reset {
         /// The group.
         group: String,
@@ -97,25 +97,39 @@ pub(crate) async fn run(args: Groups, environment: &Environment) -> Result<(), B
                     format!("{error}\n  A group can be reset while it has no members; stop its consumers first.")
                 })?;
             } else {
-                eprintln!("Nothing was changed; say --execute to do so.");
+                tell("Nothing was changed; say --execute to do so.");
             }
-            let mut table = Table::new(&["partition", "offset", "new offset"]);
+            let head = [
+                column("topic"),
+                column("partition"),
+                titled("offset", "old_offset"),
+                titled("new offset", "new_offset"),
+            ];
+            let mut table = Table::new(&head);
             for (place, old, new) in targets {
-                table.row(vec![place.to_string().into(), old.into(), new.into()]);
+                let topic = Cell::from(&*place.topic);
+                table.row(vec![topic, place.partition.into(), old.into(), new.into()]);
             }
-            front.show(async || Ok(table.clone())).await
+            Ok(front.print(&table)?)
         }
         Action::Delete { groups } => {
-            for group in groups {
-                delete(&mut cluster, &group).await?;
+            let mut table = Table::new(&[column("group")]);
+            for group in &groups {
+                delete(&mut cluster, group).await?;
+                table.row(vec![group.as_str().into()]);
             }
-            Ok(())
+            Ok(front.done(&format!("Deleted {}.", groups.join(", ")), &table)?)
         }
     }
 }
 
 async fn list(cluster: &mut Cluster) -> Result<Table, Box<dyn Error>> {
-    let mut table = Table::new(&["group", "kind", "state", "behind by"]);
+    let mut table = Table::new(&[
+        column("group"),
+        column("kind"),
+        column("state"),
+        titled("behind by", "lag_records"),
+    ]);
     for group in cluster.groups().await? {
         let lags = lags(cluster, &group.id).await?;
         let behind: i64 = lags.iter().map(|it| it.records).sum();
@@ -129,27 +143,49 @@ async fn describe(cluster: &mut Cluster, group: &str) -> Result<Table, Box<dyn E
         Err(ClientError::Refused { code: ErrorCode::GROUP_ID_NOT_FOUND, .. }) => None,
         found => Some(found?).filter(|it| it.state != "Dead"),
     };
-    let Some(found) = found else {
-        return Err(format!(
-            "there is no group {group}; `ottla groups` lists those that there are"
-        )
-        .into());
-    };
-    let mut table = Table::new(&["member", "client", "host", "reads"]);
+    let Some(found) = found else { return Err(missing(cluster, group).await.into()) };
+    let head = [
+        column("member"),
+        titled("client", "client_id"),
+        column("host"),
+        titled("reads", "partitions"),
+    ];
+    let mut table = Table::new(&head);
     for it in found.members {
-        let places: Vec<String> = it.places.iter().map(ToString::to_string).collect();
-        let reads = if places.is_empty() {
-            Cell::Bad("nothing".to_owned())
-        } else {
-            places.join(" ").into()
+        let reads = match it.places.is_empty() {
+            true => partitions(&[]).shown("nothing").bad(),
+            false => partitions(&it.places),
         };
         let name = it.instance.unwrap_or(it.id);
         table.row(vec![name.into(), it.client.into(), it.host.into(), reads]);
     }
     if table.is_empty() {
-        eprintln!("Group {group} has no members; it is {}.", found.state);
+        tell(format!("Group {group} has no members; it is {}.", found.state));
     }
     Ok(table)
+}
+
+/// What to say of a group that does not exist, with the one that may be meant.
+async fn missing(cluster: &mut Cluster, group: &str) -> String {
+    let all = cluster.groups().await.unwrap_or_default();
+    match nearest(all.iter().map(|it| it.id.as_str()), group) {
+        Some(near) => {
+            format!(
+                "there is no group {group}; did you mean {near}? `ottla groups` lists the groups"
+            )
+        }
+        None => format!("there is no group {group}; `ottla groups` lists the groups"),
+    }
+}
+
+/// What to say of a group without offsets: there is none of that name, or it has committed none.
+async fn without_offsets(cluster: &mut Cluster, group: &str) -> String {
+    match cluster.groups().await {
+        Ok(all) if all.iter().any(|it| it.id == group) => {
+            format!("group {group} has committed no offsets")
+        }
+        _ => missing(cluster, group).await,
+    }
 }
 
 async fn lag(
@@ -159,15 +195,25 @@ async fn lag(
 ) -> Result<Table, Box<dyn Error>> {
     let lags = lags(cluster, group).await?;
     if lags.is_empty() {
-        return Err(format!(
-            "group {group} has committed nothing; `ottla groups` lists those that have"
-        )
-        .into());
+        return Err(without_offsets(cluster, group).await.into());
     }
-    let mut table = Table::new(&["partition", "offset", "behind by", "since"]);
+    let head = [
+        column("topic"),
+        column("partition"),
+        column("offset"),
+        titled("behind by", "lag_records"),
+        titled("since", "lag_ms"),
+    ];
+    let mut table = Table::new(&head);
     for lag in lags {
-        let since = reader.age(&lag).await?.map_or(Cell::Nothing, Cell::Ago);
-        table.row(vec![lag.place.to_string().into(), lag.offset.into(), lag.records.into(), since]);
+        let since = reader.age(&lag).await?.map_or_else(Cell::nothing, Cell::ago);
+        table.row(vec![
+            Cell::from(&*lag.place.topic),
+            lag.place.partition.into(),
+            lag.offset.into(),
+            lag.records.into(),
+            since,
+        ]);
     }
     Ok(table)
 }
@@ -194,15 +240,14 @@ async fn targets(
     let known = cluster.group_offsets(group).await?;
     let mut places: Vec<TopicPartition> = known.keys().cloned().collect();
     if let Some(topic) = topic {
-        let found = cluster.refresh(Some(&[topic.to_owned()]), false).await?;
-        let found = found.into_iter().find(|it| it.error_code == 0);
-        let found = found.ok_or_else(|| format!("there is no topic {topic}"))?;
+        let found = crate::topics::find(cluster, topic).await?;
         let indexes = found.partitions.iter().map(|it| it.partition_index);
         places = indexes.map(|index| TopicPartition::new(topic, index)).collect();
     }
     if places.is_empty() {
+        let why = without_offsets(cluster, group).await;
         return Err(
-            format!("group {group} has committed nothing; name a topic with --topic").into()
+            format!("{why}; for a group that is yet to come name a topic with --topic").into()
         );
     }
     places.sort();
@@ -226,7 +271,7 @@ async fn delete(cluster: &mut Cluster, group: &str) -> Result<(), Box<dyn Error>
             "group {group} has members; stop them first (`ottla groups describe {group}`)"
         )
         .into()),
-        ErrorCode::GROUP_ID_NOT_FOUND => Err(format!("there is no group {group}").into()),
+        ErrorCode::GROUP_ID_NOT_FOUND => Err(missing(cluster, group).await.into()),
         code => Err(format!("group {group}: {}", code.message()).into()),
     }
 }

@@ -4,6 +4,7 @@ mod bench;
 mod cluster;
 mod consume;
 mod doctor;
+mod findings;
 mod front;
 mod groups;
 mod output;
@@ -15,11 +16,15 @@ mod topics;
 mod txn;
 
 use std::error::Error;
+use std::io;
 use std::path::Path;
 
 use clap::Subcommand;
+use ottla_client::Stopped;
 
+pub use findings::{Finding, Verdict, report};
 pub use front::{Environment, Shared};
+pub use ottla_client::Stop;
 pub use settings::{Get, Set};
 
 /// A command for a running cluster, ours or Apache Kafka's.
@@ -65,7 +70,7 @@ pub fn run(command: Command, environment: &Environment) -> Result<(), Box<dyn Er
             Command::Cluster(args) => Box::pin(cluster::run(args, it)).await,
             Command::Txn(args) => Box::pin(txn::run(args, it)).await,
             Command::Bench(args) => Box::pin(bench::run(args, it)).await,
-            Command::Size(args) => size::run(args, it).await,
+            Command::Size(args) => size::run(args, it),
         }
     })
 }
@@ -86,18 +91,54 @@ pub fn set(args: Set, environment: &Environment) -> Result<(), Box<dyn Error>> {
     talk(settings::set(args, environment))
 }
 
-/// Looks at a running cluster; whether nothing is wrong with it.
+/// Prints which build this is.
 ///
 /// # Errors
-/// Nobody answers.
-pub fn doctor(shared: &Shared, environment: &Environment) -> Result<bool, Box<dyn Error>> {
+/// The standard output takes no more.
+pub fn version(
+    commit: &str,
+    kafka: &str,
+    shared: &Shared,
+    environment: &Environment,
+) -> Result<(), Box<dyn Error>> {
+    let front = front::Front::new(shared, environment)?;
+    let version = env!("CARGO_PKG_VERSION");
+    let mut table = output::Table::new(&[
+        output::column("version"),
+        output::column("commit"),
+        output::titled("Apache Kafka", "kafka_version"),
+    ]);
+    table.row(vec![version.into(), commit.into(), kafka.into()]);
+    let sentence = format!("ottla {version} (commit {commit}, Apache Kafka {kafka})");
+    Ok(front.done(&sentence, &table)?)
+}
+
+/// Looks at a running cluster.
+///
+/// # Errors
+/// No broker answers.
+pub fn doctor(shared: &Shared, environment: &Environment) -> Result<Vec<Finding>, Box<dyn Error>> {
     talk(Box::pin(doctor::run(shared, environment)))
+}
+
+/// The exit code of an error that is not to be printed: a signal that asked for the end, a reader
+/// of the output who has read enough, or findings that were printed already.
+#[must_use]
+pub fn exit_code(error: &(dyn Error + 'static)) -> Option<u8> {
+    if let Some(stopped) = error.downcast_ref::<Stopped>() {
+        return Some(stopped.exit_code());
+    }
+    if let Some(verdict) = error.downcast_ref::<Verdict>() {
+        return Some(verdict.exit_code());
+    }
+    let is_closed = |it: &io::Error| it.kind() == io::ErrorKind::BrokenPipe;
+    error.downcast_ref::<io::Error>().is_some_and(is_closed).then_some(0)
 }
 
 /// The text of a file that the operator named.
 ///
 /// # Errors
 /// It cannot be read.
-pub fn read_file(path: &Path) -> std::io::Result<String> {
+pub fn read_file(path: &Path) -> io::Result<String> {
     std::fs::read_to_string(path)
 }

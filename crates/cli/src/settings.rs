@@ -1,12 +1,15 @@
 //! `ottla config get|set`: settings in a running cluster.
 
 use std::error::Error;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use ottla_client::{ConfigEntry, ConfigKind};
+use ottla_client::{ClientError, Cluster, ConfigEntry, ConfigKind};
+use ottla_clock::Clock;
+use ottla_types::{ErrorCode, nearest};
 
 use crate::front::{Environment, Front, Shared};
-use crate::output::{Cell, Table};
+use crate::output::{Cell, Table, column, titled};
 
 /// What a setting belongs to.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -28,14 +31,14 @@ pub struct Get {
     name: String,
     /// Only this setting.
     setting: Option<String>,
-    /// Print those that nobody has set, too.
+    /// Print those that have their default, too.
     #[arg(long)]
     all: bool,
     #[command(flatten)]
     shared: Shared,
 }
 
-/// Set settings of a topic, broker or group in a running cluster; it obeys at once.
+/// Set settings of a topic, broker or group in a running cluster; they take effect at once.
 #[derive(Args, Debug)]
 pub struct Set {
     /// Of what.
@@ -79,35 +82,117 @@ pub(crate) async fn get(args: Get, environment: &Environment) -> Result<(), Box<
     let (kind, name) = owner(args.owner, &args.name);
     let name = name.to_owned();
     let look = async || {
-        let found = cluster.configs(kind, std::slice::from_ref(&name)).await?;
+        let found = entries(&mut cluster, kind, &name).await?;
         let is_wanted = |it: &&ConfigEntry| match &args.setting {
             Some(setting) => it.name == *setting,
             None => args.all || !it.is_default(),
         };
-        let mut table = Table::new(&["setting", "value", "set in"]);
-        for it in found.values().flatten().filter(is_wanted) {
-            let value = match (&it.value, it.is_sensitive) {
-                (_, true) => Cell::Text("(hidden)".to_owned()),
-                (value, false) => value.clone().into(),
-            };
-            table.row(vec![it.name.as_str().into(), value, source(it.source).into()]);
+        let mut table =
+            Table::new(&[column("setting"), column("value"), titled("set in", "set_in")]);
+        for it in found.iter().filter(is_wanted) {
+            table.row(vec![it.name.as_str().into(), value(it), source(it.source).into()]);
         }
         match &args.setting {
-            Some(setting) if table.is_empty() => Err(format!(
-                "there is no setting {setting} here; `ottla config explain {setting}` may know more"
-            )
-            .into()),
+            Some(setting) if table.is_empty() => Err(unknown(setting, kind, &found).into()),
             _ => Ok(table),
         }
     };
     front.show(look).await
 }
 
+/// The value of a setting, as far as it may be shown.
+fn value(entry: &ConfigEntry) -> Cell {
+    match (&entry.value, entry.is_sensitive) {
+        (_, true) => Cell::nothing().shown("(hidden)"),
+        (value, false) => value.clone().into(),
+    }
+}
+
+/// All settings of one owner.
+async fn entries(
+    cluster: &mut Cluster,
+    kind: ConfigKind,
+    name: &str,
+) -> Result<Vec<ConfigEntry>, Box<dyn Error>> {
+    match cluster.configs(kind, &[name.to_owned()]).await {
+        Ok(found) => Ok(found.into_values().flatten().collect()),
+        Err(
+            ClientError::Refused { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. }
+            | ClientError::Told { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. },
+        ) if kind == ConfigKind::Topic => Err(crate::topics::missing(cluster, name).await.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What to say of a setting that its owner does not have.
+fn unknown(setting: &str, kind: ConfigKind, known: &[ConfigEntry]) -> String {
+    let of = match kind {
+        ConfigKind::Topic => "topic",
+        ConfigKind::Group => "group",
+        ConfigKind::Broker | ConfigKind::BrokerLogger | ConfigKind::ClientMetrics => "broker",
+    };
+    match nearest(known.iter().map(|it| it.name.as_str()), setting) {
+        Some(near) => format!("there is no {of} setting {setting}; did you mean {near}?"),
+        None => format!(
+            "there is no {of} setting {setting}; `ottla config get {of} NAME --all` lists them"
+        ),
+    }
+}
+
+/// How often it is looked whether a change is in force, before it is reported as it then is.
+const LOOKS: usize = 40;
+
 pub(crate) async fn set(args: Set, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
     let mut cluster = front.connect().await?;
-    let all = crate::topics::pairs(args.settings)?.into_iter();
-    let changes = all.map(|(name, value)| (name, Some(value).filter(|it| !it.is_empty())));
-    cluster.set_configs(owner(args.owner, &args.name), changes.collect()).await?;
-    Ok(())
+    let (kind, name) = owner(args.owner, &args.name);
+    let all = crate::topics::pairs(args.settings)?;
+    let before = entries(&mut cluster, kind, name).await?;
+    // What is set for all brokers lists only what is set there; one broker lists every setting.
+    let known = match (kind, name) {
+        (ConfigKind::Broker, "") => {
+            let some =
+                cluster.all_brokers().await?.first().map_or_else(String::new, i32::to_string);
+            entries(&mut cluster, kind, &some).await?
+        }
+        _ => before.clone(),
+    };
+    if let Some(absent) = all.keys().find(|name| !known.iter().any(|it| it.name == **name)) {
+        return Err(unknown(absent, kind, &known).into());
+    }
+    let changes = all
+        .iter()
+        .map(|(name, value)| (name.clone(), Some(value.clone()).filter(|value| !value.is_empty())));
+    cluster.set_configs((kind, name), changes.collect()).await?;
+    let clock = Clock::real();
+    let mut after = before.clone();
+    for _ in 0..LOOKS {
+        after = entries(&mut cluster, kind, name).await?;
+        // The broker that answers may hear of the change a moment after the controller.
+        let is_in_force = |(name, value): (&String, &String)| match find(&after, name) {
+            Some(it) => it.value.as_deref() == Some(value) || find(&before, name) != Some(it),
+            None => value.is_empty(),
+        };
+        if all.iter().all(is_in_force) {
+            break;
+        }
+        clock.sleep(Duration::from_millis(25)).await;
+    }
+    let head = [
+        column("setting"),
+        titled("was", "old_value"),
+        titled("is", "new_value"),
+        titled("set in", "set_in"),
+    ];
+    let mut table = Table::new(&head);
+    for name in all.keys() {
+        let of = |entries: &[ConfigEntry]| find(entries, name).map_or_else(Cell::nothing, value);
+        let set_in = find(&after, name).map(|it| source(it.source));
+        table.row(vec![name.as_str().into(), of(&before), of(&after), set_in.into()]);
+    }
+    Ok(front.print(&table)?)
+}
+
+fn find<'a>(entries: &'a [ConfigEntry], name: &str) -> Option<&'a ConfigEntry> {
+    entries.iter().find(|it| it.name == name)
 }

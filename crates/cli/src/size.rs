@@ -4,48 +4,60 @@ use std::error::Error;
 
 use clap::Args;
 use jiff::{Span, SpanRelativeTo, Unit};
+use serde_json::{Value, json};
 
-use crate::front::{Environment, Front, Shared};
-use crate::output::{Cell, Table, bytes};
+use crate::front::{Environment, Front, Shared, tell};
+use crate::output::{Cell, Table, bytes, column, lasting};
 
 /// Work out partitions, brokers and disks from throughput, consumers, latency and retention.
 #[derive(Args, Debug)]
 pub struct Size {
     /// What is written in a second, at the peak: 20MB, 500KB.
-    #[arg(long, value_name = "BYTES", value_parser = size)]
+    #[arg(long, value_name = "BYTES", value_parser = some_size)]
     throughput: u64,
     /// How large a record is.
-    #[arg(long, value_name = "BYTES", value_parser = size, default_value = "1KB")]
+    #[arg(long, value_name = "BYTES", value_parser = some_size, default_value = "1KB")]
     record: u64,
     /// How many consumers the largest group has.
-    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=COUNT_MAX))]
     consumers: u64,
     /// How many records one consumer handles in a second; its slowness needs more of them.
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = clap::value_parser!(u64).range(1..=COUNT_MAX))]
     consumer_rate: Option<u64>,
     /// How many groups read everything.
-    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=COUNT_MAX))]
     groups: u64,
     /// How long records are kept.
     #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "7d")]
     retention: u64,
     /// How many copies there are of each record.
-    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=COUNT_MAX))]
     replicas: u64,
     /// Within which time a record is to be acknowledged.
     #[arg(long, value_name = "TIME", value_parser = millis, default_value = "10ms")]
     latency: u64,
     /// What one partition takes in a second; measure yours with `ottla bench`.
-    #[arg(long, value_name = "BYTES", value_parser = size, default_value = "20MB")]
+    #[arg(long, value_name = "BYTES", value_parser = some_size, default_value = "20MB")]
     per_partition: u64,
     /// What one broker takes and gives in a second.
-    #[arg(long, value_name = "BYTES", value_parser = size, default_value = "500MB")]
+    #[arg(long, value_name = "BYTES", value_parser = some_size, default_value = "500MB")]
     per_broker: u64,
     /// How large a broker's disk is.
-    #[arg(long, value_name = "BYTES", value_parser = size, default_value = "2TB")]
+    #[arg(long, value_name = "BYTES", value_parser = some_size, default_value = "2TB")]
     disk: u64,
     #[command(flatten)]
     shared: Shared,
+}
+
+/// The largest count that a plan works with.
+const COUNT_MAX: u64 = 1_000_000_000;
+
+/// A number of bytes that is not 0.
+fn some_size(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        0 => Err("it must be more than 0".to_owned()),
+        size => Ok(size),
+    }
 }
 
 /// A number of bytes: `20MB`, `1.5 GB`, `512`.
@@ -62,9 +74,9 @@ fn size(text: &str) -> Result<u64, String> {
         "KIB" => 1024.0,
         "MIB" => 1_048_576.0,
         "GIB" => 1_073_741_824.0,
-        _ => return Err(format!("{unit} is no unit; say 500KB, 20MB, 1.5GB")),
+        _ => return Err(format!("{unit:?} is not a unit; say 500KB, 20MB, 1.5GB")),
     };
-    let number: f64 = number.parse().map_err(|_| format!("{text} is no size; say 20MB"))?;
+    let number: f64 = number.parse().map_err(|_| format!("{text:?} is not a size; say 20MB"))?;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -74,7 +86,8 @@ fn size(text: &str) -> Result<u64, String> {
 }
 
 fn millis(text: &str) -> Result<u64, String> {
-    let span: Span = text.parse().map_err(|_| format!("{text} is no time; say 10ms, 2h or 7d"))?;
+    let span: Span =
+        text.parse().map_err(|_| format!("{text:?} is not a duration; say 10ms, 2h or 7d"))?;
     let ms = span.total((Unit::Millisecond, SpanRelativeTo::days_are_24_hours()));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative")]
     ms.map(|it| it.abs() as u64).map_err(|error| error.to_string())
@@ -93,14 +106,15 @@ const PARTITIONS_MAX: u64 = 4000;
 #[derive(Debug, PartialEq, Eq)]
 struct Plan {
     partitions: u64,
-    by_throughput: u64,
-    by_consumers: u64,
+    partitions_by_throughput: u64,
+    partitions_by_consumers: u64,
     brokers: u64,
-    by_network: u64,
-    by_disk: u64,
-    disk: u64,
-    batch: u64,
-    idle: u64,
+    brokers_by_network: u64,
+    brokers_by_disk: u64,
+    kept_bytes: u64,
+    disk_bytes: u64,
+    batch_bytes: u64,
+    idle_consumers: u64,
 }
 
 fn plan(args: &Size) -> Plan {
@@ -108,99 +122,139 @@ fn plan(args: &Size) -> Plan {
     let records = args.throughput.div_ceil(args.record.max(1));
     let busy = args.consumer_rate.map_or(1, |rate| records.div_ceil(rate.max(1)));
     let by_consumers = args.consumers.max(busy);
-    let partitions = by_throughput.max(by_consumers);
-    let kept = args.throughput.saturating_mul(args.retention).saturating_mul(args.replicas);
-    let disk = kept.saturating_mul(100) / DISK_USED;
+    let wanted = by_throughput.max(by_consumers);
+    let kept_bytes = args.throughput.saturating_mul(args.retention);
+    let disk_bytes = kept_bytes.saturating_mul(args.replicas).saturating_mul(100) / DISK_USED;
     // A broker takes its share of every copy, gives it to the other replicas, and to each group.
     let copies = args.replicas + (args.replicas - args.replicas.min(1)) + args.groups;
     let traffic = args.throughput.saturating_mul(copies);
     let by_network = traffic.div_ceil(args.per_broker.max(1));
-    let by_disk = disk.div_ceil(args.disk.max(1));
-    let by_count = (partitions * args.replicas).div_ceil(PARTITIONS_MAX);
+    let by_disk = disk_bytes.div_ceil(args.disk.max(1));
+    let by_count = wanted.saturating_mul(args.replicas).div_ceil(PARTITIONS_MAX);
     let brokers = by_network.max(by_disk).max(by_count).max(args.replicas).max(1);
-    // Leaders should be spread evenly.
-    let partitions = partitions.div_ceil(brokers.min(partitions)) * brokers.min(partitions);
+    // Each broker leads as many partitions as any other. Fewer partitions than brokers would leave
+    // brokers without work, and the others with more than their disks hold.
+    let partitions = wanted.checked_next_multiple_of(brokers).unwrap_or(wanted);
     Plan {
         partitions,
-        by_throughput,
-        by_consumers,
+        partitions_by_throughput: by_throughput,
+        partitions_by_consumers: by_consumers,
         brokers,
-        by_network,
-        by_disk,
-        disk,
-        batch: (args.throughput / partitions).saturating_mul(args.latency) / 1000,
-        idle: args.consumers.saturating_sub(partitions),
+        brokers_by_network: by_network,
+        brokers_by_disk: by_disk,
+        kept_bytes,
+        disk_bytes,
+        batch_bytes: (args.throughput / partitions).saturating_mul(args.latency) / 1000,
+        idle_consumers: args.consumers.saturating_sub(partitions),
     }
 }
 
-pub(crate) async fn run(args: Size, environment: &Environment) -> Result<(), Box<dyn Error>> {
-    let found = plan(&args);
-    let mut table = Table::new(&["what", "how much", "because"]);
-    let number = |it: u64| Cell::Number(i64::try_from(it).unwrap_or(i64::MAX));
-    table.row(vec![
-        "partitions".into(),
-        number(found.partitions),
-        format!(
-            "{} for {}/s at {}/s each, {} for the consumers; a multiple of the brokers",
-            found.by_throughput,
+impl Plan {
+    /// Each line for people: what, how much, and why.
+    fn rows(&self, args: &Size) -> [[Cell; 3]; 5] {
+        let partitions = format!(
+            "{} for {}/s at {}/s each, {} for the consumers; {} on each of {} brokers",
+            self.partitions_by_throughput,
             bytes(args.throughput),
             bytes(args.per_partition),
-            found.by_consumers
-        )
-        .into(),
-    ]);
-    table.row(vec![
-        "brokers".into(),
-        number(found.brokers),
-        format!(
+            self.partitions_by_consumers,
+            self.partitions / self.brokers,
+            self.brokers,
+        );
+        let brokers = format!(
             "{} for the network, {} for the disks, {} for the replicas",
-            found.by_network, found.by_disk, args.replicas
-        )
-        .into(),
-    ]);
-    table.row(vec![
-        "disk, in all".into(),
-        Cell::Bytes(found.disk),
-        format!(
-            "{} kept in {} copies, {DISK_USED} % full at most",
-            bytes(args.throughput.saturating_mul(args.retention)),
+            self.brokers_by_network, self.brokers_by_disk, args.replicas
+        );
+        let disk = format!(
+            "{} kept for {}, in {} copies, {DISK_USED} % full at most",
+            bytes(self.kept_bytes),
+            lasting(args.retention),
             args.replicas
-        )
-        .into(),
-    ]);
-    table.row(vec![
-        "disk, each broker".into(),
-        Cell::Bytes(found.disk / found.brokers),
-        format!("of {}", bytes(args.disk)).into(),
-    ]);
-    table.row(vec![
-        "batch".into(),
-        Cell::Bytes(found.batch.max(args.record)),
-        format!(
+        );
+        let batch = format!(
             "what reaches a partition within {} ms: batch.size, with linger.ms below that",
             args.latency
-        )
-        .into(),
-    ]);
-    if found.batch < args.record {
-        eprintln!(
-            "Note: within {} ms not one record of {} reaches each partition; fewer partitions, or keys that gather, make better batches.",
-            args.latency,
-            bytes(args.record)
         );
+        [
+            ["partitions".into(), Cell::count(self.partitions), partitions.into()],
+            ["brokers".into(), Cell::count(self.brokers), brokers.into()],
+            ["disk, in all".into(), Cell::bytes(self.disk_bytes), disk.into()],
+            [
+                "disk, each broker".into(),
+                Cell::bytes(self.disk_bytes.div_ceil(self.brokers)),
+                format!("of {}", bytes(args.disk)).into(),
+            ],
+            ["batch".into(), Cell::bytes(self.batch_bytes.max(args.record)), batch.into()],
+        ]
     }
-    if args.replicas < 3 {
-        eprintln!(
-            "Note: {} replicas survive the loss of {}; 3 with min.insync.replicas=2 is what most choose.",
-            args.replicas,
-            args.replicas.saturating_sub(1)
-        );
+
+    fn object(&self, args: &Size) -> Value {
+        json!({
+            "partitions": self.partitions,
+            "partitions_for_throughput": self.partitions_by_throughput,
+            "partitions_for_consumers": self.partitions_by_consumers,
+            "brokers": self.brokers,
+            "brokers_for_network": self.brokers_by_network,
+            "brokers_for_disks": self.brokers_by_disk,
+            "brokers_for_replicas": args.replicas,
+            "kept_bytes": self.kept_bytes,
+            "retention_seconds": args.retention,
+            "disk_bytes": self.disk_bytes,
+            "disk_bytes_per_broker": self.disk_bytes.div_ceil(self.brokers),
+            "batch_bytes": self.batch_bytes.max(args.record),
+            "idle_consumers": self.idle_consumers,
+        })
     }
-    if found.idle > 0 {
-        eprintln!("Note: {} of the consumers would have nothing to read.", found.idle);
+
+    /// What is worth a thought beside the figures.
+    fn notes(&self, args: &Size) -> Vec<String> {
+        let mut notes = Vec::new();
+        let others = self.brokers_by_network.max(args.replicas);
+        if self.brokers_by_disk > others {
+            let a_day =
+                args.throughput.saturating_mul(args.replicas).saturating_mul(100) / DISK_USED;
+            let room = others.saturating_mul(args.disk);
+            notes.push(format!(
+                "the disks decide: {others} brokers would do if each had {} of disk, or if records were kept for {}. If {}/s is the peak and not the mean, give --throughput the mean for the disks.",
+                bytes(self.disk_bytes.div_ceil(others)),
+                lasting(room / a_day.max(1)),
+                bytes(args.throughput),
+            ));
+        }
+        if self.batch_bytes < args.record {
+            notes.push(format!(
+                "within {} ms not one record of {} reaches each partition; fewer partitions, or keys that gather, make better batches.",
+                args.latency,
+                bytes(args.record)
+            ));
+        }
+        if args.replicas < 3 {
+            notes.push(format!(
+                "{} {} the loss of {} brokers; 3 with min.insync.replicas=2 is the usual choice.",
+                args.replicas,
+                if args.replicas == 1 { "replica survives" } else { "replicas survive" },
+                args.replicas - 1
+            ));
+        }
+        if self.idle_consumers > 0 {
+            notes.push(format!(
+                "{} of the consumers would have nothing to read.",
+                self.idle_consumers
+            ));
+        }
+        notes
     }
-    let front = Front::new(&args.shared, environment)?;
-    front.show(async || Ok(table.clone())).await
+}
+
+pub(crate) fn run(args: Size, environment: &Environment) -> Result<(), Box<dyn Error>> {
+    let found = plan(&args);
+    let mut table = Table::new(&[column("what"), column("how much"), column("because")]);
+    found.rows(&args).into_iter().for_each(|row| table.row(row.into()));
+    table.in_json(vec![found.object(&args)]);
+    for note in found.notes(&args) {
+        tell(format!("Note: {note}"));
+    }
+    Ok(Front::new(&args.shared, environment)?.print(&table)?)
 }
 
 #[cfg(test)]
@@ -228,16 +282,58 @@ mod tests {
     fn sizes_follow_from_what_is_wanted() {
         let found = plan(&args());
         // 5 for the throughput, 8 for the consumers; 37 TB of disk need 19 brokers.
-        assert_eq!((found.by_throughput, found.by_consumers), (5, 8));
-        assert_eq!((found.by_network, found.by_disk, found.brokers), (2, 19, 19));
-        assert_eq!((found.partitions, found.idle), (8, 0));
+        assert_eq!((found.partitions_by_throughput, found.partitions_by_consumers), (5, 8));
+        assert_eq!((found.brokers_by_network, found.brokers_by_disk, found.brokers), (2, 19, 19));
+        assert_eq!((found.partitions, found.idle_consumers), (19, 0));
         let slow = plan(&Size { consumer_rate: Some(1000), retention: 3600, ..args() });
-        assert_eq!((slow.by_consumers, slow.brokers, slow.partitions), (100, 3, 102));
+        assert_eq!((slow.partitions_by_consumers, slow.brokers, slow.partitions), (100, 3, 102));
         assert_eq!(
             ["20MB", "1.5 GB", "512", "1KiB"].map(size),
             [Ok(20_000_000), Ok(1_500_000_000), Ok(512), Ok(1024)]
         );
-        assert!(size("20 apples").unwrap_err().contains("no unit"));
+        assert!(size("20 apples").unwrap_err().contains("not a unit"));
+        assert!(some_size("0").is_err());
         assert_eq!((seconds("7d"), millis("10ms")), (Ok(604_800), Ok(10)));
+    }
+
+    #[test]
+    fn every_plan_is_possible() {
+        let mut notes = 0;
+        for throughput in [1, 1_000_000, 50_000_000, 5_000_000_000, u64::MAX] {
+            for retention in [0, 3600, 604_800, 31_536_000] {
+                for (consumers, replicas) in [(1, 1), (12, 3), (1000, 3), (1_000_000_000, 5)] {
+                    let args = Size { throughput, retention, consumers, replicas, ..args() };
+                    let found = plan(&args);
+                    let text = format!("{args:?}: {found:?}");
+                    assert!(
+                        found.brokers >= replicas && found.partitions >= found.brokers,
+                        "{text}"
+                    );
+                    assert_eq!(found.partitions % found.brokers, 0, "{text}");
+                    // What a broker holds fits on its disk, and no broker is without a partition.
+                    let each = found.partitions / found.brokers * replicas;
+                    assert!(each >= 1, "{text}");
+                    let of_partition = found.disk_bytes / (found.partitions * replicas);
+                    assert!(of_partition.saturating_mul(each) <= args.disk, "{text}");
+                    notes += found.notes(&args).len();
+                }
+            }
+        }
+        assert_ne!(notes, 0);
+        let readme = Size { throughput: 50_000_000, consumers: 12, retention: 604_800, ..args() };
+        let found = plan(&readme);
+        assert_eq!((found.brokers, found.partitions), (65, 65));
+        let note = found.notes(&readme).concat();
+        assert!(
+            note.contains(
+                "3 brokers would do if each had 43.2 TB of disk, or if records were kept for 7 h"
+            ),
+            "{note}"
+        );
+        let because = Table::new(&[column("a"), column("b"), column("c")]);
+        let mut shown = because;
+        found.rows(&readme).into_iter().for_each(|row| shown.row(row.into()));
+        let shown = shown.show(crate::output::Format::Table, false);
+        assert!(shown.contains("30.2 TB kept for 7 days, in 3 copies"), "{shown}");
     }
 }

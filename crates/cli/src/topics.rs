@@ -5,15 +5,20 @@ use std::error::Error;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use ottla_client::{Cluster, ConfigKind, Isolation, NewTopic, TopicListing, TopicPartition};
+use ottla_client::{
+    ClientError, Cluster, ConfigKind, Isolation, NewTopic, TopicListing, TopicPartition,
+};
 use ottla_protocol::messages::create_partitions_request::{
     CreatePartitionsRequest, CreatePartitionsTopic,
 };
 use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
-use ottla_protocol::messages::metadata_response::MetadataResponsePartition;
+use ottla_protocol::messages::metadata_response::{
+    MetadataResponsePartition, MetadataResponseTopic,
+};
+use ottla_types::{ErrorCode, nearest};
 
 use crate::front::{Environment, Front, Shared};
-use crate::output::{Cell, Table};
+use crate::output::{Cell, Table, column, only_json, titled};
 
 const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;
@@ -73,6 +78,46 @@ enum Action {
     },
 }
 
+/// What a broker knows of a topic.
+///
+/// # Errors
+/// There is none of this name (the nearest one is named), or it cannot be asked for.
+pub(crate) async fn find(
+    cluster: &mut Cluster,
+    name: &str,
+) -> Result<MetadataResponseTopic, Box<dyn Error>> {
+    let found = cluster.refresh(Some(&[name.to_owned()]), false).await?.into_iter().next();
+    match found.map(|it| (ErrorCode(it.error_code), it)) {
+        Some((ErrorCode::NONE, topic)) => Ok(topic),
+        Some((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, _)) | None => {
+            Err(missing(cluster, name).await.into())
+        }
+        Some((code, _)) => {
+            Err(format!("topic {name}: {} ({})", code.message(), code.name()).into())
+        }
+    }
+}
+
+/// What to say of a topic that does not exist, with the name that may be meant.
+pub(crate) async fn missing(cluster: &mut Cluster, name: &str) -> String {
+    let all = cluster.topics().await.unwrap_or_default();
+    let near = nearest(all.iter().map(|it| it.name.as_str()), name);
+    let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+    let divider = if hint.is_empty() { ";" } else { "" };
+    format!("there is no topic {name}{hint}{divider} `ottla topics` lists the topics")
+}
+
+/// The same for a refusal of the cluster.
+async fn refused(cluster: &mut Cluster, name: &str, error: ClientError) -> Box<dyn Error> {
+    match error {
+        ClientError::Refused { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. }
+        | ClientError::Told { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. } => {
+            missing(cluster, name).await.into()
+        }
+        error => error.into(),
+    }
+}
+
 /// `NAME=VALUE` words.
 pub(crate) fn pairs(words: Vec<String>) -> Result<BTreeMap<String, String>, String> {
     let pair = |word: String| {
@@ -92,31 +137,87 @@ pub(crate) async fn run(args: Topics, environment: &Environment) -> Result<(), B
         }
         Action::Create { name, partitions, replication_factor, configs } => {
             let configs = pairs(configs)?;
-            let topic = NewTopic { name, partitions, replication_factor, configs };
-            cluster.create_topic(&topic).await?;
+            let topic = NewTopic { name: name.clone(), partitions, replication_factor, configs };
+            cluster.create_topic(&topic).await.map_err(in_its_words)?;
+            told(&front, &mut cluster, &name, "Created").await?;
         }
         Action::Alter { name, partitions, configs } => {
             if partitions.is_none() && configs.is_empty() {
                 return Err("say what to change: --partitions COUNT or --config NAME=VALUE".into());
             }
-            let configs = pairs(configs)?.into_iter();
-            let changes: Vec<_> = configs
+            let changes = pairs(configs)?.into_iter();
+            let changes: Vec<_> = changes
                 .map(|(name, value)| (name, Some(value).filter(|it| !it.is_empty())))
                 .collect();
+            find(&mut cluster, &name).await?;
             if !changes.is_empty() {
                 cluster.set_configs((ConfigKind::Topic, &name), changes).await?;
             }
             if let Some(count) = partitions {
                 grow(&mut cluster, &name, count).await?;
             }
+            told(&front, &mut cluster, &name, "Changed").await?;
         }
         Action::Delete { names } => {
-            for name in names {
-                cluster.delete_topic(&name).await?;
-            }
+            return delete(&front, &mut cluster, &names).await;
         }
     }
     Ok(())
+}
+
+/// Deletes topics; where one is refused, says which were deleted before.
+async fn delete(
+    front: &Front<'_>,
+    cluster: &mut Cluster,
+    names: &[String],
+) -> Result<(), Box<dyn Error>> {
+    let mut table = Table::new(&[column("topic")]);
+    let (mut deleted, mut failed) = (Vec::new(), None);
+    for name in names {
+        if let Err(error) = cluster.delete_topic(name).await {
+            failed = Some(refused(cluster, name, error).await);
+            break;
+        }
+        table.row(vec![name.as_str().into()]);
+        deleted.push(name.as_str());
+    }
+    if !deleted.is_empty() {
+        front.done(&format!("Deleted {}.", deleted.join(", ")), &table)?;
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// A refusal to create a topic: the cluster's own sentence says it all, where it has one.
+pub(crate) fn in_its_words(error: ClientError) -> Box<dyn Error> {
+    match error {
+        ClientError::Refused { what, code } if !what.starts_with("topic ") => {
+            format!("{} ({})", what.trim_end_matches('.'), code.name()).into()
+        }
+        error => error.into(),
+    }
+}
+
+/// Says what was done to a topic, and what it is like now.
+async fn told(
+    front: &Front<'_>,
+    cluster: &mut Cluster,
+    name: &str,
+    done: &str,
+) -> Result<(), Box<dyn Error>> {
+    // The node that answers may hear of the change a moment after the controller.
+    let topic = cluster.settled(name).await?;
+    let partitions = topic.partitions.len();
+    let replicas = topic.partitions.first().map_or(0, |it| it.replica_nodes.len());
+    let mut table = Table::new(&[column("topic"), column("partitions"), column("replicas")]);
+    table.row(vec![name.into(), partitions.into(), replicas.into()]);
+    let many =
+        |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let sentence = format!(
+        "{done} topic {name}: {}, {}.",
+        many(partitions, "partition"),
+        many(replicas, "replica")
+    );
+    Ok(front.done(&sentence, &table)?)
 }
 
 async fn grow(cluster: &mut Cluster, name: &str, count: i32) -> Result<(), Box<dyn Error>> {
@@ -151,7 +252,13 @@ async fn sizes(cluster: &mut Cluster) -> Result<BTreeMap<TopicPartition, u64>, B
 
 async fn list(cluster: &mut Cluster, all: bool) -> Result<Table, Box<dyn Error>> {
     let sizes = sizes(cluster).await?;
-    let mut table = Table::new(&["topic", "partitions", "replicas", "records", "size"]);
+    let mut table = Table::new(&[
+        column("topic"),
+        column("partitions"),
+        column("replicas"),
+        column("records"),
+        titled("size", "size_bytes"),
+    ]);
     let topics = cluster.topics().await?;
     let topics: Vec<_> = topics.iter().filter(|topic| all || !topic.internal).collect();
     let of = |topic: &TopicListing| {
@@ -175,13 +282,13 @@ async fn list(cluster: &mut Cluster, all: bool) -> Result<Table, Box<dyn Error>>
             count,
             replicas,
             records.into(),
-            Cell::Bytes(size),
+            Cell::bytes(size),
         ]);
     }
     Ok(table)
 }
 
-/// The first offsets, and those behind the last; nothing where nobody leads.
+/// The first offsets, and those behind the last; nothing for partitions without a leader.
 async fn ends(
     cluster: &mut Cluster,
     places: &[TopicPartition],
@@ -191,14 +298,18 @@ async fn ends(
 }
 
 async fn describe(cluster: &mut Cluster, name: &str) -> Result<Table, Box<dyn Error>> {
-    let named = [name.to_owned()];
-    let found = cluster.refresh(Some(&named), false).await?;
-    let topic = found.into_iter().find(|it| it.error_code == 0);
-    let topic = topic.ok_or_else(|| {
-        format!("there is no topic {name}; `ottla topics` lists those that there are")
-    })?;
+    let topic = find(cluster, name).await?;
     let sizes = sizes(cluster).await?;
-    let head = ["partition", "leader", "replicas", "in sync", "first", "end", "size"];
+    let head = [
+        only_json("topic"),
+        column("partition"),
+        column("leader"),
+        column("replicas"),
+        titled("in sync", "in_sync"),
+        titled("first", "first_offset"),
+        titled("end", "end_offset"),
+        titled("size", "size_bytes"),
+    ];
     let mut table = Table::new(&head);
     let mut partitions = topic.partitions;
     partitions.sort_by_key(|it| it.partition_index);
@@ -208,8 +319,8 @@ async fn describe(cluster: &mut Cluster, name: &str) -> Result<Table, Box<dyn Er
     for it in partitions {
         let place = TopicPartition::new(name, it.partition_index);
         let [start, end] = ends.each_ref().map(|known| known.get(&place).copied());
-        let size = sizes.get(&place).map_or(Cell::Nothing, |size| Cell::Bytes(*size));
-        let mut row = vec![it.partition_index.into()];
+        let size = sizes.get(&place).map_or_else(Cell::nothing, |size| Cell::bytes(*size));
+        let mut row = vec![name.into(), it.partition_index.into()];
         row.extend(state(&it));
         row.extend([start.into(), end.into(), size]);
         table.row(row);
@@ -218,13 +329,12 @@ async fn describe(cluster: &mut Cluster, name: &str) -> Result<Table, Box<dyn Er
 }
 
 fn state(it: &MetadataResponsePartition) -> [Cell; 3] {
-    let list = |ids: &[i32]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let leader = match it.leader_id {
-        ..0 => Cell::Bad("none".to_owned()),
+        ..0 => Cell::nothing().shown("none").bad(),
         id => id.into(),
     };
-    let in_sync = list(&it.isr_nodes);
+    let in_sync = Cell::ids(&it.isr_nodes);
     let is_whole = it.isr_nodes.len() >= it.replica_nodes.len();
-    let in_sync = if is_whole { Cell::Good(in_sync) } else { Cell::Bad(in_sync) };
-    [leader, list(&it.replica_nodes).into(), in_sync]
+    let in_sync = if is_whole { in_sync.good() } else { in_sync.bad() };
+    [leader, Cell::ids(&it.replica_nodes), in_sync]
 }

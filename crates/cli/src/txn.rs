@@ -3,13 +3,13 @@
 use std::error::Error;
 
 use clap::{Args, Subcommand};
-use ottla_client::{Cluster, CoordinatorOf};
+use ottla_client::{Cluster, CoordinatorOf, TopicPartition};
 use ottla_clock::Clock;
 use ottla_protocol::messages::describe_transactions_request::DescribeTransactionsRequest;
 use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
 
 use crate::front::{Environment, Front, Shared};
-use crate::output::{Cell, Table};
+use crate::output::{Cell, Table, column, partitions, titled};
 
 /// List transactional ids and what their transactions are at, or end one; without a command, list.
 #[derive(Args, Debug)]
@@ -40,13 +40,26 @@ pub(crate) async fn run(args: Txn, environment: &Environment) -> Result<(), Box<
     let mut cluster = front.connect().await?;
     match args.action.unwrap_or(Action::List { open_for: None }) {
         Action::List { open_for } => front.show(async || list(&mut cluster, open_for).await).await,
-        Action::Abort { id } => abort(&mut cluster, &id).await,
+        Action::Abort { id } => {
+            abort(&mut cluster, &id).await?;
+            let mut table = Table::new(&[titled("transactional id", "transactional_id")]);
+            table.row(vec![id.as_str().into()]);
+            Ok(front
+                .done(&format!("Aborted what {id} had open; its producer is fenced."), &table)?)
+        }
     }
 }
 
 async fn list(cluster: &mut Cluster, open_for: Option<i64>) -> Result<Table, Box<dyn Error>> {
     let now = Clock::real().wall_ms();
-    let head = ["transactional id", "state", "open for", "producer", "epoch", "touches"];
+    let head = [
+        titled("transactional id", "transactional_id"),
+        column("state"),
+        titled("open for", "open_ms"),
+        titled("producer", "producer_id"),
+        titled("epoch", "producer_epoch"),
+        titled("touches", "partitions"),
+    ];
     let mut table = Table::new(&head);
     let mut ids = Vec::new();
     for node in cluster.all_brokers().await? {
@@ -65,20 +78,18 @@ async fn list(cluster: &mut Cluster, open_for: Option<i64>) -> Result<Table, Box
         for it in told.transaction_states.into_iter().filter(|it| it.error_code == 0) {
             let is_open = it.transaction_state == "Ongoing";
             let lasts = (is_open && it.transaction_start_time_ms > 0)
-                .then(|| Cell::Ago(now - it.transaction_start_time_ms));
-            let place = |topic: &str, index: &i32| format!("{topic}-{index}");
-            let touched: Vec<String> = it
-                .topics
-                .iter()
-                .flat_map(|of| of.partitions.iter().map(|index| place(&of.topic, index)))
-                .collect();
+                .then(|| Cell::ago(now - it.transaction_start_time_ms));
+            let touched = it.topics.iter().flat_map(|of| {
+                of.partitions.iter().map(|index| TopicPartition::new(of.topic.as_str(), *index))
+            });
+            let touched: Vec<TopicPartition> = touched.collect();
             table.row(vec![
                 it.transactional_id.into(),
                 it.transaction_state.into(),
-                lasts.unwrap_or(Cell::Nothing),
+                lasts.into(),
                 it.producer_id.into(),
                 i32::from(it.producer_epoch).into(),
-                touched.join(" ").into(),
+                partitions(&touched),
             ]);
         }
     }

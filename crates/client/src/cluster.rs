@@ -14,6 +14,10 @@ use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
 use crate::connection::Connection;
 use crate::error::ClientError;
 
+/// How long a broker may take to accept a connection and to say what it speaks.
+const GREETING: Duration = Duration::from_secs(10);
+/// The port that is meant where none is named.
+const DEFAULT_PORT: u16 = 9092;
 /// How long something is tried again and again.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a moment is, between two tries.
@@ -27,6 +31,44 @@ pub enum CoordinatorOf {
     Group = 0,
     /// A transactional id.
     Transaction = 1,
+}
+
+/// The addresses of a list of brokers: `host:port`, `host` for port 9092, `[::1]:9092`.
+fn addresses(list: &str) -> Result<Vec<String>, ClientError> {
+    let all = list.split(',').map(str::trim).filter(|it| !it.is_empty());
+    let all: Vec<String> = all.map(address).collect::<Result<_, _>>()?;
+    match all.is_empty() {
+        true => Err(ClientError::Address { address: list.to_owned(), why: "it names no broker" }),
+        false => Ok(all),
+    }
+}
+
+fn address(text: &str) -> Result<String, ClientError> {
+    let wrong = |why| ClientError::Address { address: text.to_owned(), why };
+    if text.contains("://") {
+        return Err(wrong("a broker is named by host and port, without a protocol before them"));
+    }
+    let bare_v6 = text.matches(':').count() > 1 && !text.starts_with('[');
+    if bare_v6 {
+        return Err(wrong("an IPv6 address stands in brackets: [::1]:9092"));
+    }
+    match text.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
+        None => Ok(format!("{text}:{DEFAULT_PORT}")),
+        Some(("", _)) => Err(wrong("the host is missing")),
+        Some((_, port)) => match port.parse::<u16>() {
+            Ok(1..) => Ok(text.to_owned()),
+            _ => Err(wrong("the port is a number from 1 to 65535")),
+        },
+    }
+}
+
+fn silent(address: &str) -> ClientError {
+    let why = format!(
+        "no answer to a Kafka request within {} s; is it a Kafka listener, and not one with TLS?",
+        GREETING.as_secs()
+    );
+    let source = std::io::Error::new(std::io::ErrorKind::TimedOut, why);
+    ClientError::Connection { address: address.to_owned(), source }
 }
 
 /// A topic: its id, and the leader of each partition.
@@ -58,7 +100,7 @@ impl Cluster {
         client_id: &str,
         clock: Clock,
     ) -> Result<Self, ClientError> {
-        let bootstrap = bootstrap.split(',').map(|it| it.trim().to_owned()).collect();
+        let bootstrap = addresses(bootstrap)?;
         let mut cluster = Self {
             bootstrap,
             client_id: client_id.to_owned(),
@@ -74,12 +116,18 @@ impl Cluster {
 
     /// A connection to any broker.
     async fn any(&mut self) -> Result<&mut Connection, ClientError> {
-        if self.first.is_none() {
+        // A call that was given up leaves an answer behind that no other request may take for its own.
+        if !self.first.as_ref().is_some_and(Connection::is_idle) {
+            self.first = None;
             let known: Vec<String> =
                 self.bootstrap.iter().chain(self.brokers.values()).cloned().collect();
             let mut failed = ClientError::TimedOut("connecting to no broker".to_owned());
             for address in known {
-                match Connection::open(&address, &self.client_id).await {
+                let opened = tokio::select! {
+                    opened = Connection::open(&address, &self.client_id) => opened,
+                    () = self.clock.sleep(GREETING) => Err(silent(&address)),
+                };
+                match opened {
                     Ok(connection) => {
                         self.first = Some(connection);
                         break;
@@ -162,7 +210,9 @@ impl Cluster {
     }
 
     async fn connection(&mut self, node: NodeId) -> Result<&mut Connection, ClientError> {
-        if !self.connections.contains_key(&node) {
+        // A call that was given up leaves an answer behind that no other request may take for its own.
+        if !self.connections.get(&node).is_some_and(Connection::is_idle) {
+            self.connections.remove(&node);
             let address = self.brokers.get(&node).cloned().ok_or(ClientError::Refused {
                 what: format!("broker {node}"),
                 code: ErrorCode::BROKER_NOT_AVAILABLE,
@@ -180,6 +230,21 @@ impl Cluster {
         known.ok_or_else(|| ClientError::TimedOut("connecting".to_owned()))
     }
 
+    /// The answer of this broker to a request of this kind whose caller gave up waiting, if it
+    /// comes within `limit`.
+    pub(crate) async fn late_answer<R: Request>(
+        &mut self,
+        node: NodeId,
+        limit: Duration,
+    ) -> Option<R::Response> {
+        // It is of no more use afterwards.
+        let mut connection = self.connections.remove(&node).filter(|it| !it.is_idle())?;
+        tokio::select! {
+            answer = connection.late_answer::<R>() => answer.ok().flatten(),
+            () = self.clock.sleep(limit) => None,
+        }
+    }
+
     /// The level of one of the cluster's features, as this broker knows it; 0 if it has none.
     pub(crate) async fn feature(&mut self, node: NodeId, name: &str) -> Result<i16, ClientError> {
         Ok(self.connection(node).await?.feature(name))
@@ -195,6 +260,7 @@ impl Cluster {
         key: &str,
     ) -> Result<NodeId, ClientError> {
         let deadline = self.clock.monotonic() + PATIENCE;
+        let mut was_looked_at = false;
         loop {
             let request = FindCoordinatorRequest {
                 key: key.to_owned(),
@@ -214,6 +280,11 @@ impl Cluster {
                     return Ok(node);
                 }
                 Err(error) if error.is_passing() && self.clock.monotonic() < deadline => {
+                    // Waiting is of no use if the coordinator's topic can never be created.
+                    if !was_looked_at && let Ok(Some(obstacle)) = self.obstacle(of).await {
+                        return Err(ClientError::NoCoordinator(obstacle));
+                    }
+                    was_looked_at = true;
                     self.clock.sleep(MOMENT).await;
                 }
                 Err(error) => return Err(error),
@@ -300,6 +371,27 @@ impl Cluster {
         }
     }
 
+    /// A topic that was just created or changed: waits until a broker knows it with all its leaders.
+    ///
+    /// # Errors
+    /// No broker does in time, or none answers.
+    pub async fn settled(&mut self, name: &str) -> Result<MetadataResponseTopic, ClientError> {
+        let deadline = self.clock.monotonic() + PATIENCE;
+        loop {
+            let found = self.refresh(Some(&[name.to_owned()]), false).await?.into_iter().next();
+            let refused = match found {
+                Some(topic) if topic.error_code == 0 => return Ok(topic),
+                found => ClientError::check(found.map_or(-1, |it| it.error_code), || {
+                    format!("topic {name}")
+                }),
+            };
+            if self.clock.monotonic() >= deadline {
+                refused?;
+            }
+            self.clock.sleep(MOMENT).await;
+        }
+    }
+
     /// The brokers that there are.
     ///
     /// # Errors
@@ -329,5 +421,34 @@ impl Cluster {
     /// What was known of a topic may no longer be true.
     pub(crate) fn forget(&mut self, topic: &str) {
         self.topics.remove(topic);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brokers_are_named_in_several_ways() {
+        let all = |list: &str| addresses(list).map_err(|error| error.to_string());
+        assert_eq!(all("localhost").unwrap(), ["localhost:9092"]);
+        assert_eq!(
+            all("a:1, b , [::1]:3,[::1]").unwrap(),
+            ["a:1", "b:9092", "[::1]:3", "[::1]:9092"]
+        );
+        let wrong = [
+            ("", "names no broker"),
+            (" , ", "names no broker"),
+            ("http://a:1", "without a protocol"),
+            ("a:99999", "from 1 to 65535"),
+            ("a:0", "from 1 to 65535"),
+            ("a:", "from 1 to 65535"),
+            (":9092", "the host is missing"),
+            ("::1", "in brackets"),
+        ];
+        for (list, why) in wrong {
+            let said = all(list).unwrap_err();
+            assert!(said.contains(why), "{list}: {said}");
+        }
     }
 }

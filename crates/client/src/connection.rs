@@ -13,14 +13,32 @@ use crate::error::ClientError;
 
 /// The longest answer that is taken, in bytes.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
+/// The bytes that say how long an answer is.
+const LENGTH_BYTES: usize = 4;
+/// How much room there is for an answer before anything of it has come, in bytes.
+const READ_BYTES: usize = 64 << 10;
 /// The version of ApiVersions that is asked first; every broker since 2.4 has it.
 const ASKED_FIRST: i16 = 3;
+
+/// What a connection is in the middle of. A call that its caller gave up leaves it there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing: the next request may go.
+    Idle,
+    /// A request went out in part: what follows would be read as the rest of it.
+    Sending,
+    /// A request of this key and version has not been answered.
+    Waiting { key: ApiKey, version: i16 },
+}
 
 /// A connection to a broker.
 #[derive(Debug)]
 pub struct Connection {
     address: String,
     stream: TcpStream,
+    state: State,
+    /// What came of the next answer. It outlives a call that was given up.
+    incoming: BytesMut,
     client_id: String,
     correlation: i32,
     versions: BTreeMap<i16, (i16, i16)>,
@@ -38,6 +56,8 @@ impl Connection {
         let mut connection = Self {
             address: address.to_owned(),
             stream,
+            state: State::Idle,
+            incoming: BytesMut::new(),
             client_id: client_id.to_owned(),
             correlation: 0,
             versions: BTreeMap::new(),
@@ -104,13 +124,44 @@ impl Connection {
         version: i16,
     ) -> Result<R::Response, ClientError> {
         self.send(request, version).await?;
-        let answer = self.receive().await;
-        let mut d =
-            Decoder::new(answer.map_err(|source| ClientError::Connection {
-                address: self.address.clone(),
-                source,
-            })?);
-        d.i32()?;
+        self.state = State::Waiting { key: R::KEY, version };
+        self.answer::<R>(version).await
+    }
+
+    /// Whether the next request may go: no call failed or was given up on this connection.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.state == State::Idle
+    }
+
+    /// The answer to a request of this kind whose caller gave up waiting; `None` if there is none
+    /// to come.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub(crate) async fn late_answer<R: Request>(
+        &mut self,
+    ) -> Result<Option<R::Response>, ClientError> {
+        match self.state {
+            State::Waiting { key, version } if key == R::KEY => {
+                self.answer::<R>(version).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn answer<R: Request>(&mut self, version: i16) -> Result<R::Response, ClientError> {
+        let failed = |address: &str, source| {
+            let address = address.to_owned();
+            ClientError::Connection { address, source }
+        };
+        let answer = self.receive().await.map_err(|source| failed(&self.address, source))?;
+        let mut d = Decoder::new(answer);
+        let (sent, got) = (self.correlation, d.i32()?);
+        if got != sent {
+            let why = io::Error::other(format!("answer {got} came where {sent} was due"));
+            return Err(failed(&self.address, why));
+        }
+        self.state = State::Idle;
         if response_head_is_flexible(R::KEY, version) {
             d.tags(&mut Default::default(), |_, _| Ok(false))?;
         }
@@ -125,25 +176,37 @@ impl Connection {
     ) -> Result<(), ClientError> {
         self.correlation = self.correlation.wrapping_add(1);
         let all = request_frame(request, version, self.correlation, &self.client_id)?;
+        self.state = State::Sending;
         let written = self.stream.write_all(&all).await;
-        written.map_err(|source| ClientError::Connection { address: self.address.clone(), source })
+        written.map_err(|source| {
+            let address = self.address.clone();
+            ClientError::Connection { address, source }
+        })?;
+        self.state = State::Idle;
+        Ok(())
     }
 
+    /// The next frame. What has come of it stays if this is dropped before it is whole.
     async fn receive(&mut self) -> io::Result<Bytes> {
-        let mut length = [0; 4];
-        self.stream.read_exact(&mut length).await?;
-        let length = usize::try_from((&length[..]).get_i32()).unwrap_or(usize::MAX);
-        if length > ANSWER_BYTES_MAX {
-            return Err(io::Error::other(format!("an answer of {length} bytes")));
-        }
-        // Memory grows with what has really come, not with what was announced.
-        let mut answer = BytesMut::new();
-        let mut rest = (&mut self.stream).take(length as u64);
-        while answer.len() < length {
-            if rest.read_buf(&mut answer).await? == 0 {
+        loop {
+            let mut wanted_bytes = LENGTH_BYTES;
+            if let Some((length, _)) = self.incoming.split_first_chunk() {
+                let length = usize::try_from(i32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+                if length > ANSWER_BYTES_MAX {
+                    return Err(io::Error::other(format!("an answer of {length} bytes")));
+                }
+                wanted_bytes += length;
+                if self.incoming.len() >= wanted_bytes {
+                    self.incoming.advance(LENGTH_BYTES);
+                    return Ok(self.incoming.split_to(length).freeze());
+                }
+            }
+            // Memory grows with what has really come, not with what was announced.
+            let more = wanted_bytes - self.incoming.len();
+            self.incoming.reserve(more.min(self.incoming.len().max(READ_BYTES)));
+            if self.stream.read_buf(&mut self.incoming).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        Ok(answer.freeze())
     }
 }

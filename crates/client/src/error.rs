@@ -4,6 +4,8 @@ use ottla_protocol::{DecodeError, EncodeError};
 use ottla_records::BadBatch;
 use ottla_types::ErrorCode;
 
+use crate::obstacle::TooFewBrokers;
+
 /// Why a request came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -14,6 +16,14 @@ pub enum ClientError {
         address: String,
         /// What the system says.
         source: std::io::Error,
+    },
+    /// That is no broker's address.
+    #[error("{address:?}: {why}")]
+    Address {
+        /// As it was named.
+        address: String,
+        /// What is wrong with it.
+        why: &'static str,
     },
     /// The answer cannot be read.
     #[error("an answer cannot be read: {0}")]
@@ -63,6 +73,9 @@ pub enum ClientError {
     /// The broker does not speak a version that this client speaks.
     #[error("the broker has no version of {0} that this client speaks")]
     Version(&'static str),
+    /// No coordinator can exist in this cluster.
+    #[error(transparent)]
+    NoCoordinator(TooFewBrokers),
     /// A subscription's pattern is none.
     #[error("the pattern of topics is not a regular expression: {0}")]
     Pattern(String),

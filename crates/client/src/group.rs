@@ -17,7 +17,7 @@ use ottla_types::{ErrorCode, NodeId, TopicPartition};
 use crate::assign::{Assignor, Candidate, Places};
 use crate::cluster::{Cluster, CoordinatorOf, MOMENT, PATIENCE};
 use crate::error::ClientError;
-use crate::member::{Beaten, Subscription, by_topic};
+use crate::member::{Beaten, LATE_ANSWER, Subscription, by_topic};
 use crate::options::ConsumerOptions;
 
 const CONSUMER: &str = "consumer";
@@ -39,8 +39,6 @@ pub(crate) struct Classic {
     pub generation: i32,
     /// The topics and their sizes, as of when it joined.
     seen: BTreeMap<String, usize>,
-    /// It has not been in the group yet.
-    is_new: bool,
 }
 
 impl Classic {
@@ -58,7 +56,6 @@ impl Classic {
             member: String::new(),
             generation: -1,
             seen: BTreeMap::new(),
-            is_new: true,
         }
     }
 
@@ -77,10 +74,7 @@ impl Classic {
         let mut owned = owned.clone();
         loop {
             match self.try_join(cluster, &owned).await {
-                Ok(places) => {
-                    self.is_new = false;
-                    return Ok(places);
-                }
+                Ok(places) => return Ok(places),
                 Err(ClientError::Refused {
                     code: ErrorCode::MEMBER_ID_REQUIRED | ErrorCode::REBALANCE_IN_PROGRESS,
                     ..
@@ -237,9 +231,20 @@ impl Classic {
         Ok(sizes(cluster, &topics).await? != self.seen)
     }
 
+    /// Learns of the member id that the coordinator gave in an answer that was not waited for.
+    /// Without it the member could not leave, and the others would wait for its session to end.
+    pub async fn settle(&mut self, cluster: &mut Cluster) {
+        if self.member.is_empty()
+            && let Some(joined) =
+                cluster.late_answer::<JoinGroupRequest>(self.coordinator, LATE_ANSWER).await
+        {
+            self.member = joined.member_id;
+        }
+    }
+
     /// Leaves; a static member will be back, and only stops.
     pub async fn leave(&mut self, cluster: &mut Cluster) -> Result<(), ClientError> {
-        if self.is_new || self.instance.is_some() {
+        if self.member.is_empty() || self.instance.is_some() || self.coordinator < 0 {
             return Ok(());
         }
         let request = LeaveGroupRequest {

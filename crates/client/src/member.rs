@@ -21,6 +21,9 @@ use crate::modern::Modern;
 use crate::options::{ConsumerOptions, GroupProtocol};
 use crate::transaction::GroupMember;
 
+/// How long a member that leaves waits for the answer to what it asked before.
+pub(crate) const LATE_ANSWER: Duration = Duration::from_secs(1);
+
 /// Offsets by place.
 pub type Offsets = BTreeMap<TopicPartition, Offset>;
 
@@ -166,6 +169,14 @@ impl Membership {
         }
     }
 
+    /// Takes note of what the coordinator answers to a request that was given up, before leaving.
+    pub async fn settle(&mut self, cluster: &mut Cluster) {
+        match &mut self.kind {
+            Kind::Classic(classic) => classic.settle(cluster).await,
+            Kind::Modern(modern) => modern.settle(cluster).await,
+        }
+    }
+
     /// Leaves, so that the others need not wait.
     pub async fn leave(&mut self, cluster: &mut Cluster) -> Result<(), ClientError> {
         match &mut self.kind {
@@ -223,8 +234,10 @@ impl Membership {
             return Ok(());
         }
         let mut topics = Vec::new();
+        let mut names = BTreeMap::new();
         for (name, partitions) in by_topic(offsets.iter().map(|(place, it)| (place, *it))) {
             let topic_id = cluster.topic(&name, false).await?.id;
+            names.insert(topic_id, name.clone());
             let partition = |(partition_index, (committed_offset, committed_leader_epoch))| {
                 OffsetCommitRequestPartition {
                     partition_index,
@@ -256,7 +269,10 @@ impl Membership {
         for topic in &response.topics {
             for it in &topic.partitions {
                 ClientError::check(it.error_code, || {
-                    format!("the offset of {}-{}", topic.name, it.partition_index)
+                    // From version 10 on an answer has only the topic's id.
+                    let by_id = names.get(&topic.topic_id).filter(|_| topic.name.is_empty());
+                    let name = by_id.unwrap_or(&topic.name);
+                    format!("the offset of {name}-{}", it.partition_index)
                 })?;
             }
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::assign::Places;
 use crate::cluster::{Cluster, CoordinatorOf, MOMENT, PATIENCE};
 use crate::error::ClientError;
-use crate::member::{Beaten, Subscription, by_topic};
+use crate::member::{Beaten, LATE_ANSWER, Subscription, by_topic};
 use crate::options::ConsumerOptions;
 
 /// Leaves for good.
@@ -119,11 +119,27 @@ impl Modern {
         }
     }
 
+    /// Waits until a heartbeat that was given up has been heard: one that is heard after the
+    /// member left would let it join again.
+    pub async fn settle(&mut self, cluster: &mut Cluster) {
+        cluster.late_answer::<ConsumerGroupHeartbeatRequest>(self.coordinator, LATE_ANSWER).await;
+    }
+
     /// Leaves, so that others need not wait for the end of its session.
     pub async fn leave(&mut self, cluster: &mut Cluster) -> Result<(), ClientError> {
+        if self.coordinator < 0 {
+            return Ok(());
+        }
         self.epoch = if self.instance.is_some() { AWAY } else { LEAVES };
         let request = self.beat();
-        self.ask(cluster, &request).await.map(|_| ())
+        match self.ask(cluster, &request).await {
+            // The coordinator knows of no such member: it is out already.
+            Err(ClientError::Refused {
+                code: ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::GROUP_ID_NOT_FOUND,
+                ..
+            }) => Ok(()),
+            left => left.map(|_| ()),
+        }
     }
 
     fn beat(&self) -> ConsumerGroupHeartbeatRequest {

@@ -1,10 +1,10 @@
 //! `ottla doctor --offline DIR`: what is wrong with a data directory, and what a start would do.
 //!
 //! Nothing is changed, not even a lock is taken, so it can look at a copy or at a disk that is
-//! mounted read-only. Of a directory that a node is writing to, it tells what it happens to see.
+//! mounted read-only. A directory that a node is writing to is not looked into.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -13,6 +13,7 @@ use ottla_storage::{DiskFiles, File, Files, Listed, OffsetCheckpoint, PartitionM
 use ottla_types::TopicPartition;
 
 use crate::dump::DumpError;
+use crate::lock;
 
 /// How much of a log is read at once, in bytes.
 const READ_BYTES: usize = 4 << 20;
@@ -46,6 +47,25 @@ pub struct Findings {
     pub partitions: usize,
     /// How many bytes a start would read.
     pub to_read_bytes: u64,
+    /// A running node has the directory; nothing in it was looked at.
+    pub in_use: bool,
+}
+
+impl Findings {
+    /// What there is, in a sentence; nothing of a directory that was not looked at.
+    #[must_use]
+    pub fn summary(&self) -> Option<String> {
+        let worst = self.all.iter().map(|(severity, ..)| *severity).max();
+        let verdict = match worst {
+            None => "all is well",
+            Some(Severity::Note) => "all is well; a start tidies up",
+            Some(Severity::Warning) => "a start goes on without what the warnings name",
+            Some(Severity::Error) => "something is lost or broken",
+        };
+        let (count, bytes) = (self.partitions, self.to_read_bytes);
+        let text = format!("{count} partitions, {bytes} bytes to read at the start: {verdict}");
+        Some(text).filter(|_| !self.in_use)
+    }
 }
 
 /// How bad it is.
@@ -59,16 +79,6 @@ pub enum Severity {
     Error,
 }
 
-impl Severity {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Note => "note",
-            Self::Warning => "warning",
-            Self::Error => "error",
-        }
-    }
-}
-
 /// The checkpoints of a data directory.
 #[derive(Default)]
 struct Points {
@@ -78,30 +88,6 @@ struct Points {
 }
 
 impl Doctor {
-    /// Looks, and tells what there is to tell; returns whether all is well.
-    ///
-    /// # Errors
-    /// The directory cannot be read.
-    pub fn run(&self, out: &mut impl Write) -> Result<bool, DumpError> {
-        let found = self.look()?;
-        for (severity, place, what) in &found.all {
-            writeln!(out, "{:<8} {place}: {what}", severity.word())?;
-        }
-        let worst = found.all.iter().map(|(severity, ..)| *severity).max();
-        let verdict = match worst {
-            None => "all is well",
-            Some(Severity::Note) => "all is well; a start tidies up",
-            Some(Severity::Warning) => "a start goes on without what is told above",
-            Some(Severity::Error) => "something is lost or broken",
-        };
-        writeln!(
-            out,
-            "{} partitions, {} bytes to read at the start: {verdict}",
-            found.partitions, found.to_read_bytes
-        )?;
-        Ok(worst != Some(Severity::Error))
-    }
-
     /// Looks.
     ///
     /// # Errors
@@ -110,6 +96,15 @@ impl Doctor {
         let dir = &self.offline;
         let listed = list(dir)?;
         let mut found = Findings::default();
+        if let Some(process) = lock::holder(&dir.join(".lock")) {
+            // What it has not finished writing would look like damage.
+            found.in_use = true;
+            let what = format!(
+                "in use by process {process}: stop that node first, or ask it with `ottla doctor`"
+            );
+            found.say(Severity::Warning, &dir.display().to_string(), what);
+            return Ok(found);
+        }
         let points = self.top(&listed, &mut found);
         for entry in listed.iter().filter(|entry| entry.is_dir) {
             if entry.name.ends_with("-delete") || entry.name.ends_with("-stray") {

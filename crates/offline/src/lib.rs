@@ -6,6 +6,7 @@
 mod doctor;
 mod dump;
 mod index;
+mod lock;
 mod log;
 mod stored;
 

@@ -1,6 +1,6 @@
 //! Logs and snapshots of the metadata: batches and records.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -55,7 +55,8 @@ pub(crate) fn show(
         writeln!(out, "Found {left} invalid bytes at the end of {name}")?;
         if position == 0 {
             // Apache's tool leaves it at that, and ends well.
-            eprintln!(
+            let _ = writeln!(
+                io::stderr(),
                 "{name}: no batch of records begins here, so this is no log segment, or its first bytes are damaged; `ottla doctor --offline DIR` looks at a whole data directory"
             );
         }

@@ -208,7 +208,7 @@ fn asked(args: &Parsed, action: &str) -> Result<BTreeMap<String, i16>, ToolError
         all.extend(FEATURES.map(|it| (it.0.to_owned(), level_in(it, metadata))));
     } else {
         if let Some(name) = args.one("metadata") {
-            eprintln!("`metadata` flag is deprecated and may be removed in a future release.");
+            tell!("`metadata` flag is deprecated and may be removed in a future release.");
             all.insert(METADATA.to_owned(), release(name)?);
         }
         for (name, level) in levels(args)? {

@@ -4,6 +4,11 @@
 //! options as data, and what it does with them. Long-gone flags (`--zookeeper`, `--broker-list`)
 //! are told once where they lead today, and work.
 
+/// As `eprintln!`, but a standard error that was closed is no reason to panic.
+macro_rules! tell {
+    ($($words:tt)*) => { $crate::tell(&format!($($words)*)) };
+}
+
 mod client_metrics;
 mod cluster;
 mod configs;
@@ -74,18 +79,25 @@ pub fn find(name: &str) -> Option<&'static Tool> {
     all().into_iter().find(|tool| tool.name == name)
 }
 
+/// The name of a tool, or one of these others, that looks most like this one.
+#[must_use]
+pub fn nearest(name: &str, others: &[&'static str]) -> Option<&'static str> {
+    let tools = all().into_iter().map(|tool| tool.name);
+    ottla_types::nearest(tools.chain(others.iter().copied()), name)
+}
+
 /// Runs a tool; its exit code. `default_server` is where the cluster is if the command line does
 /// not say (`KAFKA_SERVER`).
 pub fn run(tool: &Tool, args: &[String], default_server: Option<&str>, out: &mut dyn Write) -> u8 {
     let parsed = match Parsed::read(args, tool.options) {
         Ok(parsed) => parsed,
         Err(wrong) => {
-            eprintln!("{wrong}\n\n{}", options::help(tool));
+            tell(&format!("{wrong}\n\n{}", options::help(tool)));
             return 1;
         }
     };
     if parsed.has("help") {
-        eprintln!("{}", options::help(tool));
+        tell(&options::help(tool));
         return u8::from(!args.is_empty() && args != ["--help"]);
     }
     if parsed.has("version") {
@@ -96,7 +108,7 @@ pub fn run(tool: &Tool, args: &[String], default_server: Option<&str>, out: &mut
     let mut session = match Session::new(&parsed, default_server, out) {
         Ok(session) => session,
         Err(error) => {
-            eprintln!("{error}");
+            tell(&error.to_string());
             return 1;
         }
     };
@@ -105,7 +117,7 @@ pub fn run(tool: &Tool, args: &[String], default_server: Option<&str>, out: &mut
     match done.and_then(|()| Ok(flushed?)) {
         Ok(()) => 0,
         Err(ToolError::Usage(why)) => {
-            eprintln!("{why}\n\n{}", options::help(tool));
+            tell(&format!("{why}\n\n{}", options::help(tool)));
             1
         }
         // Whoever reads has read enough.
@@ -113,8 +125,13 @@ pub fn run(tool: &Tool, args: &[String], default_server: Option<&str>, out: &mut
         Err(ToolError::Told) => 1,
         Err(ToolError::Stopped(code)) => code,
         Err(error) => {
-            eprintln!("{error}");
+            tell(&error.to_string());
             1
         }
     }
+}
+
+/// Says something on the standard error. Where that is closed, the exit code has to do.
+pub(crate) fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

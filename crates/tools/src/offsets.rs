@@ -182,7 +182,7 @@ fn show(
         Ok(offset) if offset < 0 => {}
         Ok(offset) => writeln!(session.out, "{topic}:{partition}:{offset}")?,
         Err(error) => {
-            eprintln!("Skip getting offsets for topic-partition {place} due to error: {error}")
+            tell!("Skip getting offsets for topic-partition {place} due to error: {error}")
         }
     }
     Ok(())

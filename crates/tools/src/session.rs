@@ -8,7 +8,6 @@ use ottla_clock::Clock;
 use ottla_types::ErrorCode;
 use regex::Regex;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::options::Parsed;
 
@@ -160,7 +159,7 @@ impl<'a> Session<'a> {
 fn known(set: Result<(), OptionError>) -> Result<(), OptionError> {
     match set {
         Err(unknown @ OptionError::Unknown { .. }) => {
-            eprintln!("Warning: {unknown}");
+            tell!("Warning: {unknown}");
             Ok(())
         }
         set => set,
@@ -176,15 +175,12 @@ fn instead_of_zookeeper(zookeeper: &str, default_server: Option<&str>) -> String
     };
     let found =
         default_server.map_or_else(|| hosts.map(host).collect::<Vec<_>>().join(","), str::to_owned);
-    eprintln!("--zookeeper: there is no ZooKeeper any more; asking the broker at {found}.");
+    tell!("--zookeeper: there is no ZooKeeper any more; asking the broker at {found}.");
     found
 }
 
 /// A process that is asked to end: by Ctrl-C, or by `kill`.
-pub struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-}
+pub struct Stop(ottla_client::Stop);
 
 impl Stop {
     /// From now on signals do not end the process by themselves.
@@ -192,20 +188,27 @@ impl Stop {
     /// # Errors
     /// The system refuses.
     pub fn new(session: &Session<'_>) -> std::io::Result<Self> {
-        session.wait(async {
-            Ok(Self {
-                interrupt: signal(SignalKind::interrupt())?,
-                terminate: signal(SignalKind::terminate())?,
-            })
-        })
+        session.wait(async { ottla_client::Stop::listen().map(Self) })
     }
 
     /// Waits for it; the exit code that shells know it by.
     pub async fn asked(&mut self) -> u8 {
+        self.0.asked().await.exit_code()
+    }
+
+    /// Waits for a conversation with the cluster, and for a signal.
+    ///
+    /// # Errors
+    /// The conversation fails; or the signal, which gives the conversation up.
+    pub async fn or<T>(
+        &mut self,
+        talk: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ToolError> {
         tokio::select! {
+            // A signal counts more than the next of many records that are at hand.
             biased;
-            _ = self.terminate.recv() => 143,
-            _ = self.interrupt.recv() => 130,
+            code = self.asked() => Err(ToolError::Stopped(code)),
+            done = talk => Ok(done?),
         }
     }
 }

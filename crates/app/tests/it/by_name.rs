@@ -233,7 +233,7 @@ fn only_the_node_that_is_named_is_stopped() {
         command.args(like.get_args()).current_dir(home.path());
         Home::start_with(command)
     };
-    let [first, second] = [start(&homes[0]), start(&homes[1])];
+    let [mut first, mut second] = [start(&homes[0]), start(&homes[1])];
     let stop = |words: &[&str]| {
         let done = Command::new(&binary).arg("kafka-server-stop").args(words).output().unwrap();
         let text = [done.stdout, done.stderr].concat();
@@ -246,9 +246,9 @@ fn only_the_node_that_is_named_is_stopped() {
     assert_eq!(stop(&["--process-role=broker"]).0, 1, "both are more than a broker");
     let (code, said) = stop(&["--node-id=2"]);
     assert!(code == 0 && said.starts_with("node 2 (process"), "{said}");
-    assert!(second.ended().success());
+    assert!(second.wait().success());
     let (code, said) = stop(&[]);
     assert!(code == 0 && said.starts_with("node 1 (process"), "{said}");
-    assert!(first.ended().success());
+    assert!(first.wait().success());
     assert_eq!(stop(&[]), (1, "No kafka server to stop\n".to_owned()));
 }

@@ -142,8 +142,8 @@ impl Node {
         self.log()
     }
 
-    /// Waits until it has ended by itself.
-    pub fn ended(mut self) -> std::process::ExitStatus {
+    /// Waits until it is gone.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
         self.child.wait().expect("gone")
     }
 

@@ -43,8 +43,6 @@ pub struct NodeSettings {
     pub deletes_topics: bool,
     /// `max.incremental.fetch.session.cache.slots`.
     pub fetch_sessions_max: usize,
-    /// `telemetry.max.bytes`.
-    pub telemetry_bytes_max: usize,
     /// `max.request.partition.size.limit`: how many partitions a page of topics has.
     pub page_partitions_max: usize,
     /// `socket.request.max.bytes`.
@@ -84,7 +82,6 @@ pub fn node_settings(settings: &Settings) -> NodeSettings {
         replication_factor: i16::try_from(number("default.replication.factor")).unwrap_or(1),
         deletes_topics: settings.is_on("delete.topic.enable"),
         fetch_sessions_max: size("max.incremental.fetch.session.cache.slots"),
-        telemetry_bytes_max: size("telemetry.max.bytes"),
         page_partitions_max: size("max.request.partition.size.limit").max(1),
         request_bytes_max: size("socket.request.max.bytes"),
         idle: u64::try_from(number("connections.max.idle.ms")).ok().map(Duration::from_millis),

@@ -1,15 +1,17 @@
 //! `ottla consume`: records become lines.
 
+mod payload;
 mod show;
 pub(crate) mod when;
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write;
+use std::time::Duration;
 
 use clap::Args;
 use ottla_client::{
-    Cluster, Consumer, ConsumerOptions, OptionError, Received, Start, TopicPartition,
+    Cluster, Consumer, ConsumerOptions, OptionError, Received, Start, Stop, TopicPartition,
 };
 use ottla_clock::Clock;
 use regex::bytes::Regex;
@@ -23,7 +25,7 @@ use crate::front::{Environment, Front, Shared};
 pub struct Consume {
     /// The topic.
     topic: String,
-    /// Start at the first record instead of behind the last.
+    /// Start at the first record instead of after the last.
     #[arg(long)]
     from_beginning: bool,
     /// Start there: earliest, an offset, a time (2026-11-20T10:00:00Z) or how long ago (-2h).
@@ -109,7 +111,7 @@ impl Filter {
 fn options(args: &Consume, front: &Front<'_>) -> Result<ConsumerOptions, Box<dyn Error>> {
     let mut options = ConsumerOptions::default();
     for (name, value) in front.settings() {
-        // A profile is for all commands; what another needs is nothing to this one.
+        // A profile is for all commands: it may have settings that only others use.
         match options.set(name, value) {
             Err(OptionError::Unknown { .. }) => {}
             set => set?,
@@ -128,18 +130,16 @@ fn options(args: &Consume, front: &Front<'_>) -> Result<ConsumerOptions, Box<dyn
 }
 
 /// The partitions of the topic that are asked for.
-async fn places(cluster: &mut Cluster, args: &Consume) -> Result<Vec<TopicPartition>, String> {
+async fn places(
+    cluster: &mut Cluster,
+    args: &Consume,
+) -> Result<Vec<TopicPartition>, Box<dyn Error>> {
     let topic = &args.topic;
-    let found = cluster.refresh(Some(std::slice::from_ref(topic)), false).await;
-    let found = found.map_err(|error| error.to_string())?.into_iter().next();
-    let found = found.filter(|it| it.error_code == 0).ok_or_else(|| {
-        format!("there is no topic {topic}; `ottla topics` lists those that there are")
-    })?;
+    let found = crate::topics::find(cluster, topic).await?;
     let mut all: Vec<i32> = found.partitions.iter().map(|it| it.partition_index).collect();
     all.sort_unstable();
     if let Some(absent) = args.partition.iter().find(|it| !all.contains(it)) {
-        let count = all.len();
-        return Err(format!("topic {topic} has no partition {absent}, but {count} from 0 on"));
+        return Err(crate::produce::absent_partition(topic, *absent, all.len()).into());
     }
     all.retain(|it| args.partition.is_empty() || args.partition.contains(it));
     Ok(all.into_iter().map(|index| TopicPartition::new(topic.as_str(), index)).collect())
@@ -150,12 +150,7 @@ pub(crate) async fn run(args: Consume, environment: &Environment) -> Result<(), 
     let clock = Clock::real();
     let filter = Filter::of(&args)?;
     let options = options(&args, &front)?;
-    let style = Style {
-        format: args.shared.output,
-        is_verbose: args.verbose,
-        key_separator: args.key_separator.clone(),
-        is_terminal: environment.is_terminal,
-    };
+    let style = style(&args, environment);
     let until = match &args.until {
         Some(word) => Some(at(word, &clock)?),
         None => args.exit.then_some(Place::Latest),
@@ -163,9 +158,7 @@ pub(crate) async fn run(args: Consume, environment: &Environment) -> Result<(), 
     let mut cluster = front.connect().await?;
     let mut ends = BTreeMap::new();
     let in_group = options.group.is_some();
-    // Who reads alone, or up to somewhere, must know the partitions.
-    let places =
-        if in_group && until.is_none() { Vec::new() } else { places(&mut cluster, &args).await? };
+    let places = places(&mut cluster, &args).await?;
     if let Some(until) = until {
         for place in &places {
             ends.insert(place.clone(), until.offset(&mut cluster, place).await?);
@@ -183,33 +176,57 @@ pub(crate) async fn run(args: Consume, environment: &Environment) -> Result<(), 
         starts.push((place.clone(), from.offset(&mut cluster, place).await?));
     }
     let mut consumer = Consumer::new(cluster, options);
-    if in_group {
-        consumer.subscribe(&[&args.topic]).await?;
-    } else {
-        consumer.assign(places.iter().cloned().collect()).await?;
-        if starts.is_empty() {
-            consumer.seek_to(&places, start).await?;
-        }
-        for (place, offset) in starts {
-            consumer.seek(&place, offset);
-        }
-    }
     let most = args.max_messages.unwrap_or(u64::MAX);
-    let done = read(&mut consumer, most, &ends, |record| {
-        let mut out = std::io::stdout().lock();
-        let is_wanted = filter.wants(record);
-        if is_wanted {
-            style.print(record, &mut out)?;
-            out.flush()?;
+    let work = async {
+        if in_group {
+            consumer.subscribe(&[&args.topic]).await?;
+        } else {
+            consumer.assign(places.iter().cloned().collect()).await?;
+            if starts.is_empty() {
+                consumer.seek_to(&places, start).await?;
+            }
+            for (place, offset) in starts {
+                consumer.seek(&place, offset);
+            }
         }
-        Ok(is_wanted)
-    });
-    let done = done.await;
-    consumer.close().await?;
-    done
+        read(&mut consumer, most, &ends, |record| {
+            let mut out = std::io::stdout().lock();
+            let is_wanted = filter.wants(record);
+            if is_wanted {
+                style.print(record, &mut out)?;
+                out.flush()?;
+            }
+            Ok(is_wanted)
+        })
+        .await
+    };
+    // From here on a signal does not end the process by itself: a member of a group has to leave
+    // it, whatever it is waiting for, or the others wait for its session to end.
+    let mut stop = Stop::listen()?;
+    let done = tokio::select! {
+        done = work => done,
+        stopped = stop.asked() => Err(stopped.into()),
+    };
+    let closed = tokio::select! {
+        closed = consumer.close_within(GOODBYE) => closed.map_err(Into::into),
+        stopped = stop.asked() => Err(stopped.into()),
+    };
+    done.and(closed)
 }
 
-/// Reads until enough was printed, all ends are reached, or Ctrl-C.
+fn style(args: &Consume, environment: &Environment) -> Style {
+    Style {
+        format: args.shared.output,
+        is_verbose: args.verbose,
+        key_separator: args.key_separator.clone(),
+        is_terminal: environment.is_terminal,
+    }
+}
+
+/// How long a commit, and then leaving the group, may take at the end.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Reads until enough was printed or all ends are reached.
 async fn read(
     consumer: &mut Consumer,
     mut left: u64,
@@ -217,19 +234,13 @@ async fn read(
     mut print: impl FnMut(&Received) -> std::io::Result<bool>,
 ) -> Result<(), Box<dyn Error>> {
     while left > 0 && !is_at_end(consumer, ends) {
-        tokio::select! {
-            polled = consumer.poll() => {
-                let Some(record) = polled? else { continue };
-                let is_late = ends.get(&record.place).is_some_and(|end| record.offset >= *end);
-                if !is_late && print(&record)? {
-                    left -= 1;
-                }
-            }
-            stopped = tokio::signal::ctrl_c() => {
-                stopped?;
-                break;
-            }
+        let Some(record) = consumer.poll().await? else { continue };
+        let is_late = ends.get(&record.place).is_some_and(|end| record.offset >= *end);
+        if !is_late && print(&record)? {
+            left -= 1;
         }
+        // A poll that has records at hand does not wait, and signals are heard only in waits.
+        tokio::task::yield_now().await;
     }
     Ok(())
 }

@@ -1,13 +1,15 @@
 //! A record on paper: for people, as JSON, or as it is.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ottla_client::Received;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::payload;
 use crate::output::Format;
 
 /// How records are printed.
@@ -19,7 +21,7 @@ pub(crate) struct Style {
     pub is_verbose: bool,
     /// Key and value with this between them.
     pub key_separator: Option<String>,
-    /// Does somebody look, so that bytes that are no text are shown as hex?
+    /// Is the output a terminal, so that bytes that are no text are shown as hex?
     pub is_terminal: bool,
 }
 
@@ -38,24 +40,52 @@ fn hex(bytes: &[u8]) -> String {
     format!("0x{digits}")
 }
 
-/// JSON as JSON, other text as text, other bytes as an object with their hex digits.
-fn decoded(part: Option<&Bytes>) -> Value {
-    let Some(bytes) = part else { return Value::Null };
-    // A number or a word alone is text that happens to be JSON.
-    let is_structured = matches!(bytes.first(), Some(b'{' | b'['));
-    if is_structured && let Ok(value) = serde_json::from_slice(bytes) {
-        return value;
-    }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Value::from(text),
-        Err(_) => json!({ "hex": hex(bytes) }),
+/// A key, value or header value in JSON, and in which encoding it stands there.
+struct Part<'a> {
+    encoding: Option<&'static str>,
+    text: Cow<'a, str>,
+}
+
+impl<'a> Part<'a> {
+    /// An object or list is JSON and stays as it was written, to the letter: numbers of any size,
+    /// the order of keys, keys that come twice. Other text is a string, other bytes are a string in
+    /// base64.
+    fn of(part: Option<&'a Bytes>) -> Self {
+        let Some(bytes) = part else { return Self { encoding: None, text: "null".into() } };
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            let text = format!("\"{}\"", base64(bytes)).into();
+            return Self { encoding: Some("base64"), text };
+        };
+        match payload::structured(text) {
+            Some(text) => Self { encoding: Some("json"), text },
+            None => Self { encoding: Some("text"), text: quoted(text).into() },
+        }
     }
 }
 
-/// A time in the zone of the reader.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// Bytes in base64, with padding (RFC 4648, section 4).
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let all = three.iter().fold(0_u32, |all, byte| all << 8 | u32::from(*byte));
+        let all = all << (8 * (3 - three.len()));
+        for at in 0..4 {
+            let digit = DIGITS[(all >> (18 - 6 * at) & 63) as usize];
+            text.push(if at <= three.len() { char::from(digit) } else { '=' });
+        }
+    }
+    text
+}
+
+/// A time in this machine's zone, which is named by its distance from UTC.
 fn time(ms: i64) -> String {
     let Ok(at) = Timestamp::from_millisecond(ms) else { return ms.to_string() };
-    at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
+    at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S%.3f%:z").to_string()
 }
 
 impl Style {
@@ -82,17 +112,30 @@ impl Style {
     }
 }
 
-fn object(record: &Received) -> Value {
-    let header = |(name, value): &(String, Option<Bytes>)| json!({ "name": name, "value": decoded(value.as_ref()) });
-    json!({
-        "topic": &*record.place.topic,
-        "partition": record.place.partition,
-        "offset": record.offset,
-        "timestamp": record.timestamp,
-        "key": decoded(record.key.as_ref()),
-        "value": decoded(record.value.as_ref()),
-        "headers": record.headers.iter().map(header).collect::<Vec<_>>(),
-    })
+/// A record in one line of JSON. It is written by hand, because payloads that are JSON must not
+/// be read and written again.
+fn object(record: &Received) -> String {
+    let encoding = |part: &Part<'_>| part.encoding.map_or_else(|| "null".to_owned(), quoted);
+    let header = |(name, value): &(String, Option<Bytes>)| {
+        let value = Part::of(value.as_ref());
+        let (name, how) = (quoted(name), encoding(&value));
+        format!("{{\"name\":{name},\"value\":{},\"value_encoding\":{how}}}", value.text)
+    };
+    let headers: Vec<String> = record.headers.iter().map(header).collect();
+    let (key, value) = (Part::of(record.key.as_ref()), Part::of(record.value.as_ref()));
+    let kind = if record.is_append_time { "log_append_time" } else { "create_time" };
+    format!(
+        "{{\"topic\":{},\"partition\":{},\"offset\":{},\"timestamp_ms\":{},\"timestamp_type\":\"{kind}\",\"key\":{},\"key_encoding\":{},\"value\":{},\"value_encoding\":{},\"headers\":[{}]}}",
+        quoted(&record.place.topic),
+        record.place.partition,
+        record.offset,
+        record.timestamp,
+        key.text,
+        encoding(&key),
+        value.text,
+        encoding(&value),
+        headers.join(","),
+    )
 }
 
 fn line(record: &Received) -> String {
@@ -110,6 +153,7 @@ fn line(record: &Received) -> String {
 #[cfg(test)]
 mod tests {
     use ottla_client::TopicPartition;
+    use serde_json::json;
 
     use super::*;
 
@@ -147,10 +191,50 @@ mod tests {
         let json = Style { format: Format::Json, ..plain };
         let object: Value = serde_json::from_str(&shown(&json, br#"{"a": [1]}"#)).unwrap();
         assert_eq!(object["value"], json!({"a": [1]}));
-        assert_eq!(object["headers"], json!([{"name": "h", "value": "x"}]));
-        let object: Value = serde_json::from_str(&shown(&json, b"\xff")).unwrap();
-        assert_eq!(object["value"], json!({"hex": "0xff"}));
-        let object: Value = serde_json::from_str(&shown(&json, b"17")).unwrap();
-        assert_eq!(object["value"], json!("17"));
+        assert_eq!((&object["timestamp_ms"], &object["offset"]), (&1234.into(), &9.into()));
+        assert_eq!(
+            object["headers"],
+            json!([{"name": "h", "value": "x", "value_encoding": "text"}])
+        );
+        // What is in a record, and what stands in the line: value and encoding.
+        let cases: [(&[u8], &str, &str); 9] = [
+            (b"17", "\"17\"", "\"text\""),
+            (b"", "\"\"", "\"text\""),
+            (b"null", "\"null\"", "\"text\""),
+            (b"say \"hi\"\n", "\"say \\\"hi\\\"\\n\"", "\"text\""),
+            (b"\xff\x00", "\"/wA=\"", "\"base64\""),
+            (
+                b"{\"n\": 12345678901234567890123, \"f\": 1.10}",
+                "{\"n\": 12345678901234567890123, \"f\": 1.10}",
+                "\"json\"",
+            ),
+            (b"{\"b\":1,\"a\":2,\"b\":3}", "{\"b\":1,\"a\":2,\"b\":3}", "\"json\""),
+            (b"{\"hex\": \"0xff\"}", "{\"hex\": \"0xff\"}", "\"json\""),
+            (b"[1,", "\"[1,\"", "\"text\""),
+        ];
+        for (value, text, encoding) in cases {
+            let line = shown(&json, value);
+            let wanted = format!(",\"value\":{text},\"value_encoding\":{encoding},\"headers\":[");
+            assert!(line.contains(&wanted), "{line}");
+            assert!(line.contains("\"key\":\"\\u0001\",\"key_encoding\":\"text\""), "{line}");
+            assert!(line.ends_with("}\n") && line.lines().count() == 1, "{line}");
+            serde_json::from_str::<Value>(&line).unwrap();
+        }
+    }
+
+    #[test]
+    fn base64_is_that_of_the_standard() {
+        let texts =
+            ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|it| base64(it.as_bytes()));
+        assert_eq!(texts, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"]);
+    }
+
+    #[test]
+    fn a_time_says_its_zone() {
+        let text = time(1_700_000_000_123);
+        let zone = &text[text.len() - 6..];
+        assert!(zone.starts_with(['+', '-']) && zone.as_bytes()[3] == b':', "{text}");
+        let again: Timestamp = text.parse().unwrap();
+        assert_eq!(again.as_millisecond(), 1_700_000_000_123);
     }
 }

@@ -6,6 +6,8 @@ use jiff::{Span, SpanRelativeTo, Timestamp, Unit};
 use ottla_client::{ClientError, Cluster, Isolation, TopicPartition};
 use ottla_clock::Clock;
 
+use crate::front::tell;
+
 const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;
 
@@ -14,7 +16,7 @@ const LATEST: i64 = -1;
 pub(crate) enum Place {
     /// At the first record.
     Earliest,
-    /// Behind the last one.
+    /// After the last one.
     Latest,
     /// At this offset.
     Offset(i64),
@@ -54,7 +56,7 @@ pub(crate) fn at(word: &str, clock: &Clock) -> Result<Place, String> {
     match local {
         Some(time) => Ok(Place::Time(time.timestamp().as_millisecond())),
         None => Err(format!(
-            "{word} is no place: say earliest, latest, an offset, a time such as 2026-11-20T10:00:00Z or 2026-11-20, or how long ago, such as -2h"
+            "{word:?} is not a place: say earliest, latest, an offset, a time such as 2026-11-20T10:00:00Z or (in this machine's time zone) 2026-11-20T10:00, or how long ago, such as -2h"
         )),
     }
 }
@@ -77,6 +79,11 @@ impl Place {
             },
             Self::Offset(offset) => {
                 let (start, end) = (look(EARLIEST).await?, look(LATEST).await?);
+                if !(start..=end).contains(&offset) {
+                    tell(format!(
+                        "Note: {place} has no offset {offset}: it begins at {start} and ends at {end}."
+                    ));
+                }
                 Ok(offset.clamp(start, end))
             }
             Self::Last(count) => {

@@ -429,7 +429,8 @@ impl Consumer {
         Membership::nobody(&group).commit(&mut self.cluster, offsets).await
     }
 
-    /// Commits, if it does that by itself, and leaves the group.
+    /// Commits, if it does that by itself, and leaves the group; also after a call that was given
+    /// up (dropped before it was ready), whatever that was waiting for.
     ///
     /// # Errors
     /// The group's coordinator is gone.
@@ -437,8 +438,41 @@ impl Consumer {
         self.leave().await
     }
 
+    /// As [`Consumer::close`], and gives up when that takes longer: each of the commit and the
+    /// leaving may take `limit`.
+    ///
+    /// # Errors
+    /// The group's coordinator is gone or silent.
+    pub async fn close_within(mut self, limit: Duration) -> Result<(), ClientError> {
+        let clock = self.cluster.clock.clone();
+        let late = |what: &str| Err(ClientError::TimedOut(what.to_owned()));
+        self.settle().await;
+        let committed = tokio::select! {
+            committed = self.commit_if_own() => committed,
+            () = clock.sleep(limit) => late("committing the group's offsets"),
+        };
+        let left = tokio::select! {
+            left = self.leave_only() => left,
+            () = clock.sleep(limit) => late("leaving the group"),
+        };
+        committed.and(left)
+    }
+
     async fn leave(&mut self) -> Result<(), ClientError> {
-        self.commit_if_own().await?;
+        self.settle().await;
+        let committed = self.commit_if_own().await;
+        // Also when that failed: the group need not wait for this member.
+        let left = self.leave_only().await;
+        committed.and(left)
+    }
+
+    async fn settle(&mut self) {
+        if let Some(membership) = &mut self.membership {
+            membership.settle(&mut self.cluster).await;
+        }
+    }
+
+    async fn leave_only(&mut self) -> Result<(), ClientError> {
         self.forget_all();
         match self.membership.take() {
             Some(mut membership) => membership.leave(&mut self.cluster).await,

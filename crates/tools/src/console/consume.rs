@@ -11,6 +11,7 @@ use super::formatter::Formatter;
 use super::{COMMAND_CONFIG_OF_CONSUMER, CONSUMER_PROPERTY, FORMATTER_PROPERTY, settings};
 use crate::options::Parsed;
 use crate::session::{Session, Stop, ToolError, failed, key_values};
+use crate::tell;
 
 pub fn consume(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     let wanted = Wanted::new(args)?;
@@ -20,36 +21,53 @@ pub fn consume(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError
     let limits = Limits::new(args)?;
     let start = options.start;
     let cluster = session.connect()?;
+    // From here on it may be a member of a group, which it has to leave however it ends.
     let mut stop = Stop::new(session)?;
     let mut consumer = Consumer::new(cluster, options);
-    match (wanted.topic, wanted.partition, wanted.pattern) {
-        (Some(topic), Some(partition), _) => {
-            let place = TopicPartition::new(topic, partition);
-            session.wait(consumer.assign([place.clone()].into()))?;
-            match wanted.offset {
-                Some(Offset::At(offset)) => {
-                    consumer.seek(&place, offset);
-                }
-                Some(Offset::Known(start)) => session.wait(consumer.seek_to(&[place], start))?,
-                None => session.wait(consumer.seek_to(&[place], start))?,
-            }
-        }
-        (Some(topic), None, _) => session.wait(consumer.subscribe(&[topic]))?,
-        (None, _, pattern) => {
-            session.wait(consumer.subscribe_pattern(&pattern.unwrap_or_default()))?;
-        }
-    }
     let mut count = 0;
-    let done = read(session, &mut consumer, &formatter, (&limits, &mut stop, &mut count));
+    let done = session
+        .wait(begin(&mut consumer, wanted, start, &mut stop))
+        .and_then(|()| read(session, &mut consumer, &formatter, (&limits, &mut stop, &mut count)));
     // Who was reading the output has gone: then that is no failure, but there is nothing to flush.
     let flushed = session.out.flush();
-    eprintln!("Processed a total of {count} messages");
-    session.wait(consumer.close())?;
+    tell(&format!("Processed a total of {count} messages"));
+    let closed = session.wait(stop.or(consumer.close_within(GOODBYE)));
     if args.has("enable-systest-events") {
         writeln!(session.out, "shutdown_complete")?;
     }
     done?;
-    Ok(flushed?)
+    flushed?;
+    closed
+}
+
+/// How long a commit, and then leaving the group, may take at the end.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Starts reading: one partition from a place in it, or topics, as a member of a group.
+async fn begin(
+    consumer: &mut Consumer,
+    wanted: Wanted<'_>,
+    start: Start,
+    stop: &mut Stop,
+) -> Result<(), ToolError> {
+    match (wanted.topic, wanted.partition, wanted.pattern) {
+        (Some(topic), Some(partition), _) => {
+            let place = TopicPartition::new(topic, partition);
+            stop.or(consumer.assign([place.clone()].into())).await?;
+            match wanted.offset {
+                Some(Offset::At(offset)) => {
+                    consumer.seek(&place, offset);
+                    Ok(())
+                }
+                Some(Offset::Known(start)) => stop.or(consumer.seek_to(&[place], start)).await,
+                None => stop.or(consumer.seek_to(&[place], start)).await,
+            }
+        }
+        (Some(topic), None, _) => stop.or(consumer.subscribe(&[topic])).await,
+        (None, _, pattern) => {
+            stop.or(consumer.subscribe_pattern(&pattern.unwrap_or_default())).await
+        }
+    }
 }
 
 /// Where to begin in a partition.
@@ -201,19 +219,13 @@ fn read(
     let clock = Clock::real();
     let mut last = clock.monotonic();
     while *count < limits.messages {
-        let polled = session.wait(async {
-            tokio::select! {
-                biased;
-                code = stop.asked() => Err(ToolError::Stopped(code)),
-                polled = consumer.poll() => Ok(polled?),
-            }
-        })?;
+        let polled = session.wait(stop.or(consumer.poll()))?;
         match polled {
             Some(record) => {
                 *count += 1;
                 match formatter.print(&record, session.out) {
                     Err(error) if error.kind() == ErrorKind::InvalidData && limits.skips_errors => {
-                        eprintln!("{}@{}: {error}", record.place, record.offset);
+                        tell(&format!("{}@{}: {error}", record.place, record.offset));
                     }
                     printed => printed?,
                 }

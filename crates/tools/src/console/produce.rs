@@ -133,7 +133,7 @@ impl Console<'_> {
             };
             for record in records {
                 let (key, value) = (size(record.key_bytes), size(record.value_bytes));
-                eprintln!(
+                tell!(
                     "Error when sending message to topic {topic} with key: {key}, value: {value} with error: {error}"
                 );
             }

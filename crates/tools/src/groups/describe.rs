@@ -24,7 +24,7 @@ pub fn describe(
         if group.members.is_empty() {
             let what =
                 if group.state == "Dead" { "does not exist" } else { "has no active members" };
-            eprintln!("\nConsumer group '{id}' {what}.");
+            tell!("\nConsumer group '{id}' {what}.");
         }
         let text = match (args.has("state"), args.has("members")) {
             (true, _) => state(cluster, &id, &group),

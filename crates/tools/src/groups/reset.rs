@@ -77,7 +77,7 @@ pub fn reset(
     cluster: &mut Cluster,
 ) -> Result<(), ToolError> {
     if !args.has("execute") && !args.has("dry-run") {
-        eprintln!("WARN: without --execute nothing is changed, as with --dry-run.");
+        tell!("WARN: without --execute nothing is changed, as with --dry-run.");
     }
     if !args.has("topic") && !args.has("all-topics") && !args.has("from-file") {
         let usage = "One of the reset scopes should be defined: --all-topics, --topic.";
@@ -260,7 +260,7 @@ impl Partitions<'_, '_> {
                 all.insert(place.clone(), *offset);
                 continue;
             };
-            eprintln!(
+            tell!(
                 "WARN New offset ({offset}) is {how} offset for topic partition {place}. Value will be set to {bound}"
             );
             all.insert(place.clone(), bound);

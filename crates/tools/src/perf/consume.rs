@@ -102,7 +102,7 @@ pub fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         options.partition_bytes_max = size;
     }
     if args.has("messages") {
-        eprintln!("Warning: --messages is deprecated. Use --num-records instead.");
+        tell!("Warning: --messages is deprecated. Use --num-records instead.");
     }
     let cluster = session.connect()?;
     let is_detailed = args.has("show-detailed-stats");

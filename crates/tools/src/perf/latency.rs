@@ -37,7 +37,7 @@ fn asked(args: &Parsed, session: &mut Session<'_>) -> Result<Asked, ToolError> {
     let by_place = match &args.rest[..] {
         [] => None,
         [bootstrap, rest @ ..] if rest.len() == 4 || rest.len() == 5 => {
-            eprintln!(
+            tell!(
                 "WARNING: Positional argument usage is deprecated. Use --bootstrap-server, --topic, --num-records, --producer-acks, --record-size, --command-config instead."
             );
             session.bootstrap = Some(bootstrap.clone());
