@@ -141,7 +141,14 @@ fn main() -> ExitCode {
         }
         Some(Ok(Ours::Stop(words))) => {
             let stopped = stop::stop(&words, std::env::var("SIGNAL").ok().as_deref());
-            return end(stopped.map_err(Into::into).and_then(|text| say(&text)));
+            return match stopped {
+                Ok(text) => end(say(&text)),
+                Err(error) => {
+                    // Without our name before it, as scripts know it of Kafka's.
+                    let _ = writeln!(std::io::stderr(), "{error}");
+                    ExitCode::FAILURE
+                }
+            };
         }
         Some(Err(why)) => return end(Err(why.into())),
     };

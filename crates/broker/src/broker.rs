@@ -103,6 +103,7 @@ impl Broker {
         let begun = clock.monotonic();
         let files: Arc<dyn Files> = Arc::new(DiskFiles);
         let id = settings.node_id()?;
+        refuse_promises(&settings)?;
         // Before anything is created: an empty mount point stays empty.
         check(&*files, &settings, formatting)?;
         let bound = bind(&settings)?;
@@ -376,7 +377,6 @@ struct Bound {
 }
 
 fn bind(settings: &Settings) -> Result<Vec<Bound>, StartError> {
-    refuse_promises(settings)?;
     let controllers = settings.controller_listeners();
     let sockets = settings.sockets();
     let mut all = Vec::new();

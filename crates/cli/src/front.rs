@@ -25,7 +25,7 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 /// What commands can be told alike.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Shared {
-    /// Brokers to ask first: host or host:port, separated by commas; the port is 9092 if none is said.
+    /// Brokers to ask first: host or host:port, separated by commas; without a port it is 9092.
     #[arg(long, short = 'b', global = true, value_name = "HOST:PORT")]
     pub bootstrap_server: Option<String>,
     /// The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named.

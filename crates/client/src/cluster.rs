@@ -116,7 +116,7 @@ impl Cluster {
 
     /// A connection to any broker.
     async fn any(&mut self) -> Result<&mut Connection, ClientError> {
-        // A call that was given up leaves an answer behind that no other request may take for its own.
+        // A call that was given up leaves an answer behind, which no other request may take.
         if !self.first.as_ref().is_some_and(Connection::is_idle) {
             self.first = None;
             let known: Vec<String> =
@@ -210,7 +210,7 @@ impl Cluster {
     }
 
     async fn connection(&mut self, node: NodeId) -> Result<&mut Connection, ClientError> {
-        // A call that was given up leaves an answer behind that no other request may take for its own.
+        // A call that was given up leaves an answer behind, which no other request may take.
         if !self.connections.get(&node).is_some_and(Connection::is_idle) {
             self.connections.remove(&node);
             let address = self.brokers.get(&node).cloned().ok_or(ClientError::Refused {
@@ -371,7 +371,7 @@ impl Cluster {
         }
     }
 
-    /// A topic that was just created or changed: waits until a broker knows it with all its leaders.
+    /// A topic that was just created or changed: waits until a broker knows all its leaders.
     ///
     /// # Errors
     /// No broker does in time, or none answers.

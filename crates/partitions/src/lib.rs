@@ -19,6 +19,7 @@ mod partitions;
 mod progress;
 mod rules;
 mod strays;
+mod times;
 mod trouble;
 mod upkeep;
 

@@ -87,7 +87,7 @@ impl Refused {
         }
     }
 
-    /// Is the log's start offset told beside the error? As in Kafka, it is with those that are found
+    /// Does the log's start offset stand beside the error? As in Kafka, with those that are found
     /// while the batch is appended.
     #[must_use]
     pub const fn tells_log_start(&self) -> bool {

@@ -558,25 +558,6 @@ impl Partition {
         self.0.view.load().end_of_epoch(epoch).unwrap_or((NO_EPOCH, NO_OFFSET))
     }
 
-    /// The record with the largest timestamp.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub fn latest_timestamp(&self) -> Result<Option<(TimestampMs, Offset)>, StorageError> {
-        self.0.view.load().newest()
-    }
-
-    /// The first record from this time on.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub fn at_time(
-        &self,
-        timestamp: TimestampMs,
-    ) -> Result<Option<(TimestampMs, Offset)>, StorageError> {
-        self.0.view.load().at_time(timestamp)
-    }
-
     /// Records below `offset` may no longer be read.
     ///
     /// # Errors

@@ -97,7 +97,7 @@ impl Log {
         if batch.has_producer()
             && let Some(found) = self.producers.check(&batch)?
         {
-            // As in Kafka, a repeat is answered with the newest timestamp of the batch that is there,
+            // As in Kafka, a repeat is answered with the newest timestamp of the stored batch,
             // whatever the topic's timestamp type.
             return Ok(Appended {
                 base_offset: found.first_offset,

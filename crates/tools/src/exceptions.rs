@@ -1,4 +1,4 @@
-//! The names under which Apache's tools print what a broker refuses: the classes of the Java client.
+//! The names that Apache's tools print for what a broker refuses: classes of the Java client.
 
 use ottla_types::ErrorCode;
 

@@ -20,8 +20,8 @@ macro_rules! error_codes {
                 }
             }
 
-            /// The text that Apache Kafka has for the code. Its clients and tools show it wherever an
-            /// answer brings none, so ours is the same.
+            /// The text that Apache Kafka has for the code. Its clients and tools show it wherever
+            /// an answer brings none, so ours is the same.
             #[must_use]
             pub const fn message(self) -> &'static str {
                 match self.0 {

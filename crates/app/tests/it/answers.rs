@@ -21,7 +21,7 @@ use ottla_protocol::messages::describe_configs_request::{
 };
 use ottla_protocol::messages::describe_quorum_request as quorum;
 use ottla_protocol::messages::describe_topic_partitions_request as pages;
-use ottla_protocol::messages::describe_user_scram_credentials_request::DescribeUserScramCredentialsRequest;
+use ottla_protocol::messages::describe_user_scram_credentials_request as scram_users;
 use ottla_protocol::messages::elect_leaders_request::{ElectLeadersRequest, TopicPartitions};
 use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use ottla_protocol::messages::list_offsets_request::{
@@ -325,7 +325,8 @@ fn a_user_whose_credentials_are_shown_has_an_empty_text() {
     let request = AlterUserScramCredentialsRequest { upsertions, ..Default::default() };
     let told = ask(&mut stream, &request, 0);
     assert_eq!((told.results[0].error_code, told.results[0].error_message.clone()), (0, None));
-    let request = DescribeUserScramCredentialsRequest { users: None, ..Default::default() };
+    let request =
+        scram_users::DescribeUserScramCredentialsRequest { users: None, ..Default::default() };
     let told = ask(&mut stream, &request, 0);
     assert_eq!(told.results[0].error_message.as_deref(), Some(""));
     node.stop();

@@ -388,7 +388,7 @@ fn the_manual_and_the_completions_are_fresh() {
     }
 }
 
-/// A new connection, if the node answers a request on it (ApiVersions, version 0) and does not close it.
+/// A new connection, if the node answers a request on it (ApiVersions, version 0) and keeps it.
 fn answered(node: &Node) -> Option<std::net::TcpStream> {
     use std::io::Read;
     let mut stream = std::net::TcpStream::connect(node.address).ok()?;

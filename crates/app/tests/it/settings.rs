@@ -71,7 +71,8 @@ fn a_node_that_listens_everywhere_advertises_the_machines_name() {
     let home = Home::new();
     let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
     let dirs = format!("log.dirs={}", home.data().display());
-    command.args(["server", "--override", "listeners=PLAINTEXT://:0", "--override", &dirs]);
+    let listeners = "listeners=PLAINTEXT://:0";
+    command.args(["server", "--format-if-empty", "--override", listeners, "--override", &dirs]);
     command.current_dir(home.path());
     let node = Home::start_with(command);
     let bootstrap = format!("127.0.0.1:{}", node.address.port());

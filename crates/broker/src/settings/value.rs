@@ -48,7 +48,7 @@ impl Value {
     }
 }
 
-/// Could a Java class be called this? No class is loaded, so one that does not exist stays unnoticed.
+/// Could a Java class be called this? No class is loaded: one that does not exist is not noticed.
 fn is_class_name(text: &str) -> bool {
     let is_letter = |it: char| it.is_alphanumeric() || it == '_' || it == '$';
     let is_part = |part: &str| {

@@ -8,8 +8,8 @@ use serde::de::IgnoredAny;
 /// output is one level around it.
 const DEPTH_MAX: usize = 100;
 
-/// The text of a payload that is a JSON object or list, fit to stand in a line of JSON; `None` if it
-/// is something else. A number or a word alone is text that happens to be JSON.
+/// The text of a payload that is a JSON object or list, fit to stand in a line of JSON; `None` if
+/// it is something else. A number or a word alone is text that happens to be JSON.
 pub(crate) fn structured(text: &str) -> Option<Cow<'_, str>> {
     let is_whole = text.starts_with(['{', '[']) && text.ends_with(['}', ']']);
     if !is_whole || serde_json::from_str::<IgnoredAny>(text).is_err() || !is_readable(text) {
@@ -22,7 +22,7 @@ pub(crate) fn structured(text: &str) -> Option<Cow<'_, str>> {
     })
 }
 
-/// May every reader of JSON take it? Some refuse escapes that are half a character, and great depth.
+/// May every reader of JSON take it? Some refuse escapes of half a character, and great depth.
 fn is_readable(json: &str) -> bool {
     let (mut depth, mut in_string) = (0_usize, false);
     let mut rest = json.as_bytes();
