@@ -38,6 +38,10 @@ pub struct Inbox {
 
 const PREFIX: usize = 4;
 const GROWTH_MIN: usize = 16 * 1024;
+/// For how many frames of the largest size there is room at a time, and how many bytes that may be:
+/// what is read should still be in the nearer caches when its turn comes.
+const AHEAD: usize = 4;
+const AHEAD_BYTES_MAX: usize = 96 * 1024;
 /// How many buffers a thread keeps, and of how many bytes at most.
 const SPARES_MAX: usize = 4;
 const SPARE_BYTES_MAX: usize = (1 << 20) + (1 << 16);
@@ -100,7 +104,10 @@ impl Inbox {
             (self.buffer, self.held) = spare.unwrap_or_default();
         }
         if self.buffer.capacity() - have < grow {
-            self.buffer.reserve(grow);
+            // The start of a frame that is already here moves to the new room. A client that sends
+            // frames ahead gets room for some more, so that not every frame is moved.
+            let ahead = if have == 0 { 0 } else { (AHEAD * self.largest).min(AHEAD_BYTES_MAX) };
+            self.buffer.reserve(grow.max(ahead));
         }
         self.held = self.held.max(self.buffer.capacity());
         &mut self.buffer
@@ -200,6 +207,21 @@ mod tests {
         drop((frame, second.take_frame()));
         second.rest();
         assert_eq!(inbox(b"").room().as_ptr(), place);
+    }
+
+    #[test]
+    fn frames_that_are_sent_ahead_get_room_for_several() {
+        let frame = [&20_000_i32.to_be_bytes()[..], &[7; 20_000]].concat();
+        let room_after = |begun: &[u8]| {
+            let mut inbox = Inbox::new(1 << 20);
+            inbox.room().extend_from_slice(&[&frame, begun].concat());
+            assert_eq!(inbox.take_frame().unwrap().unwrap().len(), 20_000);
+            let room = inbox.room();
+            assert_eq!(room[..], *begun);
+            room.capacity()
+        };
+        assert!(room_after(b"") < 2 * 20_000, "one frame at a time");
+        assert!((4 * 20_000..=2 * AHEAD_BYTES_MAX).contains(&room_after(&frame[..10])));
     }
 
     #[test]
