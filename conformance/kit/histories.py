@@ -22,9 +22,22 @@ def player():
     return target / "release" / "ottla-load"
 
 
-def play(server, only):
+def at_new_server(kind, arguments, ask):
+    """What `ask` finds at the port of a server of this kind that has just been made."""
+    with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
+        server = servers.Apache(folder) if kind == "apache" else servers.Ottla(folder, binary=arguments.binary)
+        server.settings = {"auto.create.topics.enable": "false", "group.initial.rebalance.delay.ms": "0",
+                           "group.consumer.assignment.interval.ms": "0"}
+        try:
+            server.start()
+            return ask(server.port)
+        finally:
+            server.kill()
+
+
+def play(port, only):
     """What the server answered: for each history its lines."""
-    command = [str(player()), "histories", "--port", str(server.port), *(["--only", only] if only else [])]
+    command = [str(player()), "histories", "--port", str(port), *(["--only", only] if only else [])]
     text = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
     parts = [part.split("\n", 1) for part in text.split("\n# ") if part]
     return {name.removeprefix("# "): lines.splitlines() for name, lines in parts}
@@ -65,17 +78,9 @@ def run(arguments):
     table, known, seen = report.Report(), accepted(), set()
     told, tabled, served = {}, {}, None
     for kind in ("apache", "ottla"):
-        with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
-            make = {"ottla": lambda: servers.Ottla(folder, binary=arguments.binary), "apache": lambda: servers.Apache(folder)}
-            server = make[kind]()
-            server.settings = {"auto.create.topics.enable": "false", "group.initial.rebalance.delay.ms": "0",
-                               "group.consumer.assignment.interval.ms": "0"}
-            try:
-                server.start()
-                told[kind] = play(server, arguments.only)
-                tabled[kind], served = tables.play_all(server.port, arguments.only, served)
-            finally:
-                server.kill()
+        told[kind] = at_new_server(kind, arguments, lambda port: play(port, arguments.only))
+        # What the histories have left in lists is not what the tables ask about.
+        tabled[kind], served = at_new_server(kind, arguments, lambda port: tables.play_all(port, arguments.only, served))
     for name, lines in told["apache"].items():
         found = differences(lines, told["ottla"][name])
         new = [it for it in found if (name, *it) not in known]

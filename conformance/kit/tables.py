@@ -196,7 +196,7 @@ class Player:
             return f"<{name}>" if value not in (-1, "", None) else value
         if name == "HeartbeatIntervalMs" and value > 0:
             return "<interval>"
-        if name == "MemberId" and re.fullmatch(r"[\w-]{22}", value):
+        if name == "MemberId" and re.fullmatch(r"[\w-]{22}", value or ""):
             return "<member>"
         if name == "LogDir" and value:
             return "<folder>"
