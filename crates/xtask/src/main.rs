@@ -15,7 +15,8 @@ kept in target/profile.
 cargo xtask dist [--check] [--binary FILE]
 
 Makes what is given to users, in target/dist: a tarball in Apache Kafka's layout, a Debian
-package, a folder to build a container image in, a bill of materials (CycloneDX) and checksums. Builds a static
+package, a folder to build a container image in, a bill of materials (CycloneDX) and
+checksums. Builds a static
 program, unless one is given. With --check (as root) all of it is tried on this machine.
 ";
 
