@@ -68,13 +68,13 @@ complete -c ottla -n "__fish_ottla_using_subcommand produce" -l create -d 'Creat
 complete -c ottla -n "__fish_ottla_using_subcommand produce" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -l from -d 'Start there: earliest, an offset, a time (2026-11-20T10:00:00Z) or how long ago (-2h)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -l last -d 'Start so many records before the end of each partition' -r
-complete -c ottla -n "__fish_ottla_using_subcommand consume" -l until -d 'End there, said as for --from' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -l until -d 'End there, in the same forms as --from' -r
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -s p -l partition -d 'Only these partitions' -r
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -s g -l group -d 'Read as a member of this group, from where it left off' -r
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -s n -l max-messages -d 'End after so many records' -r
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -l grep -d 'Only records whose value matches' -r
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -l key -d 'Only records whose key matches' -r
-complete -c ottla -n "__fish_ottla_using_subcommand consume" -l header -d 'Only records with this header, whose value matches if one is said' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -l header -d 'Only records with this header, and with a value that matches if one is given' -r
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -s K -l key-separator -d 'Print the key before the value, with this between them' -r
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -s X -d 'A setting of the consumer, by Kafka\'s name' -r
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
@@ -114,8 +114,8 @@ json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from describe" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from describe" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s p -l partitions -d 'How many partitions; the cluster\'s default if not said' -r
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s r -l replication-factor -d 'How many replicas; the cluster\'s default if not said' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s p -l partitions -d 'How many partitions; the cluster\'s default by default' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s r -l replication-factor -d 'How many replicas; the cluster\'s default by default' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s c -l config -d 'A setting of the topic' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
@@ -173,7 +173,7 @@ json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from lag" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from lag" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -s t -l topic -d 'The topic; all of the group\'s if not said' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -s t -l topic -d 'The topic; all of the group\'s by default' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -l to -d 'Where to: earliest, latest, an offset, a time (2026-11-20T10:00:00Z), or -2h' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
@@ -236,7 +236,7 @@ complete -c ottla -n "__fish_ottla_using_subcommand bench" -s h -l help -d 'Prin
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l throughput -d 'What is written in a second, at the peak: 20MB, 500KB' -r
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l record -d 'How large a record is' -r
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l consumers -d 'How many consumers the largest group has' -r
-complete -c ottla -n "__fish_ottla_using_subcommand size" -l consumer-rate -d 'How many records one consumer handles in a second; its slowness needs more of them' -r
+complete -c ottla -n "__fish_ottla_using_subcommand size" -l consumer-rate -d 'How many records one consumer handles in a second; slower consumers need more partitions' -r
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l groups -d 'How many groups read everything' -r
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l retention -d 'How long records are kept' -r
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l replicas -d 'How many copies there are of each record' -r
@@ -299,7 +299,7 @@ complete -c ottla -n "__fish_ottla_using_subcommand dump" -l cluster-metadata-de
 complete -c ottla -n "__fish_ottla_using_subcommand dump" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -l override -d 'A setting that counts more than the file\'s and the environment\'s' -r
 complete -c ottla -n "__fish_ottla_using_subcommand format" -l declare-lost -d 'Declare a data directory lost, by its path or its directory id: its partitions start empty' -r
-complete -c ottla -n "__fish_ottla_using_subcommand format" -s t -l cluster-id -d 'The cluster\'s id; a new one if not said' -r
+complete -c ottla -n "__fish_ottla_using_subcommand format" -s t -l cluster-id -d 'The cluster\'s id; without it, a new one' -r
 complete -c ottla -n "__fish_ottla_using_subcommand format" -l env -d 'Take settings from the environment, too, as Apache\'s container image does: KAFKA_NODE_ID is node.id, two underscores are one, three are a hyphen'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s g -l ignore-formatted -d 'Leave directories that are formatted already as they are'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s h -l help -d 'Print help'

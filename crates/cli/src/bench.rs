@@ -88,6 +88,7 @@ fn percentiles(mut all: Vec<Duration>) -> [Cell; 5] {
 }
 
 pub(crate) async fn run(args: Bench, environment: &Environment) -> Result<(), Box<dyn Error>> {
+    args.shared.refuse_watch("bench")?;
     let front = Front::new(&args.shared, environment)?;
     let clock = Clock::real();
     let mut cluster = front.connect().await?;

@@ -245,7 +245,7 @@ async fn partitions(report: &mut Report, cluster: &mut Cluster, topics: &[Metada
         "partitions",
         wrong,
         Verdict::Error,
-        format!("{count}, all led and in sync enough"),
+        format!("{count} partitions, all with a leader and enough in-sync replicas"),
     );
 }
 

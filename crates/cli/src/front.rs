@@ -39,6 +39,19 @@ pub struct Shared {
     pub watch: Option<u64>,
 }
 
+impl Shared {
+    /// For a command that shows nothing that could be shown again.
+    ///
+    /// # Errors
+    /// `--watch` was given.
+    pub(crate) fn refuse_watch(&self, command: &str) -> Result<(), String> {
+        match self.watch {
+            None => Ok(()),
+            Some(_) => Err(format!("--watch cannot be used with `{command}`: leave it out")),
+        }
+    }
+}
+
 /// What surrounds the process; only the program itself looks at that.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {

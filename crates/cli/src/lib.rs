@@ -101,6 +101,7 @@ pub fn version(
     shared: &Shared,
     environment: &Environment,
 ) -> Result<(), Box<dyn Error>> {
+    shared.refuse_watch("version")?;
     let front = front::Front::new(shared, environment)?;
     let version = env!("CARGO_PKG_VERSION");
     let mut table = output::Table::new(&[

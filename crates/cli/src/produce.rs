@@ -104,6 +104,7 @@ impl Lines {
 }
 
 pub(crate) async fn run(args: Produce, environment: &Environment) -> Result<(), Box<dyn Error>> {
+    args.shared.refuse_watch("produce")?;
     let front = Front::new(&args.shared, environment)?;
     let wants_places = args.shared.output != Format::Table;
     let mut options = options(&args, &front)?;

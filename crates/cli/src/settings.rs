@@ -68,7 +68,8 @@ const fn source(number: i8) -> &'static str {
         1 => "topic",
         2 => "broker",
         3 => "all brokers",
-        4 => "file",
+        // The file, the environment, the command line, or what a node has that is tried out.
+        4 => "start",
         5 => "default",
         7 => "subscription",
         8 => "group",

@@ -21,7 +21,7 @@ pub struct Size {
     /// How many consumers the largest group has.
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=COUNT_MAX))]
     consumers: u64,
-    /// How many records one consumer handles in a second; its slowness needs more of them.
+    /// How many records one consumer handles in a second; slower consumers need more partitions.
     #[arg(long, value_name = "RATE", value_parser = clap::value_parser!(u64).range(1..=COUNT_MAX))]
     consumer_rate: Option<u64>,
     /// How many groups read everything.
@@ -247,6 +247,7 @@ impl Plan {
 }
 
 pub(crate) fn run(args: Size, environment: &Environment) -> Result<(), Box<dyn Error>> {
+    args.shared.refuse_watch("size")?;
     let found = plan(&args);
     let mut table = Table::new(&[column("what"), column("how much"), column("because")]);
     found.rows(&args).into_iter().for_each(|row| table.row(row.into()));

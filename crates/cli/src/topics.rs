@@ -49,10 +49,10 @@ enum Action {
     Create {
         /// Its name.
         name: String,
-        /// How many partitions; the cluster's default if not said.
+        /// How many partitions; the cluster's default by default.
         #[arg(long, short, default_value_t = -1, hide_default_value = true)]
         partitions: i32,
-        /// How many replicas; the cluster's default if not said.
+        /// How many replicas; the cluster's default by default.
         #[arg(long, short, default_value_t = -1, hide_default_value = true)]
         replication_factor: i16,
         /// A setting of the topic.

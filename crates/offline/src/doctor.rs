@@ -182,7 +182,9 @@ impl Doctor {
             let next = bases.get(at + 1).copied();
             let log = format!("{base:020}.log");
             for ending in ["index", "timeindex"] {
-                if !files.contains_key(&format!("{base:020}.{ending}")) {
+                // A log without records has none yet.
+                let is_empty = files.get(&log).is_none_or(|bytes| *bytes == 0);
+                if !is_empty && !files.contains_key(&format!("{base:020}.{ending}")) {
                     let what = format!("has no .{ending}; a start makes it again");
                     found.say(Severity::Note, &format!("{name}/{log}"), what);
                 }

@@ -153,6 +153,27 @@ fn what_is_produced_is_what_was_meant() {
 }
 
 #[test]
+fn what_is_set_for_all_brokers_is_not_what_one_has_of_its_own() {
+    let home = Home::new();
+    let node = home.start();
+    said(&node, "config set broker 1 log.retention.ms=5000", "");
+    let of_all = |line: &str| {
+        let found = json(&said(&node, line, ""));
+        (found[0]["value"].clone(), found[0]["new_value"].clone(), found[0]["set_in"].clone())
+    };
+    let nothing = Value::Null;
+    let set = of_all("config set broker all log.retention.ms=6000 -o json");
+    assert_eq!(set, (nothing.clone(), "6000".into(), "all brokers".into()));
+    let got = of_all("config get broker all log.retention.ms -o json");
+    assert_eq!(got, ("6000".into(), nothing.clone(), "all brokers".into()));
+    let own = of_all("config get broker 1 log.retention.ms -o json");
+    assert_eq!(own, ("5000".into(), nothing, "broker".into()));
+    let why = refused(&node, "consume t --watch 1");
+    assert!(why.contains("--watch cannot be used with `consume`"), "{why}");
+    node.stop();
+}
+
+#[test]
 fn a_change_of_settings_is_confirmed() {
     let home = Home::new();
     let node = home.start();

@@ -119,6 +119,11 @@ fn one(
         return Ok(all
             .map(|mut it| {
                 it.synonyms.retain(|synonym| synonym.source == Source::AllBrokers);
+                // Whatever this broker has of its own: it is not asked about.
+                if let Some(of_all) = it.synonyms.first() {
+                    it.value = of_all.value.as_deref().map(|value| it.setting.shown(value));
+                    it.source = of_all.source;
+                }
                 it
             })
             .filter(|it| !it.synonyms.is_empty())

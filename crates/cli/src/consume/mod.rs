@@ -39,7 +39,7 @@ pub struct Consume {
     /// Start so many records before the end of each partition.
     #[arg(long, value_name = "COUNT", conflicts_with_all = ["from", "from_beginning"])]
     last: Option<u32>,
-    /// End there, said as for --from.
+    /// End there, in the same forms as --from.
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
     until: Option<String>,
     /// End where the topic ended when this began.
@@ -60,7 +60,7 @@ pub struct Consume {
     /// Only records whose key matches.
     #[arg(long, value_name = "REGEX")]
     key: Option<Regex>,
-    /// Only records with this header, whose value matches if one is said.
+    /// Only records with this header, and with a value that matches if one is given.
     #[arg(long, value_name = "NAME[=REGEX]")]
     header: Option<String>,
     /// Print time, place, key and headers, too.
@@ -146,6 +146,7 @@ async fn places(
 }
 
 pub(crate) async fn run(args: Consume, environment: &Environment) -> Result<(), Box<dyn Error>> {
+    args.shared.refuse_watch("consume")?;
     let front = Front::new(&args.shared, environment)?;
     let clock = Clock::real();
     let filter = Filter::of(&args)?;
