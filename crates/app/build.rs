@@ -13,7 +13,7 @@ fn main() {
     if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
         println!("cargo::rerun-if-changed={log}");
     }
-    // A source archive has no repository: whoever builds it may say what it is.
+    // A source archive has no repository: the commit is then given by the environment of the build.
     let commit = option_env!("OTTLA_COMMIT").map(str::to_owned);
     let commit = commit.or_else(|| git(&["rev-parse", "--short=12", "HEAD"]));
     println!("cargo::rustc-env=OTTLA_COMMIT={}", commit.as_deref().unwrap_or("unknown"));

@@ -164,7 +164,7 @@ pub struct Format {
     /// Declare a data directory lost, by its path or its directory id: its partitions start empty.
     #[arg(long, value_name = "DIR|ID", conflicts_with_all = ["ignore_formatted", "cluster_id"])]
     pub declare_lost: Vec<String>,
-    /// The cluster's id; a new one if not said.
+    /// The cluster's id; without it, a new one.
     #[arg(long, short = 't', value_name = "ID")]
     pub cluster_id: Option<String>,
 }

@@ -46,7 +46,7 @@ fn install(folder: &Path) -> Result<(), Box<dyn Error>> {
     let at = folder.display();
     Ok(writeln!(
         std::io::stdout(),
-        "{count} names in {at}/bin; KAFKA_HOME={at} now serves scripts."
+        "{count} names in {at}/bin; set KAFKA_HOME={at} in your scripts."
     )?)
 }
 

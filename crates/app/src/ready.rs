@@ -8,7 +8,7 @@ use std::time::Duration;
 use ottla_broker::{Broker, Supervisor};
 use ottla_clock::Clock;
 
-/// Where readiness is told.
+/// Where the node reports that it is ready.
 #[derive(Debug, Default)]
 pub struct Readiness {
     supervisor: Option<Supervisor>,

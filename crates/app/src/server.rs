@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_broker::settings::{SettingError, Settings, Sources, explain, reference, refusals};
@@ -149,7 +150,7 @@ fn started(broker: &Broker) {
     let listeners: Vec<String> =
         broker.addresses().iter().map(|(name, address)| format!("{name}://{address}")).collect();
     let directories: Vec<String> =
-        broker.data().iter().map(|path| path.display().to_string()).collect();
+        broker.data().iter().map(|path| absolute(path).display().to_string()).collect();
     let facts = broker.facts();
     tracing::info!(
         version = VERSION,
@@ -167,6 +168,11 @@ fn started(broker: &Broker) {
         start_ms = facts.start_ms,
         "node started"
     );
+}
+
+/// The path from the root, as far as that can be found.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Groups or transactions that cannot work in a cluster of one broker are announced at the start,

@@ -10,6 +10,8 @@ use crate::settings::{Scope, find};
 
 /// What stands for a value that may not be shown.
 const HIDDEN: &str = "[hidden]";
+/// What stands for the broker whose settings are those of all.
+const ALL_BROKERS: &str = "all brokers";
 /// What stands for a setting that was not set.
 const DEFAULT: &str = "(default)";
 
@@ -69,10 +71,10 @@ pub fn settings_changed<'a>(
             };
             tracing::info!(
                 resource_type = kind_name(kind),
-                resource,
-                setting = %name,
-                from = %shown(from),
-                to = %shown(to),
+                resource = if resource.is_empty() { ALL_BROKERS } else { resource },
+                setting = name.as_str(),
+                from = shown(from),
+                to = shown(to),
                 principal = %call.caller.principal,
                 client = %call.caller.peer,
                 "setting changed"
@@ -97,7 +99,7 @@ pub fn level_changed(call: &Call, target: &str, from: &str, to: &str) {
 /// What a coordinator wants to be known.
 pub fn note(note: &Note) {
     let Note { event, group, generation, members, reason } = note;
-    tracing::info!(group = %group, generation, members, reason = %reason, "{event}");
+    tracing::info!(group = %group, generation, members, reason = reason.as_str(), "{event}");
 }
 
 /// Unknown settings are hidden: a plug-in's password has a name that is not known here.

@@ -30,7 +30,7 @@ pub struct Rules {
     pub delete_allowed: bool,
     /// The codec that batches are stored with; `None` leaves them as the producer sent them.
     pub compression: Option<Compression>,
-    /// How hard to compress; the codec's default if not said.
+    /// How hard to compress; the codec's default by default.
     pub level: Option<i32>,
     /// Whose time counts.
     pub timestamps: TimestampKind,

@@ -17,7 +17,7 @@ pub struct BatchOptions {
     pub leader_epoch: LeaderEpoch,
     /// How to compress.
     pub compression: Compression,
-    /// How hard to compress; the codec's default if not said.
+    /// How hard to compress; the codec's default by default.
     pub level: Option<i32>,
     /// Does it belong to a transaction?
     pub transactional: bool,

@@ -43,12 +43,12 @@ const ACLS: &[Opt] = &[
     values(
         "resource-pattern-type",
         "KIND",
-        "literal (if not said), prefixed; any or match to find.",
+        "literal (the default), prefixed; any or match to find.",
     ),
     values("allow-principal", "KIND:NAME", "Who is allowed something."),
     values("deny-principal", "KIND:NAME", "Who is denied something."),
-    values("allow-host", "HOST", "From where it is allowed; * if not said."),
-    values("deny-host", "HOST", "From where it is denied; * if not said."),
+    values("allow-host", "HOST", "From where it is allowed; * by default."),
+    values("deny-host", "HOST", "From where it is denied; * by default."),
     values(
         "operation",
         "NAME",

@@ -16,8 +16,8 @@ cargo xtask dist [--check] [--binary FILE]
 
 Makes what is given to users, in target/dist: a tarball in Apache Kafka's layout, a Debian
 package, a folder to build a container image in, a bill of materials (CycloneDX) and
-checksums. Builds a static
-program, unless one is given. With --check (as root) all of it is tried on this machine.
+checksums. Builds a static program, unless one is given. With --check (as root) all of it is
+tried on this machine.
 ";
 
 fn dist_options(words: &[&str]) -> dist::Done<dist::Dist> {

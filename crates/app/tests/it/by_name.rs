@@ -212,7 +212,7 @@ fn scripts_are_called_by_sh_through_links_and_from_folders_with_blanks() {
     {
         assert!(folder.join("config").join(name).is_file(), "{name}");
     }
-    // What somebody else put there stays; what is ours is made anew.
+    // Files of others stay; our own are written again.
     std::fs::write(bin.join("kafka-acls.sh"), "#!/bin/sh\necho mine\n").unwrap();
     install();
     assert!(std::fs::read_to_string(bin.join("kafka-acls.sh")).unwrap().contains("mine"));

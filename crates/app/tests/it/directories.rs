@@ -236,7 +236,7 @@ fn a_directory_that_was_declared_lost_starts_empty() {
     let log = node.stop();
     let told = log.lines().filter(|line| line.contains("was declared lost")).count();
     assert_eq!(told, 2, "{log}");
-    // It is told once, and what was written since is there.
+    // The log names it once, and the records written since are there.
     let node = home.start();
     assert_eq!(talk::read_all(node.address, "t", left + 10).len(), left + 10);
     let log = node.stop();
@@ -266,7 +266,7 @@ fn a_metadata_directory_that_is_gone_stops_the_start() {
     let node = home.start();
     assert_eq!(talk::read_all(node.address, "t", 10).len(), 10);
     node.stop();
-    // Declared lost, it begins anew, and no data is deleted.
+    // Declared lost, the partition starts empty, and no data is deleted.
     std::fs::rename(&first, &away).unwrap();
     let path = first.display().to_string();
     let (done, said) = ottla(&["format", "--declare-lost", &path], &home);

@@ -69,7 +69,7 @@ pub enum SettingError {
     #[error("{}", .0.join("\n"))]
     Values(Vec<String>),
     /// What this release cannot do: each with what to do instead.
-    #[error("this node cannot keep what its settings promise:\n{}", .0.join("\n"))]
+    #[error("the node cannot start with settings that are not supported:\n{}", .0.join("\n"))]
     NotBuilt(Vec<String>),
     /// A setting that must be there is missing.
     #[error("{0} must be set")]
@@ -209,6 +209,8 @@ impl Settings {
                 },
                 // Settings of plug-ins and of tests have names of their own.
                 None if name.contains(".config.") || name.starts_with("internal.") => {}
+                // It stops the start, with what to do instead.
+                None if name == "zookeeper.connect" => {}
                 None => {
                     let near = nearest(Scope::Broker, name);
                     let near = near.map_or_else(String::new, |it| format!("; did you mean {it}?"));

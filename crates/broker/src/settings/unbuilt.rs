@@ -50,8 +50,7 @@ fn secured_listeners(settings: &Settings) -> Vec<String> {
         all.push(format!(
             "{place}: listener {name} asks for {protocol}, but {lacks} not built yet: it would serve \
              every client in plain text without a login{helpers}. Make it a PLAINTEXT listener \
-             on a private \
-             address, behind a proxy or tunnel that does this, or keep Apache Kafka for it",
+             on a private address, behind a proxy or tunnel that does this, or keep Apache Kafka for it",
             name = listener.name,
             protocol = protocol.name(),
         ));
