@@ -107,6 +107,9 @@ const TRIED_OUT: [(&str, &str); 7] = [
     ("transaction.state.log.min.isr", "1"),
 ];
 
+/// The setting of clusters before Kafka 4.0.
+pub const ZOOKEEPER: &str = "zookeeper.connect";
+
 /// The settings that say where the data lies.
 const DIRECTORIES: [&str; 3] = ["log.dirs", "log.dir", "metadata.log.dir"];
 
@@ -200,6 +203,7 @@ impl Settings {
     /// them: `TRUE` is `true`, `007` is `7`.
     fn check(&mut self) -> Vec<String> {
         let mut wrong = Vec::new();
+        let relies_on_zookeeper = self.relies_on_zookeeper();
         for (name, given) in &mut self.values {
             let origin = &given.origin;
             match find(Scope::Broker, base_name(name)) {
@@ -210,7 +214,7 @@ impl Settings {
                 // Settings of plug-ins and of tests have names of their own.
                 None if name.contains(".config.") || name.starts_with("internal.") => {}
                 // It stops the start, with what to do instead.
-                None if name == "zookeeper.connect" => {}
+                None if name == ZOOKEEPER && relies_on_zookeeper => {}
                 None => {
                     let near = nearest(Scope::Broker, name);
                     let near = near.map_or_else(String::new, |it| format!("; did you mean {it}?"));
@@ -326,6 +330,12 @@ impl Settings {
     #[must_use]
     pub fn roles(&self) -> Vec<String> {
         self.items("process.roles")
+    }
+
+    /// Do the settings name a ZooKeeper, and no role of a node without one?
+    #[must_use]
+    pub fn relies_on_zookeeper(&self) -> bool {
+        self.given(ZOOKEEPER).is_some() && self.roles().is_empty()
     }
 
     /// The data directories.

@@ -42,6 +42,15 @@ fn a_name_that_is_no_setting_is_a_warning_with_the_nearest() {
 }
 
 #[test]
+fn a_zookeeper_is_unknown_to_a_node_that_has_roles_without_one() {
+    let warnings = |lines| Settings::read(Some(lines), &[]).unwrap().warnings.join(" ");
+    let old = "node.id=1\nzookeeper.connect=a:2181";
+    assert_eq!(warnings(old), "", "it stops the start, which says why");
+    let new = "node.id=1\nzookeeper.connect=a:2181\nprocess.roles=broker,controller";
+    assert!(warnings(new).contains("unknown setting zookeeper.connect"));
+}
+
+#[test]
 fn the_environment_counts_more_than_the_file_and_less_than_overrides() {
     let environment = [
         ("KAFKA_NUM_PARTITIONS", "4"),

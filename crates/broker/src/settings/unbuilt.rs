@@ -8,7 +8,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 
 use super::allowed::{host_and_port, voter};
 use super::listeners::{ListenerSetting, Protocol, protocols};
-use super::started::{Settings, base_name};
+use super::started::{Settings, ZOOKEEPER, base_name};
 use super::table::{Effect, Scope, find};
 
 /// What the settings promise and this release cannot keep: one sentence each, with the place of the
@@ -85,8 +85,8 @@ fn other_nodes(settings: &Settings, is_local: &dyn Fn(IpAddr) -> bool) -> Vec<St
             roles.join(",")
         ));
     }
-    if settings.given("zookeeper.connect").is_some() && roles.is_empty() {
-        let place = settings.place("zookeeper.connect");
+    if settings.relies_on_zookeeper() {
+        let place = settings.place(ZOOKEEPER);
         all.push(format!(
             "{place}: zookeeper.connect: there is no ZooKeeper since Kafka 4.0. Migrate the cluster to \
              KRaft with Apache Kafka 3.9 first, or begin a new one without this line"
