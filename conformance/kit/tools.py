@@ -358,6 +358,8 @@ NEUTRAL = [
     (r"(CreateTime|LogAppendTime):\d+", r"\1:<time>"),
     (r"Cluster ID: \S+", "Cluster ID: <id>"),
     (r"(?<!\.)\b1\d{12}\b", "<time>"),
+    # How often a client asked until its time was over.
+    (r"tries=\d+|after \d+ attempt", "<tries>"),
     # What a measurement found is not what is compared, but that it has the same form.
     (r"\d+(?= records sent)(?!.*latency, \d)", "<count>"),
     (r"[\d.]+(?= (records/sec|MB/sec|ms avg|ms max|ms \d+(\.\d)?th))", "<figure>"),
