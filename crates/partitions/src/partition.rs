@@ -140,11 +140,11 @@ impl Partition {
         place: TopicPartition,
         topic_id: Uuid,
         home: Home,
-        owner: Owner,
+        mut owner: Owner,
         bells: Arc<Bells>,
     ) -> Self {
         let progress = Arc::new(Progress::default());
-        progress.publish(owner.ends());
+        progress.publish(owner.settle());
         let view = owner.log.view();
         let repacks = owner.rules().compression.is_some();
         let owner = Mutex::new(Some(owner));
@@ -257,7 +257,7 @@ impl Partition {
         let Some(owner) = owner.as_mut() else { return Err(closed) };
         let done = turn(owner);
         let needs = owner.needs();
-        self.0.progress.publish(owner.ends());
+        self.0.progress.publish(owner.settle());
         self.0.bells.ring(self, needs);
         done
     }
