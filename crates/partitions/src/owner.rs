@@ -372,7 +372,14 @@ impl Owner {
         bytes: &[u8],
         now_ms: TimestampMs,
     ) -> Result<Appended, Refused> {
+        self.may_write_own()?;
         self.put(now_ms, |log, stamp| log.append_as_coordinator(bytes, stamp, now_ms))
+    }
+
+    /// May a coordinator write here? What it writes is always for all replicas in sync.
+    pub(crate) fn may_write_own(&self) -> Result<(), Refused> {
+        let Some(leader) = &self.leader else { return Err(Refused::NotLeader) };
+        leader.may_append_for_all().map_err(Refused::TooFewReplicas)
     }
 
     fn put(

@@ -396,11 +396,18 @@ impl Partition {
         }
     }
 
+    /// Could a coordinator append here now, as far as can be told without writing?
+    #[must_use]
+    pub fn accepts_own(&self) -> bool {
+        !self.0.home.load().trouble.has_failed()
+            && self.peek(|owner| owner.may_write_own().is_ok()).unwrap_or(false)
+    }
+
     /// Appends a batch of a coordinator of this node; it stands in no producer's sequence, though
     /// it may belong to a producer's transaction.
     ///
     /// # Errors
-    /// The partition is led elsewhere, or the disk fails.
+    /// The partition is led elsewhere, too few replicas are in sync, or the disk fails.
     pub fn append_own(&self, batch: &Bytes, now_ms: TimestampMs) -> Result<Appended, Refused> {
         self.write(|owner| owner.write_own(batch, now_ms))
     }
