@@ -4,9 +4,10 @@
 //! that arrives meanwhile is served at once. A thread starts when there is work for it, and ends
 //! after a while without.
 
+use ottla_locks::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -104,7 +105,7 @@ impl Background {
 
 impl Pool {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// What a thread does.
@@ -121,8 +122,7 @@ impl Pool {
                 continue;
             }
             state.idle += 1;
-            let waited = self.arrived.wait_timeout(state, IDLE);
-            let (found, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            let (found, timeout) = self.arrived.wait_timeout(state, IDLE);
             state = found;
             state.idle -= 1;
             if state.jobs.is_empty() && timeout.timed_out() {
