@@ -49,10 +49,10 @@ enum Action {
     Create {
         /// Its name.
         name: String,
-        /// How many partitions; the cluster's default by default.
+        /// How many partitions (default: the cluster's num.partitions).
         #[arg(long, short, default_value_t = -1, hide_default_value = true)]
         partitions: i32,
-        /// How many replicas; the cluster's default by default.
+        /// How many replicas (default: the cluster's default.replication.factor).
         #[arg(long, short, default_value_t = -1, hide_default_value = true)]
         replication_factor: i16,
         /// A setting of the topic.

@@ -15,7 +15,7 @@ pub const OPTIONS: &[Opt] = &[
     value("include", "REGEX", "The topics whose name matches."),
     value("num-records", "COUNT", "How many records to read."),
     value("messages", "COUNT", "The former name of --num-records."),
-    value("group", "ID", "The group to read in; a new one by default."),
+    value("group", "ID", "The group to read in (default: a new one)."),
     many("command-property", "NAME=VALUE", "A setting of the consumer."),
     value("consumer.config", "FILE", "The former name of --command-config."),
     value("fetch-size", "BYTES", "The most to fetch of a partition at once."),
@@ -28,8 +28,8 @@ pub const OPTIONS: &[Opt] = &[
     ),
     flag("hide-header", "Print no header."),
     flag("show-detailed-stats", "Print a line for each interval, and no summary."),
-    value("reporting-interval", "MS", "The interval; 5000 by default."),
-    maybe("timeout", "MS", "End if no record comes for so long; 10000 by default."),
+    value("reporting-interval", "MS", "The interval (default: 5000)."),
+    maybe("timeout", "MS", "End if no record comes for so long (default: 10000)."),
     flag("print-metrics", "Print what the consumer counted."),
 ];
 
