@@ -67,8 +67,8 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
     respond(&plan, found)
 }
 
-/// The answer to a request of which nothing can be done. Clients before version 13 look at the codes
-/// of partitions.
+/// The answer to a request of which nothing can be done. Before version 13, clients look at the
+/// codes of partitions.
 fn refused(version: i16, request: &FetchRequest, code: ErrorCode) -> FetchResponse {
     let topics = if version < 13 { &request.topics[..] } else { &[] };
     let topic = |topic: &FetchTopic| FetchableTopicResponse {
