@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -111,12 +112,12 @@ impl Pool {
     fn work(self: Arc<Self>) {
         // Without it the work is done as well; only the neighbours feel it more.
         let _ = lower_priority();
-        let _gone = Gone(&self);
         let mut state = self.lock();
         loop {
             if let Some(job) = state.jobs.pop_front() {
                 drop(state);
-                job();
+                // A job that panics has dropped its answer, which its caller sees.
+                let _ = catch_unwind(AssertUnwindSafe(job));
                 state = self.lock();
                 continue;
             }
@@ -126,18 +127,10 @@ impl Pool {
             state = found;
             state.idle -= 1;
             if state.jobs.is_empty() && timeout.timed_out() {
+                state.threads -= 1;
                 return;
             }
         }
-    }
-}
-
-/// Counts a thread out, whether it ends or panics.
-struct Gone<'a>(&'a Pool);
-
-impl Drop for Gone<'_> {
-    fn drop(&mut self) {
-        self.0.lock().threads -= 1;
     }
 }
 

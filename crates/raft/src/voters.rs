@@ -1,6 +1,6 @@
 //! Who votes: a voter is its key, the node id with the directory id.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -8,7 +8,7 @@ use ottla_types::{NodeId, Offset, Uuid};
 
 /// A replica of the metadata log. The same node with another directory is another replica: its
 /// disk was replaced, and with it what it promised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplicaKey {
     /// The node.
     pub id: NodeId,
@@ -16,8 +16,16 @@ pub struct ReplicaKey {
     pub directory: Uuid,
 }
 
+impl ReplicaKey {
+    /// Is this the replica that was meant by `self`? Without directory ids the node id decides.
+    #[must_use]
+    pub(crate) fn is(&self, other: Self) -> bool {
+        self.id == other.id && (self.directory.is_zero() || self.directory == other.directory)
+    }
+}
+
 /// Where a voter's controller listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// The listener's name.
     pub name: String,
@@ -28,7 +36,7 @@ pub struct Endpoint {
 }
 
 /// One voter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Voter {
     /// Who it is.
     pub key: ReplicaKey,
@@ -39,7 +47,7 @@ pub struct Voter {
 }
 
 /// All voters.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct VoterSet {
     voters: BTreeMap<NodeId, Voter>,
 }
@@ -85,6 +93,18 @@ impl VoterSet {
     #[must_use]
     pub fn is_only(&self, key: ReplicaKey) -> bool {
         self.len() == 1 && self.has(key)
+    }
+
+    /// Do these replicas make a majority?
+    #[must_use]
+    pub fn is_majority(&self, ids: &BTreeSet<NodeId>) -> bool {
+        self.voters.keys().filter(|id| ids.contains(id)).count() >= self.majority()
+    }
+
+    /// Can no majority be reached without these replicas?
+    #[must_use]
+    pub fn is_blocked_by(&self, ids: &BTreeSet<NodeId>) -> bool {
+        self.voters.keys().filter(|id| !ids.contains(id)).count() < self.majority()
     }
 
     /// The offset that a majority holds, when voter `id` holds everything below `end(id)`.
