@@ -19,7 +19,7 @@ use ottla_protocol::messages::broker_registration_request::{
 };
 use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
 
-use crate::dirs::{check, directory_ids, open_dirs, own, take_over};
+use crate::dirs::{DirectoryFacts, check, open_dirs, own, take_marks, take_over};
 use crate::dispatch::Serving;
 use crate::guard::Principal;
 use crate::hosts::controller::ControllerThread;
@@ -124,7 +124,9 @@ impl Broker {
         let bootstrap = if bootstrap.is_empty() { bootstrap_records() } else { bootstrap };
         let started = Arc::new(settings);
         let data: Vec<PathBuf> = started.log_dirs();
-        let log_dirs = directory_ids(&dirs);
+        let directories = DirectoryFacts::of_opened(&dirs, &started);
+        // Nothing has changed so far: a start that was refused costs the next one no recovery.
+        take_marks(&dirs)?;
         let parts = dirs
             .into_iter()
             .filter_map(|it| Some((it.dir, it.meta?.directory_id, it.clean.is_some())));
@@ -158,7 +160,7 @@ impl Broker {
         }));
         // Nobody else sets it.
         let _ = slot.set(Arc::clone(&node));
-        let request = registration(&node, &bound, log_dirs)?;
+        let request = registration(&node, &bound, directories)?;
         let epoch = join(&controller, bootstrap, request)?;
         let addresses = bound.iter().map(|it| (it.setting.name.clone(), it.address)).collect();
         let asked = Arc::clone(&node);
@@ -404,7 +406,7 @@ fn bind(settings: &Settings) -> Result<Vec<Bound>, StartError> {
 fn registration(
     node: &Node,
     bound: &[Bound],
-    log_dirs: Vec<Uuid>,
+    directories: DirectoryFacts,
 ) -> Result<BrokerRegistrationRequest, StartError> {
     let advertised = node.started.advertised()?;
     let listener = |it: &Bound| {
@@ -432,7 +434,8 @@ fn registration(
         listeners: bound.iter().map(listener).collect(),
         features: features.collect(),
         rack: node.own.rack.clone(),
-        log_dirs,
+        log_dirs: directories.ids,
+        previous_broker_epoch: directories.epoch_of_clean_stop,
         ..Default::default()
     })
 }
@@ -565,3 +568,7 @@ async fn silence(clock: &Clock, heard: &Cell<Duration>, limit: Option<Duration>)
         clock.sleep_until(due).await;
     }
 }
+
+#[cfg(test)]
+#[path = "broker_tests.rs"]
+mod tests;

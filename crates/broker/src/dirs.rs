@@ -76,6 +76,33 @@ pub fn directory_ids(dirs: &[OpenDir]) -> Vec<Uuid> {
     dirs.iter().filter_map(|it| it.meta.as_ref()).map(|meta| meta.directory_id).collect()
 }
 
+/// What a broker says of its data directories when it registers.
+pub struct DirectoryFacts {
+    pub ids: Vec<Uuid>,
+    /// The broker's epoch when it stopped; -1 if it did not stop cleanly in all of them.
+    pub epoch_of_clean_stop: i64,
+}
+
+impl DirectoryFacts {
+    pub fn of_opened(dirs: &[OpenDir], settings: &Settings) -> Self {
+        let epoch_of_clean_stop = epoch_of_clean_stop(dirs, settings);
+        Self { ids: directory_ids(dirs), epoch_of_clean_stop }
+    }
+}
+
+/// The broker's epoch when it stopped, if it stopped cleanly in all its data directories; -1
+/// otherwise. The controller compares it with the epoch that it knows (KIP-966): a directory that
+/// was lost, or put back from a copy, counts as an unclean stop.
+fn epoch_of_clean_stop(dirs: &[OpenDir], settings: &Settings) -> i64 {
+    let log_dirs = settings.log_dirs();
+    let held = dirs.iter().filter(|it| log_dirs.iter().any(|path| path == it.dir.path()));
+    let epochs: Vec<i64> = held.map(|it| it.clean.map_or(-1, |clean| clean.broker_epoch)).collect();
+    match epochs.split_first() {
+        Some((first, others)) if others.iter().all(|it| it == first) => *first,
+        _ => -1,
+    }
+}
+
 /// Opens all of them; one that another process has is an error.
 ///
 /// # Errors
@@ -147,8 +174,8 @@ pub fn own(
     found.ok_or(StartError::Setting(SettingError::Missing("metadata.log.dir")))
 }
 
-/// As [`own`], for a node that starts: takes the marks of a clean stop away, once it is known that
-/// it may start in all of them.
+/// As [`own`], for a node that starts: how its directories were left is known then. The marks that
+/// say so stay until [`take_marks`], as the start may still be refused.
 ///
 /// # Errors
 /// As [`own`].
@@ -160,9 +187,21 @@ pub fn take_over(
 ) -> Result<MetaProperties, StartError> {
     let meta = own(dirs, settings, clock, None, endpoints)?;
     for it in dirs.iter_mut().filter(|it| !it.is_new) {
-        it.clean = it.dir.take_clean_shutdown()?;
+        it.clean = it.dir.clean_shutdown()?;
     }
     Ok(meta)
+}
+
+/// Takes the marks of a clean stop away: from now on logs change, and only the next clean stop
+/// makes them say the truth again.
+///
+/// # Errors
+/// The disk fails.
+pub fn take_marks(dirs: &[OpenDir]) -> Result<(), StartError> {
+    for it in dirs.iter().filter(|it| !it.is_new) {
+        it.dir.take_clean_shutdown()?;
+    }
+    Ok(())
 }
 
 /// A copied directory has the id of the one that it was copied from.

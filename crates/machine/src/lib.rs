@@ -1,8 +1,8 @@
 //! The shape of a replicated state machine, and its test kit.
 //!
 //! A machine is driven by a host. The host hands it a command and the time; [`Machine::decide`]
-//! answers with records, replies and timers in a [`Turn`]; the host applies the records, appends
-//! them to a journal, and lets the replies go when the journal has committed them. After a
+//! answers with records, replies and timers in a [`Turn`]; the host appends the records to a
+//! journal, applies them, and lets the replies go when the journal has committed them. After a
 //! restart the host feeds the journal's records to [`Machine::apply`], and nothing else is
 //! needed to stand where the machine stood.
 #![no_std]
@@ -27,9 +27,13 @@ pub trait Machine {
     type Reply;
     /// What a timer is set for; a timer set again under the same name replaces the earlier one.
     type Timer: Ord + Clone;
+    /// What [`Machine::decide`] itself may change: what only this leader knows, such as members
+    /// between two generations, and what a load does not bring back. `()` if there is nothing.
+    type Volatile: Clone;
 
     /// Turns a command into records, replies and timers. Must not touch durable state: it may
-    /// count on `apply` being called with each record of the turn before the next `decide`.
+    /// count on `apply` being called with each record of the turn before the next `decide`, or on
+    /// `restore`, when the journal has refused them.
     fn decide(&mut self, command: Self::Command, turn: &mut Turn<Self>);
 
     /// Changes durable state. Never fails: a record in the log is a fact.
@@ -37,6 +41,12 @@ pub trait Machine {
 
     /// The command that a timer becomes when it fires.
     fn expired(timer: Self::Timer) -> Self::Command;
+
+    /// A copy of what decisions may change, to take one back with [`Machine::restore`].
+    fn volatile(&self) -> Self::Volatile;
+
+    /// Takes decisions back that were made since this copy, and whose records were not written.
+    fn restore(&mut self, before: Self::Volatile);
 }
 
 /// A request waiting for its answer. The host draws it; the machine only hands it back.

@@ -140,29 +140,38 @@ pub(crate) struct Needs {
 
 impl Owner {
     pub(crate) fn new(me: NodeId, log: Log, rules: Rules, watermark: Offset) -> Self {
+        // Recovery may have cut off what the checkpoint counts.
+        let watermark = watermark.min(log.log_end());
         let assignment = Assignment { leader: -1, leader_epoch: -1, ..Assignment::default() };
         Self { me, log, leader: None, assignment, rules, watermark, trimmed: 0 }
     }
 
-    /// What everybody may see.
-    pub(crate) fn ends(&self) -> Ends {
-        let high_watermark = self
-            .leader
-            .as_ref()
-            .map_or(self.watermark, Leader::watermark)
-            .max(self.log.log_start());
+    /// Ends a turn: what readers may see from now on. Transactions whose markers the high watermark
+    /// has passed have ended for good.
+    pub(crate) fn settle(&mut self) -> Ends {
+        let ends = self.ends();
+        self.log.replicated(ends.high_watermark);
+        assert!(ends.are_in_order(), "the ends of a partition contradict each other: {ends:?}");
+        debug_assert!(self.log.recovery_point() <= ends.log_end, "recovery point behind the end");
+        debug_assert!(self.log.durable() <= ends.log_end, "durable behind the log's end");
+        ends
+    }
+
+    fn ends(&self) -> Ends {
+        let log_start = self.log.log_start();
+        let replicated = self.leader.as_ref().map_or(self.watermark, Leader::watermark);
         // Where durability was chosen, nobody sees what a power cut could take back.
-        let high_watermark = if self.rules.is_durable() {
-            high_watermark.min(self.log.durable())
-        } else {
-            high_watermark
-        };
-        let open = self.log.first_open().unwrap_or(high_watermark);
+        let visible =
+            if self.rules.is_durable() { replicated.min(self.log.durable()) } else { replicated };
+        // What was deleted need not have been durable.
+        let high_watermark = visible.max(log_start);
+        let unstable = self.log.first_unstable(high_watermark).unwrap_or(high_watermark);
         Ends {
-            log_start: self.log.log_start(),
+            log_start,
             log_end: self.log.log_end(),
             high_watermark,
-            last_stable: open.min(high_watermark),
+            // The beginning of a transaction may have been deleted.
+            last_stable: unstable.clamp(log_start, high_watermark),
             leader_epoch: self.assignment.leader_epoch,
             leading: self.leader.is_some(),
         }
@@ -353,7 +362,14 @@ impl Owner {
         bytes: &[u8],
         now_ms: TimestampMs,
     ) -> Result<Appended, Refused> {
+        self.may_write_own()?;
         self.put(now_ms, |log, stamp| log.append_as_coordinator(bytes, stamp, now_ms))
+    }
+
+    /// May a coordinator write here? What it writes is always for all replicas in sync.
+    pub(crate) fn may_write_own(&self) -> Result<(), Refused> {
+        let Some(leader) = &self.leader else { return Err(Refused::NotLeader) };
+        leader.may_append_for_all().map_err(Refused::TooFewReplicas)
     }
 
     fn put(

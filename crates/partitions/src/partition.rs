@@ -140,11 +140,11 @@ impl Partition {
         place: TopicPartition,
         topic_id: Uuid,
         home: Home,
-        owner: Owner,
+        mut owner: Owner,
         bells: Arc<Bells>,
     ) -> Self {
         let progress = Arc::new(Progress::default());
-        progress.publish(owner.ends());
+        progress.publish(owner.settle());
         let view = owner.log.view();
         let repacks = owner.rules().compression.is_some();
         let owner = Mutex::new(Some(owner));
@@ -257,7 +257,7 @@ impl Partition {
         let Some(owner) = owner.as_mut() else { return Err(closed) };
         let done = turn(owner);
         let needs = owner.needs();
-        self.0.progress.publish(owner.ends());
+        self.0.progress.publish(owner.settle());
         self.0.bells.ring(self, needs);
         done
     }
@@ -395,11 +395,18 @@ impl Partition {
         }
     }
 
+    /// Could a coordinator append here now, as far as can be told without writing?
+    #[must_use]
+    pub fn accepts_own(&self) -> bool {
+        !self.0.home.load().trouble.has_failed()
+            && self.peek(|owner| owner.may_write_own().is_ok()).unwrap_or(false)
+    }
+
     /// Appends a batch of a coordinator of this node; it stands in no producer's sequence, though
     /// it may belong to a producer's transaction.
     ///
     /// # Errors
-    /// The partition is led elsewhere, or the disk fails.
+    /// The partition is led elsewhere, too few replicas are in sync, or the disk fails.
     pub fn append_own(&self, batch: &Bytes, now_ms: TimestampMs) -> Result<Appended, Refused> {
         self.write(|owner| owner.write_own(batch, now_ms))
     }

@@ -29,6 +29,14 @@ pub struct Ends {
 }
 
 impl Ends {
+    /// Does each end lie where the others allow it? Readers stop at the last stable offset or at
+    /// the high watermark, and count on both being in the log.
+    pub(crate) const fn are_in_order(&self) -> bool {
+        self.log_start <= self.last_stable
+            && self.last_stable <= self.high_watermark
+            && self.high_watermark <= self.log_end
+    }
+
     /// Does a client that knows leader epoch `epoch` (-1: it does not say) mean this leader?
     ///
     /// # Errors

@@ -289,16 +289,26 @@ pub fn only_batch(bytes: &[u8]) -> Result<Batch<'_>, BadRecords> {
     Ok(batch)
 }
 
+/// What Kafka looks at before it knows whose batch it is: is it one, in a codec that the client's
+/// version has?
+///
+/// # Errors
+/// As [`only_batch`], or the batch is compressed with zstd too early.
+pub fn at_a_glance(bytes: &[u8], zstd_allowed: bool) -> Result<Batch<'_>, BadRecords> {
+    let batch = only_batch(bytes)?;
+    if batch.compression() == Ok(Compression::Zstd) && !zstd_allowed {
+        return Err(BadRecords::ZstdTooEarly);
+    }
+    Ok(batch)
+}
+
 /// Looks a produced batch over, and compresses it another way if the topic wants that.
 ///
 /// # Errors
 /// The first rule that is broken.
 pub fn check<'a>(bytes: &'a [u8], rules: &Rules) -> Result<Checked<'a>, BadRecords> {
-    let batch = only_batch(bytes)?;
+    let batch = at_a_glance(bytes, rules.zstd_allowed)?;
     let compression = batch.compression();
-    if compression == Ok(Compression::Zstd) && !rules.zstd_allowed {
-        return Err(BadRecords::ZstdTooEarly);
-    }
     if batch.base_offset() != 0 {
         return Err(BadRecords::BaseOffset(batch.base_offset()));
     }

@@ -106,10 +106,17 @@ impl Log {
         self.recovery_point
     }
 
-    /// The first offset of any open transaction.
+    /// The first offset of any transaction that is open, or whose marker is not below
+    /// `high_watermark`.
     #[must_use]
-    pub fn first_open(&self) -> Option<Offset> {
-        self.producers.first_open()
+    pub fn first_unstable(&self, high_watermark: Offset) -> Option<Offset> {
+        self.producers.first_unstable(high_watermark)
+    }
+
+    /// Everything below `high_watermark` is replicated: transactions whose marker is there have
+    /// ended for good.
+    pub fn replicated(&mut self, high_watermark: Offset) {
+        self.producers.replicated(high_watermark);
     }
 
     /// A producer, if the log remembers it.

@@ -111,6 +111,10 @@ pub(crate) struct Duplicate {
 pub(crate) struct Producers {
     all: BTreeMap<ProducerId, Producer>,
     open: BTreeSet<(Offset, ProducerId)>,
+    /// Transactions whose marker is in the log, but perhaps not below the high watermark yet: the
+    /// first offset of each, and the offset of its marker. A transaction from 10 on whose marker
+    /// stands at 25 is `10: 25` until the high watermark is above 25.
+    unreplicated: BTreeMap<Offset, Offset>,
 }
 
 impl Producers {
@@ -123,8 +127,22 @@ impl Producers {
     }
 
     /// The first offset of any open transaction.
-    pub(crate) fn first_open(&self) -> Option<Offset> {
+    fn first_open(&self) -> Option<Offset> {
         self.open.first().map(|(offset, _)| *offset)
+    }
+
+    /// The first offset of any transaction that is open, or whose marker is not below
+    /// `high_watermark`: a new leader may not have that marker, and end the transaction the other
+    /// way.
+    pub(crate) fn first_unstable(&self, high_watermark: Offset) -> Option<Offset> {
+        let mut ended = self.unreplicated.iter().filter(|(_, marker)| **marker >= high_watermark);
+        let first_ended = ended.next().map(|(first, _)| *first);
+        self.first_open().into_iter().chain(first_ended).min()
+    }
+
+    /// Everything below `high_watermark` is replicated, markers too.
+    pub(crate) fn replicated(&mut self, high_watermark: Offset) {
+        self.unreplicated.retain(|_, marker| *marker >= high_watermark);
     }
 
     /// Takes over what another knows of a producer, if this one knows nothing.
@@ -228,6 +246,7 @@ impl Producers {
         let first_offset = producer.open_since.take()?;
         self.open.remove(&(first_offset, id));
         let last_offset = batch.base_offset();
+        self.unreplicated.insert(first_offset, last_offset);
         let last_stable = self.first_open().unwrap_or(last_offset + 1);
         aborts.then_some(AbortedTransaction {
             producer_id: id,

@@ -40,7 +40,11 @@ const PRODUCER: &[Opt] = &[
     values("producer-property", "NAME=VALUE", "The former name of --command-property."),
     values("command-property", "NAME=VALUE", "A setting of the producer."),
     value("producer.config", "FILE", "The former name of --command-config."),
-    maybe("compression-codec", "CODEC", "none, gzip (if none is said), snappy, lz4 or zstd."),
+    maybe(
+        "compression-codec",
+        "CODEC",
+        "none, gzip (default where no codec is named), snappy, lz4 or zstd.",
+    ),
     value("batch-size", "BYTES", "The size of a batch."),
     value("request-required-acks", "ACKS", "Who must have a record: 0, 1 or all."),
     value("request-timeout-ms", "MS", "How long the broker may wait for that."),

@@ -7,6 +7,7 @@ use ottla_protocol::messages::end_txn_response::EndTxnResponse;
 use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
 
 use crate::guard::{Operation, Resource, may};
+use crate::hosts::shards::unanswered;
 use crate::hosts::transactions::{for_version, work_off};
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -55,7 +56,7 @@ async fn end(
             }
             Ok(Reply::Producer(told)) => break told,
             Ok(_) => return Err(ErrorCode::UNKNOWN_SERVER_ERROR),
-            Err(_) => return Err(ErrorCode::NOT_COORDINATOR),
+            Err(error) => return Err(unanswered(&error)),
         }
     };
     if !work_off(node, index, &host).await {

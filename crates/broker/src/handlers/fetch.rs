@@ -1,5 +1,7 @@
 //! Fetch: records from a position, now or when there are enough of them.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +37,11 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
         Ok(plan) => plan,
         Err(code) => return FetchResponse { error_code: code.0, ..Default::default() },
     };
+    // As in Kafka, the level is looked at only if there is something to read.
+    let is_level = matches!(request.isolation_level, 0 | 1);
+    if !is_level && plan.wanted.iter().any(|(place, _)| found(node, place).is_some()) {
+        return refused(call.version, &request, ErrorCode::UNKNOWN_SERVER_ERROR);
+    }
     let wait_ms = u64::try_from(request.max_wait_ms).unwrap_or(0);
     let deadline = node.clock.monotonic() + Duration::from_millis(wait_ms);
     // More than may be sent cannot be waited for.
@@ -58,6 +65,27 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
         }
     };
     respond(&plan, found)
+}
+
+/// The answer to a request of which nothing can be done. Before version 13, clients look at the
+/// codes of partitions.
+fn refused(version: i16, request: &FetchRequest, code: ErrorCode) -> FetchResponse {
+    let topics = if version < 13 { &request.topics[..] } else { &[] };
+    let topic = |topic: &FetchTopic| FetchableTopicResponse {
+        topic: topic.topic.clone(),
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|it| partition_data(it.partition, Err(code), LeaderIdAndEpoch::default()))
+            .collect(),
+        ..Default::default()
+    };
+    FetchResponse {
+        error_code: code.0,
+        session_id: request.session_id,
+        responses: topics.iter().map(topic).collect(),
+        ..Default::default()
+    }
 }
 
 fn first_four(bytes: [u8; 16]) -> [u8; 4] {
@@ -89,9 +117,28 @@ fn ask(request: &FetchRequest, by_id: bool) -> Ask {
         id: request.session_id,
         epoch: request.session_epoch,
         by_id,
-        wanted: request.topics.iter().flat_map(positions).collect(),
+        wanted: once(request.topics.iter().flat_map(positions).collect()),
         forgotten: forgotten.collect(),
     }
+}
+
+/// Each partition once: of one that is named twice, the last position counts.
+fn once(wanted: Vec<(Place, Position)>) -> Vec<(Place, Position)> {
+    if wanted.len() < 2 {
+        return wanted;
+    }
+    let mut last: HashMap<Place, usize> = HashMap::with_capacity(wanted.len());
+    let mut kept: Vec<(Place, Position)> = Vec::with_capacity(wanted.len());
+    for (place, position) in wanted {
+        match last.entry(place) {
+            Entry::Occupied(at) => kept[*at.get()].1 = position,
+            Entry::Vacant(free) => {
+                kept.push((free.key().clone(), position));
+                free.insert(kept.len() - 1);
+            }
+        }
+    }
+    kept
 }
 
 /// What one look at all partitions found.
@@ -300,10 +347,23 @@ fn partition_data(
             partition_index,
             error_code: code.0,
             high_watermark: NO_OFFSET,
+            // As in Kafka: none of a partition whose log was asked in vain, else an empty list.
+            aborted_transactions: was_found_before_the_log(code).then(Vec::new),
             current_leader,
             // Clients expect records to be there, if empty, beside an error too.
             records: Some(Bytes::new()),
             ..Default::default()
         },
     }
+}
+
+/// Is it an error that is found before a partition's log is looked at?
+const fn was_found_before_the_log(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+            | ErrorCode::UNKNOWN_TOPIC_ID
+            | ErrorCode::TOPIC_AUTHORIZATION_FAILED
+            | ErrorCode::UNKNOWN_SERVER_ERROR
+    )
 }

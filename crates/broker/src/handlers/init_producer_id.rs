@@ -7,6 +7,7 @@ use ottla_protocol::messages::init_producer_id_response::InitProducerIdResponse;
 use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
 
 use crate::guard::{Operation, Resource, may};
+use crate::hosts::shards::unanswered;
 use crate::hosts::transactions::work_off;
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -68,7 +69,7 @@ async fn init(
                 return told;
             }
             Ok(_) => return Err(ErrorCode::UNKNOWN_SERVER_ERROR),
-            Err(_) => return Err(ErrorCode::NOT_COORDINATOR),
+            Err(error) => return Err(unanswered(&error)),
         }
     }
 }

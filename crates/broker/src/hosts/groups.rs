@@ -11,7 +11,8 @@ use ottla_records::control::{ControlKind, coordinator_epoch};
 use ottla_records::{BadRecords, Batch, BatchOptions};
 use ottla_types::{CONSUMER_OFFSETS, Offset, TimestampMs};
 
-use super::shards::{Kind, ShardHost, Shards, batch_of, each_record};
+use super::host::AppendFailed;
+use super::shards::{Kind, ShardHost, Shards, batch_of, each_record, failed};
 
 pub use super::shards::ask;
 
@@ -76,10 +77,11 @@ impl Kind for GroupKind {
         partition: &Partition,
         records: &[Record],
         now_ms: TimestampMs,
-    ) -> Result<Offset, Refused> {
+    ) -> Result<Offset, AppendFailed<Refused>> {
         let options = match records.first() {
             Some(Record::Ended(end)) => {
-                return Ok(partition.end_transaction(&marker(end), now_ms)?.end);
+                let ended = partition.end_transaction(&marker(end), now_ms);
+                return ended.map(|appended| appended.end).map_err(failed);
             }
             // The coordinator is in nobody's sequence, but Kafka's batches start at 0.
             Some(Record::Pending { producer, .. }) => BatchOptions {
@@ -91,13 +93,22 @@ impl Kind for GroupKind {
             },
             _ => BatchOptions::default(),
         };
-        let mut end = partition.ends().log_end;
+        let start = partition.ends().log_end;
+        let mut end = start;
         for part in parts(records) {
-            let batch = batch_of(options.clone(), part.iter().map(|it| it.encode(now_ms)), now_ms)?;
-            end = if options.transactional {
-                partition.append_own(&batch, now_ms)?.end
-            } else {
-                append(partition, &batch, now_ms)?
+            let encoded = part.iter().map(|it| it.encode(now_ms));
+            let appended = batch_of(options.clone(), encoded, now_ms).and_then(|batch| {
+                if options.transactional {
+                    Ok(partition.append_own(&batch, now_ms)?.end)
+                } else {
+                    append(partition, &batch, now_ms)
+                }
+            });
+            end = match appended {
+                Ok(end) => end,
+                // The parts before are written, and true; only the log knows which they are.
+                Err(refused) if end > start => return Err(AppendFailed::Unknown(refused)),
+                Err(refused) => return Err(failed(refused)),
             };
         }
         Ok(end)
@@ -180,6 +191,7 @@ impl Groups {
     /// Fires the groups' timers for ever.
     pub async fn tick(&self) {
         loop {
+            self.load_again();
             let (mut next_ms, mut is_waited_for) = (TimestampMs::MAX, false);
             for (_, host) in self.all() {
                 next_ms = next_ms.min(host.fire().unwrap_or(TimestampMs::MAX));

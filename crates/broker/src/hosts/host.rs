@@ -3,26 +3,41 @@
 //! A host is turned by whoever asks, under its lock, on the asker's own thread; the journal's
 //! append is part of the turn. Replies wait here until what they rest on has committed. The task
 //! that fires timers sleeps until the first is due; a turn that sets an earlier one wakes it.
+//!
+//! An append that is refused fails the request that wanted it, and nothing else: the decision is
+//! taken back. An append of which it is unknown whether it was written loses the machine, since
+//! only the journal can tell what is true; every request that waits is answered.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::audit;
 use ottla_clock::Clock;
 use ottla_machine::{Alarm, Machine, Ticket, Turn};
-use ottla_types::{Offset, TimestampMs};
+use ottla_types::{Offset, TimestampMs, TopicPartition};
 use tokio::sync::{Notify, oneshot};
 
 /// Where a machine's records go: a partition of an internal topic, or the metadata quorum.
 pub trait Journal<R> {
     /// Why a record could not be written.
-    type Error: std::fmt::Debug;
+    type Error: std::fmt::Display;
+
+    /// Which partition it is.
+    fn partition(&self) -> &TopicPartition;
+
+    /// Does it take records now, as far as can be told before the append?
+    fn accepts(&self) -> bool;
 
     /// Writes `records` as one atomic batch; returns the journal's end behind them.
     ///
     /// # Errors
-    /// Nothing was written, or it is unknown whether it was: the machine must be loaded again.
-    fn append(&mut self, records: &[R], now_ms: TimestampMs) -> Result<Offset, Self::Error>;
+    /// Nothing was written, or it is unknown whether it was.
+    fn append(
+        &mut self,
+        records: &[R],
+        now_ms: TimestampMs,
+    ) -> Result<Offset, AppendFailed<Self::Error>>;
 
     /// The journal's end.
     fn end(&self) -> Offset;
@@ -31,13 +46,32 @@ pub trait Journal<R> {
     fn committed(&self) -> Offset;
 }
 
-/// The machine is not here (any more): it lost its journal, or was never loaded.
+/// Why a journal has not appended records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lost;
+pub enum AppendFailed<E> {
+    /// It refuses them: nothing was written.
+    Refused(E),
+    /// They, or some of them, may have been written.
+    Unknown(E),
+}
+
+/// Why a command gets no reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered<E> {
+    /// The machine is not here any more: it was unloaded, or lost its journal.
+    Lost,
+    /// The journal refuses the records of the decision, which was taken back.
+    Refused(E),
+}
+
+/// After how long a timer fires again whose records were refused, in milliseconds.
+const REFUSED_AGAIN_MS: i64 = 500;
 
 /// One machine, its journal, its timers and whoever waits for it.
 pub struct Host<M: Machine, J> {
     clock: Clock,
+    /// Set once, under the lock of `inner`; whoever looks too early meets the lost machine itself.
+    is_lost: AtomicBool,
     inner: Mutex<Inner<M, J>>,
 }
 
@@ -47,7 +81,12 @@ type Parked<M> = (Offset, Vec<(Ticket, <M as Machine>::Reply)>);
 struct Inner<M: Machine, J> {
     machine: M,
     journal: J,
-    lost: bool,
+    is_lost: bool,
+    /// Is the last append known to have gone well? If not, the next decision can be taken back.
+    /// That takes a copy of the machine's volatile part, too dear for every turn.
+    is_trusted: bool,
+    /// Was the last append refused? Then the log says so already.
+    is_refused: bool,
     tickets: u64,
     asking: BTreeMap<Ticket, oneshot::Sender<M::Reply>>,
     parked: VecDeque<Parked<M>>,
@@ -120,7 +159,9 @@ impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
         let inner = Inner {
             machine,
             journal,
-            lost: false,
+            is_lost: false,
+            is_trusted: false,
+            is_refused: false,
             tickets: 0,
             asking: BTreeMap::new(),
             parked: VecDeque::new(),
@@ -128,35 +169,50 @@ impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
             wake,
             awaited_ms: TimestampMs::MAX,
         };
-        Self { clock, inner: Mutex::new(inner) }
+        Self { clock, is_lost: AtomicBool::new(false), inner: Mutex::new(inner) }
     }
 
     /// Runs `command` at once; the answer arrives when what it rests on has committed.
     ///
     /// # Errors
-    /// [`Lost`] when the machine is gone, now or before it could answer.
-    pub async fn ask(&self, command: M::Command) -> Result<M::Reply, Lost> {
+    /// The machine is gone, now or before it could answer, or its records are refused.
+    pub async fn ask(&self, command: M::Command) -> Result<M::Reply, Unanswered<J::Error>> {
         let answer = self.start(command)?;
-        answer.await.map_err(|_| Lost)
+        answer.await.map_err(|_| Unanswered::Lost)
     }
 
     /// Like [`Host::ask`], for a caller that waits elsewhere.
     ///
     /// # Errors
-    /// [`Lost`] when the machine is gone.
-    pub fn start(&self, command: M::Command) -> Result<oneshot::Receiver<M::Reply>, Lost> {
-        let mut inner = self.lock();
+    /// The machine is gone, or its records are refused.
+    pub fn start(
+        &self,
+        command: M::Command,
+    ) -> Result<oneshot::Receiver<M::Reply>, Unanswered<J::Error>> {
         let (sender, answer) = oneshot::channel();
-        inner.run(command, Some(sender), self.clock.wall_ms())?;
+        self.turn(&mut self.lock(), command, Some(sender))?;
         Ok(answer)
     }
 
-    /// Runs a command that nobody waits for.
+    /// Runs a command without waiting for a reply.
     ///
     /// # Errors
-    /// [`Lost`] when the machine is gone.
-    pub fn tell(&self, command: M::Command) -> Result<(), Lost> {
-        self.lock().run(command, None, self.clock.wall_ms())
+    /// The machine is gone, or its records are refused.
+    pub fn tell(&self, command: M::Command) -> Result<(), Unanswered<J::Error>> {
+        self.turn(&mut self.lock(), command, None)
+    }
+
+    fn turn(
+        &self,
+        inner: &mut Inner<M, J>,
+        command: M::Command,
+        asker: Option<oneshot::Sender<M::Reply>>,
+    ) -> Result<(), Unanswered<J::Error>> {
+        let done = inner.run(command, asker, self.clock.wall_ms());
+        if inner.is_lost {
+            self.is_lost.store(true, Ordering::Release);
+        }
+        done
     }
 
     /// Fires every timer that is due; returns when the next one is.
@@ -164,8 +220,12 @@ impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
         let mut inner = self.lock();
         let now_ms = self.clock.wall_ms();
         while let Some(timer) = inner.timers.take_due(now_ms) {
-            if inner.run(M::expired(timer), None, now_ms).is_err() {
-                return None;
+            match self.turn(&mut inner, M::expired(timer.clone()), None) {
+                Ok(()) => {}
+                Err(Unanswered::Lost) => return None,
+                Err(Unanswered::Refused(_)) => {
+                    inner.timers.set(timer, now_ms.saturating_add(REFUSED_AGAIN_MS));
+                }
             }
         }
         let next_ms = inner.timers.next_ms();
@@ -178,6 +238,17 @@ impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
         let mut inner = self.lock();
         inner.release();
         !inner.parked.is_empty()
+    }
+
+    /// Has the machine lost its journal, or was it unloaded?
+    pub fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Acquire)
+    }
+
+    /// Ends the machine: every request that waits is answered, and every later one refused.
+    pub fn unload(&self) {
+        self.lock().lose();
+        self.is_lost.store(true, Ordering::Release);
     }
 
     /// Looks at the machine between two turns.
@@ -202,9 +273,9 @@ impl<M: Machine, J: Journal<M::Record>> Inner<M, J> {
         command: M::Command,
         asker: Option<oneshot::Sender<M::Reply>>,
         now_ms: TimestampMs,
-    ) -> Result<(), Lost> {
-        if self.lost {
-            return Err(Lost);
+    ) -> Result<(), Unanswered<J::Error>> {
+        if self.is_lost {
+            return Err(Unanswered::Lost);
         }
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
@@ -212,16 +283,20 @@ impl<M: Machine, J: Journal<M::Record>> Inner<M, J> {
             self.asking.insert(ticket, asker);
         }
         let mut turn = Turn::new(now_ms, ticket);
+        let is_trusted = self.is_trusted && self.journal.accepts();
+        let before = (!is_trusted).then(|| self.machine.volatile());
         self.machine.decide(command, &mut turn);
         let end = if turn.records.is_empty() {
             self.journal.end()
         } else {
             match self.journal.append(&turn.records, now_ms) {
-                Ok(end) => end,
-                Err(error) => {
-                    tracing::error!(?error, "coordinator append failed; its shard is unloaded");
-                    self.lose();
-                    return Err(Lost);
+                Ok(end) => {
+                    (self.is_trusted, self.is_refused) = (true, false);
+                    end
+                }
+                Err(failed) => {
+                    self.asking.remove(&ticket);
+                    return Err(self.take_back(failed, before));
                 }
             }
         };
@@ -261,9 +336,39 @@ impl<M: Machine, J: Journal<M::Record>> Inner<M, J> {
         }
     }
 
-    /// Dropping the askers tells each of them that there will be no answer.
+    /// The records of a decision were not appended: it is taken back, or the machine is lost.
+    fn take_back(
+        &mut self,
+        failed: AppendFailed<J::Error>,
+        before: Option<M::Volatile>,
+    ) -> Unanswered<J::Error> {
+        let place = self.journal.partition();
+        let (topic, partition) = (&*place.topic, place.partition);
+        let (error, is_unknown) = match failed {
+            AppendFailed::Refused(error) => (error, false),
+            AppendFailed::Unknown(error) => (error, true),
+        };
+        match before {
+            Some(before) if !is_unknown => {
+                if !std::mem::replace(&mut self.is_refused, true) {
+                    tracing::warn!(topic, partition, %error, "coordinator append refused");
+                }
+                self.machine.restore(before);
+            }
+            _ => {
+                tracing::error!(topic, partition, %error, "coordinator append failed; shard unloaded");
+                self.lose();
+            }
+        }
+        self.is_trusted = false;
+        if is_unknown { Unanswered::Lost } else { Unanswered::Refused(error) }
+    }
+
+    /// Dropping the askers tells each of them that there will be no answer. The task that fires
+    /// timers sees to it that the machine is loaded again.
     fn lose(&mut self) {
-        self.lost = true;
+        self.is_lost = true;
+        self.wake.notify_one();
         self.asking.clear();
         self.parked.clear();
         self.timers.clear();

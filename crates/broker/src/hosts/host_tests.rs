@@ -16,13 +16,21 @@ enum Command {
     Wait,
     Set(u8, i64),
     Fired,
+    /// Adds, and sends away whoever waits.
+    AddAndForget(i64),
+    /// The timer that writes has fired.
+    Write,
 }
+
+/// The timer whose command writes something.
+const WRITING: u8 = 9;
 
 impl Machine for Sum {
     type Command = Command;
     type Record = i64;
     type Reply = i64;
     type Timer = u8;
+    type Volatile = Vec<Ticket>;
 
     fn decide(&mut self, command: Command, turn: &mut Turn<Self>) {
         match command {
@@ -40,6 +48,11 @@ impl Machine for Sum {
                     turn.reply_to(ticket, -self.total);
                 }
             }
+            Command::AddAndForget(number) => {
+                self.waiting.clear();
+                turn.record(number);
+            }
+            Command::Write => turn.record(10),
         }
     }
 
@@ -47,24 +60,67 @@ impl Machine for Sum {
         self.total += record;
     }
 
-    fn expired(_: u8) -> Command {
-        Command::Fired
+    fn expired(timer: u8) -> Command {
+        if timer == WRITING { Command::Write } else { Command::Fired }
+    }
+
+    fn volatile(&self) -> Vec<Ticket> {
+        self.waiting.clone()
+    }
+
+    fn restore(&mut self, before: Vec<Ticket>) {
+        self.waiting = before;
     }
 }
 
-#[derive(Clone, Default)]
+/// What happens to an append.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Ink {
+    #[default]
+    Flows,
+    /// It is refused, as could be told before.
+    Missing,
+    /// It is refused, without a warning.
+    Dries,
+    /// It may have been written.
+    Smears,
+}
+
+#[derive(Clone)]
 struct Paper {
+    place: TopicPartition,
     end: Rc<Cell<Offset>>,
     committed: Rc<Cell<Offset>>,
-    torn: Rc<Cell<bool>>,
+    ink: Rc<Cell<Ink>>,
+}
+
+impl Default for Paper {
+    fn default() -> Self {
+        let (end, committed, ink) = (Rc::default(), Rc::default(), Rc::default());
+        Self { place: TopicPartition::new("paper", 3), end, committed, ink }
+    }
 }
 
 impl Journal<i64> for Paper {
     type Error = &'static str;
 
-    fn append(&mut self, records: &[i64], _: TimestampMs) -> Result<Offset, &'static str> {
-        if self.torn.get() {
-            return Err("torn");
+    fn partition(&self) -> &TopicPartition {
+        &self.place
+    }
+
+    fn accepts(&self) -> bool {
+        self.ink.get() != Ink::Missing
+    }
+
+    fn append(
+        &mut self,
+        records: &[i64],
+        _: TimestampMs,
+    ) -> Result<Offset, AppendFailed<&'static str>> {
+        match self.ink.get() {
+            Ink::Flows => {}
+            Ink::Missing | Ink::Dries => return Err(AppendFailed::Refused("no ink")),
+            Ink::Smears => return Err(AppendFailed::Unknown("smeared")),
         }
         self.end.set(self.end.get() + records.len() as i64);
         Ok(self.end.get())
@@ -138,15 +194,94 @@ fn only_a_timer_that_is_due_earlier_wakes() {
     drop(answer);
 }
 
+/// A host whose last append went well, and a request that waits for its timer.
+fn with_waiting(paper: &Paper) -> (Host<Sum, Paper>, Clock, oneshot::Receiver<i64>) {
+    let clock = Clock::manual(0);
+    let host = Host::new(clock.clone(), Sum::default(), paper.clone(), Arc::default());
+    host.tell(Command::Add(1)).expect("here");
+    paper.committed.set(1);
+    let waiting = host.start(Command::Wait).expect("here");
+    (host, clock, waiting)
+}
+
 #[test]
-fn a_failed_append_loses_the_machine_and_everybody_who_waits() {
+fn an_append_of_unknown_outcome_loses_the_machine_and_answers_every_request() {
     let paper = Paper::default();
-    let host = Host::new(Clock::manual(0), Sum::default(), paper.clone(), Arc::default());
-    let mut waiting = host.start(Command::Wait).expect("here");
-    paper.torn.set(true);
-    assert_eq!(host.start(Command::Add(1)).err(), Some(Lost));
+    let (host, _, mut waiting) = with_waiting(&paper);
+    paper.ink.set(Ink::Smears);
+    assert_eq!(host.start(Command::Add(1)).err(), Some(Unanswered::Lost));
+    assert!(host.is_lost());
     assert!(matches!(waiting.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
-    paper.torn.set(false);
-    assert_eq!(host.tell(Command::Add(1)), Err(Lost), "only a reload brings it back");
-    assert_eq!(host.look(|sum| sum.total), 0);
+    paper.ink.set(Ink::Flows);
+    assert_eq!(host.tell(Command::Add(1)), Err(Unanswered::Lost), "only a reload brings it back");
+    assert_eq!(host.look(|sum| sum.total), 1);
+}
+
+#[test]
+fn a_refused_append_fails_its_request_and_takes_the_decision_back() {
+    let paper = Paper::default();
+    let (host, clock, mut waiting) = with_waiting(&paper);
+    paper.ink.set(Ink::Missing);
+    for _ in 0..2 {
+        assert_eq!(host.start(Command::Add(1)).err(), Some(Unanswered::Refused("no ink")));
+        assert_eq!(host.tell(Command::AddAndForget(1)), Err(Unanswered::Refused("no ink")));
+    }
+    assert!(!host.is_lost());
+    assert_eq!(host.look(|sum| (sum.total, sum.waiting.len())), (1, 1), "nothing has changed");
+    // What writes nothing is served.
+    let mut other = host.start(Command::Wait).expect("here");
+    clock.advance(100);
+    host.fire();
+    assert_eq!((waiting.try_recv(), other.try_recv()), (Ok(-1), Ok(-1)));
+    paper.ink.set(Ink::Flows);
+    paper.committed.set(9);
+    let mut answer = host.start(Command::Add(2)).expect("here");
+    assert_eq!(answer.try_recv(), Ok(3));
+}
+
+#[test]
+fn after_a_load_even_an_unforeseen_refusal_is_taken_back() {
+    let paper = Paper::default();
+    paper.ink.set(Ink::Dries);
+    let host = Host::new(Clock::manual(0), Sum::default(), paper, Arc::default());
+    let mut waiting = host.start(Command::Wait).expect("here");
+    assert_eq!(host.tell(Command::AddAndForget(1)), Err(Unanswered::Refused("no ink")));
+    assert!(!host.is_lost() && waiting.try_recv() == Err(oneshot::error::TryRecvError::Empty));
+}
+
+#[test]
+fn a_refusal_that_could_not_be_foreseen_loses_the_machine() {
+    let paper = Paper::default();
+    let (host, _, mut waiting) = with_waiting(&paper);
+    paper.ink.set(Ink::Dries);
+    assert_eq!(host.start(Command::Add(1)).err(), Some(Unanswered::Refused("no ink")));
+    assert!(host.is_lost());
+    assert!(matches!(waiting.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
+}
+
+#[test]
+fn a_timer_whose_records_are_refused_fires_again() {
+    let paper = Paper::default();
+    let (host, clock, _waiting) = with_waiting(&paper);
+    host.tell(Command::Set(WRITING, 50)).expect("here");
+    paper.ink.set(Ink::Missing);
+    clock.advance(50);
+    assert_eq!(host.fire(), Some(100), "the other timer");
+    clock.advance(50);
+    assert_eq!(host.fire(), Some(550));
+    paper.ink.set(Ink::Flows);
+    clock.advance(450);
+    assert_eq!(host.fire(), None);
+    assert_eq!(host.look(|sum| sum.total), 11);
+}
+
+#[test]
+fn an_unloaded_machine_answers_every_request() {
+    let paper = Paper::default();
+    let (host, _, mut waiting) = with_waiting(&paper);
+    let mut uncommitted = host.start(Command::Add(1)).expect("here");
+    host.unload();
+    let closed = Err(oneshot::error::TryRecvError::Closed);
+    assert_eq!((waiting.try_recv(), uncommitted.try_recv()), (closed.clone(), closed));
+    assert_eq!(host.tell(Command::Wait), Err(Unanswered::Lost));
 }

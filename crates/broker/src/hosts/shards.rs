@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -11,10 +12,10 @@ use ottla_clock::Clock;
 use ottla_machine::Machine;
 use ottla_partitions::{Isolation, Partition, ReadRefused, Refused};
 use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches};
-use ottla_types::{ErrorCode, Offset, TimestampMs, coordinator_partition};
+use ottla_types::{ErrorCode, Offset, TimestampMs, TopicPartition, coordinator_partition};
 use tokio::sync::Notify;
 
-use super::host::{Host, Journal};
+use super::host::{AppendFailed, Host, Journal, Unanswered};
 
 /// How much of the topic is read at a time while loading, in bytes (`offsets.load.buffer.size`).
 const LOAD_BYTES: usize = 5 * 1024 * 1024;
@@ -26,7 +27,7 @@ const TOLD_EVERY: u64 = 1_000_000;
 /// A kind of coordinator.
 pub trait Kind: std::fmt::Debug + Send + Sync + 'static {
     /// What runs in it.
-    type Machine: Machine<Record = Self::Record>;
+    type Machine: Machine<Record = Self::Record, Reply: Send, Timer: Send> + Send;
     /// What it writes down.
     type Record;
     /// What an operator may decide about it.
@@ -52,35 +53,66 @@ pub trait Kind: std::fmt::Debug + Send + Sync + 'static {
     /// Writes records as one batch.
     ///
     /// # Errors
-    /// It is unknown whether they were written.
+    /// Nothing was written, or it is unknown whether it was.
     fn write(
         partition: &Partition,
         records: &[Self::Record],
         now_ms: TimestampMs,
-    ) -> Result<Offset, Refused>;
+    ) -> Result<Offset, AppendFailed<Refused>>;
 }
 
 /// One coordinator.
 pub type ShardHost<K> = Host<<K as Kind>::Machine, TopicJournal<K>>;
 
-enum Shard<K: Kind> {
+/// One partition of the topic, and how far its coordinator is.
+struct Shard<K: Kind> {
+    partition: Partition,
+    /// Which load it is: what an earlier one has loaded is dropped.
+    load: u64,
+    state: State<K>,
+}
+
+enum State<K: Kind> {
     Loading,
     Ready(Arc<ShardHost<K>>),
+    /// The load could not write what it had to: from this moment on it is tried again.
+    Refused(Duration),
+    /// The log cannot be read, or not be understood.
     Broken,
 }
+
+/// A coordinator that is to be loaded.
+#[must_use]
+pub struct Load {
+    partition: Partition,
+    number: u64,
+}
+
+/// After how long a load is tried again whose records were refused.
+const LOAD_AGAIN: Duration = Duration::from_secs(1);
 
 /// How late a timer may be: what is due within this time is fired together.
 const TOGETHER: Duration = Duration::from_millis(5);
 /// After how long at the latest timers are looked at, for the wall clock may have been set forward.
 const NAP: Duration = Duration::from_secs(1);
 
-/// All coordinators of a kind.
-pub struct Shards<K: Kind> {
+/// All coordinators of a kind; cheap to clone.
+pub struct Shards<K: Kind>(Arc<Inner<K>>);
+
+struct Inner<K: Kind> {
     clock: Clock,
     settings: RwLock<K::Settings>,
     shards: RwLock<BTreeMap<i32, Shard<K>>>,
+    /// How many loads have begun.
+    loads: AtomicU64,
     /// Wakes the task that fires timers.
     wake: Arc<Notify>,
+}
+
+impl<K: Kind> Clone for Shards<K> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
 }
 
 impl<K: Kind> std::fmt::Debug for Shards<K> {
@@ -93,8 +125,13 @@ impl<K: Kind> Shards<K> {
     /// No coordinator yet.
     #[must_use]
     pub fn new(clock: Clock, settings: K::Settings) -> Self {
-        let settings = RwLock::new(settings);
-        Self { clock, settings, shards: RwLock::default(), wake: Arc::default() }
+        Self(Arc::new(Inner {
+            clock,
+            settings: RwLock::new(settings),
+            shards: RwLock::default(),
+            loads: AtomicU64::new(0),
+            wake: Arc::default(),
+        }))
     }
 
     /// The coordinator of this key, where the topic has `count` partitions.
@@ -110,10 +147,11 @@ impl<K: Kind> Shards<K> {
     /// # Errors
     /// See [`Shards::of`].
     pub fn at(&self, index: i32) -> Result<Arc<ShardHost<K>>, ErrorCode> {
-        match self.read().get(&index) {
-            Some(Shard::Ready(host)) => Ok(Arc::clone(host)),
-            Some(Shard::Loading) => Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
-            Some(Shard::Broken) => Err(ErrorCode::COORDINATOR_NOT_AVAILABLE),
+        match self.read().get(&index).map(|shard| &shard.state) {
+            // One that is lost is about to be loaded again.
+            Some(State::Ready(host)) if !host.is_lost() => Ok(Arc::clone(host)),
+            Some(State::Loading | State::Ready(_)) => Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
+            Some(State::Refused(_) | State::Broken) => Err(ErrorCode::COORDINATOR_NOT_AVAILABLE),
             None => Err(ErrorCode::NOT_COORDINATOR),
         }
     }
@@ -121,9 +159,9 @@ impl<K: Kind> Shards<K> {
     /// Every coordinator that is ready, with its partition.
     #[must_use]
     pub fn all(&self) -> Vec<(i32, Arc<ShardHost<K>>)> {
-        let ready = |(index, shard): (&i32, &Shard<K>)| match shard {
-            Shard::Ready(host) => Some((*index, Arc::clone(host))),
-            Shard::Loading | Shard::Broken => None,
+        let ready = |(index, shard): (&i32, &Shard<K>)| match &shard.state {
+            State::Ready(host) => Some((*index, Arc::clone(host))),
+            State::Loading | State::Refused(_) | State::Broken => None,
         };
         self.read().iter().filter_map(ready).collect()
     }
@@ -131,57 +169,98 @@ impl<K: Kind> Shards<K> {
     /// Is a coordinator still being loaded?
     #[must_use]
     pub fn is_loading(&self) -> bool {
-        self.read().values().any(|shard| matches!(shard, Shard::Loading))
+        self.read().values().any(|shard| matches!(shard.state, State::Loading))
     }
 
-    /// Loads a coordinator for each partition of the topic that is new, and lets go of those
-    /// whose partition is no longer here. Reads whole partitions: not for a serving thread.
+    /// Loads a coordinator for each partition of the topic that is new, and unloads those whose
+    /// partition is no longer here. Reads whole partitions: not for a serving thread.
     pub fn reconcile(&self, led: &[Partition]) {
-        let mut fresh = Vec::new();
+        let (mut gone, mut fresh) = (Vec::new(), Vec::new());
         {
             let mut shards = self.write();
-            shards.retain(|index, _| led.iter().any(|partition| partition.index() == *index));
+            shards.retain(|_, shard| {
+                let is_led = led.iter().any(|it| is_same(it, &shard.partition));
+                if let State::Ready(host) = &shard.state
+                    && !is_led
+                {
+                    gone.push(Arc::clone(host));
+                }
+                is_led
+            });
             for partition in led {
-                shards.entry(partition.index()).or_insert_with(|| {
-                    fresh.push(partition.clone());
-                    Shard::Loading
-                });
+                if !shards.contains_key(&partition.index()) {
+                    fresh.push(self.begin(&mut shards, partition.clone()));
+                }
             }
         }
-        for partition in fresh {
-            let index = partition.index();
-            let shard = match self.load(partition) {
-                Ok(host) => Shard::Ready(Arc::new(host)),
-                Err(why) => {
-                    tracing::error!(
-                        topic = K::TOPIC,
-                        partition = index,
-                        why,
-                        "a coordinator cannot load"
-                    );
-                    Shard::Broken
-                }
-            };
-            self.write().insert(index, shard);
-            // Its timers run from now on.
-            self.wake();
+        // Whoever waits for one of them holds it, and would wait for ever.
+        gone.iter().for_each(|host| host.unload());
+        for load in fresh {
+            self.finish(load);
         }
     }
 
-    fn load(&self, partition: Partition) -> Result<ShardHost<K>, String> {
-        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner).clone();
+    /// The coordinators that have lost their journal, or whose load was refused a while ago: each
+    /// is to be loaded again, by [`Shards::finish`].
+    pub fn begin_again(&self) -> Vec<Load> {
+        let now = self.0.clock.monotonic();
+        let is_due = |shard: &Shard<K>| match &shard.state {
+            State::Ready(host) => host.is_lost(),
+            State::Refused(until) => *until <= now,
+            State::Loading | State::Broken => false,
+        };
+        if !self.read().values().any(is_due) {
+            return Vec::new();
+        }
+        let mut shards = self.write();
+        let due: Vec<Partition> =
+            shards.values().filter(|it| is_due(it)).map(|it| it.partition.clone()).collect();
+        due.into_iter().map(|partition| self.begin(&mut shards, partition)).collect()
+    }
+
+    fn begin(&self, shards: &mut BTreeMap<i32, Shard<K>>, partition: Partition) -> Load {
+        let number = self.0.loads.fetch_add(1, Ordering::Relaxed);
+        let index = partition.index();
+        let load = Load { partition: partition.clone(), number };
+        shards.insert(index, Shard { partition, load: number, state: State::Loading });
+        load
+    }
+
+    /// Loads a coordinator, which may take long: not for a serving thread.
+    pub fn finish(&self, load: Load) {
+        let Load { partition, number } = load;
+        let index = partition.index();
+        let state = self.load(partition).unwrap_or_else(|why| {
+            tracing::error!(topic = K::TOPIC, partition = index, why, "a coordinator cannot load");
+            State::Broken
+        });
+        let mut shards = self.write();
+        match shards.get_mut(&index).filter(|shard| shard.load == number) {
+            Some(shard) => shard.state = state,
+            // The partition has gone meanwhile; no request has seen this coordinator.
+            None => return,
+        }
+        drop(shards);
+        // Its timers run from now on.
+        self.wake();
+    }
+
+    fn load(&self, partition: Partition) -> Result<State<K>, String> {
+        let settings = self.0.settings.read().unwrap_or_else(PoisonError::into_inner).clone();
         let mut machine = K::machine(settings);
         replay::<K>(&partition, &mut machine)?;
         let journal = TopicJournal { partition, kind: PhantomData };
-        let host = Host::new(self.clock.clone(), machine, journal, Arc::clone(&self.wake));
-        host.tell(K::loaded()).map_err(|_| "its log cannot be written".to_owned())?;
-        Ok(host)
+        let host = Host::new(self.0.clock.clone(), machine, journal, Arc::clone(&self.0.wake));
+        Ok(match host.tell(K::loaded()) {
+            Ok(()) => State::Ready(Arc::new(host)),
+            Err(_) => State::Refused(self.0.clock.monotonic() + LOAD_AGAIN),
+        })
     }
 
     /// The operator has changed settings.
     pub fn set(&self, settings: &K::Settings) {
         let before = {
-            let mut now = self.settings.write().unwrap_or_else(PoisonError::into_inner);
+            let mut now = self.0.settings.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *now, settings.clone())
         };
         if before != *settings {
@@ -192,31 +271,45 @@ impl<K: Kind> Shards<K> {
         }
     }
 
+    /// Loads what has to be loaded again, beside the thread that serves.
+    pub fn load_again(&self) {
+        for load in self.begin_again() {
+            let shards = self.clone();
+            // What it has loaded is found among the shards.
+            drop(tokio::task::spawn_blocking(move || shards.finish(load)));
+        }
+    }
+
     /// Lets the task that fires timers look again at once.
     pub fn wake(&self) {
-        self.wake.notify_one();
+        self.0.wake.notify_one();
     }
 
     /// Sleeps until `next_ms`, when a timer is due, or until an earlier one was set; not longer
     /// than `longest`, if there is other work to look after.
     pub async fn rest(&self, next_ms: TimestampMs, longest: Option<Duration>) {
-        let until_next = next_ms.saturating_sub(self.clock.wall_ms());
+        let until_next = next_ms.saturating_sub(self.0.clock.wall_ms());
         let until_next = Duration::from_millis(u64::try_from(until_next).unwrap_or(0));
         let pause = until_next.min(longest.unwrap_or(NAP)).clamp(TOGETHER, NAP);
         tokio::select! {
-            () = self.clock.sleep(pause) => {}
+            () = self.0.clock.sleep(pause) => {}
             // Many may be set at once.
-            () = self.wake.notified() => self.clock.sleep(TOGETHER).await,
+            () = self.0.wake.notified() => self.0.clock.sleep(TOGETHER).await,
         }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<i32, Shard<K>>> {
-        self.shards.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.shards.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<i32, Shard<K>>> {
-        self.shards.write().unwrap_or_else(PoisonError::into_inner)
+        self.0.shards.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A topic of the same name that was created later is another.
+fn is_same(one: &Partition, other: &Partition) -> bool {
+    one.index() == other.index() && one.topic_id() == other.topic_id()
 }
 
 /// Which of `count` partitions a key lives in; `None` if there are none.
@@ -297,7 +390,19 @@ pub struct TopicJournal<K> {
 impl<K: Kind> Journal<K::Record> for TopicJournal<K> {
     type Error = Refused;
 
-    fn append(&mut self, records: &[K::Record], now_ms: TimestampMs) -> Result<Offset, Refused> {
+    fn partition(&self) -> &TopicPartition {
+        self.partition.name()
+    }
+
+    fn accepts(&self) -> bool {
+        self.partition.accepts_own()
+    }
+
+    fn append(
+        &mut self,
+        records: &[K::Record],
+        now_ms: TimestampMs,
+    ) -> Result<Offset, AppendFailed<Refused>> {
         K::write(&self.partition, records, now_ms)
     }
 
@@ -310,6 +415,34 @@ impl<K: Kind> Journal<K::Record> for TopicJournal<K> {
     }
 }
 
+/// What a batch that was refused says of a coordinator's append.
+#[must_use]
+pub fn failed(refused: Refused) -> AppendFailed<Refused> {
+    match refused {
+        // Where only room was missing, the log has taken back what it had begun.
+        Refused::Storage(error) if !error.is_shortage() => {
+            AppendFailed::Unknown(Refused::Storage(error))
+        }
+        refused => AppendFailed::Refused(refused),
+    }
+}
+
+/// What a client is told whose request got no reply.
+#[must_use]
+pub fn unanswered(error: &Unanswered<Refused>) -> ErrorCode {
+    let Unanswered::Refused(refused) = error else { return ErrorCode::NOT_COORDINATOR };
+    match refused.code() {
+        ErrorCode::NOT_ENOUGH_REPLICAS => ErrorCode::COORDINATOR_NOT_AVAILABLE,
+        ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::KAFKA_STORAGE_ERROR => {
+            ErrorCode::NOT_COORDINATOR
+        }
+        ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => {
+            ErrorCode::UNKNOWN_SERVER_ERROR
+        }
+        code => code,
+    }
+}
+
 /// Asks a coordinator and takes the reply apart; any other kind of reply is a lost coordinator.
 ///
 /// # Errors
@@ -319,6 +452,10 @@ pub async fn ask<K: Kind, T>(
     command: <K::Machine as Machine>::Command,
     pick: impl FnOnce(<K::Machine as Machine>::Reply) -> Option<T>,
 ) -> Result<T, ErrorCode> {
-    let reply = host.ask(command).await.map_err(|_| ErrorCode::NOT_COORDINATOR)?;
+    let reply = host.ask(command).await.map_err(|error| unanswered(&error))?;
     pick(reply).ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)
 }
+
+#[cfg(test)]
+#[path = "shards_tests.rs"]
+mod tests;

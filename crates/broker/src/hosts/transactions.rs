@@ -1,5 +1,6 @@
 //! The transaction coordinators of this node, in `__transaction_state`, and the writing of markers.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use ottla_coordinator::group::TransactionEnd;
@@ -11,7 +12,8 @@ use ottla_records::{Batch, BatchOptions};
 use ottla_types::{ErrorCode, LeaderEpoch, Offset, TRANSACTION_STATE, TimestampMs};
 
 use super::groups;
-use super::shards::{Kind, ShardHost, Shards, ask, batch_of, each_record};
+use super::host::{AppendFailed, Unanswered};
+use super::shards::{Kind, ShardHost, Shards, ask, batch_of, each_record, failed, unanswered};
 use crate::node::Node;
 
 /// The topic that transactional ids live in.
@@ -70,10 +72,10 @@ impl Kind for TransactionKind {
         partition: &Partition,
         records: &[Record],
         now_ms: TimestampMs,
-    ) -> Result<Offset, Refused> {
+    ) -> Result<Offset, AppendFailed<Refused>> {
         let options = BatchOptions::default();
-        let batch = batch_of(options, records.iter().map(Record::encode), now_ms)?;
-        groups::append(partition, &batch, now_ms)
+        let batch = batch_of(options, records.iter().map(Record::encode), now_ms);
+        batch.and_then(|batch| groups::append(partition, &batch, now_ms)).map_err(failed)
     }
 }
 
@@ -81,6 +83,7 @@ impl Transactions {
     /// Fires timers and writes what markers are left, for ever.
     pub async fn tick(&self, node: &Node) {
         loop {
+            self.load_again();
             let (mut next_ms, mut is_done) = (TimestampMs::MAX, true);
             for (index, host) in self.all() {
                 next_ms = next_ms.min(host.fire().unwrap_or(TimestampMs::MAX));
@@ -100,18 +103,47 @@ pub async fn work_off(node: &Node, index: i32, host: &TransactionHost) -> bool {
         _ => None,
     });
     let Ok(taken) = taken.await else { return true };
+    let mut taken = Taken { host, left: taken.into() };
     let Some(partition) = node.partitions.find(TOPIC, index) else { return true };
     let epoch = partition.ends().leader_epoch;
     let mut all = true;
-    for work in taken {
-        let is_done = mark(node, &work, epoch).await;
-        all &= is_done;
-        let command = if is_done { Command::Marked(work) } else { Command::Unmarked(work) };
-        if host.ask(command).await.is_err() {
-            return true;
+    while let Some(work) = taken.left.front() {
+        let is_marked = mark(node, work, epoch).await;
+        let Some(work) = taken.left.pop_front() else { break };
+        if is_marked {
+            match host.ask(Command::Marked(work.clone())).await {
+                Ok(_) => continue,
+                // Its next leader, or its next load, finds what is left.
+                Err(Unanswered::Lost) => return true,
+                Err(Unanswered::Refused(_)) => {}
+            }
         }
+        all = false;
+        taken.give_back(work);
     }
     all
+}
+
+/// Work that was taken from a coordinator. What is left of it when the request that is at it is
+/// dropped, with its connection, goes back: or no other would ever be at it.
+struct Taken<'a> {
+    host: &'a TransactionHost,
+    left: VecDeque<Work>,
+}
+
+impl Taken<'_> {
+    fn give_back(&self, work: Work) {
+        // A coordinator that is lost remembers nothing of who is at what.
+        let _ = self.host.tell(Command::Unmarked(work));
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        while let Some(work) = self.left.pop_front() {
+            self.give_back(work);
+        }
+    }
 }
 
 /// Says once that a marker has to wait.
@@ -205,8 +237,9 @@ pub fn add_now(node: &Node, request: Add) -> Option<Result<(), ErrorCode>> {
         Ok((_, host)) => host,
         Err(code) => return Some(Err(code)),
     };
-    let Ok(mut answer) = host.start(Command::Add(request)) else {
-        return Some(Err(ErrorCode::NOT_COORDINATOR));
+    let mut answer = match host.start(Command::Add(request)) {
+        Ok(answer) => answer,
+        Err(error) => return Some(Err(unanswered(&error))),
     };
     match answer.try_recv() {
         Ok(Reply::Added(added)) => Some(added),

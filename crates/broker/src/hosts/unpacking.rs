@@ -2,27 +2,27 @@
 //! stores in another codec.
 //!
 //! A small one is read by the thread that serves its connection, as fast as another could be woken.
-//! A large one is read by a thread of its own, so that the other connections are served meanwhile.
-//! Its own connection waits, so that its requests keep their order.
+//! A large one is read by a thread of lower priority, so that the other connections are served
+//! meanwhile. Its own connection waits, so that its requests keep their order (ADR 0010).
 
 use bytes::Bytes;
+use ottla_net::Background;
 use ottla_partitions::{Effort, Inspected, Partition, Terms};
-use tokio::sync::Semaphore;
 
-/// The turns to unpack.
+/// Reads large batches in the background.
 #[derive(Debug)]
 pub struct Unpacking {
-    /// As many large batches are read at once: this bounds the memory that they unpack to, and
-    /// leaves the other cores to the threads that serve.
-    turns: Semaphore,
+    /// As many large batches are read at once as there are threads: this bounds the memory that
+    /// they unpack to.
+    background: Background,
 }
 
 impl Unpacking {
-    /// One turn less than there are cores, and at least one.
+    /// As many threads as there are cores.
     #[must_use]
     pub fn for_this_machine() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { turns: Semaphore::new(cores.saturating_sub(1).max(1)) }
+        Self { background: Background::new(cores) }
     }
 
     /// Reads a produced batch through; `None` if its partition has been closed.
@@ -46,14 +46,10 @@ impl Unpacking {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        // The turns are never closed.
-        let _turn = self.turns.acquire().await;
-        match tokio::task::spawn_blocking(work).await {
-            Ok(done) => Some(done),
-            Err(error) => {
-                tracing::error!(%error, "reading a produced batch failed");
-                None
-            }
+        let done = self.background.run(work).await;
+        if done.is_none() {
+            tracing::error!("reading a produced batch failed");
         }
+        done
     }
 }

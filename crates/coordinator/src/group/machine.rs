@@ -16,10 +16,16 @@ use super::{classic, consumer, offsets, show};
 #[derive(Debug, Default)]
 pub struct GroupMachine {
     stored: Stored,
+    volatile: Volatile,
+    settings: GroupSettings,
+}
+
+/// What only this leader knows of its groups.
+#[derive(Clone, Debug, Default)]
+pub struct Volatile {
     live: BTreeMap<String, Live>,
     /// For which version of the topics each consumer group was last looked at.
     seen: BTreeMap<String, i64>,
-    settings: GroupSettings,
 }
 
 impl GroupMachine {
@@ -50,13 +56,14 @@ impl Machine for GroupMachine {
     type Record = Record;
     type Reply = Reply;
     type Timer = Timer;
+    type Volatile = Volatile;
 
     fn decide(&mut self, command: Command, turn: &mut Turn<Self>) {
         if let Command::Settings(settings) = command {
             self.settings = settings;
             return;
         }
-        let Self { stored, live, seen, settings } = self;
+        let Self { stored, volatile: Volatile { live, seen }, settings } = self;
         let scene = &mut Scene { stored, live, seen, settings, turn };
         match command {
             // Taken out above.
@@ -102,6 +109,14 @@ impl Machine for GroupMachine {
 
     fn expired(timer: Timer) -> Command {
         Command::Expired(timer)
+    }
+
+    fn volatile(&self) -> Volatile {
+        self.volatile.clone()
+    }
+
+    fn restore(&mut self, before: Volatile) {
+        self.volatile = before;
     }
 }
 

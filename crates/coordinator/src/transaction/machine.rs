@@ -23,14 +23,14 @@ pub struct TransactionMachine {
 }
 
 /// What only this leader knows.
-#[derive(Debug, Default)]
-pub(super) struct Live {
+#[derive(Clone, Debug, Default)]
+pub struct Live {
     /// The epoch before the last that InitProducerId gave out, for a client that asks again.
-    pub epoch_before: BTreeMap<String, ProducerEpoch>,
+    pub(super) epoch_before: BTreeMap<String, ProducerEpoch>,
     /// Whose markers are being written.
-    pub at_work: BTreeSet<String>,
+    pub(super) at_work: BTreeSet<String>,
     /// Whose markers could not be written before.
-    pub tried: BTreeSet<String>,
+    pub(super) tried: BTreeSet<String>,
 }
 
 /// What a decision works with.
@@ -68,6 +68,7 @@ impl Machine for TransactionMachine {
     type Record = Record;
     type Reply = Reply;
     type Timer = Timer;
+    type Volatile = Live;
 
     fn decide(&mut self, command: Command, turn: &mut Turn<Self>) {
         if let Command::Settings(settings) = command {
@@ -111,5 +112,13 @@ impl Machine for TransactionMachine {
 
     fn expired(timer: Timer) -> Command {
         Command::Expired(timer)
+    }
+
+    fn volatile(&self) -> Live {
+        self.live.clone()
+    }
+
+    fn restore(&mut self, before: Live) {
+        self.live = before;
     }
 }

@@ -230,3 +230,17 @@ fn ten_thousand_groups_of_a_scanner_are_forgotten() {
     assert_eq!(count(&mut bench), 0);
     assert!(bench.timers().len() <= 1, "only the next round is set: {}", bench.timers().len());
 }
+
+#[test]
+fn the_last_leave_ends_a_rebalance_in_the_log() {
+    let mut bench = stage();
+    let (one, _) = alone(&mut bench);
+    let (two, _, _) = enter(&mut bench, "two");
+    bench.run(join(&one, None, ""));
+    bench.notes.clear();
+    bench.run(leave(&two, None));
+    bench.run(leave(&one, None));
+    let events: Vec<_> = bench.notes.iter().map(|it| (it.event, it.members)).collect();
+    assert_eq!(events, [("group rebalance started", 1), ("group rebalance finished", 0)]);
+    assert_eq!(bench.notes[1].reason, "the group has no members left");
+}

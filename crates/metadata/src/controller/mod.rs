@@ -71,6 +71,7 @@ impl Machine for Controller {
     type Record = MetadataRecord;
     type Reply = Reply;
     type Timer = ();
+    type Volatile = ();
 
     fn decide(&mut self, command: Command, turn: &mut Turn<Self>) {
         let scene =
@@ -120,4 +121,8 @@ impl Machine for Controller {
         // The controller sets no timer yet; nothing is allocated for a block that nobody uses.
         Command::Bootstrap { records: alloc::vec::Vec::new() }
     }
+
+    fn volatile(&self) {}
+
+    fn restore(&mut self, _before: ()) {}
 }

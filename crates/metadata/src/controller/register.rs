@@ -8,7 +8,8 @@ use ottla_protocol::metadata::register_broker_record::{
 };
 use ottla_types::{ErrorCode, NodeId, Offset};
 
-use super::{Controller, Reply, Scene, elect};
+use super::elect::{self, BrokerChange};
+use super::{Controller, Reply, Scene};
 
 /// A new life of a broker: what its last one led is led by others, then it registers, fenced.
 pub(super) fn register(
@@ -26,7 +27,8 @@ pub(super) fn register(
     if request.log_dirs.is_empty() {
         return turn.reply(Reply::Registered(Err(ErrorCode::INVALID_REGISTRATION)));
     }
-    turn.records.extend(elect::leave(scene, request.broker_id));
+    // Before its registration: a controller that fails in between does this again (KIP-966).
+    turn.records.extend(elect::changes(scene, last_stop(scene, request)));
     let record = RegisterBrokerRecord {
         broker_id: request.broker_id,
         incarnation_id: request.incarnation_id,
@@ -61,6 +63,21 @@ pub(super) fn register(
     turn.reply(Reply::Registered(Ok(offset)));
 }
 
+/// How the broker's last life has ended. It has stopped cleanly if it remembers the epoch that it
+/// was last registered with; it can remember an older one if a copy of its directory was brought
+/// back.
+fn last_stop(scene: &Scene<'_>, request: &BrokerRegistrationRequest) -> BrokerChange {
+    let broker = request.broker_id;
+    let keeps_eligible = scene.cluster.feature("eligible.leader.replicas.version") > 0;
+    let is_clean =
+        scene.cluster.broker(broker).map(|it| it.epoch) == Some(request.previous_broker_epoch);
+    if is_clean || !keeps_eligible {
+        BrokerChange::Left(broker)
+    } else {
+        BrokerChange::StoppedUncleanly(broker)
+    }
+}
+
 /// The broker has caught up with the metadata: it may serve and lead.
 pub(super) fn unfence(scene: &Scene<'_>, broker: NodeId, turn: &mut Turn<Controller>) {
     if let Some(known) = scene.cluster.broker(broker)
@@ -73,7 +90,7 @@ pub(super) fn unfence(scene: &Scene<'_>, broker: NodeId, turn: &mut Turn<Control
             ..Default::default()
         };
         turn.record(record.into());
-        turn.records.extend(elect::join(scene, broker));
+        turn.records.extend(elect::changes(scene, BrokerChange::Serves(broker)));
     }
     turn.reply(Reply::Done);
 }
@@ -83,7 +100,7 @@ pub(super) fn stop(scene: &Scene<'_>, broker: NodeId, turn: &mut Turn<Controller
     if let Some(known) = scene.cluster.broker(broker)
         && !known.fenced
     {
-        turn.records.extend(elect::leave(scene, broker));
+        turn.records.extend(elect::changes(scene, BrokerChange::Left(broker)));
         let record = BrokerRegistrationChangeRecord {
             broker_id: broker,
             broker_epoch: known.epoch,

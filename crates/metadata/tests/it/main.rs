@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod answers;
+mod elections;
 
 use ottla_machine::testkit::Bench;
 use ottla_metadata::{
@@ -59,12 +60,16 @@ fn registration(incarnation: u64) -> BrokerRegistrationRequest {
     }
 }
 
-/// A cluster of one broker that serves.
-fn cluster() -> Bench<Controller> {
+/// A controller of a new cluster.
+fn controller() -> Controller {
     let defaults =
         Defaults { partitions: 2, replication_factor: 1, delete_topics: true, kraft_version: 1 };
-    let controller = Controller::new(Cluster::default(), defaults, Box::new(Rules));
-    let mut bench = Bench::new(controller, 0);
+    Controller::new(Cluster::default(), defaults, Box::new(Rules))
+}
+
+/// A cluster of one broker that serves.
+fn cluster() -> Bench<Controller> {
+    let mut bench = Bench::new(controller(), 0);
     bench.run(Command::Bootstrap { records: bootstrap_records() });
     bench.run(Command::RegisterBroker { request: registration(200), offset: 12 });
     bench.run(Command::Unfence { broker: 1 });
@@ -262,7 +267,8 @@ fn a_broker_that_starts_again_leads_again_under_a_later_epoch() {
     create(&mut bench, vec![topic("t")]);
     bench.run(Command::RegisterBroker { request: registration(201), offset: 40 });
     let state = bench.machine.cluster().topic("t").unwrap().partitions[&0].clone();
-    assert_eq!((state.leader, state.isr.len(), &state.elr[..]), (-1, 0, &[1][..]));
+    let eligible = (state.elr.len(), &state.last_known_elr[..]);
+    assert_eq!((state.leader, state.isr.len(), eligible), (-1, 0, (0, &[1][..])));
     bench.run(Command::Unfence { broker: 1 });
     let state = bench.machine.cluster().topic("t").unwrap().partitions[&0].clone();
     assert_eq!((state.leader, &state.isr[..], state.leader_epoch), (1, &[1][..], 2));

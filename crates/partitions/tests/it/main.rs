@@ -7,6 +7,7 @@ mod disks;
 mod genuine;
 mod moves;
 mod own;
+mod stable;
 mod transactions;
 mod upkeep;
 

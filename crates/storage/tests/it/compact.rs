@@ -108,7 +108,7 @@ fn flush(log: &mut Log) -> Result<(), StorageError> {
 
 /// Cleans what can be cleaned; says up to where the log is clean then.
 fn clean(log: &mut Log, from: i64, now_ms: i64, memory: usize) -> Result<i64, StorageError> {
-    let limit = log.first_open().unwrap_or_else(|| log.log_end());
+    let limit = log.first_unstable(log.log_end()).unwrap_or_else(|| log.log_end());
     let dirt = log.view().dirt(from, limit, &RULES, now_ms)?;
     let mut cleaning = log.begin_cleaning(RULES, now_ms, (memory, [7; 16]));
     let upto = cleaning.learn(&dirt, &mut |_| Ok(()))?;

@@ -89,7 +89,7 @@ fn transactions_come_one_by_one() {
     };
     let all = [batch(1, BatchOptions::default()), batch(1, options)];
     assert_eq!(together(&mut log, &all).unwrap(), None);
-    assert_eq!((log.log_end(), log.first_open()), (0, None));
+    assert_eq!((log.log_end(), log.first_unstable(0)), (0, None));
 }
 
 #[test]

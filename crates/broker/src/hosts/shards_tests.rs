@@ -1,0 +1,181 @@
+use super::super::groups::{GroupKind, Groups, TOPIC};
+use super::*;
+use ottla_coordinator::group::{Command, GroupSettings, Reply};
+use ottla_partitions::{
+    Assigned, Assignment, DataDir, DiskFiles, Fault, FaultyFiles, Files, Partitions, Rules,
+};
+use ottla_protocol::messages::offset_commit_request::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use ottla_protocol::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopics,
+};
+use ottla_types::Uuid;
+use std::path::Path;
+
+/// One partition of the topic on a disk that can be made to fail, led by node 1.
+struct Scene {
+    clock: Clock,
+    folder: tempfile::TempDir,
+    disk: FaultyFiles,
+    partitions: Partitions,
+    groups: Groups,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = FaultyFiles::new(Arc::new(DiskFiles));
+        let files: Arc<dyn Files> = Arc::new(disk.clone());
+        let dir = DataDir::open(files, folder.path()).expect("opens").expect("is free");
+        let clock = Clock::manual(1_000);
+        let dirs = vec![(dir, Uuid::of(500), false)];
+        let partitions = Partitions::new(1, clock.clone(), dirs).expect("opens");
+        let groups = Groups::new(clock.clone(), GroupSettings::default());
+        Self { clock, folder, disk, partitions, groups }
+    }
+
+    /// Of the replicas on nodes 1 and 2, these are in sync, and so many have to be.
+    fn assign(&self, in_sync: &[i32], in_sync_min: usize) {
+        let assignment = Assignment {
+            leader: 1,
+            leader_epoch: 4,
+            partition_epoch: 0,
+            replicas: vec![1, 2],
+            in_sync: in_sync.to_vec(),
+        };
+        let wanted = Assigned {
+            place: TopicPartition::new(TOPIC, 0),
+            topic_id: Uuid::of(700),
+            directory: Uuid::ZERO,
+            assignment,
+            rules: Rules { in_sync_min, ..Rules::default() },
+        };
+        let failed = self.partitions.reconcile(&[wanted]);
+        assert!(failed.is_empty(), "{failed:?}");
+        self.groups.reconcile(&self.partitions.of_topic(TOPIC));
+    }
+
+    fn fault(&self, fault: Option<Fault>) {
+        let path: &Path = self.folder.path();
+        self.disk.set(path, fault);
+    }
+
+    fn host(&self) -> Arc<ShardHost<GroupKind>> {
+        self.groups.at(0).expect("is ready")
+    }
+
+    /// Commits an offset; the error that the client is sent if the coordinator does not answer.
+    fn commit(&self, offset: i64) -> Result<(), ErrorCode> {
+        let host = self.groups.at(0)?;
+        block_on(ask(&host, commit_of(offset), |reply| match reply {
+            Reply::CommitOffsets(answer) => {
+                let code = answer.topics[0].partitions[0].error_code;
+                assert_eq!(code, 0, "the coordinator's own answer");
+                Some(())
+            }
+            _ => None,
+        }))
+    }
+
+    fn committed(&self) -> i64 {
+        let topic = OffsetFetchRequestTopics {
+            name: "t".to_owned(),
+            partition_indexes: vec![0],
+            ..Default::default()
+        };
+        let request = OffsetFetchRequestGroup {
+            group_id: "g".to_owned(),
+            topics: Some(vec![topic]),
+            ..Default::default()
+        };
+        let command = Command::FetchOffsets { request, require_stable: false };
+        let asked = block_on(ask(&self.host(), command, |reply| match reply {
+            Reply::FetchOffsets(answer) => Some(answer.topics[0].partitions[0].committed_offset),
+            _ => None,
+        }));
+        asked.expect("an answer")
+    }
+}
+
+fn commit_of(offset: i64) -> Command {
+    let partition = OffsetCommitRequestPartition { committed_offset: offset, ..Default::default() };
+    let topic = OffsetCommitRequestTopic {
+        name: "t".to_owned(),
+        partitions: vec![partition],
+        ..Default::default()
+    };
+    let request = OffsetCommitRequest {
+        group_id: "g".to_owned(),
+        generation_id_or_member_epoch: -1,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    Command::CommitOffsets { request, version: 2 }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(future)
+}
+
+#[test]
+fn too_few_replicas_refuse_a_request_and_the_coordinator_goes_on() {
+    let scene = Scene::new();
+    scene.assign(&[1], 2);
+    let host = scene.host();
+    assert_eq!(scene.commit(5), Err(ErrorCode::COORDINATOR_NOT_AVAILABLE));
+    assert_eq!(scene.commit(6), Err(ErrorCode::COORDINATOR_NOT_AVAILABLE));
+    assert_eq!(scene.committed(), -1, "what writes nothing is answered");
+    scene.assign(&[1], 1);
+    assert_eq!(scene.commit(7), Ok(()));
+    assert_eq!(scene.committed(), 7);
+    assert!(Arc::ptr_eq(&host, &scene.host()), "it was not loaded again");
+}
+
+#[test]
+fn a_coordinator_that_lost_its_journal_is_loaded_again() {
+    let scene = Scene::new();
+    scene.assign(&[1], 1);
+    assert_eq!(scene.commit(5), Ok(()));
+    scene.fault(Some(Fault::Full));
+    assert_eq!(scene.commit(6), Err(ErrorCode::NOT_COORDINATOR));
+    assert_eq!(scene.groups.at(0).err(), Some(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS));
+    let again = scene.groups.begin_again();
+    assert_eq!((again.len(), scene.groups.begin_again().len()), (1, 0), "once");
+    again.into_iter().for_each(|load| scene.groups.finish(load));
+    assert_eq!(scene.committed(), 5);
+    // There is no room still: from now on only the requests fail.
+    let host = scene.host();
+    assert_eq!(scene.commit(6), Err(ErrorCode::NOT_COORDINATOR));
+    assert!(Arc::ptr_eq(&host, &scene.host()));
+    scene.fault(None);
+    assert_eq!(scene.commit(8), Ok(()));
+    assert_eq!(scene.committed(), 8);
+}
+
+#[test]
+fn when_its_partition_goes_every_request_is_answered() {
+    let scene = Scene::new();
+    scene.assign(&[1, 2], 1);
+    let host = scene.host();
+    // Node 2 has not fetched it.
+    let mut waiting = host.start(commit_of(5)).expect("is taken");
+    assert_eq!(waiting.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Empty));
+    scene.groups.reconcile(&[]);
+    assert_eq!(waiting.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Closed));
+    assert_eq!(scene.groups.at(0).err(), Some(ErrorCode::NOT_COORDINATOR));
+    assert_eq!(block_on(ask(&host, commit_of(6), |_| Some(()))), Err(ErrorCode::NOT_COORDINATOR));
+}
+
+#[test]
+fn what_was_loaded_for_a_partition_that_has_gone_is_dropped() {
+    let scene = Scene::new();
+    scene.assign(&[1], 1);
+    scene.host().unload();
+    let again = scene.groups.begin_again();
+    scene.groups.reconcile(&[]);
+    again.into_iter().for_each(|load| scene.groups.finish(load));
+    assert_eq!(scene.groups.at(0).err(), Some(ErrorCode::NOT_COORDINATOR));
+    scene.clock.advance(1);
+}

@@ -1,0 +1,208 @@
+//! Who is in sync, who may lead and who does, as brokers stop, crash and come back (KIP-966).
+
+use ottla_machine::testkit::Bench;
+use ottla_metadata::{Command, Controller, PartitionState, Reply, bootstrap_records};
+use ottla_protocol::messages::broker_registration_request::BrokerRegistrationRequest;
+use ottla_protocol::messages::create_topics_request::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
+use ottla_protocol::metadata::MetadataRecord;
+use ottla_types::{NodeId, Uuid};
+
+/// Three brokers, and a topic with a replica on each; two are to be in sync.
+struct Scene {
+    bench: Bench<Controller>,
+    epoch: i64,
+}
+
+impl Scene {
+    fn new(records: Vec<MetadataRecord>, configs: &[(&str, &str)]) -> Self {
+        let bench = Bench::new(crate::controller(), 0);
+        let mut scene = Self { bench, epoch: 100 };
+        scene.bench.run(Command::Bootstrap { records });
+        for broker in 1..=3 {
+            scene.crashed(broker);
+            scene.serves(broker);
+        }
+        let config = |(name, value): &(&str, &str)| CreatableTopicConfig {
+            name: (*name).to_owned(),
+            value: Some((*value).to_owned()),
+            ..Default::default()
+        };
+        let assignment = CreatableReplicaAssignment {
+            partition_index: 0,
+            broker_ids: vec![1, 2, 3],
+            ..Default::default()
+        };
+        let topic = CreatableTopic {
+            name: "t".to_owned(),
+            num_partitions: -1,
+            replication_factor: -1,
+            assignments: vec![assignment],
+            configs: configs.iter().map(config).collect(),
+            ..Default::default()
+        };
+        let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+        scene.bench.run(Command::CreateTopics { request, uuids: vec![Uuid::of(1000)] });
+        assert_eq!(scene.state().isr, [1, 2, 3]);
+        scene
+    }
+
+    fn with_eligible() -> Self {
+        Self::new(bootstrap_records(), &[("min.insync.replicas", "2")])
+    }
+
+    fn register(&mut self, broker: NodeId, previous_broker_epoch: i64) {
+        self.epoch += 10;
+        let request = BrokerRegistrationRequest {
+            broker_id: broker,
+            incarnation_id: Uuid::of(u64::try_from(self.epoch).unwrap()),
+            log_dirs: vec![Uuid::of(400 + u64::try_from(broker).unwrap())],
+            previous_broker_epoch,
+            ..Default::default()
+        };
+        let offset = self.epoch;
+        let (_, mut replies) = self.bench.run(Command::RegisterBroker { request, offset });
+        assert_eq!(replies.pop().unwrap().1, Reply::Registered(Ok(self.epoch)));
+    }
+
+    /// It starts again, and does not know how it has stopped.
+    fn crashed(&mut self, broker: NodeId) {
+        self.register(broker, -1);
+    }
+
+    /// It starts again after a clean stop.
+    fn restarted(&mut self, broker: NodeId) {
+        let epoch = self.bench.machine.cluster().broker(broker).unwrap().epoch;
+        self.register(broker, epoch);
+    }
+
+    fn serves(&mut self, broker: NodeId) {
+        self.bench.run(Command::Unfence { broker });
+    }
+
+    fn stops(&mut self, broker: NodeId) {
+        self.bench.run(Command::Stop { broker });
+    }
+
+    fn state(&self) -> PartitionState {
+        self.bench.machine.cluster().topic("t").unwrap().partitions[&0].clone()
+    }
+
+    #[track_caller]
+    fn expect(&self, leader: NodeId, isr: &[NodeId], elr: &[NodeId]) {
+        let state = self.state();
+        assert_eq!((state.leader, &state.isr[..], &state.elr[..]), (leader, isr, elr));
+    }
+}
+
+#[test]
+fn a_broker_that_stops_stays_eligible_while_too_few_are_in_sync() {
+    let mut scene = Scene::with_eligible();
+    scene.stops(3);
+    scene.expect(1, &[1, 2], &[]);
+    scene.stops(1);
+    scene.expect(2, &[2], &[1]);
+    scene.stops(2);
+    scene.expect(-1, &[], &[1, 2]);
+    assert_eq!(scene.state().last_known_elr, [2]);
+    // Broker 3 had left while enough others were in sync: it may lack committed records.
+    scene.restarted(3);
+    scene.serves(3);
+    scene.expect(-1, &[], &[1, 2]);
+    scene.restarted(1);
+    scene.expect(-1, &[], &[1, 2]);
+    scene.serves(1);
+    scene.expect(1, &[1], &[2]);
+    assert_eq!((scene.state().recovery, scene.state().last_known_elr.len()), (0, 0));
+}
+
+#[test]
+fn a_broker_that_crashed_is_neither_in_sync_nor_eligible() {
+    let mut scene = Scene::with_eligible();
+    scene.crashed(3);
+    scene.expect(1, &[1, 2], &[]);
+    scene.crashed(2);
+    scene.expect(1, &[1], &[]);
+    scene.serves(2);
+    scene.stops(1);
+    scene.expect(-1, &[], &[1]);
+    scene.serves(3);
+    scene.expect(-1, &[], &[1]);
+    scene.restarted(1);
+    scene.serves(1);
+    scene.expect(1, &[1], &[]);
+}
+
+#[test]
+fn a_broker_that_crashes_while_it_is_eligible_is_so_no_longer() {
+    let mut scene = Scene::with_eligible();
+    scene.stops(3);
+    scene.stops(2);
+    scene.expect(1, &[1], &[2]);
+    scene.crashed(2);
+    scene.expect(1, &[1], &[]);
+    scene.stops(1);
+    scene.serves(2);
+    scene.expect(-1, &[], &[1]);
+}
+
+#[test]
+fn a_copy_of_an_earlier_clean_stop_is_no_clean_stop() {
+    let mut scene = Scene::with_eligible();
+    let earlier = scene.bench.machine.cluster().broker(2).unwrap().epoch;
+    scene.stops(3);
+    scene.stops(2);
+    scene.restarted(2);
+    scene.expect(1, &[1], &[2]);
+    scene.register(2, earlier);
+    scene.expect(1, &[1], &[]);
+}
+
+#[test]
+fn when_all_have_crashed_the_last_leader_leads_and_has_to_recover() {
+    let mut scene = Scene::with_eligible();
+    scene.stops(3);
+    scene.stops(2);
+    scene.crashed(2);
+    scene.crashed(1);
+    scene.expect(-1, &[], &[]);
+    assert_eq!(scene.state().last_known_elr, [1]);
+    scene.serves(2);
+    scene.expect(-1, &[], &[]);
+    scene.serves(1);
+    scene.expect(1, &[1], &[]);
+    assert_eq!((scene.state().recovery, scene.state().last_known_elr.len()), (1, 0));
+}
+
+#[test]
+fn where_unclean_elections_are_allowed_any_replica_leads() {
+    let configs = [("min.insync.replicas", "2"), ("unclean.leader.election.enable", "true")];
+    let mut scene = Scene::new(bootstrap_records(), &configs);
+    scene.crashed(3);
+    scene.crashed(2);
+    scene.serves(2);
+    scene.crashed(1);
+    scene.expect(2, &[2], &[]);
+    assert_eq!(scene.state().recovery, 1);
+}
+
+#[test]
+fn without_eligible_replicas_the_last_one_stays_in_sync() {
+    let is_other = |record: &MetadataRecord| match record {
+        MetadataRecord::FeatureLevel(it) => it.name != "eligible.leader.replicas.version",
+        _ => true,
+    };
+    let records = bootstrap_records().into_iter().filter(is_other).collect();
+    let mut scene = Scene::new(records, &[("min.insync.replicas", "2")]);
+    scene.stops(3);
+    scene.crashed(2);
+    scene.expect(1, &[1], &[]);
+    scene.crashed(1);
+    scene.expect(-1, &[1], &[]);
+    scene.serves(2);
+    scene.expect(-1, &[1], &[]);
+    scene.serves(1);
+    scene.expect(1, &[1], &[]);
+    assert_eq!(scene.state().recovery, 0);
+}

@@ -1,0 +1,107 @@
+//! Where readers of committed records stop: a transaction has ended when its marker is committed,
+//! not when it is written (KIP-98).
+
+use bytes::Bytes;
+use ottla_partitions::{
+    Assignment, Ends, Isolation, LogOptions, Marker, Partition, Partitions, Rules, Terms,
+};
+use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
+use ottla_types::{TopicPartition, Uuid};
+
+const PRODUCER: i64 = 7;
+
+fn place() -> TopicPartition {
+    TopicPartition::new("t", 0)
+}
+
+fn open(dir: &std::path::Path, rules: &Rules) -> (Partitions, Partition) {
+    let partitions = crate::open(dir, &[(place(), Uuid::of(700))], rules);
+    let partition = partitions.find("t", 0).unwrap();
+    (partitions, partition)
+}
+
+/// Two records of a transaction.
+fn begin(partition: &Partition) {
+    let mut builder = BatchBuilder::new(BatchOptions {
+        producer_id: PRODUCER,
+        producer_epoch: 0,
+        base_sequence: 0,
+        transactional: true,
+        ..BatchOptions::default()
+    });
+    for value in [b"a", b"b"] {
+        builder.push(&NewRecord { timestamp: 900, value: Some(value), ..NewRecord::default() });
+    }
+    let batch = Bytes::from(builder.build().unwrap());
+    let guard = partition.to_verify(PRODUCER, 0);
+    let terms = Terms { now_ms: 1000, for_all: false, zstd_allowed: true, guard };
+    partition.append_on(&batch, &terms).unwrap();
+}
+
+fn end(partition: &Partition, commit: bool) {
+    let marker =
+        Marker { producer_id: PRODUCER, epoch: 0, commit, coordinator_epoch: 1, is_bumped: false };
+    partition.end_transaction(&marker, 1000).unwrap();
+}
+
+/// Node 1 leads; who is in sync is another question.
+fn in_sync(partitions: &Partitions, in_sync: &[i32], rules: &Rules) {
+    let assignment = Assignment {
+        leader: 1,
+        leader_epoch: 9,
+        partition_epoch: i32::try_from(in_sync.len()).unwrap(),
+        replicas: vec![1, 2],
+        in_sync: in_sync.to_vec(),
+    };
+    let wanted = crate::assigned(place(), Uuid::of(700), rules);
+    let failed = partitions.reconcile(&[ottla_partitions::Assigned { assignment, ..wanted }]);
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+fn ends(partition: &Partition) -> (i64, i64, i64) {
+    let Ends { last_stable, high_watermark, log_end, .. } = partition.ends();
+    (last_stable, high_watermark, log_end)
+}
+
+#[test]
+fn the_last_stable_offset_waits_for_the_marker_to_be_committed() {
+    let work = tempfile::tempdir().unwrap();
+    let rules = Rules::default();
+    let (partitions, partition) = open(work.path(), &rules);
+    in_sync(&partitions, &[1], &rules);
+    begin(&partition);
+    assert_eq!(ends(&partition), (0, 2, 2), "the transaction is open");
+    // From now on a follower is waited for that does not fetch.
+    in_sync(&partitions, &[1, 2], &rules);
+    end(&partition, true);
+    assert_eq!(ends(&partition), (0, 2, 3), "the marker may still be lost");
+    let read = partition.read(0, 1000, true, Isolation::Committed).unwrap();
+    assert!(read.records.is_empty(), "{} bytes of an undecided transaction", read.records.len());
+    in_sync(&partitions, &[1], &rules);
+    assert_eq!(ends(&partition), (3, 3, 3), "it is committed");
+    let read = partition.read(0, 1000, true, Isolation::Committed).unwrap();
+    assert!(!read.records.is_empty());
+}
+
+#[test]
+fn a_marker_that_a_power_cut_could_take_back_ends_nothing() {
+    let work = tempfile::tempdir().unwrap();
+    let log = LogOptions { flush_messages: 1, ..LogOptions::default() };
+    let rules = Rules { log, ..Rules::default() };
+    let (_partitions, partition) = open(work.path(), &rules);
+    begin(&partition);
+    partition.sync().unwrap();
+    end(&partition, false);
+    assert_eq!(ends(&partition), (0, 2, 3));
+    partition.sync().unwrap();
+    assert_eq!(ends(&partition), (3, 3, 3));
+}
+
+#[test]
+fn the_last_stable_offset_is_never_below_the_logs_start() {
+    let work = tempfile::tempdir().unwrap();
+    let (_partitions, partition) = open(work.path(), &Rules::default());
+    begin(&partition);
+    partition.delete_before(1).unwrap();
+    assert_eq!((partition.ends().log_start, partition.ends().last_stable), (1, 1));
+}
