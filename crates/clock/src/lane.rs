@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_locks::{Condvar, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use crate::Clock;
@@ -176,7 +177,7 @@ impl Lane {
 
 impl Pool {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn start(self: &Arc<Self>, share: Share, job: Job) {
@@ -229,8 +230,7 @@ impl Pool {
                 continue;
             }
             state.idle += 1;
-            let waited = self.ready.wait_timeout(state, IDLE);
-            let (found, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            let (found, timeout) = self.ready.wait_timeout(state, IDLE);
             state = found;
             state.idle -= 1;
             if timeout.timed_out() && state.startable(self.rules.share_max) == 0 {

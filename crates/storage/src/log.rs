@@ -1,8 +1,8 @@
 //! The one writer of a log: append, roll, truncate, flush, close.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use ottla_records::{Batch, crc32c};
 use ottla_types::{LeaderEpoch, Offset, ProducerId, TimestampMs};
@@ -217,7 +217,7 @@ impl Log {
 
     /// An epoch begins at `start`.
     pub fn assign_epoch(&mut self, epoch: LeaderEpoch, start: Offset) {
-        let mut epochs = self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner);
+        let mut epochs = self.shared.epochs.write();
         epochs.assign(epoch, start);
     }
 
@@ -280,7 +280,7 @@ impl Log {
             return;
         }
         self.shared.log_start.store(offset, Ordering::Release);
-        let mut epochs = self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner);
+        let mut epochs = self.shared.epochs.write();
         epochs.truncate_start(offset);
     }
 
@@ -335,7 +335,7 @@ impl Log {
         self.shared.log_end.store(end, Ordering::Release);
         self.recovery_point = self.recovery_point.min(end);
         self.durable = self.durable.min(end);
-        self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner).truncate_end(end);
+        self.shared.epochs.write().truncate_end(end);
         let (producers, snapshot) = crate::recovery::load_producers(
             &*self.files,
             &self.folder,

@@ -1,10 +1,11 @@
 //! The coordinators of one kind on this node: one machine for each partition of their topic that
 //! the node leads.
 
+use ottla_locks::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -246,7 +247,7 @@ impl<K: Kind> Shards<K> {
     }
 
     fn load(&self, partition: Partition) -> Result<State<K>, String> {
-        let settings = self.0.settings.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let settings = self.0.settings.read().clone();
         let mut machine = K::machine(settings);
         replay::<K>(&partition, &mut machine)?;
         let journal = TopicJournal { partition, kind: PhantomData };
@@ -260,7 +261,7 @@ impl<K: Kind> Shards<K> {
     /// The operator has changed settings.
     pub fn set(&self, settings: &K::Settings) {
         let before = {
-            let mut now = self.0.settings.write().unwrap_or_else(PoisonError::into_inner);
+            let mut now = self.0.settings.write();
             std::mem::replace(&mut *now, settings.clone())
         };
         if before != *settings {
@@ -299,11 +300,11 @@ impl<K: Kind> Shards<K> {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<i32, Shard<K>>> {
-        self.0.shards.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.shards.read()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<i32, Shard<K>>> {
-        self.0.shards.write().unwrap_or_else(PoisonError::into_inner)
+        self.0.shards.write()
     }
 }
 
