@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeSet;
 
-use ottla_types::{LeaderEpoch, NodeId};
+use ottla_types::{Bug, LeaderEpoch, NodeId, is_planted};
 
 use crate::input::{Ballot, Durable, Effect, LogEnd, Moment, VoteAnswer, VoteAsked};
 use crate::raft::{Effects, Raft};
@@ -52,6 +52,9 @@ impl Raft {
             !matches!(self.role, Role::Leader { .. } | Role::Follower { .. } | Role::Resigned);
         self.role = Role::Unattached;
         self.promise(Durable { epoch, leader: None, voted: None }, out);
+        if is_planted(Bug::WaitDropped) {
+            return self.wait(None, out);
+        }
         // A stream of later epochs must not put this replica's own turn off for ever.
         if !waits_for_election || self.deadline_ms.is_none() {
             self.wait_election(moment, out);
@@ -100,8 +103,11 @@ impl Raft {
         let (granted, refused) = match (&mut self.role, ballot) {
             (Role::Prospective { granted, refused, .. }, Ballot::PreVote)
             | (Role::Candidate { granted, refused }, Ballot::Vote)
-                if epoch == self.durable.epoch =>
+                if epoch == self.durable.epoch || is_planted(Bug::StaleVoteCounts) =>
             {
+                (granted, refused)
+            }
+            (Role::Candidate { granted, refused }, _) if is_planted(Bug::PreVoteCounts) => {
                 (granted, refused)
             }
             // The answer comes too late; and what a pre-vote says is no vote.
@@ -124,7 +130,8 @@ impl Raft {
 
     /// Another replica asks for a vote, or whether it would get one.
     pub(crate) fn asked(&mut self, moment: Moment, asked: VoteAsked, out: &mut Effects) {
-        if asked.epoch > self.durable.epoch {
+        let stays = asked.ballot == Ballot::PreVote && is_planted(Bug::PreVoteStaysBehind);
+        if asked.epoch > self.durable.epoch && !stays {
             self.heard(moment, asked.epoch, None, out);
         }
         let granted = self.would_grant(&asked);
@@ -135,6 +142,9 @@ impl Raft {
             self.wait_election(moment, out);
         }
         let answer = VoteAnswer { voter: self.own.id, epoch, ballot, granted };
+        if is_planted(Bug::VoteNotPersisted) {
+            return out.push(Effect::AnswerVote { candidate, answer });
+        }
         self.when_durable(Effect::AnswerVote { candidate, answer }, out);
     }
 
@@ -144,11 +154,17 @@ impl Raft {
         }
         match (&self.role, asked.ballot) {
             (Role::Leader { .. }, _) => false,
+            (Role::Prospective { leader: Some(_), .. }, Ballot::PreVote)
+                if is_planted(Bug::PreVoteRefused) =>
+            {
+                false
+            }
             // Whoever hears from a leader keeps it; who only remembers one may have lost it.
             (Role::Follower { has_fetched, .. }, Ballot::PreVote) => !has_fetched,
             (_, Ballot::PreVote) => true,
             (Role::Unattached | Role::Prospective { .. }, Ballot::Vote) => {
                 match self.durable.voted {
+                    Some(_) if is_planted(Bug::VoteTwice) => true,
                     Some(voted) => voted.is(asked.candidate),
                     None => self.durable.leader.is_none(),
                 }
@@ -161,7 +177,7 @@ impl Raft {
 
     /// Does a log that ends there have all that this replica's has?
     fn is_up_to_date(&self, log: LogEnd) -> bool {
-        log >= self.log
+        log >= self.log || is_planted(Bug::VoteIgnoresLog)
     }
 
     /// A message speaks of an epoch and perhaps its leader.

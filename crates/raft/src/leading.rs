@@ -2,7 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
-use ottla_types::{LeaderEpoch, Offset};
+use ottla_types::{Bug, LeaderEpoch, Offset, is_planted};
 
 use crate::input::{Effect, LogEnd, Moment};
 use crate::raft::{Effects, Raft};
@@ -14,7 +14,11 @@ impl Raft {
     pub(crate) fn lead(&mut self, moment: Moment, out: &mut Effects) {
         let (held, contacts) = (BTreeMap::from([(self.own.id, self.log.offset)]), BTreeSet::new());
         self.role = Role::Leader { epoch_start: None, held, committed: None, contacts };
-        self.when_durable(Effect::OpenEpoch { epoch: self.durable.epoch }, out);
+        if is_planted(Bug::EpochNotPersisted) {
+            out.push(Effect::OpenEpoch { epoch: self.durable.epoch });
+        } else {
+            self.when_durable(Effect::OpenEpoch { epoch: self.durable.epoch }, out);
+        }
         self.wait_contacts(moment, out);
     }
 
@@ -66,7 +70,8 @@ impl Raft {
     /// A leader that a majority does not fetch from for one and a half fetch timeouts resigns.
     fn wait_contacts(&mut self, moment: Moment, out: &mut Effects) {
         let until = moment.now_ms + self.timing.fetch_ms + self.timing.fetch_ms / 2;
-        self.wait((self.contacts_needed() > 0).then_some(until), out);
+        let checks = self.contacts_needed() > 0 && !is_planted(Bug::QuorumUnchecked);
+        self.wait(checks.then_some(until), out);
     }
 
     fn holds(&mut self, replica: ReplicaKey, end: Offset, out: &mut Effects) {
@@ -87,7 +92,7 @@ impl Raft {
         };
         let end = self.voters.held_by_majority(|id| held.get(&id).copied().unwrap_or(0));
         if let Some(end) = end
-            && end > *start
+            && (end > *start || is_planted(Bug::OldEpochCommits) && end > 0)
             && committed.is_none_or(|committed| end > committed)
         {
             *committed = Some(end);

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use ottla_types::{LeaderEpoch, Offset};
+use ottla_types::{Bug, LeaderEpoch, Offset, is_planted};
 
 use crate::input::LogEnd;
 
@@ -51,6 +51,7 @@ impl Lineage {
     pub fn diverging(&self, follower: LogEnd) -> Option<LogEnd> {
         let known = self.end_of(follower.epoch);
         let agrees = known.epoch == follower.epoch && follower.offset <= known.offset;
+        let agrees = agrees || is_planted(Bug::DivergenceUnseen) && follower.offset <= self.end;
         (!agrees && follower.offset > 0).then_some(known)
     }
 
@@ -60,6 +61,9 @@ impl Lineage {
     #[must_use]
     pub fn cut(&self, diverging: LogEnd) -> Offset {
         let own = self.end_of(diverging.epoch);
+        if is_planted(Bug::CutTooDeep) {
+            return self.end_of(diverging.epoch - 1).offset;
+        }
         if own.epoch == diverging.epoch { own.offset.min(diverging.offset) } else { own.offset }
     }
 }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use ottla_types::{LeaderEpoch, NodeId, Offset};
+use ottla_types::{Bug, LeaderEpoch, NodeId, Offset, is_planted};
 
 use crate::input::{Durable, Effect, Input, LogEnd, Moment, Timing};
 use crate::role::Role;
@@ -163,6 +163,9 @@ impl Raft {
         }
         match (self.durable.leader, self.durable.voted) {
             // A leader never resumes: what it had promised as one is gone with its memory.
+            (Some(leader), _) if leader == self.own.id && is_planted(Bug::LeaderResumes) => {
+                self.lead(moment, out);
+            }
             (Some(leader), _) if leader == self.own.id => {
                 self.role = Role::Resigned;
                 self.wait_election(moment, out);

@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use ottla_types::{NodeId, Offset, Uuid};
+use ottla_types::{Bug, NodeId, Offset, Uuid, is_planted};
 
 /// A replica of the metadata log. The same node with another directory is another replica: its
 /// disk was replaced, and with it what it promised.
@@ -104,14 +104,18 @@ impl VoterSet {
     /// Can no majority be reached without these replicas?
     #[must_use]
     pub fn is_blocked_by(&self, ids: &BTreeSet<NodeId>) -> bool {
+        if is_planted(Bug::RefusalsByMajority) {
+            return self.is_majority(ids);
+        }
         self.voters.keys().filter(|id| !ids.contains(id)).count() < self.majority()
     }
 
     /// The offset that a majority holds, when voter `id` holds everything below `end(id)`.
     #[must_use]
     pub fn held_by_majority(&self, end: impl Fn(NodeId) -> Offset) -> Option<Offset> {
+        let majority = self.majority() - usize::from(is_planted(Bug::MinorityCommits));
         let mut ends: Vec<Offset> = self.voters.keys().map(|id| end(*id)).collect();
         ends.sort_unstable_by(|a, b| b.cmp(a));
-        ends.get(self.majority().checked_sub(1)?).copied()
+        ends.get(majority.checked_sub(1)?).copied()
     }
 }

@@ -13,7 +13,7 @@ extern crate std;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use ottla_types::{LeaderEpoch, NO_OFFSET, NodeId, Offset};
+use ottla_types::{Bug, LeaderEpoch, NO_OFFSET, NodeId, Offset, is_planted};
 
 /// What the cluster's metadata says of one partition, as far as replication needs it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -81,6 +81,11 @@ impl Leader {
             watermark: watermark.min(end),
             followers,
         };
+        if is_planted(Bug::MinimumTooLate) {
+            leader.in_sync_min = 1;
+            leader.advance();
+            leader.in_sync_min = in_sync_min;
+        }
         leader.advance();
         leader
     }

@@ -20,6 +20,7 @@ pub enum Invariant {
     EpochCatchesUp,
     StateMatchesRole,
     ElectionDecided,
+    ElectedByVotes,
     QuorumChecked,
     LeaderElected,
     QuorumConverges,
@@ -29,7 +30,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::ElectionSafety,
         Self::LogMatching,
         Self::LeaderCompleteness,
@@ -43,6 +44,7 @@ impl Invariant {
         Self::EpochCatchesUp,
         Self::StateMatchesRole,
         Self::ElectionDecided,
+        Self::ElectedByVotes,
         Self::QuorumChecked,
         Self::LeaderElected,
         Self::QuorumConverges,
@@ -90,6 +92,7 @@ impl Invariant {
                  never stands for election"
             }
             Self::ElectionDecided => "an election that is won or lost is over",
+            Self::ElectedByVotes => "a majority has voted for a leader in its epoch",
             Self::QuorumChecked => "a leader without its majority's fetches resigns in time",
             Self::LeaderElected => "10 s after the faults end a majority has a leader",
             Self::QuorumConverges => {

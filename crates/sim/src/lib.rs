@@ -12,6 +12,7 @@
 pub mod coverage;
 pub mod invariant;
 pub mod ledger;
+mod log;
 mod network;
 mod quorum;
 mod random;

@@ -11,6 +11,7 @@ use ottla_sim::ledger::Ledger;
 use ottla_sim::runner::{Plan, Runs};
 use ottla_sim::seed::{self, Detail};
 use ottla_sim::{report, runner};
+use ottla_types::Bug;
 
 /// Runs the cores under faults and checks their invariants after every step.
 #[derive(Debug, Parser)]
@@ -37,6 +38,12 @@ struct Arguments {
     /// The folder for the histories of failing seeds.
     #[arg(long, default_value = "target/sim")]
     traces: PathBuf,
+    /// Switch this bug on: only in a build with bugs on purpose (see sim/planted).
+    #[arg(long)]
+    planted: Option<String>,
+    /// Print the bugs that can be planted and stop.
+    #[arg(long)]
+    bugs: bool,
     /// Print the invariants and stop.
     #[arg(long)]
     invariants: bool,
@@ -58,6 +65,14 @@ fn act(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     if arguments.invariants {
         print!("{}", report::invariants());
         return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.bugs {
+        Bug::ALL.iter().for_each(|bug| println!("{}\t{}", bug.name(), bug.text()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(name) = &arguments.planted {
+        let bug = Bug::ALL.iter().find(|bug| bug.name() == name);
+        plant(*bug.ok_or_else(|| format!("unknown bug {name}; --bugs names them all"))?)?;
     }
     if let Some(seed) = arguments.seed {
         return Ok(repeat(seed, &arguments.traces)?);
@@ -83,6 +98,18 @@ fn act(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     }
     println!("all {} seeds are clean", summary.coverage.seeds);
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(planted)]
+#[expect(clippy::unnecessary_wraps, reason = "it fails in the other builds")]
+fn plant(bug: Bug) -> Result<(), String> {
+    ottla_types::plant(bug);
+    Ok(())
+}
+
+#[cfg(not(planted))]
+fn plant(bug: Bug) -> Result<(), String> {
+    Err(format!("this build has no bug {} in it; use sim/planted", bug.name()))
 }
 
 /// Runs one seed and keeps its history.

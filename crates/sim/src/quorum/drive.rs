@@ -3,11 +3,11 @@
 use ottla_raft::{Effect, Input, Moment, Role, VoteAnswer, VoteAsked};
 use ottla_types::{LeaderEpoch, NodeId};
 
-use super::message::{Entry, Event, Message};
-use super::node::offset;
+use super::message::{Event, Message};
 use super::rows::{Part, Stand};
 use super::world::{World, place};
 use crate::invariant::Checked;
+use crate::log::{Entry, offset};
 
 /// How often a node looks what it has to send, in milliseconds.
 const POLL_MS: u64 = 400;

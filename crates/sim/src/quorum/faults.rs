@@ -51,13 +51,12 @@ impl World {
         if let Some(last) = live.persisting.drain(..written).next_back() {
             node.disk.promised = last;
         }
-        let entries = &live.log.entries;
         if self.dice.chance(500) {
-            let kept = live.log.shared + self.dice.index(entries.len() - live.log.shared + 1);
-            node.disk.log.truncate(live.log.shared);
-            node.disk.log.extend_from_slice(&entries[live.log.shared..kept]);
+            let kept = self.dice.index(live.log.unflushed() + 1);
+            live.log.torn(&mut node.disk.log, kept);
         }
-        self.coverage.lost_records += entries.len().saturating_sub(node.disk.log.len()) as u64;
+        let lost = live.log.entries.len().saturating_sub(node.disk.log.len());
+        self.coverage.lost_records += lost as u64;
     }
 
     /// The node starts again, unless it has already.

@@ -3,12 +3,7 @@
 use ottla_raft::{Durable, LogEnd, ReplicaKey, VoteAnswer, VoteAsked};
 use ottla_types::{LeaderEpoch, NodeId, Offset};
 
-/// A record of the abstract log: its epoch, and which record it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Entry {
-    pub epoch: LeaderEpoch,
-    pub id: u64,
-}
+use crate::log::Entry;
 
 /// A request and its answer carry `life`, the requester's incarnation: like an answer on a
 /// connection that its process did not survive, an answer to an earlier life is not delivered.

@@ -4,10 +4,11 @@
 use ottla_raft::{Input, LogEnd, Role};
 use ottla_types::Offset;
 
-use super::message::{Entry, Event, Fetch, FetchAnswer, Message, Standing};
-use super::node::{FetchUnderWay, Parked, count};
+use super::message::{Event, Fetch, FetchAnswer, Message, Standing};
+use super::node::{FetchUnderWay, Parked};
 use super::world::{World, place};
 use crate::invariant::Checked;
+use crate::log::{Entry, count};
 
 /// How long a leader keeps a fetch that it has nothing new for, in milliseconds.
 const PARKED_MS: u64 = 500;

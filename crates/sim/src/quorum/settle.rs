@@ -2,9 +2,9 @@
 
 use ottla_raft::Role;
 
-use super::node::count;
 use super::world::{World, place};
 use crate::invariant::{Checked, Invariant, Violation};
+use crate::log::count;
 use crate::network::Weather;
 
 /// How soon a majority must have a leader, in simulated milliseconds.

@@ -6,11 +6,10 @@ use std::collections::BTreeMap;
 use ottla_raft::{Ballot, Effect, Input, Role};
 use ottla_types::{LeaderEpoch, NodeId, Offset};
 
-use super::message::Entry;
-use super::node::count;
 use super::rows::{Part, Stand, row};
 use super::world::World;
 use crate::invariant::{Checked, Invariant, Violation};
+use crate::log::{Entry, count};
 
 /// What is remembered of the whole history, across all crashes.
 #[derive(Debug, Default)]
@@ -21,6 +20,8 @@ pub(crate) struct Watch {
     appended: BTreeMap<(LeaderEpoch, Offset), (u64, LeaderEpoch)>,
     /// The committed log.
     pub committed: Vec<Entry>,
+    /// In which epoch each of its records committed.
+    committed_in: Vec<LeaderEpoch>,
     /// For whom each voter voted in each epoch.
     votes: BTreeMap<(NodeId, LeaderEpoch), NodeId>,
 }
@@ -106,17 +107,26 @@ impl World {
         self.demand(Invariant::ElectionSafety, first == id, |_| {
             format!("nodes {first} and {id} both lead epoch {epoch}")
         })?;
-        let has_all = self.has_committed(at, self.watch.committed.len());
+        let voted = |voter: NodeId| self.watch.votes.get(&(voter, epoch)) == Some(&id);
+        let votes = self.voters.iter().filter(|voter| voted(voter.key.id)).count();
+        // The only voter asks for no votes.
+        let is_elected = votes > self.voters.len() / 2 || self.voters.len() == 1;
+        self.demand(Invariant::ElectedByVotes, is_elected, |_| {
+            format!("node {id} leads epoch {epoch} with {votes} votes")
+        })?;
+        let has_all = self.has_committed(at, epoch);
         self.demand(Invariant::LeaderCompleteness, has_all, |world| {
             let count = world.watch.committed.len();
             format!("node {id} leads epoch {epoch} without all of the {count} committed records")
         })
     }
 
-    /// Does the log of a node have the first `count` committed records? Logs that agree in one
-    /// record agree up to there.
-    fn has_committed(&self, at: usize, count: usize) -> bool {
-        let Some(last) = count.checked_sub(1) else { return true };
+    /// Does the log of a node have all that committed before `epoch`? (What commits in later
+    /// epochs need not be there: votes can be so late that a leader is elected after its
+    /// successor.) Logs that agree in one record agree up to there.
+    fn has_committed(&self, at: usize, epoch: LeaderEpoch) -> bool {
+        let last = self.watch.committed_in.iter().rposition(|committed| *committed < epoch);
+        let Some(last) = last else { return true };
         let log = self.nodes[at].live.as_ref().map(|live| &live.log.entries);
         log.and_then(|log| log.get(last)) == self.watch.committed.get(last)
     }
@@ -187,6 +197,8 @@ impl World {
         let new = log.len().saturating_sub(self.watch.committed.len());
         self.coverage.committed += new as u64;
         self.watch.committed.extend_from_slice(&log[known..]);
+        let epoch = self.nodes[at].live.as_ref().map_or(0, |live| live.raft.epoch());
+        self.watch.committed_in.resize(self.watch.committed.len(), epoch);
         self.check_later_leaders(at)
     }
 
@@ -195,9 +207,10 @@ impl World {
         let epoch = self.nodes[at].live.as_ref().map_or(0, |live| live.raft.epoch());
         for other in 0..self.nodes.len() {
             let Some(live) = &self.nodes[other].live else { continue };
-            let leads = matches!(live.raft.role(), Role::Leader { .. });
-            if leads && live.raft.epoch() > epoch {
-                let has_all = self.has_committed(other, self.watch.committed.len());
+            let (leads, later) =
+                (matches!(live.raft.role(), Role::Leader { .. }), live.raft.epoch());
+            if leads && later > epoch {
+                let has_all = self.has_committed(other, later);
                 self.demand(Invariant::LeaderCompleteness, has_all, |world| {
                     format!("node {} leads without what has just committed", world.id(other))
                 })?;
