@@ -24,7 +24,17 @@ EVENTS = [
     ("setting changed", 1, ["client"], {"resource_type": "broker-logger", "setting": "ottla_net", "from": "INFO", "to": "WARN"}),
     ("group rebalance started", 1, ["generation", "members", "reason"], {"group": "classic"}),
     ("group rebalance finished", 1, ["generation", "members", "reason"], {"group": "classic"}),
+    ("group rebalance finished", 1, ["generation", "reason"], {"group": "classic", "members": 0}),
     ("group rebalance started", 1, ["generation", "members", "reason"], {"group": "consumer"}),
+    ("group rebalance finished", 1, ["generation", "members", "reason"], {"group": "consumer", "members": 1}),
+    ("group rebalance finished", 1, ["generation", "reason"], {"group": "consumer", "members": 0}),
+    ("quota changed", 1, ["client"], {"entity": "user=alice", "quota": "producer_byte_rate", "from": "(none)", "to": "1024",
+                                      "principal": "User:ANONYMOUS"}),
+    ("feature level changed", 1, ["client", "principal"], {"feature": "transaction.version", "from": 2, "to": 1}),
+    ("feature level changed", 1, ["client", "principal"], {"feature": "transaction.version", "from": 1, "to": 2}),
+    ("quota changed", 1, ["client"], {"entity": "user=alice", "quota": "producer_byte_rate", "from": "1024", "to": "(none)"}),
+    ("SCRAM credential stored", 1, ["client", "principal"], {"user": "alice", "mechanism": "SCRAM-SHA-256"}),
+    ("SCRAM credential deleted", 1, ["client", "principal"], {"user": "alice", "mechanism": "SCRAM-SHA-256"}),
     ("connections refused (max.connections, max.connections.per.ip)", 1, ["client", "count", "connections"], {}),
     ("stray folder set aside: the metadata has no such partition", 1, ["folder", "renamed_to"], {"partition": "nothing-0"}),
     ("partition is offline: it cannot be opened", 1, ["error"], {"partition": "kept-0"}),
@@ -34,6 +44,8 @@ EVENTS = [
 # Nothing of these levels is due in a life without trouble but what is planted.
 PLANTED = {"connections refused (max.connections, max.connections.per.ip)", "partition is offline: it cannot be opened",
            "stray folder set aside: the metadata has no such partition"}
+
+SECRET = "hunter2"
 
 
 def run(arguments):
@@ -76,7 +88,13 @@ def live(server):
     server.tool("kafka-topics", "--alter", "--topic", "orders", "--partitions", "3")
     configs("topics", "orders", "--add-config", "retention.ms=60000")
     configs("topics", "orders", "--delete-config", "retention.ms")
+    server.tool("kafka-features", "downgrade", "--feature", "transaction.version=1")
+    server.tool("kafka-features", "upgrade", "--feature", "transaction.version=2")
     configs("broker-loggers", "1", "--add-config", "ottla_net=WARN")
+    configs("users", "alice", "--add-config", "producer_byte_rate=1024")
+    configs("users", "alice", "--delete-config", "producer_byte_rate")
+    configs("users", "alice", "--add-config", f"SCRAM-SHA-256=[password={SECRET}]")
+    configs("users", "alice", "--delete-config", "SCRAM-SHA-256")
     with wire.Connection(server.port) as connection:
         wire.produce(connection, "kept", 0, wire.batch([(b"k", b"v")]))
     for group, more in (("classic", []), ("consumer", ["--consumer-property", "group.protocol=consumer"])):
@@ -110,6 +128,7 @@ def check(table, text):
     table.add("log", "ottla", "failed" if bare else "ok", "each has timestamp, level, message, target", str(bare[:3]))
     local = [event["timestamp"] for event in events if not event["timestamp"].endswith("Z")]
     table.add("log", "ottla", "failed" if local else "ok", "each time has its zone", str(local[:3]))
+    table.add("log", "ottla", "failed" if SECRET in text else "ok", "no password is in it")
     for message, due, fields, values in EVENTS:
         found = [event for event in events
                  if event["message"] == message and all(event.get(name) == value for name, value in values.items())]

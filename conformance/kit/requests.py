@@ -66,7 +66,8 @@ class Requests:
         if field.is_array:
             values = [self.value(field.element) for _ in range(choose((0, 1, 1, 1, 2, 2, 3)))]
             # The same thing twice in one request.
-            return values + values[:1] if self.random.random() < 0.2 else values
+            values = values + values[:1] if self.random.random() < 0.2 else values
+            return self.one_each(values) if field.name == "Transactions" else values
         if kind[0].isupper():
             return self.fields(field.fields)
         if kind == "bool":
@@ -86,6 +87,11 @@ class Requests:
             if field.name.endswith(ends):
                 return self.bounded(kind, choose(numbers))
         return self.bounded(kind, choose(OTHER_NUMBERS))
+
+    @staticmethod
+    def one_each(transactions):
+        """What Apache Kafka answers to one transactional id twice is mixed up (docs/differences.md)."""
+        return list({it["TransactionalId"]: it for it in transactions}.values())
 
     @staticmethod
     def bounded(kind, number):

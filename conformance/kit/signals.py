@@ -19,6 +19,11 @@ CONSUMERS = {
     "kafka-console-consumer, classic": ["kafka-console-consumer", "--topic", "t", "--group", "{group}"],
     "kafka-console-consumer, KIP-848": [
         "kafka-console-consumer", "--topic", "t", "--group", "{group}", "--command-property", "group.protocol=consumer"],
+    "kafka-consumer-perf-test": [
+        "kafka-consumer-perf-test", "--topic", "t", "--group", "{group}", "--num-records", "1000000", "--timeout", "600000"],
+    "kafka-verifiable-consumer, classic": ["kafka-verifiable-consumer", "--topic", "t", "--group-id", "{group}"],
+    "kafka-verifiable-consumer, KIP-848": [
+        "kafka-verifiable-consumer", "--topic", "t", "--group-id", "{group}", "--group-protocol", "consumer"],
 }
 
 
@@ -266,7 +271,7 @@ def run(arguments):
         checks = [(f"Ctrl-C whenever it comes: {name}", lambda words=words: whenever(cli, words, arguments.times))
                   for name, words in CONSUMERS.items()]
         checks += [(f"Ctrl-C while reading: {name}", lambda words=words: while_reading(cli, words))
-                   for name, words in CONSUMERS.items()]
+                   for name, words in CONSUMERS.items() if "consume" in words or "kafka-console-consumer" in words]
         checks += [
             ("Ctrl-C while the group waits for another member", lambda: while_joining(cli)),
             ("SIGTERM and SIGHUP end a consumer, which leaves its group", lambda: other_signals(cli)),

@@ -58,8 +58,8 @@ complete -c ottla -n "__fish_ottla_using_subcommand produce" -s H -l header -d '
 complete -c ottla -n "__fish_ottla_using_subcommand produce" -s p -l partition -d 'The partition of all records, instead of one for each key' -r
 complete -c ottla -n "__fish_ottla_using_subcommand produce" -s z -l compression -d 'none, gzip, snappy, lz4 or zstd' -r
 complete -c ottla -n "__fish_ottla_using_subcommand produce" -s X -d 'A setting of the producer, by Kafka\'s name' -r
-complete -c ottla -n "__fish_ottla_using_subcommand produce" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand produce" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand produce" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand produce" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand produce" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
@@ -77,8 +77,8 @@ complete -c ottla -n "__fish_ottla_using_subcommand consume" -l key -d 'Only rec
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -l header -d 'Only records with this header, and with a value that matches if one is given' -r
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -s K -l key-separator -d 'Print the key before the value, with this between them' -r
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -s X -d 'A setting of the consumer, by Kafka\'s name' -r
-complete -c ottla -n "__fish_ottla_using_subcommand consume" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand consume" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand consume" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
@@ -87,8 +87,8 @@ complete -c ottla -n "__fish_ottla_using_subcommand consume" -l from-beginning -
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -s e -l exit -d 'End where the topic ended when this began'
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -s v -l verbose -d 'Print time, place, key and headers, too'
 complete -c ottla -n "__fish_ottla_using_subcommand consume" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
@@ -99,26 +99,26 @@ complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -f -a "create" -d 'Create a topic'
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -f -a "alter" -d 'Give a topic more partitions, or other settings'
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and not __fish_seen_subcommand_from list describe create alter delete" -f -a "delete" -d 'Delete topics with all their records'
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -l all -d 'Print Kafka\'s own, too'
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from describe" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from describe" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from describe" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from describe" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from describe" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from describe" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from describe" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s p -l partitions -d 'How many partitions; the cluster\'s default by default' -r
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s r -l replication-factor -d 'How many replicas; the cluster\'s default by default' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s p -l partitions -d 'How many partitions (default: the cluster\'s num.partitions)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s r -l replication-factor -d 'How many replicas (default: the cluster\'s default.replication.factor)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s c -l config -d 'A setting of the topic' -r
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
@@ -126,22 +126,22 @@ complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subc
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from alter" -s p -l partitions -d 'How many partitions it is to have; they cannot become fewer' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from alter" -s c -l config -d 'A setting; an empty value takes it back to its default' -r
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from alter" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from alter" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from alter" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from alter" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from alter" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from alter" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from alter" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from delete" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from delete" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from delete" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from delete" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from delete" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from delete" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand topics; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
@@ -152,53 +152,53 @@ complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -f -a "lag" -d 'Print how far a group is behind in each partition: in records, and since when'
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -f -a "reset" -d 'Let a group read on from elsewhere; it must have no members meanwhile'
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and not __fish_seen_subcommand_from list describe lag reset delete" -f -a "delete" -d 'Delete groups with their offsets; they must have no members'
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from list" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from list" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from list" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from list" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from list" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from describe" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from describe" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from describe" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from describe" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from describe" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from describe" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from describe" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from lag" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from lag" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from lag" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from lag" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from lag" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from lag" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from lag" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -s t -l topic -d 'The topic; all of the group\'s by default' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -s t -l topic -d 'The topic (default: all of the group\'s)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -l to -d 'Where to: earliest, latest, an offset, a time (2026-11-20T10:00:00Z), or -2h' -r
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -l execute -d 'Do so; without it, only print what would be done'
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from reset" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from delete" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from delete" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from delete" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from delete" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from delete" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from delete" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand groups; and __fish_seen_subcommand_from delete" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand cluster" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand cluster" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand cluster" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand cluster" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand cluster" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand cluster" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
@@ -207,15 +207,15 @@ complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_sub
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -f -a "list" -d 'Print the transactional ids, their state, how long that lasts, and what they touch'
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and not __fish_seen_subcommand_from list abort" -f -a "abort" -d 'Abort what an id has open; its producer is fenced'
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from list" -l open-for -d 'Only those that have been open for so many seconds' -r
-complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from list" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from list" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from list" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from list" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from list" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from abort" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from abort" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from abort" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from abort" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand txn; and __fish_seen_subcommand_from abort" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
@@ -226,8 +226,8 @@ complete -c ottla -n "__fish_ottla_using_subcommand bench" -s s -l size -d 'How 
 complete -c ottla -n "__fish_ottla_using_subcommand bench" -s p -l partitions -d 'To how many partitions' -r
 complete -c ottla -n "__fish_ottla_using_subcommand bench" -l latencies -d 'How many single records to time' -r
 complete -c ottla -n "__fish_ottla_using_subcommand bench" -s X -d 'A setting of the producer, by Kafka\'s name' -r
-complete -c ottla -n "__fish_ottla_using_subcommand bench" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand bench" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand bench" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand bench" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand bench" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
@@ -244,8 +244,8 @@ complete -c ottla -n "__fish_ottla_using_subcommand size" -l latency -d 'Within 
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l per-partition -d 'What one partition takes in a second; measure yours with `ottla bench`' -r
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l per-broker -d 'What one broker takes and gives in a second' -r
 complete -c ottla -n "__fish_ottla_using_subcommand size" -l disk -d 'How large a broker\'s disk is' -r
-complete -c ottla -n "__fish_ottla_using_subcommand size" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand size" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand size" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand size" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand size" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
@@ -260,24 +260,24 @@ complete -c ottla -n "__fish_ottla_using_subcommand config; and not __fish_seen_
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from explain" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from reference" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from judge" -s h -l help -d 'Print help'
-complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -l all -d 'Print those that have their default, too'
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from set" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from set" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from set" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from set" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from set" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from set" -l watch -d 'Print again every so many seconds, until Ctrl-C' -r
 complete -c ottla -n "__fish_ottla_using_subcommand config; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ottla -n "__fish_ottla_using_subcommand doctor" -l offline -d 'A data directory, which stays as it is; no node needs to run, and none should' -r -F
-complete -c ottla -n "__fish_ottla_using_subcommand doctor" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand doctor" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand doctor" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand doctor" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand doctor" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"
@@ -299,13 +299,13 @@ complete -c ottla -n "__fish_ottla_using_subcommand dump" -l cluster-metadata-de
 complete -c ottla -n "__fish_ottla_using_subcommand dump" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -l override -d 'A setting that counts more than the file\'s and the environment\'s' -r
 complete -c ottla -n "__fish_ottla_using_subcommand format" -l declare-lost -d 'Declare a data directory lost, by its path or its directory id: its partitions start empty' -r
-complete -c ottla -n "__fish_ottla_using_subcommand format" -s t -l cluster-id -d 'The cluster\'s id; without it, a new one' -r
+complete -c ottla -n "__fish_ottla_using_subcommand format" -s t -l cluster-id -d 'The cluster\'s id (default: a new one)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand format" -l env -d 'Take settings from the environment, too, as Apache\'s container image does: KAFKA_NODE_ID is node.id, two underscores are one, three are a hyphen'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s g -l ignore-formatted -d 'Leave directories that are formatted already as they are'
 complete -c ottla -n "__fish_ottla_using_subcommand format" -s h -l help -d 'Print help'
 complete -c ottla -n "__fish_ottla_using_subcommand install-tools" -s h -l help -d 'Print help'
-complete -c ottla -n "__fish_ottla_using_subcommand version" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas; without a port it is 9092' -r
-complete -c ottla -n "__fish_ottla_using_subcommand version" -l profile -d 'The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named' -r
+complete -c ottla -n "__fish_ottla_using_subcommand version" -s b -l bootstrap-server -d 'Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else 127.0.0.1:9092; default port: 9092)' -r
+complete -c ottla -n "__fish_ottla_using_subcommand version" -l profile -d 'The settings of ~/.config/ottla/NAME.properties (default: those of default.properties)' -r
 complete -c ottla -n "__fish_ottla_using_subcommand version" -s o -l output -d 'How to print' -r -f -a "table\t'Columns with a header, for reading'
 json\t'JSON, for programs'
 plain\t'Columns divided by tabs, without a header, for scripts'"

@@ -17,6 +17,17 @@ OTTLA_LOG says how much is logged, such as info or warn,ottla_broker=debug; kafk
 --entity-type broker-loggers changes it while the node runs. Times are in UTC. NO_COLOR turns \
 colours off.";
 
+/// What commands for a running cluster can be told alike, before or after the command's name.
+const GLOBAL_OPTIONS: &str = "\
+Options of all commands for a running cluster, before or after the command:
+  -b, --bootstrap-server <HOST:PORT>  Brokers to ask first (KAFKA_SERVER, else 127.0.0.1:9092)
+  -o, --output <OUTPUT>               table (the default), json or plain
+      --profile <NAME>                The settings of ~/.config/ottla/NAME.properties
+      --watch [<SECONDS>]             Print again every so many seconds (default: 2), until Ctrl-C
+
+`ottla COMMAND --help` tells more of a command. The tools of Apache Kafka are there by their names:
+`ottla kafka-topics --list`; `ottla install-tools FOLDER` lays all of them out.";
+
 /// The command line.
 #[derive(Debug, Parser)]
 #[command(
@@ -24,12 +35,13 @@ colours off.";
     version = crate::version::LONG,
     disable_version_flag = true,
     about = "Apache Kafka's system in one binary; without a command it starts a node.",
+    after_help = GLOBAL_OPTIONS,
     override_usage = "ottla [-b HOST:PORT] [-o table|json|plain] [COMMAND]",
     disable_help_subcommand = true
 )]
 pub struct Args {
     /// Print the version, the commit, and the level of Apache Kafka.
-    #[arg(short = 'V', long, action = clap::ArgAction::Version, hide = true)]
+    #[arg(short = 'V', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
     /// What to do.
     #[command(subcommand)]
@@ -164,7 +176,7 @@ pub struct Format {
     /// Declare a data directory lost, by its path or its directory id: its partitions start empty.
     #[arg(long, value_name = "DIR|ID", conflicts_with_all = ["ignore_formatted", "cluster_id"])]
     pub declare_lost: Vec<String>,
-    /// The cluster's id; without it, a new one.
+    /// The cluster's id (default: a new one).
     #[arg(long, short = 't', value_name = "ID")]
     pub cluster_id: Option<String>,
 }

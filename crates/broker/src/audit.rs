@@ -1,9 +1,10 @@
 //! What the log says of changes to the cluster: topics, settings, groups.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ottla_machine::Note;
-use ottla_metadata::{Cluster, ResourceKind, Topic};
+use ottla_metadata::{Cluster, QuotaEntity, ResourceKind, Topic};
 
 use crate::request::Call;
 use crate::settings::{Scope, find};
@@ -14,6 +15,11 @@ const HIDDEN: &str = "[hidden]";
 const ALL_BROKERS: &str = "all brokers";
 /// What stands for a setting that was not set.
 const DEFAULT: &str = "(default)";
+/// What stands for a quota that is not set: nothing holds the client back.
+const NO_QUOTA: &str = "(none)";
+/// The protocol's numbers of the mechanisms.
+pub const SCRAM_SHA_256: i8 = 1;
+pub const SCRAM_SHA_512: i8 = 2;
 
 /// Topics that have come, gone or grown from one state of the metadata to the next.
 pub fn topics_changed(before: &Cluster, now: &Cluster) {
@@ -78,6 +84,92 @@ pub fn settings_changed<'a>(
                 principal = %call.caller.principal,
                 client = %call.caller.peer,
                 "setting changed"
+            );
+        }
+    }
+}
+
+/// The quotas of these entities that a request has changed, each with who asked.
+pub fn quotas_changed(call: &Call, before: &Cluster, now: &Cluster, entities: &[QuotaEntity]) {
+    let of = |cluster: &Cluster, entity: &QuotaEntity| -> BTreeMap<String, f64> {
+        let all = cluster.client_quotas().filter(|(it, _)| it == entity);
+        all.map(|(_, quota)| (quota.key.clone(), quota.value)).collect()
+    };
+    for entity in entities {
+        let (old, new) = (of(before, entity), of(now, entity));
+        let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+        for name in names {
+            let (from, to) = (old.get(name), new.get(name));
+            if from == to {
+                continue;
+            }
+            let shown = |value: Option<&f64>| match value {
+                None => NO_QUOTA.to_owned(),
+                Some(value) => value.to_string(),
+            };
+            tracing::info!(
+                entity = entity_name(entity),
+                quota = name.as_str(),
+                from = shown(from),
+                to = shown(to),
+                principal = %call.caller.principal,
+                client = %call.caller.peer,
+                "quota changed"
+            );
+        }
+    }
+}
+
+/// `user=alice, client-id=(default)`.
+fn entity_name(entity: &QuotaEntity) -> String {
+    let part = |(kind, name): (&String, &Option<String>)| {
+        format!("{kind}={}", name.as_deref().unwrap_or(DEFAULT))
+    };
+    entity.iter().map(part).collect::<Vec<_>>().join(", ")
+}
+
+/// What a request has done to the passwords of users: that it has, never what they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialChange {
+    /// A password was stored; one that was there has been replaced.
+    Stored,
+    /// The user has no password of this mechanism any longer.
+    Deleted,
+}
+
+/// A user's SCRAM credential that a request has changed, with who asked.
+pub fn credential_changed(call: &Call, user: &str, mechanism: i8, change: CredentialChange) {
+    let event = match change {
+        CredentialChange::Stored => "SCRAM credential stored",
+        CredentialChange::Deleted => "SCRAM credential deleted",
+    };
+    tracing::info!(
+        user,
+        mechanism = match mechanism {
+            SCRAM_SHA_256 => "SCRAM-SHA-256",
+            SCRAM_SHA_512 => "SCRAM-SHA-512",
+            _ => "unknown",
+        },
+        principal = %call.caller.principal,
+        client = %call.caller.peer,
+        "{event}"
+    );
+}
+
+/// The features whose level a request has changed, with who asked.
+pub fn features_changed(call: &Call, before: &Cluster, now: &Cluster) {
+    let (old, new) = (before.features(), now.features());
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for name in names {
+        let (from, to) = (before.feature(name), now.feature(name));
+        if from != to {
+            tracing::info!(
+                feature = name.as_str(),
+                from,
+                to,
+                principal = %call.caller.principal,
+                client = %call.caller.peer,
+                "feature level changed"
             );
         }
     }

@@ -19,7 +19,7 @@ use ottla_protocol::messages::broker_registration_request::{
 };
 use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
 
-use crate::dirs::{DirectoryFacts, check, open_dirs, own, take_over};
+use crate::dirs::{DirectoryFacts, check, open_dirs, own, take_marks, take_over};
 use crate::dispatch::Serving;
 use crate::guard::Principal;
 use crate::hosts::controller::ControllerThread;
@@ -125,6 +125,8 @@ impl Broker {
         let started = Arc::new(settings);
         let data: Vec<PathBuf> = started.log_dirs();
         let directories = DirectoryFacts::of_opened(&dirs, &started);
+        // Nothing has changed so far: a start that was refused costs the next one no recovery.
+        take_marks(&dirs)?;
         let parts = dirs
             .into_iter()
             .filter_map(|it| Some((it.dir, it.meta?.directory_id, it.clean.is_some())));

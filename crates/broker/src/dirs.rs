@@ -174,8 +174,8 @@ pub fn own(
     found.ok_or(StartError::Setting(SettingError::Missing("metadata.log.dir")))
 }
 
-/// As [`own`], for a node that starts: takes the marks of a clean stop away, once it is known that
-/// it may start in all of them.
+/// As [`own`], for a node that starts: how its directories were left is known then. The marks that
+/// say so stay until [`take_marks`], as the start may still be refused.
 ///
 /// # Errors
 /// As [`own`].
@@ -187,9 +187,21 @@ pub fn take_over(
 ) -> Result<MetaProperties, StartError> {
     let meta = own(dirs, settings, clock, None, endpoints)?;
     for it in dirs.iter_mut().filter(|it| !it.is_new) {
-        it.clean = it.dir.take_clean_shutdown()?;
+        it.clean = it.dir.clean_shutdown()?;
     }
     Ok(meta)
+}
+
+/// Takes the marks of a clean stop away: from now on logs change, and only the next clean stop
+/// makes them say the truth again.
+///
+/// # Errors
+/// The disk fails.
+pub fn take_marks(dirs: &[OpenDir]) -> Result<(), StartError> {
+    for it in dirs.iter().filter(|it| !it.is_new) {
+        it.dir.take_clean_shutdown()?;
+    }
+    Ok(())
 }
 
 /// A copied directory has the id of the one that it was copied from.

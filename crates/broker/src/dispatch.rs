@@ -362,6 +362,7 @@ fn produce(
     if let Err(error) = spare.request.decode_into(&mut d, head.version) {
         return Ok(Outcome::Close(format!("ProduceRequest v{}: {error}", head.version)));
     }
+    produce::name_once(&mut spare.request, head.version);
     if produce::must_read_through(node, call, &spare.request) {
         return Err(Box::new(spare));
     }

@@ -57,3 +57,85 @@ pub fn tell(clock: &Clock, call: &Call, begun: Duration) {
         "slow request"
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use ottla_protocol::{ApiKey, Text};
+
+    use super::*;
+    use crate::guard::Principal;
+    use crate::request::Caller;
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Lines {
+        /// The lines since the last look.
+        fn take(&self) -> Vec<String> {
+            let bytes = std::mem::take(&mut *self.0.lock().unwrap());
+            String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+        }
+    }
+
+    fn call(key: ApiKey) -> Call {
+        let caller = Caller {
+            peer: "127.0.0.1:4711".parse().unwrap(),
+            listener: "PLAINTEXT".into(),
+            principal: Principal { kind: "User".into(), name: "ANONYMOUS".into() },
+            software: Arc::default(),
+        };
+        Call { caller, key, version: 9, client_id: Text::default() }
+    }
+
+    #[test]
+    fn a_slow_request_is_logged_with_its_api_and_client_and_at_most_once_in_ten_seconds() {
+        let (clock, lines) = (Clock::manual(1_000_000), Lines::default());
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+        let of = |key, took_ms| {
+            let begun = clock.monotonic();
+            clock.advance(took_ms);
+            waited(&clock, &call(key), begun);
+            lines.take()
+        };
+        tracing::subscriber::with_default(log, || {
+            assert_eq!(of(ApiKey::OffsetCommit, 999), [""; 0], "it took less than a second");
+            for key in [ApiKey::Fetch, ApiKey::JoinGroup, ApiKey::SyncGroup] {
+                assert_eq!(of(key, 60_000), [""; 0], "{key:?} waits by its nature");
+            }
+            let told = of(ApiKey::OffsetCommit, 1_500);
+            let [line] = &told[..] else { panic!("one line was due: {told:?}") };
+            for field in [
+                r#""level":"WARN""#,
+                r#""message":"slow request""#,
+                r#""api":"OffsetCommit""#,
+                r#""version":9"#,
+                r#""client_id":"""#,
+                r#""client":"127.0.0.1:4711""#,
+                r#""took_ms":1500"#,
+                r#""others":0"#,
+            ] {
+                assert!(line.contains(field), "{field}: {line}");
+            }
+            assert_eq!(of(ApiKey::Produce, 2_000), [""; 0], "the last line is not old enough");
+            clock.advance(10_000);
+            let told = of(ApiKey::Produce, 1_000);
+            assert!(told[0].contains(r#""others":1"#), "one was left out: {told:?}");
+        });
+    }
+}

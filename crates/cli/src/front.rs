@@ -13,11 +13,11 @@ use ottla_clock::Clock;
 
 use crate::output::{Format, Table};
 
-/// Where a cluster is if nobody says.
+/// Where a cluster is by default.
 const DEFAULT_SERVER: &str = "127.0.0.1:9092";
 /// The port of a server that is named without one.
 const KAFKA_PORT: u16 = 9092;
-/// The profile that counts if none is named.
+/// The default profile.
 const DEFAULT_PROFILE: &str = "default";
 /// Clears a terminal and goes to its first place.
 const CLEAR: &str = "\x1b[2J\x1b[H";
@@ -25,10 +25,12 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 /// What commands can be told alike.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Shared {
-    /// Brokers to ask first: host or host:port, separated by commas; without a port it is 9092.
+    /// Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else
+    /// 127.0.0.1:9092; default port: 9092).
     #[arg(long, short = 'b', global = true, value_name = "HOST:PORT")]
     pub bootstrap_server: Option<String>,
-    /// The settings of ~/.config/ottla/NAME.properties; those of `default` if none is named.
+    /// The settings of ~/.config/ottla/NAME.properties (default: those of
+    /// default.properties).
     #[arg(long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
     /// How to print.

@@ -44,7 +44,7 @@ enum Action {
     Reset {
         /// The group.
         group: String,
-        /// The topic; all of the group's by default.
+        /// The topic (default: all of the group's).
         #[arg(long, short)]
         topic: Option<String>,
         /// Where to: earliest, latest, an offset, a time (2026-11-20T10:00:00Z), or -2h.

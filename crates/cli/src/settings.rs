@@ -147,7 +147,7 @@ pub(crate) async fn set(args: Set, environment: &Environment) -> Result<(), Box<
     let front = Front::new(&args.shared, environment)?;
     let mut cluster = front.connect().await?;
     let (kind, name) = owner(args.owner, &args.name);
-    let all = crate::topics::pairs(args.settings)?;
+    let (all, mut faults) = crate::topics::pairs_and_faults(args.settings);
     let before = entries(&mut cluster, kind, name).await?;
     // What is set for all brokers lists only what is set there; one broker lists every setting.
     let known = match (kind, name) {
@@ -158,13 +158,20 @@ pub(crate) async fn set(args: Set, environment: &Environment) -> Result<(), Box<
         }
         _ => before.clone(),
     };
-    if let Some(absent) = all.keys().find(|name| !known.iter().any(|it| it.name == **name)) {
-        return Err(unknown(absent, kind, &known).into());
-    }
-    let changes = all
+    let is_known = |name: &str| known.iter().any(|it| it.name == name);
+    let absent = all.keys().filter(|name| !is_known(name));
+    faults.extend(absent.map(|absent| unknown(absent, kind, &known)));
+    let changes: Vec<_> = all
         .iter()
-        .map(|(name, value)| (name.clone(), Some(value.clone()).filter(|value| !value.is_empty())));
-    cluster.set_configs((kind, name), changes.collect()).await?;
+        .filter(|(name, _)| is_known(name))
+        .map(|(name, value)| (name.clone(), Some(value.clone()).filter(|value| !value.is_empty())))
+        .collect();
+    if !faults.is_empty() && !changes.is_empty() {
+        let checked = cluster.check_configs((kind, name), changes.clone()).await;
+        faults.extend(checked.err().map(|error| error.to_string()));
+    }
+    crate::topics::together(faults)?;
+    cluster.set_configs((kind, name), changes).await?;
     let clock = Clock::real();
     let mut after = before.clone();
     for _ in 0..LOOKS {

@@ -49,10 +49,10 @@ enum Action {
     Create {
         /// Its name.
         name: String,
-        /// How many partitions; the cluster's default by default.
+        /// How many partitions (default: the cluster's num.partitions).
         #[arg(long, short, default_value_t = -1, hide_default_value = true)]
         partitions: i32,
-        /// How many replicas; the cluster's default by default.
+        /// How many replicas (default: the cluster's default.replication.factor).
         #[arg(long, short, default_value_t = -1, hide_default_value = true)]
         replication_factor: i16,
         /// A setting of the topic.
@@ -118,13 +118,39 @@ async fn refused(cluster: &mut Cluster, name: &str, error: ClientError) -> Box<d
     }
 }
 
+/// `NAME=VALUE` words, and what is wrong with those that are none.
+pub(crate) fn pairs_and_faults(words: Vec<String>) -> (BTreeMap<String, String>, Vec<String>) {
+    let (mut pairs, mut faults) = (BTreeMap::new(), Vec::new());
+    for word in words {
+        match word.split_once('=') {
+            Some((name, value)) => {
+                let before = pairs.insert(name.to_owned(), value.to_owned());
+                if let Some(before) = before.filter(|before| before != value) {
+                    faults.push(format!("{name} is there twice: {before} and {value}"));
+                }
+            }
+            None => faults.push(format!("{word} is not NAME=VALUE")),
+        }
+    }
+    (pairs, faults)
+}
+
 /// `NAME=VALUE` words.
-pub(crate) fn pairs(words: Vec<String>) -> Result<BTreeMap<String, String>, String> {
-    let pair = |word: String| {
-        let found = word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
-        found.ok_or_else(|| format!("{word} is not NAME=VALUE"))
-    };
-    words.into_iter().map(pair).collect()
+pub(crate) fn pairs(words: Vec<String>) -> Result<BTreeMap<String, String>, Box<dyn Error>> {
+    let (pairs, faults) = pairs_and_faults(words);
+    together(faults)?;
+    Ok(pairs)
+}
+
+/// All that is wrong in one error, a line for each.
+pub(crate) fn together(mut faults: Vec<String>) -> Result<(), Box<dyn Error>> {
+    match faults.len() {
+        0 => Ok(()),
+        1 => Err(faults.remove(0).into()),
+        count => {
+            Err(format!("{count} mistakes, nothing was changed:\n  {}", faults.join("\n  ")).into())
+        }
+    }
 }
 
 pub(crate) async fn run(args: Topics, environment: &Environment) -> Result<(), Box<dyn Error>> {
@@ -136,8 +162,13 @@ pub(crate) async fn run(args: Topics, environment: &Environment) -> Result<(), B
             front.show(async || describe(&mut cluster, &name).await).await?;
         }
         Action::Create { name, partitions, replication_factor, configs } => {
-            let configs = pairs(configs)?;
+            let (configs, mut faults) = pairs_and_faults(configs);
             let topic = NewTopic { name: name.clone(), partitions, replication_factor, configs };
+            if !faults.is_empty() {
+                let checked = cluster.check_topic(&topic).await.map_err(in_its_words);
+                faults.extend(checked.err().map(|error| error.to_string()));
+            }
+            together(faults)?;
             cluster.create_topic(&topic).await.map_err(in_its_words)?;
             told(&front, &mut cluster, &name, "Created").await?;
         }
@@ -145,16 +176,29 @@ pub(crate) async fn run(args: Topics, environment: &Environment) -> Result<(), B
             if partitions.is_none() && configs.is_empty() {
                 return Err("say what to change: --partitions COUNT or --config NAME=VALUE".into());
             }
-            let changes = pairs(configs)?.into_iter();
+            find(&mut cluster, &name).await?;
+            let (changes, mut faults) = pairs_and_faults(configs);
             let changes: Vec<_> = changes
+                .into_iter()
                 .map(|(name, value)| (name, Some(value).filter(|it| !it.is_empty())))
                 .collect();
-            find(&mut cluster, &name).await?;
+            if !changes.is_empty() {
+                let checked =
+                    cluster.check_configs((ConfigKind::Topic, &name), changes.clone()).await;
+                faults.extend(checked.err().map(|error| error.to_string()));
+            }
+            if let Some(count) = partitions {
+                let request = growth(&name, count);
+                let checked = CreatePartitionsRequest { validate_only: true, ..request };
+                let checked = grow(&mut cluster, &checked).await;
+                faults.extend(checked.err().map(|error| error.to_string()));
+            }
+            together(faults)?;
             if !changes.is_empty() {
                 cluster.set_configs((ConfigKind::Topic, &name), changes).await?;
             }
             if let Some(count) = partitions {
-                grow(&mut cluster, &name, count).await?;
+                grow(&mut cluster, &growth(&name, count)).await?;
             }
             told(&front, &mut cluster, &name, "Changed").await?;
         }
@@ -220,12 +264,18 @@ async fn told(
     Ok(front.done(&sentence, &table)?)
 }
 
-async fn grow(cluster: &mut Cluster, name: &str, count: i32) -> Result<(), Box<dyn Error>> {
+/// Asks for a topic to have so many partitions.
+fn growth(name: &str, count: i32) -> CreatePartitionsRequest {
     let name = name.to_owned();
     let topic = CreatePartitionsTopic { count, assignments: None, name, ..Default::default() };
-    let request =
-        CreatePartitionsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() };
-    let told = cluster.ask_any(&request).await?;
+    CreatePartitionsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() }
+}
+
+async fn grow(
+    cluster: &mut Cluster,
+    request: &CreatePartitionsRequest,
+) -> Result<(), Box<dyn Error>> {
+    let told = cluster.ask_any(request).await?;
     match told.results.into_iter().find(|it| it.error_code != 0) {
         Some(it) => Err(it.error_message.unwrap_or_else(|| format!("topic {}", it.name)).into()),
         None => Ok(()),

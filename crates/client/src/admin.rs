@@ -9,6 +9,7 @@ use ottla_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTo
 use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 
 use crate::cluster::{Cluster, CoordinatorOf, MOMENT, PATIENCE};
+use crate::configs::Doing;
 use crate::error::ClientError;
 
 /// A topic to be created; -1 is the cluster's default.
@@ -58,6 +59,18 @@ impl Cluster {
     /// # Errors
     /// The cluster refuses, or no broker answers.
     pub async fn create_topic(&mut self, topic: &NewTopic) -> Result<(), ClientError> {
+        self.ask_for_topic(topic, Doing::Change).await
+    }
+
+    /// Whether [`Cluster::create_topic`] would do it; nothing is created.
+    ///
+    /// # Errors
+    /// The cluster would refuse, or no broker answers.
+    pub async fn check_topic(&mut self, topic: &NewTopic) -> Result<(), ClientError> {
+        self.ask_for_topic(topic, Doing::Check).await
+    }
+
+    async fn ask_for_topic(&mut self, topic: &NewTopic, doing: Doing) -> Result<(), ClientError> {
         let config = |(name, value): (&String, &String)| CreatableTopicConfig {
             name: name.clone(),
             value: Some(value.clone()),
@@ -71,6 +84,7 @@ impl Cluster {
                 configs: topic.configs.iter().map(config).collect(),
                 ..Default::default()
             }],
+            validate_only: doing == Doing::Check,
             ..Default::default()
         };
         let response = self.ask_any(&request).await?;

@@ -15,6 +15,15 @@ use ottla_types::ErrorCode;
 use crate::cluster::Cluster;
 use crate::error::ClientError;
 
+/// Is a change to be made, or only to be looked at?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doing {
+    /// It is made.
+    Change,
+    /// The cluster says whether it would make it.
+    Check,
+}
+
 /// What settings belong to. The numbers are those of DescribeConfigs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i8)]
@@ -133,8 +142,29 @@ impl Cluster {
     /// The cluster refuses, or does not answer.
     pub async fn set_configs(
         &mut self,
+        resource: (ConfigKind, &str),
+        changes: Vec<(String, Option<String>)>,
+    ) -> Result<(), ClientError> {
+        self.ask_for_configs(resource, changes, Doing::Change).await
+    }
+
+    /// Whether [`Cluster::set_configs`] would do it; nothing changes.
+    ///
+    /// # Errors
+    /// The cluster would refuse, or does not answer.
+    pub async fn check_configs(
+        &mut self,
+        resource: (ConfigKind, &str),
+        changes: Vec<(String, Option<String>)>,
+    ) -> Result<(), ClientError> {
+        self.ask_for_configs(resource, changes, Doing::Check).await
+    }
+
+    async fn ask_for_configs(
+        &mut self,
         (kind, name): (ConfigKind, &str),
         changes: Vec<(String, Option<String>)>,
+        doing: Doing,
     ) -> Result<(), ClientError> {
         let change = |(name, value): (String, Option<String>)| AlterableConfig {
             name,
@@ -148,8 +178,11 @@ impl Cluster {
             configs: changes.into_iter().map(change).collect(),
             ..Default::default()
         };
-        let request =
-            IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+        let request = IncrementalAlterConfigsRequest {
+            resources: vec![resource],
+            validate_only: doing == Doing::Check,
+            ..Default::default()
+        };
         // What a broker logs is known to that broker alone.
         let own = Some(name).filter(|_| kind == ConfigKind::BrokerLogger);
         let response = match own.and_then(|it| it.parse().ok()) {

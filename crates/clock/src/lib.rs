@@ -1,10 +1,13 @@
-//! The only place that reads time or draws randomness: real, or driven by a test.
+//! The only place that reads time or draws randomness: real, moved by a test, or simulated.
+//! A [`Lane`] is where one waits for a disk, or computes for long.
 //!
 //! Two times: the *wall clock* in milliseconds, for what is written down and shown to people; and
 //! the *monotonic* time since start, for measuring and waiting. No safety rests on either.
 #![forbid(unsafe_code)]
 
 mod anchor;
+mod lane;
+mod simulated;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -12,6 +15,10 @@ use std::time::Duration;
 
 use ottla_types::{TimestampMs, Uuid};
 use rand::{Rng, RngExt, SeedableRng};
+
+pub use lane::{Lane, LaneRules, Priority, Share};
+use simulated::NodeTime;
+pub use simulated::{ClockTraits, SimulatedTime};
 
 /// Time and randomness. Cheap to clone; every clone shows the same time.
 #[derive(Clone, Debug)]
@@ -21,6 +28,7 @@ pub struct Clock(Source);
 enum Source {
     Real { start: std::time::Instant },
     Manual(Arc<Manual>),
+    Simulated(Arc<NodeTime>),
 }
 
 #[derive(Debug)]
@@ -50,6 +58,20 @@ impl Clock {
         })))
     }
 
+    /// A node's clock in a simulation, which moves as the simulation's time does.
+    #[must_use]
+    pub fn simulated(time: &SimulatedTime, traits: ClockTraits) -> Self {
+        Self(Source::Simulated(Arc::new(NodeTime::new(time, traits))))
+    }
+
+    /// Sets a simulated wall clock forward by `ms`, or back, as an operator or a time server does.
+    /// No wait notices.
+    pub fn jump(&self, ms: i64) {
+        if let Source::Simulated(node) = &self.0 {
+            node.jump(ms);
+        }
+    }
+
     /// Moves a manual clock forward by `ms` and wakes who waits for it; a real one moves itself.
     pub fn advance(&self, ms: i64) {
         if let Source::Manual(manual) = &self.0 {
@@ -67,6 +89,7 @@ impl Clock {
                 .duration_since(std::time::UNIX_EPOCH)
                 .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
             Source::Manual(manual) => manual.wall_ms.load(Ordering::SeqCst),
+            Source::Simulated(node) => node.wall_ms(),
         }
     }
 
@@ -79,6 +102,7 @@ impl Clock {
                 let passed = manual.wall_ms.load(Ordering::SeqCst) - manual.start_ms;
                 Duration::from_millis(u64::try_from(passed).unwrap_or(0))
             }
+            Source::Simulated(node) => node.passed(),
         }
     }
 
@@ -98,6 +122,7 @@ impl Clock {
                 }
                 moved.await;
             },
+            Source::Simulated(node) => node.time.wait_until(node.truly(at)).await,
         }
     }
 
@@ -116,6 +141,7 @@ impl Clock {
                 let seed = manual.draws.fetch_add(1, Ordering::SeqCst);
                 rand::rngs::StdRng::seed_from_u64(seed).fill_bytes(&mut bytes);
             }
+            Source::Simulated(node) => node.draws().fill_bytes(&mut bytes),
         }
         bytes
     }
@@ -132,6 +158,7 @@ impl Clock {
                 let bytes = self.random_bytes();
                 u64::from_le_bytes(bytes[..8].try_into().expect("eight of sixteen")) % bound
             }
+            Source::Simulated(node) => node.draws().random_range(0..bound),
         }
     }
 

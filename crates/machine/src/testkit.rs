@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use ottla_types::TimestampMs;
 
-use crate::{Alarm, Machine, Ticket, Turn};
+use crate::{Alarm, Machine, Note, Ticket, Turn};
 
 /// Runs one machine with a journal that commits at once and a clock that stands still.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub struct Bench<M: Machine> {
     pub machine: M,
     /// Everything it wrote, in order.
     pub records: Vec<M::Record>,
+    /// Everything that it wants operators to read, in order.
+    pub notes: Vec<Note>,
     /// The clock, in milliseconds.
     pub now_ms: TimestampMs,
     timers: BTreeMap<M::Timer, TimestampMs>,
@@ -23,7 +25,14 @@ pub struct Bench<M: Machine> {
 impl<M: Machine> Bench<M> {
     /// `machine` at time `now_ms`.
     pub fn new(machine: M, now_ms: TimestampMs) -> Self {
-        Self { machine, records: Vec::new(), now_ms, timers: BTreeMap::new(), tickets: 0 }
+        Self {
+            machine,
+            records: Vec::new(),
+            notes: Vec::new(),
+            now_ms,
+            timers: BTreeMap::new(),
+            tickets: 0,
+        }
     }
 
     /// Runs a command; returns its ticket and the replies that left, for any ticket.
@@ -35,6 +44,7 @@ impl<M: Machine> Bench<M> {
             self.machine.apply(record);
         }
         self.records.append(&mut turn.records);
+        self.notes.append(&mut turn.notes);
         for alarm in turn.alarms {
             match alarm {
                 Alarm::Set { timer, at_ms } => drop(self.timers.insert(timer, at_ms)),

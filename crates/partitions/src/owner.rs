@@ -1,7 +1,7 @@
 //! The one writer of a partition; a turn of it runs on the thread of whoever asks.
 
 use ottla_records::{BadRecords, Batch, RepackAs, Rules as RecordRules, TimestampRules, check};
-use ottla_replication::{Assignment, Leader, NotEnoughReplicas};
+use ottla_replication::{Assignment, Beginning, Leader, NotEnoughReplicas};
 use ottla_storage::{AppendError, Log, ProducerError, Stamp, StorageError};
 use ottla_types::{ErrorCode, NodeId, Offset, ProducerEpoch, ProducerId, TimestampMs};
 
@@ -181,39 +181,29 @@ impl Owner {
         &self.assignment
     }
 
-    /// Takes over what the metadata says: who leads, who is in sync.
-    pub(crate) fn assign(&mut self, assignment: Assignment) {
-        if assignment == self.assignment {
-            return;
+    /// Takes over what the metadata says: who leads, who is in sync, and under which rules.
+    pub(crate) fn assign(&mut self, assignment: Assignment, rules: Rules) {
+        if rules != self.rules {
+            self.log.set_options(rules.log.clone());
         }
         let same_epoch = assignment.leader_epoch == self.assignment.leader_epoch;
         if assignment.leader != self.me {
             self.leader = None;
         } else if let (Some(leader), true) = (&mut self.leader, same_epoch) {
-            leader.assigned(assignment.clone());
+            leader.assigned(assignment.clone(), rules.in_sync_min);
         } else {
             let end = self.log.log_end();
             self.log.assign_epoch(assignment.leader_epoch, end);
-            let mut leader = Leader::new(self.me, assignment.clone(), end, self.watermark);
-            leader.set_in_sync_min(self.rules.in_sync_min);
-            self.leader = Some(leader);
+            let (watermark, in_sync_min) = (self.watermark, rules.in_sync_min);
+            let beginning = Beginning { end, watermark, in_sync_min };
+            self.leader = Some(Leader::new(self.me, assignment.clone(), beginning));
         }
         self.assignment = assignment;
+        self.rules = rules;
     }
 
     pub(crate) const fn rules(&self) -> &Rules {
         &self.rules
-    }
-
-    pub(crate) fn set_rules(&mut self, rules: Rules) {
-        if rules == self.rules {
-            return;
-        }
-        self.log.set_options(rules.log.clone());
-        if let Some(leader) = &mut self.leader {
-            leader.set_in_sync_min(rules.in_sync_min);
-        }
-        self.rules = rules;
     }
 
     /// What the log needs now that somebody else must do for it.

@@ -305,8 +305,7 @@ impl Partition {
     pub(crate) fn assign(&self, assignment: Assignment, rules: Rules) -> Result<(), StorageError> {
         self.0.repacks.store(rules.compression.is_some(), Ordering::Relaxed);
         self.turn(StorageError::Failed, |owner| {
-            owner.set_rules(rules);
-            owner.assign(assignment);
+            owner.assign(assignment, rules);
             Ok(())
         })
     }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use ottla_clock::Clock;
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::{DecodeError, EncodeError};
-use ottla_raft::{Durable, Effect, Input, LogEnd, Raft, ReplicaKey, Role, VoterSet};
+use ottla_raft::{
+    Durable, Effect, Input, LogEnd, Moment, Raft, ReplicaKey, Role, Timing, VoterSet,
+};
 use ottla_records::BadBatch;
 use ottla_storage::{
     AppendError, Files, Log, LogOptions, Opening, PartitionMetadata, Slice, Stamp, StorageError,
@@ -128,7 +130,7 @@ impl Quorum {
         let durable = state::read(&**files, &folder)?;
         let mut quorum = Self {
             files: Arc::clone(files),
-            raft: Raft::new(setup.own, voters, end),
+            raft: Raft::new(setup.own, voters, end, Timing::default()),
             folder,
             log,
             own: setup.own,
@@ -161,29 +163,39 @@ impl Quorum {
 
     /// Takes an input in and carries out everything that follows from it.
     fn step(&mut self, input: Input) -> Result<(), QuorumError> {
-        let mut todo = VecDeque::from(self.raft.step(input));
+        let mut todo = VecDeque::from(self.decide(input));
         while let Some(effect) = todo.pop_front() {
             match effect {
                 Effect::Persist(durable) => {
                     self.persist(&durable)?;
-                    let more = self.raft.step(Input::Persisted(durable));
+                    let more = self.decide(Input::Persisted(durable));
                     more.into_iter().rev().for_each(|it| todo.push_front(it));
                 }
                 Effect::OpenEpoch { epoch } => {
+                    let start = self.log.log_end();
                     self.open_epoch(epoch)?;
-                    todo.extend(self.raft.step(Input::Stored(self.end())));
+                    todo.extend(self.decide(Input::EpochOpened { epoch, start }));
+                    todo.extend(self.decide(Input::Stored(self.end())));
                 }
                 Effect::Committed(end) => self.committed = end,
-                // With one voter nobody is asked, nobody asks, and nothing times out. The peers
-                // of a larger quorum are the next thing to be built here.
+                // A single voter asks no other voter and waits for none. The peers of a larger
+                // quorum are the next thing to be built here.
                 Effect::AskVotes(_)
                 | Effect::AnswerVote { .. }
                 | Effect::StepDown
-                | Effect::WaitElection
-                | Effect::WaitFetch => {}
+                | Effect::Wait { .. } => {}
             }
         }
         Ok(())
+    }
+
+    /// What follows from an input at this moment.
+    fn decide(&mut self, input: Input) -> Vec<Effect> {
+        let now_ms = u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
+        let moment = Moment { now_ms, draw: self.clock.random_below(u64::MAX) };
+        let mut effects = Vec::new();
+        self.raft.step(moment, input, &mut effects);
+        effects
     }
 
     fn persist(&self, durable: &Durable) -> Result<(), StorageError> {

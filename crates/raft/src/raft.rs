@@ -1,35 +1,41 @@
-//! The one step.
+//! A replica, and the one step that changes it.
 
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use core::mem;
 
-use ottla_types::{LeaderEpoch, NodeId, Offset};
+use ottla_types::{Bug, LeaderEpoch, NodeId, Offset, is_planted};
 
-use crate::input::{Durable, Effect, Input, LogEnd, VoteAsked};
+use crate::input::{Durable, Effect, Input, LogEnd, Moment, Timing};
 use crate::role::Role;
 use crate::voters::{ReplicaKey, VoterSet};
 
 /// One replica of the metadata quorum.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Raft {
-    own: ReplicaKey,
-    voters: VoterSet,
-    log: LogEnd,
-    durable: Durable,
-    role: Role,
-    /// What must be on the disk before the effects behind it may happen.
+    pub(crate) own: ReplicaKey,
+    pub(crate) voters: VoterSet,
+    pub(crate) timing: Timing,
+    /// Where the log ends on the disk: what is not durable counts in no vote and no majority.
+    pub(crate) log: LogEnd,
+    /// What has been promised.
+    pub(crate) durable: Durable,
+    /// What of it is on the disk.
+    on_disk: Durable,
+    pub(crate) role: Role,
+    /// What may happen when `durable` is on the disk.
     held_back: Vec<Effect>,
+    /// When the election, the patience with the leader or the check of the quorum ends.
+    pub(crate) deadline_ms: Option<u64>,
 }
 
-type Effects = Vec<Effect>;
+pub(crate) type Effects = Vec<Effect>;
 
 impl Raft {
     /// A replica whose log ends at `log` and names these voters.
     #[must_use]
-    pub fn new(own: ReplicaKey, voters: VoterSet, log: LogEnd) -> Self {
-        let (durable, role) = (Durable::default(), Role::Unattached);
-        Self { own, voters, log, durable, role, held_back: Vec::new() }
+    pub fn new(own: ReplicaKey, voters: VoterSet, log: LogEnd, timing: Timing) -> Self {
+        let (durable, on_disk) = (Durable::default(), Durable::default());
+        let (role, held_back, deadline_ms) = (Role::Unattached, Vec::new(), None);
+        Self { own, voters, timing, log, durable, on_disk, role, held_back, deadline_ms }
     }
 
     /// What it is.
@@ -44,6 +50,12 @@ impl Raft {
         self.durable.epoch
     }
 
+    /// What it has promised in the epoch, on the disk or not yet.
+    #[must_use]
+    pub const fn durable(&self) -> &Durable {
+        &self.durable
+    }
+
     /// The voters in force.
     #[must_use]
     pub const fn voters(&self) -> &VoterSet {
@@ -56,210 +68,134 @@ impl Raft {
         self.role.leader(self.own.id)
     }
 
-    /// Takes one input in; returns what is to be done, in order.
-    pub fn step(&mut self, input: Input) -> Effects {
-        let mut out = Effects::new();
+    /// As a leader: the high watermark to tell followers of. Until something of its own epoch has
+    /// committed it tells of none, since an earlier leader may have told of a later one.
+    #[must_use]
+    pub fn committed(&self) -> Option<Offset> {
+        match self.role {
+            Role::Leader { committed, .. } => committed,
+            _ => None,
+        }
+    }
+
+    /// Takes one input in; adds to `out` what is to be done, in order.
+    pub fn step(&mut self, moment: Moment, input: Input, out: &mut Vec<Effect>) {
         match input {
-            Input::Started(durable) => self.started(durable, &mut out),
+            Input::Started(durable) => self.started(moment, durable, out),
             Input::Persisted(durable) => {
-                if durable == self.durable {
+                self.on_disk = durable;
+                if self.on_disk == self.durable {
                     out.append(&mut self.held_back);
                 }
             }
-            Input::TimedOut => self.timed_out(&mut out),
-            Input::Voted { voter, epoch, granted } => self.voted(voter, epoch, granted, &mut out),
-            Input::Asked(asked) => self.asked(asked, &mut out),
-            Input::Heard { epoch, leader } => self.heard(epoch, leader, &mut out),
-            Input::Stored(end) => {
-                self.log = end;
-                self.holds(self.own, end.offset, &mut out);
+            Input::TimedOut => {
+                if self.deadline_ms.is_some_and(|deadline| deadline <= moment.now_ms) {
+                    self.timed_out(moment, out);
+                }
             }
-            Input::Fetched { follower, end } => self.holds(follower, end, &mut out),
-            Input::VotersChanged(voters) => {
-                self.voters = voters;
-                self.commit(&mut out);
+            Input::Voted(answer) => self.voted(moment, answer, out),
+            Input::Asked(asked) => self.asked(moment, asked, out),
+            Input::Heard { epoch, leader } => self.heard(moment, epoch, leader, out),
+            Input::Stored(end) => self.stored(end, out),
+            Input::EpochOpened { epoch, start } => self.epoch_opened(epoch, start, out),
+            Input::FetchAnswered { leader, epoch } => {
+                self.fetch_answered(moment, leader, epoch, out);
             }
+            Input::Fetched { follower, end } => self.fetched(moment, follower, end, out),
+            Input::VotersChanged(voters) => self.voters_changed(moment, voters, out),
             Input::Resign => {
                 if matches!(self.role, Role::Leader { .. }) {
-                    self.role = Role::Resigned;
-                    out.extend([Effect::StepDown, Effect::WaitElection]);
+                    self.resign(moment, out);
                 }
             }
         }
-        out
     }
 
-    /// `then` happens when what is durable now is on the disk.
-    fn persist(&mut self, then: Vec<Effect>, out: &mut Effects) {
-        self.held_back = then;
-        out.push(Effect::Persist(self.durable.clone()));
+    /// Promises something; what rested on an earlier promise is not done any more.
+    pub(crate) fn promise(&mut self, durable: Durable, out: &mut Effects) {
+        self.held_back.clear();
+        if durable != self.durable {
+            self.durable = durable;
+            out.push(Effect::Persist(self.durable.clone()));
+        }
     }
 
-    fn started(&mut self, durable: Durable, out: &mut Effects) {
+    /// `then` happens when all that is promised is on the disk.
+    pub(crate) fn when_durable(&mut self, then: Effect, out: &mut Effects) {
+        if self.on_disk == self.durable {
+            out.push(then);
+        } else {
+            self.held_back.push(then);
+        }
+    }
+
+    /// Waits until `until_ms`, and for nothing else.
+    pub(crate) fn wait(&mut self, until_ms: Option<u64>, out: &mut Effects) {
+        if self.deadline_ms != until_ms {
+            self.deadline_ms = until_ms;
+            out.push(Effect::Wait { until_ms });
+        }
+    }
+
+    /// Waits for an election timeout; a replica that does not vote waits for no election.
+    pub(crate) fn wait_election(&mut self, moment: Moment, out: &mut Effects) {
+        let election_ms = self.timing.election_ms;
+        let spread = moment.draw % election_ms.max(1);
+        let until = moment.now_ms + election_ms + spread;
+        self.wait(self.voters.has(self.own).then_some(until), out);
+    }
+
+    /// Waits for the leader as long as it may leave a fetch without an answer.
+    pub(crate) fn wait_fetch(&mut self, moment: Moment, out: &mut Effects) {
+        let until = moment.now_ms + self.timing.fetch_ms;
+        self.wait(self.voters.has(self.own).then_some(until), out);
+    }
+
+    fn started(&mut self, moment: Moment, durable: Durable, out: &mut Effects) {
+        self.on_disk = durable.clone();
         self.durable = durable;
         if self.durable.epoch < self.log.epoch {
-            self.durable = Durable { epoch: self.log.epoch, leader: None, voted: None };
+            let epoch = self.log.epoch;
+            self.promise(Durable { epoch, leader: None, voted: None }, out);
         }
-        // A leader never resumes: what it had promised as one is gone with its memory.
-        self.role = match self.durable.leader {
-            Some(leader) if leader == self.own.id => Role::Resigned,
-            Some(leader) => Role::Follower { leader },
-            None => Role::Unattached,
-        };
         if self.voters.is_only(self.own) {
-            self.stand(out);
-        } else {
-            out.push(Effect::WaitElection);
+            return self.stand(moment, out);
         }
-    }
-
-    fn timed_out(&mut self, out: &mut Effects) {
-        if !self.voters.has(self.own) || matches!(self.role, Role::Leader { .. }) {
-            return;
-        }
-        match mem::replace(&mut self.role, Role::Unattached) {
-            Role::Resigned => {
-                self.durable = Durable { epoch: self.durable.epoch + 1, leader: None, voted: None };
-                self.persist([Effect::WaitElection].into(), out);
+        match (self.durable.leader, self.durable.voted) {
+            // A leader never resumes: what it had promised as one is gone with its memory.
+            (Some(leader), _) if leader == self.own.id && is_planted(Bug::LeaderResumes) => {
+                self.lead(moment, out);
             }
-            role => {
-                let leader = role.leader(self.own.id);
-                let (granted, refused) = (BTreeSet::from([self.own.id]), BTreeSet::new());
-                self.role = Role::Prospective { granted, refused, leader };
-                if self.voters.majority() <= 1 {
-                    return self.stand(out);
-                }
-                out.extend([Effect::AskVotes(self.question(true)), Effect::WaitElection]);
+            (Some(leader), _) if leader == self.own.id => {
+                self.role = Role::Resigned;
+                self.wait_election(moment, out);
+            }
+            (Some(leader), _) => {
+                self.role = Role::Follower { leader, has_fetched: false };
+                self.wait_fetch(moment, out);
+            }
+            (None, Some(voted)) if voted == self.own && self.voters.has(self.own) => {
+                self.ask_votes(moment, out);
+            }
+            (None, _) => {
+                self.role = Role::Unattached;
+                self.wait_election(moment, out);
             }
         }
     }
 
-    fn question(&self, pre_vote: bool) -> VoteAsked {
-        VoteAsked { candidate: self.own, epoch: self.durable.epoch, log: self.log, pre_vote }
-    }
-
-    /// Becomes a candidate; the only voter is elected by its own vote.
-    fn stand(&mut self, out: &mut Effects) {
-        self.durable =
-            Durable { epoch: self.durable.epoch + 1, leader: None, voted: Some(self.own) };
-        if self.voters.is_only(self.own) {
-            return self.lead(out);
-        }
-        let (granted, refused) = (BTreeSet::from([self.own.id]), BTreeSet::new());
-        self.role = Role::Candidate { granted, refused };
-        self.persist([Effect::AskVotes(self.question(false)), Effect::WaitElection].into(), out);
-    }
-
-    fn lead(&mut self, out: &mut Effects) {
-        let epoch_start = self.log.offset;
-        self.role = Role::Leader { epoch_start, held: BTreeMap::new(), committed: None };
-        self.durable.leader = Some(self.own.id);
-        self.durable.voted = None;
-        self.persist([Effect::OpenEpoch { epoch: self.durable.epoch }].into(), out);
-    }
-
-    fn voted(&mut self, voter: NodeId, epoch: LeaderEpoch, yes: bool, out: &mut Effects) {
-        if epoch > self.durable.epoch {
-            return self.heard(epoch, None, out);
-        }
-        let majority = self.voters.majority();
-        let known = self.voters.iter().any(|known| known.key.id == voter);
-        if epoch < self.durable.epoch || !known {
-            return;
-        }
-        let pre_vote = matches!(self.role, Role::Prospective { .. });
-        let (Role::Prospective { granted, refused, .. } | Role::Candidate { granted, refused }) =
-            &mut self.role
-        else {
-            return;
-        };
-        if yes {
-            granted.insert(voter)
-        } else {
-            refused.insert(voter)
-        };
-        let (won, lost) = (granted.len() >= majority, refused.len() >= majority);
-        match (won, lost, pre_vote) {
-            (true, _, true) => self.stand(out),
-            (true, _, false) => self.lead(out),
-            (_, true, true) => {
-                self.role = match self.leader() {
-                    Some(leader) => Role::Follower { leader },
-                    None => Role::Unattached,
-                };
+    /// A membership change can make this replica a voter, or no longer one.
+    fn voters_changed(&mut self, moment: Moment, voters: VoterSet, out: &mut Effects) {
+        self.voters = voters;
+        match (&self.role, self.voters.has(self.own)) {
+            (Role::Leader { .. }, _) => {}
+            (_, false) => self.wait(None, out),
+            (Role::Follower { .. }, true) if self.deadline_ms.is_none() => {
+                self.wait_fetch(moment, out);
             }
-            // A candidate that lost waits its timeout out before it asks again.
+            (_, true) if self.deadline_ms.is_none() => self.wait_election(moment, out),
             _ => {}
         }
-    }
-
-    fn asked(&mut self, asked: VoteAsked, out: &mut Effects) {
-        if asked.epoch > self.durable.epoch && !asked.pre_vote {
-            self.heard(asked.epoch, None, out);
-        }
-        let current = asked.epoch >= self.durable.epoch && asked.log >= self.log;
-        let granted = current
-            && match &self.role {
-                Role::Unattached | Role::Prospective { leader: None, .. } if asked.pre_vote => true,
-                Role::Unattached | Role::Prospective { leader: None, .. } => {
-                    self.durable.voted.is_none_or(|voted| voted == asked.candidate)
-                        && self.durable.leader.is_none()
-                }
-                Role::Candidate { .. } | Role::Resigned => asked.pre_vote,
-                Role::Follower { .. } | Role::Prospective { .. } | Role::Leader { .. } => false,
-            };
-        let epoch = self.durable.epoch;
-        let answer = Effect::AnswerVote { candidate: asked.candidate, epoch, granted };
-        if granted && !asked.pre_vote && self.durable.voted != Some(asked.candidate) {
-            self.durable.voted = Some(asked.candidate);
-            self.persist([answer].into(), out);
-        } else if self.held_back.is_empty() {
-            out.push(answer);
-        } else {
-            self.held_back.push(answer);
-        }
-    }
-
-    fn heard(&mut self, epoch: LeaderEpoch, leader: Option<NodeId>, out: &mut Effects) {
-        let news = epoch > self.durable.epoch
-            || epoch == self.durable.epoch && leader.is_some() && self.leader().is_none();
-        if !news || leader == Some(self.own.id) {
-            return;
-        }
-        if matches!(self.role, Role::Leader { .. }) {
-            out.push(Effect::StepDown);
-        }
-        let voted = if epoch == self.durable.epoch { self.durable.voted } else { None };
-        self.durable = Durable { epoch, leader, voted };
-        let (role, wait) = match leader {
-            Some(leader) => (Role::Follower { leader }, Effect::WaitFetch),
-            None => (Role::Unattached, Effect::WaitElection),
-        };
-        self.role = role;
-        self.persist([wait].into(), out);
-    }
-
-    fn holds(&mut self, replica: ReplicaKey, end: Offset, out: &mut Effects) {
-        if !self.voters.has(replica) {
-            return;
-        }
-        if let Role::Leader { held, .. } = &mut self.role {
-            let known = held.entry(replica.id).or_insert(end);
-            *known = end.max(*known);
-            self.commit(out);
-        }
-    }
-
-    /// Commits what a majority holds, once that reaches into the leader's own epoch.
-    fn commit(&mut self, out: &mut Effects) {
-        let Role::Leader { epoch_start, held, committed } = &mut self.role else { return };
-        let end = self.voters.held_by_majority(|id| held.get(&id).copied().unwrap_or(0));
-        if let Some(end) = end
-            && end > *epoch_start
-            && committed.is_none_or(|committed| end > committed)
-        {
-            *committed = Some(end);
-            out.push(Effect::Committed(end));
-        }
+        self.commit(out);
     }
 }

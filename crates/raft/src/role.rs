@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use ottla_types::{NodeId, Offset};
 
 /// The part a replica plays in its epoch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Knows no leader.
     Unattached,
@@ -13,6 +13,9 @@ pub enum Role {
     Follower {
         /// The leader.
         leader: NodeId,
+        /// Has the leader answered a fetch in this epoch? Until then it may be dead, and another
+        /// replica is not told to wait for it.
+        has_fetched: bool,
     },
     /// Asks whether it would be elected (KIP-996); the epoch stays.
     Prospective {
@@ -32,12 +35,15 @@ pub enum Role {
     },
     /// Was elected.
     Leader {
-        /// Where its epoch starts; only beyond it may anything commit.
-        epoch_start: Offset,
+        /// Where its epoch starts; only beyond it may anything commit. `None` until the batch
+        /// that opens the epoch is in the log.
+        epoch_start: Option<Offset>,
         /// Up to where each voter has the log on its disk.
         held: BTreeMap<NodeId, Offset>,
         /// Everything below is committed; `None` until something of this epoch is.
         committed: Option<Offset>,
+        /// The voters that have fetched since the check of the quorum last began.
+        contacts: BTreeSet<NodeId>,
     },
     /// Was the leader and is so no longer; waits for the next epoch.
     Resigned,
@@ -48,7 +54,7 @@ impl Role {
     #[must_use]
     pub fn leader(&self, own: NodeId) -> Option<NodeId> {
         match self {
-            Self::Follower { leader } => Some(*leader),
+            Self::Follower { leader, .. } => Some(*leader),
             Self::Prospective { leader, .. } => *leader,
             Self::Leader { .. } | Self::Resigned => Some(own),
             Self::Unattached | Self::Candidate { .. } => None,

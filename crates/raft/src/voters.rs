@@ -1,14 +1,14 @@
 //! Who votes: a voter is its key, the node id with the directory id.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use ottla_types::{NodeId, Offset, Uuid};
+use ottla_types::{Bug, NodeId, Offset, Uuid, is_planted};
 
 /// A replica of the metadata log. The same node with another directory is another replica: its
 /// disk was replaced, and with it what it promised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplicaKey {
     /// The node.
     pub id: NodeId,
@@ -16,8 +16,16 @@ pub struct ReplicaKey {
     pub directory: Uuid,
 }
 
+impl ReplicaKey {
+    /// Is this the replica that was meant by `self`? Without directory ids the node id decides.
+    #[must_use]
+    pub(crate) fn is(&self, other: Self) -> bool {
+        self.id == other.id && (self.directory.is_zero() || self.directory == other.directory)
+    }
+}
+
 /// Where a voter's controller listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// The listener's name.
     pub name: String,
@@ -28,7 +36,7 @@ pub struct Endpoint {
 }
 
 /// One voter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Voter {
     /// Who it is.
     pub key: ReplicaKey,
@@ -39,7 +47,7 @@ pub struct Voter {
 }
 
 /// All voters.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct VoterSet {
     voters: BTreeMap<NodeId, Voter>,
 }
@@ -87,11 +95,27 @@ impl VoterSet {
         self.len() == 1 && self.has(key)
     }
 
+    /// Do these replicas make a majority?
+    #[must_use]
+    pub fn is_majority(&self, ids: &BTreeSet<NodeId>) -> bool {
+        self.voters.keys().filter(|id| ids.contains(id)).count() >= self.majority()
+    }
+
+    /// Can no majority be reached without these replicas?
+    #[must_use]
+    pub fn is_blocked_by(&self, ids: &BTreeSet<NodeId>) -> bool {
+        if is_planted(Bug::RefusalsByMajority) {
+            return self.is_majority(ids);
+        }
+        self.voters.keys().filter(|id| !ids.contains(id)).count() < self.majority()
+    }
+
     /// The offset that a majority holds, when voter `id` holds everything below `end(id)`.
     #[must_use]
     pub fn held_by_majority(&self, end: impl Fn(NodeId) -> Offset) -> Option<Offset> {
+        let majority = self.majority() - usize::from(is_planted(Bug::MinorityCommits));
         let mut ends: Vec<Offset> = self.voters.keys().map(|id| end(*id)).collect();
         ends.sort_unstable_by(|a, b| b.cmp(a));
-        ends.get(self.majority().checked_sub(1)?).copied()
+        ends.get(majority.checked_sub(1)?).copied()
     }
 }

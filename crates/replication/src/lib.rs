@@ -13,10 +13,10 @@ extern crate std;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use ottla_types::{LeaderEpoch, NO_OFFSET, NodeId, Offset};
+use ottla_types::{Bug, LeaderEpoch, NO_OFFSET, NodeId, Offset, is_planted};
 
 /// What the cluster's metadata says of one partition, as far as replication needs it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Assignment {
     /// The leader, or -1.
     pub leader: NodeId,
@@ -39,8 +39,20 @@ pub struct NotEnoughReplicas {
     pub required: usize,
 }
 
+/// From where, and on which terms, a node begins to lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    /// Where its log ends.
+    pub end: Offset,
+    /// The high watermark that it knew before, from a checkpoint or as a follower.
+    pub watermark: Offset,
+    /// `min.insync.replicas`, as configured. It counts from the first moment: with fewer replicas
+    /// in sync than this, a new leader may not even commit what is in its log (KIP-966).
+    pub in_sync_min: usize,
+}
+
 /// The leader's view of its followers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Leader {
     me: NodeId,
     assignment: Assignment,
@@ -54,37 +66,40 @@ pub struct Leader {
 }
 
 impl Leader {
-    /// Node `me` leads from `end` on; `watermark` is what the checkpoint remembered.
+    /// Node `me` begins to lead.
     #[must_use]
-    pub fn new(me: NodeId, assignment: Assignment, end: Offset, watermark: Offset) -> Self {
+    pub fn new(me: NodeId, assignment: Assignment, beginning: Beginning) -> Self {
+        let Beginning { end, watermark, in_sync_min } = beginning;
         let followers = assignment.replicas.iter().filter(|id| **id != me);
         let followers = followers.map(|id| (*id, NO_OFFSET)).collect();
         let mut leader = Self {
             me,
             assignment,
-            in_sync_min: 1,
+            in_sync_min,
             epoch_start: end,
             end,
             watermark: watermark.min(end),
             followers,
         };
+        if is_planted(Bug::MinimumTooLate) {
+            leader.in_sync_min = 1;
+            leader.advance();
+            leader.in_sync_min = in_sync_min;
+        }
         leader.advance();
         leader
     }
 
-    /// Takes over what the metadata says now of the same leader epoch; may move the watermark.
-    pub fn assigned(&mut self, assignment: Assignment) -> Option<Offset> {
+    /// Takes over what the metadata says now of the same leader epoch, and the minimum as of the
+    /// same offset; may move the watermark. Both at once: the old in-sync set under the new
+    /// minimum, or the other way round, could commit what no member of the new set has.
+    pub fn assigned(&mut self, assignment: Assignment, in_sync_min: usize) -> Option<Offset> {
+        self.in_sync_min = in_sync_min;
         self.followers.retain(|id, _| assignment.replicas.contains(id));
         for id in assignment.replicas.iter().filter(|id| **id != self.me) {
             self.followers.entry(*id).or_insert(NO_OFFSET);
         }
         self.assignment = assignment;
-        self.advance()
-    }
-
-    /// `min.insync.replicas` has changed; may move the watermark.
-    pub fn set_in_sync_min(&mut self, in_sync_min: usize) -> Option<Offset> {
-        self.in_sync_min = in_sync_min;
         self.advance()
     }
 
@@ -165,7 +180,17 @@ mod tests {
             in_sync: in_sync.to_vec(),
             ..Assignment::default()
         };
-        Leader::new(1, assignment, 0, 0)
+        Leader::new(1, assignment, Beginning { end: 0, watermark: 0, in_sync_min: 1 })
+    }
+
+    #[test]
+    fn a_new_leader_commits_nothing_while_fewer_than_the_minimum_are_in_sync() {
+        let beginning = |in_sync_min| Beginning { end: 10, watermark: 4, in_sync_min };
+        let assignment = leader(&[1]).assignment;
+        let strict = Leader::new(1, assignment.clone(), beginning(2));
+        assert_eq!(strict.watermark(), 4, "replica 1 alone is in sync, 2 must be");
+        let loose = Leader::new(1, assignment, beginning(1));
+        assert_eq!(loose.watermark(), 10);
     }
 
     #[test]
@@ -189,19 +214,28 @@ mod tests {
     #[test]
     fn too_few_in_sync_replicas_stop_acks_all_and_the_watermark() {
         let mut leader = leader(&[1]);
-        leader.set_in_sync_min(2);
+        let assignment = leader.assignment.clone();
+        leader.assigned(assignment.clone(), 2);
         let refused = NotEnoughReplicas { in_sync: 1, required: 2 };
         assert_eq!(leader.may_append_for_all(), Err(refused));
         assert_eq!(leader.appended(10), None);
-        assert_eq!(leader.set_in_sync_min(1), Some(10));
+        assert_eq!(leader.assigned(assignment, 1), Some(10));
+    }
+
+    #[test]
+    fn a_lower_minimum_counts_only_with_the_in_sync_set_of_its_time() {
+        let mut leader = leader(&[1]);
+        leader.assigned(leader.assignment.clone(), 2);
+        leader.appended(10);
+        let joined = Assignment { in_sync: vec![1, 2], ..leader.assignment.clone() };
+        assert_eq!(leader.assigned(joined, 1), None, "replica 2 has nothing yet");
     }
 
     #[test]
     fn more_required_replicas_than_there_are_means_all_there_are() {
         let assignment =
             Assignment { leader: 1, replicas: vec![1], in_sync: vec![1], ..Assignment::default() };
-        let mut leader = Leader::new(1, assignment, 0, 0);
-        leader.set_in_sync_min(2);
+        let leader = Leader::new(1, assignment, Beginning { end: 0, watermark: 0, in_sync_min: 2 });
         assert_eq!(leader.may_append_for_all(), Ok(()));
     }
 }

@@ -265,15 +265,13 @@ impl DataDir {
         remove_if_there(&*self.files, path).map_err(StorageError::io(path))
     }
 
-    /// Takes the mark of a clean stop away and says what it said; `None` if there was none.
+    /// What the mark of a clean stop says, which stays; `None` if there is none.
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn take_clean_shutdown(&self) -> Result<Option<CleanShutdown>, StorageError> {
+    pub fn clean_shutdown(&self) -> Result<Option<CleanShutdown>, StorageError> {
         let path = &self.path.join(CLEAN);
         let bytes = read_whole(&*self.files, path).map_err(StorageError::io(path))?;
-        self.remove_mark()?;
-        self.files.sync_dir(&self.path).map_err(StorageError::io(&self.path))?;
         Ok(bytes.map(|bytes| {
             // An older Kafka left the file empty.
             let text = String::from_utf8_lossy(&bytes);
@@ -282,6 +280,17 @@ impl DataDir {
             });
             CleanShutdown { broker_epoch: epoch.unwrap_or(-1) }
         }))
+    }
+
+    /// Takes the mark of a clean stop away and says what it said; `None` if there was none.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn take_clean_shutdown(&self) -> Result<Option<CleanShutdown>, StorageError> {
+        let mark = self.clean_shutdown()?;
+        self.remove_mark()?;
+        self.files.sync_dir(&self.path).map_err(StorageError::io(&self.path))?;
+        Ok(mark)
     }
 
     /// Marks that all logs were closed cleanly.

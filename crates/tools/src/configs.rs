@@ -24,7 +24,7 @@ const OPTIONS: &[Opt] = &[
         "TYPE",
         "topics, brokers, broker-loggers, groups, client-metrics, clients, users or ips.",
     ),
-    values("entity-name", "NAME", "Which of them; all by default."),
+    values("entity-name", "NAME", "Which of them (default: all)."),
     flag("entity-default", "The default of all of them."),
     value("topic", "NAME", "The same as --entity-type topics --entity-name NAME."),
     value("broker", "ID", "The same for a broker."),

@@ -6,8 +6,11 @@ mod input;
 mod java;
 mod produce;
 mod reader;
+mod stored;
 
 use std::collections::BTreeMap;
+
+use formatter::FORMATTERS;
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, maybe, value, values};
@@ -40,7 +43,11 @@ const PRODUCER: &[Opt] = &[
     values("producer-property", "NAME=VALUE", "The former name of --command-property."),
     values("command-property", "NAME=VALUE", "A setting of the producer."),
     value("producer.config", "FILE", "The former name of --command-config."),
-    maybe("compression-codec", "CODEC", "none, gzip (if none is said), snappy, lz4 or zstd."),
+    maybe(
+        "compression-codec",
+        "CODEC",
+        "none, gzip (default where no codec is named), snappy, lz4 or zstd.",
+    ),
     value("batch-size", "BYTES", "The size of a batch."),
     value("request-required-acks", "ACKS", "Who must have a record: 0, 1 or all."),
     value("request-timeout-ms", "MS", "How long the broker may wait for that."),
@@ -73,11 +80,7 @@ const CONSUMER: &[Opt] = &[
         "What is printed: print.key, print.value, print.timestamp, print.partition, print.offset, print.delivery, print.epoch, print.headers, key.separator, line.separator, headers.separator, null.literal, key.deserializer, value.deserializer, headers.deserializer.",
     ),
     value("formatter-config", "FILE", "The same in a file."),
-    value(
-        "formatter",
-        "CLASS",
-        "Only DefaultMessageFormatter, LoggingMessageFormatter and NoOpMessageFormatter are known.",
-    ),
+    value("formatter", "CLASS", FORMATTERS),
     value("key-deserializer", "CLASS", "What keys are: a deserializer of Kafka's, by its name."),
     value("value-deserializer", "CLASS", "What values are."),
     flag("enable-systest-events", "Say shutdown_complete at the end."),

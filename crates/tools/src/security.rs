@@ -47,8 +47,8 @@ const ACLS: &[Opt] = &[
     ),
     values("allow-principal", "KIND:NAME", "Who is allowed something."),
     values("deny-principal", "KIND:NAME", "Who is denied something."),
-    values("allow-host", "HOST", "From where it is allowed; * by default."),
-    values("deny-host", "HOST", "From where it is denied; * by default."),
+    values("allow-host", "HOST", "From where it is allowed (default: *)."),
+    values("deny-host", "HOST", "From where it is denied (default: *)."),
     values(
         "operation",
         "NAME",

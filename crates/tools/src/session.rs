@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
+use std::time::Duration;
 
 use ottla_client::{ClientError, Cluster, ConsumerOptions, OptionError, ProducerOptions};
 use ottla_clock::Clock;
@@ -178,6 +179,9 @@ fn instead_of_zookeeper(zookeeper: &str, default_server: Option<&str>) -> String
     tell!("--zookeeper: there is no ZooKeeper any more; asking the broker at {found}.");
     found
 }
+
+/// How long a commit, and then leaving the group, may take at the end.
+pub const GOODBYE: Duration = Duration::from_secs(5);
 
 /// A process that is asked to end: by Ctrl-C, or by `kill`.
 pub struct Stop(ottla_client::Stop);

@@ -32,7 +32,7 @@ const OPTIONS: &[Opt] = &[
     last(
         "max-transaction-timeout",
         "MINUTES",
-        "With find-hanging: what is open for longer; 15 by default.",
+        "With find-hanging: what is open for longer (default: 15).",
     ),
     last("start-offset", "OFFSET", "With abort: where the transaction begins."),
     last("producer-id", "ID", "With abort, instead of --start-offset: whose it is."),

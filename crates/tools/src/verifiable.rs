@@ -7,11 +7,10 @@ use bytes::Bytes;
 use ottla_client::{Consumer, Message, Offsets, Producer, Received, Start, TopicPartition};
 use ottla_clock::Clock;
 use serde_json::json;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, last};
-use crate::session::{Session, ToolError};
+use crate::session::{GOODBYE, Session, Stop, ToolError};
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {
@@ -58,28 +57,6 @@ const CONSUMER: &[Opt] = &[
 const BATCH: usize = 500;
 /// How long records may wait in a batch.
 const LINGER: Duration = Duration::from_millis(5);
-
-/// Somebody may ask this process to end.
-struct Stop([Signal; 2]);
-
-impl Stop {
-    fn new(session: &Session<'_>) -> std::io::Result<Self> {
-        session.wait(async {
-            Ok(Self([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?]))
-        })
-    }
-
-    /// What comes of this, or nothing if the process is asked to end before.
-    async fn or<T>(&mut self, talk: impl Future<Output = T>) -> Option<T> {
-        let [terminate, interrupt] = &mut self.0;
-        tokio::select! {
-            biased;
-            _ = terminate.recv() => None,
-            _ = interrupt.recv() => None,
-            done = talk => Some(done),
-        }
-    }
-}
 
 /// Prints an event; `more` are its fields as JSON, with a comma before each.
 fn tell(session: &mut Session<'_>, name: &str, more: &str) -> Result<(), ToolError> {
@@ -175,7 +152,7 @@ fn produce(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     let mut stop = Stop::new(session)?;
     tell(session, "startup_complete", "")?;
     let began = clock.monotonic();
-    let (mut given, mut flushed) = (0, began);
+    let (mut given, mut flushed, mut stopped) = (0, began, None);
     while given < most {
         let now = clock.monotonic();
         let message = numbers.next(given, now.saturating_sub(began));
@@ -194,9 +171,16 @@ fn produce(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
             flushed = now;
         }
         numbers.acknowledge(session, &mut producer)?;
-        let pause = clock.sleep_until(due.unwrap_or_default());
-        if session.wait(stop.or(pause)).is_none() {
-            break;
+        let pause = async {
+            clock.sleep_until(due.unwrap_or_default()).await;
+            Ok(())
+        };
+        match session.wait(stop.or(pause)) {
+            Err(ToolError::Stopped(code)) => {
+                stopped = Some(code);
+                break;
+            }
+            slept => slept?,
         }
     }
     session.wait(producer.flush())?;
@@ -212,7 +196,8 @@ fn produce(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         &format!(
             ",\"sent\":{given},\"acked\":{acked},\"target_throughput\":{rate},\"avg_throughput\":{average}"
         ),
-    )
+    )?;
+    stopped.map_or(Ok(()), |code| Err(ToolError::Stopped(code)))
 }
 
 /// A consumer whose every step is told.
@@ -330,17 +315,35 @@ fn consume(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         most: most(args)?,
         consumer: Consumer::new(session.connect()?, options),
     };
+    // From here on it may be a member of the group, which it has to leave however it ends.
     let mut stop = Stop::new(session)?;
     tell(session, "startup_complete", "")?;
-    session.wait(told.consumer.subscribe(&[topic]))?;
-    let mut is_asked = false;
+    let done = read(session, &mut told, topic, &mut stop);
+    let is_asked = matches!(done, Err(ToolError::Stopped(_)));
+    if is_asked {
+        tell(session, "shutdown_requested", "")?;
+    }
+    let assigned = std::mem::take(&mut told.assigned);
+    let closed = session.wait(told.consumer.close_within(GOODBYE));
+    partitions(session, "partitions_revoked", &assigned)?;
+    tell(session, "shutdown_complete", "")?;
+    done?;
+    closed?;
+    tell(session, "shutdown_requested", "")
+}
+
+/// Reads until there is enough.
+fn read(
+    session: &mut Session<'_>,
+    told: &mut Told,
+    topic: &str,
+    stop: &mut Stop,
+) -> Result<(), ToolError> {
+    session.wait(stop.or(told.consumer.subscribe(&[topic])))?;
     while told.count < told.most {
-        let Some(polled) = session.wait(stop.or(told.consumer.poll())) else {
-            is_asked = true;
-            break;
-        };
+        let polled = session.wait(stop.or(told.consumer.poll()))?;
         told.look(session)?;
-        let Some(record) = polled? else { continue };
+        let Some(record) = polled else { continue };
         told.batch.push(record);
         told.count += 1;
         let is_full = told.batch.len() >= BATCH || told.count == told.most;
@@ -348,12 +351,5 @@ fn consume(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
             told.settle(session)?;
         }
     }
-    if is_asked {
-        tell(session, "shutdown_requested", "")?;
-    }
-    let assigned = std::mem::take(&mut told.assigned);
-    session.wait(told.consumer.close())?;
-    partitions(session, "partitions_revoked", &assigned)?;
-    tell(session, "shutdown_complete", "")?;
-    if is_asked { Ok(()) } else { tell(session, "shutdown_requested", "") }
+    Ok(())
 }

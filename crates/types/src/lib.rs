@@ -11,12 +11,16 @@ extern crate std;
 mod error_code;
 mod hash;
 mod near;
+mod planted;
 mod topic;
 mod uuid;
 
 pub use error_code::ErrorCode;
 pub use hash::{coordinator_partition, java_string_hash, murmur2};
 pub use near::nearest;
+#[cfg(planted)]
+pub use planted::plant;
+pub use planted::{Bug, is_planted};
 pub use topic::{
     CLUSTER_METADATA, CONSUMER_OFFSETS, InvalidTopicName, SHARE_GROUP_STATE, TOPIC_NAME_LENGTH_MAX,
     TRANSACTION_STATE, TopicPartition, check_topic_name, is_internal_topic, topic_names_collide,

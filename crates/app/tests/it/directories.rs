@@ -226,8 +226,10 @@ fn a_directory_that_was_declared_lost_starts_empty() {
     assert!(lies(&format!("t-{kept}")) && !lies(&format!("t-{lost}")));
     let away = home.path().join("away");
     std::fs::rename(&second, &away).unwrap();
-    let path = second.display().to_string();
-    let (done, said) = ottla(&["format", "--declare-lost", &path], &home);
+    let (done, said) = ottla(&["format", "--declare-lost", "c"], &home);
+    assert!(!done && said.contains("c is neither a directory of log.dirs ("), "{said}");
+    // The test's commands run in the home; `b` is the second.
+    let (done, said) = ottla(&["format", "--declare-lost", "./b/"], &home);
     assert!(done && said.contains("2 partitions") && said.contains("start empty"), "{said}");
     let node = home.start();
     let left = talk::read_all(node.address, "t", 0).len();
@@ -342,4 +344,30 @@ fn meta_properties_that_contradict_stop_the_start() {
     assert!(refused(&home).contains("a metadata log lies here"));
     std::fs::remove_dir_all(second.join("__cluster_metadata-0")).unwrap();
     home.start().stop();
+}
+
+#[test]
+fn a_start_that_is_refused_leaves_the_marks_of_the_clean_stop() {
+    let (home, [first, second]) = two_directories();
+    let marks = || [&first, &second].map(|it| it.join(".kafka_cleanshutdown").exists());
+    assert_eq!(marks(), [true, true]);
+    // A directory that is left out; it is noticed only after the metadata log was read.
+    let alone = Home::at(home.path()).with(&format!("log.dirs={}", first.display()));
+    assert!(refused(&alone).contains("it holds 2 partitions"));
+    assert_eq!(marks(), [true, true], "a directory was left out");
+    // Another node's directory.
+    let file = second.join("meta.properties");
+    let good = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, good.replace("node.id=1", "node.id=7")).unwrap();
+    assert!(refused(&home).contains("it belongs to node 7"));
+    std::fs::write(&file, &good).unwrap();
+    assert_eq!(marks(), [true, true], "a directory was another node's");
+    // A setting that promises what is not built.
+    let secure = Home::at(home.path()).with(&home.overrides()[0]);
+    let secure = secure.with("authorizer.class.name=org.example.Authorizer");
+    refused(&secure);
+    assert!(ottla(&["format", "--ignore-formatted"], &home).0);
+    assert_eq!(marks(), [true, true]);
+    let log = home.start().stop();
+    assert!(log.contains("clean_stop_before=true"), "{log}");
 }

@@ -89,6 +89,91 @@ fn changes_of_the_cluster_are_in_the_log_once_with_who_made_them() {
 }
 
 #[test]
+fn quotas_and_passwords_that_change_are_in_the_log_without_the_passwords() {
+    let home = Home::new();
+    let node = start(&home);
+    let configs = |more: &[&str]| {
+        let all = [&["kafka-configs", "--alter", "--entity-type", "users"], more].concat();
+        ottla(&node, &all, "");
+    };
+    let alice = ["--entity-name", "alice"];
+    let any = ["--entity-default"];
+    configs(&[&alice[..], &["--add-config", "producer_byte_rate=1024"]].concat());
+    configs(&[&alice[..], &["--add-config", "producer_byte_rate=2048"]].concat());
+    configs(&[&alice[..], &["--add-config", "producer_byte_rate=2048"]].concat());
+    configs(&[&alice[..], &["--delete-config", "producer_byte_rate"]].concat());
+    configs(&[&any[..], &["--add-config", "consumer_byte_rate=7"]].concat());
+    let password = "SCRAM-SHA-256=[iterations=4096,password=hunter2]";
+    configs(&[&alice[..], &["--add-config", password]].concat());
+    configs(&[&alice[..], &["--delete-config", "SCRAM-SHA-256"]].concat());
+    let log = node.stop();
+    let events: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let quota = ("quota", "producer_byte_rate");
+    let scram = [("user", "alice"), ("mechanism", "SCRAM-SHA-256")];
+    let entity = ("entity", "user=alice");
+    let once: [(&str, &[(&str, &str)]); 6] = [
+        ("quota changed", &[entity, quota, ("from", "(none)"), ("to", "1024")]),
+        ("quota changed", &[entity, quota, ("from", "1024"), ("to", "2048")]),
+        ("quota changed", &[entity, quota, ("from", "2048"), ("to", "(none)")]),
+        ("quota changed", &[("entity", "user=(default)"), ("quota", "consumer_byte_rate")]),
+        ("SCRAM credential stored", &scram),
+        ("SCRAM credential deleted", &scram),
+    ];
+    for (message, fields) in once {
+        let found = of(&events, message, fields);
+        assert_eq!(found.len(), 1, "{message} {fields:?}: {log}");
+        assert_eq!(found[0]["principal"], "User:ANONYMOUS");
+        assert!(found[0]["client"].as_str().unwrap().starts_with("127.0.0.1:"), "{log}");
+    }
+    assert_eq!(of(&events, "quota changed", &[]).len(), 4, "what stays the same is no news: {log}");
+    for secret in ["hunter2", "stored_key", "salt"] {
+        assert!(!log.contains(secret), "{secret}: {log}");
+    }
+}
+
+#[test]
+fn a_rebalance_that_begins_also_ends_in_the_log() {
+    let home = Home::new();
+    let node = start(&home);
+    ottla(&node, &["topics", "create", "t"], "");
+    ottla(&node, &["produce", "t"], "a\n");
+    for (group, protocol) in [("old", "classic"), ("new", "consumer")] {
+        let protocol = format!("group.protocol={protocol}");
+        let words = ["consume", "t", "-g", group, "--from-beginning", "-n", "1", "-X", &protocol];
+        ottla(&node, &words, "");
+    }
+    let log = node.stop();
+    let events: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    for group in ["old", "new"] {
+        let count =
+            |word: &str| of(&events, &format!("group rebalance {word}"), &[("group", group)]).len();
+        assert!(count("started") >= 2, "it joined and it left: {log}");
+        assert_eq!(count("started"), count("finished"), "{group}: {log}");
+        let left = [("group", group), ("members", "0")];
+        assert_eq!(of(&events, "group rebalance finished", &left).len(), 1, "{group}: {log}");
+    }
+}
+
+#[test]
+fn topics_that_want_more_brokers_than_there_are_are_warned_of_at_the_start() {
+    let names = ["offsets.topic.replication.factor", "transaction.state.log.replication.factor"];
+    for (factor, count) in [("3", 2), ("1", 0)] {
+        let mut home = Home::new();
+        for name in names {
+            home = home.with(&format!("{name}={factor}"));
+        }
+        let log = start(&home).stop();
+        let warned = |name: &&&str| {
+            let text = format!("{name}={factor} needs {factor} brokers, and this cluster has 1");
+            log.lines().any(|line| line.contains("\"WARN\"") && line.contains(&text))
+        };
+        assert_eq!(names.iter().filter(warned).count(), count, "{log}");
+    }
+}
+
+#[test]
 fn secrets_are_not_in_the_log() {
     let home = Home::new();
     let node = start(&home);

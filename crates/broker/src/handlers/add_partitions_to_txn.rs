@@ -101,9 +101,41 @@ async fn transaction(
         verify_only: one.verify_only,
         client_version: if call.version >= 4 && !one.verify_only { 2 } else { 0 },
     };
+    if request.verify_only {
+        return verify(node, request, &one.topics).await;
+    }
     let added = add(node, request).await;
     let code = for_version(added.err().unwrap_or(ErrorCode::NONE), call.version);
     all(&one.topics, code)
+}
+
+/// Says of each partition whether it is part of the transaction; changes nothing.
+async fn verify(
+    node: &Node,
+    request: Add,
+    topics: &[AddPartitionsToTxnTopic],
+) -> Vec<AddPartitionsToTxnTopicResult> {
+    let code = add(node, request.clone()).await.err().unwrap_or(ErrorCode::NONE);
+    if code != ErrorCode::TRANSACTION_ABORTABLE {
+        return each(topics, |_, _| code);
+    }
+    // One of them is missing, at least.
+    let mut missing: BTreeSet<(&str, i32)> = BTreeSet::new();
+    for (topic, indexes) in &request.partitions {
+        for index in indexes {
+            let partitions = Partitions::from([(topic.clone(), BTreeSet::from([*index]))]);
+            let one = Add { partitions, ..request.clone() };
+            if add(node, one).await.is_err() {
+                missing.insert((topic, *index));
+            }
+        }
+    }
+    each(
+        topics,
+        |topic, index| {
+            if missing.contains(&(topic, index)) { code } else { ErrorCode::NONE }
+        },
+    )
 }
 
 /// The request with one code for every partition.

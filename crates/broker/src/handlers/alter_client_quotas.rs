@@ -1,13 +1,16 @@
 //! AlterClientQuotas: how much users, clients and addresses may ask for.
 
-use ottla_metadata::{Command, Reply};
+use ottla_metadata::{Command, QuotaEntity, Reply};
 use ottla_protocol::ApiKey;
-use ottla_protocol::messages::alter_client_quotas_request::AlterClientQuotasRequest;
+use ottla_protocol::messages::alter_client_quotas_request::{
+    AlterClientQuotasRequest, EntryData as RequestedEntry,
+};
 use ottla_protocol::messages::alter_client_quotas_response::{
     AlterClientQuotasResponse, EntityData, EntryData,
 };
 use ottla_types::ErrorCode;
 
+use crate::audit;
 use crate::guard::{Operation, Resource, may};
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -25,11 +28,19 @@ pub async fn handle(
     if !may(&call.caller.principal, Operation::AlterConfigs, Resource::Cluster) {
         return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
-    match node.controller.ask(Command::AlterClientQuotas(request)).await {
+    let before = node.cluster();
+    let entities: Vec<QuotaEntity> = request.entries.iter().map(entity).collect();
+    let response = match node.controller.ask(Command::AlterClientQuotas(request)).await {
         Ok(Reply::AlterClientQuotas(response)) => response,
         Ok(_) => refused(ErrorCode::UNKNOWN_SERVER_ERROR),
         Err(code) => refused(code),
-    }
+    };
+    audit::quotas_changed(call, &before, &node.cluster(), &entities);
+    response
+}
+
+fn entity(entry: &RequestedEntry) -> QuotaEntity {
+    entry.entity.iter().map(|it| (it.entity_type.clone(), it.entity_name.clone())).collect()
 }
 
 /// The answer if nothing could be done at all.

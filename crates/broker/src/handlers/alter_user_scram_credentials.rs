@@ -12,14 +12,13 @@ use ottla_protocol::messages::alter_user_scram_credentials_response::{
 use ottla_types::ErrorCode;
 use sha2::{Digest, Sha256, Sha512};
 
+use crate::audit::{self, CredentialChange, SCRAM_SHA_512};
 use crate::guard::{Operation, Resource, may};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
 /// Operators.
 pub const API: Api = Api::of(ApiKey::AlterUserScramCredentials, 0, 0);
-
-const SCRAM_SHA_512: i8 = 2;
 
 /// Asks the controller.
 pub async fn handle(
@@ -32,11 +31,29 @@ pub async fn handle(
         return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
     let keys = request.upsertions.iter().map(keys).collect();
-    match node.controller.ask(Command::AlterUserScramCredentials { request, keys }).await {
+    let changes = changes(&request);
+    let command = Command::AlterUserScramCredentials { request, keys };
+    let response = match node.controller.ask(command).await {
         Ok(Reply::AlterUserScramCredentials(response)) => response,
         Ok(_) => refused(ErrorCode::UNKNOWN_SERVER_ERROR),
         Err(code) => refused(code),
+    };
+    let is_done = |user: &String| {
+        response.results.iter().any(|it| it.user == *user && it.error_code == ErrorCode::NONE.0)
+    };
+    for (user, mechanism, change) in changes.iter().filter(|(user, ..)| is_done(user)) {
+        audit::credential_changed(call, user, *mechanism, *change);
     }
+    response
+}
+
+/// What is asked for, by user and mechanism.
+fn changes(request: &AlterUserScramCredentialsRequest) -> Vec<(String, i8, CredentialChange)> {
+    let deleted = request.deletions.iter();
+    let deleted = deleted.map(|it| (it.name.clone(), it.mechanism, CredentialChange::Deleted));
+    let stored = request.upsertions.iter();
+    let stored = stored.map(|it| (it.name.clone(), it.mechanism, CredentialChange::Stored));
+    deleted.chain(stored).collect()
 }
 
 /// The stored key and the server key (RFC 5802, section 3) of a salted password.

@@ -1,5 +1,7 @@
 //! Fetch: records from a position, now or when there are enough of them.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use ottla_protocol::messages::fetch_response::{
     AbortedTransaction, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
 };
 use ottla_records::legacy;
-use ottla_types::{ErrorCode, NO_OFFSET, Uuid};
+use ottla_types::{ErrorCode, NO_EPOCH, NO_OFFSET, Uuid};
 
 use crate::guard::{Operation, Resource, may};
 use crate::hosts::sessions::{Ask, Place, Plan, Position, Said, lock};
@@ -35,6 +37,11 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
         Ok(plan) => plan,
         Err(code) => return FetchResponse { error_code: code.0, ..Default::default() },
     };
+    // As in Kafka, the level is looked at only if there is something to read.
+    let is_level = matches!(request.isolation_level, 0 | 1);
+    if !is_level && plan.wanted.iter().any(|(place, _)| found(node, place).is_some()) {
+        return refused(call.version, &request, ErrorCode::UNKNOWN_SERVER_ERROR);
+    }
     let wait_ms = u64::try_from(request.max_wait_ms).unwrap_or(0);
     let deadline = node.clock.monotonic() + Duration::from_millis(wait_ms);
     // More than may be sent cannot be waited for.
@@ -58,6 +65,27 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
         }
     };
     respond(&plan, found)
+}
+
+/// The answer to a request of which nothing can be done. Before version 13, clients look at the
+/// codes of partitions.
+fn refused(version: i16, request: &FetchRequest, code: ErrorCode) -> FetchResponse {
+    let topics = if version < 13 { &request.topics[..] } else { &[] };
+    let topic = |topic: &FetchTopic| FetchableTopicResponse {
+        topic: topic.topic.clone(),
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|it| partition_data(it.partition, Err(code), LeaderIdAndEpoch::default()))
+            .collect(),
+        ..Default::default()
+    };
+    FetchResponse {
+        error_code: code.0,
+        session_id: request.session_id,
+        responses: topics.iter().map(topic).collect(),
+        ..Default::default()
+    }
 }
 
 fn first_four(bytes: [u8; 16]) -> [u8; 4] {
@@ -89,9 +117,28 @@ fn ask(request: &FetchRequest, by_id: bool) -> Ask {
         id: request.session_id,
         epoch: request.session_epoch,
         by_id,
-        wanted: request.topics.iter().flat_map(positions).collect(),
+        wanted: once(request.topics.iter().flat_map(positions).collect()),
         forgotten: forgotten.collect(),
     }
+}
+
+/// Each partition once: of one that is named twice, the last position counts.
+fn once(wanted: Vec<(Place, Position)>) -> Vec<(Place, Position)> {
+    if wanted.len() < 2 {
+        return wanted;
+    }
+    let mut last: HashMap<Place, usize> = HashMap::with_capacity(wanted.len());
+    let mut kept: Vec<(Place, Position)> = Vec::with_capacity(wanted.len());
+    for (place, position) in wanted {
+        match last.entry(place) {
+            Entry::Occupied(at) => kept[*at.get()].1 = position,
+            Entry::Vacant(free) => {
+                kept.push((free.key().clone(), position));
+                free.insert(kept.len() - 1);
+            }
+        }
+    }
+    kept
 }
 
 /// What one look at all partitions found.
@@ -112,13 +159,15 @@ fn bytes_max(node: &Node, request: &FetchRequest) -> usize {
 fn read_all(node: &Node, call: &Call, request: &FetchRequest, plan: &Plan) -> Found {
     let mut left = bytes_max(node, request);
     let mut found = Found::default();
+    // Each is -1 where the version has only the other.
+    let replica_id = request.replica_id.max(request.replica_state.replica_id);
     let isolation =
         if request.isolation_level == 1 { Isolation::Committed } else { Isolation::Uncommitted };
     for (place, position) in &plan.wanted {
         // The first batch of the first partition with data goes out even if it is too large.
         let one = found.bytes == 0;
         let bytes_max = usize::try_from(position.bytes_max).unwrap_or(0).min(left);
-        let asked = Asked { position, bytes_max, one, isolation };
+        let asked = Asked { replica_id, position, bytes_max, one, isolation };
         let (read, leader) = read_one(node, call, place, &asked);
         match &read {
             Ok(read) => {
@@ -163,7 +212,18 @@ fn found(node: &Node, place: &Place) -> Option<Partition> {
     }
 }
 
+/// A broker may follow a partition only if it has a replica of it; only the leader has one here.
+/// As in Kafka, one that knows the leader's epoch is told to look for newer metadata.
+const fn is_reader(replica_id: i32, leader_epoch: i32) -> Result<(), ErrorCode> {
+    match (replica_id, leader_epoch) {
+        (..0, _) => Ok(()),
+        (_, NO_EPOCH) => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+        _ => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
+    }
+}
+
 struct Asked<'a> {
+    replica_id: i32,
     position: &'a Position,
     bytes_max: usize,
     one: bool,
@@ -191,7 +251,8 @@ fn read_one(
         2 | 3 => Some(1),
         _ => None,
     };
-    let read = partition.fence(leader_epoch).map_err(|refused| refused.code()).and_then(|()| {
+    let fenced = partition.fence(leader_epoch).map_err(|refused| refused.code());
+    let read = fenced.and_then(|()| is_reader(asked.replica_id, leader_epoch)).and_then(|()| {
         let read = partition.read(offset, asked.bytes_max, asked.one, asked.isolation);
         read.map_err(|refused| {
             if let ReadRefused::Storage(error) = &refused {
@@ -300,10 +361,23 @@ fn partition_data(
             partition_index,
             error_code: code.0,
             high_watermark: NO_OFFSET,
+            // As in Kafka: none of a partition whose log was asked in vain, else an empty list.
+            aborted_transactions: was_found_before_the_log(code).then(Vec::new),
             current_leader,
             // Clients expect records to be there, if empty, beside an error too.
             records: Some(Bytes::new()),
             ..Default::default()
         },
     }
+}
+
+/// Is it an error that is found before a partition's log is looked at?
+const fn was_found_before_the_log(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+            | ErrorCode::UNKNOWN_TOPIC_ID
+            | ErrorCode::TOPIC_AUTHORIZATION_FAILED
+            | ErrorCode::UNKNOWN_SERVER_ERROR
+    )
 }

@@ -54,12 +54,15 @@ pub fn handle(node: &Node, call: &Call, request: &ListOffsetsRequest) -> ListOff
     let mut rows: BTreeMap<&str, usize> = BTreeMap::new();
     for (topic, asked) in asked {
         let place = (topic, asked.partition_index);
-        let found = if !repeated.contains(&place) {
-            find(node, call, topic, asked, isolation)
-        } else if answered.insert(place) {
+        let found = if repeated.contains(&place) {
+            if !answered.insert(place) {
+                continue;
+            }
             Err(ErrorCode::INVALID_REQUEST)
+        } else if is_supported(asked.timestamp, call.version) {
+            find(node, call, topic, asked, isolation)
         } else {
-            continue;
+            Err(ErrorCode::UNSUPPORTED_VERSION)
         };
         let row = *rows.entry(topic).or_insert_with(|| {
             let name = topic.to_owned();
@@ -118,15 +121,24 @@ fn find(
         .find(topic, asked.partition_index)
         .ok_or_else(|| node.unknown_or_offline(topic, asked.partition_index))?;
     partition.fence(asked.current_leader_epoch).map_err(|refused| refused.code())?;
-    look(&partition, call.version, asked.timestamp, isolation)
+    look(&partition, asked.timestamp, isolation)
 }
 
-fn look(
-    partition: &Partition,
-    version: i16,
-    timestamp: i64,
-    isolation: Isolation,
-) -> Result<Spot, ErrorCode> {
+/// The special times came one by one; an older version must not be told of a newer one.
+const fn is_supported(timestamp: i64, version: i16) -> bool {
+    let since = match timestamp {
+        0.. | LATEST | EARLIEST => 0,
+        MAX_TIMESTAMP => 7,
+        EARLIEST_LOCAL => 8,
+        LATEST_TIERED => 9,
+        EARLIEST_PENDING_UPLOAD => 11,
+        _ => return false,
+    };
+    since <= version
+}
+
+/// The place of a supported time.
+fn look(partition: &Partition, timestamp: i64, isolation: Isolation) -> Result<Spot, ErrorCode> {
     let ends = partition.ends();
     let limit = match isolation {
         Isolation::Committed => ends.last_stable,
@@ -134,17 +146,6 @@ fn look(
     };
     let at =
         |offset| Spot { timestamp: NO_TIMESTAMP, offset, leader_epoch: partition.epoch_of(offset) };
-    // The special times came one by one; an older version must not be told of a newer one.
-    let since = match timestamp {
-        MAX_TIMESTAMP => 7,
-        EARLIEST_LOCAL => 8,
-        LATEST_TIERED => 9,
-        EARLIEST_PENDING_UPLOAD => 11,
-        _ => 0,
-    };
-    if version < since {
-        return Err(ErrorCode::UNSUPPORTED_VERSION);
-    }
     match timestamp {
         LATEST => Ok(Spot { leader_epoch: ends.leader_epoch, ..at(limit) }),
         EARLIEST | EARLIEST_LOCAL => Ok(at(ends.log_start)),
@@ -155,11 +156,10 @@ fn look(
             let found = found.filter(|(_, offset)| *offset < limit);
             Ok(found.map_or(NOWHERE, |(timestamp, offset)| Spot { timestamp, ..at(offset) }))
         }
-        time if time >= 0 => {
+        time => {
             let found = partition.at_time(time).map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
             let found = found.filter(|(_, offset)| *offset < limit);
             Ok(found.map_or(NOWHERE, |(timestamp, offset)| Spot { timestamp, ..at(offset) }))
         }
-        _ => Err(ErrorCode::UNSUPPORTED_VERSION),
     }
 }

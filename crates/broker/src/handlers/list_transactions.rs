@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use ottla_coordinator::pattern::{Alphabet, whole};
 use ottla_coordinator::transaction::{Command, Reply, State, Transaction};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
@@ -40,11 +41,10 @@ pub async fn handle(
         unknown_state_filters: unknown.into_iter().collect(),
         ..Default::default()
     };
-    // Only unknown states: nothing is in one of them.
-    let asks_nothing =
-        !request.state_filters.is_empty() && !request.state_filters.iter().any(is_known);
-    if asks_nothing {
-        return response;
+    let pattern = request.transactional_id_pattern.as_deref().unwrap_or_default();
+    if !pattern.is_empty() && whole(pattern, Alphabet::Unicode).is_err() {
+        let error_code = ErrorCode::INVALID_REGULAR_EXPRESSION.0;
+        return ListTransactionsResponse { error_code, ..Default::default() };
     }
     if call.version < 1 {
         request.duration_filter = -1;
@@ -56,7 +56,9 @@ pub async fn handle(
         });
         match listed.await {
             Ok(Ok(all)) => response.transaction_states.extend(all.into_iter().map(shown)),
-            Ok(Err(code)) | Err(code) => response.error_code = code.0,
+            Ok(Err(code)) | Err(code) => {
+                return ListTransactionsResponse { error_code: code.0, ..Default::default() };
+            }
         }
     }
     let principal = &call.caller.principal;

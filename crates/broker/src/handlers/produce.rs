@@ -15,13 +15,13 @@ use ottla_protocol::messages::produce_request::{
 use ottla_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
-use ottla_records::{BadRecords, Batch, legacy, only_batch};
-use ottla_types::{ErrorCode, NO_OFFSET, Offset, TopicPartition};
+use ottla_records::{BadRecords, Batch, at_a_glance, legacy};
+use ottla_types::{ErrorCode, NO_OFFSET, Offset, TopicPartition, Uuid};
 
 use crate::guard::{Operation, Resource, may};
 use crate::hosts::transactions::add_now;
 use crate::node::Node;
-use crate::request::{Api, Call};
+use crate::request::{Api, Call, repeated};
 
 /// Versions 0 to 2 bring message formats 0 and 1, which become a batch at the door.
 pub const API: Api = Api::of(ApiKey::Produce, 0, 13);
@@ -181,6 +181,52 @@ fn only(request: &ProduceRequest) -> Option<(&TopicProduceData, &PartitionProduc
     Some((topic, data))
 }
 
+/// Makes a request name each topic and each partition once, as Kafka answers each once and a topic
+/// without partitions not at all: of several batches for one partition the last counts, or the last
+/// of those that are refused at a glance.
+pub fn name_once(request: &mut ProduceRequest, version: i16) {
+    let topics = &request.topic_data;
+    let has_repeats = || {
+        !repeated(topics.iter().map(|it| (it.topic_id, it.name.as_str()))).is_empty()
+            || topics.iter().any(|topic| {
+                let data = &topic.partition_data;
+                data.is_empty()
+                    || data.len() > 1 && !repeated(data.iter().map(|it| it.index)).is_empty()
+            })
+    };
+    if only(request).is_some() || !has_repeats() {
+        return;
+    }
+    let is_refused = |data: &PartitionProduceData| {
+        let records = data.records.as_deref().unwrap_or_default();
+        version >= 3 && at_a_glance(records, version >= 7).is_err()
+    };
+    let mut rows: BTreeMap<(Uuid, String), usize> = BTreeMap::new();
+    let mut places: BTreeMap<(usize, i32), usize> = BTreeMap::new();
+    let mut once: Vec<TopicProduceData> = Vec::new();
+    for topic in std::mem::take(&mut request.topic_data) {
+        let TopicProduceData { name, topic_id, partition_data, .. } = topic;
+        if partition_data.is_empty() {
+            continue;
+        }
+        let row = *rows.entry((topic_id, name)).or_insert_with_key(|(topic_id, name)| {
+            let (topic_id, name) = (*topic_id, name.clone());
+            once.push(TopicProduceData { name, topic_id, ..Default::default() });
+            once.len() - 1
+        });
+        let kept = &mut once[row].partition_data;
+        for data in partition_data {
+            let at = *places.entry((row, data.index)).or_insert(kept.len());
+            match kept.get_mut(at) {
+                None => kept.push(data),
+                Some(earlier) if is_refused(earlier) && !is_refused(&data) => {}
+                Some(earlier) => *earlier = data,
+            }
+        }
+    }
+    request.topic_data = once;
+}
+
 /// What is asked of every partition of a request.
 struct Asked {
     acks: i16,
@@ -259,7 +305,7 @@ fn may_append(
     }
     // From version 3 on, bytes that are no batch are refused before anything else is looked at.
     if call.version >= 3 {
-        only_batch(records).map_err(Refused::Records)?;
+        at_a_glance(records, call.version >= 7).map_err(Refused::Records)?;
     }
     if let Some(code) = asked.enlisted.refused {
         return Err(code.into());
@@ -309,7 +355,7 @@ fn enlist(node: &Node, call: &Call, request: &ProduceRequest) -> Enlisted {
     for topic in &request.topic_data {
         for data in &topic.partition_data {
             let records = data.records.as_deref().unwrap_or_default();
-            let Ok(batch) = Batch::first(records) else { continue };
+            let Ok(batch) = Batch::produced(records) else { continue };
             if !batch.is_transactional() {
                 continue;
             }

@@ -6,6 +6,7 @@ use ottla_protocol::messages::update_features_request::UpdateFeaturesRequest;
 use ottla_protocol::messages::update_features_response::UpdateFeaturesResponse;
 use ottla_types::ErrorCode;
 
+use crate::audit;
 use crate::guard::{Operation, Resource, may};
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -23,11 +24,15 @@ pub async fn handle(
     if !may(&call.caller.principal, Operation::Alter, Resource::Cluster) {
         return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
-    match node.controller.ask(Command::UpdateFeatures { request, version: call.version }).await {
+    let before = node.cluster();
+    let command = Command::UpdateFeatures { request, version: call.version };
+    let response = match node.controller.ask(command).await {
         Ok(Reply::UpdateFeatures(response)) => response,
         Ok(_) => refused(ErrorCode::UNKNOWN_SERVER_ERROR),
         Err(code) => refused(code),
-    }
+    };
+    audit::features_changed(call, &before, &node.cluster());
+    response
 }
 
 /// The answer if nothing could be done at all.

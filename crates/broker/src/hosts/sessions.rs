@@ -127,17 +127,22 @@ impl Sessions {
         let session = session.ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
         let wanted = {
             let mut state = lock(&session);
-            if state.by_id != ask.by_id {
-                return Err(ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR);
-            }
             if state.epoch != ask.epoch {
                 return Err(ErrorCode::INVALID_FETCH_SESSION_EPOCH);
             }
+            if state.by_id != ask.by_id {
+                return Err(ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR);
+            }
             state.epoch = if state.epoch == i32::MAX { 1 } else { state.epoch + 1 };
             state.used = now;
-            state.take(ask.wanted, &ask.forgotten);
+            state.take(&ask.wanted, &ask.forgotten);
             state.wanted()
         };
+        if wanted.is_empty() {
+            // As in Kafka, a session whose last partition is dropped ends by that.
+            self.live().remove(&ask.id);
+            return Ok(Plan { wanted: ask.wanted, session: None, incremental: false });
+        }
         Ok(Plan { wanted, session: Some(session), incremental: true })
     }
 
@@ -176,7 +181,7 @@ impl Sessions {
             order: Vec::new(),
             tracked: HashMap::new(),
         };
-        session.take(ask.wanted.clone(), &[]);
+        session.take(&ask.wanted, &[]);
         let session = Arc::new(Mutex::new(session));
         live.insert(id, Arc::clone(&session));
         Some(session)
@@ -220,13 +225,14 @@ impl Session {
         }
     }
 
-    fn take(&mut self, wanted: Vec<(Place, Position)>, forgotten: &[Place]) {
+    fn take(&mut self, wanted: &[(Place, Position)], forgotten: &[Place]) {
         for (place, position) in wanted {
-            match self.tracked.get_mut(&place) {
-                Some(tracked) => tracked.position = position,
+            match self.tracked.get_mut(place) {
+                Some(tracked) => tracked.position = *position,
                 None => {
                     self.order.push(place.clone());
-                    self.tracked.insert(place, Tracked { position, said: None });
+                    let tracked = Tracked { position: *position, said: None };
+                    self.tracked.insert(place.clone(), tracked);
                 }
             }
         }

@@ -46,6 +46,18 @@ fn wrong_ids_epochs_and_namings_are_refused() {
     assert_eq!(refused(ask(7, 2, &[], &[])), ErrorCode::INVALID_FETCH_SESSION_EPOCH);
     let by_id = Ask { by_id: true, ..ask(7, 1, &[], &[]) };
     assert_eq!(refused(by_id), ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR);
+    let both = Ask { by_id: true, ..ask(7, 2, &[], &[]) };
+    assert_eq!(refused(both), ErrorCode::INVALID_FETCH_SESSION_EPOCH, "the epoch comes first");
+}
+
+#[test]
+fn the_last_partition_that_is_dropped_closes_the_session() {
+    let sessions = Sessions::new(10);
+    sessions.plan(ask(0, 0, &[("a", 0)], &[]), NOW, || 7).expect("new");
+    let plan = sessions.plan(ask(7, 1, &[("b", 0)], &["a", "b"]), NOW, || 9).expect("closing");
+    assert!(plan.session.is_none());
+    assert_eq!(offsets(&plan), [("b".to_owned(), 0)], "what the request names is read once more");
+    assert_eq!(sessions.count(), 0);
 }
 
 #[test]

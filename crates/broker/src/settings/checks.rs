@@ -11,7 +11,7 @@ use ottla_types::{ErrorCode, NodeId};
 use super::effective::{Source, describe, in_force};
 use super::pairs;
 use super::started::{Settings, base_name};
-use super::table::{Changes, Effect, Kind, Scope, Setting, find, in_scope};
+use super::table::{Changes, Effect, Kind, Scope, Setting, find, in_scope, nearest};
 use super::value::Value;
 
 /// What the controller asks about settings.
@@ -47,38 +47,96 @@ fn invalid_request(why: String) -> Refused {
 }
 
 fn unknown(kind: ResourceKind, name: &str) -> Refused {
+    let near = match scope(kind) {
+        // A name that is longer than any setting's is not worth the comparison.
+        Some(scope) if name.len() <= NAME_MAX => nearest(scope, name),
+        _ => None,
+    };
+    let hint = near.map_or_else(String::new, |near| format!(" (did you mean {near}?)"));
     match kind {
-        ResourceKind::Topic => invalid(format!("Unknown topic config name: {name}")),
-        ResourceKind::Group => invalid(format!("Unknown group config name: {name}")),
+        ResourceKind::Topic => invalid(format!("Unknown topic config name: {name}{hint}")),
+        ResourceKind::Group => invalid(format!("Unknown group config name: {name}{hint}")),
         ResourceKind::ClientMetrics => {
-            invalid_request(format!("Unknown client metrics configuration: {name}"))
+            invalid_request(format!("Unknown client metrics configuration: {name}{hint}"))
         }
-        _ => invalid(format!("Unknown broker config name: {name}")),
+        _ => invalid(format!("Unknown broker config name: {name}{hint}")),
+    }
+}
+
+/// How long a name may be for the nearest known one to be looked for.
+const NAME_MAX: usize = 100;
+/// So many faults of a change are named.
+const FAULTS_MAX: usize = 10;
+
+/// All that is wrong with a change in one refusal: the code is the first fault's.
+#[derive(Default)]
+struct Faults {
+    code: Option<ErrorCode>,
+    texts: Vec<String>,
+    /// How many more there are.
+    others: usize,
+}
+
+impl Faults {
+    fn is_full(&self) -> bool {
+        self.texts.len() >= FAULTS_MAX
+    }
+
+    /// Takes in a fault; its text is made only where it will be shown.
+    fn add(&mut self, fault: impl FnOnce() -> Refused) {
+        if self.is_full() {
+            self.others += 1;
+            return;
+        }
+        let (code, text) = fault();
+        self.code.get_or_insert(code);
+        self.texts.push(text);
+    }
+
+    fn check<T>(&mut self, done: Result<T, Refused>) {
+        if let Err(refused) = done {
+            self.add(|| refused);
+        }
+    }
+
+    fn end(self) -> Result<(), Refused> {
+        let Some(code) = self.code else { return Ok(()) };
+        let mut text = self.texts.join("; ");
+        if self.others > 0 {
+            text.push_str(&format!("; and {} more", self.others));
+        }
+        Err((code, text))
     }
 }
 
 impl ConfigRules for SettingRules {
     fn check(&self, change: &ConfigChange<'_>) -> Result<(), Refused> {
         let scope = scope(change.kind).ok_or_else(|| unknown(change.kind, ""))?;
-        let mut known = Vec::new();
+        let (mut known, mut faults) = (Vec::new(), Faults::default());
         for (name, value) in change.after {
             match find(scope, name) {
                 Some(setting) => known.push((setting, value.as_str())),
                 // What an earlier release stored and this one does not know stands in no way.
                 None if change.before.get(name) == Some(value) => {}
-                None if base_name(name) != name => {
-                    return Err(invalid_request(format!(
+                None if base_name(name) != name => faults.add(|| {
+                    invalid_request(format!(
                         "{name}: settings of a single listener cannot change while the broker runs here"
-                    )));
-                }
-                None => return Err(unknown(change.kind, name)),
+                    ))
+                }),
+                None => faults.add(|| unknown(change.kind, name)),
             }
         }
         match change.kind {
-            ResourceKind::Topic => self.check_topic(change, &known),
-            ResourceKind::Group => self.check_group(change, &known),
+            ResourceKind::Broker => check_broker_values(change, &known, &mut faults),
+            _ => check_values(&known, &mut faults),
+        }
+        // Whether values go together is a question only for those that are values.
+        faults.end()?;
+        match change.kind {
+            ResourceKind::Topic => self.check_topic(change),
+            ResourceKind::Group => self.check_group(change),
             ResourceKind::ClientMetrics => check_subscription(&known),
-            _ => self.check_broker(change, &known),
+            _ => self.check_broker(change),
         }
     }
 
@@ -117,8 +175,24 @@ impl ConfigRules for SettingRules {
 type Known<'a> = [(&'static Setting, &'a str)];
 
 /// Every value for itself.
-fn check_values(known: &Known<'_>) -> Result<(), String> {
-    known.iter().try_for_each(|(setting, value)| setting.read(value).map(drop))
+fn check_values(known: &Known<'_>, faults: &mut Faults) {
+    for (setting, value) in known {
+        faults.check(setting.read(value).map_err(invalid));
+    }
+}
+
+/// The same for a broker, which also has settings that cannot change while it runs.
+fn check_broker_values(change: &ConfigChange<'_>, known: &Known<'_>, faults: &mut Faults) {
+    for (setting, value) in known {
+        // What was stored when it was allowed is not asked for again.
+        if change.before.get(setting.name).is_some_and(|before| before == value) {
+            continue;
+        }
+        let checked = check_may_change(setting, change.resource)
+            .and_then(|()| setting.read(value).map(drop))
+            .and_then(|()| check_is_built(setting, value));
+        faults.check(checked.map_err(invalid_request));
+    }
 }
 
 impl SettingRules {
@@ -130,28 +204,17 @@ impl SettingRules {
         describe(find(scope, name)?, change.cluster, &self.settings, self.node, "").value
     }
 
-    fn check_topic(&self, change: &ConfigChange<'_>, known: &Known<'_>) -> Result<(), Refused> {
-        check_values(known).map_err(invalid)?;
+    fn check_topic(&self, change: &ConfigChange<'_>) -> Result<(), Refused> {
         pairs::check_topic(&|name| self.would_be(change, Scope::Topic, name)).map_err(invalid)
     }
 
-    fn check_group(&self, change: &ConfigChange<'_>, known: &Known<'_>) -> Result<(), Refused> {
-        check_values(known).map_err(invalid)?;
+    fn check_group(&self, change: &ConfigChange<'_>) -> Result<(), Refused> {
         let broker = |name: &str| in_force(name, change.cluster, &self.settings, self.node);
         pairs::check_group(&|name| self.would_be(change, Scope::Group, name), &broker)
             .map_err(invalid)
     }
 
-    fn check_broker(&self, change: &ConfigChange<'_>, known: &Known<'_>) -> Result<(), Refused> {
-        for (setting, value) in known {
-            // What was stored when it was allowed is not asked for again.
-            if change.before.get(setting.name).is_some_and(|before| before == value) {
-                continue;
-            }
-            check_may_change(setting, change.resource).map_err(invalid_request)?;
-            setting.read(value).map_err(invalid_request)?;
-            check_is_built(setting, value).map_err(invalid_request)?;
-        }
+    fn check_broker(&self, change: &ConfigChange<'_>) -> Result<(), Refused> {
         let after = |name: &str| self.broker_value(change, change.after, name);
         let before = |name: &str| self.broker_value(change, change.before, name);
         pairs::check_change(&before, &after).map_err(invalid_request)
@@ -221,7 +284,6 @@ const PUSH_INTERVAL_MS: std::ops::RangeInclusive<i64> = 100..=3_600_000;
 
 /// Is a subscription's interval, and is its selection of clients, one that Kafka would take?
 fn check_subscription(known: &Known<'_>) -> Result<(), Refused> {
-    check_values(known).map_err(invalid)?;
     for (setting, text) in known {
         match (setting.name, setting.read(text)) {
             ("interval.ms", Ok(Value::Whole(ms))) if !PUSH_INTERVAL_MS.contains(&ms) => {
@@ -260,9 +322,9 @@ mod tests {
     const WRONG: ErrorCode = ErrorCode::INVALID_CONFIG;
     const REQUEST: ErrorCode = ErrorCode::INVALID_REQUEST;
 
-    /// The code of setting these, of a resource that has those already: `name=value`,
+    /// The refusal of setting these, of a resource that has those already: `name=value`,
     /// with ` & ` between them.
-    fn code(kind: ResourceKind, resource: &str, has: &str, asked: &str) -> ErrorCode {
+    fn refusal(kind: ResourceKind, resource: &str, has: &str, asked: &str) -> Refused {
         let settings = Settings::read(Some("node.id=1\n"), &[]).unwrap();
         let rules = SettingRules { settings: Arc::new(settings), node: 1 };
         let pairs = |text: &str| -> BTreeMap<String, String> {
@@ -273,7 +335,35 @@ mod tests {
         let after = before.clone().into_iter().chain(pairs(asked)).collect();
         let cluster = &Cluster::default();
         let change = ConfigChange { cluster, kind, resource, before: &before, after: &after };
-        rules.check(&change).map_or_else(|(code, _)| code, |()| OK)
+        rules.check(&change).err().unwrap_or((OK, String::new()))
+    }
+
+    fn code(kind: ResourceKind, resource: &str, has: &str, asked: &str) -> ErrorCode {
+        refusal(kind, resource, has, asked).0
+    }
+
+    #[test]
+    fn a_refusal_names_every_fault_and_the_setting_that_may_be_meant() {
+        let (code, why) = refusal(
+            ResourceKind::Topic,
+            "t",
+            "",
+            "retention.m=1 & segment.bytes=x & no.such.thing=1 & cleanup.policy=gone",
+        );
+        assert_eq!(code, WRONG);
+        let parts: Vec<&str> = why.split("; ").collect();
+        assert_eq!(parts.len(), 4, "{why}");
+        assert_eq!(parts[0], "Unknown topic config name: no.such.thing");
+        let near = "Unknown topic config name: retention.m (did you mean retention.ms?)";
+        assert_eq!(parts[1], near);
+        assert!(parts[2].contains("cleanup.policy") && parts[3].contains("segment.bytes"), "{why}");
+        let (code, why) = refusal(ResourceKind::Broker, "1", "", "broker.id=7 & num.io.threads=x");
+        assert_eq!(code, REQUEST);
+        assert!(why.contains("broker.id") && why.contains("; "), "{why}");
+        // Neither many faults nor long names make a long text.
+        let many: Vec<String> = (0..5000).map(|it| format!("no.such.{it}=1")).collect();
+        let (_, why) = refusal(ResourceKind::Topic, "t", "", &many.join(" & "));
+        assert!(why.ends_with("; and 4990 more") && why.len() < 1000, "{why}");
     }
 
     #[test]

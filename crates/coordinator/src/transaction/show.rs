@@ -29,7 +29,9 @@ pub(super) fn list(scene: &mut Scene<'_>, request: &ListTransactionsRequest) {
     };
     let passes = |it: &Transaction| {
         let (states, ids) = (&request.state_filters, &request.producer_id_filters);
-        let age = if it.started_ms < 0 { 0 } else { now.saturating_sub(it.started_ms) };
+        // As in Kafka, a producer that has begun no transaction yet passes for any duration: its
+        // start is -1.
+        let age = now.saturating_sub(it.started_ms);
         (states.is_empty() || states.iter().any(|state| state == it.state.name()))
             && (ids.is_empty() || ids.contains(&it.producer_id))
             && (request.duration_filter < 0 || age > request.duration_filter)

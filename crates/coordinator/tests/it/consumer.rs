@@ -377,3 +377,33 @@ fn again(bench: Bench<GroupMachine>, version: i64, size: i32) -> Bench<GroupMach
     };
     restarted(bench, settings)
 }
+
+#[test]
+fn each_rebalance_in_the_log_has_its_end() {
+    let mut bench = stage();
+    let events = |bench: &mut Bench<GroupMachine>| -> Vec<(&str, i32, usize)> {
+        let all = bench.notes.drain(..);
+        let word = |event: &'static str| event.strip_prefix("group rebalance ").unwrap();
+        all.map(|it| (word(it.event), it.generation, it.members)).collect()
+    };
+    let one = told(&mut bench, joining("a"));
+    let epoch = one.member_epoch;
+    // A member that is alone has everything at once.
+    assert_eq!(events(&mut bench), [("started", epoch, 1), ("finished", epoch, 1)]);
+    let two = told(&mut bench, joining("b"));
+    let next = two.member_epoch;
+    assert_eq!(events(&mut bench), [("started", next, 2)], "the other has not given up yet");
+    told(&mut bench, beat("a", epoch));
+    assert_eq!(events(&mut bench), []);
+    told(&mut bench, owning(beat("a", epoch), &places(&[0, 1, 2])));
+    assert_eq!(events(&mut bench), [], "the second does not have it yet");
+    told(&mut bench, beat("b", next));
+    assert_eq!(events(&mut bench), [("finished", next, 2)]);
+    told(&mut bench, beat("b", next));
+    assert_eq!(events(&mut bench), [], "nothing has happened");
+    told(&mut bench, beat("b", -1));
+    assert_eq!(events(&mut bench), [("started", next + 1, 1)]);
+    told(&mut bench, beat("a", -1));
+    let gone = [("started", next + 2, 0), ("finished", next + 2, 0)];
+    assert_eq!(events(&mut bench), gone);
+}

@@ -265,3 +265,17 @@ fn a_second_request_for_the_assignment_answers_the_first() {
     let replies = bench.run(sync(leader, generation, &[(follower, b"half")])).1;
     assert_eq!(synced(&replies, again).assignment, "half");
 }
+
+#[test]
+fn the_last_leave_ends_a_rebalance_in_the_log() {
+    let mut bench = stage();
+    let (one, _) = alone(&mut bench);
+    let (two, _, _) = enter(&mut bench, "two");
+    bench.run(join(&one, None, ""));
+    bench.notes.clear();
+    bench.run(leave(&two, None));
+    bench.run(leave(&one, None));
+    let events: Vec<_> = bench.notes.iter().map(|it| (it.event, it.members)).collect();
+    assert_eq!(events, [("group rebalance started", 1), ("group rebalance finished", 0)]);
+    assert_eq!(bench.notes[1].reason, "the group has no members left");
+}

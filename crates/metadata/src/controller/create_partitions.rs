@@ -15,7 +15,7 @@ use ottla_protocol::messages::create_partitions_response::{
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_types::ErrorCode;
 
-use super::create_topics::{check_assignment, partition};
+use super::create_topics::{PARTITIONS_MAX, check_assignment, partition};
 use super::{Controller, Refused, Reply, Scene, place, repeated};
 use crate::cluster::Topic;
 
@@ -73,8 +73,10 @@ fn more(
         return Err((ErrorCode::INVALID_PARTITIONS, why));
     }
     let more = wanted - now;
-    if more > 10_000 {
-        let why = String::from("Too many partitions for one request; 10000 are allowed.");
+    if more > PARTITIONS_MAX {
+        let why = format!(
+            "Too many partitions in one request: {more} more, and {PARTITIONS_MAX} are allowed."
+        );
         return Err((ErrorCode::INVALID_PARTITIONS, why));
     }
     let factor = topic.partitions.values().next().map_or(1, |state| state.replicas.len());

@@ -21,6 +21,8 @@ use crate::cluster::ResourceKind;
 
 /// No turn may write more records than this (one batch).
 const RECORDS_MAX: usize = 10_000;
+/// No request may ask for more partitions than this, as in Kafka.
+pub(super) const PARTITIONS_MAX: usize = 10_000;
 
 pub(super) fn create(
     scene: &Scene<'_>,
@@ -32,12 +34,18 @@ pub(super) fn create(
     let repeated = repeated(request.topics.iter().map(|topic| topic.name.as_str()));
     let mut answered = BTreeSet::new();
     let mut records = Vec::new();
+    let wanted: usize = request.topics.iter().map(|topic| partitions(scene, topic)).sum();
     for (topic, id) in request.topics.iter().zip(uuids) {
         if !answered.insert(topic.name.as_str()) {
             continue;
         }
         let made = if repeated.contains(topic.name.as_str()) {
             Err((ErrorCode::INVALID_REQUEST, String::from("Duplicate topic name.")))
+        } else if wanted > PARTITIONS_MAX {
+            let why = format!(
+                "Too many partitions in one request: {wanted}, and {PARTITIONS_MAX} are allowed."
+            );
+            Err((ErrorCode::POLICY_VIOLATION, why))
         } else {
             one(scene, topic, id, RECORDS_MAX - records.len())
         };
@@ -68,9 +76,15 @@ struct Made {
 }
 
 fn one(scene: &Scene<'_>, topic: &CreatableTopic, id: Uuid, room: usize) -> Result<Made, Refused> {
-    name(scene, &topic.name)?;
-    let own = configs(scene, topic)?;
-    let replicas = replicas(scene, topic, id, room)?;
+    if scene.cluster.topic(&topic.name).is_some() {
+        let why = format!("Topic '{}' already exists.", topic.name);
+        return Err((ErrorCode::TOPIC_ALREADY_EXISTS, why));
+    }
+    let (own, replicas) = all_of(
+        name(scene, &topic.name),
+        configs(scene, topic),
+        replicas(scene, topic, id, room.saturating_sub(topic.configs.len())),
+    )?;
     let mut records: Vec<MetadataRecord> = Vec::new();
     let record = TopicRecord { name: topic.name.clone(), topic_id: id, ..Default::default() };
     records.push(record.into());
@@ -102,6 +116,35 @@ fn one(scene: &Scene<'_>, topic: &CreatableTopic, id: Uuid, room: usize) -> Resu
     Ok(Made { result, records })
 }
 
+/// All that is wrong with a topic, so that it is asked for only once more; the first fault's code.
+fn all_of<A, B>(
+    name: Result<(), Refused>,
+    configs: Result<A, Refused>,
+    replicas: Result<B, Refused>,
+) -> Result<(A, B), Refused> {
+    match (name, configs, replicas) {
+        (Ok(()), Ok(configs), Ok(replicas)) => Ok((configs, replicas)),
+        (name, configs, replicas) => {
+            let faults = [name.err(), configs.err(), replicas.err()];
+            let mut faults = faults.into_iter().flatten();
+            let (code, mut text) = faults.next().unwrap_or_default();
+            for (_, more) in faults {
+                text = format!("{}; {more}", text.trim_end_matches('.'));
+            }
+            Err((code, text))
+        }
+    }
+}
+
+/// How many partitions are asked for.
+fn partitions(scene: &Scene<'_>, topic: &CreatableTopic) -> usize {
+    match topic.num_partitions {
+        _ if !topic.assignments.is_empty() => topic.assignments.len(),
+        -1 => usize::try_from(scene.defaults.partitions).unwrap_or(0),
+        count => usize::try_from(count).unwrap_or(0),
+    }
+}
+
 /// A new partition: its first replica leads, all are in sync.
 pub(super) fn partition(
     scene: &Scene<'_>,
@@ -127,10 +170,6 @@ pub(super) fn partition(
 fn name(scene: &Scene<'_>, name: &str) -> Result<(), Refused> {
     if let Err(why) = check_topic_name(name) {
         return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, why.to_string()));
-    }
-    if scene.cluster.topic(name).is_some() {
-        let why = format!("Topic '{name}' already exists.");
-        return Err((ErrorCode::TOPIC_ALREADY_EXISTS, why));
     }
     if let Some(other) = scene.cluster.topics.colliding(name) {
         let why = format!("Topic '{name}' collides with existing topic: {other}");
@@ -165,6 +204,13 @@ fn replicas(
     id: Uuid,
     room: usize,
 ) -> Result<Vec<Vec<NodeId>>, Refused> {
+    // The topic itself is a record, too.
+    let most = room.saturating_sub(1);
+    let asked = partitions(scene, topic);
+    if asked > most {
+        let why = format!("Too many partitions in one request: {asked}, where {most} have room.");
+        return Err((ErrorCode::POLICY_VIOLATION, why));
+    }
     if !topic.assignments.is_empty() {
         return assigned(scene, topic);
     }
@@ -181,11 +227,6 @@ fn replicas(
     let factor = or(topic.replication_factor.into(), scene.defaults.replication_factor.into());
     let (count, factor) =
         (usize::try_from(count).unwrap_or(0), usize::try_from(factor).unwrap_or(0));
-    if count + 1 > room {
-        let why =
-            format!("Too many partitions for one request; {RECORDS_MAX} records are allowed.");
-        return Err((ErrorCode::POLICY_VIOLATION, why));
-    }
     place::spread(scene, count, factor, usize::from(id.0[15]))
 }
 

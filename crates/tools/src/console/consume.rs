@@ -10,7 +10,7 @@ use ottla_clock::Clock;
 use super::formatter::Formatter;
 use super::{COMMAND_CONFIG_OF_CONSUMER, CONSUMER_PROPERTY, FORMATTER_PROPERTY, settings};
 use crate::options::Parsed;
-use crate::session::{Session, Stop, ToolError, failed, key_values};
+use crate::session::{GOODBYE, Session, Stop, ToolError, failed, key_values};
 use crate::tell;
 
 pub fn consume(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
@@ -39,9 +39,6 @@ pub fn consume(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError
     flushed?;
     closed
 }
-
-/// How long a commit, and then leaving the group, may take at the end.
-const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Starts reading: one partition from a place in it, or topics, as a member of a group.
 async fn begin(

@@ -8,14 +8,14 @@ use ottla_clock::Clock;
 
 use super::{MEGABYTE, float, per};
 use crate::options::{Opt, Parsed, flag, many, maybe, value};
-use crate::session::{Session, ToolError};
+use crate::session::{GOODBYE, Session, Stop, ToolError};
 
 pub const OPTIONS: &[Opt] = &[
     value("topic", "NAME", "The topic."),
     value("include", "REGEX", "The topics whose name matches."),
     value("num-records", "COUNT", "How many records to read."),
     value("messages", "COUNT", "The former name of --num-records."),
-    value("group", "ID", "The group to read in; a new one by default."),
+    value("group", "ID", "The group to read in (default: a new one)."),
     many("command-property", "NAME=VALUE", "A setting of the consumer."),
     value("consumer.config", "FILE", "The former name of --command-config."),
     value("fetch-size", "BYTES", "The most to fetch of a partition at once."),
@@ -28,8 +28,8 @@ pub const OPTIONS: &[Opt] = &[
     ),
     flag("hide-header", "Print no header."),
     flag("show-detailed-stats", "Print a line for each interval, and no summary."),
-    value("reporting-interval", "MS", "The interval; 5000 by default."),
-    maybe("timeout", "MS", "End if no record comes for so long; 10000 by default."),
+    value("reporting-interval", "MS", "The interval (default: 5000)."),
+    maybe("timeout", "MS", "End if no record comes for so long (default: 10000)."),
     flag("print-metrics", "Print what the consumer counted."),
 ];
 
@@ -122,17 +122,21 @@ pub fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         start: Count { at_ms: clock.wall_ms(), ..Count::default() },
         joined_ms: None,
     };
+    // From here on it may be a member of the group, which it has to leave however it ends.
+    let mut stop = Stop::new(session)?;
     let mut consumer = Consumer::new(cluster, options);
-    match args.one("topic") {
-        Some(topic) => session.wait(consumer.subscribe(&[topic]))?,
+    let subscribed = match args.one("topic") {
+        Some(topic) => session.wait(stop.or(consumer.subscribe(&[topic]))),
         None => {
-            session.wait(consumer.subscribe_pattern(args.one("include").unwrap_or_default()))?;
+            let pattern = args.one("include").unwrap_or_default();
+            session.wait(stop.or(consumer.subscribe_pattern(pattern)))
         }
-    }
-    let read = read(session, &mut consumer, &mut run, &clock);
-    let end = read.as_ref().copied().unwrap_or_default();
-    session.wait(consumer.close())?;
-    read?;
+    };
+    let read =
+        subscribed.and_then(|()| read(session, &mut consumer, &mut run, (&clock, &mut stop)));
+    let closed = session.wait(consumer.close_within(GOODBYE));
+    let end = read?;
+    closed?;
     if !is_detailed {
         summary(session, &run, end)?;
     }
@@ -148,12 +152,12 @@ fn read(
     session: &mut Session<'_>,
     consumer: &mut Consumer,
     run: &mut Run<'_>,
-    clock: &Clock,
+    (clock, stop): (&Clock, &mut Stop),
 ) -> Result<Count, ToolError> {
     let (mut now, mut told) = (run.start, run.start);
     let mut last = clock.monotonic();
     while now.records < run.most {
-        let polled = session.wait(consumer.poll())?;
+        let polled = session.wait(stop.or(consumer.poll()))?;
         now.at_ms = clock.wall_ms();
         if run.joined_ms.is_none() && !consumer.assignment().is_empty() {
             run.joined_ms = Some(now.at_ms - run.start.at_ms);

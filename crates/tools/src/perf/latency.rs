@@ -15,7 +15,7 @@ pub const OPTIONS: &[Opt] = &[
     value("num-records", "COUNT", "How many records."),
     value("producer-acks", "ACKS", "1 or all."),
     value("record-size", "BYTES", "The size of a record's value."),
-    value("record-key-size", "BYTES", "The size of its key; none by default."),
+    value("record-key-size", "BYTES", "The size of its key (default: no key)."),
     value("num-headers", "COUNT", "How many headers it has."),
     value("record-header-key-size", "BYTES", "The size of a header's name."),
     value("record-header-size", "BYTES", "The size of a header's value; -1 for none."),

@@ -16,7 +16,7 @@ pub const OPTIONS: &[Opt] = &[
     last("num-records", "COUNT", "How many."),
     last("record-size", "BYTES", "Random letters of this length."),
     last("payload-file", "FILE", "Parts of this file, picked at random."),
-    last("payload-delimiter", "TEXT", "What divides the parts of the file; \\n by default."),
+    last("payload-delimiter", "TEXT", "What divides the parts of the file (default: \\n)."),
     flag("payload-monotonic", "Counted numbers."),
     last("throughput", "RATE", "About so many records a second; -1 for as many as can be."),
     many("producer-props", "NAME=VALUE", "The former name of --command-property."),
@@ -26,7 +26,7 @@ pub const OPTIONS: &[Opt] = &[
     last("transactional-id", "ID", "Write in transactions, under this name."),
     last("transaction-duration-ms", "MS", "Commit after so long; 3000 if only the id is said."),
     last("warmup-records", "COUNT", "Leave so many out of a second summary."),
-    last("reporting-interval", "MS", "How often progress is told; 5000 by default."),
+    last("reporting-interval", "MS", "How often progress is printed (default: 5000)."),
 ];
 
 /// How many latencies are kept.

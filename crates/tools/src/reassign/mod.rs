@@ -35,7 +35,7 @@ const OPTIONS: &[Opt] = &[
     value("reassignment-json-file", "FILE", "Which partition goes where."),
     value("throttle", "BYTES", "At most so many bytes a second between brokers."),
     value("replica-alter-log-dirs-throttle", "BYTES", "The same between directories."),
-    value("timeout", "MS", "How long to wait for a directory to be taken; 10000 by default."),
+    value("timeout", "MS", "How long to wait for a directory to be taken (default: 10000)."),
     flag("additional", "Do so beside the moves that are under way."),
     flag("preserve-throttles", "Leave throttles as they are."),
     flag("disable-rack-aware", "Do not look at racks."),

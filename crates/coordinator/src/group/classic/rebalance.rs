@@ -115,13 +115,20 @@ pub(super) fn complete(scene: &mut Scene<'_>, group: &str) {
     }
 }
 
-/// Nobody is left.
+/// No member is left: that ends a rebalance, too.
 fn empty(scene: &mut Scene<'_>, group: &str) {
     let live = known(scene.live, group);
     live.generation += 1;
     live.protocol = None;
     live.leader = None;
     live.enter(State::Empty, scene.turn.now_ms);
+    scene.turn.notes.push(Note {
+        event: "group rebalance finished",
+        group: String::from(group),
+        generation: live.generation,
+        members: 0,
+        reason: String::from("the group has no members left"),
+    });
     let value = Some(live.to_log());
     scene.turn.record(Record::Group { group: String::from(group), value });
 }

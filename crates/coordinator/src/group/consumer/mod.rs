@@ -77,7 +77,30 @@ impl Draft {
         bytes > scene.settings.batch_bytes_max
     }
 
-    pub fn finish(self, scene: &mut Scene<'_>) {
+    /// A rebalance is over when every member has what it is to have; with no members left, at once.
+    fn tell_of_the_end(&mut self, scene: &Scene<'_>) {
+        let group = &self.group;
+        let is_over = |it: &ConsumerGroup| it.members.is_empty() || it.is_settled();
+        let was_under_way =
+            scene.stored.consumers.get(&self.id).is_some_and(|before| !is_over(before));
+        if !is_over(group) || !was_under_way && self.notes.is_empty() {
+            return;
+        }
+        let reason = match group.members.is_empty() {
+            true => String::from("the group has no members left"),
+            false => String::from("every member has its assignment"),
+        };
+        self.notes.push(Note {
+            event: "group rebalance finished",
+            group: self.id.clone(),
+            generation: group.epoch,
+            members: group.members.len(),
+            reason,
+        });
+    }
+
+    pub fn finish(mut self, scene: &mut Scene<'_>) {
+        self.tell_of_the_end(scene);
         scene.turn.records.extend(self.records);
         scene.turn.notes.extend(self.notes);
     }

@@ -1,0 +1,86 @@
+//! What the seeds have covered.
+
+use std::ops::AddAssign;
+
+use crate::invariant::Invariant;
+use crate::quorum::ROWS;
+
+/// Counts of what happened; those of several seeds add up.
+#[derive(Clone, Debug)]
+pub struct Coverage {
+    /// Seeds that ran.
+    pub seeds: u64,
+    /// Events of all of them.
+    pub events: u64,
+    /// Simulated milliseconds.
+    pub simulated_ms: u64,
+    /// Elections that were won.
+    pub elections: u64,
+    /// Nodes that crashed.
+    pub crashes: u64,
+    /// Records that were lost in crashes, not being durable.
+    pub lost_records: u64,
+    /// Records that were cut off, since a leader did not have them.
+    pub cut_records: u64,
+    /// Records that committed.
+    pub committed: u64,
+    /// Messages that were sent.
+    pub sent: u64,
+    /// Messages that were lost.
+    pub lost: u64,
+    /// Messages that came twice.
+    pub doubled: u64,
+    /// How often each row of the table of roles was taken.
+    pub rows: [u64; ROWS.len()],
+    /// How often each invariant was checked.
+    pub checks: [u64; Invariant::ALL.len()],
+}
+
+impl Coverage {
+    /// An invariant was looked at.
+    pub fn checked(&mut self, invariant: Invariant) {
+        self.checks[invariant as usize] += 1;
+    }
+}
+
+impl Default for Coverage {
+    fn default() -> Self {
+        Self {
+            seeds: 0,
+            events: 0,
+            simulated_ms: 0,
+            elections: 0,
+            crashes: 0,
+            lost_records: 0,
+            cut_records: 0,
+            committed: 0,
+            sent: 0,
+            lost: 0,
+            doubled: 0,
+            rows: [0; ROWS.len()],
+            checks: [0; Invariant::ALL.len()],
+        }
+    }
+}
+
+impl AddAssign<&Self> for Coverage {
+    fn add_assign(&mut self, other: &Self) {
+        self.seeds += other.seeds;
+        self.events += other.events;
+        self.simulated_ms += other.simulated_ms;
+        self.elections += other.elections;
+        self.crashes += other.crashes;
+        self.lost_records += other.lost_records;
+        self.cut_records += other.cut_records;
+        self.committed += other.committed;
+        self.sent += other.sent;
+        self.lost += other.lost;
+        self.doubled += other.doubled;
+        for (sum, more) in self.rows.iter_mut().zip(other.rows) {
+            *sum += more;
+        }
+        for (sum, more) in self.checks.iter_mut().zip(other.checks) {
+            *sum += more;
+        }
+    }
+}

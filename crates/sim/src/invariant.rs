@@ -1,0 +1,134 @@
+//! What must be true after every step, by the names of the cluster's specification
+//! (docs/simulation.md).
+
+use std::fmt;
+
+/// One rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "`text` says what each one means")]
+pub enum Invariant {
+    ElectionSafety,
+    LogMatching,
+    LeaderCompleteness,
+    CommittedOnMajorityDurable,
+    CommittedPrefix,
+    HwMonotonic,
+    NoTruncateBelowHw,
+    VoteOnce,
+    PromiseBeforeWord,
+    EpochMonotonic,
+    EpochCatchesUp,
+    StateMatchesRole,
+    ElectionDecided,
+    ElectedByVotes,
+    QuorumChecked,
+    LeaderElected,
+    QuorumConverges,
+    NoPanic,
+    SameTrace,
+}
+
+impl Invariant {
+    /// All of them.
+    pub const ALL: [Self; 19] = [
+        Self::ElectionSafety,
+        Self::LogMatching,
+        Self::LeaderCompleteness,
+        Self::CommittedOnMajorityDurable,
+        Self::CommittedPrefix,
+        Self::HwMonotonic,
+        Self::NoTruncateBelowHw,
+        Self::VoteOnce,
+        Self::PromiseBeforeWord,
+        Self::EpochMonotonic,
+        Self::EpochCatchesUp,
+        Self::StateMatchesRole,
+        Self::ElectionDecided,
+        Self::ElectedByVotes,
+        Self::QuorumChecked,
+        Self::LeaderElected,
+        Self::QuorumConverges,
+        Self::NoPanic,
+        Self::SameTrace,
+    ];
+
+    /// Its short name in the specification, or a dash where it is the simulator's own.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::ElectionSafety => "K1",
+            Self::LogMatching => "K2",
+            Self::LeaderCompleteness => "K3",
+            Self::CommittedOnMajorityDurable => "K4",
+            Self::HwMonotonic => "K5",
+            Self::NoTruncateBelowHw => "K6",
+            Self::VoteOnce => "K7",
+            Self::StateMatchesRole => "K10",
+            _ => "-",
+        }
+    }
+
+    /// What it demands.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::ElectionSafety => "an epoch has one leader at most",
+            Self::LogMatching => "records of one offset and epoch follow upon equal logs",
+            Self::LeaderCompleteness => "a new leader has every committed record",
+            Self::CommittedOnMajorityDurable => {
+                "what commits is on the disks of a majority of the voters"
+            }
+            Self::CommittedPrefix => "a committed record never changes and is never cut off",
+            Self::HwMonotonic => "the high watermark never falls and never passes the log's end",
+            Self::NoTruncateBelowHw => "a replica cuts off nothing below its high watermark",
+            Self::VoteOnce => "a voter votes for one candidate in an epoch, across crashes",
+            Self::PromiseBeforeWord => {
+                "a vote, a candidacy or a leadership is on the disk before others hear of it"
+            }
+            Self::EpochMonotonic => "a replica's epoch never falls, across crashes",
+            Self::EpochCatchesUp => "a replica that hears of a later epoch is in it",
+            Self::StateMatchesRole => {
+                "a replica moves between roles as the table says; a replica that is no voter \
+                 never stands for election"
+            }
+            Self::ElectionDecided => "an election that is won or lost is over",
+            Self::ElectedByVotes => "a majority has voted for a leader in its epoch",
+            Self::QuorumChecked => "a leader without its majority's fetches resigns in time",
+            Self::LeaderElected => "10 s after the faults end a majority has a leader",
+            Self::QuorumConverges => {
+                "after the faults what is proposed commits, and all logs become equal"
+            }
+            Self::NoPanic => "no core panics",
+            Self::SameTrace => "a seed that runs twice has the same history twice",
+        }
+    }
+}
+
+impl fmt::Display for Invariant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code() {
+            "-" => write!(f, "{self:?}"),
+            code => write!(f, "{code} {self:?}"),
+        }
+    }
+}
+
+/// A broken rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub invariant: Invariant,
+    /// When, in simulated milliseconds.
+    pub at_ms: u64,
+    /// What was seen.
+    pub why: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {} ms: {}", self.invariant, self.at_ms, self.why)
+    }
+}
+
+/// Nothing, or the rule that is broken.
+pub type Checked = Result<(), Violation>;

@@ -1,0 +1,23 @@
+//! The simulator, ring 1: the cores under faults, by seed, with their invariants checked after
+//! every step (docs/simulation.md).
+//!
+//! A seed is a history. It names the size of the cluster, the delays, losses, crashes and
+//! partitions, and everything else that chance decides; the same seed is the same history on
+//! every machine. First it hurts: only safety counts. Then it heals, and the cluster must recover.
+//!
+//! `random`, `schedule`, `network`, `trace`, `invariant`, `coverage`, `ledger` and `runner` know
+//! nothing of what they simulate; `quorum` is a world that they carry.
+#![forbid(unsafe_code)]
+
+pub mod coverage;
+pub mod invariant;
+pub mod ledger;
+mod log;
+mod network;
+mod quorum;
+mod random;
+pub mod report;
+pub mod runner;
+mod schedule;
+pub mod seed;
+mod trace;

@@ -1,0 +1,136 @@
+//! `sim/run`: seeds on all cores, or one seed again.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use ottla_clock::Clock;
+use ottla_sim::ledger::Ledger;
+use ottla_sim::runner::{Plan, Runs};
+use ottla_sim::seed::{self, Detail};
+use ottla_sim::{report, runner};
+use ottla_types::Bug;
+
+/// Runs the cores under faults and checks their invariants after every step.
+#[derive(Debug, Parser)]
+#[command(name = "sim/run")]
+struct Arguments {
+    /// How many seeds to run.
+    #[arg(long, default_value_t = 10_000)]
+    seeds: u64,
+    /// Stop after so many minutes, finished or not.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// Run this seed only, and write down its history.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Run each seed twice; both histories must be the same.
+    #[arg(long)]
+    twice: bool,
+    /// Note clean seeds in this file, and skip those that are in it.
+    #[arg(long)]
+    ledger: Option<PathBuf>,
+    /// The folder for the histories of failing seeds.
+    #[arg(long, default_value = "target/sim")]
+    traces: PathBuf,
+    /// Switch this bug on: only in a build with bugs on purpose (see sim/planted).
+    #[arg(long)]
+    planted: Option<String>,
+    /// Print the bugs that can be planted and stop.
+    #[arg(long)]
+    bugs: bool,
+    /// Print the invariants and stop.
+    #[arg(long)]
+    invariants: bool,
+}
+
+fn main() -> ExitCode {
+    // A panic of a core is a finding, and is reported as one.
+    std::panic::set_hook(Box::new(|_| {}));
+    match act(&Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("sim/run: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn act(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
+    if arguments.invariants {
+        print!("{}", report::invariants());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.bugs {
+        Bug::ALL.iter().for_each(|bug| println!("{}\t{}", bug.name(), bug.text()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(name) = &arguments.planted {
+        let bug = Bug::ALL.iter().find(|bug| bug.name() == name);
+        plant(*bug.ok_or_else(|| format!("unknown bug {name}; --bugs names them all"))?)?;
+    }
+    if let Some(seed) = arguments.seed {
+        return Ok(repeat(seed, &arguments.traces)?);
+    }
+    let plan = Plan {
+        first: arguments.first,
+        seeds: arguments.seeds,
+        time_max: arguments.minutes.map(|minutes| Duration::from_secs(60 * minutes)),
+        runs: if arguments.twice { Runs::Twice } else { Runs::Once },
+    };
+    let ledger = arguments.ledger.as_deref().map(Ledger::open).transpose()?;
+    let clock = Clock::real();
+    let summary = runner::run(&plan, ledger, &clock)?;
+    print!("{}", report::coverage(&summary.coverage));
+    println!("\n{} seeds skipped, being in the ledger", summary.known);
+    println!("{:.1} s of real time", clock.monotonic().as_secs_f64());
+    for (seed, violation) in &summary.failures {
+        println!("{}", report::failure(*seed, violation));
+    }
+    if let Some((seed, _)) = summary.failures.first() {
+        repeat(*seed, &arguments.traces)?;
+        return Ok(ExitCode::FAILURE);
+    }
+    println!("all {} seeds are clean", summary.coverage.seeds);
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(planted)]
+#[expect(clippy::unnecessary_wraps, reason = "it fails in the other builds")]
+fn plant(bug: Bug) -> Result<(), String> {
+    ottla_types::plant(bug);
+    Ok(())
+}
+
+#[cfg(not(planted))]
+fn plant(bug: Bug) -> Result<(), String> {
+    Err(format!("this build has no bug {} in it; use sim/planted", bug.name()))
+}
+
+/// Runs one seed and keeps its history.
+fn repeat(seed: u64, traces: &Path) -> std::io::Result<ExitCode> {
+    let outcome = seed::run(seed, Detail::Text);
+    std::fs::create_dir_all(traces)?;
+    let path = traces.join(format!("seed-{seed}.txt"));
+    let mut text = outcome.lines.join("\n");
+    text.push('\n');
+    let code = match &outcome.violation {
+        None => {
+            println!("seed {seed} is clean");
+            ExitCode::SUCCESS
+        }
+        Some(violation) => {
+            println!("{}", report::failure(seed, violation));
+            text.push_str(&format!("{violation}\n"));
+            ExitCode::FAILURE
+        }
+    };
+    std::fs::write(&path, text)?;
+    println!("its history: {}, hash {:016x}", path.display(), outcome.hash);
+    Ok(code)
+}

@@ -1,0 +1,159 @@
+//! The loop: one event after the other, and the invariants after each.
+
+use ottla_raft::{Voter, VoterSet};
+use ottla_types::NodeId;
+
+use super::message::{Event, Message};
+use super::node::Node;
+use super::watch::Watch;
+use crate::coverage::Coverage;
+use crate::invariant::Checked;
+use crate::network::{Network, Weather};
+use crate::random::Dice;
+use crate::schedule::Schedule;
+use crate::trace::Trace;
+
+/// A quorum and everything around it.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(super) dice: Dice,
+    pub(super) schedule: Schedule<Event>,
+    pub(super) network: Network,
+    pub(super) nodes: Vec<Node>,
+    pub(super) voters: VoterSet,
+    pub(super) watch: Watch,
+    /// What has happened.
+    pub trace: Trace,
+    /// What was covered.
+    pub coverage: Coverage,
+    /// The id of the next record.
+    pub(super) next_id: u64,
+    /// How many records an answer to a fetch has at most.
+    pub(super) answer_max: usize,
+    /// The longest that a write to a disk takes, in milliseconds.
+    pub(super) write_ms: u64,
+    /// Are faults over?
+    pub(super) is_healed: bool,
+}
+
+impl World {
+    /// The world of a seed, before anything has happened.
+    pub fn new(seed: u64, trace: Trace) -> Self {
+        let mut dice = Dice::new(seed);
+        // Three and five are what people run; the others are where arithmetic goes wrong.
+        let voters = [1, 2, 3, 3, 3, 3, 4, 4, 5, 5][dice.index(10)];
+        let observers = usize::from(dice.chance(300));
+        let nodes: Vec<Node> = (1..).map(Node::new).take(voters + observers).collect();
+        let voter =
+            |node: &Node| Voter { key: node.key, endpoints: Vec::new(), kraft_versions: (0, 1) };
+        let weather = Weather::draw(&mut dice);
+        Self {
+            schedule: Schedule::new(),
+            network: Network::new(nodes.len(), weather),
+            voters: VoterSet::of(nodes[..voters].iter().map(voter)),
+            watch: Watch::default(),
+            trace,
+            coverage: Coverage::default(),
+            next_id: 0,
+            answer_max: dice.between(1, 8).try_into().unwrap_or(1),
+            write_ms: dice.between(1, 60),
+            is_healed: false,
+            nodes,
+            dice,
+        }
+    }
+
+    /// Lives through faults, heals, and must recover.
+    pub fn run(&mut self) -> Checked {
+        for at in 0..self.nodes.len() {
+            let start_ms = self.dice.below(500);
+            self.schedule.after(start_ms, Event::Restarted { node: at, life: 0 });
+        }
+        self.schedule.after(500, Event::Proposed);
+        self.schedule.after(1500, Event::Fault);
+        let faults_end_ms = self.dice.between(4000, 20_000);
+        self.run_until(faults_end_ms)?;
+        self.settle()?;
+        self.coverage.events = self.trace.events();
+        self.coverage.simulated_ms = self.schedule.now_ms();
+        self.coverage.sent = self.network.sent;
+        self.coverage.lost = self.network.lost;
+        self.coverage.doubled = self.network.doubled;
+        Ok(())
+    }
+
+    pub(super) fn run_until(&mut self, until_ms: u64) -> Checked {
+        while let Some(event) = self.schedule.next(until_ms) {
+            self.happen(event)?;
+        }
+        Ok(())
+    }
+
+    fn happen(&mut self, event: Event) -> Checked {
+        let node = match &event {
+            Event::Arrives { to, .. } => *to,
+            Event::Woken { node, .. }
+            | Event::Persisted { node, .. }
+            | Event::Flushed { node, .. }
+            | Event::Polled { node, .. }
+            | Event::Unparked { node, .. }
+            | Event::Restarted { node, .. } => *node,
+            Event::Proposed | Event::Fault => self.nodes.len(),
+        };
+        self.trace.event(self.schedule.now_ms(), node + 1, &event);
+        match event {
+            Event::Arrives { from, to, message } => self.arrives(from, to, message),
+            Event::Proposed => self.propose_somewhere(),
+            Event::Fault => self.fault(),
+            Event::Restarted { node, life } => self.restart(node, life),
+            Event::Woken { node, life, at_ms } if self.is_life(node, life) => {
+                self.woken(node, at_ms)
+            }
+            Event::Persisted { node, life } if self.is_life(node, life) => self.persisted(node),
+            Event::Flushed { node, life, generation, end } if self.is_life(node, life) => {
+                self.flushed(node, generation, end)
+            }
+            Event::Polled { node, life } if self.is_life(node, life) => self.polled(node),
+            Event::Unparked { node, life, follower, number } if self.is_life(node, life) => {
+                self.unpark(node, follower, number);
+                Ok(())
+            }
+            // What was waited for in an earlier life happens no more.
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn is_life(&self, at: usize, life: u32) -> bool {
+        self.nodes[at].live.is_some() && self.nodes[at].life == life
+    }
+
+    /// Sends a message over the network.
+    pub(super) fn send(&mut self, from: usize, to: usize, message: Message) {
+        let [first, second] = self.network.send(&mut self.dice, from, to);
+        if let Some(delay) = second {
+            self.schedule.after(delay, Event::Arrives { from, to, message: message.clone() });
+        }
+        if let Some(delay) = first {
+            self.schedule.after(delay, Event::Arrives { from, to, message });
+        }
+    }
+
+    /// How long a write to a node's disk takes, in milliseconds.
+    pub(super) fn write_delay_ms(&mut self, at: usize) -> u64 {
+        let most = if self.is_healed { 3 } else { self.write_ms };
+        self.dice.between(0, most) * self.nodes[at].slowness
+    }
+
+    pub(super) fn voter_places(&self) -> Vec<usize> {
+        self.voters.iter().map(|voter| place(voter.key.id)).collect()
+    }
+
+    pub(super) fn id(&self, at: usize) -> NodeId {
+        self.nodes[at].key.id
+    }
+}
+
+/// Where a node stands in the list of nodes.
+pub(super) fn place(id: NodeId) -> usize {
+    usize::try_from(id - 1).expect("ids start at 1")
+}

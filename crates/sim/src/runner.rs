@@ -1,0 +1,150 @@
+//! Many seeds on all cores.
+
+use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use ottla_clock::Clock;
+
+use crate::coverage::Coverage;
+use crate::invariant::{Invariant, Violation};
+use crate::ledger::Ledger;
+use crate::seed::{self, Detail, Outcome};
+
+/// How many seeds a thread takes at a time, and the ledger notes at a time.
+const BLOCK: u64 = 200;
+/// After so many failing seeds there is enough to look at.
+const FAILURES_MAX: usize = 10;
+
+/// Which seeds run, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// The first seed.
+    pub first: u64,
+    /// How many.
+    pub seeds: u64,
+    /// When to stop, finished or not.
+    pub time_max: Option<Duration>,
+    /// How often each seed runs.
+    pub runs: Runs,
+}
+
+/// How often each seed runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// Once.
+    Once,
+    /// Twice, and both histories must be the same.
+    Twice,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// What all seeds together covered.
+    pub coverage: Coverage,
+    /// The seeds that failed, the lowest first.
+    pub failures: Vec<(u64, Violation)>,
+    /// How many seeds the ledger had already.
+    pub known: u64,
+}
+
+/// Runs the seeds of a plan; notes in the ledger which blocks of them are clean.
+///
+/// # Errors
+/// The ledger cannot be written.
+pub fn run(plan: &Plan, ledger: Option<Ledger>, clock: &Clock) -> std::io::Result<Summary> {
+    let shared = Shared {
+        next: AtomicU64::new(plan.first),
+        stop: AtomicBool::new(false),
+        ledger: ledger.map(Mutex::new),
+        summary: Mutex::new(Summary::default()),
+        until: plan.time_max.map(|most| clock.monotonic() + most),
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let work = || work(plan, &shared, clock);
+    let done: Vec<std::io::Result<()>> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|it| it.join().unwrap_or(Ok(()))).collect()
+    });
+    done.into_iter().collect::<std::io::Result<()>>()?;
+    let mut summary = shared.summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+    summary.failures.sort_by_key(|(seed, _)| *seed);
+    Ok(summary)
+}
+
+/// What the threads of a run have in common.
+struct Shared {
+    /// The first seed of the next block. Each thread takes its block by adding to it.
+    next: AtomicU64,
+    /// Is there enough? Set once; a thread that sees it late runs some seeds more.
+    stop: AtomicBool,
+    /// Guards the ledger's file.
+    ledger: Option<Mutex<Ledger>>,
+    /// Guards the counts.
+    summary: Mutex<Summary>,
+    until: Option<Duration>,
+}
+
+fn work(plan: &Plan, shared: &Shared, clock: &Clock) -> std::io::Result<()> {
+    let end = plan.first.saturating_add(plan.seeds);
+    loop {
+        let first = shared.next.fetch_add(BLOCK, Ordering::Relaxed);
+        let is_late = shared.until.is_some_and(|until| clock.monotonic() >= until);
+        if first >= end || is_late || shared.stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let count = BLOCK.min(end - first);
+        let lock =
+            || shared.ledger.as_ref().map(|it| it.lock().unwrap_or_else(PoisonError::into_inner));
+        if lock().is_some_and(|ledger| ledger.has(first, count)) {
+            shared.summary.lock().unwrap_or_else(PoisonError::into_inner).known += count;
+            continue;
+        }
+        let is_clean = run_block(first..first + count, plan.runs, shared);
+        if let (Some(mut ledger), true) = (lock(), is_clean) {
+            ledger.add(first, count)?;
+        }
+    }
+}
+
+fn run_block(seeds: std::ops::Range<u64>, runs: Runs, shared: &Shared) -> bool {
+    let mut coverage = Coverage::default();
+    let mut failures = Vec::new();
+    for seed in seeds {
+        let outcome = run_seed(seed, runs);
+        coverage += &outcome.coverage;
+        if let Some(violation) = outcome.violation {
+            failures.push((seed, violation));
+        }
+        if shared.stop.load(Ordering::Relaxed) || failures.len() >= FAILURES_MAX {
+            break;
+        }
+    }
+    let is_clean = failures.is_empty();
+    let mut summary = shared.summary.lock().unwrap_or_else(PoisonError::into_inner);
+    summary.coverage += &coverage;
+    summary.failures.append(&mut failures);
+    let is_enough = summary.failures.len() >= FAILURES_MAX;
+    shared.stop.fetch_or(is_enough, Ordering::Relaxed);
+    is_clean
+}
+
+/// Runs one seed as often as is wanted.
+#[must_use]
+pub fn run_seed(seed: u64, runs: Runs) -> Outcome {
+    let mut outcome = seed::run(seed, Detail::Hash);
+    outcome.coverage.checked(Invariant::NoPanic);
+    if runs == Runs::Twice {
+        outcome.coverage.checked(Invariant::SameTrace);
+        let again = seed::run(seed, Detail::Hash);
+        if again.hash != outcome.hash && outcome.violation.is_none() {
+            let why = format!("the histories' hashes are {:x} and {:x}", outcome.hash, again.hash);
+            let at_ms = outcome.coverage.simulated_ms;
+            outcome.violation = Some(Violation { invariant: Invariant::SameTrace, at_ms, why });
+        }
+    }
+    outcome
+}

@@ -1,0 +1,76 @@
+//! Bugs on purpose, so that the simulator can show that it finds them (docs/simulation.md).
+//!
+//! A build with `--cfg planted`, which only `sim/planted` makes, can switch one of them on. In any
+//! other build [`is_planted`] is a constant `false`, and what stands behind it is not compiled in.
+
+/// The planted bugs: variant, name, and what is wrong.
+macro_rules! bugs {
+    ($($bug:ident $name:literal $text:literal;)*) => {
+        /// What can be wrong on purpose.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Bug {
+            $(#[doc = $text] $bug,)*
+        }
+
+        impl Bug {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$bug,)*];
+
+            /// Its name on a command line.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$bug => $name,)* }
+            }
+
+            /// What is wrong.
+            #[must_use]
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$bug => $text,)* }
+            }
+        }
+    };
+}
+
+bugs! {
+    PreVoteRefused "F1" "a prospective that remembers a leader refuses pre-votes";
+    PreVoteStaysBehind "R2" "a pre-vote of a later epoch leaves its receiver behind";
+    RefusalsByMajority "R3" "an election is lost only when a majority refuses";
+    MinimumTooLate "F5" "a new leader commits with a minimum of 1 before it hears of the rule";
+    VoteTwice "vote-twice" "a voter votes again in an epoch";
+    VoteNotPersisted "vote-not-persisted" "a vote is answered before it is on the disk";
+    VoteIgnoresLog "vote-ignores-log" "a vote goes to a candidate with a shorter log";
+    PreVoteCounts "pre-vote-counts" "a pre-vote that comes late is counted as a vote";
+    StaleVoteCounts "stale-vote-counts" "a vote of an earlier epoch is counted";
+    MinorityCommits "minority-commits" "half of the voters commit";
+    OldEpochCommits "old-epoch-commits" "records of an older epoch commit by being counted";
+    LeaderResumes "leader-resumes" "a leader that restarts leads on in its epoch";
+    EpochNotPersisted "epoch-not-persisted" "a leader opens its epoch before it is on the disk";
+    DivergenceUnseen "divergence-unseen" "a leader compares the lengths of logs, not their epochs";
+    CutTooDeep "cut-too-deep" "a follower cuts one epoch too much off";
+    QuorumUnchecked "quorum-unchecked" "a leader stays without its majority";
+    WaitDropped "wait-dropped" "a vote drops the wait for the next election";
+}
+
+/// Is this bug switched on?
+#[cfg(not(planted))]
+#[must_use]
+pub const fn is_planted(_: Bug) -> bool {
+    false
+}
+
+/// Is this bug switched on?
+#[cfg(planted)]
+#[must_use]
+pub fn is_planted(bug: Bug) -> bool {
+    PLANTED.load(core::sync::atomic::Ordering::Relaxed) == bug as usize
+}
+
+/// Switches this bug on, and any other off.
+#[cfg(planted)]
+pub fn plant(bug: Bug) {
+    PLANTED.store(bug as usize, core::sync::atomic::Ordering::Relaxed);
+}
+
+/// The number of the bug that is on. Set once, before anything runs.
+#[cfg(planted)]
+static PLANTED: core::sync::atomic::AtomicUsize = core::sync::atomic::AtomicUsize::new(usize::MAX);
