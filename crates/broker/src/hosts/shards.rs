@@ -3,6 +3,7 @@
 
 use ottla_locks::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_clock::Clock;
-use ottla_machine::Machine;
+use ottla_machine::{Machine, answer};
 use ottla_partitions::{Isolation, Partition, ReadRefused, Refused};
 use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches};
 use ottla_types::{ErrorCode, Offset, TimestampMs, TopicPartition, coordinator_partition};
@@ -26,13 +27,13 @@ const UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 const TOLD_EVERY: u64 = 1_000_000;
 
 /// A kind of coordinator.
-pub trait Kind: std::fmt::Debug + Send + Sync + 'static {
+pub trait Kind: Debug + Send + Sync + 'static {
     /// What runs in it.
-    type Machine: Machine<Record = Self::Record, Reply: Send, Timer: Send> + Send;
+    type Machine: Machine<Record = Self::Record, Reply: Debug + Send, Timer: Send> + Send;
     /// What it writes down.
     type Record;
     /// What an operator may decide about it.
-    type Settings: Clone + PartialEq + std::fmt::Debug + Send + Sync;
+    type Settings: Clone + PartialEq + Debug + Send + Sync;
     /// The topic that it lives in.
     const TOPIC: &'static str;
 
@@ -116,7 +117,7 @@ impl<K: Kind> Clone for Shards<K> {
     }
 }
 
-impl<K: Kind> std::fmt::Debug for Shards<K> {
+impl<K: Kind> Debug for Shards<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Shards({})", K::TOPIC)
     }
@@ -444,17 +445,19 @@ pub fn unanswered(error: &Unanswered<Refused>) -> ErrorCode {
     }
 }
 
-/// Asks a coordinator and takes the reply apart; any other kind of reply is a lost coordinator.
+/// Asks a coordinator; which answer the command has is known to whoever asks.
 ///
 /// # Errors
-/// `NOT_COORDINATOR` when the coordinator went away before it could answer.
+/// What a client is told when the coordinator went away before it could answer, or may not write.
 pub async fn ask<K: Kind, T>(
     host: &ShardHost<K>,
     command: <K::Machine as Machine>::Command,
-    pick: impl FnOnce(<K::Machine as Machine>::Reply) -> Option<T>,
-) -> Result<T, ErrorCode> {
+) -> Result<T, ErrorCode>
+where
+    T: TryFrom<<K::Machine as Machine>::Reply, Error = <K::Machine as Machine>::Reply>,
+{
     let reply = host.ask(command).await.map_err(|error| unanswered(&error))?;
-    pick(reply).ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)
+    Ok(answer(reply))
 }
 
 #[cfg(test)]
