@@ -24,6 +24,9 @@ pub enum Effort {
 const SMALL_BYTES_MAX: usize = 32 << 10;
 pub(crate) const SMALL_UNPACKED_BYTES_MAX: usize = 128 << 10;
 
+const _: () = assert!(SMALL_BYTES_MAX <= SMALL_UNPACKED_BYTES_MAX);
+const _: () = assert!(SMALL_UNPACKED_BYTES_MAX <= UNPACKED_BYTES_MAX);
+
 /// A batch that was read through.
 #[derive(Debug)]
 pub struct Inspected(pub(crate) Result<Sound, BadRecords>);

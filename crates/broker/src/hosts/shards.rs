@@ -22,7 +22,7 @@ use super::host::{AppendFailed, Host, Journal, Unanswered};
 /// How much of the topic is read at a time while loading, in bytes (`offsets.load.buffer.size`).
 const LOAD_BYTES: usize = 5 * 1024 * 1024;
 /// How much a batch may unpack to while loading, in bytes.
-const UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(super) const UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A load that takes longer says how far it is, every so many records.
 const TOLD_EVERY: u64 = 1_000_000;
 
@@ -97,6 +97,9 @@ const LOAD_AGAIN: Duration = Duration::from_secs(1);
 const TOGETHER: Duration = Duration::from_millis(5);
 /// After how long at the latest timers are looked at, for the wall clock may have been set forward.
 const NAP: Duration = Duration::from_secs(1);
+
+const _: () = assert!(TOGETHER.as_millis() < NAP.as_millis(), "a pause lies between the two");
+const _: () = assert!(LOAD_AGAIN.as_millis() >= NAP.as_millis(), "a load is looked at at each nap");
 
 /// All coordinators of a kind; cheap to clone.
 pub struct Shards<K: Kind>(Arc<Inner<K>>);

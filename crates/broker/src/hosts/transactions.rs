@@ -26,6 +26,8 @@ const RETRY: Duration = Duration::from_millis(100);
 /// How long a marker may take to be committed; it is written again then.
 const MARKER_WAIT: Duration = Duration::from_secs(10);
 
+const _: () = assert!(RETRY.as_millis() < MARKER_WAIT.as_millis());
+
 /// Transactional ids.
 #[derive(Debug)]
 pub struct TransactionKind;
