@@ -19,9 +19,12 @@ use ottla_types::{
 };
 use tokio::sync::Mutex;
 
+use crate::absent::why_not_here;
 use crate::audit;
 use crate::hosts::controller::{ControllerHandle, News};
 use crate::hosts::groups::{self, GroupHost, Groups};
+use crate::hosts::markers::Markers;
+use crate::hosts::mover::Mover;
 use crate::hosts::sessions::Sessions;
 use crate::hosts::shards::{ask, shard_of};
 use crate::hosts::telemetry::Telemetry;
@@ -71,7 +74,9 @@ pub struct Node {
     pub admission: Admission,
     /// Where large produced batches are read through.
     pub unpacking: Unpacking,
-    cluster: ArcSwap<Cluster>,
+    /// What writes the markers of transactions.
+    pub markers: Markers,
+    cluster: Arc<ArcSwap<Cluster>>,
     in_force: ArcSwap<InForce>,
     topics: ArcSwap<Topics>,
     offset: AtomicI64,
@@ -113,8 +118,16 @@ impl Node {
         let Parts { partitions, controller, voter_listeners, kraft_version, levels, .. } = parts;
         let cluster = Cluster::default();
         let own = node_settings(&started);
+        let groups = Groups::new(clock.clone(), group_settings(&cluster, &started, id));
+        let current = Arc::new(ArcSwap::from_pointee(cluster.clone()));
         Self {
-            groups: Groups::new(clock.clone(), group_settings(&cluster, &started, id)),
+            markers: Markers {
+                partitions: Arc::clone(&partitions),
+                groups: groups.clone(),
+                clock: clock.clone(),
+                cluster: Arc::clone(&current),
+            },
+            groups,
             transactions: Transactions::new(
                 clock.clone(),
                 transaction_settings(&cluster, &started, id),
@@ -125,7 +138,7 @@ impl Node {
             in_force: ArcSwap::from_pointee(settings_in_force(&cluster, &started, id)),
             admission: Admission::new(connection_bounds(&cluster, &started, id)),
             unpacking: Unpacking::for_this_machine(),
-            cluster: ArcSwap::from_pointee(cluster),
+            cluster: current,
             topics: ArcSwap::default(),
             offset: AtomicI64::new(0),
             epoch: AtomicI64::new(0),
@@ -266,6 +279,18 @@ impl Node {
         LeaderEpoch::try_from(self.epoch.load(Ordering::Acquire)).unwrap_or(0)
     }
 
+    /// What carries moves between directories out.
+    #[must_use]
+    pub fn mover(&self) -> Mover {
+        Mover {
+            clock: self.clock.clone(),
+            id: self.id,
+            partitions: Arc::clone(&self.partitions),
+            controller: self.controller.clone(),
+            bytes_per_second: self.settings().move_bytes_per_second,
+        }
+    }
+
     /// Settings in force now.
     #[must_use]
     pub fn settings(&self) -> Arc<InForce> {
@@ -316,16 +341,7 @@ impl Node {
         } else {
             (cluster.topic(topic), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
         };
-        match known {
-            None => unknown,
-            Some(topic) if self.partitions.is_offline(&topic.name, index) => {
-                ErrorCode::KAFKA_STORAGE_ERROR
-            }
-            Some(topic) if self.partitions.of_topic(&topic.name).is_empty() => {
-                ErrorCode::NOT_LEADER_OR_FOLLOWER
-            }
-            Some(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-        }
+        why_not_here(&self.partitions, known, index, unknown)
     }
 
     /// May this client produce to the topic? Only an operator's tool may write to Kafka's own.

@@ -3,6 +3,7 @@
 pub mod controller;
 pub mod groups;
 pub mod host;
+pub mod markers;
 pub mod mover;
 pub mod sessions;
 pub mod shards;
