@@ -27,6 +27,9 @@ pub(crate) const SMALL_UNPACKED_BYTES_MAX: usize = 128 << 10;
 /// As above, for codecs that unpack several times as fast: snappy and LZ4.
 const SMALL_FAST_BYTES_MAX: usize = 96 << 10;
 
+const _: () = assert!(SMALL_BYTES_MAX <= SMALL_UNPACKED_BYTES_MAX);
+const _: () = assert!(SMALL_UNPACKED_BYTES_MAX <= UNPACKED_BYTES_MAX);
+
 /// A batch that was read through.
 #[derive(Debug)]
 pub struct Inspected(pub(crate) Result<Sound, BadRecords>);
