@@ -5,6 +5,7 @@ they end must be alike, once ids, times, ports and folders have neutral names; A
 """
 
 import concurrent.futures
+import json
 import pathlib
 import re
 import subprocess
@@ -441,8 +442,61 @@ def one_line(kind, server, folder, binary, line):
     return line, done.returncode, neutral(done.stdout) if counts else [], done.stdout + done.stderr
 
 
+# What the formatters of internal topics are asked for, and what leaves something in those topics before.
+STORED = {
+    "__consumer_offsets": ["OffsetsMessageFormatter", "GroupMetadataMessageFormatter", "ShareGroupMessageFormatter"],
+    "__transaction_state": ["TransactionLogMessageFormatter"],
+}
+BEFORE = [
+    "kafka-topics --create --topic kept --partitions 3",
+    "kafka-producer-perf-test --topic kept --num-records 100 --record-size 10 --throughput -1 --transaction-duration-ms 1000 --transactional-id x",
+    "kafka-console-consumer --topic kept --from-beginning --max-messages 10 --timeout-ms 20000 --group classic",
+    "kafka-console-consumer --topic kept --from-beginning --max-messages 10 --timeout-ms 20000 --group modern --consumer-property group.protocol=consumer",
+    "kafka-consumer-groups --delete-offsets --group classic --topic kept:1",
+]
+
+
+def objects(text):
+    """The objects of JSON that stand one after the other in a text, but for those of groups that tools make up for themselves."""
+    found, at = [], 0
+    while at < len(text.rstrip()):
+        one, at = json.JSONDecoder().raw_decode(text, at)
+        if not one["key"]["data"].get("group", "").startswith("console-consumer-"):
+            found.append(json.dumps(one))
+    return sorted(found)
+
+
+def stored(table, kind, folder, binary):
+    """The records of internal topics, printed by Apache's console consumer and by ours: the same objects, in the same form."""
+    server = servers.Ottla(folder, binary=binary) if kind == "ottla" else servers.Apache(folder)
+    server.settings = {"group.initial.rebalance.delay.ms": "0"}
+    try:
+        server.start()
+        for line in BEFORE:
+            one_line("ottla", server, folder, binary, line)
+        for topic, classes in STORED.items():
+            for name in classes:
+                line = f"kafka-console-consumer --topic {topic} --from-beginning --timeout-ms 5000 --formatter org.apache.kafka.tools.consumer.{name}"
+                printed = {}
+                for tools in ("apache", "ottla"):
+                    start = [*servers.java("-Xmx128m"), CLASSES["kafka-console-consumer"]] if tools == "apache" else \
+                        [str(binary), "kafka-console-consumer"]
+                    done = subprocess.run([*start, *words(line, server, folder)[1]], capture_output=True, text=True, timeout=60, check=False)
+                    printed[tools] = objects(done.stdout)
+                alike = printed["apache"] == printed["ottla"] and (printed["ottla"] or name.startswith("Share"))
+                note = f"{printed['apache'][:3]}\n    {printed['ottla'][:3]}"
+                table.add("both tools", f"at {kind}", "ok" if alike else "failed", f"{len(printed['ottla'])} objects of {name}", "" if alike else note)
+    finally:
+        server.kill()
+
+
 def run(arguments):
     table = report.Report()
+    for kind in ("ottla", "apache"):
+        with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
+            stored(table, kind, folder, arguments.binary or servers.Ottla.build())
+    if arguments.stored:
+        return table.end()
 
     def one(pair, genuine=()):
         tools, kind = pair

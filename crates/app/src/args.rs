@@ -20,7 +20,7 @@ colours off.";
 /// What commands for a running cluster can be told alike, before or after the command's name.
 const GLOBAL_OPTIONS: &str = "\
 Options of all commands for a running cluster, before or after the command:
-  -b, --bootstrap-server <HOST:PORT>  Brokers to ask first (default: KAFKA_SERVER, else 127.0.0.1:9092)
+  -b, --bootstrap-server <HOST:PORT>  Brokers to ask first (KAFKA_SERVER, else 127.0.0.1:9092)
   -o, --output <OUTPUT>               table (the default), json or plain
       --profile <NAME>                The settings of ~/.config/ottla/NAME.properties
       --watch [<SECONDS>]             Print again every so many seconds (default: 2), until Ctrl-C

@@ -1,8 +1,8 @@
 //! Where the log goes, in which form, and how much of it: to the standard error, as text or JSON.
 
+use ottla_locks::Mutex;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::sync::{Mutex, PoisonError};
 
 use ottla_broker::{LogLevel, LogLevels};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
@@ -101,7 +101,7 @@ fn level_of(text: &str) -> Option<LogLevel> {
 
 impl LogLevels for Levels {
     fn levels(&self) -> BTreeMap<String, LogLevel> {
-        let changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = self.changed.lock();
         let root = changed.get(ROOT).copied();
         let level = |target: &str| {
             let own = changed.get(target).copied();
@@ -112,7 +112,7 @@ impl LogLevels for Levels {
     }
 
     fn set(&self, target: &str, level: Option<LogLevel>) {
-        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = self.changed.lock();
         match level {
             Some(level) => drop(changed.insert(target.to_owned(), level)),
             None => drop(changed.remove(target)),

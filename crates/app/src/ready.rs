@@ -44,10 +44,13 @@ impl Readiness {
     /// Nothing is ready yet: a file that an earlier node left goes.
     ///
     /// # Errors
-    /// The file cannot be removed, or the supervisor's socket has no valid name.
+    /// The file cannot be removed or written, or the supervisor's socket has no valid name.
     pub fn new(notify: Notify, file: Option<&Path>) -> std::io::Result<Self> {
         if let Some(file) = file {
-            remove(file)?;
+            remove(file).map_err(of(file))?;
+            // Better now than when the node serves, and whoever waits for the file waits in vain.
+            let aside = aside(file);
+            std::fs::write(&aside, "").and_then(|()| remove(&aside)).map_err(of(file))?;
         }
         let supervisor = notify.socket.map(|it| Supervisor::at(&it)).transpose()?;
         // Half of it: a word that is late must not count as silence.
@@ -61,14 +64,13 @@ impl Readiness {
     /// The file cannot be written.
     pub fn ready(&self, broker: &Broker) -> std::io::Result<()> {
         if let Some(file) = &self.file {
-            let mut aside = file.clone().into_os_string();
-            aside.push(".tmp");
+            let aside = aside(file);
             let mut text = Vec::new();
             for (name, address) in broker.addresses() {
                 writeln!(text, "{name}://{address}")?;
             }
-            std::fs::write(&aside, text)?;
-            std::fs::rename(&aside, file)?;
+            let written = std::fs::write(&aside, text).and_then(|()| std::fs::rename(&aside, file));
+            written.map_err(of(file))?;
         }
         self.tell("READY=1\nSTATUS=serving clients");
         Ok(())
@@ -101,6 +103,21 @@ impl Readiness {
         {
             tracing::warn!(%error, state, "supervisor cannot be told (NOTIFY_SOCKET)");
         }
+    }
+}
+
+/// Where the file is written before it gets its name, so that it is there whole or not at all.
+fn aside(file: &Path) -> PathBuf {
+    let mut aside = file.as_os_str().to_owned();
+    aside.push(".tmp");
+    aside.into()
+}
+
+/// The same error, with the file that it is about.
+fn of(file: &Path) -> impl Fn(std::io::Error) -> std::io::Error {
+    move |error| {
+        let why = format!("--ready-file {} cannot be written: {error}", file.display());
+        std::io::Error::new(error.kind(), why)
     }
 }
 

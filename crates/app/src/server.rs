@@ -97,7 +97,11 @@ fn serve(args: &Server, levels: Arc<dyn LogLevels>) -> Result<(), (u8, String)> 
         // The node serves, whether or not its screen can be shown.
         let _ = screen(&broker);
     }
-    ready.ready(&broker).map_err(|error| failed(1)(&error))?;
+    if let Err(error) = ready.ready(&broker) {
+        // Who waits for the file would wait for ever; the next start need not pay for it.
+        let stopped = broker.stop();
+        return Err(failed(1)(&stopped.err().map_or(error.to_string(), |it| it.to_string())));
+    }
     let asked = runtime.block_on(async {
         tokio::select! {
             stopped = stop.asked() => Some(stopped.name()),
@@ -141,7 +145,8 @@ fn start(
     let formatting =
         if args.format_if_empty { Formatting::IfEmpty } else { Formatting::DefaultDirectory };
     let options = StartOptions { formatting, levels };
-    let broker = Broker::start(settings, options, clock.clone()).map_err(with_advice)?;
+    let broker = Broker::start(settings, options, clock.clone())
+        .map_err(|error| with_advice(error, &args.settings))?;
     Ok((broker, runtime, stop))
 }
 
@@ -193,10 +198,16 @@ fn warn_of_missing_brokers(settings: &Settings) {
 }
 
 /// An error, and what can be done about it.
-fn with_advice(error: StartError) -> String {
-    match error.advice() {
-        Some(advice) => format!("{error}\n  {advice}"),
-        None => error.to_string(),
+///
+/// Commands in it name the file with the settings, if there is one.
+fn with_advice(error: StartError, given: &Given) -> String {
+    match (error.advice(), &given.file) {
+        (Some(advice), Some(file)) => {
+            let file = file.display().to_string();
+            format!("{error}\n  {}", advice.replace("SETTINGS", &file))
+        }
+        (Some(advice), None) => format!("{error}\n  {advice}"),
+        (None, _) => error.to_string(),
     }
 }
 
@@ -208,13 +219,13 @@ pub fn format(args: &Format) -> Result<(), Box<dyn Error>> {
     let settings = settings(&args.settings)?;
     if !args.declare_lost.is_empty() {
         let said = Broker::declare_lost(&settings, &args.declare_lost, &Clock::real());
-        let said = said.map_err(with_advice)?;
+        let said = said.map_err(|error| with_advice(error, &args.settings))?;
         writeln!(std::io::stdout(), "{}", said.join("\n"))?;
         return Ok(());
     }
     let id = args.cluster_id.clone();
     let id = Broker::format(&settings, id, args.ignore_formatted, &Clock::real());
-    let id = id.map_err(with_advice)?;
+    let id = id.map_err(|error| with_advice(error, &args.settings))?;
     writeln!(std::io::stdout(), "Formatted for cluster {id}.")?;
     Ok(())
 }

@@ -162,6 +162,7 @@ pub fn declare(
         return Err(StartError::NotLost(why.to_owned()));
     }
     let metadata_dir = settings.metadata_dir();
+    let names = &as_in_settings(names, &paths(settings))?[..];
     let named = |path: &Path| names.iter().any(|name| Path::new(name) == path);
     let mut said = Vec::new();
     // Only what was named is formatted.
@@ -225,6 +226,29 @@ pub fn declare(
         said.push("No partition of this node lay there.".to_owned());
     }
     Ok(said)
+}
+
+/// The names with each path as the settings have it: `./b`, `b/` and `/full/path/b` are one.
+///
+/// # Errors
+/// One is neither a data directory nor an id.
+fn as_in_settings(names: &[String], known: &[PathBuf]) -> Result<Vec<String>, StartError> {
+    let full = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let one = |name: &String| {
+        let path = known.iter().find(|path| full(path) == full(Path::new(name)));
+        match path {
+            Some(path) => Ok(path.display().to_string()),
+            None if name.parse::<Uuid>().is_ok() => Ok(name.clone()),
+            None => {
+                let known: Vec<String> = known.iter().map(|it| it.display().to_string()).collect();
+                Err(StartError::NotLost(format!(
+                    "{name} is neither a directory of log.dirs ({}) nor a directory id",
+                    known.join(", ")
+                )))
+            }
+        }
+    };
+    names.iter().map(one).collect()
 }
 
 /// Which of the lost directories are meant: those whose ids are named; all, when as many paths are.

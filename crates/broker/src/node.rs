@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use arc_swap::ArcSwap;
 use ottla_clock::Clock;
 use ottla_coordinator::group::{DeletedTopic, GroupSettings, Topics};
-use ottla_metadata::{AssignedDirectory, Cluster, Command, Listener, Reply, Topic};
+use ottla_metadata::{AssignedDirectory, Cluster, Command, Listener, Topic};
 use ottla_net::listener::Admission;
 use ottla_partitions::{Assigned, Assignment, Partitions};
 use ottla_protocol::messages::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
+use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
 use ottla_types::{
     ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerId, TopicPartition, Uuid,
     is_internal_topic,
@@ -22,7 +23,7 @@ use crate::audit;
 use crate::hosts::controller::{ControllerHandle, News};
 use crate::hosts::groups::{self, GroupHost, Groups};
 use crate::hosts::sessions::Sessions;
-use crate::hosts::shards::shard_of;
+use crate::hosts::shards::{ask, shard_of};
 use crate::hosts::telemetry::Telemetry;
 use crate::hosts::transactions::{self, TransactionHost, Transactions};
 use crate::hosts::unpacking::Unpacking;
@@ -354,6 +355,37 @@ impl Node {
         self.groups.of(group, self.shards(groups::TOPIC)?)
     }
 
+    /// Asks the coordinator of a group.
+    ///
+    /// # Errors
+    /// What the client is told when it is not here, or cannot answer.
+    pub async fn ask_group<T>(
+        &self,
+        group: &str,
+        command: ottla_coordinator::group::Command,
+    ) -> Result<T, ErrorCode>
+    where
+        T: TryFrom<ottla_coordinator::group::Reply, Error = ottla_coordinator::group::Reply>,
+    {
+        ask(&*self.group(group)?, command).await
+    }
+
+    /// As [`Node::ask_group`], for a command that may be about several groups, and is about one.
+    ///
+    /// # Errors
+    /// See there.
+    pub async fn ask_one_group<T>(
+        &self,
+        group: &str,
+        command: ottla_coordinator::group::Command,
+    ) -> Result<T, ErrorCode>
+    where
+        Vec<T>: TryFrom<ottla_coordinator::group::Reply, Error = ottla_coordinator::group::Reply>,
+    {
+        let mut all: Vec<T> = self.ask_group(group, command).await?;
+        Ok(all.pop().expect("each group that is asked about is answered"))
+    }
+
     /// Which partition of `__consumer_offsets` a group lives in.
     ///
     /// # Errors
@@ -403,7 +435,10 @@ impl Node {
     ///
     /// # Errors
     /// The controller is gone.
-    pub async fn create_topics(&self, request: CreateTopicsRequest) -> Result<Reply, ErrorCode> {
+    pub async fn create_topics(
+        &self,
+        request: CreateTopicsRequest,
+    ) -> Result<CreateTopicsResponse, ErrorCode> {
         let uuids = request.topics.iter().map(|_| self.clock.random_uuid()).collect();
         self.controller.ask(Command::CreateTopics { request, uuids }).await
     }
@@ -440,9 +475,7 @@ impl Node {
             ..Default::default()
         };
         let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
-        let Reply::CreateTopics(response) = self.create_topics(request).await? else {
-            return Err(ErrorCode::UNKNOWN_SERVER_ERROR);
-        };
+        let response = self.create_topics(request).await?;
         let code = ErrorCode(response.topics.first().map_or(-1, |topic| topic.error_code));
         match code {
             // Somebody else was faster.
@@ -458,11 +491,8 @@ impl Node {
     pub async fn producer_id(&self) -> Result<ProducerId, ErrorCode> {
         let mut block = self.producer_ids.lock().await;
         if block.0 == block.1 {
-            let asked =
-                self.controller.ask(Command::AllocateProducerIds { broker: self.id }).await?;
-            let Reply::ProducerIds(first, count) = asked else {
-                return Err(ErrorCode::UNKNOWN_SERVER_ERROR);
-            };
+            let command = Command::AllocateProducerIds { broker: self.id };
+            let (first, count): (ProducerId, i32) = self.controller.ask(command).await?;
             *block = (first, first + ProducerId::from(count));
         }
         block.0 += 1;

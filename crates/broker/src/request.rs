@@ -1,8 +1,9 @@
 //! Who asks, on which listener, in which version.
 
+use ottla_locks::Mutex;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use ottla_protocol::{ApiKey, Text};
 
@@ -51,7 +52,7 @@ impl Caller {
     pub fn is_software(&self, name: &str, version: &str) {
         let kept = |text: &str| text.chars().take(NAME_MAX).collect();
         let software = Software { name: kept(name), version: kept(version) };
-        *self.software.lock().unwrap_or_else(PoisonError::into_inner) = software;
+        *self.software.lock() = software;
     }
 }
 
@@ -72,8 +73,7 @@ impl Call {
     /// What subscriptions to metrics can select the client by.
     #[must_use]
     pub fn traits(&self) -> ClientTraits {
-        let Software { name, version } =
-            self.caller.software.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Software { name, version } = self.caller.software.lock().clone();
         ClientTraits {
             client_id: self.client_id.chars().take(NAME_MAX).collect(),
             software_name: name,

@@ -1,10 +1,12 @@
 //! The only place that reads time or draws randomness: real, moved by a test, or simulated.
+//! A [`Lane`] is where one waits for a disk, or computes for long.
 //!
 //! Two times: the *wall clock* in milliseconds, for what is written down and shown to people; and
 //! the *monotonic* time since start, for measuring and waiting. No safety rests on either.
 #![forbid(unsafe_code)]
 
 mod anchor;
+mod lane;
 mod simulated;
 
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use std::time::Duration;
 use ottla_types::{TimestampMs, Uuid};
 use rand::{Rng, RngExt, SeedableRng};
 
+pub use lane::{Lane, LaneRules, Priority, Share};
 use simulated::NodeTime;
 pub use simulated::{ClockTraits, SimulatedTime};
 

@@ -8,10 +8,11 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use ottla_locks::{Mutex, MutexGuard};
 use ottla_types::TimestampMs;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -49,7 +50,7 @@ impl SimulatedTime {
     }
 
     fn lock(&self) -> MutexGuard<'_, Timeline> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// The true time since the simulation began.
@@ -176,7 +177,7 @@ impl NodeTime {
     }
 
     pub fn draws(&self) -> MutexGuard<'_, StdRng> {
-        self.draws.lock().unwrap_or_else(PoisonError::into_inner)
+        self.draws.lock()
     }
 
     pub fn jump(&self, ms: i64) {
@@ -184,7 +185,7 @@ impl NodeTime {
     }
 
     fn wall_start(&self) -> MutexGuard<'_, TimestampMs> {
-        self.wall_start_ms.lock().unwrap_or_else(PoisonError::into_inner)
+        self.wall_start_ms.lock()
     }
 }
 

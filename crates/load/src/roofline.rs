@@ -6,6 +6,7 @@
 //! With a file `TOPIC.flush` beside its records, a topic's answers wait for the disk.
 //! It understands what the other modes of this program send, and nothing else.
 
+use ottla_locks::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
@@ -13,7 +14,7 @@ use std::net::{TcpListener, TcpStream};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -54,10 +55,10 @@ impl Log {
     /// Returns when everything up to this byte is on the disk, if that is waited for.
     fn settle(&self, upto: u64) -> io::Result<()> {
         let Some(durable) = &self.durable else { return Ok(()) };
-        let mut durable = durable.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut durable = durable.lock();
         if *durable < upto {
             // What others have appended meanwhile is flushed with it: they find it done.
-            let all = self.end.lock().unwrap_or_else(PoisonError::into_inner).bytes;
+            let all = self.end.lock().bytes;
             self.file.sync_data()?;
             *durable = all;
         }
@@ -142,7 +143,7 @@ fn serve(mut stream: TcpStream, logs: &Logs, dir: &Path) -> io::Result<()> {
 }
 
 fn log((logs, dir): (&Logs, &Path), topic: &[u8], index: i32) -> io::Result<Arc<Log>> {
-    let mut all = logs.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut all = logs.lock();
     if let Some(log) = all.get(&(topic.to_vec(), index)) {
         return Ok(Arc::clone(log));
     }
@@ -169,7 +170,7 @@ fn produce(d: &mut Front<'_>, place: (&Logs, &Path), answer: &mut Vec<u8>) -> io
     }
     let count = i64::from(batch.record_count());
     let log = log(place, topic, index)?;
-    let mut end = log.end.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut end = log.end.lock();
     let base = end.offset;
     let mut header = [0; HEADER_BYTES];
     header.copy_from_slice(&records[..HEADER_BYTES]);
@@ -241,9 +242,8 @@ fn fetch(
     let (offset, _start, most) = (d.i64()?, d.i64()?, d.i32()?);
     let log = log(place, topic, index)?;
     let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0));
-    let end = log.end.lock().unwrap_or_else(PoisonError::into_inner);
-    let waited = log.grown.wait_timeout_while(end, wait, |end| end.offset <= offset);
-    let (end, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    let end = log.end.lock();
+    let end = log.grown.wait_timeout_while(end, wait, |end| end.offset <= offset);
     let from = end.batches.partition_point(|(base, _)| *base <= offset).saturating_sub(1);
     let start = end.batches.get(from).map_or(0, |(_, at)| *at);
     let start = if offset >= end.offset { end.bytes } else { start };
@@ -340,11 +340,11 @@ mod tests {
         let (count, _) = served.told("produce --connections 4 --sharing 4 --count 10");
         assert_eq!(count, 40);
         let log = log(place, b"t", 1).unwrap();
-        let durable = || *log.durable.as_ref().unwrap().lock().unwrap();
-        log.end.lock().unwrap().bytes = 300;
+        let durable = || *log.durable.as_ref().unwrap().lock();
+        log.end.lock().bytes = 300;
         log.settle(100).unwrap();
         assert_eq!(durable(), 300);
-        log.end.lock().unwrap().bytes = 400;
+        log.end.lock().bytes = 400;
         // This was flushed with the other.
         log.settle(300).unwrap();
         assert_eq!(durable(), 300);

@@ -5,7 +5,6 @@
 //! thread. What a frame means is not known here: the handler is an async closure from bytes to an
 //! [`Outcome`].
 //!
-//! - [`background`]: threads of lower priority for work that takes long
 //! - [`frame`]: the 4-byte length and the bytes behind it, bounded by what has really arrived
 //! - [`connection`]: requests in, replies out in request order, back-pressure both ways
 //! - [`listener`]: bind, accept, limits per node and per address
@@ -13,7 +12,6 @@
 //! - [`supervisor`]: says to systemd, or whatever started this process, that it is ready
 //! - [`threads`]: one runtime per core
 
-pub mod background;
 pub mod connection;
 pub mod dial;
 pub mod frame;
@@ -22,7 +20,6 @@ pub mod names;
 pub mod supervisor;
 pub mod threads;
 
-pub use background::Background;
 pub use connection::{Closed, Limits, Outcome, Reply, serve};
 pub use frame::FrameError;
 pub use listener::{Accepted, Admission, Arrival, Bounds, Listener, SocketOptions};

@@ -1,9 +1,10 @@
 //! Bind and accept, with limits per node and per address.
 
+use ottla_locks::Mutex;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
@@ -162,13 +163,13 @@ impl Admission {
 
     /// Other bounds from now on; connections that there are stay.
     pub fn set(&self, bounds: Bounds) {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).bounds = bounds;
+        self.counts.lock().bounds = bounds;
     }
 
     /// A place for a connection from `address`, if there is one.
     #[must_use]
     pub fn admit(&self, address: IpAddr) -> Option<Permit> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock();
         let here = counts.per_address.get(&address).copied().unwrap_or(0);
         let own = counts.bounds.of_address.get(&address).copied();
         let most = own.unwrap_or(counts.bounds.per_address);
@@ -183,7 +184,7 @@ impl Admission {
     /// How many connections there are.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).total
+        self.counts.lock().total
     }
 }
 
@@ -196,7 +197,7 @@ pub struct Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock();
         counts.total -= 1;
         if let Some(here) = counts.per_address.get_mut(&self.address) {
             *here -= 1;

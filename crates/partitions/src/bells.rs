@@ -1,7 +1,7 @@
 //! Work that must not run where records are served: a partition rings, a keeper's thread comes.
 
+use ottla_locks::{Condvar, Mutex, MutexGuard};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::owner::Needs;
@@ -105,7 +105,7 @@ struct Waiting {
 
 impl Bell {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 
     fn ring(&self, partition: Partition) {
@@ -134,10 +134,7 @@ impl Bell {
     pub(crate) fn wait_for(&self, count: usize, at_most: Duration) -> Option<Vec<Partition>> {
         let waiting = self.lock();
         let is_idle = |waiting: &mut Waiting| waiting.partitions.is_empty() && !waiting.stopped;
-        let mut waiting = match self.rings.wait_timeout_while(waiting, at_most, is_idle) {
-            Ok((waiting, _)) => waiting,
-            Err(poisoned) => poisoned.into_inner().0,
-        };
+        let mut waiting = self.rings.wait_timeout_while(waiting, at_most, is_idle);
         if waiting.stopped {
             return None;
         }

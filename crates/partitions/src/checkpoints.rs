@@ -4,7 +4,8 @@
 //! A file is replaced only when it would say something else than it was last made to say, so a
 //! node on which nothing moves writes nothing. What could not be written is due again.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use ottla_locks::Mutex;
+use std::sync::{Arc, Weak};
 
 use ottla_storage::{DataDir, OffsetCheckpoint, StorageError};
 use ottla_types::{NO_OFFSET, Offset};
@@ -105,7 +106,7 @@ impl Partitions {
         put: impl FnOnce(&DataDir, &OffsetCheckpoint) -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
         // Held to the end: nobody else may write the same file meanwhile.
-        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = said.lock();
         let all = self.index();
         let is_here = |it: &Partition| it.directory() == dir.id;
         let offset = |it| offset(it).filter(|_| is_here(it)).unwrap_or(NO_OFFSET);

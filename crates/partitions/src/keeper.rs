@@ -7,10 +7,11 @@
 //! | keeper | every 64 MB of a log, and each second | flushes, checkpoints, retention, unlinking |
 //! | cleaner | when a compacted log is dirty enough | compaction |
 
+use ottla_locks::Mutex;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -91,11 +92,11 @@ pub(crate) struct Bin(Mutex<VecDeque<(Duration, Retired)>>);
 impl Bin {
     /// Takes files that are to be removed at this time.
     pub(crate) fn put(&self, at: Duration, retired: Retired) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back((at, retired));
+        self.0.lock().push_back((at, retired));
     }
 
     fn due(&self, now: Duration) -> Vec<Retired> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         let (due, later): (VecDeque<_>, _) = all.drain(..).partition(|(at, _)| *at <= now);
         *all = later;
         due.into_iter().map(|(_, retired)| retired).collect()
@@ -243,9 +244,9 @@ fn clean_one(
     settings: &KeeperSettings,
     cleaners: &Cleaners,
 ) -> bool {
-    let busy = || cleaners.busy.lock().unwrap_or_else(PoisonError::into_inner);
+    let busy = || cleaners.busy.lock();
     let id = |it: &Partition| (it.topic_id(), it.name().clone());
-    let hopeless = || cleaners.hopeless.lock().unwrap_or_else(PoisonError::into_inner);
+    let hopeless = || cleaners.hopeless.lock();
     let found = {
         let (mut busy, hopeless) = (busy(), hopeless());
         let found = all.filthiest(clock.wall_ms(), |it| {

@@ -4,8 +4,9 @@
 //! while writers wait, and the copy takes the log's place. Nobody is refused, nothing is lost: up
 //! to the last step the old folder is the truth, and after it the two hold the same.
 
+use ottla_locks::MutexGuard;
 use std::collections::BTreeMap;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use ottla_storage::{Log, LogCopy, Opening, Pace, StorageError};
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
@@ -107,7 +108,7 @@ impl Partitions {
         tell: &mut dyn FnMut(&Partition, Uuid) -> Result<(), StorageError>,
         pace: &mut Pace<'_>,
     ) -> Result<(), StorageError> {
-        let _one_at_a_time = self.mover.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.mover.lock();
         let Some(target) = self.target_of(place) else { return Ok(()) };
         let Some(partition) = self.find(&place.topic, place.partition) else { return Ok(()) };
         partition.set_moving(true);
@@ -146,7 +147,7 @@ impl Partitions {
     }
 
     fn lock_moves(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Moving>> {
-        self.moves.lock().unwrap_or_else(PoisonError::into_inner)
+        self.moves.lock()
     }
 
     fn target_of(&self, place: &TopicPartition) -> Option<Uuid> {
@@ -195,7 +196,7 @@ impl Partitions {
             return Err(StorageError::Failed);
         }
         tell(partition, target)?;
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _changing = self.changing.lock();
         let _alone = [partition.begin_cleaning(), partition.begin_upkeep()];
         let folder = dir.dir.folder(place);
         partition.replace(|owner| {
@@ -239,7 +240,7 @@ impl Partitions {
     /// What the cleaner knows of the partition goes with it.
     fn take_along(&self, place: &TopicPartition, from: &Dir, to: &Dir) -> Result<(), StorageError> {
         let lock = |dir: &Dir, put: Option<i64>| {
-            let mut clean = dir.clean.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut clean = dir.clean.lock();
             let known = clean.0.remove(place);
             clean.0.extend(put.map(|offset| (place.clone(), offset)));
             dir.dir.set_clean_offsets(&clean).map(|()| known)

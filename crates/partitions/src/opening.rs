@@ -1,8 +1,8 @@
 //! Opening partitions: where each lies, and what was known of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use ottla_storage::{Log, OffsetCheckpoint, Opening, PartitionMetadata, StorageError};
 use ottla_types::Uuid;
@@ -102,7 +102,7 @@ impl Partitions {
         let is_new = !is_known && !files.exists(&folder);
         if is_new {
             // What was known of a topic of the same name is not true of this one.
-            home.clean.lock().unwrap_or_else(PoisonError::into_inner).0.remove(place);
+            home.clean.lock().0.remove(place);
         }
         let at = |points: &OffsetCheckpoint| points.0.get(place).copied().unwrap_or(0);
         let log = Log::open(Opening {

@@ -1,9 +1,10 @@
 //! The handle on one partition: append, read, wait.
 
+use ottla_locks::{Mutex, MutexGuard};
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -238,12 +239,7 @@ impl Partition {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Owner>> {
-        // An owner that panicked is not to be trusted with the log any more.
-        self.0.owner.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
-            let mut owner: MutexGuard<'_, Option<Owner>> = poisoned.into_inner();
-            *owner = None;
-            owner
-        })
+        self.0.owner.lock()
     }
 
     /// Runs a turn of the owner and tells everybody how far the partition is then, and what it
@@ -281,15 +277,15 @@ impl Partition {
     }
 
     pub(crate) fn begin_upkeep(&self) -> MutexGuard<'_, ()> {
-        self.0.upkeep.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.upkeep.lock()
     }
 
     pub(crate) fn try_upkeep(&self) -> Option<MutexGuard<'_, ()>> {
-        self.0.upkeep.try_lock().ok()
+        self.0.upkeep.try_lock()
     }
 
     pub(crate) fn begin_cleaning(&self) -> MutexGuard<'_, ()> {
-        self.0.cleaning.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.cleaning.lock()
     }
 
     /// Ends it for good; nobody touches its folder while the guards are held, nor later.

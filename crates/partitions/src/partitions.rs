@@ -1,9 +1,10 @@
 //! All partitions of this node: find, open, close, reconcile with what the metadata says.
 
+use ottla_locks::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -303,7 +304,7 @@ impl Partitions {
     fn clean_offset(&self, partition: &Partition) -> Offset {
         let home = self.dirs.iter().find(|dir| dir.id == partition.directory());
         home.and_then(|dir| {
-            let clean = dir.clean.lock().unwrap_or_else(PoisonError::into_inner);
+            let clean = dir.clean.lock();
             clean.0.get(partition.name()).copied()
         })
         .unwrap_or(0)
@@ -329,7 +330,7 @@ impl Partitions {
         let cleaned = partition.clean(dirt, begin, pace, &mut retire)?;
         let home = self.dirs.iter().find(|dir| dir.id == partition.directory());
         if let (Some(cleaned), Some(home)) = (cleaned, home) {
-            let mut clean = home.clean.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut clean = home.clean.lock();
             clean.0.insert(partition.name().clone(), cleaned.upto);
             home.dir.set_clean_offsets(&clean)?;
         }
@@ -367,7 +368,7 @@ impl Partitions {
     ///
     /// Returns what could not be opened, and why, where that is news; the others are open.
     pub fn reconcile(&self, wanted: &[Assigned]) -> Vec<(TopicPartition, StorageError)> {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _changing = self.changing.lock();
         let mut next = Index::clone(&self.index.load());
         let mut failed = Vec::new();
         let ids: BTreeMap<&TopicPartition, Uuid> =
@@ -485,7 +486,7 @@ impl Partitions {
     /// # Errors
     /// The first that a file system refused.
     pub fn close(&self, broker_epoch: i64) -> Result<(), StorageError> {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _changing = self.changing.lock();
         let mut first = Ok(());
         for dir in self.online() {
             // One that fails keeps no other from being closed.

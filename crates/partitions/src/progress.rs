@@ -3,10 +3,11 @@
 //! The owner publishes, everybody else looks or waits. A wait is a registration with a waker, so
 //! an append wakes exactly those who wait for it, on whichever thread they are.
 
+use ottla_locks::Mutex;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
 use ottla_types::{ErrorCode, LeaderEpoch, NO_EPOCH, Offset};
@@ -86,35 +87,35 @@ impl Progress {
     /// The ends now.
     #[must_use]
     pub fn ends(&self) -> Ends {
-        *self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.ends.lock()
     }
 
     /// The ends have moved: wakes everybody who waits for that.
     pub fn publish(&self, ends: Ends) {
         let before = {
-            let mut now = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut now = self.ends.lock();
             std::mem::replace(&mut *now, ends)
         };
         if before != ends {
-            for watch in self.watchers.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            for watch in self.watchers.lock().values() {
                 watch.wake();
             }
         }
     }
 
     fn register(&self, watch: &Arc<Watch>) {
-        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watchers = self.watchers.lock();
         watchers.insert(watch.id, Arc::clone(watch));
     }
 
     fn leave(&self, id: u64) {
-        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.watchers.lock().remove(&id);
     }
 
     /// How many wait; for tests and metrics.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.watchers.lock().len()
     }
 }
 
@@ -129,7 +130,7 @@ struct Watch {
 impl Watch {
     fn wake(&self) {
         self.rung.store(true, Ordering::SeqCst);
-        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let waker = self.waker.lock().take();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -164,7 +165,7 @@ impl Wait {
     /// Waits until any of the partitions has moved since the last call (or since it was added).
     pub async fn moved(&self) {
         poll_fn(|cx| {
-            let mut waker = self.watch.waker.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waker = self.watch.waker.lock();
             if self.watch.rung.swap(false, Ordering::SeqCst) {
                 return Poll::Ready(());
             }

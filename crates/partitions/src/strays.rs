@@ -4,9 +4,9 @@
 //! `<topic>-<partition>.<id>-stray`, as Apache Kafka does: it is never read as the data of a topic
 //! that is created later, and never deleted, since the metadata may be what is wrong.
 
+use ottla_locks::MutexGuard;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{MutexGuard, PoisonError};
 
 use ottla_storage::{DataDir, PartitionMetadata, StorageError};
 use ottla_types::{CLUSTER_METADATA, PartitionIndex, TopicPartition, Uuid};
@@ -117,7 +117,7 @@ impl Partitions {
     }
 
     pub(crate) fn lock_offline(&self) -> MutexGuard<'_, OfflineSet> {
-        self.offline.lock().unwrap_or_else(PoisonError::into_inner)
+        self.offline.lock()
     }
 
     /// Notes which partitions could not be opened. Returns those of which that was not known.

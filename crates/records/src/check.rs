@@ -4,7 +4,7 @@
 //! must be readable, and the header must say what is there. The order of the rules is Apache
 //! Kafka's, as a client sees the first that is broken.
 
-use ottla_types::{ErrorCode, TimestampMs};
+use ottla_types::{ErrorCode, NO_PRODUCER, TimestampMs};
 
 use crate::batch::{BadBatch, Batch};
 use crate::codec::Compression;
@@ -131,14 +131,9 @@ pub enum BadRecords {
     /// The codec came later than the version the client speaks.
     #[error("zstd needs Produce version 7")]
     ZstdTooEarly,
-    /// The offsets of the records do not count from the first.
-    #[error("the offset delta of record {index} is {delta}")]
-    OffsetDelta {
-        /// Which record.
-        index: usize,
-        /// What stands there.
-        delta: i64,
-    },
+    /// There is no such codec.
+    #[error(transparent)]
+    UnknownCodec(BadBatch),
     /// Records that break a rule.
     #[error("{}", summary(.0))]
     Records(Vec<RecordError>),
@@ -169,9 +164,21 @@ pub enum RecordRule {
         /// The newest allowed.
         to: TimestampMs,
     },
+    /// A record that is written again needs a time that can be written, or none.
+    #[error("timestamp {0} is negative")]
+    NegativeTime(TimestampMs),
+    /// The offsets of the records do not count from the first.
+    #[error("its offset delta is {0}")]
+    OffsetDelta(i64),
     /// A producer may not claim that its batch has the append time.
     #[error("the timestamp type of a produced batch must be CreateTime, it is LogAppendTime")]
     AppendTime,
+}
+
+impl RecordRule {
+    const fn is_about_time(&self) -> bool {
+        matches!(self, Self::Timestamp { .. } | Self::NegativeTime(_) | Self::AppendTime)
+    }
 }
 
 fn summary(errors: &[RecordError]) -> String {
@@ -189,17 +196,16 @@ impl BadRecords {
             | Self::BaseOffset(_)
             | Self::Control
             | Self::Count { .. }
-            | Self::Producer
-            | Self::OffsetDelta { .. } => ErrorCode::INVALID_RECORD,
+            | Self::Producer => ErrorCode::INVALID_RECORD,
             Self::Records(errors) => {
-                if errors.iter().all(|it| it.rule == RecordRule::KeyMissing) {
-                    ErrorCode::INVALID_RECORD
-                } else {
+                if errors.iter().any(|it| it.rule.is_about_time()) {
                     ErrorCode::INVALID_TIMESTAMP
+                } else {
+                    ErrorCode::INVALID_RECORD
                 }
             }
             Self::ZstdTooEarly => ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
-            Self::Broken(broken) => broken.code(),
+            Self::Broken(broken) | Self::UnknownCodec(broken) => broken.code(),
             Self::Crc | Self::Behind(_) => ErrorCode::CORRUPT_MESSAGE,
             Self::TooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
             Self::LargerThanSegment { .. } => ErrorCode::RECORD_LIST_TOO_LARGE,
@@ -217,7 +223,8 @@ impl BadRecords {
             | Self::Crc
             | Self::TooLarge { .. }
             | Self::LargerThanSegment { .. }
-            | Self::ZstdTooEarly => false,
+            | Self::ZstdTooEarly
+            | Self::UnknownCodec(_) => false,
             Self::Broken(broken) => broken.is_inside(),
             _ => true,
         }
@@ -293,13 +300,15 @@ pub fn only_batch(bytes: &[u8]) -> Result<Batch<'_>, BadRecords> {
 /// version has?
 ///
 /// # Errors
-/// As [`only_batch`], or the batch is compressed with zstd too early.
+/// As [`only_batch`], or the batch is compressed with zstd too early. (Versions that have zstd do
+/// not look at the codec here.)
 pub fn at_a_glance(bytes: &[u8], zstd_allowed: bool) -> Result<Batch<'_>, BadRecords> {
     let batch = only_batch(bytes)?;
-    if batch.compression() == Ok(Compression::Zstd) && !zstd_allowed {
-        return Err(BadRecords::ZstdTooEarly);
+    match batch.compression() {
+        Ok(Compression::Zstd) if !zstd_allowed => Err(BadRecords::ZstdTooEarly),
+        Err(unknown) if !zstd_allowed => Err(BadRecords::UnknownCodec(unknown)),
+        _ => Ok(batch),
     }
-    Ok(batch)
 }
 
 /// Looks a produced batch over, and compresses it another way if the topic wants that.
@@ -338,15 +347,14 @@ fn inside<'a>(
     repack_as: Option<RepackAs>,
 ) -> Result<Checked<'a>, BadRecords> {
     let survey = survey(&batch, records).map_err(BadRecords::Broken)?;
-    // A batch that is written again gets the right offsets by that.
-    if !survey.in_order && repack_as.is_none() {
-        return Err(offset_delta(&batch, records));
-    }
     if let Some(demanded) = Demanded::broken_by(&batch, &survey, rules) {
-        let errors = demanded.errors(&batch, records);
-        if !errors.is_empty() {
-            return Err(BadRecords::Records(errors));
-        }
+        refuse(demanded.errors(&batch, records))?;
+    }
+    match repack_as {
+        None if !survey.in_order => refuse(offset_deltas(&batch, records))?,
+        // A batch that is written again gets the right offsets by that.
+        None => {}
+        Some(_) => can_be_written(&batch, &survey, records)?,
     }
     let Some(to) = repack_as else {
         segment_size(batch.bytes().len(), rules)?;
@@ -387,13 +395,39 @@ fn header(batch: &Batch<'_>) -> Result<(), BadRecords> {
     Ok(())
 }
 
+fn refuse(errors: Vec<RecordError>) -> Result<(), BadRecords> {
+    if errors.is_empty() { Ok(()) } else { Err(BadRecords::Records(errors)) }
+}
+
+/// May the batch be written again? A builder of Kafka's takes no negative epoch beside a producer
+/// id, and no time below that of a record without one.
+fn can_be_written(batch: &Batch<'_>, survey: &Survey, records: &[u8]) -> Result<(), BadRecords> {
+    let claimed = batch.is_append_time().then(|| batch.max_timestamp());
+    if claimed.unwrap_or(survey.oldest) < NO_TIMESTAMP {
+        let own = Records::with_own_times(*batch, records).flatten().enumerate();
+        let errors = own.filter_map(|(index, record)| {
+            let timestamp = claimed.unwrap_or(record.timestamp);
+            let rule = RecordRule::NegativeTime(timestamp);
+            (timestamp < NO_TIMESTAMP).then_some(RecordError { index, rule })
+        });
+        refuse(errors.take(NAMED_MAX).collect())?;
+    }
+    if batch.producer_id() != NO_PRODUCER
+        && (batch.producer_epoch() < 0 || batch.base_sequence() < 0)
+    {
+        return Err(BadRecords::Producer);
+    }
+    Ok(())
+}
+
 #[cold]
-fn offset_delta(batch: &Batch<'_>, records: &[u8]) -> BadRecords {
+fn offset_deltas(batch: &Batch<'_>, records: &[u8]) -> Vec<RecordError> {
     let deltas = Records::with_own_times(*batch, records).flatten().map(|it| it.offset);
     let deltas = deltas.map(|offset| offset - batch.base_offset()).zip(0i64..).enumerate();
-    let wrong = deltas.filter(|(_, (delta, due))| delta != due).map(|(at, (delta, _))| (at, delta));
-    let (index, delta) = { wrong }.next().unwrap_or_default();
-    BadRecords::OffsetDelta { index, delta }
+    let wrong = deltas.filter(|(_, (delta, due))| delta != due);
+    let errors = wrong
+        .map(|(index, (delta, _))| RecordError { index, rule: RecordRule::OffsetDelta(delta) });
+    errors.take(NAMED_MAX).collect()
 }
 
 /// What is demanded of each record of a batch.

@@ -1,4 +1,4 @@
-//! One partition's in-sync set and watermarks, as its leader sees them (cluster.md §2.9, §2.10).
+//! One partition's in-sync set and watermarks, as its leader sees them (KIP-497, KIP-966).
 //!
 //! Pure: it is told what was appended and fetched, and says how far the partition is committed.
 //! A node of its own is the smallest case: it is the only member of the in-sync set, so what it

@@ -4,7 +4,7 @@
 //! may take long. The recovery point moves when it has ended, never before.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use ottla_types::Offset;
 
@@ -164,7 +164,7 @@ impl Log {
         if upto == self.recovery_point && snapshots.is_empty() && is_saved {
             return Ok(None);
         }
-        let mut epochs = self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner);
+        let mut epochs = self.shared.epochs.write();
         let epochs = epochs.take_changed();
         let epochs_changed = epochs.is_some();
         let stands_alone = |at: &Offset| *at < upto && all.iter().all(|it| it.base != *at);
@@ -196,7 +196,7 @@ impl Log {
         if let Err(error) = &done {
             self.failed |= !error.is_shortage();
             if flush.epochs.is_some() {
-                let mut epochs = self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner);
+                let mut epochs = self.shared.epochs.write();
                 epochs.put_back_changed();
             }
             let mut snapshots = flush.snapshots;

@@ -1,8 +1,8 @@
 //! The one writer of a log: append, roll, truncate, flush, close.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use ottla_records::{Batch, crc32c};
 use ottla_types::{LeaderEpoch, Offset, ProducerId, TimestampMs};
@@ -172,6 +172,25 @@ impl Log {
         !self.snapshots_due.is_empty()
     }
 
+    /// Ends a turn of the log's writer: what must be true of it whatever has happened.
+    ///
+    /// # Panics
+    /// It is not: whatever is written from now on would make it worse.
+    pub fn assert_sound(&self) {
+        let (start, end) = (self.log_start(), self.log_end());
+        assert!(start <= end, "log start {start} behind the log's end {end}");
+        let (durable, point) = (self.durable, self.recovery_point);
+        assert!(durable <= end, "durable up to {durable}, behind the log's end {end}");
+        assert!(point <= end, "recovery point {point} behind the log's end {end}");
+        assert!(self.flushed_bytes <= self.written_bytes, "more was flushed than written");
+        debug_assert!(self.snapshot.is_none_or(|at| at <= end), "a snapshot of what is not there");
+        debug_assert!(self.active().base <= end, "the active segment begins behind the end");
+        debug_assert!(
+            self.shared.segments.load().is_sorted_by(|one, next| one.base < next.base),
+            "segments are not in order"
+        );
+    }
+
     pub(crate) fn active(&self) -> Arc<Segment> {
         let segments = self.shared.segments.load();
         Arc::clone(segments.last().expect("a log has at least one segment"))
@@ -217,7 +236,7 @@ impl Log {
 
     /// An epoch begins at `start`.
     pub fn assign_epoch(&mut self, epoch: LeaderEpoch, start: Offset) {
-        let mut epochs = self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner);
+        let mut epochs = self.shared.epochs.write();
         epochs.assign(epoch, start);
     }
 
@@ -280,7 +299,7 @@ impl Log {
             return;
         }
         self.shared.log_start.store(offset, Ordering::Release);
-        let mut epochs = self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner);
+        let mut epochs = self.shared.epochs.write();
         epochs.truncate_start(offset);
     }
 
@@ -335,7 +354,7 @@ impl Log {
         self.shared.log_end.store(end, Ordering::Release);
         self.recovery_point = self.recovery_point.min(end);
         self.durable = self.durable.min(end);
-        self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner).truncate_end(end);
+        self.shared.epochs.write().truncate_end(end);
         let (producers, snapshot) = crate::recovery::load_producers(
             &*self.files,
             &self.folder,

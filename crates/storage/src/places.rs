@@ -1,7 +1,7 @@
 //! Where readers go on: the ends of recent reads, so that the next one need not look for its place.
 
+use ottla_locks::Mutex;
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 
 use ottla_types::Offset;
 
@@ -15,14 +15,14 @@ pub(crate) struct Places(Mutex<VecDeque<(Offset, u64)>>);
 impl Places {
     /// Where a read ended whose next offset was `offset`: no batch before that holds it.
     pub(crate) fn of(&self, offset: Offset) -> Option<u64> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.0.lock();
         // Whoever read last is the likeliest to go on.
         all.iter().rev().find(|(known, _)| *known == offset).map(|(_, position)| *position)
     }
 
     /// A read has ended there.
     pub(crate) fn remember(&self, offset: Offset, position: u64) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         if all.iter().any(|(known, _)| *known == offset) {
             return;
         }

@@ -1,10 +1,10 @@
 //! Opening a log, after a clean stop or after none.
 
+use ottla_locks::RwLock;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::RwLock;
 use std::sync::atomic::AtomicI64;
 
 use arc_swap::ArcSwap;

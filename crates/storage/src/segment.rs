@@ -1,10 +1,11 @@
 //! One segment: a log file with its indexes, read by many while one appends.
 
+use ottla_locks::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ottla_records::{Batch, HEADER_BYTES};
 use ottla_types::{Offset, TimestampMs};
@@ -139,11 +140,11 @@ impl Segment {
     }
 
     pub(crate) fn state(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read()
     }
 
     pub(crate) fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+        self.state.write()
     }
 
     /// A position at or before the batch that holds `offset`.
@@ -197,7 +198,7 @@ impl Segment {
 
     /// A reader brought this range back; returns those that may go for it.
     pub(crate) fn warmed(&self, range: Range<u64>) -> Vec<Range<u64>> {
-        let mut warmed = self.warmed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut warmed = self.warmed.lock();
         warmed.push_back(range);
         let excess = warmed.len().saturating_sub(WARM_READS);
         warmed.drain(..excess).collect()

@@ -1,7 +1,8 @@
 //! Reading, without the writer.
 
+use ottla_locks::RwLock;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -151,7 +152,7 @@ impl LogView {
     /// All epochs.
     #[must_use]
     pub fn epochs(&self) -> Epochs {
-        self.shared.epochs.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.epochs.read().clone()
     }
 
     /// The aborted transactions that have records in `from..upto`.

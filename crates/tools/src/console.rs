@@ -6,8 +6,11 @@ mod input;
 mod java;
 mod produce;
 mod reader;
+mod stored;
 
 use std::collections::BTreeMap;
+
+use formatter::FORMATTERS;
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, maybe, value, values};
@@ -77,11 +80,7 @@ const CONSUMER: &[Opt] = &[
         "What is printed: print.key, print.value, print.timestamp, print.partition, print.offset, print.delivery, print.epoch, print.headers, key.separator, line.separator, headers.separator, null.literal, key.deserializer, value.deserializer, headers.deserializer.",
     ),
     value("formatter-config", "FILE", "The same in a file."),
-    value(
-        "formatter",
-        "CLASS",
-        "Only DefaultMessageFormatter, LoggingMessageFormatter and NoOpMessageFormatter are known.",
-    ),
+    value("formatter", "CLASS", FORMATTERS),
     value("key-deserializer", "CLASS", "What keys are: a deserializer of Kafka's, by its name."),
     value("value-deserializer", "CLASS", "What values are."),
     flag("enable-systest-events", "Say shutdown_complete at the end."),

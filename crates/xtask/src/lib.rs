@@ -5,5 +5,6 @@
 
 pub mod law;
 pub mod names;
+pub mod paths;
 pub mod sizes;
 pub mod tree;

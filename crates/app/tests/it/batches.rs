@@ -366,3 +366,41 @@ fn a_fetch_waits_for_no_more_than_may_be_sent() {
     }
     node.stop();
 }
+
+#[test]
+fn a_batch_of_a_transaction_needs_its_name_before_all_else() {
+    let (_home, node) = start(&[("t", &[])]);
+    let mut stream = node.connect();
+    let plain = batch(&[1], 10, BatchOptions::default());
+    let transactional = patched(plain, 21, &16i16.to_be_bytes());
+    // The count of records, too, is wrong, and in the last the checksum.
+    let mut cases: Vec<_> = [1i32, 0, -1]
+        .iter()
+        .map(|it| patched(transactional.clone(), 57, &it.to_be_bytes()))
+        .collect();
+    let mut flipped = transactional;
+    *flipped.last_mut().unwrap() ^= 1;
+    cases.push(flipped);
+    for (at, batch) in cases.iter().enumerate() {
+        for version in [3, 8] {
+            stream.write_all(&produce_bytes("t", -1, version, batch)).unwrap();
+            let code = ErrorCode(outcome(&mut stream, version).error_code);
+            assert_eq!(code, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "case {at}");
+        }
+    }
+    node.stop();
+}
+
+#[test]
+fn a_codec_that_does_not_exist_tells_the_log_start_only_where_kafka_does() {
+    let (_home, node) = start(&[("t", &[])]);
+    let mut stream = node.connect();
+    let batch = patched(batch(&[1], 10, BatchOptions::default()), 21, &7i16.to_be_bytes());
+    for (version, log_start) in [(5, -1), (6, -1), (7, 0), (8, 0)] {
+        stream.write_all(&produce_bytes("t", -1, version, &batch)).unwrap();
+        let told = outcome(&mut stream, version);
+        assert_eq!(ErrorCode(told.error_code), ErrorCode::UNKNOWN_SERVER_ERROR);
+        assert_eq!(told.log_start_offset, log_start, "version {version}");
+    }
+    node.stop();
+}

@@ -226,8 +226,10 @@ fn a_directory_that_was_declared_lost_starts_empty() {
     assert!(lies(&format!("t-{kept}")) && !lies(&format!("t-{lost}")));
     let away = home.path().join("away");
     std::fs::rename(&second, &away).unwrap();
-    let path = second.display().to_string();
-    let (done, said) = ottla(&["format", "--declare-lost", &path], &home);
+    let (done, said) = ottla(&["format", "--declare-lost", "c"], &home);
+    assert!(!done && said.contains("c is neither a directory of log.dirs ("), "{said}");
+    // The test's commands run in the home; `b` is the second.
+    let (done, said) = ottla(&["format", "--declare-lost", "./b/"], &home);
     assert!(done && said.contains("2 partitions") && said.contains("start empty"), "{said}");
     let node = home.start();
     let left = talk::read_all(node.address, "t", 0).len();

@@ -1,10 +1,11 @@
 //! A node of our own binary on a free port, in a directory of its own.
 
+use ottla_locks::Mutex;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tempfile::TempDir;
@@ -80,13 +81,13 @@ impl Home {
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let log = Arc::<Mutex<String>>::default();
         let keep = |log: &Mutex<String>, line: &str| {
-            let mut log = log.lock().expect("no panic");
+            let mut log = log.lock();
             log.push_str(line);
             log.push('\n');
         };
         let address = loop {
             let Some(Ok(line)) = lines.next() else {
-                panic!("the node did not come up\n{}", log.lock().expect("no panic"));
+                panic!("the node did not come up\n{}", log.lock());
             };
             keep(&log, &line);
             if let Some(address) = started(&line) {
@@ -112,7 +113,7 @@ fn started(line: &str) -> Option<SocketAddr> {
 impl Node {
     /// What the node has logged up to now.
     pub fn log(&self) -> String {
-        self.log.lock().expect("no panic").clone()
+        self.log.lock().clone()
     }
 
     pub fn connect(&self) -> TcpStream {

@@ -56,6 +56,20 @@ fn a_ready_file_is_there_as_long_as_the_node_serves() {
 }
 
 #[test]
+fn a_ready_file_that_cannot_be_written_stops_the_start() {
+    let home = Home::new();
+    let folder = home.path().to_owned();
+    for (file, why) in [(folder.join("none/ready"), "No such file"), (folder, "Is a directory")] {
+        let mut command = home.command();
+        let out = command.arg("--ready-file").arg(&file).output().unwrap();
+        let said = String::from_utf8(out.stderr).unwrap();
+        assert_eq!(out.status.code(), Some(1), "{said}");
+        let named = format!("--ready-file {} cannot be written: {why}", file.display());
+        assert!(said.contains(&named) && !said.contains("node started"), "{said}");
+    }
+}
+
+#[test]
 fn exit_codes_tell_why_a_node_has_ended() {
     let code = |words: &[&str]| {
         let home = Home::new();

@@ -355,7 +355,7 @@ fn enlist(node: &Node, call: &Call, request: &ProduceRequest) -> Enlisted {
     for topic in &request.topic_data {
         for data in &topic.partition_data {
             let records = data.records.as_deref().unwrap_or_default();
-            let Ok(batch) = Batch::first(records) else { continue };
+            let Ok(batch) = Batch::produced(records) else { continue };
             if !batch.is_transactional() {
                 continue;
             }

@@ -1,6 +1,6 @@
 //! TxnOffsetCommit: how far a group has come, as part of a transaction.
 
-use ottla_coordinator::group::{Command, Reply};
+use ottla_coordinator::group::Command;
 use ottla_coordinator::transaction::Add;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::txn_offset_commit_request::{
@@ -126,11 +126,7 @@ async fn commit(
             return Err(ErrorCode::INVALID_TXN_STATE);
         }
     }
-    ask(&host, Command::CommitInTransaction(request), |reply| match reply {
-        Reply::CommitInTransaction(response) => Some(response),
-        _ => None,
-    })
-    .await
+    ask(&host, Command::CommitInTransaction(request)).await
 }
 
 fn answer(topic: &TxnOffsetCommitRequestTopic, code: ErrorCode) -> TxnOffsetCommitResponseTopic {

@@ -8,9 +8,10 @@
 //! taken back. An append of which it is unknown whether it was written loses the machine, since
 //! only the journal can tell what is true; every request that waits is answered.
 
+use ottla_locks::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::audit;
 use ottla_clock::Clock;
@@ -258,12 +259,7 @@ impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<M, J>> {
-        // A turn that panicked left the machine in an unknown state.
-        self.inner.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
-            let mut inner: MutexGuard<'_, Inner<M, J>> = poisoned.into_inner();
-            inner.lose();
-            inner
-        })
+        self.inner.lock()
     }
 }
 
@@ -325,8 +321,7 @@ impl<M: Machine, J: Journal<M::Record>> Inner<M, J> {
 
     fn release(&mut self) {
         let committed = self.journal.committed();
-        while self.parked.front().is_some_and(|(end, _)| *end <= committed) {
-            let Some((_, replies)) = self.parked.pop_front() else { return };
+        while let Some((_, replies)) = self.parked.pop_front_if(|(end, _)| *end <= committed) {
             for (ticket, reply) in replies {
                 if let Some(asker) = self.asking.remove(&ticket) {
                     // Whoever hung up meanwhile does not need the answer.

@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use ottla_metadata::{AssignedDirectory, Command, Reply};
+use ottla_metadata::{AssignedDirectory, Command};
 use ottla_partitions::{Partition, StorageError};
 use ottla_types::{TopicPartition, Uuid};
 
@@ -29,7 +29,7 @@ pub fn start(node: &Node, planned: Vec<TopicPartition>) {
                 let assigned = vec![AssignedDirectory { topic_id, index, directory }];
                 let command = Command::AssignDirectories { broker: id, assigned };
                 match controller.ask_blocking(command) {
-                    Ok(Reply::Assigned(Ok(()))) => Ok(()),
+                    Ok(Ok(())) => Ok(()),
                     // It is gone, or the controller is.
                     _ => Err(StorageError::Failed),
                 }

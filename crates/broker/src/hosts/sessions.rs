@@ -3,8 +3,9 @@
 //! A session is a list of partitions with the position of each. An incremental request names only
 //! what changed; an incremental reply holds only partitions with news.
 
+use ottla_locks::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, Uuid};
@@ -187,13 +188,13 @@ impl Sessions {
     }
 
     fn live(&self) -> MutexGuard<'_, BTreeMap<i32, Arc<Mutex<Session>>>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+        self.live.lock()
     }
 }
 
 /// Locks a session; it holds no invariant that a panic could break.
 pub fn lock(session: &Mutex<Session>) -> MutexGuard<'_, Session> {
-    session.lock().unwrap_or_else(PoisonError::into_inner)
+    session.lock()
 }
 
 impl Session {

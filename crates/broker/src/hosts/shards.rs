@@ -1,15 +1,17 @@
 //! The coordinators of one kind on this node: one machine for each partition of their topic that
 //! the node leads.
 
+use ottla_locks::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_clock::Clock;
-use ottla_machine::Machine;
+use ottla_machine::{Machine, answer};
 use ottla_partitions::{Isolation, Partition, ReadRefused, Refused};
 use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches};
 use ottla_types::{ErrorCode, Offset, TimestampMs, TopicPartition, coordinator_partition};
@@ -20,18 +22,18 @@ use super::host::{AppendFailed, Host, Journal, Unanswered};
 /// How much of the topic is read at a time while loading, in bytes (`offsets.load.buffer.size`).
 const LOAD_BYTES: usize = 5 * 1024 * 1024;
 /// How much a batch may unpack to while loading, in bytes.
-const UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(super) const UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A load that takes longer says how far it is, every so many records.
 const TOLD_EVERY: u64 = 1_000_000;
 
 /// A kind of coordinator.
-pub trait Kind: std::fmt::Debug + Send + Sync + 'static {
+pub trait Kind: Debug + Send + Sync + 'static {
     /// What runs in it.
-    type Machine: Machine<Record = Self::Record, Reply: Send, Timer: Send> + Send;
+    type Machine: Machine<Record = Self::Record, Reply: Debug + Send, Timer: Send> + Send;
     /// What it writes down.
     type Record;
     /// What an operator may decide about it.
-    type Settings: Clone + PartialEq + std::fmt::Debug + Send + Sync;
+    type Settings: Clone + PartialEq + Debug + Send + Sync;
     /// The topic that it lives in.
     const TOPIC: &'static str;
 
@@ -96,6 +98,9 @@ const TOGETHER: Duration = Duration::from_millis(5);
 /// After how long at the latest timers are looked at, for the wall clock may have been set forward.
 const NAP: Duration = Duration::from_secs(1);
 
+const _: () = assert!(TOGETHER.as_millis() < NAP.as_millis(), "a pause lies between the two");
+const _: () = assert!(LOAD_AGAIN.as_millis() >= NAP.as_millis(), "a load is looked at at each nap");
+
 /// All coordinators of a kind; cheap to clone.
 pub struct Shards<K: Kind>(Arc<Inner<K>>);
 
@@ -115,7 +120,7 @@ impl<K: Kind> Clone for Shards<K> {
     }
 }
 
-impl<K: Kind> std::fmt::Debug for Shards<K> {
+impl<K: Kind> Debug for Shards<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Shards({})", K::TOPIC)
     }
@@ -246,7 +251,7 @@ impl<K: Kind> Shards<K> {
     }
 
     fn load(&self, partition: Partition) -> Result<State<K>, String> {
-        let settings = self.0.settings.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let settings = self.0.settings.read().clone();
         let mut machine = K::machine(settings);
         replay::<K>(&partition, &mut machine)?;
         let journal = TopicJournal { partition, kind: PhantomData };
@@ -260,7 +265,7 @@ impl<K: Kind> Shards<K> {
     /// The operator has changed settings.
     pub fn set(&self, settings: &K::Settings) {
         let before = {
-            let mut now = self.0.settings.write().unwrap_or_else(PoisonError::into_inner);
+            let mut now = self.0.settings.write();
             std::mem::replace(&mut *now, settings.clone())
         };
         if before != *settings {
@@ -299,11 +304,11 @@ impl<K: Kind> Shards<K> {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<i32, Shard<K>>> {
-        self.0.shards.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.shards.read()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<i32, Shard<K>>> {
-        self.0.shards.write().unwrap_or_else(PoisonError::into_inner)
+        self.0.shards.write()
     }
 }
 
@@ -443,17 +448,19 @@ pub fn unanswered(error: &Unanswered<Refused>) -> ErrorCode {
     }
 }
 
-/// Asks a coordinator and takes the reply apart; any other kind of reply is a lost coordinator.
+/// Asks a coordinator; which answer the command has is known to whoever asks.
 ///
 /// # Errors
-/// `NOT_COORDINATOR` when the coordinator went away before it could answer.
+/// What a client is told when the coordinator went away before it could answer, or may not write.
 pub async fn ask<K: Kind, T>(
     host: &ShardHost<K>,
     command: <K::Machine as Machine>::Command,
-    pick: impl FnOnce(<K::Machine as Machine>::Reply) -> Option<T>,
-) -> Result<T, ErrorCode> {
+) -> Result<T, ErrorCode>
+where
+    T: TryFrom<<K::Machine as Machine>::Reply, Error = <K::Machine as Machine>::Reply>,
+{
     let reply = host.ask(command).await.map_err(|error| unanswered(&error))?;
-    pick(reply).ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)
+    Ok(answer(reply))
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@
 //! since sends it back to ask again. What is kept is bounded: of so many clients, and of each its
 //! last push.
 
+use ottla_locks::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -241,7 +241,7 @@ impl Telemetry {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use ottla_coordinator::group::TransactionEnd;
 use ottla_coordinator::transaction::{
-    Add, Command, Partitions, Record, Reply, TransactionMachine, TransactionSettings, Work,
+    Add, Command, Partitions, Record, TransactionMachine, TransactionSettings, Work,
 };
 use ottla_partitions::{Partition, Refused};
 use ottla_records::{Batch, BatchOptions};
-use ottla_types::{ErrorCode, LeaderEpoch, Offset, TRANSACTION_STATE, TimestampMs};
+use ottla_types::{
+    ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TRANSACTION_STATE, TimestampMs,
+};
 
 use super::groups;
 use super::host::{AppendFailed, Unanswered};
@@ -23,6 +25,8 @@ pub const TOPIC: &str = TRANSACTION_STATE;
 const RETRY: Duration = Duration::from_millis(100);
 /// How long a marker may take to be committed; it is written again then.
 const MARKER_WAIT: Duration = Duration::from_secs(10);
+
+const _: () = assert!(RETRY.as_millis() < MARKER_WAIT.as_millis());
 
 /// Transactional ids.
 #[derive(Debug)]
@@ -98,11 +102,8 @@ impl Transactions {
 /// Writes the markers of everything that was decided; was that all? What could not be written is
 /// tried again soon.
 pub async fn work_off(node: &Node, index: i32, host: &TransactionHost) -> bool {
-    let taken = ask(host, Command::TakeWork, |reply| match reply {
-        Reply::Work(work) => Some(work),
-        _ => None,
-    });
-    let Ok(taken) = taken.await else { return true };
+    let taken = ask(host, Command::TakeWork);
+    let Ok(taken): Result<Vec<Work>, ErrorCode> = taken.await else { return true };
     let mut taken = Taken { host, left: taken.into() };
     let Some(partition) = node.partitions.find(TOPIC, index) else { return true };
     let epoch = partition.ends().leader_epoch;
@@ -204,7 +205,7 @@ pub async fn write_marker(
         partition.may_end(&marker).map_err(|refused| refused.code())?;
         let host = node.groups.at(index)?;
         let command = ottla_coordinator::group::Command::EndTransaction(*end);
-        return ask(&host, command, |_| Some(())).await;
+        return ask(&host, command).await;
     }
     let now_ms = node.clock.wall_ms();
     let appended = partition.end_transaction(&marker, now_ms).map_err(|refused| refused.code())?;
@@ -221,11 +222,37 @@ pub async fn write_marker(
 /// What a client is told.
 pub async fn add(node: &Node, request: Add) -> Result<(), ErrorCode> {
     let (_, host) = node.transaction(&request.id)?;
-    let added = ask(&host, Command::Add(request), |reply| match reply {
-        Reply::Added(added) => Some(added),
-        _ => None,
-    });
+    let added = ask(&host, Command::Add(request));
     added.await?
+}
+
+/// Asks what may need a fresh producer id: who the producer is from now on.
+///
+/// # Errors
+/// What a client is told.
+pub async fn ask_for_producer(
+    node: &Node,
+    host: &TransactionHost,
+    command: impl Fn(Option<ProducerId>) -> Command,
+) -> Result<(ProducerId, ProducerEpoch), ErrorCode> {
+    let told: Option<Result<_, ErrorCode>> = ask(host, command(None)).await?;
+    if let Some(told) = told {
+        return told;
+    }
+    let fresh = fresh_producer(node).await?;
+    let told: Option<Result<_, ErrorCode>> = ask(host, command(Some(fresh))).await?;
+    told.expect("it has got a fresh id")
+}
+
+/// A producer id that was never given away before.
+///
+/// # Errors
+/// What a client is told.
+pub async fn fresh_producer(node: &Node) -> Result<ProducerId, ErrorCode> {
+    node.producer_id().await.map_err(|code| match code {
+        ErrorCode::NOT_CONTROLLER => ErrorCode::COORDINATOR_NOT_AVAILABLE,
+        code => code,
+    })
 }
 
 /// As [`add`], on this thread; `None` if the answer has to be waited for.
@@ -241,10 +268,8 @@ pub fn add_now(node: &Node, request: Add) -> Option<Result<(), ErrorCode>> {
         Ok(answer) => answer,
         Err(error) => return Some(Err(unanswered(&error))),
     };
-    match answer.try_recv() {
-        Ok(Reply::Added(added)) => Some(added),
-        _ => None,
-    }
+    // An empty channel: it has not committed yet.
+    answer.try_recv().ok().map(ottla_machine::answer)
 }
 
 /// The partition that a group's offsets live in.

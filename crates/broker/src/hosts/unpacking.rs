@@ -6,7 +6,7 @@
 //! meanwhile. Its own connection waits, so that its requests keep their order (ADR 0010).
 
 use bytes::Bytes;
-use ottla_net::Background;
+use ottla_clock::{Lane, LaneRules, Priority, Share};
 use ottla_partitions::{Effort, Inspected, Partition, Terms};
 
 /// Reads large batches in the background.
@@ -14,7 +14,7 @@ use ottla_partitions::{Effort, Inspected, Partition, Terms};
 pub struct Unpacking {
     /// As many large batches are read at once as there are threads: this bounds the memory that
     /// they unpack to.
-    background: Background,
+    lane: Lane,
 }
 
 impl Unpacking {
@@ -22,7 +22,13 @@ impl Unpacking {
     #[must_use]
     pub fn for_this_machine() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { background: Background::new(cores) }
+        let rules = LaneRules {
+            name: "ottla-unpack",
+            threads_max: cores,
+            share_max: cores,
+            priority: Priority::Low,
+        };
+        Self { lane: Lane::threads(rules) }
     }
 
     /// Reads a produced batch through; `None` if its partition has been closed.
@@ -46,7 +52,7 @@ impl Unpacking {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        let done = self.background.run(work).await;
+        let done = self.lane.run(Share::default(), work).await;
         if done.is_none() {
             tracing::error!("reading a produced batch failed");
         }

@@ -357,6 +357,45 @@ fn a_compacted_topic_names_the_records_without_a_key() {
 }
 
 #[test]
+fn records_whose_offsets_do_not_count_are_named_after_those_that_break_a_rule() {
+    let compacted = Rules { keys_needed: true, ..rules() };
+    let keyless = raw(0, &[&varint(9), &varint(-1), &with_length(b"v"), &varint(0)]);
+    let body = [record(0, 0), keyless, record(7, 0), record(3, 0), record(9, 0)].concat();
+    for codec in CODECS {
+        let bytes = HEAD.count(5).codec(codec).with(&codec.compress(&body, None).unwrap());
+        for (rules, due) in [(&compacted, vec![1]), (&rules(), vec![1, 2, 4])] {
+            let refused = checked(&bytes, rules).unwrap_err();
+            let named: Vec<usize> = refused.records().into_iter().map(|(at, _)| at).collect();
+            assert_eq!((refused.code(), named), (INVALID, due), "{codec:?}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_written_again_is_refused() {
+    let one = record(0, 0);
+    // Time, attributes, newest time, producer, and what a topic with a codec of its own says.
+    let cases = [
+        (NOW, 0, NOW, (7, 0, 0), OK),
+        (NOW, 0, NOW, (7, -1, 0), INVALID),
+        (NOW, 0, NOW, (-2, -1, -1), INVALID),
+        (NOW, 0, NOW, (-1, -1, -1), OK),
+        (-1, 0, -1, (-1, -1, -1), OK),
+        (-2, 0, -1, (-1, -1, -1), TIME),
+        (NOW, 8, -2, (-1, -1, -1), TIME),
+    ];
+    for (base_time, attributes, max_time, producer, due) in cases {
+        let bytes = Head { base_time, attributes, max_time, producer, ..HEAD }.with(&one);
+        for codec in CODECS {
+            let rules = Rules { store_as: Some(RepackAs { codec, level: None }), ..rules() };
+            let stays = codec == Compression::None;
+            let due = if stays { OK } else { due };
+            assert_eq!(code(&bytes, &rules), due, "{base_time} {producer:?} to {codec:?}");
+        }
+    }
+}
+
+#[test]
 fn an_answer_names_a_bounded_number_of_records() {
     let compacted = Rules { keys_needed: true, ..rules() };
     let mut builder = BatchBuilder::new(BatchOptions::default());
@@ -450,8 +489,11 @@ fn the_log_start_is_told_where_kafka_tells_it() {
     *flipped.last_mut().unwrap() ^= 1;
     let late = Head { base_time: NOW + 2 * HOUR, ..HEAD }.with(&record(0, 0));
     let small = Rules { batch_bytes_max: 10, ..rules() };
+    let no_zstd = Rules { zstd_allowed: false, ..rules() };
     let cases = [
         (HEAD.with(&[0xff; 20]), rules(), true),
+        (Head { attributes: 7, ..HEAD }.with(&record(0, 0)), rules(), true),
+        (Head { attributes: 7, ..HEAD }.with(&record(0, 0)), no_zstd, false),
         (Head { base_offset: 5, ..HEAD }.with(&record(0, 0)), rules(), true),
         (HEAD.codec(Compression::Gzip).with(&[1; 20]), rules(), true),
         (late, rules(), true),

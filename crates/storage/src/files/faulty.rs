@@ -1,10 +1,11 @@
 //! A disk with faults, for tests: full, failing, or slow, directory by directory.
 
+use ottla_locks::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 
 use ottla_types::TimestampMs;
 
@@ -42,18 +43,18 @@ struct Faults {
 
 impl Faults {
     fn of(&self, path: &Path) -> Option<Fault> {
-        let under = self.under.lock().unwrap_or_else(PoisonError::into_inner);
+        let under = self.under.lock();
         under.iter().find(|(dir, _)| path.starts_with(dir)).map(|(_, fault)| *fault)
     }
 
     fn sync(&self, path: &Path) -> io::Result<()> {
-        let mut under = self.under.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut under = self.under.lock();
         loop {
             let found = under.iter().find(|(dir, _)| path.starts_with(dir));
             match found.map(|(_, fault)| *fault) {
                 Some(Fault::Syncs) => return Err(io::Error::other("made to fail")),
                 Some(Fault::Hangs) => {
-                    under = self.changed.wait(under).unwrap_or_else(PoisonError::into_inner);
+                    under = self.changed.wait(under);
                 }
                 _ => return Ok(()),
             }
@@ -79,7 +80,7 @@ impl FaultyFiles {
 
     /// From now on everything under `dir` has this fault, or none.
     pub fn set(&self, dir: &Path, fault: Option<Fault>) {
-        let mut under = self.faults.under.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut under = self.faults.under.lock();
         match fault {
             Some(fault) => under.insert(dir.to_owned(), fault),
             None => under.remove(dir),

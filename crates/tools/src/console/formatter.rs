@@ -6,6 +6,7 @@ use std::io::{Error, ErrorKind, Write};
 use bytes::Bytes;
 use ottla_client::Received;
 
+use super::stored::Stored;
 use super::{is_on, java};
 use crate::session::{ToolError, failed};
 
@@ -105,10 +106,15 @@ fn uuid(bytes: &[u8]) -> Option<String> {
     Some(all?.join("-"))
 }
 
+/// The formatters that are known, by the names of Kafka's classes.
+pub const FORMATTERS: &str = "DefaultMessageFormatter, LoggingMessageFormatter, NoOpMessageFormatter, OffsetsMessageFormatter, GroupMetadataMessageFormatter, ShareGroupMessageFormatter and TransactionLogMessageFormatter";
+
 /// What is printed of a record.
 pub struct Formatter {
     /// Nothing at all.
     silent: bool,
+    /// The records of an internal topic, and nothing else.
+    stored: Option<Stored>,
     key_kind: Kind,
     value_kind: Kind,
     header_kind: Kind,
@@ -141,6 +147,7 @@ impl Formatter {
         }
         Ok(Self {
             silent: false,
+            stored: None,
             key_kind: kind("key.deserializer")?,
             value_kind: kind("value.deserializer")?,
             header_kind: kind("headers.deserializer")?,
@@ -173,9 +180,9 @@ impl Formatter {
             None | Some("DefaultMessageFormatter" | "LoggingMessageFormatter") => {}
             Some("NoOpMessageFormatter") => formatter.silent = true,
             Some(class) => {
-                return Err(failed(format!(
-                    "--formatter {class}: only DefaultMessageFormatter, LoggingMessageFormatter and NoOpMessageFormatter are known"
-                )));
+                formatter.stored = Some(Stored::named(class).ok_or_else(|| {
+                    failed(format!("--formatter {class}: only {FORMATTERS} are known"))
+                })?);
             }
         }
         Ok(formatter)
@@ -187,6 +194,9 @@ impl Formatter {
     /// It cannot be written; or (`InvalidData`) it is not what the settings say it is, and then
     /// nothing of it has been written.
     pub fn print(&self, record: &Received, out: &mut dyn Write) -> std::io::Result<()> {
+        if let Some(stored) = self.stored {
+            return stored.print(record, out);
+        }
         let parts = if self.silent { Vec::new() } else { self.parts(record)? };
         // Who asks for nothing gets nothing, and no empty lines either.
         if parts.is_empty() {
