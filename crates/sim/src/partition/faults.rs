@@ -6,6 +6,16 @@ use super::world::World;
 use crate::log::{Log, offset};
 use crate::network::Weather;
 
+/// How a broker's life ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Everything is flushed, and the epoch of its registration is written down.
+    Clean {
+        epoch: i64,
+    },
+    Crash(Crash),
+}
+
 impl World {
     /// One fault, and the next in a while.
     pub(super) fn fault(&mut self) {
@@ -41,35 +51,43 @@ impl World {
 
     /// The broker is gone for a while.
     fn crash_for_a_while(&mut self, at: usize) {
+        let broker = &self.brokers[at];
+        let Some(live) = &broker.live else { return };
+        // A stop is clean only if the broker knows the epoch that it has to write down.
+        let known = live.broker_epoch(broker.id, broker.life);
+        let clean = known.filter(|_| self.dice.chance(150));
         let wanted = if self.dice.chance(400) { Crash::Power } else { Crash::Process };
-        let kind = match wanted {
-            _ if self.dice.chance(150) => None,
-            Crash::Power if !self.is_bearable(Crash::Power) => Some(Crash::Process),
-            kind => Some(kind),
-        };
-        if kind.is_some_and(|kind| !self.is_bearable(kind)) {
-            return;
+        let can_lose = self.is_bearable(Crash::Power);
+        let kind = if can_lose { wanted } else { Crash::Process };
+        match clean {
+            Some(epoch) => self.end(at, End::Clean { epoch }),
+            None if self.is_bearable(kind) => self.end(at, End::Crash(kind)),
+            None => {}
         }
+    }
+
+    fn end(&mut self, at: usize, end: End) {
         let broker = &mut self.brokers[at];
         let Some(mut live) = broker.live.take() else { return };
         self.coverage.crashes += 1;
         broker.clean_epoch = -1;
-        match kind {
-            None => broker.clean_epoch = live.broker_epoch(broker.id, broker.life).unwrap_or(-1),
-            Some(Crash::Process) => {}
-            Some(Crash::Power) => {
-                let kept = self.dice.index(live.log.unflushed() + 1);
-                live.log.torn(&mut broker.disk, kept);
-                let kept = Log::open(&broker.disk);
-                self.coverage.lost_records += (live.log.entries.len() - kept.entries.len()) as u64;
-                broker.has_lost = true;
-                live.log = kept;
-            }
+        match end {
+            End::Clean { epoch } => broker.clean_epoch = epoch,
+            End::Crash(kind) => broker.weakness = Some(kind),
         }
-        broker.weakness = kind.or(broker.weakness);
+        if end == End::Crash(Crash::Power) {
+            let kept = self.dice.index(live.log.unflushed() + 1);
+            live.log.torn(&mut broker.disk, kept);
+            let kept = Log::open(&broker.disk);
+            self.coverage.lost_records += (live.log.entries.len() - kept.entries.len()) as u64;
+            broker.has_lost = true;
+            live.log = kept;
+        }
         broker.disk = live.log.entries;
         broker.checkpoint = broker.checkpoint.min(offset(broker.disk.len()));
-        let (life, down_ms) = (broker.life, self.dice.between(10, 6000));
+        let (life, left) = (broker.life, broker.disk.len());
+        let down_ms = self.dice.between(10, 6000);
+        self.trace.note(self.schedule.now_ms(), at + 1, || format!("{end:?}, {left} records left"));
         self.schedule.after(down_ms, Event::Restarted { broker: at, life });
     }
 

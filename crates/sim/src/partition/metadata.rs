@@ -147,6 +147,15 @@ impl World {
             self.journal.controller.apply(record);
         }
         self.journal.records.extend(records);
+        if let (now_ms, Some(state)) = (self.schedule.now_ms(), self.journal.partition()) {
+            self.trace.note(now_ms, self.brokers.len() + 1, || {
+                let PartitionState { leader, leader_epoch, isr, elr, partition_epoch, .. } = state;
+                format!(
+                    "leader {leader} of epoch {leader_epoch}, in sync {isr:?}, eligible {elr:?}, \
+                     partition epoch {partition_epoch}"
+                )
+            });
+        }
         self.check_metadata(before.as_ref())?;
         for to in 0..self.brokers.len() {
             self.tell(to);
