@@ -287,7 +287,7 @@ impl Broker {
         runtime.block_on(spawner.spawn(0, move || async move { node.groups.tick().await }));
         self.resume_moves()?;
         let node = Arc::clone(&self.node);
-        let ticking = move || async move { node.transactions.tick(&node).await };
+        let ticking = move || async move { node.transactions.tick(&node.markers).await };
         runtime.block_on(spawner.spawn(0, ticking));
         Ok(())
     }
@@ -297,7 +297,7 @@ impl Broker {
         let partitions = &self.node.partitions;
         let mut left = partitions.interrupted_moves()?;
         left.retain(|(place, path)| partitions.plan_move(place, path) == Ok(true));
-        mover::start(&self.node, left.into_iter().map(|(place, _)| place).collect());
+        mover::start(self.node.mover(), left.into_iter().map(|(place, _)| place).collect());
         Ok(())
     }
 

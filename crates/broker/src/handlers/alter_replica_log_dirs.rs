@@ -56,7 +56,7 @@ pub fn handle(
             ..Default::default()
         });
     }
-    mover::start(node, planned);
+    mover::start(node.mover(), planned);
     let topic = |(name, partitions): (&str, _)| AlterReplicaLogDirTopicResult {
         topic_name: name.to_owned(),
         partitions,

@@ -7,7 +7,7 @@ use ottla_protocol::messages::end_txn_response::EndTxnResponse;
 use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::transactions::{ask_for_producer, for_version, work_off};
+use crate::hosts::transactions::for_version;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -49,8 +49,8 @@ async fn end(
         fresh: None,
     };
     let command = |fresh| Command::End(End { fresh, ..end.clone() });
-    let told = ask_for_producer(node, &host, command).await;
-    if !work_off(node, index, &host).await {
+    let told = node.ask_for_producer(&host, command).await;
+    if !node.markers.work_off(index, &host).await {
         node.transactions.wake();
     }
     told

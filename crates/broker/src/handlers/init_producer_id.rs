@@ -7,7 +7,6 @@ use ottla_protocol::messages::init_producer_id_response::InitProducerIdResponse;
 use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::transactions::{ask_for_producer, fresh_producer, work_off};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -43,7 +42,7 @@ async fn init(
         return Err(ErrorCode::INVALID_REQUEST);
     }
     let Some(id) = request.transactional_id else {
-        return Ok((fresh_producer(node).await?, 0));
+        return Ok((node.fresh_producer().await?, 0));
     };
     if id.is_empty() {
         return Err(ErrorCode::INVALID_REQUEST);
@@ -56,10 +55,10 @@ async fn init(
     let timeout_ms = request.transaction_timeout_ms;
     let init = Init { id, timeout_ms, known, fresh: None };
     let command = |fresh| Command::Init(Init { fresh, ..init.clone() });
-    let told = ask_for_producer(node, &host, command).await;
+    let told = node.ask_for_producer(&host, command).await;
     if told == Err(ErrorCode::CONCURRENT_TRANSACTIONS) {
         // The client asks again; the transaction that is in its way may end meanwhile.
-        if !work_off(node, index, &host).await {
+        if !node.markers.work_off(index, &host).await {
             node.transactions.wake();
         }
     }

@@ -13,7 +13,6 @@ use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource, may};
 use crate::hosts::groups::ask;
-use crate::hosts::transactions::{add, offsets_of};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -116,11 +115,11 @@ async fn commit(
         let asked = Add {
             id: request.transactional_id.clone(),
             producer,
-            partitions: offsets_of(node, &request.group_id)?,
+            partitions: node.offsets_of_group(&request.group_id)?,
             verify_only: call.version < 5,
             client_version: if call.version >= 5 { 2 } else { 0 },
         };
-        add(node, asked).await?;
+        node.add_to_transaction(asked).await?;
         // A marker has come meanwhile: what was asked for is over.
         if partition.to_verify(producer.0, producer.1) != Some(guard) {
             return Err(ErrorCode::INVALID_TXN_STATE);

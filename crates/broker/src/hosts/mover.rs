@@ -1,25 +1,39 @@
 //! Moves of partitions between directories, on a thread of their own.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use ottla_clock::Clock;
 use ottla_metadata::{AssignedDirectory, Command};
-use ottla_partitions::{Partition, StorageError};
-use ottla_types::{TopicPartition, Uuid};
+use ottla_partitions::{Partition, Partitions, StorageError};
+use ottla_types::{NodeId, TopicPartition, Uuid};
 
-use crate::node::Node;
+use super::controller::ControllerHandle;
 
 /// What it is not worth to wait for.
 const MOMENT: Duration = Duration::from_millis(10);
 
+/// What carries moves out.
+#[derive(Debug)]
+pub struct Mover {
+    /// The time.
+    pub clock: Clock,
+    /// This node.
+    pub id: NodeId,
+    /// The partitions that lie here.
+    pub partitions: Arc<Partitions>,
+    /// Learns in which directory a partition is.
+    pub controller: ControllerHandle,
+    /// How many bytes a second may be copied, if not any number.
+    pub bytes_per_second: Option<f64>,
+}
+
 /// Carries planned moves out, one after the other, beside everything else.
-pub fn start(node: &Node, planned: Vec<TopicPartition>) {
+pub fn start(mover: Mover, planned: Vec<TopicPartition>) {
     if planned.is_empty() {
         return;
     }
-    let (partitions, controller) = (node.partitions.clone(), node.controller.clone());
-    let (id, clock) = (node.id, node.clock.clone());
-    let rate = node.settings().move_bytes_per_second;
+    let Mover { clock, id, partitions, controller, bytes_per_second: rate } = mover;
     let run = move || {
         // Nobody sends: it only lets this thread wait.
         let (_sender, pause) = mpsc::sync_channel::<()>(1);

@@ -76,6 +76,11 @@ fn names_say_what_a_thing_is_for() {
 }
 
 #[test]
+fn no_host_names_what_stands_above_it() {
+    none(&names::hosts_that_look_up(&tree::rust_sources().expect("sources")));
+}
+
+#[test]
 fn no_handler_names_another_handler() {
     none(&names::handlers_that_name_handlers(&tree::rust_sources().expect("sources")));
 }
