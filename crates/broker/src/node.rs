@@ -21,6 +21,7 @@ use tokio::sync::Mutex;
 use crate::audit;
 use crate::hosts::controller::{ControllerHandle, News};
 use crate::hosts::groups::{self, GroupHost, Groups};
+use crate::hosts::mover::Mover;
 use crate::hosts::sessions::Sessions;
 use crate::hosts::shards::shard_of;
 use crate::hosts::telemetry::Telemetry;
@@ -70,6 +71,8 @@ pub struct Node {
     pub admission: Admission,
     /// Where large produced batches are read through.
     pub unpacking: Unpacking,
+    /// Moves of partitions between data directories.
+    pub mover: Mover,
     cluster: ArcSwap<Cluster>,
     in_force: ArcSwap<InForce>,
     topics: ArcSwap<Topics>,
@@ -124,6 +127,7 @@ impl Node {
             in_force: ArcSwap::from_pointee(settings_in_force(&cluster, &started, id)),
             admission: Admission::new(connection_bounds(&cluster, &started, id)),
             unpacking: Unpacking::for_this_machine(),
+            mover: Mover::default(),
             cluster: ArcSwap::from_pointee(cluster),
             topics: ArcSwap::default(),
             offset: AtomicI64::new(0),
