@@ -184,8 +184,8 @@ fn read_all(node: &Node, call: &Call, request: &FetchRequest, plan: &Plan) -> Fo
     found
 }
 
-/// What is wanted and has left the cache is brought back by a thread of its directory's disk, so that
-/// this one goes on serving others.
+/// What is wanted and has left the cache is brought back by a thread of its directory, so that this
+/// one goes on serving others.
 async fn warm(node: &Node, request: &FetchRequest, plan: &Plan) {
     let mut left = bytes_max(node, request);
     for (place, position) in &plan.wanted {

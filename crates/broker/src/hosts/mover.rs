@@ -43,8 +43,8 @@ impl Mover {
     }
 }
 
-/// Each round carries one move out. What is planned stands in [`ottla_partitions::Partitions`], once
-/// for a partition however often it is asked for; a move that ends leaves it, well or not.
+/// Each round carries one move out. What is planned stands in [`ottla_partitions::Partitions`],
+/// once for a partition however often it is asked for; a move that ends leaves it, well or not.
 fn task(node: &Node, rate: Arc<Mutex<Option<f64>>>) -> Task {
     let (partitions, controller) = (node.partitions.clone(), node.controller.clone());
     let (id, clock, pause) = (node.id, node.clock.clone(), Pause::default());
