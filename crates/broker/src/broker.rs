@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_clock::Clock;
-use ottla_metadata::{Cluster, Command, Controller, Defaults, FEATURES, Reply, bootstrap_records};
+use ottla_metadata::{Cluster, Command, Controller, Defaults, FEATURES, bootstrap_records};
 use ottla_net::connection::{Limits, serve};
 use ottla_net::listener::{Accepted, Admission, Arrival, Listener};
 use ottla_net::names::{canonical_host_name, is_local_address};
@@ -286,7 +286,7 @@ impl Broker {
         runtime.block_on(spawner.spawn(0, move || async move { node.groups.tick().await }));
         self.resume_moves()?;
         let node = Arc::clone(&self.node);
-        let ticking = move || async move { node.transactions.tick(&node).await };
+        let ticking = move || async move { node.transactions.tick(&node.markers).await };
         runtime.block_on(spawner.spawn(0, ticking));
         Ok(())
     }
@@ -298,7 +298,7 @@ impl Broker {
             // One whose partition or directory is gone is over.
             let _ = partitions.plan_move(&place, &path);
         }
-        self.node.mover.start(&self.node);
+        self.node.moves.start(self.node.mover());
         Ok(())
     }
 
@@ -313,7 +313,8 @@ impl Broker {
     /// The disk fails; the next start will look through everything.
     pub fn stop(self) -> Result<(), StartError> {
         self.threads.stop();
-        let asked = self.controller.handle().ask_blocking(Command::Stop { broker: self.node.id });
+        let command = Command::Stop { broker: self.node.id };
+        let asked: Result<(), ErrorCode> = self.controller.handle().ask_blocking(command);
         if let Err(code) = asked {
             tracing::error!(
                 code = code.name(),
@@ -449,14 +450,16 @@ fn join(
     request: BrokerRegistrationRequest,
 ) -> Result<i64, StartError> {
     let broker = request.broker_id;
-    let ask = |command| controller.handle().ask_blocking(command).map_err(StartError::Refused);
-    ask(Command::Bootstrap { records })?;
-    let epoch = match ask(Command::RegisterBroker { request, offset: 0 })? {
-        Reply::Registered(epoch) => epoch.map_err(StartError::Refused)?,
-        _ => return Err(StartError::Refused(ErrorCode::UNKNOWN_SERVER_ERROR)),
+    let controller = controller.handle();
+    let join = || {
+        let () = controller.ask_blocking(Command::Bootstrap { records })?;
+        let register = Command::RegisterBroker { request, offset: 0 };
+        let registered: Result<i64, ErrorCode> = controller.ask_blocking(register)?;
+        let epoch = registered?;
+        let () = controller.ask_blocking(Command::Unfence { broker })?;
+        Ok(epoch)
     };
-    ask(Command::Unfence { broker })?;
-    Ok(epoch)
+    join().map_err(StartError::Refused)
 }
 
 /// Takes connections and spreads them over the threads.

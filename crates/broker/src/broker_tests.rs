@@ -1,6 +1,7 @@
 use super::*;
 use ottla_partitions::DataDir;
 use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
 
 /// A node in `folders`.
 fn start(folders: &[&std::path::Path]) -> Broker {
@@ -22,8 +23,10 @@ fn create_topic(broker: &Broker) {
     };
     let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
     let uuids = vec![Uuid::of(77)];
-    let asked = broker.controller.handle().ask_blocking(Command::CreateTopics { request, uuids });
-    assert!(matches!(asked, Ok(Reply::CreateTopics(_))), "{asked:?}");
+    let command = Command::CreateTopics { request, uuids };
+    let asked: Result<CreateTopicsResponse, ErrorCode> =
+        broker.controller.handle().ask_blocking(command);
+    assert_eq!(asked.expect("an answer").topics[0].error_code, 0);
 }
 
 /// Who leads the topic's partition, and whether it has to recover, as only a leader has to that

@@ -9,10 +9,12 @@
 //!
 //! [`broker`] builds all of that in order and stops it in reverse.
 
+mod absent;
 mod audit;
 pub mod broker;
 mod dirs;
 mod dispatch;
+mod enlist;
 mod guard;
 mod handlers;
 mod hosts;

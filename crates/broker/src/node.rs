@@ -5,25 +5,24 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use ottla_clock::Clock;
-use ottla_coordinator::group::{DeletedTopic, GroupSettings, Topics};
-use ottla_metadata::{AssignedDirectory, Cluster, Command, Listener, Reply, Topic};
+use ottla_coordinator::group::Topics;
+use ottla_metadata::{Cluster, Command, Listener};
 use ottla_net::listener::Admission;
-use ottla_partitions::{Assigned, Assignment, Partitions};
-use ottla_protocol::messages::create_topics_request::{
-    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
-};
+use ottla_partitions::Partitions;
+use ottla_protocol::messages::create_topics_request::CreateTopicsRequest;
+use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
 use ottla_types::{
-    ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerId, TopicPartition, Uuid,
-    is_internal_topic,
+    ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerId, Uuid, is_internal_topic,
 };
-use tokio::sync::Mutex;
 
-use crate::audit;
-use crate::hosts::controller::{ControllerHandle, News};
+use crate::absent::why_not_here;
+use crate::hosts::controller::ControllerHandle;
 use crate::hosts::groups::{self, GroupHost, Groups};
-use crate::hosts::mover::Mover;
+use crate::hosts::markers::Markers;
+use crate::hosts::mover::{Mover, Moves};
+use crate::hosts::producer_ids::ProducerIds;
 use crate::hosts::sessions::Sessions;
-use crate::hosts::shards::shard_of;
+use crate::hosts::shards::{ask, shard_of};
 use crate::hosts::telemetry::Telemetry;
 use crate::hosts::transactions::{self, TransactionHost, Transactions};
 use crate::hosts::unpacking::Unpacking;
@@ -31,8 +30,11 @@ use crate::levels::LogLevels;
 use crate::request::Call;
 use crate::settings::{
     InForce, NodeSettings, Settings, connection_bounds, group_settings, node_settings,
-    settings_in_force, topic_rules, transaction_settings,
+    settings_in_force, transaction_settings,
 };
+
+mod internal_topics;
+mod reconcile;
 
 /// A node, while it runs.
 #[derive(Debug)]
@@ -71,15 +73,16 @@ pub struct Node {
     pub admission: Admission,
     /// Where large produced batches are read through.
     pub unpacking: Unpacking,
+    /// What writes the markers of transactions.
+    pub markers: Markers,
     /// Moves of partitions between data directories.
-    pub mover: Mover,
-    cluster: ArcSwap<Cluster>,
+    pub moves: Moves,
+    cluster: Arc<ArcSwap<Cluster>>,
     in_force: ArcSwap<InForce>,
     topics: ArcSwap<Topics>,
     offset: AtomicI64,
     epoch: AtomicI64,
-    /// The next producer id to give away, and the end of the block.
-    producer_ids: Mutex<(ProducerId, ProducerId)>,
+    producer_ids: ProducerIds,
 }
 
 /// What a node is made of.
@@ -115,8 +118,16 @@ impl Node {
         let Parts { partitions, controller, voter_listeners, kraft_version, levels, .. } = parts;
         let cluster = Cluster::default();
         let own = node_settings(&started);
+        let groups = Groups::new(clock.clone(), group_settings(&cluster, &started, id));
+        let current = Arc::new(ArcSwap::from_pointee(cluster.clone()));
         Self {
-            groups: Groups::new(clock.clone(), group_settings(&cluster, &started, id)),
+            markers: Markers {
+                partitions: Arc::clone(&partitions),
+                groups: groups.clone(),
+                clock: clock.clone(),
+                cluster: Arc::clone(&current),
+            },
+            groups,
             transactions: Transactions::new(
                 clock.clone(),
                 transaction_settings(&cluster, &started, id),
@@ -127,12 +138,12 @@ impl Node {
             in_force: ArcSwap::from_pointee(settings_in_force(&cluster, &started, id)),
             admission: Admission::new(connection_bounds(&cluster, &started, id)),
             unpacking: Unpacking::for_this_machine(),
-            mover: Mover::default(),
-            cluster: ArcSwap::from_pointee(cluster),
+            moves: Moves::default(),
+            cluster: current,
             topics: ArcSwap::default(),
             offset: AtomicI64::new(0),
             epoch: AtomicI64::new(0),
-            producer_ids: Mutex::new((0, 0)),
+            producer_ids: ProducerIds::default(),
             clock,
             id,
             cluster_id,
@@ -144,111 +155,6 @@ impl Node {
             kraft_version,
             levels,
         }
-    }
-
-    /// The metadata is new: this node becomes what it says. Runs on the controller's thread.
-    pub fn take(&self, news: News) {
-        let cluster = Arc::new(news.cluster);
-        let before = self.cluster.load_full();
-        self.in_force.store(Arc::new(settings_in_force(&cluster, &self.started, self.id)));
-        self.admission.set(connection_bounds(&cluster, &self.started, self.id));
-        let topics = self.topics_of(&before, &cluster);
-        let settings = group_settings(&cluster, &self.started, self.id);
-        self.groups.set(&GroupSettings { topics, ..settings });
-        self.transactions.set(&transaction_settings(&cluster, &self.started, self.id));
-        self.telemetry.set(&cluster);
-        // At the first time everything is news to this node, and to nobody else.
-        if self.offset.load(Ordering::Acquire) > 0 {
-            audit::topics_changed(&before, &cluster);
-        }
-        let wanted = self.assigned(&cluster);
-        for (partition, error) in self.partitions.reconcile(&wanted) {
-            tracing::error!(%partition, %error, "partition is offline: it cannot be opened");
-        }
-        self.tell_directories(&wanted);
-        self.cluster.store(Arc::clone(&cluster));
-        self.offset.store(news.offset, Ordering::Release);
-        self.epoch.store(i64::from(news.epoch), Ordering::Release);
-        let led = |topic: &str| -> Vec<_> {
-            let all = self.partitions.of_topic(topic).into_iter();
-            all.filter(|it| it.ends().leading).collect()
-        };
-        self.groups.reconcile(&led(groups::TOPIC));
-        self.transactions.reconcile(&led(transactions::TOPIC));
-        let gone = deleted(&before, &cluster);
-        if !gone.is_empty() {
-            self.groups.topics_deleted(&gone);
-        }
-    }
-
-    /// Lets the controller know in which of several directories partitions lie (KIP-858): with
-    /// that, a start can tell which partitions a lost directory held.
-    fn tell_directories(&self, wanted: &[Assigned]) {
-        let mut assigned = Vec::new();
-        for it in wanted {
-            let found = self.partitions.find(&it.place.topic, it.place.partition);
-            // One that moves is told by the move.
-            let settled = found.filter(|partition| !partition.is_moving());
-            let Some(directory) = settled.map(|it| it.directory()) else { continue };
-            if directory != it.directory {
-                let (topic_id, index) = (it.topic_id, it.place.partition);
-                assigned.push(AssignedDirectory { topic_id, index, directory });
-            }
-        }
-        if !assigned.is_empty() {
-            // If it is busy, the next change of the metadata comes here again.
-            let command = Command::AssignDirectories { broker: self.id, assigned };
-            let _ = self.controller.tell(command);
-        }
-    }
-
-    /// The topics that groups may read; the same as before, if none has changed.
-    fn topics_of(&self, before: &Cluster, now: &Cluster) -> Arc<Topics> {
-        let topic = |it: &Arc<Topic>| {
-            let partitions = i32::try_from(it.partitions.len()).unwrap_or(i32::MAX);
-            (Arc::clone(&it.name), it.id, partitions)
-        };
-        let known = self.topics.load_full();
-        if known.version > 0 && now.topics().map(topic).eq(before.topics().map(topic)) {
-            return known;
-        }
-        let fresh = Arc::new(Topics::new(known.version + 1, now.topics().map(topic)));
-        self.topics.store(Arc::clone(&fresh));
-        fresh
-    }
-
-    /// What the metadata says of this node's partitions.
-    pub fn assigned(&self, cluster: &Cluster) -> Vec<Assigned> {
-        let mut all = Vec::new();
-        for topic in cluster.topics() {
-            let mine = |state: &&ottla_metadata::PartitionState| state.replicas.contains(&self.id);
-            if !topic.partitions.values().any(|state| mine(&state)) {
-                continue;
-            }
-            let rules = topic_rules(cluster, &self.started, self.id, &topic.name);
-            for (index, state) in topic.partitions.iter().filter(|(_, state)| mine(state)) {
-                all.push(Assigned {
-                    place: TopicPartition::new(Arc::clone(&topic.name), *index),
-                    topic_id: topic.id,
-                    directory: self.directory_of(state),
-                    assignment: Assignment {
-                        leader: state.leader,
-                        leader_epoch: state.leader_epoch,
-                        partition_epoch: state.partition_epoch,
-                        replicas: state.replicas.clone(),
-                        in_sync: state.isr.clone(),
-                    },
-                    rules: rules.clone(),
-                });
-            }
-        }
-        all
-    }
-
-    /// In which of this node's directories a partition lies, as far as the metadata says.
-    fn directory_of(&self, state: &ottla_metadata::PartitionState) -> Uuid {
-        let at = state.replicas.iter().position(|id| *id == self.id);
-        at.and_then(|at| state.directories.get(at).copied()).unwrap_or(Uuid::ZERO)
     }
 
     /// The metadata as of now.
@@ -267,6 +173,18 @@ impl Node {
     #[must_use]
     pub fn quorum_epoch(&self) -> LeaderEpoch {
         LeaderEpoch::try_from(self.epoch.load(Ordering::Acquire)).unwrap_or(0)
+    }
+
+    /// What carries moves between directories out.
+    #[must_use]
+    pub fn mover(&self) -> Mover {
+        Mover {
+            clock: self.clock.clone(),
+            id: self.id,
+            partitions: Arc::clone(&self.partitions),
+            controller: self.controller.clone(),
+            bytes_per_second: self.settings().move_bytes_per_second,
+        }
     }
 
     /// Settings in force now.
@@ -319,16 +237,7 @@ impl Node {
         } else {
             (cluster.topic(topic), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
         };
-        match known {
-            None => unknown,
-            Some(topic) if self.partitions.is_offline(&topic.name, index) => {
-                ErrorCode::KAFKA_STORAGE_ERROR
-            }
-            Some(topic) if self.partitions.of_topic(&topic.name).is_empty() => {
-                ErrorCode::NOT_LEADER_OR_FOLLOWER
-            }
-            Some(_) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-        }
+        why_not_here(&self.partitions, known, index, unknown)
     }
 
     /// May this client produce to the topic? Only an operator's tool may write to Kafka's own.
@@ -356,6 +265,37 @@ impl Node {
     /// What the client is told otherwise.
     pub fn group(&self, group: &str) -> Result<Arc<GroupHost>, ErrorCode> {
         self.groups.of(group, self.shards(groups::TOPIC)?)
+    }
+
+    /// Asks the coordinator of a group.
+    ///
+    /// # Errors
+    /// What the client is told when it is not here, or cannot answer.
+    pub async fn ask_group<T>(
+        &self,
+        group: &str,
+        command: ottla_coordinator::group::Command,
+    ) -> Result<T, ErrorCode>
+    where
+        T: TryFrom<ottla_coordinator::group::Reply, Error = ottla_coordinator::group::Reply>,
+    {
+        ask(&*self.group(group)?, command).await
+    }
+
+    /// As [`Node::ask_group`], for a command that may be about several groups, and is about one.
+    ///
+    /// # Errors
+    /// See there.
+    pub async fn ask_one_group<T>(
+        &self,
+        group: &str,
+        command: ottla_coordinator::group::Command,
+    ) -> Result<T, ErrorCode>
+    where
+        Vec<T>: TryFrom<ottla_coordinator::group::Reply, Error = ottla_coordinator::group::Reply>,
+    {
+        let mut all: Vec<T> = self.ask_group(group, command).await?;
+        Ok(all.pop().expect("each group that is asked about is answered"))
     }
 
     /// Which partition of `__consumer_offsets` a group lives in.
@@ -407,52 +347,12 @@ impl Node {
     ///
     /// # Errors
     /// The controller is gone.
-    pub async fn create_topics(&self, request: CreateTopicsRequest) -> Result<Reply, ErrorCode> {
+    pub async fn create_topics(
+        &self,
+        request: CreateTopicsRequest,
+    ) -> Result<CreateTopicsResponse, ErrorCode> {
         let uuids = request.topics.iter().map(|_| self.clock.random_uuid()).collect();
         self.controller.ask(Command::CreateTopics { request, uuids }).await
-    }
-
-    /// Creates one of Kafka's own topics with the settings that it has there.
-    ///
-    /// # Errors
-    /// It cannot be created.
-    pub async fn create_internal(&self, name: &str) -> Result<(), ErrorCode> {
-        let is_transactions = name == transactions::TOPIC;
-        let own =
-            if is_transactions { self.own.transactions_topic } else { self.own.offsets_topic };
-        let config = |name: &str, value: &str| CreatableTopicConfig {
-            name: name.to_owned(),
-            value: Some(value.to_owned()),
-            ..Default::default()
-        };
-        let segment = own.segment_bytes.max(1 << 20).to_string();
-        let mut configs =
-            vec![config("cleanup.policy", "compact"), config("segment.bytes", &segment)];
-        if is_transactions {
-            let in_sync_min = own.in_sync_min.to_string();
-            configs.push(config("compression.type", "uncompressed"));
-            configs.push(config("min.insync.replicas", &in_sync_min));
-            configs.push(config("unclean.leader.election.enable", "false"));
-        } else {
-            configs.push(config("compression.type", "producer"));
-        }
-        let topic = CreatableTopic {
-            name: name.to_owned(),
-            num_partitions: own.partitions,
-            replication_factor: own.replication_factor,
-            configs,
-            ..Default::default()
-        };
-        let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
-        let Reply::CreateTopics(response) = self.create_topics(request).await? else {
-            return Err(ErrorCode::UNKNOWN_SERVER_ERROR);
-        };
-        let code = ErrorCode(response.topics.first().map_or(-1, |topic| topic.error_code));
-        match code {
-            // Somebody else was faster.
-            ErrorCode::NONE | ErrorCode::TOPIC_ALREADY_EXISTS => Ok(()),
-            code => Err(code),
-        }
     }
 
     /// A producer id that was never given away before.
@@ -460,22 +360,6 @@ impl Node {
     /// # Errors
     /// The controller is gone.
     pub async fn producer_id(&self) -> Result<ProducerId, ErrorCode> {
-        let mut block = self.producer_ids.lock().await;
-        if block.0 == block.1 {
-            let asked =
-                self.controller.ask(Command::AllocateProducerIds { broker: self.id }).await?;
-            let Reply::ProducerIds(first, count) = asked else {
-                return Err(ErrorCode::UNKNOWN_SERVER_ERROR);
-            };
-            *block = (first, first + ProducerId::from(count));
-        }
-        block.0 += 1;
-        Ok(block.0 - 1)
+        self.producer_ids.next(self.id, &self.controller).await
     }
-}
-
-/// The topics that were there and are no longer.
-fn deleted(before: &Cluster, now: &Cluster) -> Vec<DeletedTopic> {
-    let gone = before.topics().filter(|topic| now.topic_by_id(topic.id).is_none());
-    gone.map(|topic| DeletedTopic { name: Arc::clone(&topic.name), id: topic.id }).collect()
 }

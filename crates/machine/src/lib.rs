@@ -14,6 +14,7 @@ extern crate std;
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt::Debug;
 
 use ottla_types::TimestampMs;
 
@@ -155,6 +156,36 @@ impl<M: Machine + ?Sized> Turn<M> {
     pub fn cancel_timer(&mut self, timer: M::Timer) {
         self.alarms.push(Alarm::Cancel { timer });
     }
+}
+
+/// Says which reply holds which type of answer, so that whoever asks names the answer and not the
+/// reply: `answers! { Reply { Sum(sum) => u64 = sum; Done => () = (); } }`.
+#[macro_export]
+macro_rules! answers {
+    ($reply:ident { $($variant:ident $(($($held:ident),+))? => $answer:ty = $value:expr;)+ }) => {
+        $(impl TryFrom<$reply> for $answer {
+            type Error = $reply;
+
+            fn try_from(reply: $reply) -> Result<Self, $reply> {
+                match reply {
+                    $reply::$variant $(($($held),+))? => Ok($value),
+                    other => Err(other),
+                }
+            }
+        })+
+    };
+}
+
+/// The answer that a reply holds.
+///
+/// # Panics
+/// It is the reply to another command: a machine's own mistake, which no client can cause.
+#[must_use]
+pub fn answer<T, R: Debug>(reply: R) -> T
+where
+    T: TryFrom<R, Error = R>,
+{
+    T::try_from(reply).unwrap_or_else(|other| unreachable!("a reply of another kind: {other:?}"))
 }
 
 pub mod testkit;

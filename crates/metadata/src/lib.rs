@@ -2,7 +2,7 @@
 //!
 //! [`Cluster`] is the metadata as of one offset: an immutable picture whose clones share what has
 //! not changed. [`Controller`] is the machine that decides: commands in, records out; the records
-//! change its `Cluster` as they change everybody's (cluster.md §2.6 to §2.8).
+//! change its `Cluster` as they change everybody's (KIP-631).
 #![no_std]
 
 extern crate alloc;

@@ -109,6 +109,8 @@ const TURN_BYTES_MAX: usize = 256 * 1024;
 const TOGETHER_MAX: usize = 64;
 const SMALL_BYTES_MAX: usize = 4096;
 
+const _: () = assert!(TOGETHER_MAX * SMALL_BYTES_MAX <= TURN_BYTES_MAX, "they fit into one turn");
+
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Closed {
@@ -333,6 +335,8 @@ const COPIED_MAX: usize = 1024;
 /// sent all, in bytes.
 const TAIL_BYTES: usize = 256;
 const TAIL_KEPT_MAX: usize = 4096;
+
+const _: () = assert!(TAIL_BYTES <= TAIL_KEPT_MAX, "what it has at first it may keep");
 
 impl Unsent {
     fn push(&mut self, reply: Reply) {

@@ -127,6 +127,8 @@ const TRIM_EVERY_BYTES: u64 = 8 << 20;
 /// After how many bytes a log is made durable, so that recovery has no more than this to read.
 const FLUSH_EVERY_BYTES: u64 = 64 << 20;
 
+const _: () = assert!(TRIM_EVERY_BYTES < FLUSH_EVERY_BYTES, "what is trimmed was written out");
+
 /// What a log needs others to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
@@ -152,8 +154,7 @@ impl Owner {
         let ends = self.ends();
         self.log.replicated(ends.high_watermark);
         assert!(ends.are_in_order(), "the ends of a partition contradict each other: {ends:?}");
-        debug_assert!(self.log.recovery_point() <= ends.log_end, "recovery point behind the end");
-        debug_assert!(self.log.durable() <= ends.log_end, "durable behind the log's end");
+        self.log.assert_sound();
         ends
     }
 

@@ -1,4 +1,4 @@
-//! Formatting a directory: what a cluster begins with (cluster.md, Annex B).
+//! Formatting a directory: what a cluster begins with (KIP-778, KIP-853).
 
 use std::path::Path;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 //! `__cluster_metadata-0` is a log like any other with three differences: every append is on the
 //! disk before anything rests on it, control batches say who leads and who votes, and
 //! `<offset>-<epoch>.checkpoint` files hold snapshots. Beside it lie `quorum-state`, what a voter
-//! has promised, and `bootstrap.checkpoint`, what a cluster begins with (cluster.md §2.1, §2.4).
+//! has promised, and `bootstrap.checkpoint`, what a cluster begins with (KIP-595, KIP-630).
 
 mod batch;
 mod driver;

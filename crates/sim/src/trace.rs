@@ -34,6 +34,13 @@ impl Trace {
         }
     }
 
+    /// Something that helps to read the events, and follows from them: text only.
+    pub fn note(&mut self, at_ms: u64, node: usize, text: impl FnOnce() -> String) {
+        if let Some(lines) = &mut self.lines {
+            lines.push(format!("{at_ms:>7} ms  node {node}    {}", text()));
+        }
+    }
+
     /// How many events there were.
     #[must_use]
     pub const fn events(&self) -> u64 {

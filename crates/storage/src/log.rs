@@ -172,6 +172,25 @@ impl Log {
         !self.snapshots_due.is_empty()
     }
 
+    /// Ends a turn of the log's writer: what must be true of it whatever has happened.
+    ///
+    /// # Panics
+    /// It is not: whatever is written from now on would make it worse.
+    pub fn assert_sound(&self) {
+        let (start, end) = (self.log_start(), self.log_end());
+        assert!(start <= end, "log start {start} behind the log's end {end}");
+        let (durable, point) = (self.durable, self.recovery_point);
+        assert!(durable <= end, "durable up to {durable}, behind the log's end {end}");
+        assert!(point <= end, "recovery point {point} behind the log's end {end}");
+        assert!(self.flushed_bytes <= self.written_bytes, "more was flushed than written");
+        debug_assert!(self.snapshot.is_none_or(|at| at <= end), "a snapshot of what is not there");
+        debug_assert!(self.active().base <= end, "the active segment begins behind the end");
+        debug_assert!(
+            self.shared.segments.load().is_sorted_by(|one, next| one.base < next.base),
+            "segments are not in order"
+        );
+    }
+
     pub(crate) fn active(&self) -> Arc<Segment> {
         let segments = self.shared.segments.load();
         Arc::clone(segments.last().expect("a log has at least one segment"))

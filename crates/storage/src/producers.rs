@@ -15,6 +15,8 @@ use crate::index::AbortedTransaction;
 const WINDOW: usize = 5;
 const ENTRY_BYTES: usize = 46;
 const VERSION: i16 = 1;
+/// Id, epoch, sequence, offset, delta, timestamp, coordinator epoch, start of the transaction.
+const _: () = assert!(ENTRY_BYTES == 8 + 2 + 4 + 8 + 4 + 8 + 4 + 8);
 /// The epoch of a producer that has not written anything.
 const NO_PRODUCER_EPOCH: ProducerEpoch = -1;
 

@@ -23,6 +23,8 @@ const TAIL_BYTES: u64 = 4 << 20;
 /// How much is read at once from the disk.
 const BITE_BYTES: usize = 1 << 20;
 
+const _: () = assert!(TAIL_BYTES < AGAIN_BYTES && TAIL_BYTES.is_power_of_two());
+
 impl LogView {
     /// Starts the write-back of what was appended, but for the tail, and lets go of what lies more
     /// than `window_bytes` behind the end.

@@ -6,5 +6,6 @@
 pub mod chance;
 pub mod law;
 pub mod names;
+pub mod paths;
 pub mod sizes;
 pub mod tree;

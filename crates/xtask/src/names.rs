@@ -38,6 +38,20 @@ pub fn breaches(sources: &[Source]) -> Vec<String> {
     wrong
 }
 
+/// Hosts of the broker that name the node or a handler: both stand above them.
+#[must_use]
+pub fn hosts_that_look_up(sources: &[Source]) -> Vec<String> {
+    let mut found = Vec::new();
+    for source in sources.iter().filter(|it| it.path.starts_with("crates/broker/src/hosts/")) {
+        for (at, line) in source.text.lines().enumerate() {
+            if line.contains("crate::node") || line.contains("crate::handlers") {
+                found.push(format!("{}:{}: {}", source.path, at + 1, line.trim()));
+            }
+        }
+    }
+    found
+}
+
 /// Handlers of the broker that name another handler: one door per API, and no door opens another.
 #[must_use]
 pub fn handlers_that_name_handlers(sources: &[Source]) -> Vec<String> {

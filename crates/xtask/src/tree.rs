@@ -45,21 +45,34 @@ pub fn root() -> PathBuf {
 /// # Errors
 /// A folder or file cannot be read.
 pub fn rust_sources() -> io::Result<Vec<Source>> {
+    files_of("crates", "rs")
+}
+
+/// Every Markdown file.
+///
+/// # Errors
+/// A folder or file cannot be read.
+pub fn documents() -> io::Result<Vec<Source>> {
+    files_of("", "md")
+}
+
+fn files_of(folder: &str, extension: &str) -> io::Result<Vec<Source>> {
     let root = root();
     let mut found = Vec::new();
-    collect(&root.join("crates"), &root, &mut found)?;
+    collect(&root.join(folder), &root, extension, &mut found)?;
     found.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
 }
 
-fn collect(folder: &Path, root: &Path, found: &mut Vec<Source>) -> io::Result<()> {
+fn collect(folder: &Path, root: &Path, extension: &str, found: &mut Vec<Source>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
-            if path.file_name().is_none_or(|name| name != "target" && name != "golden") {
-                collect(&path, root, found)?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name != "target" && name != "golden" && !name.starts_with('.') {
+                collect(&path, root, extension, found)?;
             }
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else if path.extension().is_some_and(|it| it == extension) {
             let text = fs::read_to_string(&path)?;
             let path = path.strip_prefix(root).unwrap_or(&path);
             found.push(Source { path: path.to_string_lossy().replace('\\', "/"), text });

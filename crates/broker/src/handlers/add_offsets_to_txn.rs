@@ -7,7 +7,7 @@ use ottla_protocol::messages::add_offsets_to_txn_response::AddOffsetsToTxnRespon
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::transactions::{add, for_version, offsets_of};
+use crate::hosts::transactions::for_version;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -40,7 +40,8 @@ async fn try_add(
     if id.is_empty() {
         return Err(ErrorCode::INVALID_REQUEST);
     }
-    let partitions = offsets_of(node, &request.group_id)?;
+    let partitions = node.offsets_of_group(&request.group_id)?;
     let producer = (request.producer_id, request.producer_epoch);
-    add(node, Add { id, producer, partitions, verify_only: false, client_version: 0 }).await
+    node.add_to_transaction(Add { id, producer, partitions, verify_only: false, client_version: 0 })
+        .await
 }

@@ -14,7 +14,7 @@ use ottla_protocol::messages::add_partitions_to_txn_response::{
 use ottla_types::{ErrorCode, is_internal_topic};
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::transactions::{add, for_version};
+use crate::hosts::transactions::for_version;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -104,7 +104,7 @@ async fn transaction(
     if request.verify_only {
         return verify(node, request, &one.topics).await;
     }
-    let added = add(node, request).await;
+    let added = node.add_to_transaction(request).await;
     let code = for_version(added.err().unwrap_or(ErrorCode::NONE), call.version);
     all(&one.topics, code)
 }
@@ -115,7 +115,7 @@ async fn verify(
     request: Add,
     topics: &[AddPartitionsToTxnTopic],
 ) -> Vec<AddPartitionsToTxnTopicResult> {
-    let code = add(node, request.clone()).await.err().unwrap_or(ErrorCode::NONE);
+    let code = node.add_to_transaction(request.clone()).await.err().unwrap_or(ErrorCode::NONE);
     if code != ErrorCode::TRANSACTION_ABORTABLE {
         return each(topics, |_, _| code);
     }
@@ -125,7 +125,7 @@ async fn verify(
         for index in indexes {
             let partitions = Partitions::from([(topic.clone(), BTreeSet::from([*index]))]);
             let one = Add { partitions, ..request.clone() };
-            if add(node, one).await.is_err() {
+            if node.add_to_transaction(one).await.is_err() {
                 missing.insert((topic, *index));
             }
         }

@@ -1,6 +1,6 @@
 //! AlterClientQuotas: how much users, clients and addresses may ask for.
 
-use ottla_metadata::{Command, QuotaEntity, Reply};
+use ottla_metadata::{Command, QuotaEntity};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::alter_client_quotas_request::{
     AlterClientQuotasRequest, EntryData as RequestedEntry,
@@ -30,11 +30,8 @@ pub async fn handle(
     }
     let before = node.cluster();
     let entities: Vec<QuotaEntity> = request.entries.iter().map(entity).collect();
-    let response = match node.controller.ask(Command::AlterClientQuotas(request)).await {
-        Ok(Reply::AlterClientQuotas(response)) => response,
-        Ok(_) => refused(ErrorCode::UNKNOWN_SERVER_ERROR),
-        Err(code) => refused(code),
-    };
+    let response =
+        node.controller.ask(Command::AlterClientQuotas(request)).await.unwrap_or_else(refused);
     audit::quotas_changed(call, &before, &node.cluster(), &entities);
     response
 }

@@ -1,6 +1,6 @@
 //! AlterConfigs: settings of topics and brokers.
 
-use ottla_metadata::{Command, Reply};
+use ottla_metadata::Command;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::alter_configs_request::AlterConfigsRequest;
 use ottla_protocol::messages::alter_configs_response::{
@@ -29,11 +29,8 @@ pub async fn handle(
     let before = node.cluster();
     let resources: Vec<(i8, String)> =
         request.resources.iter().map(|it| (it.resource_type, it.resource_name.clone())).collect();
-    let response = match node.controller.ask(Command::AlterConfigs(request)).await {
-        Ok(Reply::AlterConfigs(response)) => response,
-        Ok(_) => refused(ErrorCode::UNKNOWN_SERVER_ERROR),
-        Err(code) => refused(code),
-    };
+    let response =
+        node.controller.ask(Command::AlterConfigs(request)).await.unwrap_or_else(refused);
     let changed = resources.iter().map(|(kind, name)| (*kind, name.as_str()));
     audit::settings_changed(call, &before, &node.cluster(), changed);
     response

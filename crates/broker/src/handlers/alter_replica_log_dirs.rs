@@ -51,7 +51,7 @@ pub fn handle(
             ..Default::default()
         });
     }
-    node.mover.start(node);
+    node.moves.start(node.mover());
     let topic = |(name, partitions): (&str, _)| AlterReplicaLogDirTopicResult {
         topic_name: name.to_owned(),
         partitions,

@@ -1,6 +1,6 @@
 //! ConsumerGroupDescribe: who is in a group whose coordinator assigns, and who has what.
 
-use ottla_coordinator::group::{Command, Reply};
+use ottla_coordinator::group::Command;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::consumer_group_describe_request::ConsumerGroupDescribeRequest;
 use ottla_protocol::messages::consumer_group_describe_response::{
@@ -9,7 +9,6 @@ use ottla_protocol::messages::consumer_group_describe_response::{
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::groups::ask;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -42,14 +41,6 @@ async fn describe(node: &Node, call: &Call, group: String) -> DescribedGroup {
     if !may(&call.caller.principal, Operation::Describe, Resource::Group(&group)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
-    let host = match node.group(&group) {
-        Ok(host) => host,
-        Err(code) => return refused(code),
-    };
-    let described =
-        ask(&host, Command::ConsumerDescribe(vec![group.clone()]), |reply| match reply {
-            Reply::ConsumerDescribe(mut groups) => groups.pop(),
-            _ => None,
-        });
+    let described = node.ask_one_group(&group, Command::ConsumerDescribe(vec![group.clone()]));
     described.await.unwrap_or_else(refused)
 }

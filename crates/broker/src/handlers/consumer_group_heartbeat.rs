@@ -1,6 +1,6 @@
 //! ConsumerGroupHeartbeat: members of groups whose coordinator assigns (KIP-848).
 
-use ottla_coordinator::group::{Client, Command, Reply};
+use ottla_coordinator::group::{Client, Command};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
 use ottla_protocol::messages::consumer_group_heartbeat_response::ConsumerGroupHeartbeatResponse;
@@ -44,9 +44,6 @@ pub async fn handle(
         Err(code) => return refused(code),
     };
     let client = Client { id: call.client_id.to_string(), host: call.caller.host() };
-    let answer = ask(&host, Command::ConsumerHeartbeat { request, client }, |reply| match reply {
-        Reply::ConsumerHeartbeat(response) => Some(response),
-        _ => None,
-    });
+    let answer = ask(&host, Command::ConsumerHeartbeat { request, client });
     answer.await.unwrap_or_else(refused)
 }

@@ -1,6 +1,6 @@
 //! CreatePartitions: more partitions for a topic.
 
-use ottla_metadata::{Command, Reply};
+use ottla_metadata::Command;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::create_partitions_request::CreatePartitionsRequest;
 use ottla_protocol::messages::create_partitions_response::{
@@ -28,11 +28,7 @@ pub async fn handle(
     if is_over(request.timeout_ms) {
         return refused(ErrorCode::REQUEST_TIMED_OUT);
     }
-    match node.controller.ask(Command::CreatePartitions(request)).await {
-        Ok(Reply::CreatePartitions(response)) => response,
-        Ok(_) => refused(ErrorCode::UNKNOWN_SERVER_ERROR),
-        Err(code) => refused(code),
-    }
+    node.controller.ask(Command::CreatePartitions(request)).await.unwrap_or_else(refused)
 }
 
 /// The answer if nothing could be done at all.

@@ -1,6 +1,5 @@
 //! CreateTopics: new topics, or only a look whether they could be.
 
-use ottla_metadata::Reply;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::create_topics_request::CreateTopicsRequest;
 use ottla_protocol::messages::create_topics_response::{
@@ -40,9 +39,5 @@ pub async fn handle(
     if is_over(request.timeout_ms) {
         return refused(ErrorCode::REQUEST_TIMED_OUT);
     }
-    match node.create_topics(request).await {
-        Ok(Reply::CreateTopics(response)) => response,
-        Ok(_) => refused(ErrorCode::UNKNOWN_SERVER_ERROR),
-        Err(code) => refused(code),
-    }
+    node.create_topics(request).await.unwrap_or_else(refused)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ottla_coordinator::group::{Command, Reply};
+use ottla_coordinator::group::Command;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::delete_groups_request::DeleteGroupsRequest;
 use ottla_protocol::messages::delete_groups_response::{
@@ -11,7 +11,6 @@ use ottla_protocol::messages::delete_groups_response::{
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::groups::ask;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -44,14 +43,6 @@ async fn delete(node: &Node, call: &Call, group: String) -> DeletableGroupResult
     if !may(&call.caller.principal, Operation::Delete, Resource::Group(&group)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
-    let host = match node.group(&group) {
-        Ok(host) => host,
-        Err(code) => return refused(code),
-    };
-    let deleted =
-        ask(&host, Command::Delete { groups: vec![group.clone()] }, |reply| match reply {
-            Reply::Delete(mut results) => results.pop(),
-            _ => None,
-        });
+    let deleted = node.ask_one_group(&group, Command::Delete { groups: vec![group.clone()] });
     deleted.await.unwrap_or_else(refused)
 }

@@ -1,6 +1,6 @@
 //! DeleteTopics: topics and all their records, by name or by id.
 
-use ottla_metadata::{Command, Reply};
+use ottla_metadata::Command;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::delete_topics_request::DeleteTopicsRequest;
 use ottla_protocol::messages::delete_topics_response::{
@@ -28,11 +28,10 @@ pub async fn handle(
     if is_over(request.timeout_ms) {
         return refused(ErrorCode::REQUEST_TIMED_OUT);
     }
-    match node.controller.ask(Command::DeleteTopics { request, version: call.version }).await {
-        Ok(Reply::DeleteTopics(response)) => response,
-        Ok(_) => refused(ErrorCode::UNKNOWN_SERVER_ERROR),
-        Err(code) => refused(code),
-    }
+    node.controller
+        .ask(Command::DeleteTopics { request, version: call.version })
+        .await
+        .unwrap_or_else(refused)
 }
 
 /// The answer if nothing could be done at all.

@@ -1,13 +1,12 @@
 //! DescribeGroups: the members of groups and what is assigned to them.
 
-use ottla_coordinator::group::{Command, Reply};
+use ottla_coordinator::group::Command;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::describe_groups_request::DescribeGroupsRequest;
 use ottla_protocol::messages::describe_groups_response::{DescribeGroupsResponse, DescribedGroup};
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::groups::ask;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -40,14 +39,7 @@ async fn describe(node: &Node, call: &Call, group: String) -> DescribedGroup {
     if !may(&call.caller.principal, Operation::Describe, Resource::Group(&group)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
-    let host = match node.group(&group) {
-        Ok(host) => host,
-        Err(code) => return refused(code),
-    };
     let command = Command::Describe { groups: vec![group.clone()], version: call.version };
-    let described = ask(&host, command, |reply| match reply {
-        Reply::Describe(mut groups) => groups.pop(),
-        _ => None,
-    });
+    let described = node.ask_one_group(&group, command);
     described.await.unwrap_or_else(refused)
 }

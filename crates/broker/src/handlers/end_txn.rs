@@ -1,14 +1,13 @@
 //! EndTxn: commit or abort.
 
-use ottla_coordinator::transaction::{Command, End, Reply};
+use ottla_coordinator::transaction::{Command, End};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::end_txn_request::EndTxnRequest;
 use ottla_protocol::messages::end_txn_response::EndTxnResponse;
 use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::shards::unanswered;
-use crate::hosts::transactions::{for_version, work_off};
+use crate::hosts::transactions::for_version;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -42,24 +41,16 @@ async fn end(
         return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     }
     let (index, host) = node.transaction(&id)?;
-    let mut end = End {
+    let end = End {
         id,
         producer: (request.producer_id, request.producer_epoch),
         commit: request.committed,
         client_version: if call.version >= 5 { 2 } else { 0 },
         fresh: None,
     };
-    let told = loop {
-        match host.ask(Command::End(end.clone())).await {
-            Ok(Reply::NeedsId) if end.fresh.is_none() => {
-                end.fresh = Some(node.producer_id().await?);
-            }
-            Ok(Reply::Producer(told)) => break told,
-            Ok(_) => return Err(ErrorCode::UNKNOWN_SERVER_ERROR),
-            Err(error) => return Err(unanswered(&error)),
-        }
-    };
-    if !work_off(node, index, &host).await {
+    let command = |fresh| Command::End(End { fresh, ..end.clone() });
+    let told = node.ask_for_producer(&host, command).await;
+    if !node.markers.work_off(index, &host).await {
         node.transactions.wake();
     }
     told

@@ -1,13 +1,12 @@
 //! Heartbeat: I am still here.
 
-use ottla_coordinator::group::{Command, Reply};
+use ottla_coordinator::group::Command;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
 use ottla_protocol::messages::heartbeat_response::HeartbeatResponse;
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::groups::ask;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -20,13 +19,7 @@ pub async fn handle(node: &Node, call: &Call, request: HeartbeatRequest) -> Hear
     if !may(&call.caller.principal, Operation::Read, Resource::Group(&request.group_id)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
-    let host = match node.group(&request.group_id) {
-        Ok(host) => host,
-        Err(code) => return refused(code),
-    };
-    let answer = ask(&host, Command::Heartbeat(request), |reply| match reply {
-        Reply::Heartbeat(response) => Some(response),
-        _ => None,
-    });
+    let group = request.group_id.clone();
+    let answer = node.ask_group(&group, Command::Heartbeat(request));
     answer.await.unwrap_or_else(refused)
 }

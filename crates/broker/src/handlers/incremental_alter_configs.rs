@@ -1,6 +1,6 @@
 //! IncrementalAlterConfigs: some settings of topics and brokers, the others stay.
 
-use ottla_metadata::{Command, Reply, ResourceKind};
+use ottla_metadata::{Command, ResourceKind};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, IncrementalAlterConfigsRequest,
@@ -34,11 +34,11 @@ pub async fn handle(
     let before = node.cluster();
     let resources: Vec<(i8, String)> =
         request.resources.iter().map(|it| (it.resource_type, it.resource_name.clone())).collect();
-    let mut response = match node.controller.ask(Command::IncrementalAlterConfigs(request)).await {
-        Ok(Reply::IncrementalAlterConfigs(response)) => response,
-        Ok(_) => refused(ErrorCode::UNKNOWN_SERVER_ERROR),
-        Err(code) => refused(code),
-    };
+    let mut response = node
+        .controller
+        .ask(Command::IncrementalAlterConfigs(request))
+        .await
+        .unwrap_or_else(refused);
     let changed = resources.iter().map(|(kind, name)| (*kind, name.as_str()));
     audit::settings_changed(call, &before, &node.cluster(), changed);
     for resource in loggers {

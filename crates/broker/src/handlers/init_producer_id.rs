@@ -1,14 +1,12 @@
 //! InitProducerId: who an idempotent or a transactional producer is.
 
-use ottla_coordinator::transaction::{Command, Init, Reply};
+use ottla_coordinator::transaction::{Command, Init};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use ottla_protocol::messages::init_producer_id_response::InitProducerIdResponse;
 use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::shards::unanswered;
-use crate::hosts::transactions::work_off;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -44,7 +42,7 @@ async fn init(
         return Err(ErrorCode::INVALID_REQUEST);
     }
     let Some(id) = request.transactional_id else {
-        return Ok((fresh(node).await?, 0));
+        return Ok((node.fresh_producer().await?, 0));
     };
     if id.is_empty() {
         return Err(ErrorCode::INVALID_REQUEST);
@@ -55,23 +53,16 @@ async fn init(
     let (index, host) = node.transaction(&id)?;
     let known = (request.producer_id >= 0).then_some((request.producer_id, request.producer_epoch));
     let timeout_ms = request.transaction_timeout_ms;
-    let mut init = Init { id, timeout_ms, known, fresh: None };
-    loop {
-        match host.ask(Command::Init(init.clone())).await {
-            Ok(Reply::NeedsId) if init.fresh.is_none() => init.fresh = Some(fresh(node).await?),
-            Ok(Reply::Producer(told)) => {
-                if told == Err(ErrorCode::CONCURRENT_TRANSACTIONS) {
-                    // The client asks again; the transaction that is in its way may end meanwhile.
-                    if !work_off(node, index, &host).await {
-                        node.transactions.wake();
-                    }
-                }
-                return told;
-            }
-            Ok(_) => return Err(ErrorCode::UNKNOWN_SERVER_ERROR),
-            Err(error) => return Err(unanswered(&error)),
+    let init = Init { id, timeout_ms, known, fresh: None };
+    let command = |fresh| Command::Init(Init { fresh, ..init.clone() });
+    let told = node.ask_for_producer(&host, command).await;
+    if told == Err(ErrorCode::CONCURRENT_TRANSACTIONS) {
+        // The client asks again; the transaction that is in its way may end meanwhile.
+        if !node.markers.work_off(index, &host).await {
+            node.transactions.wake();
         }
     }
+    told
 }
 
 /// What a client of this version is told: those of before version 4 do not know a fenced producer.
@@ -80,13 +71,6 @@ const fn for_version(code: ErrorCode, version: i16) -> ErrorCode {
         ErrorCode::PRODUCER_FENCED if version < 4 => ErrorCode::INVALID_PRODUCER_EPOCH,
         code => code,
     }
-}
-
-async fn fresh(node: &Node) -> Result<ProducerId, ErrorCode> {
-    node.producer_id().await.map_err(|code| match code {
-        ErrorCode::NOT_CONTROLLER => ErrorCode::COORDINATOR_NOT_AVAILABLE,
-        code => code,
-    })
 }
 
 #[cfg(test)]

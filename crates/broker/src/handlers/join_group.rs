@@ -1,13 +1,12 @@
 //! JoinGroup: join a group: wait until everybody is there, learn who leads.
 
-use ottla_coordinator::group::{Client, Command, Join, Reply};
+use ottla_coordinator::group::{Client, Command, Join};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::join_group_request::JoinGroupRequest;
 use ottla_protocol::messages::join_group_response::JoinGroupResponse;
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::groups::{GroupHost, ask};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -21,13 +20,10 @@ const NO_PROTOCOL_FROM: i16 = 7;
 pub async fn handle(node: &Node, call: &Call, request: JoinGroupRequest) -> JoinGroupResponse {
     let refused = |code: ErrorCode| JoinGroupResponse { error_code: code.0, ..Default::default() };
     let group = Resource::Group(&request.group_id);
-    let host = match may(&call.caller.principal, Operation::Read, group) {
-        true => node.group(&request.group_id),
-        false => Err(ErrorCode::GROUP_AUTHORIZATION_FAILED),
-    };
-    let mut response = match host {
-        Ok(host) => join(node, call, request, &host).await.unwrap_or_else(refused),
-        Err(code) => refused(code),
+    let mut response = if may(&call.caller.principal, Operation::Read, group) {
+        join(node, call, request).await.unwrap_or_else(refused)
+    } else {
+        refused(ErrorCode::GROUP_AUTHORIZATION_FAILED)
     };
     if call.version >= NO_PROTOCOL_FROM {
         // Before that an empty name had to stand for none.
@@ -40,19 +36,15 @@ async fn join(
     node: &Node,
     call: &Call,
     request: JoinGroupRequest,
-    host: &GroupHost,
 ) -> Result<JoinGroupResponse, ErrorCode> {
+    let group = request.group_id.clone();
     let join = Join {
         request,
         version: call.version,
         client: Client { id: call.client_id.to_string(), host: call.caller.host() },
         uuid: hyphenated(node.clock.random_bytes()),
     };
-    ask(host, Command::Join(join), |reply| match reply {
-        Reply::Join(response) => Some(response),
-        _ => None,
-    })
-    .await
+    node.ask_group(&group, Command::Join(join)).await
 }
 
 /// A random uuid as Java prints it; member ids end with one.

@@ -1,9 +1,9 @@
 //! ListGroups: the groups that this node coordinates.
 
-use ottla_coordinator::group::{Command, Reply};
+use ottla_coordinator::group::Command;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
-use ottla_protocol::messages::list_groups_response::ListGroupsResponse;
+use ottla_protocol::messages::list_groups_response::{ListGroupsResponse, ListedGroup};
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource, may};
@@ -22,11 +22,9 @@ pub async fn handle(node: &Node, call: &Call, request: ListGroupsRequest) -> Lis
         return response;
     }
     for (_, host) in node.groups.all() {
-        let listed = ask(&host, Command::List(request.clone()), |reply| match reply {
-            Reply::List(groups) => Some(groups),
-            _ => None,
-        });
-        match listed.await {
+        let listed: Result<Vec<ListedGroup>, ErrorCode> =
+            ask(&host, Command::List(request.clone())).await;
+        match listed {
             Ok(groups) => response.groups.extend(groups),
             Err(code) => response.error_code = code.0,
         }

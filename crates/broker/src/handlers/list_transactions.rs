@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ottla_coordinator::pattern::{Alphabet, whole};
-use ottla_coordinator::transaction::{Command, Reply, State, Transaction};
+use ottla_coordinator::transaction::{Command, State, Transaction};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
 use ottla_protocol::messages::list_transactions_response::{
@@ -50,13 +50,10 @@ pub async fn handle(
         request.duration_filter = -1;
     }
     for (_, host) in node.transactions.all() {
-        let listed = ask(&host, Command::List(request.clone()), |reply| match reply {
-            Reply::Listed(all) => Some(all),
-            _ => None,
-        });
-        match listed.await {
-            Ok(Ok(all)) => response.transaction_states.extend(all.into_iter().map(shown)),
-            Ok(Err(code)) | Err(code) => {
+        let listed: Result<Result<Vec<_>, _>, _> = ask(&host, Command::List(request.clone())).await;
+        match listed.flatten() {
+            Ok(all) => response.transaction_states.extend(all.into_iter().map(shown)),
+            Err(code) => {
                 return ListTransactionsResponse { error_code: code.0, ..Default::default() };
             }
         }

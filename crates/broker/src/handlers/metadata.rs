@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ottla_metadata::{Cluster, PartitionState, Reply, Topic};
+use ottla_metadata::{Cluster, PartitionState, Topic};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use ottla_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
@@ -142,7 +142,7 @@ async fn create_missing(node: &Node, asked: &[MetadataRequestTopic]) {
     };
     let request =
         CreateTopicsRequest { topics: plain.iter().map(topic).collect(), ..Default::default() };
-    if let Ok(Reply::CreateTopics(response)) = node.create_topics(request).await {
+    if let Ok(response) = node.create_topics(request).await {
         for topic in response.topics.iter().filter(|topic| topic.error_code != 0) {
             let error = topic.error_message.as_deref().unwrap_or_default();
             tracing::warn!(topic = topic.name, error, "a topic could not be created on demand");

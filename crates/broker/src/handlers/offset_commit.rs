@@ -1,6 +1,6 @@
 //! OffsetCommit: how far a group has come.
 
-use ottla_coordinator::group::{Command, Reply};
+use ottla_coordinator::group::Command;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestTopic,
@@ -11,7 +11,6 @@ use ottla_protocol::messages::offset_commit_response::{
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::groups::ask;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -65,16 +64,10 @@ pub async fn handle(
 }
 
 async fn commit(node: &Node, call: &Call, request: OffsetCommitRequest) -> OffsetCommitResponse {
-    let host = match node.group(&request.group_id) {
-        Ok(host) => host,
-        Err(code) => return all(&request, code),
-    };
     let version = call.version;
     let whole = request.clone();
-    let committed = ask(&host, Command::CommitOffsets { request, version }, |reply| match reply {
-        Reply::CommitOffsets(response) => Some(response),
-        _ => None,
-    });
+    let command = Command::CommitOffsets { request, version };
+    let committed = node.ask_group(&whole.group_id, command);
     committed.await.unwrap_or_else(|code| all(&whole, code))
 }
 

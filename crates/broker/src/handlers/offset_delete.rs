@@ -1,6 +1,6 @@
 //! OffsetDelete: forget how far a group has come.
 
-use ottla_coordinator::group::{Command, Reply};
+use ottla_coordinator::group::Command;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::offset_delete_request::OffsetDeleteRequest;
 use ottla_protocol::messages::offset_delete_response::{
@@ -9,7 +9,6 @@ use ottla_protocol::messages::offset_delete_response::{
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::groups::ask;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -53,14 +52,8 @@ pub async fn handle(
         }
         !topic.partitions.is_empty()
     });
-    let host = match node.group(&request.group_id) {
-        Ok(host) => host,
-        Err(code) => return refused(code),
-    };
-    let answer = ask(&host, Command::DeleteOffsets(request), |reply| match reply {
-        Reply::DeleteOffsets(response) => Some(response),
-        _ => None,
-    });
+    let group = request.group_id.clone();
+    let answer = node.ask_group(&group, Command::DeleteOffsets(request));
     let mut answer = answer.await.unwrap_or_else(refused);
     if answer.error_code == 0 && !missing.is_empty() {
         // What does not exist comes first, each topic once.

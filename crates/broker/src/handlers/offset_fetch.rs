@@ -1,6 +1,6 @@
 //! OffsetFetch: how far groups have come.
 
-use ottla_coordinator::group::{Command, Reply};
+use ottla_coordinator::group::Command;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::offset_fetch_request::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
@@ -12,7 +12,6 @@ use ottla_protocol::messages::offset_fetch_response::{
 use ottla_types::{ErrorCode, NO_EPOCH, NO_OFFSET};
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::groups::ask;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -76,15 +75,8 @@ async fn of_group(
             }
         });
     }
-    let host = match node.group(&group_id) {
-        Ok(host) => host,
-        Err(code) => return refused(code),
-    };
     let command = Command::FetchOffsets { request: group, require_stable };
-    let answer = ask(&host, command, |reply| match reply {
-        Reply::FetchOffsets(response) => Some(response),
-        _ => None,
-    });
+    let answer = node.ask_group(&group_id, command);
     let mut answer = answer.await.unwrap_or_else(refused);
     if by_id {
         answer.topics.retain_mut(|topic| {

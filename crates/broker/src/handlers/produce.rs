@@ -19,7 +19,6 @@ use ottla_records::{BadRecords, Batch, at_a_glance, legacy};
 use ottla_types::{ErrorCode, NO_OFFSET, Offset, TopicPartition, Uuid};
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::transactions::add_now;
 use crate::node::Node;
 use crate::request::{Api, Call, repeated};
 
@@ -381,7 +380,8 @@ fn enlist(node: &Node, call: &Call, request: &ProduceRequest) -> Enlisted {
         let client_version = if implied { 2 } else { 0 };
         let request = Add { id, producer, partitions, verify_only: !implied, client_version };
         // A coordinator whose journal is slow is asked again by the client.
-        let added = add_now(node, request).unwrap_or(Err(ErrorCode::CONCURRENT_TRANSACTIONS));
+        let added =
+            node.add_to_transaction_now(request).unwrap_or(Err(ErrorCode::CONCURRENT_TRANSACTIONS));
         enlisted.refused = added.err().map(|code| of_coordinator(code, call.version));
     }
     enlisted

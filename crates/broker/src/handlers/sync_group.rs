@@ -1,13 +1,12 @@
 //! SyncGroup: the leader brings the assignment, the others wait for it.
 
-use ottla_coordinator::group::{Command, Reply};
+use ottla_coordinator::group::Command;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::sync_group_request::SyncGroupRequest;
 use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::groups::ask;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -24,14 +23,7 @@ pub async fn handle(node: &Node, call: &Call, request: SyncGroupRequest) -> Sync
     if !may(&call.caller.principal, Operation::Read, Resource::Group(&request.group_id)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
-    let host = match node.group(&request.group_id) {
-        Ok(host) => host,
-        Err(code) => return refused(code),
-    };
-    let answer =
-        ask(&host, Command::Sync { request, version: call.version }, |reply| match reply {
-            Reply::Sync(response) => Some(response),
-            _ => None,
-        });
+    let group = request.group_id.clone();
+    let answer = node.ask_group(&group, Command::Sync { request, version: call.version });
     answer.await.unwrap_or_else(refused)
 }

@@ -1,6 +1,6 @@
 //! TxnOffsetCommit: how far a group has come, as part of a transaction.
 
-use ottla_coordinator::group::{Command, Reply};
+use ottla_coordinator::group::Command;
 use ottla_coordinator::transaction::Add;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::txn_offset_commit_request::{
@@ -13,7 +13,6 @@ use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource, may};
 use crate::hosts::groups::ask;
-use crate::hosts::transactions::{add, offsets_of};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -116,21 +115,17 @@ async fn commit(
         let asked = Add {
             id: request.transactional_id.clone(),
             producer,
-            partitions: offsets_of(node, &request.group_id)?,
+            partitions: node.offsets_of_group(&request.group_id)?,
             verify_only: call.version < 5,
             client_version: if call.version >= 5 { 2 } else { 0 },
         };
-        add(node, asked).await?;
+        node.add_to_transaction(asked).await?;
         // A marker has come meanwhile: what was asked for is over.
         if partition.to_verify(producer.0, producer.1) != Some(guard) {
             return Err(ErrorCode::INVALID_TXN_STATE);
         }
     }
-    ask(&host, Command::CommitInTransaction(request), |reply| match reply {
-        Reply::CommitInTransaction(response) => Some(response),
-        _ => None,
-    })
-    .await
+    ask(&host, Command::CommitInTransaction(request)).await
 }
 
 fn answer(topic: &TxnOffsetCommitRequestTopic, code: ErrorCode) -> TxnOffsetCommitResponseTopic {

@@ -1,6 +1,6 @@
 //! UpdateFeatures: the levels that the cluster works at.
 
-use ottla_metadata::{Command, Reply};
+use ottla_metadata::Command;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::update_features_request::UpdateFeaturesRequest;
 use ottla_protocol::messages::update_features_response::UpdateFeaturesResponse;
@@ -26,11 +26,7 @@ pub async fn handle(
     }
     let before = node.cluster();
     let command = Command::UpdateFeatures { request, version: call.version };
-    let response = match node.controller.ask(command).await {
-        Ok(Reply::UpdateFeatures(response)) => response,
-        Ok(_) => refused(ErrorCode::UNKNOWN_SERVER_ERROR),
-        Err(code) => refused(code),
-    };
+    let response = node.controller.ask(command).await.unwrap_or_else(refused);
     audit::features_changed(call, &before, &node.cluster());
     response
 }

@@ -14,7 +14,6 @@ use ottla_protocol::messages::write_txn_markers_response::{
 use ottla_types::{ErrorCode, NO_EPOCH, NO_PRODUCER, ProducerId};
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::transactions::write_marker;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -83,7 +82,7 @@ async fn write(node: &Node, call: &Call, marker: WritableTxnMarker, results: &mu
         {
             Err(code)
         } else {
-            write_marker(node, topic, index, &end).await
+            node.markers.write(topic, index, &end).await
         };
         let partitions = topics.entry(topic.to_owned()).or_default();
         partitions.insert(index, done.err().unwrap_or(ErrorCode::NONE));

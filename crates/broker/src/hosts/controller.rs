@@ -52,22 +52,30 @@ impl ControllerHandle {
     ///
     /// # Errors
     /// `NOT_CONTROLLER` when the controller is gone.
-    pub async fn ask(&self, command: Command) -> Result<Reply, ErrorCode> {
+    pub async fn ask<T>(&self, command: Command) -> Result<T, ErrorCode>
+    where
+        T: TryFrom<Reply, Error = Reply>,
+    {
         let (sender, answer) = oneshot::channel();
         let job = Job::Ask(Box::new(command), sender);
         self.jobs.send(job).await.map_err(|_| ErrorCode::NOT_CONTROLLER)?;
-        answer.await.map_err(|_| ErrorCode::NOT_CONTROLLER)
+        let reply = answer.await.map_err(|_| ErrorCode::NOT_CONTROLLER)?;
+        Ok(ottla_machine::answer(reply))
     }
 
     /// Like [`ControllerHandle::ask`], for a thread without a runtime.
     ///
     /// # Errors
     /// `NOT_CONTROLLER` when the controller is gone.
-    pub fn ask_blocking(&self, command: Command) -> Result<Reply, ErrorCode> {
+    pub fn ask_blocking<T>(&self, command: Command) -> Result<T, ErrorCode>
+    where
+        T: TryFrom<Reply, Error = Reply>,
+    {
         let (sender, answer) = oneshot::channel();
         let job = Job::Ask(Box::new(command), sender);
         self.jobs.blocking_send(job).map_err(|_| ErrorCode::NOT_CONTROLLER)?;
-        answer.blocking_recv().map_err(|_| ErrorCode::NOT_CONTROLLER)
+        let reply = answer.blocking_recv().map_err(|_| ErrorCode::NOT_CONTROLLER)?;
+        Ok(ottla_machine::answer(reply))
     }
 
     /// Asks without waiting for an answer; whether there was room for it in the queue.

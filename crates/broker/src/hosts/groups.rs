@@ -12,7 +12,7 @@ use ottla_records::{BadRecords, Batch, BatchOptions};
 use ottla_types::{CONSUMER_OFFSETS, Offset, TimestampMs};
 
 use super::host::AppendFailed;
-use super::shards::{Kind, ShardHost, Shards, batch_of, each_record, failed};
+use super::shards::{Kind, ShardHost, Shards, UNPACKED_BYTES_MAX, batch_of, each_record, failed};
 
 pub use super::shards::ask;
 
@@ -117,6 +117,8 @@ impl Kind for GroupKind {
 
 /// How many bytes of offsets are written as one batch.
 const PART_BYTES: usize = 512 << 10;
+
+const _: () = assert!(PART_BYTES < UNPACKED_BYTES_MAX, "what is written can be loaded");
 
 /// The records in parts that may each be a batch of its own. Only offsets are parted, for each of
 /// them is true by itself: a request about very many, or a group with very many to be deleted,

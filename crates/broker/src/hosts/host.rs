@@ -321,8 +321,7 @@ impl<M: Machine, J: Journal<M::Record>> Inner<M, J> {
 
     fn release(&mut self) {
         let committed = self.journal.committed();
-        while self.parked.front().is_some_and(|(end, _)| *end <= committed) {
-            let Some((_, replies)) = self.parked.pop_front() else { return };
+        while let Some((_, replies)) = self.parked.pop_front_if(|(end, _)| *end <= committed) {
             for (ticket, reply) in replies {
                 if let Some(asker) = self.asking.remove(&ticket) {
                     // Whoever hung up meanwhile does not need the answer.

@@ -3,7 +3,9 @@
 pub mod controller;
 pub mod groups;
 pub mod host;
+pub mod markers;
 pub mod mover;
+pub mod producer_ids;
 pub mod sessions;
 pub mod shards;
 pub mod telemetry;

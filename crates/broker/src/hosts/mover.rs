@@ -3,57 +3,72 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ottla_clock::{Lane, LaneRules, Next, Pause, Priority, Ring, Share, Task};
+use ottla_clock::{Clock, Lane, LaneRules, Next, Pause, Priority, Ring, Share, Task};
 use ottla_locks::Mutex;
-use ottla_metadata::{AssignedDirectory, Command, Reply};
-use ottla_partitions::{Partition, StorageError};
-use ottla_types::{TopicPartition, Uuid};
+use ottla_metadata::{AssignedDirectory, Command};
+use ottla_partitions::{Partition, Partitions, StorageError};
+use ottla_types::{NodeId, TopicPartition, Uuid};
 
-use crate::node::Node;
+use super::controller::ControllerHandle;
 
 /// What it is not worth to wait for.
 const MOMENT: Duration = Duration::from_millis(10);
 
+/// What carries moves out.
+#[derive(Debug)]
+pub struct Mover {
+    /// The time.
+    pub clock: Clock,
+    /// This node.
+    pub id: NodeId,
+    /// The partitions that lie here.
+    pub partitions: Arc<Partitions>,
+    /// Learns in which directory a partition is.
+    pub controller: ControllerHandle,
+    /// How many bytes a second may be copied, if not any number.
+    pub bytes_per_second: Option<f64>,
+}
+
 /// Carries planned moves out, beside everything else.
 #[derive(Debug, Default)]
-pub struct Mover {
+pub struct Moves {
     /// The task, from the first move on.
     ring: OnceLock<Ring>,
-    /// How many bytes a second may be moved, as the settings were at the last call.
+    /// How many bytes a second may be copied, as the settings were at the last call.
     rate: Arc<Mutex<Option<f64>>>,
 }
 
-impl Mover {
+impl Moves {
     /// Carries out the moves that are planned.
-    pub fn start(&self, node: &Node) {
-        if node.partitions.moves().is_empty() {
+    pub fn start(&self, mover: Mover) {
+        if mover.partitions.moves().is_empty() {
             return;
         }
-        *self.rate.lock() = node.settings().move_bytes_per_second;
-        self.ring.get_or_init(|| self.start_task(node)).ring();
-    }
-
-    fn start_task(&self, node: &Node) -> Ring {
-        let (name, priority) = ("ottla-mover", Priority::Normal);
-        let lane = Lane::threads(LaneRules { name, threads_max: 1, share_max: 1, priority });
-        if let Err(error) = lane.keep_thread() {
-            tracing::error!(%error, "partition moves cannot start: no thread");
-        }
-        lane.start_task(Share::default(), task(node, Arc::clone(&self.rate)))
+        *self.rate.lock() = mover.bytes_per_second;
+        self.ring.get_or_init(|| start_task(mover, Arc::clone(&self.rate))).ring();
     }
 }
 
-/// Each round carries one move out. What is planned stands in [`ottla_partitions::Partitions`],
-/// once for a partition however often it is asked for; a move that ends leaves it, well or not.
-fn task(node: &Node, rate: Arc<Mutex<Option<f64>>>) -> Task {
-    let (partitions, controller) = (node.partitions.clone(), node.controller.clone());
-    let (id, clock, pause) = (node.id, node.clock.clone(), Pause::default());
+fn start_task(mover: Mover, rate: Arc<Mutex<Option<f64>>>) -> Ring {
+    let (name, priority) = ("ottla-mover", Priority::Normal);
+    let lane = Lane::threads(LaneRules { name, threads_max: 1, share_max: 1, priority });
+    if let Err(error) = lane.keep_thread() {
+        tracing::error!(%error, "partition moves cannot start: no thread");
+    }
+    lane.start_task(Share::default(), task(mover, rate))
+}
+
+/// Each round carries one move out. What is planned stands in [`Partitions`], once for a partition
+/// however often it is asked for; a move that ends leaves it, well or not.
+fn task(mover: Mover, rate: Arc<Mutex<Option<f64>>>) -> Task {
+    let Mover { clock, id, partitions, controller, .. } = mover;
+    let pause = Pause::default();
     let mut tell = move |partition: &Partition, directory: Uuid| {
         let (topic_id, index) = (partition.topic_id(), partition.index());
         let assigned = vec![AssignedDirectory { topic_id, index, directory }];
         let command = Command::AssignDirectories { broker: id, assigned };
         match controller.ask_blocking(command) {
-            Ok(Reply::Assigned(Ok(()))) => Ok(()),
+            Ok(Ok(())) => Ok(()),
             // It is gone, or the controller is.
             _ => Err(StorageError::Failed),
         }

@@ -3,6 +3,7 @@
 
 use ottla_locks::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_clock::Clock;
-use ottla_machine::Machine;
+use ottla_machine::{Machine, answer};
 use ottla_partitions::{Isolation, Partition, ReadRefused, Refused};
 use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches};
 use ottla_types::{ErrorCode, Offset, TimestampMs, TopicPartition, coordinator_partition};
@@ -21,18 +22,18 @@ use super::host::{AppendFailed, Host, Journal, Unanswered};
 /// How much of the topic is read at a time while loading, in bytes (`offsets.load.buffer.size`).
 const LOAD_BYTES: usize = 5 * 1024 * 1024;
 /// How much a batch may unpack to while loading, in bytes.
-const UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(super) const UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A load that takes longer says how far it is, every so many records.
 const TOLD_EVERY: u64 = 1_000_000;
 
 /// A kind of coordinator.
-pub trait Kind: std::fmt::Debug + Send + Sync + 'static {
+pub trait Kind: Debug + Send + Sync + 'static {
     /// What runs in it.
-    type Machine: Machine<Record = Self::Record, Reply: Send, Timer: Send> + Send;
+    type Machine: Machine<Record = Self::Record, Reply: Debug + Send, Timer: Send> + Send;
     /// What it writes down.
     type Record;
     /// What an operator may decide about it.
-    type Settings: Clone + PartialEq + std::fmt::Debug + Send + Sync;
+    type Settings: Clone + PartialEq + Debug + Send + Sync;
     /// The topic that it lives in.
     const TOPIC: &'static str;
 
@@ -97,6 +98,9 @@ const TOGETHER: Duration = Duration::from_millis(5);
 /// After how long at the latest timers are looked at, for the wall clock may have been set forward.
 const NAP: Duration = Duration::from_secs(1);
 
+const _: () = assert!(TOGETHER.as_millis() < NAP.as_millis(), "a pause lies between the two");
+const _: () = assert!(LOAD_AGAIN.as_millis() >= NAP.as_millis(), "a load is looked at at each nap");
+
 /// All coordinators of a kind; cheap to clone.
 pub struct Shards<K: Kind>(Arc<Inner<K>>);
 
@@ -116,7 +120,7 @@ impl<K: Kind> Clone for Shards<K> {
     }
 }
 
-impl<K: Kind> std::fmt::Debug for Shards<K> {
+impl<K: Kind> Debug for Shards<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Shards({})", K::TOPIC)
     }
@@ -445,17 +449,19 @@ pub fn unanswered(error: &Unanswered<Refused>) -> ErrorCode {
     }
 }
 
-/// Asks a coordinator and takes the reply apart; any other kind of reply is a lost coordinator.
+/// Asks a coordinator; which answer the command has is known to whoever asks.
 ///
 /// # Errors
-/// `NOT_COORDINATOR` when the coordinator went away before it could answer.
+/// What a client is told when the coordinator went away before it could answer, or may not write.
 pub async fn ask<K: Kind, T>(
     host: &ShardHost<K>,
     command: <K::Machine as Machine>::Command,
-    pick: impl FnOnce(<K::Machine as Machine>::Reply) -> Option<T>,
-) -> Result<T, ErrorCode> {
+) -> Result<T, ErrorCode>
+where
+    T: TryFrom<<K::Machine as Machine>::Reply, Error = <K::Machine as Machine>::Reply>,
+{
     let reply = host.ask(command).await.map_err(|error| unanswered(&error))?;
-    pick(reply).ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)
+    Ok(answer(reply))
 }
 
 #[cfg(test)]

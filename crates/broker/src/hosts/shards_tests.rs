@@ -1,15 +1,17 @@
 use super::super::groups::{GroupKind, Groups, TOPIC};
 use super::*;
-use ottla_coordinator::group::{Command, GroupSettings, Reply};
+use ottla_coordinator::group::{Command, GroupSettings};
 use ottla_partitions::{
     Assigned, Assignment, DataDir, DiskFiles, Fault, FaultyFiles, Files, Partitions, Rules,
 };
 use ottla_protocol::messages::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
+use ottla_protocol::messages::offset_commit_response::OffsetCommitResponse;
 use ottla_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopics,
 };
+use ottla_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
 use ottla_types::Uuid;
 use std::path::Path;
 
@@ -68,14 +70,9 @@ impl Scene {
     /// Commits an offset; the error that the client is sent if the coordinator does not answer.
     fn commit(&self, offset: i64) -> Result<(), ErrorCode> {
         let host = self.groups.at(0)?;
-        block_on(ask(&host, commit_of(offset), |reply| match reply {
-            Reply::CommitOffsets(answer) => {
-                let code = answer.topics[0].partitions[0].error_code;
-                assert_eq!(code, 0, "the coordinator's own answer");
-                Some(())
-            }
-            _ => None,
-        }))
+        let answer: OffsetCommitResponse = block_on(ask(&host, commit_of(offset)))?;
+        assert_eq!(answer.topics[0].partitions[0].error_code, 0, "the coordinator's own answer");
+        Ok(())
     }
 
     fn committed(&self) -> i64 {
@@ -90,11 +87,9 @@ impl Scene {
             ..Default::default()
         };
         let command = Command::FetchOffsets { request, require_stable: false };
-        let asked = block_on(ask(&self.host(), command, |reply| match reply {
-            Reply::FetchOffsets(answer) => Some(answer.topics[0].partitions[0].committed_offset),
-            _ => None,
-        }));
-        asked.expect("an answer")
+        let answer: OffsetFetchResponseGroup =
+            block_on(ask(&self.host(), command)).expect("an answer");
+        answer.topics[0].partitions[0].committed_offset
     }
 }
 
@@ -165,7 +160,8 @@ fn when_its_partition_goes_every_request_is_answered() {
     scene.groups.reconcile(&[]);
     assert_eq!(waiting.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Closed));
     assert_eq!(scene.groups.at(0).err(), Some(ErrorCode::NOT_COORDINATOR));
-    assert_eq!(block_on(ask(&host, commit_of(6), |_| Some(()))), Err(ErrorCode::NOT_COORDINATOR));
+    let late: Result<OffsetCommitResponse, ErrorCode> = block_on(ask(&host, commit_of(6)));
+    assert_eq!(late.err(), Some(ErrorCode::NOT_COORDINATOR));
 }
 
 #[test]

@@ -1,28 +1,24 @@
-//! The transaction coordinators of this node, in `__transaction_state`, and the writing of markers.
+//! The transaction coordinators of this node, in `__transaction_state`.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use ottla_coordinator::group::TransactionEnd;
-use ottla_coordinator::transaction::{
-    Add, Command, Partitions, Record, Reply, TransactionMachine, TransactionSettings, Work,
-};
+use ottla_coordinator::transaction::{Command, Record, TransactionMachine, TransactionSettings};
 use ottla_partitions::{Partition, Refused};
 use ottla_records::{Batch, BatchOptions};
-use ottla_types::{ErrorCode, LeaderEpoch, Offset, TRANSACTION_STATE, TimestampMs};
+use ottla_types::{ErrorCode, Offset, TRANSACTION_STATE, TimestampMs};
 
 use super::groups;
-use super::host::{AppendFailed, Unanswered};
-use super::shards::{Kind, ShardHost, Shards, ask, batch_of, each_record, failed, unanswered};
-use crate::node::Node;
+use super::host::AppendFailed;
+use super::markers::{MARKER_WAIT, Markers};
+use super::shards::{Kind, ShardHost, Shards, batch_of, each_record, failed};
 
 /// The topic that transactional ids live in.
 pub const TOPIC: &str = TRANSACTION_STATE;
 
 /// After how long a marker that could not be written is tried again.
 const RETRY: Duration = Duration::from_millis(100);
-/// How long a marker may take to be committed; it is written again then.
-const MARKER_WAIT: Duration = Duration::from_secs(10);
+
+const _: () = assert!(RETRY.as_millis() < MARKER_WAIT.as_millis());
 
 /// Transactional ids.
 #[derive(Debug)]
@@ -81,179 +77,18 @@ impl Kind for TransactionKind {
 
 impl Transactions {
     /// Fires timers and writes what markers are left, for ever.
-    pub async fn tick(&self, node: &Node) {
+    pub async fn tick(&self, markers: &Markers) {
         loop {
             self.load_again();
             let (mut next_ms, mut is_done) = (TimestampMs::MAX, true);
             for (index, host) in self.all() {
                 next_ms = next_ms.min(host.fire().unwrap_or(TimestampMs::MAX));
                 is_done &= !host.committed();
-                is_done &= work_off(node, index, &host).await;
+                is_done &= markers.work_off(index, &host).await;
             }
             self.rest(next_ms, (!is_done).then_some(RETRY)).await;
         }
     }
-}
-
-/// Writes the markers of everything that was decided; was that all? What could not be written is
-/// tried again soon.
-pub async fn work_off(node: &Node, index: i32, host: &TransactionHost) -> bool {
-    let taken = ask(host, Command::TakeWork, |reply| match reply {
-        Reply::Work(work) => Some(work),
-        _ => None,
-    });
-    let Ok(taken) = taken.await else { return true };
-    let mut taken = Taken { host, left: taken.into() };
-    let Some(partition) = node.partitions.find(TOPIC, index) else { return true };
-    let epoch = partition.ends().leader_epoch;
-    let mut all = true;
-    while let Some(work) = taken.left.front() {
-        let is_marked = mark(node, work, epoch).await;
-        let Some(work) = taken.left.pop_front() else { break };
-        if is_marked {
-            match host.ask(Command::Marked(work.clone())).await {
-                Ok(_) => continue,
-                // Its next leader, or its next load, finds what is left.
-                Err(Unanswered::Lost) => return true,
-                Err(Unanswered::Refused(_)) => {}
-            }
-        }
-        all = false;
-        taken.give_back(work);
-    }
-    all
-}
-
-/// Work that was taken from a coordinator. What is left of it when the request that is at it is
-/// dropped, with its connection, goes back: or no other would ever be at it.
-struct Taken<'a> {
-    host: &'a TransactionHost,
-    left: VecDeque<Work>,
-}
-
-impl Taken<'_> {
-    fn give_back(&self, work: Work) {
-        // A coordinator that is lost remembers nothing of who is at what.
-        let _ = self.host.tell(Command::Unmarked(work));
-    }
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        while let Some(work) = self.left.pop_front() {
-            self.give_back(work);
-        }
-    }
-}
-
-/// Says once that a marker has to wait.
-fn tell(work: &Work, topic: &str, index: i32, code: ErrorCode) {
-    let (id, why) = (&work.id, code.name());
-    if work.is_again {
-        tracing::debug!(id, topic, index, why, "transaction marker not written yet; retrying");
-    } else {
-        tracing::warn!(id, topic, index, why, "transaction marker cannot be written; retrying");
-    }
-}
-
-/// Writes one transaction's markers; are all of them written?
-async fn mark(node: &Node, work: &Work, coordinator_epoch: LeaderEpoch) -> bool {
-    let end = TransactionEnd {
-        producer: work.producer,
-        commit: work.commit,
-        coordinator_epoch,
-        is_bumped: work.version >= 2,
-    };
-    let mut all = true;
-    for (topic, indexes) in &work.partitions {
-        for index in indexes {
-            match write_marker(node, topic, *index, &end).await {
-                Ok(()) => {}
-                // There is nothing to end any more, or somebody else has ended it.
-                Err(
-                    ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
-                    | ErrorCode::INVALID_PRODUCER_EPOCH
-                    | ErrorCode::TRANSACTION_COORDINATOR_FENCED,
-                ) => {}
-                Err(code) => {
-                    tell(work, topic, *index, code);
-                    all = false;
-                }
-            }
-        }
-    }
-    all
-}
-
-/// Ends a producer's transaction in one partition, and waits until that is seen: a group's offsets
-/// are in force when this returns.
-///
-/// # Errors
-/// What a coordinator is told.
-pub async fn write_marker(
-    node: &Node,
-    topic: &str,
-    index: i32,
-    end: &TransactionEnd,
-) -> Result<(), ErrorCode> {
-    let Some(partition) = node.partitions.find(topic, index) else {
-        return Err(node.why_not_here(topic, Default::default(), false, index));
-    };
-    let marker = groups::marker(end);
-    if topic == groups::TOPIC {
-        partition.may_end(&marker).map_err(|refused| refused.code())?;
-        let host = node.groups.at(index)?;
-        let command = ottla_coordinator::group::Command::EndTransaction(*end);
-        return ask(&host, command, |_| Some(())).await;
-    }
-    let now_ms = node.clock.wall_ms();
-    let appended = partition.end_transaction(&marker, now_ms).map_err(|refused| refused.code())?;
-    let deadline = node.clock.monotonic() + MARKER_WAIT;
-    match partition.committed(appended.end, &node.clock, deadline).await {
-        ottla_partitions::Waited::Committed => Ok(()),
-        _ => Err(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND),
-    }
-}
-
-/// Makes partitions part of a transaction, or asks whether they are.
-///
-/// # Errors
-/// What a client is told.
-pub async fn add(node: &Node, request: Add) -> Result<(), ErrorCode> {
-    let (_, host) = node.transaction(&request.id)?;
-    let added = ask(&host, Command::Add(request), |reply| match reply {
-        Reply::Added(added) => Some(added),
-        _ => None,
-    });
-    added.await?
-}
-
-/// As [`add`], on this thread; `None` if the answer has to be waited for.
-///
-/// # Errors
-/// What a client is told.
-pub fn add_now(node: &Node, request: Add) -> Option<Result<(), ErrorCode>> {
-    let host = match node.transaction(&request.id) {
-        Ok((_, host)) => host,
-        Err(code) => return Some(Err(code)),
-    };
-    let mut answer = match host.start(Command::Add(request)) {
-        Ok(answer) => answer,
-        Err(error) => return Some(Err(unanswered(&error))),
-    };
-    match answer.try_recv() {
-        Ok(Reply::Added(added)) => Some(added),
-        _ => None,
-    }
-}
-
-/// The partition that a group's offsets live in.
-///
-/// # Errors
-/// There is none yet.
-pub fn offsets_of(node: &Node, group: &str) -> Result<Partitions, ErrorCode> {
-    let index = node.group_shard(group)?;
-    Ok([(groups::TOPIC.to_owned(), [index].into())].into())
 }
 
 /// What a client is told: those of before version 2 know only the code of idempotent producers.

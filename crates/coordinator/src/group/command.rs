@@ -194,6 +194,25 @@ pub enum Reply {
     TopicsDeleted,
 }
 
+ottla_machine::answers! {
+    Reply {
+        Join(it) => JoinGroupResponse = it;
+        Sync(it) => SyncGroupResponse = it;
+        Heartbeat(it) => HeartbeatResponse = it;
+        Leave(it) => LeaveGroupResponse = it;
+        CommitOffsets(it) => OffsetCommitResponse = it;
+        ConsumerHeartbeat(it) => ConsumerGroupHeartbeatResponse = it;
+        ConsumerDescribe(it) => Vec<described::DescribedGroup> = it;
+        CommitInTransaction(it) => TxnOffsetCommitResponse = it;
+        TransactionEnded => () = ();
+        FetchOffsets(it) => OffsetFetchResponseGroup = it;
+        DeleteOffsets(it) => OffsetDeleteResponse = it;
+        Describe(it) => Vec<DescribedGroup> = it;
+        List(it) => Vec<ListedGroup> = it;
+        Delete(it) => Vec<DeletableGroupResult> = it;
+    }
+}
+
 /// What a group coordinator waits for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Timer {

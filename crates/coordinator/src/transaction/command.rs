@@ -99,6 +99,29 @@ pub enum Reply {
     Listed(Result<Vec<(String, Transaction)>, ErrorCode>),
 }
 
+ottla_machine::answers! {
+    Reply {
+        Added(it) => Result<(), ErrorCode> = it;
+        Work(it) => Vec<Work> = it;
+        Done => () = ();
+        Described(it) => Option<Transaction> = it;
+        Listed(it) => Result<Vec<(String, Transaction)>, ErrorCode> = it;
+    }
+}
+
+/// Who the producer is, or why it is not told; `None` if a fresh producer id is needed for that.
+impl TryFrom<Reply> for Option<Result<(ProducerId, ProducerEpoch), ErrorCode>> {
+    type Error = Reply;
+
+    fn try_from(reply: Reply) -> Result<Self, Reply> {
+        match reply {
+            Reply::Producer(told) => Ok(Some(told)),
+            Reply::NeedsId => Ok(None),
+            other => Err(other),
+        }
+    }
+}
+
 /// Markers to be written: in each partition one that ends the producer's transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Work {

@@ -1,4 +1,4 @@
-//! The first records of a cluster (cluster.md, Annex B).
+//! The first records of a cluster (KIP-778).
 
 use alloc::string::String;
 use alloc::vec::Vec;

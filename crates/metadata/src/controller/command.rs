@@ -144,6 +144,23 @@ pub enum Reply {
     UpdateFeatures(UpdateFeaturesResponse),
 }
 
+ottla_machine::answers! {
+    Reply {
+        Done => () = ();
+        CreateTopics(it) => CreateTopicsResponse = it;
+        DeleteTopics(it) => DeleteTopicsResponse = it;
+        CreatePartitions(it) => CreatePartitionsResponse = it;
+        AlterConfigs(it) => AlterConfigsResponse = it;
+        IncrementalAlterConfigs(it) => IncrementalAlterConfigsResponse = it;
+        AlterClientQuotas(it) => AlterClientQuotasResponse = it;
+        AlterUserScramCredentials(it) => scram_answer::AlterUserScramCredentialsResponse = it;
+        Registered(it) => Result<i64, ErrorCode> = it;
+        Assigned(it) => Result<(), ErrorCode> = it;
+        ProducerIds(first, count) => (ProducerId, i32) = (first, count);
+        UpdateFeatures(it) => UpdateFeaturesResponse = it;
+    }
+}
+
 /// What a topic gets when its creator does not say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Defaults {

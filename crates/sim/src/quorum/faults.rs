@@ -57,6 +57,8 @@ impl World {
         }
         let lost = live.log.entries.len().saturating_sub(node.disk.log.len());
         self.coverage.lost_records += lost as u64;
+        let now_ms = self.schedule.now_ms();
+        self.trace.note(now_ms, at + 1, || format!("crashes, {lost} records lost"));
     }
 
     /// The node starts again, unless it has already.

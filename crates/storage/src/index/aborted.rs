@@ -10,6 +10,9 @@ use crate::index::table::{Saved, Unsaved};
 
 const BYTES: usize = 34;
 
+/// The version, and four numbers.
+const _: () = assert!(BYTES == 2 + 4 * 8);
+
 /// A transaction that was aborted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AbortedTransaction {

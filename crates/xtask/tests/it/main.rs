@@ -5,7 +5,7 @@ mod licences;
 use std::collections::BTreeSet;
 use std::fs;
 
-use ottla_xtask::{chance, law, names, sizes, tree};
+use ottla_xtask::{chance, law, names, paths, sizes, tree};
 
 fn architecture() -> String {
     fs::read_to_string(tree::root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md")
@@ -81,8 +81,29 @@ fn nothing_happens_by_chance_that_no_seed_reaches() {
 }
 
 #[test]
+fn no_host_names_what_stands_above_it() {
+    none(&names::hosts_that_look_up(&tree::rust_sources().expect("sources")));
+}
+
+#[test]
 fn no_handler_names_another_handler() {
     none(&names::handlers_that_name_handlers(&tree::rust_sources().expect("sources")));
+}
+
+#[test]
+fn every_path_that_is_named_is_there() {
+    let root = tree::root();
+    let folders: Vec<String> = fs::read_dir(&root)
+        .expect("the root")
+        .map(|entry| entry.expect("an entry"))
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    let mut sources = tree::documents().expect("documents");
+    sources.extend(tree::rust_sources().expect("sources"));
+    let dead: Vec<_> =
+        sources.iter().flat_map(|source| paths::dead(&root, &folders, source)).collect();
+    none(&dead);
 }
 
 #[test]

@@ -1,0 +1,76 @@
+//! What handlers ask of the coordinators of transactions.
+
+use ottla_coordinator::transaction::{Add, Command, Partitions};
+use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
+
+use crate::hosts::groups;
+use crate::hosts::shards::{ask, unanswered};
+use crate::hosts::transactions::TransactionHost;
+use crate::node::Node;
+
+impl Node {
+    /// Makes partitions part of a transaction, or asks whether they are.
+    ///
+    /// # Errors
+    /// What a client is told.
+    pub async fn add_to_transaction(&self, request: Add) -> Result<(), ErrorCode> {
+        let (_, host) = self.transaction(&request.id)?;
+        let added = ask(&host, Command::Add(request));
+        added.await?
+    }
+
+    /// Asks what may need a fresh producer id: who the producer is from now on.
+    ///
+    /// # Errors
+    /// What a client is told.
+    pub async fn ask_for_producer(
+        &self,
+        host: &TransactionHost,
+        command: impl Fn(Option<ProducerId>) -> Command,
+    ) -> Result<(ProducerId, ProducerEpoch), ErrorCode> {
+        let told: Option<Result<_, ErrorCode>> = ask(host, command(None)).await?;
+        if let Some(told) = told {
+            return told;
+        }
+        let fresh = self.fresh_producer().await?;
+        let told: Option<Result<_, ErrorCode>> = ask(host, command(Some(fresh))).await?;
+        told.expect("it has got a fresh id")
+    }
+
+    /// A producer id that was never given away before.
+    ///
+    /// # Errors
+    /// What a client is told.
+    pub async fn fresh_producer(&self) -> Result<ProducerId, ErrorCode> {
+        self.producer_id().await.map_err(|code| match code {
+            ErrorCode::NOT_CONTROLLER => ErrorCode::COORDINATOR_NOT_AVAILABLE,
+            code => code,
+        })
+    }
+
+    /// As [`Node::add_to_transaction`], on this thread; `None` if the answer has to be waited for.
+    ///
+    /// # Errors
+    /// What a client is told.
+    pub fn add_to_transaction_now(&self, request: Add) -> Option<Result<(), ErrorCode>> {
+        let host = match self.transaction(&request.id) {
+            Ok((_, host)) => host,
+            Err(code) => return Some(Err(code)),
+        };
+        let mut answer = match host.start(Command::Add(request)) {
+            Ok(answer) => answer,
+            Err(error) => return Some(Err(unanswered(&error))),
+        };
+        // An empty channel: it has not committed yet.
+        answer.try_recv().ok().map(ottla_machine::answer)
+    }
+
+    /// The partition that a group's offsets live in.
+    ///
+    /// # Errors
+    /// There is none yet.
+    pub fn offsets_of_group(&self, group: &str) -> Result<Partitions, ErrorCode> {
+        let index = self.group_shard(group)?;
+        Ok([(groups::TOPIC.to_owned(), [index].into())].into())
+    }
+}

@@ -1,0 +1,36 @@
+//! Producer ids that this node may give away: a block of them at a time from the controller.
+
+use ottla_metadata::Command;
+use ottla_types::{ErrorCode, NodeId, ProducerId};
+use tokio::sync::Mutex;
+
+use super::controller::ControllerHandle;
+
+/// What is left of the block.
+#[derive(Debug, Default)]
+pub struct ProducerIds {
+    /// The next id, and the end of the block; held while a new block is asked for, so that only
+    /// one is. With a block of 1000 from 3000 on and two given away: 3002 and 4000.
+    left: Mutex<(ProducerId, ProducerId)>,
+}
+
+impl ProducerIds {
+    /// An id that was never given away before.
+    ///
+    /// # Errors
+    /// The controller is gone.
+    pub async fn next(
+        &self,
+        broker: NodeId,
+        controller: &ControllerHandle,
+    ) -> Result<ProducerId, ErrorCode> {
+        let mut block = self.left.lock().await;
+        if block.0 == block.1 {
+            let command = Command::AllocateProducerIds { broker };
+            let (first, count): (ProducerId, i32) = controller.ask(command).await?;
+            *block = (first, first + ProducerId::from(count));
+        }
+        block.0 += 1;
+        Ok(block.0 - 1)
+    }
+}

@@ -1,0 +1,130 @@
+//! The node becomes what the metadata says.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use ottla_coordinator::group::{DeletedTopic, GroupSettings, Topics};
+use ottla_metadata::{AssignedDirectory, Cluster, Command, Topic};
+use ottla_partitions::{Assigned, Assignment};
+use ottla_types::{TopicPartition, Uuid};
+
+use super::Node;
+use crate::audit;
+use crate::hosts::controller::News;
+use crate::hosts::{groups, transactions};
+use crate::settings::{
+    connection_bounds, group_settings, settings_in_force, topic_rules, transaction_settings,
+};
+
+impl Node {
+    /// The metadata is new: this node becomes what it says. Runs on the controller's thread.
+    pub fn take(&self, news: News) {
+        let cluster = Arc::new(news.cluster);
+        let before = self.cluster.load_full();
+        self.in_force.store(Arc::new(settings_in_force(&cluster, &self.started, self.id)));
+        self.admission.set(connection_bounds(&cluster, &self.started, self.id));
+        let topics = self.topics_of(&before, &cluster);
+        let settings = group_settings(&cluster, &self.started, self.id);
+        self.groups.set(&GroupSettings { topics, ..settings });
+        self.transactions.set(&transaction_settings(&cluster, &self.started, self.id));
+        self.telemetry.set(&cluster);
+        // At the first time everything is news to this node, and to nobody else.
+        if self.offset.load(Ordering::Acquire) > 0 {
+            audit::topics_changed(&before, &cluster);
+        }
+        let wanted = self.assigned(&cluster);
+        for (partition, error) in self.partitions.reconcile(&wanted) {
+            tracing::error!(%partition, %error, "partition is offline: it cannot be opened");
+        }
+        self.tell_directories(&wanted);
+        self.cluster.store(Arc::clone(&cluster));
+        self.offset.store(news.offset, Ordering::Release);
+        self.epoch.store(i64::from(news.epoch), Ordering::Release);
+        let led = |topic: &str| -> Vec<_> {
+            let all = self.partitions.of_topic(topic).into_iter();
+            all.filter(|it| it.ends().leading).collect()
+        };
+        self.groups.reconcile(&led(groups::TOPIC));
+        self.transactions.reconcile(&led(transactions::TOPIC));
+        let gone = deleted(&before, &cluster);
+        if !gone.is_empty() {
+            self.groups.topics_deleted(&gone);
+        }
+    }
+
+    /// Lets the controller know in which of several directories partitions lie (KIP-858): with
+    /// that, a start can tell which partitions a lost directory held.
+    fn tell_directories(&self, wanted: &[Assigned]) {
+        let mut assigned = Vec::new();
+        for it in wanted {
+            let found = self.partitions.find(&it.place.topic, it.place.partition);
+            // One that moves is told by the move.
+            let settled = found.filter(|partition| !partition.is_moving());
+            let Some(directory) = settled.map(|it| it.directory()) else { continue };
+            if directory != it.directory {
+                let (topic_id, index) = (it.topic_id, it.place.partition);
+                assigned.push(AssignedDirectory { topic_id, index, directory });
+            }
+        }
+        if !assigned.is_empty() {
+            // If it is busy, the next change of the metadata comes here again.
+            let command = Command::AssignDirectories { broker: self.id, assigned };
+            let _ = self.controller.tell(command);
+        }
+    }
+
+    /// The topics that groups may read; the same as before, if none has changed.
+    fn topics_of(&self, before: &Cluster, now: &Cluster) -> Arc<Topics> {
+        let topic = |it: &Arc<Topic>| {
+            let partitions = i32::try_from(it.partitions.len()).unwrap_or(i32::MAX);
+            (Arc::clone(&it.name), it.id, partitions)
+        };
+        let known = self.topics.load_full();
+        if known.version > 0 && now.topics().map(topic).eq(before.topics().map(topic)) {
+            return known;
+        }
+        let fresh = Arc::new(Topics::new(known.version + 1, now.topics().map(topic)));
+        self.topics.store(Arc::clone(&fresh));
+        fresh
+    }
+
+    /// What the metadata says of this node's partitions.
+    pub fn assigned(&self, cluster: &Cluster) -> Vec<Assigned> {
+        let mut all = Vec::new();
+        for topic in cluster.topics() {
+            let mine = |state: &&ottla_metadata::PartitionState| state.replicas.contains(&self.id);
+            if !topic.partitions.values().any(|state| mine(&state)) {
+                continue;
+            }
+            let rules = topic_rules(cluster, &self.started, self.id, &topic.name);
+            for (index, state) in topic.partitions.iter().filter(|(_, state)| mine(state)) {
+                all.push(Assigned {
+                    place: TopicPartition::new(Arc::clone(&topic.name), *index),
+                    topic_id: topic.id,
+                    directory: self.directory_of(state),
+                    assignment: Assignment {
+                        leader: state.leader,
+                        leader_epoch: state.leader_epoch,
+                        partition_epoch: state.partition_epoch,
+                        replicas: state.replicas.clone(),
+                        in_sync: state.isr.clone(),
+                    },
+                    rules: rules.clone(),
+                });
+            }
+        }
+        all
+    }
+
+    /// In which of this node's directories a partition lies, as far as the metadata says.
+    fn directory_of(&self, state: &ottla_metadata::PartitionState) -> Uuid {
+        let at = state.replicas.iter().position(|id| *id == self.id);
+        at.and_then(|at| state.directories.get(at).copied()).unwrap_or(Uuid::ZERO)
+    }
+}
+
+/// The topics that were there and are no longer.
+fn deleted(before: &Cluster, now: &Cluster) -> Vec<DeletedTopic> {
+    let gone = before.topics().filter(|topic| now.topic_by_id(topic.id).is_none());
+    gone.map(|topic| DeletedTopic { name: Arc::clone(&topic.name), id: topic.id }).collect()
+}
