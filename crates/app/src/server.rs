@@ -104,6 +104,7 @@ fn serve(args: &Server, levels: Arc<dyn LogLevels>) -> Result<(), (u8, String)> 
     }
     let asked = runtime.block_on(async {
         tokio::select! {
+            biased;
             stopped = stop.asked() => Some(stopped.name()),
             () = broker.failed() => None,
             () = ready.keep_alive(&broker, &clock) => None,

@@ -23,7 +23,6 @@ use crate::dirs::{DirectoryFacts, check, open_dirs, own, take_marks, take_over};
 use crate::dispatch::Serving;
 use crate::guard::Principal;
 use crate::hosts::controller::ControllerThread;
-use crate::hosts::mover;
 use crate::levels::LogLevels;
 use crate::lost;
 use crate::node::{Node, Parts};
@@ -295,9 +294,11 @@ impl Broker {
     /// Goes on with moves between directories that a stop has interrupted.
     fn resume_moves(&self) -> Result<(), StartError> {
         let partitions = &self.node.partitions;
-        let mut left = partitions.interrupted_moves()?;
-        left.retain(|(place, path)| partitions.plan_move(place, path) == Ok(true));
-        mover::start(self.node.mover(), left.into_iter().map(|(place, _)| place).collect());
+        for (place, path) in partitions.interrupted_moves()? {
+            // One whose partition or directory is gone is over.
+            let _ = partitions.plan_move(&place, &path);
+        }
+        self.node.moves.start(self.node.mover());
         Ok(())
     }
 
@@ -540,6 +541,7 @@ async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, lim
     let heard = Cell::new(node.clock.monotonic());
     let served = serve(stream, limits, handler, || heard.set(node.clock.monotonic()));
     let closed = tokio::select! {
+        biased;
         closed = served => Some(closed),
         () = silence(&node.clock, &heard, node.own.idle) => {
             tracing::debug!(%peer, "idle connection closed (connections.max.idle.ms)");

@@ -19,7 +19,7 @@ use crate::absent::why_not_here;
 use crate::hosts::controller::ControllerHandle;
 use crate::hosts::groups::{self, GroupHost, Groups};
 use crate::hosts::markers::Markers;
-use crate::hosts::mover::Mover;
+use crate::hosts::mover::{Mover, Moves};
 use crate::hosts::producer_ids::ProducerIds;
 use crate::hosts::sessions::Sessions;
 use crate::hosts::shards::{ask, shard_of};
@@ -75,6 +75,8 @@ pub struct Node {
     pub unpacking: Unpacking,
     /// What writes the markers of transactions.
     pub markers: Markers,
+    /// Moves of partitions between data directories.
+    pub moves: Moves,
     cluster: Arc<ArcSwap<Cluster>>,
     in_force: ArcSwap<InForce>,
     topics: ArcSwap<Topics>,
@@ -136,6 +138,7 @@ impl Node {
             in_force: ArcSwap::from_pointee(settings_in_force(&cluster, &started, id)),
             admission: Admission::new(connection_bounds(&cluster, &started, id)),
             unpacking: Unpacking::for_this_machine(),
+            moves: Moves::default(),
             cluster: current,
             topics: ArcSwap::default(),
             offset: AtomicI64::new(0),

@@ -96,10 +96,12 @@ pub(crate) async fn run(args: Bench, environment: &Environment) -> Result<(), Bo
     // From here on a signal ends the measuring, not the process: the topic must not stay.
     let mut stop = Stop::listen()?;
     let measured = tokio::select! {
+        biased;
         measured = create_and_measure(&mut cluster, &args, &front, &topic, &clock) => measured,
         stopped = stop.asked() => Err(stopped.into()),
     };
     let deleted = tokio::select! {
+        biased;
         deleted = cluster.delete_topic(&topic) => deleted,
         () = clock.sleep(DELETION) => Err(ClientError::TimedOut("deleting its topic".to_owned())),
     };

@@ -157,6 +157,7 @@ async fn reachable(
     };
     let began = clock.monotonic();
     let answer = tokio::select! {
+        biased;
         answer = talk => answer.map_err(|error| error.to_string()),
         () = clock.sleep(PATIENCE) => Err(format!("no answer in {} s", PATIENCE.as_secs())),
     };

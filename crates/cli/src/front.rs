@@ -1,6 +1,6 @@
 //! What every command has: where the cluster is, how it prints, how often.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -74,7 +74,7 @@ pub struct Front<'a> {
     pub shared: &'a Shared,
     /// Where it runs.
     pub environment: &'a Environment,
-    settings: HashMap<String, String>,
+    settings: BTreeMap<String, String>,
     bootstrap: String,
 }
 
@@ -88,7 +88,7 @@ impl<'a> Front<'a> {
         let named = shared.profile.as_deref();
         let settings = match (folder, named) {
             (Some(folder), name) => profile(folder, name)?,
-            (None, None) => HashMap::new(),
+            (None, None) => BTreeMap::new(),
             (None, Some(name)) => {
                 return Err(format!("profile {name}: there is no home folder to look in"));
             }
@@ -187,12 +187,12 @@ pub(crate) fn tell(text: impl Display) {
 }
 
 /// A profile's settings; the default one may be missing.
-fn profile(folder: &Path, name: Option<&str>) -> Result<HashMap<String, String>, String> {
+fn profile(folder: &Path, name: Option<&str>) -> Result<BTreeMap<String, String>, String> {
     let file = folder.join(format!("{}.properties", name.unwrap_or(DEFAULT_PROFILE)));
     let text = match std::fs::read(&file) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound && name.is_none() => {
-            return Ok(HashMap::new());
+            return Ok(BTreeMap::new());
         }
         Err(error) => {
             let known = profiles(folder);
@@ -224,7 +224,7 @@ fn profiles(folder: &Path) -> Vec<String> {
 fn bootstrap<'a>(
     shared: &'a Shared,
     environment: &'a Environment,
-    settings: &'a HashMap<String, String>,
+    settings: &'a BTreeMap<String, String>,
 ) -> &'a str {
     let said = shared.bootstrap_server.as_deref();
     let known = settings.get("bootstrap.servers").map(String::as_str);

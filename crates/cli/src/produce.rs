@@ -132,11 +132,13 @@ pub(crate) async fn run(args: Produce, environment: &Environment) -> Result<(), 
     }
     let (mut stop, clock) = (Stop::listen()?, Clock::real());
     let done = tokio::select! {
+        biased;
         done = work.send_all(&mut lines) => done,
         stopped = stop.asked() => Err(stopped.into()),
     };
     // What was read before a signal or before a wrong line is written all the same.
     let flushed = tokio::select! {
+        biased;
         flushed = work.flush() => flushed,
         () = clock.sleep(LAST_FLUSH), if done.is_err() => Ok(()),
         stopped = stop.asked() => Err(stopped.into()),

@@ -124,6 +124,7 @@ impl Cluster {
             let mut failed = ClientError::TimedOut("connecting to no broker".to_owned());
             for address in known {
                 let opened = tokio::select! {
+                    biased;
                     opened = Connection::open(&address, &self.client_id) => opened,
                     () = self.clock.sleep(GREETING) => Err(silent(&address)),
                 };
@@ -240,6 +241,7 @@ impl Cluster {
         // It is of no more use afterwards.
         let mut connection = self.connections.remove(&node).filter(|it| !it.is_idle())?;
         tokio::select! {
+            biased;
             answer = connection.late_answer::<R>() => answer.ok().flatten(),
             () = self.clock.sleep(limit) => None,
         }

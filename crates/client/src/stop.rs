@@ -70,6 +70,7 @@ impl Stop {
             }
         };
         tokio::select! {
+            biased;
             _ = self.interrupt.recv() => Stopped::Interrupt,
             _ = self.terminate.recv() => Stopped::Terminate,
             _ = hangup => Stopped::Hangup,

@@ -7,7 +7,9 @@
 
 mod anchor;
 mod lane;
+mod pause;
 mod simulated;
+mod task;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -16,9 +18,11 @@ use std::time::Duration;
 use ottla_types::{TimestampMs, Uuid};
 use rand::{Rng, RngExt, SeedableRng};
 
-pub use lane::{Lane, LaneRules, Priority, Share};
+pub use lane::{Lane, LaneRules, Priority, Ring, Share};
+pub use pause::{Pause, Stopped};
 use simulated::NodeTime;
 pub use simulated::{ClockTraits, SimulatedTime};
+pub use task::{Next, Task};
 
 /// Time and randomness. Cheap to clone; every clone shows the same time.
 #[derive(Clone, Debug)]

@@ -95,11 +95,13 @@ impl Spawner {
 async fn run(mut incoming: mpsc::Receiver<Job>, mut stopped: watch::Receiver<bool>) {
     loop {
         tokio::select! {
+            // First, so that many jobs do not put it off.
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => return,
             job = incoming.recv() => match job {
                 Some(job) => drop(tokio::task::spawn_local(job())),
                 None => return,
             },
-            _ = stopped.wait_for(|stopped| *stopped) => return,
         }
     }
 }

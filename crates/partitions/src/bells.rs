@@ -1,37 +1,48 @@
-//! Work that must not run where records are served: a partition rings, a keeper's thread comes.
+//! Work that must not run where records are served: a partition rings, a lane of its data directory
+//! does it.
 
-use ottla_locks::{Condvar, Mutex, MutexGuard};
+use ottla_clock::{Lane, Ring, Share};
+use ottla_locks::Mutex;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use crate::owner::Needs;
 use crate::partition::Partition;
 
 /// The bells of one node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Bells {
-    /// Records are waited for to be durable.
-    pub sync: Bell,
+    /// Of each data directory, in their order.
+    directories: Vec<DirectoryBells>,
+    /// Where partitions are made durable, from when on a keeper runs.
+    syncing: OnceLock<Lane>,
+    /// Those that rang to be made durable before that.
+    early: Mutex<Vec<Partition>>,
+}
+
+/// The bells of one data directory.
+#[derive(Debug, Default)]
+pub(crate) struct DirectoryBells {
     /// Recovery points are far behind.
     pub flush: Bell,
     /// Cache windows are.
     pub trim: Bell,
-    /// Has anything changed since somebody last looked?
+    /// Has anything changed since this was last asked?
     changed: AtomicBool,
 }
 
-/// Which bells a partition has rung that nobody has come for.
+/// Which bells a partition has rung without an answer yet.
 #[derive(Debug, Default)]
 pub(crate) struct Rung {
     sync: AtomicBool,
     flush: AtomicBool,
     trim: AtomicBool,
-    /// Is somebody making it durable?
+    /// Is a thread making it durable?
     syncing: AtomicBool,
 }
 
 impl Rung {
-    /// Whether nobody was making the partition durable; whoever asks is, then.
+    /// Whether no thread was making the partition durable; the caller does, then.
     pub(crate) fn begin_sync(&self) -> bool {
         !self.syncing.swap(true, Ordering::AcqRel)
     }
@@ -40,7 +51,7 @@ impl Rung {
         self.syncing.store(false, Ordering::Release);
     }
 
-    /// Somebody has come for what the partition rang for up to now.
+    /// What the partition rang for up to now is about to be done.
     pub(crate) fn answer(&self, needs: Needs) {
         let each = [(needs.sync, &self.sync), (needs.flush, &self.flush), (needs.trim, &self.trim)];
         for (is_answered, is_rung) in each {
@@ -51,23 +62,8 @@ impl Rung {
     }
 }
 
-impl Bells {
-    pub(crate) fn ring(&self, partition: &Partition, needs: Needs) {
-        self.set_changed();
-        let rung = partition.rung();
-        let each = [
-            (needs.sync, &rung.sync, &self.sync),
-            (needs.flush, &rung.flush, &self.flush),
-            (needs.trim, &rung.trim, &self.trim),
-        ];
-        for (is_needed, is_rung, bell) in each {
-            if is_needed && !is_rung.swap(true, Ordering::AcqRel) {
-                bell.ring(partition.clone());
-            }
-        }
-    }
-
-    /// Something has changed, or is still to be told of.
+impl DirectoryBells {
+    /// Something has changed, or is still to be written down.
     pub(crate) fn set_changed(&self) {
         // Only looked at as a rule: all who append share it.
         if !self.changed.load(Ordering::Relaxed) {
@@ -75,7 +71,7 @@ impl Bells {
         }
     }
 
-    /// Has anything changed that [`Bells::take_changed`] has not told yet?
+    /// Has anything changed that [`DirectoryBells::take_changed`] has not said yet?
     pub(crate) fn has_changed(&self) -> bool {
         self.changed.load(Ordering::Relaxed)
     }
@@ -84,61 +80,93 @@ impl Bells {
     pub(crate) fn take_changed(&self) -> bool {
         self.changed.swap(false, Ordering::Relaxed)
     }
+}
 
-    pub(crate) fn stop(&self) {
-        [&self.sync, &self.flush, &self.trim].into_iter().for_each(Bell::stop);
+impl Bells {
+    pub(crate) fn new(directories: usize) -> Self {
+        let directories = (0..directories).map(|_| DirectoryBells::default()).collect();
+        Self { directories, syncing: OnceLock::new(), early: Mutex::default() }
+    }
+
+    /// The bells of the data directory of this number.
+    pub(crate) fn of(&self, directory: Share) -> &DirectoryBells {
+        &self.directories[directory.0]
+    }
+
+    /// Has done what the partition needs. It may hold its owner's lock.
+    pub(crate) fn ring(&self, partition: &Partition, needs: Needs) {
+        let (directory, rung) = (self.of(partition.share()), partition.rung());
+        directory.set_changed();
+        if needs.sync && !rung.sync.swap(true, Ordering::AcqRel) {
+            self.sync(partition.clone());
+        }
+        let each = [
+            (needs.flush, &rung.flush, &directory.flush),
+            (needs.trim, &rung.trim, &directory.trim),
+        ];
+        for (is_needed, is_rung, bell) in each {
+            if is_needed && !is_rung.swap(true, Ordering::AcqRel) {
+                bell.ring(partition.clone());
+            }
+        }
+    }
+
+    /// At most one such job of a partition waits, as it rings only once until it is answered.
+    fn sync(&self, partition: Partition) {
+        if self.syncing.get().is_none() {
+            let mut early = self.early.lock();
+            // The lane is set while this lock is held.
+            if self.syncing.get().is_none() {
+                early.push(partition);
+                return;
+            }
+        }
+        if let Some(lane) = self.syncing.get() {
+            lane.start(partition.share(), move || make_durable(&partition));
+        }
+    }
+
+    /// From now on partitions are made durable when they ring, and first those that have rung.
+    pub(crate) fn start_syncing(&self, lane: &Lane) {
+        let mut early = self.early.lock();
+        // A second keeper goes on with the lane of the first, which is the same.
+        let _ = self.syncing.set(lane.clone());
+        let rung = std::mem::take(&mut *early);
+        drop(early);
+        rung.into_iter().for_each(|partition| self.sync(partition));
     }
 }
 
-/// One bell: who has rung, and a thread that waits.
-#[derive(Debug, Default)]
-pub(crate) struct Bell {
-    waiting: Mutex<Waiting>,
-    rings: Condvar,
+fn make_durable(partition: &Partition) {
+    if let Err(error) = partition.sync() {
+        partition.trouble(&error, "records cannot be made durable");
+    }
 }
 
+/// One bell: the partitions that have rung, and the task that answers.
 #[derive(Debug, Default)]
-struct Waiting {
-    partitions: Vec<Partition>,
-    stopped: bool,
+pub(crate) struct Bell {
+    waiting: Mutex<Vec<Partition>>,
+    ring: OnceLock<Ring>,
 }
 
 impl Bell {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock()
-    }
-
     fn ring(&self, partition: Partition) {
-        self.lock().partitions.push(partition);
-        self.rings.notify_one();
-    }
-
-    pub(crate) fn stop(&self) {
-        self.lock().stopped = true;
-        self.rings.notify_all();
-    }
-
-    /// Lets everybody wait for so long; returns early only to stop.
-    pub(crate) fn rest(&self, duration: Duration) {
-        let waiting = self.lock();
-        let rested = self.rings.wait_timeout_while(waiting, duration, |waiting| !waiting.stopped);
-        drop(rested);
-    }
-
-    /// Who has rung; waits for somebody, at most so long. `None` means stop.
-    pub(crate) fn wait(&self, at_most: Duration) -> Option<Vec<Partition>> {
-        self.wait_for(usize::MAX, at_most)
-    }
-
-    /// As [`Bell::wait`], but no more than `count`, for several who share the work.
-    pub(crate) fn wait_for(&self, count: usize, at_most: Duration) -> Option<Vec<Partition>> {
-        let waiting = self.lock();
-        let is_idle = |waiting: &mut Waiting| waiting.partitions.is_empty() && !waiting.stopped;
-        let mut waiting = self.rings.wait_timeout_while(waiting, at_most, is_idle);
-        if waiting.stopped {
-            return None;
+        self.waiting.lock().push(partition);
+        if let Some(ring) = self.ring.get() {
+            ring.ring();
         }
-        let count = count.min(waiting.partitions.len());
-        Some(waiting.partitions.drain(..count).collect())
+    }
+
+    /// From now on this is rung.
+    pub(crate) fn answer_by(&self, ring: Ring) {
+        let ring = self.ring.get_or_init(|| ring);
+        // For those that rang before.
+        ring.ring();
+    }
+
+    /// The partitions that have rung.
+    pub(crate) fn take(&self) -> Vec<Partition> {
+        std::mem::take(&mut *self.waiting.lock())
     }
 }

@@ -13,7 +13,8 @@ use ottla_types::{NO_OFFSET, Offset};
 use crate::partition::Partition;
 use crate::partitions::{Dir, Index, Partitions};
 
-/// How much may be unflushed in all logs together, in bytes: what recovery has to read.
+/// How much may be unflushed in all logs of one directory together, in bytes: what recovery has to
+/// read of each disk.
 const UNFLUSHED_BYTES_MAX: u64 = 256 << 20;
 
 /// What the files of one directory were last made to say.
@@ -43,28 +44,28 @@ impl Partitions {
         self.each_online(|dir| self.checkpoint_dir(dir))
     }
 
-    /// Writes down from where on each partition is to be recovered, where that has changed.
-    ///
-    /// # Errors
-    /// The first that a file system refused; the other directories are written all the same.
-    pub(crate) fn write_recovery_points(&self) -> Result<(), StorageError> {
-        self.each_online(|dir| self.write_recovery_points_of(dir))
+    /// What the keeper does for a directory every few seconds: if anything has changed since,
+    /// flushes what is too much and writes the checkpoints.
+    pub(crate) fn checkpoint_changes(&self, dir: &Dir) {
+        if self.bells().of(dir.share).take_changed() && !dir.trouble.has_failed() {
+            self.flush(&self.with_most_unflushed(dir, UNFLUSHED_BYTES_MAX));
+            self.written_down(dir, self.checkpoint_dir(dir));
+        }
     }
 
-    /// What the keeper does every few seconds: if anything has changed since, flushes what is too
-    /// much and writes the checkpoints.
-    pub(crate) fn checkpoint_changes(&self) {
-        if self.bells().take_changed() {
-            self.flush(&self.with_most_unflushed(UNFLUSHED_BYTES_MAX));
-            self.written_down(self.checkpoint());
+    /// Writes down from where on each partition of a directory is to be recovered, where that has
+    /// changed.
+    pub(crate) fn note_recovery_points(&self, dir: &Dir) {
+        if !dir.trouble.has_failed() {
+            self.written_down(dir, self.write_recovery_points_of(dir));
         }
     }
 
     /// Takes note of how writing checkpoints went.
-    pub(crate) fn written_down(&self, done: Result<(), StorageError>) {
+    fn written_down(&self, dir: &Dir, done: Result<(), StorageError>) {
         let Err(error) = done else { return };
         // Nothing else may ever change: what is not written must be due all the same.
-        self.bells().set_changed();
+        self.bells().of(dir.share).set_changed();
         // On a full disk appends fail too, and that is told.
         if !error.is_shortage() {
             tracing::error!(%error, "checkpoints cannot be written");
@@ -109,7 +110,8 @@ impl Partitions {
         let mut said = said.lock();
         let all = self.index();
         let is_here = |it: &Partition| it.directory() == dir.id;
-        let offset = |it| offset(it).filter(|_| is_here(it)).unwrap_or(NO_OFFSET);
+        // Others are not even asked: what they are busy with may take long.
+        let offset = |it| if is_here(it) { offset(it).unwrap_or(NO_OFFSET) } else { NO_OFFSET };
         let offsets: Vec<Offset> = all.iter().map(offset).collect();
         if said.of.as_ptr() == Arc::as_ptr(&all) && said.offsets == offsets {
             return Ok(());

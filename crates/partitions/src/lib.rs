@@ -7,9 +7,12 @@
 //! them.
 
 mod bells;
+mod bin;
 mod checkpoints;
+mod cleaner;
 mod inspect;
 mod keeper;
+mod lanes;
 mod marker;
 mod moves;
 mod opening;
@@ -25,6 +28,7 @@ mod upkeep;
 
 pub use inspect::{Effort, Inspected, claims_compression};
 pub use keeper::{Ask, Keeper, KeeperSettings};
+pub use lanes::Lanes;
 pub use marker::{Guard, Marker};
 pub use moves::{MoveRefused, Moving};
 pub use owner::{Appended, Refused, Terms};

@@ -110,7 +110,11 @@ impl Partitions {
     ) -> Result<(), StorageError> {
         let _one_at_a_time = self.mover.lock();
         let Some(target) = self.target_of(place) else { return Ok(()) };
-        let Some(partition) = self.find(&place.topic, place.partition) else { return Ok(()) };
+        let Some(partition) = self.find(&place.topic, place.partition) else {
+            // It was deleted before its turn came.
+            self.lock_moves().remove(place);
+            return Ok(());
+        };
         partition.set_moving(true);
         // Whoever is at its segments ends first, and begins nothing new.
         drop((partition.begin_cleaning(), partition.begin_upkeep()));
@@ -227,8 +231,7 @@ impl Partitions {
                 // The old folder stays the only one.
                 let _ = files.remove_dir(&folder);
             })?;
-            let (directory, trouble) = (dir.id, Arc::clone(&dir.trouble));
-            Ok((log, Home { folder: folder.clone(), directory, trouble }))
+            Ok((log, Home { folder: folder.clone(), ..dir.home() }))
         })?;
         self.take_along(place, source, dir)?;
         // The new one is written down before the old one goes.

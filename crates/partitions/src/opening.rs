@@ -19,29 +19,15 @@ impl Partitions {
     pub(crate) fn open_all(&self, missing: &[&Assigned]) -> Vec<Result<Partition, StorageError>> {
         let all: Vec<(&Assigned, &Dir)> =
             missing.iter().copied().zip(self.homes(missing)).collect();
-        let open = |part: &[(&Assigned, &Dir)]| -> Vec<_> {
-            part.iter().map(|(assigned, home)| self.open(assigned, home)).collect()
-        };
         if all.len() < OPENED_ALONE_MAX {
-            return open(&all);
+            return all.into_iter().map(|(assigned, home)| self.open(assigned, home)).collect();
         }
-        // Asked for only here: the system looks into three files for it.
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        if threads == 1 {
-            return open(&all);
-        }
-        std::thread::scope(|scope| {
-            let share = all.len().div_ceil(threads);
-            let running: Vec<_> = all
-                .chunks(share)
-                .map(|part| (part.len(), scope.spawn(move || open(part))))
-                .collect();
-            let lost = |count: usize| (0..count).map(|_| Err(StorageError::Failed)).collect();
-            running
-                .into_iter()
-                .flat_map(|(count, it)| it.join().unwrap_or_else(|_| lost(count)))
-                .collect()
-        })
+        let work = all.into_iter().map(|(assigned, home)| {
+            let open = move || self.open(assigned, home);
+            (home.share, open)
+        });
+        let opened = self.lanes.opening(self.dirs.len()).all(work.collect());
+        opened.into_iter().map(|it| it.unwrap_or(Err(StorageError::Failed))).collect()
     }
 
     /// The directories where partitions lie; for those that lie nowhere yet, the one with the
@@ -120,8 +106,7 @@ impl Partitions {
         }
         let watermark = if is_new { 0 } else { at(&home.high_watermarks) };
         let owner = Owner::new(self.me, log, assigned.rules.clone(), watermark);
-        let trouble = Arc::clone(&home.trouble);
-        let home = Home { folder, directory: home.id, trouble };
+        let home = Home { folder, ..home.home() };
         let bells = Arc::clone(&self.bells);
         Ok(Partition::new(place.clone(), assigned.topic_id, home, owner, bells))
     }

@@ -4,12 +4,12 @@ use ottla_locks::{Mutex, MutexGuard};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use ottla_clock::Clock;
+use ottla_clock::{Clock, Share};
 use ottla_records::BadBatch;
 use ottla_replication::Assignment;
 use ottla_storage::{Found, Log, LogView, Producer, ReadError, Slice, StorageError};
@@ -105,6 +105,9 @@ struct Inner {
     place: TopicPartition,
     topic_id: Uuid,
     home: ArcSwap<Home>,
+    /// The number of the directory it lies in. Changes with its home; one who sees the old number
+    /// has work done by the threads of another disk, once.
+    share: AtomicUsize,
     view: ArcSwap<LogView>,
     progress: Arc<Progress>,
     owner: Mutex<Option<Owner>>,
@@ -126,6 +129,8 @@ pub(crate) struct Home {
     pub folder: PathBuf,
     /// The data directory that the folder lies in.
     pub directory: Uuid,
+    /// Its number, and so the share of its work in each lane.
+    pub share: Share,
     /// What is known of the trouble with that.
     pub trouble: Arc<Trouble>,
 }
@@ -153,6 +158,7 @@ impl Partition {
         Self(Arc::new(Inner {
             place,
             topic_id,
+            share: AtomicUsize::new(home.share.0),
             home: ArcSwap::from_pointee(home),
             view: ArcSwap::from_pointee(view),
             progress,
@@ -196,6 +202,11 @@ impl Partition {
         self.0.home.load().directory
     }
 
+    /// The share of its data directory in lanes.
+    pub(crate) fn share(&self) -> Share {
+        Share(self.0.share.load(Ordering::Relaxed))
+    }
+
     pub(crate) fn folder(&self) -> PathBuf {
         self.0.home.load().folder.clone()
     }
@@ -220,6 +231,7 @@ impl Partition {
         self.turn(StorageError::Failed, |owner| {
             let (log, home) = make(owner)?;
             self.0.view.store(Arc::new(log.view()));
+            self.0.share.store(home.share.0, Ordering::Relaxed);
             self.0.home.store(Arc::new(home));
             owner.log = log;
             Ok(())
@@ -450,15 +462,17 @@ impl Partition {
         appended
     }
 
-    /// Must the disk be waited for to read from `offset` on? Then [`Partition::warm`] is to be
-    /// called first, where it may take long.
+    /// Must the disk be waited for to read from `offset` on? Then [`Partitions::warm`] is to be
+    /// awaited first.
+    ///
+    /// [`Partitions::warm`]: crate::Partitions::warm
     #[must_use]
     pub fn is_cold(&self, offset: Offset, bytes: usize) -> bool {
         self.0.view.load().is_cold(offset, bytes)
     }
 
     /// Waits for the disk, so that the next read from `offset` on need not.
-    pub fn warm(&self, offset: Offset, bytes: usize) {
+    pub(crate) fn warm(&self, offset: Offset, bytes: usize) {
         // An error is met again, and told, by the read itself.
         let _ = self.0.view.load().warm(offset, bytes);
     }
@@ -482,6 +496,7 @@ impl Partition {
                 return Waited::LeaderMoved;
             }
             tokio::select! {
+                biased;
                 () = wait.moved() => {}
                 () = clock.sleep_until(deadline) => return Waited::TimedOut,
             }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use ottla_clock::Clock;
+use ottla_clock::{Clock, Share};
 use ottla_replication::Assignment;
 use ottla_storage::{
     CleanShutdown, DataDir, Dirt, Files, Log, OffsetCheckpoint, Pace, StorageError,
@@ -17,10 +17,11 @@ use ottla_types::{NodeId, Offset, PartitionIndex, TimestampMs, TopicPartition, U
 use tokio::sync::Notify;
 
 use crate::bells::Bells;
+use crate::bin::Bin;
 use crate::checkpoints::Written;
-use crate::keeper::Bin;
+use crate::lanes::Lanes;
 use crate::moves::Moving;
-use crate::partition::Partition;
+use crate::partition::{Home, Partition};
 use crate::rules::Rules;
 use crate::strays::OfflineSet;
 use crate::trouble::Trouble;
@@ -59,6 +60,8 @@ pub struct Directory {
 pub(crate) struct Index {
     by_name: HashMap<Arc<str>, BTreeMap<PartitionIndex, Partition>>,
     by_id: HashMap<Uuid, Arc<str>>,
+    /// All of them, by topic and index.
+    sorted: Vec<Partition>,
     /// Those that are compacted: a cleaner looks often, and most partitions are not for it.
     compacted: Vec<Partition>,
 }
@@ -68,9 +71,18 @@ impl Index {
         self.by_name.get(topic)?.get(&index)
     }
 
-    /// All partitions, always in the same order.
+    /// All partitions, by topic and index.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Partition> {
-        self.by_name.values().flat_map(BTreeMap::values)
+        self.sorted.iter()
+    }
+
+    /// Brings the rest in line with `by_name`.
+    fn settle(&mut self) {
+        // any order: it is sorted below.
+        self.sorted = self.by_name.values().flat_map(BTreeMap::values).cloned().collect();
+        self.sorted.sort_by(|a, b| (a.topic(), a.index()).cmp(&(b.topic(), b.index())));
+        let ids = self.sorted.iter();
+        self.by_id = ids.map(|it| (it.topic_id(), Arc::clone(&it.name().topic))).collect();
     }
 }
 
@@ -79,6 +91,8 @@ impl Index {
 pub(crate) struct Dir {
     pub(crate) dir: DataDir,
     pub(crate) id: Uuid,
+    /// Its number among the directories.
+    pub(crate) share: Share,
     pub(crate) closed_cleanly: bool,
     pub(crate) recovery_points: OffsetCheckpoint,
     pub(crate) high_watermarks: OffsetCheckpoint,
@@ -88,6 +102,15 @@ pub(crate) struct Dir {
     /// What the checkpoints were made to say since.
     pub(crate) written: Written,
     pub(crate) trouble: Arc<Trouble>,
+    pub(crate) bin: Bin,
+}
+
+impl Dir {
+    /// What is true of all partitions in the directory; its own path stands for their folders.
+    pub(crate) fn home(&self) -> Home {
+        let (folder, trouble) = (self.dir.path().to_owned(), Arc::clone(&self.trouble));
+        Home { folder, directory: self.id, share: self.share, trouble }
+    }
 }
 
 /// A checkpoint that cannot be understood says nothing: logs are looked through from their start
@@ -115,11 +138,11 @@ pub struct Partitions {
     pub(crate) moves: Mutex<BTreeMap<TopicPartition, Moving>>,
     pub(crate) mover: Mutex<()>,
     pub(crate) bells: Arc<Bells>,
+    pub(crate) lanes: Lanes,
     /// What could not be opened.
     pub(crate) offline: Mutex<OfflineSet>,
     /// Has the metadata been taken in once? What it names from then on is new to the disks.
     pub(crate) is_settled: AtomicBool,
-    bin: Bin,
     /// Has there been a partition whose topic has a codec of its own?
     repacks: AtomicBool,
     /// Told when a directory has failed.
@@ -153,8 +176,10 @@ impl Partitions {
         dirs: Vec<(DataDir, Uuid, bool)>,
     ) -> Result<Self, StorageError> {
         let failures = Arc::<Notify>::default();
-        let open = |(dir, id, clean): (DataDir, Uuid, bool)| {
+        let open = |(number, (dir, id, clean)): (usize, (DataDir, Uuid, bool))| {
             Ok(Dir {
+                share: Share(number),
+                bin: Bin::default(),
                 recovery_points: or_none(dir.recovery_points())?,
                 high_watermarks: or_none(dir.high_watermarks())?,
                 log_starts: or_none(dir.log_starts())?,
@@ -166,9 +191,11 @@ impl Partitions {
                 closed_cleanly: clean,
             })
         };
-        let dirs = dirs.into_iter().map(open).collect::<Result<_, StorageError>>()?;
+        let dirs: Vec<Dir> =
+            dirs.into_iter().enumerate().map(open).collect::<Result<_, StorageError>>()?;
         let index = ArcSwap::default();
-        let (changing, bells, bin) = (Mutex::new(()), Arc::default(), Bin::default());
+        let (changing, bells) = (Mutex::new(()), Arc::new(Bells::new(dirs.len())));
+        let lanes = Lanes::threads(dirs.len());
         let (moves, mover) = (Mutex::default(), Mutex::default());
         let (offline, is_settled) = (Mutex::default(), AtomicBool::new(false));
         Ok(Self {
@@ -180,12 +207,29 @@ impl Partitions {
             moves,
             mover,
             bells,
+            lanes,
             offline,
             is_settled,
-            bin,
             repacks: AtomicBool::new(false),
             failures,
         })
+    }
+
+    /// Waits for disks on these lanes, a simulation's, instead of on threads. To be called before
+    /// anything else.
+    #[must_use]
+    pub fn on_lanes(self, lanes: Lanes) -> Self {
+        Self { lanes, ..self }
+    }
+
+    /// Waits for the disk, so that the next read of the partition from `offset` on need not; other
+    /// reads of its directory may have to be waited for.
+    pub async fn warm(&self, partition: &Partition, offset: Offset, bytes: usize) {
+        let read = partition.clone();
+        let warmed = self.lanes.reading.run(partition.share(), move || read.warm(offset, bytes));
+        if warmed.await.is_none() {
+            tracing::error!(partition = %partition.name(), offset, "background read from disk failed");
+        }
     }
 
     /// The partition, if it is here.
@@ -218,10 +262,12 @@ impl Partitions {
     /// All partitions, by topic and index.
     #[must_use]
     pub fn all(&self) -> Vec<Partition> {
-        let index = self.index.load();
-        let mut all: Vec<Partition> = index.iter().cloned().collect();
-        all.sort_by(|a, b| (a.topic(), a.index()).cmp(&(b.topic(), b.index())));
-        all
+        self.index.load().sorted.clone()
+    }
+
+    /// The partitions in a data directory, by topic and index.
+    pub(crate) fn all_in(&self, dir: &Dir) -> Vec<Partition> {
+        self.index.load().iter().filter(|it| it.directory() == dir.id).cloned().collect()
     }
 
     pub(crate) fn each(&self, look: impl FnMut(&Partition)) {
@@ -237,19 +283,16 @@ impl Partitions {
         &self.bells
     }
 
-    pub(crate) const fn bin(&self) -> &Bin {
-        &self.bin
-    }
-
-    /// Those whose flush brings what is unflushed in all below `bytes_max`, the most first.
-    pub(crate) fn with_most_unflushed(&self, bytes_max: u64) -> Vec<Partition> {
+    /// Those of a directory whose flush brings what is unflushed in it below `bytes_max`, the most
+    /// first.
+    pub(crate) fn with_most_unflushed(&self, dir: &Dir, bytes_max: u64) -> Vec<Partition> {
         let mut all = Vec::new();
-        self.each(|it| {
+        for it in self.all_in(dir) {
             let unflushed = it.peek(|owner| owner.log.unflushed_bytes()).unwrap_or(0);
             if unflushed > 0 {
-                all.push((unflushed, it.clone()));
+                all.push((unflushed, it));
             }
-        });
+        }
         all.sort_by_key(|(unflushed, _)| std::cmp::Reverse(*unflushed));
         let mut left: u64 = all.iter().map(|(unflushed, _)| *unflushed).sum();
         let excess = all.into_iter().take_while(|(unflushed, _)| {
@@ -262,20 +305,27 @@ impl Partitions {
 
     /// Deletes what the topics' retention no longer keeps, in all partitions.
     pub fn retain(&self, clock: &Clock) {
+        self.dirs.iter().for_each(|dir| self.retain_in(dir, clock));
+    }
+
+    /// Deletes what the topics' retention no longer keeps, in the partitions of a directory.
+    pub(crate) fn retain_in(&self, dir: &Dir, clock: &Clock) {
         let mut any = false;
-        for partition in self.all() {
+        for partition in self.all_in(dir) {
             match partition.retain(clock.wall_ms()) {
                 Ok(Some(retired)) => {
                     any = true;
                     let delay = partition.rules().delete_delay_ms;
                     let at = clock.monotonic() + Duration::from_millis(delay);
-                    self.bin.put(at, retired);
+                    dir.bin.put(at, retired);
                 }
                 Ok(None) => {}
                 Err(error) => partition.trouble(&error, "old segments stay"),
             }
         }
-        if any && let Err(error) = self.checkpoint() {
+        let written =
+            if any && !dir.trouble.has_failed() { self.checkpoint_dir(dir) } else { Ok(()) };
+        if let Err(error) = written {
             tracing::error!(%error, "log-start-offset-checkpoint cannot be written");
         }
     }
@@ -322,14 +372,15 @@ impl Partitions {
         pace: &mut Pace<'_>,
     ) -> Result<Option<Cleaned>, StorageError> {
         let delay = Duration::from_millis(partition.rules().delete_delay_ms);
-        let mut retire = |retired| self.bin.put(self.clock.monotonic() + delay, retired);
+        let home = self.dirs.iter().find(|dir| dir.id == partition.directory());
+        let Some(home) = home else { return Ok(None) };
+        let mut retire = |retired| home.bin.put(self.clock.monotonic() + delay, retired);
         let begin = |log: &Log, rules| {
             let memory = (memory_bytes, self.clock.random_bytes());
             log.begin_cleaning(rules, self.clock.wall_ms(), memory)
         };
         let cleaned = partition.clean(dirt, begin, pace, &mut retire)?;
-        let home = self.dirs.iter().find(|dir| dir.id == partition.directory());
-        if let (Some(cleaned), Some(home)) = (cleaned, home) {
+        if let Some(cleaned) = cleaned {
             let mut clean = home.clean.lock();
             clean.0.insert(partition.name().clone(), cleaned.upto);
             home.dir.set_clean_offsets(&clean)?;
@@ -381,6 +432,7 @@ impl Partitions {
                 all.remove(&partition.index());
             }
         }
+        // any order: each is looked at by itself.
         next.by_name.retain(|_, all| !all.is_empty());
         next.compacted.retain(stays);
         self.remove_all(&gone, &mut next);
@@ -447,10 +499,7 @@ impl Partitions {
 
     /// Shows everybody what is here.
     fn publish(&self, next: &mut Index) {
-        let named = next.by_name.iter();
-        let ids = named
-            .filter_map(|(name, all)| Some((all.values().next()?.topic_id(), Arc::clone(name))));
-        next.by_id = ids.collect();
+        next.settle();
         self.index.store(Arc::new(next.clone()));
     }
 
@@ -497,8 +546,7 @@ impl Partitions {
     }
 
     fn close_dir(&self, dir: &Dir, broker_epoch: i64) -> Result<(), StorageError> {
-        let mut all = self.all();
-        all.retain(|it| it.directory() == dir.id);
+        let all = self.all_in(dir);
         for partition in &all {
             partition.flush()?;
         }

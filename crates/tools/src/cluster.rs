@@ -272,6 +272,7 @@ fn zookeeper(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         let terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
         let mut terminated = terminated?;
         tokio::select! {
+            biased;
             done = tokio::signal::ctrl_c() => done,
             _ = terminated.recv() => Ok(()),
         }

@@ -3,6 +3,7 @@
 //! Each check reads the work tree as text and returns the places that break its rule; the tests in
 //! `tests/it` demand that there are none. They run with `cargo test -p ottla-xtask`.
 
+pub mod chance;
 pub mod law;
 pub mod names;
 pub mod paths;

@@ -11,7 +11,6 @@ use ottla_protocol::messages::alter_replica_log_dirs_response::{
 use ottla_types::{ErrorCode, TOPIC_NAME_LENGTH_MAX, TopicPartition};
 
 use crate::guard::{Operation, Resource, may};
-use crate::hosts::mover;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -34,7 +33,6 @@ pub fn handle(
         }
     }
     let mut topics: BTreeMap<&str, Vec<AlterReplicaLogDirPartitionResult>> = BTreeMap::new();
-    let mut planned = Vec::new();
     for ((topic, index), path) in asked {
         let place = TopicPartition::new(topic, index);
         let code = if !allowed {
@@ -43,10 +41,7 @@ pub fn handle(
             ErrorCode::INVALID_TOPIC_EXCEPTION
         } else {
             match node.partitions.plan_move(&place, path) {
-                Ok(is_needed) => {
-                    planned.extend(is_needed.then_some(place));
-                    ErrorCode::NONE
-                }
+                Ok(_) => ErrorCode::NONE,
                 Err(refused) => MoveRefused::code(refused),
             }
         };
@@ -56,7 +51,7 @@ pub fn handle(
             ..Default::default()
         });
     }
-    mover::start(node.mover(), planned);
+    node.moves.start(node.mover());
     let topic = |(name, partitions): (&str, _)| AlterReplicaLogDirTopicResult {
         topic_name: name.to_owned(),
         partitions,

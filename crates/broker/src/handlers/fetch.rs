@@ -60,6 +60,7 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
             continue;
         };
         tokio::select! {
+            biased;
             () = wait.moved() => {}
             () = node.clock.sleep_until(deadline) => break found,
         }
@@ -185,8 +186,8 @@ fn read_all(node: &Node, call: &Call, request: &FetchRequest, plan: &Plan) -> Fo
     found
 }
 
-/// What is wanted and has left the cache is brought back by a thread that may wait for the disk,
-/// so that this one goes on serving others.
+/// What is wanted and has left the cache is brought back by a thread of its directory, so that this
+/// one goes on serving others.
 async fn warm(node: &Node, request: &FetchRequest, plan: &Plan) {
     let mut left = bytes_max(node, request);
     for (place, position) in &plan.wanted {
@@ -196,11 +197,7 @@ async fn warm(node: &Node, request: &FetchRequest, plan: &Plan) {
             continue;
         }
         left -= bytes;
-        let offset = position.offset;
-        let warmed = tokio::task::spawn_blocking(move || partition.warm(offset, bytes)).await;
-        if let Err(error) = warmed {
-            tracing::error!(%error, "background read from disk failed");
-        }
+        node.partitions.warm(&partition, position.offset, bytes).await;
     }
 }
 

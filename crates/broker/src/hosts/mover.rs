@@ -1,9 +1,10 @@
-//! Moves of partitions between directories, on a thread of their own.
+//! Moves of partitions between directories, one after the other, on a lane of their own.
 
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ottla_clock::Clock;
+use ottla_clock::{Clock, Lane, LaneRules, Next, Pause, Priority, Ring, Share, Task};
+use ottla_locks::Mutex;
 use ottla_metadata::{AssignedDirectory, Command};
 use ottla_partitions::{Partition, Partitions, StorageError};
 use ottla_types::{NodeId, TopicPartition, Uuid};
@@ -28,50 +29,76 @@ pub struct Mover {
     pub bytes_per_second: Option<f64>,
 }
 
-/// Carries planned moves out, one after the other, beside everything else.
-pub fn start(mover: Mover, planned: Vec<TopicPartition>) {
-    if planned.is_empty() {
-        return;
-    }
-    let Mover { clock, id, partitions, controller, bytes_per_second: rate } = mover;
-    let run = move || {
-        // Nobody sends: it only lets this thread wait.
-        let (_sender, pause) = mpsc::sync_channel::<()>(1);
-        for place in planned {
-            let mut tell = |partition: &Partition, directory: Uuid| {
-                let (topic_id, index) = (partition.topic_id(), partition.index());
-                let assigned = vec![AssignedDirectory { topic_id, index, directory }];
-                let command = Command::AssignDirectories { broker: id, assigned };
-                match controller.ask_blocking(command) {
-                    Ok(Ok(())) => Ok(()),
-                    // It is gone, or the controller is.
-                    _ => Err(StorageError::Failed),
-                }
-            };
-            let (begun, mut copied) = (clock.monotonic(), 0.0);
-            let mut pace = |bytes: u64| {
-                #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]
-                let more = bytes as f64;
-                copied += more;
-                let due = rate.map_or(0.0, |rate| copied / rate);
-                let due = begun + Duration::try_from_secs_f64(due).unwrap_or_default();
-                let early = due.saturating_sub(clock.monotonic());
-                if early > MOMENT {
-                    let _ = pause.recv_timeout(early);
-                }
-                Ok(())
-            };
-            if let Err(error) = partitions.carry_out(&place, &mut tell, &mut pace) {
-                tracing::warn!(
-                    partition = %place,
-                    %error,
-                    "move between data directories failed; the partition stays in the old one"
-                );
-            }
+/// Carries planned moves out, beside everything else.
+#[derive(Debug, Default)]
+pub struct Moves {
+    /// The task, from the first move on.
+    ring: OnceLock<Ring>,
+    /// How many bytes a second may be copied, as the settings were at the last call.
+    rate: Arc<Mutex<Option<f64>>>,
+}
+
+impl Moves {
+    /// Carries out the moves that are planned.
+    pub fn start(&self, mover: Mover) {
+        if mover.partitions.moves().is_empty() {
+            return;
         }
-    };
-    let started = std::thread::Builder::new().name("ottla-mover".to_owned()).spawn(run);
-    if let Err(error) = started {
+        *self.rate.lock() = mover.bytes_per_second;
+        self.ring.get_or_init(|| start_task(mover, Arc::clone(&self.rate))).ring();
+    }
+}
+
+fn start_task(mover: Mover, rate: Arc<Mutex<Option<f64>>>) -> Ring {
+    let (name, priority) = ("ottla-mover", Priority::Normal);
+    let lane = Lane::threads(LaneRules { name, threads_max: 1, share_max: 1, priority });
+    if let Err(error) = lane.keep_thread() {
         tracing::error!(%error, "partition moves cannot start: no thread");
     }
+    lane.start_task(Share::default(), task(mover, rate))
+}
+
+/// Each round carries one move out. What is planned stands in [`Partitions`], once for a partition
+/// however often it is asked for; a move that ends leaves it, well or not.
+fn task(mover: Mover, rate: Arc<Mutex<Option<f64>>>) -> Task {
+    let Mover { clock, id, partitions, controller, .. } = mover;
+    let pause = Pause::default();
+    let mut tell = move |partition: &Partition, directory: Uuid| {
+        let (topic_id, index) = (partition.topic_id(), partition.index());
+        let assigned = vec![AssignedDirectory { topic_id, index, directory }];
+        let command = Command::AssignDirectories { broker: id, assigned };
+        match controller.ask_blocking(command) {
+            Ok(Ok(())) => Ok(()),
+            // It is gone, or the controller is.
+            _ => Err(StorageError::Failed),
+        }
+    };
+    Task::new("mover", move || {
+        let planned: Option<TopicPartition> = partitions.moves().into_iter().next().map(|it| it.0);
+        let Some(place) = planned else { return Next::WhenRung { at_most: Duration::MAX } };
+        let (begun, mut copied) = (clock.monotonic(), 0.0);
+        let rate = *rate.lock();
+        let mut pace = |bytes: u64| {
+            #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]
+            let more = bytes as f64;
+            copied += more;
+            let due = rate.map_or(0.0, |rate| copied / rate);
+            let due = begun + Duration::try_from_secs_f64(due).unwrap_or_default();
+            let early = due.saturating_sub(clock.monotonic());
+            if early > MOMENT {
+                // It is never stopped: a move that is cut off by the process goes on at the next
+                // start, and one that is given up would not.
+                let _ = pause.rest(early);
+            }
+            Ok(())
+        };
+        if let Err(error) = partitions.carry_out(&place, &mut tell, &mut pace) {
+            tracing::warn!(
+                partition = %place,
+                %error,
+                "move between data directories failed; the partition stays in the old one"
+            );
+        }
+        Next::After(Duration::ZERO)
+    })
 }

@@ -297,6 +297,7 @@ impl<K: Kind> Shards<K> {
         let until_next = Duration::from_millis(u64::try_from(until_next).unwrap_or(0));
         let pause = until_next.min(longest.unwrap_or(NAP)).clamp(TOGETHER, NAP);
         tokio::select! {
+            biased;
             () = self.0.clock.sleep(pause) => {}
             // Many may be set at once.
             () = self.0.wake.notified() => self.0.clock.sleep(TOGETHER).await,

@@ -205,10 +205,12 @@ pub(crate) async fn run(args: Consume, environment: &Environment) -> Result<(), 
     // it, whatever it is waiting for, or the others wait for its session to end.
     let mut stop = Stop::listen()?;
     let done = tokio::select! {
+        biased;
         done = work => done,
         stopped = stop.asked() => Err(stopped.into()),
     };
     let closed = tokio::select! {
+        biased;
         closed = consumer.close_within(GOODBYE) => closed.map_err(Into::into),
         stopped = stop.asked() => Err(stopped.into()),
     };

@@ -448,10 +448,12 @@ impl Consumer {
         let late = |what: &str| Err(ClientError::TimedOut(what.to_owned()));
         self.settle().await;
         let committed = tokio::select! {
+            biased;
             committed = self.commit_if_own() => committed,
             () = clock.sleep(limit) => late("committing the group's offsets"),
         };
         let left = tokio::select! {
+            biased;
             left = self.leave_only() => left,
             () = clock.sleep(limit) => late("leaving the group"),
         };

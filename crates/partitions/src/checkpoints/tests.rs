@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use ottla_clock::Clock;
+use ottla_clock::{Clock, Share};
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
 use ottla_replication::Assignment;
 use ottla_storage::{Fault, FaultyFiles, Files, MemoryFiles};
@@ -83,12 +83,12 @@ fn where_nothing_moves_no_file_is_written() {
     node.partitions.checkpoint().expect("written");
     let before = node.memory.changes();
     node.partitions.checkpoint().expect("nothing to do");
-    node.partitions.write_recovery_points().expect("nothing to do");
+    node.partitions.note_recovery_points(&node.partitions.dirs[0]);
     assert_eq!(node.memory.changes(), before);
     // A turn that moves nothing asks for a look, and no more.
     node.at(1).turn(StorageError::Failed, |_| Ok(())).expect("open");
-    assert!(node.partitions.bells().has_changed());
-    node.partitions.checkpoint_changes();
+    assert!(node.partitions.bells().of(Share(0)).has_changed());
+    node.partitions.checkpoint_changes(&node.partitions.dirs[0]);
     assert_eq!(node.memory.changes(), before);
 }
 
@@ -139,10 +139,10 @@ fn what_could_not_be_written_is_written_when_it_can_though_nothing_moves() {
         node.at(0).flush().expect("flushed");
         node.at(0).delete_before(1).expect("within the log");
         node.fail(file, Some(fault));
-        node.partitions.checkpoint_changes();
+        node.partitions.checkpoint_changes(&node.partitions.dirs[0]);
         assert_eq!(node.said(file), [], "{file}");
         node.fail(file, None);
-        node.partitions.checkpoint_changes();
+        node.partitions.checkpoint_changes(&node.partitions.dirs[0]);
         for file in [WATERMARKS, STARTS, POINTS] {
             assert_eq!(node.said(file), [(0, 1)], "{file}");
         }

@@ -178,6 +178,59 @@ fn a_disk_that_hangs_holds_up_nobody_else() {
     keeper.stop();
 }
 
+/// Fills the partition so that it needs a sync, a flush and a trim.
+fn burden(partition: &Partition) {
+    let large = batch(&"x".repeat(512 << 10));
+    for _ in 0..36 {
+        partition.append(&large, 1000, true, true).unwrap();
+    }
+}
+
+#[test]
+fn a_directory_that_hangs_delays_no_upkeep_of_another() {
+    let work = tempfile::tempdir().unwrap();
+    let log = LogOptions { flush_messages: 1, segment_bytes: 10 << 20, ..LogOptions::default() };
+    let rules = Rules { log, ..Rules::default() };
+    let jbod = Jbod::new(work.path(), &rules);
+    let assigned = |at| crate::assigned(TopicPartition::new("t", at), Uuid::of(700), &rules);
+    assert!(jbod.partitions.reconcile(&(0..12).map(assigned).collect::<Vec<_>>()).is_empty());
+    let clock = Clock::real();
+    let ask = Arc::new(KeeperSettings::default);
+    let keeper = Keeper::start(&jbod.partitions, &clock, ask).unwrap();
+    jbod.disk.set(&jbod.paths[0], Some(Fault::Hangs));
+    let (hung, good): (Vec<_>, Vec<_>) =
+        (0..12).map(|at| jbod.at(at)).partition(|it| it.directory() == Uuid::of(501));
+    assert_eq!((hung.len(), good.len()), (6, 6));
+    hung.iter().for_each(burden);
+    burden(&good[0]);
+    let deadline = clock.monotonic() + Duration::from_secs(30);
+    let until = |what: &str, is_true: &dyn Fn() -> bool| {
+        while !is_true() {
+            assert!(clock.monotonic() < deadline, "not {what} while another directory hangs");
+            std::thread::yield_now();
+        }
+    };
+    until("durable", &|| good[0].is_committed(36));
+    let folder = jbod.paths[1].join(good[0].name().to_string());
+    until("trimmed", &|| folder.join("next-segment.tmp").exists());
+    let said = |name: &str| std::fs::read_to_string(jbod.paths[1].join(name)).unwrap_or_default();
+    // A roll rang for the flush: the recovery point is beyond the first segment.
+    let line = format!("{} {} ", good[0].topic(), good[0].index());
+    until("flushed", &|| said("recovery-point-offset-checkpoint").contains(&line));
+    let line = format!("{line}36");
+    until("checkpointed", &|| said("replication-offset-checkpoint").contains(&line));
+    assert!(hung.iter().all(|it| !it.is_committed(1)));
+    jbod.disk.set(&jbod.paths[0], None);
+    let deadline = clock.monotonic() + Duration::from_secs(30);
+    for it in &hung {
+        while !it.is_committed(36) {
+            assert!(clock.monotonic() < deadline, "the disk works again");
+            std::thread::yield_now();
+        }
+    }
+    keeper.stop();
+}
+
 #[test]
 fn bytes_that_rot_are_told_and_the_rest_is_served() {
     let work = tempfile::tempdir().unwrap();

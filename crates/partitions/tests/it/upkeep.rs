@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_clock::Clock;
+use ottla_clock::{Clock, ClockTraits, SimulatedTime};
 use ottla_partitions::{
-    Compaction, Isolation, Keeper, KeeperSettings, LogOptions, Partition, Partitions, Retention,
-    Rules, Waited,
+    Compaction, Isolation, Keeper, KeeperSettings, Lanes, LogOptions, Partition, Partitions,
+    Retention, Rules, Waited,
 };
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches};
 use ottla_types::{TopicPartition, Uuid};
@@ -247,4 +247,36 @@ fn what_was_flushed_is_not_read_again_after_a_crash() {
     std::fs::remove_file(work.path().join("recovery-point-offset-checkpoint")).unwrap();
     let partitions = open(work.path(), &Rules::default());
     assert_eq!(partitions.find("t", 0).unwrap().ends().log_end, 0, "now it was");
+}
+
+/// How long a simulated disk takes to make one record durable, by the simulation's time.
+fn simulated_sync(seed: u64) -> Duration {
+    let work = tempfile::tempdir().unwrap();
+    let time = SimulatedTime::new();
+    let clock = Clock::simulated(&time, ClockTraits { wall_ms: 1000, drift_ppm: 0, seed });
+    let log = LogOptions { flush_messages: 1, ..LogOptions::default() };
+    let lanes = Lanes::simulated(&clock, Duration::from_secs(30));
+    let opened = open(work.path(), &Rules { log, ..Rules::default() });
+    let partitions = Arc::new(opened.on_lanes(lanes.clone()));
+    let keeper = Keeper::start(&partitions, &clock, Arc::new(KeeperSettings::default)).unwrap();
+    let partition = partitions.find("t", 0).unwrap();
+    let appended = partition.append(&keyed("k", "v", 0), 1000, true, true).unwrap();
+    let mut driven = Box::pin(lanes.drive());
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    while !partition.is_committed(appended.end) {
+        assert!(driven.as_mut().poll(&mut context).is_pending());
+        time.advance_to(time.next_deadline().unwrap());
+        assert!(driven.as_mut().poll(&mut context).is_pending());
+    }
+    keeper.stop();
+    assert!(driven.as_mut().poll(&mut context).is_ready());
+    time.now()
+}
+
+#[test]
+fn a_simulated_disk_takes_as_long_as_its_seed_says() {
+    let takes: Vec<_> = (0..3).map(simulated_sync).collect();
+    assert!(takes.iter().all(|it| *it <= Duration::from_secs(30)), "{takes:?}");
+    assert_eq!(takes, (0..3).map(simulated_sync).collect::<Vec<_>>());
+    assert!(takes[0] != takes[1] && takes[1] != takes[2], "{takes:?}");
 }

@@ -24,7 +24,7 @@ pub enum Fault {
     ReadOnly,
     /// Making durable fails (EIO).
     Syncs,
-    /// Making durable does not end until the fault is gone.
+    /// What makes durable, writes back or reserves room does not end until the fault is gone.
     Hangs,
 }
 
@@ -47,17 +47,22 @@ impl Faults {
         under.iter().find(|(dir, _)| path.starts_with(dir)).map(|(_, fault)| *fault)
     }
 
-    fn sync(&self, path: &Path) -> io::Result<()> {
+    /// Returns the fault that is there when it does not hang, or no longer.
+    fn wait_while_hanging(&self, path: &Path) -> Option<Fault> {
         let mut under = self.under.lock();
         loop {
             let found = under.iter().find(|(dir, _)| path.starts_with(dir));
             match found.map(|(_, fault)| *fault) {
-                Some(Fault::Syncs) => return Err(io::Error::other("made to fail")),
-                Some(Fault::Hangs) => {
-                    under = self.changed.wait(under);
-                }
-                _ => return Ok(()),
+                Some(Fault::Hangs) => under = self.changed.wait(under),
+                fault => return fault,
             }
+        }
+    }
+
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        match self.wait_while_hanging(path) {
+            Some(Fault::Syncs) => Err(io::Error::other("made to fail")),
+            _ => Ok(()),
         }
     }
 
@@ -142,6 +147,10 @@ impl Files for FaultyFiles {
         self.files.lock(path)
     }
 
+    fn space(&self, dir: &Path) -> Option<(u64, u64)> {
+        self.files.space(dir)
+    }
+
     fn exists(&self, path: &Path) -> bool {
         self.files.exists(path)
     }
@@ -193,6 +202,12 @@ impl File for FaultyFile {
     }
 
     fn let_go(&self, range: Range<u64>) {
+        self.faults.wait_while_hanging(&self.path);
         self.file.let_go(range);
+    }
+
+    fn reserve(&self, range: Range<u64>) -> io::Result<()> {
+        self.faults.wait_while_hanging(&self.path);
+        self.file.reserve(range)
     }
 }

@@ -5,7 +5,7 @@ mod licences;
 use std::collections::BTreeSet;
 use std::fs;
 
-use ottla_xtask::{law, names, paths, sizes, tree};
+use ottla_xtask::{chance, law, names, paths, sizes, tree};
 
 fn architecture() -> String {
     fs::read_to_string(tree::root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md")
@@ -73,6 +73,11 @@ fn nothing_is_too_long() {
 #[test]
 fn names_say_what_a_thing_is_for() {
     none(&names::breaches(&tree::rust_sources().expect("sources")));
+}
+
+#[test]
+fn nothing_happens_by_chance_that_no_seed_reaches() {
+    none(&chance::breaches(&tree::rust_sources().expect("sources")));
 }
 
 #[test]

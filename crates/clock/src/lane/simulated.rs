@@ -1,0 +1,149 @@
+//! A lane of a simulation: work takes some of its time, and is done inline.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use ottla_locks::{Mutex, MutexGuard};
+use tokio::sync::Notify;
+
+use super::{Job, Work};
+use crate::task::{Schedule, Task, TaskId};
+use crate::{Clock, Share};
+
+#[derive(Debug)]
+pub(super) struct Simulated {
+    clock: Clock,
+    latency_max: Duration,
+    state: Mutex<State>,
+    /// There is something that is due earlier than what was known.
+    news: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// By when they are done, and in the order in which they came.
+    jobs: BTreeMap<(Duration, u64), Job>,
+    jobs_given: u64,
+    schedule: Schedule,
+    stopped: bool,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.jobs.keys()).finish()
+    }
+}
+
+impl Simulated {
+    pub(super) fn new(clock: Clock, latency_max: Duration) -> Self {
+        Self { clock, latency_max, state: Mutex::default(), news: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// How long the disk takes this time.
+    fn latency(&self) -> Duration {
+        let most = u64::try_from(self.latency_max.as_micros()).unwrap_or(u64::MAX);
+        Duration::from_micros(self.clock.random_below(most.saturating_add(1)))
+    }
+
+    pub(super) async fn run<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        self.clock.sleep(self.latency()).await;
+        let stopped = self.lock().stopped;
+        (!stopped).then(work)
+    }
+
+    pub(super) fn start(&self, work: Work) {
+        let mut state = self.lock();
+        if !state.stopped {
+            self.push(&mut state, |number| Job::Once(number, work));
+            self.news.notify_one();
+        }
+    }
+
+    fn push(&self, state: &mut State, job: impl FnOnce(u64) -> Job) {
+        state.jobs_given += 1;
+        let number = state.jobs_given;
+        state.jobs.insert((self.clock.monotonic() + self.latency(), number), job(number));
+    }
+
+    pub(super) fn start_task(&self, share: Share, task: Task) -> TaskId {
+        let mut state = self.lock();
+        if state.stopped {
+            return TaskId::default();
+        }
+        let id = state.schedule.add(share, task, self.clock.monotonic());
+        self.news.notify_one();
+        id
+    }
+
+    pub(super) fn ring(&self, task: TaskId) {
+        self.lock().schedule.ring(task, self.clock.monotonic());
+        self.news.notify_one();
+    }
+
+    pub(super) async fn drive(&self) {
+        loop {
+            let Some(next) = self.run_due() else { return };
+            tokio::select! {
+                biased;
+                () = self.news.notified() => {}
+                () = self.wait_for(next) => {}
+            }
+        }
+    }
+
+    async fn wait_for(&self, next: Option<Duration>) {
+        match next {
+            Some(at) => self.clock.sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Does what is due and says when there is more, if that is known; `None` if it is stopped.
+    fn run_due(&self) -> Option<Option<Duration>> {
+        loop {
+            let mut state = self.lock();
+            if state.stopped {
+                return None;
+            }
+            let now = self.clock.monotonic();
+            for (_, task) in state.schedule.take_due(now) {
+                self.push(&mut state, |_| Job::Round(task));
+            }
+            let first = state.jobs.first_entry().filter(|first| first.key().0 <= now);
+            let Some(first) = first else {
+                let job = state.jobs.keys().next().map(|(at, _)| *at);
+                return Some(job.into_iter().chain(state.schedule.next_due()).min());
+            };
+            let job = first.remove();
+            drop(state);
+            self.execute(job);
+        }
+    }
+
+    fn execute(&self, job: Job) {
+        match job {
+            Job::Once(_, work) => work(),
+            Job::Round(id) => {
+                let Some(mut task) = self.lock().schedule.begin(id) else { return };
+                let next = task.round();
+                self.lock().schedule.end(id, task, next, self.clock.monotonic());
+            }
+        }
+    }
+
+    pub(super) fn stop(&self) {
+        let mut state = self.lock();
+        state.stopped = true;
+        let waiting = std::mem::take(&mut state.jobs);
+        let tasks = std::mem::take(&mut state.schedule);
+        self.news.notify_one();
+        drop(state);
+        // Not while the lock is held: what they hold may be anything.
+        drop((waiting, tasks));
+    }
+}
