@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use ottla_machine::Note;
 use ottla_metadata::{Cluster, QuotaEntity, ResourceKind, Topic};
+use ottla_settings::{Scope, find};
 
 use crate::request::Call;
-use crate::settings::{Scope, find};
 
 /// What stands for a value that may not be shown.
 const HIDDEN: &str = "[hidden]";

@@ -11,12 +11,13 @@ use ottla_clock::Clock;
 use ottla_metadata::{Cluster, Command, Controller, Defaults, FEATURES, Reply, bootstrap_records};
 use ottla_net::connection::{Limits, serve};
 use ottla_net::listener::{Accepted, Admission, Arrival, Listener};
-use ottla_net::names::{canonical_host_name, is_local_address};
+use ottla_net::names::{canonical_host_name, is_local_host};
 use ottla_net::threads::Threads;
 use ottla_partitions::{DiskFiles, Files, Keeper, Partitions};
 use ottla_protocol::messages::broker_registration_request::{
     BrokerRegistrationRequest, Feature, Listener as Registered,
 };
+use ottla_settings::{ListenerSetting, SettingError, SettingRules, Settings, refusals};
 use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
 
 use crate::dirs::{DirectoryFacts, check, open_dirs, own, take_marks, take_over};
@@ -28,9 +29,7 @@ use crate::levels::LogLevels;
 use crate::lost;
 use crate::node::{Node, Parts};
 use crate::request::Caller;
-use crate::settings::{
-    ListenerSetting, SettingError, SettingRules, Settings, keeper_settings, node_settings, refusals,
-};
+use crate::rules::{keeper_settings, node_settings, socket_options};
 use crate::start_error::StartError;
 use crate::voter::{open_quorum, voter_listeners};
 
@@ -367,7 +366,7 @@ fn defaults(settings: &Settings, kraft_version: i16) -> Defaults {
 
 /// Refuses what the settings promise and this release cannot keep, before anything is touched.
 fn refuse_promises(settings: &Settings) -> Result<(), SettingError> {
-    let missing = refusals(settings, &is_local_address);
+    let missing = refusals(settings, &is_local_host);
     if missing.is_empty() { Ok(()) } else { Err(SettingError::NotBuilt(missing)) }
 }
 
@@ -380,7 +379,7 @@ struct Bound {
 
 fn bind(settings: &Settings) -> Result<Vec<Bound>, StartError> {
     let controllers = settings.controller_listeners();
-    let sockets = settings.sockets();
+    let sockets = socket_options(settings);
     let mut all = Vec::new();
     for setting in settings.listeners()? {
         // The controller of a single node is reached within the process.

@@ -12,6 +12,7 @@ use ottla_partitions::{Assigned, Assignment, Partitions};
 use ottla_protocol::messages::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
+use ottla_settings::Settings;
 use ottla_types::{
     ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerId, TopicPartition, Uuid,
     is_internal_topic,
@@ -28,9 +29,9 @@ use crate::hosts::transactions::{self, TransactionHost, Transactions};
 use crate::hosts::unpacking::Unpacking;
 use crate::levels::LogLevels;
 use crate::request::Call;
-use crate::settings::{
-    InForce, NodeSettings, Settings, connection_bounds, group_settings, node_settings,
-    settings_in_force, topic_rules, transaction_settings,
+use crate::rules::{
+    InForce, NodeSettings, connection_bounds, group_settings, node_settings, settings_in_force,
+    topic_rules, transaction_settings,
 };
 
 /// A node, while it runs.

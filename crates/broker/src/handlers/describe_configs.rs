@@ -9,6 +9,7 @@ use ottla_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult,
     DescribeConfigsSynonym,
 };
+use ottla_settings::{Changes, Effective, Scope, Source, describe, in_scope};
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource, may};
@@ -16,7 +17,6 @@ use crate::levels::LogLevel;
 use crate::loggers;
 use crate::node::Node;
 use crate::request::{Api, Call};
-use crate::settings::{Changes, Effective, Scope, Source, describe, in_scope};
 
 /// Operators.
 pub const API: Api = Api::of(ApiKey::DescribeConfigs, 0, 4);

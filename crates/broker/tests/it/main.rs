@@ -9,7 +9,6 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_broker::settings::Settings;
 use ottla_broker::{Broker, Formatting, NoLevels, StartOptions};
 use ottla_clock::Clock;
 use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
@@ -21,6 +20,7 @@ use ottla_protocol::messages::produce_request::{
 };
 use ottla_protocol::{Request, request_frame};
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
+use ottla_settings::Settings;
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
