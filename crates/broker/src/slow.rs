@@ -61,8 +61,9 @@ pub fn tell(clock: &Clock, call: &Call, begun: Duration) {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
+    use ottla_locks::Mutex;
     use ottla_protocol::{ApiKey, Text};
 
     use super::*;
@@ -75,7 +76,7 @@ mod tests {
 
     impl io::Write for Lines {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend(bytes);
+            self.0.lock().extend(bytes);
             Ok(bytes.len())
         }
 
@@ -87,7 +88,7 @@ mod tests {
     impl Lines {
         /// The lines since the last look.
         fn take(&self) -> Vec<String> {
-            let bytes = std::mem::take(&mut *self.0.lock().unwrap());
+            let bytes = std::mem::take(&mut *self.0.lock());
             String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
         }
     }

@@ -20,6 +20,11 @@ impl<T> Mutex<T> {
     pub const fn new(value: T) -> Self {
         Self(sync::Mutex::new(value))
     }
+
+    /// The value, if no thread can lock it any more.
+    pub fn into_inner(self) -> T {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<T: ?Sized> Mutex<T> {

@@ -2,11 +2,11 @@
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use ottla_clock::Clock;
+use ottla_locks::Mutex;
 
 use crate::coverage::Coverage;
 use crate::invariant::{Invariant, Violation};
@@ -70,7 +70,7 @@ pub fn run(plan: &Plan, ledger: Option<Ledger>, clock: &Clock) -> std::io::Resul
         threads.into_iter().map(|it| it.join().unwrap_or(Ok(()))).collect()
     });
     done.into_iter().collect::<std::io::Result<()>>()?;
-    let mut summary = shared.summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut summary = shared.summary.into_inner();
     summary.failures.sort_by_key(|(seed, _)| *seed);
     Ok(summary)
 }
@@ -97,10 +97,9 @@ fn work(plan: &Plan, shared: &Shared, clock: &Clock) -> std::io::Result<()> {
             return Ok(());
         }
         let count = BLOCK.min(end - first);
-        let lock =
-            || shared.ledger.as_ref().map(|it| it.lock().unwrap_or_else(PoisonError::into_inner));
+        let lock = || shared.ledger.as_ref().map(|it| it.lock());
         if lock().is_some_and(|ledger| ledger.has(first, count)) {
-            shared.summary.lock().unwrap_or_else(PoisonError::into_inner).known += count;
+            shared.summary.lock().known += count;
             continue;
         }
         let is_clean = run_block(first..first + count, plan.runs, shared);
@@ -124,7 +123,7 @@ fn run_block(seeds: std::ops::Range<u64>, runs: Runs, shared: &Shared) -> bool {
         }
     }
     let is_clean = failures.is_empty();
-    let mut summary = shared.summary.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut summary = shared.summary.lock();
     summary.coverage += &coverage;
     summary.failures.append(&mut failures);
     let is_enough = summary.failures.len() >= FAILURES_MAX;

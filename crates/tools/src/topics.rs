@@ -40,6 +40,7 @@ const OPTIONS: &[Opt] = &[
     value("topic", "NAME", "The topic; a regular expression for other actions than --create."),
     value("topic-id", "ID", "With --describe: the topic's id."),
     values("config", "NAME=VALUE", "With --create: a setting of the topic; may be repeated."),
+    values("delete-config", "NAME", "Has no effect: kafka-configs takes settings back."),
     value("partitions", "COUNT", "How many partitions."),
     value("replication-factor", "COUNT", "How many replicas each partition has."),
     value("replica-assignment", "1:2,2:3", "The replicas of each partition."),
@@ -57,6 +58,50 @@ const OPTIONS: &[Opt] = &[
     value("partition-size-limit-per-response", "COUNT", "How many partitions to ask for at once."),
 ];
 
+/// The actions that an option goes with.
+const GOES_WITH: [(&str, &[&str]); 12] = [
+    ("config", &["alter", "create"]),
+    ("partitions", &["alter", "create"]),
+    ("replication-factor", &["create"]),
+    ("replica-assignment", &["alter", "create"]),
+    ("under-replicated-partitions", &["describe"]),
+    ("under-min-isr-partitions", &["describe"]),
+    ("at-min-isr-partitions", &["describe"]),
+    ("unavailable-partitions", &["describe"]),
+    ("topics-with-overrides", &["describe"]),
+    ("if-exists", &["alter", "delete", "describe"]),
+    ("if-not-exists", &["create"]),
+    ("exclude-internal", &["list", "describe"]),
+];
+/// Options that do not go together.
+const APART: [(&str, &str, &str); 6] = [
+    ("create", "replica-assignment", "partitions"),
+    ("create", "replica-assignment", "replication-factor"),
+    ("describe", "under-replicated-partitions", "topics-with-overrides"),
+    ("describe", "under-min-isr-partitions", "topics-with-overrides"),
+    ("describe", "at-min-isr-partitions", "topics-with-overrides"),
+    ("describe", "unavailable-partitions", "topics-with-overrides"),
+];
+
+/// Refuses options that do not go with the action, or with each other.
+fn check_pairs(args: &Parsed, action: &str) -> Result<(), String> {
+    let refuse = |one: &str, other: &str| {
+        Err(format!("Option \"[{one}]\" can't be used with option \"[{other}]\""))
+    };
+    if action == "alter" && args.has("config") {
+        return Err("Option combination \"[bootstrap-server],[config]\" can't be used with option \"[alter]\" (To alter topic configurations, the kafka-configs tool can be used.)".to_owned());
+    }
+    let mut used = GOES_WITH.iter().filter(|(option, _)| args.has(option));
+    if let Some((option, _)) = used.find(|(_, actions)| !actions.contains(&action)) {
+        return refuse(option, action);
+    }
+    let mut apart = APART.iter().filter(|(with, ..)| *with == action);
+    match apart.find(|(_, one, other)| args.has(one) && args.has(other)) {
+        Some((_, one, other)) => refuse(one, other),
+        None => Ok(()),
+    }
+}
+
 const ACTIONS: [&str; 5] = ["list", "create", "delete", "alter", "describe"];
 
 fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
@@ -64,10 +109,16 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         let usage = "Command must include exactly one action: --list, --describe, --create, --alter or --delete";
         return Err(ToolError::Usage(usage.to_owned()));
     };
+    if args.has("delete-config") {
+        tell!(
+            "delete-config option is no longer supported and deprecated since version 4.0. The config will be fully removed in future releases."
+        );
+    }
     let needs_topic = action != "list" && action != "describe";
     if needs_topic && args.one("topic").is_none() {
         return Err(ToolError::Usage("Missing required argument \"[topic]\"".to_owned()));
     }
+    check_pairs(args, action).map_err(ToolError::Usage)?;
     let mut cluster = session.connect()?;
     let done = match action {
         "list" => list(args, session, &mut cluster),
@@ -360,5 +411,38 @@ fn fetch(
             partition_index: next.partition_index,
             ..Default::default()
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_that_do_not_go_together_are_refused_as_by_apaches_tool() {
+        // The command line, and whether Apache's kafka-topics 4.3.1 would go on.
+        for (line, goes) in [
+            ("--list --exclude-internal", true),
+            ("--list --partitions 3", false),
+            ("--list --if-exists", false),
+            ("--describe --config a=b", false),
+            ("--describe --under-replicated-partitions --under-min-isr-partitions", true),
+            ("--describe --unavailable-partitions --topics-with-overrides", false),
+            ("--describe --if-exists --topic t", true),
+            ("--create --topic t --partitions 1 --config a=b --if-not-exists", true),
+            ("--create --topic t --replica-assignment 1 --partitions 1", false),
+            ("--create --topic t --if-exists", false),
+            ("--create --topic t --exclude-internal", false),
+            ("--alter --topic t --partitions 3 --if-exists", true),
+            ("--alter --topic t --partitions 3 --config a=b", false),
+            ("--alter --topic t --partitions 3 --replication-factor 2", false),
+            ("--delete --topic t --if-exists", true),
+            ("--delete --topic t --topics-with-overrides", false),
+        ] {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let args = Parsed::read(&words, OPTIONS).unwrap();
+            let action = args.only(&ACTIONS).unwrap();
+            assert_eq!(check_pairs(&args, action).is_ok(), goes, "{line}");
+        }
     }
 }

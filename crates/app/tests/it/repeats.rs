@@ -175,6 +175,30 @@ fn an_isolation_level_that_does_not_exist_is_refused_as_a_whole() {
 }
 
 #[test]
+fn a_broker_without_a_replica_may_not_follow() {
+    let home = Home::new();
+    let node = home.start();
+    talk::create(node.address, "t", 1);
+    let mut stream = node.connect();
+    // Replica, the leader's epoch that it knows, the answer.
+    let cases = [
+        (-1, -1, ErrorCode::NONE),
+        (-2, 0, ErrorCode::NONE),
+        (0, -1, ErrorCode::NOT_LEADER_OR_FOLLOWER),
+        (2, -1, ErrorCode::NOT_LEADER_OR_FOLLOWER),
+        (2, 0, ErrorCode::UNKNOWN_LEADER_EPOCH),
+    ];
+    for (replica_id, current_leader_epoch, wanted) in cases {
+        let partition = FetchPartition { current_leader_epoch, ..place(0, 0) };
+        let request = fetch((0, -1), vec![from("t", vec![partition])]);
+        let told = ask(&mut stream, &FetchRequest { replica_id, ..request }, 11);
+        let code = ErrorCode(told.responses[0].partitions[0].error_code);
+        assert_eq!(code, wanted, "replica {replica_id}, epoch {current_leader_epoch}");
+    }
+    node.stop();
+}
+
+#[test]
 fn a_log_that_was_asked_in_vain_tells_no_aborted_transactions() {
     let home = Home::new().with("auto.create.topics.enable=false");
     let node = home.start();

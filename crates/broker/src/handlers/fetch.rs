@@ -14,7 +14,7 @@ use ottla_protocol::messages::fetch_response::{
     AbortedTransaction, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
 };
 use ottla_records::legacy;
-use ottla_types::{ErrorCode, NO_OFFSET, Uuid};
+use ottla_types::{ErrorCode, NO_EPOCH, NO_OFFSET, Uuid};
 
 use crate::guard::{Operation, Resource, may};
 use crate::hosts::sessions::{Ask, Place, Plan, Position, Said, lock};
@@ -159,13 +159,15 @@ fn bytes_max(node: &Node, request: &FetchRequest) -> usize {
 fn read_all(node: &Node, call: &Call, request: &FetchRequest, plan: &Plan) -> Found {
     let mut left = bytes_max(node, request);
     let mut found = Found::default();
+    // Each is -1 where the version has only the other.
+    let replica_id = request.replica_id.max(request.replica_state.replica_id);
     let isolation =
         if request.isolation_level == 1 { Isolation::Committed } else { Isolation::Uncommitted };
     for (place, position) in &plan.wanted {
         // The first batch of the first partition with data goes out even if it is too large.
         let one = found.bytes == 0;
         let bytes_max = usize::try_from(position.bytes_max).unwrap_or(0).min(left);
-        let asked = Asked { position, bytes_max, one, isolation };
+        let asked = Asked { replica_id, position, bytes_max, one, isolation };
         let (read, leader) = read_one(node, call, place, &asked);
         match &read {
             Ok(read) => {
@@ -210,7 +212,18 @@ fn found(node: &Node, place: &Place) -> Option<Partition> {
     }
 }
 
+/// A broker may follow a partition only if it has a replica of it; only the leader has one here.
+/// As in Kafka, one that knows the leader's epoch is told to look for newer metadata.
+const fn is_reader(replica_id: i32, leader_epoch: i32) -> Result<(), ErrorCode> {
+    match (replica_id, leader_epoch) {
+        (..0, _) => Ok(()),
+        (_, NO_EPOCH) => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+        _ => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
+    }
+}
+
 struct Asked<'a> {
+    replica_id: i32,
     position: &'a Position,
     bytes_max: usize,
     one: bool,
@@ -238,7 +251,8 @@ fn read_one(
         2 | 3 => Some(1),
         _ => None,
     };
-    let read = partition.fence(leader_epoch).map_err(|refused| refused.code()).and_then(|()| {
+    let fenced = partition.fence(leader_epoch).map_err(|refused| refused.code());
+    let read = fenced.and_then(|()| is_reader(asked.replica_id, leader_epoch)).and_then(|()| {
         let read = partition.read(offset, asked.bytes_max, asked.one, asked.isolation);
         read.map_err(|refused| {
             if let ReadRefused::Storage(error) = &refused {
