@@ -144,7 +144,7 @@ fn start(
     let stop = runtime.block_on(async { Stop::listen() })?;
     let formatting =
         if args.format_if_empty { Formatting::IfEmpty } else { Formatting::DefaultDirectory };
-    let options = StartOptions { formatting, levels };
+    let options = StartOptions { formatting, levels, authorizer: None };
     let broker = Broker::start(settings, options, clock.clone())
         .map_err(|error| with_advice(error, &args.settings))?;
     Ok((broker, runtime, stop))

@@ -22,13 +22,13 @@ use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
 
 use crate::dirs::{DirectoryFacts, check, open_dirs, own, take_marks, take_over};
 use crate::dispatch::Serving;
-use crate::guard::Principal;
+use crate::guard::Authorizer;
 use crate::hosts::controller::ControllerThread;
 use crate::hosts::mover;
 use crate::levels::LogLevels;
 use crate::lost;
 use crate::node::{Node, Parts};
-use crate::request::Caller;
+use crate::request::Session;
 use crate::rules::{keeper_settings, node_settings, socket_options};
 use crate::start_error::StartError;
 use crate::voter::{open_quorum, voter_listeners};
@@ -55,6 +55,8 @@ pub struct StartOptions {
     pub formatting: Formatting,
     /// The levels of the log.
     pub levels: Arc<dyn LogLevels>,
+    /// Who may do what; without one, everything is allowed.
+    pub authorizer: Option<Arc<dyn Authorizer>>,
 }
 
 /// How a node has started, for its log.
@@ -98,7 +100,7 @@ impl Broker {
         options: StartOptions,
         clock: Clock,
     ) -> Result<Self, StartError> {
-        let StartOptions { formatting, levels } = options;
+        let StartOptions { formatting, levels, authorizer } = options;
         let begun = clock.monotonic();
         let files: Arc<dyn Files> = Arc::new(DiskFiles);
         let id = settings.node_id()?;
@@ -156,6 +158,7 @@ impl Broker {
             voter_listeners,
             kraft_version,
             levels,
+            authorizer,
         }));
         // Nobody else sets it.
         let _ = slot.set(Arc::clone(&node));
@@ -523,8 +526,7 @@ impl Refusals {
 
 async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, limits: Limits) {
     let Accepted { stream, peer, permit } = accepted;
-    let caller =
-        Caller { peer, listener, principal: Principal::anonymous(), software: Arc::default() };
+    let session = Arc::new(Session::new(peer, listener));
     let stream = match tokio::net::TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(error) => {
@@ -532,7 +534,7 @@ async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, lim
             return;
         }
     };
-    let handler = Serving { node: &node, caller };
+    let handler = Serving { node: &node, session };
     let heard = Cell::new(node.clock.monotonic());
     let served = serve(stream, limits, handler, || heard.set(node.clock.monotonic()));
     let closed = tokio::select! {

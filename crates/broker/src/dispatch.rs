@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use ottla_types::ErrorCode;
 
 use crate::handlers::*;
 use crate::node::Node;
-use crate::request::{Api, Call, Caller};
+use crate::request::{Api, Call, Session};
 use crate::slow;
 
 /// What is served, in which versions; the ApiVersions answer says the same.
@@ -86,22 +87,22 @@ pub const SERVED: &[Api] = &[
 pub struct Serving<'a> {
     /// The node.
     pub node: &'a Node,
-    /// Whose connection it is.
-    pub caller: Caller,
+    /// The connection.
+    pub session: Arc<Session>,
 }
 
 impl Handler for Serving<'_> {
     async fn serve(&self, frame: Bytes) -> Outcome {
-        answer(self.node, &self.caller, frame).await
+        answer(self.node, &self.session, frame).await
     }
 
     /// Produces to one partition are appended together.
     fn serve_together(&self, frames: &[Bytes]) -> Vec<Outcome> {
-        produce_together(self.node, &self.caller, frames)
+        produce_together(self.node, &self.session, frames)
     }
 }
 
-async fn answer(node: &Node, caller: &Caller, frame: Bytes) -> Outcome {
+async fn answer(node: &Node, session: &Arc<Session>, frame: Bytes) -> Outcome {
     let mut d = Decoder::new(frame);
     let mut head = match read_request_head(&mut d) {
         Ok(head) => head,
@@ -116,7 +117,7 @@ async fn answer(node: &Node, caller: &Caller, frame: Bytes) -> Outcome {
         return unserved(key, &head);
     }
     let client_id = head.client_id.take().unwrap_or_default();
-    let call = Call { caller: caller.clone(), key, version: head.version, client_id };
+    let call = Call::new(session, key, head.version, client_id);
     // Not handed to a function: that would move a large future once more for each request.
     let mut work = std::pin::pin!(route(node, &call, &head, d));
     let first = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
@@ -454,7 +455,7 @@ fn answered(node: &Node, call: &Call, head: &FrameHead, produced: produce::Produ
 }
 
 /// Serves the first of the frames that are produces to one partition, if they may be one append.
-fn produce_together(node: &Node, caller: &Caller, frames: &[Bytes]) -> Vec<Outcome> {
+fn produce_together(node: &Node, session: &Arc<Session>, frames: &[Bytes]) -> Vec<Outcome> {
     let (mut heads, mut client_id) = (Vec::new(), None);
     let mut run = produce::Run::default();
     for frame in frames {
@@ -474,7 +475,7 @@ fn produce_together(node: &Node, caller: &Caller, frames: &[Bytes]) -> Vec<Outco
     }
     let Some(head) = heads.first().filter(|_| heads.len() > 1) else { return Vec::new() };
     let (key, version, client_id) = (ApiKey::Produce, head.version, client_id.unwrap_or_default());
-    let call = Call { caller: caller.clone(), key, version, client_id };
+    let call = Call::new(session, key, version, client_id);
     let all = run.append(node, &call).unwrap_or_default();
     heads.iter().zip(all).map(|(head, produced)| answered(node, &call, head, produced)).collect()
 }

@@ -27,6 +27,7 @@ mod start_error;
 mod voter;
 
 pub use broker::{Broker, Formatting, StartFacts, StartOptions};
+pub use guard::{Authorizer, Client, Operation, Principal, Resource, ResourceType};
 pub use levels::{LogLevel, LogLevels, NoLevels};
 pub use ottla_net::names::{canonical_host_name, is_local_host};
 pub use ottla_net::supervisor::Supervisor;

@@ -20,6 +20,7 @@ use ottla_types::{
 use tokio::sync::Mutex;
 
 use crate::audit;
+use crate::guard::Authorizer;
 use crate::hosts::controller::{ControllerHandle, News};
 use crate::hosts::groups::{self, GroupHost, Groups};
 use crate::hosts::sessions::Sessions;
@@ -67,6 +68,8 @@ pub struct Node {
     pub kraft_version: i16,
     /// The levels of the log.
     pub levels: Arc<dyn LogLevels>,
+    /// Who may do what; without one, everything is allowed.
+    pub authorizer: Option<Arc<dyn Authorizer>>,
     /// How many connections there may be.
     pub admission: Admission,
     /// Where large produced batches are read through.
@@ -103,6 +106,8 @@ pub struct Parts {
     pub kraft_version: i16,
     /// The levels of the log.
     pub levels: Arc<dyn LogLevels>,
+    /// Who may do what; without one, everything is allowed.
+    pub authorizer: Option<Arc<dyn Authorizer>>,
 }
 
 impl Node {
@@ -110,7 +115,15 @@ impl Node {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { clock, id, cluster_id, metadata_directory, started, .. } = parts;
-        let Parts { partitions, controller, voter_listeners, kraft_version, levels, .. } = parts;
+        let Parts {
+            partitions,
+            controller,
+            voter_listeners,
+            kraft_version,
+            levels,
+            authorizer,
+            ..
+        } = parts;
         let cluster = Cluster::default();
         let own = node_settings(&started);
         Self {
@@ -140,6 +153,7 @@ impl Node {
             voter_listeners,
             kraft_version,
             levels,
+            authorizer,
         }
     }
 
@@ -396,7 +410,7 @@ impl Node {
         let index = shard_of(key, self.shards(topic)?).ok_or(none)?;
         let topic = cluster.topic(topic).ok_or(none)?;
         let leader = topic.partitions.get(&index).map(|state| state.leader).ok_or(none)?;
-        let found = self.address(&cluster, leader, &call.caller.listener).ok_or(none)?;
+        let found = self.address(&cluster, leader, &call.session.listener).ok_or(none)?;
         Ok((leader, found.host, i32::from(found.port)))
     }
 

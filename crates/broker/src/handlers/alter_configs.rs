@@ -9,7 +9,7 @@ use ottla_protocol::messages::alter_configs_response::{
 use ottla_types::ErrorCode;
 
 use crate::audit;
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -23,7 +23,7 @@ pub async fn handle(
     request: AlterConfigsRequest,
 ) -> AlterConfigsResponse {
     let refused = refusal(&request);
-    if !may(&call.caller.principal, Operation::AlterConfigs, Resource::Cluster) {
+    if !call.may(node, Operation::AlterConfigs, Resource::Cluster) {
         return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
     let before = node.cluster();

@@ -10,7 +10,7 @@ use ottla_protocol::messages::alter_partition_reassignments_response::{
 };
 use ottla_types::{ErrorCode, NodeId};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call, is_over};
 
@@ -23,7 +23,7 @@ pub fn handle(
     call: &Call,
     request: &AlterPartitionReassignmentsRequest,
 ) -> AlterPartitionReassignmentsResponse {
-    if !may(&call.caller.principal, Operation::Alter, Resource::Cluster) {
+    if !call.may(node, Operation::Alter, Resource::Cluster) {
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
         return AlterPartitionReassignmentsResponse { error_code, ..Default::default() };
     }

@@ -10,7 +10,7 @@ use ottla_protocol::messages::alter_replica_log_dirs_response::{
 };
 use ottla_types::{ErrorCode, TOPIC_NAME_LENGTH_MAX, TopicPartition};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::hosts::mover;
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -24,7 +24,7 @@ pub fn handle(
     call: &Call,
     request: &AlterReplicaLogDirsRequest,
 ) -> AlterReplicaLogDirsResponse {
-    let allowed = may(&call.caller.principal, Operation::Alter, Resource::Cluster);
+    let allowed = call.may(node, Operation::Alter, Resource::Cluster);
     // Of a partition that is named twice the last directory counts.
     let mut asked: BTreeMap<(&str, i32), &str> = BTreeMap::new();
     for dir in &request.dirs {

@@ -45,7 +45,7 @@ pub fn handle(node: &Node, call: &Call, request: &ApiVersionsRequest) -> ApiVers
         };
     }
     if call.version >= 3 {
-        call.caller.is_software(&request.client_software_name, &request.client_software_version);
+        call.session.is_software(&request.client_software_name, &request.client_software_version);
     }
     let cluster = node.cluster();
     let supported = FEATURES.iter().map(|it| (it.name, it.lowest, it.highest));

@@ -8,7 +8,7 @@ use ottla_protocol::messages::consumer_group_describe_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::hosts::groups::ask;
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -39,7 +39,7 @@ async fn describe(node: &Node, call: &Call, group: String) -> DescribedGroup {
     if !node.own.serves_consumer_protocol {
         return refused(ErrorCode::UNSUPPORTED_VERSION);
     }
-    if !may(&call.caller.principal, Operation::Describe, Resource::Group(&group)) {
+    if !call.may(node, Operation::Describe, Resource::Group(&group)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let host = match node.group(&group) {

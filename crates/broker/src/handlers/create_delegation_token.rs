@@ -17,7 +17,7 @@ pub fn handle(
     call: &Call,
     _: &CreateDelegationTokenRequest,
 ) -> CreateDelegationTokenResponse {
-    let asker = &call.caller.principal;
+    let asker = &call.principal;
     let (kind, name) = (asker.kind.to_string(), asker.name.to_string());
     CreateDelegationTokenResponse {
         error_code: ErrorCode::DELEGATION_TOKEN_REQUEST_NOT_ALLOWED.0,

@@ -8,7 +8,7 @@ use ottla_protocol::messages::create_partitions_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call, is_over};
 
@@ -22,7 +22,7 @@ pub async fn handle(
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
     let refused = refusal(&request);
-    if !may(&call.caller.principal, Operation::Alter, Resource::Cluster) {
+    if !call.may(node, Operation::Alter, Resource::Cluster) {
         return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
     if is_over(request.timeout_ms) {

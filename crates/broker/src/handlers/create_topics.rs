@@ -8,7 +8,7 @@ use ottla_protocol::messages::create_topics_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call, is_over};
 
@@ -34,7 +34,7 @@ pub async fn handle(
             .collect(),
         ..Default::default()
     };
-    if !may(&call.caller.principal, Operation::Create, Resource::Cluster) {
+    if !call.may(node, Operation::Create, Resource::Cluster) {
         return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
     if is_over(request.timeout_ms) {

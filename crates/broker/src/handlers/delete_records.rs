@@ -9,7 +9,7 @@ use ottla_protocol::messages::delete_records_response::{
 };
 use ottla_types::{ErrorCode, NO_OFFSET, Offset, is_internal_topic};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -54,7 +54,7 @@ fn delete(
     index: i32,
     offset: Offset,
 ) -> Result<Offset, ErrorCode> {
-    if !may(&call.caller.principal, Operation::Delete, Resource::Topic(topic)) {
+    if !call.may(node, Operation::Delete, Resource::Topic(topic)) {
         return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
     }
     let found = node.partitions.find(topic, index);

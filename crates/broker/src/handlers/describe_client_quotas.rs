@@ -10,7 +10,7 @@ use ottla_protocol::messages::describe_client_quotas_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -30,7 +30,7 @@ pub fn handle(
     call: &Call,
     request: &DescribeClientQuotasRequest,
 ) -> DescribeClientQuotasResponse {
-    if !may(&call.caller.principal, Operation::DescribeConfigs, Resource::Cluster) {
+    if !call.may(node, Operation::DescribeConfigs, Resource::Cluster) {
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
         return DescribeClientQuotasResponse { error_code, entries: None, ..Default::default() };
     }

@@ -37,7 +37,7 @@ pub fn handle(
     let cluster = node.cluster();
     let listed = cluster.brokers().filter(|it| request.include_fenced_brokers || !it.fenced);
     let brokers = listed.filter_map(|broker| {
-        let address = broker.listener(&call.caller.listener)?;
+        let address = broker.listener(&call.session.listener)?;
         Some(DescribeClusterBroker {
             broker_id: broker.id,
             host: address.host.clone(),
@@ -55,7 +55,7 @@ pub fn handle(
         ..Default::default()
     };
     if request.include_cluster_authorized_operations {
-        response.cluster_authorized_operations = Resource::Cluster.operations();
+        response.cluster_authorized_operations = call.operations(node, Resource::Cluster);
     }
     response
 }

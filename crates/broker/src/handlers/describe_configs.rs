@@ -12,7 +12,7 @@ use ottla_protocol::messages::describe_configs_response::{
 use ottla_settings::{Changes, Effective, Scope, Source, describe, in_scope};
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::levels::LogLevel;
 use crate::loggers;
 use crate::node::Node;
@@ -72,7 +72,7 @@ fn one(
     let refuse = |code: ErrorCode| Err((code, code.message().to_owned()));
     let scope = match ResourceKind::of(resource.resource_type) {
         Some(ResourceKind::Topic) => {
-            if !may(&call.caller.principal, Operation::DescribeConfigs, Resource::Topic(name)) {
+            if !call.may(node, Operation::DescribeConfigs, Resource::Topic(name)) {
                 return refuse(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
             }
             if let Err(why) = ottla_types::check_topic_name(name) {

@@ -8,7 +8,7 @@ use ottla_protocol::messages::elect_leaders_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call, is_over};
 
@@ -20,7 +20,7 @@ const UNCLEAN: i8 = 1;
 
 /// On one node every partition's only replica leads it: there is nothing to elect.
 pub fn handle(node: &Node, call: &Call, request: &ElectLeadersRequest) -> ElectLeadersResponse {
-    if !may(&call.caller.principal, Operation::Alter, Resource::Cluster) {
+    if !call.may(node, Operation::Alter, Resource::Cluster) {
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
         return ElectLeadersResponse { error_code, ..Default::default() };
     }

@@ -16,7 +16,7 @@ use ottla_protocol::messages::fetch_response::{
 use ottla_records::legacy;
 use ottla_types::{ErrorCode, NO_EPOCH, NO_OFFSET, Uuid};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::hosts::sessions::{Ask, Place, Plan, Position, Said, lock};
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -242,7 +242,7 @@ fn read_one(
         let code = node.why_not_here(&place.topic, place.topic_id, by_id, place.partition);
         return (Err(code), nobody);
     };
-    if !may(&call.caller.principal, Operation::Read, Resource::Topic(partition.topic())) {
+    if !call.may(node, Operation::Read, Resource::Topic(partition.topic())) {
         return (Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED), nobody);
     }
     let Position { offset, leader_epoch, .. } = *asked.position;

@@ -5,7 +5,7 @@ use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use ottla_protocol::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
 use ottla_types::{ErrorCode, Uuid};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::hosts::{groups, transactions};
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -71,7 +71,7 @@ async fn find(node: &Node, call: &Call, kind: i8, key: String) -> Coordinator {
             return Coordinator { error_message, ..refused(ErrorCode::INVALID_REQUEST, key) };
         }
     };
-    if !may(&call.caller.principal, Operation::Describe, resource) {
+    if !call.may(node, Operation::Describe, resource) {
         return refused(denied, key);
     }
     if node.topic_id(topic).is_none() && node.create_internal(topic).await.is_err() {

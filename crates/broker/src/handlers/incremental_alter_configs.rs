@@ -11,7 +11,7 @@ use ottla_protocol::messages::incremental_alter_configs_response::{
 use ottla_types::ErrorCode;
 
 use crate::audit;
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::loggers;
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -26,7 +26,7 @@ pub async fn handle(
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
     let refused = refusal(&request);
-    if !may(&call.caller.principal, Operation::AlterConfigs, Resource::Cluster) {
+    if !call.may(node, Operation::AlterConfigs, Resource::Cluster) {
         return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
     let (loggers, request) = split(request);

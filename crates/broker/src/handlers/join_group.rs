@@ -6,7 +6,7 @@ use ottla_protocol::messages::join_group_request::JoinGroupRequest;
 use ottla_protocol::messages::join_group_response::JoinGroupResponse;
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::hosts::groups::{GroupHost, ask};
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -21,7 +21,7 @@ const NO_PROTOCOL_FROM: i16 = 7;
 pub async fn handle(node: &Node, call: &Call, request: JoinGroupRequest) -> JoinGroupResponse {
     let refused = |code: ErrorCode| JoinGroupResponse { error_code: code.0, ..Default::default() };
     let group = Resource::Group(&request.group_id);
-    let host = match may(&call.caller.principal, Operation::Read, group) {
+    let host = match call.may(node, Operation::Read, group) {
         true => node.group(&request.group_id),
         false => Err(ErrorCode::GROUP_AUTHORIZATION_FAILED),
     };
@@ -45,7 +45,7 @@ async fn join(
     let join = Join {
         request,
         version: call.version,
-        client: Client { id: call.client_id.to_string(), host: call.caller.host() },
+        client: Client { id: call.client_id.to_string(), host: call.session.host() },
         uuid: hyphenated(node.clock.random_bytes()),
     };
     ask(host, Command::Join(join), |reply| match reply {

@@ -12,7 +12,7 @@ use ottla_protocol::messages::list_offsets_response::{
 };
 use ottla_types::{ErrorCode, LeaderEpoch, NO_EPOCH, NO_OFFSET, NO_TIMESTAMP, Offset};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call, repeated};
 
@@ -113,7 +113,7 @@ fn find(
     asked: &ListOffsetsPartition,
     isolation: Isolation,
 ) -> Result<Spot, ErrorCode> {
-    if !may(&call.caller.principal, Operation::Describe, Resource::Topic(topic)) {
+    if !call.may(node, Operation::Describe, Resource::Topic(topic)) {
         return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
     }
     let partition = node

@@ -7,7 +7,7 @@ use ottla_protocol::messages::list_partition_reassignments_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -20,7 +20,7 @@ pub fn handle(
     call: &Call,
     request: &asked::ListPartitionReassignmentsRequest,
 ) -> ListPartitionReassignmentsResponse {
-    if !may(&call.caller.principal, Operation::Describe, Resource::Cluster) {
+    if !call.may(node, Operation::Describe, Resource::Cluster) {
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
         return ListPartitionReassignmentsResponse { error_code, ..Default::default() };
     }

@@ -11,7 +11,7 @@ use ottla_protocol::messages::metadata_response::{
 };
 use ottla_types::{ErrorCode, Uuid, check_topic_name, is_internal_topic};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -37,12 +37,12 @@ pub async fn handle(node: &Node, call: &Call, request: MetadataRequest) -> Metad
         create_missing(node, topics).await;
     }
     let cluster = node.cluster();
-    let listener = &call.caller.listener;
+    let listener = &call.session.listener;
     let asked = asked.map(|topics| each_once(&topics));
     let topics = match &asked {
         None => cluster
             .topics()
-            .filter(|it| visible(call, &it.name))
+            .filter(|it| visible(node, call, &it.name))
             .map(|it| described(node, &cluster, call, it))
             .collect(),
         Some(topics) => topics.iter().map(|it| one(node, &cluster, call, it)).collect(),
@@ -57,11 +57,11 @@ pub async fn handle(node: &Node, call: &Call, request: MetadataRequest) -> Metad
     for topic in &mut response.topics {
         if request.include_topic_authorized_operations && topic.error_code == 0 {
             let name = topic.name.as_deref().unwrap_or_default();
-            topic.topic_authorized_operations = Resource::Topic(name).operations();
+            topic.topic_authorized_operations = call.operations(node, Resource::Topic(name));
         }
     }
     if request.include_cluster_authorized_operations {
-        response.cluster_authorized_operations = Resource::Cluster.operations();
+        response.cluster_authorized_operations = call.operations(node, Resource::Cluster);
     }
     response
 }
@@ -99,8 +99,8 @@ fn each_once(topics: &[MetadataRequestTopic]) -> Vec<MetadataRequestTopic> {
     topics.iter().filter(is_wanted).map(plain).collect()
 }
 
-fn visible(call: &Call, topic: &str) -> bool {
-    may(&call.caller.principal, Operation::Describe, Resource::Topic(topic))
+fn visible(node: &Node, call: &Call, topic: &str) -> bool {
+    call.may(node, Operation::Describe, Resource::Topic(topic))
 }
 
 /// The brokers that clients of this listener can reach.
@@ -174,7 +174,7 @@ fn one(
         (None, true) => Err(ErrorCode::UNKNOWN_TOPIC_ID),
     };
     match found {
-        Ok(topic) if visible(call, &topic.name) => described(node, cluster, call, topic),
+        Ok(topic) if visible(node, call, &topic.name) => described(node, cluster, call, topic),
         Ok(_) => MetadataResponseTopic {
             topic_id: Uuid::ZERO,
             ..refused(ErrorCode::TOPIC_AUTHORIZATION_FAILED)
@@ -187,7 +187,7 @@ fn described(node: &Node, cluster: &Cluster, call: &Call, topic: &Topic) -> Meta
     let partition = |(index, state): (&i32, &PartitionState)| {
         let reachable = cluster
             .broker(state.leader)
-            .is_some_and(|broker| broker.listener(&call.caller.listener).is_some());
+            .is_some_and(|broker| broker.listener(&call.session.listener).is_some());
         let code = if state.leader < 0 {
             ErrorCode::LEADER_NOT_AVAILABLE
         } else if !reachable {

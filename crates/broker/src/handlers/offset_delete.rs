@@ -8,7 +8,7 @@ use ottla_protocol::messages::offset_delete_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::hosts::groups::ask;
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -24,7 +24,7 @@ pub async fn handle(
 ) -> OffsetDeleteResponse {
     let refused =
         |code: ErrorCode| OffsetDeleteResponse { error_code: code.0, ..Default::default() };
-    if !may(&call.caller.principal, Operation::Delete, Resource::Group(&request.group_id)) {
+    if !call.may(node, Operation::Delete, Resource::Group(&request.group_id)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     if request.group_id.is_empty() {

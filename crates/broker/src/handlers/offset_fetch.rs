@@ -11,7 +11,7 @@ use ottla_protocol::messages::offset_fetch_response::{
 };
 use ottla_types::{ErrorCode, NO_EPOCH, NO_OFFSET};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::hosts::groups::ask;
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -57,7 +57,7 @@ async fn of_group(
         error_code: code.0,
         ..Default::default()
     };
-    if !may(&call.caller.principal, Operation::Describe, Resource::Group(&group_id)) {
+    if !call.may(node, Operation::Describe, Resource::Group(&group_id)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let by_id = call.version >= 10;

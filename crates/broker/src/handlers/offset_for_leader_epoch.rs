@@ -9,7 +9,7 @@ use ottla_protocol::messages::offset_for_leader_epoch_response::{
 };
 use ottla_types::{ErrorCode, NO_EPOCH, NO_OFFSET};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -46,7 +46,7 @@ fn end(
     topic: &str,
     asked: &OffsetForLeaderPartition,
 ) -> Result<EpochEndOffset, ErrorCode> {
-    if !may(&call.caller.principal, Operation::Describe, Resource::Topic(topic)) {
+    if !call.may(node, Operation::Describe, Resource::Topic(topic)) {
         return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
     }
     let partition = node

@@ -89,7 +89,11 @@ fn a_produce_takes_no_memory() {
         format!("log.dirs={}", folder.path().display()),
     ];
     let settings = Settings::read(None, &overrides).unwrap();
-    let options = StartOptions { formatting: Formatting::IfEmpty, levels: Arc::new(NoLevels) };
+    let options = StartOptions {
+        formatting: Formatting::IfEmpty,
+        levels: Arc::new(NoLevels),
+        authorizer: None,
+    };
     let broker = Broker::start(settings, options, Clock::real()).unwrap();
     let mut stream = TcpStream::connect(broker.addresses()[0].1).unwrap();
     stream.set_nodelay(true).unwrap();
