@@ -20,6 +20,8 @@ mod levels;
 mod loggers;
 mod lost;
 mod node;
+mod produce_wire;
+mod reply;
 mod request;
 mod rules;
 mod slow;

@@ -18,10 +18,10 @@ use crate::request::{Api, Call, is_over};
 pub const API: Api = Api::of(ApiKey::AlterPartitionReassignments, 0, 1);
 
 /// On one node a partition can only be sent to where it is.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &AlterPartitionReassignmentsRequest,
+    request: AlterPartitionReassignmentsRequest,
 ) -> AlterPartitionReassignmentsResponse {
     if !call.may(node, Operation::Alter, Resource::Cluster) {
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;

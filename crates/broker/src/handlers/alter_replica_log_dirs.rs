@@ -19,10 +19,10 @@ use crate::request::{Api, Call};
 pub const API: Api = Api::of(ApiKey::AlterReplicaLogDirs, 1, 2);
 
 /// Plans each move and begins them; the answer does not wait for their end.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &AlterReplicaLogDirsRequest,
+    request: AlterReplicaLogDirsRequest,
 ) -> AlterReplicaLogDirsResponse {
     let allowed = call.may(node, Operation::Alter, Resource::Cluster);
     // Of a partition that is named twice the last directory counts.

@@ -20,10 +20,10 @@ const UNKNOWN: i8 = 0;
 /// # Errors
 /// The request names a type, pattern, operation or permission that does not exist: the connection
 /// is closed, as by Kafka.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &CreateAclsRequest,
+    request: CreateAclsRequest,
 ) -> Result<CreateAclsResponse, String> {
     let knows = |it: &AclCreation| {
         [it.resource_type, it.resource_pattern_type, it.operation, it.permission_type]

@@ -20,10 +20,10 @@ const UNKNOWN: i8 = 0;
 /// # Errors
 /// The request names a type, pattern, operation or permission that does not exist: the connection
 /// is closed, as by Kafka.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &DeleteAclsRequest,
+    request: DeleteAclsRequest,
 ) -> Result<DeleteAclsResponse, String> {
     let knows = |it: &DeleteAclsFilter| {
         [it.resource_type_filter, it.pattern_type_filter, it.operation, it.permission_type]

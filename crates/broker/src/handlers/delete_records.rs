@@ -19,7 +19,11 @@ pub const API: Api = Api::of(ApiKey::DeleteRecords, 0, 2);
 const TO_HIGH_WATERMARK: Offset = -1;
 
 /// Moves each partition's log start.
-pub fn handle(node: &Node, call: &Call, request: &DeleteRecordsRequest) -> DeleteRecordsResponse {
+pub async fn handle(
+    node: &Node,
+    call: &Call,
+    request: DeleteRecordsRequest,
+) -> DeleteRecordsResponse {
     // Of a partition that is named twice the last offset counts.
     let mut asked: BTreeMap<&str, BTreeMap<i32, Offset>> = BTreeMap::new();
     for topic in &request.topics {

@@ -20,10 +20,10 @@ const UNKNOWN: i8 = 0;
 /// # Errors
 /// The filter names a type, pattern, operation or permission that does not exist: the connection is
 /// closed, as by Kafka.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &DescribeAclsRequest,
+    request: DescribeAclsRequest,
 ) -> Result<DescribeAclsResponse, String> {
     let filter = request;
     let all = [

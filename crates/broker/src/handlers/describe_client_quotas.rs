@@ -25,16 +25,16 @@ const SPECIFIED: i8 = 2;
 type Wanted = BTreeMap<String, Option<Option<String>>>;
 
 /// Looks for the entities that fit.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &DescribeClientQuotasRequest,
+    request: DescribeClientQuotasRequest,
 ) -> DescribeClientQuotasResponse {
     if !call.may(node, Operation::DescribeConfigs, Resource::Cluster) {
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
         return DescribeClientQuotasResponse { error_code, entries: None, ..Default::default() };
     }
-    match wanted(request) {
+    match wanted(&request) {
         Ok(wanted) => DescribeClientQuotasResponse {
             entries: Some(found(&node.cluster(), &wanted, request.strict)),
             ..Default::default()

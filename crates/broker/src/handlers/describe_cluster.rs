@@ -17,10 +17,10 @@ pub const API: Api = Api::of(ApiKey::DescribeCluster, 0, 2);
 const BROKERS: i8 = 1;
 
 /// Describes the brokers.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &DescribeClusterRequest,
+    request: DescribeClusterRequest,
 ) -> DescribeClusterResponse {
     if request.endpoint_type != BROKERS {
         let code = if request.endpoint_type == 2 {

@@ -22,10 +22,10 @@ use crate::request::{Api, Call};
 pub const API: Api = Api::of(ApiKey::DescribeConfigs, 0, 4);
 
 /// Looks each resource up.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &DescribeConfigsRequest,
+    request: DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
     let cluster = node.cluster();
     // A type that does not exist fails the whole request.
@@ -50,7 +50,7 @@ pub fn handle(
         };
         match found {
             Ok(all) => {
-                result.configs = all.into_iter().map(|it| row(it, request)).collect();
+                result.configs = all.into_iter().map(|it| row(it, &request)).collect();
             }
             Err((code, why)) => {
                 result.error_code = code.0;

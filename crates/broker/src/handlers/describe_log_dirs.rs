@@ -18,10 +18,10 @@ use crate::request::{Api, Call};
 pub const API: Api = Api::of(ApiKey::DescribeLogDirs, 0, 5);
 
 /// Describes every directory.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &DescribeLogDirsRequest,
+    request: DescribeLogDirsRequest,
 ) -> DescribeLogDirsResponse {
     if !call.may(node, Operation::Describe, Resource::Cluster) {
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;

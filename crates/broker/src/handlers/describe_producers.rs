@@ -15,10 +15,10 @@ use crate::request::{Api, Call};
 pub const API: Api = Api::of(ApiKey::DescribeProducers, 0, 0);
 
 /// Looks at each partition.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &DescribeProducersRequest,
+    request: DescribeProducersRequest,
 ) -> DescribeProducersResponse {
     let topics = request.topics.iter().map(|topic| TopicResponse {
         name: topic.name.clone(),

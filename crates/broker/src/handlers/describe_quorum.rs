@@ -16,13 +16,13 @@ pub const API: Api = Api::of(ApiKey::DescribeQuorum, 0, 2);
 const TOPIC: &str = "__cluster_metadata";
 
 /// Describes the quorum, whose only voter is this node.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     _call: &Call,
-    request: &DescribeQuorumRequest,
+    request: DescribeQuorumRequest,
 ) -> DescribeQuorumResponse {
-    if !asks_for_the_quorum(request) {
-        return refused(request);
+    if !asks_for_the_quorum(&request) {
+        return refused(&request);
     }
     let end = node.metadata_offset();
     let now = node.clock.wall_ms();

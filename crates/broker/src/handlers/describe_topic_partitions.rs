@@ -17,17 +17,17 @@ use crate::request::{Api, Call};
 pub const API: Api = Api::of(ApiKey::DescribeTopicPartitions, 0, 0);
 
 /// Describes topics by name, from the cursor on, until the page is full.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &DescribeTopicPartitionsRequest,
+    request: DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
     let cluster = node.cluster();
     if let Some(cursor) = &request.cursor {
         let mut asked = request.topics.iter().map(|topic| &topic.name);
         let is_asked = request.topics.is_empty() || asked.any(|name| *name == cursor.topic_name);
         if !is_asked || cursor.partition_index < 0 {
-            return invalid(request);
+            return invalid(&request);
         }
     }
     let mut names: Vec<String> = if request.topics.is_empty() {

@@ -18,10 +18,10 @@ use crate::request::{Api, Call};
 pub const API: Api = Api::of(ApiKey::DescribeUserScramCredentials, 0, 0);
 
 /// Looks the users up, or all of them.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &asked::DescribeUserScramCredentialsRequest,
+    request: asked::DescribeUserScramCredentialsRequest,
 ) -> DescribeUserScramCredentialsResponse {
     if !call.may(node, Operation::Describe, Resource::Cluster) {
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;

@@ -24,10 +24,10 @@ const ALL: [ResourceKind; 5] = [
 ];
 
 /// Lists resources of the kinds asked for.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &ListConfigResourcesRequest,
+    request: ListConfigResourcesRequest,
 ) -> ListConfigResourcesResponse {
     let refused =
         |code: ErrorCode| ListConfigResourcesResponse { error_code: code.0, ..Default::default() };

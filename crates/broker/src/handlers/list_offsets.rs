@@ -36,12 +36,12 @@ struct Spot {
 const NOWHERE: Spot = Spot { timestamp: NO_TIMESTAMP, offset: NO_OFFSET, leader_epoch: NO_EPOCH };
 
 /// Looks every asked place up.
-pub fn handle(node: &Node, call: &Call, request: &ListOffsetsRequest) -> ListOffsetsResponse {
+pub async fn handle(node: &Node, call: &Call, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let isolation = match request.isolation_level {
         0 => Isolation::Uncommitted,
         1 => Isolation::Committed,
         // Kafka has no better code for a level that does not exist.
-        _ => return refused(request, ErrorCode::UNKNOWN_SERVER_ERROR),
+        _ => return refused(&request, ErrorCode::UNKNOWN_SERVER_ERROR),
     };
     let asked = request
         .topics

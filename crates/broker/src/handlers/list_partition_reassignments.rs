@@ -15,10 +15,10 @@ use crate::request::{Api, Call};
 pub const API: Api = Api::of(ApiKey::ListPartitionReassignments, 0, 0);
 
 /// Looks at the metadata.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &asked::ListPartitionReassignmentsRequest,
+    request: asked::ListPartitionReassignmentsRequest,
 ) -> ListPartitionReassignmentsResponse {
     if !call.may(node, Operation::Describe, Resource::Cluster) {
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;

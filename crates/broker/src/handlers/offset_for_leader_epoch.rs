@@ -17,10 +17,10 @@ use crate::request::{Api, Call};
 pub const API: Api = Api::of(ApiKey::OffsetForLeaderEpoch, 0, 4);
 
 /// Looks every asked epoch up.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &OffsetForLeaderEpochRequest,
+    request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
     let topics = request.topics.iter().map(|topic| OffsetForLeaderTopicResult {
         topic: topic.topic.clone(),
