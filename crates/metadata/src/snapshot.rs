@@ -10,6 +10,7 @@ use ottla_protocol::metadata::partition_record::PartitionRecord;
 use ottla_protocol::metadata::producer_ids_record::ProducerIdsRecord;
 use ottla_protocol::metadata::register_broker_record::{BrokerEndpoint, RegisterBrokerRecord};
 use ottla_protocol::metadata::topic_record::TopicRecord;
+use ottla_types::{Bug, is_planted};
 
 use crate::cluster::{Broker, Cluster, PartitionState, Topic};
 
@@ -109,7 +110,11 @@ fn partition(topic: &Topic, index: i32, state: &PartitionState) -> PartitionReco
         leader_epoch: state.leader_epoch,
         partition_epoch: state.partition_epoch,
         directories: state.directories.clone(),
-        eligible_leader_replicas: some(&state.elr),
+        eligible_leader_replicas: if is_planted(Bug::SnapshotForgets) {
+            None
+        } else {
+            some(&state.elr)
+        },
         last_known_elr: some(&state.last_known_elr),
         ..Default::default()
     }

@@ -61,8 +61,22 @@ pub struct Leader {
     epoch_start: Offset,
     end: Offset,
     watermark: Offset,
-    /// Where each follower's log ends; -1 until it has fetched in this epoch.
-    followers: BTreeMap<NodeId, Offset>,
+    /// Those that the controller was asked to take into the in-sync set, and has perhaps already.
+    joining: Vec<NodeId>,
+    followers: BTreeMap<NodeId, Follower>,
+}
+
+/// What a leader knows of a follower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Follower {
+    /// The epoch of the registration in which it fetched last; -1 if it has not (KIP-903).
+    broker_epoch: i64,
+    /// Where its log ends; -1 until it has fetched in this leader epoch.
+    end: Offset,
+}
+
+impl Follower {
+    const UNKNOWN: Self = Self { broker_epoch: -1, end: NO_OFFSET };
 }
 
 impl Leader {
@@ -71,7 +85,7 @@ impl Leader {
     pub fn new(me: NodeId, assignment: Assignment, beginning: Beginning) -> Self {
         let Beginning { end, watermark, in_sync_min } = beginning;
         let followers = assignment.replicas.iter().filter(|id| **id != me);
-        let followers = followers.map(|id| (*id, NO_OFFSET)).collect();
+        let followers = followers.map(|id| (*id, Follower::UNKNOWN)).collect();
         let mut leader = Self {
             me,
             assignment,
@@ -79,6 +93,7 @@ impl Leader {
             epoch_start: end,
             end,
             watermark: watermark.min(end),
+            joining: Vec::new(),
             followers,
         };
         if is_planted(Bug::MinimumTooLate) {
@@ -97,10 +112,21 @@ impl Leader {
         self.in_sync_min = in_sync_min;
         self.followers.retain(|id, _| assignment.replicas.contains(id));
         for id in assignment.replicas.iter().filter(|id| **id != self.me) {
-            self.followers.entry(*id).or_insert(NO_OFFSET);
+            self.followers.entry(*id).or_insert(Follower::UNKNOWN);
         }
         self.assignment = assignment;
         self.advance()
+    }
+
+    /// The controller is asked for this in-sync set; until it is known to be decided, nothing
+    /// commits that a new member lacks. The set that it was asked for last, if it was not granted,
+    /// counts no longer: the empty set asks for nothing.
+    ///
+    /// New members do not help to reach `min.insync.replicas` before the controller has them: it
+    /// may still elect a replica that left the set while too few were in it (KIP-966).
+    pub fn proposed(&mut self, in_sync: &[NodeId]) {
+        let is_new = |id: &NodeId| !self.assignment.in_sync.contains(id);
+        self.joining = in_sync.iter().copied().filter(is_new).collect();
     }
 
     /// The leader's own log now ends at `end`; may move the watermark.
@@ -109,9 +135,20 @@ impl Leader {
         self.advance()
     }
 
-    /// `follower` has everything below `offset`; may move the watermark.
-    pub fn fetched(&mut self, follower: NodeId, offset: Offset) -> Option<Offset> {
-        *self.followers.get_mut(&follower)? = offset.min(self.end);
+    /// `follower`, in the registration of this epoch, has everything below `offset`; may move the
+    /// watermark. What it had in an earlier life it can have lost since, however late its fetch
+    /// comes.
+    pub fn fetched(
+        &mut self,
+        follower: NodeId,
+        broker_epoch: i64,
+        offset: Offset,
+    ) -> Option<Offset> {
+        let known = self.followers.get_mut(&follower)?;
+        if broker_epoch < known.broker_epoch && !is_planted(Bug::EarlierLifeCounts) {
+            return None;
+        }
+        *known = Follower { broker_epoch, end: offset.min(self.end) };
         self.advance()
     }
 
@@ -147,16 +184,21 @@ impl Leader {
         self.in_sync_min.min(self.assignment.replicas.len())
     }
 
-    /// The lowest end of the in-sync set, unless too few are in it; never goes back.
+    /// The lowest end of the in-sync set and of those that join it, unless too few are in it;
+    /// never goes back.
     fn advance(&mut self) -> Option<Offset> {
-        if self.assignment.in_sync.len() < self.required() {
+        let early = if is_planted(Bug::JoiningCounts) { self.joining.len() } else { 0 };
+        let is_enough = self.assignment.in_sync.len() + early >= self.required();
+        if !is_enough && !is_planted(Bug::MinimumIgnored) {
             return None;
         }
-        let ends = self.assignment.in_sync.iter().map(|id| {
-            if *id == self.me {
+        let joining = if is_planted(Bug::JoiningIgnored) { &[] } else { &self.joining[..] };
+        let members = self.assignment.in_sync.iter().chain(joining);
+        let ends = members.map(|id| {
+            if *id == self.me || is_planted(Bug::FollowersIgnored) {
                 self.end
             } else {
-                self.followers.get(id).copied().unwrap_or(NO_OFFSET)
+                self.followers.get(id).map_or(NO_OFFSET, |it| it.end)
             }
         });
         let lowest = ends.min().unwrap_or(NO_OFFSET);
@@ -205,10 +247,10 @@ mod tests {
     fn the_watermark_waits_for_the_slowest_member_of_the_in_sync_set() {
         let mut leader = leader(&[1, 2, 3]);
         assert_eq!(leader.appended(10), None);
-        assert_eq!(leader.fetched(2, 10), None);
-        assert_eq!(leader.fetched(3, 4), Some(4));
-        assert_eq!(leader.fetched(3, 10), Some(10));
-        assert_eq!(leader.fetched(9, 10), None, "not a replica");
+        assert_eq!(leader.fetched(2, 5, 10), None);
+        assert_eq!(leader.fetched(3, 5, 4), Some(4));
+        assert_eq!(leader.fetched(3, 5, 10), Some(10));
+        assert_eq!(leader.fetched(9, 5, 10), None, "not a replica");
     }
 
     #[test]
@@ -229,6 +271,33 @@ mod tests {
         leader.appended(10);
         let joined = Assignment { in_sync: vec![1, 2], ..leader.assignment.clone() };
         assert_eq!(leader.assigned(joined, 1), None, "replica 2 has nothing yet");
+    }
+
+    #[test]
+    fn a_late_fetch_of_a_followers_earlier_life_does_not_count() {
+        let mut leader = leader(&[1, 2]);
+        leader.appended(10);
+        assert_eq!(leader.fetched(2, 8, 4), Some(4));
+        assert_eq!(leader.fetched(2, 7, 10), None, "before it restarted");
+        assert_eq!(leader.fetched(2, 8, 10), Some(10));
+    }
+
+    #[test]
+    fn who_joins_holds_the_watermark_back_and_counts_for_no_minimum() {
+        let mut leader = leader(&[1, 2]);
+        leader.proposed(&[1, 2, 3]);
+        leader.appended(10);
+        assert_eq!(
+            leader.fetched(2, 5, 10),
+            None,
+            "replica 3 lacks it, and may be in sync already"
+        );
+        assert_eq!(leader.fetched(3, 5, 10), Some(10));
+        let strict = Assignment { in_sync: vec![1], ..leader.assignment.clone() };
+        leader.assigned(strict, 2);
+        leader.proposed(&[1, 3]);
+        leader.appended(12);
+        assert_eq!(leader.fetched(3, 5, 12), None, "the controller may elect replica 2 still");
     }
 
     #[test]

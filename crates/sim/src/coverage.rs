@@ -24,6 +24,14 @@ pub struct Coverage {
     pub cut_records: u64,
     /// Records that committed.
     pub committed: u64,
+    /// Partition leaders that began.
+    pub leaders: u64,
+    /// Changes of the in-sync set that a leader asked for.
+    pub in_sync_changes: u64,
+    /// Produce requests with acks=all that were acknowledged.
+    pub acknowledged: u64,
+    /// Records that the controller wrote.
+    pub metadata_records: u64,
     /// Messages that were sent.
     pub sent: u64,
     /// Messages that were lost.
@@ -54,6 +62,10 @@ impl Default for Coverage {
             lost_records: 0,
             cut_records: 0,
             committed: 0,
+            leaders: 0,
+            in_sync_changes: 0,
+            acknowledged: 0,
+            metadata_records: 0,
             sent: 0,
             lost: 0,
             doubled: 0,
@@ -73,6 +85,10 @@ impl AddAssign<&Self> for Coverage {
         self.lost_records += other.lost_records;
         self.cut_records += other.cut_records;
         self.committed += other.committed;
+        self.leaders += other.leaders;
+        self.in_sync_changes += other.in_sync_changes;
+        self.acknowledged += other.acknowledged;
+        self.metadata_records += other.metadata_records;
         self.sent += other.sent;
         self.lost += other.lost;
         self.doubled += other.doubled;

@@ -24,13 +24,27 @@ pub enum Invariant {
     QuorumChecked,
     LeaderElected,
     QuorumConverges,
+    ReplicaLogMatching,
+    SingleLeaderPerLeaderEpoch,
+    AcknowledgedStays,
+    ConsistentRead,
+    CommittedOnInSync,
+    MinimumKept,
+    LeaderCandidateCompleteness,
+    ValidControllerIsrAndElr,
+    EpochsGrow,
+    ReplicasConverge,
+    DecisionFromImage,
+    ImageEqualsReplay,
+    SnapshotEqualsReplay,
+    ProducerIdsOnce,
     NoPanic,
     SameTrace,
 }
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 33] = [
         Self::ElectionSafety,
         Self::LogMatching,
         Self::LeaderCompleteness,
@@ -48,6 +62,20 @@ impl Invariant {
         Self::QuorumChecked,
         Self::LeaderElected,
         Self::QuorumConverges,
+        Self::ReplicaLogMatching,
+        Self::SingleLeaderPerLeaderEpoch,
+        Self::AcknowledgedStays,
+        Self::ConsistentRead,
+        Self::CommittedOnInSync,
+        Self::MinimumKept,
+        Self::LeaderCandidateCompleteness,
+        Self::ValidControllerIsrAndElr,
+        Self::EpochsGrow,
+        Self::ReplicasConverge,
+        Self::DecisionFromImage,
+        Self::ImageEqualsReplay,
+        Self::SnapshotEqualsReplay,
+        Self::ProducerIdsOnce,
         Self::NoPanic,
         Self::SameTrace,
     ];
@@ -64,6 +92,14 @@ impl Invariant {
             Self::NoTruncateBelowHw => "K6",
             Self::VoteOnce => "K7",
             Self::StateMatchesRole => "K10",
+            Self::ReplicaLogMatching => "R5",
+            Self::SingleLeaderPerLeaderEpoch => "R9",
+            Self::AcknowledgedStays => "R4",
+            Self::ConsistentRead => "R6",
+            Self::LeaderCandidateCompleteness => "R3",
+            Self::ValidControllerIsrAndElr => "R1",
+            Self::EpochsGrow => "R10",
+            Self::SnapshotEqualsReplay => "K9",
             _ => "-",
         }
     }
@@ -98,6 +134,34 @@ impl Invariant {
             Self::QuorumConverges => {
                 "after the faults what is proposed commits, and all logs become equal"
             }
+            Self::ReplicaLogMatching => "of one offset and leader epoch there is one record",
+            Self::SingleLeaderPerLeaderEpoch => "a leader epoch has one leader at most",
+            Self::AcknowledgedStays => {
+                "a new leader has every record that was acknowledged with acks=all"
+            }
+            Self::ConsistentRead => {
+                "a record below the high watermark never changes and is never cut off"
+            }
+            Self::CommittedOnInSync => {
+                "what commits is in the log of every member of the in-sync set"
+            }
+            Self::MinimumKept => "nothing commits while fewer than min.insync.replicas are in sync",
+            Self::LeaderCandidateCompleteness => {
+                "every member of the in-sync set, and every eligible leader, has all that is committed"
+            }
+            Self::ValidControllerIsrAndElr => {
+                "in-sync and eligible replicas are replicas, apart, and serve; the leader is in sync"
+            }
+            Self::EpochsGrow => "leader and partition epochs grow with every change",
+            Self::ReplicasConverge => {
+                "after the faults all replicas are in sync and acks=all is acknowledged"
+            }
+            Self::DecisionFromImage => "two controllers of one image decide the same",
+            Self::ImageEqualsReplay => {
+                "one log makes one image, live, on brokers and from the start"
+            }
+            Self::SnapshotEqualsReplay => "a snapshot makes the image that it was taken of",
+            Self::ProducerIdsOnce => "no producer id is given away twice",
             Self::NoPanic => "no core panics",
             Self::SameTrace => "a seed that runs twice has the same history twice",
         }

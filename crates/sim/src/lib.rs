@@ -6,7 +6,7 @@
 //! every machine. First it hurts: only safety counts. Then it heals, and the cluster must recover.
 //!
 //! `random`, `schedule`, `network`, `trace`, `invariant`, `coverage`, `ledger` and `runner` know
-//! nothing of what they simulate; `quorum` is a world that they carry.
+//! nothing of what they simulate; `quorum` and `partition` are worlds that they carry.
 #![forbid(unsafe_code)]
 
 pub mod coverage;
@@ -14,6 +14,7 @@ pub mod invariant;
 pub mod ledger;
 mod log;
 mod network;
+mod partition;
 mod quorum;
 mod random;
 pub mod report;

@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::coverage::Coverage;
 use crate::invariant::{Checked, Invariant, Violation};
-use crate::quorum;
 use crate::trace::Trace;
+use crate::{partition, quorum};
 
 /// How much is kept of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,14 +38,21 @@ pub fn run(seed: u64, detail: Detail) -> Outcome {
         Detail::Hash => Trace::hashed(),
         Detail::Text => Trace::written(),
     };
-    let mut world = quorum::World::new(seed, trace);
-    let checked = guarded(AssertUnwindSafe(|| world.run()));
-    let mut coverage = world.coverage;
+    let mut quorum = quorum::World::new(seed, trace);
+    let mut checked = guarded(AssertUnwindSafe(|| quorum.run()));
+    let (mut coverage, mut trace) = (quorum.coverage, quorum.trace);
+    if checked.is_ok() {
+        let mut partition = partition::World::new(seed, trace);
+        checked = guarded(AssertUnwindSafe(|| partition.run()));
+        coverage += &partition.coverage;
+        trace = partition.trace;
+    }
     coverage.seeds = 1;
+    coverage.events = trace.events();
     Outcome {
         seed,
-        hash: world.trace.hash(),
-        lines: world.trace.lines().to_vec(),
+        hash: trace.hash(),
+        lines: trace.lines().to_vec(),
         violation: checked.err(),
         coverage,
     }

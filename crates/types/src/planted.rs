@@ -48,7 +48,18 @@ bugs! {
     DivergenceUnseen "divergence-unseen" "a leader compares the lengths of logs, not their epochs";
     CutTooDeep "cut-too-deep" "a follower cuts one epoch too much off";
     QuorumUnchecked "quorum-unchecked" "a leader stays without its majority";
-    WaitDropped "wait-dropped" "a vote drops the wait for the next election";
+    WaitDropped "wait-dropped" "a later epoch drops the wait for the next election";
+    MinimumIgnored "minimum-ignored" "a leader commits while too few replicas are in sync";
+    JoiningIgnored "joining-ignored" "a replica that joins the in-sync set counts only afterwards";
+    JoiningCounts "joining-counts" "a replica that joins helps to reach the minimum at once";
+    EarlierLifeCounts "earlier-life-counts" "a late fetch of a follower's earlier life counts";
+    FollowersIgnored "followers-ignored" "a leader commits what its followers lack";
+    UncleanIsFenced "F8" "a broker that stopped uncleanly stays eligible to lead";
+    ElectedOutOfSync "elected-out-of-sync" "a replica that is not in sync is elected";
+    EpochStays "epoch-stays" "a new leader leads in its predecessor's epoch";
+    StaysInSync "stays-in-sync" "a fenced broker stays in the in-sync set";
+    IdsGivenTwice "ids-given-twice" "a block of producer ids is given away twice";
+    SnapshotForgets "snapshot-forgets" "a snapshot forgets the eligible leaders";
 }
 
 /// Is this bug switched on?

@@ -175,6 +175,11 @@ impl Live {
     }
 }
 
+/// The group, which the caller has looked up, or made, in the same turn.
+pub(super) fn known<'a>(groups: &'a mut BTreeMap<String, Live>, group: &str) -> &'a mut Live {
+    groups.get_mut(group).expect("the caller knows the group")
+}
+
 impl Member {
     /// What it says about itself under this protocol.
     pub fn metadata(&self, protocol: &str) -> Bytes {

@@ -133,7 +133,8 @@ impl Stored {
     /// The producer has no offset of this partition pending any longer.
     fn close(&mut self, group: &str, topic: &str, partition: i32, producer: ProducerId) {
         let open = self.open.get_mut(group).and_then(|it| it.get_mut(topic));
-        let Some(producers) = open.and_then(|it| it.get_mut(&partition)) else { return };
+        let producers = open.and_then(|it| it.get_mut(&partition));
+        let producers = producers.expect("open mirrors pending");
         producers.remove(&producer);
         if producers.is_empty() {
             remove(&mut self.open, group, topic, partition);
@@ -210,7 +211,7 @@ impl Stored {
         remove(&mut self.offsets, group, topic, partition);
         let producers = remove(&mut self.open, group, topic, partition).unwrap_or_default();
         for producer in producers {
-            let Some(pending) = self.pending.get_mut(&producer) else { continue };
+            let pending = self.pending.get_mut(&producer).expect("pending mirrors open");
             remove(pending, group, topic, partition);
             if pending.is_empty() {
                 self.pending.remove(&producer);

@@ -232,6 +232,41 @@ fn ten_thousand_groups_of_a_scanner_are_forgotten() {
 }
 
 #[test]
+fn a_static_member_that_does_not_say_its_name_keeps_it() {
+    let mut bench = stage();
+    let (ticket, replies) = bench.run(join("", Some("i"), "first"));
+    let id = joined(&replies, ticket).member_id;
+    bench.run(sync(&id, 1, &[(&id, b"all")]));
+    let (ticket, replies) = bench.run(join(&id, None, ""));
+    assert_eq!(joined(&replies, ticket).error_code, 0);
+    let (other, _, _) = enter(&mut bench, "other");
+    // It is away while the group rebalances, and starts again after that.
+    bench.pass(60_000);
+    let (ticket, mut replies) = bench.run(join("", Some("i"), "second"));
+    bench.run(join(&other, None, "")).1.into_iter().for_each(|reply| replies.push(reply));
+    let told = joined(&replies, ticket);
+    assert_eq!(told.error_code, 0);
+    assert_ne!(told.member_id, id);
+}
+
+#[test]
+fn a_second_request_for_the_assignment_answers_the_first() {
+    let mut bench = stage();
+    let (one, _) = alone(&mut bench);
+    let (two, second, _) = enter(&mut bench, "two");
+    let (first, replies) = bench.run(join(&one, None, ""));
+    let generation = joined(&replies, second).generation_id;
+    let follower = if joined(&replies, first).leader == one { &two } else { &one };
+    let (waiting, replies) = bench.run(sync(follower, generation, &[]));
+    assert!(replies.is_empty());
+    let (again, replies) = bench.run(sync(follower, generation, &[]));
+    assert_eq!(synced(&replies, waiting).error_code, ErrorCode::REBALANCE_IN_PROGRESS.0);
+    let leader = if *follower == two { &one } else { &two };
+    let replies = bench.run(sync(leader, generation, &[(follower, b"half")])).1;
+    assert_eq!(synced(&replies, again).assignment, "half");
+}
+
+#[test]
 fn the_last_leave_ends_a_rebalance_in_the_log() {
     let mut bench = stage();
     let (one, _) = alone(&mut bench);

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use ottla_protocol::metadata::partition_change_record::PartitionChangeRecord;
 use ottla_protocol::metadata::partition_record::PartitionRecord;
 use ottla_protocol::metadata::topic_record::TopicRecord;
-use ottla_types::{LeaderEpoch, NodeId, PartitionIndex, Uuid};
+use ottla_types::{Bug, LeaderEpoch, NodeId, PartitionIndex, Uuid, is_planted};
 
 /// In a change record: the leader stays.
 const LEADER_STAYS: NodeId = -2;
@@ -123,7 +123,7 @@ impl Topics {
         }
         if record.leader != LEADER_STAYS {
             state.leader = record.leader;
-            state.leader_epoch += 1;
+            state.leader_epoch += LeaderEpoch::from(!is_planted(Bug::EpochStays));
         }
         if record.leader_recovery_state >= 0 {
             state.recovery = record.leader_recovery_state;

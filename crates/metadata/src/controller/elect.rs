@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::metadata::partition_change_record::PartitionChangeRecord;
-use ottla_types::NodeId;
+use ottla_types::{Bug, NodeId, is_planted};
 
 use super::Scene;
 use crate::cluster::{PartitionState, ResourceKind, Topic};
@@ -130,6 +130,9 @@ impl Election<'_> {
         let mut record = PartitionChangeRecord::default();
         let mut isr: Vec<NodeId> =
             state.isr.iter().copied().filter(|id| self.change.lost() != Some(*id)).collect();
+        if is_planted(Bug::StaysInSync) {
+            isr.clone_from(&state.isr);
+        }
         let mut elr = self.eligible(&isr);
         let elected = self.leader(&isr, &elr);
         let (Elected::Clean(leader) | Elected::Unclean(leader)) = elected;
@@ -182,8 +185,10 @@ impl Election<'_> {
     fn leader(&self, isr: &[NodeId], elr: &[NodeId]) -> Elected {
         let state = self.state;
         let can_lead = |id: &NodeId| self.change.can_lead(self.scene, *id);
-        let is_valid =
-            |id: &&NodeId| (isr.contains(id) || isr.is_empty() && elr.contains(id)) && can_lead(id);
+        let is_valid = |id: &&NodeId| {
+            let has_all = isr.contains(id) || isr.is_empty() && elr.contains(id);
+            (has_all || is_planted(Bug::ElectedOutOfSync)) && can_lead(id)
+        };
         if let Some(id) = [state.leader].iter().chain(&state.replicas).find(is_valid) {
             return Elected::Clean(*id);
         }

@@ -2,7 +2,7 @@
 
 use ottla_machine::Turn;
 use ottla_protocol::metadata::producer_ids_record::ProducerIdsRecord;
-use ottla_types::NodeId;
+use ottla_types::{Bug, NodeId, is_planted};
 
 use super::{Controller, Reply, Scene};
 
@@ -14,7 +14,11 @@ pub(super) fn allocate(scene: &Scene<'_>, broker: NodeId, turn: &mut Turn<Contro
     let record = ProducerIdsRecord {
         broker_id: broker,
         broker_epoch: scene.cluster.broker(broker).map_or(-1, |it| it.epoch),
-        next_producer_id: first + i64::from(BLOCK),
+        next_producer_id: if is_planted(Bug::IdsGivenTwice) {
+            first
+        } else {
+            first + i64::from(BLOCK)
+        },
         ..Default::default()
     };
     turn.record(record.into());

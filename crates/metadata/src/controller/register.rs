@@ -6,7 +6,7 @@ use ottla_protocol::metadata::broker_registration_change_record::BrokerRegistrat
 use ottla_protocol::metadata::register_broker_record::{
     BrokerEndpoint, BrokerFeature, RegisterBrokerRecord,
 };
-use ottla_types::{ErrorCode, NodeId, Offset};
+use ottla_types::{Bug, ErrorCode, NodeId, Offset, is_planted};
 
 use super::elect::{self, BrokerChange};
 use super::{Controller, Reply, Scene};
@@ -71,7 +71,7 @@ fn last_stop(scene: &Scene<'_>, request: &BrokerRegistrationRequest) -> BrokerCh
     let keeps_eligible = scene.cluster.feature("eligible.leader.replicas.version") > 0;
     let is_clean =
         scene.cluster.broker(broker).map(|it| it.epoch) == Some(request.previous_broker_epoch);
-    if is_clean || !keeps_eligible {
+    if is_clean || !keeps_eligible || is_planted(Bug::UncleanIsFenced) {
         BrokerChange::Left(broker)
     } else {
         BrokerChange::StoppedUncleanly(broker)

@@ -74,7 +74,6 @@ impl World {
         let faults_end_ms = self.dice.between(4000, 20_000);
         self.run_until(faults_end_ms)?;
         self.settle()?;
-        self.coverage.events = self.trace.events();
         self.coverage.simulated_ms = self.schedule.now_ms();
         self.coverage.sent = self.network.sent;
         self.coverage.lost = self.network.lost;

@@ -8,7 +8,7 @@ use ottla_types::ErrorCode;
 
 use super::super::command::{Join, Reply};
 use super::super::consumer;
-use super::super::live::{Live, Member, State};
+use super::super::live::{Live, Member, State, known};
 use super::super::machine::Scene;
 use super::super::record::Record;
 use super::rebalance::{joined, prepare, turn_away};
@@ -84,7 +84,7 @@ fn member(join: &Join, ticket: ottla_machine::Ticket) -> Member {
 fn newcomer(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
     let group = &join.request.group_id;
     let id = join.new_member_id();
-    let live = scene.live.get_mut(group).ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)?;
+    let live = known(scene.live, group);
     if let Some(instance) = &join.request.group_instance_id {
         if let Some(before) = live.statics.get(instance).cloned() {
             replace(scene, join, &before, &id);
@@ -113,7 +113,7 @@ fn reason(join: &Join, what: &str) -> String {
 fn add(scene: &mut Scene<'_>, join: &Join, id: String) {
     let group = &join.request.group_id;
     let ticket = scene.turn.ticket;
-    let Some(live) = scene.live.get_mut(group) else { return };
+    let live = known(scene.live, group);
     live.pending.remove(&id);
     if live.members.is_empty() {
         live.protocol_type = Some(join.request.protocol_type.clone());
@@ -134,11 +134,11 @@ fn add(scene: &mut Scene<'_>, join: &Join, id: String) {
 fn replace(scene: &mut Scene<'_>, join: &Join, before: &str, id: &str) {
     let group = &join.request.group_id;
     let ticket = scene.turn.ticket;
-    let Some(live) = scene.live.get_mut(group) else { return };
-    let Some(old) = live.members.remove(before) else { return };
+    let live = known(scene.live, group);
+    let old = live.members.remove(before).expect("a static member's id is a member's");
     scene.turn.cancel_timer(session(group, before));
     turn_away(scene, before, &old, ErrorCode::FENCED_INSTANCE_ID);
-    let Some(live) = scene.live.get_mut(group) else { return };
+    let live = known(scene.live, group);
     let mut fresh = member(join, ticket);
     fresh.assignment = old.assignment;
     if let Some(instance) = &fresh.instance {
@@ -177,7 +177,7 @@ fn again(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
     let request = &join.request;
     let (group, id) = (&request.group_id, &request.member_id);
     let ticket = scene.turn.ticket;
-    let live = scene.live.get_mut(group).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
+    let live = known(scene.live, group);
     if live.pending.contains(id) {
         add(scene, join, id.clone());
         return Ok(());
@@ -186,7 +186,7 @@ fn again(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
     let fresh = member(join, ticket);
     let state = live.state;
     let leads = live.is_leader(id);
-    let known = live.members.get_mut(id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
+    let known = live.members.get_mut(id).expect("it was checked that it is a member");
     let same = known.protocols == fresh.protocols;
     let stays = same && (state == State::Completing || state == State::Stable && !leads);
     if stays {
@@ -203,8 +203,10 @@ fn again(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
             JoinGroupResponse { error_code: code, member_id: id.clone(), ..Default::default() };
         scene.turn.reply_to(waiting, Reply::Join(response));
     }
-    let (assignment, syncing) = (known.assignment.clone(), known.syncing.take());
-    *known = Member { assignment, syncing, ..fresh };
+    // A static member stays one, also if it does not say so: its name stands for this id.
+    let (instance, assignment) = (known.instance.take(), known.assignment.clone());
+    let syncing = known.syncing.take();
+    *known = Member { instance, assignment, syncing, ..fresh };
     scene.turn.cancel_timer(session(group, id));
     prepare(scene, group, reason(join, &format!("member {id} joined again")));
     Ok(())

@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use ottla_types::ErrorCode;
 
 use super::command::Timer;
-use super::live::{Live, State};
+use super::live::{Live, State, known};
 use super::machine::Scene;
 
 /// The log has been replayed: its groups are live, and their members get a fresh session.
@@ -43,8 +43,8 @@ pub(super) fn loaded(scene: &mut Scene<'_>) {
 
 /// The member has been heard of: its session starts anew.
 pub(super) fn watch(scene: &mut Scene<'_>, group: &str, member: &str) {
-    let Some(it) = scene.live.get(group).and_then(|live| live.members.get(member)) else { return };
-    let delay = i64::from(it.session_timeout_ms);
+    let found = known(scene.live, group).members.get(member);
+    let delay = i64::from(found.expect("the caller knows the member").session_timeout_ms);
     scene.turn.set_timer(session(group, member), delay);
 }
 

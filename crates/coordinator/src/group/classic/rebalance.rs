@@ -11,7 +11,7 @@ use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
 use ottla_types::ErrorCode;
 
 use super::super::command::{Reply, Timer};
-use super::super::live::{Live, Member, State};
+use super::super::live::{Live, Member, State, known};
 use super::super::machine::Scene;
 use super::super::record::Record;
 use super::{session, watch};
@@ -19,7 +19,7 @@ use super::{session, watch};
 /// Calls all members together, unless that is under way; `reason` is for the log.
 pub(in crate::group) fn prepare(scene: &mut Scene<'_>, group: &str, reason: String) {
     let now = scene.turn.now_ms;
-    let Some(live) = scene.live.get_mut(group) else { return };
+    let live = known(scene.live, group);
     match live.state {
         State::Preparing => return try_complete(scene, group),
         State::Completing => {
@@ -60,7 +60,7 @@ pub(in crate::group) fn prepare(scene: &mut Scene<'_>, group: &str, reason: Stri
 
 /// Begins the next generation if everybody is there.
 pub(super) fn try_complete(scene: &mut Scene<'_>, group: &str) {
-    let Some(live) = scene.live.get(group) else { return };
+    let live = known(scene.live, group);
     let all = live.members.values().all(|member| member.joining.is_some());
     if live.state == State::Preparing && live.gathering.is_none() && all && live.pending.is_empty()
     {
@@ -71,7 +71,7 @@ pub(super) fn try_complete(scene: &mut Scene<'_>, group: &str) {
 /// Begins the next generation with those who are there.
 pub(super) fn complete(scene: &mut Scene<'_>, group: &str) {
     let now = scene.turn.now_ms;
-    let Some(live) = scene.live.get_mut(group) else { return };
+    let live = known(scene.live, group);
     live.gathering = None;
     let absent = |member: &Member| member.joining.is_none() && member.instance.is_none();
     let late: Vec<String> =
@@ -107,15 +107,17 @@ pub(super) fn complete(scene: &mut Scene<'_>, group: &str) {
     });
     let timeout = live.rebalance_timeout_ms();
     scene.turn.set_timer(Timer::Sync { group: Arc::from(group) }, timeout);
-    let ids: Vec<String> = live.members.keys().cloned().collect();
-    for id in ids {
+    // Static members that are away have asked for nothing.
+    let joining = live.members.iter().filter(|(_, member)| member.joining.is_some());
+    let joining: Vec<String> = joining.map(|(id, _)| id.clone()).collect();
+    for id in joining {
         answer_join(scene, group, &id);
     }
 }
 
 /// No member is left: that ends a rebalance, too.
 fn empty(scene: &mut Scene<'_>, group: &str) {
-    let Some(live) = scene.live.get_mut(group) else { return };
+    let live = known(scene.live, group);
     live.generation += 1;
     live.protocol = None;
     live.leader = None;
@@ -133,9 +135,9 @@ fn empty(scene: &mut Scene<'_>, group: &str) {
 
 /// Tells a waiting member of the generation; the leader learns who is in it.
 fn answer_join(scene: &mut Scene<'_>, group: &str, id: &str) {
-    let Some(live) = scene.live.get_mut(group) else { return };
-    let Some(member) = live.members.get_mut(id) else { return };
-    let Some((ticket, version)) = member.joining.take() else { return };
+    let live = known(scene.live, group);
+    let member = live.members.get_mut(id).expect("only members wait");
+    let (ticket, version) = member.joining.take().expect("the caller has seen that it waits");
     let response = joined(live, id, version, live.is_leader(id));
     scene.turn.reply_to(ticket, Reply::Join(response));
     watch(scene, group, id);
@@ -183,7 +185,7 @@ pub(in crate::group) fn turn_away(
 
 /// Takes a member out; the others are called together, for this reason.
 pub(super) fn remove(scene: &mut Scene<'_>, group: &str, id: &str, reason: String) {
-    let Some(live) = scene.live.get_mut(group) else { return };
+    let live = known(scene.live, group);
     live.pending.remove(id);
     let Some(member) = live.members.remove(id) else {
         return try_complete(scene, group);
@@ -195,7 +197,7 @@ pub(super) fn remove(scene: &mut Scene<'_>, group: &str, id: &str, reason: Strin
     }
     turn_away(scene, id, &member, ErrorCode::UNKNOWN_MEMBER_ID);
     scene.turn.cancel_timer(session(group, id));
-    let Some(live) = scene.live.get_mut(group) else { return };
+    let live = known(scene.live, group);
     if live.is_leader(id) {
         live.leader = None;
     }

@@ -12,7 +12,7 @@ use ottla_types::ErrorCode;
 
 use super::super::command::{Reply, Timer};
 use super::super::consumer;
-use super::super::live::{Live, State};
+use super::super::live::{Live, State, known};
 use super::super::machine::Scene;
 use super::super::record::Record;
 use super::{prepare, watch};
@@ -52,8 +52,12 @@ fn take(scene: &mut Scene<'_>, request: SyncGroupRequest, version: i16) -> Resul
             Ok(())
         }
         State::Completing => {
-            if let Some(member) = live.members.get_mut(id) {
-                member.syncing = Some(ticket);
+            let member = live.members.get_mut(id).expect("it was checked that it is a member");
+            if let Some(earlier) = member.syncing.replace(ticket) {
+                // It has given its earlier request up, on a connection that may be gone.
+                let error_code = ErrorCode::REBALANCE_IN_PROGRESS.0;
+                let response = SyncGroupResponse { error_code, ..Default::default() };
+                scene.turn.reply_to(earlier, Reply::Sync(response));
             }
             if live.is_leader(id) {
                 let given = request.assignments.into_iter();
@@ -67,7 +71,7 @@ fn take(scene: &mut Scene<'_>, request: SyncGroupRequest, version: i16) -> Resul
 
 /// The leader has assigned: it is written down, and everybody who waits learns it.
 fn assign(scene: &mut Scene<'_>, group: &str, mut given: BTreeMap<String, Bytes>) {
-    let Some(live) = scene.live.get_mut(group) else { return };
+    let live = known(scene.live, group);
     for (id, member) in &mut live.members {
         member.assignment = given.remove(id).unwrap_or_default();
     }
@@ -80,7 +84,7 @@ fn assign(scene: &mut Scene<'_>, group: &str, mut given: BTreeMap<String, Bytes>
     scene.turn.cancel_timer(Timer::Sync { group: Arc::from(group) });
     let ids: Vec<String> = live.members.keys().cloned().collect();
     for id in ids {
-        let Some(live) = scene.live.get_mut(group) else { return };
+        let live = known(scene.live, group);
         let waiting = live.members.get_mut(&id).and_then(|member| member.syncing.take());
         if let Some(ticket) = waiting {
             let response = synced(live, &id);
@@ -92,7 +96,7 @@ fn assign(scene: &mut Scene<'_>, group: &str, mut given: BTreeMap<String, Bytes>
 
 /// The generation does not fit the log: all learn it, and are called together again.
 fn cannot_be_kept(scene: &mut Scene<'_>, group: &str) {
-    let Some(live) = scene.live.get_mut(group) else { return };
+    let live = known(scene.live, group);
     // It was not settled.
     live.enter(State::Completing, scene.turn.now_ms);
     for member in live.members.values_mut() {

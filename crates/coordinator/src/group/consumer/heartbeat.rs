@@ -446,7 +446,7 @@ pub(super) fn settle_target(scene: &Scene<'_>, draft: &mut Draft) {
 }
 
 fn timers(scene: &mut Scene<'_>, draft: &Draft, member: &str, before: &Current) {
-    let Some(said) = draft.group.members.get(member) else { return };
+    let said = draft.group.members.get(member).expect("it has just been written down");
     watch(scene, &draft.id, member, said);
     let now = draft.group.current.get(member).map(|it| it.state);
     let must_give_up = now == Some(MemberState::Unrevoked);

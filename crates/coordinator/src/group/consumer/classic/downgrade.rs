@@ -25,7 +25,7 @@ pub(in crate::group::consumer) fn is_due(scene: &Scene<'_>, draft: &Draft) -> bo
 /// Writes the group down as a classic one, with what everybody has; its generation is the epoch
 /// that the group had.
 pub(in crate::group::consumer) fn downgrade(scene: &mut Scene<'_>, draft: &Draft) -> i32 {
-    let Some(before) = scene.stored.consumers.get(&draft.id) else { return draft.group.epoch };
+    let before = scene.stored.consumers.get(&draft.id).expect("is_due has looked at it");
     let tombstones = before.tombstones(&draft.id).into_iter().map(Record::Consumer);
     scene.turn.records.extend(tombstones);
     for member in before.members.keys().chain(draft.group.members.keys()) {
@@ -56,7 +56,7 @@ fn classic_group(scene: &Scene<'_>, before: &ConsumerGroup, now: &ConsumerGroup)
         ..Live::default()
     };
     for (id, it) in &now.members {
-        let Some(said) = &it.classic else { continue };
+        let said = it.classic.as_ref().expect("is_due has seen that all speak it");
         if let Some(instance) = &it.instance {
             live.statics.insert(instance.clone(), id.clone());
         }

@@ -115,7 +115,7 @@ fn members(scene: &Scene<'_>, live: &Live) -> Result<alloc::vec::Vec<Moved>, Ref
 impl Upgrade {
     /// Who waits in the classic group is sent to join again, and watched over in the new way.
     pub fn finish(self, scene: &mut Scene<'_>, draft: &Draft) {
-        let Some(live) = scene.live.remove(&draft.id) else { return };
+        let live = scene.live.remove(&draft.id).expect("upgrade has looked at it");
         let group = || Arc::from(draft.id.as_str());
         scene.turn.cancel_timer(Timer::Join { group: group() });
         scene.turn.cancel_timer(Timer::Sync { group: group() });

@@ -1,0 +1,150 @@
+//! A broker, running or not.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use ottla_metadata::Cluster;
+use ottla_replication::Leader;
+use ottla_types::{LeaderEpoch, NodeId, Offset, Uuid};
+
+use crate::log::{Entry, Log};
+
+#[derive(Debug)]
+pub(crate) struct Broker {
+    pub id: NodeId,
+    /// How often it has started.
+    pub life: u32,
+    /// While it runs, what a power cut would leave; while it is down, its log.
+    pub disk: Vec<Entry>,
+    /// The high watermark in its checkpoint.
+    pub checkpoint: Offset,
+    /// The epoch that its last life wrote down when it stopped cleanly; -1 if it did not.
+    pub clean_epoch: i64,
+    /// Has it lost records that it had acknowledged, and not said so by registering again?
+    pub has_lost: bool,
+    /// How its last life ended, until it is in sync again.
+    pub weakness: Option<Crash>,
+    pub live: Option<Live>,
+}
+
+/// How a broker ends without a clean stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Crash {
+    /// The process dies; the kernel keeps what it has written.
+    Process,
+    /// The power fails: what was not flushed is lost.
+    Power,
+}
+
+/// What a running broker has in memory.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub log: Log,
+    /// The metadata as far as it has come.
+    pub cluster: Cluster,
+    /// How many records that is.
+    pub applied: usize,
+    pub part: Part,
+    pub high_watermark: Offset,
+    pub fetch: Option<FetchUnderWay>,
+    pub fetches: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FetchUnderWay {
+    pub number: u64,
+    pub since_ms: u64,
+}
+
+/// What a broker does for the partition.
+#[derive(Debug)]
+pub(crate) enum Part {
+    Idle,
+    Follower { leader: NodeId, epoch: LeaderEpoch },
+    Leader(Box<Leading>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Leading {
+    pub leader: Leader,
+    /// Produce requests with acks=all: where the record of each ends.
+    pub waiting: VecDeque<Offset>,
+    pub followers: BTreeMap<NodeId, Seen>,
+    /// An in-sync set that the controller was asked for, and at which partition epoch.
+    pub proposed: Option<Proposed>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Proposed {
+    pub in_sync: Vec<NodeId>,
+    pub partition_epoch: i32,
+}
+
+/// What a leader has seen of a follower.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub end: Offset,
+    pub broker_epoch: i64,
+    /// When it last had everything.
+    pub caught_up_ms: u64,
+}
+
+impl Broker {
+    pub fn new(id: NodeId) -> Self {
+        Self {
+            id,
+            life: 0,
+            disk: Vec::new(),
+            checkpoint: 0,
+            clean_epoch: -1,
+            has_lost: false,
+            weakness: None,
+            live: None,
+        }
+    }
+
+    /// The id of this life, or of another one.
+    pub fn incarnation(id: NodeId, life: u32) -> Uuid {
+        Uuid::of(1_000_000 * u64::from(id.unsigned_abs()) + 1000 + u64::from(life))
+    }
+
+    pub fn start(&mut self) {
+        let log = Log::open(&self.disk);
+        self.life += 1;
+        self.live = Some(Live {
+            high_watermark: self.checkpoint.min(log.end()),
+            log,
+            cluster: Cluster::default(),
+            applied: 0,
+            part: Part::Idle,
+            fetch: None,
+            fetches: 0,
+        });
+    }
+
+    /// The log, wherever it is.
+    pub fn entries(&self) -> &[Entry] {
+        self.live.as_ref().map_or(&self.disk, |live| &live.log.entries)
+    }
+}
+
+impl Live {
+    /// The epoch of this life's registration, as soon as the metadata tells of it.
+    pub fn broker_epoch(&self, id: NodeId, life: u32) -> Option<i64> {
+        let known = self.cluster.broker(id)?;
+        (known.incarnation == Broker::incarnation(id, life)).then_some(known.epoch)
+    }
+
+    pub fn leading(&self) -> Option<&Leading> {
+        match &self.part {
+            Part::Leader(leading) => Some(leading),
+            _ => None,
+        }
+    }
+
+    pub fn leading_mut(&mut self) -> Option<&mut Leading> {
+        match &mut self.part {
+            Part::Leader(leading) => Some(leading),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What goes wrong: processes die, the power fails, links are cut.
+
+use super::broker::{Broker, Crash};
+use super::message::Event;
+use super::world::World;
+use crate::log::{Log, offset};
+use crate::network::Weather;
+
+impl World {
+    /// One fault, and the next in a while.
+    pub(super) fn fault(&mut self) {
+        if self.is_healed {
+            return;
+        }
+        let pause_ms = self.dice.between(100, 2500);
+        self.schedule.after(pause_ms, Event::Fault);
+        let any = self.dice.index(self.brokers.len());
+        let (from, to) = (self.any_node(), self.any_node());
+        match self.dice.below(12) {
+            0..4 => self.crash_for_a_while(any),
+            4 => (0..self.brokers.len()).for_each(|at| self.crash_for_a_while(at)),
+            5 => self.network.cut(from, to),
+            // Away from the controller, and perhaps from no other broker.
+            6 => {
+                let controller = self.controller();
+                self.network.cut(any, controller);
+                self.network.cut(controller, any);
+            }
+            7 => {
+                let side = self.dice.draw();
+                self.network.part(side);
+            }
+            8..11 => self.network.mend(),
+            _ => self.network.weather = Weather::draw(&mut self.dice),
+        }
+    }
+
+    fn any_node(&mut self) -> usize {
+        self.dice.index(self.brokers.len() + 1)
+    }
+
+    /// The broker is gone for a while.
+    fn crash_for_a_while(&mut self, at: usize) {
+        let wanted = if self.dice.chance(400) { Crash::Power } else { Crash::Process };
+        let kind = match wanted {
+            _ if self.dice.chance(150) => None,
+            Crash::Power if !self.is_bearable(Crash::Power) => Some(Crash::Process),
+            kind => Some(kind),
+        };
+        if kind.is_some_and(|kind| !self.is_bearable(kind)) {
+            return;
+        }
+        let broker = &mut self.brokers[at];
+        let Some(mut live) = broker.live.take() else { return };
+        self.coverage.crashes += 1;
+        broker.clean_epoch = -1;
+        match kind {
+            None => broker.clean_epoch = live.broker_epoch(broker.id, broker.life).unwrap_or(-1),
+            Some(Crash::Process) => {}
+            Some(Crash::Power) => {
+                let kept = self.dice.index(live.log.unflushed() + 1);
+                live.log.torn(&mut broker.disk, kept);
+                let kept = Log::open(&broker.disk);
+                self.coverage.lost_records += (live.log.entries.len() - kept.entries.len()) as u64;
+                broker.has_lost = true;
+                live.log = kept;
+            }
+        }
+        broker.weakness = kind.or(broker.weakness);
+        broker.disk = live.log.entries;
+        broker.checkpoint = broker.checkpoint.min(offset(broker.disk.len()));
+        let (life, down_ms) = (broker.life, self.dice.between(10, 6000));
+        self.schedule.after(down_ms, Event::Restarted { broker: at, life });
+    }
+
+    /// May another broker crash so? Acknowledged records survive as long as fewer brokers than
+    /// `min.insync.replicas` have ended uncleanly, and are not in sync again, if one of them has
+    /// lost anything; the controller cannot tell which of them has (KIP-966).
+    fn is_bearable(&self, kind: Crash) -> bool {
+        let weak = self.brokers.iter().filter_map(|broker| broker.weakness);
+        let loses = kind == Crash::Power || weak.clone().any(|it| it == Crash::Power);
+        let bearable = self.in_sync_min.min(self.brokers.len()) - 1;
+        !loses || weak.count() < bearable
+    }
+
+    /// Brokers that are in sync in their present life are as good as any.
+    pub(super) fn note_recovered(&mut self) {
+        let Some(state) = self.journal.partition() else { return };
+        let cluster = self.journal.controller.cluster();
+        for broker in &mut self.brokers {
+            let incarnation = Broker::incarnation(broker.id, broker.life);
+            let is_known =
+                cluster.broker(broker.id).is_some_and(|it| it.incarnation == incarnation);
+            if is_known && broker.live.is_some() && state.isr.contains(&broker.id) {
+                broker.weakness = None;
+            }
+        }
+    }
+
+    /// The broker starts again, unless it has already.
+    pub(super) fn restart(&mut self, at: usize, life: u32) {
+        if self.brokers[at].live.is_some() || self.brokers[at].life != life {
+            return;
+        }
+        self.brokers[at].start();
+        let life = self.brokers[at].life;
+        self.schedule.after(1, Event::Polled { broker: at, life });
+    }
+}

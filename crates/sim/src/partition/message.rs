@@ -1,0 +1,92 @@
+//! What brokers and the controller say to each other, and what else happens.
+
+use ottla_raft::LogEnd;
+use ottla_types::{LeaderEpoch, NodeId, Offset};
+
+use crate::log::Entry;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Message {
+    /// To the controller: a broker lives, and has taken in that many records of the metadata.
+    Heartbeat {
+        life: u32,
+        applied: usize,
+    },
+    /// To a broker: the metadata log up to there.
+    Metadata {
+        life: u32,
+        upto: usize,
+    },
+    /// To the controller: a leader wants another in-sync set.
+    AlterPartition(Alter),
+    Fetch {
+        fetch: Fetch,
+        life: u32,
+    },
+    Fetched {
+        answer: FetchAnswer,
+        number: u64,
+        life: u32,
+    },
+}
+
+/// A follower asks for what comes behind its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Fetch {
+    pub follower: NodeId,
+    /// Of the follower's registration (KIP-903).
+    pub broker_epoch: i64,
+    pub leader_epoch: LeaderEpoch,
+    pub end: LogEnd,
+    pub number: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FetchAnswer {
+    pub leader_epoch: LeaderEpoch,
+    /// Where the logs part; then there are no entries.
+    pub diverging: Option<LogEnd>,
+    pub entries: Vec<Entry>,
+    pub high_watermark: Offset,
+}
+
+/// A member of an in-sync set, in which of its lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Member {
+    pub id: NodeId,
+    pub broker_epoch: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Alter {
+    pub leader: NodeId,
+    pub leader_epoch: LeaderEpoch,
+    pub partition_epoch: i32,
+    pub in_sync: Vec<Member>,
+}
+
+/// Something that happens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Event {
+    Arrives {
+        from: usize,
+        to: usize,
+        message: Message,
+    },
+    /// A broker tells the controller that it lives, and looks for new metadata and records.
+    Polled {
+        broker: usize,
+        life: u32,
+    },
+    /// The controller looks for brokers that are silent.
+    SessionsChecked,
+    /// A producer sends to some leader.
+    Produced,
+    /// Somebody administers other topics.
+    Administered,
+    Fault,
+    Restarted {
+        broker: usize,
+        life: u32,
+    },
+}
