@@ -9,6 +9,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ottla_metadata::ResourceKind;
+use ottla_types::ErrorCode;
+
 /// Who a connection belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
@@ -109,7 +112,31 @@ pub enum ResourceType {
     TransactionalId,
 }
 
-impl Resource<'_> {
+impl<'a> Resource<'a> {
+    /// What the settings of a resource belong to: those of brokers, their loggers and subscriptions
+    /// to metrics to the cluster.
+    #[must_use]
+    pub const fn of_settings(kind: ResourceKind, name: &'a str) -> Self {
+        match kind {
+            ResourceKind::Topic => Resource::Topic(name),
+            ResourceKind::Group => Resource::Group(name),
+            ResourceKind::Broker | ResourceKind::BrokerLogger | ResourceKind::ClientMetrics => {
+                Resource::Cluster
+            }
+        }
+    }
+
+    /// What Kafka answers where an operation on it is denied.
+    #[must_use]
+    pub const fn denied(&self) -> ErrorCode {
+        match self {
+            Resource::Topic(_) => ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+            Resource::Group(_) => ErrorCode::GROUP_AUTHORIZATION_FAILED,
+            Resource::Cluster => ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
+            Resource::TransactionalId(_) => ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        }
+    }
+
     /// Its kind.
     #[must_use]
     pub const fn kind(&self) -> ResourceType {

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ottla_metadata::ResourceKind;
 use ottla_protocol::{ApiKey, Text};
+use ottla_types::ErrorCode;
 
 use crate::guard::{Client, Operation, Principal, Resource, ResourceType};
 use crate::hosts::telemetry::ClientTraits;
@@ -105,6 +107,32 @@ impl Call {
     pub fn may_some(&self, node: &Node, operation: Operation, kind: ResourceType) -> bool {
         let authorizer = node.authorizer.as_ref();
         authorizer.is_none_or(|it| it.allows_some(self.client(), operation, kind))
+    }
+
+    /// May this request do `operation` to the settings of a resource, by the number of its kind?
+    /// A kind that does not exist is refused elsewhere.
+    ///
+    /// # Errors
+    /// It may not: what Kafka answers.
+    pub fn check_settings(
+        &self,
+        node: &Node,
+        operation: Operation,
+        resource: (i8, &str),
+    ) -> Result<(), ErrorCode> {
+        let (kind, name) = resource;
+        let Some(kind) = ResourceKind::of(kind) else { return Ok(()) };
+        let resource = Resource::of_settings(kind, name);
+        if self.may(node, operation, resource) { Ok(()) } else { Err(resource.denied()) }
+    }
+
+    /// What this request may do to the cluster, as KIP-430 has it: nothing, if it may not describe it.
+    #[must_use]
+    pub fn operations_on_cluster(&self, node: &Node) -> i32 {
+        if !self.may(node, Operation::Describe, Resource::Cluster) {
+            return 0;
+        }
+        self.operations(node, Resource::Cluster)
     }
 
     /// What this request may do to `resource`, as the bit field of KIP-430.

@@ -16,6 +16,10 @@ use crate::request::{Api, Call};
 /// Operators.
 pub const API: Api = Api::of(ApiKey::ConsumerGroupDescribe, 0, 1);
 
+/// Kafka's text where members have topics that the client may not see.
+const DENIED: &str =
+    "The group has described topic(s) that the client is not authorized to describe.";
+
 /// Asks each group's coordinator.
 pub async fn handle(
     node: &Node,
@@ -51,5 +55,16 @@ async fn describe(node: &Node, call: &Call, group: String) -> DescribedGroup {
             Reply::ConsumerDescribe(mut groups) => groups.pop(),
             _ => None,
         });
-    described.await.unwrap_or_else(refused)
+    let described = described.await.unwrap_or_else(refused);
+    let mut members = described.members.iter();
+    let hides = |topic: &str| !call.may(node, Operation::Describe, Resource::Topic(topic));
+    let is_hidden = members.any(|member| {
+        let all = [&member.assignment, &member.target_assignment];
+        all.iter().any(|it| it.topic_partitions.iter().any(|topic| hides(&topic.topic_name)))
+    });
+    if is_hidden {
+        let code = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+        return DescribedGroup { error_message: Some(DENIED.to_owned()), ..refused(code) };
+    }
+    described
 }

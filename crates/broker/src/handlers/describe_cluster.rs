@@ -7,7 +7,6 @@ use ottla_protocol::messages::describe_cluster_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::guard::Resource;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -55,7 +54,7 @@ pub async fn handle(
         ..Default::default()
     };
     if request.include_cluster_authorized_operations {
-        response.cluster_authorized_operations = call.operations(node, Resource::Cluster);
+        response.cluster_authorized_operations = call.operations_on_cluster(node);
     }
     response
 }

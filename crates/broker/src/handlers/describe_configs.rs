@@ -12,7 +12,7 @@ use ottla_protocol::messages::describe_configs_response::{
 use ottla_settings::{Changes, Effective, Scope, Source, describe, in_scope};
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource};
+use crate::guard::Operation;
 use crate::levels::LogLevel;
 use crate::loggers;
 use crate::node::Node;
@@ -37,16 +37,20 @@ pub async fn handle(
             resource_name: resource.resource_name.clone(),
             ..Default::default()
         };
+        let asked = (resource.resource_type, resource.resource_name.as_str());
+        let allowed = call.check_settings(node, Operation::DescribeConfigs, asked);
         let is_logger = resource.resource_type == ResourceKind::BrokerLogger as i8;
-        if is_logger && !names_unknown {
+        if is_logger && !names_unknown && allowed.is_ok() {
             describe_loggers(node, resource, &mut result);
             return result;
         }
         let found = if names_unknown {
             let code = ErrorCode::INVALID_REQUEST;
             Err((code, code.message().to_owned()))
+        } else if let Err(code) = allowed {
+            Err((code, code.message().to_owned()))
         } else {
-            one(node, call, &cluster, resource)
+            one(node, &cluster, resource)
         };
         match found {
             Ok(all) => {
@@ -64,17 +68,12 @@ pub async fn handle(
 
 fn one(
     node: &Node,
-    call: &Call,
     cluster: &Cluster,
     resource: &DescribeConfigsResource,
 ) -> Result<Vec<Effective>, (ErrorCode, String)> {
     let name = &resource.resource_name;
-    let refuse = |code: ErrorCode| Err((code, code.message().to_owned()));
     let scope = match ResourceKind::of(resource.resource_type) {
         Some(ResourceKind::Topic) => {
-            if !call.may(node, Operation::DescribeConfigs, Resource::Topic(name)) {
-                return refuse(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
-            }
             if let Err(why) = ottla_types::check_topic_name(name) {
                 return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, why.to_string()));
             }

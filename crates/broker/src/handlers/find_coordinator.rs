@@ -61,9 +61,11 @@ async fn find(node: &Node, call: &Call, kind: i8, key: String) -> Coordinator {
             Resource::TransactionalId(&key),
             ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
         ),
-        SHARE if call.version < SHARE_FROM || !is_share_key(&key) => {
-            return refused(ErrorCode::INVALID_REQUEST, key);
+        SHARE if call.version < SHARE_FROM => return refused(ErrorCode::INVALID_REQUEST, key),
+        SHARE if !call.may(node, Operation::ClusterAction, Resource::Cluster) => {
+            return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED, key);
         }
+        SHARE if !is_share_key(&key) => return refused(ErrorCode::INVALID_REQUEST, key),
         // Share groups are not built yet.
         SHARE => return refused(ErrorCode::COORDINATOR_NOT_AVAILABLE, key),
         _ => {

@@ -34,7 +34,7 @@ pub async fn handle(node: &Node, call: &Call, request: MetadataRequest) -> Metad
         return refused(topics);
     }
     if allowed && let Some(topics) = &asked {
-        create_missing(node, topics).await;
+        create_missing(node, call, topics).await;
     }
     let cluster = node.cluster();
     let listener = &call.session.listener;
@@ -45,7 +45,13 @@ pub async fn handle(node: &Node, call: &Call, request: MetadataRequest) -> Metad
             .filter(|it| visible(node, call, &it.name))
             .map(|it| described(node, &cluster, call, it))
             .collect(),
-        Some(topics) => topics.iter().map(|it| one(node, &cluster, call, it)).collect(),
+        Some(topics) => {
+            let one = |it| match denied(node, call, it, allowed) {
+                Some(denied) => denied,
+                None => one(node, &cluster, call, it),
+            };
+            topics.iter().map(one).collect()
+        }
     };
     let mut response = MetadataResponse {
         brokers: brokers(&cluster, listener),
@@ -61,7 +67,7 @@ pub async fn handle(node: &Node, call: &Call, request: MetadataRequest) -> Metad
         }
     }
     if request.include_cluster_authorized_operations {
-        response.cluster_authorized_operations = call.operations(node, Resource::Cluster);
+        response.cluster_authorized_operations = call.operations_on_cluster(node);
     }
     response
 }
@@ -118,11 +124,18 @@ fn brokers(cluster: &Cluster, listener: &str) -> Vec<MetadataResponseBroker> {
     cluster.brokers().filter(|broker| !broker.fenced).filter_map(of).collect()
 }
 
-async fn create_missing(node: &Node, asked: &[MetadataRequestTopic]) {
+/// May the client create this topic by asking for it?
+fn may_create(node: &Node, call: &Call, topic: &str) -> bool {
+    call.may(node, Operation::Create, Resource::Cluster)
+        || call.may(node, Operation::Create, Resource::Topic(topic))
+}
+
+async fn create_missing(node: &Node, call: &Call, asked: &[MetadataRequestTopic]) {
     let missing = asked
         .iter()
         .filter_map(|topic| topic.name.as_deref())
-        .filter(|name| node.topic_id(name).is_none() && check_topic_name(name).is_ok());
+        .filter(|name| node.topic_id(name).is_none() && check_topic_name(name).is_ok())
+        .filter(|name| visible(node, call, name) && may_create(node, call, name));
     let (internal, plain): (Vec<&str>, Vec<&str>) =
         missing.partition(|name| is_internal_topic(name));
     for name in internal {
@@ -150,6 +163,34 @@ async fn create_missing(node: &Node, asked: &[MetadataRequestTopic]) {
     }
 }
 
+/// The answer for a topic that the client may not describe, or, where asking would create it, may
+/// not create. Whether it exists is not told, and its name not by its id.
+fn denied(
+    node: &Node,
+    call: &Call,
+    asked: &MetadataRequestTopic,
+    creates: bool,
+) -> Option<MetadataResponseTopic> {
+    let refused = |name: Option<String>, topic_id| MetadataResponseTopic {
+        error_code: ErrorCode::TOPIC_AUTHORIZATION_FAILED.0,
+        name,
+        topic_id,
+        ..Default::default()
+    };
+    let Some(name) = &asked.name else {
+        let name = node.topic_name(asked.topic_id)?;
+        return (!visible(node, call, &name)).then(|| refused(None, asked.topic_id));
+    };
+    if !visible(node, call, name) {
+        return Some(refused(Some(name.clone()), Uuid::ZERO));
+    }
+    let would_create = creates && node.topic_id(name).is_none() && !may_create(node, call, name);
+    would_create.then(|| MetadataResponseTopic {
+        is_internal: is_internal_topic(name),
+        ..refused(Some(name.clone()), Uuid::ZERO)
+    })
+}
+
 fn one(
     node: &Node,
     cluster: &Cluster,
@@ -174,11 +215,7 @@ fn one(
         (None, true) => Err(ErrorCode::UNKNOWN_TOPIC_ID),
     };
     match found {
-        Ok(topic) if visible(node, call, &topic.name) => described(node, cluster, call, topic),
-        Ok(_) => MetadataResponseTopic {
-            topic_id: Uuid::ZERO,
-            ..refused(ErrorCode::TOPIC_AUTHORIZATION_FAILED)
-        },
+        Ok(topic) => described(node, cluster, call, topic),
         Err(code) => refused(code),
     }
 }

@@ -32,10 +32,16 @@ pub async fn handle(
     }
     let mut missing: Vec<OffsetDeleteResponseTopic> = Vec::new();
     request.topics.retain_mut(|topic| {
+        let may_read = call.may(node, Operation::Read, Resource::Topic(&topic.name));
         let (here, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut topic.partitions)
             .into_iter()
-            .partition(|one| node.has_partition(&topic.name, one.partition_index));
+            .partition(|one| may_read && node.has_partition(&topic.name, one.partition_index));
         topic.partitions = here;
+        let code = if may_read {
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+        } else {
+            ErrorCode::TOPIC_AUTHORIZATION_FAILED
+        };
         if !gone.is_empty() || node.topic_id(&topic.name).is_none() {
             let refused = OffsetDeleteResponseTopic {
                 name: topic.name.clone(),
@@ -43,7 +49,7 @@ pub async fn handle(
                     .iter()
                     .map(|one| OffsetDeleteResponsePartition {
                         partition_index: one.partition_index,
-                        error_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0,
+                        error_code: code.0,
                         ..Default::default()
                     })
                     .collect(),

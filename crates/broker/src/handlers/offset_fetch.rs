@@ -71,9 +71,20 @@ async fn of_group(
                 true
             }
             None => {
-                unknown.push(missing(topic));
+                unknown.push(missing(topic, ErrorCode::UNKNOWN_TOPIC_ID));
                 false
             }
+        });
+    }
+    let may_see = |name: &str| call.may(node, Operation::Describe, Resource::Topic(name));
+    let asks_for_all = group.topics.is_none();
+    if let Some(topics) = &mut group.topics {
+        topics.retain(|topic| {
+            let kept = may_see(&topic.name);
+            if !kept {
+                unknown.push(missing(topic, ErrorCode::TOPIC_AUTHORIZATION_FAILED));
+            }
+            kept
         });
     }
     let host = match node.group(&group_id) {
@@ -86,6 +97,12 @@ async fn of_group(
         _ => None,
     });
     let mut answer = answer.await.unwrap_or_else(refused);
+    if answer.error_code != 0 {
+        return answer;
+    }
+    if asks_for_all {
+        answer.topics.retain(|topic| may_see(&topic.name));
+    }
     if by_id {
         answer.topics.retain_mut(|topic| {
             topic.topic_id = node.topic_id(&topic.name).unwrap_or_default();
@@ -96,16 +113,18 @@ async fn of_group(
     answer
 }
 
-fn missing(topic: &OffsetFetchRequestTopics) -> OffsetFetchResponseTopics {
+/// The answer for a topic of which nothing is shown.
+fn missing(topic: &OffsetFetchRequestTopics, code: ErrorCode) -> OffsetFetchResponseTopics {
     let partition = |index: &i32| OffsetFetchResponsePartitions {
         partition_index: *index,
         committed_offset: NO_OFFSET,
         committed_leader_epoch: NO_EPOCH,
         metadata: Some(String::new()),
-        error_code: ErrorCode::UNKNOWN_TOPIC_ID.0,
+        error_code: code.0,
         ..Default::default()
     };
     OffsetFetchResponseTopics {
+        name: topic.name.clone(),
         topic_id: topic.topic_id,
         partitions: topic.partition_indexes.iter().map(partition).collect(),
         ..Default::default()

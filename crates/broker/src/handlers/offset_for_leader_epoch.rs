@@ -46,7 +46,9 @@ fn end(
     topic: &str,
     asked: &OffsetForLeaderPartition,
 ) -> Result<EpochEndOffset, ErrorCode> {
-    if !call.may(node, Operation::Describe, Resource::Topic(topic)) {
+    if !call.may(node, Operation::ClusterAction, Resource::Cluster)
+        && !call.may(node, Operation::Describe, Resource::Topic(topic))
+    {
         return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
     }
     let partition = node

@@ -63,7 +63,8 @@ pub async fn handle(
 type Results = BTreeMap<ProducerId, BTreeMap<String, BTreeMap<i32, ErrorCode>>>;
 
 async fn write(node: &Node, call: &Call, marker: WritableTxnMarker, results: &mut Results) {
-    let allowed = call.may(node, Operation::ClusterAction, Resource::Cluster);
+    let allowed = call.may(node, Operation::Alter, Resource::Cluster)
+        || call.may(node, Operation::ClusterAction, Resource::Cluster);
     let end = TransactionEnd {
         producer: (marker.producer_id, marker.producer_epoch),
         commit: marker.transaction_result,
