@@ -222,6 +222,12 @@ impl Broker {
         lost::declare(&files, settings, names, clock)
     }
 
+    /// The node, to be dialled in process.
+    #[cfg(test)]
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
     /// The listeners and the addresses they are bound to.
     #[must_use]
     pub fn addresses(&self) -> &[(String, SocketAddr)] {

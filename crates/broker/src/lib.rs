@@ -10,11 +10,15 @@
 //! [`broker`] builds all of that in order and stops it in reverse.
 
 mod audit;
+#[cfg(test)]
+mod authorisation_tests;
 pub mod broker;
 mod dirs;
 mod dispatch;
 mod guard;
 mod handlers;
+#[cfg(test)]
+mod harness;
 mod hosts;
 mod levels;
 mod loggers;

@@ -60,15 +60,18 @@ async fn transaction(
     one: AddPartitionsToTxnTransaction,
 ) -> Vec<AddPartitionsToTxnTopicResult> {
     let id = &one.transactional_id;
-    if !call.may(node, Operation::Write, Resource::TransactionalId(id)) {
+    // A broker may do what its right on the cluster allows.
+    let is_from_client = call.version <= 3;
+    if is_from_client && !call.may(node, Operation::Write, Resource::TransactionalId(id)) {
         let denied = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
         return all(&one.topics, denied);
     }
-    let is_from_client = call.version <= 3;
     let check = |topic: &str, index: i32| {
         // Only coordinators write to internal topics.
-        let is_internal = is_from_client && is_internal_topic(topic);
-        if is_internal || !call.may(node, Operation::Write, Resource::Topic(topic)) {
+        let may_write = || {
+            !is_internal_topic(topic) && call.may(node, Operation::Write, Resource::Topic(topic))
+        };
+        if is_from_client && !may_write() {
             ErrorCode::TOPIC_AUTHORIZATION_FAILED
         } else if node.has_partition(topic, index) {
             ErrorCode::NONE
