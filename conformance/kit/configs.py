@@ -17,7 +17,7 @@ import tempfile
 from kit import install, report, servers, wire
 
 ACCEPTED = pathlib.Path(__file__).with_name("configs.accepted")
-TABLE = servers.ROOT / "crates/broker/src/settings/table.txt"
+TABLE = servers.ROOT / "crates/settings/src/table.txt"
 JUDGE = install.CLIENTS / "configs/Judge.java"
 ALTER, DESCRIBE = 44, 32
 TOPIC, BROKER, METRICS, GROUP = 2, 4, 16, 32

@@ -7,10 +7,10 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ottla_broker::settings::{SettingError, Settings, Sources, explain, reference, refusals};
-use ottla_broker::{Broker, Formatting, LogLevels, StartError, StartOptions, is_local_address};
+use ottla_broker::{Broker, Formatting, LogLevels, StartError, StartOptions, is_local_host};
 use ottla_cli::{Environment, Stop};
 use ottla_clock::Clock;
+use ottla_settings::{SettingError, Settings, Sources, explain, reference, refusals};
 use tokio::runtime::Runtime;
 
 use crate::args::{Config, Format, Given, LogFormat, Server};
@@ -65,7 +65,7 @@ pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
         for warning in &settings.warnings {
             eprintln!("ottla: {warning}");
         }
-        let missing = refusals(&settings, &is_local_address);
+        let missing = refusals(&settings, &is_local_host);
         if !missing.is_empty() {
             return Err(SettingError::NotBuilt(missing).into());
         }
@@ -145,7 +145,7 @@ fn start(
     let stop = runtime.block_on(async { Stop::listen() })?;
     let formatting =
         if args.format_if_empty { Formatting::IfEmpty } else { Formatting::DefaultDirectory };
-    let options = StartOptions { formatting, levels };
+    let options = StartOptions { formatting, levels, authorizer: None };
     let broker = Broker::start(settings, options, clock.clone())
         .map_err(|error| with_advice(error, &args.settings))?;
     Ok((broker, runtime, stop))
@@ -257,7 +257,7 @@ fn judge() -> Result<(), Box<dyn Error>> {
         let answer = match Settings::read(Some(""), &overrides) {
             Err(why) => serde_json::json!({ "values": false, "why": why.to_string() }),
             Ok(settings) => {
-                let missing = refusals(&settings, &is_local_address);
+                let missing = refusals(&settings, &is_local_host);
                 let shown: BTreeMap<&String, Option<&str>> =
                     asked.keys().map(|name| (name, settings.given_to_show(name))).collect();
                 let (is_built, why) = (missing.is_empty(), missing.join("\n"));

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use ottla_machine::Note;
 use ottla_metadata::{Cluster, QuotaEntity, ResourceKind, Topic};
+use ottla_settings::{Scope, find};
 
 use crate::request::Call;
-use crate::settings::{Scope, find};
 
 /// What stands for a value that may not be shown.
 const HIDDEN: &str = "[hidden]";
@@ -81,8 +81,8 @@ pub fn settings_changed<'a>(
                 setting = name.as_str(),
                 from = shown(from),
                 to = shown(to),
-                principal = %call.caller.principal,
-                client = %call.caller.peer,
+                principal = %call.principal,
+                client = %call.session.peer,
                 "setting changed"
             );
         }
@@ -112,8 +112,8 @@ pub fn quotas_changed(call: &Call, before: &Cluster, now: &Cluster, entities: &[
                 quota = name.as_str(),
                 from = shown(from),
                 to = shown(to),
-                principal = %call.caller.principal,
-                client = %call.caller.peer,
+                principal = %call.principal,
+                client = %call.session.peer,
                 "quota changed"
             );
         }
@@ -150,8 +150,8 @@ pub fn credential_changed(call: &Call, user: &str, mechanism: i8, change: Creden
             SCRAM_SHA_512 => "SCRAM-SHA-512",
             _ => "unknown",
         },
-        principal = %call.caller.principal,
-        client = %call.caller.peer,
+        principal = %call.principal,
+        client = %call.session.peer,
         "{event}"
     );
 }
@@ -167,8 +167,8 @@ pub fn features_changed(call: &Call, before: &Cluster, now: &Cluster) {
                 feature = name.as_str(),
                 from,
                 to,
-                principal = %call.caller.principal,
-                client = %call.caller.peer,
+                principal = %call.principal,
+                client = %call.session.peer,
                 "feature level changed"
             );
         }
@@ -182,8 +182,8 @@ pub fn level_changed(call: &Call, target: &str, from: &str, to: &str) {
         setting = target,
         from,
         to,
-        principal = %call.caller.principal,
-        client = %call.caller.peer,
+        principal = %call.principal,
+        client = %call.session.peer,
         "setting changed"
     );
 }

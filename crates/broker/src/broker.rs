@@ -11,25 +11,24 @@ use ottla_clock::Clock;
 use ottla_metadata::{Cluster, Command, Controller, Defaults, FEATURES, bootstrap_records};
 use ottla_net::connection::{Limits, serve};
 use ottla_net::listener::{Accepted, Admission, Arrival, Listener};
-use ottla_net::names::{canonical_host_name, is_local_address};
+use ottla_net::names::{canonical_host_name, is_local_host};
 use ottla_net::threads::Threads;
 use ottla_partitions::{DiskFiles, Files, Keeper, Partitions};
 use ottla_protocol::messages::broker_registration_request::{
     BrokerRegistrationRequest, Feature, Listener as Registered,
 };
+use ottla_settings::{ListenerSetting, SettingError, SettingRules, Settings, refusals};
 use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
 
 use crate::dirs::{DirectoryFacts, check, open_dirs, own, take_marks, take_over};
 use crate::dispatch::Serving;
-use crate::guard::Principal;
+use crate::guard::Authorizer;
 use crate::hosts::controller::ControllerThread;
 use crate::levels::LogLevels;
 use crate::lost;
 use crate::node::{Node, Parts};
-use crate::request::Caller;
-use crate::settings::{
-    ListenerSetting, SettingError, SettingRules, Settings, keeper_settings, node_settings, refusals,
-};
+use crate::request::Session;
+use crate::rules::{keeper_settings, node_settings, socket_options};
 use crate::start_error::StartError;
 use crate::voter::{open_quorum, voter_listeners};
 
@@ -55,6 +54,8 @@ pub struct StartOptions {
     pub formatting: Formatting,
     /// The levels of the log.
     pub levels: Arc<dyn LogLevels>,
+    /// Who may do what; without one, everything is allowed.
+    pub authorizer: Option<Arc<dyn Authorizer>>,
 }
 
 /// How a node has started, for its log.
@@ -98,7 +99,7 @@ impl Broker {
         options: StartOptions,
         clock: Clock,
     ) -> Result<Self, StartError> {
-        let StartOptions { formatting, levels } = options;
+        let StartOptions { formatting, levels, authorizer } = options;
         let begun = clock.monotonic();
         let files: Arc<dyn Files> = Arc::new(DiskFiles);
         let id = settings.node_id()?;
@@ -156,6 +157,7 @@ impl Broker {
             voter_listeners,
             kraft_version,
             levels,
+            authorizer,
         }));
         // Nobody else sets it.
         let _ = slot.set(Arc::clone(&node));
@@ -217,6 +219,12 @@ impl Broker {
     ) -> Result<Vec<String>, StartError> {
         let files: Arc<dyn Files> = Arc::new(DiskFiles);
         lost::declare(&files, settings, names, clock)
+    }
+
+    /// The node, to be dialled in process.
+    #[cfg(test)]
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
     }
 
     /// The listeners and the addresses they are bound to.
@@ -369,7 +377,7 @@ fn defaults(settings: &Settings, kraft_version: i16) -> Defaults {
 
 /// Refuses what the settings promise and this release cannot keep, before anything is touched.
 fn refuse_promises(settings: &Settings) -> Result<(), SettingError> {
-    let missing = refusals(settings, &is_local_address);
+    let missing = refusals(settings, &is_local_host);
     if missing.is_empty() { Ok(()) } else { Err(SettingError::NotBuilt(missing)) }
 }
 
@@ -382,7 +390,7 @@ struct Bound {
 
 fn bind(settings: &Settings) -> Result<Vec<Bound>, StartError> {
     let controllers = settings.controller_listeners();
-    let sockets = settings.sockets();
+    let sockets = socket_options(settings);
     let mut all = Vec::new();
     for setting in settings.listeners()? {
         // The controller of a single node is reached within the process.
@@ -528,8 +536,7 @@ impl Refusals {
 
 async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, limits: Limits) {
     let Accepted { stream, peer, permit } = accepted;
-    let caller =
-        Caller { peer, listener, principal: Principal::anonymous(), software: Arc::default() };
+    let session = Arc::new(Session::new(peer, listener));
     let stream = match tokio::net::TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(error) => {
@@ -537,7 +544,7 @@ async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, lim
             return;
         }
     };
-    let handler = Serving { node: &node, caller };
+    let handler = Serving { node: &node, session };
     let heard = Cell::new(node.clock.monotonic());
     let served = serve(stream, limits, handler, || heard.set(node.clock.monotonic()));
     let closed = tokio::select! {

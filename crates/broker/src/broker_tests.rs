@@ -10,7 +10,7 @@ fn start(folders: &[&std::path::Path]) -> Broker {
         ["listeners=PLAINTEXT://127.0.0.1:0".to_owned(), format!("log.dirs={}", dirs.join(","))];
     let settings = Settings::read(None, &overrides).expect("settings");
     let levels = Arc::new(crate::levels::NoLevels);
-    let options = StartOptions { formatting: Formatting::IfEmpty, levels };
+    let options = StartOptions { formatting: Formatting::IfEmpty, levels, authorizer: None };
     Broker::start(settings, options, Clock::real()).expect("starts")
 }
 

@@ -8,10 +8,10 @@ use ottla_clock::Clock;
 use ottla_metadata::{bootstrap_records, version_of};
 use ottla_partitions::{CleanShutdown, DataDir, DirState, Files, MetaProperties};
 use ottla_quorum::{Endpoint, Format, ReplicaKey, Voter};
+use ottla_settings::{SettingError, Settings};
 use ottla_types::{CLUSTER_METADATA, Uuid};
 
 use crate::broker::Formatting;
-use crate::settings::{SettingError, Settings};
 use crate::start_error::{NotFormatted, StartError};
 
 /// A data directory that is open, and how it was left.

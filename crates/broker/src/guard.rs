@@ -1,11 +1,16 @@
 //! Who asks, and may they?
 //!
-//! Every handler names what it is about to do and to what before it does it. There is no
-//! authorizer yet, so everybody may do everything, as in Kafka without `authorizer.class.name`;
-//! but the question is asked at every door from the first day.
+//! Every handler asks `call.may(node, operation, resource)` before it does something. What each API
+//! has to ask, and what it answers when that is denied, is a table: `authorisation.txt`, and a test
+//! holds every handler against it with real requests. A node without an authorizer allows
+//! everything, as Kafka without `authorizer.class.name`.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
+
+use ottla_metadata::ResourceKind;
+use ottla_types::ErrorCode;
 
 /// Who a connection belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +35,15 @@ impl fmt::Display for Principal {
     }
 }
 
+/// Who sends a request, and from where.
+#[derive(Clone, Copy, Debug)]
+pub struct Client<'a> {
+    /// Who the connection belongs to.
+    pub principal: &'a Principal,
+    /// The address that it comes from.
+    pub host: IpAddr,
+}
+
 /// What is to be done. The numbers are those of Kafka's `AclOperation`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i8)]
@@ -52,6 +66,24 @@ pub enum Operation {
     DescribeConfigs = 10,
     /// Change its settings.
     AlterConfigs = 11,
+    /// Produce with a producer id; who may write to any topic may do this too.
+    IdempotentWrite = 12,
+}
+
+impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Read,
+        Self::Write,
+        Self::Create,
+        Self::Delete,
+        Self::Alter,
+        Self::Describe,
+        Self::ClusterAction,
+        Self::DescribeConfigs,
+        Self::AlterConfigs,
+        Self::IdempotentWrite,
+    ];
 }
 
 /// To what.
@@ -67,13 +99,63 @@ pub enum Resource<'a> {
     TransactionalId(&'a str),
 }
 
-impl Resource<'_> {
-    /// The operations anybody could be granted on this kind, as the bit field that Metadata,
-    /// DescribeGroups and DescribeCluster report (KIP-430).
+/// The kinds of resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResourceType {
+    /// Topics.
+    Topic,
+    /// Groups.
+    Group,
+    /// The cluster.
+    Cluster,
+    /// Transactional ids.
+    TransactionalId,
+}
+
+impl<'a> Resource<'a> {
+    /// What the settings of a resource belong to: those of brokers, their loggers and subscriptions
+    /// to metrics to the cluster.
     #[must_use]
-    pub fn operations(&self) -> i32 {
-        let all: &[Operation] = match self {
-            Resource::Topic(_) => &[
+    pub const fn of_settings(kind: ResourceKind, name: &'a str) -> Self {
+        match kind {
+            ResourceKind::Topic => Resource::Topic(name),
+            ResourceKind::Group => Resource::Group(name),
+            ResourceKind::Broker | ResourceKind::BrokerLogger | ResourceKind::ClientMetrics => {
+                Resource::Cluster
+            }
+        }
+    }
+
+    /// What Kafka answers where an operation on it is denied.
+    #[must_use]
+    pub const fn denied(&self) -> ErrorCode {
+        match self {
+            Resource::Topic(_) => ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+            Resource::Group(_) => ErrorCode::GROUP_AUTHORIZATION_FAILED,
+            Resource::Cluster => ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
+            Resource::TransactionalId(_) => ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        }
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> ResourceType {
+        match self {
+            Resource::Topic(_) => ResourceType::Topic,
+            Resource::Group(_) => ResourceType::Group,
+            Resource::Cluster => ResourceType::Cluster,
+            Resource::TransactionalId(_) => ResourceType::TransactionalId,
+        }
+    }
+}
+
+impl ResourceType {
+    /// The operations that can be granted on this kind: those that Metadata, DescribeGroups and
+    /// DescribeCluster report as a bit field (KIP-430).
+    #[must_use]
+    pub const fn operations(self) -> &'static [Operation] {
+        match self {
+            Self::Topic => &[
                 Operation::Read,
                 Operation::Write,
                 Operation::Create,
@@ -83,31 +165,32 @@ impl Resource<'_> {
                 Operation::DescribeConfigs,
                 Operation::AlterConfigs,
             ],
-            Resource::Group(_) => &[
+            Self::Group => &[
                 Operation::Read,
                 Operation::Delete,
                 Operation::Describe,
                 Operation::DescribeConfigs,
                 Operation::AlterConfigs,
             ],
-            Resource::Cluster => &[
+            Self::Cluster => &[
                 Operation::Create,
                 Operation::Alter,
                 Operation::Describe,
                 Operation::ClusterAction,
                 Operation::DescribeConfigs,
                 Operation::AlterConfigs,
+                Operation::IdempotentWrite,
             ],
-            Resource::TransactionalId(_) => &[Operation::Write, Operation::Describe],
-        };
-        // Cluster has IDEMPOTENT_WRITE (12) too, which is no operation of its own any more.
-        let extra = if matches!(self, Resource::Cluster) { 1 << 12 } else { 0 };
-        all.iter().fold(extra, |bits, operation| bits | 1 << (*operation as i32))
+            Self::TransactionalId => &[Operation::Write, Operation::Describe],
+        }
     }
 }
 
-/// May `principal` do `operation` to `resource`?
-#[must_use]
-pub fn may(_principal: &Principal, _operation: Operation, _resource: Resource<'_>) -> bool {
-    true
+/// Decides who may do what.
+pub trait Authorizer: fmt::Debug + Send + Sync {
+    /// May `client` do `operation` to `resource`?
+    fn allows(&self, client: Client<'_>, operation: Operation, resource: Resource<'_>) -> bool;
+
+    /// May `client` do `operation` to any one resource of this type?
+    fn allows_some(&self, client: Client<'_>, operation: Operation, kind: ResourceType) -> bool;
 }

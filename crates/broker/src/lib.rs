@@ -1,4 +1,4 @@
-//! Dispatch, handlers, hosts of the machines, settings.
+//! Dispatch, handlers, hosts of the machines.
 //!
 //! # How a request travels
 //! `net` hands `dispatch` a frame. The table there finds the handler by key and version, decodes
@@ -11,25 +11,32 @@
 
 mod absent;
 mod audit;
+#[cfg(test)]
+mod authorisation_tests;
 pub mod broker;
 mod dirs;
 mod dispatch;
 mod enlist;
 mod guard;
 mod handlers;
+#[cfg(test)]
+mod harness;
 mod hosts;
 mod levels;
 mod loggers;
 mod lost;
 mod node;
+mod produce_wire;
+mod reply;
 mod request;
-pub mod settings;
+mod rules;
 mod slow;
 mod start_error;
 mod voter;
 
 pub use broker::{Broker, Formatting, StartFacts, StartOptions};
+pub use guard::{Authorizer, Client, Operation, Principal, Resource, ResourceType};
 pub use levels::{LogLevel, LogLevels, NoLevels};
-pub use ottla_net::names::{canonical_host_name, is_local_address};
+pub use ottla_net::names::{canonical_host_name, is_local_host};
 pub use ottla_net::supervisor::Supervisor;
 pub use start_error::{LostDirectory, NotFormatted, StartError};

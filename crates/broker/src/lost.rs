@@ -11,10 +11,10 @@ use std::sync::Arc;
 use ottla_clock::Clock;
 use ottla_metadata::Cluster;
 use ottla_partitions::{DirState, Files, StorageError};
+use ottla_settings::Settings;
 use ottla_types::{CLUSTER_METADATA, NodeId, TopicPartition, Uuid};
 
 use crate::dirs::{OpenDir, directory_ids, format_metadata, open_dirs, own, paths, states};
-use crate::settings::Settings;
 use crate::start_error::{LostDirectory, NotFormatted, StartError};
 use crate::voter::{open_quorum, voter_listeners};
 

@@ -11,11 +11,13 @@ use ottla_net::listener::Admission;
 use ottla_partitions::Partitions;
 use ottla_protocol::messages::create_topics_request::CreateTopicsRequest;
 use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
+use ottla_settings::Settings;
 use ottla_types::{
     ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerId, Uuid, is_internal_topic,
 };
 
 use crate::absent::why_not_here;
+use crate::guard::Authorizer;
 use crate::hosts::controller::ControllerHandle;
 use crate::hosts::groups::{self, GroupHost, Groups};
 use crate::hosts::markers::Markers;
@@ -28,9 +30,9 @@ use crate::hosts::transactions::{self, TransactionHost, Transactions};
 use crate::hosts::unpacking::Unpacking;
 use crate::levels::LogLevels;
 use crate::request::Call;
-use crate::settings::{
-    InForce, NodeSettings, Settings, connection_bounds, group_settings, node_settings,
-    settings_in_force, transaction_settings,
+use crate::rules::{
+    InForce, NodeSettings, connection_bounds, group_settings, node_settings, settings_in_force,
+    transaction_settings,
 };
 
 mod internal_topics;
@@ -69,6 +71,8 @@ pub struct Node {
     pub kraft_version: i16,
     /// The levels of the log.
     pub levels: Arc<dyn LogLevels>,
+    /// Who may do what; without one, everything is allowed.
+    pub authorizer: Option<Arc<dyn Authorizer>>,
     /// How many connections there may be.
     pub admission: Admission,
     /// Where large produced batches are read through.
@@ -108,6 +112,8 @@ pub struct Parts {
     pub kraft_version: i16,
     /// The levels of the log.
     pub levels: Arc<dyn LogLevels>,
+    /// Who may do what; without one, everything is allowed.
+    pub authorizer: Option<Arc<dyn Authorizer>>,
 }
 
 impl Node {
@@ -115,7 +121,15 @@ impl Node {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { clock, id, cluster_id, metadata_directory, started, .. } = parts;
-        let Parts { partitions, controller, voter_listeners, kraft_version, levels, .. } = parts;
+        let Parts {
+            partitions,
+            controller,
+            voter_listeners,
+            kraft_version,
+            levels,
+            authorizer,
+            ..
+        } = parts;
         let cluster = Cluster::default();
         let own = node_settings(&started);
         let groups = Groups::new(clock.clone(), group_settings(&cluster, &started, id));
@@ -154,6 +168,7 @@ impl Node {
             voter_listeners,
             kraft_version,
             levels,
+            authorizer,
         }
     }
 
@@ -339,7 +354,7 @@ impl Node {
         let index = shard_of(key, self.shards(topic)?).ok_or(none)?;
         let topic = cluster.topic(topic).ok_or(none)?;
         let leader = topic.partitions.get(&index).map(|state| state.leader).ok_or(none)?;
-        let found = self.address(&cluster, leader, &call.caller.listener).ok_or(none)?;
+        let found = self.address(&cluster, leader, &call.session.listener).ok_or(none)?;
         Ok((leader, found.host, i32::from(found.port)))
     }
 

@@ -5,22 +5,27 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ottla_metadata::ResourceKind;
 use ottla_protocol::{ApiKey, Text};
+use ottla_types::ErrorCode;
 
-use crate::guard::Principal;
+use crate::guard::{Client, Operation, Principal, Resource, ResourceType};
 use crate::hosts::telemetry::ClientTraits;
+use crate::node::Node;
 
-/// What a connection is, as long as it lasts.
-#[derive(Clone, Debug)]
-pub struct Caller {
+/// What a connection is and knows of its client. The connection owns it; each of its requests holds
+/// it too, for as long as it takes.
+#[derive(Debug)]
+pub struct Session {
     /// The address the connection came from.
     pub peer: SocketAddr,
     /// The listener it came in on, such as `PLAINTEXT`.
     pub listener: Arc<str>,
-    /// Who it belongs to.
-    pub principal: Principal,
-    /// What the client is, as far as it has told.
-    pub software: Arc<Mutex<Software>>,
+    /// Who it belongs to from the next request on: a login changes it. A request that has begun
+    /// keeps the principal that it came with ([`Call::principal`]).
+    pub principal: Mutex<Arc<Principal>>,
+    /// The client's library, once it has said which it is; ApiVersions sets it, metrics read it.
+    pub software: Mutex<Software>,
 }
 
 /// The name and version of a client's library (KIP-511).
@@ -41,7 +46,14 @@ impl Default for Software {
 /// How much of what a client calls itself is kept, in characters.
 const NAME_MAX: usize = 256;
 
-impl Caller {
+impl Session {
+    /// A connection of a client that has not logged in.
+    #[must_use]
+    pub fn new(peer: SocketAddr, listener: Arc<str>) -> Self {
+        let principal = Mutex::new(Arc::new(Principal::anonymous()));
+        Self { peer, listener, principal, software: Mutex::default() }
+    }
+
     /// The address as Kafka shows it in groups: `/127.0.0.1`.
     #[must_use]
     pub fn host(&self) -> String {
@@ -59,8 +71,10 @@ impl Caller {
 /// One request, without its body.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Who asks.
-    pub caller: Caller,
+    /// The connection that it came on.
+    pub session: Arc<Session>,
+    /// Who asks: whose connection it was when the request came.
+    pub principal: Arc<Principal>,
     /// Which API.
     pub key: ApiKey,
     /// In which version.
@@ -70,15 +84,74 @@ pub struct Call {
 }
 
 impl Call {
+    /// A request on this connection, of the principal that it belongs to now.
+    #[must_use]
+    pub fn new(session: &Arc<Session>, key: ApiKey, version: i16, client_id: Text) -> Self {
+        let principal = Arc::clone(&session.principal.lock());
+        Self { session: Arc::clone(session), principal, key, version, client_id }
+    }
+
+    fn client(&self) -> Client<'_> {
+        Client { principal: &self.principal, host: self.session.peer.ip().to_canonical() }
+    }
+
+    /// May this request do `operation` to `resource`?
+    #[must_use]
+    pub fn may(&self, node: &Node, operation: Operation, resource: Resource<'_>) -> bool {
+        let authorizer = node.authorizer.as_ref();
+        authorizer.is_none_or(|it| it.allows(self.client(), operation, resource))
+    }
+
+    /// May this request do `operation` to any one resource of this type?
+    #[must_use]
+    pub fn may_some(&self, node: &Node, operation: Operation, kind: ResourceType) -> bool {
+        let authorizer = node.authorizer.as_ref();
+        authorizer.is_none_or(|it| it.allows_some(self.client(), operation, kind))
+    }
+
+    /// May this request do `operation` to the settings of a resource, by the number of its kind?
+    /// A kind that does not exist is refused elsewhere.
+    ///
+    /// # Errors
+    /// It may not: what Kafka answers.
+    pub fn check_settings(
+        &self,
+        node: &Node,
+        operation: Operation,
+        resource: (i8, &str),
+    ) -> Result<(), ErrorCode> {
+        let (kind, name) = resource;
+        let Some(kind) = ResourceKind::of(kind) else { return Ok(()) };
+        let resource = Resource::of_settings(kind, name);
+        if self.may(node, operation, resource) { Ok(()) } else { Err(resource.denied()) }
+    }
+
+    /// What this request may do to the cluster, as KIP-430 has it: nothing, if it may not describe it.
+    #[must_use]
+    pub fn operations_on_cluster(&self, node: &Node) -> i32 {
+        if !self.may(node, Operation::Describe, Resource::Cluster) {
+            return 0;
+        }
+        self.operations(node, Resource::Cluster)
+    }
+
+    /// What this request may do to `resource`, as the bit field of KIP-430.
+    #[must_use]
+    pub fn operations(&self, node: &Node, resource: Resource<'_>) -> i32 {
+        let all = resource.kind().operations().iter();
+        let may = all.filter(|operation| self.may(node, **operation, resource));
+        may.fold(0, |bits, operation| bits | 1 << (*operation as i32))
+    }
+
     /// What subscriptions to metrics can select the client by.
     #[must_use]
     pub fn traits(&self) -> ClientTraits {
-        let Software { name, version } = self.caller.software.lock().clone();
+        let Software { name, version } = self.session.software.lock().clone();
         ClientTraits {
             client_id: self.client_id.chars().take(NAME_MAX).collect(),
             software_name: name,
             software_version: version,
-            address: self.caller.peer,
+            address: self.session.peer,
         }
     }
 }

@@ -51,7 +51,7 @@ pub fn tell(clock: &Clock, call: &Call, begun: Duration) {
         api = call.key.name(),
         version = call.version,
         client_id = &*call.client_id,
-        client = %call.caller.peer,
+        client = %call.session.peer,
         took_ms = ms(took),
         others = UNTOLD.swap(0, order),
         "slow request"
@@ -67,8 +67,7 @@ mod tests {
     use ottla_protocol::{ApiKey, Text};
 
     use super::*;
-    use crate::guard::Principal;
-    use crate::request::Caller;
+    use crate::request::Session;
 
     /// What was logged.
     #[derive(Clone, Default)]
@@ -94,13 +93,8 @@ mod tests {
     }
 
     fn call(key: ApiKey) -> Call {
-        let caller = Caller {
-            peer: "127.0.0.1:4711".parse().unwrap(),
-            listener: "PLAINTEXT".into(),
-            principal: Principal { kind: "User".into(), name: "ANONYMOUS".into() },
-            software: Arc::default(),
-        };
-        Call { caller, key, version: 9, client_id: Text::default() }
+        let session = Session::new("127.0.0.1:4711".parse().unwrap(), "PLAINTEXT".into());
+        Call::new(&Arc::new(session), key, 9, Text::default())
     }
 
     #[test]

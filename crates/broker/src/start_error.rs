@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 
 use ottla_partitions::{DirState, StorageError};
 use ottla_quorum::QuorumError;
+use ottla_settings::SettingError;
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
-
-use crate::settings::SettingError;
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]

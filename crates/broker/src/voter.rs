@@ -6,9 +6,10 @@ use ottla_clock::Clock;
 use ottla_net::names::canonical_host_name;
 use ottla_partitions::{Files, MetaProperties};
 use ottla_quorum::{Endpoint, Opened, Quorum, ReplicaKey, Setup, Voter, VoterSet};
+use ottla_settings::Settings;
 use ottla_types::Uuid;
 
-use crate::settings::{Settings, node_settings};
+use crate::rules::node_settings;
 use crate::start_error::StartError;
 
 /// Where the voter says that its controller listens; peers of a larger quorum would go there.

@@ -3,9 +3,15 @@
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 
 /// Is this an address of this machine? An address of another one cannot be bound.
-#[must_use]
-pub fn is_local_address(ip: IpAddr) -> bool {
+fn is_local_address(ip: IpAddr) -> bool {
     UdpSocket::bind(SocketAddr::new(ip, 0)).is_ok()
+}
+
+/// Is this name or address one of this machine? The name is looked up.
+#[must_use]
+pub fn is_local_host(host: &str) -> bool {
+    let found = (host, 0).to_socket_addrs();
+    found.is_ok_and(|mut found| found.any(|it| is_local_address(it.ip())))
 }
 
 /// What other machines call this one, as Kafka finds it (`InetAddress.getCanonicalHostName`): the
@@ -33,8 +39,8 @@ mod tests {
 
     #[test]
     fn loopback_is_an_address_of_this_machine_and_a_reserved_one_is_not() {
-        assert!(is_local_address(IpAddr::from([127, 0, 0, 1])));
-        assert!(!is_local_address(IpAddr::from([192, 0, 2, 1])));
+        assert!(is_local_host("127.0.0.1") && is_local_host("::1"));
+        assert!(!is_local_host("192.0.2.1"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use ottla_protocol::messages::add_offsets_to_txn_request::AddOffsetsToTxnRequest
 use ottla_protocol::messages::add_offsets_to_txn_response::AddOffsetsToTxnResponse;
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::hosts::transactions::for_version;
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -30,11 +30,11 @@ async fn try_add(
     call: &Call,
     request: AddOffsetsToTxnRequest,
 ) -> Result<(), ErrorCode> {
-    let (principal, id) = (&call.caller.principal, request.transactional_id);
-    if !may(principal, Operation::Write, Resource::TransactionalId(&id)) {
+    let id = request.transactional_id;
+    if !call.may(node, Operation::Write, Resource::TransactionalId(&id)) {
         return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     }
-    if !may(principal, Operation::Read, Resource::Group(&request.group_id)) {
+    if !call.may(node, Operation::Read, Resource::Group(&request.group_id)) {
         return Err(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     if id.is_empty() {

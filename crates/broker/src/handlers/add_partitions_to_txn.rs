@@ -13,7 +13,7 @@ use ottla_protocol::messages::add_partitions_to_txn_response::{
 };
 use ottla_types::{ErrorCode, is_internal_topic};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::hosts::transactions::for_version;
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -38,7 +38,7 @@ pub async fn handle(
         let results_by_topic_v3_and_below = transaction(node, call, one).await;
         return AddPartitionsToTxnResponse { results_by_topic_v3_and_below, ..Default::default() };
     }
-    if !may(&call.caller.principal, Operation::ClusterAction, Resource::Cluster) {
+    if !call.may(node, Operation::ClusterAction, Resource::Cluster) {
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
         return AddPartitionsToTxnResponse { error_code, ..Default::default() };
     }
@@ -59,16 +59,19 @@ async fn transaction(
     call: &Call,
     one: AddPartitionsToTxnTransaction,
 ) -> Vec<AddPartitionsToTxnTopicResult> {
-    let (principal, id) = (&call.caller.principal, &one.transactional_id);
-    if !may(principal, Operation::Write, Resource::TransactionalId(id)) {
+    let id = &one.transactional_id;
+    // A broker may do what its right on the cluster allows.
+    let is_from_client = call.version <= 3;
+    if is_from_client && !call.may(node, Operation::Write, Resource::TransactionalId(id)) {
         let denied = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
         return all(&one.topics, denied);
     }
-    let is_from_client = call.version <= 3;
     let check = |topic: &str, index: i32| {
         // Only coordinators write to internal topics.
-        let is_internal = is_from_client && is_internal_topic(topic);
-        if is_internal || !may(principal, Operation::Write, Resource::Topic(topic)) {
+        let may_write = || {
+            !is_internal_topic(topic) && call.may(node, Operation::Write, Resource::Topic(topic))
+        };
+        if is_from_client && !may_write() {
             ErrorCode::TOPIC_AUTHORIZATION_FAILED
         } else if node.has_partition(topic, index) {
             ErrorCode::NONE

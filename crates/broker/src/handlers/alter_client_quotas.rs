@@ -11,7 +11,7 @@ use ottla_protocol::messages::alter_client_quotas_response::{
 use ottla_types::ErrorCode;
 
 use crate::audit;
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -25,7 +25,7 @@ pub async fn handle(
     request: AlterClientQuotasRequest,
 ) -> AlterClientQuotasResponse {
     let refused = refusal(&request);
-    if !may(&call.caller.principal, Operation::AlterConfigs, Resource::Cluster) {
+    if !call.may(node, Operation::AlterConfigs, Resource::Cluster) {
         return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
     let before = node.cluster();

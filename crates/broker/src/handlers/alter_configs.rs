@@ -9,7 +9,7 @@ use ottla_protocol::messages::alter_configs_response::{
 use ottla_types::ErrorCode;
 
 use crate::audit;
-use crate::guard::{Operation, Resource, may};
+use crate::guard::Operation;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -20,20 +20,41 @@ pub const API: Api = Api::of(ApiKey::AlterConfigs, 0, 2);
 pub async fn handle(
     node: &Node,
     call: &Call,
-    request: AlterConfigsRequest,
+    mut request: AlterConfigsRequest,
 ) -> AlterConfigsResponse {
+    let denied = take_denied(node, call, &mut request);
     let refused = refusal(&request);
-    if !may(&call.caller.principal, Operation::AlterConfigs, Resource::Cluster) {
-        return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
-    }
     let before = node.cluster();
     let resources: Vec<(i8, String)> =
         request.resources.iter().map(|it| (it.resource_type, it.resource_name.clone())).collect();
-    let response =
+    let mut response =
         node.controller.ask(Command::AlterConfigs(request)).await.unwrap_or_else(refused);
     let changed = resources.iter().map(|(kind, name)| (*kind, name.as_str()));
     audit::settings_changed(call, &before, &node.cluster(), changed);
+    response.responses.splice(0..0, denied);
     response
+}
+
+/// Takes the resources out of the request whose settings the client may not change: their answers.
+fn take_denied(
+    node: &Node,
+    call: &Call,
+    request: &mut AlterConfigsRequest,
+) -> Vec<AlterConfigsResourceResponse> {
+    let mut denied = Vec::new();
+    request.resources.retain(|it| {
+        let resource = (it.resource_type, it.resource_name.as_str());
+        let checked = call.check_settings(node, Operation::AlterConfigs, resource);
+        denied.extend(checked.err().map(|code| AlterConfigsResourceResponse {
+            error_code: code.0,
+            error_message: Some(code.message().to_owned()),
+            resource_type: it.resource_type,
+            resource_name: it.resource_name.clone(),
+            ..Default::default()
+        }));
+        checked.is_ok()
+    });
+    denied
 }
 
 /// The answer if nothing could be done at all.

@@ -10,7 +10,7 @@ use ottla_protocol::messages::alter_partition_reassignments_response::{
 };
 use ottla_types::{ErrorCode, NodeId};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call, is_over};
 
@@ -18,12 +18,12 @@ use crate::request::{Api, Call, is_over};
 pub const API: Api = Api::of(ApiKey::AlterPartitionReassignments, 0, 1);
 
 /// On one node a partition can only be sent to where it is.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &AlterPartitionReassignmentsRequest,
+    request: AlterPartitionReassignmentsRequest,
 ) -> AlterPartitionReassignmentsResponse {
-    if !may(&call.caller.principal, Operation::Alter, Resource::Cluster) {
+    if !call.may(node, Operation::Alter, Resource::Cluster) {
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
         return AlterPartitionReassignmentsResponse { error_code, ..Default::default() };
     }

@@ -10,7 +10,7 @@ use ottla_protocol::messages::alter_replica_log_dirs_response::{
 };
 use ottla_types::{ErrorCode, TOPIC_NAME_LENGTH_MAX, TopicPartition};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -18,12 +18,12 @@ use crate::request::{Api, Call};
 pub const API: Api = Api::of(ApiKey::AlterReplicaLogDirs, 1, 2);
 
 /// Plans each move and begins them; the answer does not wait for their end.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &AlterReplicaLogDirsRequest,
+    request: AlterReplicaLogDirsRequest,
 ) -> AlterReplicaLogDirsResponse {
-    let allowed = may(&call.caller.principal, Operation::Alter, Resource::Cluster);
+    let allowed = call.may(node, Operation::Alter, Resource::Cluster);
     // Of a partition that is named twice the last directory counts.
     let mut asked: BTreeMap<(&str, i32), &str> = BTreeMap::new();
     for dir in &request.dirs {

@@ -13,7 +13,7 @@ use ottla_types::ErrorCode;
 use sha2::{Digest, Sha256, Sha512};
 
 use crate::audit::{self, CredentialChange, SCRAM_SHA_512};
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -27,7 +27,7 @@ pub async fn handle(
     request: AlterUserScramCredentialsRequest,
 ) -> AlterUserScramCredentialsResponse {
     let refused = refusal(&request);
-    if !may(&call.caller.principal, Operation::Alter, Resource::Cluster) {
+    if !call.may(node, Operation::Alter, Resource::Cluster) {
         return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
     let keys = request.upsertions.iter().map(keys).collect();

@@ -29,7 +29,7 @@ pub fn served() -> ApiVersionsResponse {
 }
 
 /// Says what is served.
-pub fn handle(node: &Node, call: &Call, request: &ApiVersionsRequest) -> ApiVersionsResponse {
+pub async fn handle(node: &Node, call: &Call, request: ApiVersionsRequest) -> ApiVersionsResponse {
     if call.version >= 3
         && !is_software(&request.client_software_name, &request.client_software_version)
     {
@@ -38,14 +38,14 @@ pub fn handle(node: &Node, call: &Call, request: &ApiVersionsRequest) -> ApiVers
             ..Default::default()
         };
     }
-    if call.version >= 5 && !is_meant(node, request) {
+    if call.version >= 5 && !is_meant(node, &request) {
         return ApiVersionsResponse {
             error_code: ErrorCode::REBOOTSTRAP_REQUIRED.0,
             ..Default::default()
         };
     }
     if call.version >= 3 {
-        call.caller.is_software(&request.client_software_name, &request.client_software_version);
+        call.session.is_software(&request.client_software_name, &request.client_software_version);
     }
     let cluster = node.cluster();
     let supported = FEATURES.iter().map(|it| (it.name, it.lowest, it.highest));

@@ -8,12 +8,16 @@ use ottla_protocol::messages::consumer_group_describe_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
 /// Operators.
 pub const API: Api = Api::of(ApiKey::ConsumerGroupDescribe, 0, 1);
+
+/// Kafka's text where members have topics that the client may not see.
+const DENIED: &str =
+    "The group has described topic(s) that the client is not authorized to describe.";
 
 /// Asks each group's coordinator.
 pub async fn handle(
@@ -38,9 +42,20 @@ async fn describe(node: &Node, call: &Call, group: String) -> DescribedGroup {
     if !node.own.serves_consumer_protocol {
         return refused(ErrorCode::UNSUPPORTED_VERSION);
     }
-    if !may(&call.caller.principal, Operation::Describe, Resource::Group(&group)) {
+    if !call.may(node, Operation::Describe, Resource::Group(&group)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let described = node.ask_one_group(&group, Command::ConsumerDescribe(vec![group.clone()]));
-    described.await.unwrap_or_else(refused)
+    let described = described.await.unwrap_or_else(refused);
+    let mut members = described.members.iter();
+    let hides = |topic: &str| !call.may(node, Operation::Describe, Resource::Topic(topic));
+    let is_hidden = members.any(|member| {
+        let all = [&member.assignment, &member.target_assignment];
+        all.iter().any(|it| it.topic_partitions.iter().any(|topic| hides(&topic.topic_name)))
+    });
+    if is_hidden {
+        let code = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+        return DescribedGroup { error_message: Some(DENIED.to_owned()), ..refused(code) };
+    }
+    described
 }

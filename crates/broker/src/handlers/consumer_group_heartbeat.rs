@@ -6,7 +6,7 @@ use ottla_protocol::messages::consumer_group_heartbeat_request::ConsumerGroupHea
 use ottla_protocol::messages::consumer_group_heartbeat_response::ConsumerGroupHeartbeatResponse;
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::hosts::groups::ask;
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -28,12 +28,11 @@ pub async fn handle(
     if !node.own.serves_consumer_protocol {
         return refused(ErrorCode::UNSUPPORTED_VERSION);
     }
-    let principal = &call.caller.principal;
-    if !may(principal, Operation::Read, Resource::Group(&request.group_id)) {
+    if !call.may(node, Operation::Read, Resource::Group(&request.group_id)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let mut topics = request.subscribed_topic_names.iter().flatten();
-    if !topics.all(|topic| may(principal, Operation::Describe, Resource::Topic(topic))) {
+    if !topics.all(|topic| call.may(node, Operation::Describe, Resource::Topic(topic))) {
         return refused(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
     }
     if call.version == 0 && request.member_id.is_empty() && request.member_epoch == 0 {
@@ -43,7 +42,7 @@ pub async fn handle(
         Ok(host) => host,
         Err(code) => return refused(code),
     };
-    let client = Client { id: call.client_id.to_string(), host: call.caller.host() };
+    let client = Client { id: call.client_id.to_string(), host: call.session.host() };
     let answer = ask(&host, Command::ConsumerHeartbeat { request, client });
     answer.await.unwrap_or_else(refused)
 }

@@ -5,7 +5,7 @@ use ottla_protocol::messages::create_acls_request::{AclCreation, CreateAclsReque
 use ottla_protocol::messages::create_acls_response::{AclCreationResult, CreateAclsResponse};
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -20,10 +20,10 @@ const UNKNOWN: i8 = 0;
 /// # Errors
 /// The request names a type, pattern, operation or permission that does not exist: the connection
 /// is closed, as by Kafka.
-pub fn handle(
-    _: &Node,
+pub async fn handle(
+    node: &Node,
     call: &Call,
-    request: &CreateAclsRequest,
+    request: CreateAclsRequest,
 ) -> Result<CreateAclsResponse, String> {
     let knows = |it: &AclCreation| {
         [it.resource_type, it.resource_pattern_type, it.operation, it.permission_type]
@@ -32,7 +32,7 @@ pub fn handle(
     if all.any(|number| number == UNKNOWN) {
         return Err("an ACL with an unknown element".to_owned());
     }
-    let (code, why) = if may(&call.caller.principal, Operation::Alter, Resource::Cluster) {
+    let (code, why) = if call.may(node, Operation::Alter, Resource::Cluster) {
         (ErrorCode::SECURITY_DISABLED, "No Authorizer is configured.")
     } else {
         let code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;

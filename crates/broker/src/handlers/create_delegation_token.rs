@@ -12,12 +12,12 @@ use crate::request::{Api, Call};
 pub const API: Api = Api::of(ApiKey::CreateDelegationToken, 1, 3);
 
 /// Nobody can say who they are yet, and tokens are for those who have.
-pub fn handle(
+pub async fn handle(
     _: &Node,
     call: &Call,
-    _: &CreateDelegationTokenRequest,
+    _: CreateDelegationTokenRequest,
 ) -> CreateDelegationTokenResponse {
-    let asker = &call.caller.principal;
+    let asker = &call.principal;
     let (kind, name) = (asker.kind.to_string(), asker.name.to_string());
     CreateDelegationTokenResponse {
         error_code: ErrorCode::DELEGATION_TOKEN_REQUEST_NOT_ALLOWED.0,

@@ -5,11 +5,11 @@ use ottla_protocol::messages::create_topics_request::CreateTopicsRequest;
 use ottla_protocol::messages::create_topics_response::{
     CreatableTopicResult, CreateTopicsResponse,
 };
-use ottla_types::ErrorCode;
+use ottla_types::{CLUSTER_METADATA, ErrorCode};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
-use crate::request::{Api, Call, is_over};
+use crate::request::{Api, Call, is_over, repeated};
 
 /// Operators, and Kafka Streams.
 pub const API: Api = Api::of(ApiKey::CreateTopics, 0, 7);
@@ -18,7 +18,7 @@ pub const API: Api = Api::of(ApiKey::CreateTopics, 0, 7);
 pub async fn handle(
     node: &Node,
     call: &Call,
-    request: CreateTopicsRequest,
+    mut request: CreateTopicsRequest,
 ) -> CreateTopicsResponse {
     let names: Vec<String> = request.topics.iter().map(|topic| topic.name.clone()).collect();
     let refused = |code: ErrorCode| CreateTopicsResponse {
@@ -33,11 +33,58 @@ pub async fn handle(
             .collect(),
         ..Default::default()
     };
-    if !may(&call.caller.principal, Operation::Create, Resource::Cluster) {
-        return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
-    }
     if is_over(request.timeout_ms) {
         return refused(ErrorCode::REQUEST_TIMED_OUT);
     }
-    node.create_topics(request).await.unwrap_or_else(refused)
+    let denied = take_denied(node, call, &mut request);
+    let mut response = match node.create_topics(request).await {
+        Ok(response) => response,
+        Err(code) => return refused(code),
+    };
+    for topic in response.topics.iter_mut().filter(|topic| topic.error_code == 0) {
+        hide_settings(node, call, topic);
+    }
+    response.topics.extend(denied);
+    response
+}
+
+/// Takes the topics out of the request that the client may not create: their answers. What is named
+/// twice, and the metadata log, are refused to everyone.
+fn take_denied(
+    node: &Node,
+    call: &Call,
+    request: &mut CreateTopicsRequest,
+) -> Vec<CreatableTopicResult> {
+    if call.may(node, Operation::Create, Resource::Cluster) {
+        return Vec::new();
+    }
+    let names: Vec<String> = request.topics.iter().map(|topic| topic.name.clone()).collect();
+    let repeated = repeated(names.iter().map(String::as_str));
+    let mut denied = Vec::new();
+    request.topics.retain(|topic| {
+        let name = topic.name.as_str();
+        let is_wrong = repeated.contains(name) || name == CLUSTER_METADATA;
+        let kept = is_wrong || call.may(node, Operation::Create, Resource::Topic(name));
+        if !kept {
+            denied.push(CreatableTopicResult {
+                name: name.to_owned(),
+                error_code: ErrorCode::TOPIC_AUTHORIZATION_FAILED.0,
+                error_message: Some("Authorization failed.".to_owned()),
+                ..Default::default()
+            });
+        }
+        kept
+    });
+    denied
+}
+
+/// A topic is created, but its settings are not shown to a client that may not describe them.
+fn hide_settings(node: &Node, call: &Call, topic: &mut CreatableTopicResult) {
+    if call.may(node, Operation::DescribeConfigs, Resource::Topic(&topic.name)) {
+        return;
+    }
+    topic.topic_config_error_code = ErrorCode::TOPIC_AUTHORIZATION_FAILED.0;
+    topic.num_partitions = -1;
+    topic.replication_factor = -1;
+    topic.configs = Some(Vec::new());
 }

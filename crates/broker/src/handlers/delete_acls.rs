@@ -5,7 +5,7 @@ use ottla_protocol::messages::delete_acls_request::{DeleteAclsFilter, DeleteAcls
 use ottla_protocol::messages::delete_acls_response::{DeleteAclsFilterResult, DeleteAclsResponse};
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -20,10 +20,10 @@ const UNKNOWN: i8 = 0;
 /// # Errors
 /// The request names a type, pattern, operation or permission that does not exist: the connection
 /// is closed, as by Kafka.
-pub fn handle(
-    _: &Node,
+pub async fn handle(
+    node: &Node,
     call: &Call,
-    request: &DeleteAclsRequest,
+    request: DeleteAclsRequest,
 ) -> Result<DeleteAclsResponse, String> {
     let knows = |it: &DeleteAclsFilter| {
         [it.resource_type_filter, it.pattern_type_filter, it.operation, it.permission_type]
@@ -32,7 +32,7 @@ pub fn handle(
     if all.any(|number| number == UNKNOWN) {
         return Err("an ACL with an unknown element".to_owned());
     }
-    let (code, why) = if may(&call.caller.principal, Operation::Alter, Resource::Cluster) {
+    let (code, why) = if call.may(node, Operation::Alter, Resource::Cluster) {
         (ErrorCode::SECURITY_DISABLED, "No Authorizer is configured.")
     } else {
         let code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;

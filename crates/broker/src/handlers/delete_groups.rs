@@ -10,7 +10,7 @@ use ottla_protocol::messages::delete_groups_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -40,7 +40,7 @@ async fn delete(node: &Node, call: &Call, group: String) -> DeletableGroupResult
         error_code: code.0,
         ..Default::default()
     };
-    if !may(&call.caller.principal, Operation::Delete, Resource::Group(&group)) {
+    if !call.may(node, Operation::Delete, Resource::Group(&group)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let deleted = node.ask_one_group(&group, Command::Delete { groups: vec![group.clone()] });

@@ -9,7 +9,7 @@ use ottla_protocol::messages::delete_records_response::{
 };
 use ottla_types::{ErrorCode, NO_OFFSET, Offset, is_internal_topic};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -19,7 +19,11 @@ pub const API: Api = Api::of(ApiKey::DeleteRecords, 0, 2);
 const TO_HIGH_WATERMARK: Offset = -1;
 
 /// Moves each partition's log start.
-pub fn handle(node: &Node, call: &Call, request: &DeleteRecordsRequest) -> DeleteRecordsResponse {
+pub async fn handle(
+    node: &Node,
+    call: &Call,
+    request: DeleteRecordsRequest,
+) -> DeleteRecordsResponse {
     // Of a partition that is named twice the last offset counts.
     let mut asked: BTreeMap<&str, BTreeMap<i32, Offset>> = BTreeMap::new();
     for topic in &request.topics {
@@ -54,7 +58,7 @@ fn delete(
     index: i32,
     offset: Offset,
 ) -> Result<Offset, ErrorCode> {
-    if !may(&call.caller.principal, Operation::Delete, Resource::Topic(topic)) {
+    if !call.may(node, Operation::Delete, Resource::Topic(topic)) {
         return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
     }
     let found = node.partitions.find(topic, index);

@@ -6,11 +6,11 @@ use ottla_protocol::messages::delete_topics_request::DeleteTopicsRequest;
 use ottla_protocol::messages::delete_topics_response::{
     DeletableTopicResult, DeleteTopicsResponse,
 };
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, Uuid};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
-use crate::request::{Api, Call, is_over};
+use crate::request::{Api, Call, is_over, repeated};
 
 /// Operators.
 pub const API: Api = Api::of(ApiKey::DeleteTopics, 0, 6);
@@ -19,34 +19,84 @@ pub const API: Api = Api::of(ApiKey::DeleteTopics, 0, 6);
 pub async fn handle(
     node: &Node,
     call: &Call,
-    request: DeleteTopicsRequest,
+    mut request: DeleteTopicsRequest,
 ) -> DeleteTopicsResponse {
     let refused = refusal(&request);
-    if !may(&call.caller.principal, Operation::Delete, Resource::Cluster) {
-        return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
-    }
     if is_over(request.timeout_ms) {
         return refused(ErrorCode::REQUEST_TIMED_OUT);
     }
-    node.controller
-        .ask(Command::DeleteTopics { request, version: call.version })
-        .await
-        .unwrap_or_else(refused)
+    let denied = take_denied(node, call, &mut request);
+    let command = Command::DeleteTopics { request, version: call.version };
+    let asked: Result<DeleteTopicsResponse, _> = node.controller.ask(command).await;
+    let mut response = match asked {
+        Ok(response) => response,
+        Err(code) => return refused(code),
+    };
+    response.responses.extend(denied);
+    response
+}
+
+/// Takes the topics out of the request that the client may not delete: their answers. One that it
+/// may not describe is denied whether it exists or not, and its id does not tell its name. What is
+/// named twice is refused to everyone, and so is everything where topics cannot be deleted.
+fn take_denied(
+    node: &Node,
+    call: &Call,
+    request: &mut DeleteTopicsRequest,
+) -> Vec<DeletableTopicResult> {
+    if !node.own.deletes_topics || call.may(node, Operation::Delete, Resource::Cluster) {
+        return Vec::new();
+    }
+    let may = |operation, name: &str| call.may(node, operation, Resource::Topic(name));
+    let named = request.topics.iter().filter_map(|topic| topic.name.clone());
+    let names: Vec<String> = request.topic_names.iter().cloned().chain(named).collect();
+    let repeated = repeated(names.iter().map(String::as_str));
+    let mut denied = Vec::new();
+    let mut deny = |name: Option<String>, topic_id| {
+        let error_code = ErrorCode::TOPIC_AUTHORIZATION_FAILED.0;
+        denied.push(DeletableTopicResult { name, topic_id, error_code, ..Default::default() });
+    };
+    let is_denied = |name: &str| {
+        let is_known = node.topic_id(name).is_some();
+        let hides = !may(Operation::Describe, name);
+        !repeated.contains(name) && (hides || (is_known && !may(Operation::Delete, name)))
+    };
+    request.topic_names.retain(|name| {
+        let kept = !is_denied(name);
+        if !kept {
+            deny(Some(name.clone()), Uuid::ZERO);
+        }
+        kept
+    });
+    request.topics.retain(|topic| match (&topic.name, topic.topic_id.is_zero()) {
+        (Some(name), true) if is_denied(name) => {
+            deny(Some(name.clone()), Uuid::ZERO);
+            false
+        }
+        (None, false) => match node.topic_name(topic.topic_id) {
+            Some(name) if !may(Operation::Delete, &name) => {
+                deny(Some(name).filter(|it| may(Operation::Describe, it)), topic.topic_id);
+                false
+            }
+            _ => true,
+        },
+        _ => true,
+    });
+    denied
 }
 
 /// The answer if nothing could be done at all.
 fn refusal(request: &DeleteTopicsRequest) -> impl Fn(ErrorCode) -> DeleteTopicsResponse + use<> {
     let by_name = request.topic_names.iter().map(|name| (Some(name.clone()), Default::default()));
     let both = request.topics.iter().map(|topic| (topic.name.clone(), topic.topic_id));
-    let asked: Vec<(Option<String>, ottla_types::Uuid)> = by_name.chain(both).collect();
+    let asked: Vec<(Option<String>, Uuid)> = by_name.chain(both).collect();
     move |code| {
-        let result =
-            |(name, topic_id): &(Option<String>, ottla_types::Uuid)| DeletableTopicResult {
-                name: name.clone(),
-                topic_id: *topic_id,
-                error_code: code.0,
-                ..Default::default()
-            };
+        let result = |(name, topic_id): &(Option<String>, Uuid)| DeletableTopicResult {
+            name: name.clone(),
+            topic_id: *topic_id,
+            error_code: code.0,
+            ..Default::default()
+        };
         DeleteTopicsResponse { responses: asked.iter().map(result).collect(), ..Default::default() }
     }
 }

@@ -5,7 +5,7 @@ use ottla_protocol::messages::describe_acls_request::DescribeAclsRequest;
 use ottla_protocol::messages::describe_acls_response::DescribeAclsResponse;
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -20,10 +20,10 @@ const UNKNOWN: i8 = 0;
 /// # Errors
 /// The filter names a type, pattern, operation or permission that does not exist: the connection is
 /// closed, as by Kafka.
-pub fn handle(
-    _: &Node,
+pub async fn handle(
+    node: &Node,
     call: &Call,
-    request: &DescribeAclsRequest,
+    request: DescribeAclsRequest,
 ) -> Result<DescribeAclsResponse, String> {
     let filter = request;
     let all = [
@@ -35,7 +35,7 @@ pub fn handle(
     if all.contains(&UNKNOWN) {
         return Err("an ACL filter with an unknown element".to_owned());
     }
-    let (code, why) = if may(&call.caller.principal, Operation::Describe, Resource::Cluster) {
+    let (code, why) = if call.may(node, Operation::Describe, Resource::Cluster) {
         (ErrorCode::SECURITY_DISABLED, "No Authorizer is configured on the broker")
     } else {
         let code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;

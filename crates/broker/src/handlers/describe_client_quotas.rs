@@ -10,7 +10,7 @@ use ottla_protocol::messages::describe_client_quotas_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -25,16 +25,16 @@ const SPECIFIED: i8 = 2;
 type Wanted = BTreeMap<String, Option<Option<String>>>;
 
 /// Looks for the entities that fit.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &DescribeClientQuotasRequest,
+    request: DescribeClientQuotasRequest,
 ) -> DescribeClientQuotasResponse {
-    if !may(&call.caller.principal, Operation::DescribeConfigs, Resource::Cluster) {
+    if !call.may(node, Operation::DescribeConfigs, Resource::Cluster) {
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
         return DescribeClientQuotasResponse { error_code, entries: None, ..Default::default() };
     }
-    match wanted(request) {
+    match wanted(&request) {
         Ok(wanted) => DescribeClientQuotasResponse {
             entries: Some(found(&node.cluster(), &wanted, request.strict)),
             ..Default::default()

@@ -7,7 +7,6 @@ use ottla_protocol::messages::describe_cluster_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::guard::Resource;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -17,10 +16,10 @@ pub const API: Api = Api::of(ApiKey::DescribeCluster, 0, 2);
 const BROKERS: i8 = 1;
 
 /// Describes the brokers.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &DescribeClusterRequest,
+    request: DescribeClusterRequest,
 ) -> DescribeClusterResponse {
     if request.endpoint_type != BROKERS {
         let code = if request.endpoint_type == 2 {
@@ -37,7 +36,7 @@ pub fn handle(
     let cluster = node.cluster();
     let listed = cluster.brokers().filter(|it| request.include_fenced_brokers || !it.fenced);
     let brokers = listed.filter_map(|broker| {
-        let address = broker.listener(&call.caller.listener)?;
+        let address = broker.listener(&call.session.listener)?;
         Some(DescribeClusterBroker {
             broker_id: broker.id,
             host: address.host.clone(),
@@ -55,7 +54,7 @@ pub fn handle(
         ..Default::default()
     };
     if request.include_cluster_authorized_operations {
-        response.cluster_authorized_operations = Resource::Cluster.operations();
+        response.cluster_authorized_operations = call.operations_on_cluster(node);
     }
     response
 }

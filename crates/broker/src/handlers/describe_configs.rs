@@ -9,23 +9,23 @@ use ottla_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult,
     DescribeConfigsSynonym,
 };
+use ottla_settings::{Changes, Effective, Scope, Source, describe, in_scope};
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::Operation;
 use crate::levels::LogLevel;
 use crate::loggers;
 use crate::node::Node;
 use crate::request::{Api, Call};
-use crate::settings::{Changes, Effective, Scope, Source, describe, in_scope};
 
 /// Operators.
 pub const API: Api = Api::of(ApiKey::DescribeConfigs, 0, 4);
 
 /// Looks each resource up.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &DescribeConfigsRequest,
+    request: DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
     let cluster = node.cluster();
     // A type that does not exist fails the whole request.
@@ -37,20 +37,24 @@ pub fn handle(
             resource_name: resource.resource_name.clone(),
             ..Default::default()
         };
+        let asked = (resource.resource_type, resource.resource_name.as_str());
+        let allowed = call.check_settings(node, Operation::DescribeConfigs, asked);
         let is_logger = resource.resource_type == ResourceKind::BrokerLogger as i8;
-        if is_logger && !names_unknown {
+        if is_logger && !names_unknown && allowed.is_ok() {
             describe_loggers(node, resource, &mut result);
             return result;
         }
         let found = if names_unknown {
             let code = ErrorCode::INVALID_REQUEST;
             Err((code, code.message().to_owned()))
+        } else if let Err(code) = allowed {
+            Err((code, code.message().to_owned()))
         } else {
-            one(node, call, &cluster, resource)
+            one(node, &cluster, resource)
         };
         match found {
             Ok(all) => {
-                result.configs = all.into_iter().map(|it| row(it, request)).collect();
+                result.configs = all.into_iter().map(|it| row(it, &request)).collect();
             }
             Err((code, why)) => {
                 result.error_code = code.0;
@@ -64,17 +68,12 @@ pub fn handle(
 
 fn one(
     node: &Node,
-    call: &Call,
     cluster: &Cluster,
     resource: &DescribeConfigsResource,
 ) -> Result<Vec<Effective>, (ErrorCode, String)> {
     let name = &resource.resource_name;
-    let refuse = |code: ErrorCode| Err((code, code.message().to_owned()));
     let scope = match ResourceKind::of(resource.resource_type) {
         Some(ResourceKind::Topic) => {
-            if !may(&call.caller.principal, Operation::DescribeConfigs, Resource::Topic(name)) {
-                return refuse(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
-            }
             if let Err(why) = ottla_types::check_topic_name(name) {
                 return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, why.to_string()));
             }

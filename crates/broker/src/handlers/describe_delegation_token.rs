@@ -12,10 +12,10 @@ use crate::request::{Api, Call};
 pub const API: Api = Api::of(ApiKey::DescribeDelegationToken, 1, 3);
 
 /// Nobody can say who they are yet, and tokens are for those who have.
-pub fn handle(
+pub async fn handle(
     _: &Node,
     _: &Call,
-    _: &DescribeDelegationTokenRequest,
+    _: DescribeDelegationTokenRequest,
 ) -> DescribeDelegationTokenResponse {
     DescribeDelegationTokenResponse {
         error_code: ErrorCode::DELEGATION_TOKEN_REQUEST_NOT_ALLOWED.0,

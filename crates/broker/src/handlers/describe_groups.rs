@@ -6,7 +6,7 @@ use ottla_protocol::messages::describe_groups_request::DescribeGroupsRequest;
 use ottla_protocol::messages::describe_groups_response::{DescribeGroupsResponse, DescribedGroup};
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -23,7 +23,8 @@ pub async fn handle(
     for group in request.groups {
         let mut described = describe(node, call, group).await;
         if request.include_authorized_operations && described.error_code == 0 {
-            described.authorized_operations = Resource::Group(&described.group_id).operations();
+            described.authorized_operations =
+                call.operations(node, Resource::Group(&described.group_id));
         }
         response.groups.push(described);
     }
@@ -36,7 +37,7 @@ async fn describe(node: &Node, call: &Call, group: String) -> DescribedGroup {
         group_id: group.clone(),
         ..Default::default()
     };
-    if !may(&call.caller.principal, Operation::Describe, Resource::Group(&group)) {
+    if !call.may(node, Operation::Describe, Resource::Group(&group)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let command = Command::Describe { groups: vec![group.clone()], version: call.version };

@@ -10,7 +10,7 @@ use ottla_protocol::messages::describe_log_dirs_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -18,12 +18,12 @@ use crate::request::{Api, Call};
 pub const API: Api = Api::of(ApiKey::DescribeLogDirs, 0, 5);
 
 /// Describes every directory.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &DescribeLogDirsRequest,
+    request: DescribeLogDirsRequest,
 ) -> DescribeLogDirsResponse {
-    if !may(&call.caller.principal, Operation::Describe, Resource::Cluster) {
+    if !call.may(node, Operation::Describe, Resource::Cluster) {
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
         return DescribeLogDirsResponse { error_code, ..Default::default() };
     }

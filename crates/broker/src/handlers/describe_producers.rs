@@ -7,7 +7,7 @@ use ottla_protocol::messages::describe_producers_response::{
 };
 use ottla_types::{ErrorCode, check_topic_name};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -15,10 +15,10 @@ use crate::request::{Api, Call};
 pub const API: Api = Api::of(ApiKey::DescribeProducers, 0, 0);
 
 /// Looks at each partition.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &DescribeProducersRequest,
+    request: DescribeProducersRequest,
 ) -> DescribeProducersResponse {
     let topics = request.topics.iter().map(|topic| TopicResponse {
         name: topic.name.clone(),
@@ -38,7 +38,7 @@ fn one(node: &Node, call: &Call, topic: &str, partition_index: i32) -> Partition
         error_code: code.0,
         ..Default::default()
     };
-    if !may(&call.caller.principal, Operation::Read, Resource::Topic(topic)) {
+    if !call.may(node, Operation::Read, Resource::Topic(topic)) {
         return refused(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
     }
     if let Err(why) = check_topic_name(topic) {

@@ -7,6 +7,7 @@ use ottla_protocol::messages::describe_quorum_response::{
 };
 use ottla_types::ErrorCode;
 
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -16,13 +17,21 @@ pub const API: Api = Api::of(ApiKey::DescribeQuorum, 0, 2);
 const TOPIC: &str = "__cluster_metadata";
 
 /// Describes the quorum, whose only voter is this node.
-pub fn handle(
+pub async fn handle(
     node: &Node,
-    _call: &Call,
-    request: &DescribeQuorumRequest,
+    call: &Call,
+    request: DescribeQuorumRequest,
 ) -> DescribeQuorumResponse {
-    if !asks_for_the_quorum(request) {
-        return refused(request);
+    if !call.may(node, Operation::Describe, Resource::Cluster) {
+        let code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
+        return DescribeQuorumResponse {
+            error_code: code.0,
+            error_message: Some(code.message().to_owned()),
+            ..Default::default()
+        };
+    }
+    if !asks_for_the_quorum(&request) {
+        return refused(&request);
     }
     let end = node.metadata_offset();
     let now = node.clock.wall_ms();

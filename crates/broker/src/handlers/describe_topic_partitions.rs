@@ -9,7 +9,7 @@ use ottla_protocol::messages::describe_topic_partitions_response::{
 };
 use ottla_types::{ErrorCode, is_internal_topic};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -17,17 +17,17 @@ use crate::request::{Api, Call};
 pub const API: Api = Api::of(ApiKey::DescribeTopicPartitions, 0, 0);
 
 /// Describes topics by name, from the cursor on, until the page is full.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &DescribeTopicPartitionsRequest,
+    request: DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
     let cluster = node.cluster();
     if let Some(cursor) = &request.cursor {
         let mut asked = request.topics.iter().map(|topic| &topic.name);
         let is_asked = request.topics.is_empty() || asked.any(|name| *name == cursor.topic_name);
         if !is_asked || cursor.partition_index < 0 {
-            return refused(request);
+            return invalid(&request);
         }
     }
     let mut names: Vec<String> = if request.topics.is_empty() {
@@ -37,9 +37,15 @@ pub fn handle(
     };
     names.sort();
     names.dedup();
+    let may_see = |name: &String| call.may(node, Operation::Describe, Resource::Topic(name));
+    let (mut names, mut hidden): (Vec<_>, Vec<_>) = names.into_iter().partition(may_see);
+    if request.topics.is_empty() {
+        hidden.clear();
+    }
     let start = request.cursor.as_ref().map(|it| (it.topic_name.clone(), it.partition_index));
     if let Some((topic, _)) = &start {
         names.retain(|name| name >= topic);
+        hidden.retain(|name| name >= topic);
     }
     let asked = usize::try_from(request.response_partition_limit).unwrap_or(0);
     let mut room = asked.clamp(1, node.own.page_partitions_max);
@@ -55,19 +61,14 @@ pub fn handle(
                 Some(Cursor { topic_name, partition_index, ..Default::default() });
             break;
         }
-        let found = cluster.topic(&name);
-        let allowed = may(&call.caller.principal, Operation::Describe, Resource::Topic(&name));
-        let Some(topic) = found.filter(|_| allowed) else {
-            let code = if found.is_some() {
-                ErrorCode::TOPIC_AUTHORIZATION_FAILED
-            } else if ottla_types::check_topic_name(&name).is_err() {
+        let Some(topic) = cluster.topic(&name) else {
+            let code = if ottla_types::check_topic_name(&name).is_err() {
                 ErrorCode::INVALID_TOPIC_EXCEPTION
             } else {
                 ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
             };
             response.topics.push(DescribeTopicPartitionsResponseTopic {
                 error_code: code.0,
-                topic_authorized_operations: Resource::Topic(&name).operations(),
                 name: Some(name),
                 ..Default::default()
             });
@@ -81,18 +82,29 @@ pub fn handle(
             break;
         }
     }
+    for topic in &mut response.topics {
+        let name = Resource::Topic(topic.name.as_deref().unwrap_or_default());
+        topic.topic_authorized_operations = call.operations(node, name);
+    }
+    response
+        .topics
+        .extend(hidden.iter().map(|name| refused(name, ErrorCode::TOPIC_AUTHORIZATION_FAILED)));
     response
 }
 
 /// The answer to a cursor that is none of the topics, or no partition.
-fn refused(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
-    let topic = |name: &String| DescribeTopicPartitionsResponseTopic {
-        error_code: ErrorCode::INVALID_REQUEST.0,
-        name: Some(name.clone()),
-        ..Default::default()
-    };
+fn invalid(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+    let topics = request.topics.iter();
     DescribeTopicPartitionsResponse {
-        topics: request.topics.iter().map(|it| topic(&it.name)).collect(),
+        topics: topics.map(|it| refused(&it.name, ErrorCode::INVALID_REQUEST)).collect(),
+        ..Default::default()
+    }
+}
+
+fn refused(topic: &str, code: ErrorCode) -> DescribeTopicPartitionsResponseTopic {
+    DescribeTopicPartitionsResponseTopic {
+        error_code: code.0,
+        name: Some(topic.to_owned()),
         ..Default::default()
     }
 }
@@ -114,7 +126,6 @@ fn describe(
         topic_id: topic.id,
         is_internal: is_internal_topic(&topic.name),
         partitions,
-        topic_authorized_operations: Resource::Topic(&topic.name).operations(),
         ..Default::default()
     });
     all.next().map(|(index, _)| *index)

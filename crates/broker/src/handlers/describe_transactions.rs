@@ -8,7 +8,7 @@ use ottla_protocol::messages::describe_transactions_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::hosts::shards::ask;
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -25,7 +25,7 @@ pub async fn handle(
     let mut response = DescribeTransactionsResponse::default();
     for id in request.transactional_ids {
         let shown = match describe(node, call, &id).await {
-            Ok(found) => shown(call, &found),
+            Ok(found) => shown(node, call, &found),
             Err(code) => TransactionState { error_code: code.0, ..Default::default() },
         };
         response.transaction_states.push(TransactionState { transactional_id: id, ..shown });
@@ -34,7 +34,7 @@ pub async fn handle(
 }
 
 async fn describe(node: &Node, call: &Call, id: &str) -> Result<Transaction, ErrorCode> {
-    if !may(&call.caller.principal, Operation::Describe, Resource::TransactionalId(id)) {
+    if !call.may(node, Operation::Describe, Resource::TransactionalId(id)) {
         return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     }
     let (_, host) = node.transaction(id)?;
@@ -42,9 +42,8 @@ async fn describe(node: &Node, call: &Call, id: &str) -> Result<Transaction, Err
     found.ok_or(ErrorCode::TRANSACTIONAL_ID_NOT_FOUND)
 }
 
-fn shown(call: &Call, it: &Transaction) -> TransactionState {
-    let may_see =
-        |topic: &&String| may(&call.caller.principal, Operation::Describe, Resource::Topic(topic));
+fn shown(node: &Node, call: &Call, it: &Transaction) -> TransactionState {
+    let may_see = |topic: &&String| call.may(node, Operation::Describe, Resource::Topic(topic));
     let topic = |topic: &String| TopicData {
         topic: topic.clone(),
         partitions: it.partitions[topic].iter().copied().collect(),

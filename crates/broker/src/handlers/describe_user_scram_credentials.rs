@@ -10,7 +10,7 @@ use ottla_protocol::messages::describe_user_scram_credentials_response::{
 use ottla_protocol::metadata::user_scram_credential_record::UserScramCredentialRecord;
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -18,12 +18,12 @@ use crate::request::{Api, Call};
 pub const API: Api = Api::of(ApiKey::DescribeUserScramCredentials, 0, 0);
 
 /// Looks the users up, or all of them.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &asked::DescribeUserScramCredentialsRequest,
+    request: asked::DescribeUserScramCredentialsRequest,
 ) -> DescribeUserScramCredentialsResponse {
-    if !may(&call.caller.principal, Operation::Describe, Resource::Cluster) {
+    if !call.may(node, Operation::Describe, Resource::Cluster) {
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
         return DescribeUserScramCredentialsResponse { error_code, ..Default::default() };
     }

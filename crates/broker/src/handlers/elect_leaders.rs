@@ -8,7 +8,7 @@ use ottla_protocol::messages::elect_leaders_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call, is_over};
 
@@ -19,17 +19,21 @@ const PREFERRED: i8 = 0;
 const UNCLEAN: i8 = 1;
 
 /// On one node every partition's only replica leads it: there is nothing to elect.
-pub fn handle(node: &Node, call: &Call, request: &ElectLeadersRequest) -> ElectLeadersResponse {
-    if !may(&call.caller.principal, Operation::Alter, Resource::Cluster) {
+pub async fn handle(
+    node: &Node,
+    call: &Call,
+    request: ElectLeadersRequest,
+) -> ElectLeadersResponse {
+    if !call.may(node, Operation::Alter, Resource::Cluster) {
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
         return ElectLeadersResponse { error_code, ..Default::default() };
     }
     if is_over(request.timeout_ms) {
-        return refused(request, ErrorCode::REQUEST_TIMED_OUT, None);
+        return refused(&request, ErrorCode::REQUEST_TIMED_OUT, None);
     }
     if !(PREFERRED..=UNCLEAN).contains(&request.election_type) {
         let why = format!("Unknown election type {}", request.election_type);
-        return refused(request, ErrorCode::INVALID_REQUEST, Some(&why));
+        return refused(&request, ErrorCode::INVALID_REQUEST, Some(&why));
     }
     let cluster = node.cluster();
     let results = match &request.topic_partitions {

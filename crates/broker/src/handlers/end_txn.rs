@@ -6,7 +6,7 @@ use ottla_protocol::messages::end_txn_request::EndTxnRequest;
 use ottla_protocol::messages::end_txn_response::EndTxnResponse;
 use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::hosts::transactions::for_version;
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -37,7 +37,7 @@ async fn end(
     request: EndTxnRequest,
 ) -> Result<(ProducerId, ProducerEpoch), ErrorCode> {
     let id = request.transactional_id;
-    if !may(&call.caller.principal, Operation::Write, Resource::TransactionalId(&id)) {
+    if !call.may(node, Operation::Write, Resource::TransactionalId(&id)) {
         return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     }
     let (index, host) = node.transaction(&id)?;

@@ -12,10 +12,10 @@ use crate::request::{Api, Call};
 pub const API: Api = Api::of(ApiKey::ExpireDelegationToken, 1, 2);
 
 /// Nobody can say who they are yet, and tokens are for those who have.
-pub fn handle(
+pub async fn handle(
     _: &Node,
     _: &Call,
-    _: &ExpireDelegationTokenRequest,
+    _: ExpireDelegationTokenRequest,
 ) -> ExpireDelegationTokenResponse {
     ExpireDelegationTokenResponse {
         error_code: ErrorCode::DELEGATION_TOKEN_REQUEST_NOT_ALLOWED.0,

@@ -16,7 +16,7 @@ use ottla_protocol::messages::fetch_response::{
 use ottla_records::legacy;
 use ottla_types::{ErrorCode, NO_EPOCH, NO_OFFSET, Uuid};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::hosts::sessions::{Ask, Place, Plan, Position, Said, lock};
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -235,11 +235,18 @@ fn read_one(
 ) -> (Result<Read, ErrorCode>, LeaderIdAndEpoch) {
     let by_id = call.version >= 13;
     let nobody = LeaderIdAndEpoch::default();
+    let may_read = |topic: &str| match asked.replica_id {
+        ..0 => call.may(node, Operation::Read, Resource::Topic(topic)),
+        _ => call.may(node, Operation::ClusterAction, Resource::Cluster),
+    };
     let Some(partition) = found(node, place) else {
+        if !place.topic.is_empty() && !may_read(&place.topic) {
+            return (Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED), nobody);
+        }
         let code = node.why_not_here(&place.topic, place.topic_id, by_id, place.partition);
         return (Err(code), nobody);
     };
-    if !may(&call.caller.principal, Operation::Read, Resource::Topic(partition.topic())) {
+    if !may_read(partition.topic()) {
         return (Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED), nobody);
     }
     let Position { offset, leader_epoch, .. } = *asked.position;

@@ -5,7 +5,7 @@ use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use ottla_protocol::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
 use ottla_types::{ErrorCode, Uuid};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::hosts::{groups, transactions};
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -61,9 +61,11 @@ async fn find(node: &Node, call: &Call, kind: i8, key: String) -> Coordinator {
             Resource::TransactionalId(&key),
             ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
         ),
-        SHARE if call.version < SHARE_FROM || !is_share_key(&key) => {
-            return refused(ErrorCode::INVALID_REQUEST, key);
+        SHARE if call.version < SHARE_FROM => return refused(ErrorCode::INVALID_REQUEST, key),
+        SHARE if !call.may(node, Operation::ClusterAction, Resource::Cluster) => {
+            return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED, key);
         }
+        SHARE if !is_share_key(&key) => return refused(ErrorCode::INVALID_REQUEST, key),
         // Share groups are not built yet.
         SHARE => return refused(ErrorCode::COORDINATOR_NOT_AVAILABLE, key),
         _ => {
@@ -71,7 +73,7 @@ async fn find(node: &Node, call: &Call, kind: i8, key: String) -> Coordinator {
             return Coordinator { error_message, ..refused(ErrorCode::INVALID_REQUEST, key) };
         }
     };
-    if !may(&call.caller.principal, Operation::Describe, resource) {
+    if !call.may(node, Operation::Describe, resource) {
         return refused(denied, key);
     }
     if node.topic_id(topic).is_none() && node.create_internal(topic).await.is_err() {

@@ -18,10 +18,10 @@ const CODECS: [i8; 4] = [4, 3, 1, 2];
 
 /// Names the metrics, and the id under which they are to be pushed. A client that has no id yet is
 /// given one.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &GetTelemetrySubscriptionsRequest,
+    request: GetTelemetrySubscriptionsRequest,
 ) -> GetTelemetrySubscriptionsResponse {
     let known = request.client_instance_id;
     let id = if known.is_zero() { node.clock.random_uuid() } else { known };

@@ -6,7 +6,7 @@ use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
 use ottla_protocol::messages::heartbeat_response::HeartbeatResponse;
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -16,7 +16,7 @@ pub const API: Api = Api::of(ApiKey::Heartbeat, 0, 4);
 /// Asks the group's coordinator.
 pub async fn handle(node: &Node, call: &Call, request: HeartbeatRequest) -> HeartbeatResponse {
     let refused = |code: ErrorCode| HeartbeatResponse { error_code: code.0, ..Default::default() };
-    if !may(&call.caller.principal, Operation::Read, Resource::Group(&request.group_id)) {
+    if !call.may(node, Operation::Read, Resource::Group(&request.group_id)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let group = request.group_id.clone();

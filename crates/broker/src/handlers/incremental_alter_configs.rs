@@ -11,7 +11,7 @@ use ottla_protocol::messages::incremental_alter_configs_response::{
 use ottla_types::ErrorCode;
 
 use crate::audit;
-use crate::guard::{Operation, Resource, may};
+use crate::guard::Operation;
 use crate::loggers;
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -23,12 +23,10 @@ pub const API: Api = Api::of(ApiKey::IncrementalAlterConfigs, 0, 1);
 pub async fn handle(
     node: &Node,
     call: &Call,
-    request: IncrementalAlterConfigsRequest,
+    mut request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
+    let denied = take_denied(node, call, &mut request);
     let refused = refusal(&request);
-    if !may(&call.caller.principal, Operation::AlterConfigs, Resource::Cluster) {
-        return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
-    }
     let (loggers, request) = split(request);
     let validate_only = request.validate_only;
     let before = node.cluster();
@@ -54,7 +52,30 @@ pub async fn handle(
             ..Default::default()
         });
     }
+    response.responses.splice(0..0, denied);
     response
+}
+
+/// Takes the resources out of the request whose settings the client may not change: their answers.
+fn take_denied(
+    node: &Node,
+    call: &Call,
+    request: &mut IncrementalAlterConfigsRequest,
+) -> Vec<AlterConfigsResourceResponse> {
+    let mut denied = Vec::new();
+    request.resources.retain(|it| {
+        let resource = (it.resource_type, it.resource_name.as_str());
+        let checked = call.check_settings(node, Operation::AlterConfigs, resource);
+        denied.extend(checked.err().map(|code| AlterConfigsResourceResponse {
+            error_code: code.0,
+            error_message: Some(code.message().to_owned()),
+            resource_type: it.resource_type,
+            resource_name: it.resource_name.clone(),
+            ..Default::default()
+        }));
+        checked.is_ok()
+    });
+    denied
 }
 
 /// Log levels are this node's own affair; everything else is the controller's.

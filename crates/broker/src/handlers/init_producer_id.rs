@@ -6,7 +6,7 @@ use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use ottla_protocol::messages::init_producer_id_response::InitProducerIdResponse;
 use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource, ResourceType};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -42,12 +42,17 @@ async fn init(
         return Err(ErrorCode::INVALID_REQUEST);
     }
     let Some(id) = request.transactional_id else {
+        if !call.may(node, Operation::IdempotentWrite, Resource::Cluster)
+            && !call.may_some(node, Operation::Write, ResourceType::Topic)
+        {
+            return Err(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
+        }
         return Ok((node.fresh_producer().await?, 0));
     };
     if id.is_empty() {
         return Err(ErrorCode::INVALID_REQUEST);
     }
-    if !may(&call.caller.principal, Operation::Write, Resource::TransactionalId(&id)) {
+    if !call.may(node, Operation::Write, Resource::TransactionalId(&id)) {
         return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     }
     let (index, host) = node.transaction(&id)?;

@@ -6,7 +6,7 @@ use ottla_protocol::messages::join_group_request::JoinGroupRequest;
 use ottla_protocol::messages::join_group_response::JoinGroupResponse;
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -20,7 +20,7 @@ const NO_PROTOCOL_FROM: i16 = 7;
 pub async fn handle(node: &Node, call: &Call, request: JoinGroupRequest) -> JoinGroupResponse {
     let refused = |code: ErrorCode| JoinGroupResponse { error_code: code.0, ..Default::default() };
     let group = Resource::Group(&request.group_id);
-    let mut response = if may(&call.caller.principal, Operation::Read, group) {
+    let mut response = if call.may(node, Operation::Read, group) {
         join(node, call, request).await.unwrap_or_else(refused)
     } else {
         refused(ErrorCode::GROUP_AUTHORIZATION_FAILED)
@@ -41,7 +41,7 @@ async fn join(
     let join = Join {
         request,
         version: call.version,
-        client: Client { id: call.client_id.to_string(), host: call.caller.host() },
+        client: Client { id: call.client_id.to_string(), host: call.session.host() },
         uuid: hyphenated(node.clock.random_bytes()),
     };
     node.ask_group(&group, Command::Join(join)).await

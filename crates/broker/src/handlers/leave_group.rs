@@ -6,7 +6,7 @@ use ottla_protocol::messages::leave_group_request::LeaveGroupRequest;
 use ottla_protocol::messages::leave_group_response::LeaveGroupResponse;
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -16,7 +16,7 @@ pub const API: Api = Api::of(ApiKey::LeaveGroup, 0, 5);
 /// Asks the group's coordinator.
 pub async fn handle(node: &Node, call: &Call, request: LeaveGroupRequest) -> LeaveGroupResponse {
     let refused = |code: ErrorCode| LeaveGroupResponse { error_code: code.0, ..Default::default() };
-    if !may(&call.caller.principal, Operation::Read, Resource::Group(&request.group_id)) {
+    if !call.may(node, Operation::Read, Resource::Group(&request.group_id)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let group = request.group_id.clone();

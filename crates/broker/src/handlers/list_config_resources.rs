@@ -8,7 +8,7 @@ use ottla_protocol::messages::list_config_resources_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -24,14 +24,14 @@ const ALL: [ResourceKind; 5] = [
 ];
 
 /// Lists resources of the kinds asked for.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &ListConfigResourcesRequest,
+    request: ListConfigResourcesRequest,
 ) -> ListConfigResourcesResponse {
     let refused =
         |code: ErrorCode| ListConfigResourcesResponse { error_code: code.0, ..Default::default() };
-    if !may(&call.caller.principal, Operation::DescribeConfigs, Resource::Cluster) {
+    if !call.may(node, Operation::DescribeConfigs, Resource::Cluster) {
         return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
     let mut kinds: Vec<ResourceKind> = if call.version == 0 {

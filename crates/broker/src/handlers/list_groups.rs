@@ -6,7 +6,7 @@ use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
 use ottla_protocol::messages::list_groups_response::{ListGroupsResponse, ListedGroup};
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::hosts::groups::ask;
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -29,10 +29,9 @@ pub async fn handle(node: &Node, call: &Call, request: ListGroupsRequest) -> Lis
             Err(code) => response.error_code = code.0,
         }
     }
-    let principal = &call.caller.principal;
     response.groups.retain(|group| {
-        may(principal, Operation::Describe, Resource::Cluster)
-            || may(principal, Operation::Describe, Resource::Group(&group.group_id))
+        call.may(node, Operation::Describe, Resource::Cluster)
+            || call.may(node, Operation::Describe, Resource::Group(&group.group_id))
     });
     response
 }

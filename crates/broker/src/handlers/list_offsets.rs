@@ -12,7 +12,7 @@ use ottla_protocol::messages::list_offsets_response::{
 };
 use ottla_types::{ErrorCode, LeaderEpoch, NO_EPOCH, NO_OFFSET, NO_TIMESTAMP, Offset};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call, repeated};
 
@@ -36,12 +36,12 @@ struct Spot {
 const NOWHERE: Spot = Spot { timestamp: NO_TIMESTAMP, offset: NO_OFFSET, leader_epoch: NO_EPOCH };
 
 /// Looks every asked place up.
-pub fn handle(node: &Node, call: &Call, request: &ListOffsetsRequest) -> ListOffsetsResponse {
+pub async fn handle(node: &Node, call: &Call, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let isolation = match request.isolation_level {
         0 => Isolation::Uncommitted,
         1 => Isolation::Committed,
         // Kafka has no better code for a level that does not exist.
-        _ => return refused(request, ErrorCode::UNKNOWN_SERVER_ERROR),
+        _ => return refused(&request, ErrorCode::UNKNOWN_SERVER_ERROR),
     };
     let asked = request
         .topics
@@ -113,7 +113,7 @@ fn find(
     asked: &ListOffsetsPartition,
     isolation: Isolation,
 ) -> Result<Spot, ErrorCode> {
-    if !may(&call.caller.principal, Operation::Describe, Resource::Topic(topic)) {
+    if !call.may(node, Operation::Describe, Resource::Topic(topic)) {
         return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
     }
     let partition = node

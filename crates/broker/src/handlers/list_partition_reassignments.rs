@@ -7,7 +7,7 @@ use ottla_protocol::messages::list_partition_reassignments_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -15,12 +15,12 @@ use crate::request::{Api, Call};
 pub const API: Api = Api::of(ApiKey::ListPartitionReassignments, 0, 0);
 
 /// Looks at the metadata.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &asked::ListPartitionReassignmentsRequest,
+    request: asked::ListPartitionReassignmentsRequest,
 ) -> ListPartitionReassignmentsResponse {
-    if !may(&call.caller.principal, Operation::Describe, Resource::Cluster) {
+    if !call.may(node, Operation::Describe, Resource::Cluster) {
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
         return ListPartitionReassignmentsResponse { error_code, ..Default::default() };
     }

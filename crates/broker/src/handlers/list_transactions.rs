@@ -11,7 +11,7 @@ use ottla_protocol::messages::list_transactions_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::hosts::shards::ask;
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -58,9 +58,8 @@ pub async fn handle(
             }
         }
     }
-    let principal = &call.caller.principal;
     response.transaction_states.retain(|it| {
-        may(principal, Operation::Describe, Resource::TransactionalId(&it.transactional_id))
+        call.may(node, Operation::Describe, Resource::TransactionalId(&it.transactional_id))
     });
     response
 }

@@ -11,7 +11,7 @@ use ottla_protocol::messages::metadata_response::{
 };
 use ottla_types::{ErrorCode, Uuid, check_topic_name, is_internal_topic};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -34,18 +34,24 @@ pub async fn handle(node: &Node, call: &Call, request: MetadataRequest) -> Metad
         return refused(topics);
     }
     if allowed && let Some(topics) = &asked {
-        create_missing(node, topics).await;
+        create_missing(node, call, topics).await;
     }
     let cluster = node.cluster();
-    let listener = &call.caller.listener;
+    let listener = &call.session.listener;
     let asked = asked.map(|topics| each_once(&topics));
     let topics = match &asked {
         None => cluster
             .topics()
-            .filter(|it| visible(call, &it.name))
+            .filter(|it| visible(node, call, &it.name))
             .map(|it| described(node, &cluster, call, it))
             .collect(),
-        Some(topics) => topics.iter().map(|it| one(node, &cluster, call, it)).collect(),
+        Some(topics) => {
+            let one = |it| match denied(node, call, it, allowed) {
+                Some(denied) => denied,
+                None => one(node, &cluster, call, it),
+            };
+            topics.iter().map(one).collect()
+        }
     };
     let mut response = MetadataResponse {
         brokers: brokers(&cluster, listener),
@@ -57,11 +63,11 @@ pub async fn handle(node: &Node, call: &Call, request: MetadataRequest) -> Metad
     for topic in &mut response.topics {
         if request.include_topic_authorized_operations && topic.error_code == 0 {
             let name = topic.name.as_deref().unwrap_or_default();
-            topic.topic_authorized_operations = Resource::Topic(name).operations();
+            topic.topic_authorized_operations = call.operations(node, Resource::Topic(name));
         }
     }
     if request.include_cluster_authorized_operations {
-        response.cluster_authorized_operations = Resource::Cluster.operations();
+        response.cluster_authorized_operations = call.operations_on_cluster(node);
     }
     response
 }
@@ -99,8 +105,8 @@ fn each_once(topics: &[MetadataRequestTopic]) -> Vec<MetadataRequestTopic> {
     topics.iter().filter(is_wanted).map(plain).collect()
 }
 
-fn visible(call: &Call, topic: &str) -> bool {
-    may(&call.caller.principal, Operation::Describe, Resource::Topic(topic))
+fn visible(node: &Node, call: &Call, topic: &str) -> bool {
+    call.may(node, Operation::Describe, Resource::Topic(topic))
 }
 
 /// The brokers that clients of this listener can reach.
@@ -118,11 +124,18 @@ fn brokers(cluster: &Cluster, listener: &str) -> Vec<MetadataResponseBroker> {
     cluster.brokers().filter(|broker| !broker.fenced).filter_map(of).collect()
 }
 
-async fn create_missing(node: &Node, asked: &[MetadataRequestTopic]) {
+/// May the client create this topic by asking for it?
+fn may_create(node: &Node, call: &Call, topic: &str) -> bool {
+    call.may(node, Operation::Create, Resource::Cluster)
+        || call.may(node, Operation::Create, Resource::Topic(topic))
+}
+
+async fn create_missing(node: &Node, call: &Call, asked: &[MetadataRequestTopic]) {
     let missing = asked
         .iter()
         .filter_map(|topic| topic.name.as_deref())
-        .filter(|name| node.topic_id(name).is_none() && check_topic_name(name).is_ok());
+        .filter(|name| node.topic_id(name).is_none() && check_topic_name(name).is_ok())
+        .filter(|name| visible(node, call, name) && may_create(node, call, name));
     let (internal, plain): (Vec<&str>, Vec<&str>) =
         missing.partition(|name| is_internal_topic(name));
     for name in internal {
@@ -150,6 +163,34 @@ async fn create_missing(node: &Node, asked: &[MetadataRequestTopic]) {
     }
 }
 
+/// The answer for a topic that the client may not describe, or, where asking would create it, may
+/// not create. Whether it exists is not told, and its name not by its id.
+fn denied(
+    node: &Node,
+    call: &Call,
+    asked: &MetadataRequestTopic,
+    creates: bool,
+) -> Option<MetadataResponseTopic> {
+    let refused = |name: Option<String>, topic_id| MetadataResponseTopic {
+        error_code: ErrorCode::TOPIC_AUTHORIZATION_FAILED.0,
+        name,
+        topic_id,
+        ..Default::default()
+    };
+    let Some(name) = &asked.name else {
+        let name = node.topic_name(asked.topic_id)?;
+        return (!visible(node, call, &name)).then(|| refused(None, asked.topic_id));
+    };
+    if !visible(node, call, name) {
+        return Some(refused(Some(name.clone()), Uuid::ZERO));
+    }
+    let would_create = creates && node.topic_id(name).is_none() && !may_create(node, call, name);
+    would_create.then(|| MetadataResponseTopic {
+        is_internal: is_internal_topic(name),
+        ..refused(Some(name.clone()), Uuid::ZERO)
+    })
+}
+
 fn one(
     node: &Node,
     cluster: &Cluster,
@@ -174,11 +215,7 @@ fn one(
         (None, true) => Err(ErrorCode::UNKNOWN_TOPIC_ID),
     };
     match found {
-        Ok(topic) if visible(call, &topic.name) => described(node, cluster, call, topic),
-        Ok(_) => MetadataResponseTopic {
-            topic_id: Uuid::ZERO,
-            ..refused(ErrorCode::TOPIC_AUTHORIZATION_FAILED)
-        },
+        Ok(topic) => described(node, cluster, call, topic),
         Err(code) => refused(code),
     }
 }
@@ -187,7 +224,7 @@ fn described(node: &Node, cluster: &Cluster, call: &Call, topic: &Topic) -> Meta
     let partition = |(index, state): (&i32, &PartitionState)| {
         let reachable = cluster
             .broker(state.leader)
-            .is_some_and(|broker| broker.listener(&call.caller.listener).is_some());
+            .is_some_and(|broker| broker.listener(&call.session.listener).is_some());
         let code = if state.leader < 0 {
             ErrorCode::LEADER_NOT_AVAILABLE
         } else if !reachable {

@@ -1,4 +1,8 @@
-//! One file for each API, named after it.
+//! One file for each API, named after it: `API` says which versions are served, and
+//! `async fn handle(&Node, &Call, Request) -> Response` serves a request.
+//!
+//! `dispatch` has the list. These lines only tell the compiler and rustfmt where the files are: an
+//! entry there without one here does not build, and one here without an entry there is dead code.
 
 pub mod add_offsets_to_txn;
 pub mod add_partitions_to_txn;

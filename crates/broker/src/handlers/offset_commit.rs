@@ -10,7 +10,7 @@ use ottla_protocol::messages::offset_commit_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -23,7 +23,7 @@ pub async fn handle(
     call: &Call,
     mut request: OffsetCommitRequest,
 ) -> OffsetCommitResponse {
-    if !may(&call.caller.principal, Operation::Read, Resource::Group(&request.group_id)) {
+    if !call.may(node, Operation::Read, Resource::Group(&request.group_id)) {
         return all(&request, ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let mut refused = OffsetCommitResponse::default();
@@ -34,8 +34,7 @@ pub async fn handle(
             topic.name = name;
         }
         let by_id = call.version >= 10;
-        let principal = &call.caller.principal;
-        let code = if !may(principal, Operation::Read, Resource::Topic(&topic.name)) {
+        let code = if !call.may(node, Operation::Read, Resource::Topic(&topic.name)) {
             ErrorCode::TOPIC_AUTHORIZATION_FAILED
         } else if let Some(id) = node.topic_id(&topic.name) {
             // The offset remembers of which topic it is, however it was committed.

@@ -8,7 +8,7 @@ use ottla_protocol::messages::offset_delete_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -23,7 +23,7 @@ pub async fn handle(
 ) -> OffsetDeleteResponse {
     let refused =
         |code: ErrorCode| OffsetDeleteResponse { error_code: code.0, ..Default::default() };
-    if !may(&call.caller.principal, Operation::Delete, Resource::Group(&request.group_id)) {
+    if !call.may(node, Operation::Delete, Resource::Group(&request.group_id)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     if request.group_id.is_empty() {
@@ -31,10 +31,16 @@ pub async fn handle(
     }
     let mut missing: Vec<OffsetDeleteResponseTopic> = Vec::new();
     request.topics.retain_mut(|topic| {
+        let may_read = call.may(node, Operation::Read, Resource::Topic(&topic.name));
         let (here, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut topic.partitions)
             .into_iter()
-            .partition(|one| node.has_partition(&topic.name, one.partition_index));
+            .partition(|one| may_read && node.has_partition(&topic.name, one.partition_index));
         topic.partitions = here;
+        let code = if may_read {
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+        } else {
+            ErrorCode::TOPIC_AUTHORIZATION_FAILED
+        };
         if !gone.is_empty() || node.topic_id(&topic.name).is_none() {
             let refused = OffsetDeleteResponseTopic {
                 name: topic.name.clone(),
@@ -42,7 +48,7 @@ pub async fn handle(
                     .iter()
                     .map(|one| OffsetDeleteResponsePartition {
                         partition_index: one.partition_index,
-                        error_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.0,
+                        error_code: code.0,
                         ..Default::default()
                     })
                     .collect(),

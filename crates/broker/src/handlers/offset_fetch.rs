@@ -11,7 +11,7 @@ use ottla_protocol::messages::offset_fetch_response::{
 };
 use ottla_types::{ErrorCode, NO_EPOCH, NO_OFFSET};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -56,7 +56,7 @@ async fn of_group(
         error_code: code.0,
         ..Default::default()
     };
-    if !may(&call.caller.principal, Operation::Describe, Resource::Group(&group_id)) {
+    if !call.may(node, Operation::Describe, Resource::Group(&group_id)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let by_id = call.version >= 10;
@@ -70,14 +70,31 @@ async fn of_group(
                 true
             }
             None => {
-                unknown.push(missing(topic));
+                unknown.push(missing(topic, ErrorCode::UNKNOWN_TOPIC_ID));
                 false
             }
+        });
+    }
+    let may_see = |name: &str| call.may(node, Operation::Describe, Resource::Topic(name));
+    let asks_for_all = group.topics.is_none();
+    if let Some(topics) = &mut group.topics {
+        topics.retain(|topic| {
+            let kept = may_see(&topic.name);
+            if !kept {
+                unknown.push(missing(topic, ErrorCode::TOPIC_AUTHORIZATION_FAILED));
+            }
+            kept
         });
     }
     let command = Command::FetchOffsets { request: group, require_stable };
     let answer = node.ask_group(&group_id, command);
     let mut answer = answer.await.unwrap_or_else(refused);
+    if answer.error_code != 0 {
+        return answer;
+    }
+    if asks_for_all {
+        answer.topics.retain(|topic| may_see(&topic.name));
+    }
     if by_id {
         answer.topics.retain_mut(|topic| {
             topic.topic_id = node.topic_id(&topic.name).unwrap_or_default();
@@ -88,16 +105,18 @@ async fn of_group(
     answer
 }
 
-fn missing(topic: &OffsetFetchRequestTopics) -> OffsetFetchResponseTopics {
+/// The answer for a topic of which nothing is shown.
+fn missing(topic: &OffsetFetchRequestTopics, code: ErrorCode) -> OffsetFetchResponseTopics {
     let partition = |index: &i32| OffsetFetchResponsePartitions {
         partition_index: *index,
         committed_offset: NO_OFFSET,
         committed_leader_epoch: NO_EPOCH,
         metadata: Some(String::new()),
-        error_code: ErrorCode::UNKNOWN_TOPIC_ID.0,
+        error_code: code.0,
         ..Default::default()
     };
     OffsetFetchResponseTopics {
+        name: topic.name.clone(),
         topic_id: topic.topic_id,
         partitions: topic.partition_indexes.iter().map(partition).collect(),
         ..Default::default()

@@ -9,7 +9,7 @@ use ottla_protocol::messages::offset_for_leader_epoch_response::{
 };
 use ottla_types::{ErrorCode, NO_EPOCH, NO_OFFSET};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -17,10 +17,10 @@ use crate::request::{Api, Call};
 pub const API: Api = Api::of(ApiKey::OffsetForLeaderEpoch, 0, 4);
 
 /// Looks every asked epoch up.
-pub fn handle(
+pub async fn handle(
     node: &Node,
     call: &Call,
-    request: &OffsetForLeaderEpochRequest,
+    request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
     let topics = request.topics.iter().map(|topic| OffsetForLeaderTopicResult {
         topic: topic.topic.clone(),
@@ -46,7 +46,9 @@ fn end(
     topic: &str,
     asked: &OffsetForLeaderPartition,
 ) -> Result<EpochEndOffset, ErrorCode> {
-    if !may(&call.caller.principal, Operation::Describe, Resource::Topic(topic)) {
+    if !call.may(node, Operation::ClusterAction, Resource::Cluster)
+        && !call.may(node, Operation::Describe, Resource::Topic(topic))
+    {
         return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
     }
     let partition = node

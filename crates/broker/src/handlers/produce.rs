@@ -18,7 +18,7 @@ use ottla_protocol::messages::produce_response::{
 use ottla_records::{BadRecords, Batch, at_a_glance, legacy};
 use ottla_types::{ErrorCode, NO_OFFSET, Offset, TopicPartition, Uuid};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call, repeated};
 
@@ -317,7 +317,7 @@ fn may_append(
 
 fn may_write(node: &Node, call: &Call, partition: &Partition) -> Result<(), ErrorCode> {
     let topic = partition.topic();
-    if !may(&call.caller.principal, Operation::Write, Resource::Topic(topic)) {
+    if !call.may(node, Operation::Write, Resource::Topic(topic)) {
         return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
     }
     if !node.may_write_internal(call, topic) {
@@ -373,8 +373,7 @@ fn enlist(node: &Node, call: &Call, request: &ProduceRequest) -> Enlisted {
     }
     let Some(producer) = producer else { return enlisted };
     let id = request.transactional_id.clone().unwrap_or_default();
-    let principal = &call.caller.principal;
-    if id.is_empty() || !may(principal, Operation::Write, Resource::TransactionalId(&id)) {
+    if id.is_empty() || !call.may(node, Operation::Write, Resource::TransactionalId(&id)) {
         enlisted.refused = Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     } else if !partitions.is_empty() {
         let client_version = if implied { 2 } else { 0 };

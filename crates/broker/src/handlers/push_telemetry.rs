@@ -13,7 +13,11 @@ use crate::request::{Api, Call};
 pub const API: Api = Api::of(ApiKey::PushTelemetry, 0, 0);
 
 /// Keeps the metrics in place of those that the client pushed before.
-pub fn handle(node: &Node, call: &Call, request: PushTelemetryRequest) -> PushTelemetryResponse {
+pub async fn handle(
+    node: &Node,
+    call: &Call,
+    request: PushTelemetryRequest,
+) -> PushTelemetryResponse {
     let push = Push {
         client: request.client_instance_id,
         subscription: request.subscription_id,

@@ -12,7 +12,11 @@ use crate::request::{Api, Call};
 pub const API: Api = Api::of(ApiKey::RenewDelegationToken, 1, 2);
 
 /// Nobody can say who they are yet, and tokens are for those who have.
-pub fn handle(_: &Node, _: &Call, _: &RenewDelegationTokenRequest) -> RenewDelegationTokenResponse {
+pub async fn handle(
+    _: &Node,
+    _: &Call,
+    _: RenewDelegationTokenRequest,
+) -> RenewDelegationTokenResponse {
     RenewDelegationTokenResponse {
         error_code: ErrorCode::DELEGATION_TOKEN_REQUEST_NOT_ALLOWED.0,
         expiry_timestamp_ms: NO_TIMESTAMP,

@@ -6,7 +6,7 @@ use ottla_protocol::messages::sync_group_request::SyncGroupRequest;
 use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -20,7 +20,7 @@ pub async fn handle(node: &Node, call: &Call, request: SyncGroupRequest) -> Sync
     if call.version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
         return refused(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
     }
-    if !may(&call.caller.principal, Operation::Read, Resource::Group(&request.group_id)) {
+    if !call.may(node, Operation::Read, Resource::Group(&request.group_id)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let group = request.group_id.clone();

@@ -11,7 +11,7 @@ use ottla_protocol::messages::txn_offset_commit_response::{
 };
 use ottla_types::ErrorCode;
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::hosts::groups::ask;
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -29,17 +29,16 @@ pub async fn handle(
         let topics = request.topics.iter().map(|topic| answer(topic, code)).collect();
         TxnOffsetCommitResponse { topics, ..Default::default() }
     };
-    let principal = &call.caller.principal;
     let id = &request.transactional_id;
-    if !may(principal, Operation::Write, Resource::TransactionalId(id)) {
+    if !call.may(node, Operation::Write, Resource::TransactionalId(id)) {
         return all(&request, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     }
-    if !may(principal, Operation::Read, Resource::Group(&request.group_id)) {
+    if !call.may(node, Operation::Read, Resource::Group(&request.group_id)) {
         return all(&request, ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let mut refused = TxnOffsetCommitResponse::default();
     request.topics.retain_mut(|topic| {
-        let code = if !may(principal, Operation::Read, Resource::Topic(&topic.name)) {
+        let code = if !call.may(node, Operation::Read, Resource::Topic(&topic.name)) {
             ErrorCode::TOPIC_AUTHORIZATION_FAILED
         } else if node.topic_id(&topic.name).is_some() {
             let mut missing = topic.clone();

@@ -7,7 +7,7 @@ use ottla_protocol::messages::update_features_response::UpdateFeaturesResponse;
 use ottla_types::ErrorCode;
 
 use crate::audit;
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -21,7 +21,7 @@ pub async fn handle(
     request: UpdateFeaturesRequest,
 ) -> UpdateFeaturesResponse {
     let refused = refusal(&request);
-    if !may(&call.caller.principal, Operation::Alter, Resource::Cluster) {
+    if !call.may(node, Operation::Alter, Resource::Cluster) {
         return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
     let before = node.cluster();

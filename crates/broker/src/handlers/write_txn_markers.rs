@@ -13,7 +13,7 @@ use ottla_protocol::messages::write_txn_markers_response::{
 };
 use ottla_types::{ErrorCode, NO_EPOCH, NO_PRODUCER, ProducerId};
 
-use crate::guard::{Operation, Resource, may};
+use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -62,7 +62,8 @@ pub async fn handle(
 type Results = BTreeMap<ProducerId, BTreeMap<String, BTreeMap<i32, ErrorCode>>>;
 
 async fn write(node: &Node, call: &Call, marker: WritableTxnMarker, results: &mut Results) {
-    let allowed = may(&call.caller.principal, Operation::ClusterAction, Resource::Cluster);
+    let allowed = call.may(node, Operation::Alter, Resource::Cluster)
+        || call.may(node, Operation::ClusterAction, Resource::Cluster);
     let end = TransactionEnd {
         producer: (marker.producer_id, marker.producer_epoch),
         commit: marker.transaction_result,

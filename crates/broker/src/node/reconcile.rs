@@ -12,7 +12,7 @@ use super::Node;
 use crate::audit;
 use crate::hosts::controller::News;
 use crate::hosts::{groups, transactions};
-use crate::settings::{
+use crate::rules::{
     connection_bounds, group_settings, settings_in_force, topic_rules, transaction_settings,
 };
 

@@ -9,7 +9,6 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_broker::settings::Settings;
 use ottla_broker::{Broker, Formatting, NoLevels, StartOptions};
 use ottla_clock::Clock;
 use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
@@ -21,6 +20,7 @@ use ottla_protocol::messages::produce_request::{
 };
 use ottla_protocol::{Request, request_frame};
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
+use ottla_settings::Settings;
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
@@ -89,7 +89,11 @@ fn a_produce_takes_no_memory() {
         format!("log.dirs={}", folder.path().display()),
     ];
     let settings = Settings::read(None, &overrides).unwrap();
-    let options = StartOptions { formatting: Formatting::IfEmpty, levels: Arc::new(NoLevels) };
+    let options = StartOptions {
+        formatting: Formatting::IfEmpty,
+        levels: Arc::new(NoLevels),
+        authorizer: None,
+    };
     let broker = Broker::start(settings, options, Clock::real()).unwrap();
     let mut stream = TcpStream::connect(broker.addresses()[0].1).unwrap();
     stream.set_nodelay(true).unwrap();

@@ -4,17 +4,15 @@
 //! and begins one of its own, is worse than none. What counts is what a used listener needs: a
 //! `listener.security.protocol.map` that merely names SASL_SSL promises nothing.
 
-use std::net::{IpAddr, ToSocketAddrs};
-
-use super::allowed::{host_and_port, voter};
-use super::listeners::{ListenerSetting, Protocol, protocols};
-use super::started::{Settings, ZOOKEEPER, base_name};
-use super::table::{Effect, Scope, find};
+use crate::allowed::{host_and_port, voter};
+use crate::listeners::{ListenerSetting, Protocol, protocols};
+use crate::started::{Settings, ZOOKEEPER, base_name};
+use crate::table::{Effect, Scope, find};
 
 /// What the settings promise and this release cannot keep: one sentence each, with the place of the
-/// setting, the reason and the next step. `is_local` says whether an address is this machine's.
+/// setting, the reason and the next step. `is_local` says whether a host is this machine.
 #[must_use]
-pub fn refusals(settings: &Settings, is_local: &dyn Fn(IpAddr) -> bool) -> Vec<String> {
+pub fn refusals(settings: &Settings, is_local: &dyn Fn(&str) -> bool) -> Vec<String> {
     let mut all = secured_listeners(settings);
     for (name, value, origin) in settings.all_given() {
         let Some(setting) = find(Scope::Broker, base_name(name)) else { continue };
@@ -71,7 +69,7 @@ fn given_for(settings: &Settings, listener: &str, protocol: Protocol) -> Vec<Str
 }
 
 /// Roles and peers of a cluster of several nodes.
-fn other_nodes(settings: &Settings, is_local: &dyn Fn(IpAddr) -> bool) -> Vec<String> {
+fn other_nodes(settings: &Settings, is_local: &dyn Fn(&str) -> bool) -> Vec<String> {
     const NEXT: &str = "This release runs one node that is both: set process.roles=broker,controller \
                         and name only this node, or keep Apache Kafka for this cluster";
     let mut all = Vec::new();
@@ -119,7 +117,7 @@ fn other_nodes(settings: &Settings, is_local: &dyn Fn(IpAddr) -> bool) -> Vec<St
 fn is_self(
     settings: &Settings,
     (host, port): (&str, u16),
-    is_local: &dyn Fn(IpAddr) -> bool,
+    is_local: &dyn Fn(&str) -> bool,
 ) -> bool {
     let controllers = settings.controller_listeners();
     let listeners = settings.listeners().unwrap_or_default();
@@ -134,8 +132,7 @@ fn is_self(
     if names.any(|it| it.host.eq_ignore_ascii_case(host)) {
         return true;
     }
-    let found = (host, port).to_socket_addrs().map(Iterator::collect::<Vec<_>>);
-    found.is_ok_and(|found| found.into_iter().any(|it| is_local(it.ip())))
+    is_local(host)
 }
 
 #[cfg(test)]
@@ -145,7 +142,7 @@ mod tests {
     /// 127.0.0.0/8 is this machine's.
     fn refused(text: &str) -> Vec<String> {
         let settings = Settings::read(Some(&format!("node.id=1\n{text}\n")), &[]).unwrap();
-        refusals(&settings, &|ip| ip.is_loopback())
+        refusals(&settings, &|host| host.starts_with("127."))
     }
 
     const COMBINED: &str = "process.roles=broker,controller\ncontroller.listener.names=CONTROLLER\n\

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::table::Kind;
+use crate::table::Kind;
 
 /// A value that has been read.
 #[derive(Clone, Debug, PartialEq)]

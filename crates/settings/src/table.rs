@@ -2,8 +2,8 @@
 
 use std::sync::OnceLock;
 
-use super::allowed::Allowed;
-use super::value::Value;
+use crate::allowed::Allowed;
+use crate::value::Value;
 
 /// What a setting belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::started::Settings;
+use crate::started::Settings;
 
 /// A listener as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@
 use ottla_metadata::{Cluster, ResourceKind};
 use ottla_types::NodeId;
 
-use super::started::Settings;
-use super::table::{Scope, Setting, find};
+use crate::started::Settings;
+use crate::table::{Scope, Setting, find};
 
 /// Where a value comes from. The numbers are those of DescribeConfigs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -146,17 +146,3 @@ fn settings_of_one_listener_are_known() {
     assert_eq!(base_name("listener.name.a.plain.sasl.jaas.config"), "sasl.jaas.config");
     assert_eq!(base_name("listener.name.a.nothing"), "listener.name.a.nothing");
 }
-
-#[test]
-fn socket_buffers_are_what_was_asked_for_and_else_our_own() {
-    let sockets = |given: &[&str]| {
-        let given: Vec<String> = given.iter().map(|it| (*it).to_owned()).collect();
-        Settings::read(None, &given).unwrap().sockets()
-    };
-    assert_eq!(sockets(&[]).receive_bytes, Some(RECEIVE_BUFFER_BYTES));
-    let kafka = ["socket.receive.buffer.bytes=102400", "socket.send.buffer.bytes=102400"];
-    let asked = sockets(&kafka);
-    assert_eq!((asked.receive_bytes, asked.send_bytes), (Some(102_400), Some(102_400)));
-    assert_eq!(sockets(&["socket.receive.buffer.bytes=-1"]).receive_bytes, None);
-    assert_eq!(sockets(&["socket.listen.backlog.size=7"]).backlog, 7);
-}

@@ -8,11 +8,11 @@ use ottla_metadata::{Cluster, ConfigChange, ConfigRules, ResourceKind};
 use ottla_protocol::messages::create_topics_response::CreatableTopicConfigs;
 use ottla_types::{ErrorCode, NodeId};
 
-use super::effective::{Source, describe, in_force};
-use super::pairs;
-use super::started::{Settings, base_name};
-use super::table::{Changes, Effect, Kind, Scope, Setting, find, in_scope, nearest};
-use super::value::Value;
+use crate::effective::{Source, describe, in_force};
+use crate::pairs;
+use crate::started::{Settings, base_name};
+use crate::table::{Changes, Effect, Kind, Scope, Setting, find, in_scope, nearest};
+use crate::value::Value;
 
 /// What the controller asks about settings.
 #[derive(Clone, Debug)]

@@ -7,15 +7,17 @@ use std::time::Duration;
 use ottla_coordinator::group::{GroupSettings, Migration, OwnSettings};
 use ottla_coordinator::transaction::TransactionSettings;
 use ottla_metadata::{Cluster, ResourceKind};
+use ottla_net::SocketOptions;
 use ottla_net::listener::Bounds;
 use ottla_partitions::{Compaction, KeeperSettings, LogOptions, Retention, Rules, TimestampKind};
 use ottla_records::Compression;
+use ottla_settings::{Scope, Settings, connections_of_addresses, describe, find, in_force};
 use ottla_types::NodeId;
 
-use super::effective::{describe, in_force};
-use super::pairs::connections_of_addresses;
-use super::started::Settings;
-use super::table::{Scope, find};
+/// How many connections may wait to be accepted, unless the settings say.
+const BACKLOG: i32 = 1024;
+/// The receive buffer of client sockets, in bytes, unless the settings say.
+const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
 
 /// One of Kafka's own topics, as the settings have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -315,3 +317,23 @@ fn migration(cluster: &Cluster, settings: &Settings, node: NodeId) -> Migration 
     };
     Migration { up: is(["bidirectional", "upgrade"]), down: is(["bidirectional", "downgrade"]) }
 }
+
+/// How client sockets are set up.
+#[must_use]
+pub fn socket_options(settings: &Settings) -> SocketOptions {
+    // What was not asked for is not what Kafka takes: its 100 KB keep a fast producer waiting,
+    // and what the system would choose lets so much pile up that TCP stalls.
+    let given = |name| settings.given(name).and_then(|value| value.parse::<i64>().ok());
+    let size = |given: i64| usize::try_from(given).ok().filter(|size| *size > 0);
+    let backlog = given("socket.listen.backlog.size").and_then(|it| i32::try_from(it).ok());
+    SocketOptions {
+        backlog: backlog.unwrap_or(BACKLOG),
+        receive_bytes: given("socket.receive.buffer.bytes")
+            .map_or(Some(RECEIVE_BUFFER_BYTES), size),
+        send_bytes: given("socket.send.buffer.bytes").and_then(size),
+    }
+}
+
+#[cfg(test)]
+#[path = "obeyed_tests.rs"]
+mod obeyed_tests;

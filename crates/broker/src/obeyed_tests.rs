@@ -8,9 +8,14 @@ use ottla_metadata::{Cluster, ConfigChange, ConfigRules, ResourceKind};
 use ottla_protocol::metadata::config_record::ConfigRecord;
 use ottla_types::ErrorCode;
 
-use super::allowed::Allowed;
-use super::table::{Effect, Scope, Setting, find, in_scope};
-use super::*;
+use ottla_settings::{
+    Allowed, Effect, Kind, Scope, Setting, SettingRules, Settings, find, in_scope, protocols,
+};
+
+use super::{
+    connection_bounds, group_settings, keeper_settings, node_settings, settings_in_force,
+    socket_options, topic_rules, transaction_settings,
+};
 
 /// Everything that the rest of the node is told of its settings.
 fn told(cluster: &Cluster, settings: &Settings) -> String {
@@ -23,7 +28,7 @@ fn told(cluster: &Cluster, settings: &Settings) -> String {
         format!("{:?}", settings_in_force(cluster, settings, node)),
         format!("{:?}", connection_bounds(cluster, settings, node)),
         format!("{:?}", node_settings(settings)),
-        format!("{:?}", settings.sockets()),
+        format!("{:?}", socket_options(settings)),
         format!("{:?}", (settings.node_id(), settings.log_dirs(), settings.metadata_dir())),
         format!("{:?}", (settings.listeners(), settings.advertised())),
         format!("{:?}", (settings.controller_listeners(), protocols(settings))),
@@ -225,20 +230,14 @@ fn every_test_that_the_table_names_exists() {
     }
 }
 
-/// The names of settings that the code outside of this folder and its readers mentions.
+/// The names of settings that the code of the broker reads, and that of its start.
 #[test]
 fn what_the_code_reads_is_called_obeyed() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    sources(&folder, &mut files);
-    let reads = ["rules.rs", "started.rs"];
-    let is_reader = |path: &PathBuf| {
-        let name = path.file_name().and_then(|it| it.to_str()).unwrap_or_default();
-        let in_settings = path.parent().is_some_and(|it| it.ends_with("settings"));
-        !in_settings || reads.contains(&name)
-    };
+    let broker = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = vec![broker.join("../settings/src/started.rs")];
+    sources(&broker.join("src"), &mut files);
     let mut named = BTreeSet::new();
-    for path in files.iter().filter(|path| is_reader(path)) {
+    for path in &files {
         let text = std::fs::read_to_string(path).unwrap();
         let calls = [
             "text(\"",
@@ -266,4 +265,18 @@ fn what_the_code_reads_is_called_obeyed() {
         let is_obeyed = known.iter().any(|it| matches!(it.effect, Effect::Obeyed(_)));
         assert!(is_obeyed, "{name} is read, and the table says that it is not obeyed");
     }
+}
+
+#[test]
+fn socket_buffers_are_what_was_asked_for_and_else_our_own() {
+    let sockets = |given: &[&str]| {
+        let given: Vec<String> = given.iter().map(|it| (*it).to_owned()).collect();
+        socket_options(&Settings::read(None, &given).unwrap())
+    };
+    assert_eq!(sockets(&[]).receive_bytes, Some(super::RECEIVE_BUFFER_BYTES));
+    let kafka = ["socket.receive.buffer.bytes=102400", "socket.send.buffer.bytes=102400"];
+    let asked = sockets(&kafka);
+    assert_eq!((asked.receive_bytes, asked.send_bytes), (Some(102_400), Some(102_400)));
+    assert_eq!(sockets(&["socket.receive.buffer.bytes=-1"]).receive_bytes, None);
+    assert_eq!(sockets(&["socket.listen.backlog.size=7"]).backlog, 7);
 }

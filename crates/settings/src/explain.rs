@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::started::{Origin, Settings, base_name};
-use super::table::{Changes, Effect, Scope, Setting, find, in_scope, nearest};
+use crate::started::{Origin, Settings, base_name};
+use crate::table::{Changes, Effect, Scope, Setting, find, in_scope, nearest};
 
 const SCOPES: [(Scope, &str); 4] = [
     (Scope::Broker, "broker"),
@@ -168,7 +168,7 @@ fn source_of(origin: &Origin) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Sources;
+    use crate::Sources;
 
     #[test]
     fn a_setting_is_explained_and_a_misspelt_one_recognised() {
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn the_page_of_settings_is_fresh() {
-        let page = include_str!("../../../../docs/settings.md");
+        let page = include_str!("../../../docs/settings.md");
         for (at, (found, wanted)) in page.lines().zip(reference().lines()).enumerate() {
             assert_eq!(
                 found,

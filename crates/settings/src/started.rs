@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use ottla_net::SocketOptions;
 use ottla_types::NodeId;
 
-use super::environment::{Variable, variable};
-use super::listeners::{self, ListenerSetting};
-use super::pairs;
-use super::table::{Scope, Setting, find, nearest};
+use crate::environment::{Variable, variable};
+use crate::listeners::{self, ListenerSetting};
+use crate::pairs;
+use crate::table::{Scope, Setting, find, nearest};
 
 /// Where a value of a node comes from. The later ones count more.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,11 +89,6 @@ pub struct Settings {
     /// What was given and does nothing, such as a name that is no setting: one sentence each.
     pub warnings: Vec<String>,
 }
-
-/// How many connections may wait to be accepted, unless the settings say.
-const BACKLOG: i32 = 1024;
-/// The receive buffer of client sockets, in bytes, unless the settings say.
-const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
 
 /// What a node without a file is started with.
 const TRIED_OUT: [(&str, &str); 7] = [
@@ -300,22 +294,6 @@ impl Settings {
         items.filter(|item| !item.is_empty()).map(str::to_owned).collect()
     }
 
-    /// How client sockets are set up.
-    #[must_use]
-    pub fn sockets(&self) -> SocketOptions {
-        // What was not asked for is not what Kafka takes: its 100 KB keep a fast producer waiting,
-        // and what the system would choose lets so much pile up that TCP stalls.
-        let given = |name| self.given(name).and_then(|value| value.parse::<i64>().ok());
-        let size = |given: i64| usize::try_from(given).ok().filter(|size| *size > 0);
-        let backlog = given("socket.listen.backlog.size").and_then(|it| i32::try_from(it).ok());
-        SocketOptions {
-            backlog: backlog.unwrap_or(BACKLOG),
-            receive_bytes: given("socket.receive.buffer.bytes")
-                .map_or(Some(RECEIVE_BUFFER_BYTES), size),
-            send_bytes: given("socket.send.buffer.bytes").and_then(size),
-        }
-    }
-
     /// `node.id`.
     ///
     /// # Errors
@@ -393,7 +371,7 @@ impl Settings {
 
 /// The setting behind the name of one of a listener's own: `listener.name.NAME.ssl.protocol` is
 /// `ssl.protocol`, `listener.name.NAME.plain.sasl.jaas.config` is `sasl.jaas.config`.
-pub(super) fn base_name(name: &str) -> &str {
+pub(crate) fn base_name(name: &str) -> &str {
     let Some((_, rest)) = name.strip_prefix("listener.name.").and_then(|it| it.split_once('.'))
     else {
         return name;

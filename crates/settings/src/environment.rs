@@ -5,7 +5,7 @@
 //! environment for a service that is called kafka, and what Apache's scripts use for themselves,
 //! is left alone.
 
-use super::table::{Scope, find, nearest};
+use crate::table::{Scope, find, nearest};
 
 /// What a variable of the environment is to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn every_setting_can_be_set_by_a_variable() {
-        for setting in super::super::table::in_scope(Scope::Broker) {
+        for setting in crate::table::in_scope(Scope::Broker) {
             let name = variable_of(setting.name);
             assert_eq!(variable(&name, "1"), Some(Variable::Setting(setting.name.to_owned())));
         }

@@ -5,8 +5,8 @@
 
 use std::net::IpAddr;
 
-use super::table::{Scope, find};
-use super::value::Value;
+use crate::table::{Scope, find};
+use crate::value::Value;
 
 /// Looks up what would be in force: the value as text, by the setting's name.
 pub type InForceOf<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -91,7 +91,7 @@ pub fn check_topic(text: InForceOf<'_>) -> Result<(), String> {
 pub fn check_group(text: InForceOf<'_>, broker: InForceOf<'_>) -> Result<(), String> {
     let (view, bounds) =
         (View { scope: Scope::Group, text }, View { scope: Scope::Broker, text: broker });
-    for setting in super::table::in_scope(Scope::Group) {
+    for setting in crate::table::in_scope(Scope::Group) {
         let name = setting.name;
         let Some((value, (kind, rest))) = view.whole(name).zip(name.split_once('.')) else {
             continue;

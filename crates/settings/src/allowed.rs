@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::value::Value;
+use crate::value::Value;
 
 /// Which values are allowed.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,7 +39,7 @@ pub enum Allowed {
 
 impl Allowed {
     /// Reads the column `allowed` of the table.
-    pub(super) fn parse(text: &'static str) -> Option<Self> {
+    pub(crate) fn parse(text: &'static str) -> Option<Self> {
         let items = |text: &'static str| text.split(',').map(str::trim).collect::<Vec<_>>();
         if let Some(range) = text.strip_prefix("-1|") {
             let (low, high) = bounds(range)?;
@@ -73,7 +73,7 @@ impl Allowed {
     ///
     /// # Errors
     /// Why it is not, in Kafka's words.
-    pub(super) fn check(&self, value: Value) -> Result<Value, String> {
+    pub(crate) fn check(&self, value: Value) -> Result<Value, String> {
         match (self, value) {
             (Self::Items { of, may_be_empty }, Value::List(items)) => {
                 check_items(items, of, *may_be_empty).map(Value::List)
@@ -177,7 +177,7 @@ fn check_throttled(items: &[String]) -> Result<(), String> {
 ///
 /// # Errors
 /// It is not `id@host:port`.
-pub(super) fn voter(text: &str) -> Result<(i32, &str, u16), String> {
+pub(crate) fn voter(text: &str) -> Result<(i32, &str, u16), String> {
     let wrong = || format!("{text} must be id@host:port");
     let (id, address) = text.split_once('@').ok_or_else(wrong)?;
     let (host, port) = host_and_port(address).map_err(|_| wrong())?;
@@ -188,7 +188,7 @@ pub(super) fn voter(text: &str) -> Result<(i32, &str, u16), String> {
 ///
 /// # Errors
 /// It is not `host:port`.
-pub(super) fn host_and_port(text: &str) -> Result<(&str, u16), String> {
+pub(crate) fn host_and_port(text: &str) -> Result<(&str, u16), String> {
     let wrong = || format!("{text} must be host:port");
     let known = |it: char| it.is_ascii_alphanumeric() || "-%._".contains(it);
     let address = match text.split_once("://") {
@@ -284,7 +284,7 @@ impl fmt::Display for Allowed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::table::Kind;
+    use crate::table::Kind;
 
     fn shown(allowed: &'static str, kind: Kind, text: &str) -> Option<String> {
         let allowed = Allowed::parse(allowed).unwrap();

@@ -1,0 +1,118 @@
+//! A node for tests: started in a temporary directory, and dialled in process through the door that
+//! connections use, with the rights that a test gives its client.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use ottla_clock::Clock;
+use ottla_locks::Mutex;
+use ottla_net::connection::{Handler, Outcome};
+use ottla_protocol::{Decoder, Message, Request, request_frame, response_head_is_flexible};
+use ottla_settings::Settings;
+
+use crate::broker::{Broker, Formatting, StartOptions};
+use crate::dispatch::Serving;
+use crate::guard::{Authorizer, Client, Operation, Resource, ResourceType};
+use crate::levels::NoLevels;
+use crate::node::Node;
+use crate::request::Session;
+
+/// An operation, and what it is done to.
+pub type Right = (ResourceType, Operation);
+
+/// Allows exactly these; everything, if there is no list.
+#[derive(Debug, Default)]
+struct Rights(Mutex<Option<Vec<Right>>>);
+
+impl Authorizer for Rights {
+    fn allows(&self, client: Client<'_>, operation: Operation, resource: Resource<'_>) -> bool {
+        self.allows_some(client, operation, resource.kind())
+    }
+
+    fn allows_some(&self, _: Client<'_>, operation: Operation, kind: ResourceType) -> bool {
+        self.0.lock().as_ref().is_none_or(|all| all.contains(&(kind, operation)))
+    }
+}
+
+/// A node and one connection to it.
+pub struct Harness {
+    broker: Broker,
+    session: Arc<Session>,
+    rights: Arc<Rights>,
+    runtime: tokio::runtime::Runtime,
+    _folder: tempfile::TempDir,
+}
+
+impl fmt::Debug for Harness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Harness").field("broker", &self.broker).finish_non_exhaustive()
+    }
+}
+
+impl Harness {
+    /// Starts a node with these settings (`name=value`) besides its own.
+    pub fn start(settings: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut overrides = vec![
+            "listeners=PLAINTEXT://127.0.0.1:0".to_owned(),
+            format!("log.dirs={}", folder.path().display()),
+            "offsets.topic.num.partitions=1".to_owned(),
+            "transaction.state.log.num.partitions=1".to_owned(),
+        ];
+        overrides.extend(settings.iter().map(|it| (*it).to_owned()));
+        let settings = Settings::read(None, &overrides).expect("settings");
+        let rights = Arc::new(Rights::default());
+        let authorizer: Arc<dyn Authorizer> = Arc::clone(&rights) as Arc<dyn Authorizer>;
+        let options = StartOptions {
+            formatting: Formatting::IfEmpty,
+            levels: Arc::new(NoLevels),
+            authorizer: Some(authorizer),
+        };
+        let broker = Broker::start(settings, options, Clock::real()).expect("starts");
+        let session =
+            Session::new("127.0.0.1:4711".parse().expect("an address"), "PLAINTEXT".into());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        Self { broker, session: Arc::new(session), rights, runtime, _folder: folder }
+    }
+
+    /// From now on the client may do exactly this; everything, without a list.
+    pub fn allow(&self, rights: Option<&[Right]>) {
+        *self.rights.0.lock() = rights.map(<[Right]>::to_vec);
+    }
+
+    /// The node.
+    pub fn node(&self) -> &Node {
+        self.broker.node()
+    }
+
+    /// The connection.
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Sends a request in this version; what it is answered.
+    pub fn ask<R: Request>(&self, request: &R, version: i16) -> R::Response {
+        const LENGTH_BYTES: usize = 4;
+        let frame = request_frame(request, version, 7, "test").expect("a frame");
+        let frame = Bytes::from(frame).slice(LENGTH_BYTES..);
+        let serving = Serving { node: self.broker.node(), session: Arc::clone(&self.session) };
+        let outcome = self.runtime.block_on(async {
+            match serving.serve(frame).await {
+                Outcome::Later(later) => later.await.ok_or("no reply".to_owned()),
+                Outcome::Reply(reply) => Ok(reply),
+                Outcome::Silent => Err("silence".to_owned()),
+                Outcome::Close(why) => Err(why),
+            }
+        });
+        let reply = outcome.unwrap_or_else(|why| panic!("{} v{version}: {why}", R::NAME));
+        let mut bytes = BytesMut::new();
+        reply.chunks.iter().for_each(|chunk| bytes.extend_from_slice(chunk));
+        bytes.extend_from_slice(&reply.tail);
+        // The correlation id, and where there may be tags, that there are none.
+        let head_bytes = 4 + usize::from(response_head_is_flexible(R::KEY, version));
+        let mut body = Decoder::new(bytes.freeze().slice(head_bytes..));
+        R::Response::decode(&mut body, version).unwrap_or_else(|why| panic!("{}: {why}", R::NAME))
+    }
+}
