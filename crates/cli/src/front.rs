@@ -204,7 +204,9 @@ fn profile(folder: &Path, name: Option<&str>) -> Result<BTreeMap<String, String>
             return Err(format!("profile {}: {error}; {hint}", file.display()));
         }
     };
-    java_properties::read(&text[..]).map_err(|error| format!("{}: {error}", file.display()))
+    let found = java_properties::read(&text[..]);
+    let found = found.map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(found.into_iter().collect())
 }
 
 /// The profiles that there are.

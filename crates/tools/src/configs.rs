@@ -28,6 +28,7 @@ const OPTIONS: &[Opt] = &[
     flag("entity-default", "The default of all of them."),
     value("topic", "NAME", "The same as --entity-type topics --entity-name NAME."),
     value("broker", "ID", "The same for a broker."),
+    value("broker-logger", "ID", "The same for how much a broker logs."),
     value("group", "ID", "The same for a group."),
     value("client-metrics", "NAME", "The same for a subscription to clients' metrics."),
     flag("broker-defaults", "The default of all brokers."),
@@ -111,6 +112,7 @@ fn entity(args: &Parsed) -> Result<(ConfigKind, Option<String>), ToolError> {
     let short = [
         ("topic", ConfigKind::Topic),
         ("broker", ConfigKind::Broker),
+        ("broker-logger", ConfigKind::BrokerLogger),
         ("group", ConfigKind::Group),
         ("client-metrics", ConfigKind::ClientMetrics),
     ];
