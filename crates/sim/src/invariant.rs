@@ -38,13 +38,14 @@ pub enum Invariant {
     ImageEqualsReplay,
     SnapshotEqualsReplay,
     ProducerIdsOnce,
+    EarlierLifeIgnored,
     NoPanic,
     SameTrace,
 }
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::ElectionSafety,
         Self::LogMatching,
         Self::LeaderCompleteness,
@@ -76,6 +77,7 @@ impl Invariant {
         Self::ImageEqualsReplay,
         Self::SnapshotEqualsReplay,
         Self::ProducerIdsOnce,
+        Self::EarlierLifeIgnored,
         Self::NoPanic,
         Self::SameTrace,
     ];
@@ -161,6 +163,7 @@ impl Invariant {
                 "one log makes one image, live, on brokers and from the start"
             }
             Self::SnapshotEqualsReplay => "a snapshot makes the image that it was taken of",
+            Self::EarlierLifeIgnored => "a fetch of a follower's earlier life moves no leader",
             Self::ProducerIdsOnce => "no producer id is given away twice",
             Self::NoPanic => "no core panics",
             Self::SameTrace => "a seed that runs twice has the same history twice",

@@ -113,14 +113,18 @@ impl World {
         }
         if diverging.is_none() {
             let Fetch { follower, broker_epoch, .. } = fetch;
-            leading.leader.fetched(follower, broker_epoch, fetch.end.offset);
             let known = leading.followers.get(&follower).copied();
+            let is_old = known.is_some_and(|seen| broker_epoch < seen.broker_epoch);
+            let before = is_old.then(|| leading.leader.clone());
+            leading.leader.fetched(follower, broker_epoch, fetch.end.offset);
+            let is_moved = before.is_some_and(|before| before != leading.leader);
             let was = known.map_or(0, |seen| seen.caught_up_ms);
             let caught_up_ms = if fetch.end.offset >= end { now_ms } else { was };
-            if known.is_none_or(|seen| broker_epoch >= seen.broker_epoch) {
+            if !is_old {
                 let seen = Seen { end: fetch.end.offset, broker_epoch, caught_up_ms };
                 leading.followers.insert(follower, seen);
             }
+            self.check_earlier_life(follower, is_moved)?;
             self.advanced(at)?;
         }
         let Some(live) = &self.brokers[at].live else { return Ok(()) };

@@ -225,6 +225,13 @@ impl World {
         })
     }
 
+    /// Has a fetch of an earlier life of a follower moved its leader?
+    pub(super) fn check_earlier_life(&mut self, follower: NodeId, is_moved: bool) -> Checked {
+        self.demand(Invariant::EarlierLifeIgnored, !is_moved, |_| {
+            format!("a fetch of an earlier life of broker {follower} counted")
+        })
+    }
+
     /// No producer id is given away twice.
     pub(super) fn check_producer_ids(&mut self, first: ProducerId, count: i32) -> Checked {
         let known = self.watch.producer_ids;
