@@ -1,8 +1,8 @@
 //! Produce between the wire and its handler: without an allocation, and several as one.
 //!
-//! The memory of a thread's last request and response is kept for its next; an answer that waits for
-//! replicas leaves later ([`Outcome::Later`]); produces that came together to one partition are one
-//! append.
+//! The memory of a thread's last request and response is kept for its next; an answer that waits
+//! for replicas leaves later ([`Outcome::Later`]); produces that came together to one partition are
+//! one append.
 
 use std::cell::RefCell;
 use std::sync::Arc;

@@ -126,7 +126,8 @@ impl Call {
         if self.may(node, operation, resource) { Ok(()) } else { Err(resource.denied()) }
     }
 
-    /// What this request may do to the cluster, as KIP-430 has it: nothing, if it may not describe it.
+    /// What this request may do to the cluster, as KIP-430 has it: nothing, if it may not describe
+    /// it.
     #[must_use]
     pub fn operations_on_cluster(&self, node: &Node) -> i32 {
         if !self.may(node, Operation::Describe, Resource::Cluster) {
