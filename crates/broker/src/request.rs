@@ -123,6 +123,19 @@ impl Call {
         let (kind, name) = resource;
         let Some(kind) = ResourceKind::of(kind) else { return Ok(()) };
         let resource = Resource::of_settings(kind, name);
+        self.check(node, operation, resource)
+    }
+
+    /// May this request do `operation` to `resource`?
+    ///
+    /// # Errors
+    /// It may not: what Kafka answers.
+    pub fn check(
+        &self,
+        node: &Node,
+        operation: Operation,
+        resource: Resource<'_>,
+    ) -> Result<(), ErrorCode> {
         if self.may(node, operation, resource) { Ok(()) } else { Err(resource.denied()) }
     }
 
@@ -161,6 +174,23 @@ impl Call {
 pub fn repeated<T: Ord + Copy>(all: impl IntoIterator<Item = T>) -> BTreeSet<T> {
     let mut seen = BTreeSet::new();
     all.into_iter().filter(|one| !seen.insert(*one)).collect()
+}
+
+/// Takes the `items` out of a request that the client has no right to: the answers to them.
+pub fn take_denied<T, A>(
+    items: &mut Vec<T>,
+    check: impl Fn(&T) -> Result<(), ErrorCode>,
+    answer: impl Fn(&T, ErrorCode) -> A,
+) -> Vec<A> {
+    let mut denied = Vec::new();
+    items.retain(|item| match check(item) {
+        Ok(()) => true,
+        Err(code) => {
+            denied.push(answer(item, code));
+            false
+        }
+    });
+    denied
 }
 
 /// Has the time that a request gives the controller passed before it could begin?

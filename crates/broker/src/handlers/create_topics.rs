@@ -1,7 +1,7 @@
 //! CreateTopics: new topics, or only a look whether they could be.
 
 use ottla_protocol::ApiKey;
-use ottla_protocol::messages::create_topics_request::CreateTopicsRequest;
+use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use ottla_protocol::messages::create_topics_response::{
     CreatableTopicResult, CreateTopicsResponse,
 };
@@ -9,7 +9,7 @@ use ottla_types::{CLUSTER_METADATA, ErrorCode};
 
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
-use crate::request::{Api, Call, is_over, repeated};
+use crate::request::{Api, Call, is_over, repeated, take_denied};
 
 /// Operators, and Kafka Streams.
 pub const API: Api = Api::of(ApiKey::CreateTopics, 0, 7);
@@ -36,7 +36,7 @@ pub async fn handle(
     if is_over(request.timeout_ms) {
         return refused(ErrorCode::REQUEST_TIMED_OUT);
     }
-    let denied = take_denied(node, call, &mut request);
+    let denied = take_uncreatable(node, call, &mut request);
     let mut response = match node.create_topics(request).await {
         Ok(response) => response,
         Err(code) => return refused(code),
@@ -50,7 +50,7 @@ pub async fn handle(
 
 /// Takes the topics out of the request that the client may not create: their answers. What is named
 /// twice, and the metadata log, are refused to everyone.
-fn take_denied(
+fn take_uncreatable(
     node: &Node,
     call: &Call,
     request: &mut CreateTopicsRequest,
@@ -60,22 +60,16 @@ fn take_denied(
     }
     let names: Vec<String> = request.topics.iter().map(|topic| topic.name.clone()).collect();
     let repeated = repeated(names.iter().map(String::as_str));
-    let mut denied = Vec::new();
-    request.topics.retain(|topic| {
-        let name = topic.name.as_str();
-        let is_wrong = repeated.contains(name) || name == CLUSTER_METADATA;
-        let kept = is_wrong || call.may(node, Operation::Create, Resource::Topic(name));
-        if !kept {
-            denied.push(CreatableTopicResult {
-                name: name.to_owned(),
-                error_code: ErrorCode::TOPIC_AUTHORIZATION_FAILED.0,
-                error_message: Some("Authorization failed.".to_owned()),
-                ..Default::default()
-            });
-        }
-        kept
-    });
-    denied
+    let check = |topic: &CreatableTopic| match topic.name.as_str() {
+        name if repeated.contains(name) || name == CLUSTER_METADATA => Ok(()),
+        name => call.check(node, Operation::Create, Resource::Topic(name)),
+    };
+    take_denied(&mut request.topics, check, |topic, code| CreatableTopicResult {
+        name: topic.name.clone(),
+        error_code: code.0,
+        error_message: Some("Authorization failed.".to_owned()),
+        ..Default::default()
+    })
 }
 
 /// A topic is created, but its settings are not shown to a client that may not describe them.

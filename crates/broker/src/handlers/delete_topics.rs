@@ -2,7 +2,7 @@
 
 use ottla_metadata::Command;
 use ottla_protocol::ApiKey;
-use ottla_protocol::messages::delete_topics_request::DeleteTopicsRequest;
+use ottla_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use ottla_protocol::messages::delete_topics_response::{
     DeletableTopicResult, DeleteTopicsResponse,
 };
@@ -10,10 +10,12 @@ use ottla_types::{ErrorCode, Uuid};
 
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
-use crate::request::{Api, Call, is_over, repeated};
+use crate::request::{Api, Call, is_over, repeated, take_denied};
 
 /// Operators.
 pub const API: Api = Api::of(ApiKey::DeleteTopics, 0, 6);
+
+const DENIED: ErrorCode = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
 
 /// Asks the controller.
 pub async fn handle(
@@ -25,7 +27,7 @@ pub async fn handle(
     if is_over(request.timeout_ms) {
         return refused(ErrorCode::REQUEST_TIMED_OUT);
     }
-    let denied = take_denied(node, call, &mut request);
+    let denied = take_undeletable(node, call, &mut request);
     let command = Command::DeleteTopics { request, version: call.version };
     let asked: Result<DeleteTopicsResponse, _> = node.controller.ask(command).await;
     let mut response = match asked {
@@ -39,7 +41,7 @@ pub async fn handle(
 /// Takes the topics out of the request that the client may not delete: their answers. One that it
 /// may not describe is denied whether it exists or not, and its id does not tell its name. What is
 /// named twice is refused to everyone, and so is everything where topics cannot be deleted.
-fn take_denied(
+fn take_undeletable(
     node: &Node,
     call: &Call,
     request: &mut DeleteTopicsRequest,
@@ -51,38 +53,34 @@ fn take_denied(
     let named = request.topics.iter().filter_map(|topic| topic.name.clone());
     let names: Vec<String> = request.topic_names.iter().cloned().chain(named).collect();
     let repeated = repeated(names.iter().map(String::as_str));
-    let mut denied = Vec::new();
-    let mut deny = |name: Option<String>, topic_id| {
-        let error_code = ErrorCode::TOPIC_AUTHORIZATION_FAILED.0;
-        denied.push(DeletableTopicResult { name, topic_id, error_code, ..Default::default() });
-    };
-    let is_denied = |name: &str| {
+    let check_name = |name: &str| {
         let is_known = node.topic_id(name).is_some();
         let hides = !may(Operation::Describe, name);
-        !repeated.contains(name) && (hides || (is_known && !may(Operation::Delete, name)))
+        let is_denied = hides || (is_known && !may(Operation::Delete, name));
+        if is_denied && !repeated.contains(name) { Err(DENIED) } else { Ok(()) }
     };
-    request.topic_names.retain(|name| {
-        let kept = !is_denied(name);
-        if !kept {
-            deny(Some(name.clone()), Uuid::ZERO);
-        }
-        kept
-    });
-    request.topics.retain(|topic| match (&topic.name, topic.topic_id.is_zero()) {
-        (Some(name), true) if is_denied(name) => {
-            deny(Some(name.clone()), Uuid::ZERO);
-            false
-        }
+    let check = |topic: &DeleteTopicState| match (&topic.name, topic.topic_id.is_zero()) {
+        (Some(name), true) => check_name(name),
         (None, false) => match node.topic_name(topic.topic_id) {
-            Some(name) if !may(Operation::Delete, &name) => {
-                deny(Some(name).filter(|it| may(Operation::Describe, it)), topic.topic_id);
-                false
-            }
-            _ => true,
+            Some(name) if !may(Operation::Delete, &name) => Err(DENIED),
+            _ => Ok(()),
         },
-        _ => true,
-    });
+        _ => Ok(()),
+    };
+    let mut denied = take_denied(
+        &mut request.topic_names,
+        |name| check_name(name),
+        |name, code| result(Some(name.clone()), Uuid::ZERO, code),
+    );
+    denied.extend(take_denied(&mut request.topics, check, |topic, code| {
+        let seen = || node.topic_name(topic.topic_id).filter(|it| may(Operation::Describe, it));
+        result(topic.name.clone().or_else(seen), topic.topic_id, code)
+    }));
     denied
+}
+
+fn result(name: Option<String>, topic_id: Uuid, code: ErrorCode) -> DeletableTopicResult {
+    DeletableTopicResult { name, topic_id, error_code: code.0, ..Default::default() }
 }
 
 /// The answer if nothing could be done at all.
@@ -90,13 +88,8 @@ fn refusal(request: &DeleteTopicsRequest) -> impl Fn(ErrorCode) -> DeleteTopicsR
     let by_name = request.topic_names.iter().map(|name| (Some(name.clone()), Default::default()));
     let both = request.topics.iter().map(|topic| (topic.name.clone(), topic.topic_id));
     let asked: Vec<(Option<String>, Uuid)> = by_name.chain(both).collect();
-    move |code| {
-        let result = |(name, topic_id): &(Option<String>, Uuid)| DeletableTopicResult {
-            name: name.clone(),
-            topic_id: *topic_id,
-            error_code: code.0,
-            ..Default::default()
-        };
-        DeleteTopicsResponse { responses: asked.iter().map(result).collect(), ..Default::default() }
+    move |code| DeleteTopicsResponse {
+        responses: asked.iter().map(|(name, id)| result(name.clone(), *id, code)).collect(),
+        ..Default::default()
     }
 }

@@ -14,7 +14,7 @@ use crate::audit;
 use crate::guard::Operation;
 use crate::loggers;
 use crate::node::Node;
-use crate::request::{Api, Call};
+use crate::request::{Api, Call, take_denied};
 
 /// Operators.
 pub const API: Api = Api::of(ApiKey::IncrementalAlterConfigs, 0, 1);
@@ -25,13 +25,24 @@ pub async fn handle(
     call: &Call,
     mut request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
-    let denied = take_denied(node, call, &mut request);
-    let refused = refusal(&request);
+    let check = |it: &AlterConfigsResource| {
+        let resource = (it.resource_type, it.resource_name.as_str());
+        call.check_settings(node, Operation::AlterConfigs, resource)
+    };
+    let denied = take_denied(&mut request.resources, check, |it, code| {
+        let message = Some(code.message().to_owned());
+        result((it.resource_type, it.resource_name.clone()), code, message)
+    });
     let (loggers, request) = split(request);
     let validate_only = request.validate_only;
     let before = node.cluster();
     let resources: Vec<(i8, String)> =
         request.resources.iter().map(|it| (it.resource_type, it.resource_name.clone())).collect();
+    // The answer if nothing could be done at all.
+    let refused = |code| IncrementalAlterConfigsResponse {
+        responses: resources.iter().map(|it| result(it.clone(), code, None)).collect(),
+        ..Default::default()
+    };
     let mut response = node
         .controller
         .ask(Command::IncrementalAlterConfigs(request))
@@ -44,38 +55,11 @@ pub async fn handle(
             Ok(()) => (ErrorCode::NONE, None),
             Err((code, why)) => (code, Some(why)),
         };
-        response.responses.push(AlterConfigsResourceResponse {
-            error_code: code.0,
-            error_message: why,
-            resource_type: resource.resource_type,
-            resource_name: resource.resource_name,
-            ..Default::default()
-        });
+        let named = (resource.resource_type, resource.resource_name);
+        response.responses.push(result(named, code, why));
     }
     response.responses.splice(0..0, denied);
     response
-}
-
-/// Takes the resources out of the request whose settings the client may not change: their answers.
-fn take_denied(
-    node: &Node,
-    call: &Call,
-    request: &mut IncrementalAlterConfigsRequest,
-) -> Vec<AlterConfigsResourceResponse> {
-    let mut denied = Vec::new();
-    request.resources.retain(|it| {
-        let resource = (it.resource_type, it.resource_name.as_str());
-        let checked = call.check_settings(node, Operation::AlterConfigs, resource);
-        denied.extend(checked.err().map(|code| AlterConfigsResourceResponse {
-            error_code: code.0,
-            error_message: Some(code.message().to_owned()),
-            resource_type: it.resource_type,
-            resource_name: it.resource_name.clone(),
-            ..Default::default()
-        }));
-        checked.is_ok()
-    });
-    denied
 }
 
 /// Log levels are this node's own affair; everything else is the controller's.
@@ -89,26 +73,16 @@ fn split(
     (loggers, request)
 }
 
-/// The answer if nothing could be done at all.
-fn refusal(
-    request: &IncrementalAlterConfigsRequest,
-) -> impl Fn(ErrorCode) -> IncrementalAlterConfigsResponse + use<> {
-    let resources: Vec<(i8, String)> = request
-        .resources
-        .iter()
-        .map(|resource| (resource.resource_type, resource.resource_name.clone()))
-        .collect();
-    move |code| {
-        let result = |(kind, name): &(i8, String)| AlterConfigsResourceResponse {
-            error_code: code.0,
-            error_message: None,
-            resource_type: *kind,
-            resource_name: name.clone(),
-            ..Default::default()
-        };
-        IncrementalAlterConfigsResponse {
-            responses: resources.iter().map(result).collect(),
-            ..Default::default()
-        }
+fn result(
+    (resource_type, resource_name): (i8, String),
+    code: ErrorCode,
+    error_message: Option<String>,
+) -> AlterConfigsResourceResponse {
+    AlterConfigsResourceResponse {
+        error_code: code.0,
+        error_message,
+        resource_type,
+        resource_name,
+        ..Default::default()
     }
 }
