@@ -48,7 +48,7 @@ impl Readiness {
     pub fn new(notify: Notify, file: Option<&Path>) -> std::io::Result<Self> {
         if let Some(file) = file {
             remove(file).map_err(of(file))?;
-            // Better now than when the node serves, and whoever waits for the file waits in vain.
+            // Refused before the node serves: a supervisor would wait for a file that never comes.
             let aside = aside(file);
             std::fs::write(&aside, "").and_then(|()| remove(&aside)).map_err(of(file))?;
         }

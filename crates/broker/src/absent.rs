@@ -6,7 +6,7 @@ use ottla_metadata::Topic;
 use ottla_partitions::Partitions;
 use ottla_types::{ErrorCode, PartitionIndex};
 
-/// What a client is told that asked for a partition of `topic` which is not served here; `unknown`,
+/// The error code for a request that names a partition of `topic` which is not served here; `unknown`,
 /// if there is no such topic.
 pub fn why_not_here(
     partitions: &Partitions,

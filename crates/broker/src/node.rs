@@ -227,7 +227,7 @@ impl Node {
         cluster.topic(topic).is_some_and(|topic| topic.partitions.contains_key(&index))
     }
 
-    /// What a client is told that asked for a partition by name which is not served here.
+    /// The error code for a partition, asked for by name, that is not served here.
     #[must_use]
     pub fn unknown_or_offline(&self, topic: &str, index: PartitionIndex) -> ErrorCode {
         if self.partitions.is_offline(topic, index) {
@@ -237,7 +237,7 @@ impl Node {
         }
     }
 
-    /// What a client is told that asked for a partition which is not served here.
+    /// The error code for a partition that is not served here.
     #[must_use]
     pub fn why_not_here(
         &self,

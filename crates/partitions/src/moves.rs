@@ -40,7 +40,7 @@ pub enum MoveRefused {
 }
 
 impl MoveRefused {
-    /// What a client is told.
+    /// The error code in the answer to the client.
     #[must_use]
     pub const fn code(self) -> ErrorCode {
         match self {

@@ -73,7 +73,7 @@ impl From<AppendError> for Refused {
 }
 
 impl Refused {
-    /// What a client is told.
+    /// The error code in the answer to the client.
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {

@@ -67,7 +67,7 @@ pub enum ReadRefused {
 }
 
 impl ReadRefused {
-    /// What a client is told.
+    /// The error code in the answer to the client.
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {

@@ -65,7 +65,7 @@ pub enum EpochRefused {
 }
 
 impl EpochRefused {
-    /// What a client is told.
+    /// The error code in the answer to the client.
     #[must_use]
     pub const fn code(self) -> ErrorCode {
         match self {

@@ -187,7 +187,7 @@ fn summary(errors: &[RecordError]) -> String {
 }
 
 impl BadRecords {
-    /// What a client is told.
+    /// The error code in the answer to the client.
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {
@@ -249,7 +249,7 @@ impl BadRecords {
 }
 
 impl BadBatch {
-    /// What a client is told of a batch that it sent.
+    /// The error code in the answer to the producer of the batch.
     const fn code(&self) -> ErrorCode {
         match self {
             // What cannot be unpacked is an unknown error in Kafka, too.

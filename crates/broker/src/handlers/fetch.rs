@@ -210,7 +210,7 @@ fn found(node: &Node, place: &Place) -> Option<Partition> {
 }
 
 /// A broker may follow a partition only if it has a replica of it; only the leader has one here.
-/// As in Kafka, one that knows the leader's epoch is told to look for newer metadata.
+/// As in Kafka, one that sends the leader's epoch gets a code that makes it refresh its metadata.
 const fn is_reader(replica_id: i32, leader_epoch: i32) -> Result<(), ErrorCode> {
     match (replica_id, leader_epoch) {
         (..0, _) => Ok(()),
