@@ -6,8 +6,8 @@ use ottla_metadata::Topic;
 use ottla_partitions::Partitions;
 use ottla_types::{ErrorCode, PartitionIndex};
 
-/// The error code for a request that names a partition of `topic` which is not served here; `unknown`,
-/// if there is no such topic.
+/// The error code for a partition of `topic` that is not served here; `unknown`, if there is no
+/// such topic.
 pub fn why_not_here(
     partitions: &Partitions,
     topic: Option<&Arc<Topic>>,

@@ -3,106 +3,33 @@
 use ottla_protocol::messages::{
     add_offsets_to_txn_request, add_partitions_to_txn_request, api_versions_request,
     consumer_group_heartbeat_request, delete_records_request, describe_producers_request,
-    describe_transactions_request, end_txn_request, fetch_request, find_coordinator_request,
+    describe_transactions_request, end_txn_request, fetch_request,
     get_telemetry_subscriptions_request, heartbeat_request, init_producer_id_request,
     join_group_request, leave_group_request, list_offsets_request, list_transactions_request,
-    metadata_request, offset_commit_request, offset_fetch_request, offset_for_leader_epoch_request,
-    produce_request, push_telemetry_request, sync_group_request, txn_offset_commit_request,
+    metadata_request, offset_fetch_request, offset_for_leader_epoch_request, produce_request,
+    push_telemetry_request, sync_group_request, txn_offset_commit_request,
     write_txn_markers_request,
 };
 use ottla_records::BatchOptions;
 
-use super::{Ask, batch, d, show};
+use super::{Ask, batch, commit_offset, d, find_coordinator, show};
+use crate::harness::Harness;
 
 /// The requests, by the names of the table.
 pub const ALL: &[(&str, Ask)] = &[
-    ("Produce", |h| {
-        show(
-            h,
-            8,
-            &produce_request::ProduceRequest {
-                acks: -1,
-                timeout_ms: 1000,
-                topic_data: vec![produce_request::TopicProduceData {
-                    name: "seen-topic".to_owned(),
-                    partition_data: vec![produce_request::PartitionProduceData {
-                        index: 0,
-                        records: Some(batch(BatchOptions::default())),
-                        ..d()
-                    }],
-                    ..d()
-                }],
-                ..d()
-            },
-        )
-    }),
+    ("Produce", |h| produce(h, None, BatchOptions::default())),
     ("Produce in a transaction", |h| {
-        show(
-            h,
-            8,
-            &produce_request::ProduceRequest {
-                transactional_id: Some("seen-id".to_owned()),
-                acks: -1,
-                timeout_ms: 1000,
-                topic_data: vec![produce_request::TopicProduceData {
-                    name: "seen-topic".to_owned(),
-                    partition_data: vec![produce_request::PartitionProduceData {
-                        index: 0,
-                        records: Some(batch(BatchOptions {
-                            transactional: true,
-                            producer_id: 0,
-                            producer_epoch: 0,
-                            base_sequence: 0,
-                            ..d()
-                        })),
-                        ..d()
-                    }],
-                    ..d()
-                }],
-                ..d()
-            },
-        )
+        let options = BatchOptions {
+            transactional: true,
+            producer_id: 0,
+            producer_epoch: 0,
+            base_sequence: 0,
+            ..d()
+        };
+        produce(h, Some("seen-id"), options)
     }),
-    ("Fetch", |h| {
-        show(
-            h,
-            11,
-            &fetch_request::FetchRequest {
-                replica_id: -1,
-                max_wait_ms: 0,
-                max_bytes: 1000,
-                topics: vec![fetch_request::FetchTopic {
-                    topic: "seen-topic".to_owned(),
-                    partitions: vec![fetch_request::FetchPartition {
-                        partition_max_bytes: 1000,
-                        ..d()
-                    }],
-                    ..d()
-                }],
-                ..d()
-            },
-        )
-    }),
-    ("Fetch by a follower", |h| {
-        show(
-            h,
-            11,
-            &fetch_request::FetchRequest {
-                replica_id: 2,
-                max_wait_ms: 0,
-                max_bytes: 1000,
-                topics: vec![fetch_request::FetchTopic {
-                    topic: "seen-topic".to_owned(),
-                    partitions: vec![fetch_request::FetchPartition {
-                        partition_max_bytes: 1000,
-                        ..d()
-                    }],
-                    ..d()
-                }],
-                ..d()
-            },
-        )
-    }),
+    ("Fetch", |h| fetch(h, -1)),
+    ("Fetch by a follower", |h| fetch(h, 2)),
     ("ListOffsets", |h| {
         show(
             h,
@@ -121,52 +48,12 @@ pub const ALL: &[(&str, Ask)] = &[
             },
         )
     }),
-    ("Metadata", |h| {
-        show(
-            h,
-            9,
-            &metadata_request::MetadataRequest {
-                topics: Some(vec![metadata_request::MetadataRequestTopic {
-                    name: Some("seen-topic".to_owned()),
-                    ..d()
-                }]),
-                allow_auto_topic_creation: true,
-                ..d()
-            },
-        )
-    }),
-    ("Metadata of a topic that is missing", |h| {
-        show(
-            h,
-            9,
-            &metadata_request::MetadataRequest {
-                topics: Some(vec![metadata_request::MetadataRequestTopic {
-                    name: Some("missing-topic".to_owned()),
-                    ..d()
-                }]),
-                allow_auto_topic_creation: true,
-                ..d()
-            },
-        )
-    }),
+    ("Metadata", |h| metadata(h, "seen-topic")),
+    ("Metadata of a topic that is missing", |h| metadata(h, "missing-topic")),
     ("Metadata of all topics", |h| {
         show(h, 9, &metadata_request::MetadataRequest { topics: None, ..d() })
     }),
-    ("OffsetCommit", |h| {
-        show(
-            h,
-            8,
-            &offset_commit_request::OffsetCommitRequest {
-                group_id: "seen-group".to_owned(),
-                topics: vec![offset_commit_request::OffsetCommitRequestTopic {
-                    name: "seen-topic".to_owned(),
-                    partitions: vec![d()],
-                    ..d()
-                }],
-                ..d()
-            },
-        )
-    }),
+    ("OffsetCommit", commit_offset),
     ("OffsetFetch", |h| {
         show(
             h,
@@ -199,38 +86,10 @@ pub const ALL: &[(&str, Ask)] = &[
             },
         )
     }),
-    ("FindCoordinator of a group", |h| {
-        show(
-            h,
-            6,
-            &find_coordinator_request::FindCoordinatorRequest {
-                key_type: 0,
-                coordinator_keys: vec!["seen-group".to_owned()],
-                ..d()
-            },
-        )
-    }),
-    ("FindCoordinator of a transaction", |h| {
-        show(
-            h,
-            6,
-            &find_coordinator_request::FindCoordinatorRequest {
-                key_type: 1,
-                coordinator_keys: vec!["seen-id".to_owned()],
-                ..d()
-            },
-        )
-    }),
+    ("FindCoordinator of a group", |h| find_coordinator(h, 0, "seen-group")),
+    ("FindCoordinator of a transaction", |h| find_coordinator(h, 1, "seen-id")),
     ("FindCoordinator of a share partition", |h| {
-        show(
-            h,
-            6,
-            &find_coordinator_request::FindCoordinatorRequest {
-                key_type: 2,
-                coordinator_keys: vec!["g:69dWuGArRy2OnZC8I8jLxg:0".to_owned()],
-                ..d()
-            },
-        )
+        find_coordinator(h, 2, "g:69dWuGArRy2OnZC8I8jLxg:0")
     }),
     ("JoinGroup", |h| {
         show(
@@ -470,3 +329,61 @@ pub const ALL: &[(&str, Ask)] = &[
     }),
     ("PushTelemetry", |h| show(h, 0, &push_telemetry_request::PushTelemetryRequest::default())),
 ];
+
+fn produce(h: &Harness, transactional_id: Option<&str>, options: BatchOptions) -> String {
+    show(
+        h,
+        8,
+        &produce_request::ProduceRequest {
+            transactional_id: transactional_id.map(str::to_owned),
+            acks: -1,
+            timeout_ms: 1000,
+            topic_data: vec![produce_request::TopicProduceData {
+                name: "seen-topic".to_owned(),
+                partition_data: vec![produce_request::PartitionProduceData {
+                    index: 0,
+                    records: Some(batch(options)),
+                    ..d()
+                }],
+                ..d()
+            }],
+            ..d()
+        },
+    )
+}
+
+fn fetch(h: &Harness, replica_id: i32) -> String {
+    show(
+        h,
+        11,
+        &fetch_request::FetchRequest {
+            replica_id,
+            max_wait_ms: 0,
+            max_bytes: 1000,
+            topics: vec![fetch_request::FetchTopic {
+                topic: "seen-topic".to_owned(),
+                partitions: vec![fetch_request::FetchPartition {
+                    partition_max_bytes: 1000,
+                    ..d()
+                }],
+                ..d()
+            }],
+            ..d()
+        },
+    )
+}
+
+fn metadata(h: &Harness, topic: &str) -> String {
+    show(
+        h,
+        9,
+        &metadata_request::MetadataRequest {
+            topics: Some(vec![metadata_request::MetadataRequestTopic {
+                name: Some(topic.to_owned()),
+                ..d()
+            }]),
+            allow_auto_topic_creation: true,
+            ..d()
+        },
+    )
+}

@@ -84,37 +84,37 @@ pub fn prepare(h: &Harness) {
     prepare_groups(h);
 }
 
+fn find_coordinator(h: &Harness, key_type: i8, key: &str) -> String {
+    let coordinator_keys = vec![key.to_owned()];
+    show(
+        h,
+        6,
+        &find_coordinator_request::FindCoordinatorRequest { key_type, coordinator_keys, ..d() },
+    )
+}
+
+/// Commits an offset of a group.
+fn commit_offset(h: &Harness) -> String {
+    show(
+        h,
+        8,
+        &offset_commit_request::OffsetCommitRequest {
+            group_id: "seen-group".to_owned(),
+            topics: vec![offset_commit_request::OffsetCommitRequestTopic {
+                name: "seen-topic".to_owned(),
+                partitions: vec![d()],
+                ..d()
+            }],
+            ..d()
+        },
+    )
+}
+
 /// The same for groups and transactions.
-#[expect(clippy::too_many_lines, reason = "requests, each field on its line")]
 fn prepare_groups(h: &Harness) {
-    let find = |kind: i8| {
-        show(
-            h,
-            6,
-            &find_coordinator_request::FindCoordinatorRequest {
-                key_type: kind,
-                coordinator_keys: vec!["seen".to_owned()],
-                ..d()
-            },
-        )
-    };
-    until("error_code: 0", || find(0));
-    until("error_code: 0", || find(1));
-    until("error_code: 0", || {
-        show(
-            h,
-            8,
-            &offset_commit_request::OffsetCommitRequest {
-                group_id: "seen-group".to_owned(),
-                topics: vec![offset_commit_request::OffsetCommitRequestTopic {
-                    name: "seen-topic".to_owned(),
-                    partitions: vec![d()],
-                    ..d()
-                }],
-                ..d()
-            },
-        )
-    });
+    until("error_code: 0", || find_coordinator(h, 0, "seen"));
+    until("error_code: 0", || find_coordinator(h, 1, "seen"));
+    until("error_code: 0", || commit_offset(h));
     if !show(h, 1, &list_transactions_request::ListTransactionsRequest::default())
         .contains("seen-id")
     {
