@@ -3,6 +3,7 @@
 use std::ops::AddAssign;
 
 use crate::invariant::Invariant;
+use crate::network::Network;
 use crate::quorum::ROWS;
 
 /// Counts of what happened; those of several seeds add up.
@@ -48,6 +49,12 @@ impl Coverage {
     /// An invariant was looked at.
     pub fn checked(&mut self, invariant: Invariant) {
         self.checks[invariant as usize] += 1;
+    }
+
+    /// A seed ran until `now_ms` over this network.
+    pub fn ran(&mut self, now_ms: u64, network: &Network) {
+        self.simulated_ms = now_ms;
+        (self.sent, self.lost, self.doubled) = (network.sent, network.lost, network.doubled);
     }
 }
 

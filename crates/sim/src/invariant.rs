@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::coverage::Coverage;
+
 /// One rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "`text` says what each one means")]
@@ -199,3 +201,32 @@ impl fmt::Display for Violation {
 
 /// Nothing, or the rule that is broken.
 pub type Checked = Result<(), Violation>;
+
+/// A world whose invariants are checked.
+pub trait Judge {
+    /// The simulated time, in milliseconds.
+    fn now_ms(&self) -> u64;
+
+    /// Where checks are counted.
+    fn coverage(&mut self) -> &mut Coverage;
+
+    /// Counts the check of an invariant.
+    ///
+    /// # Errors
+    /// It does not hold.
+    fn demand(
+        &mut self,
+        invariant: Invariant,
+        holds: bool,
+        why: impl FnOnce(&Self) -> String,
+    ) -> Checked
+    where
+        Self: Sized,
+    {
+        self.coverage().checked(invariant);
+        if holds {
+            return Ok(());
+        }
+        Err(Violation { invariant, at_ms: self.now_ms(), why: why(self) })
+    }
+}

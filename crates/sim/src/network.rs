@@ -1,6 +1,7 @@
 //! Links that delay, lose, double and reorder messages, and that are cut one way or both.
 
 use crate::random::Dice;
+use crate::schedule::Schedule;
 
 /// How the links behave.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +78,23 @@ impl Network {
         let is_doubled = dice.chance(self.weather.doubled);
         self.doubled += u64::from(is_doubled);
         [Some(first), is_doubled.then_some(second)]
+    }
+
+    /// Lets a message of one node arrive at another: once, twice or never.
+    pub fn carry<E: Clone>(
+        &mut self,
+        dice: &mut Dice,
+        schedule: &mut Schedule<E>,
+        (from, to): (usize, usize),
+        arrival: E,
+    ) {
+        let [first, second] = self.send(dice, from, to);
+        if let Some(delay) = second {
+            schedule.after(delay, arrival.clone());
+        }
+        if let Some(delay) = first {
+            schedule.after(delay, arrival);
+        }
     }
 
     /// Cuts the link one way.

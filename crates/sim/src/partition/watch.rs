@@ -9,7 +9,8 @@ use ottla_types::{LeaderEpoch, NodeId, Offset, ProducerId};
 
 use super::broker::Part;
 use super::world::World;
-use crate::invariant::{Checked, Invariant, Violation};
+use crate::coverage::Coverage;
+use crate::invariant::{Checked, Invariant, Judge};
 use crate::log::{Entry, count};
 
 /// What is remembered of the whole history.
@@ -29,20 +30,17 @@ pub(crate) struct Watch {
     images: BTreeMap<usize, Cluster>,
 }
 
-impl World {
-    fn demand(
-        &mut self,
-        invariant: Invariant,
-        holds: bool,
-        why: impl FnOnce(&Self) -> String,
-    ) -> Checked {
-        self.coverage.checked(invariant);
-        if holds {
-            return Ok(());
-        }
-        Err(Violation { invariant, at_ms: self.schedule.now_ms(), why: why(self) })
+impl Judge for World {
+    fn now_ms(&self) -> u64 {
+        self.schedule.now_ms()
     }
 
+    fn coverage(&mut self) -> &mut Coverage {
+        &mut self.coverage
+    }
+}
+
+impl World {
     /// Before a record is appended.
     pub(super) fn check_append(&mut self, at: usize, entry: Entry) -> Checked {
         let id = self.brokers[at].id;

@@ -69,10 +69,7 @@ impl World {
         let faults_end_ms = self.dice.between(3000, 15_000);
         self.run_until(faults_end_ms)?;
         self.settle()?;
-        self.coverage.simulated_ms = self.schedule.now_ms();
-        self.coverage.sent = self.network.sent;
-        self.coverage.lost = self.network.lost;
-        self.coverage.doubled = self.network.doubled;
+        self.coverage.ran(self.schedule.now_ms(), &self.network);
         self.coverage.metadata_records = self.journal.records.len() as u64;
         Ok(())
     }
@@ -135,12 +132,7 @@ impl World {
 
     /// Sends a message over the network.
     pub(super) fn send(&mut self, from: usize, to: usize, message: Message) {
-        let [first, second] = self.network.send(&mut self.dice, from, to);
-        if let Some(delay) = second {
-            self.schedule.after(delay, Event::Arrives { from, to, message: message.clone() });
-        }
-        if let Some(delay) = first {
-            self.schedule.after(delay, Event::Arrives { from, to, message });
-        }
+        let arrival = Event::Arrives { from, to, message };
+        self.network.carry(&mut self.dice, &mut self.schedule, (from, to), arrival);
     }
 }

@@ -8,7 +8,8 @@ use ottla_types::{LeaderEpoch, NodeId, Offset};
 
 use super::rows::{Part, Stand, row};
 use super::world::World;
-use crate::invariant::{Checked, Invariant, Violation};
+use crate::coverage::Coverage;
+use crate::invariant::{Checked, Invariant, Judge};
 use crate::log::{Entry, count};
 
 /// What is remembered of the whole history, across all crashes.
@@ -30,20 +31,17 @@ pub(crate) struct Watch {
 /// since a contact counts until its round ends.
 const CONTACT_MAX_MS: u64 = 6000;
 
-impl World {
-    fn demand(
-        &mut self,
-        invariant: Invariant,
-        holds: bool,
-        why: impl FnOnce(&Self) -> String,
-    ) -> Checked {
-        self.coverage.checked(invariant);
-        if holds {
-            return Ok(());
-        }
-        Err(Violation { invariant, at_ms: self.schedule.now_ms(), why: why(self) })
+impl Judge for World {
+    fn now_ms(&self) -> u64 {
+        self.schedule.now_ms()
     }
 
+    fn coverage(&mut self) -> &mut Coverage {
+        &mut self.coverage
+    }
+}
+
+impl World {
     /// After a step of a replica.
     pub(super) fn check_step(&mut self, at: usize, before: Stand, input: &Input) -> Checked {
         let Some(live) = &self.nodes[at].live else { return Ok(()) };
