@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use ottla_clock::Clock;
-use ottla_coordinator::group::Topics;
+use ottla_coordinator::group::TopicCatalog;
 use ottla_metadata::{Cluster, Command, Listener};
 use ottla_net::listener::Admission;
 use ottla_partitions::Partitions;
@@ -83,7 +83,7 @@ pub struct Node {
     pub moves: Moves,
     cluster: Arc<ArcSwap<Cluster>>,
     in_force: ArcSwap<InForce>,
-    topics: ArcSwap<Topics>,
+    topics: ArcSwap<TopicCatalog>,
     offset: AtomicI64,
     epoch: AtomicI64,
     producer_ids: ProducerIds,
@@ -289,10 +289,13 @@ impl Node {
     pub async fn ask_group<T>(
         &self,
         group: &str,
-        command: ottla_coordinator::group::Command,
+        command: ottla_coordinator::group::GroupCommand,
     ) -> Result<T, ErrorCode>
     where
-        T: TryFrom<ottla_coordinator::group::Reply, Error = ottla_coordinator::group::Reply>,
+        T: TryFrom<
+                ottla_coordinator::group::GroupReply,
+                Error = ottla_coordinator::group::GroupReply,
+            >,
     {
         ask(&*self.group(group)?, command).await
     }
@@ -304,10 +307,13 @@ impl Node {
     pub async fn ask_one_group<T>(
         &self,
         group: &str,
-        command: ottla_coordinator::group::Command,
+        command: ottla_coordinator::group::GroupCommand,
     ) -> Result<T, ErrorCode>
     where
-        Vec<T>: TryFrom<ottla_coordinator::group::Reply, Error = ottla_coordinator::group::Reply>,
+        Vec<T>: TryFrom<
+                ottla_coordinator::group::GroupReply,
+                Error = ottla_coordinator::group::GroupReply,
+            >,
     {
         let mut all: Vec<T> = self.ask_group(group, command).await?;
         Ok(all.pop().expect("each group that is asked about is answered"))

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_coordinator::transaction::{Add, Partitions};
+use ottla_coordinator::transaction::{AddPartitions, TransactionPartitions};
 use ottla_partitions::{Appended, Guard, Inspected, Partition, Refused, Terms, Waited};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::produce_request::{
@@ -350,7 +350,7 @@ fn enlist(node: &Node, call: &Call, request: &ProduceRequest) -> Enlisted {
     let mut producer = None;
     let implied = call.version >= 12;
     let asks = implied || node.settings().verifies_transactions;
-    let mut partitions = Partitions::new();
+    let mut partitions = TransactionPartitions::new();
     for topic in &request.topic_data {
         for data in &topic.partition_data {
             let records = data.records.as_deref().unwrap_or_default();
@@ -377,7 +377,8 @@ fn enlist(node: &Node, call: &Call, request: &ProduceRequest) -> Enlisted {
         enlisted.refused = Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     } else if !partitions.is_empty() {
         let client_version = if implied { 2 } else { 0 };
-        let request = Add { id, producer, partitions, verify_only: !implied, client_version };
+        let request =
+            AddPartitions { id, producer, partitions, verify_only: !implied, client_version };
         // A coordinator whose journal is slow is asked again by the client.
         let added =
             node.add_to_transaction_now(request).unwrap_or(Err(ErrorCode::CONCURRENT_TRANSACTIONS));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ottla_coordinator::group::{Command, DeletedTopic, GroupMachine};
+use ottla_coordinator::group::{DeletedTopic, GroupCommand, GroupMachine};
 use ottla_machine::testkit::Bench;
 use ottla_types::{ErrorCode, Uuid};
 
@@ -14,8 +14,8 @@ use crate::play::{GROUP, reloaded, stage};
 const OTHER: (i64, i16) = (41, 0);
 const MONTH_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
-fn topic_deleted(name: &str, id: u64) -> Command {
-    Command::TopicsDeleted(vec![DeletedTopic { name: Arc::from(name), id: Uuid::of(id) }])
+fn topic_deleted(name: &str, id: u64) -> GroupCommand {
+    GroupCommand::TopicsDeleted(vec![DeletedTopic { name: Arc::from(name), id: Uuid::of(id) }])
 }
 
 /// A way in which an offset goes, and its name.
@@ -76,11 +76,11 @@ fn a_pending_offset_written_after_a_deletion_is_in_force_at_the_commit() {
 #[test]
 fn an_offset_that_says_another_topic_of_the_name_stays() {
     let mut bench = stage();
-    let Command::CommitOffsets { mut request, version } = commit("", -1, "t", 20, "") else {
+    let GroupCommand::CommitOffsets { mut request, version } = commit("", -1, "t", 20, "") else {
         unreachable!("it is a commit")
     };
     request.topics[0].topic_id = Uuid::of(6);
-    committed(&mut bench, Command::CommitOffsets { request, version });
+    committed(&mut bench, GroupCommand::CommitOffsets { request, version });
     bench.run(topic_deleted("t", 5));
     assert_eq!(read(&mut bench, true), Some(20), "it belongs to the topic made since");
     bench.run(topic_deleted("t", 6));

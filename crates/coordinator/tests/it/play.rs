@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ottla_coordinator::group::{Client, Command, GroupMachine, GroupSettings, Join, Record, Reply};
+use ottla_coordinator::group::{
+    GroupCommand, GroupMachine, GroupRecord, GroupReply, GroupSettings, JoinCommand, MemberClient,
+};
 use ottla_machine::Ticket;
 use ottla_machine::testkit::Bench;
 use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
@@ -14,7 +16,7 @@ use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
 use ottla_types::ErrorCode;
 
 pub const GROUP: &str = "g";
-pub type Replies = Vec<(Ticket, Reply)>;
+pub type Replies = Vec<(Ticket, GroupReply)>;
 
 pub fn settings() -> GroupSettings {
     GroupSettings { initial_rebalance_delay_ms: 0, ..GroupSettings::default() }
@@ -22,17 +24,17 @@ pub fn settings() -> GroupSettings {
 
 pub fn stage() -> Bench<GroupMachine> {
     let mut bench = Bench::new(GroupMachine::new(settings()), 1000);
-    bench.run(Command::Loaded);
+    bench.run(GroupCommand::Loaded);
     bench
 }
 
 /// A machine that has read what another wrote.
-pub fn reloaded(records: &[Record], now_ms: i64) -> Bench<GroupMachine> {
+pub fn reloaded(records: &[GroupRecord], now_ms: i64) -> Bench<GroupMachine> {
     use ottla_machine::Machine;
     let mut machine = GroupMachine::new(settings());
     records.iter().for_each(|record| machine.apply(record));
     let mut bench = Bench::new(machine, now_ms);
-    bench.run(Command::Loaded);
+    bench.run(GroupCommand::Loaded);
     bench
 }
 
@@ -45,7 +47,7 @@ pub fn restarted(bench: Bench<GroupMachine>, settings: GroupSettings) -> Bench<G
     let last: BTreeMap<_, _> = keys.iter().zip(0..).collect();
     for (at, record) in bench.records.iter().enumerate().filter(|(at, _)| last[&keys[*at]] == *at) {
         let (key, value) = record.encode(0);
-        assert_eq!(Record::decode(key, value).unwrap().as_ref(), Some(record), "record {at}");
+        assert_eq!(GroupRecord::decode(key, value).unwrap().as_ref(), Some(record), "record {at}");
         machine.apply(record);
     }
     let (found, wanted) = (machine.stored(), bench.machine.stored());
@@ -53,7 +55,7 @@ pub fn restarted(bench: Bench<GroupMachine>, settings: GroupSettings) -> Bench<G
     assert_eq!(found.groups, wanted.groups, "G4 LoadEqualsRun");
     let mut fresh = Bench::new(machine, bench.now_ms);
     fresh.records = bench.records;
-    fresh.run(Command::Loaded);
+    fresh.run(GroupCommand::Loaded);
     fresh
 }
 
@@ -68,7 +70,7 @@ impl Dice {
     }
 }
 
-pub fn join(member: &str, instance: Option<&str>, uuid: &str) -> Command {
+pub fn join(member: &str, instance: Option<&str>, uuid: &str) -> GroupCommand {
     let protocol = JoinGroupRequestProtocol {
         name: "range".to_owned(),
         metadata: bytes::Bytes::from_static(b"\0\0\0\0\0\x01\0\x01t\0\0\0\0"),
@@ -84,11 +86,11 @@ pub fn join(member: &str, instance: Option<&str>, uuid: &str) -> Command {
         protocols: vec![protocol],
         ..Default::default()
     };
-    let client = Client { id: "c".to_owned(), host: "/127.0.0.1".to_owned() };
-    Command::Join(Join { request, version: 9, client, uuid: uuid.to_owned() })
+    let client = MemberClient { id: "c".to_owned(), host: "/127.0.0.1".to_owned() };
+    GroupCommand::Join(JoinCommand { request, version: 9, client, uuid: uuid.to_owned() })
 }
 
-pub fn sync(member: &str, generation: i32, assigned: &[(&str, &'static [u8])]) -> Command {
+pub fn sync(member: &str, generation: i32, assigned: &[(&str, &'static [u8])]) -> GroupCommand {
     let assignment = |(member, bytes): &(&str, &'static [u8])| SyncGroupRequestAssignment {
         member_id: (*member).to_owned(),
         assignment: bytes::Bytes::from_static(bytes),
@@ -101,11 +103,11 @@ pub fn sync(member: &str, generation: i32, assigned: &[(&str, &'static [u8])]) -
         assignments: assigned.iter().map(assignment).collect(),
         ..Default::default()
     };
-    Command::Sync { request, version: 5 }
+    GroupCommand::Sync { request, version: 5 }
 }
 
-pub fn heartbeat(member: &str, generation: i32) -> Command {
-    Command::Heartbeat(HeartbeatRequest {
+pub fn heartbeat(member: &str, generation: i32) -> GroupCommand {
+    GroupCommand::Heartbeat(HeartbeatRequest {
         group_id: GROUP.to_owned(),
         generation_id: generation,
         member_id: member.to_owned(),
@@ -113,7 +115,7 @@ pub fn heartbeat(member: &str, generation: i32) -> Command {
     })
 }
 
-pub fn leave(member: &str, instance: Option<&str>) -> Command {
+pub fn leave(member: &str, instance: Option<&str>) -> GroupCommand {
     let member = MemberIdentity {
         member_id: member.to_owned(),
         group_instance_id: instance.map(str::to_owned),
@@ -124,13 +126,13 @@ pub fn leave(member: &str, instance: Option<&str>) -> Command {
         members: vec![member],
         ..Default::default()
     };
-    Command::Leave { request, version: 5 }
+    GroupCommand::Leave { request, version: 5 }
 }
 
 pub fn joined(replies: &Replies, ticket: Ticket) -> JoinGroupResponse {
     let found = replies.iter().find(|(to, _)| *to == ticket);
     match found {
-        Some((_, Reply::Join(response))) => response.clone(),
+        Some((_, GroupReply::Join(response))) => response.clone(),
         other => panic!("no answer to the join: {other:?}"),
     }
 }
@@ -138,14 +140,14 @@ pub fn joined(replies: &Replies, ticket: Ticket) -> JoinGroupResponse {
 pub fn synced(replies: &Replies, ticket: Ticket) -> SyncGroupResponse {
     let found = replies.iter().find(|(to, _)| *to == ticket);
     match found {
-        Some((_, Reply::Sync(response))) => response.clone(),
+        Some((_, GroupReply::Sync(response))) => response.clone(),
         other => panic!("no answer to the sync: {other:?}"),
     }
 }
 
 pub fn beaten(replies: &Replies) -> ErrorCode {
     match replies.as_slice() {
-        [(_, Reply::Heartbeat(response))] => ErrorCode(response.error_code),
+        [(_, GroupReply::Heartbeat(response))] => ErrorCode(response.error_code),
         other => panic!("no answer to the heartbeat: {other:?}"),
     }
 }
