@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use arc_swap::ArcSwap;
 use ottla_clock::Clock;
 use ottla_coordinator::group::TopicCatalog;
-use ottla_metadata::{Cluster, Command, Listener};
+use ottla_metadata::{BrokerEndpoint, Cluster, ControllerCommand};
 use ottla_net::listener::Admission;
 use ottla_partitions::Partitions;
 use ottla_protocol::messages::create_topics_request::CreateTopicsRequest;
@@ -263,7 +263,12 @@ impl Node {
 
     /// Where clients of this listener find a node.
     #[must_use]
-    pub fn address(&self, cluster: &Cluster, node: NodeId, listener: &str) -> Option<Listener> {
+    pub fn address(
+        &self,
+        cluster: &Cluster,
+        node: NodeId,
+        listener: &str,
+    ) -> Option<BrokerEndpoint> {
         cluster.broker(node)?.listener(listener).cloned()
     }
 
@@ -373,7 +378,7 @@ impl Node {
         request: CreateTopicsRequest,
     ) -> Result<CreateTopicsResponse, ErrorCode> {
         let uuids = request.topics.iter().map(|_| self.clock.random_uuid()).collect();
-        self.controller.ask(Command::CreateTopics { request, uuids }).await
+        self.controller.ask(ControllerCommand::CreateTopics { request, uuids }).await
     }
 
     /// A producer id that was never given away before.

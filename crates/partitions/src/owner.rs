@@ -1,6 +1,8 @@
 //! The one writer of a partition; a turn of it runs on the thread of whoever asks.
 
-use ottla_records::{BadRecords, Batch, RepackAs, Rules as RecordRules, TimestampRules, check};
+use ottla_records::{
+    BadRecords, Batch, BatchRules as RecordRules, RepackAs, TimestampRules, check,
+};
 use ottla_replication::{Assignment, Beginning, Leader, NotEnoughReplicas};
 use ottla_storage::{AppendError, Log, ProducerError, Stamp, StorageError};
 use ottla_types::{ErrorCode, NodeId, Offset, ProducerEpoch, ProducerId, TimestampMs};

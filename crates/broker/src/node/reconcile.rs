@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ottla_coordinator::group::{DeletedTopic, GroupSettings, TopicCatalog};
-use ottla_metadata::{AssignedDirectory, Cluster, Command, Topic};
+use ottla_metadata::{AssignedDirectory, Cluster, ControllerCommand, Topic};
 use ottla_partitions::{Assigned, Assignment};
 use ottla_types::{TopicPartition, Uuid};
 
@@ -68,7 +68,7 @@ impl Node {
         }
         if !assigned.is_empty() {
             // If it is busy, the next change of the metadata comes here again.
-            let command = Command::AssignDirectories { broker: self.id, assigned };
+            let command = ControllerCommand::AssignDirectories { broker: self.id, assigned };
             let _ = self.controller.tell(command);
         }
     }

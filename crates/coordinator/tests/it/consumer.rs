@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ottla_coordinator::group::{
     GroupCommand, GroupMachine, GroupReply, GroupSettings, MemberClient, OwnSettings, TopicCatalog,
 };
-use ottla_machine::testkit::Bench;
+use ottla_machine::testkit::MachineBench;
 use ottla_protocol::messages::consumer_group_heartbeat_request::{
     ConsumerGroupHeartbeatRequest, TopicPartitions,
 };
@@ -26,8 +26,8 @@ fn topics(version: i64, sizes: &[(&str, u64, i32)]) -> GroupCommand {
     GroupCommand::Settings(GroupSettings { topics, ..GroupSettings::default() })
 }
 
-fn stage() -> Bench<GroupMachine> {
-    let mut bench = Bench::new(GroupMachine::new(GroupSettings::default()), 1_000_000);
+fn stage() -> MachineBench<GroupMachine> {
+    let mut bench = MachineBench::new(GroupMachine::new(GroupSettings::default()), 1_000_000);
     bench.run(topics(1, &[("t", 100, 6), ("other", 101, 3), ("odd", 102, 1)]));
     bench.run(GroupCommand::Loaded);
     bench
@@ -69,7 +69,7 @@ fn owning(
 }
 
 fn told(
-    bench: &mut Bench<GroupMachine>,
+    bench: &mut MachineBench<GroupMachine>,
     request: ConsumerGroupHeartbeatRequest,
 ) -> ConsumerGroupHeartbeatResponse {
     let client = MemberClient { id: "c".to_owned(), host: "/127.0.0.1".to_owned() };
@@ -278,7 +278,7 @@ struct Consumer {
 
 impl Consumer {
     /// It asks; the answer may be lost.
-    fn beat(&mut self, bench: &mut Bench<GroupMachine>, is_lost: bool) {
+    fn beat(&mut self, bench: &mut MachineBench<GroupMachine>, is_lost: bool) {
         if bench.now_ms - self.heard_ms > SESSION_MS {
             // It knows that the coordinator has given it up.
             (self.epoch, self.owned, self.wanted) = (0, Owned::new(), Owned::new());
@@ -371,7 +371,7 @@ fn a_partition_has_one_owner_whatever_happens() {
 }
 
 /// The node starts again: another machine reads what was written.
-fn again(bench: Bench<GroupMachine>, version: i64, size: i32) -> Bench<GroupMachine> {
+fn again(bench: MachineBench<GroupMachine>, version: i64, size: i32) -> MachineBench<GroupMachine> {
     let GroupCommand::Settings(settings) = topics(version, &[("t", 100, size)]) else {
         unreachable!("those are settings")
     };
@@ -381,7 +381,7 @@ fn again(bench: Bench<GroupMachine>, version: i64, size: i32) -> Bench<GroupMach
 #[test]
 fn each_rebalance_in_the_log_has_its_end() {
     let mut bench = stage();
-    let events = |bench: &mut Bench<GroupMachine>| -> Vec<(&str, i32, usize)> {
+    let events = |bench: &mut MachineBench<GroupMachine>| -> Vec<(&str, i32, usize)> {
         let all = bench.notes.drain(..);
         let word = |event: &'static str| event.strip_prefix("group rebalance ").unwrap();
         all.map(|it| (word(it.event), it.generation, it.members)).collect()

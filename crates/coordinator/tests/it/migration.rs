@@ -10,7 +10,7 @@ use ottla_coordinator::group::{
     TopicCatalog,
 };
 use ottla_machine::Ticket;
-use ottla_machine::testkit::Bench;
+use ottla_machine::testkit::MachineBench;
 use ottla_protocol::messages::consumer_group_heartbeat_request::{
     ConsumerGroupHeartbeatRequest, TopicPartitions,
 };
@@ -31,7 +31,7 @@ pub const SESSION_MS: i32 = 45_000;
 /// Longer than a session: who is silent knows that it is out before its time to answer is over.
 pub const REBALANCE_MS: i32 = 60_000;
 
-pub type Stage = Bench<GroupMachine>;
+pub type Stage = MachineBench<GroupMachine>;
 pub type Owned = BTreeSet<i32>;
 
 pub fn settings() -> GroupSettings {
@@ -40,7 +40,7 @@ pub fn settings() -> GroupSettings {
 }
 
 pub fn stage() -> Stage {
-    let mut bench = Bench::new(GroupMachine::new(settings()), 1_000_000);
+    let mut bench = MachineBench::new(GroupMachine::new(settings()), 1_000_000);
     bench.run(GroupCommand::Loaded);
     bench
 }

@@ -1,7 +1,7 @@
 //! Offsets: committed, fetched, deleted, expired.
 
 use ottla_coordinator::group::{GroupCommand, GroupMachine, GroupReply, TransactionEnd};
-use ottla_machine::testkit::Bench;
+use ottla_machine::testkit::MachineBench;
 use ottla_protocol::messages::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -39,7 +39,7 @@ pub fn commit(member: &str, generation: i32, topic: &str, offset: i64, note: &st
     GroupCommand::CommitOffsets { request, version: 9 }
 }
 
-pub fn committed(bench: &mut Bench<GroupMachine>, command: GroupCommand) -> ErrorCode {
+pub fn committed(bench: &mut MachineBench<GroupMachine>, command: GroupCommand) -> ErrorCode {
     match bench.run(command).1.pop() {
         Some((_, GroupReply::CommitOffsets(it))) => {
             ErrorCode(it.topics[0].partitions[0].error_code)
@@ -49,7 +49,7 @@ pub fn committed(bench: &mut Bench<GroupMachine>, command: GroupCommand) -> Erro
 }
 
 /// Topic, partition, offset, metadata of all that is committed.
-fn fetched(bench: &mut Bench<GroupMachine>) -> Vec<(String, i64, String)> {
+fn fetched(bench: &mut MachineBench<GroupMachine>) -> Vec<(String, i64, String)> {
     let request =
         OffsetFetchRequestGroup { group_id: GROUP.to_owned(), topics: None, ..Default::default() };
     let command = GroupCommand::FetchOffsets { request, require_stable: true };
@@ -131,7 +131,7 @@ fn offsets_of_topics_that_members_read_stay() {
     assert_eq!(fetched(&mut bench).len(), 1);
 }
 
-pub fn deleted(bench: &mut Bench<GroupMachine>) -> ErrorCode {
+pub fn deleted(bench: &mut MachineBench<GroupMachine>) -> ErrorCode {
     match bench.run(GroupCommand::Delete { groups: vec![GROUP.to_owned()] }).1.pop() {
         Some((_, GroupReply::Delete(results))) => ErrorCode(results[0].error_code),
         other => panic!("no answer to the delete: {other:?}"),
@@ -194,7 +194,7 @@ pub fn in_transaction_of(
     })
 }
 
-pub fn pended(bench: &mut Bench<GroupMachine>, command: GroupCommand) -> ErrorCode {
+pub fn pended(bench: &mut MachineBench<GroupMachine>, command: GroupCommand) -> ErrorCode {
     match bench.run(command).1.pop() {
         Some((_, GroupReply::CommitInTransaction(it))) => {
             ErrorCode(it.topics[0].partitions[0].error_code)
@@ -214,7 +214,7 @@ pub fn ended_of(producer: (i64, i16), commit: bool) -> GroupCommand {
 }
 
 /// The offset of the group's only partition; `None` if it may still change and that matters.
-pub fn read(bench: &mut Bench<GroupMachine>, require_stable: bool) -> Option<i64> {
+pub fn read(bench: &mut MachineBench<GroupMachine>, require_stable: bool) -> Option<i64> {
     let topic = OffsetFetchRequestTopics {
         name: "t".to_owned(),
         partition_indexes: vec![0],

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ottla_coordinator::group::{DeletedTopic, GroupCommand, GroupMachine};
-use ottla_machine::testkit::Bench;
+use ottla_machine::testkit::MachineBench;
 use ottla_types::{ErrorCode, Uuid};
 
 use crate::offsets::{
@@ -19,7 +19,7 @@ fn topic_deleted(name: &str, id: u64) -> GroupCommand {
 }
 
 /// A way in which an offset goes, and its name.
-type Way = (&'static str, fn(&mut Bench<GroupMachine>));
+type Way = (&'static str, fn(&mut MachineBench<GroupMachine>));
 
 const WAYS: [Way; 3] = [
     ("topic deleted", |bench| drop(bench.run(topic_deleted("t", 5)))),
@@ -27,7 +27,7 @@ const WAYS: [Way; 3] = [
     ("offset deleted", |bench| drop(bench.run(delete("t")))),
 ];
 
-fn pend(bench: &mut Bench<GroupMachine>, producer: (i64, i16), offset: i64) {
+fn pend(bench: &mut MachineBench<GroupMachine>, producer: (i64, i16), offset: i64) {
     let command = in_transaction_of(producer, "", -1, offset);
     assert_eq!(pended(bench, command), ErrorCode::NONE);
 }

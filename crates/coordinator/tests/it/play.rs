@@ -6,7 +6,7 @@ use ottla_coordinator::group::{
     GroupCommand, GroupMachine, GroupRecord, GroupReply, GroupSettings, JoinCommand, MemberClient,
 };
 use ottla_machine::Ticket;
-use ottla_machine::testkit::Bench;
+use ottla_machine::testkit::MachineBench;
 use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
 use ottla_protocol::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
 use ottla_protocol::messages::join_group_response::JoinGroupResponse;
@@ -22,25 +22,28 @@ pub fn settings() -> GroupSettings {
     GroupSettings { initial_rebalance_delay_ms: 0, ..GroupSettings::default() }
 }
 
-pub fn stage() -> Bench<GroupMachine> {
-    let mut bench = Bench::new(GroupMachine::new(settings()), 1000);
+pub fn stage() -> MachineBench<GroupMachine> {
+    let mut bench = MachineBench::new(GroupMachine::new(settings()), 1000);
     bench.run(GroupCommand::Loaded);
     bench
 }
 
 /// A machine that has read what another wrote.
-pub fn reloaded(records: &[GroupRecord], now_ms: i64) -> Bench<GroupMachine> {
+pub fn reloaded(records: &[GroupRecord], now_ms: i64) -> MachineBench<GroupMachine> {
     use ottla_machine::Machine;
     let mut machine = GroupMachine::new(settings());
     records.iter().for_each(|record| machine.apply(record));
-    let mut bench = Bench::new(machine, now_ms);
+    let mut bench = MachineBench::new(machine, now_ms);
     bench.run(GroupCommand::Loaded);
     bench
 }
 
 /// The same after a restart of the node: another machine has read what is left of the log once it
 /// was compacted.
-pub fn restarted(bench: Bench<GroupMachine>, settings: GroupSettings) -> Bench<GroupMachine> {
+pub fn restarted(
+    bench: MachineBench<GroupMachine>,
+    settings: GroupSettings,
+) -> MachineBench<GroupMachine> {
     use ottla_machine::Machine;
     let mut machine = GroupMachine::new(settings);
     let keys: Vec<_> = bench.records.iter().map(|record| record.encode(0).0).collect();
@@ -53,7 +56,7 @@ pub fn restarted(bench: Bench<GroupMachine>, settings: GroupSettings) -> Bench<G
     let (found, wanted) = (machine.stored(), bench.machine.stored());
     assert_eq!(found.consumers, wanted.consumers, "G4 LoadEqualsRun");
     assert_eq!(found.groups, wanted.groups, "G4 LoadEqualsRun");
-    let mut fresh = Bench::new(machine, bench.now_ms);
+    let mut fresh = MachineBench::new(machine, bench.now_ms);
     fresh.records = bench.records;
     fresh.run(GroupCommand::Loaded);
     fresh
@@ -153,7 +156,7 @@ pub fn beaten(replies: &Replies) -> ErrorCode {
 }
 
 /// A new dynamic member joins: it is given its id, and comes back with it.
-pub fn enter(bench: &mut Bench<GroupMachine>, name: &str) -> (String, Ticket, Replies) {
+pub fn enter(bench: &mut MachineBench<GroupMachine>, name: &str) -> (String, Ticket, Replies) {
     let (ticket, replies) = bench.run(join("", None, name));
     let told = joined(&replies, ticket);
     assert_eq!(told.error_code, ErrorCode::MEMBER_ID_REQUIRED.0);
@@ -163,7 +166,7 @@ pub fn enter(bench: &mut Bench<GroupMachine>, name: &str) -> (String, Ticket, Re
 }
 
 /// A group of one member with an assignment; says who and in which generation.
-pub fn alone(bench: &mut Bench<GroupMachine>) -> (String, i32) {
+pub fn alone(bench: &mut MachineBench<GroupMachine>) -> (String, i32) {
     let (member, ticket, replies) = enter(bench, "one");
     let told = joined(&replies, ticket);
     assert_eq!((told.error_code, &told.leader), (0, &member));

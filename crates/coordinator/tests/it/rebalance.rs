@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ottla_coordinator::group::{
     GroupCommand, GroupMachine, GroupRecord, GroupReply, GroupSettings, GroupTimer, JoinCommand,
 };
-use ottla_machine::testkit::Bench;
+use ottla_machine::testkit::MachineBench;
 use ottla_protocol::messages::describe_groups_response::DescribedGroup;
 use ottla_protocol::messages::join_group_request::JoinGroupRequest;
 use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
@@ -16,7 +16,7 @@ use crate::play::{
     synced,
 };
 
-fn described(bench: &mut Bench<GroupMachine>) -> DescribedGroup {
+fn described(bench: &mut MachineBench<GroupMachine>) -> DescribedGroup {
     let command = GroupCommand::Describe { groups: vec![GROUP.to_owned()], version: 6 };
     match bench.run(command).1.pop() {
         Some((_, GroupReply::Describe(mut groups))) => groups.pop().unwrap(),
@@ -97,7 +97,7 @@ fn a_rebalance_timeout_is_literal_from_version_1_on() {
 fn wrong_generations_and_strangers_are_refused() {
     let mut bench = stage();
     let (one, generation) = alone(&mut bench);
-    let code = |bench: &mut Bench<GroupMachine>, command| beaten(&bench.run(command).1);
+    let code = |bench: &mut MachineBench<GroupMachine>, command| beaten(&bench.run(command).1);
     assert_eq!(code(&mut bench, heartbeat(&one, 7)), ErrorCode::ILLEGAL_GENERATION);
     assert_eq!(code(&mut bench, heartbeat("who", generation)), ErrorCode::UNKNOWN_MEMBER_ID);
     let (ticket, replies) = bench.run(join("who", None, ""));
@@ -184,7 +184,7 @@ fn an_operator_removes_a_static_member_by_its_name() {
 #[test]
 fn the_first_members_wait_for_each_other() {
     let waiting = GroupSettings { initial_rebalance_delay_ms: 3_000, ..settings() };
-    let mut bench = Bench::new(GroupMachine::new(waiting), 0);
+    let mut bench = MachineBench::new(GroupMachine::new(waiting), 0);
     let (_, first, replies) = enter(&mut bench, "one");
     assert!(replies.is_empty());
     assert!(bench.pass(2_000).is_empty());
@@ -221,7 +221,7 @@ fn ten_thousand_groups_of_a_scanner_are_forgotten() {
         join.request.group_id = format!("scan-{at}");
         bench.run(GroupCommand::Join(join));
     }
-    let count = |bench: &mut Bench<GroupMachine>| match bench
+    let count = |bench: &mut MachineBench<GroupMachine>| match bench
         .run(GroupCommand::List(ListGroupsRequest::default()))
         .1
         .pop()

@@ -10,26 +10,26 @@ use ottla_coordinator::transaction::{
     TransactionSettings, TransactionStatus,
 };
 use ottla_machine::Machine;
-use ottla_machine::testkit::Bench;
+use ottla_machine::testkit::MachineBench;
 use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
 use ottla_records::batches;
 
 const ID: &str = "t";
 const TIMEOUT_MS: i32 = 60_000;
 
-pub fn stage() -> Bench<TransactionMachine> {
+pub fn stage() -> MachineBench<TransactionMachine> {
     let machine = TransactionMachine::new(TransactionSettings::default());
-    let mut bench = Bench::new(machine, 1_000_000);
+    let mut bench = MachineBench::new(machine, 1_000_000);
     bench.run(TransactionCommand::Loaded);
     bench
 }
 
-fn of(bench: &Bench<TransactionMachine>) -> Option<&Transaction> {
+fn of(bench: &MachineBench<TransactionMachine>) -> Option<&Transaction> {
     bench.machine.stored().get(ID)
 }
 
 /// The producer as of now.
-fn producer(bench: &Bench<TransactionMachine>) -> (i64, i16) {
+fn producer(bench: &MachineBench<TransactionMachine>) -> (i64, i16) {
     of(bench).map_or((7, 0), |it| (it.producer_id, it.epoch))
 }
 
@@ -61,7 +61,7 @@ fn end(producer: (i64, i16), commit: bool, client_version: i16) -> TransactionCo
     })
 }
 
-fn take_work(bench: &mut Bench<TransactionMachine>) -> Vec<MarkerWork> {
+fn take_work(bench: &mut MachineBench<TransactionMachine>) -> Vec<MarkerWork> {
     match bench.run(TransactionCommand::TakeWork).1.pop() {
         Some((_, TransactionReply::Work(work))) => work,
         other => panic!("no work: {other:?}"),
@@ -69,9 +69,9 @@ fn take_work(bench: &mut Bench<TransactionMachine>) -> Vec<MarkerWork> {
 }
 
 /// What was asked, as a line of the table, and how.
-type Event = (&'static str, fn(&mut Bench<TransactionMachine>, i16) -> String);
+type Event = (&'static str, fn(&mut MachineBench<TransactionMachine>, i16) -> String);
 
-fn told(bench: &mut Bench<TransactionMachine>, command: TransactionCommand) -> String {
+fn told(bench: &mut MachineBench<TransactionMachine>, command: TransactionCommand) -> String {
     let before = producer(bench);
     match bench.run(command).1.pop().map(|(_, reply)| reply) {
         Some(TransactionReply::Producer(Ok((id, epoch)))) => {
@@ -179,7 +179,7 @@ fn name(state: Option<TransactionStatus>) -> &'static str {
 }
 
 /// A machine whose id is in this state, at an epoch above 2.
-fn reach(state: Option<TransactionStatus>, version: i16) -> Bench<TransactionMachine> {
+fn reach(state: Option<TransactionStatus>, version: i16) -> MachineBench<TransactionMachine> {
     let mut bench = stage();
     let Some(state) = state else { return bench };
     for _ in 0..5 {
@@ -303,7 +303,7 @@ fn what_was_loaded_goes_on_where_it_stood() {
             machine.apply(&TransactionRecord::decode(key, value).unwrap().unwrap());
         }
         assert_eq!(machine.stored(), before.machine.stored(), "G4 LoadEqualsRun");
-        let mut bench = Bench::new(machine, before.now_ms);
+        let mut bench = MachineBench::new(machine, before.now_ms);
         bench.run(TransactionCommand::Loaded);
         let work = take_work(&mut bench);
         assert_eq!(

@@ -13,7 +13,7 @@ use ottla_coordinator::transaction::{
     TransactionMachine, TransactionReply, TransactionSettings,
 };
 use ottla_machine::Machine;
-use ottla_machine::testkit::Bench;
+use ottla_machine::testkit::MachineBench;
 use ottla_partitions::{
     DataDir, Files, Guard, Isolation, LogOptions, Marker, Partition, Partitions, Rules, Terms,
 };
@@ -132,7 +132,7 @@ struct Client {
 struct World {
     dice: Dice,
     version: i16,
-    machine: Bench<TransactionMachine>,
+    machine: MachineBench<TransactionMachine>,
     disk: MemoryFiles,
     partitions: Partitions,
     clients: Vec<Client>,
@@ -202,7 +202,7 @@ impl World {
             requests: 0,
         };
         let mut machine =
-            Bench::new(TransactionMachine::new(TransactionSettings::default()), 1_000_000);
+            MachineBench::new(TransactionMachine::new(TransactionSettings::default()), 1_000_000);
         machine.run(TransactionCommand::Loaded);
         Self {
             dice: Dice(seed),
@@ -334,7 +334,7 @@ impl World {
         }
         let mut machine = TransactionMachine::new(TransactionSettings::default());
         records.iter().for_each(|record| machine.apply(record));
-        let mut bench = Bench::new(machine, self.machine.now_ms);
+        let mut bench = MachineBench::new(machine, self.machine.now_ms);
         bench.records = records;
         if self.bug != Bug::ForgetWorkOnCrash {
             bench.run(TransactionCommand::Loaded);

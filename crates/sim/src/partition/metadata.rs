@@ -3,8 +3,8 @@
 
 use ottla_machine::{Machine as _, Ticket, Turn};
 use ottla_metadata::{
-    Cluster, Command, ConfigChange, ConfigRules, Controller, Defaults, PartitionState, Reply,
-    ResourceKind, bootstrap_records,
+    Cluster, ConfigChange, ConfigRules, Controller, ControllerCommand, ControllerReply, Defaults,
+    PartitionState, ResourceKind, bootstrap_records,
 };
 use ottla_protocol::messages::broker_registration_request::BrokerRegistrationRequest;
 use ottla_protocol::messages::create_topics_request::{
@@ -94,11 +94,11 @@ pub(super) fn partition(cluster: &Cluster) -> Option<&PartitionState> {
 impl World {
     /// The cluster begins: all brokers serve, and the topic is there.
     pub(super) fn found(&mut self) -> Checked {
-        self.command(Command::Bootstrap { records: bootstrap_records() })?;
+        self.command(ControllerCommand::Bootstrap { records: bootstrap_records() })?;
         for at in 0..self.brokers.len() {
             self.brokers[at].start();
             self.register(at, 1)?;
-            self.command(Command::Unfence { broker: self.brokers[at].id })?;
+            self.command(ControllerCommand::Unfence { broker: self.brokers[at].id })?;
         }
         let mut replicas: Vec<NodeId> = self.brokers.iter().map(|broker| broker.id).collect();
         let first = self.dice.index(replicas.len());
@@ -116,14 +116,14 @@ impl World {
             ..Default::default()
         };
         let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
-        self.command(Command::CreateTopics { request, uuids: vec![TOPIC] }).map(|_| ())
+        self.command(ControllerCommand::CreateTopics { request, uuids: vec![TOPIC] }).map(|_| ())
     }
 
     /// The controller decides, and what it writes is in force.
     pub(super) fn command(
         &mut self,
-        command: Command,
-    ) -> Result<Option<Reply>, crate::invariant::Violation> {
+        command: ControllerCommand,
+    ) -> Result<Option<ControllerReply>, crate::invariant::Violation> {
         let now_ms = i64::try_from(self.schedule.now_ms()).unwrap_or(0);
         let mut turn = Turn::new(now_ms, Ticket(0));
         let mut twin_turn = Turn::new(now_ms, Ticket(0));
@@ -180,7 +180,7 @@ impl World {
         };
         self.brokers[at].has_lost = false;
         let offset = i64::try_from(self.journal.records.len()).unwrap_or(i64::MAX);
-        self.command(Command::RegisterBroker { request, offset }).map(|_| ())
+        self.command(ControllerCommand::RegisterBroker { request, offset }).map(|_| ())
     }
 
     /// A broker says that it lives.
@@ -196,7 +196,7 @@ impl World {
         let Some(known) = known.filter(|_| is_known) else { return self.register(at, life) };
         let has_caught_up = applied > usize::try_from(known.epoch).unwrap_or(usize::MAX);
         if known.fenced && has_caught_up {
-            return self.command(Command::Unfence { broker: id }).map(|_| ());
+            return self.command(ControllerCommand::Unfence { broker: id }).map(|_| ());
         }
         self.tell(at);
         Ok(())
@@ -210,7 +210,7 @@ impl World {
             let known = self.journal.controller.cluster().broker(broker);
             let serves = known.is_some_and(|it| !it.fenced);
             if serves && self.journal.heard_ms[at] + SESSION_MS < self.schedule.now_ms() {
-                self.command(Command::Stop { broker })?;
+                self.command(ControllerCommand::Stop { broker })?;
             }
         }
         Ok(())
@@ -256,8 +256,8 @@ impl World {
         let broker = self.brokers[self.dice.index(self.brokers.len())].id;
         match self.dice.below(3) {
             0 => {
-                let reply = self.command(Command::AllocateProducerIds { broker })?;
-                let Some(Reply::ProducerIds(first, count)) = reply else { return Ok(()) };
+                let reply = self.command(ControllerCommand::AllocateProducerIds { broker })?;
+                let Some(ControllerReply::ProducerIds(first, count)) = reply else { return Ok(()) };
                 self.check_producer_ids(first, count)
             }
             1 => {
@@ -271,14 +271,14 @@ impl World {
                 };
                 let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
                 let uuids = vec![Uuid::of(6000 + number)];
-                self.command(Command::CreateTopics { request, uuids }).map(|_| ())
+                self.command(ControllerCommand::CreateTopics { request, uuids }).map(|_| ())
             }
             _ => {
                 let number = self.dice.below(self.journal.topics + 1);
                 let topic_id = Uuid::of(6000 + number);
                 let topic = DeleteTopicState { topic_id, ..Default::default() };
                 let request = DeleteTopicsRequest { topics: vec![topic], ..Default::default() };
-                self.command(Command::DeleteTopics { request, version: 6 }).map(|_| ())
+                self.command(ControllerCommand::DeleteTopics { request, version: 6 }).map(|_| ())
             }
         }
     }
