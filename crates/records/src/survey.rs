@@ -290,7 +290,7 @@ impl EightBytes {
         Some(raw as u32)
     }
 
-    /// As [`Window::raw`], a length that is not null.
+    /// As [`EightBytes::raw`], a length that is not null.
     #[inline(always)]
     fn length(&mut self) -> Option<usize> {
         let raw = self.raw()?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_coordinator::transaction::{AddPartitions, TransactionPartitions};
-use ottla_partitions::{Appended, Guard, Inspected, Partition, Refused, Terms, Waited};
+use ottla_partitions::{AppendRefusal, AppendedBatch, Guard, Inspected, Partition, Terms, Waited};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::produce_request::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
@@ -74,7 +74,7 @@ pub fn handle(
 }
 
 /// With `flush.messages=1` every answer waits for the disk, whatever acks asks for.
-fn must_wait(acks: i16, partition: &Partition, appended: &Appended) -> bool {
+fn must_wait(acks: i16, partition: &Partition, appended: &AppendedBatch) -> bool {
     (acks == -1 || appended.awaits_disk) && !partition.is_committed(appended.end)
 }
 
@@ -248,8 +248,8 @@ impl From<ErrorCode> for Refusal {
 }
 
 /// The one place where a refused batch becomes a wire code.
-impl From<Refused> for Refusal {
-    fn from(refused: Refused) -> Self {
+impl From<AppendRefusal> for Refusal {
+    fn from(refused: AppendRefusal) -> Self {
         Self {
             code: refused.code(),
             message: Some(refused.to_string()),
@@ -259,7 +259,7 @@ impl From<Refused> for Refusal {
     }
 }
 
-type Written = Result<Appended, Refusal>;
+type Written = Result<AppendedBatch, Refusal>;
 
 fn write(
     node: &Node,
@@ -304,7 +304,7 @@ fn may_append(
     }
     // From version 3 on, bytes that are no batch are refused before anything else is looked at.
     if call.version >= 3 {
-        at_a_glance(records, call.version >= 7).map_err(Refused::Records)?;
+        at_a_glance(records, call.version >= 7).map_err(AppendRefusal::Records)?;
     }
     if let Some(code) = asked.enlisted.refused {
         return Err(code.into());
@@ -487,13 +487,13 @@ async fn read_one(
 /// Old messages as a batch.
 async fn convert(node: &Node, set: &Bytes) -> Result<Bytes, Refusal> {
     if set.is_empty() {
-        return Err(Refused::Records(BadRecords::Empty(0)).into());
+        return Err(AppendRefusal::Records(BadRecords::Empty(0)).into());
     }
     let set = set.clone();
     let batch = node.unpacking.work(move || legacy::up(&set, UNPACKED_BYTES_MAX)).await;
     match batch {
         Some(Ok(batch)) => Ok(Bytes::from(batch)),
-        Some(Err(error)) => Err(Refused::Records(BadRecords::Broken(error)).into()),
+        Some(Err(error)) => Err(AppendRefusal::Records(BadRecords::Broken(error)).into()),
         None => Err(ErrorCode::UNKNOWN_SERVER_ERROR.into()),
     }
 }

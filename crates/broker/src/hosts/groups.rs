@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ottla_coordinator::group::{
     DeletedTopic, GroupCommand, GroupMachine, GroupRecord, GroupSettings, TransactionEnd,
 };
-use ottla_partitions::{Marker, Partition, Refused};
+use ottla_partitions::{AppendRefusal, Marker, Partition};
 use ottla_records::control::{ControlKind, coordinator_epoch};
 use ottla_records::{BadRecords, Batch, BatchOptions};
 use ottla_types::{CONSUMER_OFFSETS, Offset, TimestampMs};
@@ -77,7 +77,7 @@ impl Kind for GroupKind {
         partition: &Partition,
         records: &[GroupRecord],
         now_ms: TimestampMs,
-    ) -> Result<Offset, AppendFailed<Refused>> {
+    ) -> Result<Offset, AppendFailed<AppendRefusal>> {
         let options = match records.first() {
             Some(GroupRecord::Ended(end)) => {
                 let ended = partition.end_transaction(&marker(end), now_ms);
@@ -142,10 +142,10 @@ pub(super) fn append(
     partition: &Partition,
     batch: &Bytes,
     now_ms: TimestampMs,
-) -> Result<Offset, Refused> {
+) -> Result<Offset, AppendRefusal> {
     match partition.append(batch, now_ms, true, true) {
         Ok(appended) => Ok(appended.end),
-        Err(Refused::Records(BadRecords::TooLarge { .. })) => {
+        Err(AppendRefusal::Records(BadRecords::TooLarge { .. })) => {
             Ok(partition.append_own(batch, now_ms)?.end)
         }
         Err(refused) => Err(refused),

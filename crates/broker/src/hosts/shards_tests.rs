@@ -2,7 +2,7 @@ use super::super::groups::{GroupKind, Groups, TOPIC};
 use super::*;
 use ottla_coordinator::group::{GroupCommand, GroupSettings};
 use ottla_partitions::{
-    Assigned, Assignment, DataDir, DiskFiles, Fault, FaultyFiles, Files, Partitions, Rules,
+    Assigned, Assignment, DataDir, DiskFiles, Fault, FaultyFiles, Files, PartitionRules, Partitions,
 };
 use ottla_protocol::messages::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -51,7 +51,7 @@ impl Scene {
             topic_id: Uuid::of(700),
             directory: Uuid::ZERO,
             assignment,
-            rules: Rules { in_sync_min, ..Rules::default() },
+            rules: PartitionRules { in_sync_min, ..PartitionRules::default() },
         };
         let failed = self.partitions.reconcile(&[wanted]);
         assert!(failed.is_empty(), "{failed:?}");

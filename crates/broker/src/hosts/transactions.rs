@@ -5,7 +5,7 @@ use std::time::Duration;
 use ottla_coordinator::transaction::{
     TransactionCommand, TransactionMachine, TransactionRecord, TransactionSettings,
 };
-use ottla_partitions::{Partition, Refused};
+use ottla_partitions::{AppendRefusal, Partition};
 use ottla_records::{Batch, BatchOptions};
 use ottla_types::{ErrorCode, Offset, TRANSACTION_STATE, TimestampMs};
 
@@ -72,7 +72,7 @@ impl Kind for TransactionKind {
         partition: &Partition,
         records: &[TransactionRecord],
         now_ms: TimestampMs,
-    ) -> Result<Offset, AppendFailed<Refused>> {
+    ) -> Result<Offset, AppendFailed<AppendRefusal>> {
         let options = BatchOptions::default();
         let batch = batch_of(options, records.iter().map(TransactionRecord::encode), now_ms);
         batch.and_then(|batch| groups::append(partition, &batch, now_ms)).map_err(failed)

@@ -15,7 +15,8 @@ use ottla_coordinator::transaction::{
 use ottla_machine::Machine;
 use ottla_machine::testkit::MachineBench;
 use ottla_partitions::{
-    DataDir, Files, Guard, Isolation, LogOptions, Marker, Partition, Partitions, Rules, Terms,
+    DataDir, Files, Guard, Isolation, LogOptions, Marker, Partition, PartitionRules, Partitions,
+    Terms,
 };
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches};
 use ottla_storage::{Fate, MemoryFiles};
@@ -180,7 +181,7 @@ fn open(disk: &MemoryFiles) -> Partitions {
     let clean = dir.take_clean_shutdown().unwrap().is_some();
     let all = Partitions::new(1, Clock::manual(1000), vec![(dir, Uuid::of(500), clean)]).unwrap();
     let log = LogOptions { segment_bytes: 2000, ..LogOptions::default() };
-    let rules = Rules { log, ..Rules::default() };
+    let rules = PartitionRules { log, ..PartitionRules::default() };
     let place = |index| TopicPartition::new("data", index);
     let wanted: Vec<_> =
         (0..PARTITIONS).map(|index| crate::assigned(place(index), Uuid::of(700), &rules)).collect();

@@ -16,10 +16,10 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::metadata::partition_change_record::PartitionChangeRecord;
 use ottla_types::{ErrorCode, NodeId, Uuid};
 
-use super::broker::Broker;
-use super::message::{Alter, Event, Message};
-use super::world::World;
-use crate::invariant::Checked;
+use super::broker::SimBroker;
+use super::message::{Alter, PartitionEvent, PartitionMessage};
+use super::world::PartitionWorld;
+use crate::invariant::InvariantCheck;
 
 /// The topic of the partition.
 pub(super) const TOPIC: Uuid = Uuid::of(5000);
@@ -30,7 +30,7 @@ const CHECK_MS: u64 = 500;
 
 /// The controller, and everything that it ever wrote.
 #[derive(Debug)]
-pub(crate) struct Journal {
+pub(crate) struct ControllerJournal {
     pub controller: Controller,
     pub records: Vec<MetadataRecord>,
     /// When each broker was heard of.
@@ -70,7 +70,7 @@ fn controller(cluster: Cluster, in_sync_min: usize) -> Controller {
     Controller::new(cluster, defaults, Box::new(AnyConfig { in_sync_min }))
 }
 
-impl Journal {
+impl ControllerJournal {
     pub fn new(brokers: usize, in_sync_min: usize) -> Self {
         Self {
             controller: controller(Cluster::default(), in_sync_min),
@@ -91,9 +91,9 @@ pub(super) fn partition(cluster: &Cluster) -> Option<&PartitionState> {
     cluster.topic_by_id(TOPIC)?.partitions.get(&0)
 }
 
-impl World {
+impl PartitionWorld {
     /// The cluster begins: all brokers serve, and the topic is there.
-    pub(super) fn found(&mut self) -> Checked {
+    pub(super) fn found(&mut self) -> InvariantCheck {
         self.command(ControllerCommand::Bootstrap { records: bootstrap_records() })?;
         for at in 0..self.brokers.len() {
             self.brokers[at].start();
@@ -138,7 +138,7 @@ impl World {
     }
 
     /// Writes records, and applies them.
-    fn write(&mut self, records: Vec<MetadataRecord>) -> Checked {
+    fn write(&mut self, records: Vec<MetadataRecord>) -> InvariantCheck {
         if records.is_empty() {
             return Ok(());
         }
@@ -166,14 +166,14 @@ impl World {
     /// A broker is told of all metadata.
     fn tell(&mut self, to: usize) {
         let (life, upto) = (self.brokers[to].life, self.journal.records.len());
-        self.send(self.controller(), to, Message::Metadata { life, upto });
+        self.send(self.controller(), to, PartitionMessage::Metadata { life, upto });
     }
 
-    fn register(&mut self, at: usize, life: u32) -> Checked {
+    fn register(&mut self, at: usize, life: u32) -> InvariantCheck {
         let id = self.brokers[at].id;
         let request = BrokerRegistrationRequest {
             broker_id: id,
-            incarnation_id: Broker::incarnation(id, life),
+            incarnation_id: SimBroker::incarnation(id, life),
             log_dirs: vec![Uuid::of(400 + at as u64)],
             previous_broker_epoch: self.brokers[at].clean_epoch,
             ..Default::default()
@@ -184,7 +184,7 @@ impl World {
     }
 
     /// A broker says that it lives.
-    pub(super) fn heartbeat(&mut self, at: usize, life: u32, applied: usize) -> Checked {
+    pub(super) fn heartbeat(&mut self, at: usize, life: u32, applied: usize) -> InvariantCheck {
         // An earlier life is not heard any more.
         if life != self.brokers[at].life {
             return Ok(());
@@ -192,7 +192,7 @@ impl World {
         self.journal.heard_ms[at] = self.schedule.now_ms();
         let id = self.brokers[at].id;
         let known = self.journal.controller.cluster().broker(id);
-        let is_known = known.is_some_and(|it| it.incarnation == Broker::incarnation(id, life));
+        let is_known = known.is_some_and(|it| it.incarnation == SimBroker::incarnation(id, life));
         let Some(known) = known.filter(|_| is_known) else { return self.register(at, life) };
         let has_caught_up = applied > usize::try_from(known.epoch).unwrap_or(usize::MAX);
         if known.fenced && has_caught_up {
@@ -203,8 +203,8 @@ impl World {
     }
 
     /// Fences brokers that have been silent for too long.
-    pub(super) fn check_sessions(&mut self) -> Checked {
-        self.schedule.after(CHECK_MS, Event::SessionsChecked);
+    pub(super) fn check_sessions(&mut self) -> InvariantCheck {
+        self.schedule.after(CHECK_MS, PartitionEvent::SessionsChecked);
         for at in 0..self.brokers.len() {
             let broker = self.brokers[at].id;
             let known = self.journal.controller.cluster().broker(broker);
@@ -217,7 +217,7 @@ impl World {
     }
 
     /// A leader wants another in-sync set: granted if it still leads, and all are fit for it.
-    pub(super) fn alter(&mut self, alter: &Alter) -> Checked {
+    pub(super) fn alter(&mut self, alter: &Alter) -> InvariantCheck {
         let cluster = self.journal.controller.cluster();
         let Some(state) = partition(cluster) else { return Ok(()) };
         let is_current = state.leader == alter.leader
@@ -250,9 +250,9 @@ impl World {
     }
 
     /// Other topics come and go, and producers get ids.
-    pub(super) fn administer(&mut self) -> Checked {
+    pub(super) fn administer(&mut self) -> InvariantCheck {
         let pause_ms = self.dice.between(200, 2000);
-        self.schedule.after(pause_ms, Event::Administered);
+        self.schedule.after(pause_ms, PartitionEvent::Administered);
         let broker = self.brokers[self.dice.index(self.brokers.len())].id;
         match self.dice.below(3) {
             0 => {

@@ -32,16 +32,16 @@ pub enum Fault {
 #[derive(Clone, Debug)]
 pub struct FaultyFiles {
     files: Arc<dyn Files>,
-    faults: Arc<Faults>,
+    faults: Arc<FaultPlan>,
 }
 
 #[derive(Debug, Default)]
-struct Faults {
+struct FaultPlan {
     under: Mutex<BTreeMap<PathBuf, Fault>>,
     changed: Condvar,
 }
 
-impl Faults {
+impl FaultPlan {
     fn of(&self, path: &Path) -> Option<Fault> {
         let under = self.under.lock();
         under.iter().find(|(dir, _)| path.starts_with(dir)).map(|(_, fault)| *fault)
@@ -160,7 +160,7 @@ impl Files for FaultyFiles {
 struct FaultyFile {
     file: FileRef,
     path: PathBuf,
-    faults: Arc<Faults>,
+    faults: Arc<FaultPlan>,
 }
 
 impl File for FaultyFile {
