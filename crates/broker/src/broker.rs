@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_clock::Clock;
-use ottla_metadata::{Cluster, Command, Controller, Defaults, FEATURES, bootstrap_records};
+use ottla_metadata::{
+    Cluster, Controller, ControllerCommand, Defaults, FEATURES, bootstrap_records,
+};
 use ottla_net::connection::{Limits, serve};
 use ottla_net::listener::{Accepted, Admission, Arrival, Listener};
 use ottla_net::names::{canonical_host_name, is_local_host};
@@ -321,7 +323,7 @@ impl Broker {
     /// The disk fails; the next start will look through everything.
     pub fn stop(self) -> Result<(), StartError> {
         self.threads.stop();
-        let command = Command::Stop { broker: self.node.id };
+        let command = ControllerCommand::Stop { broker: self.node.id };
         let asked: Result<(), ErrorCode> = self.controller.handle().ask_blocking(command);
         if let Err(code) = asked {
             tracing::error!(
@@ -460,11 +462,11 @@ fn join(
     let broker = request.broker_id;
     let controller = controller.handle();
     let join = || {
-        let () = controller.ask_blocking(Command::Bootstrap { records })?;
-        let register = Command::RegisterBroker { request, offset: 0 };
+        let () = controller.ask_blocking(ControllerCommand::Bootstrap { records })?;
+        let register = ControllerCommand::RegisterBroker { request, offset: 0 };
         let registered: Result<i64, ErrorCode> = controller.ask_blocking(register)?;
         let epoch = registered?;
-        let () = controller.ask_blocking(Command::Unfence { broker })?;
+        let () = controller.ask_blocking(ControllerCommand::Unfence { broker })?;
         Ok(epoch)
     };
     join().map_err(StartError::Refused)

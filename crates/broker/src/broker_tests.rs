@@ -23,7 +23,7 @@ fn create_topic(broker: &Broker) {
     };
     let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
     let uuids = vec![Uuid::of(77)];
-    let command = Command::CreateTopics { request, uuids };
+    let command = ControllerCommand::CreateTopics { request, uuids };
     let asked: Result<CreateTopicsResponse, ErrorCode> =
         broker.controller.handle().ask_blocking(command);
     assert_eq!(asked.expect("an answer").topics[0].error_code, 0);

@@ -9,7 +9,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
-type Job = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+type ThreadJob = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
 /// How many jobs may wait for a thread to pick them up.
 const JOBS_WAITING_MAX: usize = 1024;
@@ -17,7 +17,7 @@ const JOBS_WAITING_MAX: usize = 1024;
 /// The threads that serve connections.
 #[derive(Debug)]
 pub struct Threads {
-    jobs: Vec<mpsc::Sender<Job>>,
+    jobs: Vec<mpsc::Sender<ThreadJob>>,
     stop: watch::Sender<bool>,
     handles: Vec<JoinHandle<()>>,
 }
@@ -31,7 +31,7 @@ impl Threads {
         let (stop, stopped) = watch::channel(false);
         let mut threads = Self { jobs: Vec::new(), stop, handles: Vec::new() };
         for index in 0..count.max(1) {
-            let (jobs, incoming) = mpsc::channel::<Job>(JOBS_WAITING_MAX);
+            let (jobs, incoming) = mpsc::channel::<ThreadJob>(JOBS_WAITING_MAX);
             let runtime = Builder::new_current_thread().enable_all().build()?;
             let stopped = stopped.clone();
             let handle = std::thread::Builder::new()
@@ -69,7 +69,7 @@ impl Threads {
 /// Starts tasks on [`Threads`].
 #[derive(Clone, Debug)]
 pub struct Spawner {
-    jobs: Vec<mpsc::Sender<Job>>,
+    jobs: Vec<mpsc::Sender<ThreadJob>>,
 }
 
 impl Spawner {
@@ -86,13 +86,13 @@ impl Spawner {
         F: FnOnce() -> T + Send + 'static,
         T: Future<Output = ()> + 'static,
     {
-        let job: Job = Box::new(move || Box::pin(start()));
+        let job: ThreadJob = Box::new(move || Box::pin(start()));
         // A closed channel means that the node is stopping: the task has nobody to serve.
         let _ = self.jobs[index % self.jobs.len()].send(job).await;
     }
 }
 
-async fn run(mut incoming: mpsc::Receiver<Job>, mut stopped: watch::Receiver<bool>) {
+async fn run(mut incoming: mpsc::Receiver<ThreadJob>, mut stopped: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             // First, so that many jobs do not put it off.

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use ottla_clock::Clock;
 use ottla_machine::{Machine, Ticket, Turn};
-use ottla_metadata::{Cluster, Command, Controller, Reply, version_of};
+use ottla_metadata::{Cluster, Controller, ControllerCommand, ControllerReply, version_of};
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_quorum::{Quorum, QuorumError};
 use ottla_types::{ErrorCode, LeaderEpoch, Offset};
@@ -31,7 +31,7 @@ pub struct News {
 }
 
 enum Job {
-    Ask(Box<Command>, oneshot::Sender<Reply>),
+    Ask(Box<ControllerCommand>, oneshot::Sender<ControllerReply>),
     Stop,
 }
 
@@ -52,9 +52,9 @@ impl ControllerHandle {
     ///
     /// # Errors
     /// `NOT_CONTROLLER` when the controller is gone.
-    pub async fn ask<T>(&self, command: Command) -> Result<T, ErrorCode>
+    pub async fn ask<T>(&self, command: ControllerCommand) -> Result<T, ErrorCode>
     where
-        T: TryFrom<Reply, Error = Reply>,
+        T: TryFrom<ControllerReply, Error = ControllerReply>,
     {
         let (sender, answer) = oneshot::channel();
         let job = Job::Ask(Box::new(command), sender);
@@ -67,9 +67,9 @@ impl ControllerHandle {
     ///
     /// # Errors
     /// `NOT_CONTROLLER` when the controller is gone.
-    pub fn ask_blocking<T>(&self, command: Command) -> Result<T, ErrorCode>
+    pub fn ask_blocking<T>(&self, command: ControllerCommand) -> Result<T, ErrorCode>
     where
-        T: TryFrom<Reply, Error = Reply>,
+        T: TryFrom<ControllerReply, Error = ControllerReply>,
     {
         let (sender, answer) = oneshot::channel();
         let job = Job::Ask(Box::new(command), sender);
@@ -80,7 +80,7 @@ impl ControllerHandle {
 
     /// Asks without waiting for an answer; whether there was room for it in the queue.
     #[must_use]
-    pub fn tell(&self, command: Command) -> bool {
+    pub fn tell(&self, command: ControllerCommand) -> bool {
         let (sender, _) = oneshot::channel();
         self.jobs.try_send(Job::Ask(Box::new(command), sender)).is_ok()
     }
@@ -160,10 +160,10 @@ impl<T: FnMut(News)> Driver<T> {
 
     fn turn(
         &mut self,
-        mut command: Command,
-        asker: oneshot::Sender<Reply>,
+        mut command: ControllerCommand,
+        asker: oneshot::Sender<ControllerReply>,
     ) -> Result<(), QuorumError> {
-        if let Command::RegisterBroker { offset, .. } = &mut command {
+        if let ControllerCommand::RegisterBroker { offset, .. } = &mut command {
             *offset = self.quorum.log_end();
         }
         let mut turn = Turn::new(self.clock.wall_ms(), Ticket(0));

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_clock::Clock;
 use ottla_machine::{Machine, answer};
-use ottla_partitions::{Isolation, Partition, ReadRefused, Refused};
+use ottla_partitions::{AppendRefusal, Isolation, Partition, ReadRefused};
 use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches};
 use ottla_types::{ErrorCode, Offset, TimestampMs, TopicPartition, coordinator_partition};
 use tokio::sync::Notify;
@@ -60,7 +60,7 @@ pub trait Kind: Debug + Send + Sync + 'static {
         partition: &Partition,
         records: &[Self::Record],
         now_ms: TimestampMs,
-    ) -> Result<Offset, AppendFailed<Refused>>;
+    ) -> Result<Offset, AppendFailed<AppendRefusal>>;
 }
 
 /// One coordinator.
@@ -376,13 +376,14 @@ pub fn batch_of(
     options: BatchOptions,
     records: impl Iterator<Item = (Bytes, Option<Bytes>)>,
     now_ms: TimestampMs,
-) -> Result<Bytes, Refused> {
+) -> Result<Bytes, AppendRefusal> {
     let mut builder = BatchBuilder::new(options);
     for (key, value) in records {
         let value = value.as_deref();
         builder.push(&NewRecord { timestamp: now_ms, key: Some(&key), value, headers: &[] });
     }
-    let batch = builder.build().map_err(|error| Refused::Records(BadRecords::Broken(error)))?;
+    let batch =
+        builder.build().map_err(|error| AppendRefusal::Records(BadRecords::Broken(error)))?;
     Ok(Bytes::from(batch))
 }
 
@@ -394,7 +395,7 @@ pub struct TopicJournal<K> {
 }
 
 impl<K: Kind> Journal<K::Record> for TopicJournal<K> {
-    type Error = Refused;
+    type Error = AppendRefusal;
 
     fn partition(&self) -> &TopicPartition {
         self.partition.name()
@@ -408,7 +409,7 @@ impl<K: Kind> Journal<K::Record> for TopicJournal<K> {
         &mut self,
         records: &[K::Record],
         now_ms: TimestampMs,
-    ) -> Result<Offset, AppendFailed<Refused>> {
+    ) -> Result<Offset, AppendFailed<AppendRefusal>> {
         K::write(&self.partition, records, now_ms)
     }
 
@@ -423,11 +424,11 @@ impl<K: Kind> Journal<K::Record> for TopicJournal<K> {
 
 /// What a batch that was refused says of a coordinator's append.
 #[must_use]
-pub fn failed(refused: Refused) -> AppendFailed<Refused> {
+pub fn failed(refused: AppendRefusal) -> AppendFailed<AppendRefusal> {
     match refused {
         // Where only room was missing, the log has taken back what it had begun.
-        Refused::Storage(error) if !error.is_shortage() => {
-            AppendFailed::Unknown(Refused::Storage(error))
+        AppendRefusal::Storage(error) if !error.is_shortage() => {
+            AppendFailed::Unknown(AppendRefusal::Storage(error))
         }
         refused => AppendFailed::Refused(refused),
     }
@@ -435,7 +436,7 @@ pub fn failed(refused: Refused) -> AppendFailed<Refused> {
 
 /// What a client is told whose request got no reply.
 #[must_use]
-pub fn unanswered(error: &Unanswered<Refused>) -> ErrorCode {
+pub fn unanswered(error: &Unanswered<AppendRefusal>) -> ErrorCode {
     let Unanswered::Refused(refused) = error else { return ErrorCode::NOT_COORDINATOR };
     match refused.code() {
         ErrorCode::NOT_ENOUGH_REPLICAS => ErrorCode::COORDINATOR_NOT_AVAILABLE,
