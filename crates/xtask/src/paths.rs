@@ -133,7 +133,7 @@ mod tests {
             ("[x](../ARCHITECTURE.md#the-lore)", false),
             ("`docs/simulation.md#a-seed-is-a-history`", true),
             // Written so that this file does not name them.
-            (concat!("`docs/", "simulation.md#a-seed-is-a-tale`"), false),
+            (concat!("`", "docs/simulation.md#a-seed-is-a-tale`"), false),
             (concat!("the sec", "tion 3.2 of the specification"), false),
             (concat!("cluster.md ", "\u{a7}4"), false),
             ("RFC 5802, section 3", true),
