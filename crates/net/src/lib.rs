@@ -10,7 +10,8 @@
 //! - [`listener`]: bind, accept, limits per node and per address
 //! - [`names`]: what this machine is called
 //! - [`supervisor`]: says to systemd, or whatever started this process, that it is ready
-//! - [`threads`]: one runtime per core
+//! - [`threads`]: one runtime per core, or where a simulation runs tasks
+//! - [`transport`]: sockets, or streams in memory
 
 pub mod connection;
 pub mod dial;
@@ -19,8 +20,10 @@ pub mod listener;
 pub mod names;
 pub mod supervisor;
 pub mod threads;
+pub mod transport;
 
 pub use connection::{Closed, Limits, Outcome, Reply, serve};
 pub use frame::FrameError;
 pub use listener::{Accepted, Admission, Arrival, Bounds, Listener, SocketOptions};
-pub use threads::Threads;
+pub use threads::{Spawner, Threads};
+pub use transport::{Bound, MemoryStream, Socket, Transport};
