@@ -9,6 +9,7 @@
 //! - [`connection`]: requests in, replies out in request order, back-pressure both ways
 //! - [`listener`]: bind, accept, limits per node and per address
 //! - [`names`]: what this machine is called
+//! - [`peer`]: the other side: requests out, answers in, many in flight, to another node
 //! - [`supervisor`]: says to systemd, or whatever started this process, that it is ready
 //! - [`threads`]: one runtime per core, or where a simulation runs tasks
 //! - [`transport`]: sockets, or streams in memory
@@ -18,6 +19,7 @@ pub mod dial;
 pub mod frame;
 pub mod listener;
 pub mod names;
+pub mod peer;
 pub mod supervisor;
 pub mod threads;
 pub mod transport;
@@ -25,5 +27,6 @@ pub mod transport;
 pub use connection::{Closed, Limits, Outcome, Reply, serve};
 pub use frame::FrameError;
 pub use listener::{Accepted, Admission, Arrival, Bounds, Listener, SocketOptions};
+pub use peer::{Peer, PeerError, PeerLimits};
 pub use threads::{Spawner, Threads};
 pub use transport::{Bound, MemoryStream, Socket, Transport};
