@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_clock::Clock;
+use ottla_clock::{Clock, Lane, Share};
 use ottla_machine::{Machine, answer};
 use ottla_partitions::{AppendRefusal, Isolation, Partition, ReadRefused};
 use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches};
@@ -106,6 +106,8 @@ pub struct Shards<K: Kind>(Arc<Inner<K>>);
 
 struct Inner<K: Kind> {
     clock: Clock,
+    /// Where coordinators are loaded again, beside the threads that serve.
+    loading: Lane,
     settings: RwLock<K::Settings>,
     shards: RwLock<BTreeMap<i32, Shard<K>>>,
     /// How many loads have begun.
@@ -129,9 +131,10 @@ impl<K: Kind> Debug for Shards<K> {
 impl<K: Kind> Shards<K> {
     /// No coordinator yet.
     #[must_use]
-    pub fn new(clock: Clock, settings: K::Settings) -> Self {
+    pub fn new(clock: Clock, loading: Lane, settings: K::Settings) -> Self {
         Self(Arc::new(Inner {
             clock,
+            loading,
             settings: RwLock::new(settings),
             shards: RwLock::default(),
             loads: AtomicU64::new(0),
@@ -280,8 +283,7 @@ impl<K: Kind> Shards<K> {
     pub fn load_again(&self) {
         for load in self.begin_again() {
             let shards = self.clone();
-            // What it has loaded is found among the shards.
-            drop(tokio::task::spawn_blocking(move || shards.finish(load)));
+            self.0.loading.start(Share::default(), move || shards.finish(load));
         }
     }
 

@@ -33,7 +33,8 @@ impl Scene {
         let clock = Clock::manual(1_000);
         let dirs = vec![(dir, Uuid::of(500), false)];
         let partitions = Partitions::new(1, clock.clone(), dirs).expect("opens");
-        let groups = Groups::new(clock.clone(), GroupSettings::default());
+        let loading = Lane::simulated(&clock, Duration::ZERO);
+        let groups = Groups::new(clock.clone(), loading, GroupSettings::default());
         Self { clock, folder, disk, partitions, groups }
     }
 
