@@ -23,7 +23,8 @@ use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
 use crate::dirs::{DirectoryFacts, check, open_dirs, own, take_marks, take_over};
 use crate::dispatch::Serving;
 use crate::guard::Authorizer;
-use crate::hosts::controller::ControllerThread;
+use crate::hosts::controller::ControllerHandle;
+use crate::hosts::lanes::HostLanes;
 use crate::levels::LogLevels;
 use crate::lost;
 use crate::node::{Node, Parts};
@@ -75,12 +76,23 @@ pub struct StartFacts {
     pub start_ms: u64,
 }
 
+/// Why a node that runs cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NodeFailure {
+    /// No data directory is left to serve from.
+    #[error("every data directory has failed; see above")]
+    Directories,
+    /// The controller cannot write its log.
+    #[error("the controller cannot write the metadata log; see above")]
+    Controller,
+}
+
 /// A running node.
 #[derive(Debug)]
 pub struct Broker {
     keeper: Keeper,
     node: Arc<Node>,
-    controller: ControllerThread,
+    lanes: HostLanes,
     threads: Threads,
     addresses: Vec<(String, SocketAddr)>,
     formatted: bool,
@@ -138,14 +150,8 @@ impl Broker {
         let kraft_version = opened.quorum.kraft_version();
         let controller =
             Controller::new(cluster, defaults(&started, kraft_version), Box::new(rules));
-        let slot: Arc<std::sync::OnceLock<Arc<Node>>> = Arc::default();
-        let told = Arc::clone(&slot);
-        let tell = move |news| {
-            if let Some(node) = told.get() {
-                node.take(news);
-            }
-        };
-        let controller = ControllerThread::start(clock.clone(), controller, opened.quorum, tell)?;
+        let controller = ControllerHandle::new(clock.clone(), controller, opened.quorum);
+        let lanes = HostLanes::threads(data.len());
         let node = Arc::new(Node::new(Parts {
             clock: clock.clone(),
             id,
@@ -153,23 +159,25 @@ impl Broker {
             metadata_directory: meta.directory_id,
             started: Arc::clone(&started),
             partitions,
-            controller: controller.handle(),
+            controller,
             voter_listeners,
             kraft_version,
             levels,
             authorizer,
+            lanes: lanes.clone(),
         }));
-        // Nobody else sets it.
-        let _ = slot.set(Arc::clone(&node));
+        lanes.metadata.keep_thread()?;
+        let told = Arc::clone(&node);
+        node.controller.serve(&lanes.metadata, move |news| told.take(news));
         let request = registration(&node, &bound, directories)?;
-        let epoch = join(&controller, bootstrap, request)?;
+        let epoch = join(&node.controller, bootstrap, request)?;
         let addresses = bound.iter().map(|it| (it.setting.name.clone(), it.address)).collect();
         let asked = Arc::clone(&node);
         let ask = Arc::new(move || keeper_settings(&asked.cluster(), &asked.started, asked.id));
         let keeper = Keeper::start(&node.partitions, &clock, ask)?;
         let facts = start_facts(&node, clean || formatted, begun, recovery);
         let broker =
-            Self { keeper, node, controller, threads, addresses, formatted, data, facts, epoch };
+            Self { keeper, node, lanes, threads, addresses, formatted, data, facts, epoch };
         broker.listen(bound)?;
         Ok(broker)
     }
@@ -310,9 +318,13 @@ impl Broker {
         Ok(())
     }
 
-    /// Returns when every data directory has failed: the node has nothing left to serve.
-    pub async fn failed(&self) {
-        self.node.partitions.all_failed().await;
+    /// Returns when the node cannot go on, with the reason.
+    pub async fn failed(&self) -> NodeFailure {
+        tokio::select! {
+            biased;
+            () = self.node.partitions.all_failed() => NodeFailure::Directories,
+            () = self.node.controller.failed() => NodeFailure::Controller,
+        }
     }
 
     /// Stops: no more requests, everything on the disk, the next start need not look through it.
@@ -322,14 +334,15 @@ impl Broker {
     pub fn stop(self) -> Result<(), StartError> {
         self.threads.stop();
         let command = Command::Stop { broker: self.node.id };
-        let asked: Result<(), ErrorCode> = self.controller.handle().ask_blocking(command);
+        let asked: Result<(), ErrorCode> = self.node.controller.ask_blocking(command);
         if let Err(code) = asked {
             tracing::error!(
                 code = code.name(),
                 "controlled shutdown failed: the controller had stopped"
             );
         }
-        if let Some(quorum) = self.controller.stop() {
+        self.lanes.stop();
+        if let Some(quorum) = self.node.controller.stop() {
             quorum.close()?;
         }
         self.keeper.stop();
@@ -453,15 +466,14 @@ fn registration(
 /// The first things a controller does in a node's life: begin the cluster if it is new, register
 /// the node, let it serve. Returns the broker's epoch.
 fn join(
-    controller: &ControllerThread,
+    controller: &ControllerHandle,
     records: Vec<ottla_protocol::metadata::MetadataRecord>,
     request: BrokerRegistrationRequest,
 ) -> Result<i64, StartError> {
     let broker = request.broker_id;
-    let controller = controller.handle();
     let join = || {
         let () = controller.ask_blocking(Command::Bootstrap { records })?;
-        let register = Command::RegisterBroker { request, offset: 0 };
+        let register = Command::RegisterBroker(request);
         let registered: Result<i64, ErrorCode> = controller.ask_blocking(register)?;
         let epoch = registered?;
         let () = controller.ask_blocking(Command::Unfence { broker })?;

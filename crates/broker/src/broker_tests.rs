@@ -25,7 +25,7 @@ fn create_topic(broker: &Broker) {
     let uuids = vec![Uuid::of(77)];
     let command = Command::CreateTopics { request, uuids };
     let asked: Result<CreateTopicsResponse, ErrorCode> =
-        broker.controller.handle().ask_blocking(command);
+        broker.node.controller.ask_blocking(command);
     assert_eq!(asked.expect("an answer").topics[0].error_code, 0);
 }
 

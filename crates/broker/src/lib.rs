@@ -34,7 +34,7 @@ mod slow;
 mod start_error;
 mod voter;
 
-pub use broker::{Broker, Formatting, StartFacts, StartOptions};
+pub use broker::{Broker, Formatting, NodeFailure, StartFacts, StartOptions};
 pub use guard::{Authorizer, Client, Operation, Principal, Resource, ResourceType};
 pub use levels::{LogLevel, LogLevels, NoLevels};
 pub use ottla_net::names::{canonical_host_name, is_local_host};

@@ -20,6 +20,7 @@ use crate::absent::why_not_here;
 use crate::guard::Authorizer;
 use crate::hosts::controller::ControllerHandle;
 use crate::hosts::groups::{self, GroupHost, Groups};
+use crate::hosts::lanes::HostLanes;
 use crate::hosts::markers::Markers;
 use crate::hosts::mover::{Mover, Moves};
 use crate::hosts::producer_ids::ProducerIds;
@@ -114,6 +115,8 @@ pub struct Parts {
     pub levels: Arc<dyn LogLevels>,
     /// Who may do what; without one, everything is allowed.
     pub authorizer: Option<Arc<dyn Authorizer>>,
+    /// Where its machines wait for disks.
+    pub lanes: HostLanes,
 }
 
 impl Node {
@@ -128,11 +131,13 @@ impl Node {
             kraft_version,
             levels,
             authorizer,
+            lanes,
             ..
         } = parts;
         let cluster = Cluster::default();
         let own = node_settings(&started);
-        let groups = Groups::new(clock.clone(), group_settings(&cluster, &started, id));
+        let settings = group_settings(&cluster, &started, id);
+        let groups = Groups::new(clock.clone(), lanes.loading.clone(), settings);
         let current = Arc::new(ArcSwap::from_pointee(cluster.clone()));
         Self {
             markers: Markers {
@@ -144,6 +149,7 @@ impl Node {
             groups,
             transactions: Transactions::new(
                 clock.clone(),
+                lanes.loading,
                 transaction_settings(&cluster, &started, id),
             ),
             sessions: Sessions::new(own.fetch_sessions_max),
