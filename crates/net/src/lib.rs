@@ -9,6 +9,7 @@
 //! - [`connection`]: requests in, replies out in request order, back-pressure both ways
 //! - [`listener`]: bind, accept, limits per node and per address
 //! - [`names`]: what this machine is called
+//! - [`peer`]: the other side: requests out, answers in, many in flight, to another node
 //! - [`supervisor`]: says to systemd, or whatever started this process, that it is ready
 //! - [`threads`]: one runtime per core
 
@@ -17,10 +18,12 @@ pub mod dial;
 pub mod frame;
 pub mod listener;
 pub mod names;
+pub mod peer;
 pub mod supervisor;
 pub mod threads;
 
 pub use connection::{Closed, Limits, Outcome, Reply, serve};
 pub use frame::FrameError;
 pub use listener::{Accepted, Admission, Arrival, Bounds, Listener, SocketOptions};
+pub use peer::{Peer, PeerError, PeerLimits};
 pub use threads::Threads;
