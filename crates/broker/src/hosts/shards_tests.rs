@@ -13,7 +13,7 @@ use ottla_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopics,
 };
 use ottla_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
-use ottla_types::Uuid;
+use ottla_types::{TopicPartition, Uuid};
 use std::path::Path;
 
 /// One partition of the topic on a disk that can be made to fail, led by node 1.
