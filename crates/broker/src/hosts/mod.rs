@@ -3,9 +3,11 @@
 pub mod controller;
 pub mod groups;
 pub mod host;
+pub mod lanes;
 pub mod markers;
 pub mod mover;
 pub mod producer_ids;
+pub mod quorum_journal;
 pub mod sessions;
 pub mod shards;
 pub mod telemetry;

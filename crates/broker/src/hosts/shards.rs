@@ -10,14 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_clock::{Clock, Lane, Share};
+use ottla_clock::{Clock, Lane};
 use ottla_machine::{Machine, answer};
 use ottla_partitions::{Isolation, Partition, ReadRefused, Refused};
 use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches};
 use ottla_types::{ErrorCode, Offset, TimestampMs, TopicPartition, coordinator_partition};
 use tokio::sync::Notify;
 
-use super::host::{AppendFailed, Host, Journal, Unanswered};
+use super::host::{AppendFailed, Host, Journal, Unanswered, Wake};
 
 /// How much of the topic is read at a time while loading, in bytes (`offsets.load.buffer.size`).
 const LOAD_BYTES: usize = 5 * 1024 * 1024;
@@ -106,14 +106,14 @@ pub struct Shards<K: Kind>(Arc<Inner<K>>);
 
 struct Inner<K: Kind> {
     clock: Clock,
-    /// Where coordinators are loaded again, beside the threads that serve.
-    loading: Lane,
     settings: RwLock<K::Settings>,
     shards: RwLock<BTreeMap<i32, Shard<K>>>,
     /// How many loads have begun.
     loads: AtomicU64,
     /// Wakes the task that fires timers.
     wake: Arc<Notify>,
+    /// Where coordinators are loaded.
+    loading: Lane,
 }
 
 impl<K: Kind> Clone for Shards<K> {
@@ -134,11 +134,11 @@ impl<K: Kind> Shards<K> {
     pub fn new(clock: Clock, loading: Lane, settings: K::Settings) -> Self {
         Self(Arc::new(Inner {
             clock,
-            loading,
             settings: RwLock::new(settings),
             shards: RwLock::default(),
             loads: AtomicU64::new(0),
             wake: Arc::default(),
+            loading,
         }))
     }
 
@@ -181,7 +181,7 @@ impl<K: Kind> Shards<K> {
     }
 
     /// Loads a coordinator for each partition of the topic that is new, and unloads those whose
-    /// partition is no longer here. Reads whole partitions: not for a serving thread.
+    /// partition is no longer here. Returns when they are loaded: not for a serving thread.
     pub fn reconcile(&self, led: &[Partition]) {
         let (mut gone, mut fresh) = (Vec::new(), Vec::new());
         {
@@ -203,9 +203,11 @@ impl<K: Kind> Shards<K> {
         }
         // Whoever waits for one of them holds it, and would wait for ever.
         gone.iter().for_each(|host| host.unload());
-        for load in fresh {
-            self.finish(load);
-        }
+        let work = fresh.into_iter().map(|load| {
+            let share = load.partition.share();
+            (share, move || self.finish(load))
+        });
+        self.0.loading.all(work.collect());
     }
 
     /// The coordinators that have lost their journal, or whose load was refused a while ago: each
@@ -258,7 +260,8 @@ impl<K: Kind> Shards<K> {
         let mut machine = K::machine(settings);
         replay::<K>(&partition, &mut machine)?;
         let journal = TopicJournal { partition, kind: PhantomData };
-        let host = Host::new(self.0.clock.clone(), machine, journal, Arc::clone(&self.0.wake));
+        let wake = Arc::clone(&self.0.wake) as Arc<dyn Wake>;
+        let host = Host::new(self.0.clock.clone(), machine, journal, wake);
         Ok(match host.tell(K::loaded()) {
             Ok(()) => State::Ready(Arc::new(host)),
             Err(_) => State::Refused(self.0.clock.monotonic() + LOAD_AGAIN),
@@ -283,7 +286,7 @@ impl<K: Kind> Shards<K> {
     pub fn load_again(&self) {
         for load in self.begin_again() {
             let shards = self.clone();
-            self.0.loading.start(Share::default(), move || shards.finish(load));
+            self.0.loading.start(load.partition.share(), move || shards.finish(load));
         }
     }
 
@@ -398,10 +401,6 @@ pub struct TopicJournal<K> {
 impl<K: Kind> Journal<K::Record> for TopicJournal<K> {
     type Error = Refused;
 
-    fn partition(&self) -> &TopicPartition {
-        self.partition.name()
-    }
-
     fn accepts(&self) -> bool {
         self.partition.accepts_own()
     }
@@ -420,6 +419,21 @@ impl<K: Kind> Journal<K::Record> for TopicJournal<K> {
 
     fn committed(&self) -> Offset {
         self.partition.ends().high_watermark
+    }
+
+    fn log_refused(&self, error: &Refused) {
+        let TopicPartition { topic, partition } = self.partition.name();
+        tracing::warn!(topic = &**topic, partition, %error, "coordinator append refused");
+    }
+
+    fn log_failed(&self, error: &Refused) {
+        let TopicPartition { topic, partition } = self.partition.name();
+        tracing::error!(
+            topic = &**topic,
+            partition,
+            %error,
+            "coordinator append failed; shard unloaded"
+        );
     }
 }
 

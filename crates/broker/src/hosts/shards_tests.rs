@@ -1,4 +1,5 @@
 use super::super::groups::{GroupKind, Groups, TOPIC};
+use super::super::lanes::HostLanes;
 use super::*;
 use ottla_coordinator::group::{Command, GroupSettings};
 use ottla_partitions::{
@@ -33,7 +34,7 @@ impl Scene {
         let clock = Clock::manual(1_000);
         let dirs = vec![(dir, Uuid::of(500), false)];
         let partitions = Partitions::new(1, clock.clone(), dirs).expect("opens");
-        let loading = Lane::simulated(&clock, Duration::ZERO);
+        let loading = HostLanes::threads(1).loading;
         let groups = Groups::new(clock.clone(), loading, GroupSettings::default());
         Self { clock, folder, disk, partitions, groups }
     }

@@ -17,6 +17,7 @@ mod update_features;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
+use core::convert::Infallible;
 
 use ottla_machine::{Machine, Turn};
 use ottla_protocol::metadata::MetadataRecord;
@@ -70,7 +71,7 @@ impl Machine for Controller {
     type Command = Command;
     type Record = MetadataRecord;
     type Reply = Reply;
-    type Timer = ();
+    type Timer = Infallible;
     type Volatile = ();
 
     fn decide(&mut self, command: Command, turn: &mut Turn<Self>) {
@@ -96,9 +97,7 @@ impl Machine for Controller {
             Command::AlterUserScramCredentials { request, keys } => {
                 credentials::alter(scene, &request, keys, turn);
             }
-            Command::RegisterBroker { request, offset } => {
-                register::register(scene, &request, offset, turn);
-            }
+            Command::RegisterBroker(request) => register::register(scene, &request, turn),
             Command::Unfence { broker } => register::unfence(scene, broker, turn),
             Command::Stop { broker } => register::stop(scene, broker, turn),
             Command::AssignDirectories { broker, assigned } => {
@@ -117,9 +116,8 @@ impl Machine for Controller {
         self.cluster.apply(record);
     }
 
-    fn expired(_timer: ()) -> Command {
-        // The controller sets no timer yet; nothing is allocated for a block that nobody uses.
-        Command::Bootstrap { records: alloc::vec::Vec::new() }
+    fn expired(timer: Infallible) -> Command {
+        match timer {}
     }
 
     fn volatile(&self) {}
