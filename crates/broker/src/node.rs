@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
-use ottla_clock::Clock;
+use ottla_clock::{Clock, Lane};
 use ottla_coordinator::group::Topics;
 use ottla_metadata::{Cluster, Command, Listener};
 use ottla_net::listener::Admission;
@@ -20,7 +20,6 @@ use crate::absent::why_not_here;
 use crate::guard::Authorizer;
 use crate::hosts::controller::ControllerHandle;
 use crate::hosts::groups::{self, GroupHost, Groups};
-use crate::hosts::lanes::HostLanes;
 use crate::hosts::markers::Markers;
 use crate::hosts::mover::{Mover, Moves};
 use crate::hosts::producer_ids::ProducerIds;
@@ -29,6 +28,7 @@ use crate::hosts::shards::{ask, shard_of};
 use crate::hosts::telemetry::Telemetry;
 use crate::hosts::transactions::{self, TransactionHost, Transactions};
 use crate::hosts::unpacking::Unpacking;
+use crate::lanes::NodeLanes;
 use crate::levels::LogLevels;
 use crate::request::Call;
 use crate::rules::{
@@ -82,6 +82,8 @@ pub struct Node {
     pub markers: Markers,
     /// Moves of partitions between data directories.
     pub moves: Moves,
+    /// Where the copying of a move is done.
+    moving: Lane,
     cluster: Arc<ArcSwap<Cluster>>,
     in_force: ArcSwap<InForce>,
     topics: ArcSwap<Topics>,
@@ -115,8 +117,8 @@ pub struct Parts {
     pub levels: Arc<dyn LogLevels>,
     /// Who may do what; without one, everything is allowed.
     pub authorizer: Option<Arc<dyn Authorizer>>,
-    /// Where its machines wait for disks.
-    pub lanes: HostLanes,
+    /// Where it waits for disks.
+    pub lanes: NodeLanes,
 }
 
 impl Node {
@@ -137,7 +139,7 @@ impl Node {
         let cluster = Cluster::default();
         let own = node_settings(&started);
         let settings = group_settings(&cluster, &started, id);
-        let groups = Groups::new(clock.clone(), lanes.loading.clone(), settings);
+        let groups = Groups::new(clock.clone(), lanes.hosts.loading.clone(), settings);
         let current = Arc::new(ArcSwap::from_pointee(cluster.clone()));
         Self {
             markers: Markers {
@@ -149,7 +151,7 @@ impl Node {
             groups,
             transactions: Transactions::new(
                 clock.clone(),
-                lanes.loading,
+                lanes.hosts.loading,
                 transaction_settings(&cluster, &started, id),
             ),
             sessions: Sessions::new(own.fetch_sessions_max),
@@ -157,8 +159,9 @@ impl Node {
             own,
             in_force: ArcSwap::from_pointee(settings_in_force(&cluster, &started, id)),
             admission: Admission::new(connection_bounds(&cluster, &started, id)),
-            unpacking: Unpacking::for_this_machine(),
+            unpacking: Unpacking::on(lanes.unpacking),
             moves: Moves::default(),
+            moving: lanes.moving,
             cluster: current,
             topics: ArcSwap::default(),
             offset: AtomicI64::new(0),
@@ -205,6 +208,7 @@ impl Node {
             partitions: Arc::clone(&self.partitions),
             controller: self.controller.clone(),
             bytes_per_second: self.settings().move_bytes_per_second,
+            lane: self.moving.clone(),
         }
     }
 

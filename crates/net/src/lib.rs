@@ -11,7 +11,8 @@
 //! - [`names`]: what this machine is called
 //! - [`peer`]: the other side: requests out, answers in, many in flight, to another node
 //! - [`supervisor`]: says to systemd, or whatever started this process, that it is ready
-//! - [`threads`]: one runtime per core
+//! - [`threads`]: one runtime per core, or where a simulation runs tasks
+//! - [`transport`]: sockets, or streams in memory
 
 pub mod connection;
 pub mod dial;
@@ -21,9 +22,11 @@ pub mod names;
 pub mod peer;
 pub mod supervisor;
 pub mod threads;
+pub mod transport;
 
 pub use connection::{Closed, Limits, Outcome, Reply, serve};
 pub use frame::FrameError;
 pub use listener::{Accepted, Admission, Arrival, Bounds, Listener, SocketOptions};
 pub use peer::{Peer, PeerError, PeerLimits};
-pub use threads::Threads;
+pub use threads::{Spawner, Threads};
+pub use transport::{Bound, MemoryStream, Socket, Transport};

@@ -1,6 +1,8 @@
 //! Where the machines of a node wait for disks.
 
-use ottla_clock::{Lane, LaneRules, Priority};
+use std::time::Duration;
+
+use ottla_clock::{Clock, Lane, LaneRules, Priority};
 
 /// The lanes of a node's hosts.
 #[derive(Clone, Debug)]
@@ -23,6 +25,18 @@ impl HostLanes {
             metadata: lane("ottla-metadata", 3, 1),
             loading: lane("ottla-load", directories.max(1), 1),
         }
+    }
+
+    /// Lanes of a simulation, whose work takes up to `latency_max`.
+    #[must_use]
+    pub fn simulated(clock: &Clock, latency_max: Duration) -> Self {
+        let lane = || Lane::simulated(clock, latency_max);
+        Self { metadata: lane(), loading: lane() }
+    }
+
+    /// Does what the lanes of a simulation have to do, until they are stopped.
+    pub async fn drive(&self) {
+        tokio::join!(biased; self.metadata.drive(), self.loading.drive());
     }
 
     /// Stops the lanes: what runs is waited for, what waits is not done.
