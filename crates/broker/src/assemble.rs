@@ -18,11 +18,10 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_quorum::{Endpoint, Quorum};
 use ottla_settings::{SettingError, SettingRules, Settings, refusals};
 use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
-use tokio::sync::oneshot;
 
 use crate::dirs::{DirectoryFacts, check, open_dirs, take_marks, take_over};
 use crate::guard::Authorizer;
-use crate::hosts::controller::{ControllerDriver, ControllerQueue, controller_queue};
+use crate::hosts::controller::ControllerHandle;
 use crate::lanes::NodeLanes;
 use crate::levels::LogLevels;
 use crate::listening::{bind_listeners, serve_listeners};
@@ -86,13 +85,23 @@ pub struct StartFacts {
     pub start_ms: u64,
 }
 
+/// Why a node that runs cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NodeFailure {
+    /// No data directory is left to serve from.
+    #[error("every data directory has failed; see above")]
+    Directories,
+    /// The controller cannot write its log.
+    #[error("the controller cannot write the metadata log; see above")]
+    Controller,
+}
+
 /// A node that serves.
 #[derive(Debug)]
 pub struct Assembled {
     pub(crate) node: Arc<Node>,
     keeper: Keeper,
-    /// Comes when the controller has ended.
-    quorum: oneshot::Receiver<Quorum>,
+    lanes: NodeLanes,
     addresses: Vec<(String, SocketAddr)>,
     formatted: bool,
     data: Vec<PathBuf>,
@@ -120,9 +129,12 @@ pub async fn assemble(
     let found = find(&seams, settings, &voter_listeners)?;
     let Found { started, meta, .. } = found;
     let kraft_version = found.quorum.kraft_version();
-    let (controller, queue) = controller_queue();
     let id = meta.node_id;
     let Seams { clock, lanes, spawner, .. } = seams;
+    let rules = SettingRules { settings: Arc::clone(&started), node: id };
+    let defaults = defaults(&started, kraft_version);
+    let controller = Controller::new(found.cluster, defaults, Box::new(rules));
+    let controller = ControllerHandle::new(clock.clone(), controller, found.quorum);
     let node = Arc::new(Node::new(Parts {
         clock: clock.clone(),
         id,
@@ -135,12 +147,11 @@ pub async fn assemble(
         kraft_version,
         levels,
         authorizer,
-        lanes,
+        lanes: lanes.clone(),
     }));
-    let rules = SettingRules { settings: Arc::clone(&started), node: id };
-    let defaults = defaults(&started, kraft_version);
-    let controller = Controller::new(found.cluster, defaults, Box::new(rules));
-    let quorum = start_controller(&node, &spawner, controller, (found.quorum, queue))?;
+    lanes.hosts.metadata.keep_thread()?;
+    let told = Arc::clone(&node);
+    node.controller.serve(&lanes.hosts.metadata, move |news| told.take(news));
     let request = registration(&node, &listeners, found.directories)?;
     let epoch = join_cluster(&node.controller, found.bootstrap, request).await?;
     let asked = Arc::clone(&node);
@@ -152,7 +163,7 @@ pub async fn assemble(
     start_ticks(&node, &spawner).await;
     resume_moves(&node)?;
     let (data, formatted) = (started.log_dirs(), found.formatted);
-    Ok(Assembled { node, keeper, quorum, addresses, formatted, data, facts, epoch })
+    Ok(Assembled { node, keeper, lanes, addresses, formatted, data, facts, epoch })
 }
 
 /// What a node finds in its data directories.
@@ -217,24 +228,6 @@ fn find(
     })
 }
 
-/// Starts the controller, whose news the node takes; what is returned comes when it has ended.
-fn start_controller(
-    node: &Arc<Node>,
-    spawner: &Spawner,
-    controller: Controller,
-    (quorum, queue): (Quorum, ControllerQueue),
-) -> Result<oneshot::Receiver<Quorum>, StartError> {
-    let (ended, when_ended) = oneshot::channel();
-    let (told, clock) = (Arc::clone(node), node.clock.clone());
-    let driver = ControllerDriver::new(clock, controller, quorum, move |news| told.take(news));
-    let run = move || async move {
-        // A node that was dropped does not need it.
-        let _ = ended.send(driver.run(queue).await);
-    };
-    spawner.spawn_apart("ottla-controller", run)?;
-    Ok(when_ended)
-}
-
 /// Starts what fires the timers of coordinators.
 async fn start_ticks(node: &Arc<Node>, spawner: &Spawner) {
     let ticked = Arc::clone(node);
@@ -285,9 +278,13 @@ impl Assembled {
         &self.data
     }
 
-    /// Returns when every data directory has failed: the node has nothing left to serve.
-    pub async fn failed(&self) {
-        self.node.partitions.all_failed().await;
+    /// Returns when the node cannot go on, with the reason.
+    pub async fn failed(&self) -> NodeFailure {
+        tokio::select! {
+            biased;
+            () = self.node.partitions.all_failed() => NodeFailure::Directories,
+            () = self.node.controller.failed() => NodeFailure::Controller,
+        }
     }
 
     /// Stops, once no task serves any more: everything is on the disk then, and the next start need
@@ -296,7 +293,7 @@ impl Assembled {
     /// # Errors
     /// The disk fails; the next start will look through everything.
     pub async fn stop(self) -> Result<(), StartError> {
-        let Self { node, keeper, quorum, epoch, .. } = self;
+        let Self { node, keeper, lanes, epoch, .. } = self;
         let asked: Result<(), ErrorCode> =
             node.controller.ask(ControllerCommand::Stop { broker: node.id }).await;
         if let Err(code) = asked {
@@ -305,8 +302,8 @@ impl Assembled {
                 "controlled shutdown failed: the controller had stopped"
             );
         }
-        node.controller.stop().await;
-        if let Ok(quorum) = quorum.await {
+        lanes.hosts.stop();
+        if let Some(quorum) = node.controller.stop() {
             quorum.close()?;
         }
         keeper.stop();

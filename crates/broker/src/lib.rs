@@ -39,7 +39,7 @@ mod slow;
 mod start_error;
 mod voter;
 
-pub use assemble::{Assembled, Formatting, Seams, StartFacts, StartOptions, assemble};
+pub use assemble::{Assembled, Formatting, NodeFailure, Seams, StartFacts, StartOptions, assemble};
 pub use broker::Broker;
 pub use guard::{Authorizer, Client, Operation, Principal, Resource, ResourceType};
 pub use lanes::NodeLanes;

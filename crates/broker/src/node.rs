@@ -139,7 +139,7 @@ impl Node {
         let cluster = Cluster::default();
         let own = node_settings(&started);
         let settings = group_settings(&cluster, &started, id);
-        let groups = Groups::new(clock.clone(), lanes.loading.clone(), settings);
+        let groups = Groups::new(clock.clone(), lanes.hosts.loading.clone(), settings);
         let current = Arc::new(ArcSwap::from_pointee(cluster.clone()));
         Self {
             markers: Markers {
@@ -151,7 +151,7 @@ impl Node {
             groups,
             transactions: Transactions::new(
                 clock.clone(),
-                lanes.loading,
+                lanes.hosts.loading,
                 transaction_settings(&cluster, &started, id),
             ),
             sessions: Sessions::new(own.fetch_sessions_max),

@@ -68,7 +68,7 @@ pub async fn join_cluster(
     let broker = request.broker_id;
     let join = async {
         let () = controller.ask(ControllerCommand::Bootstrap { records }).await?;
-        let register = ControllerCommand::RegisterBroker { request, offset: 0 };
+        let register = ControllerCommand::RegisterBroker(request);
         let registered: Result<i64, ErrorCode> = controller.ask(register).await?;
         let epoch = registered?;
         let () = controller.ask(ControllerCommand::Unfence { broker }).await?;

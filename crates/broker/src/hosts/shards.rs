@@ -4,64 +4,19 @@
 use ottla_locks::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use ottla_clock::{Clock, Lane, Share};
+use ottla_clock::{Clock, Lane};
 use ottla_machine::{Machine, answer};
-use ottla_partitions::{AppendRefusal, Isolation, Partition, ReadRefused};
-use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches};
-use ottla_types::{ErrorCode, Offset, TimestampMs, TopicPartition, coordinator_partition};
+use ottla_partitions::{AppendRefusal, Partition};
+use ottla_types::{ErrorCode, TimestampMs, coordinator_partition};
 use tokio::sync::Notify;
 
-use super::host::{AppendFailed, Host, Journal, Unanswered};
-
-/// How much of the topic is read at a time while loading, in bytes (`offsets.load.buffer.size`).
-const LOAD_BYTES: usize = 5 * 1024 * 1024;
-/// How much a batch may unpack to while loading, in bytes.
-pub(super) const UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// A load that takes longer says how far it is, every so many records.
-const TOLD_EVERY: u64 = 1_000_000;
-
-/// A kind of coordinator.
-pub trait Kind: Debug + Send + Sync + 'static {
-    /// What runs in it.
-    type Machine: Machine<Record = Self::Record, Reply: Debug + Send, Timer: Send> + Send;
-    /// What it writes down.
-    type Record;
-    /// What an operator may decide about it.
-    type Settings: Clone + PartialEq + Debug + Send + Sync;
-    /// The topic that it lives in.
-    const TOPIC: &'static str;
-
-    /// A machine that has seen no record yet.
-    fn machine(settings: Self::Settings) -> Self::Machine;
-
-    /// The command that says that all records have been seen.
-    fn loaded() -> <Self::Machine as Machine>::Command;
-
-    /// The command that changes the settings.
-    fn changed(settings: Self::Settings) -> <Self::Machine as Machine>::Command;
-
-    /// Takes the records out of a batch of the topic.
-    ///
-    /// # Errors
-    /// The batch is broken, or there is a record that must not be guessed at.
-    fn read(batch: &Batch<'_>, take: &mut dyn FnMut(&Self::Record)) -> Result<(), String>;
-
-    /// Writes records as one batch.
-    ///
-    /// # Errors
-    /// Nothing was written, or it is unknown whether it was.
-    fn write(
-        partition: &Partition,
-        records: &[Self::Record],
-        now_ms: TimestampMs,
-    ) -> Result<Offset, AppendFailed<AppendRefusal>>;
-}
+use super::host::{Host, Unanswered, Wake};
+use super::kind::Kind;
+use super::topic_journal::{TopicJournal, replay};
 
 /// One coordinator.
 pub type ShardHost<K> = Host<<K as Kind>::Machine, TopicJournal<K>>;
@@ -106,14 +61,14 @@ pub struct Shards<K: Kind>(Arc<Inner<K>>);
 
 struct Inner<K: Kind> {
     clock: Clock,
-    /// Where coordinators are loaded again, beside the threads that serve.
-    loading: Lane,
     settings: RwLock<K::Settings>,
     shards: RwLock<BTreeMap<i32, Shard<K>>>,
     /// How many loads have begun.
     loads: AtomicU64,
     /// Wakes the task that fires timers.
     wake: Arc<Notify>,
+    /// Where coordinators are loaded.
+    loading: Lane,
 }
 
 impl<K: Kind> Clone for Shards<K> {
@@ -134,11 +89,11 @@ impl<K: Kind> Shards<K> {
     pub fn new(clock: Clock, loading: Lane, settings: K::Settings) -> Self {
         Self(Arc::new(Inner {
             clock,
-            loading,
             settings: RwLock::new(settings),
             shards: RwLock::default(),
             loads: AtomicU64::new(0),
             wake: Arc::default(),
+            loading,
         }))
     }
 
@@ -181,7 +136,7 @@ impl<K: Kind> Shards<K> {
     }
 
     /// Loads a coordinator for each partition of the topic that is new, and unloads those whose
-    /// partition is no longer here. Reads whole partitions: not for a serving thread.
+    /// partition is no longer here. Returns when they are loaded: not for a serving thread.
     pub fn reconcile(&self, led: &[Partition]) {
         let (mut gone, mut fresh) = (Vec::new(), Vec::new());
         {
@@ -203,9 +158,11 @@ impl<K: Kind> Shards<K> {
         }
         // Whoever waits for one of them holds it, and would wait for ever.
         gone.iter().for_each(|host| host.unload());
-        for load in fresh {
-            self.finish(load);
-        }
+        let work = fresh.into_iter().map(|load| {
+            let share = load.partition.share();
+            (share, move || self.finish(load))
+        });
+        self.0.loading.all(work.collect());
     }
 
     /// The coordinators that have lost their journal, or whose load was refused a while ago: each
@@ -256,9 +213,10 @@ impl<K: Kind> Shards<K> {
     fn load(&self, partition: Partition) -> Result<State<K>, String> {
         let settings = self.0.settings.read().clone();
         let mut machine = K::machine(settings);
-        replay::<K>(&partition, &mut machine)?;
-        let journal = TopicJournal { partition, kind: PhantomData };
-        let host = Host::new(self.0.clock.clone(), machine, journal, Arc::clone(&self.0.wake));
+        replay::<K>(&partition, |record| machine.apply(record))?;
+        let journal = TopicJournal::<K>::new(partition);
+        let wake = Arc::clone(&self.0.wake) as Arc<dyn Wake>;
+        let host = Host::new(self.0.clock.clone(), machine, journal, wake);
         Ok(match host.tell(K::loaded()) {
             Ok(()) => State::Ready(Arc::new(host)),
             Err(_) => State::Refused(self.0.clock.monotonic() + LOAD_AGAIN),
@@ -283,7 +241,7 @@ impl<K: Kind> Shards<K> {
     pub fn load_again(&self) {
         for load in self.begin_again() {
             let shards = self.clone();
-            self.0.loading.start(Share::default(), move || shards.finish(load));
+            self.0.loading.start(load.partition.share(), move || shards.finish(load));
         }
     }
 
@@ -324,116 +282,6 @@ fn is_same(one: &Partition, other: &Partition) -> bool {
 #[must_use]
 pub fn shard_of(key: &str, count: i32) -> Option<i32> {
     (count > 0).then(|| coordinator_partition(key, count))
-}
-
-fn replay<K: Kind>(partition: &Partition, machine: &mut K::Machine) -> Result<(), String> {
-    let mut at = partition.ends().log_start;
-    let end = partition.ends().log_end;
-    let mut taken: u64 = 0;
-    while at < end {
-        let read = partition
-            .read(at, LOAD_BYTES, true, Isolation::Uncommitted)
-            .map_err(|refused: ReadRefused| refused.to_string())?;
-        let before = at;
-        for batch in batches(&read.records) {
-            let Ok(batch) = batch else { break };
-            K::read(&batch, &mut |record| {
-                machine.apply(record);
-                taken += 1;
-                if taken.is_multiple_of(TOLD_EVERY) {
-                    tracing::info!(partition = %partition.name(), at, end, "coordinator loading");
-                }
-            })?;
-            at = batch.next_offset();
-        }
-        if at == before {
-            return Err(format!("nothing to read at offset {at}, before the end {end}"));
-        }
-    }
-    Ok(())
-}
-
-/// Unpacks a batch and decodes its records.
-///
-/// # Errors
-/// The batch is broken, or `take` refuses.
-pub fn each_record(
-    batch: &Batch<'_>,
-    mut take: impl FnMut(Offset, Bytes, Option<Bytes>) -> Result<(), String>,
-) -> Result<(), String> {
-    let unpacked = batch.unpack(UNPACKED_BYTES_MAX).map_err(|error| error.to_string())?;
-    for record in unpacked.records() {
-        let record = record.map_err(|error| error.to_string())?;
-        let key = Bytes::copy_from_slice(record.key.unwrap_or_default());
-        take(record.offset, key, record.value.map(Bytes::copy_from_slice))?;
-    }
-    Ok(())
-}
-
-/// One batch of these keys and values.
-///
-/// # Errors
-/// They do not fit.
-pub fn batch_of(
-    options: BatchOptions,
-    records: impl Iterator<Item = (Bytes, Option<Bytes>)>,
-    now_ms: TimestampMs,
-) -> Result<Bytes, AppendRefusal> {
-    let mut builder = BatchBuilder::new(options);
-    for (key, value) in records {
-        let value = value.as_deref();
-        builder.push(&NewRecord { timestamp: now_ms, key: Some(&key), value, headers: &[] });
-    }
-    let batch =
-        builder.build().map_err(|error| AppendRefusal::Records(BadRecords::Broken(error)))?;
-    Ok(Bytes::from(batch))
-}
-
-/// A partition of a coordinator's topic as a journal.
-#[derive(Debug)]
-pub struct TopicJournal<K> {
-    partition: Partition,
-    kind: PhantomData<K>,
-}
-
-impl<K: Kind> Journal<K::Record> for TopicJournal<K> {
-    type Error = AppendRefusal;
-
-    fn partition(&self) -> &TopicPartition {
-        self.partition.name()
-    }
-
-    fn accepts(&self) -> bool {
-        self.partition.accepts_own()
-    }
-
-    fn append(
-        &mut self,
-        records: &[K::Record],
-        now_ms: TimestampMs,
-    ) -> Result<Offset, AppendFailed<AppendRefusal>> {
-        K::write(&self.partition, records, now_ms)
-    }
-
-    fn end(&self) -> Offset {
-        self.partition.ends().log_end
-    }
-
-    fn committed(&self) -> Offset {
-        self.partition.ends().high_watermark
-    }
-}
-
-/// What a batch that was refused says of a coordinator's append.
-#[must_use]
-pub fn failed(refused: AppendRefusal) -> AppendFailed<AppendRefusal> {
-    match refused {
-        // Where only room was missing, the log has taken back what it had begun.
-        AppendRefusal::Storage(error) if !error.is_shortage() => {
-            AppendFailed::Unknown(AppendRefusal::Storage(error))
-        }
-        refused => AppendFailed::Refused(refused),
-    }
 }
 
 /// What a client is told whose request got no reply.

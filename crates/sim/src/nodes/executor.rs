@@ -66,7 +66,7 @@ struct Queue(Mutex<Waiting>);
 #[derive(Default)]
 struct Waiting {
     ready: Vec<u64>,
-    jobs: Vec<(Process, Role, ThreadJob)>,
+    jobs: Vec<(Process, ThreadJob)>,
 }
 
 impl std::fmt::Debug for Waiting {
@@ -103,12 +103,8 @@ struct Starts {
 }
 
 impl Executes for Starts {
-    fn serve(&self, job: ThreadJob) {
-        self.queue.0.lock().jobs.push((self.process, Role::Serving, job));
-    }
-
-    fn run(&self, job: ThreadJob) {
-        self.queue.0.lock().jobs.push((self.process, Role::Apart, job));
+    fn start(&self, job: ThreadJob) {
+        self.queue.0.lock().jobs.push((self.process, job));
     }
 }
 
@@ -166,7 +162,7 @@ impl Executor {
         let is_meant = |owner: Process, role: Role| {
             owner == process && (ends == Ends::All || role == Role::Serving)
         };
-        self.queue.0.lock().jobs.retain(|(owner, role, _)| !is_meant(*owner, *role));
+        self.queue.0.lock().jobs.retain(|(owner, _)| !is_meant(*owner, Role::Serving));
         let meant = self.tasks.iter().filter(|(_, task)| is_meant(task.process, task.role));
         let meant: Vec<u64> = meant.map(|(id, _)| *id).collect();
         for id in meant {
@@ -227,9 +223,9 @@ impl Executor {
 
     fn begin_jobs(&mut self) {
         let jobs = std::mem::take(&mut self.queue.0.lock().jobs);
-        for (process, role, job) in jobs {
+        for (process, job) in jobs {
             let future = job();
-            self.begin(process, role, future);
+            self.begin(process, Role::Serving, future);
         }
     }
 }
