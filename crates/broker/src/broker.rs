@@ -277,7 +277,7 @@ impl Broker {
     }
 
     /// Serves what was bound, and starts what runs beside.
-    fn listen(&self, bound: Vec<Bound>) -> Result<(), StartError> {
+    fn listen(&self, bound: Vec<BoundListener>) -> Result<(), StartError> {
         let admission = self.node.admission.clone();
         let limits = Limits {
             frame_bytes_max: self.node.own.request_bytes_max,
@@ -384,13 +384,13 @@ fn refuse_promises(settings: &Settings) -> Result<(), SettingError> {
 }
 
 /// A listener that is bound, not yet served.
-struct Bound {
+struct BoundListener {
     setting: ListenerSetting,
     socket: std::net::TcpListener,
     address: SocketAddr,
 }
 
-fn bind(settings: &Settings) -> Result<Vec<Bound>, StartError> {
+fn bind(settings: &Settings) -> Result<Vec<BoundListener>, StartError> {
     let controllers = settings.controller_listeners();
     let sockets = socket_options(settings);
     let mut all = Vec::new();
@@ -406,7 +406,7 @@ fn bind(settings: &Settings) -> Result<Vec<Bound>, StartError> {
         let address = found.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
         let socket = Listener::bind_std(address, sockets).map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
-        all.push(Bound { setting, socket, address });
+        all.push(BoundListener { setting, socket, address });
     }
     if all.is_empty() {
         return Err(SettingError::Missing("a listener for clients in listeners").into());
@@ -417,11 +417,11 @@ fn bind(settings: &Settings) -> Result<Vec<Bound>, StartError> {
 /// What the node says of itself to the controller.
 fn registration(
     node: &Node,
-    bound: &[Bound],
+    bound: &[BoundListener],
     directories: DirectoryFacts,
 ) -> Result<BrokerRegistrationRequest, StartError> {
     let advertised = node.started.advertised()?;
-    let listener = |it: &Bound| {
+    let listener = |it: &BoundListener| {
         let told = advertised.iter().find(|one| one.name == it.setting.name);
         let (host, port) = match told {
             Some(told) if told.port != 0 => (told.host.clone(), told.port),
@@ -475,7 +475,7 @@ fn join(
 /// Takes connections and spreads them over the threads.
 async fn accept(
     node: Arc<Node>,
-    bound: Bound,
+    bound: BoundListener,
     admission: Admission,
     limits: Limits,
     threads: ottla_net::threads::Spawner,

@@ -30,7 +30,7 @@ pub struct News {
     pub epoch: LeaderEpoch,
 }
 
-enum Job {
+enum ControllerJob {
     Ask(Box<ControllerCommand>, oneshot::Sender<ControllerReply>),
     Stop,
 }
@@ -38,10 +38,10 @@ enum Job {
 /// The way to the controller; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ControllerHandle {
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::Sender<ControllerJob>,
 }
 
-impl std::fmt::Debug for Job {
+impl std::fmt::Debug for ControllerJob {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Job")
     }
@@ -57,7 +57,7 @@ impl ControllerHandle {
         T: TryFrom<ControllerReply, Error = ControllerReply>,
     {
         let (sender, answer) = oneshot::channel();
-        let job = Job::Ask(Box::new(command), sender);
+        let job = ControllerJob::Ask(Box::new(command), sender);
         self.jobs.send(job).await.map_err(|_| ErrorCode::NOT_CONTROLLER)?;
         let reply = answer.await.map_err(|_| ErrorCode::NOT_CONTROLLER)?;
         Ok(ottla_machine::answer(reply))
@@ -72,7 +72,7 @@ impl ControllerHandle {
         T: TryFrom<ControllerReply, Error = ControllerReply>,
     {
         let (sender, answer) = oneshot::channel();
-        let job = Job::Ask(Box::new(command), sender);
+        let job = ControllerJob::Ask(Box::new(command), sender);
         self.jobs.blocking_send(job).map_err(|_| ErrorCode::NOT_CONTROLLER)?;
         let reply = answer.blocking_recv().map_err(|_| ErrorCode::NOT_CONTROLLER)?;
         Ok(ottla_machine::answer(reply))
@@ -82,13 +82,13 @@ impl ControllerHandle {
     #[must_use]
     pub fn tell(&self, command: ControllerCommand) -> bool {
         let (sender, _) = oneshot::channel();
-        self.jobs.try_send(Job::Ask(Box::new(command), sender)).is_ok()
+        self.jobs.try_send(ControllerJob::Ask(Box::new(command), sender)).is_ok()
     }
 
     /// Ends the controller after what was asked before.
     pub fn stop(&self) {
         // If it is gone already, all the better.
-        let _ = self.jobs.blocking_send(Job::Stop);
+        let _ = self.jobs.blocking_send(ControllerJob::Stop);
     }
 }
 
@@ -144,11 +144,11 @@ struct Driver<T> {
 }
 
 impl<T: FnMut(News)> Driver<T> {
-    fn run(&mut self, mut queue: mpsc::Receiver<Job>) {
+    fn run(&mut self, mut queue: mpsc::Receiver<ControllerJob>) {
         while let Some(job) = queue.blocking_recv() {
             let done = match job {
-                Job::Ask(command, asker) => self.turn(*command, asker),
-                Job::Stop => return,
+                ControllerJob::Ask(command, asker) => self.turn(*command, asker),
+                ControllerJob::Stop => return,
             };
             if let Err(error) = done {
                 // Nobody may be told anything that rests on a log of unknown content.

@@ -12,7 +12,9 @@ use ottla_records::{BadRecords, Batch, BatchOptions};
 use ottla_types::{CONSUMER_OFFSETS, Offset, TimestampMs};
 
 use super::host::AppendFailed;
-use super::shards::{Kind, ShardHost, Shards, UNPACKED_BYTES_MAX, batch_of, each_record, failed};
+use super::shards::{
+    ShardHost, ShardKind, Shards, UNPACKED_BYTES_MAX, batch_of, each_record, failed,
+};
 
 pub use super::shards::ask;
 
@@ -31,7 +33,7 @@ pub type GroupHost = ShardHost<GroupKind>;
 /// All coordinators of this node.
 pub type Groups = Shards<GroupKind>;
 
-impl Kind for GroupKind {
+impl ShardKind for GroupKind {
     type Machine = GroupMachine;
     type Record = GroupRecord;
     type Settings = GroupSettings;

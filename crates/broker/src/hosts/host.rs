@@ -73,13 +73,13 @@ pub struct Host<M: Machine, J> {
     clock: Clock,
     /// Set once, under the lock of `inner`; whoever looks too early meets the lost machine itself.
     is_lost: AtomicBool,
-    inner: Mutex<Inner<M, J>>,
+    inner: Mutex<HostInner<M, J>>,
 }
 
 /// Replies of one turn, and the journal's end that they wait for.
 type Parked<M> = (Offset, Vec<(Ticket, <M as Machine>::Reply)>);
 
-struct Inner<M: Machine, J> {
+struct HostInner<M: Machine, J> {
     machine: M,
     journal: J,
     is_lost: bool,
@@ -157,7 +157,7 @@ impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
     /// A host for `machine`, which stands where `journal` ends. `wake` is told when a timer is due
     /// earlier than [`Host::fire`] has said, and when a reply waits for [`Host::committed`].
     pub fn new(clock: Clock, machine: M, journal: J, wake: Arc<Notify>) -> Self {
-        let inner = Inner {
+        let inner = HostInner {
             machine,
             journal,
             is_lost: false,
@@ -205,7 +205,7 @@ impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
 
     fn turn(
         &self,
-        inner: &mut Inner<M, J>,
+        inner: &mut HostInner<M, J>,
         command: M::Command,
         asker: Option<oneshot::Sender<M::Reply>>,
     ) -> Result<(), Unanswered<J::Error>> {
@@ -258,12 +258,12 @@ impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
         look(&self.lock().machine)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner<M, J>> {
+    fn lock(&self) -> MutexGuard<'_, HostInner<M, J>> {
         self.inner.lock()
     }
 }
 
-impl<M: Machine, J: Journal<M::Record>> Inner<M, J> {
+impl<M: Machine, J: Journal<M::Record>> HostInner<M, J> {
     fn run(
         &mut self,
         command: M::Command,

@@ -27,7 +27,7 @@ pub(super) const UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 const TOLD_EVERY: u64 = 1_000_000;
 
 /// A kind of coordinator.
-pub trait Kind: Debug + Send + Sync + 'static {
+pub trait ShardKind: Debug + Send + Sync + 'static {
     /// What runs in it.
     type Machine: Machine<Record = Self::Record, Reply: Debug + Send, Timer: Send> + Send;
     /// What it writes down.
@@ -64,17 +64,17 @@ pub trait Kind: Debug + Send + Sync + 'static {
 }
 
 /// One coordinator.
-pub type ShardHost<K> = Host<<K as Kind>::Machine, TopicJournal<K>>;
+pub type ShardHost<K> = Host<<K as ShardKind>::Machine, TopicJournal<K>>;
 
 /// One partition of the topic, and how far its coordinator is.
-struct Shard<K: Kind> {
+struct Shard<K: ShardKind> {
     partition: Partition,
     /// Which load it is: what an earlier one has loaded is dropped.
     load: u64,
-    state: State<K>,
+    state: ShardState<K>,
 }
 
-enum State<K: Kind> {
+enum ShardState<K: ShardKind> {
     Loading,
     Ready(Arc<ShardHost<K>>),
     /// The load could not write what it had to: from this moment on it is tried again.
@@ -85,7 +85,7 @@ enum State<K: Kind> {
 
 /// A coordinator that is to be loaded.
 #[must_use]
-pub struct Load {
+pub struct ShardLoad {
     partition: Partition,
     number: u64,
 }
@@ -102,9 +102,9 @@ const _: () = assert!(TOGETHER.as_millis() < NAP.as_millis(), "a pause lies betw
 const _: () = assert!(LOAD_AGAIN.as_millis() >= NAP.as_millis(), "a load is looked at at each nap");
 
 /// All coordinators of a kind; cheap to clone.
-pub struct Shards<K: Kind>(Arc<Inner<K>>);
+pub struct Shards<K: ShardKind>(Arc<ShardsInner<K>>);
 
-struct Inner<K: Kind> {
+struct ShardsInner<K: ShardKind> {
     clock: Clock,
     settings: RwLock<K::Settings>,
     shards: RwLock<BTreeMap<i32, Shard<K>>>,
@@ -114,23 +114,23 @@ struct Inner<K: Kind> {
     wake: Arc<Notify>,
 }
 
-impl<K: Kind> Clone for Shards<K> {
+impl<K: ShardKind> Clone for Shards<K> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<K: Kind> Debug for Shards<K> {
+impl<K: ShardKind> Debug for Shards<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Shards({})", K::TOPIC)
     }
 }
 
-impl<K: Kind> Shards<K> {
+impl<K: ShardKind> Shards<K> {
     /// No coordinator yet.
     #[must_use]
     pub fn new(clock: Clock, settings: K::Settings) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(ShardsInner {
             clock,
             settings: RwLock::new(settings),
             shards: RwLock::default(),
@@ -154,9 +154,13 @@ impl<K: Kind> Shards<K> {
     pub fn at(&self, index: i32) -> Result<Arc<ShardHost<K>>, ErrorCode> {
         match self.read().get(&index).map(|shard| &shard.state) {
             // One that is lost is about to be loaded again.
-            Some(State::Ready(host)) if !host.is_lost() => Ok(Arc::clone(host)),
-            Some(State::Loading | State::Ready(_)) => Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
-            Some(State::Refused(_) | State::Broken) => Err(ErrorCode::COORDINATOR_NOT_AVAILABLE),
+            Some(ShardState::Ready(host)) if !host.is_lost() => Ok(Arc::clone(host)),
+            Some(ShardState::Loading | ShardState::Ready(_)) => {
+                Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS)
+            }
+            Some(ShardState::Refused(_) | ShardState::Broken) => {
+                Err(ErrorCode::COORDINATOR_NOT_AVAILABLE)
+            }
             None => Err(ErrorCode::NOT_COORDINATOR),
         }
     }
@@ -165,8 +169,8 @@ impl<K: Kind> Shards<K> {
     #[must_use]
     pub fn all(&self) -> Vec<(i32, Arc<ShardHost<K>>)> {
         let ready = |(index, shard): (&i32, &Shard<K>)| match &shard.state {
-            State::Ready(host) => Some((*index, Arc::clone(host))),
-            State::Loading | State::Refused(_) | State::Broken => None,
+            ShardState::Ready(host) => Some((*index, Arc::clone(host))),
+            ShardState::Loading | ShardState::Refused(_) | ShardState::Broken => None,
         };
         self.read().iter().filter_map(ready).collect()
     }
@@ -174,7 +178,7 @@ impl<K: Kind> Shards<K> {
     /// Is a coordinator still being loaded?
     #[must_use]
     pub fn is_loading(&self) -> bool {
-        self.read().values().any(|shard| matches!(shard.state, State::Loading))
+        self.read().values().any(|shard| matches!(shard.state, ShardState::Loading))
     }
 
     /// Loads a coordinator for each partition of the topic that is new, and unloads those whose
@@ -185,7 +189,7 @@ impl<K: Kind> Shards<K> {
             let mut shards = self.write();
             shards.retain(|_, shard| {
                 let is_led = led.iter().any(|it| is_same(it, &shard.partition));
-                if let State::Ready(host) = &shard.state
+                if let ShardState::Ready(host) = &shard.state
                     && !is_led
                 {
                     gone.push(Arc::clone(host));
@@ -207,12 +211,12 @@ impl<K: Kind> Shards<K> {
 
     /// The coordinators that have lost their journal, or whose load was refused a while ago: each
     /// is to be loaded again, by [`Shards::finish`].
-    pub fn begin_again(&self) -> Vec<Load> {
+    pub fn begin_again(&self) -> Vec<ShardLoad> {
         let now = self.0.clock.monotonic();
         let is_due = |shard: &Shard<K>| match &shard.state {
-            State::Ready(host) => host.is_lost(),
-            State::Refused(until) => *until <= now,
-            State::Loading | State::Broken => false,
+            ShardState::Ready(host) => host.is_lost(),
+            ShardState::Refused(until) => *until <= now,
+            ShardState::Loading | ShardState::Broken => false,
         };
         if !self.read().values().any(is_due) {
             return Vec::new();
@@ -223,21 +227,21 @@ impl<K: Kind> Shards<K> {
         due.into_iter().map(|partition| self.begin(&mut shards, partition)).collect()
     }
 
-    fn begin(&self, shards: &mut BTreeMap<i32, Shard<K>>, partition: Partition) -> Load {
+    fn begin(&self, shards: &mut BTreeMap<i32, Shard<K>>, partition: Partition) -> ShardLoad {
         let number = self.0.loads.fetch_add(1, Ordering::Relaxed);
         let index = partition.index();
-        let load = Load { partition: partition.clone(), number };
-        shards.insert(index, Shard { partition, load: number, state: State::Loading });
+        let load = ShardLoad { partition: partition.clone(), number };
+        shards.insert(index, Shard { partition, load: number, state: ShardState::Loading });
         load
     }
 
     /// Loads a coordinator, which may take long: not for a serving thread.
-    pub fn finish(&self, load: Load) {
-        let Load { partition, number } = load;
+    pub fn finish(&self, load: ShardLoad) {
+        let ShardLoad { partition, number } = load;
         let index = partition.index();
         let state = self.load(partition).unwrap_or_else(|why| {
             tracing::error!(topic = K::TOPIC, partition = index, why, "a coordinator cannot load");
-            State::Broken
+            ShardState::Broken
         });
         let mut shards = self.write();
         match shards.get_mut(&index).filter(|shard| shard.load == number) {
@@ -250,15 +254,15 @@ impl<K: Kind> Shards<K> {
         self.wake();
     }
 
-    fn load(&self, partition: Partition) -> Result<State<K>, String> {
+    fn load(&self, partition: Partition) -> Result<ShardState<K>, String> {
         let settings = self.0.settings.read().clone();
         let mut machine = K::machine(settings);
         replay::<K>(&partition, &mut machine)?;
         let journal = TopicJournal { partition, kind: PhantomData };
         let host = Host::new(self.0.clock.clone(), machine, journal, Arc::clone(&self.0.wake));
         Ok(match host.tell(K::loaded()) {
-            Ok(()) => State::Ready(Arc::new(host)),
-            Err(_) => State::Refused(self.0.clock.monotonic() + LOAD_AGAIN),
+            Ok(()) => ShardState::Ready(Arc::new(host)),
+            Err(_) => ShardState::Refused(self.0.clock.monotonic() + LOAD_AGAIN),
         })
     }
 
@@ -324,7 +328,7 @@ pub fn shard_of(key: &str, count: i32) -> Option<i32> {
     (count > 0).then(|| coordinator_partition(key, count))
 }
 
-fn replay<K: Kind>(partition: &Partition, machine: &mut K::Machine) -> Result<(), String> {
+fn replay<K: ShardKind>(partition: &Partition, machine: &mut K::Machine) -> Result<(), String> {
     let mut at = partition.ends().log_start;
     let end = partition.ends().log_end;
     let mut taken: u64 = 0;
@@ -394,7 +398,7 @@ pub struct TopicJournal<K> {
     kind: PhantomData<K>,
 }
 
-impl<K: Kind> Journal<K::Record> for TopicJournal<K> {
+impl<K: ShardKind> Journal<K::Record> for TopicJournal<K> {
     type Error = AppendRefusal;
 
     fn partition(&self) -> &TopicPartition {
@@ -454,7 +458,7 @@ pub fn unanswered(error: &Unanswered<AppendRefusal>) -> ErrorCode {
 ///
 /// # Errors
 /// What a client is told when the coordinator went away before it could answer, or may not write.
-pub async fn ask<K: Kind, T>(
+pub async fn ask<K: ShardKind, T>(
     host: &ShardHost<K>,
     command: <K::Machine as Machine>::Command,
 ) -> Result<T, ErrorCode>

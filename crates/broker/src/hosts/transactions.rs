@@ -12,7 +12,7 @@ use ottla_types::{ErrorCode, Offset, TRANSACTION_STATE, TimestampMs};
 use super::groups;
 use super::host::AppendFailed;
 use super::markers::{MARKER_WAIT, Markers};
-use super::shards::{Kind, ShardHost, Shards, batch_of, each_record, failed};
+use super::shards::{ShardHost, ShardKind, Shards, batch_of, each_record, failed};
 
 /// The topic that transactional ids live in.
 pub const TOPIC: &str = TRANSACTION_STATE;
@@ -31,7 +31,7 @@ pub type TransactionHost = ShardHost<TransactionKind>;
 /// All coordinators of this node.
 pub type Transactions = Shards<TransactionKind>;
 
-impl Kind for TransactionKind {
+impl ShardKind for TransactionKind {
     type Machine = TransactionMachine;
     type Record = TransactionRecord;
     type Settings = TransactionSettings;

@@ -12,7 +12,7 @@ use super::{Consumer, Received};
 use crate::cluster::MOMENT;
 use crate::error::ClientError;
 use crate::member::by_topic;
-use crate::options::Isolation;
+use crate::options::IsolationLevel;
 
 /// What is asked of each leader.
 type ByLeader<T> = BTreeMap<NodeId, Vec<T>>;
@@ -64,7 +64,7 @@ impl Consumer {
                 min_bytes: self.options.fetch_bytes_min,
                 max_bytes: self.options.fetch_bytes_max,
                 session_epoch: -1,
-                isolation_level: i8::from(self.options.isolation == Isolation::Committed),
+                isolation_level: i8::from(self.options.isolation == IsolationLevel::Committed),
                 topics,
                 rack_id: self.options.rack.clone(),
                 ..Default::default()
