@@ -7,13 +7,13 @@
 //! handler returns is encoded and goes back to `net`, which keeps replies in the order of the
 //! requests.
 //!
-//! [`broker`] builds all of that in order and stops it in reverse.
+//! [`Broker::start`] builds all of that in order and stops it in reverse.
 
 mod absent;
 mod audit;
 #[cfg(test)]
 mod authorisation_tests;
-pub mod broker;
+mod broker;
 mod dirs;
 mod dispatch;
 mod enlist;

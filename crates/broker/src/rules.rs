@@ -7,8 +7,7 @@ use std::time::Duration;
 use ottla_coordinator::group::{GroupSettings, Migration, OwnSettings};
 use ottla_coordinator::transaction::TransactionSettings;
 use ottla_metadata::{Cluster, ResourceKind};
-use ottla_net::SocketOptions;
-use ottla_net::listener::Bounds;
+use ottla_net::listener::{Bounds, SocketOptions};
 use ottla_partitions::{
     Compaction, KeeperSettings, LogOptions, PartitionRules, Retention, TimestampKind,
 };

@@ -61,7 +61,8 @@ pub use dirs::{CleanShutdown, DataDir, DirState, MetaProperties};
 pub use epochs::{EpochStart, Epochs};
 pub use error::StorageError;
 pub use files::{
-    DiskFiles, Fate, Fault, FaultyFiles, File, FileRef, Files, Listed, Lock, MemoryFiles,
+    DiskCall, DiskFiles, DiskOperation, Fate, Fault, FaultyFiles, File, FileRef, Files, Listed,
+    Lock, MemoryFiles, OnDiskCall, SimDisk,
 };
 pub use flush::{Flush, Sync};
 pub use index::AbortedTransaction;

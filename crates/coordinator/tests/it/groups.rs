@@ -265,8 +265,8 @@ fn table() -> String {
     all
 }
 
-/// A row that is missing or not as agreed fails; `groups.txt` is read against section 3.2 of the
-/// protocol's specification (KIP-848) and against Kafka 4.3.1.
+/// A row that is missing or not as agreed fails; `docs/protocol.md#groups` says where `groups.txt`
+/// comes from.
 #[test]
 fn every_state_answers_every_event_as_agreed() {
     let agreed = include_str!("groups.txt");

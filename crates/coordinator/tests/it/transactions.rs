@@ -225,8 +225,8 @@ fn table() -> String {
     all
 }
 
-/// A row that is missing or not as agreed fails; `transactions.txt` is read against section 3.3 of
-/// the protocol's specification (KIP-98, KIP-890) and against Kafka 4.3.1.
+/// A row that is missing or not as agreed fails; `docs/protocol.md#transactions` says where
+/// `transactions.txt` comes from (KIP-98, KIP-890, Kafka 4.3.1).
 #[test]
 fn every_state_answers_every_event_as_agreed() {
     let agreed = include_str!("transactions.txt");

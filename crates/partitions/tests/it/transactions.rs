@@ -1,7 +1,7 @@
 //! A seeded simulation of transactions: the coordinator's machine, real partitions, and a network
 //! that delays, reorders, repeats and loses; clients and the node crash.
 //!
-//! The invariants carry the names of the protocol's specification (section 4.3).
+//! The invariants carry the names of `docs/protocol.md#transactions`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

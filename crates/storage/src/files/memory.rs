@@ -14,18 +14,7 @@ use std::sync::Arc;
 
 use ottla_types::TimestampMs;
 
-use super::{File, FileRef, Files, Listed, Lock};
-
-/// What becomes of writes that no sync had made durable when the power went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// All of them survive: the process was killed, the machine was not.
-    Kept,
-    /// All of them are lost.
-    Lost,
-    /// Each block and each name as chance has it, drawn from this seed.
-    Torn(u64),
-}
+use super::{Fate, File, FileRef, Files, Listed, Lock};
 
 /// A file system in memory; clones share it.
 #[derive(Clone, Debug, Default)]
