@@ -122,7 +122,7 @@ impl Broker {
         let mut cluster = Cluster::default();
         opened.records.iter().for_each(|record| cluster.apply(record));
         let lost = lost::check(&dirs, &cluster, id, &settings)?;
-        let bootstrap = ottla_quorum::bootstrap(&files, &settings.metadata_dir())?;
+        let bootstrap = ottla_quorum::read_bootstrap(&files, &settings.metadata_dir())?;
         let bootstrap = if bootstrap.is_empty() { bootstrap_records() } else { bootstrap };
         let started = Arc::new(settings);
         let data: Vec<PathBuf> = started.log_dirs();

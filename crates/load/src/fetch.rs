@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use ottla_clock::Clock;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
-use ottla_records::{BadBatch, HEADER_BYTES, batches};
+use ottla_records::{BadBatch, HEADER_BYTES, batches_in};
 
 use crate::LoadTarget;
 use crate::measure::{DoneRequest, LoadReport};
@@ -89,7 +89,7 @@ fn read(answer: &mut WireReader<'_>, offset: i64) -> Result<FetchedBytes, LoadEr
     answer.take(16 * usize::try_from(aborted).unwrap_or(0))?;
     let _preferred = answer.i32()?;
     let mut read = FetchedBytes { bytes: 0, records: 0, next: offset, end };
-    for batch in batches(answer.blob()?) {
+    for batch in batches_in(answer.blob()?) {
         let batch = match batch {
             Ok(batch) => batch,
             // Kafka may send the beginning of a batch at the end.

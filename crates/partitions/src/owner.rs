@@ -1,7 +1,7 @@
 //! The one writer of a partition; a turn of it runs on the thread of whoever asks.
 
 use ottla_records::{
-    BadRecords, Batch, BatchRules as RecordRules, RepackAs, TimestampRules, check,
+    BadRecords, Batch, BatchRules as RecordRules, RepackAs, TimestampRules, check_batches,
 };
 use ottla_replication::{Assignment, Beginning, Leader, NotEnoughReplicas};
 use ottla_storage::{AppendError, Log, ProducerError, Stamp, StorageError};
@@ -236,7 +236,7 @@ impl Owner {
         self.may_append(terms)?;
         let Some(inspected) = inspected else {
             let rules = self.record_rules(terms);
-            let checked = check(bytes, &rules)?;
+            let checked = check_batches(bytes, &rules)?;
             self.verify(&checked.batch, terms.guard)?;
             return self.write(checked.bytes(), checked.max_timestamp, terms.now_ms);
         };
@@ -260,7 +260,7 @@ impl Owner {
             return Ok(None);
         }
         let is_plain = all.iter().all(|bytes| {
-            let checked = check(bytes, &rules);
+            let checked = check_batches(bytes, &rules);
             checked.is_ok_and(|it| it.is_as_it_came() && !it.batch.is_transactional())
         });
         if !is_plain {

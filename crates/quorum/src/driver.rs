@@ -107,7 +107,7 @@ impl Quorum {
         let failed = |source| StorageError::Io { path: folder.clone(), source };
         files.make_dir(&folder).map_err(failed)?;
         let mut replay = Replay::default();
-        let newest = snapshot::newest(&**files, &folder)?;
+        let newest = snapshot::newest_snapshot(&**files, &folder)?;
         if let Some(id) = newest {
             let bytes = read_file(&**files, &id.path(&folder))?;
             replay.take(&bytes.unwrap_or_default())?;
@@ -127,7 +127,7 @@ impl Quorum {
             return Err(QuorumError::Corrupt(why));
         }
         let end = LogEnd { epoch: log.view().latest_epoch().max(0), offset: log.log_end() };
-        let durable = state::read(&**files, &folder)?;
+        let durable = state::read_state(&**files, &folder)?;
         let mut quorum = Self {
             files: Arc::clone(files),
             raft: Raft::new(setup.own, voters, end, Timing::default()),
@@ -199,7 +199,7 @@ impl Quorum {
     }
 
     fn persist(&self, durable: &Durable) -> Result<(), StorageError> {
-        state::write(&*self.files, &self.folder, durable, self.kraft_version)
+        state::write_state(&*self.files, &self.folder, durable, self.kraft_version)
     }
 
     fn end(&self) -> LogEnd {
@@ -220,7 +220,7 @@ impl Quorum {
         let mut controls = vec![batch::leader_change(self.own.id, voters)?];
         if self.voters_in_log && self.log.log_end() == 0 {
             controls.push(batch::kraft_version(self.kraft_version)?);
-            controls.push(batch::voters(voters)?);
+            controls.push(batch::voters_record(voters)?);
         }
         let place = self.place(epoch);
         let bytes = batch::of_controls(place, &controls)?;
@@ -262,14 +262,17 @@ impl Quorum {
     ) -> Result<SnapshotId, QuorumError> {
         let id = SnapshotId { end: self.committed, epoch: self.raft.epoch() };
         let more = if self.voters_in_log {
-            vec![batch::kraft_version(self.kraft_version)?, batch::voters(self.raft.voters())?]
+            vec![
+                batch::kraft_version(self.kraft_version)?,
+                batch::voters_record(self.raft.voters())?,
+            ]
         } else {
             Vec::new()
         };
         let clock = self.clock.clone();
         let last_contained = clock.wall_ms();
         let now = &mut || clock.wall_ms();
-        let bytes = snapshot::bytes(id.epoch, now, last_contained, &more, records)?;
+        let bytes = snapshot::snapshot_bytes(id.epoch, now, last_contained, &more, records)?;
         replace_file(&*self.files, &id.path(&self.folder), &bytes)?;
         Ok(id)
     }
@@ -333,7 +336,7 @@ fn read_log(log: &Log, from: Offset, replay: &mut Replay) -> Result<(), QuorumEr
         let slice =
             Slice { offset: at, bytes_max: READ_BYTES, at_least_one: true, upper: Offset::MAX };
         let bytes = view.read(slice).map_err(|error| QuorumError::Corrupt(error.to_string()))?;
-        let Some(Ok(last)) = ottla_records::batches(&bytes).last() else {
+        let Some(Ok(last)) = ottla_records::batches_in(&bytes).last() else {
             return Err(QuorumError::Corrupt(format!("nothing can be read at offset {at}")));
         };
         replay.take(&bytes)?;

@@ -268,7 +268,7 @@ fn read_one(
         })
     });
     let read = match (read, old) {
-        (Ok(read), Some(magic)) => legacy::down(&read.records, magic, UNPACKED_BYTES_MAX)
+        (Ok(read), Some(magic)) => legacy::convert_down(&read.records, magic, UNPACKED_BYTES_MAX)
             .map(|records| PartitionRead { records: Bytes::from(records), ..read })
             .map_err(|_| ErrorCode::CORRUPT_MESSAGE),
         (read, _) => read,

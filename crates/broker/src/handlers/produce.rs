@@ -490,7 +490,7 @@ async fn convert(node: &Node, set: &Bytes) -> Result<Bytes, Refusal> {
         return Err(AppendRefusal::Records(BadRecords::Empty(0)).into());
     }
     let set = set.clone();
-    let batch = node.unpacking.work(move || legacy::up(&set, UNPACKED_BYTES_MAX)).await;
+    let batch = node.unpacking.work(move || legacy::convert_up(&set, UNPACKED_BYTES_MAX)).await;
     match batch {
         Some(Ok(batch)) => Ok(Bytes::from(batch)),
         Some(Err(error)) => Err(AppendRefusal::Records(BadRecords::Broken(error)).into()),

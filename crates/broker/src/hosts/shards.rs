@@ -13,7 +13,7 @@ use bytes::Bytes;
 use ottla_clock::Clock;
 use ottla_machine::{Machine, answer};
 use ottla_partitions::{AppendRefusal, Isolation, Partition, ReadRefused};
-use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches};
+use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_types::{ErrorCode, Offset, TimestampMs, TopicPartition, coordinator_partition};
 use tokio::sync::Notify;
 
@@ -337,7 +337,7 @@ fn replay<K: ShardKind>(partition: &Partition, machine: &mut K::Machine) -> Resu
             .read(at, LOAD_BYTES, true, Isolation::Uncommitted)
             .map_err(|refused: ReadRefused| refused.to_string())?;
         let before = at;
-        for batch in batches(&read.records) {
+        for batch in batches_in(&read.records) {
             let Ok(batch) = batch else { break };
             K::read(&batch, &mut |record| {
                 machine.apply(record);

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_clock::Clock;
-use ottla_coordinator::pattern::{Alphabet, whole};
+use ottla_coordinator::pattern::{Alphabet, compile_whole};
 use ottla_metadata::{Cluster, ResourceKind};
 use ottla_records::{Compression, crc32c};
 use ottla_types::{ErrorCode, TimestampMs, Uuid};
@@ -395,7 +395,7 @@ fn wanted(settings: &BTreeMap<String, String>) -> TelemetryRequest {
     let selector = |text: String| {
         let (name, pattern) = text.trim_end_matches('=').split_once('=').unwrap_or_default();
         // It was checked when it was set; a selector that is not understood selects no client.
-        (name.trim().to_owned(), whole(pattern.trim(), Alphabet::Unicode).ok())
+        (name.trim().to_owned(), compile_whole(pattern.trim(), Alphabet::Unicode).ok())
     };
     let interval = settings.get("interval.ms").and_then(|it| it.trim().parse().ok());
     TelemetryRequest {

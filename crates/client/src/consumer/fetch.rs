@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_protocol::messages::fetch_response::{FetchResponse, PartitionData};
-use ottla_records::batches;
+use ottla_records::batches_in;
 use ottla_types::{ErrorCode, NodeId, Offset, TopicPartition, Uuid};
 
 use super::{Consumer, Received};
@@ -143,7 +143,7 @@ impl Consumer {
         aborted.sort_by_key(|it| it.first_offset);
         let mut aborted = aborted.into_iter().peekable();
         let mut aborting = BTreeSet::new();
-        for batch in batches(&bytes) {
+        for batch in batches_in(&bytes) {
             // The last batch may be cut; the next fetch brings it whole.
             let Ok(batch) = batch else { break };
             next = batch.next_offset();
