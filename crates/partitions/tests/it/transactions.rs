@@ -4,7 +4,6 @@
 //! The invariants carry the names of the protocol's specification (section 4.3).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_clock::Clock;
@@ -14,10 +13,10 @@ use ottla_coordinator::transaction::{
 use ottla_machine::Machine;
 use ottla_machine::testkit::Bench;
 use ottla_partitions::{
-    DataDir, Files, Guard, Isolation, LogOptions, Marker, Partition, Partitions, Rules, Terms,
+    DataDir, Guard, Isolation, LogOptions, Marker, Partition, Partitions, Rules, Terms,
 };
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches};
-use ottla_storage::{Fate, MemoryFiles};
+use ottla_storage::SimDisk;
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
 
 const PARTITIONS: i32 = 3;
@@ -132,7 +131,7 @@ struct World {
     dice: Dice,
     version: i16,
     machine: Bench<TransactionMachine>,
-    disk: MemoryFiles,
+    disk: SimDisk,
     partitions: Partitions,
     clients: Vec<Client>,
     flying: Vec<Flying>,
@@ -173,9 +172,8 @@ enum Bug {
     NoFence,
 }
 
-fn open(disk: &MemoryFiles) -> Partitions {
-    let files: Arc<dyn Files> = Arc::new(disk.clone());
-    let dir = DataDir::open(files, "/data".as_ref()).unwrap().unwrap();
+fn open(disk: &SimDisk) -> Partitions {
+    let dir = DataDir::open(disk.files(), "/data".as_ref()).unwrap().unwrap();
     let clean = dir.take_clean_shutdown().unwrap().is_some();
     let all = Partitions::new(1, Clock::manual(1000), vec![(dir, Uuid::of(500), clean)]).unwrap();
     let log = LogOptions { segment_bytes: 2000, ..LogOptions::default() };
@@ -189,7 +187,7 @@ fn open(disk: &MemoryFiles) -> Partitions {
 
 impl World {
     fn new(seed: u64, version: i16, bug: Bug) -> Self {
-        let disk = MemoryFiles::new();
+        let disk = SimDisk::new(seed);
         let client = |name: &str| Client {
             id: name.to_owned(),
             life: 0,
@@ -341,7 +339,7 @@ impl World {
         self.machine = bench;
         self.works.clear();
         self.flying.clear();
-        self.disk = self.disk.after_crash(Fate::Kept);
+        self.disk.crash();
         self.partitions = open(&self.disk);
         self.stable.clear();
     }
