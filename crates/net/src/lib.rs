@@ -9,13 +9,17 @@
 //! - [`connection`]: requests in, replies out in request order, back-pressure both ways
 //! - [`listener`]: bind, accept, limits per node and per address
 //! - [`names`]: what this machine is called
+//! - [`peer`]: the other side: requests out, answers in, many in flight, to another node
 //! - [`supervisor`]: says to systemd, or whatever started this process, that it is ready
-//! - [`threads`]: one runtime per core
+//! - [`threads`]: one runtime per core, or where a simulation runs tasks
+//! - [`transport`]: sockets, or streams in memory
 
 pub mod connection;
 pub mod dial;
 pub mod frame;
 pub mod listener;
 pub mod names;
+pub mod peer;
 pub mod supervisor;
 pub mod threads;
+pub mod transport;
