@@ -6,8 +6,9 @@ use bytes::Bytes;
 use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use ottla_types::{Offset, TimestampMs, TopicPartition, murmur2};
 
-use crate::cluster::{Cluster, MOMENT};
+use crate::client::Client;
 use crate::error::ClientError;
+use crate::metadata::IfAbsent;
 use crate::producer_options::{OnFailure, ProducerOptions};
 use crate::transaction::Transaction;
 
@@ -88,7 +89,7 @@ struct Waiting {
 /// Writes records to topics.
 #[derive(Debug)]
 pub struct Producer {
-    pub(crate) cluster: Cluster,
+    pub(crate) client: Client,
     pub(crate) options: ProducerOptions,
     /// Id and epoch, once they are known.
     pub(crate) identity: Option<(i64, i16)>,
@@ -104,11 +105,11 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// A producer on this cluster.
+    /// A producer on this client.
     #[must_use]
-    pub fn new(cluster: Cluster, options: ProducerOptions) -> Self {
+    pub fn new(client: Client, options: ProducerOptions) -> Self {
         Self {
-            cluster,
+            client: client.with_own_connections(),
             options,
             identity: None,
             transaction: Transaction::default(),
@@ -141,7 +142,7 @@ impl Producer {
                 return Ok(number);
             }
         };
-        let timestamp = message.timestamp.unwrap_or_else(|| self.cluster.clock.wall_ms());
+        let timestamp = message.timestamp.unwrap_or_else(|| self.client.clock().wall_ms());
         let waiting = self.waiting.entry(place.clone()).or_default();
         waiting.records.push(Pending { number, timestamp, message, bytes });
         waiting.bytes += bytes;
@@ -160,7 +161,7 @@ impl Producer {
         bytes: usize,
     ) -> Result<(String, i32), ClientError> {
         let patience = self.options.max_block;
-        let known = self.cluster.topic_within(topic, true, patience).await?;
+        let known = self.client.topic_within(topic, IfAbsent::Create, patience).await?;
         let most = self.options.request_bytes_max;
         let bytes = bytes.saturating_add(BATCH_OVERHEAD);
         if bytes > most {
@@ -227,7 +228,7 @@ impl Producer {
         if let Some(identity) = self.identity {
             return Ok(identity);
         }
-        let deadline = self.cluster.clock.monotonic() + self.options.patience;
+        let deadline = self.client.clock().monotonic() + self.options.delivery_timeout;
         let request = InitProducerIdRequest {
             transactional_id: None,
             producer_id: -1,
@@ -235,7 +236,7 @@ impl Producer {
             ..Default::default()
         };
         loop {
-            let response = self.cluster.ask_any(&request).await?;
+            let response = self.client.ask_any(&request).await?;
             let refused = ClientError::check(response.error_code, || "a producer id".to_owned());
             match refused {
                 Ok(()) => {
@@ -243,8 +244,8 @@ impl Producer {
                     self.identity = Some(identity);
                     return Ok(identity);
                 }
-                Err(error) if error.is_passing() && self.cluster.clock.monotonic() < deadline => {
-                    self.cluster.clock.sleep(MOMENT).await;
+                Err(error) if error.is_passing() && self.client.clock().monotonic() < deadline => {
+                    self.client.pause().await;
                 }
                 Err(error) => return Err(error),
             }

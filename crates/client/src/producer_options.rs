@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use ottla_records::Compression;
 
-use crate::cluster::PATIENCE;
 use crate::options::{Named, OptionError, flag, number, one_of, put, put_named, text};
 
 /// Who must have a batch before it counts as written (`acks`).
@@ -52,7 +51,7 @@ pub struct ProducerOptions {
     pub max_block: Duration,
     /// How long a batch is tried again when it fails for a reason that may pass
     /// (`delivery.timeout.ms`).
-    pub patience: Duration,
+    pub delivery_timeout: Duration,
     /// How long a broker waits for the replicas, in milliseconds (`request.timeout.ms`).
     pub timeout_ms: i32,
     /// The name under which it writes in transactions (`transactional.id`).
@@ -74,8 +73,8 @@ impl Default for ProducerOptions {
             batch_bytes: 64 << 10,
             request_bytes_max: usize::MAX,
             linger: Duration::from_millis(5),
-            max_block: PATIENCE,
-            patience: PATIENCE,
+            max_block: Duration::from_secs(30),
+            delivery_timeout: Duration::from_secs(30),
             timeout_ms: 30_000,
             transactional_id: None,
             transaction_timeout_ms: 60_000,
@@ -146,7 +145,7 @@ const USED: &[Named<ProducerOptions>] = &[
         )
     }),
     ("delivery.timeout.ms", |it, value| {
-        put(&mut it.patience, number(value).map(Duration::from_millis))
+        put(&mut it.delivery_timeout, number(value).map(Duration::from_millis))
     }),
     ("enable.idempotence", |it, value| {
         let wanted = flag(value)?;

@@ -14,8 +14,8 @@ use ottla_protocol::messages::produce_request::{
 use ottla_records::{BadBatch, BatchBuilder, BatchOptions, NewRecord};
 use ottla_types::{ErrorCode, Offset, TopicPartition};
 
-use crate::cluster::MOMENT;
 use crate::error::ClientError;
+use crate::metadata::IfAbsent;
 use crate::producer::{Failure, Lost, Pending, Producer, Report};
 use crate::producer_options::Acks;
 use crate::transaction::OLD_PRODUCE;
@@ -92,12 +92,12 @@ impl Producer {
         }
         let identity = self.identity().await?;
         let batch = self.batch(place, identity, records)?;
-        let deadline = self.cluster.clock.monotonic() + self.options.patience;
+        let deadline = self.client.clock().monotonic() + self.options.delivery_timeout;
         loop {
             match self.try_write(place, &batch).await {
-                Err(error) if error.is_passing() && self.cluster.clock.monotonic() < deadline => {
-                    self.cluster.forget(&place.0);
-                    self.cluster.clock.sleep(MOMENT).await;
+                Err(error) if error.is_passing() && self.client.clock().monotonic() < deadline => {
+                    self.client.forget(&place.0);
+                    self.client.pause().await;
                 }
                 done => return done,
             }
@@ -138,7 +138,7 @@ impl Producer {
         (topic, partition): &(String, i32),
         batch: &Bytes,
     ) -> Result<Offset, ClientError> {
-        let known = self.cluster.topic(topic, true).await?;
+        let known = self.client.topic(topic, IfAbsent::Create).await?;
         let leader = known.leaders.get(partition).copied().unwrap_or(-1);
         let transactional_id = self.options.transactional_id.clone();
         let is_old = transactional_id.is_some() && !self.transaction.has_own_epoch;
@@ -160,10 +160,10 @@ impl Producer {
         };
         let newest = is_old.then_some(OLD_PRODUCE);
         if self.options.acks == Acks::None {
-            self.cluster.tell(leader, &request).await?;
+            self.client.tell(leader, &request).await?;
             return Ok(-1);
         }
-        let response = self.cluster.ask_up_to(leader, &request, newest).await?;
+        let response = self.client.ask_up_to(leader, &request, newest).await?;
         let answers = response.responses.iter().flat_map(|it| &it.partition_responses);
         let Some(answer) = answers.into_iter().next() else {
             let (what, code) = (format!("{topic}-{partition}"), ErrorCode::UNKNOWN_SERVER_ERROR);

@@ -13,9 +13,9 @@ use ottla_protocol::messages::txn_offset_commit_request::{
 };
 use ottla_types::{ErrorCode, NodeId};
 
-use crate::cluster::{CoordinatorOf, MOMENT};
+use crate::client::CoordinatorOf;
 use crate::error::ClientError;
-use crate::member::{Offsets, by_topic};
+use crate::partitions::{Offsets, by_topic};
 use crate::producer::Producer;
 
 /// The newest versions in which all transactions of a producer share an epoch.
@@ -58,9 +58,9 @@ impl Producer {
     pub async fn init_transactions(&mut self) -> Result<(), ClientError> {
         let id = self.transactional_id()?;
         self.transaction.coordinator =
-            self.cluster.coordinator(CoordinatorOf::Transaction, &id).await?;
+            self.client.coordinator(CoordinatorOf::Transaction, &id).await?;
         let version =
-            self.cluster.feature(self.transaction.coordinator, "transaction.version").await?;
+            self.client.feature(self.transaction.coordinator, "transaction.version").await?;
         self.transaction.has_own_epoch = version >= 2;
         let request = InitProducerIdRequest {
             transactional_id: Some(id.clone()),
@@ -71,7 +71,7 @@ impl Producer {
         };
         let identity = self
             .insist(async |this| {
-                let it = this.cluster.ask(this.transaction.coordinator, &request).await?;
+                let it = this.client.ask(this.transaction.coordinator, &request).await?;
                 ClientError::check(it.error_code, || format!("transactional id {id}"))?;
                 Ok((it.producer_id, it.producer_epoch))
             })
@@ -137,7 +137,7 @@ impl Producer {
                 ..Default::default()
             };
             self.insist(async |this| {
-                let it = this.cluster.ask(this.transaction.coordinator, &request).await?;
+                let it = this.client.ask(this.transaction.coordinator, &request).await?;
                 ClientError::check(it.error_code, || member.group.clone())
             })
             .await?;
@@ -168,8 +168,8 @@ impl Producer {
         };
         let newest = (!self.transaction.has_own_epoch).then_some(OLD_COMMIT_OFFSETS);
         self.insist(async |this| {
-            let node = this.cluster.coordinator(CoordinatorOf::Group, &member.group).await?;
-            let it = this.cluster.ask_up_to(node, &request, newest).await?;
+            let node = this.client.coordinator(CoordinatorOf::Group, &member.group).await?;
+            let it = this.client.ask_up_to(node, &request, newest).await?;
             let mut all = it.topics.iter().flat_map(|topic| &topic.partitions);
             let code = all.find(|it| it.error_code != 0).map_or(0, |it| it.error_code);
             ClientError::check(code, || format!("offsets of group {}", member.group))
@@ -199,7 +199,7 @@ impl Producer {
         };
         self.insist(async |this| {
             let (node, newest) = (this.transaction.coordinator, Some(OLD_ADD_PARTITIONS));
-            let it = this.cluster.ask_up_to(node, &request, newest).await?;
+            let it = this.client.ask_up_to(node, &request, newest).await?;
             let mut all = it.results_by_topic_v3_and_below.iter();
             let code = all.find_map(|it| it.results_by_partition.first());
             let code = code.map_or(0, |it| it.partition_error_code);
@@ -229,7 +229,7 @@ impl Producer {
         let identity = self
             .insist(async |this| {
                 let node = this.transaction.coordinator;
-                let it = this.cluster.ask_up_to(node, &request, newest).await?;
+                let it = this.client.ask_up_to(node, &request, newest).await?;
                 let what = || format!("the end of a transaction of {transactional_id}");
                 ClientError::check(it.error_code, what)?;
                 Ok((it.producer_id, it.producer_epoch))
@@ -265,7 +265,7 @@ impl Producer {
         &mut self,
         mut attempt: impl AsyncFnMut(&mut Self) -> Result<T, ClientError>,
     ) -> Result<T, ClientError> {
-        let deadline = self.cluster.clock.monotonic() + self.options.patience;
+        let deadline = self.client.clock().monotonic() + self.options.delivery_timeout;
         loop {
             match attempt(self).await {
                 Ok(done) => return Ok(done),
@@ -280,16 +280,16 @@ impl Producer {
         error: ClientError,
         deadline: std::time::Duration,
     ) -> Result<(), ClientError> {
-        if !error.is_passing() || self.cluster.clock.monotonic() >= deadline {
+        if !error.is_passing() || self.client.clock().monotonic() >= deadline {
             return Err(error);
         }
-        self.cluster.clock.sleep(MOMENT).await;
+        self.client.pause().await;
         let is_moved =
             !matches!(error, ClientError::Refused { code: ErrorCode::CONCURRENT_TRANSACTIONS, .. });
         if is_moved {
             let id = self.transactional_id()?;
             self.transaction.coordinator =
-                self.cluster.coordinator(CoordinatorOf::Transaction, &id).await?;
+                self.client.coordinator(CoordinatorOf::Transaction, &id).await?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 mod hanging;
 
-use ottla_client::{Cluster, CoordinatorOf, TopicPartition};
+use ottla_client::{Client, CoordinatorOf, TopicPartition};
 use ottla_clock::Clock;
 use ottla_protocol::messages::describe_producers_request::{
     DescribeProducersRequest, TopicRequest,
@@ -45,14 +45,14 @@ const OPTIONS: &[Opt] = &[
 
 fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     let action = args.rest.first().map(String::as_str);
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     match action {
-        Some("list") => list(args, session, &mut cluster),
-        Some("describe") => describe(args, session, &mut cluster),
-        Some("describe-producers") => producers(args, session, &mut cluster),
-        Some("abort") => hanging::abort(args, session, &mut cluster),
-        Some("find-hanging") => hanging::find(args, session, &mut cluster),
-        Some("forceTerminateTransaction") => terminate(args, session, &mut cluster),
+        Some("list") => list(args, session, &client),
+        Some("describe") => describe(args, session, &client),
+        Some("describe-producers") => producers(args, session, &client),
+        Some("abort") => hanging::abort(args, session, &client),
+        Some("find-hanging") => hanging::find(args, session, &client),
+        Some("forceTerminateTransaction") => terminate(args, session, &client),
         _ => Err(ToolError::Usage(
             "too few arguments: list, describe, describe-producers, abort, find-hanging or forceTerminateTransaction".to_owned(),
         )),
@@ -60,13 +60,9 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 }
 
 /// Ends whatever the id has begun, by becoming its producer.
-fn terminate(
-    args: &Parsed,
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
-) -> Result<(), ToolError> {
+fn terminate(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<(), ToolError> {
     let id = args.required("transactionalId").map_err(ToolError::Usage)?;
-    Ok(session.wait(cluster.fence_producer(id))?)
+    Ok(session.wait(client.fence_producer(id))?)
 }
 
 fn row(cells: &[&str]) -> Vec<String> {
@@ -77,9 +73,9 @@ fn print(session: &mut Session<'_>, rows: &[Vec<String>]) -> Result<(), ToolErro
     Ok(write!(session.out, "{}", tabbed(rows))?)
 }
 
-fn list(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Result<(), ToolError> {
+fn list(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<(), ToolError> {
     let mut rows = vec![row(&["TransactionalId", "Coordinator", "ProducerId", "TransactionState"])];
-    for node in session.wait(cluster.all_brokers())? {
+    for node in session.wait(client.all_brokers())? {
         let request = ListTransactionsRequest {
             duration_filter: args
                 .number("duration-filter")
@@ -88,7 +84,7 @@ fn list(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Resu
             transactional_id_pattern: args.one("transactional-id-pattern").map(str::to_owned),
             ..Default::default()
         };
-        let mut told = session.wait(cluster.ask(node, &request))?;
+        let mut told = session.wait(client.ask(node, &request))?;
         refused(told.error_code, None)?;
         told.transaction_states.sort_by(|a, b| a.transactional_id.cmp(&b.transactional_id));
         for it in told.transaction_states {
@@ -99,18 +95,14 @@ fn list(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Resu
     print(session, &rows)
 }
 
-fn describe(
-    args: &Parsed,
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
-) -> Result<(), ToolError> {
+fn describe(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<(), ToolError> {
     let id = args.one("transactional-id");
     let id =
         id.ok_or_else(|| ToolError::Usage("argument --transactional-id is required".to_owned()))?;
-    let node = session.wait(cluster.coordinator(CoordinatorOf::Transaction, id))?;
+    let node = session.wait(client.coordinator(CoordinatorOf::Transaction, id))?;
     let transactional_ids = vec![id.to_owned()];
     let request = DescribeTransactionsRequest { transactional_ids, ..Default::default() };
-    let told = session.wait(cluster.ask(node, &request))?;
+    let told = session.wait(client.ask(node, &request))?;
     let found = told.transaction_states.into_iter().next().ok_or_else(|| failed("no answer"))?;
     if found.error_code != 0 {
         let why = ErrorCode(found.error_code).message();
@@ -153,20 +145,16 @@ fn describe(
     print(session, &[head, cells.to_vec()])
 }
 
-fn producers(
-    args: &Parsed,
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
-) -> Result<(), ToolError> {
+fn producers(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<(), ToolError> {
     let topic = args.one("topic");
     let topic = topic.ok_or_else(|| ToolError::Usage("argument --topic is required".to_owned()))?;
     let partition = args.number("partition").map_err(ToolError::Usage)?;
     let partition =
         partition.ok_or_else(|| ToolError::Usage("argument --partition is required".to_owned()))?;
     let place = TopicPartition::new(topic, partition);
-    let leader = session.wait(cluster.leader(&place))?;
+    let leader = session.wait(client.leader(&place))?;
     let node = args.number("broker-id").map_err(ToolError::Usage)?.unwrap_or(leader);
-    let found = active(session, cluster, &place, node)?;
+    let found = active(session, client, &place, node)?;
     let mut rows = vec![row(&[
         "ProducerId",
         "ProducerEpoch",
@@ -192,7 +180,7 @@ fn producers(
 /// The producers that a broker remembers of a partition.
 fn active(
     session: &Session<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     place: &TopicPartition,
     node: NodeId,
 ) -> Result<Vec<ProducerState>, ToolError> {
@@ -202,7 +190,7 @@ fn active(
         ..Default::default()
     };
     let request = DescribeProducersRequest { topics: vec![asked], ..Default::default() };
-    let told = session.wait(cluster.ask(node, &request))?;
+    let told = session.wait(client.ask(node, &request))?;
     let mut all = Vec::new();
     for partition in told.topics.into_iter().flat_map(|it| it.partitions) {
         refused(partition.error_code, partition.error_message.as_deref())?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ottla_client::Cluster;
+use ottla_client::Client;
 use ottla_clock::Clock;
 use ottla_protocol::messages::alter_client_quotas_request::{
     AlterClientQuotasRequest, EntityData, EntryData, OpData,
@@ -85,15 +85,15 @@ pub fn entity(args: &Parsed) -> Result<Vec<Part>, ToolError> {
 }
 
 pub fn run(args: &Parsed, session: &mut Session<'_>, entity: &[Part]) -> Result<(), ToolError> {
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     if args.has("describe") {
-        return describe(session, &mut cluster, entity);
+        return describe(session, &client, entity);
     }
     if entity.iter().any(|it| it.name.is_none()) {
         let usage = "An entity-name, or --entity-default, must be specified with --alter";
         return Err(ToolError::Usage(usage.to_owned()));
     }
-    alter(args, session, &mut cluster, entity)
+    alter(args, session, &client, entity)
 }
 
 /// An entity as found: its parts by type; no name is the default.
@@ -104,7 +104,7 @@ type Quotas = (Found, BTreeMap<String, f64>);
 
 fn quotas(
     session: &Session<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     entity: &[Part],
 ) -> Result<Vec<Quotas>, ToolError> {
     let component = |it: &Part| {
@@ -120,7 +120,7 @@ fn quotas(
         strict: true,
         ..Default::default()
     };
-    let told = session.wait(cluster.ask_any(&request))?;
+    let told = session.wait(client.ask_any(&request))?;
     refused(told.error_code, told.error_message.as_deref())?;
     let all = told.entries.unwrap_or_default().into_iter().map(|it| {
         let parts = it.entity.into_iter().map(|it| (it.entity_type, it.entity_name));
@@ -135,12 +135,8 @@ fn shown(value: f64) -> String {
     format!("{value:?}")
 }
 
-fn describe(
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
-    entity: &[Part],
-) -> Result<(), ToolError> {
-    for (found, values) in quotas(session, cluster, entity)? {
+fn describe(session: &mut Session<'_>, client: &Client, entity: &[Part]) -> Result<(), ToolError> {
+    for (found, values) in quotas(session, client, entity)? {
         let part = |(_, _, kind, title): &(&str, &str, &str, &str)| {
             found.get(*kind).map(|name| match name {
                 Some(name) => format!("{title} '{name}'"),
@@ -162,7 +158,7 @@ fn describe(
         users: name.as_ref().map(|name| vec![one(name)]),
         ..Default::default()
     };
-    let told = session.wait(cluster.ask_any(&request))?;
+    let told = session.wait(client.ask_any(&request))?;
     refused(told.error_code, told.error_message.as_deref())?;
     for it in told.results {
         if ErrorCode(it.error_code) == ErrorCode::RESOURCE_NOT_FOUND {
@@ -191,7 +187,7 @@ fn mechanism(name: &str) -> Option<i8> {
 fn alter(
     args: &Parsed,
     session: &mut Session<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     entity: &[Part],
 ) -> Result<(), ToolError> {
     let (set, gone) = changes(args)?;
@@ -207,7 +203,7 @@ fn alter(
         ops.push(OpData { key, value, remove: false, ..Default::default() });
     }
     if !removed.is_empty() {
-        let now = quotas(session, cluster, entity)?;
+        let now = quotas(session, client, entity)?;
         let is_set = |key: &str| now.iter().any(|(_, values)| values.contains_key(key));
         let absent: Vec<&str> = removed.iter().copied().filter(|key| !is_set(key)).collect();
         if !absent.is_empty() {
@@ -220,7 +216,7 @@ fn alter(
         }));
     }
     if !ops.is_empty() {
-        limit(session, cluster, (entity, ops))?;
+        limit(session, client, (entity, ops))?;
     }
     let head = entity.first();
     let name = head.and_then(|it| it.name.clone()).unwrap_or_default();
@@ -240,7 +236,7 @@ fn alter(
             upsertions: upsertions?,
             ..Default::default()
         };
-        let told = session.wait(cluster.ask_any(&request))?;
+        let told = session.wait(client.ask_any(&request))?;
         for it in told.results {
             refused(it.error_code, it.error_message.as_deref())?;
         }
@@ -257,7 +253,7 @@ fn alter(
 
 fn limit(
     session: &Session<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     (entity, ops): (&[Part], Vec<OpData>),
 ) -> Result<(), ToolError> {
     let part = |it: &Part| EntityData {
@@ -267,7 +263,7 @@ fn limit(
     };
     let entry = EntryData { entity: entity.iter().map(part).collect(), ops, ..Default::default() };
     let request = AlterClientQuotasRequest { entries: vec![entry], ..Default::default() };
-    let told = session.wait(cluster.ask_any(&request))?;
+    let told = session.wait(client.ask_any(&request))?;
     for it in told.entries {
         refused(it.error_code, it.error_message.as_deref())?;
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_client::{Cluster, Consumer, Isolation, Offsets, TopicPartition};
+use ottla_client::{Client, Consumer, Isolation, Offsets, TopicPartition};
 use ottla_clock::Clock;
 use ottla_types::Offset;
 
@@ -71,11 +71,7 @@ impl Target {
     }
 }
 
-pub fn reset(
-    args: &Parsed,
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
-) -> Result<(), ToolError> {
+pub fn reset(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<(), ToolError> {
     if !args.has("execute") && !args.has("dry-run") {
         tell!("WARN: without --execute nothing is changed, as with --dry-run.");
     }
@@ -84,13 +80,13 @@ pub fn reset(
         return Err(ToolError::Usage(usage.to_owned()));
     }
     let target = Target::new(args)?;
-    let busy: Vec<(String, String)> = every(session, cluster, &[], &[])?
+    let busy: Vec<(String, String)> = every(session, client, &[], &[])?
         .into_iter()
         .filter(|it| !matches!(it.group_state.as_str(), "Empty" | "Dead"))
         .map(|it| (it.group_id, it.group_state))
         .collect();
     let mut rows = Vec::new();
-    let groups: BTreeSet<String> = named(args, session, cluster)?.into_iter().collect();
+    let groups: BTreeSet<String> = named(args, session, client)?.into_iter().collect();
     for group in groups {
         if let Some((_, state)) = busy.iter().find(|(id, _)| *id == group) {
             writeln!(
@@ -99,11 +95,10 @@ pub fn reset(
             )?;
             continue;
         }
-        let known = session.wait(cluster.group_offsets(&group))?;
-        let known: Offsets =
-            known.into_iter().map(|(place, (offset, _))| (place, offset)).collect();
-        let wanted = places(args, session, cluster, &known)?;
-        let mut partitions = Partitions { session, cluster, known: &known };
+        let known = session.wait(client.group_offsets(&group))?;
+        let known: Offsets = known.into_iter().map(|(place, next)| (place, next.offset)).collect();
+        let wanted = places(args, session, client, &known)?;
+        let mut partitions = Partitions { session, client, known: &known };
         let wanted = partitions.targets(&group, &target, wanted)?;
         if args.has("execute") && !wanted.is_empty() {
             commit(session, &group, &wanted)?;
@@ -147,7 +142,7 @@ fn commit(session: &Session<'_>, group: &str, offsets: &Offsets) -> Result<(), T
 /// The partitions of a cluster, and how far a group has read them.
 struct Partitions<'a, 'b> {
     session: &'a mut Session<'b>,
-    cluster: &'a mut Cluster,
+    client: &'a Client,
     known: &'a Offsets,
 }
 
@@ -164,7 +159,7 @@ impl Partitions<'_, '_> {
                 writeln!(self.session.out, "\nError: No reset plan for group {group} found")?;
                 return Ok(Offsets::new());
             };
-            check_places(self.session, self.cluster, offsets.keys())?;
+            check_places(self.session, self.client, offsets.keys())?;
             return self.bounded(offsets.clone());
         }
         let known = self.known;
@@ -208,12 +203,12 @@ impl Partitions<'_, '_> {
         time: i64,
     ) -> Result<Offsets, ToolError> {
         let isolation = Isolation::Uncommitted;
-        let talk = self.cluster.offsets_at(places.clone(), time, isolation);
+        let talk = self.client.offsets_at(places.clone(), time, isolation);
         let mut found = self.session.wait(talk);
         for place in places {
             if !found.contains_key(place) {
                 // Once more by itself: then it is there, or there is an error to be told.
-                let offset = self.session.wait(self.cluster.offset_at(place, time, isolation))?;
+                let offset = self.session.wait(self.client.offset_at(place, time, isolation))?;
                 found.insert(place.clone(), offset);
             }
         }
