@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
-use ottla_clock::Clock;
-use ottla_coordinator::group::Topics;
-use ottla_metadata::{Cluster, Command, Listener};
+use ottla_clock::{Clock, Lane};
+use ottla_coordinator::group::TopicCatalog;
+use ottla_metadata::{BrokerEndpoint, Cluster, ControllerCommand};
 use ottla_net::listener::Admission;
 use ottla_partitions::Partitions;
 use ottla_protocol::messages::create_topics_request::CreateTopicsRequest;
@@ -28,6 +28,7 @@ use crate::hosts::shards::{ask, shard_of};
 use crate::hosts::telemetry::Telemetry;
 use crate::hosts::transactions::{self, TransactionHost, Transactions};
 use crate::hosts::unpacking::Unpacking;
+use crate::lanes::NodeLanes;
 use crate::levels::LogLevels;
 use crate::request::Call;
 use crate::rules::{
@@ -81,9 +82,11 @@ pub struct Node {
     pub markers: Markers,
     /// Moves of partitions between data directories.
     pub moves: Moves,
+    /// Where the copying of a move is done.
+    moving: Lane,
     cluster: Arc<ArcSwap<Cluster>>,
     in_force: ArcSwap<InForce>,
-    topics: ArcSwap<Topics>,
+    topics: ArcSwap<TopicCatalog>,
     offset: AtomicI64,
     epoch: AtomicI64,
     producer_ids: ProducerIds,
@@ -114,6 +117,8 @@ pub struct Parts {
     pub levels: Arc<dyn LogLevels>,
     /// Who may do what; without one, everything is allowed.
     pub authorizer: Option<Arc<dyn Authorizer>>,
+    /// Where it waits for disks.
+    pub lanes: NodeLanes,
 }
 
 impl Node {
@@ -128,11 +133,13 @@ impl Node {
             kraft_version,
             levels,
             authorizer,
+            lanes,
             ..
         } = parts;
         let cluster = Cluster::default();
         let own = node_settings(&started);
-        let groups = Groups::new(clock.clone(), group_settings(&cluster, &started, id));
+        let settings = group_settings(&cluster, &started, id);
+        let groups = Groups::new(clock.clone(), lanes.loading.clone(), settings);
         let current = Arc::new(ArcSwap::from_pointee(cluster.clone()));
         Self {
             markers: Markers {
@@ -144,6 +151,7 @@ impl Node {
             groups,
             transactions: Transactions::new(
                 clock.clone(),
+                lanes.loading,
                 transaction_settings(&cluster, &started, id),
             ),
             sessions: Sessions::new(own.fetch_sessions_max),
@@ -151,8 +159,9 @@ impl Node {
             own,
             in_force: ArcSwap::from_pointee(settings_in_force(&cluster, &started, id)),
             admission: Admission::new(connection_bounds(&cluster, &started, id)),
-            unpacking: Unpacking::for_this_machine(),
+            unpacking: Unpacking::on(lanes.unpacking),
             moves: Moves::default(),
+            moving: lanes.moving,
             cluster: current,
             topics: ArcSwap::default(),
             offset: AtomicI64::new(0),
@@ -199,6 +208,7 @@ impl Node {
             partitions: Arc::clone(&self.partitions),
             controller: self.controller.clone(),
             bytes_per_second: self.settings().move_bytes_per_second,
+            lane: self.moving.clone(),
         }
     }
 
@@ -263,7 +273,12 @@ impl Node {
 
     /// Where clients of this listener find a node.
     #[must_use]
-    pub fn address(&self, cluster: &Cluster, node: NodeId, listener: &str) -> Option<Listener> {
+    pub fn address(
+        &self,
+        cluster: &Cluster,
+        node: NodeId,
+        listener: &str,
+    ) -> Option<BrokerEndpoint> {
         cluster.broker(node)?.listener(listener).cloned()
     }
 
@@ -289,10 +304,13 @@ impl Node {
     pub async fn ask_group<T>(
         &self,
         group: &str,
-        command: ottla_coordinator::group::Command,
+        command: ottla_coordinator::group::GroupCommand,
     ) -> Result<T, ErrorCode>
     where
-        T: TryFrom<ottla_coordinator::group::Reply, Error = ottla_coordinator::group::Reply>,
+        T: TryFrom<
+                ottla_coordinator::group::GroupReply,
+                Error = ottla_coordinator::group::GroupReply,
+            >,
     {
         ask(&*self.group(group)?, command).await
     }
@@ -304,10 +322,13 @@ impl Node {
     pub async fn ask_one_group<T>(
         &self,
         group: &str,
-        command: ottla_coordinator::group::Command,
+        command: ottla_coordinator::group::GroupCommand,
     ) -> Result<T, ErrorCode>
     where
-        Vec<T>: TryFrom<ottla_coordinator::group::Reply, Error = ottla_coordinator::group::Reply>,
+        Vec<T>: TryFrom<
+                ottla_coordinator::group::GroupReply,
+                Error = ottla_coordinator::group::GroupReply,
+            >,
     {
         let mut all: Vec<T> = self.ask_group(group, command).await?;
         Ok(all.pop().expect("each group that is asked about is answered"))
@@ -367,7 +388,7 @@ impl Node {
         request: CreateTopicsRequest,
     ) -> Result<CreateTopicsResponse, ErrorCode> {
         let uuids = request.topics.iter().map(|_| self.clock.random_uuid()).collect();
-        self.controller.ask(Command::CreateTopics { request, uuids }).await
+        self.controller.ask(ControllerCommand::CreateTopics { request, uuids }).await
     }
 
     /// A producer id that was never given away before.

@@ -61,13 +61,14 @@ pub use dirs::{CleanShutdown, DataDir, DirState, MetaProperties};
 pub use epochs::{EpochStart, Epochs};
 pub use error::StorageError;
 pub use files::{
-    DiskFiles, Fate, Fault, FaultyFiles, File, FileRef, Files, Listed, Lock, MemoryFiles,
+    DiskCall, DiskFiles, DiskOperation, Fate, Fault, FaultyFiles, File, FileRef, Files, Listed,
+    Lock, MemoryFiles, OnDiskCall, SimDisk,
 };
 pub use flush::{Flush, Sync};
 pub use index::AbortedTransaction;
 pub use log::{Log, LogOptions};
-pub use producers::{Producer, ProducerError};
+pub use producers::{ProducerEntry, ProducerError};
 pub use recovery::Opening;
 pub use retire::{Retention, Retired};
 pub use spare::{Preparation, Spare};
-pub use view::{Found, LogView, ReadError, Slice};
+pub use view::{BatchesRead, LogView, ReadError, Slice};

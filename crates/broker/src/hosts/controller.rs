@@ -1,14 +1,12 @@
-//! The controller on its own thread: one command at a time, on the disk before it is answered.
+//! The controller, on a thread of its own: one command at a time, on the disk before it is
+//! answered.
 //!
 //! A turn is decide, append to the quorum, apply, publish the new `Cluster`, make this node's
 //! partitions what it says, answer. Nothing of this touches a serving thread.
 
-use std::io;
-use std::thread::JoinHandle;
-
 use ottla_clock::Clock;
 use ottla_machine::{Machine, Ticket, Turn};
-use ottla_metadata::{Cluster, Command, Controller, Reply, version_of};
+use ottla_metadata::{Cluster, Controller, ControllerCommand, ControllerReply, version_of};
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_quorum::{Quorum, QuorumError};
 use ottla_types::{ErrorCode, LeaderEpoch, Offset};
@@ -31,7 +29,7 @@ pub struct News {
 }
 
 enum Job {
-    Ask(Box<Command>, oneshot::Sender<Reply>),
+    Ask(Box<ControllerCommand>, oneshot::Sender<ControllerReply>),
     Stop,
 }
 
@@ -52,9 +50,9 @@ impl ControllerHandle {
     ///
     /// # Errors
     /// `NOT_CONTROLLER` when the controller is gone.
-    pub async fn ask<T>(&self, command: Command) -> Result<T, ErrorCode>
+    pub async fn ask<T>(&self, command: ControllerCommand) -> Result<T, ErrorCode>
     where
-        T: TryFrom<Reply, Error = Reply>,
+        T: TryFrom<ControllerReply, Error = ControllerReply>,
     {
         let (sender, answer) = oneshot::channel();
         let job = Job::Ask(Box::new(command), sender);
@@ -67,9 +65,9 @@ impl ControllerHandle {
     ///
     /// # Errors
     /// `NOT_CONTROLLER` when the controller is gone.
-    pub fn ask_blocking<T>(&self, command: Command) -> Result<T, ErrorCode>
+    pub fn ask_blocking<T>(&self, command: ControllerCommand) -> Result<T, ErrorCode>
     where
-        T: TryFrom<Reply, Error = Reply>,
+        T: TryFrom<ControllerReply, Error = ControllerReply>,
     {
         let (sender, answer) = oneshot::channel();
         let job = Job::Ask(Box::new(command), sender);
@@ -80,62 +78,30 @@ impl ControllerHandle {
 
     /// Asks without waiting for an answer; whether there was room for it in the queue.
     #[must_use]
-    pub fn tell(&self, command: Command) -> bool {
+    pub fn tell(&self, command: ControllerCommand) -> bool {
         let (sender, _) = oneshot::channel();
         self.jobs.try_send(Job::Ask(Box::new(command), sender)).is_ok()
     }
 
     /// Ends the controller after what was asked before.
-    pub fn stop(&self) {
+    pub async fn stop(&self) {
         // If it is gone already, all the better.
-        let _ = self.jobs.blocking_send(Job::Stop);
+        let _ = self.jobs.send(Job::Stop).await;
     }
 }
 
-/// The running controller.
-#[derive(Debug)]
-pub struct ControllerThread {
-    handle: ControllerHandle,
-    thread: JoinHandle<Quorum>,
+/// A controller that waits to be asked.
+pub struct ControllerQueue(mpsc::Receiver<Job>);
+
+/// A controller's queue, and the way to it.
+#[must_use]
+pub fn controller_queue() -> (ControllerHandle, ControllerQueue) {
+    let (jobs, queue) = mpsc::channel(WAITING_MAX);
+    (ControllerHandle { jobs }, ControllerQueue(queue))
 }
 
-impl ControllerThread {
-    /// Starts the thread; `tell` is called there after every turn that changed something.
-    ///
-    /// # Errors
-    /// The system gives no thread.
-    pub fn start(
-        clock: Clock,
-        controller: Controller,
-        quorum: Quorum,
-        tell: impl FnMut(News) + Send + 'static,
-    ) -> io::Result<Self> {
-        let (jobs, queue) = mpsc::channel(WAITING_MAX);
-        let snapshot_at = quorum.size_bytes() + SNAPSHOT_BYTES;
-        let mut driver = Driver { clock, controller, quorum, tell, snapshot_at };
-        let thread =
-            std::thread::Builder::new().name("ottla-controller".to_owned()).spawn(move || {
-                driver.run(queue);
-                driver.quorum
-            })?;
-        Ok(Self { handle: ControllerHandle { jobs }, thread })
-    }
-
-    /// The way to it.
-    #[must_use]
-    pub fn handle(&self) -> ControllerHandle {
-        self.handle.clone()
-    }
-
-    /// Ends it and gives the quorum back; `None` if it had come to grief.
-    #[must_use]
-    pub fn stop(self) -> Option<Quorum> {
-        self.handle.stop();
-        self.thread.join().ok()
-    }
-}
-
-struct Driver<T> {
+/// A controller, what it writes to, and whom it tells.
+pub struct ControllerDriver<T> {
     clock: Clock,
     controller: Controller,
     quorum: Quorum,
@@ -143,27 +109,37 @@ struct Driver<T> {
     snapshot_at: u64,
 }
 
-impl<T: FnMut(News)> Driver<T> {
-    fn run(&mut self, mut queue: mpsc::Receiver<Job>) {
-        while let Some(job) = queue.blocking_recv() {
+impl<T: FnMut(News)> ControllerDriver<T> {
+    /// `tell` is called after every turn that changed something.
+    pub fn new(clock: Clock, controller: Controller, quorum: Quorum, tell: T) -> Self {
+        let snapshot_at = quorum.size_bytes() + SNAPSHOT_BYTES;
+        Self { clock, controller, quorum, tell, snapshot_at }
+    }
+
+    /// Runs the controller until it is stopped, or its log cannot be written, and gives the quorum
+    /// back.
+    pub async fn run(mut self, queue: ControllerQueue) -> Quorum {
+        let ControllerQueue(mut queue) = queue;
+        while let Some(job) = queue.recv().await {
             let done = match job {
                 Job::Ask(command, asker) => self.turn(*command, asker),
-                Job::Stop => return,
+                Job::Stop => break,
             };
             if let Err(error) = done {
                 // Nobody may be told anything that rests on a log of unknown content.
                 tracing::error!(%error, "metadata log append failed; the controller has stopped");
-                return;
+                break;
             }
         }
+        self.quorum
     }
 
     fn turn(
         &mut self,
-        mut command: Command,
-        asker: oneshot::Sender<Reply>,
+        mut command: ControllerCommand,
+        asker: oneshot::Sender<ControllerReply>,
     ) -> Result<(), QuorumError> {
-        if let Command::RegisterBroker { offset, .. } = &mut command {
+        if let ControllerCommand::RegisterBroker { offset, .. } = &mut command {
             *offset = self.quorum.log_end();
         }
         let mut turn = Turn::new(self.clock.wall_ms(), Ticket(0));

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_coordinator::group::{
-    Command, DeletedTopic, GroupMachine, GroupSettings, Record, TransactionEnd,
+    DeletedTopic, GroupCommand, GroupMachine, GroupRecord, GroupSettings, TransactionEnd,
 };
-use ottla_partitions::{Marker, Partition, Refused};
+use ottla_partitions::{AppendRefusal, Marker, Partition};
 use ottla_records::control::{ControlKind, coordinator_epoch};
 use ottla_records::{BadRecords, Batch, BatchOptions};
 use ottla_types::{CONSUMER_OFFSETS, Offset, TimestampMs};
@@ -33,7 +33,7 @@ pub type Groups = Shards<GroupKind>;
 
 impl Kind for GroupKind {
     type Machine = GroupMachine;
-    type Record = Record;
+    type Record = GroupRecord;
     type Settings = GroupSettings;
     const TOPIC: &'static str = TOPIC;
 
@@ -41,25 +41,25 @@ impl Kind for GroupKind {
         GroupMachine::new(settings)
     }
 
-    fn loaded() -> Command {
-        Command::Loaded
+    fn loaded() -> GroupCommand {
+        GroupCommand::Loaded
     }
 
-    fn changed(settings: GroupSettings) -> Command {
-        Command::Settings(settings)
+    fn changed(settings: GroupSettings) -> GroupCommand {
+        GroupCommand::Settings(settings)
     }
 
-    fn read(batch: &Batch<'_>, take: &mut dyn FnMut(&Record)) -> Result<(), String> {
+    fn read(batch: &Batch<'_>, take: &mut dyn FnMut(&GroupRecord)) -> Result<(), String> {
         if batch.is_control() {
             if let Some(end) = end_of(batch) {
-                take(&Record::Ended(end));
+                take(&GroupRecord::Ended(end));
             }
             return Ok(());
         }
         let producer = (batch.producer_id(), batch.producer_epoch());
         each_record(batch, |offset, key, value| {
             // What another kind of group wrote is not for this machine.
-            match Record::decode(key, value) {
+            match GroupRecord::decode(key, value) {
                 Ok(Some(record)) if batch.is_transactional() => {
                     take(&record.in_transaction(producer));
                 }
@@ -75,16 +75,16 @@ impl Kind for GroupKind {
 
     fn write(
         partition: &Partition,
-        records: &[Record],
+        records: &[GroupRecord],
         now_ms: TimestampMs,
-    ) -> Result<Offset, AppendFailed<Refused>> {
+    ) -> Result<Offset, AppendFailed<AppendRefusal>> {
         let options = match records.first() {
-            Some(Record::Ended(end)) => {
+            Some(GroupRecord::Ended(end)) => {
                 let ended = partition.end_transaction(&marker(end), now_ms);
                 return ended.map(|appended| appended.end).map_err(failed);
             }
             // The coordinator is in nobody's sequence, but Kafka's batches start at 0.
-            Some(Record::Pending { producer, .. }) => BatchOptions {
+            Some(GroupRecord::Pending { producer, .. }) => BatchOptions {
                 producer_id: producer.0,
                 producer_epoch: producer.1,
                 base_sequence: 0,
@@ -123,11 +123,11 @@ const _: () = assert!(PART_BYTES < UNPACKED_BYTES_MAX, "what is written can be l
 /// The records in parts that may each be a batch of its own. Only offsets are parted, for each of
 /// them is true by itself: a request about very many, or a group with very many to be deleted,
 /// need not fit a batch.
-fn parts(records: &[Record]) -> impl Iterator<Item = &[Record]> {
+fn parts(records: &[GroupRecord]) -> impl Iterator<Item = &[GroupRecord]> {
     let mut bytes = 0;
     records.split_inclusive(move |record| {
         bytes += record.size_bytes();
-        let is_offset = matches!(record, Record::Offset { .. } | Record::Pending { .. });
+        let is_offset = matches!(record, GroupRecord::Offset { .. } | GroupRecord::Pending { .. });
         let ends = is_offset && bytes >= PART_BYTES;
         if ends {
             bytes = 0;
@@ -142,10 +142,10 @@ pub(super) fn append(
     partition: &Partition,
     batch: &Bytes,
     now_ms: TimestampMs,
-) -> Result<Offset, Refused> {
+) -> Result<Offset, AppendRefusal> {
     match partition.append(batch, now_ms, true, true) {
         Ok(appended) => Ok(appended.end),
-        Err(Refused::Records(BadRecords::TooLarge { .. })) => {
+        Err(AppendRefusal::Records(BadRecords::TooLarge { .. })) => {
             Ok(partition.append_own(batch, now_ms)?.end)
         }
         Err(refused) => Err(refused),
@@ -186,7 +186,7 @@ impl Groups {
     pub fn topics_deleted(&self, gone: &[DeletedTopic]) {
         for (_, host) in self.all() {
             // A coordinator that is lost finds out when it is loaded again.
-            let _ = host.tell(Command::TopicsDeleted(gone.to_vec()));
+            let _ = host.tell(GroupCommand::TopicsDeleted(gone.to_vec()));
         }
     }
 
@@ -208,26 +208,26 @@ impl Groups {
 mod tests {
     use super::*;
 
-    fn tombstone(partition: i32) -> Record {
+    fn tombstone(partition: i32) -> GroupRecord {
         let (group, topic) = ("g".repeat(1000), "t".to_owned());
-        Record::Offset { group, topic, partition, value: None }
+        GroupRecord::Offset { group, topic, partition, value: None }
     }
 
-    fn last() -> Record {
-        Record::Group { group: "g".to_owned(), value: None }
+    fn last() -> GroupRecord {
+        GroupRecord::Group { group: "g".to_owned(), value: None }
     }
 
     #[test]
     fn many_offsets_are_written_in_parts_and_in_order() {
-        let mut records: Vec<Record> = (0..2_000).map(tombstone).collect();
+        let mut records: Vec<GroupRecord> = (0..2_000).map(tombstone).collect();
         records.push(last());
-        let found: Vec<&[Record]> = parts(&records).collect();
+        let found: Vec<&[GroupRecord]> = parts(&records).collect();
         assert!(found.len() > 3, "{} parts", found.len());
-        let bytes = |part: &[Record]| part.iter().map(Record::size_bytes).sum::<usize>();
+        let bytes = |part: &[GroupRecord]| part.iter().map(GroupRecord::size_bytes).sum::<usize>();
         assert!(found.iter().all(|part| !part.is_empty() && bytes(part) < PART_BYTES + 2_000));
         assert_eq!(found.concat(), records);
         // What belongs together stays together.
-        let together: Vec<Record> = (0..10_000).map(|_| last()).collect();
+        let together: Vec<GroupRecord> = (0..10_000).map(|_| last()).collect();
         assert_eq!(parts(&together).count(), 1);
     }
 
@@ -237,7 +237,7 @@ mod tests {
             metadata: "m".repeat(300),
             ..Default::default()
         };
-        let offset = Record::Offset {
+        let offset = GroupRecord::Offset {
             group: "group".to_owned(),
             topic: "topic".to_owned(),
             partition: 7,

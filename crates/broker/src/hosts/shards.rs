@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_clock::Clock;
+use ottla_clock::{Clock, Lane, Share};
 use ottla_machine::{Machine, answer};
-use ottla_partitions::{Isolation, Partition, ReadRefused, Refused};
+use ottla_partitions::{AppendRefusal, Isolation, Partition, ReadRefused};
 use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches};
 use ottla_types::{ErrorCode, Offset, TimestampMs, TopicPartition, coordinator_partition};
 use tokio::sync::Notify;
@@ -60,7 +60,7 @@ pub trait Kind: Debug + Send + Sync + 'static {
         partition: &Partition,
         records: &[Self::Record],
         now_ms: TimestampMs,
-    ) -> Result<Offset, AppendFailed<Refused>>;
+    ) -> Result<Offset, AppendFailed<AppendRefusal>>;
 }
 
 /// One coordinator.
@@ -106,6 +106,8 @@ pub struct Shards<K: Kind>(Arc<Inner<K>>);
 
 struct Inner<K: Kind> {
     clock: Clock,
+    /// Where coordinators are loaded again, beside the threads that serve.
+    loading: Lane,
     settings: RwLock<K::Settings>,
     shards: RwLock<BTreeMap<i32, Shard<K>>>,
     /// How many loads have begun.
@@ -129,9 +131,10 @@ impl<K: Kind> Debug for Shards<K> {
 impl<K: Kind> Shards<K> {
     /// No coordinator yet.
     #[must_use]
-    pub fn new(clock: Clock, settings: K::Settings) -> Self {
+    pub fn new(clock: Clock, loading: Lane, settings: K::Settings) -> Self {
         Self(Arc::new(Inner {
             clock,
+            loading,
             settings: RwLock::new(settings),
             shards: RwLock::default(),
             loads: AtomicU64::new(0),
@@ -280,8 +283,7 @@ impl<K: Kind> Shards<K> {
     pub fn load_again(&self) {
         for load in self.begin_again() {
             let shards = self.clone();
-            // What it has loaded is found among the shards.
-            drop(tokio::task::spawn_blocking(move || shards.finish(load)));
+            self.0.loading.start(Share::default(), move || shards.finish(load));
         }
     }
 
@@ -376,13 +378,14 @@ pub fn batch_of(
     options: BatchOptions,
     records: impl Iterator<Item = (Bytes, Option<Bytes>)>,
     now_ms: TimestampMs,
-) -> Result<Bytes, Refused> {
+) -> Result<Bytes, AppendRefusal> {
     let mut builder = BatchBuilder::new(options);
     for (key, value) in records {
         let value = value.as_deref();
         builder.push(&NewRecord { timestamp: now_ms, key: Some(&key), value, headers: &[] });
     }
-    let batch = builder.build().map_err(|error| Refused::Records(BadRecords::Broken(error)))?;
+    let batch =
+        builder.build().map_err(|error| AppendRefusal::Records(BadRecords::Broken(error)))?;
     Ok(Bytes::from(batch))
 }
 
@@ -394,7 +397,7 @@ pub struct TopicJournal<K> {
 }
 
 impl<K: Kind> Journal<K::Record> for TopicJournal<K> {
-    type Error = Refused;
+    type Error = AppendRefusal;
 
     fn partition(&self) -> &TopicPartition {
         self.partition.name()
@@ -408,7 +411,7 @@ impl<K: Kind> Journal<K::Record> for TopicJournal<K> {
         &mut self,
         records: &[K::Record],
         now_ms: TimestampMs,
-    ) -> Result<Offset, AppendFailed<Refused>> {
+    ) -> Result<Offset, AppendFailed<AppendRefusal>> {
         K::write(&self.partition, records, now_ms)
     }
 
@@ -423,11 +426,11 @@ impl<K: Kind> Journal<K::Record> for TopicJournal<K> {
 
 /// What a batch that was refused says of a coordinator's append.
 #[must_use]
-pub fn failed(refused: Refused) -> AppendFailed<Refused> {
+pub fn failed(refused: AppendRefusal) -> AppendFailed<AppendRefusal> {
     match refused {
         // Where only room was missing, the log has taken back what it had begun.
-        Refused::Storage(error) if !error.is_shortage() => {
-            AppendFailed::Unknown(Refused::Storage(error))
+        AppendRefusal::Storage(error) if !error.is_shortage() => {
+            AppendFailed::Unknown(AppendRefusal::Storage(error))
         }
         refused => AppendFailed::Refused(refused),
     }
@@ -435,7 +438,7 @@ pub fn failed(refused: Refused) -> AppendFailed<Refused> {
 
 /// What a client is told whose request got no reply.
 #[must_use]
-pub fn unanswered(error: &Unanswered<Refused>) -> ErrorCode {
+pub fn unanswered(error: &Unanswered<AppendRefusal>) -> ErrorCode {
     let Unanswered::Refused(refused) = error else { return ErrorCode::NOT_COORDINATOR };
     match refused.code() {
         ErrorCode::NOT_ENOUGH_REPLICAS => ErrorCode::COORDINATOR_NOT_AVAILABLE,

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use ottla_coordinator::transaction::{Command, Record, TransactionMachine, TransactionSettings};
-use ottla_partitions::{Partition, Refused};
+use ottla_coordinator::transaction::{
+    TransactionCommand, TransactionMachine, TransactionRecord, TransactionSettings,
+};
+use ottla_partitions::{AppendRefusal, Partition};
 use ottla_records::{Batch, BatchOptions};
 use ottla_types::{ErrorCode, Offset, TRANSACTION_STATE, TimestampMs};
 
@@ -31,7 +33,7 @@ pub type Transactions = Shards<TransactionKind>;
 
 impl Kind for TransactionKind {
     type Machine = TransactionMachine;
-    type Record = Record;
+    type Record = TransactionRecord;
     type Settings = TransactionSettings;
     const TOPIC: &'static str = TOPIC;
 
@@ -39,21 +41,23 @@ impl Kind for TransactionKind {
         TransactionMachine::new(settings)
     }
 
-    fn loaded() -> Command {
-        Command::Loaded
+    fn loaded() -> TransactionCommand {
+        TransactionCommand::Loaded
     }
 
-    fn changed(settings: TransactionSettings) -> Command {
-        Command::Settings(settings)
+    fn changed(settings: TransactionSettings) -> TransactionCommand {
+        TransactionCommand::Settings(settings)
     }
 
-    fn read(batch: &Batch<'_>, take: &mut dyn FnMut(&Record)) -> Result<(), String> {
+    fn read(batch: &Batch<'_>, take: &mut dyn FnMut(&TransactionRecord)) -> Result<(), String> {
         if batch.is_control() {
             return Ok(());
         }
         each_record(batch, |offset, key, value| {
             // A transaction that is not understood must not be forgotten.
-            match Record::decode(key, value).map_err(|error| format!("offset {offset}: {error}"))? {
+            match TransactionRecord::decode(key, value)
+                .map_err(|error| format!("offset {offset}: {error}"))?
+            {
                 Some(record) => take(&record),
                 None => tracing::warn!(
                     offset,
@@ -66,11 +70,11 @@ impl Kind for TransactionKind {
 
     fn write(
         partition: &Partition,
-        records: &[Record],
+        records: &[TransactionRecord],
         now_ms: TimestampMs,
-    ) -> Result<Offset, AppendFailed<Refused>> {
+    ) -> Result<Offset, AppendFailed<AppendRefusal>> {
         let options = BatchOptions::default();
-        let batch = batch_of(options, records.iter().map(Record::encode), now_ms);
+        let batch = batch_of(options, records.iter().map(TransactionRecord::encode), now_ms);
         batch.and_then(|batch| groups::append(partition, &batch, now_ms)).map_err(failed)
     }
 }

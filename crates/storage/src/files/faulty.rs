@@ -1,7 +1,5 @@
 //! A disk with faults, for tests: full, failing, or slow, directory by directory.
 
-use ottla_locks::{Condvar, Mutex};
-use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -9,71 +7,14 @@ use std::sync::Arc;
 
 use ottla_types::TimestampMs;
 
+use super::faults::{Fault, FaultPlan};
 use super::{File, FileRef, Files, Listed, Lock};
-
-/// What is wrong with a directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// There is no room: a write is cut off in its middle (ENOSPC).
-    Full,
-    /// No more files can be opened or created (EMFILE).
-    NoHandles,
-    /// Writes fail (EIO).
-    Writes,
-    /// The file system was mounted read-only after an error (EROFS).
-    ReadOnly,
-    /// Making durable fails (EIO).
-    Syncs,
-    /// What makes durable, writes back or reserves room does not end until the fault is gone.
-    Hangs,
-}
 
 /// Files on another disk, with faults.
 #[derive(Clone, Debug)]
 pub struct FaultyFiles {
     files: Arc<dyn Files>,
-    faults: Arc<Faults>,
-}
-
-#[derive(Debug, Default)]
-struct Faults {
-    under: Mutex<BTreeMap<PathBuf, Fault>>,
-    changed: Condvar,
-}
-
-impl Faults {
-    fn of(&self, path: &Path) -> Option<Fault> {
-        let under = self.under.lock();
-        under.iter().find(|(dir, _)| path.starts_with(dir)).map(|(_, fault)| *fault)
-    }
-
-    /// Returns the fault that is there when it does not hang, or no longer.
-    fn wait_while_hanging(&self, path: &Path) -> Option<Fault> {
-        let mut under = self.under.lock();
-        loop {
-            let found = under.iter().find(|(dir, _)| path.starts_with(dir));
-            match found.map(|(_, fault)| *fault) {
-                Some(Fault::Hangs) => under = self.changed.wait(under),
-                fault => return fault,
-            }
-        }
-    }
-
-    fn sync(&self, path: &Path) -> io::Result<()> {
-        match self.wait_while_hanging(path) {
-            Some(Fault::Syncs) => Err(io::Error::other("made to fail")),
-            _ => Ok(()),
-        }
-    }
-
-    fn write(&self, path: &Path) -> io::Result<()> {
-        match self.of(path) {
-            Some(Fault::Full) => Err(io::ErrorKind::StorageFull.into()),
-            Some(Fault::Writes) => Err(io::Error::other("made to fail")),
-            Some(Fault::ReadOnly) => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
-            _ => Ok(()),
-        }
-    }
+    faults: Arc<FaultPlan>,
 }
 
 impl FaultyFiles {
@@ -85,19 +26,7 @@ impl FaultyFiles {
 
     /// From now on everything under `dir` has this fault, or none.
     pub fn set(&self, dir: &Path, fault: Option<Fault>) {
-        let mut under = self.faults.under.lock();
-        match fault {
-            Some(fault) => under.insert(dir.to_owned(), fault),
-            None => under.remove(dir),
-        };
-        self.faults.changed.notify_all();
-    }
-
-    fn open_or_not(&self, path: &Path) -> io::Result<()> {
-        match self.faults.of(path) {
-            Some(Fault::NoHandles) => Err(io::Error::from_raw_os_error(24)),
-            _ => Ok(()),
-        }
+        self.faults.set(dir, fault);
     }
 
     fn wrap(&self, path: &Path, file: FileRef) -> FileRef {
@@ -107,13 +36,13 @@ impl FaultyFiles {
 
 impl Files for FaultyFiles {
     fn create(&self, path: &Path) -> io::Result<FileRef> {
-        self.open_or_not(path)?;
-        self.faults.write(path)?;
+        self.faults.check_open(path)?;
+        self.faults.check_write(path)?;
         self.files.create(path).map(|file| self.wrap(path, file))
     }
 
     fn open(&self, path: &Path) -> io::Result<FileRef> {
-        self.open_or_not(path)?;
+        self.faults.check_open(path)?;
         self.files.open(path).map(|file| self.wrap(path, file))
     }
 
@@ -122,7 +51,7 @@ impl Files for FaultyFiles {
     }
 
     fn make_dir(&self, dir: &Path) -> io::Result<()> {
-        self.faults.write(dir)?;
+        self.faults.check_write(dir)?;
         self.files.make_dir(dir)
     }
 
@@ -139,7 +68,7 @@ impl Files for FaultyFiles {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.faults.sync(dir)?;
+        self.faults.check_sync(dir)?;
         self.files.sync_dir(dir)
     }
 
@@ -160,16 +89,17 @@ impl Files for FaultyFiles {
 struct FaultyFile {
     file: FileRef,
     path: PathBuf,
-    faults: Arc<Faults>,
+    faults: Arc<FaultPlan>,
 }
 
 impl File for FaultyFile {
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        self.faults.check_read(&self.path)?;
         self.file.read_at(buf, at)
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
-        if let Err(error) = self.faults.write(&self.path) {
+        if let Err(error) = self.faults.check_write(&self.path) {
             if error.kind() == io::ErrorKind::StorageFull {
                 self.file.write_at(&bytes[..bytes.len() / 2], at)?;
             }
@@ -193,7 +123,7 @@ impl File for FaultyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.faults.sync(&self.path)?;
+        self.faults.check_sync(&self.path)?;
         self.file.sync()
     }
 

@@ -13,14 +13,18 @@ use std::sync::Arc;
 use ottla_types::TimestampMs;
 
 mod disk;
+mod faults;
 mod faulty;
 mod lazy;
 mod memory;
+mod sim;
 
 pub use disk::DiskFiles;
-pub use faulty::{Fault, FaultyFiles};
+pub use faults::Fault;
+pub use faulty::FaultyFiles;
 pub(crate) use lazy::LazyFile;
-pub use memory::{Fate, MemoryFiles};
+pub use memory::MemoryFiles;
+pub use sim::{DiskCall, DiskOperation, Fate, OnDiskCall, SimDisk};
 
 /// An open file, shared by whoever reads or writes it.
 pub type FileRef = Arc<dyn File>;
