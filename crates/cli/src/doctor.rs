@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ottla_client::{
-    Client, CommittedOffset, ConfigEntry, ConfigKind, CoordinatorOf, GroupListing, IfAbsent,
+    Client, CommittedPosition, ConfigEntry, ConfigKind, CoordinatorOf, GroupListing, IfAbsent,
     Isolation, TopicPartition,
 };
 use ottla_clock::Clock;
@@ -354,7 +354,7 @@ async fn lag(report: &mut Report, client: &Client, groups: &[GroupListing]) {
         let ends_at =
             async |time| client.offsets_at(committed.keys(), time, Isolation::Uncommitted).await;
         let (starts, ends) = (ends_at(EARLIEST).await, ends_at(LATEST).await);
-        let lag = |(place, next): (&TopicPartition, &CommittedOffset)| {
+        let lag = |(place, next): (&TopicPartition, &CommittedPosition)| {
             ends.get(place).map_or(0, |end| (end - next.offset).max(0))
         };
         let records: i64 = committed.iter().map(lag).sum();
@@ -362,7 +362,7 @@ async fn lag(report: &mut Report, client: &Client, groups: &[GroupListing]) {
             behind += 1;
             most = most.max(Some((records, &group.id)));
         }
-        let is_lost = |(place, next): &(&TopicPartition, &CommittedOffset)| {
+        let is_lost = |(place, next): &(&TopicPartition, &CommittedPosition)| {
             starts.get(place).is_some_and(|start| next.offset < *start)
         };
         let lost: Vec<String> =

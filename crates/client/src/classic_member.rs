@@ -15,13 +15,13 @@ use ottla_protocol::{Decoder, Message, encode_value};
 use ottla_types::{ErrorCode, NodeId, TopicPartition};
 
 use crate::assign::{Assignor, Candidate};
-use crate::client::{Client, CoordinatorOf, Line, Terms};
+use crate::client::{Client, CoordinatorOf, Line, SendTerms};
 use crate::error::ClientError;
 use crate::membership::{HeartbeatOutcome, PendingCall};
 use crate::metadata::IfAbsent;
 use crate::options::ConsumerOptions;
 use crate::partitions::{Partitions, indexes_by_topic};
-use crate::subscription::Subscription;
+use crate::subscription::TopicSubscription;
 
 const CONSUMER: &str = "consumer";
 /// The version of what members say of themselves: with what they own, and as of when.
@@ -32,9 +32,9 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// A member of a classic group.
 #[derive(Debug)]
-pub(crate) struct ClassicMember {
+pub(crate) struct ClassicMembership {
     group: String,
-    wanted: Subscription,
+    wanted: TopicSubscription,
     assignors: Vec<Assignor>,
     pub instance: Option<String>,
     session_timeout_ms: i32,
@@ -49,9 +49,9 @@ pub(crate) struct ClassicMember {
     joining: PendingCall<JoinGroupRequest>,
 }
 
-impl ClassicMember {
+impl ClassicMembership {
     /// A member that has not joined yet.
-    pub fn new(group: &str, wanted: Subscription, options: &ConsumerOptions) -> Self {
+    pub fn new(group: &str, wanted: TopicSubscription, options: &ConsumerOptions) -> Self {
         Self {
             group: group.to_owned(),
             wanted,
@@ -136,7 +136,7 @@ impl ClassicMember {
             ..Default::default()
         };
         let limit = self.rebalance_limit(client);
-        let terms = Terms { line: Line::Group, newest: None, limit };
+        let terms = SendTerms { line: Line::Group, newest: None, limit };
         let joined = self.joining.ask(client, self.coordinator, request, limit).await?;
         if !joined.member_id.is_empty() {
             self.member.clone_from(&joined.member_id);

@@ -13,7 +13,7 @@ use ottla_types::{ErrorCode, NodeId};
 use crate::addresses::broker_addresses;
 use crate::dialer::{Dialer, Tcp};
 use crate::error::ClientError;
-use crate::link::{Link, Reply, VersionRange};
+use crate::link::{BrokerLink, PendingReply, VersionRange};
 use crate::metadata::MetadataCache;
 
 /// How long a client waits, and what it calls itself. Kafka's names are in the comments.
@@ -77,7 +77,7 @@ pub(crate) enum Line {
 
 /// How a request is sent.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
+pub(crate) struct SendTerms {
     /// On which of the connections to the broker.
     pub line: Line,
     /// In no newer version than this.
@@ -92,13 +92,13 @@ pub(crate) struct Terms {
 /// those of the other calls that wait on that connection.
 #[derive(Clone, Debug)]
 pub struct Client {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<ClusterShared>,
     links: Arc<Links>,
 }
 
 /// What all clients of one cluster share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct ClusterShared {
     pub options: ClientOptions,
     pub clock: Clock,
     bootstrap: Vec<String>,
@@ -109,9 +109,9 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 struct Links {
     /// Guards the table; connections have locks of their own.
-    by_address: Mutex<BTreeMap<(String, Line), Link>>,
+    by_address: Mutex<BTreeMap<(String, Line), BrokerLink>>,
     /// Where the last request to any broker was answered.
-    any: Mutex<Option<Link>>,
+    any: Mutex<Option<BrokerLink>>,
 }
 
 impl Client {
@@ -128,7 +128,7 @@ impl Client {
     ) -> Result<Self, ClientError> {
         let bootstrap = broker_addresses(bootstrap)?;
         let metadata = MetadataCache::default();
-        let shared = Shared { options, clock, bootstrap, dialer, metadata };
+        let shared = ClusterShared { options, clock, bootstrap, dialer, metadata };
         Ok(Self { shared: Arc::new(shared), links: Arc::default() })
     }
 
@@ -216,7 +216,7 @@ impl Client {
         request: &R,
         limit: Duration,
     ) -> Result<R::Response, ClientError> {
-        self.send_on(node, request, Terms { limit, ..self.terms() }).await?.wait().await
+        self.send_on(node, request, SendTerms { limit, ..self.terms() }).await?.wait().await
     }
 
     /// As [`Self::ask`], in no newer version than this.
@@ -226,12 +226,12 @@ impl Client {
         request: &R,
         newest: Option<i16>,
     ) -> Result<R::Response, ClientError> {
-        self.send_on(node, request, Terms { newest, ..self.terms() }).await?.wait().await
+        self.send_on(node, request, SendTerms { newest, ..self.terms() }).await?.wait().await
     }
 
     /// The usual terms.
-    pub(crate) fn terms(&self) -> Terms {
-        Terms { line: Line::Quick, newest: None, limit: self.options().request_timeout }
+    pub(crate) fn terms(&self) -> SendTerms {
+        SendTerms { line: Line::Quick, newest: None, limit: self.options().request_timeout }
     }
 
     /// Sends a request to this broker; its answer is another wait.
@@ -239,8 +239,8 @@ impl Client {
         &self,
         node: NodeId,
         request: &R,
-        terms: Terms,
-    ) -> Result<Reply<R>, ClientError> {
+        terms: SendTerms,
+    ) -> Result<PendingReply<R>, ClientError> {
         let link = self.link(node, terms.line)?;
         let sent = link.send(request, terms.newest, terms.limit).await;
         sent.map_err(|error| advertised(error, node))
@@ -330,7 +330,7 @@ impl Client {
     }
 
     /// The connection to a broker, for one kind of use.
-    fn link(&self, node: NodeId, line: Line) -> Result<Link, ClientError> {
+    fn link(&self, node: NodeId, line: Line) -> Result<BrokerLink, ClientError> {
         let address = self.address(node).ok_or_else(|| ClientError::Refused {
             what: format!("broker {node}"),
             code: ErrorCode::BROKER_NOT_AVAILABLE,
@@ -338,16 +338,16 @@ impl Client {
         Ok(self.link_at(address, line))
     }
 
-    fn link_at(&self, address: String, line: Line) -> Link {
-        let Shared { options, dialer, clock, .. } = &*self.shared;
+    fn link_at(&self, address: String, line: Line) -> BrokerLink {
+        let ClusterShared { options, dialer, clock, .. } = &*self.shared;
         let mut links = self.links.by_address.lock();
         let link = links.entry((address, line));
-        let new = |(address, _): &(String, Line)| Link::new(address, dialer, options, clock);
+        let new = |(address, _): &(String, Line)| BrokerLink::new(address, dialer, options, clock);
         link.or_insert_with_key(new).clone()
     }
 
     /// A connection to any broker: the one that answered last, or else the first that answers.
-    async fn any_link(&self) -> Result<Link, ClientError> {
+    async fn any_link(&self) -> Result<BrokerLink, ClientError> {
         let last = self.links.any.lock().clone();
         if let Some(link) = last {
             return Ok(link);

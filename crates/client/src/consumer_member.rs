@@ -15,7 +15,7 @@ use crate::membership::{HeartbeatOutcome, PendingCall};
 use crate::metadata::IfAbsent;
 use crate::options::ConsumerOptions;
 use crate::partitions::{Partitions, indexes_by_topic};
-use crate::subscription::Subscription;
+use crate::subscription::TopicSubscription;
 
 /// Leaves for good.
 const LEAVES: i32 = -1;
@@ -24,9 +24,9 @@ const AWAY: i32 = -2;
 
 /// A member.
 #[derive(Debug)]
-pub(crate) struct ConsumerMember {
+pub(crate) struct ConsumerMembership {
     group: String,
-    wanted: Subscription,
+    wanted: TopicSubscription,
     pub instance: Option<String>,
     rebalance_timeout_ms: i32,
     remote_assignor: Option<String>,
@@ -46,11 +46,11 @@ pub(crate) struct ConsumerMember {
     asking: PendingCall<ConsumerGroupHeartbeatRequest>,
 }
 
-impl ConsumerMember {
+impl ConsumerMembership {
     /// A member that has not joined yet.
     pub fn new(
         group: &str,
-        wanted: Subscription,
+        wanted: TopicSubscription,
         options: &ConsumerOptions,
         client: &Client,
     ) -> Self {
@@ -168,8 +168,8 @@ impl ConsumerMember {
             owned.push(TopicPartitions { topic_id, partitions, ..Default::default() });
         }
         let (names, pattern) = match &self.wanted {
-            Subscription::Topics(topics) => (topics.iter().cloned().collect(), None),
-            Subscription::Pattern(pattern) => (Vec::new(), Some(pattern.clone())),
+            TopicSubscription::Topics(topics) => (topics.iter().cloned().collect(), None),
+            TopicSubscription::Pattern(pattern) => (Vec::new(), Some(pattern.clone())),
         };
         Ok(ConsumerGroupHeartbeatRequest {
             rebalance_timeout_ms: self.rebalance_timeout_ms,

@@ -7,12 +7,12 @@ use ottla_net::peer::Pending;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A connection's bytes, both ways.
-pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 
 /// A connection that is being made.
-pub type Dialing = Pending<io::Result<Box<dyn Duplex>>>;
+pub type Dialing = Pending<io::Result<Box<dyn ByteStream>>>;
 
 /// Makes connections to brokers.
 ///
@@ -33,7 +33,7 @@ impl Dialer for Tcp {
         let address = address.to_owned();
         Box::pin(async move {
             let stream = ottla_net::dial::connect(&address).await?;
-            Ok(Box::new(stream) as Box<dyn Duplex>)
+            Ok(Box::new(stream) as Box<dyn ByteStream>)
         })
     }
 }

@@ -1,5 +1,8 @@
 //! What can go wrong between here and a broker.
 
+use std::io;
+use std::sync::Arc;
+
 use ottla_protocol::{DecodeError, EncodeError};
 use ottla_records::BadBatch;
 use ottla_types::ErrorCode;
@@ -7,7 +10,7 @@ use ottla_types::ErrorCode;
 use crate::obstacle::TooFewBrokers;
 
 /// Why a request came to nothing.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ClientError {
     /// There is no connection to the broker: it has not seen the request.
     #[error("{address}: {source}")]
@@ -15,7 +18,7 @@ pub enum ClientError {
         /// The broker.
         address: String,
         /// What the system says.
-        source: std::io::Error,
+        source: Arc<io::Error>,
     },
     /// The connection broke, or the broker was silent, after the request was sent: it may have been
     /// carried out.
@@ -24,7 +27,7 @@ pub enum ClientError {
         /// The broker.
         address: String,
         /// What the system says.
-        source: std::io::Error,
+        source: Arc<io::Error>,
     },
     /// That is not the address of a broker.
     #[error("{address:?}: {why}")]
@@ -77,7 +80,7 @@ pub enum ClientError {
         /// Where it says that it is.
         address: String,
         /// What the system says.
-        source: std::io::Error,
+        source: Arc<io::Error>,
     },
     /// The broker does not speak a version that this client speaks.
     #[error("the broker has no version of {0} that this client speaks")]

@@ -1,7 +1,7 @@
 //! Producer, consumer, admin: the way in from outside.
 
 mod addresses;
-pub mod admin;
+mod admin;
 mod assign;
 mod classic_member;
 mod client;
@@ -16,8 +16,6 @@ mod obstacle;
 mod options;
 mod partitions;
 mod producer;
-mod producer_options;
-mod producer_write;
 mod stop;
 mod subscription;
 mod transaction;
@@ -27,7 +25,7 @@ pub use admin::{GroupDescription, GroupListing, MemberDescription, NewTopic, Top
 pub use assign::Assignor;
 pub use client::{Client, ClientOptions, CoordinatorOf};
 pub use consumer::{Consumer, Received};
-pub use dialer::{Dialer, Dialing, Duplex, Tcp};
+pub use dialer::{ByteStream, Dialer, Dialing, Tcp};
 pub use error::ClientError;
 pub use link::VersionRange;
 pub use metadata::IfAbsent;
@@ -35,8 +33,7 @@ pub use obstacle::TooFewBrokers;
 pub use options::{ConsumerOptions, GroupProtocol, Isolation, OptionError, Start};
 pub use ottla_records::Compression;
 pub use ottla_types::TopicPartition;
-pub use partitions::{CommittedOffset, CommittedOffsets, Offsets};
-pub use producer::{Failure, Lost, Message, Producer, Report};
-pub use producer_options::{Acks, OnFailure, ProducerOptions};
+pub use partitions::{CommittedPosition, CommittedPositions, Offsets};
+pub use producer::{Acks, Failure, Lost, Message, OnFailure, Producer, ProducerOptions, Report};
 pub use stop::{Stop, Stopped, hangup_is_ignored};
 pub use transaction::GroupMember;

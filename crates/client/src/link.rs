@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_clock::Clock;
-use ottla_net::peer::{self, Answer, Peer, PeerError, PeerLimits, Pending, Reach};
+use ottla_net::peer::{self, Peer, PeerError, PeerLimits, Pending, PendingAnswer, Reach};
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
 use ottla_protocol::{ApiKey, Decoder, Message, Request, request_frame, response_head_is_flexible};
 
 use crate::client::ClientOptions;
-use crate::dialer::{Dialer, Duplex};
+use crate::dialer::{ByteStream, Dialer};
 use crate::error::ClientError;
 
 /// The version of ApiVersions that is asked first; every broker since 2.4 has it.
@@ -68,7 +68,7 @@ struct BrokerReach {
 }
 
 impl Reach for BrokerReach {
-    type Stream = Box<dyn Duplex>;
+    type Stream = Box<dyn ByteStream>;
     type Greeting = Greeting;
 
     fn open(&self) -> Pending<io::Result<(Self::Stream, Greeting)>> {
@@ -107,7 +107,7 @@ impl Reach for BrokerReach {
 }
 
 /// Asks a broker what it speaks.
-async fn greet(stream: &mut Box<dyn Duplex>, client_id: &str) -> io::Result<Greeting> {
+async fn greet(stream: &mut Box<dyn ByteStream>, client_id: &str) -> io::Result<Greeting> {
     let request = ApiVersionsRequest {
         client_software_name: "ottla".to_owned(),
         client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -139,7 +139,7 @@ fn decode<R: Request>(answer: Bytes, version: i16) -> Result<R::Response, Client
 
 /// A connection to a broker, opened when it is first used. Clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct Link {
+pub(crate) struct BrokerLink {
     peer: Peer<BrokerReach>,
 }
 
@@ -155,7 +155,7 @@ impl From<PeerError> for CallError {
     }
 }
 
-impl Link {
+impl BrokerLink {
     pub fn new(
         address: &str,
         dialer: &Arc<dyn Dialer>,
@@ -193,7 +193,7 @@ impl Link {
         request: &R,
         newest: Option<i16>,
         limit: Duration,
-    ) -> Result<Reply<R>, ClientError> {
+    ) -> Result<PendingReply<R>, ClientError> {
         let mut version = 0;
         let client_id = Arc::clone(&self.peer.reach().client_id);
         let sent = self.peer.send(limit, |greeting| {
@@ -202,7 +202,7 @@ impl Link {
                 .map_err(|error| CallError::Client(error.into()))
         });
         let answer = sent.await.map_err(|error| self.call_failed(error))?;
-        Ok(Reply { link: self.clone(), answer, version, request: PhantomData })
+        Ok(PendingReply { link: self.clone(), answer, version, request: PhantomData })
     }
 
     /// Sends a request that is not answered.
@@ -230,24 +230,23 @@ impl Link {
 
     fn failed(&self, error: PeerError) -> ClientError {
         let address = self.address().to_owned();
-        let source = io::Error::new(error.cause().kind(), error.cause().to_string());
         match error {
-            PeerError::NotSent(_) => ClientError::Connection { address, source },
-            PeerError::Unanswered(_) => ClientError::Unanswered { address, source },
+            PeerError::NotSent(source) => ClientError::Connection { address, source },
+            PeerError::Unanswered(source) => ClientError::Unanswered { address, source },
         }
     }
 }
 
 /// The answer to a request that was sent.
 #[must_use = "an answer comes to those who wait for it"]
-pub(crate) struct Reply<R> {
-    link: Link,
-    answer: Answer<BrokerReach>,
+pub(crate) struct PendingReply<R> {
+    link: BrokerLink,
+    answer: PendingAnswer<BrokerReach>,
     version: i16,
     request: PhantomData<fn() -> R>,
 }
 
-impl<R: Request> Reply<R> {
+impl<R: Request> PendingReply<R> {
     /// Waits for it.
     pub async fn wait(mut self) -> Result<R::Response, ClientError> {
         poll_fn(|cx| self.poll(cx)).await

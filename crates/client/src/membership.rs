@@ -1,4 +1,4 @@
-//! Membership in a group, in either protocol: what is read, and how far.
+//! GroupMembership in a group, in either protocol: what is read, and how far.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,14 +14,14 @@ use ottla_protocol::messages::offset_fetch_request::{
 use ottla_types::NodeId;
 
 use crate::admin::group_offsets::committed_in;
-use crate::classic_member::ClassicMember;
-use crate::client::{Client, CoordinatorOf, Line, Terms};
-use crate::consumer_member::ConsumerMember;
+use crate::classic_member::ClassicMembership;
+use crate::client::{Client, CoordinatorOf, Line, SendTerms};
+use crate::consumer_member::ConsumerMembership;
 use crate::error::ClientError;
 use crate::metadata::IfAbsent;
 use crate::options::{ConsumerOptions, GroupProtocol};
-use crate::partitions::{CommittedOffsets, Offsets, Partitions, by_topic, indexes_by_topic};
-use crate::subscription::Subscription;
+use crate::partitions::{CommittedPositions, Offsets, Partitions, by_topic, indexes_by_topic};
+use crate::subscription::TopicSubscription;
 use crate::transaction::GroupMember;
 
 /// How long a member that leaves waits for the answer to what it asked before.
@@ -67,7 +67,7 @@ impl<R: Request + Send + Sync + 'static> PendingCall<R> {
             client.disconnect(node, Line::Group);
         }
         let own = client.clone();
-        let terms = Terms { line: Line::Group, newest: None, limit };
+        let terms = SendTerms { line: Line::Group, newest: None, limit };
         let call = async move { own.send_on(node, &request, terms).await?.wait().await };
         let answer = self.0.insert(Box::pin(call)).as_mut().await;
         self.0 = None;
@@ -91,29 +91,29 @@ impl<R: Request + Send + Sync + 'static> PendingCall<R> {
 
 #[derive(Debug)]
 enum Kind {
-    Classic(ClassicMember),
-    Consumer(ConsumerMember),
+    Classic(ClassicMembership),
+    Consumer(ConsumerMembership),
 }
 
 /// A member of a group.
 #[derive(Debug)]
-pub(crate) struct Membership {
+pub(crate) struct GroupMembership {
     group: String,
     kind: Kind,
 }
 
-impl Membership {
+impl GroupMembership {
     /// A member that has not joined yet.
     pub fn new(
         group: &str,
-        wanted: Subscription,
+        wanted: TopicSubscription,
         options: &ConsumerOptions,
         client: &Client,
     ) -> Self {
         let kind = match options.protocol {
-            GroupProtocol::Classic => Kind::Classic(ClassicMember::new(group, wanted, options)),
+            GroupProtocol::Classic => Kind::Classic(ClassicMembership::new(group, wanted, options)),
             GroupProtocol::Consumer => {
-                Kind::Consumer(ConsumerMember::new(group, wanted, options, client))
+                Kind::Consumer(ConsumerMembership::new(group, wanted, options, client))
             }
         };
         Self { group: group.to_owned(), kind }
@@ -121,8 +121,8 @@ impl Membership {
 
     /// Commits and looks up offsets for a group without being a member of it.
     pub fn outside(group: &str) -> Self {
-        let wanted = Subscription::Topics(BTreeSet::new());
-        let member = ClassicMember::new(group, wanted, &ConsumerOptions::default());
+        let wanted = TopicSubscription::Topics(BTreeSet::new());
+        let member = ClassicMembership::new(group, wanted, &ConsumerOptions::default());
         Self { group: group.to_owned(), kind: Kind::Classic(member) }
     }
 
@@ -252,7 +252,7 @@ impl Membership {
     pub async fn commit(
         &self,
         client: &Client,
-        offsets: &CommittedOffsets,
+        offsets: &CommittedPositions,
     ) -> Result<(), ClientError> {
         if offsets.is_empty() {
             return Ok(());

@@ -41,7 +41,7 @@ pub enum IfAbsent {
 #[derive(Debug, Default)]
 pub(crate) struct MetadataCache {
     /// Guards the tables; never held across an `await`.
-    known: Mutex<Known>,
+    known: Mutex<KnownCluster>,
     /// Topics that callers wait to know of; who holds `asking` asks for all of them.
     wanted: Mutex<BTreeSet<(IfAbsent, String)>>,
     /// Held while a request is under way, so that others wait for its answer.
@@ -49,7 +49,7 @@ pub(crate) struct MetadataCache {
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownCluster {
     brokers: BTreeMap<NodeId, String>,
     topics: BTreeMap<String, Arc<TopicLeaders>>,
 }

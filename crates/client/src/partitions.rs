@@ -12,7 +12,7 @@ pub type Offsets = BTreeMap<TopicPartition, Offset>;
 
 /// An offset that a group has committed: of the next record it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CommittedOffset {
+pub struct CommittedPosition {
     /// The offset.
     pub offset: Offset,
     /// The leader epoch of the record before it; -1 if that is not known.
@@ -20,7 +20,7 @@ pub struct CommittedOffset {
 }
 
 /// How far a group has read, by partition.
-pub type CommittedOffsets = BTreeMap<TopicPartition, CommittedOffset>;
+pub type CommittedPositions = BTreeMap<TopicPartition, CommittedPosition>;
 
 /// The same with the partitions of each topic together.
 pub(crate) fn by_topic<'a, T>(

@@ -9,13 +9,13 @@ use crate::error::ClientError;
 
 /// What a consumer wants to read.
 #[derive(Clone, Debug)]
-pub(crate) enum Subscription {
+pub(crate) enum TopicSubscription {
     Topics(BTreeSet<String>),
     /// Topics whose whole name matches.
     Pattern(String),
 }
 
-impl Subscription {
+impl TopicSubscription {
     /// The topics that it stands for at the moment.
     pub async fn topics(&self, client: &Client) -> Result<BTreeSet<String>, ClientError> {
         match self {

@@ -11,7 +11,7 @@ use ottla_types::{TopicPartition, Uuid};
 
 use crate::client::{Client, CoordinatorOf};
 use crate::error::ClientError;
-use crate::partitions::{CommittedOffset, CommittedOffsets};
+use crate::partitions::{CommittedPosition, CommittedPositions};
 
 /// The last version of OffsetFetch that names topics.
 const OFFSETS_BY_NAME: i16 = 9;
@@ -51,7 +51,7 @@ impl Client {
     ///
     /// # Errors
     /// Its coordinator does not answer.
-    pub async fn group_offsets(&self, group: &str) -> Result<CommittedOffsets, ClientError> {
+    pub async fn group_offsets(&self, group: &str) -> Result<CommittedPositions, ClientError> {
         let node = self.coordinator(CoordinatorOf::Group, group).await?;
         let group_id = group.to_owned();
         let asked = OffsetFetchRequestGroup { group_id, topics: None, ..Default::default() };
@@ -67,8 +67,8 @@ pub(crate) fn committed_in(
     response: OffsetFetchResponse,
     group: &str,
     names: &BTreeMap<Uuid, String>,
-) -> Result<CommittedOffsets, ClientError> {
-    let mut all = CommittedOffsets::new();
+) -> Result<CommittedPositions, ClientError> {
+    let mut all = CommittedPositions::new();
     for it in response.groups {
         ClientError::check(it.error_code, || format!("group {group}"))?;
         for topic in it.topics {
@@ -80,7 +80,7 @@ pub(crate) fn committed_in(
             for it in topic.partitions.iter().filter(here) {
                 let place = TopicPartition::new(name.as_str(), it.partition_index);
                 let (offset, leader_epoch) = (it.committed_offset, it.committed_leader_epoch);
-                all.insert(place, CommittedOffset { offset, leader_epoch });
+                all.insert(place, CommittedPosition { offset, leader_epoch });
             }
         }
     }

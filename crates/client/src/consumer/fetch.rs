@@ -10,7 +10,7 @@ use ottla_records::batches;
 use ottla_types::{ErrorCode, NodeId, Offset, TopicPartition, Uuid};
 
 use super::{Consumer, Received};
-use crate::client::{Line, Terms};
+use crate::client::{Line, SendTerms};
 use crate::error::ClientError;
 use crate::metadata::IfAbsent;
 use crate::options::Isolation;
@@ -70,7 +70,7 @@ impl Consumer {
         for (leader, topics) in by_leader {
             let request = self.fetch_request(topics);
             let limit = self.client.options().request_timeout + fetch_wait(&request);
-            let terms = Terms { line: Line::Fetch, newest: None, limit };
+            let terms = SendTerms { line: Line::Fetch, newest: None, limit };
             replies.push(self.client.send_on(leader, &request, terms).await);
         }
         let mut has_failed = false;

@@ -10,11 +10,11 @@ use ottla_types::{ErrorCode, NO_EPOCH, Offset, TimestampMs, TopicPartition};
 
 use crate::client::Client;
 use crate::error::ClientError;
-use crate::membership::{HeartbeatOutcome, Membership};
+use crate::membership::{GroupMembership, HeartbeatOutcome};
 use crate::metadata::IfAbsent;
 use crate::options::{ConsumerOptions, GroupProtocol, Isolation, Start};
-use crate::partitions::{CommittedOffset, CommittedOffsets, Offsets, Partitions};
-use crate::subscription::Subscription;
+use crate::partitions::{CommittedPosition, CommittedPositions, Offsets, Partitions};
+use crate::subscription::TopicSubscription;
 use crate::transaction::GroupMember;
 
 const EARLIEST: i64 = -2;
@@ -46,13 +46,13 @@ pub struct Received {
 pub struct Consumer {
     client: Client,
     options: ConsumerOptions,
-    membership: Option<Membership>,
+    membership: Option<GroupMembership>,
     /// The next offset to be fetched of each partition.
     positions: Offsets,
     paused: Partitions,
     ready: VecDeque<Received>,
     /// Up to where records were handed out.
-    handed: CommittedOffsets,
+    handed: CommittedPositions,
     /// When it last sent a heartbeat.
     last_heartbeat: Duration,
     /// When it last committed by itself.
@@ -74,7 +74,7 @@ impl Consumer {
             positions: Offsets::new(),
             paused: Partitions::new(),
             ready: VecDeque::new(),
-            handed: CommittedOffsets::new(),
+            handed: CommittedPositions::new(),
             last_heartbeat: now,
             last_commit: now,
             last_look: now,
@@ -124,7 +124,7 @@ impl Consumer {
             self.client.topic(topic, self.if_absent()).await?;
         }
         let topics = topics.iter().map(|it| (*it).to_owned()).collect();
-        self.want(Subscription::Topics(topics)).await
+        self.want(TopicSubscription::Topics(topics)).await
     }
 
     /// Reads the topics whose whole name matches a pattern, also those that are yet to come.
@@ -132,10 +132,10 @@ impl Consumer {
     /// # Errors
     /// It is no pattern, or no broker answers.
     pub async fn subscribe_pattern(&mut self, pattern: &str) -> Result<(), ClientError> {
-        self.want(Subscription::Pattern(pattern.to_owned())).await
+        self.want(TopicSubscription::Pattern(pattern.to_owned())).await
     }
 
-    async fn want(&mut self, wanted: Subscription) -> Result<(), ClientError> {
+    async fn want(&mut self, wanted: TopicSubscription) -> Result<(), ClientError> {
         self.leave().await?;
         let Some(group) = self.options.group.clone() else {
             let mut all = Partitions::new();
@@ -145,7 +145,7 @@ impl Consumer {
             }
             return self.assign(all).await;
         };
-        self.membership = Some(Membership::new(&group, wanted, &self.options, &self.client));
+        self.membership = Some(GroupMembership::new(&group, wanted, &self.options, &self.client));
         self.enter(Partitions::new()).await
     }
 
@@ -157,7 +157,7 @@ impl Consumer {
     pub async fn assign(&mut self, places: BTreeSet<TopicPartition>) -> Result<(), ClientError> {
         self.forget_all();
         let committed = match &self.options.group {
-            Some(group) => Membership::outside(group).committed(&self.client, &places).await?,
+            Some(group) => GroupMembership::outside(group).committed(&self.client, &places).await?,
             None => Offsets::new(),
         };
         self.start_in(places, &committed).await
@@ -200,7 +200,7 @@ impl Consumer {
     /// For which member of its group it reads; nobody without a group.
     #[must_use]
     pub fn group_member(&self) -> GroupMember {
-        self.membership.as_ref().map(Membership::member).unwrap_or_default()
+        self.membership.as_ref().map(GroupMembership::member).unwrap_or_default()
     }
 
     /// The partitions that it reads.
@@ -246,7 +246,7 @@ impl Consumer {
         let Some(position) = self.positions.get_mut(place) else { return false };
         *position = offset;
         self.ready.retain(|record| record.place != *place);
-        self.handed.insert(place.clone(), CommittedOffset { offset, leader_epoch: NO_EPOCH });
+        self.handed.insert(place.clone(), CommittedPosition { offset, leader_epoch: NO_EPOCH });
         true
     }
 
@@ -320,7 +320,7 @@ impl Consumer {
         let next = self.next().and_then(|at| self.ready.remove(at));
         if let Some(next) = &next {
             let (offset, leader_epoch) = (next.offset + 1, next.leader_epoch);
-            self.handed.insert(next.place.clone(), CommittedOffset { offset, leader_epoch });
+            self.handed.insert(next.place.clone(), CommittedPosition { offset, leader_epoch });
         }
         Ok(next)
     }
@@ -416,7 +416,7 @@ impl Consumer {
         let here = |place: &TopicPartition| {
             let leader_epoch = self.handed.get(place).map_or(NO_EPOCH, |it| it.leader_epoch);
             let offset = self.position(place)?;
-            Some((place.clone(), CommittedOffset { offset, leader_epoch }))
+            Some((place.clone(), CommittedPosition { offset, leader_epoch }))
         };
         let all = self.positions.keys().filter_map(here).collect();
         match self.commit_all(&all).await {
@@ -436,17 +436,17 @@ impl Consumer {
     /// The group's coordinator refuses, also for a reason that the next generation ends.
     pub async fn commit_offsets(&mut self, offsets: &Offsets) -> Result<(), ClientError> {
         let offsets = offsets.iter().map(|(place, offset)| {
-            (place.clone(), CommittedOffset { offset: *offset, leader_epoch: NO_EPOCH })
+            (place.clone(), CommittedPosition { offset: *offset, leader_epoch: NO_EPOCH })
         });
         self.commit_all(&offsets.collect()).await
     }
 
-    async fn commit_all(&mut self, offsets: &CommittedOffsets) -> Result<(), ClientError> {
+    async fn commit_all(&mut self, offsets: &CommittedPositions) -> Result<(), ClientError> {
         if let Some(membership) = &self.membership {
             return membership.commit(&self.client, offsets).await;
         }
         let Some(group) = self.options.group.clone() else { return Ok(()) };
-        Membership::outside(&group).commit(&self.client, offsets).await
+        GroupMembership::outside(&group).commit(&self.client, offsets).await
     }
 
     /// Commits, if it does that by itself, and leaves the group; also after a call that was given

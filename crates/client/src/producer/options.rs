@@ -52,6 +52,9 @@ pub struct ProducerOptions {
     /// How long a batch is tried again when it fails for a reason that may pass
     /// (`delivery.timeout.ms`).
     pub delivery_timeout: Duration,
+    /// How many requests to a broker may be unanswered (`max.in.flight.requests.per.connection`); an
+    /// idempotent producer has at most 5.
+    pub requests_in_flight_max: usize,
     /// How long a broker waits for the replicas, in milliseconds (`request.timeout.ms`).
     pub timeout_ms: i32,
     /// The name under which it writes in transactions (`transactional.id`).
@@ -75,6 +78,7 @@ impl Default for ProducerOptions {
             linger: Duration::from_millis(5),
             max_block: Duration::from_secs(30),
             delivery_timeout: Duration::from_secs(30),
+            requests_in_flight_max: 5,
             timeout_ms: 30_000,
             transactional_id: None,
             transaction_timeout_ms: 60_000,
@@ -99,7 +103,6 @@ const UNUSED: &[&str] = &[
     "enable.metrics.push",
     "interceptor.classes",
     "key.serializer",
-    "max.in.flight.requests.per.connection",
     "metadata.max.age.ms",
     "metadata.max.idle.ms",
     "metadata.recovery.rebootstrap.trigger.ms",
@@ -156,6 +159,9 @@ const USED: &[Named<ProducerOptions>] = &[
     }),
     ("linger.ms", |it, value| put(&mut it.linger, number(value).map(Duration::from_millis))),
     ("max.block.ms", |it, value| put(&mut it.max_block, number(value).map(Duration::from_millis))),
+    ("max.in.flight.requests.per.connection", |it, value| {
+        put(&mut it.requests_in_flight_max, number::<usize>(value).map(|it| it.max(1)))
+    }),
     ("max.request.size", |it, value| put(&mut it.request_bytes_max, number(value))),
     ("request.timeout.ms", |it, value| put(&mut it.timeout_ms, number(value))),
     ("transaction.timeout.ms", |it, value| put(&mut it.transaction_timeout_ms, number(value))),
