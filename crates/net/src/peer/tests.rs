@@ -96,7 +96,7 @@ fn request(text: &str) -> Vec<u8> {
     [&length[..], b"\0\x03\0\x0c----", text.as_bytes()].concat()
 }
 
-async fn send(peer: &Peer<World>, text: &str) -> Result<Answer<World>, PeerError> {
+async fn send(peer: &Peer<World>, text: &str) -> Result<PendingAnswer<World>, PeerError> {
     peer.send(SECOND, |_| Ok(request(text))).await
 }
 
