@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 /// What the manual says of a node beside its options.
 const SERVER_NOTES: &str = "\
 Exit codes: 0 it was asked to stop, and stopped cleanly; 1 it could not start; 2 the command line \
-is wrong; 3 every data directory has failed; 4 it could not stop cleanly, so the next start looks \
-through its logs.
+is wrong; 3 every data directory has failed, or the metadata log cannot be written; 4 it could \
+not stop cleanly, so the next start looks through its logs.
 
 SIGTERM, SIGINT and SIGHUP stop it. Under systemd (Type=notify) it says when it serves, when it \
 stops, and, with WatchdogSec=, that all its serving threads answer.

@@ -109,7 +109,7 @@ fn end(done: Result<(), Box<dyn Error>>) -> ExitCode {
     if let Some(code) = ottla_cli::exit_code(&*error) {
         return code.into();
     }
-    let failure = error.downcast_ref::<server::NodeFailure>();
+    let failure = error.downcast_ref::<server::ServerFailure>();
     if failure.is_none_or(|it| !it.is_logged) {
         // Where the standard error is closed, the exit code says it.
         let _ = writeln!(std::io::stderr(), "ottla: {error}");

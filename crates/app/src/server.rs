@@ -7,7 +7,9 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ottla_broker::{Broker, Formatting, LogLevels, StartError, StartOptions, is_local_host};
+use ottla_broker::{
+    Broker, Formatting, LogLevels, NodeFailure, StartError, StartOptions, is_local_host,
+};
 use ottla_cli::{Environment, Stop};
 use ottla_clock::Clock;
 use ottla_settings::{SettingError, Settings, Sources, explain, reference, refusals};
@@ -33,7 +35,7 @@ fn allow_files() {
 
 /// Why a node has ended that was not asked to, and with which exit code.
 #[derive(Debug)]
-pub struct NodeFailure {
+pub struct ServerFailure {
     /// The exit code; `ottla-server(1)` says what each means.
     pub code: u8,
     /// Does the log have it already?
@@ -41,18 +43,18 @@ pub struct NodeFailure {
     why: String,
 }
 
-/// Every data directory has failed.
+/// Every data directory has failed, or the controller cannot write the metadata log.
 const DISKS_FAILED: u8 = 3;
 /// The stop was not clean.
 const UNCLEAN_STOP: u8 = 4;
 
-impl std::fmt::Display for NodeFailure {
+impl std::fmt::Display for ServerFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.why)
     }
 }
 
-impl Error for NodeFailure {}
+impl Error for ServerFailure {}
 
 /// Runs a node until SIGTERM, SIGINT or SIGHUP.
 ///
@@ -79,7 +81,7 @@ pub fn run(args: &ServerArgs) -> Result<(), Box<dyn Error>> {
         if is_logged {
             tracing::error!(exit_code = code, "node failed: {why}");
         }
-        NodeFailure { code, is_logged, why }.into()
+        ServerFailure { code, is_logged, why }.into()
     })
 }
 
@@ -105,16 +107,14 @@ fn serve(args: &ServerArgs, levels: Arc<dyn LogLevels>) -> Result<(), (u8, Strin
     let asked = runtime.block_on(async {
         tokio::select! {
             biased;
-            stopped = stop.asked() => Some(stopped.name()),
-            () = broker.failed() => None,
-            () = ready.keep_alive(&broker, &clock) => None,
+            stopped = stop.asked() => Ok(stopped.name()),
+            why = broker.failed() => Err(why),
+            never = ready.keep_alive(&broker, &clock) => match never {},
         }
     });
     ready.stopping();
-    let Some(signal) = asked else {
-        // What is in memory cannot be saved; the next start looks through what is on the disks.
-        return Err((DISKS_FAILED, "every data directory has failed; see above".to_owned()));
-    };
+    // What is in memory cannot be saved; the next start looks through what is on the disks.
+    let signal = asked.map_err(|why: NodeFailure| failed(DISKS_FAILED)(&why))?;
     let begun = clock.monotonic();
     tracing::info!(signal, "node stopping");
     broker.stop().map_err(|error| failed(UNCLEAN_STOP)(&error))?;

@@ -11,7 +11,7 @@ use ottla_quorum::{Endpoint, FormatOptions, ReplicaKey, Voter};
 use ottla_settings::{SettingError, Settings};
 use ottla_types::{CLUSTER_METADATA, Uuid};
 
-use crate::broker::Formatting;
+use crate::assemble::Formatting;
 use crate::start_error::{NotFormatted, StartError};
 
 /// A data directory that is open, and how it was left.

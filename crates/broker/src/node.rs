@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
-use ottla_clock::Clock;
+use ottla_clock::{Clock, Lane};
 use ottla_coordinator::group::TopicCatalog;
 use ottla_metadata::{BrokerEndpoint, Cluster, ControllerCommand};
 use ottla_net::listener::Admission;
@@ -28,6 +28,7 @@ use crate::hosts::shards::{ask, shard_of};
 use crate::hosts::telemetry::Telemetry;
 use crate::hosts::transactions::{self, TransactionHost, Transactions};
 use crate::hosts::unpacking::Unpacking;
+use crate::lanes::NodeLanes;
 use crate::levels::LogLevels;
 use crate::request::Call;
 use crate::rules::{
@@ -81,6 +82,8 @@ pub struct Node {
     pub markers: Markers,
     /// Moves of partitions between data directories.
     pub moves: Moves,
+    /// Where the copying of a move is done.
+    moving: Lane,
     cluster: Arc<ArcSwap<Cluster>>,
     in_force: ArcSwap<InForce>,
     topics: ArcSwap<TopicCatalog>,
@@ -114,6 +117,8 @@ pub struct Parts {
     pub levels: Arc<dyn LogLevels>,
     /// Who may do what; without one, everything is allowed.
     pub authorizer: Option<Arc<dyn Authorizer>>,
+    /// Where it waits for disks.
+    pub lanes: NodeLanes,
 }
 
 impl Node {
@@ -128,11 +133,13 @@ impl Node {
             kraft_version,
             levels,
             authorizer,
+            lanes,
             ..
         } = parts;
         let cluster = Cluster::default();
         let own = node_settings(&started);
-        let groups = Groups::new(clock.clone(), group_settings(&cluster, &started, id));
+        let settings = group_settings(&cluster, &started, id);
+        let groups = Groups::new(clock.clone(), lanes.hosts.loading.clone(), settings);
         let current = Arc::new(ArcSwap::from_pointee(cluster.clone()));
         Self {
             markers: Markers {
@@ -144,6 +151,7 @@ impl Node {
             groups,
             transactions: Transactions::new(
                 clock.clone(),
+                lanes.hosts.loading,
                 transaction_settings(&cluster, &started, id),
             ),
             sessions: Sessions::new(own.fetch_sessions_max),
@@ -151,8 +159,9 @@ impl Node {
             own,
             in_force: ArcSwap::from_pointee(settings_in_force(&cluster, &started, id)),
             admission: Admission::new(connection_bounds(&cluster, &started, id)),
-            unpacking: Unpacking::for_this_machine(),
+            unpacking: Unpacking::on(lanes.unpacking),
             moves: Moves::default(),
+            moving: lanes.moving,
             cluster: current,
             topics: ArcSwap::default(),
             offset: AtomicI64::new(0),
@@ -199,6 +208,7 @@ impl Node {
             partitions: Arc::clone(&self.partitions),
             controller: self.controller.clone(),
             bytes_per_second: self.settings().move_bytes_per_second,
+            lane: self.moving.clone(),
         }
     }
 

@@ -11,7 +11,8 @@
 //! - [`names`]: what this machine is called
 //! - [`peer`]: the other side: requests out, answers in, many in flight, to another node
 //! - [`supervisor`]: says to systemd, or whatever started this process, that it is ready
-//! - [`threads`]: one runtime per core
+//! - [`threads`]: one runtime per core, or where a simulation runs tasks
+//! - [`transport`]: sockets, or streams in memory
 
 pub mod connection;
 pub mod dial;
@@ -21,3 +22,4 @@ pub mod names;
 pub mod peer;
 pub mod supervisor;
 pub mod threads;
+pub mod transport;

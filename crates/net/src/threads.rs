@@ -3,13 +3,21 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
-type ThreadJob = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+/// A task on its way to the thread that it will run on: called there, it is begun.
+pub type ThreadJob = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+/// Runs tasks on one thread, by rules of its own: a simulation does.
+pub trait Executor: std::fmt::Debug + Send + Sync {
+    /// Runs a task until it ends or serving is over.
+    fn start(&self, job: ThreadJob);
+}
 
 /// How many jobs may wait for a thread to pick them up.
 const JOBS_WAITING_MAX: usize = 1024;
@@ -52,7 +60,7 @@ impl Threads {
     /// A way to start tasks on the threads, cheap to clone.
     #[must_use]
     pub fn spawner(&self) -> Spawner {
-        Spawner { jobs: self.jobs.clone() }
+        Spawner(Kind::Threads(self.jobs.clone()))
     }
 
     /// Ends all tasks where they wait, and joins the threads.
@@ -66,17 +74,30 @@ impl Threads {
     }
 }
 
-/// Starts tasks on [`Threads`].
+/// Starts tasks: on [`Threads`], or where a simulation runs them. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Spawner {
-    jobs: Vec<mpsc::Sender<ThreadJob>>,
+pub struct Spawner(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Threads(Vec<mpsc::Sender<ThreadJob>>),
+    Simulated(Arc<dyn Executor>),
 }
 
 impl Spawner {
+    /// Starts tasks where a simulation runs them.
+    #[must_use]
+    pub fn simulated(executor: Arc<dyn Executor>) -> Self {
+        Self(Kind::Simulated(executor))
+    }
+
     /// How many threads there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.jobs.len()
+        match &self.0 {
+            Kind::Threads(jobs) => jobs.len(),
+            Kind::Simulated(_) => 1,
+        }
     }
 
     /// Runs `start` on thread `index` (modulo their number) and then the task it returns.
@@ -87,8 +108,11 @@ impl Spawner {
         T: Future<Output = ()> + 'static,
     {
         let job: ThreadJob = Box::new(move || Box::pin(start()));
-        // A closed channel means that the node is stopping: the task has nobody to serve.
-        let _ = self.jobs[index % self.jobs.len()].send(job).await;
+        match &self.0 {
+            // A closed channel means that the node is stopping: the task has nobody to serve.
+            Kind::Threads(jobs) => drop(jobs[index % jobs.len()].send(job).await),
+            Kind::Simulated(executor) => executor.start(job),
+        }
     }
 }
 

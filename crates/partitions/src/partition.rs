@@ -203,7 +203,8 @@ impl Partition {
     }
 
     /// The share of its data directory in lanes.
-    pub(crate) fn share(&self) -> Share {
+    #[must_use]
+    pub fn share(&self) -> Share {
         Share(self.0.share.load(Ordering::Relaxed))
     }
 
@@ -254,8 +255,7 @@ impl Partition {
         self.0.owner.lock()
     }
 
-    /// Runs a turn of the owner and tells everybody how far the partition is then, and what it
-    /// needs.
+    /// Runs a turn of the owner, then publishes the new ends and rings for what it needs.
     pub(crate) fn turn<T, E>(
         &self,
         closed: E,

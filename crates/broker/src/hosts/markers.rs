@@ -104,7 +104,7 @@ impl Markers {
         let Some(partition) = self.partitions.find(topic, index) else {
             return Err(self.why_not_here(topic, index));
         };
-        let marker = groups::marker(end);
+        let marker = groups::end_marker(end);
         if topic == groups::TOPIC {
             partition.may_end(&marker).map_err(|refused| refused.code())?;
             let host = self.groups.at(index)?;

@@ -1,4 +1,5 @@
 use super::super::groups::{GroupKind, Groups, TOPIC};
+use super::super::lanes::HostLanes;
 use super::*;
 use ottla_coordinator::group::{GroupCommand, GroupSettings};
 use ottla_partitions::{
@@ -12,7 +13,7 @@ use ottla_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopics,
 };
 use ottla_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
-use ottla_types::Uuid;
+use ottla_types::{TopicPartition, Uuid};
 use std::path::Path;
 
 /// One partition of the topic on a disk that can be made to fail, led by node 1.
@@ -33,7 +34,8 @@ impl ShardBench {
         let clock = Clock::manual(1_000);
         let dirs = vec![(dir, Uuid::of(500), false)];
         let partitions = Partitions::new(1, clock.clone(), dirs).expect("opens");
-        let groups = Groups::new(clock.clone(), GroupSettings::default());
+        let loading = HostLanes::threads(1).loading;
+        let groups = Groups::new(clock.clone(), loading, GroupSettings::default());
         Self { clock, folder, disk, partitions, groups }
     }
 

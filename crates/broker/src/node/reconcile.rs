@@ -10,14 +10,15 @@ use ottla_types::{TopicPartition, Uuid};
 
 use super::Node;
 use crate::audit;
-use crate::hosts::controller::News;
+use crate::hosts::quorum_journal::News;
 use crate::hosts::{groups, transactions};
 use crate::rules::{
     connection_bounds, group_settings, settings_in_force, topic_rules, transaction_settings,
 };
 
 impl Node {
-    /// The metadata is new: this node becomes what it says. Runs on the controller's thread.
+    /// The metadata is new: this node becomes what it says. Opens logs and loads coordinators: not
+    /// for a serving thread.
     pub fn take(&self, news: News) {
         let cluster = Arc::new(news.cluster);
         let before = self.cluster.load_full();
@@ -67,7 +68,7 @@ impl Node {
             }
         }
         if !assigned.is_empty() {
-            // If it is busy, the next change of the metadata comes here again.
+            // If it is refused, the next change of the metadata comes here again.
             let command = ControllerCommand::AssignDirectories { broker: self.id, assigned };
             let _ = self.controller.tell(command);
         }

@@ -17,6 +17,7 @@ mod update_features;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
+use core::convert::Infallible;
 
 use ottla_machine::{Machine, Turn};
 use ottla_protocol::metadata::MetadataRecord;
@@ -72,7 +73,7 @@ impl Machine for Controller {
     type Command = ControllerCommand;
     type Record = MetadataRecord;
     type Reply = ControllerReply;
-    type Timer = ();
+    type Timer = Infallible;
     type Volatile = ();
 
     fn decide(&mut self, command: ControllerCommand, turn: &mut Turn<Self>) {
@@ -109,8 +110,8 @@ impl Machine for Controller {
             ControllerCommand::AlterUserScramCredentials { request, keys } => {
                 credentials::alter_credentials(scene, &request, keys, turn);
             }
-            ControllerCommand::RegisterBroker { request, offset } => {
-                register::register_broker(scene, &request, offset, turn);
+            ControllerCommand::RegisterBroker(request) => {
+                register::register_broker(scene, &request, turn)
             }
             ControllerCommand::Unfence { broker } => register::unfence_broker(scene, broker, turn),
             ControllerCommand::Stop { broker } => register::stop_broker(scene, broker, turn),
@@ -130,9 +131,8 @@ impl Machine for Controller {
         self.cluster.apply(record);
     }
 
-    fn expired(_timer: ()) -> ControllerCommand {
-        // The controller sets no timer yet; nothing is allocated for a block that nobody uses.
-        ControllerCommand::Bootstrap { records: alloc::vec::Vec::new() }
+    fn expired(timer: Infallible) -> ControllerCommand {
+        match timer {}
     }
 
     fn volatile(&self) {}

@@ -6,7 +6,7 @@ use ottla_protocol::metadata::broker_registration_change_record::BrokerRegistrat
 use ottla_protocol::metadata::register_broker_record::{
     BrokerEndpoint, BrokerFeature, RegisterBrokerRecord,
 };
-use ottla_types::{Bug, ErrorCode, NodeId, Offset, is_planted};
+use ottla_types::{Bug, ErrorCode, NodeId, is_planted};
 
 use super::elect::{self, BrokerChange};
 use super::{Controller, ControllerReply, ControllerScene};
@@ -15,7 +15,6 @@ use super::{Controller, ControllerReply, ControllerScene};
 pub(super) fn register_broker(
     scene: &ControllerScene<'_>,
     request: &BrokerRegistrationRequest,
-    offset: Offset,
     turn: &mut Turn<Controller>,
 ) {
     let known = scene.cluster.broker(request.broker_id);
@@ -32,7 +31,7 @@ pub(super) fn register_broker(
     let record = RegisterBrokerRecord {
         broker_id: request.broker_id,
         incarnation_id: request.incarnation_id,
-        broker_epoch: offset,
+        broker_epoch: turn.base_offset,
         end_points: request
             .listeners
             .iter()
@@ -60,7 +59,7 @@ pub(super) fn register_broker(
         ..Default::default()
     };
     turn.record(record.into());
-    turn.reply(ControllerReply::Registered(Ok(offset)));
+    turn.reply(ControllerReply::Registered(Ok(turn.base_offset)));
 }
 
 /// How the broker's last life has ended. It has stopped cleanly if it remembers the epoch that it

@@ -222,7 +222,7 @@ fn commands(wrote: &[(MetadataRecord, i16)]) -> Vec<ControllerCommand> {
     let create = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
     vec![
         ControllerCommand::Bootstrap { records: bootstrap_records() },
-        ControllerCommand::RegisterBroker { request, offset: 12 },
+        ControllerCommand::RegisterBroker(request),
         ControllerCommand::Unfence { broker: 1 },
         ControllerCommand::CreateTopics { request: create, uuids: vec![topic_id.unwrap()] },
     ]
@@ -251,10 +251,16 @@ fn the_first_cluster_writes_the_log_that_kafka_writes() {
     for (command, time) in commands(&records(&genuine)).into_iter().zip(&at[1..]) {
         clock.advance(time - clock.wall_ms());
         let mut turn = Turn::new(*time, Ticket(0));
+        turn.base_offset = quorum.log_end();
         controller.decide(command, &mut turn);
         let written: Vec<_> = turn.records.iter().map(versioned).collect();
-        quorum.append(&written).unwrap();
+        let end = quorum.append(&written).unwrap();
         turn.records.iter().for_each(|record| controller.apply(record));
+        assert!(quorum.committed() < end, "a power cut may take it back");
+        let store = quorum.begin_store().unwrap();
+        let done = store.run();
+        quorum.end_store(&store, done).unwrap();
+        assert_eq!(quorum.committed(), end);
     }
     let folder = work.path().join(FOLDER);
     let state = fs::read_to_string(folder.join("quorum-state")).unwrap();
