@@ -32,10 +32,10 @@ use ottla_locks::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::frame::Inbox;
-use link::{Expects, Link, State};
+use link::{Expects, Link, LinkState};
 
 /// A future that may go from thread to thread.
-pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub type PendingRequest<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// How a [`Peer`] reaches the other node, and its clock.
 pub trait Reach: Send + Sync + 'static {
@@ -46,13 +46,13 @@ pub trait Reach: Send + Sync + 'static {
 
     /// Opens a connection and exchanges what comes before the first request ([`exchange`]). It has
     /// to give up by itself: callers stop waiting for it, and do not end it.
-    fn open(&self) -> Pending<io::Result<(Self::Stream, Self::Greeting)>>;
+    fn open(&self) -> PendingRequest<io::Result<(Self::Stream, Self::Greeting)>>;
 
     /// The monotonic time.
     fn now(&self) -> Duration;
 
     /// Waits until the monotonic time is `at`.
-    fn wait_until(&self, at: Duration) -> Pending<()>;
+    fn wait_until(&self, at: Duration) -> PendingRequest<()>;
 
     /// A random number from 0 to below `bound`, for the jitter of [`PeerLimits::backoff`].
     fn random_below(&self, bound: u64) -> u64;
@@ -108,7 +108,7 @@ impl PeerError {
 }
 
 /// A connection to another node, opened when it is first used. Clones share it.
-pub struct Peer<R: Reach>(Arc<Shared<R>>);
+pub struct Peer<R: Reach>(Arc<PeerShared<R>>);
 
 impl<R: Reach> Clone for Peer<R> {
     fn clone(&self) -> Self {
@@ -122,17 +122,17 @@ impl<R: Reach> std::fmt::Debug for Peer<R> {
     }
 }
 
-struct Shared<R: Reach> {
+struct PeerShared<R: Reach> {
     reach: R,
     limits: PeerLimits,
     /// Guards the connection; held for one poll of it, never across an `await`.
-    state: Mutex<State<R>>,
+    state: Mutex<LinkState<R>>,
     callers: Arc<Callers>,
     /// Wakes all callers: each of them can move the connection.
     waker: Waker,
 }
 
-/// Those who wait, by ticket. Apart from [`State`], because a stream may wake them while it is
+/// Those who wait, by ticket. Apart from [`LinkState`], because a stream may wake them while it is
 /// polled under that lock.
 #[derive(Debug, Default)]
 struct Callers(Mutex<BTreeMap<u64, Waker>>);
@@ -167,7 +167,13 @@ impl<R: Reach> Peer<R> {
     pub fn new(reach: R, limits: PeerLimits) -> Self {
         let callers = Arc::new(Callers::default());
         let waker = Waker::from(Arc::clone(&callers));
-        Self(Arc::new(Shared { reach, limits, state: Mutex::new(State::new()), callers, waker }))
+        Self(Arc::new(PeerShared {
+            reach,
+            limits,
+            state: Mutex::new(LinkState::new()),
+            callers,
+            waker,
+        }))
     }
 
     /// How the other node is reached.
@@ -261,17 +267,17 @@ impl<R: Reach> Peer<R> {
 
 /// One who waits: for a connection and room, then for an answer.
 struct Caller<R: Reach> {
-    shared: Arc<Shared<R>>,
+    shared: Arc<PeerShared<R>>,
     ticket: u64,
     /// How many attempts to connect had failed when it came.
     failed_before: u64,
     deadline: Duration,
-    timer: Option<Pending<()>>,
-    backoff: Option<Pending<()>>,
+    timer: Option<PendingRequest<()>>,
+    backoff: Option<PendingRequest<()>>,
 }
 
 impl<R: Reach> Caller<R> {
-    fn new(shared: &Arc<Shared<R>>, deadline: Duration) -> Self {
+    fn new(shared: &Arc<PeerShared<R>>, deadline: Duration) -> Self {
         let (ticket, failed_before) = shared.state.lock().admit();
         let shared = Arc::clone(shared);
         Self { shared, ticket, failed_before, deadline, timer: None, backoff: None }
@@ -384,9 +390,9 @@ impl<R: Reach> Future for Answer<R> {
     }
 }
 
-impl<R: Reach> Shared<R> {
+impl<R: Reach> PeerShared<R> {
     /// Goes on with opening the connection, writing and reading, as far as that is possible now.
-    fn drive(&self, state: &mut State<R>) {
+    fn drive(&self, state: &mut LinkState<R>) {
         let mut cx = Context::from_waker(&self.waker);
         if let Link::Opening(opening) = &mut state.link {
             match opening.as_mut().poll(&mut cx) {
@@ -416,7 +422,7 @@ impl<R: Reach> Shared<R> {
     }
 
     /// Ends the connection.
-    fn break_off(&self, state: &mut State<R>, why: io::Error) {
+    fn break_off(&self, state: &mut LinkState<R>, why: io::Error) {
         match state.broken(why) {
             link::Broken::Idle => state.retry_at = self.reach.now(),
             link::Broken::Busy => state.retry_at = self.backoff(state.failures),

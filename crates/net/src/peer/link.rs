@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
-use super::{PeerError, PeerLimits, Pending, Reach};
+use super::{PeerError, PeerLimits, PendingRequest, Reach};
 use crate::frame::Inbox;
 
 /// Where a request's correlation id stands: behind the length, the key and the version.
@@ -31,7 +31,7 @@ pub(super) enum Expects {
 }
 
 /// A peer, between two polls.
-pub(super) struct State<R: Reach> {
+pub(super) struct LinkState<R: Reach> {
     pub link: Link<R>,
     /// Before this time no connection is opened.
     pub retry_at: Duration,
@@ -46,7 +46,7 @@ pub(super) struct State<R: Reach> {
 
 pub(super) enum Link<R: Reach> {
     Down,
-    Opening(Pending<io::Result<(R::Stream, R::Greeting)>>),
+    Opening(PendingRequest<io::Result<(R::Stream, R::Greeting)>>),
     Up(Up<R>),
 }
 
@@ -61,7 +61,7 @@ pub(super) enum Broken {
     NotConnected,
 }
 
-impl<R: Reach> State<R> {
+impl<R: Reach> LinkState<R> {
     pub const fn new() -> Self {
         Self {
             link: Link::Down,

@@ -357,7 +357,7 @@ impl MemoryDisk {
     }
 
     fn after_crash(&self, fate: Fate) -> Self {
-        let mut chance = Chance(match fate {
+        let mut chance = MemoryChance(match fate {
             Fate::Torn(seed) => seed.wrapping_mul(2).wrapping_add(1),
             Fate::Kept | Fate::Lost => 1,
         });
@@ -371,7 +371,7 @@ impl MemoryDisk {
         for change in self.pending.iter().take(survive) {
             change.clone().apply(&mut names);
         }
-        let content = |node: &MemoryInode, chance: &mut Chance| match fate {
+        let content = |node: &MemoryInode, chance: &mut MemoryChance| match fate {
             Fate::Kept => node.live.clone(),
             Fate::Lost => node.durable.clone(),
             Fate::Torn(_) => chance.torn(node),
@@ -397,9 +397,9 @@ impl MemoryDisk {
 }
 
 /// A small generator, so that each crash can be had again from its seed.
-struct Chance(u64);
+struct MemoryChance(u64);
 
-impl Chance {
+impl MemoryChance {
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
