@@ -1,6 +1,7 @@
 //! The metadata quorum as the journal of the controller.
 //!
-//! An append is in the log at once, and not durable. A [`QuorumCommit`] makes durable what was appended
+//! An append is in the log at once, and not durable. A [`QuorumCommit`] makes durable what was
+//! appended
 //! before it began, however many turns that were; the metadata that the controller had then is kept
 //! until the commit has ended, for the brokers to be what it says.
 

@@ -11,7 +11,7 @@ use ottla_broker::{
 };
 use ottla_clock::{Clock, ClockTraits};
 use ottla_settings::Settings;
-use ottla_storage::{Fate, MemoryFiles};
+use ottla_storage::{Fate, SimDisk};
 
 use super::executor::{ExecutorEnds, Process, SeededExecutor};
 use super::network::SimNetwork;
@@ -44,7 +44,7 @@ enum Life {
 pub struct SimMachine {
     address: IpAddr,
     settings: Vec<String>,
-    disk: MemoryFiles,
+    disk: SimDisk,
     disk_latency_max: Duration,
     drift_ppm: i32,
     seed: u64,
@@ -60,7 +60,7 @@ impl SimMachine {
         Self {
             address,
             settings,
-            disk: MemoryFiles::new(),
+            disk: SimDisk::new(seed),
             disk_latency_max: Duration::from_millis(5),
             drift_ppm: 0,
             seed,
@@ -94,7 +94,7 @@ impl SimMachine {
         let driven = lanes.clone();
         executor.start(process, async move { driven.drive().await });
         let seams = Seams {
-            files: Arc::new(self.disk.clone()),
+            files: self.disk.files(),
             clock,
             lanes: lanes.clone(),
             spawner: executor.spawner(process),
@@ -163,6 +163,6 @@ impl SimMachine {
         }
         executor.kill(self.process(), ExecutorEnds::All);
         drop(self.life.replace(Life::Down));
-        self.disk = self.disk.after_crash(fate);
+        self.disk.power_cut_as(fate);
     }
 }

@@ -5,12 +5,12 @@
 //! A new directory is a name in the directory above. The rules are those that any file system of
 //! POSIX may follow; some give more, and no code of ours may count on that.
 //!
-//! | happens | to bytes that were not synced | to names that were not synced |
+//! | happens | unsynced bytes | unsynced names |
 //! |---|---|---|
-//! | [`SimDisk::crash`]: the process is killed | all stay | all stay |
-//! | [`SimDisk::power_cut`] | each sector stays or goes; the length lies between old and new | per directory, a beginning of its changes stays |
-//! | [`SimDisk::write_back`]: the system has time | some are on the disk now | the same |
-//! | a sync fails | each sector is on the disk or never will be, and reads hide it | the same |
+//! | [`SimDisk::crash`]: the process ends | stay | stay |
+//! | [`SimDisk::power_cut`] | each sector stays or goes | of a directory, the first changes stay |
+//! | [`SimDisk::write_back`] | some are on the disk now | some are |
+//! | a sync fails | are on the disk or never will be; reads hide it | the same |
 
 use std::fmt;
 use std::io::{self, IoSlice};
