@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ottla_net::peer::Pending;
+use ottla_net::peer::PendingRequest;
 use ottla_protocol::Request;
 use ottla_protocol::messages::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -43,7 +43,7 @@ pub(crate) enum HeartbeatOutcome {
 }
 
 /// A request to the coordinator whose answer matters even if the caller stops waiting for it.
-pub(crate) struct PendingCall<R: Request>(Option<Pending<Result<R::Response, ClientError>>>);
+pub(crate) struct PendingCall<R: Request>(Option<PendingRequest<Result<R::Response, ClientError>>>);
 
 impl<R: Request> std::fmt::Debug for PendingCall<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
