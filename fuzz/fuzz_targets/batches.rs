@@ -2,12 +2,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ottla_records::{Compression, RepackAs, Rules, TimestampRules, batches, check};
+use ottla_records::{Compression, RepackAs, BatchRules, TimestampRules, batches, check};
 
 const LIMIT: usize = 1 << 20;
 
 fuzz_target!(|input: &[u8]| {
-    let rules = Rules {
+    let rules = BatchRules {
         batch_bytes_max: LIMIT,
         zstd_allowed: true,
         segment_bytes_max: LIMIT as u64,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_clock::Clock;
-use ottla_metadata::{Cluster, Command, Controller, Defaults, bootstrap_records};
+use ottla_metadata::{Cluster, Controller, ControllerCommand, Defaults, bootstrap_records};
 use ottla_net::names::is_local_host;
 use ottla_net::threads::Spawner;
 use ottla_net::transport::Transport;
@@ -295,7 +295,7 @@ impl Assembled {
     pub async fn stop(self) -> Result<(), StartError> {
         let Self { node, keeper, lanes, epoch, .. } = self;
         let asked: Result<(), ErrorCode> =
-            node.controller.ask(Command::Stop { broker: node.id }).await;
+            node.controller.ask(ControllerCommand::Stop { broker: node.id }).await;
         if let Err(code) = asked {
             tracing::error!(
                 code = code.name(),

@@ -1,6 +1,6 @@
 use super::*;
 use crate::assemble::Formatting;
-use ottla_metadata::Command;
+use ottla_metadata::ControllerCommand;
 use ottla_partitions::DataDir;
 use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
@@ -26,7 +26,7 @@ fn create_topic(broker: &Broker) {
     };
     let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
     let uuids = vec![Uuid::of(77)];
-    let command = Command::CreateTopics { request, uuids };
+    let command = ControllerCommand::CreateTopics { request, uuids };
     let asked: Result<CreateTopicsResponse, ErrorCode> =
         broker.node().controller.ask_blocking(command);
     assert_eq!(asked.expect("an answer").topics[0].error_code, 0);

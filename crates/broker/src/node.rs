@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use ottla_clock::{Clock, Lane};
-use ottla_coordinator::group::Topics;
-use ottla_metadata::{Cluster, Command, Listener};
+use ottla_coordinator::group::TopicCatalog;
+use ottla_metadata::{BrokerEndpoint, Cluster, ControllerCommand};
 use ottla_net::listener::Admission;
 use ottla_partitions::Partitions;
 use ottla_protocol::messages::create_topics_request::CreateTopicsRequest;
@@ -86,7 +86,7 @@ pub struct Node {
     moving: Lane,
     cluster: Arc<ArcSwap<Cluster>>,
     in_force: ArcSwap<InForce>,
-    topics: ArcSwap<Topics>,
+    topics: ArcSwap<TopicCatalog>,
     offset: AtomicI64,
     epoch: AtomicI64,
     producer_ids: ProducerIds,
@@ -273,7 +273,12 @@ impl Node {
 
     /// Where clients of this listener find a node.
     #[must_use]
-    pub fn address(&self, cluster: &Cluster, node: NodeId, listener: &str) -> Option<Listener> {
+    pub fn address(
+        &self,
+        cluster: &Cluster,
+        node: NodeId,
+        listener: &str,
+    ) -> Option<BrokerEndpoint> {
         cluster.broker(node)?.listener(listener).cloned()
     }
 
@@ -299,10 +304,13 @@ impl Node {
     pub async fn ask_group<T>(
         &self,
         group: &str,
-        command: ottla_coordinator::group::Command,
+        command: ottla_coordinator::group::GroupCommand,
     ) -> Result<T, ErrorCode>
     where
-        T: TryFrom<ottla_coordinator::group::Reply, Error = ottla_coordinator::group::Reply>,
+        T: TryFrom<
+                ottla_coordinator::group::GroupReply,
+                Error = ottla_coordinator::group::GroupReply,
+            >,
     {
         ask(&*self.group(group)?, command).await
     }
@@ -314,10 +322,13 @@ impl Node {
     pub async fn ask_one_group<T>(
         &self,
         group: &str,
-        command: ottla_coordinator::group::Command,
+        command: ottla_coordinator::group::GroupCommand,
     ) -> Result<T, ErrorCode>
     where
-        Vec<T>: TryFrom<ottla_coordinator::group::Reply, Error = ottla_coordinator::group::Reply>,
+        Vec<T>: TryFrom<
+                ottla_coordinator::group::GroupReply,
+                Error = ottla_coordinator::group::GroupReply,
+            >,
     {
         let mut all: Vec<T> = self.ask_group(group, command).await?;
         Ok(all.pop().expect("each group that is asked about is answered"))
@@ -377,7 +388,7 @@ impl Node {
         request: CreateTopicsRequest,
     ) -> Result<CreateTopicsResponse, ErrorCode> {
         let uuids = request.topics.iter().map(|_| self.clock.random_uuid()).collect();
-        self.controller.ask(Command::CreateTopics { request, uuids }).await
+        self.controller.ask(ControllerCommand::CreateTopics { request, uuids }).await
     }
 
     /// A producer id that was never given away before.

@@ -1,6 +1,6 @@
 //! How a node joins its cluster: it registers with the controller and is let serve.
 
-use ottla_metadata::{Command, FEATURES};
+use ottla_metadata::{ControllerCommand, FEATURES};
 use ottla_net::names::canonical_host_name;
 use ottla_protocol::messages::broker_registration_request::{
     BrokerRegistrationRequest, Feature, Listener as Registered,
@@ -67,11 +67,11 @@ pub async fn join_cluster(
 ) -> Result<i64, StartError> {
     let broker = request.broker_id;
     let join = async {
-        let () = controller.ask(Command::Bootstrap { records }).await?;
-        let register = Command::RegisterBroker(request);
+        let () = controller.ask(ControllerCommand::Bootstrap { records }).await?;
+        let register = ControllerCommand::RegisterBroker(request);
         let registered: Result<i64, ErrorCode> = controller.ask(register).await?;
         let epoch = registered?;
-        let () = controller.ask(Command::Unfence { broker }).await?;
+        let () = controller.ask(ControllerCommand::Unfence { broker }).await?;
         Ok(epoch)
     };
     join.await.map_err(StartError::Refused)

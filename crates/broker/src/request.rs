@@ -212,7 +212,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// `key` in every version of Kafka 4.4 that is not flagged unstable.
+    /// `key` in these versions; as a rule those of Kafka 4.3.1 that are stable.
     #[must_use]
     pub const fn of(key: ApiKey, oldest: i16, newest: i16) -> Self {
         Self { key, oldest, newest }

@@ -9,7 +9,7 @@ use crate::{Alarm, Machine, Note, Ticket, Turn};
 
 /// Runs one machine with a journal that commits at once and a clock that stands still.
 #[derive(Debug)]
-pub struct Bench<M: Machine> {
+pub struct MachineBench<M: Machine> {
     /// The machine under test.
     pub machine: M,
     /// Everything it wrote, in order.
@@ -22,7 +22,7 @@ pub struct Bench<M: Machine> {
     tickets: u64,
 }
 
-impl<M: Machine> Bench<M> {
+impl<M: Machine> MachineBench<M> {
     /// `machine` at time `now_ms`.
     pub fn new(machine: M, now_ms: TimestampMs) -> Self {
         Self {

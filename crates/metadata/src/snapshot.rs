@@ -12,7 +12,7 @@ use ottla_protocol::metadata::register_broker_record::{BrokerEndpoint, RegisterB
 use ottla_protocol::metadata::topic_record::TopicRecord;
 use ottla_types::{Bug, is_planted};
 
-use crate::cluster::{Broker, Cluster, PartitionState, Topic};
+use crate::cluster::{BrokerRegistration, Cluster, PartitionState, Topic};
 
 impl Cluster {
     /// Records that make this metadata out of nothing, the metadata version first.
@@ -70,7 +70,7 @@ impl Cluster {
     }
 }
 
-fn register(broker: &Broker) -> RegisterBrokerRecord {
+fn register(broker: &BrokerRegistration) -> RegisterBrokerRecord {
     RegisterBrokerRecord {
         broker_id: broker.id,
         incarnation_id: broker.incarnation,

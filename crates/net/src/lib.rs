@@ -1,9 +1,9 @@
 //! Listeners, connections, frames: the only crate that opens a socket.
 //!
-//! A connection is read, served and written by one task on one thread ([`serve`]); threads are
-//! started by [`Threads`], one single-threaded runtime each, and a connection never changes its
-//! thread. What a frame means is not known here: the handler is an async closure from bytes to an
-//! [`Outcome`].
+//! A connection is read, served and written by one task on one thread ([`connection::serve`]);
+//! threads are started by [`threads::Threads`], one single-threaded runtime each, and a connection
+//! never changes its thread. What a frame means is not known here: the handler is an async closure
+//! from bytes to an [`connection::Outcome`].
 //!
 //! - [`frame`]: the 4-byte length and the bytes behind it, bounded by what has really arrived
 //! - [`connection`]: requests in, replies out in request order, back-pressure both ways
@@ -23,10 +23,3 @@ pub mod peer;
 pub mod supervisor;
 pub mod threads;
 pub mod transport;
-
-pub use connection::{Closed, Limits, Outcome, Reply, serve};
-pub use frame::FrameError;
-pub use listener::{Accepted, Admission, Arrival, Bounds, Listener, SocketOptions};
-pub use peer::{Peer, PeerError, PeerLimits};
-pub use threads::{Spawner, Threads};
-pub use transport::{Bound, MemoryStream, Socket, Transport};

@@ -11,12 +11,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
 /// A task on its way to the thread that it will run on: called there, it is begun.
-pub type Job = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+pub type ThreadJob = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
 /// Runs tasks on one thread, by rules of its own: a simulation does.
 pub trait Executor: std::fmt::Debug + Send + Sync {
     /// Runs a task until it ends or serving is over.
-    fn start(&self, job: Job);
+    fn start(&self, job: ThreadJob);
 }
 
 /// How many jobs may wait for a thread to pick them up.
@@ -25,7 +25,7 @@ const JOBS_WAITING_MAX: usize = 1024;
 /// The threads that serve connections.
 #[derive(Debug)]
 pub struct Threads {
-    jobs: Vec<mpsc::Sender<Job>>,
+    jobs: Vec<mpsc::Sender<ThreadJob>>,
     stop: watch::Sender<bool>,
     handles: Vec<JoinHandle<()>>,
 }
@@ -39,7 +39,7 @@ impl Threads {
         let (stop, stopped) = watch::channel(false);
         let mut threads = Self { jobs: Vec::new(), stop, handles: Vec::new() };
         for index in 0..count.max(1) {
-            let (jobs, incoming) = mpsc::channel::<Job>(JOBS_WAITING_MAX);
+            let (jobs, incoming) = mpsc::channel::<ThreadJob>(JOBS_WAITING_MAX);
             let runtime = Builder::new_current_thread().enable_all().build()?;
             let stopped = stopped.clone();
             let handle = std::thread::Builder::new()
@@ -80,7 +80,7 @@ pub struct Spawner(Kind);
 
 #[derive(Clone, Debug)]
 enum Kind {
-    Threads(Vec<mpsc::Sender<Job>>),
+    Threads(Vec<mpsc::Sender<ThreadJob>>),
     Simulated(Arc<dyn Executor>),
 }
 
@@ -107,7 +107,7 @@ impl Spawner {
         F: FnOnce() -> T + Send + 'static,
         T: Future<Output = ()> + 'static,
     {
-        let job: Job = Box::new(move || Box::pin(start()));
+        let job: ThreadJob = Box::new(move || Box::pin(start()));
         match &self.0 {
             // A closed channel means that the node is stopping: the task has nobody to serve.
             Kind::Threads(jobs) => drop(jobs[index % jobs.len()].send(job).await),
@@ -116,7 +116,7 @@ impl Spawner {
     }
 }
 
-async fn run(mut incoming: mpsc::Receiver<Job>, mut stopped: watch::Receiver<bool>) {
+async fn run(mut incoming: mpsc::Receiver<ThreadJob>, mut stopped: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             // First, so that many jobs do not put it off.

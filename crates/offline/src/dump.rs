@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use ottla_storage::{DiskFiles, Files};
 
-use crate::stored::Decoder;
+use crate::stored::RecordDecoder;
 use crate::{index, log};
 
 /// Show what is in log, index, snapshot and checkpoint files (kafka-dump-log.sh).
@@ -118,17 +118,17 @@ impl Dump {
         Ok(())
     }
 
-    pub(crate) const fn decoder(&self) -> Decoder {
+    pub(crate) const fn decoder(&self) -> RecordDecoder {
         if self.offsets_decoder {
-            Decoder::Groups
+            RecordDecoder::Groups
         } else if self.transaction_log_decoder {
-            Decoder::Transactions
+            RecordDecoder::Transactions
         } else if self.share_group_state_decoder {
-            Decoder::Shares
+            RecordDecoder::Shares
         } else if self.cluster_metadata_decoder {
-            Decoder::Metadata
+            RecordDecoder::Metadata
         } else {
-            Decoder::Text
+            RecordDecoder::Text
         }
     }
 
@@ -137,7 +137,7 @@ impl Dump {
     }
 
     pub(crate) const fn shows_data(&self) -> bool {
-        self.print_data_log || !matches!(self.decoder(), Decoder::Text)
+        self.print_data_log || !matches!(self.decoder(), RecordDecoder::Text)
     }
 }
 

@@ -13,7 +13,7 @@ use ottla_records::Record;
 
 /// What the records of a log are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Decoder {
+pub(crate) enum RecordDecoder {
     /// Anybody's.
     Text,
     /// `__consumer_offsets`.
@@ -27,14 +27,17 @@ pub(crate) enum Decoder {
 }
 
 /// Key and value of a record, as far as they are to be shown.
-pub(crate) fn texts(decoder: Decoder, record: &Record<'_>) -> (Option<String>, Option<String>) {
+pub(crate) fn texts(
+    decoder: RecordDecoder,
+    record: &Record<'_>,
+) -> (Option<String>, Option<String>) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let decoded = match decoder {
-        Decoder::Text => return (record.key.map(text), record.value.map(text)),
-        Decoder::Metadata => return (None, record.value.map(metadata)),
-        Decoder::Groups => coordinator::<Groups>(record),
-        Decoder::Transactions => coordinator::<Transactions>(record),
-        Decoder::Shares => coordinator::<Shares>(record),
+        RecordDecoder::Text => return (record.key.map(text), record.value.map(text)),
+        RecordDecoder::Metadata => return (None, record.value.map(metadata)),
+        RecordDecoder::Groups => coordinator::<Groups>(record),
+        RecordDecoder::Transactions => coordinator::<Transactions>(record),
+        RecordDecoder::Shares => coordinator::<Shares>(record),
     };
     match decoded {
         Ok(Some((key, value))) => (Some(key), Some(value)),
@@ -80,7 +83,7 @@ fn shouted(name: &str) -> String {
 }
 
 /// The keys and values of one internal topic.
-trait Stored {
+trait StoredTopic {
     fn key(kind: i16, d: &mut Reader, json: &mut Json) -> Result<bool, DecodeError>;
     fn value(kind: i16, d: &mut Reader, version: i16, json: &mut Json) -> Result<(), DecodeError>;
 }
@@ -89,7 +92,7 @@ macro_rules! stored {
     ($name:ident, $module:ident, $show:expr) => {
         struct $name;
 
-        impl Stored for $name {
+        impl StoredTopic for $name {
             fn key(kind: i16, d: &mut Reader, json: &mut Json) -> Result<bool, DecodeError> {
                 let key = ottla_protocol::$module::Key::decode(kind, d, 0)?;
                 if let Some(key) = &key {
@@ -173,7 +176,9 @@ fn versioned<M: Message + ToJson>(bytes: Bytes, json: &mut Json) {
 }
 
 /// Key and value; `None` if the key's type is not known.
-fn coordinator<S: Stored>(record: &Record<'_>) -> Result<Option<(String, String)>, DecodeError> {
+fn coordinator<S: StoredTopic>(
+    record: &Record<'_>,
+) -> Result<Option<(String, String)>, DecodeError> {
     let key = Bytes::copy_from_slice(record.key.unwrap_or_default());
     let (kind, mut d) = decode_key(key)?;
     let mut data = Json::default();

@@ -1,6 +1,8 @@
 //! The one writer of a partition; a turn of it runs on the thread of whoever asks.
 
-use ottla_records::{BadRecords, Batch, RepackAs, Rules as RecordRules, TimestampRules, check};
+use ottla_records::{
+    BadRecords, Batch, BatchRules as RecordRules, RepackAs, TimestampRules, check,
+};
 use ottla_replication::{Assignment, Beginning, Leader, NotEnoughReplicas};
 use ottla_storage::{AppendError, Log, ProducerError, Stamp, StorageError};
 use ottla_types::{ErrorCode, NodeId, Offset, ProducerEpoch, ProducerId, TimestampMs};
@@ -8,11 +10,11 @@ use ottla_types::{ErrorCode, NodeId, Offset, ProducerEpoch, ProducerId, Timestam
 use crate::inspect::{Inspected, SMALL_UNPACKED_BYTES_MAX, Sound, UNPACKED_BYTES_MAX};
 use crate::marker::{Guard, Marker};
 use crate::progress::Ends;
-use crate::rules::{Rules, TimestampKind};
+use crate::rules::{PartitionRules, TimestampKind};
 
 /// Where a batch went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appended {
+pub struct AppendedBatch {
     /// The offset of its first record.
     pub base_offset: Offset,
     /// The offset behind its last record.
@@ -39,7 +41,7 @@ pub struct Terms {
 
 /// Why a batch was not appended.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub enum AppendRefusal {
     /// The partition is led elsewhere.
     #[error("this node does not lead the partition")]
     NotLeader,
@@ -63,7 +65,7 @@ pub enum Refused {
     Storage(StorageError),
 }
 
-impl From<AppendError> for Refused {
+impl From<AppendError> for AppendRefusal {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Storage(error) => Self::Storage(error),
@@ -72,7 +74,7 @@ impl From<AppendError> for Refused {
     }
 }
 
-impl Refused {
+impl AppendRefusal {
     /// The error code in the answer to the client.
     #[must_use]
     pub fn code(&self) -> ErrorCode {
@@ -115,7 +117,7 @@ pub(crate) struct Owner {
     pub log: Log,
     leader: Option<Leader>,
     assignment: Assignment,
-    rules: Rules,
+    rules: PartitionRules,
     /// Where the watermark stood when the log was opened.
     watermark: Offset,
     /// How many bytes had been written when the cache was last trimmed.
@@ -141,7 +143,7 @@ pub(crate) struct Needs {
 }
 
 impl Owner {
-    pub(crate) fn new(me: NodeId, log: Log, rules: Rules, watermark: Offset) -> Self {
+    pub(crate) fn new(me: NodeId, log: Log, rules: PartitionRules, watermark: Offset) -> Self {
         // Recovery may have cut off what the checkpoint counts.
         let watermark = watermark.min(log.log_end());
         let assignment = Assignment { leader: -1, leader_epoch: -1, ..Assignment::default() };
@@ -183,7 +185,7 @@ impl Owner {
     }
 
     /// Takes over what the metadata says: who leads, who is in sync, and under which rules.
-    pub(crate) fn assign(&mut self, assignment: Assignment, rules: Rules) {
+    pub(crate) fn assign(&mut self, assignment: Assignment, rules: PartitionRules) {
         if rules != self.rules {
             self.log.set_options(rules.log.clone());
         }
@@ -203,7 +205,7 @@ impl Owner {
         self.rules = rules;
     }
 
-    pub(crate) const fn rules(&self) -> &Rules {
+    pub(crate) const fn rules(&self) -> &PartitionRules {
         &self.rules
     }
 
@@ -227,7 +229,7 @@ impl Owner {
         bytes: &[u8],
         terms: &Terms,
         inspected: Option<Inspected>,
-    ) -> Result<Appended, Refused> {
+    ) -> Result<AppendedBatch, AppendRefusal> {
         self.may_append(terms)?;
         let Some(inspected) = inspected else {
             let rules = self.record_rules(terms);
@@ -247,7 +249,7 @@ impl Owner {
         &mut self,
         all: &[&[u8]],
         terms: &Terms,
-    ) -> Result<Option<Vec<Appended>>, StorageError> {
+    ) -> Result<Option<Vec<AppendedBatch>>, StorageError> {
         let mut rules = self.record_rules(terms);
         rules.unpacked_bytes_max = SMALL_UNPACKED_BYTES_MAX;
         // To compress a batch another way is work for which others should not wait.
@@ -270,10 +272,10 @@ impl Owner {
         Ok(appended.map(said))
     }
 
-    fn may_append(&self, terms: &Terms) -> Result<(), Refused> {
-        let Some(leader) = &self.leader else { return Err(Refused::NotLeader) };
+    fn may_append(&self, terms: &Terms) -> Result<(), AppendRefusal> {
+        let Some(leader) = &self.leader else { return Err(AppendRefusal::NotLeader) };
         if terms.for_all {
-            leader.may_append_for_all().map_err(Refused::TooFewReplicas)?;
+            leader.may_append_for_all().map_err(AppendRefusal::TooFewReplicas)?;
         }
         Ok(())
     }
@@ -300,7 +302,7 @@ impl Owner {
     }
 
     /// May the batch begin a transaction here, or go on with one?
-    fn verify(&self, batch: &Batch<'_>, guard: Option<Guard>) -> Result<(), Refused> {
+    fn verify(&self, batch: &Batch<'_>, guard: Option<Guard>) -> Result<(), AppendRefusal> {
         let (id, epoch) = batch.producer();
         if !batch.is_transactional() {
             return Ok(());
@@ -308,7 +310,7 @@ impl Owner {
         // An epoch that is too old is refused as that, by the log.
         let is_old = self.log.producer(id).is_some_and(|it| it.epoch > epoch);
         match self.to_verify(id, epoch) {
-            Some(wanted) if !is_old && guard != Some(wanted) => Err(Refused::Unverified),
+            Some(wanted) if !is_old && guard != Some(wanted) => Err(AppendRefusal::Unverified),
             _ => Ok(()),
         }
     }
@@ -330,20 +332,20 @@ impl Owner {
         &mut self,
         marker: &Marker,
         now_ms: TimestampMs,
-    ) -> Result<Appended, Refused> {
+    ) -> Result<AppendedBatch, AppendRefusal> {
         self.may_end(marker)?;
         let batch = marker.batch(now_ms).map_err(BadRecords::Broken)?;
         self.write_own(&batch, now_ms)
     }
 
     /// May this marker be written?
-    pub(crate) fn may_end(&self, marker: &Marker) -> Result<(), Refused> {
+    pub(crate) fn may_end(&self, marker: &Marker) -> Result<(), AppendRefusal> {
         if self.leader.is_none() {
-            return Err(Refused::NotLeader);
+            return Err(AppendRefusal::NotLeader);
         }
         if let Some(known) = self.log.producer(marker.producer_id) {
             if marker.coordinator_epoch < known.coordinator_epoch {
-                return Err(Refused::CoordinatorFenced);
+                return Err(AppendRefusal::CoordinatorFenced);
             }
             let (sent, current) = (marker.epoch, known.epoch);
             // The epoch of a transaction's markers is larger than that of its records; the same
@@ -351,7 +353,7 @@ impl Owner {
             let is_late = marker.is_bumped && sent == current && known.open_since.is_some();
             if sent < current || is_late {
                 let fenced = ProducerError::Fenced { sent, current };
-                return Err(Refused::Append(AppendError::Producer(fenced)));
+                return Err(AppendRefusal::Append(AppendError::Producer(fenced)));
             }
         }
         Ok(())
@@ -362,24 +364,24 @@ impl Owner {
         &mut self,
         bytes: &[u8],
         now_ms: TimestampMs,
-    ) -> Result<Appended, Refused> {
+    ) -> Result<AppendedBatch, AppendRefusal> {
         self.may_write_own()?;
         self.put(now_ms, |log, stamp| log.append_as_coordinator(bytes, stamp, now_ms))
     }
 
     /// May a coordinator write here? What it writes is always for all replicas in sync.
-    pub(crate) fn may_write_own(&self) -> Result<(), Refused> {
-        let Some(leader) = &self.leader else { return Err(Refused::NotLeader) };
-        leader.may_append_for_all().map_err(Refused::TooFewReplicas)
+    pub(crate) fn may_write_own(&self) -> Result<(), AppendRefusal> {
+        let Some(leader) = &self.leader else { return Err(AppendRefusal::NotLeader) };
+        leader.may_append_for_all().map_err(AppendRefusal::TooFewReplicas)
     }
 
     fn put(
         &mut self,
         now_ms: TimestampMs,
         append: impl FnOnce(&mut Log, Stamp) -> Result<ottla_storage::Appended, AppendError>,
-    ) -> Result<Appended, Refused> {
+    ) -> Result<AppendedBatch, AppendRefusal> {
         let stamp = self.stamp(now_ms);
-        let Some(leader) = &mut self.leader else { return Err(Refused::NotLeader) };
+        let Some(leader) = &mut self.leader else { return Err(AppendRefusal::NotLeader) };
         let appended = append(&mut self.log, stamp)?;
         leader.appended(self.log.log_end());
         Ok(self.said(appended))
@@ -392,8 +394,8 @@ impl Owner {
     }
 
     /// What is said of a batch that the log took.
-    fn said(&self, appended: ottla_storage::Appended) -> Appended {
-        Appended {
+    fn said(&self, appended: ottla_storage::Appended) -> AppendedBatch {
+        AppendedBatch {
             base_offset: appended.base_offset,
             end: appended.end,
             log_append_time_ms: appended.append_time,
@@ -407,7 +409,7 @@ impl Owner {
         bytes: &[u8],
         max_timestamp: TimestampMs,
         now_ms: TimestampMs,
-    ) -> Result<Appended, Refused> {
+    ) -> Result<AppendedBatch, AppendRefusal> {
         let max_timestamp = Some(max_timestamp);
         self.put(now_ms, |log, stamp| {
             log.append_as_leader(bytes, Stamp { max_timestamp, ..stamp }, now_ms)

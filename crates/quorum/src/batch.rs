@@ -19,7 +19,7 @@ use crate::driver::QuorumError;
 
 /// Where and when a batch is written.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct BatchPlace {
     pub base_offset: Offset,
     pub leader_epoch: LeaderEpoch,
     pub now_ms: TimestampMs,
@@ -27,7 +27,7 @@ pub(crate) struct Place {
 
 /// A batch of metadata records, each in its version.
 pub(crate) fn of_records(
-    place: Place,
+    place: BatchPlace,
     records: &[(MetadataRecord, i16)],
 ) -> Result<Vec<u8>, QuorumError> {
     let mut builder = BatchBuilder::new(options(place, false));
@@ -42,7 +42,7 @@ pub(crate) fn of_records(
     Ok(builder.build()?)
 }
 
-fn options(place: Place, control: bool) -> BatchOptions {
+fn options(place: BatchPlace, control: bool) -> BatchOptions {
     BatchOptions {
         base_offset: place.base_offset,
         leader_epoch: place.leader_epoch,
@@ -55,7 +55,7 @@ fn options(place: Place, control: bool) -> BatchOptions {
 pub(crate) type Control = (ControlKind, Bytes);
 
 /// A batch of control records.
-pub(crate) fn of_controls(place: Place, controls: &[Control]) -> Result<Vec<u8>, BadBatch> {
+pub(crate) fn of_controls(place: BatchPlace, controls: &[Control]) -> Result<Vec<u8>, BadBatch> {
     let mut builder = BatchBuilder::new(options(place, true));
     for (kind, value) in controls {
         builder.push(&NewRecord {

@@ -18,7 +18,7 @@ use ottla_storage::{
 use ottla_types::{LeaderEpoch, NodeId, Offset, Uuid};
 
 use crate::FOLDER;
-use crate::batch::{self, Place};
+use crate::batch::{self, BatchPlace};
 use crate::replay::Replay;
 use crate::snapshot::{self, SnapshotId, read_file, replace_file};
 use crate::state;
@@ -86,7 +86,7 @@ pub struct Setup {
 
 /// A member, and what it found.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenedQuorum {
     /// The member.
     pub quorum: Quorum,
     /// All records so far, the newest snapshot's first.
@@ -157,7 +157,7 @@ impl Quorum {
     ///
     /// # Errors
     /// The files cannot be read or written, or contradict each other.
-    pub fn open(setup: Setup) -> Result<Opened, QuorumError> {
+    pub fn open(setup: Setup) -> Result<OpenedQuorum, QuorumError> {
         let folder = setup.dir.join(FOLDER);
         let files = &setup.files;
         let failed = |source| StorageError::Io { path: folder.clone(), source };
@@ -196,7 +196,7 @@ impl Quorum {
             voters_in_log,
         };
         quorum.step(Input::Started(durable))?;
-        Ok(Opened { quorum, records: replay.records, unfinished })
+        Ok(OpenedQuorum { quorum, records: replay.records, unfinished })
     }
 
     fn open_log(setup: &Setup, folder: &Path) -> Result<Log, StorageError> {
@@ -262,8 +262,12 @@ impl Quorum {
         LogEnd { epoch: self.log.view().latest_epoch().max(0), offset: self.log.log_end() }
     }
 
-    fn place(&self, epoch: LeaderEpoch) -> Place {
-        Place { base_offset: self.log.log_end(), leader_epoch: epoch, now_ms: self.clock.wall_ms() }
+    fn place(&self, epoch: LeaderEpoch) -> BatchPlace {
+        BatchPlace {
+            base_offset: self.log.log_end(),
+            leader_epoch: epoch,
+            now_ms: self.clock.wall_ms(),
+        }
     }
 
     /// The batch that opens an epoch; the first of all also says who votes.
@@ -281,7 +285,7 @@ impl Quorum {
         Ok(())
     }
 
-    fn write(&mut self, bytes: &[u8], place: Place) -> Result<(), QuorumError> {
+    fn write(&mut self, bytes: &[u8], place: BatchPlace) -> Result<(), QuorumError> {
         let stamp =
             Stamp { leader_epoch: place.leader_epoch, append_time: None, max_timestamp: None };
         self.log.append_as_leader(bytes, stamp, place.now_ms)?;

@@ -17,7 +17,7 @@ use crate::snapshot::{SnapshotId, bytes, read_file, replace_file, replace_named,
 const BOOTSTRAP: &str = "bootstrap.checkpoint";
 
 /// What a directory is formatted with.
-pub struct Format<'a> {
+pub struct FormatOptions<'a> {
     /// The records that the first controller writes, each in its version.
     pub records: &'a [(MetadataRecord, i16)],
     /// The only voter of a new quorum.
@@ -26,7 +26,7 @@ pub struct Format<'a> {
     pub now: &'a mut dyn FnMut() -> TimestampMs,
 }
 
-impl std::fmt::Debug for Format<'_> {
+impl std::fmt::Debug for FormatOptions<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Format").field("voter", &self.voter).finish_non_exhaustive()
     }
@@ -36,7 +36,11 @@ impl std::fmt::Debug for Format<'_> {
 ///
 /// # Errors
 /// The disk fails, or a record has no form in its version.
-pub fn format(files: &Arc<dyn Files>, dir: &Path, format: Format<'_>) -> Result<(), QuorumError> {
+pub fn format(
+    files: &Arc<dyn Files>,
+    dir: &Path,
+    format: FormatOptions<'_>,
+) -> Result<(), QuorumError> {
     let now = format.now;
     let first = bytes(0, now, 0, &[], format.records)?;
     replace_named(&**files, &dir.join(BOOTSTRAP), &first)?;

@@ -12,8 +12,8 @@ mod replay;
 mod snapshot;
 mod state;
 
-pub use driver::{Opened, Quorum, QuorumError, Setup, Snapshot, Store};
-pub use format::{Format, bootstrap, format};
+pub use driver::{OpenedQuorum, Quorum, QuorumError, Setup, Snapshot, Store};
+pub use format::{FormatOptions, bootstrap, format};
 pub use ottla_raft::{Endpoint, ReplicaKey, Voter, VoterSet};
 pub use snapshot::SnapshotId;
 

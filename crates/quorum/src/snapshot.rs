@@ -7,7 +7,7 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_storage::{Files, StorageError};
 use ottla_types::{LeaderEpoch, Offset, TimestampMs};
 
-use crate::batch::{self, Control, Place};
+use crate::batch::{self, BatchPlace, Control};
 use crate::driver::QuorumError;
 
 /// How many records a snapshot's batch has at most.
@@ -50,7 +50,7 @@ pub(crate) fn bytes(
     more: &[Control],
     records: &[(MetadataRecord, i16)],
 ) -> Result<Vec<u8>, QuorumError> {
-    let mut at = Place { base_offset: 0, leader_epoch, now_ms: now() };
+    let mut at = BatchPlace { base_offset: 0, leader_epoch, now_ms: now() };
     let mut first = vec![batch::snapshot_header(last_contained)?];
     first.extend_from_slice(more);
     let mut out = batch::of_controls(at, &first)?;

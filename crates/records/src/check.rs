@@ -34,7 +34,7 @@ pub enum TimestampRules {
 
 /// What is demanded.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub struct BatchRules {
     /// The largest batch, in bytes (`max.message.bytes`), before and after recompression.
     pub batch_bytes_max: usize,
     /// The largest segment, in bytes (`segment.bytes`): a batch must fit into one.
@@ -53,7 +53,7 @@ pub struct Rules {
 
 /// A batch that may be appended.
 #[derive(Clone, Debug)]
-pub struct Checked<'a> {
+pub struct CheckedBatch<'a> {
     /// The batch, without what stood behind it.
     pub batch: Batch<'a>,
     /// The batch as it is to be stored, if it had to be compressed another way.
@@ -62,7 +62,7 @@ pub struct Checked<'a> {
     pub max_timestamp: TimestampMs,
 }
 
-impl Checked<'_> {
+impl CheckedBatch<'_> {
     /// The bytes to be stored.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -315,7 +315,7 @@ pub fn at_a_glance(bytes: &[u8], zstd_allowed: bool) -> Result<Batch<'_>, BadRec
 ///
 /// # Errors
 /// The first rule that is broken.
-pub fn check<'a>(bytes: &'a [u8], rules: &Rules) -> Result<Checked<'a>, BadRecords> {
+pub fn check<'a>(bytes: &'a [u8], rules: &BatchRules) -> Result<CheckedBatch<'a>, BadRecords> {
     let batch = at_a_glance(bytes, rules.zstd_allowed)?;
     let compression = batch.compression();
     if batch.base_offset() != 0 {
@@ -343,9 +343,9 @@ pub fn check<'a>(bytes: &'a [u8], rules: &Rules) -> Result<Checked<'a>, BadRecor
 fn inside<'a>(
     batch: Batch<'a>,
     records: &[u8],
-    rules: &Rules,
+    rules: &BatchRules,
     repack_as: Option<RepackAs>,
-) -> Result<Checked<'a>, BadRecords> {
+) -> Result<CheckedBatch<'a>, BadRecords> {
     let survey = survey(&batch, records).map_err(BadRecords::Broken)?;
     if let Some(demanded) = Demanded::broken_by(&batch, &survey, rules) {
         refuse(demanded.errors(&batch, records))?;
@@ -358,7 +358,7 @@ fn inside<'a>(
     }
     let Some(to) = repack_as else {
         segment_size(batch.bytes().len(), rules)?;
-        return Ok(Checked { batch, repacked: None, max_timestamp: survey.newest });
+        return Ok(CheckedBatch { batch, repacked: None, max_timestamp: survey.newest });
     };
     let repacked = repack(&batch, records, to, survey.in_order).map_err(BadRecords::Broken)?;
     size(repacked.len(), rules)?;
@@ -366,15 +366,15 @@ fn inside<'a>(
     // Written again, the records of a batch that claims the append time have that time.
     let all_have = batch.is_append_time().then(|| batch.max_timestamp());
     let max_timestamp = all_have.unwrap_or(survey.newest);
-    Ok(Checked { batch, repacked: Some(repacked), max_timestamp })
+    Ok(CheckedBatch { batch, repacked: Some(repacked), max_timestamp })
 }
 
-fn size(size: usize, rules: &Rules) -> Result<(), BadRecords> {
+fn size(size: usize, rules: &BatchRules) -> Result<(), BadRecords> {
     let max = rules.batch_bytes_max;
     if size > max { Err(BadRecords::TooLarge { size, max }) } else { Ok(()) }
 }
 
-fn segment_size(size: usize, rules: &Rules) -> Result<(), BadRecords> {
+fn segment_size(size: usize, rules: &BatchRules) -> Result<(), BadRecords> {
     let max = rules.segment_bytes_max;
     if size as u64 > max { Err(BadRecords::LargerThanSegment { size, max }) } else { Ok(()) }
 }
@@ -449,7 +449,7 @@ const NAMED_MAX: usize = 1000;
 
 impl Demanded {
     /// What is demanded, if the batch may break it.
-    fn broken_by(batch: &Batch<'_>, survey: &Survey, rules: &Rules) -> Option<Self> {
+    fn broken_by(batch: &Batch<'_>, survey: &Survey, rules: &BatchRules) -> Option<Self> {
         let keys = rules.keys_needed && survey.keyless;
         let claimed = batch.is_append_time().then(|| batch.max_timestamp());
         let times = match rules.timestamps {

@@ -17,7 +17,7 @@ use crate::unpack::with_right_lz4_head;
 
 /// A message of the old formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Message<'a> {
+struct LegacyMessage<'a> {
     offset: Offset,
     magic: i8,
     attributes: i8,
@@ -53,7 +53,7 @@ pub fn is_message(bytes: &[u8]) -> bool {
 }
 
 /// The next message of a set; `None` at its end. A part of a message ends the set, as in Kafka.
-fn next<'a>(set: &mut &'a [u8], index: usize) -> Result<Option<Message<'a>>, BadBatch> {
+fn next<'a>(set: &mut &'a [u8], index: usize) -> Result<Option<LegacyMessage<'a>>, BadBatch> {
     let Some((head, rest)) = set.split_first_chunk::<HEAD_BYTES>() else { return Ok(None) };
     let [o0, o1, o2, o3, o4, o5, o6, o7, s0, s1, s2, s3] = *head;
     let size = i32::from_be_bytes([s0, s1, s2, s3]);
@@ -79,10 +79,10 @@ fn next<'a>(set: &mut &'a [u8], index: usize) -> Result<Option<Message<'a>>, Bad
         return Err(broken("the message is longer than its key and value"));
     }
     let offset = i64::from_be_bytes([o0, o1, o2, o3, o4, o5, o6, o7]);
-    Ok(Some(Message { offset, magic, attributes, timestamp, key, value }))
+    Ok(Some(LegacyMessage { offset, magic, attributes, timestamp, key, value }))
 }
 
-impl Message<'_> {
+impl LegacyMessage<'_> {
     fn compression(&self) -> Result<Compression, BadBatch> {
         Compression::of(i16::from(self.attributes))
     }
@@ -130,7 +130,7 @@ pub fn up(set: &[u8], limit_bytes: usize) -> Result<Vec<u8>, BadBatch> {
 
 /// The messages inside a compressed one, as a batch.
 fn unwrap(
-    outer: &Message<'_>,
+    outer: &LegacyMessage<'_>,
     compression: Compression,
     limit_bytes: usize,
 ) -> Result<Vec<u8>, BadBatch> {
@@ -162,7 +162,7 @@ fn unwrap(
 }
 
 /// May the message stand there, in a set of messages of this format?
-fn inner(message: &Message<'_>, magic: i8, index: usize) -> Result<(), BadBatch> {
+fn inner(message: &LegacyMessage<'_>, magic: i8, index: usize) -> Result<(), BadBatch> {
     if message.magic != magic {
         let why = "its message format is not that of the first message";
         return Err(BadBatch::Record { index, why });
@@ -174,7 +174,7 @@ fn inner(message: &Message<'_>, magic: i8, index: usize) -> Result<(), BadBatch>
     Ok(())
 }
 
-fn push(builder: &mut BatchBuilder, message: &Message<'_>) {
+fn push(builder: &mut BatchBuilder, message: &LegacyMessage<'_>) {
     builder.push(&NewRecord {
         timestamp: message.timestamp,
         key: message.key,

@@ -27,8 +27,8 @@ mod xxhash;
 pub use batch::{BadBatch, Batch, Batches, Unpacked, batches};
 pub use builder::{BatchBuilder, BatchOptions, NewRecord};
 pub use check::{
-    BadRecords, Checked, RecordError, RecordRule, Rules, TimestampRules, at_a_glance, check,
-    only_batch,
+    BadRecords, BatchRules, CheckedBatch, RecordError, RecordRule, TimestampRules, at_a_glance,
+    check, only_batch,
 };
 pub use codec::Compression;
 pub use record::{Headers, Record, Records};

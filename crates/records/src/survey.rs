@@ -32,7 +32,7 @@ pub struct Survey {
 /// record count takes.
 pub fn survey(batch: &Batch<'_>, records: &[u8]) -> Result<Survey, BadBatch> {
     let count = usize::try_from(batch.record_count()).unwrap_or(0);
-    let mut seen = Seen::default();
+    let mut seen = SurveyState::default();
     let (mut at, mut index) = (0, 0);
     while index < count {
         let Some(layout) = Layout::read(records, at) else { return Err(broken(batch, records)) };
@@ -50,20 +50,20 @@ pub fn survey(batch: &Batch<'_>, records: &[u8]) -> Result<Survey, BadBatch> {
 }
 
 /// What was seen so far.
-struct Seen {
+struct SurveyState {
     oldest_delta: i64,
     newest_delta: i64,
     keyless: bool,
     in_order: bool,
 }
 
-impl Default for Seen {
+impl Default for SurveyState {
     fn default() -> Self {
         Self { oldest_delta: i64::MAX, newest_delta: i64::MIN, keyless: false, in_order: true }
     }
 }
 
-impl Seen {
+impl SurveyState {
     fn take(&mut self, layout: &Layout, index: usize) {
         self.oldest_delta = self.oldest_delta.min(layout.time_delta);
         self.newest_delta = self.newest_delta.max(layout.time_delta);
@@ -135,14 +135,14 @@ impl Layout {
     /// bytes of other records behind it. Eight bytes are looked at together.
     #[inline(always)]
     fn short(records: &[u8], at: usize) -> Option<Self> {
-        let mut front = Window::at(records, at)?;
+        let mut front = EightBytes::at(records, at)?;
         let length = front.length()?;
         let end = at + front.used + length;
         // The attributes of a record mean nothing yet.
         front.skip();
         let time_delta = front.raw()?;
         let offset_delta_at = front.used;
-        let mut middle = Window::at(records, at + offset_delta_at)?;
+        let mut middle = EightBytes::at(records, at + offset_delta_at)?;
         let raw_offset_delta = middle.raw()?;
         let raw_key = middle.raw()?;
         let mut next = at + offset_delta_at + middle.used;
@@ -153,7 +153,7 @@ impl Layout {
             value
         } else if raw_key & 1 == 0 {
             next += (raw_key >> 1) as usize;
-            let mut back = Window::at(records, next)?;
+            let mut back = EightBytes::at(records, next)?;
             let value = back.raw()?;
             next += back.used;
             value
@@ -255,12 +255,12 @@ impl Layout {
 }
 
 /// Eight bytes, taken off from the front.
-struct Window {
+struct EightBytes {
     bytes: u64,
     used: usize,
 }
 
-impl Window {
+impl EightBytes {
     #[inline(always)]
     fn at(records: &[u8], at: usize) -> Option<Self> {
         let bytes = records.get(at..)?.first_chunk::<8>()?;
@@ -290,7 +290,7 @@ impl Window {
         Some(raw as u32)
     }
 
-    /// As [`Window::raw`], a length that is not null.
+    /// As [`EightBytes::raw`], a length that is not null.
     #[inline(always)]
     fn length(&mut self) -> Option<usize> {
         let raw = self.raw()?;

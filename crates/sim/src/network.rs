@@ -1,7 +1,7 @@
 //! Links that delay, lose, double and reorder messages, and that are cut one way or both.
 
 use crate::random::Dice;
-use crate::schedule::Schedule;
+use crate::schedule::EventSchedule;
 
 /// How the links behave.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +84,7 @@ impl Network {
     pub fn carry<E: Clone>(
         &mut self,
         dice: &mut Dice,
-        schedule: &mut Schedule<E>,
+        schedule: &mut EventSchedule<E>,
         (from, to): (usize, usize),
         arrival: E,
     ) {

@@ -4,8 +4,12 @@
 //! `tests/it` demand that there are none. They run with `cargo test -p ottla-xtask`.
 
 pub mod chance;
+pub mod code;
+pub mod counts;
+pub mod doors;
 pub mod law;
 pub mod names;
 pub mod paths;
+pub mod reexports;
 pub mod sizes;
 pub mod tree;

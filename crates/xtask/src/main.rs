@@ -2,6 +2,7 @@
 
 mod dist;
 mod profile;
+mod show_counts;
 
 use std::process::ExitCode;
 
@@ -18,6 +19,12 @@ Makes what is given to users, in target/dist: a tarball in Apache Kafka's layout
 package, a folder to build a container image in, a bill of materials (CycloneDX) and
 checksums. Builds a static program, unless one is given. With --check (as root) all of it is
 tried on this machine.
+
+cargo xtask counts [COMMIT]
+cargo xtask counts --list NAME
+
+Counts the habits that may not grow (crates/xtask/counts.txt), now or at a commit, or shows each
+place of one. UPDATE=1 writes down what has fallen.
 ";
 
 fn dist_options(words: &[&str]) -> dist::Done<dist::Dist> {
@@ -43,6 +50,10 @@ fn main() -> ExitCode {
         ["profile"] => profile::run("produce-16k", "5"),
         ["profile", load] if !load.starts_with('-') => profile::run(load, "5"),
         ["profile", load, seconds] => profile::run(load, seconds),
+        ["counts"] if std::env::var_os("UPDATE").is_some() => show_counts::update(),
+        ["counts"] => show_counts::show(None),
+        ["counts", "--list", name] => show_counts::list(name),
+        ["counts", commit] if !commit.starts_with('-') => show_counts::show(Some(commit)),
         ["dist", ref options @ ..] => dist_options(options).and_then(|it| dist::run(&it)),
         _ => {
             print!("{USAGE}\n{}", profile::loads());

@@ -1,6 +1,6 @@
 //! ConsumerGroupHeartbeat: members of groups whose coordinator assigns (KIP-848).
 
-use ottla_coordinator::group::{Client, Command};
+use ottla_coordinator::group::{GroupCommand, MemberClient};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
 use ottla_protocol::messages::consumer_group_heartbeat_response::ConsumerGroupHeartbeatResponse;
@@ -42,7 +42,7 @@ pub async fn handle(
         Ok(host) => host,
         Err(code) => return refused(code),
     };
-    let client = Client { id: call.client_id.to_string(), host: call.session.host() };
-    let answer = ask(&host, Command::ConsumerHeartbeat { request, client });
+    let client = MemberClient { id: call.client_id.to_string(), host: call.session.host() };
+    let answer = ask(&host, GroupCommand::ConsumerHeartbeat { request, client });
     answer.await.unwrap_or_else(refused)
 }

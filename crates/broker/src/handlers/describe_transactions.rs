@@ -1,6 +1,6 @@
 //! DescribeTransactions: where transactions stand (KIP-664).
 
-use ottla_coordinator::transaction::{Command, Transaction};
+use ottla_coordinator::transaction::{Transaction, TransactionCommand};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::describe_transactions_request::DescribeTransactionsRequest;
 use ottla_protocol::messages::describe_transactions_response::{
@@ -38,7 +38,8 @@ async fn describe(node: &Node, call: &Call, id: &str) -> Result<Transaction, Err
         return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     }
     let (_, host) = node.transaction(id)?;
-    let found: Option<Transaction> = ask(&host, Command::Describe(id.to_owned())).await?;
+    let found: Option<Transaction> =
+        ask(&host, TransactionCommand::Describe(id.to_owned())).await?;
     found.ok_or(ErrorCode::TRANSACTIONAL_ID_NOT_FOUND)
 }
 

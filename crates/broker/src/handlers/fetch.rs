@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use ottla_partitions::{Isolation, Partition, Read, ReadRefused, Wait};
+use ottla_partitions::{Isolation, Partition, PartitionRead, ReadRefused, Wait};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::fetch_request::{FetchRequest, FetchTopic};
 use ottla_protocol::messages::fetch_response::{
@@ -145,7 +145,7 @@ fn once(wanted: Vec<(Place, Position)>) -> Vec<(Place, Position)> {
 /// What one look at all partitions found.
 #[derive(Default)]
 struct Found {
-    partitions: Vec<(Place, Result<Read, ErrorCode>, LeaderIdAndEpoch)>,
+    partitions: Vec<(Place, Result<PartitionRead, ErrorCode>, LeaderIdAndEpoch)>,
     bytes: usize,
     /// How many bytes could be sent if batches were cut, which is what `min_bytes` counts.
     there: usize,
@@ -232,7 +232,7 @@ fn read_one(
     call: &Call,
     place: &Place,
     asked: &Asked<'_>,
-) -> (Result<Read, ErrorCode>, LeaderIdAndEpoch) {
+) -> (Result<PartitionRead, ErrorCode>, LeaderIdAndEpoch) {
     let by_id = call.version >= 13;
     let nobody = LeaderIdAndEpoch::default();
     let may_read = |topic: &str| match asked.replica_id {
@@ -267,7 +267,7 @@ fn read_one(
     });
     let read = match (read, old) {
         (Ok(read), Some(magic)) => legacy::down(&read.records, magic, UNPACKED_BYTES_MAX)
-            .map(|records| Read { records: Bytes::from(records), ..read })
+            .map(|records| PartitionRead { records: Bytes::from(records), ..read })
             .map_err(|_| ErrorCode::CORRUPT_MESSAGE),
         (read, _) => read,
     };
@@ -343,7 +343,7 @@ fn push(topics: &mut Vec<FetchableTopicResponse>, place: &Place, data: Partition
 
 fn partition_data(
     partition_index: i32,
-    read: Result<Read, ErrorCode>,
+    read: Result<PartitionRead, ErrorCode>,
     current_leader: LeaderIdAndEpoch,
 ) -> PartitionData {
     match read {

@@ -1,6 +1,6 @@
 //! InitProducerId: who an idempotent or a transactional producer is.
 
-use ottla_coordinator::transaction::{Command, Init};
+use ottla_coordinator::transaction::{InitProducer, TransactionCommand};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use ottla_protocol::messages::init_producer_id_response::InitProducerIdResponse;
@@ -58,8 +58,8 @@ async fn init(
     let (index, host) = node.transaction(&id)?;
     let known = (request.producer_id >= 0).then_some((request.producer_id, request.producer_epoch));
     let timeout_ms = request.transaction_timeout_ms;
-    let init = Init { id, timeout_ms, known, fresh: None };
-    let command = |fresh| Command::Init(Init { fresh, ..init.clone() });
+    let init = InitProducer { id, timeout_ms, known, fresh: None };
+    let command = |fresh| TransactionCommand::Init(InitProducer { fresh, ..init.clone() });
     let told = node.ask_for_producer(&host, command).await;
     if told == Err(ErrorCode::CONCURRENT_TRANSACTIONS) {
         // The client asks again; the transaction that is in its way may end meanwhile.

@@ -1,6 +1,6 @@
 //! ListGroups: the groups that this node coordinates.
 
-use ottla_coordinator::group::Command;
+use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
 use ottla_protocol::messages::list_groups_response::{ListGroupsResponse, ListedGroup};
@@ -23,7 +23,7 @@ pub async fn handle(node: &Node, call: &Call, request: ListGroupsRequest) -> Lis
     }
     for (_, host) in node.groups.all() {
         let listed: Result<Vec<ListedGroup>, ErrorCode> =
-            ask(&host, Command::List(request.clone())).await;
+            ask(&host, GroupCommand::List(request.clone())).await;
         match listed {
             Ok(groups) => response.groups.extend(groups),
             Err(code) => response.error_code = code.0,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ottla_coordinator::pattern::{Alphabet, whole};
-use ottla_coordinator::transaction::{Command, State, Transaction};
+use ottla_coordinator::transaction::{Transaction, TransactionCommand, TransactionStatus};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
 use ottla_protocol::messages::list_transactions_response::{
@@ -33,7 +33,8 @@ pub async fn handle(
         return ListTransactionsResponse { error_code, ..Default::default() };
     }
     let is_known = |name: &String| {
-        NEVER_STORED.contains(&name.as_str()) || State::ALL.iter().any(|it| it.name() == name)
+        NEVER_STORED.contains(&name.as_str())
+            || TransactionStatus::ALL.iter().any(|it| it.name() == name)
     };
     let unknown: BTreeSet<String> =
         request.state_filters.iter().filter(|name| !is_known(name)).cloned().collect();
@@ -50,7 +51,8 @@ pub async fn handle(
         request.duration_filter = -1;
     }
     for (_, host) in node.transactions.all() {
-        let listed: Result<Result<Vec<_>, _>, _> = ask(&host, Command::List(request.clone())).await;
+        let listed: Result<Result<Vec<_>, _>, _> =
+            ask(&host, TransactionCommand::List(request.clone())).await;
         match listed.flatten() {
             Ok(all) => response.transaction_states.extend(all.into_iter().map(shown)),
             Err(code) => {

@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_coordinator::transaction::{Add, Partitions};
-use ottla_partitions::{Appended, Guard, Inspected, Partition, Refused, Terms, Waited};
+use ottla_coordinator::transaction::{AddPartitions, TransactionPartitions};
+use ottla_partitions::{AppendRefusal, AppendedBatch, Guard, Inspected, Partition, Terms, Waited};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::produce_request::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
@@ -74,7 +74,7 @@ pub fn handle(
 }
 
 /// With `flush.messages=1` every answer waits for the disk, whatever acks asks for.
-fn must_wait(acks: i16, partition: &Partition, appended: &Appended) -> bool {
+fn must_wait(acks: i16, partition: &Partition, appended: &AppendedBatch) -> bool {
     (acks == -1 || appended.awaits_disk) && !partition.is_committed(appended.end)
 }
 
@@ -248,8 +248,8 @@ impl From<ErrorCode> for Refusal {
 }
 
 /// The one place where a refused batch becomes a wire code.
-impl From<Refused> for Refusal {
-    fn from(refused: Refused) -> Self {
+impl From<AppendRefusal> for Refusal {
+    fn from(refused: AppendRefusal) -> Self {
         Self {
             code: refused.code(),
             message: Some(refused.to_string()),
@@ -259,7 +259,7 @@ impl From<Refused> for Refusal {
     }
 }
 
-type Written = Result<Appended, Refusal>;
+type Written = Result<AppendedBatch, Refusal>;
 
 fn write(
     node: &Node,
@@ -304,7 +304,7 @@ fn may_append(
     }
     // From version 3 on, bytes that are no batch are refused before anything else is looked at.
     if call.version >= 3 {
-        at_a_glance(records, call.version >= 7).map_err(Refused::Records)?;
+        at_a_glance(records, call.version >= 7).map_err(AppendRefusal::Records)?;
     }
     if let Some(code) = asked.enlisted.refused {
         return Err(code.into());
@@ -350,7 +350,7 @@ fn enlist(node: &Node, call: &Call, request: &ProduceRequest) -> Enlisted {
     let mut producer = None;
     let implied = call.version >= 12;
     let asks = implied || node.settings().verifies_transactions;
-    let mut partitions = Partitions::new();
+    let mut partitions = TransactionPartitions::new();
     for topic in &request.topic_data {
         for data in &topic.partition_data {
             let records = data.records.as_deref().unwrap_or_default();
@@ -377,7 +377,8 @@ fn enlist(node: &Node, call: &Call, request: &ProduceRequest) -> Enlisted {
         enlisted.refused = Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     } else if !partitions.is_empty() {
         let client_version = if implied { 2 } else { 0 };
-        let request = Add { id, producer, partitions, verify_only: !implied, client_version };
+        let request =
+            AddPartitions { id, producer, partitions, verify_only: !implied, client_version };
         // A coordinator whose journal is slow is asked again by the client.
         let added =
             node.add_to_transaction_now(request).unwrap_or(Err(ErrorCode::CONCURRENT_TRANSACTIONS));
@@ -486,13 +487,13 @@ async fn read_one(
 /// Old messages as a batch.
 async fn convert(node: &Node, set: &Bytes) -> Result<Bytes, Refusal> {
     if set.is_empty() {
-        return Err(Refused::Records(BadRecords::Empty(0)).into());
+        return Err(AppendRefusal::Records(BadRecords::Empty(0)).into());
     }
     let set = set.clone();
     let batch = node.unpacking.work(move || legacy::up(&set, UNPACKED_BYTES_MAX)).await;
     match batch {
         Some(Ok(batch)) => Ok(Bytes::from(batch)),
-        Some(Err(error)) => Err(Refused::Records(BadRecords::Broken(error)).into()),
+        Some(Err(error)) => Err(AppendRefusal::Records(BadRecords::Broken(error)).into()),
         None => Err(ErrorCode::UNKNOWN_SERVER_ERROR.into()),
     }
 }

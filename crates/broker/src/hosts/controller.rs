@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ottla_clock::{Clock, Lane, Next, Ring, Share, Task};
-use ottla_metadata::{Cluster, Command, Controller, Reply, version_of};
+use ottla_metadata::{Cluster, Controller, ControllerCommand, ControllerReply, version_of};
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_quorum::{Quorum, QuorumError, Snapshot};
 use ottla_types::{ErrorCode, TimestampMs};
@@ -80,9 +80,9 @@ impl ControllerHandle {
     ///
     /// # Errors
     /// `NOT_CONTROLLER` when the controller is gone; another code if its log refuses the decision.
-    pub async fn ask<T>(&self, command: Command) -> Result<T, ErrorCode>
+    pub async fn ask<T>(&self, command: ControllerCommand) -> Result<T, ErrorCode>
     where
-        T: TryFrom<Reply, Error = Reply>,
+        T: TryFrom<ControllerReply, Error = ControllerReply>,
     {
         let reply = self.start(command)?.await.map_err(|_| ErrorCode::NOT_CONTROLLER)?;
         Ok(ottla_machine::answer(reply))
@@ -92,9 +92,9 @@ impl ControllerHandle {
     ///
     /// # Errors
     /// See there.
-    pub fn ask_blocking<T>(&self, command: Command) -> Result<T, ErrorCode>
+    pub fn ask_blocking<T>(&self, command: ControllerCommand) -> Result<T, ErrorCode>
     where
-        T: TryFrom<Reply, Error = Reply>,
+        T: TryFrom<ControllerReply, Error = ControllerReply>,
     {
         let answer = self.start(command)?.blocking_recv();
         Ok(ottla_machine::answer(answer.map_err(|_| ErrorCode::NOT_CONTROLLER)?))
@@ -104,11 +104,14 @@ impl ControllerHandle {
     ///
     /// # Errors
     /// See [`ControllerHandle::ask`].
-    pub fn tell(&self, command: Command) -> Result<(), ErrorCode> {
+    pub fn tell(&self, command: ControllerCommand) -> Result<(), ErrorCode> {
         self.0.host.tell(command).map_err(|error| refusal_code(&error))
     }
 
-    fn start(&self, command: Command) -> Result<oneshot::Receiver<Reply>, ErrorCode> {
+    fn start(
+        &self,
+        command: ControllerCommand,
+    ) -> Result<oneshot::Receiver<ControllerReply>, ErrorCode> {
         self.0.host.start(command).map_err(|error| refusal_code(&error))
     }
 

@@ -24,7 +24,7 @@ struct Scene {
 }
 
 /// An answer that was asked for.
-type Answer = oneshot::Receiver<Reply>;
+type Answer = oneshot::Receiver<ControllerReply>;
 
 impl Scene {
     fn new() -> Self {
@@ -54,7 +54,7 @@ impl Scene {
 
     /// Asks for a block of producer ids, which is written down.
     fn allocate(&self) -> Result<Answer, ErrorCode> {
-        self.controller.start(Command::AllocateProducerIds { broker: 1 })
+        self.controller.start(ControllerCommand::AllocateProducerIds { broker: 1 })
     }
 
     fn published(&self) -> usize {
@@ -122,7 +122,7 @@ fn an_answer_leaves_when_the_node_is_what_the_metadata_says() {
         let answer = seen.as_mut().expect("it is asked for");
         tried.lock().push(first_id(answer));
     });
-    let asked = controller.start(Command::AllocateProducerIds { broker: 1 });
+    let asked = controller.start(ControllerCommand::AllocateProducerIds { broker: 1 });
     *answer.lock() = Some(asked.expect("accepted"));
     scene.run();
     assert_eq!(*early.lock(), [Err(TryRecvError::Empty)], "while it is published");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ottla_coordinator::group::{
-    Command, DeletedTopic, GroupMachine, GroupSettings, Record, TransactionEnd,
+    DeletedTopic, GroupCommand, GroupMachine, GroupRecord, GroupSettings, TransactionEnd,
 };
 use ottla_partitions::Marker;
 use ottla_records::BatchOptions;
@@ -32,7 +32,7 @@ pub type Groups = Shards<GroupKind>;
 
 impl Kind for GroupKind {
     type Machine = GroupMachine;
-    type Record = Record;
+    type Record = GroupRecord;
     type Settings = GroupSettings;
     const TOPIC: &'static str = TOPIC;
 
@@ -40,18 +40,18 @@ impl Kind for GroupKind {
         GroupMachine::new(settings)
     }
 
-    fn loaded() -> Command {
-        Command::Loaded
+    fn loaded() -> GroupCommand {
+        GroupCommand::Loaded
     }
 
-    fn changed(settings: GroupSettings) -> Command {
-        Command::Settings(settings)
+    fn changed(settings: GroupSettings) -> GroupCommand {
+        GroupCommand::Settings(settings)
     }
 
-    fn entries(records: &[Record], now_ms: TimestampMs) -> impl Iterator<Item = Entry> {
+    fn entries(records: &[GroupRecord], now_ms: TimestampMs) -> impl Iterator<Item = Entry> {
         let options = match records.first() {
             // The coordinator is in no producer's sequence, but Kafka's batches start at 0.
-            Some(Record::Pending { producer, .. }) => BatchOptions {
+            Some(GroupRecord::Pending { producer, .. }) => BatchOptions {
                 producer_id: producer.0,
                 producer_epoch: producer.1,
                 base_sequence: 0,
@@ -61,7 +61,7 @@ impl Kind for GroupKind {
             _ => BatchOptions::default(),
         };
         offset_parts(records).map(move |part| match part {
-            [Record::Ended(end)] => Entry::Marker(end_marker(end)),
+            [GroupRecord::Ended(end)] => Entry::Marker(end_marker(end)),
             part => Entry::Batch {
                 options: options.clone(),
                 records: part.iter().map(|it| it.encode(now_ms)).collect(),
@@ -69,12 +69,14 @@ impl Kind for GroupKind {
         })
     }
 
-    fn decode(stored: Stored) -> Result<Option<Record>, String> {
+    fn decode(stored: Stored) -> Result<Option<GroupRecord>, String> {
         let (offset, key, value, transaction) = match stored {
-            Stored::Marker(marker) => return Ok(Some(Record::Ended(transaction_end(&marker)))),
+            Stored::Marker(marker) => {
+                return Ok(Some(GroupRecord::Ended(transaction_end(&marker))));
+            }
             Stored::Record { offset, key, value, transaction } => (offset, key, value, transaction),
         };
-        match Record::decode(key, value) {
+        match GroupRecord::decode(key, value) {
             Ok(Some(record)) => Ok(Some(match transaction {
                 Some(producer) => record.in_transaction(producer),
                 None => record,
@@ -102,11 +104,11 @@ const _: () = assert!(PART_BYTES < UNPACKED_BYTES_MAX, "what is written can be l
 /// The records in parts that may each be a batch of its own. Only offsets are parted, for each of
 /// them is true by itself: a request about very many, or a group with very many to be deleted,
 /// need not fit a batch.
-fn offset_parts(records: &[Record]) -> impl Iterator<Item = &[Record]> {
+fn offset_parts(records: &[GroupRecord]) -> impl Iterator<Item = &[GroupRecord]> {
     let mut bytes = 0;
     records.split_inclusive(move |record| {
         bytes += record.size_bytes();
-        let is_offset = matches!(record, Record::Offset { .. } | Record::Pending { .. });
+        let is_offset = matches!(record, GroupRecord::Offset { .. } | GroupRecord::Pending { .. });
         let ends = is_offset && bytes >= PART_BYTES;
         if ends {
             bytes = 0;
@@ -142,7 +144,7 @@ impl Groups {
     pub fn topics_deleted(&self, gone: &[DeletedTopic]) {
         for (_, host) in self.all() {
             // A coordinator that is lost finds out when it is loaded again.
-            let _ = host.tell(Command::TopicsDeleted(gone.to_vec()));
+            let _ = host.tell(GroupCommand::TopicsDeleted(gone.to_vec()));
         }
     }
 
@@ -164,26 +166,26 @@ impl Groups {
 mod tests {
     use super::*;
 
-    fn tombstone(partition: i32) -> Record {
+    fn tombstone(partition: i32) -> GroupRecord {
         let (group, topic) = ("g".repeat(1000), "t".to_owned());
-        Record::Offset { group, topic, partition, value: None }
+        GroupRecord::Offset { group, topic, partition, value: None }
     }
 
-    fn last() -> Record {
-        Record::Group { group: "g".to_owned(), value: None }
+    fn last() -> GroupRecord {
+        GroupRecord::Group { group: "g".to_owned(), value: None }
     }
 
     #[test]
     fn many_offsets_are_written_in_parts_and_in_order() {
-        let mut records: Vec<Record> = (0..2_000).map(tombstone).collect();
+        let mut records: Vec<GroupRecord> = (0..2_000).map(tombstone).collect();
         records.push(last());
-        let found: Vec<&[Record]> = offset_parts(&records).collect();
+        let found: Vec<&[GroupRecord]> = offset_parts(&records).collect();
         assert!(found.len() > 3, "{} parts", found.len());
-        let bytes = |part: &[Record]| part.iter().map(Record::size_bytes).sum::<usize>();
+        let bytes = |part: &[GroupRecord]| part.iter().map(GroupRecord::size_bytes).sum::<usize>();
         assert!(found.iter().all(|part| !part.is_empty() && bytes(part) < PART_BYTES + 2_000));
         assert_eq!(found.concat(), records);
         // What belongs together stays together.
-        let together: Vec<Record> = (0..10_000).map(|_| last()).collect();
+        let together: Vec<GroupRecord> = (0..10_000).map(|_| last()).collect();
         assert_eq!(offset_parts(&together).count(), 1);
     }
 
@@ -193,7 +195,7 @@ mod tests {
             metadata: "m".repeat(300),
             ..Default::default()
         };
-        let offset = Record::Offset {
+        let offset = GroupRecord::Offset {
             group: "group".to_owned(),
             topic: "topic".to_owned(),
             partition: 7,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ottla_clock::{Clock, Lane, Next, Pause, Ring, Share, Task};
 use ottla_locks::Mutex;
-use ottla_metadata::{AssignedDirectory, Command};
+use ottla_metadata::{AssignedDirectory, ControllerCommand};
 use ottla_partitions::{Partition, Partitions, StorageError};
 use ottla_types::{NodeId, TopicPartition, Uuid};
 
@@ -67,7 +67,7 @@ fn task(mover: Mover, rate: Arc<Mutex<Option<f64>>>) -> Task {
     let mut tell = move |partition: &Partition, directory: Uuid| {
         let (topic_id, index) = (partition.topic_id(), partition.index());
         let assigned = vec![AssignedDirectory { topic_id, index, directory }];
-        let command = Command::AssignDirectories { broker: id, assigned };
+        let command = ControllerCommand::AssignDirectories { broker: id, assigned };
         match controller.ask_blocking(command) {
             Ok(Ok(())) => Ok(()),
             // It is gone, or the controller is.

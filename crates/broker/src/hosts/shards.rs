@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ottla_clock::{Clock, Lane};
 use ottla_machine::{Machine, answer};
-use ottla_partitions::{Partition, Refused};
+use ottla_partitions::{AppendRefusal, Partition};
 use ottla_types::{ErrorCode, TimestampMs, coordinator_partition};
 use tokio::sync::Notify;
 
@@ -286,7 +286,7 @@ pub fn shard_of(key: &str, count: i32) -> Option<i32> {
 
 /// What a client is told whose request got no reply.
 #[must_use]
-pub fn unanswered(error: &Unanswered<Refused>) -> ErrorCode {
+pub fn unanswered(error: &Unanswered<AppendRefusal>) -> ErrorCode {
     let Unanswered::Refused(refused) = error else { return ErrorCode::NOT_COORDINATOR };
     match refused.code() {
         ErrorCode::NOT_ENOUGH_REPLICAS => ErrorCode::COORDINATOR_NOT_AVAILABLE,

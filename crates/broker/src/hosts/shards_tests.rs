@@ -1,9 +1,9 @@
 use super::super::groups::{GroupKind, Groups, TOPIC};
 use super::super::lanes::HostLanes;
 use super::*;
-use ottla_coordinator::group::{Command, GroupSettings};
+use ottla_coordinator::group::{GroupCommand, GroupSettings};
 use ottla_partitions::{
-    Assigned, Assignment, DataDir, DiskFiles, Fault, FaultyFiles, Files, Partitions, Rules,
+    Assigned, Assignment, DataDir, DiskFiles, Fault, FaultyFiles, Files, PartitionRules, Partitions,
 };
 use ottla_protocol::messages::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -53,7 +53,7 @@ impl Scene {
             topic_id: Uuid::of(700),
             directory: Uuid::ZERO,
             assignment,
-            rules: Rules { in_sync_min, ..Rules::default() },
+            rules: PartitionRules { in_sync_min, ..PartitionRules::default() },
         };
         let failed = self.partitions.reconcile(&[wanted]);
         assert!(failed.is_empty(), "{failed:?}");
@@ -88,14 +88,14 @@ impl Scene {
             topics: Some(vec![topic]),
             ..Default::default()
         };
-        let command = Command::FetchOffsets { request, require_stable: false };
+        let command = GroupCommand::FetchOffsets { request, require_stable: false };
         let answer: OffsetFetchResponseGroup =
             block_on(ask(&self.host(), command)).expect("an answer");
         answer.topics[0].partitions[0].committed_offset
     }
 }
 
-fn commit_of(offset: i64) -> Command {
+fn commit_of(offset: i64) -> GroupCommand {
     let partition = OffsetCommitRequestPartition { committed_offset: offset, ..Default::default() };
     let topic = OffsetCommitRequestTopic {
         name: "t".to_owned(),
@@ -108,7 +108,7 @@ fn commit_of(offset: i64) -> Command {
         topics: vec![topic],
         ..Default::default()
     };
-    Command::CommitOffsets { request, version: 2 }
+    GroupCommand::CommitOffsets { request, version: 2 }
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

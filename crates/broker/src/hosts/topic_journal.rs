@@ -1,9 +1,9 @@
-//! A partition of a coordinator's topic as the journal of its machine: entries to batches, and back.
+//! A partition of a coordinator's topic as the journal of its machine: entries to batches and back.
 
 use std::marker::PhantomData;
 
 use bytes::Bytes;
-use ottla_partitions::{Isolation, Marker, Partition, ReadRefused, Refused};
+use ottla_partitions::{AppendRefusal, Isolation, Marker, Partition, ReadRefused};
 use ottla_records::control::{ControlKind, coordinator_epoch};
 use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches};
 use ottla_types::{Offset, TimestampMs, TopicPartition};
@@ -33,7 +33,7 @@ impl<K: Kind> TopicJournal<K> {
 }
 
 impl<K: Kind> Journal<K::Record> for TopicJournal<K> {
-    type Error = Refused;
+    type Error = AppendRefusal;
 
     fn accepts(&self) -> bool {
         self.partition.accepts_own()
@@ -43,7 +43,7 @@ impl<K: Kind> Journal<K::Record> for TopicJournal<K> {
         &mut self,
         records: &[K::Record],
         now_ms: TimestampMs,
-    ) -> Result<Offset, AppendFailed<Refused>> {
+    ) -> Result<Offset, AppendFailed<AppendRefusal>> {
         let start = self.partition.ends().log_end;
         let mut end = start;
         for entry in K::entries(records, now_ms) {
@@ -65,12 +65,12 @@ impl<K: Kind> Journal<K::Record> for TopicJournal<K> {
         self.partition.ends().high_watermark
     }
 
-    fn log_refused(&self, error: &Refused) {
+    fn log_refused(&self, error: &AppendRefusal) {
         let TopicPartition { topic, partition } = self.partition.name();
         tracing::warn!(topic = &**topic, partition, %error, "coordinator append refused");
     }
 
-    fn log_failed(&self, error: &Refused) {
+    fn log_failed(&self, error: &AppendRefusal) {
         let TopicPartition { topic, partition } = self.partition.name();
         tracing::error!(
             topic = &**topic,
@@ -86,7 +86,7 @@ fn append_entry(
     partition: &Partition,
     entry: Entry,
     now_ms: TimestampMs,
-) -> Result<Offset, Refused> {
+) -> Result<Offset, AppendRefusal> {
     let (options, records) = match entry {
         Entry::Marker(marker) => return Ok(partition.end_transaction(&marker, now_ms)?.end),
         Entry::Batch { options, records } => (options, records),
@@ -100,7 +100,7 @@ fn append_entry(
         Ok(appended) => Ok(appended.end),
         // What the machine has decided is written, whatever `max.message.bytes` of its topic says:
         // it has refused what is too large before.
-        Err(Refused::Records(BadRecords::TooLarge { .. })) => {
+        Err(AppendRefusal::Records(BadRecords::TooLarge { .. })) => {
             Ok(partition.append_own(&batch, now_ms)?.end)
         }
         Err(refused) => Err(refused),
@@ -111,22 +111,23 @@ fn build_batch(
     options: BatchOptions,
     records: &[KeyValue],
     now_ms: TimestampMs,
-) -> Result<Bytes, Refused> {
+) -> Result<Bytes, AppendRefusal> {
     let mut builder = BatchBuilder::new(options);
     for (key, value) in records {
         let value = value.as_deref();
         builder.push(&NewRecord { timestamp: now_ms, key: Some(key), value, headers: &[] });
     }
-    let batch = builder.build().map_err(|error| Refused::Records(BadRecords::Broken(error)))?;
+    let batch =
+        builder.build().map_err(|error| AppendRefusal::Records(BadRecords::Broken(error)))?;
     Ok(Bytes::from(batch))
 }
 
 /// Was nothing written, or is that unknown?
-fn append_failed(refused: Refused) -> AppendFailed<Refused> {
+fn append_failed(refused: AppendRefusal) -> AppendFailed<AppendRefusal> {
     match refused {
         // Where only room was missing, the log has taken back what it had begun.
-        Refused::Storage(error) if !error.is_shortage() => {
-            AppendFailed::Unknown(Refused::Storage(error))
+        AppendRefusal::Storage(error) if !error.is_shortage() => {
+            AppendFailed::Unknown(AppendRefusal::Storage(error))
         }
         refused => AppendFailed::Refused(refused),
     }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ottla_coordinator::transaction::{Command, Record, TransactionMachine, TransactionSettings};
+use ottla_coordinator::transaction::{
+    TransactionCommand, TransactionMachine, TransactionRecord, TransactionSettings,
+};
 use ottla_records::BatchOptions;
 use ottla_types::{ErrorCode, TRANSACTION_STATE, TimestampMs};
 
@@ -29,7 +31,7 @@ pub type Transactions = Shards<TransactionKind>;
 
 impl Kind for TransactionKind {
     type Machine = TransactionMachine;
-    type Record = Record;
+    type Record = TransactionRecord;
     type Settings = TransactionSettings;
     const TOPIC: &'static str = TOPIC;
 
@@ -37,24 +39,24 @@ impl Kind for TransactionKind {
         TransactionMachine::new(settings)
     }
 
-    fn loaded() -> Command {
-        Command::Loaded
+    fn loaded() -> TransactionCommand {
+        TransactionCommand::Loaded
     }
 
-    fn changed(settings: TransactionSettings) -> Command {
-        Command::Settings(settings)
+    fn changed(settings: TransactionSettings) -> TransactionCommand {
+        TransactionCommand::Settings(settings)
     }
 
-    fn entries(records: &[Record], _now_ms: TimestampMs) -> impl Iterator<Item = Entry> {
-        let records = records.iter().map(Record::encode).collect();
+    fn entries(records: &[TransactionRecord], _now_ms: TimestampMs) -> impl Iterator<Item = Entry> {
+        let records = records.iter().map(TransactionRecord::encode).collect();
         std::iter::once(Entry::Batch { options: BatchOptions::default(), records })
     }
 
-    fn decode(stored: Stored) -> Result<Option<Record>, String> {
+    fn decode(stored: Stored) -> Result<Option<TransactionRecord>, String> {
         let Stored::Record { offset, key, value, .. } = stored else { return Ok(None) };
         // A transaction that is not understood must not be forgotten.
-        let record =
-            Record::decode(key, value).map_err(|error| format!("offset {offset}: {error}"))?;
+        let record = TransactionRecord::decode(key, value)
+            .map_err(|error| format!("offset {offset}: {error}"))?;
         if record.is_none() {
             tracing::warn!(
                 topic = TOPIC,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ottla_coordinator::group::{DeletedTopic, GroupSettings, Topics};
-use ottla_metadata::{AssignedDirectory, Cluster, Command, Topic};
+use ottla_coordinator::group::{DeletedTopic, GroupSettings, TopicCatalog};
+use ottla_metadata::{AssignedDirectory, Cluster, ControllerCommand, Topic};
 use ottla_partitions::{Assigned, Assignment};
 use ottla_types::{TopicPartition, Uuid};
 
@@ -69,13 +69,13 @@ impl Node {
         }
         if !assigned.is_empty() {
             // If it is refused, the next change of the metadata comes here again.
-            let command = Command::AssignDirectories { broker: self.id, assigned };
+            let command = ControllerCommand::AssignDirectories { broker: self.id, assigned };
             let _ = self.controller.tell(command);
         }
     }
 
     /// The topics that groups may read; the same as before, if none has changed.
-    fn topics_of(&self, before: &Cluster, now: &Cluster) -> Arc<Topics> {
+    fn topics_of(&self, before: &Cluster, now: &Cluster) -> Arc<TopicCatalog> {
         let topic = |it: &Arc<Topic>| {
             let partitions = i32::try_from(it.partitions.len()).unwrap_or(i32::MAX);
             (Arc::clone(&it.name), it.id, partitions)
@@ -84,7 +84,7 @@ impl Node {
         if known.version > 0 && now.topics().map(topic).eq(before.topics().map(topic)) {
             return known;
         }
-        let fresh = Arc::new(Topics::new(known.version + 1, now.topics().map(topic)));
+        let fresh = Arc::new(TopicCatalog::new(known.version + 1, now.topics().map(topic)));
         self.topics.store(Arc::clone(&fresh));
         fresh
     }

@@ -39,7 +39,7 @@ pub struct TransactionEnd {
 
 /// One record of `__consumer_offsets`. Without a value it says that there is nothing any more.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Record {
+pub enum GroupRecord {
     /// How far a group has come in a partition.
     Offset {
         /// The group.
@@ -77,7 +77,7 @@ pub enum Record {
     },
 }
 
-impl Record {
+impl GroupRecord {
     /// The record of this key and value; `None` if it belongs to another kind of group.
     ///
     /// # Errors

@@ -16,11 +16,11 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_types::ErrorCode;
 
 use super::create_topics::{PARTITIONS_MAX, check_assignment, partition};
-use super::{Controller, Refused, Reply, Scene, place, repeated};
+use super::{Controller, ControllerRefusal, ControllerReply, ControllerScene, place, repeated};
 use crate::cluster::Topic;
 
 pub(super) fn create(
-    scene: &Scene<'_>,
+    scene: &ControllerScene<'_>,
     request: CreatePartitionsRequest,
     turn: &mut Turn<Controller>,
 ) {
@@ -51,14 +51,14 @@ pub(super) fn create(
         }
         response.results.push(result);
     }
-    turn.reply(Reply::CreatePartitions(response));
+    turn.reply(ControllerReply::CreatePartitions(response));
 }
 
 fn more(
-    scene: &Scene<'_>,
+    scene: &ControllerScene<'_>,
     topic: &Topic,
     asked: &CreatePartitionsTopic,
-) -> Result<Vec<MetadataRecord>, Refused> {
+) -> Result<Vec<MetadataRecord>, ControllerRefusal> {
     let now = topic.partitions.len();
     let wanted = usize::try_from(asked.count).unwrap_or(0);
     if wanted == now {

@@ -16,7 +16,9 @@ use ottla_protocol::metadata::partition_record::PartitionRecord;
 use ottla_protocol::metadata::topic_record::TopicRecord;
 use ottla_types::{ErrorCode, NodeId, Uuid, check_topic_name};
 
-use super::{ConfigChange, Controller, Refused, Reply, Scene, place, repeated};
+use super::{
+    ConfigChange, Controller, ControllerRefusal, ControllerReply, ControllerScene, place, repeated,
+};
 use crate::cluster::ResourceKind;
 
 /// No turn may write more records than this (one batch).
@@ -25,7 +27,7 @@ const RECORDS_MAX: usize = 10_000;
 pub(super) const PARTITIONS_MAX: usize = 10_000;
 
 pub(super) fn create(
-    scene: &Scene<'_>,
+    scene: &ControllerScene<'_>,
     request: CreateTopicsRequest,
     uuids: Vec<Uuid>,
     turn: &mut Turn<Controller>,
@@ -67,7 +69,7 @@ pub(super) fn create(
     if !request.validate_only {
         turn.records = records;
     }
-    turn.reply(Reply::CreateTopics(response));
+    turn.reply(ControllerReply::CreateTopics(response));
 }
 
 struct Made {
@@ -75,7 +77,12 @@ struct Made {
     records: Vec<MetadataRecord>,
 }
 
-fn one(scene: &Scene<'_>, topic: &CreatableTopic, id: Uuid, room: usize) -> Result<Made, Refused> {
+fn one(
+    scene: &ControllerScene<'_>,
+    topic: &CreatableTopic,
+    id: Uuid,
+    room: usize,
+) -> Result<Made, ControllerRefusal> {
     if scene.cluster.topic(&topic.name).is_some() {
         let why = format!("Topic '{}' already exists.", topic.name);
         return Err((ErrorCode::TOPIC_ALREADY_EXISTS, why));
@@ -118,10 +125,10 @@ fn one(scene: &Scene<'_>, topic: &CreatableTopic, id: Uuid, room: usize) -> Resu
 
 /// All that is wrong with a topic, so that it is asked for only once more; the first fault's code.
 fn all_of<A, B>(
-    name: Result<(), Refused>,
-    configs: Result<A, Refused>,
-    replicas: Result<B, Refused>,
-) -> Result<(A, B), Refused> {
+    name: Result<(), ControllerRefusal>,
+    configs: Result<A, ControllerRefusal>,
+    replicas: Result<B, ControllerRefusal>,
+) -> Result<(A, B), ControllerRefusal> {
     match (name, configs, replicas) {
         (Ok(()), Ok(configs), Ok(replicas)) => Ok((configs, replicas)),
         (name, configs, replicas) => {
@@ -137,7 +144,7 @@ fn all_of<A, B>(
 }
 
 /// How many partitions are asked for.
-fn partitions(scene: &Scene<'_>, topic: &CreatableTopic) -> usize {
+fn partitions(scene: &ControllerScene<'_>, topic: &CreatableTopic) -> usize {
     match topic.num_partitions {
         _ if !topic.assignments.is_empty() => topic.assignments.len(),
         -1 => usize::try_from(scene.defaults.partitions).unwrap_or(0),
@@ -147,7 +154,7 @@ fn partitions(scene: &Scene<'_>, topic: &CreatableTopic) -> usize {
 
 /// A new partition: its first replica leads, all are in sync.
 pub(super) fn partition(
-    scene: &Scene<'_>,
+    scene: &ControllerScene<'_>,
     topic_id: Uuid,
     index: usize,
     replicas: &[NodeId],
@@ -167,7 +174,7 @@ pub(super) fn partition(
     }
 }
 
-fn name(scene: &Scene<'_>, name: &str) -> Result<(), Refused> {
+fn name(scene: &ControllerScene<'_>, name: &str) -> Result<(), ControllerRefusal> {
     if let Err(why) = check_topic_name(name) {
         return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, why.to_string()));
     }
@@ -178,7 +185,10 @@ fn name(scene: &Scene<'_>, name: &str) -> Result<(), Refused> {
     Ok(())
 }
 
-fn configs(scene: &Scene<'_>, topic: &CreatableTopic) -> Result<Vec<(String, String)>, Refused> {
+fn configs(
+    scene: &ControllerScene<'_>,
+    topic: &CreatableTopic,
+) -> Result<Vec<(String, String)>, ControllerRefusal> {
     let mut all = Vec::new();
     for config in &topic.configs {
         let Some(value) = &config.value else {
@@ -199,11 +209,11 @@ fn configs(scene: &Scene<'_>, topic: &CreatableTopic) -> Result<Vec<(String, Str
 }
 
 fn replicas(
-    scene: &Scene<'_>,
+    scene: &ControllerScene<'_>,
     topic: &CreatableTopic,
     id: Uuid,
     room: usize,
-) -> Result<Vec<Vec<NodeId>>, Refused> {
+) -> Result<Vec<Vec<NodeId>>, ControllerRefusal> {
     // The topic itself is a record, too.
     let most = room.saturating_sub(1);
     let asked = partitions(scene, topic);
@@ -230,7 +240,10 @@ fn replicas(
     place::spread(scene, count, factor, usize::from(id.0[15]))
 }
 
-fn assigned(scene: &Scene<'_>, topic: &CreatableTopic) -> Result<Vec<Vec<NodeId>>, Refused> {
+fn assigned(
+    scene: &ControllerScene<'_>,
+    topic: &CreatableTopic,
+) -> Result<Vec<Vec<NodeId>>, ControllerRefusal> {
     let refuse = |code, why: &str| Err((code, String::from(why)));
     if topic.replication_factor != -1 {
         let why = "A manual partition assignment was specified, but replication factor was not \
@@ -267,10 +280,10 @@ fn assigned(scene: &Scene<'_>, topic: &CreatableTopic) -> Result<Vec<Vec<NodeId>
 
 /// Do these brokers exist, each once, and as many as elsewhere?
 pub(super) fn check_assignment(
-    scene: &Scene<'_>,
+    scene: &ControllerScene<'_>,
     replicas: &[NodeId],
     factor: Option<usize>,
-) -> Result<(), Refused> {
+) -> Result<(), ControllerRefusal> {
     let refuse = |why: String| Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
     if replicas.is_empty() {
         return refuse(String::from(

@@ -16,7 +16,7 @@ use ottla_protocol::metadata::remove_user_scram_credential_record::RemoveUserScr
 use ottla_protocol::metadata::user_scram_credential_record::UserScramCredentialRecord;
 use ottla_types::ErrorCode;
 
-use super::{Controller, Refused, Reply, Scene};
+use super::{Controller, ControllerRefusal, ControllerReply, ControllerScene};
 
 /// SCRAM-SHA-256 and SCRAM-SHA-512, as Kafka numbers them.
 const MECHANISMS: [i8; 2] = [1, 2];
@@ -26,14 +26,15 @@ const ITERATIONS: core::ops::RangeInclusive<i32> = 4096..=16384;
 /// Decides on a request; `keys` are the stored key and the server key that belong to each of its
 /// upsertions (RFC 5802), computed where there is a hash function.
 pub(super) fn alter(
-    scene: &Scene<'_>,
+    scene: &ControllerScene<'_>,
     request: &AlterUserScramCredentialsRequest,
     keys: Vec<(Vec<u8>, Vec<u8>)>,
     turn: &mut Turn<Controller>,
 ) {
-    let mut users: BTreeMap<&String, Result<Vec<MetadataRecord>, Refused>> = BTreeMap::new();
+    let mut users: BTreeMap<&String, Result<Vec<MetadataRecord>, ControllerRefusal>> =
+        BTreeMap::new();
     let mut seen: Vec<(&String, i8)> = Vec::new();
-    let mut put = |name, mechanism, made: Result<MetadataRecord, Refused>| {
+    let mut put = |name, mechanism, made: Result<MetadataRecord, ControllerRefusal>| {
         let twice = seen.contains(&(name, mechanism));
         seen.push((name, mechanism));
         let all = users.entry(name).or_insert_with(|| Ok(Vec::new()));
@@ -87,14 +88,14 @@ pub(super) fn alter(
         }
         response.results.push(result);
     }
-    turn.reply(Reply::AlterUserScramCredentials(response));
+    turn.reply(ControllerReply::AlterUserScramCredentials(response));
 }
 
-fn refuse<T>(code: ErrorCode, why: &str) -> Result<T, Refused> {
+fn refuse<T>(code: ErrorCode, why: &str) -> Result<T, ControllerRefusal> {
     Err((code, String::from(why)))
 }
 
-fn check(name: &str, mechanism: i8) -> Result<(), Refused> {
+fn check(name: &str, mechanism: i8) -> Result<(), ControllerRefusal> {
     if name.is_empty() {
         return refuse(ErrorCode::UNACCEPTABLE_CREDENTIAL, "Username must not be empty");
     }
@@ -104,7 +105,10 @@ fn check(name: &str, mechanism: i8) -> Result<(), Refused> {
     Ok(())
 }
 
-fn deletion(scene: &Scene<'_>, it: &ScramCredentialDeletion) -> Result<MetadataRecord, Refused> {
+fn deletion(
+    scene: &ControllerScene<'_>,
+    it: &ScramCredentialDeletion,
+) -> Result<MetadataRecord, ControllerRefusal> {
     check(&it.name, it.mechanism)?;
     let is_it = |known: &UserScramCredentialRecord| {
         (&known.name, known.mechanism) == (&it.name, it.mechanism)

@@ -26,10 +26,12 @@ use ottla_types::ErrorCode;
 use crate::cluster::Cluster;
 
 pub use bootstrap::bootstrap_records;
-pub use command::{AssignedDirectory, Command, ConfigChange, ConfigRules, Defaults, Reply};
+pub use command::{
+    AssignedDirectory, ConfigChange, ConfigRules, ControllerCommand, ControllerReply, Defaults,
+};
 
 /// Why something is refused: Kafka's code, and what the client is told.
-type Refused = (ErrorCode, alloc::string::String);
+type ControllerRefusal = (ErrorCode, alloc::string::String);
 
 /// The controller.
 #[derive(Debug)]
@@ -61,52 +63,59 @@ fn repeated<'a, T: Ord + Copy + 'a>(all: impl IntoIterator<Item = T>) -> BTreeSe
 
 /// What a decision may look at.
 #[derive(Clone, Copy)]
-struct Scene<'a> {
+struct ControllerScene<'a> {
     cluster: &'a Cluster,
     defaults: &'a Defaults,
     rules: &'a dyn ConfigRules,
 }
 
 impl Machine for Controller {
-    type Command = Command;
+    type Command = ControllerCommand;
     type Record = MetadataRecord;
-    type Reply = Reply;
+    type Reply = ControllerReply;
     type Timer = Infallible;
     type Volatile = ();
 
-    fn decide(&mut self, command: Command, turn: &mut Turn<Self>) {
-        let scene =
-            &Scene { cluster: &self.cluster, defaults: &self.defaults, rules: &*self.rules };
+    fn decide(&mut self, command: ControllerCommand, turn: &mut Turn<Self>) {
+        let scene = &ControllerScene {
+            cluster: &self.cluster,
+            defaults: &self.defaults,
+            rules: &*self.rules,
+        };
         match command {
-            Command::Bootstrap { records } => {
+            ControllerCommand::Bootstrap { records } => {
                 if scene.cluster.is_blank() && !records.is_empty() {
                     turn.records.extend(bootstrap::transaction(records));
                 }
-                turn.reply(Reply::Done);
+                turn.reply(ControllerReply::Done);
             }
-            Command::CreateTopics { request, uuids } => {
+            ControllerCommand::CreateTopics { request, uuids } => {
                 create_topics::create(scene, request, uuids, turn);
             }
-            Command::DeleteTopics { request, version } => {
+            ControllerCommand::DeleteTopics { request, version } => {
                 delete_topics::delete(scene, request, version, turn);
             }
-            Command::CreatePartitions(request) => create_partitions::create(scene, request, turn),
-            Command::AlterConfigs(request) => set_config::replace(scene, request, turn),
-            Command::IncrementalAlterConfigs(request) => set_config::alter(scene, request, turn),
-            Command::AlterClientQuotas(request) => quotas::alter(scene, request, turn),
-            Command::AlterUserScramCredentials { request, keys } => {
+            ControllerCommand::CreatePartitions(request) => {
+                create_partitions::create(scene, request, turn)
+            }
+            ControllerCommand::AlterConfigs(request) => set_config::replace(scene, request, turn),
+            ControllerCommand::IncrementalAlterConfigs(request) => {
+                set_config::alter(scene, request, turn)
+            }
+            ControllerCommand::AlterClientQuotas(request) => quotas::alter(scene, request, turn),
+            ControllerCommand::AlterUserScramCredentials { request, keys } => {
                 credentials::alter(scene, &request, keys, turn);
             }
-            Command::RegisterBroker(request) => register::register(scene, &request, turn),
-            Command::Unfence { broker } => register::unfence(scene, broker, turn),
-            Command::Stop { broker } => register::stop(scene, broker, turn),
-            Command::AssignDirectories { broker, assigned } => {
+            ControllerCommand::RegisterBroker(request) => register::register(scene, &request, turn),
+            ControllerCommand::Unfence { broker } => register::unfence(scene, broker, turn),
+            ControllerCommand::Stop { broker } => register::stop(scene, broker, turn),
+            ControllerCommand::AssignDirectories { broker, assigned } => {
                 assign_directory::assign(scene, broker, &assigned, turn);
             }
-            Command::AllocateProducerIds { broker } => {
+            ControllerCommand::AllocateProducerIds { broker } => {
                 producer_ids::allocate(scene, broker, turn);
             }
-            Command::UpdateFeatures { request, version } => {
+            ControllerCommand::UpdateFeatures { request, version } => {
                 update_features::update(scene, request, version, turn);
             }
         }
@@ -116,7 +125,7 @@ impl Machine for Controller {
         self.cluster.apply(record);
     }
 
-    fn expired(timer: Infallible) -> Command {
+    fn expired(timer: Infallible) -> ControllerCommand {
         match timer {}
     }
 

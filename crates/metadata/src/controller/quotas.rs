@@ -16,12 +16,12 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::metadata::client_quota_record::{ClientQuotaRecord, EntityData};
 use ottla_types::ErrorCode;
 
-use super::{Controller, Refused, Reply, Scene, repeated};
+use super::{Controller, ControllerRefusal, ControllerReply, ControllerScene, repeated};
 use crate::cluster::QuotaEntity;
 
 /// How a quota's value is bounded.
 #[derive(Clone, Copy)]
-enum Bound {
+enum QuotaBound {
     /// A number with a fraction.
     Fraction,
     /// A whole number of up to 64 bits.
@@ -30,16 +30,16 @@ enum Bound {
     Int,
 }
 
-const OF_CLIENTS: [(&str, Bound); 4] = [
-    ("producer_byte_rate", Bound::Long),
-    ("consumer_byte_rate", Bound::Long),
-    ("request_percentage", Bound::Fraction),
-    ("controller_mutation_rate", Bound::Fraction),
+const OF_CLIENTS: [(&str, QuotaBound); 4] = [
+    ("producer_byte_rate", QuotaBound::Long),
+    ("consumer_byte_rate", QuotaBound::Long),
+    ("request_percentage", QuotaBound::Fraction),
+    ("controller_mutation_rate", QuotaBound::Fraction),
 ];
-const OF_ADDRESSES: [(&str, Bound); 1] = [("connection_creation_rate", Bound::Int)];
+const OF_ADDRESSES: [(&str, QuotaBound); 1] = [("connection_creation_rate", QuotaBound::Int)];
 
 pub(super) fn alter(
-    scene: &Scene<'_>,
+    scene: &ControllerScene<'_>,
     request: AlterClientQuotasRequest,
     turn: &mut Turn<Controller>,
 ) {
@@ -69,7 +69,7 @@ pub(super) fn alter(
         }
         response.entries.push(answer);
     }
-    turn.reply(Reply::AlterClientQuotas(response));
+    turn.reply(ControllerReply::AlterClientQuotas(response));
 }
 
 fn named(entity: &[Asked]) -> QuotaEntity {
@@ -86,7 +86,7 @@ fn echo(entity: &QuotaEntity) -> Vec<Answered> {
 }
 
 /// Can there be such an entity?
-fn check_entity(entity: &QuotaEntity) -> Result<(), Refused> {
+fn check_entity(entity: &QuotaEntity) -> Result<(), ControllerRefusal> {
     let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
     for (kind, name) in entity {
         if !matches!(kind.as_str(), "user" | "client-id" | "ip") {
@@ -115,10 +115,10 @@ fn check_entity(entity: &QuotaEntity) -> Result<(), Refused> {
 }
 
 fn records(
-    scene: &Scene<'_>,
+    scene: &ControllerScene<'_>,
     entity: &QuotaEntity,
     entry: &EntryData,
-) -> Result<Vec<MetadataRecord>, Refused> {
+) -> Result<Vec<MetadataRecord>, ControllerRefusal> {
     let rules = if entity.contains_key("ip") { &OF_ADDRESSES[..] } else { &OF_CLIENTS };
     let mut all: BTreeMap<&String, MetadataRecord> = BTreeMap::new();
     let mut keys: Vec<&String> = Vec::new();
@@ -156,7 +156,7 @@ fn records(
     Ok(all.into_values().collect())
 }
 
-fn check(rules: &[(&str, Bound)], op: &OpData) -> Result<(), Refused> {
+fn check(rules: &[(&str, QuotaBound)], op: &OpData) -> Result<(), ControllerRefusal> {
     let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
     let (key, value) = (&op.key, op.value);
     let Some((_, bound)) = rules.iter().find(|(name, _)| name == key) else {
@@ -166,10 +166,10 @@ fn check(rules: &[(&str, Bound)], op: &OpData) -> Result<(), Refused> {
         return invalid(format!("Quota {key} must be greater than 0"));
     }
     let (most, name) = match bound {
-        Bound::Fraction => return Ok(()),
+        QuotaBound::Fraction => return Ok(()),
         // 2^63, which is the nearest to the largest number of 64 bits.
-        Bound::Long => (9_223_372_036_854_775_808.0, "a LONG"),
-        Bound::Int => (f64::from(i32::MAX), "an INT"),
+        QuotaBound::Long => (9_223_372_036_854_775_808.0, "a LONG"),
+        QuotaBound::Int => (f64::from(i32::MAX), "an INT"),
     };
     if value > most {
         return invalid(format!("Proposed value for {key} is too large for {name}."));

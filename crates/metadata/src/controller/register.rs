@@ -9,11 +9,11 @@ use ottla_protocol::metadata::register_broker_record::{
 use ottla_types::{Bug, ErrorCode, NodeId, is_planted};
 
 use super::elect::{self, BrokerChange};
-use super::{Controller, Reply, Scene};
+use super::{Controller, ControllerReply, ControllerScene};
 
 /// A new life of a broker: what its last one led is led by others, then it registers, fenced.
 pub(super) fn register(
-    scene: &Scene<'_>,
+    scene: &ControllerScene<'_>,
     request: &BrokerRegistrationRequest,
     turn: &mut Turn<Controller>,
 ) {
@@ -21,10 +21,10 @@ pub(super) fn register(
     if let Some(known) = known
         && known.incarnation == request.incarnation_id
     {
-        return turn.reply(Reply::Registered(Ok(known.epoch)));
+        return turn.reply(ControllerReply::Registered(Ok(known.epoch)));
     }
     if request.log_dirs.is_empty() {
-        return turn.reply(Reply::Registered(Err(ErrorCode::INVALID_REGISTRATION)));
+        return turn.reply(ControllerReply::Registered(Err(ErrorCode::INVALID_REGISTRATION)));
     }
     // Before its registration: a controller that fails in between does this again (KIP-966).
     turn.records.extend(elect::changes(scene, last_stop(scene, request)));
@@ -59,13 +59,13 @@ pub(super) fn register(
         ..Default::default()
     };
     turn.record(record.into());
-    turn.reply(Reply::Registered(Ok(turn.base_offset)));
+    turn.reply(ControllerReply::Registered(Ok(turn.base_offset)));
 }
 
 /// How the broker's last life has ended. It has stopped cleanly if it remembers the epoch that it
 /// was last registered with; it can remember an older one if a copy of its directory was brought
 /// back.
-fn last_stop(scene: &Scene<'_>, request: &BrokerRegistrationRequest) -> BrokerChange {
+fn last_stop(scene: &ControllerScene<'_>, request: &BrokerRegistrationRequest) -> BrokerChange {
     let broker = request.broker_id;
     let keeps_eligible = scene.cluster.feature("eligible.leader.replicas.version") > 0;
     let is_clean =
@@ -78,7 +78,7 @@ fn last_stop(scene: &Scene<'_>, request: &BrokerRegistrationRequest) -> BrokerCh
 }
 
 /// The broker has caught up with the metadata: it may serve and lead.
-pub(super) fn unfence(scene: &Scene<'_>, broker: NodeId, turn: &mut Turn<Controller>) {
+pub(super) fn unfence(scene: &ControllerScene<'_>, broker: NodeId, turn: &mut Turn<Controller>) {
     if let Some(known) = scene.cluster.broker(broker)
         && known.fenced
     {
@@ -91,11 +91,11 @@ pub(super) fn unfence(scene: &Scene<'_>, broker: NodeId, turn: &mut Turn<Control
         turn.record(record.into());
         turn.records.extend(elect::changes(scene, BrokerChange::Serves(broker)));
     }
-    turn.reply(Reply::Done);
+    turn.reply(ControllerReply::Done);
 }
 
 /// The broker is about to stop: others lead what it leads, if there are others.
-pub(super) fn stop(scene: &Scene<'_>, broker: NodeId, turn: &mut Turn<Controller>) {
+pub(super) fn stop(scene: &ControllerScene<'_>, broker: NodeId, turn: &mut Turn<Controller>) {
     if let Some(known) = scene.cluster.broker(broker)
         && !known.fenced
     {
@@ -108,5 +108,5 @@ pub(super) fn stop(scene: &Scene<'_>, broker: NodeId, turn: &mut Turn<Controller
         };
         turn.record(record.into());
     }
-    turn.reply(Reply::Done);
+    turn.reply(ControllerReply::Done);
 }

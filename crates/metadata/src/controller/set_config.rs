@@ -23,7 +23,9 @@ use ottla_protocol::metadata::clear_elr_record::ClearElrRecord;
 use ottla_protocol::metadata::config_record::ConfigRecord;
 use ottla_types::{ErrorCode, check_topic_name};
 
-use super::{ConfigChange, Controller, Refused, Reply, Scene, repeated};
+use super::{
+    ConfigChange, Controller, ControllerRefusal, ControllerReply, ControllerScene, repeated,
+};
 use crate::cluster::ResourceKind;
 
 /// How long the value of a setting may be, in bytes.
@@ -33,10 +35,10 @@ const VALUE_BYTES_MAX: usize = i16::MAX as usize;
 const DELETE: i8 = 1;
 
 /// A change: the new value, or none to go back to the default.
-type Changes = BTreeMap<String, Option<String>>;
+type ConfigChanges = BTreeMap<String, Option<String>>;
 
 pub(super) fn replace(
-    scene: &Scene<'_>,
+    scene: &ControllerScene<'_>,
     request: AlterConfigsRequest,
     turn: &mut Turn<Controller>,
 ) {
@@ -69,11 +71,11 @@ pub(super) fn replace(
         }
         response.responses.push(result);
     }
-    turn.reply(Reply::AlterConfigs(response));
+    turn.reply(ControllerReply::AlterConfigs(response));
 }
 
 pub(super) fn alter(
-    scene: &Scene<'_>,
+    scene: &ControllerScene<'_>,
     request: IncrementalAlterConfigsRequest,
     turn: &mut Turn<Controller>,
 ) {
@@ -107,7 +109,7 @@ pub(super) fn alter(
         }
         response.responses.push(result);
     }
-    turn.reply(Reply::IncrementalAlterConfigs(response));
+    turn.reply(ControllerReply::IncrementalAlterConfigs(response));
 }
 
 /// The resources that a request has more than once, as type and name.
@@ -117,7 +119,11 @@ fn repeated_resources(all: impl Iterator<Item = (i8, String)>) -> BTreeSet<(i8, 
 }
 
 /// Refuses a resource that the request has more than once: which change would come last is chance.
-fn once(repeated: &BTreeSet<(i8, String)>, number: i8, name: &str) -> Result<(), Refused> {
+fn once(
+    repeated: &BTreeSet<(i8, String)>,
+    number: i8,
+    name: &str,
+) -> Result<(), ControllerRefusal> {
     if repeated.contains(&(number, String::from(name))) {
         let why = "Each resource must appear at most once.";
         return Err((ErrorCode::INVALID_REQUEST, String::from(why)));
@@ -128,7 +134,7 @@ fn once(repeated: &BTreeSet<(i8, String)>, number: i8, name: &str) -> Result<(),
 /// Refuses a setting that comes twice for one resource, and one without a value that needs it.
 fn check_keys<'a>(
     configs: impl Iterator<Item = (&'a String, bool)> + Clone,
-) -> Result<(), Refused> {
+) -> Result<(), ControllerRefusal> {
     let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
     if let Some(name) = repeated(configs.clone().map(|(name, _)| name)).first() {
         return invalid(format!("Error due to duplicate config keys: {name}"));
@@ -141,19 +147,23 @@ fn check_keys<'a>(
 
 /// The settings that a resource has after AlterConfigs: what is not named goes back to its default.
 fn replacement(
-    scene: &Scene<'_>,
+    scene: &ControllerScene<'_>,
     kind: ResourceKind,
     resource: &str,
     asked: &[ReplacedConfig],
-) -> Changes {
+) -> ConfigChanges {
     let before = scene.cluster.config(kind, resource);
-    let mut changes: Changes = before.keys().map(|name| (name.clone(), None)).collect();
+    let mut changes: ConfigChanges = before.keys().map(|name| (name.clone(), None)).collect();
     changes.extend(asked.iter().map(|config| (config.name.clone(), config.value.clone())));
     changes
 }
 
 /// The resource's kind, if there is such a resource.
-fn kind(scene: &Scene<'_>, number: i8, name: &str) -> Result<ResourceKind, Refused> {
+fn kind(
+    scene: &ControllerScene<'_>,
+    number: i8,
+    name: &str,
+) -> Result<ResourceKind, ControllerRefusal> {
     let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
     match ResourceKind::of(number) {
         Some(ResourceKind::Topic) => {
@@ -183,12 +193,12 @@ fn kind(scene: &Scene<'_>, number: i8, name: &str) -> Result<ResourceKind, Refus
 }
 
 fn changes(
-    scene: &Scene<'_>,
+    scene: &ControllerScene<'_>,
     kind: ResourceKind,
     resource: &str,
     asked: &[AlterableConfig],
-) -> Result<Changes, Refused> {
-    let mut all = Changes::new();
+) -> Result<ConfigChanges, ControllerRefusal> {
+    let mut all = ConfigChanges::new();
     for config in asked {
         let name = &config.name;
         let value = match (config.config_operation, &config.value) {
@@ -237,11 +247,11 @@ fn edited(list: &str, value: &str, append: bool) -> String {
 }
 
 fn made(
-    scene: &Scene<'_>,
+    scene: &ControllerScene<'_>,
     kind: ResourceKind,
     resource: &str,
-    changes: Changes,
-) -> Result<Vec<MetadataRecord>, Refused> {
+    changes: ConfigChanges,
+) -> Result<Vec<MetadataRecord>, ControllerRefusal> {
     let before = scene.cluster.config(kind, resource);
     let mut after = before.clone();
     for (name, value) in &changes {
@@ -296,7 +306,7 @@ fn made(
 }
 
 /// With eligible leaders, `min.insync.replicas` is one value for all brokers, and there is one.
-fn refuse_in_sync(broker: &str, value: Option<&str>) -> Result<(), Refused> {
+fn refuse_in_sync(broker: &str, value: Option<&str>) -> Result<(), ControllerRefusal> {
     let why = if !broker.is_empty() {
         "Broker-level min.insync.replicas cannot be altered while ELR is enabled."
     } else if value.is_none() {

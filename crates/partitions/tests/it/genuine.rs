@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ottla_partitions::{Isolation, Partition, Rules};
+use ottla_partitions::{Isolation, Partition, PartitionRules};
 use ottla_records::{batches, control::ControlKind};
 use ottla_types::{TopicPartition, Uuid};
 use serde_json::{Value, json};
@@ -114,7 +114,7 @@ fn every_record_is_read_as_librdkafka_read_it() {
         let id: Uuid = text.split("topic_id: ").nth(1).unwrap().trim().parse().unwrap();
         places.push((TopicPartition::new(topic, index.parse().unwrap()), id));
     }
-    let partitions = crate::open(work.path(), &places, &Rules::default());
+    let partitions = crate::open(work.path(), &places, &PartitionRules::default());
     let text = fs::read_to_string(golden("expected/consumed.jsonl")).unwrap();
     let wanted: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(wanted.len(), 3217);

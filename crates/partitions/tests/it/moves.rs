@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ottla_clock::Clock;
 use ottla_partitions::{
     Assigned, DataDir, DiskFiles, Fault, FaultyFiles, Files, Isolation, LogOptions, MoveRefused,
-    Partition, Partitions, Rules, StorageError,
+    Partition, PartitionRules, Partitions, StorageError,
 };
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches};
 use ottla_types::{TopicPartition, Uuid};
@@ -22,9 +22,9 @@ fn place() -> TopicPartition {
 }
 
 /// Small segments, so that there are many.
-fn rules() -> Rules {
+fn rules() -> PartitionRules {
     let log = LogOptions { segment_bytes: 4000, ..LogOptions::default() };
-    Rules { log, ..Rules::default() }
+    PartitionRules { log, ..PartitionRules::default() }
 }
 
 fn assigned(directory: Uuid) -> Assigned {

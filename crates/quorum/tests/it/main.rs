@@ -12,7 +12,7 @@ use std::sync::Arc;
 use ottla_clock::Clock;
 use ottla_machine::{Machine, Ticket, Turn};
 use ottla_metadata::{
-    Cluster, Command, ConfigChange, ConfigRules, Controller, Defaults, ResourceKind,
+    Cluster, ConfigChange, ConfigRules, Controller, ControllerCommand, Defaults, ResourceKind,
     bootstrap_records, version_of,
 };
 use ottla_protocol::messages::broker_registration_request::{
@@ -22,7 +22,7 @@ use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopi
 use ottla_protocol::messages::create_topics_response::CreatableTopicConfigs;
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::{decode_metadata, encode_metadata};
-use ottla_quorum::{Endpoint, FOLDER, Format, Quorum, ReplicaKey, Setup, Voter, VoterSet};
+use ottla_quorum::{Endpoint, FOLDER, FormatOptions, Quorum, ReplicaKey, Setup, Voter, VoterSet};
 use ottla_records::batches;
 use ottla_storage::{CleanShutdown, DataDir, DiskFiles, Fate, Files, MemoryFiles, MetaProperties};
 use ottla_types::{ErrorCode, Uuid};
@@ -115,7 +115,7 @@ fn formatted(dir: &Path) {
     let mut at = at.into_iter();
     let records: Vec<_> = bootstrap_records().iter().map(versioned).collect();
     let now = &mut || at.next().unwrap();
-    let format = Format { records: &records, voter: voter(), now };
+    let format = FormatOptions { records: &records, voter: voter(), now };
     ottla_quorum::format(&files(), dir, format).unwrap();
 }
 
@@ -137,7 +137,7 @@ fn format_first(files: &MemoryFiles, dir: &Path) -> Result<(), Box<dyn Error>> {
     let data = DataDir::open(Arc::clone(&files), dir)?.ok_or("it is locked")?;
     data.mark_clean_shutdown(CleanShutdown { broker_epoch: 1 })?;
     let records: Vec<_> = bootstrap_records().iter().map(versioned).collect();
-    let format = Format { records: &records, voter: voter(), now: &mut || 1000 };
+    let format = FormatOptions { records: &records, voter: voter(), now: &mut || 1000 };
     ottla_quorum::format(&files, dir, format)?;
     let (cluster_id, directory_id) = ("c".to_owned(), voter().key.directory);
     Ok(data.set_meta(&MetaProperties { cluster_id, node_id: 1, directory_id })?)
@@ -181,7 +181,7 @@ fn a_directory_that_says_it_is_formatted_is_whole_wherever_the_power_goes() {
 }
 
 /// What the genuine controller was asked, taken from what it wrote.
-fn commands(wrote: &[(MetadataRecord, i16)]) -> Vec<Command> {
+fn commands(wrote: &[(MetadataRecord, i16)]) -> Vec<ControllerCommand> {
     let registered = wrote.iter().find_map(|(record, _)| match record {
         MetadataRecord::RegisterBroker(it) => Some(it.clone()),
         _ => None,
@@ -221,10 +221,10 @@ fn commands(wrote: &[(MetadataRecord, i16)]) -> Vec<Command> {
     };
     let create = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
     vec![
-        Command::Bootstrap { records: bootstrap_records() },
-        Command::RegisterBroker(request),
-        Command::Unfence { broker: 1 },
-        Command::CreateTopics { request: create, uuids: vec![topic_id.unwrap()] },
+        ControllerCommand::Bootstrap { records: bootstrap_records() },
+        ControllerCommand::RegisterBroker(request),
+        ControllerCommand::Unfence { broker: 1 },
+        ControllerCommand::CreateTopics { request: create, uuids: vec![topic_id.unwrap()] },
     ]
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ottla_clock::SimulatedTime;
 use ottla_locks::Mutex;
-use ottla_net::threads::{Executor as Executes, Job, Spawner};
+use ottla_net::threads::{Executor as Executes, Spawner, ThreadJob};
 
 use crate::random::Dice;
 use crate::trace::Mixer;
@@ -66,7 +66,7 @@ struct Queue(Mutex<Waiting>);
 #[derive(Default)]
 struct Waiting {
     ready: Vec<u64>,
-    jobs: Vec<(Process, Job)>,
+    jobs: Vec<(Process, ThreadJob)>,
 }
 
 impl std::fmt::Debug for Waiting {
@@ -103,7 +103,7 @@ struct Starts {
 }
 
 impl Executes for Starts {
-    fn start(&self, job: Job) {
+    fn start(&self, job: ThreadJob) {
         self.queue.0.lock().jobs.push((self.process, job));
     }
 }

@@ -19,7 +19,7 @@ use super::executor::{Executor, Process};
 use super::machine::Machine;
 use super::network::{SimNetwork, Weather};
 use super::wire::{Lost, Wire};
-use crate::invariant::{Checked, Invariant, Violation};
+use crate::invariant::{Invariant, InvariantCheck, Violation};
 use crate::random::Dice;
 use crate::trace::Trace;
 
@@ -66,7 +66,7 @@ impl World {
     ///
     /// # Errors
     /// Something that must hold does not.
-    pub fn run(&mut self) -> Checked {
+    pub fn run(&mut self) -> InvariantCheck {
         self.machine.start(&mut self.executor, &self.network);
         let address = self.machine.address();
         let host = self.network.host(IpAddr::V4(CLIENT));
@@ -112,7 +112,7 @@ impl World {
         Ok(())
     }
 
-    fn pass(&mut self, seconds: u64) -> Checked {
+    fn pass(&mut self, seconds: u64) -> InvariantCheck {
         let until = self.executor.time().now() + Duration::from_secs(seconds);
         let ran = self.executor.run_until(until);
         ran.map_err(|why| self.fail(Invariant::NoPanic, why))?;

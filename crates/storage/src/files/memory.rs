@@ -19,7 +19,7 @@ use super::{Fate, File, FileRef, Files, Listed, Lock};
 /// A file system in memory; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryFiles {
-    disk: Arc<Mutex<Disk>>,
+    disk: Arc<Mutex<MemoryDisk>>,
 }
 
 impl MemoryFiles {
@@ -55,7 +55,7 @@ impl MemoryFiles {
         Self { disk: Arc::new(Mutex::new(self.disk().after_crash(fate))) }
     }
 
-    fn disk(&self) -> MutexGuard<'_, Disk> {
+    fn disk(&self) -> MutexGuard<'_, MemoryDisk> {
         self.disk.lock()
     }
 
@@ -75,7 +75,7 @@ impl Files for MemoryFiles {
                 node
             }
             None => {
-                disk.nodes.push(Node::default());
+                disk.nodes.push(MemoryInode::default());
                 let node = disk.nodes.len() - 1;
                 disk.name(NameChange::Link { path: path.to_path_buf(), node });
                 node
@@ -186,12 +186,12 @@ impl Files for MemoryFiles {
 
 #[derive(Debug)]
 struct MemoryFile {
-    disk: Arc<Mutex<Disk>>,
+    disk: Arc<Mutex<MemoryDisk>>,
     node: usize,
 }
 
 impl MemoryFile {
-    fn disk(&self) -> MutexGuard<'_, Disk> {
+    fn disk(&self) -> MutexGuard<'_, MemoryDisk> {
         self.disk.lock()
     }
 }
@@ -253,8 +253,8 @@ impl File for MemoryFile {
 }
 
 #[derive(Debug, Default)]
-struct Disk {
-    nodes: Vec<Node>,
+struct MemoryDisk {
+    nodes: Vec<MemoryInode>,
     live: BTreeMap<PathBuf, usize>,
     durable: BTreeMap<PathBuf, usize>,
     /// Changes of `live` that `durable` has not seen, oldest first.
@@ -267,7 +267,7 @@ struct Disk {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Node {
+struct MemoryInode {
     live: Vec<u8>,
     durable: Vec<u8>,
     /// What the cache was told to let go.
@@ -305,7 +305,7 @@ impl NameChange {
     }
 }
 
-impl Disk {
+impl MemoryDisk {
     fn change(&mut self) -> io::Result<()> {
         match &mut self.changes_left {
             Some(0) => {
@@ -371,16 +371,20 @@ impl Disk {
         for change in self.pending.iter().take(survive) {
             change.clone().apply(&mut names);
         }
-        let content = |node: &Node, chance: &mut Chance| match fate {
+        let content = |node: &MemoryInode, chance: &mut Chance| match fate {
             Fate::Kept => node.live.clone(),
             Fate::Lost => node.durable.clone(),
             Fate::Torn(_) => chance.torn(node),
         };
-        let nodes: Vec<Node> = self
+        let nodes: Vec<MemoryInode> = self
             .nodes
             .iter()
             .map(|node| content(node, &mut chance))
-            .map(|bytes| Node { live: bytes.clone(), durable: bytes, ..Node::default() })
+            .map(|bytes| MemoryInode {
+                live: bytes.clone(),
+                durable: bytes,
+                ..MemoryInode::default()
+            })
             .collect();
         Self {
             nodes,
@@ -408,7 +412,7 @@ impl Chance {
     }
 
     /// Each block is the live one or the durable one; the length lies between the two.
-    fn torn(&mut self, node: &Node) -> Vec<u8> {
+    fn torn(&mut self, node: &MemoryInode) -> Vec<u8> {
         let (short, long) = {
             let (a, b) = (node.live.len(), node.durable.len());
             (a.min(b), a.max(b))

@@ -4,19 +4,19 @@ use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
 use ottla_protocol::messages::heartbeat_response::HeartbeatResponse;
 use ottla_types::ErrorCode;
 
-use super::super::command::Reply;
+use super::super::command::GroupReply;
 use super::super::consumer;
-use super::super::live::State;
-use super::super::machine::Scene;
+use super::super::live::GroupState;
+use super::super::machine::GroupScene;
 use super::watch;
 
-pub(in crate::group) fn heartbeat(scene: &mut Scene<'_>, request: &HeartbeatRequest) {
+pub(in crate::group) fn heartbeat(scene: &mut GroupScene<'_>, request: &HeartbeatRequest) {
     let code = beat(scene, request).map_or_else(|code| code, |()| ErrorCode::NONE);
     let response = HeartbeatResponse { error_code: code.0, ..Default::default() };
-    scene.turn.reply(Reply::Heartbeat(response));
+    scene.turn.reply(GroupReply::Heartbeat(response));
 }
 
-fn beat(scene: &mut Scene<'_>, request: &HeartbeatRequest) -> Result<(), ErrorCode> {
+fn beat(scene: &mut GroupScene<'_>, request: &HeartbeatRequest) -> Result<(), ErrorCode> {
     let (group, id) = (&request.group_id, &request.member_id);
     if group.is_empty() {
         return Err(ErrorCode::INVALID_GROUP_ID);
@@ -34,5 +34,5 @@ fn beat(scene: &mut Scene<'_>, request: &HeartbeatRequest) -> Result<(), ErrorCo
     if !waits {
         watch(scene, group, id);
     }
-    if state == State::Preparing { Err(ErrorCode::REBALANCE_IN_PROGRESS) } else { Ok(()) }
+    if state == GroupState::Preparing { Err(ErrorCode::REBALANCE_IN_PROGRESS) } else { Ok(()) }
 }

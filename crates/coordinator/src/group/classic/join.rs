@@ -6,26 +6,26 @@ use alloc::string::String;
 use ottla_protocol::messages::join_group_response::JoinGroupResponse;
 use ottla_types::ErrorCode;
 
-use super::super::command::{Join, Reply};
+use super::super::command::{GroupReply, JoinCommand};
 use super::super::consumer;
-use super::super::live::{Live, Member, State, known};
-use super::super::machine::Scene;
-use super::super::record::Record;
+use super::super::live::{ClassicGroup, ClassicMember, GroupState, known};
+use super::super::machine::GroupScene;
+use super::super::record::GroupRecord;
 use super::rebalance::{joined, prepare, turn_away};
 use super::{session, watch};
 
-pub(in crate::group) fn join(scene: &mut Scene<'_>, join: Join) {
+pub(in crate::group) fn join(scene: &mut GroupScene<'_>, join: JoinCommand) {
     if let Err(code) = admit(scene, &join) {
         refuse(scene, code, join.request.member_id);
     }
 }
 
-pub(in crate::group) fn refuse(scene: &mut Scene<'_>, code: ErrorCode, member_id: String) {
+pub(in crate::group) fn refuse(scene: &mut GroupScene<'_>, code: ErrorCode, member_id: String) {
     let response = JoinGroupResponse { error_code: code.0, member_id, ..Default::default() };
-    scene.turn.reply(Reply::Join(response));
+    scene.turn.reply(GroupReply::Join(response));
 }
 
-fn admit(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
+fn admit(scene: &mut GroupScene<'_>, join: &JoinCommand) -> Result<(), ErrorCode> {
     let request = &join.request;
     let settings = scene.settings;
     if request.group_id.is_empty() {
@@ -49,7 +49,7 @@ fn admit(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
     let live = scene
         .live
         .entry(request.group_id.clone())
-        .or_insert_with(|| Live { since_ms: now, ..Live::default() });
+        .or_insert_with(|| ClassicGroup { since_ms: now, ..ClassicGroup::default() });
     let protocols = join.protocols();
     let known = (!new).then_some(request.member_id.as_str());
     if !live.agrees(&request.protocol_type, &protocols, known) {
@@ -67,21 +67,21 @@ fn admit(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
     if new { newcomer(scene, join) } else { again(scene, join) }
 }
 
-fn member(join: &Join, ticket: ottla_machine::Ticket) -> Member {
+fn member(join: &JoinCommand, ticket: ottla_machine::Ticket) -> ClassicMember {
     let request = &join.request;
-    Member {
+    ClassicMember {
         instance: request.group_instance_id.clone(),
         client: join.client.clone(),
         session_timeout_ms: request.session_timeout_ms,
         rebalance_timeout_ms: join.rebalance_timeout_ms(),
         protocols: join.protocols(),
         joining: Some((ticket, join.version)),
-        ..Member::default()
+        ..ClassicMember::default()
     }
 }
 
 /// Somebody without a member id.
-fn newcomer(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
+fn newcomer(scene: &mut GroupScene<'_>, join: &JoinCommand) -> Result<(), ErrorCode> {
     let group = &join.request.group_id;
     let id = join.new_member_id();
     let live = known(scene.live, group);
@@ -103,14 +103,14 @@ fn newcomer(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
 }
 
 /// What happened, and what the client says of it (KIP-800).
-fn reason(join: &Join, what: &str) -> String {
+fn reason(join: &JoinCommand, what: &str) -> String {
     match join.request.reason.as_deref().filter(|said| !said.is_empty()) {
         Some(said) => format!("{what}: {said}"),
         None => String::from(what),
     }
 }
 
-fn add(scene: &mut Scene<'_>, join: &Join, id: String) {
+fn add(scene: &mut GroupScene<'_>, join: &JoinCommand, id: String) {
     let group = &join.request.group_id;
     let ticket = scene.turn.ticket;
     let live = known(scene.live, group);
@@ -131,7 +131,7 @@ fn add(scene: &mut Scene<'_>, join: &Join, id: String) {
 }
 
 /// A static member has restarted: it takes its former self's place.
-fn replace(scene: &mut Scene<'_>, join: &Join, before: &str, id: &str) {
+fn replace(scene: &mut GroupScene<'_>, join: &JoinCommand, before: &str, id: &str) {
     let group = &join.request.group_id;
     let ticket = scene.turn.ticket;
     let live = known(scene.live, group);
@@ -149,9 +149,9 @@ fn replace(scene: &mut Scene<'_>, join: &Join, before: &str, id: &str) {
         live.leader = Some(String::from(id));
     }
     live.members.insert(String::from(id), fresh);
-    let record = Record::Group { group: group.clone(), value: Some(live.to_log()) };
+    let record = GroupRecord::Group { group: group.clone(), value: Some(live.to_log()) };
     let fits = record.size_bytes() <= scene.settings.batch_bytes_max;
-    let unchanged = live.state == State::Stable && live.choose() == live.protocol && fits;
+    let unchanged = live.state == GroupState::Stable && live.choose() == live.protocol && fits;
     if !unchanged {
         let why = format!("static member {id} replaced {before}");
         return prepare(scene, group, reason(join, &why));
@@ -167,13 +167,13 @@ fn replace(scene: &mut Scene<'_>, join: &Join, before: &str, id: &str) {
         response.leader = String::from(before);
     }
     let value = Some(live.to_log());
-    scene.turn.record(Record::Group { group: group.clone(), value });
-    scene.turn.reply(Reply::Join(response));
+    scene.turn.record(GroupRecord::Group { group: group.clone(), value });
+    scene.turn.reply(GroupReply::Join(response));
     watch(scene, group, id);
 }
 
 /// Somebody with a member id.
-fn again(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
+fn again(scene: &mut GroupScene<'_>, join: &JoinCommand) -> Result<(), ErrorCode> {
     let request = &join.request;
     let (group, id) = (&request.group_id, &request.member_id);
     let ticket = scene.turn.ticket;
@@ -188,11 +188,11 @@ fn again(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
     let leads = live.is_leader(id);
     let known = live.members.get_mut(id).expect("it was checked that it is a member");
     let same = known.protocols == fresh.protocols;
-    let stays = same && (state == State::Completing || state == State::Stable && !leads);
+    let stays = same && (state == GroupState::Completing || state == GroupState::Stable && !leads);
     if stays {
         // Its answer was lost: the same again.
         let response = joined(live, id, join.version, leads);
-        scene.turn.reply(Reply::Join(response));
+        scene.turn.reply(GroupReply::Join(response));
         watch(scene, group, id);
         return Ok(());
     }
@@ -201,12 +201,12 @@ fn again(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
         let code = ErrorCode::REBALANCE_IN_PROGRESS.0;
         let response =
             JoinGroupResponse { error_code: code, member_id: id.clone(), ..Default::default() };
-        scene.turn.reply_to(waiting, Reply::Join(response));
+        scene.turn.reply_to(waiting, GroupReply::Join(response));
     }
     // A static member stays one, also if it does not say so: its name stands for this id.
     let (instance, assignment) = (known.instance.take(), known.assignment.clone());
     let syncing = known.syncing.take();
-    *known = Member { instance, assignment, syncing, ..fresh };
+    *known = ClassicMember { instance, assignment, syncing, ..fresh };
     scene.turn.cancel_timer(session(group, id));
     prepare(scene, group, reason(join, &format!("member {id} joined again")));
     Ok(())

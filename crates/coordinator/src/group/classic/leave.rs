@@ -8,12 +8,16 @@ use ottla_protocol::messages::leave_group_request::{LeaveGroupRequest, MemberIde
 use ottla_protocol::messages::leave_group_response::{LeaveGroupResponse, MemberResponse};
 use ottla_types::ErrorCode;
 
-use super::super::command::Reply;
+use super::super::command::GroupReply;
 use super::super::consumer;
-use super::super::machine::Scene;
+use super::super::machine::GroupScene;
 use super::rebalance::remove;
 
-pub(in crate::group) fn leave(scene: &mut Scene<'_>, request: LeaveGroupRequest, version: i16) {
+pub(in crate::group) fn leave(
+    scene: &mut GroupScene<'_>,
+    request: LeaveGroupRequest,
+    version: i16,
+) {
     let group = request.group_id;
     let mut response = LeaveGroupResponse::default();
     if group.is_empty() {
@@ -33,12 +37,12 @@ pub(in crate::group) fn leave(scene: &mut Scene<'_>, request: LeaveGroupRequest,
             });
         }
     }
-    scene.turn.reply(Reply::Leave(response));
+    scene.turn.reply(GroupReply::Leave(response));
 }
 
 /// Says of each member who it was, or why it cannot leave.
 fn all(
-    scene: &mut Scene<'_>,
+    scene: &mut GroupScene<'_>,
     group: &str,
     members: &[MemberIdentity],
 ) -> Vec<Result<String, ErrorCode>> {
@@ -70,7 +74,11 @@ fn left(id: &str, said: Option<&str>) -> String {
     }
 }
 
-fn one(scene: &mut Scene<'_>, group: &str, member: &MemberIdentity) -> Result<String, ErrorCode> {
+fn one(
+    scene: &mut GroupScene<'_>,
+    group: &str,
+    member: &MemberIdentity,
+) -> Result<String, ErrorCode> {
     let live = scene.live.get(group).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
     let id = who(member, |instance| live.statics.get(instance))?.clone();
     if !live.members.contains_key(&id) && !live.pending.contains(&id) {

@@ -15,14 +15,14 @@ use alloc::vec::Vec;
 
 use ottla_types::ErrorCode;
 
-use super::command::Timer;
-use super::live::{Live, State, known};
-use super::machine::Scene;
+use super::command::GroupTimer;
+use super::live::{ClassicGroup, GroupState, known};
+use super::machine::GroupScene;
 
 /// The log has been replayed: its groups are live, and their members get a fresh session.
-pub(super) fn loaded(scene: &mut Scene<'_>) {
+pub(super) fn loaded(scene: &mut GroupScene<'_>) {
     for (group, value) in &scene.stored.groups {
-        scene.live.insert(group.clone(), Live::from_log(value));
+        scene.live.insert(group.clone(), ClassicGroup::from_log(value));
     }
     let all: Vec<(String, String)> = scene
         .live
@@ -33,7 +33,7 @@ pub(super) fn loaded(scene: &mut Scene<'_>) {
         watch(scene, &group, &member);
     }
     // A consumer group became a classic one, and has shared nothing out since.
-    let is_torn = |live: &Live| live.state == State::Stable && live.leader.is_none();
+    let is_torn = |live: &ClassicGroup| live.state == GroupState::Stable && live.leader.is_none();
     let torn = scene.live.iter().filter(|(_, live)| is_torn(live));
     let torn: Vec<String> = torn.map(|(group, _)| group.clone()).collect();
     for group in torn {
@@ -42,14 +42,14 @@ pub(super) fn loaded(scene: &mut Scene<'_>) {
 }
 
 /// The member has been heard of: its session starts anew.
-pub(super) fn watch(scene: &mut Scene<'_>, group: &str, member: &str) {
+pub(super) fn watch(scene: &mut GroupScene<'_>, group: &str, member: &str) {
     let found = known(scene.live, group).members.get(member);
     let delay = i64::from(found.expect("the caller knows the member").session_timeout_ms);
     scene.turn.set_timer(session(group, member), delay);
 }
 
-pub(super) fn session(group: &str, member: &str) -> Timer {
-    Timer::Session { group: Arc::from(group), member: Arc::from(member) }
+pub(super) fn session(group: &str, member: &str) -> GroupTimer {
+    GroupTimer::Session { group: Arc::from(group), member: Arc::from(member) }
 }
 
 /// Is this member the one that has a static member's name?
@@ -63,7 +63,7 @@ pub(super) fn holds(holder: Option<&String>, member: &str) -> Result<(), ErrorCo
 
 /// Is this a member of this generation? A negative generation is not compared.
 pub(super) fn check(
-    live: &Live,
+    live: &ClassicGroup,
     member: &str,
     instance: Option<&str>,
     generation: i32,

@@ -6,14 +6,14 @@ use alloc::vec::Vec;
 
 use ottla_types::Uuid;
 
-use super::stored::{ConsumerGroup, Places};
-use super::topics::Topics;
+use super::stored::{ConsumerGroup, TopicIdPartitions};
+use super::topics::TopicCatalog;
 
 /// The assignors that there are, the default first.
 pub(super) const ASSIGNORS: [&str; 2] = ["uniform", "range"];
 
 /// A partition of a topic.
-type Place = (Uuid, i32);
+type TopicIdPartition = (Uuid, i32);
 
 /// What each member reads.
 struct Readers<'a> {
@@ -33,7 +33,10 @@ pub(super) fn assignor(group: &ConsumerGroup) -> &str {
 }
 
 /// What each member is to have.
-pub(super) fn assign(group: &ConsumerGroup, topics: &Topics) -> BTreeMap<String, Places> {
+pub(super) fn assign(
+    group: &ConsumerGroup,
+    topics: &TopicCatalog,
+) -> BTreeMap<String, TopicIdPartitions> {
     let mut sizes = BTreeMap::new();
     let mut read = BTreeMap::new();
     for (id, member) in &group.members {
@@ -53,8 +56,8 @@ pub(super) fn assign(group: &ConsumerGroup, topics: &Topics) -> BTreeMap<String,
     found.into_iter().map(|(member, places)| (String::from(member), by_topic(places))).collect()
 }
 
-fn by_topic(places: BTreeSet<Place>) -> Places {
-    let mut all = Places::new();
+fn by_topic(places: BTreeSet<TopicIdPartition>) -> TopicIdPartitions {
+    let mut all = TopicIdPartitions::new();
     for (topic, partition) in places {
         all.entry(topic).or_default().insert(partition);
     }
@@ -65,8 +68,8 @@ fn by_topic(places: BTreeSet<Place>) -> Places {
 fn range<'a>(
     group: &'a ConsumerGroup,
     readers: &Readers<'a>,
-) -> BTreeMap<&'a str, BTreeSet<Place>> {
-    let mut all: BTreeMap<&str, BTreeSet<Place>> =
+) -> BTreeMap<&'a str, BTreeSet<TopicIdPartition>> {
+    let mut all: BTreeMap<&str, BTreeSet<TopicIdPartition>> =
         readers.topics.keys().map(|member| (*member, BTreeSet::new())).collect();
     for (topic, size) in &readers.sizes {
         let mut those: Vec<&str> = readers
@@ -94,9 +97,9 @@ fn range<'a>(
 fn uniform<'a>(
     group: &'a ConsumerGroup,
     readers: &Readers<'a>,
-) -> BTreeMap<&'a str, BTreeSet<Place>> {
-    let mut all: BTreeMap<&str, BTreeSet<Place>> = BTreeMap::new();
-    let mut free: BTreeSet<Place> = readers
+) -> BTreeMap<&'a str, BTreeSet<TopicIdPartition>> {
+    let mut all: BTreeMap<&str, BTreeSet<TopicIdPartition>> = BTreeMap::new();
+    let mut free: BTreeSet<TopicIdPartition> = readers
         .sizes
         .iter()
         .flat_map(|(topic, size)| (0..*size).map(move |partition| (*topic, partition)))
@@ -140,7 +143,7 @@ fn uniform<'a>(
 
 /// Moves partitions from who has most to who has least, as long as that helps.
 fn even_out<'a>(
-    all: &mut BTreeMap<&'a str, BTreeSet<Place>>,
+    all: &mut BTreeMap<&'a str, BTreeSet<TopicIdPartition>>,
     loads: &mut BTreeSet<(usize, &'a str)>,
     readers: &Readers<'a>,
 ) {

@@ -14,15 +14,15 @@ use ottla_protocol::messages::consumer_group_heartbeat_response::{
 };
 use ottla_types::ErrorCode;
 
-use super::super::command::{Client, Reply};
-use super::super::live::State;
-use super::super::machine::Scene;
-use super::super::record::Record;
+use super::super::command::{GroupReply, MemberClient};
+use super::super::live::GroupState;
+use super::super::machine::GroupScene;
+use super::super::record::GroupRecord;
 use super::assign::{ASSIGNORS, assign};
 use super::classic::{Upgrade, upgrade};
 use super::reconcile::{is_within, reconcile};
 use super::record::ConsumerRecord;
-use super::stored::{Current, Member, MemberState, Places};
+use super::stored::{ConsumerMember, CurrentAssignment, MemberState, TopicIdPartitions};
 use super::{Draft, leave, rebalance, watch};
 
 /// A member that leaves for good.
@@ -32,21 +32,21 @@ pub(super) const AWAY: i32 = -2;
 
 /// Why a heartbeat is refused.
 #[derive(Clone, Debug)]
-pub(super) struct Refused {
+pub(super) struct HeartbeatRefusal {
     pub code: ErrorCode,
     /// The same in words.
     pub message: Cow<'static, str>,
 }
 
 /// A refusal in words that are always the same.
-pub(super) const fn refused(code: ErrorCode, message: &'static str) -> Refused {
-    Refused { code, message: Cow::Borrowed(message) }
+pub(super) const fn refused(code: ErrorCode, message: &'static str) -> HeartbeatRefusal {
+    HeartbeatRefusal { code, message: Cow::Borrowed(message) }
 }
 
 pub(in crate::group) fn heartbeat(
-    scene: &mut Scene<'_>,
+    scene: &mut GroupScene<'_>,
     request: ConsumerGroupHeartbeatRequest,
-    client: Client,
+    client: MemberClient,
 ) {
     let answer = match check(&request) {
         Err(refused) => Err(refused),
@@ -58,10 +58,10 @@ pub(in crate::group) fn heartbeat(
         error_message: Some(refused.message.into_owned()),
         ..Default::default()
     });
-    scene.turn.reply(Reply::ConsumerHeartbeat(response));
+    scene.turn.reply(GroupReply::ConsumerHeartbeat(response));
 }
 
-fn check(request: &ConsumerGroupHeartbeatRequest) -> Result<(), Refused> {
+fn check(request: &ConsumerGroupHeartbeatRequest) -> Result<(), HeartbeatRefusal> {
     let invalid = |message| Err(refused(ErrorCode::INVALID_REQUEST, message));
     let is_blank = |text: &Option<String>| text.as_ref().is_some_and(|it| it.trim().is_empty());
     if request.group_id.trim().is_empty() {
@@ -105,10 +105,10 @@ fn check(request: &ConsumerGroupHeartbeatRequest) -> Result<(), Refused> {
 }
 
 fn beat(
-    scene: &mut Scene<'_>,
+    scene: &mut GroupScene<'_>,
     request: &ConsumerGroupHeartbeatRequest,
-    client: Client,
-) -> Result<ConsumerGroupHeartbeatResponse, Refused> {
+    client: MemberClient,
+) -> Result<ConsumerGroupHeartbeatResponse, HeartbeatRefusal> {
     let (id, joins) = (&request.group_id, request.member_epoch == 0);
     let is_known = scene.stored.consumers.contains_key(id);
     if !is_known && !joins {
@@ -168,25 +168,25 @@ const fn is_full(request: &ConsumerGroupHeartbeatRequest) -> bool {
 }
 
 /// The group as it is, which may have been a classic one so far.
-fn draft(scene: &Scene<'_>, id: &str) -> Result<(Draft, Option<Upgrade>), Refused> {
+fn draft(scene: &GroupScene<'_>, id: &str) -> Result<(Draft, Option<Upgrade>), HeartbeatRefusal> {
     let Some(live) = scene.live.get(id) else { return Ok((Draft::of(scene, id), None)) };
-    if live.state != State::Empty {
+    if live.state != GroupState::Empty {
         let (draft, how) = upgrade(scene, id)?;
         return Ok((draft, Some(how)));
     }
     let mut draft = Draft::of(scene, id);
     if scene.stored.groups.contains_key(id) {
         // An empty classic group gives its name to this one.
-        draft.records.push(Record::Group { group: String::from(id), value: None });
+        draft.records.push(GroupRecord::Group { group: String::from(id), value: None });
     }
     Ok((draft, None))
 }
 
 /// The answer to a member that says nothing new of a group in which nothing is: most heartbeats.
 fn nothing_new(
-    scene: &mut Scene<'_>,
+    scene: &mut GroupScene<'_>,
     request: &ConsumerGroupHeartbeatRequest,
-    client: &Client,
+    client: &MemberClient,
 ) -> Option<ConsumerGroupHeartbeatResponse> {
     let (id, member) = (&request.group_id, &request.member_id);
     let group = scene.stored.consumers.get(id)?;
@@ -227,16 +227,16 @@ pub(super) struct Entrant<'a> {
     pub is_classic: bool,
 }
 
-pub(super) fn has_no_room(scene: &Scene<'_>, draft: &Draft) -> bool {
+pub(super) fn has_no_room(scene: &GroupScene<'_>, draft: &Draft) -> bool {
     draft.group.members.len() >= scene.settings.consumer_members_max
 }
 
 /// Is it a member? One that is new may come in.
 pub(super) fn enter(
-    scene: &Scene<'_>,
+    scene: &GroupScene<'_>,
     draft: &mut Draft,
     entrant: &Entrant<'_>,
-) -> Result<(), Refused> {
+) -> Result<(), HeartbeatRefusal> {
     let Entrant { member, instance, joins, is_classic } = *entrant;
     if let Some(instance) = instance {
         let there = draft.group.holder(instance).map(String::from);
@@ -303,12 +303,16 @@ fn replace(draft: &mut Draft, old: &str, new: &str) {
     if let Some(had) = had {
         // Its epoch is that of its former self, so that it is told what it has.
         let epoch = if had.epoch == AWAY { had.previous } else { had.epoch };
-        let current = Current { epoch, state: MemberState::Unreleased, ..had };
+        let current = CurrentAssignment { epoch, state: MemberState::Unreleased, ..had };
         draft.write(ConsumerRecord::current(&group, new, current));
     }
 }
 
-fn check_epoch(known: &Current, said: i32, owned: Option<&Places>) -> Result<(), Refused> {
+fn check_epoch(
+    known: &CurrentAssignment,
+    said: i32,
+    owned: Option<&TopicIdPartitions>,
+) -> Result<(), HeartbeatRefusal> {
     let fenced = Err(refused(
         ErrorCode::FENCED_MEMBER_EPOCH,
         "The consumer group member has a different member epoch; it must give everything up and rejoin.",
@@ -322,7 +326,11 @@ fn check_epoch(known: &Current, said: i32, owned: Option<&Places>) -> Result<(),
 }
 
 /// What the member says of itself, with what it said before.
-fn describe(draft: &Draft, request: &ConsumerGroupHeartbeatRequest, client: Client) -> Member {
+fn describe(
+    draft: &Draft,
+    request: &ConsumerGroupHeartbeatRequest,
+    client: MemberClient,
+) -> ConsumerMember {
     let mut now = draft.group.members.get(&request.member_id).cloned().unwrap_or_default();
     now.classic = None;
     (now.client_id, now.client_host) = (client.id, client.host);
@@ -349,21 +357,21 @@ fn describe(draft: &Draft, request: &ConsumerGroupHeartbeatRequest, client: Clie
 
 /// What the member says of itself is written down; a change of what it reads is one of the group.
 pub(super) fn learn(
-    scene: &mut Scene<'_>,
+    scene: &mut GroupScene<'_>,
     draft: &mut Draft,
     member: &str,
-    now: Member,
-) -> Result<(), Refused> {
+    now: ConsumerMember,
+) -> Result<(), HeartbeatRefusal> {
     if let Some(regex) = &now.regex
         && !draft.group.regexes.contains_key(regex)
     {
         resolve(scene, draft, regex)?;
     }
-    let same = |it: &Member| {
+    let same = |it: &ConsumerMember| {
         (&it.topics, &it.regex, &it.assignor) == (&now.topics, &now.regex, &now.assignor)
     };
     let before = draft.group.members.get(member);
-    let is_change = before.map_or_else(|| !same(&Member::default()), |it| !same(it));
+    let is_change = before.map_or_else(|| !same(&ConsumerMember::default()), |it| !same(it));
     let is_known = before.is_some();
     if before != Some(&now) {
         let group = draft.id.clone();
@@ -396,9 +404,9 @@ pub(super) fn learn(
     Ok(())
 }
 
-fn resolve(scene: &Scene<'_>, draft: &mut Draft, regex: &str) -> Result<(), Refused> {
+fn resolve(scene: &GroupScene<'_>, draft: &mut Draft, regex: &str) -> Result<(), HeartbeatRefusal> {
     let topics = &scene.settings.topics;
-    let found = topics.matching(regex).map_err(|bad| Refused {
+    let found = topics.matching(regex).map_err(|bad| HeartbeatRefusal {
         code: ErrorCode::INVALID_REGULAR_EXPRESSION,
         message: format!("the topic pattern `{regex}` is not a regular expression: {bad}").into(),
     })?;
@@ -410,7 +418,7 @@ fn resolve(scene: &Scene<'_>, draft: &mut Draft, regex: &str) -> Result<(), Refu
 }
 
 /// Patterns stand for other topics when there are others.
-fn refresh(scene: &Scene<'_>, draft: &mut Draft) {
+fn refresh(scene: &GroupScene<'_>, draft: &mut Draft) {
     let regexes: Vec<String> = draft.group.regexes.keys().cloned().collect();
     for regex in regexes {
         // A pattern that only the server which wrote it could read goes on standing for the same.
@@ -431,7 +439,7 @@ pub(super) fn forget_patterns(draft: &mut Draft) {
 }
 
 /// A new assignment, if one is due.
-pub(super) fn settle_target(scene: &Scene<'_>, draft: &mut Draft) {
+pub(super) fn settle_target(scene: &GroupScene<'_>, draft: &mut Draft) {
     if draft.group.epoch <= draft.group.target_epoch {
         return;
     }
@@ -445,7 +453,7 @@ pub(super) fn settle_target(scene: &Scene<'_>, draft: &mut Draft) {
     draft.write(ConsumerRecord::TargetEpoch { group, value });
 }
 
-fn timers(scene: &mut Scene<'_>, draft: &Draft, member: &str, before: &Current) {
+fn timers(scene: &mut GroupScene<'_>, draft: &Draft, member: &str, before: &CurrentAssignment) {
     let said = draft.group.members.get(member).expect("it has just been written down");
     watch(scene, &draft.id, member, said);
     let now = draft.group.current.get(member).map(|it| it.state);
@@ -459,11 +467,11 @@ fn timers(scene: &mut Scene<'_>, draft: &Draft, member: &str, before: &Current) 
     }
 }
 
-fn places(all: &[Owned]) -> Places {
+fn places(all: &[Owned]) -> TopicIdPartitions {
     all.iter().map(|it| (it.topic_id, it.partitions.iter().copied().collect())).collect()
 }
 
-fn assignment(places: &Places) -> Assignment {
+fn assignment(places: &TopicIdPartitions) -> Assignment {
     let one = |(topic, partitions): (&ottla_types::Uuid, &BTreeSet<i32>)| TopicPartitions {
         topic_id: *topic,
         partitions: partitions.iter().copied().collect(),

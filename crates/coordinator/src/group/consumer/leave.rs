@@ -5,17 +5,17 @@ use ottla_protocol::messages::consumer_group_heartbeat_request::ConsumerGroupHea
 use ottla_protocol::messages::consumer_group_heartbeat_response::ConsumerGroupHeartbeatResponse;
 use ottla_types::ErrorCode;
 
-use super::super::machine::Scene;
+use super::super::machine::GroupScene;
 use super::classic::{downgrade, is_due};
-use super::heartbeat::{AWAY, LEAVES, Refused, forget_patterns, refused};
+use super::heartbeat::{AWAY, HeartbeatRefusal, LEAVES, forget_patterns, refused};
 use super::record::ConsumerRecord;
-use super::stored::{Current, MemberState};
+use super::stored::{CurrentAssignment, MemberState};
 use super::{Draft, rebalance, stop_watching};
 
 pub(super) fn leave(
-    scene: &mut Scene<'_>,
+    scene: &mut GroupScene<'_>,
     request: &ConsumerGroupHeartbeatRequest,
-) -> Result<ConsumerGroupHeartbeatResponse, Refused> {
+) -> Result<ConsumerGroupHeartbeatResponse, HeartbeatRefusal> {
     let (id, member) = (&request.group_id, &request.member_id);
     let unknown =
         || refused(ErrorCode::UNKNOWN_MEMBER_ID, "The member is not a member of the group.");
@@ -43,15 +43,15 @@ pub(super) fn leave(
 }
 
 /// A static member will be back: what it has stays its own until its session ends.
-fn away(scene: &mut Scene<'_>, id: &str, member: &str) {
+fn away(scene: &mut GroupScene<'_>, id: &str, member: &str) {
     let mut draft = Draft::of(scene, id);
     let had = draft.group.current.get(member).cloned().unwrap_or_default();
-    let current = Current {
+    let current = CurrentAssignment {
         epoch: AWAY,
         previous: had.epoch,
         state: MemberState::Stable,
         assigned: had.assigned.clone(),
-        ..Current::default()
+        ..CurrentAssignment::default()
     };
     let current = current.dated(&had, had.epoch);
     draft.write(ConsumerRecord::current(id, member, current));
@@ -61,7 +61,7 @@ fn away(scene: &mut Scene<'_>, id: &str, member: &str) {
 
 /// Members are none any more; what they had is free.
 /// `why` says what they did, for the log.
-pub(super) fn remove(scene: &mut Scene<'_>, id: &str, members: &[&str], why: &str) {
+pub(super) fn remove(scene: &mut GroupScene<'_>, id: &str, members: &[&str], why: &str) {
     let mut draft = Draft::of(scene, id);
     for member in members {
         for record in ConsumerRecord::no_member(id, member) {
@@ -81,7 +81,7 @@ pub(super) fn remove(scene: &mut Scene<'_>, id: &str, members: &[&str], why: &st
 
 /// It has not been heard of for too long; or, of the classic protocol, it has not joined again or
 /// not asked for its assignment in time.
-pub(in crate::group) fn session_timeout(scene: &mut Scene<'_>, id: &str, member: &str) {
+pub(in crate::group) fn session_timeout(scene: &mut GroupScene<'_>, id: &str, member: &str) {
     let is_member =
         scene.stored.consumers.get(id).is_some_and(|it| it.members.contains_key(member));
     if is_member {
@@ -90,7 +90,7 @@ pub(in crate::group) fn session_timeout(scene: &mut Scene<'_>, id: &str, member:
 }
 
 /// It has not given up in time what it should.
-pub(in crate::group) fn rebalance_timeout(scene: &mut Scene<'_>, id: &str, member: &str) {
+pub(in crate::group) fn rebalance_timeout(scene: &mut GroupScene<'_>, id: &str, member: &str) {
     let current = scene.stored.consumers.get(id).and_then(|it| it.current.get(member));
     if current.is_some_and(|it| it.state == MemberState::Unrevoked) {
         remove(scene, id, &[member], "did not give up its partitions in time");

@@ -21,7 +21,9 @@ use ottla_protocol::{
     DecodeError, Decoder, EncodeError, Message, decode_value, encode_key, encode_value,
 };
 
-use super::stored::{ClassicMember, Current, Member, MemberState, Places, Since};
+use super::stored::{
+    ClassicMetadata, ConsumerMember, CurrentAssignment, MemberState, Since, TopicIdPartitions,
+};
 
 type EpochKey = epoch_key::ConsumerGroupMetadataKey;
 type EpochValue = epoch::ConsumerGroupMetadataValue;
@@ -51,13 +53,13 @@ pub enum ConsumerRecord {
     /// The group's epoch, and what tells whether its topics have changed.
     Epoch { group: String, value: Option<(i32, i64)> },
     /// What a member says of itself.
-    Member { group: String, member: String, value: Option<Member> },
+    Member { group: String, member: String, value: Option<ConsumerMember> },
     /// For which epoch the assignment was computed.
     TargetEpoch { group: String, value: Option<i32> },
     /// What a member is to have.
-    Target { group: String, member: String, value: Option<Places> },
+    Target { group: String, member: String, value: Option<TopicIdPartitions> },
     /// What a member has.
-    Current { group: String, member: String, value: Option<Current> },
+    Current { group: String, member: String, value: Option<CurrentAssignment> },
     /// Which topics a pattern stands for, as of a version of the topics.
     Regex { group: String, regex: String, value: Option<(BTreeSet<String>, i64)> },
 }
@@ -67,7 +69,7 @@ impl ConsumerRecord {
         Self::Epoch { group: group.into(), value: Some((epoch, hash)) }
     }
 
-    pub(super) fn current(group: &str, member: &str, value: Current) -> Self {
+    pub(super) fn current(group: &str, member: &str, value: CurrentAssignment) -> Self {
         Self::Current { group: group.into(), member: member.into(), value: Some(value) }
     }
 
@@ -218,8 +220,8 @@ fn body<M: Message>(value: Option<Bytes>) -> Result<Option<M>, DecodeError> {
     M::decode(&mut d, version).map(Some)
 }
 
-fn member(it: MemberValue) -> Member {
-    Member {
+fn member(it: MemberValue) -> ConsumerMember {
+    ConsumerMember {
         instance: it.instance_id,
         rack: it.rack_id,
         client_id: it.client_id,
@@ -233,14 +235,14 @@ fn member(it: MemberValue) -> Member {
 }
 
 /// Where the field is missing stands its default, which has no protocols.
-fn classic(it: said::ClassicMemberMetadata) -> Option<ClassicMember> {
+fn classic(it: said::ClassicMemberMetadata) -> Option<ClassicMetadata> {
     let all = it.supported_protocols.into_iter();
     let protocols: Vec<_> = all.map(|it| (it.name, it.metadata)).collect();
     let session_timeout_ms = it.session_timeout_ms;
-    (!protocols.is_empty()).then_some(ClassicMember { session_timeout_ms, protocols })
+    (!protocols.is_empty()).then_some(ClassicMetadata { session_timeout_ms, protocols })
 }
 
-fn member_value(it: &Member) -> MemberValue {
+fn member_value(it: &ConsumerMember) -> MemberValue {
     MemberValue {
         instance_id: it.instance.clone(),
         rack_id: it.rack.clone(),
@@ -264,10 +266,10 @@ fn protocol((name, metadata): &(String, Bytes)) -> said::ClassicProtocol {
     said::ClassicProtocol { name: name.clone(), metadata: metadata.clone(), ..Default::default() }
 }
 
-fn current(it: CurrentValue) -> Current {
+fn current(it: CurrentValue) -> CurrentAssignment {
     let mut since = Since::new();
     let mut places = |all: Vec<current::TopicPartitions>| {
-        let mut places = Places::new();
+        let mut places = TopicIdPartitions::new();
         for topic in all {
             let known = topic.assignment_epochs.unwrap_or_default();
             let epochs = known.into_iter().chain(core::iter::repeat(it.member_epoch));
@@ -277,7 +279,7 @@ fn current(it: CurrentValue) -> Current {
         }
         places
     };
-    Current {
+    CurrentAssignment {
         epoch: it.member_epoch,
         previous: it.previous_member_epoch,
         state: MemberState::of(it.state),
@@ -287,8 +289,8 @@ fn current(it: CurrentValue) -> Current {
     }
 }
 
-fn current_value(it: &Current) -> CurrentValue {
-    let all = |places: &Places| {
+fn current_value(it: &CurrentAssignment) -> CurrentValue {
+    let all = |places: &TopicIdPartitions| {
         let one =
             |(topic, partitions): (&ottla_types::Uuid, &BTreeSet<i32>)| current::TopicPartitions {
                 topic_id: *topic,

@@ -10,14 +10,14 @@ use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
 use ottla_protocol::messages::list_groups_response::ListedGroup;
 use ottla_types::ErrorCode;
 
-use super::super::command::Reply;
-use super::super::machine::Scene;
+use super::super::command::GroupReply;
+use super::super::machine::GroupScene;
 use super::CONSUMER;
 use super::assign::assignor;
-use super::stored::{ConsumerGroup, Current, Places};
-use super::topics::Topics;
+use super::stored::{ConsumerGroup, CurrentAssignment, TopicIdPartitions};
+use super::topics::TopicCatalog;
 
-pub(in crate::group) fn describe(scene: &mut Scene<'_>, groups: Vec<String>) {
+pub(in crate::group) fn describe(scene: &mut GroupScene<'_>, groups: Vec<String>) {
     let topics = &scene.settings.topics;
     let all = groups.into_iter().map(|id| match scene.stored.consumers.get(&id) {
         Some(group) => described(group, id, topics),
@@ -34,11 +34,11 @@ pub(in crate::group) fn describe(scene: &mut Scene<'_>, groups: Vec<String>) {
         },
     });
     let all = all.collect();
-    scene.turn.reply(Reply::ConsumerDescribe(all));
+    scene.turn.reply(GroupReply::ConsumerDescribe(all));
 }
 
-fn described(group: &ConsumerGroup, group_id: String, topics: &Topics) -> DescribedGroup {
-    let shown = |places: Option<&Places>| {
+fn described(group: &ConsumerGroup, group_id: String, topics: &TopicCatalog) -> DescribedGroup {
+    let shown = |places: Option<&TopicIdPartitions>| {
         let one = |(topic_id, partitions): (&ottla_types::Uuid, _)| {
             let topic_name = String::from(topics.name(*topic_id)?);
             let partitions: &alloc::collections::BTreeSet<i32> = partitions;
@@ -62,7 +62,7 @@ fn described(group: &ConsumerGroup, group_id: String, topics: &Topics) -> Descri
         client_host: it.client_host.clone(),
         subscribed_topic_names: it.topics.iter().cloned().collect(),
         subscribed_topic_regex: Some(it.regex.clone().unwrap_or_default()),
-        assignment: shown(group.current.get(id).map(Current::owned).as_ref()),
+        assignment: shown(group.current.get(id).map(CurrentAssignment::owned).as_ref()),
         target_assignment: shown(group.targets.get(id)),
         // 0 stands for the classic protocol.
         member_type: i8::from(it.classic.is_none()),
@@ -79,7 +79,10 @@ fn described(group: &ConsumerGroup, group_id: String, topics: &Topics) -> Descri
     }
 }
 
-pub(in crate::group) fn list(scene: &Scene<'_>, request: &ListGroupsRequest) -> Vec<ListedGroup> {
+pub(in crate::group) fn list(
+    scene: &GroupScene<'_>,
+    request: &ListGroupsRequest,
+) -> Vec<ListedGroup> {
     let wanted = |filter: &[String], name: &str| {
         filter.is_empty() || filter.iter().any(|it| it.eq_ignore_ascii_case(name))
     };

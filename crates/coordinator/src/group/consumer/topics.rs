@@ -10,22 +10,22 @@ use crate::pattern::{Alphabet, BadPattern, whole};
 
 /// Names, ids and sizes of topics at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Topics {
+pub struct TopicCatalog {
     /// Later ones have larger numbers.
     pub version: i64,
     by_name: BTreeMap<Arc<str>, (Uuid, i32)>,
     by_id: BTreeMap<Uuid, Arc<str>>,
 }
 
-impl PartialEq for Topics {
+impl PartialEq for TopicCatalog {
     fn eq(&self, other: &Self) -> bool {
         self.version == other.version
     }
 }
 
-impl Eq for Topics {}
+impl Eq for TopicCatalog {}
 
-impl Topics {
+impl TopicCatalog {
     /// Names with ids and numbers of partitions.
     pub fn new(version: i64, all: impl Iterator<Item = (Arc<str>, Uuid, i32)>) -> Self {
         let mut topics = Self { version, ..Self::default() };

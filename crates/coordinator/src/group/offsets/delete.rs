@@ -11,22 +11,22 @@ use ottla_protocol::messages::offset_delete_response::{
 };
 use ottla_types::ErrorCode;
 
-use super::super::command::{DeletedTopic, Reply};
+use super::super::command::{DeletedTopic, GroupReply};
 use super::super::consumer;
-use super::super::live::{Live, State};
-use super::super::machine::Scene;
-use super::super::record::Record;
+use super::super::live::{ClassicGroup, GroupState};
+use super::super::machine::GroupScene;
+use super::super::record::GroupRecord;
 
-pub(in crate::group) fn delete(scene: &mut Scene<'_>, request: &OffsetDeleteRequest) {
+pub(in crate::group) fn delete(scene: &mut GroupScene<'_>, request: &OffsetDeleteRequest) {
     let group = &request.group_id;
     let mut response = OffsetDeleteResponse::default();
     let live = scene.live.get(group);
     let is_known = live.is_some() || scene.stored.consumers.contains_key(group);
     if !is_known && !scene.stored.has_offsets(group) {
         response.error_code = ErrorCode::GROUP_ID_NOT_FOUND.0;
-        return scene.turn.reply(Reply::DeleteOffsets(response));
+        return scene.turn.reply(GroupReply::DeleteOffsets(response));
     }
-    let busy = live.is_some_and(|live| live.state != State::Empty);
+    let busy = live.is_some_and(|live| live.state != GroupState::Empty);
     let known = scene.stored.consumers.get(group);
     let of_members = || known.map(|it| it.topics().into_iter().cloned().collect());
     let subscribed = live.and_then(subscriptions).or_else(of_members);
@@ -36,7 +36,7 @@ pub(in crate::group) fn delete(scene: &mut Scene<'_>, request: &OffsetDeleteRequ
         && live.is_some_and(|live| live.protocol_type.as_deref() != Some(consumer::CONSUMER))
     {
         response.error_code = ErrorCode::NON_EMPTY_GROUP.0;
-        return scene.turn.reply(Reply::DeleteOffsets(response));
+        return scene.turn.reply(GroupReply::DeleteOffsets(response));
     }
     for topic in &request.topics {
         let read = busy && subscribed.as_ref().is_none_or(|all| all.contains(&topic.name));
@@ -56,16 +56,16 @@ pub(in crate::group) fn delete(scene: &mut Scene<'_>, request: &OffsetDeleteRequ
         }
         response.topics.push(answer);
     }
-    scene.turn.reply(Reply::DeleteOffsets(response));
+    scene.turn.reply(GroupReply::DeleteOffsets(response));
 }
 
-pub(super) fn tombstone(group: &str, topic: &str, partition: i32) -> Record {
+pub(super) fn tombstone(group: &str, topic: &str, partition: i32) -> GroupRecord {
     let (group, topic) = (String::from(group), String::from(topic));
-    Record::Offset { group, topic, partition, value: None }
+    GroupRecord::Offset { group, topic, partition, value: None }
 }
 
 /// The topics that members read; `None` if that cannot be told.
-pub(super) fn subscriptions(live: &Live) -> Option<BTreeSet<String>> {
+pub(super) fn subscriptions(live: &ClassicGroup) -> Option<BTreeSet<String>> {
     if live.protocol_type.as_deref() != Some(consumer::CONSUMER) {
         return None;
     }
@@ -77,16 +77,16 @@ pub(super) fn subscriptions(live: &Live) -> Option<BTreeSet<String>> {
     Some(all)
 }
 
-pub(in crate::group) fn groups(scene: &mut Scene<'_>, groups: Vec<String>) {
+pub(in crate::group) fn groups(scene: &mut GroupScene<'_>, groups: Vec<String>) {
     let mut results = Vec::new();
     for group_id in groups {
         let code = group(scene, &group_id);
         results.push(DeletableGroupResult { group_id, error_code: code.0, ..Default::default() });
     }
-    scene.turn.reply(Reply::Delete(results));
+    scene.turn.reply(GroupReply::Delete(results));
 }
 
-fn group(scene: &mut Scene<'_>, group: &str) -> ErrorCode {
+fn group(scene: &mut GroupScene<'_>, group: &str) -> ErrorCode {
     if let Some(known) = scene.stored.consumers.get(group) {
         if !known.members.is_empty() {
             return ErrorCode::NON_EMPTY_GROUP;
@@ -98,7 +98,7 @@ fn group(scene: &mut Scene<'_>, group: &str) -> ErrorCode {
     if known.is_none() && !scene.stored.has_offsets(group) {
         return ErrorCode::GROUP_ID_NOT_FOUND;
     }
-    if known.is_some_and(|live| live.state != State::Empty || !live.pending.is_empty()) {
+    if known.is_some_and(|live| live.state != GroupState::Empty || !live.pending.is_empty()) {
         return ErrorCode::NON_EMPTY_GROUP;
     }
     forget(scene, group);
@@ -106,12 +106,12 @@ fn group(scene: &mut Scene<'_>, group: &str) -> ErrorCode {
 }
 
 /// Nothing of the group remains.
-pub(super) fn forget(scene: &mut Scene<'_>, group: &str) {
+pub(super) fn forget(scene: &mut GroupScene<'_>, group: &str) {
     for (topic, partition) in scene.stored.partitions_of(group) {
         scene.turn.record(tombstone(group, topic, partition));
     }
     if scene.stored.groups.contains_key(group) {
-        scene.turn.record(Record::Group { group: String::from(group), value: None });
+        scene.turn.record(GroupRecord::Group { group: String::from(group), value: None });
     }
     consumer::forget(scene, group);
     scene.live.remove(group);
@@ -119,7 +119,7 @@ pub(super) fn forget(scene: &mut Scene<'_>, group: &str) {
 
 /// Offsets of these topics are deleted, those of open transactions too. An offset that says the id
 /// of another topic of the same name stays.
-pub(in crate::group) fn topics(scene: &mut Scene<'_>, gone: &[DeletedTopic]) {
+pub(in crate::group) fn topics(scene: &mut GroupScene<'_>, gone: &[DeletedTopic]) {
     for group in scene.stored.groups_with_offsets() {
         for topic in gone {
             for partition in scene.stored.offsets_of_topic(group, &topic.name, topic.id) {
@@ -127,5 +127,5 @@ pub(in crate::group) fn topics(scene: &mut Scene<'_>, gone: &[DeletedTopic]) {
             }
         }
     }
-    scene.turn.reply(Reply::TopicsDeleted);
+    scene.turn.reply(GroupReply::TopicsDeleted);
 }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use ottla_locks::{Mutex, MutexGuard};
 use ottla_types::TimestampMs;
 
-use super::faults::{Fault, Faults};
+use super::faults::{Fault, FaultPlan};
 use super::{File, FileRef, Files, Listed, Lock};
 use disk::{Disk, NodeId, power_lost};
 
@@ -90,7 +90,7 @@ pub struct SimDisk(Arc<Shared>);
 
 struct Shared {
     disk: Mutex<Disk>,
-    faults: Faults,
+    faults: FaultPlan,
     /// Set before the disk is used, or between calls; never held while it is called.
     hooks: Mutex<Hooks>,
 }
@@ -113,7 +113,7 @@ impl SimDisk {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let disk = Mutex::new(Disk::new(seed));
-        Self(Arc::new(Shared { disk, faults: Faults::default(), hooks: Mutex::default() }))
+        Self(Arc::new(Shared { disk, faults: FaultPlan::default(), hooks: Mutex::default() }))
     }
 
     /// The files, for the process that runs now.
@@ -277,7 +277,7 @@ impl SimFiles {
         self.disk.enter(self.life)
     }
 
-    fn faults(&self) -> &Faults {
+    fn faults(&self) -> &FaultPlan {
         &self.disk.0.faults
     }
 
@@ -395,7 +395,7 @@ impl SimFile {
         self.disk.enter(self.life)
     }
 
-    fn faults(&self) -> &Faults {
+    fn faults(&self) -> &FaultPlan {
         &self.disk.0.faults
     }
 }

@@ -7,17 +7,20 @@ use ottla_protocol::shared::consumer_protocol_subscription::ConsumerProtocolSubs
 use ottla_types::ErrorCode;
 
 use super::super::super::classic::join::refuse;
-use super::super::super::command::{Join, Reply};
-use super::super::super::machine::Scene;
+use super::super::super::command::{GroupReply, JoinCommand};
+use super::super::super::machine::GroupScene;
 use super::super::CONSUMER;
 use super::super::heartbeat::{Entrant, enter, has_no_room, learn, settle_target};
 use super::super::reconcile::reconcile;
 use super::super::record::ConsumerRecord;
-use super::super::stored::{ClassicMember, Current, Member};
+use super::super::stored::{ClassicMetadata, ConsumerMember, CurrentAssignment};
 use super::super::{Draft, join_timer, sync_timer, watch};
 use super::{by_id, downgrade, is_due, subscription};
 
-pub(in crate::group) fn join(scene: &mut Scene<'_>, join: &Join) -> Result<(), ErrorCode> {
+pub(in crate::group) fn join(
+    scene: &mut GroupScene<'_>,
+    join: &JoinCommand,
+) -> Result<(), ErrorCode> {
     let request = &join.request;
     let mut draft = Draft::of(scene, &request.group_id);
     let is_new = request.member_id.is_empty();
@@ -54,7 +57,7 @@ pub(in crate::group) fn join(scene: &mut Scene<'_>, join: &Join) -> Result<(), E
 /// What it says about topics, if it can work with the other classic members.
 fn said(
     draft: &Draft,
-    join: &Join,
+    join: &JoinCommand,
     member: &str,
 ) -> Result<ConsumerProtocolSubscription, ErrorCode> {
     let request = &join.request;
@@ -68,10 +71,15 @@ fn said(
     first.and_then(subscription).ok_or(ErrorCode::INCONSISTENT_GROUP_PROTOCOL)
 }
 
-fn describe(draft: &Draft, join: &Join, id: &str, said: ConsumerProtocolSubscription) -> Member {
+fn describe(
+    draft: &Draft,
+    join: &JoinCommand,
+    id: &str,
+    said: ConsumerProtocolSubscription,
+) -> ConsumerMember {
     let request = &join.request;
     let before = draft.group.members.get(id).cloned().unwrap_or_default();
-    Member {
+    ConsumerMember {
         instance: request.group_instance_id.clone(),
         rack: said.rack_id.or(before.rack),
         client_id: join.client.id.clone(),
@@ -80,14 +88,20 @@ fn describe(draft: &Draft, join: &Join, id: &str, said: ConsumerProtocolSubscrip
         regex: None,
         rebalance_timeout_ms: join.rebalance_timeout_ms(),
         assignor: before.assignor,
-        classic: Some(ClassicMember {
+        classic: Some(ClassicMetadata {
             session_timeout_ms: request.session_timeout_ms,
             protocols: join.protocols(),
         }),
     }
 }
 
-fn finish(scene: &mut Scene<'_>, draft: Draft, join: &Join, member: String, now: &Current) {
+fn finish(
+    scene: &mut GroupScene<'_>,
+    draft: Draft,
+    join: &JoinCommand,
+    member: String,
+    now: &CurrentAssignment,
+) {
     let mut generation_id = now.epoch;
     if is_due(scene, &draft) {
         // It has taken the place of the last member that spoke the new protocol.
@@ -109,5 +123,5 @@ fn finish(scene: &mut Scene<'_>, draft: Draft, join: &Join, member: String, now:
         member_id: member,
         ..Default::default()
     };
-    scene.turn.reply(Reply::Join(response));
+    scene.turn.reply(GroupReply::Join(response));
 }

@@ -25,8 +25,8 @@ use ottla_protocol::shared::consumer_protocol_assignment::{
 use ottla_protocol::shared::consumer_protocol_subscription::ConsumerProtocolSubscription;
 use ottla_protocol::{Decoder, Message, encode_value};
 
-use super::stored::Places;
-use super::topics::Topics;
+use super::stored::TopicIdPartitions;
+use super::topics::TopicCatalog;
 
 /// What a classic member says of itself; `None` if it is no such text.
 pub(in crate::group) fn subscription(metadata: Bytes) -> Option<ConsumerProtocolSubscription> {
@@ -41,9 +41,9 @@ fn embedded<M: Message>(bytes: Bytes) -> Option<M> {
 }
 
 /// What a classic leader has given to a member; `None` if it is no such text.
-fn given(assignment: Bytes, topics: &Topics) -> Option<Places> {
+fn given(assignment: Bytes, topics: &TopicCatalog) -> Option<TopicIdPartitions> {
     if assignment.is_empty() {
-        return Some(Places::new());
+        return Some(TopicIdPartitions::new());
     }
     let assigned: ConsumerProtocolAssignment = embedded(assignment)?;
     let all = assigned.assigned_partitions.into_iter().map(|it| (it.topic, it.partitions));
@@ -51,8 +51,11 @@ fn given(assignment: Bytes, topics: &Topics) -> Option<Places> {
 }
 
 /// Partitions by topic id; topics that are not there any more are left out.
-fn by_id(all: impl Iterator<Item = (String, alloc::vec::Vec<i32>)>, topics: &Topics) -> Places {
-    let mut places = Places::new();
+fn by_id(
+    all: impl Iterator<Item = (String, alloc::vec::Vec<i32>)>,
+    topics: &TopicCatalog,
+) -> TopicIdPartitions {
+    let mut places = TopicIdPartitions::new();
     for (topic, partitions) in all {
         if let Some((id, _)) = topics.find(&topic) {
             places.entry(id).or_default().extend(partitions);
@@ -62,7 +65,7 @@ fn by_id(all: impl Iterator<Item = (String, alloc::vec::Vec<i32>)>, topics: &Top
 }
 
 /// An assignment, in the version that the member's own text has.
-fn assignment(places: &Places, metadata: &Bytes, topics: &Topics) -> Bytes {
+fn assignment(places: &TopicIdPartitions, metadata: &Bytes, topics: &TopicCatalog) -> Bytes {
     let one = |(topic, partitions): (&ottla_types::Uuid, &alloc::collections::BTreeSet<i32>)| {
         let topic = String::from(topics.name(*topic)?);
         let partitions = partitions.iter().copied().collect();

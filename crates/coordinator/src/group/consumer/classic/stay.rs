@@ -11,17 +11,19 @@ use ottla_types::ErrorCode;
 
 use super::super::super::classic::holds;
 use super::super::super::classic::leave::who;
-use super::super::super::command::Reply;
-use super::super::super::machine::Scene;
-use super::super::stored::{ClassicMember, ConsumerGroup, Current, Member, MemberState};
+use super::super::super::command::GroupReply;
+use super::super::super::machine::GroupScene;
+use super::super::stored::{
+    ClassicMetadata, ConsumerGroup, ConsumerMember, CurrentAssignment, MemberState,
+};
 use super::super::{CONSUMER, join_timer, leave as leaving, sync_timer, watch};
 use super::assignment;
 
 /// A classic member of a group, and how far it has come.
-struct Known<'a> {
-    said: &'a Member,
-    classic: &'a ClassicMember,
-    now: &'a Current,
+struct KnownMember<'a> {
+    said: &'a ConsumerMember,
+    classic: &'a ClassicMetadata,
+    now: &'a CurrentAssignment,
 }
 
 /// The classic member of this name, if it is in this generation.
@@ -30,7 +32,7 @@ fn known<'a>(
     member: &str,
     instance: Option<&str>,
     generation: i32,
-) -> Result<Known<'a>, ErrorCode> {
+) -> Result<KnownMember<'a>, ErrorCode> {
     if let Some(instance) = instance {
         holds(group.holder(instance), member)?;
     }
@@ -41,11 +43,11 @@ fn known<'a>(
     if now.epoch != generation {
         return Err(ErrorCode::ILLEGAL_GENERATION);
     }
-    Ok(Known { said, classic, now })
+    Ok(KnownMember { said, classic, now })
 }
 
 pub(in crate::group) fn sync(
-    scene: &mut Scene<'_>,
+    scene: &mut GroupScene<'_>,
     request: &SyncGroupRequest,
 ) -> Result<(), ErrorCode> {
     let (id, member) = (&request.group_id, &request.member_id);
@@ -70,17 +72,17 @@ pub(in crate::group) fn sync(
     };
     scene.turn.cancel_timer(sync_timer(id, member));
     watch(scene, id, member, known.said);
-    scene.turn.reply(Reply::Sync(response));
+    scene.turn.reply(GroupReply::Sync(response));
     Ok(())
 }
 
 /// It is to join again, within its rebalance timeout.
-fn call(scene: &mut Scene<'_>, id: &str, member: &str, said: &Member) {
+fn call(scene: &mut GroupScene<'_>, id: &str, member: &str, said: &ConsumerMember) {
     scene.turn.start_timer(join_timer(id, member), i64::from(said.rebalance_timeout_ms));
 }
 
 pub(in crate::group) fn heartbeat(
-    scene: &mut Scene<'_>,
+    scene: &mut GroupScene<'_>,
     request: &HeartbeatRequest,
 ) -> Result<(), ErrorCode> {
     let (id, member) = (&request.group_id, &request.member_id);
@@ -100,7 +102,7 @@ pub(in crate::group) fn heartbeat(
 
 /// Members leave; says of each who it was, or why it cannot.
 pub(in crate::group) fn leave(
-    scene: &mut Scene<'_>,
+    scene: &mut GroupScene<'_>,
     id: &str,
     members: &[MemberIdentity],
 ) -> Vec<Result<String, ErrorCode>> {
