@@ -204,7 +204,7 @@ fn find(
     let mut cluster = Cluster::default();
     opened.records.iter().for_each(|record| cluster.apply(record));
     let lost = lost::check(&dirs, &cluster, id, &settings)?;
-    let bootstrap = ottla_quorum::bootstrap(files, &settings.metadata_dir())?;
+    let bootstrap = ottla_quorum::read_bootstrap(files, &settings.metadata_dir())?;
     let bootstrap = if bootstrap.is_empty() { bootstrap_records() } else { bootstrap };
     let directories = DirectoryFacts::of_opened(&dirs, &settings);
     // Nothing has changed so far: a start that was refused costs the next one no recovery.

@@ -7,23 +7,26 @@ use ottla_client::Cluster;
 use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
 
-use crate::front::{Environment, Front, Shared};
-use crate::output::{Cell, Table, bytes, column, only_json, titled};
+use crate::front::{Environment, Front, SharedOptions};
+use crate::output::{Cell, OutputTable, bytes, column, only_json, titled};
 
 /// Print the brokers of the cluster, with their partitions and disks.
 #[derive(Args, Debug)]
-pub struct Brokers {
+pub struct BrokersArgs {
     #[command(flatten)]
-    shared: Shared,
+    shared: SharedOptions,
 }
 
-pub(crate) async fn run(args: Brokers, environment: &Environment) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run(
+    args: BrokersArgs,
+    environment: &Environment,
+) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
     let mut cluster = front.connect().await?;
     front.show(async || look(&mut cluster).await).await
 }
 
-async fn look(cluster: &mut Cluster) -> Result<Table, Box<dyn Error>> {
+async fn look(cluster: &mut Cluster) -> Result<OutputTable, Box<dyn Error>> {
     let told = cluster.ask_any(&DescribeClusterRequest::default()).await?;
     cluster.all_brokers().await?;
     let head = [
@@ -38,7 +41,7 @@ async fn look(cluster: &mut Cluster) -> Result<Table, Box<dyn Error>> {
         only_json("disk_total_bytes"),
         titled("cluster", "cluster_id"),
     ];
-    let mut table = Table::new(&head);
+    let mut table = OutputTable::new(&head);
     let topics = cluster.refresh(None, false).await?;
     let partitions = || topics.iter().flat_map(|it| &it.partitions);
     for it in &told.brokers {

@@ -4,30 +4,31 @@ use std::error::Error;
 
 use clap::{Args, Subcommand};
 use ottla_client::{
-    ClientError, Cluster, Consumer, ConsumerOptions, Isolation, Offsets, Start, TopicPartition,
+    ClientError, Cluster, Consumer, ConsumerOptions, IsolationLevel, PartitionOffsets, Start,
+    TopicPartition,
 };
 use ottla_clock::Clock;
 use ottla_protocol::messages::delete_groups_request::DeleteGroupsRequest;
 use ottla_types::{ErrorCode, nearest};
 
-use crate::consume::when::{Place, at};
-use crate::front::{Environment, Front, Shared, tell};
-use crate::output::{Cell, Table, column, partitions, titled};
+use crate::consume::when::{StartPosition, at};
+use crate::front::{Environment, Front, SharedOptions, tell};
+use crate::output::{Cell, OutputTable, column, partitions, titled};
 
 /// After the last record.
 const LATEST: i64 = -1;
 
 /// List consumer groups and their lag, describe, reset and delete them; without a command, list.
 #[derive(Args, Debug)]
-pub struct Groups {
+pub struct GroupsArgs {
     #[command(subcommand)]
-    action: Option<Action>,
+    action: Option<GroupAction>,
     #[command(flatten)]
-    shared: Shared,
+    shared: SharedOptions,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum GroupAction {
     /// Print the groups, their state, and by how many records each is behind.
     List,
     /// Print the members of a group, and what each of them reads.
@@ -69,19 +70,19 @@ struct Lag {
     records: i64,
 }
 
-pub(crate) async fn run(args: Groups, environment: &Environment) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run(args: GroupsArgs, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
     let mut cluster = front.connect().await?;
-    match args.action.unwrap_or(Action::List) {
-        Action::List => front.show(async || list(&mut cluster).await).await,
-        Action::Describe { group } => {
+    match args.action.unwrap_or(GroupAction::List) {
+        GroupAction::List => front.show(async || list(&mut cluster).await).await,
+        GroupAction::Describe { group } => {
             front.show(async || describe(&mut cluster, &group).await).await
         }
-        Action::Lag { group } => {
-            let mut reader = Reader::new(front.connect().await?);
+        GroupAction::Lag { group } => {
+            let mut reader = RecordReader::new(front.connect().await?);
             front.show(async || lag(&mut cluster, &mut reader, &group).await).await
         }
-        Action::Reset { group, topic, to, execute } => {
+        GroupAction::Reset { group, topic, to, execute } => {
             let to = at(&to, &Clock::real())?;
             let targets = targets(&mut cluster, &group, topic.as_deref(), &to).await?;
             if execute {
@@ -91,7 +92,7 @@ pub(crate) async fn run(args: Groups, environment: &Environment) -> Result<(), B
                     ..Default::default()
                 };
                 let mut consumer = Consumer::new(front.connect().await?, options);
-                let offsets: Offsets =
+                let offsets: PartitionOffsets =
                     targets.iter().map(|(place, _, new)| (place.clone(), *new)).collect();
                 consumer.commit_offsets(&offsets).await.map_err(|error| {
                     format!("{error}\n  A group can be reset while it has no members; stop its consumers first.")
@@ -105,15 +106,15 @@ pub(crate) async fn run(args: Groups, environment: &Environment) -> Result<(), B
                 titled("offset", "old_offset"),
                 titled("new offset", "new_offset"),
             ];
-            let mut table = Table::new(&head);
+            let mut table = OutputTable::new(&head);
             for (place, old, new) in targets {
                 let topic = Cell::from(&*place.topic);
                 table.row(vec![topic, place.partition.into(), old.into(), new.into()]);
             }
             Ok(front.print(&table)?)
         }
-        Action::Delete { groups } => {
-            let mut table = Table::new(&[column("group")]);
+        GroupAction::Delete { groups } => {
+            let mut table = OutputTable::new(&[column("group")]);
             for group in &groups {
                 delete(&mut cluster, group).await?;
                 table.row(vec![group.as_str().into()]);
@@ -123,8 +124,8 @@ pub(crate) async fn run(args: Groups, environment: &Environment) -> Result<(), B
     }
 }
 
-async fn list(cluster: &mut Cluster) -> Result<Table, Box<dyn Error>> {
-    let mut table = Table::new(&[
+async fn list(cluster: &mut Cluster) -> Result<OutputTable, Box<dyn Error>> {
+    let mut table = OutputTable::new(&[
         column("group"),
         column("kind"),
         column("state"),
@@ -138,7 +139,7 @@ async fn list(cluster: &mut Cluster) -> Result<Table, Box<dyn Error>> {
     Ok(table)
 }
 
-async fn describe(cluster: &mut Cluster, group: &str) -> Result<Table, Box<dyn Error>> {
+async fn describe(cluster: &mut Cluster, group: &str) -> Result<OutputTable, Box<dyn Error>> {
     let found = match cluster.describe_group(group).await {
         Err(ClientError::Refused { code: ErrorCode::GROUP_ID_NOT_FOUND, .. }) => None,
         found => Some(found?).filter(|it| it.state != "Dead"),
@@ -150,7 +151,7 @@ async fn describe(cluster: &mut Cluster, group: &str) -> Result<Table, Box<dyn E
         column("host"),
         titled("reads", "partitions"),
     ];
-    let mut table = Table::new(&head);
+    let mut table = OutputTable::new(&head);
     for it in found.members {
         let reads = match it.places.is_empty() {
             true => partitions(&[]).shown("nothing").bad(),
@@ -190,9 +191,9 @@ async fn without_offsets(cluster: &mut Cluster, group: &str) -> String {
 
 async fn lag(
     cluster: &mut Cluster,
-    reader: &mut Reader,
+    reader: &mut RecordReader,
     group: &str,
-) -> Result<Table, Box<dyn Error>> {
+) -> Result<OutputTable, Box<dyn Error>> {
     let lags = lags(cluster, group).await?;
     if lags.is_empty() {
         return Err(without_offsets(cluster, group).await.into());
@@ -204,7 +205,7 @@ async fn lag(
         titled("behind by", "lag_records"),
         titled("since", "lag_ms"),
     ];
-    let mut table = Table::new(&head);
+    let mut table = OutputTable::new(&head);
     for lag in lags {
         let since = reader.age(&lag).await?.map_or_else(Cell::nothing, Cell::ago);
         table.row(vec![
@@ -221,7 +222,7 @@ async fn lag(
 async fn lags(cluster: &mut Cluster, group: &str) -> Result<Vec<Lag>, Box<dyn Error>> {
     let mut all = Vec::new();
     let committed = cluster.group_offsets(group).await?;
-    let ends = cluster.offsets_at(committed.keys(), LATEST, Isolation::Uncommitted).await;
+    let ends = cluster.offsets_at(committed.keys(), LATEST, IsolationLevel::Uncommitted).await;
     for (place, (offset, _)) in committed {
         // A topic that is gone is not behind.
         let Some(end) = ends.get(&place) else { continue };
@@ -235,7 +236,7 @@ async fn targets(
     cluster: &mut Cluster,
     group: &str,
     topic: Option<&str>,
-    to: &Place,
+    to: &StartPosition,
 ) -> Result<Vec<(TopicPartition, Option<i64>, i64)>, Box<dyn Error>> {
     let known = cluster.group_offsets(group).await?;
     let mut places: Vec<TopicPartition> = known.keys().cloned().collect();
@@ -277,12 +278,12 @@ async fn delete(cluster: &mut Cluster, group: &str) -> Result<(), Box<dyn Error>
 }
 
 /// Looks at single records.
-struct Reader {
+struct RecordReader {
     consumer: Consumer,
     clock: Clock,
 }
 
-impl Reader {
+impl RecordReader {
     fn new(cluster: Cluster) -> Self {
         let options = ConsumerOptions { start: Start::Beginning, ..Default::default() };
         Self { consumer: Consumer::new(cluster, options), clock: Clock::real() }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use ottla_client::{
-    ClientError, Cluster, ConfigKind, Isolation, NewTopic, TopicListing, TopicPartition,
+    ClientError, Cluster, ConfigKind, IsolationLevel, NewTopic, TopicListing, TopicPartition,
 };
 use ottla_protocol::messages::create_partitions_request::{
     CreatePartitionsRequest, CreatePartitionsTopic,
@@ -17,23 +17,23 @@ use ottla_protocol::messages::metadata_response::{
 };
 use ottla_types::{ErrorCode, nearest};
 
-use crate::front::{Environment, Front, Shared};
-use crate::output::{Cell, Table, column, only_json, titled};
+use crate::front::{Environment, Front, SharedOptions};
+use crate::output::{Cell, OutputTable, column, only_json, titled};
 
 const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;
 
 /// List, describe, create, change and delete topics; without a command, list.
 #[derive(Args, Debug)]
-pub struct Topics {
+pub struct TopicsArgs {
     #[command(subcommand)]
-    action: Option<Action>,
+    action: Option<TopicAction>,
     #[command(flatten)]
-    shared: Shared,
+    shared: SharedOptions,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum TopicAction {
     /// Print the topics, with their partitions, replicas, records and bytes.
     List {
         /// Print Kafka's own, too.
@@ -153,15 +153,15 @@ pub(crate) fn together(mut faults: Vec<String>) -> Result<(), Box<dyn Error>> {
     }
 }
 
-pub(crate) async fn run(args: Topics, environment: &Environment) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run(args: TopicsArgs, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
     let mut cluster = front.connect().await?;
-    match args.action.unwrap_or(Action::List { all: false }) {
-        Action::List { all } => front.show(async || list(&mut cluster, all).await).await?,
-        Action::Describe { name } => {
+    match args.action.unwrap_or(TopicAction::List { all: false }) {
+        TopicAction::List { all } => front.show(async || list(&mut cluster, all).await).await?,
+        TopicAction::Describe { name } => {
             front.show(async || describe(&mut cluster, &name).await).await?;
         }
-        Action::Create { name, partitions, replication_factor, configs } => {
+        TopicAction::Create { name, partitions, replication_factor, configs } => {
             let (configs, mut faults) = pairs_and_faults(configs);
             let topic = NewTopic { name: name.clone(), partitions, replication_factor, configs };
             if !faults.is_empty() {
@@ -172,7 +172,7 @@ pub(crate) async fn run(args: Topics, environment: &Environment) -> Result<(), B
             cluster.create_topic(&topic).await.map_err(in_its_words)?;
             told(&front, &mut cluster, &name, "Created").await?;
         }
-        Action::Alter { name, partitions, configs } => {
+        TopicAction::Alter { name, partitions, configs } => {
             if partitions.is_none() && configs.is_empty() {
                 return Err("say what to change: --partitions COUNT or --config NAME=VALUE".into());
             }
@@ -202,7 +202,7 @@ pub(crate) async fn run(args: Topics, environment: &Environment) -> Result<(), B
             }
             told(&front, &mut cluster, &name, "Changed").await?;
         }
-        Action::Delete { names } => {
+        TopicAction::Delete { names } => {
             return delete(&front, &mut cluster, &names).await;
         }
     }
@@ -215,7 +215,7 @@ async fn delete(
     cluster: &mut Cluster,
     names: &[String],
 ) -> Result<(), Box<dyn Error>> {
-    let mut table = Table::new(&[column("topic")]);
+    let mut table = OutputTable::new(&[column("topic")]);
     let (mut deleted, mut failed) = (Vec::new(), None);
     for name in names {
         if let Err(error) = cluster.delete_topic(name).await {
@@ -252,7 +252,7 @@ async fn told(
     let topic = cluster.settled(name).await?;
     let partitions = topic.partitions.len();
     let replicas = topic.partitions.first().map_or(0, |it| it.replica_nodes.len());
-    let mut table = Table::new(&[column("topic"), column("partitions"), column("replicas")]);
+    let mut table = OutputTable::new(&[column("topic"), column("partitions"), column("replicas")]);
     table.row(vec![name.into(), partitions.into(), replicas.into()]);
     let many =
         |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
@@ -300,9 +300,9 @@ async fn sizes(cluster: &mut Cluster) -> Result<BTreeMap<TopicPartition, u64>, B
     Ok(all)
 }
 
-async fn list(cluster: &mut Cluster, all: bool) -> Result<Table, Box<dyn Error>> {
+async fn list(cluster: &mut Cluster, all: bool) -> Result<OutputTable, Box<dyn Error>> {
     let sizes = sizes(cluster).await?;
-    let mut table = Table::new(&[
+    let mut table = OutputTable::new(&[
         column("topic"),
         column("partitions"),
         column("replicas"),
@@ -343,11 +343,11 @@ async fn ends(
     cluster: &mut Cluster,
     places: &[TopicPartition],
 ) -> [BTreeMap<TopicPartition, i64>; 2] {
-    let starts = cluster.offsets_at(places, EARLIEST, Isolation::Uncommitted).await;
-    [starts, cluster.offsets_at(places, LATEST, Isolation::Uncommitted).await]
+    let starts = cluster.offsets_at(places, EARLIEST, IsolationLevel::Uncommitted).await;
+    [starts, cluster.offsets_at(places, LATEST, IsolationLevel::Uncommitted).await]
 }
 
-async fn describe(cluster: &mut Cluster, name: &str) -> Result<Table, Box<dyn Error>> {
+async fn describe(cluster: &mut Cluster, name: &str) -> Result<OutputTable, Box<dyn Error>> {
     let topic = find(cluster, name).await?;
     let sizes = sizes(cluster).await?;
     let head = [
@@ -360,7 +360,7 @@ async fn describe(cluster: &mut Cluster, name: &str) -> Result<Table, Box<dyn Er
         titled("end", "end_offset"),
         titled("size", "size_bytes"),
     ];
-    let mut table = Table::new(&head);
+    let mut table = OutputTable::new(&head);
     let mut partitions = topic.partitions;
     partitions.sort_by_key(|it| it.partition_index);
     let led = partitions.iter().filter(|it| it.leader_id >= 0);

@@ -73,7 +73,7 @@ fn silent(address: &str) -> ClientError {
 
 /// A topic: its id, and the leader of each partition.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Known {
+pub(crate) struct KnownTopic {
     pub id: Uuid,
     pub leaders: BTreeMap<i32, NodeId>,
 }
@@ -87,7 +87,7 @@ pub struct Cluster {
     brokers: BTreeMap<NodeId, String>,
     connections: BTreeMap<NodeId, Connection>,
     first: Option<Connection>,
-    topics: BTreeMap<String, Arc<Known>>,
+    topics: BTreeMap<String, Arc<KnownTopic>>,
 }
 
 impl Cluster {
@@ -319,7 +319,7 @@ impl Cluster {
             if topic.error_code == 0 {
                 let leaders =
                     topic.partitions.iter().map(|it| (it.partition_index, it.leader_id)).collect();
-                let known = Known { id: topic.topic_id, leaders };
+                let known = KnownTopic { id: topic.topic_id, leaders };
                 self.topics.insert(name.clone(), Arc::new(known));
             } else {
                 self.topics.remove(name);
@@ -333,7 +333,7 @@ impl Cluster {
         &mut self,
         name: &str,
         create: bool,
-    ) -> Result<Arc<Known>, ClientError> {
+    ) -> Result<Arc<KnownTopic>, ClientError> {
         self.topic_within(name, create, PATIENCE).await
     }
 
@@ -343,7 +343,7 @@ impl Cluster {
         name: &str,
         create: bool,
         patience: Duration,
-    ) -> Result<Arc<Known>, ClientError> {
+    ) -> Result<Arc<KnownTopic>, ClientError> {
         let deadline = self.clock.monotonic().saturating_add(patience);
         loop {
             if let Some(known) = self.topics.get(name)

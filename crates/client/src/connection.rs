@@ -22,7 +22,7 @@ const ASKED_FIRST: i16 = 3;
 
 /// What a connection is in the middle of. A call that its caller gave up leaves it there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ConnectionState {
     /// Nothing: the next request may go.
     Idle,
     /// A request went out in part: what follows would be read as the rest of it.
@@ -36,7 +36,7 @@ enum State {
 pub struct Connection {
     address: String,
     stream: TcpStream,
-    state: State,
+    state: ConnectionState,
     /// What came of the next answer. It outlives a call that was given up.
     incoming: BytesMut,
     client_id: String,
@@ -56,7 +56,7 @@ impl Connection {
         let mut connection = Self {
             address: address.to_owned(),
             stream,
-            state: State::Idle,
+            state: ConnectionState::Idle,
             incoming: BytesMut::new(),
             client_id: client_id.to_owned(),
             correlation: 0,
@@ -124,13 +124,13 @@ impl Connection {
         version: i16,
     ) -> Result<R::Response, ClientError> {
         self.send(request, version).await?;
-        self.state = State::Waiting { key: R::KEY, version };
+        self.state = ConnectionState::Waiting { key: R::KEY, version };
         self.answer::<R>(version).await
     }
 
     /// Whether the next request may go: no call failed or was given up on this connection.
     pub(crate) fn is_idle(&self) -> bool {
-        self.state == State::Idle
+        self.state == ConnectionState::Idle
     }
 
     /// The answer to a request of this kind whose caller gave up waiting; `None` if there is none
@@ -142,7 +142,7 @@ impl Connection {
         &mut self,
     ) -> Result<Option<R::Response>, ClientError> {
         match self.state {
-            State::Waiting { key, version } if key == R::KEY => {
+            ConnectionState::Waiting { key, version } if key == R::KEY => {
                 self.answer::<R>(version).await.map(Some)
             }
             _ => Ok(None),
@@ -161,7 +161,7 @@ impl Connection {
             let why = io::Error::other(format!("answer {got} came where {sent} was due"));
             return Err(failed(&self.address, why));
         }
-        self.state = State::Idle;
+        self.state = ConnectionState::Idle;
         if response_head_is_flexible(R::KEY, version) {
             d.tags(&mut Default::default(), |_, _| Ok(false))?;
         }
@@ -176,13 +176,13 @@ impl Connection {
     ) -> Result<(), ClientError> {
         self.correlation = self.correlation.wrapping_add(1);
         let all = request_frame(request, version, self.correlation, &self.client_id)?;
-        self.state = State::Sending;
+        self.state = ConnectionState::Sending;
         let written = self.stream.write_all(&all).await;
         written.map_err(|source| {
             let address = self.address.clone();
             ClientError::Connection { address, source }
         })?;
-        self.state = State::Idle;
+        self.state = ConnectionState::Idle;
         Ok(())
     }
 

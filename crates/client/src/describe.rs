@@ -16,7 +16,7 @@ use ottla_types::{ErrorCode, NodeId, TopicPartition};
 use crate::cluster::{Cluster, CoordinatorOf};
 use crate::error::ClientError;
 
-type Places = BTreeSet<TopicPartition>;
+type PartitionSet = BTreeSet<TopicPartition>;
 
 /// A member, of a group of either kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,9 +30,9 @@ pub struct MemberDescription {
     /// Where it connects from.
     pub host: String,
     /// What it reads.
-    pub places: Places,
+    pub places: PartitionSet,
     /// What it is to read.
-    pub target: Places,
+    pub target: PartitionSet,
     /// Its epoch, where the coordinator shares partitions out (KIP-848).
     pub epoch: Option<i32>,
 }
@@ -117,8 +117,8 @@ fn classic_member(it: DescribedGroupMember) -> MemberDescription {
 }
 
 /// The partitions of an assignment.
-fn places(assignment: &Assignment) -> Places {
-    let mut all = Places::new();
+fn places(assignment: &Assignment) -> PartitionSet {
+    let mut all = PartitionSet::new();
     for it in &assignment.topic_partitions {
         let name = it.topic_name.as_str();
         all.extend(it.partitions.iter().map(|at| TopicPartition::new(name, *at)));
@@ -127,12 +127,12 @@ fn places(assignment: &Assignment) -> Places {
 }
 
 /// What a leader has given to a member; nothing if it is in another form.
-fn assigned(assignment: Bytes) -> Places {
+fn assigned(assignment: Bytes) -> PartitionSet {
     let mut d = Decoder::new(assignment);
-    let Ok(version) = d.i16() else { return Places::new() };
+    let Ok(version) = d.i16() else { return PartitionSet::new() };
     let version = version.clamp(0, *ConsumerProtocolAssignment::VERSIONS.end());
     let Ok(text) = ConsumerProtocolAssignment::decode(&mut d, version) else {
-        return Places::new();
+        return PartitionSet::new();
     };
     let one = |it: Assigned| {
         let topic = it.topic;

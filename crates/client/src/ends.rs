@@ -10,13 +10,13 @@ use ottla_types::{NodeId, Offset, TimestampMs, TopicPartition};
 use crate::cluster::Cluster;
 use crate::error::ClientError;
 use crate::member::by_topic;
-use crate::options::Isolation;
+use crate::options::IsolationLevel;
 
 /// Asks for what these partitions, which have one leader, had at a time.
 fn request<'a>(
     places: impl Iterator<Item = &'a TopicPartition>,
     timestamp: TimestampMs,
-    isolation: Isolation,
+    isolation: IsolationLevel,
 ) -> ListOffsetsRequest {
     let partition = |(partition_index, timestamp)| ListOffsetsPartition {
         partition_index,
@@ -30,7 +30,7 @@ fn request<'a>(
     };
     ListOffsetsRequest {
         replica_id: -1,
-        isolation_level: i8::from(isolation == Isolation::Committed),
+        isolation_level: i8::from(isolation == IsolationLevel::Committed),
         topics: by_topic(places.map(|it| (it, timestamp))).into_iter().map(topic).collect(),
         ..Default::default()
     }
@@ -46,7 +46,7 @@ impl Cluster {
         &mut self,
         place: &TopicPartition,
         timestamp: TimestampMs,
-        isolation: Isolation,
+        isolation: IsolationLevel,
     ) -> Result<Offset, ClientError> {
         let leader = self.leader(place).await?;
         let request = request([place].into_iter(), timestamp, isolation);
@@ -63,7 +63,7 @@ impl Cluster {
         &mut self,
         places: impl IntoIterator<Item = &TopicPartition>,
         timestamp: TimestampMs,
-        isolation: Isolation,
+        isolation: IsolationLevel,
     ) -> BTreeMap<TopicPartition, Offset> {
         let mut led: BTreeMap<NodeId, Vec<&TopicPartition>> = BTreeMap::new();
         for place in places {

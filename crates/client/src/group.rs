@@ -14,10 +14,10 @@ use ottla_protocol::shared::consumer_protocol_assignment::{
 use ottla_protocol::{Decoder, Message, encode_value};
 use ottla_types::{ErrorCode, NodeId, TopicPartition};
 
-use crate::assign::{Assignor, Candidate, Places};
+use crate::assign::{Assignor, Candidate, PartitionsByTopic};
 use crate::cluster::{Cluster, CoordinatorOf, MOMENT, PATIENCE};
 use crate::error::ClientError;
-use crate::member::{Beaten, LATE_ANSWER, Subscription, by_topic};
+use crate::member::{HeartbeatOutcome, LATE_ANSWER, Subscription, by_topic};
 use crate::options::ConsumerOptions;
 
 const CONSUMER: &str = "consumer";
@@ -26,7 +26,7 @@ const SUBSCRIPTION_VERSION: i16 = 3;
 
 /// A member of a classic group.
 #[derive(Debug)]
-pub(crate) struct Classic {
+pub(crate) struct ClassicGroupMember {
     group: String,
     wanted: Subscription,
     assignors: Vec<Assignor>,
@@ -41,7 +41,7 @@ pub(crate) struct Classic {
     seen: BTreeMap<String, usize>,
 }
 
-impl Classic {
+impl ClassicGroupMember {
     /// Somebody who wants to join.
     pub fn new(group: &str, wanted: Subscription, options: &ConsumerOptions) -> Self {
         Self {
@@ -68,8 +68,8 @@ impl Classic {
     pub async fn join(
         &mut self,
         cluster: &mut Cluster,
-        owned: &Places,
-    ) -> Result<Places, ClientError> {
+        owned: &PartitionsByTopic,
+    ) -> Result<PartitionsByTopic, ClientError> {
         let deadline = cluster.clock.monotonic() + PATIENCE * 4;
         let mut owned = owned.clone();
         loop {
@@ -99,8 +99,8 @@ impl Classic {
     async fn try_join(
         &mut self,
         cluster: &mut Cluster,
-        owned: &Places,
-    ) -> Result<Places, ClientError> {
+        owned: &PartitionsByTopic,
+    ) -> Result<PartitionsByTopic, ClientError> {
         if self.coordinator < 0 {
             self.coordinator = cluster.coordinator(CoordinatorOf::Group, &self.group).await?;
         }
@@ -148,7 +148,7 @@ impl Classic {
         let synced = cluster.ask(self.coordinator, &request).await?;
         ClientError::check(synced.error_code, || format!("group {}", self.group))?;
         if synced.assignment.is_empty() {
-            return Ok(Places::new());
+            return Ok(PartitionsByTopic::new());
         }
         let mut d = Decoder::new(synced.assignment);
         let version = d.i16()?.clamp(0, *ConsumerProtocolAssignment::VERSIONS.end());
@@ -192,7 +192,10 @@ impl Classic {
     }
 
     /// Is everything as it was?
-    pub async fn heartbeat(&mut self, cluster: &mut Cluster) -> Result<Beaten, ClientError> {
+    pub async fn heartbeat(
+        &mut self,
+        cluster: &mut Cluster,
+    ) -> Result<HeartbeatOutcome, ClientError> {
         let request = HeartbeatRequest {
             group_id: self.group.clone(),
             generation_id: self.generation,
@@ -204,21 +207,21 @@ impl Classic {
             Ok(response) => response,
             Err(error) if error.is_passing() => {
                 self.coordinator = -1;
-                return Ok(Beaten::Called);
+                return Ok(HeartbeatOutcome::Called);
             }
             Err(error) => return Err(error),
         };
         match ErrorCode(response.error_code) {
-            ErrorCode::NONE => Ok(Beaten::Same),
-            ErrorCode::REBALANCE_IN_PROGRESS => Ok(Beaten::Called),
-            ErrorCode::ILLEGAL_GENERATION => Ok(Beaten::Out),
+            ErrorCode::NONE => Ok(HeartbeatOutcome::Same),
+            ErrorCode::REBALANCE_IN_PROGRESS => Ok(HeartbeatOutcome::Called),
+            ErrorCode::ILLEGAL_GENERATION => Ok(HeartbeatOutcome::Out),
             ErrorCode::UNKNOWN_MEMBER_ID => {
                 self.member.clear();
-                Ok(Beaten::Out)
+                Ok(HeartbeatOutcome::Out)
             }
             code if code.is_retriable() => {
                 self.coordinator = -1;
-                Ok(Beaten::Called)
+                Ok(HeartbeatOutcome::Called)
             }
             code => Err(ClientError::Refused { what: format!("group {}", self.group), code }),
         }

@@ -17,7 +17,7 @@ const OFFSETS_BY_NAME: i16 = 9;
 
 /// How far a group has read: of each partition the next offset, and the epoch of the record before
 /// it (-1 if that is not known).
-pub type Committed = BTreeMap<TopicPartition, (Offset, LeaderEpoch)>;
+pub type CommittedOffsets = BTreeMap<TopicPartition, (Offset, LeaderEpoch)>;
 
 /// A group as listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Cluster {
     ///
     /// # Errors
     /// Its coordinator does not answer.
-    pub async fn group_offsets(&mut self, group: &str) -> Result<Committed, ClientError> {
+    pub async fn group_offsets(&mut self, group: &str) -> Result<CommittedOffsets, ClientError> {
         let node = self.coordinator(CoordinatorOf::Group, group).await?;
         let group_id = group.to_owned();
         let asked = OffsetFetchRequestGroup { group_id, topics: None, ..Default::default() };
@@ -70,8 +70,8 @@ pub(crate) fn committed(
     response: OffsetFetchResponse,
     group: &str,
     names: &BTreeMap<Uuid, String>,
-) -> Result<Committed, ClientError> {
-    let mut all = Committed::new();
+) -> Result<CommittedOffsets, ClientError> {
+    let mut all = CommittedOffsets::new();
     for it in response.groups {
         ClientError::check(it.error_code, || format!("group {group}"))?;
         for topic in it.topics {

@@ -12,12 +12,12 @@ use ottla_protocol::messages::offset_fetch_request::{
 use ottla_types::{NodeId, Offset, TopicPartition};
 use regex::Regex;
 
-use crate::assign::Places;
+use crate::assign::PartitionsByTopic;
 use crate::cluster::{Cluster, CoordinatorOf};
 use crate::error::ClientError;
-use crate::group::Classic;
-use crate::groups::{self, Committed};
-use crate::modern::Modern;
+use crate::group::ClassicGroupMember;
+use crate::groups::{self, CommittedOffsets};
+use crate::modern::ConsumerGroupMember;
 use crate::options::{ConsumerOptions, GroupProtocol};
 use crate::transaction::GroupMember;
 
@@ -25,7 +25,7 @@ use crate::transaction::GroupMember;
 pub(crate) const LATE_ANSWER: Duration = Duration::from_secs(1);
 
 /// Offsets by place.
-pub type Offsets = BTreeMap<TopicPartition, Offset>;
+pub type PartitionOffsets = BTreeMap<TopicPartition, Offset>;
 
 /// What a consumer wants to read.
 #[derive(Clone, Debug)]
@@ -53,11 +53,11 @@ impl Subscription {
 
 /// What a heartbeat brought.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Beaten {
+pub(crate) enum HeartbeatOutcome {
     /// Nothing new.
     Same,
     /// These partitions are the member's from now on, and no others.
-    Now(Places),
+    Now(PartitionsByTopic),
     /// The members are called together.
     Called,
     /// It is no member any more, and is to join anew.
@@ -65,16 +65,16 @@ pub(crate) enum Beaten {
 }
 
 #[derive(Debug)]
-enum Kind {
-    Classic(Classic),
-    Modern(Modern),
+enum MemberProtocol {
+    Classic(ClassicGroupMember),
+    Modern(ConsumerGroupMember),
 }
 
 /// A member of a group.
 #[derive(Debug)]
 pub(crate) struct Membership {
     group: String,
-    kind: Kind,
+    kind: MemberProtocol,
 }
 
 impl Membership {
@@ -86,10 +86,15 @@ impl Membership {
         cluster: &Cluster,
     ) -> Self {
         let kind = match options.protocol {
-            GroupProtocol::Classic => Kind::Classic(Classic::new(group, wanted, options)),
-            GroupProtocol::Consumer => {
-                Kind::Modern(Modern::new(group, wanted, options, &cluster.clock))
+            GroupProtocol::Classic => {
+                MemberProtocol::Classic(ClassicGroupMember::new(group, wanted, options))
             }
+            GroupProtocol::Consumer => MemberProtocol::Modern(ConsumerGroupMember::new(
+                group,
+                wanted,
+                options,
+                &cluster.clock,
+            )),
         };
         Self { group: group.to_owned(), kind }
     }
@@ -97,46 +102,50 @@ impl Membership {
     /// Somebody who speaks for a group that has no members.
     pub fn nobody(group: &str) -> Self {
         let wanted = Subscription::Topics(BTreeSet::new());
-        let kind = Kind::Classic(Classic::new(group, wanted, &ConsumerOptions::default()));
+        let kind = MemberProtocol::Classic(ClassicGroupMember::new(
+            group,
+            wanted,
+            &ConsumerOptions::default(),
+        ));
         Self { group: group.to_owned(), kind }
     }
 
     /// Does it keep what stays its own while the group shares out anew?
     pub fn is_cooperative(&self) -> bool {
         match &self.kind {
-            Kind::Classic(classic) => classic.is_cooperative(),
-            Kind::Modern(_) => true,
+            MemberProtocol::Classic(classic) => classic.is_cooperative(),
+            MemberProtocol::Modern(_) => true,
         }
     }
 
     /// How often it is to be heard.
     pub const fn interval(&self) -> Duration {
         match &self.kind {
-            Kind::Classic(classic) => classic.interval,
-            Kind::Modern(modern) => modern.interval,
+            MemberProtocol::Classic(classic) => classic.interval,
+            MemberProtocol::Modern(modern) => modern.interval,
         }
     }
 
     /// As whom its offsets are committed.
     pub fn member(&self) -> GroupMember {
         let (member, generation) = match &self.kind {
-            Kind::Classic(classic) => (classic.member.clone(), classic.generation),
-            Kind::Modern(modern) => (modern.member.clone(), modern.epoch),
+            MemberProtocol::Classic(classic) => (classic.member.clone(), classic.generation),
+            MemberProtocol::Modern(modern) => (modern.member.clone(), modern.epoch),
         };
         GroupMember { group: self.group.clone(), member, generation }
     }
 
     const fn coordinator(&self) -> NodeId {
         match &self.kind {
-            Kind::Classic(classic) => classic.coordinator,
-            Kind::Modern(modern) => modern.coordinator,
+            MemberProtocol::Classic(classic) => classic.coordinator,
+            MemberProtocol::Modern(modern) => modern.coordinator,
         }
     }
 
     fn instance(&self) -> Option<String> {
         match &self.kind {
-            Kind::Classic(classic) => classic.instance.clone(),
-            Kind::Modern(modern) => modern.instance.clone(),
+            MemberProtocol::Classic(classic) => classic.instance.clone(),
+            MemberProtocol::Modern(modern) => modern.instance.clone(),
         }
     }
 
@@ -144,44 +153,47 @@ impl Membership {
     pub async fn join(
         &mut self,
         cluster: &mut Cluster,
-        owned: &Places,
-    ) -> Result<Places, ClientError> {
+        owned: &PartitionsByTopic,
+    ) -> Result<PartitionsByTopic, ClientError> {
         match &mut self.kind {
-            Kind::Classic(classic) => classic.join(cluster, owned).await,
-            Kind::Modern(modern) => modern.join(cluster).await,
+            MemberProtocol::Classic(classic) => classic.join(cluster, owned).await,
+            MemberProtocol::Modern(modern) => modern.join(cluster).await,
         }
     }
 
     /// Is everything as it was?
-    pub async fn heartbeat(&mut self, cluster: &mut Cluster) -> Result<Beaten, ClientError> {
+    pub async fn heartbeat(
+        &mut self,
+        cluster: &mut Cluster,
+    ) -> Result<HeartbeatOutcome, ClientError> {
         match &mut self.kind {
-            Kind::Classic(classic) => classic.heartbeat(cluster).await,
-            Kind::Modern(modern) => modern.heartbeat(cluster).await,
+            MemberProtocol::Classic(classic) => classic.heartbeat(cluster).await,
+            MemberProtocol::Modern(modern) => modern.heartbeat(cluster).await,
         }
     }
 
     /// Are the topics other ones by now, so that it has to join again?
     pub async fn has_news(&mut self, cluster: &mut Cluster) -> Result<bool, ClientError> {
         match &mut self.kind {
-            Kind::Classic(classic) => classic.has_news(cluster).await,
+            MemberProtocol::Classic(classic) => classic.has_news(cluster).await,
             // There the coordinator looks.
-            Kind::Modern(_) => Ok(false),
+            MemberProtocol::Modern(_) => Ok(false),
         }
     }
 
     /// Takes note of what the coordinator answers to a request that was given up, before leaving.
     pub async fn settle(&mut self, cluster: &mut Cluster) {
         match &mut self.kind {
-            Kind::Classic(classic) => classic.settle(cluster).await,
-            Kind::Modern(modern) => modern.settle(cluster).await,
+            MemberProtocol::Classic(classic) => classic.settle(cluster).await,
+            MemberProtocol::Modern(modern) => modern.settle(cluster).await,
         }
     }
 
     /// Leaves, so that the others need not wait.
     pub async fn leave(&mut self, cluster: &mut Cluster) -> Result<(), ClientError> {
         match &mut self.kind {
-            Kind::Classic(classic) => classic.leave(cluster).await,
-            Kind::Modern(modern) => modern.leave(cluster).await,
+            MemberProtocol::Classic(classic) => classic.leave(cluster).await,
+            MemberProtocol::Modern(modern) => modern.leave(cluster).await,
         }
     }
 
@@ -196,10 +208,10 @@ impl Membership {
     pub async fn committed(
         &self,
         cluster: &mut Cluster,
-        places: &Places,
-    ) -> Result<Offsets, ClientError> {
+        places: &PartitionsByTopic,
+    ) -> Result<PartitionOffsets, ClientError> {
         if places.is_empty() {
-            return Ok(Offsets::new());
+            return Ok(PartitionOffsets::new());
         }
         let mut topics = Vec::new();
         let mut names = BTreeMap::new();
@@ -228,7 +240,7 @@ impl Membership {
     pub async fn commit(
         &self,
         cluster: &mut Cluster,
-        offsets: &Committed,
+        offsets: &CommittedOffsets,
     ) -> Result<(), ClientError> {
         if offsets.is_empty() {
             return Ok(());

@@ -10,10 +10,10 @@ use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::assign::Places;
+use crate::assign::PartitionsByTopic;
 use crate::cluster::{Cluster, CoordinatorOf, MOMENT, PATIENCE};
 use crate::error::ClientError;
-use crate::member::{Beaten, LATE_ANSWER, Subscription, by_topic};
+use crate::member::{HeartbeatOutcome, LATE_ANSWER, Subscription, by_topic};
 use crate::options::ConsumerOptions;
 
 /// Leaves for good.
@@ -23,7 +23,7 @@ const AWAY: i32 = -2;
 
 /// A member.
 #[derive(Debug)]
-pub(crate) struct Modern {
+pub(crate) struct ConsumerGroupMember {
     group: String,
     wanted: Subscription,
     pub instance: Option<String>,
@@ -36,13 +36,13 @@ pub(crate) struct Modern {
     pub member: String,
     pub epoch: i32,
     /// What it owns, and whether the coordinator has been told.
-    owned: Places,
+    owned: PartitionsByTopic,
     is_told: bool,
     /// How often it is to be heard.
     pub interval: Duration,
 }
 
-impl Modern {
+impl ConsumerGroupMember {
     /// Somebody who wants to join.
     pub fn new(
         group: &str,
@@ -61,16 +61,16 @@ impl Modern {
             coordinator: -1,
             member: clock.random_uuid().to_string(),
             epoch: 0,
-            owned: Places::new(),
+            owned: PartitionsByTopic::new(),
             is_told: true,
             interval: MOMENT,
         }
     }
 
     /// Joins; what it owns at first.
-    pub async fn join(&mut self, cluster: &mut Cluster) -> Result<Places, ClientError> {
+    pub async fn join(&mut self, cluster: &mut Cluster) -> Result<PartitionsByTopic, ClientError> {
         let deadline = cluster.clock.monotonic() + PATIENCE * 4;
-        (self.epoch, self.owned, self.is_told) = (0, Places::new(), true);
+        (self.epoch, self.owned, self.is_told) = (0, PartitionsByTopic::new(), true);
         let request = self.everything(cluster).await?;
         loop {
             if self.coordinator < 0 {
@@ -91,7 +91,10 @@ impl Modern {
     }
 
     /// Says that it is there, and what it has given up.
-    pub async fn heartbeat(&mut self, cluster: &mut Cluster) -> Result<Beaten, ClientError> {
+    pub async fn heartbeat(
+        &mut self,
+        cluster: &mut Cluster,
+    ) -> Result<HeartbeatOutcome, ClientError> {
         // An answer may have been lost: who says everything is told everything.
         let request = match self.is_told {
             true => self.beat(),
@@ -108,12 +111,12 @@ impl Modern {
                     | ErrorCode::FENCED_MEMBER_EPOCH
                     | ErrorCode::GROUP_ID_NOT_FOUND,
                 ..
-            }) => Ok(Beaten::Out),
+            }) => Ok(HeartbeatOutcome::Out),
             Err(error) if error.is_passing() => {
                 // What it has told may not have been heard.
                 self.is_told = false;
                 self.coordinator = cluster.coordinator(CoordinatorOf::Group, &self.group).await?;
-                Ok(Beaten::Same)
+                Ok(HeartbeatOutcome::Same)
             }
             Err(error) => Err(error),
         }
@@ -207,26 +210,26 @@ impl Modern {
         &mut self,
         cluster: &mut Cluster,
         response: ConsumerGroupHeartbeatResponse,
-    ) -> Result<Beaten, ClientError> {
+    ) -> Result<HeartbeatOutcome, ClientError> {
         if let Some(member) = response.member_id {
             self.member = member;
         }
         self.epoch = response.member_epoch;
         let interval = u64::try_from(response.heartbeat_interval_ms).unwrap_or(1000);
         self.interval = Duration::from_millis(interval);
-        let Some(assignment) = response.assignment else { return Ok(Beaten::Same) };
-        let mut mine = Places::new();
+        let Some(assignment) = response.assignment else { return Ok(HeartbeatOutcome::Same) };
+        let mut mine = PartitionsByTopic::new();
         for it in assignment.topic_partitions {
             // A topic that is gone by now is gone from the assignment soon.
             let Some(name) = self.name(cluster, it.topic_id).await? else { continue };
             mine.extend(it.partitions.into_iter().map(|at| TopicPartition::new(name.as_str(), at)));
         }
         if mine == self.owned {
-            return Ok(Beaten::Same);
+            return Ok(HeartbeatOutcome::Same);
         }
         // The coordinator waits to hear that the rest was given up.
         self.is_told = false;
         self.owned.clone_from(&mine);
-        Ok(Beaten::Now(mine))
+        Ok(HeartbeatOutcome::Now(mine))
     }
 }

@@ -16,7 +16,7 @@ use ottla_types::{ErrorCode, Offset, TopicPartition};
 
 use crate::cluster::MOMENT;
 use crate::error::ClientError;
-use crate::producer::{Failure, Lost, Pending, Producer, Report};
+use crate::producer::{Lost, Pending, ProduceFailure, Producer, RecordMetadata};
 use crate::producer_options::Acks;
 use crate::transaction::OLD_PRODUCE;
 
@@ -43,7 +43,7 @@ impl Producer {
                     self.doubt(&error);
                     let records = part.iter().map(|it| Lost::new(it.number, &it.message)).collect();
                     let (topic, partition) = (place.0.clone(), Some(place.1));
-                    self.failed(Failure { topic, partition, records, error })?;
+                    self.failed(ProduceFailure { topic, partition, records, error })?;
                 }
             }
         }
@@ -58,7 +58,7 @@ impl Producer {
         if self.options.reports {
             let at = TopicPartition::new(place.0.as_str(), place.1);
             let offset = |n: i64| if base < 0 { -1 } else { base + n };
-            let reports = records.iter().zip(0..).map(|(record, n)| Report {
+            let reports = records.iter().zip(0..).map(|(record, n)| RecordMetadata {
                 number: record.number,
                 place: at.clone(),
                 offset: offset(n),
@@ -198,7 +198,7 @@ fn halves(mut records: Vec<Pending>) -> (Vec<Pending>, Vec<Pending>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::producer::Message;
+    use crate::producer::ProducerRecord;
 
     #[test]
     fn a_batch_is_split_in_the_middle_of_its_bytes() {
@@ -206,7 +206,7 @@ mod tests {
             let one = |(number, bytes): (u64, &usize)| Pending {
                 number,
                 timestamp: 0,
-                message: Message::default(),
+                message: ProducerRecord::default(),
                 bytes: *bytes,
             };
             (0..).zip(sizes).map(one).collect()

@@ -1,7 +1,7 @@
 //! The one writer of a partition; a turn of it runs on the thread of whoever asks.
 
 use ottla_records::{
-    BadRecords, Batch, BatchRules as RecordRules, RepackAs, TimestampRules, check,
+    BadRecords, Batch, BatchRules as RecordRules, RepackAs, TimestampRules, check_batches,
 };
 use ottla_replication::{Assignment, Beginning, Leader, NotEnoughReplicas};
 use ottla_storage::{AppendError, Log, ProducerError, Stamp, StorageError};
@@ -38,6 +38,9 @@ pub struct Terms {
     /// What shows that its transaction is known to go on here, if it is the first of one.
     pub guard: Option<Guard>,
 }
+
+/// Where a batch went, or why it was not appended.
+pub type AppendResult = Result<AppendedBatch, AppendRefusal>;
 
 /// Why a batch was not appended.
 #[derive(Debug, thiserror::Error)]
@@ -229,11 +232,11 @@ impl Owner {
         bytes: &[u8],
         terms: &Terms,
         inspected: Option<Inspected>,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    ) -> AppendResult {
         self.may_append(terms)?;
         let Some(inspected) = inspected else {
             let rules = self.record_rules(terms);
-            let checked = check(bytes, &rules)?;
+            let checked = check_batches(bytes, &rules)?;
             self.verify(&checked.batch, terms.guard)?;
             return self.write(checked.bytes(), checked.max_timestamp, terms.now_ms);
         };
@@ -257,7 +260,7 @@ impl Owner {
             return Ok(None);
         }
         let is_plain = all.iter().all(|bytes| {
-            let checked = check(bytes, &rules);
+            let checked = check_batches(bytes, &rules);
             checked.is_ok_and(|it| it.is_as_it_came() && !it.batch.is_transactional())
         });
         if !is_plain {
@@ -328,11 +331,7 @@ impl Owner {
     }
 
     /// Ends a producer's transaction.
-    pub(crate) fn end_transaction(
-        &mut self,
-        marker: &Marker,
-        now_ms: TimestampMs,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    pub(crate) fn end_transaction(&mut self, marker: &Marker, now_ms: TimestampMs) -> AppendResult {
         self.may_end(marker)?;
         let batch = marker.batch(now_ms).map_err(BadRecords::Broken)?;
         self.write_own(&batch, now_ms)
@@ -360,11 +359,7 @@ impl Owner {
     }
 
     /// Appends a batch of a coordinator.
-    pub(crate) fn write_own(
-        &mut self,
-        bytes: &[u8],
-        now_ms: TimestampMs,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    pub(crate) fn write_own(&mut self, bytes: &[u8], now_ms: TimestampMs) -> AppendResult {
         self.may_write_own()?;
         self.put(now_ms, |log, stamp| log.append_as_coordinator(bytes, stamp, now_ms))
     }
@@ -379,7 +374,7 @@ impl Owner {
         &mut self,
         now_ms: TimestampMs,
         append: impl FnOnce(&mut Log, Stamp) -> Result<ottla_storage::Appended, AppendError>,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    ) -> AppendResult {
         let stamp = self.stamp(now_ms);
         let Some(leader) = &mut self.leader else { return Err(AppendRefusal::NotLeader) };
         let appended = append(&mut self.log, stamp)?;
@@ -409,7 +404,7 @@ impl Owner {
         bytes: &[u8],
         max_timestamp: TimestampMs,
         now_ms: TimestampMs,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    ) -> AppendResult {
         let max_timestamp = Some(max_timestamp);
         self.put(now_ms, |log, stamp| {
             log.append_as_leader(bytes, Stamp { max_timestamp, ..stamp }, now_ms)

@@ -21,7 +21,7 @@ use ottla_types::{
 use crate::bells::{Bells, Rung};
 use crate::inspect::Inspected;
 use crate::marker::{Guard, Marker};
-use crate::owner::{AppendRefusal, AppendedBatch, Owner, Terms};
+use crate::owner::{AppendRefusal, AppendResult, AppendedBatch, Owner, Terms};
 use crate::progress::{Ends, EpochRefused, Progress, Wait};
 use crate::rules::PartitionRules;
 use crate::trouble::Trouble;
@@ -360,7 +360,7 @@ impl Partition {
         now_ms: TimestampMs,
         for_all: bool,
         zstd_allowed: bool,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    ) -> AppendResult {
         self.append_on(batch, &Terms { now_ms, for_all, zstd_allowed, guard: None })
     }
 
@@ -368,7 +368,7 @@ impl Partition {
     ///
     /// # Errors
     /// See there.
-    pub fn append_on(&self, batch: &Bytes, terms: &Terms) -> Result<AppendedBatch, AppendRefusal> {
+    pub fn append_on(&self, batch: &Bytes, terms: &Terms) -> AppendResult {
         self.write(|owner| owner.append(batch, terms, None))
     }
 
@@ -381,7 +381,7 @@ impl Partition {
         batch: &Bytes,
         terms: &Terms,
         inspected: Inspected,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    ) -> AppendResult {
         self.write(|owner| owner.append(batch, terms, Some(inspected)))
     }
 
@@ -419,11 +419,7 @@ impl Partition {
     ///
     /// # Errors
     /// The partition is led elsewhere, too few replicas are in sync, or the disk fails.
-    pub fn append_own(
-        &self,
-        batch: &Bytes,
-        now_ms: TimestampMs,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    pub fn append_own(&self, batch: &Bytes, now_ms: TimestampMs) -> AppendResult {
         self.write(|owner| owner.write_own(batch, now_ms))
     }
 
@@ -431,11 +427,7 @@ impl Partition {
     ///
     /// # Errors
     /// Producer or coordinator are fenced, the partition is led elsewhere, or the disk fails.
-    pub fn end_transaction(
-        &self,
-        marker: &Marker,
-        now_ms: TimestampMs,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    pub fn end_transaction(&self, marker: &Marker, now_ms: TimestampMs) -> AppendResult {
         self.write(|owner| owner.end_transaction(marker, now_ms))
     }
 
@@ -454,10 +446,7 @@ impl Partition {
         self.peek(|owner| owner.to_verify(producer, epoch)).flatten()
     }
 
-    fn write(
-        &self,
-        turn: impl FnOnce(&mut Owner) -> Result<AppendedBatch, AppendRefusal>,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    fn write(&self, turn: impl FnOnce(&mut Owner) -> AppendResult) -> AppendResult {
         if self.0.home.load().trouble.has_failed() {
             return Err(AppendRefusal::Storage(StorageError::Failed));
         }

@@ -131,7 +131,8 @@ impl Snapshot {
     pub fn run(&self, records: &[(MetadataRecord, i16)]) -> Result<SnapshotId, QuorumError> {
         let last_contained = self.clock.wall_ms();
         let now = &mut || self.clock.wall_ms();
-        let bytes = snapshot::bytes(self.id.epoch, now, last_contained, &self.more, records)?;
+        let bytes =
+            snapshot::snapshot_bytes(self.id.epoch, now, last_contained, &self.more, records)?;
         replace_file(&*self.files, &self.id.path(&self.folder), &bytes)?;
         Ok(self.id)
     }
@@ -163,7 +164,7 @@ impl Quorum {
         let failed = |source| StorageError::Io { path: folder.clone(), source };
         files.make_dir(&folder).map_err(failed)?;
         let mut replay = Replay::default();
-        let newest = snapshot::newest(&**files, &folder)?;
+        let newest = snapshot::newest_snapshot(&**files, &folder)?;
         if let Some(id) = newest {
             let bytes = read_file(&**files, &id.path(&folder))?;
             replay.take(&bytes.unwrap_or_default())?;
@@ -183,7 +184,7 @@ impl Quorum {
             return Err(QuorumError::Corrupt(why));
         }
         let end = LogEnd { epoch: log.view().latest_epoch().max(0), offset: log.log_end() };
-        let durable = state::read(&**files, &folder)?;
+        let durable = state::read_state(&**files, &folder)?;
         let mut quorum = Self {
             files: Arc::clone(files),
             raft: Raft::new(setup.own, voters, end, Timing::default()),
@@ -255,7 +256,7 @@ impl Quorum {
     }
 
     fn persist(&self, durable: &Durable) -> Result<(), StorageError> {
-        state::write(&*self.files, &self.folder, durable, self.kraft_version)
+        state::write_state(&*self.files, &self.folder, durable, self.kraft_version)
     }
 
     fn end(&self) -> LogEnd {
@@ -276,7 +277,7 @@ impl Quorum {
         let mut controls = vec![batch::leader_change(self.own.id, voters)?];
         if self.voters_in_log && self.log.log_end() == 0 {
             controls.push(batch::kraft_version(self.kraft_version)?);
-            controls.push(batch::voters(voters)?);
+            controls.push(batch::voters_record(voters)?);
         }
         let place = self.place(epoch);
         let bytes = batch::of_controls(place, &controls)?;
@@ -334,7 +335,10 @@ impl Quorum {
     /// The voters have no form in their version.
     pub fn begin_snapshot(&self, end: Offset) -> Result<Snapshot, QuorumError> {
         let more = if self.voters_in_log {
-            vec![batch::kraft_version(self.kraft_version)?, batch::voters(self.raft.voters())?]
+            vec![
+                batch::kraft_version(self.kraft_version)?,
+                batch::voters_record(self.raft.voters())?,
+            ]
         } else {
             Vec::new()
         };
@@ -406,7 +410,7 @@ fn read_log(log: &Log, from: Offset, replay: &mut Replay) -> Result<(), QuorumEr
         let slice =
             Slice { offset: at, bytes_max: READ_BYTES, at_least_one: true, upper: Offset::MAX };
         let bytes = view.read(slice).map_err(|error| QuorumError::Corrupt(error.to_string()))?;
-        let Some(Ok(last)) = ottla_records::batches(&bytes).last() else {
+        let Some(Ok(last)) = ottla_records::batches_in(&bytes).last() else {
             return Err(QuorumError::Corrupt(format!("nothing can be read at offset {at}")));
         };
         replay.take(&bytes)?;

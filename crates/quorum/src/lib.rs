@@ -13,7 +13,7 @@ mod snapshot;
 mod state;
 
 pub use driver::{OpenedQuorum, Quorum, QuorumError, Setup, Snapshot, Store};
-pub use format::{FormatOptions, bootstrap, format};
+pub use format::{FormatOptions, format_directory, read_bootstrap};
 pub use ottla_raft::{Endpoint, ReplicaKey, Voter, VoterSet};
 pub use snapshot::SnapshotId;
 

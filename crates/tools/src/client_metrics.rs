@@ -5,7 +5,7 @@ use ottla_clock::Clock;
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, value, values};
-use crate::session::{Session, ToolError};
+use crate::session::{ToolError, ToolSession};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-client-metrics",
@@ -35,7 +35,7 @@ const ACTIONS: [&str; 4] = ["alter", "delete", "describe", "list"];
 const SETTINGS: [(&str, &str); 3] =
     [("interval", "interval.ms"), ("match", "match"), ("metrics", "metrics")];
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let Some(action) = args.only(&ACTIONS) else {
         let why =
             "Command must include exactly one action: --alter, --delete, --describe or --list.";
@@ -87,7 +87,7 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 }
 
 fn describe(
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut Cluster,
     name: Option<String>,
 ) -> Result<(), ToolError> {

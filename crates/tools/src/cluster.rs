@@ -15,7 +15,7 @@ use ottla_types::{CLUSTER_METADATA, Uuid};
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, last};
-use crate::session::{Session, ToolError, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, refused};
 use crate::table::tabbed;
 
 pub const TOOLS: &[&Tool] = &[
@@ -67,7 +67,7 @@ const QUORUM: &[Opt] = &[
     flag("human-readable", "With --replication: times as how long ago."),
 ];
 
-fn cluster(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn cluster(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     match args.rest.first().map(String::as_str) {
         Some("cluster-id") => {
             let mut cluster = session.connect()?;
@@ -86,7 +86,7 @@ fn cluster(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     }
 }
 
-fn endpoints(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn endpoints(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let mut cluster = session.connect()?;
     let request = DescribeClusterRequest {
         include_fenced_brokers: args.has("include-fenced-brokers"),
@@ -118,7 +118,7 @@ fn endpoints(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> 
 }
 
 fn ask_quorum(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     cluster: &mut Cluster,
 ) -> Result<(Quorum, DescribeQuorumResponse), ToolError> {
     let partition = PartitionData { partition_index: 0, ..Default::default() };
@@ -136,7 +136,7 @@ fn ask_quorum(
     Ok((found, response))
 }
 
-fn quorum(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn quorum(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if args.rest.first().is_none_or(|it| it != "describe") {
         let usage = "too few arguments: describe --status or describe --replication".to_owned();
         return Err(ToolError::Usage(usage));
@@ -193,7 +193,11 @@ fn replicas(all: &[ReplicaState], response: &DescribeQuorumResponse, are_voters:
     format!("[{}]", all.iter().map(one).collect::<Vec<_>>().join(", "))
 }
 
-fn replication(args: &Parsed, session: &mut Session<'_>, found: &Quorum) -> Result<(), ToolError> {
+fn replication(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    found: &Quorum,
+) -> Result<(), ToolError> {
     let now = Clock::real().wall_ms();
     let head = [
         "NodeId",
@@ -230,7 +234,7 @@ fn replication(args: &Parsed, session: &mut Session<'_>, found: &Quorum) -> Resu
     Ok(())
 }
 
-fn versions(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn versions(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let mut cluster = session.connect()?;
     let told = session.wait(cluster.ask_any(&DescribeClusterRequest::default()))?;
     session.wait(cluster.all_brokers())?;
@@ -257,12 +261,12 @@ fn versions(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     Ok(())
 }
 
-fn random(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn random(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     writeln!(session.out, "{}", Clock::real().random_uuid())?;
     Ok(())
 }
 
-fn zookeeper(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn zookeeper(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     writeln!(
         session.out,
         "ZooKeeper is not needed: Ottla keeps the cluster's metadata itself. Start it with\n  kafka-server-start.sh config/server.properties\nThis waits until it is stopped."
@@ -280,7 +284,7 @@ fn zookeeper(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     Ok(())
 }
 
-fn no_zookeeper(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn no_zookeeper(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     writeln!(session.out, "ZooKeeper is not needed, and none was started by Ottla.")?;
     Ok(())
 }

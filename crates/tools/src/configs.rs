@@ -6,7 +6,7 @@ use ottla_client::{Cluster, ConfigEntry, ConfigKind, ConfigSynonym};
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, value, values};
-use crate::session::{Session, ToolError, failed, properties};
+use crate::session::{ToolError, ToolSession, failed, properties};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-configs",
@@ -140,7 +140,7 @@ fn entity(args: &Parsed) -> Result<(ConfigKind, Option<String>), ToolError> {
     Ok((found, if args.has("entity-default") { Some(String::new()) } else { name }))
 }
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if args.has("alter") == args.has("describe") {
         let usage = "Command must include exactly one action: --describe, --alter";
         return Err(ToolError::Usage(usage.to_owned()));
@@ -161,7 +161,7 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 
 fn describe(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut Cluster,
     (kind, name): (ConfigKind, Option<String>),
 ) -> Result<(), ToolError> {
@@ -197,7 +197,11 @@ fn describe(
     Ok(())
 }
 
-fn is_there(session: &Session<'_>, cluster: &mut Cluster, topic: &str) -> Result<bool, ToolError> {
+fn is_there(
+    session: &ToolSession<'_>,
+    cluster: &mut Cluster,
+    topic: &str,
+) -> Result<bool, ToolError> {
     let found = session.wait(cluster.refresh(Some(&[topic.to_owned()]), false))?;
     Ok(found.iter().any(|it| it.error_code == 0))
 }
@@ -247,7 +251,7 @@ fn changes(args: &Parsed) -> Result<(Pairs, Vec<&str>), ToolError> {
 
 fn alter(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut Cluster,
     (kind, name): (ConfigKind, String),
 ) -> Result<(), ToolError> {

@@ -7,7 +7,7 @@ mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_client::{Cluster, CoordinatorOf, Offsets, TopicPartition};
+use ottla_client::{Cluster, CoordinatorOf, PartitionOffsets, TopicPartition};
 use ottla_protocol::messages::delete_groups_request::DeleteGroupsRequest;
 use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
 use ottla_protocol::messages::list_groups_response::ListedGroup;
@@ -20,7 +20,7 @@ use ottla_types::ErrorCode;
 use crate::Tool;
 use crate::exceptions::exception;
 use crate::options::{Opt, Parsed, flag, maybe, value, values};
-use crate::session::{Session, ToolError, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, refused};
 use crate::table::columns;
 
 pub const TOOLS: &[&Tool] = &[
@@ -143,7 +143,7 @@ fn check(args: &Parsed, action: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let Some(action) = args.only(&ACTIONS) else {
         let all = ACTIONS.map(|it| format!("--{it}")).join(", ");
         return Err(ToolError::Usage(format!("Command must include exactly one action: {all}")));
@@ -174,14 +174,14 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     }
 }
 
-fn told(session: &mut Session<'_>, why: &str) -> Result<(), ToolError> {
+fn told(session: &mut ToolSession<'_>, why: &str) -> Result<(), ToolError> {
     writeln!(session.out, "\nError: Executing consumer group command failed due to {why}")?;
     Ok(())
 }
 
 /// All groups, on all brokers.
 fn every(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     cluster: &mut Cluster,
     states: &[&str],
     types: &[&str],
@@ -206,7 +206,11 @@ fn is_of_consumers(group: &ListedGroup) -> bool {
     group.protocol_type == "consumer" || group.protocol_type.is_empty()
 }
 
-fn list(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Result<(), ToolError> {
+fn list(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    cluster: &mut Cluster,
+) -> Result<(), ToolError> {
     let words = |name| args.one(name).unwrap_or_default().split(',').map(str::trim);
     let some = |name| words(name).filter(|it| !it.is_empty()).collect::<Vec<_>>();
     let states: Vec<String> = some("state").iter().map(|it| pascal(it)).collect();
@@ -276,7 +280,7 @@ fn pascal(text: &str) -> String {
     first.into_iter().chain(letters).collect()
 }
 
-fn list_all(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn list_all(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if !args.has("list") {
         return Err(ToolError::Usage("Command must include exactly one action: --list".to_owned()));
     }
@@ -300,7 +304,7 @@ fn list_all(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 /// The groups that the command line names.
 fn named(
     args: &Parsed,
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     cluster: &mut Cluster,
 ) -> Result<Vec<String>, ToolError> {
     if !args.has("all-groups") {
@@ -312,7 +316,7 @@ fn named(
 
 fn delete(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut Cluster,
 ) -> Result<(), ToolError> {
     let (mut gone, mut wrong) = (Vec::new(), Vec::new());
@@ -376,9 +380,9 @@ fn named_partitions(word: &str) -> Result<Option<Vec<TopicPartition>>, ToolError
 /// somebody leads them.
 fn places(
     args: &Parsed,
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     cluster: &mut Cluster,
-    known: &Offsets,
+    known: &PartitionOffsets,
 ) -> Result<BTreeSet<TopicPartition>, ToolError> {
     let mut all = BTreeSet::new();
     if args.has("all-topics") {
@@ -400,7 +404,7 @@ fn places(
 
 /// The partitions of a topic, or why it has none.
 fn whole_topic(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     cluster: &mut Cluster,
     topic: &str,
 ) -> Result<Result<Vec<TopicPartition>, ErrorCode>, ToolError> {
@@ -415,7 +419,7 @@ fn whole_topic(
 
 /// Refuses partitions that do not exist, or have no leader.
 fn check_places<'a>(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     cluster: &mut Cluster,
     places: impl IntoIterator<Item = &'a TopicPartition>,
 ) -> Result<(), ToolError> {
@@ -454,7 +458,7 @@ fn check_places<'a>(
 
 fn delete_offsets(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut Cluster,
 ) -> Result<(), ToolError> {
     let groups: Vec<&str> = args.all("group").collect();
@@ -506,7 +510,7 @@ type Deleted = BTreeMap<TopicPartition, ErrorCode>;
 /// Asks a group's coordinator to delete offsets: what became of all of it (the first error there
 /// is), and what of each partition.
 fn ask_to_delete(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     cluster: &mut Cluster,
     group: &str,
     places: &BTreeSet<TopicPartition>,

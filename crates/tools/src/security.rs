@@ -13,7 +13,7 @@ use ottla_protocol::messages::describe_delegation_token_request::{
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, maybe, values};
-use crate::session::{Session, ToolError, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, refused};
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {
@@ -144,7 +144,7 @@ fn operations(args: &Parsed) -> Result<Vec<i8>, ToolError> {
     Ok(all)
 }
 
-fn acls(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn acls(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     match args.only(&["list", "add", "remove"]) {
         Some("list") => list(args, session),
         Some("add") => add(args, session),
@@ -157,9 +157,9 @@ fn acls(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 }
 
 /// The rules that a command line is about: resource, principal, host, operation, permission.
-type Rule = (i8, String, String, String, (i8, i8));
+type AclRule = (i8, String, String, String, (i8, i8));
 
-fn rules(args: &Parsed) -> Result<Vec<Rule>, ToolError> {
+fn rules(args: &Parsed) -> Result<Vec<AclRule>, ToolError> {
     let asked = resources(args);
     if asked.is_empty() {
         let all = RESOURCES.map(|(option, ..)| format!("--{option}")).join(", ");
@@ -214,7 +214,7 @@ fn role(args: &Parsed, kind: i8) -> Vec<i8> {
     all
 }
 
-fn add(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn add(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if !args.has("allow-principal") && !args.has("deny-principal") {
         let why =
             "You must specify one of: --allow-principal, --deny-principal when trying to add ACLs.";
@@ -226,7 +226,7 @@ fn add(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
             "A '--resource-pattern-type' value of 'any' or 'match' is not valid when adding acls.";
         return Err(ToolError::Usage(why.to_owned()));
     }
-    let creation = |(kind, name, principal, host, (operation, permission)): Rule| AclCreation {
+    let creation = |(kind, name, principal, host, (operation, permission)): AclRule| AclCreation {
         resource_type: kind,
         resource_name: name,
         resource_pattern_type: pattern,
@@ -246,7 +246,7 @@ fn add(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     show(session, &mut cluster, &resources(args), (pattern, None))
 }
 
-fn remove(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn remove(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let pattern = pattern(args)?;
     let asked = resources(args);
     if asked.is_empty() {
@@ -267,7 +267,7 @@ fn remove(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     let filters: Vec<DeleteAclsFilter> = if rules.is_empty() {
         asked.into_iter().map(|(kind, name)| filter((kind, name, None, None, (ANY, ANY)))).collect()
     } else {
-        let some = |(kind, name, principal, host, what): Rule| {
+        let some = |(kind, name, principal, host, what): AclRule| {
             filter((kind, name, Some(principal), Some(host), what))
         };
         rules.into_iter().map(some).collect()
@@ -284,7 +284,7 @@ fn remove(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     show(session, &mut cluster, &resources(args), (pattern, None))
 }
 
-fn list(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn list(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let mut cluster = session.connect()?;
     let mut asked = resources(args);
     if asked.is_empty() {
@@ -295,7 +295,7 @@ fn list(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 }
 
 fn show(
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut ottla_client::Cluster,
     asked: &[(i8, String)],
     (pattern, principal): (i8, Option<&str>),
@@ -356,7 +356,7 @@ fn capitals(name: &str) -> String {
     text
 }
 
-fn tokens(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn tokens(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let Some(action) = args.only(&["create", "renew", "expire", "describe"]) else {
         let why =
             "Command must include exactly one action: --create, --renew, --expire or --describe";

@@ -47,7 +47,7 @@ pub fn failed(why: impl Into<String>) -> ToolError {
 }
 
 /// A tool at work.
-pub struct Session<'a> {
+pub struct ToolSession<'a> {
     /// Where its output goes.
     pub out: &'a mut dyn Write,
     /// Where the cluster is.
@@ -57,7 +57,7 @@ pub struct Session<'a> {
     runtime: Runtime,
 }
 
-impl<'a> Session<'a> {
+impl<'a> ToolSession<'a> {
     /// What the command line says about the cluster.
     ///
     /// # Errors
@@ -184,14 +184,14 @@ fn instead_of_zookeeper(zookeeper: &str, default_server: Option<&str>) -> String
 pub const GOODBYE: Duration = Duration::from_secs(5);
 
 /// A process that is asked to end: by Ctrl-C, or by `kill`.
-pub struct Stop(ottla_client::Stop);
+pub struct ToolStop(ottla_client::Stop);
 
-impl Stop {
+impl ToolStop {
     /// From now on signals do not end the process by themselves.
     ///
     /// # Errors
     /// The system refuses.
-    pub fn new(session: &Session<'_>) -> std::io::Result<Self> {
+    pub fn new(session: &ToolSession<'_>) -> std::io::Result<Self> {
         session.wait(async { ottla_client::Stop::listen().map(Self) })
     }
 

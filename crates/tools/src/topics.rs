@@ -22,7 +22,7 @@ use ottla_types::ErrorCode;
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, value, values};
-use crate::session::{Session, ToolError, failed, pairs, refused, topic_pattern};
+use crate::session::{ToolError, ToolSession, failed, pairs, refused, topic_pattern};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-topics",
@@ -104,7 +104,7 @@ fn check_pairs(args: &Parsed, action: &str) -> Result<(), String> {
 
 const ACTIONS: [&str; 5] = ["list", "create", "delete", "alter", "describe"];
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let Some(action) = args.only(&ACTIONS) else {
         let usage = "Command must include exactly one action: --list, --describe, --create, --alter or --delete";
         return Err(ToolError::Usage(usage.to_owned()));
@@ -144,7 +144,7 @@ fn numbers(text: &[i32]) -> String {
 /// The topics whose name matches, sorted.
 fn matching(
     args: &Parsed,
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     cluster: &mut Cluster,
 ) -> Result<Vec<MetadataResponseTopic>, ToolError> {
     let mut all = session.wait(cluster.refresh(None, false))?;
@@ -159,7 +159,7 @@ fn matching(
 /// The same, where none is an error unless `--if-exists`.
 fn wanted(
     args: &Parsed,
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     cluster: &mut Cluster,
 ) -> Result<Vec<String>, ToolError> {
     let found = matching(args, session, cluster)?;
@@ -172,7 +172,11 @@ fn wanted(
     Ok(found.into_iter().filter_map(|it| it.name).collect())
 }
 
-fn list(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Result<(), ToolError> {
+fn list(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    cluster: &mut Cluster,
+) -> Result<(), ToolError> {
     for topic in matching(args, session, cluster)? {
         writeln!(session.out, "{}", topic.name.unwrap_or_default())?;
     }
@@ -181,7 +185,7 @@ fn list(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Resu
 
 fn create(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut Cluster,
 ) -> Result<(), ToolError> {
     let name = args.one("topic").unwrap_or_default().to_owned();
@@ -243,7 +247,7 @@ fn replicas(args: &Parsed) -> Result<Vec<Vec<i32>>, ToolError> {
 
 fn delete(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut Cluster,
 ) -> Result<(), ToolError> {
     let names = wanted(args, session, cluster)?;
@@ -261,7 +265,11 @@ fn delete(
     Ok(())
 }
 
-fn alter(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Result<(), ToolError> {
+fn alter(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    cluster: &mut Cluster,
+) -> Result<(), ToolError> {
     let count = number(args, "partitions")?;
     if count < 0 {
         let usage = "Missing required argument \"[partitions]\"".to_owned();
@@ -293,7 +301,7 @@ fn alter(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Res
 
 fn describe(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut Cluster,
 ) -> Result<(), ToolError> {
     let names = match args.one("topic-id") {
@@ -380,7 +388,7 @@ fn row(topic: &str, it: &Partition) -> String {
 /// The topics with all their partitions, in as many answers as it takes.
 fn fetch(
     args: &Parsed,
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     cluster: &mut Cluster,
     names: &[String],
 ) -> Result<Vec<Topic>, ToolError> {

@@ -14,7 +14,7 @@ use ottla_types::{ErrorCode, NodeId};
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, last};
-use crate::session::{Session, ToolError, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, refused};
 use crate::table::tabbed;
 
 pub const TOOLS: &[&Tool] = &[&Tool {
@@ -43,7 +43,7 @@ const OPTIONS: &[Opt] = &[
     last("transactional-id-pattern", "REGEX", "With list: ids that match."),
 ];
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let action = args.rest.first().map(String::as_str);
     let mut cluster = session.connect()?;
     match action {
@@ -62,7 +62,7 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 /// Ends whatever the id has begun, by becoming its producer.
 fn terminate(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut Cluster,
 ) -> Result<(), ToolError> {
     let id = args.required("transactionalId").map_err(ToolError::Usage)?;
@@ -73,11 +73,15 @@ fn row(cells: &[&str]) -> Vec<String> {
     cells.iter().map(|it| (*it).to_owned()).collect()
 }
 
-fn print(session: &mut Session<'_>, rows: &[Vec<String>]) -> Result<(), ToolError> {
+fn print(session: &mut ToolSession<'_>, rows: &[Vec<String>]) -> Result<(), ToolError> {
     Ok(write!(session.out, "{}", tabbed(rows))?)
 }
 
-fn list(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Result<(), ToolError> {
+fn list(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    cluster: &mut Cluster,
+) -> Result<(), ToolError> {
     let mut rows = vec![row(&["TransactionalId", "Coordinator", "ProducerId", "TransactionState"])];
     for node in session.wait(cluster.all_brokers())? {
         let request = ListTransactionsRequest {
@@ -101,7 +105,7 @@ fn list(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Resu
 
 fn describe(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut Cluster,
 ) -> Result<(), ToolError> {
     let id = args.one("transactional-id");
@@ -155,7 +159,7 @@ fn describe(
 
 fn producers(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut Cluster,
 ) -> Result<(), ToolError> {
     let topic = args.one("topic");
@@ -191,7 +195,7 @@ fn producers(
 
 /// The producers that a broker remembers of a partition.
 fn active(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     cluster: &mut Cluster,
     place: &TopicPartition,
     node: NodeId,

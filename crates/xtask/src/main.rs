@@ -27,7 +27,7 @@ Counts the habits that may not grow (crates/xtask/counts.txt), now or at a commi
 place of one. UPDATE=1 writes down what has fallen.
 ";
 
-fn dist_options(words: &[&str]) -> dist::Done<dist::Dist> {
+fn dist_options(words: &[&str]) -> dist::DistResult<dist::Dist> {
     let mut dist = dist::Dist { binary: None, check: false };
     let mut words = words.iter();
     while let Some(word) = words.next() {

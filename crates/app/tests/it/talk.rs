@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_client::{
-    ClientError, Cluster, Consumer, Message, NewTopic, Producer, ProducerOptions, Start,
+    ClientError, Cluster, Consumer, NewTopic, Producer, ProducerOptions, ProducerRecord, Start,
 };
 use ottla_clock::Clock;
 
@@ -50,7 +50,8 @@ pub async fn produce_once(
     let options = ProducerOptions { patience: Duration::ZERO, ..ProducerOptions::default() };
     let mut producer = Producer::new(cluster, options);
     for value in values {
-        let message = Message { value: Some(Bytes::from(value.clone())), ..Message::default() };
+        let message =
+            ProducerRecord { value: Some(Bytes::from(value.clone())), ..ProducerRecord::default() };
         producer.send(topic, message).await?;
         producer.flush().await?;
         acked(value);

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use bytes::Bytes;
-use ottla_client::{Compression, Message, NewTopic, OnFailure, Producer, ProducerOptions};
+use ottla_client::{Compression, NewTopic, OnFailure, Producer, ProducerOptions, ProducerRecord};
 
 use crate::node::{Home, Node};
 use crate::talk;
@@ -76,7 +76,10 @@ fn a_batch_that_is_too_large_is_written_in_parts() {
             let mut producer = Producer::new(cluster, options);
             for value in &values {
                 let value = Some(Bytes::from(value.clone()));
-                producer.send(&topic, Message { value, ..Message::default() }).await.unwrap();
+                producer
+                    .send(&topic, ProducerRecord { value, ..ProducerRecord::default() })
+                    .await
+                    .unwrap();
             }
             producer.flush().await.unwrap();
             let failures = producer.failures();

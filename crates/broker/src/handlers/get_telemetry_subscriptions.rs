@@ -6,7 +6,7 @@ use ottla_protocol::messages::{
     get_telemetry_subscriptions_response::GetTelemetrySubscriptionsResponse,
 };
 
-use crate::hosts::telemetry::Moment;
+use crate::hosts::telemetry::PushTimes;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -25,7 +25,7 @@ pub async fn handle(
 ) -> GetTelemetrySubscriptionsResponse {
     let known = request.client_instance_id;
     let id = if known.is_zero() { node.clock.random_uuid() } else { known };
-    match node.clients.telemetry.ask(id, call.traits(), Moment::now(&node.clock)) {
+    match node.clients.telemetry.ask(id, call.traits(), PushTimes::now(&node.clock)) {
         Ok(subscription) => GetTelemetrySubscriptionsResponse {
             client_instance_id: id,
             subscription_id: subscription.id,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ottla_coordinator::pattern::{Alphabet, whole};
+use ottla_coordinator::pattern::{Alphabet, compile_whole};
 use ottla_coordinator::transaction::{Transaction, TransactionCommand, TransactionStatus};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
@@ -43,7 +43,7 @@ pub async fn handle(
         ..Default::default()
     };
     let pattern = request.transactional_id_pattern.as_deref().unwrap_or_default();
-    if !pattern.is_empty() && whole(pattern, Alphabet::Unicode).is_err() {
+    if !pattern.is_empty() && compile_whole(pattern, Alphabet::Unicode).is_err() {
         let error_code = ErrorCode::INVALID_REGULAR_EXPRESSION.0;
         return ListTransactionsResponse { error_code, ..Default::default() };
     }

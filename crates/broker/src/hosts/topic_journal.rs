@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use bytes::Bytes;
 use ottla_partitions::{AppendRefusal, Isolation, Marker, Partition, ReadRefused};
 use ottla_records::control::{ControlKind, coordinator_epoch};
-use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches};
+use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_types::{Offset, TimestampMs, TopicPartition};
 
 use super::host::{AppendFailed, Journal};
@@ -149,7 +149,7 @@ pub fn replay<K: Kind>(
             .read(at, LOAD_BYTES, true, Isolation::Uncommitted)
             .map_err(|refused: ReadRefused| refused.to_string())?;
         let before = at;
-        for batch in batches(&read.records) {
+        for batch in batches_in(&read.records) {
             let Ok(batch) = batch else { break };
             each_stored(&batch, |stored| {
                 let Some(record) = K::decode(stored)? else { return Ok(()) };

@@ -8,12 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_types::{ErrorCode, NO_EPOCH, Offset, TimestampMs, TopicPartition};
 
-use crate::assign::Places;
+use crate::assign::PartitionsByTopic;
 use crate::cluster::Cluster;
 use crate::error::ClientError;
-use crate::groups::Committed;
-use crate::member::{Beaten, Membership, Offsets, Subscription};
-use crate::options::{ConsumerOptions, GroupProtocol, Isolation, Start};
+use crate::groups::CommittedOffsets;
+use crate::member::{HeartbeatOutcome, Membership, PartitionOffsets, Subscription};
+use crate::options::{ConsumerOptions, GroupProtocol, IsolationLevel, Start};
 use crate::transaction::GroupMember;
 
 const EARLIEST: i64 = -2;
@@ -47,11 +47,11 @@ pub struct Consumer {
     options: ConsumerOptions,
     membership: Option<Membership>,
     /// The next offset to be fetched of each partition.
-    positions: Offsets,
-    paused: Places,
+    positions: PartitionOffsets,
+    paused: PartitionsByTopic,
     ready: VecDeque<Received>,
     /// Up to where records were handed out.
-    handed: Committed,
+    handed: CommittedOffsets,
     beaten: Duration,
     committed: Duration,
     looked: Duration,
@@ -66,10 +66,10 @@ impl Consumer {
             cluster,
             options,
             membership: None,
-            positions: Offsets::new(),
-            paused: Places::new(),
+            positions: PartitionOffsets::new(),
+            paused: PartitionsByTopic::new(),
             ready: VecDeque::new(),
-            handed: Committed::new(),
+            handed: CommittedOffsets::new(),
             beaten: now,
             committed: now,
             looked: now,
@@ -133,7 +133,7 @@ impl Consumer {
     async fn want(&mut self, wanted: Subscription) -> Result<(), ClientError> {
         self.leave().await?;
         let Some(group) = self.options.group.clone() else {
-            let mut all = Places::new();
+            let mut all = PartitionsByTopic::new();
             for topic in wanted.topics(&mut self.cluster).await? {
                 let known = self.cluster.topic(&topic, false).await?;
                 all.extend(known.leaders.keys().map(|it| TopicPartition::new(topic.as_str(), *it)));
@@ -141,7 +141,7 @@ impl Consumer {
             return self.assign(all).await;
         };
         self.membership = Some(Membership::new(&group, wanted, &self.options, &self.cluster));
-        self.enter(Places::new()).await
+        self.enter(PartitionsByTopic::new()).await
     }
 
     /// Reads these partitions, and does not join its group: from where that has come to, or else
@@ -153,7 +153,7 @@ impl Consumer {
         self.forget_all();
         let committed = match &self.options.group {
             Some(group) => Membership::nobody(group).committed(&mut self.cluster, &places).await?,
-            None => Offsets::new(),
+            None => PartitionOffsets::new(),
         };
         self.start_in(places, &committed).await
     }
@@ -166,7 +166,7 @@ impl Consumer {
     }
 
     /// Reads only what is committed from now on, or everything.
-    pub const fn set_isolation(&mut self, isolation: Isolation) {
+    pub const fn set_isolation(&mut self, isolation: IsolationLevel) {
         self.options.isolation = isolation;
     }
 
@@ -201,7 +201,7 @@ impl Consumer {
 
     /// Behind the last record that was handed out, by partition.
     #[must_use]
-    pub fn handed_out(&self) -> Offsets {
+    pub fn handed_out(&self) -> PartitionOffsets {
         self.handed.iter().map(|(place, (offset, _))| (place.clone(), *offset)).collect()
     }
 
@@ -257,7 +257,7 @@ impl Consumer {
     }
 
     /// Joins; `owned` is what it may go on reading meanwhile.
-    async fn enter(&mut self, mut owned: Places) -> Result<(), ClientError> {
+    async fn enter(&mut self, mut owned: PartitionsByTopic) -> Result<(), ClientError> {
         loop {
             let Some(membership) = &mut self.membership else { return Ok(()) };
             let mine = membership.join(&mut self.cluster, &owned).await?;
@@ -273,7 +273,11 @@ impl Consumer {
     }
 
     /// Begins to read in further partitions, where the group has come to or else at the start.
-    async fn start_in(&mut self, places: Places, committed: &Offsets) -> Result<(), ClientError> {
+    async fn start_in(
+        &mut self,
+        places: PartitionsByTopic,
+        committed: &PartitionOffsets,
+    ) -> Result<(), ClientError> {
         for place in places {
             let position = match committed.get(&place) {
                 Some(offset) => *offset,
@@ -329,20 +333,20 @@ impl Consumer {
         let mut beaten = membership.heartbeat(&mut self.cluster).await?;
         if is_old {
             self.looked = now;
-            if beaten == Beaten::Same && membership.has_news(&mut self.cluster).await? {
-                beaten = Beaten::Called;
+            if beaten == HeartbeatOutcome::Same && membership.has_news(&mut self.cluster).await? {
+                beaten = HeartbeatOutcome::Called;
             }
         }
         let keeps = membership.is_cooperative();
         match beaten {
-            Beaten::Same => Ok(()),
-            Beaten::Now(mine) => {
+            HeartbeatOutcome::Same => Ok(()),
+            HeartbeatOutcome::Now(mine) => {
                 self.shift(mine).await?;
                 // At once, so that others need not wait for what was given up.
                 self.beaten = Duration::ZERO;
                 Ok(())
             }
-            Beaten::Called => {
+            HeartbeatOutcome::Called => {
                 // The last word before another may read on.
                 self.commit_if_own().await?;
                 let owned = self.positions.keys().cloned().collect();
@@ -350,11 +354,11 @@ impl Consumer {
                     return self.enter(owned).await;
                 }
                 self.forget_all();
-                self.enter(Places::new()).await
+                self.enter(PartitionsByTopic::new()).await
             }
-            Beaten::Out => {
+            HeartbeatOutcome::Out => {
                 self.forget_all();
-                self.enter(Places::new()).await
+                self.enter(PartitionsByTopic::new()).await
             }
         }
     }
@@ -372,7 +376,7 @@ impl Consumer {
     }
 
     /// Other partitions are its own from now on; in those that stay it goes on where it is.
-    async fn shift(&mut self, mine: Places) -> Result<(), ClientError> {
+    async fn shift(&mut self, mine: PartitionsByTopic) -> Result<(), ClientError> {
         if self.positions.keys().any(|it| !mine.contains(it)) {
             self.commit_if_own().await?;
         }
@@ -380,7 +384,7 @@ impl Consumer {
         self.handed.retain(|place, _| mine.contains(place));
         self.paused.retain(|place| mine.contains(place));
         self.ready.retain(|record| mine.contains(&record.place));
-        let fresh: Places =
+        let fresh: PartitionsByTopic =
             mine.into_iter().filter(|it| !self.positions.contains_key(it)).collect();
         if fresh.is_empty() {
             return Ok(());
@@ -416,12 +420,12 @@ impl Consumer {
     ///
     /// # Errors
     /// The group's coordinator refuses, also for a reason that the next generation ends.
-    pub async fn commit_offsets(&mut self, offsets: &Offsets) -> Result<(), ClientError> {
+    pub async fn commit_offsets(&mut self, offsets: &PartitionOffsets) -> Result<(), ClientError> {
         let offsets = offsets.iter().map(|(place, offset)| (place.clone(), (*offset, NO_EPOCH)));
         self.commit_all(&offsets.collect()).await
     }
 
-    async fn commit_all(&mut self, offsets: &Committed) -> Result<(), ClientError> {
+    async fn commit_all(&mut self, offsets: &CommittedOffsets) -> Result<(), ClientError> {
         if let Some(membership) = &self.membership {
             return membership.commit(&mut self.cluster, offsets).await;
         }

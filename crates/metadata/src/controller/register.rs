@@ -12,7 +12,7 @@ use super::elect::{self, BrokerChange};
 use super::{Controller, ControllerReply, ControllerScene};
 
 /// A new life of a broker: what its last one led is led by others, then it registers, fenced.
-pub(super) fn register(
+pub(super) fn register_broker(
     scene: &ControllerScene<'_>,
     request: &BrokerRegistrationRequest,
     turn: &mut Turn<Controller>,
@@ -27,7 +27,7 @@ pub(super) fn register(
         return turn.reply(ControllerReply::Registered(Err(ErrorCode::INVALID_REGISTRATION)));
     }
     // Before its registration: a controller that fails in between does this again (KIP-966).
-    turn.records.extend(elect::changes(scene, last_stop(scene, request)));
+    turn.records.extend(elect::partition_changes(scene, last_stop(scene, request)));
     let record = RegisterBrokerRecord {
         broker_id: request.broker_id,
         incarnation_id: request.incarnation_id,
@@ -78,7 +78,11 @@ fn last_stop(scene: &ControllerScene<'_>, request: &BrokerRegistrationRequest) -
 }
 
 /// The broker has caught up with the metadata: it may serve and lead.
-pub(super) fn unfence(scene: &ControllerScene<'_>, broker: NodeId, turn: &mut Turn<Controller>) {
+pub(super) fn unfence_broker(
+    scene: &ControllerScene<'_>,
+    broker: NodeId,
+    turn: &mut Turn<Controller>,
+) {
     if let Some(known) = scene.cluster.broker(broker)
         && known.fenced
     {
@@ -89,17 +93,21 @@ pub(super) fn unfence(scene: &ControllerScene<'_>, broker: NodeId, turn: &mut Tu
             ..Default::default()
         };
         turn.record(record.into());
-        turn.records.extend(elect::changes(scene, BrokerChange::Serves(broker)));
+        turn.records.extend(elect::partition_changes(scene, BrokerChange::Serves(broker)));
     }
     turn.reply(ControllerReply::Done);
 }
 
 /// The broker is about to stop: others lead what it leads, if there are others.
-pub(super) fn stop(scene: &ControllerScene<'_>, broker: NodeId, turn: &mut Turn<Controller>) {
+pub(super) fn stop_broker(
+    scene: &ControllerScene<'_>,
+    broker: NodeId,
+    turn: &mut Turn<Controller>,
+) {
     if let Some(known) = scene.cluster.broker(broker)
         && !known.fenced
     {
-        turn.records.extend(elect::changes(scene, BrokerChange::Left(broker)));
+        turn.records.extend(elect::partition_changes(scene, BrokerChange::Left(broker)));
         let record = BrokerRegistrationChangeRecord {
             broker_id: broker,
             broker_epoch: known.epoch,

@@ -18,7 +18,7 @@ use ottla_partitions::{
     DataDir, Files, Guard, Isolation, LogOptions, Marker, Partition, PartitionRules, Partitions,
     Terms,
 };
-use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches};
+use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_storage::{Fate, MemoryFiles};
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
 
@@ -567,7 +567,7 @@ impl World {
             let read = partition.read(at, 1 << 20, true, Isolation::Committed).unwrap();
             let mut aborting: BTreeSet<i64> = BTreeSet::new();
             let mut aborted = read.aborted.unwrap().into_iter().peekable();
-            for batch in batches(&read.records).map(|it| it.unwrap()) {
+            for batch in batches_in(&read.records).map(|it| it.unwrap()) {
                 while let Some((id, _)) = aborted.next_if(|it| it.1 <= batch.last_offset()) {
                     aborting.insert(id);
                 }

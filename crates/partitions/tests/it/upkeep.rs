@@ -11,7 +11,7 @@ use ottla_partitions::{
     Compaction, Isolation, Keeper, KeeperSettings, Lanes, LogOptions, Partition, PartitionRules,
     Partitions, Retention, Waited,
 };
-use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches};
+use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_types::{TopicPartition, Uuid};
 
 fn keyed(key: &str, value: &str, timestamp: i64) -> Bytes {
@@ -164,7 +164,7 @@ fn a_compacted_partition_keeps_the_last_of_each_key() {
     let (mut at, mut last, mut count) = (0, BTreeMap::new(), 0);
     while at < 30 {
         let read = partition.read(at, 300, true, Isolation::Uncommitted).unwrap();
-        for batch in batches(&read.records) {
+        for batch in batches_in(&read.records) {
             let batch = batch.unwrap();
             at = batch.next_offset();
             for record in batch.unpack(1000).unwrap().records() {

@@ -23,7 +23,7 @@ use ottla_protocol::messages::create_topics_response::CreatableTopicConfigs;
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::{decode_metadata, encode_metadata};
 use ottla_quorum::{Endpoint, FOLDER, FormatOptions, Quorum, ReplicaKey, Setup, Voter, VoterSet};
-use ottla_records::batches;
+use ottla_records::batches_in;
 use ottla_storage::{CleanShutdown, DataDir, DiskFiles, Fate, Files, MemoryFiles, MetaProperties};
 use ottla_types::{ErrorCode, Uuid};
 
@@ -37,13 +37,13 @@ fn annex(name: &str) -> Vec<u8> {
 
 /// The time of each batch.
 fn times(bytes: &[u8]) -> Vec<i64> {
-    batches(bytes).map(|batch| batch.unwrap().base_timestamp()).collect()
+    batches_in(bytes).map(|batch| batch.unwrap().base_timestamp()).collect()
 }
 
 /// Every metadata record in the bytes, and the version it is written in.
 fn records(bytes: &[u8]) -> Vec<(MetadataRecord, i16)> {
     let mut all = Vec::new();
-    for batch in batches(bytes) {
+    for batch in batches_in(bytes) {
         let batch = batch.unwrap();
         if batch.is_control() {
             continue;
@@ -107,7 +107,7 @@ fn formatted(dir: &Path) {
         (annex("bootstrap.checkpoint"), annex("00000000000000000000-0000000000.checkpoint"));
     let mut at = times(&first);
     // What the snapshot says it contains: a time of its own, in the header's value.
-    let header = batches(&second).next().unwrap().unwrap();
+    let header = batches_in(&second).next().unwrap().unwrap();
     let unpacked = header.unpack(1 << 20).unwrap();
     let value = unpacked.records().next().unwrap().unwrap().value.unwrap().to_vec();
     at.push(i64::from_be_bytes(value[2..10].try_into().unwrap()));
@@ -116,7 +116,7 @@ fn formatted(dir: &Path) {
     let records: Vec<_> = bootstrap_records().iter().map(versioned).collect();
     let now = &mut || at.next().unwrap();
     let format = FormatOptions { records: &records, voter: voter(), now };
-    ottla_quorum::format(&files(), dir, format).unwrap();
+    ottla_quorum::format_directory(&files(), dir, format).unwrap();
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn format_first(files: &MemoryFiles, dir: &Path) -> Result<(), Box<dyn Error>> {
     data.mark_clean_shutdown(CleanShutdown { broker_epoch: 1 })?;
     let records: Vec<_> = bootstrap_records().iter().map(versioned).collect();
     let format = FormatOptions { records: &records, voter: voter(), now: &mut || 1000 };
-    ottla_quorum::format(&files, dir, format)?;
+    ottla_quorum::format_directory(&files, dir, format)?;
     let (cluster_id, directory_id) = ("c".to_owned(), voter().key.directory);
     Ok(data.set_meta(&MetaProperties { cluster_id, node_id: 1, directory_id })?)
 }
@@ -164,7 +164,7 @@ fn a_directory_that_says_it_is_formatted_is_whole_wherever_the_power_goes() {
             None,
             "power cut after change {changes}, seed {seed}"
         );
-        let found = ottla_quorum::bootstrap(&left, dir).unwrap();
+        let found = ottla_quorum::read_bootstrap(&left, dir).unwrap();
         assert_eq!(found, bootstrap_records(), "power cut after change {changes}, seed {seed}");
         let setup = Setup {
             files: left,
@@ -269,7 +269,7 @@ fn the_first_cluster_writes_the_log_that_kafka_writes() {
     assert_eq!(state, wanted);
     quorum.close().unwrap();
     let written = fs::read(folder.join("00000000000000000000.log")).unwrap();
-    for (ours, theirs) in batches(&written).zip(batches(&genuine)) {
+    for (ours, theirs) in batches_in(&written).zip(batches_in(&genuine)) {
         let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
         assert_eq!(ours.bytes(), theirs.bytes(), "the batch at {}", theirs.base_offset());
     }

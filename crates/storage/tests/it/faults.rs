@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ottla_records::{BatchOptions, batches, legacy};
+use ottla_records::{BatchOptions, batches_in, legacy};
 use ottla_storage::{
     AppendError, Fault, FaultyFiles, Files, Log, MemoryFiles, Stamp, StorageError,
 };
@@ -121,7 +121,7 @@ fn a_smaller_batch_after_one_that_found_no_room_has_nothing_behind_it() {
     let files: Arc<dyn Files> = Arc::new(disk);
     let log = Log::open(opening(&files, Path::new("/data/t-0"), true)).unwrap();
     assert_eq!(log.log_end(), 2);
-    assert_eq!(batches(&read_all(&log)).count(), 2);
+    assert_eq!(batches_in(&read_all(&log)).count(), 2);
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_log_from_before_kafka_0_11_is_refused_and_not_cut() {
     append(&mut log, 2).unwrap();
     let new = read_all(&log);
     drop(log);
-    let old = legacy::down(&new, 1, 1 << 20).unwrap();
+    let old = legacy::convert_down(&new, 1, 1 << 20).unwrap();
     let path = Path::new("/data/t-0/00000000000000000000.log");
     let file = disk.create(path).unwrap();
     file.write_at(&old, 0).unwrap();

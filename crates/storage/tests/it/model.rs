@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use ottla_records::{Batch, BatchOptions, batches};
+use ottla_records::{Batch, BatchOptions, batches_in};
 use ottla_storage::{
     AppendError, Fate, Files, Log, LogOptions, MemoryFiles, ProducerError, Retention, Slice, Stamp,
     StorageError,
@@ -35,7 +35,7 @@ fn what_is_appended_is_read_across_segments_and_restarts() {
     }
     let written = read_all(&log);
     let mut at = 0;
-    for batch in batches(&written) {
+    for batch in batches_in(&written) {
         let batch = batch.unwrap();
         assert!(batch.crc_is_right());
         assert_eq!(batch.base_offset(), at);
@@ -57,7 +57,7 @@ fn a_reader_gets_whole_batches_below_its_limit() {
     let view = log.view();
     let read = |offset, bytes_max, at_least_one, upper| {
         let bytes = view.read(Slice { offset, bytes_max, at_least_one, upper }).unwrap();
-        let bases = batches(&bytes).map(|batch| batch.unwrap().base_offset());
+        let bases = batches_in(&bytes).map(|batch| batch.unwrap().base_offset());
         bases.collect::<Vec<_>>()
     };
     assert_eq!(read(7, 10_000, true, 15), [5, 10], "from the batch that holds the offset");
@@ -121,7 +121,7 @@ fn the_append_time_replaces_what_the_producer_said() {
     let appended = log.append_as_leader(&batch(2, BatchOptions::default()), stamp, 77).unwrap();
     assert_eq!(appended.append_time, 77);
     let bytes = read_all(&log);
-    let batch = batches(&bytes).next().unwrap().unwrap();
+    let batch = batches_in(&bytes).next().unwrap().unwrap();
     assert!(batch.crc_is_right() && batch.is_append_time());
     let times = batch.unpack(1000).unwrap();
     assert!(times.records().all(|record| record.unwrap().timestamp == 77));
@@ -245,7 +245,7 @@ impl Left {
     fn flush(&mut self, log: &mut Log) -> Result<(), StorageError> {
         self.point = flush_all(log)?;
         let all = read_all(log);
-        self.durable = batches(&all)
+        self.durable = batches_in(&all)
             .map(|it| it.unwrap())
             .map(|it| (it.base_offset(), it.bytes().to_vec()))
             .collect();
@@ -326,7 +326,7 @@ fn live_and_die(at: u64, fate: Fate, live: impl FnOnce(&mut Left, &mut Log)) {
     let found = read_all(&log);
     let mut there = BTreeMap::new();
     let mut end = None;
-    for batch in batches(&found).map(|it| it.unwrap()) {
+    for batch in batches_in(&found).map(|it| it.unwrap()) {
         let base = batch.base_offset();
         assert!(batch.crc_is_right(), "{fate:?} at {at}: {base} is torn");
         assert!(end.is_none_or(|end| end == base), "{fate:?} at {at}: a hole before {base}");

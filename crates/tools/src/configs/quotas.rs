@@ -22,12 +22,12 @@ use ottla_types::ErrorCode;
 
 use super::{changes, settings};
 use crate::options::Parsed;
-use crate::session::{Session, ToolError, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, refused};
 
 /// A part of an entity: its type, and its name (the empty one is the default); all names if none
 /// is said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct EntityPart {
     kind: &'static str,
     name: Option<String>,
 }
@@ -48,15 +48,15 @@ const ITERATIONS: u32 = 4096;
 
 /// The entity of a command line, if it has to do with quotas: `--entity-type users --entity-name
 /// bob`, `--user bob`, in any order of its parts.
-pub fn entity(args: &Parsed) -> Result<Vec<Part>, ToolError> {
-    let mut parts: Vec<Part> = Vec::new();
+pub fn entity(args: &Parsed) -> Result<Vec<EntityPart>, ToolError> {
+    let mut parts: Vec<EntityPart> = Vec::new();
     let mut names = Vec::new();
     for (option, value) in args.in_order() {
         match option {
             "entity-type" => {
                 let found = KINDS.iter().find(|(plural, ..)| Some(*plural) == value);
                 let Some((_, _, kind, _)) = found else { return Ok(Vec::new()) };
-                parts.push(Part { kind, name: None });
+                parts.push(EntityPart { kind, name: None });
             }
             "entity-name" => names.push(value.unwrap_or_default().to_owned()),
             "entity-default" => names.push(String::new()),
@@ -69,9 +69,9 @@ pub fn entity(args: &Parsed) -> Result<Vec<Part>, ToolError> {
     for (plural, short, kind, _) in KINDS {
         let defaults = format!("{}-defaults", plural.trim_end_matches('s'));
         if args.has(&defaults) {
-            parts.push(Part { kind, name: Some(String::new()) });
+            parts.push(EntityPart { kind, name: Some(String::new()) });
         } else if let Some(name) = args.one(short) {
-            parts.push(Part { kind, name: Some(name.to_owned()) });
+            parts.push(EntityPart { kind, name: Some(name.to_owned()) });
         }
     }
     let mut kinds: Vec<&str> = parts.iter().map(|it| it.kind).collect();
@@ -84,7 +84,11 @@ pub fn entity(args: &Parsed) -> Result<Vec<Part>, ToolError> {
     }
 }
 
-pub fn run(args: &Parsed, session: &mut Session<'_>, entity: &[Part]) -> Result<(), ToolError> {
+pub fn run(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    entity: &[EntityPart],
+) -> Result<(), ToolError> {
     let mut cluster = session.connect()?;
     if args.has("describe") {
         return describe(session, &mut cluster, entity);
@@ -97,17 +101,17 @@ pub fn run(args: &Parsed, session: &mut Session<'_>, entity: &[Part]) -> Result<
 }
 
 /// An entity as found: its parts by type; no name is the default.
-type Found = BTreeMap<String, Option<String>>;
+type EntityFound = BTreeMap<String, Option<String>>;
 
 /// The quotas of an entity.
-type Quotas = (Found, BTreeMap<String, f64>);
+type Quotas = (EntityFound, BTreeMap<String, f64>);
 
 fn quotas(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     cluster: &mut Cluster,
-    entity: &[Part],
+    entity: &[EntityPart],
 ) -> Result<Vec<Quotas>, ToolError> {
-    let component = |it: &Part| {
+    let component = |it: &EntityPart| {
         let (match_type, match_) = match &it.name {
             None => (SPECIFIED, None),
             Some(name) if name.is_empty() => (DEFAULT, None),
@@ -136,9 +140,9 @@ fn shown(value: f64) -> String {
 }
 
 fn describe(
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut Cluster,
-    entity: &[Part],
+    entity: &[EntityPart],
 ) -> Result<(), ToolError> {
     for (found, values) in quotas(session, cluster, entity)? {
         let part = |(_, _, kind, title): &(&str, &str, &str, &str)| {
@@ -153,7 +157,7 @@ fn describe(
         let (parts, values) = (parts.join(", "), values.join(", "));
         writeln!(session.out, "Quota configs for {parts} are {values}")?;
     }
-    let [Part { kind: "user", name }] = entity else { return Ok(()) };
+    let [EntityPart { kind: "user", name }] = entity else { return Ok(()) };
     if name.as_ref().is_some_and(String::is_empty) {
         return Ok(());
     }
@@ -190,9 +194,9 @@ fn mechanism(name: &str) -> Option<i8> {
 
 fn alter(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut Cluster,
-    entity: &[Part],
+    entity: &[EntityPart],
 ) -> Result<(), ToolError> {
     let (set, gone) = changes(args)?;
     let (passwords, limits): (Vec<_>, Vec<_>) =
@@ -256,11 +260,11 @@ fn alter(
 }
 
 fn limit(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     cluster: &mut Cluster,
-    (entity, ops): (&[Part], Vec<OpData>),
+    (entity, ops): (&[EntityPart], Vec<OpData>),
 ) -> Result<(), ToolError> {
-    let part = |it: &Part| EntityData {
+    let part = |it: &EntityPart| EntityData {
         entity_type: it.kind.to_owned(),
         entity_name: it.name.clone().filter(|it| !it.is_empty()),
         ..Default::default()

@@ -2,21 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_client::{Cluster, GroupDescription, Isolation, MemberDescription, TopicPartition};
+use ottla_client::{Cluster, GroupDescription, IsolationLevel, MemberDescription, TopicPartition};
 
 use super::named;
 use crate::options::Parsed;
-use crate::session::{Session, ToolError};
+use crate::session::{ToolError, ToolSession};
 use crate::table::columns;
 
-type Places = BTreeSet<TopicPartition>;
+type AssignedPartitions = BTreeSet<TopicPartition>;
 
 /// Behind the last record.
 const LATEST: i64 = -1;
 
 pub fn describe(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut Cluster,
 ) -> Result<(), ToolError> {
     for id in named(args, session, cluster)? {
@@ -91,7 +91,7 @@ fn members(args: &Parsed, id: &str, group: &GroupDescription) -> String {
     columns(&rows, &widths)
 }
 
-fn shown(places: &Places) -> String {
+fn shown(places: &AssignedPartitions) -> String {
     let mut topics: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for place in places {
         topics.entry(&place.topic).or_default().push(place.partition.to_string());
@@ -102,7 +102,7 @@ fn shown(places: &Places) -> String {
 
 fn offsets(
     args: &Parsed,
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     cluster: &mut Cluster,
     (id, group): (&str, &GroupDescription),
 ) -> Result<String, ToolError> {
@@ -130,7 +130,7 @@ fn offsets(
     let dash = || "-".to_owned();
     let places: BTreeSet<&TopicPartition> =
         committed.keys().chain(owners.keys().copied()).collect();
-    let ends = cluster.offsets_at(places.iter().copied(), LATEST, Isolation::Uncommitted);
+    let ends = cluster.offsets_at(places.iter().copied(), LATEST, IsolationLevel::Uncommitted);
     let ends = session.wait(ends);
     for place in places {
         let end = ends.get(place).copied();

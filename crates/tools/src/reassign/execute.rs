@@ -18,14 +18,14 @@ use super::{
     shown, topics_of, under_way,
 };
 use crate::options::Parsed;
-use crate::session::{Session, ToolError, failed};
+use crate::session::{ToolError, ToolSession, failed};
 
 /// How long to wait between two tries.
 const MOMENT: Duration = Duration::from_millis(100);
 
 pub fn run(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut Cluster,
     (wanted, dirs): (Replicas, Directories),
 ) -> Result<(), ToolError> {
@@ -70,7 +70,7 @@ pub fn run(
 
 fn throttle(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut Cluster,
     (now, wanted): (&Replicas, &Replicas),
 ) -> Result<(), ToolError> {
@@ -118,7 +118,7 @@ fn throttle(
 }
 
 fn reassign(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     cluster: &mut Cluster,
     wanted: &Replicas,
     is_strict: bool,
@@ -159,7 +159,7 @@ fn reassign(
 
 /// Asks each broker for the directories, until it knows of the partitions.
 fn move_replicas(
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut Cluster,
     mut left: Directories,
     timeout: Duration,
@@ -202,7 +202,7 @@ fn move_replicas(
 }
 
 fn move_one(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     cluster: &mut Cluster,
     (place, node): (&TopicPartition, NodeId),
     dir: &str,

@@ -13,9 +13,9 @@ use ottla_types::NodeId;
 use serde_json::json;
 
 use crate::Tool;
-use crate::json::{Entry, Plan};
+use crate::json::{PlanEntry, PlanFile};
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{Session, ToolError, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, refused};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-reassign-partitions",
@@ -79,7 +79,7 @@ type Replicas = BTreeMap<TopicPartition, Vec<NodeId>>;
 /// In which directory a broker keeps a partition, or is to.
 type Directories = BTreeMap<(TopicPartition, NodeId), String>;
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let Some(action) = args.only(&ACTIONS) else {
         let all = ACTIONS.map(|it| format!("--{it}")).join(", ");
         return Err(ToolError::Usage(format!("Command must include exactly one action: {all}")));
@@ -116,7 +116,7 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 
 /// The topics that a file names.
 fn topics(file: &str) -> Result<Vec<String>, ToolError> {
-    let plan = Plan::versioned(file)?;
+    let plan = PlanFile::versioned(file)?;
     let mut names = Vec::new();
     for entry in plan.list("topics")? {
         names.push(entry.text("topic")?.to_owned());
@@ -127,7 +127,7 @@ fn topics(file: &str) -> Result<Vec<String>, ToolError> {
 
 /// What a file says of partitions: on which brokers, and in which of their directories.
 fn wanted(file: &str) -> Result<(Replicas, Directories), ToolError> {
-    let plan = Plan::versioned(file)?;
+    let plan = PlanFile::versioned(file)?;
     let (mut replicas, mut directories) = (Replicas::new(), Directories::new());
     let entries = plan.list("partitions")?;
     for entry in &entries {
@@ -151,7 +151,7 @@ fn wanted(file: &str) -> Result<(Replicas, Directories), ToolError> {
         }
         replicas.insert(place, ids);
     }
-    let places = entries.iter().map(Entry::place).collect::<Result<Vec<_>, _>>()?;
+    let places = entries.iter().map(PlanEntry::place).collect::<Result<Vec<_>, _>>()?;
     plan.no_duplicates("Partition reassignment contains duplicate topic partitions", places)?;
     if replicas.is_empty() {
         return Err(plan.wrong("Partition reassignment list cannot be empty"));
@@ -168,7 +168,7 @@ fn topics_of(wanted: &Replicas) -> Vec<String> {
 
 /// Where the partitions of topics are; absent topics have none.
 fn current(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     cluster: &mut Cluster,
     topics: &[String],
 ) -> Result<Replicas, ToolError> {
@@ -185,7 +185,7 @@ fn current(
 
 /// As [`current`], where every topic must be there.
 fn current_all(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     cluster: &mut Cluster,
     topics: &[String],
 ) -> Result<Replicas, ToolError> {
@@ -199,7 +199,7 @@ fn current_all(
 
 /// In which directory each broker keeps each of its partitions; the second is where it is going.
 fn directories(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     cluster: &mut Cluster,
 ) -> Result<(Directories, Directories), ToolError> {
     let (mut now, mut future) = (Directories::new(), Directories::new());
@@ -240,7 +240,7 @@ fn shown(replicas: &Replicas, directories: &Directories) -> String {
 
 /// The brokers there are, with their racks.
 fn brokers(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     cluster: &mut Cluster,
 ) -> Result<BTreeMap<NodeId, Option<String>>, ToolError> {
     let told = session.wait(cluster.ask_any(&DescribeClusterRequest::default()))?;
@@ -248,7 +248,11 @@ fn brokers(
     Ok(told.brokers.into_iter().map(|it| (it.broker_id, it.rack)).collect())
 }
 
-fn generate(args: &Parsed, session: &mut Session<'_>, topics: &[String]) -> Result<(), ToolError> {
+fn generate(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    topics: &[String],
+) -> Result<(), ToolError> {
     let mut cluster = session.connect()?;
     let list = args.one("broker-list").unwrap_or_default();
     let ids: Result<Vec<NodeId>, _> = list.split(',').map(|it| it.trim().parse()).collect();
@@ -318,7 +322,7 @@ fn spread(
 
 /// What is under way: partition, its replicas, those that come and those that go.
 fn under_way(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     cluster: &mut Cluster,
 ) -> Result<BTreeMap<TopicPartition, [Vec<NodeId>; 3]>, ToolError> {
     let request = listing::ListPartitionReassignmentsRequest {
@@ -342,7 +346,7 @@ fn commas(ids: &[NodeId]) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-fn list(session: &mut Session<'_>) -> Result<(), ToolError> {
+fn list(session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let mut cluster = session.connect()?;
     let all = under_way(session, &mut cluster)?;
     if all.is_empty() {
@@ -362,7 +366,7 @@ fn list(session: &mut Session<'_>) -> Result<(), ToolError> {
 
 /// Takes all throttles back.
 fn clear_throttles(
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut Cluster,
     wanted: &Replicas,
 ) -> Result<(), ToolError> {

@@ -9,11 +9,11 @@ use super::{
     Directories, Replicas, clear_throttles, commas, current, directories, topics_of, under_way,
 };
 use crate::options::Parsed;
-use crate::session::{Session, ToolError, refused};
+use crate::session::{ToolError, ToolSession, refused};
 
 pub fn run(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut Cluster,
     (wanted, dirs): (Replicas, Directories),
 ) -> Result<(), ToolError> {
@@ -76,7 +76,7 @@ pub fn run(
 
 pub fn cancel(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut Cluster,
     (wanted, dirs): (Replicas, Directories),
 ) -> Result<(), ToolError> {

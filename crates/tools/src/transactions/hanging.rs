@@ -14,13 +14,13 @@ use ottla_types::{NodeId, ProducerId};
 
 use super::{active, print, row};
 use crate::options::Parsed;
-use crate::session::{Session, ToolError, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, refused};
 
 const MINUTE_MS: i64 = 60_000;
 
 pub fn abort(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut Cluster,
 ) -> Result<(), ToolError> {
     let usage = ToolError::Usage;
@@ -80,7 +80,7 @@ struct Suspect {
 
 pub fn find(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     cluster: &mut Cluster,
 ) -> Result<(), ToolError> {
     let usage = ToolError::Usage;
@@ -149,7 +149,7 @@ pub fn find(
 
 /// The partitions that coordinators say the open transactions of these producers touch.
 fn known(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     cluster: &mut Cluster,
     suspects: &[Suspect],
 ) -> Result<BTreeMap<ProducerId, BTreeSet<TopicPartition>>, ToolError> {
