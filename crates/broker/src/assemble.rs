@@ -26,7 +26,7 @@ use crate::lanes::NodeLanes;
 use crate::levels::LogLevels;
 use crate::listening::{bind_listeners, serve_listeners};
 use crate::lost;
-use crate::node::{Node, Parts};
+use crate::node::{Node, NodeFacts, Parts};
 use crate::register::{join_cluster, registration};
 use crate::rules::{keeper_settings, node_settings};
 use crate::start_error::StartError;
@@ -138,13 +138,15 @@ pub async fn assemble(
     let node = Arc::new(Node::new(Parts {
         clock: clock.clone(),
         id,
-        cluster_id: meta.cluster_id,
-        metadata_directory: meta.directory_id,
+        facts: NodeFacts {
+            cluster_id: meta.cluster_id,
+            metadata_directory: meta.directory_id,
+            voter_listeners,
+            kraft_version,
+        },
         started: Arc::clone(&started),
         partitions: Arc::new(found.partitions),
         controller,
-        voter_listeners,
-        kraft_version,
         levels,
         authorizer,
         lanes: lanes.clone(),
@@ -155,7 +157,7 @@ pub async fn assemble(
     let request = registration(&node, &listeners, found.directories)?;
     let epoch = join_cluster(&node.controller, found.bootstrap, request).await?;
     let asked = Arc::clone(&node);
-    let ask = Arc::new(move || keeper_settings(&asked.cluster(), &asked.started, asked.id));
+    let ask = Arc::new(move || keeper_settings(&asked.cluster(), asked.started(), asked.id));
     let keeper = Keeper::start(&node.partitions, &clock, ask)?;
     let facts = start_facts(&node, found.was_clean || found.formatted, (begun, found.recovery));
     let addresses = listeners.iter().map(|it| (it.setting.name.clone(), it.address)).collect();
@@ -231,9 +233,9 @@ fn find(
 /// Starts what fires the timers of coordinators.
 async fn start_ticks(node: &Arc<Node>, spawner: &Spawner) {
     let ticked = Arc::clone(node);
-    spawner.spawn(0, move || async move { ticked.groups.tick().await }).await;
+    spawner.spawn(0, move || async move { ticked.coordinators.tick_groups().await }).await;
     let ticked = Arc::clone(node);
-    let ticking = move || async move { ticked.transactions.tick(&ticked.markers).await };
+    let ticking = move || async move { ticked.coordinators.tick_transactions().await };
     spawner.spawn(0, ticking).await;
 }
 
@@ -243,7 +245,7 @@ fn resume_moves(node: &Node) -> Result<(), StartError> {
         // One whose partition or directory is gone is over.
         let _ = node.partitions.plan_move(&place, &path);
     }
-    node.moves.start(node.mover());
+    node.start_moves();
     Ok(())
 }
 
@@ -257,7 +259,7 @@ impl Assembled {
     /// The cluster's id.
     #[must_use]
     pub fn cluster_id(&self) -> &str {
-        &self.node.cluster_id
+        &self.node.facts.cluster_id
     }
 
     /// Was the data directory new?
@@ -323,7 +325,7 @@ fn start_facts(
     };
     StartFacts {
         node_id: node.id,
-        roles: node.started.roles(),
+        roles: node.started().roles(),
         was_clean,
         partitions: node.partitions.all().len(),
         recovery_ms: millis(recovery),

@@ -35,10 +35,11 @@ const UNPACKED_BYTES_MAX: usize = 64 << 20;
 pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchResponse {
     let by_id = call.version >= 13;
     let random = || i32::from_le_bytes(first_four(node.clock.random_bytes()));
-    let plan = match node.sessions.plan(ask(&request, by_id), node.clock.monotonic(), random) {
-        Ok(plan) => plan,
-        Err(code) => return FetchResponse { error_code: code.0, ..Default::default() },
-    };
+    let plan =
+        match node.clients.sessions.plan(ask(&request, by_id), node.clock.monotonic(), random) {
+            Ok(plan) => plan,
+            Err(code) => return FetchResponse { error_code: code.0, ..Default::default() },
+        };
     // As in Kafka, the level is looked at only if there is something to read.
     let is_level = matches!(request.isolation_level, 0 | 1);
     if !is_level && plan.wanted.iter().any(|(place, _)| found(node, place).is_some()) {

@@ -55,7 +55,7 @@ pub async fn handle(node: &Node, call: &Call, request: MetadataRequest) -> Metad
     };
     let mut response = MetadataResponse {
         brokers: brokers(&cluster, listener),
-        cluster_id: Some(node.cluster_id.clone()),
+        cluster_id: Some(node.facts.cluster_id.clone()),
         controller_id: node.id,
         topics,
         ..Default::default()

@@ -97,18 +97,10 @@ impl<K: ShardKind> Shards<K> {
         }))
     }
 
-    /// The coordinator of this key, where the topic has `count` partitions.
-    ///
-    /// # Errors
-    /// What a client is told when the coordinator is not here, or not yet.
-    pub fn of(&self, key: &str, count: i32) -> Result<Arc<ShardHost<K>>, ErrorCode> {
-        self.at(shard_of(key, count).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?)
-    }
-
     /// The coordinator that lives in this partition.
     ///
     /// # Errors
-    /// See [`Shards::of`].
+    /// The error code for a client when the coordinator is not here, or not yet.
     pub fn at(&self, index: i32) -> Result<Arc<ShardHost<K>>, ErrorCode> {
         match self.read().get(&index).map(|shard| &shard.state) {
             // One that is lost is about to be loaded again.

@@ -1,4 +1,4 @@
-//! A partition of a coordinator's topic as the journal of its machine: entries to batches, and back.
+//! A partition of a coordinator's topic as the journal of its machine: entries to batches and back.
 
 use std::marker::PhantomData;
 
