@@ -1,7 +1,10 @@
 use super::*;
+use crate::assemble::Formatting;
+use ottla_metadata::ControllerCommand;
 use ottla_partitions::DataDir;
 use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use ottla_protocol::messages::create_topics_response::CreateTopicsResponse;
+use ottla_types::{ErrorCode, NodeId, Uuid};
 
 /// A node in `folders`.
 fn start(folders: &[&std::path::Path]) -> Broker {
@@ -23,16 +26,16 @@ fn create_topic(broker: &Broker) {
     };
     let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
     let uuids = vec![Uuid::of(77)];
-    let command = Command::CreateTopics { request, uuids };
+    let command = ControllerCommand::CreateTopics { request, uuids };
     let asked: Result<CreateTopicsResponse, ErrorCode> =
-        broker.controller.handle().ask_blocking(command);
+        broker.node().controller.ask_blocking(command);
     assert_eq!(asked.expect("an answer").topics[0].error_code, 0);
 }
 
 /// Who leads the topic's partition, and whether it has to recover, as only a leader has to that
 /// was elected after an unclean stop.
 fn leader(broker: &Broker) -> (NodeId, i8) {
-    let cluster = broker.node.cluster();
+    let cluster = broker.node().cluster();
     let state = &cluster.topic("t").expect("there").partitions[&0];
     (state.leader, state.recovery)
 }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use ottla_clock::Clock;
 use ottla_metadata::{bootstrap_records, version_of};
 use ottla_partitions::{CleanShutdown, DataDir, DirState, Files, MetaProperties};
-use ottla_quorum::{Endpoint, Format, ReplicaKey, Voter};
+use ottla_quorum::{Endpoint, FormatOptions, ReplicaKey, Voter};
 use ottla_settings::{SettingError, Settings};
 use ottla_types::{CLUSTER_METADATA, Uuid};
 
-use crate::broker::Formatting;
+use crate::assemble::Formatting;
 use crate::start_error::{NotFormatted, StartError};
 
 /// A data directory that is open, and how it was left.
@@ -254,5 +254,5 @@ pub fn format_metadata(
     let key = ReplicaKey { id: meta.node_id, directory: meta.directory_id };
     let voter = Voter { key, endpoints: endpoints.to_vec(), kraft_versions: (0, 1) };
     let now = &mut || clock.wall_ms();
-    Ok(ottla_quorum::format(files, dir, Format { records: &records, voter, now })?)
+    Ok(ottla_quorum::format_directory(files, dir, FormatOptions { records: &records, voter, now })?)
 }

@@ -1,6 +1,6 @@
 //! What handlers ask of the coordinators of transactions.
 
-use ottla_coordinator::transaction::{Add, Command, Partitions};
+use ottla_coordinator::transaction::{AddPartitions, TransactionCommand, TransactionPartitions};
 use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
 
 use crate::hosts::groups;
@@ -13,9 +13,9 @@ impl Node {
     ///
     /// # Errors
     /// What a client is told.
-    pub async fn add_to_transaction(&self, request: Add) -> Result<(), ErrorCode> {
-        let (_, host) = self.transaction(&request.id)?;
-        let added = ask(&host, Command::Add(request));
+    pub async fn add_to_transaction(&self, request: AddPartitions) -> Result<(), ErrorCode> {
+        let (_, host) = self.coordinators.transaction(&request.id)?;
+        let added = ask(&host, TransactionCommand::Add(request));
         added.await?
     }
 
@@ -26,7 +26,7 @@ impl Node {
     pub async fn ask_for_producer(
         &self,
         host: &TransactionHost,
-        command: impl Fn(Option<ProducerId>) -> Command,
+        command: impl Fn(Option<ProducerId>) -> TransactionCommand,
     ) -> Result<(ProducerId, ProducerEpoch), ErrorCode> {
         let told: Option<Result<_, ErrorCode>> = ask(host, command(None)).await?;
         if let Some(told) = told {
@@ -52,12 +52,12 @@ impl Node {
     ///
     /// # Errors
     /// What a client is told.
-    pub fn add_to_transaction_now(&self, request: Add) -> Option<Result<(), ErrorCode>> {
-        let host = match self.transaction(&request.id) {
+    pub fn add_to_transaction_now(&self, request: AddPartitions) -> Option<Result<(), ErrorCode>> {
+        let host = match self.coordinators.transaction(&request.id) {
             Ok((_, host)) => host,
             Err(code) => return Some(Err(code)),
         };
-        let mut answer = match host.start(Command::Add(request)) {
+        let mut answer = match host.start(TransactionCommand::Add(request)) {
             Ok(answer) => answer,
             Err(error) => return Some(Err(unanswered(&error))),
         };
@@ -69,8 +69,8 @@ impl Node {
     ///
     /// # Errors
     /// There is none yet.
-    pub fn offsets_of_group(&self, group: &str) -> Result<Partitions, ErrorCode> {
-        let index = self.group_shard(group)?;
+    pub fn offsets_of_group(&self, group: &str) -> Result<TransactionPartitions, ErrorCode> {
+        let index = self.coordinators.group_shard(group)?;
         Ok([(groups::TOPIC.to_owned(), [index].into())].into())
     }
 }

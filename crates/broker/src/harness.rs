@@ -11,7 +11,8 @@ use ottla_net::connection::{Handler, Outcome};
 use ottla_protocol::{Decoder, Message, Request, request_frame, response_head_is_flexible};
 use ottla_settings::Settings;
 
-use crate::broker::{Broker, Formatting, StartOptions};
+use crate::assemble::{Formatting, StartOptions};
+use crate::broker::Broker;
 use crate::dispatch::Serving;
 use crate::guard::{Authorizer, Client, Operation, Resource, ResourceType};
 use crate::levels::NoLevels;

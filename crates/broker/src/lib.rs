@@ -7,9 +7,11 @@
 //! handler returns is encoded and goes back to `net`, which keeps replies in the order of the
 //! requests.
 //!
-//! [`broker`] builds all of that in order and stops it in reverse.
+//! [`mod@assemble`] builds all of that in order and stops it in reverse; [`broker`] gives it
+//! threads, disks and sockets.
 
 mod absent;
+pub mod assemble;
 mod audit;
 #[cfg(test)]
 mod authorisation_tests;
@@ -22,11 +24,14 @@ mod handlers;
 #[cfg(test)]
 mod harness;
 mod hosts;
+mod lanes;
 mod levels;
+mod listening;
 mod loggers;
 mod lost;
 mod node;
 mod produce_wire;
+mod register;
 mod reply;
 mod request;
 mod rules;
@@ -34,8 +39,10 @@ mod slow;
 mod start_error;
 mod voter;
 
-pub use broker::{Broker, Formatting, StartFacts, StartOptions};
+pub use assemble::{Assembled, Formatting, NodeFailure, Seams, StartFacts, StartOptions, assemble};
+pub use broker::Broker;
 pub use guard::{Authorizer, Client, Operation, Principal, Resource, ResourceType};
+pub use lanes::NodeLanes;
 pub use levels::{LogLevel, LogLevels, NoLevels};
 pub use ottla_net::names::{canonical_host_name, is_local_host};
 pub use ottla_net::supervisor::Supervisor;

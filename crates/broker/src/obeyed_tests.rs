@@ -9,7 +9,8 @@ use ottla_protocol::metadata::config_record::ConfigRecord;
 use ottla_types::ErrorCode;
 
 use ottla_settings::{
-    Allowed, Effect, Kind, Scope, Setting, SettingRules, Settings, find, in_scope, protocols,
+    Allowed, ConfigType, Scope, Setting, SettingEffect, SettingRules, Settings, find, in_scope,
+    protocols,
 };
 
 use super::{
@@ -58,7 +59,7 @@ fn other_value(setting: &Setting) -> String {
     }
     let default = setting.default.unwrap_or_default();
     match (&setting.allowed, setting.kind) {
-        (_, Kind::Boolean) => (default != "true").to_string(),
+        (_, ConfigType::Boolean) => (default != "true").to_string(),
         (Allowed::OneOf(all) | Allowed::AnyCase(all), _) => {
             let other = all.iter().find(|it| !it.eq_ignore_ascii_case(default));
             other
@@ -69,8 +70,8 @@ fn other_value(setting: &Setting) -> String {
         (Allowed::Items { of, .. }, _) if !of.is_empty() => {
             (*of.iter().find(|it| **it != default).expect("two values")).to_owned()
         }
-        (_, Kind::Double) => "0.25".to_owned(),
-        (_, Kind::String | Kind::List) => "/other".to_owned(),
+        (_, ConfigType::Double) => "0.25".to_owned(),
+        (_, ConfigType::String | ConfigType::List) => "/other".to_owned(),
         _ => {
             let default: i64 = default.parse().unwrap_or(7);
             let other = if default > i64::from(i32::MAX / 2) { default / 2 } else { default + 1 };
@@ -105,7 +106,7 @@ fn beside(setting: &Setting) -> String {
 }
 
 fn obeyed(scope: Scope) -> impl Iterator<Item = &'static Setting> {
-    in_scope(scope).filter(|it| matches!(it.effect, Effect::Obeyed(_)))
+    in_scope(scope).filter(|it| matches!(it.effect, SettingEffect::Obeyed(_)))
 }
 
 fn started(text: &str) -> Settings {
@@ -116,8 +117,7 @@ fn started(text: &str) -> Settings {
 fn an_obeyed_setting_reaches_the_code_that_obeys_it() {
     let nothing = Cluster::default();
     for setting in obeyed(Scope::Broker) {
-        let elsewhere =
-            matches!(setting.effect, Effect::Obeyed(tests) if !tests.starts_with("an_obeyed"));
+        let elsewhere = matches!(setting.effect, SettingEffect::Obeyed(tests) if !tests.starts_with("an_obeyed"));
         if elsewhere && !setting.name.contains("listener") {
             continue;
         }
@@ -218,7 +218,7 @@ fn every_test_that_the_table_names_exists() {
     let text: String = files.iter().map(|it| std::fs::read_to_string(it).unwrap()).collect();
     for scope in [Scope::Broker, Scope::Topic, Scope::Group, Scope::ClientMetrics] {
         for setting in obeyed(scope) {
-            let Effect::Obeyed(tests) = setting.effect else { continue };
+            let SettingEffect::Obeyed(tests) = setting.effect else { continue };
             for test in tests.split(' ') {
                 assert!(
                     text.contains(&format!("fn {test}(")),
@@ -262,7 +262,7 @@ fn what_the_code_reads_is_called_obeyed() {
         let all = [Scope::Broker, Scope::Topic, Scope::Group].map(|scope| find(scope, name));
         let known: Vec<_> = all.into_iter().flatten().collect();
         assert!(!known.is_empty(), "{name} is read and is no setting");
-        let is_obeyed = known.iter().any(|it| matches!(it.effect, Effect::Obeyed(_)));
+        let is_obeyed = known.iter().any(|it| matches!(it.effect, SettingEffect::Obeyed(_)));
         assert!(is_obeyed, "{name} is read, and the table says that it is not obeyed");
     }
 }

@@ -98,14 +98,14 @@ impl Call {
     /// May this request do `operation` to `resource`?
     #[must_use]
     pub fn may(&self, node: &Node, operation: Operation, resource: Resource<'_>) -> bool {
-        let authorizer = node.authorizer.as_ref();
+        let authorizer = node.authorizer();
         authorizer.is_none_or(|it| it.allows(self.client(), operation, resource))
     }
 
     /// May this request do `operation` to any one resource of this type?
     #[must_use]
     pub fn may_some(&self, node: &Node, operation: Operation, kind: ResourceType) -> bool {
-        let authorizer = node.authorizer.as_ref();
+        let authorizer = node.authorizer();
         authorizer.is_none_or(|it| it.allows_some(self.client(), operation, kind))
     }
 
@@ -212,7 +212,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// `key` in every version of Kafka 4.4 that is not flagged unstable.
+    /// `key` in these versions; as a rule those of Kafka 4.3.1 that are stable.
     #[must_use]
     pub const fn of(key: ApiKey, oldest: i16, newest: i16) -> Self {
         Self { key, oldest, newest }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use ottla_coordinator::group::{GroupSettings, Migration, OwnSettings};
 use ottla_coordinator::transaction::TransactionSettings;
 use ottla_metadata::{Cluster, ResourceKind};
-use ottla_net::SocketOptions;
-use ottla_net::listener::Bounds;
-use ottla_partitions::{Compaction, KeeperSettings, LogOptions, Retention, Rules, TimestampKind};
+use ottla_net::listener::{Bounds, SocketOptions};
+use ottla_partitions::{
+    Compaction, KeeperSettings, LogOptions, PartitionRules, Retention, TimestampKind,
+};
 use ottla_records::Compression;
 use ottla_settings::{Scope, Settings, connections_of_addresses, describe, find, in_force};
 use ottla_types::NodeId;
@@ -145,7 +146,12 @@ pub fn connection_bounds(cluster: &Cluster, settings: &Settings, node: NodeId) -
 
 /// What a topic's settings mean to its partitions.
 #[must_use]
-pub fn topic_rules(cluster: &Cluster, settings: &Settings, node: NodeId, topic: &str) -> Rules {
+pub fn topic_rules(
+    cluster: &Cluster,
+    settings: &Settings,
+    node: NodeId,
+    topic: &str,
+) -> PartitionRules {
     let text = |name: &str| {
         let setting = find(Scope::Topic, name)?;
         describe(setting, cluster, settings, node, topic).value
@@ -192,7 +198,7 @@ pub fn topic_rules(cluster: &Cluster, settings: &Settings, node: NodeId, topic: 
         max_lag_ms: number("max.compaction.lag.ms").unwrap_or(i64::MAX),
         delete_retention_ms: number("delete.retention.ms").unwrap_or(86_400_000),
     };
-    Rules {
+    PartitionRules {
         batch_bytes_max: usize::try_from(size("max.message.bytes", 1_048_588)).unwrap_or(1_048_588),
         in_sync_min: usize::try_from(size("min.insync.replicas", 1)).unwrap_or(1),
         compacted: has("compact"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ottla_clock::Clock;
 use ottla_net::names::canonical_host_name;
 use ottla_partitions::{Files, MetaProperties};
-use ottla_quorum::{Endpoint, Opened, Quorum, ReplicaKey, Setup, Voter, VoterSet};
+use ottla_quorum::{Endpoint, OpenedQuorum, Quorum, ReplicaKey, Setup, Voter, VoterSet};
 use ottla_settings::Settings;
 use ottla_types::Uuid;
 
@@ -50,7 +50,7 @@ pub fn open_quorum(
     clock: &Clock,
     meta: &MetaProperties,
     clean: bool,
-) -> Result<Opened, StartError> {
+) -> Result<OpenedQuorum, StartError> {
     let id = meta.node_id;
     let voter = Voter {
         key: ReplicaKey { id, directory: Uuid::ZERO },

@@ -26,10 +26,10 @@ pub use task::{Next, Task};
 
 /// Time and randomness. Cheap to clone; every clone shows the same time.
 #[derive(Clone, Debug)]
-pub struct Clock(Source);
+pub struct Clock(TimeSource);
 
 #[derive(Clone, Debug)]
-enum Source {
+enum TimeSource {
     Real { start: std::time::Instant },
     Manual(Arc<Manual>),
     Simulated(Arc<NodeTime>),
@@ -48,13 +48,13 @@ impl Clock {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one door to the monotonic clock")]
     pub fn real() -> Self {
-        Self(Source::Real { start: std::time::Instant::now() })
+        Self(TimeSource::Real { start: std::time::Instant::now() })
     }
 
     /// A clock that stands at `wall_ms` until it is told otherwise, and draws from a fixed seed.
     #[must_use]
     pub fn manual(wall_ms: TimestampMs) -> Self {
-        Self(Source::Manual(Arc::new(Manual {
+        Self(TimeSource::Manual(Arc::new(Manual {
             wall_ms: AtomicI64::new(wall_ms),
             start_ms: wall_ms,
             draws: AtomicU64::new(0),
@@ -65,20 +65,20 @@ impl Clock {
     /// A node's clock in a simulation, which moves as the simulation's time does.
     #[must_use]
     pub fn simulated(time: &SimulatedTime, traits: ClockTraits) -> Self {
-        Self(Source::Simulated(Arc::new(NodeTime::new(time, traits))))
+        Self(TimeSource::Simulated(Arc::new(NodeTime::new(time, traits))))
     }
 
     /// Sets a simulated wall clock forward by `ms`, or back, as an operator or a time server does.
     /// No wait notices.
     pub fn jump(&self, ms: i64) {
-        if let Source::Simulated(node) = &self.0 {
+        if let TimeSource::Simulated(node) = &self.0 {
             node.jump(ms);
         }
     }
 
     /// Moves a manual clock forward by `ms` and wakes who waits for it; a real one moves itself.
     pub fn advance(&self, ms: i64) {
-        if let Source::Manual(manual) = &self.0 {
+        if let TimeSource::Manual(manual) = &self.0 {
             manual.wall_ms.fetch_add(ms, Ordering::SeqCst);
             manual.moved.notify_waiters();
         }
@@ -89,11 +89,11 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "the one door to the wall clock")]
     pub fn wall_ms(&self) -> TimestampMs {
         match &self.0 {
-            Source::Real { .. } => std::time::SystemTime::now()
+            TimeSource::Real { .. } => std::time::SystemTime::now()
                 .duration_since(std::time::UNIX_EPOCH)
                 .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX)),
-            Source::Manual(manual) => manual.wall_ms.load(Ordering::SeqCst),
-            Source::Simulated(node) => node.wall_ms(),
+            TimeSource::Manual(manual) => manual.wall_ms.load(Ordering::SeqCst),
+            TimeSource::Simulated(node) => node.wall_ms(),
         }
     }
 
@@ -101,12 +101,12 @@ impl Clock {
     #[must_use]
     pub fn monotonic(&self) -> Duration {
         match &self.0 {
-            Source::Real { start } => start.elapsed(),
-            Source::Manual(manual) => {
+            TimeSource::Real { start } => start.elapsed(),
+            TimeSource::Manual(manual) => {
                 let passed = manual.wall_ms.load(Ordering::SeqCst) - manual.start_ms;
                 Duration::from_millis(u64::try_from(passed).unwrap_or(0))
             }
-            Source::Simulated(node) => node.passed(),
+            TimeSource::Simulated(node) => node.passed(),
         }
     }
 
@@ -114,19 +114,19 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "the one door to sleeping")]
     pub async fn sleep_until(&self, at: Duration) {
         match &self.0 {
-            Source::Real { .. } => {
+            TimeSource::Real { .. } => {
                 let wait = at.saturating_sub(self.monotonic());
                 anchor::stand(wait);
                 tokio::time::sleep(wait).await;
             }
-            Source::Manual(manual) => loop {
+            TimeSource::Manual(manual) => loop {
                 let moved = manual.moved.notified();
                 if self.monotonic() >= at {
                     return;
                 }
                 moved.await;
             },
-            Source::Simulated(node) => node.time.wait_until(node.truly(at)).await,
+            TimeSource::Simulated(node) => node.time.wait_until(node.truly(at)).await,
         }
     }
 
@@ -140,12 +140,12 @@ impl Clock {
     pub fn random_bytes(&self) -> [u8; 16] {
         let mut bytes = [0; 16];
         match &self.0 {
-            Source::Real { .. } => rand::rng().fill_bytes(&mut bytes),
-            Source::Manual(manual) => {
+            TimeSource::Real { .. } => rand::rng().fill_bytes(&mut bytes),
+            TimeSource::Manual(manual) => {
                 let seed = manual.draws.fetch_add(1, Ordering::SeqCst);
                 rand::rngs::StdRng::seed_from_u64(seed).fill_bytes(&mut bytes);
             }
-            Source::Simulated(node) => node.draws().fill_bytes(&mut bytes),
+            TimeSource::Simulated(node) => node.draws().fill_bytes(&mut bytes),
         }
         bytes
     }
@@ -157,12 +157,12 @@ impl Clock {
             return 0;
         }
         match &self.0 {
-            Source::Real { .. } => rand::rng().random_range(0..bound),
-            Source::Manual(_) => {
+            TimeSource::Real { .. } => rand::rng().random_range(0..bound),
+            TimeSource::Manual(_) => {
                 let bytes = self.random_bytes();
                 u64::from_le_bytes(bytes[..8].try_into().expect("eight of sixteen")) % bound
             }
-            Source::Simulated(node) => node.draws().random_range(0..bound),
+            TimeSource::Simulated(node) => node.draws().random_range(0..bound),
         }
     }
 

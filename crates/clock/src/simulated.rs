@@ -78,8 +78,8 @@ impl SimulatedTime {
     }
 
     /// Waits until the true time is `at`.
-    pub(crate) fn wait_until(&self, at: Duration) -> Timer {
-        Timer { time: self.clone(), at, key: None }
+    pub(crate) fn wait_until(&self, at: Duration) -> SimulatedTimer {
+        SimulatedTimer { time: self.clone(), at, key: None }
     }
 
     fn set(&self, at: Duration, waker: &Waker) -> TimerKey {
@@ -97,13 +97,13 @@ impl SimulatedTime {
 
 /// A wait for a time.
 #[derive(Debug)]
-pub(crate) struct Timer {
+pub(crate) struct SimulatedTimer {
     time: SimulatedTime,
     at: Duration,
     key: Option<TimerKey>,
 }
 
-impl Future for Timer {
+impl Future for SimulatedTimer {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
@@ -118,7 +118,7 @@ impl Future for Timer {
     }
 }
 
-impl Drop for Timer {
+impl Drop for SimulatedTimer {
     fn drop(&mut self) {
         if let Some(key) = self.key {
             self.time.unset(key);
@@ -227,8 +227,8 @@ mod tests {
 
     #[test]
     fn timers_ring_by_time_and_then_as_they_were_set() {
-        struct Ring(mpsc::SyncSender<u32>, u32);
-        impl std::task::Wake for Ring {
+        struct TimerRing(mpsc::SyncSender<u32>, u32);
+        impl std::task::Wake for TimerRing {
             fn wake(self: Arc<Self>) {
                 self.0.send(self.1).expect("listened to");
             }
@@ -237,7 +237,7 @@ mod tests {
         let (ring, rings) = mpsc::sync_channel(8);
         let mut timers: Vec<_> = [30, 10, 10, 50].map(|at| time.wait_until(ms(at))).into();
         for (name, timer) in (0..).zip(&mut timers) {
-            let waker = Arc::new(Ring(ring.clone(), name)).into();
+            let waker = Arc::new(TimerRing(ring.clone(), name)).into();
             assert!(Pin::new(timer).poll(&mut Context::from_waker(&waker)).is_pending());
         }
         time.advance_to(ms(40));

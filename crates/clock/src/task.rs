@@ -60,7 +60,7 @@ pub(crate) struct TaskId(u64);
 
 /// The tasks of a lane, and when the next round of each is due.
 #[derive(Debug, Default)]
-pub(crate) struct Schedule {
+pub(crate) struct TaskSchedule {
     tasks: BTreeMap<TaskId, Planned>,
     made: u64,
 }
@@ -78,7 +78,7 @@ struct Planned {
     is_rung: bool,
 }
 
-impl Schedule {
+impl TaskSchedule {
     /// Takes a task in; its first round is due at once.
     pub(crate) fn add(&mut self, share: Share, task: Task, now: Duration) -> TaskId {
         self.made += 1;
@@ -103,7 +103,7 @@ impl Schedule {
         self.tasks.values().filter_map(|planned| planned.due).min()
     }
 
-    /// The tasks that are due now. They are not due again before [`Schedule::end`].
+    /// The tasks that are due now. They are not due again before [`TaskSchedule::end`].
     pub(crate) fn take_due(&mut self, now: Duration) -> Vec<(Share, TaskId)> {
         let mut due = Vec::new();
         for (id, planned) in &mut self.tasks {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     /// Runs the round that is due at `now`, which says `next`.
-    fn run(schedule: &mut Schedule, now: Duration, next: Next, rings: usize) {
+    fn run(schedule: &mut TaskSchedule, now: Duration, next: Next, rings: usize) {
         let due = schedule.take_due(now);
         let [(_, id)] = due[..] else { panic!("one is due: {due:?}") };
         let task = schedule.begin(id).expect("not running");
@@ -174,7 +174,7 @@ mod tests {
             (Next::End, 1, 1, None),
         ];
         for (next, during, after, due) in cases {
-            let mut schedule = Schedule::default();
+            let mut schedule = TaskSchedule::default();
             let id = schedule.add(Share(0), Task::new("test", || Next::End), at(1));
             run(&mut schedule, at(1), next, during);
             (0..after).for_each(|_| schedule.ring(id, at(3)));
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_task_whose_round_runs_is_not_due() {
-        let mut schedule = Schedule::default();
+        let mut schedule = TaskSchedule::default();
         let id = schedule.add(Share(4), Task::new("test", || Next::End), at(1));
         assert_eq!(schedule.take_due(at(0)), []);
         assert_eq!(schedule.take_due(at(1)), [(Share(4), id)]);

@@ -3,13 +3,13 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use ottla_types::TimestampMs;
+use ottla_types::{Offset, TimestampMs};
 
 use crate::{Alarm, Machine, Note, Ticket, Turn};
 
 /// Runs one machine with a journal that commits at once and a clock that stands still.
 #[derive(Debug)]
-pub struct Bench<M: Machine> {
+pub struct MachineBench<M: Machine> {
     /// The machine under test.
     pub machine: M,
     /// Everything it wrote, in order.
@@ -22,7 +22,7 @@ pub struct Bench<M: Machine> {
     tickets: u64,
 }
 
-impl<M: Machine> Bench<M> {
+impl<M: Machine> MachineBench<M> {
     /// `machine` at time `now_ms`.
     pub fn new(machine: M, now_ms: TimestampMs) -> Self {
         Self {
@@ -39,6 +39,7 @@ impl<M: Machine> Bench<M> {
     pub fn run(&mut self, command: M::Command) -> (Ticket, Vec<(Ticket, M::Reply)>) {
         self.tickets += 1;
         let mut turn = Turn::new(self.now_ms, Ticket(self.tickets));
+        turn.base_offset = Offset::try_from(self.records.len()).unwrap_or(Offset::MAX);
         self.machine.decide(command, &mut turn);
         for record in &turn.records {
             self.machine.apply(record);

@@ -12,10 +12,12 @@ mod controller;
 mod snapshot;
 mod versions;
 
-pub use cluster::{Broker, Cluster, Listener, PartitionState, QuotaEntity, ResourceKind, Topic};
+pub use cluster::{
+    BrokerEndpoint, BrokerRegistration, Cluster, PartitionState, QuotaEntity, ResourceKind, Topic,
+};
 pub use controller::{
-    AssignedDirectory, Command, ConfigChange, ConfigRules, Controller, Defaults, Reply,
-    bootstrap_records,
+    AssignedDirectory, ConfigChange, ConfigRules, Controller, ControllerCommand, ControllerReply,
+    Defaults, bootstrap_records,
 };
 pub use versions::{
     FEATURES, Feature, KRAFT_VERSION, METADATA_VERSION, METADATA_VERSION_OLDEST, version_of,

@@ -139,7 +139,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     H: Handler,
 {
-    let mut connection = Connection {
+    let mut connection = ServedConnection {
         stream,
         limits,
         inbox: Inbox::new(limits.frame_bytes_max),
@@ -165,7 +165,7 @@ where
     }
 }
 
-struct Connection<S> {
+struct ServedConnection<S> {
     stream: S,
     limits: Limits,
     inbox: Inbox,
@@ -173,18 +173,18 @@ struct Connection<S> {
     ahead: VecDeque<Bytes>,
     /// Are they to be served one by one?
     apart: bool,
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<QueuedReply>,
     unsent: Unsent,
     /// How many bytes of requests were served since others had their turn.
     served: usize,
 }
 
-enum Waiting {
+enum QueuedReply {
     Ready(Reply),
     Later(Pin<Box<dyn Future<Output = Option<Reply>>>>),
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> ServedConnection<S> {
     /// Serves every whole frame that is here, then writes, then waits for more.
     async fn turn<H>(&mut self, handler: &H, active: &impl Fn()) -> Result<(), Closed>
     where
@@ -253,8 +253,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn settle(&mut self, outcome: Outcome) -> Result<(), Closed> {
         match outcome {
             Outcome::Reply(reply) if self.waiting.is_empty() => self.unsent.push(reply),
-            Outcome::Reply(reply) => self.waiting.push_back(Waiting::Ready(reply)),
-            Outcome::Later(reply) => self.waiting.push_back(Waiting::Later(reply)),
+            Outcome::Reply(reply) => self.waiting.push_back(QueuedReply::Ready(reply)),
+            Outcome::Later(reply) => self.waiting.push_back(QueuedReply::Later(reply)),
             Outcome::Silent => {}
             Outcome::Close(reason) => return Err(Closed::ByHandler(reason)),
         }
@@ -304,8 +304,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(front) = self.waiting.front_mut() {
             let reply = match front {
-                Waiting::Ready(reply) => Some(std::mem::take(reply)),
-                Waiting::Later(reply) => match reply.as_mut().poll(cx) {
+                QueuedReply::Ready(reply) => Some(std::mem::take(reply)),
+                QueuedReply::Later(reply) => match reply.as_mut().poll(cx) {
                     Poll::Ready(reply) => reply,
                     Poll::Pending => break,
                 },

@@ -1,26 +1,25 @@
 //! Listeners, connections, frames: the only crate that opens a socket.
 //!
-//! A connection is read, served and written by one task on one thread ([`serve`]); threads are
-//! started by [`Threads`], one single-threaded runtime each, and a connection never changes its
-//! thread. What a frame means is not known here: the handler is an async closure from bytes to an
-//! [`Outcome`].
+//! A connection is read, served and written by one task on one thread ([`connection::serve`]);
+//! threads are started by [`threads::Threads`], one single-threaded runtime each, and a connection
+//! never changes its thread. What a frame means is not known here: the handler is an async closure
+//! from bytes to an [`connection::Outcome`].
 //!
 //! - [`frame`]: the 4-byte length and the bytes behind it, bounded by what has really arrived
 //! - [`connection`]: requests in, replies out in request order, back-pressure both ways
 //! - [`listener`]: bind, accept, limits per node and per address
 //! - [`names`]: what this machine is called
+//! - [`peer`]: the other side: requests out, answers in, many in flight, to another node
 //! - [`supervisor`]: says to systemd, or whatever started this process, that it is ready
-//! - [`threads`]: one runtime per core
+//! - [`threads`]: one runtime per core, or where a simulation runs tasks
+//! - [`transport`]: sockets, or streams in memory
 
 pub mod connection;
 pub mod dial;
 pub mod frame;
 pub mod listener;
 pub mod names;
+pub mod peer;
 pub mod supervisor;
 pub mod threads;
-
-pub use connection::{Closed, Limits, Outcome, Reply, serve};
-pub use frame::FrameError;
-pub use listener::{Accepted, Admission, Arrival, Bounds, Listener, SocketOptions};
-pub use threads::Threads;
+pub mod transport;

@@ -2,17 +2,24 @@
 
 use ottla_locks::Mutex;
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use socket2::{Domain, Protocol, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::transport::{Bound, Doorstep, Socket};
 
 /// A bound address that takes connections.
 #[derive(Debug)]
-pub struct Listener {
-    socket: TcpListener,
+pub struct Listener(ConnectionSource);
+
+#[derive(Debug)]
+enum ConnectionSource {
+    Tcp(TcpListener),
+    Memory(Box<dyn Doorstep>),
 }
 
 /// How sockets are set up; those of accepted connections get what the listening one has.
@@ -29,8 +36,8 @@ pub struct SocketOptions {
 /// A connection that was let in. Dropping the permit gives its place back.
 #[derive(Debug)]
 pub struct Accepted {
-    /// The connection, still without a runtime: a thread of its own choice adopts it.
-    pub stream: std::net::TcpStream,
+    /// The connection.
+    pub socket: Socket,
     /// Who called.
     pub peer: SocketAddr,
     /// Its place among the connections.
@@ -47,55 +54,11 @@ pub enum Arrival {
 }
 
 impl Listener {
-    /// Binds `address`; port 0 lets the system choose. Must run inside a runtime.
-    ///
-    /// # Errors
-    /// The address is in use, not ours, or not allowed.
-    pub fn bind(address: SocketAddr, options: SocketOptions) -> io::Result<Self> {
-        Self::from_std(Self::bind_std(address, options)?)
-    }
-
-    /// Serves a socket that was bound before there was a runtime.
-    ///
-    /// # Errors
-    /// The runtime cannot take it.
-    pub fn from_std(socket: std::net::TcpListener) -> io::Result<Self> {
-        Ok(Self { socket: TcpListener::from_std(socket)? })
-    }
-
-    /// Binds `address` without a runtime.
-    ///
-    /// # Errors
-    /// The address is in use, not ours, or not allowed.
-    pub fn bind_std(
-        address: SocketAddr,
-        options: SocketOptions,
-    ) -> io::Result<std::net::TcpListener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        if address.is_ipv6() && address.ip().is_unspecified() {
-            // "All interfaces" means both families, as in Kafka.
-            socket.set_only_v6(false)?;
-        }
-        // Before the socket listens: the window's scale is settled when a connection is made.
-        if let Some(bytes) = options.receive_bytes {
-            socket.set_recv_buffer_size(bytes)?;
-        }
-        if let Some(bytes) = options.send_bytes {
-            socket.set_send_buffer_size(bytes)?;
-        }
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(options.backlog)?;
-        Ok(socket.into())
-    }
-
-    /// The address that is really bound.
-    ///
-    /// # Errors
-    /// The system does not say.
-    pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+    pub(crate) fn new(bound: Bound) -> io::Result<Self> {
+        Ok(Self(match bound {
+            Bound::Tcp(socket) => ConnectionSource::Tcp(TcpListener::from_std(socket)?),
+            Bound::Memory(doorstep) => ConnectionSource::Memory(doorstep),
+        }))
     }
 
     /// The next connection: one that `admission` lets in, or one that it refuses and that is
@@ -103,21 +66,61 @@ impl Listener {
     ///
     /// # Errors
     /// Accepting failed for a reason that is not the caller's connection (no file handles left).
-    pub async fn accept(&self, admission: &Admission) -> io::Result<Arrival> {
-        loop {
-            let (stream, peer) = match self.socket.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) if is_passing(&error) => continue,
-                Err(error) => return Err(error),
-            };
-            let Some(permit) = admission.admit(peer.ip()) else {
-                return Ok(Arrival::Refused(peer));
-            };
-            // Without it a small reply waits for the peer's delayed acknowledgement: 40 ms.
-            stream.set_nodelay(true)?;
-            return Ok(Arrival::Accepted(Accepted { stream: stream.into_std()?, peer, permit }));
+    pub async fn accept(&mut self, admission: &Admission) -> io::Result<Arrival> {
+        let (socket, peer, permit) = match &mut self.0 {
+            ConnectionSource::Tcp(listener) => {
+                let (stream, peer) = accept_tcp(listener).await?;
+                let Some(permit) = admission.admit(peer.ip()) else {
+                    return Ok(Arrival::Refused(peer));
+                };
+                // Without it a small reply waits for the peer's delayed acknowledgement: 40 ms.
+                stream.set_nodelay(true)?;
+                (Socket::Tcp(stream.into_std()?), peer, permit)
+            }
+            ConnectionSource::Memory(doorstep) => {
+                let (stream, peer) = poll_fn(|cx| doorstep.poll_accept(cx)).await?;
+                let Some(permit) = admission.admit(peer.ip()) else {
+                    return Ok(Arrival::Refused(peer));
+                };
+                (Socket::Memory(stream), peer, permit)
+            }
+        };
+        Ok(Arrival::Accepted(Accepted { socket, peer, permit }))
+    }
+}
+
+async fn accept_tcp(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    loop {
+        match listener.accept().await {
+            Err(error) if is_passing(&error) => {}
+            accepted => return accepted,
         }
     }
+}
+
+/// Binds a socket of the system without a runtime.
+pub(crate) fn bind_tcp(
+    address: SocketAddr,
+    options: SocketOptions,
+) -> io::Result<std::net::TcpListener> {
+    let socket =
+        socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        // "All interfaces" means both families, as in Kafka.
+        socket.set_only_v6(false)?;
+    }
+    // Before the socket listens: the window's scale is settled when a connection is made.
+    if let Some(bytes) = options.receive_bytes {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = options.send_bytes {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(options.backlog)?;
+    Ok(socket.into())
 }
 
 /// The peer gave up before we looked: nothing is wrong with the listener.
@@ -144,11 +147,11 @@ pub struct Bounds {
 /// Counts connections against their bounds.
 #[derive(Clone, Debug)]
 pub struct Admission {
-    counts: Arc<Mutex<Counts>>,
+    counts: Arc<Mutex<ConnectionCounts>>,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct ConnectionCounts {
     bounds: Bounds,
     total: usize,
     per_address: BTreeMap<IpAddr, usize>,
@@ -158,7 +161,12 @@ impl Admission {
     /// Connections within these bounds.
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
-        Self { counts: Arc::new(Mutex::new(Counts { bounds, ..Counts::default() })) }
+        Self {
+            counts: Arc::new(Mutex::new(ConnectionCounts {
+                bounds,
+                ..ConnectionCounts::default()
+            })),
+        }
     }
 
     /// Other bounds from now on; connections that there are stay.
@@ -191,7 +199,7 @@ impl Admission {
 /// A connection's place; given back when dropped.
 #[derive(Debug)]
 pub struct Permit {
-    counts: Arc<Mutex<Counts>>,
+    counts: Arc<Mutex<ConnectionCounts>>,
     address: IpAddr,
 }
 

@@ -3,13 +3,21 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
-type Job = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+/// A task on its way to the thread that it will run on: called there, it is begun.
+pub type ThreadJob = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+/// Runs tasks on one thread, by rules of its own: a simulation does.
+pub trait Executor: std::fmt::Debug + Send + Sync {
+    /// Runs a task until it ends or serving is over.
+    fn start(&self, job: ThreadJob);
+}
 
 /// How many jobs may wait for a thread to pick them up.
 const JOBS_WAITING_MAX: usize = 1024;
@@ -17,7 +25,7 @@ const JOBS_WAITING_MAX: usize = 1024;
 /// The threads that serve connections.
 #[derive(Debug)]
 pub struct Threads {
-    jobs: Vec<mpsc::Sender<Job>>,
+    jobs: Vec<mpsc::Sender<ThreadJob>>,
     stop: watch::Sender<bool>,
     handles: Vec<JoinHandle<()>>,
 }
@@ -31,7 +39,7 @@ impl Threads {
         let (stop, stopped) = watch::channel(false);
         let mut threads = Self { jobs: Vec::new(), stop, handles: Vec::new() };
         for index in 0..count.max(1) {
-            let (jobs, incoming) = mpsc::channel::<Job>(JOBS_WAITING_MAX);
+            let (jobs, incoming) = mpsc::channel::<ThreadJob>(JOBS_WAITING_MAX);
             let runtime = Builder::new_current_thread().enable_all().build()?;
             let stopped = stopped.clone();
             let handle = std::thread::Builder::new()
@@ -52,7 +60,7 @@ impl Threads {
     /// A way to start tasks on the threads, cheap to clone.
     #[must_use]
     pub fn spawner(&self) -> Spawner {
-        Spawner { jobs: self.jobs.clone() }
+        Spawner(ThreadKind::Threads(self.jobs.clone()))
     }
 
     /// Ends all tasks where they wait, and joins the threads.
@@ -66,17 +74,30 @@ impl Threads {
     }
 }
 
-/// Starts tasks on [`Threads`].
+/// Starts tasks: on [`Threads`], or where a simulation runs them. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Spawner {
-    jobs: Vec<mpsc::Sender<Job>>,
+pub struct Spawner(ThreadKind);
+
+#[derive(Clone, Debug)]
+enum ThreadKind {
+    Threads(Vec<mpsc::Sender<ThreadJob>>),
+    Simulated(Arc<dyn Executor>),
 }
 
 impl Spawner {
+    /// Starts tasks where a simulation runs them.
+    #[must_use]
+    pub fn simulated(executor: Arc<dyn Executor>) -> Self {
+        Self(ThreadKind::Simulated(executor))
+    }
+
     /// How many threads there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.jobs.len()
+        match &self.0 {
+            ThreadKind::Threads(jobs) => jobs.len(),
+            ThreadKind::Simulated(_) => 1,
+        }
     }
 
     /// Runs `start` on thread `index` (modulo their number) and then the task it returns.
@@ -86,13 +107,16 @@ impl Spawner {
         F: FnOnce() -> T + Send + 'static,
         T: Future<Output = ()> + 'static,
     {
-        let job: Job = Box::new(move || Box::pin(start()));
-        // A closed channel means that the node is stopping: the task has nobody to serve.
-        let _ = self.jobs[index % self.jobs.len()].send(job).await;
+        let job: ThreadJob = Box::new(move || Box::pin(start()));
+        match &self.0 {
+            // A closed channel means that the node is stopping: the task has nobody to serve.
+            ThreadKind::Threads(jobs) => drop(jobs[index % jobs.len()].send(job).await),
+            ThreadKind::Simulated(executor) => executor.start(job),
+        }
     }
 }
 
-async fn run(mut incoming: mpsc::Receiver<Job>, mut stopped: watch::Receiver<bool>) {
+async fn run(mut incoming: mpsc::Receiver<ThreadJob>, mut stopped: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             // First, so that many jobs do not put it off.

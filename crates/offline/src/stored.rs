@@ -13,7 +13,7 @@ use ottla_records::Record;
 
 /// What the records of a log are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Decoder {
+pub(crate) enum RecordDecoder {
     /// Anybody's.
     Text,
     /// `__consumer_offsets`.
@@ -27,14 +27,17 @@ pub(crate) enum Decoder {
 }
 
 /// Key and value of a record, as far as they are to be shown.
-pub(crate) fn texts(decoder: Decoder, record: &Record<'_>) -> (Option<String>, Option<String>) {
+pub(crate) fn record_texts(
+    decoder: RecordDecoder,
+    record: &Record<'_>,
+) -> (Option<String>, Option<String>) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let decoded = match decoder {
-        Decoder::Text => return (record.key.map(text), record.value.map(text)),
-        Decoder::Metadata => return (None, record.value.map(metadata)),
-        Decoder::Groups => coordinator::<Groups>(record),
-        Decoder::Transactions => coordinator::<Transactions>(record),
-        Decoder::Shares => coordinator::<Shares>(record),
+        RecordDecoder::Text => return (record.key.map(text), record.value.map(text)),
+        RecordDecoder::Metadata => return (None, record.value.map(metadata_text)),
+        RecordDecoder::Groups => coordinator_texts::<Groups>(record),
+        RecordDecoder::Transactions => coordinator_texts::<Transactions>(record),
+        RecordDecoder::Shares => coordinator_texts::<Shares>(record),
     };
     match decoded {
         Ok(Some((key, value))) => (Some(key), Some(value)),
@@ -43,7 +46,7 @@ pub(crate) fn texts(decoder: Decoder, record: &Record<'_>) -> (Option<String>, O
     }
 }
 
-fn metadata(value: &[u8]) -> String {
+fn metadata_text(value: &[u8]) -> String {
     let read = || {
         let mut d = Reader::new(Bytes::copy_from_slice(value));
         let (_frame, kind, version) = (d.uvarint()?, d.uvarint()?, d.uvarint()?);
@@ -56,7 +59,7 @@ fn metadata(value: &[u8]) -> String {
         Ok(Some((record, version))) => {
             let mut json = Json::default();
             json.object(|json| {
-                json.field("type", |json| json.string(&shouted(record.name())));
+                json.field("type", |json| json.string(&screaming_case(record.name())));
                 json.field("version", |json| json.plain(version));
                 json.field("data", |json| record.to_json(json, version));
             });
@@ -68,7 +71,7 @@ fn metadata(value: &[u8]) -> String {
 }
 
 /// `NoOpRecord` as `NO_OP_RECORD`.
-fn shouted(name: &str) -> String {
+fn screaming_case(name: &str) -> String {
     let mut out = String::new();
     for (at, c) in name.chars().enumerate() {
         if c.is_ascii_uppercase() && at > 0 {
@@ -80,7 +83,7 @@ fn shouted(name: &str) -> String {
 }
 
 /// The keys and values of one internal topic.
-trait Stored {
+trait StoredTopic {
     fn key(kind: i16, d: &mut Reader, json: &mut Json) -> Result<bool, DecodeError>;
     fn value(kind: i16, d: &mut Reader, version: i16, json: &mut Json) -> Result<(), DecodeError>;
 }
@@ -89,7 +92,7 @@ macro_rules! stored {
     ($name:ident, $module:ident, $show:expr) => {
         struct $name;
 
-        impl Stored for $name {
+        impl StoredTopic for $name {
             fn key(kind: i16, d: &mut Reader, json: &mut Json) -> Result<bool, DecodeError> {
                 let key = ottla_protocol::$module::Key::decode(kind, d, 0)?;
                 if let Some(key) = &key {
@@ -114,12 +117,12 @@ macro_rules! stored {
     };
 }
 
-stored!(Groups, group, group);
+stored!(Groups, group, group_json);
 stored!(Transactions, transaction, ottla_protocol::transaction::Value::to_json);
 stored!(Shares, share, ottla_protocol::share::Value::to_json);
 
 /// What members of a consumer group said of themselves is shown too, not only its bytes.
-fn group(value: &group::Value, json: &mut Json, version: i16) {
+fn group_json(value: &group::Value, json: &mut Json, version: i16) {
     match value {
         group::Value::GroupMetadata(it) if it.protocol_type == "consumer" => {
             json.object(|json| classic_group(it, json, version));
@@ -150,8 +153,10 @@ fn classic_group(it: &GroupMetadataValue, json: &mut Json, version: i16) {
         }
         json.field("sessionTimeout", |json| json.plain(it.session_timeout));
         let (wishes, given) = (it.subscription.clone(), it.assignment.clone());
-        json.field("subscription", |json| versioned::<ConsumerProtocolSubscription>(wishes, json));
-        json.field("assignment", |json| versioned::<ConsumerProtocolAssignment>(given, json));
+        json.field("subscription", |json| {
+            versioned_json::<ConsumerProtocolSubscription>(wishes, json)
+        });
+        json.field("assignment", |json| versioned_json::<ConsumerProtocolAssignment>(given, json));
     };
     json.field("members", |json| {
         json.array(&it.members, |json, it| json.object(|json| member(json, it)));
@@ -159,7 +164,7 @@ fn classic_group(it: &GroupMetadataValue, json: &mut Json, version: i16) {
 }
 
 /// A message behind its version, or its bytes if it is none.
-fn versioned<M: Message + ToJson>(bytes: Bytes, json: &mut Json) {
+fn versioned_json<M: Message + ToJson>(bytes: Bytes, json: &mut Json) {
     let read = || {
         let (version, mut d) = decode_value(bytes.clone())?;
         // What a newer client says beyond what is known is left out.
@@ -173,7 +178,9 @@ fn versioned<M: Message + ToJson>(bytes: Bytes, json: &mut Json) {
 }
 
 /// Key and value; `None` if the key's type is not known.
-fn coordinator<S: Stored>(record: &Record<'_>) -> Result<Option<(String, String)>, DecodeError> {
+fn coordinator_texts<S: StoredTopic>(
+    record: &Record<'_>,
+) -> Result<Option<(String, String)>, DecodeError> {
     let key = Bytes::copy_from_slice(record.key.unwrap_or_default());
     let (kind, mut d) = decode_key(key)?;
     let mut data = Json::default();

@@ -19,15 +19,15 @@ const UNFLUSHED_BYTES_MAX: u64 = 256 << 20;
 
 /// What the files of one directory were last made to say.
 #[derive(Debug, Default)]
-pub(crate) struct Written {
-    high_watermarks: Mutex<Said>,
-    log_starts: Mutex<Said>,
-    recovery_points: Mutex<Said>,
+pub(crate) struct WrittenCheckpoints {
+    high_watermarks: Mutex<CheckpointContent>,
+    log_starts: Mutex<CheckpointContent>,
+    recovery_points: Mutex<CheckpointContent>,
 }
 
 /// What one file says; by default that is not known.
 #[derive(Debug, Default)]
-struct Said {
+struct CheckpointContent {
     /// Of which set of partitions.
     of: Weak<Index>,
     /// The offset of each, in the order of the set; -1 of those that are not in the file.
@@ -102,7 +102,7 @@ impl Partitions {
     fn write(
         &self,
         dir: &Dir,
-        said: &Mutex<Said>,
+        said: &Mutex<CheckpointContent>,
         offset: impl Fn(&Partition) -> Option<Offset>,
         put: impl FnOnce(&DataDir, &OffsetCheckpoint) -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
@@ -117,11 +117,11 @@ impl Partitions {
             return Ok(());
         }
         // If this fails it is not known which of the two the file says.
-        *said = Said::default();
+        *said = CheckpointContent::default();
         let named = all.iter().zip(&offsets).filter(|(_, offset)| **offset != NO_OFFSET);
         let named = named.map(|(it, offset)| (it.name().clone(), *offset));
         put(&dir.dir, &OffsetCheckpoint(named.collect()))?;
-        *said = Said { of: Arc::downgrade(&all), offsets };
+        *said = CheckpointContent { of: Arc::downgrade(&all), offsets };
         Ok(())
     }
 }

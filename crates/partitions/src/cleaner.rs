@@ -9,7 +9,7 @@ use ottla_clock::{Clock, Next, Pause, Task};
 use ottla_storage::StorageError;
 use ottla_types::{TopicPartition, Uuid};
 
-use crate::keeper::Ask;
+use crate::keeper::KeeperSettingsSource;
 use crate::partition::Partition;
 use crate::partitions::Partitions;
 
@@ -20,7 +20,7 @@ const MOMENT: Duration = Duration::from_millis(10);
 pub(crate) struct Cleaners {
     all: Arc<Partitions>,
     clock: Clock,
-    ask: Ask,
+    ask: KeeperSettingsSource,
     busy: Mutex<HashSet<TopicPartition>>,
     /// Logs with something that cannot be cleaned; said once.
     hopeless: Mutex<HashSet<(Uuid, TopicPartition)>>,
@@ -31,7 +31,7 @@ impl Cleaners {
     pub(crate) fn new(
         all: &Arc<Partitions>,
         clock: &Clock,
-        ask: Ask,
+        ask: KeeperSettingsSource,
         pause: Arc<Pause>,
     ) -> Arc<Self> {
         let (busy, hopeless) = (Mutex::default(), Mutex::default());

@@ -62,7 +62,7 @@ impl Default for KeeperSettings {
 }
 
 /// Says how logs are to be looked after now.
-pub type Ask = Arc<dyn Fn() -> KeeperSettings + Send + Sync>;
+pub type KeeperSettingsSource = Arc<dyn Fn() -> KeeperSettings + Send + Sync>;
 
 /// Logs are looked after until it is stopped.
 #[derive(Debug)]
@@ -77,7 +77,11 @@ impl Keeper {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(partitions: &Arc<Partitions>, clock: &Clock, ask: Ask) -> io::Result<Self> {
+    pub fn start(
+        partitions: &Arc<Partitions>,
+        clock: &Clock,
+        ask: KeeperSettingsSource,
+    ) -> io::Result<Self> {
         let (lanes, bells) = (&partitions.lanes, partitions.bells());
         lanes.keep_threads()?;
         bells.start_syncing(&lanes.sync);
@@ -107,7 +111,7 @@ impl Keeper {
 }
 
 /// Keeps the cache windows of a directory.
-fn window(share: Share, all: Arc<Partitions>, ask: Ask) -> Task {
+fn window(share: Share, all: Arc<Partitions>, ask: KeeperSettingsSource) -> Task {
     Task::new("window", move || {
         let rung = all.bells().of(share).trim.take();
         if !rung.is_empty() {
@@ -119,7 +123,7 @@ fn window(share: Share, all: Arc<Partitions>, ask: Ask) -> Task {
 }
 
 /// Keeps the files of a directory.
-fn upkeep(share: Share, all: Arc<Partitions>, clock: Clock, ask: Ask) -> Task {
+fn upkeep(share: Share, all: Arc<Partitions>, clock: Clock, ask: KeeperSettingsSource) -> Task {
     let (mut checkpointed, mut retained) = (clock.monotonic(), clock.monotonic());
     let mut late = Late::default();
     Task::new("upkeep", move || {

@@ -83,7 +83,8 @@ impl Lanes {
         self.upkeep.keep_thread()
     }
 
-    pub(crate) fn stop(&self) {
+    /// Stops them: what runs is waited for, what waits is not done, nor is what comes later.
+    pub fn stop(&self) {
         [&self.sync, &self.upkeep, &self.cleaning, &self.reading].into_iter().for_each(Lane::stop);
     }
 }

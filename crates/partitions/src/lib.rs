@@ -27,19 +27,19 @@ mod trouble;
 mod upkeep;
 
 pub use inspect::{Effort, Inspected, claims_compression};
-pub use keeper::{Ask, Keeper, KeeperSettings};
+pub use keeper::{Keeper, KeeperSettings, KeeperSettingsSource};
 pub use lanes::Lanes;
 pub use marker::{Guard, Marker};
 pub use moves::{MoveRefused, Moving};
-pub use owner::{Appended, Refused, Terms};
-pub use partition::{Isolation, Partition, Read, ReadRefused, Waited};
+pub use owner::{AppendRefusal, AppendResult, AppendedBatch, Terms};
+pub use partition::{Isolation, Partition, PartitionRead, ReadRefused, Waited};
 pub use partitions::{Assigned, Directory, Partitions};
 pub use progress::{Ends, EpochRefused, Progress, Wait};
-pub use rules::{Rules, TimestampKind};
+pub use rules::{PartitionRules, TimestampKind};
 pub use upkeep::Cleaned;
 
 pub use ottla_replication::Assignment;
 pub use ottla_storage::{
     AbortedTransaction, CleanShutdown, Compaction, DataDir, DirState, DiskFiles, Fault,
-    FaultyFiles, Files, LogOptions, MetaProperties, Pace, Producer, Retention, StorageError,
+    FaultyFiles, Files, LogOptions, MetaProperties, Pace, ProducerEntry, Retention, StorageError,
 };

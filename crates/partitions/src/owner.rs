@@ -1,6 +1,8 @@
 //! The one writer of a partition; a turn of it runs on the thread of whoever asks.
 
-use ottla_records::{BadRecords, Batch, RepackAs, Rules as RecordRules, TimestampRules, check};
+use ottla_records::{
+    BadRecords, Batch, BatchRules as RecordRules, RepackAs, TimestampRules, check_batches,
+};
 use ottla_replication::{Assignment, Beginning, Leader, NotEnoughReplicas};
 use ottla_storage::{AppendError, Log, ProducerError, Stamp, StorageError};
 use ottla_types::{ErrorCode, NodeId, Offset, ProducerEpoch, ProducerId, TimestampMs};
@@ -8,11 +10,11 @@ use ottla_types::{ErrorCode, NodeId, Offset, ProducerEpoch, ProducerId, Timestam
 use crate::inspect::{Inspected, SMALL_UNPACKED_BYTES_MAX, Sound, UNPACKED_BYTES_MAX};
 use crate::marker::{Guard, Marker};
 use crate::progress::Ends;
-use crate::rules::{Rules, TimestampKind};
+use crate::rules::{PartitionRules, TimestampKind};
 
 /// Where a batch went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appended {
+pub struct AppendedBatch {
     /// The offset of its first record.
     pub base_offset: Offset,
     /// The offset behind its last record.
@@ -37,9 +39,12 @@ pub struct Terms {
     pub guard: Option<Guard>,
 }
 
+/// Where a batch went, or why it was not appended.
+pub type AppendResult = Result<AppendedBatch, AppendRefusal>;
+
 /// Why a batch was not appended.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub enum AppendRefusal {
     /// The partition is led elsewhere.
     #[error("this node does not lead the partition")]
     NotLeader,
@@ -63,7 +68,7 @@ pub enum Refused {
     Storage(StorageError),
 }
 
-impl From<AppendError> for Refused {
+impl From<AppendError> for AppendRefusal {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Storage(error) => Self::Storage(error),
@@ -72,7 +77,7 @@ impl From<AppendError> for Refused {
     }
 }
 
-impl Refused {
+impl AppendRefusal {
     /// The error code in the answer to the client.
     #[must_use]
     pub fn code(&self) -> ErrorCode {
@@ -115,7 +120,7 @@ pub(crate) struct Owner {
     pub log: Log,
     leader: Option<Leader>,
     assignment: Assignment,
-    rules: Rules,
+    rules: PartitionRules,
     /// Where the watermark stood when the log was opened.
     watermark: Offset,
     /// How many bytes had been written when the cache was last trimmed.
@@ -141,7 +146,7 @@ pub(crate) struct Needs {
 }
 
 impl Owner {
-    pub(crate) fn new(me: NodeId, log: Log, rules: Rules, watermark: Offset) -> Self {
+    pub(crate) fn new(me: NodeId, log: Log, rules: PartitionRules, watermark: Offset) -> Self {
         // Recovery may have cut off what the checkpoint counts.
         let watermark = watermark.min(log.log_end());
         let assignment = Assignment { leader: -1, leader_epoch: -1, ..Assignment::default() };
@@ -183,7 +188,7 @@ impl Owner {
     }
 
     /// Takes over what the metadata says: who leads, who is in sync, and under which rules.
-    pub(crate) fn assign(&mut self, assignment: Assignment, rules: Rules) {
+    pub(crate) fn assign(&mut self, assignment: Assignment, rules: PartitionRules) {
         if rules != self.rules {
             self.log.set_options(rules.log.clone());
         }
@@ -203,7 +208,7 @@ impl Owner {
         self.rules = rules;
     }
 
-    pub(crate) const fn rules(&self) -> &Rules {
+    pub(crate) const fn rules(&self) -> &PartitionRules {
         &self.rules
     }
 
@@ -227,11 +232,11 @@ impl Owner {
         bytes: &[u8],
         terms: &Terms,
         inspected: Option<Inspected>,
-    ) -> Result<Appended, Refused> {
+    ) -> AppendResult {
         self.may_append(terms)?;
         let Some(inspected) = inspected else {
             let rules = self.record_rules(terms);
-            let checked = check(bytes, &rules)?;
+            let checked = check_batches(bytes, &rules)?;
             self.verify(&checked.batch, terms.guard)?;
             return self.write(checked.bytes(), checked.max_timestamp, terms.now_ms);
         };
@@ -247,7 +252,7 @@ impl Owner {
         &mut self,
         all: &[&[u8]],
         terms: &Terms,
-    ) -> Result<Option<Vec<Appended>>, StorageError> {
+    ) -> Result<Option<Vec<AppendedBatch>>, StorageError> {
         let mut rules = self.record_rules(terms);
         rules.unpacked_bytes_max = SMALL_UNPACKED_BYTES_MAX;
         // To compress a batch another way is work for which others should not wait.
@@ -255,7 +260,7 @@ impl Owner {
             return Ok(None);
         }
         let is_plain = all.iter().all(|bytes| {
-            let checked = check(bytes, &rules);
+            let checked = check_batches(bytes, &rules);
             checked.is_ok_and(|it| it.is_as_it_came() && !it.batch.is_transactional())
         });
         if !is_plain {
@@ -270,10 +275,10 @@ impl Owner {
         Ok(appended.map(said))
     }
 
-    fn may_append(&self, terms: &Terms) -> Result<(), Refused> {
-        let Some(leader) = &self.leader else { return Err(Refused::NotLeader) };
+    fn may_append(&self, terms: &Terms) -> Result<(), AppendRefusal> {
+        let Some(leader) = &self.leader else { return Err(AppendRefusal::NotLeader) };
         if terms.for_all {
-            leader.may_append_for_all().map_err(Refused::TooFewReplicas)?;
+            leader.may_append_for_all().map_err(AppendRefusal::TooFewReplicas)?;
         }
         Ok(())
     }
@@ -300,7 +305,7 @@ impl Owner {
     }
 
     /// May the batch begin a transaction here, or go on with one?
-    fn verify(&self, batch: &Batch<'_>, guard: Option<Guard>) -> Result<(), Refused> {
+    fn verify(&self, batch: &Batch<'_>, guard: Option<Guard>) -> Result<(), AppendRefusal> {
         let (id, epoch) = batch.producer();
         if !batch.is_transactional() {
             return Ok(());
@@ -308,7 +313,7 @@ impl Owner {
         // An epoch that is too old is refused as that, by the log.
         let is_old = self.log.producer(id).is_some_and(|it| it.epoch > epoch);
         match self.to_verify(id, epoch) {
-            Some(wanted) if !is_old && guard != Some(wanted) => Err(Refused::Unverified),
+            Some(wanted) if !is_old && guard != Some(wanted) => Err(AppendRefusal::Unverified),
             _ => Ok(()),
         }
     }
@@ -326,24 +331,20 @@ impl Owner {
     }
 
     /// Ends a producer's transaction.
-    pub(crate) fn end_transaction(
-        &mut self,
-        marker: &Marker,
-        now_ms: TimestampMs,
-    ) -> Result<Appended, Refused> {
+    pub(crate) fn end_transaction(&mut self, marker: &Marker, now_ms: TimestampMs) -> AppendResult {
         self.may_end(marker)?;
         let batch = marker.batch(now_ms).map_err(BadRecords::Broken)?;
         self.write_own(&batch, now_ms)
     }
 
     /// May this marker be written?
-    pub(crate) fn may_end(&self, marker: &Marker) -> Result<(), Refused> {
+    pub(crate) fn may_end(&self, marker: &Marker) -> Result<(), AppendRefusal> {
         if self.leader.is_none() {
-            return Err(Refused::NotLeader);
+            return Err(AppendRefusal::NotLeader);
         }
         if let Some(known) = self.log.producer(marker.producer_id) {
             if marker.coordinator_epoch < known.coordinator_epoch {
-                return Err(Refused::CoordinatorFenced);
+                return Err(AppendRefusal::CoordinatorFenced);
             }
             let (sent, current) = (marker.epoch, known.epoch);
             // The epoch of a transaction's markers is larger than that of its records; the same
@@ -351,35 +352,31 @@ impl Owner {
             let is_late = marker.is_bumped && sent == current && known.open_since.is_some();
             if sent < current || is_late {
                 let fenced = ProducerError::Fenced { sent, current };
-                return Err(Refused::Append(AppendError::Producer(fenced)));
+                return Err(AppendRefusal::Append(AppendError::Producer(fenced)));
             }
         }
         Ok(())
     }
 
     /// Appends a batch of a coordinator.
-    pub(crate) fn write_own(
-        &mut self,
-        bytes: &[u8],
-        now_ms: TimestampMs,
-    ) -> Result<Appended, Refused> {
+    pub(crate) fn write_own(&mut self, bytes: &[u8], now_ms: TimestampMs) -> AppendResult {
         self.may_write_own()?;
         self.put(now_ms, |log, stamp| log.append_as_coordinator(bytes, stamp, now_ms))
     }
 
     /// May a coordinator write here? What it writes is always for all replicas in sync.
-    pub(crate) fn may_write_own(&self) -> Result<(), Refused> {
-        let Some(leader) = &self.leader else { return Err(Refused::NotLeader) };
-        leader.may_append_for_all().map_err(Refused::TooFewReplicas)
+    pub(crate) fn may_write_own(&self) -> Result<(), AppendRefusal> {
+        let Some(leader) = &self.leader else { return Err(AppendRefusal::NotLeader) };
+        leader.may_append_for_all().map_err(AppendRefusal::TooFewReplicas)
     }
 
     fn put(
         &mut self,
         now_ms: TimestampMs,
         append: impl FnOnce(&mut Log, Stamp) -> Result<ottla_storage::Appended, AppendError>,
-    ) -> Result<Appended, Refused> {
+    ) -> AppendResult {
         let stamp = self.stamp(now_ms);
-        let Some(leader) = &mut self.leader else { return Err(Refused::NotLeader) };
+        let Some(leader) = &mut self.leader else { return Err(AppendRefusal::NotLeader) };
         let appended = append(&mut self.log, stamp)?;
         leader.appended(self.log.log_end());
         Ok(self.said(appended))
@@ -392,8 +389,8 @@ impl Owner {
     }
 
     /// What is said of a batch that the log took.
-    fn said(&self, appended: ottla_storage::Appended) -> Appended {
-        Appended {
+    fn said(&self, appended: ottla_storage::Appended) -> AppendedBatch {
+        AppendedBatch {
             base_offset: appended.base_offset,
             end: appended.end,
             log_append_time_ms: appended.append_time,
@@ -407,7 +404,7 @@ impl Owner {
         bytes: &[u8],
         max_timestamp: TimestampMs,
         now_ms: TimestampMs,
-    ) -> Result<Appended, Refused> {
+    ) -> AppendResult {
         let max_timestamp = Some(max_timestamp);
         self.put(now_ms, |log, stamp| {
             log.append_as_leader(bytes, Stamp { max_timestamp, ..stamp }, now_ms)

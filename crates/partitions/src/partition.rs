@@ -12,7 +12,7 @@ use bytes::Bytes;
 use ottla_clock::{Clock, Share};
 use ottla_records::BadBatch;
 use ottla_replication::Assignment;
-use ottla_storage::{Found, Log, LogView, Producer, ReadError, Slice, StorageError};
+use ottla_storage::{BatchesRead, Log, LogView, ProducerEntry, ReadError, Slice, StorageError};
 use ottla_types::{
     ErrorCode, LeaderEpoch, NO_EPOCH, NO_OFFSET, NodeId, Offset, ProducerEpoch, ProducerId,
     TimestampMs, TopicPartition, Uuid,
@@ -21,9 +21,9 @@ use ottla_types::{
 use crate::bells::{Bells, Rung};
 use crate::inspect::Inspected;
 use crate::marker::{Guard, Marker};
-use crate::owner::{Appended, Owner, Refused, Terms};
+use crate::owner::{AppendRefusal, AppendResult, AppendedBatch, Owner, Terms};
 use crate::progress::{Ends, EpochRefused, Progress, Wait};
-use crate::rules::Rules;
+use crate::rules::PartitionRules;
 use crate::trouble::Trouble;
 
 /// What a reader wants to see.
@@ -37,7 +37,7 @@ pub enum Isolation {
 
 /// What was read.
 #[derive(Clone, Debug)]
-pub struct Read {
+pub struct PartitionRead {
     /// Whole batches.
     pub records: Bytes,
     /// Is there more that may be read now?
@@ -99,9 +99,9 @@ pub enum Waited {
 
 /// A partition of this node.
 #[derive(Clone)]
-pub struct Partition(Arc<Inner>);
+pub struct Partition(Arc<PartitionInner>);
 
-struct Inner {
+struct PartitionInner {
     place: TopicPartition,
     topic_id: Uuid,
     home: ArcSwap<Home>,
@@ -155,7 +155,7 @@ impl Partition {
         let repacks = owner.rules().compression.is_some();
         let owner = Mutex::new(Some(owner));
         let (rung, upkeep, cleaning) = (Rung::default(), Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner {
+        Self(Arc::new(PartitionInner {
             place,
             topic_id,
             share: AtomicUsize::new(home.share.0),
@@ -203,7 +203,8 @@ impl Partition {
     }
 
     /// The share of its data directory in lanes.
-    pub(crate) fn share(&self) -> Share {
+    #[must_use]
+    pub fn share(&self) -> Share {
         Share(self.0.share.load(Ordering::Relaxed))
     }
 
@@ -254,8 +255,7 @@ impl Partition {
         self.0.owner.lock()
     }
 
-    /// Runs a turn of the owner and tells everybody how far the partition is then, and what it
-    /// needs.
+    /// Runs a turn of the owner, then publishes the new ends and rings for what it needs.
     pub(crate) fn turn<T, E>(
         &self,
         closed: E,
@@ -314,7 +314,11 @@ impl Partition {
         owner
     }
 
-    pub(crate) fn assign(&self, assignment: Assignment, rules: Rules) -> Result<(), StorageError> {
+    pub(crate) fn assign(
+        &self,
+        assignment: Assignment,
+        rules: PartitionRules,
+    ) -> Result<(), StorageError> {
         self.0.repacks.store(rules.compression.is_some(), Ordering::Relaxed);
         self.turn(StorageError::Failed, |owner| {
             owner.assign(assignment, rules);
@@ -328,7 +332,7 @@ impl Partition {
 
     /// What its topic's settings mean to it.
     #[must_use]
-    pub fn rules(&self) -> Rules {
+    pub fn rules(&self) -> PartitionRules {
         self.lock().as_ref().map(|owner| owner.rules().clone()).unwrap_or_default()
     }
 
@@ -356,7 +360,7 @@ impl Partition {
         now_ms: TimestampMs,
         for_all: bool,
         zstd_allowed: bool,
-    ) -> Result<Appended, Refused> {
+    ) -> AppendResult {
         self.append_on(batch, &Terms { now_ms, for_all, zstd_allowed, guard: None })
     }
 
@@ -364,7 +368,7 @@ impl Partition {
     ///
     /// # Errors
     /// See there.
-    pub fn append_on(&self, batch: &Bytes, terms: &Terms) -> Result<Appended, Refused> {
+    pub fn append_on(&self, batch: &Bytes, terms: &Terms) -> AppendResult {
         self.write(|owner| owner.append(batch, terms, None))
     }
 
@@ -377,7 +381,7 @@ impl Partition {
         batch: &Bytes,
         terms: &Terms,
         inspected: Inspected,
-    ) -> Result<Appended, Refused> {
+    ) -> AppendResult {
         self.write(|owner| owner.append(batch, terms, Some(inspected)))
     }
 
@@ -389,7 +393,7 @@ impl Partition {
     /// Appends batches that came together, in one write; `None` if there is something to say about
     /// one of them, so that they must come one by one. Nothing was written then.
     #[must_use]
-    pub fn append_together(&self, all: &[&[u8]], terms: &Terms) -> Option<Vec<Appended>> {
+    pub fn append_together(&self, all: &[&[u8]], terms: &Terms) -> Option<Vec<AppendedBatch>> {
         let home = self.0.home.load();
         if home.trouble.has_failed() {
             return None;
@@ -415,7 +419,7 @@ impl Partition {
     ///
     /// # Errors
     /// The partition is led elsewhere, too few replicas are in sync, or the disk fails.
-    pub fn append_own(&self, batch: &Bytes, now_ms: TimestampMs) -> Result<Appended, Refused> {
+    pub fn append_own(&self, batch: &Bytes, now_ms: TimestampMs) -> AppendResult {
         self.write(|owner| owner.write_own(batch, now_ms))
     }
 
@@ -423,11 +427,7 @@ impl Partition {
     ///
     /// # Errors
     /// Producer or coordinator are fenced, the partition is led elsewhere, or the disk fails.
-    pub fn end_transaction(
-        &self,
-        marker: &Marker,
-        now_ms: TimestampMs,
-    ) -> Result<Appended, Refused> {
+    pub fn end_transaction(&self, marker: &Marker, now_ms: TimestampMs) -> AppendResult {
         self.write(|owner| owner.end_transaction(marker, now_ms))
     }
 
@@ -435,8 +435,8 @@ impl Partition {
     ///
     /// # Errors
     /// Producer or coordinator are fenced, or the partition is led elsewhere.
-    pub fn may_end(&self, marker: &Marker) -> Result<(), Refused> {
-        self.peek(|owner| owner.may_end(marker)).unwrap_or(Err(Refused::NotLeader))
+    pub fn may_end(&self, marker: &Marker) -> Result<(), AppendRefusal> {
+        self.peek(|owner| owner.may_end(marker)).unwrap_or(Err(AppendRefusal::NotLeader))
     }
 
     /// What must be shown to begin a transaction here, after the coordinator was asked; `None` if
@@ -446,17 +446,14 @@ impl Partition {
         self.peek(|owner| owner.to_verify(producer, epoch)).flatten()
     }
 
-    fn write(
-        &self,
-        turn: impl FnOnce(&mut Owner) -> Result<Appended, Refused>,
-    ) -> Result<Appended, Refused> {
+    fn write(&self, turn: impl FnOnce(&mut Owner) -> AppendResult) -> AppendResult {
         if self.0.home.load().trouble.has_failed() {
-            return Err(Refused::Storage(StorageError::Failed));
+            return Err(AppendRefusal::Storage(StorageError::Failed));
         }
-        let appended = self.turn(Refused::NotLeader, turn);
+        let appended = self.turn(AppendRefusal::NotLeader, turn);
         match &appended {
             Ok(_) => self.0.home.load().trouble.end_shortage(),
-            Err(Refused::Storage(error)) => self.trouble(error, "an append failed"),
+            Err(AppendRefusal::Storage(error)) => self.trouble(error, "an append failed"),
             Err(_) => {}
         }
         appended
@@ -514,7 +511,7 @@ impl Partition {
         bytes_max: usize,
         one: bool,
         isolation: Isolation,
-    ) -> Result<Read, ReadRefused> {
+    ) -> Result<PartitionRead, ReadRefused> {
         let ends = self.ends();
         if !ends.leading {
             return Err(ReadRefused::NotLeader);
@@ -531,7 +528,7 @@ impl Partition {
         };
         let slice = Slice { offset, bytes_max, at_least_one: one, upper };
         let read = self.0.view.load().read_on(slice);
-        let Found { records, next } = read.map_err(|error| match error {
+        let BatchesRead { records, next } = read.map_err(|error| match error {
             ReadError::OutOfRange { offset, .. } => ReadRefused::OutOfRange(offset),
             ReadError::Storage(error) => ReadRefused::Storage(error),
         })?;
@@ -549,7 +546,7 @@ impl Partition {
             aborted.sort_by_key(|(_, first)| *first);
             aborted
         });
-        Ok(Read {
+        Ok(PartitionRead {
             has_more: next < upper && !records.is_empty(),
             records,
             high_watermark: ends.high_watermark,
@@ -594,7 +591,7 @@ impl Partition {
 
     /// The producers it remembers.
     #[must_use]
-    pub fn producers(&self) -> Vec<(ProducerId, Producer)> {
+    pub fn producers(&self) -> Vec<(ProducerId, ProducerEntry)> {
         self.lock().as_ref().map(|owner| owner.log.producers()).unwrap_or_default()
     }
 }

@@ -18,11 +18,11 @@ use tokio::sync::Notify;
 
 use crate::bells::Bells;
 use crate::bin::Bin;
-use crate::checkpoints::Written;
+use crate::checkpoints::WrittenCheckpoints;
 use crate::lanes::Lanes;
 use crate::moves::Moving;
 use crate::partition::{Home, Partition};
-use crate::rules::Rules;
+use crate::rules::PartitionRules;
 use crate::strays::OfflineSet;
 use crate::trouble::Trouble;
 use crate::upkeep::Cleaned;
@@ -39,7 +39,7 @@ pub struct Assigned {
     /// Who leads, who is in sync.
     pub assignment: Assignment,
     /// What the topic's settings mean.
-    pub rules: Rules,
+    pub rules: PartitionRules,
 }
 
 /// A data directory, as operators see it.
@@ -100,7 +100,7 @@ pub(crate) struct Dir {
     /// Up to where each compacted partition is clean.
     pub(crate) clean: Mutex<OffsetCheckpoint>,
     /// What the checkpoints were made to say since.
-    pub(crate) written: Written,
+    pub(crate) written: WrittenCheckpoints,
     pub(crate) trouble: Arc<Trouble>,
     pub(crate) bin: Bin,
 }
@@ -184,7 +184,7 @@ impl Partitions {
                 high_watermarks: or_none(dir.high_watermarks())?,
                 log_starts: or_none(dir.log_starts())?,
                 clean: Mutex::new(dir.clean_offsets()?),
-                written: Written::default(),
+                written: WrittenCheckpoints::default(),
                 trouble: Arc::new(Trouble::new(Arc::clone(&failures))),
                 dir,
                 id,

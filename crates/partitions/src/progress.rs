@@ -80,7 +80,7 @@ impl EpochRefused {
 #[derive(Debug, Default)]
 pub struct Progress {
     ends: Mutex<Ends>,
-    watchers: Mutex<BTreeMap<u64, Arc<Watch>>>,
+    watchers: Mutex<BTreeMap<u64, Arc<ProgressWaiter>>>,
 }
 
 impl Progress {
@@ -103,7 +103,7 @@ impl Progress {
         }
     }
 
-    fn register(&self, watch: &Arc<Watch>) {
+    fn register(&self, watch: &Arc<ProgressWaiter>) {
         let mut watchers = self.watchers.lock();
         watchers.insert(watch.id, Arc::clone(watch));
     }
@@ -121,13 +121,13 @@ impl Progress {
 
 /// One waiter's bell.
 #[derive(Debug)]
-struct Watch {
+struct ProgressWaiter {
     id: u64,
     rung: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
 
-impl Watch {
+impl ProgressWaiter {
     fn wake(&self) {
         self.rung.store(true, Ordering::SeqCst);
         let waker = self.waker.lock().take();
@@ -141,7 +141,7 @@ impl Watch {
 /// dropping it ends the watch.
 #[derive(Debug)]
 pub struct Wait {
-    watch: Arc<Watch>,
+    watch: Arc<ProgressWaiter>,
     watched: Vec<Arc<Progress>>,
 }
 
@@ -152,7 +152,7 @@ impl Wait {
     #[must_use]
     pub fn new() -> Self {
         let id = NEXT_WATCH.fetch_add(1, Ordering::Relaxed);
-        let watch = Watch { id, rung: AtomicBool::new(false), waker: Mutex::new(None) };
+        let watch = ProgressWaiter { id, rung: AtomicBool::new(false), waker: Mutex::new(None) };
         Self { watch: Arc::new(watch), watched: Vec::new() }
     }
 
@@ -199,9 +199,9 @@ mod tests {
     use std::task::{Context, Wake};
 
     #[derive(Default)]
-    struct Bell(AtomicUsize);
+    struct TestWaker(AtomicUsize);
 
-    impl Wake for Bell {
+    impl Wake for TestWaker {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
@@ -217,7 +217,7 @@ mod tests {
         let mut wait = Wait::new();
         wait.add(Arc::clone(&a));
         wait.add(Arc::clone(&b));
-        let bell = Arc::new(Bell::default());
+        let bell = Arc::new(TestWaker::default());
         let waker = Waker::from(Arc::clone(&bell));
         let mut cx = Context::from_waker(&waker);
         let mut moved = pin!(wait.moved());

@@ -19,7 +19,7 @@ pub enum TimestampKind {
 
 /// The rules of a partition, all in force at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rules {
+pub struct PartitionRules {
     /// The largest batch, in bytes (`max.message.bytes`).
     pub batch_bytes_max: usize,
     /// How many replicas must be in sync for acks=all (`min.insync.replicas`).
@@ -46,7 +46,7 @@ pub struct Rules {
     pub log: LogOptions,
 }
 
-impl Rules {
+impl PartitionRules {
     /// Is a record acknowledged only when it is durable (`flush.messages=1`)?
     #[must_use]
     pub const fn is_durable(&self) -> bool {
@@ -54,7 +54,7 @@ impl Rules {
     }
 }
 
-impl Default for Rules {
+impl Default for PartitionRules {
     fn default() -> Self {
         Self {
             batch_bytes_max: 1_048_588,

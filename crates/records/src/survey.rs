@@ -30,12 +30,14 @@ pub struct Survey {
 /// # Errors
 /// [`BadBatch::Record`]: a record is broken, or there are more or fewer bytes than the batch's
 /// record count takes.
-pub fn survey(batch: &Batch<'_>, records: &[u8]) -> Result<Survey, BadBatch> {
+pub fn survey_records(batch: &Batch<'_>, records: &[u8]) -> Result<Survey, BadBatch> {
     let count = usize::try_from(batch.record_count()).unwrap_or(0);
-    let mut seen = Seen::default();
+    let mut seen = SurveyState::default();
     let (mut at, mut index) = (0, 0);
     while index < count {
-        let Some(layout) = Layout::read(records, at) else { return Err(broken(batch, records)) };
+        let Some(layout) = Layout::read(records, at) else {
+            return Err(find_broken(batch, records));
+        };
         seen.take(&layout, index);
         index += 1;
         let next = at + layout.bytes;
@@ -44,26 +46,26 @@ pub fn survey(batch: &Batch<'_>, records: &[u8]) -> Result<Survey, BadBatch> {
         index += alike;
     }
     if at < records.len() {
-        return Err(broken(batch, records));
+        return Err(find_broken(batch, records));
     }
     seen.survey(batch, records)
 }
 
 /// What was seen so far.
-struct Seen {
+struct SurveyState {
     oldest_delta: i64,
     newest_delta: i64,
     keyless: bool,
     in_order: bool,
 }
 
-impl Default for Seen {
+impl Default for SurveyState {
     fn default() -> Self {
         Self { oldest_delta: i64::MAX, newest_delta: i64::MIN, keyless: false, in_order: true }
     }
 }
 
-impl Seen {
+impl SurveyState {
     fn take(&mut self, layout: &Layout, index: usize) {
         self.oldest_delta = self.oldest_delta.min(layout.time_delta);
         self.newest_delta = self.newest_delta.max(layout.time_delta);
@@ -80,14 +82,17 @@ impl Seen {
             _ if oldest_delta > newest_delta => (i64::MAX, -1),
             (Some(oldest), Some(newest)) => (oldest, newest),
             // A time wraps around: then the smallest delta is not that of the oldest record.
-            _ => wrapped(batch, records)?,
+            _ => survey_wrapped(batch, records)?,
         };
         Ok(Survey { oldest, newest: newest.max(-1), keyless, in_order })
     }
 }
 
 #[cold]
-fn wrapped(batch: &Batch<'_>, records: &[u8]) -> Result<(TimestampMs, TimestampMs), BadBatch> {
+fn survey_wrapped(
+    batch: &Batch<'_>,
+    records: &[u8],
+) -> Result<(TimestampMs, TimestampMs), BadBatch> {
     let (mut oldest, mut newest) = (i64::MAX, i64::MIN);
     for record in Records::with_own_times(*batch, records) {
         let timestamp = record?.timestamp;
@@ -98,7 +103,7 @@ fn wrapped(batch: &Batch<'_>, records: &[u8]) -> Result<(TimestampMs, TimestampM
 
 /// Which record is broken, and how.
 #[cold]
-fn broken(batch: &Batch<'_>, records: &[u8]) -> BadBatch {
+fn find_broken(batch: &Batch<'_>, records: &[u8]) -> BadBatch {
     let found = Records::with_own_times(*batch, records).find_map(Result::err);
     found.unwrap_or(BadBatch::Record { index: 0, why: "it cannot be read" })
 }
@@ -135,14 +140,14 @@ impl Layout {
     /// bytes of other records behind it. Eight bytes are looked at together.
     #[inline(always)]
     fn short(records: &[u8], at: usize) -> Option<Self> {
-        let mut front = Window::at(records, at)?;
+        let mut front = EightBytes::at(records, at)?;
         let length = front.length()?;
         let end = at + front.used + length;
         // The attributes of a record mean nothing yet.
         front.skip();
         let time_delta = front.raw()?;
         let offset_delta_at = front.used;
-        let mut middle = Window::at(records, at + offset_delta_at)?;
+        let mut middle = EightBytes::at(records, at + offset_delta_at)?;
         let raw_offset_delta = middle.raw()?;
         let raw_key = middle.raw()?;
         let mut next = at + offset_delta_at + middle.used;
@@ -153,7 +158,7 @@ impl Layout {
             value
         } else if raw_key & 1 == 0 {
             next += (raw_key >> 1) as usize;
-            let mut back = Window::at(records, next)?;
+            let mut back = EightBytes::at(records, next)?;
             let value = back.raw()?;
             next += back.used;
             value
@@ -184,19 +189,19 @@ impl Layout {
     fn any(records: &[u8], at: usize) -> Option<Self> {
         let bytes = records.get(at..)?;
         let mut next = 0;
-        let length = size(varint::raw_u32(bytes, &mut next)?)??;
+        let length = length_of(varint::raw_u32(bytes, &mut next)?)??;
         let end = next.checked_add(length)?;
         let bytes = bytes.get(..end)?;
         next += 1;
         let time_delta = varint::unzigzag(varint::raw_u64(bytes, &mut next)?);
         let offset_delta_at = next;
         let raw_offset_delta = varint::raw_u32(bytes, &mut next)?;
-        let key = size(varint::raw_u32(bytes, &mut next)?)?;
+        let key = length_of(varint::raw_u32(bytes, &mut next)?)?;
         next += key.unwrap_or(0);
-        let value = size(varint::raw_u32(bytes, &mut next)?)?;
+        let value = length_of(varint::raw_u32(bytes, &mut next)?)?;
         let value_at = next;
         next += value.unwrap_or(0);
-        let headers = size(varint::raw_u32(bytes, &mut next)?)??;
+        let headers = length_of(varint::raw_u32(bytes, &mut next)?)??;
         if headers > 0 {
             next = after_headers(bytes, next, headers)?;
         }
@@ -255,12 +260,12 @@ impl Layout {
 }
 
 /// Eight bytes, taken off from the front.
-struct Window {
+struct EightBytes {
     bytes: u64,
     used: usize,
 }
 
-impl Window {
+impl EightBytes {
     #[inline(always)]
     fn at(records: &[u8], at: usize) -> Option<Self> {
         let bytes = records.get(at..)?.first_chunk::<8>()?;
@@ -290,7 +295,7 @@ impl Window {
         Some(raw as u32)
     }
 
-    /// As [`Window::raw`], a length that is not null.
+    /// As [`EightBytes::raw`], a length that is not null.
     #[inline(always)]
     fn length(&mut self) -> Option<usize> {
         let raw = self.raw()?;
@@ -306,7 +311,7 @@ const ONE_CARRY: usize = 64;
 
 /// A length as it is written: `Some(None)` is null, `None` is no length.
 #[expect(clippy::option_option, reason = "broken and null are two things")]
-const fn size(raw: u32) -> Option<Option<usize>> {
+const fn length_of(raw: u32) -> Option<Option<usize>> {
     match raw {
         1 => Some(None),
         raw if raw & 1 == 1 => None,
@@ -319,8 +324,8 @@ fn after_headers(bytes: &[u8], at: usize, count: usize) -> Option<usize> {
     let mut next = at;
     for _ in 0..count {
         // A name must be there, a value may be null.
-        next += size(varint::raw_u32(bytes, &mut next)?)??;
-        next += size(varint::raw_u32(bytes, &mut next)?)?.unwrap_or(0);
+        next += length_of(varint::raw_u32(bytes, &mut next)?)??;
+        next += length_of(varint::raw_u32(bytes, &mut next)?)?.unwrap_or(0);
     }
     Some(next)
 }

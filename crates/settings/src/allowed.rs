@@ -284,9 +284,9 @@ impl fmt::Display for Allowed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::Kind;
+    use crate::table::ConfigType;
 
-    fn shown(allowed: &'static str, kind: Kind, text: &str) -> Option<String> {
+    fn shown(allowed: &'static str, kind: ConfigType, text: &str) -> Option<String> {
         let allowed = Allowed::parse(allowed).unwrap();
         let value = Value::read(kind, text).ok()?;
         allowed.check(value).ok().map(|value| value.to_string())
@@ -296,44 +296,49 @@ mod tests {
     fn values_beyond_the_rule_are_refused() {
         // Rule, type, as typed, as it counts; none is refused. Each row was compared with Apache's.
         let cases = [
-            ("1..9", Kind::Int, "0", None),
-            ("1..9", Kind::Int, "9", Some("9")),
-            ("0..1", Kind::Double, "1.01", None),
-            ("0..1", Kind::Double, "NaN", Some("NaN")),
-            ("-1|1..9", Kind::Int, "-1", Some("-1")),
-            ("-1|1..9", Kind::Int, "0", None),
-            ("in zstd,lz4", Kind::String, " zstd ", Some("zstd")),
-            ("in zstd,lz4", Kind::String, "ZSTD", None),
-            ("in zstd,lz4", Kind::String, "", None),
-            ("anycase UPGRADE", Kind::String, "upGrade", Some("upGrade")),
-            ("nonempty", Kind::String, "  ", None),
-            ("list in compact,delete", Kind::List, "compact,compact", Some("compact")),
-            ("list in compact,delete", Kind::List, "", Some("")),
-            ("list in compact,delete", Kind::List, "compact,", None),
-            ("list in compact,delete", Kind::List, "COMPACT", None),
-            ("list nonempty", Kind::List, "", None),
-            ("throttled", Kind::List, "*", Some("*")),
-            ("throttled", Kind::List, "0:1, 1:1", Some("0:1,1:1")),
-            ("throttled", Kind::List, "", Some("")),
-            ("throttled", Kind::List, "1.5", None),
-            ("throttled", Kind::List, "1", None),
-            ("throttled", Kind::List, "*,0:1", None),
-            ("offset-reset", Kind::String, "by_duration:PT1H", Some("by_duration:PT1H")),
+            ("1..9", ConfigType::Int, "0", None),
+            ("1..9", ConfigType::Int, "9", Some("9")),
+            ("0..1", ConfigType::Double, "1.01", None),
+            ("0..1", ConfigType::Double, "NaN", Some("NaN")),
+            ("-1|1..9", ConfigType::Int, "-1", Some("-1")),
+            ("-1|1..9", ConfigType::Int, "0", None),
+            ("in zstd,lz4", ConfigType::String, " zstd ", Some("zstd")),
+            ("in zstd,lz4", ConfigType::String, "ZSTD", None),
+            ("in zstd,lz4", ConfigType::String, "", None),
+            ("anycase UPGRADE", ConfigType::String, "upGrade", Some("upGrade")),
+            ("nonempty", ConfigType::String, "  ", None),
+            ("list in compact,delete", ConfigType::List, "compact,compact", Some("compact")),
+            ("list in compact,delete", ConfigType::List, "", Some("")),
+            ("list in compact,delete", ConfigType::List, "compact,", None),
+            ("list in compact,delete", ConfigType::List, "COMPACT", None),
+            ("list nonempty", ConfigType::List, "", None),
+            ("throttled", ConfigType::List, "*", Some("*")),
+            ("throttled", ConfigType::List, "0:1, 1:1", Some("0:1,1:1")),
+            ("throttled", ConfigType::List, "", Some("")),
+            ("throttled", ConfigType::List, "1.5", None),
+            ("throttled", ConfigType::List, "1", None),
+            ("throttled", ConfigType::List, "*,0:1", None),
+            ("offset-reset", ConfigType::String, "by_duration:PT1H", Some("by_duration:PT1H")),
             (
                 "offset-reset",
-                Kind::String,
+                ConfigType::String,
                 "by_duration:P1DT2H3M4.5S",
                 Some("by_duration:P1DT2H3M4.5S"),
             ),
-            ("offset-reset", Kind::String, "by_duration:PT", None),
-            ("offset-reset", Kind::String, "by_duration:-PT1H", None),
-            ("offset-reset", Kind::String, "by_duration:PT1M1H", None),
-            ("offset-reset", Kind::String, "by_duration:PT1H-30M", Some("by_duration:PT1H-30M")),
-            ("offset-reset", Kind::String, "none", None),
-            ("voters", Kind::List, "1@a:9093,2@[::1]:9093", Some("1@a:9093,2@[::1]:9093")),
-            ("voters", Kind::List, "a:9093", None),
-            ("servers", Kind::List, "a:9093", Some("a:9093")),
-            ("servers", Kind::List, "a", None),
+            ("offset-reset", ConfigType::String, "by_duration:PT", None),
+            ("offset-reset", ConfigType::String, "by_duration:-PT1H", None),
+            ("offset-reset", ConfigType::String, "by_duration:PT1M1H", None),
+            (
+                "offset-reset",
+                ConfigType::String,
+                "by_duration:PT1H-30M",
+                Some("by_duration:PT1H-30M"),
+            ),
+            ("offset-reset", ConfigType::String, "none", None),
+            ("voters", ConfigType::List, "1@a:9093,2@[::1]:9093", Some("1@a:9093,2@[::1]:9093")),
+            ("voters", ConfigType::List, "a:9093", None),
+            ("servers", ConfigType::List, "a:9093", Some("a:9093")),
+            ("servers", ConfigType::List, "a", None),
         ];
         for (rule, kind, typed, wanted) in cases {
             assert_eq!(shown(rule, kind, typed).as_deref(), wanted, "{rule}: {typed:?}");

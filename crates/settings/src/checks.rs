@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ottla_coordinator::pattern::{Alphabet, whole};
+use ottla_coordinator::pattern::{Alphabet, compile_whole};
 use ottla_metadata::{Cluster, ConfigChange, ConfigRules, ResourceKind};
 use ottla_protocol::messages::create_topics_response::CreatableTopicConfigs;
 use ottla_types::{ErrorCode, NodeId};
 
-use crate::effective::{Source, describe, in_force};
+use crate::effective::{ConfigSource, describe, in_force};
 use crate::pairs;
 use crate::started::{Settings, base_name};
-use crate::table::{Changes, Effect, Kind, Scope, Setting, find, in_scope, nearest};
+use crate::table::{
+    ConfigType, Scope, Setting, SettingEffect, UpdateMode, find, in_scope, nearest,
+};
 use crate::value::Value;
 
 /// What the controller asks about settings.
@@ -24,7 +26,7 @@ pub struct SettingRules {
 }
 
 /// Kafka's code, and the message for the client.
-type Refused = (ErrorCode, String);
+type SettingRefusal = (ErrorCode, String);
 
 const fn scope(kind: ResourceKind) -> Option<Scope> {
     match kind {
@@ -37,16 +39,16 @@ const fn scope(kind: ResourceKind) -> Option<Scope> {
 }
 
 /// A value that its setting does not take, or that contradicts another.
-fn invalid(why: String) -> Refused {
+fn invalid(why: String) -> SettingRefusal {
     (ErrorCode::INVALID_CONFIG, why)
 }
 
 /// The same for a broker: Kafka has a code of its own there.
-fn invalid_request(why: String) -> Refused {
+fn invalid_request(why: String) -> SettingRefusal {
     (ErrorCode::INVALID_REQUEST, why)
 }
 
-fn unknown(kind: ResourceKind, name: &str) -> Refused {
+fn unknown(kind: ResourceKind, name: &str) -> SettingRefusal {
     let near = match scope(kind) {
         // A name that is longer than any setting's is not worth the comparison.
         Some(scope) if name.len() <= NAME_MAX => nearest(scope, name),
@@ -70,20 +72,20 @@ const FAULTS_MAX: usize = 10;
 
 /// All that is wrong with a change in one refusal: the code is the first fault's.
 #[derive(Default)]
-struct Faults {
+struct ChangeFaults {
     code: Option<ErrorCode>,
     texts: Vec<String>,
     /// How many more there are.
     others: usize,
 }
 
-impl Faults {
+impl ChangeFaults {
     fn is_full(&self) -> bool {
         self.texts.len() >= FAULTS_MAX
     }
 
     /// Takes in a fault; its text is made only where it will be shown.
-    fn add(&mut self, fault: impl FnOnce() -> Refused) {
+    fn add(&mut self, fault: impl FnOnce() -> SettingRefusal) {
         if self.is_full() {
             self.others += 1;
             return;
@@ -93,13 +95,13 @@ impl Faults {
         self.texts.push(text);
     }
 
-    fn check<T>(&mut self, done: Result<T, Refused>) {
+    fn check<T>(&mut self, done: Result<T, SettingRefusal>) {
         if let Err(refused) = done {
             self.add(|| refused);
         }
     }
 
-    fn end(self) -> Result<(), Refused> {
+    fn end(self) -> Result<(), SettingRefusal> {
         let Some(code) = self.code else { return Ok(()) };
         let mut text = self.texts.join("; ");
         if self.others > 0 {
@@ -110,9 +112,9 @@ impl Faults {
 }
 
 impl ConfigRules for SettingRules {
-    fn check(&self, change: &ConfigChange<'_>) -> Result<(), Refused> {
+    fn check(&self, change: &ConfigChange<'_>) -> Result<(), SettingRefusal> {
         let scope = scope(change.kind).ok_or_else(|| unknown(change.kind, ""))?;
-        let (mut known, mut faults) = (Vec::new(), Faults::default());
+        let (mut known, mut faults) = (Vec::new(), ChangeFaults::default());
         for (name, value) in change.after {
             match find(scope, name) {
                 Some(setting) => known.push((setting, value.as_str())),
@@ -142,7 +144,7 @@ impl ConfigRules for SettingRules {
 
     fn is_list(&self, kind: ResourceKind, name: &str) -> bool {
         let setting = scope(kind).and_then(|scope| find(scope, name));
-        setting.is_some_and(|setting| setting.kind == Kind::List)
+        setting.is_some_and(|setting| setting.kind == ConfigType::List)
     }
 
     fn fallback(&self, cluster: &Cluster, kind: ResourceKind, name: &str) -> Option<String> {
@@ -158,7 +160,7 @@ impl ConfigRules for SettingRules {
         let describe = |setting: &'static Setting| {
             let found = describe(setting, cluster, &self.settings, self.node, "");
             let own = own.iter().find(|(name, _)| name == setting.name);
-            let source = if own.is_some() { Source::Topic } else { found.source };
+            let source = if own.is_some() { ConfigSource::Topic } else { found.source };
             CreatableTopicConfigs {
                 name: setting.name.to_owned(),
                 value: own.map(|(_, value)| value.clone()).or(found.value),
@@ -172,17 +174,21 @@ impl ConfigRules for SettingRules {
 }
 
 /// The settings that a resource would have, with their values as typed.
-type Known<'a> = [(&'static Setting, &'a str)];
+type KnownSettings<'a> = [(&'static Setting, &'a str)];
 
 /// Every value for itself.
-fn check_values(known: &Known<'_>, faults: &mut Faults) {
+fn check_values(known: &KnownSettings<'_>, faults: &mut ChangeFaults) {
     for (setting, value) in known {
         faults.check(setting.read(value).map_err(invalid));
     }
 }
 
 /// The same for a broker, which also has settings that cannot change while it runs.
-fn check_broker_values(change: &ConfigChange<'_>, known: &Known<'_>, faults: &mut Faults) {
+fn check_broker_values(
+    change: &ConfigChange<'_>,
+    known: &KnownSettings<'_>,
+    faults: &mut ChangeFaults,
+) {
     for (setting, value) in known {
         // What was stored when it was allowed is not asked for again.
         if change.before.get(setting.name).is_some_and(|before| before == value) {
@@ -204,17 +210,17 @@ impl SettingRules {
         describe(find(scope, name)?, change.cluster, &self.settings, self.node, "").value
     }
 
-    fn check_topic(&self, change: &ConfigChange<'_>) -> Result<(), Refused> {
+    fn check_topic(&self, change: &ConfigChange<'_>) -> Result<(), SettingRefusal> {
         pairs::check_topic(&|name| self.would_be(change, Scope::Topic, name)).map_err(invalid)
     }
 
-    fn check_group(&self, change: &ConfigChange<'_>) -> Result<(), Refused> {
+    fn check_group(&self, change: &ConfigChange<'_>) -> Result<(), SettingRefusal> {
         let broker = |name: &str| in_force(name, change.cluster, &self.settings, self.node);
         pairs::check_group(&|name| self.would_be(change, Scope::Group, name), &broker)
             .map_err(invalid)
     }
 
-    fn check_broker(&self, change: &ConfigChange<'_>) -> Result<(), Refused> {
+    fn check_broker(&self, change: &ConfigChange<'_>) -> Result<(), SettingRefusal> {
         let after = |name: &str| self.broker_value(change, change.after, name);
         let before = |name: &str| self.broker_value(change, change.before, name);
         pairs::check_change(&before, &after).map_err(invalid_request)
@@ -242,8 +248,8 @@ impl SettingRules {
 fn check_may_change(setting: &Setting, broker: &str) -> Result<(), String> {
     let name = setting.name;
     match setting.changes {
-        Changes::Static => Err(format!("Cannot update these configs dynamically: [{name}]")),
-        Changes::Broker if broker.is_empty() => Err(format!(
+        UpdateMode::Static => Err(format!("Cannot update these configs dynamically: [{name}]")),
+        UpdateMode::Broker if broker.is_empty() => Err(format!(
             "Cannot update these configs at default cluster level, broker id must be specified: [{name}]"
         )),
         _ => Ok(()),
@@ -265,7 +271,7 @@ fn check_is_built(setting: &Setting, value: &str) -> Result<(), String> {
         return Err(format!("{name}: encryption and logins are not built yet"));
     }
     match setting.effect {
-        Effect::Refused(why) if setting.is_promise(value) => Err(format!("{name}: {why}")),
+        SettingEffect::Refused(why) if setting.is_promise(value) => Err(format!("{name}: {why}")),
         _ => Ok(()),
     }
 }
@@ -283,7 +289,7 @@ const OF_CLIENT: [&str; 6] = [
 const PUSH_INTERVAL_MS: std::ops::RangeInclusive<i64> = 100..=3_600_000;
 
 /// Is a subscription's interval, and is its selection of clients, one that Kafka would take?
-fn check_subscription(known: &Known<'_>) -> Result<(), Refused> {
+fn check_subscription(known: &KnownSettings<'_>) -> Result<(), SettingRefusal> {
     for (setting, text) in known {
         match (setting.name, setting.read(text)) {
             ("interval.ms", Ok(Value::Whole(ms))) if !PUSH_INTERVAL_MS.contains(&ms) => {
@@ -311,7 +317,7 @@ fn is_match(pattern: &str) -> bool {
         parts.pop();
     }
     let [what, text] = parts[..] else { return false };
-    OF_CLIENT.contains(&what.trim()) && whole(text.trim(), Alphabet::Unicode).is_ok()
+    OF_CLIENT.contains(&what.trim()) && compile_whole(text.trim(), Alphabet::Unicode).is_ok()
 }
 
 #[cfg(test)]
@@ -324,7 +330,7 @@ mod tests {
 
     /// The refusal of setting these, of a resource that has those already: `name=value`,
     /// with ` & ` between them.
-    fn refusal(kind: ResourceKind, resource: &str, has: &str, asked: &str) -> Refused {
+    fn refusal(kind: ResourceKind, resource: &str, has: &str, asked: &str) -> SettingRefusal {
         let settings = Settings::read(Some("node.id=1\n"), &[]).unwrap();
         let rules = SettingRules { settings: Arc::new(settings), node: 1 };
         let pairs = |text: &str| -> BTreeMap<String, String> {

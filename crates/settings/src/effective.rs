@@ -10,7 +10,7 @@ use crate::table::{Scope, Setting, find};
 /// Where a value comes from. The numbers are those of DescribeConfigs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i8)]
-pub enum Source {
+pub enum ConfigSource {
     /// Set for the topic.
     Topic = 1,
     /// Set for this broker while it runs.
@@ -35,7 +35,7 @@ pub struct Synonym {
     /// The value.
     pub value: Option<String>,
     /// Where it comes from.
-    pub source: Source,
+    pub source: ConfigSource,
 }
 
 /// A setting and its value in force.
@@ -46,7 +46,7 @@ pub struct Effective {
     /// The value in force.
     pub value: Option<String>,
     /// Where it comes from.
-    pub source: Source,
+    pub source: ConfigSource,
     /// All values, the one in force first.
     pub synonyms: Vec<Synonym>,
 }
@@ -62,9 +62,9 @@ pub fn describe(
     resource: &str,
 ) -> Effective {
     let own = match setting.scope {
-        Scope::Topic => Some((ResourceKind::Topic, Source::Topic)),
-        Scope::Group => Some((ResourceKind::Group, Source::Group)),
-        Scope::ClientMetrics => Some((ResourceKind::ClientMetrics, Source::ClientMetrics)),
+        Scope::Topic => Some((ResourceKind::Topic, ConfigSource::Topic)),
+        Scope::Group => Some((ResourceKind::Group, ConfigSource::Group)),
+        Scope::ClientMetrics => Some((ResourceKind::ClientMetrics, ConfigSource::ClientMetrics)),
         Scope::Broker => None,
     };
     let names: Vec<&str> =
@@ -83,18 +83,18 @@ pub fn describe(
         (Scope::Group, None) => setting.default.map(|default| (setting.name, default)),
         (_, None) => None,
     };
-    all.extend(last.map(|(name, default)| synonym(name, default, Source::Default)));
+    all.extend(last.map(|(name, default)| synonym(name, default, ConfigSource::Default)));
     let own = all.is_empty().then(|| setting.default.map(str::to_owned)).flatten();
     let first = all.first();
     Effective {
         setting,
         value: first.map_or(own, |first| first.value.as_deref().map(|it| setting.shown(it))),
-        source: first.map_or(Source::Default, |first| first.source),
+        source: first.map_or(ConfigSource::Default, |first| first.source),
         synonyms: all,
     }
 }
 
-fn synonym(name: &str, value: &str, source: Source) -> Synonym {
+fn synonym(name: &str, value: &str, source: ConfigSource) -> Synonym {
     Synonym { name: name.to_owned(), value: Some(value.to_owned()), source }
 }
 
@@ -113,11 +113,11 @@ fn of_broker(
         cluster.config(ResourceKind::Broker, resource).get(name).cloned()
     };
     let mut all = Vec::new();
-    for source in [Source::Broker, Source::AllBrokers, Source::File] {
+    for source in [ConfigSource::Broker, ConfigSource::AllBrokers, ConfigSource::File] {
         for name in names {
             let value = match source {
-                Source::Broker => dynamic(&id, name),
-                Source::AllBrokers => dynamic("", name),
+                ConfigSource::Broker => dynamic(&id, name),
+                ConfigSource::AllBrokers => dynamic("", name),
                 _ => settings.given(name).map(str::to_owned),
             };
             all.extend(value.map(|it| synonym(name, &converted(name, wanted, &it), source)));

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::started::{Origin, Settings, base_name};
-use crate::table::{Changes, Effect, Scope, Setting, find, in_scope, nearest};
+use crate::table::{Scope, Setting, SettingEffect, UpdateMode, find, in_scope, nearest};
 
 const SCOPES: [(Scope, &str); 4] = [
     (Scope::Broker, "broker"),
@@ -14,8 +14,8 @@ const SCOPES: [(Scope, &str); 4] = [
 
 const fn changes(setting: &Setting) -> &'static str {
     match (setting.scope, setting.changes) {
-        (Scope::Broker, Changes::Static) => "with a restart",
-        (_, Changes::Broker) => "while it runs, for one broker",
+        (Scope::Broker, UpdateMode::Static) => "with a restart",
+        (_, UpdateMode::Broker) => "while it runs, for one broker",
         (Scope::Broker, _) => "while it runs, for one broker or all",
         _ => "while it runs",
     }
@@ -32,9 +32,9 @@ fn default(setting: &Setting) -> &str {
 /// What a setting does here.
 fn effect(setting: &Setting) -> String {
     match setting.effect {
-        Effect::Obeyed(_) => "obeyed".to_owned(),
-        Effect::None(why) => format!("no effect: {why}"),
-        Effect::Refused(why) => format!("not built, refused: {why}"),
+        SettingEffect::Obeyed(_) => "obeyed".to_owned(),
+        SettingEffect::None(why) => format!("no effect: {why}"),
+        SettingEffect::Refused(why) => format!("not built, refused: {why}"),
     }
 }
 
@@ -141,8 +141,8 @@ impl Settings {
         for (name, value, origin) in self.all_given() {
             let Some(setting) = find(Scope::Broker, base_name(name)) else { continue };
             let why = match setting.effect {
-                Effect::None(why) => why,
-                Effect::Obeyed(_) if setting.name != name => {
+                SettingEffect::None(why) => why,
+                SettingEffect::Obeyed(_) if setting.name != name => {
                     "it is not obeyed for a single listener yet, only for all of them"
                 }
                 _ => continue,

@@ -18,10 +18,10 @@ mod value;
 
 pub use allowed::Allowed;
 pub use checks::SettingRules;
-pub use effective::{Effective, Source, Synonym, describe, in_force};
+pub use effective::{ConfigSource, Effective, Synonym, describe, in_force};
 pub use explain::{explain, reference};
 pub use listeners::{ListenerSetting, Protocol, protocols};
 pub use pairs::connections_of_addresses;
 pub use started::{Origin, SettingError, Settings, Sources};
-pub use table::{Changes, Effect, Kind, Scope, Setting, find, in_scope, nearest};
+pub use table::{ConfigType, Scope, Setting, SettingEffect, UpdateMode, find, in_scope, nearest};
 pub use unbuilt::refusals;

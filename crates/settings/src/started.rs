@@ -77,7 +77,7 @@ pub enum SettingError {
 
 /// A value and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Given {
+struct GivenValue {
     value: String,
     origin: Origin,
 }
@@ -85,7 +85,7 @@ struct Given {
 /// The settings of a node. Without a file, those of a node that is tried out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    values: BTreeMap<String, Given>,
+    values: BTreeMap<String, GivenValue>,
     /// What was given and does nothing, such as a name that is no setting: one sentence each.
     pub warnings: Vec<String>,
 }
@@ -142,7 +142,7 @@ impl Settings {
     }
 
     fn put(&mut self, name: &str, value: &str, origin: Origin) {
-        self.values.insert(name.to_owned(), Given { value: value.to_owned(), origin });
+        self.values.insert(name.to_owned(), GivenValue { value: value.to_owned(), origin });
     }
 
     fn take<'a>(&mut self, all: impl IntoIterator<Item = (&'a str, &'a str, Origin)>) {

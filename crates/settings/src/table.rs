@@ -21,7 +21,7 @@ pub enum Scope {
 /// The type of a value. The numbers are those of DescribeConfigs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i8)]
-pub enum Kind {
+pub enum ConfigType {
     /// `true` or `false`.
     Boolean = 1,
     /// A text.
@@ -42,7 +42,7 @@ pub enum Kind {
     Password = 9,
 }
 
-impl Kind {
+impl ConfigType {
     /// What a message calls it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -62,7 +62,7 @@ impl Kind {
 
 /// How a setting changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Changes {
+pub enum UpdateMode {
     /// With a restart.
     Static,
     /// For one broker, while it runs.
@@ -73,7 +73,7 @@ pub enum Changes {
 
 /// What a setting does here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub enum SettingEffect {
     /// It is obeyed; these tests, separated by blanks, fail when it is not.
     Obeyed(&'static str),
     /// It is read and checked, and does nothing: why.
@@ -91,13 +91,13 @@ pub struct Setting {
     /// Its name.
     pub name: &'static str,
     /// The type of its value.
-    pub kind: Kind,
+    pub kind: ConfigType,
     /// Its value when nobody has set it.
     pub default: Option<&'static str>,
     /// Which values are allowed.
     pub allowed: Allowed,
     /// How it changes.
-    pub changes: Changes,
+    pub changes: UpdateMode,
     /// The brokers' settings that stand in for a topic's, the nearest first.
     pub fallbacks: Vec<&'static str>,
     /// Is it shown only where somebody has set it?
@@ -105,7 +105,7 @@ pub struct Setting {
     /// What it means.
     pub text: &'static str,
     /// What it does here.
-    pub effect: Effect,
+    pub effect: SettingEffect,
 }
 
 impl Setting {
@@ -132,9 +132,9 @@ impl Setting {
     pub fn documentation(&self) -> String {
         let text = self.text;
         match self.effect {
-            Effect::Obeyed(_) => text.to_owned(),
-            Effect::None(why) => format!("{text} No effect here: {why}."),
-            Effect::Refused(why) => format!("{text} Not built, refused: {why}."),
+            SettingEffect::Obeyed(_) => text.to_owned(),
+            SettingEffect::None(why) => format!("{text} No effect here: {why}."),
+            SettingEffect::Refused(why) => format!("{text} Not built, refused: {why}."),
         }
     }
 
@@ -148,7 +148,7 @@ impl Setting {
     /// May its value not be shown?
     #[must_use]
     pub fn is_secret(&self) -> bool {
-        self.kind == Kind::Password
+        self.kind == ConfigType::Password
     }
 }
 
@@ -180,15 +180,15 @@ fn row(line: &'static str) -> Option<Setting> {
         name,
         is_unlisted: matches!(importance, "unlisted" | "internal"),
         kind: match kind {
-            "boolean" => Kind::Boolean,
-            "string" => Kind::String,
-            "int" => Kind::Int,
-            "short" => Kind::Short,
-            "long" => Kind::Long,
-            "double" => Kind::Double,
-            "list" => Kind::List,
-            "class" => Kind::Class,
-            "password" => Kind::Password,
+            "boolean" => ConfigType::Boolean,
+            "string" => ConfigType::String,
+            "int" => ConfigType::Int,
+            "short" => ConfigType::Short,
+            "long" => ConfigType::Long,
+            "double" => ConfigType::Double,
+            "list" => ConfigType::List,
+            "class" => ConfigType::Class,
+            "password" => ConfigType::Password,
             _ => return None,
         },
         default: match default {
@@ -198,17 +198,17 @@ fn row(line: &'static str) -> Option<Setting> {
         },
         allowed: Allowed::parse(allowed)?,
         changes: match changes {
-            "static" => Changes::Static,
-            "broker" => Changes::Broker,
-            "cluster" => Changes::Cluster,
+            "static" => UpdateMode::Static,
+            "broker" => UpdateMode::Broker,
+            "cluster" => UpdateMode::Cluster,
             _ => return None,
         },
         fallbacks: fallbacks.split(' ').filter(|name| *name != "-").collect(),
         text: if text == "-" { "" } else { text },
         effect: match effect.split_once(' ')? {
-            ("obeyed:", tests) => Effect::Obeyed(tests),
-            ("none:", why) => Effect::None(why),
-            ("refused:", why) => Effect::Refused(why),
+            ("obeyed:", tests) => SettingEffect::Obeyed(tests),
+            ("none:", why) => SettingEffect::None(why),
+            ("refused:", why) => SettingEffect::Refused(why),
             _ => return None,
         },
     })

@@ -7,7 +7,7 @@
 use crate::allowed::{host_and_port, voter};
 use crate::listeners::{ListenerSetting, Protocol, protocols};
 use crate::started::{Settings, ZOOKEEPER, base_name};
-use crate::table::{Effect, Scope, find};
+use crate::table::{Scope, SettingEffect, find};
 
 /// What the settings promise and this release cannot keep: one sentence each, with the place of the
 /// setting, the reason and the next step. `is_local` says whether a host is this machine.
@@ -16,7 +16,7 @@ pub fn refusals(settings: &Settings, is_local: &dyn Fn(&str) -> bool) -> Vec<Str
     let mut all = secured_listeners(settings);
     for (name, value, origin) in settings.all_given() {
         let Some(setting) = find(Scope::Broker, base_name(name)) else { continue };
-        if let Effect::Refused(why) = setting.effect
+        if let SettingEffect::Refused(why) = setting.effect
             && setting.is_promise(value)
         {
             let value = if setting.is_secret() { "[hidden]" } else { value };

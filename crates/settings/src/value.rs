@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::table::Kind;
+use crate::table::ConfigType;
 
 /// A value that has been read.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,23 +27,27 @@ impl Value {
     ///
     /// # Errors
     /// Why it is no value of the type, in Kafka's words.
-    pub fn read(kind: Kind, text: &str) -> Result<Self, String> {
+    pub fn read(kind: ConfigType, text: &str) -> Result<Self, String> {
         // Java's trim takes away every character up to the blank.
         let text = text.trim_matches(|it| it <= ' ');
         let no_number = || format!("Not a number of type {}", kind.name().to_uppercase());
         let whole = |number: Option<i64>| number.map(Self::Whole).ok_or_else(no_number);
         match kind {
-            Kind::Boolean if text.eq_ignore_ascii_case("true") => Ok(Self::Boolean(true)),
-            Kind::Boolean if text.eq_ignore_ascii_case("false") => Ok(Self::Boolean(false)),
-            Kind::Boolean => Err("Expected value to be either true or false".to_owned()),
-            Kind::Short => whole(text.parse::<i16>().ok().map(Into::into)),
-            Kind::Int => whole(text.parse::<i32>().ok().map(Into::into)),
-            Kind::Long => whole(text.parse().ok()),
-            Kind::Double => java_double(text).map(Self::Double).ok_or_else(no_number),
-            Kind::List if text.is_empty() => Ok(Self::List(Vec::new())),
-            Kind::List => Ok(Self::List(text.split(',').map(item).collect())),
-            Kind::Class if !is_class_name(text) => Err(format!("Class {text} could not be found.")),
-            Kind::String | Kind::Class | Kind::Password => Ok(Self::Text(text.to_owned())),
+            ConfigType::Boolean if text.eq_ignore_ascii_case("true") => Ok(Self::Boolean(true)),
+            ConfigType::Boolean if text.eq_ignore_ascii_case("false") => Ok(Self::Boolean(false)),
+            ConfigType::Boolean => Err("Expected value to be either true or false".to_owned()),
+            ConfigType::Short => whole(text.parse::<i16>().ok().map(Into::into)),
+            ConfigType::Int => whole(text.parse::<i32>().ok().map(Into::into)),
+            ConfigType::Long => whole(text.parse().ok()),
+            ConfigType::Double => java_double(text).map(Self::Double).ok_or_else(no_number),
+            ConfigType::List if text.is_empty() => Ok(Self::List(Vec::new())),
+            ConfigType::List => Ok(Self::List(text.split(',').map(item).collect())),
+            ConfigType::Class if !is_class_name(text) => {
+                Err(format!("Class {text} could not be found."))
+            }
+            ConfigType::String | ConfigType::Class | ConfigType::Password => {
+                Ok(Self::Text(text.to_owned()))
+            }
         }
     }
 }
@@ -123,39 +127,39 @@ mod tests {
     fn a_value_is_read_and_shown_as_in_kafka() {
         // Type, as typed, as shown; none is refused. Each row was compared with Apache's.
         let cases = [
-            (Kind::Boolean, "TRUE", Some("true")),
-            (Kind::Boolean, " False ", Some("false")),
-            (Kind::Boolean, "yes", None),
-            (Kind::Boolean, "", None),
-            (Kind::Int, " 5 ", Some("5")),
-            (Kind::Int, "007", Some("7")),
-            (Kind::Int, "+7", Some("7")),
-            (Kind::Int, "-0", Some("0")),
-            (Kind::Int, "2147483648", None),
-            (Kind::Int, "5.0", None),
-            (Kind::Int, "1_000", None),
-            (Kind::Int, "", None),
-            (Kind::Short, "40000", None),
-            (Kind::Long, "2147483648", Some("2147483648")),
-            (Kind::Double, ".5", Some("0.5")),
-            (Kind::Double, "1", Some("1.0")),
-            (Kind::Double, "1e-5", Some("1.0E-5")),
-            (Kind::Double, "12345678", Some("1.2345678E7")),
-            (Kind::Double, "0.5d", Some("0.5")),
-            (Kind::Double, "NaN", Some("NaN")),
-            (Kind::Double, "nan", None),
-            (Kind::Double, "inf", None),
-            (Kind::Double, "--1", None),
-            (Kind::Double, "-0", Some("-0.0")),
-            (Kind::List, "a , b,c ", Some("a,b,c")),
-            (Kind::List, " ", Some("")),
-            (Kind::List, "a,,b", Some("a,,b")),
-            (Kind::String, " a b ", Some("a b")),
-            (Kind::Class, "a.b.C$D", Some("a.b.C$D")),
-            (Kind::Class, "", None),
-            (Kind::Class, "a b", None),
-            (Kind::Class, "a..b", None),
-            (Kind::Class, "5", None),
+            (ConfigType::Boolean, "TRUE", Some("true")),
+            (ConfigType::Boolean, " False ", Some("false")),
+            (ConfigType::Boolean, "yes", None),
+            (ConfigType::Boolean, "", None),
+            (ConfigType::Int, " 5 ", Some("5")),
+            (ConfigType::Int, "007", Some("7")),
+            (ConfigType::Int, "+7", Some("7")),
+            (ConfigType::Int, "-0", Some("0")),
+            (ConfigType::Int, "2147483648", None),
+            (ConfigType::Int, "5.0", None),
+            (ConfigType::Int, "1_000", None),
+            (ConfigType::Int, "", None),
+            (ConfigType::Short, "40000", None),
+            (ConfigType::Long, "2147483648", Some("2147483648")),
+            (ConfigType::Double, ".5", Some("0.5")),
+            (ConfigType::Double, "1", Some("1.0")),
+            (ConfigType::Double, "1e-5", Some("1.0E-5")),
+            (ConfigType::Double, "12345678", Some("1.2345678E7")),
+            (ConfigType::Double, "0.5d", Some("0.5")),
+            (ConfigType::Double, "NaN", Some("NaN")),
+            (ConfigType::Double, "nan", None),
+            (ConfigType::Double, "inf", None),
+            (ConfigType::Double, "--1", None),
+            (ConfigType::Double, "-0", Some("-0.0")),
+            (ConfigType::List, "a , b,c ", Some("a,b,c")),
+            (ConfigType::List, " ", Some("")),
+            (ConfigType::List, "a,,b", Some("a,,b")),
+            (ConfigType::String, " a b ", Some("a b")),
+            (ConfigType::Class, "a.b.C$D", Some("a.b.C$D")),
+            (ConfigType::Class, "", None),
+            (ConfigType::Class, "a b", None),
+            (ConfigType::Class, "a..b", None),
+            (ConfigType::Class, "5", None),
         ];
         for (kind, typed, shown) in cases {
             let value = Value::read(kind, typed).ok().map(|value| value.to_string());

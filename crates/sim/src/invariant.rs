@@ -200,7 +200,7 @@ impl fmt::Display for Violation {
 }
 
 /// Nothing, or the rule that is broken.
-pub type Checked = Result<(), Violation>;
+pub type InvariantCheck = Result<(), Violation>;
 
 /// A world whose invariants are checked.
 pub trait Judge {
@@ -219,7 +219,7 @@ pub trait Judge {
         invariant: Invariant,
         holds: bool,
         why: impl FnOnce(&Self) -> String,
-    ) -> Checked
+    ) -> InvariantCheck
     where
         Self: Sized,
     {

@@ -5,15 +5,15 @@ use ottla_types::{LeaderEpoch, Offset};
 
 /// A record: its leader epoch, and which record it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Entry {
+pub(crate) struct SimRecord {
     pub epoch: LeaderEpoch,
     pub id: u64,
 }
 
 /// A log of which a prefix is durable.
 #[derive(Debug, Default)]
-pub(crate) struct Log {
-    pub entries: Vec<Entry>,
+pub(crate) struct SimLog {
+    pub entries: Vec<SimRecord>,
     pub lineage: Lineage,
     /// How many entries are the same on the disk.
     pub shared: usize,
@@ -24,15 +24,15 @@ pub(crate) struct Log {
     pub is_flushing: bool,
 }
 
-impl Log {
+impl SimLog {
     /// The log that is on a disk.
-    pub fn open(disk: &[Entry]) -> Self {
+    pub fn open(disk: &[SimRecord]) -> Self {
         let mut log = Self { shared: disk.len(), ..Self::default() };
         disk.iter().for_each(|entry| log.append(*entry));
         log
     }
 
-    pub fn append(&mut self, entry: Entry) {
+    pub fn append(&mut self, entry: SimRecord) {
         self.entries.push(entry);
         self.lineage.appended(entry.epoch, self.end());
     }
@@ -64,7 +64,7 @@ impl Log {
     }
 
     /// The log up to `end` is on the disk.
-    pub fn flushed(&mut self, disk: &mut Vec<Entry>, end: usize) {
+    pub fn flushed(&mut self, disk: &mut Vec<SimRecord>, end: usize) {
         disk.truncate(self.shared);
         disk.extend_from_slice(&self.entries[self.shared..end]);
         self.shared = end;
@@ -72,7 +72,7 @@ impl Log {
     }
 
     /// What is on the disk after a crash in which the first `kept` unwritten entries were written.
-    pub fn torn(&self, disk: &mut Vec<Entry>, kept: usize) {
+    pub fn torn(&self, disk: &mut Vec<SimRecord>, kept: usize) {
         disk.truncate(self.shared);
         disk.extend_from_slice(&self.entries[self.shared..self.shared + kept]);
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 use ottla_clock::Clock;
 use ottla_sim::ledger::Ledger;
-use ottla_sim::runner::{Plan, Runs};
+use ottla_sim::runner::{RunPlan, Runs};
 use ottla_sim::seed::{self, Detail};
 use ottla_sim::{report, runner};
 use ottla_types::Bug;
@@ -77,7 +77,7 @@ fn act(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(seed) = arguments.seed {
         return Ok(repeat(seed, &arguments.traces)?);
     }
-    let plan = Plan {
+    let plan = RunPlan {
         first: arguments.first,
         seeds: arguments.seeds,
         time_max: arguments.minutes.map(|minutes| Duration::from_secs(60 * minutes)),

@@ -11,7 +11,7 @@ use ottla_locks::Mutex;
 use crate::coverage::Coverage;
 use crate::invariant::{Invariant, Violation};
 use crate::ledger::Ledger;
-use crate::seed::{self, Detail, Outcome};
+use crate::seed::{self, Detail, SeedOutcome};
 
 /// How many seeds a thread takes at a time, and the ledger notes at a time.
 const BLOCK: u64 = 200;
@@ -20,7 +20,7 @@ const FAILURES_MAX: usize = 10;
 
 /// Which seeds run, and how.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub struct RunPlan {
     /// The first seed.
     pub first: u64,
     /// How many.
@@ -55,8 +55,8 @@ pub struct Summary {
 ///
 /// # Errors
 /// The ledger cannot be written.
-pub fn run(plan: &Plan, ledger: Option<Ledger>, clock: &Clock) -> std::io::Result<Summary> {
-    let shared = Shared {
+pub fn run(plan: &RunPlan, ledger: Option<Ledger>, clock: &Clock) -> std::io::Result<Summary> {
+    let shared = RunState {
         next: AtomicU64::new(plan.first),
         stop: AtomicBool::new(false),
         ledger: ledger.map(Mutex::new),
@@ -76,7 +76,7 @@ pub fn run(plan: &Plan, ledger: Option<Ledger>, clock: &Clock) -> std::io::Resul
 }
 
 /// What the threads of a run have in common.
-struct Shared {
+struct RunState {
     /// The first seed of the next block. Each thread takes its block by adding to it.
     next: AtomicU64,
     /// Is there enough? Set once; a thread that sees it late runs some seeds more.
@@ -88,7 +88,7 @@ struct Shared {
     until: Option<Duration>,
 }
 
-fn work(plan: &Plan, shared: &Shared, clock: &Clock) -> std::io::Result<()> {
+fn work(plan: &RunPlan, shared: &RunState, clock: &Clock) -> std::io::Result<()> {
     let end = plan.first.saturating_add(plan.seeds);
     loop {
         let first = shared.next.fetch_add(BLOCK, Ordering::Relaxed);
@@ -109,7 +109,7 @@ fn work(plan: &Plan, shared: &Shared, clock: &Clock) -> std::io::Result<()> {
     }
 }
 
-fn run_block(seeds: std::ops::Range<u64>, runs: Runs, shared: &Shared) -> bool {
+fn run_block(seeds: std::ops::Range<u64>, runs: Runs, shared: &RunState) -> bool {
     let mut coverage = Coverage::default();
     let mut failures = Vec::new();
     for seed in seeds {
@@ -133,7 +133,7 @@ fn run_block(seeds: std::ops::Range<u64>, runs: Runs, shared: &Shared) -> bool {
 
 /// Runs one seed as often as is wanted.
 #[must_use]
-pub fn run_seed(seed: u64, runs: Runs) -> Outcome {
+pub fn run_seed(seed: u64, runs: Runs) -> SeedOutcome {
     let mut outcome = seed::run(seed, Detail::Hash);
     outcome.coverage.checked(Invariant::NoPanic);
     if runs == Runs::Twice {

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 /// Events in the order of their time; those of one moment in the order in which they were added.
 #[derive(Debug)]
-pub struct Schedule<E> {
+pub struct EventSchedule<E> {
     heap: BinaryHeap<Reverse<Due<E>>>,
     added: u64,
     now_ms: u64,
@@ -18,7 +18,7 @@ struct Due<E> {
     event: E,
 }
 
-impl<E> Schedule<E> {
+impl<E> EventSchedule<E> {
     /// Nothing will happen, and it is time 0.
     #[must_use]
     pub fn new() -> Self {
@@ -52,7 +52,7 @@ impl<E> Schedule<E> {
     }
 }
 
-impl<E> Default for Schedule<E> {
+impl<E> Default for EventSchedule<E> {
     fn default() -> Self {
         Self::new()
     }
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn events_come_by_time_and_then_by_age() {
-        let mut schedule = Schedule::new();
+        let mut schedule = EventSchedule::new();
         for (delay, name) in [(5, "c"), (1, "a"), (1, "b"), (9, "d")] {
             schedule.after(delay, name);
         }

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::coverage::Coverage;
-use crate::invariant::{Checked, Invariant, Violation};
+use crate::invariant::{Invariant, InvariantCheck, Violation};
 use crate::trace::Trace;
 use crate::{partition, quorum};
 
@@ -18,7 +18,7 @@ pub enum Detail {
 
 /// What came of a seed.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct SeedOutcome {
     /// The seed.
     pub seed: u64,
     /// What it covered.
@@ -33,23 +33,23 @@ pub struct Outcome {
 
 /// Lives through the history of a seed.
 #[must_use]
-pub fn run(seed: u64, detail: Detail) -> Outcome {
+pub fn run(seed: u64, detail: Detail) -> SeedOutcome {
     let trace = match detail {
         Detail::Hash => Trace::hashed(),
         Detail::Text => Trace::written(),
     };
-    let mut quorum = quorum::World::new(seed, trace);
+    let mut quorum = quorum::QuorumWorld::new(seed, trace);
     let mut checked = guarded(AssertUnwindSafe(|| quorum.run()));
     let (mut coverage, mut trace) = (quorum.coverage, quorum.trace);
     if checked.is_ok() {
-        let mut partition = partition::World::new(seed, trace);
+        let mut partition = partition::PartitionWorld::new(seed, trace);
         checked = guarded(AssertUnwindSafe(|| partition.run()));
         coverage += &partition.coverage;
         trace = partition.trace;
     }
     coverage.seeds = 1;
     coverage.events = trace.events();
-    Outcome {
+    SeedOutcome {
         seed,
         hash: trace.hash(),
         lines: trace.lines().to_vec(),
@@ -59,7 +59,7 @@ pub fn run(seed: u64, detail: Detail) -> Outcome {
 }
 
 /// A core that panics has broken a rule of its own.
-fn guarded(run: AssertUnwindSafe<impl FnOnce() -> Checked>) -> Checked {
+fn guarded(run: AssertUnwindSafe<impl FnOnce() -> InvariantCheck>) -> InvariantCheck {
     catch_unwind(run).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");

@@ -62,7 +62,7 @@ impl Trace {
 
 /// A hasher that is the same on every machine and in every version of Rust's library.
 #[derive(Debug, Default)]
-struct Mixer(u64);
+pub struct Mixer(u64);
 
 impl Mixer {
     fn mix(&mut self, word: u64) {

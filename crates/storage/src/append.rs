@@ -5,7 +5,7 @@
 use std::io::IoSlice;
 use std::sync::atomic::Ordering;
 
-use ottla_records::{Batch, HEADER_BYTES, batches, crc32c_of_parts};
+use ottla_records::{Batch, HEADER_BYTES, batches_in, crc32c_of_parts};
 use ottla_types::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
 
 use crate::error::{StorageError, is_shortage};
@@ -147,7 +147,7 @@ impl Log {
             if !is_plain || batch.is_transactional() {
                 return Ok(None);
             }
-            let part = Part::stamped(&batch, base_offset, stamp);
+            let part = BatchPart::stamped(&batch, base_offset, stamp);
             let end = part.batch()?.next_offset();
             producers.appended(&part.batch()?);
             appended.push(Appended::new(base_offset, end, stamp));
@@ -168,7 +168,7 @@ impl Log {
         now_ms: TimestampMs,
     ) -> Result<Appended, AppendError> {
         let base_offset = self.log_end();
-        self.write_one(Part::stamped(batch, base_offset, stamp), now_ms)?;
+        self.write_one(BatchPart::stamped(batch, base_offset, stamp), now_ms)?;
         Ok(Appended::new(base_offset, self.log_end(), stamp))
     }
 
@@ -181,18 +181,18 @@ impl Log {
         bytes: &[u8],
         now_ms: TimestampMs,
     ) -> Result<Offset, AppendError> {
-        for batch in batches(bytes) {
+        for batch in batches_in(bytes) {
             let batch = batch.map_err(StorageError::from)?;
             let (got, end) = (batch.base_offset(), self.log_end());
             if got != end {
                 return Err(AppendError::Gap { got, end });
             }
-            self.write_one(Part::of(&batch), now_ms)?;
+            self.write_one(BatchPart::of(&batch), now_ms)?;
         }
         Ok(self.log_end())
     }
 
-    fn write_one(&mut self, part: Part<'_>, now_ms: TimestampMs) -> Result<(), StorageError> {
+    fn write_one(&mut self, part: BatchPart<'_>, now_ms: TimestampMs) -> Result<(), StorageError> {
         let part = [part];
         if !self.has_room_for(&part, now_ms)? {
             self.roll()?;
@@ -201,7 +201,11 @@ impl Log {
     }
 
     /// Do these belong into the active segment, all of them?
-    fn has_room_for(&self, parts: &[Part<'_>], now_ms: TimestampMs) -> Result<bool, StorageError> {
+    fn has_room_for(
+        &self,
+        parts: &[BatchPart<'_>],
+        now_ms: TimestampMs,
+    ) -> Result<bool, StorageError> {
         if self.failed {
             return Err(StorageError::Failed);
         }
@@ -215,7 +219,7 @@ impl Log {
     }
 
     /// Writes them behind the active segment's end, and lets readers see all of them at once.
-    fn write(&mut self, parts: &[Part<'_>], now_ms: TimestampMs) -> Result<(), StorageError> {
+    fn write(&mut self, parts: &[BatchPart<'_>], now_ms: TimestampMs) -> Result<(), StorageError> {
         for part in parts {
             let batch = part.batch()?;
             self.assign_epoch(batch.leader_epoch(), batch.base_offset());
@@ -255,7 +259,7 @@ impl Log {
     }
 
     /// Tells the producers of the batch; a marker is read whole, it is small.
-    fn took_in(&mut self, batch: &Batch<'_>, part: &Part<'_>) -> Option<AbortedTransaction> {
+    fn took_in(&mut self, batch: &Batch<'_>, part: &BatchPart<'_>) -> Option<AbortedTransaction> {
         if batch.is_control() && batch.has_producer() {
             let whole = [&part.header, part.rest].concat();
             let whole = Batch::first(&whole).ok()?;
@@ -266,12 +270,12 @@ impl Log {
 }
 
 /// A batch on its way: its header as it will stand in the log, and what comes behind.
-struct Part<'a> {
+struct BatchPart<'a> {
     header: [u8; HEADER_BYTES],
     rest: &'a [u8],
 }
 
-impl<'a> Part<'a> {
+impl<'a> BatchPart<'a> {
     /// As it is.
     fn of(batch: &Batch<'a>) -> Self {
         let (head, rest) = batch.bytes().split_at(HEADER_BYTES);
@@ -294,15 +298,15 @@ impl<'a> Part<'a> {
     }
 }
 
-fn size_of_all(parts: &[Part<'_>]) -> u64 {
+fn size_of_all(parts: &[BatchPart<'_>]) -> u64 {
     parts.iter().map(|part| (HEADER_BYTES + part.rest.len()) as u64).sum()
 }
 
-fn write_parts(segment: &Segment, parts: &[Part<'_>], at: u64) -> std::io::Result<()> {
+fn write_parts(segment: &Segment, parts: &[BatchPart<'_>], at: u64) -> std::io::Result<()> {
     if let [one] = parts {
         return segment.file.write_parts_at(&one.slices(), at);
     }
-    let slices: Vec<IoSlice<'_>> = parts.iter().flat_map(Part::slices).collect();
+    let slices: Vec<IoSlice<'_>> = parts.iter().flat_map(BatchPart::slices).collect();
     segment.file.write_parts_at(&slices, at)
 }
 

@@ -67,8 +67,8 @@ pub use files::{
 pub use flush::{Flush, Sync};
 pub use index::AbortedTransaction;
 pub use log::{Log, LogOptions};
-pub use producers::{Producer, ProducerError};
+pub use producers::{ProducerEntry, ProducerError};
 pub use recovery::Opening;
 pub use retire::{Retention, Retired};
 pub use spare::{Preparation, Spare};
-pub use view::{Found, LogView, ReadError, Slice};
+pub use view::{BatchesRead, LogView, ReadError, Slice};

@@ -9,11 +9,11 @@ use ottla_types::{LeaderEpoch, Offset, ProducerId, TimestampMs};
 
 use crate::error::StorageError;
 use crate::files::{Files, remove_if_there};
-use crate::producers::{Producer, Producers, snapshot_path};
+use crate::producers::{ProducerEntry, Producers, snapshot_path};
 use crate::recovery::remove_segment;
 use crate::segment::Segment;
 use crate::spare::Spare;
-use crate::view::{LogView, Shared};
+use crate::view::{LogShared, LogView};
 
 /// How a log is kept. A change takes effect at the next append.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub struct Log {
     pub(crate) files: Arc<dyn Files>,
     pub(crate) folder: PathBuf,
     pub(crate) options: LogOptions,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<LogShared>,
     pub(crate) producers: Producers,
     /// Everything below need not be looked at after a crash.
     pub(crate) recovery_point: Offset,
@@ -124,13 +124,13 @@ impl Log {
 
     /// A producer, if the log remembers it.
     #[must_use]
-    pub fn producer(&self, id: ProducerId) -> Option<&Producer> {
+    pub fn producer(&self, id: ProducerId) -> Option<&ProducerEntry> {
         self.producers.get(id)
     }
 
     /// The producers that the log remembers.
     #[must_use]
-    pub fn producers(&self) -> Vec<(ProducerId, Producer)> {
+    pub fn producers(&self) -> Vec<(ProducerId, ProducerEntry)> {
         self.producers.iter().map(|(id, producer)| (id, producer.clone())).collect()
     }
 

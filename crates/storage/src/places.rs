@@ -10,9 +10,9 @@ const PLACES_MAX: usize = 32;
 
 /// Offsets and the positions, in bytes, where their batches begin.
 #[derive(Debug, Default)]
-pub(crate) struct Places(Mutex<VecDeque<(Offset, u64)>>);
+pub(crate) struct BatchPositions(Mutex<VecDeque<(Offset, u64)>>);
 
-impl Places {
+impl BatchPositions {
     /// Where a read ended whose next offset was `offset`: no batch before that holds it.
     pub(crate) fn of(&self, offset: Offset) -> Option<u64> {
         let all = self.0.lock();
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn the_latest_ends_are_remembered_and_no_more_than_a_few() {
-        let places = Places::default();
+        let places = BatchPositions::default();
         for at in 0..40 {
             places.remember(at, 100 * at.unsigned_abs());
         }

@@ -22,7 +22,7 @@ const NO_PRODUCER_EPOCH: ProducerEpoch = -1;
 
 /// One batch of a producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Written {
+struct ProducerBatch {
     first_sequence: Sequence,
     last_sequence: Sequence,
     first_offset: Offset,
@@ -32,7 +32,7 @@ struct Written {
 
 /// A producer, as far as one log knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Producer {
+pub struct ProducerEntry {
     /// Its epoch; -1 before it has written anything.
     pub epoch: ProducerEpoch,
     /// The epoch of the coordinator that wrote its last marker; -1 if there is none.
@@ -43,10 +43,10 @@ pub struct Producer {
     pub last_timestamp: TimestampMs,
     /// How many of its transactions have ended since the log was opened.
     pub ended: u32,
-    batches: VecDeque<Written>,
+    batches: VecDeque<ProducerBatch>,
 }
 
-impl Producer {
+impl ProducerEntry {
     /// The sequence number of its last record; -1 if it has none.
     #[must_use]
     pub fn last_sequence(&self) -> Sequence {
@@ -59,7 +59,7 @@ impl Producer {
         self.batches.back().map(|last| last.last_offset)
     }
 
-    fn push(&mut self, written: Written) {
+    fn push(&mut self, written: ProducerBatch) {
         if self.batches.len() == WINDOW {
             self.batches.pop_front();
         }
@@ -111,7 +111,7 @@ pub(crate) struct Duplicate {
 /// All producers of a log, as of one offset.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Producers {
-    all: BTreeMap<ProducerId, Producer>,
+    all: BTreeMap<ProducerId, ProducerEntry>,
     open: BTreeSet<(Offset, ProducerId)>,
     /// Transactions whose marker is in the log, but perhaps not below the high watermark yet: the
     /// first offset of each, and the offset of its marker. A transaction from 10 on whose marker
@@ -120,11 +120,11 @@ pub(crate) struct Producers {
 }
 
 impl Producers {
-    pub(crate) fn get(&self, id: ProducerId) -> Option<&Producer> {
+    pub(crate) fn get(&self, id: ProducerId) -> Option<&ProducerEntry> {
         self.all.get(&id)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (ProducerId, &Producer)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ProducerId, &ProducerEntry)> {
         self.all.iter().map(|(id, producer)| (*id, producer))
     }
 
@@ -166,8 +166,9 @@ impl Producers {
             return if is_old { Err(fenced) } else { Ok(None) };
         };
         let (first, last) = (batch.base_sequence(), batch.last_sequence());
-        let same =
-            |written: &&Written| written.first_sequence == first && written.last_sequence == last;
+        let same = |written: &&ProducerBatch| {
+            written.first_sequence == first && written.last_sequence == last
+        };
         if known.epoch == sent
             && !batch.is_control()
             && let Some(found) = known.batches.iter().find(same)
@@ -213,7 +214,7 @@ impl Producers {
             producer.batches.clear();
             producer.epoch = epoch;
         }
-        producer.push(Written {
+        producer.push(ProducerBatch {
             first_sequence: batch.base_sequence(),
             last_sequence: batch.last_sequence(),
             first_offset: batch.base_offset(),
@@ -317,11 +318,11 @@ impl Producers {
     }
 }
 
-fn unknown() -> Producer {
-    Producer { epoch: -1, coordinator_epoch: -1, ..Producer::default() }
+fn unknown() -> ProducerEntry {
+    ProducerEntry { epoch: -1, coordinator_epoch: -1, ..ProducerEntry::default() }
 }
 
-fn read_entry(entry: &[u8]) -> (ProducerId, Producer) {
+fn read_entry(entry: &[u8]) -> (ProducerId, ProducerEntry) {
     let long = |at: usize| {
         let mut value = [0; 8];
         value.copy_from_slice(&entry[at..at + 8]);
@@ -330,7 +331,7 @@ fn read_entry(entry: &[u8]) -> (ProducerId, Producer) {
     let int =
         |at: usize| i32::from_be_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]);
     let (last_sequence, last_offset, delta, timestamp) = (int(10), long(14), int(22), long(26));
-    let mut producer = Producer {
+    let mut producer = ProducerEntry {
         epoch: i16::from_be_bytes([entry[8], entry[9]]),
         coordinator_epoch: int(34),
         open_since: Some(long(38)).filter(|offset| *offset >= 0),
@@ -339,7 +340,7 @@ fn read_entry(entry: &[u8]) -> (ProducerId, Producer) {
         batches: VecDeque::new(),
     };
     if last_offset >= 0 {
-        producer.push(Written {
+        producer.push(ProducerBatch {
             first_sequence: last_sequence.wrapping_sub(delta) & i32::MAX,
             last_sequence,
             first_offset: last_offset - i64::from(delta),
@@ -350,7 +351,7 @@ fn read_entry(entry: &[u8]) -> (ProducerId, Producer) {
     (long(0), producer)
 }
 
-fn write_entry(out: &mut Vec<u8>, id: ProducerId, producer: &Producer) {
+fn write_entry(out: &mut Vec<u8>, id: ProducerId, producer: &ProducerEntry) {
     let last = producer.batches.back();
     let delta = last.map_or(0, |last| last.last_offset - last.first_offset);
     out.extend(id.to_be_bytes());

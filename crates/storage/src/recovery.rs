@@ -14,13 +14,13 @@ use ottla_types::{Offset, TimestampMs};
 use crate::epochs::Epochs;
 use crate::error::StorageError;
 use crate::files::{Files, LazyFile, remove_if_there};
-use crate::index::{AbortedIndex, OffsetEntry, Saved, Table, TimeEntry};
+use crate::index::{AbortedIndex, IndexTable, OffsetEntry, Saved, TimeEntry};
 use crate::log::{Log, LogOptions};
 use crate::producers::{Producers, snapshot_path};
 use crate::retire::files_of;
-use crate::segment::{Segment, State, file_of, header_at};
+use crate::segment::{Segment, SegmentState, file_of, header_at};
 use crate::spare::Spare;
-use crate::view::Shared;
+use crate::view::LogShared;
 
 /// The largest message of an old format that is recognised, in bytes.
 const OLD_BYTES_MAX: usize = 64 << 20;
@@ -48,14 +48,14 @@ pub struct Opening {
 }
 
 /// A segment and where it ends.
-pub(crate) struct Opened {
+pub(crate) struct RecoveredSegment {
     pub segment: Segment,
     pub end: Offset,
     /// Were bytes cut off that were no batch?
     pub cut: bool,
 }
 
-impl Opened {
+impl RecoveredSegment {
     /// One without a record: its file is opened by the first.
     fn empty(files: &Arc<dyn Files>, folder: &Path, base: Offset) -> Self {
         let file = LazyFile::at(files, file_of(folder, base, "log"));
@@ -100,7 +100,7 @@ impl Log {
         let recovery_point = if clean { end } else { recovery_point.clamp(first, end) };
         let now_ms = opening.now_ms;
         producers.forget_before(now_ms.saturating_sub(options.producer_expiry_ms));
-        let shared = Shared {
+        let shared = LogShared {
             segments: ArcSwap::from_pointee(segments),
             log_start: AtomicI64::new(log_start),
             log_end: AtomicI64::new(end),
@@ -152,7 +152,7 @@ fn open_segments(
             continue;
         }
         let opened = if next.is_none() && there.is_empty(base) {
-            Opened::empty(files, folder, base)
+            RecoveredSegment::empty(files, folder, base)
         } else if durable {
             open_durable(files, folder, there, (base, next), interval)?
         } else if base < recovery_point {
@@ -272,7 +272,7 @@ fn finish_swap(files: &Arc<dyn Files>, folder: &Path) -> Result<(), StorageError
         let path = folder.join(format!("{name}.swap"));
         let file = LazyFile::at(files, path.clone());
         let size = file.size().map_err(StorageError::io(&path))?;
-        let segment = Segment::new(folder, base, file, size, State::empty(folder, base));
+        let segment = Segment::new(folder, base, file, size, SegmentState::empty(folder, base));
         let end = end_of(&segment, 0, base)?;
         for old in there.bases().into_iter().filter(|old| (base..end).contains(old)) {
             remove_segment(&**files, folder, old)?;
@@ -308,15 +308,15 @@ fn open_durable(
     there: &There,
     (base, next): (Offset, Option<Offset>),
     interval: u64,
-) -> Result<Opened, StorageError> {
+) -> Result<RecoveredSegment, StorageError> {
     let path = file_of(folder, base, "log");
     let size = there.size(&path).unwrap_or(0);
     let (by_offset, by_time) = (file_of(folder, base, "index"), file_of(folder, base, "timeindex"));
     if next.is_none() {
         return resumed(files, folder, base, Offset::MAX, interval);
     }
-    let offsets = Table::on_disk(files, by_offset.clone(), there.size(&by_offset));
-    let times = Table::on_disk(files, by_time.clone(), there.size(&by_time));
+    let offsets = IndexTable::on_disk(files, by_offset.clone(), there.size(&by_offset));
+    let times = IndexTable::on_disk(files, by_time.clone(), there.size(&by_time));
     let (Some(offsets), Some(times)) = (offsets, times) else {
         return rebuilt(files, folder, base, interval);
     };
@@ -330,11 +330,17 @@ fn open_durable(
     } else {
         AbortedIndex::empty(by_abort)
     };
-    let state =
-        State { offsets, times, aborted, newest: None, first_timestamp: None, since_entry: 0 };
+    let state = SegmentState {
+        offsets,
+        times,
+        aborted,
+        newest: None,
+        first_timestamp: None,
+        since_entry: 0,
+    };
     let file = LazyFile::at(files, path);
     let segment = Segment::new(folder, base, file, size, state);
-    Ok(Opened { segment, end: next.unwrap_or(base), cut: false })
+    Ok(RecoveredSegment { segment, end: next.unwrap_or(base), cut: false })
 }
 
 /// A segment of which everything below `recovery_point` is durable, its indexes too: it is looked
@@ -345,13 +351,13 @@ fn resumed(
     base: Offset,
     recovery_point: Offset,
     interval: u64,
-) -> Result<Opened, StorageError> {
+) -> Result<RecoveredSegment, StorageError> {
     let path = file_of(folder, base, "log");
     let file = files.open(&path).map_err(StorageError::io(&path))?;
     let size = file.size().map_err(StorageError::io(&path))?;
     let (by_offset, by_time) = (file_of(folder, base, "index"), file_of(folder, base, "timeindex"));
-    let loaded = Table::<OffsetEntry>::load(&**files, &by_offset)?
-        .zip(Table::<TimeEntry>::load(&**files, &by_time)?);
+    let loaded = IndexTable::<OffsetEntry>::load(&**files, &by_offset)?
+        .zip(IndexTable::<TimeEntry>::load(&**files, &by_time)?);
     let Some((mut offsets, mut times)) = loaded else {
         return rebuilt(files, folder, base, interval);
     };
@@ -366,7 +372,7 @@ fn resumed(
     let good = 1 + times.windows(2).take_while(|it| it[0].timestamp < it[1].timestamp).count();
     times.truncate(good);
     times.retain(|it| it.offset <= held || known_end);
-    let state = State::empty(folder, base);
+    let state = SegmentState::empty(folder, base);
     let segment = Segment::new(folder, base, file, size, state);
     if let Some(last) = last {
         let header = header_at(&segment, at).ok();
@@ -387,15 +393,15 @@ fn resumed(
         let (kept, timed) = (offsets.len(), times.len());
         // A file with more than is believed must not keep what lies behind.
         let saved = |kept, held| if kept == held { Saved::First(kept) } else { Saved::Untrue };
-        state.offsets = Table::in_memory(by_offset, offsets, saved(kept, held_by_files.0));
-        state.times = Table::in_memory(by_time, times, saved(timed, held_by_files.1));
+        state.offsets = IndexTable::in_memory(by_offset, offsets, saved(kept, held_by_files.0));
+        state.times = IndexTable::in_memory(by_time, times, saved(timed, held_by_files.1));
         state.aborted = AbortedIndex::read(&**files, &file_of(folder, base, "txnindex"))?;
         state.first_timestamp = first;
     }
     // A closed log is believed: only its end is looked for.
     if known_end {
         let end = end_of(&segment, at, base)?;
-        return Ok(Opened { segment, end, cut: false });
+        return Ok(RecoveredSegment { segment, end, cut: false });
     }
     look_through(files, segment, (at, last.is_some()), interval)
 }
@@ -415,11 +421,11 @@ pub(crate) fn rebuilt(
     folder: &Path,
     base: Offset,
     interval: u64,
-) -> Result<Opened, StorageError> {
+) -> Result<RecoveredSegment, StorageError> {
     let path = file_of(folder, base, "log");
     let file = files.open(&path).map_err(StorageError::io(&path))?;
     let size = file.size().map_err(StorageError::io(&path))?;
-    let segment = Segment::new(folder, base, file, size, State::empty(folder, base));
+    let segment = Segment::new(folder, base, file, size, SegmentState::empty(folder, base));
     // Aborted transactions are found again when the producers are replayed.
     let aborted = AbortedIndex::read(&**files, &file_of(folder, base, "txnindex"))?;
     segment.state_mut().aborted = aborted;
@@ -447,7 +453,7 @@ fn look_through(
     segment: Segment,
     (at, indexed): (u64, bool),
     interval: u64,
-) -> Result<Opened, StorageError> {
+) -> Result<RecoveredSegment, StorageError> {
     let (base, size) = (segment.base, segment.size());
     let mut end = base;
     let mut good = at;
@@ -489,7 +495,7 @@ fn look_through(
     state.times.compare(&**files)?;
     state.aborted.truncate(end);
     drop(state);
-    Ok(Opened { segment, end, cut })
+    Ok(RecoveredSegment { segment, end, cut })
 }
 
 fn learn_epochs(segment: &Segment, from: Offset, epochs: &mut Epochs) -> Result<(), StorageError> {

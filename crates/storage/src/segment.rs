@@ -12,8 +12,8 @@ use ottla_types::{Offset, TimestampMs};
 
 use crate::error::StorageError;
 use crate::files::{FileRef, Files, parent_of, read_exact_at};
-use crate::index::{AbortedIndex, AbortedTransaction, OffsetEntry, Table, TimeEntry};
-use crate::places::Places;
+use crate::index::{AbortedIndex, AbortedTransaction, IndexTable, OffsetEntry, TimeEntry};
+use crate::places::BatchPositions;
 
 /// How much of a log is read at once when it is read through, in bytes.
 const SCAN_BYTES: usize = 1 << 20;
@@ -26,7 +26,7 @@ pub(crate) struct Segment {
     pub file: FileRef,
     /// How many bytes readers may see.
     size: AtomicU64,
-    state: RwLock<State>,
+    state: RwLock<SegmentState>,
     /// Up to here the cache was told to let go.
     pub let_go: AtomicU64,
     /// Up to here write-back was asked for.
@@ -36,7 +36,7 @@ pub(crate) struct Segment {
     /// What readers brought back into the cache.
     warmed: Mutex<VecDeque<Range<u64>>>,
     /// Where readers go on.
-    pub places: Places,
+    pub places: BatchPositions,
 }
 
 /// How many reads of what had left the cache stay there.
@@ -44,9 +44,9 @@ const WARM_READS: usize = 16;
 
 /// What the segment's indexes know.
 #[derive(Debug)]
-pub(crate) struct State {
-    pub offsets: Table<OffsetEntry>,
-    pub times: Table<TimeEntry>,
+pub(crate) struct SegmentState {
+    pub offsets: IndexTable<OffsetEntry>,
+    pub times: IndexTable<TimeEntry>,
     pub aborted: AbortedIndex,
     /// The largest timestamp, and the last offset of the batch that has it.
     pub newest: Option<(TimestampMs, Offset)>,
@@ -61,11 +61,11 @@ pub(crate) fn file_of(folder: &Path, base: Offset, ending: &str) -> PathBuf {
     folder.join(format!("{base:020}.{ending}"))
 }
 
-impl State {
+impl SegmentState {
     pub(crate) fn empty(folder: &Path, base: Offset) -> Self {
         Self {
-            offsets: Table::empty(file_of(folder, base, "index")),
-            times: Table::empty(file_of(folder, base, "timeindex")),
+            offsets: IndexTable::empty(file_of(folder, base, "index")),
+            times: IndexTable::empty(file_of(folder, base, "timeindex")),
             aborted: AbortedIndex::empty(file_of(folder, base, "txnindex")),
             newest: None,
             first_timestamp: None,
@@ -106,12 +106,18 @@ fn relative(base: Offset, offset: Offset) -> u32 {
 }
 
 impl Segment {
-    pub(crate) fn new(folder: &Path, base: Offset, file: FileRef, size: u64, state: State) -> Self {
+    pub(crate) fn new(
+        folder: &Path,
+        base: Offset,
+        file: FileRef,
+        size: u64,
+        state: SegmentState,
+    ) -> Self {
         let path = file_of(folder, base, "log");
         let (size, state) = (AtomicU64::new(size), RwLock::new(state));
         let none = AtomicU64::default;
         let (let_go, started, reserved, warmed) = (none(), none(), none(), Mutex::default());
-        let places = Places::default();
+        let places = BatchPositions::default();
         Self { base, path, file, size, state, let_go, started, reserved, warmed, places }
     }
 
@@ -127,7 +133,7 @@ impl Segment {
 
     /// An empty one.
     pub(crate) fn of(folder: &Path, base: Offset, file: FileRef) -> Self {
-        Self::new(folder, base, file, 0, State::empty(folder, base))
+        Self::new(folder, base, file, 0, SegmentState::empty(folder, base))
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -139,11 +145,11 @@ impl Segment {
         self.size.store(size, Ordering::Release);
     }
 
-    pub(crate) fn state(&self) -> RwLockReadGuard<'_, State> {
+    pub(crate) fn state(&self) -> RwLockReadGuard<'_, SegmentState> {
         self.state.read()
     }
 
-    pub(crate) fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+    pub(crate) fn state_mut(&self) -> RwLockWriteGuard<'_, SegmentState> {
         self.state.write()
     }
 

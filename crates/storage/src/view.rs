@@ -22,7 +22,7 @@ const UNPACKED_BYTES_MAX: usize = 128 << 20;
 
 /// What writer and readers share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct LogShared {
     pub segments: ArcSwap<Vec<Arc<Segment>>>,
     pub log_start: AtomicI64,
     pub log_end: AtomicI64,
@@ -32,7 +32,7 @@ pub(crate) struct Shared {
 /// Reads a log that somebody else may be writing; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct LogView {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<LogShared>,
 }
 
 /// Why nothing could be read.
@@ -68,7 +68,7 @@ pub struct Slice {
 
 /// What was read.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct BatchesRead {
     /// Whole batches, as they lie on the disk.
     pub records: Bytes,
     /// The offset behind them; what was asked for, if there are none.
@@ -112,8 +112,8 @@ impl LogView {
     ///
     /// # Errors
     /// The offset does not exist, or the disk fails.
-    pub fn read_on(&self, slice: Slice) -> Result<Found, ReadError> {
-        let nothing = Found { records: Bytes::new(), next: slice.offset };
+    pub fn read_on(&self, slice: Slice) -> Result<BatchesRead, ReadError> {
+        let nothing = BatchesRead { records: Bytes::new(), next: slice.offset };
         let (start, end) = (self.log_start(), self.log_end());
         if !(start..=end).contains(&slice.offset) {
             return Err(ReadError::OutOfRange { offset: slice.offset, start, end });
@@ -232,7 +232,7 @@ fn first_record(
 }
 
 /// What of a segment belongs to the slice; `None` if all of the segment lies before it.
-fn read_segment(segment: &Segment, slice: &Slice) -> Result<Option<Found>, StorageError> {
+fn read_segment(segment: &Segment, slice: &Slice) -> Result<Option<BatchesRead>, StorageError> {
     let size = segment.size();
     let (mut position, slack) = match segment.places.of(slice.offset) {
         Some(position) => (position, 0),
@@ -249,14 +249,14 @@ fn read_segment(segment: &Segment, slice: &Slice) -> Result<Option<Found>, Stora
                     segment.places.remember(next, position + to as u64);
                 }
                 let records = Bytes::from(buffer).slice(from..to);
-                return Ok(Some(Found { records, next: next.unwrap_or(slice.offset) }));
+                return Ok(Some(BatchesRead { records, next: next.unwrap_or(slice.offset) }));
             }
             Picked::Whole(at, length, next) => {
                 let mut whole = Vec::new();
                 let at = position + at as u64;
                 segment.file.read_into(&mut whole, at, length).map_err(segment.io())?;
                 segment.places.remember(next, at + length as u64);
-                return Ok(Some(Found { records: Bytes::from(whole), next }));
+                return Ok(Some(BatchesRead { records: Bytes::from(whole), next }));
             }
             Picked::Beyond(0) => return Ok(None),
             Picked::Beyond(next) => position += next as u64,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// One source file.
 #[derive(Debug)]
@@ -17,7 +18,10 @@ impl Source {
     /// Is this test code as a whole file?
     #[must_use]
     pub fn is_test(&self) -> bool {
-        self.path.contains("/tests/") || self.path.ends_with("/tests.rs")
+        self.path.contains("/tests/")
+            || self.path.ends_with("/tests.rs")
+            || self.path.ends_with("_tests.rs")
+            || self.path.contains("_samples/")
     }
 
     /// The lines before a `#[cfg(test)] mod tests` block.
@@ -46,6 +50,28 @@ pub fn root() -> PathBuf {
 /// A folder or file cannot be read.
 pub fn rust_sources() -> io::Result<Vec<Source>> {
     files_of("crates", "rs")
+}
+
+/// Every Rust file of every crate, as of a commit.
+///
+/// # Errors
+/// Git cannot be run, or does not know the commit.
+pub fn rust_sources_at(commit: &str) -> io::Result<Vec<Source>> {
+    let git = |arguments: &[&str]| {
+        let answer = Command::new("git").args(arguments).current_dir(root()).output()?;
+        if !answer.status.success() {
+            let why = String::from_utf8_lossy(&answer.stderr).trim().to_owned();
+            return Err(io::Error::other(format!("git {}: {why}", arguments.join(" "))));
+        }
+        Ok(String::from_utf8_lossy(&answer.stdout).into_owned())
+    };
+    let names = git(&["ls-tree", "-r", "--name-only", "--end-of-options", commit, "crates"])?;
+    let names = names.lines().filter(|name| name.ends_with(".rs"));
+    let source = |path: &str| {
+        let text = git(&["show", "--end-of-options", &format!("{commit}:./{path}")])?;
+        Ok(Source { path: path.to_owned(), text })
+    };
+    names.map(source).collect()
 }
 
 /// Every Markdown file.

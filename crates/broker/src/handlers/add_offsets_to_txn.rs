@@ -1,6 +1,6 @@
 //! AddOffsetsToTxn: a transaction is going to commit a group's offsets.
 
-use ottla_coordinator::transaction::Add;
+use ottla_coordinator::transaction::AddPartitions;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::add_offsets_to_txn_request::AddOffsetsToTxnRequest;
 use ottla_protocol::messages::add_offsets_to_txn_response::AddOffsetsToTxnResponse;
@@ -42,6 +42,12 @@ async fn try_add(
     }
     let partitions = node.offsets_of_group(&request.group_id)?;
     let producer = (request.producer_id, request.producer_epoch);
-    node.add_to_transaction(Add { id, producer, partitions, verify_only: false, client_version: 0 })
-        .await
+    node.add_to_transaction(AddPartitions {
+        id,
+        producer,
+        partitions,
+        verify_only: false,
+        client_version: 0,
+    })
+    .await
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_coordinator::transaction::{Add, Partitions};
+use ottla_coordinator::transaction::{AddPartitions, TransactionPartitions};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnRequest, AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
@@ -89,15 +89,15 @@ async fn transaction(
             code => code,
         });
     }
-    let partitions: Partitions = one
+    let partitions: TransactionPartitions = one
         .topics
         .iter()
         .filter(|topic| !topic.partitions.is_empty())
-        .fold(Partitions::new(), |mut all, topic| {
+        .fold(TransactionPartitions::new(), |mut all, topic| {
             all.entry(topic.name.clone()).or_default().extend(&topic.partitions);
             all
         });
-    let request = Add {
+    let request = AddPartitions {
         id: one.transactional_id,
         producer: (one.producer_id, one.producer_epoch),
         partitions,
@@ -115,7 +115,7 @@ async fn transaction(
 /// Says of each partition whether it is part of the transaction; changes nothing.
 async fn verify(
     node: &Node,
-    request: Add,
+    request: AddPartitions,
     topics: &[AddPartitionsToTxnTopic],
 ) -> Vec<AddPartitionsToTxnTopicResult> {
     let code = node.add_to_transaction(request.clone()).await.err().unwrap_or(ErrorCode::NONE);
@@ -126,8 +126,9 @@ async fn verify(
     let mut missing: BTreeSet<(&str, i32)> = BTreeSet::new();
     for (topic, indexes) in &request.partitions {
         for index in indexes {
-            let partitions = Partitions::from([(topic.clone(), BTreeSet::from([*index]))]);
-            let one = Add { partitions, ..request.clone() };
+            let partitions =
+                TransactionPartitions::from([(topic.clone(), BTreeSet::from([*index]))]);
+            let one = AddPartitions { partitions, ..request.clone() };
             if node.add_to_transaction(one).await.is_err() {
                 missing.insert((topic, *index));
             }

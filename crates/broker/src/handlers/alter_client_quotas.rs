@@ -1,6 +1,6 @@
 //! AlterClientQuotas: how much users, clients and addresses may ask for.
 
-use ottla_metadata::{Command, QuotaEntity};
+use ottla_metadata::{ControllerCommand, QuotaEntity};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::alter_client_quotas_request::{
     AlterClientQuotasRequest, EntryData as RequestedEntry,
@@ -30,8 +30,11 @@ pub async fn handle(
     }
     let before = node.cluster();
     let entities: Vec<QuotaEntity> = request.entries.iter().map(entity).collect();
-    let response =
-        node.controller.ask(Command::AlterClientQuotas(request)).await.unwrap_or_else(refused);
+    let response = node
+        .controller
+        .ask(ControllerCommand::AlterClientQuotas(request))
+        .await
+        .unwrap_or_else(refused);
     audit::quotas_changed(call, &before, &node.cluster(), &entities);
     response
 }

@@ -1,6 +1,6 @@
 //! AlterConfigs: settings of topics and brokers.
 
-use ottla_metadata::Command;
+use ottla_metadata::ControllerCommand;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::alter_configs_request::{AlterConfigsRequest, AlterConfigsResource};
 use ottla_protocol::messages::alter_configs_response::{
@@ -39,7 +39,7 @@ pub async fn handle(
         ..Default::default()
     };
     let mut response =
-        node.controller.ask(Command::AlterConfigs(request)).await.unwrap_or_else(refused);
+        node.controller.ask(ControllerCommand::AlterConfigs(request)).await.unwrap_or_else(refused);
     let changed = resources.iter().map(|(kind, name)| (*kind, name.as_str()));
     audit::settings_changed(call, &before, &node.cluster(), changed);
     response.responses.splice(0..0, denied);

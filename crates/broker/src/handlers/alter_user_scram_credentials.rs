@@ -1,7 +1,7 @@
 //! AlterUserScramCredentials: store users' passwords, as keys made of them.
 
 use hmac::{Hmac, KeyInit, Mac};
-use ottla_metadata::Command;
+use ottla_metadata::ControllerCommand;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::alter_user_scram_credentials_request::{
     AlterUserScramCredentialsRequest, ScramCredentialUpsertion,
@@ -32,7 +32,7 @@ pub async fn handle(
     }
     let keys = request.upsertions.iter().map(keys).collect();
     let changes = changes(&request);
-    let command = Command::AlterUserScramCredentials { request, keys };
+    let command = ControllerCommand::AlterUserScramCredentials { request, keys };
     let response = node.controller.ask(command).await.unwrap_or_else(refused);
     let is_done = |user: &String| {
         response.results.iter().any(|it| it.user == *user && it.error_code == ErrorCode::NONE.0)

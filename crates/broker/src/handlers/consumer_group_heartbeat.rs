@@ -1,6 +1,6 @@
 //! ConsumerGroupHeartbeat: members of groups whose coordinator assigns (KIP-848).
 
-use ottla_coordinator::group::{Client, Command};
+use ottla_coordinator::group::{GroupCommand, MemberClient};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
 use ottla_protocol::messages::consumer_group_heartbeat_response::ConsumerGroupHeartbeatResponse;
@@ -25,7 +25,7 @@ pub async fn handle(
         error_message: Some(code.message().to_owned()),
         ..Default::default()
     };
-    if !node.own.serves_consumer_protocol {
+    if !node.own().serves_consumer_protocol {
         return refused(ErrorCode::UNSUPPORTED_VERSION);
     }
     if !call.may(node, Operation::Read, Resource::Group(&request.group_id)) {
@@ -38,11 +38,11 @@ pub async fn handle(
     if call.version == 0 && request.member_id.is_empty() && request.member_epoch == 0 {
         request.member_id = node.clock.random_uuid().to_string();
     }
-    let host = match node.group(&request.group_id) {
+    let host = match node.coordinators.group(&request.group_id) {
         Ok(host) => host,
         Err(code) => return refused(code),
     };
-    let client = Client { id: call.client_id.to_string(), host: call.session.host() };
-    let answer = ask(&host, Command::ConsumerHeartbeat { request, client });
+    let client = MemberClient { id: call.client_id.to_string(), host: call.session.host() };
+    let answer = ask(&host, GroupCommand::ConsumerHeartbeat { request, client });
     answer.await.unwrap_or_else(refused)
 }

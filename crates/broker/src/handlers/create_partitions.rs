@@ -1,6 +1,6 @@
 //! CreatePartitions: more partitions for a topic.
 
-use ottla_metadata::Command;
+use ottla_metadata::ControllerCommand;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::create_partitions_request::{
     CreatePartitionsRequest, CreatePartitionsTopic,
@@ -35,7 +35,7 @@ pub async fn handle(
         name => call.check(node, Operation::Alter, Resource::Topic(name)),
     };
     let denied = take_denied(&mut request.topics, check, |topic, code| result(&topic.name, code));
-    let asked = node.controller.ask(Command::CreatePartitions(request)).await;
+    let asked = node.controller.ask(ControllerCommand::CreatePartitions(request)).await;
     let mut response: CreatePartitionsResponse = match asked {
         Ok(response) => response,
         Err(code) => return refused(code),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ottla_coordinator::group::Command;
+use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::delete_groups_request::DeleteGroupsRequest;
 use ottla_protocol::messages::delete_groups_response::{
@@ -43,6 +43,8 @@ async fn delete(node: &Node, call: &Call, group: String) -> DeletableGroupResult
     if !call.may(node, Operation::Delete, Resource::Group(&group)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
-    let deleted = node.ask_one_group(&group, Command::Delete { groups: vec![group.clone()] });
+    let deleted = node
+        .coordinators
+        .ask_one_group(&group, GroupCommand::Delete { groups: vec![group.clone()] });
     deleted.await.unwrap_or_else(refused)
 }

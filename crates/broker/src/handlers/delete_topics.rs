@@ -1,6 +1,6 @@
 //! DeleteTopics: topics and all their records, by name or by id.
 
-use ottla_metadata::Command;
+use ottla_metadata::ControllerCommand;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use ottla_protocol::messages::delete_topics_response::{
@@ -28,7 +28,7 @@ pub async fn handle(
         return refused(ErrorCode::REQUEST_TIMED_OUT);
     }
     let denied = take_undeletable(node, call, &mut request);
-    let command = Command::DeleteTopics { request, version: call.version };
+    let command = ControllerCommand::DeleteTopics { request, version: call.version };
     let asked: Result<DeleteTopicsResponse, _> = node.controller.ask(command).await;
     let mut response = match asked {
         Ok(response) => response,
@@ -46,7 +46,7 @@ fn take_undeletable(
     call: &Call,
     request: &mut DeleteTopicsRequest,
 ) -> Vec<DeletableTopicResult> {
-    if !node.own.deletes_topics || call.may(node, Operation::Delete, Resource::Cluster) {
+    if !node.own().deletes_topics || call.may(node, Operation::Delete, Resource::Cluster) {
         return Vec::new();
     }
     let may = |operation, name: &str| call.may(node, operation, Resource::Topic(name));

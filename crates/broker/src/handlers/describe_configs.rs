@@ -9,7 +9,7 @@ use ottla_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult,
     DescribeConfigsSynonym,
 };
-use ottla_settings::{Changes, Effective, Scope, Source, describe, in_scope};
+use ottla_settings::{ConfigSource, Effective, Scope, UpdateMode, describe, in_scope};
 use ottla_types::ErrorCode;
 
 use crate::guard::Operation;
@@ -111,13 +111,13 @@ fn one(
         _ => true,
     };
     let all = in_scope(scope).filter(|setting| wanted(setting.name));
-    let all = all.map(|setting| describe(setting, cluster, &node.started, node.id, name));
-    let all = all.filter(|it| !it.setting.is_unlisted || it.source != Source::Default);
+    let all = all.map(|setting| describe(setting, cluster, node.started(), node.id, name));
+    let all = all.filter(|it| !it.setting.is_unlisted || it.source != ConfigSource::Default);
     if scope == Scope::Broker && name.is_empty() {
         // The default of all brokers is only what was set for all of them.
         return Ok(all
             .map(|mut it| {
-                it.synonyms.retain(|synonym| synonym.source == Source::AllBrokers);
+                it.synonyms.retain(|synonym| synonym.source == ConfigSource::AllBrokers);
                 // Whatever this broker has of its own: it is not asked about.
                 if let Some(of_all) = it.synonyms.first() {
                     it.value = of_all.value.as_deref().map(|value| it.setting.shown(value));
@@ -172,8 +172,8 @@ fn row(found: Effective, request: &DescribeConfigsRequest) -> DescribeConfigsRes
     DescribeConfigsResourceResult {
         name: found.setting.name.to_owned(),
         value: shown(found.value),
-        read_only: found.setting.changes == Changes::Static,
-        is_default: found.source == Source::Default,
+        read_only: found.setting.changes == UpdateMode::Static,
+        is_default: found.source == ConfigSource::Default,
         config_source: found.source as i8,
         is_sensitive: secret,
         synonyms: if request.include_synonyms { synonyms.collect() } else { Vec::new() },

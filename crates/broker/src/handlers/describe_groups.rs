@@ -1,6 +1,6 @@
 //! DescribeGroups: the members of groups and what is assigned to them.
 
-use ottla_coordinator::group::Command;
+use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::describe_groups_request::DescribeGroupsRequest;
 use ottla_protocol::messages::describe_groups_response::{DescribeGroupsResponse, DescribedGroup};
@@ -40,7 +40,7 @@ async fn describe(node: &Node, call: &Call, group: String) -> DescribedGroup {
     if !call.may(node, Operation::Describe, Resource::Group(&group)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
-    let command = Command::Describe { groups: vec![group.clone()], version: call.version };
-    let described = node.ask_one_group(&group, command);
+    let command = GroupCommand::Describe { groups: vec![group.clone()], version: call.version };
+    let described = node.coordinators.ask_one_group(&group, command);
     described.await.unwrap_or_else(refused)
 }

@@ -54,7 +54,7 @@ fn one(node: &Node, call: &Call, topic: &str, partition_index: i32) -> Partition
     if !partition.ends().leading {
         return refused(ErrorCode::NOT_LEADER_OR_FOLLOWER);
     }
-    let state = |(producer_id, it): (i64, ottla_partitions::Producer)| ProducerState {
+    let state = |(producer_id, it): (i64, ottla_partitions::ProducerEntry)| ProducerState {
         producer_id,
         producer_epoch: i32::from(it.epoch),
         last_sequence: it.last_sequence(),

@@ -1,6 +1,6 @@
 //! DescribeTransactions: where transactions stand (KIP-664).
 
-use ottla_coordinator::transaction::{Command, Transaction};
+use ottla_coordinator::transaction::{Transaction, TransactionCommand};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::describe_transactions_request::DescribeTransactionsRequest;
 use ottla_protocol::messages::describe_transactions_response::{
@@ -37,8 +37,9 @@ async fn describe(node: &Node, call: &Call, id: &str) -> Result<Transaction, Err
     if !call.may(node, Operation::Describe, Resource::TransactionalId(id)) {
         return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     }
-    let (_, host) = node.transaction(id)?;
-    let found: Option<Transaction> = ask(&host, Command::Describe(id.to_owned())).await?;
+    let (_, host) = node.coordinators.transaction(id)?;
+    let found: Option<Transaction> =
+        ask(&host, TransactionCommand::Describe(id.to_owned())).await?;
     found.ok_or(ErrorCode::TRANSACTIONAL_ID_NOT_FOUND)
 }
 

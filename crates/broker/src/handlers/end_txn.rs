@@ -1,6 +1,6 @@
 //! EndTxn: commit or abort.
 
-use ottla_coordinator::transaction::{Command, End};
+use ottla_coordinator::transaction::{EndTransaction, TransactionCommand};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::end_txn_request::EndTxnRequest;
 use ottla_protocol::messages::end_txn_response::EndTxnResponse;
@@ -40,18 +40,16 @@ async fn end(
     if !call.may(node, Operation::Write, Resource::TransactionalId(&id)) {
         return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     }
-    let (index, host) = node.transaction(&id)?;
-    let end = End {
+    let (index, host) = node.coordinators.transaction(&id)?;
+    let end = EndTransaction {
         id,
         producer: (request.producer_id, request.producer_epoch),
         commit: request.committed,
         client_version: if call.version >= 5 { 2 } else { 0 },
         fresh: None,
     };
-    let command = |fresh| Command::End(End { fresh, ..end.clone() });
+    let command = |fresh| TransactionCommand::End(EndTransaction { fresh, ..end.clone() });
     let told = node.ask_for_producer(&host, command).await;
-    if !node.markers.work_off(index, &host).await {
-        node.transactions.wake();
-    }
+    node.coordinators.write_markers(index, &host).await;
     told
 }

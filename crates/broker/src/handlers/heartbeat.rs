@@ -1,6 +1,6 @@
 //! Heartbeat: I am still here.
 
-use ottla_coordinator::group::Command;
+use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
 use ottla_protocol::messages::heartbeat_response::HeartbeatResponse;
@@ -20,6 +20,6 @@ pub async fn handle(node: &Node, call: &Call, request: HeartbeatRequest) -> Hear
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let group = request.group_id.clone();
-    let answer = node.ask_group(&group, Command::Heartbeat(request));
+    let answer = node.coordinators.ask_group(&group, GroupCommand::Heartbeat(request));
     answer.await.unwrap_or_else(refused)
 }

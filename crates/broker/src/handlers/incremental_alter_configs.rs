@@ -1,6 +1,6 @@
 //! IncrementalAlterConfigs: some settings of topics and brokers, the others stay.
 
-use ottla_metadata::{Command, ResourceKind};
+use ottla_metadata::{ControllerCommand, ResourceKind};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, IncrementalAlterConfigsRequest,
@@ -45,7 +45,7 @@ pub async fn handle(
     };
     let mut response = node
         .controller
-        .ask(Command::IncrementalAlterConfigs(request))
+        .ask(ControllerCommand::IncrementalAlterConfigs(request))
         .await
         .unwrap_or_else(refused);
     let changed = resources.iter().map(|(kind, name)| (*kind, name.as_str()));

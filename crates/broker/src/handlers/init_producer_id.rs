@@ -1,6 +1,6 @@
 //! InitProducerId: who an idempotent or a transactional producer is.
 
-use ottla_coordinator::transaction::{Command, Init};
+use ottla_coordinator::transaction::{InitProducer, TransactionCommand};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use ottla_protocol::messages::init_producer_id_response::InitProducerIdResponse;
@@ -55,17 +55,15 @@ async fn init(
     if !call.may(node, Operation::Write, Resource::TransactionalId(&id)) {
         return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     }
-    let (index, host) = node.transaction(&id)?;
+    let (index, host) = node.coordinators.transaction(&id)?;
     let known = (request.producer_id >= 0).then_some((request.producer_id, request.producer_epoch));
     let timeout_ms = request.transaction_timeout_ms;
-    let init = Init { id, timeout_ms, known, fresh: None };
-    let command = |fresh| Command::Init(Init { fresh, ..init.clone() });
+    let init = InitProducer { id, timeout_ms, known, fresh: None };
+    let command = |fresh| TransactionCommand::Init(InitProducer { fresh, ..init.clone() });
     let told = node.ask_for_producer(&host, command).await;
     if told == Err(ErrorCode::CONCURRENT_TRANSACTIONS) {
         // The client asks again; the transaction that is in its way may end meanwhile.
-        if !node.markers.work_off(index, &host).await {
-            node.transactions.wake();
-        }
+        node.coordinators.write_markers(index, &host).await;
     }
     told
 }

@@ -1,6 +1,6 @@
 //! JoinGroup: join a group: wait until everybody is there, learn who leads.
 
-use ottla_coordinator::group::{Client, Command, Join};
+use ottla_coordinator::group::{GroupCommand, JoinCommand, MemberClient};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::join_group_request::JoinGroupRequest;
 use ottla_protocol::messages::join_group_response::JoinGroupResponse;
@@ -38,13 +38,13 @@ async fn join(
     request: JoinGroupRequest,
 ) -> Result<JoinGroupResponse, ErrorCode> {
     let group = request.group_id.clone();
-    let join = Join {
+    let join = JoinCommand {
         request,
         version: call.version,
-        client: Client { id: call.client_id.to_string(), host: call.session.host() },
+        client: MemberClient { id: call.client_id.to_string(), host: call.session.host() },
         uuid: hyphenated(node.clock.random_bytes()),
     };
-    node.ask_group(&group, Command::Join(join)).await
+    node.coordinators.ask_group(&group, GroupCommand::Join(join)).await
 }
 
 /// A random uuid as Java prints it; member ids end with one.

@@ -1,6 +1,6 @@
 //! LeaveGroup: members go, or are sent away.
 
-use ottla_coordinator::group::Command;
+use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::leave_group_request::LeaveGroupRequest;
 use ottla_protocol::messages::leave_group_response::LeaveGroupResponse;
@@ -20,6 +20,7 @@ pub async fn handle(node: &Node, call: &Call, request: LeaveGroupRequest) -> Lea
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let group = request.group_id.clone();
-    let answer = node.ask_group(&group, Command::Leave { request, version: call.version });
+    let answer =
+        node.coordinators.ask_group(&group, GroupCommand::Leave { request, version: call.version });
     answer.await.unwrap_or_else(refused)
 }

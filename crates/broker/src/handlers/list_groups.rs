@@ -1,6 +1,6 @@
 //! ListGroups: the groups that this node coordinates.
 
-use ottla_coordinator::group::Command;
+use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
 use ottla_protocol::messages::list_groups_response::{ListGroupsResponse, ListedGroup};
@@ -17,13 +17,13 @@ pub const API: Api = Api::of(ApiKey::ListGroups, 0, 5);
 /// Asks every coordinator of this node.
 pub async fn handle(node: &Node, call: &Call, request: ListGroupsRequest) -> ListGroupsResponse {
     let mut response = ListGroupsResponse::default();
-    if node.groups.is_loading() {
-        response.error_code = ErrorCode::COORDINATOR_LOAD_IN_PROGRESS.0;
-        return response;
-    }
-    for (_, host) in node.groups.all() {
+    let hosts = match node.coordinators.all_groups() {
+        Ok(hosts) => hosts,
+        Err(code) => return ListGroupsResponse { error_code: code.0, ..Default::default() },
+    };
+    for host in hosts {
         let listed: Result<Vec<ListedGroup>, ErrorCode> =
-            ask(&host, Command::List(request.clone())).await;
+            ask(&host, GroupCommand::List(request.clone())).await;
         match listed {
             Ok(groups) => response.groups.extend(groups),
             Err(code) => response.error_code = code.0,

@@ -55,7 +55,7 @@ pub async fn handle(node: &Node, call: &Call, request: MetadataRequest) -> Metad
     };
     let mut response = MetadataResponse {
         brokers: brokers(&cluster, listener),
-        cluster_id: Some(node.cluster_id.clone()),
+        cluster_id: Some(node.facts.cluster_id.clone()),
         controller_id: node.id,
         topics,
         ..Default::default()
@@ -111,7 +111,7 @@ fn visible(node: &Node, call: &Call, topic: &str) -> bool {
 
 /// The brokers that clients of this listener can reach.
 fn brokers(cluster: &Cluster, listener: &str) -> Vec<MetadataResponseBroker> {
-    let of = |broker: &ottla_metadata::Broker| {
+    let of = |broker: &ottla_metadata::BrokerRegistration| {
         let address = broker.listener(listener)?;
         Some(MetadataResponseBroker {
             node_id: broker.id,

@@ -1,6 +1,6 @@
 //! OffsetCommit: how far a group has come.
 
-use ottla_coordinator::group::Command;
+use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestTopic,
@@ -65,8 +65,8 @@ pub async fn handle(
 async fn commit(node: &Node, call: &Call, request: OffsetCommitRequest) -> OffsetCommitResponse {
     let version = call.version;
     let whole = request.clone();
-    let command = Command::CommitOffsets { request, version };
-    let committed = node.ask_group(&whole.group_id, command);
+    let command = GroupCommand::CommitOffsets { request, version };
+    let committed = node.coordinators.ask_group(&whole.group_id, command);
     committed.await.unwrap_or_else(|code| all(&whole, code))
 }
 

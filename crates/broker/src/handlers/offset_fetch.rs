@@ -1,6 +1,6 @@
 //! OffsetFetch: how far groups have come.
 
-use ottla_coordinator::group::Command;
+use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::offset_fetch_request::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
@@ -86,8 +86,8 @@ async fn of_group(
             kept
         });
     }
-    let command = Command::FetchOffsets { request: group, require_stable };
-    let answer = node.ask_group(&group_id, command);
+    let command = GroupCommand::FetchOffsets { request: group, require_stable };
+    let answer = node.coordinators.ask_group(&group_id, command);
     let mut answer = answer.await.unwrap_or_else(refused);
     if answer.error_code != 0 {
         return answer;

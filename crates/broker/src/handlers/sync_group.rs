@@ -1,6 +1,6 @@
 //! SyncGroup: the leader brings the assignment, the others wait for it.
 
-use ottla_coordinator::group::Command;
+use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::sync_group_request::SyncGroupRequest;
 use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
@@ -24,6 +24,7 @@ pub async fn handle(node: &Node, call: &Call, request: SyncGroupRequest) -> Sync
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let group = request.group_id.clone();
-    let answer = node.ask_group(&group, Command::Sync { request, version: call.version });
+    let answer =
+        node.coordinators.ask_group(&group, GroupCommand::Sync { request, version: call.version });
     answer.await.unwrap_or_else(refused)
 }

@@ -1,7 +1,7 @@
 //! TxnOffsetCommit: how far a group has come, as part of a transaction.
 
-use ottla_coordinator::group::Command;
-use ottla_coordinator::transaction::Add;
+use ottla_coordinator::group::GroupCommand;
+use ottla_coordinator::transaction::AddPartitions;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequest, TxnOffsetCommitRequestTopic,
@@ -101,8 +101,8 @@ async fn commit(
     if request.group_id.is_empty() {
         return Err(ErrorCode::INVALID_GROUP_ID);
     }
-    let host = node.group(&request.group_id)?;
-    let index = node.group_shard(&request.group_id)?;
+    let host = node.coordinators.group(&request.group_id)?;
+    let index = node.coordinators.group_shard(&request.group_id)?;
     let producer = (request.producer_id, request.producer_epoch);
     let found = node.partitions.find(crate::hosts::groups::TOPIC, index);
     let partition = found.ok_or(ErrorCode::NOT_COORDINATOR)?;
@@ -111,7 +111,7 @@ async fn commit(
     }
     let asks = call.version >= 5 || node.settings().verifies_transactions;
     if asks && let Some(guard) = partition.to_verify(producer.0, producer.1) {
-        let asked = Add {
+        let asked = AddPartitions {
             id: request.transactional_id.clone(),
             producer,
             partitions: node.offsets_of_group(&request.group_id)?,
@@ -124,7 +124,7 @@ async fn commit(
             return Err(ErrorCode::INVALID_TXN_STATE);
         }
     }
-    ask(&host, Command::CommitInTransaction(request)).await
+    ask(&host, GroupCommand::CommitInTransaction(request)).await
 }
 
 fn answer(topic: &TxnOffsetCommitRequestTopic, code: ErrorCode) -> TxnOffsetCommitResponseTopic {

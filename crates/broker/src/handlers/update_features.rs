@@ -1,6 +1,6 @@
 //! UpdateFeatures: the levels that the cluster works at.
 
-use ottla_metadata::Command;
+use ottla_metadata::ControllerCommand;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::update_features_request::UpdateFeaturesRequest;
 use ottla_protocol::messages::update_features_response::UpdateFeaturesResponse;
@@ -25,7 +25,7 @@ pub async fn handle(
         return refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
     }
     let before = node.cluster();
-    let command = Command::UpdateFeatures { request, version: call.version };
+    let command = ControllerCommand::UpdateFeatures { request, version: call.version };
     let response = node.controller.ask(command).await.unwrap_or_else(refused);
     audit::features_changed(call, &before, &node.cluster());
     response

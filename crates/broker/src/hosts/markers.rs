@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use ottla_clock::Clock;
 use ottla_coordinator::group::TransactionEnd;
-use ottla_coordinator::transaction::{Command, Work};
+use ottla_coordinator::transaction::{MarkerWork, TransactionCommand};
 use ottla_metadata::Cluster;
 use ottla_partitions::Partitions;
 use ottla_types::{ErrorCode, LeaderEpoch};
@@ -38,8 +38,8 @@ impl Markers {
     /// Writes the markers of everything that was decided; was that all? What could not be written
     /// is tried again soon.
     pub async fn work_off(&self, index: i32, host: &TransactionHost) -> bool {
-        let taken = ask(host, Command::TakeWork);
-        let Ok(taken): Result<Vec<Work>, ErrorCode> = taken.await else { return true };
+        let taken = ask(host, TransactionCommand::TakeWork);
+        let Ok(taken): Result<Vec<MarkerWork>, ErrorCode> = taken.await else { return true };
         let mut taken = Taken { host, left: taken.into() };
         let Some(partition) = self.partitions.find(TOPIC, index) else { return true };
         let epoch = partition.ends().leader_epoch;
@@ -48,7 +48,7 @@ impl Markers {
             let is_marked = self.mark(work, epoch).await;
             let Some(work) = taken.left.pop_front() else { break };
             if is_marked {
-                match host.ask(Command::Marked(work.clone())).await {
+                match host.ask(TransactionCommand::Marked(work.clone())).await {
                     Ok(_) => continue,
                     // Its next leader, or its next load, finds what is left.
                     Err(Unanswered::Lost) => return true,
@@ -62,7 +62,7 @@ impl Markers {
     }
 
     /// Writes one transaction's markers; are all of them written?
-    async fn mark(&self, work: &Work, coordinator_epoch: LeaderEpoch) -> bool {
+    async fn mark(&self, work: &MarkerWork, coordinator_epoch: LeaderEpoch) -> bool {
         let end = TransactionEnd {
             producer: work.producer,
             commit: work.commit,
@@ -104,11 +104,11 @@ impl Markers {
         let Some(partition) = self.partitions.find(topic, index) else {
             return Err(self.why_not_here(topic, index));
         };
-        let marker = groups::marker(end);
+        let marker = groups::end_marker(end);
         if topic == groups::TOPIC {
             partition.may_end(&marker).map_err(|refused| refused.code())?;
             let host = self.groups.at(index)?;
-            let command = ottla_coordinator::group::Command::EndTransaction(*end);
+            let command = ottla_coordinator::group::GroupCommand::EndTransaction(*end);
             return ask(&host, command).await;
         }
         let now_ms = self.clock.wall_ms();
@@ -132,13 +132,13 @@ impl Markers {
 /// dropped, with its connection, goes back: or no other would ever be at it.
 struct Taken<'a> {
     host: &'a TransactionHost,
-    left: VecDeque<Work>,
+    left: VecDeque<MarkerWork>,
 }
 
 impl Taken<'_> {
-    fn give_back(&self, work: Work) {
+    fn give_back(&self, work: MarkerWork) {
         // A coordinator that is lost remembers nothing of who is at what.
-        let _ = self.host.tell(Command::Unmarked(work));
+        let _ = self.host.tell(TransactionCommand::Unmarked(work));
     }
 }
 
@@ -151,7 +151,7 @@ impl Drop for Taken<'_> {
 }
 
 /// Says once that a marker has to wait.
-fn tell(work: &Work, topic: &str, index: i32, code: ErrorCode) {
+fn tell(work: &MarkerWork, topic: &str, index: i32, code: ErrorCode) {
     let (id, why) = (&work.id, code.name());
     if work.is_again {
         tracing::debug!(id, topic, index, why, "transaction marker not written yet; retrying");

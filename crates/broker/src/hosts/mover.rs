@@ -3,9 +3,9 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ottla_clock::{Clock, Lane, LaneRules, Next, Pause, Priority, Ring, Share, Task};
+use ottla_clock::{Clock, Lane, Next, Pause, Ring, Share, Task};
 use ottla_locks::Mutex;
-use ottla_metadata::{AssignedDirectory, Command};
+use ottla_metadata::{AssignedDirectory, ControllerCommand};
 use ottla_partitions::{Partition, Partitions, StorageError};
 use ottla_types::{NodeId, TopicPartition, Uuid};
 
@@ -27,6 +27,8 @@ pub struct Mover {
     pub controller: ControllerHandle,
     /// How many bytes a second may be copied, if not any number.
     pub bytes_per_second: Option<f64>,
+    /// Where the copying is done.
+    pub lane: Lane,
 }
 
 /// Carries planned moves out, beside everything else.
@@ -50,8 +52,7 @@ impl Moves {
 }
 
 fn start_task(mover: Mover, rate: Arc<Mutex<Option<f64>>>) -> Ring {
-    let (name, priority) = ("ottla-mover", Priority::Normal);
-    let lane = Lane::threads(LaneRules { name, threads_max: 1, share_max: 1, priority });
+    let lane = mover.lane.clone();
     if let Err(error) = lane.keep_thread() {
         tracing::error!(%error, "partition moves cannot start: no thread");
     }
@@ -66,7 +67,7 @@ fn task(mover: Mover, rate: Arc<Mutex<Option<f64>>>) -> Task {
     let mut tell = move |partition: &Partition, directory: Uuid| {
         let (topic_id, index) = (partition.topic_id(), partition.index());
         let assigned = vec![AssignedDirectory { topic_id, index, directory }];
-        let command = Command::AssignDirectories { broker: id, assigned };
+        let command = ControllerCommand::AssignDirectories { broker: id, assigned };
         match controller.ask_blocking(command) {
             Ok(Ok(())) => Ok(()),
             // It is gone, or the controller is.

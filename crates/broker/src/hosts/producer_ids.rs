@@ -1,6 +1,6 @@
 //! Producer ids that this node may give away: a block of them at a time from the controller.
 
-use ottla_metadata::Command;
+use ottla_metadata::ControllerCommand;
 use ottla_types::{ErrorCode, NodeId, ProducerId};
 use tokio::sync::Mutex;
 
@@ -26,7 +26,7 @@ impl ProducerIds {
     ) -> Result<ProducerId, ErrorCode> {
         let mut block = self.left.lock().await;
         if block.0 == block.1 {
-            let command = Command::AllocateProducerIds { broker };
+            let command = ControllerCommand::AllocateProducerIds { broker };
             let (first, count): (ProducerId, i32) = controller.ask(command).await?;
             *block = (first, first + ProducerId::from(count));
         }

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use ottla_coordinator::transaction::{Command, Record, TransactionMachine, TransactionSettings};
-use ottla_partitions::{Partition, Refused};
-use ottla_records::{Batch, BatchOptions};
-use ottla_types::{ErrorCode, Offset, TRANSACTION_STATE, TimestampMs};
+use ottla_coordinator::transaction::{
+    TransactionCommand, TransactionMachine, TransactionRecord, TransactionSettings,
+};
+use ottla_records::BatchOptions;
+use ottla_types::{ErrorCode, TRANSACTION_STATE, TimestampMs};
 
-use super::groups;
-use super::host::AppendFailed;
+use super::kind::{Entry, ShardKind, StoredRecord};
 use super::markers::{MARKER_WAIT, Markers};
-use super::shards::{Kind, ShardHost, Shards, batch_of, each_record, failed};
+use super::shards::{ShardHost, Shards};
 
 /// The topic that transactional ids live in.
 pub const TOPIC: &str = TRANSACTION_STATE;
@@ -29,9 +29,9 @@ pub type TransactionHost = ShardHost<TransactionKind>;
 /// All coordinators of this node.
 pub type Transactions = Shards<TransactionKind>;
 
-impl Kind for TransactionKind {
+impl ShardKind for TransactionKind {
     type Machine = TransactionMachine;
-    type Record = Record;
+    type Record = TransactionRecord;
     type Settings = TransactionSettings;
     const TOPIC: &'static str = TOPIC;
 
@@ -39,39 +39,32 @@ impl Kind for TransactionKind {
         TransactionMachine::new(settings)
     }
 
-    fn loaded() -> Command {
-        Command::Loaded
+    fn loaded() -> TransactionCommand {
+        TransactionCommand::Loaded
     }
 
-    fn changed(settings: TransactionSettings) -> Command {
-        Command::Settings(settings)
+    fn changed(settings: TransactionSettings) -> TransactionCommand {
+        TransactionCommand::Settings(settings)
     }
 
-    fn read(batch: &Batch<'_>, take: &mut dyn FnMut(&Record)) -> Result<(), String> {
-        if batch.is_control() {
-            return Ok(());
+    fn entries(records: &[TransactionRecord], _now_ms: TimestampMs) -> impl Iterator<Item = Entry> {
+        let records = records.iter().map(TransactionRecord::encode).collect();
+        std::iter::once(Entry::Batch { options: BatchOptions::default(), records })
+    }
+
+    fn decode(stored: StoredRecord) -> Result<Option<TransactionRecord>, String> {
+        let StoredRecord::Record { offset, key, value, .. } = stored else { return Ok(None) };
+        // A transaction that is not understood must not be forgotten.
+        let record = TransactionRecord::decode(key, value)
+            .map_err(|error| format!("offset {offset}: {error}"))?;
+        if record.is_none() {
+            tracing::warn!(
+                topic = TOPIC,
+                offset,
+                "record of unknown type skipped while loading transactions"
+            );
         }
-        each_record(batch, |offset, key, value| {
-            // A transaction that is not understood must not be forgotten.
-            match Record::decode(key, value).map_err(|error| format!("offset {offset}: {error}"))? {
-                Some(record) => take(&record),
-                None => tracing::warn!(
-                    offset,
-                    "__transaction_state holds a record that is not a transaction's; it is skipped"
-                ),
-            }
-            Ok(())
-        })
-    }
-
-    fn write(
-        partition: &Partition,
-        records: &[Record],
-        now_ms: TimestampMs,
-    ) -> Result<Offset, AppendFailed<Refused>> {
-        let options = BatchOptions::default();
-        let batch = batch_of(options, records.iter().map(Record::encode), now_ms);
-        batch.and_then(|batch| groups::append(partition, &batch, now_ms)).map_err(failed)
+        Ok(record)
     }
 }
 

@@ -6,7 +6,7 @@
 //! meanwhile. Its own connection waits, so that its requests keep their order (ADR 0010).
 
 use bytes::Bytes;
-use ottla_clock::{Lane, LaneRules, Priority, Share};
+use ottla_clock::{Lane, Share};
 use ottla_partitions::{Effort, Inspected, Partition, Terms};
 
 /// Reads large batches in the background.
@@ -18,17 +18,10 @@ pub struct Unpacking {
 }
 
 impl Unpacking {
-    /// As many threads as there are cores.
+    /// Reads them on this lane.
     #[must_use]
-    pub fn for_this_machine() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let rules = LaneRules {
-            name: "ottla-unpack",
-            threads_max: cores,
-            share_max: cores,
-            priority: Priority::Low,
-        };
-        Self { lane: Lane::threads(rules) }
+    pub const fn on(lane: Lane) -> Self {
+        Self { lane }
     }
 
     /// Reads a produced batch through; `None` if its partition has been closed.

@@ -3,31 +3,33 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ottla_coordinator::group::{DeletedTopic, GroupSettings, Topics};
-use ottla_metadata::{AssignedDirectory, Cluster, Command, Topic};
+use ottla_coordinator::group::{DeletedTopic, GroupSettings, TopicCatalog};
+use ottla_metadata::{AssignedDirectory, Cluster, ControllerCommand, Topic};
 use ottla_partitions::{Assigned, Assignment};
 use ottla_types::{TopicPartition, Uuid};
 
 use super::Node;
 use crate::audit;
-use crate::hosts::controller::News;
-use crate::hosts::{groups, transactions};
+use crate::hosts::quorum_journal::News;
 use crate::rules::{
     connection_bounds, group_settings, settings_in_force, topic_rules, transaction_settings,
 };
 
 impl Node {
-    /// The metadata is new: this node becomes what it says. Runs on the controller's thread.
+    /// The metadata is new: this node becomes what it says. Opens logs and loads coordinators: not
+    /// for a serving thread.
     pub fn take(&self, news: News) {
         let cluster = Arc::new(news.cluster);
         let before = self.cluster.load_full();
         self.in_force.store(Arc::new(settings_in_force(&cluster, &self.started, self.id)));
-        self.admission.set(connection_bounds(&cluster, &self.started, self.id));
+        self.clients.admission.set(connection_bounds(&cluster, &self.started, self.id));
         let topics = self.topics_of(&before, &cluster);
         let settings = group_settings(&cluster, &self.started, self.id);
-        self.groups.set(&GroupSettings { topics, ..settings });
-        self.transactions.set(&transaction_settings(&cluster, &self.started, self.id));
-        self.telemetry.set(&cluster);
+        self.coordinators.set(
+            &GroupSettings { topics, ..settings },
+            &transaction_settings(&cluster, &self.started, self.id),
+        );
+        self.clients.telemetry.set(&cluster);
         // At the first time everything is news to this node, and to nobody else.
         if self.offset.load(Ordering::Acquire) > 0 {
             audit::topics_changed(&before, &cluster);
@@ -40,16 +42,7 @@ impl Node {
         self.cluster.store(Arc::clone(&cluster));
         self.offset.store(news.offset, Ordering::Release);
         self.epoch.store(i64::from(news.epoch), Ordering::Release);
-        let led = |topic: &str| -> Vec<_> {
-            let all = self.partitions.of_topic(topic).into_iter();
-            all.filter(|it| it.ends().leading).collect()
-        };
-        self.groups.reconcile(&led(groups::TOPIC));
-        self.transactions.reconcile(&led(transactions::TOPIC));
-        let gone = deleted(&before, &cluster);
-        if !gone.is_empty() {
-            self.groups.topics_deleted(&gone);
-        }
+        self.coordinators.reconcile(&self.partitions, &deleted(&before, &cluster));
     }
 
     /// Lets the controller know in which of several directories partitions lie (KIP-858): with
@@ -67,14 +60,14 @@ impl Node {
             }
         }
         if !assigned.is_empty() {
-            // If it is busy, the next change of the metadata comes here again.
-            let command = Command::AssignDirectories { broker: self.id, assigned };
+            // If it is refused, the next change of the metadata comes here again.
+            let command = ControllerCommand::AssignDirectories { broker: self.id, assigned };
             let _ = self.controller.tell(command);
         }
     }
 
     /// The topics that groups may read; the same as before, if none has changed.
-    fn topics_of(&self, before: &Cluster, now: &Cluster) -> Arc<Topics> {
+    fn topics_of(&self, before: &Cluster, now: &Cluster) -> Arc<TopicCatalog> {
         let topic = |it: &Arc<Topic>| {
             let partitions = i32::try_from(it.partitions.len()).unwrap_or(i32::MAX);
             (Arc::clone(&it.name), it.id, partitions)
@@ -83,7 +76,7 @@ impl Node {
         if known.version > 0 && now.topics().map(topic).eq(before.topics().map(topic)) {
             return known;
         }
-        let fresh = Arc::new(Topics::new(known.version + 1, now.topics().map(topic)));
+        let fresh = Arc::new(TopicCatalog::new(known.version + 1, now.topics().map(topic)));
         self.topics.store(Arc::clone(&fresh));
         fresh
     }

@@ -27,7 +27,7 @@ use simulated::Simulated;
 type Work = Box<dyn FnOnce() + Send>;
 
 /// What waits for its turn.
-enum Job {
+enum LaneJob {
     /// Work, by a number that grows.
     Once(u64, Work),
     /// A round of a task.
@@ -63,10 +63,10 @@ pub enum Priority {
 
 /// A lane. Cheap to clone; every clone is the same lane.
 #[derive(Clone, Debug)]
-pub struct Lane(Kind);
+pub struct Lane(LaneKind);
 
 #[derive(Clone, Debug)]
-enum Kind {
+enum LaneKind {
     Threads(Arc<Pool>),
     Simulated(Arc<Simulated>),
 }
@@ -83,8 +83,8 @@ impl Ring {
     /// its round ends.
     pub fn ring(&self) {
         match &self.lane.0 {
-            Kind::Threads(pool) => pool.ring(self.task),
-            Kind::Simulated(simulated) => simulated.ring(self.task),
+            LaneKind::Threads(pool) => pool.ring(self.task),
+            LaneKind::Simulated(simulated) => simulated.ring(self.task),
         }
     }
 }
@@ -93,14 +93,14 @@ impl Lane {
     /// Threads; none is started before there is work.
     #[must_use]
     pub fn threads(rules: LaneRules) -> Self {
-        Self(Kind::Threads(Arc::new(Pool::new(rules))))
+        Self(LaneKind::Threads(Arc::new(Pool::new(rules))))
     }
 
     /// Work takes a random time up to `latency_max` by the clock, and is done then, inline: that of
     /// [`Lane::run`] where it is awaited, all other by [`Lane::drive`].
     #[must_use]
     pub fn simulated(clock: &Clock, latency_max: Duration) -> Self {
-        Self(Kind::Simulated(Arc::new(Simulated::new(clock.clone(), latency_max))))
+        Self(LaneKind::Simulated(Arc::new(Simulated::new(clock.clone(), latency_max))))
     }
 
     /// Starts a thread that stays until the lane is stopped, so that work never waits for one to be
@@ -110,8 +110,8 @@ impl Lane {
     /// The system gives no thread.
     pub fn keep_thread(&self) -> io::Result<()> {
         match &self.0 {
-            Kind::Threads(pool) => pool.keep_thread(),
-            Kind::Simulated(_) => Ok(()),
+            LaneKind::Threads(pool) => pool.keep_thread(),
+            LaneKind::Simulated(_) => Ok(()),
         }
     }
 
@@ -124,7 +124,7 @@ impl Lane {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
         match &self.0 {
-            Kind::Threads(pool) => {
+            LaneKind::Threads(pool) => {
                 let (done, outcome) = oneshot::channel();
                 let work = Box::new(move || {
                     // The caller may have gone away.
@@ -135,7 +135,7 @@ impl Lane {
                 waiting.end();
                 outcome
             }
-            Kind::Simulated(simulated) => simulated.run(work).await,
+            LaneKind::Simulated(simulated) => simulated.run(work).await,
         }
     }
 
@@ -143,16 +143,16 @@ impl Lane {
     /// called while locks are held that the work will take.
     pub fn start(&self, share: Share, work: impl FnOnce() + Send + 'static) {
         match &self.0 {
-            Kind::Threads(pool) => pool.start(share, Box::new(work)),
-            Kind::Simulated(simulated) => simulated.start(Box::new(work)),
+            LaneKind::Threads(pool) => pool.start(share, Box::new(work)),
+            LaneKind::Simulated(simulated) => simulated.start(Box::new(work)),
         }
     }
 
     /// Runs a task from now on, until it ends or the lane is stopped.
     pub fn start_task(&self, share: Share, task: Task) -> Ring {
         let task = match &self.0 {
-            Kind::Threads(pool) => pool.start_task(share, task),
-            Kind::Simulated(simulated) => simulated.start_task(share, task),
+            LaneKind::Threads(pool) => pool.start_task(share, task),
+            LaneKind::Simulated(simulated) => simulated.start_task(share, task),
         };
         Ring { lane: self.clone(), task }
     }
@@ -162,15 +162,15 @@ impl Lane {
     /// allow, the caller's being one. In a simulation no time passes.
     pub fn all<T: Send>(&self, work: Vec<(Share, impl FnOnce() -> T + Send)>) -> Vec<Option<T>> {
         match &self.0 {
-            Kind::Threads(pool) => pool::all(&pool.rules, work),
-            Kind::Simulated(_) => work.into_iter().map(|(_, work)| Some(work())).collect(),
+            LaneKind::Threads(pool) => pool::all(&pool.rules, work),
+            LaneKind::Simulated(_) => work.into_iter().map(|(_, work)| Some(work())).collect(),
         }
     }
 
     /// Runs what [`Lane::start`] and [`Lane::start_task`] were given to a simulated lane, when its
     /// time comes, until the lane is stopped; returns at once if the lane has threads.
     pub async fn drive(&self) {
-        if let Kind::Simulated(simulated) = &self.0 {
+        if let LaneKind::Simulated(simulated) = &self.0 {
             simulated.drive().await;
         }
     }
@@ -178,8 +178,8 @@ impl Lane {
     /// Stops the lane: what runs is waited for, what waits is not done, nor is what comes later.
     pub fn stop(&self) {
         match &self.0 {
-            Kind::Threads(pool) => pool.stop(),
-            Kind::Simulated(simulated) => simulated.stop(),
+            LaneKind::Threads(pool) => pool.stop(),
+            LaneKind::Simulated(simulated) => simulated.stop(),
         }
     }
 }

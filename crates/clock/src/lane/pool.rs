@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ottla_locks::{Condvar, Mutex, MutexGuard};
 
-use super::{Job, LaneRules, Priority, Queues, Work};
-use crate::task::{Schedule, Task, TaskId};
+use super::{LaneJob, LaneRules, Priority, Queues, Work};
+use crate::task::{Task, TaskId, TaskSchedule};
 use crate::{Clock, Share};
 
 /// After how long without work a thread ends.
@@ -24,15 +24,15 @@ pub(super) struct Pool {
     pub(super) rules: LaneRules,
     clock: Clock,
     /// What waits for a thread, and what the threads do.
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     /// There is a job that may begin, a task to watch, or the end.
     ready: Condvar,
 }
 
-pub(super) struct State {
-    queues: Queues<Job>,
+pub(super) struct PoolState {
+    queues: Queues<LaneJob>,
     /// When tasks are due.
-    schedule: Schedule,
+    schedule: TaskSchedule,
     jobs_given: u64,
     pub(super) threads: usize,
     idle: usize,
@@ -42,7 +42,7 @@ pub(super) struct State {
     stopped: bool,
 }
 
-impl std::fmt::Debug for State {
+impl std::fmt::Debug for PoolState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("State")
             .field("queues", &self.queues)
@@ -52,7 +52,7 @@ impl std::fmt::Debug for State {
     }
 }
 
-impl State {
+impl PoolState {
     /// How many threads must be idle: for each job that may begin, and to watch the time if a task
     /// is due later.
     fn wanted(&self) -> usize {
@@ -71,31 +71,32 @@ impl State {
 
     fn queue_due_rounds(&mut self, now: Duration) {
         for (share, task) in self.schedule.take_due(now) {
-            self.queues.push(share, Job::Round(task));
+            self.queues.push(share, LaneJob::Round(task));
         }
     }
 }
 
 /// Work that waits for its turn: it is taken back if its caller goes away.
-pub(super) struct Waiting<'a> {
+pub(super) struct WaitingWork<'a> {
     pool: &'a Pool,
     share: Share,
     number: u64,
     is_done: bool,
 }
 
-impl Waiting<'_> {
+impl WaitingWork<'_> {
     pub(super) fn end(mut self) {
         self.is_done = true;
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingWork<'_> {
     fn drop(&mut self) {
         if self.is_done {
             return;
         }
-        let is_it = |job: &Job| matches!(job, Job::Once(number, _) if *number == self.number);
+        let is_it =
+            |job: &LaneJob| matches!(job, LaneJob::Once(number, _) if *number == self.number);
         let taken = self.pool.lock().queues.take_back(self.share, is_it);
         // Not while the lock is held: what it holds may be anything.
         drop(taken);
@@ -109,9 +110,9 @@ impl Pool {
             share_max: rules.share_max.max(1),
             ..rules
         };
-        let state = State {
+        let state = PoolState {
             queues: Queues::new(rules.share_max),
-            schedule: Schedule::default(),
+            schedule: TaskSchedule::default(),
             jobs_given: 0,
             threads: 0,
             idle: 0,
@@ -123,7 +124,7 @@ impl Pool {
         Self { rules, clock, state, ready }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock()
     }
 
@@ -137,10 +138,10 @@ impl Pool {
     }
 
     /// Work for a caller who waits; `None` if the lane is stopped.
-    pub(super) fn enter(self: &Arc<Self>, share: Share, work: Work) -> Option<Waiting<'_>> {
+    pub(super) fn enter(self: &Arc<Self>, share: Share, work: Work) -> Option<WaitingWork<'_>> {
         let number = self.push(share, work)?;
         self.work_without_thread();
-        Some(Waiting { pool: self, share, number, is_done: false })
+        Some(WaitingWork { pool: self, share, number, is_done: false })
     }
 
     pub(super) fn start(self: &Arc<Self>, share: Share, work: Work) {
@@ -157,7 +158,7 @@ impl Pool {
         }
         state.jobs_given += 1;
         let number = state.jobs_given;
-        state.queues.push(share, Job::Once(number, work));
+        state.queues.push(share, LaneJob::Once(number, work));
         self.wake(&mut state);
         Some(number)
     }
@@ -187,7 +188,7 @@ impl Pool {
     }
 
     /// Wakes a thread for a job, and starts one if none is idle for it.
-    fn wake(self: &Arc<Self>, state: &mut State) {
+    fn wake(self: &Arc<Self>, state: &mut PoolState) {
         self.ready.notify_one();
         if state.idle < state.wanted() && state.threads < self.rules.threads_max {
             // Without it the job waits for one of those that there are.
@@ -195,7 +196,7 @@ impl Pool {
         }
     }
 
-    fn spawn(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+    fn spawn(self: &Arc<Self>, state: &mut PoolState) -> io::Result<()> {
         let pool = Arc::clone(self);
         let thread = std::thread::Builder::new().name(self.rules.name.to_owned());
         let handle = thread.spawn(move || pool.work())?;
@@ -217,13 +218,13 @@ impl Pool {
         }
     }
 
-    fn execute(&self, job: Job) {
+    fn execute(&self, job: LaneJob) {
         match job {
-            Job::Once(_, work) => {
+            LaneJob::Once(_, work) => {
                 // A job that panics has dropped its answer, which its caller sees.
                 let _ = catch_unwind(AssertUnwindSafe(work));
             }
-            Job::Round(id) => {
+            LaneJob::Round(id) => {
                 let Some(mut task) = self.lock().schedule.begin(id) else { return };
                 let next = catch_unwind(AssertUnwindSafe(|| task.round()));
                 let mut state = self.lock();

@@ -7,29 +7,29 @@ use std::time::Duration;
 use ottla_locks::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use super::{Job, Work};
-use crate::task::{Schedule, Task, TaskId};
+use super::{LaneJob, Work};
+use crate::task::{Task, TaskId, TaskSchedule};
 use crate::{Clock, Share};
 
 #[derive(Debug)]
 pub(super) struct Simulated {
     clock: Clock,
     latency_max: Duration,
-    state: Mutex<State>,
+    state: Mutex<SimulatedLane>,
     /// There is something that is due earlier than what was known.
     news: Notify,
 }
 
 #[derive(Default)]
-struct State {
+struct SimulatedLane {
     /// By when they are done, and in the order in which they came.
-    jobs: BTreeMap<(Duration, u64), Job>,
+    jobs: BTreeMap<(Duration, u64), LaneJob>,
     jobs_given: u64,
-    schedule: Schedule,
+    schedule: TaskSchedule,
     stopped: bool,
 }
 
-impl fmt::Debug for State {
+impl fmt::Debug for SimulatedLane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.jobs.keys()).finish()
     }
@@ -40,7 +40,7 @@ impl Simulated {
         Self { clock, latency_max, state: Mutex::default(), news: Notify::new() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SimulatedLane> {
         self.state.lock()
     }
 
@@ -59,12 +59,12 @@ impl Simulated {
     pub(super) fn start(&self, work: Work) {
         let mut state = self.lock();
         if !state.stopped {
-            self.push(&mut state, |number| Job::Once(number, work));
+            self.push(&mut state, |number| LaneJob::Once(number, work));
             self.news.notify_one();
         }
     }
 
-    fn push(&self, state: &mut State, job: impl FnOnce(u64) -> Job) {
+    fn push(&self, state: &mut SimulatedLane, job: impl FnOnce(u64) -> LaneJob) {
         state.jobs_given += 1;
         let number = state.jobs_given;
         state.jobs.insert((self.clock.monotonic() + self.latency(), number), job(number));
@@ -112,7 +112,7 @@ impl Simulated {
             }
             let now = self.clock.monotonic();
             for (_, task) in state.schedule.take_due(now) {
-                self.push(&mut state, |_| Job::Round(task));
+                self.push(&mut state, |_| LaneJob::Round(task));
             }
             let first = state.jobs.first_entry().filter(|first| first.key().0 <= now);
             let Some(first) = first else {
@@ -125,10 +125,10 @@ impl Simulated {
         }
     }
 
-    fn execute(&self, job: Job) {
+    fn execute(&self, job: LaneJob) {
         match job {
-            Job::Once(_, work) => work(),
-            Job::Round(id) => {
+            LaneJob::Once(_, work) => work(),
+            LaneJob::Round(id) => {
                 let Some(mut task) = self.lock().schedule.begin(id) else { return };
                 let next = task.round();
                 self.lock().schedule.end(id, task, next, self.clock.monotonic());

@@ -24,7 +24,7 @@ struct Gated {
 impl Gated {
     fn new(rules: LaneRules) -> Self {
         let lane = Lane::threads(rules);
-        let Kind::Threads(pool) = lane.0.clone() else { panic!("threads") };
+        let LaneKind::Threads(pool) = lane.0.clone() else { panic!("threads") };
         let (begun, begins) = mpsc::sync_channel(16);
         Self { lane, pool, begun, begins, gates: Vec::new() }
     }

@@ -29,7 +29,7 @@ use super::settings::GroupSettings;
 
 /// Who asks, as the group's description will show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Client {
+pub struct MemberClient {
     /// The client id of the request's header; empty if it has none.
     pub id: String,
     /// The address, written like Java does: `/127.0.0.1`.
@@ -38,18 +38,18 @@ pub struct Client {
 
 /// A JoinGroup request with what its frame does not say.
 #[derive(Clone, Debug)]
-pub struct Join {
+pub struct JoinCommand {
     /// The request.
     pub request: JoinGroupRequest,
     /// Its version; some answers depend on it.
     pub version: i16,
     /// Who asks.
-    pub client: Client,
+    pub client: MemberClient,
     /// A fresh random uuid as text, for the member id if one has to be made.
     pub uuid: String,
 }
 
-impl Join {
+impl JoinCommand {
     /// The id of somebody who has none yet.
     pub(super) fn new_member_id(&self) -> String {
         let prefix = self.request.group_instance_id.as_ref().unwrap_or(&self.client.id);
@@ -84,15 +84,15 @@ pub struct DeletedTopic {
 ///
 /// Requests about several groups are split by the host, one command for each coordinator.
 #[derive(Clone, Debug)]
-pub enum Command {
+pub enum GroupCommand {
     /// The log has been replayed: timers start now.
     Loaded,
     /// The operator changed settings.
     Settings(GroupSettings),
     /// A timer fired.
-    Expired(Timer),
+    Expired(GroupTimer),
     /// JoinGroup.
-    Join(Join),
+    Join(JoinCommand),
     /// SyncGroup.
     Sync {
         /// The request.
@@ -122,7 +122,7 @@ pub enum Command {
         /// The request.
         request: ConsumerGroupHeartbeatRequest,
         /// Who asks.
-        client: Client,
+        client: MemberClient,
     },
     /// ConsumerGroupDescribe for those groups that live here.
     ConsumerDescribe(Vec<String>),
@@ -161,41 +161,41 @@ pub enum Command {
 
 /// What a group coordinator answers.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Reply {
-    /// To [`Command::Join`].
+pub enum GroupReply {
+    /// To [`GroupCommand::Join`].
     Join(JoinGroupResponse),
-    /// To [`Command::Sync`].
+    /// To [`GroupCommand::Sync`].
     Sync(SyncGroupResponse),
-    /// To [`Command::Heartbeat`].
+    /// To [`GroupCommand::Heartbeat`].
     Heartbeat(HeartbeatResponse),
-    /// To [`Command::Leave`].
+    /// To [`GroupCommand::Leave`].
     Leave(LeaveGroupResponse),
-    /// To [`Command::CommitOffsets`].
+    /// To [`GroupCommand::CommitOffsets`].
     CommitOffsets(OffsetCommitResponse),
-    /// To [`Command::ConsumerHeartbeat`].
+    /// To [`GroupCommand::ConsumerHeartbeat`].
     ConsumerHeartbeat(ConsumerGroupHeartbeatResponse),
-    /// To [`Command::ConsumerDescribe`].
+    /// To [`GroupCommand::ConsumerDescribe`].
     ConsumerDescribe(Vec<described::DescribedGroup>),
-    /// To [`Command::CommitInTransaction`].
+    /// To [`GroupCommand::CommitInTransaction`].
     CommitInTransaction(TxnOffsetCommitResponse),
-    /// To [`Command::EndTransaction`].
+    /// To [`GroupCommand::EndTransaction`].
     TransactionEnded,
-    /// To [`Command::FetchOffsets`].
+    /// To [`GroupCommand::FetchOffsets`].
     FetchOffsets(OffsetFetchResponseGroup),
-    /// To [`Command::DeleteOffsets`].
+    /// To [`GroupCommand::DeleteOffsets`].
     DeleteOffsets(OffsetDeleteResponse),
-    /// To [`Command::Describe`].
+    /// To [`GroupCommand::Describe`].
     Describe(Vec<DescribedGroup>),
-    /// To [`Command::List`].
+    /// To [`GroupCommand::List`].
     List(Vec<ListedGroup>),
-    /// To [`Command::Delete`].
+    /// To [`GroupCommand::Delete`].
     Delete(Vec<DeletableGroupResult>),
-    /// To [`Command::TopicsDeleted`]: the work is on its way.
+    /// To [`GroupCommand::TopicsDeleted`]: the work is on its way.
     TopicsDeleted,
 }
 
 ottla_machine::answers! {
-    Reply {
+    GroupReply {
         Join(it) => JoinGroupResponse = it;
         Sync(it) => SyncGroupResponse = it;
         Heartbeat(it) => HeartbeatResponse = it;
@@ -215,7 +215,7 @@ ottla_machine::answers! {
 
 /// What a group coordinator waits for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Timer {
+pub enum GroupTimer {
     /// A member has been silent for too long.
     Session {
         /// Its group.

@@ -9,11 +9,11 @@ use ottla_machine::Ticket;
 use ottla_protocol::group::group_metadata_value::{GroupMetadataValue, MemberMetadata};
 use ottla_types::TimestampMs;
 
-use super::command::Client;
+use super::command::MemberClient;
 
 /// Where a group stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum GroupState {
     /// Nobody is in it; it may have offsets.
     #[default]
     Empty,
@@ -25,7 +25,7 @@ pub(super) enum State {
     Stable,
 }
 
-impl State {
+impl GroupState {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Empty => "Empty",
@@ -38,10 +38,10 @@ impl State {
 
 /// A member.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Member {
+pub(super) struct ClassicMember {
     /// Its name across restarts, if it is a static member (KIP-345).
     pub instance: Option<String>,
-    pub client: Client,
+    pub client: MemberClient,
     pub session_timeout_ms: i32,
     pub rebalance_timeout_ms: i32,
     /// What it can work with, best first.
@@ -55,13 +55,13 @@ pub(super) struct Member {
 
 /// A classic group.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Live {
-    pub state: State,
+pub(super) struct ClassicGroup {
+    pub state: GroupState,
     pub generation: i32,
     pub protocol_type: Option<String>,
     pub protocol: Option<String>,
     pub leader: Option<String>,
-    pub members: BTreeMap<String, Member>,
+    pub members: BTreeMap<String, ClassicMember>,
     /// Static members' names, and the ids they have at the moment.
     pub statics: BTreeMap<String, String>,
     /// Ids that were given out and have not come back yet.
@@ -72,11 +72,11 @@ pub(super) struct Live {
     pub gathering: Option<(TimestampMs, bool)>,
 }
 
-impl Live {
+impl ClassicGroup {
     /// The group as its last generation left it.
     pub fn from_log(value: &GroupMetadataValue) -> Self {
         let mut live = Self {
-            state: if value.members.is_empty() { State::Empty } else { State::Stable },
+            state: if value.members.is_empty() { GroupState::Empty } else { GroupState::Stable },
             generation: value.generation,
             protocol_type: Some(value.protocol_type.clone()).filter(|it| !it.is_empty()),
             protocol: value.protocol.clone(),
@@ -86,14 +86,14 @@ impl Live {
         };
         for it in &value.members {
             let protocol = value.protocol.clone().unwrap_or_default();
-            let member = Member {
+            let member = ClassicMember {
                 instance: it.group_instance_id.clone(),
-                client: Client { id: it.client_id.clone(), host: it.client_host.clone() },
+                client: MemberClient { id: it.client_id.clone(), host: it.client_host.clone() },
                 session_timeout_ms: it.session_timeout,
                 rebalance_timeout_ms: it.rebalance_timeout,
                 protocols: [(protocol, it.subscription.clone())].into(),
                 assignment: it.assignment.clone(),
-                ..Member::default()
+                ..ClassicMember::default()
             };
             if let Some(instance) = &it.group_instance_id {
                 live.statics.insert(instance.clone(), it.member_id.clone());
@@ -106,7 +106,7 @@ impl Live {
     /// What the log is to know of it.
     pub fn to_log(&self) -> GroupMetadataValue {
         let protocol = self.protocol.as_deref().unwrap_or_default();
-        let member = |(id, it): (&String, &Member)| MemberMetadata {
+        let member = |(id, it): (&String, &ClassicMember)| MemberMetadata {
             member_id: id.clone(),
             group_instance_id: it.instance.clone(),
             client_id: it.client.id.clone(),
@@ -128,7 +128,7 @@ impl Live {
         }
     }
 
-    pub fn enter(&mut self, state: State, now_ms: TimestampMs) {
+    pub fn enter(&mut self, state: GroupState, now_ms: TimestampMs) {
         self.state = state;
         self.since_ms = now_ms;
     }
@@ -148,12 +148,13 @@ impl Live {
         if others.peek().is_none() {
             return !kind.is_empty() && !protocols.is_empty();
         }
-        let mut all: Vec<&Member> = others.map(|(_, member)| member).collect();
+        let mut all: Vec<&ClassicMember> = others.map(|(_, member)| member).collect();
         if self.protocol_type.as_deref() != Some(kind) {
             return false;
         }
         let first = all.pop();
-        let supports = |member: &Member, name: &str| member.protocols.iter().any(|it| it.0 == name);
+        let supports =
+            |member: &ClassicMember, name: &str| member.protocols.iter().any(|it| it.0 == name);
         protocols.iter().any(|(name, _)| {
             first.is_none_or(|first| supports(first, name))
                 && all.iter().all(|member| supports(member, name))
@@ -162,7 +163,8 @@ impl Live {
 
     /// The protocol that all can work with and most like best.
     pub fn choose(&self) -> Option<String> {
-        let supports = |member: &Member, name: &str| member.protocols.iter().any(|it| it.0 == name);
+        let supports =
+            |member: &ClassicMember, name: &str| member.protocols.iter().any(|it| it.0 == name);
         let common = |name: &str| self.members.values().all(|it| supports(it, name));
         let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
         for member in self.members.values() {
@@ -176,11 +178,14 @@ impl Live {
 }
 
 /// The group, which the caller has looked up, or made, in the same turn.
-pub(super) fn known<'a>(groups: &'a mut BTreeMap<String, Live>, group: &str) -> &'a mut Live {
+pub(super) fn known_group<'a>(
+    groups: &'a mut BTreeMap<String, ClassicGroup>,
+    group: &str,
+) -> &'a mut ClassicGroup {
     groups.get_mut(group).expect("the caller knows the group")
 }
 
-impl Member {
+impl ClassicMember {
     /// What it says about itself under this protocol.
     pub fn metadata(&self, protocol: &str) -> Bytes {
         let found = self.protocols.iter().find(|(name, _)| name == protocol);

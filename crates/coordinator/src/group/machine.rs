@@ -5,25 +5,25 @@ use alloc::string::String;
 
 use ottla_machine::{Machine, Turn};
 
-use super::command::{Command, Reply, Timer};
-use super::live::Live;
-use super::record::Record;
+use super::command::{GroupCommand, GroupReply, GroupTimer};
+use super::live::ClassicGroup;
+use super::record::GroupRecord;
 use super::settings::GroupSettings;
-use super::stored::Stored;
+use super::stored::StoredGroups;
 use super::{classic, consumer, offsets, show};
 
 /// The groups of one shard.
 #[derive(Debug, Default)]
 pub struct GroupMachine {
-    stored: Stored,
-    volatile: Volatile,
+    stored: StoredGroups,
+    volatile: GroupVolatile,
     settings: GroupSettings,
 }
 
 /// What only this leader knows of its groups.
 #[derive(Clone, Debug, Default)]
-pub struct Volatile {
-    live: BTreeMap<String, Live>,
+pub struct GroupVolatile {
+    live: BTreeMap<String, ClassicGroup>,
     /// For which version of the topics each consumer group was last looked at.
     seen: BTreeMap<String, i64>,
 }
@@ -37,101 +37,117 @@ impl GroupMachine {
 
     /// What the log says.
     #[must_use]
-    pub const fn stored(&self) -> &Stored {
+    pub const fn stored(&self) -> &StoredGroups {
         &self.stored
     }
 }
 
 /// What a decision works with: the log to read, the live part to change, the turn to fill.
-pub(super) struct Scene<'a> {
-    pub stored: &'a Stored,
-    pub live: &'a mut BTreeMap<String, Live>,
+pub(super) struct GroupScene<'a> {
+    pub stored: &'a StoredGroups,
+    pub live: &'a mut BTreeMap<String, ClassicGroup>,
     pub seen: &'a mut BTreeMap<String, i64>,
     pub settings: &'a GroupSettings,
     pub turn: &'a mut Turn<GroupMachine>,
 }
 
 impl Machine for GroupMachine {
-    type Command = Command;
-    type Record = Record;
-    type Reply = Reply;
-    type Timer = Timer;
-    type Volatile = Volatile;
+    type Command = GroupCommand;
+    type Record = GroupRecord;
+    type Reply = GroupReply;
+    type Timer = GroupTimer;
+    type Volatile = GroupVolatile;
 
-    fn decide(&mut self, command: Command, turn: &mut Turn<Self>) {
-        if let Command::Settings(settings) = command {
+    fn decide(&mut self, command: GroupCommand, turn: &mut Turn<Self>) {
+        if let GroupCommand::Settings(settings) = command {
             self.settings = settings;
             return;
         }
-        let Self { stored, volatile: Volatile { live, seen }, settings } = self;
-        let scene = &mut Scene { stored, live, seen, settings, turn };
+        let Self { stored, volatile: GroupVolatile { live, seen }, settings } = self;
+        let scene = &mut GroupScene { stored, live, seen, settings, turn };
         match command {
             // Taken out above.
-            Command::Settings(_) => {}
-            Command::Loaded => {
-                classic::loaded(scene);
-                consumer::loaded(scene);
-                offsets::expire::start(scene);
+            GroupCommand::Settings(_) => {}
+            GroupCommand::Loaded => {
+                classic::start_sessions(scene);
+                consumer::start_sessions(scene);
+                offsets::expire::start_expiry_timer(scene);
             }
-            Command::Expired(timer) => expired(scene, &timer),
-            Command::Join(join) => classic::join::join(scene, join),
-            Command::Sync { request, version } => classic::sync::sync(scene, request, version),
-            Command::Heartbeat(request) => classic::heartbeat::heartbeat(scene, &request),
-            Command::Leave { request, version } => classic::leave::leave(scene, request, version),
-            Command::CommitOffsets { request, version } => {
-                offsets::commit::commit(scene, &request, version);
+            GroupCommand::Expired(timer) => expired(scene, &timer),
+            GroupCommand::Join(join) => classic::join::join_group(scene, join),
+            GroupCommand::Sync { request, version } => {
+                classic::sync::sync_group(scene, request, version)
             }
-            Command::FetchOffsets { request, require_stable } => {
-                offsets::fetch::fetch(scene, request, require_stable);
+            GroupCommand::Heartbeat(request) => {
+                classic::heartbeat::classic_heartbeat(scene, &request)
             }
-            Command::ConsumerHeartbeat { request, client } => {
-                consumer::heartbeat(scene, request, client);
+            GroupCommand::Leave { request, version } => {
+                classic::leave::leave_group(scene, request, version)
             }
-            Command::ConsumerDescribe(groups) => consumer::describe(scene, groups),
-            Command::CommitInTransaction(request) => {
-                offsets::commit::in_transaction(scene, &request);
+            GroupCommand::CommitOffsets { request, version } => {
+                offsets::commit::commit_offsets(scene, &request, version);
             }
-            Command::EndTransaction(end) => {
-                scene.turn.record(Record::Ended(end));
-                scene.turn.reply(Reply::TransactionEnded);
+            GroupCommand::FetchOffsets { request, require_stable } => {
+                offsets::fetch::fetch_offsets(scene, request, require_stable);
             }
-            Command::DeleteOffsets(request) => offsets::delete::delete(scene, &request),
-            Command::Describe { groups, version } => show::describe(scene, groups, version),
-            Command::List(request) => show::list(scene, &request),
-            Command::Delete { groups } => offsets::delete::groups(scene, groups),
-            Command::TopicsDeleted(gone) => offsets::delete::topics(scene, &gone),
+            GroupCommand::ConsumerHeartbeat { request, client } => {
+                consumer::consumer_heartbeat(scene, request, client);
+            }
+            GroupCommand::ConsumerDescribe(groups) => {
+                consumer::describe_consumer_groups(scene, groups)
+            }
+            GroupCommand::CommitInTransaction(request) => {
+                offsets::commit::commit_in_transaction(scene, &request);
+            }
+            GroupCommand::EndTransaction(end) => {
+                scene.turn.record(GroupRecord::Ended(end));
+                scene.turn.reply(GroupReply::TransactionEnded);
+            }
+            GroupCommand::DeleteOffsets(request) => {
+                offsets::delete::delete_offsets(scene, &request)
+            }
+            GroupCommand::Describe { groups, version } => {
+                show::describe_groups(scene, groups, version)
+            }
+            GroupCommand::List(request) => show::list_groups(scene, &request),
+            GroupCommand::Delete { groups } => offsets::delete::delete_groups(scene, groups),
+            GroupCommand::TopicsDeleted(gone) => {
+                offsets::delete::delete_topic_offsets(scene, &gone)
+            }
         }
     }
 
-    fn apply(&mut self, record: &Record) {
+    fn apply(&mut self, record: &GroupRecord) {
         self.stored.apply(record);
     }
 
-    fn expired(timer: Timer) -> Command {
-        Command::Expired(timer)
+    fn expired(timer: GroupTimer) -> GroupCommand {
+        GroupCommand::Expired(timer)
     }
 
-    fn volatile(&self) -> Volatile {
+    fn volatile(&self) -> GroupVolatile {
         self.volatile.clone()
     }
 
-    fn restore(&mut self, before: Volatile) {
+    fn restore(&mut self, before: GroupVolatile) {
         self.volatile = before;
     }
 }
 
-fn expired(scene: &mut Scene<'_>, timer: &Timer) {
+fn expired(scene: &mut GroupScene<'_>, timer: &GroupTimer) {
     match timer {
-        Timer::Session { group, member } => classic::expire::session(scene, group, member),
-        Timer::Join { group } => classic::expire::join(scene, group),
-        Timer::Sync { group } => classic::expire::sync(scene, group),
-        Timer::OffsetExpiry => offsets::expire::expire(scene),
-        Timer::ConsumerSession { group, member }
-        | Timer::ConsumerJoin { group, member }
-        | Timer::ConsumerSync { group, member } => {
+        GroupTimer::Session { group, member } => {
+            classic::expire::session_expired(scene, group, member)
+        }
+        GroupTimer::Join { group } => classic::expire::join_time_over(scene, group),
+        GroupTimer::Sync { group } => classic::expire::sync_time_over(scene, group),
+        GroupTimer::OffsetExpiry => offsets::expire::expire_offsets(scene),
+        GroupTimer::ConsumerSession { group, member }
+        | GroupTimer::ConsumerJoin { group, member }
+        | GroupTimer::ConsumerSync { group, member } => {
             consumer::session_timeout(scene, group, member);
         }
-        Timer::ConsumerRebalance { group, member } => {
+        GroupTimer::ConsumerRebalance { group, member } => {
             consumer::rebalance_timeout(scene, group, member);
         }
     }

@@ -1,9 +1,9 @@
 //! The group coordinator: who is in a group, who decides for it, and how far it has read.
 //!
-//! What the log knows is [`Stored`]: offsets, and each group as its last generation left it. What
-//! only this leader knows, members between two generations and requests that wait, is in
-//! `Live`. A decision reads the first and changes the second, so that membership
-//! becomes durable only through the record of its generation, as in Kafka.
+//! What the log holds is [`StoredGroups`]: committed offsets, and each group as of its last written
+//! generation. What only this leader knows (members between two generations, requests that wait for
+//! an answer) is in `ClassicGroup`. A decision reads the first and changes the second, so that
+//! membership becomes durable only through the record of its generation, as in Kafka.
 
 mod classic;
 mod command;
@@ -16,11 +16,12 @@ mod settings;
 mod show;
 mod stored;
 
-pub use command::{Client, Command, DeletedTopic, Join, Reply, Timer};
+pub use command::{DeletedTopic, GroupCommand, GroupReply, GroupTimer, JoinCommand, MemberClient};
 pub use consumer::{
-    ClassicMember, ConsumerGroup, ConsumerRecord, Current, MemberState, Places, Topics,
+    ClassicMetadata, ConsumerGroup, ConsumerRecord, CurrentAssignment, MemberState, TopicCatalog,
+    TopicIdPartitions,
 };
 pub use machine::GroupMachine;
-pub use record::{Record, TransactionEnd};
+pub use record::{GroupRecord, TransactionEnd};
 pub use settings::{GroupSettings, Migration, OwnSettings};
-pub use stored::{Committed, Stored};
+pub use stored::{CommittedOffset, StoredGroups};

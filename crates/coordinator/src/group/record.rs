@@ -39,7 +39,7 @@ pub struct TransactionEnd {
 
 /// One record of `__consumer_offsets`. Without a value it says that there is nothing any more.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Record {
+pub enum GroupRecord {
     /// How far a group has come in a partition.
     Offset {
         /// The group.
@@ -77,7 +77,7 @@ pub enum Record {
     },
 }
 
-impl Record {
+impl GroupRecord {
     /// The record of this key and value; `None` if it belongs to another kind of group.
     ///
     /// # Errors
@@ -87,19 +87,19 @@ impl Record {
         match kind {
             OFFSET_OLD => {
                 let key = LegacyOffsetCommitKey::decode(&mut key, 0)?;
-                let value = body(value)?;
+                let value = decode_body(value)?;
                 let (group, topic, partition) = (key.group, key.topic, key.partition);
                 Ok(Some(Self::Offset { group, topic, partition, value }))
             }
             OFFSET => {
                 let key = OffsetCommitKey::decode(&mut key, 0)?;
-                let value = body(value)?;
+                let value = decode_body(value)?;
                 let (group, topic, partition) = (key.group, key.topic, key.partition);
                 Ok(Some(Self::Offset { group, topic, partition, value }))
             }
             GROUP => {
                 let key = GroupMetadataKey::decode(&mut key, 0)?;
-                Ok(Some(Self::Group { group: key.group, value: body(value)? }))
+                Ok(Some(Self::Group { group: key.group, value: decode_body(value)? }))
             }
             _ => Ok(ConsumerRecord::decode(kind, &mut key, value)?.map(Self::Consumer)),
         }
@@ -192,7 +192,7 @@ impl Record {
     }
 }
 
-fn body<M: Message>(value: Option<Bytes>) -> Result<Option<M>, DecodeError> {
+fn decode_body<M: Message>(value: Option<Bytes>) -> Result<Option<M>, DecodeError> {
     let Some(value) = value else { return Ok(None) };
     let (version, mut d) = decode_value(value)?;
     M::decode(&mut d, version).map(Some)

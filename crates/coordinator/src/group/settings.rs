@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 
-use super::consumer::Topics;
+use super::consumer::TopicCatalog;
 
 /// How soon a member of a group that is not settled is to come back, in milliseconds.
 const UNSETTLED_HEARTBEAT_MS: i32 = 250;
@@ -69,7 +69,7 @@ pub struct GroupSettings {
     /// What was set for single groups.
     pub own: Arc<BTreeMap<String, OwnSettings>>,
     /// The topics that there are.
-    pub topics: Arc<Topics>,
+    pub topics: Arc<TopicCatalog>,
     /// `max.message.bytes` of `__consumer_offsets`: no turn writes more.
     pub batch_bytes_max: usize,
 }

@@ -8,15 +8,15 @@ use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
 use ottla_protocol::messages::list_groups_response::ListedGroup;
 use ottla_types::ErrorCode;
 
-use super::command::Reply;
+use super::command::GroupReply;
 use super::consumer;
-use super::live::{Live, State};
-use super::machine::Scene;
+use super::live::{ClassicGroup, GroupState};
+use super::machine::GroupScene;
 
-pub(super) fn describe(scene: &mut Scene<'_>, groups: Vec<String>, version: i16) {
+pub(super) fn describe_groups(scene: &mut GroupScene<'_>, groups: Vec<String>, version: i16) {
     let all = groups.into_iter().map(|group_id| {
         match scene.live.get(&group_id) {
-            Some(live) => described(live, group_id),
+            Some(live) => described_group(live, group_id),
             None if scene.stored.consumers.contains_key(&group_id) && version >= 6 => {
                 DescribedGroup {
                     error_code: ErrorCode::GROUP_ID_NOT_FOUND.0,
@@ -27,7 +27,7 @@ pub(super) fn describe(scene: &mut Scene<'_>, groups: Vec<String>, version: i16)
                 }
             }
             None if scene.stored.has_offsets(&group_id) => DescribedGroup {
-                group_state: String::from(State::Empty.name()),
+                group_state: String::from(GroupState::Empty.name()),
                 group_id,
                 ..Default::default()
             },
@@ -45,14 +45,14 @@ pub(super) fn describe(scene: &mut Scene<'_>, groups: Vec<String>, version: i16)
         }
     });
     let all = all.collect();
-    scene.turn.reply(Reply::Describe(all));
+    scene.turn.reply(GroupReply::Describe(all));
 }
 
-fn described(live: &Live, group_id: String) -> DescribedGroup {
+fn described_group(live: &ClassicGroup, group_id: String) -> DescribedGroup {
     let protocol = live.protocol.clone().unwrap_or_default();
     // Between two generations what members say is not yet true.
-    let settled = live.state == State::Stable;
-    let member = |(id, it): (&String, &super::live::Member)| DescribedGroupMember {
+    let settled = live.state == GroupState::Stable;
+    let member = |(id, it): (&String, &super::live::ClassicMember)| DescribedGroupMember {
         member_id: id.clone(),
         group_instance_id: it.instance.clone(),
         client_id: it.client.id.clone(),
@@ -71,7 +71,7 @@ fn described(live: &Live, group_id: String) -> DescribedGroup {
     }
 }
 
-pub(super) fn list(scene: &mut Scene<'_>, request: &ListGroupsRequest) {
+pub(super) fn list_groups(scene: &mut GroupScene<'_>, request: &ListGroupsRequest) {
     let wanted = |filter: &[String], name: &str| {
         filter.is_empty() || filter.iter().any(|it| it.eq_ignore_ascii_case(name))
     };
@@ -93,7 +93,7 @@ pub(super) fn list(scene: &mut Scene<'_>, request: &ListGroupsRequest) {
         scene.live.contains_key(group) || scene.stored.consumers.contains_key(group)
     };
     for group in scene.stored.groups_with_offsets().into_iter().filter(|group| !is_other(group)) {
-        let empty = State::Empty.name();
+        let empty = GroupState::Empty.name();
         if wanted(&request.states_filter, empty) && wanted(&request.types_filter, "classic") {
             all.push(ListedGroup {
                 group_id: group.clone(),
@@ -103,6 +103,6 @@ pub(super) fn list(scene: &mut Scene<'_>, request: &ListGroupsRequest) {
             });
         }
     }
-    all.extend(consumer::list(scene, request));
-    scene.turn.reply(Reply::List(all));
+    all.extend(consumer::list_consumer_groups(scene, request));
+    scene.turn.reply(GroupReply::List(all));
 }

@@ -8,11 +8,11 @@ use ottla_protocol::group::offset_commit_value::OffsetCommitValue;
 use ottla_types::{LeaderEpoch, Offset, ProducerId, TimestampMs, Uuid};
 
 use super::consumer::ConsumerGroup;
-use super::record::{Record, TransactionEnd};
+use super::record::{GroupRecord, TransactionEnd};
 
 /// How far a group has come in one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Committed {
+pub struct CommittedOffset {
     /// The next offset it would read.
     pub offset: Offset,
     /// The epoch of the last record it has read; -1 if it did not say.
@@ -29,7 +29,7 @@ pub struct Committed {
     pub order: u64,
 }
 
-impl Committed {
+impl CommittedOffset {
     fn of(value: &OffsetCommitValue, order: u64) -> Self {
         Self {
             offset: value.offset,
@@ -47,17 +47,17 @@ impl Committed {
 pub type ByPartition<T> = BTreeMap<String, BTreeMap<i32, T>>;
 
 /// Offsets by topic and partition.
-pub type Offsets = ByPartition<Committed>;
+pub type OffsetsByTopic = ByPartition<CommittedOffset>;
 
 /// Groups and offsets, as of one offset of the log.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Stored {
+pub struct StoredGroups {
     /// Each group as its last generation left it.
     pub groups: BTreeMap<String, GroupMetadataValue>,
     /// The offsets of each group.
-    pub offsets: BTreeMap<String, Offsets>,
+    pub offsets: BTreeMap<String, OffsetsByTopic>,
     /// By producer and group: what is in force as soon as the producer's transaction commits.
-    pub pending: BTreeMap<ProducerId, BTreeMap<String, Offsets>>,
+    pub pending: BTreeMap<ProducerId, BTreeMap<String, OffsetsByTopic>>,
     /// The same the other way round: by group and partition, the producers that have an offset
     /// pending. No level is ever empty.
     open: BTreeMap<String, ByPartition<BTreeSet<ProducerId>>>,
@@ -67,24 +67,24 @@ pub struct Stored {
     applied: u64,
 }
 
-impl Stored {
+impl StoredGroups {
     /// Takes one record in.
-    pub fn apply(&mut self, record: &Record) {
+    pub fn apply(&mut self, record: &GroupRecord) {
         self.applied += 1;
         match record {
-            Record::Group { group, value: Some(value) } => {
+            GroupRecord::Group { group, value: Some(value) } => {
                 self.groups.insert(group.clone(), value.clone());
             }
-            Record::Group { group, value: None } => {
+            GroupRecord::Group { group, value: None } => {
                 self.groups.remove(group);
             }
-            Record::Offset { group, topic, partition, value: Some(value) } => {
-                let committed = Committed::of(value, self.applied);
+            GroupRecord::Offset { group, topic, partition, value: Some(value) } => {
+                let committed = CommittedOffset::of(value, self.applied);
                 let offsets = self.offsets.entry(group.clone()).or_default();
                 offsets.entry(topic.clone()).or_default().insert(*partition, committed);
             }
-            Record::Pending { producer, group, topic, partition, value } => {
-                let committed = Committed::of(value, self.applied);
+            GroupRecord::Pending { producer, group, topic, partition, value } => {
+                let committed = CommittedOffset::of(value, self.applied);
                 let pending = self.pending.entry(producer.0).or_default();
                 let offsets = pending.entry(group.clone()).or_default();
                 offsets.entry(topic.clone()).or_default().insert(*partition, committed);
@@ -92,15 +92,15 @@ impl Stored {
                 let open = open.entry(topic.clone()).or_default();
                 open.entry(*partition).or_default().insert(producer.0);
             }
-            Record::Ended(end) => self.end(end),
-            Record::Consumer(record) => {
+            GroupRecord::Ended(end) => self.end(end),
+            GroupRecord::Consumer(record) => {
                 let group = self.consumers.entry(String::from(record.group())).or_default();
                 group.apply(record);
                 if group.is_gone() {
                     self.consumers.remove(record.group());
                 }
             }
-            Record::Offset { group, topic, partition, value: None } => {
+            GroupRecord::Offset { group, topic, partition, value: None } => {
                 self.forget(group, topic, *partition);
             }
         }
@@ -122,7 +122,7 @@ impl Stored {
     }
 
     /// An offset of a transaction is in force, unless a later one is.
-    fn put(&mut self, group: &str, topic: &str, partition: i32, committed: Committed) {
+    fn put(&mut self, group: &str, topic: &str, partition: i32, committed: CommittedOffset) {
         let offsets = self.offsets.entry(String::from(group)).or_default();
         let there = offsets.entry(String::from(topic)).or_default();
         if there.get(&partition).is_none_or(|it| it.order < committed.order) {
@@ -137,7 +137,7 @@ impl Stored {
         let producers = producers.expect("open mirrors pending");
         producers.remove(&producer);
         if producers.is_empty() {
-            remove(&mut self.open, group, topic, partition);
+            remove_partition(&mut self.open, group, topic, partition);
         }
     }
 
@@ -182,7 +182,7 @@ impl Stored {
     /// those offsets that say the id of another topic of the same name.
     #[must_use]
     pub fn offsets_of_topic(&self, group: &str, topic: &str, id: Uuid) -> BTreeSet<i32> {
-        let is_same = |it: &Committed| it.topic_id.is_zero() || it.topic_id == id;
+        let is_same = |it: &CommittedOffset| it.topic_id.is_zero() || it.topic_id == id;
         let committed = self.offsets.get(group).and_then(|it| it.get(topic)).into_iter().flatten();
         let mut all: BTreeSet<i32> =
             committed.filter(|(_, it)| is_same(it)).map(|(partition, _)| *partition).collect();
@@ -208,11 +208,12 @@ impl Stored {
     /// The offset is deleted, and with it what open transactions have written for this partition
     /// so far: a commit later on must not bring back what belonged to a deleted topic or group.
     fn forget(&mut self, group: &str, topic: &str, partition: i32) {
-        remove(&mut self.offsets, group, topic, partition);
-        let producers = remove(&mut self.open, group, topic, partition).unwrap_or_default();
+        remove_partition(&mut self.offsets, group, topic, partition);
+        let producers =
+            remove_partition(&mut self.open, group, topic, partition).unwrap_or_default();
         for producer in producers {
             let pending = self.pending.get_mut(&producer).expect("pending mirrors open");
-            remove(pending, group, topic, partition);
+            remove_partition(pending, group, topic, partition);
             if pending.is_empty() {
                 self.pending.remove(&producer);
             }
@@ -221,13 +222,13 @@ impl Stored {
 
     /// How far a group has come in a partition.
     #[must_use]
-    pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<&Committed> {
+    pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<&CommittedOffset> {
         self.offsets.get(group)?.get(topic)?.get(&partition)
     }
 }
 
 /// Takes a partition's value out, and each level that is empty then.
-fn remove<T>(
+fn remove_partition<T>(
     all: &mut BTreeMap<String, ByPartition<T>>,
     group: &str,
     topic: &str,

@@ -4,16 +4,16 @@ use alloc::sync::Arc;
 
 use ottla_types::ErrorCode;
 
-use super::command::{Add, Reply, Timer};
-use super::machine::Scene;
-use super::stored::{Partitions, State, Transaction};
+use super::command::{AddPartitions, TransactionReply, TransactionTimer};
+use super::machine::TransactionScene;
+use super::stored::{Transaction, TransactionPartitions, TransactionStatus};
 
-pub(super) fn add(scene: &mut Scene<'_>, request: &Add) {
+pub(super) fn add_partitions(scene: &mut TransactionScene<'_>, request: &AddPartitions) {
     let done = try_add(scene, request);
-    scene.turn.reply(Reply::Added(done));
+    scene.turn.reply(TransactionReply::Added(done));
 }
 
-fn try_add(scene: &mut Scene<'_>, request: &Add) -> Result<(), ErrorCode> {
+fn try_add(scene: &mut TransactionScene<'_>, request: &AddPartitions) -> Result<(), ErrorCode> {
     let known = scene.stored.get(&request.id).ok_or(ErrorCode::INVALID_PRODUCER_ID_MAPPING)?;
     let (id, epoch) = request.producer;
     if known.producer_id != id {
@@ -26,7 +26,8 @@ fn try_add(scene: &mut Scene<'_>, request: &Add) -> Result<(), ErrorCode> {
     if known.epoch != epoch {
         return Err(ErrorCode::PRODUCER_FENCED);
     }
-    let has_all = known.state == State::Ongoing && holds(&known.partitions, &request.partitions);
+    let has_all = known.state == TransactionStatus::Ongoing
+        && contains_all(&known.partitions, &request.partitions);
     if request.verify_only {
         return if has_all { Ok(()) } else { Err(ErrorCode::TRANSACTION_ABORTABLE) };
     }
@@ -35,16 +36,16 @@ fn try_add(scene: &mut Scene<'_>, request: &Add) -> Result<(), ErrorCode> {
     }
     let now = scene.turn.now_ms;
     let mut value = Transaction {
-        state: State::Ongoing,
+        state: TransactionStatus::Ongoing,
         updated_ms: now,
         client_version: request.client_version,
         ..known.clone()
     };
-    if known.state != State::Ongoing {
+    if known.state != TransactionStatus::Ongoing {
         value.partitions.clear();
         value.started_ms = now;
         let timeout = i64::from(known.timeout_ms);
-        scene.turn.set_timer(Timer::Timeout(Arc::from(request.id.as_str())), timeout);
+        scene.turn.set_timer(TransactionTimer::Timeout(Arc::from(request.id.as_str())), timeout);
     }
     for (topic, indexes) in &request.partitions {
         value.partitions.entry(topic.clone()).or_default().extend(indexes);
@@ -53,6 +54,6 @@ fn try_add(scene: &mut Scene<'_>, request: &Add) -> Result<(), ErrorCode> {
     Ok(())
 }
 
-fn holds(all: &Partitions, some: &Partitions) -> bool {
+fn contains_all(all: &TransactionPartitions, some: &TransactionPartitions) -> bool {
     some.iter().all(|(topic, indexes)| all.get(topic).is_some_and(|it| indexes.is_subset(it)))
 }

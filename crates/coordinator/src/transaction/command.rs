@@ -8,11 +8,11 @@ use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest
 use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
 
 use super::settings::TransactionSettings;
-use super::stored::{Partitions, Transaction};
+use super::stored::{Transaction, TransactionPartitions};
 
 /// InitProducerId with a transactional id.
 #[derive(Clone, Debug)]
-pub struct Init {
+pub struct InitProducer {
     /// The transactional id.
     pub id: String,
     /// For how long its transactions may be open, in milliseconds.
@@ -25,13 +25,13 @@ pub struct Init {
 
 /// AddPartitionsToTxn, or what a produce or an offset commit implies.
 #[derive(Clone, Debug)]
-pub struct Add {
+pub struct AddPartitions {
     /// The transactional id.
     pub id: String,
     /// The producer.
     pub producer: (ProducerId, ProducerEpoch),
     /// What the transaction is going to touch.
-    pub partitions: Partitions,
+    pub partitions: TransactionPartitions,
     /// Only say whether it may.
     pub verify_only: bool,
     /// The `transaction.version` that the client speaks.
@@ -40,7 +40,7 @@ pub struct Add {
 
 /// EndTxn.
 #[derive(Clone, Debug)]
-pub struct End {
+pub struct EndTransaction {
     /// The transactional id.
     pub id: String,
     /// The producer.
@@ -55,25 +55,25 @@ pub struct End {
 
 /// What is asked of a transaction coordinator.
 #[derive(Clone, Debug)]
-pub enum Command {
+pub enum TransactionCommand {
     /// The log has been replayed: timers start now.
     Loaded,
     /// The operator changed settings.
     Settings(TransactionSettings),
     /// A timer fired.
-    Expired(Timer),
+    Expired(TransactionTimer),
     /// InitProducerId.
-    Init(Init),
+    Init(InitProducer),
     /// AddPartitionsToTxn and what implies it.
-    Add(Add),
+    Add(AddPartitions),
     /// EndTxn.
-    End(End),
+    End(EndTransaction),
     /// Which markers are to be written?
     TakeWork,
     /// All markers of this work are written.
-    Marked(Work),
+    Marked(MarkerWork),
     /// Some could not be: it is to be handed out again.
-    Unmarked(Work),
+    Unmarked(MarkerWork),
     /// DescribeTransactions, for one id.
     Describe(String),
     /// ListTransactions, for this coordinator's part.
@@ -82,27 +82,28 @@ pub enum Command {
 
 /// What a transaction coordinator answers.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Reply {
-    /// To [`Command::Init`] and [`Command::End`]: who the producer is from now on.
+pub enum TransactionReply {
+    /// To [`TransactionCommand::Init`] and [`TransactionCommand::End`]: the producer's id and epoch
+    /// from now on.
     Producer(Result<(ProducerId, ProducerEpoch), ErrorCode>),
     /// To those two: ask again with a fresh producer id.
     NeedsId,
-    /// To [`Command::Add`].
+    /// To [`TransactionCommand::Add`].
     Added(Result<(), ErrorCode>),
-    /// To [`Command::TakeWork`].
-    Work(Vec<Work>),
-    /// To [`Command::Marked`] and [`Command::Unmarked`].
+    /// To [`TransactionCommand::TakeWork`].
+    Work(Vec<MarkerWork>),
+    /// To [`TransactionCommand::Marked`] and [`TransactionCommand::Unmarked`].
     Done,
-    /// To [`Command::Describe`].
+    /// To [`TransactionCommand::Describe`].
     Described(Option<Transaction>),
-    /// To [`Command::List`]; an error if its pattern is none.
+    /// To [`TransactionCommand::List`]; an error if its pattern is none.
     Listed(Result<Vec<(String, Transaction)>, ErrorCode>),
 }
 
 ottla_machine::answers! {
-    Reply {
+    TransactionReply {
         Added(it) => Result<(), ErrorCode> = it;
-        Work(it) => Vec<Work> = it;
+        Work(it) => Vec<MarkerWork> = it;
         Done => () = ();
         Described(it) => Option<Transaction> = it;
         Listed(it) => Result<Vec<(String, Transaction)>, ErrorCode> = it;
@@ -110,13 +111,13 @@ ottla_machine::answers! {
 }
 
 /// Who the producer is, or why it is not told; `None` if a fresh producer id is needed for that.
-impl TryFrom<Reply> for Option<Result<(ProducerId, ProducerEpoch), ErrorCode>> {
-    type Error = Reply;
+impl TryFrom<TransactionReply> for Option<Result<(ProducerId, ProducerEpoch), ErrorCode>> {
+    type Error = TransactionReply;
 
-    fn try_from(reply: Reply) -> Result<Self, Reply> {
+    fn try_from(reply: TransactionReply) -> Result<Self, TransactionReply> {
         match reply {
-            Reply::Producer(told) => Ok(Some(told)),
-            Reply::NeedsId => Ok(None),
+            TransactionReply::Producer(told) => Ok(Some(told)),
+            TransactionReply::NeedsId => Ok(None),
             other => Err(other),
         }
     }
@@ -124,7 +125,7 @@ impl TryFrom<Reply> for Option<Result<(ProducerId, ProducerEpoch), ErrorCode>> {
 
 /// Markers to be written: in each partition one that ends the producer's transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Work {
+pub struct MarkerWork {
     /// The transactional id.
     pub id: String,
     /// The producer, with the epoch that its markers carry.
@@ -132,7 +133,7 @@ pub struct Work {
     /// Commit, or abort?
     pub commit: bool,
     /// Where.
-    pub partitions: Partitions,
+    pub partitions: TransactionPartitions,
     /// The `transaction.version` of the transaction: from 2 on the markers' epoch is larger than
     /// that of its records.
     pub version: i16,
@@ -142,7 +143,7 @@ pub struct Work {
 
 /// What a transaction coordinator waits for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Timer {
+pub enum TransactionTimer {
     /// A transaction has been open for too long.
     Timeout(Arc<str>),
     /// Look for ids that nobody uses any more.

@@ -2,76 +2,78 @@
 
 use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
 
-use super::command::{Init, Reply};
+use super::command::{InitProducer, TransactionReply};
 use super::end;
-use super::machine::Scene;
-use super::stored::{EPOCH_LAST, Partitions, State, Transaction};
+use super::machine::TransactionScene;
+use super::stored::{EPOCH_LAST, Transaction, TransactionPartitions, TransactionStatus};
 
 /// Who a producer says that it was.
-type Known = Option<(ProducerId, ProducerEpoch)>;
+type PriorProducer = Option<(ProducerId, ProducerEpoch)>;
 
-pub(super) fn init(scene: &mut Scene<'_>, request: &Init) {
+pub(super) fn init_producer(scene: &mut TransactionScene<'_>, request: &InitProducer) {
     if request.timeout_ms <= 0 || request.timeout_ms > scene.settings.timeout_max_ms {
-        scene.turn.reply(Reply::Producer(Err(ErrorCode::INVALID_TRANSACTION_TIMEOUT)));
+        scene.turn.reply(TransactionReply::Producer(Err(ErrorCode::INVALID_TRANSACTION_TIMEOUT)));
         return;
     }
     let Some(known) = scene.stored.get(&request.id) else {
-        begin(scene, request);
+        begin_producer(scene, request);
         return;
     };
     if !may_be(known, request.known) {
-        scene.turn.reply(Reply::Producer(Err(ErrorCode::PRODUCER_FENCED)));
+        scene.turn.reply(TransactionReply::Producer(Err(ErrorCode::PRODUCER_FENCED)));
         return;
     }
     match known.state {
-        State::PrepareCommit | State::PrepareAbort => {
-            scene.turn.reply(Reply::Producer(Err(ErrorCode::CONCURRENT_TRANSACTIONS)));
+        TransactionStatus::PrepareCommit | TransactionStatus::PrepareAbort => {
+            scene.turn.reply(TransactionReply::Producer(Err(ErrorCode::CONCURRENT_TRANSACTIONS)));
         }
-        State::Ongoing => {
+        TransactionStatus::Ongoing => {
             // The transaction of whoever was before ends first; the client asks again.
-            end::fence(scene, &request.id, known);
-            scene.turn.reply(Reply::Producer(Err(ErrorCode::CONCURRENT_TRANSACTIONS)));
+            end::fence_producer(scene, &request.id, known);
+            scene.turn.reply(TransactionReply::Producer(Err(ErrorCode::CONCURRENT_TRANSACTIONS)));
         }
-        State::Empty | State::CompleteCommit | State::CompleteAbort => {
+        TransactionStatus::Empty
+        | TransactionStatus::CompleteCommit
+        | TransactionStatus::CompleteAbort => {
             take_over(scene, request, known);
         }
     }
 }
 
 /// Can the producer be who it says it was?
-fn may_be(known: &Transaction, said: Known) -> bool {
+fn may_be(known: &Transaction, said: PriorProducer) -> bool {
     let Some((id, epoch)) = said else { return true };
     // Its epochs may have run out without that it was told of its new id.
     id == known.producer_id || id == known.previous_id && epoch >= EPOCH_LAST
 }
 
-fn begin(scene: &mut Scene<'_>, request: &Init) {
+fn begin_producer(scene: &mut TransactionScene<'_>, request: &InitProducer) {
     let Some(fresh) = request.fresh else {
-        scene.turn.reply(Reply::NeedsId);
+        scene.turn.reply(TransactionReply::NeedsId);
         return;
     };
     let value = Transaction::new(fresh, request.timeout_ms, scene.turn.now_ms);
     scene.live.epoch_before.remove(&request.id);
     scene.write(&request.id, value);
-    scene.turn.reply(Reply::Producer(Ok((fresh, 0))));
+    scene.turn.reply(TransactionReply::Producer(Ok((fresh, 0))));
 }
 
-fn take_over(scene: &mut Scene<'_>, request: &Init, known: &Transaction) {
+fn take_over(scene: &mut TransactionScene<'_>, request: &InitProducer, known: &Transaction) {
     let mut value = Transaction {
         timeout_ms: request.timeout_ms,
-        state: State::Empty,
-        partitions: Partitions::new(),
+        state: TransactionStatus::Empty,
+        partitions: TransactionPartitions::new(),
         started_ms: -1,
         updated_ms: scene.turn.now_ms,
         ..known.clone()
     };
     if known.is_exhausted() {
         let Some(fresh) = request.fresh else {
-            scene.turn.reply(Reply::NeedsId);
+            scene.turn.reply(TransactionReply::NeedsId);
             return;
         };
         (value.previous_id, value.producer_id, value.epoch) = (known.producer_id, fresh, 0);
-        remember(scene, request, known.epoch);
+        write_producer(scene, request, known.epoch);
     } else {
         let before = scene.live.epoch_before.get(&request.id).copied();
         match request.known {
@@ -81,22 +83,22 @@ fn take_over(scene: &mut Scene<'_>, request: &Init, known: &Transaction) {
             }
             Some((_, epoch)) if epoch == known.epoch => {
                 value.epoch += 1;
-                remember(scene, request, epoch);
+                write_producer(scene, request, epoch);
             }
             // It has been told already, and did not hear.
             Some((id, epoch)) if before == Some(epoch) || id != known.producer_id => {}
             Some(_) => {
-                scene.turn.reply(Reply::Producer(Err(ErrorCode::PRODUCER_FENCED)));
+                scene.turn.reply(TransactionReply::Producer(Err(ErrorCode::PRODUCER_FENCED)));
                 return;
             }
         }
     }
     let producer = (value.producer_id, value.epoch);
     scene.write(&request.id, value);
-    scene.turn.reply(Reply::Producer(Ok(producer)));
+    scene.turn.reply(TransactionReply::Producer(Ok(producer)));
 }
 
-fn remember(scene: &mut Scene<'_>, request: &Init, epoch: ProducerEpoch) {
+fn write_producer(scene: &mut TransactionScene<'_>, request: &InitProducer, epoch: ProducerEpoch) {
     if request.known.is_some() {
         scene.live.epoch_before.insert(request.id.clone(), epoch);
     } else {

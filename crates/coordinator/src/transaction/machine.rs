@@ -6,8 +6,8 @@ use alloc::string::String;
 use ottla_machine::{Machine, Turn};
 use ottla_types::ProducerEpoch;
 
-use super::command::{Command, Reply, Timer};
-use super::record::Record;
+use super::command::{TransactionCommand, TransactionReply, TransactionTimer};
+use super::record::TransactionRecord;
 use super::settings::TransactionSettings;
 use super::stored::Transaction;
 use super::{add, end, expire, init, show};
@@ -18,13 +18,13 @@ pub struct TransactionMachine {
     stored: BTreeMap<String, Transaction>,
     /// Those of them whose markers are not all written.
     prepared: BTreeSet<String>,
-    live: Live,
+    live: TransactionVolatile,
     settings: TransactionSettings,
 }
 
 /// What only this leader knows.
 #[derive(Clone, Debug, Default)]
-pub struct Live {
+pub struct TransactionVolatile {
     /// The epoch before the last that InitProducerId gave out, for a client that asks again.
     pub(super) epoch_before: BTreeMap<String, ProducerEpoch>,
     /// Whose markers are being written.
@@ -34,18 +34,18 @@ pub struct Live {
 }
 
 /// What a decision works with.
-pub(super) struct Scene<'a> {
+pub(super) struct TransactionScene<'a> {
     pub stored: &'a BTreeMap<String, Transaction>,
     pub prepared: &'a BTreeSet<String>,
-    pub live: &'a mut Live,
+    pub live: &'a mut TransactionVolatile,
     pub settings: &'a TransactionSettings,
     pub turn: &'a mut Turn<TransactionMachine>,
 }
 
-impl Scene<'_> {
+impl TransactionScene<'_> {
     /// Writes down what the id is from now on.
     pub fn write(&mut self, id: &str, value: Transaction) {
-        self.turn.record(Record { id: id.into(), value: Some(value) });
+        self.turn.record(TransactionRecord { id: id.into(), value: Some(value) });
     }
 }
 
@@ -64,41 +64,41 @@ impl TransactionMachine {
 }
 
 impl Machine for TransactionMachine {
-    type Command = Command;
-    type Record = Record;
-    type Reply = Reply;
-    type Timer = Timer;
-    type Volatile = Live;
+    type Command = TransactionCommand;
+    type Record = TransactionRecord;
+    type Reply = TransactionReply;
+    type Timer = TransactionTimer;
+    type Volatile = TransactionVolatile;
 
-    fn decide(&mut self, command: Command, turn: &mut Turn<Self>) {
-        if let Command::Settings(settings) = command {
+    fn decide(&mut self, command: TransactionCommand, turn: &mut Turn<Self>) {
+        if let TransactionCommand::Settings(settings) = command {
             self.settings = settings;
             return;
         }
         let Self { stored, prepared, live, settings } = self;
-        let scene = &mut Scene { stored, prepared, live, settings, turn };
+        let scene = &mut TransactionScene { stored, prepared, live, settings, turn };
         match command {
             // Taken out above.
-            Command::Settings(_) => {}
-            Command::Loaded => expire::loaded(scene),
-            Command::Expired(Timer::Timeout(id)) => end::time_out(scene, &id),
-            Command::Expired(Timer::IdExpiry) => expire::expire(scene),
-            Command::Init(request) => init::init(scene, &request),
-            Command::Add(request) => add::add(scene, &request),
-            Command::End(request) => end::end(scene, &request),
-            Command::TakeWork => end::take_work(scene),
-            Command::Marked(work) => end::marked(scene, &work),
-            Command::Unmarked(work) => {
+            TransactionCommand::Settings(_) => {}
+            TransactionCommand::Loaded => expire::start_timers(scene),
+            TransactionCommand::Expired(TransactionTimer::Timeout(id)) => end::time_out(scene, &id),
+            TransactionCommand::Expired(TransactionTimer::IdExpiry) => expire::expire_ids(scene),
+            TransactionCommand::Init(request) => init::init_producer(scene, &request),
+            TransactionCommand::Add(request) => add::add_partitions(scene, &request),
+            TransactionCommand::End(request) => end::end_transaction(scene, &request),
+            TransactionCommand::TakeWork => end::take_work(scene),
+            TransactionCommand::Marked(work) => end::complete_transaction(scene, &work),
+            TransactionCommand::Unmarked(work) => {
                 scene.live.at_work.remove(&work.id);
                 scene.live.tried.insert(work.id);
-                scene.turn.reply(Reply::Done);
+                scene.turn.reply(TransactionReply::Done);
             }
-            Command::Describe(id) => show::describe(scene, &id),
-            Command::List(request) => show::list(scene, &request),
+            TransactionCommand::Describe(id) => show::describe_transaction(scene, &id),
+            TransactionCommand::List(request) => show::list_transactions(scene, &request),
         }
     }
 
-    fn apply(&mut self, record: &Record) {
+    fn apply(&mut self, record: &TransactionRecord) {
         if record.value.as_ref().is_some_and(|it| it.state.is_prepared()) {
             self.prepared.insert(record.id.clone());
         } else {
@@ -110,15 +110,15 @@ impl Machine for TransactionMachine {
         };
     }
 
-    fn expired(timer: Timer) -> Command {
-        Command::Expired(timer)
+    fn expired(timer: TransactionTimer) -> TransactionCommand {
+        TransactionCommand::Expired(timer)
     }
 
-    fn volatile(&self) -> Live {
+    fn volatile(&self) -> TransactionVolatile {
         self.live.clone()
     }
 
-    fn restore(&mut self, before: Live) {
+    fn restore(&mut self, before: TransactionVolatile) {
         self.live = before;
     }
 }

@@ -3,8 +3,9 @@
 //!
 //! Everything durable is one record for each transactional id. A decision reads it and writes the
 //! next; requests never see a half-done transition, as a record is applied in the turn that makes
-//! it. Markers are work for the host: [`Command::TakeWork`] hands it out once the decision that it
-//! carries out is committed, and [`Command::Marked`] ends the transaction.
+//! it. Markers are work for the host: [`TransactionCommand::TakeWork`] hands it out once the
+//! decision that it carries out is committed, and [`TransactionCommand::Marked`] ends the
+//! transaction.
 
 mod add;
 mod command;
@@ -17,8 +18,11 @@ mod settings;
 mod show;
 mod stored;
 
-pub use command::{Add, Command, End, Init, Reply, Timer, Work};
+pub use command::{
+    AddPartitions, EndTransaction, InitProducer, MarkerWork, TransactionCommand, TransactionReply,
+    TransactionTimer,
+};
 pub use machine::TransactionMachine;
-pub use record::Record;
+pub use record::TransactionRecord;
 pub use settings::TransactionSettings;
-pub use stored::{Partitions, State, Transaction};
+pub use stored::{Transaction, TransactionPartitions, TransactionStatus};

@@ -8,7 +8,7 @@ use ottla_protocol::transaction::transaction_log_key::TransactionLogKey;
 use ottla_protocol::transaction::transaction_log_value::{PartitionsSchema, TransactionLogValue};
 use ottla_protocol::{DecodeError, Message, decode_key, decode_value, encode_key, encode_value};
 
-use super::stored::{State, Transaction};
+use super::stored::{Transaction, TransactionStatus};
 
 /// The only type of key.
 const TRANSACTION: i16 = 0;
@@ -17,14 +17,14 @@ const VERSION: i16 = 1;
 
 /// One record of `__transaction_state`. Without a value it says that the id is forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct TransactionRecord {
     /// The transactional id.
     pub id: String,
     /// Its producer and its transaction.
     pub value: Option<Transaction>,
 }
 
-impl Record {
+impl TransactionRecord {
     /// The record of this key and value; `None` if the key is of another type.
     ///
     /// # Errors
@@ -39,7 +39,7 @@ impl Record {
         let Some(value) = value else { return Ok(Some(Self { id, value: None })) };
         let (version, mut d) = decode_value(value)?;
         let value = TransactionLogValue::decode(&mut d, version)?;
-        let Some(state) = State::of(value.transaction_status) else {
+        let Some(state) = TransactionStatus::of(value.transaction_status) else {
             return Err(DecodeError::Version {
                 name: "TransactionLogValue's status",
                 version: i16::from(value.transaction_status),
@@ -87,7 +87,7 @@ fn to_log(it: &Transaction) -> TransactionLogValue {
         transaction_timeout_ms: it.timeout_ms,
         transaction_status: it.state as i8,
         // Kafka tells "none yet" from "none any more".
-        transaction_partitions: (it.state != State::Empty).then(|| touched.collect()),
+        transaction_partitions: (it.state != TransactionStatus::Empty).then(|| touched.collect()),
         transaction_last_update_timestamp_ms: it.updated_ms,
         transaction_start_timestamp_ms: it.started_ms,
         client_transaction_version: it.client_version,

@@ -4,26 +4,29 @@ use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest
 
 use ottla_types::ErrorCode;
 
-use super::command::Reply;
-use super::machine::Scene;
+use super::command::TransactionReply;
+use super::machine::TransactionScene;
 use super::stored::Transaction;
-use crate::pattern::{Alphabet, whole};
+use crate::pattern::{Alphabet, compile_whole};
 
-pub(super) fn describe(scene: &mut Scene<'_>, id: &str) {
+pub(super) fn describe_transaction(scene: &mut TransactionScene<'_>, id: &str) {
     let found = scene.stored.get(id).cloned();
-    scene.turn.reply(Reply::Described(found));
+    scene.turn.reply(TransactionReply::Described(found));
 }
 
 /// Those that pass every filter.
-pub(super) fn list(scene: &mut Scene<'_>, request: &ListTransactionsRequest) {
+pub(super) fn list_transactions(
+    scene: &mut TransactionScene<'_>,
+    request: &ListTransactionsRequest,
+) {
     let now = scene.turn.now_ms;
     let pattern = match request.transactional_id_pattern.as_deref() {
         None | Some("") => None,
-        Some(pattern) => match whole(pattern, Alphabet::Unicode) {
+        Some(pattern) => match compile_whole(pattern, Alphabet::Unicode) {
             Ok(pattern) => Some(pattern),
             Err(_) => {
                 let refused = Err(ErrorCode::INVALID_REGULAR_EXPRESSION);
-                return scene.turn.reply(Reply::Listed(refused));
+                return scene.turn.reply(TransactionReply::Listed(refused));
             }
         },
     };
@@ -40,5 +43,5 @@ pub(super) fn list(scene: &mut Scene<'_>, request: &ListTransactionsRequest) {
         passes(it) && pattern.as_ref().is_none_or(|pattern| pattern.is_match(id))
     });
     let found = found.map(|(id, it)| (id.clone(), it.clone())).collect();
-    scene.turn.reply(Reply::Listed(Ok(found)));
+    scene.turn.reply(TransactionReply::Listed(Ok(found)));
 }

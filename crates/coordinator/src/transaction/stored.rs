@@ -11,7 +11,7 @@ pub const EPOCH_LAST: ProducerEpoch = ProducerEpoch::MAX - 1;
 /// Where a transaction stands. The numbers are those of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i8)]
-pub enum State {
+pub enum TransactionStatus {
     /// The producer is known and has no transaction.
     Empty = 0,
     /// A transaction is open.
@@ -26,7 +26,7 @@ pub enum State {
     CompleteAbort = 5,
 }
 
-impl State {
+impl TransactionStatus {
     /// All of them, in the order of their numbers.
     pub const ALL: [Self; 6] = [
         Self::Empty,
@@ -64,7 +64,7 @@ impl State {
 }
 
 /// Partitions by topic.
-pub type Partitions = BTreeMap<String, BTreeSet<PartitionIndex>>;
+pub type TransactionPartitions = BTreeMap<String, BTreeSet<PartitionIndex>>;
 
 /// A transactional id: its producer, and its transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,9 +80,9 @@ pub struct Transaction {
     /// For how long a transaction may be open, in milliseconds.
     pub timeout_ms: i32,
     /// Where it stands.
-    pub state: State,
+    pub state: TransactionStatus,
     /// What it touches.
-    pub partitions: Partitions,
+    pub partitions: TransactionPartitions,
     /// When it was begun; -1 if there was none.
     pub started_ms: TimestampMs,
     /// When this was written.
@@ -102,8 +102,8 @@ impl Transaction {
             next_id: -1,
             epoch: 0,
             timeout_ms,
-            state: State::Empty,
-            partitions: Partitions::new(),
+            state: TransactionStatus::Empty,
+            partitions: TransactionPartitions::new(),
             started_ms: -1,
             updated_ms: now_ms,
             client_version: 0,
@@ -119,7 +119,7 @@ impl Transaction {
     /// Has it been open for longer than it may?
     #[must_use]
     pub fn is_late(&self, now_ms: TimestampMs) -> bool {
-        self.state == State::Ongoing
+        self.state == TransactionStatus::Ongoing
             && self.started_ms.saturating_add(i64::from(self.timeout_ms)) <= now_ms
     }
 }

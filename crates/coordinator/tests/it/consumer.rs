@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ottla_coordinator::group::{
-    Client, Command, GroupMachine, GroupSettings, OwnSettings, Reply, Topics,
+    GroupCommand, GroupMachine, GroupReply, GroupSettings, MemberClient, OwnSettings, TopicCatalog,
 };
-use ottla_machine::testkit::Bench;
+use ottla_machine::testkit::MachineBench;
 use ottla_protocol::messages::consumer_group_heartbeat_request::{
     ConsumerGroupHeartbeatRequest, TopicPartitions,
 };
@@ -20,16 +20,16 @@ const SESSION_MS: i64 = 45_000;
 
 type Owned = BTreeSet<(Uuid, i32)>;
 
-fn topics(version: i64, sizes: &[(&str, u64, i32)]) -> Command {
+fn topics(version: i64, sizes: &[(&str, u64, i32)]) -> GroupCommand {
     let all = sizes.iter().map(|(name, id, size)| (Arc::from(*name), Uuid::of(*id), *size));
-    let topics = Arc::new(Topics::new(version, all));
-    Command::Settings(GroupSettings { topics, ..GroupSettings::default() })
+    let topics = Arc::new(TopicCatalog::new(version, all));
+    GroupCommand::Settings(GroupSettings { topics, ..GroupSettings::default() })
 }
 
-fn stage() -> Bench<GroupMachine> {
-    let mut bench = Bench::new(GroupMachine::new(GroupSettings::default()), 1_000_000);
+fn stage() -> MachineBench<GroupMachine> {
+    let mut bench = MachineBench::new(GroupMachine::new(GroupSettings::default()), 1_000_000);
     bench.run(topics(1, &[("t", 100, 6), ("other", 101, 3), ("odd", 102, 1)]));
-    bench.run(Command::Loaded);
+    bench.run(GroupCommand::Loaded);
     bench
 }
 
@@ -69,12 +69,12 @@ fn owning(
 }
 
 fn told(
-    bench: &mut Bench<GroupMachine>,
+    bench: &mut MachineBench<GroupMachine>,
     request: ConsumerGroupHeartbeatRequest,
 ) -> ConsumerGroupHeartbeatResponse {
-    let client = Client { id: "c".to_owned(), host: "/127.0.0.1".to_owned() };
-    match bench.run(Command::ConsumerHeartbeat { request, client }).1.pop() {
-        Some((_, Reply::ConsumerHeartbeat(response))) => response,
+    let client = MemberClient { id: "c".to_owned(), host: "/127.0.0.1".to_owned() };
+    match bench.run(GroupCommand::ConsumerHeartbeat { request, client }).1.pop() {
+        Some((_, GroupReply::ConsumerHeartbeat(response))) => response,
         other => panic!("no answer to the heartbeat: {other:?}"),
     }
 }
@@ -186,10 +186,10 @@ fn epochs_tell_members_from_their_ghosts() {
 #[test]
 fn a_group_can_have_settings_of_its_own() {
     let mut bench = stage();
-    let topics = Arc::new(Topics::new(1, [(Arc::from("t"), TOPIC, 6)].into_iter()));
+    let topics = Arc::new(TopicCatalog::new(1, [(Arc::from("t"), TOPIC, 6)].into_iter()));
     let own = OwnSettings { session_timeout_ms: Some(50_000), heartbeat_interval_ms: Some(7_000) };
     let own = Arc::new([(GROUP.to_owned(), own)].into());
-    bench.run(Command::Settings(GroupSettings { topics, own, ..GroupSettings::default() }));
+    bench.run(GroupCommand::Settings(GroupSettings { topics, own, ..GroupSettings::default() }));
     let told_one = told(&mut bench, joining("a"));
     assert_eq!(told_one.heartbeat_interval_ms, 7_000);
     let elsewhere = ConsumerGroupHeartbeatRequest { group_id: "x".to_owned(), ..joining("a") };
@@ -278,7 +278,7 @@ struct Consumer {
 
 impl Consumer {
     /// It asks; the answer may be lost.
-    fn beat(&mut self, bench: &mut Bench<GroupMachine>, is_lost: bool) {
+    fn beat(&mut self, bench: &mut MachineBench<GroupMachine>, is_lost: bool) {
         if bench.now_ms - self.heard_ms > SESSION_MS {
             // It knows that the coordinator has given it up.
             (self.epoch, self.owned, self.wanted) = (0, Owned::new(), Owned::new());
@@ -371,8 +371,8 @@ fn a_partition_has_one_owner_whatever_happens() {
 }
 
 /// The node starts again: another machine reads what was written.
-fn again(bench: Bench<GroupMachine>, version: i64, size: i32) -> Bench<GroupMachine> {
-    let Command::Settings(settings) = topics(version, &[("t", 100, size)]) else {
+fn again(bench: MachineBench<GroupMachine>, version: i64, size: i32) -> MachineBench<GroupMachine> {
+    let GroupCommand::Settings(settings) = topics(version, &[("t", 100, size)]) else {
         unreachable!("those are settings")
     };
     restarted(bench, settings)
@@ -381,7 +381,7 @@ fn again(bench: Bench<GroupMachine>, version: i64, size: i32) -> Bench<GroupMach
 #[test]
 fn each_rebalance_in_the_log_has_its_end() {
     let mut bench = stage();
-    let events = |bench: &mut Bench<GroupMachine>| -> Vec<(&str, i32, usize)> {
+    let events = |bench: &mut MachineBench<GroupMachine>| -> Vec<(&str, i32, usize)> {
         let all = bench.notes.drain(..);
         let word = |event: &'static str| event.strip_prefix("group rebalance ").unwrap();
         all.map(|it| (word(it.event), it.generation, it.members)).collect()

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use ottla_coordinator::group::{GroupMachine, Record};
+use ottla_coordinator::group::{GroupMachine, GroupRecord};
 use ottla_machine::Machine;
-use ottla_records::batches;
+use ottla_records::batches_in;
 
 #[test]
 fn classic_records_are_written_as_they_were_read() {
@@ -15,20 +15,20 @@ fn classic_records_are_written_as_they_were_read() {
     for index in 0..4 {
         let folder = root.join(format!("__consumer_offsets-{index}"));
         let log = std::fs::read(folder.join("00000000000000000000.log")).unwrap();
-        for batch in batches(&log).filter(|batch| !batch.as_ref().unwrap().is_control()) {
+        for batch in batches_in(&log).filter(|batch| !batch.as_ref().unwrap().is_control()) {
             let unpacked = batch.unwrap().unpack(1 << 20).unwrap();
             for record in unpacked.records() {
                 let record = record.unwrap();
                 let key = Bytes::copy_from_slice(record.key.unwrap());
                 let value = record.value.map(Bytes::copy_from_slice);
-                match Record::decode(key.clone(), value.clone()).unwrap() {
+                match GroupRecord::decode(key.clone(), value.clone()).unwrap() {
                     // Topics stand in no order, and some have a time: the length says enough.
-                    Some(Record::Consumer(it)) => {
-                        let it = Record::Consumer(it);
+                    Some(GroupRecord::Consumer(it)) => {
+                        let it = GroupRecord::Consumer(it);
                         let bytes = value.as_ref().map(Bytes::len);
                         let (key, value) = it.encode(record.timestamp);
                         assert_eq!(value.as_ref().map(Bytes::len), bytes, "{it:?}");
-                        assert_eq!(Record::decode(key, value).unwrap().as_ref(), Some(&it));
+                        assert_eq!(GroupRecord::decode(key, value).unwrap().as_ref(), Some(&it));
                         machine.apply(&it);
                         consumers += 1;
                     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use ottla_coordinator::group::{Command, Reply};
+use ottla_coordinator::group::{GroupCommand, GroupReply};
 use ottla_protocol::messages::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -25,44 +25,46 @@ struct Actor {
 }
 
 impl Actor {
-    fn beat(&self, epoch: i32, owned: Option<&Owned>) -> Command {
+    fn beat(&self, epoch: i32, owned: Option<&Owned>) -> GroupCommand {
         let said = beat(&self.id, epoch, owned.unwrap_or(&self.owned));
-        let Command::ConsumerHeartbeat { mut request, client } = said else {
+        let GroupCommand::ConsumerHeartbeat { mut request, client } = said else {
             unreachable!("it is a heartbeat");
         };
         if owned.is_none() && epoch != 0 {
             request.topic_partitions = None;
         }
         request.instance_id = self.instance.map(str::to_owned);
-        Command::ConsumerHeartbeat { request, client }
+        GroupCommand::ConsumerHeartbeat { request, client }
     }
 }
 
 /// The answer, in short: an error's name, or what is worth knowing. Epochs count from the actor's.
-fn told(bench: &mut Stage, actor: &Actor, command: Command) -> String {
+fn told(bench: &mut Stage, actor: &Actor, command: GroupCommand) -> String {
     let (ticket, replies) = bench.run(command);
     let answer = replies.into_iter().find(|(to, _)| *to == ticket).map(|(_, reply)| reply);
     let (code, more) = match answer {
         None => return "waits".to_owned(),
-        Some(Reply::ConsumerHeartbeat(it)) => {
+        Some(GroupReply::ConsumerHeartbeat(it)) => {
             let epoch = it.member_epoch;
             let delta = if epoch < 0 { epoch } else { epoch - actor.epoch };
             let has = assigned(&it).map_or_else(String::new, |it| format!(" has {}", it.len()));
             (it.error_code, format!("{delta:+}{has}"))
         }
-        Some(Reply::Join(it)) => {
+        Some(GroupReply::Join(it)) => {
             let leads = if it.leader == it.member_id { " leads" } else { "" };
             (it.error_code, format!("{:+}{leads}", it.generation_id - actor.epoch))
         }
-        Some(Reply::Sync(it)) => {
+        Some(GroupReply::Sync(it)) => {
             (it.error_code, if it.assignment.is_empty() { "nothing" } else { "given" }.to_owned())
         }
-        Some(Reply::Heartbeat(it)) => (it.error_code, String::new()),
-        Some(Reply::Leave(it)) => {
+        Some(GroupReply::Heartbeat(it)) => (it.error_code, String::new()),
+        Some(GroupReply::Leave(it)) => {
             (it.members.first().map_or(it.error_code, |one| one.error_code), String::new())
         }
-        Some(Reply::CommitOffsets(it)) => (it.topics[0].partitions[0].error_code, String::new()),
-        Some(Reply::Delete(it)) => (it[0].error_code, String::new()),
+        Some(GroupReply::CommitOffsets(it)) => {
+            (it.topics[0].partitions[0].error_code, String::new())
+        }
+        Some(GroupReply::Delete(it)) => (it[0].error_code, String::new()),
         Some(other) => panic!("nobody asked for {other:?}"),
     };
     match ErrorCode(code) {
@@ -71,7 +73,7 @@ fn told(bench: &mut Stage, actor: &Actor, command: Command) -> String {
     }
 }
 
-fn commit(member: &str, epoch: i32) -> Command {
+fn commit(member: &str, epoch: i32) -> GroupCommand {
     let partition = OffsetCommitRequestPartition { committed_offset: 5, ..Default::default() };
     let topic = OffsetCommitRequestTopic {
         name: "t".to_owned(),
@@ -85,7 +87,7 @@ fn commit(member: &str, epoch: i32) -> Command {
         topics: vec![topic],
         ..Default::default()
     };
-    Command::CommitOffsets { request, version: 9 }
+    GroupCommand::CommitOffsets { request, version: 9 }
 }
 
 /// What the group has become: its kind, state, and how many are in it.
@@ -95,18 +97,18 @@ fn state(bench: &mut Stage) -> String {
         let new = group.members.len() - classic;
         return format!("consumer {} {new}+{classic}", group.state());
     }
-    let asked = Command::Describe { groups: vec![GROUP.to_owned()], version: 6 };
+    let asked = GroupCommand::Describe { groups: vec![GROUP.to_owned()], version: 6 };
     match bench.run(asked).1.pop() {
-        Some((_, Reply::Describe(told))) if told[0].error_code == 0 => {
+        Some((_, GroupReply::Describe(told))) if told[0].error_code == 0 => {
             format!("classic {} {}", told[0].group_state, told[0].members.len())
         }
         _ => "none".to_owned(),
     }
 }
 
-fn epoch(bench: &mut Stage, command: Command) -> i32 {
+fn epoch(bench: &mut Stage, command: GroupCommand) -> i32 {
     match bench.run(command).1.pop() {
-        Some((_, Reply::ConsumerHeartbeat(it))) => {
+        Some((_, GroupReply::ConsumerHeartbeat(it))) => {
             assert_eq!(it.error_code, 0);
             it.member_epoch
         }
@@ -232,7 +234,7 @@ const EVENTS: [Event; 23] = [
     ("OffsetCommit: as the member", |b, a| told(b, a, commit(&a.id, a.epoch))),
     ("OffsetCommit: of another epoch", |b, a| told(b, a, commit(&a.id, a.epoch + 5))),
     ("OffsetCommit: as nobody", |b, a| told(b, a, commit("", -1))),
-    ("DeleteGroups", |b, a| told(b, a, Command::Delete { groups: vec![GROUP.to_owned()] })),
+    ("DeleteGroups", |b, a| told(b, a, GroupCommand::Delete { groups: vec![GROUP.to_owned()] })),
     ("a session passes in silence", |b, _| {
         b.pass(i64::from(SESSION_MS) + 1);
         String::new()
@@ -263,8 +265,8 @@ fn table() -> String {
     all
 }
 
-/// A row that is missing or not as agreed fails; `groups.txt` is read against section 3.2 of the
-/// protocol's specification (KIP-848) and against Kafka 4.3.1.
+/// A row that is missing or not as agreed fails; `docs/protocol.md#groups` says where `groups.txt`
+/// comes from.
 #[test]
 fn every_state_answers_every_event_as_agreed() {
     let agreed = include_str!("groups.txt");

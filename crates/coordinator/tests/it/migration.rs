@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_coordinator::group::{
-    Client, Command, GroupMachine, GroupSettings, Join, Migration, Reply, Topics,
+    GroupCommand, GroupMachine, GroupReply, GroupSettings, JoinCommand, MemberClient, Migration,
+    TopicCatalog,
 };
 use ottla_machine::Ticket;
-use ottla_machine::testkit::Bench;
+use ottla_machine::testkit::MachineBench;
 use ottla_protocol::messages::consumer_group_heartbeat_request::{
     ConsumerGroupHeartbeatRequest, TopicPartitions,
 };
@@ -30,17 +31,17 @@ pub const SESSION_MS: i32 = 45_000;
 /// Longer than a session: who is silent knows that it is out before its time to answer is over.
 pub const REBALANCE_MS: i32 = 60_000;
 
-pub type Stage = Bench<GroupMachine>;
+pub type Stage = MachineBench<GroupMachine>;
 pub type Owned = BTreeSet<i32>;
 
 pub fn settings() -> GroupSettings {
-    let topics = Topics::new(1, [(Arc::from(TOPIC), TOPIC_ID, SIZE)].into_iter());
+    let topics = TopicCatalog::new(1, [(Arc::from(TOPIC), TOPIC_ID, SIZE)].into_iter());
     GroupSettings { topics: Arc::new(topics), ..play::settings() }
 }
 
 pub fn stage() -> Stage {
-    let mut bench = Bench::new(GroupMachine::new(settings()), 1_000_000);
-    bench.run(Command::Loaded);
+    let mut bench = MachineBench::new(GroupMachine::new(settings()), 1_000_000);
+    bench.run(GroupCommand::Loaded);
     bench
 }
 
@@ -83,8 +84,8 @@ fn partitions(assignment: &Bytes) -> Owned {
     text.assigned_partitions.into_iter().flat_map(|it| it.partitions).collect()
 }
 
-pub fn join(member: &str, instance: Option<&str>, uuid: &str, owned: &Owned) -> Command {
-    let Command::Join(Join { mut request, version, client, uuid }) =
+pub fn join(member: &str, instance: Option<&str>, uuid: &str, owned: &Owned) -> GroupCommand {
+    let GroupCommand::Join(JoinCommand { mut request, version, client, uuid }) =
         play::join(member, instance, uuid)
     else {
         unreachable!("it is a join");
@@ -92,11 +93,11 @@ pub fn join(member: &str, instance: Option<&str>, uuid: &str, owned: &Owned) -> 
     request.session_timeout_ms = SESSION_MS;
     request.rebalance_timeout_ms = REBALANCE_MS;
     request.protocols[0].metadata = metadata(owned);
-    Command::Join(Join { request, version, client, uuid })
+    GroupCommand::Join(JoinCommand { request, version, client, uuid })
 }
 
-pub fn sync(member: &str, generation: i32, assigned: &BTreeMap<String, Owned>) -> Command {
-    let Command::Sync { mut request, version } = play::sync(member, generation, &[]) else {
+pub fn sync(member: &str, generation: i32, assigned: &BTreeMap<String, Owned>) -> GroupCommand {
+    let GroupCommand::Sync { mut request, version } = play::sync(member, generation, &[]) else {
         unreachable!("it is a sync");
     };
     let one = |(member, places): (&String, &Owned)| SyncGroupRequestAssignment {
@@ -105,10 +106,10 @@ pub fn sync(member: &str, generation: i32, assigned: &BTreeMap<String, Owned>) -
         ..Default::default()
     };
     request.assignments = assigned.iter().map(one).collect();
-    Command::Sync { request, version }
+    GroupCommand::Sync { request, version }
 }
 
-pub fn beat(member: &str, epoch: i32, owned: &Owned) -> Command {
+pub fn beat(member: &str, epoch: i32, owned: &Owned) -> GroupCommand {
     let partitions = owned.iter().copied().collect();
     let owned = TopicPartitions { topic_id: TOPIC_ID, partitions, ..Default::default() };
     let is_new = epoch == 0;
@@ -123,14 +124,14 @@ pub fn beat(member: &str, epoch: i32, owned: &Owned) -> Command {
         topic_partitions: Some(if is_new { Vec::new() } else { vec![owned] }),
         ..Default::default()
     };
-    let client = Client { id: "c".to_owned(), host: "/127.0.0.1".to_owned() };
-    Command::ConsumerHeartbeat { request, client }
+    let client = MemberClient { id: "c".to_owned(), host: "/127.0.0.1".to_owned() };
+    GroupCommand::ConsumerHeartbeat { request, client }
 }
 
-fn told(bench: &mut Stage, command: Command) -> ConsumerGroupHeartbeatResponse {
+fn told(bench: &mut Stage, command: GroupCommand) -> ConsumerGroupHeartbeatResponse {
     let (ticket, replies) = bench.run(command);
     match replies.into_iter().find(|(to, _)| *to == ticket) {
-        Some((_, Reply::ConsumerHeartbeat(response))) => response,
+        Some((_, GroupReply::ConsumerHeartbeat(response))) => response,
         other => panic!("no answer to the heartbeat: {other:?}"),
     }
 }
@@ -202,7 +203,7 @@ fn a_classic_group_takes_in_a_member_of_the_new_protocol_and_is_classic_again_wi
 #[test]
 fn an_operator_can_forbid_either_way() {
     let with = |up, down| {
-        Command::Settings(GroupSettings { migration: Migration { up, down }, ..settings() })
+        GroupCommand::Settings(GroupSettings { migration: Migration { up, down }, ..settings() })
     };
     let mut bench = stage();
     let (old, generation) = alone(&mut bench, None);
@@ -223,12 +224,13 @@ fn a_static_member_changes_its_protocol_and_keeps_its_place() {
     let mut bench = stage();
     let (old, _) = alone(&mut bench, Some("machine"));
     let named = |member: &str, epoch| {
-        let Command::ConsumerHeartbeat { mut request, client } = beat(member, epoch, &Owned::new())
+        let GroupCommand::ConsumerHeartbeat { mut request, client } =
+            beat(member, epoch, &Owned::new())
         else {
             unreachable!("it is a heartbeat");
         };
         request.instance_id = Some("machine".to_owned());
-        Command::ConsumerHeartbeat { request, client }
+        GroupCommand::ConsumerHeartbeat { request, client }
     };
     // It comes back as a member of the new protocol, and has what it had.
     let new = told(&mut bench, named("n", 0));
@@ -308,7 +310,7 @@ impl Consumer {
         self.step = Step::Out;
     }
 
-    fn request(&mut self, now_ms: i64) -> Option<Command> {
+    fn request(&mut self, now_ms: i64) -> Option<GroupCommand> {
         if now_ms - self.heard_ms > i64::from(SESSION_MS) && !matches!(self.step, Step::Waits(_)) {
             (self.epoch, self.step) = (0, Step::Out);
             self.owned.clear();
@@ -329,19 +331,19 @@ impl Consumer {
         }
     }
 
-    fn hears(&mut self, reply: &Reply, now_ms: i64) {
+    fn hears(&mut self, reply: &GroupReply, now_ms: i64) {
         self.heard_ms = now_ms;
         match reply {
-            Reply::ConsumerHeartbeat(response) if response.error_code != 0 => {
+            GroupReply::ConsumerHeartbeat(response) if response.error_code != 0 => {
                 self.epoch = 0;
                 self.owned.clear();
             }
-            Reply::ConsumerHeartbeat(response) => {
+            GroupReply::ConsumerHeartbeat(response) => {
                 self.epoch = response.member_epoch;
                 self.owned = assigned(response).unwrap_or_else(|| self.owned.clone());
             }
-            Reply::Join(response) => self.joined(response),
-            Reply::Sync(response) if response.error_code == 0 => {
+            GroupReply::Join(response) => self.joined(response),
+            GroupReply::Sync(response) if response.error_code == 0 => {
                 let now = partitions(&response.assignment);
                 let gives_up = !self.owned.is_subset(&now);
                 self.owned = now;
@@ -349,9 +351,9 @@ impl Consumer {
                 let again = gives_up && self.speech == Speech::Cooperative;
                 self.step = if again { Step::Out } else { Step::In };
             }
-            Reply::Sync(response) => self.is_out(ErrorCode(response.error_code)),
-            Reply::Heartbeat(response) if response.error_code == 0 => self.step = Step::In,
-            Reply::Heartbeat(response) => self.is_out(ErrorCode(response.error_code)),
+            GroupReply::Sync(response) => self.is_out(ErrorCode(response.error_code)),
+            GroupReply::Heartbeat(response) if response.error_code == 0 => self.step = Step::In,
+            GroupReply::Heartbeat(response) => self.is_out(ErrorCode(response.error_code)),
             other => panic!("nobody asked for {other:?}"),
         }
     }
@@ -402,7 +404,7 @@ struct World {
 }
 
 impl World {
-    fn deliver(&mut self, replies: Vec<(Ticket, Reply)>) {
+    fn deliver(&mut self, replies: Vec<(Ticket, GroupReply)>) {
         let now = self.bench.now_ms;
         for (ticket, reply) in replies {
             let waits = |it: &&mut Consumer| matches!(it.step, Step::Waits(at) if at == ticket);

@@ -1,7 +1,7 @@
 //! Offsets: committed, fetched, deleted, expired.
 
-use ottla_coordinator::group::{Command, GroupMachine, Reply, TransactionEnd};
-use ottla_machine::testkit::Bench;
+use ottla_coordinator::group::{GroupCommand, GroupMachine, GroupReply, TransactionEnd};
+use ottla_machine::testkit::MachineBench;
 use ottla_protocol::messages::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -19,7 +19,7 @@ use ottla_types::ErrorCode;
 
 use crate::play::{GROUP, alone, leave, reloaded, stage};
 
-pub fn commit(member: &str, generation: i32, topic: &str, offset: i64, note: &str) -> Command {
+pub fn commit(member: &str, generation: i32, topic: &str, offset: i64, note: &str) -> GroupCommand {
     let partition = OffsetCommitRequestPartition {
         committed_offset: offset,
         committed_metadata: Some(note.to_owned()),
@@ -36,22 +36,24 @@ pub fn commit(member: &str, generation: i32, topic: &str, offset: i64, note: &st
         }],
         ..Default::default()
     };
-    Command::CommitOffsets { request, version: 9 }
+    GroupCommand::CommitOffsets { request, version: 9 }
 }
 
-pub fn committed(bench: &mut Bench<GroupMachine>, command: Command) -> ErrorCode {
+pub fn committed(bench: &mut MachineBench<GroupMachine>, command: GroupCommand) -> ErrorCode {
     match bench.run(command).1.pop() {
-        Some((_, Reply::CommitOffsets(it))) => ErrorCode(it.topics[0].partitions[0].error_code),
+        Some((_, GroupReply::CommitOffsets(it))) => {
+            ErrorCode(it.topics[0].partitions[0].error_code)
+        }
         other => panic!("no answer to the commit: {other:?}"),
     }
 }
 
 /// Topic, partition, offset, metadata of all that is committed.
-fn fetched(bench: &mut Bench<GroupMachine>) -> Vec<(String, i64, String)> {
+fn fetched(bench: &mut MachineBench<GroupMachine>) -> Vec<(String, i64, String)> {
     let request =
         OffsetFetchRequestGroup { group_id: GROUP.to_owned(), topics: None, ..Default::default() };
-    let command = Command::FetchOffsets { request, require_stable: true };
-    let Some((_, Reply::FetchOffsets(found))) = bench.run(command).1.pop() else {
+    let command = GroupCommand::FetchOffsets { request, require_stable: true };
+    let Some((_, GroupReply::FetchOffsets(found))) = bench.run(command).1.pop() else {
         panic!("no answer to the fetch")
     };
     let row = |topic: &str, it: &OffsetFetchResponsePartitions| {
@@ -92,16 +94,16 @@ fn a_group_that_is_missing_is_told_in_a_code_that_the_version_knows() {
         (9, ErrorCode::GROUP_ID_NOT_FOUND),
         (10, ErrorCode::GROUP_ID_NOT_FOUND),
     ] {
-        let Command::CommitOffsets { request, .. } = commit("m", 3, "t", 1, "") else {
+        let GroupCommand::CommitOffsets { request, .. } = commit("m", 3, "t", 1, "") else {
             unreachable!("it is a commit")
         };
-        let command = Command::CommitOffsets { request, version: asked };
+        let command = GroupCommand::CommitOffsets { request, version: asked };
         assert_eq!(committed(&mut stage(), command), code, "version {asked}");
     }
 }
 
-pub fn delete(topic: &str) -> Command {
-    Command::DeleteOffsets(OffsetDeleteRequest {
+pub fn delete(topic: &str) -> GroupCommand {
+    GroupCommand::DeleteOffsets(OffsetDeleteRequest {
         group_id: GROUP.to_owned(),
         topics: vec![OffsetDeleteRequestTopic {
             name: topic.to_owned(),
@@ -119,7 +121,9 @@ fn offsets_of_topics_that_members_read_stay() {
     committed(&mut bench, commit(&one, generation, "t", 1, ""));
     committed(&mut bench, commit(&one, generation, "other", 1, ""));
     let mut code = |command| match bench.run(command).1.pop() {
-        Some((_, Reply::DeleteOffsets(it))) => ErrorCode(it.topics[0].partitions[0].error_code),
+        Some((_, GroupReply::DeleteOffsets(it))) => {
+            ErrorCode(it.topics[0].partitions[0].error_code)
+        }
         other => panic!("no answer to the delete: {other:?}"),
     };
     assert_eq!(code(delete("t")), ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC);
@@ -127,9 +131,9 @@ fn offsets_of_topics_that_members_read_stay() {
     assert_eq!(fetched(&mut bench).len(), 1);
 }
 
-pub fn deleted(bench: &mut Bench<GroupMachine>) -> ErrorCode {
-    match bench.run(Command::Delete { groups: vec![GROUP.to_owned()] }).1.pop() {
-        Some((_, Reply::Delete(results))) => ErrorCode(results[0].error_code),
+pub fn deleted(bench: &mut MachineBench<GroupMachine>) -> ErrorCode {
+    match bench.run(GroupCommand::Delete { groups: vec![GROUP.to_owned()] }).1.pop() {
+        Some((_, GroupReply::Delete(results))) => ErrorCode(results[0].error_code),
         other => panic!("no answer to the delete: {other:?}"),
     }
 }
@@ -163,7 +167,7 @@ fn offsets_expire_a_week_after_the_last_member_left() {
 
 pub const PRODUCER: (i64, i16) = (40, 2);
 
-fn in_transaction(member: &str, generation: i32, offset: i64) -> Command {
+fn in_transaction(member: &str, generation: i32, offset: i64) -> GroupCommand {
     in_transaction_of(PRODUCER, member, generation, offset)
 }
 
@@ -172,10 +176,10 @@ pub fn in_transaction_of(
     member: &str,
     generation: i32,
     offset: i64,
-) -> Command {
+) -> GroupCommand {
     let partition =
         TxnOffsetCommitRequestPartition { committed_offset: offset, ..Default::default() };
-    Command::CommitInTransaction(TxnOffsetCommitRequest {
+    GroupCommand::CommitInTransaction(TxnOffsetCommitRequest {
         group_id: GROUP.to_owned(),
         producer_id: producer.0,
         producer_epoch: producer.1,
@@ -190,27 +194,27 @@ pub fn in_transaction_of(
     })
 }
 
-pub fn pended(bench: &mut Bench<GroupMachine>, command: Command) -> ErrorCode {
+pub fn pended(bench: &mut MachineBench<GroupMachine>, command: GroupCommand) -> ErrorCode {
     match bench.run(command).1.pop() {
-        Some((_, Reply::CommitInTransaction(it))) => {
+        Some((_, GroupReply::CommitInTransaction(it))) => {
             ErrorCode(it.topics[0].partitions[0].error_code)
         }
         other => panic!("no answer to the commit: {other:?}"),
     }
 }
 
-pub fn ended(commit: bool) -> Command {
+pub fn ended(commit: bool) -> GroupCommand {
     ended_of(PRODUCER, commit)
 }
 
-pub fn ended_of(producer: (i64, i16), commit: bool) -> Command {
+pub fn ended_of(producer: (i64, i16), commit: bool) -> GroupCommand {
     let producer = (producer.0, producer.1 + 1);
     let end = TransactionEnd { producer, commit, coordinator_epoch: 0, is_bumped: true };
-    Command::EndTransaction(end)
+    GroupCommand::EndTransaction(end)
 }
 
 /// The offset of the group's only partition; `None` if it may still change and that matters.
-pub fn read(bench: &mut Bench<GroupMachine>, require_stable: bool) -> Option<i64> {
+pub fn read(bench: &mut MachineBench<GroupMachine>, require_stable: bool) -> Option<i64> {
     let topic = OffsetFetchRequestTopics {
         name: "t".to_owned(),
         partition_indexes: vec![0],
@@ -221,8 +225,8 @@ pub fn read(bench: &mut Bench<GroupMachine>, require_stable: bool) -> Option<i64
         topics: Some(vec![topic]),
         ..Default::default()
     };
-    match bench.run(Command::FetchOffsets { request, require_stable }).1.pop() {
-        Some((_, Reply::FetchOffsets(it))) => {
+    match bench.run(GroupCommand::FetchOffsets { request, require_stable }).1.pop() {
+        Some((_, GroupReply::FetchOffsets(it))) => {
             let one = &it.topics[0].partitions[0];
             let unstable = one.error_code == ErrorCode::UNSTABLE_OFFSET_COMMIT.0;
             (!unstable).then_some(one.committed_offset)

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use ottla_coordinator::group::{Command, DeletedTopic, GroupMachine};
-use ottla_machine::testkit::Bench;
+use ottla_coordinator::group::{DeletedTopic, GroupCommand, GroupMachine};
+use ottla_machine::testkit::MachineBench;
 use ottla_types::{ErrorCode, Uuid};
 
 use crate::offsets::{
@@ -14,12 +14,12 @@ use crate::play::{GROUP, reloaded, stage};
 const OTHER: (i64, i16) = (41, 0);
 const MONTH_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
-fn topic_deleted(name: &str, id: u64) -> Command {
-    Command::TopicsDeleted(vec![DeletedTopic { name: Arc::from(name), id: Uuid::of(id) }])
+fn topic_deleted(name: &str, id: u64) -> GroupCommand {
+    GroupCommand::TopicsDeleted(vec![DeletedTopic { name: Arc::from(name), id: Uuid::of(id) }])
 }
 
 /// A way in which an offset goes, and its name.
-type Way = (&'static str, fn(&mut Bench<GroupMachine>));
+type Way = (&'static str, fn(&mut MachineBench<GroupMachine>));
 
 const WAYS: [Way; 3] = [
     ("topic deleted", |bench| drop(bench.run(topic_deleted("t", 5)))),
@@ -27,7 +27,7 @@ const WAYS: [Way; 3] = [
     ("offset deleted", |bench| drop(bench.run(delete("t")))),
 ];
 
-fn pend(bench: &mut Bench<GroupMachine>, producer: (i64, i16), offset: i64) {
+fn pend(bench: &mut MachineBench<GroupMachine>, producer: (i64, i16), offset: i64) {
     let command = in_transaction_of(producer, "", -1, offset);
     assert_eq!(pended(bench, command), ErrorCode::NONE);
 }
@@ -76,11 +76,11 @@ fn a_pending_offset_written_after_a_deletion_is_in_force_at_the_commit() {
 #[test]
 fn an_offset_that_says_another_topic_of_the_name_stays() {
     let mut bench = stage();
-    let Command::CommitOffsets { mut request, version } = commit("", -1, "t", 20, "") else {
+    let GroupCommand::CommitOffsets { mut request, version } = commit("", -1, "t", 20, "") else {
         unreachable!("it is a commit")
     };
     request.topics[0].topic_id = Uuid::of(6);
-    committed(&mut bench, Command::CommitOffsets { request, version });
+    committed(&mut bench, GroupCommand::CommitOffsets { request, version });
     bench.run(topic_deleted("t", 5));
     assert_eq!(read(&mut bench, true), Some(20), "it belongs to the topic made since");
     bench.run(topic_deleted("t", 6));

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use ottla_coordinator::group::{Client, Command, GroupMachine, GroupSettings, Join, Record, Reply};
+use ottla_coordinator::group::{
+    GroupCommand, GroupMachine, GroupRecord, GroupReply, GroupSettings, JoinCommand, MemberClient,
+};
 use ottla_machine::Ticket;
-use ottla_machine::testkit::Bench;
+use ottla_machine::testkit::MachineBench;
 use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
 use ottla_protocol::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
 use ottla_protocol::messages::join_group_response::JoinGroupResponse;
@@ -14,46 +16,49 @@ use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
 use ottla_types::ErrorCode;
 
 pub const GROUP: &str = "g";
-pub type Replies = Vec<(Ticket, Reply)>;
+pub type Replies = Vec<(Ticket, GroupReply)>;
 
 pub fn settings() -> GroupSettings {
     GroupSettings { initial_rebalance_delay_ms: 0, ..GroupSettings::default() }
 }
 
-pub fn stage() -> Bench<GroupMachine> {
-    let mut bench = Bench::new(GroupMachine::new(settings()), 1000);
-    bench.run(Command::Loaded);
+pub fn stage() -> MachineBench<GroupMachine> {
+    let mut bench = MachineBench::new(GroupMachine::new(settings()), 1000);
+    bench.run(GroupCommand::Loaded);
     bench
 }
 
 /// A machine that has read what another wrote.
-pub fn reloaded(records: &[Record], now_ms: i64) -> Bench<GroupMachine> {
+pub fn reloaded(records: &[GroupRecord], now_ms: i64) -> MachineBench<GroupMachine> {
     use ottla_machine::Machine;
     let mut machine = GroupMachine::new(settings());
     records.iter().for_each(|record| machine.apply(record));
-    let mut bench = Bench::new(machine, now_ms);
-    bench.run(Command::Loaded);
+    let mut bench = MachineBench::new(machine, now_ms);
+    bench.run(GroupCommand::Loaded);
     bench
 }
 
 /// The same after a restart of the node: another machine has read what is left of the log once it
 /// was compacted.
-pub fn restarted(bench: Bench<GroupMachine>, settings: GroupSettings) -> Bench<GroupMachine> {
+pub fn restarted(
+    bench: MachineBench<GroupMachine>,
+    settings: GroupSettings,
+) -> MachineBench<GroupMachine> {
     use ottla_machine::Machine;
     let mut machine = GroupMachine::new(settings);
     let keys: Vec<_> = bench.records.iter().map(|record| record.encode(0).0).collect();
     let last: BTreeMap<_, _> = keys.iter().zip(0..).collect();
     for (at, record) in bench.records.iter().enumerate().filter(|(at, _)| last[&keys[*at]] == *at) {
         let (key, value) = record.encode(0);
-        assert_eq!(Record::decode(key, value).unwrap().as_ref(), Some(record), "record {at}");
+        assert_eq!(GroupRecord::decode(key, value).unwrap().as_ref(), Some(record), "record {at}");
         machine.apply(record);
     }
     let (found, wanted) = (machine.stored(), bench.machine.stored());
     assert_eq!(found.consumers, wanted.consumers, "G4 LoadEqualsRun");
     assert_eq!(found.groups, wanted.groups, "G4 LoadEqualsRun");
-    let mut fresh = Bench::new(machine, bench.now_ms);
+    let mut fresh = MachineBench::new(machine, bench.now_ms);
     fresh.records = bench.records;
-    fresh.run(Command::Loaded);
+    fresh.run(GroupCommand::Loaded);
     fresh
 }
 
@@ -68,7 +73,7 @@ impl Dice {
     }
 }
 
-pub fn join(member: &str, instance: Option<&str>, uuid: &str) -> Command {
+pub fn join(member: &str, instance: Option<&str>, uuid: &str) -> GroupCommand {
     let protocol = JoinGroupRequestProtocol {
         name: "range".to_owned(),
         metadata: bytes::Bytes::from_static(b"\0\0\0\0\0\x01\0\x01t\0\0\0\0"),
@@ -84,11 +89,11 @@ pub fn join(member: &str, instance: Option<&str>, uuid: &str) -> Command {
         protocols: vec![protocol],
         ..Default::default()
     };
-    let client = Client { id: "c".to_owned(), host: "/127.0.0.1".to_owned() };
-    Command::Join(Join { request, version: 9, client, uuid: uuid.to_owned() })
+    let client = MemberClient { id: "c".to_owned(), host: "/127.0.0.1".to_owned() };
+    GroupCommand::Join(JoinCommand { request, version: 9, client, uuid: uuid.to_owned() })
 }
 
-pub fn sync(member: &str, generation: i32, assigned: &[(&str, &'static [u8])]) -> Command {
+pub fn sync(member: &str, generation: i32, assigned: &[(&str, &'static [u8])]) -> GroupCommand {
     let assignment = |(member, bytes): &(&str, &'static [u8])| SyncGroupRequestAssignment {
         member_id: (*member).to_owned(),
         assignment: bytes::Bytes::from_static(bytes),
@@ -101,11 +106,11 @@ pub fn sync(member: &str, generation: i32, assigned: &[(&str, &'static [u8])]) -
         assignments: assigned.iter().map(assignment).collect(),
         ..Default::default()
     };
-    Command::Sync { request, version: 5 }
+    GroupCommand::Sync { request, version: 5 }
 }
 
-pub fn heartbeat(member: &str, generation: i32) -> Command {
-    Command::Heartbeat(HeartbeatRequest {
+pub fn heartbeat(member: &str, generation: i32) -> GroupCommand {
+    GroupCommand::Heartbeat(HeartbeatRequest {
         group_id: GROUP.to_owned(),
         generation_id: generation,
         member_id: member.to_owned(),
@@ -113,7 +118,7 @@ pub fn heartbeat(member: &str, generation: i32) -> Command {
     })
 }
 
-pub fn leave(member: &str, instance: Option<&str>) -> Command {
+pub fn leave(member: &str, instance: Option<&str>) -> GroupCommand {
     let member = MemberIdentity {
         member_id: member.to_owned(),
         group_instance_id: instance.map(str::to_owned),
@@ -124,13 +129,13 @@ pub fn leave(member: &str, instance: Option<&str>) -> Command {
         members: vec![member],
         ..Default::default()
     };
-    Command::Leave { request, version: 5 }
+    GroupCommand::Leave { request, version: 5 }
 }
 
 pub fn joined(replies: &Replies, ticket: Ticket) -> JoinGroupResponse {
     let found = replies.iter().find(|(to, _)| *to == ticket);
     match found {
-        Some((_, Reply::Join(response))) => response.clone(),
+        Some((_, GroupReply::Join(response))) => response.clone(),
         other => panic!("no answer to the join: {other:?}"),
     }
 }
@@ -138,20 +143,20 @@ pub fn joined(replies: &Replies, ticket: Ticket) -> JoinGroupResponse {
 pub fn synced(replies: &Replies, ticket: Ticket) -> SyncGroupResponse {
     let found = replies.iter().find(|(to, _)| *to == ticket);
     match found {
-        Some((_, Reply::Sync(response))) => response.clone(),
+        Some((_, GroupReply::Sync(response))) => response.clone(),
         other => panic!("no answer to the sync: {other:?}"),
     }
 }
 
 pub fn beaten(replies: &Replies) -> ErrorCode {
     match replies.as_slice() {
-        [(_, Reply::Heartbeat(response))] => ErrorCode(response.error_code),
+        [(_, GroupReply::Heartbeat(response))] => ErrorCode(response.error_code),
         other => panic!("no answer to the heartbeat: {other:?}"),
     }
 }
 
 /// A new dynamic member joins: it is given its id, and comes back with it.
-pub fn enter(bench: &mut Bench<GroupMachine>, name: &str) -> (String, Ticket, Replies) {
+pub fn enter(bench: &mut MachineBench<GroupMachine>, name: &str) -> (String, Ticket, Replies) {
     let (ticket, replies) = bench.run(join("", None, name));
     let told = joined(&replies, ticket);
     assert_eq!(told.error_code, ErrorCode::MEMBER_ID_REQUIRED.0);
@@ -161,7 +166,7 @@ pub fn enter(bench: &mut Bench<GroupMachine>, name: &str) -> (String, Ticket, Re
 }
 
 /// A group of one member with an assignment; says who and in which generation.
-pub fn alone(bench: &mut Bench<GroupMachine>) -> (String, i32) {
+pub fn alone(bench: &mut MachineBench<GroupMachine>) -> (String, i32) {
     let (member, ticket, replies) = enter(bench, "one");
     let told = joined(&replies, ticket);
     assert_eq!((told.error_code, &told.leader), (0, &member));

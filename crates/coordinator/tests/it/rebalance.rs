@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use ottla_coordinator::group::{Command, GroupMachine, GroupSettings, Join, Record, Reply, Timer};
-use ottla_machine::testkit::Bench;
+use ottla_coordinator::group::{
+    GroupCommand, GroupMachine, GroupRecord, GroupReply, GroupSettings, GroupTimer, JoinCommand,
+};
+use ottla_machine::testkit::MachineBench;
 use ottla_protocol::messages::describe_groups_response::DescribedGroup;
 use ottla_protocol::messages::join_group_request::JoinGroupRequest;
 use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
@@ -14,10 +16,10 @@ use crate::play::{
     synced,
 };
 
-fn described(bench: &mut Bench<GroupMachine>) -> DescribedGroup {
-    let command = Command::Describe { groups: vec![GROUP.to_owned()], version: 6 };
+fn described(bench: &mut MachineBench<GroupMachine>) -> DescribedGroup {
+    let command = GroupCommand::Describe { groups: vec![GROUP.to_owned()], version: 6 };
     match bench.run(command).1.pop() {
-        Some((_, Reply::Describe(mut groups))) => groups.pop().unwrap(),
+        Some((_, GroupReply::Describe(mut groups))) => groups.pop().unwrap(),
         other => panic!("no description: {other:?}"),
     }
 }
@@ -83,10 +85,10 @@ fn a_rebalance_timeout_is_literal_from_version_1_on() {
     for (version, timeout_ms) in [(0, 10_000), (1, 0), (9, 0)] {
         let mut bench = stage();
         let (one, _) = alone(&mut bench);
-        let Command::Join(join) = join(&one, None, "") else { unreachable!("it is a join") };
+        let GroupCommand::Join(join) = join(&one, None, "") else { unreachable!("it is a join") };
         let request = JoinGroupRequest { rebalance_timeout_ms: -1, ..join.request };
-        bench.run(Command::Join(Join { request, version, ..join }));
-        let sync = Timer::Sync { group: Arc::from(GROUP) };
+        bench.run(GroupCommand::Join(JoinCommand { request, version, ..join }));
+        let sync = GroupTimer::Sync { group: Arc::from(GROUP) };
         assert_eq!(bench.timers()[&sync] - bench.now_ms, timeout_ms, "version {version}");
     }
 }
@@ -95,19 +97,19 @@ fn a_rebalance_timeout_is_literal_from_version_1_on() {
 fn wrong_generations_and_strangers_are_refused() {
     let mut bench = stage();
     let (one, generation) = alone(&mut bench);
-    let code = |bench: &mut Bench<GroupMachine>, command| beaten(&bench.run(command).1);
+    let code = |bench: &mut MachineBench<GroupMachine>, command| beaten(&bench.run(command).1);
     assert_eq!(code(&mut bench, heartbeat(&one, 7)), ErrorCode::ILLEGAL_GENERATION);
     assert_eq!(code(&mut bench, heartbeat("who", generation)), ErrorCode::UNKNOWN_MEMBER_ID);
     let (ticket, replies) = bench.run(join("who", None, ""));
     assert_eq!(joined(&replies, ticket).error_code, ErrorCode::UNKNOWN_MEMBER_ID.0);
     let (ticket, replies) = bench.run(sync(&one, 9, &[]));
     assert_eq!(synced(&replies, ticket).error_code, ErrorCode::ILLEGAL_GENERATION.0);
-    let Command::Join(mut wrong) = join("", None, "x") else { unreachable!() };
+    let GroupCommand::Join(mut wrong) = join("", None, "x") else { unreachable!() };
     wrong.request.protocols[0].name = "other".to_owned();
-    let (ticket, replies) = bench.run(Command::Join(wrong.clone()));
+    let (ticket, replies) = bench.run(GroupCommand::Join(wrong.clone()));
     assert_eq!(joined(&replies, ticket).error_code, ErrorCode::INCONSISTENT_GROUP_PROTOCOL.0);
     wrong.request.session_timeout_ms = 1;
-    let (ticket, replies) = bench.run(Command::Join(wrong));
+    let (ticket, replies) = bench.run(GroupCommand::Join(wrong));
     assert_eq!(joined(&replies, ticket).error_code, ErrorCode::INVALID_SESSION_TIMEOUT.0);
 }
 
@@ -124,22 +126,22 @@ fn a_static_member_comes_back_under_a_new_id_and_nobody_else_moves() {
     assert!(told.skip_assignment && told.leader == "i-second");
     let (ticket, replies) = bench.run(sync("i-second", 1, &[]));
     assert_eq!(synced(&replies, ticket).assignment, "all", "it has its partitions still");
-    let Command::Heartbeat(mut old) = heartbeat("i-first", 1) else { unreachable!() };
+    let GroupCommand::Heartbeat(mut old) = heartbeat("i-first", 1) else { unreachable!() };
     old.group_instance_id = Some("i".to_owned());
-    let beat = bench.run(Command::Heartbeat(old)).1;
+    let beat = bench.run(GroupCommand::Heartbeat(old)).1;
     assert_eq!(beaten(&beat), ErrorCode::FENCED_INSTANCE_ID);
 }
 
 #[test]
 fn leaving_a_group_without_a_name_is_refused_in_every_version() {
     for version in 0..=5 {
-        let Command::Leave { mut request, .. } = leave("m", None) else {
+        let GroupCommand::Leave { mut request, .. } = leave("m", None) else {
             unreachable!("it is a leave")
         };
         request.group_id.clear();
         let mut bench = stage();
-        match bench.run(Command::Leave { request, version }).1.pop() {
-            Some((_, Reply::Leave(it))) => {
+        match bench.run(GroupCommand::Leave { request, version }).1.pop() {
+            Some((_, GroupReply::Leave(it))) => {
                 assert_eq!(it.error_code, ErrorCode::INVALID_GROUP_ID.0, "version {version}");
             }
             other => panic!("no answer to the leave: {other:?}"),
@@ -170,17 +172,19 @@ fn an_operator_removes_a_static_member_by_its_name() {
     let mut bench = stage();
     bench.run(join("", Some("i"), "first"));
     let replies = bench.run(leave("", Some("i"))).1;
-    assert!(matches!(&replies[0].1, Reply::Leave(left) if left.members[0].error_code == 0));
+    assert!(matches!(&replies[0].1, GroupReply::Leave(left) if left.members[0].error_code == 0));
     assert_eq!(described(&mut bench).group_state, "Empty");
     let replies = bench.run(leave("", Some("i"))).1;
     let unknown = ErrorCode::UNKNOWN_MEMBER_ID.0;
-    assert!(matches!(&replies[0].1, Reply::Leave(left) if left.members[0].error_code == unknown));
+    assert!(
+        matches!(&replies[0].1, GroupReply::Leave(left) if left.members[0].error_code == unknown)
+    );
 }
 
 #[test]
 fn the_first_members_wait_for_each_other() {
     let waiting = GroupSettings { initial_rebalance_delay_ms: 3_000, ..settings() };
-    let mut bench = Bench::new(GroupMachine::new(waiting), 0);
+    let mut bench = MachineBench::new(GroupMachine::new(waiting), 0);
     let (_, first, replies) = enter(&mut bench, "one");
     assert!(replies.is_empty());
     assert!(bench.pass(2_000).is_empty());
@@ -196,7 +200,7 @@ fn the_first_members_wait_for_each_other() {
 fn a_group_is_as_its_last_generation_left_it_after_a_restart() {
     let mut bench = stage();
     let (one, generation) = alone(&mut bench);
-    let written: Vec<Record> = bench.records.clone();
+    let written: Vec<GroupRecord> = bench.records.clone();
     assert!(!written.is_empty());
     let mut bench = reloaded(&written, 50_000);
     assert_eq!(beaten(&bench.run(heartbeat(&one, generation)).1), ErrorCode::NONE);
@@ -211,16 +215,18 @@ fn a_group_is_as_its_last_generation_left_it_after_a_restart() {
 fn ten_thousand_groups_of_a_scanner_are_forgotten() {
     let mut bench = stage();
     for at in 0..10_000 {
-        let Command::Join(mut join) = join("", None, "scan") else { unreachable!("it is a join") };
+        let GroupCommand::Join(mut join) = join("", None, "scan") else {
+            unreachable!("it is a join")
+        };
         join.request.group_id = format!("scan-{at}");
-        bench.run(Command::Join(join));
+        bench.run(GroupCommand::Join(join));
     }
-    let count = |bench: &mut Bench<GroupMachine>| match bench
-        .run(Command::List(ListGroupsRequest::default()))
+    let count = |bench: &mut MachineBench<GroupMachine>| match bench
+        .run(GroupCommand::List(ListGroupsRequest::default()))
         .1
         .pop()
     {
-        Some((_, Reply::List(all))) => all.len(),
+        Some((_, GroupReply::List(all))) => all.len(),
         other => panic!("no list: {other:?}"),
     };
     assert_eq!(count(&mut bench), 10_000);

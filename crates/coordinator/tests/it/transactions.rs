@@ -5,70 +5,84 @@ use std::path::Path;
 
 use bytes::Bytes;
 use ottla_coordinator::transaction::{
-    Add, Command, End, Init, Partitions, Record, Reply, State, Transaction, TransactionMachine,
-    TransactionSettings, Work,
+    AddPartitions, EndTransaction, InitProducer, MarkerWork, Transaction, TransactionCommand,
+    TransactionMachine, TransactionPartitions, TransactionRecord, TransactionReply,
+    TransactionSettings, TransactionStatus,
 };
 use ottla_machine::Machine;
-use ottla_machine::testkit::Bench;
+use ottla_machine::testkit::MachineBench;
 use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
-use ottla_records::batches;
+use ottla_records::batches_in;
 
 const ID: &str = "t";
 const TIMEOUT_MS: i32 = 60_000;
 
-pub fn stage() -> Bench<TransactionMachine> {
+pub fn stage() -> MachineBench<TransactionMachine> {
     let machine = TransactionMachine::new(TransactionSettings::default());
-    let mut bench = Bench::new(machine, 1_000_000);
-    bench.run(Command::Loaded);
+    let mut bench = MachineBench::new(machine, 1_000_000);
+    bench.run(TransactionCommand::Loaded);
     bench
 }
 
-fn of(bench: &Bench<TransactionMachine>) -> Option<&Transaction> {
+fn of(bench: &MachineBench<TransactionMachine>) -> Option<&Transaction> {
     bench.machine.stored().get(ID)
 }
 
 /// The producer as of now.
-fn producer(bench: &Bench<TransactionMachine>) -> (i64, i16) {
+fn producer(bench: &MachineBench<TransactionMachine>) -> (i64, i16) {
     of(bench).map_or((7, 0), |it| (it.producer_id, it.epoch))
 }
 
-fn some_partitions() -> Partitions {
+fn some_partitions() -> TransactionPartitions {
     [("data".to_owned(), [0, 1].into())].into()
 }
 
-fn init(known: Option<(i64, i16)>) -> Command {
-    Command::Init(Init { id: ID.to_owned(), timeout_ms: TIMEOUT_MS, known, fresh: Some(70) })
+fn init(known: Option<(i64, i16)>) -> TransactionCommand {
+    TransactionCommand::Init(InitProducer {
+        id: ID.to_owned(),
+        timeout_ms: TIMEOUT_MS,
+        known,
+        fresh: Some(70),
+    })
 }
 
-fn add(producer: (i64, i16), verify_only: bool, client_version: i16) -> Command {
+fn add(producer: (i64, i16), verify_only: bool, client_version: i16) -> TransactionCommand {
     let (id, partitions) = (ID.to_owned(), some_partitions());
-    Command::Add(Add { id, producer, partitions, verify_only, client_version })
+    TransactionCommand::Add(AddPartitions { id, producer, partitions, verify_only, client_version })
 }
 
-fn end(producer: (i64, i16), commit: bool, client_version: i16) -> Command {
-    Command::End(End { id: ID.to_owned(), producer, commit, client_version, fresh: Some(71) })
+fn end(producer: (i64, i16), commit: bool, client_version: i16) -> TransactionCommand {
+    TransactionCommand::End(EndTransaction {
+        id: ID.to_owned(),
+        producer,
+        commit,
+        client_version,
+        fresh: Some(71),
+    })
 }
 
-fn take_work(bench: &mut Bench<TransactionMachine>) -> Vec<Work> {
-    match bench.run(Command::TakeWork).1.pop() {
-        Some((_, Reply::Work(work))) => work,
+fn take_work(bench: &mut MachineBench<TransactionMachine>) -> Vec<MarkerWork> {
+    match bench.run(TransactionCommand::TakeWork).1.pop() {
+        Some((_, TransactionReply::Work(work))) => work,
         other => panic!("no work: {other:?}"),
     }
 }
 
 /// What was asked, as a line of the table, and how.
-type Event = (&'static str, fn(&mut Bench<TransactionMachine>, i16) -> String);
+type Event = (&'static str, fn(&mut MachineBench<TransactionMachine>, i16) -> String);
 
-fn told(bench: &mut Bench<TransactionMachine>, command: Command) -> String {
+fn told(bench: &mut MachineBench<TransactionMachine>, command: TransactionCommand) -> String {
     let before = producer(bench);
     match bench.run(command).1.pop().map(|(_, reply)| reply) {
-        Some(Reply::Producer(Ok((id, epoch)))) => {
+        Some(TransactionReply::Producer(Ok((id, epoch)))) => {
             let id = if id == before.0 { String::new() } else { format!(" id {id}") };
             format!("ok {epoch:+}{id}", epoch = epoch - before.1)
         }
-        Some(Reply::Producer(Err(code)) | Reply::Added(Err(code))) => code.name().to_owned(),
-        Some(Reply::Added(Ok(()))) => "ok".to_owned(),
-        Some(Reply::Done) => "done".to_owned(),
+        Some(TransactionReply::Producer(Err(code)) | TransactionReply::Added(Err(code))) => {
+            code.name().to_owned()
+        }
+        Some(TransactionReply::Added(Ok(()))) => "ok".to_owned(),
+        Some(TransactionReply::Done) => "done".to_owned(),
         other => format!("{other:?}"),
     }
 }
@@ -123,20 +137,20 @@ const EVENTS: [Event; 20] = [
     }),
     ("commit, somebody else", |b, version| told(b, end((99, 0), true, version))),
     ("markers written", |b, _| match take_work(b).pop() {
-        Some(work) => told(b, Command::Marked(work)),
+        Some(work) => told(b, TransactionCommand::Marked(work)),
         None => "no work".to_owned(),
     }),
     ("markers written, of an earlier epoch", |b, _| match take_work(b).pop() {
         Some(mut work) => {
             work.producer.1 -= 1;
-            told(b, Command::Marked(work))
+            told(b, TransactionCommand::Marked(work))
         }
         None => "no work".to_owned(),
     }),
     ("markers not written", |b, _| match take_work(b).pop() {
         Some(work) => {
             assert!(take_work(b).is_empty(), "two would write them");
-            told(b, Command::Unmarked(work))
+            told(b, TransactionCommand::Unmarked(work))
         }
         None => "no work".to_owned(),
     }),
@@ -150,39 +164,40 @@ const EVENTS: [Event; 20] = [
     }),
 ];
 
-const STATES: [Option<State>; 7] = [
+const STATES: [Option<TransactionStatus>; 7] = [
     None,
-    Some(State::Empty),
-    Some(State::Ongoing),
-    Some(State::PrepareCommit),
-    Some(State::PrepareAbort),
-    Some(State::CompleteCommit),
-    Some(State::CompleteAbort),
+    Some(TransactionStatus::Empty),
+    Some(TransactionStatus::Ongoing),
+    Some(TransactionStatus::PrepareCommit),
+    Some(TransactionStatus::PrepareAbort),
+    Some(TransactionStatus::CompleteCommit),
+    Some(TransactionStatus::CompleteAbort),
 ];
 
-fn name(state: Option<State>) -> &'static str {
-    state.map_or("none", State::name)
+fn name(state: Option<TransactionStatus>) -> &'static str {
+    state.map_or("none", TransactionStatus::name)
 }
 
 /// A machine whose id is in this state, at an epoch above 2.
-fn reach(state: Option<State>, version: i16) -> Bench<TransactionMachine> {
+fn reach(state: Option<TransactionStatus>, version: i16) -> MachineBench<TransactionMachine> {
     let mut bench = stage();
     let Some(state) = state else { return bench };
     for _ in 0..5 {
         told(&mut bench, init(None));
     }
-    if state == State::Empty {
+    if state == TransactionStatus::Empty {
         return bench;
     }
     let known = producer(&bench);
     assert_eq!(told(&mut bench, add(known, false, version)), "ok");
-    let commit = matches!(state, State::PrepareCommit | State::CompleteCommit);
-    if state != State::Ongoing {
+    let commit =
+        matches!(state, TransactionStatus::PrepareCommit | TransactionStatus::CompleteCommit);
+    if state != TransactionStatus::Ongoing {
         told(&mut bench, end(known, commit, version));
     }
-    if matches!(state, State::CompleteCommit | State::CompleteAbort) {
+    if matches!(state, TransactionStatus::CompleteCommit | TransactionStatus::CompleteAbort) {
         let work = take_work(&mut bench).pop().unwrap();
-        told(&mut bench, Command::Marked(work));
+        told(&mut bench, TransactionCommand::Marked(work));
     }
     assert_eq!(of(&bench).unwrap().state, state);
     bench
@@ -210,8 +225,8 @@ fn table() -> String {
     all
 }
 
-/// A row that is missing or not as agreed fails; `transactions.txt` is read against section 3.3 of
-/// the protocol's specification (KIP-98, KIP-890) and against Kafka 4.3.1.
+/// A row that is missing or not as agreed fails; `docs/protocol.md#transactions` says where
+/// `transactions.txt` comes from (KIP-98, KIP-890, Kafka 4.3.1).
 #[test]
 fn every_state_answers_every_event_as_agreed() {
     let agreed = include_str!("transactions.txt");
@@ -231,7 +246,7 @@ fn every_state_answers_every_event_as_agreed() {
 fn ids_change_when_epochs_run_out() {
     let mut bench = stage();
     let exhausted = Transaction { epoch: 32_766, ..Transaction::new(7, TIMEOUT_MS, 0) };
-    let record = Record { id: ID.to_owned(), value: Some(exhausted) };
+    let record = TransactionRecord { id: ID.to_owned(), value: Some(exhausted) };
     bench.machine.apply(&record);
     assert_eq!(told(&mut bench, add((7, 32_766), false, 2)), "ok");
     // The client is told at once who it will be, and may not be that before the markers are there.
@@ -239,7 +254,7 @@ fn ids_change_when_epochs_run_out() {
     assert_eq!(told(&mut bench, add((71, 0), false, 2)), "INVALID_PRODUCER_ID_MAPPING");
     let work = take_work(&mut bench).pop().unwrap();
     assert_eq!(work.producer, (7, 32_767));
-    told(&mut bench, Command::Marked(work));
+    told(&mut bench, TransactionCommand::Marked(work));
     assert_eq!(producer(&bench), (71, 0));
     assert_eq!(of(&bench).unwrap().previous_id, 7);
     // It did not hear: the same answer again, and no second transaction.
@@ -267,12 +282,15 @@ fn a_producer_that_did_not_hear_its_epoch_is_told_again() {
 fn a_timeout_that_is_too_long_is_refused() {
     let mut bench = stage();
     for timeout_ms in [0, -1, 900_001] {
-        let request = Init { id: ID.to_owned(), timeout_ms, known: None, fresh: Some(1) };
-        assert_eq!(told(&mut bench, Command::Init(request)), "INVALID_TRANSACTION_TIMEOUT");
+        let request = InitProducer { id: ID.to_owned(), timeout_ms, known: None, fresh: Some(1) };
+        assert_eq!(
+            told(&mut bench, TransactionCommand::Init(request)),
+            "INVALID_TRANSACTION_TIMEOUT"
+        );
     }
-    let request = Init { id: ID.to_owned(), timeout_ms: 900_000, known: None, fresh: None };
-    let reply = bench.run(Command::Init(request)).1.pop().unwrap().1;
-    assert_eq!(reply, Reply::NeedsId, "an id is drawn only for who needs one");
+    let request = InitProducer { id: ID.to_owned(), timeout_ms: 900_000, known: None, fresh: None };
+    let reply = bench.run(TransactionCommand::Init(request)).1.pop().unwrap().1;
+    assert_eq!(reply, TransactionReply::NeedsId, "an id is drawn only for who needs one");
 }
 
 #[test]
@@ -282,20 +300,21 @@ fn what_was_loaded_goes_on_where_it_stood() {
         let mut machine = TransactionMachine::new(TransactionSettings::default());
         for record in &before.records {
             let (key, value) = record.encode();
-            machine.apply(&Record::decode(key, value).unwrap().unwrap());
+            machine.apply(&TransactionRecord::decode(key, value).unwrap().unwrap());
         }
         assert_eq!(machine.stored(), before.machine.stored(), "G4 LoadEqualsRun");
-        let mut bench = Bench::new(machine, before.now_ms);
-        bench.run(Command::Loaded);
+        let mut bench = MachineBench::new(machine, before.now_ms);
+        bench.run(TransactionCommand::Loaded);
         let work = take_work(&mut bench);
         assert_eq!(
             !work.is_empty(),
-            state.is_some_and(State::is_prepared),
+            state.is_some_and(TransactionStatus::is_prepared),
             "markers are sent again"
         );
         bench.pass(i64::from(TIMEOUT_MS) + 1);
-        let is_aborted = of(&bench).is_some_and(|it| it.state == State::PrepareAbort);
-        let was_open = matches!(state, Some(State::Ongoing | State::PrepareAbort));
+        let is_aborted = of(&bench).is_some_and(|it| it.state == TransactionStatus::PrepareAbort);
+        let was_open =
+            matches!(state, Some(TransactionStatus::Ongoing | TransactionStatus::PrepareAbort));
         assert_eq!(is_aborted, was_open, "{state:?}: the timeout still counts");
     }
 }
@@ -307,17 +326,17 @@ fn kafkas_records_are_written_as_they_were_read() {
     for index in 0..4 {
         let folder = root.join(format!("__transaction_state-{index}"));
         let log = std::fs::read(folder.join("00000000000000000000.log")).unwrap();
-        for batch in batches(&log) {
+        for batch in batches_in(&log) {
             let unpacked = batch.unwrap().unpack(1 << 20).unwrap();
             for record in unpacked.records() {
                 let record = record.unwrap();
                 let key = Bytes::copy_from_slice(record.key.unwrap());
                 let value = record.value.map(Bytes::copy_from_slice);
-                let it = Record::decode(key.clone(), value.clone()).unwrap().unwrap();
+                let it = TransactionRecord::decode(key.clone(), value.clone()).unwrap().unwrap();
                 let again = it.encode();
                 // Kafka writes topics in the order of its hash map.
                 if it.value.as_ref().is_some_and(|it| it.partitions.len() > 1) {
-                    let again = Record::decode(again.0, again.1).unwrap();
+                    let again = TransactionRecord::decode(again.0, again.1).unwrap();
                     assert_eq!(again, Some(it), "at {} of {index}", record.offset);
                 } else {
                     assert_eq!(again, (key, value), "at {} of {index}", record.offset);
@@ -327,24 +346,29 @@ fn kafkas_records_are_written_as_they_were_read() {
         }
     }
     assert!(count > 100, "{count}");
-    let odd =
-        Record::decode(Bytes::from_static(b"\0\0\0\x01t"), Some(Bytes::from_static(b"\0\x63")));
+    let odd = TransactionRecord::decode(
+        Bytes::from_static(b"\0\0\0\x01t"),
+        Some(Bytes::from_static(b"\0\x63")),
+    );
     assert!(odd.is_err(), "a version that is not known is not guessed at");
 }
 
 #[test]
 fn transactions_are_listed_by_state_producer_age_and_name() {
-    let mut bench = reach(Some(State::Ongoing), 2);
-    let other = Init { id: "other".to_owned(), timeout_ms: 1, known: None, fresh: Some(9) };
-    bench.run(Command::Init(other));
+    let mut bench = reach(Some(TransactionStatus::Ongoing), 2);
+    let other = InitProducer { id: "other".to_owned(), timeout_ms: 1, known: None, fresh: Some(9) };
+    bench.run(TransactionCommand::Init(other));
     bench.now_ms += 500;
-    let mut listed =
-        |request: ListTransactionsRequest| match bench.run(Command::List(request)).1.pop() {
-            Some((_, Reply::Listed(all))) => {
-                all.map(|all| all.into_iter().map(|(id, _)| id).collect::<Vec<_>>())
-            }
-            other => panic!("{other:?}"),
-        };
+    let mut listed = |request: ListTransactionsRequest| match bench
+        .run(TransactionCommand::List(request))
+        .1
+        .pop()
+    {
+        Some((_, TransactionReply::Listed(all))) => {
+            all.map(|all| all.into_iter().map(|(id, _)| id).collect::<Vec<_>>())
+        }
+        other => panic!("{other:?}"),
+    };
     let all = || ListTransactionsRequest { duration_filter: -1, ..Default::default() };
     assert_eq!(listed(all()).unwrap(), ["other", ID]);
     let state_filters = vec!["Ongoing".to_owned()];

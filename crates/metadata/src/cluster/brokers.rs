@@ -10,7 +10,7 @@ use ottla_types::{NodeId, Uuid};
 
 /// Where a broker listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listener {
+pub struct BrokerEndpoint {
     /// The listener's name.
     pub name: String,
     /// The host that clients are told.
@@ -23,7 +23,7 @@ pub struct Listener {
 
 /// A registered broker.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Broker {
+pub struct BrokerRegistration {
     /// Its id.
     pub id: NodeId,
     /// Which of its lives this is, as the controller counts.
@@ -31,7 +31,7 @@ pub struct Broker {
     /// Which of its lives this is, as it says itself.
     pub incarnation: Uuid,
     /// Where it listens.
-    pub listeners: Vec<Listener>,
+    pub listeners: Vec<BrokerEndpoint>,
     /// Which levels of which features it can work with.
     pub features: Vec<BrokerFeature>,
     /// Its rack.
@@ -46,34 +46,34 @@ pub struct Broker {
     pub cordoned: Option<Vec<Uuid>>,
 }
 
-impl Broker {
+impl BrokerRegistration {
     /// Where it listens under this listener's name.
     #[must_use]
-    pub fn listener(&self, name: &str) -> Option<&Listener> {
+    pub fn listener(&self, name: &str) -> Option<&BrokerEndpoint> {
         self.listeners.iter().find(|listener| listener.name == name)
     }
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Brokers(BTreeMap<NodeId, Broker>);
+pub(crate) struct BrokerTable(BTreeMap<NodeId, BrokerRegistration>);
 
-impl Brokers {
-    pub fn all(&self) -> impl Iterator<Item = &Broker> {
+impl BrokerTable {
+    pub fn all(&self) -> impl Iterator<Item = &BrokerRegistration> {
         self.0.values()
     }
 
-    pub fn find(&self, id: NodeId) -> Option<&Broker> {
+    pub fn find(&self, id: NodeId) -> Option<&BrokerRegistration> {
         self.0.get(&id)
     }
 
     pub fn register(&mut self, record: &RegisterBrokerRecord) {
-        let listeners = record.end_points.iter().map(|it| Listener {
+        let listeners = record.end_points.iter().map(|it| BrokerEndpoint {
             name: it.name.clone(),
             host: it.host.clone(),
             port: it.port,
             security: it.security_protocol,
         });
-        let broker = Broker {
+        let broker = BrokerRegistration {
             id: record.broker_id,
             epoch: record.broker_epoch,
             incarnation: record.incarnation_id,

@@ -14,20 +14,20 @@ use ottla_protocol::metadata::client_quota_record::ClientQuotaRecord;
 use ottla_protocol::metadata::user_scram_credential_record::UserScramCredentialRecord;
 use ottla_types::{NodeId, ProducerId, Uuid};
 
-pub(crate) use brokers::Brokers;
-pub use brokers::{Broker, Listener};
+pub(crate) use brokers::BrokerTable;
+pub use brokers::{BrokerEndpoint, BrokerRegistration};
 pub(crate) use configs::Configs;
 pub use configs::ResourceKind;
 pub(crate) use kept::Kept;
 pub use kept::QuotaEntity;
-pub(crate) use topics::Topics;
+pub(crate) use topics::TopicTable;
 pub use topics::{PartitionState, Topic};
 
 /// The metadata; a clone shares everything until one of the two changes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cluster {
-    pub(crate) topics: Arc<Topics>,
-    pub(crate) brokers: Arc<Brokers>,
+    pub(crate) topics: Arc<TopicTable>,
+    pub(crate) brokers: Arc<BrokerTable>,
     pub(crate) configs: Arc<Configs>,
     pub(crate) features: Arc<BTreeMap<String, i16>>,
     pub(crate) kept: Arc<Kept>,
@@ -95,13 +95,13 @@ impl Cluster {
     }
 
     /// All registered brokers, by id.
-    pub fn brokers(&self) -> impl Iterator<Item = &Broker> {
+    pub fn brokers(&self) -> impl Iterator<Item = &BrokerRegistration> {
         self.brokers.all()
     }
 
     /// The broker of this id.
     #[must_use]
-    pub fn broker(&self, id: NodeId) -> Option<&Broker> {
+    pub fn broker(&self, id: NodeId) -> Option<&BrokerRegistration> {
         self.brokers.find(id)
     }
 

@@ -52,12 +52,12 @@ pub struct Topic {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Topics {
+pub(crate) struct TopicTable {
     ids: BTreeMap<Uuid, Arc<Topic>>,
     names: BTreeMap<Arc<str>, Uuid>,
 }
 
-impl Topics {
+impl TopicTable {
     pub fn by_name(&self) -> impl Iterator<Item = &Arc<Topic>> {
         self.names.values().filter_map(|id| self.ids.get(id))
     }

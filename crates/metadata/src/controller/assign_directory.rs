@@ -5,10 +5,10 @@ use ottla_protocol::metadata::partition_change_record::PartitionChangeRecord;
 use ottla_types::{ErrorCode, NodeId, Uuid};
 
 use super::command::AssignedDirectory;
-use super::{Controller, Reply, Scene};
+use super::{Controller, ControllerReply, ControllerScene};
 
-pub(super) fn assign(
-    scene: &Scene<'_>,
+pub(super) fn assign_directory(
+    scene: &ControllerScene<'_>,
     broker: NodeId,
     assigned: &[AssignedDirectory],
     turn: &mut Turn<Controller>,
@@ -35,5 +35,5 @@ pub(super) fn assign(
             turn.records.push(record.into());
         }
     }
-    turn.reply(Reply::Assigned(reply));
+    turn.reply(ControllerReply::Assigned(reply));
 }

@@ -25,13 +25,13 @@ use ottla_protocol::messages::incremental_alter_configs_response::IncrementalAlt
 use ottla_protocol::messages::update_features_request::UpdateFeaturesRequest;
 use ottla_protocol::messages::update_features_response::UpdateFeaturesResponse;
 use ottla_protocol::metadata::MetadataRecord;
-use ottla_types::{ErrorCode, NodeId, Offset, PartitionIndex, ProducerId, Uuid};
+use ottla_types::{ErrorCode, NodeId, PartitionIndex, ProducerId, Uuid};
 
 use crate::cluster::{Cluster, ResourceKind};
 
 /// What the controller is asked.
 #[derive(Clone, Debug)]
-pub enum Command {
+pub enum ControllerCommand {
     /// Write a new cluster's first records, if it has none.
     Bootstrap {
         /// What the directory was formatted with.
@@ -66,13 +66,8 @@ pub enum Command {
         /// The stored key and the server key of each upsertion.
         keys: Vec<(Vec<u8>, Vec<u8>)>,
     },
-    /// A broker starts.
-    RegisterBroker {
-        /// What it says.
-        request: BrokerRegistrationRequest,
-        /// The offset that the first record of this turn will get.
-        offset: Offset,
-    },
+    /// A broker starts; it says this.
+    RegisterBroker(BrokerRegistrationRequest),
     /// A broker has caught up and may serve.
     Unfence {
         /// Which.
@@ -117,35 +112,35 @@ pub struct AssignedDirectory {
 
 /// What the controller answers.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Reply {
+pub enum ControllerReply {
     /// It is done.
     Done,
-    /// To [`Command::CreateTopics`].
+    /// To [`ControllerCommand::CreateTopics`].
     CreateTopics(CreateTopicsResponse),
-    /// To [`Command::DeleteTopics`].
+    /// To [`ControllerCommand::DeleteTopics`].
     DeleteTopics(DeleteTopicsResponse),
-    /// To [`Command::CreatePartitions`].
+    /// To [`ControllerCommand::CreatePartitions`].
     CreatePartitions(CreatePartitionsResponse),
-    /// To [`Command::AlterConfigs`].
+    /// To [`ControllerCommand::AlterConfigs`].
     AlterConfigs(AlterConfigsResponse),
-    /// To [`Command::IncrementalAlterConfigs`].
+    /// To [`ControllerCommand::IncrementalAlterConfigs`].
     IncrementalAlterConfigs(IncrementalAlterConfigsResponse),
-    /// To [`Command::AlterClientQuotas`].
+    /// To [`ControllerCommand::AlterClientQuotas`].
     AlterClientQuotas(AlterClientQuotasResponse),
-    /// To [`Command::AlterUserScramCredentials`].
+    /// To [`ControllerCommand::AlterUserScramCredentials`].
     AlterUserScramCredentials(scram_answer::AlterUserScramCredentialsResponse),
-    /// To [`Command::RegisterBroker`]: the broker's epoch, or why not.
+    /// To [`ControllerCommand::RegisterBroker`]: the broker's epoch, or why not.
     Registered(Result<i64, ErrorCode>),
-    /// To [`Command::AssignDirectories`]; an error if one of the partitions is not known.
+    /// To [`ControllerCommand::AssignDirectories`]; an error if one of the partitions is not known.
     Assigned(Result<(), ErrorCode>),
-    /// To [`Command::AllocateProducerIds`]: the first of the block, and how many there are.
+    /// To [`ControllerCommand::AllocateProducerIds`]: the first id of the block, and their number.
     ProducerIds(ProducerId, i32),
-    /// To [`Command::UpdateFeatures`].
+    /// To [`ControllerCommand::UpdateFeatures`].
     UpdateFeatures(UpdateFeaturesResponse),
 }
 
 ottla_machine::answers! {
-    Reply {
+    ControllerReply {
         Done => () = ();
         CreateTopics(it) => CreateTopicsResponse = it;
         DeleteTopics(it) => DeleteTopicsResponse = it;

@@ -16,7 +16,10 @@ use ottla_protocol::metadata::partition_record::PartitionRecord;
 use ottla_protocol::metadata::topic_record::TopicRecord;
 use ottla_types::{ErrorCode, NodeId, Uuid, check_topic_name};
 
-use super::{ConfigChange, Controller, Refused, Reply, Scene, place, repeated};
+use super::{
+    ConfigChange, Controller, ControllerRefusal, ControllerReply, ControllerScene, place,
+    repeated_items,
+};
 use crate::cluster::ResourceKind;
 
 /// No turn may write more records than this (one batch).
@@ -24,17 +27,17 @@ const RECORDS_MAX: usize = 10_000;
 /// No request may ask for more partitions than this, as in Kafka.
 pub(super) const PARTITIONS_MAX: usize = 10_000;
 
-pub(super) fn create(
-    scene: &Scene<'_>,
+pub(super) fn create_topics(
+    scene: &ControllerScene<'_>,
     request: CreateTopicsRequest,
     uuids: Vec<Uuid>,
     turn: &mut Turn<Controller>,
 ) {
     let mut response = CreateTopicsResponse::default();
-    let repeated = repeated(request.topics.iter().map(|topic| topic.name.as_str()));
+    let repeated = repeated_items(request.topics.iter().map(|topic| topic.name.as_str()));
     let mut answered = BTreeSet::new();
     let mut records = Vec::new();
-    let wanted: usize = request.topics.iter().map(|topic| partitions(scene, topic)).sum();
+    let wanted: usize = request.topics.iter().map(|topic| partition_count(scene, topic)).sum();
     for (topic, id) in request.topics.iter().zip(uuids) {
         if !answered.insert(topic.name.as_str()) {
             continue;
@@ -47,7 +50,7 @@ pub(super) fn create(
             );
             Err((ErrorCode::POLICY_VIOLATION, why))
         } else {
-            one(scene, topic, id, RECORDS_MAX - records.len())
+            create_topic(scene, topic, id, RECORDS_MAX - records.len())
         };
         let result = match made {
             Ok(mut made) => {
@@ -67,7 +70,7 @@ pub(super) fn create(
     if !request.validate_only {
         turn.records = records;
     }
-    turn.reply(Reply::CreateTopics(response));
+    turn.reply(ControllerReply::CreateTopics(response));
 }
 
 struct Made {
@@ -75,15 +78,20 @@ struct Made {
     records: Vec<MetadataRecord>,
 }
 
-fn one(scene: &Scene<'_>, topic: &CreatableTopic, id: Uuid, room: usize) -> Result<Made, Refused> {
+fn create_topic(
+    scene: &ControllerScene<'_>,
+    topic: &CreatableTopic,
+    id: Uuid,
+    room: usize,
+) -> Result<Made, ControllerRefusal> {
     if scene.cluster.topic(&topic.name).is_some() {
         let why = format!("Topic '{}' already exists.", topic.name);
         return Err((ErrorCode::TOPIC_ALREADY_EXISTS, why));
     }
     let (own, replicas) = all_of(
-        name(scene, &topic.name),
-        configs(scene, topic),
-        replicas(scene, topic, id, room.saturating_sub(topic.configs.len())),
+        check_new_name(scene, &topic.name),
+        checked_configs(scene, topic),
+        replica_lists(scene, topic, id, room.saturating_sub(topic.configs.len())),
     )?;
     let mut records: Vec<MetadataRecord> = Vec::new();
     let record = TopicRecord { name: topic.name.clone(), topic_id: id, ..Default::default() };
@@ -99,7 +107,7 @@ fn one(scene: &Scene<'_>, topic: &CreatableTopic, id: Uuid, room: usize) -> Resu
         records.push(record.into());
     }
     for (index, replicas) in replicas.iter().enumerate() {
-        records.push(partition(scene, id, index, replicas).into());
+        records.push(new_partition_record(scene, id, index, replicas).into());
     }
     let count = i32::try_from(replicas.len()).unwrap_or(i32::MAX);
     let factor = replicas.first().map_or(0, Vec::len);
@@ -118,10 +126,10 @@ fn one(scene: &Scene<'_>, topic: &CreatableTopic, id: Uuid, room: usize) -> Resu
 
 /// All that is wrong with a topic, so that it is asked for only once more; the first fault's code.
 fn all_of<A, B>(
-    name: Result<(), Refused>,
-    configs: Result<A, Refused>,
-    replicas: Result<B, Refused>,
-) -> Result<(A, B), Refused> {
+    name: Result<(), ControllerRefusal>,
+    configs: Result<A, ControllerRefusal>,
+    replicas: Result<B, ControllerRefusal>,
+) -> Result<(A, B), ControllerRefusal> {
     match (name, configs, replicas) {
         (Ok(()), Ok(configs), Ok(replicas)) => Ok((configs, replicas)),
         (name, configs, replicas) => {
@@ -137,7 +145,7 @@ fn all_of<A, B>(
 }
 
 /// How many partitions are asked for.
-fn partitions(scene: &Scene<'_>, topic: &CreatableTopic) -> usize {
+fn partition_count(scene: &ControllerScene<'_>, topic: &CreatableTopic) -> usize {
     match topic.num_partitions {
         _ if !topic.assignments.is_empty() => topic.assignments.len(),
         -1 => usize::try_from(scene.defaults.partitions).unwrap_or(0),
@@ -146,8 +154,8 @@ fn partitions(scene: &Scene<'_>, topic: &CreatableTopic) -> usize {
 }
 
 /// A new partition: its first replica leads, all are in sync.
-pub(super) fn partition(
-    scene: &Scene<'_>,
+pub(super) fn new_partition_record(
+    scene: &ControllerScene<'_>,
     topic_id: Uuid,
     index: usize,
     replicas: &[NodeId],
@@ -162,12 +170,12 @@ pub(super) fn partition(
         isr,
         leader_epoch: 0,
         partition_epoch: 0,
-        directories: place::directories(scene, replicas),
+        directories: place::replica_directories(scene, replicas),
         ..Default::default()
     }
 }
 
-fn name(scene: &Scene<'_>, name: &str) -> Result<(), Refused> {
+fn check_new_name(scene: &ControllerScene<'_>, name: &str) -> Result<(), ControllerRefusal> {
     if let Err(why) = check_topic_name(name) {
         return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, why.to_string()));
     }
@@ -178,7 +186,10 @@ fn name(scene: &Scene<'_>, name: &str) -> Result<(), Refused> {
     Ok(())
 }
 
-fn configs(scene: &Scene<'_>, topic: &CreatableTopic) -> Result<Vec<(String, String)>, Refused> {
+fn checked_configs(
+    scene: &ControllerScene<'_>,
+    topic: &CreatableTopic,
+) -> Result<Vec<(String, String)>, ControllerRefusal> {
     let mut all = Vec::new();
     for config in &topic.configs {
         let Some(value) = &config.value else {
@@ -198,21 +209,21 @@ fn configs(scene: &Scene<'_>, topic: &CreatableTopic) -> Result<Vec<(String, Str
     Ok(all)
 }
 
-fn replicas(
-    scene: &Scene<'_>,
+fn replica_lists(
+    scene: &ControllerScene<'_>,
     topic: &CreatableTopic,
     id: Uuid,
     room: usize,
-) -> Result<Vec<Vec<NodeId>>, Refused> {
+) -> Result<Vec<Vec<NodeId>>, ControllerRefusal> {
     // The topic itself is a record, too.
     let most = room.saturating_sub(1);
-    let asked = partitions(scene, topic);
+    let asked = partition_count(scene, topic);
     if asked > most {
         let why = format!("Too many partitions in one request: {asked}, where {most} have room.");
         return Err((ErrorCode::POLICY_VIOLATION, why));
     }
     if !topic.assignments.is_empty() {
-        return assigned(scene, topic);
+        return assigned_replicas(scene, topic);
     }
     if topic.replication_factor < -1 || topic.replication_factor == 0 {
         let why = "Replication factor must be larger than 0, or -1 to use the default value.";
@@ -227,10 +238,13 @@ fn replicas(
     let factor = or(topic.replication_factor.into(), scene.defaults.replication_factor.into());
     let (count, factor) =
         (usize::try_from(count).unwrap_or(0), usize::try_from(factor).unwrap_or(0));
-    place::spread(scene, count, factor, usize::from(id.0[15]))
+    place::spread_replicas(scene, count, factor, usize::from(id.0[15]))
 }
 
-fn assigned(scene: &Scene<'_>, topic: &CreatableTopic) -> Result<Vec<Vec<NodeId>>, Refused> {
+fn assigned_replicas(
+    scene: &ControllerScene<'_>,
+    topic: &CreatableTopic,
+) -> Result<Vec<Vec<NodeId>>, ControllerRefusal> {
     let refuse = |code, why: &str| Err((code, String::from(why)));
     if topic.replication_factor != -1 {
         let why = "A manual partition assignment was specified, but replication factor was not \
@@ -267,10 +281,10 @@ fn assigned(scene: &Scene<'_>, topic: &CreatableTopic) -> Result<Vec<Vec<NodeId>
 
 /// Do these brokers exist, each once, and as many as elsewhere?
 pub(super) fn check_assignment(
-    scene: &Scene<'_>,
+    scene: &ControllerScene<'_>,
     replicas: &[NodeId],
     factor: Option<usize>,
-) -> Result<(), Refused> {
+) -> Result<(), ControllerRefusal> {
     let refuse = |why: String| Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, why));
     if replicas.is_empty() {
         return refuse(String::from(

@@ -12,11 +12,11 @@ use ottla_protocol::messages::delete_topics_response::{
 use ottla_protocol::metadata::remove_topic_record::RemoveTopicRecord;
 use ottla_types::{ErrorCode, Uuid};
 
-use super::{Controller, Reply, Scene, repeated};
+use super::{Controller, ControllerReply, ControllerScene, repeated_items};
 use crate::cluster::Topic;
 
-pub(super) fn delete(
-    scene: &Scene<'_>,
+pub(super) fn delete_topics(
+    scene: &ControllerScene<'_>,
     request: DeleteTopicsRequest,
     version: i16,
     turn: &mut Turn<Controller>,
@@ -27,7 +27,7 @@ pub(super) fn delete(
         let by_name = |name| DeleteTopicState { name: Some(name), ..Default::default() };
         request.topic_names.into_iter().map(by_name).collect()
     };
-    let asked = Asked::of(&rows);
+    let asked = TopicsToDelete::of(&rows);
     let mut response = DeleteTopicsResponse::default();
     for row in &asked.rows {
         let mut result = DeletableTopicResult {
@@ -51,11 +51,11 @@ pub(super) fn delete(
         }
         response.responses.push(result);
     }
-    turn.reply(Reply::DeleteTopics(response));
+    turn.reply(ControllerReply::DeleteTopics(response));
 }
 
 /// The topics of a request: each once, and which of them came more than once.
-struct Asked<'a> {
+struct TopicsToDelete<'a> {
     rows: Vec<&'a DeleteTopicState>,
     names: BTreeSet<&'a str>,
     ids: BTreeSet<Uuid>,
@@ -66,7 +66,7 @@ struct Asked<'a> {
 /// Kafka's code, and a text where the code alone does not say enough.
 type RefusedRow = (ErrorCode, Option<String>);
 
-impl<'a> Asked<'a> {
+impl<'a> TopicsToDelete<'a> {
     fn of(asked: &'a [DeleteTopicState]) -> Self {
         let by_name = asked.iter().filter(|row| row.topic_id.is_zero());
         let by_name = by_name.filter_map(|row| row.name.as_deref());
@@ -82,15 +82,15 @@ impl<'a> Asked<'a> {
             rows: asked.iter().filter(is_first).collect(),
             names: by_name.clone().collect(),
             ids: by_id.clone().collect(),
-            repeated_names: repeated(by_name),
-            repeated_ids: repeated(by_id),
+            repeated_names: repeated_items(by_name),
+            repeated_ids: repeated_items(by_id),
         }
     }
 
     /// The topic that a row deletes; `None` if another row answers for it.
     fn one<'s>(
         &self,
-        scene: &Scene<'s>,
+        scene: &ControllerScene<'s>,
         row: &DeleteTopicState,
         version: i16,
     ) -> Result<Option<&'s Topic>, RefusedRow> {

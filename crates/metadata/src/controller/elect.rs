@@ -7,7 +7,7 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::metadata::partition_change_record::PartitionChangeRecord;
 use ottla_types::{Bug, NodeId, is_planted};
 
-use super::Scene;
+use super::ControllerScene;
 use crate::cluster::{PartitionState, ResourceKind, Topic};
 
 /// No broker leads.
@@ -49,7 +49,7 @@ impl BrokerChange {
     }
 
     /// May this broker lead now, as far as its own state goes?
-    fn can_lead(self, scene: &Scene<'_>, id: NodeId) -> bool {
+    fn can_lead(self, scene: &ControllerScene<'_>, id: NodeId) -> bool {
         // The broker that comes is still fenced while this is decided.
         let is_able = || scene.cluster.broker(id).is_some_and(|it| !it.fenced && !it.stopping);
         self.lost() != Some(id) && (self == Self::Serves(id) || is_able())
@@ -57,7 +57,10 @@ impl BrokerChange {
 }
 
 /// The changes of all partitions that a broker's coming or going means.
-pub(super) fn changes(scene: &Scene<'_>, change: BrokerChange) -> Vec<MetadataRecord> {
+pub(super) fn partition_changes(
+    scene: &ControllerScene<'_>,
+    change: BrokerChange,
+) -> Vec<MetadataRecord> {
     let mut records = Vec::new();
     for topic in scene.cluster.topics() {
         let mut concerned =
@@ -65,7 +68,7 @@ pub(super) fn changes(scene: &Scene<'_>, change: BrokerChange) -> Vec<MetadataRe
         if concerned.peek().is_none() {
             continue;
         }
-        let rules = Rules::of_topic(scene, topic);
+        let rules = ElectionRules::of_topic(scene, topic);
         for (index, state) in concerned {
             let election = Election { scene, change, rules: &rules, state };
             if let Some(made) = election.run() {
@@ -78,7 +81,7 @@ pub(super) fn changes(scene: &Scene<'_>, change: BrokerChange) -> Vec<MetadataRe
 }
 
 /// What counts for the elections of a topic.
-struct Rules {
+struct ElectionRules {
     /// Are eligible replicas kept (`eligible.leader.replicas.version` 1)?
     keeps_eligible: bool,
     /// `min.insync.replicas`, at most as many as there are replicas.
@@ -87,8 +90,8 @@ struct Rules {
     is_unclean_allowed: bool,
 }
 
-impl Rules {
-    fn of_topic(scene: &Scene<'_>, topic: &Topic) -> Self {
+impl ElectionRules {
+    fn of_topic(scene: &ControllerScene<'_>, topic: &Topic) -> Self {
         let kind = ResourceKind::Topic;
         let own = scene.cluster.config(kind, &topic.name);
         let setting = |name: &str| {
@@ -108,9 +111,9 @@ impl Rules {
 
 /// One partition's change.
 struct Election<'a> {
-    scene: &'a Scene<'a>,
+    scene: &'a ControllerScene<'a>,
     change: BrokerChange,
-    rules: &'a Rules,
+    rules: &'a ElectionRules,
     state: &'a PartitionState,
 }
 

@@ -17,6 +17,7 @@ mod update_features;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
+use core::convert::Infallible;
 
 use ottla_machine::{Machine, Turn};
 use ottla_protocol::metadata::MetadataRecord;
@@ -25,10 +26,12 @@ use ottla_types::ErrorCode;
 use crate::cluster::Cluster;
 
 pub use bootstrap::bootstrap_records;
-pub use command::{AssignedDirectory, Command, ConfigChange, ConfigRules, Defaults, Reply};
+pub use command::{
+    AssignedDirectory, ConfigChange, ConfigRules, ControllerCommand, ControllerReply, Defaults,
+};
 
 /// Why something is refused: Kafka's code, and what the client is told.
-type Refused = (ErrorCode, alloc::string::String);
+type ControllerRefusal = (ErrorCode, alloc::string::String);
 
 /// The controller.
 #[derive(Debug)]
@@ -53,62 +56,73 @@ impl Controller {
 }
 
 /// What comes more than once: such a request contradicts itself, so none of it is done.
-fn repeated<'a, T: Ord + Copy + 'a>(all: impl IntoIterator<Item = T>) -> BTreeSet<T> {
+fn repeated_items<'a, T: Ord + Copy + 'a>(all: impl IntoIterator<Item = T>) -> BTreeSet<T> {
     let mut seen = BTreeSet::new();
     all.into_iter().filter(|one| !seen.insert(*one)).collect()
 }
 
 /// What a decision may look at.
 #[derive(Clone, Copy)]
-struct Scene<'a> {
+struct ControllerScene<'a> {
     cluster: &'a Cluster,
     defaults: &'a Defaults,
     rules: &'a dyn ConfigRules,
 }
 
 impl Machine for Controller {
-    type Command = Command;
+    type Command = ControllerCommand;
     type Record = MetadataRecord;
-    type Reply = Reply;
-    type Timer = ();
+    type Reply = ControllerReply;
+    type Timer = Infallible;
     type Volatile = ();
 
-    fn decide(&mut self, command: Command, turn: &mut Turn<Self>) {
-        let scene =
-            &Scene { cluster: &self.cluster, defaults: &self.defaults, rules: &*self.rules };
+    fn decide(&mut self, command: ControllerCommand, turn: &mut Turn<Self>) {
+        let scene = &ControllerScene {
+            cluster: &self.cluster,
+            defaults: &self.defaults,
+            rules: &*self.rules,
+        };
         match command {
-            Command::Bootstrap { records } => {
+            ControllerCommand::Bootstrap { records } => {
                 if scene.cluster.is_blank() && !records.is_empty() {
-                    turn.records.extend(bootstrap::transaction(records));
+                    turn.records.extend(bootstrap::first_transaction(records));
                 }
-                turn.reply(Reply::Done);
+                turn.reply(ControllerReply::Done);
             }
-            Command::CreateTopics { request, uuids } => {
-                create_topics::create(scene, request, uuids, turn);
+            ControllerCommand::CreateTopics { request, uuids } => {
+                create_topics::create_topics(scene, request, uuids, turn);
             }
-            Command::DeleteTopics { request, version } => {
-                delete_topics::delete(scene, request, version, turn);
+            ControllerCommand::DeleteTopics { request, version } => {
+                delete_topics::delete_topics(scene, request, version, turn);
             }
-            Command::CreatePartitions(request) => create_partitions::create(scene, request, turn),
-            Command::AlterConfigs(request) => set_config::replace(scene, request, turn),
-            Command::IncrementalAlterConfigs(request) => set_config::alter(scene, request, turn),
-            Command::AlterClientQuotas(request) => quotas::alter(scene, request, turn),
-            Command::AlterUserScramCredentials { request, keys } => {
-                credentials::alter(scene, &request, keys, turn);
+            ControllerCommand::CreatePartitions(request) => {
+                create_partitions::create_partitions(scene, request, turn)
             }
-            Command::RegisterBroker { request, offset } => {
-                register::register(scene, &request, offset, turn);
+            ControllerCommand::AlterConfigs(request) => {
+                set_config::replace_configs(scene, request, turn)
             }
-            Command::Unfence { broker } => register::unfence(scene, broker, turn),
-            Command::Stop { broker } => register::stop(scene, broker, turn),
-            Command::AssignDirectories { broker, assigned } => {
-                assign_directory::assign(scene, broker, &assigned, turn);
+            ControllerCommand::IncrementalAlterConfigs(request) => {
+                set_config::alter_configs(scene, request, turn)
             }
-            Command::AllocateProducerIds { broker } => {
-                producer_ids::allocate(scene, broker, turn);
+            ControllerCommand::AlterClientQuotas(request) => {
+                quotas::alter_quotas(scene, request, turn)
             }
-            Command::UpdateFeatures { request, version } => {
-                update_features::update(scene, request, version, turn);
+            ControllerCommand::AlterUserScramCredentials { request, keys } => {
+                credentials::alter_credentials(scene, &request, keys, turn);
+            }
+            ControllerCommand::RegisterBroker(request) => {
+                register::register_broker(scene, &request, turn)
+            }
+            ControllerCommand::Unfence { broker } => register::unfence_broker(scene, broker, turn),
+            ControllerCommand::Stop { broker } => register::stop_broker(scene, broker, turn),
+            ControllerCommand::AssignDirectories { broker, assigned } => {
+                assign_directory::assign_directory(scene, broker, &assigned, turn);
+            }
+            ControllerCommand::AllocateProducerIds { broker } => {
+                producer_ids::allocate_producer_ids(scene, broker, turn);
+            }
+            ControllerCommand::UpdateFeatures { request, version } => {
+                update_features::update_features(scene, request, version, turn);
             }
         }
     }
@@ -117,9 +131,8 @@ impl Machine for Controller {
         self.cluster.apply(record);
     }
 
-    fn expired(_timer: ()) -> Command {
-        // The controller sets no timer yet; nothing is allocated for a block that nobody uses.
-        Command::Bootstrap { records: alloc::vec::Vec::new() }
+    fn expired(timer: Infallible) -> ControllerCommand {
+        match timer {}
     }
 
     fn volatile(&self) {}

@@ -5,17 +5,17 @@ use alloc::vec::Vec;
 
 use ottla_types::{ErrorCode, NodeId, Uuid};
 
-use super::{Refused, Scene};
+use super::{ControllerRefusal, ControllerScene};
 
 /// Replicas for `count` new partitions, spread over the brokers that may serve, the first
 /// partition's leader chosen by `first`.
-pub(super) fn spread(
-    scene: &Scene<'_>,
+pub(super) fn spread_replicas(
+    scene: &ControllerScene<'_>,
     count: usize,
     factor: usize,
     first: usize,
-) -> Result<Vec<Vec<NodeId>>, Refused> {
-    let able = |broker: &&crate::Broker| !broker.fenced && !broker.stopping;
+) -> Result<Vec<Vec<NodeId>>, ControllerRefusal> {
+    let able = |broker: &&crate::BrokerRegistration| !broker.fenced && !broker.stopping;
     let brokers: Vec<NodeId> = scene.cluster.brokers().filter(able).map(|it| it.id).collect();
     if factor > brokers.len() {
         let why = format!(
@@ -33,7 +33,7 @@ pub(super) fn spread(
 }
 
 /// The directory of each replica: known where a broker has only one.
-pub(super) fn directories(scene: &Scene<'_>, replicas: &[NodeId]) -> Vec<Uuid> {
+pub(super) fn replica_directories(scene: &ControllerScene<'_>, replicas: &[NodeId]) -> Vec<Uuid> {
     let of = |id: &NodeId| match scene.cluster.broker(*id).map(|it| it.log_dirs.as_slice()) {
         Some([only]) => *only,
         // Unassigned: the broker chooses and tells (KIP-858).

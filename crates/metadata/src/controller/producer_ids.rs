@@ -4,12 +4,16 @@ use ottla_machine::Turn;
 use ottla_protocol::metadata::producer_ids_record::ProducerIdsRecord;
 use ottla_types::{Bug, NodeId, is_planted};
 
-use super::{Controller, Reply, Scene};
+use super::{Controller, ControllerReply, ControllerScene};
 
 /// How many ids a block has.
 const BLOCK: i32 = 1000;
 
-pub(super) fn allocate(scene: &Scene<'_>, broker: NodeId, turn: &mut Turn<Controller>) {
+pub(super) fn allocate_producer_ids(
+    scene: &ControllerScene<'_>,
+    broker: NodeId,
+    turn: &mut Turn<Controller>,
+) {
     let first = scene.cluster.next_producer_id;
     let record = ProducerIdsRecord {
         broker_id: broker,
@@ -22,5 +26,5 @@ pub(super) fn allocate(scene: &Scene<'_>, broker: NodeId, turn: &mut Turn<Contro
         ..Default::default()
     };
     turn.record(record.into());
-    turn.reply(Reply::ProducerIds(first, BLOCK));
+    turn.reply(ControllerReply::ProducerIds(first, BLOCK));
 }

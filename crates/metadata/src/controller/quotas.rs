@@ -16,12 +16,12 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::metadata::client_quota_record::{ClientQuotaRecord, EntityData};
 use ottla_types::ErrorCode;
 
-use super::{Controller, Refused, Reply, Scene, repeated};
+use super::{Controller, ControllerRefusal, ControllerReply, ControllerScene, repeated_items};
 use crate::cluster::QuotaEntity;
 
 /// How a quota's value is bounded.
 #[derive(Clone, Copy)]
-enum Bound {
+enum QuotaBound {
     /// A number with a fraction.
     Fraction,
     /// A whole number of up to 64 bits.
@@ -30,23 +30,24 @@ enum Bound {
     Int,
 }
 
-const OF_CLIENTS: [(&str, Bound); 4] = [
-    ("producer_byte_rate", Bound::Long),
-    ("consumer_byte_rate", Bound::Long),
-    ("request_percentage", Bound::Fraction),
-    ("controller_mutation_rate", Bound::Fraction),
+const OF_CLIENTS: [(&str, QuotaBound); 4] = [
+    ("producer_byte_rate", QuotaBound::Long),
+    ("consumer_byte_rate", QuotaBound::Long),
+    ("request_percentage", QuotaBound::Fraction),
+    ("controller_mutation_rate", QuotaBound::Fraction),
 ];
-const OF_ADDRESSES: [(&str, Bound); 1] = [("connection_creation_rate", Bound::Int)];
+const OF_ADDRESSES: [(&str, QuotaBound); 1] = [("connection_creation_rate", QuotaBound::Int)];
 
-pub(super) fn alter(
-    scene: &Scene<'_>,
+pub(super) fn alter_quotas(
+    scene: &ControllerScene<'_>,
     request: AlterClientQuotasRequest,
     turn: &mut Turn<Controller>,
 ) {
     let mut response = AlterClientQuotasResponse::default();
     // Of a type that is named twice the last name counts, as in Kafka.
-    let entities = request.entries.iter().map(|entry| named(&entry.entity)).collect::<Vec<_>>();
-    let repeated = repeated(&entities);
+    let entities =
+        request.entries.iter().map(|entry| named_entity(&entry.entity)).collect::<Vec<_>>();
+    let repeated = repeated_items(&entities);
     let mut answered = BTreeSet::new();
     for (entry, entity) in request.entries.iter().zip(&entities) {
         if !answered.insert(entity) {
@@ -56,9 +57,10 @@ pub(super) fn alter(
             let why = String::from("An entity cannot be altered twice in the same request");
             Err((ErrorCode::INVALID_REQUEST, why))
         } else {
-            check_entity(entity).and_then(|()| records(scene, entity, entry))
+            check_entity(entity).and_then(|()| quota_records(scene, entity, entry))
         };
-        let mut answer = Answer { entity: echo(entity), error_message: None, ..Default::default() };
+        let mut answer =
+            Answer { entity: echoed_entity(entity), error_message: None, ..Default::default() };
         match made {
             Ok(records) if !request.validate_only => turn.records.extend(records),
             Ok(_) => {}
@@ -69,14 +71,14 @@ pub(super) fn alter(
         }
         response.entries.push(answer);
     }
-    turn.reply(Reply::AlterClientQuotas(response));
+    turn.reply(ControllerReply::AlterClientQuotas(response));
 }
 
-fn named(entity: &[Asked]) -> QuotaEntity {
+fn named_entity(entity: &[Asked]) -> QuotaEntity {
     entity.iter().map(|it| (it.entity_type.clone(), it.entity_name.clone())).collect()
 }
 
-fn echo(entity: &QuotaEntity) -> Vec<Answered> {
+fn echoed_entity(entity: &QuotaEntity) -> Vec<Answered> {
     let one = |(kind, name): (&String, &Option<String>)| Answered {
         entity_type: kind.clone(),
         entity_name: name.clone(),
@@ -86,7 +88,7 @@ fn echo(entity: &QuotaEntity) -> Vec<Answered> {
 }
 
 /// Can there be such an entity?
-fn check_entity(entity: &QuotaEntity) -> Result<(), Refused> {
+fn check_entity(entity: &QuotaEntity) -> Result<(), ControllerRefusal> {
     let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
     for (kind, name) in entity {
         if !matches!(kind.as_str(), "user" | "client-id" | "ip") {
@@ -114,11 +116,11 @@ fn check_entity(entity: &QuotaEntity) -> Result<(), Refused> {
     Ok(())
 }
 
-fn records(
-    scene: &Scene<'_>,
+fn quota_records(
+    scene: &ControllerScene<'_>,
     entity: &QuotaEntity,
     entry: &EntryData,
-) -> Result<Vec<MetadataRecord>, Refused> {
+) -> Result<Vec<MetadataRecord>, ControllerRefusal> {
     let rules = if entity.contains_key("ip") { &OF_ADDRESSES[..] } else { &OF_CLIENTS };
     let mut all: BTreeMap<&String, MetadataRecord> = BTreeMap::new();
     let mut keys: Vec<&String> = Vec::new();
@@ -134,7 +136,7 @@ fn records(
         let changed = if op.remove {
             now.is_some()
         } else {
-            check(rules, op)?;
+            check_quota(rules, op)?;
             now != Some(op.value)
         };
         if changed {
@@ -156,7 +158,7 @@ fn records(
     Ok(all.into_values().collect())
 }
 
-fn check(rules: &[(&str, Bound)], op: &OpData) -> Result<(), Refused> {
+fn check_quota(rules: &[(&str, QuotaBound)], op: &OpData) -> Result<(), ControllerRefusal> {
     let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
     let (key, value) = (&op.key, op.value);
     let Some((_, bound)) = rules.iter().find(|(name, _)| name == key) else {
@@ -166,10 +168,10 @@ fn check(rules: &[(&str, Bound)], op: &OpData) -> Result<(), Refused> {
         return invalid(format!("Quota {key} must be greater than 0"));
     }
     let (most, name) = match bound {
-        Bound::Fraction => return Ok(()),
+        QuotaBound::Fraction => return Ok(()),
         // 2^63, which is the nearest to the largest number of 64 bits.
-        Bound::Long => (9_223_372_036_854_775_808.0, "a LONG"),
-        Bound::Int => (f64::from(i32::MAX), "an INT"),
+        QuotaBound::Long => (9_223_372_036_854_775_808.0, "a LONG"),
+        QuotaBound::Int => (f64::from(i32::MAX), "an INT"),
     };
     if value > most {
         return invalid(format!("Proposed value for {key} is too large for {name}."));

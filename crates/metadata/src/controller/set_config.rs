@@ -23,7 +23,9 @@ use ottla_protocol::metadata::clear_elr_record::ClearElrRecord;
 use ottla_protocol::metadata::config_record::ConfigRecord;
 use ottla_types::{ErrorCode, check_topic_name};
 
-use super::{ConfigChange, Controller, Refused, Reply, Scene, repeated};
+use super::{
+    ConfigChange, Controller, ControllerRefusal, ControllerReply, ControllerScene, repeated_items,
+};
 use crate::cluster::ResourceKind;
 
 /// How long the value of a setting may be, in bytes.
@@ -33,10 +35,10 @@ const VALUE_BYTES_MAX: usize = i16::MAX as usize;
 const DELETE: i8 = 1;
 
 /// A change: the new value, or none to go back to the default.
-type Changes = BTreeMap<String, Option<String>>;
+type ConfigChanges = BTreeMap<String, Option<String>>;
 
-pub(super) fn replace(
-    scene: &Scene<'_>,
+pub(super) fn replace_configs(
+    scene: &ControllerScene<'_>,
     request: AlterConfigsRequest,
     turn: &mut Turn<Controller>,
 ) {
@@ -46,12 +48,12 @@ pub(super) fn replace(
     for resource in &request.resources {
         let name = &resource.resource_name;
         let configs = || resource.configs.iter().map(|it| (&it.name, it.value.is_some()));
-        let made = once(&repeated, resource.resource_type, name)
+        let made = check_not_repeated(&repeated, resource.resource_type, name)
             .and_then(|()| check_keys(configs()))
-            .and_then(|()| kind(scene, resource.resource_type, name))
+            .and_then(|()| resource_kind(scene, resource.resource_type, name))
             .and_then(|kind| {
-                let changes = replacement(scene, kind, name, &resource.configs);
-                made(scene, kind, name, changes)
+                let changes = replacing_changes(scene, kind, name, &resource.configs);
+                config_records(scene, kind, name, changes)
             });
         let mut result = Replaced {
             resource_type: resource.resource_type,
@@ -69,11 +71,11 @@ pub(super) fn replace(
         }
         response.responses.push(result);
     }
-    turn.reply(Reply::AlterConfigs(response));
+    turn.reply(ControllerReply::AlterConfigs(response));
 }
 
-pub(super) fn alter(
-    scene: &Scene<'_>,
+pub(super) fn alter_configs(
+    scene: &ControllerScene<'_>,
     request: IncrementalAlterConfigsRequest,
     turn: &mut Turn<Controller>,
 ) {
@@ -84,12 +86,12 @@ pub(super) fn alter(
         let name = &resource.resource_name;
         let has_value = |it: &AlterableConfig| it.value.is_some() || it.config_operation == DELETE;
         let configs = || resource.configs.iter().map(|it| (&it.name, has_value(it)));
-        let made = once(&repeated, resource.resource_type, name)
+        let made = check_not_repeated(&repeated, resource.resource_type, name)
             .and_then(|()| check_keys(configs()))
-            .and_then(|()| kind(scene, resource.resource_type, name))
+            .and_then(|()| resource_kind(scene, resource.resource_type, name))
             .and_then(|kind| {
-                let changes = changes(scene, kind, name, &resource.configs)?;
-                made(scene, kind, name, changes)
+                let changes = requested_changes(scene, kind, name, &resource.configs)?;
+                config_records(scene, kind, name, changes)
             });
         let mut result = Altered {
             resource_type: resource.resource_type,
@@ -107,7 +109,7 @@ pub(super) fn alter(
         }
         response.responses.push(result);
     }
-    turn.reply(Reply::IncrementalAlterConfigs(response));
+    turn.reply(ControllerReply::IncrementalAlterConfigs(response));
 }
 
 /// The resources that a request has more than once, as type and name.
@@ -117,7 +119,11 @@ fn repeated_resources(all: impl Iterator<Item = (i8, String)>) -> BTreeSet<(i8, 
 }
 
 /// Refuses a resource that the request has more than once: which change would come last is chance.
-fn once(repeated: &BTreeSet<(i8, String)>, number: i8, name: &str) -> Result<(), Refused> {
+fn check_not_repeated(
+    repeated: &BTreeSet<(i8, String)>,
+    number: i8,
+    name: &str,
+) -> Result<(), ControllerRefusal> {
     if repeated.contains(&(number, String::from(name))) {
         let why = "Each resource must appear at most once.";
         return Err((ErrorCode::INVALID_REQUEST, String::from(why)));
@@ -128,9 +134,9 @@ fn once(repeated: &BTreeSet<(i8, String)>, number: i8, name: &str) -> Result<(),
 /// Refuses a setting that comes twice for one resource, and one without a value that needs it.
 fn check_keys<'a>(
     configs: impl Iterator<Item = (&'a String, bool)> + Clone,
-) -> Result<(), Refused> {
+) -> Result<(), ControllerRefusal> {
     let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
-    if let Some(name) = repeated(configs.clone().map(|(name, _)| name)).first() {
+    if let Some(name) = repeated_items(configs.clone().map(|(name, _)| name)).first() {
         return invalid(format!("Error due to duplicate config keys: {name}"));
     }
     if let Some((name, _)) = configs.clone().find(|(_, has_value)| !has_value) {
@@ -140,20 +146,24 @@ fn check_keys<'a>(
 }
 
 /// The settings that a resource has after AlterConfigs: what is not named goes back to its default.
-fn replacement(
-    scene: &Scene<'_>,
+fn replacing_changes(
+    scene: &ControllerScene<'_>,
     kind: ResourceKind,
     resource: &str,
     asked: &[ReplacedConfig],
-) -> Changes {
+) -> ConfigChanges {
     let before = scene.cluster.config(kind, resource);
-    let mut changes: Changes = before.keys().map(|name| (name.clone(), None)).collect();
+    let mut changes: ConfigChanges = before.keys().map(|name| (name.clone(), None)).collect();
     changes.extend(asked.iter().map(|config| (config.name.clone(), config.value.clone())));
     changes
 }
 
 /// The resource's kind, if there is such a resource.
-fn kind(scene: &Scene<'_>, number: i8, name: &str) -> Result<ResourceKind, Refused> {
+fn resource_kind(
+    scene: &ControllerScene<'_>,
+    number: i8,
+    name: &str,
+) -> Result<ResourceKind, ControllerRefusal> {
     let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
     match ResourceKind::of(number) {
         Some(ResourceKind::Topic) => {
@@ -182,13 +192,13 @@ fn kind(scene: &Scene<'_>, number: i8, name: &str) -> Result<ResourceKind, Refus
     }
 }
 
-fn changes(
-    scene: &Scene<'_>,
+fn requested_changes(
+    scene: &ControllerScene<'_>,
     kind: ResourceKind,
     resource: &str,
     asked: &[AlterableConfig],
-) -> Result<Changes, Refused> {
-    let mut all = Changes::new();
+) -> Result<ConfigChanges, ControllerRefusal> {
+    let mut all = ConfigChanges::new();
     for config in asked {
         let name = &config.name;
         let value = match (config.config_operation, &config.value) {
@@ -202,7 +212,7 @@ fn changes(
                 }
                 let own = scene.cluster.config(kind, resource).get(name).cloned();
                 let now = own.or_else(|| scene.rules.fallback(scene.cluster, kind, name));
-                Some(edited(&now.unwrap_or_default(), value, config.config_operation == 2))
+                Some(edited_list(&now.unwrap_or_default(), value, config.config_operation == 2))
             }
             (0 | 2 | 3, None) => {
                 let why = format!("Null value not supported for : {name}");
@@ -220,7 +230,7 @@ fn changes(
 
 /// A list with something more or something less in it. An empty item that is appended stays: the
 /// list is refused then, as in Kafka.
-fn edited(list: &str, value: &str, append: bool) -> String {
+fn edited_list(list: &str, value: &str, append: bool) -> String {
     let items = |text: &'_ str| -> Vec<String> {
         text.split(',').map(|item| item.trim().to_string()).collect()
     };
@@ -236,12 +246,12 @@ fn edited(list: &str, value: &str, append: bool) -> String {
     all.join(",")
 }
 
-fn made(
-    scene: &Scene<'_>,
+fn config_records(
+    scene: &ControllerScene<'_>,
     kind: ResourceKind,
     resource: &str,
-    changes: Changes,
-) -> Result<Vec<MetadataRecord>, Refused> {
+    changes: ConfigChanges,
+) -> Result<Vec<MetadataRecord>, ControllerRefusal> {
     let before = scene.cluster.config(kind, resource);
     let mut after = before.clone();
     for (name, value) in &changes {
@@ -296,7 +306,7 @@ fn made(
 }
 
 /// With eligible leaders, `min.insync.replicas` is one value for all brokers, and there is one.
-fn refuse_in_sync(broker: &str, value: Option<&str>) -> Result<(), Refused> {
+fn refuse_in_sync(broker: &str, value: Option<&str>) -> Result<(), ControllerRefusal> {
     let why = if !broker.is_empty() {
         "Broker-level min.insync.replicas cannot be altered while ELR is enabled."
     } else if value.is_none() {

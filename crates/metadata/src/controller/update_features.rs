@@ -13,7 +13,7 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::metadata::feature_level_record::FeatureLevelRecord;
 use ottla_types::ErrorCode;
 
-use super::{Controller, Refused, Reply, Scene};
+use super::{Controller, ControllerRefusal, ControllerReply, ControllerScene};
 use crate::versions::{FEATURES, KRAFT_VERSION, range_text};
 
 const UPGRADE: i8 = 1;
@@ -22,18 +22,18 @@ const UNSAFE_DOWNGRADE: i8 = 3;
 const DEPENDENCIES: [(&str, i16, &str, i16); 1] =
     [("eligible.leader.replicas.version", 1, "metadata.version", 23)];
 
-pub(super) fn update(
-    scene: &Scene<'_>,
+pub(super) fn update_features(
+    scene: &ControllerScene<'_>,
     request: UpdateFeaturesRequest,
     version: i16,
     turn: &mut Turn<Controller>,
 ) {
     let mut response = UpdateFeaturesResponse { error_message: None, ..Default::default() };
     let mut records = Vec::new();
-    let mut refused: Option<Refused> = None;
+    let mut refused: Option<ControllerRefusal> = None;
     for update in &request.feature_updates {
-        let checked = one(scene, update, version).and_then(|record| {
-            depends(scene, &request, update)?;
+        let checked = update_feature(scene, update, version).and_then(|record| {
+            check_dependencies(scene, &request, update)?;
             Ok(record)
         });
         match checked {
@@ -66,14 +66,14 @@ pub(super) fn update(
             }
         }
     }
-    turn.reply(Reply::UpdateFeatures(response));
+    turn.reply(ControllerReply::UpdateFeatures(response));
 }
 
-fn one(
-    scene: &Scene<'_>,
+fn update_feature(
+    scene: &ControllerScene<'_>,
     update: &FeatureUpdateKey,
     version: i16,
-) -> Result<Option<MetadataRecord>, Refused> {
+) -> Result<Option<MetadataRecord>, ControllerRefusal> {
     let invalid = |why: String| Err((ErrorCode::INVALID_UPDATE_VERSION, why));
     let name = &update.feature;
     if version > 0 && !(UPGRADE..=UNSAFE_DOWNGRADE).contains(&update.upgrade_type) {
@@ -137,11 +137,11 @@ fn one(
 }
 
 /// Do the other features have the levels that this one asks for, once the request is done?
-fn depends(
-    scene: &Scene<'_>,
+fn check_dependencies(
+    scene: &ControllerScene<'_>,
     request: &UpdateFeaturesRequest,
     update: &FeatureUpdateKey,
-) -> Result<(), Refused> {
+) -> Result<(), ControllerRefusal> {
     for (name, level, other, needed) in DEPENDENCIES {
         let asked = request.feature_updates.iter().find(|it| it.feature == other);
         let other_level =

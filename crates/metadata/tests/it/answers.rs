@@ -1,7 +1,7 @@
 //! What stands in an answer beside the codes: texts that are there or not, rows that come once.
 
-use ottla_machine::testkit::Bench;
-use ottla_metadata::{Command, Controller, Reply, ResourceKind};
+use ottla_machine::testkit::MachineBench;
+use ottla_metadata::{Controller, ControllerCommand, ControllerReply, ResourceKind};
 use ottla_protocol::messages::alter_client_quotas_request::AlterClientQuotasRequest;
 use ottla_protocol::messages::alter_configs_request as replaced;
 use ottla_protocol::messages::create_partitions_request::{
@@ -26,7 +26,7 @@ const FINE: (ErrorCode, Option<String>) = (ErrorCode::NONE, None);
 
 /// AlterConfigs of topics, each with these settings.
 fn replace(
-    bench: &mut Bench<Controller>,
+    bench: &mut MachineBench<Controller>,
     topics: &[&str],
     settings: &[(&str, Option<&str>)],
 ) -> Rows {
@@ -43,14 +43,16 @@ fn replace(
     };
     let resources = topics.iter().map(resource).collect();
     let request = replaced::AlterConfigsRequest { resources, ..Default::default() };
-    let Reply::AlterConfigs(told) = reply(bench, Command::AlterConfigs(request)) else {
+    let ControllerReply::AlterConfigs(told) =
+        reply(bench, ControllerCommand::AlterConfigs(request))
+    else {
         panic!("another reply")
     };
     told.responses.into_iter().map(|it| (ErrorCode(it.error_code), it.error_message)).collect()
 }
 
 /// IncrementalAlterConfigs of topics, each with one setting.
-fn alter(bench: &mut Bench<Controller>, topics: &[&str]) -> Rows {
+fn alter(bench: &mut MachineBench<Controller>, topics: &[&str]) -> Rows {
     let config = altered::AlterableConfig {
         name: "list".to_owned(),
         value: Some("b".to_owned()),
@@ -64,8 +66,8 @@ fn alter(bench: &mut Bench<Controller>, topics: &[&str]) -> Rows {
     };
     let resources = topics.iter().map(resource).collect();
     let request = altered::IncrementalAlterConfigsRequest { resources, ..Default::default() };
-    let Reply::IncrementalAlterConfigs(told) =
-        reply(bench, Command::IncrementalAlterConfigs(request))
+    let ControllerReply::IncrementalAlterConfigs(told) =
+        reply(bench, ControllerCommand::IncrementalAlterConfigs(request))
     else {
         panic!("another reply")
     };
@@ -73,11 +75,13 @@ fn alter(bench: &mut Bench<Controller>, topics: &[&str]) -> Rows {
 }
 
 /// AlterClientQuotas of users.
-fn quotas(bench: &mut Bench<Controller>, users: &[&str]) -> Rows {
+fn quotas(bench: &mut MachineBench<Controller>, users: &[&str]) -> Rows {
     let entry = |user: &&str| quota(&[("user", Some(*user))], &[("producer_byte_rate", Some(9.0))]);
     let entries = users.iter().map(entry).collect();
     let request = AlterClientQuotasRequest { entries, ..Default::default() };
-    let Reply::AlterClientQuotas(told) = reply(bench, Command::AlterClientQuotas(request)) else {
+    let ControllerReply::AlterClientQuotas(told) =
+        reply(bench, ControllerCommand::AlterClientQuotas(request))
+    else {
         panic!("another reply")
     };
     told.entries.into_iter().map(|it| (ErrorCode(it.error_code), it.error_message)).collect()
@@ -87,8 +91,8 @@ fn quotas(bench: &mut Bench<Controller>, users: &[&str]) -> Rows {
 fn success_has_no_text_at_all() {
     let mut bench = cluster();
     let request = CreateTopicsRequest { topics: vec![topic("t")], ..Default::default() };
-    let Reply::CreateTopics(told) =
-        reply(&mut bench, Command::CreateTopics { request, uuids: vec![Uuid::of(900)] })
+    let ControllerReply::CreateTopics(told) =
+        reply(&mut bench, ControllerCommand::CreateTopics { request, uuids: vec![Uuid::of(900)] })
     else {
         panic!("another reply")
     };
@@ -106,8 +110,8 @@ fn success_has_no_text_at_all() {
         let feature_updates = vec![update.clone()];
         let request =
             UpdateFeaturesRequest { feature_updates, validate_only: true, ..Default::default() };
-        let Reply::UpdateFeatures(told) =
-            reply(&mut bench, Command::UpdateFeatures { request, version })
+        let ControllerReply::UpdateFeatures(told) =
+            reply(&mut bench, ControllerCommand::UpdateFeatures { request, version })
         else {
             panic!("another reply")
         };
@@ -178,8 +182,8 @@ fn a_topic_that_is_named_twice_is_not_deleted() {
     ];
     for (topics, wanted) in cases {
         let request = DeleteTopicsRequest { topics: topics.clone(), ..Default::default() };
-        let Reply::DeleteTopics(told) =
-            reply(&mut bench, Command::DeleteTopics { request, version: 6 })
+        let ControllerReply::DeleteTopics(told) =
+            reply(&mut bench, ControllerCommand::DeleteTopics { request, version: 6 })
         else {
             panic!("another reply")
         };
@@ -202,7 +206,8 @@ fn partitions_of_a_topic_that_is_named_twice_are_not_added() {
     };
     let topics = vec![more("t", 3), more("absent", 3), more("t", 4)];
     let request = CreatePartitionsRequest { topics, ..Default::default() };
-    let Reply::CreatePartitions(told) = reply(&mut bench, Command::CreatePartitions(request))
+    let ControllerReply::CreatePartitions(told) =
+        reply(&mut bench, ControllerCommand::CreatePartitions(request))
     else {
         panic!("another reply")
     };

@@ -1,7 +1,9 @@
 //! Who is in sync, who may lead and who does, as brokers stop, crash and come back (KIP-966).
 
-use ottla_machine::testkit::Bench;
-use ottla_metadata::{Command, Controller, PartitionState, Reply, bootstrap_records};
+use ottla_machine::testkit::MachineBench;
+use ottla_metadata::{
+    Controller, ControllerCommand, ControllerReply, PartitionState, bootstrap_records,
+};
 use ottla_protocol::messages::broker_registration_request::BrokerRegistrationRequest;
 use ottla_protocol::messages::create_topics_request::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
@@ -11,15 +13,15 @@ use ottla_types::{NodeId, Uuid};
 
 /// Three brokers, and a topic with a replica on each; two are to be in sync.
 struct Scene {
-    bench: Bench<Controller>,
-    epoch: i64,
+    bench: MachineBench<Controller>,
+    registrations: i64,
 }
 
 impl Scene {
     fn new(records: Vec<MetadataRecord>, configs: &[(&str, &str)]) -> Self {
-        let bench = Bench::new(crate::controller(), 0);
-        let mut scene = Self { bench, epoch: 100 };
-        scene.bench.run(Command::Bootstrap { records });
+        let bench = MachineBench::new(crate::controller(), 0);
+        let mut scene = Self { bench, registrations: 0 };
+        scene.bench.run(ControllerCommand::Bootstrap { records });
         for broker in 1..=3 {
             scene.crashed(broker);
             scene.serves(broker);
@@ -43,7 +45,7 @@ impl Scene {
             ..Default::default()
         };
         let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
-        scene.bench.run(Command::CreateTopics { request, uuids: vec![Uuid::of(1000)] });
+        scene.bench.run(ControllerCommand::CreateTopics { request, uuids: vec![Uuid::of(1000)] });
         assert_eq!(scene.state().isr, [1, 2, 3]);
         scene
     }
@@ -53,17 +55,17 @@ impl Scene {
     }
 
     fn register(&mut self, broker: NodeId, previous_broker_epoch: i64) {
-        self.epoch += 10;
+        self.registrations += 10;
         let request = BrokerRegistrationRequest {
             broker_id: broker,
-            incarnation_id: Uuid::of(u64::try_from(self.epoch).unwrap()),
+            incarnation_id: Uuid::of(u64::try_from(self.registrations).unwrap()),
             log_dirs: vec![Uuid::of(400 + u64::try_from(broker).unwrap())],
             previous_broker_epoch,
             ..Default::default()
         };
-        let offset = self.epoch;
-        let (_, mut replies) = self.bench.run(Command::RegisterBroker { request, offset });
-        assert_eq!(replies.pop().unwrap().1, Reply::Registered(Ok(self.epoch)));
+        let epoch = self.bench.records.len() as i64;
+        let (_, mut replies) = self.bench.run(ControllerCommand::RegisterBroker(request));
+        assert_eq!(replies.pop().unwrap().1, ControllerReply::Registered(Ok(epoch)));
     }
 
     /// It starts again, and does not know how it has stopped.
@@ -78,11 +80,11 @@ impl Scene {
     }
 
     fn serves(&mut self, broker: NodeId) {
-        self.bench.run(Command::Unfence { broker });
+        self.bench.run(ControllerCommand::Unfence { broker });
     }
 
     fn stops(&mut self, broker: NodeId) {
-        self.bench.run(Command::Stop { broker });
+        self.bench.run(ControllerCommand::Stop { broker });
     }
 
     fn state(&self) -> PartitionState {

@@ -5,10 +5,10 @@
 mod answers;
 mod elections;
 
-use ottla_machine::testkit::Bench;
+use ottla_machine::testkit::MachineBench;
 use ottla_metadata::{
-    Cluster, Command, ConfigChange, ConfigRules, Controller, Defaults, Reply, ResourceKind,
-    bootstrap_records,
+    Cluster, ConfigChange, ConfigRules, Controller, ControllerCommand, ControllerReply, Defaults,
+    ResourceKind, bootstrap_records,
 };
 use ottla_protocol::messages::alter_client_quotas_request::AlterClientQuotasRequest;
 use ottla_protocol::messages::broker_registration_request::BrokerRegistrationRequest;
@@ -68,11 +68,11 @@ fn controller() -> Controller {
 }
 
 /// A cluster of one broker that serves.
-fn cluster() -> Bench<Controller> {
-    let mut bench = Bench::new(controller(), 0);
-    bench.run(Command::Bootstrap { records: bootstrap_records() });
-    bench.run(Command::RegisterBroker { request: registration(200), offset: 12 });
-    bench.run(Command::Unfence { broker: 1 });
+fn cluster() -> MachineBench<Controller> {
+    let mut bench = MachineBench::new(controller(), 0);
+    bench.run(ControllerCommand::Bootstrap { records: bootstrap_records() });
+    bench.run(ControllerCommand::RegisterBroker(registration(200)));
+    bench.run(ControllerCommand::Unfence { broker: 1 });
     bench
 }
 
@@ -85,17 +85,19 @@ fn topic(name: &str) -> CreatableTopic {
     }
 }
 
-fn reply(bench: &mut Bench<Controller>, command: Command) -> Reply {
+fn reply(bench: &mut MachineBench<Controller>, command: ControllerCommand) -> ControllerReply {
     bench.run(command).1.pop().unwrap().1
 }
 
 /// Creates topics; the code of each.
-fn create(bench: &mut Bench<Controller>, topics: Vec<CreatableTopic>) -> Vec<ErrorCode> {
+fn create(bench: &mut MachineBench<Controller>, topics: Vec<CreatableTopic>) -> Vec<ErrorCode> {
     let uuids = (1000..).take(topics.len()).map(|at| Uuid::of(at + bench.records.len() as u64));
     let uuids = uuids.collect();
     let request = CreateTopicsRequest { topics, ..Default::default() };
-    match reply(bench, Command::CreateTopics { request, uuids }) {
-        Reply::CreateTopics(it) => it.topics.iter().map(|it| ErrorCode(it.error_code)).collect(),
+    match reply(bench, ControllerCommand::CreateTopics { request, uuids }) {
+        ControllerReply::CreateTopics(it) => {
+            it.topics.iter().map(|it| ErrorCode(it.error_code)).collect()
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -160,8 +162,8 @@ fn only_looking_creates_nothing() {
     let before = bench.records.len();
     let topics = vec![topic("t")];
     let request = CreateTopicsRequest { topics, validate_only: true, ..Default::default() };
-    let Reply::CreateTopics(told) =
-        reply(&mut bench, Command::CreateTopics { request, uuids: vec![Uuid::of(900)] })
+    let ControllerReply::CreateTopics(told) =
+        reply(&mut bench, ControllerCommand::CreateTopics { request, uuids: vec![Uuid::of(900)] })
     else {
         panic!("another reply")
     };
@@ -182,8 +184,8 @@ fn topics_are_deleted_by_name_or_by_id() {
         DeleteTopicState { topic_id: Uuid::of(1), ..Default::default() },
     ];
     let request = DeleteTopicsRequest { topics: states, ..Default::default() };
-    let Reply::DeleteTopics(told) =
-        reply(&mut bench, Command::DeleteTopics { request, version: 6 })
+    let ControllerReply::DeleteTopics(told) =
+        reply(&mut bench, ControllerCommand::DeleteTopics { request, version: 6 })
     else {
         panic!("another reply")
     };
@@ -206,8 +208,8 @@ fn partitions_are_added_never_taken_away() {
             ..Default::default()
         };
         let request = CreatePartitionsRequest { topics: vec![asked], ..Default::default() };
-        match reply(&mut bench, Command::CreatePartitions(request)) {
-            Reply::CreatePartitions(told) => ErrorCode(told.results[0].error_code),
+        match reply(&mut bench, ControllerCommand::CreatePartitions(request)) {
+            ControllerReply::CreatePartitions(told) => ErrorCode(told.results[0].error_code),
             other => panic!("{other:?}"),
         }
     };
@@ -217,7 +219,12 @@ fn partitions_are_added_never_taken_away() {
     assert_eq!(bench.machine.cluster().topic("t").unwrap().partitions.len(), 5);
 }
 
-fn alter(bench: &mut Bench<Controller>, name: &str, operation: i8, value: &str) -> ErrorCode {
+fn alter(
+    bench: &mut MachineBench<Controller>,
+    name: &str,
+    operation: i8,
+    value: &str,
+) -> ErrorCode {
     let config = AlterableConfig {
         name: name.to_owned(),
         config_operation: operation,
@@ -232,8 +239,8 @@ fn alter(bench: &mut Bench<Controller>, name: &str, operation: i8, value: &str) 
     };
     let request =
         IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
-    match reply(bench, Command::IncrementalAlterConfigs(request)) {
-        Reply::IncrementalAlterConfigs(told) => ErrorCode(told.responses[0].error_code),
+    match reply(bench, ControllerCommand::IncrementalAlterConfigs(request)) {
+        ControllerReply::IncrementalAlterConfigs(told) => ErrorCode(told.responses[0].error_code),
         other => panic!("{other:?}"),
     }
 }
@@ -242,7 +249,7 @@ fn alter(bench: &mut Bench<Controller>, name: &str, operation: i8, value: &str) 
 fn settings_are_set_appended_taken_back() {
     let mut bench = cluster();
     create(&mut bench, vec![topic("t")]);
-    let value = |bench: &Bench<Controller>| {
+    let value = |bench: &MachineBench<Controller>| {
         bench.machine.cluster().config(ResourceKind::Topic, "t").get("list").cloned()
     };
     assert_eq!(alter(&mut bench, "list", 2, "b"), ErrorCode::NONE);
@@ -257,7 +264,7 @@ fn settings_are_set_appended_taken_back() {
     alter(&mut bench, "list", 0, "z");
     let states = vec![DeleteTopicState { name: Some("t".to_owned()), ..Default::default() }];
     let request = DeleteTopicsRequest { topics: states, ..Default::default() };
-    bench.run(Command::DeleteTopics { request, version: 6 });
+    bench.run(ControllerCommand::DeleteTopics { request, version: 6 });
     assert_eq!(value(&bench), None, "they go with the topic");
 }
 
@@ -265,26 +272,26 @@ fn settings_are_set_appended_taken_back() {
 fn a_broker_that_starts_again_leads_again_under_a_later_epoch() {
     let mut bench = cluster();
     create(&mut bench, vec![topic("t")]);
-    bench.run(Command::RegisterBroker { request: registration(201), offset: 40 });
+    let epoch = bench.records.len() as i64;
+    bench.run(ControllerCommand::RegisterBroker(registration(201)));
     let state = bench.machine.cluster().topic("t").unwrap().partitions[&0].clone();
     let eligible = (state.elr.len(), &state.last_known_elr[..]);
     assert_eq!((state.leader, state.isr.len(), eligible), (-1, 0, (0, &[1][..])));
-    bench.run(Command::Unfence { broker: 1 });
+    bench.run(ControllerCommand::Unfence { broker: 1 });
     let state = bench.machine.cluster().topic("t").unwrap().partitions[&0].clone();
     assert_eq!((state.leader, &state.isr[..], state.leader_epoch), (1, &[1][..], 2));
     assert!(state.elr.is_empty());
-    assert_eq!(bench.machine.cluster().broker(1).unwrap().epoch, 40);
-    let again =
-        reply(&mut bench, Command::RegisterBroker { request: registration(201), offset: 99 });
-    assert_eq!(again, Reply::Registered(Ok(40)), "the same life keeps its epoch");
+    assert_eq!(bench.machine.cluster().broker(1).unwrap().epoch, epoch);
+    let again = reply(&mut bench, ControllerCommand::RegisterBroker(registration(201)));
+    assert_eq!(again, ControllerReply::Registered(Ok(epoch)), "the same life keeps its epoch");
 }
 
 #[test]
 fn producer_ids_are_given_away_once() {
     let mut bench = cluster();
-    let command = Command::AllocateProducerIds { broker: 1 };
-    assert_eq!(reply(&mut bench, command.clone()), Reply::ProducerIds(0, 1000));
-    assert_eq!(reply(&mut bench, command), Reply::ProducerIds(1000, 1000));
+    let command = ControllerCommand::AllocateProducerIds { broker: 1 };
+    assert_eq!(reply(&mut bench, command.clone()), ControllerReply::ProducerIds(0, 1000));
+    assert_eq!(reply(&mut bench, command), ControllerReply::ProducerIds(1000, 1000));
 }
 
 #[test]
@@ -298,8 +305,8 @@ fn a_feature_moves_only_within_what_the_software_knows() {
             ..Default::default()
         };
         let request = UpdateFeaturesRequest { feature_updates: vec![update], ..Default::default() };
-        match reply(&mut bench, Command::UpdateFeatures { request, version: 2 }) {
-            Reply::UpdateFeatures(told) => ErrorCode(told.error_code),
+        match reply(&mut bench, ControllerCommand::UpdateFeatures { request, version: 2 }) {
+            ControllerReply::UpdateFeatures(told) => ErrorCode(told.error_code),
             other => panic!("{other:?}"),
         }
     };
@@ -337,8 +344,8 @@ fn quotas_are_kept_for_entities_that_can_be() {
     let mut bench = cluster();
     let mut alter = |entries| {
         let request = AlterClientQuotasRequest { entries, ..Default::default() };
-        match reply(&mut bench, Command::AlterClientQuotas(request)) {
-            Reply::AlterClientQuotas(it) => {
+        match reply(&mut bench, ControllerCommand::AlterClientQuotas(request)) {
+            ControllerReply::AlterClientQuotas(it) => {
                 let codes: Vec<_> = it.entries.iter().map(|it| ErrorCode(it.error_code)).collect();
                 let kept = bench.machine.cluster().client_quotas();
                 (codes, kept.map(|(_, it)| (it.key.clone(), it.value)).collect::<Vec<_>>())
@@ -399,8 +406,8 @@ fn passwords_are_kept_as_keys_and_refused_one_user_at_a_time() {
         let deletions = deletions.iter().map(delete).collect();
         let request =
             AlterUserScramCredentialsRequest { deletions, upsertions, ..Default::default() };
-        match reply(&mut bench, Command::AlterUserScramCredentials { request, keys }) {
-            Reply::AlterUserScramCredentials(it) => {
+        match reply(&mut bench, ControllerCommand::AlterUserScramCredentials { request, keys }) {
+            ControllerReply::AlterUserScramCredentials(it) => {
                 let code = |it: &AlterUserScramCredentialsResult| {
                     (it.user.clone(), ErrorCode(it.error_code))
                 };
@@ -441,8 +448,8 @@ fn a_feature_waits_for_those_that_it_rests_on() {
             feature_updates: levels.iter().map(one).collect(),
             ..Default::default()
         };
-        match reply(&mut bench, Command::UpdateFeatures { request, version: 1 }) {
-            Reply::UpdateFeatures(it) => it.error_message.unwrap_or_default(),
+        match reply(&mut bench, ControllerCommand::UpdateFeatures { request, version: 1 }) {
+            ControllerReply::UpdateFeatures(it) => it.error_message.unwrap_or_default(),
             other => panic!("{other:?}"),
         }
     };

@@ -9,7 +9,7 @@ use ottla_types::{TopicPartition, Uuid};
 
 use super::*;
 use crate::partitions::Assigned;
-use crate::rules::Rules;
+use crate::rules::PartitionRules;
 
 const DIR: &str = "/data";
 const WATERMARKS: &str = "replication-offset-checkpoint";
@@ -17,12 +17,12 @@ const STARTS: &str = "log-start-offset-checkpoint";
 const POINTS: &str = "recovery-point-offset-checkpoint";
 
 /// A node with one directory, which counts what is changed in it and has faults if asked to.
-struct Node {
+struct TestNode {
     disk: SimDisk,
     partitions: Partitions,
 }
 
-impl Node {
+impl TestNode {
     fn new() -> Self {
         let disk = SimDisk::new(1);
         let dir = DataDir::open(disk.files(), Path::new(DIR)).expect("a disk").expect("not locked");
@@ -43,7 +43,7 @@ impl Node {
             topic_id: Uuid::of(700),
             directory: Uuid::ZERO,
             assignment: Assignment { leader: 1, in_sync: vec![1], ..Assignment::default() },
-            rules: Rules::default(),
+            rules: PartitionRules::default(),
         };
         let wanted: Vec<_> = indexes.iter().map(assigned).collect();
         assert!(self.partitions.reconcile(&wanted).is_empty());
@@ -75,7 +75,7 @@ impl Node {
 
 #[test]
 fn where_nothing_moves_no_file_is_written() {
-    let node = Node::with(&[0, 1]);
+    let node = TestNode::with(&[0, 1]);
     node.append(0);
     node.partitions.checkpoint().expect("written");
     let before = node.disk.changes();
@@ -91,13 +91,13 @@ fn where_nothing_moves_no_file_is_written() {
 
 #[test]
 fn only_the_file_is_written_that_would_say_something_else() {
-    type Move = fn(&Node);
+    type Move = fn(&TestNode);
     let moves: [(&str, Move); 3] = [
         (WATERMARKS, |node| node.append(0)),
         (POINTS, |node| node.at(0).flush().expect("flushed")),
         (STARTS, |node| assert_eq!(node.at(0).delete_before(1).expect("there"), 1)),
     ];
-    let node = Node::with(&[0, 1]);
+    let node = TestNode::with(&[0, 1]);
     node.partitions.checkpoint().expect("written");
     for (file, go) in moves {
         go(&node);
@@ -116,7 +116,7 @@ fn only_the_file_is_written_that_would_say_something_else() {
 
 #[test]
 fn a_partition_that_comes_or_goes_changes_the_files() {
-    let node = Node::with(&[0]);
+    let node = TestNode::with(&[0]);
     node.partitions.checkpoint().expect("written");
     for (wanted, said) in [(&[0, 1][..], vec![(0, 0), (1, 0)]), (&[1], vec![(1, 0)])] {
         node.assign(wanted);
@@ -131,7 +131,7 @@ fn what_could_not_be_written_is_written_when_it_can_though_nothing_moves() {
     for (file, fault) in
         [(WATERMARKS, Fault::Writes), (STARTS, Fault::Syncs), (POINTS, Fault::Full)]
     {
-        let node = Node::with(&[0]);
+        let node = TestNode::with(&[0]);
         node.append(0);
         node.at(0).flush().expect("flushed");
         node.at(0).delete_before(1).expect("within the log");

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use ottla_clock::Clock;
 use ottla_partitions::{
     DataDir, DiskFiles, Fault, FaultyFiles, Files, Isolation, Keeper, KeeperSettings, LogOptions,
-    Partition, Partitions, Rules, Waited,
+    Partition, PartitionRules, Partitions, Waited,
 };
-use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches};
+use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
 
 /// Two directories with a partition in each.
@@ -21,7 +21,7 @@ struct Jbod {
 }
 
 impl Jbod {
-    fn new(work: &Path, rules: &Rules) -> Self {
+    fn new(work: &Path, rules: &PartitionRules) -> Self {
         let disk = FaultyFiles::new(Arc::new(DiskFiles));
         let paths = ["a", "b"].map(|name| work.join(name));
         let dir = |(path, id): (&PathBuf, u64)| {
@@ -51,9 +51,9 @@ fn batch(value: &str) -> Bytes {
 #[test]
 fn what_is_made_at_once_is_spread_over_the_directories() {
     let work = tempfile::tempdir().unwrap();
-    let jbod = Jbod::new(work.path(), &Rules::default());
+    let jbod = Jbod::new(work.path(), &PartitionRules::default());
     let assigned = |index: i32| {
-        crate::assigned(TopicPartition::new("t", index), Uuid::of(700), &Rules::default())
+        crate::assigned(TopicPartition::new("t", index), Uuid::of(700), &PartitionRules::default())
     };
     let all: Vec<_> = (0..40).map(assigned).collect();
     assert!(jbod.partitions.reconcile(&all).is_empty());
@@ -64,7 +64,7 @@ fn what_is_made_at_once_is_spread_over_the_directories() {
 #[test]
 fn a_directory_that_fails_goes_offline_and_the_others_serve() {
     let work = tempfile::tempdir().unwrap();
-    let jbod = Jbod::new(work.path(), &Rules::default());
+    let jbod = Jbod::new(work.path(), &PartitionRules::default());
     let (bad, good) = (jbod.at(0), jbod.at(1));
     assert_ne!(bad.directory(), good.directory());
     bad.append(&batch("before"), 1000, true, true).unwrap();
@@ -88,7 +88,7 @@ fn a_directory_that_fails_goes_offline_and_the_others_serve() {
 #[test]
 fn a_directory_that_takes_no_checkpoint_keeps_the_others_from_none() {
     let work = tempfile::tempdir().unwrap();
-    let jbod = Jbod::new(work.path(), &Rules::default());
+    let jbod = Jbod::new(work.path(), &PartitionRules::default());
     jbod.disk.set(&jbod.paths[0], Some(Fault::Writes));
     assert!(jbod.partitions.checkpoint().is_err());
     let said = |at: usize| jbod.paths[at].join("recovery-point-offset-checkpoint").exists();
@@ -98,7 +98,7 @@ fn a_directory_that_takes_no_checkpoint_keeps_the_others_from_none() {
 #[test]
 fn a_node_knows_when_it_has_nothing_left_to_serve() {
     let work = tempfile::tempdir().unwrap();
-    let jbod = Jbod::new(work.path(), &Rules::default());
+    let jbod = Jbod::new(work.path(), &PartitionRules::default());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for at in [0, 1] {
         let all = Arc::clone(&jbod.partitions);
@@ -117,7 +117,7 @@ fn a_node_knows_when_it_has_nothing_left_to_serve() {
 #[test]
 fn a_full_directory_serves_on_when_there_is_room() {
     let work = tempfile::tempdir().unwrap();
-    let jbod = Jbod::new(work.path(), &Rules::default());
+    let jbod = Jbod::new(work.path(), &PartitionRules::default());
     let full = jbod.at(0);
     full.append(&batch("before"), 1000, true, true).unwrap();
     jbod.disk.set(&jbod.paths[0], Some(Fault::Full));
@@ -133,7 +133,7 @@ fn a_full_directory_serves_on_when_there_is_room() {
 fn where_no_more_files_can_be_opened_the_others_serve_on() {
     let work = tempfile::tempdir().unwrap();
     let log = LogOptions { segment_bytes: 100, ..LogOptions::default() };
-    let jbod = Jbod::new(work.path(), &Rules { log, ..Rules::default() });
+    let jbod = Jbod::new(work.path(), &PartitionRules { log, ..PartitionRules::default() });
     let partition = jbod.at(0);
     partition.append(&batch("before"), 1000, true, true).unwrap();
     jbod.disk.set(&jbod.paths[0], Some(Fault::NoHandles));
@@ -151,7 +151,7 @@ fn where_no_more_files_can_be_opened_the_others_serve_on() {
 fn a_disk_that_hangs_holds_up_nobody_else() {
     let work = tempfile::tempdir().unwrap();
     let log = LogOptions { flush_messages: 1, ..LogOptions::default() };
-    let jbod = Jbod::new(work.path(), &Rules { log, ..Rules::default() });
+    let jbod = Jbod::new(work.path(), &PartitionRules { log, ..PartitionRules::default() });
     let clock = Clock::real();
     let ask = Arc::new(KeeperSettings::default);
     let keeper = Keeper::start(&jbod.partitions, &clock, ask).unwrap();
@@ -190,7 +190,7 @@ fn burden(partition: &Partition) {
 fn a_directory_that_hangs_delays_no_upkeep_of_another() {
     let work = tempfile::tempdir().unwrap();
     let log = LogOptions { flush_messages: 1, segment_bytes: 10 << 20, ..LogOptions::default() };
-    let rules = Rules { log, ..Rules::default() };
+    let rules = PartitionRules { log, ..PartitionRules::default() };
     let jbod = Jbod::new(work.path(), &rules);
     let assigned = |at| crate::assigned(TopicPartition::new("t", at), Uuid::of(700), &rules);
     assert!(jbod.partitions.reconcile(&(0..12).map(assigned).collect::<Vec<_>>()).is_empty());
@@ -242,7 +242,7 @@ fn a_directory_that_hangs_delays_no_upkeep_of_another() {
 fn bytes_that_rot_are_told_and_the_rest_is_served() {
     let work = tempfile::tempdir().unwrap();
     let log = LogOptions { index_interval_bytes: 1, ..LogOptions::default() };
-    let jbod = Jbod::new(work.path(), &Rules { log, ..Rules::default() });
+    let jbod = Jbod::new(work.path(), &PartitionRules { log, ..PartitionRules::default() });
     let partition = jbod.at(0);
     for at in 0..9 {
         partition.append(&batch(&format!("value {at}")), 1000, true, true).unwrap();
@@ -256,8 +256,8 @@ fn bytes_that_rot_are_told_and_the_rest_is_served() {
     let refused = partition.read(4, 1000, true, Isolation::Uncommitted).unwrap_err();
     assert_eq!(refused.code(), ErrorCode::CORRUPT_MESSAGE);
     let read = partition.read(6, 1000, true, Isolation::Uncommitted).unwrap();
-    assert_eq!(batches(&read.records).count(), 3);
+    assert_eq!(batches_in(&read.records).count(), 3);
     let before = partition.read(2, size * 2, true, Isolation::Uncommitted).unwrap();
-    assert_eq!(batches(&before.records).count(), 2);
+    assert_eq!(batches_in(&before.records).count(), 2);
     assert_eq!(partition.append(&batch("on"), 1000, true, true).unwrap().base_offset, 9);
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ottla_partitions::{Isolation, Partition, Rules};
-use ottla_records::{batches, control::ControlKind};
+use ottla_partitions::{Isolation, Partition, PartitionRules};
+use ottla_records::{batches_in, control::ControlKind};
 use ottla_types::{TopicPartition, Uuid};
 use serde_json::{Value, json};
 
@@ -55,7 +55,7 @@ fn consumed(partition: &Partition, isolation: Isolation, name: &str) -> Vec<Valu
         // Whose records are not to be seen from here on, and from which offset.
         let mut aborted = read.aborted.unwrap_or_default();
         let mut hidden = BTreeSet::new();
-        for batch in batches(&read.records) {
+        for batch in batches_in(&read.records) {
             let batch = batch.unwrap();
             at = batch.next_offset();
             let producer = batch.producer_id();
@@ -114,7 +114,7 @@ fn every_record_is_read_as_librdkafka_read_it() {
         let id: Uuid = text.split("topic_id: ").nth(1).unwrap().trim().parse().unwrap();
         places.push((TopicPartition::new(topic, index.parse().unwrap()), id));
     }
-    let partitions = crate::open(work.path(), &places, &Rules::default());
+    let partitions = crate::open(work.path(), &places, &PartitionRules::default());
     let text = fs::read_to_string(golden("expected/consumed.jsonl")).unwrap();
     let wanted: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(wanted.len(), 3217);

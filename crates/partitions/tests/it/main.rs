@@ -15,11 +15,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ottla_clock::Clock;
-use ottla_partitions::{Assigned, Assignment, DataDir, DiskFiles, Files, Partitions, Rules};
+use ottla_partitions::{
+    Assigned, Assignment, DataDir, DiskFiles, Files, PartitionRules, Partitions,
+};
 use ottla_types::{TopicPartition, Uuid};
 
 /// A partition that node 1 leads.
-pub fn assigned(place: TopicPartition, topic_id: Uuid, rules: &Rules) -> Assigned {
+pub fn assigned(place: TopicPartition, topic_id: Uuid, rules: &PartitionRules) -> Assigned {
     let assignment = Assignment {
         leader: 1,
         leader_epoch: 9,
@@ -32,7 +34,7 @@ pub fn assigned(place: TopicPartition, topic_id: Uuid, rules: &Rules) -> Assigne
 }
 
 /// The partitions in a directory, led by node 1.
-pub fn open(dir: &Path, places: &[(TopicPartition, Uuid)], rules: &Rules) -> Partitions {
+pub fn open(dir: &Path, places: &[(TopicPartition, Uuid)], rules: &PartitionRules) -> Partitions {
     let files: Arc<dyn Files> = Arc::new(DiskFiles);
     let data = DataDir::open(files, dir).unwrap().unwrap();
     let clean = data.take_clean_shutdown().unwrap().is_some();

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use ottla_clock::Clock;
 use ottla_partitions::{
     Assigned, DataDir, DiskFiles, Fault, FaultyFiles, Files, Isolation, LogOptions, MoveRefused,
-    Partition, Partitions, Rules, StorageError,
+    Partition, PartitionRules, Partitions, StorageError,
 };
-use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches};
+use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_types::{TopicPartition, Uuid};
 
 const TOPIC: Uuid = Uuid::of(700);
@@ -22,9 +22,9 @@ fn place() -> TopicPartition {
 }
 
 /// Small segments, so that there are many.
-fn rules() -> Rules {
+fn rules() -> PartitionRules {
     let log = LogOptions { segment_bytes: 4000, ..LogOptions::default() };
-    Rules { log, ..Rules::default() }
+    PartitionRules { log, ..PartitionRules::default() }
 }
 
 fn assigned(directory: Uuid) -> Assigned {
@@ -76,7 +76,7 @@ fn numbers(partition: &Partition) -> Vec<i32> {
     let mut at = partition.ends().log_start;
     while at < partition.ends().high_watermark {
         let read = partition.read(at, 100_000, true, Isolation::Uncommitted).unwrap();
-        for batch in batches(&read.records).map(Result::unwrap) {
+        for batch in batches_in(&read.records).map(Result::unwrap) {
             all.push(batch.base_sequence());
             at = batch.next_offset();
         }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_clock::Clock;
-use ottla_partitions::{EpochRefused, Isolation, Refused, Rules, TimestampKind, Waited};
-use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches};
+use ottla_partitions::{
+    AppendRefusal, EpochRefused, Isolation, PartitionRules, TimestampKind, Waited,
+};
+use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
 
 fn batch(values: &[&str]) -> Bytes {
@@ -24,25 +26,25 @@ fn places() -> Vec<(TopicPartition, Uuid)> {
 #[test]
 fn what_is_appended_is_read_and_there_after_a_clean_stop() {
     let work = tempfile::tempdir().unwrap();
-    let partitions = crate::open(work.path(), &places(), &Rules::default());
+    let partitions = crate::open(work.path(), &places(), &PartitionRules::default());
     let partition = partitions.find("t", 0).unwrap();
     let appended = partition.append(&batch(&["a", "b"]), 1000, true, true).unwrap();
     assert_eq!((appended.base_offset, appended.end, appended.log_append_time_ms), (0, 2, -1));
     assert!(partition.is_committed(2), "the only replica is all of the in-sync set");
     let read = partition.read(0, 1000, true, Isolation::Uncommitted).unwrap();
-    let first = batches(&read.records).next().unwrap().unwrap();
+    let first = batches_in(&read.records).next().unwrap().unwrap();
     assert_eq!((first.leader_epoch(), first.record_count()), (9, 2));
     assert!(partitions.find_by_id(Uuid::of(700), 0).is_some());
     partitions.close(5).unwrap();
     drop((partitions, partition));
-    let partitions = crate::open(work.path(), &places(), &Rules::default());
+    let partitions = crate::open(work.path(), &places(), &PartitionRules::default());
     assert_eq!(partitions.find("t", 0).unwrap().ends().log_end, 2);
 }
 
 #[test]
 fn a_client_with_another_epoch_in_mind_is_told() {
     let work = tempfile::tempdir().unwrap();
-    let partitions = crate::open(work.path(), &places(), &Rules::default());
+    let partitions = crate::open(work.path(), &places(), &PartitionRules::default());
     let partition = partitions.find("t", 0).unwrap();
     assert_eq!(partition.fence(-1), Ok(()));
     assert_eq!(partition.fence(9), Ok(()));
@@ -53,16 +55,16 @@ fn a_client_with_another_epoch_in_mind_is_told() {
 #[test]
 fn rules_are_kept() {
     let work = tempfile::tempdir().unwrap();
-    let rules = Rules {
+    let rules = PartitionRules {
         compacted: true,
         batch_bytes_max: 100,
         timestamps: TimestampKind::Append,
         in_sync_min: 1,
-        ..Rules::default()
+        ..PartitionRules::default()
     };
     let partitions = crate::open(work.path(), &places(), &rules);
     let partition = partitions.find("t", 0).unwrap();
-    let refused = |values: &[&str]| -> Refused {
+    let refused = |values: &[&str]| -> AppendRefusal {
         partition.append(&batch(values), 1000, false, true).unwrap_err()
     };
     assert_eq!(refused(&["no key"]).code(), ErrorCode::INVALID_RECORD);
@@ -73,7 +75,7 @@ fn rules_are_kept() {
 #[test]
 fn records_are_deleted_from_the_front() {
     let work = tempfile::tempdir().unwrap();
-    let partitions = crate::open(work.path(), &places(), &Rules::default());
+    let partitions = crate::open(work.path(), &places(), &PartitionRules::default());
     let partition = partitions.find("t", 0).unwrap();
     for _ in 0..3 {
         partition.append(&batch(&["a", "b"]), 1000, false, true).unwrap();
@@ -83,14 +85,14 @@ fn records_are_deleted_from_the_front() {
     assert!(partition.read(3, 100, true, Isolation::Uncommitted).is_ok());
     partitions.close(5).unwrap();
     drop((partitions, partition));
-    let partitions = crate::open(work.path(), &places(), &Rules::default());
+    let partitions = crate::open(work.path(), &places(), &PartitionRules::default());
     assert_eq!(partitions.find("t", 0).unwrap().ends().log_start, 3);
 }
 
 #[test]
 fn a_partition_that_is_gone_leaves_nothing_and_refuses_everything() {
     let work = tempfile::tempdir().unwrap();
-    let partitions = crate::open(work.path(), &places(), &Rules::default());
+    let partitions = crate::open(work.path(), &places(), &PartitionRules::default());
     let partition = partitions.find("t", 0).unwrap();
     partition.append(&batch(&["a"]), 1000, false, true).unwrap();
     assert!(partitions.reconcile(&[]).is_empty());
@@ -107,7 +109,7 @@ fn a_partition_that_is_gone_leaves_nothing_and_refuses_everything() {
 #[test]
 fn an_append_allocates_nothing_that_grows_with_the_batch() {
     let work = tempfile::tempdir().unwrap();
-    let partitions = crate::open(work.path(), &places(), &Rules::default());
+    let partitions = crate::open(work.path(), &places(), &PartitionRules::default());
     let partition = partitions.find("t", 0).unwrap();
     let allocated = |size: usize| {
         let batch = batch(&["x".repeat(size).as_str()]);

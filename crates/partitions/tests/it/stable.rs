@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use ottla_partitions::{
-    Assignment, Ends, Isolation, LogOptions, Marker, Partition, Partitions, Rules, Terms,
+    Assignment, Ends, Isolation, LogOptions, Marker, Partition, PartitionRules, Partitions, Terms,
 };
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
 use ottla_types::{TopicPartition, Uuid};
@@ -14,7 +14,7 @@ fn place() -> TopicPartition {
     TopicPartition::new("t", 0)
 }
 
-fn open(dir: &std::path::Path, rules: &Rules) -> (Partitions, Partition) {
+fn open(dir: &std::path::Path, rules: &PartitionRules) -> (Partitions, Partition) {
     let partitions = crate::open(dir, &[(place(), Uuid::of(700))], rules);
     let partition = partitions.find("t", 0).unwrap();
     (partitions, partition)
@@ -45,7 +45,7 @@ fn end(partition: &Partition, commit: bool) {
 }
 
 /// Node 1 leads; who is in sync is another question.
-fn in_sync(partitions: &Partitions, in_sync: &[i32], rules: &Rules) {
+fn in_sync(partitions: &Partitions, in_sync: &[i32], rules: &PartitionRules) {
     let assignment = Assignment {
         leader: 1,
         leader_epoch: 9,
@@ -66,7 +66,7 @@ fn ends(partition: &Partition) -> (i64, i64, i64) {
 #[test]
 fn the_last_stable_offset_waits_for_the_marker_to_be_committed() {
     let work = tempfile::tempdir().unwrap();
-    let rules = Rules::default();
+    let rules = PartitionRules::default();
     let (partitions, partition) = open(work.path(), &rules);
     in_sync(&partitions, &[1], &rules);
     begin(&partition);
@@ -87,7 +87,7 @@ fn the_last_stable_offset_waits_for_the_marker_to_be_committed() {
 fn a_marker_that_a_power_cut_could_take_back_ends_nothing() {
     let work = tempfile::tempdir().unwrap();
     let log = LogOptions { flush_messages: 1, ..LogOptions::default() };
-    let rules = Rules { log, ..Rules::default() };
+    let rules = PartitionRules { log, ..PartitionRules::default() };
     let (_partitions, partition) = open(work.path(), &rules);
     begin(&partition);
     partition.sync().unwrap();
@@ -100,7 +100,7 @@ fn a_marker_that_a_power_cut_could_take_back_ends_nothing() {
 #[test]
 fn the_last_stable_offset_is_never_below_the_logs_start() {
     let work = tempfile::tempdir().unwrap();
-    let (_partitions, partition) = open(work.path(), &Rules::default());
+    let (_partitions, partition) = open(work.path(), &PartitionRules::default());
     begin(&partition);
     partition.delete_before(1).unwrap();
     assert_eq!((partition.ends().log_start, partition.ends().last_stable), (1, 1));

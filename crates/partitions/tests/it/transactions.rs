@@ -1,21 +1,22 @@
 //! A seeded simulation of transactions: the coordinator's machine, real partitions, and a network
 //! that delays, reorders, repeats and loses; clients and the node crash.
 //!
-//! The invariants carry the names of the protocol's specification (section 4.3).
+//! The invariants carry the names of `docs/protocol.md#transactions`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use ottla_clock::Clock;
 use ottla_coordinator::transaction::{
-    Add, Command, End, Init, Reply, TransactionMachine, TransactionSettings, Work,
+    AddPartitions, EndTransaction, InitProducer, MarkerWork, TransactionCommand,
+    TransactionMachine, TransactionReply, TransactionSettings,
 };
 use ottla_machine::Machine;
-use ottla_machine::testkit::Bench;
+use ottla_machine::testkit::MachineBench;
 use ottla_partitions::{
-    DataDir, Guard, Isolation, LogOptions, Marker, Partition, Partitions, Rules, Terms,
+    DataDir, Guard, Isolation, LogOptions, Marker, Partition, PartitionRules, Partitions, Terms,
 };
-use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches};
+use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_storage::SimDisk;
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
 
@@ -130,13 +131,13 @@ struct Client {
 struct World {
     dice: Dice,
     version: i16,
-    machine: Bench<TransactionMachine>,
+    machine: MachineBench<TransactionMachine>,
     disk: SimDisk,
     partitions: Partitions,
     clients: Vec<Client>,
     flying: Vec<Flying>,
     /// Markers to be written, and those written for each work.
-    works: Vec<(Work, BTreeSet<i32>)>,
+    works: Vec<(MarkerWork, BTreeSet<i32>)>,
     tales: Vec<Tale>,
     next_id: i64,
     stable: BTreeMap<i32, i64>,
@@ -177,7 +178,7 @@ fn open(disk: &SimDisk) -> Partitions {
     let clean = dir.take_clean_shutdown().unwrap().is_some();
     let all = Partitions::new(1, Clock::manual(1000), vec![(dir, Uuid::of(500), clean)]).unwrap();
     let log = LogOptions { segment_bytes: 2000, ..LogOptions::default() };
-    let rules = Rules { log, ..Rules::default() };
+    let rules = PartitionRules { log, ..PartitionRules::default() };
     let place = |index| TopicPartition::new("data", index);
     let wanted: Vec<_> =
         (0..PARTITIONS).map(|index| crate::assigned(place(index), Uuid::of(700), &rules)).collect();
@@ -199,8 +200,8 @@ impl World {
             requests: 0,
         };
         let mut machine =
-            Bench::new(TransactionMachine::new(TransactionSettings::default()), 1_000_000);
-        machine.run(Command::Loaded);
+            MachineBench::new(TransactionMachine::new(TransactionSettings::default()), 1_000_000);
+        machine.run(TransactionCommand::Loaded);
         Self {
             dice: Dice(seed),
             version,
@@ -331,10 +332,10 @@ impl World {
         }
         let mut machine = TransactionMachine::new(TransactionSettings::default());
         records.iter().for_each(|record| machine.apply(record));
-        let mut bench = Bench::new(machine, self.machine.now_ms);
+        let mut bench = MachineBench::new(machine, self.machine.now_ms);
         bench.records = records;
         if self.bug != Bug::ForgetWorkOnCrash {
-            bench.run(Command::Loaded);
+            bench.run(TransactionCommand::Loaded);
         }
         self.machine = bench;
         self.works.clear();
@@ -378,9 +379,9 @@ impl World {
         {
             return Ok((known.producer_id, known.epoch));
         }
-        let init = Init { id, timeout_ms: TIMEOUT_MS, known: None, fresh };
-        match self.machine.run(Command::Init(init)).1.pop() {
-            Some((_, Reply::Producer(told))) => told,
+        let init = InitProducer { id, timeout_ms: TIMEOUT_MS, known: None, fresh };
+        match self.machine.run(TransactionCommand::Init(init)).1.pop() {
+            Some((_, TransactionReply::Producer(told))) => told,
             other => panic!("{other:?}"),
         }
     }
@@ -393,9 +394,9 @@ impl World {
     ) -> Result<(i64, i16), ErrorCode> {
         self.next_id += 1;
         let (client_version, fresh) = (self.version, Some(self.next_id));
-        let end = End { id, producer, commit, client_version, fresh };
-        match self.machine.run(Command::End(end)).1.pop() {
-            Some((_, Reply::Producer(told))) => told,
+        let end = EndTransaction { id, producer, commit, client_version, fresh };
+        match self.machine.run(TransactionCommand::End(end)).1.pop() {
+            Some((_, TransactionReply::Producer(told))) => told,
             other => panic!("{other:?}"),
         }
     }
@@ -403,9 +404,9 @@ impl World {
     fn add(&mut self, id: &str, producer: (i64, i16), index: i32) -> Result<(), ErrorCode> {
         let partitions = [("data".to_owned(), [index].into())].into();
         let (id, client_version) = (id.to_owned(), self.version);
-        let add = Add { id, producer, partitions, verify_only: false, client_version };
-        match self.machine.run(Command::Add(add)).1.pop() {
-            Some((_, Reply::Added(added))) => added,
+        let add = AddPartitions { id, producer, partitions, verify_only: false, client_version };
+        match self.machine.run(TransactionCommand::Add(add)).1.pop() {
+            Some((_, TransactionReply::Added(added))) => added,
             other => panic!("{other:?}"),
         }
     }
@@ -488,7 +489,9 @@ impl World {
 
     /// A marker is written, any of those that are due.
     fn mark(&mut self) {
-        if let Some((_, Reply::Work(work))) = self.machine.run(Command::TakeWork).1.pop() {
+        if let Some((_, TransactionReply::Work(work))) =
+            self.machine.run(TransactionCommand::TakeWork).1.pop()
+        {
             self.works.extend(work.into_iter().map(|work| (work, BTreeSet::new())));
         }
         if self.works.is_empty() {
@@ -503,7 +506,7 @@ impl World {
             || self.bug == Bug::MarkersBeforeAll && left.len() < all.len();
         if is_enough {
             let (work, _) = self.works.swap_remove(at);
-            self.machine.run(Command::Marked(work));
+            self.machine.run(TransactionCommand::Marked(work));
             return;
         }
         // Also one that was written before: its answer was lost.
@@ -561,7 +564,7 @@ impl World {
             let read = partition.read(at, 1 << 20, true, Isolation::Committed).unwrap();
             let mut aborting: BTreeSet<i64> = BTreeSet::new();
             let mut aborted = read.aborted.unwrap().into_iter().peekable();
-            for batch in batches(&read.records).map(|it| it.unwrap()) {
+            for batch in batches_in(&read.records).map(|it| it.unwrap()) {
                 while let Some((id, _)) = aborted.next_if(|it| it.1 <= batch.last_offset()) {
                     aborting.insert(id);
                 }

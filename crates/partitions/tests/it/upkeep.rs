@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_clock::{Clock, ClockTraits, SimulatedTime};
 use ottla_partitions::{
-    Compaction, Isolation, Keeper, KeeperSettings, Lanes, LogOptions, Partition, Partitions,
-    Retention, Rules, Waited,
+    Compaction, Isolation, Keeper, KeeperSettings, Lanes, LogOptions, Partition, PartitionRules,
+    Partitions, Retention, Waited,
 };
-use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches};
+use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_types::{TopicPartition, Uuid};
 
 fn keyed(key: &str, value: &str, timestamp: i64) -> Bytes {
@@ -21,7 +21,7 @@ fn keyed(key: &str, value: &str, timestamp: i64) -> Bytes {
     Bytes::from(builder.build().unwrap())
 }
 
-fn open(dir: &Path, rules: &Rules) -> Partitions {
+fn open(dir: &Path, rules: &PartitionRules) -> Partitions {
     crate::open(dir, &[(TopicPartition::new("t", 0), Uuid::of(700))], rules)
 }
 
@@ -50,7 +50,7 @@ fn logs(dir: &Path) -> Vec<String> {
 fn what_is_too_much_is_deleted_from_the_front() {
     let work = tempfile::tempdir().unwrap();
     let retention = Retention { bytes: Some(600), ms: None };
-    let rules = Rules { log: small(), retention, ..Rules::default() };
+    let rules = PartitionRules { log: small(), retention, ..PartitionRules::default() };
     let partitions = open(work.path(), &rules);
     let partition = partitions.find("t", 0).unwrap();
     fill(&partition, 30);
@@ -72,7 +72,7 @@ fn what_is_too_much_is_deleted_from_the_front() {
 fn what_is_too_old_is_deleted_even_if_that_is_all() {
     let work = tempfile::tempdir().unwrap();
     let retention = Retention { ms: Some(10_000), bytes: None };
-    let rules = Rules { log: small(), retention, ..Rules::default() };
+    let rules = PartitionRules { log: small(), retention, ..PartitionRules::default() };
     let partitions = open(work.path(), &rules);
     let partition = partitions.find("t", 0).unwrap();
     fill(&partition, 30);
@@ -89,7 +89,8 @@ fn what_is_too_old_is_deleted_even_if_that_is_all() {
 #[test]
 fn deleted_records_take_their_segments_with_them() {
     let work = tempfile::tempdir().unwrap();
-    let partitions = open(work.path(), &Rules { log: small(), ..Rules::default() });
+    let partitions =
+        open(work.path(), &PartitionRules { log: small(), ..PartitionRules::default() });
     let partition = partitions.find("t", 0).unwrap();
     fill(&partition, 30);
     let before = logs(work.path()).len();
@@ -99,18 +100,23 @@ fn deleted_records_take_their_segments_with_them() {
     assert_eq!(partition.ends().log_start, 17, "within a segment");
     assert!(logs(work.path()).len() < before);
     drop((partitions, partition));
-    let partition = open(work.path(), &Rules::default()).find("t", 0).unwrap();
+    let partition = open(work.path(), &PartitionRules::default()).find("t", 0).unwrap();
     assert_eq!(partition.ends().log_start, 17);
 }
 
-fn compacted() -> Rules {
+fn compacted() -> PartitionRules {
     let compaction = Compaction {
         dirty_millionths: 500_000,
         min_lag_ms: 0,
         max_lag_ms: i64::MAX,
         delete_retention_ms: 0,
     };
-    Rules { log: small(), compacted: true, compaction: Some(compaction), ..Rules::default() }
+    PartitionRules {
+        log: small(),
+        compacted: true,
+        compaction: Some(compaction),
+        ..PartitionRules::default()
+    }
 }
 
 #[test]
@@ -134,7 +140,7 @@ fn a_topic_made_anew_under_an_old_name_is_dirty_from_its_start() {
 #[test]
 fn a_partition_is_cleaned_from_when_its_topic_is_compacted_until_it_is_not() {
     let work = tempfile::tempdir().unwrap();
-    let plain = Rules { compacted: false, compaction: None, ..compacted() };
+    let plain = PartitionRules { compacted: false, compaction: None, ..compacted() };
     let partitions = open(work.path(), &plain);
     let partition = partitions.find("t", 0).unwrap();
     for (rules, cleaned) in [(plain.clone(), 0), (compacted(), 1), (plain, 0), (compacted(), 1)] {
@@ -158,7 +164,7 @@ fn a_compacted_partition_keeps_the_last_of_each_key() {
     let (mut at, mut last, mut count) = (0, BTreeMap::new(), 0);
     while at < 30 {
         let read = partition.read(at, 300, true, Isolation::Uncommitted).unwrap();
-        for batch in batches(&read.records) {
+        for batch in batches_in(&read.records) {
             let batch = batch.unwrap();
             at = batch.next_offset();
             for record in batch.unpack(1000).unwrap().records() {
@@ -180,7 +186,7 @@ fn a_compacted_partition_keeps_the_last_of_each_key() {
 fn where_durability_is_chosen_one_sync_lets_all_answers_go() {
     let work = tempfile::tempdir().unwrap();
     let log = LogOptions { flush_messages: 1, ..LogOptions::default() };
-    let partitions = open(work.path(), &Rules { log, ..Rules::default() });
+    let partitions = open(work.path(), &PartitionRules { log, ..PartitionRules::default() });
     let partition = partitions.find("t", 0).unwrap();
     for at in 0..3 {
         let appended = partition.append(&keyed("k", "v", at), 1000, false, true).unwrap();
@@ -196,7 +202,8 @@ fn where_durability_is_chosen_one_sync_lets_all_answers_go() {
 fn a_keeper_comes_when_a_producer_waits() {
     let work = tempfile::tempdir().unwrap();
     let log = LogOptions { flush_messages: 1, ..LogOptions::default() };
-    let partitions = Arc::new(open(work.path(), &Rules { log, ..Rules::default() }));
+    let partitions =
+        Arc::new(open(work.path(), &PartitionRules { log, ..PartitionRules::default() }));
     let clock = Clock::real();
     let keeper = Keeper::start(&partitions, &clock, Arc::new(KeeperSettings::default)).unwrap();
     let partition = partitions.find("t", 0).unwrap();
@@ -212,7 +219,7 @@ fn a_keeper_comes_when_a_producer_waits() {
 #[test]
 fn records_become_durable_after_a_while_where_that_is_asked_for() {
     let work = tempfile::tempdir().unwrap();
-    let rules = Rules { flush_ms: Some(1), ..Rules::default() };
+    let rules = PartitionRules { flush_ms: Some(1), ..PartitionRules::default() };
     let partitions = Arc::new(open(work.path(), &rules));
     let clock = Clock::real();
     let keeper = Keeper::start(&partitions, &clock, Arc::new(KeeperSettings::default)).unwrap();
@@ -229,7 +236,7 @@ fn records_become_durable_after_a_while_where_that_is_asked_for() {
 #[test]
 fn what_was_flushed_is_not_read_again_after_a_crash() {
     let work = tempfile::tempdir().unwrap();
-    let partitions = open(work.path(), &Rules::default());
+    let partitions = open(work.path(), &PartitionRules::default());
     let partition = partitions.find("t", 0).unwrap();
     fill(&partition, 300);
     partition.flush().unwrap();
@@ -241,11 +248,11 @@ fn what_was_flushed_is_not_read_again_after_a_crash() {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[70] ^= 1;
     std::fs::write(&path, &bytes).unwrap();
-    let partitions = open(work.path(), &Rules::default());
+    let partitions = open(work.path(), &PartitionRules::default());
     assert_eq!(partitions.find("t", 0).unwrap().ends().log_end, 305);
     drop(partitions);
     std::fs::remove_file(work.path().join("recovery-point-offset-checkpoint")).unwrap();
-    let partitions = open(work.path(), &Rules::default());
+    let partitions = open(work.path(), &PartitionRules::default());
     assert_eq!(partitions.find("t", 0).unwrap().ends().log_end, 0, "now it was");
 }
 
@@ -256,7 +263,7 @@ fn simulated_sync(seed: u64) -> Duration {
     let clock = Clock::simulated(&time, ClockTraits { wall_ms: 1000, drift_ppm: 0, seed });
     let log = LogOptions { flush_messages: 1, ..LogOptions::default() };
     let lanes = Lanes::simulated(&clock, Duration::from_secs(30));
-    let opened = open(work.path(), &Rules { log, ..Rules::default() });
+    let opened = open(work.path(), &PartitionRules { log, ..PartitionRules::default() });
     let partitions = Arc::new(opened.on_lanes(lanes.clone()));
     let keeper = Keeper::start(&partitions, &clock, Arc::new(KeeperSettings::default)).unwrap();
     let partition = partitions.find("t", 0).unwrap();

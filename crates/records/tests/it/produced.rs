@@ -2,8 +2,8 @@
 //! 4.3.1, asked with the same bytes. Where Ottla refuses more, the row says so.
 
 use ottla_records::{
-    BadRecords, BatchBuilder, BatchOptions, Checked, Compression, HEADER_BYTES, NewRecord,
-    RecordRule, RepackAs, Rules, TimestampRules, batches, check, crc32c,
+    BadRecords, BatchBuilder, BatchOptions, BatchRules, CheckedBatch, Compression, HEADER_BYTES,
+    NewRecord, RecordRule, RepackAs, TimestampRules, batches_in, check_batches, crc32c,
 };
 use ottla_types::ErrorCode;
 use proptest::prelude::*;
@@ -13,8 +13,8 @@ use crate::{CODECS, LIMIT};
 const NOW: i64 = 1_700_000_000_000;
 const HOUR: i64 = 3_600_000;
 
-pub fn rules() -> Rules {
-    Rules {
+pub fn rules() -> BatchRules {
+    BatchRules {
         batch_bytes_max: 1 << 20,
         segment_bytes_max: 1 << 30,
         zstd_allowed: true,
@@ -29,11 +29,11 @@ pub fn rules() -> Rules {
     }
 }
 
-fn checked<'a>(bytes: &'a [u8], rules: &Rules) -> Result<Checked<'a>, BadRecords> {
-    check(bytes, rules)
+fn checked<'a>(bytes: &'a [u8], rules: &BatchRules) -> Result<CheckedBatch<'a>, BadRecords> {
+    check_batches(bytes, rules)
 }
 
-fn code(bytes: &[u8], rules: &Rules) -> ErrorCode {
+fn code(bytes: &[u8], rules: &BatchRules) -> ErrorCode {
     checked(bytes, rules).map_or_else(|refused| refused.code(), |_| ErrorCode::NONE)
 }
 
@@ -262,7 +262,7 @@ fn compressed_records_are_read_as_others_are() {
         assert_eq!(code(&one.codec(*codec).with(&[]), &rules()), empty, "{name}: empty");
     }
     let zstd = packed_sample(Compression::Zstd);
-    let early = Rules { zstd_allowed: false, ..rules() };
+    let early = BatchRules { zstd_allowed: false, ..rules() };
     assert_eq!(code(&zstd, &early), ErrorCode::UNSUPPORTED_COMPRESSION_TYPE);
 }
 
@@ -275,7 +275,7 @@ fn a_batch_that_unpacks_to_too_much_is_too_large() {
     let zeros = vec![0; 2 << 20];
     for codec in &CODECS[1..] {
         let bomb = HEAD.codec(*codec).with(&codec.compress(&zeros, None).unwrap());
-        let bounded = Rules { unpacked_bytes_max: 1 << 20, ..rules() };
+        let bounded = BatchRules { unpacked_bytes_max: 1 << 20, ..rules() };
         assert_eq!(code(&bomb, &bounded), ErrorCode::MESSAGE_TOO_LARGE, "{codec:?}");
         assert_eq!(code(&bomb, &rules()), INVALID, "{codec:?}: zeros are no records");
     }
@@ -304,13 +304,13 @@ fn the_newest_time_comes_from_the_records() {
 
 #[test]
 fn each_record_has_its_time_looked_at() {
-    let append = Rules { timestamps: TimestampRules::Append, ..rules() };
+    let append = BatchRules { timestamps: TimestampRules::Append, ..rules() };
     let late = [record(0, 0), record(1, 2 * HOUR), record(2, 0), record(3, 3 * HOUR)].concat();
     let four = HEAD.count(4);
     let claims = |max_time| Head { attributes: 8, max_time, ..HEAD }.with(&record(0, 0));
     let at = |time| Head { base_time: time, max_time: time, ..HEAD }.with(&record(0, 0));
     let wraps = Head { base_time: i64::MAX, ..HEAD }.with(&record(0, 5));
-    type Case = (&'static str, Vec<u8>, Rules, ErrorCode, Vec<usize>);
+    type Case = (&'static str, Vec<u8>, BatchRules, ErrorCode, Vec<usize>);
     let cases: Vec<Case> = vec![
         ("late", four.with(&late), rules(), TIME, vec![1, 3]),
         ("late, and the header hides it", four.with(&late), rules(), TIME, vec![1, 3]),
@@ -331,14 +331,14 @@ fn each_record_has_its_time_looked_at() {
         assert_eq!(named, records, "{what}");
     }
     let narrow = TimestampRules::Create { now_ms: NOW, before_max_ms: 10, after_max_ms: 10 };
-    let narrow = Rules { timestamps: narrow, ..rules() };
+    let narrow = BatchRules { timestamps: narrow, ..rules() };
     assert_eq!(code(&at(-1), &narrow), OK, "none is in any range");
     assert_eq!(code(&at(NOW - 11), &narrow), TIME);
 }
 
 #[test]
 fn a_compacted_topic_names_the_records_without_a_key() {
-    let compacted = Rules { keys_needed: true, ..rules() };
+    let compacted = BatchRules { keys_needed: true, ..rules() };
     let keyless = |delta: i64, time: i64| {
         raw(time, &[&varint(delta), &varint(-1), &with_length(b"v"), &varint(0)])
     };
@@ -358,7 +358,7 @@ fn a_compacted_topic_names_the_records_without_a_key() {
 
 #[test]
 fn records_whose_offsets_do_not_count_are_named_after_those_that_break_a_rule() {
-    let compacted = Rules { keys_needed: true, ..rules() };
+    let compacted = BatchRules { keys_needed: true, ..rules() };
     let keyless = raw(0, &[&varint(9), &varint(-1), &with_length(b"v"), &varint(0)]);
     let body = [record(0, 0), keyless, record(7, 0), record(3, 0), record(9, 0)].concat();
     for codec in CODECS {
@@ -387,7 +387,7 @@ fn what_cannot_be_written_again_is_refused() {
     for (base_time, attributes, max_time, producer, due) in cases {
         let bytes = Head { base_time, attributes, max_time, producer, ..HEAD }.with(&one);
         for codec in CODECS {
-            let rules = Rules { store_as: Some(RepackAs { codec, level: None }), ..rules() };
+            let rules = BatchRules { store_as: Some(RepackAs { codec, level: None }), ..rules() };
             let stays = codec == Compression::None;
             let due = if stays { OK } else { due };
             assert_eq!(code(&bytes, &rules), due, "{base_time} {producer:?} to {codec:?}");
@@ -397,7 +397,7 @@ fn what_cannot_be_written_again_is_refused() {
 
 #[test]
 fn an_answer_names_a_bounded_number_of_records() {
-    let compacted = Rules { keys_needed: true, ..rules() };
+    let compacted = BatchRules { keys_needed: true, ..rules() };
     let mut builder = BatchBuilder::new(BatchOptions::default());
     (0..5000).for_each(|_| builder.push(&NewRecord { timestamp: NOW, ..NewRecord::default() }));
     let batch = builder.build().unwrap();
@@ -412,11 +412,11 @@ fn a_topic_with_a_codec_of_its_own_gets_the_records_as_they_are() {
             let packed = from.compress(&body, None).unwrap();
             let bytes = Head { max_time: 1, ..HEAD.count(3) }.codec(from).with(&packed);
             let store_as = Some(RepackAs { codec: to, level: None });
-            let rules = Rules { store_as, ..rules() };
+            let rules = BatchRules { store_as, ..rules() };
             let found = checked(&bytes, &rules).unwrap();
             assert_eq!(found.repacked.is_some(), from != to);
             assert_eq!(found.max_timestamp, NOW + 7);
-            let stored = batches(found.bytes()).next().unwrap().unwrap();
+            let stored = batches_in(found.bytes()).next().unwrap().unwrap();
             assert!(stored.crc_is_right());
             assert_eq!(stored.compression(), Ok(to));
             assert_eq!(stored.unpack(LIMIT).unwrap().bytes(), body);
@@ -425,7 +425,7 @@ fn a_topic_with_a_codec_of_its_own_gets_the_records_as_they_are() {
             let bytes = HEAD.count(3).codec(from).with(&from.compress(&wrong, None).unwrap());
             match checked(&bytes, &rules) {
                 Ok(found) => {
-                    let stored = batches(found.bytes()).next().unwrap().unwrap();
+                    let stored = batches_in(found.bytes()).next().unwrap().unwrap();
                     assert_eq!(stored.unpack(LIMIT).unwrap().bytes(), body, "{from:?} to {to:?}");
                 }
                 Err(refused) => assert_eq!((from, refused.code()), (to, INVALID)),
@@ -442,9 +442,9 @@ fn sizes_are_looked_at_before_and_after_recompression() {
     let plain = HEAD.with(&body);
     assert!(small.len() < 1000);
     let to = |codec| Some(RepackAs { codec, level: None });
-    let batches_of = |batch_bytes_max| Rules { batch_bytes_max, ..rules() };
-    let segments_of = |segment_bytes_max| Rules { segment_bytes_max, ..rules() };
-    let unpacked = |rules| Rules { store_as: to(Compression::None), ..rules };
+    let batches_of = |batch_bytes_max| BatchRules { batch_bytes_max, ..rules() };
+    let segments_of = |segment_bytes_max| BatchRules { segment_bytes_max, ..rules() };
+    let unpacked = |rules| BatchRules { store_as: to(Compression::None), ..rules };
     let cases = [
         (&plain, batches_of(1000), ErrorCode::MESSAGE_TOO_LARGE),
         (&small, batches_of(1000), OK),
@@ -457,10 +457,10 @@ fn sizes_are_looked_at_before_and_after_recompression() {
         // What is too large as it comes is refused, however small it would be stored.
         (
             &plain,
-            Rules { store_as: to(Compression::Gzip), ..batches_of(1000) },
+            BatchRules { store_as: to(Compression::Gzip), ..batches_of(1000) },
             ErrorCode::MESSAGE_TOO_LARGE,
         ),
-        (&plain, Rules { store_as: to(Compression::Gzip), ..segments_of(1000) }, OK),
+        (&plain, BatchRules { store_as: to(Compression::Gzip), ..segments_of(1000) }, OK),
     ];
     for (at, (bytes, rules, due)) in cases.into_iter().enumerate() {
         assert_eq!(code(bytes, &rules), due, "case {at}");
@@ -472,9 +472,9 @@ fn a_batch_that_claims_the_append_time_has_it_when_it_is_written_again() {
     let body = [record(0, 0), record(1, 3)].concat();
     let bytes = Head { attributes: 8, max_time: NOW - 7, ..HEAD.count(2) }.with(&body);
     let rules =
-        Rules { store_as: Some(RepackAs { codec: Compression::Lz4, level: None }), ..rules() };
+        BatchRules { store_as: Some(RepackAs { codec: Compression::Lz4, level: None }), ..rules() };
     let found = checked(&bytes, &rules).unwrap();
-    let stored = batches(found.bytes()).next().unwrap().unwrap();
+    let stored = batches_in(found.bytes()).next().unwrap().unwrap();
     assert!(!stored.is_append_time());
     assert_eq!((stored.max_timestamp(), found.max_timestamp), (NOW - 7, NOW - 7));
     let times: Vec<i64> =
@@ -488,8 +488,8 @@ fn the_log_start_is_told_where_kafka_tells_it() {
     let mut flipped = good.clone();
     *flipped.last_mut().unwrap() ^= 1;
     let late = Head { base_time: NOW + 2 * HOUR, ..HEAD }.with(&record(0, 0));
-    let small = Rules { batch_bytes_max: 10, ..rules() };
-    let no_zstd = Rules { zstd_allowed: false, ..rules() };
+    let small = BatchRules { batch_bytes_max: 10, ..rules() };
+    let no_zstd = BatchRules { zstd_allowed: false, ..rules() };
     let cases = [
         (HEAD.with(&[0xff; 20]), rules(), true),
         (Head { attributes: 7, ..HEAD }.with(&record(0, 0)), rules(), true),
@@ -552,8 +552,8 @@ proptest! {
             before_max_ms: i64::MAX,
             after_max_ms: i64::MAX - NOW,
         };
-        let found = checked(&batch, &Rules { timestamps: free, ..rules() });
-        let view = batches(&batch).next().unwrap().unwrap();
+        let found = checked(&batch, &BatchRules { timestamps: free, ..rules() });
+        let view = batches_in(&batch).next().unwrap().unwrap();
         let unpacked = view.unpack(LIMIT).unwrap();
         let read: Result<Vec<_>, _> = unpacked.records().collect();
         let counts = |it: &[ottla_records::Record<'_>]| {

@@ -6,15 +6,15 @@ use ottla_metadata::Cluster;
 use ottla_replication::Leader;
 use ottla_types::{LeaderEpoch, NodeId, Offset, Uuid};
 
-use crate::log::{Entry, Log};
+use crate::log::{SimLog, SimRecord};
 
 #[derive(Debug)]
-pub(crate) struct Broker {
+pub(crate) struct SimBroker {
     pub id: NodeId,
     /// How often it has started.
     pub life: u32,
     /// While it runs, what a power cut would leave; while it is down, its log.
-    pub disk: Vec<Entry>,
+    pub disk: Vec<SimRecord>,
     /// The high watermark in its checkpoint.
     pub checkpoint: Offset,
     /// The epoch that its last life wrote down when it stopped cleanly; -1 if it did not.
@@ -23,7 +23,7 @@ pub(crate) struct Broker {
     pub has_lost: bool,
     /// How its last life ended, until it is in sync again.
     pub weakness: Option<Crash>,
-    pub live: Option<Live>,
+    pub live: Option<BrokerMemory>,
 }
 
 /// How a broker ends without a clean stop.
@@ -37,27 +37,27 @@ pub(crate) enum Crash {
 
 /// What a running broker has in memory.
 #[derive(Debug)]
-pub(crate) struct Live {
-    pub log: Log,
+pub(crate) struct BrokerMemory {
+    pub log: SimLog,
     /// The metadata as far as it has come.
     pub cluster: Cluster,
     /// How many records that is.
     pub applied: usize,
-    pub part: Part,
+    pub part: BrokerRole,
     pub high_watermark: Offset,
-    pub fetch: Option<FetchUnderWay>,
+    pub fetch: Option<ReplicaFetchUnderWay>,
     pub fetches: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct FetchUnderWay {
+pub(crate) struct ReplicaFetchUnderWay {
     pub number: u64,
     pub since_ms: u64,
 }
 
 /// What a broker does for the partition.
 #[derive(Debug)]
-pub(crate) enum Part {
+pub(crate) enum BrokerRole {
     Idle,
     Follower { leader: NodeId, epoch: LeaderEpoch },
     Leader(Box<Leading>),
@@ -68,7 +68,7 @@ pub(crate) struct Leading {
     pub leader: Leader,
     /// Produce requests with acks=all: where the record of each ends.
     pub waiting: VecDeque<Offset>,
-    pub followers: BTreeMap<NodeId, Seen>,
+    pub followers: BTreeMap<NodeId, FollowerProgress>,
     /// An in-sync set that the controller was asked for, and at which partition epoch.
     pub proposed: Option<Proposed>,
 }
@@ -81,14 +81,14 @@ pub(crate) struct Proposed {
 
 /// What a leader has seen of a follower.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct FollowerProgress {
     pub end: Offset,
     pub broker_epoch: i64,
     /// When it last had everything.
     pub caught_up_ms: u64,
 }
 
-impl Broker {
+impl SimBroker {
     pub fn new(id: NodeId) -> Self {
         Self {
             id,
@@ -108,42 +108,42 @@ impl Broker {
     }
 
     pub fn start(&mut self) {
-        let log = Log::open(&self.disk);
+        let log = SimLog::open(&self.disk);
         self.life += 1;
-        self.live = Some(Live {
+        self.live = Some(BrokerMemory {
             high_watermark: self.checkpoint.min(log.end()),
             log,
             cluster: Cluster::default(),
             applied: 0,
-            part: Part::Idle,
+            part: BrokerRole::Idle,
             fetch: None,
             fetches: 0,
         });
     }
 
     /// The log, wherever it is.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[SimRecord] {
         self.live.as_ref().map_or(&self.disk, |live| &live.log.entries)
     }
 }
 
-impl Live {
+impl BrokerMemory {
     /// The epoch of this life's registration, as soon as the metadata tells of it.
     pub fn broker_epoch(&self, id: NodeId, life: u32) -> Option<i64> {
         let known = self.cluster.broker(id)?;
-        (known.incarnation == Broker::incarnation(id, life)).then_some(known.epoch)
+        (known.incarnation == SimBroker::incarnation(id, life)).then_some(known.epoch)
     }
 
     pub fn leading(&self) -> Option<&Leading> {
         match &self.part {
-            Part::Leader(leading) => Some(leading),
+            BrokerRole::Leader(leading) => Some(leading),
             _ => None,
         }
     }
 
     pub fn leading_mut(&mut self) -> Option<&mut Leading> {
         match &mut self.part {
-            Part::Leader(leading) => Some(leading),
+            BrokerRole::Leader(leading) => Some(leading),
             _ => None,
         }
     }

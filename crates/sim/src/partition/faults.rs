@@ -1,14 +1,14 @@
 //! What goes wrong: processes die, the power fails, links are cut.
 
-use super::broker::{Broker, Crash};
-use super::message::Event;
-use super::world::World;
-use crate::log::{Log, offset};
+use super::broker::{Crash, SimBroker};
+use super::message::PartitionEvent;
+use super::world::PartitionWorld;
+use crate::log::{SimLog, offset};
 use crate::network::Weather;
 
 /// How a broker's life ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+enum BrokerEnd {
     /// Everything is flushed, and the epoch of its registration is written down.
     Clean {
         epoch: i64,
@@ -16,14 +16,14 @@ enum End {
     Crash(Crash),
 }
 
-impl World {
+impl PartitionWorld {
     /// One fault, and the next in a while.
     pub(super) fn fault(&mut self) {
         if self.is_healed {
             return;
         }
         let pause_ms = self.dice.between(100, 2500);
-        self.schedule.after(pause_ms, Event::Fault);
+        self.schedule.after(pause_ms, PartitionEvent::Fault);
         let any = self.dice.index(self.brokers.len());
         let (from, to) = (self.any_node(), self.any_node());
         match self.dice.below(12) {
@@ -60,25 +60,25 @@ impl World {
         let can_lose = self.is_bearable(Crash::Power);
         let kind = if can_lose { wanted } else { Crash::Process };
         match clean {
-            Some(epoch) => self.end(at, End::Clean { epoch }),
-            None if self.is_bearable(kind) => self.end(at, End::Crash(kind)),
+            Some(epoch) => self.end(at, BrokerEnd::Clean { epoch }),
+            None if self.is_bearable(kind) => self.end(at, BrokerEnd::Crash(kind)),
             None => {}
         }
     }
 
-    fn end(&mut self, at: usize, end: End) {
+    fn end(&mut self, at: usize, end: BrokerEnd) {
         let broker = &mut self.brokers[at];
         let Some(mut live) = broker.live.take() else { return };
         self.coverage.crashes += 1;
         broker.clean_epoch = -1;
         match end {
-            End::Clean { epoch } => broker.clean_epoch = epoch,
-            End::Crash(kind) => broker.weakness = Some(kind),
+            BrokerEnd::Clean { epoch } => broker.clean_epoch = epoch,
+            BrokerEnd::Crash(kind) => broker.weakness = Some(kind),
         }
-        if end == End::Crash(Crash::Power) {
+        if end == BrokerEnd::Crash(Crash::Power) {
             let kept = self.dice.index(live.log.unflushed() + 1);
             live.log.torn(&mut broker.disk, kept);
-            let kept = Log::open(&broker.disk);
+            let kept = SimLog::open(&broker.disk);
             self.coverage.lost_records += (live.log.entries.len() - kept.entries.len()) as u64;
             broker.has_lost = true;
             live.log = kept;
@@ -88,7 +88,7 @@ impl World {
         let (life, left) = (broker.life, broker.disk.len());
         let down_ms = self.dice.between(10, 6000);
         self.trace.note(self.schedule.now_ms(), at + 1, || format!("{end:?}, {left} records left"));
-        self.schedule.after(down_ms, Event::Restarted { broker: at, life });
+        self.schedule.after(down_ms, PartitionEvent::Restarted { broker: at, life });
     }
 
     /// May another broker crash so? Acknowledged records survive as long as fewer brokers than
@@ -106,7 +106,7 @@ impl World {
         let Some(state) = self.journal.partition() else { return };
         let cluster = self.journal.controller.cluster();
         for broker in &mut self.brokers {
-            let incarnation = Broker::incarnation(broker.id, broker.life);
+            let incarnation = SimBroker::incarnation(broker.id, broker.life);
             let is_known =
                 cluster.broker(broker.id).is_some_and(|it| it.incarnation == incarnation);
             if is_known && broker.live.is_some() && state.isr.contains(&broker.id) {
@@ -122,6 +122,6 @@ impl World {
         }
         self.brokers[at].start();
         let life = self.brokers[at].life;
-        self.schedule.after(1, Event::Polled { broker: at, life });
+        self.schedule.after(1, PartitionEvent::Polled { broker: at, life });
     }
 }

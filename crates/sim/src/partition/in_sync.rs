@@ -2,17 +2,17 @@
 
 use ottla_types::NodeId;
 
-use super::broker::{Live, Proposed};
-use super::message::{Alter, Member, Message};
-use super::world::World;
-use crate::invariant::Checked;
+use super::broker::{BrokerMemory, Proposed};
+use super::message::{Alter, IncarnatedMember, PartitionMessage};
+use super::world::PartitionWorld;
+use crate::invariant::InvariantCheck;
 
 /// `replica.lag.time.max.ms`.
 const LAG_MS: u64 = 2500;
 
-impl World {
+impl PartitionWorld {
     /// Asks for another in-sync set, if that is due; asks again for one that is not decided.
-    pub(super) fn look_after_in_sync(&mut self, at: usize) -> Checked {
+    pub(super) fn look_after_in_sync(&mut self, at: usize) -> InvariantCheck {
         let (id, life, now_ms) =
             (self.brokers[at].id, self.brokers[at].life, self.schedule.now_ms());
         let Some(live) = &mut self.brokers[at].live else { return Ok(()) };
@@ -34,7 +34,7 @@ impl World {
         if !proposed.in_sync.iter().all(is_fit) {
             return Ok(());
         }
-        let member = |other: &NodeId| Member {
+        let member = |other: &NodeId| IncarnatedMember {
             id: *other,
             broker_epoch: leading.followers.get(other).map_or(own_epoch, |it| it.broker_epoch),
         };
@@ -44,13 +44,13 @@ impl World {
             partition_epoch: proposed.partition_epoch,
             in_sync: proposed.in_sync.iter().map(member).collect(),
         };
-        self.send(at, self.controller(), Message::AlterPartition(alter));
+        self.send(at, self.controller(), PartitionMessage::AlterPartition(alter));
         self.advanced(at)
     }
 }
 
 /// The in-sync set that a leader would have; `None` if it has it.
-fn wanted(live: &Live, id: NodeId, now_ms: u64) -> Option<Vec<NodeId>> {
+fn wanted(live: &BrokerMemory, id: NodeId, now_ms: u64) -> Option<Vec<NodeId>> {
     let leading = live.leading()?;
     let assignment = leading.leader.assignment();
     let lags = |other: &NodeId| {

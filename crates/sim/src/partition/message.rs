@@ -3,10 +3,10 @@
 use ottla_raft::LogEnd;
 use ottla_types::{LeaderEpoch, NodeId, Offset};
 
-use crate::log::Entry;
+use crate::log::SimRecord;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Message {
+pub(crate) enum PartitionMessage {
     /// To the controller: a broker lives, and has taken in that many records of the metadata.
     Heartbeat {
         life: u32,
@@ -20,11 +20,11 @@ pub(crate) enum Message {
     /// To the controller: a leader wants another in-sync set.
     AlterPartition(Alter),
     Fetch {
-        fetch: Fetch,
+        fetch: ReplicaFetch,
         life: u32,
     },
     Fetched {
-        answer: FetchAnswer,
+        answer: ReplicaFetchAnswer,
         number: u64,
         life: u32,
     },
@@ -32,7 +32,7 @@ pub(crate) enum Message {
 
 /// A follower asks for what comes behind its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Fetch {
+pub(crate) struct ReplicaFetch {
     pub follower: NodeId,
     /// Of the follower's registration (KIP-903).
     pub broker_epoch: i64,
@@ -42,17 +42,17 @@ pub(crate) struct Fetch {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct FetchAnswer {
+pub(crate) struct ReplicaFetchAnswer {
     pub leader_epoch: LeaderEpoch,
     /// Where the logs part; then there are no entries.
     pub diverging: Option<LogEnd>,
-    pub entries: Vec<Entry>,
+    pub entries: Vec<SimRecord>,
     pub high_watermark: Offset,
 }
 
 /// A member of an in-sync set, in which of its lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Member {
+pub(crate) struct IncarnatedMember {
     pub id: NodeId,
     pub broker_epoch: i64,
 }
@@ -62,16 +62,16 @@ pub(crate) struct Alter {
     pub leader: NodeId,
     pub leader_epoch: LeaderEpoch,
     pub partition_epoch: i32,
-    pub in_sync: Vec<Member>,
+    pub in_sync: Vec<IncarnatedMember>,
 }
 
 /// Something that happens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Event {
+pub(crate) enum PartitionEvent {
     Arrives {
         from: usize,
         to: usize,
-        message: Message,
+        message: PartitionMessage,
     },
     /// A broker tells the controller that it lives, and looks for new metadata and records.
     Polled {

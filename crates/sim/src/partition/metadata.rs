@@ -3,8 +3,8 @@
 
 use ottla_machine::{Machine as _, Ticket, Turn};
 use ottla_metadata::{
-    Cluster, Command, ConfigChange, ConfigRules, Controller, Defaults, PartitionState, Reply,
-    ResourceKind, bootstrap_records,
+    Cluster, ConfigChange, ConfigRules, Controller, ControllerCommand, ControllerReply, Defaults,
+    PartitionState, ResourceKind, bootstrap_records,
 };
 use ottla_protocol::messages::broker_registration_request::BrokerRegistrationRequest;
 use ottla_protocol::messages::create_topics_request::{
@@ -16,10 +16,10 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::metadata::partition_change_record::PartitionChangeRecord;
 use ottla_types::{ErrorCode, NodeId, Uuid};
 
-use super::broker::Broker;
-use super::message::{Alter, Event, Message};
-use super::world::World;
-use crate::invariant::Checked;
+use super::broker::SimBroker;
+use super::message::{Alter, PartitionEvent, PartitionMessage};
+use super::world::PartitionWorld;
+use crate::invariant::InvariantCheck;
 
 /// The topic of the partition.
 pub(super) const TOPIC: Uuid = Uuid::of(5000);
@@ -30,7 +30,7 @@ const CHECK_MS: u64 = 500;
 
 /// The controller, and everything that it ever wrote.
 #[derive(Debug)]
-pub(crate) struct Journal {
+pub(crate) struct ControllerJournal {
     pub controller: Controller,
     pub records: Vec<MetadataRecord>,
     /// When each broker was heard of.
@@ -70,7 +70,7 @@ fn controller(cluster: Cluster, in_sync_min: usize) -> Controller {
     Controller::new(cluster, defaults, Box::new(AnyConfig { in_sync_min }))
 }
 
-impl Journal {
+impl ControllerJournal {
     pub fn new(brokers: usize, in_sync_min: usize) -> Self {
         Self {
             controller: controller(Cluster::default(), in_sync_min),
@@ -91,14 +91,14 @@ pub(super) fn partition(cluster: &Cluster) -> Option<&PartitionState> {
     cluster.topic_by_id(TOPIC)?.partitions.get(&0)
 }
 
-impl World {
+impl PartitionWorld {
     /// The cluster begins: all brokers serve, and the topic is there.
-    pub(super) fn found(&mut self) -> Checked {
-        self.command(Command::Bootstrap { records: bootstrap_records() })?;
+    pub(super) fn found(&mut self) -> InvariantCheck {
+        self.command(ControllerCommand::Bootstrap { records: bootstrap_records() })?;
         for at in 0..self.brokers.len() {
             self.brokers[at].start();
             self.register(at, 1)?;
-            self.command(Command::Unfence { broker: self.brokers[at].id })?;
+            self.command(ControllerCommand::Unfence { broker: self.brokers[at].id })?;
         }
         let mut replicas: Vec<NodeId> = self.brokers.iter().map(|broker| broker.id).collect();
         let first = self.dice.index(replicas.len());
@@ -116,17 +116,19 @@ impl World {
             ..Default::default()
         };
         let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
-        self.command(Command::CreateTopics { request, uuids: vec![TOPIC] }).map(|_| ())
+        self.command(ControllerCommand::CreateTopics { request, uuids: vec![TOPIC] }).map(|_| ())
     }
 
     /// The controller decides, and what it writes is in force.
     pub(super) fn command(
         &mut self,
-        command: Command,
-    ) -> Result<Option<Reply>, crate::invariant::Violation> {
+        command: ControllerCommand,
+    ) -> Result<Option<ControllerReply>, crate::invariant::Violation> {
         let now_ms = i64::try_from(self.schedule.now_ms()).unwrap_or(0);
         let mut turn = Turn::new(now_ms, Ticket(0));
         let mut twin_turn = Turn::new(now_ms, Ticket(0));
+        let end = i64::try_from(self.journal.records.len()).unwrap_or(i64::MAX);
+        (turn.base_offset, twin_turn.base_offset) = (end, end);
         // A controller that knows nothing but the image must decide the same.
         let image = self.journal.controller.cluster().clone();
         let mut twin = controller(image, self.in_sync_min);
@@ -138,7 +140,7 @@ impl World {
     }
 
     /// Writes records, and applies them.
-    fn write(&mut self, records: Vec<MetadataRecord>) -> Checked {
+    fn write(&mut self, records: Vec<MetadataRecord>) -> InvariantCheck {
         if records.is_empty() {
             return Ok(());
         }
@@ -166,25 +168,24 @@ impl World {
     /// A broker is told of all metadata.
     fn tell(&mut self, to: usize) {
         let (life, upto) = (self.brokers[to].life, self.journal.records.len());
-        self.send(self.controller(), to, Message::Metadata { life, upto });
+        self.send(self.controller(), to, PartitionMessage::Metadata { life, upto });
     }
 
-    fn register(&mut self, at: usize, life: u32) -> Checked {
+    fn register(&mut self, at: usize, life: u32) -> InvariantCheck {
         let id = self.brokers[at].id;
         let request = BrokerRegistrationRequest {
             broker_id: id,
-            incarnation_id: Broker::incarnation(id, life),
+            incarnation_id: SimBroker::incarnation(id, life),
             log_dirs: vec![Uuid::of(400 + at as u64)],
             previous_broker_epoch: self.brokers[at].clean_epoch,
             ..Default::default()
         };
         self.brokers[at].has_lost = false;
-        let offset = i64::try_from(self.journal.records.len()).unwrap_or(i64::MAX);
-        self.command(Command::RegisterBroker { request, offset }).map(|_| ())
+        self.command(ControllerCommand::RegisterBroker(request)).map(|_| ())
     }
 
     /// A broker says that it lives.
-    pub(super) fn heartbeat(&mut self, at: usize, life: u32, applied: usize) -> Checked {
+    pub(super) fn heartbeat(&mut self, at: usize, life: u32, applied: usize) -> InvariantCheck {
         // An earlier life is not heard any more.
         if life != self.brokers[at].life {
             return Ok(());
@@ -192,32 +193,32 @@ impl World {
         self.journal.heard_ms[at] = self.schedule.now_ms();
         let id = self.brokers[at].id;
         let known = self.journal.controller.cluster().broker(id);
-        let is_known = known.is_some_and(|it| it.incarnation == Broker::incarnation(id, life));
+        let is_known = known.is_some_and(|it| it.incarnation == SimBroker::incarnation(id, life));
         let Some(known) = known.filter(|_| is_known) else { return self.register(at, life) };
         let has_caught_up = applied > usize::try_from(known.epoch).unwrap_or(usize::MAX);
         if known.fenced && has_caught_up {
-            return self.command(Command::Unfence { broker: id }).map(|_| ());
+            return self.command(ControllerCommand::Unfence { broker: id }).map(|_| ());
         }
         self.tell(at);
         Ok(())
     }
 
     /// Fences brokers that have been silent for too long.
-    pub(super) fn check_sessions(&mut self) -> Checked {
-        self.schedule.after(CHECK_MS, Event::SessionsChecked);
+    pub(super) fn check_sessions(&mut self) -> InvariantCheck {
+        self.schedule.after(CHECK_MS, PartitionEvent::SessionsChecked);
         for at in 0..self.brokers.len() {
             let broker = self.brokers[at].id;
             let known = self.journal.controller.cluster().broker(broker);
             let serves = known.is_some_and(|it| !it.fenced);
             if serves && self.journal.heard_ms[at] + SESSION_MS < self.schedule.now_ms() {
-                self.command(Command::Stop { broker })?;
+                self.command(ControllerCommand::Stop { broker })?;
             }
         }
         Ok(())
     }
 
     /// A leader wants another in-sync set: granted if it still leads, and all are fit for it.
-    pub(super) fn alter(&mut self, alter: &Alter) -> Checked {
+    pub(super) fn alter(&mut self, alter: &Alter) -> InvariantCheck {
         let cluster = self.journal.controller.cluster();
         let Some(state) = partition(cluster) else { return Ok(()) };
         let is_current = state.leader == alter.leader
@@ -250,14 +251,14 @@ impl World {
     }
 
     /// Other topics come and go, and producers get ids.
-    pub(super) fn administer(&mut self) -> Checked {
+    pub(super) fn administer(&mut self) -> InvariantCheck {
         let pause_ms = self.dice.between(200, 2000);
-        self.schedule.after(pause_ms, Event::Administered);
+        self.schedule.after(pause_ms, PartitionEvent::Administered);
         let broker = self.brokers[self.dice.index(self.brokers.len())].id;
         match self.dice.below(3) {
             0 => {
-                let reply = self.command(Command::AllocateProducerIds { broker })?;
-                let Some(Reply::ProducerIds(first, count)) = reply else { return Ok(()) };
+                let reply = self.command(ControllerCommand::AllocateProducerIds { broker })?;
+                let Some(ControllerReply::ProducerIds(first, count)) = reply else { return Ok(()) };
                 self.check_producer_ids(first, count)
             }
             1 => {
@@ -271,14 +272,14 @@ impl World {
                 };
                 let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
                 let uuids = vec![Uuid::of(6000 + number)];
-                self.command(Command::CreateTopics { request, uuids }).map(|_| ())
+                self.command(ControllerCommand::CreateTopics { request, uuids }).map(|_| ())
             }
             _ => {
                 let number = self.dice.below(self.journal.topics + 1);
                 let topic_id = Uuid::of(6000 + number);
                 let topic = DeleteTopicState { topic_id, ..Default::default() };
                 let request = DeleteTopicsRequest { topics: vec![topic], ..Default::default() };
-                self.command(Command::DeleteTopics { request, version: 6 }).map(|_| ())
+                self.command(ControllerCommand::DeleteTopics { request, version: 6 }).map(|_| ())
             }
         }
     }

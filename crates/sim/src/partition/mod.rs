@@ -15,4 +15,4 @@ mod settle;
 mod watch;
 mod world;
 
-pub(crate) use world::World;
+pub(crate) use world::PartitionWorld;

@@ -1,10 +1,10 @@
 //! Records: produced, fetched, appended, cut off, acknowledged.
 
-use super::broker::{FetchUnderWay, Part, Seen};
-use super::message::{Event, Fetch, FetchAnswer, Message};
-use super::world::World;
-use crate::invariant::Checked;
-use crate::log::{Entry, count};
+use super::broker::{BrokerRole, FollowerProgress, ReplicaFetchUnderWay};
+use super::message::{PartitionEvent, PartitionMessage, ReplicaFetch, ReplicaFetchAnswer};
+use super::world::PartitionWorld;
+use crate::invariant::InvariantCheck;
+use crate::log::{SimRecord, count};
 
 /// How often a broker looks, in milliseconds.
 const POLL_MS: u64 = 300;
@@ -13,9 +13,9 @@ const FETCH_GIVEN_UP_MS: u64 = 1000;
 /// How many records an answer has at most.
 const ANSWER_MAX: usize = 4;
 
-impl World {
+impl PartitionWorld {
     /// A broker says that it lives, fetches, and looks after its in-sync set.
-    pub(super) fn polled(&mut self, at: usize) -> Checked {
+    pub(super) fn polled(&mut self, at: usize) -> InvariantCheck {
         let broker = &mut self.brokers[at];
         let life = broker.life;
         let Some(live) = &broker.live else { return Ok(()) };
@@ -28,30 +28,30 @@ impl World {
             live.log.flushed(&mut broker.disk, end);
         }
         let pause_ms = self.dice.between(POLL_MS / 2, POLL_MS);
-        self.schedule.after(pause_ms, Event::Polled { broker: at, life });
-        self.send(at, self.controller(), Message::Heartbeat { life, applied });
+        self.schedule.after(pause_ms, PartitionEvent::Polled { broker: at, life });
+        self.send(at, self.controller(), PartitionMessage::Heartbeat { life, applied });
         self.fetch_if_due(at);
         self.look_after_in_sync(at)
     }
 
-    pub(super) fn produce_somewhere(&mut self) -> Checked {
+    pub(super) fn produce_somewhere(&mut self) -> InvariantCheck {
         let pause_ms = self.dice.between(20, 400);
-        self.schedule.after(pause_ms, Event::Produced);
+        self.schedule.after(pause_ms, PartitionEvent::Produced);
         let at = self.dice.index(self.brokers.len());
         let for_all = self.dice.chance(800);
         self.produce(at, for_all)
     }
 
     /// A record goes to a broker, which takes it if it believes to lead.
-    pub(super) fn produce(&mut self, at: usize, for_all: bool) -> Checked {
+    pub(super) fn produce(&mut self, at: usize, for_all: bool) -> InvariantCheck {
         let Some(live) = &mut self.brokers[at].live else { return Ok(()) };
-        let Part::Leader(leading) = &mut live.part else { return Ok(()) };
+        let BrokerRole::Leader(leading) = &mut live.part else { return Ok(()) };
         if for_all && leading.leader.may_append_for_all().is_err() {
             return Ok(());
         }
         self.next_id += 1;
         let epoch = leading.leader.assignment().leader_epoch;
-        let entry = Entry { epoch, id: self.next_id };
+        let entry = SimRecord { epoch, id: self.next_id };
         self.check_append(at, entry)?;
         let Some(live) = &mut self.brokers[at].live else { return Ok(()) };
         live.log.append(entry);
@@ -66,10 +66,10 @@ impl World {
     }
 
     /// After everything that may have moved a leader's high watermark.
-    pub(super) fn advanced(&mut self, at: usize) -> Checked {
+    pub(super) fn advanced(&mut self, at: usize) -> InvariantCheck {
         self.check_advance(at)?;
         let Some(live) = &mut self.brokers[at].live else { return Ok(()) };
-        let Part::Leader(leading) = &mut live.part else { return Ok(()) };
+        let BrokerRole::Leader(leading) = &mut live.part else { return Ok(()) };
         live.high_watermark = leading.leader.watermark();
         while leading.waiting.front().is_some_and(|end| *end <= live.high_watermark) {
             leading.waiting.pop_front();
@@ -82,37 +82,47 @@ impl World {
         let (id, life) = (self.brokers[at].id, self.brokers[at].life);
         let now_ms = self.schedule.now_ms();
         let Some(live) = &mut self.brokers[at].live else { return };
-        let Part::Follower { leader, epoch } = live.part else { return };
+        let BrokerRole::Follower { leader, epoch } = live.part else { return };
         let is_under_way = live.fetch.is_some_and(|it| it.since_ms + FETCH_GIVEN_UP_MS > now_ms);
         let Some(broker_epoch) = live.broker_epoch(id, life) else { return };
         if is_under_way {
             return;
         }
         live.fetches += 1;
-        live.fetch = Some(FetchUnderWay { number: live.fetches, since_ms: now_ms });
-        let fetch = Fetch {
+        live.fetch = Some(ReplicaFetchUnderWay { number: live.fetches, since_ms: now_ms });
+        let fetch = ReplicaFetch {
             follower: id,
             broker_epoch,
             leader_epoch: epoch,
             end: live.log.lineage.end(),
             number: live.fetches,
         };
-        self.send(at, usize::try_from(leader - 1).unwrap_or(0), Message::Fetch { fetch, life });
+        self.send(
+            at,
+            usize::try_from(leader - 1).unwrap_or(0),
+            PartitionMessage::Fetch { fetch, life },
+        );
     }
 
     /// A broker is asked for records: it answers if both know it as the leader of one epoch.
-    pub(super) fn fetched(&mut self, at: usize, from: usize, fetch: Fetch, life: u32) -> Checked {
+    pub(super) fn fetched(
+        &mut self,
+        at: usize,
+        from: usize,
+        fetch: ReplicaFetch,
+        life: u32,
+    ) -> InvariantCheck {
         let now_ms = self.schedule.now_ms();
         let Some(live) = &mut self.brokers[at].live else { return Ok(()) };
         let end = live.log.end();
         let diverging = live.log.lineage.diverging(fetch.end);
-        let Part::Leader(leading) = &mut live.part else { return Ok(()) };
+        let BrokerRole::Leader(leading) = &mut live.part else { return Ok(()) };
         let leader_epoch = leading.leader.assignment().leader_epoch;
         if leader_epoch != fetch.leader_epoch {
             return Ok(());
         }
         if diverging.is_none() {
-            let Fetch { follower, broker_epoch, .. } = fetch;
+            let ReplicaFetch { follower, broker_epoch, .. } = fetch;
             let known = leading.followers.get(&follower).copied();
             let is_old = known.is_some_and(|seen| broker_epoch < seen.broker_epoch);
             let before = is_old.then(|| leading.leader.clone());
@@ -121,7 +131,7 @@ impl World {
             let was = known.map_or(0, |seen| seen.caught_up_ms);
             let caught_up_ms = if fetch.end.offset >= end { now_ms } else { was };
             if !is_old {
-                let seen = Seen { end: fetch.end.offset, broker_epoch, caught_up_ms };
+                let seen = FollowerProgress { end: fetch.end.offset, broker_epoch, caught_up_ms };
                 leading.followers.insert(follower, seen);
             }
             self.check_earlier_life(follower, is_moved)?;
@@ -130,13 +140,13 @@ impl World {
         let Some(live) = &self.brokers[at].live else { return Ok(()) };
         let rest = live.log.entries.get(count(fetch.end.offset)..).unwrap_or_default();
         let entries = if diverging.is_some() { &[] } else { rest };
-        let answer = FetchAnswer {
+        let answer = ReplicaFetchAnswer {
             leader_epoch,
             diverging,
             entries: entries.iter().take(ANSWER_MAX).copied().collect(),
             high_watermark: live.high_watermark,
         };
-        self.send(at, from, Message::Fetched { answer, number: fetch.number, life });
+        self.send(at, from, PartitionMessage::Fetched { answer, number: fetch.number, life });
         Ok(())
     }
 
@@ -146,13 +156,13 @@ impl World {
         &mut self,
         at: usize,
         from: usize,
-        answer: FetchAnswer,
+        answer: ReplicaFetchAnswer,
         number: u64,
-    ) -> Checked {
+    ) -> InvariantCheck {
         let leader = self.brokers[from].id;
         let Some(live) = &mut self.brokers[at].live else { return Ok(()) };
         let is_its = live.fetch.is_some_and(|it| it.number == number);
-        let follows = matches!(&live.part, Part::Follower { leader: known, epoch }
+        let follows = matches!(&live.part, BrokerRole::Follower { leader: known, epoch }
             if *known == leader && *epoch == answer.leader_epoch);
         if !is_its || !follows {
             return Ok(());

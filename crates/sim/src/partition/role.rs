@@ -6,14 +6,14 @@ use ottla_metadata::PartitionState;
 use ottla_replication::{Assignment, Beginning, Leader};
 use ottla_types::NodeId;
 
-use super::broker::{Leading, Part, Seen};
+use super::broker::{BrokerRole, FollowerProgress, Leading};
 use super::metadata::partition;
-use super::world::World;
-use crate::invariant::Checked;
+use super::world::PartitionWorld;
+use crate::invariant::InvariantCheck;
 
-impl World {
+impl PartitionWorld {
     /// A broker takes the metadata in up to there.
-    pub(super) fn learn(&mut self, at: usize, upto: usize) -> Checked {
+    pub(super) fn learn(&mut self, at: usize, upto: usize) -> InvariantCheck {
         let (id, life) = (self.brokers[at].id, self.brokers[at].life);
         let Some(live) = &mut self.brokers[at].live else { return Ok(()) };
         if upto <= live.applied {
@@ -41,7 +41,7 @@ impl World {
         }
     }
 
-    fn lead(&mut self, at: usize, state: &PartitionState) -> Checked {
+    fn lead(&mut self, at: usize, state: &PartitionState) -> InvariantCheck {
         let (id, now_ms) = (self.brokers[at].id, self.schedule.now_ms());
         let Some(live) = &mut self.brokers[at].live else { return Ok(()) };
         let before = live.high_watermark;
@@ -52,11 +52,11 @@ impl World {
         // A member of the in-sync set has a while to come; the others must show themselves.
         let seen = |other: &NodeId| {
             let caught_up_ms = if state.isr.contains(other) { now_ms } else { 0 };
-            (*other, Seen { end: -1, broker_epoch: -1, caught_up_ms })
+            (*other, FollowerProgress { end: -1, broker_epoch: -1, caught_up_ms })
         };
-        let followers: BTreeMap<NodeId, Seen> = others.map(seen).collect();
+        let followers: BTreeMap<NodeId, FollowerProgress> = others.map(seen).collect();
         let (waiting, proposed) = (VecDeque::new(), None);
-        live.part = Part::Leader(Box::new(Leading { leader, waiting, followers, proposed }));
+        live.part = BrokerRole::Leader(Box::new(Leading { leader, waiting, followers, proposed }));
         live.fetch = None;
         self.coverage.leaders += 1;
         self.check_new_leader(at, state.leader_epoch)?;
@@ -64,7 +64,7 @@ impl World {
     }
 
     /// The same leader of the same epoch; the in-sync set may be another one.
-    fn lead_on(&mut self, at: usize, state: &PartitionState) -> Checked {
+    fn lead_on(&mut self, at: usize, state: &PartitionState) -> InvariantCheck {
         let in_sync_min = self.in_sync_min;
         let Some(leading) = self.brokers[at].live.as_mut().and_then(|it| it.leading_mut()) else {
             return Ok(());
@@ -81,9 +81,11 @@ impl World {
     fn follow(&mut self, at: usize, leader: NodeId, state: &PartitionState) {
         let Some(live) = &mut self.brokers[at].live else { return };
         let epoch = state.leader_epoch;
-        let is_new = !matches!(&live.part, Part::Follower { epoch: known, .. } if *known == epoch);
+        let is_new =
+            !matches!(&live.part, BrokerRole::Follower { epoch: known, .. } if *known == epoch);
         if is_new {
-            live.part = if leader < 0 { Part::Idle } else { Part::Follower { leader, epoch } };
+            live.part =
+                if leader < 0 { BrokerRole::Idle } else { BrokerRole::Follower { leader, epoch } };
             live.fetch = None;
         }
     }

@@ -1,8 +1,8 @@
 //! The faults end: the partition is led, all replicas are in sync, and all logs are equal.
 
-use super::broker::Part;
-use super::world::World;
-use crate::invariant::{Checked, Invariant, Violation};
+use super::broker::BrokerRole;
+use super::world::PartitionWorld;
+use crate::invariant::{Invariant, InvariantCheck, Violation};
 use crate::network::Weather;
 
 /// How soon everything must be well, in simulated milliseconds.
@@ -10,9 +10,9 @@ const CONVERGED_MS: u64 = 20_000;
 /// How often it is looked.
 const STEP_MS: u64 = 250;
 
-impl World {
+impl PartitionWorld {
     /// Heals, and waits for the recovery.
-    pub(super) fn settle(&mut self) -> Checked {
+    pub(super) fn settle(&mut self) -> InvariantCheck {
         self.is_healed = true;
         self.network.mend();
         self.network.weather = Weather::FAIR;
@@ -43,7 +43,7 @@ impl World {
     /// Is everyone in sync, and has every follower what the leader has committed?
     fn converged(&self) -> bool {
         let Some(state) = self.journal.partition() else { return false };
-        let leads = |broker: &&super::broker::Broker| {
+        let leads = |broker: &&super::broker::SimBroker| {
             broker.id == state.leader
                 && broker.live.as_ref().is_some_and(|live| live.leading().is_some())
         };
@@ -56,13 +56,17 @@ impl World {
 
     /// One line on all brokers, for the one who reads of a failure.
     fn picture(&self) -> String {
-        let one = |broker: &super::broker::Broker| match &broker.live {
+        let one = |broker: &super::broker::SimBroker| match &broker.live {
             None => format!("broker {} is down", broker.id),
             Some(live) => {
                 let part = match &live.part {
-                    Part::Idle => "idle".to_owned(),
-                    Part::Follower { leader, epoch } => format!("follower of {leader} in {epoch}"),
-                    Part::Leader(leading) => format!("leader, {:?}", leading.leader.assignment()),
+                    BrokerRole::Idle => "idle".to_owned(),
+                    BrokerRole::Follower { leader, epoch } => {
+                        format!("follower of {leader} in {epoch}")
+                    }
+                    BrokerRole::Leader(leading) => {
+                        format!("leader, {:?}", leading.leader.assignment())
+                    }
                 };
                 let (end, known) = (live.log.end(), live.high_watermark);
                 format!("broker {} is {part} with {end} records, {known} committed", broker.id)

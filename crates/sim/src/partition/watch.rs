@@ -7,21 +7,21 @@ use ottla_machine::Turn;
 use ottla_metadata::{Cluster, Controller, PartitionState};
 use ottla_types::{LeaderEpoch, NodeId, Offset, ProducerId};
 
-use super::broker::Part;
-use super::world::World;
+use super::broker::BrokerRole;
+use super::world::PartitionWorld;
 use crate::coverage::Coverage;
-use crate::invariant::{Checked, Invariant, Judge};
-use crate::log::{Entry, count};
+use crate::invariant::{Invariant, InvariantCheck, Judge};
+use crate::log::{SimRecord, count};
 
 /// What is remembered of the whole history.
 #[derive(Debug, Default)]
-pub(crate) struct Watch {
+pub(crate) struct PartitionWatch {
     /// Who led each epoch.
     leaders: BTreeMap<LeaderEpoch, NodeId>,
     /// Each record that was ever appended, by epoch and offset: its id, and the epoch before it.
     appended: BTreeMap<(LeaderEpoch, Offset), (u64, LeaderEpoch)>,
     /// What was below some leader's high watermark: acknowledged, and seen by consumers.
-    exposed: Vec<Entry>,
+    exposed: Vec<SimRecord>,
     /// The leader epoch in which each of its records came below one.
     exposed_in: Vec<LeaderEpoch>,
     /// The end of the last block of producer ids.
@@ -30,7 +30,7 @@ pub(crate) struct Watch {
     images: BTreeMap<usize, Cluster>,
 }
 
-impl Judge for World {
+impl Judge for PartitionWorld {
     fn now_ms(&self) -> u64 {
         self.schedule.now_ms()
     }
@@ -40,9 +40,9 @@ impl Judge for World {
     }
 }
 
-impl World {
+impl PartitionWorld {
     /// Before a record is appended.
-    pub(super) fn check_append(&mut self, at: usize, entry: Entry) -> Checked {
+    pub(super) fn check_append(&mut self, at: usize, entry: SimRecord) -> InvariantCheck {
         let id = self.brokers[at].id;
         let Some(live) = &self.brokers[at].live else { return Ok(()) };
         let end = live.log.end();
@@ -54,7 +54,7 @@ impl World {
     }
 
     /// Before a follower cuts its log off at `end`.
-    pub(super) fn check_cut(&mut self, at: usize, end: Offset) -> Checked {
+    pub(super) fn check_cut(&mut self, at: usize, end: Offset) -> InvariantCheck {
         let (id, next) = (self.brokers[at].id, self.brokers[at].entries().get(count(end)).copied());
         let exposed = self.watch.exposed.get(count(end)).copied();
         self.demand(Invariant::ConsistentRead, next.is_none() || next != exposed, |_| {
@@ -63,7 +63,7 @@ impl World {
     }
 
     /// A broker begins to lead.
-    pub(super) fn check_new_leader(&mut self, at: usize, epoch: LeaderEpoch) -> Checked {
+    pub(super) fn check_new_leader(&mut self, at: usize, epoch: LeaderEpoch) -> InvariantCheck {
         let id = self.brokers[at].id;
         let first = *self.watch.leaders.entry(epoch).or_insert(id);
         self.demand(Invariant::SingleLeaderPerLeaderEpoch, first == id, |_| {
@@ -84,10 +84,10 @@ impl World {
     }
 
     /// A leader may have committed more.
-    pub(super) fn check_advance(&mut self, at: usize) -> Checked {
+    pub(super) fn check_advance(&mut self, at: usize) -> InvariantCheck {
         let id = self.brokers[at].id;
         let Some(live) = &self.brokers[at].live else { return Ok(()) };
-        let Part::Leader(leading) = &live.part else { return Ok(()) };
+        let BrokerRole::Leader(leading) = &live.part else { return Ok(()) };
         let (before, now, end) = (live.high_watermark, leading.leader.watermark(), live.log.end());
         let assignment = leading.leader.assignment();
         let (epoch, in_sync) = (assignment.leader_epoch, assignment.in_sync.clone());
@@ -127,7 +127,7 @@ impl World {
     }
 
     /// What a consumer has read, or a producer knows to be safe, is never another record.
-    fn check_exposed(&mut self, at: usize, epoch: LeaderEpoch, end: Offset) -> Checked {
+    fn check_exposed(&mut self, at: usize, epoch: LeaderEpoch, end: Offset) -> InvariantCheck {
         let log = self.brokers[at].entries()[..count(end)].to_vec();
         let known = self.watch.exposed.len().min(log.len());
         let agrees = self.watch.exposed[..known] == log[..known];
@@ -140,7 +140,7 @@ impl World {
     }
 
     /// Whoever may be elected has everything that was committed.
-    fn check_candidates(&mut self) -> Checked {
+    fn check_candidates(&mut self) -> InvariantCheck {
         let Some(state) = self.journal.partition() else { return Ok(()) };
         let candidates: Vec<NodeId> = state.isr.iter().chain(&state.elr).copied().collect();
         let end = crate::log::offset(self.watch.exposed.len());
@@ -152,7 +152,7 @@ impl World {
     }
 
     /// The controller has written something.
-    pub(super) fn check_metadata(&mut self, before: Option<&PartitionState>) -> Checked {
+    pub(super) fn check_metadata(&mut self, before: Option<&PartitionState>) -> InvariantCheck {
         let cluster = self.journal.controller.cluster();
         let Some(state) = self.journal.partition().cloned() else { return Ok(()) };
         let serves = |id: &NodeId| cluster.broker(*id).is_some_and(|it| !it.fenced);
@@ -181,7 +181,7 @@ impl World {
     }
 
     /// The image is what its own snapshot makes, and what the whole log makes.
-    fn check_snapshot(&mut self) -> Checked {
+    fn check_snapshot(&mut self) -> InvariantCheck {
         // Both replay everything; now and then is enough for what never changes back.
         if !self.dice.chance(100) {
             return Ok(());
@@ -204,7 +204,7 @@ impl World {
         &mut self,
         turn: &Turn<Controller>,
         twin: &Turn<Controller>,
-    ) -> Checked {
+    ) -> InvariantCheck {
         let is_same = turn.records == twin.records && turn.replies == twin.replies;
         self.demand(Invariant::DecisionFromImage, is_same, |_| {
             format!("{:?} and {:?}", turn.records, twin.records)
@@ -212,7 +212,7 @@ impl World {
     }
 
     /// All brokers that have the metadata up to one offset have the same.
-    pub(super) fn check_image(&mut self, at: usize) -> Checked {
+    pub(super) fn check_image(&mut self, at: usize) -> InvariantCheck {
         let id = self.brokers[at].id;
         let Some(live) = &self.brokers[at].live else { return Ok(()) };
         let (applied, image) = (live.applied, live.cluster.clone());
@@ -224,14 +224,18 @@ impl World {
     }
 
     /// Has a fetch of an earlier life of a follower moved its leader?
-    pub(super) fn check_earlier_life(&mut self, follower: NodeId, is_moved: bool) -> Checked {
+    pub(super) fn check_earlier_life(
+        &mut self,
+        follower: NodeId,
+        is_moved: bool,
+    ) -> InvariantCheck {
         self.demand(Invariant::EarlierLifeIgnored, !is_moved, |_| {
             format!("a fetch of an earlier life of broker {follower} counted")
         })
     }
 
     /// No producer id is given away twice.
-    pub(super) fn check_producer_ids(&mut self, first: ProducerId, count: i32) -> Checked {
+    pub(super) fn check_producer_ids(&mut self, first: ProducerId, count: i32) -> InvariantCheck {
         let known = self.watch.producer_ids;
         self.watch.producer_ids = known.max(first + i64::from(count));
         self.demand(Invariant::ProducerIdsOnce, first >= known, |_| {

@@ -1,25 +1,25 @@
 //! The loop: one event after the other, and the invariants after each.
 
-use super::broker::Broker;
-use super::message::{Event, Message};
-use super::metadata::Journal;
-use super::watch::Watch;
+use super::broker::SimBroker;
+use super::message::{PartitionEvent, PartitionMessage};
+use super::metadata::ControllerJournal;
+use super::watch::PartitionWatch;
 use crate::coverage::Coverage;
-use crate::invariant::Checked;
-use crate::network::{Network, Weather};
+use crate::invariant::InvariantCheck;
+use crate::network::{MessageNetwork, Weather};
 use crate::random::Dice;
-use crate::schedule::Schedule;
+use crate::schedule::EventSchedule;
 use crate::trace::Trace;
 
 /// A partition, its brokers, and the controller.
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct PartitionWorld {
     pub(super) dice: Dice,
-    pub(super) schedule: Schedule<Event>,
-    pub(super) network: Network,
-    pub(super) brokers: Vec<Broker>,
-    pub(super) journal: Journal,
-    pub(super) watch: Watch,
+    pub(super) schedule: EventSchedule<PartitionEvent>,
+    pub(super) network: MessageNetwork,
+    pub(super) brokers: Vec<SimBroker>,
+    pub(super) journal: ControllerJournal,
+    pub(super) watch: PartitionWatch,
     /// What has happened.
     pub trace: Trace,
     /// What was covered.
@@ -32,7 +32,7 @@ pub(crate) struct World {
     pub(super) is_healed: bool,
 }
 
-impl World {
+impl PartitionWorld {
     /// The world of a seed, before anything has happened.
     pub fn new(seed: u64, trace: Trace) -> Self {
         // Another stream than the quorum's of the same seed.
@@ -41,11 +41,11 @@ impl World {
         let weather = Weather::draw(&mut dice);
         let in_sync_min = 1 + dice.index(3);
         Self {
-            schedule: Schedule::new(),
-            network: Network::new(count + 1, weather),
-            brokers: (1..).map(Broker::new).take(count).collect(),
-            journal: Journal::new(count, in_sync_min),
-            watch: Watch::default(),
+            schedule: EventSchedule::new(),
+            network: MessageNetwork::new(count + 1, weather),
+            brokers: (1..).map(SimBroker::new).take(count).collect(),
+            journal: ControllerJournal::new(count, in_sync_min),
+            watch: PartitionWatch::default(),
             trace,
             coverage: Coverage::default(),
             in_sync_min,
@@ -56,16 +56,16 @@ impl World {
     }
 
     /// Lives through faults, heals, and must recover.
-    pub fn run(&mut self) -> Checked {
+    pub fn run(&mut self) -> InvariantCheck {
         self.found()?;
         for broker in 0..self.brokers.len() {
             let life = self.brokers[broker].life;
-            self.schedule.after(broker as u64, Event::Polled { broker, life });
+            self.schedule.after(broker as u64, PartitionEvent::Polled { broker, life });
         }
-        self.schedule.after(500, Event::SessionsChecked);
-        self.schedule.after(500, Event::Produced);
-        self.schedule.after(700, Event::Administered);
-        self.schedule.after(1500, Event::Fault);
+        self.schedule.after(500, PartitionEvent::SessionsChecked);
+        self.schedule.after(500, PartitionEvent::Produced);
+        self.schedule.after(700, PartitionEvent::Administered);
+        self.schedule.after(1500, PartitionEvent::Fault);
         let faults_end_ms = self.dice.between(3000, 15_000);
         self.run_until(faults_end_ms)?;
         self.settle()?;
@@ -74,50 +74,58 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn run_until(&mut self, until_ms: u64) -> Checked {
+    pub(super) fn run_until(&mut self, until_ms: u64) -> InvariantCheck {
         while let Some(event) = self.schedule.next(until_ms) {
             self.happen(event)?;
         }
         Ok(())
     }
 
-    fn happen(&mut self, event: Event) -> Checked {
+    fn happen(&mut self, event: PartitionEvent) -> InvariantCheck {
         let node = match &event {
-            Event::Arrives { to, .. } => *to,
-            Event::Polled { broker, .. } | Event::Restarted { broker, .. } => *broker,
+            PartitionEvent::Arrives { to, .. } => *to,
+            PartitionEvent::Polled { broker, .. } | PartitionEvent::Restarted { broker, .. } => {
+                *broker
+            }
             _ => self.brokers.len(),
         };
         self.trace.event(self.schedule.now_ms(), node + 1, &event);
         match event {
-            Event::Arrives { from, to, message } => self.arrives(from, to, message),
-            Event::Polled { broker, life } if self.is_life(broker, life) => self.polled(broker),
-            Event::Polled { .. } => Ok(()),
-            Event::SessionsChecked => self.check_sessions(),
-            Event::Produced => self.produce_somewhere(),
-            Event::Administered => self.administer(),
-            Event::Fault => {
+            PartitionEvent::Arrives { from, to, message } => self.arrives(from, to, message),
+            PartitionEvent::Polled { broker, life } if self.is_life(broker, life) => {
+                self.polled(broker)
+            }
+            PartitionEvent::Polled { .. } => Ok(()),
+            PartitionEvent::SessionsChecked => self.check_sessions(),
+            PartitionEvent::Produced => self.produce_somewhere(),
+            PartitionEvent::Administered => self.administer(),
+            PartitionEvent::Fault => {
                 self.fault();
                 Ok(())
             }
-            Event::Restarted { broker, life } => {
+            PartitionEvent::Restarted { broker, life } => {
                 self.restart(broker, life);
                 Ok(())
             }
         }
     }
 
-    fn arrives(&mut self, from: usize, to: usize, message: Message) -> Checked {
+    fn arrives(&mut self, from: usize, to: usize, message: PartitionMessage) -> InvariantCheck {
         match message {
-            Message::Heartbeat { life, applied } => self.heartbeat(from, life, applied),
-            Message::AlterPartition(alter) => self.alter(&alter),
-            Message::Metadata { life, upto } if self.is_life(to, life) => self.learn(to, upto),
-            Message::Fetch { fetch, life } if self.brokers[to].live.is_some() => {
+            PartitionMessage::Heartbeat { life, applied } => self.heartbeat(from, life, applied),
+            PartitionMessage::AlterPartition(alter) => self.alter(&alter),
+            PartitionMessage::Metadata { life, upto } if self.is_life(to, life) => {
+                self.learn(to, upto)
+            }
+            PartitionMessage::Fetch { fetch, life } if self.brokers[to].live.is_some() => {
                 self.fetched(to, from, fetch, life)
             }
-            Message::Fetched { answer, number, life } if self.is_life(to, life) => {
+            PartitionMessage::Fetched { answer, number, life } if self.is_life(to, life) => {
                 self.answered(to, from, answer, number)
             }
-            Message::Metadata { .. } | Message::Fetch { .. } | Message::Fetched { .. } => Ok(()),
+            PartitionMessage::Metadata { .. }
+            | PartitionMessage::Fetch { .. }
+            | PartitionMessage::Fetched { .. } => Ok(()),
         }
     }
 
@@ -131,8 +139,8 @@ impl World {
     }
 
     /// Sends a message over the network.
-    pub(super) fn send(&mut self, from: usize, to: usize, message: Message) {
-        let arrival = Event::Arrives { from, to, message };
+    pub(super) fn send(&mut self, from: usize, to: usize, message: PartitionMessage) {
+        let arrival = PartitionEvent::Arrives { from, to, message };
         self.network.carry(&mut self.dice, &mut self.schedule, (from, to), arrival);
     }
 }

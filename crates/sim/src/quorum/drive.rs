@@ -3,33 +3,33 @@
 use ottla_raft::{Effect, Input, Moment, Role, VoteAnswer, VoteAsked};
 use ottla_types::{LeaderEpoch, NodeId};
 
-use super::message::{Event, Message};
-use super::rows::{Part, Stand};
-use super::world::{World, place};
-use crate::invariant::Checked;
-use crate::log::{Entry, offset};
+use super::message::{QuorumEvent, QuorumMessage};
+use super::rows::{RoleName, Stand};
+use super::world::{QuorumWorld, place};
+use crate::invariant::InvariantCheck;
+use crate::log::{SimRecord, offset};
 
 /// How often a node looks what it has to send, in milliseconds.
 const POLL_MS: u64 = 400;
 /// How long a leader lets a voter be silent before it tells it who leads: half a fetch timeout.
 const SILENCE_MS: u64 = 1000;
 
-impl World {
+impl QuorumWorld {
     /// One step of the replica at a place, checked, and all that follows from it.
-    pub(super) fn step(&mut self, at: usize, input: Input) -> Checked {
+    pub(super) fn step(&mut self, at: usize, input: Input) -> InvariantCheck {
         let moment = Moment { now_ms: self.schedule.now_ms(), draw: self.dice.draw() };
         let Some(live) = &mut self.nodes[at].live else { return Ok(()) };
         let before = Stand::of(&live.raft);
         let mut effects = Vec::new();
         live.raft.step(moment, input.clone(), &mut effects);
-        if before.part != Part::Leader && matches!(live.raft.role(), Role::Leader { .. }) {
+        if before.part != RoleName::Leader && matches!(live.raft.role(), Role::Leader { .. }) {
             live.contacts.fill(moment.now_ms);
         }
         self.check_step(at, before, &input)?;
         effects.into_iter().try_for_each(|effect| self.carry_out(at, effect))
     }
 
-    fn carry_out(&mut self, at: usize, effect: Effect) -> Checked {
+    fn carry_out(&mut self, at: usize, effect: Effect) -> InvariantCheck {
         self.trace.event(self.schedule.now_ms(), at + 1, &effect);
         self.check_word(at, &effect)?;
         match effect {
@@ -40,7 +40,7 @@ impl World {
                 if let Some(live) = &mut self.nodes[at].live {
                     live.persisting.push_back(durable);
                     live.persisted_ms = live.persisted_ms.max(now_ms) + delay;
-                    self.schedule.at(live.persisted_ms, Event::Persisted { node: at, life });
+                    self.schedule.at(live.persisted_ms, QuorumEvent::Persisted { node: at, life });
                 }
                 Ok(())
             }
@@ -66,7 +66,7 @@ impl World {
                     live.woken_ms = until_ms;
                 }
                 if let Some(at_ms) = until_ms {
-                    self.schedule.at(at_ms, Event::Woken { node: at, life, at_ms });
+                    self.schedule.at(at_ms, QuorumEvent::Woken { node: at, life, at_ms });
                 }
                 Ok(())
             }
@@ -77,7 +77,7 @@ impl World {
         let life = self.nodes[at].life;
         for to in self.voter_places() {
             if to != at {
-                self.send(at, to, Message::AskVote { asked, life });
+                self.send(at, to, QuorumMessage::AskVote { asked, life });
             }
         }
     }
@@ -89,10 +89,10 @@ impl World {
         let is_current = answer.epoch == live.raft.epoch();
         let leader = if is_current { live.raft.leader() } else { None };
         let life = live.lives[to];
-        self.send(at, to, Message::Vote { answer, leader, life });
+        self.send(at, to, QuorumMessage::Vote { answer, leader, life });
     }
 
-    fn open_epoch(&mut self, at: usize, epoch: LeaderEpoch) -> Checked {
+    fn open_epoch(&mut self, at: usize, epoch: LeaderEpoch) -> InvariantCheck {
         self.coverage.elections += 1;
         let Some(live) = &mut self.nodes[at].live else { return Ok(()) };
         let start = live.log.end();
@@ -104,9 +104,9 @@ impl World {
     }
 
     /// A leader appends a new record of its own.
-    pub(super) fn append(&mut self, at: usize, epoch: LeaderEpoch) -> Checked {
+    pub(super) fn append(&mut self, at: usize, epoch: LeaderEpoch) -> InvariantCheck {
         self.next_id += 1;
-        let entry = Entry { epoch, id: self.next_id };
+        let entry = SimRecord { epoch, id: self.next_id };
         self.check_append(at, entry)?;
         if let Some(live) = &mut self.nodes[at].live {
             live.log.append(entry);
@@ -123,17 +123,17 @@ impl World {
             let Some(live) = &self.nodes[at].live else { return };
             if to != at && live.contacts[to] + silence_ms <= now_ms {
                 let (leader, epoch) = (self.id(at), live.raft.epoch());
-                self.send(at, to, Message::BeginEpoch { leader, epoch });
+                self.send(at, to, QuorumMessage::BeginEpoch { leader, epoch });
             }
         }
     }
 
-    pub(super) fn woken(&mut self, at: usize, at_ms: u64) -> Checked {
+    pub(super) fn woken(&mut self, at: usize, at_ms: u64) -> InvariantCheck {
         let waits = self.nodes[at].live.as_ref().is_some_and(|it| it.woken_ms == Some(at_ms));
         if waits { self.step(at, Input::TimedOut) } else { Ok(()) }
     }
 
-    pub(super) fn persisted(&mut self, at: usize) -> Checked {
+    pub(super) fn persisted(&mut self, at: usize) -> InvariantCheck {
         let node = &mut self.nodes[at];
         let Some(durable) = node.live.as_mut().and_then(|it| it.persisting.pop_front()) else {
             return Ok(());
@@ -150,11 +150,11 @@ impl World {
         if !live.log.is_flushing && !live.log.is_flushed() {
             live.log.is_flushing = true;
             let (generation, end) = (live.log.generation, live.log.entries.len());
-            self.schedule.after(delay, Event::Flushed { node: at, life, generation, end });
+            self.schedule.after(delay, QuorumEvent::Flushed { node: at, life, generation, end });
         }
     }
 
-    pub(super) fn flushed(&mut self, at: usize, generation: u32, end: usize) -> Checked {
+    pub(super) fn flushed(&mut self, at: usize, generation: u32, end: usize) -> InvariantCheck {
         let node = &mut self.nodes[at];
         let Some(live) = &mut node.live else { return Ok(()) };
         live.log.is_flushing = false;
@@ -168,7 +168,7 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn polled(&mut self, at: usize) -> Checked {
+    pub(super) fn polled(&mut self, at: usize) -> InvariantCheck {
         self.check_quorum(at)?;
         let life = self.nodes[at].life;
         let is_leader = self.role(at).is_some_and(|role| matches!(role, Role::Leader { .. }));
@@ -177,14 +177,14 @@ impl World {
         } else {
             self.fetch_if_due(at);
         }
-        self.schedule.after(POLL_MS, Event::Polled { node: at, life });
+        self.schedule.after(POLL_MS, QuorumEvent::Polled { node: at, life });
         Ok(())
     }
 
     /// A client's record goes to any node that leads.
-    pub(super) fn propose_somewhere(&mut self) -> Checked {
+    pub(super) fn propose_somewhere(&mut self) -> InvariantCheck {
         let pause_ms = self.dice.between(20, 600);
-        self.schedule.after(pause_ms, Event::Proposed);
+        self.schedule.after(pause_ms, QuorumEvent::Proposed);
         let at = self.dice.index(self.nodes.len());
         self.propose(at).map(|_| ())
     }
@@ -202,7 +202,7 @@ impl World {
         self.nodes[at].live.as_ref().map(|live| live.raft.role())
     }
 
-    fn committed(&mut self, at: usize, end: i64) -> Checked {
+    fn committed(&mut self, at: usize, end: i64) -> InvariantCheck {
         self.check_commit(at, end)?;
         if let Some(live) = &mut self.nodes[at].live {
             debug_assert!(end <= offset(live.log.entries.len()), "committed what is not there");

@@ -2,19 +2,19 @@
 
 use ottla_raft::Input;
 
-use super::message::Event;
-use super::world::World;
-use crate::invariant::Checked;
+use super::message::QuorumEvent;
+use super::world::QuorumWorld;
+use crate::invariant::InvariantCheck;
 use crate::network::Weather;
 
-impl World {
+impl QuorumWorld {
     /// One fault, and the next in a while.
-    pub(super) fn fault(&mut self) -> Checked {
+    pub(super) fn fault(&mut self) -> InvariantCheck {
         if self.is_healed {
             return Ok(());
         }
         let pause_ms = self.dice.between(100, 2500);
-        self.schedule.after(pause_ms, Event::Fault);
+        self.schedule.after(pause_ms, QuorumEvent::Fault);
         let any = self.dice.index(self.nodes.len());
         let other = self.dice.index(self.nodes.len());
         match self.dice.below(16) {
@@ -37,7 +37,7 @@ impl World {
         if self.nodes[at].live.is_some() {
             self.crash(at);
             let (life, down_ms) = (self.nodes[at].life, self.dice.between(10, 6000));
-            self.schedule.after(down_ms, Event::Restarted { node: at, life });
+            self.schedule.after(down_ms, QuorumEvent::Restarted { node: at, life });
         }
     }
 
@@ -62,7 +62,7 @@ impl World {
     }
 
     /// The node starts again, unless it has already.
-    pub(super) fn restart(&mut self, at: usize, life: u32) -> Checked {
+    pub(super) fn restart(&mut self, at: usize, life: u32) -> InvariantCheck {
         if self.nodes[at].live.is_some() || self.nodes[at].life != life {
             return Ok(());
         }
@@ -70,7 +70,7 @@ impl World {
         self.nodes[at].start(voters, nodes);
         let life = self.nodes[at].life;
         let first_ms = self.dice.between(0, 200);
-        self.schedule.after(first_ms, Event::Polled { node: at, life });
+        self.schedule.after(first_ms, QuorumEvent::Polled { node: at, life });
         let promised = self.nodes[at].disk.promised.clone();
         self.step(at, Input::Started(promised))
     }

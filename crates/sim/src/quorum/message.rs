@@ -3,18 +3,18 @@
 use ottla_raft::{Durable, LogEnd, ReplicaKey, VoteAnswer, VoteAsked};
 use ottla_types::{LeaderEpoch, NodeId, Offset};
 
-use crate::log::Entry;
+use crate::log::SimRecord;
 
 /// A request and its answer carry `life`, the requester's incarnation: like an answer on a
 /// connection that its process did not survive, an answer to an earlier life is not delivered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Message {
+pub(crate) enum QuorumMessage {
     AskVote { asked: VoteAsked, life: u32 },
     Vote { answer: VoteAnswer, leader: Option<NodeId>, life: u32 },
     BeginEpoch { leader: NodeId, epoch: LeaderEpoch },
     BeginEpochAnswer { standing: Standing },
-    Fetch { fetch: Fetch, life: u32 },
-    Fetched { answer: FetchAnswer, number: u64, life: u32 },
+    Fetch { fetch: QuorumFetch, life: u32 },
+    Fetched { answer: QuorumFetchAnswer, number: u64, life: u32 },
 }
 
 /// The epoch of a replica, and the leader that it knows: part of every answer.
@@ -26,7 +26,7 @@ pub(crate) struct Standing {
 
 /// A fetch from where the follower's durable log ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Fetch {
+pub(crate) struct QuorumFetch {
     pub follower: ReplicaKey,
     pub epoch: LeaderEpoch,
     pub end: LogEnd,
@@ -36,22 +36,22 @@ pub(crate) struct Fetch {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum FetchAnswer {
+pub(crate) enum QuorumFetchAnswer {
     /// The one that was asked does not lead in this epoch.
     NotLeader(Standing),
     /// The logs part at `at`.
     Diverging { leader: Standing, at: LogEnd },
     /// What comes next, and up to where it is committed.
-    Entries { leader: Standing, entries: Vec<Entry>, high_watermark: Offset },
+    Entries { leader: Standing, entries: Vec<SimRecord>, high_watermark: Offset },
 }
 
 /// Something that happens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Event {
+pub(crate) enum QuorumEvent {
     Arrives {
         from: usize,
         to: usize,
-        message: Message,
+        message: QuorumMessage,
     },
     /// The moment for which a replica waits.
     Woken {
@@ -95,7 +95,7 @@ pub(crate) enum Event {
 
 /// What the restart of a node needs to know: what was on its disk.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Disk {
+pub(crate) struct DiskAtRestart {
     pub promised: Durable,
-    pub log: Vec<Entry>,
+    pub log: Vec<SimRecord>,
 }

@@ -15,4 +15,4 @@ mod watch;
 mod world;
 
 pub(crate) use rows::ROWS;
-pub(crate) use world::World;
+pub(crate) use world::QuorumWorld;

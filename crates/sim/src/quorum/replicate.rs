@@ -4,53 +4,60 @@
 use ottla_raft::{Input, LogEnd, Role};
 use ottla_types::Offset;
 
-use super::message::{Event, Fetch, FetchAnswer, Message, Standing};
-use super::node::{FetchUnderWay, Parked};
-use super::world::{World, place};
-use crate::invariant::Checked;
-use crate::log::{Entry, count};
+use super::message::{QuorumEvent, QuorumFetch, QuorumFetchAnswer, QuorumMessage, Standing};
+use super::node::{ParkedFetch, QuorumFetchUnderWay};
+use super::world::{QuorumWorld, place};
+use crate::invariant::InvariantCheck;
+use crate::log::{SimRecord, count};
 
 /// How long a leader keeps a fetch that it has nothing new for, in milliseconds.
 const PARKED_MS: u64 = 500;
 /// After how long a fetch without an answer is given up, in milliseconds.
 const FETCH_GIVEN_UP_MS: u64 = 1500;
 
-impl World {
-    pub(super) fn arrives(&mut self, from: usize, to: usize, message: Message) -> Checked {
+impl QuorumWorld {
+    pub(super) fn arrives(
+        &mut self,
+        from: usize,
+        to: usize,
+        message: QuorumMessage,
+    ) -> InvariantCheck {
         if self.nodes[to].live.is_none() {
             return Ok(());
         }
         match message {
-            Message::AskVote { asked, life } => {
+            QuorumMessage::AskVote { asked, life } => {
                 if let Some(live) = &mut self.nodes[to].live {
                     live.lives[from] = live.lives[from].max(life);
                 }
                 self.step(to, Input::Asked(asked))
             }
-            Message::Vote { answer, leader, life } if self.is_life(to, life) => {
+            QuorumMessage::Vote { answer, leader, life } if self.is_life(to, life) => {
                 self.hear(to, Standing { epoch: answer.epoch, leader })?;
                 self.step(to, Input::Voted(answer))
             }
-            Message::BeginEpoch { leader, epoch } => {
+            QuorumMessage::BeginEpoch { leader, epoch } => {
                 self.hear(to, Standing { epoch, leader: Some(leader) })?;
                 if let Some(live) = &self.nodes[to].live {
                     let standing = live.standing();
-                    self.send(to, from, Message::BeginEpochAnswer { standing });
+                    self.send(to, from, QuorumMessage::BeginEpochAnswer { standing });
                 }
                 self.fetch_if_due(to);
                 Ok(())
             }
-            Message::BeginEpochAnswer { standing } => self.hear(to, standing),
-            Message::Fetch { fetch, life } => self.fetched(to, Parked { from, life, fetch }),
-            Message::Fetched { answer, number, life } if self.is_life(to, life) => {
+            QuorumMessage::BeginEpochAnswer { standing } => self.hear(to, standing),
+            QuorumMessage::Fetch { fetch, life } => {
+                self.fetched(to, ParkedFetch { from, life, fetch })
+            }
+            QuorumMessage::Fetched { answer, number, life } if self.is_life(to, life) => {
                 self.answered(from, to, answer, number)
             }
-            Message::Vote { .. } | Message::Fetched { .. } => Ok(()),
+            QuorumMessage::Vote { .. } | QuorumMessage::Fetched { .. } => Ok(()),
         }
     }
 
     /// Every answer says in which epoch its sender is, and whom it follows there.
-    fn hear(&mut self, at: usize, standing: Standing) -> Checked {
+    fn hear(&mut self, at: usize, standing: Standing) -> InvariantCheck {
         let Standing { epoch, leader } = standing;
         let known = self.nodes[at].live.as_ref().map_or(0, |live| live.raft.epoch());
         if epoch < known {
@@ -89,34 +96,34 @@ impl World {
         let Some(live) = &mut self.nodes[at].live else { return };
         live.fetches += 1;
         let number = live.fetches;
-        live.fetch = Some(FetchUnderWay { number, to, since_ms: now_ms });
-        let fetch = Fetch {
+        live.fetch = Some(QuorumFetchUnderWay { number, to, since_ms: now_ms });
+        let fetch = QuorumFetch {
             follower,
             epoch: live.raft.epoch(),
             end: live.log.lineage.end(),
             high_watermark: live.high_watermark,
             number,
         };
-        self.send(at, to, Message::Fetch { fetch, life });
+        self.send(at, to, QuorumMessage::Fetch { fetch, life });
     }
 
     /// A node is asked for what comes next.
-    fn fetched(&mut self, at: usize, asked: Parked) -> Checked {
+    fn fetched(&mut self, at: usize, asked: ParkedFetch) -> InvariantCheck {
         let now_ms = self.schedule.now_ms();
         let Some(live) = &mut self.nodes[at].live else { return Ok(()) };
         let standing = live.standing();
         let leads = matches!(live.raft.role(), Role::Leader { .. });
         if !leads || asked.fetch.epoch != standing.epoch {
-            self.answer_fetch(at, &asked, FetchAnswer::NotLeader(standing));
+            self.answer_fetch(at, &asked, QuorumFetchAnswer::NotLeader(standing));
             return Ok(());
         }
         if let Some(parts_at) = live.log.lineage.diverging(asked.fetch.end) {
-            let answer = FetchAnswer::Diverging { leader: standing, at: parts_at };
+            let answer = QuorumFetchAnswer::Diverging { leader: standing, at: parts_at };
             self.answer_fetch(at, &asked, answer);
             return Ok(());
         }
         live.contacts[asked.from] = now_ms;
-        let Fetch { follower, end, number, .. } = asked.fetch;
+        let QuorumFetch { follower, end, number, .. } = asked.fetch;
         self.step(at, Input::Fetched { follower, end: end.offset })?;
         let life = self.nodes[at].life;
         let Some(live) = &mut self.nodes[at].live else { return Ok(()) };
@@ -127,21 +134,21 @@ impl World {
             self.answer_with_entries(at, &asked);
         } else {
             live.parked.push(asked);
-            let event = Event::Unparked { node: at, life, follower: asked.from, number };
+            let event = QuorumEvent::Unparked { node: at, life, follower: asked.from, number };
             self.schedule.after(PARKED_MS, event);
         }
         Ok(())
     }
 
-    fn answer_fetch(&mut self, at: usize, asked: &Parked, answer: FetchAnswer) {
+    fn answer_fetch(&mut self, at: usize, asked: &ParkedFetch, answer: QuorumFetchAnswer) {
         let (number, life) = (asked.fetch.number, asked.life);
-        self.send(at, asked.from, Message::Fetched { answer, number, life });
+        self.send(at, asked.from, QuorumMessage::Fetched { answer, number, life });
     }
 
-    fn answer_with_entries(&mut self, at: usize, asked: &Parked) {
+    fn answer_with_entries(&mut self, at: usize, asked: &ParkedFetch) {
         let Some(live) = &self.nodes[at].live else { return };
         let rest = live.log.entries.get(count(asked.fetch.end.offset)..).unwrap_or_default();
-        let answer = FetchAnswer::Entries {
+        let answer = QuorumFetchAnswer::Entries {
             leader: live.standing(),
             entries: rest.iter().take(self.answer_max).copied().collect(),
             high_watermark: live.raft.committed().unwrap_or(-1),
@@ -168,7 +175,13 @@ impl World {
     }
 
     /// A fetch was answered.
-    fn answered(&mut self, from: usize, at: usize, answer: FetchAnswer, number: u64) -> Checked {
+    fn answered(
+        &mut self,
+        from: usize,
+        at: usize,
+        answer: QuorumFetchAnswer,
+        number: u64,
+    ) -> InvariantCheck {
         let Some(live) = &mut self.nodes[at].live else { return Ok(()) };
         // An answer that comes twice, or after the fetch was given up, is not for it.
         if live.fetch.is_none_or(|it| it.number != number || it.to != from) {
@@ -176,9 +189,9 @@ impl World {
         }
         live.fetch = None;
         let epoch = live.raft.epoch();
-        let (FetchAnswer::NotLeader(standing)
-        | FetchAnswer::Diverging { leader: standing, .. }
-        | FetchAnswer::Entries { leader: standing, .. }) = &answer;
+        let (QuorumFetchAnswer::NotLeader(standing)
+        | QuorumFetchAnswer::Diverging { leader: standing, .. }
+        | QuorumFetchAnswer::Entries { leader: standing, .. }) = &answer;
         let standing = *standing;
         self.hear(at, standing)?;
         let follows = self.role(at).is_some_and(
@@ -188,9 +201,9 @@ impl World {
             return Ok(());
         }
         match answer {
-            FetchAnswer::NotLeader(_) => return Ok(()),
-            FetchAnswer::Diverging { at: parts_at, .. } => self.cut(at, parts_at)?,
-            FetchAnswer::Entries { entries, high_watermark, .. } => {
+            QuorumFetchAnswer::NotLeader(_) => return Ok(()),
+            QuorumFetchAnswer::Diverging { at: parts_at, .. } => self.cut(at, parts_at)?,
+            QuorumFetchAnswer::Entries { entries, high_watermark, .. } => {
                 self.replicate(at, &entries, high_watermark)?;
             }
         }
@@ -199,7 +212,7 @@ impl World {
         Ok(())
     }
 
-    fn cut(&mut self, at: usize, parts_at: LogEnd) -> Checked {
+    fn cut(&mut self, at: usize, parts_at: LogEnd) -> InvariantCheck {
         let Some(live) = &self.nodes[at].live else { return Ok(()) };
         let end = live.log.lineage.cut(parts_at);
         self.check_cut(at, end)?;
@@ -213,7 +226,12 @@ impl World {
         Ok(())
     }
 
-    fn replicate(&mut self, at: usize, entries: &[Entry], high_watermark: Offset) -> Checked {
+    fn replicate(
+        &mut self,
+        at: usize,
+        entries: &[SimRecord],
+        high_watermark: Offset,
+    ) -> InvariantCheck {
         for entry in entries {
             self.check_append(at, *entry)?;
             if let Some(live) = &mut self.nodes[at].live {

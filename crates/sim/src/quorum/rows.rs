@@ -5,7 +5,7 @@ use ottla_types::{LeaderEpoch, NodeId};
 
 /// A role without what belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum RoleName {
     Unattached,
     Follower,
     Prospective,
@@ -17,7 +17,7 @@ pub(crate) enum Part {
 /// What of a replica the table speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stand {
-    pub part: Part,
+    pub part: RoleName,
     pub epoch: LeaderEpoch,
     pub leader: Option<NodeId>,
 }
@@ -25,12 +25,12 @@ pub(crate) struct Stand {
 impl Stand {
     pub fn of(raft: &Raft) -> Self {
         let part = match raft.role() {
-            Role::Unattached => Part::Unattached,
-            Role::Follower { .. } => Part::Follower,
-            Role::Prospective { .. } => Part::Prospective,
-            Role::Candidate { .. } => Part::Candidate,
-            Role::Leader { .. } => Part::Leader,
-            Role::Resigned => Part::Resigned,
+            Role::Unattached => RoleName::Unattached,
+            Role::Follower { .. } => RoleName::Follower,
+            Role::Prospective { .. } => RoleName::Prospective,
+            Role::Candidate { .. } => RoleName::Candidate,
+            Role::Leader { .. } => RoleName::Leader,
+            Role::Resigned => RoleName::Resigned,
         };
         Self { part, epoch: raft.epoch(), leader: raft.leader() }
     }
@@ -64,7 +64,7 @@ pub(crate) const ROWS: [&str; 22] = [
 
 /// The row that a step was, if it was a move; an error if no row allows it.
 pub(crate) fn row(before: Stand, input: &Input, after: Stand) -> Result<Option<usize>, String> {
-    use Part::{Candidate, Follower, Leader, Prospective, Resigned, Unattached};
+    use RoleName::{Candidate, Follower, Leader, Prospective, Resigned, Unattached};
     if let Input::Started(_) = input {
         return start_row(after);
     }
@@ -104,11 +104,11 @@ pub(crate) fn row(before: Stand, input: &Input, after: Stand) -> Result<Option<u
 
 fn start_row(after: Stand) -> Result<Option<usize>, String> {
     match after.part {
-        Part::Unattached => Ok(Some(0)),
-        Part::Follower => Ok(Some(1)),
-        Part::Candidate => Ok(Some(2)),
-        Part::Resigned => Ok(Some(3)),
-        Part::Leader => Ok(Some(4)),
-        Part::Prospective => Err(format!("started as {after:?}")),
+        RoleName::Unattached => Ok(Some(0)),
+        RoleName::Follower => Ok(Some(1)),
+        RoleName::Candidate => Ok(Some(2)),
+        RoleName::Resigned => Ok(Some(3)),
+        RoleName::Leader => Ok(Some(4)),
+        RoleName::Prospective => Err(format!("started as {after:?}")),
     }
 }

@@ -2,8 +2,8 @@
 
 use ottla_raft::Role;
 
-use super::world::{World, place};
-use crate::invariant::{Checked, Invariant, Violation};
+use super::world::{QuorumWorld, place};
+use crate::invariant::{Invariant, InvariantCheck, Violation};
 use crate::log::count;
 use crate::network::Weather;
 
@@ -14,9 +14,9 @@ const CONVERGED_MS: u64 = 20_000;
 /// How often it is looked.
 const STEP_MS: u64 = 250;
 
-impl World {
+impl QuorumWorld {
     /// Heals, at first with as many nodes down as the quorum must bear.
-    pub(super) fn settle(&mut self) -> Checked {
+    pub(super) fn settle(&mut self) -> InvariantCheck {
         self.is_healed = true;
         self.network.mend();
         self.network.weather = Weather::FAIR;
@@ -53,7 +53,7 @@ impl World {
         invariant: Invariant,
         most_ms: u64,
         holds: impl Fn(&Self) -> bool,
-    ) -> Checked {
+    ) -> InvariantCheck {
         let until_ms = self.schedule.now_ms() + most_ms;
         self.coverage.checked(invariant);
         while !holds(self) {

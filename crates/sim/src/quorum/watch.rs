@@ -6,21 +6,21 @@ use std::collections::BTreeMap;
 use ottla_raft::{Ballot, Effect, Input, Role};
 use ottla_types::{LeaderEpoch, NodeId, Offset};
 
-use super::rows::{Part, Stand, row};
-use super::world::World;
+use super::rows::{RoleName, Stand, row};
+use super::world::QuorumWorld;
 use crate::coverage::Coverage;
-use crate::invariant::{Checked, Invariant, Judge};
-use crate::log::{Entry, count};
+use crate::invariant::{Invariant, InvariantCheck, Judge};
+use crate::log::{SimRecord, count};
 
 /// What is remembered of the whole history, across all crashes.
 #[derive(Debug, Default)]
-pub(crate) struct Watch {
+pub(crate) struct QuorumWatch {
     /// Who led each epoch.
     leaders: BTreeMap<LeaderEpoch, NodeId>,
     /// Each record that was ever appended, by epoch and offset: its id, and the epoch before it.
     appended: BTreeMap<(LeaderEpoch, Offset), (u64, LeaderEpoch)>,
     /// The committed log.
-    pub committed: Vec<Entry>,
+    pub committed: Vec<SimRecord>,
     /// In which epoch each of its records committed.
     committed_in: Vec<LeaderEpoch>,
     /// For whom each voter voted in each epoch.
@@ -31,7 +31,7 @@ pub(crate) struct Watch {
 /// since a contact counts until its round ends.
 const CONTACT_MAX_MS: u64 = 6000;
 
-impl Judge for World {
+impl Judge for QuorumWorld {
     fn now_ms(&self) -> u64 {
         self.schedule.now_ms()
     }
@@ -41,9 +41,9 @@ impl Judge for World {
     }
 }
 
-impl World {
+impl QuorumWorld {
     /// After a step of a replica.
-    pub(super) fn check_step(&mut self, at: usize, before: Stand, input: &Input) -> Checked {
+    pub(super) fn check_step(&mut self, at: usize, before: Stand, input: &Input) -> InvariantCheck {
         let Some(live) = &self.nodes[at].live else { return Ok(()) };
         let (after, id) = (Stand::of(&live.raft), self.id(at));
         let found = row(before, input, after);
@@ -67,13 +67,13 @@ impl World {
             format!("node {id} is in epoch {} and has heard of {heard}", after.epoch)
         })?;
         self.check_election(at)?;
-        if after.part == Part::Leader && before.part != Part::Leader {
+        if after.part == RoleName::Leader && before.part != RoleName::Leader {
             self.check_new_leader(at, after.epoch)?;
         }
         Ok(())
     }
 
-    fn check_election(&mut self, at: usize) -> Checked {
+    fn check_election(&mut self, at: usize) -> InvariantCheck {
         let id = self.id(at);
         let all: Vec<NodeId> = self.voters.iter().map(|voter| voter.key.id).collect();
         let is_nominee = |role: &Role| {
@@ -99,7 +99,7 @@ impl World {
         })
     }
 
-    fn check_new_leader(&mut self, at: usize, epoch: LeaderEpoch) -> Checked {
+    fn check_new_leader(&mut self, at: usize, epoch: LeaderEpoch) -> InvariantCheck {
         let id = self.id(at);
         let first = *self.watch.leaders.entry(epoch).or_insert(id);
         self.demand(Invariant::ElectionSafety, first == id, |_| {
@@ -130,7 +130,7 @@ impl World {
     }
 
     /// Before anything leaves a node that rests on a promise.
-    pub(super) fn check_word(&mut self, at: usize, effect: &Effect) -> Checked {
+    pub(super) fn check_word(&mut self, at: usize, effect: &Effect) -> InvariantCheck {
         let (id, promised) = (self.id(at), self.nodes[at].disk.promised.clone());
         let (epoch, is_promised, votes_for) = match effect {
             Effect::AnswerVote { candidate, answer }
@@ -159,7 +159,7 @@ impl World {
     }
 
     /// Before a record is appended.
-    pub(super) fn check_append(&mut self, at: usize, entry: Entry) -> Checked {
+    pub(super) fn check_append(&mut self, at: usize, entry: SimRecord) -> InvariantCheck {
         let id = self.id(at);
         let Some(live) = &self.nodes[at].live else { return Ok(()) };
         let end = live.log.end();
@@ -175,7 +175,7 @@ impl World {
     }
 
     /// Before a leader takes note of what has committed.
-    pub(super) fn check_commit(&mut self, at: usize, end: Offset) -> Checked {
+    pub(super) fn check_commit(&mut self, at: usize, end: Offset) -> InvariantCheck {
         let id = self.id(at);
         self.check_watermark(at, end)?;
         let Some(live) = &self.nodes[at].live else { return Ok(()) };
@@ -201,7 +201,7 @@ impl World {
     }
 
     /// A deposed leader that still commits may commit only what its successors have.
-    fn check_later_leaders(&mut self, at: usize) -> Checked {
+    fn check_later_leaders(&mut self, at: usize) -> InvariantCheck {
         let epoch = self.nodes[at].live.as_ref().map_or(0, |live| live.raft.epoch());
         for other in 0..self.nodes.len() {
             let Some(live) = &self.nodes[other].live else { continue };
@@ -218,7 +218,7 @@ impl World {
     }
 
     /// Before a replica takes note of a high watermark.
-    pub(super) fn check_watermark(&mut self, at: usize, high_watermark: Offset) -> Checked {
+    pub(super) fn check_watermark(&mut self, at: usize, high_watermark: Offset) -> InvariantCheck {
         let Some(live) = &self.nodes[at].live else { return Ok(()) };
         let (known, end, id) = (live.high_watermark, live.log.end(), self.id(at));
         let holds = known <= high_watermark && high_watermark <= end;
@@ -228,7 +228,7 @@ impl World {
     }
 
     /// Before a follower cuts its log off at `end`.
-    pub(super) fn check_cut(&mut self, at: usize, end: Offset) -> Checked {
+    pub(super) fn check_cut(&mut self, at: usize, end: Offset) -> InvariantCheck {
         let Some(live) = &self.nodes[at].live else { return Ok(()) };
         let (known, id) = (live.high_watermark, self.id(at));
         let next = live.log.entries.get(count(end)).copied();
@@ -242,7 +242,7 @@ impl World {
     }
 
     /// Has a leader heard of its majority lately?
-    pub(super) fn check_quorum(&mut self, at: usize) -> Checked {
+    pub(super) fn check_quorum(&mut self, at: usize) -> InvariantCheck {
         let (now_ms, id) = (self.schedule.now_ms(), self.id(at));
         let Some(Role::Leader { .. }) = self.role(at) else { return Ok(()) };
         let Some(live) = &self.nodes[at].live else { return Ok(()) };

@@ -3,25 +3,25 @@
 use ottla_raft::{Voter, VoterSet};
 use ottla_types::NodeId;
 
-use super::message::{Event, Message};
-use super::node::Node;
-use super::watch::Watch;
+use super::message::{QuorumEvent, QuorumMessage};
+use super::node::QuorumNode;
+use super::watch::QuorumWatch;
 use crate::coverage::Coverage;
-use crate::invariant::Checked;
-use crate::network::{Network, Weather};
+use crate::invariant::InvariantCheck;
+use crate::network::{MessageNetwork, Weather};
 use crate::random::Dice;
-use crate::schedule::Schedule;
+use crate::schedule::EventSchedule;
 use crate::trace::Trace;
 
 /// A quorum and everything around it.
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct QuorumWorld {
     pub(super) dice: Dice,
-    pub(super) schedule: Schedule<Event>,
-    pub(super) network: Network,
-    pub(super) nodes: Vec<Node>,
+    pub(super) schedule: EventSchedule<QuorumEvent>,
+    pub(super) network: MessageNetwork,
+    pub(super) nodes: Vec<QuorumNode>,
     pub(super) voters: VoterSet,
-    pub(super) watch: Watch,
+    pub(super) watch: QuorumWatch,
     /// What has happened.
     pub trace: Trace,
     /// What was covered.
@@ -36,22 +36,25 @@ pub(crate) struct World {
     pub(super) is_healed: bool,
 }
 
-impl World {
+impl QuorumWorld {
     /// The world of a seed, before anything has happened.
     pub fn new(seed: u64, trace: Trace) -> Self {
         let mut dice = Dice::new(seed);
         // Three and five are what people run; the others are where arithmetic goes wrong.
         let voters = [1, 2, 3, 3, 3, 3, 4, 4, 5, 5][dice.index(10)];
         let observers = usize::from(dice.chance(300));
-        let nodes: Vec<Node> = (1..).map(Node::new).take(voters + observers).collect();
-        let voter =
-            |node: &Node| Voter { key: node.key, endpoints: Vec::new(), kraft_versions: (0, 1) };
+        let nodes: Vec<QuorumNode> = (1..).map(QuorumNode::new).take(voters + observers).collect();
+        let voter = |node: &QuorumNode| Voter {
+            key: node.key,
+            endpoints: Vec::new(),
+            kraft_versions: (0, 1),
+        };
         let weather = Weather::draw(&mut dice);
         Self {
-            schedule: Schedule::new(),
-            network: Network::new(nodes.len(), weather),
+            schedule: EventSchedule::new(),
+            network: MessageNetwork::new(nodes.len(), weather),
             voters: VoterSet::of(nodes[..voters].iter().map(voter)),
-            watch: Watch::default(),
+            watch: QuorumWatch::default(),
             trace,
             coverage: Coverage::default(),
             next_id: 0,
@@ -64,13 +67,13 @@ impl World {
     }
 
     /// Lives through faults, heals, and must recover.
-    pub fn run(&mut self) -> Checked {
+    pub fn run(&mut self) -> InvariantCheck {
         for at in 0..self.nodes.len() {
             let start_ms = self.dice.below(500);
-            self.schedule.after(start_ms, Event::Restarted { node: at, life: 0 });
+            self.schedule.after(start_ms, QuorumEvent::Restarted { node: at, life: 0 });
         }
-        self.schedule.after(500, Event::Proposed);
-        self.schedule.after(1500, Event::Fault);
+        self.schedule.after(500, QuorumEvent::Proposed);
+        self.schedule.after(1500, QuorumEvent::Fault);
         let faults_end_ms = self.dice.between(4000, 20_000);
         self.run_until(faults_end_ms)?;
         self.settle()?;
@@ -78,39 +81,41 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn run_until(&mut self, until_ms: u64) -> Checked {
+    pub(super) fn run_until(&mut self, until_ms: u64) -> InvariantCheck {
         while let Some(event) = self.schedule.next(until_ms) {
             self.happen(event)?;
         }
         Ok(())
     }
 
-    fn happen(&mut self, event: Event) -> Checked {
+    fn happen(&mut self, event: QuorumEvent) -> InvariantCheck {
         let node = match &event {
-            Event::Arrives { to, .. } => *to,
-            Event::Woken { node, .. }
-            | Event::Persisted { node, .. }
-            | Event::Flushed { node, .. }
-            | Event::Polled { node, .. }
-            | Event::Unparked { node, .. }
-            | Event::Restarted { node, .. } => *node,
-            Event::Proposed | Event::Fault => self.nodes.len(),
+            QuorumEvent::Arrives { to, .. } => *to,
+            QuorumEvent::Woken { node, .. }
+            | QuorumEvent::Persisted { node, .. }
+            | QuorumEvent::Flushed { node, .. }
+            | QuorumEvent::Polled { node, .. }
+            | QuorumEvent::Unparked { node, .. }
+            | QuorumEvent::Restarted { node, .. } => *node,
+            QuorumEvent::Proposed | QuorumEvent::Fault => self.nodes.len(),
         };
         self.trace.event(self.schedule.now_ms(), node + 1, &event);
         match event {
-            Event::Arrives { from, to, message } => self.arrives(from, to, message),
-            Event::Proposed => self.propose_somewhere(),
-            Event::Fault => self.fault(),
-            Event::Restarted { node, life } => self.restart(node, life),
-            Event::Woken { node, life, at_ms } if self.is_life(node, life) => {
+            QuorumEvent::Arrives { from, to, message } => self.arrives(from, to, message),
+            QuorumEvent::Proposed => self.propose_somewhere(),
+            QuorumEvent::Fault => self.fault(),
+            QuorumEvent::Restarted { node, life } => self.restart(node, life),
+            QuorumEvent::Woken { node, life, at_ms } if self.is_life(node, life) => {
                 self.woken(node, at_ms)
             }
-            Event::Persisted { node, life } if self.is_life(node, life) => self.persisted(node),
-            Event::Flushed { node, life, generation, end } if self.is_life(node, life) => {
+            QuorumEvent::Persisted { node, life } if self.is_life(node, life) => {
+                self.persisted(node)
+            }
+            QuorumEvent::Flushed { node, life, generation, end } if self.is_life(node, life) => {
                 self.flushed(node, generation, end)
             }
-            Event::Polled { node, life } if self.is_life(node, life) => self.polled(node),
-            Event::Unparked { node, life, follower, number } if self.is_life(node, life) => {
+            QuorumEvent::Polled { node, life } if self.is_life(node, life) => self.polled(node),
+            QuorumEvent::Unparked { node, life, follower, number } if self.is_life(node, life) => {
                 self.unpark(node, follower, number);
                 Ok(())
             }
@@ -124,8 +129,8 @@ impl World {
     }
 
     /// Sends a message over the network.
-    pub(super) fn send(&mut self, from: usize, to: usize, message: Message) {
-        let arrival = Event::Arrives { from, to, message };
+    pub(super) fn send(&mut self, from: usize, to: usize, message: QuorumMessage) {
+        let arrival = QuorumEvent::Arrives { from, to, message };
         self.network.carry(&mut self.dice, &mut self.schedule, (from, to), arrival);
     }
 

@@ -1,7 +1,9 @@
 //! A bounded number of seeds, each twice; and the seeds that once failed, by name.
 
+use ottla_sim::nodes::NodesWorld;
 use ottla_sim::report;
 use ottla_sim::runner::{Runs, run_seed};
+use ottla_sim::trace::Trace;
 
 /// Runs a seed twice; panics with the line that repeats it.
 fn clean(seed: u64) {
@@ -36,4 +38,18 @@ fn a_stop_without_a_known_epoch_is_unclean() {
 #[test]
 fn the_first_seeds_are_clean_and_the_same_twice() {
     (0..300).for_each(clean);
+}
+
+#[test]
+fn a_node_lives_through_crashes_and_its_history_is_the_same_twice() {
+    for seed in 0..10 {
+        let run = || {
+            let mut world = NodesWorld::new(seed, Trace::written());
+            let checked = world.run().map_err(|it| it.to_string());
+            (checked, world.trace.hash(), world.trace.lines().to_vec())
+        };
+        let first = run();
+        assert_eq!(first.0, Ok(()), "seed {seed}");
+        assert_eq!(first, run(), "seed {seed}");
+    }
 }

@@ -8,9 +8,9 @@ use ottla_records::Batch;
 use ottla_types::{Offset, ProducerEpoch, ProducerId, TimestampMs};
 
 use super::keys::Keys;
-use super::rewrite::{Facts, Judge, Rewritten};
+use super::rewrite::{BatchJudge, Facts, Rewritten};
 use super::swap::{Fresh, Swap};
-use super::transactions::Transactions;
+use super::transactions::TransactionTracker;
 use super::{Compaction, Dirt, closed};
 use crate::error::StorageError;
 use crate::files::Files;
@@ -41,7 +41,7 @@ pub struct Cleaning {
     now_ms: TimestampMs,
     keys: Keys,
     upto: Offset,
-    transactions: Transactions,
+    transactions: TransactionTracker,
     left: Vec<Arc<Segment>>,
 }
 
@@ -66,7 +66,7 @@ impl Log {
             now_ms,
             keys: Keys::new(memory_bytes, seed),
             upto: 0,
-            transactions: Transactions::default(),
+            transactions: TransactionTracker::default(),
             left: Vec::new(),
         }
     }
@@ -79,7 +79,7 @@ impl Cleaning {
     /// # Errors
     /// The disk fails, a batch is broken, or `pace` ends it.
     pub fn learn(&mut self, dirt: &Dirt, pace: &mut Pace<'_>) -> Result<Offset, StorageError> {
-        let mut transactions = Transactions::new(self.view.aborted(dirt.from, dirt.upto));
+        let mut transactions = TransactionTracker::new(self.view.aborted(dirt.from, dirt.upto));
         let all = self.view.shared.segments.load_full();
         let segments = closed(&all);
         let first = segments.partition_point(|it| it.base <= dirt.from).saturating_sub(1);
@@ -111,7 +111,7 @@ impl Cleaning {
     fn learn_batch(
         &mut self,
         batch: &Batch<'_>,
-        transactions: &mut Transactions,
+        transactions: &mut TransactionTracker,
         from: Offset,
     ) -> Result<(), StorageError> {
         let unpacked = batch.unpack(UNPACKED_BYTES_MAX)?;
@@ -135,7 +135,7 @@ impl Cleaning {
         segments.retain(|it| it.base < self.upto);
         let first = segments.first().map_or(0, |first| first.base);
         // The last segment may reach beyond what was learned; its markers are met all the same.
-        self.transactions = Transactions::new(self.view.aborted(first, Offset::MAX));
+        self.transactions = TransactionTracker::new(self.view.aborted(first, Offset::MAX));
         segments.reverse();
         self.left = segments;
     }
@@ -209,7 +209,7 @@ impl Cleaning {
                 None => batch.is_control() && *last_epoch == epoch,
             });
         let must_stay = is_last || batch.next_offset() == self.upto;
-        let judge = Judge {
+        let judge = BatchJudge {
             keys: &self.keys,
             known_upto: self.upto,
             now_ms: self.now_ms,

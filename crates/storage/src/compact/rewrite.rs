@@ -8,7 +8,7 @@ use crate::error::StorageError;
 
 /// What a batch is judged by.
 #[derive(Debug)]
-pub(crate) struct Judge<'a> {
+pub(crate) struct BatchJudge<'a> {
     pub keys: &'a Keys,
     /// The offset behind the last that `keys` knows of: what is later stays.
     pub known_upto: Offset,
@@ -36,7 +36,7 @@ pub(crate) enum Rewritten {
     Nothing,
 }
 
-impl Judge<'_> {
+impl BatchJudge<'_> {
     /// What becomes of the batch.
     ///
     /// # Errors

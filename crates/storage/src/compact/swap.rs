@@ -12,7 +12,7 @@ use crate::index::AbortedTransaction;
 use crate::log::Log;
 use crate::producers::snapshot_path;
 use crate::retire::{Retired, files_of};
-use crate::segment::{Segment, State};
+use crate::segment::{Segment, SegmentState};
 
 /// How much is written at once.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -24,7 +24,7 @@ pub(crate) struct Fresh {
     folder: PathBuf,
     base: Offset,
     log: FileRef,
-    state: State,
+    state: SegmentState,
     written: u64,
     buffer: Vec<u8>,
 }
@@ -38,7 +38,7 @@ impl Fresh {
         let [path, ..] = files_of(folder, base);
         let path = with_ending(&path, ".cleaned");
         let log = files.create(&path).map_err(StorageError::io(&path))?;
-        let state = State::empty(folder, base);
+        let state = SegmentState::empty(folder, base);
         let (files, folder) = (Arc::clone(files), folder.to_owned());
         Ok(Self { files, folder, base, log, state, written: 0, buffer: Vec::new() })
     }

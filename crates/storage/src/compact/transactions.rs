@@ -10,7 +10,7 @@ use crate::index::AbortedTransaction;
 
 /// What is known of transactions while a log is read from front to back.
 #[derive(Debug, Default)]
-pub(crate) struct Transactions {
+pub(crate) struct TransactionTracker {
     /// Not yet begun where the reader is; the last begins first.
     waiting: Vec<AbortedTransaction>,
     /// Begun and to be aborted; has a record of it been seen?
@@ -21,7 +21,7 @@ pub(crate) struct Transactions {
     kept: Vec<AbortedTransaction>,
 }
 
-impl Transactions {
+impl TransactionTracker {
     pub(crate) fn new(mut aborted: Vec<AbortedTransaction>) -> Self {
         aborted.sort_by_key(|it| std::cmp::Reverse(it.first_offset));
         Self { waiting: aborted, ..Self::default() }

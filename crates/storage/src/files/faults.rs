@@ -27,14 +27,14 @@ pub enum Fault {
 
 /// The faults of a disk.
 #[derive(Debug, Default)]
-pub(super) struct Faults {
+pub(super) struct FaultPlan {
     /// By directory; everything below it has the fault. Guards nothing else.
     under: Mutex<BTreeMap<PathBuf, Fault>>,
     /// Notified when `under` changes, for the threads that hang.
     changed: Condvar,
 }
 
-impl Faults {
+impl FaultPlan {
     pub(super) fn set(&self, dir: &Path, fault: Option<Fault>) {
         let mut under = self.under.lock();
         match fault {

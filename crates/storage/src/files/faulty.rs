@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use ottla_types::TimestampMs;
 
-use super::faults::{Fault, Faults};
+use super::faults::{Fault, FaultPlan};
 use super::{File, FileRef, Files, Listed, Lock};
 
 /// Files on another disk, with faults.
 #[derive(Clone, Debug)]
 pub struct FaultyFiles {
     files: Arc<dyn Files>,
-    faults: Arc<Faults>,
+    faults: Arc<FaultPlan>,
 }
 
 impl FaultyFiles {
@@ -89,7 +89,7 @@ impl Files for FaultyFiles {
 struct FaultyFile {
     file: FileRef,
     path: PathBuf,
-    faults: Arc<Faults>,
+    faults: Arc<FaultPlan>,
 }
 
 impl File for FaultyFile {

@@ -5,4 +5,4 @@ mod table;
 
 pub(crate) use aborted::AbortedIndex;
 pub use aborted::AbortedTransaction;
-pub(crate) use table::{OffsetEntry, Saved, Table, TimeEntry};
+pub(crate) use table::{IndexTable, OffsetEntry, Saved, TimeEntry};

@@ -9,7 +9,7 @@ use crate::error::StorageError;
 use crate::files::{FileRef, Files, LazyFile, read_exact_at, read_whole, replace};
 
 /// An entry of an index file.
-pub(crate) trait Entry: Copy + PartialEq {
+pub(crate) trait IndexEntry: Copy + PartialEq {
     const BYTES: usize;
     fn read(bytes: &[u8]) -> Self;
     fn write(&self, out: &mut Vec<u8>);
@@ -24,7 +24,7 @@ pub(crate) struct OffsetEntry {
     pub position: u32,
 }
 
-impl Entry for OffsetEntry {
+impl IndexEntry for OffsetEntry {
     const BYTES: usize = 8;
 
     fn read(bytes: &[u8]) -> Self {
@@ -46,7 +46,7 @@ pub(crate) struct TimeEntry {
     pub offset: u32,
 }
 
-impl Entry for TimeEntry {
+impl IndexEntry for TimeEntry {
     const BYTES: usize = 12;
 
     fn read(bytes: &[u8]) -> Self {
@@ -66,7 +66,7 @@ fn be_u32(bytes: &[u8]) -> u32 {
 }
 
 #[derive(Debug)]
-enum Place<E> {
+enum TableEntries<E> {
     /// More may come.
     Memory(Vec<E>, Saved),
     /// In the file, sealed.
@@ -123,14 +123,14 @@ impl Unsaved {
 
 /// The entries of an index file.
 #[derive(Debug)]
-pub(crate) struct Table<E> {
+pub(crate) struct IndexTable<E> {
     path: PathBuf,
-    place: Place<E>,
+    place: TableEntries<E>,
 }
 
-impl<E: Entry> Table<E> {
+impl<E: IndexEntry> IndexTable<E> {
     pub(crate) const fn empty(path: PathBuf) -> Self {
-        Self { path, place: Place::Memory(Vec::new(), Saved::Nothing) }
+        Self { path, place: TableEntries::Memory(Vec::new(), Saved::Nothing) }
     }
 
     /// The entries of the file, in memory; `None` if there is no file or its length is wrong.
@@ -150,17 +150,17 @@ impl<E: Entry> Table<E> {
     ) -> Option<Self> {
         let size = usize::try_from(size_bytes?).ok().filter(|it| it.is_multiple_of(E::BYTES))?;
         let file = LazyFile::at(files, path.clone());
-        Some(Self { path, place: Place::Disk(file, size / E::BYTES) })
+        Some(Self { path, place: TableEntries::Disk(file, size / E::BYTES) })
     }
 
     /// Entries of which the file has some.
     pub(crate) const fn in_memory(path: PathBuf, entries: Vec<E>, saved: Saved) -> Self {
-        Self { path, place: Place::Memory(entries, saved) }
+        Self { path, place: TableEntries::Memory(entries, saved) }
     }
 
     /// Looks what of the entries the file has.
     pub(crate) fn compare(&mut self, files: &dyn Files) -> Result<(), StorageError> {
-        if let Place::Memory(entries, saved) = &mut self.place {
+        if let TableEntries::Memory(entries, saved) = &mut self.place {
             *saved = match Self::load(files, &self.path)? {
                 Some(held) if entries.starts_with(&held) => Saved::First(held.len()),
                 Some(_) => Saved::Untrue,
@@ -173,22 +173,22 @@ impl<E: Entry> Table<E> {
 
     pub(crate) fn len(&self) -> usize {
         match &self.place {
-            Place::Memory(entries, _) => entries.len(),
-            Place::Disk(_, count) => *count,
+            TableEntries::Memory(entries, _) => entries.len(),
+            TableEntries::Disk(_, count) => *count,
         }
     }
 
     /// Adds an entry; only the active segment's table takes one.
     pub(crate) fn push(&mut self, entry: E) {
-        if let Place::Memory(entries, _) = &mut self.place {
+        if let TableEntries::Memory(entries, _) = &mut self.place {
             entries.push(entry);
         }
     }
 
     pub(crate) fn at(&self, index: usize) -> Result<E, StorageError> {
         match &self.place {
-            Place::Memory(entries, _) => Ok(entries[index]),
-            Place::Disk(file, _) => {
+            TableEntries::Memory(entries, _) => Ok(entries[index]),
+            TableEntries::Disk(file, _) => {
                 let mut bytes = [0; 16];
                 let bytes = &mut bytes[..E::BYTES];
                 let at = (index * E::BYTES) as u64;
@@ -220,20 +220,20 @@ impl<E: Entry> Table<E> {
     }
 
     pub(crate) const fn is_sealed(&self) -> bool {
-        matches!(self.place, Place::Disk(..))
+        matches!(self.place, TableEntries::Disk(..))
     }
 
     /// Does the file have everything?
     pub(crate) fn is_saved(&self) -> bool {
         match &self.place {
-            Place::Memory(entries, saved) => *saved == Saved::First(entries.len()),
-            Place::Disk(..) => true,
+            TableEntries::Memory(entries, saved) => *saved == Saved::First(entries.len()),
+            TableEntries::Disk(..) => true,
         }
     }
 
     /// What the file lacks; `None` if the table is sealed.
     pub(crate) fn unsaved(&self) -> Option<Unsaved> {
-        let Place::Memory(entries, saved) = &self.place else { return None };
+        let TableEntries::Memory(entries, saved) = &self.place else { return None };
         let count = saved.count();
         let mut bytes = Vec::with_capacity((entries.len() - count) * E::BYTES);
         entries[count..].iter().for_each(|entry| entry.write(&mut bytes));
@@ -244,25 +244,25 @@ impl<E: Entry> Table<E> {
 
     /// The file has what was unsaved then.
     pub(crate) fn saved(&mut self, unsaved: &Unsaved) {
-        if let Place::Memory(_, saved) = &mut self.place {
+        if let TableEntries::Memory(_, saved) = &mut self.place {
             *saved = Saved::First(unsaved.count);
         }
     }
 
     /// The file has everything.
     pub(crate) fn all_saved(&mut self) {
-        if let Place::Memory(entries, saved) = &mut self.place {
+        if let TableEntries::Memory(entries, saved) = &mut self.place {
             *saved = Saved::First(entries.len());
         }
     }
 
     /// All of it is in the file and nothing more comes: memory need not hold it.
     pub(crate) fn seal(&mut self, files: &Arc<dyn Files>) {
-        if let Place::Memory(entries, saved) = &self.place
+        if let TableEntries::Memory(entries, saved) = &self.place
             && *saved == Saved::First(entries.len())
         {
             let count = entries.len();
-            self.place = Place::Disk(LazyFile::at(files, self.path.clone()), count);
+            self.place = TableEntries::Disk(LazyFile::at(files, self.path.clone()), count);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ottla_records::control::ControlKind;
-use ottla_records::{BatchBuilder, BatchOptions, Compression, NewRecord, batches};
+use ottla_records::{BatchBuilder, BatchOptions, Compression, NewRecord, batches_in};
 use ottla_storage::{Compaction, Fate, Files, Log, LogOptions, SimDisk, Stamp, StorageError};
 
 use crate::{opening, read_all};
@@ -78,7 +78,7 @@ fn committed(log: &Log) -> Vec<Seen> {
     let bytes = read_all(log);
     let aborted = log.view().aborted(0, i64::MAX);
     let mut seen = Vec::new();
-    for batch in batches(&bytes) {
+    for batch in batches_in(&bytes) {
         let batch = batch.unwrap();
         assert!(batch.crc_is_right(), "a batch at {} has a wrong checksum", batch.base_offset());
         let is_aborted = aborted.iter().any(|it| {

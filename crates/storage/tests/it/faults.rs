@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ottla_records::{BatchOptions, batches, legacy};
+use ottla_records::{BatchOptions, batches_in, legacy};
 use ottla_storage::{AppendError, Fault, Log, SimDisk, Stamp, StorageError};
 
 use crate::{batch, opening, read_all};
@@ -116,7 +116,7 @@ fn a_smaller_batch_after_one_that_found_no_room_has_nothing_behind_it() {
     log.close_clean().unwrap();
     let log = Log::open(opening(&disk.files(), Path::new("/data/t-0"), true)).unwrap();
     assert_eq!(log.log_end(), 2);
-    assert_eq!(batches(&read_all(&log)).count(), 2);
+    assert_eq!(batches_in(&read_all(&log)).count(), 2);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_log_from_before_kafka_0_11_is_refused_and_not_cut() {
     append(&mut log, 2).unwrap();
     let new = read_all(&log);
     drop(log);
-    let old = legacy::down(&new, 1, 1 << 20).unwrap();
+    let old = legacy::convert_down(&new, 1, 1 << 20).unwrap();
     let path = Path::new("/data/t-0/00000000000000000000.log");
     let file = disk.files().create(path).unwrap();
     file.write_at(&old, 0).unwrap();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ottla_records::{BatchOptions, batches};
+use ottla_records::{BatchOptions, batches_in};
 use ottla_storage::{AppendError, Files, Log, LogOptions, ProducerError, SimDisk, Slice, Stamp};
 
 use crate::{batch, opening, read_all, sequenced};
@@ -29,7 +29,7 @@ fn what_is_appended_is_read_across_segments_and_restarts() {
     }
     let written = read_all(&log);
     let mut at = 0;
-    for batch in batches(&written) {
+    for batch in batches_in(&written) {
         let batch = batch.unwrap();
         assert!(batch.crc_is_right());
         assert_eq!(batch.base_offset(), at);
@@ -51,7 +51,7 @@ fn a_reader_gets_whole_batches_below_its_limit() {
     let view = log.view();
     let read = |offset, bytes_max, at_least_one, upper| {
         let bytes = view.read(Slice { offset, bytes_max, at_least_one, upper }).unwrap();
-        let bases = batches(&bytes).map(|batch| batch.unwrap().base_offset());
+        let bases = batches_in(&bytes).map(|batch| batch.unwrap().base_offset());
         bases.collect::<Vec<_>>()
     };
     assert_eq!(read(7, 10_000, true, 15), [5, 10], "from the batch that holds the offset");
@@ -115,7 +115,7 @@ fn the_append_time_replaces_what_the_producer_said() {
     let appended = log.append_as_leader(&batch(2, BatchOptions::default()), stamp, 77).unwrap();
     assert_eq!(appended.append_time, 77);
     let bytes = read_all(&log);
-    let batch = batches(&bytes).next().unwrap().unwrap();
+    let batch = batches_in(&bytes).next().unwrap().unwrap();
     assert!(batch.crc_is_right() && batch.is_append_time());
     let times = batch.unpack(1000).unwrap();
     assert!(times.records().all(|record| record.unwrap().timestamp == 77));

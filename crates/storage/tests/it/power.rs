@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ottla_records::control::ControlKind;
-use ottla_records::{Batch, BatchOptions, batches};
+use ottla_records::{Batch, BatchOptions, batches_in};
 use ottla_storage::{
-    AbortedTransaction, AppendError, Fate, Files, Log, LogOptions, Opening, Producer, Retention,
-    SimDisk, Slice, Stamp, StorageError,
+    AbortedTransaction, AppendError, Fate, Files, Log, LogOptions, Opening, ProducerEntry,
+    Retention, SimDisk, Slice, Stamp, StorageError,
 };
 use proptest::prelude::*;
 
@@ -197,7 +197,7 @@ impl World {
     /// No power cut may take what is there now.
     fn all_durable(&mut self, log: &Log) {
         let all = read_all(log);
-        self.durable = batches(&all)
+        self.durable = batches_in(&all)
             .map(|it| it.unwrap())
             .map(|it| (it.base_offset(), it.bytes().to_vec()))
             .collect();
@@ -236,7 +236,7 @@ impl World {
         let found = read_all(log);
         let mut there = BTreeMap::new();
         let mut end = None;
-        for batch in batches(&found).map(|it| it.unwrap()) {
+        for batch in batches_in(&found).map(|it| it.unwrap()) {
             let base = batch.base_offset();
             assert!(batch.crc_is_right(), "{base} is torn");
             assert!(end.is_none_or(|end| end == base), "a hole before {base}");
@@ -272,7 +272,7 @@ impl World {
         let scratch = from_batches(&*self.disk.files());
         let all = |log: &Log| log.producers().into_iter().collect::<BTreeMap<_, _>>();
         let (known, due) = (all(log), all(&scratch));
-        let told = |it: &Producer| (it.epoch, it.last_sequence(), it.last_offset());
+        let told = |it: &ProducerEntry| (it.epoch, it.last_sequence(), it.last_offset());
         for (id, due) in &due {
             let known = known.get(id).unwrap_or_else(|| panic!("producer {id} is forgotten"));
             // A marker at the start tells nothing of the batches that were deleted before it.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ottla_records::{BatchOptions, batches};
+use ottla_records::{BatchOptions, batches_in};
 use ottla_storage::{Appended, Fault, Files, Log, SimDisk, Stamp, StorageError};
 
 use crate::{batch, opening, read_all, sequenced};
@@ -107,7 +107,7 @@ fn without_room_none_of_them_is_there_and_the_log_goes_on() {
     together(&mut log, &plain(&[1, 1])).unwrap().unwrap();
     drop(log);
     let again = read_all(&open(&files, 1 << 20));
-    let ends: Vec<i64> = batches(&again).map(|it| it.unwrap().next_offset()).collect();
+    let ends: Vec<i64> = batches_in(&again).map(|it| it.unwrap().next_offset()).collect();
     assert_eq!(ends, [2, 4, 5, 6]);
 }
 

@@ -5,7 +5,7 @@ mod licences;
 use std::collections::BTreeSet;
 use std::fs;
 
-use ottla_xtask::{chance, law, names, paths, sizes, tree};
+use ottla_xtask::{chance, counts, doors, law, names, paths, reexports, sizes, tree};
 
 fn architecture() -> String {
     fs::read_to_string(tree::root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md")
@@ -68,6 +68,43 @@ fn cores_cannot_name_a_file_a_socket_or_a_clock() {
 #[test]
 fn nothing_is_too_long() {
     none(&sizes::breaches(&tree::rust_sources().expect("sources")));
+}
+
+#[test]
+fn files_and_sockets_are_opened_behind_their_doors() {
+    let rows = fs::read_to_string(tree::root().join("crates/xtask/doors.txt"));
+    let rows = doors::read_rows(&rows.expect("doors.txt")).expect("rows");
+    none(&doors::unlisted_doors(&tree::rust_sources().expect("sources"), &rows));
+}
+
+#[test]
+fn nothing_is_reached_by_two_paths() {
+    let rooms = law::table(&architecture()).expect("a table");
+    let may_use = rooms.into_iter().map(|(name, room)| (name, room.may_use)).collect();
+    none(&reexports::second_paths(&tree::rust_sources().expect("sources"), &may_use));
+}
+
+#[test]
+fn no_crate_allows_itself_unsafe_code() {
+    let manifest = fs::read_to_string(tree::root().join("Cargo.toml")).expect("Cargo.toml");
+    assert!(manifest.contains("unsafe_code = \"forbid\""));
+    let folders = fs::read_dir(tree::root().join("crates")).expect("crates");
+    let manifests = folders.map(|entry| entry.expect("an entry").path().join("Cargo.toml"));
+    let wrong = manifests.filter(|path| {
+        let text = fs::read_to_string(path).expect("a manifest");
+        !text.contains("[lints]\nworkspace = true\n")
+    });
+    none(&wrong.map(|path| format!("{} has lints of its own", path.display())).collect::<Vec<_>>());
+}
+
+#[test]
+fn no_counted_habit_grows() {
+    let agreed = fs::read_to_string(tree::root().join("crates/xtask/counts.txt"));
+    let agreed = counts::read_agreed(&agreed.expect("counts.txt")).expect("a table");
+    none(&counts::risen_counts(
+        &counts::count_habits(&tree::rust_sources().expect("sources")),
+        &agreed,
+    ));
 }
 
 #[test]

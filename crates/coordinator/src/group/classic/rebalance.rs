@@ -10,31 +10,31 @@ use ottla_protocol::messages::join_group_response::{JoinGroupResponse, JoinGroup
 use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
 use ottla_types::ErrorCode;
 
-use super::super::command::{Reply, Timer};
-use super::super::live::{Live, Member, State, known};
-use super::super::machine::Scene;
-use super::super::record::Record;
-use super::{session, watch};
+use super::super::command::{GroupReply, GroupTimer};
+use super::super::live::{ClassicGroup, ClassicMember, GroupState, known_group};
+use super::super::machine::GroupScene;
+use super::super::record::GroupRecord;
+use super::{restart_session, session_timer};
 
 /// Calls all members together, unless that is under way; `reason` is for the log.
-pub(in crate::group) fn prepare(scene: &mut Scene<'_>, group: &str, reason: String) {
+pub(in crate::group) fn prepare_rebalance(scene: &mut GroupScene<'_>, group: &str, reason: String) {
     let now = scene.turn.now_ms;
-    let live = known(scene.live, group);
+    let live = known_group(scene.live, group);
     match live.state {
-        State::Preparing => return try_complete(scene, group),
-        State::Completing => {
+        GroupState::Preparing => return try_complete(scene, group),
+        GroupState::Completing => {
             // The assignment that they wait for will not come. What they have been given last stays
             // known: they may still own it.
             for member in live.members.values_mut() {
                 if let Some(ticket) = member.syncing.take() {
                     let code = ErrorCode::REBALANCE_IN_PROGRESS.0;
                     let response = SyncGroupResponse { error_code: code, ..Default::default() };
-                    scene.turn.reply_to(ticket, Reply::Sync(response));
+                    scene.turn.reply_to(ticket, GroupReply::Sync(response));
                 }
             }
-            scene.turn.cancel_timer(Timer::Sync { group: Arc::from(group) });
+            scene.turn.cancel_timer(GroupTimer::Sync { group: Arc::from(group) });
         }
-        State::Empty | State::Stable => {}
+        GroupState::Empty | GroupState::Stable => {}
     }
     scene.turn.notes.push(Note {
         event: "group rebalance started",
@@ -43,51 +43,54 @@ pub(in crate::group) fn prepare(scene: &mut Scene<'_>, group: &str, reason: Stri
         members: live.members.len(),
         reason,
     });
-    let fresh = live.state == State::Empty;
-    live.enter(State::Preparing, now);
+    let fresh = live.state == GroupState::Empty;
+    live.enter(GroupState::Preparing, now);
     let timeout = live.rebalance_timeout_ms();
     let delay = i64::from(scene.settings.initial_rebalance_delay_ms);
     if fresh && delay > 0 {
         // The first members wait for each other (KIP-134).
         live.gathering = Some((now.saturating_add(timeout), false));
-        scene.turn.set_timer(Timer::Join { group: Arc::from(group) }, delay.min(timeout));
+        scene.turn.set_timer(GroupTimer::Join { group: Arc::from(group) }, delay.min(timeout));
     } else {
         live.gathering = None;
-        scene.turn.set_timer(Timer::Join { group: Arc::from(group) }, timeout);
+        scene.turn.set_timer(GroupTimer::Join { group: Arc::from(group) }, timeout);
         try_complete(scene, group);
     }
 }
 
 /// Begins the next generation if everybody is there.
-pub(super) fn try_complete(scene: &mut Scene<'_>, group: &str) {
-    let live = known(scene.live, group);
+pub(super) fn try_complete(scene: &mut GroupScene<'_>, group: &str) {
+    let live = known_group(scene.live, group);
     let all = live.members.values().all(|member| member.joining.is_some());
-    if live.state == State::Preparing && live.gathering.is_none() && all && live.pending.is_empty()
+    if live.state == GroupState::Preparing
+        && live.gathering.is_none()
+        && all
+        && live.pending.is_empty()
     {
-        complete(scene, group);
+        complete_join(scene, group);
     }
 }
 
 /// Begins the next generation with those who are there.
-pub(super) fn complete(scene: &mut Scene<'_>, group: &str) {
+pub(super) fn complete_join(scene: &mut GroupScene<'_>, group: &str) {
     let now = scene.turn.now_ms;
-    let live = known(scene.live, group);
+    let live = known_group(scene.live, group);
     live.gathering = None;
-    let absent = |member: &Member| member.joining.is_none() && member.instance.is_none();
+    let absent = |member: &ClassicMember| member.joining.is_none() && member.instance.is_none();
     let late: Vec<String> =
         live.members.iter().filter(|(_, it)| absent(it)).map(|(id, _)| id.clone()).collect();
     for id in &late {
         live.members.remove(id);
-        scene.turn.cancel_timer(session(group, id));
+        scene.turn.cancel_timer(session_timer(group, id));
     }
-    scene.turn.cancel_timer(Timer::Join { group: Arc::from(group) });
+    scene.turn.cancel_timer(GroupTimer::Join { group: Arc::from(group) });
     if live.members.is_empty() {
-        return empty(scene, group);
+        return become_empty(scene, group);
     }
     if live.members.values().all(|member| member.joining.is_none()) {
         // Only static members that are away: they may come back within their session.
         let timeout = live.rebalance_timeout_ms();
-        return scene.turn.set_timer(Timer::Join { group: Arc::from(group) }, timeout);
+        return scene.turn.set_timer(GroupTimer::Join { group: Arc::from(group) }, timeout);
     }
     let here = |id: &String| live.members.get(id).is_some_and(|it| it.joining.is_some());
     if !live.leader.as_ref().is_some_and(here) {
@@ -96,7 +99,7 @@ pub(super) fn complete(scene: &mut Scene<'_>, group: &str) {
     }
     live.generation += 1;
     live.protocol = live.choose();
-    live.enter(State::Completing, now);
+    live.enter(GroupState::Completing, now);
     let present = live.members.values().filter(|member| member.joining.is_some()).count();
     scene.turn.notes.push(Note {
         event: "group rebalance finished",
@@ -106,7 +109,7 @@ pub(super) fn complete(scene: &mut Scene<'_>, group: &str) {
         reason: format!("{present} members joined, {} left out", late.len()),
     });
     let timeout = live.rebalance_timeout_ms();
-    scene.turn.set_timer(Timer::Sync { group: Arc::from(group) }, timeout);
+    scene.turn.set_timer(GroupTimer::Sync { group: Arc::from(group) }, timeout);
     // Static members that are away have asked for nothing.
     let joining = live.members.iter().filter(|(_, member)| member.joining.is_some());
     let joining: Vec<String> = joining.map(|(id, _)| id.clone()).collect();
@@ -116,12 +119,12 @@ pub(super) fn complete(scene: &mut Scene<'_>, group: &str) {
 }
 
 /// No member is left: that ends a rebalance, too.
-fn empty(scene: &mut Scene<'_>, group: &str) {
-    let live = known(scene.live, group);
+fn become_empty(scene: &mut GroupScene<'_>, group: &str) {
+    let live = known_group(scene.live, group);
     live.generation += 1;
     live.protocol = None;
     live.leader = None;
-    live.enter(State::Empty, scene.turn.now_ms);
+    live.enter(GroupState::Empty, scene.turn.now_ms);
     scene.turn.notes.push(Note {
         event: "group rebalance finished",
         group: String::from(group),
@@ -130,23 +133,28 @@ fn empty(scene: &mut Scene<'_>, group: &str) {
         reason: String::from("the group has no members left"),
     });
     let value = Some(live.to_log());
-    scene.turn.record(Record::Group { group: String::from(group), value });
+    scene.turn.record(GroupRecord::Group { group: String::from(group), value });
 }
 
 /// Tells a waiting member of the generation; the leader learns who is in it.
-fn answer_join(scene: &mut Scene<'_>, group: &str, id: &str) {
-    let live = known(scene.live, group);
+fn answer_join(scene: &mut GroupScene<'_>, group: &str, id: &str) {
+    let live = known_group(scene.live, group);
     let member = live.members.get_mut(id).expect("only members wait");
     let (ticket, version) = member.joining.take().expect("the caller has seen that it waits");
-    let response = joined(live, id, version, live.is_leader(id));
-    scene.turn.reply_to(ticket, Reply::Join(response));
-    watch(scene, group, id);
+    let response = join_response(live, id, version, live.is_leader(id));
+    scene.turn.reply_to(ticket, GroupReply::Join(response));
+    restart_session(scene, group, id);
 }
 
 /// What a member is told of the generation it is in.
-pub(super) fn joined(live: &Live, id: &str, version: i16, with_members: bool) -> JoinGroupResponse {
+pub(super) fn join_response(
+    live: &ClassicGroup,
+    id: &str,
+    version: i16,
+    with_members: bool,
+) -> JoinGroupResponse {
     let protocol = live.protocol.clone().unwrap_or_default();
-    let member = |(id, it): (&String, &Member)| JoinGroupResponseMember {
+    let member = |(id, it): (&String, &ClassicMember)| JoinGroupResponseMember {
         member_id: id.clone(),
         group_instance_id: it.instance.clone(),
         metadata: it.metadata(&protocol),
@@ -166,26 +174,26 @@ pub(super) fn joined(live: &Live, id: &str, version: i16, with_members: bool) ->
 
 /// Answers what a member waits for with an error.
 pub(in crate::group) fn turn_away(
-    scene: &mut Scene<'_>,
+    scene: &mut GroupScene<'_>,
     id: &str,
-    member: &Member,
+    member: &ClassicMember,
     code: ErrorCode,
 ) {
     let error_code = code.0;
     if let Some((ticket, _)) = member.joining {
         let member_id = String::from(id);
         let response = JoinGroupResponse { error_code, member_id, ..Default::default() };
-        scene.turn.reply_to(ticket, Reply::Join(response));
+        scene.turn.reply_to(ticket, GroupReply::Join(response));
     }
     if let Some(ticket) = member.syncing {
         let response = SyncGroupResponse { error_code, ..Default::default() };
-        scene.turn.reply_to(ticket, Reply::Sync(response));
+        scene.turn.reply_to(ticket, GroupReply::Sync(response));
     }
 }
 
 /// Takes a member out; the others are called together, for this reason.
-pub(super) fn remove(scene: &mut Scene<'_>, group: &str, id: &str, reason: String) {
-    let live = known(scene.live, group);
+pub(super) fn remove_member(scene: &mut GroupScene<'_>, group: &str, id: &str, reason: String) {
+    let live = known_group(scene.live, group);
     live.pending.remove(id);
     let Some(member) = live.members.remove(id) else {
         return try_complete(scene, group);
@@ -196,14 +204,14 @@ pub(super) fn remove(scene: &mut Scene<'_>, group: &str, id: &str, reason: Strin
         live.statics.remove(instance);
     }
     turn_away(scene, id, &member, ErrorCode::UNKNOWN_MEMBER_ID);
-    scene.turn.cancel_timer(session(group, id));
-    let live = known(scene.live, group);
+    scene.turn.cancel_timer(session_timer(group, id));
+    let live = known_group(scene.live, group);
     if live.is_leader(id) {
         live.leader = None;
     }
     match live.state {
-        State::Stable | State::Completing => prepare(scene, group, reason),
-        State::Preparing => try_complete(scene, group),
-        State::Empty => {}
+        GroupState::Stable | GroupState::Completing => prepare_rebalance(scene, group, reason),
+        GroupState::Preparing => try_complete(scene, group),
+        GroupState::Empty => {}
     }
 }

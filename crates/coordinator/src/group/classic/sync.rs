@@ -10,31 +10,39 @@ use ottla_protocol::messages::sync_group_request::SyncGroupRequest;
 use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
 use ottla_types::ErrorCode;
 
-use super::super::command::{Reply, Timer};
+use super::super::command::{GroupReply, GroupTimer};
 use super::super::consumer;
-use super::super::live::{Live, State, known};
-use super::super::machine::Scene;
-use super::super::record::Record;
-use super::{prepare, watch};
+use super::super::live::{ClassicGroup, GroupState, known_group};
+use super::super::machine::GroupScene;
+use super::super::record::GroupRecord;
+use super::{prepare_rebalance, restart_session};
 
-pub(in crate::group) fn sync(scene: &mut Scene<'_>, request: SyncGroupRequest, version: i16) {
-    if let Err(code) = take(scene, request, version) {
+pub(in crate::group) fn sync_group(
+    scene: &mut GroupScene<'_>,
+    request: SyncGroupRequest,
+    version: i16,
+) {
+    if let Err(code) = take_sync(scene, request, version) {
         let response = SyncGroupResponse { error_code: code.0, ..Default::default() };
-        scene.turn.reply(Reply::Sync(response));
+        scene.turn.reply(GroupReply::Sync(response));
     }
 }
 
-fn take(scene: &mut Scene<'_>, request: SyncGroupRequest, version: i16) -> Result<(), ErrorCode> {
+fn take_sync(
+    scene: &mut GroupScene<'_>,
+    request: SyncGroupRequest,
+    version: i16,
+) -> Result<(), ErrorCode> {
     let (group, id) = (&request.group_id, &request.member_id);
     if group.is_empty() {
         return Err(ErrorCode::INVALID_GROUP_ID);
     }
     if scene.stored.consumers.contains_key(group) {
-        return consumer::classic::sync(scene, &request);
+        return consumer::classic::sync_consumer_group(scene, &request);
     }
     let ticket = scene.turn.ticket;
     let live = scene.live.get_mut(group).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
-    super::check(live, id, request.group_instance_id.as_deref(), request.generation_id)?;
+    super::check_member(live, id, request.group_instance_id.as_deref(), request.generation_id)?;
     let other = |asked: &Option<String>, known: &Option<String>| asked.is_some() && asked != known;
     if version >= 5
         && (other(&request.protocol_type, &live.protocol_type)
@@ -43,26 +51,26 @@ fn take(scene: &mut Scene<'_>, request: SyncGroupRequest, version: i16) -> Resul
         return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
     }
     match live.state {
-        State::Empty => Err(ErrorCode::UNKNOWN_MEMBER_ID),
-        State::Preparing => Err(ErrorCode::REBALANCE_IN_PROGRESS),
-        State::Stable => {
-            let response = synced(live, id);
-            scene.turn.reply(Reply::Sync(response));
-            watch(scene, group, id);
+        GroupState::Empty => Err(ErrorCode::UNKNOWN_MEMBER_ID),
+        GroupState::Preparing => Err(ErrorCode::REBALANCE_IN_PROGRESS),
+        GroupState::Stable => {
+            let response = sync_response(live, id);
+            scene.turn.reply(GroupReply::Sync(response));
+            restart_session(scene, group, id);
             Ok(())
         }
-        State::Completing => {
+        GroupState::Completing => {
             let member = live.members.get_mut(id).expect("it was checked that it is a member");
             if let Some(earlier) = member.syncing.replace(ticket) {
                 // It has given its earlier request up, on a connection that may be gone.
                 let error_code = ErrorCode::REBALANCE_IN_PROGRESS.0;
                 let response = SyncGroupResponse { error_code, ..Default::default() };
-                scene.turn.reply_to(earlier, Reply::Sync(response));
+                scene.turn.reply_to(earlier, GroupReply::Sync(response));
             }
             if live.is_leader(id) {
                 let given = request.assignments.into_iter();
                 let given = given.map(|it| (it.member_id, it.assignment)).collect();
-                assign(scene, group, given);
+                take_assignment(scene, group, given);
             }
             Ok(())
         }
@@ -70,47 +78,47 @@ fn take(scene: &mut Scene<'_>, request: SyncGroupRequest, version: i16) -> Resul
 }
 
 /// The leader has assigned: it is written down, and everybody who waits learns it.
-fn assign(scene: &mut Scene<'_>, group: &str, mut given: BTreeMap<String, Bytes>) {
-    let live = known(scene.live, group);
+fn take_assignment(scene: &mut GroupScene<'_>, group: &str, mut given: BTreeMap<String, Bytes>) {
+    let live = known_group(scene.live, group);
     for (id, member) in &mut live.members {
         member.assignment = given.remove(id).unwrap_or_default();
     }
-    live.enter(State::Stable, scene.turn.now_ms);
-    let record = Record::Group { group: String::from(group), value: Some(live.to_log()) };
+    live.enter(GroupState::Stable, scene.turn.now_ms);
+    let record = GroupRecord::Group { group: String::from(group), value: Some(live.to_log()) };
     if record.size_bytes() > scene.settings.batch_bytes_max {
         return cannot_be_kept(scene, group);
     }
     scene.turn.record(record);
-    scene.turn.cancel_timer(Timer::Sync { group: Arc::from(group) });
+    scene.turn.cancel_timer(GroupTimer::Sync { group: Arc::from(group) });
     let ids: Vec<String> = live.members.keys().cloned().collect();
     for id in ids {
-        let live = known(scene.live, group);
+        let live = known_group(scene.live, group);
         let waiting = live.members.get_mut(&id).and_then(|member| member.syncing.take());
         if let Some(ticket) = waiting {
-            let response = synced(live, &id);
-            scene.turn.reply_to(ticket, Reply::Sync(response));
-            watch(scene, group, &id);
+            let response = sync_response(live, &id);
+            scene.turn.reply_to(ticket, GroupReply::Sync(response));
+            restart_session(scene, group, &id);
         }
     }
 }
 
 /// The generation does not fit the log: all learn it, and are called together again.
-fn cannot_be_kept(scene: &mut Scene<'_>, group: &str) {
-    let live = known(scene.live, group);
+fn cannot_be_kept(scene: &mut GroupScene<'_>, group: &str) {
+    let live = known_group(scene.live, group);
     // It was not settled.
-    live.enter(State::Completing, scene.turn.now_ms);
+    live.enter(GroupState::Completing, scene.turn.now_ms);
     for member in live.members.values_mut() {
         member.assignment = Bytes::new();
         if let Some(ticket) = member.syncing.take() {
             let error_code = ErrorCode::UNKNOWN_SERVER_ERROR.0;
             let response = SyncGroupResponse { error_code, ..Default::default() };
-            scene.turn.reply_to(ticket, Reply::Sync(response));
+            scene.turn.reply_to(ticket, GroupReply::Sync(response));
         }
     }
-    prepare(scene, group, String::from("the assignment is larger than a record may be"));
+    prepare_rebalance(scene, group, String::from("the assignment is larger than a record may be"));
 }
 
-fn synced(live: &Live, id: &str) -> SyncGroupResponse {
+fn sync_response(live: &ClassicGroup, id: &str) -> SyncGroupResponse {
     SyncGroupResponse {
         protocol_type: live.protocol_type.clone(),
         protocol_name: live.protocol.clone(),

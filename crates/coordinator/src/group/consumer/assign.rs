@@ -6,14 +6,14 @@ use alloc::vec::Vec;
 
 use ottla_types::Uuid;
 
-use super::stored::{ConsumerGroup, Places};
-use super::topics::Topics;
+use super::stored::{ConsumerGroup, TopicIdPartitions};
+use super::topics::TopicCatalog;
 
 /// The assignors that there are, the default first.
 pub(super) const ASSIGNORS: [&str; 2] = ["uniform", "range"];
 
 /// A partition of a topic.
-type Place = (Uuid, i32);
+type TopicIdPartition = (Uuid, i32);
 
 /// What each member reads.
 struct Readers<'a> {
@@ -24,7 +24,7 @@ struct Readers<'a> {
 }
 
 /// The assignor that most members want.
-pub(super) fn assignor(group: &ConsumerGroup) -> &str {
+pub(super) fn preferred_assignor(group: &ConsumerGroup) -> &str {
     let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
     for name in group.members.values().filter_map(|it| it.assignor.as_deref()) {
         *votes.entry(name).or_default() += 1;
@@ -33,7 +33,10 @@ pub(super) fn assignor(group: &ConsumerGroup) -> &str {
 }
 
 /// What each member is to have.
-pub(super) fn assign(group: &ConsumerGroup, topics: &Topics) -> BTreeMap<String, Places> {
+pub(super) fn assign_partitions(
+    group: &ConsumerGroup,
+    topics: &TopicCatalog,
+) -> BTreeMap<String, TopicIdPartitions> {
     let mut sizes = BTreeMap::new();
     let mut read = BTreeMap::new();
     for (id, member) in &group.members {
@@ -48,13 +51,16 @@ pub(super) fn assign(group: &ConsumerGroup, topics: &Topics) -> BTreeMap<String,
         read.insert(id.as_str(), of_member);
     }
     let readers = Readers { topics: read, sizes };
-    let found =
-        if assignor(group) == "range" { range(group, &readers) } else { uniform(group, &readers) };
+    let found = if preferred_assignor(group) == "range" {
+        assign_by_range(group, &readers)
+    } else {
+        assign_uniformly(group, &readers)
+    };
     found.into_iter().map(|(member, places)| (String::from(member), by_topic(places))).collect()
 }
 
-fn by_topic(places: BTreeSet<Place>) -> Places {
-    let mut all = Places::new();
+fn by_topic(places: BTreeSet<TopicIdPartition>) -> TopicIdPartitions {
+    let mut all = TopicIdPartitions::new();
     for (topic, partition) in places {
         all.entry(topic).or_default().insert(partition);
     }
@@ -62,11 +68,11 @@ fn by_topic(places: BTreeSet<Place>) -> Places {
 }
 
 /// Each topic is cut into as many ranges as it has readers; topics of one size are cut alike.
-fn range<'a>(
+fn assign_by_range<'a>(
     group: &'a ConsumerGroup,
     readers: &Readers<'a>,
-) -> BTreeMap<&'a str, BTreeSet<Place>> {
-    let mut all: BTreeMap<&str, BTreeSet<Place>> =
+) -> BTreeMap<&'a str, BTreeSet<TopicIdPartition>> {
+    let mut all: BTreeMap<&str, BTreeSet<TopicIdPartition>> =
         readers.topics.keys().map(|member| (*member, BTreeSet::new())).collect();
     for (topic, size) in &readers.sizes {
         let mut those: Vec<&str> = readers
@@ -91,12 +97,12 @@ fn range<'a>(
 }
 
 /// As even as subscriptions allow, and as much as possible as before.
-fn uniform<'a>(
+fn assign_uniformly<'a>(
     group: &'a ConsumerGroup,
     readers: &Readers<'a>,
-) -> BTreeMap<&'a str, BTreeSet<Place>> {
-    let mut all: BTreeMap<&str, BTreeSet<Place>> = BTreeMap::new();
-    let mut free: BTreeSet<Place> = readers
+) -> BTreeMap<&'a str, BTreeSet<TopicIdPartition>> {
+    let mut all: BTreeMap<&str, BTreeSet<TopicIdPartition>> = BTreeMap::new();
+    let mut free: BTreeSet<TopicIdPartition> = readers
         .sizes
         .iter()
         .flat_map(|(topic, size)| (0..*size).map(move |partition| (*topic, partition)))
@@ -140,7 +146,7 @@ fn uniform<'a>(
 
 /// Moves partitions from who has most to who has least, as long as that helps.
 fn even_out<'a>(
-    all: &mut BTreeMap<&'a str, BTreeSet<Place>>,
+    all: &mut BTreeMap<&'a str, BTreeSet<TopicIdPartition>>,
     loads: &mut BTreeSet<(usize, &'a str)>,
     readers: &Readers<'a>,
 ) {

@@ -16,12 +16,14 @@ mod stored;
 mod topics;
 
 pub use record::ConsumerRecord;
-pub use stored::{ClassicMember, ConsumerGroup, Current, MemberState, Places};
-pub use topics::Topics;
+pub use stored::{
+    ClassicMetadata, ConsumerGroup, CurrentAssignment, MemberState, TopicIdPartitions,
+};
+pub use topics::TopicCatalog;
 
-pub(super) use heartbeat::heartbeat;
+pub(super) use heartbeat::consumer_heartbeat;
 pub(super) use leave::{rebalance_timeout, session_timeout};
-pub(super) use show::{describe, list};
+pub(super) use show::{describe_consumer_groups, list_consumer_groups};
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -29,10 +31,10 @@ use alloc::vec::Vec;
 
 use ottla_machine::Note;
 
-use super::command::Timer;
-use super::machine::Scene;
-use super::record::Record;
-use stored::Member;
+use super::command::GroupTimer;
+use super::machine::GroupScene;
+use super::record::GroupRecord;
+use stored::ConsumerMember;
 
 /// The protocol type of consumers.
 pub(super) const CONSUMER: &str = "consumer";
@@ -41,13 +43,13 @@ pub(super) const CONSUMER: &str = "consumer";
 pub(super) struct Draft {
     pub id: String,
     pub group: ConsumerGroup,
-    pub records: Vec<Record>,
+    pub records: Vec<GroupRecord>,
     pub notes: Vec<Note>,
 }
 
 impl Draft {
     /// The group as it is, or a new one.
-    pub fn of(scene: &Scene<'_>, id: &str) -> Self {
+    pub fn of(scene: &GroupScene<'_>, id: &str) -> Self {
         let group = scene.stored.consumers.get(id).cloned().unwrap_or_default();
         Self { id: id.into(), group, records: Vec::new(), notes: Vec::new() }
     }
@@ -55,7 +57,7 @@ impl Draft {
     /// Changes the group.
     pub fn write(&mut self, record: ConsumerRecord) {
         self.group.apply(&record);
-        self.records.push(Record::Consumer(record));
+        self.records.push(GroupRecord::Consumer(record));
     }
 
     /// The group's epoch rises: a new assignment is due; `reason` is for the log.
@@ -72,13 +74,13 @@ impl Draft {
     }
 
     /// Is what is to be written too much for the log? What a member says of itself has no bounds.
-    pub fn is_too_large(&self, scene: &Scene<'_>) -> bool {
-        let bytes = self.records.iter().map(Record::size_bytes).sum::<usize>();
+    pub fn is_too_large(&self, scene: &GroupScene<'_>) -> bool {
+        let bytes = self.records.iter().map(GroupRecord::size_bytes).sum::<usize>();
         bytes > scene.settings.batch_bytes_max
     }
 
     /// A rebalance is over when every member has what it is to have; with no members left, at once.
-    fn tell_of_the_end(&mut self, scene: &Scene<'_>) {
+    fn tell_of_the_end(&mut self, scene: &GroupScene<'_>) {
         let group = &self.group;
         let is_over = |it: &ConsumerGroup| it.members.is_empty() || it.is_settled();
         let was_under_way =
@@ -99,7 +101,7 @@ impl Draft {
         });
     }
 
-    pub fn finish(mut self, scene: &mut Scene<'_>) {
+    pub fn finish(mut self, scene: &mut GroupScene<'_>) {
         self.tell_of_the_end(scene);
         scene.turn.records.extend(self.records);
         scene.turn.notes.extend(self.notes);
@@ -107,56 +109,56 @@ impl Draft {
 }
 
 /// The log has been replayed: every member gets a fresh session.
-pub(super) fn loaded(scene: &mut Scene<'_>) {
+pub(super) fn start_sessions(scene: &mut GroupScene<'_>) {
     for (id, group) in &scene.stored.consumers {
         for (member, said) in &group.members {
-            watch(scene, id, member, said);
+            restart_session(scene, id, member, said);
         }
         let revoking = group.current.iter().filter(|(_, it)| it.state == MemberState::Unrevoked);
         for (member, _) in revoking {
             let Some(said) = group.members.get(member) else { continue };
             // A classic member gives up by joining again.
-            let timer = if said.classic.is_some() { join_timer } else { rebalance };
+            let timer = if said.classic.is_some() { join_timer } else { rebalance_timer };
             scene.turn.set_timer(timer(id, member), i64::from(said.rebalance_timeout_ms));
         }
     }
 }
 
 /// The member has been heard of: its session starts anew. A classic one has its own time for that.
-fn watch(scene: &mut Scene<'_>, group: &str, member: &str, said: &Member) {
+fn restart_session(scene: &mut GroupScene<'_>, group: &str, member: &str, said: &ConsumerMember) {
     let usual = scene.settings.consumer_session_ms(group);
     let delay = said.classic.as_ref().map_or(usual, |it| it.session_timeout_ms);
-    scene.turn.set_timer(session(group, member), i64::from(delay));
+    scene.turn.set_timer(session_timer(group, member), i64::from(delay));
 }
 
 /// The member is none of this group any more.
-fn stop_watching(scene: &mut Scene<'_>, group: &str, member: &str) {
-    for timer in [session, rebalance, join_timer, sync_timer] {
+fn stop_watching(scene: &mut GroupScene<'_>, group: &str, member: &str) {
+    for timer in [session_timer, rebalance_timer, join_timer, sync_timer] {
         scene.turn.cancel_timer(timer(group, member));
     }
 }
 
-fn session(group: &str, member: &str) -> Timer {
-    Timer::ConsumerSession { group: Arc::from(group), member: Arc::from(member) }
+fn session_timer(group: &str, member: &str) -> GroupTimer {
+    GroupTimer::ConsumerSession { group: Arc::from(group), member: Arc::from(member) }
 }
 
-fn rebalance(group: &str, member: &str) -> Timer {
-    Timer::ConsumerRebalance { group: Arc::from(group), member: Arc::from(member) }
+fn rebalance_timer(group: &str, member: &str) -> GroupTimer {
+    GroupTimer::ConsumerRebalance { group: Arc::from(group), member: Arc::from(member) }
 }
 
-fn join_timer(group: &str, member: &str) -> Timer {
-    Timer::ConsumerJoin { group: Arc::from(group), member: Arc::from(member) }
+fn join_timer(group: &str, member: &str) -> GroupTimer {
+    GroupTimer::ConsumerJoin { group: Arc::from(group), member: Arc::from(member) }
 }
 
-fn sync_timer(group: &str, member: &str) -> Timer {
-    Timer::ConsumerSync { group: Arc::from(group), member: Arc::from(member) }
+fn sync_timer(group: &str, member: &str) -> GroupTimer {
+    GroupTimer::ConsumerSync { group: Arc::from(group), member: Arc::from(member) }
 }
 
 /// Nothing of the group but its offsets remains.
-pub(super) fn forget(scene: &mut Scene<'_>, id: &str) {
+pub(super) fn delete_consumer_group(scene: &mut GroupScene<'_>, id: &str) {
     scene.seen.remove(id);
     if let Some(group) = scene.stored.consumers.get(id) {
-        let records = group.tombstones(id).into_iter().map(Record::Consumer);
+        let records = group.tombstones(id).into_iter().map(GroupRecord::Consumer);
         scene.turn.records.extend(records);
     }
 }

@@ -1,32 +1,45 @@
 //! A member's way from what it has to what it is to have.
 
-use super::stored::{ConsumerGroup, Current, MemberState, Places};
+use super::stored::{ConsumerGroup, CurrentAssignment, MemberState, TopicIdPartitions};
 
 /// What the member is after it has told what it owns (`None`: it did not say).
-pub(super) fn reconcile(group: &ConsumerGroup, member: &str, owned: Option<&Places>) -> Current {
+pub(super) fn reconcile_member(
+    group: &ConsumerGroup,
+    member: &str,
+    owned: Option<&TopicIdPartitions>,
+) -> CurrentAssignment {
     let now = group.current.get(member).cloned().unwrap_or_default();
     match now.state {
         // Until it has given up what it must, nothing changes, not even the epoch (KAFKA-19974).
-        MemberState::Unrevoked if owned.is_none_or(|owned| overlap(owned, &now.revoking)) => now,
+        MemberState::Unrevoked
+            if owned.is_none_or(|owned| partitions_overlap(owned, &now.revoking)) =>
+        {
+            now
+        }
         MemberState::Stable if now.epoch == group.target_epoch => now,
-        _ => next(group, member, &now, owned),
+        _ => next_assignment(group, member, &now, owned),
     }
 }
 
-fn next(group: &ConsumerGroup, member: &str, now: &Current, owned: Option<&Places>) -> Current {
-    let none = Places::new();
+fn next_assignment(
+    group: &ConsumerGroup,
+    member: &str,
+    now: &CurrentAssignment,
+    owned: Option<&TopicIdPartitions>,
+) -> CurrentAssignment {
+    let none = TopicIdPartitions::new();
     let target = group.targets.get(member).unwrap_or(&none);
-    let kept = both(&now.assigned, target);
-    let revoking = without(&now.assigned, target);
-    let must_wait = owned.is_none_or(|owned| overlap(owned, &revoking));
+    let kept = intersection_of(&now.assigned, target);
+    let revoking = difference_of(&now.assigned, target);
+    let must_wait = owned.is_none_or(|owned| partitions_overlap(owned, &revoking));
     if !revoking.is_empty() && must_wait {
         let state = MemberState::Unrevoked;
-        let next = Current { state, assigned: kept, revoking, ..now.clone() };
+        let next = CurrentAssignment { state, assigned: kept, revoking, ..now.clone() };
         return next.dated(now, now.epoch);
     }
     let mut assigned = kept;
     let mut all_free = true;
-    for (topic, partitions) in without(target, &now.assigned) {
+    for (topic, partitions) in difference_of(target, &now.assigned) {
         for partition in partitions {
             let is_free = group.owner(topic, partition).is_none_or(|owner| owner == member);
             if is_free {
@@ -38,20 +51,24 @@ fn next(group: &ConsumerGroup, member: &str, now: &Current, owned: Option<&Place
     let state = if all_free { MemberState::Stable } else { MemberState::Unreleased };
     let previous = if now.epoch == group.target_epoch { now.previous } else { now.epoch };
     let epoch = group.target_epoch;
-    let next = Current { epoch, previous, state, assigned, ..Current::default() };
+    let next =
+        CurrentAssignment { epoch, previous, state, assigned, ..CurrentAssignment::default() };
     next.dated(now, epoch)
 }
 
-fn both(a: &Places, b: &Places) -> Places {
-    filter(a, |topic, partition| b.get(topic).is_some_and(|it| it.contains(partition)))
+fn intersection_of(a: &TopicIdPartitions, b: &TopicIdPartitions) -> TopicIdPartitions {
+    filter_partitions(a, |topic, partition| b.get(topic).is_some_and(|it| it.contains(partition)))
 }
 
-pub(super) fn without(a: &Places, b: &Places) -> Places {
-    filter(a, |topic, partition| b.get(topic).is_none_or(|it| !it.contains(partition)))
+pub(super) fn difference_of(a: &TopicIdPartitions, b: &TopicIdPartitions) -> TopicIdPartitions {
+    filter_partitions(a, |topic, partition| b.get(topic).is_none_or(|it| !it.contains(partition)))
 }
 
-fn filter(all: &Places, keep: impl Fn(&ottla_types::Uuid, &i32) -> bool) -> Places {
-    let mut found = Places::new();
+fn filter_partitions(
+    all: &TopicIdPartitions,
+    keep: impl Fn(&ottla_types::Uuid, &i32) -> bool,
+) -> TopicIdPartitions {
+    let mut found = TopicIdPartitions::new();
     for (topic, partitions) in all {
         for partition in partitions.iter().filter(|it| keep(topic, it)) {
             found.entry(*topic).or_default().insert(*partition);
@@ -60,11 +77,11 @@ fn filter(all: &Places, keep: impl Fn(&ottla_types::Uuid, &i32) -> bool) -> Plac
     found
 }
 
-pub(super) fn overlap(a: &Places, b: &Places) -> bool {
+pub(super) fn partitions_overlap(a: &TopicIdPartitions, b: &TopicIdPartitions) -> bool {
     a.iter().any(|(topic, it)| b.get(topic).is_some_and(|other| !it.is_disjoint(other)))
 }
 
 /// Is all of `a` in `b`?
-pub(super) fn is_within(a: &Places, b: &Places) -> bool {
+pub(super) fn is_within(a: &TopicIdPartitions, b: &TopicIdPartitions) -> bool {
     a.iter().all(|(topic, it)| b.get(topic).is_some_and(|other| it.is_subset(other)))
 }

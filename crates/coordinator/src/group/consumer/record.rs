@@ -21,7 +21,9 @@ use ottla_protocol::{
     DecodeError, Decoder, EncodeError, Message, decode_value, encode_key, encode_value,
 };
 
-use super::stored::{ClassicMember, Current, Member, MemberState, Places, Since};
+use super::stored::{
+    ClassicMetadata, ConsumerMember, CurrentAssignment, MemberState, Since, TopicIdPartitions,
+};
 
 type EpochKey = epoch_key::ConsumerGroupMetadataKey;
 type EpochValue = epoch::ConsumerGroupMetadataValue;
@@ -51,13 +53,13 @@ pub enum ConsumerRecord {
     /// The group's epoch, and what tells whether its topics have changed.
     Epoch { group: String, value: Option<(i32, i64)> },
     /// What a member says of itself.
-    Member { group: String, member: String, value: Option<Member> },
+    Member { group: String, member: String, value: Option<ConsumerMember> },
     /// For which epoch the assignment was computed.
     TargetEpoch { group: String, value: Option<i32> },
     /// What a member is to have.
-    Target { group: String, member: String, value: Option<Places> },
+    Target { group: String, member: String, value: Option<TopicIdPartitions> },
     /// What a member has.
-    Current { group: String, member: String, value: Option<Current> },
+    Current { group: String, member: String, value: Option<CurrentAssignment> },
     /// Which topics a pattern stands for, as of a version of the topics.
     Regex { group: String, regex: String, value: Option<(BTreeSet<String>, i64)> },
 }
@@ -67,7 +69,7 @@ impl ConsumerRecord {
         Self::Epoch { group: group.into(), value: Some((epoch, hash)) }
     }
 
-    pub(super) fn current(group: &str, member: &str, value: Current) -> Self {
+    pub(super) fn current(group: &str, member: &str, value: CurrentAssignment) -> Self {
         Self::Current { group: group.into(), member: member.into(), value: Some(value) }
     }
 
@@ -105,17 +107,17 @@ impl ConsumerRecord {
     ) -> Result<Option<Self>, DecodeError> {
         Ok(Some(match kind {
             EPOCH => {
-                let value = body::<EpochValue>(value)?;
+                let value = decode_body::<EpochValue>(value)?;
                 let group = EpochKey::decode(key, 0)?.group_id;
                 Self::Epoch { group, value: value.map(|it| (it.epoch, it.metadata_hash)) }
             }
             MEMBER => {
                 let key = MemberKey::decode(key, 0)?;
-                let value = body::<MemberValue>(value)?.map(member);
+                let value = decode_body::<MemberValue>(value)?.map(member_from_record);
                 Self::Member { group: key.group_id, member: key.member_id, value }
             }
             TARGET_EPOCH => {
-                let value = body::<TargetEpochValue>(value)?.map(|it| it.assignment_epoch);
+                let value = decode_body::<TargetEpochValue>(value)?.map(|it| it.assignment_epoch);
                 Self::TargetEpoch { group: TargetEpochKey::decode(key, 0)?.group_id, value }
             }
             TARGET => {
@@ -124,17 +126,17 @@ impl ConsumerRecord {
                     let all = it.topic_partitions.into_iter();
                     all.map(|it| (it.topic_id, it.partitions.into_iter().collect())).collect()
                 };
-                let value = body::<TargetValue>(value)?.map(places);
+                let value = decode_body::<TargetValue>(value)?.map(places);
                 Self::Target { group: key.group_id, member: key.member_id, value }
             }
             CURRENT => {
                 let key = CurrentKey::decode(key, 0)?;
-                let value = body::<CurrentValue>(value)?.map(current);
+                let value = decode_body::<CurrentValue>(value)?.map(assignment_from_record);
                 Self::Current { group: key.group_id, member: key.member_id, value }
             }
             REGEX => {
                 let key = RegexKey::decode(key, 0)?;
-                let value = body::<RegexValue>(value)?;
+                let value = decode_body::<RegexValue>(value)?;
                 let value = value.map(|it| (it.topics.into_iter().collect(), it.version));
                 Self::Regex { group: key.group_id, regex: key.regular_expression, value }
             }
@@ -160,7 +162,7 @@ impl ConsumerRecord {
             Self::Member { member, value, .. } => {
                 let member_id = member.clone();
                 let key = encode_key(MEMBER, &MemberKey { group_id, member_id, ..none_of() })?;
-                let value = value.as_ref().map(|it| encode_value(&member_value(it), 0));
+                let value = value.as_ref().map(|it| encode_value(&member_to_record(it), 0));
                 (key, value.transpose()?)
             }
             Self::TargetEpoch { value, .. } => {
@@ -191,7 +193,7 @@ impl ConsumerRecord {
             Self::Current { member, value, .. } => {
                 let member_id = member.clone();
                 let key = encode_key(CURRENT, &CurrentKey { group_id, member_id, ..none_of() })?;
-                let value = value.as_ref().map(|it| encode_value(&current_value(it), 0));
+                let value = value.as_ref().map(|it| encode_value(&assignment_to_record(it), 0));
                 (key, value.transpose()?)
             }
             Self::Regex { regex, value, .. } => {
@@ -212,14 +214,14 @@ fn none_of<T: Default>() -> T {
     T::default()
 }
 
-fn body<M: Message>(value: Option<Bytes>) -> Result<Option<M>, DecodeError> {
+fn decode_body<M: Message>(value: Option<Bytes>) -> Result<Option<M>, DecodeError> {
     let Some(value) = value else { return Ok(None) };
     let (version, mut d) = decode_value(value)?;
     M::decode(&mut d, version).map(Some)
 }
 
-fn member(it: MemberValue) -> Member {
-    Member {
+fn member_from_record(it: MemberValue) -> ConsumerMember {
+    ConsumerMember {
         instance: it.instance_id,
         rack: it.rack_id,
         client_id: it.client_id,
@@ -228,19 +230,19 @@ fn member(it: MemberValue) -> Member {
         regex: it.subscribed_topic_regex.filter(|it| !it.is_empty()),
         rebalance_timeout_ms: it.rebalance_timeout_ms,
         assignor: it.server_assignor,
-        classic: it.classic_member_metadata.and_then(classic),
+        classic: it.classic_member_metadata.and_then(classic_from_record),
     }
 }
 
 /// Where the field is missing stands its default, which has no protocols.
-fn classic(it: said::ClassicMemberMetadata) -> Option<ClassicMember> {
+fn classic_from_record(it: said::ClassicMemberMetadata) -> Option<ClassicMetadata> {
     let all = it.supported_protocols.into_iter();
     let protocols: Vec<_> = all.map(|it| (it.name, it.metadata)).collect();
     let session_timeout_ms = it.session_timeout_ms;
-    (!protocols.is_empty()).then_some(ClassicMember { session_timeout_ms, protocols })
+    (!protocols.is_empty()).then_some(ClassicMetadata { session_timeout_ms, protocols })
 }
 
-fn member_value(it: &Member) -> MemberValue {
+fn member_to_record(it: &ConsumerMember) -> MemberValue {
     MemberValue {
         instance_id: it.instance.clone(),
         rack_id: it.rack.clone(),
@@ -253,21 +255,21 @@ fn member_value(it: &Member) -> MemberValue {
         server_assignor: it.assignor.clone(),
         classic_member_metadata: it.classic.as_ref().map(|it| said::ClassicMemberMetadata {
             session_timeout_ms: it.session_timeout_ms,
-            supported_protocols: it.protocols.iter().map(protocol).collect(),
+            supported_protocols: it.protocols.iter().map(protocol_to_record).collect(),
             ..Default::default()
         }),
         ..Default::default()
     }
 }
 
-fn protocol((name, metadata): &(String, Bytes)) -> said::ClassicProtocol {
+fn protocol_to_record((name, metadata): &(String, Bytes)) -> said::ClassicProtocol {
     said::ClassicProtocol { name: name.clone(), metadata: metadata.clone(), ..Default::default() }
 }
 
-fn current(it: CurrentValue) -> Current {
+fn assignment_from_record(it: CurrentValue) -> CurrentAssignment {
     let mut since = Since::new();
     let mut places = |all: Vec<current::TopicPartitions>| {
-        let mut places = Places::new();
+        let mut places = TopicIdPartitions::new();
         for topic in all {
             let known = topic.assignment_epochs.unwrap_or_default();
             let epochs = known.into_iter().chain(core::iter::repeat(it.member_epoch));
@@ -277,7 +279,7 @@ fn current(it: CurrentValue) -> Current {
         }
         places
     };
-    Current {
+    CurrentAssignment {
         epoch: it.member_epoch,
         previous: it.previous_member_epoch,
         state: MemberState::of(it.state),
@@ -287,8 +289,8 @@ fn current(it: CurrentValue) -> Current {
     }
 }
 
-fn current_value(it: &Current) -> CurrentValue {
-    let all = |places: &Places| {
+fn assignment_to_record(it: &CurrentAssignment) -> CurrentValue {
+    let all = |places: &TopicIdPartitions| {
         let one =
             |(topic, partitions): (&ottla_types::Uuid, &BTreeSet<i32>)| current::TopicPartitions {
                 topic_id: *topic,

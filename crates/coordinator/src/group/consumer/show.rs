@@ -10,17 +10,17 @@ use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
 use ottla_protocol::messages::list_groups_response::ListedGroup;
 use ottla_types::ErrorCode;
 
-use super::super::command::Reply;
-use super::super::machine::Scene;
+use super::super::command::GroupReply;
+use super::super::machine::GroupScene;
 use super::CONSUMER;
-use super::assign::assignor;
-use super::stored::{ConsumerGroup, Current, Places};
-use super::topics::Topics;
+use super::assign::preferred_assignor;
+use super::stored::{ConsumerGroup, CurrentAssignment, TopicIdPartitions};
+use super::topics::TopicCatalog;
 
-pub(in crate::group) fn describe(scene: &mut Scene<'_>, groups: Vec<String>) {
+pub(in crate::group) fn describe_consumer_groups(scene: &mut GroupScene<'_>, groups: Vec<String>) {
     let topics = &scene.settings.topics;
     let all = groups.into_iter().map(|id| match scene.stored.consumers.get(&id) {
-        Some(group) => described(group, id, topics),
+        Some(group) => described_group(group, id, topics),
         None if id.is_empty() => DescribedGroup {
             error_code: ErrorCode::INVALID_GROUP_ID.0,
             group_id: id,
@@ -34,11 +34,15 @@ pub(in crate::group) fn describe(scene: &mut Scene<'_>, groups: Vec<String>) {
         },
     });
     let all = all.collect();
-    scene.turn.reply(Reply::ConsumerDescribe(all));
+    scene.turn.reply(GroupReply::ConsumerDescribe(all));
 }
 
-fn described(group: &ConsumerGroup, group_id: String, topics: &Topics) -> DescribedGroup {
-    let shown = |places: Option<&Places>| {
+fn described_group(
+    group: &ConsumerGroup,
+    group_id: String,
+    topics: &TopicCatalog,
+) -> DescribedGroup {
+    let shown = |places: Option<&TopicIdPartitions>| {
         let one = |(topic_id, partitions): (&ottla_types::Uuid, _)| {
             let topic_name = String::from(topics.name(*topic_id)?);
             let partitions: &alloc::collections::BTreeSet<i32> = partitions;
@@ -62,7 +66,7 @@ fn described(group: &ConsumerGroup, group_id: String, topics: &Topics) -> Descri
         client_host: it.client_host.clone(),
         subscribed_topic_names: it.topics.iter().cloned().collect(),
         subscribed_topic_regex: Some(it.regex.clone().unwrap_or_default()),
-        assignment: shown(group.current.get(id).map(Current::owned).as_ref()),
+        assignment: shown(group.current.get(id).map(CurrentAssignment::owned).as_ref()),
         target_assignment: shown(group.targets.get(id)),
         // 0 stands for the classic protocol.
         member_type: i8::from(it.classic.is_none()),
@@ -73,13 +77,16 @@ fn described(group: &ConsumerGroup, group_id: String, topics: &Topics) -> Descri
         group_state: String::from(group.state()),
         group_epoch: group.epoch,
         assignment_epoch: group.target_epoch,
-        assignor_name: String::from(assignor(group)),
+        assignor_name: String::from(preferred_assignor(group)),
         members: members.collect(),
         ..Default::default()
     }
 }
 
-pub(in crate::group) fn list(scene: &Scene<'_>, request: &ListGroupsRequest) -> Vec<ListedGroup> {
+pub(in crate::group) fn list_consumer_groups(
+    scene: &GroupScene<'_>,
+    request: &ListGroupsRequest,
+) -> Vec<ListedGroup> {
     let wanted = |filter: &[String], name: &str| {
         filter.is_empty() || filter.iter().any(|it| it.eq_ignore_ascii_case(name))
     };

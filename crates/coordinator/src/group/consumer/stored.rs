@@ -8,10 +8,10 @@ use bytes::Bytes;
 use ottla_types::{ErrorCode, Uuid};
 
 use super::record::ConsumerRecord;
-use super::topics::Topics;
+use super::topics::TopicCatalog;
 
 /// Partitions by topic id.
-pub type Places = BTreeMap<Uuid, BTreeSet<i32>>;
+pub type TopicIdPartitions = BTreeMap<Uuid, BTreeSet<i32>>;
 
 /// By topic id and partition, an epoch.
 pub type Since = BTreeMap<Uuid, BTreeMap<i32, i32>>;
@@ -41,7 +41,7 @@ impl MemberState {
 
 /// What a member says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Member {
+pub struct ConsumerMember {
     /// Its name across restarts, if it is a static member.
     pub instance: Option<String>,
     /// Where it runs.
@@ -59,12 +59,12 @@ pub struct Member {
     /// The assignor that it likes best.
     pub assignor: Option<String>,
     /// What it told as a member that speaks the classic protocol, if it does.
-    pub classic: Option<ClassicMember>,
+    pub classic: Option<ClassicMetadata>,
 }
 
 /// What a member that speaks the classic protocol says beyond that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClassicMember {
+pub struct ClassicMetadata {
     /// After how long without a heartbeat it is removed, in milliseconds.
     pub session_timeout_ms: i32,
     /// What it can work with, best first.
@@ -73,7 +73,7 @@ pub struct ClassicMember {
 
 /// What a member has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Current {
+pub struct CurrentAssignment {
     /// Its epoch; -2 of a static member that is away.
     pub epoch: i32,
     /// The epoch before: an answer that got lost is given again.
@@ -81,14 +81,14 @@ pub struct Current {
     /// How far it has come.
     pub state: MemberState,
     /// What it may read.
-    pub assigned: Places,
+    pub assigned: TopicIdPartitions,
     /// What it must give up.
-    pub revoking: Places,
+    pub revoking: TopicIdPartitions,
     /// Since which epoch it has each of both (KIP-1251).
     pub since: Since,
 }
 
-impl Current {
+impl CurrentAssignment {
     /// Since which epoch it has a partition, if it does.
     pub(super) fn since(&self, topic: Uuid, partition: i32) -> Option<i32> {
         self.since.get(&topic)?.get(&partition).copied()
@@ -106,7 +106,7 @@ impl Current {
     }
 
     /// What it has, and may still read until it has given it up.
-    pub(super) fn owned(&self) -> Places {
+    pub(super) fn owned(&self) -> TopicIdPartitions {
         let mut all = self.assigned.clone();
         for (topic, partitions) in &self.revoking {
             all.entry(*topic).or_default().extend(partitions);
@@ -123,13 +123,13 @@ pub struct ConsumerGroup {
     /// Tells whether topics have changed since.
     pub metadata_hash: i64,
     /// Who is in it.
-    pub members: BTreeMap<String, Member>,
+    pub members: BTreeMap<String, ConsumerMember>,
     /// For which epoch the assignment was computed.
     pub target_epoch: i32,
     /// What each member is to have.
-    pub targets: BTreeMap<String, Places>,
+    pub targets: BTreeMap<String, TopicIdPartitions>,
     /// What each member has.
-    pub current: BTreeMap<String, Current>,
+    pub current: BTreeMap<String, CurrentAssignment>,
     /// Which topics patterns stood for.
     pub regexes: BTreeMap<String, BTreeSet<String>>,
 }
@@ -142,13 +142,19 @@ impl ConsumerGroup {
                 (self.epoch, self.metadata_hash) = (*epoch, *hash);
             }
             ConsumerRecord::Epoch { value: None, .. } => self.epoch = 0,
-            ConsumerRecord::Member { member, value, .. } => set(&mut self.members, member, value),
+            ConsumerRecord::Member { member, value, .. } => {
+                set_or_remove(&mut self.members, member, value)
+            }
             ConsumerRecord::TargetEpoch { value, .. } => self.target_epoch = value.unwrap_or(0),
-            ConsumerRecord::Target { member, value, .. } => set(&mut self.targets, member, value),
-            ConsumerRecord::Current { member, value, .. } => set(&mut self.current, member, value),
+            ConsumerRecord::Target { member, value, .. } => {
+                set_or_remove(&mut self.targets, member, value)
+            }
+            ConsumerRecord::Current { member, value, .. } => {
+                set_or_remove(&mut self.current, member, value)
+            }
             ConsumerRecord::Regex { regex, value, .. } => {
                 let topics = value.as_ref().map(|(topics, _)| topics.clone());
-                set(&mut self.regexes, regex, &topics);
+                set_or_remove(&mut self.regexes, regex, &topics);
             }
         }
     }
@@ -160,7 +166,7 @@ impl ConsumerGroup {
     }
 
     /// The topics that a member reads, those that its pattern stands for too.
-    pub fn topics_of<'a>(&'a self, member: &'a Member) -> impl Iterator<Item = &'a String> {
+    pub fn topics_of<'a>(&'a self, member: &'a ConsumerMember) -> impl Iterator<Item = &'a String> {
         let more = member.regex.as_ref().and_then(|regex| self.regexes.get(regex));
         member.topics.iter().chain(more.into_iter().flatten())
     }
@@ -171,13 +177,15 @@ impl ConsumerGroup {
     }
 
     /// Tells whether one of its topics has changed.
-    pub fn hash(&self, topics: &Topics) -> i64 {
+    pub fn hash(&self, topics: &TopicCatalog) -> i64 {
         topics.hash(self.topics().into_iter())
     }
 
     /// Who has a partition, or has not given it up yet.
     pub fn owner(&self, topic: Uuid, partition: i32) -> Option<&str> {
-        let has = |places: &Places| places.get(&topic).is_some_and(|it| it.contains(&partition));
+        let has = |places: &TopicIdPartitions| {
+            places.get(&topic).is_some_and(|it| it.contains(&partition))
+        };
         let found = self.current.iter().find(|(_, it)| has(&it.assigned) || has(&it.revoking));
         found.map(|(member, _)| member.as_str())
     }
@@ -191,7 +199,7 @@ impl ConsumerGroup {
 
     /// Is there something that this member is to have, and another has not given up yet?
     pub fn waits(&self, member: &str) -> bool {
-        let none = Current::default();
+        let none = CurrentAssignment::default();
         let now = self.current.get(member).unwrap_or(&none);
         let has =
             |topic: &Uuid, it: &i32| now.assigned.get(topic).is_some_and(|all| all.contains(it));
@@ -210,7 +218,7 @@ impl ConsumerGroup {
         if self.epoch > self.target_epoch {
             return "Assigning";
         }
-        let is_there = |it: &Current| it.epoch == self.target_epoch;
+        let is_there = |it: &CurrentAssignment| it.epoch == self.target_epoch;
         let all = self.members.keys().all(|member| self.current.get(member).is_some_and(is_there));
         if all && self.is_settled() { "Stable" } else { "Reconciling" }
     }
@@ -273,7 +281,7 @@ impl ConsumerGroup {
     }
 }
 
-fn set<V: Clone>(all: &mut BTreeMap<String, V>, key: &str, value: &Option<V>) {
+fn set_or_remove<V: Clone>(all: &mut BTreeMap<String, V>, key: &str, value: &Option<V>) {
     match value {
         Some(value) => all.insert(String::from(key), value.clone()),
         None => all.remove(key),

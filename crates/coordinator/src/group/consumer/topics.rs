@@ -6,26 +6,26 @@ use alloc::sync::Arc;
 
 use ottla_types::Uuid;
 
-use crate::pattern::{Alphabet, BadPattern, whole};
+use crate::pattern::{Alphabet, BadPattern, compile_whole};
 
 /// Names, ids and sizes of topics at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Topics {
+pub struct TopicCatalog {
     /// Later ones have larger numbers.
     pub version: i64,
     by_name: BTreeMap<Arc<str>, (Uuid, i32)>,
     by_id: BTreeMap<Uuid, Arc<str>>,
 }
 
-impl PartialEq for Topics {
+impl PartialEq for TopicCatalog {
     fn eq(&self, other: &Self) -> bool {
         self.version == other.version
     }
 }
 
-impl Eq for Topics {}
+impl Eq for TopicCatalog {}
 
-impl Topics {
+impl TopicCatalog {
     /// Names with ids and numbers of partitions.
     pub fn new(version: i64, all: impl Iterator<Item = (Arc<str>, Uuid, i32)>) -> Self {
         let mut topics = Self { version, ..Self::default() };
@@ -54,7 +54,7 @@ impl Topics {
     /// # Errors
     /// The text is not a pattern of RE2/J.
     pub fn matching(&self, pattern: &str) -> Result<BTreeSet<String>, BadPattern> {
-        let pattern = whole(pattern, Alphabet::Ascii)?;
+        let pattern = compile_whole(pattern, Alphabet::Ascii)?;
         let names = self.by_name.keys().filter(|name| pattern.is_match(name));
         Ok(names.map(|name| String::from(&**name)).collect())
     }

@@ -14,16 +14,20 @@ use ottla_protocol::messages::txn_offset_commit_response::{
 use ottla_types::ErrorCode;
 
 use super::super::classic;
-use super::super::command::Reply;
-use super::super::live::{Live, State};
-use super::super::machine::Scene;
-use super::super::record::Record;
+use super::super::command::GroupReply;
+use super::super::live::{ClassicGroup, GroupState};
+use super::super::machine::GroupScene;
+use super::super::record::GroupRecord;
 
 /// The first version of OffsetCommit that tells a member epoch from a generation.
 const MEMBER_EPOCHS_FROM: i16 = 9;
 
-pub(in crate::group) fn commit(scene: &mut Scene<'_>, request: &OffsetCommitRequest, version: i16) {
-    let allowed = allowed(scene, request, version);
+pub(in crate::group) fn commit_offsets(
+    scene: &mut GroupScene<'_>,
+    request: &OffsetCommitRequest,
+    version: i16,
+) {
+    let allowed = check_commit(scene, request, version);
     let who = (&*request.group_id, &*request.member_id, request.generation_id_or_member_epoch);
     let mut response = OffsetCommitResponse::default();
     for topic in &request.topics {
@@ -33,15 +37,15 @@ pub(in crate::group) fn commit(scene: &mut Scene<'_>, request: &OffsetCommitRequ
             ..Default::default()
         };
         for partition in &topic.partitions {
-            let fits = fits(scene, partition.committed_metadata.as_deref());
+            let fits = check_metadata_size(scene, partition.committed_metadata.as_deref());
             let place = (topic.name.as_str(), partition.partition_index);
-            let allowed = allowed.or_else(|code| late(scene, &who, place, code));
+            let allowed = allowed.or_else(|code| check_late_commit(scene, &who, place, code));
             let code = match allowed.and(fits) {
                 Err(code) => code,
                 Ok(()) => {
-                    let value = value(scene, request, partition, version);
+                    let value = commit_value(scene, request, partition, version);
                     let topic_id = topic.topic_id;
-                    scene.turn.record(Record::Offset {
+                    scene.turn.record(GroupRecord::Offset {
                         group: request.group_id.clone(),
                         topic: topic.name.clone(),
                         partition: partition.partition_index,
@@ -58,12 +62,15 @@ pub(in crate::group) fn commit(scene: &mut Scene<'_>, request: &OffsetCommitRequ
         }
         response.topics.push(answer);
     }
-    scene.turn.reply(Reply::CommitOffsets(response));
+    scene.turn.reply(GroupReply::CommitOffsets(response));
 }
 
 /// The same within a producer's transaction (KIP-98, KIP-447).
-pub(in crate::group) fn in_transaction(scene: &mut Scene<'_>, request: &TxnOffsetCommitRequest) {
-    let allowed = allowed_in_transaction(scene, request);
+pub(in crate::group) fn commit_in_transaction(
+    scene: &mut GroupScene<'_>,
+    request: &TxnOffsetCommitRequest,
+) {
+    let allowed = check_commit_in_transaction(scene, request);
     let now = scene.turn.now_ms;
     let who = (&*request.group_id, &*request.member_id, request.generation_id_or_member_epoch);
     let mut response = TxnOffsetCommitResponse::default();
@@ -71,14 +78,14 @@ pub(in crate::group) fn in_transaction(scene: &mut Scene<'_>, request: &TxnOffse
         let mut answer =
             TxnOffsetCommitResponseTopic { name: topic.name.clone(), ..Default::default() };
         for partition in &topic.partitions {
-            let fits = fits(scene, partition.committed_metadata.as_deref());
+            let fits = check_metadata_size(scene, partition.committed_metadata.as_deref());
             let place = (topic.name.as_str(), partition.partition_index);
-            let allowed = allowed.or_else(|code| late(scene, &who, place, code));
+            let allowed = allowed.or_else(|code| check_late_commit(scene, &who, place, code));
             let code = match allowed.and(fits) {
                 Err(code) => code,
                 Ok(()) => {
                     let metadata = partition.committed_metadata.clone().unwrap_or_default();
-                    scene.turn.record(Record::Pending {
+                    scene.turn.record(GroupRecord::Pending {
                         producer: (request.producer_id, request.producer_epoch),
                         group: request.group_id.clone(),
                         topic: topic.name.clone(),
@@ -103,12 +110,12 @@ pub(in crate::group) fn in_transaction(scene: &mut Scene<'_>, request: &TxnOffse
         }
         response.topics.push(answer);
     }
-    scene.turn.reply(Reply::CommitInTransaction(response));
+    scene.turn.reply(GroupReply::CommitInTransaction(response));
 }
 
 /// A member whose epoch has passed may commit for what it has had ever since (KIP-1251).
-fn late(
-    scene: &Scene<'_>,
+fn check_late_commit(
+    scene: &GroupScene<'_>,
     who: &(&str, &str, i32),
     place: (&str, i32),
     code: ErrorCode,
@@ -123,7 +130,7 @@ fn late(
 }
 
 /// Is what a client puts beside an offset short enough?
-fn fits(scene: &Scene<'_>, metadata: Option<&str>) -> Result<(), ErrorCode> {
+fn check_metadata_size(scene: &GroupScene<'_>, metadata: Option<&str>) -> Result<(), ErrorCode> {
     let units = metadata.map_or(0, |it| it.encode_utf16().count());
     if units > scene.settings.offset_metadata_units_max {
         return Err(ErrorCode::OFFSET_METADATA_TOO_LARGE);
@@ -132,8 +139,8 @@ fn fits(scene: &Scene<'_>, metadata: Option<&str>) -> Result<(), ErrorCode> {
 }
 
 /// A producer need not say for which member it commits; if it does, that must be one.
-fn allowed_in_transaction(
-    scene: &mut Scene<'_>,
+fn check_commit_in_transaction(
+    scene: &mut GroupScene<'_>,
     request: &TxnOffsetCommitRequest,
 ) -> Result<(), ErrorCode> {
     let (group, generation) = (&request.group_id, request.generation_id_or_member_epoch);
@@ -153,30 +160,30 @@ fn allowed_in_transaction(
         if generation >= 0 {
             return Err(ErrorCode::ILLEGAL_GENERATION);
         }
-        scene.live.insert(group.clone(), Live { since_ms: now, ..Live::default() });
+        scene.live.insert(group.clone(), ClassicGroup { since_ms: now, ..ClassicGroup::default() });
         return Ok(());
     };
     let instance = request.group_instance_id.as_deref();
     let is_nobody = generation < 0 && request.member_id.is_empty() && instance.is_none();
-    if is_nobody || generation < 0 && live.state == State::Empty {
+    if is_nobody || generation < 0 && live.state == GroupState::Empty {
         return Ok(());
     }
-    as_member(live, &request.member_id, instance, generation)
+    check_current_member(live, &request.member_id, instance, generation)
 }
 
 /// Is this a member of this generation, and of no other?
-fn as_member(
-    live: &Live,
+fn check_current_member(
+    live: &ClassicGroup,
     member: &str,
     instance: Option<&str>,
     generation: i32,
 ) -> Result<(), ErrorCode> {
-    classic::check(live, member, instance, generation)?;
+    classic::check_member(live, member, instance, generation)?;
     if generation == live.generation { Ok(()) } else { Err(ErrorCode::ILLEGAL_GENERATION) }
 }
 
-fn value(
-    scene: &Scene<'_>,
+fn commit_value(
+    scene: &GroupScene<'_>,
     request: &OffsetCommitRequest,
     partition: &OffsetCommitRequestPartition,
     version: i16,
@@ -195,8 +202,8 @@ fn value(
 }
 
 /// May this member, or somebody who is none, commit?
-fn allowed(
-    scene: &mut Scene<'_>,
+fn check_commit(
+    scene: &mut GroupScene<'_>,
     request: &OffsetCommitRequest,
     version: i16,
 ) -> Result<(), ErrorCode> {
@@ -217,24 +224,24 @@ fn allowed(
             return Err(if is_old { ErrorCode::ILLEGAL_GENERATION } else { missing });
         }
         // A group that is only a name for offsets.
-        scene.live.insert(group.clone(), Live { since_ms: now, ..Live::default() });
+        scene.live.insert(group.clone(), ClassicGroup { since_ms: now, ..ClassicGroup::default() });
         return Ok(());
     };
     let instance = request.group_instance_id.as_deref();
-    if generation < 0 && live.state == State::Empty {
+    if generation < 0 && live.state == GroupState::Empty {
         return Ok(());
     }
     if generation >= 0 || !request.member_id.is_empty() || instance.is_some() {
-        as_member(live, &request.member_id, instance, generation)?;
+        check_current_member(live, &request.member_id, instance, generation)?;
     } else {
         return Err(ErrorCode::UNKNOWN_MEMBER_ID);
     }
-    if live.state == State::Completing {
+    if live.state == GroupState::Completing {
         return Err(ErrorCode::REBALANCE_IN_PROGRESS);
     }
     let waits = live.members.get(&request.member_id).is_some_and(|it| it.joining.is_some());
     if !waits {
-        classic::watch(scene, group, &request.member_id);
+        classic::restart_session(scene, group, &request.member_id);
     }
     Ok(())
 }

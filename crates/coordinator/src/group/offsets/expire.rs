@@ -6,21 +6,21 @@ use alloc::vec::Vec;
 
 use ottla_types::TimestampMs;
 
-use super::super::command::Timer;
-use super::super::live::State;
-use super::super::machine::Scene;
-use super::super::stored::Committed;
-use super::delete::{forget, subscriptions, tombstone};
+use super::super::command::GroupTimer;
+use super::super::live::GroupState;
+use super::super::machine::GroupScene;
+use super::super::stored::CommittedOffset;
+use super::delete::{offset_tombstone, subscribed_topics, tombstone_group};
 
 /// How many records one round writes at most; the next goes on.
 const RECORDS_MAX: usize = 2_000;
 
-pub(in crate::group) fn start(scene: &mut Scene<'_>) {
+pub(in crate::group) fn start_expiry_timer(scene: &mut GroupScene<'_>) {
     let delay = scene.settings.offsets_check_interval_ms;
-    scene.turn.set_timer(Timer::OffsetExpiry, delay);
+    scene.turn.set_timer(GroupTimer::OffsetExpiry, delay);
 }
 
-pub(in crate::group) fn expire(scene: &mut Scene<'_>) {
+pub(in crate::group) fn expire_offsets(scene: &mut GroupScene<'_>) {
     let groups = scene.stored.groups_with_offsets().into_iter().chain(scene.live.keys());
     let groups: Vec<String> = groups.cloned().collect();
     let groups = groups.into_iter().chain(scene.stored.consumers.keys().cloned());
@@ -29,27 +29,27 @@ pub(in crate::group) fn expire(scene: &mut Scene<'_>) {
         if scene.turn.records.len() >= RECORDS_MAX {
             break;
         }
-        of_group(scene, &group);
+        expire_group_offsets(scene, &group);
     }
-    start(scene);
+    start_expiry_timer(scene);
 }
 
-fn of_group(scene: &mut Scene<'_>, group: &str) {
+fn expire_group_offsets(scene: &mut GroupScene<'_>, group: &str) {
     let now = scene.turn.now_ms;
     let retention = scene.settings.offsets_retention_ms;
     let live = scene.live.get(group);
     let known = scene.stored.consumers.get(group);
-    let empty = live.is_none_or(|live| live.state == State::Empty && live.pending.is_empty())
+    let empty = live.is_none_or(|live| live.state == GroupState::Empty && live.pending.is_empty())
         && known.is_none_or(|known| known.members.is_empty());
     // While a group has members, only offsets of topics that none of them reads can expire.
     let of_members = || known.map(|it| it.topics().into_iter().cloned().collect());
-    let read = if empty { None } else { live.and_then(subscriptions).or_else(of_members) };
+    let read = if empty { None } else { live.and_then(subscribed_topics).or_else(of_members) };
     if !empty && read.is_none() {
         return;
     }
     // A group that had members counts from when the last one left (KIP-211).
     let since = live.filter(|live| empty && live.protocol_type.is_some()).map(|live| live.since_ms);
-    let expired = |it: &Committed| -> bool {
+    let expired = |it: &CommittedOffset| -> bool {
         let base: TimestampMs = since.unwrap_or(it.timestamp).max(it.timestamp);
         it.expires.unwrap_or_else(|| base.saturating_add(retention)) <= now
     };
@@ -60,7 +60,7 @@ fn of_group(scene: &mut Scene<'_>, group: &str) {
             let needed = read.as_ref().is_some_and(|read| read.contains(topic))
                 || scene.stored.is_unstable(group, topic, *partition);
             if !needed && expired(committed) {
-                records.push(tombstone(group, topic, *partition));
+                records.push(offset_tombstone(group, topic, *partition));
             } else {
                 left += 1;
             }
@@ -68,7 +68,7 @@ fn of_group(scene: &mut Scene<'_>, group: &str) {
     }
     // An offset that is only pending keeps the group until its transaction ends.
     if empty && left == 0 && !scene.stored.has_pending(group) {
-        forget(scene, group);
+        tombstone_group(scene, group);
     } else {
         scene.turn.records.extend(records);
     }

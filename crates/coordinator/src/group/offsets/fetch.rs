@@ -10,12 +10,12 @@ use ottla_protocol::messages::offset_fetch_response::{
 
 use ottla_types::ErrorCode;
 
-use super::super::command::Reply;
-use super::super::machine::Scene;
-use super::super::stored::Committed;
+use super::super::command::GroupReply;
+use super::super::machine::GroupScene;
+use super::super::stored::CommittedOffset;
 
-pub(in crate::group) fn fetch(
-    scene: &mut Scene<'_>,
+pub(in crate::group) fn fetch_offsets(
+    scene: &mut GroupScene<'_>,
     request: OffsetFetchRequestGroup,
     require_stable: bool,
 ) {
@@ -27,10 +27,10 @@ pub(in crate::group) fn fetch(
         let error_code = code.0;
         let response =
             OffsetFetchResponseGroup { group_id: group, error_code, ..Default::default() };
-        scene.turn.reply(Reply::FetchOffsets(response));
+        scene.turn.reply(GroupReply::FetchOffsets(response));
         return;
     }
-    let partition = |topic: &str, index: i32, committed: Option<&Committed>| {
+    let partition = |topic: &str, index: i32, committed: Option<&CommittedOffset>| {
         if require_stable && stored.is_unstable(&group, topic, index) {
             let error_code = ErrorCode::UNSTABLE_OFFSET_COMMIT.0;
             return OffsetFetchResponsePartitions { error_code, ..partition(index, None) };
@@ -42,7 +42,7 @@ pub(in crate::group) fn fetch(
             .into_iter()
             .map(|topic| {
                 // Who asks by id is not told the offset of an earlier topic of the same name.
-                let is_meant = |it: &&Committed| {
+                let is_meant = |it: &&CommittedOffset| {
                     let (said, asked) = (it.topic_id, topic.topic_id);
                     said.is_zero() || asked.is_zero() || said == asked
                 };
@@ -75,10 +75,10 @@ pub(in crate::group) fn fetch(
             .collect(),
     };
     let response = OffsetFetchResponseGroup { group_id: group, topics, ..Default::default() };
-    scene.turn.reply(Reply::FetchOffsets(response));
+    scene.turn.reply(GroupReply::FetchOffsets(response));
 }
 
-fn partition(index: i32, committed: Option<&Committed>) -> OffsetFetchResponsePartitions {
+fn partition(index: i32, committed: Option<&CommittedOffset>) -> OffsetFetchResponsePartitions {
     OffsetFetchResponsePartitions {
         partition_index: index,
         committed_offset: committed.map_or(-1, |it| it.offset),

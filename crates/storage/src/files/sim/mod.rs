@@ -21,9 +21,9 @@ use std::sync::Arc;
 use ottla_locks::{Mutex, MutexGuard};
 use ottla_types::TimestampMs;
 
-use super::faults::{Fault, Faults};
+use super::faults::{Fault, FaultPlan};
 use super::{File, FileRef, Files, Listed, Lock};
-use disk::{Disk, NodeId, power_lost};
+use disk::{Disk, SimInodeId, power_lost};
 
 mod chance;
 mod content;
@@ -90,7 +90,7 @@ pub struct SimDisk(Arc<Shared>);
 
 struct Shared {
     disk: Mutex<Disk>,
-    faults: Faults,
+    faults: FaultPlan,
     /// Set before the disk is used, or between calls; never held while it is called.
     hooks: Mutex<Hooks>,
 }
@@ -113,7 +113,7 @@ impl SimDisk {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let disk = Mutex::new(Disk::new(seed));
-        Self(Arc::new(Shared { disk, faults: Faults::default(), hooks: Mutex::default() }))
+        Self(Arc::new(Shared { disk, faults: FaultPlan::default(), hooks: Mutex::default() }))
     }
 
     /// The files, for the process that runs now.
@@ -277,11 +277,11 @@ impl SimFiles {
         self.disk.enter(self.life)
     }
 
-    fn faults(&self) -> &Faults {
+    fn faults(&self) -> &FaultPlan {
         &self.disk.0.faults
     }
 
-    fn handle(&self, disk: &mut Disk, node: NodeId, path: &Path) -> FileRef {
+    fn handle(&self, disk: &mut Disk, node: SimInodeId, path: &Path) -> FileRef {
         disk.file(node).handles += 1;
         let (disk, life) = (self.disk.clone(), self.life);
         Arc::new(SimFile { disk, life, node, path: path.to_owned() })
@@ -384,7 +384,7 @@ impl Files for SimFiles {
 struct SimFile {
     disk: SimDisk,
     life: u64,
-    node: NodeId,
+    node: SimInodeId,
     /// The name by which it was opened.
     path: PathBuf,
 }
@@ -395,7 +395,7 @@ impl SimFile {
         self.disk.enter(self.life)
     }
 
-    fn faults(&self) -> &Faults {
+    fn faults(&self) -> &FaultPlan {
         &self.disk.0.faults
     }
 }

@@ -3,16 +3,16 @@
 use alloc::string::String;
 
 use super::super::super::classic;
-use super::super::super::command::Client;
-use super::super::super::live::{Live, Member, State};
-use super::super::super::machine::Scene;
-use super::super::super::record::Record;
+use super::super::super::command::MemberClient;
+use super::super::super::live::{ClassicGroup, ClassicMember, GroupState};
+use super::super::super::machine::GroupScene;
+use super::super::super::record::GroupRecord;
 use super::super::stored::ConsumerGroup;
 use super::super::{CONSUMER, Draft, stop_watching};
-use super::assignment;
+use super::encode_assignment;
 
 /// Would everybody speak the classic protocol now, but not before?
-pub(in crate::group::consumer) fn is_due(scene: &Scene<'_>, draft: &Draft) -> bool {
+pub(in crate::group::consumer) fn downgrade_is_due(scene: &GroupScene<'_>, draft: &Draft) -> bool {
     let before = scene.stored.consumers.get(&draft.id);
     let was = before.is_some_and(|group| group.members.values().any(|it| it.classic.is_none()));
     let now = &draft.group.members;
@@ -24,9 +24,12 @@ pub(in crate::group::consumer) fn is_due(scene: &Scene<'_>, draft: &Draft) -> bo
 
 /// Writes the group down as a classic one, with what everybody has; its generation is the epoch
 /// that the group had.
-pub(in crate::group::consumer) fn downgrade(scene: &mut Scene<'_>, draft: &Draft) -> i32 {
+pub(in crate::group::consumer) fn downgrade_group(
+    scene: &mut GroupScene<'_>,
+    draft: &Draft,
+) -> i32 {
     let before = scene.stored.consumers.get(&draft.id).expect("is_due has looked at it");
-    let tombstones = before.tombstones(&draft.id).into_iter().map(Record::Consumer);
+    let tombstones = before.tombstones(&draft.id).into_iter().map(GroupRecord::Consumer);
     scene.turn.records.extend(tombstones);
     for member in before.members.keys().chain(draft.group.members.keys()) {
         stop_watching(scene, &draft.id, member);
@@ -34,39 +37,43 @@ pub(in crate::group::consumer) fn downgrade(scene: &mut Scene<'_>, draft: &Draft
     scene.seen.remove(&draft.id);
     let live = classic_group(scene, before, &draft.group);
     let (group, value) = (draft.id.clone(), Some(live.to_log()));
-    scene.turn.record(Record::Group { group, value });
+    scene.turn.record(GroupRecord::Group { group, value });
     scene.live.insert(draft.id.clone(), live);
     for member in draft.group.members.keys() {
-        classic::watch(scene, &draft.id, member);
+        classic::restart_session(scene, &draft.id, member);
     }
     if !before.is_settled() || draft.group.members.len() < before.members.len() {
         // Not everything is somebody's: one of those who remain shares it out anew.
         let reason = String::from("the group changed to the classic protocol");
-        classic::prepare(scene, &draft.id, reason);
+        classic::prepare_rebalance(scene, &draft.id, reason);
     }
     before.epoch
 }
 
-fn classic_group(scene: &Scene<'_>, before: &ConsumerGroup, now: &ConsumerGroup) -> Live {
-    let mut live = Live {
-        state: State::Stable,
+fn classic_group(
+    scene: &GroupScene<'_>,
+    before: &ConsumerGroup,
+    now: &ConsumerGroup,
+) -> ClassicGroup {
+    let mut live = ClassicGroup {
+        state: GroupState::Stable,
         generation: before.epoch,
         protocol_type: Some(String::from(CONSUMER)),
         since_ms: scene.turn.now_ms,
-        ..Live::default()
+        ..ClassicGroup::default()
     };
     for (id, it) in &now.members {
         let said = it.classic.as_ref().expect("is_due has seen that all speak it");
         if let Some(instance) = &it.instance {
             live.statics.insert(instance.clone(), id.clone());
         }
-        let member = Member {
+        let member = ClassicMember {
             instance: it.instance.clone(),
-            client: Client { id: it.client_id.clone(), host: it.client_host.clone() },
+            client: MemberClient { id: it.client_id.clone(), host: it.client_host.clone() },
             session_timeout_ms: said.session_timeout_ms,
             rebalance_timeout_ms: it.rebalance_timeout_ms,
             protocols: said.protocols.clone(),
-            ..Member::default()
+            ..ClassicMember::default()
         };
         live.members.insert(id.clone(), member);
     }
@@ -75,7 +82,7 @@ fn classic_group(scene: &Scene<'_>, before: &ConsumerGroup, now: &ConsumerGroup)
     for (id, member) in &mut live.members {
         let has = now.current.get(id).map(|it| it.assigned.clone()).unwrap_or_default();
         let metadata = member.metadata(&protocol);
-        member.assignment = assignment(&has, &metadata, &scene.settings.topics);
+        member.assignment = encode_assignment(&has, &metadata, &scene.settings.topics);
     }
     live
 }

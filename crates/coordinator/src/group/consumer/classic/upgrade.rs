@@ -7,19 +7,21 @@ use alloc::sync::Arc;
 use ottla_types::ErrorCode;
 
 use super::super::super::classic;
-use super::super::super::command::Timer;
-use super::super::super::live::Live;
-use super::super::super::machine::Scene;
-use super::super::super::record::Record;
-use super::super::heartbeat::{Refused, refused};
-use super::super::reconcile::without;
+use super::super::super::command::GroupTimer;
+use super::super::super::live::ClassicGroup;
+use super::super::super::machine::GroupScene;
+use super::super::super::record::GroupRecord;
+use super::super::heartbeat::{HeartbeatRefusal, refuse_heartbeat};
+use super::super::reconcile::difference_of;
 use super::super::record::ConsumerRecord;
-use super::super::stored::{ClassicMember, Current, Member, MemberState, Places};
-use super::super::{CONSUMER, Draft, watch};
-use super::{by_id, given, subscription};
+use super::super::stored::{
+    ClassicMetadata, ConsumerMember, CurrentAssignment, MemberState, TopicIdPartitions,
+};
+use super::super::{CONSUMER, Draft, restart_session};
+use super::{by_id, decode_assignment, decode_subscription};
 
-const NO_CONSUMER_GROUP: Refused =
-    refused(ErrorCode::GROUP_ID_NOT_FOUND, "The group is not a consumer group.");
+const NO_CONSUMER_GROUP: HeartbeatRefusal =
+    refuse_heartbeat(ErrorCode::GROUP_ID_NOT_FOUND, "The group is not a consumer group.");
 
 /// That the group was a classic one, until the turn is over.
 #[must_use = "its members wait for an answer"]
@@ -27,10 +29,10 @@ pub(in crate::group::consumer) struct Upgrade(());
 
 /// The group as one whose coordinator assigns: everybody has what the leader gave last, and must
 /// give up what it said it owned beyond that. Nothing has happened yet.
-pub(in crate::group::consumer) fn upgrade(
-    scene: &Scene<'_>,
+pub(in crate::group::consumer) fn upgrade_group(
+    scene: &GroupScene<'_>,
     id: &str,
-) -> Result<(Draft, Upgrade), Refused> {
+) -> Result<(Draft, Upgrade), HeartbeatRefusal> {
     let live = scene.live.get(id).ok_or(NO_CONSUMER_GROUP)?;
     let settings = scene.settings;
     if !settings.migration.up
@@ -41,18 +43,24 @@ pub(in crate::group::consumer) fn upgrade(
     }
     let mut draft = Draft::of(scene, id);
     if scene.stored.groups.contains_key(id) {
-        draft.records.push(Record::Group { group: String::from(id), value: None });
+        draft.records.push(GroupRecord::Group { group: String::from(id), value: None });
     }
     let group = || String::from(id);
     let epoch = live.generation;
     let mut currents = alloc::vec::Vec::new();
-    for Moved { member, said, assigned, revoking } in members(scene, live)? {
+    for Moved { member, said, assigned, revoking } in moved_members(scene, live)? {
         let value = Some(said);
         draft.write(ConsumerRecord::Member { group: group(), member: member.clone(), value });
         let state = if revoking.is_empty() { MemberState::Stable } else { MemberState::Unrevoked };
-        let current =
-            Current { epoch, previous: epoch, state, assigned, revoking, ..Current::default() };
-        let current = current.dated(&Current::default(), epoch);
+        let current = CurrentAssignment {
+            epoch,
+            previous: epoch,
+            state,
+            assigned,
+            revoking,
+            ..CurrentAssignment::default()
+        };
+        let current = current.dated(&CurrentAssignment::default(), epoch);
         currents.push((member, current));
     }
     let hash = draft.group.hash(&settings.topics);
@@ -71,14 +79,17 @@ pub(in crate::group::consumer) fn upgrade(
 /// A member on its way.
 struct Moved {
     member: String,
-    said: Member,
-    assigned: Places,
-    revoking: Places,
+    said: ConsumerMember,
+    assigned: TopicIdPartitions,
+    revoking: TopicIdPartitions,
 }
 
-fn members(scene: &Scene<'_>, live: &Live) -> Result<alloc::vec::Vec<Moved>, Refused> {
+fn moved_members(
+    scene: &GroupScene<'_>,
+    live: &ClassicGroup,
+) -> Result<alloc::vec::Vec<Moved>, HeartbeatRefusal> {
     let malformed = || {
-        refused(
+        refuse_heartbeat(
             ErrorCode::GROUP_ID_NOT_FOUND,
             "The classic group cannot become a consumer group: what its members say of themselves is malformed.",
         )
@@ -87,12 +98,12 @@ fn members(scene: &Scene<'_>, live: &Live) -> Result<alloc::vec::Vec<Moved>, Ref
     for (id, it) in &live.members {
         let first = it.protocols.first().map(|(name, _)| name.as_str());
         let protocol = live.protocol.as_deref().or(first).unwrap_or_default();
-        let said = subscription(it.metadata(protocol)).ok_or_else(malformed)?;
-        let assigned =
-            given(it.assignment.clone(), &scene.settings.topics).ok_or_else(malformed)?;
+        let said = decode_subscription(it.metadata(protocol)).ok_or_else(malformed)?;
+        let assigned = decode_assignment(it.assignment.clone(), &scene.settings.topics)
+            .ok_or_else(malformed)?;
         let owned = said.owned_partitions.into_iter().map(|it| (it.topic, it.partitions));
         let owned = by_id(owned, &scene.settings.topics);
-        let said = Member {
+        let said = ConsumerMember {
             instance: it.instance.clone(),
             rack: said.rack_id,
             client_id: it.client.id.clone(),
@@ -101,12 +112,12 @@ fn members(scene: &Scene<'_>, live: &Live) -> Result<alloc::vec::Vec<Moved>, Ref
             regex: None,
             rebalance_timeout_ms: it.rebalance_timeout_ms,
             assignor: None,
-            classic: Some(ClassicMember {
+            classic: Some(ClassicMetadata {
                 session_timeout_ms: it.session_timeout_ms,
                 protocols: it.protocols.clone(),
             }),
         };
-        let revoking = without(&owned, &assigned);
+        let revoking = difference_of(&owned, &assigned);
         all.push(Moved { member: id.clone(), said, assigned, revoking });
     }
     Ok(all)
@@ -114,17 +125,17 @@ fn members(scene: &Scene<'_>, live: &Live) -> Result<alloc::vec::Vec<Moved>, Ref
 
 impl Upgrade {
     /// Who waits in the classic group is sent to join again, and watched over in the new way.
-    pub fn finish(self, scene: &mut Scene<'_>, draft: &Draft) {
+    pub fn finish(self, scene: &mut GroupScene<'_>, draft: &Draft) {
         let live = scene.live.remove(&draft.id).expect("upgrade has looked at it");
         let group = || Arc::from(draft.id.as_str());
-        scene.turn.cancel_timer(Timer::Join { group: group() });
-        scene.turn.cancel_timer(Timer::Sync { group: group() });
+        scene.turn.cancel_timer(GroupTimer::Join { group: group() });
+        scene.turn.cancel_timer(GroupTimer::Sync { group: group() });
         for (member_id, member) in live.members {
             classic::turn_away(scene, &member_id, &member, ErrorCode::REBALANCE_IN_PROGRESS);
             let member = Arc::from(member_id.as_str());
-            scene.turn.cancel_timer(Timer::Session { group: group(), member });
+            scene.turn.cancel_timer(GroupTimer::Session { group: group(), member });
             if let Some(said) = draft.group.members.get(&member_id) {
-                watch(scene, &draft.id, &member_id, said);
+                restart_session(scene, &draft.id, &member_id, said);
             }
         }
     }

@@ -1,0 +1,186 @@
+//! The listeners of a node: bound before anything is touched, served when the node can answer.
+
+use std::cell::Cell;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_clock::Clock;
+use ottla_net::connection::{Closed, Limits, serve};
+use ottla_net::listener::{Accepted, Admission, Arrival};
+use ottla_net::threads::Spawner;
+use ottla_net::transport::{Bound, Stream, Transport};
+use ottla_settings::{ListenerSetting, SettingError, Settings};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::dispatch::Serving;
+use crate::node::Node;
+use crate::request::Session;
+use crate::rules::socket_options;
+use crate::start_error::StartError;
+
+/// How many replies of one connection may wait for their turn.
+const REPLIES_WAITING_MAX: usize = 1024;
+/// How many bytes of replies may wait for a peer to read.
+const UNSENT_BYTES_MAX: usize = 16 << 20;
+
+/// A listener that is bound, not yet served.
+pub struct BoundListener {
+    /// What the settings say of it.
+    pub setting: ListenerSetting,
+    /// The address that is really bound.
+    pub address: SocketAddr,
+    bound: Bound,
+}
+
+/// Binds the listeners for clients.
+///
+/// # Errors
+/// One of them cannot be bound, or there is none.
+pub fn bind_listeners(
+    transport: &Transport,
+    settings: &Settings,
+) -> Result<Vec<BoundListener>, StartError> {
+    let controllers = settings.controller_listeners();
+    let sockets = socket_options(settings);
+    let mut all = Vec::new();
+    for setting in settings.listeners()? {
+        // The controller of a single node is reached within the process.
+        if controllers.contains(&setting.name) {
+            continue;
+        }
+        let shown = format!("{}:{}", setting.host, setting.port);
+        let failed = |source| StartError::Listen { address: shown.clone(), source };
+        let host = if setting.host.is_empty() { "0.0.0.0" } else { setting.host.as_str() };
+        let found = (host, setting.port).to_socket_addrs().map_err(failed)?.next();
+        let address = found.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+        let bound = transport.bind(address, sockets).map_err(failed)?;
+        let address = bound.local_address().map_err(failed)?;
+        all.push(BoundListener { setting, address, bound });
+    }
+    if all.is_empty() {
+        return Err(SettingError::Missing("a listener for clients in listeners").into());
+    }
+    Ok(all)
+}
+
+/// Serves connections to the listeners from now on.
+pub async fn serve_listeners(node: &Arc<Node>, all: Vec<BoundListener>, spawner: &Spawner) {
+    let limits = Limits {
+        frame_bytes_max: node.own().request_bytes_max,
+        replies_waiting_max: REPLIES_WAITING_MAX,
+        unsent_bytes_max: UNSENT_BYTES_MAX,
+    };
+    for one in all {
+        let (node, spread) = (Arc::clone(node), spawner.clone());
+        spawner.spawn(0, move || accept(node, one, limits, spread)).await;
+    }
+}
+
+/// Takes connections and spreads them over the threads.
+async fn accept(node: Arc<Node>, one: BoundListener, limits: Limits, threads: Spawner) {
+    let admission: Admission = node.clients.admission.clone();
+    let mut listener = match one.bound.listen() {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "listener cannot be served");
+            return;
+        }
+    };
+    let name: Arc<str> = Arc::from(one.setting.name);
+    let mut next = 0;
+    let mut refusals = Refusals::default();
+    loop {
+        match listener.accept(&admission).await {
+            Ok(Arrival::Refused(peer)) => refusals.count(&node, peer),
+            Ok(Arrival::Accepted(accepted)) => {
+                next = (next + 1) % threads.count();
+                let (node, name) = (Arc::clone(&node), Arc::clone(&name));
+                let start = move || connection(node, name, accepted, limits);
+                threads.spawn(next, start).await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "accepting connections failed; retrying");
+                node.clock.sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Connections that were refused since it was last told.
+#[derive(Default)]
+struct Refusals {
+    count: u64,
+    quiet_until: Duration,
+}
+
+impl Refusals {
+    /// A line at most so often.
+    const TOLD_EVERY: Duration = Duration::from_secs(10);
+
+    fn count(&mut self, node: &Node, peer: SocketAddr) {
+        self.count += 1;
+        let now = node.clock.monotonic();
+        if now < self.quiet_until {
+            return;
+        }
+        self.quiet_until = now + Self::TOLD_EVERY;
+        let count = std::mem::take(&mut self.count);
+        let connections = node.clients.admission.connections();
+        tracing::warn!(
+            client = %peer,
+            count,
+            connections,
+            "connections refused (max.connections, max.connections.per.ip)"
+        );
+    }
+}
+
+async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, limits: Limits) {
+    let Accepted { socket, peer, permit } = accepted;
+    let session = Arc::new(Session::new(peer, listener));
+    match socket.adopt() {
+        Ok(Stream::Tcp(stream)) => serve_stream(&node, session, stream, limits).await,
+        Ok(Stream::Memory(stream)) => serve_stream(&node, session, stream, limits).await,
+        Err(error) => tracing::warn!(%peer, %error, "connection cannot be served"),
+    }
+    drop(permit);
+}
+
+async fn serve_stream<S>(node: &Arc<Node>, session: Arc<Session>, stream: S, limits: Limits)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let peer = session.peer;
+    let handler = Serving { node, session };
+    let heard = Cell::new(node.clock.monotonic());
+    let served = serve(stream, limits, handler, || heard.set(node.clock.monotonic()));
+    let closed = tokio::select! {
+        biased;
+        closed = served => Some(closed),
+        () = silence(&node.clock, &heard, node.own().idle) => {
+            tracing::debug!(%peer, "idle connection closed (connections.max.idle.ms)");
+            None
+        }
+    };
+    node.clients.telemetry.disconnected(&peer);
+    match closed {
+        None => {}
+        Some(Closed::ByPeer) => tracing::debug!(%peer, "client closed the connection"),
+        Some(Closed::Io(error)) => tracing::debug!(%peer, %error, "connection lost"),
+        Some(why) => tracing::warn!(%peer, %why, "connection closed"),
+    }
+}
+
+/// Ends when nothing was heard for as long as that; never without a limit.
+async fn silence(clock: &Clock, heard: &Cell<Duration>, limit: Option<Duration>) {
+    let Some(limit) = limit else { return std::future::pending().await };
+    loop {
+        let due = heard.get() + limit;
+        if clock.monotonic() >= due {
+            return;
+        }
+        clock.sleep_until(due).await;
+    }
+}

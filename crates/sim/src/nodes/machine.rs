@@ -1,0 +1,168 @@
+//! A machine: a disk, an address, and at times a node that runs on it.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_broker::{
+    Assembled, Formatting, NoLevels, NodeLanes, Seams, StartError, StartOptions, assemble,
+};
+use ottla_clock::{Clock, ClockTraits};
+use ottla_settings::Settings;
+use ottla_storage::{Fate, SimDisk};
+
+use super::executor::{ExecutorEnds, Process, SeededExecutor};
+use super::network::SimNetwork;
+
+/// Where clients find a node.
+pub const PORT: u16 = 9092;
+
+/// What the wall clocks show when a simulation begins.
+const WALL_MS: i64 = 1_700_000_000_000;
+
+/// How a machine is.
+#[derive(Debug, Default)]
+enum Life {
+    /// No process runs.
+    #[default]
+    Down,
+    /// A node starts.
+    Starting,
+    /// A node serves.
+    Up(Box<Assembled>),
+    /// A node stops, or has stopped.
+    Stopping,
+    /// A node has stopped cleanly.
+    Stopped,
+    /// A node could not start or stop.
+    Failed(String),
+}
+
+/// A machine.
+pub struct SimMachine {
+    address: IpAddr,
+    settings: Vec<String>,
+    disk: SimDisk,
+    disk_latency_max: Duration,
+    drift_ppm: i32,
+    seed: u64,
+    /// How many processes it has had.
+    lives: u32,
+    life: Rc<RefCell<Life>>,
+    lanes: Option<NodeLanes>,
+}
+
+impl SimMachine {
+    /// A machine with an empty disk, and a node of these settings (`name=value`).
+    pub fn new(address: IpAddr, settings: Vec<String>, seed: u64) -> Self {
+        Self {
+            address,
+            settings,
+            disk: SimDisk::new(seed),
+            disk_latency_max: Duration::from_millis(5),
+            drift_ppm: 0,
+            seed,
+            lives: 0,
+            life: Rc::default(),
+            lanes: None,
+        }
+    }
+
+    /// Where clients find its node.
+    pub const fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.address, PORT)
+    }
+
+    fn process(&self) -> Process {
+        Process(self.lives)
+    }
+
+    /// Starts a node.
+    pub fn start(&mut self, executor: &mut SeededExecutor, network: &SimNetwork) {
+        self.lives += 1;
+        let process = self.process();
+        let passed_ms = i64::try_from(executor.time().now().as_millis()).unwrap_or(i64::MAX);
+        let traits = ClockTraits {
+            wall_ms: WALL_MS + passed_ms,
+            drift_ppm: self.drift_ppm,
+            seed: self.seed.wrapping_add(u64::from(self.lives)),
+        };
+        let clock = Clock::simulated(executor.time(), traits);
+        let lanes = NodeLanes::simulated(&clock, self.disk_latency_max);
+        let driven = lanes.clone();
+        executor.start(process, async move { driven.drive().await });
+        let seams = Seams {
+            files: self.disk.files(),
+            clock,
+            lanes: lanes.clone(),
+            spawner: executor.spawner(process),
+            transport: network.transport(self.address),
+        };
+        self.lanes = Some(lanes);
+        let settings = Settings::read(None, &self.settings).expect("settings of the simulator");
+        let options = StartOptions {
+            formatting: Formatting::IfEmpty,
+            levels: Arc::new(NoLevels),
+            authorizer: None,
+        };
+        self.life.replace(Life::Starting);
+        let life = Rc::clone(&self.life);
+        executor.start(process, async move {
+            let started = assemble(seams, settings, options).await;
+            life.replace(match started {
+                Ok(assembled) => Life::Up(Box::new(assembled)),
+                Err(error) => Life::Failed(error.to_string()),
+            });
+        });
+    }
+
+    /// Does a node serve?
+    pub fn is_up(&self) -> bool {
+        matches!(&*self.life.borrow(), Life::Up(_))
+    }
+
+    /// Does no process run?
+    pub fn is_down(&self) -> bool {
+        matches!(&*self.life.borrow(), Life::Down | Life::Stopped)
+    }
+
+    /// Why a node could not start or stop.
+    pub fn failure(&self) -> Option<String> {
+        match &*self.life.borrow() {
+            Life::Failed(why) => Some(why.clone()),
+            _ => None,
+        }
+    }
+
+    /// Stops the node cleanly, if it serves.
+    pub fn stop(&mut self, executor: &mut SeededExecutor) {
+        let assembled = match self.life.replace(Life::Stopping) {
+            Life::Up(assembled) => assembled,
+            life => {
+                self.life.replace(life);
+                return;
+            }
+        };
+        executor.kill(self.process(), ExecutorEnds::Serving);
+        let life = Rc::clone(&self.life);
+        executor.start(self.process(), async move {
+            let stopped: Result<(), StartError> = assembled.stop().await;
+            life.replace(match stopped {
+                Ok(()) => Life::Stopped,
+                Err(error) => Life::Failed(error.to_string()),
+            });
+        });
+    }
+
+    /// Ends the process where it is. What becomes of its unfinished writes is `fate`.
+    pub fn kill(&mut self, executor: &mut SeededExecutor, fate: Fate) {
+        if let Some(lanes) = self.lanes.take() {
+            lanes.stop();
+        }
+        executor.kill(self.process(), ExecutorEnds::All);
+        drop(self.life.replace(Life::Down));
+        self.disk.power_cut_as(fate);
+    }
+}
