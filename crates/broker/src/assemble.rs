@@ -127,7 +127,7 @@ pub async fn assemble(
     let host = listeners.first().map(|it| it.setting.host.as_str());
     let voter_listeners = voter_listeners(&settings, host)?;
     let found = find(&seams, settings, &voter_listeners)?;
-    let Found { started, meta, .. } = found;
+    let FoundOnDisk { started, meta, .. } = found;
     let kraft_version = found.quorum.kraft_version();
     let id = meta.node_id;
     let Seams { clock, lanes, spawner, .. } = seams;
@@ -169,7 +169,7 @@ pub async fn assemble(
 }
 
 /// What a node finds in its data directories.
-struct Found {
+struct FoundOnDisk {
     started: Arc<Settings>,
     /// What the directory with the metadata log is.
     meta: MetaProperties,
@@ -191,7 +191,7 @@ fn find(
     seams: &Seams,
     settings: Settings,
     voter_listeners: &[Endpoint],
-) -> Result<Found, StartError> {
+) -> Result<FoundOnDisk, StartError> {
     let Seams { files, clock, lanes, .. } = seams;
     let id = settings.node_id()?;
     let mut dirs = open_dirs(files, &settings)?;
@@ -216,7 +216,7 @@ fn find(
     partitions.sweep()?;
     partitions.set_strays_aside(|place| topic_id(&cluster, id, place))?;
     lost::tell(&lost);
-    Ok(Found {
+    Ok(FoundOnDisk {
         started: Arc::new(settings),
         meta,
         cluster,

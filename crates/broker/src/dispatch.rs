@@ -109,7 +109,7 @@ async fn answer(node: &Node, session: &Arc<Session>, frame: Bytes) -> Outcome {
 
 /// Decodes, handles, encodes. What stands behind the body is ignored, as Kafka does: librdkafka
 /// leaves a few bytes there.
-async fn serve<R: Request, A: Into<Answer<R::Response>>>(
+async fn serve<R: Request, A: Into<DispatchAnswer<R::Response>>>(
     head: &FrameHead,
     mut body: Decoder,
     handle: impl AsyncFnOnce(R) -> A,
@@ -126,15 +126,15 @@ async fn serve<R: Request, A: Into<Answer<R::Response>>>(
 
 /// What a handler returns: its response, or, if the request is one that Kafka does not answer, why
 /// the connection closes.
-struct Answer<T>(Result<T, String>);
+struct DispatchAnswer<T>(Result<T, String>);
 
-impl<T> From<T> for Answer<T> {
+impl<T> From<T> for DispatchAnswer<T> {
     fn from(response: T) -> Self {
         Self(Ok(response))
     }
 }
 
-impl<T> From<Result<T, String>> for Answer<T> {
+impl<T> From<Result<T, String>> for DispatchAnswer<T> {
     fn from(answer: Result<T, String>) -> Self {
         Self(answer)
     }

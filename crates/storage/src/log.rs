@@ -68,6 +68,9 @@ pub struct Log {
     pub(crate) former_snapshot: Option<Offset>,
     /// Producers as of segments' ends, not yet in a file.
     pub(crate) snapshots_due: Vec<(Offset, Producers)>,
+    /// Is the folder's name in the data directory for good? As long as nothing in the folder ever
+    /// was, a power cut may take the folder with all that is in it.
+    pub(crate) folder_is_durable: bool,
     /// How often something was cut off: what was begun before is void then.
     pub(crate) truncations: u64,
     /// How many bytes were appended since the log was opened.

@@ -86,6 +86,7 @@ impl Log {
         drop_stray_snapshots(&*files, &folder, &mut snapshots, (&segments, point))?;
         let (mut producers, snapshot) =
             load_producers(&*files, &folder, &snapshots, (&segments, end))?;
+        let recovery_point = if clean { end } else { recovery_point.min(end) };
         let now_ms = opening.now_ms;
         producers.forget_before(now_ms.saturating_sub(options.producer_expiry_ms));
         let shared = LogShared {
@@ -101,8 +102,10 @@ impl Log {
             options,
             shared: Arc::new(shared),
             producers,
-            recovery_point: if clean { end } else { recovery_point.min(end) },
-            durable: if clean { end } else { recovery_point.min(end) },
+            recovery_point,
+            durable: recovery_point,
+            // What made records durable has made the folder's name durable before.
+            folder_is_durable: recovery_point > first,
             snapshot,
             former_snapshot: snapshots.into_iter().rfind(|at| Some(*at) < snapshot),
             snapshots_due: Vec::new(),

@@ -9,7 +9,7 @@ use ottla_partitions::Marker;
 use ottla_records::BatchOptions;
 use ottla_types::{CONSUMER_OFFSETS, TimestampMs};
 
-use super::kind::{Entry, Kind, Stored};
+use super::kind::{Entry, ShardKind, StoredRecord};
 use super::shards::{ShardHost, Shards};
 use super::topic_journal::UNPACKED_BYTES_MAX;
 
@@ -30,7 +30,7 @@ pub type GroupHost = ShardHost<GroupKind>;
 /// All coordinators of this node.
 pub type Groups = Shards<GroupKind>;
 
-impl Kind for GroupKind {
+impl ShardKind for GroupKind {
     type Machine = GroupMachine;
     type Record = GroupRecord;
     type Settings = GroupSettings;
@@ -69,12 +69,14 @@ impl Kind for GroupKind {
         })
     }
 
-    fn decode(stored: Stored) -> Result<Option<GroupRecord>, String> {
+    fn decode(stored: StoredRecord) -> Result<Option<GroupRecord>, String> {
         let (offset, key, value, transaction) = match stored {
-            Stored::Marker(marker) => {
+            StoredRecord::Marker(marker) => {
                 return Ok(Some(GroupRecord::Ended(transaction_end(&marker))));
             }
-            Stored::Record { offset, key, value, transaction } => (offset, key, value, transaction),
+            StoredRecord::Record { offset, key, value, transaction } => {
+                (offset, key, value, transaction)
+            }
         };
         match GroupRecord::decode(key, value) {
             Ok(Some(record)) => Ok(Some(match transaction {

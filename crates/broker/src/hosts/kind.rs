@@ -9,7 +9,7 @@ use ottla_records::BatchOptions;
 use ottla_types::{Offset, ProducerEpoch, ProducerId, TimestampMs};
 
 /// A kind of coordinator.
-pub trait Kind: Debug + Send + Sync + 'static {
+pub trait ShardKind: Debug + Send + Sync + 'static {
     /// What runs in it.
     type Machine: Machine<Record = Self::Record, Reply: Debug + Send, Timer: Send> + Send;
     /// What it writes down.
@@ -36,7 +36,7 @@ pub trait Kind: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// It cannot be decoded, and must not be skipped.
-    fn decode(stored: Stored) -> Result<Option<Self::Record>, String>;
+    fn decode(stored: StoredRecord) -> Result<Option<Self::Record>, String>;
 }
 
 /// The key and the value of a record; no value deletes the key.
@@ -58,7 +58,7 @@ pub enum Entry {
 
 /// What is read from a coordinator's topic.
 #[derive(Debug)]
-pub enum Stored {
+pub enum StoredRecord {
     /// A record.
     Record {
         /// Where it lies.

@@ -9,7 +9,7 @@ use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, ba
 use ottla_types::{Offset, TimestampMs};
 
 use super::host::{AppendFailed, Journal};
-use super::kind::{Entry, KeyValue, Kind, Stored};
+use super::kind::{Entry, KeyValue, ShardKind, StoredRecord};
 
 /// How much of the topic is read at a time while loading, in bytes (`offsets.load.buffer.size`).
 const LOAD_BYTES: usize = 5 * 1024 * 1024;
@@ -25,14 +25,14 @@ pub struct TopicJournal<K> {
     kind: PhantomData<K>,
 }
 
-impl<K: Kind> TopicJournal<K> {
+impl<K: ShardKind> TopicJournal<K> {
     /// The partition as a journal.
     pub fn new(partition: Partition) -> Self {
         Self { partition, kind: PhantomData }
     }
 }
 
-impl<K: Kind> Journal<K::Record> for TopicJournal<K> {
+impl<K: ShardKind> Journal<K::Record> for TopicJournal<K> {
     type Error = AppendRefusal;
 
     fn accepts(&self) -> bool {
@@ -134,7 +134,7 @@ fn append_failed(refused: AppendRefusal) -> AppendFailed<AppendRefusal> {
 ///
 /// # Errors
 /// The log cannot be read, or a record must not be skipped.
-pub fn replay<K: Kind>(
+pub fn replay<K: ShardKind>(
     partition: &Partition,
     mut apply: impl FnMut(&K::Record),
 ) -> Result<(), String> {
@@ -170,10 +170,10 @@ pub fn replay<K: Kind>(
 /// Takes a batch of the topic apart.
 fn each_stored(
     batch: &Batch<'_>,
-    mut take: impl FnMut(Stored) -> Result<(), String>,
+    mut take: impl FnMut(StoredRecord) -> Result<(), String>,
 ) -> Result<(), String> {
     if batch.is_control() {
-        return stored_marker(batch).map_or(Ok(()), |marker| take(Stored::Marker(marker)));
+        return stored_marker(batch).map_or(Ok(()), |marker| take(StoredRecord::Marker(marker)));
     }
     let producer = (batch.producer_id(), batch.producer_epoch());
     let transaction = batch.is_transactional().then_some(producer);
@@ -182,7 +182,7 @@ fn each_stored(
         let record = record.map_err(|error| error.to_string())?;
         let key = Bytes::copy_from_slice(record.key.unwrap_or_default());
         let value = record.value.map(Bytes::copy_from_slice);
-        take(Stored::Record { offset: record.offset, key, value, transaction })?;
+        take(StoredRecord::Record { offset: record.offset, key, value, transaction })?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use ottla_coordinator::transaction::{
 use ottla_records::BatchOptions;
 use ottla_types::{ErrorCode, TRANSACTION_STATE, TimestampMs};
 
-use super::kind::{Entry, Kind, Stored};
+use super::kind::{Entry, ShardKind, StoredRecord};
 use super::markers::{MARKER_WAIT, Markers};
 use super::shards::{ShardHost, Shards};
 
@@ -29,7 +29,7 @@ pub type TransactionHost = ShardHost<TransactionKind>;
 /// All coordinators of this node.
 pub type Transactions = Shards<TransactionKind>;
 
-impl Kind for TransactionKind {
+impl ShardKind for TransactionKind {
     type Machine = TransactionMachine;
     type Record = TransactionRecord;
     type Settings = TransactionSettings;
@@ -52,8 +52,8 @@ impl Kind for TransactionKind {
         std::iter::once(Entry::Batch { options: BatchOptions::default(), records })
     }
 
-    fn decode(stored: Stored) -> Result<Option<TransactionRecord>, String> {
-        let Stored::Record { offset, key, value, .. } = stored else { return Ok(None) };
+    fn decode(stored: StoredRecord) -> Result<Option<TransactionRecord>, String> {
+        let StoredRecord::Record { offset, key, value, .. } = stored else { return Ok(None) };
         // A transaction that is not understood must not be forgotten.
         let record = TransactionRecord::decode(key, value)
             .map_err(|error| format!("offset {offset}: {error}"))?;

@@ -24,7 +24,7 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::{decode_metadata, encode_metadata};
 use ottla_quorum::{Endpoint, FOLDER, FormatOptions, Quorum, ReplicaKey, Setup, Voter, VoterSet};
 use ottla_records::batches_in;
-use ottla_storage::{CleanShutdown, DataDir, DiskFiles, Fate, Files, MemoryFiles, MetaProperties};
+use ottla_storage::{CleanShutdown, DataDir, DiskFiles, Fate, Files, MetaProperties, SimDisk};
 use ottla_types::{ErrorCode, Uuid};
 
 fn golden(name: &str) -> PathBuf {
@@ -132,8 +132,8 @@ fn formatting_writes_the_bytes_that_kafka_writes() {
 
 /// Formats a directory as a first start does, until the power goes; somebody's mark of a clean
 /// stop lies in it.
-fn format_first(files: &MemoryFiles, dir: &Path) -> Result<(), Box<dyn Error>> {
-    let files: Arc<dyn Files> = Arc::new(files.clone());
+fn format_first(disk: &SimDisk, dir: &Path) -> Result<(), Box<dyn Error>> {
+    let files = disk.files();
     let data = DataDir::open(Arc::clone(&files), dir)?.ok_or("it is locked")?;
     data.mark_clean_shutdown(CleanShutdown { broker_epoch: 1 })?;
     let records: Vec<_> = bootstrap_records().iter().map(versioned).collect();
@@ -146,13 +146,14 @@ fn format_first(files: &MemoryFiles, dir: &Path) -> Result<(), Box<dyn Error>> {
 #[test]
 fn a_directory_that_says_it_is_formatted_is_whole_wherever_the_power_goes() {
     let dir = Path::new("/data");
-    let whole = MemoryFiles::new();
+    let whole = SimDisk::new(1);
     format_first(&whole, dir).unwrap();
     for (changes, seed) in (0..=whole.changes()).flat_map(|it| (0..50).map(move |on| (it, on))) {
-        let files = MemoryFiles::new();
-        files.cut_power_after(changes);
-        let done = format_first(&files, dir).is_ok();
-        let left: Arc<dyn Files> = Arc::new(files.after_crash(Fate::Torn(seed)));
+        let disk = SimDisk::new(seed);
+        disk.cut_power_after(changes);
+        let done = format_first(&disk, dir).is_ok();
+        disk.power_cut_as(Fate::Torn(seed));
+        let left = disk.files();
         let data = DataDir::open(Arc::clone(&left), dir).unwrap().unwrap();
         let meta = data.meta().unwrap();
         assert!(meta.is_some() || !done, "power cut after change {changes}, seed {seed}");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ottla_records::control::ControlKind;
 use ottla_records::{BatchBuilder, BatchOptions, Compression, NewRecord, batches_in};
-use ottla_storage::{Compaction, Fate, Files, Log, LogOptions, MemoryFiles, Stamp, StorageError};
+use ottla_storage::{Compaction, Fate, Files, Log, LogOptions, SimDisk, Stamp, StorageError};
 
 use crate::{opening, read_all};
 
@@ -229,7 +229,7 @@ impl History {
 #[test]
 fn of_any_history_the_last_value_of_each_key_stays() {
     for seed in 0..60 {
-        let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+        let files = SimDisk::new(1).files();
         let mut history = History::new(&files, seed);
         let (mut clean_upto, mut now) = (0, 10);
         for round in 0..6 {
@@ -258,7 +258,7 @@ fn of_any_history_the_last_value_of_each_key_stays() {
 
 #[test]
 fn a_tombstone_goes_when_everybody_had_time_to_see_it() {
-    let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+    let files = SimDisk::new(1).files();
     let mut log = open(&files, true, 0);
     let put = |log: &mut Log, value: Option<&str>| {
         let record = ("k".to_owned(), value.map(str::to_owned));
@@ -283,7 +283,7 @@ fn a_tombstone_goes_when_everybody_had_time_to_see_it() {
 
 #[test]
 fn a_producer_is_remembered_when_its_records_are_gone() {
-    let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+    let files = SimDisk::new(1).files();
     let mut log = open(&files, true, 0);
     let idempotent =
         BatchOptions { producer_id: 5, producer_epoch: 0, base_sequence: 0, ..Default::default() };
@@ -330,8 +330,8 @@ fn life(files: &Arc<dyn Files>) -> Option<i64> {
 
 #[test]
 fn no_power_cut_during_a_cleaning_takes_or_brings_back_anything() {
-    let whole = MemoryFiles::new();
-    let all: Arc<dyn Files> = Arc::new(whole.clone());
+    let whole = SimDisk::new(1);
+    let all = whole.files();
     all.make_dir(Path::new("/data")).unwrap();
     assert_eq!(life(&all), Some(40));
     let changes = whole.changes();
@@ -344,13 +344,14 @@ fn no_power_cut_during_a_cleaning_takes_or_brings_back_anything() {
     let mut crashes = 0;
     for at in 1..=changes {
         for fate in [Fate::Lost, Fate::Kept, Fate::Torn(at), Fate::Torn(at + 1000)] {
-            let disk = MemoryFiles::new();
-            let files: Arc<dyn Files> = Arc::new(disk.clone());
+            let disk = SimDisk::new(at);
+            let files = disk.files();
             files.make_dir(Path::new("/data")).unwrap();
             files.sync_dir(Path::new("/")).unwrap();
             disk.cut_power_after(at);
             let Some(point) = life(&files) else { continue };
-            let files: Arc<dyn Files> = Arc::new(disk.after_crash(fate));
+            disk.power_cut_as(fate);
+            let files = disk.files();
             let log = open(&files, false, point);
             assert_eq!(log.log_end(), 40, "{fate:?} at {at}");
             assert_eq!(state(&log), wanted, "{fate:?} at {at}");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ottla_records::{Batch, BatchOptions, batches_in};
 use ottla_storage::{
-    AppendError, Fate, Files, Log, LogOptions, MemoryFiles, ProducerError, Retention, Slice, Stamp,
+    AppendError, Fate, Files, Log, LogOptions, ProducerError, Retention, SimDisk, Slice, Stamp,
     StorageError,
 };
 
@@ -28,7 +28,7 @@ fn open(files: &Arc<dyn Files>, clean: bool) -> Log {
 
 #[test]
 fn what_is_appended_is_read_across_segments_and_restarts() {
-    let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+    let files = SimDisk::new(1).files();
     let mut log = open(&files, true);
     for count in 1..30 {
         log.append_as_leader(&batch(count, BatchOptions::default()), STAMP, 0).unwrap();
@@ -49,7 +49,7 @@ fn what_is_appended_is_read_across_segments_and_restarts() {
 
 #[test]
 fn a_reader_gets_whole_batches_below_its_limit() {
-    let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+    let files = SimDisk::new(1).files();
     let mut log = open(&files, true);
     for _ in 0..6 {
         log.append_as_leader(&batch(5, BatchOptions::default()), STAMP, 0).unwrap();
@@ -70,7 +70,7 @@ fn a_reader_gets_whole_batches_below_its_limit() {
 
 #[test]
 fn what_is_cut_off_is_gone_and_the_log_goes_on() {
-    let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+    let files = SimDisk::new(1).files();
     let mut log = open(&files, true);
     for epoch in 0..8 {
         let stamp = Stamp { leader_epoch: epoch, append_time: None, max_timestamp: None };
@@ -87,7 +87,7 @@ fn what_is_cut_off_is_gone_and_the_log_goes_on() {
 
 #[test]
 fn an_idempotent_producer_writes_each_batch_once() {
-    let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+    let files = SimDisk::new(1).files();
     let mut log = open(&files, true);
     let append = |log: &mut Log, epoch, sequence| {
         log.append_as_leader(&sequenced(epoch, sequence), STAMP, 0)
@@ -115,7 +115,7 @@ fn an_idempotent_producer_writes_each_batch_once() {
 
 #[test]
 fn the_append_time_replaces_what_the_producer_said() {
-    let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+    let files = SimDisk::new(1).files();
     let mut log = open(&files, true);
     let stamp = Stamp { leader_epoch: 0, append_time: Some(77), max_timestamp: None };
     let appended = log.append_as_leader(&batch(2, BatchOptions::default()), stamp, 77).unwrap();
@@ -166,8 +166,8 @@ fn life(files: &Arc<dyn Files>) -> (i64, i64) {
 /// and a second start finds what the first has found.
 #[test]
 fn no_power_cut_takes_what_was_flushed() {
-    let whole = MemoryFiles::new();
-    let all: Arc<dyn Files> = Arc::new(whole.clone());
+    let whole = SimDisk::new(1);
+    let all = whole.files();
     all.make_dir(Path::new("/data")).unwrap();
     assert_eq!(life(&all).0, 120, "without a cut everything is flushed");
     let written = read_all(&open(&all, true));
@@ -175,13 +175,14 @@ fn no_power_cut_takes_what_was_flushed() {
     assert!(changes > 80, "{changes}");
     for at in 1..changes {
         for fate in [Fate::Lost, Fate::Kept, Fate::Torn(at), Fate::Torn(at + 1000)] {
-            let disk = MemoryFiles::new();
-            let files: Arc<dyn Files> = Arc::new(disk.clone());
+            let disk = SimDisk::new(at);
+            let files = disk.files();
             files.make_dir(Path::new("/data")).unwrap();
             files.sync_dir(Path::new("/")).unwrap();
             disk.cut_power_after(at);
             let (durable, point) = life(&files);
-            let files: Arc<dyn Files> = Arc::new(disk.after_crash(fate));
+            disk.power_cut_as(fate);
+            let files = disk.files();
             let mut opening = opening(&files, Path::new("/data/t-0"), false);
             opening.options = small();
             opening.recovery_point = point;
@@ -299,8 +300,8 @@ impl Left {
 }
 
 /// A disk on which a life may begin.
-fn begin(disk: &MemoryFiles) -> Arc<dyn Files> {
-    let files: Arc<dyn Files> = Arc::new(disk.clone());
+fn begin(disk: &SimDisk) -> Arc<dyn Files> {
+    let files = disk.files();
     files.make_dir(Path::new("/data")).unwrap();
     files.sync_dir(Path::new("/")).unwrap();
     files
@@ -309,7 +310,7 @@ fn begin(disk: &MemoryFiles) -> Arc<dyn Files> {
 /// Lives until the power is cut; then what was flushed and not given up must be there, and what is
 /// there must have been written there once; a second start must find the same.
 fn live_and_die(at: u64, fate: Fate, live: impl FnOnce(&mut Left, &mut Log)) {
-    let disk = MemoryFiles::new();
+    let disk = SimDisk::new(at);
     let files = begin(&disk);
     disk.cut_power_after(at);
     let mut left = Left::default();
@@ -318,7 +319,8 @@ fn live_and_die(at: u64, fate: Fate, live: impl FnOnce(&mut Left, &mut Log)) {
     if let Ok(mut log) = Log::open(first) {
         live(&mut left, &mut log);
     }
-    let files: Arc<dyn Files> = Arc::new(disk.after_crash(fate));
+    disk.power_cut_as(fate);
+    let files = disk.files();
     let mut opening = opening(&files, Path::new("/data/t-0"), false);
     opening.options = small();
     (opening.recovery_point, opening.log_start) = (left.point, left.start);
@@ -349,7 +351,7 @@ fn live_and_die(at: u64, fate: Fate, live: impl FnOnce(&mut Left, &mut Log)) {
 /// As above, where the log is also cut at its end and deleted from its front.
 #[test]
 fn no_power_cut_while_a_log_is_cut_or_deleted_makes_up_records() {
-    let whole = MemoryFiles::new();
+    let whole = SimDisk::new(1);
     let mut left = Left::default();
     left.live(&mut open(&begin(&whole), true)).unwrap();
     assert!(left.start == 30 && !left.durable.is_empty());
