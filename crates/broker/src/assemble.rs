@@ -300,7 +300,7 @@ impl Assembled {
             node.controller.ask(ControllerCommand::Stop { broker: node.id }).await;
         if let Err(code) = asked {
             tracing::error!(
-                code = code.name(),
+                error = code.name(),
                 "controlled shutdown failed: the controller had stopped"
             );
         }

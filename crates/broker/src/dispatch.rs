@@ -82,7 +82,7 @@ async fn answer(node: &Node, session: &Arc<Session>, frame: Bytes) -> Outcome {
     let mut d = Decoder::new(frame);
     let mut head = match read_request_head(&mut d) {
         Ok(head) => head,
-        Err(error) => return Outcome::Close(format!("a request without a header: {error}")),
+        Err(error) => return Outcome::Close(format!("request header cannot be read: {error}")),
     };
     let served = SERVED.iter().find(|api| api.key.code() == head.key);
     let Some(api) = served else {

@@ -76,7 +76,7 @@ fn unanswered(response: &ProduceResponse) -> Outcome {
     match parts.find(|part| part.error_code != 0) {
         Some(part) => {
             let code = ErrorCode(part.error_code);
-            Outcome::Close(format!("a produce with acks=0 failed: {}", code.name()))
+            Outcome::Close(format!("produce with acks=0 failed: {}", code.name()))
         }
         None => Outcome::Silent,
     }

@@ -263,7 +263,12 @@ fn read_one(
         let read = partition.read(offset, asked.bytes_max, asked.one, asked.isolation);
         read.map_err(|refused| {
             if let ReadRefused::Storage(error) = &refused {
-                tracing::error!(partition = %partition.name(), offset, %error, "a read failed");
+                tracing::error!(
+                    partition = %partition.name(),
+                    offset,
+                    %error,
+                    "fetch failed: the log cannot be read"
+                );
             }
             refused.code()
         })

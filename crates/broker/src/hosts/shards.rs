@@ -191,8 +191,13 @@ impl<K: ShardKind> Shards<K> {
     pub fn finish(&self, load: Load) {
         let Load { partition, number } = load;
         let index = partition.index();
-        let state = self.load(partition).unwrap_or_else(|why| {
-            tracing::error!(topic = K::TOPIC, partition = index, why, "a coordinator cannot load");
+        let name = partition.name().clone();
+        let state = self.load(partition).unwrap_or_else(|error| {
+            tracing::error!(
+                partition = %name,
+                error,
+                "coordinator cannot be loaded; its keys are unavailable until the next start"
+            );
             ShardState::Broken
         });
         let mut shards = self.write();
