@@ -30,6 +30,7 @@ use crate::hosts::transactions::{self, TransactionHost, Transactions};
 use crate::hosts::unpacking::Unpacking;
 use crate::lanes::NodeLanes;
 use crate::levels::LogLevels;
+use crate::numbers::{NodeNumbers, RequestTiming};
 use crate::request::Call;
 use crate::rules::{
     InForce, NodeSettings, connection_bounds, group_settings, node_settings, settings_in_force,
@@ -82,6 +83,8 @@ pub struct Node {
     pub markers: Markers,
     /// Moves of partitions between data directories.
     pub moves: Moves,
+    /// What is counted of requests.
+    pub numbers: Arc<NodeNumbers>,
     /// Where the copying of a move is done.
     moving: Lane,
     cluster: Arc<ArcSwap<Cluster>>,
@@ -138,6 +141,10 @@ impl Node {
         } = parts;
         let cluster = Cluster::default();
         let own = node_settings(&started);
+        let timing = match own.metrics_listener {
+            Some(_) => RequestTiming::Timed,
+            None => RequestTiming::Untimed,
+        };
         let settings = group_settings(&cluster, &started, id);
         let groups = Groups::new(clock.clone(), lanes.loading.clone(), settings);
         let current = Arc::new(ArcSwap::from_pointee(cluster.clone()));
@@ -156,6 +163,7 @@ impl Node {
             ),
             sessions: Sessions::new(own.fetch_sessions_max),
             telemetry: Telemetry::new(own.telemetry_bytes_max),
+            numbers: NodeNumbers::new(partitions.metrics(), timing).into(),
             own,
             in_force: ArcSwap::from_pointee(settings_in_force(&cluster, &started, id)),
             admission: Admission::new(connection_bounds(&cluster, &started, id)),

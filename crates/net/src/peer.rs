@@ -7,8 +7,8 @@
 //! - **No task of its own.** A caller that waits for an answer moves the bytes of all callers: each
 //!   poll writes what is queued and reads what has come, and an answer wakes the request it belongs
 //!   to. A peer that is not polled does nothing.
-//! - **Order.** Requests leave in the order in which [`Peer::send`] accepted them, and Kafka answers
-//!   in that order: an answer with any other id breaks the connection.
+//! - **Order.** Requests leave in the order in which [`Peer::send`] accepted them, and Kafka
+//!   answers in that order: an answer with any other id breaks the connection.
 //! - **Errors.** [`PeerError::NotSent`]: the other node has not seen the request, which may be sent
 //!   again. [`PeerError::Unanswered`]: it may have been carried out.
 //! - **Reconnect.** The next request after a failure opens a new connection, not before a time that
