@@ -88,6 +88,11 @@ impl Harness {
         self.broker.node()
     }
 
+    /// Where the page with the node's metrics is.
+    pub fn metrics_address(&self) -> std::net::SocketAddr {
+        self.broker.metrics_address().expect("ottla.metrics.listener is set")
+    }
+
     /// The connection.
     pub fn session(&self) -> &Arc<Session> {
         &self.session

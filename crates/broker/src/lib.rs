@@ -7,7 +7,7 @@
 //! handler returns is encoded and goes back to `net`, which keeps replies in the order of the
 //! requests.
 //!
-//! [`assemble`] builds all of that in order and stops it in reverse; [`Broker`] gives it
+//! [`assemble()`] builds all of that in order and stops it in reverse; [`Broker`] gives it
 //! threads, disks and sockets.
 
 mod absent;
@@ -29,7 +29,9 @@ mod levels;
 mod listening;
 mod loggers;
 mod lost;
+mod metrics_page;
 mod node;
+mod numbers;
 mod produce_wire;
 mod register;
 mod reply;

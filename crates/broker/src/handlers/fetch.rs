@@ -68,6 +68,7 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
             () = node.clock.sleep_until(deadline) => break found,
         }
     };
+    count_fetched(node, &found);
     respond(&plan, found)
 }
 
@@ -290,6 +291,18 @@ fn read_one(
         _ => nobody,
     };
     (read, leader)
+}
+
+/// Counts what goes out.
+fn count_fetched(node: &Node, all: &FetchLook) {
+    for (place, read, _) in &all.partitions {
+        let bytes = read.as_ref().map_or(0, |read| read.records.len());
+        if bytes > 0
+            && let Some(partition) = found(node, place)
+        {
+            partition.count_fetched(bytes);
+        }
+    }
 }
 
 fn watch(node: &Node, plan: &FetchPlan) -> Wait {
