@@ -2,19 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_client::{Client, Consumer, Isolation, Offsets, TopicPartition};
+use ottla_client::{Client, Consumer, GroupFilter, Isolation, OffsetAt, Offsets, TopicPartition};
 use ottla_clock::Clock;
 use ottla_types::Offset;
 
 use super::csv::{self, Plan};
 use super::times::{date_time, duration_ms};
-use super::{check_places, every, named, places};
+use super::{all_groups, check_places, named, places};
 use crate::options::Parsed;
 use crate::session::{Session, ToolError, failed, read};
 use crate::table::columns;
-
-const EARLIEST: i64 = -2;
-const LATEST: i64 = -1;
 
 /// The options that say where to; one of them is given.
 pub const TARGETS: [&str; 8] = [
@@ -80,10 +77,10 @@ pub fn reset(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Resul
         return Err(ToolError::Usage(usage.to_owned()));
     }
     let target = Target::new(args)?;
-    let busy: Vec<(String, String)> = every(session, client, &[], &[])?
+    let busy: Vec<(String, String)> = all_groups(session, client, &GroupFilter::default())?
         .into_iter()
-        .filter(|it| !matches!(it.group_state.as_str(), "Empty" | "Dead"))
-        .map(|it| (it.group_id, it.group_state))
+        .filter(|it| !matches!(it.state.as_str(), "Empty" | "Dead"))
+        .map(|it| (it.id, it.state))
         .collect();
     let mut rows = Vec::new();
     let groups: BTreeSet<String> = named(args, session, client)?.into_iter().collect();
@@ -181,12 +178,12 @@ impl Partitions<'_, '_> {
                 self.bounded(all)
             }
             Target::Since(time) => self.since(&wanted, *time),
-            Target::Earliest => self.at(&wanted, EARLIEST),
-            Target::Latest => self.at(&wanted, LATEST),
+            Target::Earliest => self.at(&wanted, OffsetAt::Earliest),
+            Target::Latest => self.at(&wanted, OffsetAt::Latest),
             Target::Current => {
                 let (has, lacks): (BTreeSet<_>, BTreeSet<_>) =
                     wanted.into_iter().partition(|place| here(place).is_some());
-                let mut all = self.at(&lacks, LATEST)?;
+                let mut all = self.at(&lacks, OffsetAt::Latest)?;
                 all.extend(
                     has.into_iter().filter_map(|place| Some((place.clone(), here(&place)?))),
                 );
@@ -200,15 +197,15 @@ impl Partitions<'_, '_> {
     fn at<'p>(
         &mut self,
         places: impl IntoIterator<Item = &'p TopicPartition> + Clone,
-        time: i64,
+        at: OffsetAt,
     ) -> Result<Offsets, ToolError> {
         let isolation = Isolation::Uncommitted;
-        let talk = self.client.offsets_at(places.clone(), time, isolation);
+        let talk = self.client.offsets_at(places.clone(), at, isolation);
         let mut found = self.session.wait(talk);
         for place in places {
             if !found.contains_key(place) {
                 // Once more by itself: then it is there, or there is an error to be told.
-                let offset = self.session.wait(self.client.offset_at(place, time, isolation))?;
+                let offset = self.session.wait(self.client.offset_at(place, at, isolation))?;
                 found.insert(place.clone(), offset);
             }
         }
@@ -221,7 +218,7 @@ impl Partitions<'_, '_> {
         wanted: &BTreeSet<TopicPartition>,
         time: i64,
     ) -> Result<Offsets, ToolError> {
-        let mut found = self.at(wanted, time)?;
+        let mut found = self.at(wanted, OffsetAt::Time(time))?;
         found.retain(|_, offset| *offset >= 0);
         let none: BTreeSet<TopicPartition> =
             wanted.iter().filter(|it| !found.contains_key(*it)).cloned().collect();
@@ -231,15 +228,15 @@ impl Partitions<'_, '_> {
                 "\nWarn: Partition {partition} from topic {topic} is empty. Falling back to latest known offset."
             )?;
         }
-        found.extend(self.at(&none, LATEST)?);
+        found.extend(self.at(&none, OffsetAt::Latest)?);
         Ok(found)
     }
 
     /// Offsets within what their partitions have; what is beyond is told.
     fn bounded(&mut self, offsets: Offsets) -> Result<Offsets, ToolError> {
         let places: Vec<&TopicPartition> = offsets.keys().collect();
-        let first = self.at(places.iter().copied(), EARLIEST)?;
-        let end = self.at(places.iter().copied(), LATEST)?;
+        let first = self.at(places.iter().copied(), OffsetAt::Earliest)?;
+        let end = self.at(places.iter().copied(), OffsetAt::Latest)?;
         let bounds: BTreeMap<&TopicPartition, (Offset, Offset)> = end
             .iter()
             .map(|(place, end)| (place, (first.get(place).copied().unwrap_or(0), *end)))
