@@ -7,15 +7,15 @@
 //! handler returns is encoded and goes back to `net`, which keeps replies in the order of the
 //! requests.
 //!
-//! [`mod@assemble`] builds all of that in order and stops it in reverse; [`broker`] gives it
-//! threads, disks and sockets.
+//! [`fn@assemble`] builds all of that in order and stops it in reverse; [`Broker`] gives it threads,
+//! disks and sockets.
 
 mod absent;
-pub mod assemble;
+mod assemble;
 mod audit;
 #[cfg(test)]
 mod authorisation_tests;
-pub mod broker;
+mod broker;
 mod dirs;
 mod dispatch;
 mod enlist;
