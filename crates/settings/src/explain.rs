@@ -183,16 +183,7 @@ mod tests {
 
     #[test]
     fn the_page_of_settings_is_fresh() {
-        let page = include_str!("../../../docs/settings.md");
-        for (at, (found, wanted)) in page.lines().zip(reference().lines()).enumerate() {
-            assert_eq!(
-                found,
-                wanted,
-                "line {}: run ottla config reference > docs/settings.md",
-                at + 1
-            );
-        }
-        assert_eq!(page.lines().count(), reference().lines().count());
+        ottla_expected::check_file("docs/settings.md", &reference());
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
     };
     // As in Kafka, the level is looked at only if there is something to read.
     let is_level = matches!(request.isolation_level, 0 | 1);
-    if !is_level && plan.wanted.iter().any(|(place, _)| read_outcome(node, place).is_some()) {
+    if !is_level && plan.wanted.iter().any(|(place, _)| place_here(node, place).is_some()) {
         return refused_request(call.version, &request, ErrorCode::UNKNOWN_SERVER_ERROR);
     }
     let wait_ms = u64::try_from(request.max_wait_ms).unwrap_or(0);
@@ -71,6 +71,7 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
             () = node.clock.sleep_until(deadline) => break found,
         }
     };
+    count_fetched(node, &found);
     build_response(&plan, found)
 }
 
@@ -198,7 +199,7 @@ async fn warm_cache(node: &Node, request: &FetchRequest, plan: &FetchPlan) {
     let mut left = bytes_max(node, request);
     for (place, position) in &plan.wanted {
         let bytes = usize::try_from(position.bytes_max).unwrap_or(0).min(left);
-        let Some(partition) = read_outcome(node, place) else { continue };
+        let Some(partition) = place_here(node, place) else { continue };
         if bytes == 0 || !partition.is_cold(position.offset, bytes) {
             continue;
         }
@@ -207,7 +208,7 @@ async fn warm_cache(node: &Node, request: &FetchRequest, plan: &FetchPlan) {
     }
 }
 
-fn read_outcome(node: &Node, place: &FetchedPartition) -> Option<Partition> {
+fn place_here(node: &Node, place: &FetchedPartition) -> Option<Partition> {
     if place.topic_id.is_zero() {
         node.partitions.find(&place.topic, place.partition)
     } else {
@@ -245,7 +246,7 @@ fn read_one(
         ..0 => call.may(node, Operation::Read, Resource::Topic(topic)),
         _ => call.may(node, Operation::ClusterAction, Resource::Cluster),
     };
-    let Some(partition) = read_outcome(node, place) else {
+    let Some(partition) = place_here(node, place) else {
         if !place.topic.is_empty() && !may_read(&place.topic) {
             return (Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED), nobody);
         }
@@ -295,10 +296,22 @@ fn read_one(
     (read, leader)
 }
 
+/// Counts what goes out.
+fn count_fetched(node: &Node, all: &FetchLook) {
+    for (place, read, _) in &all.partitions {
+        let bytes = read.as_ref().map_or(0, |read| read.records.len());
+        if bytes > 0
+            && let Some(partition) = place_here(node, place)
+        {
+            partition.count_fetched(bytes);
+        }
+    }
+}
+
 fn watch_partitions(node: &Node, plan: &FetchPlan) -> Wait {
     let mut wait = Wait::new();
     for (place, _) in &plan.wanted {
-        if let Some(partition) = read_outcome(node, place) {
+        if let Some(partition) = place_here(node, place) {
             wait.add(partition.progress());
         }
     }

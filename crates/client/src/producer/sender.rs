@@ -232,7 +232,8 @@ impl Producer {
         }
         match self.client.send_on(leader, &request, self.produce_terms()).await {
             Ok(reply) => {
-                // Only now: a caller that stopped waiting before would leave them on their way for ever.
+                // Only now: a caller that stopped waiting before would leave them in flight for
+                // ever.
                 for batch in &batches {
                     if let Some(queue) = self.queues.get_mut(&batch.place) {
                         queue.sent(batch.number);
