@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use ottla_client::{
-    ClientError, Cluster, Consumer, ConsumerOptions, NewTopic, Producer, ProducerOptions,
+    Client, ClientError, Consumer, ConsumerOptions, NewTopic, Producer, ProducerOptions,
     ProducerRecord, Start, Stop, TopicPartition,
 };
 use ottla_clock::Clock;
@@ -91,18 +91,18 @@ pub(crate) async fn run(args: BenchArgs, environment: &Environment) -> Result<()
     args.shared.refuse_watch("bench")?;
     let front = Front::new(&args.shared, environment)?;
     let clock = Clock::real();
-    let mut cluster = front.connect().await?;
+    let client = front.connect().await?;
     let topic = format!("{TOPIC_PREFIX}{}", clock.random_uuid());
     // From here on a signal ends the measuring, not the process: the topic must not stay.
     let mut stop = Stop::listen()?;
     let measured = tokio::select! {
         biased;
-        measured = create_and_measure(&mut cluster, &args, &front, &topic, &clock) => measured,
+        measured = create_and_measure(&client, &args, &front, &topic, &clock) => measured,
         stopped = stop.asked() => Err(stopped.into()),
     };
     let deleted = tokio::select! {
         biased;
-        deleted = cluster.delete_topic(&topic) => deleted,
+        deleted = client.delete_topic(&topic) => deleted,
         () = clock.sleep(DELETION) => Err(ClientError::TimedOut("deleting its topic".to_owned())),
     };
     match deleted {
@@ -116,7 +116,7 @@ pub(crate) async fn run(args: BenchArgs, environment: &Environment) -> Result<()
 }
 
 async fn create_and_measure(
-    cluster: &mut Cluster,
+    client: &Client,
     args: &BenchArgs,
     front: &Front<'_>,
     topic: &str,
@@ -128,7 +128,7 @@ async fn create_and_measure(
         replication_factor: -1,
         configs: Default::default(),
     };
-    cluster.create_topic(&new).await?;
+    client.create_topic(&new).await?;
     measure(args, front, topic, clock).await
 }
 

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ottla_client::{
-    Cluster, ConfigEntry, ConfigKind, Connection, CoordinatorOf, GroupListing, IsolationLevel,
-    TopicPartition,
+    Client, CommittedPosition, ConfigEntry, ConfigKind, CoordinatorOf, GroupListing, IfAbsent,
+    IsolationLevel, TopicPartition,
 };
 use ottla_clock::Clock;
 use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
@@ -76,11 +76,11 @@ pub(crate) async fn run(
     environment: &Environment,
 ) -> Result<Vec<Finding>, Box<dyn Error>> {
     let front = Front::new(shared, environment)?;
-    let mut cluster = front.connect().await?;
+    let client = front.connect().await?;
     let clock = Clock::real();
     let mut report = DoctorReport::default();
-    let told = cluster.ask_any(&DescribeClusterRequest::default()).await?;
-    cluster.all_brokers().await?;
+    let told = client.ask_any(&DescribeClusterRequest::default()).await?;
+    client.all_brokers().await?;
     for broker in &told.brokers {
         reachable(&mut report, broker, &told.cluster_id, &clock).await;
     }
@@ -88,15 +88,15 @@ pub(crate) async fn run(
         report.add(HealthVerdict::Error, "controller", "the cluster has no controller: no topic can be created, no leader elected; look at the controllers' logs");
     }
     loopback(&mut report, &told.brokers, front.bootstrap());
-    let topics = cluster.refresh(None, false).await?;
-    partitions(&mut report, &mut cluster, &topics).await;
+    let topics = client.refresh(None, IfAbsent::Fail).await?;
+    partitions(&mut report, &client, &topics).await;
     spread(&mut report, &topics, told.brokers.len());
     left_over(&mut report, &topics);
-    coordinators(&mut report, &mut cluster).await;
-    disks(&mut report, &mut cluster, &told.brokers).await;
-    groups(&mut report, &mut cluster).await;
-    skew(&mut report, &mut cluster, &clock).await;
-    idle_settings(&mut report, &mut cluster, &told.brokers).await;
+    coordinators(&mut report, &client).await;
+    disks(&mut report, &client, &told.brokers).await;
+    groups(&mut report, &client).await;
+    skew(&mut report, &client, &clock).await;
+    idle_settings(&mut report, &client, &told.brokers).await;
     files(&mut report, &told.brokers);
     Ok(report.rows)
 }
@@ -107,7 +107,7 @@ const NO_EFFECT: &str = "No effect here: ";
 /// Settings that were changed from their default and do nothing.
 async fn idle_settings(
     report: &mut DoctorReport,
-    cluster: &mut Cluster,
+    client: &Client,
     brokers: &[DescribeClusterBroker],
 ) {
     let mut wrong = Vec::new();
@@ -123,7 +123,7 @@ async fn idle_settings(
             include_documentation: true,
             ..Default::default()
         };
-        let Ok(answer) = cluster.ask(id, &request).await else { continue };
+        let Ok(answer) = client.ask(id, &request).await else { continue };
         for it in answer.results.iter().flat_map(|it| &it.configs) {
             let text = it.documentation.as_deref().and_then(|it| it.split_once(NO_EFFECT));
             if let Some((_, why)) = text.filter(|_| it.config_source != ConfigEntry::DEFAULT) {
@@ -152,8 +152,8 @@ async fn reachable(
         return;
     }
     let talk = async {
-        let mut connection = Connection::open(&address, "ottla-doctor").await?;
-        connection.call(&DescribeClusterRequest::default()).await
+        let there = Client::connect(&address, "ottla-doctor", clock.clone()).await?;
+        there.ask_any(&DescribeClusterRequest::default()).await
     };
     let began = clock.monotonic();
     let answer = tokio::select! {
@@ -196,15 +196,11 @@ fn loopback(report: &mut DoctorReport, brokers: &[DescribeClusterBroker], bootst
     }
 }
 
-async fn partitions(
-    report: &mut DoctorReport,
-    cluster: &mut Cluster,
-    topics: &[MetadataResponseTopic],
-) {
+async fn partitions(report: &mut DoctorReport, client: &Client, topics: &[MetadataResponseTopic]) {
     let (mut offline, mut behind, mut below) = (Vec::new(), Vec::new(), Vec::new());
     let mut count = 0;
     let names: Vec<String> = topics.iter().filter_map(|it| it.name.clone()).collect();
-    let configs = cluster.configs(ConfigKind::Topic, &names).await.unwrap_or_else(|error| {
+    let configs = client.configs(ConfigKind::Topic, &names).await.unwrap_or_else(|error| {
         report.add(
             HealthVerdict::Note,
             "partitions",
@@ -275,15 +271,11 @@ fn spread(report: &mut DoctorReport, topics: &[MetadataResponseTopic], brokers: 
     }
 }
 
-async fn disks(
-    report: &mut DoctorReport,
-    cluster: &mut Cluster,
-    brokers: &[DescribeClusterBroker],
-) {
+async fn disks(report: &mut DoctorReport, client: &Client, brokers: &[DescribeClusterBroker]) {
     for broker in brokers {
         let what = format!("disks of broker {}", broker.broker_id);
         let request = DescribeLogDirsRequest { topics: None, ..Default::default() };
-        let Ok(told) = cluster.ask(broker.broker_id, &request).await else { continue };
+        let Ok(told) = client.ask(broker.broker_id, &request).await else { continue };
         let mut wrong = Vec::new();
         for it in &told.results {
             if it.error_code != 0 {
@@ -347,10 +339,10 @@ fn left_over(report: &mut DoctorReport, topics: &[MetadataResponseTopic]) {
 }
 
 /// Coordinators that cannot exist with as few brokers as there are.
-async fn coordinators(report: &mut DoctorReport, cluster: &mut Cluster) {
+async fn coordinators(report: &mut DoctorReport, client: &Client) {
     let kinds = [(CoordinatorOf::Group, "groups"), (CoordinatorOf::Transaction, "transactions")];
     for (kind, what) in kinds {
-        match cluster.obstacle(kind).await {
+        match client.obstacle(kind).await {
             Ok(Some(obstacle)) => report.add(HealthVerdict::Error, what, obstacle.to_string()),
             Ok(None) => {}
             Err(error) => report.add(
@@ -363,24 +355,24 @@ async fn coordinators(report: &mut DoctorReport, cluster: &mut Cluster) {
 }
 
 /// How far groups are behind, and what they will never read.
-async fn lag(report: &mut DoctorReport, cluster: &mut Cluster, groups: &[GroupListing]) {
+async fn lag(report: &mut DoctorReport, client: &Client, groups: &[GroupListing]) {
     let (mut behind, mut most) = (0, None);
     for group in groups.iter().take(GROUPS_MAX) {
-        let Ok(committed) = cluster.group_offsets(&group.id).await else { continue };
-        let mut ends_at = async |time| {
-            cluster.offsets_at(committed.keys(), time, IsolationLevel::Uncommitted).await
+        let Ok(committed) = client.group_offsets(&group.id).await else { continue };
+        let ends_at = async |time| {
+            client.offsets_at(committed.keys(), time, IsolationLevel::Uncommitted).await
         };
         let (starts, ends) = (ends_at(EARLIEST).await, ends_at(LATEST).await);
-        let lag = |(place, (offset, _)): (&TopicPartition, &(i64, i32))| {
-            ends.get(place).map_or(0, |end| (end - offset).max(0))
+        let lag = |(place, next): (&TopicPartition, &CommittedPosition)| {
+            ends.get(place).map_or(0, |end| (end - next.offset).max(0))
         };
         let records: i64 = committed.iter().map(lag).sum();
         if records > 0 {
             behind += 1;
             most = most.max(Some((records, &group.id)));
         }
-        let is_lost = |(place, (offset, _)): &(&TopicPartition, &(i64, i32))| {
-            starts.get(place).is_some_and(|start| offset < start)
+        let is_lost = |(place, next): &(&TopicPartition, &CommittedPosition)| {
+            starts.get(place).is_some_and(|start| next.offset < *start)
         };
         let lost: Vec<String> =
             committed.iter().filter(is_lost).map(|(place, _)| place.to_string()).collect();
@@ -411,14 +403,14 @@ fn few(list: &[String]) -> String {
     if list.len() > 5 { format!("{shown} and {} more", list.len() - 5) } else { shown }
 }
 
-async fn groups(report: &mut DoctorReport, cluster: &mut Cluster) {
-    let Ok(all) = cluster.groups().await else {
+async fn groups(report: &mut DoctorReport, client: &Client) {
+    let Ok(all) = client.groups().await else {
         report.add(HealthVerdict::Error, "groups", "the coordinators do not answer");
         return;
     };
     let (count, mut idle) = (all.len(), Vec::new());
     for group in all.iter().filter(|it| it.state.eq_ignore_ascii_case("stable")) {
-        let Ok(found) = cluster.describe_group(&group.id).await else { continue };
+        let Ok(found) = client.describe_group(&group.id).await else { continue };
         let without = found.members.iter().filter(|it| it.places.is_empty()).count();
         if without > 0 {
             let members = found.members.len();
@@ -426,11 +418,11 @@ async fn groups(report: &mut DoctorReport, cluster: &mut Cluster) {
         }
     }
     report.each("groups", idle, HealthVerdict::Note, format!("{count}, no consumer idle"));
-    lag(report, cluster, &all).await;
+    lag(report, client, &all).await;
 }
 
 /// The controller says what time it has: when it last caught up with itself.
-async fn skew(report: &mut DoctorReport, cluster: &mut Cluster, clock: &Clock) {
+async fn skew(report: &mut DoctorReport, client: &Client, clock: &Clock) {
     let partition = PartitionData { partition_index: 0, ..Default::default() };
     let topic = TopicData {
         topic_name: CLUSTER_METADATA.to_owned(),
@@ -439,7 +431,7 @@ async fn skew(report: &mut DoctorReport, cluster: &mut Cluster, clock: &Clock) {
     };
     let request = DescribeQuorumRequest { topics: vec![topic], ..Default::default() };
     let before = clock.wall_ms();
-    let Ok(told) = cluster.ask_any(&request).await else { return };
+    let Ok(told) = client.ask_any(&request).await else { return };
     let after = clock.wall_ms();
     let parts = told.topics.iter().flat_map(|it| &it.partitions);
     for it in parts {

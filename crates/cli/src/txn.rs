@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use clap::{Args, Subcommand};
-use ottla_client::{Cluster, CoordinatorOf, TopicPartition};
+use ottla_client::{Client, CoordinatorOf, TopicPartition};
 use ottla_clock::Clock;
 use ottla_protocol::messages::describe_transactions_request::DescribeTransactionsRequest;
 use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
@@ -37,13 +37,13 @@ enum TransactionAction {
 
 pub(crate) async fn run(args: Txn, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
-    let mut cluster = front.connect().await?;
+    let client = front.connect().await?;
     match args.action.unwrap_or(TransactionAction::List { open_for: None }) {
         TransactionAction::List { open_for } => {
-            front.show(async || list(&mut cluster, open_for).await).await
+            front.show(async || list(&client, open_for).await).await
         }
         TransactionAction::Abort { id } => {
-            abort(&mut cluster, &id).await?;
+            abort(&client, &id).await?;
             let mut table = OutputTable::new(&[titled("transactional id", "transactional_id")]);
             table.row(vec![id.as_str().into()]);
             Ok(front
@@ -52,7 +52,7 @@ pub(crate) async fn run(args: Txn, environment: &Environment) -> Result<(), Box<
     }
 }
 
-async fn list(cluster: &mut Cluster, open_for: Option<i64>) -> Result<OutputTable, Box<dyn Error>> {
+async fn list(client: &Client, open_for: Option<i64>) -> Result<OutputTable, Box<dyn Error>> {
     let now = Clock::real().wall_ms();
     let head = [
         titled("transactional id", "transactional_id"),
@@ -64,19 +64,19 @@ async fn list(cluster: &mut Cluster, open_for: Option<i64>) -> Result<OutputTabl
     ];
     let mut table = OutputTable::new(&head);
     let mut ids = Vec::new();
-    for node in cluster.all_brokers().await? {
+    for node in client.all_brokers().await? {
         let request = ListTransactionsRequest {
             duration_filter: open_for.map_or(-1, |seconds| seconds.saturating_mul(1000)),
             ..Default::default()
         };
-        let told = cluster.ask(node, &request).await?;
+        let told = client.ask(node, &request).await?;
         ids.extend(told.transaction_states.into_iter().map(|it| (it.transactional_id, node)));
     }
     ids.sort();
     for (id, node) in ids {
         let request =
             DescribeTransactionsRequest { transactional_ids: vec![id], ..Default::default() };
-        let told = cluster.ask(node, &request).await?;
+        let told = client.ask(node, &request).await?;
         for it in told.transaction_states.into_iter().filter(|it| it.error_code == 0) {
             let is_open = it.transaction_state == "Ongoing";
             let lasts = (is_open && it.transaction_start_time_ms > 0)
@@ -98,13 +98,13 @@ async fn list(cluster: &mut Cluster, open_for: Option<i64>) -> Result<OutputTabl
     Ok(table)
 }
 
-async fn abort(cluster: &mut Cluster, id: &str) -> Result<(), Box<dyn Error>> {
-    let node = cluster.coordinator(CoordinatorOf::Transaction, id).await?;
+async fn abort(client: &Client, id: &str) -> Result<(), Box<dyn Error>> {
+    let node = client.coordinator(CoordinatorOf::Transaction, id).await?;
     let request = DescribeTransactionsRequest {
         transactional_ids: vec![id.to_owned()],
         ..Default::default()
     };
-    let told = cluster.ask(node, &request).await?;
+    let told = client.ask(node, &request).await?;
     let is_known = told.transaction_states.iter().any(|it| it.error_code == 0);
     if !is_known {
         return Err(format!(
@@ -112,5 +112,5 @@ async fn abort(cluster: &mut Cluster, id: &str) -> Result<(), Box<dyn Error>> {
         )
         .into());
     }
-    Ok(cluster.fence_producer(id).await?)
+    Ok(client.fence_producer(id).await?)
 }

@@ -7,8 +7,8 @@
 //! - **No task of its own.** A caller that waits for an answer moves the bytes of all callers: each
 //!   poll writes what is queued and reads what has come, and an answer wakes the request it belongs
 //!   to. A peer that is not polled does nothing.
-//! - **Order.** Requests leave in the order in which [`Peer::send`] accepted them, and Kafka answers
-//!   in that order: an answer with any other id breaks the connection.
+//! - **Order.** Requests leave in the order in which [`Peer::send`] accepted them, and Kafka
+//!   answers in that order: an answer with any other id breaks the connection.
 //! - **Errors.** [`PeerError::NotSent`]: the other node has not seen the request, which may be sent
 //!   again. [`PeerError::Unanswered`]: it may have been carried out.
 //! - **Reconnect.** The next request after a failure opens a new connection, not before a time that
@@ -32,7 +32,7 @@ use ottla_locks::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::frame::Inbox;
-use link::{Expects, Link, LinkState};
+use link::{Expects, PeerLink, PeerState};
 
 /// A future that may go from thread to thread.
 pub type PendingRequest<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -126,13 +126,13 @@ struct PeerShared<R: Reach> {
     reach: R,
     limits: PeerLimits,
     /// Guards the connection; held for one poll of it, never across an `await`.
-    state: Mutex<LinkState<R>>,
+    state: Mutex<PeerState<R>>,
     callers: Arc<Callers>,
     /// Wakes all callers: each of them can move the connection.
     waker: Waker,
 }
 
-/// Those who wait, by ticket. Apart from [`LinkState`], because a stream may wake them while it is
+/// Those who wait, by ticket. Apart from [`PeerState`], because a stream may wake them while it is
 /// polled under that lock.
 #[derive(Debug, Default)]
 struct Callers(Mutex<BTreeMap<u64, Waker>>);
@@ -170,7 +170,7 @@ impl<R: Reach> Peer<R> {
         Self(Arc::new(PeerShared {
             reach,
             limits,
-            state: Mutex::new(LinkState::new()),
+            state: Mutex::new(PeerState::new()),
             callers,
             waker,
         }))
@@ -196,7 +196,7 @@ impl<R: Reach> Peer<R> {
     /// Sends a request, and waits for its answer until `limit` is over.
     ///
     /// # Errors
-    /// As [`Self::send`] and [`Answer`].
+    /// As [`Self::send`] and [`PendingAnswer`].
     pub async fn call<E: From<PeerError>>(
         &self,
         limit: Duration,
@@ -214,7 +214,7 @@ impl<R: Reach> Peer<R> {
         &self,
         limit: Duration,
         encode: impl FnOnce(&R::Greeting) -> Result<Vec<u8>, E>,
-    ) -> Result<Answer<R>, E> {
+    ) -> Result<PendingAnswer<R>, E> {
         self.queue(limit, Expects::Answer, encode).await
     }
 
@@ -236,7 +236,7 @@ impl<R: Reach> Peer<R> {
         limit: Duration,
         expects: Expects,
         encode: impl FnOnce(&R::Greeting) -> Result<Vec<u8>, E>,
-    ) -> Result<Answer<R>, E> {
+    ) -> Result<PendingAnswer<R>, E> {
         let deadline = self.0.reach.now().saturating_add(limit);
         let mut caller = Caller::new(&self.0, deadline);
         let ticket = caller.ticket;
@@ -254,7 +254,7 @@ impl<R: Reach> Peer<R> {
             })
         })
         .await?;
-        Ok(Answer { caller, limit, is_taken: false })
+        Ok(PendingAnswer { caller, limit, is_taken: false })
     }
 
     /// Closes the connection, if there is one: what is in flight fails, and the next request opens
@@ -298,7 +298,7 @@ impl<R: Reach> Caller<R> {
                 return Poll::Ready(Err(PeerError::NotSent(why).into()));
             }
             match &mut state.link {
-                Link::Up(up) => {
+                PeerLink::Up(up) => {
                     if let Some(done) = then(up).transpose() {
                         up.is_used = true;
                         // What was queued leaves, if the stream takes it.
@@ -307,8 +307,8 @@ impl<R: Reach> Caller<R> {
                     }
                     break;
                 }
-                Link::Opening(_) => break,
-                Link::Down => {
+                PeerLink::Opening(_) => break,
+                PeerLink::Down => {
                     let at = state.retry_at;
                     if shared.reach.now() < at {
                         let backoff =
@@ -318,7 +318,7 @@ impl<R: Reach> Caller<R> {
                         }
                         self.backoff = None;
                     }
-                    state.link = Link::Opening(shared.reach.open());
+                    state.link = PeerLink::Opening(shared.reach.open());
                 }
             }
         }
@@ -350,19 +350,19 @@ impl<R: Reach> Drop for Caller<R> {
 
 /// The answer to a request that was sent. Dropped before it has come, it is read and thrown away.
 #[must_use = "an answer comes to those who wait for it"]
-pub struct Answer<R: Reach> {
+pub struct PendingAnswer<R: Reach> {
     caller: Caller<R>,
     limit: Duration,
     is_taken: bool,
 }
 
-impl<R: Reach> std::fmt::Debug for Answer<R> {
+impl<R: Reach> std::fmt::Debug for PendingAnswer<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Answer").field("ticket", &self.caller.ticket).finish_non_exhaustive()
+        f.debug_struct("PendingAnswer").field("ticket", &self.caller.ticket).finish_non_exhaustive()
     }
 }
 
-impl<R: Reach> Future for Answer<R> {
+impl<R: Reach> Future for PendingAnswer<R> {
     type Output = Result<Bytes, PeerError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -392,14 +392,14 @@ impl<R: Reach> Future for Answer<R> {
 
 impl<R: Reach> PeerShared<R> {
     /// Goes on with opening the connection, writing and reading, as far as that is possible now.
-    fn drive(&self, state: &mut LinkState<R>) {
+    fn drive(&self, state: &mut PeerState<R>) {
         let mut cx = Context::from_waker(&self.waker);
-        if let Link::Opening(opening) = &mut state.link {
+        if let PeerLink::Opening(opening) = &mut state.link {
             match opening.as_mut().poll(&mut cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok((stream, greeting))) => {
                     let inbox = Inbox::new(self.limits.answer_bytes_max);
-                    state.link = Link::Up(link::Up::new(stream, greeting, inbox));
+                    state.link = PeerLink::Up(link::Up::new(stream, greeting, inbox));
                 }
                 Poll::Ready(Err(why)) => {
                     state.opening_failed(why);
@@ -408,7 +408,7 @@ impl<R: Reach> PeerShared<R> {
             }
             self.waker.wake_by_ref();
         }
-        let Link::Up(up) = &mut state.link else { return };
+        let PeerLink::Up(up) = &mut state.link else { return };
         let had = up.answered();
         let moved =
             up.progress(&mut cx, &mut state.answers, |ticket| self.callers.wake_one(ticket));
@@ -422,7 +422,7 @@ impl<R: Reach> PeerShared<R> {
     }
 
     /// Ends the connection.
-    fn break_off(&self, state: &mut LinkState<R>, why: io::Error) {
+    fn break_off(&self, state: &mut PeerState<R>, why: io::Error) {
         match state.broken(why) {
             link::Broken::Idle => state.retry_at = self.reach.now(),
             link::Broken::Busy => state.retry_at = self.backoff(state.failures),

@@ -100,7 +100,7 @@ impl Sync {
             segment.file.sync().map_err(segment.io())?;
         }
         // A segment that was created since has a name that could be lost.
-        let is_new = self.segments.len() > 1 || self.from == self.segments[0].base;
+        let is_new = self.segments.len() > 1 || self.from <= self.segments[0].base;
         if is_new {
             self.files.sync_dir(&self.folder).map_err(StorageError::io(&self.folder))?;
         }

@@ -1,7 +1,7 @@
 //! kafka-cluster, kafka-metadata-quorum, kafka-broker-api-versions, and the names
 //! that have outlived what they were for.
 
-use ottla_client::Cluster;
+use ottla_client::Client;
 use ottla_clock::Clock;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
@@ -70,8 +70,8 @@ const QUORUM: &[Opt] = &[
 fn cluster(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     match args.rest.first().map(String::as_str) {
         Some("cluster-id") => {
-            let mut cluster = session.connect()?;
-            let told = session.wait(cluster.ask_any(&DescribeClusterRequest::default()))?;
+            let client = session.connect()?;
+            let told = session.wait(client.ask_any(&DescribeClusterRequest::default()))?;
             refused(told.error_code, told.error_message.as_deref())?;
             writeln!(session.out, "Cluster ID: {}", told.cluster_id)?;
             Ok(())
@@ -87,12 +87,12 @@ fn cluster(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError
 }
 
 fn endpoints(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     let request = DescribeClusterRequest {
         include_fenced_brokers: args.has("include-fenced-brokers"),
         ..Default::default()
     };
-    let told = session.wait(cluster.ask_any(&request))?;
+    let told = session.wait(client.ask_any(&request))?;
     refused(told.error_code, told.error_message.as_deref())?;
     let host = told.brokers.iter().map(|it| it.host.len()).max().unwrap_or(0);
     let row = |cells: [String; 6]| {
@@ -119,7 +119,7 @@ fn endpoints(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolErr
 
 fn ask_quorum(
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
 ) -> Result<(Quorum, DescribeQuorumResponse), ToolError> {
     let partition = PartitionData { partition_index: 0, ..Default::default() };
     let topic = TopicData {
@@ -128,7 +128,7 @@ fn ask_quorum(
         ..Default::default()
     };
     let request = DescribeQuorumRequest { topics: vec![topic], ..Default::default() };
-    let response = session.wait(cluster.ask_any(&request))?;
+    let response = session.wait(client.ask_any(&request))?;
     refused(response.error_code, response.error_message.as_deref())?;
     let found = response.topics.iter().flat_map(|it| &it.partitions).next().cloned();
     let found = found.ok_or_else(|| failed("the broker does not know the quorum"))?;
@@ -141,8 +141,8 @@ fn quorum(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
         let usage = "too few arguments: describe --status or describe --replication".to_owned();
         return Err(ToolError::Usage(usage));
     }
-    let mut cluster = session.connect()?;
-    let (found, response) = ask_quorum(session, &mut cluster)?;
+    let client = session.connect()?;
+    let (found, response) = ask_quorum(session, &client)?;
     if args.has("replication") {
         return replication(args, session, &found);
     }
@@ -150,7 +150,7 @@ fn quorum(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
         let usage = "One of --status or --replication must be specified with describe sub-command";
         return Err(ToolError::Usage(usage.to_owned()));
     }
-    let told = session.wait(cluster.ask_any(&DescribeClusterRequest::default()))?;
+    let told = session.wait(client.ask_any(&DescribeClusterRequest::default()))?;
     let leader = found.current_voters.iter().chain(&found.observers);
     let leader =
         leader.clone().find(|it| it.replica_id == found.leader_id).cloned().unwrap_or_default();
@@ -235,11 +235,11 @@ fn replication(
 }
 
 fn versions(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
-    let mut cluster = session.connect()?;
-    let told = session.wait(cluster.ask_any(&DescribeClusterRequest::default()))?;
-    session.wait(cluster.all_brokers())?;
+    let client = session.connect()?;
+    let told = session.wait(client.ask_any(&DescribeClusterRequest::default()))?;
+    session.wait(client.all_brokers())?;
     for node in told.brokers {
-        let found = session.wait(cluster.versions(node.broker_id))?;
+        let found = session.wait(client.versions(node.broker_id))?;
         let rack = node.rack.as_deref().unwrap_or("null");
         let (id, host, port) = (node.broker_id, &node.host, node.port);
         writeln!(
@@ -250,7 +250,8 @@ fn versions(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> 
         let known = |key: &&ApiKey| found.contains_key(&key.code());
         let all: Vec<&ApiKey> = ApiKey::ALL.iter().filter(known).collect();
         for (key, at) in all.iter().zip(1..) {
-            let (low, high) = found.get(&key.code()).copied().unwrap_or_default();
+            let Some(range) = found.get(&key.code()) else { continue };
+            let (low, high) = (range.lowest, range.highest);
             let range = if low == high { low.to_string() } else { format!("{low} to {high}") };
             let usable = high.min(*key.versions().end());
             let end = if at == all.len() { "" } else { "," };

@@ -80,8 +80,8 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
         timeout_ms: 30_000,
         ..Default::default()
     };
-    let mut cluster = session.connect()?;
-    let told = session.wait(cluster.ask_any(&request))?;
+    let client = session.connect()?;
+    let told = session.wait(client.ask_any(&request))?;
     refused(told.error_code, None)?;
     let (mut done, mut needless, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
     for topic in told.replica_election_results {

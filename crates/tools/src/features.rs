@@ -167,13 +167,13 @@ fn dependencies(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), Tool
 }
 
 fn describe(session: &mut ToolSession<'_>) -> Result<(), ToolError> {
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     let request = ApiVersionsRequest {
         client_software_name: "ottla".to_owned(),
         client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
         ..Default::default()
     };
-    let told = session.wait(cluster.ask_any(&request))?;
+    let told = session.wait(client.ask_any(&request))?;
     refused(told.error_code, None)?;
     let mut supported = told.supported_features;
     supported.sort_by(|a, b| a.name.cmp(&b.name));
@@ -244,8 +244,8 @@ fn update(args: &Parsed, session: &mut ToolSession<'_>, action: &str) -> Result<
         validate_only: is_dry,
         ..Default::default()
     };
-    let mut cluster = session.connect()?;
-    let told = session.wait(cluster.ask_any(&request))?;
+    let client = session.connect()?;
+    let told = session.wait(client.ask_any(&request))?;
     // Since version 2 there is one answer for all of them.
     let of = |name: &str| {
         let own = told.results.iter().find(|it| it.feature == name);

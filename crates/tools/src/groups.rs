@@ -7,7 +7,7 @@ mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_client::{Cluster, CoordinatorOf, PartitionOffsets, TopicPartition};
+use ottla_client::{Client, CoordinatorOf, IfAbsent, PartitionOffsets, TopicPartition};
 use ottla_protocol::messages::delete_groups_request::DeleteGroupsRequest;
 use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
 use ottla_protocol::messages::list_groups_response::ListedGroup;
@@ -157,14 +157,14 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
         writeln!(session.out, "The regular expression `{pattern}` is {how}.")?;
         return Ok(());
     }
-    let mut cluster = session.connect()?;
-    let cluster = &mut cluster;
+    let client = session.connect()?;
+    let client = &client;
     let done = match action {
-        "list" => list(args, session, cluster),
-        "describe" => describe::describe(args, session, cluster),
-        "delete" => delete(args, session, cluster),
-        "reset-offsets" => reset::reset(args, session, cluster),
-        _ => delete_offsets(args, session, cluster),
+        "list" => list(args, session, client),
+        "describe" => describe::describe(args, session, client),
+        "delete" => delete(args, session, client),
+        "reset-offsets" => reset::reset(args, session, client),
+        _ => delete_offsets(args, session, client),
     };
     match done {
         // Apache's tool says it on the standard output, and ends as if all were well.
@@ -182,19 +182,19 @@ fn told(session: &mut ToolSession<'_>, why: &str) -> Result<(), ToolError> {
 /// All groups, on all brokers.
 fn every(
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     states: &[&str],
     types: &[&str],
 ) -> Result<Vec<ListedGroup>, ToolError> {
     let texts = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect();
     let mut found = Vec::new();
-    for node in session.wait(cluster.all_brokers())? {
+    for node in session.wait(client.all_brokers())? {
         let request = ListGroupsRequest {
             states_filter: texts(states),
             types_filter: texts(types),
             ..Default::default()
         };
-        let response = session.wait(cluster.ask(node, &request))?;
+        let response = session.wait(client.ask(node, &request))?;
         refused(response.error_code, None)?;
         found.extend(response.groups);
     }
@@ -206,11 +206,7 @@ fn is_of_consumers(group: &ListedGroup) -> bool {
     group.protocol_type == "consumer" || group.protocol_type.is_empty()
 }
 
-fn list(
-    args: &Parsed,
-    session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
-) -> Result<(), ToolError> {
+fn list(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
     let words = |name| args.one(name).unwrap_or_default().split(',').map(str::trim);
     let some = |name| words(name).filter(|it| !it.is_empty()).collect::<Vec<_>>();
     let states: Vec<String> = some("state").iter().map(|it| pascal(it)).collect();
@@ -221,7 +217,7 @@ fn list(
     let types: Vec<&str> = types.iter().map(String::as_str).collect();
     let types =
         if types.is_empty() && args.has("type") { vec!["classic", "consumer"] } else { types };
-    let mut found = every(session, cluster, &states, &types)?;
+    let mut found = every(session, client, &states, &types)?;
     found.retain(is_of_consumers);
     let shows = [args.has("type"), args.has("state")];
     if shows == [false, false] {
@@ -284,9 +280,9 @@ fn list_all(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolErro
     if !args.has("list") {
         return Err(ToolError::Usage("Command must include exactly one action: --list".to_owned()));
     }
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     let kind = args.one("group-type");
-    let mut found = every(session, &mut cluster, &[], &kind.into_iter().collect::<Vec<_>>())?;
+    let mut found = every(session, &client, &[], &kind.into_iter().collect::<Vec<_>>())?;
     let protocol = args.one("protocol");
     found.retain(|it| {
         protocol.is_none_or(|wanted| it.protocol_type == wanted)
@@ -305,26 +301,22 @@ fn list_all(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolErro
 fn named(
     args: &Parsed,
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
 ) -> Result<Vec<String>, ToolError> {
     if !args.has("all-groups") {
         return Ok(args.all("group").map(str::to_owned).collect());
     }
-    let all = every(session, cluster, &[], &[])?.into_iter();
+    let all = every(session, client, &[], &[])?.into_iter();
     Ok(all.filter(is_of_consumers).map(|it| it.group_id).collect())
 }
 
-fn delete(
-    args: &Parsed,
-    session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
-) -> Result<(), ToolError> {
+fn delete(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
     let (mut gone, mut wrong) = (Vec::new(), Vec::new());
-    for group in named(args, session, cluster)? {
-        let node = session.wait(cluster.coordinator(CoordinatorOf::Group, &group))?;
+    for group in named(args, session, client)? {
+        let node = session.wait(client.coordinator(CoordinatorOf::Group, &group))?;
         let groups_names = vec![group.clone()];
         let request = DeleteGroupsRequest { groups_names, ..Default::default() };
-        let response = session.wait(cluster.ask(node, &request))?;
+        let response = session.wait(client.ask(node, &request))?;
         let code = response.results.first().map_or(-1, |it| it.error_code);
         match ErrorCode(code) {
             ErrorCode::NONE => gone.push(format!("'{group}'")),
@@ -381,7 +373,7 @@ fn named_partitions(word: &str) -> Result<Option<Vec<TopicPartition>>, ToolError
 fn places(
     args: &Parsed,
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     known: &PartitionOffsets,
 ) -> Result<BTreeSet<TopicPartition>, ToolError> {
     let mut all = BTreeSet::new();
@@ -392,23 +384,23 @@ fn places(
             match named_partitions(word)? {
                 Some(some) => all.extend(some),
                 None => all.extend(
-                    whole_topic(session, cluster, word)?
+                    whole_topic(session, client, word)?
                         .map_err(|code| failed(exception(code, None)))?,
                 ),
             }
         }
     }
-    check_places(session, cluster, &all)?;
+    check_places(session, client, &all)?;
     Ok(all)
 }
 
 /// The partitions of a topic, or why it has none.
 fn whole_topic(
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     topic: &str,
 ) -> Result<Result<Vec<TopicPartition>, ErrorCode>, ToolError> {
-    let found = session.wait(cluster.refresh(Some(&[topic.to_owned()]), false))?;
+    let found = session.wait(client.refresh(Some(&[topic.to_owned()]), IfAbsent::Fail))?;
     let Some(found) = found.first() else { return Ok(Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)) };
     if found.error_code != 0 {
         return Ok(Err(ErrorCode(found.error_code)));
@@ -420,7 +412,7 @@ fn whole_topic(
 /// Refuses partitions that do not exist, or have no leader.
 fn check_places<'a>(
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     places: impl IntoIterator<Item = &'a TopicPartition>,
 ) -> Result<(), ToolError> {
     let places: Vec<&TopicPartition> = places.into_iter().collect();
@@ -430,7 +422,7 @@ fn check_places<'a>(
     let topics: BTreeSet<String> = places.iter().map(|it| it.topic.to_string()).collect();
     let topics: Vec<String> = topics.into_iter().collect();
     let mut leaders: BTreeMap<TopicPartition, i32> = BTreeMap::new();
-    for topic in session.wait(cluster.refresh(Some(&topics), false))? {
+    for topic in session.wait(client.refresh(Some(&topics), IfAbsent::Fail))? {
         let name = topic.name.unwrap_or_default();
         if topic.error_code != 0 {
             let why = exception(ErrorCode(topic.error_code), None);
@@ -459,7 +451,7 @@ fn check_places<'a>(
 fn delete_offsets(
     args: &Parsed,
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
 ) -> Result<(), ToolError> {
     let groups: Vec<&str> = args.all("group").collect();
     let [group] = groups.as_slice() else {
@@ -470,14 +462,14 @@ fn delete_offsets(
     for word in args.all("topic") {
         match named_partitions(word)? {
             Some(some) => places.extend(some),
-            None => match whole_topic(session, cluster, word)? {
+            None => match whole_topic(session, client, word)? {
                 Ok(all) => places.extend(all),
                 // The topic as a whole.
                 Err(code) => drop(status.insert(TopicPartition::new(word, -1), code)),
             },
         }
     }
-    let (code, deleted) = ask_to_delete(session, cluster, group, &places)?;
+    let (code, deleted) = ask_to_delete(session, client, group, &places)?;
     match code {
         ErrorCode::NONE => {
             writeln!(session.out, "Request succeeded for deleting offsets from group {group}.")?;
@@ -511,7 +503,7 @@ type Deleted = BTreeMap<TopicPartition, ErrorCode>;
 /// is), and what of each partition.
 fn ask_to_delete(
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     group: &str,
     places: &BTreeSet<TopicPartition>,
 ) -> Result<(ErrorCode, Deleted), ToolError> {
@@ -523,13 +515,13 @@ fn ask_to_delete(
     }
     let topic =
         |(name, partitions)| OffsetDeleteRequestTopic { name, partitions, ..Default::default() };
-    let node = session.wait(cluster.coordinator(CoordinatorOf::Group, group))?;
+    let node = session.wait(client.coordinator(CoordinatorOf::Group, group))?;
     let request = OffsetDeleteRequest {
         group_id: group.to_owned(),
         topics: topics.into_iter().map(topic).collect(),
         ..Default::default()
     };
-    let response = session.wait(cluster.ask(node, &request))?;
+    let response = session.wait(client.ask(node, &request))?;
     let all = ErrorCode(response.error_code);
     if all != ErrorCode::NONE {
         return Ok((all, places.iter().map(|place| (place.clone(), all)).collect()));

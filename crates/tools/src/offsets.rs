@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use ottla_client::{ClientError, Cluster, IsolationLevel, TopicPartition};
+use ottla_client::{Client, ClientError, IfAbsent, IsolationLevel, TopicPartition};
 use ottla_protocol::messages::delete_records_request::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
 };
@@ -140,8 +140,8 @@ fn rules(args: &Parsed) -> Result<Vec<PartitionRule>, ToolError> {
 fn get(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let at = time(args.one("time").unwrap_or("latest"))?;
     let rules = rules(args)?;
-    let mut cluster = session.connect()?;
-    let mut topics = session.wait(cluster.refresh(None, false))?;
+    let client = session.connect()?;
+    let mut topics = session.wait(client.refresh(None, IfAbsent::Fail))?;
     topics.sort_by(|a, b| a.name.cmp(&b.name));
     let mut places = Vec::new();
     for topic in topics {
@@ -159,23 +159,23 @@ fn get(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if places.is_empty() {
         return Err(failed("Could not match any topic-partitions with the specified filters"));
     }
-    let found = session.wait(cluster.offsets_at(&places, at, IsolationLevel::Uncommitted));
+    let found = session.wait(client.offsets_at(&places, at, IsolationLevel::Uncommitted));
     for place in &places {
-        show(session, &mut cluster, place, (at, found.get(place).copied()))?;
+        show(session, &client, place, (at, found.get(place).copied()))?;
     }
     Ok(())
 }
 
 fn show(
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     place: &TopicPartition,
     (at, found): (i64, Option<i64>),
 ) -> Result<(), ToolError> {
     let (topic, partition) = (&place.topic, place.partition);
     let found = match found {
         Some(offset) => Ok(offset),
-        None => session.wait(cluster.offset_at(place, at, IsolationLevel::Uncommitted)),
+        None => session.wait(client.offset_at(place, at, IsolationLevel::Uncommitted)),
     };
     match found {
         // There is none.
@@ -199,7 +199,7 @@ fn delete(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
     }
     let what = "Offset json file contains duplicate topic partitions";
     plan.no_duplicates(what, asked.iter().map(|(place, _)| place))?;
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     writeln!(session.out, "Executing records delete operation")?;
     let mut done = BTreeMap::new();
     let mut by_leader: BTreeMap<i32, BTreeMap<String, Vec<DeleteRecordsPartition>>> =
@@ -207,7 +207,7 @@ fn delete(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
     for (place, offset) in asked {
         let partition_index = place.partition;
         let one = DeleteRecordsPartition { partition_index, offset, ..Default::default() };
-        match session.wait(cluster.leader(&place)) {
+        match session.wait(client.leader(&place)) {
             Ok(leader) => {
                 let topics = by_leader.entry(leader).or_default();
                 topics.entry(place.topic.to_string()).or_default().push(one);
@@ -223,7 +223,7 @@ fn delete(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
             |(name, partitions)| DeleteRecordsTopic { name, partitions, ..Default::default() };
         let topics = topics.into_iter().map(topic).collect();
         let request = DeleteRecordsRequest { topics, timeout_ms: 30_000, ..Default::default() };
-        let response = session.wait(cluster.ask(leader, &request))?;
+        let response = session.wait(client.ask(leader, &request))?;
         for topic in response.topics {
             for it in topic.partitions {
                 let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
@@ -263,8 +263,8 @@ fn dirs(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     }
     let some: Vec<&str> =
         args.one("topic-list").unwrap_or_default().split(',').filter(|it| !it.is_empty()).collect();
-    let mut cluster = session.connect()?;
-    let all = session.wait(cluster.all_brokers())?;
+    let client = session.connect()?;
+    let all = session.wait(client.all_brokers())?;
     let nodes = brokers(args.one("broker-list"))?.unwrap_or_else(|| all.clone());
     if let Some(unknown) = nodes.iter().find(|it| !all.contains(it)) {
         return Err(failed(format!(
@@ -275,7 +275,7 @@ fn dirs(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let mut brokers = Vec::new();
     for node in &nodes {
         let request = DescribeLogDirsRequest { topics: None, ..Default::default() };
-        let response = session.wait(cluster.ask(*node, &request))?;
+        let response = session.wait(client.ask(*node, &request))?;
         refused(response.error_code, None)?;
         let dirs: Vec<String> = response.results.iter().map(|it| dir(it, &some)).collect();
         brokers.push(format!("{{\"broker\":{node},\"logDirs\":[{}]}}", dirs.join(",")));

@@ -237,13 +237,13 @@ fn add(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
         ..Default::default()
     };
     let creations = rules(args)?.into_iter().map(creation).collect();
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     let request = CreateAclsRequest { creations, ..Default::default() };
-    let told = session.wait(cluster.ask_any(&request))?;
+    let told = session.wait(client.ask_any(&request))?;
     for it in told.results {
         refused(it.error_code, it.error_message.as_deref())?;
     }
-    show(session, &mut cluster, &resources(args), (pattern, None))
+    show(session, &client, &resources(args), (pattern, None))
 }
 
 fn remove(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
@@ -275,28 +275,28 @@ fn remove(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
     if !args.has("force") {
         return Err(failed("kafka-acls --remove: say --force to remove rules without being asked"));
     }
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     let request = DeleteAclsRequest { filters, ..Default::default() };
-    let told = session.wait(cluster.ask_any(&request))?;
+    let told = session.wait(client.ask_any(&request))?;
     for it in told.filter_results {
         refused(it.error_code, it.error_message.as_deref())?;
     }
-    show(session, &mut cluster, &resources(args), (pattern, None))
+    show(session, &client, &resources(args), (pattern, None))
 }
 
 fn list(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     let mut asked = resources(args);
     if asked.is_empty() {
         asked.push((ANY, String::new()));
     }
     let pattern = pattern(args)?;
-    show(session, &mut cluster, &asked, (pattern, args.one("principal")))
+    show(session, &client, &asked, (pattern, args.one("principal")))
 }
 
 fn show(
     session: &mut ToolSession<'_>,
-    cluster: &mut ottla_client::Cluster,
+    client: &ottla_client::Client,
     asked: &[(i8, String)],
     (pattern, principal): (i8, Option<&str>),
 ) -> Result<(), ToolError> {
@@ -311,7 +311,7 @@ fn show(
             permission_type: ANY,
             ..Default::default()
         };
-        let told = session.wait(cluster.ask_any(&request))?;
+        let told = session.wait(client.ask_any(&request))?;
         refused(told.error_code, told.error_message.as_deref())
             .map_err(|error| failed(format!("Error while executing ACL command: {error}")))?;
         for it in told.resources {
@@ -384,13 +384,13 @@ fn tokens(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
         }
     };
     let owners: Vec<_> = args.all("owner-principal").map(owner).collect();
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     // Whatever is asked, it is refused for the same reason until connections can be secure.
     let request = DescribeDelegationTokenRequest {
         owners: Some(owners).filter(|it| !it.is_empty()),
         ..Default::default()
     };
-    let told = session.wait(cluster.ask_any(&request))?;
+    let told = session.wait(client.ask_any(&request))?;
     refused(told.error_code, None)?;
     Err(failed(format!(
         "kafka-delegation-tokens --{action}: this build of ottla cannot say who it is, and tokens are for those who do"
@@ -416,8 +416,8 @@ mod tests {
         let consumer = of("--add --consumer --topic t --group g --allow-principal User:a");
         assert_eq!(consumer, [topic(3), topic(8), (3, "g".to_owned(), (3, ALLOW))]);
         let producer = of("--add --producer --topic t --idempotent --allow-principal User:a");
-        let cluster = (CLUSTER, CLUSTER_NAME.to_owned(), (12, ALLOW));
-        assert_eq!(producer, [topic(4), topic(8), topic(5), cluster]);
+        let client = (CLUSTER, CLUSTER_NAME.to_owned(), (12, ALLOW));
+        assert_eq!(producer, [topic(4), topic(8), topic(5), client]);
         let hosts = of(
             "--add --topic t --operation read --deny-principal User:a --deny-host x --deny-host y",
         );

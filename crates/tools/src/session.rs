@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::time::Duration;
 
-use ottla_client::{ClientError, Cluster, ConsumerOptions, OptionError, ProducerOptions};
+use ottla_client::{Client, ClientError, ConsumerOptions, OptionError, ProducerOptions};
 use ottla_clock::Clock;
 use ottla_types::ErrorCode;
 use regex::Regex;
@@ -94,7 +94,7 @@ impl<'a> ToolSession<'a> {
     ///
     /// # Errors
     /// The command line does not say where to, or nobody answers there.
-    pub fn connect(&self) -> Result<Cluster, ToolError> {
+    pub fn connect(&self) -> Result<Client, ToolError> {
         let missing = "Missing required option(s) [bootstrap-server]";
         let bootstrap =
             self.bootstrap.as_deref().ok_or_else(|| ToolError::Usage(missing.to_owned()))?;
@@ -105,8 +105,8 @@ impl<'a> ToolSession<'a> {
             )));
         }
         let client_id = self.settings.get("client.id").map_or("ottla", String::as_str);
-        let cluster = self.wait(Cluster::connect(bootstrap, client_id, Clock::real()));
-        cluster.map_err(|error| {
+        let client = self.wait(Client::connect(bootstrap, client_id, Clock::real()));
+        client.map_err(|error| {
             failed(format!(
                 "No broker answers at {bootstrap}: {error}\nIs it running, and is that its listener's host and port? (ottla server starts one on 127.0.0.1:9092)"
             ))

@@ -35,10 +35,11 @@ const UNPACKED_BYTES_MAX: usize = 64 << 20;
 pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchResponse {
     let by_id = call.version >= 13;
     let random = || i32::from_le_bytes(first_four(node.clock.random_bytes()));
-    let plan = match node.sessions.plan(ask(&request, by_id), node.clock.monotonic(), random) {
-        Ok(plan) => plan,
-        Err(code) => return FetchResponse { error_code: code.0, ..Default::default() },
-    };
+    let plan =
+        match node.clients.sessions.plan(ask(&request, by_id), node.clock.monotonic(), random) {
+            Ok(plan) => plan,
+            Err(code) => return FetchResponse { error_code: code.0, ..Default::default() },
+        };
     // As in Kafka, the level is looked at only if there is something to read.
     let is_level = matches!(request.isolation_level, 0 | 1);
     if !is_level && plan.wanted.iter().any(|(place, _)| found(node, place).is_some()) {
@@ -67,6 +68,7 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
             () = node.clock.sleep_until(deadline) => break found,
         }
     };
+    count_fetched(node, &found);
     respond(&plan, found)
 }
 
@@ -262,7 +264,12 @@ fn read_one(
         let read = partition.read(offset, asked.bytes_max, asked.one, asked.isolation);
         read.map_err(|refused| {
             if let ReadRefused::Storage(error) = &refused {
-                tracing::error!(partition = %partition.name(), offset, %error, "a read failed");
+                tracing::error!(
+                    partition = %partition.name(),
+                    offset,
+                    %error,
+                    "fetch failed: the log cannot be read"
+                );
             }
             refused.code()
         })
@@ -284,6 +291,18 @@ fn read_one(
         _ => nobody,
     };
     (read, leader)
+}
+
+/// Counts what goes out.
+fn count_fetched(node: &Node, all: &FetchLook) {
+    for (place, read, _) in &all.partitions {
+        let bytes = read.as_ref().map_or(0, |read| read.records.len());
+        if bytes > 0
+            && let Some(partition) = found(node, place)
+        {
+            partition.count_fetched(bytes);
+        }
+    }
 }
 
 fn watch(node: &Node, plan: &FetchPlan) -> Wait {

@@ -476,7 +476,7 @@ async fn read_one(
     let batch = if is_old { convert(node, records).await } else { Ok(records.clone()) };
     match batch {
         Ok(batch) if is_old || partition.must_inspect(&batch) => {
-            let inspected = node.unpacking.inspect(partition, &batch, terms).await;
+            let inspected = node.unpacking().inspect(partition, &batch, terms).await;
             inspected.map_or(ReadThrough::Not, |inspected| ReadThrough::Through(batch, inspected))
         }
         Ok(_) => ReadThrough::Not,
@@ -490,7 +490,7 @@ async fn convert(node: &Node, set: &Bytes) -> Result<Bytes, Refusal> {
         return Err(AppendRefusal::Records(BadRecords::Empty(0)).into());
     }
     let set = set.clone();
-    let batch = node.unpacking.work(move || legacy::convert_up(&set, UNPACKED_BYTES_MAX)).await;
+    let batch = node.unpacking().work(move || legacy::convert_up(&set, UNPACKED_BYTES_MAX)).await;
     match batch {
         Some(Ok(batch)) => Ok(Bytes::from(batch)),
         Some(Err(error)) => Err(AppendRefusal::Records(BadRecords::Broken(error)).into()),

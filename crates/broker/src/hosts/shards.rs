@@ -97,18 +97,10 @@ impl<K: ShardKind> Shards<K> {
         }))
     }
 
-    /// The coordinator of this key, where the topic has `count` partitions.
-    ///
-    /// # Errors
-    /// What a client is told when the coordinator is not here, or not yet.
-    pub fn of(&self, key: &str, count: i32) -> Result<Arc<ShardHost<K>>, ErrorCode> {
-        self.at(shard_of(key, count).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?)
-    }
-
     /// The coordinator that lives in this partition.
     ///
     /// # Errors
-    /// See [`Shards::of`].
+    /// The error code for a client when the coordinator is not here, or not yet.
     pub fn at(&self, index: i32) -> Result<Arc<ShardHost<K>>, ErrorCode> {
         match self.read().get(&index).map(|shard| &shard.state) {
             // One that is lost is about to be loaded again.
@@ -199,8 +191,13 @@ impl<K: ShardKind> Shards<K> {
     pub fn finish(&self, load: Load) {
         let Load { partition, number } = load;
         let index = partition.index();
-        let state = self.load(partition).unwrap_or_else(|why| {
-            tracing::error!(topic = K::TOPIC, partition = index, why, "a coordinator cannot load");
+        let name = partition.name().clone();
+        let state = self.load(partition).unwrap_or_else(|error| {
+            tracing::error!(
+                partition = %name,
+                error,
+                "coordinator cannot be loaded; its keys are unavailable until the next start"
+            );
             ShardState::Broken
         });
         let mut shards = self.write();

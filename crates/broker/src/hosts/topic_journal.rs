@@ -1,4 +1,4 @@
-//! A partition of a coordinator's topic as the journal of its machine: entries to batches, and back.
+//! A partition of a coordinator's topic as the journal of its machine: entries to batches and back.
 
 use std::marker::PhantomData;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ottla_partitions::{AppendRefusal, Isolation, Marker, Partition, ReadRefused};
 use ottla_records::control::{ControlKind, coordinator_epoch};
 use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches_in};
-use ottla_types::{Offset, TimestampMs, TopicPartition};
+use ottla_types::{Offset, TimestampMs};
 
 use super::host::{AppendFailed, Journal};
 use super::kind::{Entry, KeyValue, ShardKind, StoredRecord};
@@ -66,15 +66,12 @@ impl<K: ShardKind> Journal<K::Record> for TopicJournal<K> {
     }
 
     fn log_refused(&self, error: &AppendRefusal) {
-        let TopicPartition { topic, partition } = self.partition.name();
-        tracing::warn!(topic = &**topic, partition, %error, "coordinator append refused");
+        tracing::warn!(partition = %self.partition.name(), %error, "coordinator append refused");
     }
 
     fn log_failed(&self, error: &AppendRefusal) {
-        let TopicPartition { topic, partition } = self.partition.name();
         tracing::error!(
-            topic = &**topic,
-            partition,
+            partition = %self.partition.name(),
             %error,
             "coordinator append failed; shard unloaded"
         );
@@ -156,8 +153,8 @@ pub fn replay<K: ShardKind>(
                 apply(&record);
                 applied += 1;
                 if applied.is_multiple_of(LOGGED_EVERY) {
-                    let TopicPartition { topic, partition } = partition.name();
-                    tracing::info!(topic = &**topic, partition, at, end, "coordinator loading");
+                    let name = partition.name();
+                    tracing::info!(partition = %name, offset = at, end, "coordinator loading");
                 }
                 Ok(())
             })?;

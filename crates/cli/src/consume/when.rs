@@ -3,7 +3,7 @@
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Span, SpanRelativeTo, Timestamp, Unit};
-use ottla_client::{ClientError, Cluster, IsolationLevel, TopicPartition};
+use ottla_client::{Client, ClientError, IsolationLevel, TopicPartition};
 use ottla_clock::Clock;
 
 use crate::front::tell;
@@ -65,11 +65,10 @@ impl StartPosition {
     /// Which offset that is in a partition.
     pub(crate) async fn offset(
         self,
-        cluster: &mut Cluster,
+        client: &Client,
         place: &TopicPartition,
     ) -> Result<i64, ClientError> {
-        let mut look =
-            async |time| cluster.offset_at(place, time, IsolationLevel::Uncommitted).await;
+        let look = async |time| client.offset_at(place, time, IsolationLevel::Uncommitted).await;
         match self {
             Self::Earliest => look(EARLIEST).await,
             Self::Latest => look(LATEST).await,

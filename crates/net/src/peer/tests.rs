@@ -96,7 +96,7 @@ fn request(text: &str) -> Vec<u8> {
     [&length[..], b"\0\x03\0\x0c----", text.as_bytes()].concat()
 }
 
-async fn send(peer: &Peer<PeerWorld>, text: &str) -> Result<Answer<PeerWorld>, PeerError> {
+async fn send(peer: &Peer<PeerWorld>, text: &str) -> Result<PendingAnswer<PeerWorld>, PeerError> {
     peer.send(SECOND, |_| Ok(request(text))).await
 }
 

@@ -58,10 +58,11 @@ fn keyed(records: &[(String, Option<String>)], options: BatchOptions) -> Vec<u8>
     builder.build().unwrap()
 }
 
-fn marker(producer_id: i64, kind: ControlKind) -> Vec<u8> {
+/// The marker that ends a producer's transaction.
+pub fn marker(producer_id: i64, producer_epoch: i16, kind: ControlKind) -> Vec<u8> {
     let options = BatchOptions {
         producer_id,
-        producer_epoch: 0,
+        producer_epoch,
         transactional: true,
         control: true,
         ..BatchOptions::default()
@@ -196,7 +197,7 @@ impl History {
         let Some((id, seen)) = self.open.pop_first() else { return };
         let commits = self.dice.roll(2) == 0;
         let kind = if commits { ControlKind::Commit } else { ControlKind::Abort };
-        self.log.append_as_leader(&marker(id, kind), STAMP, 0).unwrap();
+        self.log.append_as_leader(&marker(id, 0, kind), STAMP, 0).unwrap();
         if commits {
             self.all.extend(seen);
         }

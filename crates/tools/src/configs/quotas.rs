@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ottla_client::Cluster;
+use ottla_client::Client;
 use ottla_clock::Clock;
 use ottla_protocol::messages::alter_client_quotas_request::{
     AlterClientQuotasRequest, EntityData, EntryData, OpData,
@@ -89,15 +89,15 @@ pub fn run(
     session: &mut ToolSession<'_>,
     entity: &[EntityPart],
 ) -> Result<(), ToolError> {
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     if args.has("describe") {
-        return describe(session, &mut cluster, entity);
+        return describe(session, &client, entity);
     }
     if entity.iter().any(|it| it.name.is_none()) {
         let usage = "An entity-name, or --entity-default, must be specified with --alter";
         return Err(ToolError::Usage(usage.to_owned()));
     }
-    alter(args, session, &mut cluster, entity)
+    alter(args, session, &client, entity)
 }
 
 /// An entity as found: its parts by type; no name is the default.
@@ -108,7 +108,7 @@ type Quotas = (EntityFound, BTreeMap<String, f64>);
 
 fn quotas(
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     entity: &[EntityPart],
 ) -> Result<Vec<Quotas>, ToolError> {
     let component = |it: &EntityPart| {
@@ -124,7 +124,7 @@ fn quotas(
         strict: true,
         ..Default::default()
     };
-    let told = session.wait(cluster.ask_any(&request))?;
+    let told = session.wait(client.ask_any(&request))?;
     refused(told.error_code, told.error_message.as_deref())?;
     let all = told.entries.unwrap_or_default().into_iter().map(|it| {
         let parts = it.entity.into_iter().map(|it| (it.entity_type, it.entity_name));
@@ -141,10 +141,10 @@ fn shown(value: f64) -> String {
 
 fn describe(
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     entity: &[EntityPart],
 ) -> Result<(), ToolError> {
-    for (found, values) in quotas(session, cluster, entity)? {
+    for (found, values) in quotas(session, client, entity)? {
         let part = |(_, _, kind, title): &(&str, &str, &str, &str)| {
             found.get(*kind).map(|name| match name {
                 Some(name) => format!("{title} '{name}'"),
@@ -166,7 +166,7 @@ fn describe(
         users: name.as_ref().map(|name| vec![one(name)]),
         ..Default::default()
     };
-    let told = session.wait(cluster.ask_any(&request))?;
+    let told = session.wait(client.ask_any(&request))?;
     refused(told.error_code, told.error_message.as_deref())?;
     for it in told.results {
         if ErrorCode(it.error_code) == ErrorCode::RESOURCE_NOT_FOUND {
@@ -195,7 +195,7 @@ fn mechanism(name: &str) -> Option<i8> {
 fn alter(
     args: &Parsed,
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     entity: &[EntityPart],
 ) -> Result<(), ToolError> {
     let (set, gone) = changes(args)?;
@@ -211,7 +211,7 @@ fn alter(
         ops.push(OpData { key, value, remove: false, ..Default::default() });
     }
     if !removed.is_empty() {
-        let now = quotas(session, cluster, entity)?;
+        let now = quotas(session, client, entity)?;
         let is_set = |key: &str| now.iter().any(|(_, values)| values.contains_key(key));
         let absent: Vec<&str> = removed.iter().copied().filter(|key| !is_set(key)).collect();
         if !absent.is_empty() {
@@ -224,7 +224,7 @@ fn alter(
         }));
     }
     if !ops.is_empty() {
-        limit(session, cluster, (entity, ops))?;
+        limit(session, client, (entity, ops))?;
     }
     let head = entity.first();
     let name = head.and_then(|it| it.name.clone()).unwrap_or_default();
@@ -244,7 +244,7 @@ fn alter(
             upsertions: upsertions?,
             ..Default::default()
         };
-        let told = session.wait(cluster.ask_any(&request))?;
+        let told = session.wait(client.ask_any(&request))?;
         for it in told.results {
             refused(it.error_code, it.error_message.as_deref())?;
         }
@@ -261,7 +261,7 @@ fn alter(
 
 fn limit(
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     (entity, ops): (&[EntityPart], Vec<OpData>),
 ) -> Result<(), ToolError> {
     let part = |it: &EntityPart| EntityData {
@@ -271,7 +271,7 @@ fn limit(
     };
     let entry = EntryData { entity: entity.iter().map(part).collect(), ops, ..Default::default() };
     let request = AlterClientQuotasRequest { entries: vec![entry], ..Default::default() };
-    let told = session.wait(cluster.ask_any(&request))?;
+    let told = session.wait(client.ask_any(&request))?;
     for it in told.entries {
         refused(it.error_code, it.error_message.as_deref())?;
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_client::{Cluster, Consumer, IsolationLevel, PartitionOffsets, TopicPartition};
+use ottla_client::{Client, Consumer, IsolationLevel, PartitionOffsets, TopicPartition};
 use ottla_clock::Clock;
 use ottla_types::Offset;
 
@@ -74,7 +74,7 @@ impl ResetTarget {
 pub fn reset(
     args: &Parsed,
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
 ) -> Result<(), ToolError> {
     if !args.has("execute") && !args.has("dry-run") {
         tell!("WARN: without --execute nothing is changed, as with --dry-run.");
@@ -84,13 +84,13 @@ pub fn reset(
         return Err(ToolError::Usage(usage.to_owned()));
     }
     let target = ResetTarget::new(args)?;
-    let busy: Vec<(String, String)> = every(session, cluster, &[], &[])?
+    let busy: Vec<(String, String)> = every(session, client, &[], &[])?
         .into_iter()
         .filter(|it| !matches!(it.group_state.as_str(), "Empty" | "Dead"))
         .map(|it| (it.group_id, it.group_state))
         .collect();
     let mut rows = Vec::new();
-    let groups: BTreeSet<String> = named(args, session, cluster)?.into_iter().collect();
+    let groups: BTreeSet<String> = named(args, session, client)?.into_iter().collect();
     for group in groups {
         if let Some((_, state)) = busy.iter().find(|(id, _)| *id == group) {
             writeln!(
@@ -99,11 +99,11 @@ pub fn reset(
             )?;
             continue;
         }
-        let known = session.wait(cluster.group_offsets(&group))?;
+        let known = session.wait(client.group_offsets(&group))?;
         let known: PartitionOffsets =
-            known.into_iter().map(|(place, (offset, _))| (place, offset)).collect();
-        let wanted = places(args, session, cluster, &known)?;
-        let mut partitions = ResetPartitions { session, cluster, known: &known };
+            known.into_iter().map(|(place, next)| (place, next.offset)).collect();
+        let wanted = places(args, session, client, &known)?;
+        let mut partitions = ResetPartitions { session, client, known: &known };
         let wanted = partitions.targets(&group, &target, wanted)?;
         if args.has("execute") && !wanted.is_empty() {
             commit(session, &group, &wanted)?;
@@ -151,7 +151,7 @@ fn commit(
 /// The partitions of a cluster, and how far a group has read them.
 struct ResetPartitions<'a, 'b> {
     session: &'a mut ToolSession<'b>,
-    cluster: &'a mut Cluster,
+    client: &'a Client,
     known: &'a PartitionOffsets,
 }
 
@@ -168,7 +168,7 @@ impl ResetPartitions<'_, '_> {
                 writeln!(self.session.out, "\nError: No reset plan for group {group} found")?;
                 return Ok(PartitionOffsets::new());
             };
-            check_places(self.session, self.cluster, offsets.keys())?;
+            check_places(self.session, self.client, offsets.keys())?;
             return self.bounded(offsets.clone());
         }
         let known = self.known;
@@ -212,12 +212,12 @@ impl ResetPartitions<'_, '_> {
         time: i64,
     ) -> Result<PartitionOffsets, ToolError> {
         let isolation = IsolationLevel::Uncommitted;
-        let talk = self.cluster.offsets_at(places.clone(), time, isolation);
+        let talk = self.client.offsets_at(places.clone(), time, isolation);
         let mut found = self.session.wait(talk);
         for place in places {
             if !found.contains_key(place) {
                 // Once more by itself: then it is there, or there is an error to be told.
-                let offset = self.session.wait(self.cluster.offset_at(place, time, isolation))?;
+                let offset = self.session.wait(self.client.offset_at(place, time, isolation))?;
                 found.insert(place.clone(), offset);
             }
         }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_client::{Acks, Consumer, NewTopic, Producer, ProducerRecord, Start, TopicPartition};
+use ottla_client::{
+    Acks, Consumer, IfAbsent, NewTopic, Producer, ProducerRecord, Start, TopicPartition,
+};
 use ottla_clock::Clock;
 
 use super::{Letters, float, per, percentile};
@@ -137,9 +139,9 @@ pub fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError
 
 /// All partitions of the topic, which is created if there is none.
 fn places(session: &mut ToolSession<'_>, topic: &str) -> Result<Vec<TopicPartition>, ToolError> {
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     let name = topic.to_owned();
-    let found = session.wait(cluster.refresh(Some(std::slice::from_ref(&name)), false))?;
+    let found = session.wait(client.refresh(Some(std::slice::from_ref(&name)), IfAbsent::Fail))?;
     if found.iter().all(|it| it.error_code != 0) {
         writeln!(
             session.out,
@@ -147,7 +149,7 @@ fn places(session: &mut ToolSession<'_>, topic: &str) -> Result<Vec<TopicPartiti
         )?;
         let new =
             NewTopic { name, partitions: 1, replication_factor: 1, configs: Default::default() };
-        session.wait(cluster.create_topic(&new))?;
+        session.wait(client.create_topic(&new))?;
         return Ok(vec![TopicPartition::new(topic, 0)]);
     }
     let indexes = found.iter().flat_map(|it| &it.partitions).map(|it| it.partition_index);

@@ -76,11 +76,12 @@ pub fn run(dist: &Dist) -> DistResult<()> {
 fn build(root: &Path) -> DistResult<PathBuf> {
     let target = root.join("target/static");
     let mut command = Command::new("cargo");
-    command.args(["build", "--release", "--locked", "--package", "ottla-app", "--target", TARGET]);
+    command.args(["build", "--profile", "packaged", "--locked"]);
+    command.args(["--package", "ottla-app", "--target", TARGET]);
     command.current_dir(root).env("CARGO_TARGET_DIR", &target);
     command.env("RUSTFLAGS", "-C target-feature=+crt-static");
     done(&mut command)?;
-    Ok(target.join(TARGET).join("release/ottla"))
+    Ok(target.join(TARGET).join("packaged/ottla"))
 }
 
 /// Apache Kafka's layout: bin/ with every name, config/, and the manual.

@@ -7,10 +7,10 @@ use ottla_protocol::messages::list_offsets_request::{
 };
 use ottla_types::{NodeId, Offset, TimestampMs, TopicPartition};
 
-use crate::cluster::Cluster;
+use crate::client::Client;
 use crate::error::ClientError;
-use crate::member::by_topic;
 use crate::options::IsolationLevel;
+use crate::partitions::by_topic;
 
 /// Asks for what these partitions, which have one leader, had at a time.
 fn request<'a>(
@@ -36,14 +36,14 @@ fn request<'a>(
     }
 }
 
-impl Cluster {
+impl Client {
     /// The offset that a partition had at a time, in milliseconds; -2 stands for the first record
     /// there is, -1 for behind the last.
     ///
     /// # Errors
     /// There is no such partition, or its leader does not answer.
     pub async fn offset_at(
-        &mut self,
+        &self,
         place: &TopicPartition,
         timestamp: TimestampMs,
         isolation: IsolationLevel,
@@ -58,9 +58,9 @@ impl Cluster {
     }
 
     /// The offsets that partitions had at a time, with one request to each leader; those of which
-    /// nobody tells are left out, and [`Cluster::offset_at`] says why.
+    /// nobody tells are left out, and [`Client::offset_at`] says why.
     pub async fn offsets_at(
-        &mut self,
+        &self,
         places: impl IntoIterator<Item = &TopicPartition>,
         timestamp: TimestampMs,
         isolation: IsolationLevel,
