@@ -49,6 +49,11 @@ pub trait Machine {
     /// Changes durable state. Never fails: a record in the log is a fact.
     fn apply(&mut self, record: &Self::Record);
 
+    /// Asserts what must hold after every turn, once its `records` are applied. It may look at what
+    /// the records have changed, and in debug builds at everything. What is in a log, which another
+    /// implementation may have written, or in a request is no reason to panic.
+    fn check_turn(&self, _records: &[Self::Record]) {}
+
     /// The command that a timer becomes when it fires.
     fn expired(timer: Self::Timer) -> Self::Command;
 

@@ -128,6 +128,40 @@ impl ClassicGroup {
         }
     }
 
+    /// What must hold between two turns and does not.
+    pub fn broken_rule(&self) -> Option<&'static str> {
+        use GroupState::{Completing, Empty, Preparing, Stable};
+        if self.state == Empty && !self.members.is_empty() {
+            return Some("an empty group has members");
+        }
+        if matches!(self.state, Completing | Stable) && self.members.is_empty() {
+            return Some("a generation without members");
+        }
+        let leader = self.leader.as_ref();
+        if self.state == Completing && !leader.is_some_and(|id| self.members.contains_key(id)) {
+            return Some("the group waits for the assignment of a leader that is no member");
+        }
+        if self.pending.iter().any(|id| self.members.contains_key(id)) {
+            return Some("a member id is in use and handed out for the first use at once");
+        }
+        let names =
+            self.members.iter().filter_map(|(id, member)| Some((member.instance.as_ref()?, id)));
+        if self.statics.len() != names.clone().count()
+            || !names.clone().all(|(name, id)| self.statics.get(name) == Some(id))
+        {
+            return Some("the names of static members do not match the members");
+        }
+        for member in self.members.values() {
+            if member.joining.is_some() && self.state != Preparing {
+                return Some("a JoinGroup waits, and the group is not preparing a rebalance");
+            }
+            if member.syncing.is_some() && self.state != Completing {
+                return Some("a SyncGroup waits, and the group does not wait for an assignment");
+            }
+        }
+        None
+    }
+
     pub fn enter(&mut self, state: GroupState, now_ms: TimestampMs) {
         self.state = state;
         self.since_ms = now_ms;

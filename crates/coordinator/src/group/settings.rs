@@ -15,6 +15,11 @@ const HEARTBEAT_MS_MIN: i32 = 1_000;
 /// By how much that grows with each group and member.
 const HEARTBEAT_MS_EACH: i32 = 10;
 
+// A group that is being rebalanced hears from its members more often than one that is not, and the
+// upper bound of `clamp` is not below the lower one.
+const _: () = assert!(UNSETTLED_HEARTBEAT_MS < HEARTBEAT_MS_MIN);
+const _: () = assert!(HEARTBEAT_MS_MIN <= CONSUMER_HEARTBEAT_MS);
+
 /// Between which kinds groups may change while they have members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Migration {

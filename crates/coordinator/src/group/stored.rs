@@ -108,8 +108,8 @@ impl StoredGroups {
 
     /// What was pending is in force, unless something later is, or is gone.
     fn end(&mut self, end: &TransactionEnd) {
-        let Some(pending) = self.pending.remove(&end.producer.0) else { return };
-        for (group, topics) in pending {
+        // A transaction need not have committed offsets: then there is nothing to put in force.
+        for (group, topics) in self.pending.remove(&end.producer.0).unwrap_or_default() {
             for (topic, partitions) in topics {
                 for (partition, committed) in partitions {
                     self.close(&group, &topic, partition, end.producer.0);
@@ -139,6 +139,23 @@ impl StoredGroups {
         if producers.is_empty() {
             remove_partition(&mut self.open, group, topic, partition);
         }
+    }
+
+    /// Asserts that `open` mirrors `pending`, and that no level of either is empty.
+    pub(super) fn check_pending(&self) {
+        let mut open: BTreeMap<String, ByPartition<BTreeSet<ProducerId>>> = BTreeMap::new();
+        for (producer, groups) in &self.pending {
+            for (group, topics) in groups {
+                for (topic, partitions) in topics {
+                    let open = open.entry(group.clone()).or_default();
+                    let open = open.entry(topic.clone()).or_default();
+                    for partition in partitions.keys() {
+                        open.entry(*partition).or_default().insert(*producer);
+                    }
+                }
+            }
+        }
+        assert_eq!(open, self.open, "offsets pending by producer and by partition");
     }
 
     /// Can an open transaction still put an offset of this partition in force?

@@ -116,6 +116,17 @@ impl Transaction {
         self.epoch >= EPOCH_LAST
     }
 
+    /// What is wrong with a transaction that this coordinator is about to write.
+    pub(super) fn broken_rule(&self) -> Option<&'static str> {
+        use TransactionStatus::{CompleteAbort, CompleteCommit, Ongoing};
+        let is_open = self.state == Ongoing || self.state.is_prepared();
+        if !is_open && !self.partitions.is_empty() {
+            return Some("partitions in a transaction that has ended");
+        }
+        let is_complete = matches!(self.state, CompleteCommit | CompleteAbort);
+        (is_complete && self.next_id >= 0).then_some("the next producer id was not taken into use")
+    }
+
     /// Has it been open for longer than it may?
     #[must_use]
     pub fn is_late(&self, now_ms: TimestampMs) -> bool {

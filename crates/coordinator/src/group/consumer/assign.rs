@@ -151,9 +151,10 @@ fn even_out<'a>(
     readers: &Readers<'a>,
 ) {
     let mut settled: BTreeSet<&str> = BTreeSet::new();
-    loop {
-        let most = loads.iter().rev().find(|(_, member)| !settled.contains(member)).copied();
-        let Some(most) = most else { return };
+    let next = |loads: &BTreeSet<(usize, &'a str)>, settled: &BTreeSet<&str>| {
+        loads.iter().rev().find(|(_, member)| !settled.contains(member)).copied()
+    };
+    while let Some(most) = next(loads, &settled) {
         let moved = loads.iter().take_while(|it| it.0 + 1 < most.0).find_map(|least| {
             let topics = &readers.topics[least.1];
             let place = all[most.1].iter().find(|place| topics.contains(&place.0));

@@ -262,6 +262,28 @@ impl ConsumerGroup {
         now.since(topic, partition).is_some_and(|since| (since..now.epoch).contains(&epoch))
     }
 
+    /// What must hold between two turns and does not.
+    pub(in crate::group) fn broken_rule(&self) -> Option<&'static str> {
+        let is_member = |id: &String| self.members.contains_key(id);
+        if !self.targets.keys().all(is_member) {
+            return Some("a target assignment of no member");
+        }
+        if !self.current.keys().all(is_member) {
+            return Some("a current assignment of no member");
+        }
+        if self.target_epoch > self.epoch {
+            return Some("the assignment epoch is larger than the group epoch");
+        }
+        if self.current.values().any(|current| current.epoch > self.target_epoch) {
+            return Some("a member epoch is larger than the assignment epoch");
+        }
+        let used = |pattern: &String| {
+            self.members.values().any(|member| member.regex.as_ref() == Some(pattern))
+        };
+        (!self.regexes.keys().all(used))
+            .then_some("a resolved pattern that no member subscribes to")
+    }
+
     /// What takes the group out of the log.
     pub(super) fn tombstones(&self, id: &str) -> Vec<ConsumerRecord> {
         let group = || String::from(id);
