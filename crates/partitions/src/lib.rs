@@ -36,7 +36,6 @@ pub use partition::{Isolation, Partition, PartitionRead, ReadRefused, Waited};
 pub use partitions::{Assigned, Directory, Partitions};
 pub use progress::{Ends, EpochRefused, Progress, Wait};
 pub use rules::{PartitionRules, TimestampKind};
-pub use upkeep::Cleaned;
 
 pub use ottla_replication::Assignment;
 pub use ottla_storage::{
