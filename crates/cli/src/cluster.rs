@@ -3,29 +3,32 @@
 use std::error::Error;
 
 use clap::Args;
-use ottla_client::Cluster;
+use ottla_client::{Client, IfAbsent};
 use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
 
-use crate::front::{Environment, Front, Shared};
-use crate::output::{Cell, Table, bytes, column, only_json, titled};
+use crate::front::{Environment, Front, SharedOptions};
+use crate::output::{Cell, OutputTable, bytes, column, only_json, titled};
 
 /// Print the brokers of the cluster, with their partitions and disks.
 #[derive(Args, Debug)]
-pub struct Brokers {
+pub struct BrokersArgs {
     #[command(flatten)]
-    shared: Shared,
+    shared: SharedOptions,
 }
 
-pub(crate) async fn run(args: Brokers, environment: &Environment) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run(
+    args: BrokersArgs,
+    environment: &Environment,
+) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
-    let mut cluster = front.connect().await?;
-    front.show(async || look(&mut cluster).await).await
+    let client = front.connect().await?;
+    front.show(async || look(&client).await).await
 }
 
-async fn look(cluster: &mut Cluster) -> Result<Table, Box<dyn Error>> {
-    let told = cluster.ask_any(&DescribeClusterRequest::default()).await?;
-    cluster.all_brokers().await?;
+async fn look(client: &Client) -> Result<OutputTable, Box<dyn Error>> {
+    let told = client.ask_any(&DescribeClusterRequest::default()).await?;
+    client.all_brokers().await?;
     let head = [
         column("broker"),
         column("address"),
@@ -38,15 +41,15 @@ async fn look(cluster: &mut Cluster) -> Result<Table, Box<dyn Error>> {
         only_json("disk_total_bytes"),
         titled("cluster", "cluster_id"),
     ];
-    let mut table = Table::new(&head);
-    let topics = cluster.refresh(None, false).await?;
+    let mut table = OutputTable::new(&head);
+    let topics = client.refresh(None, IfAbsent::Fail).await?;
     let partitions = || topics.iter().flat_map(|it| &it.partitions);
     for it in &told.brokers {
         let id = it.broker_id;
         let holds = partitions().filter(|at| at.replica_nodes.contains(&id)).count();
         let leads = partitions().filter(|at| at.leader_id == id).count();
         let request = DescribeLogDirsRequest { topics: None, ..Default::default() };
-        let dirs = cluster.ask(id, &request).await;
+        let dirs = client.ask(id, &request).await;
         let (size, [free, total]) = match &dirs {
             Ok(dirs) => {
                 let parts = dirs.results.iter().flat_map(|it| &it.topics);

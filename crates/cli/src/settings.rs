@@ -4,16 +4,16 @@ use std::error::Error;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use ottla_client::{ClientError, Cluster, ConfigEntry, ConfigKind};
+use ottla_client::{Client, ClientError, ConfigEntry, ConfigKind};
 use ottla_clock::Clock;
 use ottla_types::{ErrorCode, nearest};
 
-use crate::front::{Environment, Front, Shared};
-use crate::output::{Cell, Table, column, titled};
+use crate::front::{Environment, Front, SharedOptions};
+use crate::output::{Cell, OutputTable, column, titled};
 
 /// What a setting belongs to.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Owner {
+pub enum SettingOwner {
     /// A topic.
     Topic,
     /// A broker, by its id; or `all`.
@@ -26,7 +26,7 @@ pub enum Owner {
 #[derive(Args, Debug)]
 pub struct Get {
     /// Of what.
-    owner: Owner,
+    owner: SettingOwner,
     /// Its name.
     name: String,
     /// Only this setting.
@@ -35,30 +35,30 @@ pub struct Get {
     #[arg(long)]
     all: bool,
     #[command(flatten)]
-    shared: Shared,
+    shared: SharedOptions,
 }
 
 /// Set settings of a topic, broker or group in a running cluster; they take effect at once.
 #[derive(Args, Debug)]
 pub struct Set {
     /// Of what.
-    owner: Owner,
+    owner: SettingOwner,
     /// Its name; `all` for all brokers.
     name: String,
     /// The settings; an empty value takes one back to its default.
     #[arg(required = true, value_name = "NAME=VALUE")]
     settings: Vec<String>,
     #[command(flatten)]
-    shared: Shared,
+    shared: SharedOptions,
 }
 
 /// The kind of an owner, and what the protocol calls it.
-fn owner(owner: Owner, name: &str) -> (ConfigKind, &str) {
+fn owner(owner: SettingOwner, name: &str) -> (ConfigKind, &str) {
     match owner {
-        Owner::Topic => (ConfigKind::Topic, name),
-        Owner::Group => (ConfigKind::Group, name),
+        SettingOwner::Topic => (ConfigKind::Topic, name),
+        SettingOwner::Group => (ConfigKind::Group, name),
         // All brokers have the empty name.
-        Owner::Broker => (ConfigKind::Broker, if name == "all" { "" } else { name }),
+        SettingOwner::Broker => (ConfigKind::Broker, if name == "all" { "" } else { name }),
     }
 }
 
@@ -79,17 +79,17 @@ const fn source(number: i8) -> &'static str {
 
 pub(crate) async fn get(args: Get, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
-    let mut cluster = front.connect().await?;
+    let client = front.connect().await?;
     let (kind, name) = owner(args.owner, &args.name);
     let name = name.to_owned();
     let look = async || {
-        let found = entries(&mut cluster, kind, &name).await?;
+        let found = entries(&client, kind, &name).await?;
         let is_wanted = |it: &&ConfigEntry| match &args.setting {
             Some(setting) => it.name == *setting,
             None => args.all || !it.is_default(),
         };
         let mut table =
-            Table::new(&[column("setting"), column("value"), titled("set in", "set_in")]);
+            OutputTable::new(&[column("setting"), column("value"), titled("set in", "set_in")]);
         for it in found.iter().filter(is_wanted) {
             table.row(vec![it.name.as_str().into(), value(it), source(it.source).into()]);
         }
@@ -111,16 +111,16 @@ fn value(entry: &ConfigEntry) -> Cell {
 
 /// All settings of one owner.
 async fn entries(
-    cluster: &mut Cluster,
+    client: &Client,
     kind: ConfigKind,
     name: &str,
 ) -> Result<Vec<ConfigEntry>, Box<dyn Error>> {
-    match cluster.configs(kind, &[name.to_owned()]).await {
+    match client.configs(kind, &[name.to_owned()]).await {
         Ok(found) => Ok(found.into_values().flatten().collect()),
         Err(
             ClientError::Refused { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. }
-            | ClientError::Told { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. },
-        ) if kind == ConfigKind::Topic => Err(crate::topics::missing(cluster, name).await.into()),
+            | ClientError::RefusedBecause { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. },
+        ) if kind == ConfigKind::Topic => Err(crate::topics::missing(client, name).await.into()),
         Err(error) => Err(error.into()),
     }
 }
@@ -145,16 +145,15 @@ const LOOKS: usize = 40;
 
 pub(crate) async fn set(args: Set, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
-    let mut cluster = front.connect().await?;
+    let client = front.connect().await?;
     let (kind, name) = owner(args.owner, &args.name);
     let (all, mut faults) = crate::topics::pairs_and_faults(args.settings);
-    let before = entries(&mut cluster, kind, name).await?;
+    let before = entries(&client, kind, name).await?;
     // What is set for all brokers lists only what is set there; one broker lists every setting.
     let known = match (kind, name) {
         (ConfigKind::Broker, "") => {
-            let some =
-                cluster.all_brokers().await?.first().map_or_else(String::new, i32::to_string);
-            entries(&mut cluster, kind, &some).await?
+            let some = client.all_brokers().await?.first().map_or_else(String::new, i32::to_string);
+            entries(&client, kind, &some).await?
         }
         _ => before.clone(),
     };
@@ -167,15 +166,15 @@ pub(crate) async fn set(args: Set, environment: &Environment) -> Result<(), Box<
         .map(|(name, value)| (name.clone(), Some(value.clone()).filter(|value| !value.is_empty())))
         .collect();
     if !faults.is_empty() && !changes.is_empty() {
-        let checked = cluster.check_configs((kind, name), changes.clone()).await;
+        let checked = client.check_configs((kind, name), changes.clone()).await;
         faults.extend(checked.err().map(|error| error.to_string()));
     }
     crate::topics::together(faults)?;
-    cluster.set_configs((kind, name), changes).await?;
+    client.set_configs((kind, name), changes).await?;
     let clock = Clock::real();
     let mut after = before.clone();
     for _ in 0..LOOKS {
-        after = entries(&mut cluster, kind, name).await?;
+        after = entries(&client, kind, name).await?;
         // The broker that answers may hear of the change a moment after the controller.
         let is_in_force = |(name, value): (&String, &String)| match find(&after, name) {
             Some(it) => it.value.as_deref() == Some(value) || find(&before, name) != Some(it),
@@ -192,7 +191,7 @@ pub(crate) async fn set(args: Set, environment: &Environment) -> Result<(), Box<
         titled("is", "new_value"),
         titled("set in", "set_in"),
     ];
-    let mut table = Table::new(&head);
+    let mut table = OutputTable::new(&head);
     for name in all.keys() {
         let of = |entries: &[ConfigEntry]| find(entries, name).map_or_else(Cell::nothing, value);
         let set_in = find(&after, name).map(|it| source(it.source));

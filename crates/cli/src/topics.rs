@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use ottla_client::{
-    ClientError, Cluster, ConfigKind, Isolation, NewTopic, TopicListing, TopicPartition,
+    Client, ClientError, ConfigKind, IfAbsent, IsolationLevel, NewTopic, TopicListing,
+    TopicPartition,
 };
 use ottla_protocol::messages::create_partitions_request::{
     CreatePartitionsRequest, CreatePartitionsTopic,
@@ -17,23 +18,23 @@ use ottla_protocol::messages::metadata_response::{
 };
 use ottla_types::{ErrorCode, nearest};
 
-use crate::front::{Environment, Front, Shared};
-use crate::output::{Cell, Table, column, only_json, titled};
+use crate::front::{Environment, Front, SharedOptions};
+use crate::output::{Cell, OutputTable, column, only_json, titled};
 
 const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;
 
 /// List, describe, create, change and delete topics; without a command, list.
 #[derive(Args, Debug)]
-pub struct Topics {
+pub struct TopicsArgs {
     #[command(subcommand)]
-    action: Option<Action>,
+    action: Option<TopicAction>,
     #[command(flatten)]
-    shared: Shared,
+    shared: SharedOptions,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum TopicAction {
     /// Print the topics, with their partitions, replicas, records and bytes.
     List {
         /// Print Kafka's own, too.
@@ -83,14 +84,14 @@ enum Action {
 /// # Errors
 /// There is none of this name (the nearest one is named), or it cannot be asked for.
 pub(crate) async fn find(
-    cluster: &mut Cluster,
+    client: &Client,
     name: &str,
 ) -> Result<MetadataResponseTopic, Box<dyn Error>> {
-    let found = cluster.refresh(Some(&[name.to_owned()]), false).await?.into_iter().next();
+    let found = client.refresh(Some(&[name.to_owned()]), IfAbsent::Fail).await?.into_iter().next();
     match found.map(|it| (ErrorCode(it.error_code), it)) {
         Some((ErrorCode::NONE, topic)) => Ok(topic),
         Some((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, _)) | None => {
-            Err(missing(cluster, name).await.into())
+            Err(missing(client, name).await.into())
         }
         Some((code, _)) => {
             Err(format!("topic {name}: {} ({})", code.message(), code.name()).into())
@@ -99,8 +100,8 @@ pub(crate) async fn find(
 }
 
 /// What to say of a topic that does not exist, with the name that may be meant.
-pub(crate) async fn missing(cluster: &mut Cluster, name: &str) -> String {
-    let all = cluster.topics().await.unwrap_or_default();
+pub(crate) async fn missing(client: &Client, name: &str) -> String {
+    let all = client.topics().await.unwrap_or_default();
     let near = nearest(all.iter().map(|it| it.name.as_str()), name);
     let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
     let divider = if hint.is_empty() { ";" } else { "" };
@@ -108,11 +109,11 @@ pub(crate) async fn missing(cluster: &mut Cluster, name: &str) -> String {
 }
 
 /// The same for a refusal of the cluster.
-async fn refused(cluster: &mut Cluster, name: &str, error: ClientError) -> Box<dyn Error> {
+async fn refused(client: &Client, name: &str, error: ClientError) -> Box<dyn Error> {
     match error {
         ClientError::Refused { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. }
-        | ClientError::Told { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. } => {
-            missing(cluster, name).await.into()
+        | ClientError::RefusedBecause { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. } => {
+            missing(client, name).await.into()
         }
         error => error.into(),
     }
@@ -153,30 +154,30 @@ pub(crate) fn together(mut faults: Vec<String>) -> Result<(), Box<dyn Error>> {
     }
 }
 
-pub(crate) async fn run(args: Topics, environment: &Environment) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run(args: TopicsArgs, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
-    let mut cluster = front.connect().await?;
-    match args.action.unwrap_or(Action::List { all: false }) {
-        Action::List { all } => front.show(async || list(&mut cluster, all).await).await?,
-        Action::Describe { name } => {
-            front.show(async || describe(&mut cluster, &name).await).await?;
+    let client = front.connect().await?;
+    match args.action.unwrap_or(TopicAction::List { all: false }) {
+        TopicAction::List { all } => front.show(async || list(&client, all).await).await?,
+        TopicAction::Describe { name } => {
+            front.show(async || describe(&client, &name).await).await?;
         }
-        Action::Create { name, partitions, replication_factor, configs } => {
+        TopicAction::Create { name, partitions, replication_factor, configs } => {
             let (configs, mut faults) = pairs_and_faults(configs);
             let topic = NewTopic { name: name.clone(), partitions, replication_factor, configs };
             if !faults.is_empty() {
-                let checked = cluster.check_topic(&topic).await.map_err(in_its_words);
+                let checked = client.check_topic(&topic).await.map_err(in_its_words);
                 faults.extend(checked.err().map(|error| error.to_string()));
             }
             together(faults)?;
-            cluster.create_topic(&topic).await.map_err(in_its_words)?;
-            told(&front, &mut cluster, &name, "Created").await?;
+            client.create_topic(&topic).await.map_err(in_its_words)?;
+            told(&front, &client, &name, "Created").await?;
         }
-        Action::Alter { name, partitions, configs } => {
+        TopicAction::Alter { name, partitions, configs } => {
             if partitions.is_none() && configs.is_empty() {
                 return Err("say what to change: --partitions COUNT or --config NAME=VALUE".into());
             }
-            find(&mut cluster, &name).await?;
+            find(&client, &name).await?;
             let (changes, mut faults) = pairs_and_faults(configs);
             let changes: Vec<_> = changes
                 .into_iter()
@@ -184,26 +185,26 @@ pub(crate) async fn run(args: Topics, environment: &Environment) -> Result<(), B
                 .collect();
             if !changes.is_empty() {
                 let checked =
-                    cluster.check_configs((ConfigKind::Topic, &name), changes.clone()).await;
+                    client.check_configs((ConfigKind::Topic, &name), changes.clone()).await;
                 faults.extend(checked.err().map(|error| error.to_string()));
             }
             if let Some(count) = partitions {
                 let request = growth(&name, count);
                 let checked = CreatePartitionsRequest { validate_only: true, ..request };
-                let checked = grow(&mut cluster, &checked).await;
+                let checked = grow(&client, &checked).await;
                 faults.extend(checked.err().map(|error| error.to_string()));
             }
             together(faults)?;
             if !changes.is_empty() {
-                cluster.set_configs((ConfigKind::Topic, &name), changes).await?;
+                client.set_configs((ConfigKind::Topic, &name), changes).await?;
             }
             if let Some(count) = partitions {
-                grow(&mut cluster, &growth(&name, count)).await?;
+                grow(&client, &growth(&name, count)).await?;
             }
-            told(&front, &mut cluster, &name, "Changed").await?;
+            told(&front, &client, &name, "Changed").await?;
         }
-        Action::Delete { names } => {
-            return delete(&front, &mut cluster, &names).await;
+        TopicAction::Delete { names } => {
+            return delete(&front, &client, &names).await;
         }
     }
     Ok(())
@@ -212,14 +213,14 @@ pub(crate) async fn run(args: Topics, environment: &Environment) -> Result<(), B
 /// Deletes topics; where one is refused, says which were deleted before.
 async fn delete(
     front: &Front<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     names: &[String],
 ) -> Result<(), Box<dyn Error>> {
-    let mut table = Table::new(&[column("topic")]);
+    let mut table = OutputTable::new(&[column("topic")]);
     let (mut deleted, mut failed) = (Vec::new(), None);
     for name in names {
-        if let Err(error) = cluster.delete_topic(name).await {
-            failed = Some(refused(cluster, name, error).await);
+        if let Err(error) = client.delete_topic(name).await {
+            failed = Some(refused(client, name, error).await);
             break;
         }
         table.row(vec![name.as_str().into()]);
@@ -244,15 +245,15 @@ pub(crate) fn in_its_words(error: ClientError) -> Box<dyn Error> {
 /// Says what was done to a topic, and what it is like now.
 async fn told(
     front: &Front<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     name: &str,
     done: &str,
 ) -> Result<(), Box<dyn Error>> {
     // The node that answers may hear of the change a moment after the controller.
-    let topic = cluster.settled(name).await?;
+    let topic = client.settled(name).await?;
     let partitions = topic.partitions.len();
     let replicas = topic.partitions.first().map_or(0, |it| it.replica_nodes.len());
-    let mut table = Table::new(&[column("topic"), column("partitions"), column("replicas")]);
+    let mut table = OutputTable::new(&[column("topic"), column("partitions"), column("replicas")]);
     table.row(vec![name.into(), partitions.into(), replicas.into()]);
     let many =
         |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
@@ -271,11 +272,8 @@ fn growth(name: &str, count: i32) -> CreatePartitionsRequest {
     CreatePartitionsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() }
 }
 
-async fn grow(
-    cluster: &mut Cluster,
-    request: &CreatePartitionsRequest,
-) -> Result<(), Box<dyn Error>> {
-    let told = cluster.ask_any(request).await?;
+async fn grow(client: &Client, request: &CreatePartitionsRequest) -> Result<(), Box<dyn Error>> {
+    let told = client.ask_any(request).await?;
     match told.results.into_iter().find(|it| it.error_code != 0) {
         Some(it) => Err(it.error_message.unwrap_or_else(|| format!("topic {}", it.name)).into()),
         None => Ok(()),
@@ -283,11 +281,11 @@ async fn grow(
 }
 
 /// How many bytes each partition's leader has.
-async fn sizes(cluster: &mut Cluster) -> Result<BTreeMap<TopicPartition, u64>, Box<dyn Error>> {
+async fn sizes(client: &Client) -> Result<BTreeMap<TopicPartition, u64>, Box<dyn Error>> {
     let mut all: BTreeMap<TopicPartition, u64> = BTreeMap::new();
-    for node in cluster.all_brokers().await? {
+    for node in client.all_brokers().await? {
         let request = DescribeLogDirsRequest { topics: None, ..Default::default() };
-        let told = cluster.ask(node, &request).await?;
+        let told = client.ask(node, &request).await?;
         for topic in told.results.iter().flat_map(|it| &it.topics) {
             for it in topic.partitions.iter().filter(|it| !it.is_future_key) {
                 let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
@@ -300,16 +298,16 @@ async fn sizes(cluster: &mut Cluster) -> Result<BTreeMap<TopicPartition, u64>, B
     Ok(all)
 }
 
-async fn list(cluster: &mut Cluster, all: bool) -> Result<Table, Box<dyn Error>> {
-    let sizes = sizes(cluster).await?;
-    let mut table = Table::new(&[
+async fn list(client: &Client, all: bool) -> Result<OutputTable, Box<dyn Error>> {
+    let sizes = sizes(client).await?;
+    let mut table = OutputTable::new(&[
         column("topic"),
         column("partitions"),
         column("replicas"),
         column("records"),
         titled("size", "size_bytes"),
     ]);
-    let topics = cluster.topics().await?;
+    let topics = client.topics().await?;
     let topics: Vec<_> = topics.iter().filter(|topic| all || !topic.internal).collect();
     let of = |topic: &TopicListing| {
         let name: Arc<str> = topic.name.as_str().into();
@@ -317,7 +315,7 @@ async fn list(cluster: &mut Cluster, all: bool) -> Result<Table, Box<dyn Error>>
         indexes.map(move |index| TopicPartition::new(Arc::clone(&name), index)).collect::<Vec<_>>()
     };
     let places: Vec<TopicPartition> = topics.iter().flat_map(|topic| of(topic)).collect();
-    let ends = ends(cluster, &places).await;
+    let ends = ends(client, &places).await;
     for topic in topics {
         let places = of(topic);
         let all_of = |known: &BTreeMap<TopicPartition, i64>| -> i64 {
@@ -339,17 +337,14 @@ async fn list(cluster: &mut Cluster, all: bool) -> Result<Table, Box<dyn Error>>
 }
 
 /// The first offsets, and those behind the last; nothing for partitions without a leader.
-async fn ends(
-    cluster: &mut Cluster,
-    places: &[TopicPartition],
-) -> [BTreeMap<TopicPartition, i64>; 2] {
-    let starts = cluster.offsets_at(places, EARLIEST, Isolation::Uncommitted).await;
-    [starts, cluster.offsets_at(places, LATEST, Isolation::Uncommitted).await]
+async fn ends(client: &Client, places: &[TopicPartition]) -> [BTreeMap<TopicPartition, i64>; 2] {
+    let starts = client.offsets_at(places, EARLIEST, IsolationLevel::Uncommitted).await;
+    [starts, client.offsets_at(places, LATEST, IsolationLevel::Uncommitted).await]
 }
 
-async fn describe(cluster: &mut Cluster, name: &str) -> Result<Table, Box<dyn Error>> {
-    let topic = find(cluster, name).await?;
-    let sizes = sizes(cluster).await?;
+async fn describe(client: &Client, name: &str) -> Result<OutputTable, Box<dyn Error>> {
+    let topic = find(client, name).await?;
+    let sizes = sizes(client).await?;
     let head = [
         only_json("topic"),
         column("partition"),
@@ -360,12 +355,12 @@ async fn describe(cluster: &mut Cluster, name: &str) -> Result<Table, Box<dyn Er
         titled("end", "end_offset"),
         titled("size", "size_bytes"),
     ];
-    let mut table = Table::new(&head);
+    let mut table = OutputTable::new(&head);
     let mut partitions = topic.partitions;
     partitions.sort_by_key(|it| it.partition_index);
     let led = partitions.iter().filter(|it| it.leader_id >= 0);
     let led: Vec<_> = led.map(|it| TopicPartition::new(name, it.partition_index)).collect();
-    let ends = ends(cluster, &led).await;
+    let ends = ends(client, &led).await;
     for it in partitions {
         let place = TopicPartition::new(name, it.partition_index);
         let [start, end] = ends.each_ref().map(|known| known.get(&place).copied());

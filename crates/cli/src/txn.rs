@@ -3,25 +3,25 @@
 use std::error::Error;
 
 use clap::{Args, Subcommand};
-use ottla_client::{Cluster, CoordinatorOf, TopicPartition};
+use ottla_client::{Client, CoordinatorOf, TopicPartition};
 use ottla_clock::Clock;
 use ottla_protocol::messages::describe_transactions_request::DescribeTransactionsRequest;
 use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
 
-use crate::front::{Environment, Front, Shared};
-use crate::output::{Cell, Table, column, partitions, titled};
+use crate::front::{Environment, Front, SharedOptions};
+use crate::output::{Cell, OutputTable, column, partitions, titled};
 
 /// List transactional ids and what their transactions are at, or end one; without a command, list.
 #[derive(Args, Debug)]
 pub struct Txn {
     #[command(subcommand)]
-    action: Option<Action>,
+    action: Option<TransactionAction>,
     #[command(flatten)]
-    shared: Shared,
+    shared: SharedOptions,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum TransactionAction {
     /// Print the transactional ids, their state, how long that lasts, and what they touch.
     List {
         /// Only those that have been open for so many seconds.
@@ -37,12 +37,14 @@ enum Action {
 
 pub(crate) async fn run(args: Txn, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
-    let mut cluster = front.connect().await?;
-    match args.action.unwrap_or(Action::List { open_for: None }) {
-        Action::List { open_for } => front.show(async || list(&mut cluster, open_for).await).await,
-        Action::Abort { id } => {
-            abort(&mut cluster, &id).await?;
-            let mut table = Table::new(&[titled("transactional id", "transactional_id")]);
+    let client = front.connect().await?;
+    match args.action.unwrap_or(TransactionAction::List { open_for: None }) {
+        TransactionAction::List { open_for } => {
+            front.show(async || list(&client, open_for).await).await
+        }
+        TransactionAction::Abort { id } => {
+            abort(&client, &id).await?;
+            let mut table = OutputTable::new(&[titled("transactional id", "transactional_id")]);
             table.row(vec![id.as_str().into()]);
             Ok(front
                 .done(&format!("Aborted what {id} had open; its producer is fenced."), &table)?)
@@ -50,7 +52,7 @@ pub(crate) async fn run(args: Txn, environment: &Environment) -> Result<(), Box<
     }
 }
 
-async fn list(cluster: &mut Cluster, open_for: Option<i64>) -> Result<Table, Box<dyn Error>> {
+async fn list(client: &Client, open_for: Option<i64>) -> Result<OutputTable, Box<dyn Error>> {
     let now = Clock::real().wall_ms();
     let head = [
         titled("transactional id", "transactional_id"),
@@ -60,21 +62,21 @@ async fn list(cluster: &mut Cluster, open_for: Option<i64>) -> Result<Table, Box
         titled("epoch", "producer_epoch"),
         titled("touches", "partitions"),
     ];
-    let mut table = Table::new(&head);
+    let mut table = OutputTable::new(&head);
     let mut ids = Vec::new();
-    for node in cluster.all_brokers().await? {
+    for node in client.all_brokers().await? {
         let request = ListTransactionsRequest {
             duration_filter: open_for.map_or(-1, |seconds| seconds.saturating_mul(1000)),
             ..Default::default()
         };
-        let told = cluster.ask(node, &request).await?;
+        let told = client.ask(node, &request).await?;
         ids.extend(told.transaction_states.into_iter().map(|it| (it.transactional_id, node)));
     }
     ids.sort();
     for (id, node) in ids {
         let request =
             DescribeTransactionsRequest { transactional_ids: vec![id], ..Default::default() };
-        let told = cluster.ask(node, &request).await?;
+        let told = client.ask(node, &request).await?;
         for it in told.transaction_states.into_iter().filter(|it| it.error_code == 0) {
             let is_open = it.transaction_state == "Ongoing";
             let lasts = (is_open && it.transaction_start_time_ms > 0)
@@ -96,13 +98,13 @@ async fn list(cluster: &mut Cluster, open_for: Option<i64>) -> Result<Table, Box
     Ok(table)
 }
 
-async fn abort(cluster: &mut Cluster, id: &str) -> Result<(), Box<dyn Error>> {
-    let node = cluster.coordinator(CoordinatorOf::Transaction, id).await?;
+async fn abort(client: &Client, id: &str) -> Result<(), Box<dyn Error>> {
+    let node = client.coordinator(CoordinatorOf::Transaction, id).await?;
     let request = DescribeTransactionsRequest {
         transactional_ids: vec![id.to_owned()],
         ..Default::default()
     };
-    let told = cluster.ask(node, &request).await?;
+    let told = client.ask(node, &request).await?;
     let is_known = told.transaction_states.iter().any(|it| it.error_code == 0);
     if !is_known {
         return Err(format!(
@@ -110,5 +112,5 @@ async fn abort(cluster: &mut Cluster, id: &str) -> Result<(), Box<dyn Error>> {
         )
         .into());
     }
-    Ok(cluster.fence_producer(id).await?)
+    Ok(client.fence_producer(id).await?)
 }

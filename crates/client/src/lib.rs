@@ -1,44 +1,41 @@
 //! Producer, consumer, admin: the way in from outside.
-//!
-//! Everything runs on the caller's task: there is no thread behind a [`Producer`] or a
-//! [`Consumer`]. A [`Cluster`] keeps one connection to each broker and what it knows of topics.
 
+mod addresses;
 mod admin;
 mod assign;
-mod cluster;
-mod configs;
-mod connection;
+mod classic_member;
+mod client;
 mod consumer;
-mod describe;
-mod ends;
+mod consumer_member;
+mod dialer;
 mod error;
-mod group;
-mod groups;
-mod member;
-mod modern;
+mod link;
+mod membership;
+mod metadata;
 mod obstacle;
 mod options;
+mod partitions;
 mod producer;
-mod producer_options;
-mod producer_write;
 mod stop;
+mod subscription;
 mod transaction;
 
-pub use admin::{NewTopic, TopicListing};
+pub use admin::{ConfigEntry, ConfigKind, ConfigSynonym};
+pub use admin::{GroupDescription, GroupListing, MemberDescription, NewTopic, TopicListing};
 pub use assign::Assignor;
-pub use cluster::{Cluster, CoordinatorOf};
-pub use configs::{ConfigEntry, ConfigKind, ConfigSynonym};
-pub use connection::Connection;
+pub use client::{Client, ClientOptions, CoordinatorOf};
 pub use consumer::{Consumer, Received};
-pub use describe::{GroupDescription, MemberDescription};
+pub use dialer::{ByteStream, Dialer, Dialing, Tcp};
 pub use error::ClientError;
-pub use groups::{Committed, GroupListing};
-pub use member::Offsets;
+pub use link::VersionRange;
+pub use metadata::IfAbsent;
 pub use obstacle::TooFewBrokers;
-pub use options::{ConsumerOptions, GroupProtocol, Isolation, OptionError, Start};
+pub use options::{ConsumerOptions, GroupProtocol, IsolationLevel, OptionError, Start};
 pub use ottla_records::Compression;
 pub use ottla_types::TopicPartition;
-pub use producer::{Failure, Lost, Message, Producer, Report};
-pub use producer_options::{Acks, OnFailure, ProducerOptions};
-pub use stop::{Stop, Stopped, hangup_is_ignored};
+pub use partitions::{CommittedPosition, CommittedPositions, PartitionOffsets};
+pub use producer::{
+    Acks, OnFailure, ProduceFailure, Producer, ProducerOptions, ProducerRecord, RecordMetadata,
+};
+pub use stop::{Stop, StopSignal, hangup_is_ignored};
 pub use transaction::GroupMember;

@@ -33,7 +33,7 @@ pub use keeper::{Keeper, KeeperSettings, KeeperSettingsSource};
 pub use lanes::Lanes;
 pub use marker::{Guard, Marker};
 pub use moves::{MoveRefused, Moving};
-pub use owner::{AppendRefusal, AppendedBatch, Terms};
+pub use owner::{AppendRefusal, AppendResult, AppendedBatch, Terms};
 pub use partition::{Partition, Waited};
 pub use partitions::{Assigned, Directory, Partitions};
 pub use progress::{Ends, EpochRefused, Progress, Wait};

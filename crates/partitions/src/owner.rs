@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ottla_records::{
-    BadRecords, Batch, BatchRules as RecordRules, RepackAs, TimestampRules, check,
+    BadRecords, Batch, BatchRules as RecordRules, RepackAs, TimestampRules, check_batches,
 };
 use ottla_replication::{Assignment, Beginning, Leader, NotEnoughReplicas};
 use ottla_storage::{AppendError, Log, ProducerError, Stamp, StorageError};
@@ -41,6 +41,9 @@ pub struct Terms {
     /// What shows that its transaction is known to go on here, if it is the first of one.
     pub guard: Option<Guard>,
 }
+
+/// Where a batch went, or why it was not appended.
+pub type AppendResult = Result<AppendedBatch, AppendRefusal>;
 
 /// Why a batch was not appended.
 #[derive(Debug, thiserror::Error)]
@@ -244,11 +247,11 @@ impl Owner {
         bytes: &[u8],
         terms: &Terms,
         inspected: Option<Inspected>,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    ) -> AppendResult {
         self.may_append(terms)?;
         let Some(inspected) = inspected else {
             let rules = self.record_rules(terms);
-            let checked = check(bytes, &rules)?;
+            let checked = check_batches(bytes, &rules)?;
             self.verify(&checked.batch, terms.guard)?;
             return self.write(checked.bytes(), checked.max_timestamp, terms.now_ms);
         };
@@ -272,7 +275,7 @@ impl Owner {
             return Ok(None);
         }
         let is_plain = all.iter().all(|bytes| {
-            let checked = check(bytes, &rules);
+            let checked = check_batches(bytes, &rules);
             checked.is_ok_and(|it| it.is_as_it_came() && !it.batch.is_transactional())
         });
         if !is_plain {
@@ -344,11 +347,7 @@ impl Owner {
     }
 
     /// Ends a producer's transaction.
-    pub(crate) fn end_transaction(
-        &mut self,
-        marker: &Marker,
-        now_ms: TimestampMs,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    pub(crate) fn end_transaction(&mut self, marker: &Marker, now_ms: TimestampMs) -> AppendResult {
         self.may_end(marker)?;
         let batch = marker.batch(now_ms).map_err(BadRecords::Broken)?;
         self.write_own(&batch, now_ms)
@@ -376,11 +375,7 @@ impl Owner {
     }
 
     /// Appends a batch of a coordinator.
-    pub(crate) fn write_own(
-        &mut self,
-        bytes: &[u8],
-        now_ms: TimestampMs,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    pub(crate) fn write_own(&mut self, bytes: &[u8], now_ms: TimestampMs) -> AppendResult {
         self.may_write_own()?;
         let append = |log: &mut Log, stamp| log.append_as_coordinator(bytes, stamp, now_ms);
         self.put(now_ms, bytes.len(), append)
@@ -397,7 +392,7 @@ impl Owner {
         now_ms: TimestampMs,
         bytes: usize,
         append: impl FnOnce(&mut Log, Stamp) -> Result<ottla_storage::Appended, AppendError>,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    ) -> AppendResult {
         let stamp = self.stamp(now_ms);
         let Some(leader) = &mut self.leader else { return Err(AppendRefusal::NotLeader) };
         let appended = append(&mut self.log, stamp)?;
@@ -428,7 +423,7 @@ impl Owner {
         bytes: &[u8],
         max_timestamp: TimestampMs,
         now_ms: TimestampMs,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    ) -> AppendResult {
         let max_timestamp = Some(max_timestamp);
         self.put(now_ms, bytes.len(), |log, stamp| {
             log.append_as_leader(bytes, Stamp { max_timestamp, ..stamp }, now_ms)

@@ -21,7 +21,7 @@ use crate::bells::{Bells, Rung};
 use crate::inspect::Inspected;
 use crate::marker::{Guard, Marker};
 use crate::numbers::{DiskTimes, TopicFlow};
-use crate::owner::{AppendRefusal, AppendedBatch, Owner, Terms};
+use crate::owner::{AppendRefusal, AppendResult, AppendedBatch, Owner, Terms};
 use crate::progress::{Ends, EpochRefused, Progress, Wait};
 use crate::reading::{Isolation, PartitionRead, ReadRefused};
 use crate::rules::PartitionRules;
@@ -150,7 +150,8 @@ impl Partition {
     }
 
     /// The share of its data directory in lanes.
-    pub(crate) fn share(&self) -> Share {
+    #[must_use]
+    pub fn share(&self) -> Share {
         Share(self.0.share.load(Ordering::Relaxed))
     }
 
@@ -209,8 +210,7 @@ impl Partition {
         self.0.owner.lock()
     }
 
-    /// Runs a turn of the owner and tells everybody how far the partition is then, and what it
-    /// needs.
+    /// Runs a turn of the owner, then publishes the new ends and rings for what it needs.
     pub(crate) fn turn<T, E>(
         &self,
         closed: E,
@@ -315,7 +315,7 @@ impl Partition {
         now_ms: TimestampMs,
         for_all: bool,
         zstd_allowed: bool,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    ) -> AppendResult {
         self.append_on(batch, &Terms { now_ms, for_all, zstd_allowed, guard: None })
     }
 
@@ -323,7 +323,7 @@ impl Partition {
     ///
     /// # Errors
     /// See there.
-    pub fn append_on(&self, batch: &Bytes, terms: &Terms) -> Result<AppendedBatch, AppendRefusal> {
+    pub fn append_on(&self, batch: &Bytes, terms: &Terms) -> AppendResult {
         self.write(|owner| owner.append(batch, terms, None))
     }
 
@@ -336,7 +336,7 @@ impl Partition {
         batch: &Bytes,
         terms: &Terms,
         inspected: Inspected,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    ) -> AppendResult {
         self.write(|owner| owner.append(batch, terms, Some(inspected)))
     }
 
@@ -374,11 +374,7 @@ impl Partition {
     ///
     /// # Errors
     /// The partition is led elsewhere, too few replicas are in sync, or the disk fails.
-    pub fn append_own(
-        &self,
-        batch: &Bytes,
-        now_ms: TimestampMs,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    pub fn append_own(&self, batch: &Bytes, now_ms: TimestampMs) -> AppendResult {
         self.write(|owner| owner.write_own(batch, now_ms))
     }
 
@@ -386,11 +382,7 @@ impl Partition {
     ///
     /// # Errors
     /// Producer or coordinator are fenced, the partition is led elsewhere, or the disk fails.
-    pub fn end_transaction(
-        &self,
-        marker: &Marker,
-        now_ms: TimestampMs,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    pub fn end_transaction(&self, marker: &Marker, now_ms: TimestampMs) -> AppendResult {
         self.write(|owner| owner.end_transaction(marker, now_ms))
     }
 
@@ -409,10 +401,7 @@ impl Partition {
         self.peek(|owner| owner.to_verify(producer, epoch)).flatten()
     }
 
-    fn write(
-        &self,
-        turn: impl FnOnce(&mut Owner) -> Result<AppendedBatch, AppendRefusal>,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    fn write(&self, turn: impl FnOnce(&mut Owner) -> AppendResult) -> AppendResult {
         if self.0.home.load().trouble.has_failed() {
             return Err(AppendRefusal::Storage(StorageError::Failed));
         }

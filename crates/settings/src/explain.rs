@@ -63,7 +63,7 @@ pub fn explain(name: &str) -> Result<String, String> {
     }
     let near = SCOPES.into_iter().find_map(|(scope, _)| nearest(scope, name));
     let hint = near.map_or_else(String::new, |it| format!("; did you mean {it}?"));
-    Err(format!("there is no setting {name}{hint}"))
+    Err(format!("unknown setting {name}{hint}"))
 }
 
 /// All settings as a page: `docs/settings.md`.

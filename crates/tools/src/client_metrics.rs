@@ -1,11 +1,11 @@
 //! kafka-client-metrics: which metrics clients push (KIP-714).
 
-use ottla_client::{Cluster, ConfigKind};
+use ottla_client::{Client, ConfigKind};
 use ottla_clock::Clock;
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, value, values};
-use crate::session::{Session, ToolError};
+use crate::session::{ToolError, ToolSession};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-client-metrics",
@@ -35,7 +35,7 @@ const ACTIONS: [&str; 4] = ["alter", "delete", "describe", "list"];
 const SETTINGS: [(&str, &str); 3] =
     [("interval", "interval.ms"), ("match", "match"), ("metrics", "metrics")];
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let Some(action) = args.only(&ACTIONS) else {
         let why =
             "Command must include exactly one action: --alter, --delete, --describe or --list.";
@@ -58,7 +58,7 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         let why = "One of --metrics, --interval or --match must be specified with --alter.";
         return Err(ToolError::Usage(why.to_owned()));
     }
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     match (action, name) {
         ("alter", Some(name)) => {
             let change = |(option, setting): (&str, &str)| {
@@ -66,20 +66,20 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
                 Some((setting.to_owned(), Some(value.to_owned()).filter(|it| !it.is_empty())))
             };
             let all = SETTINGS.into_iter().filter_map(change).collect();
-            session.wait(cluster.set_configs((ConfigKind::ClientMetrics, &name), all))?;
+            session.wait(client.set_configs((ConfigKind::ClientMetrics, &name), all))?;
             writeln!(session.out, "Altered client metrics config for {name}.")?;
         }
         ("delete", Some(name)) => {
             let own = std::slice::from_ref(&name);
-            let known = session.wait(cluster.configs(ConfigKind::ClientMetrics, own))?;
+            let known = session.wait(client.configs(ConfigKind::ClientMetrics, own))?;
             let own = known.into_values().flatten().filter(|it| !it.is_default());
             let gone = own.map(|it| (it.name, None)).collect();
-            session.wait(cluster.set_configs((ConfigKind::ClientMetrics, &name), gone))?;
+            session.wait(client.set_configs((ConfigKind::ClientMetrics, &name), gone))?;
             writeln!(session.out, "Deleted client metrics config for {name}.")?;
         }
-        ("describe", name) => describe(session, &mut cluster, name)?,
+        ("describe", name) => describe(session, &client, name)?,
         _ => {
-            let all = session.wait(cluster.config_names(ConfigKind::ClientMetrics))?;
+            let all = session.wait(client.config_names(ConfigKind::ClientMetrics))?;
             writeln!(session.out, "{}", all.join("\n"))?;
         }
     }
@@ -87,11 +87,11 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 }
 
 fn describe(
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
+    session: &mut ToolSession<'_>,
+    client: &Client,
     name: Option<String>,
 ) -> Result<(), ToolError> {
-    let known = session.wait(cluster.config_names(ConfigKind::ClientMetrics))?;
+    let known = session.wait(client.config_names(ConfigKind::ClientMetrics))?;
     let names = match name {
         None => known,
         Some(name) if known.contains(&name) => vec![name],
@@ -101,7 +101,7 @@ fn describe(
             return Ok(());
         }
     };
-    for (name, entries) in session.wait(cluster.configs(ConfigKind::ClientMetrics, &names))? {
+    for (name, entries) in session.wait(client.configs(ConfigKind::ClientMetrics, &names))? {
         writeln!(session.out, "Client metrics configs for {name} are:")?;
         for it in entries {
             writeln!(session.out, "  {}={}", it.name, it.value.unwrap_or_default())?;

@@ -1,7 +1,7 @@
 //! kafka-cluster, kafka-metadata-quorum, kafka-broker-api-versions, and the names
 //! that have outlived what they were for.
 
-use ottla_client::Cluster;
+use ottla_client::Client;
 use ottla_clock::Clock;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
@@ -15,7 +15,7 @@ use ottla_types::{CLUSTER_METADATA, Uuid};
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, last};
-use crate::session::{Session, ToolError, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, refused};
 use crate::table::tabbed;
 
 pub const TOOLS: &[&Tool] = &[
@@ -67,11 +67,11 @@ const QUORUM: &[Opt] = &[
     flag("human-readable", "With --replication: times as how long ago."),
 ];
 
-fn cluster(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn cluster(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     match args.rest.first().map(String::as_str) {
         Some("cluster-id") => {
-            let mut cluster = session.connect()?;
-            let told = session.wait(cluster.ask_any(&DescribeClusterRequest::default()))?;
+            let client = session.connect()?;
+            let told = session.wait(client.ask_any(&DescribeClusterRequest::default()))?;
             refused(told.error_code, told.error_message.as_deref())?;
             writeln!(session.out, "Cluster ID: {}", told.cluster_id)?;
             Ok(())
@@ -86,13 +86,13 @@ fn cluster(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     }
 }
 
-fn endpoints(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
-    let mut cluster = session.connect()?;
+fn endpoints(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+    let client = session.connect()?;
     let request = DescribeClusterRequest {
         include_fenced_brokers: args.has("include-fenced-brokers"),
         ..Default::default()
     };
-    let told = session.wait(cluster.ask_any(&request))?;
+    let told = session.wait(client.ask_any(&request))?;
     refused(told.error_code, told.error_message.as_deref())?;
     let host = told.brokers.iter().map(|it| it.host.len()).max().unwrap_or(0);
     let row = |cells: [String; 6]| {
@@ -118,8 +118,8 @@ fn endpoints(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> 
 }
 
 fn ask_quorum(
-    session: &Session<'_>,
-    cluster: &mut Cluster,
+    session: &ToolSession<'_>,
+    client: &Client,
 ) -> Result<(Quorum, DescribeQuorumResponse), ToolError> {
     let partition = PartitionData { partition_index: 0, ..Default::default() };
     let topic = TopicData {
@@ -128,7 +128,7 @@ fn ask_quorum(
         ..Default::default()
     };
     let request = DescribeQuorumRequest { topics: vec![topic], ..Default::default() };
-    let response = session.wait(cluster.ask_any(&request))?;
+    let response = session.wait(client.ask_any(&request))?;
     refused(response.error_code, response.error_message.as_deref())?;
     let found = response.topics.iter().flat_map(|it| &it.partitions).next().cloned();
     let found = found.ok_or_else(|| failed("the broker does not know the quorum"))?;
@@ -136,13 +136,13 @@ fn ask_quorum(
     Ok((found, response))
 }
 
-fn quorum(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn quorum(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if args.rest.first().is_none_or(|it| it != "describe") {
         let usage = "too few arguments: describe --status or describe --replication".to_owned();
         return Err(ToolError::Usage(usage));
     }
-    let mut cluster = session.connect()?;
-    let (found, response) = ask_quorum(session, &mut cluster)?;
+    let client = session.connect()?;
+    let (found, response) = ask_quorum(session, &client)?;
     if args.has("replication") {
         return replication(args, session, &found);
     }
@@ -150,7 +150,7 @@ fn quorum(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         let usage = "One of --status or --replication must be specified with describe sub-command";
         return Err(ToolError::Usage(usage.to_owned()));
     }
-    let told = session.wait(cluster.ask_any(&DescribeClusterRequest::default()))?;
+    let told = session.wait(client.ask_any(&DescribeClusterRequest::default()))?;
     let leader = found.current_voters.iter().chain(&found.observers);
     let leader =
         leader.clone().find(|it| it.replica_id == found.leader_id).cloned().unwrap_or_default();
@@ -193,7 +193,11 @@ fn replicas(all: &[ReplicaState], response: &DescribeQuorumResponse, are_voters:
     format!("[{}]", all.iter().map(one).collect::<Vec<_>>().join(", "))
 }
 
-fn replication(args: &Parsed, session: &mut Session<'_>, found: &Quorum) -> Result<(), ToolError> {
+fn replication(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    found: &Quorum,
+) -> Result<(), ToolError> {
     let now = Clock::real().wall_ms();
     let head = [
         "NodeId",
@@ -230,12 +234,12 @@ fn replication(args: &Parsed, session: &mut Session<'_>, found: &Quorum) -> Resu
     Ok(())
 }
 
-fn versions(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
-    let mut cluster = session.connect()?;
-    let told = session.wait(cluster.ask_any(&DescribeClusterRequest::default()))?;
-    session.wait(cluster.all_brokers())?;
+fn versions(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+    let client = session.connect()?;
+    let told = session.wait(client.ask_any(&DescribeClusterRequest::default()))?;
+    session.wait(client.all_brokers())?;
     for node in told.brokers {
-        let found = session.wait(cluster.versions(node.broker_id))?;
+        let found = session.wait(client.versions(node.broker_id))?;
         let rack = node.rack.as_deref().unwrap_or("null");
         let (id, host, port) = (node.broker_id, &node.host, node.port);
         writeln!(
@@ -246,7 +250,8 @@ fn versions(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         let known = |key: &&ApiKey| found.contains_key(&key.code());
         let all: Vec<&ApiKey> = ApiKey::ALL.iter().filter(known).collect();
         for (key, at) in all.iter().zip(1..) {
-            let (low, high) = found.get(&key.code()).copied().unwrap_or_default();
+            let Some(range) = found.get(&key.code()) else { continue };
+            let (low, high) = (range.lowest, range.highest);
             let range = if low == high { low.to_string() } else { format!("{low} to {high}") };
             let usable = high.min(*key.versions().end());
             let end = if at == all.len() { "" } else { "," };
@@ -257,12 +262,12 @@ fn versions(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     Ok(())
 }
 
-fn random(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn random(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     writeln!(session.out, "{}", Clock::real().random_uuid())?;
     Ok(())
 }
 
-fn zookeeper(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn zookeeper(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     writeln!(
         session.out,
         "ZooKeeper is not needed: Ottla keeps the cluster's metadata itself. Start it with\n  kafka-server-start.sh config/server.properties\nThis waits until it is stopped."
@@ -280,7 +285,7 @@ fn zookeeper(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     Ok(())
 }
 
-fn no_zookeeper(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn no_zookeeper(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     writeln!(session.out, "ZooKeeper is not needed, and none was started by Ottla.")?;
     Ok(())
 }

@@ -7,9 +7,9 @@ use ottla_types::ErrorCode;
 
 use crate::Tool;
 use crate::exceptions::exception;
-use crate::json::{Entry, Plan};
+use crate::json::{PlanEntry, PlanFile};
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{Session, ToolError, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, refused};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-leader-election",
@@ -53,9 +53,9 @@ fn chosen(args: &Parsed) -> Result<Chosen, ToolError> {
         return Ok(Some([(topic.to_owned(), vec![partition])].into()));
     }
     let Some(file) = args.one("path-to-json-file") else { return Ok(None) };
-    let plan = Plan::read(file)?;
+    let plan = PlanFile::read(file)?;
     let places: Vec<_> =
-        plan.list("partitions")?.iter().map(Entry::place).collect::<Result<_, _>>()?;
+        plan.list("partitions")?.iter().map(PlanEntry::place).collect::<Result<_, _>>()?;
     plan.no_duplicates("Replica election data contains duplicate partitions", &places)?;
     let mut all: BTreeMap<String, Vec<i32>> = BTreeMap::new();
     for place in places {
@@ -64,7 +64,7 @@ fn chosen(args: &Parsed) -> Result<Chosen, ToolError> {
     Ok(Some(all))
 }
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let kind = match args.one("election-type").map(str::to_ascii_lowercase).as_deref() {
         Some("preferred") => 0,
         Some("unclean") => 1,
@@ -80,8 +80,8 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         timeout_ms: 30_000,
         ..Default::default()
     };
-    let mut cluster = session.connect()?;
-    let told = session.wait(cluster.ask_any(&request))?;
+    let client = session.connect()?;
+    let told = session.wait(client.ask_any(&request))?;
     refused(told.error_code, None)?;
     let (mut done, mut needless, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
     for topic in told.replica_election_results {

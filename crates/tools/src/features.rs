@@ -8,7 +8,7 @@ use ottla_types::ErrorCode;
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, last};
-use crate::session::{Session, ToolError, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, refused};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-features",
@@ -74,7 +74,7 @@ const UPGRADE: i8 = 1;
 const SAFE_DOWNGRADE: i8 = 2;
 const UNSAFE_DOWNGRADE: i8 = 3;
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     match args.rest.first().map(String::as_str) {
         Some("describe") => describe(session),
         Some("version-mapping") => mapping(args, session),
@@ -109,7 +109,7 @@ fn level_in(feature: (&str, i16, i16), metadata: i16) -> i16 {
     if metadata >= since { highest } else { 0 }
 }
 
-fn mapping(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn mapping(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let name = args.one("release-version").unwrap_or(LATEST);
     let metadata = release(name)?;
     writeln!(session.out, "{METADATA}={metadata} ({name})")?;
@@ -135,7 +135,7 @@ fn levels(args: &Parsed) -> Result<Vec<(String, i16)>, ToolError> {
     args.all("feature").map(one).collect()
 }
 
-fn dependencies(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn dependencies(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     args.required("feature").map_err(ToolError::Usage)?;
     for (name, level) in levels(args)? {
         let known = FEATURES.iter().find(|(known, ..)| *known == name);
@@ -166,14 +166,14 @@ fn dependencies(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolErro
     Ok(())
 }
 
-fn describe(session: &mut Session<'_>) -> Result<(), ToolError> {
-    let mut cluster = session.connect()?;
+fn describe(session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+    let client = session.connect()?;
     let request = ApiVersionsRequest {
         client_software_name: "ottla".to_owned(),
         client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
         ..Default::default()
     };
-    let told = session.wait(cluster.ask_any(&request))?;
+    let told = session.wait(client.ask_any(&request))?;
     refused(told.error_code, None)?;
     let mut supported = told.supported_features;
     supported.sort_by(|a, b| a.name.cmp(&b.name));
@@ -223,7 +223,7 @@ fn asked(args: &Parsed, action: &str) -> Result<BTreeMap<String, i16>, ToolError
     Ok(all)
 }
 
-fn update(args: &Parsed, session: &mut Session<'_>, action: &str) -> Result<(), ToolError> {
+fn update(args: &Parsed, session: &mut ToolSession<'_>, action: &str) -> Result<(), ToolError> {
     let all = asked(args, action)?;
     let kind = match (action, args.has("unsafe")) {
         ("upgrade", _) => UPGRADE,
@@ -244,8 +244,8 @@ fn update(args: &Parsed, session: &mut Session<'_>, action: &str) -> Result<(), 
         validate_only: is_dry,
         ..Default::default()
     };
-    let mut cluster = session.connect()?;
-    let told = session.wait(cluster.ask_any(&request))?;
+    let client = session.connect()?;
+    let told = session.wait(client.ask_any(&request))?;
     // Since version 2 there is one answer for all of them.
     let of = |name: &str| {
         let own = told.results.iter().find(|it| it.feature == name);

@@ -7,7 +7,7 @@ mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_client::{Cluster, CoordinatorOf, Offsets, TopicPartition};
+use ottla_client::{Client, CoordinatorOf, IfAbsent, PartitionOffsets, TopicPartition};
 use ottla_protocol::messages::delete_groups_request::DeleteGroupsRequest;
 use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
 use ottla_protocol::messages::list_groups_response::ListedGroup;
@@ -20,7 +20,7 @@ use ottla_types::ErrorCode;
 use crate::Tool;
 use crate::exceptions::exception;
 use crate::options::{Opt, Parsed, flag, maybe, value, values};
-use crate::session::{Session, ToolError, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, refused};
 use crate::table::columns;
 
 pub const TOOLS: &[&Tool] = &[
@@ -143,7 +143,7 @@ fn check(args: &Parsed, action: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let Some(action) = args.only(&ACTIONS) else {
         let all = ACTIONS.map(|it| format!("--{it}")).join(", ");
         return Err(ToolError::Usage(format!("Command must include exactly one action: {all}")));
@@ -157,14 +157,14 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         writeln!(session.out, "The regular expression `{pattern}` is {how}.")?;
         return Ok(());
     }
-    let mut cluster = session.connect()?;
-    let cluster = &mut cluster;
+    let client = session.connect()?;
+    let client = &client;
     let done = match action {
-        "list" => list(args, session, cluster),
-        "describe" => describe::describe(args, session, cluster),
-        "delete" => delete(args, session, cluster),
-        "reset-offsets" => reset::reset(args, session, cluster),
-        _ => delete_offsets(args, session, cluster),
+        "list" => list(args, session, client),
+        "describe" => describe::describe(args, session, client),
+        "delete" => delete(args, session, client),
+        "reset-offsets" => reset::reset(args, session, client),
+        _ => delete_offsets(args, session, client),
     };
     match done {
         // Apache's tool says it on the standard output, and ends as if all were well.
@@ -174,27 +174,27 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     }
 }
 
-fn told(session: &mut Session<'_>, why: &str) -> Result<(), ToolError> {
+fn told(session: &mut ToolSession<'_>, why: &str) -> Result<(), ToolError> {
     writeln!(session.out, "\nError: Executing consumer group command failed due to {why}")?;
     Ok(())
 }
 
 /// All groups, on all brokers.
 fn every(
-    session: &Session<'_>,
-    cluster: &mut Cluster,
+    session: &ToolSession<'_>,
+    client: &Client,
     states: &[&str],
     types: &[&str],
 ) -> Result<Vec<ListedGroup>, ToolError> {
     let texts = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect();
     let mut found = Vec::new();
-    for node in session.wait(cluster.all_brokers())? {
+    for node in session.wait(client.all_brokers())? {
         let request = ListGroupsRequest {
             states_filter: texts(states),
             types_filter: texts(types),
             ..Default::default()
         };
-        let response = session.wait(cluster.ask(node, &request))?;
+        let response = session.wait(client.ask(node, &request))?;
         refused(response.error_code, None)?;
         found.extend(response.groups);
     }
@@ -206,7 +206,7 @@ fn is_of_consumers(group: &ListedGroup) -> bool {
     group.protocol_type == "consumer" || group.protocol_type.is_empty()
 }
 
-fn list(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Result<(), ToolError> {
+fn list(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
     let words = |name| args.one(name).unwrap_or_default().split(',').map(str::trim);
     let some = |name| words(name).filter(|it| !it.is_empty()).collect::<Vec<_>>();
     let states: Vec<String> = some("state").iter().map(|it| pascal(it)).collect();
@@ -217,7 +217,7 @@ fn list(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Resu
     let types: Vec<&str> = types.iter().map(String::as_str).collect();
     let types =
         if types.is_empty() && args.has("type") { vec!["classic", "consumer"] } else { types };
-    let mut found = every(session, cluster, &states, &types)?;
+    let mut found = every(session, client, &states, &types)?;
     found.retain(is_of_consumers);
     let shows = [args.has("type"), args.has("state")];
     if shows == [false, false] {
@@ -276,13 +276,13 @@ fn pascal(text: &str) -> String {
     first.into_iter().chain(letters).collect()
 }
 
-fn list_all(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn list_all(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if !args.has("list") {
         return Err(ToolError::Usage("Command must include exactly one action: --list".to_owned()));
     }
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     let kind = args.one("group-type");
-    let mut found = every(session, &mut cluster, &[], &kind.into_iter().collect::<Vec<_>>())?;
+    let mut found = every(session, &client, &[], &kind.into_iter().collect::<Vec<_>>())?;
     let protocol = args.one("protocol");
     found.retain(|it| {
         protocol.is_none_or(|wanted| it.protocol_type == wanted)
@@ -300,27 +300,23 @@ fn list_all(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 /// The groups that the command line names.
 fn named(
     args: &Parsed,
-    session: &Session<'_>,
-    cluster: &mut Cluster,
+    session: &ToolSession<'_>,
+    client: &Client,
 ) -> Result<Vec<String>, ToolError> {
     if !args.has("all-groups") {
         return Ok(args.all("group").map(str::to_owned).collect());
     }
-    let all = every(session, cluster, &[], &[])?.into_iter();
+    let all = every(session, client, &[], &[])?.into_iter();
     Ok(all.filter(is_of_consumers).map(|it| it.group_id).collect())
 }
 
-fn delete(
-    args: &Parsed,
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
-) -> Result<(), ToolError> {
+fn delete(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
     let (mut gone, mut wrong) = (Vec::new(), Vec::new());
-    for group in named(args, session, cluster)? {
-        let node = session.wait(cluster.coordinator(CoordinatorOf::Group, &group))?;
+    for group in named(args, session, client)? {
+        let node = session.wait(client.coordinator(CoordinatorOf::Group, &group))?;
         let groups_names = vec![group.clone()];
         let request = DeleteGroupsRequest { groups_names, ..Default::default() };
-        let response = session.wait(cluster.ask(node, &request))?;
+        let response = session.wait(client.ask(node, &request))?;
         let code = response.results.first().map_or(-1, |it| it.error_code);
         match ErrorCode(code) {
             ErrorCode::NONE => gone.push(format!("'{group}'")),
@@ -376,9 +372,9 @@ fn named_partitions(word: &str) -> Result<Option<Vec<TopicPartition>>, ToolError
 /// somebody leads them.
 fn places(
     args: &Parsed,
-    session: &Session<'_>,
-    cluster: &mut Cluster,
-    known: &Offsets,
+    session: &ToolSession<'_>,
+    client: &Client,
+    known: &PartitionOffsets,
 ) -> Result<BTreeSet<TopicPartition>, ToolError> {
     let mut all = BTreeSet::new();
     if args.has("all-topics") {
@@ -388,23 +384,23 @@ fn places(
             match named_partitions(word)? {
                 Some(some) => all.extend(some),
                 None => all.extend(
-                    whole_topic(session, cluster, word)?
+                    whole_topic(session, client, word)?
                         .map_err(|code| failed(exception(code, None)))?,
                 ),
             }
         }
     }
-    check_places(session, cluster, &all)?;
+    check_places(session, client, &all)?;
     Ok(all)
 }
 
 /// The partitions of a topic, or why it has none.
 fn whole_topic(
-    session: &Session<'_>,
-    cluster: &mut Cluster,
+    session: &ToolSession<'_>,
+    client: &Client,
     topic: &str,
 ) -> Result<Result<Vec<TopicPartition>, ErrorCode>, ToolError> {
-    let found = session.wait(cluster.refresh(Some(&[topic.to_owned()]), false))?;
+    let found = session.wait(client.refresh(Some(&[topic.to_owned()]), IfAbsent::Fail))?;
     let Some(found) = found.first() else { return Ok(Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)) };
     if found.error_code != 0 {
         return Ok(Err(ErrorCode(found.error_code)));
@@ -415,8 +411,8 @@ fn whole_topic(
 
 /// Refuses partitions that do not exist, or have no leader.
 fn check_places<'a>(
-    session: &Session<'_>,
-    cluster: &mut Cluster,
+    session: &ToolSession<'_>,
+    client: &Client,
     places: impl IntoIterator<Item = &'a TopicPartition>,
 ) -> Result<(), ToolError> {
     let places: Vec<&TopicPartition> = places.into_iter().collect();
@@ -426,7 +422,7 @@ fn check_places<'a>(
     let topics: BTreeSet<String> = places.iter().map(|it| it.topic.to_string()).collect();
     let topics: Vec<String> = topics.into_iter().collect();
     let mut leaders: BTreeMap<TopicPartition, i32> = BTreeMap::new();
-    for topic in session.wait(cluster.refresh(Some(&topics), false))? {
+    for topic in session.wait(client.refresh(Some(&topics), IfAbsent::Fail))? {
         let name = topic.name.unwrap_or_default();
         if topic.error_code != 0 {
             let why = exception(ErrorCode(topic.error_code), None);
@@ -454,8 +450,8 @@ fn check_places<'a>(
 
 fn delete_offsets(
     args: &Parsed,
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
+    session: &mut ToolSession<'_>,
+    client: &Client,
 ) -> Result<(), ToolError> {
     let groups: Vec<&str> = args.all("group").collect();
     let [group] = groups.as_slice() else {
@@ -466,14 +462,14 @@ fn delete_offsets(
     for word in args.all("topic") {
         match named_partitions(word)? {
             Some(some) => places.extend(some),
-            None => match whole_topic(session, cluster, word)? {
+            None => match whole_topic(session, client, word)? {
                 Ok(all) => places.extend(all),
                 // The topic as a whole.
                 Err(code) => drop(status.insert(TopicPartition::new(word, -1), code)),
             },
         }
     }
-    let (code, deleted) = ask_to_delete(session, cluster, group, &places)?;
+    let (code, deleted) = ask_to_delete(session, client, group, &places)?;
     match code {
         ErrorCode::NONE => {
             writeln!(session.out, "Request succeeded for deleting offsets from group {group}.")?;
@@ -506,8 +502,8 @@ type Deleted = BTreeMap<TopicPartition, ErrorCode>;
 /// Asks a group's coordinator to delete offsets: what became of all of it (the first error there
 /// is), and what of each partition.
 fn ask_to_delete(
-    session: &Session<'_>,
-    cluster: &mut Cluster,
+    session: &ToolSession<'_>,
+    client: &Client,
     group: &str,
     places: &BTreeSet<TopicPartition>,
 ) -> Result<(ErrorCode, Deleted), ToolError> {
@@ -519,13 +515,13 @@ fn ask_to_delete(
     }
     let topic =
         |(name, partitions)| OffsetDeleteRequestTopic { name, partitions, ..Default::default() };
-    let node = session.wait(cluster.coordinator(CoordinatorOf::Group, group))?;
+    let node = session.wait(client.coordinator(CoordinatorOf::Group, group))?;
     let request = OffsetDeleteRequest {
         group_id: group.to_owned(),
         topics: topics.into_iter().map(topic).collect(),
         ..Default::default()
     };
-    let response = session.wait(cluster.ask(node, &request))?;
+    let response = session.wait(client.ask(node, &request))?;
     let all = ErrorCode(response.error_code);
     if all != ErrorCode::NONE {
         return Ok((all, places.iter().map(|place| (place.clone(), all)).collect()));

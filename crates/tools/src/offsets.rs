@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use ottla_client::{ClientError, Cluster, Isolation, TopicPartition};
+use ottla_client::{Client, ClientError, IfAbsent, IsolationLevel, TopicPartition};
 use ottla_protocol::messages::delete_records_request::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
 };
@@ -15,9 +15,9 @@ use serde_json::json;
 
 use crate::Tool;
 use crate::exceptions::{class_of, exception};
-use crate::json::Plan;
+use crate::json::PlanFile;
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{Session, ToolError, failed, refused, topic_pattern};
+use crate::session::{ToolError, ToolSession, failed, refused, topic_pattern};
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {
@@ -79,12 +79,12 @@ fn time(text: &str) -> Result<i64, ToolError> {
 }
 
 /// Partitions of some topics, as `--topic-partitions` names them.
-struct Rule {
+struct PartitionRule {
     topics: Regex,
     partitions: Range<i32>,
 }
 
-impl Rule {
+impl PartitionRule {
     /// `TOPIC`, `TOPIC:3`, `TOPIC:1-3` (without 3), `TOPIC:1-`, `TOPIC:-3`; without a topic it is
     /// about all of them.
     fn new(text: &str) -> Result<Self, ToolError> {
@@ -115,16 +115,16 @@ impl Rule {
 }
 
 /// What `--topic-partitions`, or `--topic` and `--partitions`, name.
-fn rules(args: &Parsed) -> Result<Vec<Rule>, ToolError> {
+fn rules(args: &Parsed) -> Result<Vec<PartitionRule>, ToolError> {
     if let Some(all) = args.one("topic-partitions") {
         if args.has("topic") || args.has("partitions") {
             return Err(failed("--topic-partitions cannot be used with --topic or --partitions"));
         }
-        return all.trim_end_matches(',').split(',').map(Rule::new).collect();
+        return all.trim_end_matches(',').split(',').map(PartitionRule::new).collect();
     }
     let topics = topic_pattern(args.one("topic").unwrap_or(".*"))?;
     let Some(list) = args.one("partitions").filter(|it| !it.is_empty()) else {
-        return Ok(vec![Rule { topics, partitions: 0..i32::MAX }]);
+        return Ok(vec![PartitionRule { topics, partitions: 0..i32::MAX }]);
     };
     let one = |text: &str| {
         let number: i32 = text.parse().map_err(|_| {
@@ -132,16 +132,16 @@ fn rules(args: &Parsed) -> Result<Vec<Rule>, ToolError> {
                 "--partitions expects a comma separated list of numeric partition ids, but received: {list}"
             ))
         })?;
-        Ok(Rule { topics: topics.clone(), partitions: number..number.saturating_add(1) })
+        Ok(PartitionRule { topics: topics.clone(), partitions: number..number.saturating_add(1) })
     };
     list.trim_end_matches(',').split(',').map(one).collect()
 }
 
-fn get(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn get(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let at = time(args.one("time").unwrap_or("latest"))?;
     let rules = rules(args)?;
-    let mut cluster = session.connect()?;
-    let mut topics = session.wait(cluster.refresh(None, false))?;
+    let client = session.connect()?;
+    let mut topics = session.wait(client.refresh(None, IfAbsent::Fail))?;
     topics.sort_by(|a, b| a.name.cmp(&b.name));
     let mut places = Vec::new();
     for topic in topics {
@@ -159,23 +159,23 @@ fn get(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     if places.is_empty() {
         return Err(failed("Could not match any topic-partitions with the specified filters"));
     }
-    let found = session.wait(cluster.offsets_at(&places, at, Isolation::Uncommitted));
+    let found = session.wait(client.offsets_at(&places, at, IsolationLevel::Uncommitted));
     for place in &places {
-        show(session, &mut cluster, place, (at, found.get(place).copied()))?;
+        show(session, &client, place, (at, found.get(place).copied()))?;
     }
     Ok(())
 }
 
 fn show(
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
+    session: &mut ToolSession<'_>,
+    client: &Client,
     place: &TopicPartition,
     (at, found): (i64, Option<i64>),
 ) -> Result<(), ToolError> {
     let (topic, partition) = (&place.topic, place.partition);
     let found = match found {
         Some(offset) => Ok(offset),
-        None => session.wait(cluster.offset_at(place, at, Isolation::Uncommitted)),
+        None => session.wait(client.offset_at(place, at, IsolationLevel::Uncommitted)),
     };
     match found {
         // There is none.
@@ -188,18 +188,18 @@ fn show(
     Ok(())
 }
 
-fn delete(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn delete(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let file = args.one("offset-json-file").ok_or_else(|| {
         ToolError::Usage("Missing required option(s) [offset-json-file]".to_owned())
     })?;
-    let plan = Plan::versioned(file)?;
+    let plan = PlanFile::versioned(file)?;
     let mut asked = Vec::new();
     for entry in plan.list("partitions")? {
         asked.push((entry.place()?, entry.long("offset")?));
     }
     let what = "Offset json file contains duplicate topic partitions";
     plan.no_duplicates(what, asked.iter().map(|(place, _)| place))?;
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     writeln!(session.out, "Executing records delete operation")?;
     let mut done = BTreeMap::new();
     let mut by_leader: BTreeMap<i32, BTreeMap<String, Vec<DeleteRecordsPartition>>> =
@@ -207,7 +207,7 @@ fn delete(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     for (place, offset) in asked {
         let partition_index = place.partition;
         let one = DeleteRecordsPartition { partition_index, offset, ..Default::default() };
-        match session.wait(cluster.leader(&place)) {
+        match session.wait(client.leader(&place)) {
             Ok(leader) => {
                 let topics = by_leader.entry(leader).or_default();
                 topics.entry(place.topic.to_string()).or_default().push(one);
@@ -223,7 +223,7 @@ fn delete(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
             |(name, partitions)| DeleteRecordsTopic { name, partitions, ..Default::default() };
         let topics = topics.into_iter().map(topic).collect();
         let request = DeleteRecordsRequest { topics, timeout_ms: 30_000, ..Default::default() };
-        let response = session.wait(cluster.ask(leader, &request))?;
+        let response = session.wait(client.ask(leader, &request))?;
         for topic in response.topics {
             for it in topic.partitions {
                 let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
@@ -257,14 +257,14 @@ fn brokers(list: Option<&str>) -> Result<Option<Vec<i32>>, ToolError> {
     Ok(Some(ids).filter(|it| !it.is_empty()))
 }
 
-fn dirs(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn dirs(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if !args.has("describe") {
         return Err(ToolError::Usage("Missing required option(s) [describe]".to_owned()));
     }
     let some: Vec<&str> =
         args.one("topic-list").unwrap_or_default().split(',').filter(|it| !it.is_empty()).collect();
-    let mut cluster = session.connect()?;
-    let all = session.wait(cluster.all_brokers())?;
+    let client = session.connect()?;
+    let all = session.wait(client.all_brokers())?;
     let nodes = brokers(args.one("broker-list"))?.unwrap_or_else(|| all.clone());
     if let Some(unknown) = nodes.iter().find(|it| !all.contains(it)) {
         return Err(failed(format!(
@@ -275,7 +275,7 @@ fn dirs(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     let mut brokers = Vec::new();
     for node in &nodes {
         let request = DescribeLogDirsRequest { topics: None, ..Default::default() };
-        let response = session.wait(cluster.ask(*node, &request))?;
+        let response = session.wait(client.ask(*node, &request))?;
         refused(response.error_code, None)?;
         let dirs: Vec<String> = response.results.iter().map(|it| dir(it, &some)).collect();
         brokers.push(format!("{{\"broker\":{node},\"logDirs\":[{}]}}", dirs.join(",")));
@@ -310,14 +310,14 @@ mod tests {
     #[test]
     fn ranges_and_times_are_understood() {
         let those = |rule: &str| {
-            let rule = Rule::new(rule).unwrap();
+            let rule = PartitionRule::new(rule).unwrap();
             (0..6).filter(|it| rule.covers("ab", *it)).collect::<Vec<_>>()
         };
         assert_eq!(those("ab:3"), [3]);
         assert_eq!(those(":1-3"), [1, 2]);
         assert_eq!((those("a.:4-"), those("'ab':-2")), (vec![4, 5], vec![0, 1]));
         assert_eq!((those("").len(), those("a").len(), those("ab:").len()), (6, 0, 6));
-        assert!(Rule::new("ab:x").is_err() && Rule::new("ab:1-2-3").is_err());
+        assert!(PartitionRule::new("ab:x").is_err() && PartitionRule::new("ab:1-2-3").is_err());
         assert_eq!((time("earliest").unwrap(), time("17").unwrap()), (-2, 17));
         assert!(time("soon").is_err());
     }

@@ -13,7 +13,7 @@ use ottla_protocol::messages::describe_delegation_token_request::{
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, maybe, values};
-use crate::session::{Session, ToolError, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, refused};
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {
@@ -144,7 +144,7 @@ fn operations(args: &Parsed) -> Result<Vec<i8>, ToolError> {
     Ok(all)
 }
 
-fn acls(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn acls(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     match args.only(&["list", "add", "remove"]) {
         Some("list") => list(args, session),
         Some("add") => add(args, session),
@@ -157,9 +157,9 @@ fn acls(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 }
 
 /// The rules that a command line is about: resource, principal, host, operation, permission.
-type Rule = (i8, String, String, String, (i8, i8));
+type AclRule = (i8, String, String, String, (i8, i8));
 
-fn rules(args: &Parsed) -> Result<Vec<Rule>, ToolError> {
+fn rules(args: &Parsed) -> Result<Vec<AclRule>, ToolError> {
     let asked = resources(args);
     if asked.is_empty() {
         let all = RESOURCES.map(|(option, ..)| format!("--{option}")).join(", ");
@@ -214,7 +214,7 @@ fn role(args: &Parsed, kind: i8) -> Vec<i8> {
     all
 }
 
-fn add(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn add(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if !args.has("allow-principal") && !args.has("deny-principal") {
         let why =
             "You must specify one of: --allow-principal, --deny-principal when trying to add ACLs.";
@@ -226,7 +226,7 @@ fn add(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
             "A '--resource-pattern-type' value of 'any' or 'match' is not valid when adding acls.";
         return Err(ToolError::Usage(why.to_owned()));
     }
-    let creation = |(kind, name, principal, host, (operation, permission)): Rule| AclCreation {
+    let creation = |(kind, name, principal, host, (operation, permission)): AclRule| AclCreation {
         resource_type: kind,
         resource_name: name,
         resource_pattern_type: pattern,
@@ -237,16 +237,16 @@ fn add(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         ..Default::default()
     };
     let creations = rules(args)?.into_iter().map(creation).collect();
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     let request = CreateAclsRequest { creations, ..Default::default() };
-    let told = session.wait(cluster.ask_any(&request))?;
+    let told = session.wait(client.ask_any(&request))?;
     for it in told.results {
         refused(it.error_code, it.error_message.as_deref())?;
     }
-    show(session, &mut cluster, &resources(args), (pattern, None))
+    show(session, &client, &resources(args), (pattern, None))
 }
 
-fn remove(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn remove(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let pattern = pattern(args)?;
     let asked = resources(args);
     if asked.is_empty() {
@@ -267,7 +267,7 @@ fn remove(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     let filters: Vec<DeleteAclsFilter> = if rules.is_empty() {
         asked.into_iter().map(|(kind, name)| filter((kind, name, None, None, (ANY, ANY)))).collect()
     } else {
-        let some = |(kind, name, principal, host, what): Rule| {
+        let some = |(kind, name, principal, host, what): AclRule| {
             filter((kind, name, Some(principal), Some(host), what))
         };
         rules.into_iter().map(some).collect()
@@ -275,28 +275,28 @@ fn remove(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     if !args.has("force") {
         return Err(failed("kafka-acls --remove: say --force to remove rules without being asked"));
     }
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     let request = DeleteAclsRequest { filters, ..Default::default() };
-    let told = session.wait(cluster.ask_any(&request))?;
+    let told = session.wait(client.ask_any(&request))?;
     for it in told.filter_results {
         refused(it.error_code, it.error_message.as_deref())?;
     }
-    show(session, &mut cluster, &resources(args), (pattern, None))
+    show(session, &client, &resources(args), (pattern, None))
 }
 
-fn list(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
-    let mut cluster = session.connect()?;
+fn list(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+    let client = session.connect()?;
     let mut asked = resources(args);
     if asked.is_empty() {
         asked.push((ANY, String::new()));
     }
     let pattern = pattern(args)?;
-    show(session, &mut cluster, &asked, (pattern, args.one("principal")))
+    show(session, &client, &asked, (pattern, args.one("principal")))
 }
 
 fn show(
-    session: &mut Session<'_>,
-    cluster: &mut ottla_client::Cluster,
+    session: &mut ToolSession<'_>,
+    client: &ottla_client::Client,
     asked: &[(i8, String)],
     (pattern, principal): (i8, Option<&str>),
 ) -> Result<(), ToolError> {
@@ -311,7 +311,7 @@ fn show(
             permission_type: ANY,
             ..Default::default()
         };
-        let told = session.wait(cluster.ask_any(&request))?;
+        let told = session.wait(client.ask_any(&request))?;
         refused(told.error_code, told.error_message.as_deref())
             .map_err(|error| failed(format!("Error while executing ACL command: {error}")))?;
         for it in told.resources {
@@ -356,7 +356,7 @@ fn capitals(name: &str) -> String {
     text
 }
 
-fn tokens(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn tokens(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let Some(action) = args.only(&["create", "renew", "expire", "describe"]) else {
         let why =
             "Command must include exactly one action: --create, --renew, --expire or --describe";
@@ -384,13 +384,13 @@ fn tokens(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         }
     };
     let owners: Vec<_> = args.all("owner-principal").map(owner).collect();
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     // Whatever is asked, it is refused for the same reason until connections can be secure.
     let request = DescribeDelegationTokenRequest {
         owners: Some(owners).filter(|it| !it.is_empty()),
         ..Default::default()
     };
-    let told = session.wait(cluster.ask_any(&request))?;
+    let told = session.wait(client.ask_any(&request))?;
     refused(told.error_code, None)?;
     Err(failed(format!(
         "kafka-delegation-tokens --{action}: this build of ottla cannot say who it is, and tokens are for those who do"
@@ -416,8 +416,8 @@ mod tests {
         let consumer = of("--add --consumer --topic t --group g --allow-principal User:a");
         assert_eq!(consumer, [topic(3), topic(8), (3, "g".to_owned(), (3, ALLOW))]);
         let producer = of("--add --producer --topic t --idempotent --allow-principal User:a");
-        let cluster = (CLUSTER, CLUSTER_NAME.to_owned(), (12, ALLOW));
-        assert_eq!(producer, [topic(4), topic(8), topic(5), cluster]);
+        let client = (CLUSTER, CLUSTER_NAME.to_owned(), (12, ALLOW));
+        assert_eq!(producer, [topic(4), topic(8), topic(5), client]);
         let hosts = of(
             "--add --topic t --operation read --deny-principal User:a --deny-host x --deny-host y",
         );

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::time::Duration;
 
-use ottla_client::{ClientError, Cluster, ConsumerOptions, OptionError, ProducerOptions};
+use ottla_client::{Client, ClientError, ConsumerOptions, OptionError, ProducerOptions};
 use ottla_clock::Clock;
 use ottla_types::ErrorCode;
 use regex::Regex;
@@ -47,7 +47,7 @@ pub fn failed(why: impl Into<String>) -> ToolError {
 }
 
 /// A tool at work.
-pub struct Session<'a> {
+pub struct ToolSession<'a> {
     /// Where its output goes.
     pub out: &'a mut dyn Write,
     /// Where the cluster is.
@@ -57,7 +57,7 @@ pub struct Session<'a> {
     runtime: Runtime,
 }
 
-impl<'a> Session<'a> {
+impl<'a> ToolSession<'a> {
     /// What the command line says about the cluster.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// The command line does not say where to, or nobody answers there.
-    pub fn connect(&self) -> Result<Cluster, ToolError> {
+    pub fn connect(&self) -> Result<Client, ToolError> {
         let missing = "Missing required option(s) [bootstrap-server]";
         let bootstrap =
             self.bootstrap.as_deref().ok_or_else(|| ToolError::Usage(missing.to_owned()))?;
@@ -105,8 +105,8 @@ impl<'a> Session<'a> {
             )));
         }
         let client_id = self.settings.get("client.id").map_or("ottla", String::as_str);
-        let cluster = self.wait(Cluster::connect(bootstrap, client_id, Clock::real()));
-        cluster.map_err(|error| {
+        let client = self.wait(Client::connect(bootstrap, client_id, Clock::real()));
+        client.map_err(|error| {
             failed(format!(
                 "No broker answers at {bootstrap}: {error}\nIs it running, and is that its listener's host and port? (ottla server starts one on 127.0.0.1:9092)"
             ))
@@ -184,14 +184,14 @@ fn instead_of_zookeeper(zookeeper: &str, default_server: Option<&str>) -> String
 pub const GOODBYE: Duration = Duration::from_secs(5);
 
 /// A process that is asked to end: by Ctrl-C, or by `kill`.
-pub struct Stop(ottla_client::Stop);
+pub struct ToolStop(ottla_client::Stop);
 
-impl Stop {
+impl ToolStop {
     /// From now on signals do not end the process by themselves.
     ///
     /// # Errors
     /// The system refuses.
-    pub fn new(session: &Session<'_>) -> std::io::Result<Self> {
+    pub fn new(session: &ToolSession<'_>) -> std::io::Result<Self> {
         session.wait(async { ottla_client::Stop::listen().map(Self) })
     }
 

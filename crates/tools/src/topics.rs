@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_client::{Cluster, ConfigKind};
+use ottla_client::{Client, ConfigKind, IfAbsent};
 use ottla_protocol::messages::create_partitions_request::{
     CreatePartitionsAssignment, CreatePartitionsRequest, CreatePartitionsTopic,
 };
@@ -22,7 +22,7 @@ use ottla_types::ErrorCode;
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, value, values};
-use crate::session::{Session, ToolError, failed, pairs, refused, topic_pattern};
+use crate::session::{ToolError, ToolSession, failed, pairs, refused, topic_pattern};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-topics",
@@ -104,7 +104,7 @@ fn check_pairs(args: &Parsed, action: &str) -> Result<(), String> {
 
 const ACTIONS: [&str; 5] = ["list", "create", "delete", "alter", "describe"];
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let Some(action) = args.only(&ACTIONS) else {
         let usage = "Command must include exactly one action: --list, --describe, --create, --alter or --delete";
         return Err(ToolError::Usage(usage.to_owned()));
@@ -119,13 +119,13 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         return Err(ToolError::Usage("Missing required argument \"[topic]\"".to_owned()));
     }
     check_pairs(args, action).map_err(ToolError::Usage)?;
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     let done = match action {
-        "list" => list(args, session, &mut cluster),
-        "create" => create(args, session, &mut cluster),
-        "delete" => delete(args, session, &mut cluster),
-        "alter" => alter(args, session, &mut cluster),
-        _ => describe(args, session, &mut cluster),
+        "list" => list(args, session, &client),
+        "create" => create(args, session, &client),
+        "delete" => delete(args, session, &client),
+        "alter" => alter(args, session, &client),
+        _ => describe(args, session, &client),
     };
     done.or_else(|error| {
         if matches!(error, ToolError::Usage(_) | ToolError::Io(_)) {
@@ -144,10 +144,10 @@ fn numbers(text: &[i32]) -> String {
 /// The topics whose name matches, sorted.
 fn matching(
     args: &Parsed,
-    session: &Session<'_>,
-    cluster: &mut Cluster,
+    session: &ToolSession<'_>,
+    client: &Client,
 ) -> Result<Vec<MetadataResponseTopic>, ToolError> {
-    let mut all = session.wait(cluster.refresh(None, false))?;
+    let mut all = session.wait(client.refresh(None, IfAbsent::Fail))?;
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all.retain(|it| !(it.is_internal && args.has("exclude-internal")));
     let Some(pattern) = args.one("topic") else { return Ok(all) };
@@ -159,10 +159,10 @@ fn matching(
 /// The same, where none is an error unless `--if-exists`.
 fn wanted(
     args: &Parsed,
-    session: &Session<'_>,
-    cluster: &mut Cluster,
+    session: &ToolSession<'_>,
+    client: &Client,
 ) -> Result<Vec<String>, ToolError> {
-    let found = matching(args, session, cluster)?;
+    let found = matching(args, session, client)?;
     if let Some(topic) = args.one("topic")
         && found.is_empty()
         && !args.has("if-exists")
@@ -172,18 +172,14 @@ fn wanted(
     Ok(found.into_iter().filter_map(|it| it.name).collect())
 }
 
-fn list(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Result<(), ToolError> {
-    for topic in matching(args, session, cluster)? {
+fn list(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
+    for topic in matching(args, session, client)? {
         writeln!(session.out, "{}", topic.name.unwrap_or_default())?;
     }
     Ok(())
 }
 
-fn create(
-    args: &Parsed,
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
-) -> Result<(), ToolError> {
+fn create(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
     let name = args.one("topic").unwrap_or_default().to_owned();
     if name.contains(['.', '_']) {
         writeln!(
@@ -213,7 +209,7 @@ fn create(
     };
     let request =
         CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() };
-    let response = session.wait(cluster.ask_any(&request))?;
+    let response = session.wait(client.ask_any(&request))?;
     let Some(result) = response.topics.first() else { return Err(failed("no answer")) };
     if ErrorCode(result.error_code) == ErrorCode::TOPIC_ALREADY_EXISTS && args.has("if-not-exists")
     {
@@ -241,12 +237,8 @@ fn replicas(args: &Parsed) -> Result<Vec<Vec<i32>>, ToolError> {
     all.map_err(|_| failed(format!("{text} is not of the form 1:2,2:3")))
 }
 
-fn delete(
-    args: &Parsed,
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
-) -> Result<(), ToolError> {
-    let names = wanted(args, session, cluster)?;
+fn delete(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
+    let names = wanted(args, session, client)?;
     let state = |name: &String| DeleteTopicState { name: Some(name.clone()), ..Default::default() };
     let request = DeleteTopicsRequest {
         topics: names.iter().map(state).collect(),
@@ -254,22 +246,23 @@ fn delete(
         timeout_ms: 30_000,
         ..Default::default()
     };
-    let response = session.wait(cluster.ask_any(&request))?;
+    let response = session.wait(client.ask_any(&request))?;
     for it in &response.responses {
         refused(it.error_code, it.error_message.as_deref())?;
     }
     Ok(())
 }
 
-fn alter(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Result<(), ToolError> {
+fn alter(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
     let count = number(args, "partitions")?;
     if count < 0 {
         let usage = "Missing required argument \"[partitions]\"".to_owned();
         return Err(ToolError::Usage(usage));
     }
     let assignments = replicas(args)?;
-    for name in wanted(args, session, cluster)? {
-        let known = session.wait(cluster.refresh(Some(std::slice::from_ref(&name)), false))?;
+    for name in wanted(args, session, client)? {
+        let known =
+            session.wait(client.refresh(Some(std::slice::from_ref(&name)), IfAbsent::Fail))?;
         let there = known.first().map_or(0, |it| it.partitions.len());
         // Only those that are new are told where they live.
         let fresh = assignments.iter().skip(there).map(|ids| CreatePartitionsAssignment {
@@ -283,7 +276,7 @@ fn alter(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Res
             timeout_ms: 30_000,
             ..Default::default()
         };
-        let response = session.wait(cluster.ask_any(&request))?;
+        let response = session.wait(client.ask_any(&request))?;
         for it in &response.results {
             refused(it.error_code, it.error_message.as_deref())?;
         }
@@ -293,12 +286,12 @@ fn alter(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Res
 
 fn describe(
     args: &Parsed,
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
+    session: &mut ToolSession<'_>,
+    client: &Client,
 ) -> Result<(), ToolError> {
     let names = match args.one("topic-id") {
         Some(id) => {
-            let all = session.wait(cluster.refresh(None, false))?;
+            let all = session.wait(client.refresh(None, IfAbsent::Fail))?;
             let found = all.into_iter().find(|it| it.topic_id.to_string() == id);
             let found = found.and_then(|it| it.name);
             vec![
@@ -306,14 +299,14 @@ fn describe(
                     .ok_or_else(|| failed(format!("TopicId '{id}' does not exist as expected")))?,
             ]
         }
-        None => wanted(args, session, cluster)?,
+        None => wanted(args, session, client)?,
     };
     if names.is_empty() {
         return Ok(());
     }
-    let mut topics = fetch(args, session, cluster, &names)?;
+    let mut topics = fetch(args, session, client, &names)?;
     topics.sort_by(|a, b| a.name.cmp(&b.name));
-    let settings = session.wait(cluster.configs(ConfigKind::Topic, &names))?;
+    let settings = session.wait(client.configs(ConfigKind::Topic, &names))?;
     let filters = [
         "under-replicated-partitions",
         "unavailable-partitions",
@@ -380,8 +373,8 @@ fn row(topic: &str, it: &Partition) -> String {
 /// The topics with all their partitions, in as many answers as it takes.
 fn fetch(
     args: &Parsed,
-    session: &Session<'_>,
-    cluster: &mut Cluster,
+    session: &ToolSession<'_>,
+    client: &Client,
     names: &[String],
 ) -> Result<Vec<Topic>, ToolError> {
     let limit = number(args, "partition-size-limit-per-response")?;
@@ -396,7 +389,7 @@ fn fetch(
             cursor: cursor.take(),
             ..Default::default()
         };
-        let response = session.wait(cluster.ask_any(&request))?;
+        let response = session.wait(client.ask_any(&request))?;
         for topic in response.topics {
             refused(topic.error_code, None)?;
             let name = topic.name.clone().unwrap_or_default();

@@ -2,7 +2,7 @@
 
 mod hanging;
 
-use ottla_client::{Cluster, CoordinatorOf, TopicPartition};
+use ottla_client::{Client, CoordinatorOf, TopicPartition};
 use ottla_clock::Clock;
 use ottla_protocol::messages::describe_producers_request::{
     DescribeProducersRequest, TopicRequest,
@@ -14,7 +14,7 @@ use ottla_types::{ErrorCode, NodeId};
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, last};
-use crate::session::{Session, ToolError, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, refused};
 use crate::table::tabbed;
 
 pub const TOOLS: &[&Tool] = &[&Tool {
@@ -43,16 +43,16 @@ const OPTIONS: &[Opt] = &[
     last("transactional-id-pattern", "REGEX", "With list: ids that match."),
 ];
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let action = args.rest.first().map(String::as_str);
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     match action {
-        Some("list") => list(args, session, &mut cluster),
-        Some("describe") => describe(args, session, &mut cluster),
-        Some("describe-producers") => producers(args, session, &mut cluster),
-        Some("abort") => hanging::abort(args, session, &mut cluster),
-        Some("find-hanging") => hanging::find(args, session, &mut cluster),
-        Some("forceTerminateTransaction") => terminate(args, session, &mut cluster),
+        Some("list") => list(args, session, &client),
+        Some("describe") => describe(args, session, &client),
+        Some("describe-producers") => producers(args, session, &client),
+        Some("abort") => hanging::abort(args, session, &client),
+        Some("find-hanging") => hanging::find(args, session, &client),
+        Some("forceTerminateTransaction") => terminate(args, session, &client),
         _ => Err(ToolError::Usage(
             "too few arguments: list, describe, describe-producers, abort, find-hanging or forceTerminateTransaction".to_owned(),
         )),
@@ -62,24 +62,24 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 /// Ends whatever the id has begun, by becoming its producer.
 fn terminate(
     args: &Parsed,
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
+    session: &mut ToolSession<'_>,
+    client: &Client,
 ) -> Result<(), ToolError> {
     let id = args.required("transactionalId").map_err(ToolError::Usage)?;
-    Ok(session.wait(cluster.fence_producer(id))?)
+    Ok(session.wait(client.fence_producer(id))?)
 }
 
 fn row(cells: &[&str]) -> Vec<String> {
     cells.iter().map(|it| (*it).to_owned()).collect()
 }
 
-fn print(session: &mut Session<'_>, rows: &[Vec<String>]) -> Result<(), ToolError> {
+fn print(session: &mut ToolSession<'_>, rows: &[Vec<String>]) -> Result<(), ToolError> {
     Ok(write!(session.out, "{}", tabbed(rows))?)
 }
 
-fn list(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Result<(), ToolError> {
+fn list(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
     let mut rows = vec![row(&["TransactionalId", "Coordinator", "ProducerId", "TransactionState"])];
-    for node in session.wait(cluster.all_brokers())? {
+    for node in session.wait(client.all_brokers())? {
         let request = ListTransactionsRequest {
             duration_filter: args
                 .number("duration-filter")
@@ -88,7 +88,7 @@ fn list(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Resu
             transactional_id_pattern: args.one("transactional-id-pattern").map(str::to_owned),
             ..Default::default()
         };
-        let mut told = session.wait(cluster.ask(node, &request))?;
+        let mut told = session.wait(client.ask(node, &request))?;
         refused(told.error_code, None)?;
         told.transaction_states.sort_by(|a, b| a.transactional_id.cmp(&b.transactional_id));
         for it in told.transaction_states {
@@ -101,16 +101,16 @@ fn list(args: &Parsed, session: &mut Session<'_>, cluster: &mut Cluster) -> Resu
 
 fn describe(
     args: &Parsed,
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
+    session: &mut ToolSession<'_>,
+    client: &Client,
 ) -> Result<(), ToolError> {
     let id = args.one("transactional-id");
     let id =
         id.ok_or_else(|| ToolError::Usage("argument --transactional-id is required".to_owned()))?;
-    let node = session.wait(cluster.coordinator(CoordinatorOf::Transaction, id))?;
+    let node = session.wait(client.coordinator(CoordinatorOf::Transaction, id))?;
     let transactional_ids = vec![id.to_owned()];
     let request = DescribeTransactionsRequest { transactional_ids, ..Default::default() };
-    let told = session.wait(cluster.ask(node, &request))?;
+    let told = session.wait(client.ask(node, &request))?;
     let found = told.transaction_states.into_iter().next().ok_or_else(|| failed("no answer"))?;
     if found.error_code != 0 {
         let why = ErrorCode(found.error_code).message();
@@ -155,8 +155,8 @@ fn describe(
 
 fn producers(
     args: &Parsed,
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
+    session: &mut ToolSession<'_>,
+    client: &Client,
 ) -> Result<(), ToolError> {
     let topic = args.one("topic");
     let topic = topic.ok_or_else(|| ToolError::Usage("argument --topic is required".to_owned()))?;
@@ -164,9 +164,9 @@ fn producers(
     let partition =
         partition.ok_or_else(|| ToolError::Usage("argument --partition is required".to_owned()))?;
     let place = TopicPartition::new(topic, partition);
-    let leader = session.wait(cluster.leader(&place))?;
+    let leader = session.wait(client.leader(&place))?;
     let node = args.number("broker-id").map_err(ToolError::Usage)?.unwrap_or(leader);
-    let found = active(session, cluster, &place, node)?;
+    let found = active(session, client, &place, node)?;
     let mut rows = vec![row(&[
         "ProducerId",
         "ProducerEpoch",
@@ -191,8 +191,8 @@ fn producers(
 
 /// The producers that a broker remembers of a partition.
 fn active(
-    session: &Session<'_>,
-    cluster: &mut Cluster,
+    session: &ToolSession<'_>,
+    client: &Client,
     place: &TopicPartition,
     node: NodeId,
 ) -> Result<Vec<ProducerState>, ToolError> {
@@ -202,7 +202,7 @@ fn active(
         ..Default::default()
     };
     let request = DescribeProducersRequest { topics: vec![asked], ..Default::default() };
-    let told = session.wait(cluster.ask(node, &request))?;
+    let told = session.wait(client.ask(node, &request))?;
     let mut all = Vec::new();
     for partition in told.topics.into_iter().flat_map(|it| it.partitions) {
         refused(partition.error_code, partition.error_message.as_deref())?;

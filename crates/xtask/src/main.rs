@@ -60,7 +60,7 @@ checksums. Builds a static program, unless one is given. With --check (as root) 
 tried on this machine.
 ";
 
-fn dist_options(words: &[&str]) -> Done<dist::Dist> {
+fn dist_options(words: &[&str]) -> dist::DistResult<dist::Dist> {
     let mut dist = dist::Dist { binary: None, check: false };
     let mut words = words.iter();
     while let Some(word) = words.next() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_client::{
-    ClientError, Cluster, Consumer, Message, NewTopic, Producer, ProducerOptions, Start,
+    Client, ClientError, Consumer, NewTopic, Producer, ProducerOptions, ProducerRecord, Start,
 };
 use ottla_clock::Clock;
 
@@ -17,8 +17,8 @@ pub fn run<T>(work: impl Future<Output = T>) -> T {
     builder.enable_all().build().unwrap().block_on(work)
 }
 
-pub async fn cluster(address: SocketAddr) -> Cluster {
-    Cluster::connect(&address.to_string(), "test", Clock::real()).await.unwrap()
+pub async fn cluster(address: SocketAddr) -> Client {
+    Client::connect(&address.to_string(), "test", Clock::real()).await.unwrap()
 }
 
 pub fn create(address: SocketAddr, name: &str, partitions: i32) {
@@ -46,11 +46,13 @@ pub async fn produce_once(
     values: impl Iterator<Item = String>,
     mut acked: impl FnMut(String),
 ) -> Result<(), ClientError> {
-    let cluster = Cluster::connect(&address.to_string(), "test", Clock::real()).await?;
-    let options = ProducerOptions { patience: Duration::ZERO, ..ProducerOptions::default() };
-    let mut producer = Producer::new(cluster, options);
+    let client = Client::connect(&address.to_string(), "test", Clock::real()).await?;
+    let options =
+        ProducerOptions { delivery_timeout: Duration::ZERO, ..ProducerOptions::default() };
+    let mut producer = Producer::new(client, options);
     for value in values {
-        let message = Message { value: Some(Bytes::from(value.clone())), ..Message::default() };
+        let message =
+            ProducerRecord { value: Some(Bytes::from(value.clone())), ..ProducerRecord::default() };
         producer.send(topic, message).await?;
         producer.flush().await?;
         acked(value);
@@ -61,8 +63,8 @@ pub async fn produce_once(
 /// All values of a topic, read until `count` are there and nothing more comes.
 pub fn read_all(address: SocketAddr, topic: &str, count: usize) -> Vec<String> {
     run(async {
-        let cluster = cluster(address).await;
-        let mut consumer = Consumer::open(cluster, topic, None, Start::Beginning).await.unwrap();
+        let client = cluster(address).await;
+        let mut consumer = Consumer::open(client, topic, None, Start::Beginning).await.unwrap();
         let mut all = Vec::new();
         loop {
             match consumer.poll().await.unwrap() {

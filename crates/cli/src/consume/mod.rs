@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use clap::Args;
 use ottla_client::{
-    Cluster, Consumer, ConsumerOptions, OptionError, Received, Start, Stop, TopicPartition,
+    Client, Consumer, ConsumerOptions, OptionError, Received, Start, Stop, TopicPartition,
 };
 use ottla_clock::Clock;
 use regex::bytes::Regex;
 
 use self::show::Style;
-use self::when::{Place, at};
-use crate::front::{Environment, Front, Shared};
+use self::when::{StartPosition, at};
+use crate::front::{Environment, Front, SharedOptions};
 
 /// Print the records of a topic, until Ctrl-C.
 #[derive(Args, Debug)]
@@ -73,7 +73,7 @@ pub struct Consume {
     #[arg(short = 'X', value_name = "NAME=VALUE")]
     settings: Vec<String>,
     #[command(flatten)]
-    shared: Shared,
+    shared: SharedOptions,
 }
 
 /// Which records are wanted.
@@ -130,12 +130,9 @@ fn options(args: &Consume, front: &Front<'_>) -> Result<ConsumerOptions, Box<dyn
 }
 
 /// The partitions of the topic that are asked for.
-async fn places(
-    cluster: &mut Cluster,
-    args: &Consume,
-) -> Result<Vec<TopicPartition>, Box<dyn Error>> {
+async fn places(client: &Client, args: &Consume) -> Result<Vec<TopicPartition>, Box<dyn Error>> {
     let topic = &args.topic;
-    let found = crate::topics::find(cluster, topic).await?;
+    let found = crate::topics::find(client, topic).await?;
     let mut all: Vec<i32> = found.partitions.iter().map(|it| it.partition_index).collect();
     all.sort_unstable();
     if let Some(absent) = args.partition.iter().find(|it| !all.contains(it)) {
@@ -154,29 +151,29 @@ pub(crate) async fn run(args: Consume, environment: &Environment) -> Result<(), 
     let style = style(&args, environment);
     let until = match &args.until {
         Some(word) => Some(at(word, &clock)?),
-        None => args.exit.then_some(Place::Latest),
+        None => args.exit.then_some(StartPosition::Latest),
     };
-    let mut cluster = front.connect().await?;
+    let client = front.connect().await?;
     let mut ends = BTreeMap::new();
     let in_group = options.group.is_some();
-    let places = places(&mut cluster, &args).await?;
+    let places = places(&client, &args).await?;
     if let Some(until) = until {
         for place in &places {
-            ends.insert(place.clone(), until.offset(&mut cluster, place).await?);
+            ends.insert(place.clone(), until.offset(&client, place).await?);
         }
     }
     let from = match (&args.from, args.last) {
         (Some(word), _) => Some(at(word, &clock)?),
-        (None, Some(count)) => Some(Place::Last(count.into())),
+        (None, Some(count)) => Some(StartPosition::Last(count.into())),
         (None, None) => None,
     };
     let start = options.start;
     let mut starts = Vec::new();
     for place in places.iter().filter(|_| from.is_some()) {
-        let from = from.unwrap_or(Place::Earliest);
-        starts.push((place.clone(), from.offset(&mut cluster, place).await?));
+        let from = from.unwrap_or(StartPosition::Earliest);
+        starts.push((place.clone(), from.offset(&client, place).await?));
     }
-    let mut consumer = Consumer::new(cluster, options);
+    let mut consumer = Consumer::new(client, options);
     let most = args.max_messages.unwrap_or(u64::MAX);
     let work = async {
         if in_group {

@@ -12,7 +12,7 @@ use ottla_coordinator::transaction::{
 use ottla_machine::Machine;
 use ottla_machine::testkit::MachineBench;
 use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
-use ottla_records::batches;
+use ottla_records::batches_in;
 
 const ID: &str = "t";
 const TIMEOUT_MS: i32 = 60_000;
@@ -322,7 +322,7 @@ fn kafkas_records_are_written_as_they_were_read() {
     for index in 0..4 {
         let folder = root.join(format!("__transaction_state-{index}"));
         let log = std::fs::read(folder.join("00000000000000000000.log")).unwrap();
-        for batch in batches(&log) {
+        for batch in batches_in(&log) {
             let unpacked = batch.unwrap().unpack(1 << 20).unwrap();
             for record in unpacked.records() {
                 let record = record.unwrap();

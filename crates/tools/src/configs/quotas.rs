@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ottla_client::Cluster;
+use ottla_client::Client;
 use ottla_clock::Clock;
 use ottla_protocol::messages::alter_client_quotas_request::{
     AlterClientQuotasRequest, EntityData, EntryData, OpData,
@@ -22,12 +22,12 @@ use ottla_types::ErrorCode;
 
 use super::{changes, settings};
 use crate::options::Parsed;
-use crate::session::{Session, ToolError, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, refused};
 
 /// A part of an entity: its type, and its name (the empty one is the default); all names if none
 /// is said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct EntityPart {
     kind: &'static str,
     name: Option<String>,
 }
@@ -48,15 +48,15 @@ const ITERATIONS: u32 = 4096;
 
 /// The entity of a command line, if it has to do with quotas: `--entity-type users --entity-name
 /// bob`, `--user bob`, in any order of its parts.
-pub fn entity(args: &Parsed) -> Result<Vec<Part>, ToolError> {
-    let mut parts: Vec<Part> = Vec::new();
+pub fn entity(args: &Parsed) -> Result<Vec<EntityPart>, ToolError> {
+    let mut parts: Vec<EntityPart> = Vec::new();
     let mut names = Vec::new();
     for (option, value) in args.in_order() {
         match option {
             "entity-type" => {
                 let found = KINDS.iter().find(|(plural, ..)| Some(*plural) == value);
                 let Some((_, _, kind, _)) = found else { return Ok(Vec::new()) };
-                parts.push(Part { kind, name: None });
+                parts.push(EntityPart { kind, name: None });
             }
             "entity-name" => names.push(value.unwrap_or_default().to_owned()),
             "entity-default" => names.push(String::new()),
@@ -69,9 +69,9 @@ pub fn entity(args: &Parsed) -> Result<Vec<Part>, ToolError> {
     for (plural, short, kind, _) in KINDS {
         let defaults = format!("{}-defaults", plural.trim_end_matches('s'));
         if args.has(&defaults) {
-            parts.push(Part { kind, name: Some(String::new()) });
+            parts.push(EntityPart { kind, name: Some(String::new()) });
         } else if let Some(name) = args.one(short) {
-            parts.push(Part { kind, name: Some(name.to_owned()) });
+            parts.push(EntityPart { kind, name: Some(name.to_owned()) });
         }
     }
     let mut kinds: Vec<&str> = parts.iter().map(|it| it.kind).collect();
@@ -84,30 +84,34 @@ pub fn entity(args: &Parsed) -> Result<Vec<Part>, ToolError> {
     }
 }
 
-pub fn run(args: &Parsed, session: &mut Session<'_>, entity: &[Part]) -> Result<(), ToolError> {
-    let mut cluster = session.connect()?;
+pub fn run(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    entity: &[EntityPart],
+) -> Result<(), ToolError> {
+    let client = session.connect()?;
     if args.has("describe") {
-        return describe(session, &mut cluster, entity);
+        return describe(session, &client, entity);
     }
     if entity.iter().any(|it| it.name.is_none()) {
         let usage = "An entity-name, or --entity-default, must be specified with --alter";
         return Err(ToolError::Usage(usage.to_owned()));
     }
-    alter(args, session, &mut cluster, entity)
+    alter(args, session, &client, entity)
 }
 
 /// An entity as found: its parts by type; no name is the default.
-type Found = BTreeMap<String, Option<String>>;
+type EntityFound = BTreeMap<String, Option<String>>;
 
 /// The quotas of an entity.
-type Quotas = (Found, BTreeMap<String, f64>);
+type Quotas = (EntityFound, BTreeMap<String, f64>);
 
 fn quotas(
-    session: &Session<'_>,
-    cluster: &mut Cluster,
-    entity: &[Part],
+    session: &ToolSession<'_>,
+    client: &Client,
+    entity: &[EntityPart],
 ) -> Result<Vec<Quotas>, ToolError> {
-    let component = |it: &Part| {
+    let component = |it: &EntityPart| {
         let (match_type, match_) = match &it.name {
             None => (SPECIFIED, None),
             Some(name) if name.is_empty() => (DEFAULT, None),
@@ -120,7 +124,7 @@ fn quotas(
         strict: true,
         ..Default::default()
     };
-    let told = session.wait(cluster.ask_any(&request))?;
+    let told = session.wait(client.ask_any(&request))?;
     refused(told.error_code, told.error_message.as_deref())?;
     let all = told.entries.unwrap_or_default().into_iter().map(|it| {
         let parts = it.entity.into_iter().map(|it| (it.entity_type, it.entity_name));
@@ -136,11 +140,11 @@ fn shown(value: f64) -> String {
 }
 
 fn describe(
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
-    entity: &[Part],
+    session: &mut ToolSession<'_>,
+    client: &Client,
+    entity: &[EntityPart],
 ) -> Result<(), ToolError> {
-    for (found, values) in quotas(session, cluster, entity)? {
+    for (found, values) in quotas(session, client, entity)? {
         let part = |(_, _, kind, title): &(&str, &str, &str, &str)| {
             found.get(*kind).map(|name| match name {
                 Some(name) => format!("{title} '{name}'"),
@@ -153,7 +157,7 @@ fn describe(
         let (parts, values) = (parts.join(", "), values.join(", "));
         writeln!(session.out, "Quota configs for {parts} are {values}")?;
     }
-    let [Part { kind: "user", name }] = entity else { return Ok(()) };
+    let [EntityPart { kind: "user", name }] = entity else { return Ok(()) };
     if name.as_ref().is_some_and(String::is_empty) {
         return Ok(());
     }
@@ -162,7 +166,7 @@ fn describe(
         users: name.as_ref().map(|name| vec![one(name)]),
         ..Default::default()
     };
-    let told = session.wait(cluster.ask_any(&request))?;
+    let told = session.wait(client.ask_any(&request))?;
     refused(told.error_code, told.error_message.as_deref())?;
     for it in told.results {
         if ErrorCode(it.error_code) == ErrorCode::RESOURCE_NOT_FOUND {
@@ -190,9 +194,9 @@ fn mechanism(name: &str) -> Option<i8> {
 
 fn alter(
     args: &Parsed,
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
-    entity: &[Part],
+    session: &mut ToolSession<'_>,
+    client: &Client,
+    entity: &[EntityPart],
 ) -> Result<(), ToolError> {
     let (set, gone) = changes(args)?;
     let (passwords, limits): (Vec<_>, Vec<_>) =
@@ -207,7 +211,7 @@ fn alter(
         ops.push(OpData { key, value, remove: false, ..Default::default() });
     }
     if !removed.is_empty() {
-        let now = quotas(session, cluster, entity)?;
+        let now = quotas(session, client, entity)?;
         let is_set = |key: &str| now.iter().any(|(_, values)| values.contains_key(key));
         let absent: Vec<&str> = removed.iter().copied().filter(|key| !is_set(key)).collect();
         if !absent.is_empty() {
@@ -220,7 +224,7 @@ fn alter(
         }));
     }
     if !ops.is_empty() {
-        limit(session, cluster, (entity, ops))?;
+        limit(session, client, (entity, ops))?;
     }
     let head = entity.first();
     let name = head.and_then(|it| it.name.clone()).unwrap_or_default();
@@ -240,7 +244,7 @@ fn alter(
             upsertions: upsertions?,
             ..Default::default()
         };
-        let told = session.wait(cluster.ask_any(&request))?;
+        let told = session.wait(client.ask_any(&request))?;
         for it in told.results {
             refused(it.error_code, it.error_message.as_deref())?;
         }
@@ -256,18 +260,18 @@ fn alter(
 }
 
 fn limit(
-    session: &Session<'_>,
-    cluster: &mut Cluster,
-    (entity, ops): (&[Part], Vec<OpData>),
+    session: &ToolSession<'_>,
+    client: &Client,
+    (entity, ops): (&[EntityPart], Vec<OpData>),
 ) -> Result<(), ToolError> {
-    let part = |it: &Part| EntityData {
+    let part = |it: &EntityPart| EntityData {
         entity_type: it.kind.to_owned(),
         entity_name: it.name.clone().filter(|it| !it.is_empty()),
         ..Default::default()
     };
     let entry = EntryData { entity: entity.iter().map(part).collect(), ops, ..Default::default() };
     let request = AlterClientQuotasRequest { entries: vec![entry], ..Default::default() };
-    let told = session.wait(cluster.ask_any(&request))?;
+    let told = session.wait(client.ask_any(&request))?;
     for it in told.entries {
         refused(it.error_code, it.error_message.as_deref())?;
     }

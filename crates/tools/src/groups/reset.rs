@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_client::{Cluster, Consumer, Isolation, Offsets, TopicPartition};
+use ottla_client::{Client, Consumer, IsolationLevel, PartitionOffsets, TopicPartition};
 use ottla_clock::Clock;
 use ottla_types::Offset;
 
-use super::csv::{self, Plan};
+use super::csv::{self, OffsetPlan};
 use super::times::{date_time, duration_ms};
 use super::{check_places, every, named, places};
 use crate::options::Parsed;
-use crate::session::{Session, ToolError, failed, read};
+use crate::session::{ToolError, ToolSession, failed, read};
 use crate::table::columns;
 
 const EARLIEST: i64 = -2;
@@ -29,7 +29,7 @@ pub const TARGETS: [&str; 8] = [
 ];
 
 /// Where the partitions of a group are to go.
-enum Target {
+enum ResetTarget {
     Offset(Offset),
     Shift(i64),
     /// The first record at or after a time, in milliseconds.
@@ -37,10 +37,10 @@ enum Target {
     Earliest,
     Latest,
     Current,
-    Plan(Plan),
+    Plan(OffsetPlan),
 }
 
-impl Target {
+impl ResetTarget {
     fn new(args: &Parsed) -> Result<Self, ToolError> {
         let number = |name| args.required_number(name).map_err(ToolError::Usage);
         let text = |name| args.required(name).map_err(ToolError::Usage);
@@ -73,8 +73,8 @@ impl Target {
 
 pub fn reset(
     args: &Parsed,
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
+    session: &mut ToolSession<'_>,
+    client: &Client,
 ) -> Result<(), ToolError> {
     if !args.has("execute") && !args.has("dry-run") {
         tell!("WARN: without --execute nothing is changed, as with --dry-run.");
@@ -83,14 +83,14 @@ pub fn reset(
         let usage = "One of the reset scopes should be defined: --all-topics, --topic.";
         return Err(ToolError::Usage(usage.to_owned()));
     }
-    let target = Target::new(args)?;
-    let busy: Vec<(String, String)> = every(session, cluster, &[], &[])?
+    let target = ResetTarget::new(args)?;
+    let busy: Vec<(String, String)> = every(session, client, &[], &[])?
         .into_iter()
         .filter(|it| !matches!(it.group_state.as_str(), "Empty" | "Dead"))
         .map(|it| (it.group_id, it.group_state))
         .collect();
     let mut rows = Vec::new();
-    let groups: BTreeSet<String> = named(args, session, cluster)?.into_iter().collect();
+    let groups: BTreeSet<String> = named(args, session, client)?.into_iter().collect();
     for group in groups {
         if let Some((_, state)) = busy.iter().find(|(id, _)| *id == group) {
             writeln!(
@@ -99,11 +99,11 @@ pub fn reset(
             )?;
             continue;
         }
-        let known = session.wait(cluster.group_offsets(&group))?;
-        let known: Offsets =
-            known.into_iter().map(|(place, (offset, _))| (place, offset)).collect();
-        let wanted = places(args, session, cluster, &known)?;
-        let mut partitions = Partitions { session, cluster, known: &known };
+        let known = session.wait(client.group_offsets(&group))?;
+        let known: PartitionOffsets =
+            known.into_iter().map(|(place, next)| (place, next.offset)).collect();
+        let wanted = places(args, session, client, &known)?;
+        let mut partitions = ResetPartitions { session, client, known: &known };
         let wanted = partitions.targets(&group, &target, wanted)?;
         if args.has("execute") && !wanted.is_empty() {
             commit(session, &group, &wanted)?;
@@ -115,7 +115,7 @@ pub fn reset(
 
 fn print(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     rows: Vec<(String, TopicPartition, Offset)>,
 ) -> Result<(), ToolError> {
     if args.has("export") {
@@ -136,7 +136,11 @@ fn print(
     Ok(())
 }
 
-fn commit(session: &Session<'_>, group: &str, offsets: &Offsets) -> Result<(), ToolError> {
+fn commit(
+    session: &ToolSession<'_>,
+    group: &str,
+    offsets: &PartitionOffsets,
+) -> Result<(), ToolError> {
     let mut options = session.consumer_options(std::iter::empty())?;
     options.group = Some(group.to_owned());
     options.auto_commit = false;
@@ -145,36 +149,36 @@ fn commit(session: &Session<'_>, group: &str, offsets: &Offsets) -> Result<(), T
 }
 
 /// The partitions of a cluster, and how far a group has read them.
-struct Partitions<'a, 'b> {
-    session: &'a mut Session<'b>,
-    cluster: &'a mut Cluster,
-    known: &'a Offsets,
+struct ResetPartitions<'a, 'b> {
+    session: &'a mut ToolSession<'b>,
+    client: &'a Client,
+    known: &'a PartitionOffsets,
 }
 
-impl Partitions<'_, '_> {
+impl ResetPartitions<'_, '_> {
     /// Where each partition is to go.
     fn targets(
         &mut self,
         group: &str,
-        target: &Target,
+        target: &ResetTarget,
         wanted: BTreeSet<TopicPartition>,
-    ) -> Result<Offsets, ToolError> {
-        if let Target::Plan(plan) = target {
+    ) -> Result<PartitionOffsets, ToolError> {
+        if let ResetTarget::Plan(plan) = target {
             let Some(offsets) = plan.get(group) else {
                 writeln!(self.session.out, "\nError: No reset plan for group {group} found")?;
-                return Ok(Offsets::new());
+                return Ok(PartitionOffsets::new());
             };
-            check_places(self.session, self.cluster, offsets.keys())?;
+            check_places(self.session, self.client, offsets.keys())?;
             return self.bounded(offsets.clone());
         }
         let known = self.known;
         let here = |place: &TopicPartition| known.get(place).copied();
         match target {
-            Target::Offset(offset) => {
+            ResetTarget::Offset(offset) => {
                 self.bounded(wanted.into_iter().map(|place| (place, *offset)).collect())
             }
-            Target::Shift(count) => {
-                let mut all = Offsets::new();
+            ResetTarget::Shift(count) => {
+                let mut all = PartitionOffsets::new();
                 for place in wanted {
                     let here = here(&place).ok_or_else(|| {
                         ToolError::Usage(format!(
@@ -185,10 +189,10 @@ impl Partitions<'_, '_> {
                 }
                 self.bounded(all)
             }
-            Target::Since(time) => self.since(&wanted, *time),
-            Target::Earliest => self.at(&wanted, EARLIEST),
-            Target::Latest => self.at(&wanted, LATEST),
-            Target::Current => {
+            ResetTarget::Since(time) => self.since(&wanted, *time),
+            ResetTarget::Earliest => self.at(&wanted, EARLIEST),
+            ResetTarget::Latest => self.at(&wanted, LATEST),
+            ResetTarget::Current => {
                 let (has, lacks): (BTreeSet<_>, BTreeSet<_>) =
                     wanted.into_iter().partition(|place| here(place).is_some());
                 let mut all = self.at(&lacks, LATEST)?;
@@ -197,7 +201,7 @@ impl Partitions<'_, '_> {
                 );
                 Ok(all)
             }
-            Target::Plan(_) => Ok(Offsets::new()),
+            ResetTarget::Plan(_) => Ok(PartitionOffsets::new()),
         }
     }
 
@@ -206,14 +210,14 @@ impl Partitions<'_, '_> {
         &mut self,
         places: impl IntoIterator<Item = &'p TopicPartition> + Clone,
         time: i64,
-    ) -> Result<Offsets, ToolError> {
-        let isolation = Isolation::Uncommitted;
-        let talk = self.cluster.offsets_at(places.clone(), time, isolation);
+    ) -> Result<PartitionOffsets, ToolError> {
+        let isolation = IsolationLevel::Uncommitted;
+        let talk = self.client.offsets_at(places.clone(), time, isolation);
         let mut found = self.session.wait(talk);
         for place in places {
             if !found.contains_key(place) {
                 // Once more by itself: then it is there, or there is an error to be told.
-                let offset = self.session.wait(self.cluster.offset_at(place, time, isolation))?;
+                let offset = self.session.wait(self.client.offset_at(place, time, isolation))?;
                 found.insert(place.clone(), offset);
             }
         }
@@ -225,7 +229,7 @@ impl Partitions<'_, '_> {
         &mut self,
         wanted: &BTreeSet<TopicPartition>,
         time: i64,
-    ) -> Result<Offsets, ToolError> {
+    ) -> Result<PartitionOffsets, ToolError> {
         let mut found = self.at(wanted, time)?;
         found.retain(|_, offset| *offset >= 0);
         let none: BTreeSet<TopicPartition> =
@@ -241,7 +245,7 @@ impl Partitions<'_, '_> {
     }
 
     /// Offsets within what their partitions have; what is beyond is told.
-    fn bounded(&mut self, offsets: Offsets) -> Result<Offsets, ToolError> {
+    fn bounded(&mut self, offsets: PartitionOffsets) -> Result<PartitionOffsets, ToolError> {
         let places: Vec<&TopicPartition> = offsets.keys().collect();
         let first = self.at(places.iter().copied(), EARLIEST)?;
         let end = self.at(places.iter().copied(), LATEST)?;
@@ -249,7 +253,7 @@ impl Partitions<'_, '_> {
             .iter()
             .map(|(place, end)| (place, (first.get(place).copied().unwrap_or(0), *end)))
             .collect();
-        let mut all = Offsets::new();
+        let mut all = PartitionOffsets::new();
         for (place, offset) in &offsets {
             let (first, end) = bounds.get(place).copied().unwrap_or((0, *offset));
             let (bound, how) = if *offset > end {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ottla_client::{Cluster, ConfigKind, TopicPartition};
+use ottla_client::{Client, ConfigKind, TopicPartition};
 use ottla_clock::Clock;
 use ottla_protocol::messages::alter_partition_reassignments_request::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
@@ -18,42 +18,42 @@ use super::{
     shown, topics_of, under_way,
 };
 use crate::options::Parsed;
-use crate::session::{Session, ToolError, failed};
+use crate::session::{ToolError, ToolSession, failed};
 
 /// How long to wait between two tries.
 const MOMENT: Duration = Duration::from_millis(100);
 
 pub fn run(
     args: &Parsed,
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
+    session: &mut ToolSession<'_>,
+    client: &Client,
     (wanted, dirs): (Replicas, Directories),
 ) -> Result<(), ToolError> {
-    let busy = under_way(session, cluster)?;
+    let busy = under_way(session, client)?;
     if !busy.is_empty() && !args.has("additional") {
         return Err(failed(
             "Cannot execute because there is an existing partition assignment. Use --additional to override this and create a new partition assignment in addition to the existing one. The --additional flag can also be used to change the throttle by resubmitting the current reassignment.",
         ));
     }
-    let known = brokers(session, cluster)?;
+    let known = brokers(session, client)?;
     if let Some(id) = wanted.values().flatten().find(|id| !known.contains_key(id)) {
         return Err(failed(format!("Error: Unknown broker id {id}")));
     }
     let topics = topics_of(&wanted);
-    let mut now = current_all(session, cluster, &topics)?;
+    let mut now = current_all(session, client, &topics)?;
     now.retain(|place, _| wanted.contains_key(place));
     if let Some(place) = wanted.keys().find(|place| !now.contains_key(place)) {
         return Err(failed(format!("Error: Unable to find partition: {place}")));
     }
-    let (lying, _) = directories(session, cluster)?;
+    let (lying, _) = directories(session, client)?;
     writeln!(
         session.out,
         "Current partition replica assignment\n\n{}\n\nSave this to use as the --reassignment-json-file option during rollback",
         shown(&now, &lying)
     )?;
-    throttle(args, session, cluster, (&now, &wanted))?;
+    throttle(args, session, client, (&now, &wanted))?;
     let strict = args.has("disallow-replication-factor-change");
-    reassign(session, cluster, &wanted, strict)?;
+    reassign(session, client, &wanted, strict)?;
     let names: Vec<String> = wanted.keys().map(ToString::to_string).collect();
     let s = if names.len() == 1 { "" } else { "s" };
     writeln!(
@@ -65,13 +65,13 @@ pub fn run(
         return Ok(());
     }
     let timeout = args.number("timeout").map_err(ToolError::Usage)?.unwrap_or(10_000);
-    move_replicas(session, cluster, dirs, Duration::from_millis(timeout))
+    move_replicas(session, client, dirs, Duration::from_millis(timeout))
 }
 
 fn throttle(
     args: &Parsed,
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
+    session: &mut ToolSession<'_>,
+    client: &Client,
     (now, wanted): (&Replicas, &Replicas),
 ) -> Result<(), ToolError> {
     let between: Option<i64> = args.number("throttle").map_err(ToolError::Usage)?;
@@ -93,7 +93,7 @@ fn throttle(
         let limits = BROKER_THROTTLES.into_iter().zip([between, between, within]);
         let set =
             limits.filter_map(|(name, limit)| Some((name.to_owned(), Some(limit?.to_string()))));
-        session.wait(cluster.set_configs((ConfigKind::Broker, &id.to_string()), set.collect()))?;
+        session.wait(client.set_configs((ConfigKind::Broker, &id.to_string()), set.collect()))?;
     }
     if let Some(limit) = between {
         let mut lists: BTreeMap<&str, [Vec<String>; 2]> = BTreeMap::new();
@@ -107,7 +107,7 @@ fn throttle(
         for (topic, lists) in lists {
             let set = TOPIC_THROTTLES.into_iter().zip(lists);
             let set = set.map(|(name, list)| (name.to_owned(), Some(list.join(",")))).collect();
-            session.wait(cluster.set_configs((ConfigKind::Topic, topic), set))?;
+            session.wait(client.set_configs((ConfigKind::Topic, topic), set))?;
         }
         writeln!(session.out, "The inter-broker throttle limit was set to {limit} B/s")?;
     }
@@ -118,8 +118,8 @@ fn throttle(
 }
 
 fn reassign(
-    session: &Session<'_>,
-    cluster: &mut Cluster,
+    session: &ToolSession<'_>,
+    client: &Client,
     wanted: &Replicas,
     is_strict: bool,
 ) -> Result<(), ToolError> {
@@ -141,7 +141,7 @@ fn reassign(
         allow_replication_factor_change: !is_strict,
         ..Default::default()
     };
-    let told = session.wait(cluster.ask_any(&request))?;
+    let told = session.wait(client.ask_any(&request))?;
     let mut wrong = Vec::new();
     for topic in &told.responses {
         for it in topic.partitions.iter().filter(|it| it.error_code != 0) {
@@ -159,8 +159,8 @@ fn reassign(
 
 /// Asks each broker for the directories, until it knows of the partitions.
 fn move_replicas(
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
+    session: &mut ToolSession<'_>,
+    client: &Client,
     mut left: Directories,
     timeout: Duration,
 ) -> Result<(), ToolError> {
@@ -169,7 +169,7 @@ fn move_replicas(
     loop {
         let all: Vec<_> = std::mem::take(&mut left).into_iter().collect();
         for ((place, node), dir) in all {
-            let code = move_one(session, cluster, (&place, node), &dir)?;
+            let code = move_one(session, client, (&place, node), &dir)?;
             match code {
                 ErrorCode::NONE => writeln!(
                     session.out,
@@ -202,8 +202,8 @@ fn move_replicas(
 }
 
 fn move_one(
-    session: &Session<'_>,
-    cluster: &mut Cluster,
+    session: &ToolSession<'_>,
+    client: &Client,
     (place, node): (&TopicPartition, NodeId),
     dir: &str,
 ) -> Result<ErrorCode, ToolError> {
@@ -218,7 +218,7 @@ fn move_one(
         ..Default::default()
     }];
     let request = AlterReplicaLogDirsRequest { dirs, ..Default::default() };
-    let told = session.wait(cluster.ask(node, &request))?;
+    let told = session.wait(client.ask(node, &request))?;
     let code = told.results.iter().flat_map(|it| &it.partitions).next().map(|it| it.error_code);
     Ok(code.map_or(ErrorCode::UNKNOWN_SERVER_ERROR, ErrorCode))
 }

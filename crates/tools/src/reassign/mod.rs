@@ -5,7 +5,7 @@ mod verify;
 
 use std::collections::BTreeMap;
 
-use ottla_client::{Cluster, ConfigKind, TopicPartition};
+use ottla_client::{Client, ConfigKind, IfAbsent, TopicPartition};
 use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
 use ottla_protocol::messages::list_partition_reassignments_request as listing;
@@ -13,9 +13,9 @@ use ottla_types::NodeId;
 use serde_json::json;
 
 use crate::Tool;
-use crate::json::{Entry, Plan};
+use crate::json::{PlanEntry, PlanFile};
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{Session, ToolError, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, refused};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-reassign-partitions",
@@ -79,7 +79,7 @@ type Replicas = BTreeMap<TopicPartition, Vec<NodeId>>;
 /// In which directory a broker keeps a partition, or is to.
 type Directories = BTreeMap<(TopicPartition, NodeId), String>;
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let Some(action) = args.only(&ACTIONS) else {
         let all = ACTIONS.map(|it| format!("--{it}")).join(", ");
         return Err(ToolError::Usage(format!("Command must include exactly one action: {all}")));
@@ -106,17 +106,17 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         ToolError::Usage("Missing required argument \"[reassignment-json-file]\"".to_owned())
     })?;
     let wanted = wanted(file)?;
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     match action {
-        "execute" => execute::run(args, session, &mut cluster, wanted),
-        "cancel" => verify::cancel(args, session, &mut cluster, wanted),
-        _ => verify::run(args, session, &mut cluster, wanted),
+        "execute" => execute::run(args, session, &client, wanted),
+        "cancel" => verify::cancel(args, session, &client, wanted),
+        _ => verify::run(args, session, &client, wanted),
     }
 }
 
 /// The topics that a file names.
 fn topics(file: &str) -> Result<Vec<String>, ToolError> {
-    let plan = Plan::versioned(file)?;
+    let plan = PlanFile::versioned(file)?;
     let mut names = Vec::new();
     for entry in plan.list("topics")? {
         names.push(entry.text("topic")?.to_owned());
@@ -127,7 +127,7 @@ fn topics(file: &str) -> Result<Vec<String>, ToolError> {
 
 /// What a file says of partitions: on which brokers, and in which of their directories.
 fn wanted(file: &str) -> Result<(Replicas, Directories), ToolError> {
-    let plan = Plan::versioned(file)?;
+    let plan = PlanFile::versioned(file)?;
     let (mut replicas, mut directories) = (Replicas::new(), Directories::new());
     let entries = plan.list("partitions")?;
     for entry in &entries {
@@ -151,7 +151,7 @@ fn wanted(file: &str) -> Result<(Replicas, Directories), ToolError> {
         }
         replicas.insert(place, ids);
     }
-    let places = entries.iter().map(Entry::place).collect::<Result<Vec<_>, _>>()?;
+    let places = entries.iter().map(PlanEntry::place).collect::<Result<Vec<_>, _>>()?;
     plan.no_duplicates("Partition reassignment contains duplicate topic partitions", places)?;
     if replicas.is_empty() {
         return Err(plan.wrong("Partition reassignment list cannot be empty"));
@@ -168,12 +168,12 @@ fn topics_of(wanted: &Replicas) -> Vec<String> {
 
 /// Where the partitions of topics are; absent topics have none.
 fn current(
-    session: &Session<'_>,
-    cluster: &mut Cluster,
+    session: &ToolSession<'_>,
+    client: &Client,
     topics: &[String],
 ) -> Result<Replicas, ToolError> {
     let mut found = Replicas::new();
-    for topic in session.wait(cluster.refresh(Some(topics), false))? {
+    for topic in session.wait(client.refresh(Some(topics), IfAbsent::Fail))? {
         let name = topic.name.unwrap_or_default();
         for it in topic.partitions.into_iter().filter(|_| topic.error_code == 0) {
             let place = TopicPartition::new(name.as_str(), it.partition_index);
@@ -185,11 +185,11 @@ fn current(
 
 /// As [`current`], where every topic must be there.
 fn current_all(
-    session: &Session<'_>,
-    cluster: &mut Cluster,
+    session: &ToolSession<'_>,
+    client: &Client,
     topics: &[String],
 ) -> Result<Replicas, ToolError> {
-    let found = current(session, cluster, topics)?;
+    let found = current(session, client, topics)?;
     let has = |topic: &&String| !found.keys().any(|it| *it.topic == **topic);
     match topics.iter().find(has) {
         Some(topic) => Err(failed(format!("Error: Topic {topic} not found."))),
@@ -199,13 +199,13 @@ fn current_all(
 
 /// In which directory each broker keeps each of its partitions; the second is where it is going.
 fn directories(
-    session: &Session<'_>,
-    cluster: &mut Cluster,
+    session: &ToolSession<'_>,
+    client: &Client,
 ) -> Result<(Directories, Directories), ToolError> {
     let (mut now, mut future) = (Directories::new(), Directories::new());
-    for node in session.wait(cluster.all_brokers())? {
+    for node in session.wait(client.all_brokers())? {
         let request = DescribeLogDirsRequest { topics: None, ..Default::default() };
-        let told = session.wait(cluster.ask(node, &request))?;
+        let told = session.wait(client.ask(node, &request))?;
         refused(told.error_code, None)?;
         for dir in told.results {
             for topic in &dir.topics {
@@ -240,16 +240,20 @@ fn shown(replicas: &Replicas, directories: &Directories) -> String {
 
 /// The brokers there are, with their racks.
 fn brokers(
-    session: &Session<'_>,
-    cluster: &mut Cluster,
+    session: &ToolSession<'_>,
+    client: &Client,
 ) -> Result<BTreeMap<NodeId, Option<String>>, ToolError> {
-    let told = session.wait(cluster.ask_any(&DescribeClusterRequest::default()))?;
+    let told = session.wait(client.ask_any(&DescribeClusterRequest::default()))?;
     refused(told.error_code, told.error_message.as_deref())?;
     Ok(told.brokers.into_iter().map(|it| (it.broker_id, it.rack)).collect())
 }
 
-fn generate(args: &Parsed, session: &mut Session<'_>, topics: &[String]) -> Result<(), ToolError> {
-    let mut cluster = session.connect()?;
+fn generate(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    topics: &[String],
+) -> Result<(), ToolError> {
+    let client = session.connect()?;
     let list = args.one("broker-list").unwrap_or_default();
     let ids: Result<Vec<NodeId>, _> = list.split(',').map(|it| it.trim().parse()).collect();
     let ids =
@@ -257,8 +261,8 @@ fn generate(args: &Parsed, session: &mut Session<'_>, topics: &[String]) -> Resu
     if let Some(id) = ids.iter().find(|id| ids.iter().filter(|it| it == id).count() > 1) {
         return Err(failed(format!("Broker list contains duplicate entries: [{id}]")));
     }
-    let now = current_all(session, &mut cluster, topics)?;
-    let known = brokers(session, &mut cluster)?;
+    let now = current_all(session, &client, topics)?;
+    let known = brokers(session, &client)?;
     let chosen: Vec<(NodeId, Option<String>)> =
         known.into_iter().filter(|(id, _)| ids.contains(id)).collect();
     let rackless = chosen.iter().filter(|(_, rack)| rack.is_none()).count();
@@ -275,7 +279,7 @@ fn generate(args: &Parsed, session: &mut Session<'_>, topics: &[String]) -> Resu
         let places = spread(&chosen, of.len(), factor, args.has("disable-rack-aware"))?;
         proposed.extend(of.into_iter().map(|(place, _)| place.clone()).zip(places));
     }
-    let (dirs, _) = directories(session, &mut cluster)?;
+    let (dirs, _) = directories(session, &client)?;
     writeln!(session.out, "Current partition replica assignment\n{}\n", shown(&now, &dirs))?;
     let plan = shown(&proposed, &Directories::new());
     writeln!(session.out, "Proposed partition reassignment configuration\n{plan}")?;
@@ -318,15 +322,15 @@ fn spread(
 
 /// What is under way: partition, its replicas, those that come and those that go.
 fn under_way(
-    session: &Session<'_>,
-    cluster: &mut Cluster,
+    session: &ToolSession<'_>,
+    client: &Client,
 ) -> Result<BTreeMap<TopicPartition, [Vec<NodeId>; 3]>, ToolError> {
     let request = listing::ListPartitionReassignmentsRequest {
         topics: None,
         timeout_ms: 30_000,
         ..Default::default()
     };
-    let told = session.wait(cluster.ask_any(&request))?;
+    let told = session.wait(client.ask_any(&request))?;
     refused(told.error_code, told.error_message.as_deref())?;
     let mut all = BTreeMap::new();
     for topic in told.topics {
@@ -342,9 +346,9 @@ fn commas(ids: &[NodeId]) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-fn list(session: &mut Session<'_>) -> Result<(), ToolError> {
-    let mut cluster = session.connect()?;
-    let all = under_way(session, &mut cluster)?;
+fn list(session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+    let client = session.connect()?;
+    let all = under_way(session, &client)?;
     if all.is_empty() {
         writeln!(session.out, "No partition reassignments found.")?;
         return Ok(());
@@ -362,11 +366,11 @@ fn list(session: &mut Session<'_>) -> Result<(), ToolError> {
 
 /// Takes all throttles back.
 fn clear_throttles(
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
+    session: &mut ToolSession<'_>,
+    client: &Client,
     wanted: &Replicas,
 ) -> Result<(), ToolError> {
-    let mut ids: Vec<NodeId> = brokers(session, cluster)?.into_keys().collect();
+    let mut ids: Vec<NodeId> = brokers(session, client)?.into_keys().collect();
     ids.extend(wanted.values().flatten());
     ids.sort_unstable();
     ids.dedup();
@@ -380,7 +384,7 @@ fn clear_throttles(
     )?;
     for id in ids {
         let gone = BROKER_THROTTLES.map(|name| (name.to_owned(), None)).to_vec();
-        session.wait(cluster.set_configs((ConfigKind::Broker, &id.to_string()), gone))?;
+        session.wait(client.set_configs((ConfigKind::Broker, &id.to_string()), gone))?;
     }
     writeln!(
         session.out,
@@ -390,7 +394,7 @@ fn clear_throttles(
     )?;
     for topic in topics {
         let gone = TOPIC_THROTTLES.map(|name| (name.to_owned(), None)).to_vec();
-        session.wait(cluster.set_configs((ConfigKind::Topic, &topic), gone))?;
+        session.wait(client.set_configs((ConfigKind::Topic, &topic), gone))?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_client::{Cluster, CoordinatorOf, TopicPartition};
+use ottla_client::{Client, CoordinatorOf, IfAbsent, TopicPartition};
 use ottla_clock::Clock;
 use ottla_protocol::messages::describe_producers_response::ProducerState;
 use ottla_protocol::messages::describe_transactions_request::DescribeTransactionsRequest;
@@ -14,19 +14,19 @@ use ottla_types::{NodeId, ProducerId};
 
 use super::{active, print, row};
 use crate::options::Parsed;
-use crate::session::{Session, ToolError, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, refused};
 
 const MINUTE_MS: i64 = 60_000;
 
 pub fn abort(
     args: &Parsed,
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
+    session: &mut ToolSession<'_>,
+    client: &Client,
 ) -> Result<(), ToolError> {
     let usage = ToolError::Usage;
     let topic = args.required("topic").map_err(usage)?;
     let place = TopicPartition::new(topic, args.required_number("partition").map_err(usage)?);
-    let node = session.wait(cluster.leader(&place))?;
+    let node = session.wait(client.leader(&place))?;
     let start: Option<i64> = args.number("start-offset").map_err(usage)?;
     let named: [Option<i64>; 3] = [
         args.number("producer-id").map_err(usage)?,
@@ -35,7 +35,7 @@ pub fn abort(
     ];
     let (id, epoch, coordinator) = match (start, named) {
         (Some(start), [None, None, None]) => {
-            let found = active(session, cluster, &place, node)?;
+            let found = active(session, client, &place, node)?;
             let found = found.into_iter().find(|it| it.current_txn_start_offset == start);
             let found = found.ok_or_else(|| {
                 failed(format!("Could not find any open transactions starting at offset {start} on partition {place}"))
@@ -64,7 +64,7 @@ pub fn abort(
         ..Default::default()
     };
     let request = WriteTxnMarkersRequest { markers: vec![marker], ..Default::default() };
-    let told = session.wait(cluster.ask(node, &request))?;
+    let told = session.wait(client.ask(node, &request))?;
     let parts = told.markers.iter().flat_map(|it| &it.topics).flat_map(|it| &it.partitions);
     for it in parts {
         refused(it.error_code, None)?;
@@ -80,8 +80,8 @@ struct Suspect {
 
 pub fn find(
     args: &Parsed,
-    session: &mut Session<'_>,
-    cluster: &mut Cluster,
+    session: &mut ToolSession<'_>,
+    client: &Client,
 ) -> Result<(), ToolError> {
     let usage = ToolError::Usage;
     let broker: Option<NodeId> = args.number("broker-id").map_err(usage)?;
@@ -98,7 +98,7 @@ pub fn find(
     let now = Clock::real().wall_ms();
     let names = topic.map(|it| vec![it.to_owned()]);
     let mut suspects = Vec::new();
-    for known in session.wait(cluster.refresh(names.as_deref(), false))? {
+    for known in session.wait(client.refresh(names.as_deref(), IfAbsent::Fail))? {
         refused(known.error_code, None)?;
         let name = known.name.unwrap_or_default();
         for it in known.partitions {
@@ -113,11 +113,11 @@ pub fn find(
                 it.current_txn_start_offset >= 0
                     && now - it.last_timestamp > minutes.saturating_mul(MINUTE_MS)
             };
-            let found = active(session, cluster, &place, node)?.into_iter().filter(open);
+            let found = active(session, client, &place, node)?.into_iter().filter(open);
             suspects.extend(found.map(|producer| Suspect { place: place.clone(), producer }));
         }
     }
-    let known = known(session, cluster, &suspects)?;
+    let known = known(session, client, &suspects)?;
     suspects.retain(|it| {
         let places = known.get(&it.producer.producer_id);
         !places.is_some_and(|places| places.contains(&it.place))
@@ -149,8 +149,8 @@ pub fn find(
 
 /// The partitions that coordinators say the open transactions of these producers touch.
 fn known(
-    session: &Session<'_>,
-    cluster: &mut Cluster,
+    session: &ToolSession<'_>,
+    client: &Client,
     suspects: &[Suspect],
 ) -> Result<BTreeMap<ProducerId, BTreeSet<TopicPartition>>, ToolError> {
     let mut places: BTreeMap<ProducerId, BTreeSet<TopicPartition>> = BTreeMap::new();
@@ -162,15 +162,15 @@ fn known(
         duration_filter: -1,
         ..Default::default()
     };
-    for node in session.wait(cluster.all_brokers())? {
-        let told = session.wait(cluster.ask(node, &request))?;
+    for node in session.wait(client.all_brokers())? {
+        let told = session.wait(client.ask(node, &request))?;
         refused(told.error_code, None)?;
         for it in told.transaction_states {
             let id = it.transactional_id;
-            let node = session.wait(cluster.coordinator(CoordinatorOf::Transaction, &id))?;
+            let node = session.wait(client.coordinator(CoordinatorOf::Transaction, &id))?;
             let request =
                 DescribeTransactionsRequest { transactional_ids: vec![id], ..Default::default() };
-            let told = session.wait(cluster.ask(node, &request))?;
+            let told = session.wait(client.ask(node, &request))?;
             let topics = told.transaction_states.iter().flat_map(|it| &it.topics);
             let all = topics.flat_map(|topic| {
                 let place = |index: &i32| TopicPartition::new(topic.topic.as_str(), *index);

@@ -1,4 +1,4 @@
-//! Membership in a classic group, as its members speak it.
+//! A member of a classic group: one of the members assigns the partitions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,21 +14,27 @@ use ottla_protocol::shared::consumer_protocol_assignment::{
 use ottla_protocol::{Decoder, Message, encode_value};
 use ottla_types::{ErrorCode, NodeId, TopicPartition};
 
-use crate::assign::{Assignor, Candidate, Places};
-use crate::cluster::{Cluster, CoordinatorOf, MOMENT, PATIENCE};
+use crate::assign::{Assignor, Candidate};
+use crate::client::{Client, CoordinatorOf, Line, SendTerms};
 use crate::error::ClientError;
-use crate::member::{Beaten, LATE_ANSWER, Subscription, by_topic};
+use crate::membership::{HeartbeatOutcome, PendingCall};
+use crate::metadata::IfAbsent;
 use crate::options::ConsumerOptions;
+use crate::partitions::{Partitions, indexes_by_topic};
+use crate::subscription::TopicSubscription;
 
 const CONSUMER: &str = "consumer";
 /// The version of what members say of themselves: with what they own, and as of when.
 const SUBSCRIPTION_VERSION: i16 = 3;
 
+/// How much longer than the rebalance timeout an answer may take.
+const LINGER: Duration = Duration::from_secs(5);
+
 /// A member of a classic group.
 #[derive(Debug)]
-pub(crate) struct Classic {
+pub(crate) struct ClassicMembership {
     group: String,
-    wanted: Subscription,
+    wanted: TopicSubscription,
     assignors: Vec<Assignor>,
     pub instance: Option<String>,
     session_timeout_ms: i32,
@@ -37,13 +43,15 @@ pub(crate) struct Classic {
     pub coordinator: NodeId,
     pub member: String,
     pub generation: i32,
-    /// The topics and their sizes, as of when it joined.
+    /// How many partitions each topic had when it joined.
     seen: BTreeMap<String, usize>,
+    /// A JoinGroup whose answer has the member's id.
+    joining: PendingCall<JoinGroupRequest>,
 }
 
-impl Classic {
-    /// Somebody who wants to join.
-    pub fn new(group: &str, wanted: Subscription, options: &ConsumerOptions) -> Self {
+impl ClassicMembership {
+    /// A member that has not joined yet.
+    pub fn new(group: &str, wanted: TopicSubscription, options: &ConsumerOptions) -> Self {
         Self {
             group: group.to_owned(),
             wanted,
@@ -56,6 +64,7 @@ impl Classic {
             member: String::new(),
             generation: -1,
             seen: BTreeMap::new(),
+            joining: PendingCall::none(),
         }
     }
 
@@ -67,13 +76,13 @@ impl Classic {
     /// Joins, and waits until it knows its partitions.
     pub async fn join(
         &mut self,
-        cluster: &mut Cluster,
-        owned: &Places,
-    ) -> Result<Places, ClientError> {
-        let deadline = cluster.clock.monotonic() + PATIENCE * 4;
+        client: &Client,
+        owned: &Partitions,
+    ) -> Result<Partitions, ClientError> {
+        let deadline = client.clock().monotonic() + client.options().retry_timeout * 4;
         let mut owned = owned.clone();
         loop {
-            match self.try_join(cluster, &owned).await {
+            match self.try_join(client, &owned).await {
                 Ok(places) => return Ok(places),
                 Err(ClientError::Refused {
                     code: ErrorCode::MEMBER_ID_REQUIRED | ErrorCode::REBALANCE_IN_PROGRESS,
@@ -87,9 +96,9 @@ impl Classic {
                     owned.clear();
                     self.member.clear();
                 }
-                Err(error) if error.is_passing() && cluster.clock.monotonic() < deadline => {
+                Err(error) if error.is_passing() && client.clock().monotonic() < deadline => {
                     self.coordinator = -1;
-                    cluster.clock.sleep(MOMENT).await;
+                    client.pause().await;
                 }
                 Err(error) => return Err(error),
             }
@@ -98,14 +107,14 @@ impl Classic {
 
     async fn try_join(
         &mut self,
-        cluster: &mut Cluster,
-        owned: &Places,
-    ) -> Result<Places, ClientError> {
+        client: &Client,
+        owned: &Partitions,
+    ) -> Result<Partitions, ClientError> {
         if self.coordinator < 0 {
-            self.coordinator = cluster.coordinator(CoordinatorOf::Group, &self.group).await?;
+            self.coordinator = client.coordinator(CoordinatorOf::Group, &self.group).await?;
         }
-        let topics = self.wanted.topics(cluster).await?;
-        self.seen = sizes(cluster, &topics).await?;
+        let topics = self.wanted.topics(client).await?;
+        self.seen = partition_counts(client, &topics).await?;
         let protocol = |it: &Assignor| {
             let said = it.subscription(&topics, owned, self.generation);
             Ok(JoinGroupRequestProtocol {
@@ -126,7 +135,9 @@ impl Classic {
             reason: None,
             ..Default::default()
         };
-        let joined = cluster.ask(self.coordinator, &request).await?;
+        let limit = self.rebalance_limit(client);
+        let terms = SendTerms { line: Line::Group, newest: None, limit };
+        let joined = self.joining.ask(client, self.coordinator, request, limit).await?;
         if !joined.member_id.is_empty() {
             self.member.clone_from(&joined.member_id);
         }
@@ -134,7 +145,7 @@ impl Classic {
         self.generation = joined.generation_id;
         let protocol_name = joined.protocol_name.clone();
         let leads = joined.leader == self.member && !joined.skip_assignment;
-        let assignments = if leads { self.assign(cluster, joined).await? } else { Vec::new() };
+        let assignments = if leads { self.assign(client, joined).await? } else { Vec::new() };
         let request = SyncGroupRequest {
             group_id: self.group.clone(),
             generation_id: self.generation,
@@ -145,25 +156,32 @@ impl Classic {
             assignments,
             ..Default::default()
         };
-        let synced = cluster.ask(self.coordinator, &request).await?;
+        let sent = client.send_on(self.coordinator, &request, terms).await?;
+        let synced = sent.wait().await?;
         ClientError::check(synced.error_code, || format!("group {}", self.group))?;
         if synced.assignment.is_empty() {
-            return Ok(Places::new());
+            return Ok(Partitions::new());
         }
         let mut d = Decoder::new(synced.assignment);
         let version = d.i16()?.clamp(0, *ConsumerProtocolAssignment::VERSIONS.end());
         let assigned = ConsumerProtocolAssignment::decode(&mut d, version)?;
-        let of = |it: Assigned| {
-            let topic = it.topic;
-            it.partitions.into_iter().map(move |at| TopicPartition::new(topic.as_str(), at))
+        let partitions = |assigned: Assigned| {
+            let topic = assigned.topic;
+            assigned.partitions.into_iter().map(move |at| TopicPartition::new(topic.as_str(), at))
         };
-        Ok(assigned.assigned_partitions.into_iter().flat_map(of).collect())
+        Ok(assigned.assigned_partitions.into_iter().flat_map(partitions).collect())
     }
 
-    /// As leader: who is to read what.
+    /// How long the coordinator may take: it waits for the other members.
+    fn rebalance_limit(&self, client: &Client) -> Duration {
+        let rebalance = u64::try_from(self.rebalance_timeout_ms).unwrap_or(0);
+        client.options().request_timeout.max(Duration::from_millis(rebalance) + LINGER)
+    }
+
+    /// As the group's leader: which member is to read what.
     async fn assign(
         &self,
-        cluster: &mut Cluster,
+        client: &Client,
         joined: JoinGroupResponse,
     ) -> Result<Vec<SyncGroupRequestAssignment>, ClientError> {
         let name = joined.protocol_name.unwrap_or_default();
@@ -173,16 +191,13 @@ impl Classic {
             members.push(assignor.candidate(it.member_id, it.group_instance_id, &it.metadata)?);
         }
         let topics = members.iter().flat_map(|it| it.topics.iter().cloned()).collect();
-        let sizes = sizes(cluster, &topics).await?.into_iter();
-        let sizes = sizes.map(|(topic, size)| (topic, i32::try_from(size).unwrap_or(i32::MAX)));
+        let counts = partition_counts(client, &topics).await?.into_iter();
+        let counts = counts.map(|(topic, count)| (topic, i32::try_from(count).unwrap_or(i32::MAX)));
         let mut all = Vec::new();
-        for (member_id, places) in assignor.assign(&members, &sizes.collect()) {
-            let by_topic = by_topic(places.iter().map(|it| (it, ()))).into_iter();
-            let assigned = by_topic.map(|(topic, all)| Assigned {
-                topic,
-                partitions: all.into_iter().map(|(at, ())| at).collect(),
-                ..Default::default()
-            });
+        for (member_id, places) in assignor.assign(&members, &counts.collect()) {
+            let assigned = indexes_by_topic(&places)
+                .into_iter()
+                .map(|(topic, partitions)| Assigned { topic, partitions, ..Default::default() });
             let assigned_partitions = assigned.collect();
             let text = ConsumerProtocolAssignment { assigned_partitions, ..Default::default() };
             let assignment = encode_value(&text, SUBSCRIPTION_VERSION)?;
@@ -191,8 +206,8 @@ impl Classic {
         Ok(all)
     }
 
-    /// Is everything as it was?
-    pub async fn heartbeat(&mut self, cluster: &mut Cluster) -> Result<Beaten, ClientError> {
+    /// Tells the coordinator that the member lives.
+    pub async fn heartbeat(&mut self, client: &Client) -> Result<HeartbeatOutcome, ClientError> {
         let request = HeartbeatRequest {
             group_id: self.group.clone(),
             generation_id: self.generation,
@@ -200,50 +215,50 @@ impl Classic {
             group_instance_id: self.instance.clone(),
             ..Default::default()
         };
-        let response = match cluster.ask(self.coordinator, &request).await {
+        let response = match client.ask(self.coordinator, &request).await {
             Ok(response) => response,
             Err(error) if error.is_passing() => {
                 self.coordinator = -1;
-                return Ok(Beaten::Called);
+                return Ok(HeartbeatOutcome::Rebalance);
             }
             Err(error) => return Err(error),
         };
         match ErrorCode(response.error_code) {
-            ErrorCode::NONE => Ok(Beaten::Same),
-            ErrorCode::REBALANCE_IN_PROGRESS => Ok(Beaten::Called),
-            ErrorCode::ILLEGAL_GENERATION => Ok(Beaten::Out),
+            ErrorCode::NONE => Ok(HeartbeatOutcome::Unchanged),
+            ErrorCode::REBALANCE_IN_PROGRESS => Ok(HeartbeatOutcome::Rebalance),
+            ErrorCode::ILLEGAL_GENERATION => Ok(HeartbeatOutcome::Removed),
             ErrorCode::UNKNOWN_MEMBER_ID => {
                 self.member.clear();
-                Ok(Beaten::Out)
+                Ok(HeartbeatOutcome::Removed)
             }
             code if code.is_retriable() => {
                 self.coordinator = -1;
-                Ok(Beaten::Called)
+                Ok(HeartbeatOutcome::Rebalance)
             }
             code => Err(ClientError::Refused { what: format!("group {}", self.group), code }),
         }
     }
 
-    /// Are the topics other ones than when it joined?
-    pub async fn has_news(&mut self, cluster: &mut Cluster) -> Result<bool, ClientError> {
-        let topics = self.wanted.topics(cluster).await?;
-        topics.iter().for_each(|topic| cluster.forget(topic));
-        Ok(sizes(cluster, &topics).await? != self.seen)
+    /// Are the topics, or the numbers of their partitions, others than when it joined?
+    pub async fn topics_changed(&mut self, client: &Client) -> Result<bool, ClientError> {
+        let topics = self.wanted.topics(client).await?;
+        topics.iter().for_each(|topic| client.forget(topic));
+        Ok(partition_counts(client, &topics).await? != self.seen)
     }
 
     /// Learns of the member id that the coordinator gave in an answer that was not waited for.
     /// Without it the member could not leave, and the others would wait for its session to end.
-    pub async fn settle(&mut self, cluster: &mut Cluster) {
+    pub async fn settle(&mut self, client: &Client) {
+        let joined = self.joining.late_answer(client, self.coordinator).await;
         if self.member.is_empty()
-            && let Some(joined) =
-                cluster.late_answer::<JoinGroupRequest>(self.coordinator, LATE_ANSWER).await
+            && let Some(joined) = joined
         {
             self.member = joined.member_id;
         }
     }
 
     /// Leaves; a static member will be back, and only stops.
-    pub async fn leave(&mut self, cluster: &mut Cluster) -> Result<(), ClientError> {
+    pub async fn leave(&mut self, client: &Client) -> Result<(), ClientError> {
         if self.member.is_empty() || self.instance.is_some() || self.coordinator < 0 {
             return Ok(());
         }
@@ -253,20 +268,21 @@ impl Classic {
             members: vec![MemberIdentity { member_id: self.member.clone(), ..Default::default() }],
             ..Default::default()
         };
-        cluster.ask(self.coordinator, &request).await?;
+        client.ask(self.coordinator, &request).await?;
         Ok(())
     }
 }
 
-async fn sizes(
-    cluster: &mut Cluster,
+/// How many partitions each of these topics has; those that do not exist are left out.
+async fn partition_counts(
+    client: &Client,
     topics: &BTreeSet<String>,
 ) -> Result<BTreeMap<String, usize>, ClientError> {
     let mut all = BTreeMap::new();
     for topic in topics {
-        match cluster.topic(topic, false).await {
+        match client.topic(topic, IfAbsent::Fail).await {
             Ok(known) => drop(all.insert(topic.clone(), known.leaders.len())),
-            // It may come.
+            // It may be created later.
             Err(ClientError::Refused { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. }) => {}
             Err(error) => return Err(error),
         }

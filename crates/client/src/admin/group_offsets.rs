@@ -7,17 +7,14 @@ use ottla_protocol::messages::offset_fetch_request::{OffsetFetchRequest, OffsetF
 use ottla_protocol::messages::offset_fetch_response::{
     OffsetFetchResponse, OffsetFetchResponsePartitions,
 };
-use ottla_types::{LeaderEpoch, Offset, TopicPartition, Uuid};
+use ottla_types::{TopicPartition, Uuid};
 
-use crate::cluster::{Cluster, CoordinatorOf};
+use crate::client::{Client, CoordinatorOf};
 use crate::error::ClientError;
+use crate::partitions::{CommittedPosition, CommittedPositions};
 
 /// The last version of OffsetFetch that names topics.
 const OFFSETS_BY_NAME: i16 = 9;
-
-/// How far a group has read: of each partition the next offset, and the epoch of the record before
-/// it (-1 if that is not known).
-pub type Committed = BTreeMap<TopicPartition, (Offset, LeaderEpoch)>;
 
 /// A group as listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,12 +27,12 @@ pub struct GroupListing {
     pub state: String,
 }
 
-impl Cluster {
+impl Client {
     /// All groups, by id.
     ///
     /// # Errors
     /// A broker does not answer.
-    pub async fn groups(&mut self) -> Result<Vec<GroupListing>, ClientError> {
+    pub async fn groups(&self) -> Result<Vec<GroupListing>, ClientError> {
         let mut all = Vec::new();
         for node in self.all_brokers().await? {
             let response = self.ask(node, &ListGroupsRequest::default()).await?;
@@ -54,24 +51,24 @@ impl Cluster {
     ///
     /// # Errors
     /// Its coordinator does not answer.
-    pub async fn group_offsets(&mut self, group: &str) -> Result<Committed, ClientError> {
+    pub async fn group_offsets(&self, group: &str) -> Result<CommittedPositions, ClientError> {
         let node = self.coordinator(CoordinatorOf::Group, group).await?;
         let group_id = group.to_owned();
         let asked = OffsetFetchRequestGroup { group_id, topics: None, ..Default::default() };
         let request =
             OffsetFetchRequest { groups: vec![asked], topics: None, ..Default::default() };
         let response = self.ask_up_to(node, &request, Some(OFFSETS_BY_NAME)).await?;
-        committed(response, group, &BTreeMap::new())
+        committed_in(response, group, &BTreeMap::new())
     }
 }
 
 /// The offsets of an answer, whose topics have these names where it has only their ids.
-pub(crate) fn committed(
+pub(crate) fn committed_in(
     response: OffsetFetchResponse,
     group: &str,
     names: &BTreeMap<Uuid, String>,
-) -> Result<Committed, ClientError> {
-    let mut all = Committed::new();
+) -> Result<CommittedPositions, ClientError> {
+    let mut all = CommittedPositions::new();
     for it in response.groups {
         ClientError::check(it.error_code, || format!("group {group}"))?;
         for topic in it.topics {
@@ -82,7 +79,8 @@ pub(crate) fn committed(
             };
             for it in topic.partitions.iter().filter(here) {
                 let place = TopicPartition::new(name.as_str(), it.partition_index);
-                all.insert(place, (it.committed_offset, it.committed_leader_epoch));
+                let (offset, leader_epoch) = (it.committed_offset, it.committed_leader_epoch);
+                all.insert(place, CommittedPosition { offset, leader_epoch });
             }
         }
     }

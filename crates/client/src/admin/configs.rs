@@ -10,10 +10,10 @@ use ottla_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
 use ottla_protocol::messages::list_config_resources_request::ListConfigResourcesRequest;
-use ottla_types::ErrorCode;
 
-use crate::cluster::Cluster;
+use crate::client::Client;
 use crate::error::ClientError;
+use crate::metadata::IfAbsent;
 
 /// Is a change to be made, or only to be looked at?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,13 +92,13 @@ impl From<DescribeConfigsResourceResult> for ConfigEntry {
     }
 }
 
-impl Cluster {
+impl Client {
     /// The settings of these resources, by name.
     ///
     /// # Errors
     /// One of them is not there, or its broker does not answer.
     pub async fn configs(
-        &mut self,
+        &self,
         kind: ConfigKind,
         names: &[String],
     ) -> Result<BTreeMap<String, Vec<ConfigEntry>>, ClientError> {
@@ -128,7 +128,9 @@ impl Cluster {
         };
         let mut found = BTreeMap::new();
         for it in response.results {
-            told(it.error_code, it.error_message, &it.resource_name)?;
+            ClientError::check_with_reason(it.error_code, it.error_message, || {
+                it.resource_name.clone()
+            })?;
             let mut all: Vec<ConfigEntry> = it.configs.into_iter().map(Into::into).collect();
             all.sort_by(|a, b| a.name.cmp(&b.name));
             found.insert(it.resource_name, all);
@@ -141,19 +143,19 @@ impl Cluster {
     /// # Errors
     /// The cluster refuses, or does not answer.
     pub async fn set_configs(
-        &mut self,
+        &self,
         resource: (ConfigKind, &str),
         changes: Vec<(String, Option<String>)>,
     ) -> Result<(), ClientError> {
         self.ask_for_configs(resource, changes, Doing::Change).await
     }
 
-    /// Whether [`Cluster::set_configs`] would do it; nothing changes.
+    /// Whether [`Client::set_configs`] would do it; nothing changes.
     ///
     /// # Errors
     /// The cluster would refuse, or does not answer.
     pub async fn check_configs(
-        &mut self,
+        &self,
         resource: (ConfigKind, &str),
         changes: Vec<(String, Option<String>)>,
     ) -> Result<(), ClientError> {
@@ -161,7 +163,7 @@ impl Cluster {
     }
 
     async fn ask_for_configs(
-        &mut self,
+        &self,
         (kind, name): (ConfigKind, &str),
         changes: Vec<(String, Option<String>)>,
         doing: Doing,
@@ -193,7 +195,7 @@ impl Cluster {
             None => self.ask_any(&request).await?,
         };
         for it in response.responses {
-            told(it.error_code, it.error_message, name)?;
+            ClientError::check_with_reason(it.error_code, it.error_message, || name.to_owned())?;
         }
         Ok(())
     }
@@ -202,10 +204,10 @@ impl Cluster {
     ///
     /// # Errors
     /// No broker answers.
-    pub async fn config_names(&mut self, kind: ConfigKind) -> Result<Vec<String>, ClientError> {
+    pub async fn config_names(&self, kind: ConfigKind) -> Result<Vec<String>, ClientError> {
         let mut names: Vec<String> = match kind {
             ConfigKind::Topic => {
-                let all = self.refresh(None, false).await?;
+                let all = self.refresh(None, IfAbsent::Fail).await?;
                 all.into_iter().filter_map(|it| it.name).collect()
             }
             ConfigKind::Broker | ConfigKind::BrokerLogger => {
@@ -218,20 +220,11 @@ impl Cluster {
                     ..Default::default()
                 };
                 let response = self.ask_any(&request).await?;
-                told(response.error_code, None, "settings")?;
+                ClientError::check(response.error_code, || "settings".to_owned())?;
                 response.config_resources.into_iter().map(|it| it.resource_name).collect()
             }
         };
         names.sort();
         Ok(names)
-    }
-}
-
-/// A refusal in the cluster's own words, where it has some.
-fn told(code: i16, message: Option<String>, what: &str) -> Result<(), ClientError> {
-    match (ErrorCode(code), message) {
-        (ErrorCode::NONE, _) => Ok(()),
-        (code, Some(why)) => Err(ClientError::Told { code, why }),
-        (code, None) => Err(ClientError::Refused { what: what.to_owned(), code }),
     }
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use ottla_records::Compression;
 
-use crate::cluster::PATIENCE;
 use crate::options::{Named, OptionError, flag, number, one_of, put, put_named, text};
 
 /// Who must have a batch before it counts as written (`acks`).
@@ -52,7 +51,10 @@ pub struct ProducerOptions {
     pub max_block: Duration,
     /// How long a batch is tried again when it fails for a reason that may pass
     /// (`delivery.timeout.ms`).
-    pub patience: Duration,
+    pub delivery_timeout: Duration,
+    /// How many requests to a broker may be unanswered
+    /// (`max.in.flight.requests.per.connection`); an idempotent producer has at most 5.
+    pub requests_in_flight_max: usize,
     /// How long a broker waits for the replicas, in milliseconds (`request.timeout.ms`).
     pub timeout_ms: i32,
     /// The name under which it writes in transactions (`transactional.id`).
@@ -74,8 +76,9 @@ impl Default for ProducerOptions {
             batch_bytes: 64 << 10,
             request_bytes_max: usize::MAX,
             linger: Duration::from_millis(5),
-            max_block: PATIENCE,
-            patience: PATIENCE,
+            max_block: Duration::from_secs(30),
+            delivery_timeout: Duration::from_secs(30),
+            requests_in_flight_max: 5,
             timeout_ms: 30_000,
             transactional_id: None,
             transaction_timeout_ms: 60_000,
@@ -100,7 +103,6 @@ const UNUSED: &[&str] = &[
     "enable.metrics.push",
     "interceptor.classes",
     "key.serializer",
-    "max.in.flight.requests.per.connection",
     "metadata.max.age.ms",
     "metadata.max.idle.ms",
     "metadata.recovery.rebootstrap.trigger.ms",
@@ -146,7 +148,7 @@ const USED: &[Named<ProducerOptions>] = &[
         )
     }),
     ("delivery.timeout.ms", |it, value| {
-        put(&mut it.patience, number(value).map(Duration::from_millis))
+        put(&mut it.delivery_timeout, number(value).map(Duration::from_millis))
     }),
     ("enable.idempotence", |it, value| {
         let wanted = flag(value)?;
@@ -157,6 +159,9 @@ const USED: &[Named<ProducerOptions>] = &[
     }),
     ("linger.ms", |it, value| put(&mut it.linger, number(value).map(Duration::from_millis))),
     ("max.block.ms", |it, value| put(&mut it.max_block, number(value).map(Duration::from_millis))),
+    ("max.in.flight.requests.per.connection", |it, value| {
+        put(&mut it.requests_in_flight_max, number::<usize>(value).map(|it| it.max(1)))
+    }),
     ("max.request.size", |it, value| put(&mut it.request_bytes_max, number(value))),
     ("request.timeout.ms", |it, value| put(&mut it.timeout_ms, number(value))),
     ("transaction.timeout.ms", |it, value| put(&mut it.transaction_timeout_ms, number(value))),

@@ -1,7 +1,5 @@
 //! A group of either kind as others see it: its members, and what each of them reads.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use ottla_protocol::messages::consumer_group_describe_request::ConsumerGroupDescribeRequest;
 use ottla_protocol::messages::consumer_group_describe_response::{Assignment, Member as Shown};
@@ -13,10 +11,9 @@ use ottla_protocol::shared::consumer_protocol_assignment::{
 use ottla_protocol::{Decoder, Message};
 use ottla_types::{ErrorCode, NodeId, TopicPartition};
 
-use crate::cluster::{Cluster, CoordinatorOf};
+use crate::client::{Client, CoordinatorOf};
 use crate::error::ClientError;
-
-type Places = BTreeSet<TopicPartition>;
+use crate::partitions::Partitions;
 
 /// A member, of a group of either kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,9 +27,9 @@ pub struct MemberDescription {
     /// Where it connects from.
     pub host: String,
     /// What it reads.
-    pub places: Places,
+    pub places: Partitions,
     /// What it is to read.
-    pub target: Places,
+    pub target: Partitions,
     /// Its epoch, where the coordinator shares partitions out (KIP-848).
     pub epoch: Option<i32>,
 }
@@ -52,25 +49,25 @@ pub struct GroupDescription {
     pub target_epoch: Option<i32>,
 }
 
-impl Cluster {
+impl Client {
     /// What a group is at; one that there is not is `Dead`.
     ///
     /// # Errors
     /// Its coordinator refuses or does not answer.
-    pub async fn describe_group(&mut self, id: &str) -> Result<GroupDescription, ClientError> {
+    pub async fn describe_group(&self, id: &str) -> Result<GroupDescription, ClientError> {
         let coordinator = self.coordinator(CoordinatorOf::Group, id).await?;
         let request =
             ConsumerGroupDescribeRequest { group_ids: vec![id.to_owned()], ..Default::default() };
         // A broker that has never heard of such groups has none.
-        let modern = self.ask(coordinator, &request).await.ok();
-        if let Some(found) = modern.and_then(|it| it.groups.into_iter().next()) {
+        let described = self.ask(coordinator, &request).await.ok();
+        if let Some(found) = described.and_then(|it| it.groups.into_iter().next()) {
             if found.error_code == 0 {
                 return Ok(GroupDescription {
                     state: found.group_state,
                     assignor: found.assignor_name,
                     coordinator,
                     target_epoch: Some(found.assignment_epoch),
-                    members: found.members.into_iter().map(modern_member).collect(),
+                    members: found.members.into_iter().map(consumer_member).collect(),
                 });
             }
             if ErrorCode(found.error_code) != ErrorCode::GROUP_ID_NOT_FOUND {
@@ -91,7 +88,7 @@ impl Cluster {
     }
 }
 
-fn modern_member(it: Shown) -> MemberDescription {
+fn consumer_member(it: Shown) -> MemberDescription {
     MemberDescription {
         places: places(&it.assignment),
         target: places(&it.target_assignment),
@@ -117,8 +114,8 @@ fn classic_member(it: DescribedGroupMember) -> MemberDescription {
 }
 
 /// The partitions of an assignment.
-fn places(assignment: &Assignment) -> Places {
-    let mut all = Places::new();
+fn places(assignment: &Assignment) -> Partitions {
+    let mut all = Partitions::new();
     for it in &assignment.topic_partitions {
         let name = it.topic_name.as_str();
         all.extend(it.partitions.iter().map(|at| TopicPartition::new(name, *at)));
@@ -127,12 +124,12 @@ fn places(assignment: &Assignment) -> Places {
 }
 
 /// What a leader has given to a member; nothing if it is in another form.
-fn assigned(assignment: Bytes) -> Places {
+fn assigned(assignment: Bytes) -> Partitions {
     let mut d = Decoder::new(assignment);
-    let Ok(version) = d.i16() else { return Places::new() };
+    let Ok(version) = d.i16() else { return Partitions::new() };
     let version = version.clamp(0, *ConsumerProtocolAssignment::VERSIONS.end());
     let Ok(text) = ConsumerProtocolAssignment::decode(&mut d, version) else {
-        return Places::new();
+        return Partitions::new();
     };
     let one = |it: Assigned| {
         let topic = it.topic;

@@ -7,16 +7,16 @@ use ottla_protocol::messages::list_offsets_request::{
 };
 use ottla_types::{NodeId, Offset, TimestampMs, TopicPartition};
 
-use crate::cluster::Cluster;
+use crate::client::Client;
 use crate::error::ClientError;
-use crate::member::by_topic;
-use crate::options::Isolation;
+use crate::options::IsolationLevel;
+use crate::partitions::by_topic;
 
 /// Asks for what these partitions, which have one leader, had at a time.
 fn request<'a>(
     places: impl Iterator<Item = &'a TopicPartition>,
     timestamp: TimestampMs,
-    isolation: Isolation,
+    isolation: IsolationLevel,
 ) -> ListOffsetsRequest {
     let partition = |(partition_index, timestamp)| ListOffsetsPartition {
         partition_index,
@@ -30,23 +30,23 @@ fn request<'a>(
     };
     ListOffsetsRequest {
         replica_id: -1,
-        isolation_level: i8::from(isolation == Isolation::Committed),
+        isolation_level: i8::from(isolation == IsolationLevel::Committed),
         topics: by_topic(places.map(|it| (it, timestamp))).into_iter().map(topic).collect(),
         ..Default::default()
     }
 }
 
-impl Cluster {
+impl Client {
     /// The offset that a partition had at a time, in milliseconds; -2 stands for the first record
     /// there is, -1 for behind the last.
     ///
     /// # Errors
     /// There is no such partition, or its leader does not answer.
     pub async fn offset_at(
-        &mut self,
+        &self,
         place: &TopicPartition,
         timestamp: TimestampMs,
-        isolation: Isolation,
+        isolation: IsolationLevel,
     ) -> Result<Offset, ClientError> {
         let leader = self.leader(place).await?;
         let request = request([place].into_iter(), timestamp, isolation);
@@ -58,12 +58,12 @@ impl Cluster {
     }
 
     /// The offsets that partitions had at a time, with one request to each leader; those of which
-    /// nobody tells are left out, and [`Cluster::offset_at`] says why.
+    /// nobody tells are left out, and [`Client::offset_at`] says why.
     pub async fn offsets_at(
-        &mut self,
+        &self,
         places: impl IntoIterator<Item = &TopicPartition>,
         timestamp: TimestampMs,
-        isolation: Isolation,
+        isolation: IsolationLevel,
     ) -> BTreeMap<TopicPartition, Offset> {
         let mut led: BTreeMap<NodeId, Vec<&TopicPartition>> = BTreeMap::new();
         for place in places {

@@ -7,10 +7,12 @@ use ottla_protocol::messages::create_topics_request::{
 };
 use ottla_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
 use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
+use ottla_protocol::messages::metadata_response::MetadataResponseTopic;
 
-use crate::cluster::{Cluster, CoordinatorOf, MOMENT, PATIENCE};
-use crate::configs::Doing;
+use super::configs::Doing;
+use crate::client::{Client, CoordinatorOf};
 use crate::error::ClientError;
+use crate::metadata::IfAbsent;
 
 /// A topic to be created; -1 is the cluster's default.
 #[derive(Clone, Debug)]
@@ -38,13 +40,13 @@ pub struct TopicListing {
     pub internal: bool,
 }
 
-impl Cluster {
+impl Client {
     /// All topics.
     ///
     /// # Errors
     /// No broker answers.
-    pub async fn topics(&mut self) -> Result<Vec<TopicListing>, ClientError> {
-        let topics = self.refresh(None, false).await?;
+    pub async fn topics(&self) -> Result<Vec<TopicListing>, ClientError> {
+        let topics = self.refresh(None, IfAbsent::Fail).await?;
         let listing = topics.into_iter().map(|it| TopicListing {
             name: it.name.unwrap_or_default(),
             partitions: it.partitions.len(),
@@ -58,19 +60,19 @@ impl Cluster {
     ///
     /// # Errors
     /// The cluster refuses, or no broker answers.
-    pub async fn create_topic(&mut self, topic: &NewTopic) -> Result<(), ClientError> {
+    pub async fn create_topic(&self, topic: &NewTopic) -> Result<(), ClientError> {
         self.ask_for_topic(topic, Doing::Change).await
     }
 
-    /// Whether [`Cluster::create_topic`] would do it; nothing is created.
+    /// Whether [`Client::create_topic`] would do it; nothing is created.
     ///
     /// # Errors
     /// The cluster would refuse, or no broker answers.
-    pub async fn check_topic(&mut self, topic: &NewTopic) -> Result<(), ClientError> {
+    pub async fn check_topic(&self, topic: &NewTopic) -> Result<(), ClientError> {
         self.ask_for_topic(topic, Doing::Check).await
     }
 
-    async fn ask_for_topic(&mut self, topic: &NewTopic, doing: Doing) -> Result<(), ClientError> {
+    async fn ask_for_topic(&self, topic: &NewTopic, doing: Doing) -> Result<(), ClientError> {
         let config = |(name, value): (&String, &String)| CreatableTopicConfig {
             name: name.clone(),
             value: Some(value.clone()),
@@ -96,11 +98,32 @@ impl Cluster {
         ClientError::check(result.map_or(-1, |it| it.error_code), why)
     }
 
+    /// A topic that was just created or changed: waits until a broker knows all its leaders.
+    ///
+    /// # Errors
+    /// No broker does in time, or none answers.
+    pub async fn settled(&self, name: &str) -> Result<MetadataResponseTopic, ClientError> {
+        let deadline = self.clock().monotonic() + self.options().retry_timeout;
+        loop {
+            let found = self.refresh(Some(&[name.to_owned()]), IfAbsent::Fail).await?;
+            let refused = match found.into_iter().next() {
+                Some(topic) if topic.error_code == 0 => return Ok(topic),
+                found => ClientError::check(found.map_or(-1, |it| it.error_code), || {
+                    format!("topic {name}")
+                }),
+            };
+            if self.clock().monotonic() >= deadline {
+                refused?;
+            }
+            self.pause().await;
+        }
+    }
+
     /// Deletes a topic with all its records.
     ///
     /// # Errors
     /// There is none of this name, or no broker answers.
-    pub async fn delete_topic(&mut self, name: &str) -> Result<(), ClientError> {
+    pub async fn delete_topic(&self, name: &str) -> Result<(), ClientError> {
         let state = DeleteTopicState { name: Some(name.to_owned()), ..Default::default() };
         let request = DeleteTopicsRequest {
             topics: vec![state],
@@ -117,7 +140,7 @@ impl Cluster {
     ///
     /// # Errors
     /// The coordinator refuses or is gone, or what is open does not end.
-    pub async fn fence_producer(&mut self, id: &str) -> Result<(), ClientError> {
+    pub async fn fence_producer(&self, id: &str) -> Result<(), ClientError> {
         let node = self.coordinator(CoordinatorOf::Transaction, id).await?;
         let request = InitProducerIdRequest {
             transactional_id: Some(id.to_owned()),
@@ -126,13 +149,13 @@ impl Cluster {
             producer_epoch: -1,
             ..Default::default()
         };
-        let deadline = self.clock.monotonic() + PATIENCE;
+        let deadline = self.clock().monotonic() + self.options().retry_timeout;
         loop {
             let told = self.ask(node, &request).await?;
             match ClientError::check(told.error_code, || format!("transactional id {id}")) {
-                Err(error) if error.is_passing() && self.clock.monotonic() < deadline => {
+                Err(error) if error.is_passing() && self.clock().monotonic() < deadline => {
                     // What was open is being ended.
-                    self.clock.sleep(MOMENT).await;
+                    self.pause().await;
                 }
                 done => return done,
             }

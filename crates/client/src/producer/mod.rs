@@ -1,19 +1,28 @@
 //! Writing: batches for each partition, sent when they are full or when asked to.
 
+mod options;
+mod queue;
+mod sender;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use ottla_types::{Offset, TimestampMs, TopicPartition, murmur2};
 
-use crate::cluster::{Cluster, MOMENT};
+use crate::client::Client;
 use crate::error::ClientError;
-use crate::producer_options::{OnFailure, ProducerOptions};
-use crate::transaction::Transaction;
+use crate::metadata::IfAbsent;
+use crate::transaction::ProducerTransaction;
+pub(crate) use queue::ProducerIdentity;
+use queue::{PartitionQueue, PendingRecord};
+use sender::{ProduceCall, Until};
+
+pub use options::{Acks, OnFailure, ProducerOptions};
 
 /// A record to be written.
 #[derive(Clone, Debug, Default)]
-pub struct Message {
+pub struct ProducerRecord {
     /// Records with the same key go to the same partition.
     pub key: Option<Bytes>,
     /// The content.
@@ -28,7 +37,7 @@ pub struct Message {
 
 /// Where a record went.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct RecordMetadata {
     /// The number that [`Producer::send`] gave it.
     pub number: u64,
     /// Its topic and partition.
@@ -39,7 +48,7 @@ pub struct Report {
 
 /// Records of one partition that could not be written, and why.
 #[derive(Debug)]
-pub struct Failure {
+pub struct ProduceFailure {
     /// Their topic.
     pub topic: String,
     /// Their partition; none if it was not known yet.
@@ -62,62 +71,52 @@ pub struct Lost {
 }
 
 impl Lost {
-    pub(crate) fn new(number: u64, message: &Message) -> Self {
+    pub(crate) fn new(number: u64, message: &ProducerRecord) -> Self {
         let bytes = |part: &Option<Bytes>| part.as_ref().map(Bytes::len);
         Self { number, key_bytes: bytes(&message.key), value_bytes: bytes(&message.value) }
     }
 }
 
-/// A record on its way.
-#[derive(Debug)]
-pub(crate) struct Pending {
-    pub number: u64,
-    pub timestamp: TimestampMs,
-    pub message: Message,
-    /// About how large it is in a batch.
-    pub bytes: usize,
-}
-
-/// What waits to be sent to a partition.
-#[derive(Debug, Default)]
-struct Waiting {
-    records: Vec<Pending>,
-    bytes: usize,
-}
-
-/// Writes records to topics.
+/// Writes records to topics, with connections of its own.
+///
+/// Records are collected in a batch for each partition. A batch is sent when it is full, and all of
+/// them by [`Self::flush`]; up to five of a partition are on their way at a time. Nothing happens
+/// between calls: what is on its way goes on when the producer is called again.
 #[derive(Debug)]
 pub struct Producer {
-    pub(crate) cluster: Cluster,
+    pub(crate) client: Client,
     pub(crate) options: ProducerOptions,
-    /// Id and epoch, once they are known.
-    pub(crate) identity: Option<(i64, i16)>,
-    pub(crate) transaction: Transaction,
-    pub(crate) sequences: BTreeMap<(String, i32), i32>,
-    waiting: BTreeMap<(String, i32), Waiting>,
+    /// Once it is known.
+    identity: Option<ProducerIdentity>,
+    pub(crate) transaction: ProducerTransaction,
+    queues: BTreeMap<TopicPartition, PartitionQueue>,
+    calls: Vec<ProduceCall>,
     /// Where records without a key go, batch by batch.
     turn: usize,
     /// How many records it was given.
     given: u64,
-    pub(crate) reports: Vec<Report>,
-    failures: Vec<Failure>,
+    reports: Vec<RecordMetadata>,
+    failures: Vec<ProduceFailure>,
+    /// Why records were lost, if that is to be returned.
+    error: Option<ClientError>,
 }
 
 impl Producer {
     /// A producer on this cluster.
     #[must_use]
-    pub fn new(cluster: Cluster, options: ProducerOptions) -> Self {
+    pub fn new(client: Client, options: ProducerOptions) -> Self {
         Self {
-            cluster,
+            client: client.with_own_connections(),
             options,
             identity: None,
-            transaction: Transaction::default(),
-            sequences: BTreeMap::new(),
-            waiting: BTreeMap::new(),
+            transaction: ProducerTransaction::default(),
+            queues: BTreeMap::new(),
+            calls: Vec::new(),
             turn: 0,
             given: 0,
             reports: Vec::new(),
             failures: Vec::new(),
+            error: None,
         }
     }
 
@@ -125,42 +124,44 @@ impl Producer {
     /// the record's number: how many this producer was given before.
     ///
     /// # Errors
-    /// The topic is not known, the record is larger than a request may be, or the batch could not
-    /// be written; what could not be written is lost to this producer. With [`OnFailure::Keep`]
-    /// these are not errors but [`Self::failures`].
-    pub async fn send(&mut self, topic: &str, message: Message) -> Result<u64, ClientError> {
+    /// The topic is not known, the record is larger than a request may be, or an earlier batch
+    /// could not be written; what could not be written is lost to this producer. With
+    /// [`OnFailure::Keep`] these are not errors but [`Self::failures`].
+    pub async fn send(&mut self, topic: &str, message: ProducerRecord) -> Result<u64, ClientError> {
         let number = self.given;
         self.given += 1;
         let bytes = size_in_batch(&message);
-        let place = match self.place(topic, &message, bytes).await {
+        let place = match self.choose_partition(topic, &message, bytes).await {
             Ok(place) => place,
             Err(error) => {
                 let records = vec![Lost::new(number, &message)];
-                let failure = Failure { topic: topic.to_owned(), partition: None, records, error };
-                self.failed(failure)?;
-                return Ok(number);
+                let failure =
+                    ProduceFailure { topic: topic.to_owned(), partition: None, records, error };
+                self.note_failure(failure);
+                return self.error.take().map_or(Ok(number), Err);
             }
         };
-        let timestamp = message.timestamp.unwrap_or_else(|| self.cluster.clock.wall_ms());
-        let waiting = self.waiting.entry(place.clone()).or_default();
-        waiting.records.push(Pending { number, timestamp, message, bytes });
-        waiting.bytes += bytes;
-        if waiting.bytes >= self.options.batch_bytes {
+        let timestamp = message.timestamp.unwrap_or_else(|| self.client.clock().wall_ms());
+        let queue = self.queues.entry(place.clone()).or_default();
+        if queue.collect(PendingRecord { number, timestamp, message, bytes })
+            >= self.options.batch_bytes
+        {
+            queue.close_batch();
             self.turn += 1;
-            self.write(place).await?;
+            self.make_progress(Until::Room(place)).await?;
         }
         Ok(number)
     }
 
     /// The partition that a record goes to.
-    async fn place(
+    async fn choose_partition(
         &mut self,
         topic: &str,
-        message: &Message,
+        message: &ProducerRecord,
         bytes: usize,
-    ) -> Result<(String, i32), ClientError> {
-        let patience = self.options.max_block;
-        let known = self.cluster.topic_within(topic, true, patience).await?;
+    ) -> Result<TopicPartition, ClientError> {
+        let limit = self.options.max_block;
+        let known = self.client.topic_within(topic, IfAbsent::Create, limit).await?;
         let most = self.options.request_bytes_max;
         let bytes = bytes.saturating_add(BATCH_OVERHEAD);
         if bytes > most {
@@ -172,62 +173,71 @@ impl Producer {
             None => self.turn % count,
         };
         let chosen = || known.leaders.keys().nth(at).copied().unwrap_or(0);
-        Ok((topic.to_owned(), message.partition.unwrap_or_else(chosen)))
+        Ok(TopicPartition::new(topic, message.partition.unwrap_or_else(chosen)))
     }
 
     /// Where records went since this was last asked, if the options ask for it.
-    pub fn reports(&mut self) -> Vec<Report> {
+    pub fn reports(&mut self) -> Vec<RecordMetadata> {
         std::mem::take(&mut self.reports)
     }
 
     /// What could not be written since this was last asked, with [`OnFailure::Keep`].
-    pub fn failures(&mut self) -> Vec<Failure> {
+    pub fn failures(&mut self) -> Vec<ProduceFailure> {
         std::mem::take(&mut self.failures)
     }
 
-    /// Sends everything that waits; when this returns it is written.
+    /// Sends everything that was collected, to all partitions at once; when this returns it is
+    /// written.
     ///
     /// # Errors
-    /// A batch could not be written; its records are lost to this producer. With
-    /// [`OnFailure::Keep`] these are not errors but [`Self::failures`].
+    /// Batches could not be written, the first of them for this reason; their records are lost to
+    /// this producer. With [`OnFailure::Keep`] these are not errors but [`Self::failures`].
     pub async fn flush(&mut self) -> Result<(), ClientError> {
-        let places: Vec<_> = self.waiting.keys().cloned().collect();
-        for place in places {
-            self.write(place).await?;
-        }
+        self.queues.values_mut().for_each(PartitionQueue::close_batch);
         self.turn += 1;
-        Ok(())
+        self.make_progress(Until::Done).await
     }
 
     /// Takes note of a failure as the options want it.
-    pub(crate) fn failed(&mut self, failure: Failure) -> Result<(), ClientError> {
+    fn note_failure(&mut self, failure: ProduceFailure) {
         match self.options.on_failure {
-            OnFailure::Return => Err(failure.error),
-            OnFailure::Keep => {
-                self.failures.push(failure);
-                Ok(())
-            }
+            OnFailure::Return => drop(self.error.get_or_insert(failure.error)),
+            OnFailure::Keep => self.failures.push(failure),
         }
     }
 
-    /// The records that wait for a partition, which wait no longer.
-    pub(crate) fn taken(&mut self, place: &(String, i32)) -> Vec<Pending> {
-        self.waiting.remove(place).unwrap_or_default().records
+    /// Drops what was not sent, and waits for what is on its way.
+    pub(crate) async fn drop_unsent(&mut self) {
+        self.queues.values_mut().for_each(PartitionQueue::drop_unsent);
+        self.wait_for_calls().await;
+        self.queues.clear();
+        self.error = None;
     }
 
-    /// What waits is not sent.
-    pub(crate) fn drop_waiting(&mut self) {
-        self.waiting.clear();
-    }
-
-    pub(crate) async fn identity(&mut self) -> Result<(i64, i16), ClientError> {
-        if !self.options.idempotent {
-            return Ok((-1, -1));
+    pub(crate) const fn known_identity(&self) -> Option<ProducerIdentity> {
+        match self.options.idempotent {
+            true => self.identity,
+            false => Some(ProducerIdentity::NONE),
         }
-        if let Some(identity) = self.identity {
+    }
+
+    pub(crate) fn set_identity(&mut self, identity: ProducerIdentity) {
+        if self.identity != Some(identity) {
+            // Each epoch counts its records from 0.
+            self.queues.values_mut().for_each(PartitionQueue::restart_sequence);
+        }
+        self.identity = Some(identity);
+    }
+
+    fn forget_identity(&mut self) {
+        self.identity = None;
+    }
+
+    pub(crate) async fn identity(&mut self) -> Result<ProducerIdentity, ClientError> {
+        if let Some(identity) = self.known_identity() {
             return Ok(identity);
         }
-        let deadline = self.cluster.clock.monotonic() + self.options.patience;
+        let deadline = self.client.clock().monotonic() + self.options.delivery_timeout;
         let request = InitProducerIdRequest {
             transactional_id: None,
             producer_id: -1,
@@ -235,16 +245,17 @@ impl Producer {
             ..Default::default()
         };
         loop {
-            let response = self.cluster.ask_any(&request).await?;
+            let response = self.client.ask_any(&request).await?;
             let refused = ClientError::check(response.error_code, || "a producer id".to_owned());
             match refused {
                 Ok(()) => {
-                    let identity = (response.producer_id, response.producer_epoch);
+                    let (id, epoch) = (response.producer_id, response.producer_epoch);
+                    let identity = ProducerIdentity { id, epoch };
                     self.identity = Some(identity);
                     return Ok(identity);
                 }
-                Err(error) if error.is_passing() && self.cluster.clock.monotonic() < deadline => {
-                    self.cluster.clock.sleep(MOMENT).await;
+                Err(error) if error.is_passing() && self.client.clock().monotonic() < deadline => {
+                    self.client.pause().await;
                 }
                 Err(error) => return Err(error),
             }
@@ -258,7 +269,7 @@ const BATCH_OVERHEAD: usize = 61;
 const RECORD_OVERHEAD: usize = 21;
 
 /// At most how large a record is in a batch, in bytes.
-fn size_in_batch(message: &Message) -> usize {
+fn size_in_batch(message: &ProducerRecord) -> usize {
     let part = |part: Option<&[u8]>| part.map_or(1, |it| varint_bytes(it.len()) + it.len());
     let headers = message.headers.iter();
     let headers: usize =
@@ -285,11 +296,11 @@ mod tests {
         for (length, bytes) in [(0, 1), (63, 1), (64, 2), (8191, 2), (8192, 3), (2_000_000, 4)] {
             assert_eq!(varint_bytes(length), bytes, "length {length}");
         }
-        let message = Message {
+        let message = ProducerRecord {
             key: Some(Bytes::from_static(b"k")),
             value: Some(Bytes::from(vec![b'x'; 2_000_000])),
             headers: vec![(Bytes::from_static(b"h"), Some(Bytes::from_static(b"1")))],
-            ..Message::default()
+            ..ProducerRecord::default()
         };
         assert_eq!(size_in_batch(&message) + BATCH_OVERHEAD, 2_000_093);
     }
