@@ -7,8 +7,8 @@
 //!
 //! Names are those of Kafka's JMX beans ([`MetricName`]), so that what knows Kafka's knows these.
 //! When the last handle of a name is dropped the name is gone, and its cells are used again: a
-//! topic's numbers go with the topic. There are at most [`CELLS_MAX`] cells: what is registered beyond is
-//! counted nowhere, and [`Metrics::refused`] says how often that happened.
+//! topic's numbers go with the topic. There are at most [`CELLS_MAX`] cells: what is registered
+//! beyond is counted nowhere, and [`Metrics::refused`] says how often that happened.
 #![forbid(unsafe_code)]
 
 mod cells;
