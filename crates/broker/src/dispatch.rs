@@ -92,8 +92,8 @@ async fn answer(node: &Node, session: &Arc<Session>, frame: Bytes) -> Outcome {
     if !api.serves(head.version) {
         return unserved(key, &head);
     }
-    node.numbers().count_request(api, head.version);
-    let begun = node.numbers().begin(&node.clock);
+    node.numbers.count_request(api, head.version);
+    let begun = node.numbers.begin(&node.clock);
     let client_id = head.client_id.take().unwrap_or_default();
     let call = Call::new(session, key, head.version, client_id);
     // Not handed to a function: that would move a large future once more for each request.
@@ -102,14 +102,14 @@ async fn answer(node: &Node, session: &Arc<Session>, frame: Bytes) -> Outcome {
     // One that need not wait is not timed: that would cost more than many requests do.
     if let Poll::Ready(outcome) = first {
         if !matches!(outcome, Outcome::Later(_)) {
-            node.numbers().end(key, begun, &node.clock);
+            node.numbers.end(key, begun, &node.clock);
         }
         return outcome;
     }
     let waited_since = node.clock.monotonic();
     let outcome = work.await;
     slow::waited(&node.clock, &call, waited_since);
-    node.numbers().end(key, begun, &node.clock);
+    node.numbers.end(key, begun, &node.clock);
     outcome
 }
 

@@ -7,7 +7,7 @@
 //! handler returns is encoded and goes back to `net`, which keeps replies in the order of the
 //! requests.
 //!
-//! [`assemble`] builds all of that in order and stops it in reverse; [`Broker`] gives it
+//! [`assemble()`] builds all of that in order and stops it in reverse; [`Broker`] gives it
 //! threads, disks and sockets.
 
 mod absent;

@@ -56,13 +56,14 @@ pub struct Node {
     pub controller: ControllerHandle,
     /// What is kept of clients from request to request.
     pub clients: ClientState,
+    /// What is counted of requests.
+    pub numbers: Arc<NodeNumbers>,
     started: Arc<Settings>,
     own: NodeSettings,
     levels: Arc<dyn LogLevels>,
     authorizer: Option<Arc<dyn Authorizer>>,
     unpacking: Unpacking,
     moves: Moves,
-    numbers: Arc<NodeNumbers>,
     /// Where the copying of a move is done.
     moving: Lane,
     /// The metadata as of now. Replaced as a whole; a reader keeps the one that it has loaded.
@@ -139,7 +140,6 @@ impl Node {
             Some(_) => RequestTiming::Timed,
             None => RequestTiming::Untimed,
         };
-        let metrics = partitions.metrics().clone();
         let current = Arc::new(ArcSwap::from_pointee(cluster.clone()));
         let coordinators = Coordinators::new(CoordinatorParts {
             clock: clock.clone(),
@@ -155,6 +155,7 @@ impl Node {
             admission: Admission::new(connection_bounds(&cluster, &started, id)),
         };
         Self {
+            numbers: NodeNumbers::new(partitions.metrics(), timing).into(),
             clock,
             id,
             facts,
@@ -169,7 +170,6 @@ impl Node {
             authorizer,
             unpacking: Unpacking::on(lanes.unpacking),
             moves: Moves::default(),
-            numbers: NodeNumbers::new(&metrics, timing).into(),
             moving: lanes.moving,
             cluster: current,
             topics: ArcSwap::default(),
@@ -177,12 +177,6 @@ impl Node {
             epoch: AtomicI64::new(0),
             producer_ids: ProducerIds::default(),
         }
-    }
-
-    /// What is counted of requests.
-    #[must_use]
-    pub const fn numbers(&self) -> &Arc<NodeNumbers> {
-        &self.numbers
     }
 
     /// What it was started with.

@@ -99,7 +99,7 @@ fn key_index(key: ApiKey) -> usize {
 /// Everything that is counted, and the node's state.
 #[must_use]
 pub fn all_samples(node: &Node) -> Vec<MetricSample> {
-    let mut samples = node.numbers().metrics.samples();
+    let mut samples = node.numbers.metrics.samples();
     let mut gauge = |name: MetricName, number: f64| {
         samples.push(MetricSample { name, value: MetricValue::Gauge(number) });
     };
@@ -116,7 +116,7 @@ pub fn all_samples(node: &Node) -> Vec<MetricSample> {
     for (lane, waiting) in node.partitions.lanes_waiting() {
         gauge(MetricName::new("ottla", "Lane", "JobsWaiting").tag("lane", lane), waiting as f64);
     }
-    let refused = node.numbers().metrics.refused();
+    let refused = node.numbers.metrics.refused();
     gauge(MetricName::new("ottla", "Metrics", "NamesRefused"), refused as f64);
     for partition in partitions {
         let ends = partition.ends();

@@ -122,7 +122,7 @@ fn answered(
         produce::ProduceOutcome::Done(response) => reply(call.key, head, &response),
         produce::ProduceOutcome::Waiting(response) => {
             let (head, call, clock) = (head.clone(), call.clone(), node.clock.clone());
-            let (begun, numbers) = (clock.monotonic(), Arc::clone(node.numbers()));
+            let (begun, numbers) = (clock.monotonic(), Arc::clone(&node.numbers));
             let counted = numbers.begin(&clock);
             let later = async move {
                 let response = response.await;
@@ -157,12 +157,12 @@ pub fn serve_together(node: &Node, session: &Arc<Session>, frames: &[Bytes]) -> 
     let Some(head) = heads.first().filter(|_| heads.len() > 1) else { return Vec::new() };
     let (key, version, client_id) = (ApiKey::Produce, head.version, client_id.unwrap_or_default());
     let call = Call::new(session, key, version, client_id);
-    let begun = node.numbers().begin(&node.clock);
+    let begun = node.numbers.begin(&node.clock);
     let all = run.append(node, &call).unwrap_or_default();
     let answer = |(head, produced): (&FrameHead, produce::ProduceOutcome)| {
-        node.numbers().count_request(&produce::API, version);
+        node.numbers.count_request(&produce::API, version);
         if matches!(produced, produce::ProduceOutcome::Done(_)) {
-            node.numbers().end(key, begun, &node.clock);
+            node.numbers.end(key, begun, &node.clock);
         }
         answered(node, &call, head, produced)
     };

@@ -318,7 +318,11 @@ fn wrong_input_is_answered_with_the_cause_and_the_next_step() {
         ("topics -b http://a:1".to_owned(), "http://a:1", "without a protocol"),
         ("topics -b a:99999".to_owned(), "a:99999", "the port is a number"),
         ("groups lag absent".to_owned(), "there is no group absent", "`ottla groups` lists"),
-        ("kafka-topcs --list".to_owned(), "no command kafka-topcs", "did you mean kafka-topics?"),
+        (
+            "kafka-topcs --list".to_owned(),
+            "unknown command kafka-topcs",
+            "did you mean kafka-topics?",
+        ),
         ("consume absent".to_owned(), "there is no topic absent", "`ottla topics` lists"),
         ("topics --partitons 3".to_owned(), "--partitons", "--help"),
         ("topic list".to_owned(), "'topic'", "topics"),
