@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use ottla_clock::Clock;
-use ottla_metrics::{Counter, Histogram, Metrics, Name, Sample, Value};
+use ottla_metrics::{Counter, Histogram, MetricValue, Metrics, Name, Sample};
 use ottla_protocol::ApiKey;
 
 use crate::dispatch::SERVED;
@@ -101,7 +101,7 @@ fn key_index(key: ApiKey) -> usize {
 pub fn all_samples(node: &Node) -> Vec<Sample> {
     let mut samples = node.numbers.metrics.samples();
     let mut gauge = |name: Name, number: f64| {
-        samples.push(Sample { name, value: Value::Gauge(number) });
+        samples.push(Sample { name, value: MetricValue::Gauge(number) });
     };
     let server = |kind, name| Name::new("kafka.server", kind, name);
     let connections = node.clients.admission.connections();

@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{Name, Sample, Value};
+use crate::{MetricValue, Name, Sample};
 
 /// The quantiles that Kafka shows of a histogram.
 const QUANTILES: [(&str, f64); 6] = [
@@ -27,9 +27,9 @@ pub fn page(mut samples: Vec<Sample>) -> String {
     let mut family = String::new();
     for Sample { name, value } in &samples {
         let (own, kind) = match value {
-            Value::Counter(_) => (format!("{}_total", flat(name)), "counter"),
-            Value::Gauge(_) => (flat(name), "gauge"),
-            Value::Histogram(_) => (flat(name), "summary"),
+            MetricValue::Counter(_) => (format!("{}_total", flat(name)), "counter"),
+            MetricValue::Gauge(_) => (flat(name), "gauge"),
+            MetricValue::Histogram(_) => (flat(name), "summary"),
         };
         // Writing to a text does not fail.
         if own != family {
@@ -39,13 +39,13 @@ pub fn page(mut samples: Vec<Sample>) -> String {
             family.clone_from(&own);
         }
         match value {
-            Value::Counter(count) => {
+            MetricValue::Counter(count) => {
                 let _ = writeln!(text, "{own}{} {count}", labels(name, None));
             }
-            Value::Gauge(number) => {
+            MetricValue::Gauge(number) => {
                 let _ = writeln!(text, "{own}{} {number}", labels(name, None));
             }
-            Value::Histogram(summary) => {
+            MetricValue::Histogram(summary) => {
                 for (shown, share) in QUANTILES {
                     let labels = labels(name, Some(("quantile", shown)));
                     let _ = writeln!(text, "{own}{labels} {}", summary.quantile(share));
@@ -100,7 +100,7 @@ mod tests {
         times.record(2_000);
         let mut samples = metrics.samples();
         let name = Name::new("kafka.log", "LogManager", "OfflineLogDirectoryCount");
-        samples.push(Sample { name, value: Value::Gauge(0.0) });
+        samples.push(Sample { name, value: MetricValue::Gauge(0.0) });
         let page = page(samples);
         let lines: Vec<&str> = page.lines().collect();
         let request = "kafka_network_requestmetrics_totaltimems";
