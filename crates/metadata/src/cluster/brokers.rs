@@ -13,9 +13,9 @@ use ottla_types::{NodeId, Uuid};
 pub struct BrokerEndpoint {
     /// The listener's name.
     pub name: String,
-    /// The host that clients are told.
+    /// The advertised host.
     pub host: String,
-    /// The port that clients are told.
+    /// The advertised port.
     pub port: u16,
     /// Kafka's number of the security protocol; 0 is PLAINTEXT.
     pub security: i16,

@@ -18,19 +18,23 @@ const LEADER_STAYS: NodeId = -2;
 /// What is true of a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartitionState {
-    /// The brokers that hold a copy, the preferred leader first.
+    /// The brokers with a replica, the preferred leader first.
     pub replicas: Vec<NodeId>,
-    /// In which directory of each of them; unassigned where it is not known.
+    /// The log directory of each replica, in the same order (KIP-858); unassigned where not known.
     pub directories: Vec<Uuid>,
-    /// Those that have everything that is committed.
+    /// The in-sync replicas (ISR): they have every committed record.
     pub isr: Vec<NodeId>,
-    /// Those that may lead though they are out of sync (KIP-966).
+    /// The eligible leader replicas (ELR, KIP-966): out of sync, but with every committed record.
+    /// Never in the ISR at the same time.
+    ///
+    /// Example with `min.insync.replicas=2` and replicas 1, 2, 3: 3 leaves the ISR: ISR 1, 2, ELR
+    /// empty. 2 leaves: ISR 1, ELR 2; nothing commits from now on, so 2 has all that is committed.
     pub elr: Vec<NodeId>,
-    /// Who was last known to be able to lead.
+    /// The last leader before the ISR and the ELR became empty.
     pub last_known_elr: Vec<NodeId>,
-    /// Copies on their way out.
+    /// Replicas that a reassignment removes.
     pub removing: Vec<NodeId>,
-    /// Copies on their way in.
+    /// Replicas that a reassignment adds.
     pub adding: Vec<NodeId>,
     /// The leader, or -1.
     pub leader: NodeId,

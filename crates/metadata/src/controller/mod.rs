@@ -30,7 +30,7 @@ pub use command::{
     AssignedDirectory, ConfigChange, ConfigRules, ControllerCommand, ControllerReply, Defaults,
 };
 
-/// Why something is refused: Kafka's code, and what the client is told.
+/// Why a change is refused: Kafka's error code, and the message for the client.
 type ControllerRefusal = (ErrorCode, alloc::string::String);
 
 /// The controller.

@@ -30,7 +30,7 @@ pub(in crate::group) fn join_time_over(scene: &mut GroupScene<'_>, group: &str) 
     assert_eq!(live.state, GroupState::Preparing, "the end of a join cancels its timer");
     match &mut live.gathering {
         Some((until, came)) if *came && *until > now => {
-            // A member joined during this delay: the delay starts again, up to the rebalance timeout.
+            // A member joined during this delay: it starts again, up to the rebalance timeout.
             *came = false;
             let left = (*until - now).min(delay);
             scene.turn.set_timer(GroupTimer::Join { group: Arc::from(group) }, left);
