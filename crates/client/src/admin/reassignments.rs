@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ottla_protocol::messages::alter_partition_reassignments_request::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
 };
-use ottla_protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsRequest;
+use ottla_protocol::messages::list_partition_reassignments_request as listing_request;
 use ottla_types::{NodeId, TopicPartition};
 
 use super::CONTROLLER_TIMEOUT_MS;
@@ -42,7 +42,7 @@ impl Client {
     pub async fn list_reassignments(
         &self,
     ) -> Result<BTreeMap<TopicPartition, Reassignment>, ClientError> {
-        let request = ListPartitionReassignmentsRequest {
+        let request = listing_request::ListPartitionReassignmentsRequest {
             topics: None,
             timeout_ms: CONTROLLER_TIMEOUT_MS,
             ..Default::default()
