@@ -249,7 +249,7 @@ impl Scratch {
                 return Err(bad_lz4("a block is longer than the frame allows"));
             }
             let (block, behind) = behind.split_at_checked(length).ok_or_else(|| bad_lz4(CUT))?;
-            used += self.lz4_block(block, head & LZ4_PLAIN != 0, used, (&frame, limit))?;
+            used += self.lz4_block(block, head & LZ4_PLAIN != 0, used, &frame, limit)?;
             rest = behind;
             if frame.has_block_checksums {
                 let (sum, behind) = rest.split_first_chunk::<4>().ok_or_else(|| bad_lz4(CUT))?;
@@ -266,7 +266,8 @@ impl Scratch {
         block: &[u8],
         is_plain: bool,
         used: usize,
-        (frame, limit): (&Lz4Frame<'_>, usize),
+        frame: &Lz4Frame<'_>,
+        limit: usize,
     ) -> Result<usize, BadBatch> {
         let can_be = block.len().saturating_mul(LZ4_RATIO_MAX);
         let most = if is_plain { block.len() } else { can_be.min(frame.block_bytes_max) };
