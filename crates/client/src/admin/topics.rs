@@ -205,8 +205,8 @@ impl Client {
         }))
     }
 
-    /// As [`Self::describe_topics`], with the replicas that may become leader (KIP-966), and at most
-    /// `partitions_max` partitions in each answer.
+    /// As [`Self::describe_topics`], with the replicas that may become leader (KIP-966), and at
+    /// most `partitions_max` partitions in each answer.
     ///
     /// # Errors
     /// A topic does not exist, or no broker answers.
