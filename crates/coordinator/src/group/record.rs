@@ -105,8 +105,8 @@ impl GroupRecord {
         }
     }
 
-    /// The same as part of the transaction of this producer: an offset is pending, other records are
-    /// as they were.
+    /// The same as part of the transaction of this producer: an offset is pending, other records
+    /// are as they were.
     #[must_use]
     pub fn in_transaction(self, id: ProducerId, epoch: ProducerEpoch) -> Self {
         let producer = (id, epoch);

@@ -110,9 +110,9 @@ impl GroupSettings {
     }
 
     /// The heartbeat interval for the members of a consumer group, in milliseconds: short while the
-    /// group rebalances, otherwise what the operator has set. With the default, it grows from 1 s to
-    /// 5 s with the members of the group, or with `groups`, the number of consumer groups of this
-    /// coordinator, whichever is larger.
+    /// group rebalances, otherwise what the operator has set. With the default, it grows from 1 s
+    /// to 5 s with the members of the group, or with `groups`, the number of consumer groups of
+    /// this coordinator, whichever is larger.
     ///
     /// Example: a stable group of 20 members: 1 s; of 300 members: 3 s; of 500 and more: 5 s.
     #[must_use]

@@ -28,8 +28,8 @@ pub struct TransactionMachine {
 pub struct TransactionVolatile {
     /// By id, the epoch that the client named in its last InitProducerId (KIP-360). The client may
     /// not have received the answer and ask again with it: then it gets the same epoch once more.
-    /// Example: a client with epoch 4 asks, and epoch 5 is written; 4 stands here. It asks again with
-    /// epoch 4, and the answer is epoch 5 again, not 6.
+    /// Example: a client with epoch 4 asks, and epoch 5 is written; 4 stands here. It asks again
+    /// with epoch 4, and the answer is epoch 5 again, not 6.
     pub(super) epoch_before: BTreeMap<String, ProducerEpoch>,
     /// The ids whose markers the host is writing: taken with `TakeWork`, neither `Marked` nor
     /// `Unmarked` yet.
