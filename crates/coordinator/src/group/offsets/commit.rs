@@ -27,7 +27,7 @@ use super::super::record::GroupRecord;
 const MEMBER_EPOCHS_FROM: i16 = 9;
 
 /// The member that commits, as the request names it.
-struct Committer<'a> {
+struct CommittingMember<'a> {
     group: &'a str,
     member: &'a str,
     epoch: i32,
@@ -39,7 +39,7 @@ pub(in crate::group) fn commit_offsets(
     version: i16,
 ) {
     let allowed = check_commit(scene, request, version);
-    let committer = Committer {
+    let committer = CommittingMember {
         group: &request.group_id,
         member: &request.member_id,
         epoch: request.generation_id_or_member_epoch,
@@ -88,7 +88,7 @@ pub(in crate::group) fn commit_in_transaction(
 ) {
     let allowed = check_commit_in_transaction(scene, request);
     let now = scene.turn.now_ms;
-    let committer = Committer {
+    let committer = CommittingMember {
         group: &request.group_id,
         member: &request.member_id,
         epoch: request.generation_id_or_member_epoch,
@@ -137,12 +137,12 @@ pub(in crate::group) fn commit_in_transaction(
 /// A member may commit with an earlier epoch for a partition that it has had since then (KIP-1251).
 fn check_late_commit(
     scene: &GroupScene<'_>,
-    committer: &Committer<'_>,
+    committer: &CommittingMember<'_>,
     topic: &str,
     partition: i32,
     code: ErrorCode,
 ) -> Result<(), ErrorCode> {
-    let Committer { group, member, epoch } = *committer;
+    let CommittingMember { group, member, epoch } = *committer;
     let is_about_epochs =
         [ErrorCode::STALE_MEMBER_EPOCH, ErrorCode::ILLEGAL_GENERATION].contains(&code);
     let known = scene.stored.consumers.get(group).filter(|_| is_about_epochs);
