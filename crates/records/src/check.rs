@@ -363,7 +363,7 @@ fn check_records<'a>(
         segment_size(batch.bytes().len(), rules)?;
         return Ok(CheckedBatch { batch, repacked: None, max_timestamp: survey.newest });
     };
-    let repacked = repack(&batch, records, to, survey.in_order).map_err(BadRecords::Broken)?;
+    let repacked = repack(&batch, records, to, &survey).map_err(BadRecords::Broken)?;
     check_size(repacked.len(), rules)?;
     segment_size(repacked.len(), rules)?;
     // Written again, the records of a batch that claims the append time have that time.

@@ -249,7 +249,8 @@ impl Scratch {
                 return Err(bad_lz4("a block is longer than the frame allows"));
             }
             let (block, behind) = behind.split_at_checked(length).ok_or_else(|| bad_lz4(CUT))?;
-            used += self.lz4_block(block, head & LZ4_PLAIN != 0, used, (&frame, limit))?;
+            let lz4 = Lz4Block { bytes: block, is_plain: head & LZ4_PLAIN != 0 };
+            used += self.lz4_block(lz4, used, &frame, limit)?;
             rest = behind;
             if frame.has_block_checksums {
                 let (sum, behind) = rest.split_first_chunk::<4>().ok_or_else(|| bad_lz4(CUT))?;
@@ -263,11 +264,12 @@ impl Scratch {
 
     fn lz4_block(
         &mut self,
-        block: &[u8],
-        is_plain: bool,
+        block: Lz4Block<'_>,
         used: usize,
-        (frame, limit): (&Lz4Frame<'_>, usize),
+        frame: &Lz4Frame<'_>,
+        limit: usize,
     ) -> Result<usize, BadBatch> {
+        let Lz4Block { bytes: block, is_plain } = block;
         let can_be = block.len().saturating_mul(LZ4_RATIO_MAX);
         let most = if is_plain { block.len() } else { can_be.min(frame.block_bytes_max) };
         let end = (used + most).min(limit.saturating_add(1));
@@ -337,6 +339,12 @@ fn behind_gzip_head(bytes: &[u8]) -> Option<&[u8]> {
         }
     }
     if flags & CHECKSUM != 0 { rest.get(2..) } else { Some(rest) }
+}
+
+/// A block of a frame: compressed, or the bytes as they are.
+struct Lz4Block<'a> {
+    bytes: &'a [u8],
+    is_plain: bool,
 }
 
 /// The header of an LZ4 frame.

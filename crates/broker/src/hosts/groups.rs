@@ -75,7 +75,7 @@ impl ShardKind for GroupKind {
         };
         match GroupRecord::decode(key, value) {
             Ok(Some(record)) => Ok(Some(match transaction {
-                Some(producer) => record.in_transaction(producer),
+                Some((id, epoch)) => record.in_transaction(id, epoch),
                 None => record,
             })),
             // What another kind of group wrote is not for this machine.

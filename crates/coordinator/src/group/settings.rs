@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 
-use super::consumer::TopicCatalog;
+use super::consumer::{ConsumerGroup, TopicCatalog};
 
 /// The heartbeat interval while a consumer group rebalances, in milliseconds.
 const UNSETTLED_HEARTBEAT_MS: i32 = 250;
@@ -109,23 +109,23 @@ impl GroupSettings {
         own.unwrap_or(self.consumer_session_timeout_ms)
     }
 
-    /// The heartbeat interval for a member of a consumer group, in milliseconds: short while the
+    /// The heartbeat interval for the members of a consumer group, in milliseconds: short while the
     /// group rebalances, otherwise what the operator has set. With the default, it grows from 1 s
-    /// to 5 s with `busy`, the number of groups here or of members of the group, whichever is
-    /// larger.
+    /// to 5 s with the members of the group, or with `groups`, the number of consumer groups of
+    /// this coordinator, whichever is larger.
     ///
     /// Example: a stable group of 20 members: 1 s; of 300 members: 3 s; of 500 and more: 5 s.
     #[must_use]
-    pub fn consumer_heartbeat_ms(&self, group: &str, is_settled: bool, busy: usize) -> i32 {
-        let own = self.own.get(group).and_then(|it| it.heartbeat_interval_ms);
+    pub fn consumer_heartbeat_ms(&self, id: &str, group: &ConsumerGroup, groups: usize) -> i32 {
+        let own = self.own.get(id).and_then(|it| it.heartbeat_interval_ms);
         let usual = own.unwrap_or(self.consumer_heartbeat_interval_ms);
-        if !is_settled {
+        if !group.is_settled() {
             return usual.min(UNSETTLED_HEARTBEAT_MS);
         }
         if own.is_some() || usual != CONSUMER_HEARTBEAT_MS {
             return usual;
         }
-        let busy = i32::try_from(busy).unwrap_or(i32::MAX);
+        let busy = i32::try_from(groups.max(group.members.len())).unwrap_or(i32::MAX);
         busy.saturating_mul(HEARTBEAT_MS_EACH).clamp(HEARTBEAT_MS_MIN, usual)
     }
 }

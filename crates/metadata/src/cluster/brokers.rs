@@ -92,9 +92,15 @@ impl BrokerTable {
         self.0.remove(&id);
     }
 
-    pub fn fence(&mut self, id: NodeId, fenced: bool) {
+    pub fn fence(&mut self, id: NodeId) {
         if let Some(broker) = self.0.get_mut(&id) {
-            broker.fenced = fenced;
+            broker.fenced = true;
+        }
+    }
+
+    pub fn unfence(&mut self, id: NodeId) {
+        if let Some(broker) = self.0.get_mut(&id) {
+            broker.fenced = false;
         }
     }
 

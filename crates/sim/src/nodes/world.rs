@@ -10,7 +10,9 @@ use std::time::Duration;
 use ottla_clock::{Clock, ClockTraits};
 
 use super::clients::transact::TransactionProtocol;
-use super::clients::{Client, Shared, Stage, audit, consume, offsets, produce, topics, transact};
+use super::clients::{
+    ClientStage, ClientsShared, SimClient, audit, consume, offsets, produce, topics, transact,
+};
 use super::coverage::NodeCoverage;
 use super::executor::{Process, SeededExecutor};
 use super::machine::SimMachine;
@@ -36,7 +38,7 @@ pub struct NodeWorld {
     pub(super) executor: SeededExecutor,
     pub(super) network: SimNetwork,
     pub(super) machine: SimMachine,
-    pub(super) shared: Rc<Shared>,
+    pub(super) shared: Rc<ClientsShared>,
     pub(super) plan: NodePlan,
     pub(super) dice: Dice,
     pub(super) coverage: NodeCoverage,
@@ -57,10 +59,10 @@ impl NodeWorld {
         let machine = SimMachine::new(NODE, plan.node_settings.clone(), Dice::new(dice.draw()));
         let carried = network.clone();
         executor.start(NETWORK, async move { carried.carry().await });
-        let shared = Shared {
+        let shared = ClientsShared {
             model: RefCell::new(Model::default()),
             trace: RefCell::new(trace),
-            stage: Cell::new(Stage::Faults),
+            stage: Cell::new(ClientStage::Faults),
             era: Cell::new(0),
             busy: Cell::new(0),
             topics: plan.topics.clone(),
@@ -117,7 +119,7 @@ impl NodeWorld {
         self.network.set_weather(self.plan.weather);
         self.hurt()?;
         self.heal()?;
-        self.shared.stage.set(Stage::Settling);
+        self.shared.stage.set(ClientStage::Settling);
         self.until_idle(SETTLE_S, "clients end what they have begun")?;
         self.check_all("after the faults")?;
         self.restart_cleanly()?;
@@ -187,7 +189,7 @@ impl NodeWorld {
     }
 
     /// Starts a client whose number is odd or even, as it is wished.
-    fn start_client(&mut self, parity: u32, run: impl FnOnce(Client) -> Running + 'static) {
+    fn start_client(&mut self, parity: u32, run: impl FnOnce(SimClient) -> Running + 'static) {
         self.clients += 2;
         let number = self.clients + parity;
         let host = self.network.host(client_address(number));
@@ -197,7 +199,7 @@ impl NodeWorld {
         let wire = Wire::new(host, self.machine.address(), clock.clone(), name);
         let (shared, dice) = (Rc::clone(&self.shared), Dice::new(self.dice.draw()));
         shared.busy.set(shared.busy.get() + 1);
-        let client = Client {
+        let client = SimClient {
             number,
             shared: Rc::clone(&shared),
             wire,

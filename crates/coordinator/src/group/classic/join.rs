@@ -170,11 +170,12 @@ fn replace_static_member(scene: &mut GroupScene<'_>, join: &JoinCommand, before:
     if let Some(member) = live.members.get_mut(id) {
         member.joining = None;
     }
-    let mut response = join_response(live, id, join.version, led && join.version >= 9);
+    let mut response = join_response(live, id, join.version);
     response.skip_assignment = led && join.version >= 9;
     if led && join.version < 9 {
         // A client of an older version would assign again if the answer named it as the leader.
         response.leader = String::from(before);
+        response.members.clear();
     }
     let value = Some(live.to_log());
     scene.turn.record(GroupRecord::Group { group: group.clone(), value });
@@ -201,7 +202,7 @@ fn join_with_id(scene: &mut GroupScene<'_>, join: &JoinCommand) -> Result<(), Er
     let stays = same && (state == GroupState::Completing || state == GroupState::Stable && !leads);
     if stays {
         // The answer to its last JoinGroup was lost: the same answer again.
-        let response = join_response(live, id, join.version, leads);
+        let response = join_response(live, id, join.version);
         scene.turn.reply(GroupReply::Join(response));
         restart_session(scene, group, id);
         return Ok(());

@@ -143,18 +143,13 @@ fn answer_join(scene: &mut GroupScene<'_>, group: &str, id: &str) {
     let live = known_group(scene.live, group);
     let member = live.members.get_mut(id).expect("only members wait");
     let (ticket, version) = member.joining.take().expect("the caller has seen that it waits");
-    let response = join_response(live, id, version, live.is_leader(id));
+    let response = join_response(live, id, version);
     scene.turn.reply_to(ticket, GroupReply::Join(response));
     restart_session(scene, group, id);
 }
 
-/// The answer to a JoinGroup of a member of the current generation.
-pub(super) fn join_response(
-    live: &ClassicGroup,
-    id: &str,
-    version: i16,
-    with_members: bool,
-) -> JoinGroupResponse {
+/// The answer to a JoinGroup of a member of the current generation; the leader's lists all members.
+pub(super) fn join_response(live: &ClassicGroup, id: &str, version: i16) -> JoinGroupResponse {
     let protocol = live.protocol.clone().unwrap_or_default();
     let member = |(id, it): (&String, &ClassicMember)| JoinGroupResponseMember {
         member_id: id.clone(),
@@ -162,7 +157,8 @@ pub(super) fn join_response(
         metadata: it.metadata(&protocol),
         ..Default::default()
     };
-    let members = if with_members { live.members.iter().map(member).collect() } else { Vec::new() };
+    let members =
+        if live.is_leader(id) { live.members.iter().map(member).collect() } else { Vec::new() };
     JoinGroupResponse {
         generation_id: live.generation,
         protocol_type: if version >= 7 { live.protocol_type.clone() } else { None },

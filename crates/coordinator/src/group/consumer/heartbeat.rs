@@ -148,14 +148,14 @@ fn take_heartbeat(
         draft.write(ConsumerRecord::current(id, &member, now.clone()));
     }
     set_member_timers(scene, &draft, &member, &before);
-    let is_settled = draft.group.is_settled();
-    let busy = scene.stored.consumers.len().max(draft.group.members.len());
+    let groups = scene.stored.consumers.len();
+    let interval_ms = scene.settings.consumer_heartbeat_ms(id, &draft.group, groups);
     draft.finish(scene);
     let tells = is_full(request) || now.assigned != before.assigned;
     Ok(ConsumerGroupHeartbeatResponse {
         member_id: Some(member),
         member_epoch: now.epoch,
-        heartbeat_interval_ms: scene.settings.consumer_heartbeat_ms(id, is_settled, busy),
+        heartbeat_interval_ms: interval_ms,
         assignment: tells.then(|| response_assignment(&now.assigned)),
         ..Default::default()
     })
@@ -211,8 +211,7 @@ fn nothing_new(
     if !says_nothing || !is_there || scene.seen.get(id) != Some(&scene.settings.topics.version) {
         return None;
     }
-    let busy = scene.stored.consumers.len().max(group.members.len());
-    let interval = scene.settings.consumer_heartbeat_ms(id, group.is_settled(), busy);
+    let interval = scene.settings.consumer_heartbeat_ms(id, group, scene.stored.consumers.len());
     restart_session(scene, id, member, known);
     Some(ConsumerGroupHeartbeatResponse {
         member_id: Some(member.clone()),

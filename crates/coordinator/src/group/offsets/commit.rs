@@ -26,13 +26,24 @@ use super::super::record::GroupRecord;
 /// The first version of OffsetCommit that tells a member epoch from a generation.
 const MEMBER_EPOCHS_FROM: i16 = 9;
 
+/// The member that commits, as the request names it.
+struct CommittingMember<'a> {
+    group: &'a str,
+    member: &'a str,
+    epoch: i32,
+}
+
 pub(in crate::group) fn commit_offsets(
     scene: &mut GroupScene<'_>,
     request: &OffsetCommitRequest,
     version: i16,
 ) {
     let allowed = check_commit(scene, request, version);
-    let who = (&*request.group_id, &*request.member_id, request.generation_id_or_member_epoch);
+    let committer = CommittingMember {
+        group: &request.group_id,
+        member: &request.member_id,
+        epoch: request.generation_id_or_member_epoch,
+    };
     let mut response = OffsetCommitResponse::default();
     for topic in &request.topics {
         let mut answer = OffsetCommitResponseTopic {
@@ -42,8 +53,9 @@ pub(in crate::group) fn commit_offsets(
         };
         for partition in &topic.partitions {
             let fits = check_metadata_size(scene, partition.committed_metadata.as_deref());
-            let place = (topic.name.as_str(), partition.partition_index);
-            let allowed = allowed.or_else(|code| check_late_commit(scene, &who, place, code));
+            let index = partition.partition_index;
+            let allowed = allowed
+                .or_else(|code| check_late_commit(scene, &committer, &topic.name, index, code));
             let code = match allowed.and(fits) {
                 Err(code) => code,
                 Ok(()) => {
@@ -76,15 +88,20 @@ pub(in crate::group) fn commit_in_transaction(
 ) {
     let allowed = check_commit_in_transaction(scene, request);
     let now = scene.turn.now_ms;
-    let who = (&*request.group_id, &*request.member_id, request.generation_id_or_member_epoch);
+    let committer = CommittingMember {
+        group: &request.group_id,
+        member: &request.member_id,
+        epoch: request.generation_id_or_member_epoch,
+    };
     let mut response = TxnOffsetCommitResponse::default();
     for topic in &request.topics {
         let mut answer =
             TxnOffsetCommitResponseTopic { name: topic.name.clone(), ..Default::default() };
         for partition in &topic.partitions {
             let fits = check_metadata_size(scene, partition.committed_metadata.as_deref());
-            let place = (topic.name.as_str(), partition.partition_index);
-            let allowed = allowed.or_else(|code| check_late_commit(scene, &who, place, code));
+            let index = partition.partition_index;
+            let allowed = allowed
+                .or_else(|code| check_late_commit(scene, &committer, &topic.name, index, code));
             let code = match allowed.and(fits) {
                 Err(code) => code,
                 Ok(()) => {
@@ -120,17 +137,18 @@ pub(in crate::group) fn commit_in_transaction(
 /// A member may commit with an earlier epoch for a partition that it has had since then (KIP-1251).
 fn check_late_commit(
     scene: &GroupScene<'_>,
-    who: &(&str, &str, i32),
-    place: (&str, i32),
+    committer: &CommittingMember<'_>,
+    topic: &str,
+    partition: i32,
     code: ErrorCode,
 ) -> Result<(), ErrorCode> {
-    let (group, member, epoch) = *who;
+    let CommittingMember { group, member, epoch } = *committer;
     let is_about_epochs =
         [ErrorCode::STALE_MEMBER_EPOCH, ErrorCode::ILLEGAL_GENERATION].contains(&code);
     let known = scene.stored.consumers.get(group).filter(|_| is_about_epochs);
-    let topic = scene.settings.topics.find(place.0);
+    let topic = scene.settings.topics.find(topic);
     let (Some(known), Some((topic, _))) = (known, topic) else { return Err(code) };
-    if known.may_commit_late(member, epoch, topic, place.1) { Ok(()) } else { Err(code) }
+    if known.may_commit_late(member, epoch, topic, partition) { Ok(()) } else { Err(code) }
 }
 
 /// Checks the metadata of a commit against `offset.metadata.max.bytes`.

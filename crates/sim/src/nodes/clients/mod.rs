@@ -25,7 +25,7 @@ use crate::trace::Trace;
 
 /// Where a history stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum ClientStage {
     /// Things go wrong.
     Faults,
     /// Nothing goes wrong any more: clients end what they have begun.
@@ -43,13 +43,13 @@ pub struct TopicPlan {
 
 /// What all clients of a history share. All of it is used by one thread.
 #[derive(Debug)]
-pub struct Shared {
+pub struct ClientsShared {
     /// What they have seen.
     pub model: RefCell<Model>,
     /// What has happened.
     pub trace: RefCell<Trace>,
     /// Where the history stands.
-    pub stage: Cell<Stage>,
+    pub stage: Cell<ClientStage>,
     /// How many power cuts there have been that may lose records.
     pub era: Cell<u32>,
     /// How many clients have not ended yet.
@@ -64,11 +64,11 @@ pub trait Asked: Request<Response: Debug> + Debug {}
 impl<R: Request<Response: Debug> + Debug> Asked for R {}
 
 /// A client.
-pub struct Client {
+pub struct SimClient {
     /// Its number among the clients.
     pub number: u32,
     /// What it shares with the others.
-    pub shared: Rc<Shared>,
+    pub shared: Rc<ClientsShared>,
     /// Its way to the node.
     pub wire: Wire,
     /// Its clock.
@@ -84,10 +84,10 @@ pub struct Client {
 /// How long a client does nothing at most between two requests, in milliseconds.
 const PAUSE_MS_MAX: u64 = 400;
 
-impl Client {
+impl SimClient {
     /// Is it time to end?
     pub fn is_over(&self) -> bool {
-        self.shared.stage.get() == Stage::Settling
+        self.shared.stage.get() == ClientStage::Settling
     }
 
     /// Does nothing for a while.

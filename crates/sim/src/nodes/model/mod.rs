@@ -7,8 +7,8 @@ mod transactions;
 use std::collections::BTreeMap;
 
 pub use log::LogModel;
-pub use offsets::CommittedOffset;
-pub use transactions::{KnownEnd, TransactionId, Transactions};
+pub use offsets::ModelOffset;
+pub use transactions::{KnownEnd, ModelTransactions, TransactionId};
 
 use crate::invariant::{Invariant, Violation};
 
@@ -21,9 +21,9 @@ pub struct Model {
     /// The logs.
     pub logs: BTreeMap<Place, LogModel>,
     /// The committed offsets, by group.
-    pub offsets: BTreeMap<(String, Place), CommittedOffset>,
+    pub offsets: BTreeMap<(String, Place), ModelOffset>,
     /// The transactions.
-    pub transactions: Transactions,
+    pub transactions: ModelTransactions,
     /// Topics and settings that were created, by name: what each must be.
     pub topics: BTreeMap<String, Existence>,
     /// The first rule that was broken.
@@ -52,7 +52,7 @@ impl Model {
     }
 
     /// A group's offset of a partition.
-    pub fn offset(&mut self, group: &str, place: &Place) -> &mut CommittedOffset {
+    pub fn offset(&mut self, group: &str, place: &Place) -> &mut ModelOffset {
         self.offsets.entry((group.to_owned(), place.clone())).or_default()
     }
 
@@ -72,7 +72,7 @@ impl Model {
     /// The power has gone, and what was not made durable may have gone with it.
     pub fn power_cut(&mut self, era: u32) {
         self.logs.values_mut().for_each(|log| log.power_cut(era));
-        self.offsets.values_mut().for_each(CommittedOffset::power_cut);
+        self.offsets.values_mut().for_each(ModelOffset::power_cut);
         self.transactions.power_cut();
     }
 }
