@@ -82,3 +82,7 @@ fn hide_settings(node: &Node, call: &Call, topic: &mut CreatableTopicResult) {
     topic.replication_factor = -1;
     topic.configs = Some(Vec::new());
 }
+
+#[cfg(test)]
+#[path = "create_topics_tests.rs"]
+mod tests;

@@ -93,3 +93,7 @@ fn refusal(request: &DeleteTopicsRequest) -> impl Fn(ErrorCode) -> DeleteTopicsR
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+#[path = "delete_topics_tests.rs"]
+mod tests;

@@ -53,3 +53,7 @@ async fn end(
     node.coordinators.write_markers(index, &host).await;
     told
 }
+
+#[cfg(test)]
+#[path = "end_txn_tests.rs"]
+mod tests;

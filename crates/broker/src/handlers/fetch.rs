@@ -418,3 +418,7 @@ const fn was_found_before_the_log(code: ErrorCode) -> bool {
             | ErrorCode::UNKNOWN_SERVER_ERROR
     )
 }
+
+#[cfg(test)]
+#[path = "fetch_tests.rs"]
+mod tests;

@@ -90,3 +90,7 @@ fn resource_result(
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+#[path = "incremental_alter_configs_tests.rs"]
+mod tests;

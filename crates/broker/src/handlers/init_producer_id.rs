@@ -90,3 +90,7 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "init_producer_id_tests.rs"]
+mod harness_tests;

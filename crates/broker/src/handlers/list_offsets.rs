@@ -163,3 +163,7 @@ fn look_up(partition: &Partition, timestamp: i64, isolation: Isolation) -> Resul
         }
     }
 }
+
+#[cfg(test)]
+#[path = "list_offsets_tests.rs"]
+mod tests;

@@ -268,3 +268,7 @@ fn offline_replicas(cluster: &Cluster, state: &PartitionState) -> Vec<i32> {
     let serves = |id: &&i32| cluster.broker(**id).is_some_and(|broker| !broker.fenced);
     state.replicas.iter().filter(|id| !serves(id)).copied().collect()
 }
+
+#[cfg(test)]
+#[path = "metadata_tests.rs"]
+mod tests;

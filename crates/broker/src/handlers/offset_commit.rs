@@ -123,3 +123,7 @@ fn answer_topic(request: &OffsetCommitRequest, code: ErrorCode) -> OffsetCommitR
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+#[path = "offset_commit_tests.rs"]
+mod tests;

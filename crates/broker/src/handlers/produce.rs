@@ -553,3 +553,7 @@ fn wire_outcome(
         },
     }
 }
+
+#[cfg(test)]
+#[path = "produce_tests.rs"]
+mod tests;
