@@ -1,8 +1,8 @@
 //! A node for tests: started in a temporary directory, and dialled in process through the door that
 //! connections use, with the rights that a test gives its client.
 //!
-//! A test injects a fault into the next requests by the log that they write: that of a partition, of
-//! a coordinator (`__consumer_offsets-0`, `__transaction_state-0`) or of the controller
+//! A test injects a fault into the next requests by the log that they write: that of a partition,
+//! of a coordinator (`__consumer_offsets-0`, `__transaction_state-0`) or of the controller
 //! (`__cluster_metadata-0`). See [`Harness::set_fault`].
 
 use std::fmt;
