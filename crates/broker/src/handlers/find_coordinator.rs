@@ -29,7 +29,7 @@ pub async fn handle(
     let keys = if several { request.coordinator_keys } else { vec![request.key] };
     let mut found = Vec::new();
     for key in keys {
-        found.push(find(node, call, request.key_type, key).await);
+        found.push(find_one(node, call, request.key_type, key).await);
     }
     if several {
         return FindCoordinatorResponse { coordinators: found, ..Default::default() };
@@ -45,7 +45,7 @@ pub async fn handle(
     }
 }
 
-async fn find(node: &Node, call: &Call, kind: i8, key: String) -> Coordinator {
+async fn find_one(node: &Node, call: &Call, kind: i8, key: String) -> Coordinator {
     let refused = |code: ErrorCode, key: String| Coordinator {
         key,
         node_id: -1,
