@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ottla_records::{Compression, RepackAs, BatchRules, TimestampRules, batches, check};
+use ottla_records::{BatchRules, Compression, RepackAs, TimestampRules, batches_in, check_batches};
 
 const LIMIT: usize = 1 << 20;
 
@@ -19,8 +19,8 @@ fuzz_target!(|input: &[u8]| {
             level: None,
         }),
     };
-    let _ = check(input, &rules).map(|it| it.bytes().len());
-    for batch in batches(input).flatten() {
+    let _ = check_batches(input, &rules).map(|it| it.bytes().len());
+    for batch in batches_in(input).flatten() {
         let Ok(unpacked) = batch.unpack(LIMIT) else { continue };
         assert!(unpacked.bytes().len() <= LIMIT.max(input.len()));
         for record in unpacked.records().flatten() {

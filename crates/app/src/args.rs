@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 /// What the manual says of a node beside its options.
 const SERVER_NOTES: &str = "\
 Exit codes: 0 it was asked to stop, and stopped cleanly; 1 it could not start; 2 the command line \
-is wrong; 3 every data directory has failed; 4 it could not stop cleanly, so the next start looks \
-through its logs.
+is wrong; 3 every data directory has failed, or the metadata log cannot be written; 4 it could \
+not stop cleanly, so the next start looks through its logs.
 
 SIGTERM, SIGINT and SIGHUP stop it. Under systemd (Type=notify) it says when it serves, when it \
 stops, and, with WatchdogSec=, that all its serving threads answer.
@@ -45,16 +45,16 @@ pub struct Args {
     version: Option<bool>,
     /// What to do.
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub command: Option<AppCommand>,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum AppCommand {
     /// Start a node.
-    Server(Server),
+    Server(ServerArgs),
     #[command(flatten)]
-    Client(Box<ottla_cli::Command>),
+    Client(Box<ottla_cli::ClusterCommand>),
     /// Explain, show and change settings.
     Config {
         /// What to do.
@@ -62,11 +62,11 @@ pub enum Command {
         action: Config,
     },
     /// Look for what is wrong, with a cluster or with a data directory.
-    Doctor(Doctor),
+    Doctor(DoctorArgs),
     /// Show what is in log, index, snapshot and checkpoint files.
     Dump(ottla_offline::Dump),
     /// Prepare data directories for a cluster of your choice.
-    Format(Format),
+    Format(FormatArgs),
     /// Lay out a folder with every kafka-* command, for scripts.
     InstallTools {
         /// The folder: bin/, config/ and share/; what is there stays.
@@ -76,7 +76,7 @@ pub enum Command {
     Version {
         /// How it prints.
         #[command(flatten)]
-        shared: ottla_cli::Shared,
+        shared: ottla_cli::SharedOptions,
     },
     /// Print what lets a shell complete commands.
     Completions {
@@ -96,7 +96,7 @@ pub enum Command {
 /// The exit code says how bad the worst of it is: 0 nothing to do, 1 a warning, 2 an error, 3 it
 /// could not look.
 #[derive(Debug, clap::Args)]
-pub struct Doctor {
+pub struct DoctorArgs {
     /// A data directory, which stays as it is; no node needs to run, and none should.
     #[arg(long, value_name = "DIR")]
     pub offline: Option<PathBuf>,
@@ -105,12 +105,12 @@ pub struct Doctor {
     pub thorough: bool,
     /// Where the cluster is.
     #[command(flatten)]
-    pub shared: ottla_cli::Shared,
+    pub shared: ottla_cli::SharedOptions,
 }
 
 /// Where a node's settings are; the later ones count more.
 #[derive(Debug, Default, clap::Args)]
-pub struct Given {
+pub struct SettingsArgs {
     /// The settings; any `server.properties` of Apache Kafka will do.
     pub file: Option<PathBuf>,
     /// Take settings from the environment, too, as Apache's container image does: KAFKA_NODE_ID is
@@ -125,10 +125,10 @@ pub struct Given {
 /// Start a node.
 #[derive(Debug, Default, clap::Args)]
 #[command(after_long_help = SERVER_NOTES)]
-pub struct Server {
+pub struct ServerArgs {
     /// Where its settings are.
     #[command(flatten)]
-    pub settings: Given,
+    pub settings: SettingsArgs,
     /// Format the data directories if all of them are empty; without it, only the built-in
     /// default directory is formatted by a start.
     #[arg(long)]
@@ -166,10 +166,10 @@ pub enum Config {
 
 /// Prepare data directories for a cluster.
 #[derive(Debug, clap::Args)]
-pub struct Format {
+pub struct FormatArgs {
     /// Where its settings are.
     #[command(flatten)]
-    pub settings: Given,
+    pub settings: SettingsArgs,
     /// Leave directories that are formatted already as they are.
     #[arg(long, short = 'g')]
     pub ignore_formatted: bool,

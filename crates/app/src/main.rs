@@ -18,7 +18,7 @@ use clap::Parser;
 use ottla_cli::Environment;
 use ottla_offline::DumpError;
 
-use crate::args::Doctor;
+use crate::args::DoctorArgs;
 use crate::by_name::Ours;
 
 /// Kafka's requests are many small allocations that die young.
@@ -68,7 +68,7 @@ fn environment() -> Environment {
 const COULD_NOT_LOOK: u8 = 3;
 
 /// Looks for what is wrong, offline or in a cluster.
-fn doctor(args: &Doctor, environment: &Environment) -> ExitCode {
+fn doctor(args: &DoctorArgs, environment: &Environment) -> ExitCode {
     let found = match &args.offline {
         None => ottla_cli::doctor(&args.shared, environment),
         Some(dir) => {
@@ -88,9 +88,9 @@ fn doctor(args: &Doctor, environment: &Environment) -> ExitCode {
 /// What was found in a data directory, and what that comes to.
 fn findings(found: ottla_offline::Findings) -> Vec<ottla_cli::Finding> {
     let verdict = |severity| match severity {
-        ottla_offline::Severity::Note => ottla_cli::Verdict::Note,
-        ottla_offline::Severity::Warning => ottla_cli::Verdict::Warning,
-        ottla_offline::Severity::Error => ottla_cli::Verdict::Error,
+        ottla_offline::Severity::Note => ottla_cli::HealthVerdict::Note,
+        ottla_offline::Severity::Warning => ottla_cli::HealthVerdict::Warning,
+        ottla_offline::Severity::Error => ottla_cli::HealthVerdict::Error,
     };
     let summary = found.summary();
     let all = found.all.into_iter().map(|(severity, subject, finding)| ottla_cli::Finding {
@@ -98,7 +98,7 @@ fn findings(found: ottla_offline::Findings) -> Vec<ottla_cli::Finding> {
         subject,
         finding,
     });
-    let (subject, verdict) = ("directory".to_owned(), ottla_cli::Verdict::Good);
+    let (subject, verdict) = ("directory".to_owned(), ottla_cli::HealthVerdict::Good);
     let last = summary.map(|finding| ottla_cli::Finding { verdict, subject, finding });
     all.chain(last).collect()
 }
@@ -109,7 +109,7 @@ fn end(done: Result<(), Box<dyn Error>>) -> ExitCode {
     if let Some(code) = ottla_cli::exit_code(&*error) {
         return code.into();
     }
-    let failure = error.downcast_ref::<server::Failure>();
+    let failure = error.downcast_ref::<server::ServerFailure>();
     if failure.is_none_or(|it| !it.is_logged) {
         // Where the standard error is closed, the exit code says it.
         let _ = writeln!(std::io::stderr(), "ottla: {error}");
@@ -153,25 +153,25 @@ fn main() -> ExitCode {
         Some(Err(why)) => return end(Err(why.into())),
     };
     end(match args.command {
-        None => server::run(&args::Server::default()),
-        Some(args::Command::Server(server)) => server::run(&server),
-        Some(args::Command::Format(format)) => server::format(&format),
-        Some(args::Command::Dump(dump)) => offline(|out| dump.run(out)),
-        Some(args::Command::Doctor(args)) => return doctor(&args, &environment),
-        Some(args::Command::Config { action }) => server::config(action, &environment),
-        Some(args::Command::InstallTools { folder }) => install(&folder),
-        Some(args::Command::Completions { shell }) => {
+        None => server::run(&args::ServerArgs::default()),
+        Some(args::AppCommand::Server(server)) => server::run(&server),
+        Some(args::AppCommand::Format(format)) => server::format(&format),
+        Some(args::AppCommand::Dump(dump)) => offline(|out| dump.run(out)),
+        Some(args::AppCommand::Doctor(args)) => return doctor(&args, &environment),
+        Some(args::AppCommand::Config { action }) => server::config(action, &environment),
+        Some(args::AppCommand::InstallTools { folder }) => install(&folder),
+        Some(args::AppCommand::Completions { shell }) => {
             let mut text = Vec::new();
             pages::completions(shell, &mut text);
             std::io::stdout().write_all(&text).map_err(Into::into)
         }
-        Some(args::Command::Man { folder }) => match pages::man(&folder) {
+        Some(args::AppCommand::Man { folder }) => match pages::man(&folder) {
             Ok(count) => say(&format!("{count} pages in {}", folder.display())),
             Err(error) => Err(error.into()),
         },
-        Some(args::Command::Version { shared }) => {
+        Some(args::AppCommand::Version { shared }) => {
             ottla_cli::version(version::COMMIT, version::KAFKA, &shared, &environment)
         }
-        Some(args::Command::Client(client)) => ottla_cli::run(*client, &environment),
+        Some(args::AppCommand::Client(client)) => ottla_cli::run(*client, &environment),
     })
 }

@@ -1,5 +1,6 @@
 //! Says when the node serves, and that it still does: to systemd, and in a file.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -88,7 +89,7 @@ impl Readiness {
 
     /// Says again and again that the node is alive, as long as all its serving threads answer.
     /// Never returns.
-    pub async fn keep_alive(&self, broker: &Broker, clock: &Clock) {
+    pub async fn keep_alive(&self, broker: &Broker, clock: &Clock) -> Infallible {
         let Some(interval) = self.watchdog else { return std::future::pending().await };
         loop {
             broker.answers().await;
@@ -101,7 +102,7 @@ impl Readiness {
         if let Some(supervisor) = &self.supervisor
             && let Err(error) = supervisor.tell(state)
         {
-            tracing::warn!(%error, state, "supervisor cannot be told (NOTIFY_SOCKET)");
+            tracing::warn!(%error, state, "the service manager cannot be notified (NOTIFY_SOCKET)");
         }
     }
 }

@@ -7,13 +7,15 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ottla_broker::{Broker, Formatting, LogLevels, StartError, StartOptions, is_local_host};
+use ottla_broker::{
+    Broker, Formatting, LogLevels, NodeFailure, StartError, StartOptions, is_local_host,
+};
 use ottla_cli::{Environment, Stop};
 use ottla_clock::Clock;
 use ottla_settings::{SettingError, Settings, Sources, explain, reference, refusals};
 use tokio::runtime::Runtime;
 
-use crate::args::{Config, Format, Given, LogFormat, Server};
+use crate::args::{Config, FormatArgs, LogFormat, ServerArgs, SettingsArgs};
 use crate::logs;
 use crate::ready::{Notify, Readiness};
 use crate::version::{COMMIT, KAFKA, VERSION};
@@ -26,14 +28,14 @@ fn allow_files() {
     if limit.current != limit.maximum {
         let all = Rlimit { current: limit.maximum, maximum: limit.maximum };
         if let Err(error) = setrlimit(Resource::Nofile, all) {
-            tracing::warn!(%error, limit = ?limit.current, "few files can be open at once");
+            tracing::warn!(%error, limit = ?limit.current, "the limit of open files cannot be raised");
         }
     }
 }
 
 /// Why a node has ended that was not asked to, and with which exit code.
 #[derive(Debug)]
-pub struct Failure {
+pub struct ServerFailure {
     /// The exit code; `ottla-server(1)` says what each means.
     pub code: u8,
     /// Does the log have it already?
@@ -41,24 +43,24 @@ pub struct Failure {
     why: String,
 }
 
-/// Every data directory has failed.
+/// Every data directory has failed, or the controller cannot write the metadata log.
 const DISKS_FAILED: u8 = 3;
 /// The stop was not clean.
 const UNCLEAN_STOP: u8 = 4;
 
-impl std::fmt::Display for Failure {
+impl std::fmt::Display for ServerFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.why)
     }
 }
 
-impl Error for Failure {}
+impl Error for ServerFailure {}
 
 /// Runs a node until SIGTERM, SIGINT or SIGHUP.
 ///
 /// # Errors
 /// It cannot start, or cannot stop cleanly.
-pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
+pub fn run(args: &ServerArgs) -> Result<(), Box<dyn Error>> {
     if args.print_config {
         let settings = settings(&args.settings)?;
         write!(std::io::stdout(), "{}", settings.print())?;
@@ -79,12 +81,12 @@ pub fn run(args: &Server) -> Result<(), Box<dyn Error>> {
         if is_logged {
             tracing::error!(exit_code = code, "node failed: {why}");
         }
-        Failure { code, is_logged, why }.into()
+        ServerFailure { code, is_logged, why }.into()
     })
 }
 
 /// Starts a node, and stops it when it is to.
-fn serve(args: &Server, levels: Arc<dyn LogLevels>) -> Result<(), (u8, String)> {
+fn serve(args: &ServerArgs, levels: Arc<dyn LogLevels>) -> Result<(), (u8, String)> {
     let failed = |code: u8| move |error: &dyn std::fmt::Display| (code, error.to_string());
     let not_started = |error: Box<dyn Error>| failed(1)(&error);
     let clock = Clock::real();
@@ -105,16 +107,14 @@ fn serve(args: &Server, levels: Arc<dyn LogLevels>) -> Result<(), (u8, String)> 
     let asked = runtime.block_on(async {
         tokio::select! {
             biased;
-            stopped = stop.asked() => Some(stopped.name()),
-            () = broker.failed() => None,
-            () = ready.keep_alive(&broker, &clock) => None,
+            stopped = stop.asked() => Ok(stopped.name()),
+            why = broker.failed() => Err(why),
+            never = ready.keep_alive(&broker, &clock) => match never {},
         }
     });
     ready.stopping();
-    let Some(signal) = asked else {
-        // What is in memory cannot be saved; the next start looks through what is on the disks.
-        return Err((DISKS_FAILED, "every data directory has failed; see above".to_owned()));
-    };
+    // What is in memory cannot be saved; the next start looks through what is on the disks.
+    let signal = asked.map_err(|why: NodeFailure| failed(DISKS_FAILED)(&why))?;
     let begun = clock.monotonic();
     tracing::info!(signal, "node stopping");
     broker.stop().map_err(|error| failed(UNCLEAN_STOP)(&error))?;
@@ -124,7 +124,7 @@ fn serve(args: &Server, levels: Arc<dyn LogLevels>) -> Result<(), (u8, String)> 
 }
 
 fn start(
-    args: &Server,
+    args: &ServerArgs,
     levels: Arc<dyn LogLevels>,
     clock: &Clock,
 ) -> Result<(Broker, Runtime, Stop), Box<dyn Error>> {
@@ -137,7 +137,7 @@ fn start(
         tracing::warn!("{warning}");
     }
     for (name, why) in settings.without_effect() {
-        tracing::warn!(setting = %name, "a setting has no effect: {why}");
+        tracing::warn!(setting = %name, "setting has no effect: {why}");
     }
     warn_of_missing_brokers(&settings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -201,7 +201,7 @@ fn warn_of_missing_brokers(settings: &Settings) {
 /// An error, and what can be done about it.
 ///
 /// Commands in it name the file with the settings, if there is one.
-fn with_advice(error: StartError, given: &Given) -> String {
+fn with_advice(error: StartError, given: &SettingsArgs) -> String {
     match (error.advice(), &given.file) {
         (Some(advice), Some(file)) => {
             let file = file.display().to_string();
@@ -216,7 +216,7 @@ fn with_advice(error: StartError, given: &Given) -> String {
 ///
 /// # Errors
 /// They are prepared already, or the disk fails.
-pub fn format(args: &Format) -> Result<(), Box<dyn Error>> {
+pub fn format(args: &FormatArgs) -> Result<(), Box<dyn Error>> {
     let settings = settings(&args.settings)?;
     if !args.declare_lost.is_empty() {
         let said = Broker::declare_lost(&settings, &args.declare_lost, &Clock::real());
@@ -269,7 +269,7 @@ fn judge() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-pub(crate) fn settings(given: &Given) -> Result<Settings, Box<dyn Error>> {
+pub(crate) fn settings(given: &SettingsArgs) -> Result<Settings, Box<dyn Error>> {
     let name = given.file.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
     let text = match &given.file {
         Some(path) => Some(ottla_cli::read_file(path).map_err(|error| format!("{name}: {error}"))?),

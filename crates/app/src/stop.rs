@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::args::{Args, Command, Given, Server};
+use crate::args::{AppCommand, Args, ServerArgs, SettingsArgs};
 use crate::by_name::{self, Ours};
 use crate::server;
 
@@ -17,11 +17,11 @@ use crate::server;
 struct Running {
     process: i32,
     /// Its id, roles and directories, if its settings can be read.
-    known: Option<Known>,
+    known: Option<KnownNode>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Known {
+struct KnownNode {
     node_id: i32,
     roles: BTreeSet<String>,
     directories: Vec<PathBuf>,
@@ -31,7 +31,7 @@ impl Running {
     fn shown(&self) -> String {
         let Self { process, known } = self;
         match known {
-            Some(Known { node_id, directories, .. }) => {
+            Some(KnownNode { node_id, directories, .. }) => {
                 let dirs: Vec<String> =
                     directories.iter().map(|it| it.display().to_string()).collect();
                 format!("node {node_id} (process {process}, data in {})", dirs.join(", "))
@@ -43,13 +43,13 @@ impl Running {
 
 /// Which nodes are to stop.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Wanted {
+struct NodeFilter {
     node_id: Option<i32>,
     roles: Option<BTreeSet<String>>,
     all: bool,
 }
 
-impl Wanted {
+impl NodeFilter {
     /// `--node-id=1` or `--node-id 1`, `--process-role=broker`, `--all`.
     fn read(words: &[String]) -> std::result::Result<Self, String> {
         let mut wanted = Self::default();
@@ -136,7 +136,7 @@ fn roles<'a>(all: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
 /// There is none, it is not clear which are meant, or the system refuses.
 pub fn stop(words: &[String], signal: Option<&str>) -> Result<String> {
     let signal = named(signal.filter(|it| !it.is_empty()).unwrap_or("TERM"))?;
-    let wanted = Wanted::read(words).map_err(Error::other)?;
+    let wanted = NodeFilter::read(words).map_err(Error::other)?;
     let mut text = String::new();
     for node in wanted.choose(running()?).map_err(Error::other)? {
         let shown = node.shown();
@@ -191,9 +191,9 @@ fn running() -> Result<Vec<Running>> {
 }
 
 /// How a process was started that is a node.
-fn node_of(words: &[String]) -> Option<Server> {
+fn node_of(words: &[String]) -> Option<ServerArgs> {
     if words.len() <= 1 && by_name::command(words).is_none() && by_name::tool(words).is_none() {
-        return Some(Server::default());
+        return Some(ServerArgs::default());
     }
     let words = match by_name::command(words) {
         None if by_name::tool(words).is_none() => words.to_vec(),
@@ -201,19 +201,19 @@ fn node_of(words: &[String]) -> Option<Server> {
         _ => return None,
     };
     match Args::try_parse_from(words).ok()?.command {
-        None => Some(Server::default()),
-        Some(Command::Server(server)) => Some(server),
+        None => Some(ServerArgs::default()),
+        Some(AppCommand::Server(server)) => Some(server),
         Some(_) => None,
     }
 }
 
 /// What the settings of a node say that was started in a folder.
-fn known(server: &Server, folder: &Path) -> Option<Known> {
+fn known(server: &ServerArgs, folder: &Path) -> Option<KnownNode> {
     let file = server.settings.file.as_ref().map(|it| folder.join(it));
     // What it took from its environment is not known here.
-    let given = Given { file, env: false, overrides: server.settings.overrides.clone() };
+    let given = SettingsArgs { file, env: false, overrides: server.settings.overrides.clone() };
     let settings = server::settings(&given).ok()?;
-    Some(Known {
+    Some(KnownNode {
         node_id: settings.node_id().ok()?,
         roles: roles(settings.roles().iter().map(String::as_str)),
         directories: settings.log_dirs().iter().map(|it| folder.join(it)).collect(),
@@ -229,7 +229,7 @@ mod tests {
     }
 
     fn node(process: i32, node_id: i32, role: &str, directory: &str) -> Running {
-        let known = Known {
+        let known = KnownNode {
             node_id,
             roles: roles(role.split(',')),
             directories: vec![PathBuf::from(directory)],
@@ -258,7 +258,7 @@ mod tests {
             ("", Err("4 kafka servers run here")),
             ("--all", Ok(vec![10, 11, 12, 13])),
         ] {
-            let chosen = Wanted::read(&words(line)).unwrap().choose(all());
+            let chosen = NodeFilter::read(&words(line)).unwrap().choose(all());
             match (chosen, right) {
                 (Ok(chosen), Ok(right)) => {
                     let chosen: Vec<i32> = chosen.iter().map(|it| it.process).collect();
@@ -268,12 +268,12 @@ mod tests {
                 (chosen, right) => panic!("{line}: {chosen:?}, {right:?} is due"),
             }
         }
-        let none = Wanted::default().choose(Vec::new()).unwrap_err();
+        let none = NodeFilter::default().choose(Vec::new()).unwrap_err();
         assert_eq!(none, "No kafka server to stop");
-        let one = Wanted::default().choose(vec![Running { process: 13, known: None }]);
+        let one = NodeFilter::default().choose(vec![Running { process: 13, known: None }]);
         assert_eq!(one.map(|it| it.len()), Ok(1), "the only one needs no name");
         for line in ["--node-id", "--node-id=x", "--process-role=", "--other", "now"] {
-            assert!(Wanted::read(&words(line)).is_err(), "{line}");
+            assert!(NodeFilter::read(&words(line)).is_err(), "{line}");
         }
     }
 

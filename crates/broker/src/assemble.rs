@@ -18,16 +18,16 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_quorum::{Endpoint, Quorum};
 use ottla_settings::{SettingError, SettingRules, Settings, refusals};
 use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
-use tokio::sync::oneshot;
 
 use crate::dirs::{DirectoryFacts, check, open_dirs, take_marks, take_over};
 use crate::guard::Authorizer;
-use crate::hosts::controller::{ControllerDriver, ControllerQueue, controller_queue};
+use crate::hosts::controller::ControllerHandle;
 use crate::lanes::NodeLanes;
 use crate::levels::LogLevels;
 use crate::listening::{bind_listeners, serve_listeners};
 use crate::lost;
-use crate::node::{Node, Parts};
+use crate::metrics_page::{bind_page, start_page};
+use crate::node::{Node, NodeFacts, Parts};
 use crate::register::{join_cluster, registration};
 use crate::rules::{keeper_settings, node_settings};
 use crate::start_error::StartError;
@@ -86,14 +86,25 @@ pub struct StartFacts {
     pub start_ms: u64,
 }
 
+/// Why a node that runs cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NodeFailure {
+    /// No data directory is left to serve from.
+    #[error("every data directory has failed; see above")]
+    Directories,
+    /// The controller cannot write its log.
+    #[error("the controller cannot write the metadata log; see above")]
+    Controller,
+}
+
 /// A node that serves.
 #[derive(Debug)]
 pub struct Assembled {
     pub(crate) node: Arc<Node>,
     keeper: Keeper,
-    /// Comes when the controller has ended.
-    quorum: oneshot::Receiver<Quorum>,
+    lanes: NodeLanes,
     addresses: Vec<(String, SocketAddr)>,
+    metrics_address: Option<SocketAddr>,
     formatted: bool,
     data: Vec<PathBuf>,
     facts: StartFacts,
@@ -116,47 +127,56 @@ pub async fn assemble(
     check(&*seams.files, &settings, formatting)?;
     let listeners = bind_listeners(&seams.transport, &settings)?;
     let host = listeners.first().map(|it| it.setting.host.as_str());
+    let page = bind_page(&seams.transport, &settings)?;
+    let metrics_address = page.as_ref().map(|page| page.address);
     let voter_listeners = voter_listeners(&settings, host)?;
     let found = find(&seams, settings, &voter_listeners)?;
-    let Found { started, meta, .. } = found;
+    let FoundOnDisk { started, meta, .. } = found;
     let kraft_version = found.quorum.kraft_version();
-    let (controller, queue) = controller_queue();
     let id = meta.node_id;
     let Seams { clock, lanes, spawner, .. } = seams;
-    let node = Arc::new(Node::new(Parts {
-        clock: clock.clone(),
-        id,
-        cluster_id: meta.cluster_id,
-        metadata_directory: meta.directory_id,
-        started: Arc::clone(&started),
-        partitions: Arc::new(found.partitions),
-        controller,
-        voter_listeners,
-        kraft_version,
-        levels,
-        authorizer,
-        lanes,
-    }));
     let rules = SettingRules { settings: Arc::clone(&started), node: id };
     let defaults = defaults(&started, kraft_version);
     let controller = Controller::new(found.cluster, defaults, Box::new(rules));
-    let quorum = start_controller(&node, &spawner, controller, (found.quorum, queue))?;
+    let controller = ControllerHandle::new(clock.clone(), controller, found.quorum);
+    let node = Arc::new(Node::new(Parts {
+        clock: clock.clone(),
+        id,
+        facts: NodeFacts {
+            cluster_id: meta.cluster_id,
+            metadata_directory: meta.directory_id,
+            voter_listeners,
+            kraft_version,
+        },
+        started: Arc::clone(&started),
+        partitions: Arc::new(found.partitions),
+        controller,
+        levels,
+        authorizer,
+        lanes: lanes.clone(),
+    }));
+    lanes.hosts.metadata.keep_thread()?;
+    let told = Arc::clone(&node);
+    node.controller.serve(&lanes.hosts.metadata, move |news| told.take(news));
     let request = registration(&node, &listeners, found.directories)?;
     let epoch = join_cluster(&node.controller, found.bootstrap, request).await?;
     let asked = Arc::clone(&node);
-    let ask = Arc::new(move || keeper_settings(&asked.cluster(), &asked.started, asked.id));
+    let ask = Arc::new(move || keeper_settings(&asked.cluster(), asked.started(), asked.id));
     let keeper = Keeper::start(&node.partitions, &clock, ask)?;
     let facts = start_facts(&node, found.was_clean || found.formatted, (begun, found.recovery));
     let addresses = listeners.iter().map(|it| (it.setting.name.clone(), it.address)).collect();
     serve_listeners(&node, listeners, &spawner).await;
+    if let Some(page) = page {
+        start_page(&node, page, &spawner).await;
+    }
     start_ticks(&node, &spawner).await;
     resume_moves(&node)?;
     let (data, formatted) = (started.log_dirs(), found.formatted);
-    Ok(Assembled { node, keeper, quorum, addresses, formatted, data, facts, epoch })
+    Ok(Assembled { node, keeper, lanes, addresses, metrics_address, formatted, data, facts, epoch })
 }
 
 /// What a node finds in its data directories.
-struct Found {
+struct FoundOnDisk {
     started: Arc<Settings>,
     /// What the directory with the metadata log is.
     meta: MetaProperties,
@@ -178,7 +198,7 @@ fn find(
     seams: &Seams,
     settings: Settings,
     voter_listeners: &[Endpoint],
-) -> Result<Found, StartError> {
+) -> Result<FoundOnDisk, StartError> {
     let Seams { files, clock, lanes, .. } = seams;
     let id = settings.node_id()?;
     let mut dirs = open_dirs(files, &settings)?;
@@ -191,7 +211,7 @@ fn find(
     let mut cluster = Cluster::default();
     opened.records.iter().for_each(|record| cluster.apply(record));
     let lost = lost::check(&dirs, &cluster, id, &settings)?;
-    let bootstrap = ottla_quorum::bootstrap(files, &settings.metadata_dir())?;
+    let bootstrap = ottla_quorum::read_bootstrap(files, &settings.metadata_dir())?;
     let bootstrap = if bootstrap.is_empty() { bootstrap_records() } else { bootstrap };
     let directories = DirectoryFacts::of_opened(&dirs, &settings);
     // Nothing has changed so far: a start that was refused costs the next one no recovery.
@@ -203,7 +223,7 @@ fn find(
     partitions.sweep()?;
     partitions.set_strays_aside(|place| topic_id(&cluster, id, place))?;
     lost::tell(&lost);
-    Ok(Found {
+    Ok(FoundOnDisk {
         started: Arc::new(settings),
         meta,
         cluster,
@@ -217,30 +237,12 @@ fn find(
     })
 }
 
-/// Starts the controller, whose news the node takes; what is returned comes when it has ended.
-fn start_controller(
-    node: &Arc<Node>,
-    spawner: &Spawner,
-    controller: Controller,
-    (quorum, queue): (Quorum, ControllerQueue),
-) -> Result<oneshot::Receiver<Quorum>, StartError> {
-    let (ended, when_ended) = oneshot::channel();
-    let (told, clock) = (Arc::clone(node), node.clock.clone());
-    let driver = ControllerDriver::new(clock, controller, quorum, move |news| told.take(news));
-    let run = move || async move {
-        // A node that was dropped does not need it.
-        let _ = ended.send(driver.run(queue).await);
-    };
-    spawner.spawn_apart("ottla-controller", run)?;
-    Ok(when_ended)
-}
-
 /// Starts what fires the timers of coordinators.
 async fn start_ticks(node: &Arc<Node>, spawner: &Spawner) {
     let ticked = Arc::clone(node);
-    spawner.spawn(0, move || async move { ticked.groups.tick().await }).await;
+    spawner.spawn(0, move || async move { ticked.coordinators.tick_groups().await }).await;
     let ticked = Arc::clone(node);
-    let ticking = move || async move { ticked.transactions.tick(&ticked.markers).await };
+    let ticking = move || async move { ticked.coordinators.tick_transactions().await };
     spawner.spawn(0, ticking).await;
 }
 
@@ -250,7 +252,7 @@ fn resume_moves(node: &Node) -> Result<(), StartError> {
         // One whose partition or directory is gone is over.
         let _ = node.partitions.plan_move(&place, &path);
     }
-    node.moves.start(node.mover());
+    node.start_moves();
     Ok(())
 }
 
@@ -261,10 +263,16 @@ impl Assembled {
         &self.addresses
     }
 
+    /// Where the page with its metrics is, if it is served.
+    #[must_use]
+    pub const fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
     /// The cluster's id.
     #[must_use]
     pub fn cluster_id(&self) -> &str {
-        &self.node.cluster_id
+        &self.node.facts.cluster_id
     }
 
     /// Was the data directory new?
@@ -285,9 +293,13 @@ impl Assembled {
         &self.data
     }
 
-    /// Returns when every data directory has failed: the node has nothing left to serve.
-    pub async fn failed(&self) {
-        self.node.partitions.all_failed().await;
+    /// Returns when the node cannot go on, with the reason.
+    pub async fn failed(&self) -> NodeFailure {
+        tokio::select! {
+            biased;
+            () = self.node.partitions.all_failed() => NodeFailure::Directories,
+            () = self.node.controller.failed() => NodeFailure::Controller,
+        }
     }
 
     /// Stops, once no task serves any more: everything is on the disk then, and the next start need
@@ -296,17 +308,17 @@ impl Assembled {
     /// # Errors
     /// The disk fails; the next start will look through everything.
     pub async fn stop(self) -> Result<(), StartError> {
-        let Self { node, keeper, quorum, epoch, .. } = self;
+        let Self { node, keeper, lanes, epoch, .. } = self;
         let asked: Result<(), ErrorCode> =
             node.controller.ask(ControllerCommand::Stop { broker: node.id }).await;
         if let Err(code) = asked {
             tracing::error!(
-                code = code.name(),
+                error = code.name(),
                 "controlled shutdown failed: the controller had stopped"
             );
         }
-        node.controller.stop().await;
-        if let Ok(quorum) = quorum.await {
+        lanes.hosts.stop();
+        if let Some(quorum) = node.controller.stop() {
             quorum.close()?;
         }
         keeper.stop();
@@ -326,7 +338,7 @@ fn start_facts(
     };
     StartFacts {
         node_id: node.id,
-        roles: node.started.roles(),
+        roles: node.started().roles(),
         was_clean,
         partitions: node.partitions.all().len(),
         recovery_ms: millis(recovery),

@@ -8,7 +8,7 @@ use ottla_types::ErrorCode;
 use crate::dispatch::SERVED;
 use crate::guard::{Operation, ResourceType};
 use crate::harness::{Harness, Right};
-use samples::{Ask, prepare, samples};
+use samples::{SampleRequest, prepare, samples};
 
 #[path = "authorisation_samples/mod.rs"]
 mod samples;
@@ -72,7 +72,7 @@ fn denials(answer: &str) -> BTreeSet<&'static str> {
 fn check(
     harness: &Harness,
     rows: &[&Row],
-    (name, ask): (&str, Ask),
+    (name, ask): (&str, SampleRequest),
     rights: &[Right],
 ) -> Option<String> {
     harness.allow(None);

@@ -10,7 +10,7 @@ use ottla_net::transport::Transport;
 use ottla_partitions::{DiskFiles, Files};
 use ottla_settings::Settings;
 
-use crate::assemble::{Assembled, Seams, StartFacts, StartOptions, assemble};
+use crate::assemble::{Assembled, NodeFailure, Seams, StartFacts, StartOptions, assemble};
 use crate::dirs::{open_dirs, own};
 use crate::lanes::NodeLanes;
 use crate::lost;
@@ -107,6 +107,12 @@ impl Broker {
         self.assembled.addresses()
     }
 
+    /// Where the page with its metrics is, if it is served.
+    #[must_use]
+    pub const fn metrics_address(&self) -> Option<SocketAddr> {
+        self.assembled.metrics_address()
+    }
+
     /// The cluster's id.
     #[must_use]
     pub fn cluster_id(&self) -> &str {
@@ -148,9 +154,9 @@ impl Broker {
         }
     }
 
-    /// Returns when every data directory has failed: the node has nothing left to serve.
-    pub async fn failed(&self) {
-        self.assembled.failed().await;
+    /// Returns when the node cannot go on, with the reason.
+    pub async fn failed(&self) -> NodeFailure {
+        self.assembled.failed().await
     }
 
     /// Stops: no more requests, everything on the disk, the next start need not look through it.

@@ -254,5 +254,5 @@ pub fn format_metadata(
     let key = ReplicaKey { id: meta.node_id, directory: meta.directory_id };
     let voter = Voter { key, endpoints: endpoints.to_vec(), kraft_versions: (0, 1) };
     let now = &mut || clock.wall_ms();
-    Ok(ottla_quorum::format(files, dir, FormatOptions { records: &records, voter, now })?)
+    Ok(ottla_quorum::format_directory(files, dir, FormatOptions { records: &records, voter, now })?)
 }

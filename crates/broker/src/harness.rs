@@ -14,7 +14,7 @@ use ottla_settings::Settings;
 use crate::assemble::{Formatting, StartOptions};
 use crate::broker::Broker;
 use crate::dispatch::Serving;
-use crate::guard::{Authorizer, Client, Operation, Resource, ResourceType};
+use crate::guard::{Authorizer, Operation, Requester, Resource, ResourceType};
 use crate::levels::NoLevels;
 use crate::node::Node;
 use crate::request::Session;
@@ -27,11 +27,11 @@ pub type Right = (ResourceType, Operation);
 struct Rights(Mutex<Option<Vec<Right>>>);
 
 impl Authorizer for Rights {
-    fn allows(&self, client: Client<'_>, operation: Operation, resource: Resource<'_>) -> bool {
+    fn allows(&self, client: Requester<'_>, operation: Operation, resource: Resource<'_>) -> bool {
         self.allows_some(client, operation, resource.kind())
     }
 
-    fn allows_some(&self, _: Client<'_>, operation: Operation, kind: ResourceType) -> bool {
+    fn allows_some(&self, _: Requester<'_>, operation: Operation, kind: ResourceType) -> bool {
         self.0.lock().as_ref().is_none_or(|all| all.contains(&(kind, operation)))
     }
 }
@@ -86,6 +86,11 @@ impl Harness {
     /// The node.
     pub fn node(&self) -> &Node {
         self.broker.node()
+    }
+
+    /// Where the page with the node's metrics is.
+    pub fn metrics_address(&self) -> std::net::SocketAddr {
+        self.broker.metrics_address().expect("ottla.metrics.listener is set")
     }
 
     /// The connection.

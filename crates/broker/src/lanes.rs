@@ -7,19 +7,20 @@ use ottla_partitions::Lanes;
 use ottla_settings::Settings;
 
 use crate::dirs::paths;
+use crate::hosts::lanes::HostLanes;
 
 /// The lanes of a node. Cheap to clone; every clone has the same lanes.
 #[derive(Clone, Debug)]
 pub struct NodeLanes {
     /// Where partitions wait for disks.
-    pub partitions: Lanes,
+    pub(crate) partitions: Lanes,
+    /// Where its machines do.
+    pub(crate) hosts: HostLanes,
     /// Where large produced batches are read through: as many at once as there are threads, which
     /// bounds the memory that they unpack to.
-    pub unpacking: Lane,
+    pub(crate) unpacking: Lane,
     /// Where partitions are moved between directories, one after the other.
-    pub moving: Lane,
-    /// Where coordinators are loaded again.
-    pub loading: Lane,
+    pub(crate) moving: Lane,
 }
 
 impl NodeLanes {
@@ -32,9 +33,9 @@ impl NodeLanes {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             partitions: Lanes::threads(paths(settings).len()),
+            hosts: HostLanes::threads(settings.log_dirs().len()),
             unpacking: lane("ottla-unpack", cores, Priority::Low),
             moving: lane("ottla-mover", 1, Priority::Normal),
-            loading: lane("ottla-load", cores, Priority::Normal),
         }
     }
 
@@ -44,9 +45,9 @@ impl NodeLanes {
         let lane = || Lane::simulated(clock, latency_max);
         Self {
             partitions: Lanes::simulated(clock, latency_max),
+            hosts: HostLanes::simulated(clock, latency_max),
             unpacking: lane(),
             moving: lane(),
-            loading: lane(),
         }
     }
 
@@ -56,15 +57,16 @@ impl NodeLanes {
         tokio::join!(
             biased;
             self.partitions.drive(),
+            self.hosts.drive(),
             self.unpacking.drive(),
-            self.moving.drive(),
-            self.loading.drive()
+            self.moving.drive()
         );
     }
 
     /// Stops the lanes as a crash does: what waits is not done, nor is what comes later.
     pub fn stop(&self) {
         self.partitions.stop();
-        [&self.unpacking, &self.moving, &self.loading].into_iter().for_each(Lane::stop);
+        self.hosts.stop();
+        [&self.unpacking, &self.moving].into_iter().for_each(Lane::stop);
     }
 }

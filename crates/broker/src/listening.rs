@@ -68,7 +68,7 @@ pub fn bind_listeners(
 /// Serves connections to the listeners from now on.
 pub async fn serve_listeners(node: &Arc<Node>, all: Vec<BoundListener>, spawner: &Spawner) {
     let limits = Limits {
-        frame_bytes_max: node.own.request_bytes_max,
+        frame_bytes_max: node.own().request_bytes_max,
         replies_waiting_max: REPLIES_WAITING_MAX,
         unsent_bytes_max: UNSENT_BYTES_MAX,
     };
@@ -80,7 +80,7 @@ pub async fn serve_listeners(node: &Arc<Node>, all: Vec<BoundListener>, spawner:
 
 /// Takes connections and spreads them over the threads.
 async fn accept(node: Arc<Node>, one: BoundListener, limits: Limits, threads: Spawner) {
-    let admission: Admission = node.admission.clone();
+    let admission: Admission = node.clients.admission.clone();
     let mut listener = match one.bound.listen() {
         Ok(listener) => listener,
         Err(error) => {
@@ -127,7 +127,7 @@ impl Refusals {
         }
         self.quiet_until = now + Self::TOLD_EVERY;
         let count = std::mem::take(&mut self.count);
-        let connections = node.admission.connections();
+        let connections = node.clients.admission.connections();
         tracing::warn!(
             client = %peer,
             count,
@@ -159,12 +159,12 @@ where
     let closed = tokio::select! {
         biased;
         closed = served => Some(closed),
-        () = silence(&node.clock, &heard, node.own.idle) => {
+        () = silence(&node.clock, &heard, node.own().idle) => {
             tracing::debug!(%peer, "idle connection closed (connections.max.idle.ms)");
             None
         }
     };
-    node.telemetry.disconnected(&peer);
+    node.clients.telemetry.disconnected(&peer);
     match closed {
         None => {}
         Some(Closed::ByPeer) => tracing::debug!(%peer, "client closed the connection"),

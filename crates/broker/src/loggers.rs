@@ -15,9 +15,9 @@ const ROOT: &str = "root";
 /// Kafka's names of the levels, in its order.
 const NAMES: &str = "DEBUG, ERROR, FATAL, INFO, TRACE, WARN";
 
-type Refused = (ErrorCode, String);
+type LoggerRefusal = (ErrorCode, String);
 
-fn invalid<T>(why: String) -> Result<T, Refused> {
+fn invalid<T>(why: String) -> Result<T, LoggerRefusal> {
     Err((ErrorCode::INVALID_REQUEST, why))
 }
 
@@ -25,7 +25,7 @@ fn invalid<T>(why: String) -> Result<T, Refused> {
 ///
 /// # Errors
 /// Another node is asked for.
-pub fn describe(node: &Node, name: &str) -> Result<Vec<(String, LogLevel)>, Refused> {
+pub fn describe(node: &Node, name: &str) -> Result<Vec<(String, LogLevel)>, LoggerRefusal> {
     if name.is_empty() {
         return invalid("Broker id must not be empty".to_owned());
     }
@@ -33,7 +33,7 @@ pub fn describe(node: &Node, name: &str) -> Result<Vec<(String, LogLevel)>, Refu
         let own = node.id;
         return invalid(format!("Unexpected broker id, expected {own} but received {name}"));
     }
-    Ok(node.levels.levels().into_iter().collect())
+    Ok(node.levels().levels().into_iter().collect())
 }
 
 /// What a request does to the levels of this node: all of it, or nothing.
@@ -45,20 +45,20 @@ pub fn alter(
     call: &Call,
     resource: &AlterConfigsResource,
     validate_only: bool,
-) -> Result<(), Refused> {
+) -> Result<(), LoggerRefusal> {
     check_node(node.id, &resource.resource_name)?;
     let changes: Vec<(&str, Option<LogLevel>)> = resource
         .configs
         .iter()
-        .map(|config| change(&*node.levels, config))
+        .map(|config| change(node.levels(), config))
         .collect::<Result<_, _>>()?;
     if validate_only {
         return Ok(());
     }
     for (target, level) in changes {
-        let shown = |node: &Node| node.levels.levels().get(target).map_or("", |it| it.name());
+        let shown = |node: &Node| node.levels().levels().get(target).map_or("", |it| it.name());
         let from = shown(node);
-        node.levels.set(target, level);
+        node.levels().set(target, level);
         let to = shown(node);
         if from != to {
             audit::level_changed(call, target, from, to);
@@ -67,7 +67,7 @@ pub fn alter(
     Ok(())
 }
 
-fn check_node(own: NodeId, name: &str) -> Result<(), Refused> {
+fn check_node(own: NodeId, name: &str) -> Result<(), LoggerRefusal> {
     match name.parse::<NodeId>() {
         Err(_) => invalid(format!("Node id must be an integer, but it is: {name}")),
         Ok(id) if id != own => {
@@ -80,7 +80,7 @@ fn check_node(own: NodeId, name: &str) -> Result<(), Refused> {
 fn change<'a>(
     levels: &dyn LogLevels,
     config: &'a AlterableConfig,
-) -> Result<(&'a str, Option<LogLevel>), Refused> {
+) -> Result<(&'a str, Option<LogLevel>), LoggerRefusal> {
     let name = config.name.as_str();
     let exists = || {
         let refused = || (ErrorCode::INVALID_CONFIG, format!("Logger {name} does not exist!"));

@@ -37,7 +37,7 @@ fn at_once(
     call: &Call,
     head: &FrameHead,
     mut body: Decoder,
-) -> Result<Outcome, Box<Spare>> {
+) -> Result<Outcome, Box<SpareBuffers>> {
     let mut spare = SPARE.take();
     if let Err(error) = spare.request.decode_into(&mut body, head.version) {
         return Ok(Outcome::Close(format!("ProduceRequest v{}: {error}", head.version)));
@@ -53,13 +53,13 @@ fn append(
     node: &Node,
     call: &Call,
     head: &FrameHead,
-    mut spare: Spare,
-    read: Vec<produce::Read>,
+    mut spare: SpareBuffers,
+    read: Vec<produce::ReadThrough>,
 ) -> Outcome {
     let silent = spare.request.acks == 0;
     let response = std::mem::take(&mut spare.response);
     match produce::handle(node, call, &spare.request, response, read) {
-        produce::Produced::Done(response) => {
+        produce::ProduceOutcome::Done(response) => {
             let outcome =
                 if silent { unanswered(&response) } else { reply(call.key, head, &response) };
             spare.response = response;
@@ -76,24 +76,24 @@ fn unanswered(response: &ProduceResponse) -> Outcome {
     match parts.find(|part| part.error_code != 0) {
         Some(part) => {
             let code = ErrorCode(part.error_code);
-            Outcome::Close(format!("a produce with acks=0 failed: {}", code.name()))
+            Outcome::Close(format!("produce with acks=0 failed: {}", code.name()))
         }
         None => Outcome::Silent,
     }
 }
 
 thread_local! {
-    static SPARE: RefCell<Spare> = RefCell::default();
+    static SPARE: RefCell<SpareBuffers> = RefCell::default();
 }
 
 /// Memory of the last produce of this thread and of its answer, for the next.
 #[derive(Default)]
-struct Spare {
+struct SpareBuffers {
     request: ProduceRequest,
     response: ProduceResponse,
 }
 
-impl Spare {
+impl SpareBuffers {
     /// Of how many topics, and of how many partitions of each, memory is kept.
     const KEPT_MAX: usize = 16;
 
@@ -112,15 +112,22 @@ impl Spare {
     }
 }
 
-fn answered(node: &Node, call: &Call, head: &FrameHead, produced: produce::Produced) -> Outcome {
+fn answered(
+    node: &Node,
+    call: &Call,
+    head: &FrameHead,
+    produced: produce::ProduceOutcome,
+) -> Outcome {
     match produced {
-        produce::Produced::Done(response) => reply(call.key, head, &response),
-        produce::Produced::Waiting(response) => {
+        produce::ProduceOutcome::Done(response) => reply(call.key, head, &response),
+        produce::ProduceOutcome::Waiting(response) => {
             let (head, call, clock) = (head.clone(), call.clone(), node.clock.clone());
-            let begun = clock.monotonic();
+            let (begun, numbers) = (clock.monotonic(), Arc::clone(&node.numbers));
+            let counted = numbers.begin(&clock);
             let later = async move {
                 let response = response.await;
                 slow::tell(&clock, &call, begun);
+                numbers.end(call.key, counted, &clock);
                 encoded(call.key, &head, &response, head.version).ok()
             };
             Outcome::Later(Box::pin(later))
@@ -131,7 +138,7 @@ fn answered(node: &Node, call: &Call, head: &FrameHead, produced: produce::Produ
 /// Serves the first of the frames that are produces to one partition, if they may be one append.
 pub fn serve_together(node: &Node, session: &Arc<Session>, frames: &[Bytes]) -> Vec<Outcome> {
     let (mut heads, mut client_id) = (Vec::new(), None);
-    let mut run = produce::Run::default();
+    let mut run = produce::ProduceRun::default();
     for frame in frames {
         let mut d = Decoder::new(frame.clone());
         let Ok(mut head) = read_request_head(&mut d) else { break };
@@ -150,6 +157,14 @@ pub fn serve_together(node: &Node, session: &Arc<Session>, frames: &[Bytes]) -> 
     let Some(head) = heads.first().filter(|_| heads.len() > 1) else { return Vec::new() };
     let (key, version, client_id) = (ApiKey::Produce, head.version, client_id.unwrap_or_default());
     let call = Call::new(session, key, version, client_id);
+    let begun = node.numbers.begin(&node.clock);
     let all = run.append(node, &call).unwrap_or_default();
-    heads.iter().zip(all).map(|(head, produced)| answered(node, &call, head, produced)).collect()
+    let answer = |(head, produced): (&FrameHead, produce::ProduceOutcome)| {
+        node.numbers.count_request(&produce::API, version);
+        if matches!(produced, produce::ProduceOutcome::Done(_)) {
+            node.numbers.end(key, begun, &node.clock);
+        }
+        answered(node, &call, head, produced)
+    };
+    heads.iter().zip(all).map(answer).collect()
 }

@@ -71,9 +71,9 @@ mod tests {
 
     /// What was logged.
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    struct LoggedLines(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Lines {
+    impl io::Write for LoggedLines {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().extend(bytes);
             Ok(bytes.len())
@@ -84,7 +84,7 @@ mod tests {
         }
     }
 
-    impl Lines {
+    impl LoggedLines {
         /// The lines since the last look.
         fn take(&self) -> Vec<String> {
             let bytes = std::mem::take(&mut *self.0.lock());
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_slow_request_is_logged_with_its_api_and_client_and_at_most_once_in_ten_seconds() {
-        let (clock, lines) = (Clock::manual(1_000_000), Lines::default());
+        let (clock, lines) = (Clock::manual(1_000_000), LoggedLines::default());
         let writer = lines.clone();
         let log = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
         let of = |key, took_ms| {

@@ -7,22 +7,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use ottla_client::{
-    Client, ClientError, Consumer, ConsumerOptions, Message, Mode, NewTopic, Producer,
-    ProducerOptions, Start, Stop, TopicPartition,
+    ChangeMode, Client, ClientError, Consumer, ConsumerOptions, NewTopic, Producer,
+    ProducerOptions, ProducerRecord, Start, Stop, TopicPartition,
 };
 use ottla_clock::Clock;
 use ottla_types::ErrorCode;
 
-use crate::front::{Environment, Front, Shared, tell};
-use crate::output::{Cell, Table, column, titled};
-use crate::progress::Progress;
+use crate::front::{Environment, Front, SharedOptions, tell};
+use crate::output::{Cell, OutputTable, column, titled};
+use crate::progress::ProgressLine;
 
 /// With what the names of its topics begin.
 pub(crate) const TOPIC_PREFIX: &str = "ottla-bench-";
 
 /// Write, read and time records in a topic of its own, and say how fast that was.
 #[derive(Args, Debug)]
-pub struct Bench {
+pub struct BenchArgs {
     /// How many records to write and read.
     #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 500_000)]
     records: u64,
@@ -39,7 +39,7 @@ pub struct Bench {
     #[arg(short = 'X', value_name = "NAME=VALUE")]
     settings: Vec<String>,
     #[command(flatten)]
-    shared: Shared,
+    shared: SharedOptions,
 }
 
 /// A record that no compression shrinks much, the next one different from the last.
@@ -87,7 +87,7 @@ fn percentiles(mut all: Vec<Duration>) -> [Cell; 5] {
     [Cell::nothing(), Cell::nothing(), us(500), us(990), us(999)]
 }
 
-pub(crate) async fn run(args: Bench, environment: &Environment) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run(args: BenchArgs, environment: &Environment) -> Result<(), Box<dyn Error>> {
     args.shared.refuse_watch("bench")?;
     let front = Front::new(&args.shared, environment)?;
     let clock = Clock::real();
@@ -117,22 +117,22 @@ pub(crate) async fn run(args: Bench, environment: &Environment) -> Result<(), Bo
 
 async fn create_and_measure(
     client: &Client,
-    args: &Bench,
+    args: &BenchArgs,
     front: &Front<'_>,
     topic: &str,
     clock: &Clock,
-) -> Result<Table, Box<dyn Error>> {
+) -> Result<OutputTable, Box<dyn Error>> {
     let new = NewTopic { partitions: args.partitions, ..NewTopic::named(topic) };
-    client.create_topic(&new, Mode::Change).await?;
+    client.create_topic(&new, ChangeMode::Change).await?;
     measure(args, front, topic, clock).await
 }
 
 async fn measure(
-    args: &Bench,
+    args: &BenchArgs,
     front: &Front<'_>,
     topic: &str,
     clock: &Clock,
-) -> Result<Table, Box<dyn Error>> {
+) -> Result<OutputTable, Box<dyn Error>> {
     let head = [
         column("what"),
         titled("records/s", "records_per_second"),
@@ -141,7 +141,7 @@ async fn measure(
         titled("p99", "p99_us"),
         titled("p99.9", "p999_us"),
     ];
-    let mut table = Table::new(&head);
+    let mut table = OutputTable::new(&head);
     let mut row = |what: &str, figures: [Cell; 5]| {
         table.row(std::iter::once(what.into()).chain(figures).collect());
     };
@@ -153,10 +153,10 @@ async fn measure(
     let made: VecDeque<Bytes> = (0..64).map(|_| payload(args.size, &mut seed)).collect();
     let value = |number: u64| made[usize::try_from(number % 64).unwrap_or(0)].clone();
     let mut producer = Producer::new(front.connect().await?, options.clone());
-    let mut progress = Progress::new(clock);
+    let mut progress = ProgressLine::new(clock);
     let began = clock.monotonic();
     for number in 0..args.records {
-        let message = Message { value: Some(value(number)), ..Message::default() };
+        let message = ProducerRecord { value: Some(value(number)), ..ProducerRecord::default() };
         producer.send(topic, message).await?;
         if number % 1000 == 0 {
             progress.show_part("writing", number, args.records);
@@ -171,7 +171,7 @@ async fn measure(
     let mut consumer = Consumer::new(front.connect().await?, reading);
     consumer.assign(places.iter().cloned().collect()).await?;
     consumer.seek_to(&places, Start::Beginning).await?;
-    let mut progress = Progress::new(clock);
+    let mut progress = ProgressLine::new(clock);
     let (began, mut count) = (clock.monotonic(), 0);
     while count < args.records {
         if consumer.poll().await?.is_some() {
@@ -184,9 +184,9 @@ async fn measure(
     row("read", rates(count, args.size, clock.monotonic() - began));
     drop(progress);
     let (mut acknowledged, mut received) = (Vec::new(), Vec::new());
-    let mut progress = Progress::new(clock);
+    let mut progress = ProgressLine::new(clock);
     for number in 0..args.latencies as u64 {
-        let message = Message { value: Some(value(number)), ..Message::default() };
+        let message = ProducerRecord { value: Some(value(number)), ..ProducerRecord::default() };
         let began = clock.monotonic();
         producer.send(topic, message).await?;
         producer.flush().await?;

@@ -3,26 +3,29 @@
 use std::error::Error;
 
 use clap::Args;
-use ottla_client::{Brokers as Which, Client, LogDirDescription};
+use ottla_client::{Brokers, Client, LogDirDescription};
 
-use crate::front::{Environment, Front, Shared};
-use crate::output::{Cell, Table, bytes, column, only_json, titled};
+use crate::front::{Environment, Front, SharedOptions};
+use crate::output::{Cell, OutputTable, bytes, column, only_json, titled};
 
 /// Print the brokers of the cluster, with their partitions and disks.
 #[derive(Args, Debug)]
-pub struct Brokers {
+pub struct BrokersArgs {
     #[command(flatten)]
-    shared: Shared,
+    shared: SharedOptions,
 }
 
-pub(crate) async fn run(args: Brokers, environment: &Environment) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run(
+    args: BrokersArgs,
+    environment: &Environment,
+) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
     let client = front.connect().await?;
     front.show(async || look(&client).await).await
 }
 
-async fn look(client: &Client) -> Result<Table, Box<dyn Error>> {
-    let cluster = client.describe_cluster(Which::Unfenced).await?;
+async fn look(client: &Client) -> Result<OutputTable, Box<dyn Error>> {
+    let cluster = client.describe_cluster(Brokers::Unfenced).await?;
     let head = [
         column("broker"),
         column("address"),
@@ -35,7 +38,7 @@ async fn look(client: &Client) -> Result<Table, Box<dyn Error>> {
         only_json("disk_total_bytes"),
         titled("cluster", "cluster_id"),
     ];
-    let mut table = Table::new(&head);
+    let mut table = OutputTable::new(&head);
     let topics = client.describe_topics(None).await?;
     let partitions = || topics.iter().flat_map(|it| &it.partitions);
     for it in &cluster.brokers {

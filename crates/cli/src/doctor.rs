@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use ottla_client::{
     BrokerDescription, Brokers, Client, CommittedPosition, ConfigKind, CoordinatorOf, GroupFilter,
-    GroupListing, Isolation, LogDirDescription, OffsetAt, TopicDescription, TopicPartition,
+    GroupListing, IsolationLevel, LogDirDescription, OffsetAt, TopicDescription, TopicPartition,
 };
 use ottla_clock::Clock;
 use ottla_types::ErrorCode;
 
 use crate::bench::TOPIC_PREFIX;
-use crate::findings::{Finding, Verdict};
-use crate::front::{Environment, Front, Shared};
+use crate::findings::{Finding, HealthVerdict};
+use crate::front::{Environment, Front, SharedOptions};
 use crate::output::bytes;
 
 /// From how many records on a group's lag is worth a note.
@@ -36,19 +36,19 @@ const FILES_MIN: u64 = 65_536;
 
 /// What was found: how bad it is, of what, and what to do.
 #[derive(Debug, Default)]
-struct Report {
+struct DoctorReport {
     rows: Vec<Finding>,
 }
 
-impl Report {
-    fn add(&mut self, verdict: Verdict, what: impl Into<String>, said: impl Into<String>) {
+impl DoctorReport {
+    fn add(&mut self, verdict: HealthVerdict, what: impl Into<String>, said: impl Into<String>) {
         self.rows.push(Finding { verdict, subject: what.into(), finding: said.into() });
     }
 
     /// Notes what is wrong, or that nothing is.
-    fn each(&mut self, what: &str, wrong: Vec<String>, verdict: Verdict, good: String) {
+    fn each(&mut self, what: &str, wrong: Vec<String>, verdict: HealthVerdict, good: String) {
         if wrong.is_empty() {
-            self.add(Verdict::Good, what, good);
+            self.add(HealthVerdict::Good, what, good);
         }
         for said in wrong {
             self.add(verdict, what, said);
@@ -58,19 +58,19 @@ impl Report {
 
 /// Looks at a running cluster.
 pub(crate) async fn run(
-    shared: &Shared,
+    shared: &SharedOptions,
     environment: &Environment,
 ) -> Result<Vec<Finding>, Box<dyn Error>> {
     let front = Front::new(shared, environment)?;
     let client = front.connect().await?;
     let clock = Clock::real();
-    let mut report = Report::default();
+    let mut report = DoctorReport::default();
     let cluster = client.describe_cluster(Brokers::Unfenced).await?;
     for broker in &cluster.brokers {
         reachable(&mut report, broker, &cluster.id, &clock).await;
     }
     if cluster.controller < 0 {
-        report.add(Verdict::Error, "controller", "the cluster has no controller: no topic can be created, no leader elected; look at the controllers' logs");
+        report.add(HealthVerdict::Error, "controller", "the cluster has no controller: no topic can be created, no leader elected; look at the controllers' logs");
     }
     loopback(&mut report, &cluster.brokers, front.bootstrap());
     let topics = client.describe_topics(None).await?;
@@ -90,7 +90,7 @@ pub(crate) async fn run(
 const NO_EFFECT: &str = "No effect here: ";
 
 /// Settings that were changed from their default and do nothing.
-async fn idle_settings(report: &mut Report, client: &Client, brokers: &[BrokerDescription]) {
+async fn idle_settings(report: &mut DoctorReport, client: &Client, brokers: &[BrokerDescription]) {
     let mut wrong = Vec::new();
     for broker in brokers {
         let id = broker.id;
@@ -105,12 +105,12 @@ async fn idle_settings(report: &mut Report, client: &Client, brokers: &[BrokerDe
         }
     }
     let good = "every setting that was changed is obeyed".to_owned();
-    report.each("settings", wrong, Verdict::Note, good);
+    report.each("settings", wrong, HealthVerdict::Note, good);
 }
 
 /// Can the broker be reached where it says that it is, and is it who it says?
 async fn reachable(
-    report: &mut Report,
+    report: &mut DoctorReport,
     broker: &BrokerDescription,
     cluster_id: &str,
     clock: &Clock,
@@ -120,7 +120,7 @@ async fn reachable(
     let fix = "Set advertised.listeners to a name and port that clients reach";
     let found = tokio::net::lookup_host(&address).await;
     if let Err(error) = found {
-        report.add(Verdict::Error, what, format!("its advertised listener {address} does not resolve from here ({error}). {fix}, or make the name known here (DNS, /etc/hosts)."));
+        report.add(HealthVerdict::Error, what, format!("its advertised listener {address} does not resolve from here ({error}). {fix}, or make the name known here (DNS, /etc/hosts)."));
         return;
     }
     let talk = async {
@@ -135,11 +135,11 @@ async fn reachable(
     };
     match answer {
         Err(error) => {
-            report.add(Verdict::Error, what, format!("its advertised listener {address} cannot be reached from here ({error}). {fix}; is a firewall between?"));
+            report.add(HealthVerdict::Error, what, format!("its advertised listener {address} cannot be reached from here ({error}). {fix}; is a firewall between?"));
         }
         Ok(it) if it.id != cluster_id => {
             report.add(
-                Verdict::Error,
+                HealthVerdict::Error,
                 what,
                 format!(
                     "at {address} another cluster answers ({} and not {cluster_id}). {fix}.",
@@ -149,13 +149,13 @@ async fn reachable(
         }
         Ok(_) => {
             let ms = clock.monotonic().saturating_sub(began).as_secs_f64() * 1000.0;
-            report.add(Verdict::Good, what, format!("reached at {address} in {ms:.1} ms"));
+            report.add(HealthVerdict::Good, what, format!("reached at {address} in {ms:.1} ms"));
         }
     }
 }
 
 /// A broker that advertises localhost is not reached from other machines.
-fn loopback(report: &mut Report, brokers: &[BrokerDescription], bootstrap: &str) {
+fn loopback(report: &mut DoctorReport, brokers: &[BrokerDescription], bootstrap: &str) {
     let is_local =
         |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|it| it.is_loopback());
     let asked_at_home = bootstrap.split(',').all(|it| {
@@ -163,18 +163,18 @@ fn loopback(report: &mut Report, brokers: &[BrokerDescription], bootstrap: &str)
     });
     for it in brokers.iter().filter(|it| is_local(&it.host)) {
         let alone = brokers.len() == 1 && asked_at_home;
-        let verdict = if alone { Verdict::Note } else { Verdict::Error };
+        let verdict = if alone { HealthVerdict::Note } else { HealthVerdict::Error };
         report.add(verdict, format!("broker {}", it.id), format!("advertises {}:{}, which no other machine reaches; set advertised.listeners if some should", it.host, it.port));
     }
 }
 
-async fn partitions(report: &mut Report, client: &Client, topics: &[TopicDescription]) {
+async fn partitions(report: &mut DoctorReport, client: &Client, topics: &[TopicDescription]) {
     let (mut offline, mut behind, mut below) = (Vec::new(), Vec::new(), Vec::new());
     let mut count = 0;
     let names: Vec<String> = topics.iter().map(|it| it.name.clone()).collect();
     let configs = client.configs(ConfigKind::Topic, &names).await.unwrap_or_else(|error| {
         report.add(
-            Verdict::Note,
+            HealthVerdict::Note,
             "partitions",
             format!("their settings cannot be read ({error}); min.insync.replicas counts as 1"),
         );
@@ -212,34 +212,38 @@ async fn partitions(report: &mut Report, client: &Client, topics: &[TopicDescrip
         ));
     }
     if !behind.is_empty() {
-        report.add(Verdict::Note, "partitions", format!("under-replicated: {}", few(&behind)));
+        report.add(
+            HealthVerdict::Note,
+            "partitions",
+            format!("under-replicated: {}", few(&behind)),
+        );
     }
     report.each(
         "partitions",
         wrong,
-        Verdict::Error,
+        HealthVerdict::Error,
         format!("{count} partitions, all with a leader and enough in-sync replicas"),
     );
 }
 
-fn spread(report: &mut Report, topics: &[TopicDescription], brokers: usize) {
+fn spread(report: &mut DoctorReport, topics: &[TopicDescription], brokers: usize) {
     let mut held: BTreeMap<i32, usize> = BTreeMap::new();
     for id in topics.iter().flat_map(|it| &it.partitions).flat_map(|it| &it.replicas) {
         *held.entry(*id).or_default() += 1;
     }
     for (id, count) in held.into_iter().filter(|(_, count)| *count > PARTITIONS_MAX) {
-        report.add(Verdict::Note, format!("broker {id}"), format!("holds {count} partitions; above {PARTITIONS_MAX} starts and failovers take long. Fewer partitions a topic, or more brokers."));
+        report.add(HealthVerdict::Note, format!("broker {id}"), format!("holds {count} partitions; above {PARTITIONS_MAX} starts and failovers take long. Fewer partitions a topic, or more brokers."));
     }
     let is_single = |it: &&TopicDescription| {
         it.is_internal && it.partitions.iter().any(|it| it.replicas.len() < 2)
     };
     for topic in topics.iter().filter(is_single).filter(|_| brokers > 1) {
         let name = &topic.name;
-        report.add(Verdict::Error, format!("topic {name}"), "has one replica in a cluster of several brokers: groups or transactions stop with that broker. Give it more with kafka-reassign-partitions.");
+        report.add(HealthVerdict::Error, format!("topic {name}"), "has one replica in a cluster of several brokers: groups or transactions stop with that broker. Give it more with kafka-reassign-partitions.");
     }
 }
 
-async fn disks(report: &mut Report, client: &Client, brokers: &[BrokerDescription]) {
+async fn disks(report: &mut DoctorReport, client: &Client, brokers: &[BrokerDescription]) {
     for broker in brokers {
         let what = format!("disks of broker {}", broker.id);
         let Ok(dirs) = client.describe_log_dirs(broker.id).await else { continue };
@@ -259,10 +263,10 @@ async fn disks(report: &mut Report, client: &Client, brokers: &[BrokerDescriptio
             }
         }
         for dir in suspiciously_empty(&dirs) {
-            report.add(Verdict::Warning, &what, dir);
+            report.add(HealthVerdict::Warning, &what, dir);
         }
         let good = format!("{} of them, with room", dirs.len());
-        report.each(&what, wrong, Verdict::Error, good);
+        report.each(&what, wrong, HealthVerdict::Error, good);
     }
 }
 
@@ -287,12 +291,12 @@ fn suspiciously_empty(dirs: &[LogDirDescription]) -> Vec<String> {
 }
 
 /// What measurements have left behind.
-fn left_over(report: &mut Report, topics: &[TopicDescription]) {
+fn left_over(report: &mut DoctorReport, topics: &[TopicDescription]) {
     let names = topics.iter().map(|it| it.name.as_str());
     let names: Vec<&str> = names.filter(|name| name.starts_with(TOPIC_PREFIX)).collect();
     if !names.is_empty() {
         report.add(
-            Verdict::Note,
+            HealthVerdict::Note,
             "topics",
             format!(
                 "{} left over from `ottla bench`, if none runs now: `ottla topics delete {}`",
@@ -304,14 +308,14 @@ fn left_over(report: &mut Report, topics: &[TopicDescription]) {
 }
 
 /// Coordinators that cannot exist with as few brokers as there are.
-async fn coordinators(report: &mut Report, client: &Client) {
+async fn coordinators(report: &mut DoctorReport, client: &Client) {
     let kinds = [(CoordinatorOf::Group, "groups"), (CoordinatorOf::Transaction, "transactions")];
     for (kind, what) in kinds {
         match client.obstacle(kind).await {
-            Ok(Some(obstacle)) => report.add(Verdict::Error, what, obstacle.to_string()),
+            Ok(Some(obstacle)) => report.add(HealthVerdict::Error, what, obstacle.to_string()),
             Ok(None) => {}
             Err(error) => report.add(
-                Verdict::Note,
+                HealthVerdict::Note,
                 what,
                 format!("whether they can have a coordinator is not known: {error}"),
             ),
@@ -320,12 +324,12 @@ async fn coordinators(report: &mut Report, client: &Client) {
 }
 
 /// How far groups are behind, and what they will never read.
-async fn lag(report: &mut Report, client: &Client, groups: &[GroupListing]) {
+async fn lag(report: &mut DoctorReport, client: &Client, groups: &[GroupListing]) {
     let (mut behind, mut most) = (0, None);
     for group in groups.iter().take(GROUPS_MAX) {
         let Ok(committed) = client.group_offsets(&group.id).await else { continue };
         let ends_at =
-            async |at| client.offsets_at(committed.keys(), at, Isolation::Uncommitted).await;
+            async |at| client.offsets_at(committed.keys(), at, IsolationLevel::Uncommitted).await;
         let (starts, ends) = (ends_at(OffsetAt::Earliest).await, ends_at(OffsetAt::Latest).await);
         let lag = |(place, next): (&TopicPartition, &CommittedPosition)| {
             ends.get(place).map_or(0, |end| (end - next.offset).max(0))
@@ -341,20 +345,21 @@ async fn lag(report: &mut Report, client: &Client, groups: &[GroupListing]) {
         let lost: Vec<String> =
             committed.iter().filter(is_lost).map(|(place, _)| place.to_string()).collect();
         if !lost.is_empty() {
-            report.add(Verdict::Warning, format!("group {}", group.id), format!("records were deleted before it read them: {}; lengthen retention, or add consumers", few(&lost)));
+            report.add(HealthVerdict::Warning, format!("group {}", group.id), format!("records were deleted before it read them: {}; lengthen retention, or add consumers", few(&lost)));
         }
     }
     if groups.len() > GROUPS_MAX {
         report.add(
-            Verdict::Note,
+            HealthVerdict::Note,
             "lag",
             format!("only {GROUPS_MAX} of {} groups were looked at", groups.len()),
         );
     }
     match most {
-        None => report.add(Verdict::Good, "lag", "no group is behind"),
+        None => report.add(HealthVerdict::Good, "lag", "no group is behind"),
         Some((records, group)) => {
-            let verdict = if records < LAG_RECORDS { Verdict::Good } else { Verdict::Note };
+            let verdict =
+                if records < LAG_RECORDS { HealthVerdict::Good } else { HealthVerdict::Note };
             report.add(verdict, "lag", format!("{behind} of {} groups are behind, group {group} the most, by {records} records; `ottla groups lag {group}` says since when", groups.len()));
         }
     }
@@ -366,9 +371,9 @@ fn few(list: &[String]) -> String {
     if list.len() > 5 { format!("{shown} and {} more", list.len() - 5) } else { shown }
 }
 
-async fn groups(report: &mut Report, client: &Client) {
+async fn groups(report: &mut DoctorReport, client: &Client) {
     let Ok(all) = client.list_groups(&GroupFilter::default()).await else {
-        report.add(Verdict::Error, "groups", "the coordinators do not answer");
+        report.add(HealthVerdict::Error, "groups", "the coordinators do not answer");
         return;
     };
     let (count, mut idle) = (all.len(), Vec::new());
@@ -380,12 +385,12 @@ async fn groups(report: &mut Report, client: &Client) {
             idle.push(format!("{without} of the {members} consumers of group {} read nothing: there are more consumers than partitions", group.id));
         }
     }
-    report.each("groups", idle, Verdict::Note, format!("{count}, no consumer idle"));
+    report.each("groups", idle, HealthVerdict::Note, format!("{count}, no consumer idle"));
     lag(report, client, &all).await;
 }
 
 /// The controller says what time it has: when it last caught up with itself.
-async fn skew(report: &mut Report, client: &Client, clock: &Clock) {
+async fn skew(report: &mut DoctorReport, client: &Client, clock: &Clock) {
     let before = clock.wall_ms();
     let Ok(quorum) = client.describe_quorum().await else { return };
     let after = clock.wall_ms();
@@ -393,15 +398,19 @@ async fn skew(report: &mut Report, client: &Client, clock: &Clock) {
     if let Some(there) = leader.map(|it| it.last_caught_up).filter(|at| *at > 0) {
         let apart = (there - after).max(before - there).max(0);
         if apart > SKEW_MAX_MS {
-            report.add(Verdict::Error, "clocks", format!("the controller's clock and this machine's are {apart} ms apart: timestamps, retention and lag in time are off by that. Run an NTP client on all machines."));
+            report.add(HealthVerdict::Error, "clocks", format!("the controller's clock and this machine's are {apart} ms apart: timestamps, retention and lag in time are off by that. Run an NTP client on all machines."));
         } else {
-            report.add(Verdict::Good, "clocks", "the controller's agrees with this machine's");
+            report.add(
+                HealthVerdict::Good,
+                "clocks",
+                "the controller's agrees with this machine's",
+            );
         }
     }
 }
 
 /// What this machine lets a node open, if one runs here.
-fn files(report: &mut Report, brokers: &[BrokerDescription]) {
+fn files(report: &mut DoctorReport, brokers: &[BrokerDescription]) {
     let is_here = |it: &&BrokerDescription| it.host == "localhost" || it.host.starts_with("127.");
     if !brokers.iter().any(|it| is_here(&it)) {
         return;
@@ -409,9 +418,9 @@ fn files(report: &mut Report, brokers: &[BrokerDescription]) {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     match limit {
         Some(limit) if limit < FILES_MIN => {
-            report.add(Verdict::Note, "open files", format!("`ulimit -n` is {limit} here; a node with many partitions and connections needs {FILES_MIN} or more (LimitNOFILE= in its systemd unit)"));
+            report.add(HealthVerdict::Note, "open files", format!("`ulimit -n` is {limit} here; a node with many partitions and connections needs {FILES_MIN} or more (LimitNOFILE= in its systemd unit)"));
         }
-        _ => report.add(Verdict::Good, "open files", "the limit here is high enough"),
+        _ => report.add(HealthVerdict::Good, "open files", "the limit here is high enough"),
     }
 }
 
@@ -428,20 +437,20 @@ mod tests {
     #[test]
     fn a_broker_at_home_is_a_note_alone_and_wrong_among_others() {
         let verdicts = |brokers: &[BrokerDescription], bootstrap: &str| {
-            let mut report = Report::default();
+            let mut report = DoctorReport::default();
             loopback(&mut report, brokers, bootstrap);
             report.rows.into_iter().map(|it| it.verdict).collect::<Vec<_>>()
         };
-        assert_eq!(verdicts(&[broker(1, "127.0.0.1")], "localhost:9092"), [Verdict::Note]);
-        assert_eq!(verdicts(&[broker(1, "localhost")], "kafka1:9092"), [Verdict::Error]);
+        assert_eq!(verdicts(&[broker(1, "127.0.0.1")], "localhost:9092"), [HealthVerdict::Note]);
+        assert_eq!(verdicts(&[broker(1, "localhost")], "kafka1:9092"), [HealthVerdict::Error]);
         let two = [broker(1, "localhost"), broker(2, "kafka2")];
-        assert_eq!(verdicts(&two, "localhost:9092"), [Verdict::Error]);
+        assert_eq!(verdicts(&two, "localhost:9092"), [HealthVerdict::Error]);
         assert_eq!(verdicts(&[broker(1, "kafka1")], "kafka1:9092"), []);
     }
 
     #[test]
     fn partitions_that_too_few_brokers_hold_are_found() {
-        let mut report = Report::default();
+        let mut report = DoctorReport::default();
         let partition = |replicas: &[i32]| PartitionDescription {
             replicas: replicas.to_vec(),
             ..Default::default()
@@ -462,7 +471,7 @@ mod tests {
             report.rows.iter().map(|it| (it.verdict, it.subject.as_str())).collect();
         assert_eq!(
             found,
-            [(Verdict::Note, "broker 2"), (Verdict::Error, "topic __consumer_offsets")]
+            [(HealthVerdict::Note, "broker 2"), (HealthVerdict::Error, "topic __consumer_offsets")]
         );
     }
 
@@ -488,7 +497,7 @@ mod tests {
     #[test]
     fn topics_of_a_measurement_that_was_killed_are_found() {
         let topic = |name: &str| TopicDescription { name: name.to_owned(), ..Default::default() };
-        let mut report = Report::default();
+        let mut report = DoctorReport::default();
         left_over(&mut report, &[topic("orders"), topic("ottla-bench-x")]);
         assert!(report.rows[0].finding.ends_with("`ottla topics delete ottla-bench-x`"));
     }

@@ -3,12 +3,12 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::front::{Environment, Front, Shared};
-use crate::output::{Cell, Table, titled};
+use crate::front::{Environment, Front, SharedOptions};
+use crate::output::{Cell, OutputTable, titled};
 
 /// How bad something is. Its number is the exit code of a doctor whose worst finding it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
+pub enum HealthVerdict {
     /// As it should be.
     Good,
     /// Worth a thought.
@@ -19,7 +19,7 @@ pub enum Verdict {
     Error,
 }
 
-impl Verdict {
+impl HealthVerdict {
     /// 0 if there is nothing to be done, 1 after a warning, 2 after an error. What monitoring calls
     /// UNKNOWN, 3, is for a doctor that could not look.
     #[must_use]
@@ -41,19 +41,19 @@ impl Verdict {
     }
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for HealthVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
     }
 }
 
-impl Error for Verdict {}
+impl Error for HealthVerdict {}
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// How bad it is.
-    pub verdict: Verdict,
+    pub verdict: HealthVerdict,
     /// Of what: a broker, a topic, a file.
     pub subject: String,
     /// What was found, and what to do about it.
@@ -66,17 +66,17 @@ pub struct Finding {
 /// It cannot be printed; or the worst verdict.
 pub fn report(
     findings: &[Finding],
-    shared: &Shared,
+    shared: &SharedOptions,
     environment: &Environment,
 ) -> Result<(), Box<dyn Error>> {
     let head = [titled("", "verdict"), titled("of what", "subject"), titled("found", "finding")];
-    let mut table = Table::new(&head);
+    let mut table = OutputTable::new(&head);
     for it in findings {
         let word = Cell::from(it.verdict.word());
         let word = match it.verdict {
-            Verdict::Good => word.good(),
-            Verdict::Note => word,
-            Verdict::Warning | Verdict::Error => word.bad(),
+            HealthVerdict::Good => word.good(),
+            HealthVerdict::Note => word,
+            HealthVerdict::Warning | HealthVerdict::Error => word.bad(),
         };
         table.row(vec![word, it.subject.as_str().into(), it.finding.as_str().into()]);
     }
@@ -93,17 +93,17 @@ mod tests {
 
     #[test]
     fn the_exit_code_follows_from_the_worst_finding() {
-        let ended = |verdicts: &[Verdict]| {
-            let finding = |verdict: &Verdict| Finding {
+        let ended = |verdicts: &[HealthVerdict]| {
+            let finding = |verdict: &HealthVerdict| Finding {
                 verdict: *verdict,
                 subject: "s".to_owned(),
                 finding: "f".to_owned(),
             };
             let all: Vec<Finding> = verdicts.iter().map(finding).collect();
-            let done = report(&all, &Shared::default(), &Environment::default());
+            let done = report(&all, &SharedOptions::default(), &Environment::default());
             done.map_or_else(|error| crate::exit_code(&*error), |()| Some(0))
         };
-        use Verdict::{Error, Good, Note, Warning};
+        use HealthVerdict::{Error, Good, Note, Warning};
         assert_eq!(ended(&[]), Some(0));
         assert_eq!(ended(&[Good, Note]), Some(0));
         assert_eq!(ended(&[Warning, Note]), Some(1));

@@ -11,7 +11,7 @@ use clap::Args;
 use ottla_client::{Client, ClientError};
 use ottla_clock::Clock;
 
-use crate::output::{Format, Table};
+use crate::output::{OutputFormat, OutputTable};
 
 /// Where a cluster is by default.
 const DEFAULT_SERVER: &str = "127.0.0.1:9092";
@@ -24,7 +24,7 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 
 /// What commands can be told alike.
 #[derive(Args, Clone, Debug, Default)]
-pub struct Shared {
+pub struct SharedOptions {
     /// Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else
     /// 127.0.0.1:9092; default port: 9092).
     #[arg(long, short = 'b', global = true, value_name = "HOST:PORT")]
@@ -35,13 +35,13 @@ pub struct Shared {
     pub profile: Option<String>,
     /// How to print.
     #[arg(long, short, global = true, value_enum, default_value_t, hide_default_value = true)]
-    pub output: Format,
+    pub output: OutputFormat,
     /// Print again every so many seconds, until Ctrl-C.
     #[arg(long, global = true, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = clap::value_parser!(u64).range(1..))]
     pub watch: Option<u64>,
 }
 
-impl Shared {
+impl SharedOptions {
     /// For a command that shows nothing that could be shown again.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ pub struct Environment {
 #[derive(Debug)]
 pub struct Front<'a> {
     /// How it was asked.
-    pub shared: &'a Shared,
+    pub shared: &'a SharedOptions,
     /// Where it runs.
     pub environment: &'a Environment,
     settings: BTreeMap<String, String>,
@@ -83,7 +83,7 @@ impl<'a> Front<'a> {
     ///
     /// # Errors
     /// The profile cannot be read.
-    pub fn new(shared: &'a Shared, environment: &'a Environment) -> Result<Self, String> {
+    pub fn new(shared: &'a SharedOptions, environment: &'a Environment) -> Result<Self, String> {
         let folder = environment.profiles.as_deref();
         let named = shared.profile.as_deref();
         let settings = match (folder, named) {
@@ -143,7 +143,7 @@ impl<'a> Front<'a> {
     ///
     /// # Errors
     /// The standard output takes no more.
-    pub fn print(&self, table: &Table) -> io::Result<()> {
+    pub fn print(&self, table: &OutputTable) -> io::Result<()> {
         let mut out = io::stdout().lock();
         out.write_all(table.show(self.shared.output, self.environment.colours).as_bytes())?;
         out.flush()
@@ -153,10 +153,10 @@ impl<'a> Front<'a> {
     ///
     /// # Errors
     /// The standard output takes no more.
-    pub fn done(&self, sentence: &str, table: &Table) -> io::Result<()> {
+    pub fn done(&self, sentence: &str, table: &OutputTable) -> io::Result<()> {
         match self.shared.output {
-            Format::Table => writeln!(io::stdout(), "{sentence}"),
-            Format::Json | Format::Plain => self.print(table),
+            OutputFormat::Table => writeln!(io::stdout(), "{sentence}"),
+            OutputFormat::Json | OutputFormat::Plain => self.print(table),
         }
     }
 
@@ -166,7 +166,7 @@ impl<'a> Front<'a> {
     /// The look fails, or nothing can be printed.
     pub async fn show(
         &self,
-        mut look: impl AsyncFnMut() -> Result<Table, Box<dyn Error>>,
+        mut look: impl AsyncFnMut() -> Result<OutputTable, Box<dyn Error>>,
     ) -> Result<(), Box<dyn Error>> {
         loop {
             let text = look().await?.show(self.shared.output, self.environment.colours);
@@ -224,7 +224,7 @@ fn profiles(folder: &Path) -> Vec<String> {
 /// Where the cluster is, as it was said: on the command line, in the profile that was named, in the
 /// environment, in the usual profile.
 fn bootstrap<'a>(
-    shared: &'a Shared,
+    shared: &'a SharedOptions,
     environment: &'a Environment,
     settings: &'a BTreeMap<String, String>,
 ) -> &'a str {
@@ -287,13 +287,13 @@ mod tests {
             profiles: Some(folder.path().to_owned()),
             ..Environment::default()
         };
-        let at = |shared: &Shared, environment: &Environment| {
+        let at = |shared: &SharedOptions, environment: &Environment| {
             Front::new(shared, environment).map(|it| it.bootstrap().to_owned())
         };
-        let said = |at: Option<&str>, profile: Option<&str>| Shared {
+        let said = |at: Option<&str>, profile: Option<&str>| SharedOptions {
             bootstrap_server: at.map(str::to_owned),
             profile: profile.map(str::to_owned),
-            ..Shared::default()
+            ..SharedOptions::default()
         };
         let nothing = said(None, None);
         assert_eq!(at(&nothing, &environment(None)).unwrap(), DEFAULT_SERVER);

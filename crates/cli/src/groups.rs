@@ -4,27 +4,27 @@ use std::error::Error;
 
 use clap::{Args, Subcommand};
 use ottla_client::{
-    Client, ClientError, Consumer, ConsumerOptions, GroupFilter, Isolation, OffsetAt, Offsets,
-    Start, TopicPartition,
+    Client, ClientError, Consumer, ConsumerOptions, GroupFilter, IsolationLevel, OffsetAt,
+    PartitionOffsets, Start, TopicPartition,
 };
 use ottla_clock::Clock;
 use ottla_types::{ErrorCode, nearest};
 
-use crate::consume::when::{Place, at};
-use crate::front::{Environment, Front, Shared, tell};
-use crate::output::{Cell, Table, column, partitions, titled};
+use crate::consume::when::{StartPosition, at};
+use crate::front::{Environment, Front, SharedOptions, tell};
+use crate::output::{Cell, OutputTable, column, partitions, titled};
 
 /// List consumer groups and their lag, describe, reset and delete them; without a command, list.
 #[derive(Args, Debug)]
-pub struct Groups {
+pub struct GroupsArgs {
     #[command(subcommand)]
-    action: Option<Action>,
+    action: Option<GroupAction>,
     #[command(flatten)]
-    shared: Shared,
+    shared: SharedOptions,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum GroupAction {
     /// Print the groups, their state, and by how many records each is behind.
     List,
     /// Print the members of a group, and what each of them reads.
@@ -66,17 +66,19 @@ struct Lag {
     records: i64,
 }
 
-pub(crate) async fn run(args: Groups, environment: &Environment) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run(args: GroupsArgs, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
     let client = front.connect().await?;
-    match args.action.unwrap_or(Action::List) {
-        Action::List => front.show(async || list(&client).await).await,
-        Action::Describe { group } => front.show(async || describe(&client, &group).await).await,
-        Action::Lag { group } => {
-            let mut reader = Reader::new(front.connect().await?);
+    match args.action.unwrap_or(GroupAction::List) {
+        GroupAction::List => front.show(async || list(&client).await).await,
+        GroupAction::Describe { group } => {
+            front.show(async || describe(&client, &group).await).await
+        }
+        GroupAction::Lag { group } => {
+            let mut reader = RecordReader::new(front.connect().await?);
             front.show(async || lag(&client, &mut reader, &group).await).await
         }
-        Action::Reset { group, topic, to, execute } => {
+        GroupAction::Reset { group, topic, to, execute } => {
             let to = at(&to, &Clock::real())?;
             let targets = targets(&client, &group, topic.as_deref(), &to).await?;
             if execute {
@@ -86,7 +88,7 @@ pub(crate) async fn run(args: Groups, environment: &Environment) -> Result<(), B
                     ..Default::default()
                 };
                 let mut consumer = Consumer::new(front.connect().await?, options);
-                let offsets: Offsets =
+                let offsets: PartitionOffsets =
                     targets.iter().map(|(place, _, new)| (place.clone(), *new)).collect();
                 consumer.commit_offsets(&offsets).await.map_err(|error| {
                     format!("{error}\n  A group can be reset while it has no members; stop its consumers first.")
@@ -100,15 +102,15 @@ pub(crate) async fn run(args: Groups, environment: &Environment) -> Result<(), B
                 titled("offset", "old_offset"),
                 titled("new offset", "new_offset"),
             ];
-            let mut table = Table::new(&head);
+            let mut table = OutputTable::new(&head);
             for (place, old, new) in targets {
                 let topic = Cell::from(&*place.topic);
                 table.row(vec![topic, place.partition.into(), old.into(), new.into()]);
             }
             Ok(front.print(&table)?)
         }
-        Action::Delete { groups } => {
-            let mut table = Table::new(&[column("group")]);
+        GroupAction::Delete { groups } => {
+            let mut table = OutputTable::new(&[column("group")]);
             for group in &groups {
                 delete(&client, group).await?;
                 table.row(vec![group.as_str().into()]);
@@ -118,8 +120,8 @@ pub(crate) async fn run(args: Groups, environment: &Environment) -> Result<(), B
     }
 }
 
-async fn list(client: &Client) -> Result<Table, Box<dyn Error>> {
-    let mut table = Table::new(&[
+async fn list(client: &Client) -> Result<OutputTable, Box<dyn Error>> {
+    let mut table = OutputTable::new(&[
         column("group"),
         column("kind"),
         column("state"),
@@ -133,7 +135,7 @@ async fn list(client: &Client) -> Result<Table, Box<dyn Error>> {
     Ok(table)
 }
 
-async fn describe(client: &Client, group: &str) -> Result<Table, Box<dyn Error>> {
+async fn describe(client: &Client, group: &str) -> Result<OutputTable, Box<dyn Error>> {
     let found = match client.describe_group(group).await {
         Err(ClientError::Refused { code: ErrorCode::GROUP_ID_NOT_FOUND, .. }) => None,
         found => Some(found?).filter(|it| it.state != "Dead"),
@@ -145,7 +147,7 @@ async fn describe(client: &Client, group: &str) -> Result<Table, Box<dyn Error>>
         column("host"),
         titled("reads", "partitions"),
     ];
-    let mut table = Table::new(&head);
+    let mut table = OutputTable::new(&head);
     for it in found.members {
         let reads = match it.places.is_empty() {
             true => partitions(&[]).shown("nothing").bad(),
@@ -183,7 +185,11 @@ async fn without_offsets(client: &Client, group: &str) -> String {
     }
 }
 
-async fn lag(client: &Client, reader: &mut Reader, group: &str) -> Result<Table, Box<dyn Error>> {
+async fn lag(
+    client: &Client,
+    reader: &mut RecordReader,
+    group: &str,
+) -> Result<OutputTable, Box<dyn Error>> {
     let lags = lags(client, group).await?;
     if lags.is_empty() {
         return Err(without_offsets(client, group).await.into());
@@ -195,7 +201,7 @@ async fn lag(client: &Client, reader: &mut Reader, group: &str) -> Result<Table,
         titled("behind by", "lag_records"),
         titled("since", "lag_ms"),
     ];
-    let mut table = Table::new(&head);
+    let mut table = OutputTable::new(&head);
     for lag in lags {
         let since = reader.age(&lag).await?.map_or_else(Cell::nothing, Cell::ago);
         table.row(vec![
@@ -212,7 +218,8 @@ async fn lag(client: &Client, reader: &mut Reader, group: &str) -> Result<Table,
 async fn lags(client: &Client, group: &str) -> Result<Vec<Lag>, Box<dyn Error>> {
     let mut all = Vec::new();
     let committed = client.group_offsets(group).await?;
-    let ends = client.offsets_at(committed.keys(), OffsetAt::Latest, Isolation::Uncommitted).await;
+    let ends =
+        client.offsets_at(committed.keys(), OffsetAt::Latest, IsolationLevel::Uncommitted).await;
     for (place, next) in committed {
         let offset = next.offset;
         // A topic that is gone is not behind.
@@ -227,7 +234,7 @@ async fn targets(
     client: &Client,
     group: &str,
     topic: Option<&str>,
-    to: &Place,
+    to: &StartPosition,
 ) -> Result<Vec<(TopicPartition, Option<i64>, i64)>, Box<dyn Error>> {
     let known = client.group_offsets(group).await?;
     let mut places: Vec<TopicPartition> = known.keys().cloned().collect();
@@ -265,12 +272,12 @@ async fn delete(client: &Client, group: &str) -> Result<(), Box<dyn Error>> {
 }
 
 /// Looks at single records.
-struct Reader {
+struct RecordReader {
     consumer: Consumer,
     clock: Clock,
 }
 
-impl Reader {
+impl RecordReader {
     fn new(client: Client) -> Self {
         let options = ConsumerOptions { start: Start::Beginning, ..Default::default() };
         Self { consumer: Consumer::new(client, options), clock: Clock::real() }

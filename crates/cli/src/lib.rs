@@ -20,30 +20,30 @@ use std::io;
 use std::path::Path;
 
 use clap::Subcommand;
-use ottla_client::Stopped;
+use ottla_client::StopSignal;
 
-pub use findings::{Finding, Verdict, report};
-pub use front::{Environment, Shared};
+pub use findings::{Finding, HealthVerdict, report};
+pub use front::{Environment, SharedOptions};
 pub use ottla_client::Stop;
 pub use settings::{Get, Set};
 
 /// A command for a running cluster, ours or Apache Kafka's.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum ClusterCommand {
     /// Write the lines of the standard input to a topic.
-    Produce(produce::Produce),
+    Produce(produce::ProduceArgs),
     /// Print the records of a topic.
     Consume(consume::Consume),
     /// List, describe, create, change and delete topics.
-    Topics(topics::Topics),
+    Topics(topics::TopicsArgs),
     /// List consumer groups and how far they are behind; reset and delete them.
-    Groups(groups::Groups),
+    Groups(groups::GroupsArgs),
     /// Print the brokers, their partitions and disks.
-    Cluster(cluster::Brokers),
+    Cluster(cluster::BrokersArgs),
     /// List transactions, and abort one that hangs.
     Txn(txn::Txn),
     /// Measure how fast the cluster writes, reads and answers.
-    Bench(bench::Bench),
+    Bench(bench::BenchArgs),
     /// Work out partitions, brokers and disks.
     Size(size::Size),
 }
@@ -59,18 +59,18 @@ fn talk<T>(
 ///
 /// # Errors
 /// What went wrong, for the operator to read.
-pub fn run(command: Command, environment: &Environment) -> Result<(), Box<dyn Error>> {
+pub fn run(command: ClusterCommand, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let it = environment;
     talk(async {
         match command {
-            Command::Produce(args) => Box::pin(produce::run(args, it)).await,
-            Command::Consume(args) => Box::pin(consume::run(args, it)).await,
-            Command::Topics(args) => Box::pin(topics::run(args, it)).await,
-            Command::Groups(args) => Box::pin(groups::run(args, it)).await,
-            Command::Cluster(args) => Box::pin(cluster::run(args, it)).await,
-            Command::Txn(args) => Box::pin(txn::run(args, it)).await,
-            Command::Bench(args) => Box::pin(bench::run(args, it)).await,
-            Command::Size(args) => size::run(args, it),
+            ClusterCommand::Produce(args) => Box::pin(produce::run(args, it)).await,
+            ClusterCommand::Consume(args) => Box::pin(consume::run(args, it)).await,
+            ClusterCommand::Topics(args) => Box::pin(topics::run(args, it)).await,
+            ClusterCommand::Groups(args) => Box::pin(groups::run(args, it)).await,
+            ClusterCommand::Cluster(args) => Box::pin(cluster::run(args, it)).await,
+            ClusterCommand::Txn(args) => Box::pin(txn::run(args, it)).await,
+            ClusterCommand::Bench(args) => Box::pin(bench::run(args, it)).await,
+            ClusterCommand::Size(args) => size::run(args, it),
         }
     })
 }
@@ -98,13 +98,13 @@ pub fn set(args: Set, environment: &Environment) -> Result<(), Box<dyn Error>> {
 pub fn version(
     commit: &str,
     kafka: &str,
-    shared: &Shared,
+    shared: &SharedOptions,
     environment: &Environment,
 ) -> Result<(), Box<dyn Error>> {
     shared.refuse_watch("version")?;
     let front = front::Front::new(shared, environment)?;
     let version = env!("CARGO_PKG_VERSION");
-    let mut table = output::Table::new(&[
+    let mut table = output::OutputTable::new(&[
         output::column("version"),
         output::column("commit"),
         output::titled("Apache Kafka", "kafka_version"),
@@ -118,7 +118,10 @@ pub fn version(
 ///
 /// # Errors
 /// No broker answers.
-pub fn doctor(shared: &Shared, environment: &Environment) -> Result<Vec<Finding>, Box<dyn Error>> {
+pub fn doctor(
+    shared: &SharedOptions,
+    environment: &Environment,
+) -> Result<Vec<Finding>, Box<dyn Error>> {
     talk(Box::pin(doctor::run(shared, environment)))
 }
 
@@ -126,10 +129,10 @@ pub fn doctor(shared: &Shared, environment: &Environment) -> Result<Vec<Finding>
 /// of the output who has read enough, or findings that were printed already.
 #[must_use]
 pub fn exit_code(error: &(dyn Error + 'static)) -> Option<u8> {
-    if let Some(stopped) = error.downcast_ref::<Stopped>() {
+    if let Some(stopped) = error.downcast_ref::<StopSignal>() {
         return Some(stopped.exit_code());
     }
-    if let Some(verdict) = error.downcast_ref::<Verdict>() {
+    if let Some(verdict) = error.downcast_ref::<HealthVerdict>() {
         return Some(verdict.exit_code());
     }
     let is_closed = |it: &io::Error| it.kind() == io::ErrorKind::BrokenPipe;

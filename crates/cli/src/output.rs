@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 /// The form of what is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum OutputFormat {
     /// Columns with a header, for reading.
     #[default]
     Table,
@@ -170,14 +170,14 @@ pub const fn only_json(name: &'static str) -> Column {
 
 /// Rows under a header.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Table {
+pub struct OutputTable {
     head: Vec<Column>,
     rows: Vec<Vec<Cell>>,
     /// What JSON has instead of the rows.
     objects: Option<Vec<Value>>,
 }
 
-impl Table {
+impl OutputTable {
     /// An empty table with these columns.
     #[must_use]
     pub fn new(head: &[Column]) -> Self {
@@ -203,11 +203,11 @@ impl Table {
 
     /// In the wanted form; with colours where they are wanted.
     #[must_use]
-    pub fn show(&self, format: Format, colours: bool) -> String {
+    pub fn show(&self, format: OutputFormat, colours: bool) -> String {
         match format {
-            Format::Table => self.columns(colours),
-            Format::Json => self.json(),
-            Format::Plain => {
+            OutputFormat::Table => self.columns(colours),
+            OutputFormat::Json => self.json(),
+            OutputFormat::Plain => {
                 let line = |row: &Vec<Cell>| {
                     let cells = self.seen(row).map(|cell| one_line(&cell.plain));
                     cells.collect::<Vec<_>>().join("\t") + "\n"
@@ -357,16 +357,16 @@ mod tests {
             only_json("members"),
             titled("size", "size_bytes"),
         ];
-        let mut table = Table::new(&head);
+        let mut table = OutputTable::new(&head);
         table.row(vec!["a".into(), 12.into(), Cell::ids(&[1, 2]), Cell::bytes(2500)]);
         table.row(vec!["long\n".into(), Cell::nothing(), Cell::ids(&[]), Cell::from("gone").bad()]);
         let text = "group   behind by  size\na       12         2.5 KB\nlong\\n  -          gone\n";
-        assert_eq!(table.show(Format::Table, false), text);
-        assert_eq!(table.show(Format::Plain, true), "a\t12\t2500\nlong\\n\t\tgone\n");
-        let json: Value = serde_json::from_str(&table.show(Format::Json, true)).unwrap();
+        assert_eq!(table.show(OutputFormat::Table, false), text);
+        assert_eq!(table.show(OutputFormat::Plain, true), "a\t12\t2500\nlong\\n\t\tgone\n");
+        let json: Value = serde_json::from_str(&table.show(OutputFormat::Json, true)).unwrap();
         let row = serde_json::json!({"group": "a", "lag_records": 12, "members": [1, 2], "size_bytes": 2500});
         assert_eq!(json[0], row);
         assert_eq!((&json[1]["group"], &json[1]["lag_records"]), (&"long\n".into(), &Value::Null));
-        assert!(table.show(Format::Table, true).contains("\x1b[31mgone\x1b[0m"));
+        assert!(table.show(OutputFormat::Table, true).contains("\x1b[31mgone\x1b[0m"));
     }
 }

@@ -7,20 +7,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use ottla_client::{
-    Acks, Client, Compression, Message, Mode, NewTopic, OptionError, Producer, ProducerOptions,
-    Report, Stop,
+    Acks, ChangeMode, Client, Compression, NewTopic, OptionError, Producer, ProducerOptions,
+    ProducerRecord, RecordMetadata, Stop,
 };
 use ottla_clock::Clock;
 use ottla_types::ErrorCode;
 use tokio::sync::mpsc;
 
-use crate::front::{Environment, Front, Shared, tell};
-use crate::output::{Format, bytes};
-use crate::progress::Progress;
+use crate::front::{Environment, Front, SharedOptions, tell};
+use crate::output::{OutputFormat, bytes};
+use crate::progress::ProgressLine;
 
 /// Write the lines of the standard input to a topic.
 #[derive(Args, Debug)]
-pub struct Produce {
+pub struct ProduceArgs {
     /// The topic.
     topic: String,
     /// Create the topic if it does not exist, with the cluster's defaults.
@@ -49,7 +49,7 @@ pub struct Produce {
     #[arg(short = 'X', value_name = "NAME=VALUE")]
     settings: Vec<String>,
     #[command(flatten)]
-    shared: Shared,
+    shared: SharedOptions,
 }
 
 fn codec(name: &str) -> Result<Compression, String> {
@@ -64,12 +64,12 @@ const LAST_FLUSH: Duration = Duration::from_secs(5);
 
 /// The lines of the standard input, read by a thread of their own: a signal must be heard while no
 /// line comes.
-struct Lines {
+struct InputLines {
     lines: mpsc::Receiver<io::Result<Vec<u8>>>,
     is_typed: bool,
 }
 
-impl Lines {
+impl InputLines {
     fn open() -> io::Result<Self> {
         let (sender, lines) = mpsc::channel(LINES_AHEAD);
         let is_typed = io::stdin().is_terminal();
@@ -103,23 +103,26 @@ impl Lines {
     }
 }
 
-pub(crate) async fn run(args: Produce, environment: &Environment) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run(
+    args: ProduceArgs,
+    environment: &Environment,
+) -> Result<(), Box<dyn Error>> {
     args.shared.refuse_watch("produce")?;
     let front = Front::new(&args.shared, environment)?;
-    let wants_places = args.shared.output != Format::Table;
+    let wants_places = args.shared.output != OutputFormat::Table;
     let mut options = options(&args, &front)?;
     let headers = crate::topics::pairs(args.header.clone())?;
     let headers: Vec<(Bytes, Option<Bytes>)> =
         headers.into_iter().map(|(name, value)| (name.into(), Some(value.into()))).collect();
     let client = front.connect().await?;
-    let mut lines = Lines::open()?;
+    let mut lines = InputLines::open()?;
     find_topic(&client, &args, &mut lines).await?;
     let is_seen = lines.is_typed && io::stderr().is_terminal();
     options.reports = wants_places || is_seen;
     if options.reports && options.acks == Acks::None {
         options.reports = false;
     }
-    let mut work = Work {
+    let mut work = LineBatch {
         producer: Producer::new(client, options),
         headers,
         args: &args,
@@ -152,7 +155,7 @@ pub(crate) async fn run(args: Produce, environment: &Environment) -> Result<(), 
     Ok(())
 }
 
-fn options(args: &Produce, front: &Front<'_>) -> Result<ProducerOptions, Box<dyn Error>> {
+fn options(args: &ProduceArgs, front: &Front<'_>) -> Result<ProducerOptions, Box<dyn Error>> {
     let mut options = ProducerOptions { compression: args.compression, ..Default::default() };
     for (name, value) in front.settings() {
         // A profile is for all commands: it may have settings that only others use.
@@ -171,8 +174,8 @@ fn options(args: &Produce, front: &Front<'_>) -> Result<ProducerOptions, Box<dyn
 /// exist is created only on request, since its name is more often misspelt than new.
 async fn find_topic(
     client: &Client,
-    args: &Produce,
-    lines: &mut Lines,
+    args: &ProduceArgs,
+    lines: &mut InputLines,
 ) -> Result<(), Box<dyn Error>> {
     let name = &args.topic;
     let found = client.describe_topic(name).await?;
@@ -190,7 +193,7 @@ async fn find_topic(
                     return Err(format!("{missing}, --create creates it").into());
                 }
             }
-            let created = client.create_topic(&NewTopic::named(name), Mode::Change).await;
+            let created = client.create_topic(&NewTopic::named(name), ChangeMode::Change).await;
             created.map_err(crate::topics::in_its_words)?;
             client.await_topic(name).await?
         }
@@ -219,21 +222,21 @@ pub(crate) fn absent_partition(topic: &str, wanted: i32, count: usize) -> String
 }
 
 /// Lines on their way.
-struct Work<'a> {
+struct LineBatch<'a> {
     producer: Producer,
     headers: Vec<(Bytes, Option<Bytes>)>,
-    args: &'a Produce,
+    args: &'a ProduceArgs,
     lines: u64,
     bytes: u64,
     /// Whether a person types and watches, and is told where each record went.
     is_seen: bool,
 }
 
-impl Work<'_> {
-    async fn send_all(&mut self, lines: &mut Lines) -> Result<(), Box<dyn Error>> {
+impl LineBatch<'_> {
+    async fn send_all(&mut self, lines: &mut InputLines) -> Result<(), Box<dyn Error>> {
         let clock = Clock::real();
         let mut progress =
-            if lines.is_typed { Progress::hidden(&clock) } else { Progress::new(&clock) };
+            if lines.is_typed { ProgressLine::hidden(&clock) } else { ProgressLine::new(&clock) };
         while let Some(line) = lines.next().await? {
             let message = self.message(&line)?;
             self.producer.send(&self.args.topic, message).await?;
@@ -257,7 +260,7 @@ impl Work<'_> {
     /// Says where the records went that have been written since.
     fn report(&mut self) -> Result<(), Box<dyn Error>> {
         let reports = self.producer.reports();
-        if self.is_seen && self.args.shared.output == Format::Table {
+        if self.is_seen && self.args.shared.output == OutputFormat::Table {
             for it in &reports {
                 tell(format!("  {} offset {}", it.place, it.offset));
             }
@@ -266,7 +269,7 @@ impl Work<'_> {
         let mut out = io::stdout().lock();
         for it in &reports {
             match self.args.shared.output {
-                Format::Json => writeln!(out, "{}", object(it))?,
+                OutputFormat::Json => writeln!(out, "{}", object(it))?,
                 _ => {
                     let place = &it.place;
                     writeln!(out, "{}\t{}\t{}", place.topic, place.partition, it.offset)?;
@@ -276,7 +279,7 @@ impl Work<'_> {
         Ok(out.flush()?)
     }
 
-    fn message(&self, line: &[u8]) -> Result<Message, String> {
+    fn message(&self, line: &[u8]) -> Result<ProducerRecord, String> {
         let args = self.args;
         let (key, value) = match args.key_separator.as_deref() {
             None => (args.key.as_deref().map(str::as_bytes), line),
@@ -287,17 +290,17 @@ impl Work<'_> {
         };
         let null = args.null.as_deref().map(str::as_bytes);
         let part = |part: &[u8]| (Some(part) != null).then(|| Bytes::copy_from_slice(part));
-        Ok(Message {
+        Ok(ProducerRecord {
             key: key.and_then(part),
             value: part(value),
             headers: self.headers.clone(),
             partition: args.partition,
-            ..Message::default()
+            ..ProducerRecord::default()
         })
     }
 }
 
-fn object(report: &Report) -> serde_json::Value {
+fn object(report: &RecordMetadata) -> serde_json::Value {
     // Lines are counted from 1, as in messages and in editors.
     serde_json::json!({
         "line": report.number + 1,

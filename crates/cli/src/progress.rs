@@ -9,14 +9,14 @@ use ottla_clock::Clock;
 const STANDS: Duration = Duration::from_millis(200);
 
 /// A line of its own on a terminal, gone when this is dropped; nothing where nobody looks.
-pub(crate) struct Progress<W: Write = Stderr> {
+pub(crate) struct ProgressLine<W: Write = Stderr> {
     out: Option<W>,
     clock: Clock,
     began: Duration,
     drawn: Option<Duration>,
 }
 
-impl Progress {
+impl ProgressLine {
     /// On the screen, if there is one.
     pub(crate) fn new(clock: &Clock) -> Self {
         let out = io::stderr();
@@ -29,7 +29,7 @@ impl Progress {
     }
 }
 
-impl<W: Write> Progress<W> {
+impl<W: Write> ProgressLine<W> {
     fn on(out: Option<W>, clock: &Clock) -> Self {
         Self { out, clock: clock.clone(), began: clock.monotonic(), drawn: None }
     }
@@ -63,7 +63,7 @@ impl<W: Write> Progress<W> {
     }
 }
 
-impl<W: Write> Drop for Progress<W> {
+impl<W: Write> Drop for ProgressLine<W> {
     fn drop(&mut self) {
         if let Some(out) = self.out.as_mut().filter(|_| self.drawn.is_some()) {
             let _ = write!(out, "\r\x1b[2K").and_then(|()| out.flush());
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn a_line_stands_for_a_while_and_is_gone_at_the_end() {
         let (clock, mut out) = (Clock::manual(0), Vec::new());
-        let mut line = Progress::on(Some(&mut out), &clock);
+        let mut line = ProgressLine::on(Some(&mut out), &clock);
         for (later_ms, done) in [(10, 0), (90, 10), (199, 20), (1, 50), (1700, 100)] {
             clock.advance(later_ms);
             line.show_part("writing", done, 200);
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn where_nobody_looks_no_text_is_made() {
-        let mut line = Progress::hidden(&Clock::manual(0));
+        let mut line = ProgressLine::hidden(&Clock::manual(0));
         line.show(|| unreachable!("nobody looks"));
     }
 }

@@ -4,16 +4,16 @@ use std::error::Error;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use ottla_client::{Client, ConfigEntry, ConfigKind, ConfigResource, Mode};
+use ottla_client::{ChangeMode, Client, ConfigEntry, ConfigKind, ConfigResource};
 use ottla_clock::Clock;
 use ottla_types::{ErrorCode, nearest};
 
-use crate::front::{Environment, Front, Shared};
-use crate::output::{Cell, Table, column, titled};
+use crate::front::{Environment, Front, SharedOptions};
+use crate::output::{Cell, OutputTable, column, titled};
 
 /// What a setting belongs to.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Owner {
+pub enum SettingOwner {
     /// A topic.
     Topic,
     /// A broker, by its id; or `all`.
@@ -26,7 +26,7 @@ pub enum Owner {
 #[derive(Args, Debug)]
 pub struct Get {
     /// Of what.
-    owner: Owner,
+    owner: SettingOwner,
     /// Its name.
     name: String,
     /// Only this setting.
@@ -35,30 +35,30 @@ pub struct Get {
     #[arg(long)]
     all: bool,
     #[command(flatten)]
-    shared: Shared,
+    shared: SharedOptions,
 }
 
 /// Set settings of a topic, broker or group in a running cluster; they take effect at once.
 #[derive(Args, Debug)]
 pub struct Set {
     /// Of what.
-    owner: Owner,
+    owner: SettingOwner,
     /// Its name; `all` for all brokers.
     name: String,
     /// The settings; an empty value takes one back to its default.
     #[arg(required = true, value_name = "NAME=VALUE")]
     settings: Vec<String>,
     #[command(flatten)]
-    shared: Shared,
+    shared: SharedOptions,
 }
 
 /// The kind of an owner, and what the protocol calls it.
-fn owner(owner: Owner, name: &str) -> (ConfigKind, &str) {
+fn owner(owner: SettingOwner, name: &str) -> (ConfigKind, &str) {
     match owner {
-        Owner::Topic => (ConfigKind::Topic, name),
-        Owner::Group => (ConfigKind::Group, name),
+        SettingOwner::Topic => (ConfigKind::Topic, name),
+        SettingOwner::Group => (ConfigKind::Group, name),
         // All brokers have the empty name.
-        Owner::Broker => (ConfigKind::Broker, if name == "all" { "" } else { name }),
+        SettingOwner::Broker => (ConfigKind::Broker, if name == "all" { "" } else { name }),
     }
 }
 
@@ -89,7 +89,7 @@ pub(crate) async fn get(args: Get, environment: &Environment) -> Result<(), Box<
             None => args.all || !it.is_default(),
         };
         let mut table =
-            Table::new(&[column("setting"), column("value"), titled("set in", "set_in")]);
+            OutputTable::new(&[column("setting"), column("value"), titled("set in", "set_in")]);
         for it in found.iter().filter(is_wanted) {
             table.row(vec![it.name.as_str().into(), value(it), source(it.source).into()]);
         }
@@ -169,11 +169,11 @@ pub(crate) async fn set(args: Set, environment: &Environment) -> Result<(), Box<
         .collect();
     let resource = ConfigResource { kind, name };
     if !faults.is_empty() && !changes.is_empty() {
-        let checked = client.set_configs(resource, changes.clone(), Mode::Check).await;
+        let checked = client.set_configs(resource, changes.clone(), ChangeMode::Check).await;
         faults.extend(checked.err().map(|error| error.to_string()));
     }
     crate::topics::together(faults)?;
-    client.set_configs(resource, changes, Mode::Change).await?;
+    client.set_configs(resource, changes, ChangeMode::Change).await?;
     let clock = Clock::real();
     let mut after = before.clone();
     for _ in 0..LOOKS {
@@ -194,7 +194,7 @@ pub(crate) async fn set(args: Set, environment: &Environment) -> Result<(), Box<
         titled("is", "new_value"),
         titled("set in", "set_in"),
     ];
-    let mut table = Table::new(&head);
+    let mut table = OutputTable::new(&head);
     for name in all.keys() {
         let of = |entries: &[ConfigEntry]| find(entries, name).map_or_else(Cell::nothing, value);
         let set_in = find(&after, name).map(|it| source(it.source));

@@ -6,8 +6,8 @@ use clap::Args;
 use jiff::{Span, SpanRelativeTo, Unit};
 use serde_json::{Value, json};
 
-use crate::front::{Environment, Front, Shared, tell};
-use crate::output::{Cell, Table, bytes, column, lasting};
+use crate::front::{Environment, Front, SharedOptions, tell};
+use crate::output::{Cell, OutputTable, bytes, column, lasting};
 
 /// Work out partitions, brokers and disks from throughput, consumers, latency and retention.
 #[derive(Args, Debug)]
@@ -46,7 +46,7 @@ pub struct Size {
     #[arg(long, value_name = "BYTES", value_parser = some_size, default_value = "2TB")]
     disk: u64,
     #[command(flatten)]
-    shared: Shared,
+    shared: SharedOptions,
 }
 
 /// The largest count that a plan works with.
@@ -104,7 +104,7 @@ const PARTITIONS_MAX: u64 = 4000;
 
 /// What was worked out.
 #[derive(Debug, PartialEq, Eq)]
-struct Plan {
+struct SizePlan {
     partitions: u64,
     partitions_by_throughput: u64,
     partitions_by_consumers: u64,
@@ -117,7 +117,7 @@ struct Plan {
     idle_consumers: u64,
 }
 
-fn plan(args: &Size) -> Plan {
+fn plan(args: &Size) -> SizePlan {
     let by_throughput = args.throughput.div_ceil(args.per_partition.max(1)).max(1);
     let records = args.throughput.div_ceil(args.record.max(1));
     let busy = args.consumer_rate.map_or(1, |rate| records.div_ceil(rate.max(1)));
@@ -135,7 +135,7 @@ fn plan(args: &Size) -> Plan {
     // Each broker leads as many partitions as any other. Fewer partitions than brokers would leave
     // brokers without work, and the others with more than their disks hold.
     let partitions = wanted.checked_next_multiple_of(brokers).unwrap_or(wanted);
-    Plan {
+    SizePlan {
         partitions,
         partitions_by_throughput: by_throughput,
         partitions_by_consumers: by_consumers,
@@ -149,7 +149,7 @@ fn plan(args: &Size) -> Plan {
     }
 }
 
-impl Plan {
+impl SizePlan {
     /// Each line for people: what, how much, and why.
     fn rows(&self, args: &Size) -> [[Cell; 3]; 5] {
         let partitions = format!(
@@ -249,7 +249,7 @@ impl Plan {
 pub(crate) fn run(args: Size, environment: &Environment) -> Result<(), Box<dyn Error>> {
     args.shared.refuse_watch("size")?;
     let found = plan(&args);
-    let mut table = Table::new(&[column("what"), column("how much"), column("because")]);
+    let mut table = OutputTable::new(&[column("what"), column("how much"), column("because")]);
     found.rows(&args).into_iter().for_each(|row| table.row(row.into()));
     table.in_json(vec![found.object(&args)]);
     for note in found.notes(&args) {
@@ -275,7 +275,7 @@ mod tests {
             per_partition: 20_000_000,
             per_broker: 500_000_000,
             disk: 2_000_000_000_000,
-            shared: Shared::default(),
+            shared: SharedOptions::default(),
         }
     }
 
@@ -331,10 +331,10 @@ mod tests {
             ),
             "{note}"
         );
-        let because = Table::new(&[column("a"), column("b"), column("c")]);
+        let because = OutputTable::new(&[column("a"), column("b"), column("c")]);
         let mut shown = because;
         found.rows(&readme).into_iter().for_each(|row| shown.row(row.into()));
-        let shown = shown.show(crate::output::Format::Table, false);
+        let shown = shown.show(crate::output::OutputFormat::Table, false);
         assert!(shown.contains("30.2 TB kept for 7 days, in 3 copies"), "{shown}");
     }
 }

@@ -6,25 +6,25 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use ottla_client::{
-    Client, ClientError, ConfigResource, Isolation, Mode, MorePartitions, NewTopic, OffsetAt,
-    PartitionDescription, TopicDescription, TopicListing, TopicPartition,
+    ChangeMode, Client, ClientError, ConfigResource, IsolationLevel, MorePartitions, NewTopic,
+    OffsetAt, PartitionDescription, TopicDescription, TopicListing, TopicPartition,
 };
 use ottla_types::{ErrorCode, nearest};
 
-use crate::front::{Environment, Front, Shared};
-use crate::output::{Cell, Table, column, only_json, titled};
+use crate::front::{Environment, Front, SharedOptions};
+use crate::output::{Cell, OutputTable, column, only_json, titled};
 
 /// List, describe, create, change and delete topics; without a command, list.
 #[derive(Args, Debug)]
-pub struct Topics {
+pub struct TopicsArgs {
     #[command(subcommand)]
-    action: Option<Action>,
+    action: Option<TopicAction>,
     #[command(flatten)]
-    shared: Shared,
+    shared: SharedOptions,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum TopicAction {
     /// Print the topics, with their partitions, replicas, records and bytes.
     List {
         /// Print Kafka's own, too.
@@ -134,27 +134,28 @@ pub(crate) fn together(mut faults: Vec<String>) -> Result<(), Box<dyn Error>> {
     }
 }
 
-pub(crate) async fn run(args: Topics, environment: &Environment) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run(args: TopicsArgs, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
     let client = front.connect().await?;
-    match args.action.unwrap_or(Action::List { all: false }) {
-        Action::List { all } => front.show(async || list(&client, all).await).await?,
-        Action::Describe { name } => {
+    match args.action.unwrap_or(TopicAction::List { all: false }) {
+        TopicAction::List { all } => front.show(async || list(&client, all).await).await?,
+        TopicAction::Describe { name } => {
             front.show(async || describe(&client, &name).await).await?;
         }
-        Action::Create { name, partitions, replication_factor, configs } => {
+        TopicAction::Create { name, partitions, replication_factor, configs } => {
             let (configs, mut faults) = pairs_and_faults(configs);
             let topic =
                 NewTopic { partitions, replication_factor, configs, ..NewTopic::named(&name) };
             if !faults.is_empty() {
-                let checked = client.create_topic(&topic, Mode::Check).await.map_err(in_its_words);
+                let checked =
+                    client.create_topic(&topic, ChangeMode::Check).await.map_err(in_its_words);
                 faults.extend(checked.err().map(|error| error.to_string()));
             }
             together(faults)?;
-            client.create_topic(&topic, Mode::Change).await.map_err(in_its_words)?;
+            client.create_topic(&topic, ChangeMode::Change).await.map_err(in_its_words)?;
             told(&front, &client, &name, "Created").await?;
         }
-        Action::Alter { name, partitions, configs } => {
+        TopicAction::Alter { name, partitions, configs } => {
             if partitions.is_none() && configs.is_empty() {
                 return Err("say what to change: --partitions COUNT or --config NAME=VALUE".into());
             }
@@ -166,23 +167,27 @@ pub(crate) async fn run(args: Topics, environment: &Environment) -> Result<(), B
                 .collect();
             if !changes.is_empty() {
                 let resource = ConfigResource::topic(&name);
-                let checked = client.set_configs(resource, changes.clone(), Mode::Check).await;
+                let checked =
+                    client.set_configs(resource, changes.clone(), ChangeMode::Check).await;
                 faults.extend(checked.err().map(|error| error.to_string()));
             }
             if let Some(count) = partitions {
-                let checked = client.create_partitions(&growth(&name, count), Mode::Check).await;
+                let checked =
+                    client.create_partitions(&growth(&name, count), ChangeMode::Check).await;
                 faults.extend(checked.err().map(|error| error.to_string()));
             }
             together(faults)?;
             if !changes.is_empty() {
-                client.set_configs(ConfigResource::topic(&name), changes, Mode::Change).await?;
+                client
+                    .set_configs(ConfigResource::topic(&name), changes, ChangeMode::Change)
+                    .await?;
             }
             if let Some(count) = partitions {
-                client.create_partitions(&growth(&name, count), Mode::Change).await?;
+                client.create_partitions(&growth(&name, count), ChangeMode::Change).await?;
             }
             told(&front, &client, &name, "Changed").await?;
         }
-        Action::Delete { names } => {
+        TopicAction::Delete { names } => {
             return delete(&front, &client, &names).await;
         }
     }
@@ -195,7 +200,7 @@ async fn delete(
     client: &Client,
     names: &[String],
 ) -> Result<(), Box<dyn Error>> {
-    let mut table = Table::new(&[column("topic")]);
+    let mut table = OutputTable::new(&[column("topic")]);
     let (mut deleted, mut failed) = (Vec::new(), None);
     for name in names {
         if let Err(error) = client.delete_topic(name).await {
@@ -232,7 +237,7 @@ async fn told(
     let topic = client.await_topic(name).await?;
     let partitions = topic.partitions.len();
     let replicas = topic.partitions.first().map_or(0, |it| it.replicas.len());
-    let mut table = Table::new(&[column("topic"), column("partitions"), column("replicas")]);
+    let mut table = OutputTable::new(&[column("topic"), column("partitions"), column("replicas")]);
     table.row(vec![name.into(), partitions.into(), replicas.into()]);
     let many =
         |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
@@ -263,9 +268,9 @@ async fn sizes(client: &Client) -> Result<BTreeMap<TopicPartition, u64>, Box<dyn
     Ok(all)
 }
 
-async fn list(client: &Client, all: bool) -> Result<Table, Box<dyn Error>> {
+async fn list(client: &Client, all: bool) -> Result<OutputTable, Box<dyn Error>> {
     let sizes = sizes(client).await?;
-    let mut table = Table::new(&[
+    let mut table = OutputTable::new(&[
         column("topic"),
         column("partitions"),
         column("replicas"),
@@ -303,11 +308,11 @@ async fn list(client: &Client, all: bool) -> Result<Table, Box<dyn Error>> {
 
 /// The first offsets, and those behind the last; nothing for partitions without a leader.
 async fn ends(client: &Client, places: &[TopicPartition]) -> [BTreeMap<TopicPartition, i64>; 2] {
-    let starts = client.offsets_at(places, OffsetAt::Earliest, Isolation::Uncommitted).await;
-    [starts, client.offsets_at(places, OffsetAt::Latest, Isolation::Uncommitted).await]
+    let starts = client.offsets_at(places, OffsetAt::Earliest, IsolationLevel::Uncommitted).await;
+    [starts, client.offsets_at(places, OffsetAt::Latest, IsolationLevel::Uncommitted).await]
 }
 
-async fn describe(client: &Client, name: &str) -> Result<Table, Box<dyn Error>> {
+async fn describe(client: &Client, name: &str) -> Result<OutputTable, Box<dyn Error>> {
     let topic = find(client, name).await?;
     let sizes = sizes(client).await?;
     let head = [
@@ -320,7 +325,7 @@ async fn describe(client: &Client, name: &str) -> Result<Table, Box<dyn Error>> 
         titled("end", "end_offset"),
         titled("size", "size_bytes"),
     ];
-    let mut table = Table::new(&head);
+    let mut table = OutputTable::new(&head);
     let mut partitions = topic.partitions;
     partitions.sort_by_key(|it| it.partition);
     let led = partitions.iter().filter(|it| it.leader >= 0);

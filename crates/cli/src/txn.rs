@@ -6,20 +6,20 @@ use clap::{Args, Subcommand};
 use ottla_client::{Client, ClientError, TransactionDescription, TransactionFilter};
 use ottla_clock::Clock;
 
-use crate::front::{Environment, Front, Shared};
-use crate::output::{Cell, Table, column, partitions, titled};
+use crate::front::{Environment, Front, SharedOptions};
+use crate::output::{Cell, OutputTable, column, partitions, titled};
 
 /// List transactional ids and what their transactions are at, or end one; without a command, list.
 #[derive(Args, Debug)]
 pub struct Txn {
     #[command(subcommand)]
-    action: Option<Action>,
+    action: Option<TransactionAction>,
     #[command(flatten)]
-    shared: Shared,
+    shared: SharedOptions,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum TransactionAction {
     /// Print the transactional ids, their state, how long that lasts, and what they touch.
     List {
         /// Only those that have been open for so many seconds.
@@ -36,11 +36,13 @@ enum Action {
 pub(crate) async fn run(args: Txn, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
     let client = front.connect().await?;
-    match args.action.unwrap_or(Action::List { open_for: None }) {
-        Action::List { open_for } => front.show(async || list(&client, open_for).await).await,
-        Action::Abort { id } => {
+    match args.action.unwrap_or(TransactionAction::List { open_for: None }) {
+        TransactionAction::List { open_for } => {
+            front.show(async || list(&client, open_for).await).await
+        }
+        TransactionAction::Abort { id } => {
             abort(&client, &id).await?;
-            let mut table = Table::new(&[titled("transactional id", "transactional_id")]);
+            let mut table = OutputTable::new(&[titled("transactional id", "transactional_id")]);
             table.row(vec![id.as_str().into()]);
             Ok(front
                 .done(&format!("Aborted what {id} had open; its producer is fenced."), &table)?)
@@ -48,7 +50,7 @@ pub(crate) async fn run(args: Txn, environment: &Environment) -> Result<(), Box<
     }
 }
 
-async fn list(client: &Client, open_for: Option<i64>) -> Result<Table, Box<dyn Error>> {
+async fn list(client: &Client, open_for: Option<i64>) -> Result<OutputTable, Box<dyn Error>> {
     let now = Clock::real().wall_ms();
     let head = [
         titled("transactional id", "transactional_id"),
@@ -58,7 +60,7 @@ async fn list(client: &Client, open_for: Option<i64>) -> Result<Table, Box<dyn E
         titled("epoch", "producer_epoch"),
         titled("touches", "partitions"),
     ];
-    let mut table = Table::new(&head);
+    let mut table = OutputTable::new(&head);
     let open_for_ms = open_for.map(|seconds| seconds.saturating_mul(1000));
     let filter = TransactionFilter { open_for_ms, ..Default::default() };
     let mut listed = client.list_transactions(&filter).await?;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use ottla_net::peer::Pending;
+use ottla_net::peer::PendingRequest;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A connection's bytes, both ways.
@@ -12,7 +12,7 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 
 /// A connection that is being made.
-pub type Dialing = Pending<io::Result<Box<dyn ByteStream>>>;
+pub type Dialing = PendingRequest<io::Result<Box<dyn ByteStream>>>;
 
 /// Makes connections to brokers.
 ///

@@ -28,10 +28,12 @@ pub use dialer::{ByteStream, Dialer, Dialing, Tcp};
 pub use error::ClientError;
 pub use link::VersionRange;
 pub use obstacle::TooFewBrokers;
-pub use options::{ConsumerOptions, GroupProtocol, Isolation, OptionError, Start};
+pub use options::{ConsumerOptions, GroupProtocol, IsolationLevel, OptionError, Start};
 pub use ottla_records::Compression;
 pub use ottla_types::TopicPartition;
-pub use partitions::{CommittedPosition, CommittedPositions, Offsets};
-pub use producer::{Acks, Failure, Lost, Message, OnFailure, Producer, ProducerOptions, Report};
-pub use stop::{Stop, Stopped, hangup_is_ignored};
+pub use partitions::{CommittedPosition, CommittedPositions, PartitionOffsets};
+pub use producer::{
+    Acks, OnFailure, ProduceFailure, Producer, ProducerOptions, ProducerRecord, RecordMetadata,
+};
+pub use stop::{Stop, StopSignal, hangup_is_ignored};
 pub use transaction::GroupMember;

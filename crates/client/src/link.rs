@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_clock::Clock;
-use ottla_net::peer::{self, Peer, PeerError, PeerLimits, Pending, PendingAnswer, Reach};
+use ottla_net::peer::{self, Peer, PeerError, PeerLimits, PendingAnswer, PendingRequest, Reach};
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
 use ottla_protocol::{ApiKey, Decoder, Message, Request, request_frame, response_head_is_flexible};
 
@@ -71,7 +71,7 @@ impl Reach for BrokerReach {
     type Stream = Box<dyn ByteStream>;
     type Greeting = Greeting;
 
-    fn open(&self) -> Pending<io::Result<(Self::Stream, Greeting)>> {
+    fn open(&self) -> PendingRequest<io::Result<(Self::Stream, Greeting)>> {
         let dialing = self.dialer.dial(&self.address);
         let client_id = Arc::clone(&self.client_id);
         let (clock, limit) = (self.clock.clone(), self.setup_timeout);
@@ -96,7 +96,7 @@ impl Reach for BrokerReach {
         self.clock.monotonic()
     }
 
-    fn wait_until(&self, at: Duration) -> Pending<()> {
+    fn wait_until(&self, at: Duration) -> PendingRequest<()> {
         let clock = self.clock.clone();
         Box::pin(async move { clock.sleep_until(at).await })
     }

@@ -53,7 +53,7 @@ pub enum GroupProtocol {
 
 /// Which records of transactions are read (`isolation.level`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Isolation {
+pub enum IsolationLevel {
     /// All.
     #[default]
     Uncommitted,
@@ -77,7 +77,7 @@ pub struct ConsumerOptions {
     /// `auto.offset.reset`
     pub start: Start,
     /// `isolation.level`
-    pub isolation: Isolation,
+    pub isolation: IsolationLevel,
     /// `enable.auto.commit`
     pub auto_commit: bool,
     /// `auto.commit.interval.ms`
@@ -113,7 +113,7 @@ impl Default for ConsumerOptions {
             remote_assignor: None,
             assignors: vec![Assignor::Range, Assignor::CooperativeSticky],
             start: Start::default(),
-            isolation: Isolation::default(),
+            isolation: IsolationLevel::default(),
             auto_commit: true,
             auto_commit_interval: Duration::from_secs(5),
             session_timeout_ms: 45_000,
@@ -219,8 +219,8 @@ const USED: &[Named<ConsumerOptions>] = &[
     ("heartbeat.interval.ms", |it, value| put(&mut it.heartbeat_interval, millis(value))),
     ("isolation.level", |it, value| {
         let all = [
-            ("read_uncommitted", Isolation::Uncommitted),
-            ("read_committed", Isolation::Committed),
+            ("read_uncommitted", IsolationLevel::Uncommitted),
+            ("read_committed", IsolationLevel::Committed),
         ];
         put(&mut it.isolation, one_of(value, &all))
     }),

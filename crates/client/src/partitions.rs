@@ -7,8 +7,8 @@ use ottla_types::{LeaderEpoch, Offset, TopicPartition};
 /// Partitions of several topics.
 pub(crate) type Partitions = BTreeSet<TopicPartition>;
 
-/// Offsets by partition.
-pub type Offsets = BTreeMap<TopicPartition, Offset>;
+/// PartitionOffsets by partition.
+pub type PartitionOffsets = BTreeMap<TopicPartition, Offset>;
 
 /// An offset that a group has committed: of the next record it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

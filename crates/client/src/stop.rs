@@ -17,7 +17,7 @@ pub struct Stop {
 /// The signal that asked for the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[repr(u8)]
-pub enum Stopped {
+pub enum StopSignal {
     /// SIGHUP: the terminal is gone.
     #[error("stopped by SIGHUP")]
     Hangup = 1,
@@ -29,7 +29,7 @@ pub enum Stopped {
     Terminate = 15,
 }
 
-impl Stopped {
+impl StopSignal {
     /// Its name.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -62,7 +62,7 @@ impl Stop {
     }
 
     /// Waits for the next of the signals.
-    pub async fn asked(&mut self) -> Stopped {
+    pub async fn asked(&mut self) -> StopSignal {
         let hangup = async {
             match &mut self.hangup {
                 Some(hangup) => hangup.recv().await,
@@ -71,9 +71,9 @@ impl Stop {
         };
         tokio::select! {
             biased;
-            _ = self.interrupt.recv() => Stopped::Interrupt,
-            _ = self.terminate.recv() => Stopped::Terminate,
-            _ = hangup => Stopped::Hangup,
+            _ = self.interrupt.recv() => StopSignal::Interrupt,
+            _ = self.terminate.recv() => StopSignal::Terminate,
+            _ = hangup => StopSignal::Hangup,
         }
     }
 }
@@ -83,11 +83,11 @@ impl Stop {
 #[must_use]
 pub fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    is_ignored(&status, Stopped::Hangup)
+    is_ignored(&status, StopSignal::Hangup)
 }
 
 /// By the lines of a process's status: `SigIgn` has a bit for each signal, the first one's lowest.
-fn is_ignored(status: &str, signal: Stopped) -> bool {
+fn is_ignored(status: &str, signal: StopSignal) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
     mask >> (signal as u8 - 1) & 1 == 1
@@ -100,11 +100,12 @@ mod tests {
     #[test]
     fn what_nohup_ignores_is_read_from_the_status() {
         let status = "Name:\tottla\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n";
-        assert!(is_ignored(status, Stopped::Hangup));
-        assert!(!is_ignored(status, Stopped::Interrupt));
-        assert!(!is_ignored("", Stopped::Hangup));
+        assert!(is_ignored(status, StopSignal::Hangup));
+        assert!(!is_ignored(status, StopSignal::Interrupt));
+        assert!(!is_ignored("", StopSignal::Hangup));
         assert_eq!(
-            [Stopped::Hangup, Stopped::Interrupt, Stopped::Terminate].map(Stopped::exit_code),
+            [StopSignal::Hangup, StopSignal::Interrupt, StopSignal::Terminate]
+                .map(StopSignal::exit_code),
             [129, 130, 143]
         );
     }

@@ -15,7 +15,7 @@ use ottla_types::{ErrorCode, NodeId, TopicPartition};
 
 use crate::client::CoordinatorOf;
 use crate::error::ClientError;
-use crate::partitions::{Offsets, by_topic};
+use crate::partitions::{PartitionOffsets, by_topic};
 use crate::producer::{Producer, ProducerIdentity};
 
 /// The newest versions in which all transactions of a producer share an epoch.
@@ -37,7 +37,7 @@ pub struct GroupMember {
 
 /// What a transactional producer is at.
 #[derive(Debug, Default)]
-pub(crate) struct Transaction {
+pub(crate) struct ProducerTransaction {
     coordinator: NodeId,
     /// Has a transaction begun?
     is_open: bool,
@@ -123,7 +123,7 @@ impl Producer {
     /// The member is none any more, or a coordinator refuses.
     pub async fn send_offsets_to_transaction(
         &mut self,
-        offsets: &Offsets,
+        offsets: &PartitionOffsets,
         member: &GroupMember,
     ) -> Result<(), ClientError> {
         let transactional_id = self.transactional_id()?;

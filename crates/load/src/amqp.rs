@@ -4,8 +4,8 @@
 
 use clap::{Args, ValueEnum};
 
-use crate::measure::Report;
-use crate::window::{Confirmed, Load, Parse, Peer, Stream};
+use crate::measure::LoadReport;
+use crate::window::{Confirmed, LoadPeer, LoadStream, MessageLoad, Parse};
 use crate::wire::LoadError;
 
 /// What opens a connection: the protocol's name and version.
@@ -42,7 +42,7 @@ const SELECT_OK: (u16, u16) = (85, 11);
 
 /// Which queue holds the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
+pub enum QueueKind {
     /// The classic queue, as it is declared without arguments.
     Classic,
     /// The classic queue in its second version.
@@ -55,10 +55,10 @@ pub enum Kind {
 #[derive(Args, Clone, Debug)]
 pub struct Rabbit {
     #[command(flatten)]
-    load: Load,
+    load: MessageLoad,
     /// Which queue.
-    #[arg(long, value_enum, default_value_t = Kind::Classic2)]
-    queue: Kind,
+    #[arg(long, value_enum, default_value_t = QueueKind::Classic2)]
+    queue: QueueKind,
 }
 
 impl Rabbit {
@@ -70,19 +70,19 @@ impl Rabbit {
         if self.load.ask {
             let mut messages = 0;
             for at in 0..self.load.target.connections {
-                let mut server = Server::open(self.load.target.port)?;
+                let mut server = AmqpServer::open(self.load.target.port)?;
                 messages += u64::from(server.declare(&self.load.place(at), None)?);
             }
             return Ok(serde_json::json!({ "messages": messages }).to_string());
         }
         let open = |at: i32| {
             let place = &self.load.place(at);
-            let mut server = Server::open(self.load.target.port)?;
+            let mut server = AmqpServer::open(self.load.target.port)?;
             server.declare(place, Some(self.queue))?;
             server.call(SELECT, &[0], SELECT_OK)?;
             Ok((server, message(place, self.load.record_bytes)?))
         };
-        self.load.run(open).map(|it: Report| it.json().to_string())
+        self.load.run(open).map(|it: LoadReport| it.json().to_string())
     }
 }
 
@@ -142,7 +142,7 @@ fn long_text(e: &mut Vec<u8>, text: &[u8]) {
 
 /// What a server says.
 #[derive(Debug, PartialEq, Eq)]
-enum Told {
+enum AmqpFrame {
     Confirmed(Confirmed),
     /// A message is lost.
     Lost,
@@ -152,7 +152,7 @@ enum Told {
 }
 
 /// The first frame.
-fn parse(bytes: &[u8]) -> Result<Option<(Told, usize)>, LoadError> {
+fn parse(bytes: &[u8]) -> Result<Option<(AmqpFrame, usize)>, LoadError> {
     let Some((head, rest)) = bytes.split_first_chunk::<FRAME_HEAD_BYTES>() else {
         return Ok(None);
     };
@@ -168,29 +168,33 @@ fn parse(bytes: &[u8]) -> Result<Option<(Told, usize)>, LoadError> {
     }
     let told = match head[0] {
         METHOD => parse_method(payload)?,
-        HEARTBEAT => Told::Alive,
+        HEARTBEAT => AmqpFrame::Alive,
         _ => return Err(LoadError::Unexpected("a frame is no method")),
     };
     Ok(Some((told, FRAME_HEAD_BYTES + length + 1)))
 }
 
-fn parse_method(payload: &[u8]) -> Result<Told, LoadError> {
+fn parse_method(payload: &[u8]) -> Result<AmqpFrame, LoadError> {
     let mut rest = payload;
     let called = (u16::from_be_bytes(take(&mut rest)?), u16::from_be_bytes(take(&mut rest)?));
     match called {
-        NACK => Ok(Told::Lost),
+        NACK => Ok(AmqpFrame::Lost),
         ACK => {
             let number = u64::from_be_bytes(take(&mut rest)?);
             let [bits] = take(&mut rest)?;
             let one = bits & 1 == 0;
-            Ok(Told::Confirmed(if one { Confirmed::One(number) } else { Confirmed::UpTo(number) }))
+            Ok(AmqpFrame::Confirmed(if one {
+                Confirmed::One(number)
+            } else {
+                Confirmed::UpTo(number)
+            }))
         }
         CLOSE | CHANNEL_CLOSE => {
             let code = u64::from(u16::from_be_bytes(take(&mut rest)?));
             let text = take_short_text(&mut rest)?;
             Err(LoadError::Told { code, text: String::from_utf8_lossy(text).into_owned() })
         }
-        _ => Ok(Told::Method(called, rest.to_vec())),
+        _ => Ok(AmqpFrame::Method(called, rest.to_vec())),
     }
 }
 
@@ -210,11 +214,11 @@ fn take_short_text<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], LoadError> {
 }
 
 /// A connection with one channel.
-struct Server(Stream);
+struct AmqpServer(LoadStream);
 
-impl Server {
+impl AmqpServer {
     fn open(port: u16) -> Result<Self, LoadError> {
-        let mut server = Self(Stream::open(port)?);
+        let mut server = Self(LoadStream::open(port)?);
         server.0.send(GREETING)?;
         server.answer(START)?;
         let mut start_ok = Vec::new();
@@ -260,15 +264,15 @@ impl Server {
     fn answer(&mut self, wanted: (u16, u16)) -> Result<Vec<u8>, LoadError> {
         loop {
             match self.0.next(parse)? {
-                Told::Alive => {}
-                Told::Method(it, arguments) if it == wanted => return Ok(arguments),
+                AmqpFrame::Alive => {}
+                AmqpFrame::Method(it, arguments) if it == wanted => return Ok(arguments),
                 _ => return Err(LoadError::Unexpected("the server answers something else")),
             }
         }
     }
 
     /// Makes a durable queue of a kind, or looks at one that is there; how many messages it has.
-    fn declare(&mut self, queue: &str, kind: Option<Kind>) -> Result<u32, LoadError> {
+    fn declare(&mut self, queue: &str, kind: Option<QueueKind>) -> Result<u32, LoadError> {
         let arguments = declaration(queue, kind)?;
         let told = self.call(DECLARE, &arguments, DECLARE_OK)?;
         let mut rest = &told[..];
@@ -278,18 +282,18 @@ impl Server {
 }
 
 /// The arguments of a queue's declaration: passive without a kind.
-fn declaration(queue: &str, kind: Option<Kind>) -> Result<Vec<u8>, LoadError> {
+fn declaration(queue: &str, kind: Option<QueueKind>) -> Result<Vec<u8>, LoadError> {
     const PASSIVE: u8 = 1;
     const DURABLE: u8 = 2;
     let mut table = Vec::new();
     match kind {
-        None | Some(Kind::Classic) => {}
-        Some(Kind::Classic2) => {
+        None | Some(QueueKind::Classic) => {}
+        Some(QueueKind::Classic2) => {
             short_text(&mut table, "x-queue-version")?;
             table.push(b'I');
             table.extend_from_slice(&2i32.to_be_bytes());
         }
-        Some(Kind::Quorum) => {
+        Some(QueueKind::Quorum) => {
             short_text(&mut table, "x-queue-type")?;
             table.push(b'S');
             long_text(&mut table, b"quorum");
@@ -302,21 +306,21 @@ fn declaration(queue: &str, kind: Option<Kind>) -> Result<Vec<u8>, LoadError> {
     Ok(all)
 }
 
-impl Peer for Server {
-    type Told = Told;
+impl LoadPeer for AmqpServer {
+    type Told = AmqpFrame;
 
-    const PARSE: Parse<Told> = parse;
+    const PARSE: Parse<AmqpFrame> = parse;
 
-    fn stream(&mut self) -> &mut Stream {
+    fn stream(&mut self) -> &mut LoadStream {
         &mut self.0
     }
 
-    fn confirms(&mut self, told: Told) -> Result<Option<Confirmed>, LoadError> {
+    fn confirms(&mut self, told: AmqpFrame) -> Result<Option<Confirmed>, LoadError> {
         match told {
-            Told::Alive => Ok(None),
-            Told::Confirmed(confirmed) => Ok(Some(confirmed)),
-            Told::Lost => Err(LoadError::Unexpected("the server lost a message")),
-            Told::Method(..) => Err(LoadError::Unexpected("the server says something else")),
+            AmqpFrame::Alive => Ok(None),
+            AmqpFrame::Confirmed(confirmed) => Ok(Some(confirmed)),
+            AmqpFrame::Lost => Err(LoadError::Unexpected("the server lost a message")),
+            AmqpFrame::Method(..) => Err(LoadError::Unexpected("the server says something else")),
         }
     }
 }

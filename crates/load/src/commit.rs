@@ -10,8 +10,8 @@ use ottla_protocol::messages::offset_commit_request::{
 };
 use ottla_protocol::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestGroup};
 
-use crate::measure::{Done, Report};
-use crate::wire::{Connection, LoadError, frame};
+use crate::measure::{DoneRequest, LoadReport};
+use crate::wire::{LoadError, WireConnection, frame};
 
 const COMMIT_VERSION: i16 = 8;
 const FETCH_VERSION: i16 = 8;
@@ -42,10 +42,10 @@ impl Commit {
     ///
     /// # Errors
     /// The connection broke, or the broker refuses.
-    pub fn run(&self) -> Result<Report, LoadError> {
+    pub fn run(&self) -> Result<LoadReport, LoadError> {
         let clock = Clock::real();
         let begun = clock.monotonic();
-        let mut connection = Connection::open(self.port)?;
+        let mut connection = WireConnection::open(self.port)?;
         find_coordinator(&mut connection)?;
         let mut all = Vec::new();
         let groups = if self.ask { 1 } else { self.groups };
@@ -58,13 +58,13 @@ impl Commit {
                 self.one(&mut connection, name)?
             };
             let at = clock.monotonic();
-            all.push(Done { at, took: at.saturating_sub(since), bytes });
+            all.push(DoneRequest { at, took: at.saturating_sub(since), bytes });
         }
-        Ok(Report::new(begun, vec![all]))
+        Ok(LoadReport::new(begun, vec![all]))
     }
 
     /// Commits a group's offsets, and again while the coordinator is on its way.
-    fn one(&self, connection: &mut Connection, group_id: String) -> Result<u64, LoadError> {
+    fn one(&self, connection: &mut WireConnection, group_id: String) -> Result<u64, LoadError> {
         let partition = |partition_index| OffsetCommitRequestPartition {
             partition_index,
             committed_offset: 1,
@@ -89,7 +89,7 @@ impl Commit {
     }
 
     /// How many offsets a group has, as soon as its coordinator knows.
-    fn count(&self, connection: &mut Connection, group_id: String) -> Result<u64, LoadError> {
+    fn count(&self, connection: &mut WireConnection, group_id: String) -> Result<u64, LoadError> {
         let group = OffsetFetchRequestGroup { group_id, topics: None, ..Default::default() };
         let request = OffsetFetchRequest { groups: vec![group], ..Default::default() };
         let bytes = frame(&request, FETCH_VERSION)?;
@@ -102,7 +102,7 @@ impl Commit {
 }
 
 /// Waits until there is a coordinator: the first to ask has its topic made.
-fn find_coordinator(connection: &mut Connection) -> Result<(), LoadError> {
+fn find_coordinator(connection: &mut WireConnection) -> Result<(), LoadError> {
     let request = FindCoordinatorRequest { key: "group-0".to_owned(), ..Default::default() };
     let bytes = frame(&request, COORDINATOR_VERSION)?;
     let codes = |told: &FindCoordinatorResponse| vec![told.error_code];
@@ -111,7 +111,7 @@ fn find_coordinator(connection: &mut Connection) -> Result<(), LoadError> {
 
 /// Asks until no code of the answer says that the coordinator is on its way.
 fn insist<R: Request>(
-    connection: &mut Connection,
+    connection: &mut WireConnection,
     bytes: &[u8],
     version: i16,
     codes: impl Fn(&R::Response) -> Vec<i16>,

@@ -7,12 +7,12 @@ use std::time::Duration;
 use clap::Args;
 use ottla_clock::Clock;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
-use ottla_records::{BadBatch, HEADER_BYTES, batches};
+use ottla_records::{BadBatch, HEADER_BYTES, batches_in};
 
-use crate::Target;
-use crate::measure::{Done, Report};
-use crate::produce::{Batches, acknowledged, wait_until};
-use crate::wire::{Connection, Front, LoadError, frame};
+use crate::LoadTarget;
+use crate::measure::{DoneRequest, LoadReport};
+use crate::produce::{BatchShape, acknowledged, wait_until};
+use crate::wire::{LoadError, WireConnection, WireReader, frame};
 
 /// The version that is spoken: the newest with topic names and plain lengths.
 const VERSION: i16 = 11;
@@ -20,26 +20,26 @@ const VERSION: i16 = 11;
 const UNDER_WAY_MAX: usize = 1 << 16;
 
 /// One answer: the bytes of its records, and where to go on.
-struct Read {
+struct FetchedBytes {
     bytes: u64,
     records: u64,
     next: i64,
     end: i64,
 }
 
-struct Reader {
-    connection: Connection,
+struct FetchReader {
+    connection: WireConnection,
     /// Encoded once; only the offset changes.
     request: Vec<u8>,
 }
 
-impl Reader {
-    fn open(target: &Target, partition: i32, bytes_max: i32) -> Result<Self, LoadError> {
-        let connection = Connection::open(target.port)?;
+impl FetchReader {
+    fn open(target: &LoadTarget, partition: i32, bytes_max: i32) -> Result<Self, LoadError> {
+        let connection = WireConnection::open(target.port)?;
         Ok(Self { connection, request: request(&target.topic, partition, bytes_max, 0)? })
     }
 
-    fn read(&mut self, offset: i64) -> Result<Read, LoadError> {
+    fn read(&mut self, offset: i64) -> Result<FetchedBytes, LoadError> {
         set_offset(&mut self.request, offset);
         self.connection.send(&self.request)?;
         read(&mut self.connection.next_answer()?, offset)
@@ -74,7 +74,7 @@ fn set_offset(request: &mut [u8], offset: i64) {
 }
 
 /// What a fetch from `offset` brought. Its batches' headers are looked at; none may be missing.
-fn read(answer: &mut Front<'_>, offset: i64) -> Result<Read, LoadError> {
+fn read(answer: &mut WireReader<'_>, offset: i64) -> Result<FetchedBytes, LoadError> {
     let (_correlation, _throttled_ms, error) = (answer.i32()?, answer.i32()?, answer.i16()?);
     let (_session, topics) = (answer.i32()?, answer.i32()?);
     if error != 0 || topics == 0 {
@@ -88,8 +88,8 @@ fn read(answer: &mut Front<'_>, offset: i64) -> Result<Read, LoadError> {
     let (_stable, _start, aborted) = (answer.i64()?, answer.i64()?, answer.i32()?);
     answer.take(16 * usize::try_from(aborted).unwrap_or(0))?;
     let _preferred = answer.i32()?;
-    let mut read = Read { bytes: 0, records: 0, next: offset, end };
-    for batch in batches(answer.blob()?) {
+    let mut read = FetchedBytes { bytes: 0, records: 0, next: offset, end };
+    for batch in batches_in(answer.blob()?) {
         let batch = match batch {
             Ok(batch) => batch,
             // Kafka may send the beginning of a batch at the end.
@@ -113,9 +113,9 @@ fn read(answer: &mut Front<'_>, offset: i64) -> Result<Read, LoadError> {
 
 /// Reads from the start, or over and over.
 #[derive(Args, Clone, Debug)]
-pub struct Fetch {
+pub struct FetchLoad {
     #[command(flatten)]
-    target: Target,
+    target: LoadTarget,
     /// How many bytes one answer may have.
     #[arg(long, default_value_t = 1 << 20)]
     bytes_max: i32,
@@ -130,20 +130,20 @@ pub struct Fetch {
     rate: f64,
 }
 
-impl Fetch {
+impl FetchLoad {
     /// Does it.
     ///
     /// # Errors
     /// The broker refuses, or a connection breaks.
-    pub fn run(&self) -> Result<Report, LoadError> {
+    pub fn run(&self) -> Result<LoadReport, LoadError> {
         let clock = Clock::real();
         let until = clock.monotonic() + Duration::from_secs(self.seconds);
         self.target.each(&clock, |at| self.one(self.target.partition(at), until, &clock))
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]
-    fn one(&self, at: i32, until: Duration, clock: &Clock) -> Result<Vec<Done>, LoadError> {
-        let mut reader = Reader::open(&self.target, at, self.bytes_max)?;
+    fn one(&self, at: i32, until: Duration, clock: &Clock) -> Result<Vec<DoneRequest>, LoadError> {
+        let mut reader = FetchReader::open(&self.target, at, self.bytes_max)?;
         let (mut all, mut offset, mut records) = (Vec::new(), 0, 0);
         let mut due = clock.monotonic();
         loop {
@@ -155,7 +155,7 @@ impl Fetch {
             let read = reader.read(offset)?;
             let at = clock.monotonic();
             if read.bytes > 0 {
-                all.push(Done { at, took: at.saturating_sub(since), bytes: read.bytes });
+                all.push(DoneRequest { at, took: at.saturating_sub(since), bytes: read.bytes });
             }
             if self.rate > 0.0 {
                 due += Duration::from_secs_f64(read.bytes as f64 / self.rate / 1e6);
@@ -180,9 +180,9 @@ impl Fetch {
 #[derive(Args, Clone, Debug)]
 pub struct Tail {
     #[command(flatten)]
-    target: Target,
+    target: LoadTarget,
     #[command(flatten)]
-    batches: Batches,
+    batches: BatchShape,
     /// How many batches a second.
     #[arg(long, default_value_t = 200.0)]
     rate: f64,
@@ -196,16 +196,16 @@ impl Tail {
     ///
     /// # Errors
     /// The broker refuses, or a connection breaks.
-    pub fn run(&self) -> Result<Report, LoadError> {
+    pub fn run(&self) -> Result<LoadReport, LoadError> {
         let clock = Clock::real();
-        let mut reader = Reader::open(&self.target, 0, 1 << 20)?;
+        let mut reader = FetchReader::open(&self.target, 0, 1 << 20)?;
         let mut offset = reader.read(0).map_or(0, |read| read.end);
         let (due, waiting) = sync_channel(UNDER_WAY_MAX);
         let begun = clock.monotonic();
         thread::scope(|scope| {
             let (time, this) = (clock.clone(), self.clone());
             let writer = scope.spawn(move || {
-                let mut connection = Connection::open(this.target.port)?;
+                let mut connection = WireConnection::open(this.target.port)?;
                 let frame = this.batches.frame(&this.target.topic, 0)?;
                 let step = Duration::from_secs_f64(1.0 / this.rate);
                 let mut at = time.monotonic();
@@ -231,12 +231,12 @@ impl Tail {
                     records -= per_batch;
                     let Ok(since) = waiting.recv() else { break };
                     let bytes = (HEADER_BYTES + self.batches.record_bytes) as u64;
-                    all.push(Done { at, took: at.saturating_sub(since), bytes });
+                    all.push(DoneRequest { at, took: at.saturating_sub(since), bytes });
                 }
             }
             drop(waiting);
             writer.join().unwrap_or(Err(LoadError::Thread))?;
-            Ok(Report::new(begun, vec![all]))
+            Ok(LoadReport::new(begun, vec![all]))
         })
     }
 }
@@ -297,7 +297,7 @@ mod tests {
             (answer(0, 0, &ab)[..80].to_vec(), 5, Err("end of file")),
         ];
         for (bytes, offset, wanted) in cases {
-            let found = read(&mut Front(&bytes), offset);
+            let found = read(&mut WireReader(&bytes), offset);
             let found = found.map(|it| (it.records, it.next)).map_err(|error| error.to_string());
             match (&found, wanted) {
                 (Err(found), Err(part)) => assert!(found.contains(part), "{found}: no {part}"),

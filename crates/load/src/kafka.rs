@@ -4,9 +4,9 @@ use clap::Args;
 
 use ottla_records::Compression;
 
-use crate::produce::{Batches, accepted};
-use crate::window::{Confirmed, Load, Parse, Peer, Stream};
-use crate::wire::{Front, LoadError};
+use crate::produce::{BatchShape, accepted};
+use crate::window::{Confirmed, LoadPeer, LoadStream, MessageLoad, Parse};
+use crate::wire::{LoadError, WireReader};
 
 /// The longest answer that is taken, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -15,7 +15,7 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 #[derive(Args, Clone, Debug)]
 pub struct Kafka {
     #[command(flatten)]
-    load: Load,
+    load: MessageLoad,
     /// How many messages a batch has; `count` and `depth` are of batches.
     #[arg(long, default_value_t = 1)]
     records: usize,
@@ -29,10 +29,10 @@ impl Kafka {
     pub fn run(&self) -> Result<String, LoadError> {
         let (target, records) = (&self.load.target, self.records);
         let (record_bytes, compression) = (self.load.record_bytes, Compression::None);
-        let batches = Batches { records, record_bytes, compression, acks: -1 };
+        let batches = BatchShape { records, record_bytes, compression, acks: -1 };
         let open = |at: i32| {
-            let broker = Broker {
-                stream: Stream::open(target.port)?,
+            let broker = KafkaBroker {
+                stream: LoadStream::open(target.port)?,
                 step: i64::try_from(records).unwrap_or(i64::MAX),
                 due: None,
                 count: 0,
@@ -51,15 +51,15 @@ fn parse(bytes: &[u8]) -> Result<Option<(i64, usize)>, LoadError> {
         return Err(LoadError::Unexpected("an answer is too long"));
     }
     let Some(answer) = rest.get(..length) else { return Ok(None) };
-    accepted(&mut Front(answer))?;
-    let mut answer = Front(answer);
+    accepted(&mut WireReader(answer))?;
+    let mut answer = WireReader(answer);
     let (_correlation, _topics, _topic) = (answer.i32()?, answer.i32()?, answer.text()?);
     let (_partitions, _index, _error) = (answer.i32()?, answer.i32()?, answer.i16()?);
     Ok(Some((answer.i64()?, 4 + length)))
 }
 
-struct Broker {
-    stream: Stream,
+struct KafkaBroker {
+    stream: LoadStream,
     /// How many messages a batch has.
     step: i64,
     /// The offset of the next batch.
@@ -68,12 +68,12 @@ struct Broker {
     count: u64,
 }
 
-impl Peer for Broker {
+impl LoadPeer for KafkaBroker {
     type Told = i64;
 
     const PARSE: Parse<i64> = parse;
 
-    fn stream(&mut self) -> &mut Stream {
+    fn stream(&mut self) -> &mut LoadStream {
         &mut self.stream
     }
 
@@ -121,9 +121,10 @@ mod tests {
         ];
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         for (said, wanted) in cases {
-            let stream = Stream::open(listener.local_addr().unwrap().port()).unwrap();
+            let stream = LoadStream::open(listener.local_addr().unwrap().port()).unwrap();
             listener.accept().unwrap().0.write_all(&said).unwrap();
-            let (mut broker, mut all) = (Broker { stream, step: 4, due: None, count: 0 }, vec![]);
+            let (mut broker, mut all) =
+                (KafkaBroker { stream, step: 4, due: None, count: 0 }, vec![]);
             let mut told = Ok(());
             while told.is_ok() && all.len() < 3 {
                 told = broker.confirmed(&mut all);

@@ -25,20 +25,20 @@ use std::thread;
 use clap::{Args, Parser, Subcommand};
 use ottla_clock::Clock;
 
-use crate::measure::{Done, Report};
+use crate::measure::{DoneRequest, LoadReport};
 use crate::wire::LoadError;
 
 /// Loads a broker by raw frames, and prints what it measured as one line of JSON.
 #[derive(Debug, Parser)]
 #[command(name = "ottla-load")]
-struct Command {
+struct LoadArgs {
     #[command(subcommand)]
     mode: Mode,
 }
 
 /// Where to.
 #[derive(Args, Clone, Debug)]
-struct Target {
+struct LoadTarget {
     /// The broker's port on this machine.
     #[arg(long)]
     port: u16,
@@ -53,20 +53,20 @@ struct Target {
     sharing: i32,
 }
 
-impl Target {
+impl LoadTarget {
     /// What all connections did, each on a thread of its own; `one` is told its number.
     fn each(
         &self,
         clock: &Clock,
-        one: impl Fn(i32) -> Result<Vec<Done>, LoadError> + Sync,
-    ) -> Result<Report, LoadError> {
+        one: impl Fn(i32) -> Result<Vec<DoneRequest>, LoadError> + Sync,
+    ) -> Result<LoadReport, LoadError> {
         let (begun, one) = (clock.monotonic(), &one);
         let parts: Result<Vec<_>, LoadError> = thread::scope(|scope| {
             let running: Vec<_> =
                 (0..self.connections).map(|at| scope.spawn(move || one(at))).collect();
             running.into_iter().map(|it| it.join().unwrap_or(Err(LoadError::Thread))).collect()
         });
-        Ok(Report::new(begun, parts?))
+        Ok(LoadReport::new(begun, parts?))
     }
 
     /// The partition of a connection.
@@ -78,9 +78,9 @@ impl Target {
 #[derive(Debug, Subcommand)]
 enum Mode {
     /// Writes as fast as answers come, or at a rate.
-    Produce(produce::Produce),
+    Produce(produce::ProduceLoad),
     /// Reads from the start, or over and over.
-    Fetch(fetch::Fetch),
+    Fetch(fetch::FetchLoad),
     /// Writes at a rate and reads along: how long a record takes from the time when it was due to
     /// be sent until it has been read.
     Tail(fetch::Tail),
@@ -91,7 +91,7 @@ enum Mode {
     /// Publishes to Kafka's protocol as the next two do to theirs.
     Kafka(kafka::Kafka),
     /// Publishes to NATS JetStream, with an acknowledgement for each message.
-    Nats(window::Load),
+    Nats(window::MessageLoad),
     /// Publishes to RabbitMQ, with a confirmation for each message.
     Rabbit(amqp::Rabbit),
     /// Plays scripted client histories, and prints what the broker answered.
@@ -103,7 +103,7 @@ fn main() -> ExitCode {
     if let Err(error) = rustix::thread::set_current_timer_slack(NonZeroU64::new(1)) {
         eprintln!("ottla-load: requests go late: {error}");
     }
-    let done = run(Command::parse().mode);
+    let done = run(LoadArgs::parse().mode);
     match done {
         Ok(told) => {
             println!("{told}");
@@ -118,7 +118,7 @@ fn main() -> ExitCode {
 
 /// Does what is asked; the line that is printed.
 fn run(mode: Mode) -> Result<String, LoadError> {
-    let json = |report: Report| report.json().to_string();
+    let json = |report: LoadReport| report.json().to_string();
     match mode {
         Mode::Produce(mode) => mode.run().map(json),
         Mode::Fetch(mode) => mode.run().map(json),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// One thing that was done: when it ended, how long it took, how many bytes it moved.
 #[derive(Clone, Copy, Debug)]
-pub struct Done {
+pub struct DoneRequest {
     /// Since the clock's start.
     pub at: Duration,
     /// How long it took.
@@ -17,16 +17,16 @@ pub struct Done {
 
 /// Everything that was done, and since when.
 #[derive(Debug)]
-pub struct Report {
+pub struct LoadReport {
     begun: Duration,
-    all: Vec<Done>,
+    all: Vec<DoneRequest>,
 }
 
-impl Report {
+impl LoadReport {
     /// Of what several threads did.
     #[must_use]
-    pub fn new(begun: Duration, parts: Vec<Vec<Done>>) -> Self {
-        let mut all: Vec<Done> = parts.into_iter().flatten().collect();
+    pub fn new(begun: Duration, parts: Vec<Vec<DoneRequest>>) -> Self {
+        let mut all: Vec<DoneRequest> = parts.into_iter().flatten().collect();
         all.sort_by_key(|it| it.at);
         Self { begun, all }
     }
@@ -59,7 +59,7 @@ impl Report {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]
-fn rate(part: &[Done], since: Duration) -> f64 {
+fn rate(part: &[DoneRequest], since: Duration) -> f64 {
     let seconds = part.last().map_or(0.0, |last| last.at.saturating_sub(since).as_secs_f64());
     let bytes: u64 = part.iter().map(|it| it.bytes).sum();
     if seconds > 0.0 { bytes as f64 / seconds / 1e6 } else { 0.0 }

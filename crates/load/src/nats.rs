@@ -4,8 +4,8 @@
 
 use serde_json::{Value, json};
 
-use crate::measure::Report;
-use crate::window::{Confirmed, Load, Parse, Peer, Stream};
+use crate::measure::LoadReport;
+use crate::window::{Confirmed, LoadPeer, LoadStream, MessageLoad, Parse};
 use crate::wire::LoadError;
 
 /// The longest line and the longest payload that are taken, in bytes.
@@ -16,12 +16,12 @@ const PAYLOAD_BYTES_MAX: usize = 64 << 10;
 ///
 /// # Errors
 /// The server refuses, or a connection breaks.
-pub fn run(load: &Load) -> Result<String, LoadError> {
+pub fn run(load: &MessageLoad) -> Result<String, LoadError> {
     if load.ask {
         let mut messages = 0;
         for at in 0..load.target.connections {
             let place = load.place(at);
-            let mut server = Server::open(load.target.port, &place)?;
+            let mut server = NatsServer::open(load.target.port, &place)?;
             let told = server.request(&format!("$JS.API.STREAM.INFO.{place}"), "")?;
             messages += told["state"]["messages"].as_u64().ok_or(NO_ANSWER)?;
         }
@@ -29,7 +29,7 @@ pub fn run(load: &Load) -> Result<String, LoadError> {
     }
     let open = |at: i32| {
         let place = &load.place(at);
-        let mut server = Server::open(load.target.port, place)?;
+        let mut server = NatsServer::open(load.target.port, place)?;
         let config = json!({
             "name": place, "subjects": [place], "storage": "file", "num_replicas": 1,
             "retention": "limits", "discard": "old",
@@ -38,7 +38,7 @@ pub fn run(load: &Load) -> Result<String, LoadError> {
         let frame = publish(place, &server.inbox, &vec![b'x'; load.record_bytes]);
         Ok((server, frame))
     };
-    load.run(open).map(|it: Report| it.json().to_string())
+    load.run(open).map(|it: LoadReport| it.json().to_string())
 }
 
 const NO_ANSWER: LoadError = LoadError::Unexpected("the server's answer is none");
@@ -52,7 +52,7 @@ fn publish(subject: &str, reply: &str, payload: &[u8]) -> Vec<u8> {
 
 /// What a server says.
 #[derive(Debug, PartialEq, Eq)]
-enum Told {
+enum NatsFrame {
     /// How it is, or that it has understood.
     Info,
     Ping,
@@ -62,7 +62,7 @@ enum Told {
 }
 
 /// The first thing that is said.
-fn parse(bytes: &[u8]) -> Result<Option<(Told, usize)>, LoadError> {
+fn parse(bytes: &[u8]) -> Result<Option<(NatsFrame, usize)>, LoadError> {
     let Some(end) = bytes.windows(2).position(|it| it == b"\r\n") else {
         if bytes.len() > LINE_BYTES_MAX {
             return Err(LoadError::Unexpected("a line does not end"));
@@ -73,9 +73,9 @@ fn parse(bytes: &[u8]) -> Result<Option<(Told, usize)>, LoadError> {
     let line = &bytes[..end];
     let (verb, rest) = line.split_at(line.iter().position(|it| *it == b' ').unwrap_or(end));
     match verb {
-        b"INFO" | b"+OK" => Ok(Some((Told::Info, after))),
-        b"PING" => Ok(Some((Told::Ping, after))),
-        b"PONG" => Ok(Some((Told::Pong, after))),
+        b"INFO" | b"+OK" => Ok(Some((NatsFrame::Info, after))),
+        b"PING" => Ok(Some((NatsFrame::Ping, after))),
+        b"PONG" => Ok(Some((NatsFrame::Pong, after))),
         b"MSG" => {
             let length = rest.rsplit(|it| *it == b' ').next().and_then(number);
             let length = length.and_then(|it| usize::try_from(it).ok());
@@ -88,7 +88,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(Told, usize)>, LoadError> {
                 Some(all) => match all.strip_suffix(b"\r\n") {
                     None => Err(LoadError::Unexpected("a message does not end")),
                     Some(payload) => {
-                        Ok(Some((Told::Message(payload.to_vec()), after + length + 2)))
+                        Ok(Some((NatsFrame::Message(payload.to_vec()), after + length + 2)))
                     }
                 },
             }
@@ -142,8 +142,8 @@ fn answer(payload: &[u8]) -> Result<Value, LoadError> {
 }
 
 /// A connection that listens at an inbox of its own.
-struct Server {
-    stream: Stream,
+struct NatsServer {
+    stream: LoadStream,
     place: String,
     inbox: String,
     /// The number in the stream of the first message that was sent.
@@ -152,17 +152,17 @@ struct Server {
     count: u64,
 }
 
-impl Server {
+impl NatsServer {
     fn open(port: u16, place: &str) -> Result<Self, LoadError> {
         let inbox = format!("_INBOX.{place}");
-        let stream = Stream::open(port)?;
+        let stream = LoadStream::open(port)?;
         let mut server = Self { stream, place: place.to_owned(), inbox, first: None, count: 0 };
         let options = json!({
             "verbose": false, "pedantic": false, "lang": "rust", "version": "0", "protocol": 1,
         });
         let hello = format!("CONNECT {options}\r\nSUB {} 1\r\nPING\r\n", server.inbox);
         server.stream.send(hello.as_bytes())?;
-        while server.stream.next(parse)? != Told::Pong {}
+        while server.stream.next(parse)? != NatsFrame::Pong {}
         Ok(server)
     }
 
@@ -178,26 +178,26 @@ impl Server {
     }
 
     /// The payload of a message; other things are seen to.
-    fn message(&mut self, told: Told) -> Result<Option<Vec<u8>>, LoadError> {
+    fn message(&mut self, told: NatsFrame) -> Result<Option<Vec<u8>>, LoadError> {
         match told {
-            Told::Message(payload) => return Ok(Some(payload)),
-            Told::Ping => self.stream.send(b"PONG\r\n")?,
-            Told::Info | Told::Pong => {}
+            NatsFrame::Message(payload) => return Ok(Some(payload)),
+            NatsFrame::Ping => self.stream.send(b"PONG\r\n")?,
+            NatsFrame::Info | NatsFrame::Pong => {}
         }
         Ok(None)
     }
 }
 
-impl Peer for Server {
-    type Told = Told;
+impl LoadPeer for NatsServer {
+    type Told = NatsFrame;
 
-    const PARSE: Parse<Told> = parse;
+    const PARSE: Parse<NatsFrame> = parse;
 
-    fn stream(&mut self) -> &mut Stream {
+    fn stream(&mut self) -> &mut LoadStream {
         &mut self.stream
     }
 
-    fn confirms(&mut self, told: Told) -> Result<Option<Confirmed>, LoadError> {
+    fn confirms(&mut self, told: NatsFrame) -> Result<Option<Confirmed>, LoadError> {
         let Some(payload) = self.message(told)? else { return Ok(None) };
         let sequence = sequence(&payload, &self.place)?;
         // A stream that one connection writes to counts its messages one by one.
@@ -293,8 +293,8 @@ mod tests {
             assert_eq!(parse(&whole.as_bytes()[..length]).unwrap(), None, "{length}");
         }
         let (message, took) = parse(whole.as_bytes()).unwrap().unwrap();
-        assert!(matches!(message, Told::Message(_)));
+        assert!(matches!(message, NatsFrame::Message(_)));
         assert_eq!(took, first);
-        assert_eq!(parse(&whole.as_bytes()[took..]).unwrap(), Some((Told::Ping, 6)));
+        assert_eq!(parse(&whole.as_bytes()[took..]).unwrap(), Some((NatsFrame::Ping, 6)));
     }
 }

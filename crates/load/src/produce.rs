@@ -12,9 +12,9 @@ use ottla_protocol::messages::produce_request::{
 };
 use ottla_records::{BatchBuilder, BatchOptions, Compression, NewRecord};
 
-use crate::Target;
-use crate::measure::{Done, Report};
-use crate::wire::{Connection, Front, HEAD_BYTES, LoadError, frame};
+use crate::LoadTarget;
+use crate::measure::{DoneRequest, LoadReport};
+use crate::wire::{HEAD_BYTES, LoadError, WireConnection, WireReader, frame};
 
 /// The version that is spoken: the newest that brokers from 2.4 to 4.x have in common.
 const VERSION: i16 = 8;
@@ -25,7 +25,7 @@ const TOGETHER_BYTES_MAX: usize = 4096;
 
 /// How batches look and how many go out.
 #[derive(Args, Clone, Debug)]
-pub struct Batches {
+pub struct BatchShape {
     /// How many records a batch has.
     #[arg(long, default_value_t = 1)]
     pub records: usize,
@@ -41,7 +41,7 @@ pub struct Batches {
     pub acks: i16,
 }
 
-impl Batches {
+impl BatchShape {
     /// A request for one partition.
     ///
     /// # Errors
@@ -123,7 +123,7 @@ impl Words {
 ///
 /// # Errors
 /// The connection broke, or the broker refuses.
-pub fn acknowledged(connection: &mut Connection) -> Result<(), LoadError> {
+pub fn acknowledged(connection: &mut WireConnection) -> Result<(), LoadError> {
     accepted(&mut connection.next_answer()?)
 }
 
@@ -131,7 +131,7 @@ pub fn acknowledged(connection: &mut Connection) -> Result<(), LoadError> {
 ///
 /// # Errors
 /// The broker refuses, or it is no such answer.
-pub fn accepted(answer: &mut Front<'_>) -> Result<(), LoadError> {
+pub fn accepted(answer: &mut WireReader<'_>) -> Result<(), LoadError> {
     let _correlation = answer.i32()?;
     for _topic in 0..answer.i32()? {
         answer.text()?;
@@ -152,11 +152,11 @@ pub fn accepted(answer: &mut Front<'_>) -> Result<(), LoadError> {
 
 /// Writes as fast as answers come, or at a rate.
 #[derive(Args, Clone, Debug)]
-pub struct Produce {
+pub struct ProduceLoad {
     #[command(flatten)]
-    target: Target,
+    target: LoadTarget,
     #[command(flatten)]
-    batches: Batches,
+    batches: BatchShape,
     /// How many requests of a connection may be unanswered.
     #[arg(long, default_value_t = 5)]
     depth: usize,
@@ -172,19 +172,19 @@ pub struct Produce {
     partitions: Option<i32>,
 }
 
-impl Produce {
+impl ProduceLoad {
     /// Does it.
     ///
     /// # Errors
     /// The broker refuses, or a connection breaks.
-    pub fn run(&self) -> Result<Report, LoadError> {
+    pub fn run(&self) -> Result<LoadReport, LoadError> {
         let clock = Clock::real();
         self.target.each(&clock, |at| self.one(at, &clock))
     }
 
     /// One thread sends and reads: two would wake each other for every answer.
-    fn one(&self, at: i32, clock: &Clock) -> Result<Vec<Done>, LoadError> {
-        let mut connection = Connection::open(self.target.port)?;
+    fn one(&self, at: i32, clock: &Clock) -> Result<Vec<DoneRequest>, LoadError> {
+        let mut connection = WireConnection::open(self.target.port)?;
         let mut index = self.target.partition(at);
         let mut frame = self.batches.frame(&self.target.topic, index)?;
         let bytes = frame.len() as u64;
@@ -222,7 +222,7 @@ impl Produce {
             acknowledged(&mut connection)?;
             let now = clock.monotonic();
             let since = unanswered.pop_front().unwrap_or(now);
-            all.push(Done { at: now, took: now.saturating_sub(since), bytes });
+            all.push(DoneRequest { at: now, took: now.saturating_sub(since), bytes });
         }
         Ok(all)
     }
@@ -231,7 +231,7 @@ impl Produce {
     fn is_due(
         &self,
         due: Duration,
-        connection: &Connection,
+        connection: &WireConnection,
         nothing_comes: bool,
         clock: &Clock,
     ) -> Result<bool, LoadError> {
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn a_patched_partition_is_as_an_encoded_one() {
         let compression = Compression::None;
-        let batches = Batches { records: 3, record_bytes: 10, compression, acks: -1 };
+        let batches = BatchShape { records: 3, record_bytes: 10, compression, acks: -1 };
         for (topic, index) in [("t", 0), ("a-longer-name", 9_999), ("", i32::MAX)] {
             let encoded = batches.frame(topic, index).unwrap();
             let mut patched = encoded.clone();
@@ -294,9 +294,9 @@ mod tests {
 
     #[test]
     fn every_partition_s_code_is_looked_at() {
-        assert!(accepted(&mut Front(&answer(0))).is_ok());
-        assert!(matches!(accepted(&mut Front(&answer(6))), Err(LoadError::Refused(6))));
+        assert!(accepted(&mut WireReader(&answer(0))).is_ok());
+        assert!(matches!(accepted(&mut WireReader(&answer(6))), Err(LoadError::Refused(6))));
         let cut = &answer(0)[..80];
-        assert!(matches!(accepted(&mut Front(cut)), Err(LoadError::Io(_))));
+        assert!(matches!(accepted(&mut WireReader(cut)), Err(LoadError::Io(_))));
     }
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use clap::Args;
 use ottla_records::{Batch, HEADER_BYTES};
 
-use crate::wire::{Front, LoadError};
+use crate::wire::{LoadError, WireReader};
 
 const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;
@@ -43,15 +43,15 @@ pub struct Roofline {
 }
 
 /// One partition: a file of batches.
-struct Log {
+struct FileLog {
     file: File,
-    end: Mutex<End>,
+    end: Mutex<FileLogEnd>,
     grown: Condvar,
     /// Up to which byte it survives a power cut, if answers wait for that.
     durable: Option<Mutex<u64>>,
 }
 
-impl Log {
+impl FileLog {
     /// Returns when everything up to this byte is on the disk, if that is waited for.
     fn settle(&self, upto: u64) -> io::Result<()> {
         let Some(durable) = &self.durable else { return Ok(()) };
@@ -68,14 +68,14 @@ impl Log {
 
 /// Where a log ends, and where its batches begin.
 #[derive(Default)]
-struct End {
+struct FileLogEnd {
     offset: i64,
     bytes: u64,
     trimmed: u64,
     batches: Vec<(i64, u64)>,
 }
 
-type Logs = Mutex<BTreeMap<(Vec<u8>, i32), Arc<Log>>>;
+type Logs = Mutex<BTreeMap<(Vec<u8>, i32), Arc<FileLog>>>;
 
 impl Roofline {
     /// Serves until it is killed.
@@ -115,7 +115,7 @@ fn serve(mut stream: TcpStream, logs: &Logs, dir: &Path) -> io::Result<()> {
         }
         request.resize(length, 0);
         stream.read_exact(&mut request)?;
-        let mut d = Front(&request);
+        let mut d = WireReader(&request);
         let (key, _version, correlation) = (d.i16()?, d.i16()?, d.i32()?);
         d.text()?;
         answer.clear();
@@ -142,7 +142,7 @@ fn serve(mut stream: TcpStream, logs: &Logs, dir: &Path) -> io::Result<()> {
     }
 }
 
-fn log((logs, dir): (&Logs, &Path), topic: &[u8], index: i32) -> io::Result<Arc<Log>> {
+fn log((logs, dir): (&Logs, &Path), topic: &[u8], index: i32) -> io::Result<Arc<FileLog>> {
     let mut all = logs.lock();
     if let Some(log) = all.get(&(topic.to_vec(), index)) {
         return Ok(Arc::clone(log));
@@ -152,13 +152,13 @@ fn log((logs, dir): (&Logs, &Path), topic: &[u8], index: i32) -> io::Result<Arc<
     let mut options = File::options();
     let file = options.read(true).write(true).create(true).truncate(true).open(path)?;
     let durable = dir.join(format!("{name}.flush")).exists().then(Mutex::default);
-    let log = Arc::new(Log { file, end: Mutex::default(), grown: Condvar::new(), durable });
+    let log = Arc::new(FileLog { file, end: Mutex::default(), grown: Condvar::new(), durable });
     all.insert((topic.to_vec(), index), Arc::clone(&log));
     Ok(log)
 }
 
 /// Produce, version 8, of one batch.
-fn produce(d: &mut Front<'_>, place: (&Logs, &Path), answer: &mut Vec<u8>) -> io::Result<()> {
+fn produce(d: &mut WireReader<'_>, place: (&Logs, &Path), answer: &mut Vec<u8>) -> io::Result<()> {
     d.text()?;
     let (_acks, _timeout, _topics) = (d.i16()?, d.i32()?, d.i32()?);
     let topic = d.text()?;
@@ -231,10 +231,10 @@ fn trim(file: &File, from: u64, end: u64) {
 
 /// Fetch, version 11, of one partition.
 fn fetch(
-    d: &mut Front<'_>,
+    d: &mut WireReader<'_>,
     place: (&Logs, &Path),
     answer: &mut Vec<u8>,
-) -> io::Result<(Arc<Log>, Range<u64>)> {
+) -> io::Result<(Arc<FileLog>, Range<u64>)> {
     let (_replica, wait_ms, _least, _most) = (d.i32()?, d.i32()?, d.i32()?, d.i32()?);
     let (_isolation, _session, _epoch, _topics) = (d.take(1)?, d.i32()?, d.i32()?, d.i32()?);
     let topic = d.text()?;
@@ -299,7 +299,7 @@ mod tests {
         fn told(&self, line: &str) -> (u64, u64) {
             let words = ["ottla-load"].into_iter().chain(line.split(' '));
             let words = words.chain(["--port", &self.port, "--topic", "t"]);
-            let told = crate::run(crate::Command::parse_from(words).mode).unwrap();
+            let told = crate::run(crate::LoadArgs::parse_from(words).mode).unwrap();
             let told: serde_json::Value = serde_json::from_str(&told).unwrap();
             (told["count"].as_u64().unwrap(), told["bytes"].as_u64().unwrap())
         }

@@ -13,8 +13,8 @@ use std::time::Duration;
 use clap::Args;
 use ottla_clock::Clock;
 
-use crate::Target;
-use crate::measure::{Done, Report};
+use crate::LoadTarget;
+use crate::measure::{DoneRequest, LoadReport};
 use crate::wire::LoadError;
 
 /// The longest thing that is taken from a peer, in bytes.
@@ -24,9 +24,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// How many messages of which size, and how many at once.
 #[derive(Args, Clone, Debug)]
-pub struct Load {
+pub struct MessageLoad {
     #[command(flatten)]
-    pub target: Target,
+    pub target: LoadTarget,
     /// How many bytes a message has.
     #[arg(long, default_value_t = 100)]
     pub record_bytes: usize,
@@ -51,7 +51,7 @@ pub enum Confirmed {
 }
 
 /// A connection to a peer that confirms each message.
-pub trait Peer {
+pub trait LoadPeer {
     /// What the peer says.
     type Told;
 
@@ -59,7 +59,7 @@ pub trait Peer {
     const PARSE: Parse<Self::Told>;
 
     /// The connection.
-    fn stream(&mut self) -> &mut Stream;
+    fn stream(&mut self) -> &mut LoadStream;
 
     /// Which messages that confirms, if any.
     ///
@@ -81,7 +81,7 @@ pub trait Peer {
     }
 }
 
-impl Load {
+impl MessageLoad {
     /// The place of a connection's messages.
     #[must_use]
     pub fn place(&self, at: i32) -> String {
@@ -92,10 +92,10 @@ impl Load {
     ///
     /// # Errors
     /// A peer refuses, or a connection breaks.
-    pub fn run<P: Peer>(
+    pub fn run<P: LoadPeer>(
         &self,
         open: impl Fn(i32) -> Result<(P, Vec<u8>), LoadError> + Sync,
-    ) -> Result<Report, LoadError> {
+    ) -> Result<LoadReport, LoadError> {
         let clock = Clock::real();
         self.target.each(&clock, |at| {
             let (mut peer, frame) = open(at)?;
@@ -103,13 +103,13 @@ impl Load {
         })
     }
 
-    fn one<P: Peer>(
+    fn one<P: LoadPeer>(
         &self,
         peer: &mut P,
         frame: &[u8],
         clock: &Clock,
-    ) -> Result<Vec<Done>, LoadError> {
-        let (mut window, mut said) = (Window::default(), Vec::new());
+    ) -> Result<Vec<DoneRequest>, LoadError> {
+        let (mut window, mut said) = (WindowInFlight::default(), Vec::new());
         let mut all = Vec::with_capacity(self.count);
         let frames = frame.repeat(self.depth.min(self.count));
         let mut sent = 0;
@@ -126,7 +126,7 @@ impl Load {
             for confirmed in said.drain(..) {
                 window.confirmed(confirmed, |since| {
                     let bytes = frame.len() as u64;
-                    all.push(Done { at, took: at.saturating_sub(since), bytes });
+                    all.push(DoneRequest { at, took: at.saturating_sub(since), bytes });
                 })?;
             }
         }
@@ -136,13 +136,13 @@ impl Load {
 
 /// The messages that are under way: when each was sent, none where it is confirmed.
 #[derive(Debug, Default)]
-struct Window {
+struct WindowInFlight {
     first: u64,
     sent: VecDeque<Option<Duration>>,
     confirmed: usize,
 }
 
-impl Window {
+impl WindowInFlight {
     fn sent(&mut self, count: usize, at: Duration) {
         self.sent.extend(std::iter::repeat_n(Some(at), count));
     }
@@ -181,14 +181,14 @@ const UNKNOWN: LoadError = LoadError::Unexpected("a message is confirmed that is
 
 /// A connection that is read through a buffer of a fixed size.
 #[derive(Debug)]
-pub struct Stream {
+pub struct LoadStream {
     stream: TcpStream,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
 }
 
-impl Stream {
+impl LoadStream {
     /// Connects to a peer on this machine.
     ///
     /// # Errors
@@ -279,7 +279,7 @@ pub mod fake {
         });
         let words = ["ottla-load"].into_iter().chain(line.split(' '));
         let words = words.chain(["--port", &port, "--topic", "t"]);
-        let told = crate::run(crate::Command::parse_from(words).mode);
+        let told = crate::run(crate::LoadArgs::parse_from(words).mode);
         peer.join().unwrap();
         told.map(|it| serde_json::from_str(&it).unwrap())
     }
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn each_message_is_confirmed_once_and_in_any_order() {
         use Confirmed::{One, UpTo};
-        let mut window = Window::default();
+        let mut window = WindowInFlight::default();
         window.sent(5, Duration::ZERO);
         // What is said, how many that confirms, how many are under way then.
         let script = [

@@ -69,9 +69,9 @@ pub fn frame<R: Request>(request: &R, version: i16) -> Result<Vec<u8>, LoadError
 }
 
 /// Bytes that are taken from the front; each taking fails where too few are left.
-pub struct Front<'a>(pub &'a [u8]);
+pub struct WireReader<'a>(pub &'a [u8]);
 
-impl<'a> Front<'a> {
+impl<'a> WireReader<'a> {
     /// The next `count` bytes.
     pub fn take(&mut self, count: usize) -> io::Result<&'a [u8]> {
         let short = || io::Error::from(io::ErrorKind::UnexpectedEof);
@@ -112,7 +112,7 @@ impl<'a> Front<'a> {
 
 /// Both ends of a connection.
 #[derive(Debug)]
-pub struct Connection {
+pub struct WireConnection {
     stream: TcpStream,
     /// One buffer for all answers: fresh memory would cost more than reading. Those that have come
     /// and were not looked at lie in `from..upto`.
@@ -121,7 +121,7 @@ pub struct Connection {
     upto: usize,
 }
 
-impl Connection {
+impl WireConnection {
     /// Connects to a broker on this machine.
     ///
     /// # Errors
@@ -162,9 +162,9 @@ impl Connection {
     ///
     /// # Errors
     /// The connection broke, or the answer is too long.
-    pub fn next_answer(&mut self) -> Result<Front<'_>, LoadError> {
+    pub fn next_answer(&mut self) -> Result<WireReader<'_>, LoadError> {
         self.hold(4)?;
-        let size = Front(&self.held[self.from..]).i32()?;
+        let size = WireReader(&self.held[self.from..]).i32()?;
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         if size > ANSWER_BYTES_MAX {
             return Err(io::Error::other(format!("an answer of {size} bytes")).into());
@@ -172,7 +172,7 @@ impl Connection {
         self.hold(4 + size)?;
         let at = self.from + 4;
         self.from = at + size;
-        Ok(Front(&self.held[at..at + size]))
+        Ok(WireReader(&self.held[at..at + size]))
     }
 
     /// Reads until so many bytes are there.
@@ -223,7 +223,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         for part in [3, 1000, usize::MAX] {
-            let mut connection = Connection::open(port).unwrap();
+            let mut connection = WireConnection::open(port).unwrap();
             let (mut peer, _) = listener.accept().unwrap();
             let mut all = Vec::new();
             for (at, size) in (0u8..).zip(sizes) {

@@ -1,10 +1,19 @@
 //! The shape of a replicated state machine, and its test kit.
 //!
-//! A machine is driven by a host. The host hands it a command and the time; [`Machine::decide`]
-//! answers with records, replies and timers in a [`Turn`]; the host appends the records to a
-//! journal, applies them, and lets the replies go when the journal has committed them. After a
-//! restart the host feeds the journal's records to [`Machine::apply`], and nothing else is
-//! needed to stand where the machine stood.
+//! A machine is driven by a host, in turns. This is their order, for groups, transactions and the
+//! controller alike:
+//!
+//! 1. **decide**: the host hands over a command and the time; [`Machine::decide`] answers with
+//!    records, replies and timers in a [`Turn`].
+//! 2. **append**: the host appends the records to a journal. If that is refused, the decision is
+//!    taken back with [`Machine::restore`]; if it is unknown what was written, the machine is
+//!    lost.
+//! 3. **apply**: [`Machine::apply`] changes the machine, record by record. What it knows is ahead
+//!    of what has committed.
+//! 4. **commit**: when the journal has committed the records, the replies leave.
+//!
+//! A new leader, or a restart, feeds the journal's records to [`Machine::apply`], and nothing else
+//! is needed to stand where the machine stood.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -16,7 +25,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use ottla_types::TimestampMs;
+use ottla_types::{Offset, TimestampMs};
 
 /// A replicated state machine: `decide` looks, `apply` changes.
 pub trait Machine {
@@ -85,6 +94,8 @@ pub struct Turn<M: Machine + ?Sized> {
     pub now_ms: TimestampMs,
     /// The request that this command stands for.
     pub ticket: Ticket,
+    /// The offset that the first of `records` will get.
+    pub base_offset: Offset,
     /// To be appended as one atomic batch, in this order.
     pub records: Vec<M::Record>,
     /// Each for the ticket of this or *any* earlier request. They leave when `records` have
@@ -112,12 +123,14 @@ pub struct Note {
 }
 
 impl<M: Machine + ?Sized> Turn<M> {
-    /// A turn at `now_ms` for `ticket`, with nothing in it yet.
+    /// A turn at `now_ms` for `ticket`, with nothing in it yet; its journal is empty, unless the
+    /// host says where it ends ([`Turn::base_offset`]).
     #[must_use]
     pub fn new(now_ms: TimestampMs, ticket: Ticket) -> Self {
         Self {
             now_ms,
             ticket,
+            base_offset: 0,
             records: Vec::new(),
             replies: Vec::new(),
             alarms: Vec::new(),

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use ottla_types::TimestampMs;
+use ottla_types::{Offset, TimestampMs};
 
 use crate::{Alarm, Machine, Note, Ticket, Turn};
 
@@ -39,6 +39,7 @@ impl<M: Machine> MachineBench<M> {
     pub fn run(&mut self, command: M::Command) -> (Ticket, Vec<(Ticket, M::Reply)>) {
         self.tickets += 1;
         let mut turn = Turn::new(self.now_ms, Ticket(self.tickets));
+        turn.base_offset = Offset::try_from(self.records.len()).unwrap_or(Offset::MAX);
         self.machine.decide(command, &mut turn);
         for record in &turn.records {
             self.machine.apply(record);

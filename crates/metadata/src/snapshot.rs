@@ -30,7 +30,7 @@ impl Cluster {
             out.push(feature(name, self.feature(name)).into());
         }
         out.extend(self.kept.all().filter(|it| it.kind() == 27).cloned());
-        out.extend(self.brokers().map(|broker| register(broker).into()));
+        out.extend(self.brokers().map(|broker| broker_record(broker).into()));
         for topic in self.topics() {
             let record = TopicRecord {
                 name: String::from(&*topic.name),
@@ -39,7 +39,7 @@ impl Cluster {
             };
             out.push(record.into());
             for (index, state) in &topic.partitions {
-                out.push(partition(topic, *index, state).into());
+                out.push(partition_record(topic, *index, state).into());
             }
         }
         for (kind, name, values) in self.configs.all() {
@@ -70,7 +70,7 @@ impl Cluster {
     }
 }
 
-fn register(broker: &BrokerRegistration) -> RegisterBrokerRecord {
+fn broker_record(broker: &BrokerRegistration) -> RegisterBrokerRecord {
     RegisterBrokerRecord {
         broker_id: broker.id,
         incarnation_id: broker.incarnation,
@@ -96,7 +96,7 @@ fn register(broker: &BrokerRegistration) -> RegisterBrokerRecord {
     }
 }
 
-fn partition(topic: &Topic, index: i32, state: &PartitionState) -> PartitionRecord {
+fn partition_record(topic: &Topic, index: i32, state: &PartitionState) -> PartitionRecord {
     let some = |ids: &Vec<i32>| (!ids.is_empty()).then(|| ids.clone());
     PartitionRecord {
         partition_id: index,

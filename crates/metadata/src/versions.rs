@@ -25,18 +25,18 @@ pub struct Feature {
     pub fresh: i16,
 }
 
-const fn feature(name: &'static str, lowest: i16, highest: i16) -> Feature {
+const fn supported_feature(name: &'static str, lowest: i16, highest: i16) -> Feature {
     Feature { name, lowest, highest, fresh: highest }
 }
 
 /// All features, in the order in which a new cluster writes them down.
 pub const FEATURES: [Feature; 6] = [
-    feature("metadata.version", METADATA_VERSION_OLDEST, METADATA_VERSION),
-    feature("eligible.leader.replicas.version", 0, 1),
-    feature("group.version", 0, 1),
-    feature("share.version", 0, 1),
-    feature("streams.version", 0, 1),
-    feature("transaction.version", 0, 2),
+    supported_feature("metadata.version", METADATA_VERSION_OLDEST, METADATA_VERSION),
+    supported_feature("eligible.leader.replicas.version", 0, 1),
+    supported_feature("group.version", 0, 1),
+    supported_feature("share.version", 0, 1),
+    supported_feature("streams.version", 0, 1),
+    supported_feature("transaction.version", 0, 2),
 ];
 
 /// The version in which `record` is written at metadata version 30; what needs no newer form is

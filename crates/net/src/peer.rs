@@ -35,7 +35,7 @@ use crate::frame::Inbox;
 use link::{Expects, PeerLink, PeerState};
 
 /// A future that may go from thread to thread.
-pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub type PendingRequest<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// How a [`Peer`] reaches the other node, and its clock.
 pub trait Reach: Send + Sync + 'static {
@@ -46,13 +46,13 @@ pub trait Reach: Send + Sync + 'static {
 
     /// Opens a connection and exchanges what comes before the first request ([`exchange`]). It has
     /// to give up by itself: callers stop waiting for it, and do not end it.
-    fn open(&self) -> Pending<io::Result<(Self::Stream, Self::Greeting)>>;
+    fn open(&self) -> PendingRequest<io::Result<(Self::Stream, Self::Greeting)>>;
 
     /// The monotonic time.
     fn now(&self) -> Duration;
 
     /// Waits until the monotonic time is `at`.
-    fn wait_until(&self, at: Duration) -> Pending<()>;
+    fn wait_until(&self, at: Duration) -> PendingRequest<()>;
 
     /// A random number from 0 to below `bound`, for the jitter of [`PeerLimits::backoff`].
     fn random_below(&self, bound: u64) -> u64;
@@ -272,8 +272,8 @@ struct Caller<R: Reach> {
     /// How many attempts to connect had failed when it came.
     failed_before: u64,
     deadline: Duration,
-    timer: Option<Pending<()>>,
-    backoff: Option<Pending<()>>,
+    timer: Option<PendingRequest<()>>,
+    backoff: Option<PendingRequest<()>>,
 }
 
 impl<R: Reach> Caller<R> {

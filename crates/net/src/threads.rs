@@ -15,11 +15,8 @@ pub type ThreadJob = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Sen
 
 /// Runs tasks on one thread, by rules of its own: a simulation does.
 pub trait Executor: std::fmt::Debug + Send + Sync {
-    /// Runs a task that serves, until it ends or serving is over.
-    fn serve(&self, job: ThreadJob);
-
-    /// Runs a task that goes on when serving is over, until it ends.
-    fn run(&self, job: ThreadJob);
+    /// Runs a task until it ends or serving is over.
+    fn start(&self, job: ThreadJob);
 }
 
 /// How many jobs may wait for a thread to pick them up.
@@ -63,7 +60,7 @@ impl Threads {
     /// A way to start tasks on the threads, cheap to clone.
     #[must_use]
     pub fn spawner(&self) -> Spawner {
-        Spawner(Kind::Threads(self.jobs.clone()))
+        Spawner(ThreadKind::Threads(self.jobs.clone()))
     }
 
     /// Ends all tasks where they wait, and joins the threads.
@@ -79,10 +76,10 @@ impl Threads {
 
 /// Starts tasks: on [`Threads`], or where a simulation runs them. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Spawner(Kind);
+pub struct Spawner(ThreadKind);
 
 #[derive(Clone, Debug)]
-enum Kind {
+enum ThreadKind {
     Threads(Vec<mpsc::Sender<ThreadJob>>),
     Simulated(Arc<dyn Executor>),
 }
@@ -91,15 +88,15 @@ impl Spawner {
     /// Starts tasks where a simulation runs them.
     #[must_use]
     pub fn simulated(executor: Arc<dyn Executor>) -> Self {
-        Self(Kind::Simulated(executor))
+        Self(ThreadKind::Simulated(executor))
     }
 
     /// How many threads there are.
     #[must_use]
     pub fn count(&self) -> usize {
         match &self.0 {
-            Kind::Threads(jobs) => jobs.len(),
-            Kind::Simulated(_) => 1,
+            ThreadKind::Threads(jobs) => jobs.len(),
+            ThreadKind::Simulated(_) => 1,
         }
     }
 
@@ -113,30 +110,9 @@ impl Spawner {
         let job: ThreadJob = Box::new(move || Box::pin(start()));
         match &self.0 {
             // A closed channel means that the node is stopping: the task has nobody to serve.
-            Kind::Threads(jobs) => drop(jobs[index % jobs.len()].send(job).await),
-            Kind::Simulated(executor) => executor.serve(job),
+            ThreadKind::Threads(jobs) => drop(jobs[index % jobs.len()].send(job).await),
+            ThreadKind::Simulated(executor) => executor.start(job),
         }
-    }
-
-    /// Runs `start`, and then the task it returns, on a thread of its own, which may wait for
-    /// disks. [`Threads::stop`] does not end it.
-    ///
-    /// # Errors
-    /// The system gives no thread or no runtime.
-    pub fn spawn_apart<F, T>(&self, name: &'static str, start: F) -> io::Result<()>
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Future<Output = ()> + 'static,
-    {
-        match &self.0 {
-            Kind::Threads(_) => {
-                let runtime = Builder::new_current_thread().build()?;
-                let run = move || runtime.block_on(start());
-                std::thread::Builder::new().name(name.to_owned()).spawn(run)?;
-            }
-            Kind::Simulated(executor) => executor.run(Box::new(move || Box::pin(start()))),
-        }
-        Ok(())
     }
 }
 

@@ -94,9 +94,9 @@ impl Doctor {
     /// The directory cannot be read.
     pub fn look(&self) -> Result<Findings, DumpError> {
         let dir = &self.offline;
-        let listed = list(dir)?;
+        let listed = list_files(dir)?;
         let mut found = Findings::default();
-        if let Some(process) = lock::holder(&dir.join(".lock")) {
+        if let Some(process) = lock::lock_holder(&dir.join(".lock")) {
             // What it has not finished writing would look like damage.
             found.in_use = true;
             let what = format!(
@@ -154,7 +154,7 @@ impl Doctor {
     ) -> Result<(), DumpError> {
         let name = format!("{}-{}", place.topic, place.partition);
         let files: BTreeMap<String, u64> =
-            list(folder)?.into_iter().map(|entry| (entry.name, entry.size_bytes)).collect();
+            list_files(folder)?.into_iter().map(|entry| (entry.name, entry.size_bytes)).collect();
         if &*place.topic != "__cluster_metadata" {
             match PartitionMetadata::read(&DiskFiles, folder) {
                 Ok(Some(_)) => {}
@@ -195,7 +195,7 @@ impl Doctor {
             }
             if !durable || self.thorough {
                 let expected = Expected { base: *base, next, durable };
-                segment(&folder.join(&log), &format!("{name}/{log}"), &expected, found)?;
+                check_segment(&folder.join(&log), &format!("{name}/{log}"), &expected, found)?;
             }
         }
         Ok(())
@@ -215,7 +215,7 @@ impl Findings {
     }
 }
 
-fn list(dir: &Path) -> Result<Vec<Listed>, DumpError> {
+fn list_files(dir: &Path) -> Result<Vec<Listed>, DumpError> {
     DiskFiles.list(dir).map_err(|source| DumpError::Read { path: dir.to_owned(), source })
 }
 
@@ -225,7 +225,7 @@ fn place_of(name: &str) -> Option<TopicPartition> {
 }
 
 /// Reads a segment through and tells where it is not what it should be.
-fn segment(
+fn check_segment(
     path: &Path,
     name: &str,
     expected: &Expected,

@@ -106,11 +106,11 @@ impl Dump {
             writeln!(out, "Dumping {}", path.display())?;
             let ending = path.extension().and_then(|it| it.to_str()).unwrap_or_default();
             match ending {
-                "log" | "checkpoint" => log::show(self, path, &mut differences, out)?,
-                "index" => index::offsets(self, path, &mut differences, out)?,
-                "timeindex" => index::times(self, path, &mut differences, out)?,
-                "txnindex" => index::aborted(path, out)?,
-                "snapshot" => index::producers(path, out)?,
+                "log" | "checkpoint" => log::dump_log(self, path, &mut differences, out)?,
+                "index" => index::dump_offset_index(self, path, &mut differences, out)?,
+                "timeindex" => index::dump_time_index(self, path, &mut differences, out)?,
+                "txnindex" => index::dump_aborted(path, out)?,
+                "snapshot" => index::dump_producers(path, out)?,
                 _ => return Err(DumpError::Kind(path.clone())),
             }
         }
@@ -182,7 +182,7 @@ impl Differences {
 }
 
 /// The whole of a file, or its first `bytes_max` bytes.
-pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, DumpError> {
+pub(crate) fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, DumpError> {
     let failed = |source| DumpError::Read { path: path.to_owned(), source };
     let file = DiskFiles.open(path).map_err(failed)?;
     let size = file.size().map_err(failed)?.min(bytes_max);
@@ -193,6 +193,6 @@ pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, DumpError> {
 }
 
 /// `OptionalLong`, as Java shows it.
-pub(crate) fn optional(value: Option<i64>) -> String {
+pub(crate) fn java_optional(value: Option<i64>) -> String {
     value.map_or("OptionalLong.empty".to_owned(), |value| format!("OptionalLong[{value}]"))
 }

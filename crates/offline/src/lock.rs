@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// The id of the process that has this file locked; `None` if none has, or if the system does not
 /// say (another machine, another container).
-pub(crate) fn holder(path: &Path) -> Option<u32> {
+pub(crate) fn lock_holder(path: &Path) -> Option<u32> {
     let file = std::fs::metadata(path).ok()?;
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     let (major, minor) = (file.dev() >> 8 & 0xFFF, file.dev() & 0xFF | file.dev() >> 12 & 0xFFF00);
@@ -60,8 +60,8 @@ mod tests {
     fn a_file_without_a_lock_has_no_holder() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(".lock");
-        assert_eq!(holder(&file), None);
+        assert_eq!(lock_holder(&file), None);
         std::fs::write(&file, "").unwrap();
-        assert_eq!(holder(&file), None);
+        assert_eq!(lock_holder(&file), None);
     }
 }

@@ -11,15 +11,15 @@ use ottla_protocol::shared::snapshot_header_record::SnapshotHeaderRecord;
 use ottla_protocol::shared::voters_record::VotersRecord;
 use ottla_protocol::{Decoder, Json, Message, ToJson};
 use ottla_records::control::{ControlKind, coordinator_epoch};
-use ottla_records::{Batch, Compression, Record, batches};
+use ottla_records::{Batch, Compression, Record, batches_in};
 
-use crate::dump::{Differences, Dump, DumpError, optional, read};
+use crate::dump::{Differences, Dump, DumpError, java_optional, read_file};
 use crate::stored;
 
 /// To how many bytes a batch may unpack.
 const UNPACKED_BYTES_MAX: usize = 512 << 20;
 
-pub(crate) fn show(
+pub(crate) fn dump_log(
     dump: &Dump,
     path: &Path,
     differences: &mut Differences,
@@ -35,9 +35,9 @@ pub(crate) fn show(
     } else {
         writeln!(out, "Log starting offset: {}", stem.parse::<i64>().unwrap_or(0))?;
     }
-    let bytes = read(path, dump.max_bytes)?;
+    let bytes = read_file(path, dump.max_bytes)?;
     let (mut position, mut last) = (0, -1);
-    for batch in batches(&bytes) {
+    for batch in batches_in(&bytes) {
         let Ok(batch) = batch else { break };
         show_batch(&batch, position, out)?;
         if dump.shows_records() {
@@ -85,7 +85,7 @@ fn show_batch(batch: &Batch<'_>, position: usize, out: &mut impl Write) -> Resul
         batch.leader_epoch(),
         batch.is_transactional(),
         batch.is_control(),
-        optional(batch.delete_horizon_ms()),
+        java_optional(batch.delete_horizon_ms()),
         kind_of_time(batch),
         batch.max_timestamp(),
         batch.size(),
@@ -142,9 +142,9 @@ fn show_record(
         write!(out, "|")?;
     }
     if batch.is_control() {
-        write!(out, " {}", control(record))?;
+        write!(out, " {}", control_text(record))?;
     } else if dump.shows_data() {
-        let (key, payload) = stored::texts(dump.decoder(), record);
+        let (key, payload) = stored::record_texts(dump.decoder(), record);
         if let Some(key) = key {
             write!(out, " key: {key}")?;
         }
@@ -157,7 +157,7 @@ fn show_record(
 }
 
 /// A message of the quorum, in the version that it says itself.
-fn message<M: Message + ToJson>(value: &[u8]) -> String {
+fn quorum_message<M: Message + ToJson>(value: &[u8]) -> String {
     let version = value.first_chunk::<2>().map_or(0, |bytes| i16::from_be_bytes(*bytes));
     let mut json = Json::default();
     match M::decode(&mut Decoder::new(Bytes::copy_from_slice(value)), version) {
@@ -169,7 +169,7 @@ fn message<M: Message + ToJson>(value: &[u8]) -> String {
     }
 }
 
-fn control(record: &Record<'_>) -> String {
+fn control_text(record: &Record<'_>) -> String {
     let value = record.value.unwrap_or_default();
     let ended = |kind: &str| {
         let epoch = coordinator_epoch(record).unwrap_or(-1);
@@ -179,19 +179,19 @@ fn control(record: &Record<'_>) -> String {
         Some(ControlKind::Abort) => ended("ABORT"),
         Some(ControlKind::Commit) => ended("COMMIT"),
         Some(ControlKind::LeaderChange) => {
-            format!("LeaderChange: {}", message::<LeaderChangeMessage>(value))
+            format!("LeaderChange: {}", quorum_message::<LeaderChangeMessage>(value))
         }
         Some(ControlKind::SnapshotHeader) => {
-            format!("SnapshotHeader {}", message::<SnapshotHeaderRecord>(value))
+            format!("SnapshotHeader {}", quorum_message::<SnapshotHeaderRecord>(value))
         }
         Some(ControlKind::SnapshotFooter) => {
-            format!("SnapshotFooter {}", message::<SnapshotFooterRecord>(value))
+            format!("SnapshotFooter {}", quorum_message::<SnapshotFooterRecord>(value))
         }
         Some(ControlKind::KraftVersion) => {
-            format!("KRaftVersion {}", message::<KRaftVersionRecord>(value))
+            format!("KRaftVersion {}", quorum_message::<KRaftVersionRecord>(value))
         }
         Some(ControlKind::KraftVoters) => {
-            format!("KRaftVoters {}", message::<VotersRecord>(value))
+            format!("KRaftVoters {}", quorum_message::<VotersRecord>(value))
         }
         None => "controlType: UNKNOWN(-1)".to_owned(),
     }

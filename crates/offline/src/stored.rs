@@ -27,17 +27,17 @@ pub(crate) enum RecordDecoder {
 }
 
 /// Key and value of a record, as far as they are to be shown.
-pub(crate) fn texts(
+pub(crate) fn record_texts(
     decoder: RecordDecoder,
     record: &Record<'_>,
 ) -> (Option<String>, Option<String>) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let decoded = match decoder {
         RecordDecoder::Text => return (record.key.map(text), record.value.map(text)),
-        RecordDecoder::Metadata => return (None, record.value.map(metadata)),
-        RecordDecoder::Groups => coordinator::<Groups>(record),
-        RecordDecoder::Transactions => coordinator::<Transactions>(record),
-        RecordDecoder::Shares => coordinator::<Shares>(record),
+        RecordDecoder::Metadata => return (None, record.value.map(metadata_text)),
+        RecordDecoder::Groups => coordinator_texts::<Groups>(record),
+        RecordDecoder::Transactions => coordinator_texts::<Transactions>(record),
+        RecordDecoder::Shares => coordinator_texts::<Shares>(record),
     };
     match decoded {
         Ok(Some((key, value))) => (Some(key), Some(value)),
@@ -46,7 +46,7 @@ pub(crate) fn texts(
     }
 }
 
-fn metadata(value: &[u8]) -> String {
+fn metadata_text(value: &[u8]) -> String {
     let read = || {
         let mut d = Reader::new(Bytes::copy_from_slice(value));
         let (_frame, kind, version) = (d.uvarint()?, d.uvarint()?, d.uvarint()?);
@@ -59,7 +59,7 @@ fn metadata(value: &[u8]) -> String {
         Ok(Some((record, version))) => {
             let mut json = Json::default();
             json.object(|json| {
-                json.field("type", |json| json.string(&shouted(record.name())));
+                json.field("type", |json| json.string(&screaming_case(record.name())));
                 json.field("version", |json| json.plain(version));
                 json.field("data", |json| record.to_json(json, version));
             });
@@ -71,7 +71,7 @@ fn metadata(value: &[u8]) -> String {
 }
 
 /// `NoOpRecord` as `NO_OP_RECORD`.
-fn shouted(name: &str) -> String {
+fn screaming_case(name: &str) -> String {
     let mut out = String::new();
     for (at, c) in name.chars().enumerate() {
         if c.is_ascii_uppercase() && at > 0 {
@@ -117,12 +117,12 @@ macro_rules! stored {
     };
 }
 
-stored!(Groups, group, group);
+stored!(Groups, group, group_json);
 stored!(Transactions, transaction, ottla_protocol::transaction::Value::to_json);
 stored!(Shares, share, ottla_protocol::share::Value::to_json);
 
 /// What members of a consumer group said of themselves is shown too, not only its bytes.
-fn group(value: &group::Value, json: &mut Json, version: i16) {
+fn group_json(value: &group::Value, json: &mut Json, version: i16) {
     match value {
         group::Value::GroupMetadata(it) if it.protocol_type == "consumer" => {
             json.object(|json| classic_group(it, json, version));
@@ -153,8 +153,10 @@ fn classic_group(it: &GroupMetadataValue, json: &mut Json, version: i16) {
         }
         json.field("sessionTimeout", |json| json.plain(it.session_timeout));
         let (wishes, given) = (it.subscription.clone(), it.assignment.clone());
-        json.field("subscription", |json| versioned::<ConsumerProtocolSubscription>(wishes, json));
-        json.field("assignment", |json| versioned::<ConsumerProtocolAssignment>(given, json));
+        json.field("subscription", |json| {
+            versioned_json::<ConsumerProtocolSubscription>(wishes, json)
+        });
+        json.field("assignment", |json| versioned_json::<ConsumerProtocolAssignment>(given, json));
     };
     json.field("members", |json| {
         json.array(&it.members, |json, it| json.object(|json| member(json, it)));
@@ -162,7 +164,7 @@ fn classic_group(it: &GroupMetadataValue, json: &mut Json, version: i16) {
 }
 
 /// A message behind its version, or its bytes if it is none.
-fn versioned<M: Message + ToJson>(bytes: Bytes, json: &mut Json) {
+fn versioned_json<M: Message + ToJson>(bytes: Bytes, json: &mut Json) {
     let read = || {
         let (version, mut d) = decode_value(bytes.clone())?;
         // What a newer client says beyond what is known is left out.
@@ -176,7 +178,7 @@ fn versioned<M: Message + ToJson>(bytes: Bytes, json: &mut Json) {
 }
 
 /// Key and value; `None` if the key's type is not known.
-fn coordinator<S: StoredTopic>(
+fn coordinator_texts<S: StoredTopic>(
     record: &Record<'_>,
 ) -> Result<Option<(String, String)>, DecodeError> {
     let key = Bytes::copy_from_slice(record.key.unwrap_or_default());

@@ -3,7 +3,7 @@
 //! To unpack a batch, or to compress it another way, takes long beside what an append takes. So it
 //! happens outside of the partition's lock, and may happen on another thread than the append.
 
-use ottla_records::{BadRecords, Batch, Compression, check, only_batch};
+use ottla_records::{BadRecords, Batch, Compression, check_batches, only_batch};
 
 use crate::owner::Terms;
 use crate::partition::Partition;
@@ -64,7 +64,7 @@ impl Partition {
                 return None;
             }
         }
-        match check(records, &rules) {
+        match check_batches(records, &rules) {
             Err(error) if bounded && error.is_too_large_unpacked() => None,
             Err(error) => Some(Inspected(Err(error))),
             Ok(checked) => {

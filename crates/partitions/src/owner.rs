@@ -1,7 +1,9 @@
 //! The one writer of a partition; a turn of it runs on the thread of whoever asks.
 
+use std::sync::Arc;
+
 use ottla_records::{
-    BadRecords, Batch, BatchRules as RecordRules, RepackAs, TimestampRules, check,
+    BadRecords, Batch, BatchRules as RecordRules, RepackAs, TimestampRules, check_batches,
 };
 use ottla_replication::{Assignment, Beginning, Leader, NotEnoughReplicas};
 use ottla_storage::{AppendError, Log, ProducerError, Stamp, StorageError};
@@ -9,6 +11,7 @@ use ottla_types::{ErrorCode, NodeId, Offset, ProducerEpoch, ProducerId, Timestam
 
 use crate::inspect::{Inspected, SMALL_UNPACKED_BYTES_MAX, Sound, UNPACKED_BYTES_MAX};
 use crate::marker::{Guard, Marker};
+use crate::numbers::TopicFlow;
 use crate::progress::Ends;
 use crate::rules::{PartitionRules, TimestampKind};
 
@@ -38,6 +41,9 @@ pub struct Terms {
     /// What shows that its transaction is known to go on here, if it is the first of one.
     pub guard: Option<Guard>,
 }
+
+/// Where a batch went, or why it was not appended.
+pub type AppendResult = Result<AppendedBatch, AppendRefusal>;
 
 /// Why a batch was not appended.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +128,7 @@ pub(crate) struct Owner {
     watermark: Offset,
     /// How many bytes had been written when the cache was last trimmed.
     trimmed: u64,
+    flow: Arc<TopicFlow>,
 }
 
 /// After how many bytes the cache window moves on.
@@ -143,11 +150,22 @@ pub(crate) struct Needs {
 }
 
 impl Owner {
-    pub(crate) fn new(me: NodeId, log: Log, rules: PartitionRules, watermark: Offset) -> Self {
+    pub(crate) fn new(
+        me: NodeId,
+        log: Log,
+        rules: PartitionRules,
+        watermark: Offset,
+        flow: Arc<TopicFlow>,
+    ) -> Self {
         // Recovery may have cut off what the checkpoint counts.
         let watermark = watermark.min(log.log_end());
         let assignment = Assignment { leader: -1, leader_epoch: -1, ..Assignment::default() };
-        Self { me, log, leader: None, assignment, rules, watermark, trimmed: 0 }
+        Self { me, log, leader: None, assignment, rules, watermark, trimmed: 0, flow }
+    }
+
+    /// What is counted of its topic.
+    pub(crate) fn flow(&self) -> Arc<TopicFlow> {
+        Arc::clone(&self.flow)
     }
 
     /// Ends a turn: what readers may see from now on. Transactions whose markers the high watermark
@@ -229,11 +247,11 @@ impl Owner {
         bytes: &[u8],
         terms: &Terms,
         inspected: Option<Inspected>,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    ) -> AppendResult {
         self.may_append(terms)?;
         let Some(inspected) = inspected else {
             let rules = self.record_rules(terms);
-            let checked = check(bytes, &rules)?;
+            let checked = check_batches(bytes, &rules)?;
             self.verify(&checked.batch, terms.guard)?;
             return self.write(checked.bytes(), checked.max_timestamp, terms.now_ms);
         };
@@ -257,7 +275,7 @@ impl Owner {
             return Ok(None);
         }
         let is_plain = all.iter().all(|bytes| {
-            let checked = check(bytes, &rules);
+            let checked = check_batches(bytes, &rules);
             checked.is_ok_and(|it| it.is_as_it_came() && !it.batch.is_transactional())
         });
         if !is_plain {
@@ -268,8 +286,9 @@ impl Owner {
         if let Some(leader) = &mut self.leader {
             leader.appended(self.log.log_end());
         }
-        let said = |all: Vec<_>| all.into_iter().map(|it| self.said(it)).collect();
-        Ok(appended.map(said))
+        let said =
+            |(batch, bytes): (ottla_storage::Appended, &&[u8])| self.said(batch, bytes.len());
+        Ok(appended.map(|appended| appended.into_iter().zip(all).map(said).collect()))
     }
 
     fn may_append(&self, terms: &Terms) -> Result<(), AppendRefusal> {
@@ -328,11 +347,7 @@ impl Owner {
     }
 
     /// Ends a producer's transaction.
-    pub(crate) fn end_transaction(
-        &mut self,
-        marker: &Marker,
-        now_ms: TimestampMs,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    pub(crate) fn end_transaction(&mut self, marker: &Marker, now_ms: TimestampMs) -> AppendResult {
         self.may_end(marker)?;
         let batch = marker.batch(now_ms).map_err(BadRecords::Broken)?;
         self.write_own(&batch, now_ms)
@@ -360,13 +375,10 @@ impl Owner {
     }
 
     /// Appends a batch of a coordinator.
-    pub(crate) fn write_own(
-        &mut self,
-        bytes: &[u8],
-        now_ms: TimestampMs,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    pub(crate) fn write_own(&mut self, bytes: &[u8], now_ms: TimestampMs) -> AppendResult {
         self.may_write_own()?;
-        self.put(now_ms, |log, stamp| log.append_as_coordinator(bytes, stamp, now_ms))
+        let append = |log: &mut Log, stamp| log.append_as_coordinator(bytes, stamp, now_ms);
+        self.put(now_ms, bytes.len(), append)
     }
 
     /// May a coordinator write here? What it writes is always for all replicas in sync.
@@ -378,13 +390,14 @@ impl Owner {
     fn put(
         &mut self,
         now_ms: TimestampMs,
+        bytes: usize,
         append: impl FnOnce(&mut Log, Stamp) -> Result<ottla_storage::Appended, AppendError>,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    ) -> AppendResult {
         let stamp = self.stamp(now_ms);
         let Some(leader) = &mut self.leader else { return Err(AppendRefusal::NotLeader) };
         let appended = append(&mut self.log, stamp)?;
         leader.appended(self.log.log_end());
-        Ok(self.said(appended))
+        Ok(self.said(appended, bytes))
     }
 
     /// What the leader writes into a batch now.
@@ -393,8 +406,9 @@ impl Owner {
         Stamp { leader_epoch: self.assignment.leader_epoch, append_time, max_timestamp: None }
     }
 
-    /// What is said of a batch that the log took.
-    fn said(&self, appended: ottla_storage::Appended) -> AppendedBatch {
+    /// What is said of a batch of so many bytes that the log took.
+    fn said(&self, appended: ottla_storage::Appended, bytes: usize) -> AppendedBatch {
+        self.flow.appended(bytes, appended.end - appended.base_offset);
         AppendedBatch {
             base_offset: appended.base_offset,
             end: appended.end,
@@ -409,9 +423,9 @@ impl Owner {
         bytes: &[u8],
         max_timestamp: TimestampMs,
         now_ms: TimestampMs,
-    ) -> Result<AppendedBatch, AppendRefusal> {
+    ) -> AppendResult {
         let max_timestamp = Some(max_timestamp);
-        self.put(now_ms, |log, stamp| {
+        self.put(now_ms, bytes.len(), |log, stamp| {
             log.append_as_leader(bytes, Stamp { max_timestamp, ..stamp }, now_ms)
         })
     }

@@ -29,7 +29,7 @@ impl Partition {
         }
         let begun = self.turn(StorageError::Failed, |owner| owner.log.begin_sync());
         let done = begun.and_then(|sync| {
-            let done = sync.run();
+            let done = self.disk().flushing(|| sync.run());
             self.turn(StorageError::Failed, |owner| owner.log.end_sync(&sync, done))
         });
         self.rung().end_sync();
@@ -57,10 +57,15 @@ impl Partition {
     /// The disk fails. If only room is missing, a later flush may find some.
     pub fn flush(&self) -> Result<(), StorageError> {
         let _upkeep = self.begin_upkeep();
+        self.flush_alone()
+    }
+
+    /// As [`Partition::flush`], for a caller that changes files of closed segments alone already.
+    fn flush_alone(&self) -> Result<(), StorageError> {
         self.rung().answer(Needs { flush: true, ..Needs::default() });
         let flush = self.turn(StorageError::Failed, |owner| owner.log.begin_flush())?;
         let Some(flush) = flush else { return Ok(()) };
-        let done = flush.run();
+        let done = self.disk().flushing(|| flush.run());
         self.turn(StorageError::Failed, |owner| owner.log.end_flush(flush, done))
     }
 
@@ -104,6 +109,11 @@ impl Partition {
         let Some(offset) = self.view().expired(retention, limit, now_ms)? else {
             return Ok(None);
         };
+        if self.durable() < offset {
+            // Were the power to go before the old segments have lost their names, those without
+            // their records would be a hole before records that are durable.
+            self.flush_alone()?;
+        }
         let retired = self.turn(StorageError::Failed, |owner| owner.log.retire_before(offset))?;
         if let Some(retired) = &retired {
             tracing::info!(partition = %self.name(), log_start = offset, "old segments deleted");

@@ -2,31 +2,31 @@
 
 use std::fmt::Write as _;
 
-use crate::rust::{comparable_default, is_struct, snake, when};
+use crate::rust::{comparable_default, in_versions, is_struct, snake_case};
 use crate::schema::{Field, Message, Struct};
 
 /// `ToJson` for all structs of `messages`.
-pub fn modules(messages: &[Message]) -> String {
+pub fn json_modules(messages: &[Message]) -> String {
     let mut out = String::new();
     for message in messages {
-        let module = snake(&message.name);
+        let module = snake_case(&message.name);
         for part in &message.structs {
             let _ = writeln!(out, "impl crate::ToJson for {module}::{} {{", part.name);
             out.push_str("fn to_json(&self, j: &mut crate::Json, version: i16) { j.object(|j| {\n");
-            fields(&mut out, message, part);
+            field_lines(&mut out, message, part);
             out.push_str("}); } }\n");
         }
     }
     out
 }
 
-fn fields(out: &mut String, message: &Message, part: &Struct) {
+fn field_lines(out: &mut String, message: &Message, part: &Struct) {
     for field in &part.fields {
-        let name = snake(&field.name);
+        let name = snake_case(&field.name);
         let body = format!(
             "j.field({:?}, |j| {{ {} }});",
             small(&field.name),
-            value(field, &format!("self.{name}"))
+            field_value(field, &format!("self.{name}"))
         );
         let body = match field.tag {
             Some(_) => {
@@ -35,7 +35,7 @@ fn fields(out: &mut String, message: &Message, part: &Struct) {
             }
             None => body,
         };
-        out.push_str(&when(field.versions, message, &body));
+        out.push_str(&in_versions(field.versions, message, &body));
         out.push('\n');
     }
 }
@@ -46,22 +46,24 @@ fn small(name: &str) -> String {
     first.into_iter().chain(chars).collect()
 }
 
-fn value(field: &Field, place: &str) -> String {
+fn field_value(field: &Field, place: &str) -> String {
     let whole = |place: &str| match field.element() {
-        Some(element) => format!("j.array({place}, |j, it| {{ {} }})", one(element, "it", true)),
-        None => one(&field.ty, place, true),
+        Some(element) => {
+            format!("j.array({place}, |j, it| {{ {} }})", json_value(element, "it", true))
+        }
+        None => json_value(&field.ty, place, true),
     };
     if field.nullable.is_empty() {
         return match field.element() {
             Some(_) => whole(&format!("&{place}")),
-            None => one(&field.ty, place, false),
+            None => json_value(&field.ty, place, false),
         };
     }
     format!("j.nullable({place}.as_ref(), |j, it| {{ {} }})", whole("it"))
 }
 
 /// One value; `place` may be a reference to it.
-fn one(ty: &str, place: &str, is_reference: bool) -> String {
+fn json_value(ty: &str, place: &str, is_reference: bool) -> String {
     let star = if is_reference { "*" } else { "" };
     match ty {
         "string" => format!("j.string(&{place})"),

@@ -37,17 +37,17 @@ fn main() {
         calls.extend(read(&file));
     }
     calls.sort_by_key(|message| (message.key, message.kind != Kind::Request));
-    let mut text = rust::modules(&calls);
-    text.push_str(&tables::calls(&calls));
+    let mut text = rust::message_modules(&calls);
+    text.push_str(&tables::request_enums(&calls));
     write(&out.join("messages.rs"), &text);
     write(&out.join("api_key.rs"), &tables::api_keys(&calls));
 
     let mut index = String::new();
     for (name, about) in STORED {
         let messages = read(&schemas.join(format!("{name}.schema")));
-        let mut text = rust::modules(&messages);
-        text.push_str(&json::modules(&messages));
-        text.push_str(&tables::stored(&messages));
+        let mut text = rust::message_modules(&messages);
+        text.push_str(&json::json_modules(&messages));
+        text.push_str(&tables::stored_tables(&messages));
         write(&out.join(format!("{name}.rs")), &text);
         index.push_str(&format!(
             "#[doc = {about:?}]\n#[allow(unused_variables, unused_mut, clippy::all, clippy::too_many_lines)]\n\
@@ -67,7 +67,7 @@ fn listed(folder: &Path) -> Vec<PathBuf> {
 
 fn read(file: &Path) -> Vec<Message> {
     let text = fs::read_to_string(file).expect("a readable schema");
-    match schema::parse(&text) {
+    match schema::parse_schema(&text) {
         Ok(messages) => messages,
         Err((line, why)) => panic!("{}:{line}: {why}", file.display()),
     }

@@ -5,27 +5,27 @@ use std::fmt::Write as _;
 use crate::schema::{Field, Message, Struct, Versions};
 
 /// The modules of `messages`, one below the other.
-pub fn modules(messages: &[Message]) -> String {
+pub fn message_modules(messages: &[Message]) -> String {
     let mut out = String::new();
     for message in messages {
-        let module = snake(&message.name);
+        let module = snake_case(&message.name);
         let name = &message.name;
-        line(&mut out, &format!("#[doc = \"`{name}` and its parts.\"]"));
-        line(&mut out, &format!("pub mod {module} {{"));
-        line(&mut out, "use crate::generated::*;");
+        push_line(&mut out, &format!("#[doc = \"`{name}` and its parts.\"]"));
+        push_line(&mut out, &format!("pub mod {module} {{"));
+        push_line(&mut out, "use crate::generated::*;");
         for part in &message.structs {
-            declare(&mut out, message, part);
-            default(&mut out, part, message);
-            codec(&mut out, message, part);
+            declare_struct(&mut out, message, part);
+            default_impl(&mut out, part, message);
+            codec_impl(&mut out, message, part);
         }
-        implement(&mut out, message);
-        line(&mut out, "}");
+        message_impl(&mut out, message);
+        push_line(&mut out, "}");
     }
     out
 }
 
 /// `TopicId` as `topic_id`; what Rust keeps for itself gets an underscore behind.
-pub fn snake(name: &str) -> String {
+pub fn snake_case(name: &str) -> String {
     let name = name.replace("KRaft", "Kraft");
     let chars: Vec<char> = name.chars().collect();
     let mut out = String::new();
@@ -45,12 +45,12 @@ pub fn snake(name: &str) -> String {
     out
 }
 
-fn line(out: &mut String, text: &str) {
+fn push_line(out: &mut String, text: &str) {
     out.push_str(text);
     out.push('\n');
 }
 
-fn declare(out: &mut String, message: &Message, part: &Struct) {
+fn declare_struct(out: &mut String, message: &Message, part: &Struct) {
     let Versions { from, to } = message.versions;
     let about = if part.name == message.name {
         format!("`{}`, versions {from} to {to}.", part.name)
@@ -64,10 +64,10 @@ fn declare(out: &mut String, message: &Message, part: &Struct) {
         let Versions { from, to } = field.versions;
         let span = if to == i16::MAX { format!("{from} on") } else { format!("{from} to {to}") };
         let _ = writeln!(out, "/// `{}`, from version {span}{tag}.", field.name);
-        let _ = writeln!(out, "pub {}: {},", snake(&field.name), rust_type(field));
+        let _ = writeln!(out, "pub {}: {},", snake_case(&field.name), rust_type(field));
     }
-    line(out, "/// Tagged fields that this version of the schema does not know.");
-    line(out, "pub unknown_tags: UnknownTags,\n}");
+    push_line(out, "/// Tagged fields that this version of the schema does not know.");
+    push_line(out, "pub unknown_tags: UnknownTags,\n}");
 }
 
 fn rust_type(field: &Field) -> String {
@@ -91,12 +91,12 @@ fn rust_type(field: &Field) -> String {
     if field.nullable.is_empty() { whole } else { format!("Option<{whole}>") }
 }
 
-fn default(out: &mut String, part: &Struct, message: &Message) {
+fn default_impl(out: &mut String, part: &Struct, message: &Message) {
     let _ = writeln!(out, "impl Default for {} {{ fn default() -> Self {{ Self {{", part.name);
     for field in &part.fields {
-        let _ = writeln!(out, "{}: {},", snake(&field.name), default_of(field, message));
+        let _ = writeln!(out, "{}: {},", snake_case(&field.name), default_of(field, message));
     }
-    line(out, "unknown_tags: UnknownTags::default(),\n} } }");
+    push_line(out, "unknown_tags: UnknownTags::default(),\n} } }");
 }
 
 pub fn is_struct(ty: &str) -> bool {
@@ -120,7 +120,7 @@ fn default_of(field: &Field, message: &Message) -> String {
 }
 
 /// The condition under which a version lies in `range`; `None` if it always does.
-fn condition(range: Versions, message: &Message) -> Option<String> {
+fn version_condition(range: Versions, message: &Message) -> Option<String> {
     let inside = range.within(message.versions);
     if inside.is_empty() {
         return Some("false".to_owned());
@@ -135,75 +135,76 @@ fn condition(range: Versions, message: &Message) -> Option<String> {
     }
 }
 
-pub fn when(range: Versions, message: &Message, body: &str) -> String {
+pub fn in_versions(range: Versions, message: &Message, body: &str) -> String {
     when_or(range, message, body, "")
 }
 
 /// `body` in the versions of `range`; where a message has others, `otherwise` stands behind it.
 fn when_or(range: Versions, message: &Message, body: &str, otherwise: &str) -> String {
-    match condition(range, message) {
+    match version_condition(range, message) {
         None => body.to_owned(),
         Some(never) if never == "false" => String::new(),
         Some(condition) => format!("if {condition} {{ {body} }} {otherwise}"),
     }
 }
 
-fn codec(out: &mut String, message: &Message, part: &Struct) {
-    let flexible = condition(message.flexible, message).unwrap_or_else(|| "true".to_owned());
+fn codec_impl(out: &mut String, message: &Message, part: &Struct) {
+    let flexible =
+        version_condition(message.flexible, message).unwrap_or_else(|| "true".to_owned());
     let _ = writeln!(out, "impl Part for {} {{", part.name);
-    line(
+    push_line(
         out,
         "fn read_into(&mut self, d: &mut Decoder, version: i16) -> Result<(), DecodeError> {",
     );
     let _ = writeln!(out, "let flexible = {flexible};\nlet it = self;");
     let (tagged, plain): (Vec<_>, Vec<_>) = part.fields.iter().partition(|f| f.tag.is_some());
     for field in &plain {
-        let (read, reset) = (reads_into(field, message), resets(field, message));
-        line(out, &when_or(field.versions, message, &read, &format!("else {{ {reset} }}")));
+        let (read, reset) = (reads_into(field, message), reset_field(field, message));
+        push_line(out, &when_or(field.versions, message, &read, &format!("else {{ {reset} }}")));
     }
     for field in &tagged {
-        line(out, &resets(field, message));
+        push_line(out, &reset_field(field, message));
     }
-    line(out, "it.unknown_tags.0.clear();");
+    push_line(out, "it.unknown_tags.0.clear();");
     if flexible != "false" {
-        line(out, "if flexible { d.tags(&mut it.unknown_tags, |tag, d| { match tag {");
+        push_line(out, "if flexible { d.tags(&mut it.unknown_tags, |tag, d| { match tag {");
         for field in &tagged {
             let tag = field.tag.expect("partitioned by it");
-            let guard = condition(field.versions, message)
+            let guard = version_condition(field.versions, message)
                 .map_or(String::new(), |condition| format!(" if {condition}"));
-            let read = reads(field, message);
-            let name = snake(&field.name);
+            let read = read_field(field, message);
+            let name = snake_case(&field.name);
             let _ = writeln!(out, "{tag}{guard} => it.{name} = {read},");
         }
-        line(out, "_ => return Ok(false),\n}\n#[allow(unreachable_code)]\nOk(true) })?; }");
+        push_line(out, "_ => return Ok(false),\n}\n#[allow(unreachable_code)]\nOk(true) })?; }");
     }
-    line(out, "Ok(())\n}");
-    line(out, "fn write(&self, e: &mut Encoder, version: i16) -> Result<(), EncodeError> {");
+    push_line(out, "Ok(())\n}");
+    push_line(out, "fn write(&self, e: &mut Encoder, version: i16) -> Result<(), EncodeError> {");
     let _ = writeln!(out, "let flexible = {flexible};");
     for field in &plain {
-        let body = format!("{};", writes(field, message));
-        line(out, &when(field.versions, message, &body));
+        let body = format!("{};", write_field(field, message));
+        push_line(out, &in_versions(field.versions, message, &body));
     }
     if flexible != "false" {
         write_tags(out, message, tagged);
     }
-    line(out, "Ok(())\n} }");
+    push_line(out, "Ok(())\n} }");
 }
 
 fn write_tags(out: &mut String, message: &Message, mut tagged: Vec<&Field>) {
-    line(out, "if flexible { let mut tags = Tags::default();");
+    push_line(out, "if flexible { let mut tags = Tags::default();");
     tagged.sort_by_key(|field| field.tag);
     for field in tagged {
         let tag = field.tag.expect("partitioned by it");
         let body = format!(
             "if self.{name} != {default} {{ tags.put({tag}, |e| {{ {write}; Ok(()) }})?; }}",
-            name = snake(&field.name),
+            name = snake_case(&field.name),
             default = comparable_default(field, message),
-            write = writes(field, message),
+            write = write_field(field, message),
         );
-        line(out, &when(field.versions, message, &body));
+        push_line(out, &in_versions(field.versions, message, &body));
     }
-    line(out, "tags.finish(&self.unknown_tags, e); }");
+    push_line(out, "tags.finish(&self.unknown_tags, e); }");
 }
 
 pub fn comparable_default(field: &Field, message: &Message) -> String {
@@ -215,15 +216,15 @@ pub fn comparable_default(field: &Field, message: &Message) -> String {
     }
 }
 
-fn resets(field: &Field, message: &Message) -> String {
-    format!("it.{} = {};", snake(&field.name), comparable_default(field, message))
+fn reset_field(field: &Field, message: &Message) -> String {
+    format!("it.{} = {};", snake_case(&field.name), comparable_default(field, message))
 }
 
-/// As [`reads`], into a field whose memory is used again where it can be.
+/// As [`read_field`], into a field whose memory is used again where it can be.
 fn reads_into(field: &Field, message: &Message) -> String {
-    let name = snake(&field.name);
+    let name = snake_case(&field.name);
     let flexible = if field.rigid { "false" } else { "flexible" };
-    let assigned = || format!("it.{name} = {};", reads(field, message));
+    let assigned = || format!("it.{name} = {};", read_field(field, message));
     if !field.nullable.is_empty() {
         return assigned();
     }
@@ -240,7 +241,7 @@ fn reads_into(field: &Field, message: &Message) -> String {
     }
 }
 
-fn reads(field: &Field, message: &Message) -> String {
+fn read_field(field: &Field, message: &Message) -> String {
     let value = read_value(field, false);
     if field.nullable.is_empty() {
         return value;
@@ -250,7 +251,7 @@ fn reads(field: &Field, message: &Message) -> String {
     if field.nullable.covers(range) {
         return nullable;
     }
-    match condition(field.nullable, message) {
+    match version_condition(field.nullable, message) {
         None => nullable,
         Some(condition) => format!("if {condition} {{ {nullable} }} else {{ Some({value}) }}"),
     }
@@ -264,7 +265,9 @@ fn read_value(field: &Field, null: bool) -> String {
             format!("d.{nullable}array({flexible}, |d| {element}::read(d, version))?")
         }
         Some("string") => format!("d.{nullable}array({flexible}, |d| d.string({flexible}))?"),
-        Some(element) => format!("d.{nullable}array({flexible}, Decoder::{})?", short(element)),
+        Some(element) => {
+            format!("d.{nullable}array({flexible}, Decoder::{})?", codec_name(element))
+        }
         None => match field.ty.as_str() {
             "string" => format!("d.{nullable}string({flexible})?"),
             "bytes" | "records" => format!("d.{nullable}bytes({flexible})?"),
@@ -272,7 +275,7 @@ fn read_value(field: &Field, null: bool) -> String {
                 format!("d.nullable_{}(version)?", part_kind(field))
             }
             ty if is_struct(ty) => format!("{ty}::read(d, version)?"),
-            ty => format!("d.{}()?", short(ty)),
+            ty => format!("d.{}()?", codec_name(ty)),
         },
     }
 }
@@ -282,8 +285,8 @@ fn part_kind(field: &Field) -> &'static str {
     if field.tag.is_some() { "tagged_part" } else { "part" }
 }
 
-fn writes(field: &Field, message: &Message) -> String {
-    let name = snake(&field.name);
+fn write_field(field: &Field, message: &Message) -> String {
+    let name = snake_case(&field.name);
     if field.nullable.is_empty() {
         return write_value(field, &format!("self.{name}"), false);
     }
@@ -292,7 +295,7 @@ fn writes(field: &Field, message: &Message) -> String {
     if field.nullable.covers(range) {
         return nullable;
     }
-    match condition(field.nullable, message) {
+    match version_condition(field.nullable, message) {
         None => nullable,
         Some(condition) => {
             let value = write_value(field, "it", false);
@@ -316,7 +319,7 @@ fn write_value(field: &Field, place: &str, null: bool) -> String {
             let each = match element {
                 "string" => format!("|e, it: &String| e.string({flexible}, it)"),
                 ty if is_struct(ty) => format!("|e, it: &{ty}| it.write(e, version)"),
-                ty => format!("|e, it| {{ e.{}(*it); Ok(()) }}", short(ty)),
+                ty => format!("|e, it| {{ e.{}(*it); Ok(()) }}", codec_name(ty)),
             };
             format!("e.{nullable}array({flexible}, {}, {each})?", by_ref(place))
         }
@@ -330,12 +333,12 @@ fn write_value(field: &Field, place: &str, null: bool) -> String {
                 format!("e.nullable_{}({place}.as_ref(), version)?", part_kind(field))
             }
             ty if is_struct(ty) => format!("{place}.write(e, version)?"),
-            ty => format!("e.{}({place})", short(ty)),
+            ty => format!("e.{}({place})", codec_name(ty)),
         },
     }
 }
 
-fn short(ty: &str) -> &'static str {
+fn codec_name(ty: &str) -> &'static str {
     match ty {
         "bool" => "bool",
         "int8" => "i8",
@@ -350,7 +353,7 @@ fn short(ty: &str) -> &'static str {
     }
 }
 
-fn implement(out: &mut String, message: &Message) {
+fn message_impl(out: &mut String, message: &Message) {
     let Versions { from, to } = message.versions;
     let flexible_from = if message.flexible.is_empty() { i16::MAX } else { message.flexible.from };
     let _ = writeln!(
@@ -366,7 +369,7 @@ fn implement(out: &mut String, message: &Message) {
             out,
             "impl Request for {name}Request {{ const KEY: ApiKey = ApiKey::{name};\n\
              type Response = crate::messages::{}::{name}Response; }}",
-            snake(&format!("{name}Response"))
+            snake_case(&format!("{name}Response"))
         );
     }
 }

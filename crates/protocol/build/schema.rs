@@ -96,7 +96,7 @@ impl Field {
 type Wrong = (usize, String);
 
 /// All messages of a file.
-pub fn parse(text: &str) -> Result<Vec<Message>, Wrong> {
+pub fn parse_schema(text: &str) -> Result<Vec<Message>, Wrong> {
     let mut messages: Vec<Message> = Vec::new();
     // Which struct takes the fields of each level; deeper levels belong to deeper structs.
     let mut open: Vec<usize> = Vec::new();
@@ -108,7 +108,7 @@ pub fn parse(text: &str) -> Result<Vec<Message>, Wrong> {
         }
         let level = (line.len() - body.len()) / 2;
         if level == 0 {
-            messages.push(header(body).ok_or_else(|| wrong("not a message"))?);
+            messages.push(parse_header(body).ok_or_else(|| wrong("not a message"))?);
             open = vec![0];
             continue;
         }
@@ -122,7 +122,7 @@ pub fn parse(text: &str) -> Result<Vec<Message>, Wrong> {
             return Err(wrong("too far to the right"));
         }
         open.truncate(level);
-        let field = field(body).ok_or_else(|| wrong("not a field"))?;
+        let field = parse_field(body).ok_or_else(|| wrong("not a field"))?;
         // A struct's fields stand below the field that brings it; a field without any below
         // names a `struct` of the message, or is plain.
         let next_is_deeper = text
@@ -140,7 +140,7 @@ pub fn parse(text: &str) -> Result<Vec<Message>, Wrong> {
     Ok(messages)
 }
 
-fn header(line: &str) -> Option<Message> {
+fn parse_header(line: &str) -> Option<Message> {
     let mut words = line.split(' ');
     let kind = match words.next()? {
         "request" => Kind::Request,
@@ -175,7 +175,7 @@ fn header(line: &str) -> Option<Message> {
     Some(message)
 }
 
-fn field(line: &str) -> Option<Field> {
+fn parse_field(line: &str) -> Option<Field> {
     let (line, default) = match line.split_once(" = ") {
         Some((line, default)) => (line, Some(default.to_owned())),
         None => (line, None),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::rust::snake;
+use crate::rust::snake_case;
 use crate::schema::{Kind, Message};
 
 /// `ApiKey` and what is known of each key.
@@ -70,13 +70,13 @@ pub fn api_keys(messages: &[Message]) -> String {
 }
 
 /// `AnyRequest` and `AnyResponse`.
-pub fn calls(messages: &[Message]) -> String {
+pub fn request_enums(messages: &[Message]) -> String {
     let mut out = String::new();
     for (kind, ending) in [(Kind::Request, "Request"), (Kind::Response, "Response")] {
         let rows: Vec<_> = messages
             .iter()
             .filter(|m| m.kind == kind)
-            .map(|m| (m.name.trim_end_matches(ending).to_owned(), path(m)))
+            .map(|m| (m.name.trim_end_matches(ending).to_owned(), module_path(m)))
             .collect();
         let _ = writeln!(
             out,
@@ -113,20 +113,20 @@ pub fn calls(messages: &[Message]) -> String {
     format!("{head}{out}")
 }
 
-fn path(m: &Message) -> String {
-    format!("{}::{}", snake(&m.name), m.name)
+fn module_path(m: &Message) -> String {
+    format!("{}::{}", snake_case(&m.name), m.name)
 }
 
 /// What a file of stored records has: records, or keys and values.
-pub fn stored(messages: &[Message]) -> String {
+pub fn stored_tables(messages: &[Message]) -> String {
     if messages.iter().any(|m| m.kind == Kind::Key) {
         let mut out = String::from("use crate::generated::*;\n");
-        out.push_str(&kinds(messages, Kind::Key));
-        out.push_str(&kinds(messages, Kind::Value));
+        out.push_str(&kind_table(messages, Kind::Key));
+        out.push_str(&kind_table(messages, Kind::Value));
         out
     } else if messages.iter().any(|m| m.kind == Kind::Record) {
         let mut out = String::from("use crate::generated::*;\n");
-        out.push_str(&kinds(messages, Kind::Record));
+        out.push_str(&kind_table(messages, Kind::Record));
         out
     } else {
         String::new()
@@ -134,7 +134,7 @@ pub fn stored(messages: &[Message]) -> String {
 }
 
 /// What shows a record of any kind: its name and its JSON.
-fn shown(out: &mut String, rows: &[(i16, String, String)]) {
+fn shown_records(out: &mut String, rows: &[(i16, String, String)]) {
     let _ = writeln!(
         out,
         "}} }}\n/// As Kafka calls it.\n#[must_use]\n\
@@ -153,7 +153,7 @@ fn shown(out: &mut String, rows: &[(i16, String, String)]) {
     }
 }
 
-fn kinds(messages: &[Message], kind: Kind) -> String {
+fn kind_table(messages: &[Message], kind: Kind) -> String {
     let (name, ending) = match kind {
         Kind::Key => ("Key", "Key"),
         Kind::Value => ("Value", "Value"),
@@ -164,7 +164,7 @@ fn kinds(messages: &[Message], kind: Kind) -> String {
     let rows: Vec<_> = messages
         .iter()
         .filter(|m| m.kind == kind)
-        .map(|m| (m.key, m.name.strip_suffix(ending).unwrap_or(&m.name).to_owned(), path(m)))
+        .map(|m| (m.key, m.name.strip_suffix(ending).unwrap_or(&m.name).to_owned(), module_path(m)))
         .collect();
     let mut out = String::new();
     let _ = writeln!(
@@ -183,7 +183,7 @@ fn kinds(messages: &[Message], kind: Kind) -> String {
     for (key, variant, _) in &rows {
         let _ = writeln!(out, "Self::{variant}(_) => {key},");
     }
-    shown(&mut out, &rows);
+    shown_records(&mut out, &rows);
     let _ = writeln!(
         out,
         "}} }}\n/// The newest version of its type.\n#[must_use]\n\

@@ -135,7 +135,7 @@ pub fn decode_value(value: Bytes) -> Result<(i16, Decoder), DecodeError> {
 /// # Errors
 /// A value has no form.
 pub fn encode_key(kind: i16, key: &impl Message) -> Result<Bytes, EncodeError> {
-    prefixed(kind, key, 0)
+    encode_prefixed(kind, key, 0)
 }
 
 /// Writes a coordinator's value in `version`.
@@ -143,10 +143,10 @@ pub fn encode_key(kind: i16, key: &impl Message) -> Result<Bytes, EncodeError> {
 /// # Errors
 /// There is no such version, or a value has no form in it.
 pub fn encode_value(value: &impl Message, version: i16) -> Result<Bytes, EncodeError> {
-    prefixed(version, value, version)
+    encode_prefixed(version, value, version)
 }
 
-fn prefixed(prefix: i16, body: &impl Message, version: i16) -> Result<Bytes, EncodeError> {
+fn encode_prefixed(prefix: i16, body: &impl Message, version: i16) -> Result<Bytes, EncodeError> {
     let mut e = Encoder::new();
     e.i16(prefix);
     body.encode(&mut e, version)?;

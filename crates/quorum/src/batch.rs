@@ -30,7 +30,7 @@ pub(crate) fn of_records(
     place: BatchPlace,
     records: &[(MetadataRecord, i16)],
 ) -> Result<Vec<u8>, QuorumError> {
-    let mut builder = BatchBuilder::new(options(place, false));
+    let mut builder = BatchBuilder::new(batch_options(place, false));
     for (record, version) in records {
         let value = encode_metadata(record, *version)?;
         builder.push(&NewRecord {
@@ -42,7 +42,7 @@ pub(crate) fn of_records(
     Ok(builder.build()?)
 }
 
-fn options(place: BatchPlace, control: bool) -> BatchOptions {
+fn batch_options(place: BatchPlace, control: bool) -> BatchOptions {
     BatchOptions {
         base_offset: place.base_offset,
         leader_epoch: place.leader_epoch,
@@ -56,7 +56,7 @@ pub(crate) type Control = (ControlKind, Bytes);
 
 /// A batch of control records.
 pub(crate) fn of_controls(place: BatchPlace, controls: &[Control]) -> Result<Vec<u8>, BadBatch> {
-    let mut builder = BatchBuilder::new(options(place, true));
+    let mut builder = BatchBuilder::new(batch_options(place, true));
     for (kind, value) in controls {
         builder.push(&NewRecord {
             timestamp: place.now_ms,
@@ -68,7 +68,7 @@ pub(crate) fn of_controls(place: BatchPlace, controls: &[Control]) -> Result<Vec
     builder.build()
 }
 
-fn control(kind: ControlKind, value: &impl Message) -> Result<Control, EncodeError> {
+fn control_record(kind: ControlKind, value: &impl Message) -> Result<Control, EncodeError> {
     let mut e = Encoder::new();
     value.encode(&mut e, 0)?;
     Ok((kind, e.into_bytes()))
@@ -85,15 +85,15 @@ pub(crate) fn leader_change(leader: NodeId, voters: &VoterSet) -> Result<Control
         granting_voters: granting,
         ..Default::default()
     };
-    control(ControlKind::LeaderChange, &message)
+    control_record(ControlKind::LeaderChange, &message)
 }
 
 pub(crate) fn kraft_version(version: i16) -> Result<Control, EncodeError> {
     let record = KRaftVersionRecord { kraft_version: version, ..Default::default() };
-    control(ControlKind::KraftVersion, &record)
+    control_record(ControlKind::KraftVersion, &record)
 }
 
-pub(crate) fn voters(voters: &VoterSet) -> Result<Control, EncodeError> {
+pub(crate) fn voters_record(voters: &VoterSet) -> Result<Control, EncodeError> {
     let endpoint = |it: &Endpoint| RecordEndpoint {
         name: it.name.clone(),
         host: it.host.clone(),
@@ -112,7 +112,7 @@ pub(crate) fn voters(voters: &VoterSet) -> Result<Control, EncodeError> {
         ..Default::default()
     };
     let record = VotersRecord { voters: voters.iter().map(voter).collect(), ..Default::default() };
-    control(ControlKind::KraftVoters, &record)
+    control_record(ControlKind::KraftVoters, &record)
 }
 
 pub(crate) fn voter_set(record: &VotersRecord) -> VoterSet {
@@ -134,9 +134,9 @@ pub(crate) fn voter_set(record: &VotersRecord) -> VoterSet {
 pub(crate) fn snapshot_header(last_contained: TimestampMs) -> Result<Control, EncodeError> {
     let record =
         SnapshotHeaderRecord { last_contained_log_timestamp: last_contained, ..Default::default() };
-    control(ControlKind::SnapshotHeader, &record)
+    control_record(ControlKind::SnapshotHeader, &record)
 }
 
 pub(crate) fn snapshot_footer() -> Result<Control, EncodeError> {
-    control(ControlKind::SnapshotFooter, &SnapshotFooterRecord::default())
+    control_record(ControlKind::SnapshotFooter, &SnapshotFooterRecord::default())
 }

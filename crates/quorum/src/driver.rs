@@ -13,6 +13,7 @@ use ottla_raft::{
 use ottla_records::BadBatch;
 use ottla_storage::{
     AppendError, Files, Log, LogOptions, Opening, PartitionMetadata, Slice, Stamp, StorageError,
+    Sync,
 };
 use ottla_types::{LeaderEpoch, NodeId, Offset, Uuid};
 
@@ -51,6 +52,19 @@ pub enum QuorumError {
     NotLeader,
 }
 
+impl QuorumError {
+    /// Is it certain that an append which failed with this has written nothing, and that the log
+    /// takes more?
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::NotLeader | Self::Encode(_) | Self::Append(AppendError::Producer(_)) => true,
+            Self::Append(AppendError::Storage(error)) => error.is_shortage(),
+            _ => false,
+        }
+    }
+}
+
 /// What must be known to open a member.
 #[derive(Debug)]
 pub struct Setup {
@@ -81,6 +95,49 @@ pub struct OpenedQuorum {
     pub unfinished: bool,
 }
 
+/// Makes durable what the metadata log held at one moment, beside its writer.
+#[derive(Debug)]
+pub struct Store {
+    sync: Sync,
+    end: LogEnd,
+}
+
+impl Store {
+    /// Does it. This takes as long as the disk does.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn run(&self) -> Result<(), StorageError> {
+        self.sync.run()
+    }
+}
+
+/// Writes a snapshot, beside the writer of the log.
+#[derive(Debug)]
+pub struct Snapshot {
+    files: Arc<dyn Files>,
+    folder: PathBuf,
+    id: SnapshotId,
+    more: Vec<batch::Control>,
+    clock: Clock,
+}
+
+impl Snapshot {
+    /// Does it, with the records that make the cluster as it was there. This takes as long as the
+    /// disk does.
+    ///
+    /// # Errors
+    /// The disk fails; the log has everything still.
+    pub fn run(&self, records: &[(MetadataRecord, i16)]) -> Result<SnapshotId, QuorumError> {
+        let last_contained = self.clock.wall_ms();
+        let now = &mut || self.clock.wall_ms();
+        let bytes =
+            snapshot::snapshot_bytes(self.id.epoch, now, last_contained, &self.more, records)?;
+        replace_file(&*self.files, &self.id.path(&self.folder), &bytes)?;
+        Ok(self.id)
+    }
+}
+
 /// A member of the metadata quorum.
 #[derive(Debug)]
 pub struct Quorum {
@@ -107,7 +164,7 @@ impl Quorum {
         let failed = |source| StorageError::Io { path: folder.clone(), source };
         files.make_dir(&folder).map_err(failed)?;
         let mut replay = Replay::default();
-        let newest = snapshot::newest(&**files, &folder)?;
+        let newest = snapshot::newest_snapshot(&**files, &folder)?;
         if let Some(id) = newest {
             let bytes = read_file(&**files, &id.path(&folder))?;
             replay.take(&bytes.unwrap_or_default())?;
@@ -127,7 +184,7 @@ impl Quorum {
             return Err(QuorumError::Corrupt(why));
         }
         let end = LogEnd { epoch: log.view().latest_epoch().max(0), offset: log.log_end() };
-        let durable = state::read(&**files, &folder)?;
+        let durable = state::read_state(&**files, &folder)?;
         let mut quorum = Self {
             files: Arc::clone(files),
             raft: Raft::new(setup.own, voters, end, Timing::default()),
@@ -199,7 +256,7 @@ impl Quorum {
     }
 
     fn persist(&self, durable: &Durable) -> Result<(), StorageError> {
-        state::write(&*self.files, &self.folder, durable, self.kraft_version)
+        state::write_state(&*self.files, &self.folder, durable, self.kraft_version)
     }
 
     fn end(&self) -> LogEnd {
@@ -220,58 +277,78 @@ impl Quorum {
         let mut controls = vec![batch::leader_change(self.own.id, voters)?];
         if self.voters_in_log && self.log.log_end() == 0 {
             controls.push(batch::kraft_version(self.kraft_version)?);
-            controls.push(batch::voters(voters)?);
+            controls.push(batch::voters_record(voters)?);
         }
         let place = self.place(epoch);
         let bytes = batch::of_controls(place, &controls)?;
-        self.store(&bytes, place)
-    }
-
-    /// On the disk before this returns.
-    fn store(&mut self, bytes: &[u8], place: BatchPlace) -> Result<(), QuorumError> {
-        let stamp =
-            Stamp { leader_epoch: place.leader_epoch, append_time: None, max_timestamp: None };
-        self.log.append_as_leader(bytes, stamp, place.now_ms)?;
+        self.write(&bytes, place)?;
         self.log.flush()?;
         Ok(())
     }
 
-    /// Appends records as one atomic batch; they are on the disk, and with one voter committed,
-    /// when this returns. Says where the log ends then.
+    fn write(&mut self, bytes: &[u8], place: BatchPlace) -> Result<(), QuorumError> {
+        let stamp =
+            Stamp { leader_epoch: place.leader_epoch, append_time: None, max_timestamp: None };
+        self.log.append_as_leader(bytes, stamp, place.now_ms)?;
+        Ok(())
+    }
+
+    /// Appends records as one atomic batch and returns the log's end behind them. A power cut may
+    /// take them back until they are stored: [`Quorum::begin_store`].
     ///
     /// # Errors
-    /// This node does not lead, or the disk fails: nobody may be told that anything happened.
+    /// See [`QuorumError::is_refusal`].
     pub fn append(&mut self, records: &[(MetadataRecord, i16)]) -> Result<Offset, QuorumError> {
         if !matches!(self.raft.role(), Role::Leader { .. }) {
             return Err(QuorumError::NotLeader);
         }
         let place = self.place(self.raft.epoch());
         let bytes = batch::of_records(place, records)?;
-        self.store(&bytes, place)?;
-        self.step(Input::Stored(self.end()))?;
+        self.write(&bytes, place)?;
         Ok(self.log.log_end())
     }
 
-    /// Writes a snapshot of everything so far.
+    /// What must be done to make durable what was appended so far.
     ///
     /// # Errors
-    /// The disk fails; the log has everything still.
-    pub fn write_snapshot(
+    /// An earlier write failed.
+    pub fn begin_store(&self) -> Result<Store, QuorumError> {
+        Ok(Store { sync: self.log.begin_sync()?, end: self.end() })
+    }
+
+    /// It has been done, or has failed. With one voter, what is durable is committed.
+    ///
+    /// # Errors
+    /// Those of the store: what is durable is unknown then, and the log takes no more.
+    pub fn end_store(
         &mut self,
-        records: &[(MetadataRecord, i16)],
-    ) -> Result<SnapshotId, QuorumError> {
-        let id = SnapshotId { end: self.committed, epoch: self.raft.epoch() };
+        store: &Store,
+        done: Result<(), StorageError>,
+    ) -> Result<(), QuorumError> {
+        self.log.end_sync(&store.sync, done)?;
+        self.step(Input::Stored(store.end))
+    }
+
+    /// What must be done to write a snapshot of everything below `end`, which has committed.
+    ///
+    /// # Errors
+    /// The voters have no form in their version.
+    pub fn begin_snapshot(&self, end: Offset) -> Result<Snapshot, QuorumError> {
         let more = if self.voters_in_log {
-            vec![batch::kraft_version(self.kraft_version)?, batch::voters(self.raft.voters())?]
+            vec![
+                batch::kraft_version(self.kraft_version)?,
+                batch::voters_record(self.raft.voters())?,
+            ]
         } else {
             Vec::new()
         };
-        let clock = self.clock.clone();
-        let last_contained = clock.wall_ms();
-        let now = &mut || clock.wall_ms();
-        let bytes = snapshot::bytes(id.epoch, now, last_contained, &more, records)?;
-        replace_file(&*self.files, &id.path(&self.folder), &bytes)?;
-        Ok(id)
+        Ok(Snapshot {
+            files: Arc::clone(&self.files),
+            folder: self.folder.clone(),
+            id: SnapshotId { end, epoch: self.raft.epoch() },
+            more,
+            clock: self.clock.clone(),
+        })
     }
 
     /// Where the next record goes.
@@ -333,7 +410,7 @@ fn read_log(log: &Log, from: Offset, replay: &mut Replay) -> Result<(), QuorumEr
         let slice =
             Slice { offset: at, bytes_max: READ_BYTES, at_least_one: true, upper: Offset::MAX };
         let bytes = view.read(slice).map_err(|error| QuorumError::Corrupt(error.to_string()))?;
-        let Some(Ok(last)) = ottla_records::batches(&bytes).last() else {
+        let Some(Ok(last)) = ottla_records::batches_in(&bytes).last() else {
             return Err(QuorumError::Corrupt(format!("nothing can be read at offset {at}")));
         };
         replay.take(&bytes)?;

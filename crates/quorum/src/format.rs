@@ -12,7 +12,9 @@ use crate::FOLDER;
 use crate::batch;
 use crate::driver::QuorumError;
 use crate::replay::Replay;
-use crate::snapshot::{SnapshotId, bytes, read_file, replace_file, replace_named, sync_folder};
+use crate::snapshot::{
+    SnapshotId, read_file, replace_file, replace_named, snapshot_bytes, sync_folder,
+};
 
 const BOOTSTRAP: &str = "bootstrap.checkpoint";
 
@@ -36,21 +38,21 @@ impl std::fmt::Debug for FormatOptions<'_> {
 ///
 /// # Errors
 /// The disk fails, or a record has no form in its version.
-pub fn format(
+pub fn format_directory(
     files: &Arc<dyn Files>,
     dir: &Path,
     format: FormatOptions<'_>,
 ) -> Result<(), QuorumError> {
     let now = format.now;
-    let first = bytes(0, now, 0, &[], format.records)?;
+    let first = snapshot_bytes(0, now, 0, &[], format.records)?;
     replace_named(&**files, &dir.join(BOOTSTRAP), &first)?;
     let folder = dir.join(FOLDER);
     let failed = |source| StorageError::Io { path: folder.clone(), source };
     files.make_dir(&folder).map_err(failed)?;
     let voters = VoterSet::of([format.voter.clone()]);
-    let more = [batch::kraft_version(1)?, batch::voters(&voters)?];
+    let more = [batch::kraft_version(1)?, batch::voters_record(&voters)?];
     let last_contained = now();
-    let snapshot = bytes(0, now, last_contained, &more, &[])?;
+    let snapshot = snapshot_bytes(0, now, last_contained, &more, &[])?;
     let path = SnapshotId { end: 0, epoch: 0 }.path(&folder);
     replace_file(&**files, &path, &snapshot)?;
     // The names of both, before `meta.properties` says that they are there.
@@ -62,7 +64,10 @@ pub fn format(
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn bootstrap(files: &Arc<dyn Files>, dir: &Path) -> Result<Vec<MetadataRecord>, QuorumError> {
+pub fn read_bootstrap(
+    files: &Arc<dyn Files>,
+    dir: &Path,
+) -> Result<Vec<MetadataRecord>, QuorumError> {
     let Some(bytes) = read_file(&**files, &dir.join(BOOTSTRAP))? else { return Ok(Vec::new()) };
     let mut replay = Replay::default();
     replay.take(&bytes)?;

@@ -1,7 +1,7 @@
 //! Raft running on files; the metadata log as a journal.
 //!
-//! `__cluster_metadata-0` is a log like any other with three differences: every append is on the
-//! disk before anything rests on it, control batches say who leads and who votes, and
+//! `__cluster_metadata-0` is a log like any other with three differences: nothing rests on an
+//! append before it is on the disk, control batches say who leads and who votes, and
 //! `<offset>-<epoch>.checkpoint` files hold snapshots. Beside it lie `quorum-state`, what a voter
 //! has promised, and `bootstrap.checkpoint`, what a cluster begins with (KIP-595, KIP-630).
 
@@ -12,8 +12,8 @@ mod replay;
 mod snapshot;
 mod state;
 
-pub use driver::{OpenedQuorum, Quorum, QuorumError, Setup};
-pub use format::{FormatOptions, bootstrap, format};
+pub use driver::{OpenedQuorum, Quorum, QuorumError, Setup, Snapshot, Store};
+pub use format::{FormatOptions, format_directory, read_bootstrap};
 pub use ottla_raft::{Endpoint, ReplicaKey, Voter, VoterSet};
 pub use snapshot::SnapshotId;
 

@@ -6,7 +6,7 @@ use ottla_protocol::shared::kraft_version_record::KRaftVersionRecord;
 use ottla_protocol::shared::voters_record::VotersRecord;
 use ottla_protocol::{Decoder, Message, decode_metadata};
 use ottla_raft::VoterSet;
-use ottla_records::batches;
+use ottla_records::batches_in;
 use ottla_records::control::ControlKind;
 
 use crate::batch::voter_set;
@@ -31,7 +31,7 @@ pub(crate) struct Replay {
 impl Replay {
     /// Takes all batches of `bytes` in.
     pub fn take(&mut self, bytes: &[u8]) -> Result<(), QuorumError> {
-        for batch in batches(bytes) {
+        for batch in batches_in(bytes) {
             let batch = batch?;
             if !batch.crc_is_right() {
                 return Err(QuorumError::Corrupt(format!(

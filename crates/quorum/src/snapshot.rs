@@ -36,14 +36,17 @@ impl SnapshotId {
 }
 
 /// The newest snapshot of a folder.
-pub(crate) fn newest(files: &dyn Files, folder: &Path) -> Result<Option<SnapshotId>, StorageError> {
+pub(crate) fn newest_snapshot(
+    files: &dyn Files,
+    folder: &Path,
+) -> Result<Option<SnapshotId>, StorageError> {
     let listed = files.list(folder);
     let listed = listed.map_err(|source| StorageError::Io { path: folder.to_owned(), source })?;
     Ok(listed.iter().filter_map(|entry| SnapshotId::parse(&entry.name)).max())
 }
 
 /// The bytes of a snapshot: a header with what else is to be said first, records, a footer.
-pub(crate) fn bytes(
+pub(crate) fn snapshot_bytes(
     leader_epoch: LeaderEpoch,
     now: &mut dyn FnMut() -> TimestampMs,
     last_contained: TimestampMs,
@@ -54,18 +57,18 @@ pub(crate) fn bytes(
     let mut first = vec![batch::snapshot_header(last_contained)?];
     first.extend_from_slice(more);
     let mut out = batch::of_controls(at, &first)?;
-    at.base_offset += offset(first.len());
+    at.base_offset += count_to_offset(first.len());
     for records in records.chunks(BATCH_RECORDS) {
         at.now_ms = now();
         out.extend(batch::of_records(at, records)?);
-        at.base_offset += offset(records.len());
+        at.base_offset += count_to_offset(records.len());
     }
     at.now_ms = now();
     out.extend(batch::of_controls(at, &[batch::snapshot_footer()?])?);
     Ok(out)
 }
 
-fn offset(count: usize) -> Offset {
+fn count_to_offset(count: usize) -> Offset {
     Offset::try_from(count).unwrap_or(Offset::MAX)
 }
 

@@ -11,16 +11,16 @@ use crate::snapshot::{read_file, replace_file};
 const FILE: &str = "quorum-state";
 
 /// Reads it; nothing was promised if there is no file.
-pub(crate) fn read(files: &dyn Files, folder: &Path) -> Result<Durable, StorageError> {
+pub(crate) fn read_state(files: &dyn Files, folder: &Path) -> Result<Durable, StorageError> {
     let path = &folder.join(FILE);
     let Some(bytes) = read_file(files, path)? else { return Ok(Durable::default()) };
     let text = String::from_utf8_lossy(&bytes);
-    let number = |name: &str| -> Option<i32> { value(&text, name)?.parse().ok() };
+    let number = |name: &str| -> Option<i32> { json_value(&text, name)?.parse().ok() };
     let epoch = number("leaderEpoch").ok_or_else(|| StorageError::Corrupt {
         path: path.clone(),
         why: "there is no leaderEpoch in it".to_owned(),
     })?;
-    let directory = value(&text, "votedDirectoryId").and_then(|id| id.parse().ok());
+    let directory = json_value(&text, "votedDirectoryId").and_then(|id| id.parse().ok());
     let directory = directory.unwrap_or_default();
     let voted = number("votedId").filter(|id| *id >= 0);
     Ok(Durable {
@@ -31,14 +31,14 @@ pub(crate) fn read(files: &dyn Files, folder: &Path) -> Result<Durable, StorageE
 }
 
 /// The value behind a name; the file is one flat object of numbers and texts without escapes.
-fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+fn json_value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(&format!("\"{name}\""))?;
     let rest = rest.trim_start().strip_prefix(':')?.trim_start();
     Some(rest.split([',', '}']).next()?.trim().trim_matches('"'))
 }
 
 /// Replaces it; on the disk before this returns.
-pub(crate) fn write(
+pub(crate) fn write_state(
     files: &dyn Files,
     folder: &Path,
     state: &Durable,

@@ -359,11 +359,11 @@ impl<'a> Unpacked<'a> {
 
 /// The batches in `bytes`, one behind the other. The first that is broken ends them.
 #[must_use]
-pub const fn batches(bytes: &[u8]) -> Batches<'_> {
+pub const fn batches_in(bytes: &[u8]) -> Batches<'_> {
     Batches { bytes, at: 0 }
 }
 
-/// See [`batches`].
+/// See [`batches_in`].
 #[derive(Clone, Debug)]
 pub struct Batches<'a> {
     bytes: &'a [u8],

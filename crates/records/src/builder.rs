@@ -5,7 +5,7 @@ use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Time
 use crate::batch::{BadBatch, Batch};
 use crate::codec::Compression;
 use crate::record::Record;
-use crate::varint::{length, size_i64, write_i64};
+use crate::varint::{length_i64, size_i64, write_i64};
 use crate::{HEADER_BYTES, NO_PRODUCER, OVERHEAD_BYTES, crc32c};
 
 /// What stands in a batch's header beside what its records say.
@@ -221,7 +221,7 @@ impl BatchBuilder {
 
 fn nullable_size(bytes: Option<&[u8]>) -> i64 {
     match bytes {
-        Some(bytes) => i64::try_from(size_i64(length(bytes))).unwrap_or(0) + length(bytes),
+        Some(bytes) => i64::try_from(size_i64(length_i64(bytes))).unwrap_or(0) + length_i64(bytes),
         None => 1,
     }
 }
@@ -241,7 +241,7 @@ fn body_length(since: i64, delta: i32, record: &NewRecord<'_>) -> i64 {
 fn write_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     match bytes {
         Some(bytes) => {
-            write_i64(out, length(bytes));
+            write_i64(out, length_i64(bytes));
             out.extend(bytes);
         }
         None => write_i64(out, -1),

@@ -10,7 +10,7 @@ use crate::batch::{BadBatch, Batch};
 use crate::codec::Compression;
 use crate::record::Records;
 use crate::repack::{RepackAs, repack};
-use crate::survey::{Survey, survey};
+use crate::survey::{Survey, survey_records};
 use crate::unpack::with_scratch;
 use crate::{HEADER_BYTES, OVERHEAD_BYTES};
 
@@ -135,7 +135,7 @@ pub enum BadRecords {
     #[error(transparent)]
     UnknownCodec(BadBatch),
     /// Records that break a rule.
-    #[error("{}", summary(.0))]
+    #[error("{}", errors_summary(.0))]
     Records(Vec<RecordError>),
 }
 
@@ -181,7 +181,7 @@ impl RecordRule {
     }
 }
 
-fn summary(errors: &[RecordError]) -> String {
+fn errors_summary(errors: &[RecordError]) -> String {
     let first = errors.first().map(|it| format!("; record {}: {}", it.index, it.rule));
     format!("{} record(s) are not valid{}", errors.len(), first.unwrap_or_default())
 }
@@ -315,43 +315,46 @@ pub fn at_a_glance(bytes: &[u8], zstd_allowed: bool) -> Result<Batch<'_>, BadRec
 ///
 /// # Errors
 /// The first rule that is broken.
-pub fn check<'a>(bytes: &'a [u8], rules: &BatchRules) -> Result<CheckedBatch<'a>, BadRecords> {
+pub fn check_batches<'a>(
+    bytes: &'a [u8],
+    rules: &BatchRules,
+) -> Result<CheckedBatch<'a>, BadRecords> {
     let batch = at_a_glance(bytes, rules.zstd_allowed)?;
     let compression = batch.compression();
     if batch.base_offset() != 0 {
         return Err(BadRecords::BaseOffset(batch.base_offset()));
     }
-    size(batch.bytes().len(), rules)?;
+    check_size(batch.bytes().len(), rules)?;
     if !batch.crc_is_right() {
         return Err(BadRecords::Crc);
     }
     let compression = compression.map_err(BadRecords::Broken)?;
-    header(&batch)?;
+    check_header(&batch)?;
     let packed = &batch.bytes()[HEADER_BYTES..];
     let repack_as = rules.store_as.filter(|to| to.codec != compression);
     if compression == Compression::None {
-        return inside(batch, packed, rules, repack_as);
+        return check_records(batch, packed, rules, repack_as);
     }
     with_scratch(|scratch| {
         let records = scratch.unpack(compression, packed, rules.unpacked_bytes_max);
-        inside(batch, records.map_err(BadRecords::Broken)?, rules, repack_as)
+        check_records(batch, records.map_err(BadRecords::Broken)?, rules, repack_as)
     })
 }
 
 /// Looks at the unpacked records of a batch.
 #[inline]
-fn inside<'a>(
+fn check_records<'a>(
     batch: Batch<'a>,
     records: &[u8],
     rules: &BatchRules,
     repack_as: Option<RepackAs>,
 ) -> Result<CheckedBatch<'a>, BadRecords> {
-    let survey = survey(&batch, records).map_err(BadRecords::Broken)?;
+    let survey = survey_records(&batch, records).map_err(BadRecords::Broken)?;
     if let Some(demanded) = Demanded::broken_by(&batch, &survey, rules) {
-        refuse(demanded.errors(&batch, records))?;
+        refuse_records(demanded.errors(&batch, records))?;
     }
     match repack_as {
-        None if !survey.in_order => refuse(offset_deltas(&batch, records))?,
+        None if !survey.in_order => refuse_records(offset_deltas(&batch, records))?,
         // A batch that is written again gets the right offsets by that.
         None => {}
         Some(_) => can_be_written(&batch, &survey, records)?,
@@ -361,7 +364,7 @@ fn inside<'a>(
         return Ok(CheckedBatch { batch, repacked: None, max_timestamp: survey.newest });
     };
     let repacked = repack(&batch, records, to, survey.in_order).map_err(BadRecords::Broken)?;
-    size(repacked.len(), rules)?;
+    check_size(repacked.len(), rules)?;
     segment_size(repacked.len(), rules)?;
     // Written again, the records of a batch that claims the append time have that time.
     let all_have = batch.is_append_time().then(|| batch.max_timestamp());
@@ -369,7 +372,7 @@ fn inside<'a>(
     Ok(CheckedBatch { batch, repacked: Some(repacked), max_timestamp })
 }
 
-fn size(size: usize, rules: &BatchRules) -> Result<(), BadRecords> {
+fn check_size(size: usize, rules: &BatchRules) -> Result<(), BadRecords> {
     let max = rules.batch_bytes_max;
     if size > max { Err(BadRecords::TooLarge { size, max }) } else { Ok(()) }
 }
@@ -379,7 +382,7 @@ fn segment_size(size: usize, rules: &BatchRules) -> Result<(), BadRecords> {
     if size as u64 > max { Err(BadRecords::LargerThanSegment { size, max }) } else { Ok(()) }
 }
 
-fn header(batch: &Batch<'_>) -> Result<(), BadRecords> {
+fn check_header(batch: &Batch<'_>) -> Result<(), BadRecords> {
     let count = i64::from(batch.record_count());
     let offsets = i64::from(batch.last_offset_delta()) + 1;
     if count != offsets || count <= 0 {
@@ -395,7 +398,7 @@ fn header(batch: &Batch<'_>) -> Result<(), BadRecords> {
     Ok(())
 }
 
-fn refuse(errors: Vec<RecordError>) -> Result<(), BadRecords> {
+fn refuse_records(errors: Vec<RecordError>) -> Result<(), BadRecords> {
     if errors.is_empty() { Ok(()) } else { Err(BadRecords::Records(errors)) }
 }
 
@@ -410,7 +413,7 @@ fn can_be_written(batch: &Batch<'_>, survey: &Survey, records: &[u8]) -> Result<
             let rule = RecordRule::NegativeTime(timestamp);
             (timestamp < NO_TIMESTAMP).then_some(RecordError { index, rule })
         });
-        refuse(errors.take(NAMED_MAX).collect())?;
+        refuse_records(errors.take(NAMED_MAX).collect())?;
     }
     if batch.producer_id() != NO_PRODUCER
         && (batch.producer_epoch() < 0 || batch.base_sequence() < 0)

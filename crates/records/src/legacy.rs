@@ -9,7 +9,7 @@
 
 use ottla_types::{Offset, TimestampMs};
 
-use crate::batch::{BadBatch, batches};
+use crate::batch::{BadBatch, batches_in};
 use crate::builder::{BatchBuilder, BatchOptions, NewRecord};
 use crate::codec::Compression;
 use crate::crc32;
@@ -26,15 +26,15 @@ struct LegacyMessage<'a> {
     value: Option<&'a [u8]>,
 }
 
-fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+fn take_bytes<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     let (head, rest) = bytes.split_first_chunk::<N>()?;
     *bytes = rest;
     Some(*head)
 }
 
 #[expect(clippy::option_option, reason = "broken and null are two things")]
-fn nullable<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
-    let length = i32::from_be_bytes(take(bytes)?);
+fn take_nullable<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
+    let length = i32::from_be_bytes(take_bytes(bytes)?);
     if length < 0 {
         return Some(None);
     }
@@ -49,11 +49,14 @@ pub fn is_message(bytes: &[u8]) -> bool {
     let size = bytes.get(8..12).and_then(|it| it.first_chunk::<4>()).copied();
     let size = size.and_then(|size| usize::try_from(i32::from_be_bytes(size)).ok());
     let message = size.and_then(|size| bytes.get(..size.checked_add(12)?));
-    message.is_some_and(|mut message| matches!(next(&mut message, 0), Ok(Some(_))))
+    message.is_some_and(|mut message| matches!(next_message(&mut message, 0), Ok(Some(_))))
 }
 
 /// The next message of a set; `None` at its end. A part of a message ends the set, as in Kafka.
-fn next<'a>(set: &mut &'a [u8], index: usize) -> Result<Option<LegacyMessage<'a>>, BadBatch> {
+fn next_message<'a>(
+    set: &mut &'a [u8],
+    index: usize,
+) -> Result<Option<LegacyMessage<'a>>, BadBatch> {
     let Some((head, rest)) = set.split_first_chunk::<HEAD_BYTES>() else { return Ok(None) };
     let [o0, o1, o2, o3, o4, o5, o6, o7, s0, s1, s2, s3] = *head;
     let size = i32::from_be_bytes([s0, s1, s2, s3]);
@@ -63,18 +66,18 @@ fn next<'a>(set: &mut &'a [u8], index: usize) -> Result<Option<LegacyMessage<'a>
     *set = rest;
     let broken = |why| BadBatch::Record { index, why };
     let cut = || broken("the message is cut short");
-    let crc = u32::from_be_bytes(take(&mut body).ok_or_else(cut)?);
+    let crc = u32::from_be_bytes(take_bytes(&mut body).ok_or_else(cut)?);
     if crc != crc32(body) {
         return Err(BadBatch::Checksum(index));
     }
-    let [magic, attributes] = take::<2>(&mut body).ok_or_else(cut)?.map(u8::cast_signed);
+    let [magic, attributes] = take_bytes::<2>(&mut body).ok_or_else(cut)?.map(u8::cast_signed);
     let timestamp = match magic {
         0 => NO_TIMESTAMP,
-        1 => i64::from_be_bytes(take(&mut body).ok_or_else(cut)?),
+        1 => i64::from_be_bytes(take_bytes(&mut body).ok_or_else(cut)?),
         other => return Err(BadBatch::Magic(other)),
     };
-    let key = nullable(&mut body).ok_or_else(cut)?;
-    let value = nullable(&mut body).ok_or_else(cut)?;
+    let key = take_nullable(&mut body).ok_or_else(cut)?;
+    let value = take_nullable(&mut body).ok_or_else(cut)?;
     if !body.is_empty() {
         return Err(broken("the message is longer than its key and value"));
     }
@@ -104,32 +107,32 @@ const NO_TIMESTAMP: TimestampMs = -1;
 ///
 /// # Errors
 /// A message is broken, or they unpack to more than `limit_bytes`.
-pub fn up(set: &[u8], limit_bytes: usize) -> Result<Vec<u8>, BadBatch> {
+pub fn convert_up(set: &[u8], limit_bytes: usize) -> Result<Vec<u8>, BadBatch> {
     let mut rest = set;
-    let Some(first) = next(&mut rest, 0)? else {
+    let Some(first) = next_message(&mut rest, 0)? else {
         return Err(BadBatch::Truncated { due: HEAD_BYTES + BODY_BYTES_MIN, left: set.len() });
     };
     let compression = first.compression()?;
     if compression != Compression::None {
-        if next(&mut rest, 1)?.is_some() {
+        if next_message(&mut rest, 1)?.is_some() {
             let why = "a compressed message must be the only one of its set";
             return Err(BadBatch::Record { index: 1, why });
         }
-        return unwrap(&first, compression, limit_bytes);
+        return unwrap_message(&first, compression, limit_bytes);
     }
     let mut builder = BatchBuilder::new(BatchOptions::default());
-    push(&mut builder, &first);
+    push_message(&mut builder, &first);
     let mut index = 1;
-    while let Some(message) = next(&mut rest, index)? {
-        inner(&message, first.magic, index)?;
-        push(&mut builder, &message);
+    while let Some(message) = next_message(&mut rest, index)? {
+        check_inner(&message, first.magic, index)?;
+        push_message(&mut builder, &message);
         index += 1;
     }
     builder.build()
 }
 
 /// The messages inside a compressed one, as a batch.
-fn unwrap(
+fn unwrap_message(
     outer: &LegacyMessage<'_>,
     compression: Compression,
     limit_bytes: usize,
@@ -146,9 +149,9 @@ fn unwrap(
     let mut builder =
         BatchBuilder::new(BatchOptions { compression, append_time, ..BatchOptions::default() });
     let (mut set, mut index, mut last) = (unpacked.as_slice(), 0, 0);
-    while let Some(message) = next(&mut set, index)? {
-        inner(&message, outer.magic, index)?;
-        push(&mut builder, &message);
+    while let Some(message) = next_message(&mut set, index)? {
+        check_inner(&message, outer.magic, index)?;
+        push_message(&mut builder, &message);
         (index, last) = (index + 1, message.offset);
     }
     if index == 0 {
@@ -162,7 +165,7 @@ fn unwrap(
 }
 
 /// May the message stand there, in a set of messages of this format?
-fn inner(message: &LegacyMessage<'_>, magic: i8, index: usize) -> Result<(), BadBatch> {
+fn check_inner(message: &LegacyMessage<'_>, magic: i8, index: usize) -> Result<(), BadBatch> {
     if message.magic != magic {
         let why = "its message format is not that of the first message";
         return Err(BadBatch::Record { index, why });
@@ -174,7 +177,7 @@ fn inner(message: &LegacyMessage<'_>, magic: i8, index: usize) -> Result<(), Bad
     Ok(())
 }
 
-fn push(builder: &mut BatchBuilder, message: &LegacyMessage<'_>) {
+fn push_message(builder: &mut BatchBuilder, message: &LegacyMessage<'_>) {
     builder.push(&NewRecord {
         timestamp: message.timestamp,
         key: message.key,
@@ -188,9 +191,9 @@ fn push(builder: &mut BatchBuilder, message: &LegacyMessage<'_>) {
 ///
 /// # Errors
 /// A batch is broken, or unpacks to more than `limit_bytes`.
-pub fn down(bytes: &[u8], magic: i8, limit_bytes: usize) -> Result<Vec<u8>, BadBatch> {
+pub fn convert_down(bytes: &[u8], magic: i8, limit_bytes: usize) -> Result<Vec<u8>, BadBatch> {
     let mut out = Vec::new();
-    for batch in batches(bytes) {
+    for batch in batches_in(bytes) {
         let batch = batch?;
         if batch.is_control() {
             continue;

@@ -2,7 +2,7 @@
 //!
 //! A batch (message format v2, KIP-98) is looked at where it lies: [`Batch`] is a borrowed view of
 //! its bytes, [`Batch::unpack`] decompresses under a bound, and a [`Record`] borrows from that.
-//! [`check`] is what a leader demands of a batch from outside, [`BatchBuilder`] makes one.
+//! [`check_batches`] is what a leader demands of a batch from outside, [`BatchBuilder`] makes one.
 //!
 //! ```text
 //! 0 base offset i64 | 8 length i32 (bytes behind it) | 12 leader epoch i32 | 16 magic i8 = 2
@@ -24,11 +24,11 @@ mod unpack;
 mod varint;
 mod xxhash;
 
-pub use batch::{BadBatch, Batch, Batches, Unpacked, batches};
+pub use batch::{BadBatch, Batch, Batches, Unpacked, batches_in};
 pub use builder::{BatchBuilder, BatchOptions, NewRecord};
 pub use check::{
     BadRecords, BatchRules, CheckedBatch, RecordError, RecordRule, TimestampRules, at_a_glance,
-    check, only_batch,
+    check_batches, only_batch,
 };
 pub use codec::Compression;
 pub use record::{Headers, Record, Records};

@@ -40,18 +40,18 @@ impl<'a> Iterator for Headers<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
-        header(&mut self.bytes)
+        take_header(&mut self.bytes)
     }
 }
 
-fn header<'a>(bytes: &mut &'a [u8]) -> Option<(&'a [u8], Option<&'a [u8]>)> {
-    let name = nullable(bytes)??;
-    Some((name, nullable(bytes)?))
+fn take_header<'a>(bytes: &mut &'a [u8]) -> Option<(&'a [u8], Option<&'a [u8]>)> {
+    let name = take_nullable(bytes)??;
+    Some((name, take_nullable(bytes)?))
 }
 
 /// Bytes behind their length, where -1 is null; the outer `None` is broken.
 #[expect(clippy::option_option, reason = "broken and null are two things")]
-fn nullable<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
+fn take_nullable<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     let length = read_i32(bytes)?;
     if length == -1 {
         return Some(None);
@@ -103,12 +103,12 @@ impl<'a> Records<'a> {
         *body = rest;
         let timestamp = self.batch.base_timestamp().wrapping_add(read_i64(body)?);
         let offset = self.batch.base_offset() + Offset::from(read_i32(body)?);
-        let key = nullable(body)?;
-        let value = nullable(body)?;
+        let key = take_nullable(body)?;
+        let value = take_nullable(body)?;
         let header_count = usize::try_from(read_i32(body)?).ok()?;
         let headers = *body;
         for _ in 0..header_count {
-            header(body)?;
+            take_header(body)?;
         }
         let timestamp = self.append_time.unwrap_or(timestamp);
         Some(Record { offset, timestamp, key, value, headers, header_count })

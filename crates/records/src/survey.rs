@@ -30,12 +30,14 @@ pub struct Survey {
 /// # Errors
 /// [`BadBatch::Record`]: a record is broken, or there are more or fewer bytes than the batch's
 /// record count takes.
-pub fn survey(batch: &Batch<'_>, records: &[u8]) -> Result<Survey, BadBatch> {
+pub fn survey_records(batch: &Batch<'_>, records: &[u8]) -> Result<Survey, BadBatch> {
     let count = usize::try_from(batch.record_count()).unwrap_or(0);
     let mut seen = SurveyState::default();
     let (mut at, mut index) = (0, 0);
     while index < count {
-        let Some(layout) = Layout::read(records, at) else { return Err(broken(batch, records)) };
+        let Some(layout) = Layout::read(records, at) else {
+            return Err(find_broken(batch, records));
+        };
         seen.take(&layout, index);
         index += 1;
         let next = at + layout.bytes;
@@ -44,7 +46,7 @@ pub fn survey(batch: &Batch<'_>, records: &[u8]) -> Result<Survey, BadBatch> {
         index += alike;
     }
     if at < records.len() {
-        return Err(broken(batch, records));
+        return Err(find_broken(batch, records));
     }
     seen.survey(batch, records)
 }
@@ -80,14 +82,17 @@ impl SurveyState {
             _ if oldest_delta > newest_delta => (i64::MAX, -1),
             (Some(oldest), Some(newest)) => (oldest, newest),
             // A time wraps around: then the smallest delta is not that of the oldest record.
-            _ => wrapped(batch, records)?,
+            _ => survey_wrapped(batch, records)?,
         };
         Ok(Survey { oldest, newest: newest.max(-1), keyless, in_order })
     }
 }
 
 #[cold]
-fn wrapped(batch: &Batch<'_>, records: &[u8]) -> Result<(TimestampMs, TimestampMs), BadBatch> {
+fn survey_wrapped(
+    batch: &Batch<'_>,
+    records: &[u8],
+) -> Result<(TimestampMs, TimestampMs), BadBatch> {
     let (mut oldest, mut newest) = (i64::MAX, i64::MIN);
     for record in Records::with_own_times(*batch, records) {
         let timestamp = record?.timestamp;
@@ -98,7 +103,7 @@ fn wrapped(batch: &Batch<'_>, records: &[u8]) -> Result<(TimestampMs, TimestampM
 
 /// Which record is broken, and how.
 #[cold]
-fn broken(batch: &Batch<'_>, records: &[u8]) -> BadBatch {
+fn find_broken(batch: &Batch<'_>, records: &[u8]) -> BadBatch {
     let found = Records::with_own_times(*batch, records).find_map(Result::err);
     found.unwrap_or(BadBatch::Record { index: 0, why: "it cannot be read" })
 }
@@ -184,19 +189,19 @@ impl Layout {
     fn any(records: &[u8], at: usize) -> Option<Self> {
         let bytes = records.get(at..)?;
         let mut next = 0;
-        let length = size(varint::raw_u32(bytes, &mut next)?)??;
+        let length = length_of(varint::raw_u32(bytes, &mut next)?)??;
         let end = next.checked_add(length)?;
         let bytes = bytes.get(..end)?;
         next += 1;
         let time_delta = varint::unzigzag(varint::raw_u64(bytes, &mut next)?);
         let offset_delta_at = next;
         let raw_offset_delta = varint::raw_u32(bytes, &mut next)?;
-        let key = size(varint::raw_u32(bytes, &mut next)?)?;
+        let key = length_of(varint::raw_u32(bytes, &mut next)?)?;
         next += key.unwrap_or(0);
-        let value = size(varint::raw_u32(bytes, &mut next)?)?;
+        let value = length_of(varint::raw_u32(bytes, &mut next)?)?;
         let value_at = next;
         next += value.unwrap_or(0);
-        let headers = size(varint::raw_u32(bytes, &mut next)?)??;
+        let headers = length_of(varint::raw_u32(bytes, &mut next)?)??;
         if headers > 0 {
             next = after_headers(bytes, next, headers)?;
         }
@@ -306,7 +311,7 @@ const ONE_CARRY: usize = 64;
 
 /// A length as it is written: `Some(None)` is null, `None` is no length.
 #[expect(clippy::option_option, reason = "broken and null are two things")]
-const fn size(raw: u32) -> Option<Option<usize>> {
+const fn length_of(raw: u32) -> Option<Option<usize>> {
     match raw {
         1 => Some(None),
         raw if raw & 1 == 1 => None,
@@ -319,8 +324,8 @@ fn after_headers(bytes: &[u8], at: usize, count: usize) -> Option<usize> {
     let mut next = at;
     for _ in 0..count {
         // A name must be there, a value may be null.
-        next += size(varint::raw_u32(bytes, &mut next)?)??;
-        next += size(varint::raw_u32(bytes, &mut next)?)?.unwrap_or(0);
+        next += length_of(varint::raw_u32(bytes, &mut next)?)??;
+        next += length_of(varint::raw_u32(bytes, &mut next)?)?.unwrap_or(0);
     }
     Some(next)
 }

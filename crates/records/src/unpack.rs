@@ -129,21 +129,22 @@ impl Scratch {
     }
 
     fn gzip(&mut self, packed: &[u8], limit: usize) -> Result<usize, BadBatch> {
-        let mut rest = behind_gzip_head(packed).ok_or_else(|| gzip("there is no gzip header"))?;
+        let mut rest =
+            behind_gzip_head(packed).ok_or_else(|| bad_gzip("there is no gzip header"))?;
         let mut used = 0;
         loop {
             let start = used;
             (rest, used) = self.inflate(rest, used, limit)?;
-            let (trailer, behind) = rest.split_first_chunk::<8>().ok_or_else(|| gzip(CUT))?;
+            let (trailer, behind) = rest.split_first_chunk::<8>().ok_or_else(|| bad_gzip(CUT))?;
             let made = &self.room[start..used];
             let [a, b, c, d, e, f, g, h] = *trailer;
             // The length counts modulo 2^32.
             let length = u64::from(u32::from_le_bytes([e, f, g, h]));
             if u32::from_le_bytes([a, b, c, d]) != crate::crc32(made) {
-                return Err(gzip("the checksum does not match"));
+                return Err(bad_gzip("the checksum does not match"));
             }
             if made.len() as u64 & u64::from(u32::MAX) != length {
-                return Err(gzip("the length does not match"));
+                return Err(bad_gzip("the length does not match"));
             }
             // Another member may follow; what is none is ignored, as Java does.
             match behind_gzip_head(behind) {
@@ -182,7 +183,7 @@ impl Scratch {
             match status {
                 Status::StreamEnd => return Ok((rest, used)),
                 _ if used == most => self.reserve(used + 1, limit)?,
-                _ if read == 0 && made == 0 => return Err(gzip(CUT)),
+                _ if read == 0 && made == 0 => return Err(bad_gzip(CUT)),
                 _ => {}
             }
         }
@@ -193,17 +194,17 @@ impl Scratch {
         let Some(mut blocks) = packed.strip_prefix(XERIAL) else {
             return self.snappy_block(packed, 0, limit);
         };
-        blocks = blocks.get(XERIAL_HEAD - XERIAL.len()..).ok_or_else(|| snappy(CUT))?;
+        blocks = blocks.get(XERIAL_HEAD - XERIAL.len()..).ok_or_else(|| bad_snappy(CUT))?;
         let mut used = 0;
         // Up to three bytes at the end are ignored, as xerial's library does.
         while let Some((length, rest)) = blocks.split_first_chunk::<4>() {
             if XERIAL.starts_with(length) {
                 // Another stream, with a header of its own.
-                blocks = blocks.get(XERIAL_HEAD..).ok_or_else(|| snappy(CUT))?;
+                blocks = blocks.get(XERIAL_HEAD..).ok_or_else(|| bad_snappy(CUT))?;
                 continue;
             }
             let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-            let (block, rest) = rest.split_at_checked(length).ok_or_else(|| snappy(CUT))?;
+            let (block, rest) = rest.split_at_checked(length).ok_or_else(|| bad_snappy(CUT))?;
             used = self.snappy_block(block, used, limit)?;
             blocks = rest;
         }
@@ -212,12 +213,12 @@ impl Scratch {
 
     fn snappy_block(&mut self, block: &[u8], used: usize, limit: usize) -> Result<usize, BadBatch> {
         if block.is_empty() {
-            return Err(snappy(CUT));
+            return Err(bad_snappy(CUT));
         }
         let broken = |error: snap::Error| Compression::Snappy.broken(&error);
         let claimed = snap::raw::decompress_len(block).map_err(broken)?;
         if claimed > block.len().saturating_mul(SNAPPY_RATIO_MAX) {
-            return Err(snappy("a block claims more than it can hold"));
+            return Err(bad_snappy("a block claims more than it can hold"));
         }
         let end = used.saturating_add(claimed);
         if end > limit {
@@ -233,27 +234,27 @@ impl Scratch {
     /// it is ignored, as they do. The checksum of the whole content is not looked at: that of the
     /// batch covers it.
     fn lz4(&mut self, packed: &[u8], limit: usize) -> Result<usize, BadBatch> {
-        let frame = Lz4Frame::read(packed).map_err(lz4)?;
+        let frame = Lz4Frame::read(packed).map_err(bad_lz4)?;
         let mut rest = frame.blocks;
         let mut used = 0;
         loop {
-            let (head, behind) = rest.split_first_chunk::<4>().ok_or_else(|| lz4(CUT))?;
+            let (head, behind) = rest.split_first_chunk::<4>().ok_or_else(|| bad_lz4(CUT))?;
             let head = u32::from_le_bytes(*head);
             let length = (head & !LZ4_PLAIN) as usize;
             if length == 0 {
                 let is_whole = !frame.has_content_checksum || behind.len() >= 4;
-                return if is_whole { Ok(used) } else { Err(lz4(CUT)) };
+                return if is_whole { Ok(used) } else { Err(bad_lz4(CUT)) };
             }
             if length > frame.block_bytes_max {
-                return Err(lz4("a block is longer than the frame allows"));
+                return Err(bad_lz4("a block is longer than the frame allows"));
             }
-            let (block, behind) = behind.split_at_checked(length).ok_or_else(|| lz4(CUT))?;
+            let (block, behind) = behind.split_at_checked(length).ok_or_else(|| bad_lz4(CUT))?;
             used += self.lz4_block(block, head & LZ4_PLAIN != 0, used, (&frame, limit))?;
             rest = behind;
             if frame.has_block_checksums {
-                let (sum, behind) = rest.split_first_chunk::<4>().ok_or_else(|| lz4(CUT))?;
+                let (sum, behind) = rest.split_first_chunk::<4>().ok_or_else(|| bad_lz4(CUT))?;
                 if u32::from_le_bytes(*sum) != xxh32(block) {
-                    return Err(lz4("the checksum of a block does not match"));
+                    return Err(bad_lz4("the checksum of a block does not match"));
                 }
                 rest = behind;
             }
@@ -306,15 +307,15 @@ const ZSTD_NO_ROOM: usize = 70usize.wrapping_neg();
 const LZ4_PLAIN: u32 = 1 << 31;
 const LZ4_MAGIC: [u8; 4] = 0x184D_2204u32.to_le_bytes();
 
-fn gzip(why: &str) -> BadBatch {
+fn bad_gzip(why: &str) -> BadBatch {
     Compression::Gzip.broken(&why)
 }
 
-fn snappy(why: &str) -> BadBatch {
+fn bad_snappy(why: &str) -> BadBatch {
     Compression::Snappy.broken(&why)
 }
 
-fn lz4(why: &str) -> BadBatch {
+fn bad_lz4(why: &str) -> BadBatch {
     Compression::Lz4.broken(&why)
 }
 

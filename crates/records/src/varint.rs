@@ -29,7 +29,7 @@ pub fn raw_u32(bytes: &[u8], at: &mut usize) -> Option<u32> {
         *at += 1;
         return Some(first.into());
     }
-    u32::try_from(long(bytes, at, 5)?).ok()
+    u32::try_from(long_varint(bytes, at, 5)?).ok()
 }
 
 /// As [`raw_u32`], of up to ten bytes.
@@ -40,10 +40,10 @@ pub fn raw_u64(bytes: &[u8], at: &mut usize) -> Option<u64> {
         *at += 1;
         return Some(first.into());
     }
-    long(bytes, at, 10)
+    long_varint(bytes, at, 10)
 }
 
-fn long(bytes: &[u8], at: &mut usize, longest: usize) -> Option<u64> {
+fn long_varint(bytes: &[u8], at: &mut usize, longest: usize) -> Option<u64> {
     let bytes = bytes.get(*at..)?;
     // Most take two bytes.
     if let [first, second, ..] = bytes
@@ -86,7 +86,7 @@ pub const fn size_i64(value: i64) -> usize {
 }
 
 /// A length that must be there, or -1 for null.
-pub fn length(bytes: &[u8]) -> i64 {
+pub fn length_i64(bytes: &[u8]) -> i64 {
     i64::try_from(bytes.len()).unwrap_or(i64::MAX)
 }
 #[cfg(test)]

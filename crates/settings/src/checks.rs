@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ottla_coordinator::pattern::{Alphabet, whole};
+use ottla_coordinator::pattern::{Alphabet, compile_whole};
 use ottla_metadata::{Cluster, ConfigChange, ConfigRules, ResourceKind};
 use ottla_protocol::messages::create_topics_response::CreatableTopicConfigs;
 use ottla_types::{ErrorCode, NodeId};
@@ -317,7 +317,7 @@ fn is_match(pattern: &str) -> bool {
         parts.pop();
     }
     let [what, text] = parts[..] else { return false };
-    OF_CLIENT.contains(&what.trim()) && whole(text.trim(), Alphabet::Unicode).is_ok()
+    OF_CLIENT.contains(&what.trim()) && compile_whole(text.trim(), Alphabet::Unicode).is_ok()
 }
 
 #[cfg(test)]

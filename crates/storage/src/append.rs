@@ -5,7 +5,7 @@
 use std::io::IoSlice;
 use std::sync::atomic::Ordering;
 
-use ottla_records::{Batch, HEADER_BYTES, batches, crc32c_of_parts};
+use ottla_records::{Batch, HEADER_BYTES, batches_in, crc32c_of_parts};
 use ottla_types::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
 
 use crate::error::{StorageError, is_shortage};
@@ -181,7 +181,7 @@ impl Log {
         bytes: &[u8],
         now_ms: TimestampMs,
     ) -> Result<Offset, AppendError> {
-        for batch in batches(bytes) {
+        for batch in batches_in(bytes) {
             let batch = batch.map_err(StorageError::from)?;
             let (got, end) = (batch.base_offset(), self.log_end());
             if got != end {

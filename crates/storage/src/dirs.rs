@@ -7,7 +7,7 @@ use ottla_types::{NodeId, TopicPartition, Uuid};
 
 use crate::checkpoint::{OffsetCheckpoint, read_lines, write_lines};
 use crate::error::StorageError;
-use crate::files::{Files, Lock, read_whole, remove_if_there, replace};
+use crate::files::{Files, Lock, make_dir_durable, read_whole, remove_if_there, replace};
 
 /// What lies at the path of a data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,12 +97,12 @@ fn partition_of(name: &str) -> Option<TopicPartition> {
 }
 
 impl DataDir {
-    /// Locks the directory, creating it if need be; `None` if another process has it.
+    /// Locks the directory, creating it if need be, for good; `None` if another process has it.
     ///
     /// # Errors
     /// The file system refuses.
     pub fn open(files: Arc<dyn Files>, path: &Path) -> Result<Option<Self>, StorageError> {
-        files.make_dir(path).map_err(StorageError::io(path))?;
+        make_dir_durable(&*files, path).map_err(StorageError::io(path))?;
         let lock = path.join(LOCK);
         let lock = files.lock(&lock).map_err(StorageError::io(&lock))?;
         Ok(lock.map(|lock| Self { files, path: path.to_owned(), _lock: lock }))

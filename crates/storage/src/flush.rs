@@ -3,14 +3,14 @@
 //! A flush is begun and ended under the writer's lock, in no time; between, it runs wherever it
 //! may take long. The recovery point moves when it has ended, never before.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_types::Offset;
 
 use crate::epochs::Epochs;
 use crate::error::StorageError;
-use crate::files::{Files, remove_if_there};
+use crate::files::{Files, parent_of, remove_if_there};
 use crate::log::Log;
 use crate::producers::{Producers, snapshot_path};
 use crate::segment::Segment;
@@ -29,6 +29,8 @@ pub struct Flush {
     upto: Offset,
     /// Were files created since the last flush?
     names_are_new: bool,
+    /// Was the folder?
+    folder_is_new: bool,
     /// Is the log closed then? Then all of it must be durable.
     is_last: bool,
     truncations: u64,
@@ -62,8 +64,14 @@ impl Flush {
         if self.names_are_new {
             self.files.sync_dir(&self.folder).map_err(StorageError::io(&self.folder))?;
         }
-        Ok(())
+        if self.folder_is_new { sync_name(&*self.files, &self.folder) } else { Ok(()) }
     }
+}
+
+/// Makes the name of a folder survive a power cut.
+fn sync_name(files: &dyn Files, folder: &Path) -> Result<(), StorageError> {
+    let above = parent_of(folder);
+    files.sync_dir(above).map_err(StorageError::io(above))
 }
 
 /// Makes the records that a log held at one moment survive a power cut, and only them: what a
@@ -73,6 +81,7 @@ pub struct Sync {
     files: Arc<dyn Files>,
     folder: PathBuf,
     segments: Vec<Arc<Segment>>,
+    folder_is_new: bool,
     from: Offset,
     upto: Offset,
     truncations: u64,
@@ -91,11 +100,11 @@ impl Sync {
             segment.file.sync().map_err(segment.io())?;
         }
         // A segment that was created since has a name that could be lost.
-        let is_new = self.segments.len() > 1 || self.from == self.segments[0].base;
+        let is_new = self.segments.len() > 1 || self.from <= self.segments[0].base;
         if is_new {
             self.files.sync_dir(&self.folder).map_err(StorageError::io(&self.folder))?;
         }
-        Ok(())
+        if self.folder_is_new { sync_name(&*self.files, &self.folder) } else { Ok(()) }
     }
 }
 
@@ -114,6 +123,7 @@ impl Log {
             files: Arc::clone(&self.files),
             folder: self.folder.clone(),
             segments: segments[behind.saturating_sub(1)..].to_vec(),
+            folder_is_new: !self.folder_is_durable,
             from: self.durable,
             upto: self.log_end(),
             truncations: self.truncations,
@@ -131,8 +141,11 @@ impl Log {
         done: Result<(), StorageError>,
     ) -> Result<(), StorageError> {
         self.failed |= done.is_err();
-        if done.is_ok() && sync.truncations == self.truncations {
-            self.durable = self.durable.max(sync.upto);
+        if done.is_ok() {
+            self.folder_is_durable |= sync.from < sync.upto;
+            if sync.truncations == self.truncations {
+                self.durable = self.durable.max(sync.upto);
+            }
         }
         done
     }
@@ -178,6 +191,7 @@ impl Log {
             obsolete: self.former_snapshot.filter(stands_alone),
             upto,
             names_are_new: is_last || epochs_changed || self.recovery_point <= active.base,
+            folder_is_new: !self.folder_is_durable,
             is_last,
             truncations: self.truncations,
         }))
@@ -205,6 +219,7 @@ impl Log {
             self.snapshots_due = snapshots;
             return done;
         }
+        self.folder_is_durable = true;
         if flush.truncations == self.truncations {
             self.recovery_point = self.recovery_point.max(flush.upto);
             self.durable = self.durable.max(flush.upto);

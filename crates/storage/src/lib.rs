@@ -62,7 +62,7 @@ pub use epochs::{EpochStart, Epochs};
 pub use error::StorageError;
 pub use files::{
     DiskCall, DiskFiles, DiskOperation, Fate, Fault, FaultyFiles, File, FileRef, Files, Listed,
-    Lock, MemoryFiles, OnDiskCall, SimDisk,
+    Lock, OnDiskCall, SimDisk,
 };
 pub use flush::{Flush, Sync};
 pub use index::AbortedTransaction;

@@ -68,6 +68,9 @@ pub struct Log {
     pub(crate) former_snapshot: Option<Offset>,
     /// Producers as of segments' ends, not yet in a file.
     pub(crate) snapshots_due: Vec<(Offset, Producers)>,
+    /// Is the folder's name in the data directory for good? As long as nothing in the folder ever
+    /// was, a power cut may take the folder with all that is in it.
+    pub(crate) folder_is_durable: bool,
     /// How often something was cut off: what was begun before is void then.
     pub(crate) truncations: u64,
     /// How many bytes were appended since the log was opened.
@@ -321,7 +324,7 @@ impl Log {
         self.truncations += 1;
         self.snapshots_due.retain(|(at, _)| *at <= offset);
         let mut segments = Vec::clone(&self.shared.segments.load());
-        let mut is_shorter = false;
+        let mut is_shorter = self.drop_snapshots_behind(offset)?;
         while segments.len() > 1 && segments.last().is_some_and(|last| last.base >= offset) {
             let gone = segments.pop().expect("just looked at");
             remove_segment(&*self.files, &self.folder, gone.base)?;
@@ -343,7 +346,6 @@ impl Log {
         last.file.truncate(position).map_err(last.io())?;
         // Before anything takes the offsets, perhaps in another file.
         last.file.sync().map_err(last.io())?;
-        self.drop_snapshots_behind(offset)?;
         let interval = self.options.index_interval_bytes;
         let opened = crate::recovery::rebuilt(&self.files, &self.folder, last.base, interval)?;
         let end = opened.end;
@@ -366,13 +368,16 @@ impl Log {
         Ok(())
     }
 
-    fn drop_snapshots_behind(&self, offset: Offset) -> Result<(), StorageError> {
+    /// Removes the snapshots of producers as of later offsets; were there any?
+    fn drop_snapshots_behind(&self, offset: Offset) -> Result<bool, StorageError> {
+        let mut dropped = false;
         for at in crate::recovery::snapshots(&*self.files, &self.folder)? {
             if at > offset {
                 let path = snapshot_path(&self.folder, at);
                 remove_if_there(&*self.files, &path).map_err(StorageError::io(&path))?;
+                dropped = true;
             }
         }
-        Ok(())
+        Ok(dropped)
     }
 }

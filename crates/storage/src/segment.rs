@@ -11,7 +11,7 @@ use ottla_records::{Batch, HEADER_BYTES};
 use ottla_types::{Offset, TimestampMs};
 
 use crate::error::StorageError;
-use crate::files::{FileRef, Files, read_exact_at};
+use crate::files::{FileRef, Files, parent_of, read_exact_at};
 use crate::index::{AbortedIndex, AbortedTransaction, IndexTable, OffsetEntry, TimeEntry};
 use crate::places::BatchPositions;
 
@@ -182,8 +182,14 @@ impl Segment {
             let state = self.state();
             (state.offsets.unsaved(), state.times.unsaved(), state.aborted.unsaved())
         };
-        for unsaved in offsets.iter().chain(&times).chain(&aborted) {
+        for unsaved in offsets.iter().chain(&times) {
             unsaved.write(&**files, closed)?;
+        }
+        if let Some(aborted) = &aborted {
+            // No batch is read again for it where a snapshot of the producers is newer.
+            aborted.write(&**files, true)?;
+            let folder = parent_of(&self.path);
+            files.sync_dir(folder).map_err(StorageError::io(folder))?;
         }
         let mut state = self.state_mut();
         if let Some(offsets) = &offsets {

@@ -1,11 +1,11 @@
 //! kafka-client-metrics: which metrics clients push (KIP-714).
 
-use ottla_client::{Client, ConfigKind, ConfigResource, Mode};
+use ottla_client::{ChangeMode, Client, ConfigKind, ConfigResource};
 use ottla_clock::Clock;
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, value, values};
-use crate::session::{Session, ToolError};
+use crate::session::{ToolError, ToolSession};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-client-metrics",
@@ -35,7 +35,7 @@ const ACTIONS: [&str; 4] = ["alter", "delete", "describe", "list"];
 const SETTINGS: [(&str, &str); 3] =
     [("interval", "interval.ms"), ("match", "match"), ("metrics", "metrics")];
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let Some(action) = args.only(&ACTIONS) else {
         let why =
             "Command must include exactly one action: --alter, --delete, --describe or --list.";
@@ -66,7 +66,7 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
                 Some((setting.to_owned(), Some(value.to_owned()).filter(|it| !it.is_empty())))
             };
             let all = SETTINGS.into_iter().filter_map(change).collect();
-            session.wait(client.set_configs(subscription(&name), all, Mode::Change))?;
+            session.wait(client.set_configs(subscription(&name), all, ChangeMode::Change))?;
             writeln!(session.out, "Altered client metrics config for {name}.")?;
         }
         ("delete", Some(name)) => {
@@ -74,7 +74,7 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
             let known = session.wait(client.configs(ConfigKind::ClientMetrics, own))?;
             let own = known.into_values().flatten().filter(|it| !it.is_default());
             let gone = own.map(|it| (it.name, None)).collect();
-            session.wait(client.set_configs(subscription(&name), gone, Mode::Change))?;
+            session.wait(client.set_configs(subscription(&name), gone, ChangeMode::Change))?;
             writeln!(session.out, "Deleted client metrics config for {name}.")?;
         }
         ("describe", name) => describe(session, &client, name)?,
@@ -92,7 +92,7 @@ const fn subscription(name: &str) -> ConfigResource<'_> {
 }
 
 fn describe(
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     client: &Client,
     name: Option<String>,
 ) -> Result<(), ToolError> {

@@ -8,7 +8,7 @@ use ottla_types::Uuid;
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, last};
-use crate::session::{Session, ToolError, failed, plain};
+use crate::session::{ToolError, ToolSession, failed, plain};
 use crate::table::tabbed;
 
 pub const TOOLS: &[&Tool] = &[
@@ -60,7 +60,7 @@ const QUORUM: &[Opt] = &[
     flag("human-readable", "With --replication: times as how long ago."),
 ];
 
-fn cluster(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn cluster(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     match args.rest.first().map(String::as_str) {
         Some("cluster-id") => {
             let client = session.connect()?;
@@ -78,7 +78,7 @@ fn cluster(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     }
 }
 
-fn endpoints(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn endpoints(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let client = session.connect()?;
     let which = if args.has("include-fenced-brokers") { Brokers::All } else { Brokers::Unfenced };
     let cluster = session.wait(client.describe_cluster(which)).map_err(plain)?;
@@ -99,7 +99,7 @@ fn endpoints(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> 
     Ok(())
 }
 
-fn quorum(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn quorum(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if args.rest.first().is_none_or(|it| it != "describe") {
         let usage = "too few arguments: describe --status or describe --replication".to_owned();
         return Err(ToolError::Usage(usage));
@@ -164,7 +164,7 @@ fn replica_parts(replica: &QuorumReplica) -> Vec<String> {
 
 fn replication(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     found: &QuorumDescription,
 ) -> Result<(), ToolError> {
     let now = Clock::real().wall_ms();
@@ -203,7 +203,7 @@ fn replication(
     Ok(())
 }
 
-fn versions(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn versions(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let client = session.connect()?;
     let cluster = session.wait(client.describe_cluster(Brokers::Unfenced)).map_err(plain)?;
     for node in cluster.brokers {
@@ -230,12 +230,12 @@ fn versions(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     Ok(())
 }
 
-fn random(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn random(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     writeln!(session.out, "{}", Clock::real().random_uuid())?;
     Ok(())
 }
 
-fn zookeeper(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn zookeeper(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     writeln!(
         session.out,
         "ZooKeeper is not needed: Ottla keeps the cluster's metadata itself. Start it with\n  kafka-server-start.sh config/server.properties\nThis waits until it is stopped."
@@ -253,7 +253,7 @@ fn zookeeper(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     Ok(())
 }
 
-fn no_zookeeper(_: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn no_zookeeper(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     writeln!(session.out, "ZooKeeper is not needed, and none was started by Ottla.")?;
     Ok(())
 }

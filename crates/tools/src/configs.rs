@@ -2,12 +2,12 @@
 
 mod quotas;
 
-use ottla_client::{Client, ConfigEntry, ConfigKind, ConfigResource, ConfigSynonym, Mode};
+use ottla_client::{ChangeMode, Client, ConfigEntry, ConfigKind, ConfigResource, ConfigSynonym};
 use ottla_types::ErrorCode;
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, value, values};
-use crate::session::{Session, ToolError, failed, properties};
+use crate::session::{ToolError, ToolSession, failed, properties};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-configs",
@@ -141,7 +141,7 @@ fn entity(args: &Parsed) -> Result<(ConfigKind, Option<String>), ToolError> {
     Ok((found, if args.has("entity-default") { Some(String::new()) } else { name }))
 }
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if args.has("alter") == args.has("describe") {
         let usage = "Command must include exactly one action: --describe, --alter";
         return Err(ToolError::Usage(usage.to_owned()));
@@ -162,7 +162,7 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 
 fn describe(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     client: &Client,
     (kind, name): (ConfigKind, Option<String>),
 ) -> Result<(), ToolError> {
@@ -198,7 +198,7 @@ fn describe(
     Ok(())
 }
 
-fn is_there(session: &Session<'_>, client: &Client, topic: &str) -> Result<bool, ToolError> {
+fn is_there(session: &ToolSession<'_>, client: &Client, topic: &str) -> Result<bool, ToolError> {
     Ok(session.wait(client.describe_topic(topic))?.error == ErrorCode::NONE)
 }
 
@@ -247,7 +247,7 @@ fn changes(args: &Parsed) -> Result<(Pairs, Vec<&str>), ToolError> {
 
 fn alter(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     client: &Client,
     (kind, name): (ConfigKind, String),
 ) -> Result<(), ToolError> {
@@ -257,7 +257,7 @@ fn alter(
     session.wait(client.set_configs(
         ConfigResource { kind, name: &name },
         all.collect(),
-        Mode::Change,
+        ChangeMode::Change,
     ))?;
     let what = name_of(kind);
     if name.is_empty() {

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use ottla_client::{Election, TopicPartition};
+use ottla_client::{LeaderElection, TopicPartition};
 use ottla_types::ErrorCode;
 
 use crate::Tool;
 use crate::exceptions::exception;
-use crate::json::{Entry, Plan};
+use crate::json::{PlanEntry, PlanFile};
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{Session, ToolError, failed, plain};
+use crate::session::{ToolError, ToolSession, failed, plain};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-leader-election",
@@ -53,17 +53,17 @@ fn chosen(args: &Parsed) -> Result<Chosen, ToolError> {
         return Ok(Some([TopicPartition::new(topic, partition)].into()));
     }
     let Some(file) = args.one("path-to-json-file") else { return Ok(None) };
-    let plan = Plan::read(file)?;
+    let plan = PlanFile::read(file)?;
     let places: Vec<_> =
-        plan.list("partitions")?.iter().map(Entry::place).collect::<Result<_, _>>()?;
+        plan.list("partitions")?.iter().map(PlanEntry::place).collect::<Result<_, _>>()?;
     plan.no_duplicates("Replica election data contains duplicate partitions", &places)?;
     Ok(Some(places.into_iter().collect()))
 }
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let kind = match args.one("election-type").map(str::to_ascii_lowercase).as_deref() {
-        Some("preferred") => Election::Preferred,
-        Some("unclean") => Election::Unclean,
+        Some("preferred") => LeaderElection::Preferred,
+        Some("unclean") => LeaderElection::Unclean,
         _ => {
             let usage = "--election-type takes preferred or unclean".to_owned();
             return Err(ToolError::Usage(usage));
@@ -81,7 +81,7 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
             Err(why) => wrong.push((place, exception(why.code, why.reason.as_deref()))),
         }
     }
-    let name = if kind == Election::Preferred { "PREFERRED" } else { "UNCLEAN" };
+    let name = if kind == LeaderElection::Preferred { "PREFERRED" } else { "UNCLEAN" };
     let list = done.join(", ");
     if !done.is_empty() {
         writeln!(

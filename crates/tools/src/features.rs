@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use ottla_client::{FeatureChange, Mode, Refusal};
+use ottla_client::{ChangeMode, FeatureChange, ItemRefusal};
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, last};
-use crate::session::{Session, ToolError, failed, plain};
+use crate::session::{ToolError, ToolSession, failed, plain};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-features",
@@ -68,7 +68,7 @@ const FEATURES: [(&str, i16, i16); 6] = [
 const DEPENDENCIES: [(&str, i16, &str, i16); 1] =
     [("eligible.leader.replicas.version", 1, METADATA, 23)];
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     match args.rest.first().map(String::as_str) {
         Some("describe") => describe(session),
         Some("version-mapping") => mapping(args, session),
@@ -103,7 +103,7 @@ fn level_in(feature: (&str, i16, i16), metadata: i16) -> i16 {
     if metadata >= since { highest } else { 0 }
 }
 
-fn mapping(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn mapping(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let name = args.one("release-version").unwrap_or(LATEST);
     let metadata = release(name)?;
     writeln!(session.out, "{METADATA}={metadata} ({name})")?;
@@ -129,7 +129,7 @@ fn levels(args: &Parsed) -> Result<Vec<(String, i16)>, ToolError> {
     args.all("feature").map(one).collect()
 }
 
-fn dependencies(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn dependencies(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     args.required("feature").map_err(ToolError::Usage)?;
     for (name, level) in levels(args)? {
         let known = FEATURES.iter().find(|(known, ..)| *known == name);
@@ -160,7 +160,7 @@ fn dependencies(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolErro
     Ok(())
 }
 
-fn describe(session: &mut Session<'_>) -> Result<(), ToolError> {
+fn describe(session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let client = session.connect()?;
     let found = session.wait(client.describe_features()).map_err(plain)?;
     for (name, it) in found.features {
@@ -207,7 +207,7 @@ fn asked(args: &Parsed, action: &str) -> Result<BTreeMap<String, i16>, ToolError
     Ok(all)
 }
 
-fn update(args: &Parsed, session: &mut Session<'_>, action: &str) -> Result<(), ToolError> {
+fn update(args: &Parsed, session: &mut ToolSession<'_>, action: &str) -> Result<(), ToolError> {
     let all = asked(args, action)?;
     let kind = match (action, args.has("unsafe")) {
         ("upgrade", _) => FeatureChange::Upgrade,
@@ -215,7 +215,7 @@ fn update(args: &Parsed, session: &mut Session<'_>, action: &str) -> Result<(), 
         (_, true) => FeatureChange::UnsafeDowngrade,
     };
     let is_dry = args.has("dry-run");
-    let mode = if is_dry { Mode::Check } else { Mode::Change };
+    let mode = if is_dry { ChangeMode::Check } else { ChangeMode::Change };
     let client = session.connect()?;
     let outcomes = session.wait(client.update_features(&all, kind, mode))?;
     let refusal = |name: &str| outcomes.get(name).and_then(|outcome| outcome.clone().err());
@@ -230,7 +230,7 @@ fn update(args: &Parsed, session: &mut Session<'_>, action: &str) -> Result<(), 
         match refusal(name) {
             None if is_dry => writeln!(session.out, "{name} can be {past}{to}.")?,
             None => writeln!(session.out, "{name} was {past}{to}.")?,
-            Some(Refusal { code, reason }) => {
+            Some(ItemRefusal { code, reason }) => {
                 wrong += 1;
                 let why = reason.unwrap_or_else(|| code.message().to_owned());
                 let could = if is_dry { "Can" } else { "Could" };

@@ -7,13 +7,13 @@ mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_client::{Client, GroupFilter, GroupListing, Offsets, TopicPartition};
+use ottla_client::{Client, GroupFilter, GroupListing, PartitionOffsets, TopicPartition};
 use ottla_types::ErrorCode;
 
 use crate::Tool;
 use crate::exceptions::exception;
 use crate::options::{Opt, Parsed, flag, maybe, value, values};
-use crate::session::{Session, ToolError, failed, plain};
+use crate::session::{ToolError, ToolSession, failed, plain};
 use crate::table::columns;
 
 pub const TOOLS: &[&Tool] = &[
@@ -136,7 +136,7 @@ fn check(args: &Parsed, action: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let Some(action) = args.only(&ACTIONS) else {
         let all = ACTIONS.map(|it| format!("--{it}")).join(", ");
         return Err(ToolError::Usage(format!("Command must include exactly one action: {all}")));
@@ -167,14 +167,14 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     }
 }
 
-fn told(session: &mut Session<'_>, why: &str) -> Result<(), ToolError> {
+fn told(session: &mut ToolSession<'_>, why: &str) -> Result<(), ToolError> {
     writeln!(session.out, "\nError: Executing consumer group command failed due to {why}")?;
     Ok(())
 }
 
 /// All groups, on all brokers.
 fn all_groups(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     client: &Client,
     filter: &GroupFilter,
 ) -> Result<Vec<GroupListing>, ToolError> {
@@ -185,7 +185,7 @@ fn is_of_consumers(group: &GroupListing) -> bool {
     group.protocol == "consumer" || group.protocol.is_empty()
 }
 
-fn list(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<(), ToolError> {
+fn list(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
     let words = |name| args.one(name).unwrap_or_default().split(',').map(str::trim);
     let some = |name| words(name).filter(|it| !it.is_empty()).collect::<Vec<_>>();
     let states: Vec<String> = some("state").iter().map(|it| pascal(it)).collect();
@@ -255,7 +255,7 @@ fn pascal(text: &str) -> String {
     first.into_iter().chain(letters).collect()
 }
 
-fn list_all(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn list_all(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if !args.has("list") {
         return Err(ToolError::Usage("Command must include exactly one action: --list".to_owned()));
     }
@@ -277,7 +277,11 @@ fn list_all(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 }
 
 /// The groups that the command line names.
-fn named(args: &Parsed, session: &Session<'_>, client: &Client) -> Result<Vec<String>, ToolError> {
+fn named(
+    args: &Parsed,
+    session: &ToolSession<'_>,
+    client: &Client,
+) -> Result<Vec<String>, ToolError> {
     if !args.has("all-groups") {
         return Ok(args.all("group").map(str::to_owned).collect());
     }
@@ -285,7 +289,7 @@ fn named(args: &Parsed, session: &Session<'_>, client: &Client) -> Result<Vec<St
     Ok(all.filter(is_of_consumers).map(|it| it.id).collect())
 }
 
-fn delete(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<(), ToolError> {
+fn delete(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
     let (mut gone, mut wrong) = (Vec::new(), Vec::new());
     for group in named(args, session, client)? {
         match session.wait(client.delete_group(&group)) {
@@ -345,9 +349,9 @@ fn named_partitions(word: &str) -> Result<Option<Vec<TopicPartition>>, ToolError
 /// somebody leads them.
 fn places(
     args: &Parsed,
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     client: &Client,
-    known: &Offsets,
+    known: &PartitionOffsets,
 ) -> Result<BTreeSet<TopicPartition>, ToolError> {
     let mut all = BTreeSet::new();
     if args.has("all-topics") {
@@ -369,7 +373,7 @@ fn places(
 
 /// The partitions of a topic, or why it has none.
 fn whole_topic(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     client: &Client,
     topic: &str,
 ) -> Result<Result<Vec<TopicPartition>, ErrorCode>, ToolError> {
@@ -383,7 +387,7 @@ fn whole_topic(
 
 /// Refuses partitions that do not exist, or have no leader.
 fn check_places<'a>(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     client: &Client,
     places: impl IntoIterator<Item = &'a TopicPartition>,
 ) -> Result<(), ToolError> {
@@ -419,7 +423,7 @@ fn check_places<'a>(
 
 fn delete_offsets(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     client: &Client,
 ) -> Result<(), ToolError> {
     let groups: Vec<&str> = args.all("group").collect();
@@ -471,7 +475,7 @@ type Deleted = BTreeMap<TopicPartition, ErrorCode>;
 /// Asks a group's coordinator to delete offsets: what became of all of it (the first error there
 /// is), and what of each partition.
 fn ask_to_delete(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     client: &Client,
     group: &str,
     places: &BTreeSet<TopicPartition>,

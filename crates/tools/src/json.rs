@@ -13,12 +13,12 @@ use crate::session::{ToolError, failed, read};
 const VERSION: i64 = 1;
 
 /// A plan of a file.
-pub struct Plan {
+pub struct PlanFile {
     file: String,
     all: Value,
 }
 
-impl Plan {
+impl PlanFile {
     /// Reads a plan, whatever its version.
     ///
     /// # Errors
@@ -52,7 +52,7 @@ impl Plan {
     ///
     /// # Errors
     /// It is missing, or not a list of objects.
-    pub fn list(&self, name: &str) -> Result<Vec<Entry<'_>>, ToolError> {
+    pub fn list(&self, name: &str) -> Result<Vec<PlanEntry<'_>>, ToolError> {
         let list =
             self.all.get(name).ok_or_else(|| self.wrong(&format!("Missing {name} field")))?;
         let list = list.as_array().ok_or_else(|| self.expected("JSON array", list))?;
@@ -61,7 +61,7 @@ impl Plan {
             other => Err(self.expected("JSON object", other)),
         };
         list.iter().try_for_each(one)?;
-        Ok(list.iter().map(|it| Entry { plan: self, it }).collect())
+        Ok(list.iter().map(|it| PlanEntry { plan: self, it }).collect())
     }
 
     /// An error in this plan.
@@ -98,12 +98,12 @@ impl Plan {
 
 /// An entry of a plan.
 #[derive(Clone, Copy)]
-pub struct Entry<'a> {
-    plan: &'a Plan,
+pub struct PlanEntry<'a> {
+    plan: &'a PlanFile,
     it: &'a Value,
 }
 
-impl Entry<'_> {
+impl PlanEntry<'_> {
     fn field(&self, name: &str) -> Result<&Value, ToolError> {
         let why = || self.plan.wrong(&format!("No such field exists: `{name}` in {}", self.it));
         self.it.get(name).ok_or_else(why)
@@ -177,8 +177,8 @@ fn int(value: &Value) -> Option<i32> {
 mod tests {
     use super::*;
 
-    fn plan(text: &str) -> Plan {
-        Plan { file: "f".to_owned(), all: serde_json::from_str(text).unwrap() }
+    fn plan(text: &str) -> PlanFile {
+        PlanFile { file: "f".to_owned(), all: serde_json::from_str(text).unwrap() }
     }
 
     #[test]
@@ -222,7 +222,7 @@ mod tests {
             let plan = plan(text);
             let places = plan
                 .list("partitions")
-                .and_then(|all| all.iter().map(Entry::place).collect::<Result<Vec<_>, _>>());
+                .and_then(|all| all.iter().map(PlanEntry::place).collect::<Result<Vec<_>, _>>());
             assert_eq!(places.unwrap_err().to_string(), right, "{text}");
         }
         let again = plan("{}").no_duplicates("twice", ["b", "a", "b", "a", "c"]).unwrap_err();

@@ -35,7 +35,7 @@ use std::io::Write;
 
 pub use layout::{install, not_built};
 pub use options::{Opt, Parsed, Takes, with_common};
-pub use session::{Session, ToolError};
+pub use session::{ToolError, ToolSession};
 
 /// A command.
 pub struct Tool {
@@ -45,7 +45,7 @@ pub struct Tool {
     pub about: &'static str,
     /// What it can be told.
     pub options: &'static [Opt],
-    run: fn(&Parsed, &mut Session<'_>) -> Result<(), ToolError>,
+    run: fn(&Parsed, &mut ToolSession<'_>) -> Result<(), ToolError>,
 }
 
 /// All of them.
@@ -105,7 +105,7 @@ pub fn run(tool: &Tool, args: &[String], default_server: Option<&str>, out: &mut
         let _ = writeln!(out, "4.3.1 (ottla {})", env!("CARGO_PKG_VERSION"));
         return 0;
     }
-    let mut session = match Session::new(&parsed, default_server, out) {
+    let mut session = match ToolSession::new(&parsed, default_server, out) {
         Ok(session) => session,
         Err(error) => {
             tell(&error.to_string());

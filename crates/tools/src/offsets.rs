@@ -2,16 +2,18 @@
 
 use std::ops::Range;
 
-use ottla_client::{Client, Isolation, LogDirDescription, OffsetAt, Offsets, TopicPartition};
+use ottla_client::{
+    Client, IsolationLevel, LogDirDescription, OffsetAt, PartitionOffsets, TopicPartition,
+};
 use ottla_types::ErrorCode;
 use regex::Regex;
 use serde_json::json;
 
 use crate::Tool;
 use crate::exceptions::{class_of, exception};
-use crate::json::Plan;
+use crate::json::PlanFile;
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{Session, ToolError, failed, plain, topic_pattern};
+use crate::session::{ToolError, ToolSession, failed, plain, topic_pattern};
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {
@@ -73,12 +75,12 @@ fn offset_at(text: &str) -> Result<OffsetAt, ToolError> {
 }
 
 /// Partitions of some topics, as `--topic-partitions` names them.
-struct Rule {
+struct PartitionRule {
     topics: Regex,
     partitions: Range<i32>,
 }
 
-impl Rule {
+impl PartitionRule {
     /// `TOPIC`, `TOPIC:3`, `TOPIC:1-3` (without 3), `TOPIC:1-`, `TOPIC:-3`; without a topic it is
     /// about all of them.
     fn new(text: &str) -> Result<Self, ToolError> {
@@ -109,16 +111,16 @@ impl Rule {
 }
 
 /// What `--topic-partitions`, or `--topic` and `--partitions`, name.
-fn rules(args: &Parsed) -> Result<Vec<Rule>, ToolError> {
+fn rules(args: &Parsed) -> Result<Vec<PartitionRule>, ToolError> {
     if let Some(all) = args.one("topic-partitions") {
         if args.has("topic") || args.has("partitions") {
             return Err(failed("--topic-partitions cannot be used with --topic or --partitions"));
         }
-        return all.trim_end_matches(',').split(',').map(Rule::new).collect();
+        return all.trim_end_matches(',').split(',').map(PartitionRule::new).collect();
     }
     let topics = topic_pattern(args.one("topic").unwrap_or(".*"))?;
     let Some(list) = args.one("partitions").filter(|it| !it.is_empty()) else {
-        return Ok(vec![Rule { topics, partitions: 0..i32::MAX }]);
+        return Ok(vec![PartitionRule { topics, partitions: 0..i32::MAX }]);
     };
     let one = |text: &str| {
         let number: i32 = text.parse().map_err(|_| {
@@ -126,12 +128,12 @@ fn rules(args: &Parsed) -> Result<Vec<Rule>, ToolError> {
                 "--partitions expects a comma separated list of numeric partition ids, but received: {list}"
             ))
         })?;
-        Ok(Rule { topics: topics.clone(), partitions: number..number.saturating_add(1) })
+        Ok(PartitionRule { topics: topics.clone(), partitions: number..number.saturating_add(1) })
     };
     list.trim_end_matches(',').split(',').map(one).collect()
 }
 
-fn get(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn get(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let at = offset_at(args.one("time").unwrap_or("latest"))?;
     let rules = rules(args)?;
     let client = session.connect()?;
@@ -153,7 +155,7 @@ fn get(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     if places.is_empty() {
         return Err(failed("Could not match any topic-partitions with the specified filters"));
     }
-    let found = session.wait(client.offsets_at(&places, at, Isolation::Uncommitted));
+    let found = session.wait(client.offsets_at(&places, at, IsolationLevel::Uncommitted));
     for place in &places {
         show(session, &client, place, (at, found.get(place).copied()))?;
     }
@@ -161,7 +163,7 @@ fn get(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 }
 
 fn show(
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     client: &Client,
     place: &TopicPartition,
     (at, found): (OffsetAt, Option<i64>),
@@ -169,7 +171,7 @@ fn show(
     let (topic, partition) = (&place.topic, place.partition);
     let found = match found {
         Some(offset) => Ok(offset),
-        None => session.wait(client.offset_at(place, at, Isolation::Uncommitted)),
+        None => session.wait(client.offset_at(place, at, IsolationLevel::Uncommitted)),
     };
     match found {
         // There is none.
@@ -182,11 +184,11 @@ fn show(
     Ok(())
 }
 
-fn delete(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn delete(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let file = args.one("offset-json-file").ok_or_else(|| {
         ToolError::Usage("Missing required option(s) [offset-json-file]".to_owned())
     })?;
-    let plan = Plan::versioned(file)?;
+    let plan = PlanFile::versioned(file)?;
     let mut asked = Vec::new();
     for entry in plan.list("partitions")? {
         asked.push((entry.place()?, entry.long("offset")?));
@@ -195,7 +197,7 @@ fn delete(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     plan.no_duplicates(what, asked.iter().map(|(place, _)| place))?;
     let client = session.connect()?;
     writeln!(session.out, "Executing records delete operation")?;
-    let before: Offsets = asked.into_iter().collect();
+    let before: PartitionOffsets = asked.into_iter().collect();
     let done = session.wait(client.delete_records(&before))?;
     writeln!(session.out, "Records delete operation completed:")?;
     for (place, how) in done {
@@ -221,7 +223,7 @@ fn brokers(list: Option<&str>) -> Result<Option<Vec<i32>>, ToolError> {
     Ok(Some(ids).filter(|it| !it.is_empty()))
 }
 
-fn dirs(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn dirs(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if !args.has("describe") {
         return Err(ToolError::Usage("Missing required option(s) [describe]".to_owned()));
     }
@@ -271,14 +273,14 @@ mod tests {
     #[test]
     fn ranges_and_times_are_understood() {
         let those = |rule: &str| {
-            let rule = Rule::new(rule).unwrap();
+            let rule = PartitionRule::new(rule).unwrap();
             (0..6).filter(|it| rule.covers("ab", *it)).collect::<Vec<_>>()
         };
         assert_eq!(those("ab:3"), [3]);
         assert_eq!(those(":1-3"), [1, 2]);
         assert_eq!((those("a.:4-"), those("'ab':-2")), (vec![4, 5], vec![0, 1]));
         assert_eq!((those("").len(), those("a").len(), those("ab:").len()), (6, 0, 6));
-        assert!(Rule::new("ab:x").is_err() && Rule::new("ab:1-2-3").is_err());
+        assert!(PartitionRule::new("ab:x").is_err() && PartitionRule::new("ab:1-2-3").is_err());
         let times = ["earliest", "17"].map(|text| offset_at(text).unwrap());
         assert_eq!(times, [OffsetAt::Earliest, OffsetAt::Time(17)]);
         assert!(offset_at("soon").is_err());

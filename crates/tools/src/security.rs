@@ -7,7 +7,7 @@ use ottla_client::{AclBinding, AclFilter, Client, TokenOwner};
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, maybe, values};
-use crate::session::{Session, ToolError, failed, plain};
+use crate::session::{ToolError, ToolSession, failed, plain};
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {
@@ -138,7 +138,7 @@ fn operations(args: &Parsed) -> Result<Vec<i8>, ToolError> {
     Ok(all)
 }
 
-fn acls(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn acls(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     match args.only(&["list", "add", "remove"]) {
         Some("list") => list(args, session),
         Some("add") => add(args, session),
@@ -151,9 +151,9 @@ fn acls(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 }
 
 /// The rules that a command line is about: resource, principal, host, operation, permission.
-type Rule = (i8, String, String, String, (i8, i8));
+type AclRule = (i8, String, String, String, (i8, i8));
 
-fn rules(args: &Parsed) -> Result<Vec<Rule>, ToolError> {
+fn rules(args: &Parsed) -> Result<Vec<AclRule>, ToolError> {
     let asked = resources(args);
     if asked.is_empty() {
         let all = RESOURCES.map(|(option, ..)| format!("--{option}")).join(", ");
@@ -208,7 +208,7 @@ fn role(args: &Parsed, kind: i8) -> Vec<i8> {
     all
 }
 
-fn add(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn add(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if !args.has("allow-principal") && !args.has("deny-principal") {
         let why =
             "You must specify one of: --allow-principal, --deny-principal when trying to add ACLs.";
@@ -220,7 +220,7 @@ fn add(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
             "A '--resource-pattern-type' value of 'any' or 'match' is not valid when adding acls.";
         return Err(ToolError::Usage(why.to_owned()));
     }
-    let binding = |(kind, name, principal, host, (operation, permission)): Rule| AclBinding {
+    let binding = |(kind, name, principal, host, (operation, permission)): AclRule| AclBinding {
         resource_type: kind,
         resource_name: name,
         pattern_type: pattern,
@@ -235,7 +235,7 @@ fn add(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     show(session, &client, &resources(args), (pattern, None))
 }
 
-fn remove(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn remove(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let pattern = pattern(args)?;
     let asked = resources(args);
     if asked.is_empty() {
@@ -255,7 +255,7 @@ fn remove(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     let filters: Vec<AclFilter> = if rules.is_empty() {
         asked.into_iter().map(|(kind, name)| filter((kind, name, None, None, (ANY, ANY)))).collect()
     } else {
-        let some = |(kind, name, principal, host, what): Rule| {
+        let some = |(kind, name, principal, host, what): AclRule| {
             filter((kind, name, Some(principal), Some(host), what))
         };
         rules.into_iter().map(some).collect()
@@ -268,7 +268,7 @@ fn remove(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     show(session, &client, &resources(args), (pattern, None))
 }
 
-fn list(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn list(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let client = session.connect()?;
     let mut asked = resources(args);
     if asked.is_empty() {
@@ -279,7 +279,7 @@ fn list(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 }
 
 fn show(
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     client: &Client,
     asked: &[(i8, String)],
     (pattern, principal): (i8, Option<&str>),
@@ -343,7 +343,7 @@ fn capitals(name: &str) -> String {
     text
 }
 
-fn tokens(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn tokens(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let Some(action) = args.only(&["create", "renew", "expire", "describe"]) else {
         let why =
             "Command must include exactly one action: --create, --renew, --expire or --describe";

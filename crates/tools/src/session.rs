@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::time::Duration;
 
-use ottla_client::{Client, ClientError, ConsumerOptions, OptionError, ProducerOptions, Refusal};
+use ottla_client::{
+    Client, ClientError, ConsumerOptions, ItemRefusal, OptionError, ProducerOptions,
+};
 use ottla_clock::Clock;
 use regex::Regex;
 use tokio::runtime::Runtime;
@@ -46,7 +48,7 @@ pub fn failed(why: impl Into<String>) -> ToolError {
 }
 
 /// A tool at work.
-pub struct Session<'a> {
+pub struct ToolSession<'a> {
     /// Where its output goes.
     pub out: &'a mut dyn Write,
     /// Where the cluster is.
@@ -56,7 +58,7 @@ pub struct Session<'a> {
     runtime: Runtime,
 }
 
-impl<'a> Session<'a> {
+impl<'a> ToolSession<'a> {
     /// What the command line says about the cluster.
     ///
     /// # Errors
@@ -183,14 +185,14 @@ fn instead_of_zookeeper(zookeeper: &str, default_server: Option<&str>) -> String
 pub const GOODBYE: Duration = Duration::from_secs(5);
 
 /// A process that is asked to end: by Ctrl-C, or by `kill`.
-pub struct Stop(ottla_client::Stop);
+pub struct ToolStop(ottla_client::Stop);
 
-impl Stop {
+impl ToolStop {
     /// From now on signals do not end the process by themselves.
     ///
     /// # Errors
     /// The system refuses.
-    pub fn new(session: &Session<'_>) -> std::io::Result<Self> {
+    pub fn new(session: &ToolSession<'_>) -> std::io::Result<Self> {
         session.wait(async { ottla_client::Stop::listen().map(Self) })
     }
 
@@ -287,7 +289,7 @@ pub fn plain(error: ClientError) -> ToolError {
 }
 
 /// The same for one item of a request.
-pub fn plain_refusal(refusal: Refusal) -> ToolError {
+pub fn plain_refusal(refusal: ItemRefusal) -> ToolError {
     failed(refusal.reason.unwrap_or_else(|| refusal.code.message().to_owned()))
 }
 

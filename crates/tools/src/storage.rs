@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, last};
-use crate::session::{Session, ToolError, properties};
+use crate::session::{ToolError, ToolSession, properties};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-storage-info",
@@ -16,7 +16,7 @@ pub const TOOLS: &[&Tool] = &[&Tool {
 
 const OPTIONS: &[Opt] = &[last("config", "FILE", "The settings.")];
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let settings = properties(args.required("config").map_err(ToolError::Usage)?)?;
     let named = |name: &str| settings.get(name).filter(|it| !it.trim().is_empty());
     let dirs = named("log.dirs").or_else(|| named("log.dir"));

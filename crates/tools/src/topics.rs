@@ -1,13 +1,14 @@
 //! kafka-topics.
 
 use ottla_client::{
-    Client, ConfigKind, Mode, MorePartitions, NewTopic, PartitionDescription, TopicDescription,
+    ChangeMode, Client, ConfigKind, MorePartitions, NewTopic, PartitionDescription,
+    TopicDescription,
 };
 use ottla_types::ErrorCode;
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, value, values};
-use crate::session::{Session, ToolError, failed, pairs, plain, plain_refusal, topic_pattern};
+use crate::session::{ToolError, ToolSession, failed, pairs, plain, plain_refusal, topic_pattern};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-topics",
@@ -92,7 +93,7 @@ const PARTITIONS_AT_ONCE: i32 = 2000;
 
 const ACTIONS: [&str; 5] = ["list", "create", "delete", "alter", "describe"];
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let Some(action) = args.only(&ACTIONS) else {
         let usage = "Command must include exactly one action: --list, --describe, --create, --alter or --delete";
         return Err(ToolError::Usage(usage.to_owned()));
@@ -132,7 +133,7 @@ fn numbers(text: &[i32]) -> String {
 /// The topics whose name matches, sorted.
 fn matching(
     args: &Parsed,
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     client: &Client,
 ) -> Result<Vec<TopicDescription>, ToolError> {
     let mut all = session.wait(client.describe_topics(None))?;
@@ -145,7 +146,11 @@ fn matching(
 }
 
 /// The same, where none is an error unless `--if-exists`.
-fn wanted(args: &Parsed, session: &Session<'_>, client: &Client) -> Result<Vec<String>, ToolError> {
+fn wanted(
+    args: &Parsed,
+    session: &ToolSession<'_>,
+    client: &Client,
+) -> Result<Vec<String>, ToolError> {
     let found = matching(args, session, client)?;
     if let Some(topic) = args.one("topic")
         && found.is_empty()
@@ -156,14 +161,14 @@ fn wanted(args: &Parsed, session: &Session<'_>, client: &Client) -> Result<Vec<S
     Ok(found.into_iter().map(|it| it.name).collect())
 }
 
-fn list(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<(), ToolError> {
+fn list(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
     for topic in matching(args, session, client)? {
         writeln!(session.out, "{}", topic.name)?;
     }
     Ok(())
 }
 
-fn create(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<(), ToolError> {
+fn create(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
     let name = args.one("topic").unwrap_or_default().to_owned();
     if name.contains(['.', '_']) {
         writeln!(
@@ -178,7 +183,7 @@ fn create(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<(
         configs: pairs(args.all("config"))?.into_iter().collect(),
         assignments: replicas(args)?,
     };
-    match session.wait(client.create_topic(&topic, Mode::Change)) {
+    match session.wait(client.create_topic(&topic, ChangeMode::Change)) {
         Err(error)
             if error.code() == Some(ErrorCode::TOPIC_ALREADY_EXISTS)
                 && args.has("if-not-exists") =>
@@ -208,7 +213,7 @@ fn replicas(args: &Parsed) -> Result<Vec<Vec<i32>>, ToolError> {
     all.map_err(|_| failed(format!("{text} is not of the form 1:2,2:3")))
 }
 
-fn delete(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<(), ToolError> {
+fn delete(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
     let names = wanted(args, session, client)?;
     for (_, outcome) in session.wait(client.delete_topics(&names))? {
         outcome.map_err(plain_refusal)?;
@@ -216,7 +221,7 @@ fn delete(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<(
     Ok(())
 }
 
-fn alter(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<(), ToolError> {
+fn alter(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
     let count = number(args, "partitions")?;
     if count < 0 {
         let usage = "Missing required argument \"[partitions]\"".to_owned();
@@ -229,12 +234,16 @@ fn alter(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<()
         let fresh = assignments.iter().skip(there).cloned();
         let assignments = (!assignments.is_empty()).then(|| fresh.collect());
         let more = MorePartitions { topic: name, count, assignments };
-        session.wait(client.create_partitions(&more, Mode::Change)).map_err(plain)?;
+        session.wait(client.create_partitions(&more, ChangeMode::Change)).map_err(plain)?;
     }
     Ok(())
 }
 
-fn describe(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<(), ToolError> {
+fn describe(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    client: &Client,
+) -> Result<(), ToolError> {
     let names = match args.one("topic-id") {
         Some(id) => {
             let all = session.wait(client.describe_topics(None))?;

@@ -7,7 +7,7 @@ use ottla_clock::Clock;
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, last};
-use crate::session::{Session, ToolError, failed, plain};
+use crate::session::{ToolError, ToolSession, failed, plain};
 use crate::table::tabbed;
 
 pub const TOOLS: &[&Tool] = &[&Tool {
@@ -36,7 +36,7 @@ const OPTIONS: &[Opt] = &[
     last("transactional-id-pattern", "REGEX", "With list: ids that match."),
 ];
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let action = args.rest.first().map(String::as_str);
     let client = session.connect()?;
     match action {
@@ -53,7 +53,11 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 }
 
 /// Ends whatever the id has begun, by becoming its producer.
-fn terminate(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<(), ToolError> {
+fn terminate(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    client: &Client,
+) -> Result<(), ToolError> {
     let id = args.required("transactionalId").map_err(ToolError::Usage)?;
     Ok(session.wait(client.fence_producer(id))?)
 }
@@ -62,11 +66,11 @@ fn row(cells: &[&str]) -> Vec<String> {
     cells.iter().map(|it| (*it).to_owned()).collect()
 }
 
-fn print(session: &mut Session<'_>, rows: &[Vec<String>]) -> Result<(), ToolError> {
+fn print(session: &mut ToolSession<'_>, rows: &[Vec<String>]) -> Result<(), ToolError> {
     Ok(write!(session.out, "{}", tabbed(rows))?)
 }
 
-fn list(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<(), ToolError> {
+fn list(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
     let mut rows = vec![row(&["TransactionalId", "Coordinator", "ProducerId", "TransactionState"])];
     let filter = TransactionFilter {
         open_for_ms: args.number("duration-filter").map_err(ToolError::Usage)?,
@@ -80,7 +84,11 @@ fn list(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<(),
     print(session, &rows)
 }
 
-fn describe(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<(), ToolError> {
+fn describe(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    client: &Client,
+) -> Result<(), ToolError> {
     let id = args.one("transactional-id");
     let id =
         id.ok_or_else(|| ToolError::Usage("argument --transactional-id is required".to_owned()))?;
@@ -122,7 +130,11 @@ fn describe(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result
     print(session, &[head, cells.to_vec()])
 }
 
-fn producers(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<(), ToolError> {
+fn producers(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    client: &Client,
+) -> Result<(), ToolError> {
     let topic = args.one("topic");
     let topic = topic.ok_or_else(|| ToolError::Usage("argument --topic is required".to_owned()))?;
     let partition = args.number("partition").map_err(ToolError::Usage)?;

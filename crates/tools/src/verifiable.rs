@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_client::{Consumer, Message, Offsets, Producer, Received, Start, TopicPartition};
+use ottla_client::{
+    Consumer, PartitionOffsets, Producer, ProducerRecord, Received, Start, TopicPartition,
+};
 use ottla_clock::Clock;
 use serde_json::json;
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, last};
-use crate::session::{GOODBYE, Session, Stop, ToolError};
+use crate::session::{GOODBYE, ToolError, ToolSession, ToolStop};
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {
@@ -59,7 +61,7 @@ const BATCH: usize = 500;
 const LINGER: Duration = Duration::from_millis(5);
 
 /// Prints an event; `more` are its fields as JSON, with a comma before each.
-fn tell(session: &mut Session<'_>, name: &str, more: &str) -> Result<(), ToolError> {
+fn tell(session: &mut ToolSession<'_>, name: &str, more: &str) -> Result<(), ToolError> {
     let now = Clock::real().wall_ms();
     writeln!(session.out, "{{\"timestamp\":{now},\"name\":\"{name}\"{more}}}")?;
     session.out.flush()?;
@@ -99,15 +101,15 @@ impl Numbers {
         })
     }
 
-    fn next(&mut self, number: u64, since: Duration) -> Message {
+    fn next(&mut self, number: u64, since: Duration) -> ProducerRecord {
         let key = self.keys.map(|keys| (number % keys).to_string());
         let value = format!("{}{number}", self.prefix);
         let since = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
-        let message = Message {
+        let message = ProducerRecord {
             key: key.clone().map(Bytes::from),
             value: Some(Bytes::from(value.clone())),
             timestamp: self.created.map(|at| at.saturating_add(since)),
-            ..Message::default()
+            ..ProducerRecord::default()
         };
         self.sent.insert(number, (key, value));
         message
@@ -116,7 +118,7 @@ impl Numbers {
     /// Tells of the records that have been written.
     fn acknowledge(
         &mut self,
-        session: &mut Session<'_>,
+        session: &mut ToolSession<'_>,
         producer: &mut Producer,
     ) -> Result<(), ToolError> {
         for report in producer.reports() {
@@ -136,7 +138,7 @@ impl Numbers {
     }
 }
 
-fn produce(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn produce(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let topic = args.required("topic").map_err(ToolError::Usage)?;
     let rate: i64 = args.number("throughput").map_err(ToolError::Usage)?.unwrap_or(-1);
     let per_second = u32::try_from(rate).ok().filter(|it| *it > 0);
@@ -149,7 +151,7 @@ fn produce(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     options.reports = true;
     let clock = Clock::real();
     let mut producer = Producer::new(session.connect()?, options);
-    let mut stop = Stop::new(session)?;
+    let mut stop = ToolStop::new(session)?;
     tell(session, "startup_complete", "")?;
     let began = clock.monotonic();
     let (mut given, mut flushed, mut stopped) = (0, began, None);
@@ -201,7 +203,7 @@ fn produce(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 }
 
 /// A consumer whose every step is told.
-struct Told {
+struct VerifiableConsumer {
     consumer: Consumer,
     verbose: bool,
     commits: bool,
@@ -211,9 +213,9 @@ struct Told {
     most: u64,
 }
 
-impl Told {
+impl VerifiableConsumer {
     /// Tells which partitions have come and which have gone.
-    fn look(&mut self, session: &mut Session<'_>) -> Result<(), ToolError> {
+    fn look(&mut self, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
         let now: BTreeSet<TopicPartition> = self.consumer.assignment().into_iter().collect();
         if now == self.assigned {
             return Ok(());
@@ -227,7 +229,7 @@ impl Told {
     }
 
     /// Tells of a batch, and commits it.
-    fn settle(&mut self, session: &mut Session<'_>) -> Result<(), ToolError> {
+    fn settle(&mut self, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
         let batch = std::mem::take(&mut self.batch);
         let mut ranges: BTreeMap<TopicPartition, (u64, i64, i64)> = BTreeMap::new();
         for it in &batch {
@@ -259,7 +261,7 @@ impl Told {
         if !self.commits {
             return Ok(());
         }
-        let offsets: Offsets =
+        let offsets: PartitionOffsets =
             ranges.iter().map(|(place, (_, _, last))| (place.clone(), last + 1)).collect();
         let committed = session.wait(self.consumer.commit_offsets(&offsets));
         let one = |(place, offset): (&TopicPartition, &i64)| {
@@ -276,7 +278,7 @@ impl Told {
 }
 
 fn partitions(
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     what: &str,
     places: &BTreeSet<TopicPartition>,
 ) -> Result<(), ToolError> {
@@ -287,7 +289,7 @@ fn partitions(
     tell(session, what, &format!(",\"partitions\":[{}]", all.join(",")))
 }
 
-fn consume(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn consume(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let topic = args.required("topic").map_err(ToolError::Usage)?;
     let group = args.required("group-id").map_err(ToolError::Usage)?;
     let mut options = session.consumer_options(std::iter::empty())?;
@@ -306,7 +308,7 @@ fn consume(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         }
     }
     options.auto_commit = args.has("enable-autocommit");
-    let mut told = Told {
+    let mut told = VerifiableConsumer {
         verbose: args.has("verbose"),
         commits: !options.auto_commit,
         assigned: BTreeSet::new(),
@@ -316,7 +318,7 @@ fn consume(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         consumer: Consumer::new(session.connect()?, options),
     };
     // From here on it may be a member of the group, which it has to leave however it ends.
-    let mut stop = Stop::new(session)?;
+    let mut stop = ToolStop::new(session)?;
     tell(session, "startup_complete", "")?;
     let done = read(session, &mut told, topic, &mut stop);
     let is_asked = matches!(done, Err(ToolError::Stopped(_)));
@@ -334,10 +336,10 @@ fn consume(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 
 /// Reads until there is enough.
 fn read(
-    session: &mut Session<'_>,
-    told: &mut Told,
+    session: &mut ToolSession<'_>,
+    told: &mut VerifiableConsumer,
     topic: &str,
-    stop: &mut Stop,
+    stop: &mut ToolStop,
 ) -> Result<(), ToolError> {
     session.wait(stop.or(told.consumer.subscribe(&[topic])))?;
     while told.count < told.most {

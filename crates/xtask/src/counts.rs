@@ -172,17 +172,16 @@ pub fn write_agreed(all: &[Habit]) -> String {
     text
 }
 
-/// The counts that are higher than agreed, with every place of each.
+/// The counts that are higher than agreed.
 #[must_use]
 pub fn risen_counts(all: &[Habit], agreed: &BTreeMap<String, usize>) -> Vec<String> {
     let mut wrong = Vec::new();
     for count in all {
         let most = agreed.get(count.name).copied().unwrap_or(0);
         if count.found.len() > most {
-            let found = count.found.join("\n  ");
-            let now = count.found.len();
-            wrong
-                .push(format!("{}: {now}, {most} at most ({})\n  {found}", count.name, count.text));
+            let (name, now) = (count.name, count.found.len());
+            let how = format!("cargo xtask counts --list {name} shows them");
+            wrong.push(format!("{name}: {now}, {most} at most ({}); {how}", count.text));
         }
     }
     wrong

@@ -4,6 +4,7 @@
 //! `tests/it` demand that there are none. They run with `cargo test -p ottla-xtask`.
 
 pub mod chance;
+pub mod changed;
 pub mod code;
 pub mod counts;
 pub mod doors;
@@ -11,5 +12,7 @@ pub mod law;
 pub mod names;
 pub mod paths;
 pub mod reexports;
+pub mod scaffold;
 pub mod sizes;
+pub mod steps;
 pub mod tree;

@@ -9,27 +9,27 @@ use std::process::{Child, Command, Stdio};
 
 use ottla_xtask::tree;
 
-type Done<T = ()> = Result<T, Box<dyn Error>>;
+type ProfileResult<T = ()> = Result<T, Box<dyn Error>>;
 
 /// A load: its name, what it is, on how many partitions, and the words of `ottla-load`.
-struct Load(&'static str, &'static str, u8, &'static str);
+struct ProfileLoad(&'static str, &'static str, u8, &'static str);
 
 /// More requests than any load gets to in a minute.
 const ENDLESS: &str = "10000000";
 
-const LOADS: [Load; 7] = [
-    Load("produce-16k", "16 KB batches, 1 connection", 1, "produce --records 160"),
-    Load("produce-64k", "64 KB batches, 1 connection", 1, "produce --records 640"),
-    Load(
+const LOADS: [ProfileLoad; 7] = [
+    ProfileLoad("produce-16k", "16 KB batches, 1 connection", 1, "produce --records 160"),
+    ProfileLoad("produce-64k", "64 KB batches, 1 connection", 1, "produce --records 640"),
+    ProfileLoad(
         "produce-1m",
         "1 MB batches, 2 connections",
         2,
         "produce --connections 2 --records 1000 --record-bytes 1000",
     ),
-    Load("small", "one record a request, 4 connections", 4, "produce --connections 4"),
-    Load("ack", "one record after the other", 1, "produce --depth 1"),
-    Load("tail", "a record at a time, read along", 1, "tail --rate 500"),
-    Load("fetch", "what is in the cache, 1 MB at a time", 1, "fetch --seconds 3600"),
+    ProfileLoad("small", "one record a request, 4 connections", 4, "produce --connections 4"),
+    ProfileLoad("ack", "one record after the other", 1, "produce --depth 1"),
+    ProfileLoad("tail", "a record at a time, read along", 1, "tail --rate 500"),
+    ProfileLoad("fetch", "what is in the cache, 1 MB at a time", 1, "fetch --seconds 3600"),
 ];
 
 /// What records where the time goes: its program, and what it is called with.
@@ -42,7 +42,7 @@ enum Recorder {
 /// The loads, a line each.
 pub fn loads() -> String {
     let mut all = "Loads:\n".to_owned();
-    for Load(name, what, ..) in LOADS {
+    for ProfileLoad(name, what, ..) in LOADS {
         // Writing to a text does not fail.
         let _ = writeln!(all, "  {name:<13} {what}");
     }
@@ -50,7 +50,7 @@ pub fn loads() -> String {
 }
 
 /// Loads a node for some seconds, and shows where its time went.
-pub fn run(name: &str, seconds: &str) -> Done {
+pub fn run(name: &str, seconds: &str) -> ProfileResult {
     let load = LOADS.iter().find(|it| it.0 == name);
     let load = load.ok_or_else(|| format!("there is no load {name}\n{}", loads()))?;
     seconds.parse::<u32>().map_err(|_| format!("{seconds} is no number of seconds"))?;
@@ -83,7 +83,7 @@ fn has(program: &str) -> bool {
     told.is_ok_and(|it| it.success())
 }
 
-fn recorder() -> Done<Recorder> {
+fn recorder() -> ProfileResult<Recorder> {
     match ["perf", "samply", "valgrind"].map(has) {
         [true, ..] => Ok(Recorder::Perf),
         [_, true, _] => Ok(Recorder::Samply),
@@ -93,9 +93,9 @@ fn recorder() -> Done<Recorder> {
 }
 
 /// A node, and where it listens.
-struct Node(Child, String);
+struct ProfiledNode(Child, String);
 
-fn start(recorder: &Recorder, bin: &Path, out: &Path) -> Done<Node> {
+fn start(recorder: &Recorder, bin: &Path, out: &Path) -> ProfileResult<ProfiledNode> {
     let server = bin.join("ottla");
     let mut command = match recorder {
         // This one cannot be attached to a process that runs.
@@ -119,21 +119,26 @@ fn start(recorder: &Recorder, bin: &Path, out: &Path) -> Done<Node> {
         if let Some(address) = address.and_then(|rest| rest.split([' ', ',']).next()) {
             let address = address.to_owned();
             std::thread::spawn(move || lines.for_each(drop));
-            return Ok(Node(child, address));
+            return Ok(ProfiledNode(child, address));
         }
     }
     Err("the node did not start".into())
 }
 
-fn stop(process: u32) -> Done {
+fn stop(process: u32) -> ProfileResult {
     Command::new("kill").args(["-TERM", &process.to_string()]).status()?;
     Ok(())
 }
 
 /// Loads the node as long as it is recorded.
-fn loaded(load: &Load, seconds: &str, node: (&Recorder, &Node), bin: &Path) -> Done {
-    let Load(_, _, partitions, words) = load;
-    let (recorder, Node(child, address)) = node;
+fn loaded(
+    load: &ProfileLoad,
+    seconds: &str,
+    node: (&Recorder, &ProfiledNode),
+    bin: &Path,
+) -> ProfileResult {
+    let ProfileLoad(_, _, partitions, words) = load;
+    let (recorder, ProfiledNode(child, address)) = node;
     let partitions = partitions.to_string();
     let made = Command::new(bin.join("ottla"))
         .args(["topics", "create", "load", "--partitions", &partitions, "-b", address])
@@ -180,7 +185,7 @@ fn kept(name: &str) -> String {
 }
 
 /// The functions that take most.
-fn show(recorder: &Recorder, out: &Path) -> Done {
+fn show(recorder: &Recorder, out: &Path) -> ProfileResult {
     let mut command = match recorder {
         Recorder::Perf => {
             let mut command = Command::new("perf");

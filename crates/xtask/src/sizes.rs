@@ -19,8 +19,9 @@ pub fn breaches(sources: &[Source]) -> Vec<String> {
         }
         for (number, line) in source.text.lines().enumerate() {
             let width = line.chars().count();
-            // A long literal cannot be broken without changing it.
-            if width > LINE_WIDTH_MAX && !line.contains('"') {
+            // A long literal, or a row of a table, cannot be broken without changing it.
+            let is_whole = line.contains('"') || line.trim_start().starts_with("//! |");
+            if width > LINE_WIDTH_MAX && !is_whole {
                 wrong.push(format!("{}:{}: {width} wide", source.path, number + 1));
             }
         }

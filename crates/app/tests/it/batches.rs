@@ -8,7 +8,7 @@ use std::time::Duration;
 use ottla_clock::Clock;
 use ottla_protocol::messages::produce_response::PartitionProduceResponse;
 use ottla_records::{
-    Batch, BatchBuilder, BatchOptions, Compression, HEADER_BYTES, NewRecord, batches, crc32c,
+    Batch, BatchBuilder, BatchOptions, Compression, HEADER_BYTES, NewRecord, batches_in, crc32c,
 };
 use ottla_types::ErrorCode;
 
@@ -97,7 +97,7 @@ fn a_broken_batch_is_refused_and_readers_go_on() {
     let mut offset = 0;
     while offset < 26 {
         let bytes = records(&mut stream, "t", offset, &WIDE);
-        for batch in batches(&bytes) {
+        for batch in batches_in(&bytes) {
             let batch = batch.unwrap();
             assert!(batch.crc_is_right());
             let unpacked = batch.unpack(1 << 20).unwrap();

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use ottla_client::{
-    Assignor, Consumer, ConsumerOptions, GroupProtocol, Message, Offsets, Producer,
-    ProducerOptions, Start, TopicPartition,
+    Assignor, Consumer, ConsumerOptions, GroupProtocol, PartitionOffsets, Producer,
+    ProducerOptions, ProducerRecord, Start, TopicPartition,
 };
 
 use crate::node::Home;
@@ -21,7 +21,7 @@ async fn write(address: SocketAddr, topic: &str, values: std::ops::Range<usize>)
     let mut writer = Producer::new(talk::cluster(address).await, ProducerOptions::default());
     for at in values {
         let value = Some(Bytes::from(at.to_string()));
-        writer.send(topic, Message { value, ..Message::default() }).await.unwrap();
+        writer.send(topic, ProducerRecord { value, ..ProducerRecord::default() }).await.unwrap();
         writer.flush().await.unwrap();
     }
 }
@@ -164,7 +164,7 @@ fn a_pattern_follows_topics_and_pauses_and_leaps_are_obeyed() {
             seen.extend(poll(&mut reader).await);
         }
         assert_eq!(poll(&mut reader).await, None);
-        let expected: Offsets = [(place("logs-a", 0), 3), (place("logs-b", 0), 3)].into();
+        let expected: PartitionOffsets = [(place("logs-a", 0), 3), (place("logs-b", 0), 3)].into();
         assert_eq!(reader.handed_out(), expected);
         reader.close().await.unwrap();
         // Somebody who is in no group goes on from there, if the group is named.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_client::{
-    Client, ClientError, Consumer, Message, Mode, NewTopic, Producer, ProducerOptions, Start,
+    ChangeMode, Client, ClientError, Consumer, NewTopic, Producer, ProducerOptions, ProducerRecord,
+    Start,
 };
 use ottla_clock::Clock;
 
@@ -34,7 +35,7 @@ pub fn create_with(address: SocketAddr, name: &str, partitions: i32, settings: &
             .collect();
         let topic =
             NewTopic { partitions, replication_factor: 1, configs, ..NewTopic::named(name) };
-        cluster(address).await.create_topic(&topic, Mode::Change).await.unwrap();
+        cluster(address).await.create_topic(&topic, ChangeMode::Change).await.unwrap();
     });
 }
 
@@ -51,7 +52,8 @@ pub async fn produce_once(
         ProducerOptions { delivery_timeout: Duration::ZERO, ..ProducerOptions::default() };
     let mut producer = Producer::new(client, options);
     for value in values {
-        let message = Message { value: Some(Bytes::from(value.clone())), ..Message::default() };
+        let message =
+            ProducerRecord { value: Some(Bytes::from(value.clone())), ..ProducerRecord::default() };
         producer.send(topic, message).await?;
         producer.flush().await?;
         acked(value);

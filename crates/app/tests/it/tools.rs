@@ -5,7 +5,9 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use bytes::Bytes;
-use ottla_client::{Compression, Message, Mode, NewTopic, OnFailure, Producer, ProducerOptions};
+use ottla_client::{
+    ChangeMode, Compression, NewTopic, OnFailure, Producer, ProducerOptions, ProducerRecord,
+};
 
 use crate::node::{Home, Node};
 use crate::talk;
@@ -65,7 +67,7 @@ fn a_batch_that_is_too_large_is_written_in_parts() {
             let client = talk::cluster(node.address).await;
             let named = NewTopic::named(&topic);
             let new = NewTopic { partitions: 1, replication_factor: 1, configs, ..named };
-            client.create_topic(&new, Mode::Change).await.unwrap();
+            client.create_topic(&new, ChangeMode::Change).await.unwrap();
             let options = ProducerOptions {
                 compression,
                 batch_bytes: 1 << 20,
@@ -76,7 +78,10 @@ fn a_batch_that_is_too_large_is_written_in_parts() {
             let mut producer = Producer::new(client, options);
             for value in &values {
                 let value = Some(Bytes::from(value.clone()));
-                producer.send(&topic, Message { value, ..Message::default() }).await.unwrap();
+                producer
+                    .send(&topic, ProducerRecord { value, ..ProducerRecord::default() })
+                    .await
+                    .unwrap();
             }
             producer.flush().await.unwrap();
             let failures = producer.failures();

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use ottla_client::{Consumer, GroupProtocol, Isolation, Message, Producer, ProducerOptions, Start};
+use ottla_client::{
+    Consumer, GroupProtocol, IsolationLevel, Producer, ProducerOptions, ProducerRecord, Start,
+};
 
 use crate::node::Home;
 use crate::talk;
@@ -14,15 +16,15 @@ async fn producer(address: SocketAddr, id: &str) -> Producer {
     Producer::new(talk::cluster(address).await, options)
 }
 
-fn message(value: &str) -> Message {
-    Message { value: Some(Bytes::from(value.to_owned())), ..Message::default() }
+fn message(value: &str) -> ProducerRecord {
+    ProducerRecord { value: Some(Bytes::from(value.to_owned())), ..ProducerRecord::default() }
 }
 
 /// Everything that is committed in a topic, when that is `count` records and no more.
 async fn committed(address: SocketAddr, topic: &str, count: usize) -> Vec<String> {
     let client = talk::cluster(address).await;
     let mut reader = Consumer::open(client, topic, None, Start::Beginning).await.unwrap();
-    reader.set_isolation(Isolation::Committed);
+    reader.set_isolation(IsolationLevel::Committed);
     let mut all = Vec::new();
     loop {
         match reader.poll().await.unwrap() {

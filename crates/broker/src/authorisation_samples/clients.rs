@@ -12,11 +12,11 @@ use ottla_protocol::messages::{
 };
 use ottla_records::BatchOptions;
 
-use super::{Ask, batch, commit_offset, d, find_coordinator, show};
+use super::{SampleRequest, batch, commit_offset, d, find_coordinator, show};
 use crate::harness::Harness;
 
 /// The requests, by the names of the table.
-pub const ALL: &[(&str, Ask)] = &[
+pub const ALL: &[(&str, SampleRequest)] = &[
     ("Produce", |h| produce(h, None, BatchOptions::default())),
     ("Produce in a transaction", |h| {
         let options = BatchOptions {

@@ -15,7 +15,7 @@ use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
 use crate::harness::Harness;
 
 /// Sends the request; its answer as text.
-pub type Ask = fn(&Harness) -> String;
+pub type SampleRequest = fn(&Harness) -> String;
 
 fn d<T: Default>() -> T {
     T::default()
@@ -41,7 +41,7 @@ fn topic(name: &str) -> create_topics_request::CreatableTopic {
 }
 
 /// The requests, by the names of the table.
-pub fn samples() -> impl Iterator<Item = (&'static str, Ask)> {
+pub fn samples() -> impl Iterator<Item = (&'static str, SampleRequest)> {
     clients::ALL.iter().chain(operators::ALL).copied()
 }
 

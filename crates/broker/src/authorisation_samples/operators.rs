@@ -14,10 +14,10 @@ use ottla_protocol::messages::{
     offset_delete_request, renew_delegation_token_request, update_features_request,
 };
 
-use super::{Ask, d, show, topic};
+use super::{SampleRequest, d, show, topic};
 
 /// The requests, by the names of the table.
-pub const ALL: &[(&str, Ask)] = &[
+pub const ALL: &[(&str, SampleRequest)] = &[
     ("DescribeGroups", |h| {
         show(
             h,

@@ -61,9 +61,13 @@ pub async fn handle(
     }
 }
 
-type Refused = (ErrorCode, Option<String>);
+type ReassignmentRefusal = (ErrorCode, Option<String>);
 
-fn check(cluster: &Cluster, topic: &str, asked: &ReassignablePartition) -> Result<(), Refused> {
+fn check(
+    cluster: &Cluster,
+    topic: &str,
+    asked: &ReassignablePartition,
+) -> Result<(), ReassignmentRefusal> {
     let known = cluster.topic(topic);
     if !known.is_some_and(|it| it.partitions.contains_key(&asked.partition_index)) {
         let code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;

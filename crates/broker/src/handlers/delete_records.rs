@@ -76,7 +76,12 @@ fn delete(
         return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
     }
     partition.delete_before(before).map_err(|error| {
-        tracing::error!(partition = %partition.name(), %error, "records could not be deleted");
+        tracing::error!(
+            partition = %partition.name(),
+            before,
+            %error,
+            "DeleteRecords failed: the log start cannot be moved"
+        );
         ErrorCode::KAFKA_STORAGE_ERROR
     })
 }

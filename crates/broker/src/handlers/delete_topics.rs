@@ -46,7 +46,7 @@ fn take_undeletable(
     call: &Call,
     request: &mut DeleteTopicsRequest,
 ) -> Vec<DeletableTopicResult> {
-    if !node.own.deletes_topics || call.may(node, Operation::Delete, Resource::Cluster) {
+    if !node.own().deletes_topics || call.may(node, Operation::Delete, Resource::Cluster) {
         return Vec::new();
     }
     let may = |operation, name: &str| call.may(node, operation, Resource::Topic(name));

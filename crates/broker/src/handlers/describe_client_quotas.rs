@@ -22,7 +22,7 @@ const DEFAULT: i8 = 1;
 const SPECIFIED: i8 = 2;
 
 /// What is asked of a type's name: this one (or the default), or any.
-type Wanted = BTreeMap<String, Option<Option<String>>>;
+type NameFilter = BTreeMap<String, Option<Option<String>>>;
 
 /// Looks for the entities that fit.
 pub async fn handle(
@@ -48,9 +48,9 @@ pub async fn handle(
     }
 }
 
-fn wanted(request: &DescribeClientQuotasRequest) -> Result<Wanted, (ErrorCode, String)> {
+fn wanted(request: &DescribeClientQuotasRequest) -> Result<NameFilter, (ErrorCode, String)> {
     let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
-    let mut all = Wanted::new();
+    let mut all = NameFilter::new();
     for part in &request.components {
         let kind = &part.entity_type;
         if kind.is_empty() {
@@ -90,7 +90,7 @@ fn wanted(request: &DescribeClientQuotasRequest) -> Result<Wanted, (ErrorCode, S
     Ok(all)
 }
 
-fn found(cluster: &Cluster, wanted: &Wanted, is_strict: bool) -> Vec<EntryData> {
+fn found(cluster: &Cluster, wanted: &NameFilter, is_strict: bool) -> Vec<EntryData> {
     let mut entities: BTreeMap<QuotaEntity, Vec<ValueData>> = BTreeMap::new();
     for (entity, quota) in cluster.client_quotas() {
         let fits = |(kind, name): (&String, &Option<Option<String>>)| match entity.get(kind) {

@@ -48,7 +48,7 @@ pub async fn handle(
     });
     let mut response = DescribeClusterResponse {
         endpoint_type: BROKERS,
-        cluster_id: node.cluster_id.clone(),
+        cluster_id: node.facts.cluster_id.clone(),
         controller_id: node.id,
         brokers: brokers.collect(),
         ..Default::default()

@@ -111,7 +111,7 @@ fn one(
         _ => true,
     };
     let all = in_scope(scope).filter(|setting| wanted(setting.name));
-    let all = all.map(|setting| describe(setting, cluster, &node.started, node.id, name));
+    let all = all.map(|setting| describe(setting, cluster, node.started(), node.id, name));
     let all = all.filter(|it| !it.setting.is_unlisted || it.source != ConfigSource::Default);
     if scope == Scope::Broker && name.is_empty() {
         // The default of all brokers is only what was set for all of them.

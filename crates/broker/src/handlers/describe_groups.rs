@@ -41,6 +41,6 @@ async fn describe(node: &Node, call: &Call, group: String) -> DescribedGroup {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let command = GroupCommand::Describe { groups: vec![group.clone()], version: call.version };
-    let described = node.ask_one_group(&group, command);
+    let described = node.coordinators.ask_one_group(&group, command);
     described.await.unwrap_or_else(refused)
 }

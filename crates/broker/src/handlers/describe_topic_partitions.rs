@@ -48,7 +48,7 @@ pub async fn handle(
         hidden.retain(|name| name >= topic);
     }
     let asked = usize::try_from(request.response_partition_limit).unwrap_or(0);
-    let mut room = asked.clamp(1, node.own.page_partitions_max);
+    let mut room = asked.clamp(1, node.own().page_partitions_max);
     let mut response = DescribeTopicPartitionsResponse::default();
     for name in names {
         let first = match &start {

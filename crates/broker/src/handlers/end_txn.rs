@@ -40,7 +40,7 @@ async fn end(
     if !call.may(node, Operation::Write, Resource::TransactionalId(&id)) {
         return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     }
-    let (index, host) = node.transaction(&id)?;
+    let (index, host) = node.coordinators.transaction(&id)?;
     let end = EndTransaction {
         id,
         producer: (request.producer_id, request.producer_epoch),
@@ -50,8 +50,6 @@ async fn end(
     };
     let command = |fresh| TransactionCommand::End(EndTransaction { fresh, ..end.clone() });
     let told = node.ask_for_producer(&host, command).await;
-    if !node.markers.work_off(index, &host).await {
-        node.transactions.wake();
-    }
+    node.coordinators.write_markers(index, &host).await;
     told
 }

@@ -17,7 +17,9 @@ use ottla_records::legacy;
 use ottla_types::{ErrorCode, NO_EPOCH, NO_OFFSET, Uuid};
 
 use crate::guard::{Operation, Resource};
-use crate::hosts::sessions::{Ask, Place, Plan, Position, Said, lock};
+use crate::hosts::sessions::{
+    FetchPlan, FetchedPartition, LastReply, Position, SessionRequest, lock,
+};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -33,10 +35,11 @@ const UNPACKED_BYTES_MAX: usize = 64 << 20;
 pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchResponse {
     let by_id = call.version >= 13;
     let random = || i32::from_le_bytes(first_four(node.clock.random_bytes()));
-    let plan = match node.sessions.plan(ask(&request, by_id), node.clock.monotonic(), random) {
-        Ok(plan) => plan,
-        Err(code) => return FetchResponse { error_code: code.0, ..Default::default() },
-    };
+    let plan =
+        match node.clients.sessions.plan(ask(&request, by_id), node.clock.monotonic(), random) {
+            Ok(plan) => plan,
+            Err(code) => return FetchResponse { error_code: code.0, ..Default::default() },
+        };
     // As in Kafka, the level is looked at only if there is something to read.
     let is_level = matches!(request.isolation_level, 0 | 1);
     if !is_level && plan.wanted.iter().any(|(place, _)| found(node, place).is_some()) {
@@ -65,6 +68,7 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
             () = node.clock.sleep_until(deadline) => break found,
         }
     };
+    count_fetched(node, &found);
     respond(&plan, found)
 }
 
@@ -93,8 +97,8 @@ fn first_four(bytes: [u8; 16]) -> [u8; 4] {
     [bytes[0], bytes[1], bytes[2], bytes[3]]
 }
 
-fn ask(request: &FetchRequest, by_id: bool) -> Ask {
-    let place = |name: &str, id: Uuid, partition| Place {
+fn ask(request: &FetchRequest, by_id: bool) -> SessionRequest {
+    let place = |name: &str, id: Uuid, partition| FetchedPartition {
         topic_id: if by_id { id } else { Uuid::ZERO },
         topic: if by_id { Arc::from("") } else { Arc::from(name) },
         partition,
@@ -114,7 +118,7 @@ fn ask(request: &FetchRequest, by_id: bool) -> Ask {
     let forgotten = request.forgotten_topics_data.iter().flat_map(|topic| {
         topic.partitions.iter().map(|index| place(&topic.topic, topic.topic_id, *index))
     });
-    Ask {
+    SessionRequest {
         id: request.session_id,
         epoch: request.session_epoch,
         by_id,
@@ -124,12 +128,12 @@ fn ask(request: &FetchRequest, by_id: bool) -> Ask {
 }
 
 /// Each partition once: of one that is named twice, the last position counts.
-fn once(wanted: Vec<(Place, Position)>) -> Vec<(Place, Position)> {
+fn once(wanted: Vec<(FetchedPartition, Position)>) -> Vec<(FetchedPartition, Position)> {
     if wanted.len() < 2 {
         return wanted;
     }
-    let mut last: HashMap<Place, usize> = HashMap::with_capacity(wanted.len());
-    let mut kept: Vec<(Place, Position)> = Vec::with_capacity(wanted.len());
+    let mut last: HashMap<FetchedPartition, usize> = HashMap::with_capacity(wanted.len());
+    let mut kept: Vec<(FetchedPartition, Position)> = Vec::with_capacity(wanted.len());
     for (place, position) in wanted {
         match last.entry(place) {
             Entry::Occupied(at) => kept[*at.get()].1 = position,
@@ -144,8 +148,8 @@ fn once(wanted: Vec<(Place, Position)>) -> Vec<(Place, Position)> {
 
 /// What one look at all partitions found.
 #[derive(Default)]
-struct Found {
-    partitions: Vec<(Place, Result<PartitionRead, ErrorCode>, LeaderIdAndEpoch)>,
+struct FetchLook {
+    partitions: Vec<(FetchedPartition, Result<PartitionRead, ErrorCode>, LeaderIdAndEpoch)>,
     bytes: usize,
     /// How many bytes could be sent if batches were cut, which is what `min_bytes` counts.
     there: usize,
@@ -157,9 +161,9 @@ fn bytes_max(node: &Node, request: &FetchRequest) -> usize {
     usize::try_from(request.max_bytes.min(node.settings().fetch_max_bytes)).unwrap_or(0)
 }
 
-fn read_all(node: &Node, call: &Call, request: &FetchRequest, plan: &Plan) -> Found {
+fn read_all(node: &Node, call: &Call, request: &FetchRequest, plan: &FetchPlan) -> FetchLook {
     let mut left = bytes_max(node, request);
-    let mut found = Found::default();
+    let mut found = FetchLook::default();
     // Each is -1 where the version has only the other.
     let replica_id = request.replica_id.max(request.replica_state.replica_id);
     let isolation =
@@ -168,7 +172,7 @@ fn read_all(node: &Node, call: &Call, request: &FetchRequest, plan: &Plan) -> Fo
         // The first batch of the first partition with data goes out even if it is too large.
         let one = found.bytes == 0;
         let bytes_max = usize::try_from(position.bytes_max).unwrap_or(0).min(left);
-        let asked = Asked { replica_id, position, bytes_max, one, isolation };
+        let asked = FetchTerms { replica_id, position, bytes_max, one, isolation };
         let (read, leader) = read_one(node, call, place, &asked);
         match &read {
             Ok(read) => {
@@ -188,7 +192,7 @@ fn read_all(node: &Node, call: &Call, request: &FetchRequest, plan: &Plan) -> Fo
 
 /// What is wanted and has left the cache is brought back by a thread of its directory, so that this
 /// one goes on serving others.
-async fn warm(node: &Node, request: &FetchRequest, plan: &Plan) {
+async fn warm(node: &Node, request: &FetchRequest, plan: &FetchPlan) {
     let mut left = bytes_max(node, request);
     for (place, position) in &plan.wanted {
         let bytes = usize::try_from(position.bytes_max).unwrap_or(0).min(left);
@@ -201,7 +205,7 @@ async fn warm(node: &Node, request: &FetchRequest, plan: &Plan) {
     }
 }
 
-fn found(node: &Node, place: &Place) -> Option<Partition> {
+fn found(node: &Node, place: &FetchedPartition) -> Option<Partition> {
     if place.topic_id.is_zero() {
         node.partitions.find(&place.topic, place.partition)
     } else {
@@ -219,7 +223,7 @@ const fn is_reader(replica_id: i32, leader_epoch: i32) -> Result<(), ErrorCode> 
     }
 }
 
-struct Asked<'a> {
+struct FetchTerms<'a> {
     replica_id: i32,
     position: &'a Position,
     bytes_max: usize,
@@ -230,8 +234,8 @@ struct Asked<'a> {
 fn read_one(
     node: &Node,
     call: &Call,
-    place: &Place,
-    asked: &Asked<'_>,
+    place: &FetchedPartition,
+    asked: &FetchTerms<'_>,
 ) -> (Result<PartitionRead, ErrorCode>, LeaderIdAndEpoch) {
     let by_id = call.version >= 13;
     let nobody = LeaderIdAndEpoch::default();
@@ -260,13 +264,18 @@ fn read_one(
         let read = partition.read(offset, asked.bytes_max, asked.one, asked.isolation);
         read.map_err(|refused| {
             if let ReadRefused::Storage(error) = &refused {
-                tracing::error!(partition = %partition.name(), offset, %error, "a read failed");
+                tracing::error!(
+                    partition = %partition.name(),
+                    offset,
+                    %error,
+                    "fetch failed: the log cannot be read"
+                );
             }
             refused.code()
         })
     });
     let read = match (read, old) {
-        (Ok(read), Some(magic)) => legacy::down(&read.records, magic, UNPACKED_BYTES_MAX)
+        (Ok(read), Some(magic)) => legacy::convert_down(&read.records, magic, UNPACKED_BYTES_MAX)
             .map(|records| PartitionRead { records: Bytes::from(records), ..read })
             .map_err(|_| ErrorCode::CORRUPT_MESSAGE),
         (read, _) => read,
@@ -284,7 +293,19 @@ fn read_one(
     (read, leader)
 }
 
-fn watch(node: &Node, plan: &Plan) -> Wait {
+/// Counts what goes out.
+fn count_fetched(node: &Node, all: &FetchLook) {
+    for (place, read, _) in &all.partitions {
+        let bytes = read.as_ref().map_or(0, |read| read.records.len());
+        if bytes > 0
+            && let Some(partition) = found(node, place)
+        {
+            partition.count_fetched(bytes);
+        }
+    }
+}
+
+fn watch(node: &Node, plan: &FetchPlan) -> Wait {
     let mut wait = Wait::new();
     for (place, _) in &plan.wanted {
         if let Some(partition) = found(node, place) {
@@ -294,7 +315,7 @@ fn watch(node: &Node, plan: &Plan) -> Wait {
     wait
 }
 
-fn respond(plan: &Plan, found: Found) -> FetchResponse {
+fn respond(plan: &FetchPlan, found: FetchLook) -> FetchResponse {
     let mut session = plan.session.as_ref().map(|session| lock(session));
     let mut response = FetchResponse {
         session_id: session.as_ref().map_or(0, |session| session.id()),
@@ -304,7 +325,8 @@ fn respond(plan: &Plan, found: Found) -> FetchResponse {
     for (place, read, leader) in found.partitions {
         let news = match (&mut session, &read) {
             (Some(session), Ok(read)) => {
-                let ends = Said { high_watermark: read.high_watermark, log_start: read.log_start };
+                let ends =
+                    LastReply { high_watermark: read.high_watermark, log_start: read.log_start };
                 // Both must be asked: what is told now must be remembered as told.
                 session.is_news(&place, ends) | !read.records.is_empty()
             }
@@ -327,7 +349,7 @@ fn respond(plan: &Plan, found: Found) -> FetchResponse {
     response
 }
 
-fn push(topics: &mut Vec<FetchableTopicResponse>, place: &Place, data: PartitionData) {
+fn push(topics: &mut Vec<FetchableTopicResponse>, place: &FetchedPartition, data: PartitionData) {
     match topics.last_mut() {
         Some(last) if last.topic_id == place.topic_id && *last.topic == *place.topic => {
             last.partitions.push(data);

@@ -20,6 +20,6 @@ pub async fn handle(node: &Node, call: &Call, request: HeartbeatRequest) -> Hear
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let group = request.group_id.clone();
-    let answer = node.ask_group(&group, GroupCommand::Heartbeat(request));
+    let answer = node.coordinators.ask_group(&group, GroupCommand::Heartbeat(request));
     answer.await.unwrap_or_else(refused)
 }

@@ -44,7 +44,7 @@ async fn join(
         client: MemberClient { id: call.client_id.to_string(), host: call.session.host() },
         uuid: hyphenated(node.clock.random_bytes()),
     };
-    node.ask_group(&group, GroupCommand::Join(join)).await
+    node.coordinators.ask_group(&group, GroupCommand::Join(join)).await
 }
 
 /// A random uuid as Java prints it; member ids end with one.

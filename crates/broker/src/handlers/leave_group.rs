@@ -20,6 +20,7 @@ pub async fn handle(node: &Node, call: &Call, request: LeaveGroupRequest) -> Lea
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let group = request.group_id.clone();
-    let answer = node.ask_group(&group, GroupCommand::Leave { request, version: call.version });
+    let answer =
+        node.coordinators.ask_group(&group, GroupCommand::Leave { request, version: call.version });
     answer.await.unwrap_or_else(refused)
 }

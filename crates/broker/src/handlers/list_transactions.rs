@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ottla_coordinator::pattern::{Alphabet, whole};
+use ottla_coordinator::pattern::{Alphabet, compile_whole};
 use ottla_coordinator::transaction::{Transaction, TransactionCommand, TransactionStatus};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
@@ -28,10 +28,10 @@ pub async fn handle(
     call: &Call,
     mut request: ListTransactionsRequest,
 ) -> ListTransactionsResponse {
-    if node.transactions.is_loading() {
-        let error_code = ErrorCode::COORDINATOR_LOAD_IN_PROGRESS.0;
-        return ListTransactionsResponse { error_code, ..Default::default() };
-    }
+    let hosts = match node.coordinators.all_transactions() {
+        Ok(hosts) => hosts,
+        Err(code) => return ListTransactionsResponse { error_code: code.0, ..Default::default() },
+    };
     let is_known = |name: &String| {
         NEVER_STORED.contains(&name.as_str())
             || TransactionStatus::ALL.iter().any(|it| it.name() == name)
@@ -43,14 +43,14 @@ pub async fn handle(
         ..Default::default()
     };
     let pattern = request.transactional_id_pattern.as_deref().unwrap_or_default();
-    if !pattern.is_empty() && whole(pattern, Alphabet::Unicode).is_err() {
+    if !pattern.is_empty() && compile_whole(pattern, Alphabet::Unicode).is_err() {
         let error_code = ErrorCode::INVALID_REGULAR_EXPRESSION.0;
         return ListTransactionsResponse { error_code, ..Default::default() };
     }
     if call.version < 1 {
         request.duration_filter = -1;
     }
-    for (_, host) in node.transactions.all() {
+    for host in hosts {
         let listed: Result<Result<Vec<_>, _>, _> =
             ask(&host, TransactionCommand::List(request.clone())).await;
         match listed.flatten() {

@@ -55,7 +55,7 @@ pub async fn handle(node: &Node, call: &Call, request: MetadataRequest) -> Metad
     };
     let mut response = MetadataResponse {
         brokers: brokers(&cluster, listener),
-        cluster_id: Some(node.cluster_id.clone()),
+        cluster_id: Some(node.facts.cluster_id.clone()),
         controller_id: node.id,
         topics,
         ..Default::default()
@@ -158,7 +158,12 @@ async fn create_missing(node: &Node, call: &Call, asked: &[MetadataRequestTopic]
     if let Ok(response) = node.create_topics(request).await {
         for topic in response.topics.iter().filter(|topic| topic.error_code != 0) {
             let error = topic.error_message.as_deref().unwrap_or_default();
-            tracing::warn!(topic = topic.name, error, "a topic could not be created on demand");
+            tracing::warn!(
+                topic = topic.name,
+                error,
+                client = %call.session.peer,
+                "topic auto-creation failed (auto.create.topics.enable)"
+            );
         }
     }
 }

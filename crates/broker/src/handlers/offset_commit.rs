@@ -66,7 +66,7 @@ async fn commit(node: &Node, call: &Call, request: OffsetCommitRequest) -> Offse
     let version = call.version;
     let whole = request.clone();
     let command = GroupCommand::CommitOffsets { request, version };
-    let committed = node.ask_group(&whole.group_id, command);
+    let committed = node.coordinators.ask_group(&whole.group_id, command);
     committed.await.unwrap_or_else(|code| all(&whole, code))
 }
 

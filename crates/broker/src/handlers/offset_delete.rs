@@ -59,7 +59,7 @@ pub async fn handle(
         !topic.partitions.is_empty()
     });
     let group = request.group_id.clone();
-    let answer = node.ask_group(&group, GroupCommand::DeleteOffsets(request));
+    let answer = node.coordinators.ask_group(&group, GroupCommand::DeleteOffsets(request));
     let mut answer = answer.await.unwrap_or_else(refused);
     if answer.error_code == 0 && !missing.is_empty() {
         // What does not exist comes first, each topic once.

@@ -87,7 +87,7 @@ async fn of_group(
         });
     }
     let command = GroupCommand::FetchOffsets { request: group, require_stable };
-    let answer = node.ask_group(&group_id, command);
+    let answer = node.coordinators.ask_group(&group_id, command);
     let mut answer = answer.await.unwrap_or_else(refused);
     if answer.error_code != 0 {
         return answer;

@@ -29,7 +29,7 @@ pub const API: Api = Api::of(ApiKey::Produce, 0, 13);
 const UNPACKED_BYTES_MAX: usize = 64 << 20;
 
 /// What a produce comes to.
-pub enum Produced {
+pub enum ProduceOutcome {
     /// Answer now.
     Done(ProduceResponse),
     /// Appended; the answer comes when the replicas have it.
@@ -46,10 +46,10 @@ pub fn handle(
     call: &Call,
     request: &ProduceRequest,
     mut response: ProduceResponse,
-    read: Vec<Read>,
-) -> Produced {
+    read: Vec<ReadThrough>,
+) -> ProduceOutcome {
     let acks = request.acks;
-    let asked = Asked { acks, enlisted: enlist(node, call, request) };
+    let asked = ProduceTerms { acks, enlisted: enlist(node, call, request) };
     let mut read = read.into_iter();
     let mut waits = Vec::new();
     let topics = &request.topic_data;
@@ -87,14 +87,14 @@ fn when_safe(
     mut response: ProduceResponse,
     waits: Vec<Awaited>,
     timeout_ms: i32,
-) -> Produced {
+) -> ProduceOutcome {
     if waits.is_empty() {
-        return Produced::Done(response);
+        return ProduceOutcome::Done(response);
     }
     let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
     let clock = node.clock.clone();
     let deadline = clock.monotonic() + timeout;
-    Produced::Waiting(Box::pin(async move {
+    ProduceOutcome::Waiting(Box::pin(async move {
         for ((topic, index), partition, end) in waits {
             let error = match partition.committed(end, &clock, deadline).await {
                 Waited::Committed => continue,
@@ -111,12 +111,12 @@ fn when_safe(
 
 /// Requests that came together and may be one append: each has one batch, for the same partition.
 #[derive(Default)]
-pub struct Run {
+pub struct ProduceRun {
     version: i16,
     requests: Vec<ProduceRequest>,
 }
 
-impl Run {
+impl ProduceRun {
     /// Takes the request if it may be one with those before it.
     pub fn takes(&mut self, version: i16, request: ProduceRequest) -> bool {
         let Some((topic, data)) = only(&request) else { return false };
@@ -140,7 +140,7 @@ impl Run {
 
     /// Appends all of them, in one write; `None` if each must be handled for itself: somebody is to
     /// be told why not. Nothing was written then.
-    pub fn append(self, node: &Node, call: &Call) -> Option<Vec<Produced>> {
+    pub fn append(self, node: &Node, call: &Call) -> Option<Vec<ProduceOutcome>> {
         let first = self.requests.first()?;
         let (acks, (topic, data)) = (first.acks, only(first)?);
         let partition = find(node, call, topic, data.index)?;
@@ -227,7 +227,7 @@ pub fn name_once(request: &mut ProduceRequest, version: i16) {
 }
 
 /// What is asked of every partition of a request.
-struct Asked {
+struct ProduceTerms {
     acks: i16,
     enlisted: Enlisted,
 }
@@ -259,15 +259,15 @@ impl From<AppendRefusal> for Refusal {
     }
 }
 
-type Written = Result<AppendedBatch, Refusal>;
+type AppendOutcome = Result<AppendedBatch, Refusal>;
 
 fn write(
     node: &Node,
     call: &Call,
-    asked: &Asked,
+    asked: &ProduceTerms,
     (topic, data): (&TopicProduceData, &PartitionProduceData),
-    read: Option<Read>,
-) -> (Option<Partition>, Written) {
+    read: Option<ReadThrough>,
+) -> (Option<Partition>, AppendOutcome) {
     if asked.enlisted.refused == Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED) {
         // Kafka refuses the request as a whole then.
         return (None, Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.into()));
@@ -290,7 +290,7 @@ fn write(
 fn may_append(
     node: &Node,
     call: &Call,
-    asked: &Asked,
+    asked: &ProduceTerms,
     partition: &Partition,
     records: &[u8],
 ) -> Result<(), Refusal> {
@@ -404,18 +404,18 @@ const fn of_coordinator(code: ErrorCode, version: i16) -> ErrorCode {
 fn append(
     node: &Node,
     call: &Call,
-    asked: &Asked,
+    asked: &ProduceTerms,
     (partition, records): (&Partition, &Bytes),
-    read: Option<Read>,
-) -> Written {
+    read: Option<ReadThrough>,
+) -> AppendOutcome {
     let guard = asked.enlisted.guards.get(partition.name()).copied();
     let terms = Terms { guard, ..terms(node, call, asked.acks) };
     match read {
-        None | Some(Read::Not) => Ok(partition.append_on(records, &terms)?),
-        Some(Read::Through(batch, inspected)) => {
+        None | Some(ReadThrough::Not) => Ok(partition.append_on(records, &terms)?),
+        Some(ReadThrough::Through(batch, inspected)) => {
             Ok(partition.append_inspected(&batch, &terms, inspected)?)
         }
-        Some(Read::Refused(refusal)) => Err(refusal),
+        Some(ReadThrough::Refused(refusal)) => Err(refusal),
     }
 }
 
@@ -425,7 +425,7 @@ fn terms(node: &Node, call: &Call, acks: i16) -> Terms {
 }
 
 /// What was found out of the batch of one partition before it is appended.
-pub enum Read {
+pub enum ReadThrough {
     /// It is read when it is appended, as that takes little.
     Not,
     /// This is the batch, of old messages too, and what is in it.
@@ -448,7 +448,7 @@ pub fn must_read_through(node: &Node, call: &Call, request: &ProduceRequest) -> 
 /// Reads the batches of a request through that take long to read, in the order of its partitions.
 ///
 /// They are waited for, so that the requests of a connection keep their order.
-pub async fn read_through(node: &Node, call: &Call, request: &ProduceRequest) -> Vec<Read> {
+pub async fn read_through(node: &Node, call: &Call, request: &ProduceRequest) -> Vec<ReadThrough> {
     let terms = terms(node, call, request.acks);
     let mut all = Vec::new();
     for topic in &request.topic_data {
@@ -459,7 +459,7 @@ pub async fn read_through(node: &Node, call: &Call, request: &ProduceRequest) ->
                 (Some(partition), Some(records)) => {
                     read_one(node, call, &partition, (records, &terms)).await
                 }
-                _ => Read::Not,
+                _ => ReadThrough::Not,
             });
         }
     }
@@ -471,16 +471,16 @@ async fn read_one(
     call: &Call,
     partition: &Partition,
     (records, terms): (&Bytes, &Terms),
-) -> Read {
+) -> ReadThrough {
     let is_old = call.version < 3 && Batch::produced(records).is_err();
     let batch = if is_old { convert(node, records).await } else { Ok(records.clone()) };
     match batch {
         Ok(batch) if is_old || partition.must_inspect(&batch) => {
-            let inspected = node.unpacking.inspect(partition, &batch, terms).await;
-            inspected.map_or(Read::Not, |inspected| Read::Through(batch, inspected))
+            let inspected = node.unpacking().inspect(partition, &batch, terms).await;
+            inspected.map_or(ReadThrough::Not, |inspected| ReadThrough::Through(batch, inspected))
         }
-        Ok(_) => Read::Not,
-        Err(refusal) => Read::Refused(refusal),
+        Ok(_) => ReadThrough::Not,
+        Err(refusal) => ReadThrough::Refused(refusal),
     }
 }
 
@@ -490,7 +490,7 @@ async fn convert(node: &Node, set: &Bytes) -> Result<Bytes, Refusal> {
         return Err(AppendRefusal::Records(BadRecords::Empty(0)).into());
     }
     let set = set.clone();
-    let batch = node.unpacking.work(move || legacy::up(&set, UNPACKED_BYTES_MAX)).await;
+    let batch = node.unpacking().work(move || legacy::convert_up(&set, UNPACKED_BYTES_MAX)).await;
     match batch {
         Some(Ok(batch)) => Ok(Bytes::from(batch)),
         Some(Err(error)) => Err(AppendRefusal::Records(BadRecords::Broken(error)).into()),
@@ -501,7 +501,7 @@ async fn convert(node: &Node, set: &Bytes) -> Result<Bytes, Refusal> {
 fn outcome(
     index: i32,
     partition: Option<&Partition>,
-    written: Written,
+    written: AppendOutcome,
 ) -> PartitionProduceResponse {
     let log_start = || partition.map_or(NO_OFFSET, |partition| partition.ends().log_start);
     match written {

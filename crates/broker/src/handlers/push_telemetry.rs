@@ -5,7 +5,7 @@ use ottla_protocol::messages::push_telemetry_request::PushTelemetryRequest;
 use ottla_protocol::messages::push_telemetry_response::PushTelemetryResponse;
 use ottla_types::ErrorCode;
 
-use crate::hosts::telemetry::{Moment, Push};
+use crate::hosts::telemetry::{Push, PushTimes};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -25,7 +25,7 @@ pub async fn handle(
         codec: request.compression_type,
         metrics: request.metrics,
     };
-    let pushed = node.telemetry.push(&push, call.traits(), Moment::now(&node.clock));
+    let pushed = node.clients.telemetry.push(&push, call.traits(), PushTimes::now(&node.clock));
     let error_code = pushed.err().unwrap_or(ErrorCode::NONE).0;
     PushTelemetryResponse { error_code, ..Default::default() }
 }

@@ -24,6 +24,7 @@ pub async fn handle(node: &Node, call: &Call, request: SyncGroupRequest) -> Sync
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let group = request.group_id.clone();
-    let answer = node.ask_group(&group, GroupCommand::Sync { request, version: call.version });
+    let answer =
+        node.coordinators.ask_group(&group, GroupCommand::Sync { request, version: call.version });
     answer.await.unwrap_or_else(refused)
 }

@@ -101,8 +101,8 @@ async fn commit(
     if request.group_id.is_empty() {
         return Err(ErrorCode::INVALID_GROUP_ID);
     }
-    let host = node.group(&request.group_id)?;
-    let index = node.group_shard(&request.group_id)?;
+    let host = node.coordinators.group(&request.group_id)?;
+    let index = node.coordinators.group_shard(&request.group_id)?;
     let producer = (request.producer_id, request.producer_epoch);
     let found = node.partitions.find(crate::hosts::groups::TOPIC, index);
     let partition = found.ok_or(ErrorCode::NOT_COORDINATOR)?;

@@ -83,7 +83,7 @@ async fn write(node: &Node, call: &Call, marker: WritableTxnMarker, results: &mu
         {
             Err(code)
         } else {
-            node.markers.write(topic, index, &end).await
+            node.coordinators.write_marker(topic, index, &end).await
         };
         let partitions = topics.entry(topic.to_owned()).or_default();
         partitions.insert(index, done.err().unwrap_or(ErrorCode::NONE));

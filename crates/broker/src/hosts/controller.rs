@@ -1,182 +1,218 @@
-//! The controller, on a thread of its own: one command at a time, on the disk before it is
-//! answered.
+//! The controller of this node: the machine of the cluster's metadata, on the metadata quorum.
 //!
-//! A turn is decide, append to the quorum, apply, publish the new `Cluster`, make this node's
-//! partitions what it says, answer. Nothing of this touches a serving thread.
+//! A turn runs where the request is served, as with every machine. Two tasks of a lane do what
+//! waits for disks: one commits what was appended, as much at once as has come meanwhile; the other
+//! makes this node what the committed metadata says. Then the answers leave.
+//!
+//! A controller whose log fails is lost, and with it the node: see [`ControllerHandle::failed`].
 
-use ottla_clock::Clock;
-use ottla_machine::{Machine, Ticket, Turn};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use ottla_clock::{Clock, Lane, Next, Ring, Share, Task};
 use ottla_metadata::{Cluster, Controller, ControllerCommand, ControllerReply, version_of};
 use ottla_protocol::metadata::MetadataRecord;
-use ottla_quorum::{Quorum, QuorumError};
-use ottla_types::{ErrorCode, LeaderEpoch, Offset};
-use tokio::sync::{mpsc, oneshot};
+use ottla_quorum::{Quorum, QuorumError, Snapshot};
+use ottla_types::{ErrorCode, TimestampMs};
+use tokio::sync::{oneshot, watch};
 
-/// How many commands may wait.
-const WAITING_MAX: usize = 1024;
-/// How many bytes of records come between two snapshots.
-const SNAPSHOT_BYTES: u64 = 20 << 20;
+use super::host::{Host, Unanswered, Wake};
+use super::quorum_journal::{News, QuorumJournal};
 
-/// What is told after every turn.
+/// The shares of the controller's lane: nothing of it waits for another.
+const COMMITTING: Share = Share(0);
+const PUBLISHING: Share = Share(1);
+const SNAPSHOTS: Share = Share(2);
+
+/// The controller, and the way to it; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct News {
-    /// The metadata.
-    pub cluster: Cluster,
-    /// As of which offset.
-    pub offset: Offset,
-    /// The quorum's epoch.
-    pub epoch: LeaderEpoch,
+pub struct ControllerHandle(Arc<ControllerInner>);
+
+#[derive(Debug)]
+struct ControllerInner {
+    clock: Clock,
+    host: Host<Controller, QuorumJournal>,
+    committing: Arc<CommitBell>,
+    /// Is the controller lost, because its log fails?
+    failed: watch::Sender<bool>,
 }
 
-enum Job {
-    Ask(Box<ControllerCommand>, oneshot::Sender<ControllerReply>),
-    Stop,
-}
+/// Rings the task that commits, from when there is one.
+#[derive(Debug, Default)]
+struct CommitBell(OnceLock<Ring>);
 
-/// The way to the controller; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct ControllerHandle {
-    jobs: mpsc::Sender<Job>,
-}
-
-impl std::fmt::Debug for Job {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Job")
+impl Wake for CommitBell {
+    fn wake(&self) {
+        if let Some(ring) = self.0.get() {
+            ring.ring();
+        }
     }
 }
 
 impl ControllerHandle {
-    /// Asks; the answer comes when everything it rests on is on the disk and published.
+    /// A controller that stands where the log of `quorum` ends. It answers from when it has a lane:
+    /// [`ControllerHandle::serve`].
+    #[must_use]
+    pub fn new(clock: Clock, controller: Controller, quorum: Quorum) -> Self {
+        let committing = Arc::<CommitBell>::default();
+        let wake = Arc::clone(&committing) as Arc<dyn Wake>;
+        let host = Host::new(clock.clone(), controller, QuorumJournal::new(quorum), wake);
+        let (failed, _) = watch::channel(false);
+        Self(Arc::new(ControllerInner { clock, host, committing, failed }))
+    }
+
+    /// Commits on `lane` from now on, until that is stopped; `publish` makes this node what the
+    /// metadata says, which may take as long as opening logs does.
+    pub fn serve(&self, lane: &Lane, mut publish: impl FnMut(News) + Send + 'static) {
+        let (inner, snapshots) = (Arc::clone(&self.0), lane.clone());
+        let task = Task::new("metadata publishing", move || {
+            inner.publish(&mut publish, &snapshots);
+            Next::WhenRung { at_most: Duration::MAX }
+        });
+        let publishing = lane.start_task(PUBLISHING, task);
+        let inner = Arc::clone(&self.0);
+        let task = Task::new("metadata commits", move || inner.commit_round(&publishing));
+        let committing = lane.start_task(COMMITTING, task);
+        assert!(self.0.committing.0.set(committing).is_ok(), "the controller is served once");
+    }
+
+    /// Asks; the answer comes when everything it rests on is committed and in force on this node.
     ///
     /// # Errors
-    /// `NOT_CONTROLLER` when the controller is gone.
+    /// `NOT_CONTROLLER` when the controller is gone; another code if its log refuses the decision.
     pub async fn ask<T>(&self, command: ControllerCommand) -> Result<T, ErrorCode>
     where
         T: TryFrom<ControllerReply, Error = ControllerReply>,
     {
-        let (sender, answer) = oneshot::channel();
-        let job = Job::Ask(Box::new(command), sender);
-        self.jobs.send(job).await.map_err(|_| ErrorCode::NOT_CONTROLLER)?;
-        let reply = answer.await.map_err(|_| ErrorCode::NOT_CONTROLLER)?;
+        let reply = self.start(command)?.await.map_err(|_| ErrorCode::NOT_CONTROLLER)?;
         Ok(ottla_machine::answer(reply))
     }
 
     /// Like [`ControllerHandle::ask`], for a thread without a runtime.
     ///
     /// # Errors
-    /// `NOT_CONTROLLER` when the controller is gone.
+    /// See there.
     pub fn ask_blocking<T>(&self, command: ControllerCommand) -> Result<T, ErrorCode>
     where
         T: TryFrom<ControllerReply, Error = ControllerReply>,
     {
-        let (sender, answer) = oneshot::channel();
-        let job = Job::Ask(Box::new(command), sender);
-        self.jobs.blocking_send(job).map_err(|_| ErrorCode::NOT_CONTROLLER)?;
-        let reply = answer.blocking_recv().map_err(|_| ErrorCode::NOT_CONTROLLER)?;
-        Ok(ottla_machine::answer(reply))
+        let answer = self.start(command)?.blocking_recv();
+        Ok(ottla_machine::answer(answer.map_err(|_| ErrorCode::NOT_CONTROLLER)?))
     }
 
-    /// Asks without waiting for an answer; whether there was room for it in the queue.
+    /// Asks without waiting for an answer.
+    ///
+    /// # Errors
+    /// See [`ControllerHandle::ask`].
+    pub fn tell(&self, command: ControllerCommand) -> Result<(), ErrorCode> {
+        self.0.host.tell(command).map_err(|error| refusal_code(&error))
+    }
+
+    fn start(
+        &self,
+        command: ControllerCommand,
+    ) -> Result<oneshot::Receiver<ControllerReply>, ErrorCode> {
+        self.0.host.start(command).map_err(|error| refusal_code(&error))
+    }
+
+    /// Returns when the controller is lost because it cannot write: a node without one must not go
+    /// on, since brokers and clients would take it for one that has.
+    pub async fn failed(&self) {
+        // The sender is held by this handle.
+        let _ = self.0.failed.subscribe().wait_for(|failed| *failed).await;
+    }
+
+    /// Ends the controller and gives its quorum back, to be closed; `None` if it was lost. Its lane
+    /// is stopped before.
     #[must_use]
-    pub fn tell(&self, command: ControllerCommand) -> bool {
-        let (sender, _) = oneshot::channel();
-        self.jobs.try_send(Job::Ask(Box::new(command), sender)).is_ok()
-    }
-
-    /// Ends the controller after what was asked before.
-    pub async fn stop(&self) {
-        // If it is gone already, all the better.
-        let _ = self.jobs.send(Job::Stop).await;
+    pub fn stop(&self) -> Option<Quorum> {
+        let was_lost = self.0.host.is_lost();
+        self.0.host.unload();
+        let quorum = self.0.host.between_turns(|_, journal| journal.take_quorum());
+        quorum.filter(|_| !was_lost)
     }
 }
 
-/// A controller that waits to be asked.
-pub struct ControllerQueue(mpsc::Receiver<Job>);
-
-/// A controller's queue, and the way to it.
-#[must_use]
-pub fn controller_queue() -> (ControllerHandle, ControllerQueue) {
-    let (jobs, queue) = mpsc::channel(WAITING_MAX);
-    (ControllerHandle { jobs }, ControllerQueue(queue))
-}
-
-/// A controller, what it writes to, and whom it tells.
-pub struct ControllerDriver<T> {
-    clock: Clock,
-    controller: Controller,
-    quorum: Quorum,
-    tell: T,
-    snapshot_at: u64,
-}
-
-impl<T: FnMut(News)> ControllerDriver<T> {
-    /// `tell` is called after every turn that changed something.
-    pub fn new(clock: Clock, controller: Controller, quorum: Quorum, tell: T) -> Self {
-        let snapshot_at = quorum.size_bytes() + SNAPSHOT_BYTES;
-        Self { clock, controller, quorum, tell, snapshot_at }
-    }
-
-    /// Runs the controller until it is stopped, or its log cannot be written, and gives the quorum
-    /// back.
-    pub async fn run(mut self, queue: ControllerQueue) -> Quorum {
-        let ControllerQueue(mut queue) = queue;
-        while let Some(job) = queue.recv().await {
-            let done = match job {
-                Job::Ask(command, asker) => self.turn(*command, asker),
-                Job::Stop => break,
-            };
-            if let Err(error) = done {
-                // Nobody may be told anything that rests on a log of unknown content.
-                tracing::error!(%error, "metadata log append failed; the controller has stopped");
-                break;
+impl ControllerInner {
+    /// Fires the timers that are due and commits what was appended.
+    fn commit_round(&self, publishing: &Ring) -> Next {
+        let next_ms = self.host.fire();
+        let is_lost = self.host.is_lost();
+        match if is_lost { Ok(false) } else { self.commit() } {
+            Ok(true) => publishing.ring(),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::error!(
+                    %error,
+                    "metadata log cannot be made durable; the controller stops, and the node with it"
+                );
+                self.host.unload();
             }
         }
-        self.quorum
+        if self.host.is_lost() {
+            self.failed.send_replace(true);
+            return Next::End;
+        }
+        Next::WhenRung { at_most: next_ms.map_or(Duration::MAX, |next_ms| self.until(next_ms)) }
     }
 
-    fn turn(
-        &mut self,
-        mut command: ControllerCommand,
-        asker: oneshot::Sender<ControllerReply>,
-    ) -> Result<(), QuorumError> {
-        if let ControllerCommand::RegisterBroker { offset, .. } = &mut command {
-            *offset = self.quorum.log_end();
-        }
-        let mut turn = Turn::new(self.clock.wall_ms(), Ticket(0));
-        self.controller.decide(command, &mut turn);
-        self.write(&turn.records)?;
-        if let Some((_, reply)) = turn.replies.pop() {
-            // Whoever hung up meanwhile does not need the answer.
-            let _ = asker.send(reply);
-        }
-        Ok(())
+    /// Commits what was appended before this call; was there anything?
+    fn commit(&self) -> Result<bool, QuorumError> {
+        let begin = |controller: &Controller, journal: &mut QuorumJournal| {
+            journal.begin_commit(controller.cluster())
+        };
+        let Some(commit) = self.host.between_turns(begin)? else { return Ok(false) };
+        let committed = commit.run();
+        self.host.between_turns(|_, journal| journal.end_commit(committed))?;
+        Ok(true)
     }
 
-    fn write(&mut self, records: &[MetadataRecord]) -> Result<(), QuorumError> {
-        if records.is_empty() {
-            return Ok(());
+    /// Makes this node what the newest committed metadata says, and lets the answers go.
+    fn publish(&self, publish: &mut impl FnMut(News), lane: &Lane) {
+        let news = self.host.between_turns(|_, journal| journal.take_news());
+        let Some(news) = news else { return };
+        let (cluster, offset) = (news.cluster.clone(), news.offset);
+        publish(news);
+        self.host.between_turns(|_, journal| journal.published(offset));
+        self.host.committed();
+        let snapshot = self.host.between_turns(|_, journal| journal.begin_snapshot(offset));
+        match snapshot {
+            Ok(None) => {}
+            Ok(Some(snapshot)) => {
+                lane.start(SNAPSHOTS, move || write_snapshot(&snapshot, &cluster));
+            }
+            Err(error) => tracing::error!(%error, offset, "metadata snapshot cannot be written"),
         }
-        let versioned: Vec<_> = records.iter().map(|it| (it.clone(), version_of(it))).collect();
-        let offset = self.quorum.append(&versioned)?;
-        let mut changed = false;
-        for record in records {
-            changed |= !matches!(record, MetadataRecord::NoOp(_));
-            self.controller.apply(record);
-        }
-        if changed {
-            let cluster = self.controller.cluster().clone();
-            (self.tell)(News { cluster, offset, epoch: self.quorum.epoch() });
-        }
-        if self.quorum.size_bytes() >= self.snapshot_at {
-            self.snapshot_at = self.quorum.size_bytes() + SNAPSHOT_BYTES;
-            let all = self.controller.cluster().to_records();
-            let versioned = |it| {
-                let version = version_of(&it);
-                (it, version)
-            };
-            let all: Vec<_> = all.into_iter().map(versioned).collect();
-            self.quorum.write_snapshot(&all)?;
-        }
-        Ok(())
+    }
+
+    fn until(&self, at_ms: TimestampMs) -> Duration {
+        let ms = at_ms.saturating_sub(self.clock.wall_ms());
+        Duration::from_millis(u64::try_from(ms).unwrap_or(0))
     }
 }
+
+/// Writes a snapshot. If that fails the log has everything still, and the next one is tried when
+/// the log has grown by as much again.
+fn write_snapshot(snapshot: &Snapshot, cluster: &Cluster) {
+    let versioned = |record: MetadataRecord| {
+        let version = version_of(&record);
+        (record, version)
+    };
+    let records: Vec<_> = cluster.to_records().into_iter().map(versioned).collect();
+    if let Err(error) = snapshot.run(&records) {
+        tracing::error!(%error, "metadata snapshot cannot be written");
+    }
+}
+
+/// The error code for a request whose command gets no reply.
+fn refusal_code(error: &Unanswered<QuorumError>) -> ErrorCode {
+    match error {
+        Unanswered::Lost | Unanswered::Refused(QuorumError::NotLeader) => ErrorCode::NOT_CONTROLLER,
+        Unanswered::Refused(QuorumError::Append(error)) => error.code(),
+        Unanswered::Refused(_) => ErrorCode::UNKNOWN_SERVER_ERROR,
+    }
+}
+
+#[cfg(test)]
+#[path = "controller_tests.rs"]
+mod tests;

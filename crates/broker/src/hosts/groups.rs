@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use ottla_coordinator::group::{
     DeletedTopic, GroupCommand, GroupMachine, GroupRecord, GroupSettings, TransactionEnd,
 };
-use ottla_partitions::{AppendRefusal, Marker, Partition};
-use ottla_records::control::{ControlKind, coordinator_epoch};
-use ottla_records::{BadRecords, Batch, BatchOptions};
-use ottla_types::{CONSUMER_OFFSETS, Offset, TimestampMs};
+use ottla_partitions::Marker;
+use ottla_records::BatchOptions;
+use ottla_types::{CONSUMER_OFFSETS, TimestampMs};
 
-use super::host::AppendFailed;
-use super::shards::{Kind, ShardHost, Shards, UNPACKED_BYTES_MAX, batch_of, each_record, failed};
+use super::kind::{Entry, ShardKind, StoredRecord};
+use super::shards::{ShardHost, Shards};
+use super::topic_journal::UNPACKED_BYTES_MAX;
 
 pub use super::shards::ask;
 
@@ -31,7 +30,7 @@ pub type GroupHost = ShardHost<GroupKind>;
 /// All coordinators of this node.
 pub type Groups = Shards<GroupKind>;
 
-impl Kind for GroupKind {
+impl ShardKind for GroupKind {
     type Machine = GroupMachine;
     type Record = GroupRecord;
     type Settings = GroupSettings;
@@ -49,41 +48,9 @@ impl Kind for GroupKind {
         GroupCommand::Settings(settings)
     }
 
-    fn read(batch: &Batch<'_>, take: &mut dyn FnMut(&GroupRecord)) -> Result<(), String> {
-        if batch.is_control() {
-            if let Some(end) = end_of(batch) {
-                take(&GroupRecord::Ended(end));
-            }
-            return Ok(());
-        }
-        let producer = (batch.producer_id(), batch.producer_epoch());
-        each_record(batch, |offset, key, value| {
-            // What another kind of group wrote is not for this machine.
-            match GroupRecord::decode(key, value) {
-                Ok(Some(record)) if batch.is_transactional() => {
-                    take(&record.in_transaction(producer));
-                }
-                Ok(Some(record)) => take(&record),
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::warn!(offset, %error, "__consumer_offsets holds a record that is not a group's; it is skipped")
-                }
-            }
-            Ok(())
-        })
-    }
-
-    fn write(
-        partition: &Partition,
-        records: &[GroupRecord],
-        now_ms: TimestampMs,
-    ) -> Result<Offset, AppendFailed<AppendRefusal>> {
+    fn entries(records: &[GroupRecord], now_ms: TimestampMs) -> impl Iterator<Item = Entry> {
         let options = match records.first() {
-            Some(GroupRecord::Ended(end)) => {
-                let ended = partition.end_transaction(&marker(end), now_ms);
-                return ended.map(|appended| appended.end).map_err(failed);
-            }
-            // The coordinator is in nobody's sequence, but Kafka's batches start at 0.
+            // The coordinator is in no producer's sequence, but Kafka's batches start at 0.
             Some(GroupRecord::Pending { producer, .. }) => BatchOptions {
                 producer_id: producer.0,
                 producer_epoch: producer.1,
@@ -93,25 +60,41 @@ impl Kind for GroupKind {
             },
             _ => BatchOptions::default(),
         };
-        let start = partition.ends().log_end;
-        let mut end = start;
-        for part in parts(records) {
-            let encoded = part.iter().map(|it| it.encode(now_ms));
-            let appended = batch_of(options.clone(), encoded, now_ms).and_then(|batch| {
-                if options.transactional {
-                    Ok(partition.append_own(&batch, now_ms)?.end)
-                } else {
-                    append(partition, &batch, now_ms)
-                }
-            });
-            end = match appended {
-                Ok(end) => end,
-                // The parts before are written, and true; only the log knows which they are.
-                Err(refused) if end > start => return Err(AppendFailed::Unknown(refused)),
-                Err(refused) => return Err(failed(refused)),
-            };
+        offset_parts(records).map(move |part| match part {
+            [GroupRecord::Ended(end)] => Entry::Marker(end_marker(end)),
+            part => Entry::Batch {
+                options: options.clone(),
+                records: part.iter().map(|it| it.encode(now_ms)).collect(),
+            },
+        })
+    }
+
+    fn decode(stored: StoredRecord) -> Result<Option<GroupRecord>, String> {
+        let (offset, key, value, transaction) = match stored {
+            StoredRecord::Marker(marker) => {
+                return Ok(Some(GroupRecord::Ended(transaction_end(&marker))));
+            }
+            StoredRecord::Record { offset, key, value, transaction } => {
+                (offset, key, value, transaction)
+            }
+        };
+        match GroupRecord::decode(key, value) {
+            Ok(Some(record)) => Ok(Some(match transaction {
+                Some(producer) => record.in_transaction(producer),
+                None => record,
+            })),
+            // What another kind of group wrote is not for this machine.
+            Ok(None) => Ok(None),
+            Err(error) => {
+                tracing::warn!(
+                    topic = TOPIC,
+                    offset,
+                    %error,
+                    "record of unknown type skipped while loading groups"
+                );
+                Ok(None)
+            }
         }
-        Ok(end)
     }
 }
 
@@ -123,7 +106,7 @@ const _: () = assert!(PART_BYTES < UNPACKED_BYTES_MAX, "what is written can be l
 /// The records in parts that may each be a batch of its own. Only offsets are parted, for each of
 /// them is true by itself: a request about very many, or a group with very many to be deleted,
 /// need not fit a batch.
-fn parts(records: &[GroupRecord]) -> impl Iterator<Item = &[GroupRecord]> {
+fn offset_parts(records: &[GroupRecord]) -> impl Iterator<Item = &[GroupRecord]> {
     let mut bytes = 0;
     records.split_inclusive(move |record| {
         bytes += record.size_bytes();
@@ -136,25 +119,9 @@ fn parts(records: &[GroupRecord]) -> impl Iterator<Item = &[GroupRecord]> {
     })
 }
 
-/// Writes a coordinator's batch. What the machine has decided is written, whatever
-/// `max.message.bytes` of its topic says: it has refused what is too large before.
-pub(super) fn append(
-    partition: &Partition,
-    batch: &Bytes,
-    now_ms: TimestampMs,
-) -> Result<Offset, AppendRefusal> {
-    match partition.append(batch, now_ms, true, true) {
-        Ok(appended) => Ok(appended.end),
-        Err(AppendRefusal::Records(BadRecords::TooLarge { .. })) => {
-            Ok(partition.append_own(batch, now_ms)?.end)
-        }
-        Err(refused) => Err(refused),
-    }
-}
-
 /// The marker of an end.
 #[must_use]
-pub const fn marker(end: &TransactionEnd) -> Marker {
+pub const fn end_marker(end: &TransactionEnd) -> Marker {
     Marker {
         producer_id: end.producer.0,
         epoch: end.producer.1,
@@ -164,21 +131,14 @@ pub const fn marker(end: &TransactionEnd) -> Marker {
     }
 }
 
-/// What a marker says; `None` if the batch is another kind of control batch.
-fn end_of(batch: &Batch<'_>) -> Option<TransactionEnd> {
-    let unpacked = batch.unpack(batch.bytes().len()).ok()?;
-    let record = unpacked.records().next()?.ok()?;
-    let commit = match ControlKind::of(&record)? {
-        ControlKind::Commit => true,
-        ControlKind::Abort => false,
-        _ => return None,
-    };
-    Some(TransactionEnd {
-        producer: (batch.producer_id(), batch.producer_epoch()),
-        commit,
-        coordinator_epoch: coordinator_epoch(&record).unwrap_or(-1),
-        is_bumped: false,
-    })
+/// The end that a marker stands for.
+const fn transaction_end(marker: &Marker) -> TransactionEnd {
+    TransactionEnd {
+        producer: (marker.producer_id, marker.epoch),
+        commit: marker.commit,
+        coordinator_epoch: marker.coordinator_epoch,
+        is_bumped: marker.is_bumped,
+    }
 }
 
 impl Groups {
@@ -221,14 +181,14 @@ mod tests {
     fn many_offsets_are_written_in_parts_and_in_order() {
         let mut records: Vec<GroupRecord> = (0..2_000).map(tombstone).collect();
         records.push(last());
-        let found: Vec<&[GroupRecord]> = parts(&records).collect();
+        let found: Vec<&[GroupRecord]> = offset_parts(&records).collect();
         assert!(found.len() > 3, "{} parts", found.len());
         let bytes = |part: &[GroupRecord]| part.iter().map(GroupRecord::size_bytes).sum::<usize>();
         assert!(found.iter().all(|part| !part.is_empty() && bytes(part) < PART_BYTES + 2_000));
         assert_eq!(found.concat(), records);
         // What belongs together stays together.
         let together: Vec<GroupRecord> = (0..10_000).map(|_| last()).collect();
-        assert_eq!(parts(&together).count(), 1);
+        assert_eq!(offset_parts(&together).count(), 1);
     }
 
     #[test]

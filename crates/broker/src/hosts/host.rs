@@ -1,8 +1,9 @@
 //! Runs one machine on one journal: decide, append, apply, answer when committed.
 //!
-//! A host is turned by whoever asks, under its lock, on the asker's own thread; the journal's
-//! append is part of the turn. Replies wait here until what they rest on has committed. The task
-//! that fires timers sleeps until the first is due; a turn that sets an earlier one wakes it.
+//! A turn runs where the request is served, under the host's lock; the journal's append is part of
+//! it. Replies wait here until what they rest on has committed. The task that fires timers and
+//! watches commits sleeps until the first timer is due; a turn that sets an earlier one, or writes
+//! what is not committed yet, wakes it.
 //!
 //! An append that is refused fails the request that wanted it, and nothing else: the decision is
 //! taken back. An append of which it is unknown whether it was written loses the machine, since
@@ -16,16 +17,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::audit;
 use ottla_clock::Clock;
 use ottla_machine::{Alarm, Machine, Ticket, Turn};
-use ottla_types::{Offset, TimestampMs, TopicPartition};
+use ottla_types::{Offset, TimestampMs};
 use tokio::sync::{Notify, oneshot};
 
 /// Where a machine's records go: a partition of an internal topic, or the metadata quorum.
 pub trait Journal<R> {
     /// Why a record could not be written.
     type Error: std::fmt::Display;
-
-    /// Which partition it is.
-    fn partition(&self) -> &TopicPartition;
 
     /// Does it take records now, as far as can be told before the append?
     fn accepts(&self) -> bool;
@@ -43,8 +41,26 @@ pub trait Journal<R> {
     /// The journal's end.
     fn end(&self) -> Offset;
 
-    /// Everything below is committed.
+    /// Up to where replies may rest on it: everything below is committed.
     fn committed(&self) -> Offset;
+
+    /// Writes into the node's log that an append was refused; nothing was written.
+    fn log_refused(&self, error: &Self::Error);
+
+    /// Writes into the node's log that an append failed, and that the machine is lost with it.
+    fn log_failed(&self, error: &Self::Error);
+}
+
+/// The task that looks after a host.
+pub trait Wake: std::fmt::Debug + Send + Sync {
+    /// Lets it look at once. It may be called while the host's lock is held.
+    fn wake(&self);
+}
+
+impl Wake for Notify {
+    fn wake(&self) {
+        self.notify_one();
+    }
 }
 
 /// Why a journal has not appended records.
@@ -73,13 +89,13 @@ pub struct Host<M: Machine, J> {
     clock: Clock,
     /// Set once, under the lock of `inner`; whoever looks too early meets the lost machine itself.
     is_lost: AtomicBool,
-    inner: Mutex<Inner<M, J>>,
+    inner: Mutex<HostInner<M, J>>,
 }
 
 /// Replies of one turn, and the journal's end that they wait for.
 type Parked<M> = (Offset, Vec<(Ticket, <M as Machine>::Reply)>);
 
-struct Inner<M: Machine, J> {
+struct HostInner<M: Machine, J> {
     machine: M,
     journal: J,
     is_lost: bool,
@@ -92,8 +108,8 @@ struct Inner<M: Machine, J> {
     asking: BTreeMap<Ticket, oneshot::Sender<M::Reply>>,
     parked: VecDeque<Parked<M>>,
     timers: Timers<M::Timer>,
-    /// Wakes the task that fires timers.
-    wake: Arc<Notify>,
+    /// The task that fires timers and watches commits.
+    wake: Arc<dyn Wake>,
     /// When that task is going to look next, as far as this host is concerned.
     awaited_ms: TimestampMs,
 }
@@ -154,10 +170,11 @@ impl<M: Machine, J> std::fmt::Debug for Host<M, J> {
 }
 
 impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
-    /// A host for `machine`, which stands where `journal` ends. `wake` is told when a timer is due
-    /// earlier than [`Host::fire`] has said, and when a reply waits for [`Host::committed`].
-    pub fn new(clock: Clock, machine: M, journal: J, wake: Arc<Notify>) -> Self {
-        let inner = Inner {
+    /// A host for `machine`, which stands where `journal` ends. `wake` is for the task that calls
+    /// [`Host::fire`] and [`Host::committed`]: a timer is due earlier than `fire` has said, there
+    /// is something to commit, or the machine is lost.
+    pub fn new(clock: Clock, machine: M, journal: J, wake: Arc<dyn Wake>) -> Self {
+        let inner = HostInner {
             machine,
             journal,
             is_lost: false,
@@ -205,7 +222,7 @@ impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
 
     fn turn(
         &self,
-        inner: &mut Inner<M, J>,
+        inner: &mut HostInner<M, J>,
         command: M::Command,
         asker: Option<oneshot::Sender<M::Reply>>,
     ) -> Result<(), Unanswered<J::Error>> {
@@ -252,18 +269,19 @@ impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
         self.is_lost.store(true, Ordering::Release);
     }
 
-    /// Looks at the machine between two turns.
-    #[cfg(test)]
-    pub fn look<T>(&self, look: impl FnOnce(&M) -> T) -> T {
-        look(&self.lock().machine)
+    /// Looks at the machine between two turns, and does what its journal needs done.
+    pub fn between_turns<T>(&self, look: impl FnOnce(&M, &mut J) -> T) -> T {
+        let mut inner = self.lock();
+        let HostInner { machine, journal, .. } = &mut *inner;
+        look(machine, journal)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner<M, J>> {
+    fn lock(&self) -> MutexGuard<'_, HostInner<M, J>> {
         self.inner.lock()
     }
 }
 
-impl<M: Machine, J: Journal<M::Record>> Inner<M, J> {
+impl<M: Machine, J: Journal<M::Record>> HostInner<M, J> {
     fn run(
         &mut self,
         command: M::Command,
@@ -279,11 +297,12 @@ impl<M: Machine, J: Journal<M::Record>> Inner<M, J> {
             self.asking.insert(ticket, asker);
         }
         let mut turn = Turn::new(now_ms, ticket);
+        turn.base_offset = self.journal.end();
         let is_trusted = self.is_trusted && self.journal.accepts();
         let before = (!is_trusted).then(|| self.machine.volatile());
         self.machine.decide(command, &mut turn);
         let end = if turn.records.is_empty() {
-            self.journal.end()
+            turn.base_offset
         } else {
             match self.journal.append(&turn.records, now_ms) {
                 Ok(end) => {
@@ -312,9 +331,9 @@ impl<M: Machine, J: Journal<M::Record>> Inner<M, J> {
         }
         self.release();
         let next_ms = self.timers.next_ms().unwrap_or(TimestampMs::MAX);
-        if next_ms < self.awaited_ms || !self.parked.is_empty() {
+        if next_ms < self.awaited_ms || self.journal.committed() < end {
             self.awaited_ms = self.awaited_ms.min(next_ms);
-            self.wake.notify_one();
+            self.wake.wake();
         }
         Ok(())
     }
@@ -337,8 +356,6 @@ impl<M: Machine, J: Journal<M::Record>> Inner<M, J> {
         failed: AppendFailed<J::Error>,
         before: Option<M::Volatile>,
     ) -> Unanswered<J::Error> {
-        let place = self.journal.partition();
-        let (topic, partition) = (&*place.topic, place.partition);
         let (error, is_unknown) = match failed {
             AppendFailed::Refused(error) => (error, false),
             AppendFailed::Unknown(error) => (error, true),
@@ -346,12 +363,12 @@ impl<M: Machine, J: Journal<M::Record>> Inner<M, J> {
         match before {
             Some(before) if !is_unknown => {
                 if !std::mem::replace(&mut self.is_refused, true) {
-                    tracing::warn!(topic, partition, %error, "coordinator append refused");
+                    self.journal.log_refused(&error);
                 }
                 self.machine.restore(before);
             }
             _ => {
-                tracing::error!(topic, partition, %error, "coordinator append failed; shard unloaded");
+                self.journal.log_failed(&error);
                 self.lose();
             }
         }
@@ -359,11 +376,11 @@ impl<M: Machine, J: Journal<M::Record>> Inner<M, J> {
         if is_unknown { Unanswered::Lost } else { Unanswered::Refused(error) }
     }
 
-    /// Dropping the askers tells each of them that there will be no answer. The task that fires
-    /// timers sees to it that the machine is loaded again.
+    /// Dropping the senders ends each request that waits without an answer. The task that looks
+    /// after the host sees to it that the machine is loaded again.
     fn lose(&mut self) {
         self.is_lost = true;
-        self.wake.notify_one();
+        self.wake.wake();
         self.asking.clear();
         self.parked.clear();
         self.timers.clear();

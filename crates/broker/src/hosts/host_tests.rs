@@ -86,27 +86,15 @@ enum Ink {
     Smears,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Paper {
-    place: TopicPartition,
     end: Rc<Cell<Offset>>,
     committed: Rc<Cell<Offset>>,
     ink: Rc<Cell<Ink>>,
 }
 
-impl Default for Paper {
-    fn default() -> Self {
-        let (end, committed, ink) = (Rc::default(), Rc::default(), Rc::default());
-        Self { place: TopicPartition::new("paper", 3), end, committed, ink }
-    }
-}
-
 impl Journal<i64> for Paper {
     type Error = &'static str;
-
-    fn partition(&self) -> &TopicPartition {
-        &self.place
-    }
 
     fn accepts(&self) -> bool {
         self.ink.get() != Ink::Missing
@@ -133,12 +121,21 @@ impl Journal<i64> for Paper {
     fn committed(&self) -> Offset {
         self.committed.get()
     }
+
+    fn log_refused(&self, _: &&'static str) {}
+
+    fn log_failed(&self, _: &&'static str) {}
+}
+
+/// A task that is never waited for.
+fn wake() -> Arc<dyn Wake> {
+    Arc::new(Notify::new())
 }
 
 #[test]
 fn an_answer_waits_until_what_it_rests_on_has_committed() {
     let paper = Paper::default();
-    let host = Host::new(Clock::manual(0), Sum::default(), paper.clone(), Arc::default());
+    let host = Host::new(Clock::manual(0), Sum::default(), paper.clone(), wake());
     let mut first = host.start(Command::Add(3)).expect("here");
     assert!(first.try_recv().is_err(), "nothing has committed");
     let mut second = host.start(Command::Add(4)).expect("here");
@@ -154,7 +151,7 @@ fn an_answer_waits_until_what_it_rests_on_has_committed() {
 #[test]
 fn a_timer_fires_at_its_time_and_not_before() {
     let clock = Clock::manual(0);
-    let host = Host::new(clock.clone(), Sum::default(), Paper::default(), Arc::default());
+    let host = Host::new(clock.clone(), Sum::default(), Paper::default(), wake());
     let mut answer = host.start(Command::Wait).expect("here");
     clock.advance(99);
     assert_eq!(host.fire(), Some(100));
@@ -172,7 +169,8 @@ fn only_a_timer_that_is_due_earlier_wakes() {
     };
     let (clock, wake) = (Clock::manual(0), Arc::new(Notify::new()));
     let paper = Paper::default();
-    let host = Host::new(clock.clone(), Sum::default(), paper.clone(), Arc::clone(&wake));
+    let task = Arc::clone(&wake) as Arc<dyn Wake>;
+    let host = Host::new(clock.clone(), Sum::default(), paper.clone(), task);
     assert_eq!(host.fire(), None);
     let set = |timer, delay_ms| host.tell(Command::Set(timer, delay_ms)).expect("here");
     set(0, 100);
@@ -197,7 +195,7 @@ fn only_a_timer_that_is_due_earlier_wakes() {
 /// A host whose last append went well, and a request that waits for its timer.
 fn with_waiting(paper: &Paper) -> (Host<Sum, Paper>, Clock, oneshot::Receiver<i64>) {
     let clock = Clock::manual(0);
-    let host = Host::new(clock.clone(), Sum::default(), paper.clone(), Arc::default());
+    let host = Host::new(clock.clone(), Sum::default(), paper.clone(), wake());
     host.tell(Command::Add(1)).expect("here");
     paper.committed.set(1);
     let waiting = host.start(Command::Wait).expect("here");
@@ -214,7 +212,7 @@ fn an_append_of_unknown_outcome_loses_the_machine_and_answers_every_request() {
     assert!(matches!(waiting.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
     paper.ink.set(Ink::Flows);
     assert_eq!(host.tell(Command::Add(1)), Err(Unanswered::Lost), "only a reload brings it back");
-    assert_eq!(host.look(|sum| sum.total), 1);
+    assert_eq!(host.between_turns(|sum, _| sum.total), 1);
 }
 
 #[test]
@@ -227,7 +225,11 @@ fn a_refused_append_fails_its_request_and_takes_the_decision_back() {
         assert_eq!(host.tell(Command::AddAndForget(1)), Err(Unanswered::Refused("no ink")));
     }
     assert!(!host.is_lost());
-    assert_eq!(host.look(|sum| (sum.total, sum.waiting.len())), (1, 1), "nothing has changed");
+    assert_eq!(
+        host.between_turns(|sum, _| (sum.total, sum.waiting.len())),
+        (1, 1),
+        "nothing has changed"
+    );
     // What writes nothing is served.
     let mut other = host.start(Command::Wait).expect("here");
     clock.advance(100);
@@ -243,7 +245,7 @@ fn a_refused_append_fails_its_request_and_takes_the_decision_back() {
 fn after_a_load_even_an_unforeseen_refusal_is_taken_back() {
     let paper = Paper::default();
     paper.ink.set(Ink::Dries);
-    let host = Host::new(Clock::manual(0), Sum::default(), paper, Arc::default());
+    let host = Host::new(Clock::manual(0), Sum::default(), paper, wake());
     let mut waiting = host.start(Command::Wait).expect("here");
     assert_eq!(host.tell(Command::AddAndForget(1)), Err(Unanswered::Refused("no ink")));
     assert!(!host.is_lost() && waiting.try_recv() == Err(oneshot::error::TryRecvError::Empty));
@@ -272,7 +274,7 @@ fn a_timer_whose_records_are_refused_fires_again() {
     paper.ink.set(Ink::Flows);
     clock.advance(450);
     assert_eq!(host.fire(), None);
-    assert_eq!(host.look(|sum| sum.total), 11);
+    assert_eq!(host.between_turns(|sum, _| sum.total), 11);
 }
 
 #[test]

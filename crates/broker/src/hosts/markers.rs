@@ -104,7 +104,7 @@ impl Markers {
         let Some(partition) = self.partitions.find(topic, index) else {
             return Err(self.why_not_here(topic, index));
         };
-        let marker = groups::marker(end);
+        let marker = groups::end_marker(end);
         if topic == groups::TOPIC {
             partition.may_end(&marker).map_err(|refused| refused.code())?;
             let host = self.groups.at(index)?;
@@ -152,10 +152,21 @@ impl Drop for Taken<'_> {
 
 /// Says once that a marker has to wait.
 fn tell(work: &MarkerWork, topic: &str, index: i32, code: ErrorCode) {
-    let (id, why) = (&work.id, code.name());
+    let (transactional_id, error) = (&*work.id, code.name());
+    let partition = format_args!("{topic}-{index}");
     if work.is_again {
-        tracing::debug!(id, topic, index, why, "transaction marker not written yet; retrying");
+        tracing::debug!(
+            transactional_id,
+            %partition,
+            error,
+            "transaction marker still cannot be written; retrying"
+        );
     } else {
-        tracing::warn!(id, topic, index, why, "transaction marker cannot be written; retrying");
+        tracing::warn!(
+            transactional_id,
+            %partition,
+            error,
+            "transaction marker cannot be written; retrying"
+        );
     }
 }

@@ -3,11 +3,15 @@
 pub mod controller;
 pub mod groups;
 pub mod host;
+pub mod kind;
+pub mod lanes;
 pub mod markers;
 pub mod mover;
 pub mod producer_ids;
+pub mod quorum_journal;
 pub mod sessions;
 pub mod shards;
 pub mod telemetry;
+pub mod topic_journal;
 pub mod transactions;
 pub mod unpacking;

@@ -12,7 +12,7 @@ use ottla_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, Uuid};
 
 /// A fetched partition as the client names it: by topic id (v13+) or by topic name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct FetchedPartition {
     /// The topic's id, zero when the client fetches by name.
     pub topic_id: Uuid,
     /// The topic's name, empty when the client fetches by id.
@@ -36,7 +36,7 @@ pub struct Position {
 
 /// What a reply said of a partition; news is what differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct LastReply {
     /// The high watermark.
     pub high_watermark: Offset,
     /// The log start.
@@ -45,42 +45,42 @@ pub struct Said {
 
 /// What a fetch request asks, once its session is looked up.
 #[derive(Debug)]
-pub struct Plan {
+pub struct FetchPlan {
     /// All partitions to look at, in the order to read them.
-    pub wanted: Vec<(Place, Position)>,
+    pub wanted: Vec<(FetchedPartition, Position)>,
     /// The session, if there is one.
-    pub session: Option<Arc<Mutex<Session>>>,
+    pub session: Option<Arc<Mutex<FetchSession>>>,
     /// Does the reply hold only partitions with news?
     pub incremental: bool,
 }
 
 /// One client's session.
 #[derive(Debug)]
-pub struct Session {
+pub struct FetchSession {
     id: i32,
     epoch: i32,
     by_id: bool,
     used: Duration,
-    order: Vec<Place>,
-    tracked: HashMap<Place, Tracked>,
+    order: Vec<FetchedPartition>,
+    tracked: HashMap<FetchedPartition, Tracked>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Tracked {
     position: Position,
-    said: Option<Said>,
+    said: Option<LastReply>,
 }
 
 /// All sessions of the node.
 #[derive(Debug)]
 pub struct Sessions {
     slots: usize,
-    live: Mutex<BTreeMap<i32, Arc<Mutex<Session>>>>,
+    live: Mutex<BTreeMap<i32, Arc<Mutex<FetchSession>>>>,
 }
 
 /// What a request says of its session, and of its partitions.
 #[derive(Debug)]
-pub struct Ask {
+pub struct SessionRequest {
     /// The session's id, 0 for none.
     pub id: i32,
     /// -1: no session; 0: a new one; else the next in order.
@@ -88,9 +88,9 @@ pub struct Ask {
     /// Does the client name topics by id?
     pub by_id: bool,
     /// Partitions to add or to move.
-    pub wanted: Vec<(Place, Position)>,
+    pub wanted: Vec<(FetchedPartition, Position)>,
     /// Partitions to drop.
-    pub forgotten: Vec<Place>,
+    pub forgotten: Vec<FetchedPartition>,
 }
 
 /// A session unused for so long gives its slot to a new one.
@@ -112,16 +112,16 @@ impl Sessions {
     /// The session is gone, its epoch is not the one that was due, or ids and names are mixed.
     pub fn plan(
         &self,
-        ask: Ask,
+        ask: SessionRequest,
         now: Duration,
         random: impl Fn() -> i32,
-    ) -> Result<Plan, ErrorCode> {
+    ) -> Result<FetchPlan, ErrorCode> {
         if ask.epoch == SESSIONLESS || ask.epoch == NEW {
             if ask.id != 0 {
                 self.live().remove(&ask.id);
             }
             let session = (ask.epoch == NEW).then(|| self.create(&ask, now, random)).flatten();
-            return Ok(Plan { wanted: ask.wanted, session, incremental: false });
+            return Ok(FetchPlan { wanted: ask.wanted, session, incremental: false });
         }
         let session = self.live().get(&ask.id).cloned();
         let session = session.ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
@@ -141,9 +141,9 @@ impl Sessions {
         if wanted.is_empty() {
             // As in Kafka, a session whose last partition is dropped ends by that.
             self.live().remove(&ask.id);
-            return Ok(Plan { wanted: ask.wanted, session: None, incremental: false });
+            return Ok(FetchPlan { wanted: ask.wanted, session: None, incremental: false });
         }
-        Ok(Plan { wanted, session: Some(session), incremental: true })
+        Ok(FetchPlan { wanted, session: Some(session), incremental: true })
     }
 
     #[cfg(test)]
@@ -155,10 +155,10 @@ impl Sessions {
 
     fn create(
         &self,
-        ask: &Ask,
+        ask: &SessionRequest,
         now: Duration,
         random: impl Fn() -> i32,
-    ) -> Option<Arc<Mutex<Session>>> {
+    ) -> Option<Arc<Mutex<FetchSession>>> {
         let mut live = self.live();
         if live.len() >= self.slots {
             let oldest = live.iter().map(|(id, session)| (lock(session).used, *id)).min()?;
@@ -173,7 +173,7 @@ impl Sessions {
                 break id;
             }
         };
-        let mut session = Session {
+        let mut session = FetchSession {
             id,
             epoch: 1,
             by_id: ask.by_id,
@@ -187,17 +187,17 @@ impl Sessions {
         Some(session)
     }
 
-    fn live(&self) -> MutexGuard<'_, BTreeMap<i32, Arc<Mutex<Session>>>> {
+    fn live(&self) -> MutexGuard<'_, BTreeMap<i32, Arc<Mutex<FetchSession>>>> {
         self.live.lock()
     }
 }
 
 /// Locks a session; it holds no invariant that a panic could break.
-pub fn lock(session: &Mutex<Session>) -> MutexGuard<'_, Session> {
+pub fn lock(session: &Mutex<FetchSession>) -> MutexGuard<'_, FetchSession> {
     session.lock()
 }
 
-impl Session {
+impl FetchSession {
     /// The id that the reply names.
     #[must_use]
     pub fn id(&self) -> i32 {
@@ -205,27 +205,27 @@ impl Session {
     }
 
     /// Is what the reply would say of `place` news? Remembers it as said.
-    pub fn is_news(&mut self, place: &Place, said: Said) -> bool {
+    pub fn is_news(&mut self, place: &FetchedPartition, said: LastReply) -> bool {
         let Some(tracked) = self.tracked.get_mut(place) else { return true };
         tracked.said.replace(said) != Some(said)
     }
 
     /// An error is always news, and so is whatever follows it.
-    pub fn said_error(&mut self, place: &Place) {
+    pub fn said_error(&mut self, place: &FetchedPartition) {
         if let Some(tracked) = self.tracked.get_mut(place) {
             tracked.said = None;
         }
     }
 
     /// Who got bytes goes to the end of the line, so that nobody starves.
-    pub fn served(&mut self, served: &[Place]) {
+    pub fn served(&mut self, served: &[FetchedPartition]) {
         if served.len() < self.order.len() && !served.is_empty() {
             self.order.retain(|place| !served.contains(place));
             self.order.extend(served.iter().cloned());
         }
     }
 
-    fn take(&mut self, wanted: &[(Place, Position)], forgotten: &[Place]) {
+    fn take(&mut self, wanted: &[(FetchedPartition, Position)], forgotten: &[FetchedPartition]) {
         for (place, position) in wanted {
             match self.tracked.get_mut(place) {
                 Some(tracked) => tracked.position = *position,
@@ -243,8 +243,9 @@ impl Session {
         }
     }
 
-    fn wanted(&self) -> Vec<(Place, Position)> {
-        let position = |place: &Place| self.tracked.get(place).map(|tracked| tracked.position);
+    fn wanted(&self) -> Vec<(FetchedPartition, Position)> {
+        let position =
+            |place: &FetchedPartition| self.tracked.get(place).map(|tracked| tracked.position);
         self.order.iter().filter_map(|place| Some((place.clone(), position(place)?))).collect()
     }
 }

@@ -1,15 +1,15 @@
 use super::*;
 
-fn place(topic: &str) -> Place {
-    Place { topic_id: Uuid::ZERO, topic: topic.into(), partition: 0 }
+fn place(topic: &str) -> FetchedPartition {
+    FetchedPartition { topic_id: Uuid::ZERO, topic: topic.into(), partition: 0 }
 }
 
 fn at(offset: Offset) -> Position {
     Position { offset, leader_epoch: -1, last_epoch: -1, bytes_max: 1000 }
 }
 
-fn ask(id: i32, epoch: i32, wanted: &[(&str, Offset)], forgotten: &[&str]) -> Ask {
-    Ask {
+fn ask(id: i32, epoch: i32, wanted: &[(&str, Offset)], forgotten: &[&str]) -> SessionRequest {
+    SessionRequest {
         id,
         epoch,
         by_id: false,
@@ -18,7 +18,7 @@ fn ask(id: i32, epoch: i32, wanted: &[(&str, Offset)], forgotten: &[&str]) -> As
     }
 }
 
-fn offsets(plan: &Plan) -> Vec<(String, Offset)> {
+fn offsets(plan: &FetchPlan) -> Vec<(String, Offset)> {
     plan.wanted.iter().map(|(place, at)| (place.topic.to_string(), at.offset)).collect()
 }
 
@@ -44,9 +44,9 @@ fn wrong_ids_epochs_and_namings_are_refused() {
     let refused = |ask| sessions.plan(ask, NOW, || 9).expect_err("refused");
     assert_eq!(refused(ask(8, 1, &[], &[])), ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
     assert_eq!(refused(ask(7, 2, &[], &[])), ErrorCode::INVALID_FETCH_SESSION_EPOCH);
-    let by_id = Ask { by_id: true, ..ask(7, 1, &[], &[]) };
+    let by_id = SessionRequest { by_id: true, ..ask(7, 1, &[], &[]) };
     assert_eq!(refused(by_id), ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR);
-    let both = Ask { by_id: true, ..ask(7, 2, &[], &[]) };
+    let both = SessionRequest { by_id: true, ..ask(7, 2, &[], &[]) };
     assert_eq!(refused(both), ErrorCode::INVALID_FETCH_SESSION_EPOCH, "the epoch comes first");
 }
 
@@ -87,12 +87,12 @@ fn only_news_is_told_and_an_error_makes_all_that_follows_news() {
     let plan = sessions.plan(ask(0, 0, &[("a", 0)], &[]), NOW, || 1).expect("new");
     let session = plan.session.expect("a session");
     let mut session = lock(&session);
-    let said = Said { high_watermark: 4, log_start: 0 };
+    let said = LastReply { high_watermark: 4, log_start: 0 };
     assert!(session.is_news(&place("a"), said));
     assert!(!session.is_news(&place("a"), said));
     session.said_error(&place("a"));
     assert!(session.is_news(&place("a"), said));
-    assert!(session.is_news(&place("a"), Said { high_watermark: 5, log_start: 0 }));
+    assert!(session.is_news(&place("a"), LastReply { high_watermark: 5, log_start: 0 }));
 }
 
 #[test]

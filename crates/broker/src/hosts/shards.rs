@@ -4,77 +4,32 @@
 use ottla_locks::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use ottla_clock::{Clock, Lane, Share};
+use ottla_clock::{Clock, Lane};
 use ottla_machine::{Machine, answer};
-use ottla_partitions::{AppendRefusal, Isolation, Partition, ReadRefused};
-use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches};
-use ottla_types::{ErrorCode, Offset, TimestampMs, TopicPartition, coordinator_partition};
+use ottla_partitions::{AppendRefusal, Partition};
+use ottla_types::{ErrorCode, TimestampMs, coordinator_partition};
 use tokio::sync::Notify;
 
-use super::host::{AppendFailed, Host, Journal, Unanswered};
-
-/// How much of the topic is read at a time while loading, in bytes (`offsets.load.buffer.size`).
-const LOAD_BYTES: usize = 5 * 1024 * 1024;
-/// How much a batch may unpack to while loading, in bytes.
-pub(super) const UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// A load that takes longer says how far it is, every so many records.
-const TOLD_EVERY: u64 = 1_000_000;
-
-/// A kind of coordinator.
-pub trait Kind: Debug + Send + Sync + 'static {
-    /// What runs in it.
-    type Machine: Machine<Record = Self::Record, Reply: Debug + Send, Timer: Send> + Send;
-    /// What it writes down.
-    type Record;
-    /// What an operator may decide about it.
-    type Settings: Clone + PartialEq + Debug + Send + Sync;
-    /// The topic that it lives in.
-    const TOPIC: &'static str;
-
-    /// A machine that has seen no record yet.
-    fn machine(settings: Self::Settings) -> Self::Machine;
-
-    /// The command that says that all records have been seen.
-    fn loaded() -> <Self::Machine as Machine>::Command;
-
-    /// The command that changes the settings.
-    fn changed(settings: Self::Settings) -> <Self::Machine as Machine>::Command;
-
-    /// Takes the records out of a batch of the topic.
-    ///
-    /// # Errors
-    /// The batch is broken, or there is a record that must not be guessed at.
-    fn read(batch: &Batch<'_>, take: &mut dyn FnMut(&Self::Record)) -> Result<(), String>;
-
-    /// Writes records as one batch.
-    ///
-    /// # Errors
-    /// Nothing was written, or it is unknown whether it was.
-    fn write(
-        partition: &Partition,
-        records: &[Self::Record],
-        now_ms: TimestampMs,
-    ) -> Result<Offset, AppendFailed<AppendRefusal>>;
-}
+use super::host::{Host, Unanswered, Wake};
+use super::kind::ShardKind;
+use super::topic_journal::{TopicJournal, replay};
 
 /// One coordinator.
-pub type ShardHost<K> = Host<<K as Kind>::Machine, TopicJournal<K>>;
+pub type ShardHost<K> = Host<<K as ShardKind>::Machine, TopicJournal<K>>;
 
 /// One partition of the topic, and how far its coordinator is.
-struct Shard<K: Kind> {
+struct Shard<K: ShardKind> {
     partition: Partition,
     /// Which load it is: what an earlier one has loaded is dropped.
     load: u64,
-    state: State<K>,
+    state: ShardState<K>,
 }
 
-enum State<K: Kind> {
+enum ShardState<K: ShardKind> {
     Loading,
     Ready(Arc<ShardHost<K>>),
     /// The load could not write what it had to: from this moment on it is tried again.
@@ -102,64 +57,60 @@ const _: () = assert!(TOGETHER.as_millis() < NAP.as_millis(), "a pause lies betw
 const _: () = assert!(LOAD_AGAIN.as_millis() >= NAP.as_millis(), "a load is looked at at each nap");
 
 /// All coordinators of a kind; cheap to clone.
-pub struct Shards<K: Kind>(Arc<Inner<K>>);
+pub struct Shards<K: ShardKind>(Arc<ShardsInner<K>>);
 
-struct Inner<K: Kind> {
+struct ShardsInner<K: ShardKind> {
     clock: Clock,
-    /// Where coordinators are loaded again, beside the threads that serve.
-    loading: Lane,
     settings: RwLock<K::Settings>,
     shards: RwLock<BTreeMap<i32, Shard<K>>>,
     /// How many loads have begun.
     loads: AtomicU64,
     /// Wakes the task that fires timers.
     wake: Arc<Notify>,
+    /// Where coordinators are loaded.
+    loading: Lane,
 }
 
-impl<K: Kind> Clone for Shards<K> {
+impl<K: ShardKind> Clone for Shards<K> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<K: Kind> Debug for Shards<K> {
+impl<K: ShardKind> Debug for Shards<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Shards({})", K::TOPIC)
     }
 }
 
-impl<K: Kind> Shards<K> {
+impl<K: ShardKind> Shards<K> {
     /// No coordinator yet.
     #[must_use]
     pub fn new(clock: Clock, loading: Lane, settings: K::Settings) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(ShardsInner {
             clock,
-            loading,
             settings: RwLock::new(settings),
             shards: RwLock::default(),
             loads: AtomicU64::new(0),
             wake: Arc::default(),
+            loading,
         }))
-    }
-
-    /// The coordinator of this key, where the topic has `count` partitions.
-    ///
-    /// # Errors
-    /// What a client is told when the coordinator is not here, or not yet.
-    pub fn of(&self, key: &str, count: i32) -> Result<Arc<ShardHost<K>>, ErrorCode> {
-        self.at(shard_of(key, count).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?)
     }
 
     /// The coordinator that lives in this partition.
     ///
     /// # Errors
-    /// See [`Shards::of`].
+    /// The error code for a client when the coordinator is not here, or not yet.
     pub fn at(&self, index: i32) -> Result<Arc<ShardHost<K>>, ErrorCode> {
         match self.read().get(&index).map(|shard| &shard.state) {
             // One that is lost is about to be loaded again.
-            Some(State::Ready(host)) if !host.is_lost() => Ok(Arc::clone(host)),
-            Some(State::Loading | State::Ready(_)) => Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
-            Some(State::Refused(_) | State::Broken) => Err(ErrorCode::COORDINATOR_NOT_AVAILABLE),
+            Some(ShardState::Ready(host)) if !host.is_lost() => Ok(Arc::clone(host)),
+            Some(ShardState::Loading | ShardState::Ready(_)) => {
+                Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS)
+            }
+            Some(ShardState::Refused(_) | ShardState::Broken) => {
+                Err(ErrorCode::COORDINATOR_NOT_AVAILABLE)
+            }
             None => Err(ErrorCode::NOT_COORDINATOR),
         }
     }
@@ -168,8 +119,8 @@ impl<K: Kind> Shards<K> {
     #[must_use]
     pub fn all(&self) -> Vec<(i32, Arc<ShardHost<K>>)> {
         let ready = |(index, shard): (&i32, &Shard<K>)| match &shard.state {
-            State::Ready(host) => Some((*index, Arc::clone(host))),
-            State::Loading | State::Refused(_) | State::Broken => None,
+            ShardState::Ready(host) => Some((*index, Arc::clone(host))),
+            ShardState::Loading | ShardState::Refused(_) | ShardState::Broken => None,
         };
         self.read().iter().filter_map(ready).collect()
     }
@@ -177,18 +128,18 @@ impl<K: Kind> Shards<K> {
     /// Is a coordinator still being loaded?
     #[must_use]
     pub fn is_loading(&self) -> bool {
-        self.read().values().any(|shard| matches!(shard.state, State::Loading))
+        self.read().values().any(|shard| matches!(shard.state, ShardState::Loading))
     }
 
     /// Loads a coordinator for each partition of the topic that is new, and unloads those whose
-    /// partition is no longer here. Reads whole partitions: not for a serving thread.
+    /// partition is no longer here. Returns when they are loaded: not for a serving thread.
     pub fn reconcile(&self, led: &[Partition]) {
         let (mut gone, mut fresh) = (Vec::new(), Vec::new());
         {
             let mut shards = self.write();
             shards.retain(|_, shard| {
                 let is_led = led.iter().any(|it| is_same(it, &shard.partition));
-                if let State::Ready(host) = &shard.state
+                if let ShardState::Ready(host) = &shard.state
                     && !is_led
                 {
                     gone.push(Arc::clone(host));
@@ -203,9 +154,11 @@ impl<K: Kind> Shards<K> {
         }
         // Whoever waits for one of them holds it, and would wait for ever.
         gone.iter().for_each(|host| host.unload());
-        for load in fresh {
-            self.finish(load);
-        }
+        let work = fresh.into_iter().map(|load| {
+            let share = load.partition.share();
+            (share, move || self.finish(load))
+        });
+        self.0.loading.all(work.collect());
     }
 
     /// The coordinators that have lost their journal, or whose load was refused a while ago: each
@@ -213,9 +166,9 @@ impl<K: Kind> Shards<K> {
     pub fn begin_again(&self) -> Vec<Load> {
         let now = self.0.clock.monotonic();
         let is_due = |shard: &Shard<K>| match &shard.state {
-            State::Ready(host) => host.is_lost(),
-            State::Refused(until) => *until <= now,
-            State::Loading | State::Broken => false,
+            ShardState::Ready(host) => host.is_lost(),
+            ShardState::Refused(until) => *until <= now,
+            ShardState::Loading | ShardState::Broken => false,
         };
         if !self.read().values().any(is_due) {
             return Vec::new();
@@ -230,7 +183,7 @@ impl<K: Kind> Shards<K> {
         let number = self.0.loads.fetch_add(1, Ordering::Relaxed);
         let index = partition.index();
         let load = Load { partition: partition.clone(), number };
-        shards.insert(index, Shard { partition, load: number, state: State::Loading });
+        shards.insert(index, Shard { partition, load: number, state: ShardState::Loading });
         load
     }
 
@@ -238,9 +191,14 @@ impl<K: Kind> Shards<K> {
     pub fn finish(&self, load: Load) {
         let Load { partition, number } = load;
         let index = partition.index();
-        let state = self.load(partition).unwrap_or_else(|why| {
-            tracing::error!(topic = K::TOPIC, partition = index, why, "a coordinator cannot load");
-            State::Broken
+        let name = partition.name().clone();
+        let state = self.load(partition).unwrap_or_else(|error| {
+            tracing::error!(
+                partition = %name,
+                error,
+                "coordinator cannot be loaded; its keys are unavailable until the next start"
+            );
+            ShardState::Broken
         });
         let mut shards = self.write();
         match shards.get_mut(&index).filter(|shard| shard.load == number) {
@@ -253,15 +211,16 @@ impl<K: Kind> Shards<K> {
         self.wake();
     }
 
-    fn load(&self, partition: Partition) -> Result<State<K>, String> {
+    fn load(&self, partition: Partition) -> Result<ShardState<K>, String> {
         let settings = self.0.settings.read().clone();
         let mut machine = K::machine(settings);
-        replay::<K>(&partition, &mut machine)?;
-        let journal = TopicJournal { partition, kind: PhantomData };
-        let host = Host::new(self.0.clock.clone(), machine, journal, Arc::clone(&self.0.wake));
+        replay::<K>(&partition, |record| machine.apply(record))?;
+        let journal = TopicJournal::<K>::new(partition);
+        let wake = Arc::clone(&self.0.wake) as Arc<dyn Wake>;
+        let host = Host::new(self.0.clock.clone(), machine, journal, wake);
         Ok(match host.tell(K::loaded()) {
-            Ok(()) => State::Ready(Arc::new(host)),
-            Err(_) => State::Refused(self.0.clock.monotonic() + LOAD_AGAIN),
+            Ok(()) => ShardState::Ready(Arc::new(host)),
+            Err(_) => ShardState::Refused(self.0.clock.monotonic() + LOAD_AGAIN),
         })
     }
 
@@ -283,7 +242,7 @@ impl<K: Kind> Shards<K> {
     pub fn load_again(&self) {
         for load in self.begin_again() {
             let shards = self.clone();
-            self.0.loading.start(Share::default(), move || shards.finish(load));
+            self.0.loading.start(load.partition.share(), move || shards.finish(load));
         }
     }
 
@@ -326,116 +285,6 @@ pub fn shard_of(key: &str, count: i32) -> Option<i32> {
     (count > 0).then(|| coordinator_partition(key, count))
 }
 
-fn replay<K: Kind>(partition: &Partition, machine: &mut K::Machine) -> Result<(), String> {
-    let mut at = partition.ends().log_start;
-    let end = partition.ends().log_end;
-    let mut taken: u64 = 0;
-    while at < end {
-        let read = partition
-            .read(at, LOAD_BYTES, true, Isolation::Uncommitted)
-            .map_err(|refused: ReadRefused| refused.to_string())?;
-        let before = at;
-        for batch in batches(&read.records) {
-            let Ok(batch) = batch else { break };
-            K::read(&batch, &mut |record| {
-                machine.apply(record);
-                taken += 1;
-                if taken.is_multiple_of(TOLD_EVERY) {
-                    tracing::info!(partition = %partition.name(), at, end, "coordinator loading");
-                }
-            })?;
-            at = batch.next_offset();
-        }
-        if at == before {
-            return Err(format!("nothing to read at offset {at}, before the end {end}"));
-        }
-    }
-    Ok(())
-}
-
-/// Unpacks a batch and decodes its records.
-///
-/// # Errors
-/// The batch is broken, or `take` refuses.
-pub fn each_record(
-    batch: &Batch<'_>,
-    mut take: impl FnMut(Offset, Bytes, Option<Bytes>) -> Result<(), String>,
-) -> Result<(), String> {
-    let unpacked = batch.unpack(UNPACKED_BYTES_MAX).map_err(|error| error.to_string())?;
-    for record in unpacked.records() {
-        let record = record.map_err(|error| error.to_string())?;
-        let key = Bytes::copy_from_slice(record.key.unwrap_or_default());
-        take(record.offset, key, record.value.map(Bytes::copy_from_slice))?;
-    }
-    Ok(())
-}
-
-/// One batch of these keys and values.
-///
-/// # Errors
-/// They do not fit.
-pub fn batch_of(
-    options: BatchOptions,
-    records: impl Iterator<Item = (Bytes, Option<Bytes>)>,
-    now_ms: TimestampMs,
-) -> Result<Bytes, AppendRefusal> {
-    let mut builder = BatchBuilder::new(options);
-    for (key, value) in records {
-        let value = value.as_deref();
-        builder.push(&NewRecord { timestamp: now_ms, key: Some(&key), value, headers: &[] });
-    }
-    let batch =
-        builder.build().map_err(|error| AppendRefusal::Records(BadRecords::Broken(error)))?;
-    Ok(Bytes::from(batch))
-}
-
-/// A partition of a coordinator's topic as a journal.
-#[derive(Debug)]
-pub struct TopicJournal<K> {
-    partition: Partition,
-    kind: PhantomData<K>,
-}
-
-impl<K: Kind> Journal<K::Record> for TopicJournal<K> {
-    type Error = AppendRefusal;
-
-    fn partition(&self) -> &TopicPartition {
-        self.partition.name()
-    }
-
-    fn accepts(&self) -> bool {
-        self.partition.accepts_own()
-    }
-
-    fn append(
-        &mut self,
-        records: &[K::Record],
-        now_ms: TimestampMs,
-    ) -> Result<Offset, AppendFailed<AppendRefusal>> {
-        K::write(&self.partition, records, now_ms)
-    }
-
-    fn end(&self) -> Offset {
-        self.partition.ends().log_end
-    }
-
-    fn committed(&self) -> Offset {
-        self.partition.ends().high_watermark
-    }
-}
-
-/// What a batch that was refused says of a coordinator's append.
-#[must_use]
-pub fn failed(refused: AppendRefusal) -> AppendFailed<AppendRefusal> {
-    match refused {
-        // Where only room was missing, the log has taken back what it had begun.
-        AppendRefusal::Storage(error) if !error.is_shortage() => {
-            AppendFailed::Unknown(AppendRefusal::Storage(error))
-        }
-        refused => AppendFailed::Refused(refused),
-    }
-}
-
 /// What a client is told whose request got no reply.
 #[must_use]
 pub fn unanswered(error: &Unanswered<AppendRefusal>) -> ErrorCode {
@@ -456,7 +305,7 @@ pub fn unanswered(error: &Unanswered<AppendRefusal>) -> ErrorCode {
 ///
 /// # Errors
 /// What a client is told when the coordinator went away before it could answer, or may not write.
-pub async fn ask<K: Kind, T>(
+pub async fn ask<K: ShardKind, T>(
     host: &ShardHost<K>,
     command: <K::Machine as Machine>::Command,
 ) -> Result<T, ErrorCode>

@@ -1,4 +1,5 @@
 use super::super::groups::{GroupKind, Groups, TOPIC};
+use super::super::lanes::HostLanes;
 use super::*;
 use ottla_coordinator::group::{GroupCommand, GroupSettings};
 use ottla_partitions::{
@@ -12,11 +13,11 @@ use ottla_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopics,
 };
 use ottla_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
-use ottla_types::Uuid;
+use ottla_types::{TopicPartition, Uuid};
 use std::path::Path;
 
 /// One partition of the topic on a disk that can be made to fail, led by node 1.
-struct Scene {
+struct ShardBench {
     clock: Clock,
     folder: tempfile::TempDir,
     disk: FaultyFiles,
@@ -24,7 +25,7 @@ struct Scene {
     groups: Groups,
 }
 
-impl Scene {
+impl ShardBench {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let disk = FaultyFiles::new(Arc::new(DiskFiles));
@@ -33,7 +34,7 @@ impl Scene {
         let clock = Clock::manual(1_000);
         let dirs = vec![(dir, Uuid::of(500), false)];
         let partitions = Partitions::new(1, clock.clone(), dirs).expect("opens");
-        let loading = Lane::simulated(&clock, Duration::ZERO);
+        let loading = HostLanes::threads(1).loading;
         let groups = Groups::new(clock.clone(), loading, GroupSettings::default());
         Self { clock, folder, disk, partitions, groups }
     }
@@ -117,7 +118,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 #[test]
 fn too_few_replicas_refuse_a_request_and_the_coordinator_goes_on() {
-    let scene = Scene::new();
+    let scene = ShardBench::new();
     scene.assign(&[1], 2);
     let host = scene.host();
     assert_eq!(scene.commit(5), Err(ErrorCode::COORDINATOR_NOT_AVAILABLE));
@@ -131,7 +132,7 @@ fn too_few_replicas_refuse_a_request_and_the_coordinator_goes_on() {
 
 #[test]
 fn a_coordinator_that_lost_its_journal_is_loaded_again() {
-    let scene = Scene::new();
+    let scene = ShardBench::new();
     scene.assign(&[1], 1);
     assert_eq!(scene.commit(5), Ok(()));
     scene.fault(Some(Fault::Full));
@@ -152,7 +153,7 @@ fn a_coordinator_that_lost_its_journal_is_loaded_again() {
 
 #[test]
 fn when_its_partition_goes_every_request_is_answered() {
-    let scene = Scene::new();
+    let scene = ShardBench::new();
     scene.assign(&[1, 2], 1);
     let host = scene.host();
     // Node 2 has not fetched it.
@@ -167,7 +168,7 @@ fn when_its_partition_goes_every_request_is_answered() {
 
 #[test]
 fn what_was_loaded_for_a_partition_that_has_gone_is_dropped() {
-    let scene = Scene::new();
+    let scene = ShardBench::new();
     scene.assign(&[1], 1);
     scene.host().unload();
     let again = scene.groups.begin_again();

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_clock::Clock;
-use ottla_coordinator::pattern::{Alphabet, whole};
+use ottla_coordinator::pattern::{Alphabet, compile_whole};
 use ottla_metadata::{Cluster, ResourceKind};
 use ottla_records::{Compression, crc32c};
 use ottla_types::{ErrorCode, TimestampMs, Uuid};
@@ -46,7 +46,7 @@ pub struct ClientTraits {
 
 /// What a client is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subscription {
+pub struct TelemetrySubscription {
     /// Under which id it pushes.
     pub id: i32,
     /// Prefixes of the metrics' names; one star for all.
@@ -83,7 +83,7 @@ pub struct Pushed {
 
 /// What an operator asks of clients.
 #[derive(Debug)]
-struct Wanted {
+struct TelemetryRequest {
     metrics: Vec<String>,
     interval_ms: i32,
     /// What a client must have, and how it must look.
@@ -91,9 +91,9 @@ struct Wanted {
 }
 
 #[derive(Debug)]
-struct Client {
+struct TelemetryClient {
     traits: ClientTraits,
-    subscription: Subscription,
+    subscription: TelemetrySubscription,
     /// The version of the subscriptions that this follows from.
     version: u64,
     asked: Option<Duration>,
@@ -104,11 +104,11 @@ struct Client {
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct TelemetryInner {
     settings: BTreeMap<String, BTreeMap<String, String>>,
-    wanted: Vec<Wanted>,
+    wanted: Vec<TelemetryRequest>,
     version: u64,
-    clients: BTreeMap<Uuid, Client>,
+    clients: BTreeMap<Uuid, TelemetryClient>,
     connections: BTreeMap<SocketAddr, Uuid>,
     kept: BTreeMap<Uuid, Pushed>,
     kept_bytes: usize,
@@ -117,20 +117,20 @@ struct Inner {
 /// Subscriptions, clients, and what they pushed.
 #[derive(Debug)]
 pub struct Telemetry {
-    inner: Mutex<Inner>,
+    inner: Mutex<TelemetryInner>,
     bytes_max: usize,
 }
 
 /// The times of a request.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
+pub struct PushTimes {
     /// The monotonic time.
     pub monotonic: Duration,
     /// The wall clock's.
     pub wall_ms: TimestampMs,
 }
 
-impl Moment {
+impl PushTimes {
     /// What the clock shows.
     #[must_use]
     pub fn now(clock: &Clock) -> Self {
@@ -177,8 +177,8 @@ impl Telemetry {
         &self,
         id: Uuid,
         traits: ClientTraits,
-        now: Moment,
-    ) -> Result<Subscription, ErrorCode> {
+        now: PushTimes,
+    ) -> Result<TelemetrySubscription, ErrorCode> {
         let mut inner = self.lock();
         let client = inner.client(id, traits, now.monotonic);
         let interval = client.interval();
@@ -202,7 +202,7 @@ impl Telemetry {
     /// # Errors
     /// It has said that it was done, pushes too soon, under another id than it was given, with an
     /// unknown codec, too much, or what does not unpack.
-    pub fn push(&self, push: &Push, traits: ClientTraits, now: Moment) -> Result<(), ErrorCode> {
+    pub fn push(&self, push: &Push, traits: ClientTraits, now: PushTimes) -> Result<(), ErrorCode> {
         if push.client.is_zero() || push.client == Uuid::ONE {
             return Err(ErrorCode::INVALID_REQUEST);
         }
@@ -240,14 +240,14 @@ impl Telemetry {
         self.lock().kept.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, TelemetryInner> {
         self.inner.lock()
     }
 }
 
-impl Inner {
+impl TelemetryInner {
     /// The client of this id, with the subscription that is in force.
-    fn client(&mut self, id: Uuid, traits: ClientTraits, now: Duration) -> &mut Client {
+    fn client(&mut self, id: Uuid, traits: ClientTraits, now: Duration) -> &mut TelemetryClient {
         let known = self.clients.get(&id).filter(|it| !it.is_forgotten(now));
         let is_current = known.is_some_and(|it| it.version == self.version);
         let traits = known.map_or(traits, |it| it.traits.clone());
@@ -257,7 +257,8 @@ impl Inner {
             self.connections.insert(traits.address, id);
         }
         let Self { clients, wanted, version, .. } = self;
-        let client = clients.entry(id).or_insert_with(|| Client::new(id, traits, wanted, *version));
+        let client =
+            clients.entry(id).or_insert_with(|| TelemetryClient::new(id, traits, wanted, *version));
         client.used = now;
         client
     }
@@ -309,8 +310,8 @@ impl Inner {
     }
 }
 
-impl Client {
-    fn new(id: Uuid, traits: ClientTraits, wanted: &[Wanted], version: u64) -> Self {
+impl TelemetryClient {
+    fn new(id: Uuid, traits: ClientTraits, wanted: &[TelemetryRequest], version: u64) -> Self {
         Self {
             subscription: subscription(id, &traits, wanted),
             traits,
@@ -365,7 +366,11 @@ impl Client {
 }
 
 /// What a client of these traits is asked for.
-fn subscription(id: Uuid, traits: &ClientTraits, wanted: &[Wanted]) -> Subscription {
+fn subscription(
+    id: Uuid,
+    traits: &ClientTraits,
+    wanted: &[TelemetryRequest],
+) -> TelemetrySubscription {
     let mut metrics = BTreeSet::new();
     let mut interval_ms = INTERVAL_MS;
     for it in wanted.iter().filter(|it| it.selects(id, traits)) {
@@ -379,10 +384,10 @@ fn subscription(id: Uuid, traits: &ClientTraits, wanted: &[Wanted]) -> Subscript
     let mut told = metrics.join(",").into_bytes();
     told.extend(interval_ms.to_be_bytes());
     told.extend(id.0);
-    Subscription { id: crc32c(&told).cast_signed(), metrics, interval_ms }
+    TelemetrySubscription { id: crc32c(&told).cast_signed(), metrics, interval_ms }
 }
 
-fn wanted(settings: &BTreeMap<String, String>) -> Wanted {
+fn wanted(settings: &BTreeMap<String, String>) -> TelemetryRequest {
     let list = |name: &str| {
         let text = settings.get(name).map(String::as_str).unwrap_or_default();
         text.split(',').map(str::trim).filter(|it| !it.is_empty()).map(str::to_owned)
@@ -390,17 +395,17 @@ fn wanted(settings: &BTreeMap<String, String>) -> Wanted {
     let selector = |text: String| {
         let (name, pattern) = text.trim_end_matches('=').split_once('=').unwrap_or_default();
         // It was checked when it was set; a selector that is not understood selects no client.
-        (name.trim().to_owned(), whole(pattern.trim(), Alphabet::Unicode).ok())
+        (name.trim().to_owned(), compile_whole(pattern.trim(), Alphabet::Unicode).ok())
     };
     let interval = settings.get("interval.ms").and_then(|it| it.trim().parse().ok());
-    Wanted {
+    TelemetryRequest {
         metrics: list("metrics").collect(),
         interval_ms: interval.unwrap_or(INTERVAL_MS),
         selectors: list("match").map(selector).collect(),
     }
 }
 
-impl Wanted {
+impl TelemetryRequest {
     /// Does every selector match what it looks at?
     fn selects(&self, id: Uuid, traits: &ClientTraits) -> bool {
         self.selectors.iter().all(|(name, pattern)| {

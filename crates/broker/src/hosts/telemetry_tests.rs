@@ -11,8 +11,8 @@ fn traits(client_id: &str, port: u16) -> ClientTraits {
     }
 }
 
-fn at(ms: u32) -> Moment {
-    Moment { monotonic: MS * ms, wall_ms: i64::from(ms) }
+fn at(ms: u32) -> PushTimes {
+    PushTimes { monotonic: MS * ms, wall_ms: i64::from(ms) }
 }
 
 /// `name: key=value; key=value`, one subscription a line.

@@ -5,14 +5,12 @@ use std::time::Duration;
 use ottla_coordinator::transaction::{
     TransactionCommand, TransactionMachine, TransactionRecord, TransactionSettings,
 };
-use ottla_partitions::{AppendRefusal, Partition};
-use ottla_records::{Batch, BatchOptions};
-use ottla_types::{ErrorCode, Offset, TRANSACTION_STATE, TimestampMs};
+use ottla_records::BatchOptions;
+use ottla_types::{ErrorCode, TRANSACTION_STATE, TimestampMs};
 
-use super::groups;
-use super::host::AppendFailed;
+use super::kind::{Entry, ShardKind, StoredRecord};
 use super::markers::{MARKER_WAIT, Markers};
-use super::shards::{Kind, ShardHost, Shards, batch_of, each_record, failed};
+use super::shards::{ShardHost, Shards};
 
 /// The topic that transactional ids live in.
 pub const TOPIC: &str = TRANSACTION_STATE;
@@ -31,7 +29,7 @@ pub type TransactionHost = ShardHost<TransactionKind>;
 /// All coordinators of this node.
 pub type Transactions = Shards<TransactionKind>;
 
-impl Kind for TransactionKind {
+impl ShardKind for TransactionKind {
     type Machine = TransactionMachine;
     type Record = TransactionRecord;
     type Settings = TransactionSettings;
@@ -49,33 +47,24 @@ impl Kind for TransactionKind {
         TransactionCommand::Settings(settings)
     }
 
-    fn read(batch: &Batch<'_>, take: &mut dyn FnMut(&TransactionRecord)) -> Result<(), String> {
-        if batch.is_control() {
-            return Ok(());
-        }
-        each_record(batch, |offset, key, value| {
-            // A transaction that is not understood must not be forgotten.
-            match TransactionRecord::decode(key, value)
-                .map_err(|error| format!("offset {offset}: {error}"))?
-            {
-                Some(record) => take(&record),
-                None => tracing::warn!(
-                    offset,
-                    "__transaction_state holds a record that is not a transaction's; it is skipped"
-                ),
-            }
-            Ok(())
-        })
+    fn entries(records: &[TransactionRecord], _now_ms: TimestampMs) -> impl Iterator<Item = Entry> {
+        let records = records.iter().map(TransactionRecord::encode).collect();
+        std::iter::once(Entry::Batch { options: BatchOptions::default(), records })
     }
 
-    fn write(
-        partition: &Partition,
-        records: &[TransactionRecord],
-        now_ms: TimestampMs,
-    ) -> Result<Offset, AppendFailed<AppendRefusal>> {
-        let options = BatchOptions::default();
-        let batch = batch_of(options, records.iter().map(TransactionRecord::encode), now_ms);
-        batch.and_then(|batch| groups::append(partition, &batch, now_ms)).map_err(failed)
+    fn decode(stored: StoredRecord) -> Result<Option<TransactionRecord>, String> {
+        let StoredRecord::Record { offset, key, value, .. } = stored else { return Ok(None) };
+        // A transaction that is not understood must not be forgotten.
+        let record = TransactionRecord::decode(key, value)
+            .map_err(|error| format!("offset {offset}: {error}"))?;
+        if record.is_none() {
+            tracing::warn!(
+                topic = TOPIC,
+                offset,
+                "record of unknown type skipped while loading transactions"
+            );
+        }
+        Ok(record)
     }
 }
 

@@ -17,8 +17,8 @@ use ottla_clock::Clock;
 use regex::bytes::Regex;
 
 use self::show::Style;
-use self::when::{Place, at};
-use crate::front::{Environment, Front, Shared};
+use self::when::{StartPosition, at};
+use crate::front::{Environment, Front, SharedOptions};
 
 /// Print the records of a topic, until Ctrl-C.
 #[derive(Args, Debug)]
@@ -73,7 +73,7 @@ pub struct Consume {
     #[arg(short = 'X', value_name = "NAME=VALUE")]
     settings: Vec<String>,
     #[command(flatten)]
-    shared: Shared,
+    shared: SharedOptions,
 }
 
 /// Which records are wanted.
@@ -151,7 +151,7 @@ pub(crate) async fn run(args: Consume, environment: &Environment) -> Result<(), 
     let style = style(&args, environment);
     let until = match &args.until {
         Some(word) => Some(at(word, &clock)?),
-        None => args.exit.then_some(Place::Latest),
+        None => args.exit.then_some(StartPosition::Latest),
     };
     let client = front.connect().await?;
     let mut ends = BTreeMap::new();
@@ -164,13 +164,13 @@ pub(crate) async fn run(args: Consume, environment: &Environment) -> Result<(), 
     }
     let from = match (&args.from, args.last) {
         (Some(word), _) => Some(at(word, &clock)?),
-        (None, Some(count)) => Some(Place::Last(count.into())),
+        (None, Some(count)) => Some(StartPosition::Last(count.into())),
         (None, None) => None,
     };
     let start = options.start;
     let mut starts = Vec::new();
     for place in places.iter().filter(|_| from.is_some()) {
-        let from = from.unwrap_or(Place::Earliest);
+        let from = from.unwrap_or(StartPosition::Earliest);
         starts.push((place.clone(), from.offset(&client, place).await?));
     }
     let mut consumer = Consumer::new(client, options);

@@ -10,13 +10,13 @@ use ottla_client::Received;
 use serde_json::Value;
 
 use super::payload;
-use crate::output::Format;
+use crate::output::OutputFormat;
 
 /// How records are printed.
 #[derive(Clone, Debug)]
 pub(crate) struct Style {
     /// In which form.
-    pub format: Format,
+    pub format: OutputFormat,
     /// With time, place, key and headers?
     pub is_verbose: bool,
     /// Key and value with this between them.
@@ -41,12 +41,12 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// A key, value or header value in JSON, and in which encoding it stands there.
-struct Part<'a> {
+struct JsonPart<'a> {
     encoding: Option<&'static str>,
     text: Cow<'a, str>,
 }
 
-impl<'a> Part<'a> {
+impl<'a> JsonPart<'a> {
     /// An object or list is JSON and stays as it was written, to the letter: numbers of any size,
     /// the order of keys, keys that come twice. Other text is a string, other bytes are a string in
     /// base64.
@@ -92,9 +92,9 @@ impl Style {
     /// Prints a record.
     pub(crate) fn print(&self, record: &Received, out: &mut impl Write) -> std::io::Result<()> {
         match self.format {
-            Format::Json => writeln!(out, "{}", object(record)),
+            OutputFormat::Json => writeln!(out, "{}", object(record)),
             _ if self.is_verbose => writeln!(out, "{}", line(record)),
-            Format::Table if self.is_terminal => {
+            OutputFormat::Table if self.is_terminal => {
                 if let Some(separator) = &self.key_separator {
                     write!(out, "{}{separator}", readable(record.key.as_ref()))?;
                 }
@@ -115,14 +115,14 @@ impl Style {
 /// A record in one line of JSON. It is written by hand, because payloads that are JSON must not
 /// be read and written again.
 fn object(record: &Received) -> String {
-    let encoding = |part: &Part<'_>| part.encoding.map_or_else(|| "null".to_owned(), quoted);
+    let encoding = |part: &JsonPart<'_>| part.encoding.map_or_else(|| "null".to_owned(), quoted);
     let header = |(name, value): &(String, Option<Bytes>)| {
-        let value = Part::of(value.as_ref());
+        let value = JsonPart::of(value.as_ref());
         let (name, how) = (quoted(name), encoding(&value));
         format!("{{\"name\":{name},\"value\":{},\"value_encoding\":{how}}}", value.text)
     };
     let headers: Vec<String> = record.headers.iter().map(header).collect();
-    let (key, value) = (Part::of(record.key.as_ref()), Part::of(record.value.as_ref()));
+    let (key, value) = (JsonPart::of(record.key.as_ref()), JsonPart::of(record.value.as_ref()));
     let kind = if record.is_append_time { "log_append_time" } else { "create_time" };
     format!(
         "{{\"topic\":{},\"partition\":{},\"offset\":{},\"timestamp_ms\":{},\"timestamp_type\":\"{kind}\",\"key\":{},\"key_encoding\":{},\"value\":{},\"value_encoding\":{},\"headers\":[{}]}}",
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn records_are_shown_as_their_reader_wants_them() {
         let plain = Style {
-            format: Format::Table,
+            format: OutputFormat::Table,
             is_verbose: false,
             key_separator: None,
             is_terminal: false,
@@ -188,7 +188,7 @@ mod tests {
         let all = Style { is_verbose: true, ..plain.clone() };
         let line = shown(&all, b"v");
         assert!(line.ends_with("t-3@9  key=0x01  h=x  v\n"), "{line}");
-        let json = Style { format: Format::Json, ..plain };
+        let json = Style { format: OutputFormat::Json, ..plain };
         let object: Value = serde_json::from_str(&shown(&json, br#"{"a": [1]}"#)).unwrap();
         assert_eq!(object["value"], json!({"a": [1]}));
         assert_eq!((&object["timestamp_ms"], &object["offset"]), (&1234.into(), &9.into()));

@@ -3,14 +3,14 @@
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Span, SpanRelativeTo, Timestamp, Unit};
-use ottla_client::{Client, ClientError, Isolation, OffsetAt, TopicPartition};
+use ottla_client::{Client, ClientError, IsolationLevel, OffsetAt, TopicPartition};
 use ottla_clock::Clock;
 
 use crate::front::tell;
 
 /// A place in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum StartPosition {
     /// At the first record.
     Earliest,
     /// After the last one.
@@ -24,16 +24,16 @@ pub(crate) enum Place {
 }
 
 /// The place that a word means.
-pub(crate) fn at(word: &str, clock: &Clock) -> Result<Place, String> {
+pub(crate) fn at(word: &str, clock: &Clock) -> Result<StartPosition, String> {
     let word = word.trim();
     match word {
-        "earliest" | "beginning" | "start" => return Ok(Place::Earliest),
-        "latest" | "end" | "now" => return Ok(Place::Latest),
+        "earliest" | "beginning" | "start" => return Ok(StartPosition::Earliest),
+        "latest" | "end" | "now" => return Ok(StartPosition::Latest),
         _ => {}
     }
     if let Ok(offset) = word.parse::<i64>() {
         return match offset {
-            0.. => Ok(Place::Offset(offset)),
+            0.. => Ok(StartPosition::Offset(offset)),
             _ => Err(format!("{word}: an offset is not negative; for a time say -2h or -30m")),
         };
     }
@@ -43,29 +43,29 @@ pub(crate) fn at(word: &str, clock: &Clock) -> Result<Place, String> {
             span.and_then(|it| it.total((Unit::Millisecond, SpanRelativeTo::days_are_24_hours())));
         #[expect(clippy::cast_possible_truncation, reason = "milliseconds of any time there is")]
         if let Ok(ms) = ms {
-            return Ok(Place::Time(clock.wall_ms().saturating_sub(ms.abs() as i64)));
+            return Ok(StartPosition::Time(clock.wall_ms().saturating_sub(ms.abs() as i64)));
         }
     }
     if let Ok(time) = word.parse::<Timestamp>() {
-        return Ok(Place::Time(time.as_millisecond()));
+        return Ok(StartPosition::Time(time.as_millisecond()));
     }
     let local = word.parse::<DateTime>().ok().and_then(|it| it.to_zoned(TimeZone::system()).ok());
     match local {
-        Some(time) => Ok(Place::Time(time.timestamp().as_millisecond())),
+        Some(time) => Ok(StartPosition::Time(time.timestamp().as_millisecond())),
         None => Err(format!(
             "{word:?} is not a place: say earliest, latest, an offset, a time such as 2026-11-20T10:00:00Z or (in this machine's time zone) 2026-11-20T10:00, or how long ago, such as -2h"
         )),
     }
 }
 
-impl Place {
+impl StartPosition {
     /// Which offset that is in a partition.
     pub(crate) async fn offset(
         self,
         client: &Client,
         place: &TopicPartition,
     ) -> Result<i64, ClientError> {
-        let look = async |at| client.offset_at(place, at, Isolation::Uncommitted).await;
+        let look = async |at| client.offset_at(place, at, IsolationLevel::Uncommitted).await;
         match self {
             Self::Earliest => look(OffsetAt::Earliest).await,
             Self::Latest => look(OffsetAt::Latest).await,
@@ -98,13 +98,13 @@ mod tests {
     #[test]
     fn places_are_said_in_many_ways() {
         let clock = Clock::manual(1_000_000_000_000);
-        let time = |ms: i64| Ok(Place::Time(ms));
-        assert_eq!(at("earliest", &clock), Ok(Place::Earliest));
-        assert_eq!(at("17", &clock), Ok(Place::Offset(17)));
+        let time = |ms: i64| Ok(StartPosition::Time(ms));
+        assert_eq!(at("earliest", &clock), Ok(StartPosition::Earliest));
+        assert_eq!(at("17", &clock), Ok(StartPosition::Offset(17)));
         assert_eq!(at("-2h", &clock), time(1_000_000_000_000 - 7_200_000));
         assert_eq!(at("1d 30m ago", &clock), time(1_000_000_000_000 - 88_200_000));
         assert_eq!(at("2001-09-09T01:46:40Z", &clock), time(1_000_000_000_000));
-        assert!(matches!(at("2001-09-09", &clock), Ok(Place::Time(_))));
+        assert!(matches!(at("2001-09-09", &clock), Ok(StartPosition::Time(_))));
         assert!(at("-5", &clock).unwrap_err().contains("-2h"));
         assert!(at("soon", &clock).unwrap_err().contains("2026-11-20"));
     }

@@ -9,7 +9,7 @@ use ottla_types::{NodeId, Offset, TimestampMs, TopicPartition};
 
 use crate::client::Client;
 use crate::error::ClientError;
-use crate::options::Isolation;
+use crate::options::IsolationLevel;
 use crate::partitions::by_topic;
 
 /// Where in a partition, by the time of its records.
@@ -40,7 +40,7 @@ impl OffsetAt {
 fn list_offsets_request<'a>(
     places: impl Iterator<Item = &'a TopicPartition>,
     timestamp: TimestampMs,
-    isolation: Isolation,
+    isolation: IsolationLevel,
 ) -> ListOffsetsRequest {
     let partition = |(partition_index, timestamp)| ListOffsetsPartition {
         partition_index,
@@ -54,7 +54,7 @@ fn list_offsets_request<'a>(
     };
     ListOffsetsRequest {
         replica_id: -1,
-        isolation_level: i8::from(isolation == Isolation::Committed),
+        isolation_level: i8::from(isolation == IsolationLevel::Committed),
         topics: by_topic(places.map(|it| (it, timestamp))).into_iter().map(topic).collect(),
         ..Default::default()
     }
@@ -69,7 +69,7 @@ impl Client {
         &self,
         place: &TopicPartition,
         at: OffsetAt,
-        isolation: Isolation,
+        isolation: IsolationLevel,
     ) -> Result<Offset, ClientError> {
         let leader = self.leader(place).await?;
         let request = list_offsets_request([place].into_iter(), at.timestamp(), isolation);
@@ -86,7 +86,7 @@ impl Client {
         &self,
         places: impl IntoIterator<Item = &TopicPartition>,
         at: OffsetAt,
-        isolation: Isolation,
+        isolation: IsolationLevel,
     ) -> BTreeMap<TopicPartition, Offset> {
         let mut led: BTreeMap<NodeId, Vec<&TopicPartition>> = BTreeMap::new();
         for place in places {

@@ -10,7 +10,7 @@ use ottla_types::{ErrorCode, NodeId, Offset, TopicPartition};
 use super::CONTROLLER_TIMEOUT_MS;
 use crate::client::Client;
 use crate::error::ClientError;
-use crate::partitions::{Offsets, by_topic};
+use crate::partitions::{PartitionOffsets, by_topic};
 
 impl Client {
     /// Deletes the records before these offsets (-1: all that are committed); of each partition its
@@ -20,7 +20,7 @@ impl Client {
     /// A leader does not answer.
     pub async fn delete_records(
         &self,
-        before: &Offsets,
+        before: &PartitionOffsets,
     ) -> Result<BTreeMap<TopicPartition, Result<Offset, ErrorCode>>, ClientError> {
         let mut outcomes = BTreeMap::new();
         let mut by_leader: BTreeMap<NodeId, Vec<(&TopicPartition, Offset)>> = BTreeMap::new();

@@ -6,14 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_protocol::messages::fetch_response::{FetchResponse, PartitionData};
-use ottla_records::batches;
+use ottla_records::batches_in;
 use ottla_types::{ErrorCode, NodeId, Offset, TopicPartition, Uuid};
 
 use super::{Consumer, Received};
 use crate::client::{Line, SendTerms};
 use crate::error::ClientError;
 use crate::metadata::IfAbsent;
-use crate::options::Isolation;
+use crate::options::IsolationLevel;
 use crate::partitions::by_topic;
 
 /// What is asked of each leader.
@@ -98,7 +98,7 @@ impl Consumer {
             min_bytes: self.options.fetch_bytes_min,
             max_bytes: self.options.fetch_bytes_max,
             session_epoch: -1,
-            isolation_level: i8::from(self.options.isolation == Isolation::Committed),
+            isolation_level: i8::from(self.options.isolation == IsolationLevel::Committed),
             topics,
             rack_id: self.options.rack.clone(),
             ..Default::default()
@@ -167,7 +167,7 @@ impl Consumer {
         aborted.sort_by_key(|it| it.first_offset);
         let mut aborted = aborted.into_iter().peekable();
         let mut aborting = BTreeSet::new();
-        for batch in batches(&bytes) {
+        for batch in batches_in(&bytes) {
             // The last batch may be cut; the next fetch brings it whole.
             let Ok(batch) = batch else { break };
             next = batch.next_offset();

@@ -13,8 +13,8 @@ use crate::client::Client;
 use crate::error::ClientError;
 use crate::membership::{GroupMembership, HeartbeatOutcome};
 use crate::metadata::IfAbsent;
-use crate::options::{ConsumerOptions, GroupProtocol, Isolation, Start};
-use crate::partitions::{CommittedPosition, CommittedPositions, Offsets, Partitions};
+use crate::options::{ConsumerOptions, GroupProtocol, IsolationLevel, Start};
+use crate::partitions::{CommittedPosition, CommittedPositions, PartitionOffsets, Partitions};
 use crate::subscription::TopicSubscription;
 use crate::transaction::GroupMember;
 
@@ -46,7 +46,7 @@ pub struct Consumer {
     options: ConsumerOptions,
     membership: Option<GroupMembership>,
     /// The next offset to be fetched of each partition.
-    positions: Offsets,
+    positions: PartitionOffsets,
     paused: Partitions,
     ready: VecDeque<Received>,
     /// Up to where records were handed out.
@@ -69,7 +69,7 @@ impl Consumer {
             client,
             options,
             membership: None,
-            positions: Offsets::new(),
+            positions: PartitionOffsets::new(),
             paused: Partitions::new(),
             ready: VecDeque::new(),
             handed: CommittedPositions::new(),
@@ -156,7 +156,7 @@ impl Consumer {
         self.forget_all();
         let committed = match &self.options.group {
             Some(group) => GroupMembership::outside(group).committed(&self.client, &places).await?,
-            None => Offsets::new(),
+            None => PartitionOffsets::new(),
         };
         self.start_in(places, &committed).await
     }
@@ -173,7 +173,7 @@ impl Consumer {
     }
 
     /// Reads only what is committed from now on, or everything.
-    pub const fn set_isolation(&mut self, isolation: Isolation) {
+    pub const fn set_isolation(&mut self, isolation: IsolationLevel) {
         self.options.isolation = isolation;
     }
 
@@ -209,7 +209,7 @@ impl Consumer {
 
     /// Behind the last record that was handed out, by partition.
     #[must_use]
-    pub fn handed_out(&self) -> Offsets {
+    pub fn handed_out(&self) -> PartitionOffsets {
         self.handed.iter().map(|(place, next)| (place.clone(), next.offset)).collect()
     }
 
@@ -284,7 +284,7 @@ impl Consumer {
     async fn start_in(
         &mut self,
         places: Partitions,
-        committed: &Offsets,
+        committed: &PartitionOffsets,
     ) -> Result<(), ClientError> {
         for place in places {
             let position = match committed.get(&place) {
@@ -432,7 +432,7 @@ impl Consumer {
     ///
     /// # Errors
     /// The group's coordinator refuses, also for a reason that the next generation ends.
-    pub async fn commit_offsets(&mut self, offsets: &Offsets) -> Result<(), ClientError> {
+    pub async fn commit_offsets(&mut self, offsets: &PartitionOffsets) -> Result<(), ClientError> {
         let offsets = offsets.iter().map(|(place, offset)| {
             (place.clone(), CommittedPosition { offset: *offset, leader_epoch: NO_EPOCH })
         });

@@ -13,7 +13,7 @@ use ottla_types::{Offset, TimestampMs, TopicPartition, murmur2};
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::metadata::IfAbsent;
-use crate::transaction::Transaction;
+use crate::transaction::ProducerTransaction;
 pub(crate) use queue::ProducerIdentity;
 use queue::{PartitionQueue, PendingRecord};
 use sender::{ProduceCall, Until};
@@ -22,7 +22,7 @@ pub use options::{Acks, OnFailure, ProducerOptions};
 
 /// A record to be written.
 #[derive(Clone, Debug, Default)]
-pub struct Message {
+pub struct ProducerRecord {
     /// Records with the same key go to the same partition.
     pub key: Option<Bytes>,
     /// The content.
@@ -37,7 +37,7 @@ pub struct Message {
 
 /// Where a record went.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct RecordMetadata {
     /// The number that [`Producer::send`] gave it.
     pub number: u64,
     /// Its topic and partition.
@@ -48,7 +48,7 @@ pub struct Report {
 
 /// Records of one partition that could not be written, and why.
 #[derive(Debug)]
-pub struct Failure {
+pub struct ProduceFailure {
     /// Their topic.
     pub topic: String,
     /// Their partition; none if it was not known yet.
@@ -71,7 +71,7 @@ pub struct Lost {
 }
 
 impl Lost {
-    pub(crate) fn new(number: u64, message: &Message) -> Self {
+    pub(crate) fn new(number: u64, message: &ProducerRecord) -> Self {
         let bytes = |part: &Option<Bytes>| part.as_ref().map(Bytes::len);
         Self { number, key_bytes: bytes(&message.key), value_bytes: bytes(&message.value) }
     }
@@ -88,15 +88,15 @@ pub struct Producer {
     pub(crate) options: ProducerOptions,
     /// Once it is known.
     identity: Option<ProducerIdentity>,
-    pub(crate) transaction: Transaction,
+    pub(crate) transaction: ProducerTransaction,
     queues: BTreeMap<TopicPartition, PartitionQueue>,
     calls: Vec<ProduceCall>,
     /// Where records without a key go, batch by batch.
     turn: usize,
     /// How many records it was given.
     given: u64,
-    reports: Vec<Report>,
-    failures: Vec<Failure>,
+    reports: Vec<RecordMetadata>,
+    failures: Vec<ProduceFailure>,
     /// Why records were lost, if that is to be returned.
     error: Option<ClientError>,
 }
@@ -109,7 +109,7 @@ impl Producer {
             client: client.with_own_connections(),
             options,
             identity: None,
-            transaction: Transaction::default(),
+            transaction: ProducerTransaction::default(),
             queues: BTreeMap::new(),
             calls: Vec::new(),
             turn: 0,
@@ -127,7 +127,7 @@ impl Producer {
     /// The topic is not known, the record is larger than a request may be, or an earlier batch
     /// could not be written; what could not be written is lost to this producer. With
     /// [`OnFailure::Keep`] these are not errors but [`Self::failures`].
-    pub async fn send(&mut self, topic: &str, message: Message) -> Result<u64, ClientError> {
+    pub async fn send(&mut self, topic: &str, message: ProducerRecord) -> Result<u64, ClientError> {
         let number = self.given;
         self.given += 1;
         let bytes = size_in_batch(&message);
@@ -135,7 +135,8 @@ impl Producer {
             Ok(place) => place,
             Err(error) => {
                 let records = vec![Lost::new(number, &message)];
-                let failure = Failure { topic: topic.to_owned(), partition: None, records, error };
+                let failure =
+                    ProduceFailure { topic: topic.to_owned(), partition: None, records, error };
                 self.note_failure(failure);
                 return self.error.take().map_or(Ok(number), Err);
             }
@@ -156,7 +157,7 @@ impl Producer {
     async fn choose_partition(
         &mut self,
         topic: &str,
-        message: &Message,
+        message: &ProducerRecord,
         bytes: usize,
     ) -> Result<TopicPartition, ClientError> {
         let limit = self.options.max_block;
@@ -176,12 +177,12 @@ impl Producer {
     }
 
     /// Where records went since this was last asked, if the options ask for it.
-    pub fn reports(&mut self) -> Vec<Report> {
+    pub fn reports(&mut self) -> Vec<RecordMetadata> {
         std::mem::take(&mut self.reports)
     }
 
     /// What could not be written since this was last asked, with [`OnFailure::Keep`].
-    pub fn failures(&mut self) -> Vec<Failure> {
+    pub fn failures(&mut self) -> Vec<ProduceFailure> {
         std::mem::take(&mut self.failures)
     }
 
@@ -198,7 +199,7 @@ impl Producer {
     }
 
     /// Takes note of a failure as the options want it.
-    fn note_failure(&mut self, failure: Failure) {
+    fn note_failure(&mut self, failure: ProduceFailure) {
         match self.options.on_failure {
             OnFailure::Return => drop(self.error.get_or_insert(failure.error)),
             OnFailure::Keep => self.failures.push(failure),
@@ -268,7 +269,7 @@ const BATCH_OVERHEAD: usize = 61;
 const RECORD_OVERHEAD: usize = 21;
 
 /// At most how large a record is in a batch, in bytes.
-fn size_in_batch(message: &Message) -> usize {
+fn size_in_batch(message: &ProducerRecord) -> usize {
     let part = |part: Option<&[u8]>| part.map_or(1, |it| varint_bytes(it.len()) + it.len());
     let headers = message.headers.iter();
     let headers: usize =
@@ -295,11 +296,11 @@ mod tests {
         for (length, bytes) in [(0, 1), (63, 1), (64, 2), (8191, 2), (8192, 3), (2_000_000, 4)] {
             assert_eq!(varint_bytes(length), bytes, "length {length}");
         }
-        let message = Message {
+        let message = ProducerRecord {
             key: Some(Bytes::from_static(b"k")),
             value: Some(Bytes::from(vec![b'x'; 2_000_000])),
             headers: vec![(Bytes::from_static(b"h"), Some(Bytes::from_static(b"1")))],
-            ..Message::default()
+            ..ProducerRecord::default()
         };
         assert_eq!(size_in_batch(&message) + BATCH_OVERHEAD, 2_000_093);
     }

@@ -4,7 +4,7 @@ const ME: ProducerIdentity = ProducerIdentity { id: 7, epoch: 0 };
 const OTHER: ProducerIdentity = ProducerIdentity { id: 8, epoch: 0 };
 
 fn record(number: u64, bytes: usize) -> PendingRecord {
-    PendingRecord { number, timestamp: 0, message: Message::default(), bytes }
+    PendingRecord { number, timestamp: 0, message: ProducerRecord::default(), bytes }
 }
 
 /// A queue with so many batches of two records each.
@@ -25,7 +25,7 @@ fn send(queue: &mut PartitionQueue, identity: ProducerIdentity) -> Vec<(u64, i32
     while queue.has_due(Duration::ZERO, BATCHES_IN_FLIGHT_MAX) {
         let due = queue.next_due(identity, &options, Duration::ZERO).unwrap();
         queue.sent(due.0);
-        let batch = ottla_records::batches(&due.1).next().unwrap().unwrap();
+        let batch = ottla_records::batches_in(&due.1).next().unwrap().unwrap();
         assert_eq!(batch.producer_id(), identity.id);
         sent.push((due.0, batch.base_sequence()));
     }
@@ -128,7 +128,7 @@ fn batches_on_their_way_keep_the_identity_that_they_were_sent_under() {
     queue.close_batch();
     // Asked for under another identity, it still follows the one on its way.
     let due = queue.next_due(OTHER, &ProducerOptions::default(), Duration::ZERO).unwrap();
-    let batch = ottla_records::batches(&due.1).next().unwrap().unwrap();
+    let batch = ottla_records::batches_in(&due.1).next().unwrap().unwrap();
     assert_eq!((batch.producer_id(), batch.base_sequence()), (ME.id, 2));
 }
 

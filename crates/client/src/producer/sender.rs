@@ -15,7 +15,7 @@ use ottla_types::{ErrorCode, NodeId, Offset, TopicPartition, Uuid};
 
 use super::options::Acks;
 use super::queue::{BATCHES_IN_FLIGHT_MAX, PendingRecord};
-use super::{Failure, Lost, Producer, Report};
+use super::{Lost, ProduceFailure, Producer, RecordMetadata};
 use crate::client::SendTerms;
 use crate::error::ClientError;
 use crate::link::PendingReply;
@@ -232,7 +232,8 @@ impl Producer {
         }
         match self.client.send_on(leader, &request, self.produce_terms()).await {
             Ok(reply) => {
-                // Only now: a caller that stopped waiting before would leave them on their way for ever.
+                // Only now: a caller that stopped waiting before would leave them in flight for
+                // ever.
                 for batch in &batches {
                     if let Some(queue) = self.queues.get_mut(&batch.place) {
                         queue.sent(batch.number);
@@ -307,7 +308,7 @@ impl Producer {
         let records = queue.written(batch.number);
         if self.options.reports {
             let offset = |n: i64| if base < 0 { -1 } else { base + n };
-            let reports = records.iter().zip(0..).map(|(record, n)| Report {
+            let reports = records.iter().zip(0..).map(|(record, n)| RecordMetadata {
                 number: record.number,
                 place: batch.place.clone(),
                 offset: offset(n),
@@ -328,7 +329,7 @@ impl Producer {
                 queue.retry_at = Some(now + self.client.options().retry_backoff);
             }
             is_uncertain |= settled.is_uncertain();
-            failures.extend(settled.lost.into_iter().map(|lost| Failure {
+            failures.extend(settled.lost.into_iter().map(|lost| ProduceFailure {
                 topic: place.topic.to_string(),
                 partition: Some(place.partition),
                 records: lost.records.iter().map(lost_record).collect(),

@@ -178,7 +178,7 @@ impl ClassicGroup {
 }
 
 /// The group, which the caller has looked up, or made, in the same turn.
-pub(super) fn known<'a>(
+pub(super) fn known_group<'a>(
     groups: &'a mut BTreeMap<String, ClassicGroup>,
     group: &str,
 ) -> &'a mut ClassicGroup {

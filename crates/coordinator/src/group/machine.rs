@@ -69,39 +69,51 @@ impl Machine for GroupMachine {
             // Taken out above.
             GroupCommand::Settings(_) => {}
             GroupCommand::Loaded => {
-                classic::loaded(scene);
-                consumer::loaded(scene);
-                offsets::expire::start(scene);
+                classic::start_sessions(scene);
+                consumer::start_sessions(scene);
+                offsets::expire::start_expiry_timer(scene);
             }
             GroupCommand::Expired(timer) => expired(scene, &timer),
-            GroupCommand::Join(join) => classic::join::join(scene, join),
-            GroupCommand::Sync { request, version } => classic::sync::sync(scene, request, version),
-            GroupCommand::Heartbeat(request) => classic::heartbeat::heartbeat(scene, &request),
+            GroupCommand::Join(join) => classic::join::join_group(scene, join),
+            GroupCommand::Sync { request, version } => {
+                classic::sync::sync_group(scene, request, version)
+            }
+            GroupCommand::Heartbeat(request) => {
+                classic::heartbeat::classic_heartbeat(scene, &request)
+            }
             GroupCommand::Leave { request, version } => {
-                classic::leave::leave(scene, request, version)
+                classic::leave::leave_group(scene, request, version)
             }
             GroupCommand::CommitOffsets { request, version } => {
-                offsets::commit::commit(scene, &request, version);
+                offsets::commit::commit_offsets(scene, &request, version);
             }
             GroupCommand::FetchOffsets { request, require_stable } => {
-                offsets::fetch::fetch(scene, request, require_stable);
+                offsets::fetch::fetch_offsets(scene, request, require_stable);
             }
             GroupCommand::ConsumerHeartbeat { request, client } => {
-                consumer::heartbeat(scene, request, client);
+                consumer::consumer_heartbeat(scene, request, client);
             }
-            GroupCommand::ConsumerDescribe(groups) => consumer::describe(scene, groups),
+            GroupCommand::ConsumerDescribe(groups) => {
+                consumer::describe_consumer_groups(scene, groups)
+            }
             GroupCommand::CommitInTransaction(request) => {
-                offsets::commit::in_transaction(scene, &request);
+                offsets::commit::commit_in_transaction(scene, &request);
             }
             GroupCommand::EndTransaction(end) => {
                 scene.turn.record(GroupRecord::Ended(end));
                 scene.turn.reply(GroupReply::TransactionEnded);
             }
-            GroupCommand::DeleteOffsets(request) => offsets::delete::delete(scene, &request),
-            GroupCommand::Describe { groups, version } => show::describe(scene, groups, version),
-            GroupCommand::List(request) => show::list(scene, &request),
-            GroupCommand::Delete { groups } => offsets::delete::groups(scene, groups),
-            GroupCommand::TopicsDeleted(gone) => offsets::delete::topics(scene, &gone),
+            GroupCommand::DeleteOffsets(request) => {
+                offsets::delete::delete_offsets(scene, &request)
+            }
+            GroupCommand::Describe { groups, version } => {
+                show::describe_groups(scene, groups, version)
+            }
+            GroupCommand::List(request) => show::list_groups(scene, &request),
+            GroupCommand::Delete { groups } => offsets::delete::delete_groups(scene, groups),
+            GroupCommand::TopicsDeleted(gone) => {
+                offsets::delete::delete_topic_offsets(scene, &gone)
+            }
         }
     }
 
@@ -124,10 +136,12 @@ impl Machine for GroupMachine {
 
 fn expired(scene: &mut GroupScene<'_>, timer: &GroupTimer) {
     match timer {
-        GroupTimer::Session { group, member } => classic::expire::session(scene, group, member),
-        GroupTimer::Join { group } => classic::expire::join(scene, group),
-        GroupTimer::Sync { group } => classic::expire::sync(scene, group),
-        GroupTimer::OffsetExpiry => offsets::expire::expire(scene),
+        GroupTimer::Session { group, member } => {
+            classic::expire::session_expired(scene, group, member)
+        }
+        GroupTimer::Join { group } => classic::expire::join_time_over(scene, group),
+        GroupTimer::Sync { group } => classic::expire::sync_time_over(scene, group),
+        GroupTimer::OffsetExpiry => offsets::expire::expire_offsets(scene),
         GroupTimer::ConsumerSession { group, member }
         | GroupTimer::ConsumerJoin { group, member }
         | GroupTimer::ConsumerSync { group, member } => {

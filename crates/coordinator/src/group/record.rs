@@ -87,19 +87,19 @@ impl GroupRecord {
         match kind {
             OFFSET_OLD => {
                 let key = LegacyOffsetCommitKey::decode(&mut key, 0)?;
-                let value = body(value)?;
+                let value = decode_body(value)?;
                 let (group, topic, partition) = (key.group, key.topic, key.partition);
                 Ok(Some(Self::Offset { group, topic, partition, value }))
             }
             OFFSET => {
                 let key = OffsetCommitKey::decode(&mut key, 0)?;
-                let value = body(value)?;
+                let value = decode_body(value)?;
                 let (group, topic, partition) = (key.group, key.topic, key.partition);
                 Ok(Some(Self::Offset { group, topic, partition, value }))
             }
             GROUP => {
                 let key = GroupMetadataKey::decode(&mut key, 0)?;
-                Ok(Some(Self::Group { group: key.group, value: body(value)? }))
+                Ok(Some(Self::Group { group: key.group, value: decode_body(value)? }))
             }
             _ => Ok(ConsumerRecord::decode(kind, &mut key, value)?.map(Self::Consumer)),
         }
@@ -192,7 +192,7 @@ impl GroupRecord {
     }
 }
 
-fn body<M: Message>(value: Option<Bytes>) -> Result<Option<M>, DecodeError> {
+fn decode_body<M: Message>(value: Option<Bytes>) -> Result<Option<M>, DecodeError> {
     let Some(value) = value else { return Ok(None) };
     let (version, mut d) = decode_value(value)?;
     M::decode(&mut d, version).map(Some)

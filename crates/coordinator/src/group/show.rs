@@ -13,10 +13,10 @@ use super::consumer;
 use super::live::{ClassicGroup, GroupState};
 use super::machine::GroupScene;
 
-pub(super) fn describe(scene: &mut GroupScene<'_>, groups: Vec<String>, version: i16) {
+pub(super) fn describe_groups(scene: &mut GroupScene<'_>, groups: Vec<String>, version: i16) {
     let all = groups.into_iter().map(|group_id| {
         match scene.live.get(&group_id) {
-            Some(live) => described(live, group_id),
+            Some(live) => described_group(live, group_id),
             None if scene.stored.consumers.contains_key(&group_id) && version >= 6 => {
                 DescribedGroup {
                     error_code: ErrorCode::GROUP_ID_NOT_FOUND.0,
@@ -48,7 +48,7 @@ pub(super) fn describe(scene: &mut GroupScene<'_>, groups: Vec<String>, version:
     scene.turn.reply(GroupReply::Describe(all));
 }
 
-fn described(live: &ClassicGroup, group_id: String) -> DescribedGroup {
+fn described_group(live: &ClassicGroup, group_id: String) -> DescribedGroup {
     let protocol = live.protocol.clone().unwrap_or_default();
     // Between two generations what members say is not yet true.
     let settled = live.state == GroupState::Stable;
@@ -71,7 +71,7 @@ fn described(live: &ClassicGroup, group_id: String) -> DescribedGroup {
     }
 }
 
-pub(super) fn list(scene: &mut GroupScene<'_>, request: &ListGroupsRequest) {
+pub(super) fn list_groups(scene: &mut GroupScene<'_>, request: &ListGroupsRequest) {
     let wanted = |filter: &[String], name: &str| {
         filter.is_empty() || filter.iter().any(|it| it.eq_ignore_ascii_case(name))
     };
@@ -103,6 +103,6 @@ pub(super) fn list(scene: &mut GroupScene<'_>, request: &ListGroupsRequest) {
             });
         }
     }
-    all.extend(consumer::list(scene, request));
+    all.extend(consumer::list_consumer_groups(scene, request));
     scene.turn.reply(GroupReply::List(all));
 }

@@ -137,7 +137,7 @@ impl StoredGroups {
         let producers = producers.expect("open mirrors pending");
         producers.remove(&producer);
         if producers.is_empty() {
-            remove(&mut self.open, group, topic, partition);
+            remove_partition(&mut self.open, group, topic, partition);
         }
     }
 
@@ -208,11 +208,12 @@ impl StoredGroups {
     /// The offset is deleted, and with it what open transactions have written for this partition
     /// so far: a commit later on must not bring back what belonged to a deleted topic or group.
     fn forget(&mut self, group: &str, topic: &str, partition: i32) {
-        remove(&mut self.offsets, group, topic, partition);
-        let producers = remove(&mut self.open, group, topic, partition).unwrap_or_default();
+        remove_partition(&mut self.offsets, group, topic, partition);
+        let producers =
+            remove_partition(&mut self.open, group, topic, partition).unwrap_or_default();
         for producer in producers {
             let pending = self.pending.get_mut(&producer).expect("pending mirrors open");
-            remove(pending, group, topic, partition);
+            remove_partition(pending, group, topic, partition);
             if pending.is_empty() {
                 self.pending.remove(&producer);
             }
@@ -227,7 +228,7 @@ impl StoredGroups {
 }
 
 /// Takes a partition's value out, and each level that is empty then.
-fn remove<T>(
+fn remove_partition<T>(
     all: &mut BTreeMap<String, ByPartition<T>>,
     group: &str,
     topic: &str,

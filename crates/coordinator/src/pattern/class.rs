@@ -34,14 +34,14 @@ impl Class {
         // The two characters beyond ASCII that are another case of an ASCII letter.
         for (sign, letters) in [(0x17F, *b"Ss"), (0x212A, *b"Kk")] {
             if self.folds && (low..=high).contains(&sign) {
-                self.ascii |= letters.iter().fold(0, |all, it| all | bit(*it));
+                self.ascii |= letters.iter().fold(0, |all, it| all | ascii_bit(*it));
             }
         }
     }
 
     /// Takes in a class that has a name in Perl or POSIX: `d` or `alpha`.
     pub fn add_named(&mut self, name: &str, is_negated: bool) -> Option<()> {
-        let ranges = named(name)?;
+        let ranges = named_class(name)?;
         let mut class = Self::new(self.folds);
         for (low, high) in ranges {
             class.add_range(u32::from(*low), u32::from(*high));
@@ -87,12 +87,14 @@ impl Class {
     }
 }
 
-const fn bit(byte: u8) -> u128 {
+const fn ascii_bit(byte: u8) -> u128 {
     1 << (byte & 0x7F)
 }
 
 fn ascii_range(low: u32, high: u32) -> u128 {
-    (0..128_u8).filter(|it| (low..=high).contains(&u32::from(*it))).fold(0, |all, it| all | bit(it))
+    (0..128_u8)
+        .filter(|it| (low..=high).contains(&u32::from(*it)))
+        .fold(0, |all, it| all | ascii_bit(it))
 }
 
 /// The same letters in both cases.
@@ -100,8 +102,10 @@ fn fold_if(folds: bool, ascii: u128) -> u128 {
     if !folds {
         return ascii;
     }
-    let both = |letter: u8| bit(letter.to_ascii_lowercase()) | bit(letter.to_ascii_uppercase());
-    let letters = (0..128_u8).filter(|it| it.is_ascii_alphabetic() && ascii & bit(*it) != 0);
+    let both = |letter: u8| {
+        ascii_bit(letter.to_ascii_lowercase()) | ascii_bit(letter.to_ascii_uppercase())
+    };
+    let letters = (0..128_u8).filter(|it| it.is_ascii_alphabetic() && ascii & ascii_bit(*it) != 0);
     letters.fold(ascii, |all, it| all | both(it))
 }
 
@@ -110,12 +114,12 @@ fn of_ascii(ascii: u128) -> String {
     let mut text = String::from("[");
     let mut at = 0_u8;
     while at < 128 {
-        if ascii & bit(at) == 0 {
+        if ascii & ascii_bit(at) == 0 {
             at += 1;
             continue;
         }
         let low = at;
-        while at < 127 && ascii & bit(at + 1) != 0 {
+        while at < 127 && ascii & ascii_bit(at + 1) != 0 {
             at += 1;
         }
         let _ = write!(text, r"\x{low:02x}-\x{at:02x}");
@@ -129,7 +133,7 @@ fn of_ascii(ascii: u128) -> String {
 }
 
 /// The ranges of a class of Perl (`d`, `s`, `w`) or POSIX.
-fn named(name: &str) -> Option<&'static [(u8, u8)]> {
+fn named_class(name: &str) -> Option<&'static [(u8, u8)]> {
     Some(match name {
         "d" | "digit" => &[(b'0', b'9')],
         // Without the vertical tab, which POSIX's has.
@@ -154,8 +158,8 @@ fn named(name: &str) -> Option<&'static [(u8, u8)]> {
 /// The ASCII characters of a category or script. Of cases RE2/J's tables know those of upper case
 /// letters, and of lower case ones only two.
 fn unicode_ascii(name: &str, folds: bool) -> u128 {
-    let of = |text: &[u8]| text.iter().fold(0, |all, it| all | bit(*it));
-    let (control, digits) = (ascii_range(0, 0x1F) | bit(0x7F), ascii_range(0x30, 0x39));
+    let of = |text: &[u8]| text.iter().fold(0, |all, it| all | ascii_bit(*it));
+    let (control, digits) = (ascii_range(0, 0x1F) | ascii_bit(0x7F), ascii_range(0x30, 0x39));
     let (upper, lower) = (ascii_range(0x41, 0x5A), ascii_range(0x61, 0x7A));
     let (currency, modifier, math) = (of(b"$"), of(b"^`"), of(b"+<=>|~"));
     let (open, close) = (of(b"([{"), of(b")]}"));

@@ -55,11 +55,11 @@ impl BadPattern {
 ///
 /// # Errors
 /// RE2/J would refuse the pattern, or it is too large.
-pub fn whole(pattern: &str, alphabet: Alphabet) -> Result<Regex, BadPattern> {
+pub fn compile_whole(pattern: &str, alphabet: Alphabet) -> Result<Regex, BadPattern> {
     if pattern.len() > PATTERN_BYTES_MAX {
         return Err(BadPattern::of("pattern too long"));
     }
-    let whole = parse::translate(pattern, alphabet)?;
+    let whole = parse::translate_pattern(pattern, alphabet)?;
     RegexBuilder::new(&alloc::format!(r"\A(?:{whole})\z"))
         .size_limit(COMPILED_BYTES_MAX)
         .nest_limit(DEPTH_MAX)

@@ -83,7 +83,7 @@ struct Parser<'a> {
 ///
 /// # Errors
 /// RE2/J would refuse it.
-pub(super) fn translate(pattern: &str, alphabet: Alphabet) -> Result<String, BadPattern> {
+pub(super) fn translate_pattern(pattern: &str, alphabet: Alphabet) -> Result<String, BadPattern> {
     let mut parser = Parser {
         pattern,
         at: 0,

@@ -8,7 +8,7 @@ use super::command::{AddPartitions, TransactionReply, TransactionTimer};
 use super::machine::TransactionScene;
 use super::stored::{Transaction, TransactionPartitions, TransactionStatus};
 
-pub(super) fn add(scene: &mut TransactionScene<'_>, request: &AddPartitions) {
+pub(super) fn add_partitions(scene: &mut TransactionScene<'_>, request: &AddPartitions) {
     let done = try_add(scene, request);
     scene.turn.reply(TransactionReply::Added(done));
 }
@@ -26,8 +26,8 @@ fn try_add(scene: &mut TransactionScene<'_>, request: &AddPartitions) -> Result<
     if known.epoch != epoch {
         return Err(ErrorCode::PRODUCER_FENCED);
     }
-    let has_all =
-        known.state == TransactionStatus::Ongoing && holds(&known.partitions, &request.partitions);
+    let has_all = known.state == TransactionStatus::Ongoing
+        && contains_all(&known.partitions, &request.partitions);
     if request.verify_only {
         return if has_all { Ok(()) } else { Err(ErrorCode::TRANSACTION_ABORTABLE) };
     }
@@ -54,6 +54,6 @@ fn try_add(scene: &mut TransactionScene<'_>, request: &AddPartitions) -> Result<
     Ok(())
 }
 
-fn holds(all: &TransactionPartitions, some: &TransactionPartitions) -> bool {
+fn contains_all(all: &TransactionPartitions, some: &TransactionPartitions) -> bool {
     some.iter().all(|(topic, indexes)| all.get(topic).is_some_and(|it| indexes.is_subset(it)))
 }

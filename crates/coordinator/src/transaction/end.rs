@@ -18,24 +18,24 @@ enum EndVerdict {
     Refused(ErrorCode),
 }
 
-pub(super) fn end(scene: &mut TransactionScene<'_>, request: &EndTransaction) {
+pub(super) fn end_transaction(scene: &mut TransactionScene<'_>, request: &EndTransaction) {
     let Some(known) = scene.stored.get(&request.id) else {
         scene.turn.reply(TransactionReply::Producer(Err(ErrorCode::INVALID_PRODUCER_ID_MAPPING)));
         return;
     };
     let bumps = request.client_version >= 2;
-    let verdict = if bumps { judge(known, request) } else { judge_old(known, request) };
+    let verdict = if bumps { judge_v2(known, request) } else { judge_v0(known, request) };
     match verdict {
         EndVerdict::Refused(code) => scene.turn.reply(TransactionReply::Producer(Err(code))),
         EndVerdict::Again => {
             scene.turn.reply(TransactionReply::Producer(Ok((known.producer_id, known.epoch))));
         }
-        EndVerdict::Prepare => prepare(scene, request, known),
+        EndVerdict::Prepare => prepare_end(scene, request, known),
     }
 }
 
 /// Where the epoch stays the same from one transaction to the next.
-fn judge_old(known: &Transaction, request: &EndTransaction) -> EndVerdict {
+fn judge_v0(known: &Transaction, request: &EndTransaction) -> EndVerdict {
     let (id, epoch) = request.producer;
     if known.producer_id != id {
         return EndVerdict::Refused(ErrorCode::INVALID_PRODUCER_ID_MAPPING);
@@ -56,7 +56,7 @@ fn judge_old(known: &Transaction, request: &EndTransaction) -> EndVerdict {
 }
 
 /// Where each transaction has an epoch of its own (KIP-890).
-fn judge(known: &Transaction, request: &EndTransaction) -> EndVerdict {
+fn judge_v2(known: &Transaction, request: &EndTransaction) -> EndVerdict {
     let (id, epoch) = request.producer;
     let has_rotated = known.previous_id == id
         && known.producer_id != id
@@ -98,8 +98,8 @@ fn judge(known: &Transaction, request: &EndTransaction) -> EndVerdict {
     }
 }
 
-fn prepare(scene: &mut TransactionScene<'_>, request: &EndTransaction, known: &Transaction) {
-    let mut value = prepared(known, request.commit, scene.turn.now_ms);
+fn prepare_end(scene: &mut TransactionScene<'_>, request: &EndTransaction, known: &Transaction) {
+    let mut value = prepared_value(known, request.commit, scene.turn.now_ms);
     value.client_version = request.client_version;
     let mut told = (known.producer_id, known.epoch);
     if request.client_version >= 2 {
@@ -119,7 +119,7 @@ fn prepare(scene: &mut TransactionScene<'_>, request: &EndTransaction, known: &T
     scene.turn.reply(TransactionReply::Producer(Ok(told)));
 }
 
-fn prepared(known: &Transaction, commit: bool, now_ms: i64) -> Transaction {
+fn prepared_value(known: &Transaction, commit: bool, now_ms: i64) -> Transaction {
     let state =
         if commit { TransactionStatus::PrepareCommit } else { TransactionStatus::PrepareAbort };
     let mut value = Transaction { state, updated_ms: now_ms, ..known.clone() };
@@ -131,8 +131,8 @@ fn prepared(known: &Transaction, commit: bool, now_ms: i64) -> Transaction {
 }
 
 /// Aborts an open transaction under an epoch that its producer does not have.
-pub(super) fn fence(scene: &mut TransactionScene<'_>, id: &str, known: &Transaction) {
-    let mut value = prepared(known, false, scene.turn.now_ms);
+pub(super) fn fence_producer(scene: &mut TransactionScene<'_>, id: &str, known: &Transaction) {
+    let mut value = prepared_value(known, false, scene.turn.now_ms);
     value.epoch = known.epoch.saturating_add(1);
     scene.turn.cancel_timer(TransactionTimer::Timeout(Arc::from(id)));
     scene.write(id, value);
@@ -140,7 +140,7 @@ pub(super) fn fence(scene: &mut TransactionScene<'_>, id: &str, known: &Transact
 
 pub(super) fn time_out(scene: &mut TransactionScene<'_>, id: &str) {
     if let Some(known) = scene.stored.get(id).filter(|it| it.is_late(scene.turn.now_ms)) {
-        fence(scene, id, known);
+        fence_producer(scene, id, known);
     }
 }
 
@@ -152,13 +152,13 @@ pub(super) fn take_work(scene: &mut TransactionScene<'_>) {
         if let Some(it) = scene.stored.get(id)
             && scene.live.at_work.insert(id.clone())
         {
-            all.push(work(id, it, scene.live.tried.contains(id)));
+            all.push(marker_work(id, it, scene.live.tried.contains(id)));
         }
     }
     scene.turn.reply(TransactionReply::Work(all));
 }
 
-fn work(id: &str, it: &Transaction, is_again: bool) -> MarkerWork {
+fn marker_work(id: &str, it: &Transaction, is_again: bool) -> MarkerWork {
     MarkerWork {
         id: id.into(),
         producer: (it.producer_id, it.epoch),
@@ -169,7 +169,7 @@ fn work(id: &str, it: &Transaction, is_again: bool) -> MarkerWork {
     }
 }
 
-pub(super) fn marked(scene: &mut TransactionScene<'_>, done: &MarkerWork) {
+pub(super) fn complete_transaction(scene: &mut TransactionScene<'_>, done: &MarkerWork) {
     scene.live.at_work.remove(&done.id);
     scene.live.tried.remove(&done.id);
     let known = scene.stored.get(&done.id).filter(|it| {
@@ -187,14 +187,14 @@ pub(super) fn marked(scene: &mut TransactionScene<'_>, done: &MarkerWork) {
             updated_ms: scene.turn.now_ms,
             ..known.clone()
         };
-        rotate(&mut value);
+        rotate_producer_id(&mut value);
         scene.write(&done.id, value);
     }
     scene.turn.reply(TransactionReply::Done);
 }
 
 /// The producer goes on under the id that was promised to it.
-fn rotate(value: &mut Transaction) {
+fn rotate_producer_id(value: &mut Transaction) {
     if value.next_id >= 0 {
         let (next, first): (ProducerId, ProducerEpoch) = (value.next_id, 0);
         (value.previous_id, value.producer_id, value.epoch) = (value.producer_id, next, first);

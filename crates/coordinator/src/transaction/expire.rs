@@ -12,7 +12,7 @@ use super::stored::TransactionStatus;
 /// How many ids one round forgets at most; the next goes on.
 const RECORDS_MAX: usize = 2_000;
 
-pub(super) fn loaded(scene: &mut TransactionScene<'_>) {
+pub(super) fn start_timers(scene: &mut TransactionScene<'_>) {
     for (id, it) in scene.stored.iter().filter(|(_, it)| it.state == TransactionStatus::Ongoing) {
         let due = it.started_ms.saturating_add(i64::from(it.timeout_ms));
         let left = due.saturating_sub(scene.turn.now_ms).max(0);
@@ -21,7 +21,7 @@ pub(super) fn loaded(scene: &mut TransactionScene<'_>) {
     scene.turn.set_timer(TransactionTimer::IdExpiry, scene.settings.expiration_check_ms);
 }
 
-pub(super) fn expire(scene: &mut TransactionScene<'_>) {
+pub(super) fn expire_ids(scene: &mut TransactionScene<'_>) {
     let before = scene.turn.now_ms.saturating_sub(scene.settings.id_expiration_ms);
     let unused = scene.stored.iter().filter(|(_, it)| {
         let is_idle = !it.state.is_prepared() && it.state != TransactionStatus::Ongoing;

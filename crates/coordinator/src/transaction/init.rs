@@ -10,13 +10,13 @@ use super::stored::{EPOCH_LAST, Transaction, TransactionPartitions, TransactionS
 /// Who a producer says that it was.
 type PriorProducer = Option<(ProducerId, ProducerEpoch)>;
 
-pub(super) fn init(scene: &mut TransactionScene<'_>, request: &InitProducer) {
+pub(super) fn init_producer(scene: &mut TransactionScene<'_>, request: &InitProducer) {
     if request.timeout_ms <= 0 || request.timeout_ms > scene.settings.timeout_max_ms {
         scene.turn.reply(TransactionReply::Producer(Err(ErrorCode::INVALID_TRANSACTION_TIMEOUT)));
         return;
     }
     let Some(known) = scene.stored.get(&request.id) else {
-        begin(scene, request);
+        begin_producer(scene, request);
         return;
     };
     if !may_be(known, request.known) {
@@ -29,7 +29,7 @@ pub(super) fn init(scene: &mut TransactionScene<'_>, request: &InitProducer) {
         }
         TransactionStatus::Ongoing => {
             // The transaction of whoever was before ends first; the client asks again.
-            end::fence(scene, &request.id, known);
+            end::fence_producer(scene, &request.id, known);
             scene.turn.reply(TransactionReply::Producer(Err(ErrorCode::CONCURRENT_TRANSACTIONS)));
         }
         TransactionStatus::Empty
@@ -47,7 +47,7 @@ fn may_be(known: &Transaction, said: PriorProducer) -> bool {
     id == known.producer_id || id == known.previous_id && epoch >= EPOCH_LAST
 }
 
-fn begin(scene: &mut TransactionScene<'_>, request: &InitProducer) {
+fn begin_producer(scene: &mut TransactionScene<'_>, request: &InitProducer) {
     let Some(fresh) = request.fresh else {
         scene.turn.reply(TransactionReply::NeedsId);
         return;
@@ -73,7 +73,7 @@ fn take_over(scene: &mut TransactionScene<'_>, request: &InitProducer, known: &T
             return;
         };
         (value.previous_id, value.producer_id, value.epoch) = (known.producer_id, fresh, 0);
-        remember(scene, request, known.epoch);
+        write_producer(scene, request, known.epoch);
     } else {
         let before = scene.live.epoch_before.get(&request.id).copied();
         match request.known {
@@ -83,7 +83,7 @@ fn take_over(scene: &mut TransactionScene<'_>, request: &InitProducer, known: &T
             }
             Some((_, epoch)) if epoch == known.epoch => {
                 value.epoch += 1;
-                remember(scene, request, epoch);
+                write_producer(scene, request, epoch);
             }
             // It has been told already, and did not hear.
             Some((id, epoch)) if before == Some(epoch) || id != known.producer_id => {}
@@ -98,7 +98,7 @@ fn take_over(scene: &mut TransactionScene<'_>, request: &InitProducer, known: &T
     scene.turn.reply(TransactionReply::Producer(Ok(producer)));
 }
 
-fn remember(scene: &mut TransactionScene<'_>, request: &InitProducer, epoch: ProducerEpoch) {
+fn write_producer(scene: &mut TransactionScene<'_>, request: &InitProducer, epoch: ProducerEpoch) {
     if request.known.is_some() {
         scene.live.epoch_before.insert(request.id.clone(), epoch);
     } else {

@@ -80,21 +80,21 @@ impl Machine for TransactionMachine {
         match command {
             // Taken out above.
             TransactionCommand::Settings(_) => {}
-            TransactionCommand::Loaded => expire::loaded(scene),
+            TransactionCommand::Loaded => expire::start_timers(scene),
             TransactionCommand::Expired(TransactionTimer::Timeout(id)) => end::time_out(scene, &id),
-            TransactionCommand::Expired(TransactionTimer::IdExpiry) => expire::expire(scene),
-            TransactionCommand::Init(request) => init::init(scene, &request),
-            TransactionCommand::Add(request) => add::add(scene, &request),
-            TransactionCommand::End(request) => end::end(scene, &request),
+            TransactionCommand::Expired(TransactionTimer::IdExpiry) => expire::expire_ids(scene),
+            TransactionCommand::Init(request) => init::init_producer(scene, &request),
+            TransactionCommand::Add(request) => add::add_partitions(scene, &request),
+            TransactionCommand::End(request) => end::end_transaction(scene, &request),
             TransactionCommand::TakeWork => end::take_work(scene),
-            TransactionCommand::Marked(work) => end::marked(scene, &work),
+            TransactionCommand::Marked(work) => end::complete_transaction(scene, &work),
             TransactionCommand::Unmarked(work) => {
                 scene.live.at_work.remove(&work.id);
                 scene.live.tried.insert(work.id);
                 scene.turn.reply(TransactionReply::Done);
             }
-            TransactionCommand::Describe(id) => show::describe(scene, &id),
-            TransactionCommand::List(request) => show::list(scene, &request),
+            TransactionCommand::Describe(id) => show::describe_transaction(scene, &id),
+            TransactionCommand::List(request) => show::list_transactions(scene, &request),
         }
     }
 

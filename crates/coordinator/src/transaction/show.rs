@@ -7,19 +7,22 @@ use ottla_types::ErrorCode;
 use super::command::TransactionReply;
 use super::machine::TransactionScene;
 use super::stored::Transaction;
-use crate::pattern::{Alphabet, whole};
+use crate::pattern::{Alphabet, compile_whole};
 
-pub(super) fn describe(scene: &mut TransactionScene<'_>, id: &str) {
+pub(super) fn describe_transaction(scene: &mut TransactionScene<'_>, id: &str) {
     let found = scene.stored.get(id).cloned();
     scene.turn.reply(TransactionReply::Described(found));
 }
 
 /// Those that pass every filter.
-pub(super) fn list(scene: &mut TransactionScene<'_>, request: &ListTransactionsRequest) {
+pub(super) fn list_transactions(
+    scene: &mut TransactionScene<'_>,
+    request: &ListTransactionsRequest,
+) {
     let now = scene.turn.now_ms;
     let pattern = match request.transactional_id_pattern.as_deref() {
         None | Some("") => None,
-        Some(pattern) => match whole(pattern, Alphabet::Unicode) {
+        Some(pattern) => match compile_whole(pattern, Alphabet::Unicode) {
             Ok(pattern) => Some(pattern),
             Err(_) => {
                 let refused = Err(ErrorCode::INVALID_REGULAR_EXPRESSION);

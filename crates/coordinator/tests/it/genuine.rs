@@ -5,7 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use ottla_coordinator::group::{GroupMachine, GroupRecord};
 use ottla_machine::Machine;
-use ottla_records::batches;
+use ottla_records::batches_in;
 
 #[test]
 fn classic_records_are_written_as_they_were_read() {
@@ -15,7 +15,7 @@ fn classic_records_are_written_as_they_were_read() {
     for index in 0..4 {
         let folder = root.join(format!("__consumer_offsets-{index}"));
         let log = std::fs::read(folder.join("00000000000000000000.log")).unwrap();
-        for batch in batches(&log).filter(|batch| !batch.as_ref().unwrap().is_control()) {
+        for batch in batches_in(&log).filter(|batch| !batch.as_ref().unwrap().is_control()) {
             let unpacked = batch.unwrap().unpack(1 << 20).unwrap();
             for record in unpacked.records() {
                 let record = record.unwrap();

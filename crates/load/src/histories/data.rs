@@ -154,7 +154,7 @@ impl Topic {
             let first = Batch::first(bytes).ok();
             play.note(&Stored {
                 error_code: part.error_code,
-                batches: ottla_records::batches(bytes).flatten().count(),
+                batches: ottla_records::batches_in(bytes).flatten().count(),
                 attributes: first.map(|it| it.attributes()),
                 newest: first.and_then(|it| self.since(it.max_timestamp())),
                 checksum: first.map(|it| it.crc_is_right()),

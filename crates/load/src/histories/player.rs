@@ -14,7 +14,7 @@ use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use ottla_types::{ErrorCode, Uuid};
 use regex::{Captures, Regex};
 
-use crate::wire::{Connection, LoadError, frame};
+use crate::wire::{LoadError, WireConnection, frame};
 
 /// How often a question whose time has not come is asked again.
 const TRIES: usize = 50_000;
@@ -23,7 +23,7 @@ pub struct Player {
     /// The history's name, which begins the names of its topics and groups.
     pub name: String,
     port: u16,
-    connections: BTreeMap<usize, Connection>,
+    connections: BTreeMap<usize, WireConnection>,
     text: String,
     /// What stands for a word that is different each time.
     names: Vec<(String, String)>,
@@ -42,9 +42,9 @@ impl Player {
         Ok(player)
     }
 
-    fn connection(&mut self, at: usize) -> Result<&mut Connection, LoadError> {
+    fn connection(&mut self, at: usize) -> Result<&mut WireConnection, LoadError> {
         if !self.connections.contains_key(&at) {
-            let fresh = Connection::open(self.port)?;
+            let fresh = WireConnection::open(self.port)?;
             self.connections.insert(at, fresh);
         }
         self.connections.get_mut(&at).ok_or(LoadError::Thread)

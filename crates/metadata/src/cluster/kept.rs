@@ -25,7 +25,7 @@ impl Kept {
     /// The quotas of clients, those of one entity one after the other.
     pub fn quotas(&self) -> impl Iterator<Item = (QuotaEntity, &ClientQuotaRecord)> {
         self.all().filter_map(|it| match it {
-            MetadataRecord::ClientQuota(quota) => Some((entity(quota), quota)),
+            MetadataRecord::ClientQuota(quota) => Some((quota_entity(quota), quota)),
             _ => None,
         })
     }
@@ -48,7 +48,7 @@ impl Kept {
                 self.0.remove(&key(18, format!("{}", it.id)));
             }
             MetadataRecord::ClientQuota(it) => {
-                let about = key(14, format!("{:?} {}", entity(it), it.key));
+                let about = key(14, format!("{:?} {}", quota_entity(it), it.key));
                 if it.remove {
                     self.0.remove(&about);
                 } else {
@@ -79,6 +79,6 @@ impl Kept {
     }
 }
 
-fn entity(quota: &ClientQuotaRecord) -> QuotaEntity {
+fn quota_entity(quota: &ClientQuotaRecord) -> QuotaEntity {
     quota.entity.iter().map(|it| (it.entity_type.clone(), it.entity_name.clone())).collect()
 }

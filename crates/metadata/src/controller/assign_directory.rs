@@ -7,7 +7,7 @@ use ottla_types::{ErrorCode, NodeId, Uuid};
 use super::command::AssignedDirectory;
 use super::{Controller, ControllerReply, ControllerScene};
 
-pub(super) fn assign(
+pub(super) fn assign_directory(
     scene: &ControllerScene<'_>,
     broker: NodeId,
     assigned: &[AssignedDirectory],

@@ -27,7 +27,7 @@ pub fn bootstrap_records() -> Vec<MetadataRecord> {
 }
 
 /// The first turn of a new cluster's controller: what its `bootstrap.checkpoint` says.
-pub(super) fn transaction(records: Vec<MetadataRecord>) -> Vec<MetadataRecord> {
+pub(super) fn first_transaction(records: Vec<MetadataRecord>) -> Vec<MetadataRecord> {
     let is_elr = |record: &MetadataRecord| match record {
         MetadataRecord::FeatureLevel(it) => {
             it.name == "eligible.leader.replicas.version" && it.feature_level > 0

@@ -25,7 +25,7 @@ use ottla_protocol::messages::incremental_alter_configs_response::IncrementalAlt
 use ottla_protocol::messages::update_features_request::UpdateFeaturesRequest;
 use ottla_protocol::messages::update_features_response::UpdateFeaturesResponse;
 use ottla_protocol::metadata::MetadataRecord;
-use ottla_types::{ErrorCode, NodeId, Offset, PartitionIndex, ProducerId, Uuid};
+use ottla_types::{ErrorCode, NodeId, PartitionIndex, ProducerId, Uuid};
 
 use crate::cluster::{Cluster, ResourceKind};
 
@@ -66,13 +66,8 @@ pub enum ControllerCommand {
         /// The stored key and the server key of each upsertion.
         keys: Vec<(Vec<u8>, Vec<u8>)>,
     },
-    /// A broker starts.
-    RegisterBroker {
-        /// What it says.
-        request: BrokerRegistrationRequest,
-        /// The offset that the first record of this turn will get.
-        offset: Offset,
-    },
+    /// A broker starts; it says this.
+    RegisterBroker(BrokerRegistrationRequest),
     /// A broker has caught up and may serve.
     Unfence {
         /// Which.

@@ -15,17 +15,19 @@ use ottla_protocol::messages::create_partitions_response::{
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_types::ErrorCode;
 
-use super::create_topics::{PARTITIONS_MAX, check_assignment, partition};
-use super::{Controller, ControllerRefusal, ControllerReply, ControllerScene, place, repeated};
+use super::create_topics::{PARTITIONS_MAX, check_assignment, new_partition_record};
+use super::{
+    Controller, ControllerRefusal, ControllerReply, ControllerScene, place, repeated_items,
+};
 use crate::cluster::Topic;
 
-pub(super) fn create(
+pub(super) fn create_partitions(
     scene: &ControllerScene<'_>,
     request: CreatePartitionsRequest,
     turn: &mut Turn<Controller>,
 ) {
     let mut response = CreatePartitionsResponse::default();
-    let repeated = repeated(request.topics.iter().map(|topic| topic.name.as_str()));
+    let repeated = repeated_items(request.topics.iter().map(|topic| topic.name.as_str()));
     let mut answered = BTreeSet::new();
     for topic in &request.topics {
         if !answered.insert(topic.name.as_str()) {
@@ -36,7 +38,7 @@ pub(super) fn create(
         let made = if repeated.contains(topic.name.as_str()) {
             Err((ErrorCode::INVALID_REQUEST, Some(String::from("Duplicate topic name."))))
         } else if let Some(known) = scene.cluster.topic(&topic.name) {
-            more(scene, known, topic).map_err(|(code, why)| (code, Some(why)))
+            added_partitions(scene, known, topic).map_err(|(code, why)| (code, Some(why)))
         } else {
             // Without a text: clients show the code's own.
             Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None))
@@ -54,7 +56,7 @@ pub(super) fn create(
     turn.reply(ControllerReply::CreatePartitions(response));
 }
 
-fn more(
+fn added_partitions(
     scene: &ControllerScene<'_>,
     topic: &Topic,
     asked: &CreatePartitionsTopic,
@@ -95,9 +97,10 @@ fn more(
             }
             given.iter().map(|one| one.broker_ids.clone()).collect()
         }
-        None => place::spread(scene, more, factor, now)?,
+        None => place::spread_replicas(scene, more, factor, now)?,
     };
-    let record =
-        |(at, replicas): (usize, &Vec<i32>)| partition(scene, topic.id, now + at, replicas).into();
+    let record = |(at, replicas): (usize, &Vec<i32>)| {
+        new_partition_record(scene, topic.id, now + at, replicas).into()
+    };
     Ok(replicas.iter().enumerate().map(record).collect())
 }

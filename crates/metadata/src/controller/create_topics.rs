@@ -17,7 +17,8 @@ use ottla_protocol::metadata::topic_record::TopicRecord;
 use ottla_types::{ErrorCode, NodeId, Uuid, check_topic_name};
 
 use super::{
-    ConfigChange, Controller, ControllerRefusal, ControllerReply, ControllerScene, place, repeated,
+    ConfigChange, Controller, ControllerRefusal, ControllerReply, ControllerScene, place,
+    repeated_items,
 };
 use crate::cluster::ResourceKind;
 
@@ -26,17 +27,17 @@ const RECORDS_MAX: usize = 10_000;
 /// No request may ask for more partitions than this, as in Kafka.
 pub(super) const PARTITIONS_MAX: usize = 10_000;
 
-pub(super) fn create(
+pub(super) fn create_topics(
     scene: &ControllerScene<'_>,
     request: CreateTopicsRequest,
     uuids: Vec<Uuid>,
     turn: &mut Turn<Controller>,
 ) {
     let mut response = CreateTopicsResponse::default();
-    let repeated = repeated(request.topics.iter().map(|topic| topic.name.as_str()));
+    let repeated = repeated_items(request.topics.iter().map(|topic| topic.name.as_str()));
     let mut answered = BTreeSet::new();
     let mut records = Vec::new();
-    let wanted: usize = request.topics.iter().map(|topic| partitions(scene, topic)).sum();
+    let wanted: usize = request.topics.iter().map(|topic| partition_count(scene, topic)).sum();
     for (topic, id) in request.topics.iter().zip(uuids) {
         if !answered.insert(topic.name.as_str()) {
             continue;
@@ -49,7 +50,7 @@ pub(super) fn create(
             );
             Err((ErrorCode::POLICY_VIOLATION, why))
         } else {
-            one(scene, topic, id, RECORDS_MAX - records.len())
+            create_topic(scene, topic, id, RECORDS_MAX - records.len())
         };
         let result = match made {
             Ok(mut made) => {
@@ -77,7 +78,7 @@ struct Made {
     records: Vec<MetadataRecord>,
 }
 
-fn one(
+fn create_topic(
     scene: &ControllerScene<'_>,
     topic: &CreatableTopic,
     id: Uuid,
@@ -88,9 +89,9 @@ fn one(
         return Err((ErrorCode::TOPIC_ALREADY_EXISTS, why));
     }
     let (own, replicas) = all_of(
-        name(scene, &topic.name),
-        configs(scene, topic),
-        replicas(scene, topic, id, room.saturating_sub(topic.configs.len())),
+        check_new_name(scene, &topic.name),
+        checked_configs(scene, topic),
+        replica_lists(scene, topic, id, room.saturating_sub(topic.configs.len())),
     )?;
     let mut records: Vec<MetadataRecord> = Vec::new();
     let record = TopicRecord { name: topic.name.clone(), topic_id: id, ..Default::default() };
@@ -106,7 +107,7 @@ fn one(
         records.push(record.into());
     }
     for (index, replicas) in replicas.iter().enumerate() {
-        records.push(partition(scene, id, index, replicas).into());
+        records.push(new_partition_record(scene, id, index, replicas).into());
     }
     let count = i32::try_from(replicas.len()).unwrap_or(i32::MAX);
     let factor = replicas.first().map_or(0, Vec::len);
@@ -144,7 +145,7 @@ fn all_of<A, B>(
 }
 
 /// How many partitions are asked for.
-fn partitions(scene: &ControllerScene<'_>, topic: &CreatableTopic) -> usize {
+fn partition_count(scene: &ControllerScene<'_>, topic: &CreatableTopic) -> usize {
     match topic.num_partitions {
         _ if !topic.assignments.is_empty() => topic.assignments.len(),
         -1 => usize::try_from(scene.defaults.partitions).unwrap_or(0),
@@ -153,7 +154,7 @@ fn partitions(scene: &ControllerScene<'_>, topic: &CreatableTopic) -> usize {
 }
 
 /// A new partition: its first replica leads, all are in sync.
-pub(super) fn partition(
+pub(super) fn new_partition_record(
     scene: &ControllerScene<'_>,
     topic_id: Uuid,
     index: usize,
@@ -169,12 +170,12 @@ pub(super) fn partition(
         isr,
         leader_epoch: 0,
         partition_epoch: 0,
-        directories: place::directories(scene, replicas),
+        directories: place::replica_directories(scene, replicas),
         ..Default::default()
     }
 }
 
-fn name(scene: &ControllerScene<'_>, name: &str) -> Result<(), ControllerRefusal> {
+fn check_new_name(scene: &ControllerScene<'_>, name: &str) -> Result<(), ControllerRefusal> {
     if let Err(why) = check_topic_name(name) {
         return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, why.to_string()));
     }
@@ -185,7 +186,7 @@ fn name(scene: &ControllerScene<'_>, name: &str) -> Result<(), ControllerRefusal
     Ok(())
 }
 
-fn configs(
+fn checked_configs(
     scene: &ControllerScene<'_>,
     topic: &CreatableTopic,
 ) -> Result<Vec<(String, String)>, ControllerRefusal> {
@@ -208,7 +209,7 @@ fn configs(
     Ok(all)
 }
 
-fn replicas(
+fn replica_lists(
     scene: &ControllerScene<'_>,
     topic: &CreatableTopic,
     id: Uuid,
@@ -216,13 +217,13 @@ fn replicas(
 ) -> Result<Vec<Vec<NodeId>>, ControllerRefusal> {
     // The topic itself is a record, too.
     let most = room.saturating_sub(1);
-    let asked = partitions(scene, topic);
+    let asked = partition_count(scene, topic);
     if asked > most {
         let why = format!("Too many partitions in one request: {asked}, where {most} have room.");
         return Err((ErrorCode::POLICY_VIOLATION, why));
     }
     if !topic.assignments.is_empty() {
-        return assigned(scene, topic);
+        return assigned_replicas(scene, topic);
     }
     if topic.replication_factor < -1 || topic.replication_factor == 0 {
         let why = "Replication factor must be larger than 0, or -1 to use the default value.";
@@ -237,10 +238,10 @@ fn replicas(
     let factor = or(topic.replication_factor.into(), scene.defaults.replication_factor.into());
     let (count, factor) =
         (usize::try_from(count).unwrap_or(0), usize::try_from(factor).unwrap_or(0));
-    place::spread(scene, count, factor, usize::from(id.0[15]))
+    place::spread_replicas(scene, count, factor, usize::from(id.0[15]))
 }
 
-fn assigned(
+fn assigned_replicas(
     scene: &ControllerScene<'_>,
     topic: &CreatableTopic,
 ) -> Result<Vec<Vec<NodeId>>, ControllerRefusal> {

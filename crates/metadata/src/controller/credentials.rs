@@ -25,7 +25,7 @@ const ITERATIONS: core::ops::RangeInclusive<i32> = 4096..=16384;
 
 /// Decides on a request; `keys` are the stored key and the server key that belong to each of its
 /// upsertions (RFC 5802), computed where there is a hash function.
-pub(super) fn alter(
+pub(super) fn alter_credentials(
     scene: &ControllerScene<'_>,
     request: &AlterUserScramCredentialsRequest,
     keys: Vec<(Vec<u8>, Vec<u8>)>,
@@ -39,7 +39,7 @@ pub(super) fn alter(
         seen.push((name, mechanism));
         let all = users.entry(name).or_insert_with(|| Ok(Vec::new()));
         let why = "A user credential cannot be altered twice in the same request";
-        let made = if twice { refuse(ErrorCode::DUPLICATE_RESOURCE, why) } else { made };
+        let made = if twice { refuse_credential(ErrorCode::DUPLICATE_RESOURCE, why) } else { made };
         match (all, made) {
             (Ok(records), Ok(record)) => records.push(record),
             (all @ Ok(_), Err(refused)) => *all = Err(refused),
@@ -47,10 +47,10 @@ pub(super) fn alter(
         }
     };
     for it in &request.deletions {
-        put(&it.name, it.mechanism, deletion(scene, it));
+        put(&it.name, it.mechanism, deletion_record(scene, it));
     }
     for (it, (stored_key, server_key)) in request.upsertions.iter().zip(keys) {
-        let made = check(&it.name, it.mechanism).and_then(|()| {
+        let made = check_user(&it.name, it.mechanism).and_then(|()| {
             let wrong = match it.iterations {
                 _ if it.salted_password.is_empty() => "The salted password must not be empty",
                 few if few < *ITERATIONS.start() => "Too few iterations",
@@ -68,7 +68,7 @@ pub(super) fn alter(
                     return Ok(record.into());
                 }
             };
-            refuse(ErrorCode::UNACCEPTABLE_CREDENTIAL, wrong)
+            refuse_credential(ErrorCode::UNACCEPTABLE_CREDENTIAL, wrong)
         });
         put(&it.name, it.mechanism, made);
     }
@@ -91,31 +91,31 @@ pub(super) fn alter(
     turn.reply(ControllerReply::AlterUserScramCredentials(response));
 }
 
-fn refuse<T>(code: ErrorCode, why: &str) -> Result<T, ControllerRefusal> {
+fn refuse_credential<T>(code: ErrorCode, why: &str) -> Result<T, ControllerRefusal> {
     Err((code, String::from(why)))
 }
 
-fn check(name: &str, mechanism: i8) -> Result<(), ControllerRefusal> {
+fn check_user(name: &str, mechanism: i8) -> Result<(), ControllerRefusal> {
     if name.is_empty() {
-        return refuse(ErrorCode::UNACCEPTABLE_CREDENTIAL, "Username must not be empty");
+        return refuse_credential(ErrorCode::UNACCEPTABLE_CREDENTIAL, "Username must not be empty");
     }
     if !MECHANISMS.contains(&mechanism) {
-        return refuse(ErrorCode::UNSUPPORTED_SASL_MECHANISM, "Unknown SCRAM mechanism");
+        return refuse_credential(ErrorCode::UNSUPPORTED_SASL_MECHANISM, "Unknown SCRAM mechanism");
     }
     Ok(())
 }
 
-fn deletion(
+fn deletion_record(
     scene: &ControllerScene<'_>,
     it: &ScramCredentialDeletion,
 ) -> Result<MetadataRecord, ControllerRefusal> {
-    check(&it.name, it.mechanism)?;
+    check_user(&it.name, it.mechanism)?;
     let is_it = |known: &UserScramCredentialRecord| {
         (&known.name, known.mechanism) == (&it.name, it.mechanism)
     };
     if !scene.cluster.credentials().any(is_it) {
         let why = "Attempt to delete a user credential that does not exist";
-        return refuse(ErrorCode::RESOURCE_NOT_FOUND, why);
+        return refuse_credential(ErrorCode::RESOURCE_NOT_FOUND, why);
     }
     let (name, mechanism) = (it.name.clone(), it.mechanism);
     Ok(RemoveUserScramCredentialRecord { name, mechanism, ..Default::default() }.into())

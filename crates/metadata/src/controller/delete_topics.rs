@@ -12,10 +12,10 @@ use ottla_protocol::messages::delete_topics_response::{
 use ottla_protocol::metadata::remove_topic_record::RemoveTopicRecord;
 use ottla_types::{ErrorCode, Uuid};
 
-use super::{Controller, ControllerReply, ControllerScene, repeated};
+use super::{Controller, ControllerReply, ControllerScene, repeated_items};
 use crate::cluster::Topic;
 
-pub(super) fn delete(
+pub(super) fn delete_topics(
     scene: &ControllerScene<'_>,
     request: DeleteTopicsRequest,
     version: i16,
@@ -82,8 +82,8 @@ impl<'a> TopicsToDelete<'a> {
             rows: asked.iter().filter(is_first).collect(),
             names: by_name.clone().collect(),
             ids: by_id.clone().collect(),
-            repeated_names: repeated(by_name),
-            repeated_ids: repeated(by_id),
+            repeated_names: repeated_items(by_name),
+            repeated_ids: repeated_items(by_id),
         }
     }
 

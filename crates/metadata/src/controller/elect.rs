@@ -57,7 +57,10 @@ impl BrokerChange {
 }
 
 /// The changes of all partitions that a broker's coming or going means.
-pub(super) fn changes(scene: &ControllerScene<'_>, change: BrokerChange) -> Vec<MetadataRecord> {
+pub(super) fn partition_changes(
+    scene: &ControllerScene<'_>,
+    change: BrokerChange,
+) -> Vec<MetadataRecord> {
     let mut records = Vec::new();
     for topic in scene.cluster.topics() {
         let mut concerned =

@@ -17,6 +17,7 @@ mod update_features;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
+use core::convert::Infallible;
 
 use ottla_machine::{Machine, Turn};
 use ottla_protocol::metadata::MetadataRecord;
@@ -55,7 +56,7 @@ impl Controller {
 }
 
 /// What comes more than once: such a request contradicts itself, so none of it is done.
-fn repeated<'a, T: Ord + Copy + 'a>(all: impl IntoIterator<Item = T>) -> BTreeSet<T> {
+fn repeated_items<'a, T: Ord + Copy + 'a>(all: impl IntoIterator<Item = T>) -> BTreeSet<T> {
     let mut seen = BTreeSet::new();
     all.into_iter().filter(|one| !seen.insert(*one)).collect()
 }
@@ -72,7 +73,7 @@ impl Machine for Controller {
     type Command = ControllerCommand;
     type Record = MetadataRecord;
     type Reply = ControllerReply;
-    type Timer = ();
+    type Timer = Infallible;
     type Volatile = ();
 
     fn decide(&mut self, command: ControllerCommand, turn: &mut Turn<Self>) {
@@ -84,40 +85,44 @@ impl Machine for Controller {
         match command {
             ControllerCommand::Bootstrap { records } => {
                 if scene.cluster.is_blank() && !records.is_empty() {
-                    turn.records.extend(bootstrap::transaction(records));
+                    turn.records.extend(bootstrap::first_transaction(records));
                 }
                 turn.reply(ControllerReply::Done);
             }
             ControllerCommand::CreateTopics { request, uuids } => {
-                create_topics::create(scene, request, uuids, turn);
+                create_topics::create_topics(scene, request, uuids, turn);
             }
             ControllerCommand::DeleteTopics { request, version } => {
-                delete_topics::delete(scene, request, version, turn);
+                delete_topics::delete_topics(scene, request, version, turn);
             }
             ControllerCommand::CreatePartitions(request) => {
-                create_partitions::create(scene, request, turn)
+                create_partitions::create_partitions(scene, request, turn)
             }
-            ControllerCommand::AlterConfigs(request) => set_config::replace(scene, request, turn),
+            ControllerCommand::AlterConfigs(request) => {
+                set_config::replace_configs(scene, request, turn)
+            }
             ControllerCommand::IncrementalAlterConfigs(request) => {
-                set_config::alter(scene, request, turn)
+                set_config::alter_configs(scene, request, turn)
             }
-            ControllerCommand::AlterClientQuotas(request) => quotas::alter(scene, request, turn),
+            ControllerCommand::AlterClientQuotas(request) => {
+                quotas::alter_quotas(scene, request, turn)
+            }
             ControllerCommand::AlterUserScramCredentials { request, keys } => {
-                credentials::alter(scene, &request, keys, turn);
+                credentials::alter_credentials(scene, &request, keys, turn);
             }
-            ControllerCommand::RegisterBroker { request, offset } => {
-                register::register(scene, &request, offset, turn);
+            ControllerCommand::RegisterBroker(request) => {
+                register::register_broker(scene, &request, turn)
             }
-            ControllerCommand::Unfence { broker } => register::unfence(scene, broker, turn),
-            ControllerCommand::Stop { broker } => register::stop(scene, broker, turn),
+            ControllerCommand::Unfence { broker } => register::unfence_broker(scene, broker, turn),
+            ControllerCommand::Stop { broker } => register::stop_broker(scene, broker, turn),
             ControllerCommand::AssignDirectories { broker, assigned } => {
-                assign_directory::assign(scene, broker, &assigned, turn);
+                assign_directory::assign_directory(scene, broker, &assigned, turn);
             }
             ControllerCommand::AllocateProducerIds { broker } => {
-                producer_ids::allocate(scene, broker, turn);
+                producer_ids::allocate_producer_ids(scene, broker, turn);
             }
             ControllerCommand::UpdateFeatures { request, version } => {
-                update_features::update(scene, request, version, turn);
+                update_features::update_features(scene, request, version, turn);
             }
         }
     }
@@ -126,9 +131,8 @@ impl Machine for Controller {
         self.cluster.apply(record);
     }
 
-    fn expired(_timer: ()) -> ControllerCommand {
-        // The controller sets no timer yet; nothing is allocated for a block that nobody uses.
-        ControllerCommand::Bootstrap { records: alloc::vec::Vec::new() }
+    fn expired(timer: Infallible) -> ControllerCommand {
+        match timer {}
     }
 
     fn volatile(&self) {}

@@ -9,7 +9,7 @@ use super::{ControllerRefusal, ControllerScene};
 
 /// Replicas for `count` new partitions, spread over the brokers that may serve, the first
 /// partition's leader chosen by `first`.
-pub(super) fn spread(
+pub(super) fn spread_replicas(
     scene: &ControllerScene<'_>,
     count: usize,
     factor: usize,
@@ -33,7 +33,7 @@ pub(super) fn spread(
 }
 
 /// The directory of each replica: known where a broker has only one.
-pub(super) fn directories(scene: &ControllerScene<'_>, replicas: &[NodeId]) -> Vec<Uuid> {
+pub(super) fn replica_directories(scene: &ControllerScene<'_>, replicas: &[NodeId]) -> Vec<Uuid> {
     let of = |id: &NodeId| match scene.cluster.broker(*id).map(|it| it.log_dirs.as_slice()) {
         Some([only]) => *only,
         // Unassigned: the broker chooses and tells (KIP-858).

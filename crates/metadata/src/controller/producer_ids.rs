@@ -9,7 +9,11 @@ use super::{Controller, ControllerReply, ControllerScene};
 /// How many ids a block has.
 const BLOCK: i32 = 1000;
 
-pub(super) fn allocate(scene: &ControllerScene<'_>, broker: NodeId, turn: &mut Turn<Controller>) {
+pub(super) fn allocate_producer_ids(
+    scene: &ControllerScene<'_>,
+    broker: NodeId,
+    turn: &mut Turn<Controller>,
+) {
     let first = scene.cluster.next_producer_id;
     let record = ProducerIdsRecord {
         broker_id: broker,

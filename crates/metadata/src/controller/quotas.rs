@@ -16,7 +16,7 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::metadata::client_quota_record::{ClientQuotaRecord, EntityData};
 use ottla_types::ErrorCode;
 
-use super::{Controller, ControllerRefusal, ControllerReply, ControllerScene, repeated};
+use super::{Controller, ControllerRefusal, ControllerReply, ControllerScene, repeated_items};
 use crate::cluster::QuotaEntity;
 
 /// How a quota's value is bounded.
@@ -38,15 +38,16 @@ const OF_CLIENTS: [(&str, QuotaBound); 4] = [
 ];
 const OF_ADDRESSES: [(&str, QuotaBound); 1] = [("connection_creation_rate", QuotaBound::Int)];
 
-pub(super) fn alter(
+pub(super) fn alter_quotas(
     scene: &ControllerScene<'_>,
     request: AlterClientQuotasRequest,
     turn: &mut Turn<Controller>,
 ) {
     let mut response = AlterClientQuotasResponse::default();
     // Of a type that is named twice the last name counts, as in Kafka.
-    let entities = request.entries.iter().map(|entry| named(&entry.entity)).collect::<Vec<_>>();
-    let repeated = repeated(&entities);
+    let entities =
+        request.entries.iter().map(|entry| named_entity(&entry.entity)).collect::<Vec<_>>();
+    let repeated = repeated_items(&entities);
     let mut answered = BTreeSet::new();
     for (entry, entity) in request.entries.iter().zip(&entities) {
         if !answered.insert(entity) {
@@ -56,9 +57,10 @@ pub(super) fn alter(
             let why = String::from("An entity cannot be altered twice in the same request");
             Err((ErrorCode::INVALID_REQUEST, why))
         } else {
-            check_entity(entity).and_then(|()| records(scene, entity, entry))
+            check_entity(entity).and_then(|()| quota_records(scene, entity, entry))
         };
-        let mut answer = Answer { entity: echo(entity), error_message: None, ..Default::default() };
+        let mut answer =
+            Answer { entity: echoed_entity(entity), error_message: None, ..Default::default() };
         match made {
             Ok(records) if !request.validate_only => turn.records.extend(records),
             Ok(_) => {}
@@ -72,11 +74,11 @@ pub(super) fn alter(
     turn.reply(ControllerReply::AlterClientQuotas(response));
 }
 
-fn named(entity: &[Asked]) -> QuotaEntity {
+fn named_entity(entity: &[Asked]) -> QuotaEntity {
     entity.iter().map(|it| (it.entity_type.clone(), it.entity_name.clone())).collect()
 }
 
-fn echo(entity: &QuotaEntity) -> Vec<Answered> {
+fn echoed_entity(entity: &QuotaEntity) -> Vec<Answered> {
     let one = |(kind, name): (&String, &Option<String>)| Answered {
         entity_type: kind.clone(),
         entity_name: name.clone(),
@@ -114,7 +116,7 @@ fn check_entity(entity: &QuotaEntity) -> Result<(), ControllerRefusal> {
     Ok(())
 }
 
-fn records(
+fn quota_records(
     scene: &ControllerScene<'_>,
     entity: &QuotaEntity,
     entry: &EntryData,
@@ -134,7 +136,7 @@ fn records(
         let changed = if op.remove {
             now.is_some()
         } else {
-            check(rules, op)?;
+            check_quota(rules, op)?;
             now != Some(op.value)
         };
         if changed {
@@ -156,7 +158,7 @@ fn records(
     Ok(all.into_values().collect())
 }
 
-fn check(rules: &[(&str, QuotaBound)], op: &OpData) -> Result<(), ControllerRefusal> {
+fn check_quota(rules: &[(&str, QuotaBound)], op: &OpData) -> Result<(), ControllerRefusal> {
     let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
     let (key, value) = (&op.key, op.value);
     let Some((_, bound)) = rules.iter().find(|(name, _)| name == key) else {

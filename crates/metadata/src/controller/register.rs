@@ -6,16 +6,15 @@ use ottla_protocol::metadata::broker_registration_change_record::BrokerRegistrat
 use ottla_protocol::metadata::register_broker_record::{
     BrokerEndpoint, BrokerFeature, RegisterBrokerRecord,
 };
-use ottla_types::{Bug, ErrorCode, NodeId, Offset, is_planted};
+use ottla_types::{Bug, ErrorCode, NodeId, is_planted};
 
 use super::elect::{self, BrokerChange};
 use super::{Controller, ControllerReply, ControllerScene};
 
 /// A new life of a broker: what its last one led is led by others, then it registers, fenced.
-pub(super) fn register(
+pub(super) fn register_broker(
     scene: &ControllerScene<'_>,
     request: &BrokerRegistrationRequest,
-    offset: Offset,
     turn: &mut Turn<Controller>,
 ) {
     let known = scene.cluster.broker(request.broker_id);
@@ -28,11 +27,11 @@ pub(super) fn register(
         return turn.reply(ControllerReply::Registered(Err(ErrorCode::INVALID_REGISTRATION)));
     }
     // Before its registration: a controller that fails in between does this again (KIP-966).
-    turn.records.extend(elect::changes(scene, last_stop(scene, request)));
+    turn.records.extend(elect::partition_changes(scene, last_stop(scene, request)));
     let record = RegisterBrokerRecord {
         broker_id: request.broker_id,
         incarnation_id: request.incarnation_id,
-        broker_epoch: offset,
+        broker_epoch: turn.base_offset,
         end_points: request
             .listeners
             .iter()
@@ -60,7 +59,7 @@ pub(super) fn register(
         ..Default::default()
     };
     turn.record(record.into());
-    turn.reply(ControllerReply::Registered(Ok(offset)));
+    turn.reply(ControllerReply::Registered(Ok(turn.base_offset)));
 }
 
 /// How the broker's last life has ended. It has stopped cleanly if it remembers the epoch that it
@@ -79,7 +78,11 @@ fn last_stop(scene: &ControllerScene<'_>, request: &BrokerRegistrationRequest) -
 }
 
 /// The broker has caught up with the metadata: it may serve and lead.
-pub(super) fn unfence(scene: &ControllerScene<'_>, broker: NodeId, turn: &mut Turn<Controller>) {
+pub(super) fn unfence_broker(
+    scene: &ControllerScene<'_>,
+    broker: NodeId,
+    turn: &mut Turn<Controller>,
+) {
     if let Some(known) = scene.cluster.broker(broker)
         && known.fenced
     {
@@ -90,17 +93,21 @@ pub(super) fn unfence(scene: &ControllerScene<'_>, broker: NodeId, turn: &mut Tu
             ..Default::default()
         };
         turn.record(record.into());
-        turn.records.extend(elect::changes(scene, BrokerChange::Serves(broker)));
+        turn.records.extend(elect::partition_changes(scene, BrokerChange::Serves(broker)));
     }
     turn.reply(ControllerReply::Done);
 }
 
 /// The broker is about to stop: others lead what it leads, if there are others.
-pub(super) fn stop(scene: &ControllerScene<'_>, broker: NodeId, turn: &mut Turn<Controller>) {
+pub(super) fn stop_broker(
+    scene: &ControllerScene<'_>,
+    broker: NodeId,
+    turn: &mut Turn<Controller>,
+) {
     if let Some(known) = scene.cluster.broker(broker)
         && !known.fenced
     {
-        turn.records.extend(elect::changes(scene, BrokerChange::Left(broker)));
+        turn.records.extend(elect::partition_changes(scene, BrokerChange::Left(broker)));
         let record = BrokerRegistrationChangeRecord {
             broker_id: broker,
             broker_epoch: known.epoch,

@@ -24,7 +24,7 @@ use ottla_protocol::metadata::config_record::ConfigRecord;
 use ottla_types::{ErrorCode, check_topic_name};
 
 use super::{
-    ConfigChange, Controller, ControllerRefusal, ControllerReply, ControllerScene, repeated,
+    ConfigChange, Controller, ControllerRefusal, ControllerReply, ControllerScene, repeated_items,
 };
 use crate::cluster::ResourceKind;
 
@@ -37,7 +37,7 @@ const DELETE: i8 = 1;
 /// A change: the new value, or none to go back to the default.
 type ConfigChanges = BTreeMap<String, Option<String>>;
 
-pub(super) fn replace(
+pub(super) fn replace_configs(
     scene: &ControllerScene<'_>,
     request: AlterConfigsRequest,
     turn: &mut Turn<Controller>,
@@ -48,12 +48,12 @@ pub(super) fn replace(
     for resource in &request.resources {
         let name = &resource.resource_name;
         let configs = || resource.configs.iter().map(|it| (&it.name, it.value.is_some()));
-        let made = once(&repeated, resource.resource_type, name)
+        let made = check_not_repeated(&repeated, resource.resource_type, name)
             .and_then(|()| check_keys(configs()))
-            .and_then(|()| kind(scene, resource.resource_type, name))
+            .and_then(|()| resource_kind(scene, resource.resource_type, name))
             .and_then(|kind| {
-                let changes = replacement(scene, kind, name, &resource.configs);
-                made(scene, kind, name, changes)
+                let changes = replacing_changes(scene, kind, name, &resource.configs);
+                config_records(scene, kind, name, changes)
             });
         let mut result = Replaced {
             resource_type: resource.resource_type,
@@ -74,7 +74,7 @@ pub(super) fn replace(
     turn.reply(ControllerReply::AlterConfigs(response));
 }
 
-pub(super) fn alter(
+pub(super) fn alter_configs(
     scene: &ControllerScene<'_>,
     request: IncrementalAlterConfigsRequest,
     turn: &mut Turn<Controller>,
@@ -86,12 +86,12 @@ pub(super) fn alter(
         let name = &resource.resource_name;
         let has_value = |it: &AlterableConfig| it.value.is_some() || it.config_operation == DELETE;
         let configs = || resource.configs.iter().map(|it| (&it.name, has_value(it)));
-        let made = once(&repeated, resource.resource_type, name)
+        let made = check_not_repeated(&repeated, resource.resource_type, name)
             .and_then(|()| check_keys(configs()))
-            .and_then(|()| kind(scene, resource.resource_type, name))
+            .and_then(|()| resource_kind(scene, resource.resource_type, name))
             .and_then(|kind| {
-                let changes = changes(scene, kind, name, &resource.configs)?;
-                made(scene, kind, name, changes)
+                let changes = requested_changes(scene, kind, name, &resource.configs)?;
+                config_records(scene, kind, name, changes)
             });
         let mut result = Altered {
             resource_type: resource.resource_type,
@@ -119,7 +119,7 @@ fn repeated_resources(all: impl Iterator<Item = (i8, String)>) -> BTreeSet<(i8, 
 }
 
 /// Refuses a resource that the request has more than once: which change would come last is chance.
-fn once(
+fn check_not_repeated(
     repeated: &BTreeSet<(i8, String)>,
     number: i8,
     name: &str,
@@ -136,7 +136,7 @@ fn check_keys<'a>(
     configs: impl Iterator<Item = (&'a String, bool)> + Clone,
 ) -> Result<(), ControllerRefusal> {
     let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
-    if let Some(name) = repeated(configs.clone().map(|(name, _)| name)).first() {
+    if let Some(name) = repeated_items(configs.clone().map(|(name, _)| name)).first() {
         return invalid(format!("Error due to duplicate config keys: {name}"));
     }
     if let Some((name, _)) = configs.clone().find(|(_, has_value)| !has_value) {
@@ -146,7 +146,7 @@ fn check_keys<'a>(
 }
 
 /// The settings that a resource has after AlterConfigs: what is not named goes back to its default.
-fn replacement(
+fn replacing_changes(
     scene: &ControllerScene<'_>,
     kind: ResourceKind,
     resource: &str,
@@ -159,7 +159,7 @@ fn replacement(
 }
 
 /// The resource's kind, if there is such a resource.
-fn kind(
+fn resource_kind(
     scene: &ControllerScene<'_>,
     number: i8,
     name: &str,
@@ -192,7 +192,7 @@ fn kind(
     }
 }
 
-fn changes(
+fn requested_changes(
     scene: &ControllerScene<'_>,
     kind: ResourceKind,
     resource: &str,
@@ -212,7 +212,7 @@ fn changes(
                 }
                 let own = scene.cluster.config(kind, resource).get(name).cloned();
                 let now = own.or_else(|| scene.rules.fallback(scene.cluster, kind, name));
-                Some(edited(&now.unwrap_or_default(), value, config.config_operation == 2))
+                Some(edited_list(&now.unwrap_or_default(), value, config.config_operation == 2))
             }
             (0 | 2 | 3, None) => {
                 let why = format!("Null value not supported for : {name}");
@@ -230,7 +230,7 @@ fn changes(
 
 /// A list with something more or something less in it. An empty item that is appended stays: the
 /// list is refused then, as in Kafka.
-fn edited(list: &str, value: &str, append: bool) -> String {
+fn edited_list(list: &str, value: &str, append: bool) -> String {
     let items = |text: &'_ str| -> Vec<String> {
         text.split(',').map(|item| item.trim().to_string()).collect()
     };
@@ -246,7 +246,7 @@ fn edited(list: &str, value: &str, append: bool) -> String {
     all.join(",")
 }
 
-fn made(
+fn config_records(
     scene: &ControllerScene<'_>,
     kind: ResourceKind,
     resource: &str,

@@ -22,7 +22,7 @@ const UNSAFE_DOWNGRADE: i8 = 3;
 const DEPENDENCIES: [(&str, i16, &str, i16); 1] =
     [("eligible.leader.replicas.version", 1, "metadata.version", 23)];
 
-pub(super) fn update(
+pub(super) fn update_features(
     scene: &ControllerScene<'_>,
     request: UpdateFeaturesRequest,
     version: i16,
@@ -32,8 +32,8 @@ pub(super) fn update(
     let mut records = Vec::new();
     let mut refused: Option<ControllerRefusal> = None;
     for update in &request.feature_updates {
-        let checked = one(scene, update, version).and_then(|record| {
-            depends(scene, &request, update)?;
+        let checked = update_feature(scene, update, version).and_then(|record| {
+            check_dependencies(scene, &request, update)?;
             Ok(record)
         });
         match checked {
@@ -69,7 +69,7 @@ pub(super) fn update(
     turn.reply(ControllerReply::UpdateFeatures(response));
 }
 
-fn one(
+fn update_feature(
     scene: &ControllerScene<'_>,
     update: &FeatureUpdateKey,
     version: i16,
@@ -137,7 +137,7 @@ fn one(
 }
 
 /// Do the other features have the levels that this one asks for, once the request is done?
-fn depends(
+fn check_dependencies(
     scene: &ControllerScene<'_>,
     request: &UpdateFeaturesRequest,
     update: &FeatureUpdateKey,

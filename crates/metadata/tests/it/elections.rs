@@ -14,13 +14,13 @@ use ottla_types::{NodeId, Uuid};
 /// Three brokers, and a topic with a replica on each; two are to be in sync.
 struct Scene {
     bench: MachineBench<Controller>,
-    epoch: i64,
+    registrations: i64,
 }
 
 impl Scene {
     fn new(records: Vec<MetadataRecord>, configs: &[(&str, &str)]) -> Self {
         let bench = MachineBench::new(crate::controller(), 0);
-        let mut scene = Self { bench, epoch: 100 };
+        let mut scene = Self { bench, registrations: 0 };
         scene.bench.run(ControllerCommand::Bootstrap { records });
         for broker in 1..=3 {
             scene.crashed(broker);
@@ -55,18 +55,17 @@ impl Scene {
     }
 
     fn register(&mut self, broker: NodeId, previous_broker_epoch: i64) {
-        self.epoch += 10;
+        self.registrations += 10;
         let request = BrokerRegistrationRequest {
             broker_id: broker,
-            incarnation_id: Uuid::of(u64::try_from(self.epoch).unwrap()),
+            incarnation_id: Uuid::of(u64::try_from(self.registrations).unwrap()),
             log_dirs: vec![Uuid::of(400 + u64::try_from(broker).unwrap())],
             previous_broker_epoch,
             ..Default::default()
         };
-        let offset = self.epoch;
-        let (_, mut replies) =
-            self.bench.run(ControllerCommand::RegisterBroker { request, offset });
-        assert_eq!(replies.pop().unwrap().1, ControllerReply::Registered(Ok(self.epoch)));
+        let epoch = self.bench.records.len() as i64;
+        let (_, mut replies) = self.bench.run(ControllerCommand::RegisterBroker(request));
+        assert_eq!(replies.pop().unwrap().1, ControllerReply::Registered(Ok(epoch)));
     }
 
     /// It starts again, and does not know how it has stopped.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
-use super::{PeerError, PeerLimits, Pending, Reach};
+use super::{PeerError, PeerLimits, PendingRequest, Reach};
 use crate::frame::Inbox;
 
 /// Where a request's correlation id stands: behind the length, the key and the version.
@@ -46,7 +46,7 @@ pub(super) struct PeerState<R: Reach> {
 
 pub(super) enum PeerLink<R: Reach> {
     Down,
-    Opening(Pending<io::Result<(R::Stream, R::Greeting)>>),
+    Opening(PendingRequest<io::Result<(R::Stream, R::Greeting)>>),
     Up(Up<R>),
 }
 

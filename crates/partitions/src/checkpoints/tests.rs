@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ottla_clock::{Clock, Share};
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
 use ottla_replication::Assignment;
-use ottla_storage::{Fault, FaultyFiles, Files, MemoryFiles};
+use ottla_storage::{Fault, SimDisk};
 use ottla_types::{TopicPartition, Uuid};
 
 use super::*;
@@ -18,20 +18,17 @@ const POINTS: &str = "recovery-point-offset-checkpoint";
 
 /// A node with one directory, which counts what is changed in it and has faults if asked to.
 struct TestNode {
-    memory: MemoryFiles,
-    faults: FaultyFiles,
+    disk: SimDisk,
     partitions: Partitions,
 }
 
 impl TestNode {
     fn new() -> Self {
-        let memory = MemoryFiles::new();
-        let faults = FaultyFiles::new(Arc::new(memory.clone()));
-        let files: Arc<dyn Files> = Arc::new(faults.clone());
-        let dir = DataDir::open(files, Path::new(DIR)).expect("a disk").expect("not locked");
+        let disk = SimDisk::new(1);
+        let dir = DataDir::open(disk.files(), Path::new(DIR)).expect("a disk").expect("not locked");
         let dirs = vec![(dir, Uuid::of(500), true)];
         let partitions = Partitions::new(1, Clock::manual(1000), dirs).expect("readable");
-        Self { memory, faults, partitions }
+        Self { disk, partitions }
     }
 
     fn with(indexes: &[i32]) -> Self {
@@ -66,12 +63,12 @@ impl TestNode {
 
     /// The next write of this file fails, or not any more.
     fn fail(&self, file: &str, fault: Option<Fault>) {
-        self.faults.set(&Path::new(DIR).join(format!("{file}.tmp")), fault);
+        self.disk.set_fault(&Path::new(DIR).join(format!("{file}.tmp")), fault);
     }
 
     fn said(&self, file: &str) -> Vec<(i32, Offset)> {
         let path = Path::new(DIR).join(file);
-        let read = OffsetCheckpoint::read(&self.memory, &path).expect("written whole");
+        let read = OffsetCheckpoint::read(&*self.disk.files(), &path).expect("written whole");
         read.0.into_iter().map(|(place, offset)| (place.partition, offset)).collect()
     }
 }
@@ -81,15 +78,15 @@ fn where_nothing_moves_no_file_is_written() {
     let node = TestNode::with(&[0, 1]);
     node.append(0);
     node.partitions.checkpoint().expect("written");
-    let before = node.memory.changes();
+    let before = node.disk.changes();
     node.partitions.checkpoint().expect("nothing to do");
     node.partitions.note_recovery_points(&node.partitions.dirs[0]);
-    assert_eq!(node.memory.changes(), before);
+    assert_eq!(node.disk.changes(), before);
     // A turn that moves nothing asks for a look, and no more.
     node.at(1).turn(StorageError::Failed, |_| Ok(())).expect("open");
     assert!(node.partitions.bells().of(Share(0)).has_changed());
     node.partitions.checkpoint_changes(&node.partitions.dirs[0]);
-    assert_eq!(node.memory.changes(), before);
+    assert_eq!(node.disk.changes(), before);
 }
 
 #[test]

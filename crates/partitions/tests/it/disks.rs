@@ -10,7 +10,7 @@ use ottla_partitions::{
     DataDir, DiskFiles, Fault, FaultyFiles, Files, Isolation, Keeper, KeeperSettings, LogOptions,
     Partition, PartitionRules, Partitions, Waited,
 };
-use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches};
+use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
 
 /// Two directories with a partition in each.
@@ -256,8 +256,8 @@ fn bytes_that_rot_are_told_and_the_rest_is_served() {
     let refused = partition.read(4, 1000, true, Isolation::Uncommitted).unwrap_err();
     assert_eq!(refused.code(), ErrorCode::CORRUPT_MESSAGE);
     let read = partition.read(6, 1000, true, Isolation::Uncommitted).unwrap();
-    assert_eq!(batches(&read.records).count(), 3);
+    assert_eq!(batches_in(&read.records).count(), 3);
     let before = partition.read(2, size * 2, true, Isolation::Uncommitted).unwrap();
-    assert_eq!(batches(&before.records).count(), 2);
+    assert_eq!(batches_in(&before.records).count(), 2);
     assert_eq!(partition.append(&batch("on"), 1000, true, true).unwrap().base_offset, 9);
 }

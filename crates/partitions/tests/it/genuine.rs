@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ottla_partitions::{Isolation, Partition, PartitionRules};
-use ottla_records::{batches, control::ControlKind};
+use ottla_records::{batches_in, control::ControlKind};
 use ottla_types::{TopicPartition, Uuid};
 use serde_json::{Value, json};
 
@@ -55,7 +55,7 @@ fn consumed(partition: &Partition, isolation: Isolation, name: &str) -> Vec<Valu
         // Whose records are not to be seen from here on, and from which offset.
         let mut aborted = read.aborted.unwrap_or_default();
         let mut hidden = BTreeSet::new();
-        for batch in batches(&read.records) {
+        for batch in batches_in(&read.records) {
             let batch = batch.unwrap();
             at = batch.next_offset();
             let producer = batch.producer_id();

@@ -11,7 +11,7 @@ use ottla_partitions::{
     Assigned, DataDir, DiskFiles, Fault, FaultyFiles, Files, Isolation, LogOptions, MoveRefused,
     Partition, PartitionRules, Partitions, StorageError,
 };
-use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches};
+use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_types::{TopicPartition, Uuid};
 
 const TOPIC: Uuid = Uuid::of(700);
@@ -76,7 +76,7 @@ fn numbers(partition: &Partition) -> Vec<i32> {
     let mut at = partition.ends().log_start;
     while at < partition.ends().high_watermark {
         let read = partition.read(at, 100_000, true, Isolation::Uncommitted).unwrap();
-        for batch in batches(&read.records).map(Result::unwrap) {
+        for batch in batches_in(&read.records).map(Result::unwrap) {
             all.push(batch.base_sequence());
             at = batch.next_offset();
         }

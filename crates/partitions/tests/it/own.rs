@@ -7,7 +7,7 @@ use ottla_clock::Clock;
 use ottla_partitions::{
     AppendRefusal, EpochRefused, Isolation, PartitionRules, TimestampKind, Waited,
 };
-use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches};
+use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
 
 fn batch(values: &[&str]) -> Bytes {
@@ -32,7 +32,7 @@ fn what_is_appended_is_read_and_there_after_a_clean_stop() {
     assert_eq!((appended.base_offset, appended.end, appended.log_append_time_ms), (0, 2, -1));
     assert!(partition.is_committed(2), "the only replica is all of the in-sync set");
     let read = partition.read(0, 1000, true, Isolation::Uncommitted).unwrap();
-    let first = batches(&read.records).next().unwrap().unwrap();
+    let first = batches_in(&read.records).next().unwrap().unwrap();
     assert_eq!((first.leader_epoch(), first.record_count()), (9, 2));
     assert!(partitions.find_by_id(Uuid::of(700), 0).is_some());
     partitions.close(5).unwrap();

@@ -4,7 +4,6 @@
 //! The invariants carry the names of `docs/protocol.md#transactions`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_clock::Clock;
@@ -15,11 +14,10 @@ use ottla_coordinator::transaction::{
 use ottla_machine::Machine;
 use ottla_machine::testkit::MachineBench;
 use ottla_partitions::{
-    DataDir, Files, Guard, Isolation, LogOptions, Marker, Partition, PartitionRules, Partitions,
-    Terms,
+    DataDir, Guard, Isolation, LogOptions, Marker, Partition, PartitionRules, Partitions, Terms,
 };
-use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches};
-use ottla_storage::{Fate, MemoryFiles};
+use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches_in};
+use ottla_storage::SimDisk;
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
 
 const PARTITIONS: i32 = 3;
@@ -134,7 +132,7 @@ struct World {
     dice: Dice,
     version: i16,
     machine: MachineBench<TransactionMachine>,
-    disk: MemoryFiles,
+    disk: SimDisk,
     partitions: Partitions,
     clients: Vec<Client>,
     flying: Vec<Flying>,
@@ -175,9 +173,8 @@ enum Bug {
     NoFence,
 }
 
-fn open(disk: &MemoryFiles) -> Partitions {
-    let files: Arc<dyn Files> = Arc::new(disk.clone());
-    let dir = DataDir::open(files, "/data".as_ref()).unwrap().unwrap();
+fn open(disk: &SimDisk) -> Partitions {
+    let dir = DataDir::open(disk.files(), "/data".as_ref()).unwrap().unwrap();
     let clean = dir.take_clean_shutdown().unwrap().is_some();
     let all = Partitions::new(1, Clock::manual(1000), vec![(dir, Uuid::of(500), clean)]).unwrap();
     let log = LogOptions { segment_bytes: 2000, ..LogOptions::default() };
@@ -191,7 +188,7 @@ fn open(disk: &MemoryFiles) -> Partitions {
 
 impl World {
     fn new(seed: u64, version: i16, bug: Bug) -> Self {
-        let disk = MemoryFiles::new();
+        let disk = SimDisk::new(seed);
         let client = |name: &str| Client {
             id: name.to_owned(),
             life: 0,
@@ -343,7 +340,7 @@ impl World {
         self.machine = bench;
         self.works.clear();
         self.flying.clear();
-        self.disk = self.disk.after_crash(Fate::Kept);
+        self.disk.crash();
         self.partitions = open(&self.disk);
         self.stable.clear();
     }
@@ -567,7 +564,7 @@ impl World {
             let read = partition.read(at, 1 << 20, true, Isolation::Committed).unwrap();
             let mut aborting: BTreeSet<i64> = BTreeSet::new();
             let mut aborted = read.aborted.unwrap().into_iter().peekable();
-            for batch in batches(&read.records).map(|it| it.unwrap()) {
+            for batch in batches_in(&read.records).map(|it| it.unwrap()) {
                 while let Some((id, _)) = aborted.next_if(|it| it.1 <= batch.last_offset()) {
                     aborting.insert(id);
                 }

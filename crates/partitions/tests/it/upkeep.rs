@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_clock::{Clock, ClockTraits, SimulatedTime};
+use ottla_locks::Mutex;
 use ottla_partitions::{
     Compaction, Isolation, Keeper, KeeperSettings, Lanes, LogOptions, Partition, PartitionRules,
     Partitions, Retention, Waited,
 };
-use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches};
+use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches_in};
+use ottla_storage::{DataDir, DiskOperation, SimDisk};
 use ottla_types::{TopicPartition, Uuid};
 
 fn keyed(key: &str, value: &str, timestamp: i64) -> Bytes {
@@ -66,6 +68,31 @@ fn what_is_too_much_is_deleted_from_the_front() {
     drop((partitions, partition));
     let partition = open(work.path(), &rules).find("t", 0).unwrap();
     assert_eq!((partition.ends().log_start, partition.ends().log_end), (start, 30));
+}
+
+#[test]
+fn segments_are_durable_before_they_are_deleted() {
+    let disk = SimDisk::new(1);
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&calls);
+    let first = "00000000000000000000.log";
+    disk.on_call(Arc::new(move |call| {
+        if call.path.ends_with(first) {
+            seen.lock().push(call.operation);
+        }
+    }));
+    let dir = DataDir::open(disk.files(), Path::new("/data")).unwrap().unwrap();
+    let dirs = vec![(dir, Uuid::of(500), true)];
+    let partitions = Partitions::new(1, Clock::manual(1000), dirs).unwrap();
+    let retention = Retention { bytes: Some(1), ms: None };
+    let rules = PartitionRules { log: small(), retention, ..PartitionRules::default() };
+    let assigned = crate::assigned(TopicPartition::new("t", 0), Uuid::of(700), &rules);
+    assert!(partitions.reconcile(&[assigned]).is_empty());
+    fill(&partitions.find("t", 0).unwrap(), 9);
+    partitions.retain(&Clock::manual(1000));
+    let calls = calls.lock().clone();
+    let at = |wanted| calls.iter().position(|it| *it == wanted).unwrap();
+    assert!(at(DiskOperation::Sync) < at(DiskOperation::Rename), "{calls:?}");
 }
 
 #[test]
@@ -164,7 +191,7 @@ fn a_compacted_partition_keeps_the_last_of_each_key() {
     let (mut at, mut last, mut count) = (0, BTreeMap::new(), 0);
     while at < 30 {
         let read = partition.read(at, 300, true, Isolation::Uncommitted).unwrap();
-        for batch in batches(&read.records) {
+        for batch in batches_in(&read.records) {
             let batch = batch.unwrap();
             at = batch.next_offset();
             for record in batch.unpack(1000).unwrap().records() {

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use ottla_protocol::{Decoder, Encoder, decode_key, decode_value, group, share, transaction};
-use ottla_records::batches;
+use ottla_records::batches_in;
 
 /// Keys and values of all records of a topic's partitions.
 fn records(topic: &str) -> Vec<(Bytes, Option<Bytes>)> {
@@ -18,7 +18,7 @@ fn records(topic: &str) -> Vec<(Bytes, Option<Bytes>)> {
                 continue;
             }
             let log = std::fs::read(file).unwrap();
-            for batch in batches(&log).filter(|batch| !batch.as_ref().unwrap().is_control()) {
+            for batch in batches_in(&log).filter(|batch| !batch.as_ref().unwrap().is_control()) {
                 for record in batch.unwrap().unpack(1 << 24).unwrap().records() {
                     let record = record.unwrap();
                     let key = Bytes::copy_from_slice(record.key.unwrap());

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::schema::{Field, Message, Versions, parse};
+use crate::schema::{Field, Message, Versions, parse_schema};
 
 /// The messages of one schema file, or of all files in a folder.
 pub fn schemas(place: &str) -> Vec<Message> {
@@ -15,7 +15,10 @@ pub fn schemas(place: &str) -> Vec<Message> {
         files = fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path()).collect();
     }
     files.sort();
-    files.iter().flat_map(|file| parse(&fs::read_to_string(file).unwrap()).unwrap()).collect()
+    files
+        .iter()
+        .flat_map(|file| parse_schema(&fs::read_to_string(file).unwrap()).unwrap())
+        .collect()
 }
 
 /// A small generator; the same seed gives the same bytes.

@@ -23,8 +23,8 @@ use ottla_protocol::messages::create_topics_response::CreatableTopicConfigs;
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::{decode_metadata, encode_metadata};
 use ottla_quorum::{Endpoint, FOLDER, FormatOptions, Quorum, ReplicaKey, Setup, Voter, VoterSet};
-use ottla_records::batches;
-use ottla_storage::{CleanShutdown, DataDir, DiskFiles, Fate, Files, MemoryFiles, MetaProperties};
+use ottla_records::batches_in;
+use ottla_storage::{CleanShutdown, DataDir, DiskFiles, Fate, Files, MetaProperties, SimDisk};
 use ottla_types::{ErrorCode, Uuid};
 
 fn golden(name: &str) -> PathBuf {
@@ -37,13 +37,13 @@ fn annex(name: &str) -> Vec<u8> {
 
 /// The time of each batch.
 fn times(bytes: &[u8]) -> Vec<i64> {
-    batches(bytes).map(|batch| batch.unwrap().base_timestamp()).collect()
+    batches_in(bytes).map(|batch| batch.unwrap().base_timestamp()).collect()
 }
 
 /// Every metadata record in the bytes, and the version it is written in.
 fn records(bytes: &[u8]) -> Vec<(MetadataRecord, i16)> {
     let mut all = Vec::new();
-    for batch in batches(bytes) {
+    for batch in batches_in(bytes) {
         let batch = batch.unwrap();
         if batch.is_control() {
             continue;
@@ -107,7 +107,7 @@ fn formatted(dir: &Path) {
         (annex("bootstrap.checkpoint"), annex("00000000000000000000-0000000000.checkpoint"));
     let mut at = times(&first);
     // What the snapshot says it contains: a time of its own, in the header's value.
-    let header = batches(&second).next().unwrap().unwrap();
+    let header = batches_in(&second).next().unwrap().unwrap();
     let unpacked = header.unpack(1 << 20).unwrap();
     let value = unpacked.records().next().unwrap().unwrap().value.unwrap().to_vec();
     at.push(i64::from_be_bytes(value[2..10].try_into().unwrap()));
@@ -116,7 +116,7 @@ fn formatted(dir: &Path) {
     let records: Vec<_> = bootstrap_records().iter().map(versioned).collect();
     let now = &mut || at.next().unwrap();
     let format = FormatOptions { records: &records, voter: voter(), now };
-    ottla_quorum::format(&files(), dir, format).unwrap();
+    ottla_quorum::format_directory(&files(), dir, format).unwrap();
 }
 
 #[test]
@@ -132,13 +132,13 @@ fn formatting_writes_the_bytes_that_kafka_writes() {
 
 /// Formats a directory as a first start does, until the power goes; somebody's mark of a clean
 /// stop lies in it.
-fn format_first(files: &MemoryFiles, dir: &Path) -> Result<(), Box<dyn Error>> {
-    let files: Arc<dyn Files> = Arc::new(files.clone());
+fn format_first(disk: &SimDisk, dir: &Path) -> Result<(), Box<dyn Error>> {
+    let files = disk.files();
     let data = DataDir::open(Arc::clone(&files), dir)?.ok_or("it is locked")?;
     data.mark_clean_shutdown(CleanShutdown { broker_epoch: 1 })?;
     let records: Vec<_> = bootstrap_records().iter().map(versioned).collect();
     let format = FormatOptions { records: &records, voter: voter(), now: &mut || 1000 };
-    ottla_quorum::format(&files, dir, format)?;
+    ottla_quorum::format_directory(&files, dir, format)?;
     let (cluster_id, directory_id) = ("c".to_owned(), voter().key.directory);
     Ok(data.set_meta(&MetaProperties { cluster_id, node_id: 1, directory_id })?)
 }
@@ -146,13 +146,14 @@ fn format_first(files: &MemoryFiles, dir: &Path) -> Result<(), Box<dyn Error>> {
 #[test]
 fn a_directory_that_says_it_is_formatted_is_whole_wherever_the_power_goes() {
     let dir = Path::new("/data");
-    let whole = MemoryFiles::new();
+    let whole = SimDisk::new(1);
     format_first(&whole, dir).unwrap();
     for (changes, seed) in (0..=whole.changes()).flat_map(|it| (0..50).map(move |on| (it, on))) {
-        let files = MemoryFiles::new();
-        files.cut_power_after(changes);
-        let done = format_first(&files, dir).is_ok();
-        let left: Arc<dyn Files> = Arc::new(files.after_crash(Fate::Torn(seed)));
+        let disk = SimDisk::new(seed);
+        disk.cut_power_after(changes);
+        let done = format_first(&disk, dir).is_ok();
+        disk.power_cut_as(Fate::Torn(seed));
+        let left = disk.files();
         let data = DataDir::open(Arc::clone(&left), dir).unwrap().unwrap();
         let meta = data.meta().unwrap();
         assert!(meta.is_some() || !done, "power cut after change {changes}, seed {seed}");
@@ -164,7 +165,7 @@ fn a_directory_that_says_it_is_formatted_is_whole_wherever_the_power_goes() {
             None,
             "power cut after change {changes}, seed {seed}"
         );
-        let found = ottla_quorum::bootstrap(&left, dir).unwrap();
+        let found = ottla_quorum::read_bootstrap(&left, dir).unwrap();
         assert_eq!(found, bootstrap_records(), "power cut after change {changes}, seed {seed}");
         let setup = Setup {
             files: left,
@@ -222,7 +223,7 @@ fn commands(wrote: &[(MetadataRecord, i16)]) -> Vec<ControllerCommand> {
     let create = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
     vec![
         ControllerCommand::Bootstrap { records: bootstrap_records() },
-        ControllerCommand::RegisterBroker { request, offset: 12 },
+        ControllerCommand::RegisterBroker(request),
         ControllerCommand::Unfence { broker: 1 },
         ControllerCommand::CreateTopics { request: create, uuids: vec![topic_id.unwrap()] },
     ]
@@ -251,10 +252,16 @@ fn the_first_cluster_writes_the_log_that_kafka_writes() {
     for (command, time) in commands(&records(&genuine)).into_iter().zip(&at[1..]) {
         clock.advance(time - clock.wall_ms());
         let mut turn = Turn::new(*time, Ticket(0));
+        turn.base_offset = quorum.log_end();
         controller.decide(command, &mut turn);
         let written: Vec<_> = turn.records.iter().map(versioned).collect();
-        quorum.append(&written).unwrap();
+        let end = quorum.append(&written).unwrap();
         turn.records.iter().for_each(|record| controller.apply(record));
+        assert!(quorum.committed() < end, "a power cut may take it back");
+        let store = quorum.begin_store().unwrap();
+        let done = store.run();
+        quorum.end_store(&store, done).unwrap();
+        assert_eq!(quorum.committed(), end);
     }
     let folder = work.path().join(FOLDER);
     let state = fs::read_to_string(folder.join("quorum-state")).unwrap();
@@ -263,7 +270,7 @@ fn the_first_cluster_writes_the_log_that_kafka_writes() {
     assert_eq!(state, wanted);
     quorum.close().unwrap();
     let written = fs::read(folder.join("00000000000000000000.log")).unwrap();
-    for (ours, theirs) in batches(&written).zip(batches(&genuine)) {
+    for (ours, theirs) in batches_in(&written).zip(batches_in(&genuine)) {
         let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
         assert_eq!(ours.bytes(), theirs.bytes(), "the batch at {}", theirs.base_offset());
     }

@@ -1,6 +1,6 @@
 //! Sets of old messages that are wrong, each in its way.
 
-use ottla_records::{BadBatch, BatchOptions, Compression, batches, legacy};
+use ottla_records::{BadBatch, BatchOptions, Compression, batches_in, legacy};
 
 use crate::{LIMIT, old_message, sample};
 
@@ -10,7 +10,7 @@ fn at(offset: i64, message: &[u8]) -> Vec<u8> {
 }
 
 fn why(set: &[u8]) -> BadBatch {
-    legacy::up(set, LIMIT).unwrap_err()
+    legacy::convert_up(set, LIMIT).unwrap_err()
 }
 
 fn is_bad_record(set: &[u8]) -> bool {
@@ -19,13 +19,13 @@ fn is_bad_record(set: &[u8]) -> bool {
 
 #[test]
 fn half_a_message_at_the_end_is_left_out() {
-    let whole = legacy::down(&sample(BatchOptions::default()), 1, LIMIT).unwrap();
+    let whole = legacy::convert_down(&sample(BatchOptions::default()), 1, LIMIT).unwrap();
     let first =
         12 + usize::try_from(u32::from_be_bytes(*whole[8..].first_chunk().unwrap())).unwrap();
     for end in 1..whole.len() {
-        match legacy::up(&whole[..end], LIMIT) {
+        match legacy::convert_up(&whole[..end], LIMIT) {
             Ok(batch) => {
-                let batch = batches(&batch).next().unwrap().unwrap();
+                let batch = batches_in(&batch).next().unwrap().unwrap();
                 assert!(end >= first && batch.record_count() < 3, "cut at {end}");
             }
             Err(error) => {
@@ -57,7 +57,7 @@ fn a_compressed_message_stands_alone_and_holds_plain_ones() {
     for magic in [0u8, 1] {
         let plain = old_message(magic, 0, Some(b"k"), Some(b"v"));
         let good = wrap(magic, &plain);
-        assert!(legacy::up(&good, LIMIT).is_ok());
+        assert!(legacy::convert_up(&good, LIMIT).is_ok());
         assert!(is_bad_record(&[&good[..], &good].concat()), "two");
         assert!(is_bad_record(&[&plain[..], &good].concat()), "behind a plain one");
         assert!(is_bad_record(&wrap(magic, &good)), "one inside another");
@@ -79,8 +79,8 @@ fn the_offset_of_a_compressed_message_covers_those_in_it() {
     let three = [plain(0), plain(1), plain(2)].concat();
     let packed = Compression::Gzip.compress(&three, None).unwrap();
     let outer = |offset| at(offset, &old_message(1, 1, None, Some(&packed)));
-    assert!(legacy::up(&outer(2), LIMIT).is_ok());
-    assert!(legacy::up(&outer(0), LIMIT).is_ok(), "some producers leave it 0");
+    assert!(legacy::convert_up(&outer(2), LIMIT).is_ok());
+    assert!(legacy::convert_up(&outer(0), LIMIT).is_ok(), "some producers leave it 0");
     assert!(is_bad_record(&outer(1)));
 }
 
@@ -88,8 +88,8 @@ fn the_offset_of_a_compressed_message_covers_those_in_it() {
 fn an_append_time_of_a_compressed_message_is_that_of_all_in_it() {
     let plain = old_message(1, 0, None, Some(b"v"));
     let packed = Compression::Gzip.compress(&plain, None).unwrap();
-    let batch = legacy::up(&old_message(1, 9, None, Some(&packed)), LIMIT).unwrap();
-    let batch = batches(&batch).next().unwrap().unwrap();
+    let batch = legacy::convert_up(&old_message(1, 9, None, Some(&packed)), LIMIT).unwrap();
+    let batch = batches_in(&batch).next().unwrap().unwrap();
     assert!(batch.is_append_time());
     assert_eq!(batch.max_timestamp(), 1005);
 }
@@ -100,5 +100,5 @@ fn the_header_checksum_of_old_lz4_frames_may_be_wrong() {
     let mut packed = Compression::Lz4.compress(&plain, None).unwrap();
     packed[6] ^= 0x55;
     assert!(Compression::Lz4.decompress(&packed, LIMIT).is_err());
-    assert!(legacy::up(&old_message(1, 3, None, Some(&packed)), LIMIT).is_ok());
+    assert!(legacy::convert_up(&old_message(1, 3, None, Some(&packed)), LIMIT).is_ok());
 }

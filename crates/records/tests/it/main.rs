@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::records as theirs;
 use ottla_records::{
-    BadBatch, BatchBuilder, BatchOptions, Compression, NewRecord, batches, crc32c,
+    BadBatch, BatchBuilder, BatchOptions, Compression, NewRecord, batches_in, crc32c,
 };
 use proptest::prelude::*;
 
@@ -59,7 +59,7 @@ fn sample(options: BatchOptions) -> Vec<u8> {
 fn every_batch_of_every_genuine_log_is_read() {
     let mut records = 0;
     for (file, log) in golden_logs() {
-        for batch in batches(&log) {
+        for batch in batches_in(&log) {
             let batch = batch.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
             assert!(batch.crc_is_right(), "{}", file.display());
             let unpacked = batch.unpack(LIMIT).unwrap();
@@ -78,7 +78,7 @@ fn every_batch_of_every_genuine_log_is_read() {
 fn an_uncompressed_genuine_batch_is_written_as_it_was_read() {
     let mut compared = 0;
     for (file, log) in golden_logs() {
-        for batch in batches(&log) {
+        for batch in batches_in(&log) {
             let batch = batch.unwrap();
             // What compaction or a delete horizon has touched has another base than its records.
             let whole = batch.last_offset_delta() + 1 == batch.record_count();
@@ -129,7 +129,7 @@ fn what_another_library_writes_is_read_in_every_codec() {
         let mut out = BytesMut::new();
         let options = theirs::RecordEncodeOptions { version: 2, compression };
         theirs::RecordBatchEncoder::encode(&mut out, &records, &options).unwrap();
-        let batch = batches(&out).next().unwrap().unwrap();
+        let batch = batches_in(&out).next().unwrap().unwrap();
         let unpacked = batch.unpack(LIMIT).unwrap();
         let read: Vec<_> = unpacked.records().collect::<Result<_, _>>().unwrap();
         assert_eq!(read.len(), 3, "{compression:?}");
@@ -149,11 +149,11 @@ fn no_flipped_byte_and_no_cut_brings_a_reader_down() {
     for compression in CODECS {
         let whole = sample(BatchOptions { compression, ..BatchOptions::default() });
         for at in 0..whole.len() {
-            assert!(batches(&whole[..at]).all(|batch| batch.is_err()), "cut at {at}");
+            assert!(batches_in(&whole[..at]).all(|batch| batch.is_err()), "cut at {at}");
             for flip in [0x01, 0x80, 0xff] {
                 let mut bytes = whole.clone();
                 bytes[at] ^= flip;
-                for batch in batches(&bytes).flatten() {
+                for batch in batches_in(&bytes).flatten() {
                     // The checksum sees it, unless it is about what it does not cover.
                     assert!(!batch.crc_is_right() || at < 17, "{compression:?} at {at}");
                     if let Ok(unpacked) = batch.unpack(LIMIT) {
@@ -213,9 +213,9 @@ fn old_messages_become_a_batch_and_a_batch_old_messages() {
         let packed = Compression::Gzip.compress(&plain, None).unwrap();
         let wrapped = old_message(magic, 1, None, Some(&packed));
         for (set, codec) in [(&plain, Compression::None), (&wrapped, Compression::Gzip)] {
-            let batch = ottla_records::legacy::up(set, LIMIT).unwrap();
+            let batch = ottla_records::legacy::convert_up(set, LIMIT).unwrap();
             produced::accept(&batch);
-            let batch = batches(&batch).next().unwrap().unwrap();
+            let batch = batches_in(&batch).next().unwrap().unwrap();
             assert_eq!(batch.compression(), Ok(codec));
             let unpacked = batch.unpack(LIMIT).unwrap();
             let read: Vec<_> = unpacked.records().map(Result::unwrap).collect();
@@ -223,8 +223,11 @@ fn old_messages_become_a_batch_and_a_batch_old_messages() {
             assert_eq!(values, [Some(&b"one"[..]), Some(b"two"), None]);
             assert_eq!(read[0].key, Some(&b"k"[..]));
             assert_eq!(read[1].timestamp, if magic == 0 { -1 } else { 1005 });
-            let down =
-                ottla_records::legacy::down(batch.bytes(), i8::try_from(magic).unwrap(), LIMIT);
+            let down = ottla_records::legacy::convert_down(
+                batch.bytes(),
+                i8::try_from(magic).unwrap(),
+                LIMIT,
+            );
             let mut wanted = plain.clone();
             // Offsets count from the batch's first.
             let second = old_message(magic, 0, Some(b"k"), Some(b"one")).len();
@@ -234,7 +237,7 @@ fn old_messages_become_a_batch_and_a_batch_old_messages() {
         }
         let bomb = Compression::Gzip.compress(&vec![0; 1 << 20], None).unwrap();
         let bomb = old_message(magic, 1, None, Some(&bomb));
-        let refused = ottla_records::legacy::up(&bomb, 1000);
+        let refused = ottla_records::legacy::convert_up(&bomb, 1000);
         assert_eq!(refused, Err(BadBatch::TooLarge(1000)));
     }
 }
@@ -265,7 +268,7 @@ proptest! {
             });
         }
         let batch = builder.build().unwrap();
-        let batch = batches(&batch).next().unwrap().unwrap();
+        let batch = batches_in(&batch).next().unwrap().unwrap();
         let unpacked = batch.unpack(LIMIT).unwrap();
         let read: Made = unpacked
             .records()

@@ -3,7 +3,7 @@
 
 use ottla_records::{
     BadRecords, BatchBuilder, BatchOptions, BatchRules, CheckedBatch, Compression, HEADER_BYTES,
-    NewRecord, RecordRule, RepackAs, TimestampRules, batches, check, crc32c,
+    NewRecord, RecordRule, RepackAs, TimestampRules, batches_in, check_batches, crc32c,
 };
 use ottla_types::ErrorCode;
 use proptest::prelude::*;
@@ -30,7 +30,7 @@ pub fn rules() -> BatchRules {
 }
 
 fn checked<'a>(bytes: &'a [u8], rules: &BatchRules) -> Result<CheckedBatch<'a>, BadRecords> {
-    check(bytes, rules)
+    check_batches(bytes, rules)
 }
 
 fn code(bytes: &[u8], rules: &BatchRules) -> ErrorCode {
@@ -416,7 +416,7 @@ fn a_topic_with_a_codec_of_its_own_gets_the_records_as_they_are() {
             let found = checked(&bytes, &rules).unwrap();
             assert_eq!(found.repacked.is_some(), from != to);
             assert_eq!(found.max_timestamp, NOW + 7);
-            let stored = batches(found.bytes()).next().unwrap().unwrap();
+            let stored = batches_in(found.bytes()).next().unwrap().unwrap();
             assert!(stored.crc_is_right());
             assert_eq!(stored.compression(), Ok(to));
             assert_eq!(stored.unpack(LIMIT).unwrap().bytes(), body);
@@ -425,7 +425,7 @@ fn a_topic_with_a_codec_of_its_own_gets_the_records_as_they_are() {
             let bytes = HEAD.count(3).codec(from).with(&from.compress(&wrong, None).unwrap());
             match checked(&bytes, &rules) {
                 Ok(found) => {
-                    let stored = batches(found.bytes()).next().unwrap().unwrap();
+                    let stored = batches_in(found.bytes()).next().unwrap().unwrap();
                     assert_eq!(stored.unpack(LIMIT).unwrap().bytes(), body, "{from:?} to {to:?}");
                 }
                 Err(refused) => assert_eq!((from, refused.code()), (to, INVALID)),
@@ -474,7 +474,7 @@ fn a_batch_that_claims_the_append_time_has_it_when_it_is_written_again() {
     let rules =
         BatchRules { store_as: Some(RepackAs { codec: Compression::Lz4, level: None }), ..rules() };
     let found = checked(&bytes, &rules).unwrap();
-    let stored = batches(found.bytes()).next().unwrap().unwrap();
+    let stored = batches_in(found.bytes()).next().unwrap().unwrap();
     assert!(!stored.is_append_time());
     assert_eq!((stored.max_timestamp(), found.max_timestamp), (NOW - 7, NOW - 7));
     let times: Vec<i64> =
@@ -553,7 +553,7 @@ proptest! {
             after_max_ms: i64::MAX - NOW,
         };
         let found = checked(&batch, &BatchRules { timestamps: free, ..rules() });
-        let view = batches(&batch).next().unwrap().unwrap();
+        let view = batches_in(&batch).next().unwrap().unwrap();
         let unpacked = view.unpack(LIMIT).unwrap();
         let read: Result<Vec<_>, _> = unpacked.records().collect();
         let counts = |it: &[ottla_records::Record<'_>]| {

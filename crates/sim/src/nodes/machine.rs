@@ -11,9 +11,9 @@ use ottla_broker::{
 };
 use ottla_clock::{Clock, ClockTraits};
 use ottla_settings::Settings;
-use ottla_storage::{Fate, MemoryFiles};
+use ottla_storage::{Fate, SimDisk};
 
-use super::executor::{Ends, Executor, Process};
+use super::executor::{ExecutorEnds, Process, SeededExecutor};
 use super::network::SimNetwork;
 
 /// Where clients find a node.
@@ -41,10 +41,10 @@ enum Life {
 }
 
 /// A machine.
-pub struct Machine {
+pub struct SimMachine {
     address: IpAddr,
     settings: Vec<String>,
-    disk: MemoryFiles,
+    disk: SimDisk,
     disk_latency_max: Duration,
     drift_ppm: i32,
     seed: u64,
@@ -54,13 +54,13 @@ pub struct Machine {
     lanes: Option<NodeLanes>,
 }
 
-impl Machine {
+impl SimMachine {
     /// A machine with an empty disk, and a node of these settings (`name=value`).
     pub fn new(address: IpAddr, settings: Vec<String>, seed: u64) -> Self {
         Self {
             address,
             settings,
-            disk: MemoryFiles::new(),
+            disk: SimDisk::new(seed),
             disk_latency_max: Duration::from_millis(5),
             drift_ppm: 0,
             seed,
@@ -80,7 +80,7 @@ impl Machine {
     }
 
     /// Starts a node.
-    pub fn start(&mut self, executor: &mut Executor, network: &SimNetwork) {
+    pub fn start(&mut self, executor: &mut SeededExecutor, network: &SimNetwork) {
         self.lives += 1;
         let process = self.process();
         let passed_ms = i64::try_from(executor.time().now().as_millis()).unwrap_or(i64::MAX);
@@ -94,7 +94,7 @@ impl Machine {
         let driven = lanes.clone();
         executor.start(process, async move { driven.drive().await });
         let seams = Seams {
-            files: Arc::new(self.disk.clone()),
+            files: self.disk.files(),
             clock,
             lanes: lanes.clone(),
             spawner: executor.spawner(process),
@@ -137,7 +137,7 @@ impl Machine {
     }
 
     /// Stops the node cleanly, if it serves.
-    pub fn stop(&mut self, executor: &mut Executor) {
+    pub fn stop(&mut self, executor: &mut SeededExecutor) {
         let assembled = match self.life.replace(Life::Stopping) {
             Life::Up(assembled) => assembled,
             life => {
@@ -145,7 +145,7 @@ impl Machine {
                 return;
             }
         };
-        executor.kill(self.process(), Ends::Serving);
+        executor.kill(self.process(), ExecutorEnds::Serving);
         let life = Rc::clone(&self.life);
         executor.start(self.process(), async move {
             let stopped: Result<(), StartError> = assembled.stop().await;
@@ -157,12 +157,12 @@ impl Machine {
     }
 
     /// Ends the process where it is. What becomes of its unfinished writes is `fate`.
-    pub fn kill(&mut self, executor: &mut Executor, fate: Fate) {
+    pub fn kill(&mut self, executor: &mut SeededExecutor, fate: Fate) {
         if let Some(lanes) = self.lanes.take() {
             lanes.stop();
         }
-        executor.kill(self.process(), Ends::All);
+        executor.kill(self.process(), ExecutorEnds::All);
         drop(self.life.replace(Life::Down));
-        self.disk = self.disk.after_crash(fate);
+        self.disk.power_cut_as(fate);
     }
 }

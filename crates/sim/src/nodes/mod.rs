@@ -7,4 +7,4 @@ mod network;
 mod wire;
 mod world;
 
-pub use world::World;
+pub use world::NodesWorld;

@@ -10,11 +10,11 @@ use ottla_net::transport::MemoryStream;
 use ottla_protocol::{Decoder, Message, Request, request_frame, response_head_is_flexible};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::network::Host;
+use super::network::SimHost;
 
 /// Why there is no answer. Whether the request was carried out is unknown.
 #[derive(Debug)]
-pub enum Lost {
+pub enum RequestLost {
     /// The connection could not be made.
     Unreachable,
     /// The connection broke.
@@ -25,7 +25,7 @@ pub enum Lost {
     Wrong(String),
 }
 
-impl fmt::Display for Lost {
+impl fmt::Display for RequestLost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable => f.write_str("unreachable"),
@@ -39,7 +39,7 @@ impl fmt::Display for Lost {
 /// A client's way to the node: a connection that is made when it is needed, and made again after
 /// one request on it has failed.
 pub struct Wire {
-    host: Host,
+    host: SimHost,
     to: SocketAddr,
     clock: Clock,
     client_id: String,
@@ -51,7 +51,7 @@ pub struct Wire {
 
 impl Wire {
     /// A client of this name on this host.
-    pub fn new(host: Host, to: SocketAddr, clock: Clock, client_id: String) -> Self {
+    pub fn new(host: SimHost, to: SocketAddr, clock: Clock, client_id: String) -> Self {
         let patience = Duration::from_secs(5);
         Self { host, to, clock, client_id, patience, stream: None, correlation: 0 }
     }
@@ -64,13 +64,13 @@ impl Wire {
         &mut self,
         request: &R,
         version: i16,
-    ) -> Result<R::Response, Lost> {
+    ) -> Result<R::Response, RequestLost> {
         let deadline = self.clock.monotonic() + self.patience;
         let clock = self.clock.clone();
         let answered = tokio::select! {
             biased;
             answered = self.exchange(request, version) => answered,
-            () = clock.sleep_until(deadline) => Err(Lost::Late),
+            () = clock.sleep_until(deadline) => Err(RequestLost::Late),
         };
         if answered.is_err() {
             self.stream = None;
@@ -87,22 +87,23 @@ impl Wire {
         &mut self,
         request: &R,
         version: i16,
-    ) -> Result<R::Response, Lost> {
+    ) -> Result<R::Response, RequestLost> {
         self.correlation += 1;
         let frame = request_frame(request, version, self.correlation, &self.client_id);
-        let frame = frame.map_err(|error| Lost::Wrong(error.to_string()))?;
+        let frame = frame.map_err(|error| RequestLost::Wrong(error.to_string()))?;
         if self.stream.is_none() {
-            self.stream = Some(self.host.dial(self.to).await.map_err(|_| Lost::Unreachable)?);
+            self.stream =
+                Some(self.host.dial(self.to).await.map_err(|_| RequestLost::Unreachable)?);
         }
         let stream = self.stream.as_mut().expect("it was just made");
-        let reply = carry(stream, &frame).await.map_err(|_| Lost::Broken)?;
+        let reply = carry(stream, &frame).await.map_err(|_| RequestLost::Broken)?;
         let mut reply = Decoder::new(reply);
         let wrong = |error: ottla_protocol::DecodeError| {
-            Lost::Wrong(format!("{} v{version}: {error}", R::NAME))
+            RequestLost::Wrong(format!("{} v{version}: {error}", R::NAME))
         };
         let correlation = reply.i32().map_err(wrong)?;
         if correlation != self.correlation {
-            return Err(Lost::Wrong(format!("{correlation} answers {}", self.correlation)));
+            return Err(RequestLost::Wrong(format!("{correlation} answers {}", self.correlation)));
         }
         if response_head_is_flexible(R::KEY, version) {
             reply.uvarint().map_err(wrong)?;

@@ -15,10 +15,10 @@ use ottla_protocol::messages::produce_request::{
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
 use ottla_storage::Fate;
 
-use super::executor::{Executor, Process};
-use super::machine::Machine;
-use super::network::{SimNetwork, Weather};
-use super::wire::{Lost, Wire};
+use super::executor::{Process, SeededExecutor};
+use super::machine::SimMachine;
+use super::network::{SimNetwork, StreamWeather};
+use super::wire::{RequestLost, Wire};
 use crate::invariant::{Invariant, InvariantCheck, Violation};
 use crate::random::Dice;
 use crate::trace::Trace;
@@ -29,21 +29,21 @@ const NETWORK: Process = Process(1000);
 const CLIENTS: u32 = 2000;
 
 /// A node and its clients.
-pub struct World {
-    executor: Executor,
+pub struct NodesWorld {
+    executor: SeededExecutor,
     network: SimNetwork,
-    machine: Machine,
+    machine: SimMachine,
     /// What has happened.
     pub trace: Trace,
     dice: Dice,
 }
 
-impl World {
+impl NodesWorld {
     /// The world of a seed, before anything has happened.
     pub fn new(seed: u64, trace: Trace) -> Self {
         let mut dice = Dice::new(seed);
-        let mut executor = Executor::new(Dice::new(dice.draw()));
-        let weather = Weather::draw(&mut dice);
+        let mut executor = SeededExecutor::new(Dice::new(dice.draw()));
+        let weather = StreamWeather::draw(&mut dice);
         let network = SimNetwork::new(executor.time(), Dice::new(dice.draw()), weather);
         let settings = vec![
             "listeners=PLAINTEXT://10.0.0.1:9092".to_owned(),
@@ -51,7 +51,7 @@ impl World {
             "offsets.topic.num.partitions=1".to_owned(),
             "transaction.state.log.num.partitions=1".to_owned(),
         ];
-        let machine = Machine::new(NODE, settings, dice.draw());
+        let machine = SimMachine::new(NODE, settings, dice.draw());
         let carried = network.clone();
         executor.start(NETWORK, async move { carried.carry().await });
         Self { executor, network, machine, trace, dice }
@@ -96,7 +96,7 @@ impl World {
         self.network.power_on(NODE);
         self.machine.start(&mut self.executor, &self.network);
         self.pass(20)?;
-        self.network.set_weather(Weather::FAIR);
+        self.network.set_weather(StreamWeather::FAIR);
         self.machine.stop(&mut self.executor);
         self.pass(20)?;
         if !self.machine.is_down() {
@@ -123,7 +123,7 @@ impl World {
     }
 }
 
-async fn walk(wire: &mut Wire) -> Result<String, Lost> {
+async fn walk(wire: &mut Wire) -> Result<String, RequestLost> {
     let topic = CreatableTopic {
         name: "t".to_owned(),
         num_partitions: 1,

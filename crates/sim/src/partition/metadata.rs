@@ -127,6 +127,8 @@ impl PartitionWorld {
         let now_ms = i64::try_from(self.schedule.now_ms()).unwrap_or(0);
         let mut turn = Turn::new(now_ms, Ticket(0));
         let mut twin_turn = Turn::new(now_ms, Ticket(0));
+        let end = i64::try_from(self.journal.records.len()).unwrap_or(i64::MAX);
+        (turn.base_offset, twin_turn.base_offset) = (end, end);
         // A controller that knows nothing but the image must decide the same.
         let image = self.journal.controller.cluster().clone();
         let mut twin = controller(image, self.in_sync_min);
@@ -179,8 +181,7 @@ impl PartitionWorld {
             ..Default::default()
         };
         self.brokers[at].has_lost = false;
-        let offset = i64::try_from(self.journal.records.len()).unwrap_or(i64::MAX);
-        self.command(ControllerCommand::RegisterBroker { request, offset }).map(|_| ())
+        self.command(ControllerCommand::RegisterBroker(request)).map(|_| ())
     }
 
     /// A broker says that it lives.

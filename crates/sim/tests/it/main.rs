@@ -1,6 +1,6 @@
 //! A bounded number of seeds, each twice; and the seeds that once failed, by name.
 
-use ottla_sim::nodes::World;
+use ottla_sim::nodes::NodesWorld;
 use ottla_sim::report;
 use ottla_sim::runner::{Runs, run_seed};
 use ottla_sim::trace::Trace;
@@ -44,7 +44,7 @@ fn the_first_seeds_are_clean_and_the_same_twice() {
 fn a_node_lives_through_crashes_and_its_history_is_the_same_twice() {
     for seed in 0..10 {
         let run = || {
-            let mut world = World::new(seed, Trace::written());
+            let mut world = NodesWorld::new(seed, Trace::written());
             let checked = world.run().map_err(|it| it.to_string());
             (checked, world.trace.hash(), world.trace.lines().to_vec())
         };

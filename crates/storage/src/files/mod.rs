@@ -1,8 +1,9 @@
 //! The seam to the disk: everything the log does to a file goes through [`Files`].
 //!
-//! Two implementations run the same conformance suite: [`DiskFiles`] and [`MemoryFiles`], whose
-//! power can be cut at any write; [`FaultyFiles`] puts faults on top of either. A file's handle is
-//! shared, so that a reader reads while the writer appends behind what the reader may see.
+//! [`DiskFiles`] are the real ones. [`SimDisk`] is a disk in memory whose power can be cut at any
+//! moment; a property test holds it against the real ones. [`FaultyFiles`] puts faults on top of
+//! real files. A file's handle is shared, so that a reader reads while the writer appends after
+//! what the reader may see.
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
@@ -16,14 +17,12 @@ mod disk;
 mod faults;
 mod faulty;
 mod lazy;
-mod memory;
 mod sim;
 
 pub use disk::DiskFiles;
 pub use faults::Fault;
 pub use faulty::FaultyFiles;
 pub(crate) use lazy::LazyFile;
-pub use memory::MemoryFiles;
 pub use sim::{DiskCall, DiskOperation, Fate, OnDiskCall, SimDisk};
 
 /// An open file, shared by whoever reads or writes it.
@@ -255,6 +254,25 @@ pub(crate) fn replace_soon(files: &dyn Files, path: &Path, bytes: &[u8]) -> io::
     file.write_at(bytes, 0)?;
     file.sync()?;
     files.rename(&aside, path)
+}
+
+/// The directory that a path lies in.
+pub(crate) fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) => Path::new("."),
+        None => path,
+    }
+}
+
+/// Creates a directory, and those above it that are missing; their names survive a power cut.
+///
+/// # Errors
+/// What the file system says.
+pub(crate) fn make_dir_durable(files: &dyn Files, dir: &Path) -> io::Result<()> {
+    let made: Vec<&Path> = dir.ancestors().take_while(|above| !files.exists(above)).collect();
+    files.make_dir(dir)?;
+    made.into_iter().try_for_each(|made| files.sync_dir(parent_of(made)))
 }
 
 /// The name with something behind it.

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ottla_records::control::ControlKind;
-use ottla_records::{BatchBuilder, BatchOptions, Compression, NewRecord, batches};
-use ottla_storage::{Compaction, Fate, Files, Log, LogOptions, MemoryFiles, Stamp, StorageError};
+use ottla_records::{BatchBuilder, BatchOptions, Compression, NewRecord, batches_in};
+use ottla_storage::{Compaction, Fate, Files, Log, LogOptions, SimDisk, Stamp, StorageError};
 
 use crate::{opening, read_all};
 
@@ -58,10 +58,11 @@ fn keyed(records: &[(String, Option<String>)], options: BatchOptions) -> Vec<u8>
     builder.build().unwrap()
 }
 
-fn marker(producer_id: i64, kind: ControlKind) -> Vec<u8> {
+/// The marker that ends a producer's transaction.
+pub fn marker(producer_id: i64, producer_epoch: i16, kind: ControlKind) -> Vec<u8> {
     let options = BatchOptions {
         producer_id,
-        producer_epoch: 0,
+        producer_epoch,
         transactional: true,
         control: true,
         ..BatchOptions::default()
@@ -77,7 +78,7 @@ fn committed(log: &Log) -> Vec<Seen> {
     let bytes = read_all(log);
     let aborted = log.view().aborted(0, i64::MAX);
     let mut seen = Vec::new();
-    for batch in batches(&bytes) {
+    for batch in batches_in(&bytes) {
         let batch = batch.unwrap();
         assert!(batch.crc_is_right(), "a batch at {} has a wrong checksum", batch.base_offset());
         let is_aborted = aborted.iter().any(|it| {
@@ -196,7 +197,7 @@ impl History {
         let Some((id, seen)) = self.open.pop_first() else { return };
         let commits = self.dice.roll(2) == 0;
         let kind = if commits { ControlKind::Commit } else { ControlKind::Abort };
-        self.log.append_as_leader(&marker(id, kind), STAMP, 0).unwrap();
+        self.log.append_as_leader(&marker(id, 0, kind), STAMP, 0).unwrap();
         if commits {
             self.all.extend(seen);
         }
@@ -229,7 +230,7 @@ impl History {
 #[test]
 fn of_any_history_the_last_value_of_each_key_stays() {
     for seed in 0..60 {
-        let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+        let files = SimDisk::new(1).files();
         let mut history = History::new(&files, seed);
         let (mut clean_upto, mut now) = (0, 10);
         for round in 0..6 {
@@ -258,7 +259,7 @@ fn of_any_history_the_last_value_of_each_key_stays() {
 
 #[test]
 fn a_tombstone_goes_when_everybody_had_time_to_see_it() {
-    let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+    let files = SimDisk::new(1).files();
     let mut log = open(&files, true, 0);
     let put = |log: &mut Log, value: Option<&str>| {
         let record = ("k".to_owned(), value.map(str::to_owned));
@@ -283,7 +284,7 @@ fn a_tombstone_goes_when_everybody_had_time_to_see_it() {
 
 #[test]
 fn a_producer_is_remembered_when_its_records_are_gone() {
-    let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+    let files = SimDisk::new(1).files();
     let mut log = open(&files, true, 0);
     let idempotent =
         BatchOptions { producer_id: 5, producer_epoch: 0, base_sequence: 0, ..Default::default() };
@@ -330,8 +331,8 @@ fn life(files: &Arc<dyn Files>) -> Option<i64> {
 
 #[test]
 fn no_power_cut_during_a_cleaning_takes_or_brings_back_anything() {
-    let whole = MemoryFiles::new();
-    let all: Arc<dyn Files> = Arc::new(whole.clone());
+    let whole = SimDisk::new(1);
+    let all = whole.files();
     all.make_dir(Path::new("/data")).unwrap();
     assert_eq!(life(&all), Some(40));
     let changes = whole.changes();
@@ -344,13 +345,14 @@ fn no_power_cut_during_a_cleaning_takes_or_brings_back_anything() {
     let mut crashes = 0;
     for at in 1..=changes {
         for fate in [Fate::Lost, Fate::Kept, Fate::Torn(at), Fate::Torn(at + 1000)] {
-            let disk = MemoryFiles::new();
-            let files: Arc<dyn Files> = Arc::new(disk.clone());
+            let disk = SimDisk::new(at);
+            let files = disk.files();
             files.make_dir(Path::new("/data")).unwrap();
             files.sync_dir(Path::new("/")).unwrap();
             disk.cut_power_after(at);
             let Some(point) = life(&files) else { continue };
-            let files: Arc<dyn Files> = Arc::new(disk.after_crash(fate));
+            disk.power_cut_as(fate);
+            let files = disk.files();
             let log = open(&files, false, point);
             assert_eq!(log.log_end(), 40, "{fate:?} at {at}");
             assert_eq!(state(&log), wanted, "{fate:?} at {at}");

@@ -1,28 +1,24 @@
 //! A disk that is full, and one that fails.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use ottla_records::{BatchOptions, batches, legacy};
-use ottla_storage::{
-    AppendError, Fault, FaultyFiles, Files, Log, MemoryFiles, Stamp, StorageError,
-};
+use ottla_records::{BatchOptions, batches_in, legacy};
+use ottla_storage::{AppendError, Fault, Log, SimDisk, Stamp, StorageError};
 
 use crate::{batch, opening, read_all};
 
 const STAMP: Stamp = Stamp { leader_epoch: 0, append_time: None, max_timestamp: None };
 
-fn disk() -> FaultyFiles {
-    FaultyFiles::new(Arc::new(MemoryFiles::new()))
+fn disk() -> SimDisk {
+    SimDisk::new(1)
 }
 
-fn is(disk: &FaultyFiles, fault: Option<Fault>) {
-    disk.set(Path::new("/data"), fault);
+fn is(disk: &SimDisk, fault: Option<Fault>) {
+    disk.set_fault(Path::new("/data"), fault);
 }
 
-fn open(disk: &FaultyFiles) -> Log {
-    let files: Arc<dyn Files> = Arc::new(disk.clone());
-    let mut opening = opening(&files, Path::new("/data/t-0"), false);
+fn open(disk: &SimDisk) -> Log {
+    let mut opening = opening(&disk.files(), Path::new("/data/t-0"), false);
     opening.options.segment_bytes = 400;
     Log::open(opening).unwrap()
 }
@@ -118,10 +114,9 @@ fn a_smaller_batch_after_one_that_found_no_room_has_nothing_behind_it() {
     is(&disk, None);
     append(&mut log, 1).unwrap();
     log.close_clean().unwrap();
-    let files: Arc<dyn Files> = Arc::new(disk);
-    let log = Log::open(opening(&files, Path::new("/data/t-0"), true)).unwrap();
+    let log = Log::open(opening(&disk.files(), Path::new("/data/t-0"), true)).unwrap();
     assert_eq!(log.log_end(), 2);
-    assert_eq!(batches(&read_all(&log)).count(), 2);
+    assert_eq!(batches_in(&read_all(&log)).count(), 2);
 }
 
 #[test]
@@ -133,7 +128,7 @@ fn after_a_crash_the_log_ends_before_the_first_wrong_checksum() {
     }
     let size = read_all(&log).len() as u64 / 3;
     drop(log);
-    let file = disk.open(Path::new("/data/t-0/00000000000000000000.log")).unwrap();
+    let file = disk.files().open(Path::new("/data/t-0/00000000000000000000.log")).unwrap();
     // A byte of the second batch's value.
     file.write_at(b"?", size * 2 - 3).unwrap();
     let log = open(&disk);
@@ -148,12 +143,11 @@ fn a_log_from_before_kafka_0_11_is_refused_and_not_cut() {
     append(&mut log, 2).unwrap();
     let new = read_all(&log);
     drop(log);
-    let old = legacy::down(&new, 1, 1 << 20).unwrap();
+    let old = legacy::convert_down(&new, 1, 1 << 20).unwrap();
     let path = Path::new("/data/t-0/00000000000000000000.log");
-    let file = disk.create(path).unwrap();
+    let file = disk.files().create(path).unwrap();
     file.write_at(&old, 0).unwrap();
-    let files: Arc<dyn Files> = Arc::new(disk.clone());
-    let refused = Log::open(opening(&files, Path::new("/data/t-0"), false)).unwrap_err();
+    let refused = Log::open(opening(&disk.files(), Path::new("/data/t-0"), false)).unwrap_err();
     assert!(refused.to_string().contains("format 0 or 1"), "{refused}");
     assert_eq!(file.size().unwrap(), old.len() as u64);
 }

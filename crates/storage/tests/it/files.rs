@@ -4,9 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ottla_records::BatchOptions;
-use ottla_storage::{
-    DiskFiles, Fate, Fault, FaultyFiles, Files, Log, LogOptions, MemoryFiles, Stamp,
-};
+use ottla_storage::{DiskFiles, Fate, Fault, Files, Log, LogOptions, SimDisk, Stamp};
 
 use crate::{batch, opening, read_all};
 
@@ -39,21 +37,21 @@ fn content(files: &dyn Files, name: &str) -> Vec<u8> {
 
 #[test]
 fn epochs_that_found_no_room_are_written_when_there_is_some() {
-    let disk = FaultyFiles::new(Arc::new(MemoryFiles::new()));
-    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    let disk = SimDisk::new(1);
+    let files = disk.files();
     let mut log = open(&files, true, 0);
     append(&mut log, 3, 1);
-    disk.set(Path::new("/data"), Some(Fault::Full));
+    disk.set_fault(Path::new("/data"), Some(Fault::Full));
     assert!(!flush(&mut log));
-    disk.set(Path::new("/data"), None);
+    disk.set_fault(Path::new("/data"), None);
     assert!(flush(&mut log));
     assert_eq!(content(&*files, "leader-epoch-checkpoint"), b"0\n1\n3 0\n");
 }
 
 #[test]
 fn a_small_log_that_nobody_wrote_to_is_not_written_again() {
-    let disk = MemoryFiles::new();
-    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    let disk = SimDisk::new(1);
+    let files = disk.files();
     let mut log = open(&files, true, 0);
     append(&mut log, 0, 1);
     log.close_clean().unwrap();
@@ -65,7 +63,7 @@ fn a_small_log_that_nobody_wrote_to_is_not_written_again() {
 
 #[test]
 fn an_index_keeps_nothing_of_records_that_a_crash_took() {
-    let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+    let files = SimDisk::new(1).files();
     let mut log = open(&files, true, 0);
     for _ in 0..9 {
         append(&mut log, 0, 2);
@@ -195,8 +193,8 @@ fn the_snapshot_before_the_last_stays_for_a_start_that_knows_no_better() {
 
 #[test]
 fn the_indexes_of_a_closed_segment_survive_a_power_cut() {
-    let disk = MemoryFiles::new();
-    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    let disk = SimDisk::new(1);
+    let files = disk.files();
     files.make_dir(Path::new("/data")).unwrap();
     files.sync_dir(Path::new("/")).unwrap();
     let mut log = open(&files, true, 0);
@@ -210,8 +208,9 @@ fn the_indexes_of_a_closed_segment_survive_a_power_cut() {
     log.roll().unwrap();
     append(&mut log, 0, 2);
     assert!(flush(&mut log));
-    let after = disk.after_crash(Fate::Lost);
-    assert_eq!(names.map(|name| content(&after, name)), before);
+    disk.power_cut_as(Fate::Lost);
+    let after = disk.files();
+    assert_eq!(names.map(|name| content(&*after, name)), before);
     assert!(!before[0].is_empty() && !before[1].is_empty());
 }
 

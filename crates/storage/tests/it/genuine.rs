@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ottla_records::{BatchOptions, batches};
+use ottla_records::{BatchOptions, batches_in};
 use ottla_storage::{DataDir, DiskFiles, Files, Log, Stamp};
 use serde_json::Value;
 
@@ -125,7 +125,7 @@ fn after_a_crash_the_log_is_cut_at_the_half_batch() {
     assert!(!names.contains(&"00000000000000000040.snapshot".to_owned()), "{names:?}");
     let epochs = fs::read_to_string(folder.join("leader-epoch-checkpoint")).unwrap();
     assert_eq!(epochs, "0\n3\n0 0\n2 20\n4 40\n");
-    let last = batches(&read_all(&log)).map(|batch| batch.unwrap().last_offset()).last();
+    let last = batches_in(&read_all(&log)).map(|batch| batch.unwrap().last_offset()).last();
     assert_eq!(last, Some(94));
 }
 

@@ -7,6 +7,7 @@ mod faults;
 mod files;
 mod genuine;
 mod model;
+mod power;
 mod sim_disk;
 mod together;
 mod window;
@@ -67,7 +68,7 @@ pub fn read_all(log: &Log) -> Vec<u8> {
             upper: i64::MAX,
         };
         let bytes = view.read(slice).unwrap();
-        let last = ottla_records::batches(&bytes).last().unwrap().unwrap();
+        let last = ottla_records::batches_in(&bytes).last().unwrap().unwrap();
         at = last.next_offset();
         all.extend_from_slice(&bytes);
     }

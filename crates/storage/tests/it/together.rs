@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ottla_records::{BatchOptions, batches};
-use ottla_storage::{Appended, Fault, FaultyFiles, Files, Log, MemoryFiles, Stamp, StorageError};
+use ottla_records::{BatchOptions, batches_in};
+use ottla_storage::{Appended, Fault, Files, Log, SimDisk, Stamp, StorageError};
 
 use crate::{batch, opening, read_all, sequenced};
 
@@ -28,10 +28,10 @@ fn together(log: &mut Log, all: &[Vec<u8>]) -> Result<Option<Vec<Appended>>, Sto
 #[test]
 fn they_stand_as_if_they_had_come_one_by_one() {
     let all = plain(&[1, 5, 2, 9]);
-    let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+    let files = SimDisk::new(1).files();
     let mut log = open(&files, 1 << 20);
     let appended = together(&mut log, &all).unwrap().unwrap();
-    let other: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+    let other = SimDisk::new(2).files();
     let mut one_by_one = open(&other, 1 << 20);
     let expected: Vec<Appended> =
         all.iter().map(|it| one_by_one.append_as_leader(it, STAMP, 0).unwrap()).collect();
@@ -44,7 +44,7 @@ fn they_stand_as_if_they_had_come_one_by_one() {
 
 #[test]
 fn what_does_not_fit_into_the_segment_is_not_written() {
-    let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+    let files = SimDisk::new(1).files();
     let mut log = open(&files, 300);
     assert_eq!(together(&mut log, &plain(&[1, 1, 9, 9])).unwrap(), None);
     assert_eq!((log.log_end(), read_all(&log).len()), (0, 0));
@@ -56,7 +56,7 @@ fn what_does_not_fit_into_the_segment_is_not_written() {
 
 #[test]
 fn a_producers_sequence_counts_those_before_it() {
-    let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+    let files = SimDisk::new(1).files();
     let mut log = open(&files, 1 << 20);
     let appended = together(&mut log, &[0, 2, 4].map(|it| sequenced(0, it))).unwrap().unwrap();
     assert_eq!(appended.iter().map(|it| it.end).collect::<Vec<_>>(), [2, 4, 6]);
@@ -78,7 +78,7 @@ fn a_producers_sequence_counts_those_before_it() {
 
 #[test]
 fn transactions_come_one_by_one() {
-    let files: Arc<dyn Files> = Arc::new(MemoryFiles::new());
+    let files = SimDisk::new(1).files();
     let mut log = open(&files, 1 << 20);
     let options = BatchOptions {
         producer_id: 4000,
@@ -94,31 +94,31 @@ fn transactions_come_one_by_one() {
 
 #[test]
 fn without_room_none_of_them_is_there_and_the_log_goes_on() {
-    let disk = FaultyFiles::new(Arc::new(MemoryFiles::new()));
-    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    let disk = SimDisk::new(1);
+    let files = disk.files();
     let mut log = open(&files, 1 << 20);
     together(&mut log, &plain(&[2, 2])).unwrap().unwrap();
     let before = read_all(&log);
-    disk.set(Path::new("/data"), Some(Fault::Full));
+    disk.set_fault(Path::new("/data"), Some(Fault::Full));
     // The first of the two is whole when the room ends.
     assert!(together(&mut log, &plain(&[1, 20])).is_err());
     assert_eq!((log.log_end(), read_all(&log)), (4, before));
-    disk.set(Path::new("/data"), None);
+    disk.set_fault(Path::new("/data"), None);
     together(&mut log, &plain(&[1, 1])).unwrap().unwrap();
     drop(log);
     let again = read_all(&open(&files, 1 << 20));
-    let ends: Vec<i64> = batches(&again).map(|it| it.unwrap().next_offset()).collect();
+    let ends: Vec<i64> = batches_in(&again).map(|it| it.unwrap().next_offset()).collect();
     assert_eq!(ends, [2, 4, 5, 6]);
 }
 
 #[test]
 fn a_disk_that_fails_ends_the_log() {
-    let disk = FaultyFiles::new(Arc::new(MemoryFiles::new()));
-    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    let disk = SimDisk::new(1);
+    let files = disk.files();
     let mut log = open(&files, 1 << 20);
-    disk.set(Path::new("/data"), Some(Fault::Writes));
+    disk.set_fault(Path::new("/data"), Some(Fault::Writes));
     assert!(matches!(together(&mut log, &plain(&[1, 1])), Err(StorageError::Io { .. })));
-    disk.set(Path::new("/data"), None);
+    disk.set_fault(Path::new("/data"), None);
     assert!(matches!(together(&mut log, &plain(&[1, 1])), Err(StorageError::Failed)));
     assert_eq!(log.log_end(), 0);
 }

@@ -1,10 +1,9 @@
 //! What is sent to the disk early, and what leaves the cache.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
-use ottla_storage::{Files, Log, MemoryFiles, Stamp};
+use ottla_storage::{Log, SimDisk, Stamp};
 
 use crate::opening;
 
@@ -15,12 +14,11 @@ const FIRST: &str = "/data/t-0/00000000000000000000.log";
 const SECOND: &str = "/data/t-0/00000000000000000011.log";
 
 /// An empty log, and the files it lies in.
-fn open() -> (MemoryFiles, Log) {
-    let memory = MemoryFiles::new();
-    let files: Arc<dyn Files> = Arc::new(memory.clone());
-    let mut opening = opening(&files, Path::new("/data/t-0"), false);
+fn open() -> (SimDisk, Log) {
+    let disk = SimDisk::new(1);
+    let mut opening = opening(&disk.files(), Path::new("/data/t-0"), false);
     opening.options.segment_bytes = 12 * MB;
-    (memory, Log::open(opening).unwrap())
+    (disk, Log::open(opening).unwrap())
 }
 
 /// One record of a bit more than 1 MB.
@@ -34,39 +32,39 @@ fn append(log: &mut Log, times: usize) {
     }
 }
 
-fn let_go(files: &MemoryFiles, path: &str) -> Vec<(u64, u64)> {
-    files.let_go(Path::new(path)).into_iter().map(|it| (it.start, it.end)).collect()
+fn let_go(disk: &SimDisk, path: &str) -> Vec<(u64, u64)> {
+    disk.let_go(Path::new(path)).into_iter().map(|it| (it.start, it.end)).collect()
 }
 
 #[test]
 fn the_tail_that_is_appended_to_is_not_sent_to_the_disk() {
-    let (files, mut log) = open();
+    let (disk, mut log) = open();
     append(&mut log, 3);
     log.view().trim_cache(100 * MB);
-    assert_eq!(let_go(&files, FIRST), []);
+    assert_eq!(let_go(&disk, FIRST), []);
     append(&mut log, 3);
     log.view().trim_cache(100 * MB);
-    assert_eq!(let_go(&files, FIRST), [(0, 4 * MB)]);
+    assert_eq!(let_go(&disk, FIRST), [(0, 4 * MB)]);
     append(&mut log, 1);
     log.view().trim_cache(100 * MB);
-    assert_eq!(let_go(&files, FIRST), [(0, 4 * MB)]);
+    assert_eq!(let_go(&disk, FIRST), [(0, 4 * MB)]);
     append(&mut log, 3);
     log.view().trim_cache(100 * MB);
-    assert_eq!(let_go(&files, FIRST), [(0, 4 * MB), (4 * MB, 8 * MB)]);
+    assert_eq!(let_go(&disk, FIRST), [(0, 4 * MB), (4 * MB, 8 * MB)]);
     // It is full, and another begins: nobody appends to its tail any more.
     append(&mut log, 2);
     log.view().trim_cache(100 * MB);
-    let size = files.open(Path::new(FIRST)).unwrap().size().unwrap();
-    assert_eq!(let_go(&files, FIRST), [(0, 4 * MB), (4 * MB, 8 * MB), (8 * MB, size)]);
-    assert_eq!(let_go(&files, SECOND), []);
+    let size = disk.files().open(Path::new(FIRST)).unwrap().size().unwrap();
+    assert_eq!(let_go(&disk, FIRST), [(0, 4 * MB), (4 * MB, 8 * MB), (8 * MB, size)]);
+    assert_eq!(let_go(&disk, SECOND), []);
 }
 
 #[test]
 fn what_lies_behind_the_window_leaves_the_cache() {
-    let (files, mut log) = open();
+    let (disk, mut log) = open();
     append(&mut log, 10);
-    let size = files.open(Path::new(FIRST)).unwrap().size().unwrap();
+    let size = disk.files().open(Path::new(FIRST)).unwrap().size().unwrap();
     log.view().trim_cache(3 * MB);
-    assert_eq!(let_go(&files, FIRST), [(0, 8 * MB), (0, size - 3 * MB)]);
+    assert_eq!(let_go(&disk, FIRST), [(0, 8 * MB), (0, size - 3 * MB)]);
     assert!(!log.view().is_cold(9, 1));
 }

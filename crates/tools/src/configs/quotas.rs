@@ -11,12 +11,12 @@ use ottla_types::ErrorCode;
 
 use super::{changes, settings};
 use crate::options::Parsed;
-use crate::session::{Session, ToolError, failed, plain, plain_refusal};
+use crate::session::{ToolError, ToolSession, failed, plain, plain_refusal};
 
 /// A part of an entity: its type, and its name (the empty one is the default); all names if none
 /// is said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct EntityPart {
     kind: &'static str,
     name: Option<String>,
 }
@@ -32,15 +32,15 @@ const ITERATIONS: u32 = 4096;
 
 /// The entity of a command line, if it has to do with quotas: `--entity-type users --entity-name
 /// bob`, `--user bob`, in any order of its parts.
-pub fn entity(args: &Parsed) -> Result<Vec<Part>, ToolError> {
-    let mut parts: Vec<Part> = Vec::new();
+pub fn entity(args: &Parsed) -> Result<Vec<EntityPart>, ToolError> {
+    let mut parts: Vec<EntityPart> = Vec::new();
     let mut names = Vec::new();
     for (option, value) in args.in_order() {
         match option {
             "entity-type" => {
                 let found = KINDS.iter().find(|(plural, ..)| Some(*plural) == value);
                 let Some((_, _, kind, _)) = found else { return Ok(Vec::new()) };
-                parts.push(Part { kind, name: None });
+                parts.push(EntityPart { kind, name: None });
             }
             "entity-name" => names.push(value.unwrap_or_default().to_owned()),
             "entity-default" => names.push(String::new()),
@@ -53,9 +53,9 @@ pub fn entity(args: &Parsed) -> Result<Vec<Part>, ToolError> {
     for (plural, short, kind, _) in KINDS {
         let defaults = format!("{}-defaults", plural.trim_end_matches('s'));
         if args.has(&defaults) {
-            parts.push(Part { kind, name: Some(String::new()) });
+            parts.push(EntityPart { kind, name: Some(String::new()) });
         } else if let Some(name) = args.one(short) {
-            parts.push(Part { kind, name: Some(name.to_owned()) });
+            parts.push(EntityPart { kind, name: Some(name.to_owned()) });
         }
     }
     let mut kinds: Vec<&str> = parts.iter().map(|it| it.kind).collect();
@@ -68,7 +68,11 @@ pub fn entity(args: &Parsed) -> Result<Vec<Part>, ToolError> {
     }
 }
 
-pub fn run(args: &Parsed, session: &mut Session<'_>, entity: &[Part]) -> Result<(), ToolError> {
+pub fn run(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    entity: &[EntityPart],
+) -> Result<(), ToolError> {
     let client = session.connect()?;
     if args.has("describe") {
         return describe(session, &client, entity);
@@ -81,11 +85,11 @@ pub fn run(args: &Parsed, session: &mut Session<'_>, entity: &[Part]) -> Result<
 }
 
 fn find_quotas(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     client: &Client,
-    entity: &[Part],
+    entity: &[EntityPart],
 ) -> Result<Vec<Quotas>, ToolError> {
-    let filter = |part: &Part| {
+    let filter = |part: &EntityPart| {
         let filter = match &part.name {
             None => QuotaFilter::Any,
             Some(name) if name.is_empty() => QuotaFilter::Default,
@@ -102,7 +106,11 @@ fn shown(value: f64) -> String {
     format!("{value:?}")
 }
 
-fn describe(session: &mut Session<'_>, client: &Client, entity: &[Part]) -> Result<(), ToolError> {
+fn describe(
+    session: &mut ToolSession<'_>,
+    client: &Client,
+    entity: &[EntityPart],
+) -> Result<(), ToolError> {
     for Quotas { entity, values } in find_quotas(session, client, entity)? {
         let part = |(_, _, kind, title): &(&str, &str, &str, &str)| {
             entity.get(*kind).map(|owner| match owner {
@@ -116,7 +124,7 @@ fn describe(session: &mut Session<'_>, client: &Client, entity: &[Part]) -> Resu
         let (parts, values) = (parts.join(", "), values.join(", "));
         writeln!(session.out, "Quota configs for {parts} are {values}")?;
     }
-    let [Part { kind: "user", name }] = entity else { return Ok(()) };
+    let [EntityPart { kind: "user", name }] = entity else { return Ok(()) };
     if name.as_ref().is_some_and(String::is_empty) {
         return Ok(());
     }
@@ -146,9 +154,9 @@ fn mechanism(name: &str) -> Option<ScramMechanism> {
 
 fn alter(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     client: &Client,
-    entity: &[Part],
+    entity: &[EntityPart],
 ) -> Result<(), ToolError> {
     let (set, gone) = changes(args)?;
     let (passwords, limits): (Vec<_>, Vec<_>) =
@@ -198,8 +206,8 @@ fn alter(
 }
 
 /// The entity by its parts.
-fn owner_of(entity: &[Part]) -> QuotaEntity {
-    let part = |part: &Part| {
+fn owner_of(entity: &[EntityPart]) -> QuotaEntity {
+    let part = |part: &EntityPart| {
         let name = part.name.clone().filter(|name| !name.is_empty());
         (part.kind.to_owned(), name.map_or(QuotaOwner::Default, QuotaOwner::Named))
     };

@@ -10,19 +10,19 @@ use ottla_clock::Clock;
 use super::formatter::Formatter;
 use super::{COMMAND_CONFIG_OF_CONSUMER, CONSUMER_PROPERTY, FORMATTER_PROPERTY, settings};
 use crate::options::Parsed;
-use crate::session::{GOODBYE, Session, Stop, ToolError, failed, key_values};
+use crate::session::{GOODBYE, ToolError, ToolSession, ToolStop, failed, key_values};
 use crate::tell;
 
-pub fn consume(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
-    let wanted = Wanted::new(args)?;
+pub fn consume(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+    let wanted = ConsumeOptions::new(args)?;
     let options = options(args, session, wanted.partition)?;
     let settings = formatter_settings(args)?;
     let formatter = Formatter::of_class(args.one("formatter"), &settings)?;
-    let limits = Limits::new(args)?;
+    let limits = ReadLimits::new(args)?;
     let start = options.start;
     let client = session.connect()?;
     // From here on it may be a member of a group, which it has to leave however it ends.
-    let mut stop = Stop::new(session)?;
+    let mut stop = ToolStop::new(session)?;
     let mut consumer = Consumer::new(client, options);
     let mut count = 0;
     let done = session
@@ -43,20 +43,20 @@ pub fn consume(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError
 /// Starts reading: one partition from a place in it, or topics, as a member of a group.
 async fn begin(
     consumer: &mut Consumer,
-    wanted: Wanted<'_>,
+    wanted: ConsumeOptions<'_>,
     start: Start,
-    stop: &mut Stop,
+    stop: &mut ToolStop,
 ) -> Result<(), ToolError> {
     match (wanted.topic, wanted.partition, wanted.pattern) {
         (Some(topic), Some(partition), _) => {
             let place = TopicPartition::new(topic, partition);
             stop.or(consumer.assign([place.clone()].into())).await?;
             match wanted.offset {
-                Some(Offset::At(offset)) => {
+                Some(StartOffset::At(offset)) => {
                     consumer.seek(&place, offset);
                     Ok(())
                 }
-                Some(Offset::Known(start)) => stop.or(consumer.seek_to(&[place], start)).await,
+                Some(StartOffset::Known(start)) => stop.or(consumer.seek_to(&[place], start)).await,
                 None => stop.or(consumer.seek_to(&[place], start)).await,
             }
         }
@@ -68,20 +68,20 @@ async fn begin(
 }
 
 /// Where to begin in a partition.
-enum Offset {
+enum StartOffset {
     At(i64),
     Known(Start),
 }
 
 /// What the command line wants to be read.
-struct Wanted<'a> {
+struct ConsumeOptions<'a> {
     topic: Option<&'a str>,
     pattern: Option<String>,
     partition: Option<i32>,
-    offset: Option<Offset>,
+    offset: Option<StartOffset>,
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> ConsumeOptions<'a> {
     fn new(args: &'a Parsed) -> Result<Self, ToolError> {
         let usage = |text: &str| Err(ToolError::Usage(text.to_owned()));
         let former = args.one("whitelist").map(|it| it.replace(',', "|"));
@@ -105,13 +105,13 @@ impl<'a> Wanted<'a> {
     }
 }
 
-fn offset(args: &Parsed) -> Result<Option<Offset>, ToolError> {
+fn offset(args: &Parsed) -> Result<Option<StartOffset>, ToolError> {
     let Some(text) = args.one("offset") else { return Ok(None) };
     let offset = match text.to_lowercase().as_str() {
-        "earliest" => Offset::Known(Start::Beginning),
-        "latest" => Offset::Known(Start::End),
+        "earliest" => StartOffset::Known(Start::Beginning),
+        "latest" => StartOffset::Known(Start::End),
         _ => match text.parse() {
-            Ok(offset) if offset >= 0 => Offset::At(offset),
+            Ok(offset) if offset >= 0 => StartOffset::At(offset),
             _ => {
                 return Err(ToolError::Usage(format!(
                     "The provided offset value '{text}' is incorrect. Valid values are 'earliest', 'latest', or a non-negative long."
@@ -125,7 +125,7 @@ fn offset(args: &Parsed) -> Result<Option<Offset>, ToolError> {
 /// The consumer's options, of the file and of the command line, which must not contradict.
 fn options(
     args: &Parsed,
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     partition: Option<i32>,
 ) -> Result<ConsumerOptions, ToolError> {
     COMMAND_CONFIG_OF_CONSUMER.check(args)?;
@@ -188,13 +188,13 @@ fn formatter_settings(
 }
 
 /// When reading ends.
-struct Limits {
+struct ReadLimits {
     messages: u64,
     silence: Option<Duration>,
     skips_errors: bool,
 }
 
-impl Limits {
+impl ReadLimits {
     fn new(args: &Parsed) -> Result<Self, ToolError> {
         let messages: Option<i32> = args.number("max-messages").map_err(ToolError::Usage)?;
         let messages = match messages {
@@ -208,10 +208,10 @@ impl Limits {
 }
 
 fn read(
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     consumer: &mut Consumer,
     formatter: &Formatter,
-    (limits, stop, count): (&Limits, &mut Stop, &mut u64),
+    (limits, stop, count): (&ReadLimits, &mut ToolStop, &mut u64),
 ) -> Result<(), ToolError> {
     let clock = Clock::real();
     let mut last = clock.monotonic();

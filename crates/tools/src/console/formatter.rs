@@ -6,13 +6,13 @@ use std::io::{Error, ErrorKind, Write};
 use bytes::Bytes;
 use ottla_client::Received;
 
-use super::stored::Stored;
+use super::stored::InternalFormatter;
 use super::{is_on, java};
 use crate::session::{ToolError, failed};
 
 /// What the bytes of a key, a value or a header are, by the names of Kafka's deserializers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Kind {
+enum Deserializer {
     /// Bytes that are printed as they are.
     #[default]
     Plain,
@@ -28,7 +28,7 @@ enum Kind {
     Uuid,
 }
 
-impl Kind {
+impl Deserializer {
     /// The kind that a class stands for; with or without its package.
     fn named(class: &str) -> Result<Self, ToolError> {
         let name = class.rsplit('.').next().unwrap_or(class);
@@ -114,10 +114,10 @@ pub struct Formatter {
     /// Nothing at all.
     silent: bool,
     /// The records of an internal topic, and nothing else.
-    stored: Option<Stored>,
-    key_kind: Kind,
-    value_kind: Kind,
-    header_kind: Kind,
+    stored: Option<InternalFormatter>,
+    key_kind: Deserializer,
+    value_kind: Deserializer,
+    header_kind: Deserializer,
     timestamp: bool,
     partition: bool,
     offset: bool,
@@ -138,7 +138,9 @@ impl Formatter {
     /// # Errors
     /// A deserializer is not known here.
     pub fn new(settings: &BTreeMap<String, String>) -> Result<Self, ToolError> {
-        let kind = |name| settings.get(name).map_or(Ok(Kind::Plain), |class| Kind::named(class));
+        let kind = |name| {
+            settings.get(name).map_or(Ok(Deserializer::Plain), |class| Deserializer::named(class))
+        };
         let text = |name: &str, or: &str| settings.get(name).map_or(or, String::as_str).into();
         if let Some((name, value)) = settings.iter().find(|(name, value)| {
             name.ends_with("deserializer.encoding") && !value.trim().eq_ignore_ascii_case("UTF-8")
@@ -180,7 +182,7 @@ impl Formatter {
             None | Some("DefaultMessageFormatter" | "LoggingMessageFormatter") => {}
             Some("NoOpMessageFormatter") => formatter.silent = true,
             Some(class) => {
-                formatter.stored = Some(Stored::named(class).ok_or_else(|| {
+                formatter.stored = Some(InternalFormatter::named(class).ok_or_else(|| {
                     failed(format!("--formatter {class}: only {FORMATTERS} are known"))
                 })?);
             }
@@ -249,7 +251,7 @@ impl Formatter {
         Ok(all?.join(&*self.header_separator))
     }
 
-    fn shown(&self, kind: Kind, part: Option<&Bytes>) -> std::io::Result<Vec<u8>> {
+    fn shown(&self, kind: Deserializer, part: Option<&Bytes>) -> std::io::Result<Vec<u8>> {
         part.map_or_else(|| Ok(self.null.clone()), |bytes| kind.shown(bytes))
     }
 }
@@ -307,7 +309,11 @@ mod tests {
     #[test]
     fn bytes_are_shown_as_what_they_are() {
         let shown = |class: &str, bytes: &[u8]| {
-            Kind::named(class).unwrap().shown(bytes).map(|it| String::from_utf8(it).unwrap()).ok()
+            Deserializer::named(class)
+                .unwrap()
+                .shown(bytes)
+                .map(|it| String::from_utf8(it).unwrap())
+                .ok()
         };
         let long = "org.apache.kafka.common.serialization.LongDeserializer";
         for (class, bytes, right) in [

@@ -7,13 +7,13 @@ use std::time::Duration;
 use ottla_clock::Clock;
 use tokio::sync::mpsc::{Receiver, channel};
 
-use crate::session::Stop;
+use crate::session::ToolStop;
 
 /// How many lines are read ahead at most.
 const AHEAD: usize = 1024;
 
 /// What comes next.
-pub enum Next {
+pub enum NextLine {
     /// A line, without its end.
     Line(Vec<u8>),
     /// Nothing yet, for as long as was asked.
@@ -25,18 +25,18 @@ pub enum Next {
 }
 
 /// Lines that a thread of its own reads.
-pub struct Input {
+pub struct LineInput {
     lines: Receiver<std::io::Result<Vec<u8>>>,
     clock: Clock,
-    stop: Stop,
+    stop: ToolStop,
 }
 
-impl Input {
+impl LineInput {
     /// The lines of a source. Its thread ends with the process.
-    pub fn new(source: impl Read + Send + 'static, clock: Clock, stop: Stop) -> Self {
+    pub fn new(source: impl Read + Send + 'static, clock: Clock, stop: ToolStop) -> Self {
         let (tell, lines) = channel(AHEAD);
         std::thread::spawn(move || {
-            for line in Lines::new(BufReader::new(source)) {
+            for line in JavaLines::new(BufReader::new(source)) {
                 let is_last = line.is_err();
                 if tell.blocking_send(line).is_err() || is_last {
                     return;
@@ -50,7 +50,7 @@ impl Input {
     ///
     /// # Errors
     /// The source cannot be read.
-    pub async fn next(&mut self, deadline: Option<Duration>) -> std::io::Result<Next> {
+    pub async fn next(&mut self, deadline: Option<Duration>) -> std::io::Result<NextLine> {
         let pause = async {
             match deadline {
                 Some(deadline) => self.clock.sleep_until(deadline).await,
@@ -59,24 +59,24 @@ impl Input {
         };
         tokio::select! {
             biased;
-            code = self.stop.asked() => Ok(Next::Stopped(code)),
+            code = self.stop.asked() => Ok(NextLine::Stopped(code)),
             line = self.lines.recv() => match line {
-                Some(line) => Ok(Next::Line(line?)),
-                None => Ok(Next::End),
+                Some(line) => Ok(NextLine::Line(line?)),
+                None => Ok(NextLine::End),
             },
-            () = pause => Ok(Next::Pause),
+            () = pause => Ok(NextLine::Pause),
         }
     }
 }
 
 /// Lines as Java's `BufferedReader` has them: they end with LF, with CR, or with both.
-struct Lines<R> {
+struct JavaLines<R> {
     source: R,
     /// The last line ended with CR: an LF that follows belongs to it.
     after_return: bool,
 }
 
-impl<R: BufRead> Lines<R> {
+impl<R: BufRead> JavaLines<R> {
     const fn new(source: R) -> Self {
         Self { source, after_return: false }
     }
@@ -107,7 +107,7 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-impl<R: BufRead> Iterator for Lines<R> {
+impl<R: BufRead> Iterator for JavaLines<R> {
     type Item = std::io::Result<Vec<u8>>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -126,11 +126,11 @@ mod tests {
         // However the bytes come in.
         for size in 1..text.len() {
             let source = BufReader::with_capacity(size, &text[..]);
-            let lines: Vec<Vec<u8>> = Lines::new(source).map(Result::unwrap).collect();
+            let lines: Vec<Vec<u8>> = JavaLines::new(source).map(Result::unwrap).collect();
             assert_eq!(lines, right, "in pieces of {size}");
         }
-        assert_eq!(Lines::new(&b""[..]).count(), 0);
-        assert_eq!(Lines::new(&b"\n"[..]).count(), 1);
-        assert_eq!(Lines::new(&b"a\r\n"[..]).count(), 1);
+        assert_eq!(JavaLines::new(&b""[..]).count(), 0);
+        assert_eq!(JavaLines::new(&b"\n"[..]).count(), 1);
+        assert_eq!(JavaLines::new(&b"a\r\n"[..]).count(), 1);
     }
 }

@@ -3,16 +3,16 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use ottla_client::{Failure, OnFailure, Producer, ProducerOptions};
+use ottla_client::{OnFailure, ProduceFailure, Producer, ProducerOptions};
 use ottla_clock::Clock;
 
-use super::input::{Input, Next};
-use super::reader::Reader;
+use super::input::{LineInput, NextLine};
+use super::reader::LineReader;
 use super::{
     COMMAND_CONFIG_OF_PRODUCER, PRODUCER_PROPERTY, READER_PROPERTY, settings as console_settings,
 };
 use crate::options::Parsed;
-use crate::session::{Session, Stop, ToolError, failed};
+use crate::session::{ToolError, ToolSession, ToolStop, failed};
 
 /// Kafka's defaults, as far as this tool has its own.
 const DEFAULTS: [(&str, &str); 3] =
@@ -28,7 +28,7 @@ const AS_SETTINGS: [(&str, &str); 6] = [
     ("max-block-ms", "max.block.ms"),
 ];
 
-pub fn produce(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+pub fn produce(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let topic = args.required("topic").map_err(ToolError::Usage)?;
     COMMAND_CONFIG_OF_PRODUCER.check(args)?;
     let options = options(args, session)?;
@@ -36,9 +36,9 @@ pub fn produce(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError
         return Err(failed(format!("--line-reader {class}: only LineMessageReader is known")));
     }
     let settings = console_settings(args, "reader-config", &READER_PROPERTY)?;
-    let reader = Reader::new(&settings).map_err(failed)?;
+    let reader = LineReader::new(&settings).map_err(failed)?;
     let client = session.connect()?;
-    let (clock, stop) = (Clock::real(), Stop::new(session)?);
+    let (clock, stop) = (Clock::real(), ToolStop::new(session)?);
     let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let mut console = Console {
         topic,
@@ -50,13 +50,13 @@ pub fn produce(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError
         clock: clock.clone(),
         due: None,
     };
-    let done = console.run(session, Input::new(std::io::stdin(), clock, stop));
+    let done = console.run(session, LineInput::new(std::io::stdin(), clock, stop));
     // What came before a line that cannot be read is written all the same.
     let flushed = console.flush(session);
     done.and(flushed)
 }
 
-fn options(args: &Parsed, session: &Session<'_>) -> Result<ProducerOptions, ToolError> {
+fn options(args: &Parsed, session: &ToolSession<'_>) -> Result<ProducerOptions, ToolError> {
     let words = PRODUCER_PROPERTY.words(args)?;
     let mut options = session.producer_options(&DEFAULTS, words)?;
     if args.has("compression-codec") {
@@ -76,7 +76,7 @@ fn options(args: &Parsed, session: &Session<'_>) -> Result<ProducerOptions, Tool
 
 struct Console<'a> {
     topic: &'a str,
-    reader: Reader,
+    reader: LineReader,
     producer: Producer,
     linger: Duration,
     flushes_each: bool,
@@ -87,7 +87,11 @@ struct Console<'a> {
 }
 
 impl Console<'_> {
-    fn run(&mut self, session: &mut Session<'_>, mut input: Input) -> Result<(), ToolError> {
+    fn run(
+        &mut self,
+        session: &mut ToolSession<'_>,
+        mut input: LineInput,
+    ) -> Result<(), ToolError> {
         let mut number = 0;
         loop {
             if self.prompts {
@@ -95,18 +99,23 @@ impl Console<'_> {
                 session.out.flush()?;
             }
             match session.wait(input.next(self.due))? {
-                Next::Line(line) => {
+                NextLine::Line(line) => {
                     number += 1;
                     self.send(session, &line, number)?;
                 }
-                Next::Pause => self.flush(session)?,
-                Next::End => return Ok(()),
-                Next::Stopped(code) => return Err(ToolError::Stopped(code)),
+                NextLine::Pause => self.flush(session)?,
+                NextLine::End => return Ok(()),
+                NextLine::Stopped(code) => return Err(ToolError::Stopped(code)),
             }
         }
     }
 
-    fn send(&mut self, session: &Session<'_>, line: &[u8], number: usize) -> Result<(), ToolError> {
+    fn send(
+        &mut self,
+        session: &ToolSession<'_>,
+        line: &[u8],
+        number: usize,
+    ) -> Result<(), ToolError> {
         let message = self.reader.read(line, number).map_err(failed)?;
         session.wait(self.producer.send(self.topic, message))?;
         self.report();
@@ -118,7 +127,7 @@ impl Console<'_> {
         Ok(())
     }
 
-    fn flush(&mut self, session: &Session<'_>) -> Result<(), ToolError> {
+    fn flush(&mut self, session: &ToolSession<'_>) -> Result<(), ToolError> {
         self.due = None;
         session.wait(self.producer.flush())?;
         self.report();
@@ -127,7 +136,7 @@ impl Console<'_> {
 
     /// Says which records could not be written, and why.
     fn report(&mut self) {
-        for Failure { topic, records, error, .. } in self.producer.failures() {
+        for ProduceFailure { topic, records, error, .. } in self.producer.failures() {
             let size = |bytes: Option<usize>| {
                 bytes.map_or_else(|| "null".to_owned(), |it| format!("{it} bytes"))
             };

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ottla_client::Message;
+use ottla_client::ProducerRecord;
 use regex::Regex;
 
 use super::{is_on, java};
 
 /// Names and values beside a record.
-type Headers = Vec<(Bytes, Option<Bytes>)>;
+type HeaderList = Vec<(Bytes, Option<Bytes>)>;
 
 /// How lines are read.
-pub struct Reader {
+pub struct LineReader {
     parses_key: bool,
     parses_headers: bool,
     key_separator: String,
@@ -24,7 +24,7 @@ pub struct Reader {
     ignores_errors: bool,
 }
 
-impl Reader {
+impl LineReader {
     /// A reader with these settings.
     ///
     /// # Errors
@@ -73,10 +73,10 @@ impl Reader {
     ///
     /// # Errors
     /// The line lacks what it should have.
-    pub fn read(&self, line: &[u8], number: usize) -> Result<Message, String> {
+    pub fn read(&self, line: &[u8], number: usize) -> Result<ProducerRecord, String> {
         let line = &*java::text(line);
         let mut rest = line;
-        let mut message = Message::default();
+        let mut message = ProducerRecord::default();
         let missing = |what: &str| format!("No {what} found on line number {number}: '{line}'");
         if self.parses_headers {
             match rest.split_once(&*self.headers_delimiter) {
@@ -112,7 +112,7 @@ impl Reader {
         (!self.is_null(text)).then(|| Bytes::from(text.to_owned()))
     }
 
-    fn headers(&self, text: &str, number: usize) -> Result<Headers, String> {
+    fn headers(&self, text: &str, number: usize) -> Result<HeaderList, String> {
         let one = |pair: &str| {
             let Some((key, value)) = pair.split_once(&*self.headers_key_separator) else {
                 if self.ignores_errors {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     /// A record for reading: `key=value {header=value}`, `-` for null.
-    fn shown(message: &Message) -> String {
+    fn shown(message: &ProducerRecord) -> String {
         let text = |part: Option<&Bytes>| {
             part.map_or_else(|| "-".to_owned(), |it| String::from_utf8_lossy(it).into_owned())
         };
@@ -175,13 +175,13 @@ mod tests {
             ("key.separator=", "a:1\tv", "=v {a=1}"),
             ("headers.delimiter=|;key.separator=::", "a:1|k::v", "k=v {a=1}"),
         ] {
-            let reader = Reader::new(&settings(&format!("{all};{more}"))).unwrap();
+            let reader = LineReader::new(&settings(&format!("{all};{more}"))).unwrap();
             match reader.read(line.as_bytes(), 1) {
                 Ok(message) => assert_eq!(shown(&message), right, "{more} {line:?}"),
                 Err(why) => assert_eq!(right, "", "{more} {line:?}: {why}"),
             }
         }
-        let plain = Reader::new(&settings("parse.key=yes")).unwrap();
+        let plain = LineReader::new(&settings("parse.key=yes")).unwrap();
         assert_eq!(shown(&plain.read(b"a\tb\xff", 1).unwrap()), "-=a\tb\u{fffd} {}");
     }
 
@@ -198,7 +198,7 @@ mod tests {
                 "Header keys should not be equal to the null marker 'NUL' as they can't be null",
             ),
         ] {
-            let reader = Reader::new(&settings(all)).unwrap();
+            let reader = LineReader::new(&settings(all)).unwrap();
             assert_eq!(reader.read(line.as_bytes(), 7).unwrap_err(), right, "{line:?}");
         }
     }
@@ -214,10 +214,13 @@ mod tests {
             ("null.marker=|;headers.delimiter=|", "null.marker and headers.delimiter"),
             ("null.marker=:", "null.marker and headers.key.separator"),
         ] {
-            let why = Reader::new(&settings(text)).map(drop).unwrap_err();
+            let why = LineReader::new(&settings(text)).map(drop).unwrap_err();
             assert_eq!(why, format!("{right} may not be equal"), "{text:?}");
         }
-        assert!(Reader::new(&settings("headers.separator=[")).is_err());
-        assert!(Reader::new(&settings("key.separator=,")).is_ok(), "keys and headers may share");
+        assert!(LineReader::new(&settings("headers.separator=[")).is_err());
+        assert!(
+            LineReader::new(&settings("key.separator=,")).is_ok(),
+            "keys and headers may share"
+        );
     }
 }

@@ -8,7 +8,7 @@ use ottla_protocol::{DecodeError, Json, decode_key, decode_value, group, transac
 
 /// Records of an internal topic, by the names of Kafka's formatters; others are passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stored {
+pub enum InternalFormatter {
     /// `OffsetsMessageFormatter`: committed offsets, in `__consumer_offsets`.
     Offsets,
     /// `GroupMetadataMessageFormatter`: groups of the classic protocol, in the same topic.
@@ -19,7 +19,7 @@ pub enum Stored {
     Transactions,
 }
 
-impl Stored {
+impl InternalFormatter {
     /// By the name of Kafka's class, without its package.
     pub fn named(class: &str) -> Option<Self> {
         match class {
@@ -116,7 +116,7 @@ mod tests {
             headers: Vec::new(),
         };
         let mut out = Vec::new();
-        Stored::named(class).unwrap().print(&record, &mut out)?;
+        InternalFormatter::named(class).unwrap().print(&record, &mut out)?;
         Ok(String::from_utf8(out).unwrap())
     }
 

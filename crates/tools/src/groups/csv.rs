@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use ottla_client::{Offsets, TopicPartition};
+use ottla_client::{PartitionOffsets, TopicPartition};
 
 use crate::session::{ToolError, failed};
 
 /// The offsets of each group.
-pub type Plan = BTreeMap<String, Offsets>;
+pub type OffsetPlan = BTreeMap<String, PartitionOffsets>;
 
 /// Texts that are longer are put in quotes, whatever they are.
 const PLAIN_LENGTH: usize = 24;
@@ -17,13 +17,13 @@ const PLAIN_LENGTH: usize = 24;
 ///
 /// # Errors
 /// A line is not of the form.
-pub fn plan(text: &str, only: Option<&str>) -> Result<Plan, ToolError> {
+pub fn plan(text: &str, only: Option<&str>) -> Result<OffsetPlan, ToolError> {
     let lines: Vec<&str> = text.trim_end_matches(['\r', '\n']).lines().collect();
     let has_group = lines.first().is_none_or(|it| fields(it).len() != 3);
     let only = only.filter(|_| !has_group);
     let form =
         if only.is_some() { "topic,partition,offset" } else { "group,topic,partition,offset" };
-    let mut plan = Plan::new();
+    let mut plan = OffsetPlan::new();
     for (line, number) in lines.into_iter().zip(1..) {
         let wrong = || failed(format!("line {number}: {line:?} is not of the form {form}"));
         let fields = fields(line);
@@ -73,7 +73,7 @@ pub fn field(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn shown(plan: &Plan) -> String {
+    fn shown(plan: &OffsetPlan) -> String {
         let all = plan.iter().flat_map(|(group, offsets)| {
             offsets.iter().map(move |(place, offset)| format!("{group}/{place}={offset}"))
         });

@@ -3,19 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_client::{
-    Client, GroupDescription, Isolation, MemberDescription, OffsetAt, TopicPartition,
+    Client, GroupDescription, IsolationLevel, MemberDescription, OffsetAt, TopicPartition,
 };
 
 use super::named;
 use crate::options::Parsed;
-use crate::session::{Session, ToolError};
+use crate::session::{ToolError, ToolSession};
 use crate::table::columns;
 
-type Places = BTreeSet<TopicPartition>;
+type AssignedPartitions = BTreeSet<TopicPartition>;
 
 pub fn describe(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     client: &Client,
 ) -> Result<(), ToolError> {
     for id in named(args, session, client)? {
@@ -91,7 +91,7 @@ fn members(args: &Parsed, id: &str, group: &GroupDescription) -> String {
     columns(&rows, &widths)
 }
 
-fn shown(places: &Places) -> String {
+fn shown(places: &AssignedPartitions) -> String {
     let mut topics: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for place in places {
         topics.entry(&place.topic).or_default().push(place.partition.to_string());
@@ -102,7 +102,7 @@ fn shown(places: &Places) -> String {
 
 fn offsets(
     args: &Parsed,
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     client: &Client,
     (id, group): (&str, &GroupDescription),
 ) -> Result<String, ToolError> {
@@ -130,7 +130,8 @@ fn offsets(
     let dash = || "-".to_owned();
     let places: BTreeSet<&TopicPartition> =
         committed.keys().chain(owners.keys().copied()).collect();
-    let ends = client.offsets_at(places.iter().copied(), OffsetAt::Latest, Isolation::Uncommitted);
+    let ends =
+        client.offsets_at(places.iter().copied(), OffsetAt::Latest, IsolationLevel::Uncommitted);
     let ends = session.wait(ends);
     for place in places {
         let end = ends.get(place).copied();

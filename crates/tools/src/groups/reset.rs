@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_client::{Client, Consumer, GroupFilter, Isolation, OffsetAt, Offsets, TopicPartition};
+use ottla_client::{
+    Client, Consumer, GroupFilter, IsolationLevel, OffsetAt, PartitionOffsets, TopicPartition,
+};
 use ottla_clock::Clock;
 use ottla_types::Offset;
 
-use super::csv::{self, Plan};
+use super::csv::{self, OffsetPlan};
 use super::times::{date_time, duration_ms};
 use super::{all_groups, check_places, named, places};
 use crate::options::Parsed;
-use crate::session::{Session, ToolError, failed, read};
+use crate::session::{ToolError, ToolSession, failed, read};
 use crate::table::columns;
 
 /// The options that say where to; one of them is given.
@@ -26,7 +28,7 @@ pub const TARGETS: [&str; 8] = [
 ];
 
 /// Where the partitions of a group are to go.
-enum Target {
+enum ResetTarget {
     Offset(Offset),
     Shift(i64),
     /// The first record at or after a time, in milliseconds.
@@ -34,10 +36,10 @@ enum Target {
     Earliest,
     Latest,
     Current,
-    Plan(Plan),
+    OffsetPlan(OffsetPlan),
 }
 
-impl Target {
+impl ResetTarget {
     fn new(args: &Parsed) -> Result<Self, ToolError> {
         let number = |name| args.required_number(name).map_err(ToolError::Usage);
         let text = |name| args.required(name).map_err(ToolError::Usage);
@@ -56,7 +58,7 @@ impl Target {
                 let (file, groups) = (text("from-file")?, args.all("group").collect::<Vec<_>>());
                 let only = groups.first().copied().filter(|_| groups.len() == 1);
                 let wrong = |error| failed(format!("{file}: {error}"));
-                Self::Plan(csv::plan(&read(file)?, only).map_err(wrong)?)
+                Self::OffsetPlan(csv::plan(&read(file)?, only).map_err(wrong)?)
             }
             None => {
                 let all = TARGETS.map(|it| format!("[{it}]")).join(", ");
@@ -68,7 +70,11 @@ impl Target {
     }
 }
 
-pub fn reset(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<(), ToolError> {
+pub fn reset(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    client: &Client,
+) -> Result<(), ToolError> {
     if !args.has("execute") && !args.has("dry-run") {
         tell!("WARN: without --execute nothing is changed, as with --dry-run.");
     }
@@ -76,7 +82,7 @@ pub fn reset(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Resul
         let usage = "One of the reset scopes should be defined: --all-topics, --topic.";
         return Err(ToolError::Usage(usage.to_owned()));
     }
-    let target = Target::new(args)?;
+    let target = ResetTarget::new(args)?;
     let busy: Vec<(String, String)> = all_groups(session, client, &GroupFilter::default())?
         .into_iter()
         .filter(|it| !matches!(it.state.as_str(), "Empty" | "Dead"))
@@ -93,9 +99,10 @@ pub fn reset(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Resul
             continue;
         }
         let known = session.wait(client.group_offsets(&group))?;
-        let known: Offsets = known.into_iter().map(|(place, next)| (place, next.offset)).collect();
+        let known: PartitionOffsets =
+            known.into_iter().map(|(place, next)| (place, next.offset)).collect();
         let wanted = places(args, session, client, &known)?;
-        let mut partitions = Partitions { session, client, known: &known };
+        let mut partitions = ResetPartitions { session, client, known: &known };
         let wanted = partitions.targets(&group, &target, wanted)?;
         if args.has("execute") && !wanted.is_empty() {
             commit(session, &group, &wanted)?;
@@ -107,7 +114,7 @@ pub fn reset(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Resul
 
 fn print(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     rows: Vec<(String, TopicPartition, Offset)>,
 ) -> Result<(), ToolError> {
     if args.has("export") {
@@ -128,7 +135,11 @@ fn print(
     Ok(())
 }
 
-fn commit(session: &Session<'_>, group: &str, offsets: &Offsets) -> Result<(), ToolError> {
+fn commit(
+    session: &ToolSession<'_>,
+    group: &str,
+    offsets: &PartitionOffsets,
+) -> Result<(), ToolError> {
     let mut options = session.consumer_options(std::iter::empty())?;
     options.group = Some(group.to_owned());
     options.auto_commit = false;
@@ -137,24 +148,24 @@ fn commit(session: &Session<'_>, group: &str, offsets: &Offsets) -> Result<(), T
 }
 
 /// The partitions of a cluster, and how far a group has read them.
-struct Partitions<'a, 'b> {
-    session: &'a mut Session<'b>,
+struct ResetPartitions<'a, 'b> {
+    session: &'a mut ToolSession<'b>,
     client: &'a Client,
-    known: &'a Offsets,
+    known: &'a PartitionOffsets,
 }
 
-impl Partitions<'_, '_> {
+impl ResetPartitions<'_, '_> {
     /// Where each partition is to go.
     fn targets(
         &mut self,
         group: &str,
-        target: &Target,
+        target: &ResetTarget,
         wanted: BTreeSet<TopicPartition>,
-    ) -> Result<Offsets, ToolError> {
-        if let Target::Plan(plan) = target {
+    ) -> Result<PartitionOffsets, ToolError> {
+        if let ResetTarget::OffsetPlan(plan) = target {
             let Some(offsets) = plan.get(group) else {
                 writeln!(self.session.out, "\nError: No reset plan for group {group} found")?;
-                return Ok(Offsets::new());
+                return Ok(PartitionOffsets::new());
             };
             check_places(self.session, self.client, offsets.keys())?;
             return self.bounded(offsets.clone());
@@ -162,11 +173,11 @@ impl Partitions<'_, '_> {
         let known = self.known;
         let here = |place: &TopicPartition| known.get(place).copied();
         match target {
-            Target::Offset(offset) => {
+            ResetTarget::Offset(offset) => {
                 self.bounded(wanted.into_iter().map(|place| (place, *offset)).collect())
             }
-            Target::Shift(count) => {
-                let mut all = Offsets::new();
+            ResetTarget::Shift(count) => {
+                let mut all = PartitionOffsets::new();
                 for place in wanted {
                     let here = here(&place).ok_or_else(|| {
                         ToolError::Usage(format!(
@@ -177,10 +188,10 @@ impl Partitions<'_, '_> {
                 }
                 self.bounded(all)
             }
-            Target::Since(time) => self.since(&wanted, *time),
-            Target::Earliest => self.at(&wanted, OffsetAt::Earliest),
-            Target::Latest => self.at(&wanted, OffsetAt::Latest),
-            Target::Current => {
+            ResetTarget::Since(time) => self.since(&wanted, *time),
+            ResetTarget::Earliest => self.at(&wanted, OffsetAt::Earliest),
+            ResetTarget::Latest => self.at(&wanted, OffsetAt::Latest),
+            ResetTarget::Current => {
                 let (has, lacks): (BTreeSet<_>, BTreeSet<_>) =
                     wanted.into_iter().partition(|place| here(place).is_some());
                 let mut all = self.at(&lacks, OffsetAt::Latest)?;
@@ -189,7 +200,7 @@ impl Partitions<'_, '_> {
                 );
                 Ok(all)
             }
-            Target::Plan(_) => Ok(Offsets::new()),
+            ResetTarget::OffsetPlan(_) => Ok(PartitionOffsets::new()),
         }
     }
 
@@ -198,8 +209,8 @@ impl Partitions<'_, '_> {
         &mut self,
         places: impl IntoIterator<Item = &'p TopicPartition> + Clone,
         at: OffsetAt,
-    ) -> Result<Offsets, ToolError> {
-        let isolation = Isolation::Uncommitted;
+    ) -> Result<PartitionOffsets, ToolError> {
+        let isolation = IsolationLevel::Uncommitted;
         let talk = self.client.offsets_at(places.clone(), at, isolation);
         let mut found = self.session.wait(talk);
         for place in places {
@@ -217,7 +228,7 @@ impl Partitions<'_, '_> {
         &mut self,
         wanted: &BTreeSet<TopicPartition>,
         time: i64,
-    ) -> Result<Offsets, ToolError> {
+    ) -> Result<PartitionOffsets, ToolError> {
         let mut found = self.at(wanted, OffsetAt::Time(time))?;
         found.retain(|_, offset| *offset >= 0);
         let none: BTreeSet<TopicPartition> =
@@ -233,7 +244,7 @@ impl Partitions<'_, '_> {
     }
 
     /// Offsets within what their partitions have; what is beyond is told.
-    fn bounded(&mut self, offsets: Offsets) -> Result<Offsets, ToolError> {
+    fn bounded(&mut self, offsets: PartitionOffsets) -> Result<PartitionOffsets, ToolError> {
         let places: Vec<&TopicPartition> = offsets.keys().collect();
         let first = self.at(places.iter().copied(), OffsetAt::Earliest)?;
         let end = self.at(places.iter().copied(), OffsetAt::Latest)?;
@@ -241,7 +252,7 @@ impl Partitions<'_, '_> {
             .iter()
             .map(|(place, end)| (place, (first.get(place).copied().unwrap_or(0), *end)))
             .collect();
-        let mut all = Offsets::new();
+        let mut all = PartitionOffsets::new();
         for (place, offset) in &offsets {
             let (first, end) = bounds.get(place).copied().unwrap_or((0, *offset));
             let (bound, how) = if *offset > end {

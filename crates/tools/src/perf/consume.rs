@@ -8,7 +8,7 @@ use ottla_clock::Clock;
 
 use super::{MEGABYTE, float, per};
 use crate::options::{Opt, Parsed, flag, many, maybe, value};
-use crate::session::{GOODBYE, Session, Stop, ToolError};
+use crate::session::{GOODBYE, ToolError, ToolSession, ToolStop};
 
 pub const OPTIONS: &[Opt] = &[
     value("topic", "NAME", "The topic."),
@@ -71,7 +71,7 @@ struct Count {
     records: u64,
 }
 
-struct Run<'a> {
+struct ConsumePerf<'a> {
     format: &'a str,
     interval_ms: i64,
     timeout: Duration,
@@ -81,7 +81,7 @@ struct Run<'a> {
     joined_ms: Option<i64>,
 }
 
-pub fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+pub fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let usage = ToolError::Usage;
     let count = args.number("num-records").map_err(usage)?;
     let most: Option<u64> = count.or(args.number("messages").map_err(usage)?);
@@ -113,7 +113,7 @@ pub fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
             "{when}, data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, nMsg.sec{MORE}"
         )?;
     }
-    let mut run = Run {
+    let mut run = ConsumePerf {
         format: args.one("date-format").unwrap_or(DATE),
         interval_ms: args.number("reporting-interval").map_err(usage)?.unwrap_or(5000),
         timeout: Duration::from_millis(args.number("timeout").map_err(usage)?.unwrap_or(10_000)),
@@ -123,7 +123,7 @@ pub fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         joined_ms: None,
     };
     // From here on it may be a member of the group, which it has to leave however it ends.
-    let mut stop = Stop::new(session)?;
+    let mut stop = ToolStop::new(session)?;
     let mut consumer = Consumer::new(client, options);
     let subscribed = match args.one("topic") {
         Some(topic) => session.wait(stop.or(consumer.subscribe(&[topic]))),
@@ -149,10 +149,10 @@ pub fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 }
 
 fn read(
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     consumer: &mut Consumer,
-    run: &mut Run<'_>,
-    (clock, stop): (&Clock, &mut Stop),
+    run: &mut ConsumePerf<'_>,
+    (clock, stop): (&Clock, &mut ToolStop),
 ) -> Result<Count, ToolError> {
     let (mut now, mut told) = (run.start, run.start);
     let mut last = clock.monotonic();
@@ -194,8 +194,8 @@ fn seconds(ms: i64) -> f64 {
 }
 
 fn progress(
-    session: &mut Session<'_>,
-    run: &mut Run<'_>,
+    session: &mut ToolSession<'_>,
+    run: &mut ConsumePerf<'_>,
     before: Count,
     now: Count,
 ) -> Result<(), ToolError> {
@@ -219,7 +219,11 @@ fn progress(
     Ok(())
 }
 
-fn summary(session: &mut Session<'_>, run: &Run<'_>, end: Count) -> Result<(), ToolError> {
+fn summary(
+    session: &mut ToolSession<'_>,
+    run: &ConsumePerf<'_>,
+    end: Count,
+) -> Result<(), ToolError> {
     let elapsed = end.at_ms - run.start.at_ms;
     let joined = run.joined_ms.unwrap_or(0);
     let fetched = seconds(elapsed - joined);

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_client::{Acks, Consumer, Message, Mode, NewTopic, Producer, Start, TopicPartition};
+use ottla_client::{
+    Acks, ChangeMode, Consumer, NewTopic, Producer, ProducerRecord, Start, TopicPartition,
+};
 use ottla_clock::Clock;
 use ottla_types::ErrorCode;
 
 use super::{Letters, float, per, percentile};
 use crate::options::{Opt, Parsed, value};
-use crate::session::{Session, ToolError, failed, properties};
+use crate::session::{ToolError, ToolSession, failed, properties};
 
 pub const OPTIONS: &[Opt] = &[
     value("topic", "NAME", "Through which topic; created if there is none."),
@@ -26,14 +28,14 @@ pub const OPTIONS: &[Opt] = &[
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What the command line asks for: by name, or as Kafka's tool took it before, by place.
-struct Asked {
+struct LatencyArgs {
     topic: String,
     count: u64,
     acks: Acks,
     size: usize,
 }
 
-fn asked(args: &Parsed, session: &mut Session<'_>) -> Result<Asked, ToolError> {
+fn asked(args: &Parsed, session: &mut ToolSession<'_>) -> Result<LatencyArgs, ToolError> {
     let usage = ToolError::Usage;
     let by_place = match &args.rest[..] {
         [] => None,
@@ -71,7 +73,7 @@ fn asked(args: &Parsed, session: &mut Session<'_>) -> Result<Asked, ToolError> {
             return Err(usage(why.to_owned()));
         }
     };
-    Ok(Asked {
+    Ok(LatencyArgs {
         topic: text(0, "topic").map_err(usage)?,
         count: number(1, "num-records").map_err(usage)?,
         acks,
@@ -79,8 +81,8 @@ fn asked(args: &Parsed, session: &mut Session<'_>) -> Result<Asked, ToolError> {
     })
 }
 
-pub fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
-    let Asked { topic, count, acks, size } = asked(args, session)?;
+pub fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+    let LatencyArgs { topic, count, acks, size } = asked(args, session)?;
     let number = |name: &str| args.number::<i64>(name).map_err(ToolError::Usage);
     let key_size = number("record-key-size")?.unwrap_or(0);
     let headers = number("num-headers")?.unwrap_or(0);
@@ -102,13 +104,13 @@ pub fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     let (mut total, mut all) = (0.0, Vec::new());
     for at in 0..count {
         let mut part = |size: i64| usize::try_from(size).ok().map(|size| letters.bytes(size));
-        let message = Message {
+        let message = ProducerRecord {
             key: part(key_size).filter(|it| !it.is_empty()),
             value: part(i64::try_from(size).unwrap_or(i64::MAX)),
             headers: (0..headers)
                 .map(|_| (part(name_size).unwrap_or_default(), part(value_size)))
                 .collect(),
-            ..Message::default()
+            ..ProducerRecord::default()
         };
         let sent = message.value.clone();
         let began = clock.monotonic();
@@ -137,7 +139,7 @@ pub fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 }
 
 /// All partitions of the topic, which is created if it does not exist.
-fn places(session: &mut Session<'_>, topic: &str) -> Result<Vec<TopicPartition>, ToolError> {
+fn places(session: &mut ToolSession<'_>, topic: &str) -> Result<Vec<TopicPartition>, ToolError> {
     let client = session.connect()?;
     let found = session.wait(client.describe_topic(topic))?;
     if found.error != ErrorCode::NONE {
@@ -146,7 +148,7 @@ fn places(session: &mut Session<'_>, topic: &str) -> Result<Vec<TopicPartition>,
             "Topic \"{topic}\" does not exist. Will create topic with 1 partition(s) and replication factor = 1"
         )?;
         let new = NewTopic { partitions: 1, replication_factor: 1, ..NewTopic::named(topic) };
-        session.wait(client.create_topic(&new, Mode::Change))?;
+        session.wait(client.create_topic(&new, ChangeMode::Change))?;
         return Ok(vec![TopicPartition::new(topic, 0)]);
     }
     let indexes = found.partitions.iter().map(|it| it.partition);
@@ -154,7 +156,7 @@ fn places(session: &mut Session<'_>, topic: &str) -> Result<Vec<TopicPartition>,
 }
 
 fn await_record(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     consumer: &mut Consumer,
     clock: &Clock,
     (began, sent): (Duration, Option<Bytes>),

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_client::{Message, Producer};
+use ottla_client::{Producer, ProducerRecord};
 use ottla_clock::Clock;
 
 use super::{Letters, MEGABYTE, float, per, percentile};
 use crate::options::{Opt, Parsed, flag, last, many};
-use crate::session::{Session, ToolError, failed, read};
+use crate::session::{ToolError, ToolSession, failed, read};
 
 pub const OPTIONS: &[Opt] = &[
     last("topic", "NAME", "Where to."),
@@ -91,7 +91,7 @@ impl Payload {
 
 /// What was seen of some records.
 #[derive(Default)]
-struct Seen {
+struct LatencySummary {
     count: u64,
     bytes: u64,
     total_us: u64,
@@ -102,7 +102,7 @@ struct Seen {
     began: Duration,
 }
 
-impl Seen {
+impl LatencySummary {
     fn new(began: Duration, expected: u64) -> Self {
         let every = expected.div_ceil(SAMPLES_MAX).max(1);
         Self { began, every, ..Self::default() }
@@ -146,27 +146,27 @@ impl Seen {
 }
 
 /// A run under way.
-struct Run<'a, 'b> {
-    session: &'a mut Session<'b>,
+struct ProducePerf<'a, 'b> {
+    session: &'a mut ToolSession<'b>,
     clock: Clock,
     /// When each record that is not yet acknowledged was sent, and its size.
     sent: VecDeque<Option<(Duration, u64)>>,
     /// The number of the first of those.
     first: u64,
-    all: Seen,
-    window: Seen,
-    steady: Option<Seen>,
+    all: LatencySummary,
+    window: LatencySummary,
+    steady: Option<LatencySummary>,
     /// Was it told that the warmup is over?
     is_told_steady: bool,
     warmup: u64,
     interval: Duration,
 }
 
-impl Run<'_, '_> {
+impl ProducePerf<'_, '_> {
     fn write_all(
         &mut self,
         producer: &mut Producer,
-        plan: &Plan<'_>,
+        plan: &ProducePlan<'_>,
         mut payload: Payload,
     ) -> Result<(), ToolError> {
         let clock = self.clock.clone();
@@ -179,10 +179,11 @@ impl Run<'_, '_> {
             }
             let value = payload.next(number);
             if number == plan.warmup && plan.warmup > 0 {
-                self.steady = Some(Seen::new(clock.monotonic(), plan.count - plan.warmup));
+                self.steady =
+                    Some(LatencySummary::new(clock.monotonic(), plan.count - plan.warmup));
             }
             self.sent.push_back(Some((clock.monotonic(), value.len() as u64)));
-            let message = Message { value: Some(value), ..Message::default() };
+            let message = ProducerRecord { value: Some(value), ..ProducerRecord::default() };
             self.session.wait(producer.send(plan.topic, message))?;
             // What comes faster than asked waits here, and nothing waits in a batch meanwhile.
             let due =
@@ -237,7 +238,7 @@ impl Run<'_, '_> {
                 "{count} records sent, {records:.1} records/sec ({megabytes:.2} MB/sec), {average:.1} ms avg latency, {longest:.1} ms max latency."
             )?;
             self.session.out.flush()?;
-            self.window = Seen { began: now, ..Seen::default() };
+            self.window = LatencySummary { began: now, ..LatencySummary::default() };
         }
         Ok(())
     }
@@ -262,7 +263,7 @@ fn transactions(
 }
 
 /// What is to be written, and how fast.
-struct Plan<'a> {
+struct ProducePlan<'a> {
     topic: &'a str,
     count: u64,
     /// Records a second; none for as many as can be.
@@ -273,7 +274,7 @@ struct Plan<'a> {
     transaction: Option<Duration>,
 }
 
-impl<'a> Plan<'a> {
+impl<'a> ProducePlan<'a> {
     fn of(args: &'a Parsed) -> Result<Self, String> {
         let count: u64 = args.required_number("num-records")?;
         let rate: f64 = args.required_number("throughput")?;
@@ -294,8 +295,8 @@ impl<'a> Plan<'a> {
     }
 }
 
-pub fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
-    let mut plan = Plan::of(args).map_err(ToolError::Usage)?;
+pub fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+    let mut plan = ProducePlan::of(args).map_err(ToolError::Usage)?;
     let clock = Clock::real();
     let payload = Payload::of(args, &clock)?;
     for (old, new) in
@@ -327,12 +328,12 @@ pub fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
         )?;
     }
     let began = clock.monotonic();
-    let mut run = Run {
+    let mut run = ProducePerf {
         session,
         sent: VecDeque::new(),
         first: 0,
-        all: Seen::new(began, count),
-        window: Seen { began, ..Seen::default() },
+        all: LatencySummary::new(began, count),
+        window: LatencySummary { began, ..LatencySummary::default() },
         steady: None,
         is_told_steady: false,
         warmup,
@@ -341,7 +342,7 @@ pub fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
     };
     run.write_all(&mut producer, &plan, payload)?;
     let now = run.clock.monotonic();
-    let Run { session, mut all, steady, .. } = run;
+    let ProducePerf { session, mut all, steady, .. } = run;
     writeln!(session.out, "{}", all.summary(now, ""))?;
     if let Some(mut steady) = steady {
         writeln!(session.out, "{}", steady.summary(now, " steady state"))?;

@@ -5,14 +5,14 @@ mod verify;
 
 use std::collections::BTreeMap;
 
-use ottla_client::{Brokers, Client, ConfigResource, Mode, Reassignment, TopicPartition};
+use ottla_client::{Brokers, ChangeMode, Client, ConfigResource, Reassignment, TopicPartition};
 use ottla_types::{ErrorCode, NodeId};
 use serde_json::json;
 
 use crate::Tool;
-use crate::json::{Entry, Plan};
+use crate::json::{PlanEntry, PlanFile};
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{Session, ToolError, failed, plain};
+use crate::session::{ToolError, ToolSession, failed, plain};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-reassign-partitions",
@@ -76,7 +76,7 @@ type Replicas = BTreeMap<TopicPartition, Vec<NodeId>>;
 /// In which directory a broker keeps a partition, or is to.
 type Directories = BTreeMap<(TopicPartition, NodeId), String>;
 
-fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
+fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let Some(action) = args.only(&ACTIONS) else {
         let all = ACTIONS.map(|it| format!("--{it}")).join(", ");
         return Err(ToolError::Usage(format!("Command must include exactly one action: {all}")));
@@ -113,7 +113,7 @@ fn run(args: &Parsed, session: &mut Session<'_>) -> Result<(), ToolError> {
 
 /// The topics that a file names.
 fn topics(file: &str) -> Result<Vec<String>, ToolError> {
-    let plan = Plan::versioned(file)?;
+    let plan = PlanFile::versioned(file)?;
     let mut names = Vec::new();
     for entry in plan.list("topics")? {
         names.push(entry.text("topic")?.to_owned());
@@ -124,7 +124,7 @@ fn topics(file: &str) -> Result<Vec<String>, ToolError> {
 
 /// What a file says of partitions: on which brokers, and in which of their directories.
 fn wanted(file: &str) -> Result<(Replicas, Directories), ToolError> {
-    let plan = Plan::versioned(file)?;
+    let plan = PlanFile::versioned(file)?;
     let (mut replicas, mut directories) = (Replicas::new(), Directories::new());
     let entries = plan.list("partitions")?;
     for entry in &entries {
@@ -148,7 +148,7 @@ fn wanted(file: &str) -> Result<(Replicas, Directories), ToolError> {
         }
         replicas.insert(place, ids);
     }
-    let places = entries.iter().map(Entry::place).collect::<Result<Vec<_>, _>>()?;
+    let places = entries.iter().map(PlanEntry::place).collect::<Result<Vec<_>, _>>()?;
     plan.no_duplicates("Partition reassignment contains duplicate topic partitions", places)?;
     if replicas.is_empty() {
         return Err(plan.wrong("Partition reassignment list cannot be empty"));
@@ -165,7 +165,7 @@ fn topics_of(wanted: &Replicas) -> Vec<String> {
 
 /// Where the partitions of topics are; absent topics have none.
 fn current(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     client: &Client,
     topics: &[String],
 ) -> Result<Replicas, ToolError> {
@@ -181,7 +181,7 @@ fn current(
 
 /// As [`current`], where every topic must be there.
 fn current_all(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     client: &Client,
     topics: &[String],
 ) -> Result<Replicas, ToolError> {
@@ -195,7 +195,7 @@ fn current_all(
 
 /// In which directory each broker keeps each of its partitions; the second is where it is going.
 fn directories(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     client: &Client,
 ) -> Result<(Directories, Directories), ToolError> {
     let (mut now, mut future) = (Directories::new(), Directories::new());
@@ -230,14 +230,18 @@ fn shown(replicas: &Replicas, directories: &Directories) -> String {
 
 /// The brokers there are, with their racks.
 fn brokers(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     client: &Client,
 ) -> Result<BTreeMap<NodeId, Option<String>>, ToolError> {
     let cluster = session.wait(client.describe_cluster(Brokers::Unfenced)).map_err(plain)?;
     Ok(cluster.brokers.into_iter().map(|it| (it.id, it.rack)).collect())
 }
 
-fn generate(args: &Parsed, session: &mut Session<'_>, topics: &[String]) -> Result<(), ToolError> {
+fn generate(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    topics: &[String],
+) -> Result<(), ToolError> {
     let client = session.connect()?;
     let list = args.one("broker-list").unwrap_or_default();
     let ids: Result<Vec<NodeId>, _> = list.split(',').map(|it| it.trim().parse()).collect();
@@ -307,7 +311,7 @@ fn spread(
 
 /// What is under way.
 fn under_way(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     client: &Client,
 ) -> Result<BTreeMap<TopicPartition, Reassignment>, ToolError> {
     session.wait(client.list_reassignments()).map_err(plain)
@@ -317,7 +321,7 @@ fn commas(ids: &[NodeId]) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-fn list(session: &mut Session<'_>) -> Result<(), ToolError> {
+fn list(session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let client = session.connect()?;
     let all = under_way(session, &client)?;
     if all.is_empty() {
@@ -337,7 +341,7 @@ fn list(session: &mut Session<'_>) -> Result<(), ToolError> {
 
 /// Takes all throttles back.
 fn clear_throttles(
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     client: &Client,
     wanted: &Replicas,
 ) -> Result<(), ToolError> {
@@ -356,7 +360,7 @@ fn clear_throttles(
     for id in ids {
         let gone = BROKER_THROTTLES.map(|name| (name.to_owned(), None)).to_vec();
         let id = id.to_string();
-        session.wait(client.set_configs(ConfigResource::broker(&id), gone, Mode::Change))?;
+        session.wait(client.set_configs(ConfigResource::broker(&id), gone, ChangeMode::Change))?;
     }
     writeln!(
         session.out,
@@ -366,7 +370,11 @@ fn clear_throttles(
     )?;
     for topic in topics {
         let gone = TOPIC_THROTTLES.map(|name| (name.to_owned(), None)).to_vec();
-        session.wait(client.set_configs(ConfigResource::topic(&topic), gone, Mode::Change))?;
+        session.wait(client.set_configs(
+            ConfigResource::topic(&topic),
+            gone,
+            ChangeMode::Change,
+        ))?;
     }
     Ok(())
 }

@@ -6,11 +6,11 @@ use super::{
     Directories, Replicas, clear_throttles, commas, current, directories, topics_of, under_way,
 };
 use crate::options::Parsed;
-use crate::session::{Session, ToolError, plain, plain_refusal};
+use crate::session::{ToolError, ToolSession, plain, plain_refusal};
 
 pub fn run(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     client: &Client,
     (wanted, dirs): (Replicas, Directories),
 ) -> Result<(), ToolError> {
@@ -73,7 +73,7 @@ pub fn run(
 
 pub fn cancel(
     args: &Parsed,
-    session: &mut Session<'_>,
+    session: &mut ToolSession<'_>,
     client: &Client,
     (wanted, dirs): (Replicas, Directories),
 ) -> Result<(), ToolError> {

@@ -10,11 +10,15 @@ use ottla_types::{ErrorCode, NodeId, ProducerId};
 
 use super::{print, row};
 use crate::options::Parsed;
-use crate::session::{Session, ToolError, failed, plain};
+use crate::session::{ToolError, ToolSession, failed, plain};
 
 const MINUTE_MS: i64 = 60_000;
 
-pub fn abort(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<(), ToolError> {
+pub fn abort(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    client: &Client,
+) -> Result<(), ToolError> {
     let usage = ToolError::Usage;
     let topic = args.required("topic").map_err(usage)?;
     let place = TopicPartition::new(topic, args.required_number("partition").map_err(usage)?);
@@ -58,7 +62,11 @@ struct Suspect {
     producer: ProducerDescription,
 }
 
-pub fn find(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result<(), ToolError> {
+pub fn find(
+    args: &Parsed,
+    session: &mut ToolSession<'_>,
+    client: &Client,
+) -> Result<(), ToolError> {
     let usage = ToolError::Usage;
     let broker: Option<NodeId> = args.number("broker-id").map_err(usage)?;
     let (topic, partition) = (args.one("topic"), args.number::<i32>("partition").map_err(usage)?);
@@ -128,7 +136,7 @@ pub fn find(args: &Parsed, session: &mut Session<'_>, client: &Client) -> Result
 
 /// The partitions that coordinators say the open transactions of these producers touch.
 fn known(
-    session: &Session<'_>,
+    session: &ToolSession<'_>,
     client: &Client,
     suspects: &[Suspect],
 ) -> Result<BTreeMap<ProducerId, BTreeSet<TopicPartition>>, ToolError> {

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Done, Stage, install_file};
+use super::{DistResult, Stage, install_file};
 
 /// Lays out what `podman build` and `docker build` need; returns the folder.
-pub fn context(stage: &Stage, binary: &Path) -> Done<PathBuf> {
+pub fn context(stage: &Stage, binary: &Path) -> DistResult<PathBuf> {
     let folder = stage.out.join("container");
     install_file(binary, &folder.join("bin/ottla"), 0o755)?;
     install_file(&stage.root.join("LICENSE"), &folder.join("LICENSE"), 0o644)?;
@@ -18,7 +18,7 @@ pub fn context(stage: &Stage, binary: &Path) -> Done<PathBuf> {
 }
 
 /// Refuses a Containerfile that breaks a rule.
-pub fn lint(context: &Path) -> Done<()> {
+pub fn lint(context: &Path) -> DistResult<()> {
     let text = fs::read_to_string(context.join("Containerfile"))?;
     let exists = |path: &str| context.join(path).exists();
     let wrong = breaches(&text, &exists);

@@ -11,7 +11,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub type Done<T> = Result<T, Box<dyn Error>>;
+pub type DistResult<T> = Result<T, Box<dyn Error>>;
 
 /// The kind of machine that is built for.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -43,7 +43,7 @@ pub struct Stage {
 ///
 /// # Errors
 /// A tool fails, a file cannot be written, or a check finds something.
-pub fn run(dist: &Dist) -> Done<()> {
+pub fn run(dist: &Dist) -> DistResult<()> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
     let binary = match &dist.binary {
         Some(binary) => binary.canonicalize()?,
@@ -73,18 +73,19 @@ pub fn run(dist: &Dist) -> Done<()> {
 }
 
 /// A program that needs no library of the system: it runs on any Linux, and in an empty container.
-fn build(root: &Path) -> Done<PathBuf> {
+fn build(root: &Path) -> DistResult<PathBuf> {
     let target = root.join("target/static");
     let mut command = Command::new("cargo");
-    command.args(["build", "--release", "--locked", "--package", "ottla-app", "--target", TARGET]);
+    command.args(["build", "--profile", "packaged", "--locked"]);
+    command.args(["--package", "ottla-app", "--target", TARGET]);
     command.current_dir(root).env("CARGO_TARGET_DIR", &target);
     command.env("RUSTFLAGS", "-C target-feature=+crt-static");
     done(&mut command)?;
-    Ok(target.join(TARGET).join("release/ottla"))
+    Ok(target.join(TARGET).join("packaged/ottla"))
 }
 
 /// Apache Kafka's layout: bin/ with every name, config/, and the manual.
-fn lay_out(stage: &Stage, binary: &Path) -> Done<()> {
+fn lay_out(stage: &Stage, binary: &Path) -> DistResult<()> {
     let bin = stage.tree.join("bin");
     fs::create_dir_all(&bin)?;
     install_file(binary, &bin.join("ottla"), 0o755)?;
@@ -98,7 +99,7 @@ fn lay_out(stage: &Stage, binary: &Path) -> Done<()> {
 }
 
 /// Makes links and scripts find the program beside them, wherever the folder is moved to.
-pub fn relocate(bin: &Path) -> Done<()> {
+pub fn relocate(bin: &Path) -> DistResult<()> {
     let own = bin.join("ottla");
     let absolute = own.to_string_lossy().into_owned();
     for entry in fs::read_dir(bin)? {
@@ -116,7 +117,7 @@ pub fn relocate(bin: &Path) -> Done<()> {
     Ok(())
 }
 
-fn pack(stage: &Stage, tarball: &Path) -> Done<()> {
+fn pack(stage: &Stage, tarball: &Path) -> DistResult<()> {
     let name = stage.tree.file_name().ok_or("no name")?;
     let mut command = Command::new("tar");
     command.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--format=gnu"]);
@@ -125,14 +126,14 @@ fn pack(stage: &Stage, tarball: &Path) -> Done<()> {
     done(&mut command)
 }
 
-fn checksums(stage: &Stage, files: &[&Path]) -> Done<()> {
+fn checksums(stage: &Stage, files: &[&Path]) -> DistResult<()> {
     let names = files.iter().filter_map(|path| path.file_name());
     let text = said(Command::new("sha256sum").current_dir(&stage.out).args(names))?;
     Ok(fs::write(stage.out.join("SHA256SUMS"), text)?)
 }
 
 /// Tries all of it: unpacked, installed, in an empty root.
-fn check(stage: &Stage, tarball: &Path, package: &Path, context: &Path) -> Done<()> {
+fn check(stage: &Stage, tarball: &Path, package: &Path, context: &Path) -> DistResult<()> {
     let sums = ["--check", "--quiet", "SHA256SUMS"];
     done(Command::new("sha256sum").current_dir(&stage.out).args(sums))?;
     let moved = stage.out.join("check/moved");
@@ -151,7 +152,7 @@ fn check(stage: &Stage, tarball: &Path, package: &Path, context: &Path) -> Done<
 }
 
 /// Each name of the unpacked folder finds the program.
-fn try_names(bin: &Path) -> Done<usize> {
+fn try_names(bin: &Path) -> DistResult<usize> {
     let mut count = 0;
     for name in ["ottla", "kafka-topics", "kafka-topics.sh", "kafka-console-consumer.sh"] {
         let path = bin.join(name);
@@ -172,7 +173,7 @@ fn try_names(bin: &Path) -> Done<usize> {
 }
 
 /// Copies a file, with the folders above it, and sets its mode.
-pub fn install_file(from: &Path, to: &Path, mode: u32) -> Done<()> {
+pub fn install_file(from: &Path, to: &Path, mode: u32) -> DistResult<()> {
     if let Some(folder) = to.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -181,13 +182,13 @@ pub fn install_file(from: &Path, to: &Path, mode: u32) -> Done<()> {
 }
 
 /// Runs a command that must go well.
-pub fn done(command: &mut Command) -> Done<()> {
+pub fn done(command: &mut Command) -> DistResult<()> {
     let status = command.status().map_err(|error| format!("{command:?}: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("{command:?}: {status}").into()) }
 }
 
 /// What a command says, which must go well.
-pub fn said(command: &mut Command) -> Done<String> {
+pub fn said(command: &mut Command) -> DistResult<String> {
     let out = command.output().map_err(|error| format!("{command:?}: {error}"))?;
     if !out.status.success() {
         let why = String::from_utf8_lossy(&out.stderr).into_owned();

@@ -8,20 +8,20 @@ use alloc::vec::Vec;
 use super::super::command::GroupTimer;
 use super::super::live::GroupState;
 use super::super::machine::GroupScene;
-use super::rebalance::{complete, remove, try_complete};
+use super::rebalance::{complete_join, remove_member, try_complete};
 
 /// A member has been silent for too long.
-pub(in crate::group) fn session(scene: &mut GroupScene<'_>, group: &str, member: &str) {
+pub(in crate::group) fn session_expired(scene: &mut GroupScene<'_>, group: &str, member: &str) {
     let Some(live) = scene.live.get(group) else { return };
     let waits = live.members.get(member).is_some_and(|it| it.joining.is_some());
     // Who waits for an answer cannot send heartbeats.
     if !waits {
-        remove(scene, group, member, format!("the session of member {member} timed out"));
+        remove_member(scene, group, member, format!("the session of member {member} timed out"));
     }
 }
 
 /// The time for joining is over.
-pub(in crate::group) fn join(scene: &mut GroupScene<'_>, group: &str) {
+pub(in crate::group) fn join_time_over(scene: &mut GroupScene<'_>, group: &str) {
     let now = scene.turn.now_ms;
     let delay = i64::from(scene.settings.initial_rebalance_delay_ms);
     let Some(live) = scene.live.get_mut(group) else { return };
@@ -44,12 +44,12 @@ pub(in crate::group) fn join(scene: &mut GroupScene<'_>, group: &str) {
             }
             try_complete(scene, group);
         }
-        None => complete(scene, group),
+        None => complete_join(scene, group),
     }
 }
 
 /// The time for asking for the assignment is over: who has not asked is out.
-pub(in crate::group) fn sync(scene: &mut GroupScene<'_>, group: &str) {
+pub(in crate::group) fn sync_time_over(scene: &mut GroupScene<'_>, group: &str) {
     let Some(live) = scene.live.get(group) else { return };
     if live.state != GroupState::Completing {
         return;
@@ -58,6 +58,6 @@ pub(in crate::group) fn sync(scene: &mut GroupScene<'_>, group: &str) {
     let silent: Vec<String> = silent.map(|(id, _)| id.clone()).collect();
     for id in silent {
         let reason = format!("member {id} did not ask for its assignment in time");
-        remove(scene, group, &id, reason);
+        remove_member(scene, group, &id, reason);
     }
 }

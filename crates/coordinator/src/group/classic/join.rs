@@ -8,24 +8,28 @@ use ottla_types::ErrorCode;
 
 use super::super::command::{GroupReply, JoinCommand};
 use super::super::consumer;
-use super::super::live::{ClassicGroup, ClassicMember, GroupState, known};
+use super::super::live::{ClassicGroup, ClassicMember, GroupState, known_group};
 use super::super::machine::GroupScene;
 use super::super::record::GroupRecord;
-use super::rebalance::{joined, prepare, turn_away};
-use super::{session, watch};
+use super::rebalance::{join_response, prepare_rebalance, turn_away};
+use super::{restart_session, session_timer};
 
-pub(in crate::group) fn join(scene: &mut GroupScene<'_>, join: JoinCommand) {
-    if let Err(code) = admit(scene, &join) {
-        refuse(scene, code, join.request.member_id);
+pub(in crate::group) fn join_group(scene: &mut GroupScene<'_>, join: JoinCommand) {
+    if let Err(code) = admit_member(scene, &join) {
+        refuse_join(scene, code, join.request.member_id);
     }
 }
 
-pub(in crate::group) fn refuse(scene: &mut GroupScene<'_>, code: ErrorCode, member_id: String) {
+pub(in crate::group) fn refuse_join(
+    scene: &mut GroupScene<'_>,
+    code: ErrorCode,
+    member_id: String,
+) {
     let response = JoinGroupResponse { error_code: code.0, member_id, ..Default::default() };
     scene.turn.reply(GroupReply::Join(response));
 }
 
-fn admit(scene: &mut GroupScene<'_>, join: &JoinCommand) -> Result<(), ErrorCode> {
+fn admit_member(scene: &mut GroupScene<'_>, join: &JoinCommand) -> Result<(), ErrorCode> {
     let request = &join.request;
     let settings = scene.settings;
     if request.group_id.is_empty() {
@@ -37,14 +41,14 @@ fn admit(scene: &mut GroupScene<'_>, join: &JoinCommand) -> Result<(), ErrorCode
     }
     let assigns = scene.stored.consumers.get(&request.group_id);
     if assigns.is_some_and(|group| !group.members.is_empty()) {
-        return consumer::classic::join(scene, join);
+        return consumer::classic::join_consumer_group(scene, join);
     }
     let new = request.member_id.is_empty();
     if !new && !scene.live.contains_key(&request.group_id) {
         return Err(ErrorCode::UNKNOWN_MEMBER_ID);
     }
     // An empty group of the other kind gives its name to this one.
-    consumer::forget(scene, &request.group_id);
+    consumer::delete_consumer_group(scene, &request.group_id);
     let now = scene.turn.now_ms;
     let live = scene
         .live
@@ -64,10 +68,10 @@ fn admit(scene: &mut GroupScene<'_>, join: &JoinCommand) -> Result<(), ErrorCode
     {
         return Err(ErrorCode::GROUP_MAX_SIZE_REACHED);
     }
-    if new { newcomer(scene, join) } else { again(scene, join) }
+    if new { join_without_id(scene, join) } else { join_with_id(scene, join) }
 }
 
-fn member(join: &JoinCommand, ticket: ottla_machine::Ticket) -> ClassicMember {
+fn joining_member(join: &JoinCommand, ticket: ottla_machine::Ticket) -> ClassicMember {
     let request = &join.request;
     ClassicMember {
         instance: request.group_instance_id.clone(),
@@ -81,39 +85,39 @@ fn member(join: &JoinCommand, ticket: ottla_machine::Ticket) -> ClassicMember {
 }
 
 /// Somebody without a member id.
-fn newcomer(scene: &mut GroupScene<'_>, join: &JoinCommand) -> Result<(), ErrorCode> {
+fn join_without_id(scene: &mut GroupScene<'_>, join: &JoinCommand) -> Result<(), ErrorCode> {
     let group = &join.request.group_id;
     let id = join.new_member_id();
-    let live = known(scene.live, group);
+    let live = known_group(scene.live, group);
     if let Some(instance) = &join.request.group_instance_id {
         if let Some(before) = live.statics.get(instance).cloned() {
-            replace(scene, join, &before, &id);
+            replace_static_member(scene, join, &before, &id);
             return Ok(());
         }
     } else if join.version >= 4 {
         // It has to come back with its id, so that a lost answer leaves no ghost (KIP-394).
         live.pending.insert(id.clone());
         let delay = i64::from(join.request.session_timeout_ms);
-        scene.turn.set_timer(session(group, &id), delay);
-        refuse(scene, ErrorCode::MEMBER_ID_REQUIRED, id);
+        scene.turn.set_timer(session_timer(group, &id), delay);
+        refuse_join(scene, ErrorCode::MEMBER_ID_REQUIRED, id);
         return Ok(());
     }
-    add(scene, join, id);
+    add_member(scene, join, id);
     Ok(())
 }
 
 /// What happened, and what the client says of it (KIP-800).
-fn reason(join: &JoinCommand, what: &str) -> String {
+fn join_reason(join: &JoinCommand, what: &str) -> String {
     match join.request.reason.as_deref().filter(|said| !said.is_empty()) {
         Some(said) => format!("{what}: {said}"),
         None => String::from(what),
     }
 }
 
-fn add(scene: &mut GroupScene<'_>, join: &JoinCommand, id: String) {
+fn add_member(scene: &mut GroupScene<'_>, join: &JoinCommand, id: String) {
     let group = &join.request.group_id;
     let ticket = scene.turn.ticket;
-    let live = known(scene.live, group);
+    let live = known_group(scene.live, group);
     live.pending.remove(&id);
     if live.members.is_empty() {
         live.protocol_type = Some(join.request.protocol_type.clone());
@@ -124,22 +128,22 @@ fn add(scene: &mut GroupScene<'_>, join: &JoinCommand, id: String) {
     if let Some((_, came)) = &mut live.gathering {
         *came = true;
     }
-    live.members.insert(id.clone(), member(join, ticket));
+    live.members.insert(id.clone(), joining_member(join, ticket));
     // No session while it waits: its answer may take longer than that.
-    scene.turn.cancel_timer(session(group, &id));
-    prepare(scene, group, reason(join, &format!("member {id} joined")));
+    scene.turn.cancel_timer(session_timer(group, &id));
+    prepare_rebalance(scene, group, join_reason(join, &format!("member {id} joined")));
 }
 
 /// A static member has restarted: it takes its former self's place.
-fn replace(scene: &mut GroupScene<'_>, join: &JoinCommand, before: &str, id: &str) {
+fn replace_static_member(scene: &mut GroupScene<'_>, join: &JoinCommand, before: &str, id: &str) {
     let group = &join.request.group_id;
     let ticket = scene.turn.ticket;
-    let live = known(scene.live, group);
+    let live = known_group(scene.live, group);
     let old = live.members.remove(before).expect("a static member's id is a member's");
-    scene.turn.cancel_timer(session(group, before));
+    scene.turn.cancel_timer(session_timer(group, before));
     turn_away(scene, before, &old, ErrorCode::FENCED_INSTANCE_ID);
-    let live = known(scene.live, group);
-    let mut fresh = member(join, ticket);
+    let live = known_group(scene.live, group);
+    let mut fresh = joining_member(join, ticket);
     fresh.assignment = old.assignment;
     if let Some(instance) = &fresh.instance {
         live.statics.insert(instance.clone(), String::from(id));
@@ -154,13 +158,13 @@ fn replace(scene: &mut GroupScene<'_>, join: &JoinCommand, before: &str, id: &st
     let unchanged = live.state == GroupState::Stable && live.choose() == live.protocol && fits;
     if !unchanged {
         let why = format!("static member {id} replaced {before}");
-        return prepare(scene, group, reason(join, &why));
+        return prepare_rebalance(scene, group, join_reason(join, &why));
     }
     // Nothing has changed for the others: the generation goes on, under the new id.
     if let Some(member) = live.members.get_mut(id) {
         member.joining = None;
     }
-    let mut response = joined(live, id, join.version, led && join.version >= 9);
+    let mut response = join_response(live, id, join.version, led && join.version >= 9);
     response.skip_assignment = led && join.version >= 9;
     if led && join.version < 9 {
         // An older client would assign anew if it knew that it leads.
@@ -169,21 +173,21 @@ fn replace(scene: &mut GroupScene<'_>, join: &JoinCommand, before: &str, id: &st
     let value = Some(live.to_log());
     scene.turn.record(GroupRecord::Group { group: group.clone(), value });
     scene.turn.reply(GroupReply::Join(response));
-    watch(scene, group, id);
+    restart_session(scene, group, id);
 }
 
 /// Somebody with a member id.
-fn again(scene: &mut GroupScene<'_>, join: &JoinCommand) -> Result<(), ErrorCode> {
+fn join_with_id(scene: &mut GroupScene<'_>, join: &JoinCommand) -> Result<(), ErrorCode> {
     let request = &join.request;
     let (group, id) = (&request.group_id, &request.member_id);
     let ticket = scene.turn.ticket;
-    let live = known(scene.live, group);
+    let live = known_group(scene.live, group);
     if live.pending.contains(id) {
-        add(scene, join, id.clone());
+        add_member(scene, join, id.clone());
         return Ok(());
     }
-    super::check(live, id, request.group_instance_id.as_deref(), -1)?;
-    let fresh = member(join, ticket);
+    super::check_member(live, id, request.group_instance_id.as_deref(), -1)?;
+    let fresh = joining_member(join, ticket);
     let state = live.state;
     let leads = live.is_leader(id);
     let known = live.members.get_mut(id).expect("it was checked that it is a member");
@@ -191,9 +195,9 @@ fn again(scene: &mut GroupScene<'_>, join: &JoinCommand) -> Result<(), ErrorCode
     let stays = same && (state == GroupState::Completing || state == GroupState::Stable && !leads);
     if stays {
         // Its answer was lost: the same again.
-        let response = joined(live, id, join.version, leads);
+        let response = join_response(live, id, join.version, leads);
         scene.turn.reply(GroupReply::Join(response));
-        watch(scene, group, id);
+        restart_session(scene, group, id);
         return Ok(());
     }
     if let Some((waiting, _)) = known.joining.take() {
@@ -207,7 +211,7 @@ fn again(scene: &mut GroupScene<'_>, join: &JoinCommand) -> Result<(), ErrorCode
     let (instance, assignment) = (known.instance.take(), known.assignment.clone());
     let syncing = known.syncing.take();
     *known = ClassicMember { instance, assignment, syncing, ..fresh };
-    scene.turn.cancel_timer(session(group, id));
-    prepare(scene, group, reason(join, &format!("member {id} joined again")));
+    scene.turn.cancel_timer(session_timer(group, id));
+    prepare_rebalance(scene, group, join_reason(join, &format!("member {id} joined again")));
     Ok(())
 }

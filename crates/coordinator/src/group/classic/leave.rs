@@ -11,9 +11,9 @@ use ottla_types::ErrorCode;
 use super::super::command::GroupReply;
 use super::super::consumer;
 use super::super::machine::GroupScene;
-use super::rebalance::remove;
+use super::rebalance::remove_member;
 
-pub(in crate::group) fn leave(
+pub(in crate::group) fn leave_group(
     scene: &mut GroupScene<'_>,
     request: LeaveGroupRequest,
     version: i16,
@@ -24,10 +24,10 @@ pub(in crate::group) fn leave(
         response.error_code = ErrorCode::INVALID_GROUP_ID.0;
     } else if version < 3 {
         let member = MemberIdentity { member_id: request.member_id, ..Default::default() };
-        let gone = all(scene, &group, &[member]).pop();
+        let gone = leave_each(scene, &group, &[member]).pop();
         response.error_code = gone.and_then(Result::err).unwrap_or(ErrorCode::NONE).0;
     } else {
-        let gone = all(scene, &group, &request.members);
+        let gone = leave_each(scene, &group, &request.members);
         for (member, gone) in request.members.into_iter().zip(gone) {
             response.members.push(MemberResponse {
                 error_code: gone.as_ref().err().copied().unwrap_or(ErrorCode::NONE).0,
@@ -41,19 +41,19 @@ pub(in crate::group) fn leave(
 }
 
 /// Says of each member who it was, or why it cannot leave.
-fn all(
+fn leave_each(
     scene: &mut GroupScene<'_>,
     group: &str,
     members: &[MemberIdentity],
 ) -> Vec<Result<String, ErrorCode>> {
     if scene.stored.consumers.contains_key(group) {
-        return consumer::classic::leave(scene, group, members);
+        return consumer::classic::leave_consumer_group(scene, group, members);
     }
-    members.iter().map(|member| one(scene, group, member)).collect()
+    members.iter().map(|member| leave_one(scene, group, member)).collect()
 }
 
 /// Who is meant by a member's name or id; `holder` knows who has a static member's name.
-pub(in crate::group) fn who<'a>(
+pub(in crate::group) fn identified_member<'a>(
     member: &'a MemberIdentity,
     holder: impl FnOnce(&str) -> Option<&'a String>,
 ) -> Result<&'a String, ErrorCode> {
@@ -61,29 +61,29 @@ pub(in crate::group) fn who<'a>(
     let holder = holder(instance);
     // An operator removes a static member by its name alone.
     if !member.member_id.is_empty() {
-        super::holds(holder, &member.member_id)?;
+        super::check_instance(holder, &member.member_id)?;
     }
     holder.ok_or(ErrorCode::UNKNOWN_MEMBER_ID)
 }
 
 /// Why the others are called together when a member leaves (KIP-800).
-fn left(id: &str, said: Option<&str>) -> String {
+fn leave_reason(id: &str, said: Option<&str>) -> String {
     match said.filter(|said| !said.is_empty()) {
         Some(said) => format!("member {id} left: {said}"),
         None => format!("member {id} left"),
     }
 }
 
-fn one(
+fn leave_one(
     scene: &mut GroupScene<'_>,
     group: &str,
     member: &MemberIdentity,
 ) -> Result<String, ErrorCode> {
     let live = scene.live.get(group).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
-    let id = who(member, |instance| live.statics.get(instance))?.clone();
+    let id = identified_member(member, |instance| live.statics.get(instance))?.clone();
     if !live.members.contains_key(&id) && !live.pending.contains(&id) {
         return Err(ErrorCode::UNKNOWN_MEMBER_ID);
     }
-    remove(scene, group, &id, left(&id, member.reason.as_deref()));
+    remove_member(scene, group, &id, leave_reason(&id, member.reason.as_deref()));
     Ok(member.member_id.clone())
 }

@@ -7,7 +7,7 @@ pub(super) mod leave;
 mod rebalance;
 pub(super) mod sync;
 
-pub(super) use rebalance::{prepare, turn_away};
+pub(super) use rebalance::{prepare_rebalance, turn_away};
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -16,11 +16,11 @@ use alloc::vec::Vec;
 use ottla_types::ErrorCode;
 
 use super::command::GroupTimer;
-use super::live::{ClassicGroup, GroupState, known};
+use super::live::{ClassicGroup, GroupState, known_group};
 use super::machine::GroupScene;
 
 /// The log has been replayed: its groups are live, and their members get a fresh session.
-pub(super) fn loaded(scene: &mut GroupScene<'_>) {
+pub(super) fn start_sessions(scene: &mut GroupScene<'_>) {
     for (group, value) in &scene.stored.groups {
         scene.live.insert(group.clone(), ClassicGroup::from_log(value));
     }
@@ -30,30 +30,30 @@ pub(super) fn loaded(scene: &mut GroupScene<'_>) {
         .flat_map(|(group, live)| live.members.keys().map(|id| (group.clone(), id.clone())))
         .collect();
     for (group, member) in all {
-        watch(scene, &group, &member);
+        restart_session(scene, &group, &member);
     }
     // A consumer group became a classic one, and has shared nothing out since.
     let is_torn = |live: &ClassicGroup| live.state == GroupState::Stable && live.leader.is_none();
     let torn = scene.live.iter().filter(|(_, live)| is_torn(live));
     let torn: Vec<String> = torn.map(|(group, _)| group.clone()).collect();
     for group in torn {
-        prepare(scene, &group, String::from("the group changed its protocol"));
+        prepare_rebalance(scene, &group, String::from("the group changed its protocol"));
     }
 }
 
 /// The member has been heard of: its session starts anew.
-pub(super) fn watch(scene: &mut GroupScene<'_>, group: &str, member: &str) {
-    let found = known(scene.live, group).members.get(member);
+pub(super) fn restart_session(scene: &mut GroupScene<'_>, group: &str, member: &str) {
+    let found = known_group(scene.live, group).members.get(member);
     let delay = i64::from(found.expect("the caller knows the member").session_timeout_ms);
-    scene.turn.set_timer(session(group, member), delay);
+    scene.turn.set_timer(session_timer(group, member), delay);
 }
 
-pub(super) fn session(group: &str, member: &str) -> GroupTimer {
+pub(super) fn session_timer(group: &str, member: &str) -> GroupTimer {
     GroupTimer::Session { group: Arc::from(group), member: Arc::from(member) }
 }
 
 /// Is this member the one that has a static member's name?
-pub(super) fn holds(holder: Option<&String>, member: &str) -> Result<(), ErrorCode> {
+pub(super) fn check_instance(holder: Option<&String>, member: &str) -> Result<(), ErrorCode> {
     match holder {
         None => Err(ErrorCode::UNKNOWN_MEMBER_ID),
         Some(holder) if holder != member => Err(ErrorCode::FENCED_INSTANCE_ID),
@@ -62,14 +62,14 @@ pub(super) fn holds(holder: Option<&String>, member: &str) -> Result<(), ErrorCo
 }
 
 /// Is this a member of this generation? A negative generation is not compared.
-pub(super) fn check(
+pub(super) fn check_member(
     live: &ClassicGroup,
     member: &str,
     instance: Option<&str>,
     generation: i32,
 ) -> Result<(), ErrorCode> {
     if let Some(instance) = instance {
-        holds(live.statics.get(instance), member)?;
+        check_instance(live.statics.get(instance), member)?;
     }
     if !live.members.contains_key(member) {
         return Err(ErrorCode::UNKNOWN_MEMBER_ID);

@@ -11,15 +11,15 @@ use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
 use ottla_types::ErrorCode;
 
 use super::super::command::{GroupReply, GroupTimer};
-use super::super::live::{ClassicGroup, ClassicMember, GroupState, known};
+use super::super::live::{ClassicGroup, ClassicMember, GroupState, known_group};
 use super::super::machine::GroupScene;
 use super::super::record::GroupRecord;
-use super::{session, watch};
+use super::{restart_session, session_timer};
 
 /// Calls all members together, unless that is under way; `reason` is for the log.
-pub(in crate::group) fn prepare(scene: &mut GroupScene<'_>, group: &str, reason: String) {
+pub(in crate::group) fn prepare_rebalance(scene: &mut GroupScene<'_>, group: &str, reason: String) {
     let now = scene.turn.now_ms;
-    let live = known(scene.live, group);
+    let live = known_group(scene.live, group);
     match live.state {
         GroupState::Preparing => return try_complete(scene, group),
         GroupState::Completing => {
@@ -60,32 +60,32 @@ pub(in crate::group) fn prepare(scene: &mut GroupScene<'_>, group: &str, reason:
 
 /// Begins the next generation if everybody is there.
 pub(super) fn try_complete(scene: &mut GroupScene<'_>, group: &str) {
-    let live = known(scene.live, group);
+    let live = known_group(scene.live, group);
     let all = live.members.values().all(|member| member.joining.is_some());
     if live.state == GroupState::Preparing
         && live.gathering.is_none()
         && all
         && live.pending.is_empty()
     {
-        complete(scene, group);
+        complete_join(scene, group);
     }
 }
 
 /// Begins the next generation with those who are there.
-pub(super) fn complete(scene: &mut GroupScene<'_>, group: &str) {
+pub(super) fn complete_join(scene: &mut GroupScene<'_>, group: &str) {
     let now = scene.turn.now_ms;
-    let live = known(scene.live, group);
+    let live = known_group(scene.live, group);
     live.gathering = None;
     let absent = |member: &ClassicMember| member.joining.is_none() && member.instance.is_none();
     let late: Vec<String> =
         live.members.iter().filter(|(_, it)| absent(it)).map(|(id, _)| id.clone()).collect();
     for id in &late {
         live.members.remove(id);
-        scene.turn.cancel_timer(session(group, id));
+        scene.turn.cancel_timer(session_timer(group, id));
     }
     scene.turn.cancel_timer(GroupTimer::Join { group: Arc::from(group) });
     if live.members.is_empty() {
-        return empty(scene, group);
+        return become_empty(scene, group);
     }
     if live.members.values().all(|member| member.joining.is_none()) {
         // Only static members that are away: they may come back within their session.
@@ -119,8 +119,8 @@ pub(super) fn complete(scene: &mut GroupScene<'_>, group: &str) {
 }
 
 /// No member is left: that ends a rebalance, too.
-fn empty(scene: &mut GroupScene<'_>, group: &str) {
-    let live = known(scene.live, group);
+fn become_empty(scene: &mut GroupScene<'_>, group: &str) {
+    let live = known_group(scene.live, group);
     live.generation += 1;
     live.protocol = None;
     live.leader = None;
@@ -138,16 +138,16 @@ fn empty(scene: &mut GroupScene<'_>, group: &str) {
 
 /// Tells a waiting member of the generation; the leader learns who is in it.
 fn answer_join(scene: &mut GroupScene<'_>, group: &str, id: &str) {
-    let live = known(scene.live, group);
+    let live = known_group(scene.live, group);
     let member = live.members.get_mut(id).expect("only members wait");
     let (ticket, version) = member.joining.take().expect("the caller has seen that it waits");
-    let response = joined(live, id, version, live.is_leader(id));
+    let response = join_response(live, id, version, live.is_leader(id));
     scene.turn.reply_to(ticket, GroupReply::Join(response));
-    watch(scene, group, id);
+    restart_session(scene, group, id);
 }
 
 /// What a member is told of the generation it is in.
-pub(super) fn joined(
+pub(super) fn join_response(
     live: &ClassicGroup,
     id: &str,
     version: i16,
@@ -192,8 +192,8 @@ pub(in crate::group) fn turn_away(
 }
 
 /// Takes a member out; the others are called together, for this reason.
-pub(super) fn remove(scene: &mut GroupScene<'_>, group: &str, id: &str, reason: String) {
-    let live = known(scene.live, group);
+pub(super) fn remove_member(scene: &mut GroupScene<'_>, group: &str, id: &str, reason: String) {
+    let live = known_group(scene.live, group);
     live.pending.remove(id);
     let Some(member) = live.members.remove(id) else {
         return try_complete(scene, group);
@@ -204,13 +204,13 @@ pub(super) fn remove(scene: &mut GroupScene<'_>, group: &str, id: &str, reason: 
         live.statics.remove(instance);
     }
     turn_away(scene, id, &member, ErrorCode::UNKNOWN_MEMBER_ID);
-    scene.turn.cancel_timer(session(group, id));
-    let live = known(scene.live, group);
+    scene.turn.cancel_timer(session_timer(group, id));
+    let live = known_group(scene.live, group);
     if live.is_leader(id) {
         live.leader = None;
     }
     match live.state {
-        GroupState::Stable | GroupState::Completing => prepare(scene, group, reason),
+        GroupState::Stable | GroupState::Completing => prepare_rebalance(scene, group, reason),
         GroupState::Preparing => try_complete(scene, group),
         GroupState::Empty => {}
     }

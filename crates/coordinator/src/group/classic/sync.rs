@@ -12,19 +12,23 @@ use ottla_types::ErrorCode;
 
 use super::super::command::{GroupReply, GroupTimer};
 use super::super::consumer;
-use super::super::live::{ClassicGroup, GroupState, known};
+use super::super::live::{ClassicGroup, GroupState, known_group};
 use super::super::machine::GroupScene;
 use super::super::record::GroupRecord;
-use super::{prepare, watch};
+use super::{prepare_rebalance, restart_session};
 
-pub(in crate::group) fn sync(scene: &mut GroupScene<'_>, request: SyncGroupRequest, version: i16) {
-    if let Err(code) = take(scene, request, version) {
+pub(in crate::group) fn sync_group(
+    scene: &mut GroupScene<'_>,
+    request: SyncGroupRequest,
+    version: i16,
+) {
+    if let Err(code) = take_sync(scene, request, version) {
         let response = SyncGroupResponse { error_code: code.0, ..Default::default() };
         scene.turn.reply(GroupReply::Sync(response));
     }
 }
 
-fn take(
+fn take_sync(
     scene: &mut GroupScene<'_>,
     request: SyncGroupRequest,
     version: i16,
@@ -34,11 +38,11 @@ fn take(
         return Err(ErrorCode::INVALID_GROUP_ID);
     }
     if scene.stored.consumers.contains_key(group) {
-        return consumer::classic::sync(scene, &request);
+        return consumer::classic::sync_consumer_group(scene, &request);
     }
     let ticket = scene.turn.ticket;
     let live = scene.live.get_mut(group).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
-    super::check(live, id, request.group_instance_id.as_deref(), request.generation_id)?;
+    super::check_member(live, id, request.group_instance_id.as_deref(), request.generation_id)?;
     let other = |asked: &Option<String>, known: &Option<String>| asked.is_some() && asked != known;
     if version >= 5
         && (other(&request.protocol_type, &live.protocol_type)
@@ -50,9 +54,9 @@ fn take(
         GroupState::Empty => Err(ErrorCode::UNKNOWN_MEMBER_ID),
         GroupState::Preparing => Err(ErrorCode::REBALANCE_IN_PROGRESS),
         GroupState::Stable => {
-            let response = synced(live, id);
+            let response = sync_response(live, id);
             scene.turn.reply(GroupReply::Sync(response));
-            watch(scene, group, id);
+            restart_session(scene, group, id);
             Ok(())
         }
         GroupState::Completing => {
@@ -66,7 +70,7 @@ fn take(
             if live.is_leader(id) {
                 let given = request.assignments.into_iter();
                 let given = given.map(|it| (it.member_id, it.assignment)).collect();
-                assign(scene, group, given);
+                take_assignment(scene, group, given);
             }
             Ok(())
         }
@@ -74,8 +78,8 @@ fn take(
 }
 
 /// The leader has assigned: it is written down, and everybody who waits learns it.
-fn assign(scene: &mut GroupScene<'_>, group: &str, mut given: BTreeMap<String, Bytes>) {
-    let live = known(scene.live, group);
+fn take_assignment(scene: &mut GroupScene<'_>, group: &str, mut given: BTreeMap<String, Bytes>) {
+    let live = known_group(scene.live, group);
     for (id, member) in &mut live.members {
         member.assignment = given.remove(id).unwrap_or_default();
     }
@@ -88,19 +92,19 @@ fn assign(scene: &mut GroupScene<'_>, group: &str, mut given: BTreeMap<String, B
     scene.turn.cancel_timer(GroupTimer::Sync { group: Arc::from(group) });
     let ids: Vec<String> = live.members.keys().cloned().collect();
     for id in ids {
-        let live = known(scene.live, group);
+        let live = known_group(scene.live, group);
         let waiting = live.members.get_mut(&id).and_then(|member| member.syncing.take());
         if let Some(ticket) = waiting {
-            let response = synced(live, &id);
+            let response = sync_response(live, &id);
             scene.turn.reply_to(ticket, GroupReply::Sync(response));
-            watch(scene, group, &id);
+            restart_session(scene, group, &id);
         }
     }
 }
 
 /// The generation does not fit the log: all learn it, and are called together again.
 fn cannot_be_kept(scene: &mut GroupScene<'_>, group: &str) {
-    let live = known(scene.live, group);
+    let live = known_group(scene.live, group);
     // It was not settled.
     live.enter(GroupState::Completing, scene.turn.now_ms);
     for member in live.members.values_mut() {
@@ -111,10 +115,10 @@ fn cannot_be_kept(scene: &mut GroupScene<'_>, group: &str) {
             scene.turn.reply_to(ticket, GroupReply::Sync(response));
         }
     }
-    prepare(scene, group, String::from("the assignment is larger than a record may be"));
+    prepare_rebalance(scene, group, String::from("the assignment is larger than a record may be"));
 }
 
-fn synced(live: &ClassicGroup, id: &str) -> SyncGroupResponse {
+fn sync_response(live: &ClassicGroup, id: &str) -> SyncGroupResponse {
     SyncGroupResponse {
         protocol_type: live.protocol_type.clone(),
         protocol_name: live.protocol.clone(),

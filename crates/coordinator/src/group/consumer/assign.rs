@@ -24,7 +24,7 @@ struct Readers<'a> {
 }
 
 /// The assignor that most members want.
-pub(super) fn assignor(group: &ConsumerGroup) -> &str {
+pub(super) fn preferred_assignor(group: &ConsumerGroup) -> &str {
     let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
     for name in group.members.values().filter_map(|it| it.assignor.as_deref()) {
         *votes.entry(name).or_default() += 1;
@@ -33,7 +33,7 @@ pub(super) fn assignor(group: &ConsumerGroup) -> &str {
 }
 
 /// What each member is to have.
-pub(super) fn assign(
+pub(super) fn assign_partitions(
     group: &ConsumerGroup,
     topics: &TopicCatalog,
 ) -> BTreeMap<String, TopicIdPartitions> {
@@ -51,8 +51,11 @@ pub(super) fn assign(
         read.insert(id.as_str(), of_member);
     }
     let readers = Readers { topics: read, sizes };
-    let found =
-        if assignor(group) == "range" { range(group, &readers) } else { uniform(group, &readers) };
+    let found = if preferred_assignor(group) == "range" {
+        assign_by_range(group, &readers)
+    } else {
+        assign_uniformly(group, &readers)
+    };
     found.into_iter().map(|(member, places)| (String::from(member), by_topic(places))).collect()
 }
 
@@ -65,7 +68,7 @@ fn by_topic(places: BTreeSet<TopicIdPartition>) -> TopicIdPartitions {
 }
 
 /// Each topic is cut into as many ranges as it has readers; topics of one size are cut alike.
-fn range<'a>(
+fn assign_by_range<'a>(
     group: &'a ConsumerGroup,
     readers: &Readers<'a>,
 ) -> BTreeMap<&'a str, BTreeSet<TopicIdPartition>> {
@@ -94,7 +97,7 @@ fn range<'a>(
 }
 
 /// As even as subscriptions allow, and as much as possible as before.
-fn uniform<'a>(
+fn assign_uniformly<'a>(
     group: &'a ConsumerGroup,
     readers: &Readers<'a>,
 ) -> BTreeMap<&'a str, BTreeSet<TopicIdPartition>> {

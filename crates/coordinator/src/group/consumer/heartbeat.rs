@@ -18,12 +18,12 @@ use super::super::command::{GroupReply, MemberClient};
 use super::super::live::GroupState;
 use super::super::machine::GroupScene;
 use super::super::record::GroupRecord;
-use super::assign::{ASSIGNORS, assign};
-use super::classic::{Upgrade, upgrade};
-use super::reconcile::{is_within, reconcile};
+use super::assign::{ASSIGNORS, assign_partitions};
+use super::classic::{Upgrade, upgrade_group};
+use super::reconcile::{is_within, reconcile_member};
 use super::record::ConsumerRecord;
 use super::stored::{ConsumerMember, CurrentAssignment, MemberState, TopicIdPartitions};
-use super::{Draft, leave, rebalance, watch};
+use super::{Draft, leave, rebalance_timer, restart_session};
 
 /// A member that leaves for good.
 pub(super) const LEAVES: i32 = -1;
@@ -39,19 +39,19 @@ pub(super) struct HeartbeatRefusal {
 }
 
 /// A refusal in words that are always the same.
-pub(super) const fn refused(code: ErrorCode, message: &'static str) -> HeartbeatRefusal {
+pub(super) const fn refuse_heartbeat(code: ErrorCode, message: &'static str) -> HeartbeatRefusal {
     HeartbeatRefusal { code, message: Cow::Borrowed(message) }
 }
 
-pub(in crate::group) fn heartbeat(
+pub(in crate::group) fn consumer_heartbeat(
     scene: &mut GroupScene<'_>,
     request: ConsumerGroupHeartbeatRequest,
     client: MemberClient,
 ) {
-    let answer = match check(&request) {
+    let answer = match check_request(&request) {
         Err(refused) => Err(refused),
-        Ok(()) if request.member_epoch < 0 => leave::leave(scene, &request),
-        Ok(()) => beat(scene, &request, client),
+        Ok(()) if request.member_epoch < 0 => leave::leave_by_heartbeat(scene, &request),
+        Ok(()) => take_heartbeat(scene, &request, client),
     };
     let response = answer.unwrap_or_else(|refused| ConsumerGroupHeartbeatResponse {
         error_code: refused.code.0,
@@ -61,8 +61,8 @@ pub(in crate::group) fn heartbeat(
     scene.turn.reply(GroupReply::ConsumerHeartbeat(response));
 }
 
-fn check(request: &ConsumerGroupHeartbeatRequest) -> Result<(), HeartbeatRefusal> {
-    let invalid = |message| Err(refused(ErrorCode::INVALID_REQUEST, message));
+fn check_request(request: &ConsumerGroupHeartbeatRequest) -> Result<(), HeartbeatRefusal> {
+    let invalid = |message| Err(refuse_heartbeat(ErrorCode::INVALID_REQUEST, message));
     let is_blank = |text: &Option<String>| text.as_ref().is_some_and(|it| it.trim().is_empty());
     if request.group_id.trim().is_empty() {
         return invalid("GroupId can't be empty.");
@@ -96,7 +96,7 @@ fn check(request: &ConsumerGroupHeartbeatRequest) -> Result<(), HeartbeatRefusal
         }
     }
     if request.server_assignor.as_deref().is_some_and(|it| !ASSIGNORS.contains(&it)) {
-        return Err(refused(
+        return Err(refuse_heartbeat(
             ErrorCode::UNSUPPORTED_ASSIGNOR,
             "The assignor is not supported; supported are uniform and range.",
         ));
@@ -104,7 +104,7 @@ fn check(request: &ConsumerGroupHeartbeatRequest) -> Result<(), HeartbeatRefusal
     Ok(())
 }
 
-fn beat(
+fn take_heartbeat(
     scene: &mut GroupScene<'_>,
     request: &ConsumerGroupHeartbeatRequest,
     client: MemberClient,
@@ -112,31 +112,31 @@ fn beat(
     let (id, joins) = (&request.group_id, request.member_epoch == 0);
     let is_known = scene.stored.consumers.contains_key(id);
     if !is_known && !joins {
-        return Err(refused(ErrorCode::GROUP_ID_NOT_FOUND, "The group is not known."));
+        return Err(refuse_heartbeat(ErrorCode::GROUP_ID_NOT_FOUND, "The group is not known."));
     }
     if let Some(response) = nothing_new(scene, request, &client) {
         return Ok(response);
     }
-    let (mut draft, upgrade) = draft(scene, id)?;
+    let (mut draft, upgrade) = draft_group(scene, id)?;
     let entrant = Entrant {
         member: &request.member_id,
         instance: request.instance_id.as_deref(),
         joins,
         is_classic: false,
     };
-    enter(scene, &mut draft, &entrant)?;
+    admit_member(scene, &mut draft, &entrant)?;
     let member = request.member_id.clone();
     let before = draft.group.current.get(&member).cloned().unwrap_or_default();
-    let owned = request.topic_partitions.as_ref().map(|all| places(all));
+    let owned = request.topic_partitions.as_ref().map(|all| owned_partitions(all));
     check_epoch(&before, request.member_epoch, owned.as_ref())?;
-    let now = describe(&draft, request, client);
-    learn(scene, &mut draft, &member, now)?;
+    let now = member_from_heartbeat(&draft, request, client);
+    update_member(scene, &mut draft, &member, now)?;
     match upgrade {
         Some(upgrade) => upgrade.finish(scene, &draft),
         None => drop(scene.live.remove(id)),
     }
     settle_target(scene, &mut draft);
-    let mut now = reconcile(&draft.group, &member, owned.as_ref());
+    let mut now = reconcile_member(&draft.group, &member, owned.as_ref());
     if joins && now.epoch != 0 && before.epoch != 0 {
         // It has forgotten what it had.
         now.previous = before.epoch;
@@ -145,7 +145,7 @@ fn beat(
     if is_new {
         draft.write(ConsumerRecord::current(id, &member, now.clone()));
     }
-    timers(scene, &draft, &member, &before);
+    set_member_timers(scene, &draft, &member, &before);
     let is_settled = draft.group.is_settled();
     let busy = scene.stored.consumers.len().max(draft.group.members.len());
     draft.finish(scene);
@@ -154,7 +154,7 @@ fn beat(
         member_id: Some(member),
         member_epoch: now.epoch,
         heartbeat_interval_ms: scene.settings.consumer_heartbeat_ms(id, is_settled, busy),
-        assignment: tells.then(|| assignment(&now.assigned)),
+        assignment: tells.then(|| response_assignment(&now.assigned)),
         ..Default::default()
     })
 }
@@ -168,10 +168,13 @@ const fn is_full(request: &ConsumerGroupHeartbeatRequest) -> bool {
 }
 
 /// The group as it is, which may have been a classic one so far.
-fn draft(scene: &GroupScene<'_>, id: &str) -> Result<(Draft, Option<Upgrade>), HeartbeatRefusal> {
+fn draft_group(
+    scene: &GroupScene<'_>,
+    id: &str,
+) -> Result<(Draft, Option<Upgrade>), HeartbeatRefusal> {
     let Some(live) = scene.live.get(id) else { return Ok((Draft::of(scene, id), None)) };
     if live.state != GroupState::Empty {
-        let (draft, how) = upgrade(scene, id)?;
+        let (draft, how) = upgrade_group(scene, id)?;
         return Ok((draft, Some(how)));
     }
     let mut draft = Draft::of(scene, id);
@@ -208,7 +211,7 @@ fn nothing_new(
     }
     let busy = scene.stored.consumers.len().max(group.members.len());
     let interval = scene.settings.consumer_heartbeat_ms(id, group.is_settled(), busy);
-    watch(scene, id, member, known);
+    restart_session(scene, id, member, known);
     Some(ConsumerGroupHeartbeatResponse {
         member_id: Some(member.clone()),
         member_epoch: now.epoch,
@@ -232,7 +235,7 @@ pub(super) fn has_no_room(scene: &GroupScene<'_>, draft: &Draft) -> bool {
 }
 
 /// Is it a member? One that is new may come in.
-pub(super) fn enter(
+pub(super) fn admit_member(
     scene: &GroupScene<'_>,
     draft: &mut Draft,
     entrant: &Entrant<'_>,
@@ -248,16 +251,16 @@ pub(super) fn enter(
                     draft.group.members.get(&there).is_some_and(|it| it.classic.is_some());
                 // Classic members do not say that they will be back: they just are.
                 if !is_away && !is_classic && !was_classic {
-                    return Err(refused(
+                    return Err(refuse_heartbeat(
                         ErrorCode::UNRELEASED_INSTANCE_ID,
                         "The instance id is in use.",
                     ));
                 }
-                replace(draft, &there, member);
+                replace_static_member(draft, &there, member);
                 return Ok(());
             }
             Some(_) => {
-                return Err(refused(
+                return Err(refuse_heartbeat(
                     ErrorCode::FENCED_INSTANCE_ID,
                     "Another member has the instance id.",
                 ));
@@ -265,7 +268,10 @@ pub(super) fn enter(
             None if joins => {}
             // Only who joins may take a name: a heartbeat must not rename a member.
             None => {
-                return Err(refused(ErrorCode::UNKNOWN_MEMBER_ID, "The instance id is not known."));
+                return Err(refuse_heartbeat(
+                    ErrorCode::UNKNOWN_MEMBER_ID,
+                    "The instance id is not known.",
+                ));
             }
         }
     }
@@ -273,13 +279,13 @@ pub(super) fn enter(
         return Ok(());
     }
     if !joins {
-        return Err(refused(
+        return Err(refuse_heartbeat(
             ErrorCode::UNKNOWN_MEMBER_ID,
             "The member is not a member of the group.",
         ));
     }
     if has_no_room(scene, draft) {
-        return Err(refused(
+        return Err(refuse_heartbeat(
             ErrorCode::GROUP_MAX_SIZE_REACHED,
             "The group has as many members as it may.",
         ));
@@ -288,7 +294,7 @@ pub(super) fn enter(
 }
 
 /// A static member is back under another id: it gets what it had.
-fn replace(draft: &mut Draft, old: &str, new: &str) {
+fn replace_static_member(draft: &mut Draft, old: &str, new: &str) {
     let (target, had) =
         (draft.group.targets.get(old).cloned(), draft.group.current.get(old).cloned());
     let said = draft.group.members.get(old).cloned();
@@ -313,7 +319,7 @@ fn check_epoch(
     said: i32,
     owned: Option<&TopicIdPartitions>,
 ) -> Result<(), HeartbeatRefusal> {
-    let fenced = Err(refused(
+    let fenced = Err(refuse_heartbeat(
         ErrorCode::FENCED_MEMBER_EPOCH,
         "The consumer group member has a different member epoch; it must give everything up and rejoin.",
     ));
@@ -326,7 +332,7 @@ fn check_epoch(
 }
 
 /// What the member says of itself, with what it said before.
-fn describe(
+fn member_from_heartbeat(
     draft: &Draft,
     request: &ConsumerGroupHeartbeatRequest,
     client: MemberClient,
@@ -356,7 +362,7 @@ fn describe(
 }
 
 /// What the member says of itself is written down; a change of what it reads is one of the group.
-pub(super) fn learn(
+pub(super) fn update_member(
     scene: &mut GroupScene<'_>,
     draft: &mut Draft,
     member: &str,
@@ -365,7 +371,7 @@ pub(super) fn learn(
     if let Some(regex) = &now.regex
         && !draft.group.regexes.contains_key(regex)
     {
-        resolve(scene, draft, regex)?;
+        resolve_pattern(scene, draft, regex)?;
     }
     let same = |it: &ConsumerMember| {
         (&it.topics, &it.regex, &it.assignor) == (&now.topics, &now.regex, &now.assignor)
@@ -381,7 +387,7 @@ pub(super) fn learn(
     forget_patterns(draft);
     let topics = &scene.settings.topics;
     if scene.seen.get(&draft.id) != Some(&topics.version) {
-        refresh(scene, draft);
+        resolve_all_patterns(scene, draft);
     }
     let hash = draft.group.hash(topics);
     let is_new = draft.group.epoch == 0;
@@ -398,13 +404,20 @@ pub(super) fn learn(
         draft.write(ConsumerRecord::epoch(&draft.id.clone(), 1, hash));
     }
     if draft.is_too_large(scene) {
-        return Err(refused(ErrorCode::UNKNOWN_SERVER_ERROR, "What the member says is too large."));
+        return Err(refuse_heartbeat(
+            ErrorCode::UNKNOWN_SERVER_ERROR,
+            "What the member says is too large.",
+        ));
     }
     scene.seen.insert(draft.id.clone(), topics.version);
     Ok(())
 }
 
-fn resolve(scene: &GroupScene<'_>, draft: &mut Draft, regex: &str) -> Result<(), HeartbeatRefusal> {
+fn resolve_pattern(
+    scene: &GroupScene<'_>,
+    draft: &mut Draft,
+    regex: &str,
+) -> Result<(), HeartbeatRefusal> {
     let topics = &scene.settings.topics;
     let found = topics.matching(regex).map_err(|bad| HeartbeatRefusal {
         code: ErrorCode::INVALID_REGULAR_EXPRESSION,
@@ -418,11 +431,11 @@ fn resolve(scene: &GroupScene<'_>, draft: &mut Draft, regex: &str) -> Result<(),
 }
 
 /// Patterns stand for other topics when there are others.
-fn refresh(scene: &GroupScene<'_>, draft: &mut Draft) {
+fn resolve_all_patterns(scene: &GroupScene<'_>, draft: &mut Draft) {
     let regexes: Vec<String> = draft.group.regexes.keys().cloned().collect();
     for regex in regexes {
         // A pattern that only the server which wrote it could read goes on standing for the same.
-        let _ = resolve(scene, draft, &regex);
+        let _ = resolve_pattern(scene, draft, &regex);
     }
 }
 
@@ -443,7 +456,7 @@ pub(super) fn settle_target(scene: &GroupScene<'_>, draft: &mut Draft) {
     if draft.group.epoch <= draft.group.target_epoch {
         return;
     }
-    for (member, places) in assign(&draft.group, &scene.settings.topics) {
+    for (member, places) in assign_partitions(&draft.group, &scene.settings.topics) {
         if draft.group.targets.get(&member) != Some(&places) {
             let (group, value) = (draft.id.clone(), Some(places));
             draft.write(ConsumerRecord::Target { group, member, value });
@@ -453,25 +466,30 @@ pub(super) fn settle_target(scene: &GroupScene<'_>, draft: &mut Draft) {
     draft.write(ConsumerRecord::TargetEpoch { group, value });
 }
 
-fn timers(scene: &mut GroupScene<'_>, draft: &Draft, member: &str, before: &CurrentAssignment) {
+fn set_member_timers(
+    scene: &mut GroupScene<'_>,
+    draft: &Draft,
+    member: &str,
+    before: &CurrentAssignment,
+) {
     let said = draft.group.members.get(member).expect("it has just been written down");
-    watch(scene, &draft.id, member, said);
+    restart_session(scene, &draft.id, member, said);
     let now = draft.group.current.get(member).map(|it| it.state);
     let must_give_up = now == Some(MemberState::Unrevoked);
     let had_to = before.state == MemberState::Unrevoked;
     if must_give_up && !had_to {
         let delay = i64::from(said.rebalance_timeout_ms);
-        scene.turn.set_timer(rebalance(&draft.id, member), delay);
+        scene.turn.set_timer(rebalance_timer(&draft.id, member), delay);
     } else if had_to && !must_give_up {
-        scene.turn.cancel_timer(rebalance(&draft.id, member));
+        scene.turn.cancel_timer(rebalance_timer(&draft.id, member));
     }
 }
 
-fn places(all: &[Owned]) -> TopicIdPartitions {
+fn owned_partitions(all: &[Owned]) -> TopicIdPartitions {
     all.iter().map(|it| (it.topic_id, it.partitions.iter().copied().collect())).collect()
 }
 
-fn assignment(places: &TopicIdPartitions) -> Assignment {
+fn response_assignment(places: &TopicIdPartitions) -> Assignment {
     let one = |(topic, partitions): (&ottla_types::Uuid, &BTreeSet<i32>)| TopicPartitions {
         topic_id: *topic,
         partitions: partitions.iter().copied().collect(),

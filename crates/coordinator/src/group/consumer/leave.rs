@@ -6,34 +6,38 @@ use ottla_protocol::messages::consumer_group_heartbeat_response::ConsumerGroupHe
 use ottla_types::ErrorCode;
 
 use super::super::machine::GroupScene;
-use super::classic::{downgrade, is_due};
-use super::heartbeat::{AWAY, HeartbeatRefusal, LEAVES, forget_patterns, refused};
+use super::classic::{downgrade_group, downgrade_is_due};
+use super::heartbeat::{AWAY, HeartbeatRefusal, LEAVES, forget_patterns, refuse_heartbeat};
 use super::record::ConsumerRecord;
 use super::stored::{CurrentAssignment, MemberState};
-use super::{Draft, rebalance, stop_watching};
+use super::{Draft, rebalance_timer, stop_watching};
 
-pub(super) fn leave(
+pub(super) fn leave_by_heartbeat(
     scene: &mut GroupScene<'_>,
     request: &ConsumerGroupHeartbeatRequest,
 ) -> Result<ConsumerGroupHeartbeatResponse, HeartbeatRefusal> {
     let (id, member) = (&request.group_id, &request.member_id);
-    let unknown =
-        || refused(ErrorCode::UNKNOWN_MEMBER_ID, "The member is not a member of the group.");
-    let none = || refused(ErrorCode::GROUP_ID_NOT_FOUND, "The group is not known.");
+    let unknown = || {
+        refuse_heartbeat(ErrorCode::UNKNOWN_MEMBER_ID, "The member is not a member of the group.")
+    };
+    let none = || refuse_heartbeat(ErrorCode::GROUP_ID_NOT_FOUND, "The group is not known.");
     let group = scene.stored.consumers.get(id).ok_or_else(none)?;
     if let Some(instance) = &request.instance_id
         && group.holder(instance).ok_or_else(unknown)? != member
     {
-        return Err(refused(ErrorCode::FENCED_INSTANCE_ID, "Another member has the instance id."));
+        return Err(refuse_heartbeat(
+            ErrorCode::FENCED_INSTANCE_ID,
+            "Another member has the instance id.",
+        ));
     }
     if !group.members.contains_key(member) {
         return Err(unknown());
     }
     let is_back_soon = request.member_epoch == AWAY;
     if is_back_soon {
-        away(scene, id, member);
+        leave_temporarily(scene, id, member);
     } else {
-        remove(scene, id, &[member], "left");
+        remove_members(scene, id, &[member], "left");
     }
     Ok(ConsumerGroupHeartbeatResponse {
         member_id: Some(member.clone()),
@@ -43,7 +47,7 @@ pub(super) fn leave(
 }
 
 /// A static member will be back: what it has stays its own until its session ends.
-fn away(scene: &mut GroupScene<'_>, id: &str, member: &str) {
+fn leave_temporarily(scene: &mut GroupScene<'_>, id: &str, member: &str) {
     let mut draft = Draft::of(scene, id);
     let had = draft.group.current.get(member).cloned().unwrap_or_default();
     let current = CurrentAssignment {
@@ -55,13 +59,13 @@ fn away(scene: &mut GroupScene<'_>, id: &str, member: &str) {
     };
     let current = current.dated(&had, had.epoch);
     draft.write(ConsumerRecord::current(id, member, current));
-    scene.turn.cancel_timer(rebalance(id, member));
+    scene.turn.cancel_timer(rebalance_timer(id, member));
     draft.finish(scene);
 }
 
 /// Members are none any more; what they had is free.
 /// `why` says what they did, for the log.
-pub(super) fn remove(scene: &mut GroupScene<'_>, id: &str, members: &[&str], why: &str) {
+pub(super) fn remove_members(scene: &mut GroupScene<'_>, id: &str, members: &[&str], why: &str) {
     let mut draft = Draft::of(scene, id);
     for member in members {
         for record in ConsumerRecord::no_member(id, member) {
@@ -69,8 +73,8 @@ pub(super) fn remove(scene: &mut GroupScene<'_>, id: &str, members: &[&str], why
         }
         stop_watching(scene, id, member);
     }
-    if is_due(scene, &draft) {
-        downgrade(scene, &draft);
+    if downgrade_is_due(scene, &draft) {
+        downgrade_group(scene, &draft);
         return;
     }
     forget_patterns(&mut draft);
@@ -85,7 +89,7 @@ pub(in crate::group) fn session_timeout(scene: &mut GroupScene<'_>, id: &str, me
     let is_member =
         scene.stored.consumers.get(id).is_some_and(|it| it.members.contains_key(member));
     if is_member {
-        remove(scene, id, &[member], "was not heard of in time");
+        remove_members(scene, id, &[member], "was not heard of in time");
     }
 }
 
@@ -93,6 +97,6 @@ pub(in crate::group) fn session_timeout(scene: &mut GroupScene<'_>, id: &str, me
 pub(in crate::group) fn rebalance_timeout(scene: &mut GroupScene<'_>, id: &str, member: &str) {
     let current = scene.stored.consumers.get(id).and_then(|it| it.current.get(member));
     if current.is_some_and(|it| it.state == MemberState::Unrevoked) {
-        remove(scene, id, &[member], "did not give up its partitions in time");
+        remove_members(scene, id, &[member], "did not give up its partitions in time");
     }
 }

@@ -21,9 +21,9 @@ pub use stored::{
 };
 pub use topics::TopicCatalog;
 
-pub(super) use heartbeat::heartbeat;
+pub(super) use heartbeat::consumer_heartbeat;
 pub(super) use leave::{rebalance_timeout, session_timeout};
-pub(super) use show::{describe, list};
+pub(super) use show::{describe_consumer_groups, list_consumer_groups};
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -109,40 +109,40 @@ impl Draft {
 }
 
 /// The log has been replayed: every member gets a fresh session.
-pub(super) fn loaded(scene: &mut GroupScene<'_>) {
+pub(super) fn start_sessions(scene: &mut GroupScene<'_>) {
     for (id, group) in &scene.stored.consumers {
         for (member, said) in &group.members {
-            watch(scene, id, member, said);
+            restart_session(scene, id, member, said);
         }
         let revoking = group.current.iter().filter(|(_, it)| it.state == MemberState::Unrevoked);
         for (member, _) in revoking {
             let Some(said) = group.members.get(member) else { continue };
             // A classic member gives up by joining again.
-            let timer = if said.classic.is_some() { join_timer } else { rebalance };
+            let timer = if said.classic.is_some() { join_timer } else { rebalance_timer };
             scene.turn.set_timer(timer(id, member), i64::from(said.rebalance_timeout_ms));
         }
     }
 }
 
 /// The member has been heard of: its session starts anew. A classic one has its own time for that.
-fn watch(scene: &mut GroupScene<'_>, group: &str, member: &str, said: &ConsumerMember) {
+fn restart_session(scene: &mut GroupScene<'_>, group: &str, member: &str, said: &ConsumerMember) {
     let usual = scene.settings.consumer_session_ms(group);
     let delay = said.classic.as_ref().map_or(usual, |it| it.session_timeout_ms);
-    scene.turn.set_timer(session(group, member), i64::from(delay));
+    scene.turn.set_timer(session_timer(group, member), i64::from(delay));
 }
 
 /// The member is none of this group any more.
 fn stop_watching(scene: &mut GroupScene<'_>, group: &str, member: &str) {
-    for timer in [session, rebalance, join_timer, sync_timer] {
+    for timer in [session_timer, rebalance_timer, join_timer, sync_timer] {
         scene.turn.cancel_timer(timer(group, member));
     }
 }
 
-fn session(group: &str, member: &str) -> GroupTimer {
+fn session_timer(group: &str, member: &str) -> GroupTimer {
     GroupTimer::ConsumerSession { group: Arc::from(group), member: Arc::from(member) }
 }
 
-fn rebalance(group: &str, member: &str) -> GroupTimer {
+fn rebalance_timer(group: &str, member: &str) -> GroupTimer {
     GroupTimer::ConsumerRebalance { group: Arc::from(group), member: Arc::from(member) }
 }
 
@@ -155,7 +155,7 @@ fn sync_timer(group: &str, member: &str) -> GroupTimer {
 }
 
 /// Nothing of the group but its offsets remains.
-pub(super) fn forget(scene: &mut GroupScene<'_>, id: &str) {
+pub(super) fn delete_consumer_group(scene: &mut GroupScene<'_>, id: &str) {
     scene.seen.remove(id);
     if let Some(group) = scene.stored.consumers.get(id) {
         let records = group.tombstones(id).into_iter().map(GroupRecord::Consumer);

@@ -3,7 +3,7 @@
 use super::stored::{ConsumerGroup, CurrentAssignment, MemberState, TopicIdPartitions};
 
 /// What the member is after it has told what it owns (`None`: it did not say).
-pub(super) fn reconcile(
+pub(super) fn reconcile_member(
     group: &ConsumerGroup,
     member: &str,
     owned: Option<&TopicIdPartitions>,
@@ -11,13 +11,17 @@ pub(super) fn reconcile(
     let now = group.current.get(member).cloned().unwrap_or_default();
     match now.state {
         // Until it has given up what it must, nothing changes, not even the epoch (KAFKA-19974).
-        MemberState::Unrevoked if owned.is_none_or(|owned| overlap(owned, &now.revoking)) => now,
+        MemberState::Unrevoked
+            if owned.is_none_or(|owned| partitions_overlap(owned, &now.revoking)) =>
+        {
+            now
+        }
         MemberState::Stable if now.epoch == group.target_epoch => now,
-        _ => next(group, member, &now, owned),
+        _ => next_assignment(group, member, &now, owned),
     }
 }
 
-fn next(
+fn next_assignment(
     group: &ConsumerGroup,
     member: &str,
     now: &CurrentAssignment,
@@ -25,9 +29,9 @@ fn next(
 ) -> CurrentAssignment {
     let none = TopicIdPartitions::new();
     let target = group.targets.get(member).unwrap_or(&none);
-    let kept = both(&now.assigned, target);
-    let revoking = without(&now.assigned, target);
-    let must_wait = owned.is_none_or(|owned| overlap(owned, &revoking));
+    let kept = intersection_of(&now.assigned, target);
+    let revoking = difference_of(&now.assigned, target);
+    let must_wait = owned.is_none_or(|owned| partitions_overlap(owned, &revoking));
     if !revoking.is_empty() && must_wait {
         let state = MemberState::Unrevoked;
         let next = CurrentAssignment { state, assigned: kept, revoking, ..now.clone() };
@@ -35,7 +39,7 @@ fn next(
     }
     let mut assigned = kept;
     let mut all_free = true;
-    for (topic, partitions) in without(target, &now.assigned) {
+    for (topic, partitions) in difference_of(target, &now.assigned) {
         for partition in partitions {
             let is_free = group.owner(topic, partition).is_none_or(|owner| owner == member);
             if is_free {
@@ -52,15 +56,15 @@ fn next(
     next.dated(now, epoch)
 }
 
-fn both(a: &TopicIdPartitions, b: &TopicIdPartitions) -> TopicIdPartitions {
-    filter(a, |topic, partition| b.get(topic).is_some_and(|it| it.contains(partition)))
+fn intersection_of(a: &TopicIdPartitions, b: &TopicIdPartitions) -> TopicIdPartitions {
+    filter_partitions(a, |topic, partition| b.get(topic).is_some_and(|it| it.contains(partition)))
 }
 
-pub(super) fn without(a: &TopicIdPartitions, b: &TopicIdPartitions) -> TopicIdPartitions {
-    filter(a, |topic, partition| b.get(topic).is_none_or(|it| !it.contains(partition)))
+pub(super) fn difference_of(a: &TopicIdPartitions, b: &TopicIdPartitions) -> TopicIdPartitions {
+    filter_partitions(a, |topic, partition| b.get(topic).is_none_or(|it| !it.contains(partition)))
 }
 
-fn filter(
+fn filter_partitions(
     all: &TopicIdPartitions,
     keep: impl Fn(&ottla_types::Uuid, &i32) -> bool,
 ) -> TopicIdPartitions {
@@ -73,7 +77,7 @@ fn filter(
     found
 }
 
-pub(super) fn overlap(a: &TopicIdPartitions, b: &TopicIdPartitions) -> bool {
+pub(super) fn partitions_overlap(a: &TopicIdPartitions, b: &TopicIdPartitions) -> bool {
     a.iter().any(|(topic, it)| b.get(topic).is_some_and(|other| !it.is_disjoint(other)))
 }
 

@@ -107,17 +107,17 @@ impl ConsumerRecord {
     ) -> Result<Option<Self>, DecodeError> {
         Ok(Some(match kind {
             EPOCH => {
-                let value = body::<EpochValue>(value)?;
+                let value = decode_body::<EpochValue>(value)?;
                 let group = EpochKey::decode(key, 0)?.group_id;
                 Self::Epoch { group, value: value.map(|it| (it.epoch, it.metadata_hash)) }
             }
             MEMBER => {
                 let key = MemberKey::decode(key, 0)?;
-                let value = body::<MemberValue>(value)?.map(member);
+                let value = decode_body::<MemberValue>(value)?.map(member_from_record);
                 Self::Member { group: key.group_id, member: key.member_id, value }
             }
             TARGET_EPOCH => {
-                let value = body::<TargetEpochValue>(value)?.map(|it| it.assignment_epoch);
+                let value = decode_body::<TargetEpochValue>(value)?.map(|it| it.assignment_epoch);
                 Self::TargetEpoch { group: TargetEpochKey::decode(key, 0)?.group_id, value }
             }
             TARGET => {
@@ -126,17 +126,17 @@ impl ConsumerRecord {
                     let all = it.topic_partitions.into_iter();
                     all.map(|it| (it.topic_id, it.partitions.into_iter().collect())).collect()
                 };
-                let value = body::<TargetValue>(value)?.map(places);
+                let value = decode_body::<TargetValue>(value)?.map(places);
                 Self::Target { group: key.group_id, member: key.member_id, value }
             }
             CURRENT => {
                 let key = CurrentKey::decode(key, 0)?;
-                let value = body::<CurrentValue>(value)?.map(current);
+                let value = decode_body::<CurrentValue>(value)?.map(assignment_from_record);
                 Self::Current { group: key.group_id, member: key.member_id, value }
             }
             REGEX => {
                 let key = RegexKey::decode(key, 0)?;
-                let value = body::<RegexValue>(value)?;
+                let value = decode_body::<RegexValue>(value)?;
                 let value = value.map(|it| (it.topics.into_iter().collect(), it.version));
                 Self::Regex { group: key.group_id, regex: key.regular_expression, value }
             }
@@ -162,7 +162,7 @@ impl ConsumerRecord {
             Self::Member { member, value, .. } => {
                 let member_id = member.clone();
                 let key = encode_key(MEMBER, &MemberKey { group_id, member_id, ..none_of() })?;
-                let value = value.as_ref().map(|it| encode_value(&member_value(it), 0));
+                let value = value.as_ref().map(|it| encode_value(&member_to_record(it), 0));
                 (key, value.transpose()?)
             }
             Self::TargetEpoch { value, .. } => {
@@ -193,7 +193,7 @@ impl ConsumerRecord {
             Self::Current { member, value, .. } => {
                 let member_id = member.clone();
                 let key = encode_key(CURRENT, &CurrentKey { group_id, member_id, ..none_of() })?;
-                let value = value.as_ref().map(|it| encode_value(&current_value(it), 0));
+                let value = value.as_ref().map(|it| encode_value(&assignment_to_record(it), 0));
                 (key, value.transpose()?)
             }
             Self::Regex { regex, value, .. } => {
@@ -214,13 +214,13 @@ fn none_of<T: Default>() -> T {
     T::default()
 }
 
-fn body<M: Message>(value: Option<Bytes>) -> Result<Option<M>, DecodeError> {
+fn decode_body<M: Message>(value: Option<Bytes>) -> Result<Option<M>, DecodeError> {
     let Some(value) = value else { return Ok(None) };
     let (version, mut d) = decode_value(value)?;
     M::decode(&mut d, version).map(Some)
 }
 
-fn member(it: MemberValue) -> ConsumerMember {
+fn member_from_record(it: MemberValue) -> ConsumerMember {
     ConsumerMember {
         instance: it.instance_id,
         rack: it.rack_id,
@@ -230,19 +230,19 @@ fn member(it: MemberValue) -> ConsumerMember {
         regex: it.subscribed_topic_regex.filter(|it| !it.is_empty()),
         rebalance_timeout_ms: it.rebalance_timeout_ms,
         assignor: it.server_assignor,
-        classic: it.classic_member_metadata.and_then(classic),
+        classic: it.classic_member_metadata.and_then(classic_from_record),
     }
 }
 
 /// Where the field is missing stands its default, which has no protocols.
-fn classic(it: said::ClassicMemberMetadata) -> Option<ClassicMetadata> {
+fn classic_from_record(it: said::ClassicMemberMetadata) -> Option<ClassicMetadata> {
     let all = it.supported_protocols.into_iter();
     let protocols: Vec<_> = all.map(|it| (it.name, it.metadata)).collect();
     let session_timeout_ms = it.session_timeout_ms;
     (!protocols.is_empty()).then_some(ClassicMetadata { session_timeout_ms, protocols })
 }
 
-fn member_value(it: &ConsumerMember) -> MemberValue {
+fn member_to_record(it: &ConsumerMember) -> MemberValue {
     MemberValue {
         instance_id: it.instance.clone(),
         rack_id: it.rack.clone(),
@@ -255,18 +255,18 @@ fn member_value(it: &ConsumerMember) -> MemberValue {
         server_assignor: it.assignor.clone(),
         classic_member_metadata: it.classic.as_ref().map(|it| said::ClassicMemberMetadata {
             session_timeout_ms: it.session_timeout_ms,
-            supported_protocols: it.protocols.iter().map(protocol).collect(),
+            supported_protocols: it.protocols.iter().map(protocol_to_record).collect(),
             ..Default::default()
         }),
         ..Default::default()
     }
 }
 
-fn protocol((name, metadata): &(String, Bytes)) -> said::ClassicProtocol {
+fn protocol_to_record((name, metadata): &(String, Bytes)) -> said::ClassicProtocol {
     said::ClassicProtocol { name: name.clone(), metadata: metadata.clone(), ..Default::default() }
 }
 
-fn current(it: CurrentValue) -> CurrentAssignment {
+fn assignment_from_record(it: CurrentValue) -> CurrentAssignment {
     let mut since = Since::new();
     let mut places = |all: Vec<current::TopicPartitions>| {
         let mut places = TopicIdPartitions::new();
@@ -289,7 +289,7 @@ fn current(it: CurrentValue) -> CurrentAssignment {
     }
 }
 
-fn current_value(it: &CurrentAssignment) -> CurrentValue {
+fn assignment_to_record(it: &CurrentAssignment) -> CurrentValue {
     let all = |places: &TopicIdPartitions| {
         let one =
             |(topic, partitions): (&ottla_types::Uuid, &BTreeSet<i32>)| current::TopicPartitions {

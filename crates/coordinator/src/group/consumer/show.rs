@@ -13,14 +13,14 @@ use ottla_types::ErrorCode;
 use super::super::command::GroupReply;
 use super::super::machine::GroupScene;
 use super::CONSUMER;
-use super::assign::assignor;
+use super::assign::preferred_assignor;
 use super::stored::{ConsumerGroup, CurrentAssignment, TopicIdPartitions};
 use super::topics::TopicCatalog;
 
-pub(in crate::group) fn describe(scene: &mut GroupScene<'_>, groups: Vec<String>) {
+pub(in crate::group) fn describe_consumer_groups(scene: &mut GroupScene<'_>, groups: Vec<String>) {
     let topics = &scene.settings.topics;
     let all = groups.into_iter().map(|id| match scene.stored.consumers.get(&id) {
-        Some(group) => described(group, id, topics),
+        Some(group) => described_group(group, id, topics),
         None if id.is_empty() => DescribedGroup {
             error_code: ErrorCode::INVALID_GROUP_ID.0,
             group_id: id,
@@ -37,7 +37,11 @@ pub(in crate::group) fn describe(scene: &mut GroupScene<'_>, groups: Vec<String>
     scene.turn.reply(GroupReply::ConsumerDescribe(all));
 }
 
-fn described(group: &ConsumerGroup, group_id: String, topics: &TopicCatalog) -> DescribedGroup {
+fn described_group(
+    group: &ConsumerGroup,
+    group_id: String,
+    topics: &TopicCatalog,
+) -> DescribedGroup {
     let shown = |places: Option<&TopicIdPartitions>| {
         let one = |(topic_id, partitions): (&ottla_types::Uuid, _)| {
             let topic_name = String::from(topics.name(*topic_id)?);
@@ -73,13 +77,13 @@ fn described(group: &ConsumerGroup, group_id: String, topics: &TopicCatalog) -> 
         group_state: String::from(group.state()),
         group_epoch: group.epoch,
         assignment_epoch: group.target_epoch,
-        assignor_name: String::from(assignor(group)),
+        assignor_name: String::from(preferred_assignor(group)),
         members: members.collect(),
         ..Default::default()
     }
 }
 
-pub(in crate::group) fn list(
+pub(in crate::group) fn list_consumer_groups(
     scene: &GroupScene<'_>,
     request: &ListGroupsRequest,
 ) -> Vec<ListedGroup> {

@@ -142,13 +142,19 @@ impl ConsumerGroup {
                 (self.epoch, self.metadata_hash) = (*epoch, *hash);
             }
             ConsumerRecord::Epoch { value: None, .. } => self.epoch = 0,
-            ConsumerRecord::Member { member, value, .. } => set(&mut self.members, member, value),
+            ConsumerRecord::Member { member, value, .. } => {
+                set_or_remove(&mut self.members, member, value)
+            }
             ConsumerRecord::TargetEpoch { value, .. } => self.target_epoch = value.unwrap_or(0),
-            ConsumerRecord::Target { member, value, .. } => set(&mut self.targets, member, value),
-            ConsumerRecord::Current { member, value, .. } => set(&mut self.current, member, value),
+            ConsumerRecord::Target { member, value, .. } => {
+                set_or_remove(&mut self.targets, member, value)
+            }
+            ConsumerRecord::Current { member, value, .. } => {
+                set_or_remove(&mut self.current, member, value)
+            }
             ConsumerRecord::Regex { regex, value, .. } => {
                 let topics = value.as_ref().map(|(topics, _)| topics.clone());
-                set(&mut self.regexes, regex, &topics);
+                set_or_remove(&mut self.regexes, regex, &topics);
             }
         }
     }
@@ -275,7 +281,7 @@ impl ConsumerGroup {
     }
 }
 
-fn set<V: Clone>(all: &mut BTreeMap<String, V>, key: &str, value: &Option<V>) {
+fn set_or_remove<V: Clone>(all: &mut BTreeMap<String, V>, key: &str, value: &Option<V>) {
     match value {
         Some(value) => all.insert(String::from(key), value.clone()),
         None => all.remove(key),

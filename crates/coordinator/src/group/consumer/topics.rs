@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 
 use ottla_types::Uuid;
 
-use crate::pattern::{Alphabet, BadPattern, whole};
+use crate::pattern::{Alphabet, BadPattern, compile_whole};
 
 /// Names, ids and sizes of topics at one moment.
 #[derive(Clone, Debug, Default)]
@@ -54,7 +54,7 @@ impl TopicCatalog {
     /// # Errors
     /// The text is not a pattern of RE2/J.
     pub fn matching(&self, pattern: &str) -> Result<BTreeSet<String>, BadPattern> {
-        let pattern = whole(pattern, Alphabet::Ascii)?;
+        let pattern = compile_whole(pattern, Alphabet::Ascii)?;
         let names = self.by_name.keys().filter(|name| pattern.is_match(name));
         Ok(names.map(|name| String::from(&**name)).collect())
     }

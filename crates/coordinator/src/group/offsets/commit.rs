@@ -22,12 +22,12 @@ use super::super::record::GroupRecord;
 /// The first version of OffsetCommit that tells a member epoch from a generation.
 const MEMBER_EPOCHS_FROM: i16 = 9;
 
-pub(in crate::group) fn commit(
+pub(in crate::group) fn commit_offsets(
     scene: &mut GroupScene<'_>,
     request: &OffsetCommitRequest,
     version: i16,
 ) {
-    let allowed = allowed(scene, request, version);
+    let allowed = check_commit(scene, request, version);
     let who = (&*request.group_id, &*request.member_id, request.generation_id_or_member_epoch);
     let mut response = OffsetCommitResponse::default();
     for topic in &request.topics {
@@ -37,13 +37,13 @@ pub(in crate::group) fn commit(
             ..Default::default()
         };
         for partition in &topic.partitions {
-            let fits = fits(scene, partition.committed_metadata.as_deref());
+            let fits = check_metadata_size(scene, partition.committed_metadata.as_deref());
             let place = (topic.name.as_str(), partition.partition_index);
-            let allowed = allowed.or_else(|code| late(scene, &who, place, code));
+            let allowed = allowed.or_else(|code| check_late_commit(scene, &who, place, code));
             let code = match allowed.and(fits) {
                 Err(code) => code,
                 Ok(()) => {
-                    let value = value(scene, request, partition, version);
+                    let value = commit_value(scene, request, partition, version);
                     let topic_id = topic.topic_id;
                     scene.turn.record(GroupRecord::Offset {
                         group: request.group_id.clone(),
@@ -66,11 +66,11 @@ pub(in crate::group) fn commit(
 }
 
 /// The same within a producer's transaction (KIP-98, KIP-447).
-pub(in crate::group) fn in_transaction(
+pub(in crate::group) fn commit_in_transaction(
     scene: &mut GroupScene<'_>,
     request: &TxnOffsetCommitRequest,
 ) {
-    let allowed = allowed_in_transaction(scene, request);
+    let allowed = check_commit_in_transaction(scene, request);
     let now = scene.turn.now_ms;
     let who = (&*request.group_id, &*request.member_id, request.generation_id_or_member_epoch);
     let mut response = TxnOffsetCommitResponse::default();
@@ -78,9 +78,9 @@ pub(in crate::group) fn in_transaction(
         let mut answer =
             TxnOffsetCommitResponseTopic { name: topic.name.clone(), ..Default::default() };
         for partition in &topic.partitions {
-            let fits = fits(scene, partition.committed_metadata.as_deref());
+            let fits = check_metadata_size(scene, partition.committed_metadata.as_deref());
             let place = (topic.name.as_str(), partition.partition_index);
-            let allowed = allowed.or_else(|code| late(scene, &who, place, code));
+            let allowed = allowed.or_else(|code| check_late_commit(scene, &who, place, code));
             let code = match allowed.and(fits) {
                 Err(code) => code,
                 Ok(()) => {
@@ -114,7 +114,7 @@ pub(in crate::group) fn in_transaction(
 }
 
 /// A member whose epoch has passed may commit for what it has had ever since (KIP-1251).
-fn late(
+fn check_late_commit(
     scene: &GroupScene<'_>,
     who: &(&str, &str, i32),
     place: (&str, i32),
@@ -130,7 +130,7 @@ fn late(
 }
 
 /// Is what a client puts beside an offset short enough?
-fn fits(scene: &GroupScene<'_>, metadata: Option<&str>) -> Result<(), ErrorCode> {
+fn check_metadata_size(scene: &GroupScene<'_>, metadata: Option<&str>) -> Result<(), ErrorCode> {
     let units = metadata.map_or(0, |it| it.encode_utf16().count());
     if units > scene.settings.offset_metadata_units_max {
         return Err(ErrorCode::OFFSET_METADATA_TOO_LARGE);
@@ -139,7 +139,7 @@ fn fits(scene: &GroupScene<'_>, metadata: Option<&str>) -> Result<(), ErrorCode>
 }
 
 /// A producer need not say for which member it commits; if it does, that must be one.
-fn allowed_in_transaction(
+fn check_commit_in_transaction(
     scene: &mut GroupScene<'_>,
     request: &TxnOffsetCommitRequest,
 ) -> Result<(), ErrorCode> {
@@ -168,21 +168,21 @@ fn allowed_in_transaction(
     if is_nobody || generation < 0 && live.state == GroupState::Empty {
         return Ok(());
     }
-    as_member(live, &request.member_id, instance, generation)
+    check_current_member(live, &request.member_id, instance, generation)
 }
 
 /// Is this a member of this generation, and of no other?
-fn as_member(
+fn check_current_member(
     live: &ClassicGroup,
     member: &str,
     instance: Option<&str>,
     generation: i32,
 ) -> Result<(), ErrorCode> {
-    classic::check(live, member, instance, generation)?;
+    classic::check_member(live, member, instance, generation)?;
     if generation == live.generation { Ok(()) } else { Err(ErrorCode::ILLEGAL_GENERATION) }
 }
 
-fn value(
+fn commit_value(
     scene: &GroupScene<'_>,
     request: &OffsetCommitRequest,
     partition: &OffsetCommitRequestPartition,
@@ -202,7 +202,7 @@ fn value(
 }
 
 /// May this member, or somebody who is none, commit?
-fn allowed(
+fn check_commit(
     scene: &mut GroupScene<'_>,
     request: &OffsetCommitRequest,
     version: i16,
@@ -232,7 +232,7 @@ fn allowed(
         return Ok(());
     }
     if generation >= 0 || !request.member_id.is_empty() || instance.is_some() {
-        as_member(live, &request.member_id, instance, generation)?;
+        check_current_member(live, &request.member_id, instance, generation)?;
     } else {
         return Err(ErrorCode::UNKNOWN_MEMBER_ID);
     }
@@ -241,7 +241,7 @@ fn allowed(
     }
     let waits = live.members.get(&request.member_id).is_some_and(|it| it.joining.is_some());
     if !waits {
-        classic::watch(scene, group, &request.member_id);
+        classic::restart_session(scene, group, &request.member_id);
     }
     Ok(())
 }

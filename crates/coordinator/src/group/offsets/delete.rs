@@ -17,7 +17,7 @@ use super::super::live::{ClassicGroup, GroupState};
 use super::super::machine::GroupScene;
 use super::super::record::GroupRecord;
 
-pub(in crate::group) fn delete(scene: &mut GroupScene<'_>, request: &OffsetDeleteRequest) {
+pub(in crate::group) fn delete_offsets(scene: &mut GroupScene<'_>, request: &OffsetDeleteRequest) {
     let group = &request.group_id;
     let mut response = OffsetDeleteResponse::default();
     let live = scene.live.get(group);
@@ -29,7 +29,7 @@ pub(in crate::group) fn delete(scene: &mut GroupScene<'_>, request: &OffsetDelet
     let busy = live.is_some_and(|live| live.state != GroupState::Empty);
     let known = scene.stored.consumers.get(group);
     let of_members = || known.map(|it| it.topics().into_iter().cloned().collect());
-    let subscribed = live.and_then(subscriptions).or_else(of_members);
+    let subscribed = live.and_then(subscribed_topics).or_else(of_members);
     let busy = busy || known.is_some_and(|it| !it.members.is_empty());
     if live.is_some()
         && busy
@@ -46,7 +46,7 @@ pub(in crate::group) fn delete(scene: &mut GroupScene<'_>, request: &OffsetDelet
             let index = partition.partition_index;
             let code = if read { ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC } else { ErrorCode::NONE };
             if !read && scene.stored.has_offset(group, &topic.name, index) {
-                scene.turn.record(tombstone(group, &topic.name, index));
+                scene.turn.record(offset_tombstone(group, &topic.name, index));
             }
             answer.partitions.push(OffsetDeleteResponsePartition {
                 partition_index: index,
@@ -59,39 +59,39 @@ pub(in crate::group) fn delete(scene: &mut GroupScene<'_>, request: &OffsetDelet
     scene.turn.reply(GroupReply::DeleteOffsets(response));
 }
 
-pub(super) fn tombstone(group: &str, topic: &str, partition: i32) -> GroupRecord {
+pub(super) fn offset_tombstone(group: &str, topic: &str, partition: i32) -> GroupRecord {
     let (group, topic) = (String::from(group), String::from(topic));
     GroupRecord::Offset { group, topic, partition, value: None }
 }
 
 /// The topics that members read; `None` if that cannot be told.
-pub(super) fn subscriptions(live: &ClassicGroup) -> Option<BTreeSet<String>> {
+pub(super) fn subscribed_topics(live: &ClassicGroup) -> Option<BTreeSet<String>> {
     if live.protocol_type.as_deref() != Some(consumer::CONSUMER) {
         return None;
     }
     let protocol = live.protocol.as_deref()?;
     let mut all = BTreeSet::new();
     for member in live.members.values() {
-        all.extend(consumer::classic::subscription(member.metadata(protocol))?.topics);
+        all.extend(consumer::classic::decode_subscription(member.metadata(protocol))?.topics);
     }
     Some(all)
 }
 
-pub(in crate::group) fn groups(scene: &mut GroupScene<'_>, groups: Vec<String>) {
+pub(in crate::group) fn delete_groups(scene: &mut GroupScene<'_>, groups: Vec<String>) {
     let mut results = Vec::new();
     for group_id in groups {
-        let code = group(scene, &group_id);
+        let code = delete_group(scene, &group_id);
         results.push(DeletableGroupResult { group_id, error_code: code.0, ..Default::default() });
     }
     scene.turn.reply(GroupReply::Delete(results));
 }
 
-fn group(scene: &mut GroupScene<'_>, group: &str) -> ErrorCode {
+fn delete_group(scene: &mut GroupScene<'_>, group: &str) -> ErrorCode {
     if let Some(known) = scene.stored.consumers.get(group) {
         if !known.members.is_empty() {
             return ErrorCode::NON_EMPTY_GROUP;
         }
-        forget(scene, group);
+        tombstone_group(scene, group);
         return ErrorCode::NONE;
     }
     let known = scene.live.get(group);
@@ -101,29 +101,29 @@ fn group(scene: &mut GroupScene<'_>, group: &str) -> ErrorCode {
     if known.is_some_and(|live| live.state != GroupState::Empty || !live.pending.is_empty()) {
         return ErrorCode::NON_EMPTY_GROUP;
     }
-    forget(scene, group);
+    tombstone_group(scene, group);
     ErrorCode::NONE
 }
 
 /// Nothing of the group remains.
-pub(super) fn forget(scene: &mut GroupScene<'_>, group: &str) {
+pub(super) fn tombstone_group(scene: &mut GroupScene<'_>, group: &str) {
     for (topic, partition) in scene.stored.partitions_of(group) {
-        scene.turn.record(tombstone(group, topic, partition));
+        scene.turn.record(offset_tombstone(group, topic, partition));
     }
     if scene.stored.groups.contains_key(group) {
         scene.turn.record(GroupRecord::Group { group: String::from(group), value: None });
     }
-    consumer::forget(scene, group);
+    consumer::delete_consumer_group(scene, group);
     scene.live.remove(group);
 }
 
 /// Offsets of these topics are deleted, those of open transactions too. An offset that says the id
 /// of another topic of the same name stays.
-pub(in crate::group) fn topics(scene: &mut GroupScene<'_>, gone: &[DeletedTopic]) {
+pub(in crate::group) fn delete_topic_offsets(scene: &mut GroupScene<'_>, gone: &[DeletedTopic]) {
     for group in scene.stored.groups_with_offsets() {
         for topic in gone {
             for partition in scene.stored.offsets_of_topic(group, &topic.name, topic.id) {
-                scene.turn.record(tombstone(group, &topic.name, partition));
+                scene.turn.record(offset_tombstone(group, &topic.name, partition));
             }
         }
     }

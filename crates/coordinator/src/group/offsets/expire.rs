@@ -10,17 +10,17 @@ use super::super::command::GroupTimer;
 use super::super::live::GroupState;
 use super::super::machine::GroupScene;
 use super::super::stored::CommittedOffset;
-use super::delete::{forget, subscriptions, tombstone};
+use super::delete::{offset_tombstone, subscribed_topics, tombstone_group};
 
 /// How many records one round writes at most; the next goes on.
 const RECORDS_MAX: usize = 2_000;
 
-pub(in crate::group) fn start(scene: &mut GroupScene<'_>) {
+pub(in crate::group) fn start_expiry_timer(scene: &mut GroupScene<'_>) {
     let delay = scene.settings.offsets_check_interval_ms;
     scene.turn.set_timer(GroupTimer::OffsetExpiry, delay);
 }
 
-pub(in crate::group) fn expire(scene: &mut GroupScene<'_>) {
+pub(in crate::group) fn expire_offsets(scene: &mut GroupScene<'_>) {
     let groups = scene.stored.groups_with_offsets().into_iter().chain(scene.live.keys());
     let groups: Vec<String> = groups.cloned().collect();
     let groups = groups.into_iter().chain(scene.stored.consumers.keys().cloned());
@@ -29,12 +29,12 @@ pub(in crate::group) fn expire(scene: &mut GroupScene<'_>) {
         if scene.turn.records.len() >= RECORDS_MAX {
             break;
         }
-        of_group(scene, &group);
+        expire_group_offsets(scene, &group);
     }
-    start(scene);
+    start_expiry_timer(scene);
 }
 
-fn of_group(scene: &mut GroupScene<'_>, group: &str) {
+fn expire_group_offsets(scene: &mut GroupScene<'_>, group: &str) {
     let now = scene.turn.now_ms;
     let retention = scene.settings.offsets_retention_ms;
     let live = scene.live.get(group);
@@ -43,7 +43,7 @@ fn of_group(scene: &mut GroupScene<'_>, group: &str) {
         && known.is_none_or(|known| known.members.is_empty());
     // While a group has members, only offsets of topics that none of them reads can expire.
     let of_members = || known.map(|it| it.topics().into_iter().cloned().collect());
-    let read = if empty { None } else { live.and_then(subscriptions).or_else(of_members) };
+    let read = if empty { None } else { live.and_then(subscribed_topics).or_else(of_members) };
     if !empty && read.is_none() {
         return;
     }
@@ -60,7 +60,7 @@ fn of_group(scene: &mut GroupScene<'_>, group: &str) {
             let needed = read.as_ref().is_some_and(|read| read.contains(topic))
                 || scene.stored.is_unstable(group, topic, *partition);
             if !needed && expired(committed) {
-                records.push(tombstone(group, topic, *partition));
+                records.push(offset_tombstone(group, topic, *partition));
             } else {
                 left += 1;
             }
@@ -68,7 +68,7 @@ fn of_group(scene: &mut GroupScene<'_>, group: &str) {
     }
     // An offset that is only pending keeps the group until its transaction ends.
     if empty && left == 0 && !scene.stored.has_pending(group) {
-        forget(scene, group);
+        tombstone_group(scene, group);
     } else {
         scene.turn.records.extend(records);
     }

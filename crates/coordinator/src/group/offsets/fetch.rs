@@ -14,7 +14,7 @@ use super::super::command::GroupReply;
 use super::super::machine::GroupScene;
 use super::super::stored::CommittedOffset;
 
-pub(in crate::group) fn fetch(
+pub(in crate::group) fn fetch_offsets(
     scene: &mut GroupScene<'_>,
     request: OffsetFetchRequestGroup,
     require_stable: bool,

@@ -5,12 +5,12 @@
 //! A new directory is a name in the directory above. The rules are those that any file system of
 //! POSIX may follow; some give more, and no code of ours may count on that.
 //!
-//! | happens | to bytes that were not synced | to names that were not synced |
+//! | happens | unsynced bytes | unsynced names |
 //! |---|---|---|
-//! | [`SimDisk::crash`]: the process is killed | all stay | all stay |
-//! | [`SimDisk::power_cut`] | each sector stays or goes; the length lies between old and new | per directory, a beginning of its changes stays |
-//! | [`SimDisk::write_back`]: the system has time | some are on the disk now | the same |
-//! | a sync fails | each sector is on the disk or never will be, and reads hide it | the same |
+//! | [`SimDisk::crash`]: the process ends | stay | stay |
+//! | [`SimDisk::power_cut`] | each sector stays or goes | of a directory, the first changes stay |
+//! | [`SimDisk::write_back`] | some are on the disk now | some are |
+//! | a sync fails | are on the disk or never will be; reads hide it | the same |
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -23,7 +23,7 @@ use ottla_types::TimestampMs;
 
 use super::faults::{Fault, FaultPlan};
 use super::{File, FileRef, Files, Listed, Lock};
-use disk::{Disk, NodeId, power_lost};
+use disk::{Disk, SimInodeId, power_lost};
 
 mod chance;
 mod content;
@@ -281,7 +281,7 @@ impl SimFiles {
         &self.disk.0.faults
     }
 
-    fn handle(&self, disk: &mut Disk, node: NodeId, path: &Path) -> FileRef {
+    fn handle(&self, disk: &mut Disk, node: SimInodeId, path: &Path) -> FileRef {
         disk.file(node).handles += 1;
         let (disk, life) = (self.disk.clone(), self.life);
         Arc::new(SimFile { disk, life, node, path: path.to_owned() })
@@ -384,7 +384,7 @@ impl Files for SimFiles {
 struct SimFile {
     disk: SimDisk,
     life: u64,
-    node: NodeId,
+    node: SimInodeId,
     /// The name by which it was opened.
     path: PathBuf,
 }

@@ -9,10 +9,10 @@ use super::super::super::machine::GroupScene;
 use super::super::super::record::GroupRecord;
 use super::super::stored::ConsumerGroup;
 use super::super::{CONSUMER, Draft, stop_watching};
-use super::assignment;
+use super::encode_assignment;
 
 /// Would everybody speak the classic protocol now, but not before?
-pub(in crate::group::consumer) fn is_due(scene: &GroupScene<'_>, draft: &Draft) -> bool {
+pub(in crate::group::consumer) fn downgrade_is_due(scene: &GroupScene<'_>, draft: &Draft) -> bool {
     let before = scene.stored.consumers.get(&draft.id);
     let was = before.is_some_and(|group| group.members.values().any(|it| it.classic.is_none()));
     let now = &draft.group.members;
@@ -24,7 +24,10 @@ pub(in crate::group::consumer) fn is_due(scene: &GroupScene<'_>, draft: &Draft) 
 
 /// Writes the group down as a classic one, with what everybody has; its generation is the epoch
 /// that the group had.
-pub(in crate::group::consumer) fn downgrade(scene: &mut GroupScene<'_>, draft: &Draft) -> i32 {
+pub(in crate::group::consumer) fn downgrade_group(
+    scene: &mut GroupScene<'_>,
+    draft: &Draft,
+) -> i32 {
     let before = scene.stored.consumers.get(&draft.id).expect("is_due has looked at it");
     let tombstones = before.tombstones(&draft.id).into_iter().map(GroupRecord::Consumer);
     scene.turn.records.extend(tombstones);
@@ -37,12 +40,12 @@ pub(in crate::group::consumer) fn downgrade(scene: &mut GroupScene<'_>, draft: &
     scene.turn.record(GroupRecord::Group { group, value });
     scene.live.insert(draft.id.clone(), live);
     for member in draft.group.members.keys() {
-        classic::watch(scene, &draft.id, member);
+        classic::restart_session(scene, &draft.id, member);
     }
     if !before.is_settled() || draft.group.members.len() < before.members.len() {
         // Not everything is somebody's: one of those who remain shares it out anew.
         let reason = String::from("the group changed to the classic protocol");
-        classic::prepare(scene, &draft.id, reason);
+        classic::prepare_rebalance(scene, &draft.id, reason);
     }
     before.epoch
 }
@@ -79,7 +82,7 @@ fn classic_group(
     for (id, member) in &mut live.members {
         let has = now.current.get(id).map(|it| it.assigned.clone()).unwrap_or_default();
         let metadata = member.metadata(&protocol);
-        member.assignment = assignment(&has, &metadata, &scene.settings.topics);
+        member.assignment = encode_assignment(&has, &metadata, &scene.settings.topics);
     }
     live
 }

@@ -6,18 +6,18 @@ use ottla_protocol::messages::join_group_response::JoinGroupResponse;
 use ottla_protocol::shared::consumer_protocol_subscription::ConsumerProtocolSubscription;
 use ottla_types::ErrorCode;
 
-use super::super::super::classic::join::refuse;
+use super::super::super::classic::join::refuse_join;
 use super::super::super::command::{GroupReply, JoinCommand};
 use super::super::super::machine::GroupScene;
 use super::super::CONSUMER;
-use super::super::heartbeat::{Entrant, enter, has_no_room, learn, settle_target};
-use super::super::reconcile::reconcile;
+use super::super::heartbeat::{Entrant, admit_member, has_no_room, settle_target, update_member};
+use super::super::reconcile::reconcile_member;
 use super::super::record::ConsumerRecord;
 use super::super::stored::{ClassicMetadata, ConsumerMember, CurrentAssignment};
-use super::super::{Draft, join_timer, sync_timer, watch};
-use super::{by_id, downgrade, is_due, subscription};
+use super::super::{Draft, join_timer, restart_session, sync_timer};
+use super::{by_id, decode_subscription, downgrade_group, downgrade_is_due};
 
-pub(in crate::group) fn join(
+pub(in crate::group) fn join_consumer_group(
     scene: &mut GroupScene<'_>,
     join: &JoinCommand,
 ) -> Result<(), ErrorCode> {
@@ -28,10 +28,10 @@ pub(in crate::group) fn join(
     if !draft.group.members.contains_key(&member) && has_no_room(scene, &draft) {
         return Err(ErrorCode::GROUP_MAX_SIZE_REACHED);
     }
-    let said = said(&draft, join, &member)?;
+    let said = member_subscription(&draft, join, &member)?;
     let is_static = request.group_instance_id.is_some();
     if is_new && !is_static && join.version >= 4 {
-        refuse(scene, ErrorCode::MEMBER_ID_REQUIRED, member);
+        refuse_join(scene, ErrorCode::MEMBER_ID_REQUIRED, member);
         return Ok(());
     }
     let entrant = Entrant {
@@ -40,22 +40,22 @@ pub(in crate::group) fn join(
         joins: is_new || !is_static,
         is_classic: true,
     };
-    enter(scene, &mut draft, &entrant).map_err(|refused| refused.code)?;
+    admit_member(scene, &mut draft, &entrant).map_err(|refused| refused.code)?;
     let owned = said.owned_partitions.iter().map(|it| (it.topic.clone(), it.partitions.clone()));
     let owned = by_id(owned, &scene.settings.topics);
-    let now = describe(&draft, join, &member, said);
-    learn(scene, &mut draft, &member, now).map_err(|refused| refused.code)?;
+    let now = member_from_join(&draft, join, &member, said);
+    update_member(scene, &mut draft, &member, now).map_err(|refused| refused.code)?;
     settle_target(scene, &mut draft);
-    let now = reconcile(&draft.group, &member, Some(&owned));
+    let now = reconcile_member(&draft.group, &member, Some(&owned));
     if draft.group.current.get(&member) != Some(&now) {
         draft.write(ConsumerRecord::current(&draft.id.clone(), &member, now.clone()));
     }
-    finish(scene, draft, join, member, &now);
+    finish_join(scene, draft, join, member, &now);
     Ok(())
 }
 
 /// What it says about topics, if it can work with the other classic members.
-fn said(
+fn member_subscription(
     draft: &Draft,
     join: &JoinCommand,
     member: &str,
@@ -68,10 +68,10 @@ fn said(
         return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
     }
     let first = request.protocols.first().map(|it| it.metadata.clone());
-    first.and_then(subscription).ok_or(ErrorCode::INCONSISTENT_GROUP_PROTOCOL)
+    first.and_then(decode_subscription).ok_or(ErrorCode::INCONSISTENT_GROUP_PROTOCOL)
 }
 
-fn describe(
+fn member_from_join(
     draft: &Draft,
     join: &JoinCommand,
     id: &str,
@@ -95,7 +95,7 @@ fn describe(
     }
 }
 
-fn finish(
+fn finish_join(
     scene: &mut GroupScene<'_>,
     draft: Draft,
     join: &JoinCommand,
@@ -103,15 +103,15 @@ fn finish(
     now: &CurrentAssignment,
 ) {
     let mut generation_id = now.epoch;
-    if is_due(scene, &draft) {
+    if downgrade_is_due(scene, &draft) {
         // It has taken the place of the last member that spoke the new protocol.
-        generation_id = downgrade(scene, &draft);
+        generation_id = downgrade_group(scene, &draft);
     } else {
         if let Some(said) = draft.group.members.get(&member) {
             let delay = i64::from(said.rebalance_timeout_ms);
             scene.turn.cancel_timer(join_timer(&draft.id, &member));
             scene.turn.set_timer(sync_timer(&draft.id, &member), delay);
-            watch(scene, &draft.id, &member, said);
+            restart_session(scene, &draft.id, &member, said);
         }
         draft.finish(scene);
     }

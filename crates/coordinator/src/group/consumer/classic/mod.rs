@@ -10,11 +10,13 @@ mod join;
 mod stay;
 mod upgrade;
 
-pub(in crate::group) use join::join;
-pub(in crate::group) use stay::{heartbeat, leave, sync};
+pub(in crate::group) use join::join_consumer_group;
+pub(in crate::group) use stay::{
+    heartbeat_in_consumer_group, leave_consumer_group, sync_consumer_group,
+};
 
-pub(super) use downgrade::{downgrade, is_due};
-pub(super) use upgrade::{Upgrade, upgrade};
+pub(super) use downgrade::{downgrade_group, downgrade_is_due};
+pub(super) use upgrade::{Upgrade, upgrade_group};
 
 use alloc::string::String;
 
@@ -29,11 +31,13 @@ use super::stored::TopicIdPartitions;
 use super::topics::TopicCatalog;
 
 /// What a classic member says of itself; `None` if it is no such text.
-pub(in crate::group) fn subscription(metadata: Bytes) -> Option<ConsumerProtocolSubscription> {
-    embedded(metadata)
+pub(in crate::group) fn decode_subscription(
+    metadata: Bytes,
+) -> Option<ConsumerProtocolSubscription> {
+    decode_embedded(metadata)
 }
 
-fn embedded<M: Message>(bytes: Bytes) -> Option<M> {
+fn decode_embedded<M: Message>(bytes: Bytes) -> Option<M> {
     let mut d = Decoder::new(bytes);
     let version = d.i16().ok().filter(|version| *version >= 0)?;
     // Later versions only add at the end.
@@ -41,11 +45,11 @@ fn embedded<M: Message>(bytes: Bytes) -> Option<M> {
 }
 
 /// What a classic leader has given to a member; `None` if it is no such text.
-fn given(assignment: Bytes, topics: &TopicCatalog) -> Option<TopicIdPartitions> {
+fn decode_assignment(assignment: Bytes, topics: &TopicCatalog) -> Option<TopicIdPartitions> {
     if assignment.is_empty() {
         return Some(TopicIdPartitions::new());
     }
-    let assigned: ConsumerProtocolAssignment = embedded(assignment)?;
+    let assigned: ConsumerProtocolAssignment = decode_embedded(assignment)?;
     let all = assigned.assigned_partitions.into_iter().map(|it| (it.topic, it.partitions));
     Some(by_id(all, topics))
 }
@@ -65,7 +69,7 @@ fn by_id(
 }
 
 /// An assignment, in the version that the member's own text has.
-fn assignment(places: &TopicIdPartitions, metadata: &Bytes, topics: &TopicCatalog) -> Bytes {
+fn encode_assignment(places: &TopicIdPartitions, metadata: &Bytes, topics: &TopicCatalog) -> Bytes {
     let one = |(topic, partitions): (&ottla_types::Uuid, &alloc::collections::BTreeSet<i32>)| {
         let topic = String::from(topics.name(*topic)?);
         let partitions = partitions.iter().copied().collect();

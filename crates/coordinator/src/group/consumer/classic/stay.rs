@@ -9,15 +9,15 @@ use ottla_protocol::messages::sync_group_request::SyncGroupRequest;
 use ottla_protocol::messages::sync_group_response::SyncGroupResponse;
 use ottla_types::ErrorCode;
 
-use super::super::super::classic::holds;
-use super::super::super::classic::leave::who;
+use super::super::super::classic::check_instance;
+use super::super::super::classic::leave::identified_member;
 use super::super::super::command::GroupReply;
 use super::super::super::machine::GroupScene;
 use super::super::stored::{
     ClassicMetadata, ConsumerGroup, ConsumerMember, CurrentAssignment, MemberState,
 };
-use super::super::{CONSUMER, join_timer, leave as leaving, sync_timer, watch};
-use super::assignment;
+use super::super::{CONSUMER, join_timer, leave as leaving, restart_session, sync_timer};
+use super::encode_assignment;
 
 /// A classic member of a group, and how far it has come.
 struct KnownMember<'a> {
@@ -27,14 +27,14 @@ struct KnownMember<'a> {
 }
 
 /// The classic member of this name, if it is in this generation.
-fn known<'a>(
+fn known_member<'a>(
     group: &'a ConsumerGroup,
     member: &str,
     instance: Option<&str>,
     generation: i32,
 ) -> Result<KnownMember<'a>, ErrorCode> {
     if let Some(instance) = instance {
-        holds(group.holder(instance), member)?;
+        check_instance(group.holder(instance), member)?;
     }
     let unknown = ErrorCode::UNKNOWN_MEMBER_ID;
     let said = group.members.get(member).ok_or(unknown)?;
@@ -46,14 +46,14 @@ fn known<'a>(
     Ok(KnownMember { said, classic, now })
 }
 
-pub(in crate::group) fn sync(
+pub(in crate::group) fn sync_consumer_group(
     scene: &mut GroupScene<'_>,
     request: &SyncGroupRequest,
 ) -> Result<(), ErrorCode> {
     let (id, member) = (&request.group_id, &request.member_id);
     let group = scene.stored.consumers.get(id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
     let instance = request.group_instance_id.as_deref();
-    let known = known(group, member, instance, request.generation_id)?;
+    let known = known_member(group, member, instance, request.generation_id)?;
     let (name, metadata) = known.classic.protocols.first().cloned().unwrap_or_default();
     let other = |asked: &Option<String>, ours: &str| asked.as_ref().is_some_and(|it| it != ours);
     if other(&request.protocol_type, CONSUMER) || other(&request.protocol_name, &name) {
@@ -61,47 +61,47 @@ pub(in crate::group) fn sync(
     }
     // Who has to give up first does that before it joins for the next epoch.
     if group.epoch > known.now.epoch && known.now.state != MemberState::Unrevoked {
-        call(scene, id, member, known.said);
+        start_rejoin_timer(scene, id, member, known.said);
         return Err(ErrorCode::REBALANCE_IN_PROGRESS);
     }
     let response = SyncGroupResponse {
         protocol_type: request.protocol_type.clone(),
         protocol_name: request.protocol_name.clone(),
-        assignment: assignment(&known.now.assigned, &metadata, &scene.settings.topics),
+        assignment: encode_assignment(&known.now.assigned, &metadata, &scene.settings.topics),
         ..Default::default()
     };
     scene.turn.cancel_timer(sync_timer(id, member));
-    watch(scene, id, member, known.said);
+    restart_session(scene, id, member, known.said);
     scene.turn.reply(GroupReply::Sync(response));
     Ok(())
 }
 
 /// It is to join again, within its rebalance timeout.
-fn call(scene: &mut GroupScene<'_>, id: &str, member: &str, said: &ConsumerMember) {
+fn start_rejoin_timer(scene: &mut GroupScene<'_>, id: &str, member: &str, said: &ConsumerMember) {
     scene.turn.start_timer(join_timer(id, member), i64::from(said.rebalance_timeout_ms));
 }
 
-pub(in crate::group) fn heartbeat(
+pub(in crate::group) fn heartbeat_in_consumer_group(
     scene: &mut GroupScene<'_>,
     request: &HeartbeatRequest,
 ) -> Result<(), ErrorCode> {
     let (id, member) = (&request.group_id, &request.member_id);
     let group = scene.stored.consumers.get(id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
     let instance = request.group_instance_id.as_deref();
-    let known = known(group, member, instance, request.generation_id)?;
+    let known = known_member(group, member, instance, request.generation_id)?;
     let now = known.now;
     let is_free = || now.state == MemberState::Unreleased && !group.waits(member);
     let is_called = now.epoch < group.epoch || now.state == MemberState::Unrevoked || is_free();
-    watch(scene, id, member, known.said);
+    restart_session(scene, id, member, known.said);
     if is_called {
-        call(scene, id, member, known.said);
+        start_rejoin_timer(scene, id, member, known.said);
         return Err(ErrorCode::REBALANCE_IN_PROGRESS);
     }
     Ok(())
 }
 
 /// Members leave; says of each who it was, or why it cannot.
-pub(in crate::group) fn leave(
+pub(in crate::group) fn leave_consumer_group(
     scene: &mut GroupScene<'_>,
     id: &str,
     members: &[MemberIdentity],
@@ -110,16 +110,16 @@ pub(in crate::group) fn leave(
         return members.iter().map(|_| Err(ErrorCode::UNKNOWN_MEMBER_ID)).collect();
     };
     let found: Vec<Result<String, ErrorCode>> =
-        members.iter().map(|it| leaves(group, it)).collect();
+        members.iter().map(|it| leaving_member(group, it)).collect();
     let gone: Vec<&str> = found.iter().flatten().map(String::as_str).collect();
     if !gone.is_empty() {
-        leaving::remove(scene, id, &gone, "left");
+        leaving::remove_members(scene, id, &gone, "left");
     }
     found
 }
 
-fn leaves(group: &ConsumerGroup, member: &MemberIdentity) -> Result<String, ErrorCode> {
-    let id = who(member, |instance| group.holder(instance))?;
+fn leaving_member(group: &ConsumerGroup, member: &MemberIdentity) -> Result<String, ErrorCode> {
+    let id = identified_member(member, |instance| group.holder(instance))?;
     // An operator removes members of either protocol (KIP-1092).
     let is_there = group.members.contains_key(id);
     is_there.then(|| id.clone()).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)

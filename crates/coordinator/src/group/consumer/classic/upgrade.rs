@@ -11,17 +11,17 @@ use super::super::super::command::GroupTimer;
 use super::super::super::live::ClassicGroup;
 use super::super::super::machine::GroupScene;
 use super::super::super::record::GroupRecord;
-use super::super::heartbeat::{HeartbeatRefusal, refused};
-use super::super::reconcile::without;
+use super::super::heartbeat::{HeartbeatRefusal, refuse_heartbeat};
+use super::super::reconcile::difference_of;
 use super::super::record::ConsumerRecord;
 use super::super::stored::{
     ClassicMetadata, ConsumerMember, CurrentAssignment, MemberState, TopicIdPartitions,
 };
-use super::super::{CONSUMER, Draft, watch};
-use super::{by_id, given, subscription};
+use super::super::{CONSUMER, Draft, restart_session};
+use super::{by_id, decode_assignment, decode_subscription};
 
 const NO_CONSUMER_GROUP: HeartbeatRefusal =
-    refused(ErrorCode::GROUP_ID_NOT_FOUND, "The group is not a consumer group.");
+    refuse_heartbeat(ErrorCode::GROUP_ID_NOT_FOUND, "The group is not a consumer group.");
 
 /// That the group was a classic one, until the turn is over.
 #[must_use = "its members wait for an answer"]
@@ -29,7 +29,7 @@ pub(in crate::group::consumer) struct Upgrade(());
 
 /// The group as one whose coordinator assigns: everybody has what the leader gave last, and must
 /// give up what it said it owned beyond that. Nothing has happened yet.
-pub(in crate::group::consumer) fn upgrade(
+pub(in crate::group::consumer) fn upgrade_group(
     scene: &GroupScene<'_>,
     id: &str,
 ) -> Result<(Draft, Upgrade), HeartbeatRefusal> {
@@ -48,7 +48,7 @@ pub(in crate::group::consumer) fn upgrade(
     let group = || String::from(id);
     let epoch = live.generation;
     let mut currents = alloc::vec::Vec::new();
-    for Moved { member, said, assigned, revoking } in members(scene, live)? {
+    for Moved { member, said, assigned, revoking } in moved_members(scene, live)? {
         let value = Some(said);
         draft.write(ConsumerRecord::Member { group: group(), member: member.clone(), value });
         let state = if revoking.is_empty() { MemberState::Stable } else { MemberState::Unrevoked };
@@ -84,12 +84,12 @@ struct Moved {
     revoking: TopicIdPartitions,
 }
 
-fn members(
+fn moved_members(
     scene: &GroupScene<'_>,
     live: &ClassicGroup,
 ) -> Result<alloc::vec::Vec<Moved>, HeartbeatRefusal> {
     let malformed = || {
-        refused(
+        refuse_heartbeat(
             ErrorCode::GROUP_ID_NOT_FOUND,
             "The classic group cannot become a consumer group: what its members say of themselves is malformed.",
         )
@@ -98,9 +98,9 @@ fn members(
     for (id, it) in &live.members {
         let first = it.protocols.first().map(|(name, _)| name.as_str());
         let protocol = live.protocol.as_deref().or(first).unwrap_or_default();
-        let said = subscription(it.metadata(protocol)).ok_or_else(malformed)?;
-        let assigned =
-            given(it.assignment.clone(), &scene.settings.topics).ok_or_else(malformed)?;
+        let said = decode_subscription(it.metadata(protocol)).ok_or_else(malformed)?;
+        let assigned = decode_assignment(it.assignment.clone(), &scene.settings.topics)
+            .ok_or_else(malformed)?;
         let owned = said.owned_partitions.into_iter().map(|it| (it.topic, it.partitions));
         let owned = by_id(owned, &scene.settings.topics);
         let said = ConsumerMember {
@@ -117,7 +117,7 @@ fn members(
                 protocols: it.protocols.clone(),
             }),
         };
-        let revoking = without(&owned, &assigned);
+        let revoking = difference_of(&owned, &assigned);
         all.push(Moved { member: id.clone(), said, assigned, revoking });
     }
     Ok(all)
@@ -135,7 +135,7 @@ impl Upgrade {
             let member = Arc::from(member_id.as_str());
             scene.turn.cancel_timer(GroupTimer::Session { group: group(), member });
             if let Some(said) = draft.group.members.get(&member_id) {
-                watch(scene, &draft.id, &member_id, said);
+                restart_session(scene, &draft.id, &member_id, said);
             }
         }
     }

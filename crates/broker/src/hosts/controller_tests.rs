@@ -1,0 +1,170 @@
+use super::*;
+use std::future::Future;
+use std::path::Path;
+use std::task::{Context, Waker};
+
+use ottla_clock::{ClockTraits, SimulatedTime};
+use ottla_locks::Mutex;
+use ottla_metadata::{Defaults, bootstrap_records};
+use ottla_partitions::{DiskFiles, Fault, FaultyFiles, Files};
+use ottla_quorum::{ReplicaKey, Setup, Voter, VoterSet};
+use ottla_settings::{SettingRules, Settings};
+use ottla_types::{Offset, ProducerId, Uuid};
+use tokio::sync::oneshot::error::TryRecvError;
+
+/// A controller on a disk that can be made to fail, in simulated time.
+struct ControllerBench {
+    folder: tempfile::TempDir,
+    disk: FaultyFiles,
+    time: SimulatedTime,
+    lane: Lane,
+    controller: ControllerHandle,
+    /// The offsets at which metadata was published.
+    published: Arc<Mutex<Vec<Offset>>>,
+}
+
+/// An answer that was asked for.
+type TestAnswer = oneshot::Receiver<ControllerReply>;
+
+impl ControllerBench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = FaultyFiles::new(Arc::new(DiskFiles));
+        let time = SimulatedTime::new();
+        let clock = Clock::simulated(&time, ClockTraits { wall_ms: 1_000, drift_ppm: 0, seed: 7 });
+        let controller = controller(&disk, folder.path(), &clock);
+        let lane = Lane::simulated(&clock, Duration::from_millis(5));
+        let published = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&published);
+        controller.serve(&lane, move |news| told.lock().push(news.offset));
+        let scene = Self { folder, disk, time, lane, controller, published };
+        scene.run();
+        scene
+    }
+
+    /// Lets time pass until nothing is left to be done.
+    fn run(&self) {
+        let mut drive = std::pin::pin!(self.lane.drive());
+        let mut context = Context::from_waker(Waker::noop());
+        while drive.as_mut().poll(&mut context).is_pending() {
+            let Some(at) = self.time.next_deadline() else { return };
+            self.time.advance_to(at);
+        }
+    }
+
+    /// Asks for a block of producer ids, which is written down.
+    fn allocate(&self) -> Result<TestAnswer, ErrorCode> {
+        self.controller.start(ControllerCommand::AllocateProducerIds { broker: 1 })
+    }
+
+    fn published(&self) -> usize {
+        self.published.lock().len()
+    }
+
+    fn is_failed(&self) -> bool {
+        let failed = std::pin::pin!(self.controller.failed());
+        failed.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+}
+
+fn controller(disk: &FaultyFiles, folder: &Path, clock: &Clock) -> ControllerHandle {
+    let files: Arc<dyn Files> = Arc::new(disk.clone());
+    let own = ReplicaKey { id: 1, directory: Uuid::of(5) };
+    let voter = Voter { key: own, endpoints: Vec::new(), kraft_versions: (0, 1) };
+    let opened = Quorum::open(Setup {
+        files,
+        dir: folder.to_owned(),
+        own,
+        static_voters: VoterSet::of([voter]),
+        clean: false,
+        segment_bytes: 1 << 20,
+        clock: clock.clone(),
+    });
+    let mut cluster = Cluster::default();
+    bootstrap_records().iter().for_each(|record| cluster.apply(record));
+    let defaults =
+        Defaults { partitions: 1, replication_factor: 1, delete_topics: true, kraft_version: 1 };
+    let settings = Arc::new(Settings::read(None, &[]).expect("settings"));
+    let rules = Box::new(SettingRules { settings, node: 1 });
+    let controller = Controller::new(cluster, defaults, rules);
+    ControllerHandle::new(clock.clone(), controller, opened.expect("opens").quorum)
+}
+
+fn first_id(answer: &mut TestAnswer) -> Result<ProducerId, TryRecvError> {
+    let (first, _): (ProducerId, i32) = ottla_machine::answer(answer.try_recv()?);
+    Ok(first)
+}
+
+#[test]
+fn commands_that_come_together_are_committed_together() {
+    let scene = ControllerBench::new();
+    let mut answers: Vec<TestAnswer> =
+        (0..3).map(|_| scene.allocate().expect("accepted")).collect();
+    let early: Vec<_> = answers.iter_mut().map(first_id).collect();
+    assert!(early.iter().all(|it| *it == Err(TryRecvError::Empty)), "nothing is durable");
+    scene.run();
+    let ids: Vec<_> = answers.iter_mut().map(first_id).collect();
+    assert_eq!(ids, [Ok(0), Ok(1000), Ok(2000)]);
+    assert_eq!(scene.published(), 1, "one commit");
+}
+
+#[test]
+fn an_answer_leaves_when_the_node_is_what_the_metadata_says() {
+    let scene = ControllerBench::new();
+    let answer = Arc::new(Mutex::new(None::<TestAnswer>));
+    let (seen, early) = (Arc::clone(&answer), Arc::new(Mutex::new(Vec::new())));
+    let tried = Arc::clone(&early);
+    // Another controller on the same lane, whose publishing looks at its own answer.
+    let other = tempfile::tempdir().expect("a folder");
+    let clock = Clock::simulated(&scene.time, ClockTraits { wall_ms: 0, drift_ppm: 0, seed: 8 });
+    let controller = controller(&scene.disk, other.path(), &clock);
+    controller.serve(&scene.lane, move |_| {
+        let mut seen = seen.lock();
+        let answer = seen.as_mut().expect("it is asked for");
+        tried.lock().push(first_id(answer));
+    });
+    let asked = controller.start(ControllerCommand::AllocateProducerIds { broker: 1 });
+    *answer.lock() = Some(asked.expect("accepted"));
+    scene.run();
+    assert_eq!(*early.lock(), [Err(TryRecvError::Empty)], "while it is published");
+    assert_eq!(first_id(answer.lock().as_mut().expect("it is asked for")), Ok(0));
+}
+
+#[test]
+fn a_log_that_cannot_be_made_durable_stops_the_node() {
+    let scene = ControllerBench::new();
+    scene.disk.set(scene.folder.path(), Some(Fault::Syncs));
+    let mut answer = scene.allocate().expect("accepted");
+    assert!(!scene.is_failed());
+    scene.run();
+    assert_eq!(first_id(&mut answer), Err(TryRecvError::Closed));
+    assert!(scene.is_failed());
+    assert_eq!(scene.published(), 0);
+    assert_eq!(scene.allocate().err(), Some(ErrorCode::NOT_CONTROLLER));
+    assert!(scene.controller.stop().is_none(), "its log is not closed cleanly");
+}
+
+#[test]
+fn a_write_that_fails_stops_the_node() {
+    let scene = ControllerBench::new();
+    let mut before = scene.allocate().expect("accepted");
+    scene.disk.set(scene.folder.path(), Some(Fault::Writes));
+    assert_eq!(scene.allocate().err(), Some(ErrorCode::NOT_CONTROLLER));
+    scene.run();
+    assert_eq!(first_id(&mut before), Err(TryRecvError::Closed));
+    assert!(scene.is_failed());
+}
+
+#[test]
+fn a_full_disk_refuses_a_command_and_the_controller_goes_on() {
+    let scene = ControllerBench::new();
+    scene.disk.set(scene.folder.path(), Some(Fault::Full));
+    for _ in 0..2 {
+        assert_eq!(scene.allocate().err(), Some(ErrorCode::KAFKA_STORAGE_ERROR));
+    }
+    scene.disk.set(scene.folder.path(), None);
+    let mut answer = scene.allocate().expect("accepted");
+    scene.run();
+    assert_eq!(first_id(&mut answer), Ok(0), "no id is lost by a refusal");
+    assert!(!scene.is_failed());
+}

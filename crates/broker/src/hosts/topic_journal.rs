@@ -1,0 +1,206 @@
+//! A partition of a coordinator's topic as the journal of its machine: entries to batches and back.
+
+use std::marker::PhantomData;
+
+use bytes::Bytes;
+use ottla_partitions::{AppendRefusal, Isolation, Marker, Partition, ReadRefused};
+use ottla_records::control::{ControlKind, coordinator_epoch};
+use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches_in};
+use ottla_types::{Offset, TimestampMs};
+
+use super::host::{AppendFailed, Journal};
+use super::kind::{Entry, KeyValue, ShardKind, StoredRecord};
+
+/// How much of the topic is read at a time while loading, in bytes (`offsets.load.buffer.size`).
+const LOAD_BYTES: usize = 5 * 1024 * 1024;
+/// How much a batch may unpack to while loading, in bytes.
+pub(super) const UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// A load that takes longer says how far it is, every so many records.
+const LOGGED_EVERY: u64 = 1_000_000;
+
+/// A partition of a coordinator's topic as a journal.
+#[derive(Debug)]
+pub struct TopicJournal<K> {
+    partition: Partition,
+    kind: PhantomData<K>,
+}
+
+impl<K: ShardKind> TopicJournal<K> {
+    /// The partition as a journal.
+    pub fn new(partition: Partition) -> Self {
+        Self { partition, kind: PhantomData }
+    }
+}
+
+impl<K: ShardKind> Journal<K::Record> for TopicJournal<K> {
+    type Error = AppendRefusal;
+
+    fn accepts(&self) -> bool {
+        self.partition.accepts_own()
+    }
+
+    fn append(
+        &mut self,
+        records: &[K::Record],
+        now_ms: TimestampMs,
+    ) -> Result<Offset, AppendFailed<AppendRefusal>> {
+        let start = self.partition.ends().log_end;
+        let mut end = start;
+        for entry in K::entries(records, now_ms) {
+            end = match append_entry(&self.partition, entry, now_ms) {
+                Ok(end) => end,
+                // The entries before are written, and true; only the log knows which they are.
+                Err(refused) if end > start => return Err(AppendFailed::Unknown(refused)),
+                Err(refused) => return Err(append_failed(refused)),
+            };
+        }
+        Ok(end)
+    }
+
+    fn end(&self) -> Offset {
+        self.partition.ends().log_end
+    }
+
+    fn committed(&self) -> Offset {
+        self.partition.ends().high_watermark
+    }
+
+    fn log_refused(&self, error: &AppendRefusal) {
+        tracing::warn!(partition = %self.partition.name(), %error, "coordinator append refused");
+    }
+
+    fn log_failed(&self, error: &AppendRefusal) {
+        tracing::error!(
+            partition = %self.partition.name(),
+            %error,
+            "coordinator append failed; shard unloaded"
+        );
+    }
+}
+
+/// Appends an entry; returns the log's end behind it.
+fn append_entry(
+    partition: &Partition,
+    entry: Entry,
+    now_ms: TimestampMs,
+) -> Result<Offset, AppendRefusal> {
+    let (options, records) = match entry {
+        Entry::Marker(marker) => return Ok(partition.end_transaction(&marker, now_ms)?.end),
+        Entry::Batch { options, records } => (options, records),
+    };
+    let is_transactional = options.transactional;
+    let batch = build_batch(options, &records, now_ms)?;
+    if is_transactional {
+        return Ok(partition.append_own(&batch, now_ms)?.end);
+    }
+    match partition.append(&batch, now_ms, true, true) {
+        Ok(appended) => Ok(appended.end),
+        // What the machine has decided is written, whatever `max.message.bytes` of its topic says:
+        // it has refused what is too large before.
+        Err(AppendRefusal::Records(BadRecords::TooLarge { .. })) => {
+            Ok(partition.append_own(&batch, now_ms)?.end)
+        }
+        Err(refused) => Err(refused),
+    }
+}
+
+fn build_batch(
+    options: BatchOptions,
+    records: &[KeyValue],
+    now_ms: TimestampMs,
+) -> Result<Bytes, AppendRefusal> {
+    let mut builder = BatchBuilder::new(options);
+    for (key, value) in records {
+        let value = value.as_deref();
+        builder.push(&NewRecord { timestamp: now_ms, key: Some(key), value, headers: &[] });
+    }
+    let batch =
+        builder.build().map_err(|error| AppendRefusal::Records(BadRecords::Broken(error)))?;
+    Ok(Bytes::from(batch))
+}
+
+/// Was nothing written, or is that unknown?
+fn append_failed(refused: AppendRefusal) -> AppendFailed<AppendRefusal> {
+    match refused {
+        // Where only room was missing, the log has taken back what it had begun.
+        AppendRefusal::Storage(error) if !error.is_shortage() => {
+            AppendFailed::Unknown(AppendRefusal::Storage(error))
+        }
+        refused => AppendFailed::Refused(refused),
+    }
+}
+
+/// Reads the partition from its start to its end; `apply` gets each record that is for the machine.
+///
+/// # Errors
+/// The log cannot be read, or a record must not be skipped.
+pub fn replay<K: ShardKind>(
+    partition: &Partition,
+    mut apply: impl FnMut(&K::Record),
+) -> Result<(), String> {
+    let mut at = partition.ends().log_start;
+    let end = partition.ends().log_end;
+    let mut applied: u64 = 0;
+    while at < end {
+        let read = partition
+            .read(at, LOAD_BYTES, true, Isolation::Uncommitted)
+            .map_err(|refused: ReadRefused| refused.to_string())?;
+        let before = at;
+        for batch in batches_in(&read.records) {
+            let Ok(batch) = batch else { break };
+            each_stored(&batch, |stored| {
+                let Some(record) = K::decode(stored)? else { return Ok(()) };
+                apply(&record);
+                applied += 1;
+                if applied.is_multiple_of(LOGGED_EVERY) {
+                    let name = partition.name();
+                    tracing::info!(partition = %name, offset = at, end, "coordinator loading");
+                }
+                Ok(())
+            })?;
+            at = batch.next_offset();
+        }
+        if at == before {
+            return Err(format!("nothing to read at offset {at}, before the end {end}"));
+        }
+    }
+    Ok(())
+}
+
+/// Takes a batch of the topic apart.
+fn each_stored(
+    batch: &Batch<'_>,
+    mut take: impl FnMut(StoredRecord) -> Result<(), String>,
+) -> Result<(), String> {
+    if batch.is_control() {
+        return stored_marker(batch).map_or(Ok(()), |marker| take(StoredRecord::Marker(marker)));
+    }
+    let producer = (batch.producer_id(), batch.producer_epoch());
+    let transaction = batch.is_transactional().then_some(producer);
+    let unpacked = batch.unpack(UNPACKED_BYTES_MAX).map_err(|error| error.to_string())?;
+    for record in unpacked.records() {
+        let record = record.map_err(|error| error.to_string())?;
+        let key = Bytes::copy_from_slice(record.key.unwrap_or_default());
+        let value = record.value.map(Bytes::copy_from_slice);
+        take(StoredRecord::Record { offset: record.offset, key, value, transaction })?;
+    }
+    Ok(())
+}
+
+/// What a marker says; `None` if the batch is another kind of control batch.
+fn stored_marker(batch: &Batch<'_>) -> Option<Marker> {
+    let unpacked = batch.unpack(batch.bytes().len()).ok()?;
+    let record = unpacked.records().next()?.ok()?;
+    let commit = match ControlKind::of(&record)? {
+        ControlKind::Commit => true,
+        ControlKind::Abort => false,
+        _ => return None,
+    };
+    Some(Marker {
+        producer_id: batch.producer_id(),
+        epoch: batch.producer_epoch(),
+        commit,
+        coordinator_epoch: coordinator_epoch(&record).unwrap_or(-1),
+        is_bumped: false,
+    })
+}
