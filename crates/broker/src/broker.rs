@@ -39,7 +39,7 @@ impl Broker {
         Self::start_on(Arc::new(DiskFiles), settings, options, clock)
     }
 
-    /// As [`Broker::start`], on other disks.
+    /// As [`Broker::start`], on other disks: a test's, which fail or hang.
     pub(crate) fn start_on(
         files: Arc<dyn Files>,
         settings: Settings,

@@ -115,25 +115,33 @@ impl Harness {
 
     /// Sends a request in this version; what it is answered.
     pub fn ask<R: Request>(&self, request: &R, version: i16) -> R::Response {
-        const LENGTH_BYTES: usize = 4;
-        let frame = request_frame(request, version, 7, "test").expect("a frame");
-        let frame = Bytes::from(frame).slice(LENGTH_BYTES..);
-        let serving = Serving { node: self.broker.node(), session: Arc::clone(&self.session) };
-        let outcome = self.runtime.block_on(async {
-            match serving.serve(frame).await {
-                Outcome::Later(later) => later.await.ok_or("no reply".to_owned()),
-                Outcome::Reply(reply) => Ok(reply),
-                Outcome::Silent => Err("silence".to_owned()),
-                Outcome::Close(why) => Err(why),
-            }
-        });
-        let reply = outcome.unwrap_or_else(|why| panic!("{} v{version}: {why}", R::NAME));
-        let mut bytes = BytesMut::new();
-        reply.chunks.iter().for_each(|chunk| bytes.extend_from_slice(chunk));
-        bytes.extend_from_slice(&reply.tail);
-        // The correlation id, and where there may be tags, that there are none.
-        let head_bytes = 4 + usize::from(response_head_is_flexible(R::KEY, version));
-        let mut body = Decoder::new(bytes.freeze().slice(head_bytes..));
-        R::Response::decode(&mut body, version).unwrap_or_else(|why| panic!("{}: {why}", R::NAME))
+        self.runtime.block_on(ask_node(self.broker.node(), &self.session, request, version))
     }
+}
+
+/// Sends a node a request in this version, as a client with this connection; what it is answered.
+pub async fn ask_node<R: Request>(
+    node: &Node,
+    session: &Arc<Session>,
+    request: &R,
+    version: i16,
+) -> R::Response {
+    const LENGTH_BYTES: usize = 4;
+    let frame = request_frame(request, version, 7, "test").expect("a frame");
+    let frame = Bytes::from(frame).slice(LENGTH_BYTES..);
+    let serving = Serving { node, session: Arc::clone(session) };
+    let outcome = match serving.serve(frame).await {
+        Outcome::Later(later) => later.await.ok_or("no reply".to_owned()),
+        Outcome::Reply(reply) => Ok(reply),
+        Outcome::Silent => Err("silence".to_owned()),
+        Outcome::Close(why) => Err(why),
+    };
+    let reply = outcome.unwrap_or_else(|why| panic!("{} v{version}: {why}", R::NAME));
+    let mut bytes = BytesMut::new();
+    reply.chunks.iter().for_each(|chunk| bytes.extend_from_slice(chunk));
+    bytes.extend_from_slice(&reply.tail);
+    // The correlation id, and where there may be tags, that there are none.
+    let head_bytes = 4 + usize::from(response_head_is_flexible(R::KEY, version));
+    let mut body = Decoder::new(bytes.freeze().slice(head_bytes..));
+    R::Response::decode(&mut body, version).unwrap_or_else(|why| panic!("{}: {why}", R::NAME))
 }

@@ -20,15 +20,13 @@ mod stop;
 mod subscription;
 mod transaction;
 
-pub use admin::{ConfigEntry, ConfigKind, ConfigSynonym};
-pub use admin::{GroupDescription, GroupListing, MemberDescription, NewTopic, TopicListing};
+pub use admin::*;
 pub use assign::Assignor;
 pub use client::{Client, ClientOptions, CoordinatorOf};
 pub use consumer::{Consumer, Received};
 pub use dialer::{ByteStream, Dialer, Dialing, Tcp};
 pub use error::ClientError;
 pub use link::VersionRange;
-pub use metadata::IfAbsent;
 pub use obstacle::TooFewBrokers;
 pub use options::{ConsumerOptions, GroupProtocol, IsolationLevel, OptionError, Start};
 pub use ottla_records::Compression;

@@ -212,8 +212,8 @@ impl BadRecords {
         }
     }
 
-    /// Is the log's start offset told beside the error? As in Kafka, not with errors that are found
-    /// before the batch reaches the log, or that are about its size or checksum.
+    /// Does the answer have the log start offset beside the error? As in Kafka, not with errors
+    /// that are found before the batch reaches the log, or that are about its size or checksum.
     #[must_use]
     pub const fn tells_log_start(&self) -> bool {
         match self {

@@ -361,7 +361,7 @@ impl<'a> Lz4Frame<'a> {
         if !(4..=7).contains(&exponent) || sizes & 0x0f != 0 {
             return Err("the block size of the frame is unknown");
         }
-        // The size of the content may be told; it is not believed.
+        // The frame may have the size of the content; it is not relied upon.
         let length = if flags & 0x08 == 0 { 2 } else { 10 };
         let (descriptor, rest) = behind.split_at_checked(length).ok_or(CUT)?;
         let (sum, blocks) = rest.split_first().ok_or(CUT)?;

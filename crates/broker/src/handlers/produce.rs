@@ -247,7 +247,7 @@ struct ProduceTerms {
 }
 
 /// Why a partition's batch was not appended.
-pub struct Refusal {
+pub struct BatchRefusal {
     code: ErrorCode,
     message: Option<String>,
     /// Which records are wrong, and why.
@@ -255,14 +255,14 @@ pub struct Refusal {
     tells_log_start: bool,
 }
 
-impl From<ErrorCode> for Refusal {
+impl From<ErrorCode> for BatchRefusal {
     fn from(code: ErrorCode) -> Self {
         Self { code, message: None, records: Vec::new(), tells_log_start: false }
     }
 }
 
 /// The one place where a refused batch becomes a wire code.
-impl From<AppendRefusal> for Refusal {
+impl From<AppendRefusal> for BatchRefusal {
     fn from(refused: AppendRefusal) -> Self {
         Self {
             code: refused.code(),
@@ -273,7 +273,7 @@ impl From<AppendRefusal> for Refusal {
     }
 }
 
-type AppendOutcome = Result<AppendedBatch, Refusal>;
+type AppendOutcome = Result<AppendedBatch, BatchRefusal>;
 
 /// What a request has for one partition.
 struct ProducedBatch<'a> {
@@ -319,7 +319,7 @@ fn may_append(
     asked: &ProduceTerms,
     partition: &Partition,
     records: &[u8],
-) -> Result<(), Refusal> {
+) -> Result<(), BatchRefusal> {
     let may_write = may_write(node, call, partition);
     if may_write == Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED) {
         return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED.into());
@@ -338,7 +338,7 @@ fn may_append(
     if !is_acks {
         return Err(ErrorCode::INVALID_REQUIRED_ACKS.into());
     }
-    may_write.map_err(Refusal::from)
+    may_write.map_err(BatchRefusal::from)
 }
 
 fn may_write(node: &Node, call: &Call, partition: &Partition) -> Result<(), ErrorCode> {
@@ -459,7 +459,7 @@ pub enum ReadThrough {
     /// This is the batch, of old messages too, and what is in it.
     Through(Bytes, Inspected),
     /// It cannot be appended.
-    Refused(Refusal),
+    Refused(BatchRefusal),
 }
 
 /// Are there batches that [`read_through`] must see first: compressed ones, old messages, or those
@@ -514,7 +514,7 @@ async fn read_one(
 }
 
 /// Old messages as a batch.
-async fn convert_old(node: &Node, set: &Bytes) -> Result<Bytes, Refusal> {
+async fn convert_old(node: &Node, set: &Bytes) -> Result<Bytes, BatchRefusal> {
     if set.is_empty() {
         return Err(AppendRefusal::Records(BadRecords::Empty(0)).into());
     }

@@ -1,7 +1,5 @@
 //! The group coordinators of this node, in `__consumer_offsets`.
 
-use std::time::Duration;
-
 use ottla_coordinator::group::{
     DeletedTopic, GroupCommand, GroupMachine, GroupRecord, GroupSettings, TransactionEnd,
 };
@@ -10,16 +8,13 @@ use ottla_records::BatchOptions;
 use ottla_types::{CONSUMER_OFFSETS, TimestampMs};
 
 use super::kind::{JournalEntry, ShardKind, StoredRecord};
-use super::shards::{ShardHost, Shards};
+use super::shards::{COMMIT_CHECK, ShardHost, Shards};
 use super::topic_journal::UNPACKED_BYTES_MAX;
 
 pub use super::shards::ask;
 
 /// The topic that groups and their offsets live in.
 pub const TOPIC: &str = CONSUMER_OFFSETS;
-
-/// How often is looked whether what replies wait for has committed.
-const COMMIT_CHECK: Duration = Duration::from_millis(25);
 
 /// Groups and their offsets.
 #[derive(Debug)]

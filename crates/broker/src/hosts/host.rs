@@ -319,6 +319,7 @@ impl<M: Machine, J: Journal<M::Record>> HostInner<M, J> {
         for record in &turn.records {
             self.machine.apply(record);
         }
+        self.machine.check_turn(&turn.records);
         turn.notes.iter().for_each(audit::note);
         for alarm in turn.alarms {
             match alarm {

@@ -1,5 +1,6 @@
 //! The transaction coordinators of this node, in `__transaction_state`.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use ottla_coordinator::transaction::{
@@ -80,9 +81,26 @@ impl Transactions {
             for (index, host) in self.all() {
                 next_ms = next_ms.min(host.fire().unwrap_or(TimestampMs::MAX));
                 is_done &= !host.committed();
-                is_done &= markers.work_off(index, &host).await;
+                is_done &= self.while_committing(markers.work_off(index, &host)).await;
             }
             self.rest(next_ms, (!is_done).then_some(RETRY)).await;
+        }
+    }
+
+    /// Waits for work that asks coordinators, and lets their answers go as their records commit:
+    /// the work may wait for one of them, and nobody else looks.
+    async fn while_committing<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = self.commit_pause() => {
+                    for (_, host) in self.all() {
+                        host.committed();
+                    }
+                }
+            }
         }
     }
 }

@@ -304,7 +304,7 @@ impl Producer {
 
     /// Takes note that a batch has been written.
     fn written(&mut self, batch: &SentBatch, base: Offset) {
-        let Some(queue) = self.queues.get_mut(&batch.place) else { return };
+        let queue = self.queues.get_mut(&batch.place).expect("a batch on its way has a queue");
         let records = queue.written(batch.number);
         if self.options.reports {
             let offset = |n: i64| if base < 0 { -1 } else { base + n };
