@@ -24,6 +24,8 @@ mod handlers;
 #[cfg(test)]
 mod harness;
 mod hosts;
+#[cfg(test)]
+mod in_process_tests;
 mod lanes;
 mod levels;
 mod listening;

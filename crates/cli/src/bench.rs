@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use ottla_client::{
-    Client, ClientError, Consumer, ConsumerOptions, Mode, NewTopic, Producer, ProducerOptions,
-    ProducerRecord, Start, Stop, TopicPartition,
+    ChangeMode, Client, ClientError, Consumer, ConsumerOptions, NewTopic, Producer,
+    ProducerOptions, ProducerRecord, Start, Stop, TopicPartition,
 };
 use ottla_clock::Clock;
 use ottla_types::ErrorCode;
@@ -123,7 +123,7 @@ async fn create_and_measure(
     clock: &Clock,
 ) -> Result<OutputTable, Box<dyn Error>> {
     let new = NewTopic { partitions: args.partitions, ..NewTopic::named(topic) };
-    client.create_topic(&new, Mode::Change).await?;
+    client.create_topic(&new, ChangeMode::Change).await?;
     measure(args, front, topic, clock).await
 }
 

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use clap::Args;
-use ottla_client::{Brokers as Which, Client, LogDirDescription};
+use ottla_client::{Brokers, Client, LogDirDescription};
 
 use crate::front::{Environment, Front, SharedOptions};
 use crate::output::{Cell, OutputTable, bytes, column, only_json, titled};
@@ -25,7 +25,7 @@ pub(crate) async fn run(
 }
 
 async fn look(client: &Client) -> Result<OutputTable, Box<dyn Error>> {
-    let cluster = client.describe_cluster(Which::Unfenced).await?;
+    let cluster = client.describe_cluster(Brokers::Unfenced).await?;
     let head = [
         column("broker"),
         column("address"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use ottla_client::{
-    Acks, Client, Compression, Mode, NewTopic, OptionError, Producer, ProducerOptions,
+    Acks, ChangeMode, Client, Compression, NewTopic, OptionError, Producer, ProducerOptions,
     ProducerRecord, RecordMetadata, Stop,
 };
 use ottla_clock::Clock;
@@ -193,7 +193,7 @@ async fn find_topic(
                     return Err(format!("{missing}, --create creates it").into());
                 }
             }
-            let created = client.create_topic(&NewTopic::named(name), Mode::Change).await;
+            let created = client.create_topic(&NewTopic::named(name), ChangeMode::Change).await;
             created.map_err(crate::topics::in_its_words)?;
             client.await_topic(name).await?
         }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use ottla_client::{Client, ConfigEntry, ConfigKind, ConfigResource, Mode};
+use ottla_client::{ChangeMode, Client, ConfigEntry, ConfigKind, ConfigResource};
 use ottla_clock::Clock;
 use ottla_types::{ErrorCode, nearest};
 
@@ -169,11 +169,11 @@ pub(crate) async fn set(args: Set, environment: &Environment) -> Result<(), Box<
         .collect();
     let resource = ConfigResource { kind, name };
     if !faults.is_empty() && !changes.is_empty() {
-        let checked = client.set_configs(resource, changes.clone(), Mode::Check).await;
+        let checked = client.set_configs(resource, changes.clone(), ChangeMode::Check).await;
         faults.extend(checked.err().map(|error| error.to_string()));
     }
     crate::topics::together(faults)?;
-    client.set_configs(resource, changes, Mode::Change).await?;
+    client.set_configs(resource, changes, ChangeMode::Change).await?;
     let clock = Clock::real();
     let mut after = before.clone();
     for _ in 0..LOOKS {

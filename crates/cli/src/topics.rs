@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use ottla_client::{
-    Client, ClientError, ConfigResource, IsolationLevel, Mode, MorePartitions, NewTopic, OffsetAt,
-    PartitionDescription, TopicDescription, TopicListing, TopicPartition,
+    ChangeMode, Client, ClientError, ConfigResource, IsolationLevel, MorePartitions, NewTopic,
+    OffsetAt, PartitionDescription, TopicDescription, TopicListing, TopicPartition,
 };
 use ottla_types::{ErrorCode, nearest};
 
@@ -147,11 +147,12 @@ pub(crate) async fn run(args: TopicsArgs, environment: &Environment) -> Result<(
             let topic =
                 NewTopic { partitions, replication_factor, configs, ..NewTopic::named(&name) };
             if !faults.is_empty() {
-                let checked = client.create_topic(&topic, Mode::Check).await.map_err(in_its_words);
+                let checked =
+                    client.create_topic(&topic, ChangeMode::Check).await.map_err(in_its_words);
                 faults.extend(checked.err().map(|error| error.to_string()));
             }
             together(faults)?;
-            client.create_topic(&topic, Mode::Change).await.map_err(in_its_words)?;
+            client.create_topic(&topic, ChangeMode::Change).await.map_err(in_its_words)?;
             told(&front, &client, &name, "Created").await?;
         }
         TopicAction::Alter { name, partitions, configs } => {
@@ -166,19 +167,23 @@ pub(crate) async fn run(args: TopicsArgs, environment: &Environment) -> Result<(
                 .collect();
             if !changes.is_empty() {
                 let resource = ConfigResource::topic(&name);
-                let checked = client.set_configs(resource, changes.clone(), Mode::Check).await;
+                let checked =
+                    client.set_configs(resource, changes.clone(), ChangeMode::Check).await;
                 faults.extend(checked.err().map(|error| error.to_string()));
             }
             if let Some(count) = partitions {
-                let checked = client.create_partitions(&growth(&name, count), Mode::Check).await;
+                let checked =
+                    client.create_partitions(&growth(&name, count), ChangeMode::Check).await;
                 faults.extend(checked.err().map(|error| error.to_string()));
             }
             together(faults)?;
             if !changes.is_empty() {
-                client.set_configs(ConfigResource::topic(&name), changes, Mode::Change).await?;
+                client
+                    .set_configs(ConfigResource::topic(&name), changes, ChangeMode::Change)
+                    .await?;
             }
             if let Some(count) = partitions {
-                client.create_partitions(&growth(&name, count), Mode::Change).await?;
+                client.create_partitions(&growth(&name, count), ChangeMode::Change).await?;
             }
             told(&front, &client, &name, "Changed").await?;
         }

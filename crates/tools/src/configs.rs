@@ -2,7 +2,7 @@
 
 mod quotas;
 
-use ottla_client::{Client, ConfigEntry, ConfigKind, ConfigResource, ConfigSynonym, Mode};
+use ottla_client::{ChangeMode, Client, ConfigEntry, ConfigKind, ConfigResource, ConfigSynonym};
 use ottla_types::ErrorCode;
 
 use crate::Tool;
@@ -257,7 +257,7 @@ fn alter(
     session.wait(client.set_configs(
         ConfigResource { kind, name: &name },
         all.collect(),
-        Mode::Change,
+        ChangeMode::Change,
     ))?;
     let what = name_of(kind);
     if name.is_empty() {

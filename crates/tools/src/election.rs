@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ottla_client::{Election, TopicPartition};
+use ottla_client::{LeaderElection, TopicPartition};
 use ottla_types::ErrorCode;
 
 use crate::Tool;
@@ -62,8 +62,8 @@ fn chosen(args: &Parsed) -> Result<Chosen, ToolError> {
 
 fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let kind = match args.one("election-type").map(str::to_ascii_lowercase).as_deref() {
-        Some("preferred") => Election::Preferred,
-        Some("unclean") => Election::Unclean,
+        Some("preferred") => LeaderElection::Preferred,
+        Some("unclean") => LeaderElection::Unclean,
         _ => {
             let usage = "--election-type takes preferred or unclean".to_owned();
             return Err(ToolError::Usage(usage));
@@ -81,7 +81,7 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
             Err(why) => wrong.push((place, exception(why.code, why.reason.as_deref()))),
         }
     }
-    let name = if kind == Election::Preferred { "PREFERRED" } else { "UNCLEAN" };
+    let name = if kind == LeaderElection::Preferred { "PREFERRED" } else { "UNCLEAN" };
     let list = done.join(", ");
     if !done.is_empty() {
         writeln!(

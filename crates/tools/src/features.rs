@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ottla_client::{FeatureChange, Mode, Refusal};
+use ottla_client::{ChangeMode, FeatureChange, ItemRefusal};
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, last};
@@ -215,7 +215,7 @@ fn update(args: &Parsed, session: &mut ToolSession<'_>, action: &str) -> Result<
         (_, true) => FeatureChange::UnsafeDowngrade,
     };
     let is_dry = args.has("dry-run");
-    let mode = if is_dry { Mode::Check } else { Mode::Change };
+    let mode = if is_dry { ChangeMode::Check } else { ChangeMode::Change };
     let client = session.connect()?;
     let outcomes = session.wait(client.update_features(&all, kind, mode))?;
     let refusal = |name: &str| outcomes.get(name).and_then(|outcome| outcome.clone().err());
@@ -230,7 +230,7 @@ fn update(args: &Parsed, session: &mut ToolSession<'_>, action: &str) -> Result<
         match refusal(name) {
             None if is_dry => writeln!(session.out, "{name} can be {past}{to}.")?,
             None => writeln!(session.out, "{name} was {past}{to}.")?,
-            Some(Refusal { code, reason }) => {
+            Some(ItemRefusal { code, reason }) => {
                 wrong += 1;
                 let why = reason.unwrap_or_else(|| code.message().to_owned());
                 let could = if is_dry { "Can" } else { "Could" };

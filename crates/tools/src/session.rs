@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::time::Duration;
 
-use ottla_client::{Client, ClientError, ConsumerOptions, OptionError, ProducerOptions, Refusal};
+use ottla_client::{
+    Client, ClientError, ConsumerOptions, ItemRefusal, OptionError, ProducerOptions,
+};
 use ottla_clock::Clock;
 use regex::Regex;
 use tokio::runtime::Runtime;
@@ -287,7 +289,7 @@ pub fn plain(error: ClientError) -> ToolError {
 }
 
 /// The same for one item of a request.
-pub fn plain_refusal(refusal: Refusal) -> ToolError {
+pub fn plain_refusal(refusal: ItemRefusal) -> ToolError {
     failed(refusal.reason.unwrap_or_else(|| refusal.code.message().to_owned()))
 }
 

@@ -1,7 +1,8 @@
 //! kafka-topics.
 
 use ottla_client::{
-    Client, ConfigKind, Mode, MorePartitions, NewTopic, PartitionDescription, TopicDescription,
+    ChangeMode, Client, ConfigKind, MorePartitions, NewTopic, PartitionDescription,
+    TopicDescription,
 };
 use ottla_types::ErrorCode;
 
@@ -185,7 +186,7 @@ fn create(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Resu
         configs: pairs(args.all("config"))?.into_iter().collect(),
         assignments: replicas(args)?,
     };
-    match session.wait(client.create_topic(&topic, Mode::Change)) {
+    match session.wait(client.create_topic(&topic, ChangeMode::Change)) {
         Err(error)
             if error.code() == Some(ErrorCode::TOPIC_ALREADY_EXISTS)
                 && args.has("if-not-exists") =>
@@ -236,7 +237,7 @@ fn alter(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Resul
         let fresh = assignments.iter().skip(there).cloned();
         let assignments = (!assignments.is_empty()).then(|| fresh.collect());
         let more = MorePartitions { topic: name, count, assignments };
-        session.wait(client.create_partitions(&more, Mode::Change)).map_err(plain)?;
+        session.wait(client.create_partitions(&more, ChangeMode::Change)).map_err(plain)?;
     }
     Ok(())
 }

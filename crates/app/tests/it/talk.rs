@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_client::{
-    Client, ClientError, Consumer, Mode, NewTopic, Producer, ProducerOptions, ProducerRecord, Start,
+    ChangeMode, Client, ClientError, Consumer, NewTopic, Producer, ProducerOptions, ProducerRecord,
+    Start,
 };
 use ottla_clock::Clock;
 
@@ -34,7 +35,7 @@ pub fn create_with(address: SocketAddr, name: &str, partitions: i32, settings: &
             .collect();
         let topic =
             NewTopic { partitions, replication_factor: 1, configs, ..NewTopic::named(name) };
-        cluster(address).await.create_topic(&topic, Mode::Change).await.unwrap();
+        cluster(address).await.create_topic(&topic, ChangeMode::Change).await.unwrap();
     });
 }
 

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use ottla_client::{
-    Compression, Mode, NewTopic, OnFailure, Producer, ProducerOptions, ProducerRecord,
+    ChangeMode, Compression, NewTopic, OnFailure, Producer, ProducerOptions, ProducerRecord,
 };
 
 use crate::node::{Home, Node};
@@ -67,7 +67,7 @@ fn a_batch_that_is_too_large_is_written_in_parts() {
             let client = talk::cluster(node.address).await;
             let named = NewTopic::named(&topic);
             let new = NewTopic { partitions: 1, replication_factor: 1, configs, ..named };
-            client.create_topic(&new, Mode::Change).await.unwrap();
+            client.create_topic(&new, ChangeMode::Change).await.unwrap();
             let options = ProducerOptions {
                 compression,
                 batch_bytes: 1 << 20,

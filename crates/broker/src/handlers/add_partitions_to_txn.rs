@@ -1,4 +1,7 @@
 //! AddPartitionsToTxn: what a transaction is going to touch.
+//!
+//! 2: PRODUCER_FENCED. 4: several transactions, or only a check whether the partitions are in
+//! them; for brokers (KIP-890). 5: TRANSACTION_ABORTABLE.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,6 @@
 //! AlterConfigs: settings of topics and brokers.
+//!
+//! Gap: no `alter.config.policy.class.name`.
 
 use ottla_metadata::ControllerCommand;
 use ottla_protocol::ApiKey;

@@ -1,4 +1,6 @@
 //! DescribeClientQuotas: how much users, clients and addresses may ask for.
+//!
+//! KIP-546.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,7 @@
 //! DescribeConfigs: settings, their values, and where those come from.
+//!
+//! Version 0 was removed in Kafka 4.0 and is served here. 1: where a value comes from, and its
+//! synonyms (KIP-226). 3: type and documentation (KIP-569).
 
 use ottla_metadata::{Cluster, ResourceKind};
 use ottla_protocol::ApiKey;

@@ -1,4 +1,12 @@
 //! Fetch: records from a position, now or when there are enough of them.
+//!
+//! Versions 0 to 3 were removed in Kafka 4.0 and are served here. 4: isolation level. 5: log start
+//! offset. 7: incremental sessions (KIP-227). 9: leader epochs fence (KIP-320). 10: zstd
+//! (KIP-110). 13: topic ids (KIP-516). 16: the current leader in errors (KIP-951).
+//!
+//! Gaps: no followers, so no `LastFetchedEpoch` (12), replica state (15, KIP-903), directory ids
+//! (17, KIP-853) or high watermark of followers (18, KIP-1166); no rack-aware reads (11, KIP-392);
+//! no tiered storage (14, KIP-405).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -418,3 +426,7 @@ const fn was_found_before_the_log(code: ErrorCode) -> bool {
             | ErrorCode::UNKNOWN_SERVER_ERROR
     )
 }
+
+#[cfg(test)]
+#[path = "fetch_tests.rs"]
+mod tests;

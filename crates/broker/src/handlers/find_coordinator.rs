@@ -1,4 +1,9 @@
-//! FindCoordinator: which node answers for a group or a transactional id.
+//! FindCoordinator: which broker coordinates a group or a transactional id.
+//!
+//! 1: of transactional ids. 4: several keys (KIP-699). 5: TRANSACTION_ABORTABLE (KIP-890). 6: of
+//! share groups (KIP-932).
+//!
+//! Gap: there are no share groups; their keys are refused.
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;

@@ -1,4 +1,8 @@
 //! IncrementalAlterConfigs: some settings of topics and brokers, the others stay.
+//!
+//! KIP-339. The levels of the log are settings of the resource type BROKER_LOGGER (KIP-412).
+//!
+//! Gap: no `alter.config.policy.class.name`.
 
 use ottla_metadata::{ControllerCommand, ResourceKind};
 use ottla_protocol::ApiKey;
@@ -90,3 +94,7 @@ fn resource_result(
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+#[path = "incremental_alter_configs_tests.rs"]
+mod tests;

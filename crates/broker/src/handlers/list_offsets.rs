@@ -1,4 +1,10 @@
 //! ListOffsets: where a partition begins, ends, or stood at a time.
+//!
+//! Version 0 (several offsets a partition) was removed in Kafka 4.0 and is served here. 2:
+//! isolation level. 4: leader epochs fence (KIP-320). 7: the largest timestamp (KIP-734). 8, 9,
+//! 11: offsets of tiered storage (KIP-405, KIP-1005, KIP-1023).
+//!
+//! Gap: there is no tiered storage; local and earliest offsets are one, tiered ones do not exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -163,3 +169,7 @@ fn look_up(partition: &Partition, timestamp: i64, isolation: Isolation) -> Resul
         }
     }
 }
+
+#[cfg(test)]
+#[path = "list_offsets_tests.rs"]
+mod tests;

@@ -1,4 +1,9 @@
-//! Metadata: brokers, topics, who leads what.
+//! Metadata: brokers, topics, and which broker leads which partition.
+//!
+//! 1: null lists all topics, an empty list none. 4: the client says whether unknown topics are
+//! created. 5: offline replicas. 8: authorised operations (KIP-430), of the cluster up to 10 only
+//! (KIP-700). 10: topic ids in answers, 12: in requests (KIP-516). 13: an error code of the whole
+//! answer.
 
 use std::collections::BTreeSet;
 
@@ -268,3 +273,7 @@ fn offline_replicas(cluster: &Cluster, state: &PartitionState) -> Vec<i32> {
     let serves = |id: &&i32| cluster.broker(**id).is_some_and(|broker| !broker.fenced);
     state.replicas.iter().filter(|id| !serves(id)).copied().collect()
 }
+
+#[cfg(test)]
+#[path = "metadata_tests.rs"]
+mod tests;

@@ -1,4 +1,8 @@
 //! OffsetCommit: how far a group has come.
+//!
+//! Versions 0 and 1 were removed in Kafka 4.0 and are served here. 2 to 4: a retention time, which
+//! the broker's setting replaces. 6: leader epochs (KIP-320). 7: static members (KIP-345). 9:
+//! members of consumer groups (KIP-848). 10: topic ids instead of names.
 
 use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;
@@ -123,3 +127,7 @@ fn answer_topic(request: &OffsetCommitRequest, code: ErrorCode) -> OffsetCommitR
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+#[path = "offset_commit_tests.rs"]
+mod tests;

@@ -1,4 +1,8 @@
 //! OffsetFetch: how far groups have come.
+//!
+//! Version 0 (offsets in ZooKeeper) was removed in Kafka 4.0; here it reads __consumer_offsets.
+//! 2: null asks for all topics. 7: only offsets without an open transaction (KIP-447). 8: several
+//! groups (KIP-709). 9: members of consumer groups (KIP-848). 10: topic ids instead of names.
 
 use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;

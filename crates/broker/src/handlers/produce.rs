@@ -1,4 +1,11 @@
 //! Produce: append batches to partitions, answer when they are as safe as `acks` asks.
+//!
+//! Versions 0 to 2 (message formats 0 and 1) were removed in Kafka 4.0 and are served here. 7:
+//! zstd (KIP-110). 8: errors by record (KIP-467). 10: the current leader in errors (KIP-951). 11:
+//! TRANSACTION_ABORTABLE. 12: a transactional produce adds its partition to the transaction
+//! (KIP-890). 13: topic ids (KIP-516).
+//!
+//! Gaps: quotas do not throttle; the one replica is the in-sync set.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -553,3 +560,7 @@ fn wire_outcome(
         },
     }
 }
+
+#[cfg(test)]
+#[path = "produce_tests.rs"]
+mod tests;

@@ -1,4 +1,7 @@
 //! TxnOffsetCommit: how far a group has come, as part of a transaction.
+//!
+//! 2: leader epochs (KIP-320). 3: the member and its generation fence (KIP-447). 4:
+//! TRANSACTION_ABORTABLE. 5: it adds the group's partition to the transaction (KIP-890).
 
 use ottla_coordinator::group::GroupCommand;
 use ottla_coordinator::transaction::AddPartitions;

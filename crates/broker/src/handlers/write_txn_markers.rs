@@ -1,4 +1,6 @@
 //! WriteTxnMarkers: other coordinators, and operators, end transactions here.
+//!
+//! Version 0 was removed in Kafka 4.0. 2: the transaction's version (KIP-1228).
 
 use std::collections::{BTreeMap, BTreeSet};
 

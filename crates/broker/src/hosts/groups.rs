@@ -7,7 +7,7 @@ use ottla_partitions::Marker;
 use ottla_records::BatchOptions;
 use ottla_types::{CONSUMER_OFFSETS, TimestampMs};
 
-use super::kind::{Entry, ShardKind, StoredRecord};
+use super::kind::{JournalEntry, ShardKind, StoredRecord};
 use super::shards::{COMMIT_CHECK, ShardHost, Shards};
 use super::topic_journal::UNPACKED_BYTES_MAX;
 
@@ -43,7 +43,7 @@ impl ShardKind for GroupKind {
         GroupCommand::Settings(settings)
     }
 
-    fn entries(records: &[GroupRecord], now_ms: TimestampMs) -> impl Iterator<Item = Entry> {
+    fn entries(records: &[GroupRecord], now_ms: TimestampMs) -> impl Iterator<Item = JournalEntry> {
         let options = match records.first() {
             // The coordinator is in no producer's sequence, but Kafka's batches start at 0.
             Some(GroupRecord::Pending { producer, .. }) => BatchOptions {
@@ -56,8 +56,8 @@ impl ShardKind for GroupKind {
             _ => BatchOptions::default(),
         };
         offset_parts(records).map(move |part| match part {
-            [GroupRecord::Ended(end)] => Entry::Marker(end_marker(end)),
-            part => Entry::Batch {
+            [GroupRecord::Ended(end)] => JournalEntry::Marker(end_marker(end)),
+            part => JournalEntry::Batch {
                 options: options.clone(),
                 records: part.iter().map(|it| it.encode(now_ms)).collect(),
             },

@@ -89,6 +89,7 @@ pub struct Host<M: Machine, J> {
     clock: Clock,
     /// Set once, under the lock of `inner`; whoever looks too early meets the lost machine itself.
     is_lost: AtomicBool,
+    /// The machine and its journal: one turn at a time, its append included.
     inner: Mutex<HostInner<M, J>>,
 }
 

@@ -64,9 +64,12 @@ pub struct Shards<K: ShardKind>(Arc<ShardsInner<K>>);
 
 struct ShardsInner<K: ShardKind> {
     clock: Clock,
+    /// In force for the next load; a machine that runs is told by a command.
     settings: RwLock<K::Settings>,
+    /// The coordinators by partition. Written only to begin, end or drop a load, which itself runs
+    /// without the lock.
     shards: RwLock<BTreeMap<i32, Shard<K>>>,
-    /// How many loads have begun.
+    /// How many loads have begun: each gets a number of its own, whatever their order.
     loads: AtomicU64,
     /// Wakes the task that fires timers.
     wake: Arc<Notify>,

@@ -9,7 +9,7 @@ use ottla_coordinator::transaction::{
 use ottla_records::BatchOptions;
 use ottla_types::{ErrorCode, TRANSACTION_STATE, TimestampMs};
 
-use super::kind::{Entry, ShardKind, StoredRecord};
+use super::kind::{JournalEntry, ShardKind, StoredRecord};
 use super::markers::{MARKER_WAIT, Markers};
 use super::shards::{ShardHost, Shards};
 
@@ -48,9 +48,12 @@ impl ShardKind for TransactionKind {
         TransactionCommand::Settings(settings)
     }
 
-    fn entries(records: &[TransactionRecord], _now_ms: TimestampMs) -> impl Iterator<Item = Entry> {
+    fn entries(
+        records: &[TransactionRecord],
+        _now_ms: TimestampMs,
+    ) -> impl Iterator<Item = JournalEntry> {
         let records = records.iter().map(TransactionRecord::encode).collect();
-        std::iter::once(Entry::Batch { options: BatchOptions::default(), records })
+        std::iter::once(JournalEntry::Batch { options: BatchOptions::default(), records })
     }
 
     fn decode(stored: StoredRecord) -> Result<Option<TransactionRecord>, String> {

@@ -4,7 +4,7 @@ use ottla_protocol::messages::create_acls_request::{AclCreation, CreateAclsReque
 use ottla_protocol::messages::delete_acls_request::{DeleteAclsFilter, DeleteAclsRequest};
 use ottla_protocol::messages::describe_acls_request::DescribeAclsRequest;
 
-use super::refusal::Refusal;
+use super::refusal::ItemRefusal;
 use crate::client::Client;
 use crate::error::ClientError;
 
@@ -65,7 +65,7 @@ impl Client {
         let creations = bindings.into_iter().map(creation).collect();
         let request = CreateAclsRequest { creations, ..Default::default() };
         for result in self.ask_controller(&request).await?.results {
-            Refusal::check(result.error_code, result.error_message)
+            ItemRefusal::check(result.error_code, result.error_message)
                 .map_err(|why| why.about("access control lists"))?;
         }
         Ok(())
@@ -89,7 +89,7 @@ impl Client {
         let filters = filters.into_iter().map(filter).collect();
         let request = DeleteAclsRequest { filters, ..Default::default() };
         for result in self.ask_controller(&request).await?.filter_results {
-            Refusal::check(result.error_code, result.error_message)
+            ItemRefusal::check(result.error_code, result.error_message)
                 .map_err(|why| why.about("access control lists"))?;
         }
         Ok(())
@@ -111,7 +111,7 @@ impl Client {
             ..Default::default()
         };
         let response = self.ask_any(&request).await?;
-        Refusal::check(response.error_code, response.error_message)
+        ItemRefusal::check(response.error_code, response.error_message)
             .map_err(|why| why.about("access control lists"))?;
         let mut all = Vec::new();
         for resource in response.resources {

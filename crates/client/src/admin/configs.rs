@@ -14,7 +14,7 @@ use ottla_protocol::messages::list_config_resources_request::ListConfigResources
 
 use ottla_types::NodeId;
 
-use super::Mode;
+use super::ChangeMode;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::metadata::IfAbsent;
@@ -196,8 +196,8 @@ impl Client {
         self.ask(node, request).await
     }
 
-    /// Sets settings of a resource, or with [`Mode::Check`] asks whether the cluster would; those
-    /// without a value go back to their default.
+    /// Sets settings of a resource, or with [`ChangeMode::Check`] asks whether the cluster would;
+    /// those without a value go back to their default.
     ///
     /// # Errors
     /// The cluster refuses, or does not answer.
@@ -205,7 +205,7 @@ impl Client {
         &self,
         resource: ConfigResource<'_>,
         changes: Vec<(String, Option<String>)>,
-        mode: Mode,
+        mode: ChangeMode,
     ) -> Result<(), ClientError> {
         let ConfigResource { kind, name } = resource;
         let change = |(name, value): (String, Option<String>)| AlterableConfig {
@@ -222,7 +222,7 @@ impl Client {
         };
         let request = IncrementalAlterConfigsRequest {
             resources: vec![resource],
-            validate_only: mode == Mode::Check,
+            validate_only: mode == ChangeMode::Check,
             ..Default::default()
         };
         // What a broker logs is known to that broker alone.

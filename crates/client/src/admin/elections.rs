@@ -6,7 +6,7 @@ use ottla_protocol::messages::elect_leaders_request::{ElectLeadersRequest, Topic
 use ottla_types::TopicPartition;
 
 use super::CONTROLLER_TIMEOUT_MS;
-use super::refusal::Refusal;
+use super::refusal::ItemRefusal;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::partitions::indexes_by_topic;
@@ -14,7 +14,7 @@ use crate::partitions::indexes_by_topic;
 /// Which replica is to lead. The numbers are those of ElectLeaders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i8)]
-pub enum Election {
+pub enum LeaderElection {
     /// The first one of the replicas, if it is in sync.
     Preferred = 0,
     /// One that is not in sync, if no other lives: records may be lost.
@@ -29,9 +29,9 @@ impl Client {
     /// The cluster refuses all of it, or no broker answers.
     pub async fn elect_leaders(
         &self,
-        election: Election,
+        election: LeaderElection,
         places: Option<&BTreeSet<TopicPartition>>,
-    ) -> Result<BTreeMap<TopicPartition, Result<(), Refusal>>, ClientError> {
+    ) -> Result<BTreeMap<TopicPartition, Result<(), ItemRefusal>>, ClientError> {
         let topic =
             |(topic, partitions)| TopicPartitions { topic, partitions, ..Default::default() };
         let request = ElectLeadersRequest {
@@ -47,7 +47,7 @@ impl Client {
         for topic in response.replica_election_results {
             for it in topic.partition_result {
                 let place = TopicPartition::new(topic.topic.as_str(), it.partition_id);
-                outcomes.insert(place, Refusal::check(it.error_code, it.error_message));
+                outcomes.insert(place, ItemRefusal::check(it.error_code, it.error_message));
             }
         }
         Ok(outcomes)

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
 use ottla_protocol::messages::update_features_request::{FeatureUpdateKey, UpdateFeaturesRequest};
 
-use super::refusal::Refusal;
-use super::{CONTROLLER_TIMEOUT_MS, Mode};
+use super::refusal::ItemRefusal;
+use super::{CONTROLLER_TIMEOUT_MS, ChangeMode};
 use crate::client::Client;
 use crate::error::ClientError;
 
@@ -68,7 +68,8 @@ impl Client {
         Ok(FeatureDescriptions { features: supported.collect(), epoch })
     }
 
-    /// Changes levels, or with [`Mode::Check`] asks whether the cluster would; what became of each.
+    /// Changes levels, or with [`ChangeMode::Check`] asks whether the cluster would; what became
+    /// of each.
     ///
     /// # Errors
     /// No broker answers.
@@ -76,8 +77,8 @@ impl Client {
         &self,
         levels: &BTreeMap<String, i16>,
         change: FeatureChange,
-        mode: Mode,
-    ) -> Result<BTreeMap<String, Result<(), Refusal>>, ClientError> {
+        mode: ChangeMode,
+    ) -> Result<BTreeMap<String, Result<(), ItemRefusal>>, ClientError> {
         let update = |(name, level): (&String, &i16)| FeatureUpdateKey {
             feature: name.clone(),
             max_version_level: *level,
@@ -88,16 +89,16 @@ impl Client {
         let request = UpdateFeaturesRequest {
             feature_updates: levels.iter().map(update).collect(),
             timeout_ms: CONTROLLER_TIMEOUT_MS,
-            validate_only: mode == Mode::Check,
+            validate_only: mode == ChangeMode::Check,
             ..Default::default()
         };
         let response = self.ask_controller(&request).await?;
         // Since version 2 there is one answer for all of them.
-        let of_all = Refusal::check(response.error_code, response.error_message);
+        let of_all = ItemRefusal::check(response.error_code, response.error_message);
         let mut outcomes: BTreeMap<_, _> =
             levels.keys().map(|name| (name.clone(), of_all.clone())).collect();
         for it in response.results.into_iter().filter(|it| it.error_code != 0) {
-            outcomes.insert(it.feature, Refusal::check(it.error_code, it.error_message));
+            outcomes.insert(it.feature, ItemRefusal::check(it.error_code, it.error_message));
         }
         Ok(outcomes)
     }

@@ -30,7 +30,7 @@ use crate::error::ClientError;
 pub use acls::{AclBinding, AclFilter};
 pub use cluster::{BrokerDescription, Brokers, ClusterDescription};
 pub use configs::{ConfigEntry, ConfigKind, ConfigResource, ConfigSynonym};
-pub use elections::Election;
+pub use elections::LeaderElection;
 pub use features::{FeatureChange, FeatureDescription, FeatureDescriptions};
 pub use groups::{GroupDescription, GroupFilter, GroupListing, MemberDescription};
 pub use list_offsets::OffsetAt;
@@ -39,7 +39,7 @@ pub use producers::ProducerDescription;
 pub use quorum::{QuorumDescription, QuorumReplica};
 pub use quotas::{QuotaEntity, QuotaFilter, QuotaOwner, Quotas};
 pub use reassignments::{Reassignment, ReplicationFactor};
-pub use refusal::Refusal;
+pub use refusal::ItemRefusal;
 pub use scram::{ScramChange, ScramListing, ScramMechanism};
 pub use tokens::TokenOwner;
 pub use topics::{MorePartitions, NewTopic, PartitionDescription, TopicDescription, TopicListing};
@@ -49,7 +49,7 @@ pub use transactions::{
 
 /// Is a change to be made, or only to be checked?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum ChangeMode {
     /// It is made.
     Change,
     /// The cluster says whether it would make it (`validateOnly`).

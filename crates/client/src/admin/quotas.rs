@@ -9,7 +9,7 @@ use ottla_protocol::messages::describe_client_quotas_request::{
     ComponentData, DescribeClientQuotasRequest,
 };
 
-use super::refusal::Refusal;
+use super::refusal::ItemRefusal;
 use crate::client::Client;
 use crate::error::ClientError;
 
@@ -72,7 +72,7 @@ impl Client {
             ..Default::default()
         };
         let response = self.ask_any(&request).await?;
-        Refusal::check(response.error_code, response.error_message)
+        ItemRefusal::check(response.error_code, response.error_message)
             .map_err(|why| why.about("quotas"))?;
         let all = response.entries.unwrap_or_default().into_iter().map(|entry| {
             let entity = entry.entity.into_iter().map(|it| {
@@ -115,7 +115,7 @@ impl Client {
         };
         let request = AlterClientQuotasRequest { entries: vec![entry], ..Default::default() };
         for result in self.ask_controller(&request).await?.entries {
-            Refusal::check(result.error_code, result.error_message)
+            ItemRefusal::check(result.error_code, result.error_message)
                 .map_err(|why| why.about("quotas"))?;
         }
         Ok(())

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use ottla_protocol::messages::alter_partition_reassignments_request::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
 };
-use ottla_protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsRequest;
+use ottla_protocol::messages::list_partition_reassignments_request as listing;
 use ottla_types::{NodeId, TopicPartition};
 
 use super::CONTROLLER_TIMEOUT_MS;
-use super::refusal::Refusal;
+use super::refusal::ItemRefusal;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::partitions::by_topic;
@@ -42,13 +42,13 @@ impl Client {
     pub async fn list_reassignments(
         &self,
     ) -> Result<BTreeMap<TopicPartition, Reassignment>, ClientError> {
-        let request = ListPartitionReassignmentsRequest {
+        let request = listing::ListPartitionReassignmentsRequest {
             topics: None,
             timeout_ms: CONTROLLER_TIMEOUT_MS,
             ..Default::default()
         };
         let response = self.ask_controller(&request).await?;
-        Refusal::check(response.error_code, response.error_message)
+        ItemRefusal::check(response.error_code, response.error_message)
             .map_err(|why| why.about("reassignments"))?;
         let mut all = BTreeMap::new();
         for topic in response.topics {
@@ -70,7 +70,7 @@ impl Client {
         &self,
         wanted: &BTreeMap<TopicPartition, Option<Vec<NodeId>>>,
         factor: ReplicationFactor,
-    ) -> Result<BTreeMap<TopicPartition, Refusal>, ClientError> {
+    ) -> Result<BTreeMap<TopicPartition, ItemRefusal>, ClientError> {
         let partition =
             |(partition_index, replicas): (i32, &Option<Vec<NodeId>>)| ReassignablePartition {
                 partition_index,
@@ -89,13 +89,13 @@ impl Client {
             ..Default::default()
         };
         let response = self.ask_controller(&request).await?;
-        Refusal::check(response.error_code, response.error_message)
+        ItemRefusal::check(response.error_code, response.error_message)
             .map_err(|why| why.about("reassignments"))?;
         let mut refused = BTreeMap::new();
         for topic in response.responses {
             for it in topic.partitions {
                 let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
-                if let Err(why) = Refusal::check(it.error_code, it.error_message) {
+                if let Err(why) = ItemRefusal::check(it.error_code, it.error_message) {
                     refused.insert(place, why);
                 }
             }

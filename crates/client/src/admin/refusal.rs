@@ -6,14 +6,14 @@ use crate::error::ClientError;
 
 /// Why a broker refused one item of a request that may have had several.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ItemRefusal {
     /// The kind of refusal.
     pub code: ErrorCode,
     /// In the broker's words, if it has given any.
     pub reason: Option<String>,
 }
 
-impl Refusal {
+impl ItemRefusal {
     /// An error if `code` is one.
     pub(crate) fn check(code: i16, reason: Option<String>) -> Result<(), Self> {
         match ErrorCode(code) {

@@ -8,7 +8,7 @@ use ottla_protocol::messages::describe_user_scram_credentials_request::{
     DescribeUserScramCredentialsRequest, UserName,
 };
 
-use super::refusal::Refusal;
+use super::refusal::ItemRefusal;
 use crate::client::Client;
 use crate::error::ClientError;
 
@@ -43,7 +43,7 @@ pub struct ScramListing {
     pub user: String,
     /// The credentials, or why they are not told (`RESOURCE_NOT_FOUND`: there is no such user). A
     /// mechanism that is not known is `None`. The number is that of the iterations.
-    pub credentials: Result<Vec<(Option<ScramMechanism>, i32)>, Refusal>,
+    pub credentials: Result<Vec<(Option<ScramMechanism>, i32)>, ItemRefusal>,
 }
 
 /// A change of a user's credentials.
@@ -79,7 +79,7 @@ impl Client {
             ..Default::default()
         };
         let response = self.ask_any(&request).await?;
-        Refusal::check(response.error_code, response.error_message)
+        ItemRefusal::check(response.error_code, response.error_message)
             .map_err(|why| why.about("SCRAM credentials"))?;
         let listings = response.results.into_iter().map(|it| {
             let mechanism =
@@ -87,7 +87,7 @@ impl Client {
             let credentials = it.credential_infos.iter();
             let credentials =
                 credentials.map(|it| (mechanism(it.mechanism), it.iterations)).collect();
-            let refused = Refusal::check(it.error_code, it.error_message);
+            let refused = ItemRefusal::check(it.error_code, it.error_message);
             ScramListing { user: it.user, credentials: refused.map(|()| credentials) }
         });
         Ok(listings.collect())
@@ -125,7 +125,7 @@ impl Client {
         let request =
             AlterUserScramCredentialsRequest { deletions, upsertions, ..Default::default() };
         for result in self.ask_controller(&request).await?.results {
-            Refusal::check(result.error_code, result.error_message)
+            ItemRefusal::check(result.error_code, result.error_message)
                 .map_err(|why| why.about(&format!("user {user}")))?;
         }
         Ok(())

@@ -17,8 +17,8 @@ pub struct TokenOwner {
 }
 
 impl Client {
-    /// Asks for the tokens of these owners (all that may be seen if none is named). What they are
-    /// is not told yet: no cluster of this release has any.
+    /// Asks for the tokens of these owners (all that may be seen if none is named). Whether there
+    /// are some is not returned yet: no cluster of this release has any.
     ///
     /// # Errors
     /// The cluster refuses, or no broker answers.

@@ -20,8 +20,8 @@ use ottla_protocol::messages::metadata_response::{
 };
 use ottla_types::{ErrorCode, NodeId, Uuid};
 
-use super::refusal::Refusal;
-use super::{CONTROLLER_TIMEOUT_MS, Mode};
+use super::refusal::ItemRefusal;
+use super::{CONTROLLER_TIMEOUT_MS, ChangeMode};
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::metadata::IfAbsent;
@@ -245,11 +245,15 @@ impl Client {
         }
     }
 
-    /// Creates a topic, or with [`Mode::Check`] asks whether the cluster would.
+    /// Creates a topic, or with [`ChangeMode::Check`] asks whether the cluster would.
     ///
     /// # Errors
     /// The cluster refuses, or no broker answers.
-    pub async fn create_topic(&self, topic: &NewTopic, mode: Mode) -> Result<(), ClientError> {
+    pub async fn create_topic(
+        &self,
+        topic: &NewTopic,
+        mode: ChangeMode,
+    ) -> Result<(), ClientError> {
         let config = |(name, value): (&String, &String)| CreatableTopicConfig {
             name: name.clone(),
             value: Some(value.clone()),
@@ -270,7 +274,7 @@ impl Client {
                 ..Default::default()
             }],
             timeout_ms: CONTROLLER_TIMEOUT_MS,
-            validate_only: mode == Mode::Check,
+            validate_only: mode == ChangeMode::Check,
             ..Default::default()
         };
         let response = self.ask_controller(&request).await?;
@@ -278,7 +282,7 @@ impl Client {
             Some(result) => (result.error_code, result.error_message),
             None => (ErrorCode::UNKNOWN_SERVER_ERROR.0, None),
         };
-        Refusal::check(code, reason).map_err(|why| why.about(&format!("topic {}", topic.name)))
+        ItemRefusal::check(code, reason).map_err(|why| why.about(&format!("topic {}", topic.name)))
     }
 
     /// A topic that was just created or changed: waits until a broker knows all its leaders.
@@ -300,14 +304,14 @@ impl Client {
         }
     }
 
-    /// Gives a topic more partitions, or with [`Mode::Check`] asks whether the cluster would.
+    /// Gives a topic more partitions, or with [`ChangeMode::Check`] asks whether the cluster would.
     ///
     /// # Errors
     /// The cluster refuses, or no broker answers.
     pub async fn create_partitions(
         &self,
         more: &MorePartitions,
-        mode: Mode,
+        mode: ChangeMode,
     ) -> Result<(), ClientError> {
         let assignment = |ids: &Vec<NodeId>| CreatePartitionsAssignment {
             broker_ids: ids.clone(),
@@ -323,12 +327,12 @@ impl Client {
         let request = CreatePartitionsRequest {
             topics: vec![topic],
             timeout_ms: CONTROLLER_TIMEOUT_MS,
-            validate_only: mode == Mode::Check,
+            validate_only: mode == ChangeMode::Check,
             ..Default::default()
         };
         let response = self.ask_controller(&request).await?;
         for result in response.results {
-            Refusal::check(result.error_code, result.error_message)
+            ItemRefusal::check(result.error_code, result.error_message)
                 .map_err(|why| why.about(&format!("topic {}", result.name)))?;
         }
         self.forget(&more.topic);
@@ -356,7 +360,7 @@ impl Client {
     pub async fn delete_topics(
         &self,
         names: &[String],
-    ) -> Result<Vec<(String, Result<(), Refusal>)>, ClientError> {
+    ) -> Result<Vec<(String, Result<(), ItemRefusal>)>, ClientError> {
         let state =
             |name: &String| DeleteTopicState { name: Some(name.clone()), ..Default::default() };
         let request = DeleteTopicsRequest {
@@ -368,7 +372,7 @@ impl Client {
         let response = self.ask_controller(&request).await?;
         names.iter().for_each(|name| self.forget(name));
         let outcomes = response.responses.into_iter().map(|it| {
-            (it.name.unwrap_or_default(), Refusal::check(it.error_code, it.error_message))
+            (it.name.unwrap_or_default(), ItemRefusal::check(it.error_code, it.error_message))
         });
         Ok(outcomes.collect())
     }

@@ -188,7 +188,7 @@ impl SimMachine {
         });
     }
 
-    /// ExecutorEnds the process where it is; all it has written stays, or, after a power cut, what that
+    /// Ends the process where it is; all it has written stays, or, after a power cut, what that
     /// leaves of it.
     pub fn kill(&mut self, executor: &mut SeededExecutor, power_cut: Option<Fate>) {
         if let Some(lanes) = self.lanes.take() {

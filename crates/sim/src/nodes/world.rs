@@ -1,5 +1,5 @@
-//! The history of a seed: a node and its clients; first things go wrong, then nothing does any more,
-//! and all that was begun must end.
+//! The history of a seed: a node and its clients; first things go wrong, then nothing does any
+//! more, and all that was begun must end.
 
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr};

@@ -36,7 +36,7 @@ enum ResetTarget {
     Earliest,
     Latest,
     Current,
-    Plan(OffsetPlan),
+    OffsetPlan(OffsetPlan),
 }
 
 impl ResetTarget {
@@ -58,7 +58,7 @@ impl ResetTarget {
                 let (file, groups) = (text("from-file")?, args.all("group").collect::<Vec<_>>());
                 let only = groups.first().copied().filter(|_| groups.len() == 1);
                 let wrong = |error| failed(format!("{file}: {error}"));
-                Self::Plan(csv::plan(&read(file)?, only).map_err(wrong)?)
+                Self::OffsetPlan(csv::plan(&read(file)?, only).map_err(wrong)?)
             }
             None => {
                 let all = TARGETS.map(|it| format!("[{it}]")).join(", ");
@@ -162,7 +162,7 @@ impl ResetPartitions<'_, '_> {
         target: &ResetTarget,
         wanted: BTreeSet<TopicPartition>,
     ) -> Result<PartitionOffsets, ToolError> {
-        if let ResetTarget::Plan(plan) = target {
+        if let ResetTarget::OffsetPlan(plan) = target {
             let Some(offsets) = plan.get(group) else {
                 writeln!(self.session.out, "\nError: No reset plan for group {group} found")?;
                 return Ok(PartitionOffsets::new());
@@ -200,7 +200,7 @@ impl ResetPartitions<'_, '_> {
                 );
                 Ok(all)
             }
-            ResetTarget::Plan(_) => Ok(PartitionOffsets::new()),
+            ResetTarget::OffsetPlan(_) => Ok(PartitionOffsets::new()),
         }
     }
 

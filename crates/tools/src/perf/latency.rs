@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_client::{
-    Acks, Consumer, Mode, NewTopic, Producer, ProducerRecord, Start, TopicPartition,
+    Acks, ChangeMode, Consumer, NewTopic, Producer, ProducerRecord, Start, TopicPartition,
 };
 use ottla_clock::Clock;
 use ottla_types::ErrorCode;
@@ -148,7 +148,7 @@ fn places(session: &mut ToolSession<'_>, topic: &str) -> Result<Vec<TopicPartiti
             "Topic \"{topic}\" does not exist. Will create topic with 1 partition(s) and replication factor = 1"
         )?;
         let new = NewTopic { partitions: 1, replication_factor: 1, ..NewTopic::named(topic) };
-        session.wait(client.create_topic(&new, Mode::Change))?;
+        session.wait(client.create_topic(&new, ChangeMode::Change))?;
         return Ok(vec![TopicPartition::new(topic, 0)]);
     }
     let indexes = found.partitions.iter().map(|it| it.partition);

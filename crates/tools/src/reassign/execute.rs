@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ottla_client::{Client, ConfigResource, Mode, ReplicationFactor};
+use ottla_client::{ChangeMode, Client, ConfigResource, ReplicationFactor};
 use ottla_clock::Clock;
 use ottla_types::{ErrorCode, NodeId};
 
@@ -92,7 +92,7 @@ fn throttle(
             limits.filter_map(|(name, limit)| Some((name.to_owned(), Some(limit?.to_string()))));
         let id = id.to_string();
         let broker = ConfigResource::broker(&id);
-        session.wait(client.set_configs(broker, set.collect(), Mode::Change))?;
+        session.wait(client.set_configs(broker, set.collect(), ChangeMode::Change))?;
     }
     if let Some(limit) = between {
         let mut lists: BTreeMap<&str, [Vec<String>; 2]> = BTreeMap::new();
@@ -106,7 +106,11 @@ fn throttle(
         for (topic, lists) in lists {
             let set = TOPIC_THROTTLES.into_iter().zip(lists);
             let set = set.map(|(name, list)| (name.to_owned(), Some(list.join(",")))).collect();
-            session.wait(client.set_configs(ConfigResource::topic(topic), set, Mode::Change))?;
+            session.wait(client.set_configs(
+                ConfigResource::topic(topic),
+                set,
+                ChangeMode::Change,
+            ))?;
         }
         writeln!(session.out, "The inter-broker throttle limit was set to {limit} B/s")?;
     }

@@ -5,7 +5,7 @@ mod verify;
 
 use std::collections::BTreeMap;
 
-use ottla_client::{Brokers, Client, ConfigResource, Mode, Reassignment, TopicPartition};
+use ottla_client::{Brokers, ChangeMode, Client, ConfigResource, Reassignment, TopicPartition};
 use ottla_types::{ErrorCode, NodeId};
 use serde_json::json;
 
@@ -364,7 +364,7 @@ fn clear_throttles(
     for id in ids {
         let gone = BROKER_THROTTLES.map(|name| (name.to_owned(), None)).to_vec();
         let id = id.to_string();
-        session.wait(client.set_configs(ConfigResource::broker(&id), gone, Mode::Change))?;
+        session.wait(client.set_configs(ConfigResource::broker(&id), gone, ChangeMode::Change))?;
     }
     writeln!(
         session.out,
@@ -374,7 +374,11 @@ fn clear_throttles(
     )?;
     for topic in topics {
         let gone = TOPIC_THROTTLES.map(|name| (name.to_owned(), None)).to_vec();
-        session.wait(client.set_configs(ConfigResource::topic(&topic), gone, Mode::Change))?;
+        session.wait(client.set_configs(
+            ConfigResource::topic(&topic),
+            gone,
+            ChangeMode::Change,
+        ))?;
     }
     Ok(())
 }

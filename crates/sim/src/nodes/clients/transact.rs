@@ -7,6 +7,7 @@ use ottla_protocol::messages::add_offsets_to_txn_request::AddOffsetsToTxnRequest
 use ottla_protocol::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnRequest, AddPartitionsToTxnTopic,
 };
+use ottla_protocol::messages::add_partitions_to_txn_response::AddPartitionsToTxnResponse;
 use ottla_protocol::messages::end_txn_request::EndTxnRequest;
 use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use ottla_protocol::messages::txn_offset_commit_request::{
@@ -224,7 +225,7 @@ async fn announce(client: &mut SimClient, session: &TransactSession, place: &Pla
         v3_and_below_topics: vec![topic],
         ..Default::default()
     };
-    let code_of = |answer: &ottla_protocol::messages::add_partitions_to_txn_response::AddPartitionsToTxnResponse| {
+    let code_of = |answer: &AddPartitionsToTxnResponse| {
         let topic = answer.results_by_topic_v3_and_below.first();
         let partition = topic.and_then(|topic| topic.results_by_partition.first());
         ErrorCode(partition.map_or(-1, |it| it.partition_error_code))
