@@ -84,7 +84,7 @@ async fn accept_connections(node: Arc<Node>, one: BoundListener, limits: Limits,
     let mut listener = match one.bound.listen() {
         Ok(listener) => listener,
         Err(error) => {
-            tracing::error!(%error, "listener cannot be served");
+            tracing::error!(listener = %one.setting.name, %error, "listener cannot accept connections");
             return;
         }
     };

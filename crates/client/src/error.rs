@@ -41,7 +41,7 @@ pub enum ClientError {
     #[error("an answer cannot be read: {0}")]
     Decode(#[from] DecodeError),
     /// The request cannot be written.
-    #[error("a request cannot be written: {0}")]
+    #[error("the request cannot be encoded: {0}")]
     Encode(#[from] EncodeError),
     /// A batch cannot be read or made.
     #[error(transparent)]
@@ -89,10 +89,10 @@ pub enum ClientError {
     #[error(transparent)]
     NoCoordinator(TooFewBrokers),
     /// A subscription's pattern is not a regular expression.
-    #[error("the pattern of topics is not a regular expression: {0}")]
+    #[error("the topic pattern is not a valid regular expression: {0}")]
     Pattern(String),
     /// There is no offset to start at, and `auto.offset.reset` is `none`.
-    #[error("there is no offset to start at in {0}, and auto.offset.reset is none")]
+    #[error("no committed offset for {0}, and auto.offset.reset=none")]
     NoOffset(String),
     /// It took too long, with retries.
     #[error("{0} took too long")]

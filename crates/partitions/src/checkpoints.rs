@@ -68,7 +68,7 @@ impl Partitions {
         self.bells().of(dir.share).set_changed();
         // On a full disk appends fail too, and that is told.
         if !error.is_shortage() {
-            tracing::error!(%error, "checkpoints cannot be written");
+            tracing::error!(directory = %dir.dir.path().display(), %error, "checkpoint file cannot be written");
         }
     }
 

@@ -343,7 +343,7 @@ impl Partitions {
         let written =
             if any && !dir.trouble.has_failed() { self.checkpoint_dir(dir) } else { Ok(()) };
         if let Err(error) = written {
-            tracing::error!(%error, "log-start-offset-checkpoint cannot be written");
+            tracing::error!(directory = %dir.dir.path().display(), %error, "log-start-offset-checkpoint cannot be written");
         }
     }
 

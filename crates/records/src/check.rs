@@ -168,7 +168,7 @@ pub enum RecordRule {
     #[error("timestamp {0} is negative")]
     NegativeTime(TimestampMs),
     /// The offsets of the records do not count from the first.
-    #[error("its offset delta is {0}")]
+    #[error("offset delta {0} is not the position of the record in its batch")]
     OffsetDelta(i64),
     /// A producer may not claim that its batch has the append time.
     #[error("the timestamp type of a produced batch must be CreateTime, it is LogAppendTime")]

@@ -15,14 +15,14 @@ pub const TOOLS: &[&Tool] = &[&Tool {
 }];
 
 const OPTIONS: &[Opt] = &[
-    flag("list", "List the subscriptions."),
-    flag("describe", "Show them."),
-    flag("alter", "Make or change one."),
-    flag("delete", "Delete one."),
-    value("name", "NAME", "Its name."),
-    flag("generate-name", "With --alter: a new id is its name."),
-    values("metrics", "PREFIX,...", "Which metrics, by the beginning of their names."),
-    value("interval", "MS", "How often; empty for the default."),
+    flag("list", "List the metrics subscriptions."),
+    flag("describe", "Describe metrics subscriptions."),
+    flag("alter", "Create or change a metrics subscription."),
+    flag("delete", "Delete a metrics subscription."),
+    value("name", "NAME", "The name of the subscription."),
+    flag("generate-name", "With --alter: generate the name."),
+    values("metrics", "PREFIX,...", "The metrics, by prefixes of their names."),
+    value("interval", "MS", "The interval between two pushes; empty for the default."),
     values(
         "match",
         "WHAT=REGEX,...",

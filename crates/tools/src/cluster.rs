@@ -55,8 +55,8 @@ const CLUSTER: &[Opt] = &[
     flag("include-fenced-brokers", "With list-endpoints: also brokers that are fenced."),
 ];
 const QUORUM: &[Opt] = &[
-    flag("status", "A summary."),
-    flag("replication", "Each replica."),
+    flag("status", "Print a summary of the quorum."),
+    flag("replication", "Print each replica of the quorum."),
     flag("human-readable", "With --replication: times as how long ago."),
 ];
 

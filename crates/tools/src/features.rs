@@ -19,8 +19,8 @@ const OPTIONS: &[Opt] = &[
     last("feature", "NAME=LEVEL", "A feature and its level; may be said again."),
     last("release-version", "RELEASE", "The levels of this release, such as 4.3-IV0 or 4.3."),
     last("metadata", "RELEASE", "The same for metadata.version only."),
-    flag("unsafe", "With downgrade or disable: even if metadata is lost."),
-    flag("dry-run", "Only check whether it could be done."),
+    flag("unsafe", "With downgrade or disable: also if metadata would be lost."),
+    flag("dry-run", "Check the change, but do not make it."),
 ];
 
 /// The releases that can be named: the level of `metadata.version`, and its name.

@@ -33,18 +33,18 @@ pub const TOOLS: &[&Tool] = &[
 
 const OPTIONS: &[Opt] = &[
     flag("list", "List the groups."),
-    flag("describe", "Show how far groups have read, and who is in them."),
+    flag("describe", "Describe groups: committed offsets, lag and members."),
     flag("delete", "Delete groups, or the offsets of topics in them."),
-    flag("reset-offsets", "Move the offsets of a group that nobody is in."),
+    flag("reset-offsets", "Change the committed offsets of a group without members."),
     flag("delete-offsets", "Delete the offsets of topics."),
     values("group", "ID", "The group; may be repeated."),
     flag("all-groups", "All groups."),
     values("topic", "NAME[:0,1]", "The topic, or some of its partitions; may be repeated."),
     flag("all-topics", "All topics that the group has offsets of."),
     value("from-file", "FILE", "With --reset-offsets: a CSV file of topic,partition,offset."),
-    value("timeout", "MS", "Has no effect here."),
-    flag("dry-run", "With --reset-offsets: only show what would be (the default)."),
-    flag("execute", "With --reset-offsets: do it."),
+    value("timeout", "MS", "No effect."),
+    flag("dry-run", "With --reset-offsets: print the new offsets, change nothing (the default)."),
+    flag("execute", "With --reset-offsets: commit the new offsets."),
     flag("export", "With --reset-offsets: print a CSV file."),
     value("to-offset", "OFFSET", "With --reset-offsets: to this offset."),
     value(
@@ -52,13 +52,13 @@ const OPTIONS: &[Opt] = &[
         "TIME",
         "To the first record at or after, such as 2026-11-21T10:00:00.000.",
     ),
-    value("by-duration", "PERIOD", "To so long ago, such as PT1H."),
+    value("by-duration", "PERIOD", "To the offset at this time before now, such as PT1H."),
     flag("to-earliest", "To the first record."),
-    flag("to-latest", "Behind the last record."),
-    value("shift-by", "COUNT", "By so many records, forth or (negative) back."),
-    flag("to-current", "To where it is."),
-    flag("members", "With --describe: who is in the group."),
-    flag("offsets", "With --describe: how far it has read (the default)."),
+    flag("to-latest", "After the last record."),
+    value("shift-by", "COUNT", "By this number of records, forward or (negative) backward."),
+    flag("to-current", "To the current committed offset."),
+    flag("members", "With --describe: the members of the group."),
+    flag("offsets", "With --describe: committed offsets and lag (the default)."),
     flag("verbose", "With --describe: more columns."),
     maybe(
         "state",
@@ -66,7 +66,7 @@ const OPTIONS: &[Opt] = &[
         "With --describe: the group's state; with --list: in which states.",
     ),
     maybe("type", "TYPE,...", "With --list: groups of these types, and show the type."),
-    value("validate-regex", "REGEX", "Say whether a regular expression is one."),
+    value("validate-regex", "REGEX", "Check a regular expression."),
 ];
 
 const LIST_OPTIONS: &[Opt] = &[

@@ -45,7 +45,7 @@ const GET: &[Opt] = &[
         "TIME",
         "earliest, latest (the default), max-timestamp, earliest-local, latest-tiered, or milliseconds.",
     ),
-    flag("exclude-internal-topics", "Leave Kafka's own topics out."),
+    flag("exclude-internal-topics", "Leave internal topics out."),
 ];
 
 const DELETE: &[Opt] = &[value(
@@ -55,7 +55,7 @@ const DELETE: &[Opt] = &[value(
 )];
 
 const DIRS: &[Opt] = &[
-    flag("describe", "Show the directories."),
+    flag("describe", "Describe the log directories."),
     value("topic-list", "NAME,...", "Only these topics."),
     value("broker-list", "ID,...", "Only these brokers."),
 ];

@@ -65,7 +65,7 @@ pub const fn many(name: &'static str, shown: &'static str, help: &'static str) -
 
 /// What every tool can be told.
 const COMMON: [Opt; 7] = [
-    value("bootstrap-server", "HOST:PORT,...", "The brokers to ask first."),
+    value("bootstrap-server", "HOST:PORT,...", "The brokers to connect to first."),
     value("broker-list", "HOST:PORT,...", "The former name of --bootstrap-server."),
     value(
         "zookeeper",
@@ -73,8 +73,12 @@ const COMMON: [Opt; 7] = [
         "There is no ZooKeeper any more; its host is asked as a broker.",
     ),
     value("command-config", "FILE", "Settings of the client, one NAME=VALUE a line."),
-    value("bootstrap-controller", "HOST:PORT,...", "The controllers to ask, instead of brokers."),
-    flag("help", "Print this."),
+    value(
+        "bootstrap-controller",
+        "HOST:PORT,...",
+        "The controllers to connect to, instead of brokers.",
+    ),
+    flag("help", "Print this help."),
     flag("version", "Print the version."),
 ];
 

@@ -50,8 +50,8 @@ const CONSUMER: &[Opt] = &[
     last("max-messages", "COUNT", "How many; -1 (the default) until it is stopped."),
     last("session-timeout", "MS", "After how long a silent member is given up."),
     last("reset-policy", "WHERE", "earliest (the default), latest or none."),
-    flag("verbose", "Tell of each record."),
-    flag("enable-autocommit", "Commit now and then, and not after each batch."),
+    flag("verbose", "Print a line for each record."),
+    flag("enable-autocommit", "Commit periodically, and not after each batch."),
     last("consumer.config", "FILE", "The former name of --command-config."),
 ];
 

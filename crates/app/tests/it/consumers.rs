@@ -177,7 +177,7 @@ fn a_pattern_follows_topics_and_pauses_and_leaps_are_obeyed() {
         let refused = nowhere.subscribe(&["other"]).await.unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "there is no offset to start at in other-0, and auto.offset.reset is none"
+            "no committed offset for other-0, and auto.offset.reset=none"
         );
     });
 }

@@ -18,9 +18,9 @@ pub const OPTIONS: &[Opt] = &[
     value("group", "ID", "The group to read in (default: a new one)."),
     many("command-property", "NAME=VALUE", "A setting of the consumer."),
     value("consumer.config", "FILE", "The former name of --command-config."),
-    value("fetch-size", "BYTES", "The most to fetch of a partition at once."),
-    value("socket-buffer-size", "BYTES", "Has no effect here."),
-    flag("from-latest", "Begin behind the last record where the group has no offset."),
+    value("fetch-size", "BYTES", "The most bytes to fetch from a partition at once."),
+    value("socket-buffer-size", "BYTES", "No effect."),
+    flag("from-latest", "Start after the last record where the group has no committed offset."),
     value(
         "date-format",
         "FORMAT",
@@ -29,8 +29,8 @@ pub const OPTIONS: &[Opt] = &[
     flag("hide-header", "Print no header."),
     flag("show-detailed-stats", "Print a line for each interval, and no summary."),
     value("reporting-interval", "MS", "The interval (default: 5000)."),
-    maybe("timeout", "MS", "End if no record comes for so long (default: 10000)."),
-    flag("print-metrics", "Print what the consumer counted."),
+    maybe("timeout", "MS", "Stop when no record comes for this time (default: 10000)."),
+    flag("print-metrics", "Print the consumer's metrics."),
 ];
 
 const DATE: &str = "yyyy-MM-dd HH:mm:ss:SSS";

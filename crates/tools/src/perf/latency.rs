@@ -14,12 +14,12 @@ use crate::options::{Opt, Parsed, value};
 use crate::session::{ToolError, ToolSession, failed, properties};
 
 pub const OPTIONS: &[Opt] = &[
-    value("topic", "NAME", "Through which topic; created if there is none."),
-    value("num-records", "COUNT", "How many records."),
+    value("topic", "NAME", "The topic; created if it does not exist."),
+    value("num-records", "COUNT", "The number of records."),
     value("producer-acks", "ACKS", "1 or all."),
     value("record-size", "BYTES", "The size of a record's value."),
     value("record-key-size", "BYTES", "The size of its key (default: no key)."),
-    value("num-headers", "COUNT", "How many headers it has."),
+    value("num-headers", "COUNT", "The number of headers of a record."),
     value("record-header-key-size", "BYTES", "The size of a header's name."),
     value("record-header-size", "BYTES", "The size of a header's value; -1 for none."),
 ];

@@ -22,21 +22,25 @@ pub const TOOLS: &[&Tool] = &[&Tool {
 }];
 
 const OPTIONS: &[Opt] = &[
-    flag("generate", "Propose where the partitions of topics could lie."),
-    flag("execute", "Move what --reassignment-json-file says."),
-    flag("verify", "Tell whether it has been moved; if so, throttle no more."),
-    flag("cancel", "Call a move off."),
-    flag("list", "List what is being moved."),
-    value("topics-to-move-json-file", "FILE", "With --generate: the topics."),
+    flag("generate", "Propose a reassignment of the partitions of topics."),
+    flag("execute", "Start the reassignment in --reassignment-json-file."),
+    flag("verify", "Print whether the reassignment is complete; if so, remove the throttles."),
+    flag("cancel", "Cancel a reassignment."),
+    flag("list", "List reassignments in progress."),
+    value("topics-to-move-json-file", "FILE", "With --generate: the topics to reassign."),
     value("broker-list", "ID,...", "With --generate: the brokers to use."),
-    value("reassignment-json-file", "FILE", "Which partition goes where."),
-    value("throttle", "BYTES", "At most so many bytes a second between brokers."),
-    value("replica-alter-log-dirs-throttle", "BYTES", "The same between directories."),
+    value("reassignment-json-file", "FILE", "The reassignment: the replicas of each partition."),
+    value("throttle", "BYTES", "The limit in bytes per second between brokers."),
+    value(
+        "replica-alter-log-dirs-throttle",
+        "BYTES",
+        "The limit in bytes per second between log directories.",
+    ),
     value("timeout", "MS", "How long to wait for a directory to be taken (default: 10000)."),
-    flag("additional", "Do so beside the moves that are under way."),
-    flag("preserve-throttles", "Leave throttles as they are."),
-    flag("disable-rack-aware", "Do not look at racks."),
-    flag("disallow-replication-factor-change", "Refuse another number of replicas."),
+    flag("additional", "Also while other reassignments are in progress."),
+    flag("preserve-throttles", "Do not change throttles."),
+    flag("disable-rack-aware", "Ignore racks."),
+    flag("disallow-replication-factor-change", "Refuse a change of the replication factor."),
 ];
 
 const ACTIONS: [&str; 5] = ["generate", "execute", "verify", "cancel", "list"];
