@@ -26,6 +26,7 @@ use crate::lanes::NodeLanes;
 use crate::levels::LogLevels;
 use crate::listening::{bind_listeners, serve_listeners};
 use crate::lost;
+use crate::metrics_page::{bind_page, start_page};
 use crate::node::{Node, NodeFacts, Parts};
 use crate::register::{join_cluster, registration};
 use crate::rules::{keeper_settings, node_settings};
@@ -103,6 +104,7 @@ pub struct Assembled {
     keeper: Keeper,
     lanes: NodeLanes,
     addresses: Vec<(String, SocketAddr)>,
+    metrics_address: Option<SocketAddr>,
     formatted: bool,
     data: Vec<PathBuf>,
     facts: StartFacts,
@@ -125,6 +127,8 @@ pub async fn assemble(
     check(&*seams.files, &settings, formatting)?;
     let listeners = bind_listeners(&seams.transport, &settings)?;
     let host = listeners.first().map(|it| it.setting.host.as_str());
+    let page = bind_page(&seams.transport, &settings)?;
+    let metrics_address = page.as_ref().map(|page| page.address);
     let voter_listeners = voter_listeners(&settings, host)?;
     let found = find(&seams, settings, &voter_listeners)?;
     let FoundOnDisk { started, meta, .. } = found;
@@ -162,10 +166,13 @@ pub async fn assemble(
     let facts = start_facts(&node, found.was_clean || found.formatted, (begun, found.recovery));
     let addresses = listeners.iter().map(|it| (it.setting.name.clone(), it.address)).collect();
     serve_listeners(&node, listeners, &spawner).await;
+    if let Some(page) = page {
+        start_page(&node, page, &spawner).await;
+    }
     start_ticks(&node, &spawner).await;
     resume_moves(&node)?;
     let (data, formatted) = (started.log_dirs(), found.formatted);
-    Ok(Assembled { node, keeper, lanes, addresses, formatted, data, facts, epoch })
+    Ok(Assembled { node, keeper, lanes, addresses, metrics_address, formatted, data, facts, epoch })
 }
 
 /// What a node finds in its data directories.
@@ -256,6 +263,12 @@ impl Assembled {
         &self.addresses
     }
 
+    /// Where the page with its metrics is, if it is served.
+    #[must_use]
+    pub const fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
     /// The cluster's id.
     #[must_use]
     pub fn cluster_id(&self) -> &str {
@@ -281,11 +294,14 @@ impl Assembled {
     }
 
     /// Returns when the node cannot go on, with the reason.
-    pub async fn failed(&self) -> NodeFailure {
-        tokio::select! {
-            biased;
-            () = self.node.partitions.all_failed() => NodeFailure::Directories,
-            () = self.node.controller.failed() => NodeFailure::Controller,
+    pub fn failed(&self) -> impl Future<Output = NodeFailure> + use<> {
+        let node = Arc::clone(&self.node);
+        async move {
+            tokio::select! {
+                biased;
+                () = node.partitions.all_failed() => NodeFailure::Directories,
+                () = node.controller.failed() => NodeFailure::Controller,
+            }
         }
     }
 
@@ -300,7 +316,7 @@ impl Assembled {
             node.controller.ask(ControllerCommand::Stop { broker: node.id }).await;
         if let Err(code) = asked {
             tracing::error!(
-                code = code.name(),
+                error = code.name(),
                 "controlled shutdown failed: the controller had stopped"
             );
         }

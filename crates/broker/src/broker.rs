@@ -117,6 +117,12 @@ impl Broker {
         self.assembled.addresses()
     }
 
+    /// Where the page with its metrics is, if it is served.
+    #[must_use]
+    pub const fn metrics_address(&self) -> Option<SocketAddr> {
+        self.assembled.metrics_address()
+    }
+
     /// The cluster's id.
     #[must_use]
     pub fn cluster_id(&self) -> &str {

@@ -7,15 +7,15 @@
 //! handler returns is encoded and goes back to `net`, which keeps replies in the order of the
 //! requests.
 //!
-//! [`mod@assemble`] builds all of that in order and stops it in reverse; [`broker`] gives it
+//! [`assemble()`] builds all of that in order and stops it in reverse; [`Broker`] gives it
 //! threads, disks and sockets.
 
 mod absent;
-pub mod assemble;
+mod assemble;
 mod audit;
 #[cfg(test)]
 mod authorisation_tests;
-pub mod broker;
+mod broker;
 mod dirs;
 mod dispatch;
 mod enlist;
@@ -24,12 +24,16 @@ mod handlers;
 #[cfg(test)]
 mod harness;
 mod hosts;
+#[cfg(test)]
+mod in_process_tests;
 mod lanes;
 mod levels;
 mod listening;
 mod loggers;
 mod lost;
+mod metrics_page;
 mod node;
+mod numbers;
 mod produce_wire;
 mod register;
 mod reply;
@@ -43,7 +47,7 @@ mod voter;
 
 pub use assemble::{Assembled, Formatting, NodeFailure, Seams, StartFacts, StartOptions, assemble};
 pub use broker::Broker;
-pub use guard::{Authorizer, Client, Operation, Principal, Resource, ResourceType};
+pub use guard::{Authorizer, Operation, Principal, Requester, Resource, ResourceType};
 pub use lanes::NodeLanes;
 pub use levels::{LogLevel, LogLevels, NoLevels};
 pub use ottla_net::names::{canonical_host_name, is_local_host};

@@ -26,6 +26,7 @@ use crate::hosts::telemetry::Telemetry;
 use crate::hosts::unpacking::Unpacking;
 use crate::lanes::NodeLanes;
 use crate::levels::LogLevels;
+use crate::numbers::{NodeNumbers, RequestTiming};
 use crate::request::Call;
 use crate::rules::{
     InForce, NodeSettings, connection_bounds, group_settings, node_settings, settings_in_force,
@@ -55,6 +56,8 @@ pub struct Node {
     pub controller: ControllerHandle,
     /// What is kept of clients from request to request.
     pub clients: ClientState,
+    /// What is counted of requests.
+    pub numbers: Arc<NodeNumbers>,
     started: Arc<Settings>,
     own: NodeSettings,
     levels: Arc<dyn LogLevels>,
@@ -133,6 +136,10 @@ impl Node {
         let Parts { levels, authorizer, lanes, .. } = parts;
         let cluster = Cluster::default();
         let own = node_settings(&started);
+        let timing = match own.metrics_listener {
+            Some(_) => RequestTiming::Timed,
+            None => RequestTiming::Untimed,
+        };
         let current = Arc::new(ArcSwap::from_pointee(cluster.clone()));
         let coordinators = Coordinators::new(CoordinatorParts {
             clock: clock.clone(),
@@ -148,6 +155,7 @@ impl Node {
             admission: Admission::new(connection_bounds(&cluster, &started, id)),
         };
         Self {
+            numbers: NodeNumbers::new(partitions.metrics(), timing).into(),
             clock,
             id,
             facts,

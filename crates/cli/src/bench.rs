@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use ottla_client::{
-    Client, ClientError, Consumer, ConsumerOptions, NewTopic, Producer, ProducerOptions,
-    ProducerRecord, Start, Stop, TopicPartition,
+    ChangeMode, Client, ClientError, Consumer, ConsumerOptions, NewTopic, Producer,
+    ProducerOptions, ProducerRecord, Start, Stop, TopicPartition,
 };
 use ottla_clock::Clock;
 use ottla_types::ErrorCode;
@@ -122,13 +122,8 @@ async fn create_and_measure(
     topic: &str,
     clock: &Clock,
 ) -> Result<OutputTable, Box<dyn Error>> {
-    let new = NewTopic {
-        name: topic.to_owned(),
-        partitions: args.partitions,
-        replication_factor: -1,
-        configs: Default::default(),
-    };
-    client.create_topic(&new).await?;
+    let new = NewTopic { partitions: args.partitions, ..NewTopic::named(topic) };
+    client.create_topic(&new, ChangeMode::Change).await?;
     measure(args, front, topic, clock).await
 }
 

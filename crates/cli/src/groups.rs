@@ -4,19 +4,15 @@ use std::error::Error;
 
 use clap::{Args, Subcommand};
 use ottla_client::{
-    Client, ClientError, Consumer, ConsumerOptions, IsolationLevel, PartitionOffsets, Start,
-    TopicPartition,
+    Client, ClientError, Consumer, ConsumerOptions, GroupFilter, IsolationLevel, OffsetAt,
+    PartitionOffsets, Start, TopicPartition,
 };
 use ottla_clock::Clock;
-use ottla_protocol::messages::delete_groups_request::DeleteGroupsRequest;
 use ottla_types::{ErrorCode, nearest};
 
 use crate::consume::when::{StartPosition, at};
 use crate::front::{Environment, Front, SharedOptions, tell};
 use crate::output::{Cell, OutputTable, column, partitions, titled};
-
-/// After the last record.
-const LATEST: i64 = -1;
 
 /// List consumer groups and their lag, describe, reset and delete them; without a command, list.
 #[derive(Args, Debug)]
@@ -131,7 +127,7 @@ async fn list(client: &Client) -> Result<OutputTable, Box<dyn Error>> {
         column("state"),
         titled("behind by", "lag_records"),
     ]);
-    for group in client.groups().await? {
+    for group in client.list_groups(&GroupFilter::default()).await? {
         let lags = lags(client, &group.id).await?;
         let behind: i64 = lags.iter().map(|it| it.records).sum();
         table.row(vec![group.id.into(), group.kind.into(), group.state.into(), behind.into()]);
@@ -144,7 +140,7 @@ async fn describe(client: &Client, group: &str) -> Result<OutputTable, Box<dyn E
         Err(ClientError::Refused { code: ErrorCode::GROUP_ID_NOT_FOUND, .. }) => None,
         found => Some(found?).filter(|it| it.state != "Dead"),
     };
-    let Some(found) = found else { return Err(missing(client, group).await.into()) };
+    let Some(found) = found else { return Err(missing_group(client, group).await.into()) };
     let head = [
         column("member"),
         titled("client", "client_id"),
@@ -167,8 +163,8 @@ async fn describe(client: &Client, group: &str) -> Result<OutputTable, Box<dyn E
 }
 
 /// What to say of a group that does not exist, with the one that may be meant.
-async fn missing(client: &Client, group: &str) -> String {
-    let all = client.groups().await.unwrap_or_default();
+async fn missing_group(client: &Client, group: &str) -> String {
+    let all = client.list_groups(&GroupFilter::default()).await.unwrap_or_default();
     match nearest(all.iter().map(|it| it.id.as_str()), group) {
         Some(near) => {
             format!(
@@ -181,11 +177,11 @@ async fn missing(client: &Client, group: &str) -> String {
 
 /// What to say of a group without offsets: there is none of that name, or it has committed none.
 async fn without_offsets(client: &Client, group: &str) -> String {
-    match client.groups().await {
+    match client.list_groups(&GroupFilter::default()).await {
         Ok(all) if all.iter().any(|it| it.id == group) => {
             format!("group {group} has committed no offsets")
         }
-        _ => missing(client, group).await,
+        _ => missing_group(client, group).await,
     }
 }
 
@@ -222,7 +218,8 @@ async fn lag(
 async fn lags(client: &Client, group: &str) -> Result<Vec<Lag>, Box<dyn Error>> {
     let mut all = Vec::new();
     let committed = client.group_offsets(group).await?;
-    let ends = client.offsets_at(committed.keys(), LATEST, IsolationLevel::Uncommitted).await;
+    let ends =
+        client.offsets_at(committed.keys(), OffsetAt::Latest, IsolationLevel::Uncommitted).await;
     for (place, next) in committed {
         let offset = next.offset;
         // A topic that is gone is not behind.
@@ -243,7 +240,7 @@ async fn targets(
     let mut places: Vec<TopicPartition> = known.keys().cloned().collect();
     if let Some(topic) = topic {
         let found = crate::topics::find(client, topic).await?;
-        let indexes = found.partitions.iter().map(|it| it.partition_index);
+        let indexes = found.partitions.iter().map(|it| it.partition);
         places = indexes.map(|index| TopicPartition::new(topic, index)).collect();
     }
     if places.is_empty() {
@@ -262,19 +259,15 @@ async fn targets(
 }
 
 async fn delete(client: &Client, group: &str) -> Result<(), Box<dyn Error>> {
-    let node = client.coordinator(ottla_client::CoordinatorOf::Group, group).await?;
-    let request =
-        DeleteGroupsRequest { groups_names: vec![group.to_owned()], ..Default::default() };
-    let told = client.ask(node, &request).await?;
-    let code = told.results.first().map_or(0, |it| it.error_code);
-    match ErrorCode(code) {
-        ErrorCode::NONE => Ok(()),
-        ErrorCode::NON_EMPTY_GROUP => Err(format!(
+    let Err(error) = client.delete_group(group).await else { return Ok(()) };
+    match error.code() {
+        Some(ErrorCode::NON_EMPTY_GROUP) => Err(format!(
             "group {group} has members; stop them first (`ottla groups describe {group}`)"
         )
         .into()),
-        ErrorCode::GROUP_ID_NOT_FOUND => Err(missing(client, group).await.into()),
-        code => Err(format!("group {group}: {}", code.message()).into()),
+        Some(ErrorCode::GROUP_ID_NOT_FOUND) => Err(missing_group(client, group).await.into()),
+        Some(code) => Err(format!("group {group}: {}", code.message()).into()),
+        None => Err(error.into()),
     }
 }
 

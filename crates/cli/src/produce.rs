@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use ottla_client::{
-    Acks, Client, Compression, IfAbsent, NewTopic, OptionError, Producer, ProducerOptions,
+    Acks, ChangeMode, Client, Compression, NewTopic, OptionError, Producer, ProducerOptions,
     ProducerRecord, RecordMetadata, Stop,
 };
 use ottla_clock::Clock;
@@ -178,11 +178,10 @@ async fn find_topic(
     lines: &mut InputLines,
 ) -> Result<(), Box<dyn Error>> {
     let name = &args.topic;
-    let found =
-        client.refresh(Some(std::slice::from_ref(name)), IfAbsent::Fail).await?.into_iter().next();
-    let topic = match found.map(|it| (ErrorCode(it.error_code), it)) {
-        Some((ErrorCode::NONE, topic)) => topic,
-        Some((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, _)) | None => {
+    let found = client.describe_topic(name).await?;
+    let topic = match found.error {
+        ErrorCode::NONE => found,
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
             let missing = crate::topics::missing(client, name).await;
             if !args.create {
                 let is_wanted = lines.is_typed && io::stderr().is_terminal() && {
@@ -194,22 +193,17 @@ async fn find_topic(
                     return Err(format!("{missing}, --create creates it").into());
                 }
             }
-            let new = NewTopic {
-                name: name.clone(),
-                partitions: -1,
-                replication_factor: -1,
-                configs: Default::default(),
-            };
-            client.create_topic(&new).await.map_err(crate::topics::in_its_words)?;
-            client.settled(name).await?
+            let created = client.create_topic(&NewTopic::named(name), ChangeMode::Change).await;
+            created.map_err(crate::topics::in_its_words)?;
+            client.await_topic(name).await?
         }
-        Some((code, _)) => {
+        code => {
             return Err(format!("topic {name}: {} ({})", code.message(), code.name()).into());
         }
     };
     let count = topic.partitions.len();
     match args.partition {
-        Some(wanted) if !topic.partitions.iter().any(|it| it.partition_index == wanted) => {
+        Some(wanted) if !topic.partitions.iter().any(|it| it.partition == wanted) => {
             Err(absent_partition(name, wanted, count).into())
         }
         _ => Ok(()),

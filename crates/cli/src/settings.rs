@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use ottla_client::{Client, ClientError, ConfigEntry, ConfigKind};
+use ottla_client::{ChangeMode, Client, ConfigEntry, ConfigKind, ConfigResource};
 use ottla_clock::Clock;
 use ottla_types::{ErrorCode, nearest};
 
@@ -117,10 +117,12 @@ async fn entries(
 ) -> Result<Vec<ConfigEntry>, Box<dyn Error>> {
     match client.configs(kind, &[name.to_owned()]).await {
         Ok(found) => Ok(found.into_values().flatten().collect()),
-        Err(
-            ClientError::Refused { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. }
-            | ClientError::RefusedBecause { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. },
-        ) if kind == ConfigKind::Topic => Err(crate::topics::missing(client, name).await.into()),
+        Err(error)
+            if kind == ConfigKind::Topic
+                && error.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) =>
+        {
+            Err(crate::topics::missing(client, name).await.into())
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -165,12 +167,13 @@ pub(crate) async fn set(args: Set, environment: &Environment) -> Result<(), Box<
         .filter(|(name, _)| is_known(name))
         .map(|(name, value)| (name.clone(), Some(value.clone()).filter(|value| !value.is_empty())))
         .collect();
+    let resource = ConfigResource { kind, name };
     if !faults.is_empty() && !changes.is_empty() {
-        let checked = client.check_configs((kind, name), changes.clone()).await;
+        let checked = client.set_configs(resource, changes.clone(), ChangeMode::Check).await;
         faults.extend(checked.err().map(|error| error.to_string()));
     }
     crate::topics::together(faults)?;
-    client.set_configs((kind, name), changes).await?;
+    client.set_configs(resource, changes, ChangeMode::Change).await?;
     let clock = Clock::real();
     let mut after = before.clone();
     for _ in 0..LOOKS {

@@ -6,23 +6,13 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use ottla_client::{
-    Client, ClientError, ConfigKind, IfAbsent, IsolationLevel, NewTopic, TopicListing,
-    TopicPartition,
-};
-use ottla_protocol::messages::create_partitions_request::{
-    CreatePartitionsRequest, CreatePartitionsTopic,
-};
-use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
-use ottla_protocol::messages::metadata_response::{
-    MetadataResponsePartition, MetadataResponseTopic,
+    ChangeMode, Client, ClientError, ConfigResource, IsolationLevel, MorePartitions, NewTopic,
+    OffsetAt, PartitionDescription, TopicDescription, TopicListing, TopicPartition,
 };
 use ottla_types::{ErrorCode, nearest};
 
 use crate::front::{Environment, Front, SharedOptions};
 use crate::output::{Cell, OutputTable, column, only_json, titled};
-
-const EARLIEST: i64 = -2;
-const LATEST: i64 = -1;
 
 /// List, describe, create, change and delete topics; without a command, list.
 #[derive(Args, Debug)]
@@ -83,19 +73,12 @@ enum TopicAction {
 ///
 /// # Errors
 /// There is none of this name (the nearest one is named), or it cannot be asked for.
-pub(crate) async fn find(
-    client: &Client,
-    name: &str,
-) -> Result<MetadataResponseTopic, Box<dyn Error>> {
-    let found = client.refresh(Some(&[name.to_owned()]), IfAbsent::Fail).await?.into_iter().next();
-    match found.map(|it| (ErrorCode(it.error_code), it)) {
-        Some((ErrorCode::NONE, topic)) => Ok(topic),
-        Some((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, _)) | None => {
-            Err(missing(client, name).await.into())
-        }
-        Some((code, _)) => {
-            Err(format!("topic {name}: {} ({})", code.message(), code.name()).into())
-        }
+pub(crate) async fn find(client: &Client, name: &str) -> Result<TopicDescription, Box<dyn Error>> {
+    let topic = client.describe_topic(name).await?;
+    match topic.error {
+        ErrorCode::NONE => Ok(topic),
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Err(missing(client, name).await.into()),
+        code => Err(format!("topic {name}: {} ({})", code.message(), code.name()).into()),
     }
 }
 
@@ -110,12 +93,9 @@ pub(crate) async fn missing(client: &Client, name: &str) -> String {
 
 /// The same for a refusal of the cluster.
 async fn refused(client: &Client, name: &str, error: ClientError) -> Box<dyn Error> {
-    match error {
-        ClientError::Refused { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. }
-        | ClientError::RefusedBecause { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. } => {
-            missing(client, name).await.into()
-        }
-        error => error.into(),
+    match error.code() {
+        Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => missing(client, name).await.into(),
+        _ => error.into(),
     }
 }
 
@@ -164,13 +144,15 @@ pub(crate) async fn run(args: TopicsArgs, environment: &Environment) -> Result<(
         }
         TopicAction::Create { name, partitions, replication_factor, configs } => {
             let (configs, mut faults) = pairs_and_faults(configs);
-            let topic = NewTopic { name: name.clone(), partitions, replication_factor, configs };
+            let topic =
+                NewTopic { partitions, replication_factor, configs, ..NewTopic::named(&name) };
             if !faults.is_empty() {
-                let checked = client.check_topic(&topic).await.map_err(in_its_words);
+                let checked =
+                    client.create_topic(&topic, ChangeMode::Check).await.map_err(in_its_words);
                 faults.extend(checked.err().map(|error| error.to_string()));
             }
             together(faults)?;
-            client.create_topic(&topic).await.map_err(in_its_words)?;
+            client.create_topic(&topic, ChangeMode::Change).await.map_err(in_its_words)?;
             told(&front, &client, &name, "Created").await?;
         }
         TopicAction::Alter { name, partitions, configs } => {
@@ -184,22 +166,24 @@ pub(crate) async fn run(args: TopicsArgs, environment: &Environment) -> Result<(
                 .map(|(name, value)| (name, Some(value).filter(|it| !it.is_empty())))
                 .collect();
             if !changes.is_empty() {
+                let resource = ConfigResource::topic(&name);
                 let checked =
-                    client.check_configs((ConfigKind::Topic, &name), changes.clone()).await;
+                    client.set_configs(resource, changes.clone(), ChangeMode::Check).await;
                 faults.extend(checked.err().map(|error| error.to_string()));
             }
             if let Some(count) = partitions {
-                let request = growth(&name, count);
-                let checked = CreatePartitionsRequest { validate_only: true, ..request };
-                let checked = grow(&client, &checked).await;
+                let checked =
+                    client.create_partitions(&growth(&name, count), ChangeMode::Check).await;
                 faults.extend(checked.err().map(|error| error.to_string()));
             }
             together(faults)?;
             if !changes.is_empty() {
-                client.set_configs((ConfigKind::Topic, &name), changes).await?;
+                client
+                    .set_configs(ConfigResource::topic(&name), changes, ChangeMode::Change)
+                    .await?;
             }
             if let Some(count) = partitions {
-                grow(&client, &growth(&name, count)).await?;
+                client.create_partitions(&growth(&name, count), ChangeMode::Change).await?;
             }
             told(&front, &client, &name, "Changed").await?;
         }
@@ -235,8 +219,8 @@ async fn delete(
 /// A refusal to create a topic: the cluster's own sentence says it all, where it has one.
 pub(crate) fn in_its_words(error: ClientError) -> Box<dyn Error> {
     match error {
-        ClientError::Refused { what, code } if !what.starts_with("topic ") => {
-            format!("{} ({})", what.trim_end_matches('.'), code.name()).into()
+        ClientError::RefusedBecause { code, reason } => {
+            format!("{} ({})", reason.trim_end_matches('.'), code.name()).into()
         }
         error => error.into(),
     }
@@ -250,9 +234,9 @@ async fn told(
     done: &str,
 ) -> Result<(), Box<dyn Error>> {
     // The node that answers may hear of the change a moment after the controller.
-    let topic = client.settled(name).await?;
+    let topic = client.await_topic(name).await?;
     let partitions = topic.partitions.len();
-    let replicas = topic.partitions.first().map_or(0, |it| it.replica_nodes.len());
+    let replicas = topic.partitions.first().map_or(0, |it| it.replicas.len());
     let mut table = OutputTable::new(&[column("topic"), column("partitions"), column("replicas")]);
     table.row(vec![name.into(), partitions.into(), replicas.into()]);
     let many =
@@ -265,33 +249,19 @@ async fn told(
     Ok(front.done(&sentence, &table)?)
 }
 
-/// Asks for a topic to have so many partitions.
-fn growth(name: &str, count: i32) -> CreatePartitionsRequest {
-    let name = name.to_owned();
-    let topic = CreatePartitionsTopic { count, assignments: None, name, ..Default::default() };
-    CreatePartitionsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() }
-}
-
-async fn grow(client: &Client, request: &CreatePartitionsRequest) -> Result<(), Box<dyn Error>> {
-    let told = client.ask_any(request).await?;
-    match told.results.into_iter().find(|it| it.error_code != 0) {
-        Some(it) => Err(it.error_message.unwrap_or_else(|| format!("topic {}", it.name)).into()),
-        None => Ok(()),
-    }
+fn growth(name: &str, count: i32) -> MorePartitions {
+    MorePartitions { topic: name.to_owned(), count, assignments: None }
 }
 
 /// How many bytes each partition's leader has.
 async fn sizes(client: &Client) -> Result<BTreeMap<TopicPartition, u64>, Box<dyn Error>> {
     let mut all: BTreeMap<TopicPartition, u64> = BTreeMap::new();
     for node in client.all_brokers().await? {
-        let request = DescribeLogDirsRequest { topics: None, ..Default::default() };
-        let told = client.ask(node, &request).await?;
-        for topic in told.results.iter().flat_map(|it| &it.topics) {
-            for it in topic.partitions.iter().filter(|it| !it.is_future_key) {
-                let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
-                let size = all.entry(place).or_default();
+        for dir in client.describe_log_dirs(node).await? {
+            for it in dir.replicas.into_iter().filter(|it| !it.is_future) {
+                let size = all.entry(it.place).or_default();
                 // Followers may lag; the largest copy is what there is.
-                *size = (*size).max(u64::try_from(it.partition_size).unwrap_or(0));
+                *size = (*size).max(u64::try_from(it.size_bytes).unwrap_or(0));
             }
         }
     }
@@ -338,8 +308,8 @@ async fn list(client: &Client, all: bool) -> Result<OutputTable, Box<dyn Error>>
 
 /// The first offsets, and those behind the last; nothing for partitions without a leader.
 async fn ends(client: &Client, places: &[TopicPartition]) -> [BTreeMap<TopicPartition, i64>; 2] {
-    let starts = client.offsets_at(places, EARLIEST, IsolationLevel::Uncommitted).await;
-    [starts, client.offsets_at(places, LATEST, IsolationLevel::Uncommitted).await]
+    let starts = client.offsets_at(places, OffsetAt::Earliest, IsolationLevel::Uncommitted).await;
+    [starts, client.offsets_at(places, OffsetAt::Latest, IsolationLevel::Uncommitted).await]
 }
 
 async fn describe(client: &Client, name: &str) -> Result<OutputTable, Box<dyn Error>> {
@@ -357,15 +327,15 @@ async fn describe(client: &Client, name: &str) -> Result<OutputTable, Box<dyn Er
     ];
     let mut table = OutputTable::new(&head);
     let mut partitions = topic.partitions;
-    partitions.sort_by_key(|it| it.partition_index);
-    let led = partitions.iter().filter(|it| it.leader_id >= 0);
-    let led: Vec<_> = led.map(|it| TopicPartition::new(name, it.partition_index)).collect();
+    partitions.sort_by_key(|it| it.partition);
+    let led = partitions.iter().filter(|it| it.leader >= 0);
+    let led: Vec<_> = led.map(|it| TopicPartition::new(name, it.partition)).collect();
     let ends = ends(client, &led).await;
     for it in partitions {
-        let place = TopicPartition::new(name, it.partition_index);
+        let place = TopicPartition::new(name, it.partition);
         let [start, end] = ends.each_ref().map(|known| known.get(&place).copied());
         let size = sizes.get(&place).map_or_else(Cell::nothing, |size| Cell::bytes(*size));
-        let mut row = vec![name.into(), it.partition_index.into()];
+        let mut row = vec![name.into(), it.partition.into()];
         row.extend(state(&it));
         row.extend([start.into(), end.into(), size]);
         table.row(row);
@@ -373,13 +343,13 @@ async fn describe(client: &Client, name: &str) -> Result<OutputTable, Box<dyn Er
     Ok(table)
 }
 
-fn state(it: &MetadataResponsePartition) -> [Cell; 3] {
-    let leader = match it.leader_id {
+fn state(it: &PartitionDescription) -> [Cell; 3] {
+    let leader = match it.leader {
         ..0 => Cell::nothing().shown("none").bad(),
         id => id.into(),
     };
-    let in_sync = Cell::ids(&it.isr_nodes);
-    let is_whole = it.isr_nodes.len() >= it.replica_nodes.len();
+    let in_sync = Cell::ids(&it.in_sync);
+    let is_whole = it.in_sync.len() >= it.replicas.len();
     let in_sync = if is_whole { in_sync.good() } else { in_sync.bad() };
-    [leader, Cell::ids(&it.replica_nodes), in_sync]
+    [leader, Cell::ids(&it.replicas), in_sync]
 }

@@ -92,7 +92,7 @@ impl<R: Request + Send + Sync + 'static> PendingCall<R> {
 }
 
 #[derive(Debug)]
-enum Kind {
+enum MemberProtocol {
     Classic(ClassicMembership),
     Consumer(ConsumerMembership),
 }
@@ -101,7 +101,7 @@ enum Kind {
 #[derive(Debug)]
 pub(crate) struct GroupMembership {
     group: String,
-    kind: Kind,
+    kind: MemberProtocol,
 }
 
 impl GroupMembership {
@@ -113,9 +113,11 @@ impl GroupMembership {
         client: &Client,
     ) -> Self {
         let kind = match options.protocol {
-            GroupProtocol::Classic => Kind::Classic(ClassicMembership::new(group, wanted, options)),
+            GroupProtocol::Classic => {
+                MemberProtocol::Classic(ClassicMembership::new(group, wanted, options))
+            }
             GroupProtocol::Consumer => {
-                Kind::Consumer(ConsumerMembership::new(group, wanted, options, client))
+                MemberProtocol::Consumer(ConsumerMembership::new(group, wanted, options, client))
             }
         };
         Self { group: group.to_owned(), kind }
@@ -125,45 +127,45 @@ impl GroupMembership {
     pub fn outside(group: &str) -> Self {
         let wanted = TopicSubscription::Topics(BTreeSet::new());
         let member = ClassicMembership::new(group, wanted, &ConsumerOptions::default());
-        Self { group: group.to_owned(), kind: Kind::Classic(member) }
+        Self { group: group.to_owned(), kind: MemberProtocol::Classic(member) }
     }
 
     /// Does it keep reading what stays its own while the group rebalances?
     pub fn is_cooperative(&self) -> bool {
         match &self.kind {
-            Kind::Classic(member) => member.is_cooperative(),
-            Kind::Consumer(_) => true,
+            MemberProtocol::Classic(member) => member.is_cooperative(),
+            MemberProtocol::Consumer(_) => true,
         }
     }
 
     /// The time from one heartbeat to the next.
     pub const fn interval(&self) -> Duration {
         match &self.kind {
-            Kind::Classic(member) => member.interval,
-            Kind::Consumer(member) => member.interval,
+            MemberProtocol::Classic(member) => member.interval,
+            MemberProtocol::Consumer(member) => member.interval,
         }
     }
 
     /// As which member its offsets are committed.
     pub fn member(&self) -> GroupMember {
         let (member, generation) = match &self.kind {
-            Kind::Classic(member) => (member.member.clone(), member.generation),
-            Kind::Consumer(member) => (member.member.clone(), member.epoch),
+            MemberProtocol::Classic(member) => (member.member.clone(), member.generation),
+            MemberProtocol::Consumer(member) => (member.member.clone(), member.epoch),
         };
         GroupMember { group: self.group.clone(), member, generation }
     }
 
     const fn known_coordinator(&self) -> NodeId {
         match &self.kind {
-            Kind::Classic(member) => member.coordinator,
-            Kind::Consumer(member) => member.coordinator,
+            MemberProtocol::Classic(member) => member.coordinator,
+            MemberProtocol::Consumer(member) => member.coordinator,
         }
     }
 
     fn instance(&self) -> Option<String> {
         match &self.kind {
-            Kind::Classic(member) => member.instance.clone(),
-            Kind::Consumer(member) => member.instance.clone(),
+            MemberProtocol::Classic(member) => member.instance.clone(),
+            MemberProtocol::Consumer(member) => member.instance.clone(),
         }
     }
 
@@ -174,41 +176,41 @@ impl GroupMembership {
         owned: &Partitions,
     ) -> Result<Partitions, ClientError> {
         match &mut self.kind {
-            Kind::Classic(member) => member.join(client, owned).await,
-            Kind::Consumer(member) => member.join(client).await,
+            MemberProtocol::Classic(member) => member.join(client, owned).await,
+            MemberProtocol::Consumer(member) => member.join(client).await,
         }
     }
 
     /// Tells the coordinator that the member lives, and hears what has changed.
     pub async fn heartbeat(&mut self, client: &Client) -> Result<HeartbeatOutcome, ClientError> {
         match &mut self.kind {
-            Kind::Classic(member) => member.heartbeat(client).await,
-            Kind::Consumer(member) => member.heartbeat(client).await,
+            MemberProtocol::Classic(member) => member.heartbeat(client).await,
+            MemberProtocol::Consumer(member) => member.heartbeat(client).await,
         }
     }
 
     /// Have topics come, gone or grown since it joined, so that it has to join again?
     pub async fn topics_changed(&mut self, client: &Client) -> Result<bool, ClientError> {
         match &mut self.kind {
-            Kind::Classic(member) => member.topics_changed(client).await,
+            MemberProtocol::Classic(member) => member.topics_changed(client).await,
             // There the coordinator looks.
-            Kind::Consumer(_) => Ok(false),
+            MemberProtocol::Consumer(_) => Ok(false),
         }
     }
 
     /// Takes note of what the coordinator answers to a request that was given up, before leaving.
     pub async fn settle(&mut self, client: &Client) {
         match &mut self.kind {
-            Kind::Classic(member) => member.settle(client).await,
-            Kind::Consumer(member) => member.settle(client).await,
+            MemberProtocol::Classic(member) => member.settle(client).await,
+            MemberProtocol::Consumer(member) => member.settle(client).await,
         }
     }
 
     /// Leaves, so that the other members need not wait for the end of its session.
     pub async fn leave(&mut self, client: &Client) -> Result<(), ClientError> {
         match &mut self.kind {
-            Kind::Classic(member) => member.leave(client).await,
-            Kind::Consumer(member) => member.leave(client).await,
+            MemberProtocol::Classic(member) => member.leave(client).await,
+            MemberProtocol::Consumer(member) => member.leave(client).await,
         }
     }
 

@@ -30,7 +30,7 @@ impl TopicLeaders {
 
 /// Is a topic created when it does not exist?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum IfAbsent {
+pub(crate) enum IfAbsent {
     /// Yes, if the cluster allows it (`auto.create.topics.enable`).
     Create,
     /// No: that is an error.
@@ -114,7 +114,7 @@ impl Client {
     ///
     /// # Errors
     /// No broker answers.
-    pub async fn refresh(
+    pub(crate) async fn refresh(
         &self,
         topics: Option<&[String]>,
         if_absent: IfAbsent,

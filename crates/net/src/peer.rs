@@ -408,16 +408,17 @@ impl<R: Reach> PeerShared<R> {
             }
             self.waker.wake_by_ref();
         }
-        let PeerLink::Up(up) = &mut state.link else { return };
-        let had = up.answered();
-        let moved =
-            up.progress(&mut cx, &mut state.answers, |ticket| self.callers.wake_one(ticket));
-        let has_room = up.answered() != had;
-        match moved {
-            // Those who wait for room.
-            Ok(()) if has_room => self.waker.wake_by_ref(),
-            Ok(()) => {}
-            Err(why) => self.break_off(state, why),
+        if let PeerLink::Up(up) = &mut state.link {
+            let had = up.answered();
+            let moved =
+                up.progress(&mut cx, &mut state.answers, |ticket| self.callers.wake_one(ticket));
+            let has_room = up.answered() != had;
+            match moved {
+                // Those who wait for room.
+                Ok(()) if has_room => self.waker.wake_by_ref(),
+                Ok(()) => {}
+                Err(why) => self.break_off(state, why),
+            }
         }
     }
 

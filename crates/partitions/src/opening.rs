@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use ottla_storage::{Log, OffsetCheckpoint, Opening, PartitionMetadata, StorageError};
 use ottla_types::Uuid;
 
+use crate::numbers::TopicFlow;
 use crate::owner::Owner;
 use crate::partition::{Home, Partition};
 use crate::partitions::{Assigned, Dir, Partitions};
@@ -91,7 +92,7 @@ impl Partitions {
             home.clean.lock().0.remove(place);
         }
         let at = |points: &OffsetCheckpoint| points.0.get(place).copied().unwrap_or(0);
-        let log = Log::open(Opening {
+        let mut log = Log::open(Opening {
             files: Arc::clone(files),
             folder: folder.clone(),
             options: assigned.rules.log.clone(),
@@ -101,11 +102,17 @@ impl Partitions {
             has_gaps: assigned.rules.compacted,
             now_ms: self.clock.wall_ms(),
         })?;
+        if assigned.rules.is_durable() && log.durable() < log.log_end() {
+            // What recovery has found was acknowledged, and readers have seen it: they see nothing
+            // that is not durable, and no high watermark that falls.
+            log.flush()?;
+        }
         if !is_known {
             PartitionMetadata { topic_id: assigned.topic_id }.write(&**files, &folder)?;
         }
         let watermark = if is_new { 0 } else { at(&home.high_watermarks) };
-        let owner = Owner::new(self.me, log, assigned.rules.clone(), watermark);
+        let flow = Arc::new(TopicFlow::new(&self.metrics, &place.topic, Arc::clone(&self.flow)));
+        let owner = Owner::new(self.me, log, assigned.rules.clone(), watermark, flow);
         let home = Home { folder, ..home.home() };
         let bells = Arc::clone(&self.bells);
         Ok(Partition::new(place.clone(), assigned.topic_id, home, owner, bells))

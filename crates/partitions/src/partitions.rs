@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ottla_clock::{Clock, Share};
+use ottla_metrics::Metrics;
 use ottla_replication::Assignment;
 use ottla_storage::{CleanShutdown, DataDir, Files, OffsetCheckpoint, StorageError};
 use ottla_types::{NodeId, Offset, PartitionIndex, TopicPartition, Uuid};
@@ -19,6 +20,7 @@ use crate::bin::Bin;
 use crate::checkpoints::WrittenCheckpoints;
 use crate::lanes::Lanes;
 use crate::moves::Moving;
+use crate::numbers::{DiskTimes, Flow};
 use crate::partition::{Home, Partition};
 use crate::rules::PartitionRules;
 use crate::strays::OfflineSet;
@@ -104,6 +106,7 @@ pub(crate) struct Dir {
     /// What the checkpoints were made to say since.
     pub(crate) written: WrittenCheckpoints,
     pub(crate) trouble: Arc<Trouble>,
+    pub(crate) disk: Arc<DiskTimes>,
     pub(crate) bin: Bin,
 }
 
@@ -111,7 +114,8 @@ impl Dir {
     /// What is true of all partitions in the directory; its own path stands for their folders.
     pub(crate) fn home(&self) -> Home {
         let (folder, trouble) = (self.dir.path().to_owned(), Arc::clone(&self.trouble));
-        Home { folder, directory: self.id, share: self.share, trouble }
+        let (directory, disk) = (self.id, Arc::clone(&self.disk));
+        Home { folder, directory, share: self.share, trouble, disk }
     }
 }
 
@@ -141,6 +145,9 @@ pub struct Partitions {
     pub(crate) mover: Mutex<()>,
     pub(crate) bells: Arc<Bells>,
     pub(crate) lanes: Lanes,
+    pub(crate) metrics: Metrics,
+    /// What goes in and out of all topics; it stays when they go.
+    pub(crate) flow: Arc<Flow>,
     /// What could not be opened.
     pub(crate) offline: Mutex<OfflineSet>,
     /// Has the metadata been taken in once? What it names from then on is new to the disks.
@@ -177,7 +184,7 @@ impl Partitions {
         clock: Clock,
         dirs: Vec<(DataDir, Uuid, bool)>,
     ) -> Result<Self, StorageError> {
-        let failures = Arc::<Notify>::default();
+        let (failures, metrics) = (Arc::<Notify>::default(), Metrics::default());
         let open = |(number, (dir, id, clean)): (usize, (DataDir, Uuid, bool))| {
             Ok(Dir {
                 share: Share(number),
@@ -188,6 +195,7 @@ impl Partitions {
                 clean: Mutex::new(dir.clean_offsets()?),
                 written: WrittenCheckpoints::default(),
                 trouble: Arc::new(Trouble::new(Arc::clone(&failures))),
+                disk: DiskTimes::new(&metrics, &clock, dir.path()).into(),
                 dir,
                 id,
                 closed_cleanly: clean,
@@ -210,6 +218,8 @@ impl Partitions {
             mover,
             bells,
             lanes,
+            flow: Arc::new(Flow::new(&metrics, None)),
+            metrics,
             offline,
             is_settled,
             repacks: AtomicBool::new(false),

@@ -46,7 +46,7 @@ impl Partition {
         }
         let begun = self.turn(StorageError::Failed, |owner| owner.log.begin_sync());
         let done = begun.and_then(|sync| {
-            let done = sync.run();
+            let done = self.disk().flushing(|| sync.run());
             self.turn(StorageError::Failed, |owner| owner.log.end_sync(&sync, done))
         });
         self.rung().end_sync();
@@ -82,7 +82,7 @@ impl Partition {
         self.rung().answer(Needs { flush: true, ..Needs::default() });
         let flush = self.turn(StorageError::Failed, |owner| owner.log.begin_flush())?;
         let Some(flush) = flush else { return Ok(()) };
-        let done = flush.run();
+        let done = self.disk().flushing(|| flush.run());
         self.turn(StorageError::Failed, |owner| owner.log.end_flush(flush, done))
     }
 

@@ -1,6 +1,6 @@
 //! kafka-client-metrics: which metrics clients push (KIP-714).
 
-use ottla_client::{Client, ConfigKind};
+use ottla_client::{ChangeMode, Client, ConfigKind, ConfigResource};
 use ottla_clock::Clock;
 
 use crate::Tool;
@@ -66,7 +66,7 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
                 Some((setting.to_owned(), Some(value.to_owned()).filter(|it| !it.is_empty())))
             };
             let all = SETTINGS.into_iter().filter_map(change).collect();
-            session.wait(client.set_configs((ConfigKind::ClientMetrics, &name), all))?;
+            session.wait(client.set_configs(subscription(&name), all, ChangeMode::Change))?;
             writeln!(session.out, "Altered client metrics config for {name}.")?;
         }
         ("delete", Some(name)) => {
@@ -74,7 +74,7 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
             let known = session.wait(client.configs(ConfigKind::ClientMetrics, own))?;
             let own = known.into_values().flatten().filter(|it| !it.is_default());
             let gone = own.map(|it| (it.name, None)).collect();
-            session.wait(client.set_configs((ConfigKind::ClientMetrics, &name), gone))?;
+            session.wait(client.set_configs(subscription(&name), gone, ChangeMode::Change))?;
             writeln!(session.out, "Deleted client metrics config for {name}.")?;
         }
         ("describe", name) => describe(session, &client, name)?,
@@ -84,6 +84,11 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
         }
     }
     Ok(())
+}
+
+/// The settings of a subscription.
+const fn subscription(name: &str) -> ConfigResource<'_> {
+    ConfigResource { kind: ConfigKind::ClientMetrics, name }
 }
 
 fn describe(

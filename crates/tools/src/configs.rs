@@ -2,7 +2,8 @@
 
 mod quotas;
 
-use ottla_client::{Client, ConfigEntry, ConfigKind, ConfigSynonym, IfAbsent};
+use ottla_client::{ChangeMode, Client, ConfigEntry, ConfigKind, ConfigResource, ConfigSynonym};
+use ottla_types::ErrorCode;
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, value, values};
@@ -198,8 +199,7 @@ fn describe(
 }
 
 fn is_there(session: &ToolSession<'_>, client: &Client, topic: &str) -> Result<bool, ToolError> {
-    let found = session.wait(client.refresh(Some(&[topic.to_owned()]), IfAbsent::Fail))?;
-    Ok(found.iter().any(|it| it.error_code == 0))
+    Ok(session.wait(client.describe_topic(topic))?.error == ErrorCode::NONE)
 }
 
 /// Settings as the command line has them: commas divide, `[` and `]` hold together.
@@ -254,7 +254,11 @@ fn alter(
     let (set, gone) = changes(args)?;
     let set = set.into_iter().map(|(name, value)| (name, Some(value)));
     let all = set.chain(gone.into_iter().map(|name| (name.to_owned(), None)));
-    session.wait(client.set_configs((kind, &name), all.collect()))?;
+    session.wait(client.set_configs(
+        ConfigResource { kind, name: &name },
+        all.collect(),
+        ChangeMode::Change,
+    ))?;
     let what = name_of(kind);
     if name.is_empty() {
         writeln!(session.out, "Completed updating default config for {what}s in the cluster.")?;

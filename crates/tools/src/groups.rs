@@ -7,20 +7,13 @@ mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_client::{Client, CoordinatorOf, IfAbsent, PartitionOffsets, TopicPartition};
-use ottla_protocol::messages::delete_groups_request::DeleteGroupsRequest;
-use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
-use ottla_protocol::messages::list_groups_response::ListedGroup;
-use ottla_protocol::messages::metadata_response::MetadataResponsePartition;
-use ottla_protocol::messages::offset_delete_request::{
-    OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
-};
+use ottla_client::{Client, GroupFilter, GroupListing, PartitionOffsets, TopicPartition};
 use ottla_types::ErrorCode;
 
 use crate::Tool;
 use crate::exceptions::exception;
 use crate::options::{Opt, Parsed, flag, maybe, value, values};
-use crate::session::{ToolError, ToolSession, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, plain};
 use crate::table::columns;
 
 pub const TOOLS: &[&Tool] = &[
@@ -180,30 +173,16 @@ fn told(session: &mut ToolSession<'_>, why: &str) -> Result<(), ToolError> {
 }
 
 /// All groups, on all brokers.
-fn every(
+fn all_groups(
     session: &ToolSession<'_>,
     client: &Client,
-    states: &[&str],
-    types: &[&str],
-) -> Result<Vec<ListedGroup>, ToolError> {
-    let texts = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect();
-    let mut found = Vec::new();
-    for node in session.wait(client.all_brokers())? {
-        let request = ListGroupsRequest {
-            states_filter: texts(states),
-            types_filter: texts(types),
-            ..Default::default()
-        };
-        let response = session.wait(client.ask(node, &request))?;
-        refused(response.error_code, None)?;
-        found.extend(response.groups);
-    }
-    found.sort_by(|a, b| a.group_id.cmp(&b.group_id));
-    Ok(found)
+    filter: &GroupFilter,
+) -> Result<Vec<GroupListing>, ToolError> {
+    session.wait(client.list_groups(filter)).map_err(plain)
 }
 
-fn is_of_consumers(group: &ListedGroup) -> bool {
-    group.protocol_type == "consumer" || group.protocol_type.is_empty()
+fn is_of_consumers(group: &GroupListing) -> bool {
+    group.protocol == "consumer" || group.protocol.is_empty()
 }
 
 fn list(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
@@ -211,18 +190,18 @@ fn list(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result
     let some = |name| words(name).filter(|it| !it.is_empty()).collect::<Vec<_>>();
     let states: Vec<String> = some("state").iter().map(|it| pascal(it)).collect();
     valid("state", args.one("state"), &states, &STATES)?;
-    let states: Vec<&str> = states.iter().map(String::as_str).collect();
     let types: Vec<String> = some("type").iter().map(|it| it.to_lowercase()).collect();
     valid("types", args.one("type"), &types, &TYPES)?;
-    let types: Vec<&str> = types.iter().map(String::as_str).collect();
-    let types =
-        if types.is_empty() && args.has("type") { vec!["classic", "consumer"] } else { types };
-    let mut found = every(session, client, &states, &types)?;
+    let types = match types.is_empty() && args.has("type") {
+        true => TYPES.map(str::to_owned).to_vec(),
+        false => types,
+    };
+    let mut found = all_groups(session, client, &GroupFilter { states, types })?;
     found.retain(is_of_consumers);
     let shows = [args.has("type"), args.has("state")];
     if shows == [false, false] {
         for group in found {
-            writeln!(session.out, "{}", group.group_id)?;
+            writeln!(session.out, "{}", group.id)?;
         }
         return Ok(());
     }
@@ -233,8 +212,8 @@ fn list(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result
     };
     writeln!(session.out, "{}", row("GROUP", "TYPE", "STATE"))?;
     for it in found {
-        let kind = pascal(&it.group_type);
-        writeln!(session.out, "{}", row(&it.group_id, &kind, &it.group_state))?;
+        let kind = pascal(&it.kind);
+        writeln!(session.out, "{}", row(&it.id, &kind, &it.state))?;
     }
     Ok(())
 }
@@ -281,17 +260,17 @@ fn list_all(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolErro
         return Err(ToolError::Usage("Command must include exactly one action: --list".to_owned()));
     }
     let client = session.connect()?;
-    let kind = args.one("group-type");
-    let mut found = every(session, &client, &[], &kind.into_iter().collect::<Vec<_>>())?;
+    let types = args.one("group-type").map(str::to_owned).into_iter().collect();
+    let mut found = all_groups(session, &client, &GroupFilter { types, ..Default::default() })?;
     let protocol = args.one("protocol");
     found.retain(|it| {
-        protocol.is_none_or(|wanted| it.protocol_type == wanted)
+        protocol.is_none_or(|wanted| it.protocol == wanted)
             && (!args.has("consumer") || is_of_consumers(it))
-            && (!args.has("share") || it.group_type == "share")
-            && (!args.has("streams") || it.group_type == "streams")
+            && (!args.has("share") || it.kind == "share")
+            && (!args.has("streams") || it.kind == "streams")
     });
     let head = ["GROUP", "TYPE", "PROTOCOL"].map(str::to_owned).to_vec();
-    let row = |it: ListedGroup| vec![it.group_id, pascal(&it.group_type), it.protocol_type];
+    let row = |it: GroupListing| vec![it.id, pascal(&it.kind), it.protocol];
     let rows: Vec<Vec<String>> = [head].into_iter().chain(found.into_iter().map(row)).collect();
     write!(session.out, "{}", columns(&rows, &[20, 20]))?;
     Ok(())
@@ -306,24 +285,22 @@ fn named(
     if !args.has("all-groups") {
         return Ok(args.all("group").map(str::to_owned).collect());
     }
-    let all = every(session, client, &[], &[])?.into_iter();
-    Ok(all.filter(is_of_consumers).map(|it| it.group_id).collect())
+    let all = all_groups(session, client, &GroupFilter::default())?.into_iter();
+    Ok(all.filter(is_of_consumers).map(|it| it.id).collect())
 }
 
 fn delete(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
     let (mut gone, mut wrong) = (Vec::new(), Vec::new());
     for group in named(args, session, client)? {
-        let node = session.wait(client.coordinator(CoordinatorOf::Group, &group))?;
-        let groups_names = vec![group.clone()];
-        let request = DeleteGroupsRequest { groups_names, ..Default::default() };
-        let response = session.wait(client.ask(node, &request))?;
-        let code = response.results.first().map_or(-1, |it| it.error_code);
-        match ErrorCode(code) {
-            ErrorCode::NONE => gone.push(format!("'{group}'")),
-            code => wrong.push(format!(
-                "* Group '{group}' could not be deleted due to: {}",
-                exception(code, None)
-            )),
+        match session.wait(client.delete_group(&group)) {
+            Ok(()) => gone.push(format!("'{group}'")),
+            Err(error) => {
+                let Some(code) = error.code() else { return Err(error.into()) };
+                wrong.push(format!(
+                    "* Group '{group}' could not be deleted due to: {}",
+                    exception(code, None)
+                ));
+            }
         }
     }
     if wrong.is_empty() {
@@ -400,13 +377,12 @@ fn whole_topic(
     client: &Client,
     topic: &str,
 ) -> Result<Result<Vec<TopicPartition>, ErrorCode>, ToolError> {
-    let found = session.wait(client.refresh(Some(&[topic.to_owned()]), IfAbsent::Fail))?;
-    let Some(found) = found.first() else { return Ok(Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)) };
-    if found.error_code != 0 {
-        return Ok(Err(ErrorCode(found.error_code)));
+    let found = session.wait(client.describe_topic(topic))?;
+    if found.error != ErrorCode::NONE {
+        return Ok(Err(found.error));
     }
     let place = |index| TopicPartition::new(topic, index);
-    Ok(Ok(found.partitions.iter().map(|it| place(it.partition_index)).collect()))
+    Ok(Ok(found.partitions.iter().map(|it| place(it.partition)).collect()))
 }
 
 /// Refuses partitions that do not exist, or have no leader.
@@ -422,16 +398,13 @@ fn check_places<'a>(
     let topics: BTreeSet<String> = places.iter().map(|it| it.topic.to_string()).collect();
     let topics: Vec<String> = topics.into_iter().collect();
     let mut leaders: BTreeMap<TopicPartition, i32> = BTreeMap::new();
-    for topic in session.wait(client.refresh(Some(&topics), IfAbsent::Fail))? {
-        let name = topic.name.unwrap_or_default();
-        if topic.error_code != 0 {
-            let why = exception(ErrorCode(topic.error_code), None);
-            return Err(failed(format!("topic {name}: {why}")));
+    for topic in session.wait(client.describe_topics(Some(&topics)))? {
+        let name = topic.name.as_str();
+        if topic.error != ErrorCode::NONE {
+            return Err(failed(format!("topic {name}: {}", exception(topic.error, None))));
         }
-        let leader = |it: &MetadataResponsePartition| {
-            (TopicPartition::new(name.as_str(), it.partition_index), it.leader_id)
-        };
-        leaders.extend(topic.partitions.iter().map(leader));
+        let places = topic.partitions.iter();
+        leaders.extend(places.map(|it| (TopicPartition::new(name, it.partition), it.leader)));
     }
     let list = |is_one: &dyn Fn(Option<i32>) -> bool| {
         let found = places.iter().filter(|it| is_one(leaders.get(**it).copied()));
@@ -507,32 +480,13 @@ fn ask_to_delete(
     group: &str,
     places: &BTreeSet<TopicPartition>,
 ) -> Result<(ErrorCode, Deleted), ToolError> {
-    let mut topics: BTreeMap<String, Vec<OffsetDeleteRequestPartition>> = BTreeMap::new();
-    for place in places {
-        let partition_index = place.partition;
-        let one = OffsetDeleteRequestPartition { partition_index, ..Default::default() };
-        topics.entry(place.topic.to_string()).or_default().push(one);
-    }
-    let topic =
-        |(name, partitions)| OffsetDeleteRequestTopic { name, partitions, ..Default::default() };
-    let node = session.wait(client.coordinator(CoordinatorOf::Group, group))?;
-    let request = OffsetDeleteRequest {
-        group_id: group.to_owned(),
-        topics: topics.into_iter().map(topic).collect(),
-        ..Default::default()
-    };
-    let response = session.wait(client.ask(node, &request))?;
-    let all = ErrorCode(response.error_code);
-    if all != ErrorCode::NONE {
-        return Ok((all, places.iter().map(|place| (place.clone(), all)).collect()));
-    }
-    let mut codes = Deleted::new();
-    for topic in response.topics {
-        for it in topic.partitions {
-            let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
-            codes.insert(place, ErrorCode(it.error_code));
+    let codes = match session.wait(client.delete_group_offsets(group, places)) {
+        Ok(codes) => codes,
+        Err(error) => {
+            let Some(all) = error.code() else { return Err(error.into()) };
+            return Ok((all, places.iter().map(|place| (place.clone(), all)).collect()));
         }
-    }
+    };
     let first = codes.values().copied().find(|code| *code != ErrorCode::NONE);
     Ok((first.unwrap_or(ErrorCode::NONE), codes))
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_client::{
-    Client, ClientError, Consumer, NewTopic, Producer, ProducerOptions, ProducerRecord, Start,
+    ChangeMode, Client, ClientError, Consumer, NewTopic, Producer, ProducerOptions, ProducerRecord,
+    Start,
 };
 use ottla_clock::Clock;
 
@@ -28,13 +29,13 @@ pub fn create(address: SocketAddr, name: &str, partitions: i32) {
 /// A topic with settings of its own.
 pub fn create_with(address: SocketAddr, name: &str, partitions: i32, settings: &[(&str, &str)]) {
     run(async {
-        let name = name.to_owned();
         let configs: BTreeMap<_, _> = settings
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        let topic = NewTopic { name, partitions, replication_factor: 1, configs };
-        cluster(address).await.create_topic(&topic).await.unwrap();
+        let topic =
+            NewTopic { partitions, replication_factor: 1, configs, ..NewTopic::named(name) };
+        cluster(address).await.create_topic(&topic, ChangeMode::Change).await.unwrap();
     });
 }
 

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use ottla_partitions::{AppendRefusal, Isolation, Marker, Partition, ReadRefused};
 use ottla_records::control::{ControlKind, coordinator_epoch};
 use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches_in};
-use ottla_types::{Offset, TimestampMs, TopicPartition};
+use ottla_types::{Offset, TimestampMs};
 
 use super::host::{AppendFailed, Journal};
-use super::kind::{Entry, KeyValue, ShardKind, StoredRecord};
+use super::kind::{JournalEntry, KeyValue, ShardKind, StoredRecord};
 
 /// How much of the topic is read at a time while loading, in bytes (`offsets.load.buffer.size`).
 const LOAD_BYTES: usize = 5 * 1024 * 1024;
@@ -66,15 +66,12 @@ impl<K: ShardKind> Journal<K::Record> for TopicJournal<K> {
     }
 
     fn log_refused(&self, error: &AppendRefusal) {
-        let TopicPartition { topic, partition } = self.partition.name();
-        tracing::warn!(topic = &**topic, partition, %error, "coordinator append refused");
+        tracing::warn!(partition = %self.partition.name(), %error, "coordinator append refused");
     }
 
     fn log_failed(&self, error: &AppendRefusal) {
-        let TopicPartition { topic, partition } = self.partition.name();
         tracing::error!(
-            topic = &**topic,
-            partition,
+            partition = %self.partition.name(),
             %error,
             "coordinator append failed; shard unloaded"
         );
@@ -84,12 +81,12 @@ impl<K: ShardKind> Journal<K::Record> for TopicJournal<K> {
 /// Appends an entry; returns the log's end behind it.
 fn append_entry(
     partition: &Partition,
-    entry: Entry,
+    entry: JournalEntry,
     now_ms: TimestampMs,
 ) -> Result<Offset, AppendRefusal> {
     let (options, records) = match entry {
-        Entry::Marker(marker) => return Ok(partition.end_transaction(&marker, now_ms)?.end),
-        Entry::Batch { options, records } => (options, records),
+        JournalEntry::Marker(marker) => return Ok(partition.end_transaction(&marker, now_ms)?.end),
+        JournalEntry::Batch { options, records } => (options, records),
     };
     let is_transactional = options.transactional;
     let batch = build_batch(options, &records, now_ms)?;
@@ -156,8 +153,8 @@ pub fn replay<K: ShardKind>(
                 apply(&record);
                 applied += 1;
                 if applied.is_multiple_of(LOGGED_EVERY) {
-                    let TopicPartition { topic, partition } = partition.name();
-                    tracing::info!(topic = &**topic, partition, at, end, "coordinator loading");
+                    let name = partition.name();
+                    tracing::info!(partition = %name, offset = at, end, "coordinator loading");
                 }
                 Ok(())
             })?;

@@ -36,7 +36,7 @@ impl Node {
         }
         let wanted = self.assigned(&cluster);
         for (partition, error) in self.partitions.reconcile(&wanted) {
-            tracing::error!(%partition, %error, "partition is offline: it cannot be opened");
+            tracing::error!(%partition, %error, "partition cannot be opened; it is offline");
         }
         self.tell_directories(&wanted);
         self.cluster.store(Arc::clone(&cluster));

@@ -133,7 +133,7 @@ fn options(args: &Consume, front: &Front<'_>) -> Result<ConsumerOptions, Box<dyn
 async fn places(client: &Client, args: &Consume) -> Result<Vec<TopicPartition>, Box<dyn Error>> {
     let topic = &args.topic;
     let found = crate::topics::find(client, topic).await?;
-    let mut all: Vec<i32> = found.partitions.iter().map(|it| it.partition_index).collect();
+    let mut all: Vec<i32> = found.partitions.iter().map(|it| it.partition).collect();
     all.sort_unstable();
     if let Some(absent) = args.partition.iter().find(|it| !all.contains(it)) {
         return Err(crate::produce::absent_partition(topic, *absent, all.len()).into());

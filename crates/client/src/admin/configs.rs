@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ottla_protocol::Request;
 use ottla_protocol::messages::describe_configs_request::{
     DescribeConfigsRequest, DescribeConfigsResource,
 };
@@ -11,18 +12,12 @@ use ottla_protocol::messages::incremental_alter_configs_request::{
 };
 use ottla_protocol::messages::list_config_resources_request::ListConfigResourcesRequest;
 
+use ottla_types::NodeId;
+
+use super::ChangeMode;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::metadata::IfAbsent;
-
-/// Is a change to be made, or only to be looked at?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Doing {
-    /// It is made.
-    Change,
-    /// The cluster says whether it would make it.
-    Check,
-}
 
 /// What settings belong to. The numbers are those of DescribeConfigs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +33,29 @@ pub enum ConfigKind {
     ClientMetrics = 16,
     /// A group.
     Group = 32,
+}
+
+/// What settings belong to: a kind, and a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfigResource<'a> {
+    /// The kind.
+    pub kind: ConfigKind,
+    /// The name; for brokers the id, or nothing for all of them.
+    pub name: &'a str,
+}
+
+impl<'a> ConfigResource<'a> {
+    /// The topic of this name.
+    #[must_use]
+    pub const fn topic(name: &'a str) -> Self {
+        Self { kind: ConfigKind::Topic, name }
+    }
+
+    /// The broker of this id.
+    #[must_use]
+    pub const fn broker(id: &'a str) -> Self {
+        Self { kind: ConfigKind::Broker, name: id }
+    }
 }
 
 /// A value that would be in force if the nearer ones were not.
@@ -64,6 +82,8 @@ pub struct ConfigEntry {
     pub is_sensitive: bool,
     /// All its values, the one in force first.
     pub synonyms: Vec<ConfigSynonym>,
+    /// What it does, if that was asked for.
+    pub documentation: Option<String>,
 }
 
 impl ConfigEntry {
@@ -77,6 +97,13 @@ impl ConfigEntry {
     }
 }
 
+/// Is asked what settings do?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Documentation {
+    Wanted,
+    Left,
+}
+
 impl From<DescribeConfigsResourceResult> for ConfigEntry {
     fn from(it: DescribeConfigsResourceResult) -> Self {
         let synonyms = it.synonyms.into_iter();
@@ -85,6 +112,7 @@ impl From<DescribeConfigsResourceResult> for ConfigEntry {
             value: it.value,
             source: it.config_source,
             is_sensitive: it.is_sensitive,
+            documentation: it.documentation,
             synonyms: synonyms
                 .map(|it| ConfigSynonym { name: it.name, value: it.value, source: it.source })
                 .collect(),
@@ -102,6 +130,27 @@ impl Client {
         kind: ConfigKind,
         names: &[String],
     ) -> Result<BTreeMap<String, Vec<ConfigEntry>>, ClientError> {
+        self.ask_for_configs(kind, names, Documentation::Left).await
+    }
+
+    /// As [`Self::configs`], with what each setting does.
+    ///
+    /// # Errors
+    /// One of them is not there, or its broker does not answer.
+    pub async fn documented_configs(
+        &self,
+        kind: ConfigKind,
+        names: &[String],
+    ) -> Result<BTreeMap<String, Vec<ConfigEntry>>, ClientError> {
+        self.ask_for_configs(kind, names, Documentation::Wanted).await
+    }
+
+    async fn ask_for_configs(
+        &self,
+        kind: ConfigKind,
+        names: &[String],
+        documentation: Documentation,
+    ) -> Result<BTreeMap<String, Vec<ConfigEntry>>, ClientError> {
         if names.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -114,23 +163,20 @@ impl Client {
         let request = DescribeConfigsRequest {
             resources: names.iter().map(resource).collect(),
             include_synonyms: true,
+            include_documentation: documentation == Documentation::Wanted,
             ..Default::default()
         };
         // A broker answers for itself only.
         let first =
             names.first().filter(|_| matches!(kind, ConfigKind::Broker | ConfigKind::BrokerLogger));
-        let response = match first.and_then(|it| it.parse().ok()) {
-            Some(node) => {
-                self.all_brokers().await?;
-                self.ask(node, &request).await?
-            }
+        let response = match first.and_then(|name| name.parse().ok()) {
+            Some(node) => self.ask_known(node, &request).await?,
             None => self.ask_any(&request).await?,
         };
         let mut found = BTreeMap::new();
         for it in response.results {
-            ClientError::check_with_reason(it.error_code, it.error_message, || {
-                it.resource_name.clone()
-            })?;
+            let what = || it.resource_name.clone();
+            ClientError::check_with_reason(it.error_code, it.error_message, what)?;
             let mut all: Vec<ConfigEntry> = it.configs.into_iter().map(Into::into).collect();
             all.sort_by(|a, b| a.name.cmp(&b.name));
             found.insert(it.resource_name, all);
@@ -138,36 +184,30 @@ impl Client {
         Ok(found)
     }
 
-    /// Sets settings of a resource; those without a value go back to their default.
+    /// Asks a broker that may not be known yet.
+    async fn ask_known<R: Request>(
+        &self,
+        node: NodeId,
+        request: &R,
+    ) -> Result<R::Response, ClientError> {
+        if self.address(node).is_none() {
+            self.all_brokers().await?;
+        }
+        self.ask(node, request).await
+    }
+
+    /// Sets settings of a resource, or with [`ChangeMode::Check`] asks whether the cluster would;
+    /// those without a value go back to their default.
     ///
     /// # Errors
     /// The cluster refuses, or does not answer.
     pub async fn set_configs(
         &self,
-        resource: (ConfigKind, &str),
+        resource: ConfigResource<'_>,
         changes: Vec<(String, Option<String>)>,
+        mode: ChangeMode,
     ) -> Result<(), ClientError> {
-        self.ask_for_configs(resource, changes, Doing::Change).await
-    }
-
-    /// Whether [`Client::set_configs`] would do it; nothing changes.
-    ///
-    /// # Errors
-    /// The cluster would refuse, or does not answer.
-    pub async fn check_configs(
-        &self,
-        resource: (ConfigKind, &str),
-        changes: Vec<(String, Option<String>)>,
-    ) -> Result<(), ClientError> {
-        self.ask_for_configs(resource, changes, Doing::Check).await
-    }
-
-    async fn ask_for_configs(
-        &self,
-        (kind, name): (ConfigKind, &str),
-        changes: Vec<(String, Option<String>)>,
-        doing: Doing,
-    ) -> Result<(), ClientError> {
+        let ConfigResource { kind, name } = resource;
         let change = |(name, value): (String, Option<String>)| AlterableConfig {
             name,
             config_operation: i8::from(value.is_none()),
@@ -182,20 +222,18 @@ impl Client {
         };
         let request = IncrementalAlterConfigsRequest {
             resources: vec![resource],
-            validate_only: doing == Doing::Check,
+            validate_only: mode == ChangeMode::Check,
             ..Default::default()
         };
         // What a broker logs is known to that broker alone.
         let own = Some(name).filter(|_| kind == ConfigKind::BrokerLogger);
-        let response = match own.and_then(|it| it.parse().ok()) {
-            Some(node) => {
-                self.all_brokers().await?;
-                self.ask(node, &request).await?
-            }
+        let response = match own.and_then(|name| name.parse().ok()) {
+            Some(node) => self.ask_known(node, &request).await?,
             None => self.ask_any(&request).await?,
         };
         for it in response.responses {
-            ClientError::check_with_reason(it.error_code, it.error_message, || name.to_owned())?;
+            let what = || name.to_owned();
+            ClientError::check_with_reason(it.error_code, it.error_message, what)?;
         }
         Ok(())
     }

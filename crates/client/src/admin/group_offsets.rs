@@ -1,52 +1,24 @@
-//! Groups from outside: which there are, and how far they have read.
+//! How far groups have read.
 
 use std::collections::BTreeMap;
 
-use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
+use ottla_protocol::messages::offset_delete_request::{
+    OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+};
 use ottla_protocol::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestGroup};
 use ottla_protocol::messages::offset_fetch_response::{
     OffsetFetchResponse, OffsetFetchResponsePartitions,
 };
-use ottla_types::{TopicPartition, Uuid};
+use ottla_types::{ErrorCode, TopicPartition, Uuid};
 
 use crate::client::{Client, CoordinatorOf};
 use crate::error::ClientError;
-use crate::partitions::{CommittedPosition, CommittedPositions};
+use crate::partitions::{CommittedPosition, CommittedPositions, Partitions, indexes_by_topic};
 
 /// The last version of OffsetFetch that names topics.
 const OFFSETS_BY_NAME: i16 = 9;
 
-/// A group as listed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupListing {
-    /// Its id.
-    pub id: String,
-    /// `classic`, `consumer`, ...; empty if the broker does not say.
-    pub kind: String,
-    /// `Stable`, `Empty`, ...; empty if the broker does not say.
-    pub state: String,
-}
-
 impl Client {
-    /// All groups, by id.
-    ///
-    /// # Errors
-    /// A broker does not answer.
-    pub async fn groups(&self) -> Result<Vec<GroupListing>, ClientError> {
-        let mut all = Vec::new();
-        for node in self.all_brokers().await? {
-            let response = self.ask(node, &ListGroupsRequest::default()).await?;
-            ClientError::check(response.error_code, || format!("the groups of broker {node}"))?;
-            all.extend(response.groups.into_iter().map(|it| GroupListing {
-                id: it.group_id,
-                kind: it.group_type,
-                state: it.group_state,
-            }));
-        }
-        all.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(all)
-    }
-
     /// How far a group has read.
     ///
     /// # Errors
@@ -59,6 +31,44 @@ impl Client {
             OffsetFetchRequest { groups: vec![asked], topics: None, ..Default::default() };
         let response = self.ask_up_to(node, &request, Some(OFFSETS_BY_NAME)).await?;
         committed_in(response, group, &BTreeMap::new())
+    }
+
+    /// Deletes offsets of a group, in partitions whose topics it is not subscribed to; the code of
+    /// each partition's answer.
+    ///
+    /// # Errors
+    /// The coordinator refuses all of it, or does not answer.
+    pub async fn delete_group_offsets(
+        &self,
+        group: &str,
+        places: &Partitions,
+    ) -> Result<BTreeMap<TopicPartition, ErrorCode>, ClientError> {
+        let partition = |partition_index| OffsetDeleteRequestPartition {
+            partition_index,
+            ..Default::default()
+        };
+        let topics = indexes_by_topic(places).into_iter();
+        let topics = topics.map(|(name, partitions)| OffsetDeleteRequestTopic {
+            name,
+            partitions: partitions.into_iter().map(partition).collect(),
+            ..Default::default()
+        });
+        let request = OffsetDeleteRequest {
+            group_id: group.to_owned(),
+            topics: topics.collect(),
+            ..Default::default()
+        };
+        let node = self.coordinator(CoordinatorOf::Group, group).await?;
+        let response = self.ask(node, &request).await?;
+        ClientError::check(response.error_code, || format!("group {group}"))?;
+        let mut outcomes = BTreeMap::new();
+        for topic in response.topics {
+            for it in topic.partitions {
+                let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
+                outcomes.insert(place, ErrorCode(it.error_code));
+            }
+        }
+        Ok(outcomes)
     }
 }
 

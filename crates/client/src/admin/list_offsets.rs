@@ -12,8 +12,32 @@ use crate::error::ClientError;
 use crate::options::IsolationLevel;
 use crate::partitions::by_topic;
 
+/// Where in a partition, by the time of its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetAt {
+    /// At the first record there is.
+    Earliest,
+    /// After the last record.
+    Latest,
+    /// At the first record of this time or later.
+    Time(TimestampMs),
+    /// Another of ListOffsets' negative numbers, such as -3 for the largest timestamp.
+    Special(TimestampMs),
+}
+
+impl OffsetAt {
+    /// The timestamp that stands for it in ListOffsets.
+    const fn timestamp(self) -> TimestampMs {
+        match self {
+            Self::Earliest => -2,
+            Self::Latest => -1,
+            Self::Time(timestamp) | Self::Special(timestamp) => timestamp,
+        }
+    }
+}
+
 /// Asks for what these partitions, which have one leader, had at a time.
-fn request<'a>(
+fn list_offsets_request<'a>(
     places: impl Iterator<Item = &'a TopicPartition>,
     timestamp: TimestampMs,
     isolation: IsolationLevel,
@@ -37,19 +61,18 @@ fn request<'a>(
 }
 
 impl Client {
-    /// The offset that a partition had at a time, in milliseconds; -2 stands for the first record
-    /// there is, -1 for behind the last.
+    /// The offset that a partition has there; -1 if no record is that young.
     ///
     /// # Errors
     /// There is no such partition, or its leader does not answer.
     pub async fn offset_at(
         &self,
         place: &TopicPartition,
-        timestamp: TimestampMs,
+        at: OffsetAt,
         isolation: IsolationLevel,
     ) -> Result<Offset, ClientError> {
         let leader = self.leader(place).await?;
-        let request = request([place].into_iter(), timestamp, isolation);
+        let request = list_offsets_request([place].into_iter(), at.timestamp(), isolation);
         let response = self.ask(leader, &request).await?;
         let mut found = response.topics.iter().flat_map(|topic| &topic.partitions);
         let found = found.next();
@@ -62,7 +85,7 @@ impl Client {
     pub async fn offsets_at(
         &self,
         places: impl IntoIterator<Item = &TopicPartition>,
-        timestamp: TimestampMs,
+        at: OffsetAt,
         isolation: IsolationLevel,
     ) -> BTreeMap<TopicPartition, Offset> {
         let mut led: BTreeMap<NodeId, Vec<&TopicPartition>> = BTreeMap::new();
@@ -73,7 +96,7 @@ impl Client {
         }
         let mut found = BTreeMap::new();
         for (leader, places) in led {
-            let request = request(places.into_iter(), timestamp, isolation);
+            let request = list_offsets_request(places.into_iter(), at.timestamp(), isolation);
             let Ok(response) = self.ask(leader, &request).await else { continue };
             for topic in response.topics {
                 let told = topic.partitions.iter().filter(|it| it.error_code == 0);

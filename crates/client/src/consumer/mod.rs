@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_types::{ErrorCode, NO_EPOCH, Offset, TimestampMs, TopicPartition};
 
+use crate::admin::OffsetAt;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::membership::{GroupMembership, HeartbeatOutcome};
@@ -16,9 +17,6 @@ use crate::options::{ConsumerOptions, GroupProtocol, IsolationLevel, Start};
 use crate::partitions::{CommittedPosition, CommittedPositions, PartitionOffsets, Partitions};
 use crate::subscription::TopicSubscription;
 use crate::transaction::GroupMember;
-
-const EARLIEST: i64 = -2;
-const LATEST: i64 = -1;
 
 /// A record that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -300,12 +298,12 @@ impl Consumer {
 
     /// The first offset of a partition, or the one behind the last.
     async fn edge(&mut self, place: &TopicPartition, start: Start) -> Result<Offset, ClientError> {
-        let timestamp = match start {
-            Start::Beginning => EARLIEST,
-            Start::End => LATEST,
+        let at = match start {
+            Start::Beginning => OffsetAt::Earliest,
+            Start::End => OffsetAt::Latest,
             Start::Nowhere => return Err(ClientError::NoOffset(place.to_string())),
         };
-        self.client.offset_at(place, timestamp, self.options.isolation).await
+        self.client.offset_at(place, at, self.options.isolation).await
     }
 
     /// The next record; `None` if none came within a moment.

@@ -52,8 +52,8 @@ pub struct ProducerOptions {
     /// How long a batch is tried again when it fails for a reason that may pass
     /// (`delivery.timeout.ms`).
     pub delivery_timeout: Duration,
-    /// How many requests to a broker may be unanswered (`max.in.flight.requests.per.connection`); an
-    /// idempotent producer has at most 5.
+    /// How many requests to a broker may be unanswered
+    /// (`max.in.flight.requests.per.connection`); an idempotent producer has at most 5.
     pub requests_in_flight_max: usize,
     /// How long a broker waits for the replicas, in milliseconds (`request.timeout.ms`).
     pub timeout_ms: i32,

@@ -65,7 +65,7 @@ pub(super) enum Attempt {
 
 /// Records that are written together.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(super) struct QueuedBatch {
     /// Told apart from the other batches of its partition by this.
     pub number: u64,
     pub records: Vec<PendingRecord>,
@@ -78,7 +78,7 @@ pub(super) struct Batch {
     deadline: Option<Duration>,
 }
 
-impl Batch {
+impl QueuedBatch {
     fn new(number: u64, records: Vec<PendingRecord>) -> Self {
         let attempt = Attempt::Due;
         Self { number, records, attempt, sequence: None, encoded: None, deadline: None }
@@ -124,7 +124,7 @@ pub(super) struct PartitionQueue {
     /// Records that are being collected.
     collecting: Vec<PendingRecord>,
     collecting_bytes: usize,
-    batches: VecDeque<Batch>,
+    batches: VecDeque<QueuedBatch>,
     next_batch: u64,
     /// As whom the batches of the queue are written.
     identity: ProducerIdentity,
@@ -162,7 +162,7 @@ impl PartitionQueue {
         }
         self.collecting_bytes = 0;
         let records = std::mem::take(&mut self.collecting);
-        self.batches.push_back(Batch::new(self.next_batch, records));
+        self.batches.push_back(QueuedBatch::new(self.next_batch, records));
         self.next_batch += 1;
     }
 
@@ -315,12 +315,12 @@ impl PartitionQueue {
     }
 
     /// A batch in two of about the same size, which share its sequence numbers.
-    fn halves_of(&mut self, batch: Batch) -> [Batch; 2] {
+    fn halves_of(&mut self, batch: QueuedBatch) -> [QueuedBatch; 2] {
         let (sequence, deadline) = (batch.sequence, batch.deadline);
         let (first, rest) = split_in_halves(batch.records);
         let [mut first, mut rest] = [first, rest].map(|records| {
             self.next_batch += 1;
-            Batch { deadline, ..Batch::new(self.next_batch - 1, records) }
+            QueuedBatch { deadline, ..QueuedBatch::new(self.next_batch - 1, records) }
         });
         first.sequence = sequence;
         rest.sequence = sequence.map(|it| it.wrapping_add(first.count()) & i32::MAX);

@@ -232,7 +232,8 @@ impl Producer {
         }
         match self.client.send_on(leader, &request, self.produce_terms()).await {
             Ok(reply) => {
-                // Only now: a caller that stopped waiting before would leave them on their way for ever.
+                // Only now: a caller that stopped waiting before would leave them in flight for
+                // ever.
                 for batch in &batches {
                     if let Some(queue) = self.queues.get_mut(&batch.place) {
                         queue.sent(batch.number);
@@ -303,7 +304,7 @@ impl Producer {
 
     /// Takes note that a batch has been written.
     fn written(&mut self, batch: &SentBatch, base: Offset) {
-        let Some(queue) = self.queues.get_mut(&batch.place) else { return };
+        let queue = self.queues.get_mut(&batch.place).expect("a batch on its way has a queue");
         let records = queue.written(batch.number);
         if self.options.reports {
             let offset = |n: i64| if base < 0 { -1 } else { base + n };

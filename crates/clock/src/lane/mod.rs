@@ -183,6 +183,15 @@ impl Lane {
         }
     }
 
+    /// How many jobs wait for a thread; in a simulation none does.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        match &self.0 {
+            LaneKind::Threads(pool) => pool.lock().waiting(),
+            LaneKind::Simulated(_) => 0,
+        }
+    }
+
     /// Stops the lane: what runs is waited for, what waits is not done, nor is what comes later.
     pub fn stop(&self) {
         match &self.0 {

@@ -226,6 +226,22 @@ fn where_durability_is_chosen_one_sync_lets_all_answers_go() {
 }
 
 #[test]
+fn where_durability_is_chosen_a_crash_hides_nothing_that_was_seen() {
+    let work = tempfile::tempdir().unwrap();
+    let log = LogOptions { flush_messages: 1, ..LogOptions::default() };
+    let rules = PartitionRules { log, ..PartitionRules::default() };
+    let partitions = open(work.path(), &rules);
+    let partition = partitions.find("t", 0).unwrap();
+    partition.append(&keyed("k", "v", 0), 1000, true, true).unwrap();
+    partition.sync().unwrap();
+    assert_eq!(partition.ends().high_watermark, 1);
+    // The process ends; the recovery point was never written down.
+    drop((partitions, partition));
+    let partitions = open(work.path(), &rules);
+    assert_eq!(partitions.find("t", 0).unwrap().ends().high_watermark, 1);
+}
+
+#[test]
 fn a_keeper_comes_when_a_producer_waits() {
     let work = tempfile::tempdir().unwrap();
     let log = LogOptions { flush_messages: 1, ..LogOptions::default() };

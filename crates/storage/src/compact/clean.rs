@@ -70,15 +70,15 @@ pub struct Cleaning {
     /// The segments that are to be written anew, the first at the end.
     left: Vec<Arc<Segment>>,
     moved_bytes: u64,
-    stage: Stage,
+    stage: CleanStage,
 }
 
 /// Where a cleaning stands between two steps.
 #[derive(Debug)]
-enum Stage {
+enum CleanStage {
     Learning(Learning),
     /// `None` between two groups.
-    Rewriting(Option<Group>),
+    Rewriting(Option<SegmentGroup>),
     Done,
 }
 
@@ -94,7 +94,7 @@ struct Learning {
 
 /// Segments that are written anew as one.
 #[derive(Debug)]
-struct Group {
+struct SegmentGroup {
     segments: Vec<Arc<Segment>>,
     /// Which of the segments is read, and from which position on.
     at: usize,
@@ -129,7 +129,7 @@ impl Log {
             transactions: TransactionTracker::default(),
             left: Vec::new(),
             moved_bytes: 0,
-            stage: Stage::Learning(learning),
+            stage: CleanStage::Learning(learning),
         }
     }
 }
@@ -160,33 +160,33 @@ impl Cleaning {
     /// The disk fails, or a batch is broken; the cleaning is over then.
     pub fn step(&mut self, bytes_max: u64) -> Result<CleaningStep, StorageError> {
         let limit = self.moved_bytes.saturating_add(bytes_max);
-        match std::mem::replace(&mut self.stage, Stage::Done) {
-            Stage::Learning(mut learning) => {
+        match std::mem::replace(&mut self.stage, CleanStage::Done) {
+            CleanStage::Learning(mut learning) => {
                 self.stage = if self.learn(&mut learning, limit)? {
                     self.begin_rewriting(learning.segments);
-                    Stage::Rewriting(None)
+                    CleanStage::Rewriting(None)
                 } else {
-                    Stage::Learning(learning)
+                    CleanStage::Learning(learning)
                 };
                 Ok(CleaningStep::More)
             }
-            Stage::Rewriting(begun) => {
+            CleanStage::Rewriting(begun) => {
                 let Some(mut group) = begun.map_or_else(|| self.next_group(), |it| Ok(Some(it)))?
                 else {
                     return Ok(CleaningStep::Done);
                 };
                 if !self.rewrite(&mut group, limit)? {
-                    self.stage = Stage::Rewriting(Some(group));
+                    self.stage = CleanStage::Rewriting(Some(group));
                     return Ok(CleaningStep::More);
                 }
-                self.stage = Stage::Rewriting(None);
-                let Group { segments, mut fresh, .. } = group;
+                self.stage = CleanStage::Rewriting(None);
+                let SegmentGroup { segments, mut fresh, .. } = group;
                 fresh.add_aborted(self.transactions.take_kept());
                 let fresh = fresh.finish()?;
                 let swap = Swap::new(&self.files, &self.folder, segments, fresh, self.truncations);
                 Ok(CleaningStep::Swap(swap))
             }
-            Stage::Done => Ok(CleaningStep::Done),
+            CleanStage::Done => Ok(CleaningStep::Done),
         }
     }
 
@@ -258,7 +258,7 @@ impl Cleaning {
     }
 
     /// As many of the next segments as fit into one; `None` when all have been written anew.
-    fn next_group(&mut self) -> Result<Option<Group>, StorageError> {
+    fn next_group(&mut self) -> Result<Option<SegmentGroup>, StorageError> {
         let mut segments: Vec<Arc<Segment>> = Vec::new();
         let (mut bytes, mut index_bytes) = (0, 0);
         while let Some(next) = self.left.last() {
@@ -277,11 +277,11 @@ impl Cleaning {
         }
         let Some(first) = segments.first() else { return Ok(None) };
         let fresh = Fresh::create(&self.files, &self.folder, first.base)?;
-        Ok(Some(Group { segments, at: 0, position: 0, fresh }))
+        Ok(Some(SegmentGroup { segments, at: 0, position: 0, fresh }))
     }
 
     /// Writes a group anew until `limit` bytes were moved; is that all of it?
-    fn rewrite(&mut self, group: &mut Group, limit: u64) -> Result<bool, StorageError> {
+    fn rewrite(&mut self, group: &mut SegmentGroup, limit: u64) -> Result<bool, StorageError> {
         let interval = self.options.index_interval_bytes;
         while let Some(segment) = group.segments.get(group.at).map(Arc::clone) {
             // A reader that comes late must not open the new file under the old one's name.

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_client::{Client, GroupDescription, IsolationLevel, MemberDescription, TopicPartition};
+use ottla_client::{
+    Client, GroupDescription, IsolationLevel, MemberDescription, OffsetAt, TopicPartition,
+};
 
 use super::named;
 use crate::options::Parsed;
@@ -10,9 +12,6 @@ use crate::session::{ToolError, ToolSession};
 use crate::table::columns;
 
 type AssignedPartitions = BTreeSet<TopicPartition>;
-
-/// Behind the last record.
-const LATEST: i64 = -1;
 
 pub fn describe(
     args: &Parsed,
@@ -131,7 +130,8 @@ fn offsets(
     let dash = || "-".to_owned();
     let places: BTreeSet<&TopicPartition> =
         committed.keys().chain(owners.keys().copied()).collect();
-    let ends = client.offsets_at(places.iter().copied(), LATEST, IsolationLevel::Uncommitted);
+    let ends =
+        client.offsets_at(places.iter().copied(), OffsetAt::Latest, IsolationLevel::Uncommitted);
     let ends = session.wait(ends);
     for place in places {
         let end = ends.get(place).copied();

@@ -5,17 +5,14 @@ mod verify;
 
 use std::collections::BTreeMap;
 
-use ottla_client::{Client, ConfigKind, IfAbsent, TopicPartition};
-use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
-use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
-use ottla_protocol::messages::list_partition_reassignments_request as listing;
-use ottla_types::NodeId;
+use ottla_client::{Brokers, ChangeMode, Client, ConfigResource, Reassignment, TopicPartition};
+use ottla_types::{ErrorCode, NodeId};
 use serde_json::json;
 
 use crate::Tool;
 use crate::json::{PlanEntry, PlanFile};
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{ToolError, ToolSession, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, plain};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-reassign-partitions",
@@ -173,11 +170,10 @@ fn current(
     topics: &[String],
 ) -> Result<Replicas, ToolError> {
     let mut found = Replicas::new();
-    for topic in session.wait(client.refresh(Some(topics), IfAbsent::Fail))? {
-        let name = topic.name.unwrap_or_default();
-        for it in topic.partitions.into_iter().filter(|_| topic.error_code == 0) {
-            let place = TopicPartition::new(name.as_str(), it.partition_index);
-            found.insert(place, it.replica_nodes);
+    for topic in session.wait(client.describe_topics(Some(topics)))? {
+        for it in topic.partitions.into_iter().filter(|_| topic.error == ErrorCode::NONE) {
+            let place = TopicPartition::new(topic.name.as_str(), it.partition);
+            found.insert(place, it.replicas);
         }
     }
     Ok(found)
@@ -204,16 +200,10 @@ fn directories(
 ) -> Result<(Directories, Directories), ToolError> {
     let (mut now, mut future) = (Directories::new(), Directories::new());
     for node in session.wait(client.all_brokers())? {
-        let request = DescribeLogDirsRequest { topics: None, ..Default::default() };
-        let told = session.wait(client.ask(node, &request))?;
-        refused(told.error_code, None)?;
-        for dir in told.results {
-            for topic in &dir.topics {
-                for it in &topic.partitions {
-                    let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
-                    let all = if it.is_future_key { &mut future } else { &mut now };
-                    all.insert((place, node), dir.log_dir.clone());
-                }
+        for dir in session.wait(client.describe_log_dirs(node)).map_err(plain)? {
+            for replica in dir.replicas {
+                let all = if replica.is_future { &mut future } else { &mut now };
+                all.insert((replica.place, node), dir.path.clone());
             }
         }
     }
@@ -243,9 +233,8 @@ fn brokers(
     session: &ToolSession<'_>,
     client: &Client,
 ) -> Result<BTreeMap<NodeId, Option<String>>, ToolError> {
-    let told = session.wait(client.ask_any(&DescribeClusterRequest::default()))?;
-    refused(told.error_code, told.error_message.as_deref())?;
-    Ok(told.brokers.into_iter().map(|it| (it.broker_id, it.rack)).collect())
+    let cluster = session.wait(client.describe_cluster(Brokers::Unfenced)).map_err(plain)?;
+    Ok(cluster.brokers.into_iter().map(|it| (it.id, it.rack)).collect())
 }
 
 fn generate(
@@ -320,26 +309,12 @@ fn spread(
     Ok((0..partitions).map(one).collect())
 }
 
-/// What is under way: partition, its replicas, those that come and those that go.
+/// What is under way.
 fn under_way(
     session: &ToolSession<'_>,
     client: &Client,
-) -> Result<BTreeMap<TopicPartition, [Vec<NodeId>; 3]>, ToolError> {
-    let request = listing::ListPartitionReassignmentsRequest {
-        topics: None,
-        timeout_ms: 30_000,
-        ..Default::default()
-    };
-    let told = session.wait(client.ask_any(&request))?;
-    refused(told.error_code, told.error_message.as_deref())?;
-    let mut all = BTreeMap::new();
-    for topic in told.topics {
-        for it in topic.partitions {
-            let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
-            all.insert(place, [it.replicas, it.adding_replicas, it.removing_replicas]);
-        }
-    }
-    Ok(all)
+) -> Result<BTreeMap<TopicPartition, Reassignment>, ToolError> {
+    session.wait(client.list_reassignments()).map_err(plain)
 }
 
 fn commas(ids: &[NodeId]) -> String {
@@ -354,7 +329,7 @@ fn list(session: &mut ToolSession<'_>) -> Result<(), ToolError> {
         return Ok(());
     }
     writeln!(session.out, "Current partition reassignments:")?;
-    for (place, [replicas, adding, removing]) in all {
+    for (place, Reassignment { replicas, adding, removing }) in all {
         let more = |what: &str, ids: &[NodeId]| {
             if ids.is_empty() { String::new() } else { format!(" {what}: {}.", commas(ids)) }
         };
@@ -384,7 +359,8 @@ fn clear_throttles(
     )?;
     for id in ids {
         let gone = BROKER_THROTTLES.map(|name| (name.to_owned(), None)).to_vec();
-        session.wait(client.set_configs((ConfigKind::Broker, &id.to_string()), gone))?;
+        let id = id.to_string();
+        session.wait(client.set_configs(ConfigResource::broker(&id), gone, ChangeMode::Change))?;
     }
     writeln!(
         session.out,
@@ -394,7 +370,11 @@ fn clear_throttles(
     )?;
     for topic in topics {
         let gone = TOPIC_THROTTLES.map(|name| (name.to_owned(), None)).to_vec();
-        session.wait(client.set_configs((ConfigKind::Topic, &topic), gone))?;
+        session.wait(client.set_configs(
+            ConfigResource::topic(&topic),
+            gone,
+            ChangeMode::Change,
+        ))?;
     }
     Ok(())
 }

@@ -1,15 +1,12 @@
 //! `--verify` and `--cancel`: how far a move has come, and calling it off.
 
-use ottla_client::Client;
-use ottla_protocol::messages::alter_partition_reassignments_request::{
-    AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
-};
+use ottla_client::{Client, ReplicationFactor};
 
 use super::{
     Directories, Replicas, clear_throttles, commas, current, directories, topics_of, under_way,
 };
 use crate::options::Parsed;
-use crate::session::{ToolError, ToolSession, refused};
+use crate::session::{ToolError, ToolSession, plain, plain_refusal};
 
 pub fn run(
     args: &Parsed,
@@ -85,22 +82,11 @@ pub fn cancel(
     if active.is_empty() {
         writeln!(session.out, "None of the specified partition reassignments are active.")?;
     } else {
-        let off = |index| ReassignablePartition {
-            partition_index: index,
-            replicas: None,
-            ..Default::default()
-        };
-        let topic = |place: &&ottla_client::TopicPartition| ReassignableTopic {
-            name: place.topic.to_string(),
-            partitions: vec![off(place.partition)],
-            ..Default::default()
-        };
-        let topics = active.iter().map(topic).collect();
-        let request = AlterPartitionReassignmentsRequest { topics, ..Default::default() };
-        let told = session.wait(client.ask_any(&request))?;
-        refused(told.error_code, told.error_message.as_deref())?;
-        for it in told.responses.iter().flat_map(|it| &it.partitions) {
-            refused(it.error_code, it.error_message.as_deref())?;
+        let off = active.iter().map(|place| ((*place).clone(), None)).collect();
+        let talk = client.alter_reassignments(&off, ReplicationFactor::MayChange);
+        let refused = session.wait(talk).map_err(plain)?;
+        if let Some(why) = refused.into_values().next() {
+            return Err(plain_refusal(why));
         }
         let names: Vec<String> = active.iter().map(ToString::to_string).collect();
         writeln!(
