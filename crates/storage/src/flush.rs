@@ -10,9 +10,10 @@ use ottla_types::Offset;
 
 use crate::epochs::Epochs;
 use crate::error::StorageError;
-use crate::files::{Files, parent_of, remove_if_there};
+use crate::files::{Files, parent_of};
+use crate::folder::{remove_snapshot, snapshot_file};
 use crate::log::Log;
-use crate::producers::{Producers, snapshot_path};
+use crate::producers::Producers;
 use crate::segment::Segment;
 
 /// Makes what a log held at one moment survive a power cut: records, indexes, producers.
@@ -51,15 +52,14 @@ impl Flush {
             segment.save_indexes(&self.files, is_closed)?;
         }
         for (at, producers) in &self.snapshots {
-            let path = snapshot_path(&self.folder, *at);
+            let path = snapshot_file(&self.folder, *at);
             producers.write(&*self.files, &path, *at < self.upto || self.is_last)?;
         }
         if let Some(epochs) = &self.epochs {
             epochs.write(&*self.files, &self.folder)?;
         }
         if let Some(obsolete) = self.obsolete {
-            let path = snapshot_path(&self.folder, obsolete);
-            remove_if_there(&*self.files, &path).map_err(StorageError::io(&path))?;
+            remove_snapshot(&*self.files, &self.folder, obsolete)?;
         }
         if self.names_are_new {
             self.files.sync_dir(&self.folder).map_err(StorageError::io(&self.folder))?;

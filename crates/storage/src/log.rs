@@ -8,46 +8,14 @@ use ottla_records::{Batch, crc32c};
 use ottla_types::{LeaderEpoch, Offset, ProducerId, TimestampMs};
 
 use crate::error::StorageError;
-use crate::files::{Files, remove_if_there};
-use crate::producers::{ProducerEntry, Producers, snapshot_path};
-use crate::recovery::remove_segment;
+use crate::files::Files;
+use crate::folder::{FolderListing, remove_segment, remove_snapshot};
+use crate::options::LogOptions;
+use crate::producers::{ProducerEntry, Producers};
+use crate::recovery::{SegmentRecovery, Segments, load_producers};
 use crate::segment::Segment;
 use crate::spare::Spare;
 use crate::view::{LogShared, LogView};
-
-/// How a log is kept. A change takes effect at the next append.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogOptions {
-    /// The size at which a segment is full, in bytes (`segment.bytes`).
-    pub segment_bytes: u64,
-    /// The age at which a segment is full, in milliseconds (`segment.ms`).
-    pub segment_ms: i64,
-    /// How many bytes lie between two index entries (`index.interval.bytes`).
-    pub index_interval_bytes: u64,
-    /// By how much at most `segment_ms` is shortened, differently for each segment, in
-    /// milliseconds (`segment.jitter.ms`).
-    pub segment_jitter_ms: i64,
-    /// The size at which an index, and with it its segment, is full (`segment.index.bytes`).
-    pub index_bytes_max: usize,
-    /// After how many records the log is made durable, if at all (`flush.messages`).
-    pub flush_messages: i64,
-    /// For how long a silent producer is remembered, in milliseconds (`producer.id.expiration.ms`).
-    pub producer_expiry_ms: i64,
-}
-
-impl Default for LogOptions {
-    fn default() -> Self {
-        Self {
-            segment_bytes: 1 << 30,
-            segment_ms: 7 * 24 * 60 * 60 * 1000,
-            segment_jitter_ms: 0,
-            index_interval_bytes: 4096,
-            index_bytes_max: 10 << 20,
-            flush_messages: i64::MAX,
-            producer_expiry_ms: 24 * 60 * 60 * 1000,
-        }
-    }
-}
 
 /// A log, to be written.
 #[derive(Debug)]
@@ -346,8 +314,12 @@ impl Log {
         last.file.truncate(position).map_err(last.io())?;
         // Before anything takes the offsets, perhaps in another file.
         last.file.sync().map_err(last.io())?;
-        let interval = self.options.index_interval_bytes;
-        let opened = crate::recovery::rebuilt(&self.files, &self.folder, last.base, interval)?;
+        let recovery = SegmentRecovery {
+            files: &self.files,
+            folder: &self.folder,
+            index_interval_bytes: self.options.index_interval_bytes,
+        };
+        let opened = recovery.rebuild(last.base)?;
         let end = opened.end;
         segments.push(Arc::new(opened.segment));
         self.shared.segments.store(Arc::new(segments));
@@ -357,12 +329,11 @@ impl Log {
         self.recovery_point = self.recovery_point.min(end);
         self.durable = self.durable.min(end);
         self.shared.epochs.write().truncate_end(end);
-        let (producers, snapshot) = crate::recovery::load_producers(
-            &*self.files,
-            &self.folder,
-            &crate::recovery::snapshots(&*self.files, &self.folder)?,
-            (&self.shared.segments.load(), end),
-        )?;
+        let snapshots = FolderListing::read(&*self.files, &self.folder)?.snapshot_offsets();
+        let all = self.shared.segments.load();
+        let segments = Segments { all: &all, end };
+        let (producers, snapshot) =
+            load_producers(&*self.files, &self.folder, &snapshots, segments)?;
         (self.producers, self.snapshot) = (producers, snapshot);
         self.former_snapshot = self.former_snapshot.filter(|at| Some(*at) < snapshot);
         Ok(())
@@ -370,13 +341,11 @@ impl Log {
 
     /// Removes the snapshots of producers as of later offsets; were there any?
     fn drop_snapshots_behind(&self, offset: Offset) -> Result<bool, StorageError> {
+        let listing = FolderListing::read(&*self.files, &self.folder)?;
         let mut dropped = false;
-        for at in crate::recovery::snapshots(&*self.files, &self.folder)? {
-            if at > offset {
-                let path = snapshot_path(&self.folder, at);
-                remove_if_there(&*self.files, &path).map_err(StorageError::io(&path))?;
-                dropped = true;
-            }
+        for at in listing.snapshot_offsets().into_iter().filter(|at| *at > offset) {
+            remove_snapshot(&*self.files, &self.folder, at)?;
+            dropped = true;
         }
         Ok(dropped)
     }

@@ -2,7 +2,7 @@
 //! and the `.snapshot` files (KIP-98).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ottla_records::{Batch, control, crc32c};
 use ottla_types::{ErrorCode, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
@@ -362,9 +362,4 @@ fn write_entry(out: &mut Vec<u8>, id: ProducerId, producer: &ProducerEntry) {
     out.extend(producer.last_timestamp.to_be_bytes());
     out.extend(producer.coordinator_epoch.to_be_bytes());
     out.extend(producer.open_since.unwrap_or(-1).to_be_bytes());
-}
-
-/// Where the snapshot as of `offset` lies.
-pub(crate) fn snapshot_path(folder: &Path, offset: Offset) -> PathBuf {
-    folder.join(format!("{offset:020}.snapshot"))
 }

@@ -7,9 +7,9 @@ use ottla_types::{Offset, TimestampMs};
 
 use crate::error::StorageError;
 use crate::files::{Files, remove_if_there, rename_if_there, with_ending};
+use crate::folder::{segment_files, snapshot_file};
 use crate::log::Log;
-use crate::producers::snapshot_path;
-use crate::segment::{Segment, file_of};
+use crate::segment::Segment;
 use crate::view::LogView;
 
 /// How much of a log is kept. Segments below the log's start go in any case.
@@ -60,11 +60,6 @@ impl Retired {
         }
         Ok(())
     }
-}
-
-/// All files of a segment but its snapshot.
-pub(crate) fn files_of(folder: &Path, base: Offset) -> [PathBuf; 4] {
-    ["log", "index", "timeindex", "txnindex"].map(|ending| file_of(folder, base, ending))
 }
 
 impl LogView {
@@ -133,8 +128,8 @@ impl Log {
         }
         let mut names = Vec::new();
         for segment in segments.drain(..gone) {
-            names.extend(files_of(&self.folder, segment.base));
-            names.push(snapshot_path(&self.folder, segment.base));
+            names.extend(segment_files(&self.folder, segment.base));
+            names.push(snapshot_file(&self.folder, segment.base));
         }
         let first = segments[0].base;
         self.shared.segments.store(Arc::new(segments));

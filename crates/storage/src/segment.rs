@@ -12,6 +12,7 @@ use ottla_types::{Offset, TimestampMs};
 
 use crate::error::StorageError;
 use crate::files::{FileRef, Files, parent_of, read_exact_at};
+use crate::folder::segment_file;
 use crate::index::{AbortedIndex, AbortedTransaction, IndexTable, OffsetEntry, TimeEntry};
 use crate::places::BatchPositions;
 
@@ -56,17 +57,12 @@ pub(crate) struct SegmentState {
     pub since_entry: u64,
 }
 
-/// The four names of a segment's files.
-pub(crate) fn file_of(folder: &Path, base: Offset, ending: &str) -> PathBuf {
-    folder.join(format!("{base:020}.{ending}"))
-}
-
 impl SegmentState {
     pub(crate) fn empty(folder: &Path, base: Offset) -> Self {
         Self {
-            offsets: IndexTable::empty(file_of(folder, base, "index")),
-            times: IndexTable::empty(file_of(folder, base, "timeindex")),
-            aborted: AbortedIndex::empty(file_of(folder, base, "txnindex")),
+            offsets: IndexTable::empty(segment_file(folder, base, "index")),
+            times: IndexTable::empty(segment_file(folder, base, "timeindex")),
+            aborted: AbortedIndex::empty(segment_file(folder, base, "txnindex")),
             newest: None,
             first_timestamp: None,
             since_entry: 0,
@@ -113,7 +109,7 @@ impl Segment {
         size: u64,
         state: SegmentState,
     ) -> Self {
-        let path = file_of(folder, base, "log");
+        let path = segment_file(folder, base, "log");
         let (size, state) = (AtomicU64::new(size), RwLock::new(state));
         let none = AtomicU64::default;
         let (let_go, started, reserved, warmed) = (none(), none(), none(), Mutex::default());
@@ -126,7 +122,7 @@ impl Segment {
         folder: &Path,
         base: Offset,
     ) -> Result<Self, StorageError> {
-        let path = file_of(folder, base, "log");
+        let path = segment_file(folder, base, "log");
         let file = files.create(&path).map_err(StorageError::io(&path))?;
         Ok(Self::of(folder, base, file))
     }

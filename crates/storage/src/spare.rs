@@ -15,6 +15,7 @@ use ottla_types::Offset;
 use crate::error::StorageError;
 use crate::files::{FileRef, Files, remove_if_there};
 use crate::log::Log;
+use crate::recovery::SPARE_SEGMENT;
 use crate::segment::Segment;
 
 /// From how many bytes a millisecond on a log is written fast: 16 MB a second.
@@ -48,7 +49,7 @@ impl Preparation {
         if free / FREE_SPARES_MIN < self.bytes {
             return Ok(None);
         }
-        let path = self.folder.join(Spare::NAME);
+        let path = self.folder.join(SPARE_SEGMENT);
         let make = || {
             let file = self.files.create(&path)?;
             file.reserve(0..self.bytes)?;
@@ -65,9 +66,6 @@ impl Preparation {
 }
 
 impl Spare {
-    /// The file's name.
-    pub(crate) const NAME: &'static str = "next-segment.tmp";
-
     /// One that an earlier run has made.
     pub(crate) const fn found(path: PathBuf, file: FileRef, bytes: u64) -> Self {
         Self { path, file, bytes }

@@ -14,7 +14,8 @@ use super::transactions::TransactionTracker;
 use super::{Compaction, Dirt, closed};
 use crate::error::StorageError;
 use crate::files::Files;
-use crate::log::{Log, LogOptions};
+use crate::log::Log;
+use crate::options::LogOptions;
 use crate::segment::Segment;
 use crate::view::LogView;
 

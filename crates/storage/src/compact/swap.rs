@@ -8,10 +8,10 @@ use ottla_types::Offset;
 
 use crate::error::StorageError;
 use crate::files::{FileRef, Files, remove_if_there, rename_if_there, with_ending};
+use crate::folder::{segment_files, snapshot_file};
 use crate::index::AbortedTransaction;
 use crate::log::Log;
-use crate::producers::snapshot_path;
-use crate::retire::{Retired, files_of};
+use crate::retire::Retired;
 use crate::segment::{Segment, SegmentState};
 
 /// How much is written at once.
@@ -35,7 +35,7 @@ impl Fresh {
         folder: &Path,
         base: Offset,
     ) -> Result<Self, StorageError> {
-        let [path, ..] = files_of(folder, base);
+        let [path, ..] = segment_files(folder, base);
         let path = with_ending(&path, ".cleaned");
         let log = files.create(&path).map_err(StorageError::io(&path))?;
         let state = SegmentState::empty(folder, base);
@@ -71,7 +71,7 @@ impl Fresh {
         self.write()?;
         self.log.sync().map_err(self.io())?;
         self.state.add_time(self.base);
-        let paths = files_of(&self.folder, self.base);
+        let paths = segment_files(&self.folder, self.base);
         let mut made = vec![];
         let unsaved = [self.state.offsets.unsaved(), self.state.times.unsaved()];
         for mut unsaved in unsaved.into_iter().flatten().chain(self.state.aborted.unsaved()) {
@@ -126,13 +126,13 @@ impl Swap {
     /// The disk fails: the next start finishes it.
     pub fn finish(&self) -> Result<Retired, StorageError> {
         let mut names: Vec<PathBuf> =
-            self.old.iter().flat_map(|it| files_of(&self.folder, it.base)).collect();
+            self.old.iter().flat_map(|it| segment_files(&self.folder, it.base)).collect();
         // Producers are remembered as of segments' bases; these are none any more.
-        names.extend(self.old.iter().skip(1).map(|it| snapshot_path(&self.folder, it.base)));
+        names.extend(self.old.iter().skip(1).map(|it| snapshot_file(&self.folder, it.base)));
         let retired = Retired::new(&self.files, &self.folder, names);
         retired.mark()?;
         let io = || StorageError::io(&self.folder);
-        let [log, others @ ..] = files_of(&self.folder, self.fresh.base);
+        let [log, others @ ..] = segment_files(&self.folder, self.fresh.base);
         for path in others.iter().chain([&log]) {
             let from = with_ending(path, ".swap");
             rename_if_there(&*self.files, &from, path).map_err(io())?;
@@ -152,7 +152,7 @@ impl Swap {
     /// # Errors
     /// The disk fails.
     pub fn abandon(&self) -> Result<(), StorageError> {
-        for path in files_of(&self.folder, self.fresh.base) {
+        for path in segment_files(&self.folder, self.fresh.base) {
             let path = with_ending(&path, ".swap");
             remove_if_there(&*self.files, &path).map_err(StorageError::io(&path))?;
         }

@@ -528,6 +528,7 @@ fn no_power_cut_in_several_lives_that_had_bugs_loses_or_makes_up_records() {
                     Append(9),
                     Flush,
                     Append(8),
+                    Transact(3),
                 ],
                 68,
                 Fate::Lost,
