@@ -15,13 +15,13 @@
 //! # Ok(()) }
 //! ```
 //!
-//! - **Producer.** [`Producer::send`] collects records in a batch for each partition and sends those
-//!   that are full; [`Producer::flush`] writes the rest. Up to five batches of a partition are on
-//!   their way, and by default each record is written once and in order (`enable.idempotence`).
-//! - **Consumer.** [`Consumer`] reads partitions ([`Consumer::assign`]) or a group's share of topics
-//!   ([`Consumer::subscribe`]), in both group protocols ([`GroupProtocol`]). [`Consumer::poll`] gives
-//!   the next record and sends heartbeats: it has to be called more often than every
-//!   `max.poll.interval.ms`.
+//! - **Producer.** [`Producer::send`] collects records in a batch for each partition and sends
+//!   those that are full; [`Producer::flush`] writes the rest. Up to five batches of a partition are
+//!   on their way, and by default each record is written once and in order (`enable.idempotence`).
+//! - **Consumer.** [`Consumer`] reads partitions ([`Consumer::assign`]) or a group's share of
+//!   topics ([`Consumer::subscribe`]), in both group protocols ([`GroupProtocol`]).
+//!   [`Consumer::poll`] gives the next record and sends heartbeats: it has to be called more often
+//!   than every `max.poll.interval.ms`.
 //! - **Transactions.** A producer with [`ProducerOptions::transactional_id`]:
 //!   [`Producer::begin_transaction`], [`Producer::send_offsets_to_transaction`],
 //!   [`Producer::commit_transaction`] or [`Producer::abort_transaction`]. A consumer with

@@ -10,11 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use ottla_client::{Client, GroupFilter, GroupListing, PartitionOffsets, TopicPartition};
 use ottla_types::ErrorCode;
 
-use crate::Tool;
 use crate::exceptions::exception;
 use crate::options::{Opt, Parsed, flag, maybe, value, values};
 use crate::session::{ToolError, ToolSession, failed, plain};
 use crate::table::columns;
+use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {
@@ -35,7 +35,7 @@ const OPTIONS: &[Opt] = &[
     flag("list", "List the groups."),
     flag("describe", "Show how far groups have read, and who is in them."),
     flag("delete", "Delete groups, or the offsets of topics in them."),
-    flag("reset-offsets", "Move the offsets of a group that nobody is in."),
+    flag("reset-offsets", "Move the offsets of a group without members."),
     flag("delete-offsets", "Delete the offsets of topics."),
     values("group", "ID", "The group; may be repeated."),
     flag("all-groups", "All groups."),
