@@ -294,11 +294,14 @@ impl Assembled {
     }
 
     /// Returns when the node cannot go on, with the reason.
-    pub async fn failed(&self) -> NodeFailure {
-        tokio::select! {
-            biased;
-            () = self.node.partitions.all_failed() => NodeFailure::Directories,
-            () = self.node.controller.failed() => NodeFailure::Controller,
+    pub fn failed(&self) -> impl Future<Output = NodeFailure> + use<> {
+        let node = Arc::clone(&self.node);
+        async move {
+            tokio::select! {
+                biased;
+                () = node.partitions.all_failed() => NodeFailure::Directories,
+                () = node.controller.failed() => NodeFailure::Controller,
+            }
         }
     }
 

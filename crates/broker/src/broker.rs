@@ -36,9 +36,19 @@ impl Broker {
         options: StartOptions,
         clock: Clock,
     ) -> Result<Self, StartError> {
+        Self::start_on(Arc::new(DiskFiles), settings, options, clock)
+    }
+
+    /// As [`Broker::start`], on other disks: a test's, which fail or hang.
+    pub(crate) fn start_on(
+        files: Arc<dyn Files>,
+        settings: Settings,
+        options: StartOptions,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
         let threads = Threads::start(network_threads())?;
         let seams = Seams {
-            files: Arc::new(DiskFiles),
+            files,
             clock,
             lanes: NodeLanes::threads(&settings),
             spawner: threads.spawner(),

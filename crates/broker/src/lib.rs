@@ -40,6 +40,8 @@ mod reply;
 mod request;
 mod rules;
 mod slow;
+#[cfg(test)]
+mod slow_disk_tests;
 mod start_error;
 mod voter;
 

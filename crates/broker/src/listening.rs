@@ -74,12 +74,12 @@ pub async fn serve_listeners(node: &Arc<Node>, all: Vec<BoundListener>, spawner:
     };
     for one in all {
         let (node, spread) = (Arc::clone(node), spawner.clone());
-        spawner.spawn(0, move || accept(node, one, limits, spread)).await;
+        spawner.spawn(0, move || accept_connections(node, one, limits, spread)).await;
     }
 }
 
 /// Takes connections and spreads them over the threads.
-async fn accept(node: Arc<Node>, one: BoundListener, limits: Limits, threads: Spawner) {
+async fn accept_connections(node: Arc<Node>, one: BoundListener, limits: Limits, threads: Spawner) {
     let admission: Admission = node.clients.admission.clone();
     let mut listener = match one.bound.listen() {
         Ok(listener) => listener,
@@ -97,7 +97,7 @@ async fn accept(node: Arc<Node>, one: BoundListener, limits: Limits, threads: Sp
             Ok(Arrival::Accepted(accepted)) => {
                 next = (next + 1) % threads.count();
                 let (node, name) = (Arc::clone(&node), Arc::clone(&name));
-                let start = move || connection(node, name, accepted, limits);
+                let start = move || serve_connection(node, name, accepted, limits);
                 threads.spawn(next, start).await;
             }
             Err(error) => {
@@ -137,7 +137,7 @@ impl Refusals {
     }
 }
 
-async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, limits: Limits) {
+async fn serve_connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, limits: Limits) {
     let Accepted { socket, peer, permit } = accepted;
     let session = Arc::new(Session::new(peer, listener));
     match socket.adopt() {
@@ -159,7 +159,7 @@ where
     let closed = tokio::select! {
         biased;
         closed = served => Some(closed),
-        () = silence(&node.clock, &heard, node.own().idle) => {
+        () = idle_for(&node.clock, &heard, node.own().idle) => {
             tracing::debug!(%peer, "idle connection closed (connections.max.idle.ms)");
             None
         }
@@ -174,7 +174,7 @@ where
 }
 
 /// Ends when nothing was heard for as long as that; never without a limit.
-async fn silence(clock: &Clock, heard: &Cell<Duration>, limit: Option<Duration>) {
+async fn idle_for(clock: &Clock, heard: &Cell<Duration>, limit: Option<Duration>) {
     let Some(limit) = limit else { return std::future::pending().await };
     loop {
         let due = heard.get() + limit;

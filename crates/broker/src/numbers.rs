@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use ottla_clock::Clock;
-use ottla_metrics::{Counter, Histogram, Metrics, Name, Sample, Value};
+use ottla_metrics::{Counter, Histogram, MetricName, MetricSample, MetricValue, Metrics};
 use ottla_protocol::ApiKey;
 
 use crate::dispatch::SERVED;
@@ -63,7 +63,7 @@ impl NodeNumbers {
         let version_at = usize::try_from(version - api.oldest).ok();
         let counter = of_api.zip(version_at).and_then(|(of_api, at)| of_api.versions.get(at));
         let named = || {
-            let name = Name::new("kafka.network", "RequestMetrics", "RequestsPerSec");
+            let name = MetricName::new("kafka.network", "RequestMetrics", "RequestsPerSec");
             self.metrics.counter(name.tag("request", api.key.name()).tag("version", version))
         };
         if let Some(counter) = counter {
@@ -81,7 +81,7 @@ impl NodeNumbers {
     pub fn end(&self, key: ApiKey, begun: Begun, clock: &Clock) {
         const MICROS: u32 = 1_000;
         let named = || {
-            let name = Name::new("kafka.network", "RequestMetrics", "TotalTimeMs");
+            let name = MetricName::new("kafka.network", "RequestMetrics", "TotalTimeMs");
             self.metrics.histogram(name.tag("request", key.name()), MICROS)
         };
         if let Some((of_api, begun)) = self.requests.get(key_index(key)).zip(begun.0) {
@@ -98,12 +98,12 @@ fn key_index(key: ApiKey) -> usize {
 
 /// Everything that is counted, and the node's state.
 #[must_use]
-pub fn all_samples(node: &Node) -> Vec<Sample> {
+pub fn all_samples(node: &Node) -> Vec<MetricSample> {
     let mut samples = node.numbers.metrics.samples();
-    let mut gauge = |name: Name, number: f64| {
-        samples.push(Sample { name, value: Value::Gauge(number) });
+    let mut gauge = |name: MetricName, number: f64| {
+        samples.push(MetricSample { name, value: MetricValue::Gauge(number) });
     };
-    let server = |kind, name| Name::new("kafka.server", kind, name);
+    let server = |kind, name| MetricName::new("kafka.server", kind, name);
     let connections = node.clients.admission.connections();
     gauge(server("socket-server-metrics", "connection-count"), connections as f64);
     let partitions = node.partitions.all();
@@ -111,17 +111,17 @@ pub fn all_samples(node: &Node) -> Vec<Sample> {
     let leading = partitions.iter().filter(|partition| partition.ends().leading).count();
     gauge(server("ReplicaManager", "LeaderCount"), leading as f64);
     let offline = node.partitions.directories().iter().filter(|it| !it.is_online).count();
-    let name = Name::new("kafka.log", "LogManager", "OfflineLogDirectoryCount");
+    let name = MetricName::new("kafka.log", "LogManager", "OfflineLogDirectoryCount");
     gauge(name, offline as f64);
     for (lane, waiting) in node.partitions.lanes_waiting() {
-        gauge(Name::new("ottla", "Lane", "JobsWaiting").tag("lane", lane), waiting as f64);
+        gauge(MetricName::new("ottla", "Lane", "JobsWaiting").tag("lane", lane), waiting as f64);
     }
     let refused = node.numbers.metrics.refused();
-    gauge(Name::new("ottla", "Metrics", "NamesRefused"), refused as f64);
+    gauge(MetricName::new("ottla", "Metrics", "NamesRefused"), refused as f64);
     for partition in partitions {
         let ends = partition.ends();
         let mut log = |name, number: f64| {
-            let name = Name::new("kafka.log", "Log", name).tag("topic", partition.topic());
+            let name = MetricName::new("kafka.log", "Log", name).tag("topic", partition.topic());
             gauge(name.tag("partition", partition.index()), number);
         };
         log("LogStartOffset", ends.log_start as f64);

@@ -118,9 +118,9 @@ impl Call {
         &self,
         node: &Node,
         operation: Operation,
-        resource: (i8, &str),
+        kind: i8,
+        name: &str,
     ) -> Result<(), ErrorCode> {
-        let (kind, name) = resource;
         let Some(kind) = ResourceKind::of(kind) else { return Ok(()) };
         let resource = Resource::of_settings(kind, name);
         self.check(node, operation, resource)

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// # Panics
 /// A line is not as expected, or there is no legend.
 pub fn check_table(path: &str, found: &str) {
-    settle(&in_tree(path), found, is_update(), Kind::Table);
+    settle(&in_tree(path), found, is_update(), ExpectedKind::Table);
 }
 
 /// Compares a whole file, named from the root of the tree; writes it instead, if `UPDATE` is set.
@@ -21,7 +21,7 @@ pub fn check_table(path: &str, found: &str) {
 /// # Panics
 /// A line is not as expected.
 pub fn check_file(path: &str, found: &str) {
-    settle(&in_tree(path), found, is_update(), Kind::Whole);
+    settle(&in_tree(path), found, is_update(), ExpectedKind::Whole);
 }
 
 /// Are expected files to be renewed?
@@ -32,7 +32,7 @@ pub fn is_update() -> bool {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ExpectedKind {
     Table,
     Whole,
 }
@@ -41,16 +41,16 @@ fn in_tree(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
-fn settle(path: &Path, found: &str, is_update: bool, kind: Kind) {
+fn settle(path: &Path, found: &str, is_update: bool, kind: ExpectedKind) {
     let shown = path.display();
     let kept = fs::read_to_string(path).unwrap_or_default();
     let legend: String = match kind {
-        Kind::Table => {
+        ExpectedKind::Table => {
             kept.split_inclusive('\n').take_while(|line| line.starts_with('#')).collect()
         }
-        Kind::Whole => String::new(),
+        ExpectedKind::Whole => String::new(),
     };
-    assert!(kind == Kind::Whole || !legend.is_empty(), "{shown} begins with no legend");
+    assert!(kind == ExpectedKind::Whole || !legend.is_empty(), "{shown} begins with no legend");
     if is_update {
         let whole = format!("{legend}{found}");
         if whole != kept {
@@ -82,27 +82,28 @@ mod tests {
     #[test]
     fn what_is_as_expected_passes() {
         let (_folder, path) = file("# Legend.\na\nb\n");
-        settle(&path, "a\nb\n", false, Kind::Table);
+        settle(&path, "a\nb\n", false, ExpectedKind::Table);
         let (_folder, path) = file("# a\nb\n");
-        settle(&path, "# a\nb\n", false, Kind::Whole);
+        settle(&path, "# a\nb\n", false, ExpectedKind::Whole);
     }
 
     #[test]
     fn what_is_not_as_expected_fails() {
         for found in ["a\n", "a\nb\nc\n", "a\nc\n", ""] {
             let (_folder, path) = file("# Legend.\na\nb\n");
-            let judged = std::panic::catch_unwind(|| settle(&path, found, false, Kind::Table));
+            let judged =
+                std::panic::catch_unwind(|| settle(&path, found, false, ExpectedKind::Table));
             assert!(judged.is_err(), "{found:?}");
         }
         let (_folder, path) = file("a\n");
-        let judged = std::panic::catch_unwind(|| settle(&path, "a\n", true, Kind::Table));
+        let judged = std::panic::catch_unwind(|| settle(&path, "a\n", true, ExpectedKind::Table));
         assert!(judged.is_err(), "a table without a legend");
     }
 
     #[test]
     fn an_update_keeps_the_legend() {
         let (_folder, path) = file("# Legend.\n# More.\na\nb\n");
-        settle(&path, "c\n", true, Kind::Table);
+        settle(&path, "c\n", true, ExpectedKind::Table);
         assert_eq!(fs::read_to_string(path).expect("read"), "# Legend.\n# More.\nc\n");
     }
 }

@@ -35,7 +35,7 @@ fn middle(bucket: usize) -> f64 {
 
 /// How recorded values are distributed. All but the count are in the unit of the name.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Summary {
+pub struct HistogramSummary {
     /// How many were recorded.
     pub count: u64,
     /// Of all values.
@@ -44,7 +44,7 @@ pub struct Summary {
     unit: f64,
 }
 
-impl Summary {
+impl HistogramSummary {
     /// From the cells of all threads.
     pub(crate) fn new(cells: &[u64], unit: u32) -> Self {
         let (unit, counts) = (f64::from(unit), cells[..BUCKETS].to_vec());
@@ -96,13 +96,13 @@ mod tests {
             cells[bucket(value * 1_000)] += 1;
             cells[SUM] += value * 1_000;
         }
-        let summary = Summary::new(&cells, 1_000);
+        let summary = HistogramSummary::new(&cells, 1_000);
         assert_eq!((summary.count, summary.sum, summary.mean()), (1_000, 500_500.0, 500.5));
         for (share, value) in [(0.5, 500.0), (0.99, 990.0), (0.0, 1.0), (1.0, 1_000.0)] {
             let off = (summary.quantile(share) - value).abs();
             assert!(off <= value / 8.0, "{share}: {}", summary.quantile(share));
         }
-        let none = Summary::new(&vec![0; CELLS], 1);
+        let none = HistogramSummary::new(&vec![0; CELLS], 1);
         assert_eq!((none.quantile(0.5), none.mean()), (0.0, 0.0));
     }
 }

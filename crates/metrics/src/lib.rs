@@ -5,10 +5,10 @@
 //! (but for a thread's first touch of a range of cells), no other core's cache line. Whoever reads
 //! ([`Metrics::samples`]) adds up the threads, and may see a number that is some adds old.
 //!
-//! Names are those of Kafka's JMX beans ([`Name`]), so that what knows Kafka's knows these. When
-//! the last handle of a name is dropped the name is gone, and its cells are used again: a topic's
-//! numbers go with the topic. There are at most [`CELLS_MAX`] cells: what is registered beyond is
-//! counted nowhere, and [`Metrics::refused`] says how often that happened.
+//! Names are those of Kafka's JMX beans ([`MetricName`]), so that what knows Kafka's knows these.
+//! When the last handle of a name is dropped the name is gone, and its cells are used again: a
+//! topic's numbers go with the topic. There are at most [`CELLS_MAX`] cells: what is registered
+//! beyond is counted nowhere, and [`Metrics::refused`] says how often that happened.
 #![forbid(unsafe_code)]
 
 mod cells;
@@ -26,8 +26,8 @@ use ottla_locks::Mutex;
 use cells::Cells;
 
 pub use cells::CELLS_MAX;
-pub use histogram::Summary;
-pub use name::Name;
+pub use histogram::HistogramSummary;
+pub use name::MetricName;
 pub use page::page;
 
 /// A node's numbers. Cheap to clone; every clone is the same set.
@@ -43,7 +43,7 @@ struct Registry {
 
 #[derive(Debug, Default)]
 struct Book {
-    entries: BTreeMap<Name, Entry>,
+    entries: BTreeMap<MetricName, MetricEntry>,
     /// Ranges that are free again, by their length.
     free: BTreeMap<usize, Vec<usize>>,
     /// The first cell that was never used.
@@ -53,21 +53,21 @@ struct Book {
 
 /// What a name has.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct MetricEntry {
     first: usize,
-    kind: Kind,
+    kind: MetricKind,
     handles: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum MetricKind {
     Counter,
     /// The number is what 1 is recorded as, such as 1000 for microseconds that are shown as
     /// milliseconds.
     Histogram(u32),
 }
 
-impl Kind {
+impl MetricKind {
     const fn cells(self) -> usize {
         match self {
             Self::Counter => 1,
@@ -78,51 +78,51 @@ impl Kind {
 
 /// One name and its number.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
+pub struct MetricSample {
     /// Its name.
-    pub name: Name,
+    pub name: MetricName,
     /// Its number.
-    pub value: Value,
+    pub value: MetricValue,
 }
 
 /// A number.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub enum MetricValue {
     /// It only grows, from 0 at the node's start.
     Counter(u64),
     /// It is as it is now.
     Gauge(f64),
     /// How what was recorded is distributed, since the node's start.
-    Histogram(Summary),
+    Histogram(HistogramSummary),
 }
 
 impl Metrics {
     /// A counter. Several of one name count together.
     #[must_use]
-    pub fn counter(&self, name: Name) -> Counter {
-        Counter(Handle::new(&self.0, name, Kind::Counter))
+    pub fn counter(&self, name: MetricName) -> Counter {
+        Counter(Handle::new(&self.0, name, MetricKind::Counter))
     }
 
     /// A histogram of whole numbers; `unit` of them are shown as 1, such as 1000 for microseconds
     /// under a name that ends in `Ms`. Several of one name record together.
     #[must_use]
-    pub fn histogram(&self, name: Name, unit: u32) -> Histogram {
-        Histogram(Handle::new(&self.0, name, Kind::Histogram(unit.max(1))))
+    pub fn histogram(&self, name: MetricName, unit: u32) -> Histogram {
+        Histogram(Handle::new(&self.0, name, MetricKind::Histogram(unit.max(1))))
     }
 
     /// All counters and histograms, by name.
     #[must_use]
-    pub fn samples(&self) -> Vec<Sample> {
+    pub fn samples(&self) -> Vec<MetricSample> {
         let book = self.0.book.lock();
-        let sample = |(name, entry): (&Name, &Entry)| {
+        let sample = |(name, entry): (&MetricName, &MetricEntry)| {
             let value = match entry.kind {
-                Kind::Counter => Value::Counter(self.0.cells.sum(entry.first)),
-                Kind::Histogram(unit) => {
+                MetricKind::Counter => MetricValue::Counter(self.0.cells.sum(entry.first)),
+                MetricKind::Histogram(unit) => {
                     let sums = (0..histogram::CELLS).map(|at| self.0.cells.sum(entry.first + at));
-                    Value::Histogram(Summary::new(&sums.collect::<Vec<_>>(), unit))
+                    MetricValue::Histogram(HistogramSummary::new(&sums.collect::<Vec<_>>(), unit))
                 }
             };
-            Sample { name: name.clone(), value }
+            MetricSample { name: name.clone(), value }
         };
         book.entries.iter().map(sample).collect()
     }
@@ -169,13 +169,13 @@ impl Histogram {
 /// A name as long as it is counted.
 struct Handle {
     registry: Arc<Registry>,
-    name: Name,
+    name: MetricName,
     /// The first of its cells; [`CELLS_MAX`] if there was no room.
     first: usize,
 }
 
 impl Handle {
-    fn new(registry: &Arc<Registry>, name: Name, kind: Kind) -> Self {
+    fn new(registry: &Arc<Registry>, name: MetricName, kind: MetricKind) -> Self {
         let first = registry.book.lock().enter(&name, kind);
         Self { registry: Arc::clone(registry), name, first }
     }
@@ -200,7 +200,7 @@ impl Drop for Handle {
         let entry = book.entries.get_mut(&self.name).expect("it was entered with the handle");
         entry.handles -= 1;
         if entry.handles == 0 {
-            let Entry { first, kind, .. } = *entry;
+            let MetricEntry { first, kind, .. } = *entry;
             book.entries.remove(&self.name);
             // No handle is left, so no thread writes them.
             (first..first + kind.cells()).for_each(|at| self.registry.cells.clear(at));
@@ -211,7 +211,7 @@ impl Drop for Handle {
 
 impl Book {
     /// The first cell of a name.
-    fn enter(&mut self, name: &Name, kind: Kind) -> usize {
+    fn enter(&mut self, name: &MetricName, kind: MetricKind) -> usize {
         if let Some(entry) = self.entries.get_mut(name) {
             // One name is one kind of number, or the second would write into others' cells.
             assert_eq!(entry.kind.cells(), kind.cells(), "{name} is two kinds of number");
@@ -223,7 +223,7 @@ impl Book {
             self.refused += 1;
             return CELLS_MAX;
         };
-        self.entries.insert(name.clone(), Entry { first, kind, handles: 1 });
+        self.entries.insert(name.clone(), MetricEntry { first, kind, handles: 1 });
         first
     }
 
@@ -241,8 +241,8 @@ impl Book {
 mod tests {
     use super::*;
 
-    fn bytes_in(topic: usize) -> Name {
-        Name::new("kafka.server", "BrokerTopicMetrics", "BytesInPerSec").tag("topic", topic)
+    fn bytes_in(topic: usize) -> MetricName {
+        MetricName::new("kafka.server", "BrokerTopicMetrics", "BytesInPerSec").tag("topic", topic)
     }
 
     #[test]
@@ -256,7 +256,7 @@ mod tests {
         });
         counter.add(1);
         assert_eq!(counter.sum(), 200_001);
-        let sample = Sample { name: bytes_in(1), value: Value::Counter(200_001) };
+        let sample = MetricSample { name: bytes_in(1), value: MetricValue::Counter(200_001) };
         assert_eq!(metrics.samples(), [sample]);
     }
 
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(metrics.refused(), 0);
         let refused = metrics.counter(bytes_in(CELLS_MAX));
         refused.add(1);
-        metrics.histogram(Name::new("a", "B", "C"), 1).record(1);
+        metrics.histogram(MetricName::new("a", "B", "C"), 1).record(1);
         assert_eq!((metrics.refused(), refused.sum(), all[0].sum()), (2, 0, 0));
         drop(all);
         assert_eq!(metrics.counter(bytes_in(0)).sum(), 0, "there is room again");

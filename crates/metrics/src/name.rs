@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A name, such as `kafka.server:type=BrokerTopicMetrics,name=BytesInPerSec,topic=orders`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Name {
+pub struct MetricName {
     /// The part of the system: `kafka.server`, `kafka.network`, `kafka.log`; `ottla` for what
     /// Kafka does not have.
     pub domain: &'static str,
@@ -17,7 +17,7 @@ pub struct Name {
     pub tags: Vec<(&'static str, String)>,
 }
 
-impl Name {
+impl MetricName {
     /// A name without tags.
     #[must_use]
     pub const fn new(domain: &'static str, kind: &'static str, name: &'static str) -> Self {
@@ -32,7 +32,7 @@ impl Name {
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for MetricName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:type={},name={}", self.domain, self.kind, self.name)?;
         self.tags.iter().try_for_each(|(key, value)| write!(f, ",{key}={value}"))

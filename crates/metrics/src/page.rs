@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{Name, Sample, Value};
+use crate::{MetricName, MetricSample, MetricValue};
 
 /// The quantiles that Kafka shows of a histogram.
 const QUANTILES: [(&str, f64); 6] = [
@@ -21,31 +21,31 @@ const QUANTILES: [(&str, f64); 6] = [
 
 /// All samples as one page.
 #[must_use]
-pub fn page(mut samples: Vec<Sample>) -> String {
+pub fn page(mut samples: Vec<MetricSample>) -> String {
     samples.sort_by(|a, b| a.name.cmp(&b.name));
     let mut text = String::new();
     let mut family = String::new();
-    for Sample { name, value } in &samples {
+    for MetricSample { name, value } in &samples {
         let (own, kind) = match value {
-            Value::Counter(_) => (format!("{}_total", flat(name)), "counter"),
-            Value::Gauge(_) => (flat(name), "gauge"),
-            Value::Histogram(_) => (flat(name), "summary"),
+            MetricValue::Counter(_) => (format!("{}_total", flat(name)), "counter"),
+            MetricValue::Gauge(_) => (flat(name), "gauge"),
+            MetricValue::Histogram(_) => (flat(name), "summary"),
         };
         // Writing to a text does not fail.
         if own != family {
-            let Name { domain, kind: of, name, .. } = name;
+            let MetricName { domain, kind: of, name, .. } = name;
             let _ = writeln!(text, "# HELP {own} {domain}:type={of},name={name}");
             let _ = writeln!(text, "# TYPE {own} {kind}");
             family.clone_from(&own);
         }
         match value {
-            Value::Counter(count) => {
+            MetricValue::Counter(count) => {
                 let _ = writeln!(text, "{own}{} {count}", labels(name, None));
             }
-            Value::Gauge(number) => {
+            MetricValue::Gauge(number) => {
                 let _ = writeln!(text, "{own}{} {number}", labels(name, None));
             }
-            Value::Histogram(summary) => {
+            MetricValue::Histogram(summary) => {
                 for (shown, share) in QUANTILES {
                     let labels = labels(name, Some(("quantile", shown)));
                     let _ = writeln!(text, "{own}{labels} {}", summary.quantile(share));
@@ -60,7 +60,7 @@ pub fn page(mut samples: Vec<Sample>) -> String {
 }
 
 /// Domain, type and name as one word of letters, digits and `_`.
-fn flat(name: &Name) -> String {
+fn flat(name: &MetricName) -> String {
     let own = name.name.strip_suffix("PerSec").unwrap_or(name.name);
     let whole = format!("{}_{}_{own}", name.domain, name.kind);
     let word = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
@@ -68,7 +68,7 @@ fn flat(name: &Name) -> String {
 }
 
 /// The tags as labels: `{topic="orders"}`.
-fn labels(name: &Name, more: Option<(&str, &str)>) -> String {
+fn labels(name: &MetricName, more: Option<(&str, &str)>) -> String {
     let tags = name.tags.iter().map(|(key, value)| (*key, value.as_str()));
     let all: Vec<String> = tags.chain(more).map(|(key, value)| label(key, value)).collect();
     if all.is_empty() { String::new() } else { format!("{{{}}}", all.join(",")) }
@@ -89,18 +89,18 @@ mod tests {
     fn a_page_names_what_prometheus_users_of_kafka_know() {
         let metrics = Metrics::default();
         let topic = |topic: &str| {
-            let name = Name::new("kafka.server", "BrokerTopicMetrics", "BytesInPerSec");
+            let name = MetricName::new("kafka.server", "BrokerTopicMetrics", "BytesInPerSec");
             metrics.counter(name.tag("topic", topic))
         };
         let (orders, odd) = (topic("orders"), topic("a\"b"));
         orders.add(7);
         odd.add(1);
-        let name = Name::new("kafka.network", "RequestMetrics", "TotalTimeMs");
+        let name = MetricName::new("kafka.network", "RequestMetrics", "TotalTimeMs");
         let times = metrics.histogram(name.tag("request", "Produce"), 1_000);
         times.record(2_000);
         let mut samples = metrics.samples();
-        let name = Name::new("kafka.log", "LogManager", "OfflineLogDirectoryCount");
-        samples.push(Sample { name, value: Value::Gauge(0.0) });
+        let name = MetricName::new("kafka.log", "LogManager", "OfflineLogDirectoryCount");
+        samples.push(MetricSample { name, value: MetricValue::Gauge(0.0) });
         let page = page(samples);
         let lines: Vec<&str> = page.lines().collect();
         let request = "kafka_network_requestmetrics_totaltimems";

@@ -39,7 +39,6 @@ pub use partitions::{Assigned, Directory, Partitions};
 pub use progress::{Ends, EpochRefused, Progress, Wait};
 pub use reading::{Isolation, PartitionRead, ReadRefused};
 pub use rules::{PartitionRules, TimestampKind};
-pub use upkeep::Cleaned;
 
 pub use ottla_replication::Assignment;
 pub use ottla_storage::{

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ottla_clock::Clock;
-use ottla_metrics::{Counter, Histogram, Metrics, Name};
+use ottla_metrics::{Counter, Histogram, MetricName, Metrics};
 
 use crate::partitions::Partitions;
 
@@ -26,7 +26,7 @@ pub(crate) struct Flow {
 impl Flow {
     pub(crate) fn new(metrics: &Metrics, topic: Option<&str>) -> Self {
         let counter = |name| {
-            let name = Name::new("kafka.server", "BrokerTopicMetrics", name);
+            let name = MetricName::new("kafka.server", "BrokerTopicMetrics", name);
             metrics.counter(match topic {
                 Some(topic) => name.tag("topic", topic),
                 None => name,
@@ -71,7 +71,7 @@ pub(crate) struct DiskTimes {
 impl DiskTimes {
     pub(crate) fn new(metrics: &Metrics, clock: &Clock, directory: &Path) -> Self {
         const MICROS: u32 = 1_000;
-        let name = Name::new("kafka.log", "LogFlushStats", "LogFlushRateAndTimeMs");
+        let name = MetricName::new("kafka.log", "LogFlushStats", "LogFlushRateAndTimeMs");
         let name = name.tag("directory", directory.display());
         Self { clock: clock.clone(), flushes: metrics.histogram(name, MICROS) }
     }

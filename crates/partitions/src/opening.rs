@@ -92,7 +92,7 @@ impl Partitions {
             home.clean.lock().0.remove(place);
         }
         let at = |points: &OffsetCheckpoint| points.0.get(place).copied().unwrap_or(0);
-        let log = Log::open(Opening {
+        let mut log = Log::open(Opening {
             files: Arc::clone(files),
             folder: folder.clone(),
             options: assigned.rules.log.clone(),
@@ -102,6 +102,11 @@ impl Partitions {
             has_gaps: assigned.rules.compacted,
             now_ms: self.clock.wall_ms(),
         })?;
+        if assigned.rules.is_durable() && log.durable() < log.log_end() {
+            // What recovery has found was acknowledged, and readers have seen it: they see nothing
+            // that is not durable, and no high watermark that falls.
+            log.flush()?;
+        }
         if !is_known {
             PartitionMetadata { topic_id: assigned.topic_id }.write(&**files, &folder)?;
         }

@@ -11,10 +11,8 @@ use arc_swap::ArcSwap;
 use ottla_clock::{Clock, Share};
 use ottla_metrics::Metrics;
 use ottla_replication::Assignment;
-use ottla_storage::{
-    CleanShutdown, DataDir, Dirt, Files, Log, OffsetCheckpoint, Pace, StorageError,
-};
-use ottla_types::{NodeId, Offset, PartitionIndex, TimestampMs, TopicPartition, Uuid};
+use ottla_storage::{CleanShutdown, DataDir, Files, OffsetCheckpoint, StorageError};
+use ottla_types::{NodeId, Offset, PartitionIndex, TopicPartition, Uuid};
 use tokio::sync::Notify;
 
 use crate::bells::Bells;
@@ -27,7 +25,6 @@ use crate::partition::{Home, Partition};
 use crate::rules::PartitionRules;
 use crate::strays::OfflineSet;
 use crate::trouble::Trouble;
-use crate::upkeep::Cleaned;
 
 /// What the metadata says of one partition of this node.
 #[derive(Clone, Debug)]
@@ -76,6 +73,11 @@ impl Index {
     /// All partitions, by topic and index.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Partition> {
         self.sorted.iter()
+    }
+
+    /// The partitions whose topics are compacted.
+    pub(crate) fn compacted(&self) -> &[Partition] {
+        &self.compacted
     }
 
     /// Brings the rest in line with `by_name`.
@@ -284,6 +286,11 @@ impl Partitions {
         self.index.load().iter().for_each(look);
     }
 
+    /// The directory that a partition lies in.
+    pub(crate) fn home_of(&self, partition: &Partition) -> Option<&Dir> {
+        self.dirs.iter().find(|dir| dir.id == partition.directory())
+    }
+
     /// What is here now, as one picture.
     pub(crate) fn index(&self) -> Arc<Index> {
         self.index.load_full()
@@ -338,78 +345,6 @@ impl Partitions {
         if let Err(error) = written {
             tracing::error!(%error, "log-start-offset-checkpoint cannot be written");
         }
-    }
-
-    /// The dirtiest compacted partition for which it is time, of those that are `wanted`.
-    pub(crate) fn filthiest(
-        &self,
-        now_ms: TimestampMs,
-        wanted: impl Fn(&Partition) -> bool,
-    ) -> Option<(Partition, Dirt)> {
-        let mut worst: Option<(Partition, Dirt)> = None;
-        for partition in &self.index.load().compacted {
-            if !wanted(partition) || partition.is_moving() {
-                continue;
-            }
-            let clean = self.clean_offset(partition);
-            if let Ok(Some(dirt)) = partition.filth(clean, now_ms)
-                && worst.as_ref().is_none_or(|(_, it)| it.millionths() < dirt.millionths())
-            {
-                worst = Some((partition.clone(), dirt));
-            }
-        }
-        worst
-    }
-
-    fn clean_offset(&self, partition: &Partition) -> Offset {
-        let home = self.dirs.iter().find(|dir| dir.id == partition.directory());
-        home.and_then(|dir| {
-            let clean = dir.clean.lock();
-            clean.0.get(partition.name()).copied()
-        })
-        .unwrap_or(0)
-    }
-
-    /// Cleans a partition and remembers up to where.
-    ///
-    /// # Errors
-    /// The disk fails, or a batch is broken.
-    pub(crate) fn clean(
-        &self,
-        partition: &Partition,
-        dirt: &Dirt,
-        memory_bytes: usize,
-        pace: &mut Pace<'_>,
-    ) -> Result<Option<Cleaned>, StorageError> {
-        let delay = Duration::from_millis(partition.rules().delete_delay_ms);
-        let home = self.dirs.iter().find(|dir| dir.id == partition.directory());
-        let Some(home) = home else { return Ok(None) };
-        let mut retire = |retired| home.bin.put(self.clock.monotonic() + delay, retired);
-        let begin = |log: &Log, rules| {
-            let memory = (memory_bytes, self.clock.random_bytes());
-            log.begin_cleaning(rules, self.clock.wall_ms(), memory)
-        };
-        let cleaned = partition.clean(dirt, begin, pace, &mut retire)?;
-        if let Some(cleaned) = cleaned {
-            let mut clean = home.clean.lock();
-            clean.0.insert(partition.name().clone(), cleaned.upto);
-            home.dir.set_clean_offsets(&clean)?;
-        }
-        Ok(cleaned)
-    }
-
-    /// Cleans every compacted partition that is dirty enough, now and on this thread; returns how
-    /// many were.
-    ///
-    /// # Errors
-    /// The disk fails, or a batch is broken.
-    pub fn clean_all(&self) -> Result<usize, StorageError> {
-        let mut cleaned = 0;
-        while let Some((partition, dirt)) = self.filthiest(self.clock.wall_ms(), |_| true) {
-            self.clean(&partition, &dirt, usize::MAX, &mut |_| Ok(()))?;
-            cleaned += 1;
-        }
-        Ok(cleaned)
     }
 
     /// The data directories.
@@ -515,8 +450,7 @@ impl Partitions {
 
     fn remove(&self, partition: &Partition) -> Result<(), StorageError> {
         let _alone = partition.retire();
-        let home = self.dirs.iter().find(|dir| dir.id == partition.directory());
-        let Some(home) = home else { return Ok(()) };
+        let Some(home) = self.home_of(partition) else { return Ok(()) };
         remove_folder(&**home.dir.files(), &partition.folder(), partition.topic_id())
     }
 

@@ -4,6 +4,7 @@ use std::ops::AddAssign;
 
 use crate::invariant::Invariant;
 use crate::network::MessageNetwork;
+use crate::nodes::NodeCoverage;
 use crate::quorum::ROWS;
 
 /// Counts of what happened; those of several seeds add up.
@@ -43,6 +44,8 @@ pub struct Coverage {
     pub rows: [u64; ROWS.len()],
     /// How often each invariant was checked.
     pub checks: [u64; Invariant::ALL.len()],
+    /// What ring 2 has covered.
+    pub nodes: NodeCoverage,
 }
 
 impl Coverage {
@@ -78,6 +81,7 @@ impl Default for Coverage {
             doubled: 0,
             rows: [0; ROWS.len()],
             checks: [0; Invariant::ALL.len()],
+            nodes: NodeCoverage::default(),
         }
     }
 }
@@ -99,6 +103,7 @@ impl AddAssign<&Self> for Coverage {
         self.sent += other.sent;
         self.lost += other.lost;
         self.doubled += other.doubled;
+        self.nodes += &other.nodes;
         for (sum, more) in self.rows.iter_mut().zip(other.rows) {
             *sum += more;
         }

@@ -41,13 +41,24 @@ pub enum Invariant {
     SnapshotEqualsReplay,
     ProducerIdsOnce,
     EarlierLifeIgnored,
+    RecordsStay,
+    ReadsAreWhole,
+    WatermarksGrow,
+    CommittedReads,
+    TransactionsAreAtomic,
+    OffsetsStay,
+    GroupsAreExclusive,
+    TopicsStay,
+    AnswersAreSound,
+    NodeRecovers,
+    EverythingEnds,
     NoPanic,
     SameTrace,
 }
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 45] = [
         Self::ElectionSafety,
         Self::LogMatching,
         Self::LeaderCompleteness,
@@ -80,6 +91,17 @@ impl Invariant {
         Self::SnapshotEqualsReplay,
         Self::ProducerIdsOnce,
         Self::EarlierLifeIgnored,
+        Self::RecordsStay,
+        Self::ReadsAreWhole,
+        Self::WatermarksGrow,
+        Self::CommittedReads,
+        Self::TransactionsAreAtomic,
+        Self::OffsetsStay,
+        Self::GroupsAreExclusive,
+        Self::TopicsStay,
+        Self::AnswersAreSound,
+        Self::NodeRecovers,
+        Self::EverythingEnds,
         Self::NoPanic,
         Self::SameTrace,
     ];
@@ -167,7 +189,28 @@ impl Invariant {
             Self::SnapshotEqualsReplay => "a snapshot makes the image that it was taken of",
             Self::EarlierLifeIgnored => "a fetch of a follower's earlier life moves no leader",
             Self::ProducerIdsOnce => "no producer id is given away twice",
-            Self::NoPanic => "no core panics",
+            Self::RecordsStay => {
+                "a record that was acknowledged or read stays at its offset, once, and in its producer's order"
+            }
+            Self::ReadsAreWhole => {
+                "an answer's batches begin where they were asked for, follow upon each other and are whole"
+            }
+            Self::WatermarksGrow => {
+                "high watermark and last stable offset never fall, and the second never passes the first"
+            }
+            Self::CommittedReads => {
+                "no record of an open or aborted transaction is read by those who read what is committed"
+            }
+            Self::TransactionsAreAtomic => "of a transaction all records can be read, or none",
+            Self::OffsetsStay => "a committed offset is the last that was committed",
+            Self::GroupsAreExclusive => "a partition has one member of a group at a time",
+            Self::TopicsStay => "a topic exists from its creation to its deletion",
+            Self::AnswersAreSound => {
+                "every answer can be decoded, and has a code that the request can have"
+            }
+            Self::NodeRecovers => "a node starts after every crash and stops when it is asked to",
+            Self::EverythingEnds => "after the faults every client can end what it has begun",
+            Self::NoPanic => "nothing panics, and nothing runs for ever",
             Self::SameTrace => "a seed that runs twice has the same history twice",
         }
     }

@@ -9,14 +9,17 @@ use clap::Parser;
 use ottla_clock::Clock;
 use ottla_sim::ledger::Ledger;
 use ottla_sim::runner::{RunPlan, Runs};
-use ottla_sim::seed::{self, Detail};
+use ottla_sim::seed::{self, Detail, SimRing};
 use ottla_sim::{report, runner};
 use ottla_types::Bug;
 
-/// Runs the cores under faults and checks their invariants after every step.
+/// Runs cores, or whole nodes, under faults and checks what must be true.
 #[derive(Debug, Parser)]
 #[command(name = "sim/run")]
 struct Arguments {
+    /// What is simulated: 1 is the cores, 2 are whole nodes.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    ring: u8,
     /// How many seeds to run.
     #[arg(long, default_value_t = 10_000)]
     seeds: u64,
@@ -74,10 +77,12 @@ fn act(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         let bug = Bug::ALL.iter().find(|bug| bug.name() == name);
         plant(*bug.ok_or_else(|| format!("unknown bug {name}; --bugs names them all"))?)?;
     }
+    let ring = if arguments.ring == 2 { SimRing::Nodes } else { SimRing::Cores };
     if let Some(seed) = arguments.seed {
-        return Ok(repeat(seed, &arguments.traces)?);
+        return Ok(repeat(ring, seed, &arguments.traces)?);
     }
     let plan = RunPlan {
+        ring,
         first: arguments.first,
         seeds: arguments.seeds,
         time_max: arguments.minutes.map(|minutes| Duration::from_secs(60 * minutes)),
@@ -86,14 +91,17 @@ fn act(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let ledger = arguments.ledger.as_deref().map(Ledger::open).transpose()?;
     let clock = Clock::real();
     let summary = runner::run(&plan, ledger, &clock)?;
-    print!("{}", report::coverage(&summary.coverage));
+    match ring {
+        SimRing::Cores => print!("{}", report::coverage(&summary.coverage)),
+        SimRing::Nodes => print!("{}", report::node_coverage(&summary.coverage)),
+    }
     println!("\n{} seeds skipped, being in the ledger", summary.known);
     println!("{:.1} s of real time", clock.monotonic().as_secs_f64());
     for (seed, violation) in &summary.failures {
-        println!("{}", report::failure(*seed, violation));
+        println!("{}", report::failure(ring, *seed, violation));
     }
     if let Some((seed, _)) = summary.failures.first() {
-        repeat(*seed, &arguments.traces)?;
+        repeat(ring, *seed, &arguments.traces)?;
         return Ok(ExitCode::FAILURE);
     }
     println!("all {} seeds are clean", summary.coverage.seeds);
@@ -113,8 +121,8 @@ fn plant(bug: Bug) -> Result<(), String> {
 }
 
 /// Runs one seed and keeps its history.
-fn repeat(seed: u64, traces: &Path) -> std::io::Result<ExitCode> {
-    let outcome = seed::run(seed, Detail::Text);
+fn repeat(ring: SimRing, seed: u64, traces: &Path) -> std::io::Result<ExitCode> {
+    let outcome = seed::run(ring, seed, Detail::Text);
     std::fs::create_dir_all(traces)?;
     let path = traces.join(format!("seed-{seed}.txt"));
     let mut text = outcome.lines.join("\n");
@@ -125,7 +133,7 @@ fn repeat(seed: u64, traces: &Path) -> std::io::Result<ExitCode> {
             ExitCode::SUCCESS
         }
         Some(violation) => {
-            println!("{}", report::failure(seed, violation));
+            println!("{}", report::failure(ring, seed, violation));
             text.push_str(&format!("{violation}\n"));
             ExitCode::FAILURE
         }

@@ -5,11 +5,16 @@ use std::fmt::Write as _;
 use crate::coverage::Coverage;
 use crate::invariant::{Invariant, Violation};
 use crate::quorum::ROWS;
+use crate::seed::SimRing;
 
 /// The one line that repeats a failing seed.
 #[must_use]
-pub fn failure(seed: u64, violation: &Violation) -> String {
-    format!("seed {seed} breaks {violation}; repeat it: sim/run --seed {seed}")
+pub fn failure(ring: SimRing, seed: u64, violation: &Violation) -> String {
+    let option = match ring {
+        SimRing::Cores => "",
+        SimRing::Nodes => " --ring 2",
+    };
+    format!("seed {seed} breaks {violation}; repeat it: sim/run{option} --seed {seed}")
 }
 
 /// The invariants that are checked today.
@@ -19,7 +24,41 @@ pub fn invariants() -> String {
     Invariant::ALL.iter().map(line).collect()
 }
 
-/// What was covered.
+/// What ring 2 has covered.
+#[must_use]
+pub fn node_coverage(coverage: &Coverage) -> String {
+    let mut text = String::new();
+    let nodes = &coverage.nodes;
+    let counts = [
+        ("seeds", coverage.seeds),
+        ("events", coverage.events),
+        ("polls of tasks", nodes.polls),
+        ("simulated hours", nodes.simulated_ms / 3_600_000),
+        ("nodes started", nodes.starts),
+        ("nodes that went down with their disk", nodes.failures),
+        ("connections", nodes.connections),
+        ("connections reset", nodes.resets),
+        ("transactions", nodes.transactions),
+    ];
+    for (name, count) in counts {
+        let _ = writeln!(text, "{count:>14}  {name}");
+    }
+    text.push_str("\nfaults\n");
+    for (kind, count) in &nodes.faults {
+        let _ = writeln!(text, "{count:>14}  {}", kind.name());
+    }
+    text.push_str("\nrequests answered\n");
+    for (name, count) in &nodes.requests {
+        let _ = writeln!(text, "{count:>14}  {}", name.trim_end_matches("Request"));
+    }
+    text.push_str("\ninvariants: how often each was checked\n");
+    for (invariant, count) in &nodes.checks {
+        let _ = writeln!(text, "{count:>14}  {invariant}");
+    }
+    text
+}
+
+/// What ring 1 has covered.
 #[must_use]
 pub fn coverage(coverage: &Coverage) -> String {
     let mut text = String::new();

@@ -11,16 +11,24 @@ use ottla_locks::Mutex;
 use crate::coverage::Coverage;
 use crate::invariant::{Invariant, Violation};
 use crate::ledger::Ledger;
-use crate::seed::{self, Detail, SeedOutcome};
+use crate::seed::{self, Detail, SeedOutcome, SimRing};
 
 /// How many seeds a thread takes at a time, and the ledger notes at a time.
-const BLOCK: u64 = 200;
+const fn block_of(ring: SimRing) -> u64 {
+    match ring {
+        SimRing::Cores => 200,
+        SimRing::Nodes => 20,
+    }
+}
+
 /// After so many failing seeds there is enough to look at.
 const FAILURES_MAX: usize = 10;
 
 /// Which seeds run, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct RunPlan {
+    /// What is simulated.
+    pub ring: SimRing,
     /// The first seed.
     pub first: u64,
     /// How many.
@@ -90,30 +98,31 @@ struct RunState {
 
 fn work(plan: &RunPlan, shared: &RunState, clock: &Clock) -> std::io::Result<()> {
     let end = plan.first.saturating_add(plan.seeds);
+    let block = block_of(plan.ring);
     loop {
-        let first = shared.next.fetch_add(BLOCK, Ordering::Relaxed);
+        let first = shared.next.fetch_add(block, Ordering::Relaxed);
         let is_late = shared.until.is_some_and(|until| clock.monotonic() >= until);
         if first >= end || is_late || shared.stop.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let count = BLOCK.min(end - first);
+        let count = block.min(end - first);
         let lock = || shared.ledger.as_ref().map(|it| it.lock());
         if lock().is_some_and(|ledger| ledger.has(first, count)) {
             shared.summary.lock().known += count;
             continue;
         }
-        let is_clean = run_block(first..first + count, plan.runs, shared);
+        let is_clean = run_block(first..first + count, plan, shared);
         if let (Some(mut ledger), true) = (lock(), is_clean) {
             ledger.add(first, count)?;
         }
     }
 }
 
-fn run_block(seeds: std::ops::Range<u64>, runs: Runs, shared: &RunState) -> bool {
+fn run_block(seeds: std::ops::Range<u64>, plan: &RunPlan, shared: &RunState) -> bool {
     let mut coverage = Coverage::default();
     let mut failures = Vec::new();
     for seed in seeds {
-        let outcome = run_seed(seed, runs);
+        let outcome = run_seed(plan.ring, seed, plan.runs);
         coverage += &outcome.coverage;
         if let Some(violation) = outcome.violation {
             failures.push((seed, violation));
@@ -133,12 +142,12 @@ fn run_block(seeds: std::ops::Range<u64>, runs: Runs, shared: &RunState) -> bool
 
 /// Runs one seed as often as is wanted.
 #[must_use]
-pub fn run_seed(seed: u64, runs: Runs) -> SeedOutcome {
-    let mut outcome = seed::run(seed, Detail::Hash);
+pub fn run_seed(ring: SimRing, seed: u64, runs: Runs) -> SeedOutcome {
+    let mut outcome = seed::run(ring, seed, Detail::Hash);
     outcome.coverage.checked(Invariant::NoPanic);
     if runs == Runs::Twice {
         outcome.coverage.checked(Invariant::SameTrace);
-        let again = seed::run(seed, Detail::Hash);
+        let again = seed::run(ring, seed, Detail::Hash);
         if again.hash != outcome.hash && outcome.violation.is_none() {
             let why = format!("the histories' hashes are {:x} and {:x}", outcome.hash, again.hash);
             let at_ms = outcome.coverage.simulated_ms;

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::coverage::Coverage;
 use crate::invariant::{Invariant, InvariantCheck, Violation};
 use crate::trace::Trace;
-use crate::{partition, quorum};
+use crate::{nodes, partition, quorum};
 
 /// How much is kept of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,15 @@ pub enum Detail {
     Hash,
     /// Each event, as a line of text.
     Text,
+}
+
+/// What is simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SimRing {
+    /// The cores.
+    Cores,
+    /// Whole nodes.
+    Nodes,
 }
 
 /// What came of a seed.
@@ -33,11 +42,32 @@ pub struct SeedOutcome {
 
 /// Lives through the history of a seed.
 #[must_use]
-pub fn run(seed: u64, detail: Detail) -> SeedOutcome {
+pub fn run(ring: SimRing, seed: u64, detail: Detail) -> SeedOutcome {
     let trace = match detail {
         Detail::Hash => Trace::hashed(),
         Detail::Text => Trace::written(),
     };
+    match ring {
+        SimRing::Cores => run_cores(seed, trace),
+        SimRing::Nodes => {
+            // A thread of its own has nothing that an earlier history has left behind, such as
+            // buffers that are kept for the next connection.
+            let lived = std::thread::Builder::new().name(format!("seed-{seed}"));
+            let lived = lived.spawn(move || run_nodes(seed, trace));
+            lived.expect("a thread").join().expect("panics are caught inside")
+        }
+    }
+}
+
+fn run_nodes(seed: u64, trace: Trace) -> SeedOutcome {
+    let mut world = nodes::NodeWorld::new(seed, trace);
+    let checked = guarded(AssertUnwindSafe(|| world.run()));
+    let (trace, nodes) = world.into_parts();
+    let coverage = Coverage { seeds: 1, nodes, ..Coverage::default() };
+    SeedOutcome::of(seed, coverage, &trace, checked)
+}
+
+fn run_cores(seed: u64, trace: Trace) -> SeedOutcome {
     let mut quorum = quorum::QuorumWorld::new(seed, trace);
     let mut checked = guarded(AssertUnwindSafe(|| quorum.run()));
     let (mut coverage, mut trace) = (quorum.coverage, quorum.trace);
@@ -48,13 +78,14 @@ pub fn run(seed: u64, detail: Detail) -> SeedOutcome {
         trace = partition.trace;
     }
     coverage.seeds = 1;
-    coverage.events = trace.events();
-    SeedOutcome {
-        seed,
-        hash: trace.hash(),
-        lines: trace.lines().to_vec(),
-        violation: checked.err(),
-        coverage,
+    SeedOutcome::of(seed, coverage, &trace, checked)
+}
+
+impl SeedOutcome {
+    fn of(seed: u64, mut coverage: Coverage, trace: &Trace, checked: InvariantCheck) -> Self {
+        coverage.events = trace.events();
+        let (hash, lines) = (trace.hash(), trace.lines().to_vec());
+        Self { seed, hash, lines, violation: checked.err(), coverage }
     }
 }
 

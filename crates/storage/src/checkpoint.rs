@@ -91,11 +91,27 @@ pub struct PartitionMetadata {
     pub topic_id: Uuid,
 }
 
+/// What stands before the topic id in `partition.metadata`, and how long an id is in text.
+const BEFORE_TOPIC_ID: &[u8] = b"version: 0\ntopic_id: ";
+const TOPIC_ID_BYTES: usize = 22;
+
+/// Is this a beginning of what [`PartitionMetadata::write`] writes, and not all of it? What a power
+/// cut leaves may also have zeros behind it.
+fn is_cut_off(bytes: &[u8]) -> bool {
+    let end = bytes.iter().rposition(|it| *it != 0).map_or(0, |at| at + 1);
+    let left = &bytes[..end];
+    let is_of_id = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+    match left.strip_prefix(BEFORE_TOPIC_ID) {
+        Some(id) => id.len() < TOPIC_ID_BYTES && id.iter().all(is_of_id),
+        None => BEFORE_TOPIC_ID.starts_with(left),
+    }
+}
+
 impl PartitionMetadata {
     /// The file's name.
     pub const FILE: &'static str = "partition.metadata";
 
-    /// Reads it from a partition's folder; `None` if there is none, or nothing in it.
+    /// Reads it from a partition's folder; `None` if there is none, or only a beginning of it.
     ///
     /// # Errors
     /// The file cannot be read or holds something else.
@@ -104,7 +120,7 @@ impl PartitionMetadata {
         let Some(bytes) = read_whole(files, path).map_err(StorageError::io(path))? else {
             return Ok(None);
         };
-        if bytes.iter().all(|it| *it == 0) {
+        if is_cut_off(&bytes) {
             // The power went before it was on the disk.
             return Ok(None);
         }
@@ -116,7 +132,7 @@ impl PartitionMetadata {
             .ok_or_else(|| StorageError::corrupt(path, "there is no topic id in it"))
     }
 
-    /// Writes it into a partition's folder. A power cut may leave none or an empty one: then the
+    /// Writes it into a partition's folder. A power cut may leave none or a part of it: then the
     /// folder is what its name says, as long as the folders of deleted topics are gone for good
     /// before a topic of the same name has one.
     ///

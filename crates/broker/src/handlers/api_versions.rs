@@ -1,4 +1,7 @@
 //! ApiVersions: what is served, and the features of the cluster.
+//!
+//! 3: name and version of the client's software (KIP-511); features (KIP-584). 4: features from
+//! level 0 on. 5: the cluster and the node that a client expects (KIP-1242).
 
 use ottla_metadata::{FEATURES, KRAFT_VERSION};
 use ottla_protocol::ApiKey;

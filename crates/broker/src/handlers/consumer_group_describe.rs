@@ -1,4 +1,6 @@
 //! ConsumerGroupDescribe: who is in a group whose coordinator assigns, and who has what.
+//!
+//! KIP-848. 1: the type of each member (KIP-1099).
 
 use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;

@@ -1,4 +1,6 @@
 //! DeleteGroups: forget groups that have no members.
+//!
+//! KIP-229.
 
 use std::collections::BTreeSet;
 

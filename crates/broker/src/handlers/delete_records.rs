@@ -1,4 +1,6 @@
 //! DeleteRecords: move the log start forward; what lies before it is gone for every reader.
+//!
+//! KIP-107. A topic that is only compacted is refused.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,6 @@
-//! DescribeCluster: who is in it.
+//! DescribeCluster: the brokers of the cluster.
+//!
+//! KIP-700. 1: of brokers or of controllers (KIP-919). 2: fenced brokers too (KIP-1073).
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;

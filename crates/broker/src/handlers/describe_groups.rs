@@ -1,4 +1,7 @@
 //! DescribeGroups: the members of groups and what is assigned to them.
+//!
+//! 3: authorised operations (KIP-430). 4: static members (KIP-345). 6: a group that does not exist
+//! is GROUP_ID_NOT_FOUND (KIP-1043), and before that a dead one.
 
 use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;

@@ -1,4 +1,9 @@
 //! DescribeQuorum: the voters of the metadata log and how far each has it.
+//!
+//! KIP-595. 1: when each replica fetched (KIP-836). 2: directory ids and endpoints of voters
+//! (KIP-853).
+//!
+//! Gap: this node is the only voter.
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::describe_quorum_request::DescribeQuorumRequest;

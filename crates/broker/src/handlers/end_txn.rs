@@ -1,4 +1,9 @@
-//! EndTxn: commit or abort.
+//! EndTxn: a transaction is to be committed or aborted.
+//!
+//! 2: PRODUCER_FENCED. 4: TRANSACTION_ABORTABLE. 5: each transaction ends with a new epoch, which
+//! the answer names (KIP-890).
+//!
+//! The answer waits for the markers that can be written at once; the others follow.
 
 use ottla_coordinator::transaction::{EndTransaction, TransactionCommand};
 use ottla_protocol::ApiKey;
@@ -53,3 +58,7 @@ async fn end(
     node.coordinators.write_markers(index, &host).await;
     told
 }
+
+#[cfg(test)]
+#[path = "end_txn_tests.rs"]
+mod tests;

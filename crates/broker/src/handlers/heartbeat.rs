@@ -1,4 +1,6 @@
-//! Heartbeat: I am still here.
+//! Heartbeat: a member of a classic group is still there.
+//!
+//! 3: static members (KIP-345).
 
 use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;

@@ -1,4 +1,9 @@
 //! InitProducerId: who an idempotent or a transactional producer is.
+//!
+//! 3: a producer may name its id and epoch to go on after an error (KIP-360). 4: PRODUCER_FENCED.
+//! 5: TRANSACTION_ABORTABLE (KIP-890).
+//!
+//! Gap: version 6, two-phase commit (KIP-939), is not stable in Kafka either.
 
 use ottla_coordinator::transaction::{InitProducer, TransactionCommand};
 use ottla_protocol::ApiKey;
@@ -90,3 +95,7 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "init_producer_id_tests.rs"]
+mod harness_tests;

@@ -1,4 +1,6 @@
 //! LeaveGroup: members go, or are sent away.
+//!
+//! 3: several members, static ones too (KIP-345). 5: the reason (KIP-800).
 
 use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;

@@ -1,4 +1,6 @@
 //! ListGroups: the groups that this node coordinates.
+//!
+//! 4: filtered by state (KIP-518). 5: by type (KIP-848).
 
 use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;

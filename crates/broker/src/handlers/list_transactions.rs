@@ -54,7 +54,9 @@ pub async fn handle(
         let listed: Result<Result<Vec<_>, _>, _> =
             ask(&host, TransactionCommand::List(request.clone())).await;
         match listed.flatten() {
-            Ok(all) => response.transaction_states.extend(all.into_iter().map(shown)),
+            Ok(all) => response
+                .transaction_states
+                .extend(all.into_iter().map(|(id, it)| listed_transaction(id, &it))),
             Err(code) => {
                 return ListTransactionsResponse { error_code: code.0, ..Default::default() };
             }
@@ -66,7 +68,7 @@ pub async fn handle(
     response
 }
 
-fn shown((transactional_id, it): (String, Transaction)) -> TransactionState {
+fn listed_transaction(transactional_id: String, it: &Transaction) -> TransactionState {
     TransactionState {
         transactional_id,
         producer_id: it.producer_id,

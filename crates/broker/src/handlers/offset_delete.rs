@@ -1,4 +1,6 @@
 //! OffsetDelete: forget how far a group has come.
+//!
+//! KIP-496.
 
 use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;

@@ -1,4 +1,6 @@
 //! SyncGroup: the leader brings the assignment, the others wait for it.
+//!
+//! 3: static members (KIP-345). 5: the protocol's type and name must be the group's (KIP-559).
 
 use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;

@@ -170,6 +170,7 @@ impl ControllerInner {
     /// Makes this node what the newest committed metadata says, and lets the answers go.
     fn publish(&self, publish: &mut impl FnMut(News), lane: &Lane) {
         let news = self.host.between_turns(|_, journal| journal.take_news());
+        // Two commits may have rung for the news that the first round has taken.
         let Some(news) = news else { return };
         let (cluster, offset) = (news.cluster.clone(), news.offset);
         publish(news);

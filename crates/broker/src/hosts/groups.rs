@@ -1,7 +1,5 @@
 //! The group coordinators of this node, in `__consumer_offsets`.
 
-use std::time::Duration;
-
 use ottla_coordinator::group::{
     DeletedTopic, GroupCommand, GroupMachine, GroupRecord, GroupSettings, TransactionEnd,
 };
@@ -9,17 +7,14 @@ use ottla_partitions::Marker;
 use ottla_records::BatchOptions;
 use ottla_types::{CONSUMER_OFFSETS, TimestampMs};
 
-use super::kind::{Entry, ShardKind, StoredRecord};
-use super::shards::{ShardHost, Shards};
+use super::kind::{JournalEntry, ShardKind, StoredRecord};
+use super::shards::{COMMIT_CHECK, ShardHost, Shards};
 use super::topic_journal::UNPACKED_BYTES_MAX;
 
 pub use super::shards::ask;
 
 /// The topic that groups and their offsets live in.
 pub const TOPIC: &str = CONSUMER_OFFSETS;
-
-/// How often is looked whether what replies wait for has committed.
-const COMMIT_CHECK: Duration = Duration::from_millis(25);
 
 /// Groups and their offsets.
 #[derive(Debug)]
@@ -48,7 +43,7 @@ impl ShardKind for GroupKind {
         GroupCommand::Settings(settings)
     }
 
-    fn entries(records: &[GroupRecord], now_ms: TimestampMs) -> impl Iterator<Item = Entry> {
+    fn entries(records: &[GroupRecord], now_ms: TimestampMs) -> impl Iterator<Item = JournalEntry> {
         let options = match records.first() {
             // The coordinator is in no producer's sequence, but Kafka's batches start at 0.
             Some(GroupRecord::Pending { producer, .. }) => BatchOptions {
@@ -61,8 +56,8 @@ impl ShardKind for GroupKind {
             _ => BatchOptions::default(),
         };
         offset_parts(records).map(move |part| match part {
-            [GroupRecord::Ended(end)] => Entry::Marker(end_marker(end)),
-            part => Entry::Batch {
+            [GroupRecord::Ended(end)] => JournalEntry::Marker(end_marker(end)),
+            part => JournalEntry::Batch {
                 options: options.clone(),
                 records: part.iter().map(|it| it.encode(now_ms)).collect(),
             },
@@ -80,7 +75,7 @@ impl ShardKind for GroupKind {
         };
         match GroupRecord::decode(key, value) {
             Ok(Some(record)) => Ok(Some(match transaction {
-                Some(producer) => record.in_transaction(producer),
+                Some((id, epoch)) => record.in_transaction(id, epoch),
                 None => record,
             })),
             // What another kind of group wrote is not for this machine.

@@ -89,6 +89,7 @@ pub struct Host<M: Machine, J> {
     clock: Clock,
     /// Set once, under the lock of `inner`; whoever looks too early meets the lost machine itself.
     is_lost: AtomicBool,
+    /// The machine and its journal: one turn at a time, its append included.
     inner: Mutex<HostInner<M, J>>,
 }
 
@@ -318,6 +319,7 @@ impl<M: Machine, J: Journal<M::Record>> HostInner<M, J> {
         for record in &turn.records {
             self.machine.apply(record);
         }
+        self.machine.check_turn(&turn.records);
         turn.notes.iter().for_each(audit::note);
         for alarm in turn.alarms {
             match alarm {

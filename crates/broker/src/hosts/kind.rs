@@ -30,7 +30,8 @@ pub trait ShardKind: Debug + Send + Sync + 'static {
 
     /// What is appended for the records of one decision, in this order. There are several entries
     /// only if each is true without those behind it.
-    fn entries(records: &[Self::Record], now_ms: TimestampMs) -> impl Iterator<Item = Entry>;
+    fn entries(records: &[Self::Record], now_ms: TimestampMs)
+    -> impl Iterator<Item = JournalEntry>;
 
     /// The record that stands in the topic; `None` if it is not for this machine.
     ///
@@ -44,7 +45,7 @@ pub type KeyValue = (Bytes, Option<Bytes>);
 
 /// What is appended to a coordinator's topic at once.
 #[derive(Debug)]
-pub enum Entry {
+pub enum JournalEntry {
     /// Records in one batch.
     Batch {
         /// Its producer, if it belongs to a transaction.

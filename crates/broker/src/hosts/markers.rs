@@ -81,7 +81,7 @@ impl Markers {
                         | ErrorCode::TRANSACTION_COORDINATOR_FENCED,
                     ) => {}
                     Err(code) => {
-                        tell(work, topic, *index, code);
+                        log_waiting(work, topic, *index, code);
                         all = false;
                     }
                 }
@@ -151,7 +151,7 @@ impl Drop for Taken<'_> {
 }
 
 /// Says once that a marker has to wait.
-fn tell(work: &MarkerWork, topic: &str, index: i32, code: ErrorCode) {
+fn log_waiting(work: &MarkerWork, topic: &str, index: i32, code: ErrorCode) {
     let (transactional_id, error) = (&*work.id, code.name());
     let partition = format_args!("{topic}-{index}");
     if work.is_again {

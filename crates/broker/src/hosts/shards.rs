@@ -48,6 +48,9 @@ pub struct Load {
 /// After how long a load is tried again whose records were refused.
 const LOAD_AGAIN: Duration = Duration::from_secs(1);
 
+/// How often is looked whether what replies wait for has committed.
+pub(super) const COMMIT_CHECK: Duration = Duration::from_millis(25);
+
 /// How late a timer may be: what is due within this time is fired together.
 const TOGETHER: Duration = Duration::from_millis(5);
 /// After how long at the latest timers are looked at, for the wall clock may have been set forward.
@@ -61,9 +64,12 @@ pub struct Shards<K: ShardKind>(Arc<ShardsInner<K>>);
 
 struct ShardsInner<K: ShardKind> {
     clock: Clock,
+    /// In force for the next load; a machine that runs is told by a command.
     settings: RwLock<K::Settings>,
+    /// The coordinators by partition. Written only to begin, end or drop a load, which itself runs
+    /// without the lock.
     shards: RwLock<BTreeMap<i32, Shard<K>>>,
-    /// How many loads have begun.
+    /// How many loads have begun: each gets a number of its own, whatever their order.
     loads: AtomicU64,
     /// Wakes the task that fires timers.
     wake: Arc<Notify>,
@@ -249,6 +255,11 @@ impl<K: ShardKind> Shards<K> {
     /// Lets the task that fires timers look again at once.
     pub fn wake(&self) {
         self.0.wake.notify_one();
+    }
+
+    /// Waits as long as between two looks at what has committed.
+    pub async fn commit_pause(&self) {
+        self.0.clock.sleep(COMMIT_CHECK).await;
     }
 
     /// Sleeps until `next_ms`, when a timer is due, or until an earlier one was set; not longer

@@ -9,7 +9,7 @@ use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, ba
 use ottla_types::{Offset, TimestampMs};
 
 use super::host::{AppendFailed, Journal};
-use super::kind::{Entry, KeyValue, ShardKind, StoredRecord};
+use super::kind::{JournalEntry, KeyValue, ShardKind, StoredRecord};
 
 /// How much of the topic is read at a time while loading, in bytes (`offsets.load.buffer.size`).
 const LOAD_BYTES: usize = 5 * 1024 * 1024;
@@ -81,12 +81,12 @@ impl<K: ShardKind> Journal<K::Record> for TopicJournal<K> {
 /// Appends an entry; returns the log's end behind it.
 fn append_entry(
     partition: &Partition,
-    entry: Entry,
+    entry: JournalEntry,
     now_ms: TimestampMs,
 ) -> Result<Offset, AppendRefusal> {
     let (options, records) = match entry {
-        Entry::Marker(marker) => return Ok(partition.end_transaction(&marker, now_ms)?.end),
-        Entry::Batch { options, records } => (options, records),
+        JournalEntry::Marker(marker) => return Ok(partition.end_transaction(&marker, now_ms)?.end),
+        JournalEntry::Batch { options, records } => (options, records),
     };
     let is_transactional = options.transactional;
     let batch = build_batch(options, &records, now_ms)?;

@@ -1,5 +1,6 @@
 //! The transaction coordinators of this node, in `__transaction_state`.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use ottla_coordinator::transaction::{
@@ -8,7 +9,7 @@ use ottla_coordinator::transaction::{
 use ottla_records::BatchOptions;
 use ottla_types::{ErrorCode, TRANSACTION_STATE, TimestampMs};
 
-use super::kind::{Entry, ShardKind, StoredRecord};
+use super::kind::{JournalEntry, ShardKind, StoredRecord};
 use super::markers::{MARKER_WAIT, Markers};
 use super::shards::{ShardHost, Shards};
 
@@ -47,9 +48,12 @@ impl ShardKind for TransactionKind {
         TransactionCommand::Settings(settings)
     }
 
-    fn entries(records: &[TransactionRecord], _now_ms: TimestampMs) -> impl Iterator<Item = Entry> {
+    fn entries(
+        records: &[TransactionRecord],
+        _now_ms: TimestampMs,
+    ) -> impl Iterator<Item = JournalEntry> {
         let records = records.iter().map(TransactionRecord::encode).collect();
-        std::iter::once(Entry::Batch { options: BatchOptions::default(), records })
+        std::iter::once(JournalEntry::Batch { options: BatchOptions::default(), records })
     }
 
     fn decode(stored: StoredRecord) -> Result<Option<TransactionRecord>, String> {
@@ -77,9 +81,26 @@ impl Transactions {
             for (index, host) in self.all() {
                 next_ms = next_ms.min(host.fire().unwrap_or(TimestampMs::MAX));
                 is_done &= !host.committed();
-                is_done &= markers.work_off(index, &host).await;
+                is_done &= self.while_committing(markers.work_off(index, &host)).await;
             }
             self.rest(next_ms, (!is_done).then_some(RETRY)).await;
+        }
+    }
+
+    /// Waits for work that asks coordinators, and lets their answers go as their records commit:
+    /// the work may wait for one of them, and nobody else looks.
+    async fn while_committing<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = self.commit_pause() => {
+                    for (_, host) in self.all() {
+                        host.committed();
+                    }
+                }
+            }
         }
     }
 }

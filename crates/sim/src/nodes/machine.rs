@@ -2,19 +2,22 @@
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_broker::{
-    Assembled, Formatting, NoLevels, NodeLanes, Seams, StartError, StartOptions, assemble,
+    Assembled, Formatting, NoLevels, NodeFailure, NodeLanes, Seams, StartError, StartOptions,
+    assemble,
 };
 use ottla_clock::{Clock, ClockTraits};
 use ottla_settings::Settings;
-use ottla_storage::{Fate, SimDisk};
+use ottla_storage::{Fate, Fault, SimDisk};
 
 use super::executor::{ExecutorEnds, Process, SeededExecutor};
 use super::network::SimNetwork;
+use crate::random::Dice;
 
 /// Where clients find a node.
 pub const PORT: u16 = 9092;
@@ -38,16 +41,22 @@ enum Life {
     Stopped,
     /// A node could not start or stop.
     Failed(String),
+    /// A node that served cannot go on, as it says itself.
+    Broke(NodeFailure),
 }
 
 /// A machine.
 pub struct SimMachine {
     address: IpAddr,
     settings: Vec<String>,
-    disk: SimDisk,
-    disk_latency_max: Duration,
+    /// Its disk.
+    pub disk: SimDisk,
+    /// How long the next node waits for the disk at most.
+    pub disk_latency_max: Duration,
     drift_ppm: i32,
     seed: u64,
+    /// The clock of the node that runs.
+    clock: Option<Clock>,
     /// How many processes it has had.
     lives: u32,
     life: Rc<RefCell<Life>>,
@@ -56,14 +65,15 @@ pub struct SimMachine {
 
 impl SimMachine {
     /// A machine with an empty disk, and a node of these settings (`name=value`).
-    pub fn new(address: IpAddr, settings: Vec<String>, seed: u64) -> Self {
+    pub fn new(address: IpAddr, settings: Vec<String>, mut dice: Dice) -> Self {
         Self {
             address,
             settings,
-            disk: SimDisk::new(seed),
+            disk: SimDisk::new(dice.draw()),
             disk_latency_max: Duration::from_millis(5),
-            drift_ppm: 0,
-            seed,
+            drift_ppm: i32::try_from(dice.below(2_000)).unwrap_or(0) - 1_000,
+            seed: dice.draw(),
+            clock: None,
             lives: 0,
             life: Rc::default(),
             lanes: None,
@@ -90,6 +100,7 @@ impl SimMachine {
             seed: self.seed.wrapping_add(u64::from(self.lives)),
         };
         let clock = Clock::simulated(executor.time(), traits);
+        self.clock = Some(clock.clone());
         let lanes = NodeLanes::simulated(&clock, self.disk_latency_max);
         let driven = lanes.clone();
         executor.start(process, async move { driven.drive().await });
@@ -110,12 +121,27 @@ impl SimMachine {
         self.life.replace(Life::Starting);
         let life = Rc::clone(&self.life);
         executor.start(process, async move {
-            let started = assemble(seams, settings, options).await;
-            life.replace(match started {
-                Ok(assembled) => Life::Up(Box::new(assembled)),
-                Err(error) => Life::Failed(error.to_string()),
-            });
+            let assembled = match assemble(seams, settings, options).await {
+                Ok(assembled) => assembled,
+                Err(error) => return drop(life.replace(Life::Failed(error.to_string()))),
+            };
+            let failed = assembled.failed();
+            life.replace(Life::Up(Box::new(assembled)));
+            let why = failed.await;
+            life.replace(Life::Broke(why));
         });
+    }
+
+    /// Sets the wall clock of the node that runs forward, or back.
+    pub fn jump(&self, ms: i64) {
+        if let Some(clock) = &self.clock {
+            clock.jump(ms);
+        }
+    }
+
+    /// From now on the disk has this fault, or none.
+    pub fn set_fault(&self, fault: Option<Fault>) {
+        self.disk.set_fault(Path::new("/"), fault);
     }
 
     /// Does a node serve?
@@ -128,10 +154,16 @@ impl SimMachine {
         matches!(&*self.life.borrow(), Life::Down | Life::Stopped)
     }
 
-    /// Why a node could not start or stop.
+    /// Has the node stopped as it was asked to?
+    pub fn has_stopped(&self) -> bool {
+        matches!(&*self.life.borrow(), Life::Stopped)
+    }
+
+    /// Why a node could not start, go on or stop.
     pub fn failure(&self) -> Option<String> {
         match &*self.life.borrow() {
             Life::Failed(why) => Some(why.clone()),
+            Life::Broke(why) => Some(why.to_string()),
             _ => None,
         }
     }
@@ -156,13 +188,18 @@ impl SimMachine {
         });
     }
 
-    /// Ends the process where it is. What becomes of its unfinished writes is `fate`.
-    pub fn kill(&mut self, executor: &mut SeededExecutor, fate: Fate) {
+    /// Ends the process where it is; all it has written stays, or, after a power cut, what that
+    /// leaves of it.
+    pub fn kill(&mut self, executor: &mut SeededExecutor, power_cut: Option<Fate>) {
         if let Some(lanes) = self.lanes.take() {
             lanes.stop();
         }
         executor.kill(self.process(), ExecutorEnds::All);
         drop(self.life.replace(Life::Down));
-        self.disk.power_cut_as(fate);
+        self.clock = None;
+        match power_cut {
+            None => self.disk.crash(),
+            Some(fate) => self.disk.power_cut_as(fate),
+        }
     }
 }

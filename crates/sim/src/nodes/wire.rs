@@ -11,6 +11,7 @@ use ottla_protocol::{Decoder, Message, Request, request_frame, response_head_is_
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::network::SimHost;
+use crate::trace::Mixer;
 
 /// Why there is no answer. Whether the request was carried out is unknown.
 #[derive(Debug)]
@@ -47,16 +48,18 @@ pub struct Wire {
     pub patience: Duration,
     stream: Option<MemoryStream>,
     correlation: i32,
+    /// The hash of the last answer.
+    pub answer_hash: u64,
 }
 
 impl Wire {
     /// A client of this name on this host.
     pub fn new(host: SimHost, to: SocketAddr, clock: Clock, client_id: String) -> Self {
         let patience = Duration::from_secs(5);
-        Self { host, to, clock, client_id, patience, stream: None, correlation: 0 }
+        Self { host, to, clock, client_id, patience, stream: None, correlation: 0, answer_hash: 0 }
     }
 
-    /// Sends a request and waits for its answer.
+    /// Sends a request on the connection that there is, and waits for its answer.
     ///
     /// # Errors
     /// There is none; the connection is given up.
@@ -78,6 +81,24 @@ impl Wire {
         answered
     }
 
+    /// Connects, if there is no connection.
+    ///
+    /// # Errors
+    /// The node cannot be reached in time.
+    pub async fn connect(&mut self) -> Result<(), RequestLost> {
+        if self.stream.is_some() {
+            return Ok(());
+        }
+        let deadline = self.clock.monotonic() + self.patience;
+        let dialled = tokio::select! {
+            biased;
+            dialled = self.host.dial(self.to) => dialled.map_err(|_| RequestLost::Unreachable),
+            () = self.clock.sleep_until(deadline) => Err(RequestLost::Late),
+        };
+        self.stream = Some(dialled?);
+        Ok(())
+    }
+
     /// Gives the connection up.
     pub fn hang_up(&mut self) {
         self.stream = None;
@@ -91,12 +112,11 @@ impl Wire {
         self.correlation += 1;
         let frame = request_frame(request, version, self.correlation, &self.client_id);
         let frame = frame.map_err(|error| RequestLost::Wrong(error.to_string()))?;
-        if self.stream.is_none() {
-            self.stream =
-                Some(self.host.dial(self.to).await.map_err(|_| RequestLost::Unreachable)?);
-        }
-        let stream = self.stream.as_mut().expect("it was just made");
+        let stream = self.stream.as_mut().ok_or(RequestLost::Unreachable)?;
         let reply = carry(stream, &frame).await.map_err(|_| RequestLost::Broken)?;
+        let mut hash = Mixer::default();
+        std::hash::Hasher::write(&mut hash, &reply);
+        self.answer_hash = std::hash::Hasher::finish(&hash);
         let mut reply = Decoder::new(reply);
         let wrong = |error: ottla_protocol::DecodeError| {
             RequestLost::Wrong(format!("{} v{version}: {error}", R::NAME))

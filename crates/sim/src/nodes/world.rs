@@ -1,65 +1,106 @@
-//! The history of a seed: a node, its clients, and what goes wrong.
+//! The history of a seed: a node and its clients; first things go wrong, then nothing does any
+//! more, and all that was begun must end.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use ottla_clock::{Clock, ClockTraits};
-use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
-use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
-use ottla_protocol::messages::produce_request::{
-    PartitionProduceData, ProduceRequest, TopicProduceData,
-};
-use ottla_records::{BatchBuilder, BatchOptions, NewRecord};
-use ottla_storage::Fate;
 
+use super::clients::transact::TransactionProtocol;
+use super::clients::{
+    ClientStage, ClientsShared, SimClient, audit, consume, offsets, produce, topics, transact,
+};
+use super::coverage::NodeCoverage;
 use super::executor::{Process, SeededExecutor};
 use super::machine::SimMachine;
+use super::model::Model;
 use super::network::{SimNetwork, StreamWeather};
-use super::wire::{RequestLost, Wire};
+use super::plan::NodePlan;
+use super::wire::Wire;
 use crate::invariant::{Invariant, InvariantCheck, Violation};
 use crate::random::Dice;
 use crate::trace::Trace;
 
-const NODE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
-const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 1);
-const NETWORK: Process = Process(1000);
-const CLIENTS: u32 = 2000;
+/// Where the node is.
+pub const NODE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+const NETWORK: Process = Process(1_000);
+const CLIENTS: Process = Process(2_000);
+/// How long it may take at most, without faults, until the topics are there.
+const SETUP_S: u64 = 60;
+/// How long it may take until all clients have ended what they have begun, after the faults.
+const SETTLE_S: u64 = 180;
 
-/// A node and its clients.
-pub struct NodesWorld {
-    executor: SeededExecutor,
-    network: SimNetwork,
-    machine: SimMachine,
-    /// What has happened.
-    pub trace: Trace,
-    dice: Dice,
+/// A node, its clients, and what goes wrong.
+pub struct NodeWorld {
+    pub(super) executor: SeededExecutor,
+    pub(super) network: SimNetwork,
+    pub(super) machine: SimMachine,
+    pub(super) shared: Rc<ClientsShared>,
+    pub(super) plan: NodePlan,
+    pub(super) dice: Dice,
+    pub(super) coverage: NodeCoverage,
+    clients: u32,
 }
 
-impl NodesWorld {
+type Running = Pin<Box<dyn Future<Output = ()>>>;
+
+impl NodeWorld {
     /// The world of a seed, before anything has happened.
     pub fn new(seed: u64, trace: Trace) -> Self {
-        let mut dice = Dice::new(seed);
+        // Another history than that of ring 1.
+        let mut dice = Dice::new(seed ^ 0x7269_6e67_2032);
+        let plan = NodePlan::draw(&mut dice);
         let mut executor = SeededExecutor::new(Dice::new(dice.draw()));
-        let weather = StreamWeather::draw(&mut dice);
+        let weather = StreamWeather::FAIR;
         let network = SimNetwork::new(executor.time(), Dice::new(dice.draw()), weather);
-        let settings = vec![
-            "listeners=PLAINTEXT://10.0.0.1:9092".to_owned(),
-            "log.dirs=/data".to_owned(),
-            "offsets.topic.num.partitions=1".to_owned(),
-            "transaction.state.log.num.partitions=1".to_owned(),
-        ];
-        let machine = SimMachine::new(NODE, settings, dice.draw());
+        let machine = SimMachine::new(NODE, plan.node_settings.clone(), Dice::new(dice.draw()));
         let carried = network.clone();
         executor.start(NETWORK, async move { carried.carry().await });
-        Self { executor, network, machine, trace, dice }
+        let shared = ClientsShared {
+            model: RefCell::new(Model::default()),
+            trace: RefCell::new(trace),
+            stage: Cell::new(ClientStage::Faults),
+            era: Cell::new(0),
+            busy: Cell::new(0),
+            topics: plan.topics.clone(),
+        };
+        let (shared, coverage) = (Rc::new(shared), NodeCoverage::default());
+        Self { executor, network, machine, shared, plan, dice, coverage, clients: 0 }
     }
 
-    fn fail(&self, invariant: Invariant, why: String) -> Violation {
-        let at_ms = u64::try_from(self.executor.time().now().as_millis()).unwrap_or(u64::MAX);
-        Violation { invariant, at_ms, why }
+    /// What has happened, and what it covered.
+    pub fn into_parts(self) -> (Trace, NodeCoverage) {
+        let Self { executor, network, machine, shared, mut coverage, .. } = self;
+        coverage.polls = executor.polls();
+        coverage.simulated_ms =
+            u64::try_from(executor.time().now().as_millis()).unwrap_or(u64::MAX);
+        let hash = executor.hash();
+        let counts = network.counts();
+        (coverage.connections, coverage.resets) = (counts.connections, counts.resets);
+        let mut trace = shared.trace.take();
+        trace.event(coverage.simulated_ms, 0, &("end", hash, counts.pieces));
+        let model = shared.model.take();
+        coverage.requests = model.requests;
+        coverage.checks = model.checks;
+        coverage.transactions += model.transactions.len() as u64;
+        drop((executor, machine));
+        (trace, coverage)
+    }
+
+    /// The simulated time, in milliseconds.
+    pub fn now_ms(&self) -> u64 {
+        u64::try_from(self.executor.time().now().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn broken(&self, invariant: Invariant, why: String) -> Violation {
+        Violation { invariant, at_ms: self.now_ms(), why }
+    }
+
+    pub(super) fn note(&self, what: &str) {
+        self.shared.trace.borrow_mut().event(self.now_ms(), 0, &what);
     }
 
     /// Lives through it.
@@ -67,106 +108,180 @@ impl NodesWorld {
     /// # Errors
     /// Something that must hold does not.
     pub fn run(&mut self) -> InvariantCheck {
-        self.machine.start(&mut self.executor, &self.network);
-        let address = self.machine.address();
-        let host = self.network.host(IpAddr::V4(CLIENT));
-        let traits = ClockTraits { wall_ms: 0, drift_ppm: 0, seed: self.dice.draw() };
-        let clock = Clock::simulated(self.executor.time(), traits);
-        let mut wire = Wire::new(host, address, clock.clone(), "walker".to_owned());
-        let done = Rc::new(RefCell::new(Vec::new()));
-        let walked = Rc::clone(&done);
-        self.executor.start(Process(CLIENTS), async move {
-            loop {
-                match walk(&mut wire).await {
-                    Ok(text) => walked.borrow_mut().push(text),
-                    Err(lost) => walked.borrow_mut().push(lost.to_string()),
-                }
-                wire.hang_up();
-                clock.sleep(Duration::from_millis(200)).await;
-            }
+        self.note(&format!("{:?}", self.plan));
+        self.start_node();
+        let settings = self.plan.topic_settings.clone();
+        self.start_client(0, move |mut client| {
+            Box::pin(async move { topics::create_all(&mut client, &settings).await })
         });
-        self.pass(3)?;
-        self.network.cut(NODE, IpAddr::V4(CLIENT));
-        self.pass(3)?;
-        self.network.mend();
-        self.network.break_some();
-        self.network.power_off(NODE);
-        self.machine.kill(&mut self.executor, Fate::Lost);
-        self.pass(3)?;
-        self.network.power_on(NODE);
-        self.machine.start(&mut self.executor, &self.network);
-        self.pass(20)?;
-        self.network.set_weather(StreamWeather::FAIR);
-        self.machine.stop(&mut self.executor);
-        self.pass(20)?;
-        if !self.machine.is_down() {
-            return Err(self.fail(Invariant::NoPanic, "it does not stop".to_owned()));
-        }
-        self.machine.start(&mut self.executor, &self.network);
-        self.pass(20)?;
-        if !self.machine.is_up() {
-            return Err(self.fail(Invariant::NoPanic, "it does not start".to_owned()));
-        }
-        let hash = (self.executor.hash(), self.executor.polls(), self.network.counts().pieces);
-        self.trace.event(30_000, 0, &(hash, done.take()));
-        Ok(())
+        self.until_idle(SETUP_S, "topics are created")?;
+        self.start_clients();
+        self.network.set_weather(self.plan.weather);
+        self.hurt()?;
+        self.heal()?;
+        self.shared.stage.set(ClientStage::Settling);
+        self.until_idle(SETTLE_S, "clients end what they have begun")?;
+        self.check_all("after the faults")?;
+        self.restart_cleanly()?;
+        self.check_all("after a clean restart")
     }
 
-    fn pass(&mut self, seconds: u64) -> InvariantCheck {
-        let until = self.executor.time().now() + Duration::from_secs(seconds);
+    /// Starts the node, on a disk of another speed each time.
+    pub(super) fn start_node(&mut self) {
+        self.coverage.starts += 1;
+        let at = self.dice.index(self.plan.disk_us_max.len());
+        self.machine.disk_latency_max = Duration::from_micros(self.plan.disk_us_max[at]);
+        self.machine.start(&mut self.executor, &self.network);
+    }
+
+    fn check_all(&mut self, when: &str) -> InvariantCheck {
+        self.note(&format!("audit {when}"));
+        self.start_client(0, |mut client| Box::pin(async move { audit::audit(&mut client).await }));
+        self.until_idle(SETTLE_S, "all logs can be read")
+    }
+
+    fn restart_cleanly(&mut self) -> InvariantCheck {
+        self.note("clean restart");
+        self.stop_node()?;
+        self.start_node();
+        self.until_up()
+    }
+
+    fn start_clients(&mut self) {
+        let counts = self.plan.clients;
+        for _ in 0..counts.plain {
+            self.start_client(1, |mut client| {
+                Box::pin(async move { produce::plain(&mut client).await })
+            });
+        }
+        for _ in 0..counts.idempotent {
+            self.start_client(0, |mut client| {
+                Box::pin(async move { produce::idempotent(&mut client).await })
+            });
+        }
+        for _ in 0..counts.consumers {
+            self.start_client(1, |mut client| {
+                Box::pin(async move { consume::follow(&mut client).await })
+            });
+        }
+        for _ in 0..counts.committers {
+            self.start_client(1, |mut client| {
+                Box::pin(async move { offsets::commit_alone(&mut client).await })
+            });
+        }
+        let protocols = [
+            (TransactionProtocol::Announced, counts.announced),
+            (TransactionProtocol::Implied, counts.implied),
+        ];
+        for (protocol, count) in protocols {
+            for _ in 0..count {
+                self.start_client(0, move |mut client| {
+                    Box::pin(async move { transact::transact(&mut client, protocol).await })
+                });
+            }
+        }
+        for _ in 0..counts.admins {
+            let settings = self.plan.topic_settings.clone();
+            self.start_client(1, move |mut client| {
+                Box::pin(async move { topics::come_and_go(&mut client, &settings).await })
+            });
+        }
+    }
+
+    /// Starts a client whose number is odd or even, as it is wished.
+    fn start_client(&mut self, parity: u32, run: impl FnOnce(SimClient) -> Running + 'static) {
+        self.clients += 2;
+        let number = self.clients + parity;
+        let host = self.network.host(client_address(number));
+        let traits = ClockTraits { wall_ms: 1_700_000_000_000, drift_ppm: 0, seed: 0 };
+        let clock = Clock::simulated(self.executor.time(), traits);
+        let name = format!("client-{number}");
+        let wire = Wire::new(host, self.machine.address(), clock.clone(), name);
+        let (shared, dice) = (Rc::clone(&self.shared), Dice::new(self.dice.draw()));
+        shared.busy.set(shared.busy.get() + 1);
+        let client = SimClient {
+            number,
+            shared: Rc::clone(&shared),
+            wire,
+            clock,
+            began: self.executor.time().now(),
+            dice,
+            is_thorough: false,
+        };
+        let running = run(client);
+        self.executor.start(CLIENTS, async move {
+            running.await;
+            shared.busy.set(shared.busy.get() - 1);
+        });
+    }
+
+    /// The addresses of the clients that there are.
+    pub(super) fn some_client(&mut self) -> IpAddr {
+        client_address(
+            u32::try_from(self.dice.between(2, u64::from(self.clients) + 1)).unwrap_or(2),
+        )
+    }
+
+    /// Lets some time pass.
+    pub(super) fn pass(&mut self, time: Duration) -> InvariantCheck {
+        let until = self.executor.time().now() + time;
         let ran = self.executor.run_until(until);
-        ran.map_err(|why| self.fail(Invariant::NoPanic, why))?;
-        match self.machine.failure() {
-            Some(why) => Err(self.fail(Invariant::NoPanic, why)),
+        ran.map_err(|why| self.broken(Invariant::NoPanic, why))?;
+        let broken = self.shared.model.borrow_mut().broken.take();
+        match broken {
+            Some(violation) => Err(violation),
             None => Ok(()),
         }
     }
+
+    /// Lets time pass until no client is busy any more.
+    fn until_idle(&mut self, seconds: u64, what: &str) -> InvariantCheck {
+        let shared = Rc::clone(&self.shared);
+        self.until(seconds, Invariant::EverythingEnds, what, |_| shared.busy.get() == 0)
+    }
+
+    /// Lets time pass until the node serves.
+    pub(super) fn until_up(&mut self) -> InvariantCheck {
+        self.until(SETUP_S, Invariant::NodeRecovers, "the node serves", |world| {
+            world.machine.is_up()
+        })
+    }
+
+    /// Stops the node cleanly; all that was seen is durable then.
+    pub(super) fn stop_node(&mut self) -> InvariantCheck {
+        self.machine.stop(&mut self.executor);
+        self.until(SETUP_S, Invariant::NodeRecovers, "the node stops", |world| {
+            world.machine.has_stopped()
+        })?;
+        self.machine.kill(&mut self.executor, None);
+        self.shared.model.borrow_mut().stopped_cleanly();
+        Ok(())
+    }
+
+    fn until(
+        &mut self,
+        seconds: u64,
+        invariant: Invariant,
+        what: &str,
+        is_so: impl Fn(&Self) -> bool,
+    ) -> InvariantCheck {
+        let end = self.executor.time().now() + Duration::from_secs(seconds);
+        while !is_so(self) {
+            if let Some(why) = self.machine.failure() {
+                return Err(self.broken(Invariant::NodeRecovers, why));
+            }
+            if self.executor.time().now() >= end {
+                let why = format!("after {seconds} s it is not true that {what}");
+                return Err(self.broken(invariant, why));
+            }
+            self.pass(Duration::from_millis(50))?;
+        }
+        self.shared.model.borrow_mut().demand(self.now_ms(), invariant, Ok(()));
+        Ok(())
+    }
 }
 
-async fn walk(wire: &mut Wire) -> Result<String, RequestLost> {
-    let topic = CreatableTopic {
-        name: "t".to_owned(),
-        num_partitions: 1,
-        replication_factor: 1,
-        ..Default::default()
-    };
-    let request =
-        CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
-    let created = wire.ask(&request, 7).await?;
-    let mut builder = BatchBuilder::new(BatchOptions::default());
-    builder.push(&NewRecord { timestamp: 1, key: None, value: Some(b"hello"), headers: &[] });
-    let batch = builder.build().expect("a batch");
-    let data =
-        PartitionProduceData { index: 0, records: Some(Bytes::from(batch)), ..Default::default() };
-    let topic =
-        TopicProduceData { name: "t".to_owned(), partition_data: vec![data], ..Default::default() };
-    let request = ProduceRequest {
-        acks: -1,
-        timeout_ms: 1000,
-        topic_data: vec![topic],
-        ..Default::default()
-    };
-    let produced = wire.ask(&request, 9).await?;
-    let partition = FetchPartition {
-        partition: 0,
-        fetch_offset: 0,
-        partition_max_bytes: 1 << 20,
-        ..Default::default()
-    };
-    let topic =
-        FetchTopic { topic: "t".to_owned(), partitions: vec![partition], ..Default::default() };
-    let request = FetchRequest {
-        max_wait_ms: 500,
-        min_bytes: 1,
-        max_bytes: 1 << 20,
-        topics: vec![topic],
-        ..Default::default()
-    };
-    let fetched = wire.ask(&request, 11).await?;
-    Ok(format!(
-        "{} {} {}",
-        created.topics.len(),
-        produced.responses[0].partition_responses[0].base_offset,
-        fetched.responses[0].partitions[0].high_watermark
-    ))
+fn client_address(number: u32) -> IpAddr {
+    let [_, _, high, low] = number.to_be_bytes();
+    IpAddr::V4(Ipv4Addr::new(10, 1, high, low))
 }

@@ -1,15 +1,18 @@
 //! A bounded number of seeds, each twice; and the seeds that once failed, by name.
 
-use ottla_sim::nodes::NodesWorld;
 use ottla_sim::report;
 use ottla_sim::runner::{Runs, run_seed};
-use ottla_sim::trace::Trace;
+use ottla_sim::seed::SimRing;
 
 /// Runs a seed twice; panics with the line that repeats it.
-fn clean(seed: u64) {
-    if let Some(violation) = run_seed(seed, Runs::Twice).violation {
-        panic!("{}", report::failure(seed, &violation));
+fn clean_in(ring: SimRing, seed: u64) {
+    if let Some(violation) = run_seed(ring, seed, Runs::Twice).violation {
+        panic!("{}", report::failure(ring, seed, &violation));
     }
+}
+
+fn clean(seed: u64) {
+    clean_in(SimRing::Cores, seed);
 }
 
 // Seeds that failed once. What they showed is a test of its core, too, where it was the core that
@@ -41,15 +44,16 @@ fn the_first_seeds_are_clean_and_the_same_twice() {
 }
 
 #[test]
-fn a_node_lives_through_crashes_and_its_history_is_the_same_twice() {
-    for seed in 0..10 {
-        let run = || {
-            let mut world = NodesWorld::new(seed, Trace::written());
-            let checked = world.run().map_err(|it| it.to_string());
-            (checked, world.trace.hash(), world.trace.lines().to_vec())
-        };
-        let first = run();
-        assert_eq!(first.0, Ok(()), "seed {seed}");
-        assert_eq!(first, run(), "seed {seed}");
-    }
+fn whole_nodes_keep_their_promises_in_the_first_seeds() {
+    (0..12).for_each(|seed| clean_in(SimRing::Nodes, seed));
+}
+
+#[test]
+fn what_a_power_cut_leaves_of_partition_metadata_does_not_keep_a_node_from_starting() {
+    clean_in(SimRing::Nodes, 2);
+}
+
+#[test]
+fn a_coordinator_whose_records_must_be_durable_answers() {
+    clean_in(SimRing::Nodes, 10);
 }

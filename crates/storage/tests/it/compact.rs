@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use ottla_records::control::ControlKind;
 use ottla_records::{BatchBuilder, BatchOptions, Compression, NewRecord, batches_in};
-use ottla_storage::{Compaction, Fate, Files, Log, LogOptions, SimDisk, Stamp, StorageError};
+use ottla_storage::{
+    CleaningStep, CleaningTerms, Compaction, Fate, Files, Log, LogOptions, SimDisk, Stamp,
+    StorageError,
+};
 
 use crate::{opening, read_all};
 
@@ -111,13 +114,20 @@ fn flush(log: &mut Log) -> Result<(), StorageError> {
 fn clean(log: &mut Log, from: i64, now_ms: i64, memory: usize) -> Result<i64, StorageError> {
     let limit = log.first_unstable(log.log_end()).unwrap_or_else(|| log.log_end());
     let dirt = log.view().dirt(from, limit, &RULES, now_ms)?;
-    let mut cleaning = log.begin_cleaning(RULES, now_ms, (memory, [7; 16]));
-    let upto = cleaning.learn(&dirt, &mut |_| Ok(()))?;
-    while let Some(swap) = cleaning.next(&mut |_| Ok(()))? {
-        assert!(log.replace(&swap));
-        swap.finish()?.remove()?;
+    let terms = CleaningTerms { rules: RULES, dirt, now_ms, memory_bytes: memory, seed: [7; 16] };
+    let mut cleaning = log.begin_cleaning(terms);
+    // Steps of all sizes, from a batch to all at once.
+    let mut sizes = [1, 100, 700, u64::MAX].into_iter().cycle();
+    loop {
+        match cleaning.step(sizes.next().unwrap())? {
+            CleaningStep::More => {}
+            CleaningStep::Swap(swap) => {
+                assert!(log.replace(&swap));
+                swap.finish()?.remove()?;
+            }
+            CleaningStep::Done => return Ok(cleaning.upto()),
+        }
     }
-    Ok(upto)
 }
 
 /// A log with a history, and what readers of it must see.

@@ -223,10 +223,15 @@ fn a_folder_whose_metadata_a_power_cut_has_emptied_belongs_to_nobody_yet() {
     known.write(&DiskFiles, folder.path()).unwrap();
     assert_eq!(read().unwrap(), Some(known));
     let file = folder.path().join("partition.metadata");
-    for lost in [&b""[..], &[0; 40]] {
-        std::fs::write(&file, lost).unwrap();
-        assert_eq!(read().unwrap(), None);
+    let whole = std::fs::read(&file).unwrap();
+    let cut_off = |at: usize| whole[..at].to_vec();
+    let zeroed = |at: usize| [cut_off(at), vec![0; whole.len() - at]].concat();
+    for lost in (0..whole.len()).flat_map(|at| [cut_off(at), zeroed(at)]).chain([vec![0; 40]]) {
+        std::fs::write(&file, &lost).unwrap();
+        assert_eq!(read().unwrap(), None, "{}", lost.escape_ascii());
     }
-    std::fs::write(&file, "something else").unwrap();
-    assert!(read().is_err(), "what is there is not overlooked");
+    for corrupt in ["something else", "version: 0\ntopic_id: ?"] {
+        std::fs::write(&file, corrupt).unwrap();
+        assert!(read().is_err(), "what is there is not overlooked");
+    }
 }
