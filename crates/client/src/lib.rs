@@ -16,8 +16,9 @@
 //! ```
 //!
 //! - **Producer.** [`Producer::send`] collects records in a batch for each partition and sends
-//!   those that are full; [`Producer::flush`] writes the rest. Up to five batches of a partition are
-//!   on their way, and by default each record is written once and in order (`enable.idempotence`).
+//!   those that are full; [`Producer::flush`] writes the rest. Up to five batches of a partition
+//!   are on their way, and by default each record is written once and in order
+//!   (`enable.idempotence`).
 //! - **Consumer.** [`Consumer`] reads partitions ([`Consumer::assign`]) or a group's share of
 //!   topics ([`Consumer::subscribe`]), in both group protocols ([`GroupProtocol`]).
 //!   [`Consumer::poll`] gives the next record and sends heartbeats: it has to be called more often
@@ -34,9 +35,9 @@
 //!
 //! # Errors
 //!
-//! [`ClientError`]. A broker's refusal has a [`code`](ClientError::code). Calls repeat by themselves
-//! what may pass (a leader that moved, a connection that broke) for as long as the options say;
-//! [`ClientError::is_passing`] tells whether an error is of that kind. After
+//! [`ClientError`]. A broker's refusal has a [`code`](ClientError::code). Calls repeat by
+//! themselves what may pass (a leader that moved, a connection that broke) for as long as the
+//! options say; [`ClientError::is_passing`] tells whether an error is of that kind. After
 //! [`ClientError::Connection`] the broker has not seen the request, after
 //! [`ClientError::Unanswered`] it may have carried it out.
 //!
