@@ -22,7 +22,7 @@ const DEFAULT_PROFILE: &str = "default";
 /// Clears a terminal and goes to its first place.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
-/// What commands can be told alike.
+/// Options that all commands have.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SharedOptions {
     /// Brokers to ask first: host or host:port, separated by commas (default: KAFKA_SERVER, else
@@ -79,7 +79,7 @@ pub struct Front<'a> {
 }
 
 impl<'a> Front<'a> {
-    /// What the command line, the profile and the environment say together.
+    /// Combines the command line, the profile and the environment.
     ///
     /// # Errors
     /// The profile cannot be read.
@@ -134,7 +134,7 @@ impl<'a> Front<'a> {
                 error => (at.to_owned(), error.to_string()),
             };
             format!(
-                "no broker answers at {at}: {cause}\n  Is it running, and is that its listener's host and port? Say which with --bootstrap-server HOST:PORT; `ottla server` starts one on {DEFAULT_SERVER}."
+                "no broker answers at {at}: {cause}\n  Is it running, and is that its listener's host and port? Name it with --bootstrap-server HOST:PORT; `ottla server` starts one on {DEFAULT_SERVER}."
             )
         })
     }
@@ -181,7 +181,7 @@ impl<'a> Front<'a> {
     }
 }
 
-/// Says something beside the output, on the standard error. Where that is closed, nobody misses it.
+/// Prints a line on the standard error. An error of that is ignored: there is nowhere to print it.
 pub(crate) fn tell(text: impl Display) {
     let _ = writeln!(io::stderr(), "{text}");
 }

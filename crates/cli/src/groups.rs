@@ -94,7 +94,7 @@ pub(crate) async fn run(args: GroupsArgs, environment: &Environment) -> Result<(
                     format!("{error}\n  A group can be reset while it has no members; stop its consumers first.")
                 })?;
             } else {
-                tell("Nothing was changed; say --execute to do so.");
+                tell("Nothing was changed; add --execute to reset the offsets.");
             }
             let head = [
                 column("topic"),
@@ -162,7 +162,7 @@ async fn describe(client: &Client, group: &str) -> Result<OutputTable, Box<dyn E
     Ok(table)
 }
 
-/// What to say of a group that does not exist, with the one that may be meant.
+/// The error for a group that does not exist, with the name that may be meant.
 async fn missing_group(client: &Client, group: &str) -> String {
     let all = client.list_groups(&GroupFilter::default()).await.unwrap_or_default();
     match nearest(all.iter().map(|it| it.id.as_str()), group) {
@@ -175,7 +175,7 @@ async fn missing_group(client: &Client, group: &str) -> String {
     }
 }
 
-/// What to say of a group without offsets: there is none of that name, or it has committed none.
+/// The error for a group without offsets: it does not exist, or it has committed none.
 async fn without_offsets(client: &Client, group: &str) -> String {
     match client.list_groups(&GroupFilter::default()).await {
         Ok(all) if all.iter().any(|it| it.id == group) => {

@@ -210,7 +210,7 @@ async fn find_topic(
     }
 }
 
-/// What to say of a partition that a topic does not have.
+/// The error for a partition that a topic does not have.
 pub(crate) fn absent_partition(topic: &str, wanted: i32, count: usize) -> String {
     match count {
         1 => format!("topic {topic} has no partition {wanted}: it has 1, number 0"),
@@ -228,7 +228,7 @@ struct LineBatch<'a> {
     args: &'a ProduceArgs,
     lines: u64,
     bytes: u64,
-    /// Whether a person types and watches, and is told where each record went.
+    /// Does a person type and watch? Then each record's partition and offset are printed.
     is_seen: bool,
 }
 

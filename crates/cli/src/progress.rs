@@ -8,7 +8,8 @@ use ottla_clock::Clock;
 /// How long a line stands before another takes its place.
 const STANDS: Duration = Duration::from_millis(200);
 
-/// A line of its own on a terminal, gone when this is dropped; nothing where nobody looks.
+/// A line of its own on a terminal, gone when this is dropped; nothing if the
+/// standard error is not a terminal.
 pub(crate) struct ProgressLine<W: Write = Stderr> {
     out: Option<W>,
     clock: Clock,

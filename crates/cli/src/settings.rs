@@ -127,7 +127,7 @@ async fn entries(
     }
 }
 
-/// What to say of a setting that its owner does not have.
+/// The error for a setting that its owner does not have.
 fn unknown(setting: &str, kind: ConfigKind, known: &[ConfigEntry]) -> String {
     let of = match kind {
         ConfigKind::Topic => "topic",
@@ -135,10 +135,10 @@ fn unknown(setting: &str, kind: ConfigKind, known: &[ConfigEntry]) -> String {
         ConfigKind::Broker | ConfigKind::BrokerLogger | ConfigKind::ClientMetrics => "broker",
     };
     match nearest(known.iter().map(|it| it.name.as_str()), setting) {
-        Some(near) => format!("there is no {of} setting {setting}; did you mean {near}?"),
-        None => format!(
-            "there is no {of} setting {setting}; `ottla config get {of} NAME --all` lists them"
-        ),
+        Some(near) => format!("unknown {of} setting {setting}; did you mean {near}?"),
+        None => {
+            format!("unknown {of} setting {setting}; `ottla config get {of} NAME --all` lists them")
+        }
     }
 }
 

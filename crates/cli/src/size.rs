@@ -74,9 +74,10 @@ fn size(text: &str) -> Result<u64, String> {
         "KIB" => 1024.0,
         "MIB" => 1_048_576.0,
         "GIB" => 1_073_741_824.0,
-        _ => return Err(format!("{unit:?} is not a unit; say 500KB, 20MB, 1.5GB")),
+        _ => return Err(format!("{unit:?} is not a unit of size; use KB, MB or GB, as in 20MB")),
     };
-    let number: f64 = number.parse().map_err(|_| format!("{text:?} is not a size; say 20MB"))?;
+    let number: f64 =
+        number.parse().map_err(|_| format!("{text:?} is not a size; write it as 20MB"))?;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -86,8 +87,9 @@ fn size(text: &str) -> Result<u64, String> {
 }
 
 fn millis(text: &str) -> Result<u64, String> {
-    let span: Span =
-        text.parse().map_err(|_| format!("{text:?} is not a duration; say 10ms, 2h or 7d"))?;
+    let span: Span = text
+        .parse()
+        .map_err(|_| format!("{text:?} is not a duration; write it as 10ms, 2h or 7d"))?;
     let ms = span.total((Unit::Millisecond, SpanRelativeTo::days_are_24_hours()));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative")]
     ms.map(|it| it.abs() as u64).map_err(|error| error.to_string())

@@ -82,7 +82,7 @@ pub(crate) async fn find(client: &Client, name: &str) -> Result<TopicDescription
     }
 }
 
-/// What to say of a topic that does not exist, with the name that may be meant.
+/// The error for a topic that does not exist, with the name that may be meant.
 pub(crate) async fn missing(client: &Client, name: &str) -> String {
     let all = client.topics().await.unwrap_or_default();
     let near = nearest(all.iter().map(|it| it.name.as_str()), name);
@@ -157,7 +157,9 @@ pub(crate) async fn run(args: TopicsArgs, environment: &Environment) -> Result<(
         }
         TopicAction::Alter { name, partitions, configs } => {
             if partitions.is_none() && configs.is_empty() {
-                return Err("say what to change: --partitions COUNT or --config NAME=VALUE".into());
+                return Err(
+                    "nothing to change: add --partitions COUNT or --config NAME=VALUE".into()
+                );
             }
             find(&client, &name).await?;
             let (changes, mut faults) = pairs_and_faults(configs);

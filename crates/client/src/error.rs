@@ -70,14 +70,14 @@ pub enum ClientError {
         /// How many it may take.
         most: usize,
     },
-    /// A broker cannot be reached where it says that it is.
+    /// A broker cannot be reached at its advertised address.
     #[error(
-        "broker {node} says that it listens on {address} (advertised.listeners), and that cannot be reached from here: {source}"
+        "broker {node} advertises {address} (advertised.listeners), which cannot be reached from here: {source}"
     )]
     Advertised {
         /// Which broker.
         node: i32,
-        /// Where it says that it is.
+        /// Its advertised address.
         address: String,
         /// What the system says.
         source: Arc<io::Error>,

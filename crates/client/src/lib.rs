@@ -15,13 +15,14 @@
 //! # Ok(()) }
 //! ```
 //!
-//! - **Producer.** [`Producer::send`] collects records in a batch for each partition and sends those
-//!   that are full; [`Producer::flush`] writes the rest. Up to five batches of a partition are on
-//!   their way, and by default each record is written once and in order (`enable.idempotence`).
-//! - **Consumer.** [`Consumer`] reads partitions ([`Consumer::assign`]) or a group's share of topics
-//!   ([`Consumer::subscribe`]), in both group protocols ([`GroupProtocol`]). [`Consumer::poll`] gives
-//!   the next record and sends heartbeats: it has to be called more often than every
-//!   `max.poll.interval.ms`.
+//! - **Producer.** [`Producer::send`] collects records in a batch for each partition and sends
+//!   those that are full; [`Producer::flush`] writes the rest. Up to five batches of a partition
+//!   are on their way, and by default each record is written once and in order
+//!   (`enable.idempotence`).
+//! - **Consumer.** [`Consumer`] reads partitions ([`Consumer::assign`]) or a group's share of
+//!   topics ([`Consumer::subscribe`]), in both group protocols ([`GroupProtocol`]).
+//!   [`Consumer::poll`] gives the next record and sends heartbeats: it has to be called more often
+//!   than every `max.poll.interval.ms`.
 //! - **Transactions.** A producer with [`ProducerOptions::transactional_id`]:
 //!   [`Producer::begin_transaction`], [`Producer::send_offsets_to_transaction`],
 //!   [`Producer::commit_transaction`] or [`Producer::abort_transaction`]. A consumer with
@@ -34,9 +35,9 @@
 //!
 //! # Errors
 //!
-//! [`ClientError`]. A broker's refusal has a [`code`](ClientError::code). Calls repeat by themselves
-//! what may pass (a leader that moved, a connection that broke) for as long as the options say;
-//! [`ClientError::is_passing`] tells whether an error is of that kind. After
+//! [`ClientError`]. A broker's refusal has a [`code`](ClientError::code). Calls repeat by
+//! themselves what may pass (a leader that moved, a connection that broke) for as long as the
+//! options say; [`ClientError::is_passing`] tells whether an error is of that kind. After
 //! [`ClientError::Connection`] the broker has not seen the request, after
 //! [`ClientError::Unanswered`] it may have carried it out.
 //!

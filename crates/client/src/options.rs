@@ -10,7 +10,7 @@ use crate::assign::Assignor;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OptionError {
     /// There is none of this name.
-    #[error("there is no option {name}{}", .near.map_or_else(String::new, |it| format!("; did you mean {it}?")))]
+    #[error("unknown option {name}{}", .near.map_or_else(String::new, |it| format!("; did you mean {it}?")))]
     Unknown {
         /// The name.
         name: String,
@@ -32,9 +32,9 @@ pub enum OptionError {
 /// Where reading starts when no offset is known (`auto.offset.reset`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Start {
-    /// At the first record there is (`earliest`).
+    /// At the first record (`earliest`).
     Beginning,
-    /// Behind the last record there is (`latest`).
+    /// After the last record (`latest`).
     #[default]
     End,
     /// Nowhere: it is an error (`none`).
@@ -286,9 +286,9 @@ mod tests {
         };
         assert_eq!(
             told("auto.ofset.reset", "earliest"),
-            "there is no option auto.ofset.reset; did you mean auto.offset.reset?"
+            "unknown option auto.ofset.reset; did you mean auto.offset.reset?"
         );
-        assert_eq!(told("colour", "red"), "there is no option colour");
+        assert_eq!(told("colour", "red"), "unknown option colour");
         assert_eq!(
             told("isolation.level", "some"),
             "isolation.level cannot be \"some\": it takes read_uncommitted or read_committed"

@@ -187,8 +187,7 @@ impl<R: Reach> Peer<R> {
     /// # Errors
     /// The other node cannot be reached within `limit`.
     pub async fn greeting(&self, limit: Duration) -> Result<Arc<R::Greeting>, PeerError> {
-        let deadline = self.0.reach.now().saturating_add(limit);
-        let mut caller = Caller::new(&self.0, deadline);
+        let mut caller = Caller::new(&self.0, limit);
         poll_fn(|cx| caller.poll_ready::<_, PeerError>(cx, |up| Ok(Some(Arc::clone(&up.greeting)))))
             .await
     }
@@ -237,8 +236,7 @@ impl<R: Reach> Peer<R> {
         expects: Expects,
         encode: impl FnOnce(&R::Greeting) -> Result<Vec<u8>, E>,
     ) -> Result<PendingAnswer<R>, E> {
-        let deadline = self.0.reach.now().saturating_add(limit);
-        let mut caller = Caller::new(&self.0, deadline);
+        let mut caller = Caller::new(&self.0, limit);
         let ticket = caller.ticket;
         let limits = self.0.limits;
         let mut encode = Some(encode);
@@ -254,7 +252,7 @@ impl<R: Reach> Peer<R> {
             })
         })
         .await?;
-        Ok(PendingAnswer { caller, limit, is_taken: false })
+        Ok(PendingAnswer { caller, is_taken: false })
     }
 
     /// Closes the connection, if there is one: what is in flight fails, and the next request opens
@@ -271,16 +269,18 @@ struct Caller<R: Reach> {
     ticket: u64,
     /// How many attempts to connect had failed when it came.
     failed_before: u64,
+    limit: Duration,
     deadline: Duration,
     timer: Option<PendingRequest<()>>,
     backoff: Option<PendingRequest<()>>,
 }
 
 impl<R: Reach> Caller<R> {
-    fn new(shared: &Arc<PeerShared<R>>, deadline: Duration) -> Self {
+    fn new(shared: &Arc<PeerShared<R>>, limit: Duration) -> Self {
+        let deadline = shared.reach.now().saturating_add(limit);
         let (ticket, failed_before) = shared.state.lock().admit();
         let shared = Arc::clone(shared);
-        Self { shared, ticket, failed_before, deadline, timer: None, backoff: None }
+        Self { shared, ticket, failed_before, limit, deadline, timer: None, backoff: None }
     }
 
     /// Opens a connection if there is none, and does `then` with it, as soon as that has a result.
@@ -325,7 +325,11 @@ impl<R: Reach> Caller<R> {
         drop(state);
         match self.poll_timer(cx) {
             Poll::Ready(()) => {
-                let why = io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
+                let why = format!(
+                    "no connection with room for a request within {} ms",
+                    self.limit.as_millis()
+                );
+                let why = io::Error::new(io::ErrorKind::TimedOut, why);
                 Poll::Ready(Err(PeerError::NotSent(Arc::new(why)).into()))
             }
             Poll::Pending => Poll::Pending,
@@ -352,7 +356,6 @@ impl<R: Reach> Drop for Caller<R> {
 #[must_use = "an answer comes to those who wait for it"]
 pub struct PendingAnswer<R: Reach> {
     caller: Caller<R>,
-    limit: Duration,
     is_taken: bool,
 }
 
@@ -380,7 +383,7 @@ impl<R: Reach> Future for PendingAnswer<R> {
         if self.caller.poll_timer(cx).is_pending() {
             return Poll::Pending;
         }
-        let why = format!("no answer within {} ms", self.limit.as_millis());
+        let why = format!("no answer within {} ms", self.caller.limit.as_millis());
         let why = io::Error::new(io::ErrorKind::TimedOut, why);
         let mut state = shared.state.lock();
         shared.break_off(&mut state, why);

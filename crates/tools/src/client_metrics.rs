@@ -3,9 +3,9 @@
 use ottla_client::{ChangeMode, Client, ConfigKind, ConfigResource};
 use ottla_clock::Clock;
 
-use crate::Tool;
 use crate::options::{Opt, Parsed, flag, value, values};
 use crate::session::{ToolError, ToolSession};
+use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-client-metrics",

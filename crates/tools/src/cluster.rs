@@ -6,10 +6,10 @@ use ottla_clock::Clock;
 use ottla_protocol::ApiKey;
 use ottla_types::Uuid;
 
-use crate::Tool;
 use crate::options::{Opt, Parsed, flag, last};
 use crate::session::{ToolError, ToolSession, failed, plain};
 use crate::table::tabbed;
+use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {

@@ -5,9 +5,9 @@ mod quotas;
 use ottla_client::{ChangeMode, Client, ConfigEntry, ConfigKind, ConfigResource, ConfigSynonym};
 use ottla_types::ErrorCode;
 
-use crate::Tool;
 use crate::options::{Opt, Parsed, flag, value, values};
 use crate::session::{ToolError, ToolSession, failed, properties};
+use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-configs",

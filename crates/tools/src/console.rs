@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 
 use formatter::FORMATTERS;
 
-use crate::Tool;
 use crate::options::{Opt, Parsed, flag, maybe, value, values};
 use crate::session::{ToolError, key_values, properties};
+use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {

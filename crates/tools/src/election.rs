@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use ottla_client::{LeaderElection, TopicPartition};
 use ottla_types::ErrorCode;
 
-use crate::Tool;
 use crate::exceptions::exception;
 use crate::json::{PlanEntry, PlanFile};
 use crate::options::{Opt, Parsed, flag, value};
 use crate::session::{ToolError, ToolSession, failed, plain};
+use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-leader-election",

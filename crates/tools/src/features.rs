@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use ottla_client::{ChangeMode, FeatureChange, ItemRefusal};
 
-use crate::Tool;
 use crate::options::{Opt, Parsed, flag, last};
 use crate::session::{ToolError, ToolSession, failed, plain};
+use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-features",
@@ -16,7 +16,7 @@ pub const TOOLS: &[&Tool] = &[&Tool {
 }];
 
 const OPTIONS: &[Opt] = &[
-    last("feature", "NAME=LEVEL", "A feature and its level; may be said again."),
+    last("feature", "NAME=LEVEL", "A feature and its level; may be repeated."),
     last("release-version", "RELEASE", "The levels of this release, such as 4.3-IV0 or 4.3."),
     last("metadata", "RELEASE", "The same for metadata.version only."),
     flag("unsafe", "With downgrade or disable: also if metadata would be lost."),

@@ -10,11 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use ottla_client::{Client, GroupFilter, GroupListing, PartitionOffsets, TopicPartition};
 use ottla_types::ErrorCode;
 
-use crate::Tool;
 use crate::exceptions::exception;
 use crate::options::{Opt, Parsed, flag, maybe, value, values};
 use crate::session::{ToolError, ToolSession, failed, plain};
 use crate::table::columns;
+use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {

@@ -27,6 +27,7 @@ mod security;
 mod session;
 mod storage;
 mod table;
+mod tool;
 mod topics;
 mod transactions;
 mod verifiable;
@@ -36,17 +37,7 @@ use std::io::Write;
 pub use layout::{install, not_built};
 pub use options::{Opt, Parsed, Takes, with_common};
 pub use session::{ToolError, ToolSession};
-
-/// A command.
-pub struct Tool {
-    /// Its name, without `.sh`.
-    pub name: &'static str,
-    /// What it is for, in a line.
-    pub about: &'static str,
-    /// What it can be told.
-    pub options: &'static [Opt],
-    run: fn(&Parsed, &mut ToolSession<'_>) -> Result<(), ToolError>,
-}
+pub use tool::Tool;
 
 /// All of them.
 #[must_use]

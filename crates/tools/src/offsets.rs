@@ -9,11 +9,11 @@ use ottla_types::ErrorCode;
 use regex::Regex;
 use serde_json::json;
 
-use crate::Tool;
 use crate::exceptions::{class_of, exception};
 use crate::json::PlanFile;
 use crate::options::{Opt, Parsed, flag, value};
 use crate::session::{ToolError, ToolSession, failed, plain, topic_pattern};
+use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {

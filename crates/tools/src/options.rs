@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use ottla_types::nearest;
 
-use crate::Tool;
+use crate::tool::Tool;
 
 /// What an option takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub const fn many(name: &'static str, shown: &'static str, help: &'static str) -
     Opt { name, takes: Takes::Many(shown), help }
 }
 
-/// What every tool can be told.
+/// The options that every tool has.
 const COMMON: [Opt; 7] = [
     value("bootstrap-server", "HOST:PORT,...", "The brokers to connect to first."),
     value("broker-list", "HOST:PORT,...", "The former name of --bootstrap-server."),
@@ -245,7 +245,7 @@ fn named(known: &[&'static Opt], name: &str) -> Result<&'static Opt, String> {
 
 const HELP_COLUMN: usize = 34;
 
-/// What a tool can be told, for reading.
+/// A tool's options, as a text.
 pub fn help(tool: &Tool) -> String {
     let mut text = format!("{}: {}\n\n", tool.name, tool.about);
     for option in with_common(tool.options) {

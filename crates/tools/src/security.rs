@@ -5,9 +5,9 @@
 
 use ottla_client::{AclBinding, AclFilter, Client, TokenOwner};
 
-use crate::Tool;
 use crate::options::{Opt, Parsed, flag, maybe, values};
 use crate::session::{ToolError, ToolSession, failed, plain};
+use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {
@@ -269,7 +269,7 @@ fn remove(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
         rules.into_iter().map(some).collect()
     };
     if !args.has("force") {
-        return Err(failed("kafka-acls --remove: say --force to remove rules without being asked"));
+        return Err(failed("kafka-acls --remove: add --force to remove rules without a question"));
     }
     let client = session.connect()?;
     session.wait(client.delete_acls(filters)).map_err(plain)?;

@@ -34,7 +34,7 @@ pub enum ToolError {
     /// It cannot read or write.
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    /// What went wrong was said already.
+    /// The error has been printed already.
     #[error("")]
     Told,
     /// The process was asked to end by a signal; its exit code.
@@ -94,7 +94,7 @@ impl<'a> ToolSession<'a> {
     /// Connects.
     ///
     /// # Errors
-    /// The command line does not say where to, or nobody answers there.
+    /// The command line names no broker, or none answers.
     pub fn connect(&self) -> Result<Client, ToolError> {
         let missing = "Missing required option(s) [bootstrap-server]";
         let bootstrap =
@@ -157,7 +157,7 @@ impl<'a> ToolSession<'a> {
     }
 }
 
-/// Kafka's clients take settings that they do not know, which may be somebody else's; they say so.
+/// Kafka's clients accept settings that they do not know (a plug-in may), with a warning.
 fn known(set: Result<(), OptionError>) -> Result<(), OptionError> {
     match set {
         Err(unknown @ OptionError::Unknown { .. }) => {

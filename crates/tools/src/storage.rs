@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::Tool;
 use crate::options::{Opt, Parsed, last};
 use crate::session::{ToolError, ToolSession, properties};
+use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-storage-info",

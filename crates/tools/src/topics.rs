@@ -6,9 +6,9 @@ use ottla_client::{
 };
 use ottla_types::ErrorCode;
 
-use crate::Tool;
 use crate::options::{Opt, Parsed, flag, value, values};
 use crate::session::{ToolError, ToolSession, failed, pairs, plain, plain_refusal, topic_pattern};
+use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-topics",

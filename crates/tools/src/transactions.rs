@@ -5,10 +5,10 @@ mod hanging;
 use ottla_client::{Client, TopicPartition, TransactionFilter};
 use ottla_clock::Clock;
 
-use crate::Tool;
 use crate::options::{Opt, Parsed, last};
 use crate::session::{ToolError, ToolSession, failed, plain};
 use crate::table::tabbed;
+use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-transactions",

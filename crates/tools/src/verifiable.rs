@@ -10,9 +10,9 @@ use ottla_client::{
 use ottla_clock::Clock;
 use serde_json::json;
 
-use crate::Tool;
 use crate::options::{Opt, Parsed, flag, last};
 use crate::session::{GOODBYE, ToolError, ToolSession, ToolStop};
+use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {

@@ -1,4 +1,4 @@
-//! Places in a partition as people say them: an offset, a time, how long ago.
+//! Positions in a partition as people write them: an offset, a time, how long ago.
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -34,7 +34,7 @@ pub(crate) fn at(word: &str, clock: &Clock) -> Result<StartPosition, String> {
     if let Ok(offset) = word.parse::<i64>() {
         return match offset {
             0.. => Ok(StartPosition::Offset(offset)),
-            _ => Err(format!("{word}: an offset is not negative; for a time say -2h or -30m")),
+            _ => Err(format!("{word}: an offset is not negative; -2h and -30m are times")),
         };
     }
     if let Some(ago) = word.strip_prefix('-').or_else(|| word.strip_suffix(" ago")) {
@@ -53,7 +53,7 @@ pub(crate) fn at(word: &str, clock: &Clock) -> Result<StartPosition, String> {
     match local {
         Some(time) => Ok(StartPosition::Time(time.timestamp().as_millisecond())),
         None => Err(format!(
-            "{word:?} is not a place: say earliest, latest, an offset, a time such as 2026-11-20T10:00:00Z or (in this machine's time zone) 2026-11-20T10:00, or how long ago, such as -2h"
+            "{word:?} is not a position: it takes earliest, latest, an offset, a time such as 2026-11-20T10:00:00Z or (in this machine's time zone) 2026-11-20T10:00, or how long ago, such as -2h"
         )),
     }
 }

@@ -293,7 +293,7 @@ fn requests_beyond_the_limit_wait_and_are_not_sent() {
         settle().await;
         world.advance(1000);
         let why = not_sent(&next.await.expect("no panic").expect_err("no room"));
-        assert_eq!(why, "no connection in time");
+        assert_eq!(why, "no connection with room for a request within 1000 ms");
         drop(long);
     });
 }

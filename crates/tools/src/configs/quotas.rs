@@ -27,7 +27,7 @@ const KINDS: [(&str, &str, &str, &str); 3] = [
     ("clients", "client", "client-id", "client-id"),
     ("ips", "ip", "ip", "ip"),
 ];
-/// How often a password is hashed if nobody says.
+/// How often a password is hashed by default.
 const ITERATIONS: u32 = 4096;
 
 /// The entity of a command line, if it has to do with quotas: `--entity-type users --entity-name
@@ -186,7 +186,7 @@ fn alter(
     let name = head.and_then(|it| it.name.clone()).unwrap_or_default();
     if !passwords.is_empty() || !lost.is_empty() {
         if entity.len() != 1 || head.is_none_or(|it| it.kind != "user") || name.is_empty() {
-            return Err(failed("Only a user, and nobody else, can have a password"));
+            return Err(failed("Only a single user can have a password"));
         }
         let mut changes = Vec::new();
         for (kind, text) in &passwords {

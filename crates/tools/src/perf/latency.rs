@@ -168,7 +168,7 @@ fn await_record(
             Some(record) if record.value == sent => return Ok(took),
             Some(_) => {
                 return Err(failed(
-                    "The message value read does not match the message value sent; does somebody else write to this topic?",
+                    "The message value read does not match the message value sent; does another producer write to this topic?",
                 ));
             }
             None if took > TIMEOUT => {

@@ -7,24 +7,24 @@ mod produce;
 use bytes::Bytes;
 use ottla_clock::Clock;
 
-use crate::Tool;
+use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {
         name: "kafka-producer-perf-test",
-        about: "Write records as fast as asked, and say how long they took.",
+        about: "Write records at a given rate, and print how long they took.",
         options: produce::OPTIONS,
         run: produce::run,
     },
     &Tool {
         name: "kafka-consumer-perf-test",
-        about: "Read records, and say how fast that went.",
+        about: "Read records, and print how fast that went.",
         options: consume::OPTIONS,
         run: consume::run,
     },
     &Tool {
         name: "kafka-e2e-latency",
-        about: "Write records one by one, and say how long it takes until each can be read.",
+        about: "Write records one by one, and print how long it takes until each can be read.",
         options: latency::OPTIONS,
         run: latency::run,
     },

@@ -24,14 +24,18 @@ pub const OPTIONS: &[Opt] = &[
     last("producer.config", "FILE", "The former name of --command-config."),
     flag("print-metrics", "Print the producer's metrics."),
     last("transactional-id", "ID", "Write in transactions, under this name."),
-    last("transaction-duration-ms", "MS", "Commit after so long; 3000 if only the id is said."),
+    last(
+        "transaction-duration-ms",
+        "MS",
+        "How long each transaction lasts; 3000 if only the id is given.",
+    ),
     last("warmup-records", "COUNT", "Leave so many out of a second summary."),
     last("reporting-interval", "MS", "How often progress is printed (default: 5000)."),
 ];
 
 /// How many latencies are kept.
 const SAMPLES_MAX: u64 = 500_000;
-/// For how long a transaction is open where only its id is said.
+/// How long a transaction lasts if only its id is given.
 const TRANSACTION_MS: u64 = 3000;
 
 /// What it is not worth to sleep for.
@@ -244,7 +248,7 @@ impl ProducePerf<'_, '_> {
     }
 }
 
-/// Where the transactions' name and duration are said.
+/// The transactions' id and duration, from the options or the producer's settings.
 fn transactions(
     args: &Parsed,
     named: Option<&str>,

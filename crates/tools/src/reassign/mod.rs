@@ -9,10 +9,10 @@ use ottla_client::{Brokers, ChangeMode, Client, ConfigResource, Reassignment, To
 use ottla_types::{ErrorCode, NodeId};
 use serde_json::json;
 
-use crate::Tool;
 use crate::json::{PlanEntry, PlanFile};
 use crate::options::{Opt, Parsed, flag, value};
 use crate::session::{ToolError, ToolSession, failed, plain};
+use crate::tool::Tool;
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-reassign-partitions",
