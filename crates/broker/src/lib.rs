@@ -11,11 +11,11 @@
 //! threads, disks and sockets.
 
 mod absent;
-pub mod assemble;
+mod assemble;
 mod audit;
 #[cfg(test)]
 mod authorisation_tests;
-pub mod broker;
+mod broker;
 mod dirs;
 mod dispatch;
 mod enlist;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ottla_records::{Batch, HEADER_BYTES};
-use ottla_types::{Offset, TimestampMs};
+use ottla_types::{Bug, Offset, TimestampMs, is_planted};
 
 use crate::error::StorageError;
 use crate::files::{FileRef, Files, read_exact_at};
@@ -171,8 +171,9 @@ impl Segment {
     }
 
     /// Brings the index files up to date, beside whoever appends. A closed segment's are made
-    /// durable, and not kept in memory any longer. An open one's need not be: what a power cut
-    /// leaves of them is looked at, and believed only as far as it makes sense.
+    /// durable, and not kept in memory any longer. An open one's need not be, but for the aborted
+    /// transactions: what a power cut leaves of the others is looked at, and believed only as far
+    /// as it makes sense.
     pub(crate) fn save_indexes(
         &self,
         files: &Arc<dyn Files>,
@@ -182,8 +183,17 @@ impl Segment {
             let state = self.state();
             (state.offsets.unsaved(), state.times.unsaved(), state.aborted.unsaved())
         };
-        for unsaved in offsets.iter().chain(&times).chain(&aborted) {
+        for unsaved in offsets.iter().chain(&times) {
             unsaved.write(&**files, closed)?;
+        }
+        if let Some(aborted) = &aborted {
+            // Recovery finds again only what comes after the last snapshot of the producers, which
+            // the flush writes next: without the rest, aborted records would be read.
+            if is_planted(Bug::AbortedUnsynced) {
+                aborted.write(&**files, closed)?;
+            } else {
+                aborted.write_durable(&**files, closed)?;
+            }
         }
         let mut state = self.state_mut();
         if let Some(offsets) = &offsets {

@@ -7,11 +7,13 @@ use ottla_protocol::messages::add_offsets_to_txn_request::AddOffsetsToTxnRequest
 use ottla_protocol::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnRequest, AddPartitionsToTxnTopic,
 };
+use ottla_protocol::messages::add_partitions_to_txn_response::AddPartitionsToTxnResponse;
 use ottla_protocol::messages::end_txn_request::EndTxnRequest;
 use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use ottla_protocol::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
 };
+use ottla_protocol::messages::txn_offset_commit_response::TxnOffsetCommitResponse;
 use ottla_types::ErrorCode;
 
 use super::offsets::CoordinatorKind;
@@ -224,7 +226,7 @@ async fn announce(client: &mut Client, session: &Session, place: &Place) -> Step
         v3_and_below_topics: vec![topic],
         ..Default::default()
     };
-    let code_of = |answer: &ottla_protocol::messages::add_partitions_to_txn_response::AddPartitionsToTxnResponse| {
+    let code_of = |answer: &AddPartitionsToTxnResponse| {
         let topic = answer.results_by_topic_v3_and_below.first();
         let partition = topic.and_then(|topic| topic.results_by_partition.first());
         ErrorCode(partition.map_or(-1, |it| it.partition_error_code))
@@ -305,11 +307,10 @@ async fn commit_offset(client: &mut Client, session: &Session, offset: i64) -> S
         topics: vec![topic],
         ..Default::default()
     };
-    let code_of =
-        |answer: &ottla_protocol::messages::txn_offset_commit_response::TxnOffsetCommitResponse| {
-            let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
-            ErrorCode(partition.map_or(-1, |it| it.error_code))
-        };
+    let code_of = |answer: &TxnOffsetCommitResponse| {
+        let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
+        ErrorCode(partition.map_or(-1, |it| it.error_code))
+    };
     let version = if is_implied { 5 } else { 3 };
     let (_, answer) = session.insist(client, &request, version, code_of).await?;
     settled(client, "TxnOffsetCommit", code_of(&answer))

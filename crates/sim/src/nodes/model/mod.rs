@@ -1,11 +1,13 @@
 //! What clients have seen, and what must be true of it.
 
+mod groups;
 mod log;
 mod offsets;
 mod transactions;
 
 use std::collections::BTreeMap;
 
+pub use groups::Groups;
 pub use log::LogModel;
 pub use offsets::CommittedOffset;
 pub use transactions::{KnownEnd, TransactionId, Transactions};
@@ -24,6 +26,8 @@ pub struct Model {
     pub offsets: BTreeMap<(String, Place), CommittedOffset>,
     /// The transactions.
     pub transactions: Transactions,
+    /// The groups.
+    pub groups: Groups,
     /// Topics and settings that were created, by name: what each must be.
     pub topics: BTreeMap<String, Existence>,
     /// The first rule that was broken.
@@ -74,5 +78,6 @@ impl Model {
         self.logs.values_mut().for_each(|log| log.power_cut(era));
         self.offsets.values_mut().for_each(CommittedOffset::power_cut);
         self.transactions.power_cut();
+        self.groups.forget();
     }
 }
