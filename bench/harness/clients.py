@@ -90,6 +90,6 @@ def rows(row):
         for how, settings in (("tuned", tuned), ("default", default)):
             load = through(client, settings, readings)
             for what in ("produce", "consume"):
-                all_rows.append(row(f"{short}-{what}-{how}", f"{title}, {what}, 1 KB, {how}", "MB/s", load, key=what, k=1.2, cpu=0.3,
+                all_rows.append(row(f"{short}-{what}-{how}", f"{title}, {what}, 1 KB, {how}", "MB/s", load, key=what, over_kafka=1.2, cpu=0.3,
                                     cpu_key=f"{what}_cpu", roof=False, long=how == "default", once="quick"))
     return all_rows

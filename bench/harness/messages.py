@@ -55,7 +55,7 @@ def one_by_one(record_bytes, seconds=2.5):
 
 def rows(Row):
     """Rows for Ottla, NATS JetStream and RabbitMQ; the goal is to be ahead of both."""
-    ahead = {"peers": "NQO", "n": 1, "q": 1}
+    ahead = {"peers": ("nats", "rabbitmq", "ottla"), "over_nats": 1, "over_rabbitmq": 1}
     for size, record_bytes in (("100", 100), ("1k", 1000)):
         title = f"publish with confirm, {record_bytes} B, 4 connections, 250 unconfirmed"
         load, slow = publish(record_bytes), one_by_one(record_bytes)

@@ -136,16 +136,16 @@ class Rabbit(Other):
             self.epmd = None
 
 
-PEERS = {"N": Nats, "Q": Rabbit}
+PEERS = {"nats": Nats, "rabbitmq": Rabbit}
 
 
 def at_hand():
-    """The letters of those that are installed or can be; of the others it says that they are left out."""
-    found = ""
+    """The names of those that are installed or can be; of the others it says that they are left out."""
+    found = []
     for kind, peer in PEERS.items():
         try:
             service(peer.package)
-            found += kind
+            found.append(kind)
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             print(f"left out, {peer.package} cannot be installed: {str(error).splitlines()[-1]}", file=sys.stderr, flush=True)
     return found

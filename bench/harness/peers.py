@@ -89,4 +89,4 @@ class Roofline(Measured, servers.Server):
         return None
 
 
-PEERS = {"K": Apache, "R": Roofline, "O": Ottla}
+PEERS = {"kafka": Apache, "roofline": Roofline, "ottla": Ottla}

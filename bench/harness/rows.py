@@ -12,20 +12,20 @@ from harness.drive import MB, check, report, start
 class Row:
     """A row of the table: which load it is a figure of, in which unit, and what is wanted of it.
 
-    The goals: `k`, `r`, `n` and `q` are Ottla's figure over Apache's, the roofline's, that of NATS and of RabbitMQ, `most` is
+    The goals: `over_kafka`, `over_roofline`, `over_nats` and `over_rabbitmq` are Ottla's figure over that one's, `most` is
     Ottla's figure itself, `own` is another row and Ottla's figure over its own figure there, `cpu` Ottla's CPU over Apache's.
 
-    `peers`: the letters of the servers that it is measured at; without `roof`, not at the roofline.
+    `peers`: the names of the servers that it is measured at; without `roof`, not at the roofline.
     `alone`: the load gets a server of its own. `once`: it runs in the first round only; "quick": of a quick run.
     `long`: not in a quick run; `short`: only there.
     """
 
-    def __init__(self, name, title, unit, load, *, key="value", k=None, r=None, n=None, q=None, most=None, own=None, cpu=0.2,
-                 cpu_key="cpu", lower=False, roof=True, peers=None, long=False, short=False, alone=False, once=False):
+    def __init__(self, name, title, unit, load, *, key="value", over_kafka=None, over_roofline=None, over_nats=None,
+                 over_rabbitmq=None, most=None, own=None, cpu=0.2, cpu_key="cpu", lower=False, roof=True, peers=None, long=False, short=False, alone=False, once=False):
         self.name, self.title, self.unit, self.load, self.key = name, title, unit, load, key
-        self.goals = {"K": k, "R": r, "N": n, "Q": q}
+        self.goals = {"kafka": over_kafka, "roofline": over_roofline, "nats": over_nats, "rabbitmq": over_rabbitmq}
         self.most, self.own, self.cpu, self.cpu_key = most, own, cpu, cpu_key
-        self.peers = peers or ("KRO" if roof else "KO")
+        self.peers = peers or (("kafka", "roofline", "ottla") if roof else ("kafka", "ottla"))
         self.lower, self.long, self.short, self.alone, self.once = lower, long, short, alone, once
 
 
@@ -184,33 +184,33 @@ def durable(server, name, scale):
 
 
 ROWS = [
-    Row("produce-16k", "produce, 1 connection, 16 KB batches of 100 B", "MB/s", produce(1, 160, 100), k=6, r=0.85),
-    Row("produce-16k-8", "the same, 8 connections, 8 partitions", "MB/s", produce(8, 160, 100), k=4, r=0.85),
-    Row("produce-64k", "64 KB batches of 100 B, 1 connection", "MB/s", produce(1, 640, 100), k=6, r=0.85),
-    Row("produce-1m", "1 MB batches of 1 KB, 2 connections", "MB/s", produce(2, 1000, 1000), k=3, r=0.85),
-    Row("both-64k", "produce and consume at once, 64 KB", "MB/s each way", both(640, 100), k=4.5, r=0.8),
-    Row("fetch-1", "fetch hot, 1 MB, 1 connection", "MB/s", fetch_hot(1), k=2.5, r=0.9),
-    Row("fetch-2", "fetch hot, 1 MB, 2 connections", "MB/s", fetch_hot(2), k=2.5, r=0.9),
-    Row("small", "one record a request, 4 connections", "records/s", small, k=9, r=0.8),
-    Row("ack-p50", "acknowledgement, depth 1, acks=all, p50", "us", acknowledgement, key="p50", k=0.8, lower=True),
-    Row("ack-p99", "the same, p99", "us", acknowledgement, key="p99", k=0.5, lower=True),
-    Row("ack-p999", "the same, p99.9", "us", acknowledgement, key="p999", k=0.25, lower=True),
-    Row("tail-p50", "end to end, parked fetch, p50", "us", end_to_end, key="p50", k=0.4, lower=True),
-    Row("tail-p99", "the same, p99", "us", end_to_end, key="p99", k=0.5, lower=True),
-    Row("tail-p999", "the same, p99.9", "us", end_to_end, key="p999", k=0.5, lower=True),
-    Row("beside-p99", "acknowledgement beside 400 MB/s, p99", "us", beside, key="p99", k=0.2, lower=True),
-    Row("beside-p999", "the same, p99.9", "us", beside, key="p999", k=0.2, lower=True),
+    Row("produce-16k", "produce, 1 connection, 16 KB batches of 100 B", "MB/s", produce(1, 160, 100), over_kafka=6, over_roofline=0.85),
+    Row("produce-16k-8", "the same, 8 connections, 8 partitions", "MB/s", produce(8, 160, 100), over_kafka=4, over_roofline=0.85),
+    Row("produce-64k", "64 KB batches of 100 B, 1 connection", "MB/s", produce(1, 640, 100), over_kafka=6, over_roofline=0.85),
+    Row("produce-1m", "1 MB batches of 1 KB, 2 connections", "MB/s", produce(2, 1000, 1000), over_kafka=3, over_roofline=0.85),
+    Row("both-64k", "produce and consume at once, 64 KB", "MB/s each way", both(640, 100), over_kafka=4.5, over_roofline=0.8),
+    Row("fetch-1", "fetch hot, 1 MB, 1 connection", "MB/s", fetch_hot(1), over_kafka=2.5, over_roofline=0.9),
+    Row("fetch-2", "fetch hot, 1 MB, 2 connections", "MB/s", fetch_hot(2), over_kafka=2.5, over_roofline=0.9),
+    Row("small", "one record a request, 4 connections", "records/s", small, over_kafka=9, over_roofline=0.8),
+    Row("ack-p50", "acknowledgement, depth 1, acks=all, p50", "us", acknowledgement, key="p50", over_kafka=0.8, lower=True),
+    Row("ack-p99", "the same, p99", "us", acknowledgement, key="p99", over_kafka=0.5, lower=True),
+    Row("ack-p999", "the same, p99.9", "us", acknowledgement, key="p999", over_kafka=0.25, lower=True),
+    Row("tail-p50", "end to end, parked fetch, p50", "us", end_to_end, key="p50", over_kafka=0.4, lower=True),
+    Row("tail-p99", "the same, p99", "us", end_to_end, key="p99", over_kafka=0.5, lower=True),
+    Row("tail-p999", "the same, p99.9", "us", end_to_end, key="p999", over_kafka=0.5, lower=True),
+    Row("beside-p99", "acknowledgement beside 400 MB/s, p99", "us", beside, key="p99", over_kafka=0.2, lower=True),
+    Row("beside-p999", "the same, p99.9", "us", beside, key="p999", over_kafka=0.2, lower=True),
     *(Row(f"produce-{codec}", f"produce, 1 connection, 64 KB batches of 100 B of text, {codec}", "MB/s",
-          produce(1, 640, 100, compression=codec), k=2, roof=False) for codec in ("gzip", "snappy", "lz4", "zstd")),
+          produce(1, 640, 100, compression=codec), over_kafka=2, roof=False) for codec in ("gzip", "snappy", "lz4", "zstd")),
     Row("produce-zstd-1m", "1 MB batches of 1 KB of text, zstd, 2 connections", "MB/s", produce(2, 1000, 1000, compression="zstd"),
-        k=2, roof=False),
+        over_kafka=2, roof=False),
     Row("beside-zstd", "p99 beside 60 MB/s of 1 MB zstd batches, over beside plain ones", "times", compressed_beside, most=1.2,
         lower=True, roof=False),
-    Row("durable", "fsync before each acknowledgement, 16 producers", "records/s", durable, k=10),
+    Row("durable", "fsync before each acknowledgement, 16 producers", "records/s", durable, over_kafka=10),
     Row("crowd", "p99 of 100 connections with 5,000 idle ones, over without", "times", crowds.idle_beside, most=1.2, lower=True, roof=False),
-    Row("consumers", "1,000 consumers on one topic, hot", "MB/s", crowds.consumers, k=3),
-    Row("sustained", "sustained 16 GB, 1 MB batches, 2 connections", "MB/s", sustained, k=3, long=True, once=True),
-    Row("longest", "the same, longest acknowledgement", "ms", sustained, key="longest", k=0.25, lower=True, long=True, once=True),
+    Row("consumers", "1,000 consumers on one topic, hot", "MB/s", crowds.consumers, over_kafka=3),
+    Row("sustained", "sustained 16 GB, 1 MB batches, 2 connections", "MB/s", sustained, over_kafka=3, long=True, once=True),
+    Row("longest", "the same, longest acknowledgement", "ms", sustained, key="longest", over_kafka=0.25, lower=True, long=True, once=True),
     Row("create", "create 5,000 partitions, 5 requests", "s", crowds.many, key="create", most=1, lower=True, roof=False, alone=True),
     Row("idle", "idle CPU with them", "thousandths of a core", crowds.many, key="idle", most=1, lower=True, roof=False, alone=True),
     Row("restart", "clean restart with them", "s", crowds.many, key="restart", most=0.15, lower=True, roof=False, alone=True),

@@ -6,18 +6,18 @@ import statistics
 # Rows that every run has: they come with each start of a server. Behind the unit, the most that Ottla may need.
 EVERY = [("start", "start to the first answer, empty", "s", 0.015), ("empty", "resident memory, idle", "MB", 10),
          ("loaded", "resident memory, after the loads", "MB", 40)]
-NAMES = {"K": "Apache Kafka", "R": "roofline", "N": "NATS JetStream", "Q": "RabbitMQ", "O": "Ottla"}
+NAMES = {"kafka": "Apache Kafka", "roofline": "roofline", "nats": "NATS JetStream", "rabbitmq": "RabbitMQ", "ottla": "Ottla"}
 
 
 class Table:
-    """Rows of Ottla and of `others`, the letters of the peers beside it."""
+    """Rows of Ottla and of `others`, the names of the peers beside it."""
 
     def __init__(self, others):
-        self.others, self.kinds, self.lines = others, [*others, "O"], []
+        self.others, self.kinds, self.lines = others, [*others, "ottla"], []
 
     @classmethod
     def of_rounds(cls, rows, found, others):
-        """What one run says; `found` is what each showed, by letter and round."""
+        """What one run says; `found` is what each showed, by name and round."""
         table = cls(others)
         for row in rows:
             line = cls.line(row)
@@ -27,7 +27,7 @@ class Table:
             table.lines.append(line)
         for line in cls.every():
             # The roofline is no broker: what its start takes says nothing.
-            kinds = [kind for kind in table.kinds if (kind, line["name"]) != ("R", "start")]
+            kinds = [kind for kind in table.kinds if (kind, line["name"]) != ("roofline", "start")]
             line["found"] = {kind: cls.values(found[kind], line["name"], "value") for kind in kinds}
             table.lines.append(line)
         return table
@@ -47,7 +47,7 @@ class Table:
         """What runs say, by the JSON of each: the medians of each are what a round is elsewhere, if there are several."""
         table = cls(others)
         for line in [*map(cls.line, rows), *cls.every()]:
-            same = [row for run in runs for row in run["rows"] if (row["beside"], row["name"]) == (others, line["name"])]
+            same = [row for run in runs for row in run["rows"] if (row["beside"], row["name"]) == (list(others), line["name"])]
             if same:
                 # A title may say how much there was room for.
                 line["title"] = same[-1]["title"]
@@ -68,19 +68,19 @@ class Table:
     @classmethod
     def ratio(cls, line, kind):
         """Ottla's median over another's."""
-        ours, other = cls.median(line["found"].get("O", [])), cls.median(line["found"].get(kind, []))
+        ours, other = cls.median(line["found"].get("ottla", [])), cls.median(line["found"].get(kind, []))
         return ours / other if ours and other else None
 
     @classmethod
     def ratios(cls, line, kind):
         """Ottla's figure over another's, of each round's pair."""
-        pairs = zip(line["found"].get("O", []), line["found"].get(kind, []))
+        pairs = zip(line["found"].get("ottla", []), line["found"].get(kind, []))
         return [ours / other for ours, other in pairs if other]
 
     def over_own(self, line):
         """Ottla's median over its own median in the row that the goal names: none if that row was not run."""
         other = next((it for it in self.lines if line.get("own") and it["name"] == line["own"][0]), None)
-        ours, theirs = (self.median(it["found"].get("O", [])) if it else None for it in (line, other))
+        ours, theirs = (self.median(it["found"].get("ottla", [])) if it else None for it in (line, other))
         return ours / theirs if ours and theirs else None
 
     def verdict(self, line):
@@ -95,15 +95,16 @@ class Table:
 
         lower, cpu = line["lower"], line["cpu"]
         for kind in self.others:
-            say(self.ratio(line, kind), line["goals"].get(kind), " " + kind, lower)
-        say(self.median(line["found"].get("O", [])), line.get("most"), " " + line["unit"], lower)
+            say(self.ratio(line, kind), line["goals"].get(kind), " × " + NAMES[kind], lower)
+        say(self.median(line["found"].get("ottla", [])), line.get("most"), " " + line["unit"], lower)
         if line.get("own"):
             name, goal = line["own"]
             ratio = self.over_own(line)
             # The ratio stands in no column of its own.
             say(ratio, goal, f" of {name} ({ratio:.2f})" if ratio else "", lower)
-        if cpu.get("K") and cpu.get("O"):
-            say(cpu["O"] / cpu["K"], line.get("cpu_goal"), f" CPU of K ({cpu['O'] / cpu['K']:.2f})", True)
+        if cpu.get("kafka") and cpu.get("ottla"):
+            ratio = cpu["ottla"] / cpu["kafka"]
+            say(ratio, line.get("cpu_goal"), f" of Kafka's CPU ({ratio:.2f})", True)
         return ", ".join(said)
 
     @staticmethod
@@ -135,8 +136,8 @@ class Table:
                    *(self.over(line, kind) for kind in self.others), self.verdict(line), cores]
 
     def head(self):
-        return ["row", *(f"{kind}: {NAMES[kind]}" for kind in self.kinds), *(f"O/{kind}" for kind in self.others), "goal",
-                "CPU " + " / ".join(self.kinds)]
+        return ["row", *(NAMES[kind] for kind in self.kinds), *(f"over {NAMES[kind]}" for kind in self.others), "goal",
+                "CPU: " + " / ".join(NAMES[kind] for kind in self.kinds)]
 
     def text(self):
         cells = [self.head(), *self.cells()]
@@ -144,9 +145,9 @@ class Table:
         return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in cells)
 
     def json(self):
-        return [{"beside": self.others, "name": line["name"], "title": line["title"], "unit": line["unit"], "found": line["found"],
+        return [{"beside": list(self.others), "name": line["name"], "title": line["title"], "unit": line["unit"], "found": line["found"],
                  "cpu": line["cpu"], "seconds": line.get("took", {}),
-                 **{f"over_{kind.lower()}": self.ratio(line, kind) for kind in self.others},
+                 **{f"over_{kind}": self.ratio(line, kind) for kind in self.others},
                  "goal": self.verdict(line)} for line in self.lines]
 
     def markdown(self):
@@ -157,7 +158,7 @@ class Table:
 
 def picture(table):
     """Bars of how many times Apache Kafka's figure ours is; of times and sizes, the other way round."""
-    bars = [(line["title"], table.ratio(line, "K"), line["lower"]) for line in table.lines]
+    bars = [(line["title"], table.ratio(line, "kafka"), line["lower"]) for line in table.lines]
     bars = [(title, 1 / ratio if lower else ratio) for title, ratio, lower in bars if ratio]
     widest = max((ratio for _, ratio in bars), default=1)
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="900" height="{30 + 24 * len(bars)}" font-family="sans-serif" font-size="13">',

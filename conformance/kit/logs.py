@@ -37,12 +37,12 @@ EVENTS = [
     ("SCRAM credential deleted", 1, ["client", "principal"], {"user": "alice", "mechanism": "SCRAM-SHA-256"}),
     ("connections refused (max.connections, max.connections.per.ip)", 1, ["client", "count", "connections"], {}),
     ("stray folder set aside: the metadata has no such partition", 1, ["folder", "renamed_to"], {"partition": "nothing-0"}),
-    ("partition is offline: it cannot be opened", 1, ["error"], {"partition": "kept-0"}),
+    ("partition cannot be opened; it is offline", 1, ["error"], {"partition": "kept-0"}),
     ("node stopping", 2, ["signal"], {"signal": "SIGTERM"}),
     ("node stopped cleanly", 2, ["stop_ms"], {}),
 ]
 # Nothing of these levels is due in a life without trouble but what is planted.
-PLANTED = {"connections refused (max.connections, max.connections.per.ip)", "partition is offline: it cannot be opened",
+PLANTED = {"connections refused (max.connections, max.connections.per.ip)", "partition cannot be opened; it is offline",
            "stray folder set aside: the metadata has no such partition"}
 
 SECRET = "hunter2"

@@ -160,7 +160,7 @@ pub fn command(words: &[String]) -> Option<Result<Ours, String>> {
             let unknown = || {
                 let near = ottla_tools::nearest(other, &OURS);
                 let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
-                format!("there is no command {other} here{hint}")
+                format!("unknown command {other}{hint}")
             };
             Some(Err(ottla_tools::not_built(other).unwrap_or_else(unknown)))
         }
@@ -209,7 +209,7 @@ fn storage(rest: &[&str]) -> Result<Vec<String>, String> {
                     ));
                 }
             },
-            other => return Err(format!("kafka-storage format: {other} is not known so far")),
+            other => return Err(format!("kafka-storage format: unknown option {other}")),
         }
     }
     Ok(words)

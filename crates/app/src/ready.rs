@@ -102,7 +102,7 @@ impl Readiness {
         if let Some(supervisor) = &self.supervisor
             && let Err(error) = supervisor.tell(state)
         {
-            tracing::warn!(%error, state, "supervisor cannot be told (NOTIFY_SOCKET)");
+            tracing::warn!(%error, state, "the service manager cannot be notified (NOTIFY_SOCKET)");
         }
     }
 }

@@ -28,7 +28,7 @@ fn allow_files() {
     if limit.current != limit.maximum {
         let all = Rlimit { current: limit.maximum, maximum: limit.maximum };
         if let Err(error) = setrlimit(Resource::Nofile, all) {
-            tracing::warn!(%error, limit = ?limit.current, "few files can be open at once");
+            tracing::warn!(%error, limit = ?limit.current, "the limit of open files cannot be raised");
         }
     }
 }
@@ -137,7 +137,7 @@ fn start(
         tracing::warn!("{warning}");
     }
     for (name, why) in settings.without_effect() {
-        tracing::warn!(setting = %name, "a setting has no effect: {why}");
+        tracing::warn!(setting = %name, "setting has no effect: {why}");
     }
     warn_of_missing_brokers(&settings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

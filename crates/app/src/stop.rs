@@ -71,7 +71,7 @@ impl NodeFilter {
                     wanted.node_id = Some(id.trim().parse().map_err(wrong)?);
                 }
                 "--process-role" => {
-                    wanted.roles = Some(roles(value.ok_or_else(missing)?.split(',')))
+                    wanted.roles = Some(role_set(value.ok_or_else(missing)?.split(',')))
                 }
                 "--all" => wanted.all = true,
                 other => {
@@ -125,7 +125,7 @@ impl NodeFilter {
     }
 }
 
-fn roles<'a>(all: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
+fn role_set<'a>(all: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
     all.map(|it| it.trim().to_owned()).filter(|it| !it.is_empty()).collect()
 }
 
@@ -135,10 +135,10 @@ fn roles<'a>(all: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
 /// # Errors
 /// There is none, it is not clear which are meant, or the system refuses.
 pub fn stop(words: &[String], signal: Option<&str>) -> Result<String> {
-    let signal = named(signal.filter(|it| !it.is_empty()).unwrap_or("TERM"))?;
+    let signal = signal_named(signal.filter(|it| !it.is_empty()).unwrap_or("TERM"))?;
     let wanted = NodeFilter::read(words).map_err(Error::other)?;
     let mut text = String::new();
-    for node in wanted.choose(running()?).map_err(Error::other)? {
+    for node in wanted.choose(running_nodes()?).map_err(Error::other)? {
         let shown = node.shown();
         let sent = Pid::from_raw(node.process).map_or(Ok(()), |pid| kill_process(pid, signal));
         sent.map_err(|error| Error::other(format!("{shown} cannot be asked to stop: {error}")))?;
@@ -148,7 +148,7 @@ pub fn stop(words: &[String], signal: Option<&str>) -> Result<String> {
     Ok(text)
 }
 
-fn named(signal: &str) -> Result<Signal> {
+fn signal_named(signal: &str) -> Result<Signal> {
     Ok(match signal.strip_prefix("SIG").unwrap_or(signal) {
         "TERM" | "15" => Signal::TERM,
         "INT" | "2" => Signal::INT,
@@ -164,7 +164,7 @@ fn named(signal: &str) -> Result<Signal> {
 }
 
 /// The nodes of this machine that run this program.
-fn running() -> Result<Vec<Running>> {
+fn running_nodes() -> Result<Vec<Running>> {
     let own = std::env::current_exe()?.canonicalize()?;
     let mut all = Vec::new();
     for entry in std::fs::read_dir("/proc")? {
@@ -183,7 +183,7 @@ fn running() -> Result<Vec<Running>> {
         let words: Vec<String> = line.split_terminator('\0').map(str::to_owned).collect();
         if let Some(server) = node_of(&words) {
             let folder = std::fs::read_link(path.join("cwd")).unwrap_or_default();
-            all.push(Running { process, known: known(&server, &folder) });
+            all.push(Running { process, known: known_settings(&server, &folder) });
         }
     }
     all.sort_by_key(|it| it.process);
@@ -208,14 +208,14 @@ fn node_of(words: &[String]) -> Option<ServerArgs> {
 }
 
 /// What the settings of a node say that was started in a folder.
-fn known(server: &ServerArgs, folder: &Path) -> Option<KnownNode> {
+fn known_settings(server: &ServerArgs, folder: &Path) -> Option<KnownNode> {
     let file = server.settings.file.as_ref().map(|it| folder.join(it));
     // What it took from its environment is not known here.
     let given = SettingsArgs { file, env: false, overrides: server.settings.overrides.clone() };
     let settings = server::settings(&given).ok()?;
     Some(KnownNode {
         node_id: settings.node_id().ok()?,
-        roles: roles(settings.roles().iter().map(String::as_str)),
+        roles: role_set(settings.roles().iter().map(String::as_str)),
         directories: settings.log_dirs().iter().map(|it| folder.join(it)).collect(),
     })
 }
@@ -231,7 +231,7 @@ mod tests {
     fn node(process: i32, node_id: i32, role: &str, directory: &str) -> Running {
         let known = KnownNode {
             node_id,
-            roles: roles(role.split(',')),
+            roles: role_set(role.split(',')),
             directories: vec![PathBuf::from(directory)],
         };
         Running { process, known: Some(known) }
@@ -294,7 +294,7 @@ mod tests {
         }
         let server =
             node_of(&words("ottla server --override node.id=3 --override log.dirs=d")).unwrap();
-        let known = known(&server, Path::new("/here")).unwrap();
+        let known = known_settings(&server, Path::new("/here")).unwrap();
         assert_eq!((known.node_id, known.directories), (3, vec![PathBuf::from("/here/d")]));
     }
 }

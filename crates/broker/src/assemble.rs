@@ -26,7 +26,8 @@ use crate::lanes::NodeLanes;
 use crate::levels::LogLevels;
 use crate::listening::{bind_listeners, serve_listeners};
 use crate::lost;
-use crate::node::{Node, Parts};
+use crate::metrics_page::{bind_page, start_page};
+use crate::node::{Node, NodeFacts, Parts};
 use crate::register::{join_cluster, registration};
 use crate::rules::{keeper_settings, node_settings};
 use crate::start_error::StartError;
@@ -103,6 +104,7 @@ pub struct Assembled {
     keeper: Keeper,
     lanes: NodeLanes,
     addresses: Vec<(String, SocketAddr)>,
+    metrics_address: Option<SocketAddr>,
     formatted: bool,
     data: Vec<PathBuf>,
     facts: StartFacts,
@@ -125,9 +127,11 @@ pub async fn assemble(
     check(&*seams.files, &settings, formatting)?;
     let listeners = bind_listeners(&seams.transport, &settings)?;
     let host = listeners.first().map(|it| it.setting.host.as_str());
+    let page = bind_page(&seams.transport, &settings)?;
+    let metrics_address = page.as_ref().map(|page| page.address);
     let voter_listeners = voter_listeners(&settings, host)?;
     let found = find(&seams, settings, &voter_listeners)?;
-    let Found { started, meta, .. } = found;
+    let FoundOnDisk { started, meta, .. } = found;
     let kraft_version = found.quorum.kraft_version();
     let id = meta.node_id;
     let Seams { clock, lanes, spawner, .. } = seams;
@@ -138,13 +142,15 @@ pub async fn assemble(
     let node = Arc::new(Node::new(Parts {
         clock: clock.clone(),
         id,
-        cluster_id: meta.cluster_id,
-        metadata_directory: meta.directory_id,
+        facts: NodeFacts {
+            cluster_id: meta.cluster_id,
+            metadata_directory: meta.directory_id,
+            voter_listeners,
+            kraft_version,
+        },
         started: Arc::clone(&started),
         partitions: Arc::new(found.partitions),
         controller,
-        voter_listeners,
-        kraft_version,
         levels,
         authorizer,
         lanes: lanes.clone(),
@@ -155,19 +161,22 @@ pub async fn assemble(
     let request = registration(&node, &listeners, found.directories)?;
     let epoch = join_cluster(&node.controller, found.bootstrap, request).await?;
     let asked = Arc::clone(&node);
-    let ask = Arc::new(move || keeper_settings(&asked.cluster(), &asked.started, asked.id));
+    let ask = Arc::new(move || keeper_settings(&asked.cluster(), asked.started(), asked.id));
     let keeper = Keeper::start(&node.partitions, &clock, ask)?;
     let facts = start_facts(&node, found.was_clean || found.formatted, (begun, found.recovery));
     let addresses = listeners.iter().map(|it| (it.setting.name.clone(), it.address)).collect();
     serve_listeners(&node, listeners, &spawner).await;
+    if let Some(page) = page {
+        start_page(&node, page, &spawner).await;
+    }
     start_ticks(&node, &spawner).await;
     resume_moves(&node)?;
     let (data, formatted) = (started.log_dirs(), found.formatted);
-    Ok(Assembled { node, keeper, lanes, addresses, formatted, data, facts, epoch })
+    Ok(Assembled { node, keeper, lanes, addresses, metrics_address, formatted, data, facts, epoch })
 }
 
 /// What a node finds in its data directories.
-struct Found {
+struct FoundOnDisk {
     started: Arc<Settings>,
     /// What the directory with the metadata log is.
     meta: MetaProperties,
@@ -189,7 +198,7 @@ fn find(
     seams: &Seams,
     settings: Settings,
     voter_listeners: &[Endpoint],
-) -> Result<Found, StartError> {
+) -> Result<FoundOnDisk, StartError> {
     let Seams { files, clock, lanes, .. } = seams;
     let id = settings.node_id()?;
     let mut dirs = open_dirs(files, &settings)?;
@@ -214,7 +223,7 @@ fn find(
     partitions.sweep()?;
     partitions.set_strays_aside(|place| topic_id(&cluster, id, place))?;
     lost::tell(&lost);
-    Ok(Found {
+    Ok(FoundOnDisk {
         started: Arc::new(settings),
         meta,
         cluster,
@@ -231,9 +240,9 @@ fn find(
 /// Starts what fires the timers of coordinators.
 async fn start_ticks(node: &Arc<Node>, spawner: &Spawner) {
     let ticked = Arc::clone(node);
-    spawner.spawn(0, move || async move { ticked.groups.tick().await }).await;
+    spawner.spawn(0, move || async move { ticked.coordinators.tick_groups().await }).await;
     let ticked = Arc::clone(node);
-    let ticking = move || async move { ticked.transactions.tick(&ticked.markers).await };
+    let ticking = move || async move { ticked.coordinators.tick_transactions().await };
     spawner.spawn(0, ticking).await;
 }
 
@@ -243,7 +252,7 @@ fn resume_moves(node: &Node) -> Result<(), StartError> {
         // One whose partition or directory is gone is over.
         let _ = node.partitions.plan_move(&place, &path);
     }
-    node.moves.start(node.mover());
+    node.start_moves();
     Ok(())
 }
 
@@ -254,10 +263,16 @@ impl Assembled {
         &self.addresses
     }
 
+    /// Where the page with its metrics is, if it is served.
+    #[must_use]
+    pub const fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
     /// The cluster's id.
     #[must_use]
     pub fn cluster_id(&self) -> &str {
-        &self.node.cluster_id
+        &self.node.facts.cluster_id
     }
 
     /// Was the data directory new?
@@ -301,7 +316,7 @@ impl Assembled {
             node.controller.ask(ControllerCommand::Stop { broker: node.id }).await;
         if let Err(code) = asked {
             tracing::error!(
-                code = code.name(),
+                error = code.name(),
                 "controlled shutdown failed: the controller had stopped"
             );
         }
@@ -326,7 +341,7 @@ fn start_facts(
     };
     StartFacts {
         node_id: node.id,
-        roles: node.started.roles(),
+        roles: node.started().roles(),
         was_clean,
         partitions: node.partitions.all().len(),
         recovery_ms: millis(recovery),

@@ -36,9 +36,19 @@ impl Broker {
         options: StartOptions,
         clock: Clock,
     ) -> Result<Self, StartError> {
+        Self::start_on(Arc::new(DiskFiles), settings, options, clock)
+    }
+
+    /// As [`Broker::start`], on other disks: a test's, which fail or hang.
+    pub(crate) fn start_on(
+        files: Arc<dyn Files>,
+        settings: Settings,
+        options: StartOptions,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
         let threads = Threads::start(network_threads())?;
         let seams = Seams {
-            files: Arc::new(DiskFiles),
+            files,
             clock,
             lanes: NodeLanes::threads(&settings),
             spawner: threads.spawner(),
@@ -105,6 +115,12 @@ impl Broker {
     #[must_use]
     pub fn addresses(&self) -> &[(String, SocketAddr)] {
         self.assembled.addresses()
+    }
+
+    /// Where the page with its metrics is, if it is served.
+    #[must_use]
+    pub const fn metrics_address(&self) -> Option<SocketAddr> {
+        self.assembled.metrics_address()
     }
 
     /// The cluster's id.

@@ -82,7 +82,7 @@ async fn answer(node: &Node, session: &Arc<Session>, frame: Bytes) -> Outcome {
     let mut d = Decoder::new(frame);
     let mut head = match read_request_head(&mut d) {
         Ok(head) => head,
-        Err(error) => return Outcome::Close(format!("a request without a header: {error}")),
+        Err(error) => return Outcome::Close(format!("request header cannot be read: {error}")),
     };
     let served = SERVED.iter().find(|api| api.key.code() == head.key);
     let Some(api) = served else {
@@ -92,6 +92,8 @@ async fn answer(node: &Node, session: &Arc<Session>, frame: Bytes) -> Outcome {
     if !api.serves(head.version) {
         return unserved(key, &head);
     }
+    node.numbers.count_request(api, head.version);
+    let begun = node.numbers.begin(&node.clock);
     let client_id = head.client_id.take().unwrap_or_default();
     let call = Call::new(session, key, head.version, client_id);
     // Not handed to a function: that would move a large future once more for each request.
@@ -99,17 +101,21 @@ async fn answer(node: &Node, session: &Arc<Session>, frame: Bytes) -> Outcome {
     let first = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
     // One that need not wait is not timed: that would cost more than many requests do.
     if let Poll::Ready(outcome) = first {
+        if !matches!(outcome, Outcome::Later(_)) {
+            node.numbers.end(key, begun, &node.clock);
+        }
         return outcome;
     }
-    let begun = node.clock.monotonic();
+    let waited_since = node.clock.monotonic();
     let outcome = work.await;
-    slow::waited(&node.clock, &call, begun);
+    slow::waited(&node.clock, &call, waited_since);
+    node.numbers.end(key, begun, &node.clock);
     outcome
 }
 
 /// Decodes, handles, encodes. What stands behind the body is ignored, as Kafka does: librdkafka
 /// leaves a few bytes there.
-async fn serve<R: Request, A: Into<Answer<R::Response>>>(
+async fn serve<R: Request, A: Into<DispatchAnswer<R::Response>>>(
     head: &FrameHead,
     mut body: Decoder,
     handle: impl AsyncFnOnce(R) -> A,
@@ -126,15 +132,15 @@ async fn serve<R: Request, A: Into<Answer<R::Response>>>(
 
 /// What a handler returns: its response, or, if the request is one that Kafka does not answer, why
 /// the connection closes.
-struct Answer<T>(Result<T, String>);
+struct DispatchAnswer<T>(Result<T, String>);
 
-impl<T> From<T> for Answer<T> {
+impl<T> From<T> for DispatchAnswer<T> {
     fn from(response: T) -> Self {
         Self(Ok(response))
     }
 }
 
-impl<T> From<Result<T, String>> for Answer<T> {
+impl<T> From<Result<T, String>> for DispatchAnswer<T> {
     fn from(answer: Result<T, String>) -> Self {
         Self(answer)
     }

@@ -14,7 +14,7 @@ impl Node {
     /// # Errors
     /// What a client is told.
     pub async fn add_to_transaction(&self, request: AddPartitions) -> Result<(), ErrorCode> {
-        let (_, host) = self.transaction(&request.id)?;
+        let (_, host) = self.coordinators.transaction(&request.id)?;
         let added = ask(&host, TransactionCommand::Add(request));
         added.await?
     }
@@ -53,7 +53,7 @@ impl Node {
     /// # Errors
     /// What a client is told.
     pub fn add_to_transaction_now(&self, request: AddPartitions) -> Option<Result<(), ErrorCode>> {
-        let host = match self.transaction(&request.id) {
+        let host = match self.coordinators.transaction(&request.id) {
             Ok((_, host)) => host,
             Err(code) => return Some(Err(code)),
         };
@@ -70,7 +70,7 @@ impl Node {
     /// # Errors
     /// There is none yet.
     pub fn offsets_of_group(&self, group: &str) -> Result<TransactionPartitions, ErrorCode> {
-        let index = self.group_shard(group)?;
+        let index = self.coordinators.group_shard(group)?;
         Ok([(groups::TOPIC.to_owned(), [index].into())].into())
     }
 }

@@ -37,7 +37,7 @@ impl fmt::Display for Principal {
 
 /// Who sends a request, and from where.
 #[derive(Clone, Copy, Debug)]
-pub struct Client<'a> {
+pub struct Requester<'a> {
     /// Who the connection belongs to.
     pub principal: &'a Principal,
     /// The address that it comes from.
@@ -189,8 +189,8 @@ impl ResourceType {
 /// Decides who may do what.
 pub trait Authorizer: fmt::Debug + Send + Sync {
     /// May `client` do `operation` to `resource`?
-    fn allows(&self, client: Client<'_>, operation: Operation, resource: Resource<'_>) -> bool;
+    fn allows(&self, client: Requester<'_>, operation: Operation, resource: Resource<'_>) -> bool;
 
     /// May `client` do `operation` to any one resource of this type?
-    fn allows_some(&self, client: Client<'_>, operation: Operation, kind: ResourceType) -> bool;
+    fn allows_some(&self, client: Requester<'_>, operation: Operation, kind: ResourceType) -> bool;
 }

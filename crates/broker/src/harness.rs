@@ -1,5 +1,9 @@
 //! A node for tests: started in a temporary directory, and dialled in process through the door that
 //! connections use, with the rights that a test gives its client.
+//!
+//! A test injects a fault into the next requests by the log that they write: that of a partition,
+//! of a coordinator (`__consumer_offsets-0`, `__transaction_state-0`) or of the controller
+//! (`__cluster_metadata-0`). See [`Harness::set_fault`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,16 +12,19 @@ use bytes::{Bytes, BytesMut};
 use ottla_clock::Clock;
 use ottla_locks::Mutex;
 use ottla_net::connection::{Handler, Outcome};
+use ottla_partitions::{DiskFiles, Fault, FaultyFiles};
 use ottla_protocol::{Decoder, Message, Request, request_frame, response_head_is_flexible};
 use ottla_settings::Settings;
 
 use crate::assemble::{Formatting, StartOptions};
 use crate::broker::Broker;
 use crate::dispatch::Serving;
-use crate::guard::{Authorizer, Client, Operation, Resource, ResourceType};
+use crate::guard::{Authorizer, Operation, Requester, Resource, ResourceType};
 use crate::levels::NoLevels;
 use crate::node::Node;
 use crate::request::Session;
+
+pub mod asks;
 
 /// An operation, and what it is done to.
 pub type Right = (ResourceType, Operation);
@@ -27,11 +34,11 @@ pub type Right = (ResourceType, Operation);
 struct Rights(Mutex<Option<Vec<Right>>>);
 
 impl Authorizer for Rights {
-    fn allows(&self, client: Client<'_>, operation: Operation, resource: Resource<'_>) -> bool {
+    fn allows(&self, client: Requester<'_>, operation: Operation, resource: Resource<'_>) -> bool {
         self.allows_some(client, operation, resource.kind())
     }
 
-    fn allows_some(&self, _: Client<'_>, operation: Operation, kind: ResourceType) -> bool {
+    fn allows_some(&self, _: Requester<'_>, operation: Operation, kind: ResourceType) -> bool {
         self.0.lock().as_ref().is_none_or(|all| all.contains(&(kind, operation)))
     }
 }
@@ -42,7 +49,8 @@ pub struct Harness {
     session: Arc<Session>,
     rights: Arc<Rights>,
     runtime: tokio::runtime::Runtime,
-    _folder: tempfile::TempDir,
+    disk: FaultyFiles,
+    folder: tempfile::TempDir,
 }
 
 impl fmt::Debug for Harness {
@@ -70,12 +78,14 @@ impl Harness {
             levels: Arc::new(NoLevels),
             authorizer: Some(authorizer),
         };
-        let broker = Broker::start(settings, options, Clock::real()).expect("starts");
+        let disk = FaultyFiles::new(Arc::new(DiskFiles));
+        let files = Arc::new(disk.clone());
+        let broker = Broker::start_on(files, settings, options, Clock::real()).expect("starts");
         let session =
             Session::new("127.0.0.1:4711".parse().expect("an address"), "PLAINTEXT".into());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a runtime");
-        Self { broker, session: Arc::new(session), rights, runtime, _folder: folder }
+        Self { broker, session: Arc::new(session), rights, runtime, disk, folder }
     }
 
     /// From now on the client may do exactly this; everything, without a list.
@@ -83,9 +93,19 @@ impl Harness {
         *self.rights.0.lock() = rights.map(<[Right]>::to_vec);
     }
 
+    /// From now on the disk has this fault under the log of a partition (`orders-0`), or none.
+    pub fn set_fault(&self, partition: &str, fault: Option<Fault>) {
+        self.disk.set(&self.folder.path().join(partition), fault);
+    }
+
     /// The node.
     pub fn node(&self) -> &Node {
         self.broker.node()
+    }
+
+    /// Where the page with the node's metrics is.
+    pub fn metrics_address(&self) -> std::net::SocketAddr {
+        self.broker.metrics_address().expect("ottla.metrics.listener is set")
     }
 
     /// The connection.
@@ -95,25 +115,33 @@ impl Harness {
 
     /// Sends a request in this version; what it is answered.
     pub fn ask<R: Request>(&self, request: &R, version: i16) -> R::Response {
-        const LENGTH_BYTES: usize = 4;
-        let frame = request_frame(request, version, 7, "test").expect("a frame");
-        let frame = Bytes::from(frame).slice(LENGTH_BYTES..);
-        let serving = Serving { node: self.broker.node(), session: Arc::clone(&self.session) };
-        let outcome = self.runtime.block_on(async {
-            match serving.serve(frame).await {
-                Outcome::Later(later) => later.await.ok_or("no reply".to_owned()),
-                Outcome::Reply(reply) => Ok(reply),
-                Outcome::Silent => Err("silence".to_owned()),
-                Outcome::Close(why) => Err(why),
-            }
-        });
-        let reply = outcome.unwrap_or_else(|why| panic!("{} v{version}: {why}", R::NAME));
-        let mut bytes = BytesMut::new();
-        reply.chunks.iter().for_each(|chunk| bytes.extend_from_slice(chunk));
-        bytes.extend_from_slice(&reply.tail);
-        // The correlation id, and where there may be tags, that there are none.
-        let head_bytes = 4 + usize::from(response_head_is_flexible(R::KEY, version));
-        let mut body = Decoder::new(bytes.freeze().slice(head_bytes..));
-        R::Response::decode(&mut body, version).unwrap_or_else(|why| panic!("{}: {why}", R::NAME))
+        self.runtime.block_on(ask_node(self.broker.node(), &self.session, request, version))
     }
+}
+
+/// Sends a node a request in this version, as a client with this connection; what it is answered.
+pub async fn ask_node<R: Request>(
+    node: &Node,
+    session: &Arc<Session>,
+    request: &R,
+    version: i16,
+) -> R::Response {
+    const LENGTH_BYTES: usize = 4;
+    let frame = request_frame(request, version, 7, "test").expect("a frame");
+    let frame = Bytes::from(frame).slice(LENGTH_BYTES..);
+    let serving = Serving { node, session: Arc::clone(session) };
+    let outcome = match serving.serve(frame).await {
+        Outcome::Later(later) => later.await.ok_or("no reply".to_owned()),
+        Outcome::Reply(reply) => Ok(reply),
+        Outcome::Silent => Err("silence".to_owned()),
+        Outcome::Close(why) => Err(why),
+    };
+    let reply = outcome.unwrap_or_else(|why| panic!("{} v{version}: {why}", R::NAME));
+    let mut bytes = BytesMut::new();
+    reply.chunks.iter().for_each(|chunk| bytes.extend_from_slice(chunk));
+    bytes.extend_from_slice(&reply.tail);
+    // The correlation id, and where there may be tags, that there are none.
+    let head_bytes = 4 + usize::from(response_head_is_flexible(R::KEY, version));
+    let mut body = Decoder::new(bytes.freeze().slice(head_bytes..));
+    R::Response::decode(&mut body, version).unwrap_or_else(|why| panic!("{}: {why}", R::NAME))
 }

@@ -7,7 +7,7 @@
 //! handler returns is encoded and goes back to `net`, which keeps replies in the order of the
 //! requests.
 //!
-//! [`mod@assemble`] builds all of that in order and stops it in reverse; [`broker`] gives it
+//! [`assemble()`] builds all of that in order and stops it in reverse; [`Broker`] gives it
 //! threads, disks and sockets.
 
 mod absent;
@@ -24,24 +24,30 @@ mod handlers;
 #[cfg(test)]
 mod harness;
 mod hosts;
+#[cfg(test)]
+mod in_process_tests;
 mod lanes;
 mod levels;
 mod listening;
 mod loggers;
 mod lost;
+mod metrics_page;
 mod node;
+mod numbers;
 mod produce_wire;
 mod register;
 mod reply;
 mod request;
 mod rules;
 mod slow;
+#[cfg(test)]
+mod slow_disk_tests;
 mod start_error;
 mod voter;
 
 pub use assemble::{Assembled, Formatting, NodeFailure, Seams, StartFacts, StartOptions, assemble};
 pub use broker::Broker;
-pub use guard::{Authorizer, Client, Operation, Principal, Resource, ResourceType};
+pub use guard::{Authorizer, Operation, Principal, Requester, Resource, ResourceType};
 pub use lanes::NodeLanes;
 pub use levels::{LogLevel, LogLevels, NoLevels};
 pub use ottla_net::names::{canonical_host_name, is_local_host};

@@ -68,19 +68,19 @@ pub fn bind_listeners(
 /// Serves connections to the listeners from now on.
 pub async fn serve_listeners(node: &Arc<Node>, all: Vec<BoundListener>, spawner: &Spawner) {
     let limits = Limits {
-        frame_bytes_max: node.own.request_bytes_max,
+        frame_bytes_max: node.own().request_bytes_max,
         replies_waiting_max: REPLIES_WAITING_MAX,
         unsent_bytes_max: UNSENT_BYTES_MAX,
     };
     for one in all {
         let (node, spread) = (Arc::clone(node), spawner.clone());
-        spawner.spawn(0, move || accept(node, one, limits, spread)).await;
+        spawner.spawn(0, move || accept_connections(node, one, limits, spread)).await;
     }
 }
 
 /// Takes connections and spreads them over the threads.
-async fn accept(node: Arc<Node>, one: BoundListener, limits: Limits, threads: Spawner) {
-    let admission: Admission = node.admission.clone();
+async fn accept_connections(node: Arc<Node>, one: BoundListener, limits: Limits, threads: Spawner) {
+    let admission: Admission = node.clients.admission.clone();
     let mut listener = match one.bound.listen() {
         Ok(listener) => listener,
         Err(error) => {
@@ -97,7 +97,7 @@ async fn accept(node: Arc<Node>, one: BoundListener, limits: Limits, threads: Sp
             Ok(Arrival::Accepted(accepted)) => {
                 next = (next + 1) % threads.count();
                 let (node, name) = (Arc::clone(&node), Arc::clone(&name));
-                let start = move || connection(node, name, accepted, limits);
+                let start = move || serve_connection(node, name, accepted, limits);
                 threads.spawn(next, start).await;
             }
             Err(error) => {
@@ -127,7 +127,7 @@ impl Refusals {
         }
         self.quiet_until = now + Self::TOLD_EVERY;
         let count = std::mem::take(&mut self.count);
-        let connections = node.admission.connections();
+        let connections = node.clients.admission.connections();
         tracing::warn!(
             client = %peer,
             count,
@@ -137,7 +137,7 @@ impl Refusals {
     }
 }
 
-async fn connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, limits: Limits) {
+async fn serve_connection(node: Arc<Node>, listener: Arc<str>, accepted: Accepted, limits: Limits) {
     let Accepted { socket, peer, permit } = accepted;
     let session = Arc::new(Session::new(peer, listener));
     match socket.adopt() {
@@ -159,12 +159,12 @@ where
     let closed = tokio::select! {
         biased;
         closed = served => Some(closed),
-        () = silence(&node.clock, &heard, node.own.idle) => {
+        () = idle_for(&node.clock, &heard, node.own().idle) => {
             tracing::debug!(%peer, "idle connection closed (connections.max.idle.ms)");
             None
         }
     };
-    node.telemetry.disconnected(&peer);
+    node.clients.telemetry.disconnected(&peer);
     match closed {
         None => {}
         Some(Closed::ByPeer) => tracing::debug!(%peer, "client closed the connection"),
@@ -174,7 +174,7 @@ where
 }
 
 /// Ends when nothing was heard for as long as that; never without a limit.
-async fn silence(clock: &Clock, heard: &Cell<Duration>, limit: Option<Duration>) {
+async fn idle_for(clock: &Clock, heard: &Cell<Duration>, limit: Option<Duration>) {
     let Some(limit) = limit else { return std::future::pending().await };
     loop {
         let due = heard.get() + limit;

@@ -33,7 +33,7 @@ pub fn describe(node: &Node, name: &str) -> Result<Vec<(String, LogLevel)>, Logg
         let own = node.id;
         return invalid(format!("Unexpected broker id, expected {own} but received {name}"));
     }
-    Ok(node.levels.levels().into_iter().collect())
+    Ok(node.levels().levels().into_iter().collect())
 }
 
 /// What a request does to the levels of this node: all of it, or nothing.
@@ -50,15 +50,15 @@ pub fn alter(
     let changes: Vec<(&str, Option<LogLevel>)> = resource
         .configs
         .iter()
-        .map(|config| change(&*node.levels, config))
+        .map(|config| change(node.levels(), config))
         .collect::<Result<_, _>>()?;
     if validate_only {
         return Ok(());
     }
     for (target, level) in changes {
-        let shown = |node: &Node| node.levels.levels().get(target).map_or("", |it| it.name());
+        let shown = |node: &Node| node.levels().levels().get(target).map_or("", |it| it.name());
         let from = shown(node);
-        node.levels.set(target, level);
+        node.levels().set(target, level);
         let to = shown(node);
         if from != to {
             audit::level_changed(call, target, from, to);

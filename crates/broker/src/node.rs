@@ -19,25 +19,25 @@ use ottla_types::{
 use crate::absent::why_not_here;
 use crate::guard::Authorizer;
 use crate::hosts::controller::ControllerHandle;
-use crate::hosts::groups::{self, GroupHost, Groups};
-use crate::hosts::markers::Markers;
 use crate::hosts::mover::{Mover, Moves};
 use crate::hosts::producer_ids::ProducerIds;
 use crate::hosts::sessions::Sessions;
-use crate::hosts::shards::{ask, shard_of};
 use crate::hosts::telemetry::Telemetry;
-use crate::hosts::transactions::{self, TransactionHost, Transactions};
 use crate::hosts::unpacking::Unpacking;
 use crate::lanes::NodeLanes;
 use crate::levels::LogLevels;
+use crate::numbers::{NodeNumbers, RequestTiming};
 use crate::request::Call;
 use crate::rules::{
     InForce, NodeSettings, connection_bounds, group_settings, node_settings, settings_in_force,
     transaction_settings,
 };
 
+mod coordinators;
 mod internal_topics;
 mod reconcile;
+
+use coordinators::{CoordinatorParts, Coordinators};
 
 /// A node, while it runs.
 #[derive(Debug)]
@@ -46,50 +46,63 @@ pub struct Node {
     pub clock: Clock,
     /// This node.
     pub id: NodeId,
-    /// Its cluster.
-    pub cluster_id: String,
-    /// Its directory with the metadata log.
-    pub metadata_directory: Uuid,
-    /// What it was started with.
-    pub started: Arc<Settings>,
-    /// What that means to it.
-    pub own: NodeSettings,
+    /// What is true of it as long as it runs.
+    pub facts: NodeFacts,
     /// The partitions that lie here.
     pub partitions: Arc<Partitions>,
-    /// The group coordinators.
-    pub groups: Groups,
-    /// The transaction coordinators.
-    pub transactions: Transactions,
-    /// The incremental fetch sessions.
-    pub sessions: Sessions,
-    /// What clients push of their metrics.
-    pub telemetry: Telemetry,
+    /// The coordinators of groups and transactions.
+    pub coordinators: Coordinators,
     /// The way to the controller.
     pub controller: ControllerHandle,
+    /// What is kept of clients from request to request.
+    pub clients: ClientState,
+    /// What is counted of requests.
+    pub numbers: Arc<NodeNumbers>,
+    started: Arc<Settings>,
+    own: NodeSettings,
+    levels: Arc<dyn LogLevels>,
+    authorizer: Option<Arc<dyn Authorizer>>,
+    unpacking: Unpacking,
+    moves: Moves,
+    /// Where the copying of a move is done.
+    moving: Lane,
+    /// The metadata as of now. Replaced as a whole; a reader keeps the one that it has loaded.
+    cluster: Arc<ArcSwap<Cluster>>,
+    /// What the settings of `cluster` mean; replaced before it.
+    in_force: ArcSwap<InForce>,
+    /// The topics of `cluster`, for groups; replaced before it.
+    topics: ArcSwap<TopicCatalog>,
+    /// Up to which offset of the metadata log `cluster` has come; set after it, so that it is never
+    /// ahead.
+    offset: AtomicI64,
+    /// The quorum's epoch at that offset. It may be read with an older offset: both only grow, and
+    /// are shown to operators together, nothing more.
+    epoch: AtomicI64,
+    producer_ids: ProducerIds,
+}
+
+/// What is true of a node as long as it runs.
+#[derive(Clone, Debug)]
+pub struct NodeFacts {
+    /// Its cluster's id.
+    pub cluster_id: String,
+    /// The id of its directory with the metadata log.
+    pub metadata_directory: Uuid,
     /// Where the metadata quorum's voter says that it listens.
     pub voter_listeners: Vec<ottla_quorum::Endpoint>,
     /// The level of `kraft.version`.
     pub kraft_version: i16,
-    /// The levels of the log.
-    pub levels: Arc<dyn LogLevels>,
-    /// Who may do what; without one, everything is allowed.
-    pub authorizer: Option<Arc<dyn Authorizer>>,
+}
+
+/// What is kept of clients from request to request.
+#[derive(Debug)]
+pub struct ClientState {
+    /// The incremental fetch sessions.
+    pub sessions: Sessions,
+    /// What clients push of their metrics.
+    pub telemetry: Telemetry,
     /// How many connections there may be.
     pub admission: Admission,
-    /// Where large produced batches are read through.
-    pub unpacking: Unpacking,
-    /// What writes the markers of transactions.
-    pub markers: Markers,
-    /// Moves of partitions between data directories.
-    pub moves: Moves,
-    /// Where the copying of a move is done.
-    moving: Lane,
-    cluster: Arc<ArcSwap<Cluster>>,
-    in_force: ArcSwap<InForce>,
-    topics: ArcSwap<TopicCatalog>,
-    offset: AtomicI64,
-    epoch: AtomicI64,
-    producer_ids: ProducerIds,
 }
 
 /// What a node is made of.
@@ -99,20 +112,14 @@ pub struct Parts {
     pub clock: Clock,
     /// This node.
     pub id: NodeId,
-    /// Its cluster.
-    pub cluster_id: String,
-    /// Its directory with the metadata log.
-    pub metadata_directory: Uuid,
+    /// What is true of it as long as it runs.
+    pub facts: NodeFacts,
     /// What it was started with.
     pub started: Arc<Settings>,
     /// The partitions that lie here.
     pub partitions: Arc<Partitions>,
     /// The way to the controller.
     pub controller: ControllerHandle,
-    /// Where the metadata quorum's voter says that it listens.
-    pub voter_listeners: Vec<ottla_quorum::Endpoint>,
-    /// The level of `kraft.version`.
-    pub kraft_version: i16,
     /// The levels of the log.
     pub levels: Arc<dyn LogLevels>,
     /// Who may do what; without one, everything is allowed.
@@ -125,40 +132,42 @@ impl Node {
     /// A node that knows nothing of its cluster yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { clock, id, cluster_id, metadata_directory, started, .. } = parts;
-        let Parts {
-            partitions,
-            controller,
-            voter_listeners,
-            kraft_version,
-            levels,
-            authorizer,
-            lanes,
-            ..
-        } = parts;
+        let Parts { clock, id, facts, started, partitions, controller, .. } = parts;
+        let Parts { levels, authorizer, lanes, .. } = parts;
         let cluster = Cluster::default();
         let own = node_settings(&started);
-        let settings = group_settings(&cluster, &started, id);
-        let groups = Groups::new(clock.clone(), lanes.hosts.loading.clone(), settings);
+        let timing = match own.metrics_listener {
+            Some(_) => RequestTiming::Timed,
+            None => RequestTiming::Untimed,
+        };
         let current = Arc::new(ArcSwap::from_pointee(cluster.clone()));
-        Self {
-            markers: Markers {
-                partitions: Arc::clone(&partitions),
-                groups: groups.clone(),
-                clock: clock.clone(),
-                cluster: Arc::clone(&current),
-            },
-            groups,
-            transactions: Transactions::new(
-                clock.clone(),
-                lanes.hosts.loading,
-                transaction_settings(&cluster, &started, id),
-            ),
+        let coordinators = Coordinators::new(CoordinatorParts {
+            clock: clock.clone(),
+            loading: lanes.hosts.loading,
+            partitions: Arc::clone(&partitions),
+            cluster: Arc::clone(&current),
+            groups: group_settings(&cluster, &started, id),
+            transactions: transaction_settings(&cluster, &started, id),
+        });
+        let clients = ClientState {
             sessions: Sessions::new(own.fetch_sessions_max),
             telemetry: Telemetry::new(own.telemetry_bytes_max),
-            own,
-            in_force: ArcSwap::from_pointee(settings_in_force(&cluster, &started, id)),
             admission: Admission::new(connection_bounds(&cluster, &started, id)),
+        };
+        Self {
+            numbers: NodeNumbers::new(partitions.metrics(), timing).into(),
+            clock,
+            id,
+            facts,
+            partitions,
+            coordinators,
+            controller,
+            clients,
+            in_force: ArcSwap::from_pointee(settings_in_force(&cluster, &started, id)),
+            started,
+            own,
+            levels,
+            authorizer,
             unpacking: Unpacking::on(lanes.unpacking),
             moves: Moves::default(),
             moving: lanes.moving,
@@ -167,18 +176,37 @@ impl Node {
             offset: AtomicI64::new(0),
             epoch: AtomicI64::new(0),
             producer_ids: ProducerIds::default(),
-            clock,
-            id,
-            cluster_id,
-            metadata_directory,
-            started,
-            partitions,
-            controller,
-            voter_listeners,
-            kraft_version,
-            levels,
-            authorizer,
         }
+    }
+
+    /// What it was started with.
+    #[must_use]
+    pub const fn started(&self) -> &Arc<Settings> {
+        &self.started
+    }
+
+    /// What it was started with, as far as that cannot change.
+    #[must_use]
+    pub const fn own(&self) -> &NodeSettings {
+        &self.own
+    }
+
+    /// The levels of the log.
+    #[must_use]
+    pub fn levels(&self) -> &dyn LogLevels {
+        &*self.levels
+    }
+
+    /// Who may do what; without one, everything is allowed.
+    #[must_use]
+    pub fn authorizer(&self) -> Option<&dyn Authorizer> {
+        self.authorizer.as_deref()
+    }
+
+    /// Where large produced batches are read through.
+    #[must_use]
+    pub const fn unpacking(&self) -> &Unpacking {
+        &self.unpacking
     }
 
     /// The metadata as of now.
@@ -199,17 +227,16 @@ impl Node {
         LeaderEpoch::try_from(self.epoch.load(Ordering::Acquire)).unwrap_or(0)
     }
 
-    /// What carries moves between directories out.
-    #[must_use]
-    pub fn mover(&self) -> Mover {
-        Mover {
+    /// Carries out the moves between data directories that are planned.
+    pub fn start_moves(&self) {
+        self.moves.start(Mover {
             clock: self.clock.clone(),
             id: self.id,
             partitions: Arc::clone(&self.partitions),
             controller: self.controller.clone(),
             bytes_per_second: self.settings().move_bytes_per_second,
             lane: self.moving.clone(),
-        }
+        });
     }
 
     /// Settings in force now.
@@ -282,88 +309,11 @@ impl Node {
         cluster.broker(node)?.listener(listener).cloned()
     }
 
-    /// How many partitions one of Kafka's own topics has.
-    fn shards(&self, topic: &str) -> Result<i32, ErrorCode> {
-        let cluster = self.cluster.load();
-        let topic = cluster.topic(topic).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
-        Ok(i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX))
-    }
-
-    /// The coordinator of a group, if it is here.
-    ///
-    /// # Errors
-    /// What the client is told otherwise.
-    pub fn group(&self, group: &str) -> Result<Arc<GroupHost>, ErrorCode> {
-        self.groups.of(group, self.shards(groups::TOPIC)?)
-    }
-
-    /// Asks the coordinator of a group.
-    ///
-    /// # Errors
-    /// What the client is told when it is not here, or cannot answer.
-    pub async fn ask_group<T>(
-        &self,
-        group: &str,
-        command: ottla_coordinator::group::GroupCommand,
-    ) -> Result<T, ErrorCode>
-    where
-        T: TryFrom<
-                ottla_coordinator::group::GroupReply,
-                Error = ottla_coordinator::group::GroupReply,
-            >,
-    {
-        ask(&*self.group(group)?, command).await
-    }
-
-    /// As [`Node::ask_group`], for a command that may be about several groups, and is about one.
-    ///
-    /// # Errors
-    /// See there.
-    pub async fn ask_one_group<T>(
-        &self,
-        group: &str,
-        command: ottla_coordinator::group::GroupCommand,
-    ) -> Result<T, ErrorCode>
-    where
-        Vec<T>: TryFrom<
-                ottla_coordinator::group::GroupReply,
-                Error = ottla_coordinator::group::GroupReply,
-            >,
-    {
-        let mut all: Vec<T> = self.ask_group(group, command).await?;
-        Ok(all.pop().expect("each group that is asked about is answered"))
-    }
-
-    /// Which partition of `__consumer_offsets` a group lives in.
-    ///
-    /// # Errors
-    /// There is no such topic yet.
-    pub fn group_shard(&self, group: &str) -> Result<PartitionIndex, ErrorCode> {
-        let none = ErrorCode::COORDINATOR_NOT_AVAILABLE;
-        shard_of(group, self.shards(groups::TOPIC)?).ok_or(none)
-    }
-
-    /// The coordinator of a transactional id and its partition, if it is here.
-    ///
-    /// # Errors
-    /// What the client is told otherwise.
-    pub fn transaction(
-        &self,
-        id: &str,
-    ) -> Result<(PartitionIndex, Arc<TransactionHost>), ErrorCode> {
-        if id.is_empty() {
-            return Err(ErrorCode::INVALID_REQUEST);
-        }
-        let none = ErrorCode::COORDINATOR_NOT_AVAILABLE;
-        let index = shard_of(id, self.shards(transactions::TOPIC)?).ok_or(none)?;
-        Ok((index, self.transactions.at(index)?))
-    }
-
     /// The node that coordinates a key which lives in `topic`, and where the caller's listener
     /// finds it.
     ///
     /// # Errors
-    /// Nobody coordinates it at the moment.
+    /// It has no coordinator at the moment.
     pub fn coordinator(
         &self,
         topic: &str,
@@ -372,7 +322,7 @@ impl Node {
     ) -> Result<(NodeId, String, i32), ErrorCode> {
         let none = ErrorCode::COORDINATOR_NOT_AVAILABLE;
         let cluster = self.cluster();
-        let index = shard_of(key, self.shards(topic)?).ok_or(none)?;
+        let index = self.coordinators.shard(topic, key)?;
         let topic = cluster.topic(topic).ok_or(none)?;
         let leader = topic.partitions.get(&index).map(|state| state.leader).ok_or(none)?;
         let found = self.address(&cluster, leader, &call.session.listener).ok_or(none)?;

@@ -51,6 +51,7 @@ fn other_value(setting: &Setting) -> String {
         "group.consumer.session.timeout.ms" | "consumer.session.timeout.ms" => Some("50000"),
         "group.consumer.heartbeat.interval.ms" | "consumer.heartbeat.interval.ms" => Some("6000"),
         "group.coordinator.rebalance.protocols" => Some("classic"),
+        "ottla.metrics.listener" => Some("127.0.0.1:9404"),
         "replica.alter.log.dirs.io.max.bytes.per.second" => Some("1000"),
         _ => None,
     };

@@ -76,7 +76,7 @@ fn unanswered(response: &ProduceResponse) -> Outcome {
     match parts.find(|part| part.error_code != 0) {
         Some(part) => {
             let code = ErrorCode(part.error_code);
-            Outcome::Close(format!("a produce with acks=0 failed: {}", code.name()))
+            Outcome::Close(format!("produce with acks=0 failed: {}", code.name()))
         }
         None => Outcome::Silent,
     }
@@ -122,10 +122,12 @@ fn answered(
         produce::ProduceOutcome::Done(response) => reply(call.key, head, &response),
         produce::ProduceOutcome::Waiting(response) => {
             let (head, call, clock) = (head.clone(), call.clone(), node.clock.clone());
-            let begun = clock.monotonic();
+            let (begun, numbers) = (clock.monotonic(), Arc::clone(&node.numbers));
+            let counted = numbers.begin(&clock);
             let later = async move {
                 let response = response.await;
                 slow::tell(&clock, &call, begun);
+                numbers.end(call.key, counted, &clock);
                 encoded(call.key, &head, &response, head.version).ok()
             };
             Outcome::Later(Box::pin(later))
@@ -155,6 +157,14 @@ pub fn serve_together(node: &Node, session: &Arc<Session>, frames: &[Bytes]) -> 
     let Some(head) = heads.first().filter(|_| heads.len() > 1) else { return Vec::new() };
     let (key, version, client_id) = (ApiKey::Produce, head.version, client_id.unwrap_or_default());
     let call = Call::new(session, key, version, client_id);
+    let begun = node.numbers.begin(&node.clock);
     let all = run.append(node, &call).unwrap_or_default();
-    heads.iter().zip(all).map(|(head, produced)| answered(node, &call, head, produced)).collect()
+    let answer = |(head, produced): (&FrameHead, produce::ProduceOutcome)| {
+        node.numbers.count_request(&produce::API, version);
+        if matches!(produced, produce::ProduceOutcome::Done(_)) {
+            node.numbers.end(key, begun, &node.clock);
+        }
+        answered(node, &call, head, produced)
+    };
+    heads.iter().zip(all).map(answer).collect()
 }

@@ -23,7 +23,7 @@ pub fn registration(
     bound: &[BoundListener],
     directories: DirectoryFacts,
 ) -> Result<BrokerRegistrationRequest, StartError> {
-    let advertised = node.started.advertised()?;
+    let advertised = node.started().advertised()?;
     let listener = |it: &BoundListener| {
         let told = advertised.iter().find(|one| one.name == it.setting.name);
         let (host, port) = match told {
@@ -44,11 +44,11 @@ pub fn registration(
     });
     Ok(BrokerRegistrationRequest {
         broker_id: node.id,
-        cluster_id: node.cluster_id.clone(),
+        cluster_id: node.facts.cluster_id.clone(),
         incarnation_id: node.clock.random_uuid(),
         listeners: bound.iter().map(listener).collect(),
         features: features.collect(),
-        rack: node.own.rack.clone(),
+        rack: node.own().rack.clone(),
         log_dirs: directories.ids,
         previous_broker_epoch: directories.epoch_of_clean_stop,
         ..Default::default()

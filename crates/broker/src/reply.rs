@@ -42,7 +42,7 @@ pub fn encoded<M: Message>(
 /// nothing else (KIP-511); of any other API the client should have asked first.
 pub fn unserved(key: ApiKey, head: &FrameHead) -> Outcome {
     if key != ApiKey::ApiVersions {
-        return Outcome::Close(format!("{} has no version {} here", key.name(), head.version));
+        return Outcome::Close(format!("{} version {} is not supported", key.name(), head.version));
     }
     let mut response = api_versions::served();
     response.error_code = ErrorCode::UNSUPPORTED_VERSION.0;

@@ -9,7 +9,7 @@ use ottla_metadata::ResourceKind;
 use ottla_protocol::{ApiKey, Text};
 use ottla_types::ErrorCode;
 
-use crate::guard::{Client, Operation, Principal, Resource, ResourceType};
+use crate::guard::{Operation, Principal, Requester, Resource, ResourceType};
 use crate::hosts::telemetry::ClientTraits;
 use crate::node::Node;
 
@@ -91,21 +91,21 @@ impl Call {
         Self { session: Arc::clone(session), principal, key, version, client_id }
     }
 
-    fn client(&self) -> Client<'_> {
-        Client { principal: &self.principal, host: self.session.peer.ip().to_canonical() }
+    fn client(&self) -> Requester<'_> {
+        Requester { principal: &self.principal, host: self.session.peer.ip().to_canonical() }
     }
 
     /// May this request do `operation` to `resource`?
     #[must_use]
     pub fn may(&self, node: &Node, operation: Operation, resource: Resource<'_>) -> bool {
-        let authorizer = node.authorizer.as_ref();
+        let authorizer = node.authorizer();
         authorizer.is_none_or(|it| it.allows(self.client(), operation, resource))
     }
 
     /// May this request do `operation` to any one resource of this type?
     #[must_use]
     pub fn may_some(&self, node: &Node, operation: Operation, kind: ResourceType) -> bool {
-        let authorizer = node.authorizer.as_ref();
+        let authorizer = node.authorizer();
         authorizer.is_none_or(|it| it.allows_some(self.client(), operation, kind))
     }
 
@@ -118,9 +118,9 @@ impl Call {
         &self,
         node: &Node,
         operation: Operation,
-        resource: (i8, &str),
+        kind: i8,
+        name: &str,
     ) -> Result<(), ErrorCode> {
-        let (kind, name) = resource;
         let Some(kind) = ResourceKind::of(kind) else { return Ok(()) };
         let resource = Resource::of_settings(kind, name);
         self.check(node, operation, resource)

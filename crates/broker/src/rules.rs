@@ -62,6 +62,8 @@ pub struct NodeSettings {
     pub offsets_topic: InternalTopic,
     /// `__transaction_state`.
     pub transactions_topic: InternalTopic,
+    /// `ottla.metrics.listener`: where the page of metrics is served, if it is.
+    pub metrics_listener: Option<String>,
 }
 
 /// What the settings that a node was started with mean to it.
@@ -94,6 +96,7 @@ pub fn node_settings(settings: &Settings) -> NodeSettings {
         telemetry_bytes_max: size("telemetry.max.bytes"),
         offsets_topic: topic("offsets.topic"),
         transactions_topic: topic("transaction.state.log"),
+        metrics_listener: settings.given("ottla.metrics.listener").map(str::to_owned),
     }
 }
 

@@ -124,7 +124,7 @@ fn lost_text(lost: &[LostDirectory]) -> String {
     let of = |it: &LostDirectory| {
         let what = it.partitions_text();
         if it.id.is_zero() {
-            format!("{what} of this node lie in none of the directories in log.dirs")
+            format!("{what} of this node are in none of the directories of log.dirs")
         } else {
             format!("directory id {} is in none of log.dirs; it holds {what}", it.id)
         }
@@ -144,12 +144,12 @@ impl StartError {
         let text = match self {
             Self::Listen { source, .. } => match source.kind() {
                 AddrInUse => {
-                    "Something listens there, maybe another node. Stop it, or take another address: --override listeners=PLAINTEXT://HOST:PORT"
+                    "Another process listens on this address, maybe another node. Stop it, or choose another address: --override listeners=PLAINTEXT://HOST:PORT"
                 }
                 AddrNotAvailable => {
-                    "This machine has no such address. Listen on one that it has, and tell clients another in advertised.listeners."
+                    "This machine has no such address. Listen on one of its own; advertised.listeners may name another for clients."
                 }
-                PermissionDenied => "Ports below 1024 need a privilege; take a higher one.",
+                PermissionDenied => "Ports below 1024 need a privilege; choose a higher one.",
                 _ => return None,
             },
             Self::Locked(_) => {

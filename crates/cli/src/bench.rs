@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use ottla_client::{
-    ClientError, Cluster, Consumer, ConsumerOptions, NewTopic, Producer, ProducerOptions,
-    ProducerRecord, Start, Stop, TopicPartition,
+    ChangeMode, Client, ClientError, Consumer, ConsumerOptions, NewTopic, Producer,
+    ProducerOptions, ProducerRecord, Start, Stop, TopicPartition,
 };
 use ottla_clock::Clock;
 use ottla_types::ErrorCode;
@@ -91,18 +91,18 @@ pub(crate) async fn run(args: BenchArgs, environment: &Environment) -> Result<()
     args.shared.refuse_watch("bench")?;
     let front = Front::new(&args.shared, environment)?;
     let clock = Clock::real();
-    let mut cluster = front.connect().await?;
+    let client = front.connect().await?;
     let topic = format!("{TOPIC_PREFIX}{}", clock.random_uuid());
     // From here on a signal ends the measuring, not the process: the topic must not stay.
     let mut stop = Stop::listen()?;
     let measured = tokio::select! {
         biased;
-        measured = create_and_measure(&mut cluster, &args, &front, &topic, &clock) => measured,
+        measured = create_and_measure(&client, &args, &front, &topic, &clock) => measured,
         stopped = stop.asked() => Err(stopped.into()),
     };
     let deleted = tokio::select! {
         biased;
-        deleted = cluster.delete_topic(&topic) => deleted,
+        deleted = client.delete_topic(&topic) => deleted,
         () = clock.sleep(DELETION) => Err(ClientError::TimedOut("deleting its topic".to_owned())),
     };
     match deleted {
@@ -116,19 +116,14 @@ pub(crate) async fn run(args: BenchArgs, environment: &Environment) -> Result<()
 }
 
 async fn create_and_measure(
-    cluster: &mut Cluster,
+    client: &Client,
     args: &BenchArgs,
     front: &Front<'_>,
     topic: &str,
     clock: &Clock,
 ) -> Result<OutputTable, Box<dyn Error>> {
-    let new = NewTopic {
-        name: topic.to_owned(),
-        partitions: args.partitions,
-        replication_factor: -1,
-        configs: Default::default(),
-    };
-    cluster.create_topic(&new).await?;
+    let new = NewTopic { partitions: args.partitions, ..NewTopic::named(topic) };
+    client.create_topic(&new, ChangeMode::Change).await?;
     measure(args, front, topic, clock).await
 }
 

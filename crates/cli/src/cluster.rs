@@ -3,9 +3,7 @@
 use std::error::Error;
 
 use clap::Args;
-use ottla_client::Cluster;
-use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
-use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
+use ottla_client::{Brokers, Client, LogDirDescription};
 
 use crate::front::{Environment, Front, SharedOptions};
 use crate::output::{Cell, OutputTable, bytes, column, only_json, titled};
@@ -22,13 +20,12 @@ pub(crate) async fn run(
     environment: &Environment,
 ) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
-    let mut cluster = front.connect().await?;
-    front.show(async || look(&mut cluster).await).await
+    let client = front.connect().await?;
+    front.show(async || look(&client).await).await
 }
 
-async fn look(cluster: &mut Cluster) -> Result<OutputTable, Box<dyn Error>> {
-    let told = cluster.ask_any(&DescribeClusterRequest::default()).await?;
-    cluster.all_brokers().await?;
+async fn look(client: &Client) -> Result<OutputTable, Box<dyn Error>> {
+    let cluster = client.describe_cluster(Brokers::Unfenced).await?;
     let head = [
         column("broker"),
         column("address"),
@@ -42,30 +39,25 @@ async fn look(cluster: &mut Cluster) -> Result<OutputTable, Box<dyn Error>> {
         titled("cluster", "cluster_id"),
     ];
     let mut table = OutputTable::new(&head);
-    let topics = cluster.refresh(None, false).await?;
+    let topics = client.describe_topics(None).await?;
     let partitions = || topics.iter().flat_map(|it| &it.partitions);
-    for it in &told.brokers {
-        let id = it.broker_id;
-        let holds = partitions().filter(|at| at.replica_nodes.contains(&id)).count();
-        let leads = partitions().filter(|at| at.leader_id == id).count();
-        let request = DescribeLogDirsRequest { topics: None, ..Default::default() };
-        let dirs = cluster.ask(id, &request).await;
+    for it in &cluster.brokers {
+        let id = it.id;
+        let holds = partitions().filter(|at| at.replicas.contains(&id)).count();
+        let leads = partitions().filter(|at| at.leader == id).count();
+        let dirs = client.describe_log_dirs(id).await;
         let (size, [free, total]) = match &dirs {
             Ok(dirs) => {
-                let parts = dirs.results.iter().flat_map(|it| &it.topics);
-                let sizes = parts.flat_map(|it| &it.partitions).map(|it| it.partition_size);
+                let sizes = dirs.iter().flat_map(|dir| &dir.replicas).map(|it| it.size_bytes);
                 let size = u64::try_from(sizes.sum::<i64>()).unwrap_or(0);
-                (
-                    Cell::bytes(size),
-                    free(dirs.results.iter().map(|it| (it.usable_bytes, it.total_bytes))),
-                )
+                (Cell::bytes(size), free_part(dirs))
             }
             Err(error) => {
                 let failed = Cell::nothing().shown(error.to_string()).bad();
                 (failed, [Cell::nothing(), Cell::nothing()])
             }
         };
-        let role = if told.controller_id == id { "controller" } else { "broker" };
+        let role = if cluster.controller == id { "controller" } else { "broker" };
         let state = if it.is_fenced { Cell::from("fenced").bad() } else { role.into() };
         table.row(vec![
             id.into(),
@@ -77,17 +69,18 @@ async fn look(cluster: &mut Cluster) -> Result<OutputTable, Box<dyn Error>> {
             size,
             free,
             total,
-            told.cluster_id.as_str().into(),
+            cluster.id.as_str().into(),
         ]);
     }
     Ok(table)
 }
 
 /// The free part of the fullest disk, and how large that disk is.
-fn free(dirs: impl Iterator<Item = (i64, i64)>) -> [Cell; 2] {
-    let known = dirs.filter(|(usable, total)| *usable >= 0 && *total > 0);
-    let fullest = known.min_by_key(|(usable, total)| usable.saturating_mul(1000) / total);
-    let Some((usable, total)) = fullest else { return [Cell::nothing(), Cell::nothing()] };
+fn free_part(dirs: &[LogDirDescription]) -> [Cell; 2] {
+    let known = dirs.iter().filter(|dir| dir.usable_bytes >= 0 && dir.total_bytes > 0);
+    let fullest = known.min_by_key(|dir| dir.usable_bytes.saturating_mul(1000) / dir.total_bytes);
+    let Some(fullest) = fullest else { return [Cell::nothing(), Cell::nothing()] };
+    let (usable, total) = (fullest.usable_bytes, fullest.total_bytes);
     let part = usable.saturating_mul(100) / total;
     let size = |count: i64| u64::try_from(count).unwrap_or(0);
     let free = Cell::bytes(size(usable)).shown(format!("{} ({part} %)", bytes(size(usable))));

@@ -6,31 +6,17 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ottla_client::{
-    Cluster, ConfigEntry, ConfigKind, Connection, CoordinatorOf, GroupListing, IsolationLevel,
-    TopicPartition,
+    BrokerDescription, Brokers, Client, CommittedPosition, ConfigKind, CoordinatorOf, GroupFilter,
+    GroupListing, IsolationLevel, LogDirDescription, OffsetAt, TopicDescription, TopicPartition,
 };
 use ottla_clock::Clock;
-use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
-use ottla_protocol::messages::describe_cluster_response::DescribeClusterBroker;
-use ottla_protocol::messages::describe_configs_request::{
-    DescribeConfigsRequest, DescribeConfigsResource,
-};
-use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
-use ottla_protocol::messages::describe_log_dirs_response::DescribeLogDirsResult;
-use ottla_protocol::messages::describe_quorum_request::{
-    DescribeQuorumRequest, PartitionData, TopicData,
-};
-use ottla_protocol::messages::metadata_response::MetadataResponseTopic;
-use ottla_types::CLUSTER_METADATA;
+use ottla_types::ErrorCode;
 
 use crate::bench::TOPIC_PREFIX;
 use crate::findings::{Finding, HealthVerdict};
 use crate::front::{Environment, Front, SharedOptions};
 use crate::output::bytes;
 
-/// Times that stand for the first record and for after the last.
-const EARLIEST: i64 = -2;
-const LATEST: i64 = -1;
 /// From how many records on a group's lag is worth a note.
 const LAG_RECORDS: i64 = 10_000;
 /// How many groups' lag is looked at.
@@ -76,28 +62,27 @@ pub(crate) async fn run(
     environment: &Environment,
 ) -> Result<Vec<Finding>, Box<dyn Error>> {
     let front = Front::new(shared, environment)?;
-    let mut cluster = front.connect().await?;
+    let client = front.connect().await?;
     let clock = Clock::real();
     let mut report = DoctorReport::default();
-    let told = cluster.ask_any(&DescribeClusterRequest::default()).await?;
-    cluster.all_brokers().await?;
-    for broker in &told.brokers {
-        reachable(&mut report, broker, &told.cluster_id, &clock).await;
+    let cluster = client.describe_cluster(Brokers::Unfenced).await?;
+    for broker in &cluster.brokers {
+        reachable(&mut report, broker, &cluster.id, &clock).await;
     }
-    if told.controller_id < 0 {
+    if cluster.controller < 0 {
         report.add(HealthVerdict::Error, "controller", "the cluster has no controller: no topic can be created, no leader elected; look at the controllers' logs");
     }
-    loopback(&mut report, &told.brokers, front.bootstrap());
-    let topics = cluster.refresh(None, false).await?;
-    partitions(&mut report, &mut cluster, &topics).await;
-    spread(&mut report, &topics, told.brokers.len());
+    loopback(&mut report, &cluster.brokers, front.bootstrap());
+    let topics = client.describe_topics(None).await?;
+    partitions(&mut report, &client, &topics).await;
+    spread(&mut report, &topics, cluster.brokers.len());
     left_over(&mut report, &topics);
-    coordinators(&mut report, &mut cluster).await;
-    disks(&mut report, &mut cluster, &told.brokers).await;
-    groups(&mut report, &mut cluster).await;
-    skew(&mut report, &mut cluster, &clock).await;
-    idle_settings(&mut report, &mut cluster, &told.brokers).await;
-    files(&mut report, &told.brokers);
+    coordinators(&mut report, &client).await;
+    disks(&mut report, &client, &cluster.brokers).await;
+    groups(&mut report, &client).await;
+    skew(&mut report, &client, &clock).await;
+    idle_settings(&mut report, &client, &cluster.brokers).await;
+    files(&mut report, &cluster.brokers);
     Ok(report.rows)
 }
 
@@ -105,28 +90,15 @@ pub(crate) async fn run(
 const NO_EFFECT: &str = "No effect here: ";
 
 /// Settings that were changed from their default and do nothing.
-async fn idle_settings(
-    report: &mut DoctorReport,
-    cluster: &mut Cluster,
-    brokers: &[DescribeClusterBroker],
-) {
+async fn idle_settings(report: &mut DoctorReport, client: &Client, brokers: &[BrokerDescription]) {
     let mut wrong = Vec::new();
     for broker in brokers {
-        let id = broker.broker_id;
-        let resource = DescribeConfigsResource {
-            resource_type: ConfigKind::Broker as i8,
-            resource_name: id.to_string(),
-            ..Default::default()
-        };
-        let request = DescribeConfigsRequest {
-            resources: vec![resource],
-            include_documentation: true,
-            ..Default::default()
-        };
-        let Ok(answer) = cluster.ask(id, &request).await else { continue };
-        for it in answer.results.iter().flat_map(|it| &it.configs) {
+        let id = broker.id;
+        let names = [id.to_string()];
+        let configs = client.documented_configs(ConfigKind::Broker, &names).await;
+        for it in configs.into_iter().flatten().flat_map(|(_, entries)| entries) {
             let text = it.documentation.as_deref().and_then(|it| it.split_once(NO_EFFECT));
-            if let Some((_, why)) = text.filter(|_| it.config_source != ConfigEntry::DEFAULT) {
+            if let Some((_, why)) = text.filter(|_| !it.is_default()) {
                 let value = it.value.as_deref().unwrap_or("[hidden]");
                 wrong.push(format!("broker {id}: {}={value} has no effect: {why}", it.name));
             }
@@ -139,11 +111,11 @@ async fn idle_settings(
 /// Can the broker be reached where it says that it is, and is it who it says?
 async fn reachable(
     report: &mut DoctorReport,
-    broker: &DescribeClusterBroker,
+    broker: &BrokerDescription,
     cluster_id: &str,
     clock: &Clock,
 ) {
-    let (id, address) = (broker.broker_id, format!("{}:{}", broker.host, broker.port));
+    let (id, address) = (broker.id, format!("{}:{}", broker.host, broker.port));
     let what = format!("broker {id}");
     let fix = "Set advertised.listeners to a name and port that clients reach";
     let found = tokio::net::lookup_host(&address).await;
@@ -152,8 +124,8 @@ async fn reachable(
         return;
     }
     let talk = async {
-        let mut connection = Connection::open(&address, "ottla-doctor").await?;
-        connection.call(&DescribeClusterRequest::default()).await
+        let there = Client::connect(&address, "ottla-doctor", clock.clone()).await?;
+        there.describe_cluster(Brokers::Unfenced).await
     };
     let began = clock.monotonic();
     let answer = tokio::select! {
@@ -165,13 +137,13 @@ async fn reachable(
         Err(error) => {
             report.add(HealthVerdict::Error, what, format!("its advertised listener {address} cannot be reached from here ({error}). {fix}; is a firewall between?"));
         }
-        Ok(it) if it.cluster_id != cluster_id => {
+        Ok(it) if it.id != cluster_id => {
             report.add(
                 HealthVerdict::Error,
                 what,
                 format!(
                     "at {address} another cluster answers ({} and not {cluster_id}). {fix}.",
-                    it.cluster_id
+                    it.id
                 ),
             );
         }
@@ -183,7 +155,7 @@ async fn reachable(
 }
 
 /// A broker that advertises localhost is not reached from other machines.
-fn loopback(report: &mut DoctorReport, brokers: &[DescribeClusterBroker], bootstrap: &str) {
+fn loopback(report: &mut DoctorReport, brokers: &[BrokerDescription], bootstrap: &str) {
     let is_local =
         |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|it| it.is_loopback());
     let asked_at_home = bootstrap.split(',').all(|it| {
@@ -192,19 +164,15 @@ fn loopback(report: &mut DoctorReport, brokers: &[DescribeClusterBroker], bootst
     for it in brokers.iter().filter(|it| is_local(&it.host)) {
         let alone = brokers.len() == 1 && asked_at_home;
         let verdict = if alone { HealthVerdict::Note } else { HealthVerdict::Error };
-        report.add(verdict, format!("broker {}", it.broker_id), format!("advertises {}:{}, which no other machine reaches; set advertised.listeners if some should", it.host, it.port));
+        report.add(verdict, format!("broker {}", it.id), format!("advertises {}:{}, which no other machine reaches; set advertised.listeners if some should", it.host, it.port));
     }
 }
 
-async fn partitions(
-    report: &mut DoctorReport,
-    cluster: &mut Cluster,
-    topics: &[MetadataResponseTopic],
-) {
+async fn partitions(report: &mut DoctorReport, client: &Client, topics: &[TopicDescription]) {
     let (mut offline, mut behind, mut below) = (Vec::new(), Vec::new(), Vec::new());
     let mut count = 0;
-    let names: Vec<String> = topics.iter().filter_map(|it| it.name.clone()).collect();
-    let configs = cluster.configs(ConfigKind::Topic, &names).await.unwrap_or_else(|error| {
+    let names: Vec<String> = topics.iter().map(|it| it.name.clone()).collect();
+    let configs = client.configs(ConfigKind::Topic, &names).await.unwrap_or_else(|error| {
         report.add(
             HealthVerdict::Note,
             "partitions",
@@ -213,15 +181,15 @@ async fn partitions(
         BTreeMap::new()
     });
     for topic in topics {
-        let name = topic.name.clone().unwrap_or_default();
-        let mut least = configs.get(&name).into_iter().flatten();
+        let name = &topic.name;
+        let mut least = configs.get(name).into_iter().flatten();
         let least = least.find(|it| it.name == "min.insync.replicas");
         let least: usize = least.and_then(|it| it.value.as_deref()?.parse().ok()).unwrap_or(1);
         for it in &topic.partitions {
             count += 1;
-            let place = format!("{name}-{}", it.partition_index);
-            let (in_sync, all) = (it.isr_nodes.len(), it.replica_nodes.len());
-            if it.leader_id < 0 {
+            let place = format!("{name}-{}", it.partition);
+            let (in_sync, all) = (it.in_sync.len(), it.replicas.len());
+            if it.leader < 0 {
                 offline.push(place);
             } else if in_sync < least {
                 below.push(format!("{place} ({in_sync} of {least})"));
@@ -258,71 +226,64 @@ async fn partitions(
     );
 }
 
-fn spread(report: &mut DoctorReport, topics: &[MetadataResponseTopic], brokers: usize) {
+fn spread(report: &mut DoctorReport, topics: &[TopicDescription], brokers: usize) {
     let mut held: BTreeMap<i32, usize> = BTreeMap::new();
-    for id in topics.iter().flat_map(|it| &it.partitions).flat_map(|it| &it.replica_nodes) {
+    for id in topics.iter().flat_map(|it| &it.partitions).flat_map(|it| &it.replicas) {
         *held.entry(*id).or_default() += 1;
     }
     for (id, count) in held.into_iter().filter(|(_, count)| *count > PARTITIONS_MAX) {
         report.add(HealthVerdict::Note, format!("broker {id}"), format!("holds {count} partitions; above {PARTITIONS_MAX} starts and failovers take long. Fewer partitions a topic, or more brokers."));
     }
-    let is_single = |it: &&MetadataResponseTopic| {
-        it.is_internal && it.partitions.iter().any(|it| it.replica_nodes.len() < 2)
+    let is_single = |it: &&TopicDescription| {
+        it.is_internal && it.partitions.iter().any(|it| it.replicas.len() < 2)
     };
     for topic in topics.iter().filter(is_single).filter(|_| brokers > 1) {
-        let name = topic.name.as_deref().unwrap_or_default();
+        let name = &topic.name;
         report.add(HealthVerdict::Error, format!("topic {name}"), "has one replica in a cluster of several brokers: groups or transactions stop with that broker. Give it more with kafka-reassign-partitions.");
     }
 }
 
-async fn disks(
-    report: &mut DoctorReport,
-    cluster: &mut Cluster,
-    brokers: &[DescribeClusterBroker],
-) {
+async fn disks(report: &mut DoctorReport, client: &Client, brokers: &[BrokerDescription]) {
     for broker in brokers {
-        let what = format!("disks of broker {}", broker.broker_id);
-        let request = DescribeLogDirsRequest { topics: None, ..Default::default() };
-        let Ok(told) = cluster.ask(broker.broker_id, &request).await else { continue };
+        let what = format!("disks of broker {}", broker.id);
+        let Ok(dirs) = client.describe_log_dirs(broker.id).await else { continue };
         let mut wrong = Vec::new();
-        for it in &told.results {
-            if it.error_code != 0 {
-                wrong.push(format!("{} has failed: what lies there is offline until the disk is mended and the node started again", it.log_dir));
+        for it in &dirs {
+            if it.error != ErrorCode::NONE {
+                wrong.push(format!("{} has failed: what lies there is offline until the disk is mended and the node started again", it.path));
             } else if it.total_bytes > 0 && it.usable_bytes >= 0 {
                 let used = 100 - it.usable_bytes.saturating_mul(100) / it.total_bytes;
                 if used > DISK_USED_MAX {
                     let free = bytes(u64::try_from(it.usable_bytes).unwrap_or(0));
                     wrong.push(format!(
                         "{} is {used} % full ({free} left): shorten retention, or add disk",
-                        it.log_dir
+                        it.path
                     ));
                 }
             }
         }
-        for dir in suspiciously_empty(&told.results) {
+        for dir in suspiciously_empty(&dirs) {
             report.add(HealthVerdict::Warning, &what, dir);
         }
-        let good = format!("{} of them, with room", told.results.len());
+        let good = format!("{} of them, with room", dirs.len());
         report.each(&what, wrong, HealthVerdict::Error, good);
     }
 }
 
 /// A directory without partitions among full ones: most often a disk that was replaced, or that is
 /// not mounted.
-fn suspiciously_empty(dirs: &[DescribeLogDirsResult]) -> Vec<String> {
-    let held = |dir: &DescribeLogDirsResult| -> usize {
-        dir.topics.iter().map(|topic| topic.partitions.len()).sum()
-    };
+fn suspiciously_empty(dirs: &[LogDirDescription]) -> Vec<String> {
+    let held = |dir: &LogDirDescription| dir.replicas.len();
     let Some(fullest) = dirs.iter().max_by_key(|dir| held(dir)) else { return Vec::new() };
     if held(fullest) < PARTITIONS_SPREAD {
         return Vec::new();
     }
-    let empty = dirs.iter().filter(|dir| dir.error_code == 0 && held(dir) == 0);
-    let text = |dir: &DescribeLogDirsResult| {
+    let empty = dirs.iter().filter(|dir| dir.error == ErrorCode::NONE && held(dir) == 0);
+    let text = |dir: &LogDirDescription| {
         format!(
             "{} holds no partition, while {} holds {}: was its disk replaced, or is it not mounted?",
-            dir.log_dir,
-            fullest.log_dir,
+            dir.path,
+            fullest.path,
             held(fullest)
         )
     };
@@ -330,8 +291,8 @@ fn suspiciously_empty(dirs: &[DescribeLogDirsResult]) -> Vec<String> {
 }
 
 /// What measurements have left behind.
-fn left_over(report: &mut DoctorReport, topics: &[MetadataResponseTopic]) {
-    let names = topics.iter().filter_map(|it| it.name.as_deref());
+fn left_over(report: &mut DoctorReport, topics: &[TopicDescription]) {
+    let names = topics.iter().map(|it| it.name.as_str());
     let names: Vec<&str> = names.filter(|name| name.starts_with(TOPIC_PREFIX)).collect();
     if !names.is_empty() {
         report.add(
@@ -347,10 +308,10 @@ fn left_over(report: &mut DoctorReport, topics: &[MetadataResponseTopic]) {
 }
 
 /// Coordinators that cannot exist with as few brokers as there are.
-async fn coordinators(report: &mut DoctorReport, cluster: &mut Cluster) {
+async fn coordinators(report: &mut DoctorReport, client: &Client) {
     let kinds = [(CoordinatorOf::Group, "groups"), (CoordinatorOf::Transaction, "transactions")];
     for (kind, what) in kinds {
-        match cluster.obstacle(kind).await {
+        match client.obstacle(kind).await {
             Ok(Some(obstacle)) => report.add(HealthVerdict::Error, what, obstacle.to_string()),
             Ok(None) => {}
             Err(error) => report.add(
@@ -363,24 +324,23 @@ async fn coordinators(report: &mut DoctorReport, cluster: &mut Cluster) {
 }
 
 /// How far groups are behind, and what they will never read.
-async fn lag(report: &mut DoctorReport, cluster: &mut Cluster, groups: &[GroupListing]) {
+async fn lag(report: &mut DoctorReport, client: &Client, groups: &[GroupListing]) {
     let (mut behind, mut most) = (0, None);
     for group in groups.iter().take(GROUPS_MAX) {
-        let Ok(committed) = cluster.group_offsets(&group.id).await else { continue };
-        let mut ends_at = async |time| {
-            cluster.offsets_at(committed.keys(), time, IsolationLevel::Uncommitted).await
-        };
-        let (starts, ends) = (ends_at(EARLIEST).await, ends_at(LATEST).await);
-        let lag = |(place, (offset, _)): (&TopicPartition, &(i64, i32))| {
-            ends.get(place).map_or(0, |end| (end - offset).max(0))
+        let Ok(committed) = client.group_offsets(&group.id).await else { continue };
+        let ends_at =
+            async |at| client.offsets_at(committed.keys(), at, IsolationLevel::Uncommitted).await;
+        let (starts, ends) = (ends_at(OffsetAt::Earliest).await, ends_at(OffsetAt::Latest).await);
+        let lag = |(place, next): (&TopicPartition, &CommittedPosition)| {
+            ends.get(place).map_or(0, |end| (end - next.offset).max(0))
         };
         let records: i64 = committed.iter().map(lag).sum();
         if records > 0 {
             behind += 1;
             most = most.max(Some((records, &group.id)));
         }
-        let is_lost = |(place, (offset, _)): &(&TopicPartition, &(i64, i32))| {
-            starts.get(place).is_some_and(|start| offset < start)
+        let is_lost = |(place, next): &(&TopicPartition, &CommittedPosition)| {
+            starts.get(place).is_some_and(|start| next.offset < *start)
         };
         let lost: Vec<String> =
             committed.iter().filter(is_lost).map(|(place, _)| place.to_string()).collect();
@@ -411,14 +371,14 @@ fn few(list: &[String]) -> String {
     if list.len() > 5 { format!("{shown} and {} more", list.len() - 5) } else { shown }
 }
 
-async fn groups(report: &mut DoctorReport, cluster: &mut Cluster) {
-    let Ok(all) = cluster.groups().await else {
+async fn groups(report: &mut DoctorReport, client: &Client) {
+    let Ok(all) = client.list_groups(&GroupFilter::default()).await else {
         report.add(HealthVerdict::Error, "groups", "the coordinators do not answer");
         return;
     };
     let (count, mut idle) = (all.len(), Vec::new());
     for group in all.iter().filter(|it| it.state.eq_ignore_ascii_case("stable")) {
-        let Ok(found) = cluster.describe_group(&group.id).await else { continue };
+        let Ok(found) = client.describe_group(&group.id).await else { continue };
         let without = found.members.iter().filter(|it| it.places.is_empty()).count();
         if without > 0 {
             let members = found.members.len();
@@ -426,27 +386,16 @@ async fn groups(report: &mut DoctorReport, cluster: &mut Cluster) {
         }
     }
     report.each("groups", idle, HealthVerdict::Note, format!("{count}, no consumer idle"));
-    lag(report, cluster, &all).await;
+    lag(report, client, &all).await;
 }
 
 /// The controller says what time it has: when it last caught up with itself.
-async fn skew(report: &mut DoctorReport, cluster: &mut Cluster, clock: &Clock) {
-    let partition = PartitionData { partition_index: 0, ..Default::default() };
-    let topic = TopicData {
-        topic_name: CLUSTER_METADATA.to_owned(),
-        partitions: vec![partition],
-        ..Default::default()
-    };
-    let request = DescribeQuorumRequest { topics: vec![topic], ..Default::default() };
+async fn skew(report: &mut DoctorReport, client: &Client, clock: &Clock) {
     let before = clock.wall_ms();
-    let Ok(told) = cluster.ask_any(&request).await else { return };
+    let Ok(quorum) = client.describe_quorum().await else { return };
     let after = clock.wall_ms();
-    let parts = told.topics.iter().flat_map(|it| &it.partitions);
-    for it in parts {
-        let leader = it.current_voters.iter().find(|voter| voter.replica_id == it.leader_id);
-        let Some(there) = leader.map(|it| it.last_caught_up_timestamp).filter(|at| *at > 0) else {
-            continue;
-        };
+    let leader = quorum.voters.iter().find(|voter| voter.id == quorum.leader);
+    if let Some(there) = leader.map(|it| it.last_caught_up).filter(|at| *at > 0) {
         let apart = (there - after).max(before - there).max(0);
         if apart > SKEW_MAX_MS {
             report.add(HealthVerdict::Error, "clocks", format!("the controller's clock and this machine's are {apart} ms apart: timestamps, retention and lag in time are off by that. Run an NTP client on all machines."));
@@ -461,9 +410,8 @@ async fn skew(report: &mut DoctorReport, cluster: &mut Cluster, clock: &Clock) {
 }
 
 /// What this machine lets a node open, if one runs here.
-fn files(report: &mut DoctorReport, brokers: &[DescribeClusterBroker]) {
-    let is_here =
-        |it: &&DescribeClusterBroker| it.host == "localhost" || it.host.starts_with("127.");
+fn files(report: &mut DoctorReport, brokers: &[BrokerDescription]) {
+    let is_here = |it: &&BrokerDescription| it.host == "localhost" || it.host.starts_with("127.");
     if !brokers.iter().any(|it| is_here(&it)) {
         return;
     }
@@ -478,20 +426,17 @@ fn files(report: &mut DoctorReport, brokers: &[DescribeClusterBroker]) {
 
 #[cfg(test)]
 mod tests {
+    use ottla_client::{PartitionDescription, ReplicaDescription};
+
     use super::*;
 
-    fn broker(id: i32, host: &str) -> DescribeClusterBroker {
-        DescribeClusterBroker {
-            broker_id: id,
-            host: host.to_owned(),
-            port: 9092,
-            ..Default::default()
-        }
+    fn broker(id: i32, host: &str) -> BrokerDescription {
+        BrokerDescription { id, host: host.to_owned(), port: 9092, ..Default::default() }
     }
 
     #[test]
     fn a_broker_at_home_is_a_note_alone_and_wrong_among_others() {
-        let verdicts = |brokers: &[DescribeClusterBroker], bootstrap: &str| {
+        let verdicts = |brokers: &[BrokerDescription], bootstrap: &str| {
             let mut report = DoctorReport::default();
             loopback(&mut report, brokers, bootstrap);
             report.rows.into_iter().map(|it| it.verdict).collect::<Vec<_>>()
@@ -506,20 +451,18 @@ mod tests {
     #[test]
     fn partitions_that_too_few_brokers_hold_are_found() {
         let mut report = DoctorReport::default();
-        let partition = |replicas: &[i32]| {
-            ottla_protocol::messages::metadata_response::MetadataResponsePartition {
-                replica_nodes: replicas.to_vec(),
-                ..Default::default()
-            }
+        let partition = |replicas: &[i32]| PartitionDescription {
+            replicas: replicas.to_vec(),
+            ..Default::default()
         };
-        let internal = MetadataResponseTopic {
-            name: Some("__consumer_offsets".to_owned()),
+        let internal = TopicDescription {
+            name: "__consumer_offsets".to_owned(),
             is_internal: true,
             partitions: vec![partition(&[1])],
             ..Default::default()
         };
-        let large = MetadataResponseTopic {
-            name: Some("t".to_owned()),
+        let large = TopicDescription {
+            name: "t".to_owned(),
             partitions: vec![partition(&[2]); PARTITIONS_MAX + 1],
             ..Default::default()
         };
@@ -534,15 +477,16 @@ mod tests {
 
     #[test]
     fn an_empty_directory_among_full_ones_is_suspicious() {
-        use ottla_protocol::messages::describe_log_dirs_response::{
-            DescribeLogDirsPartition, DescribeLogDirsTopic,
-        };
-        let dir = |name: &str, count: usize| DescribeLogDirsResult {
-            log_dir: name.to_owned(),
-            topics: vec![DescribeLogDirsTopic {
-                partitions: vec![DescribeLogDirsPartition::default(); count],
-                ..Default::default()
-            }],
+        let dir = |name: &str, count: i32| LogDirDescription {
+            path: name.to_owned(),
+            replicas: (0..count)
+                .map(|at| ReplicaDescription {
+                    place: TopicPartition::new("t", at),
+                    size_bytes: 0,
+                    offset_lag: 0,
+                    is_future: false,
+                })
+                .collect(),
             ..Default::default()
         };
         assert_eq!(suspiciously_empty(&[dir("/a", 3), dir("/b", 0)]), [""; 0], "a new cluster");
@@ -552,10 +496,7 @@ mod tests {
 
     #[test]
     fn topics_of_a_measurement_that_was_killed_are_found() {
-        let topic = |name: &str| MetadataResponseTopic {
-            name: Some(name.to_owned()),
-            ..Default::default()
-        };
+        let topic = |name: &str| TopicDescription { name: name.to_owned(), ..Default::default() };
         let mut report = DoctorReport::default();
         left_over(&mut report, &[topic("orders"), topic("ottla-bench-x")]);
         assert!(report.rows[0].finding.ends_with("`ottla topics delete ottla-bench-x`"));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use ottla_client::{ClientError, Cluster};
+use ottla_client::{Client, ClientError};
 use ottla_clock::Clock;
 
 use crate::output::{OutputFormat, OutputTable};
@@ -113,7 +113,7 @@ impl<'a> Front<'a> {
     ///
     /// # Errors
     /// Nobody answers; the text says what can be done.
-    pub async fn connect(&self) -> Result<Cluster, String> {
+    pub async fn connect(&self) -> Result<Client, String> {
         let at = self.bootstrap();
         if let Some(secure) = self.settings.get("security.protocol")
             && secure != "PLAINTEXT"
@@ -123,7 +123,7 @@ impl<'a> Front<'a> {
             ));
         }
         let client_id = self.settings.get("client.id").map_or("ottla", String::as_str);
-        let connected = Cluster::connect(at, client_id, Clock::real()).await;
+        let connected = Client::connect(at, client_id, Clock::real()).await;
         connected.map_err(|error| {
             let (at, cause) = match error {
                 ClientError::Address { .. } => return format!("--bootstrap-server {error}"),

@@ -4,19 +4,15 @@ use std::error::Error;
 
 use clap::{Args, Subcommand};
 use ottla_client::{
-    ClientError, Cluster, Consumer, ConsumerOptions, IsolationLevel, PartitionOffsets, Start,
-    TopicPartition,
+    Client, ClientError, Consumer, ConsumerOptions, GroupFilter, IsolationLevel, OffsetAt,
+    PartitionOffsets, Start, TopicPartition,
 };
 use ottla_clock::Clock;
-use ottla_protocol::messages::delete_groups_request::DeleteGroupsRequest;
 use ottla_types::{ErrorCode, nearest};
 
 use crate::consume::when::{StartPosition, at};
 use crate::front::{Environment, Front, SharedOptions, tell};
 use crate::output::{Cell, OutputTable, column, partitions, titled};
-
-/// After the last record.
-const LATEST: i64 = -1;
 
 /// List consumer groups and their lag, describe, reset and delete them; without a command, list.
 #[derive(Args, Debug)]
@@ -72,19 +68,19 @@ struct Lag {
 
 pub(crate) async fn run(args: GroupsArgs, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
-    let mut cluster = front.connect().await?;
+    let client = front.connect().await?;
     match args.action.unwrap_or(GroupAction::List) {
-        GroupAction::List => front.show(async || list(&mut cluster).await).await,
+        GroupAction::List => front.show(async || list(&client).await).await,
         GroupAction::Describe { group } => {
-            front.show(async || describe(&mut cluster, &group).await).await
+            front.show(async || describe(&client, &group).await).await
         }
         GroupAction::Lag { group } => {
             let mut reader = RecordReader::new(front.connect().await?);
-            front.show(async || lag(&mut cluster, &mut reader, &group).await).await
+            front.show(async || lag(&client, &mut reader, &group).await).await
         }
         GroupAction::Reset { group, topic, to, execute } => {
             let to = at(&to, &Clock::real())?;
-            let targets = targets(&mut cluster, &group, topic.as_deref(), &to).await?;
+            let targets = targets(&client, &group, topic.as_deref(), &to).await?;
             if execute {
                 let options = ConsumerOptions {
                     group: Some(group),
@@ -116,7 +112,7 @@ pub(crate) async fn run(args: GroupsArgs, environment: &Environment) -> Result<(
         GroupAction::Delete { groups } => {
             let mut table = OutputTable::new(&[column("group")]);
             for group in &groups {
-                delete(&mut cluster, group).await?;
+                delete(&client, group).await?;
                 table.row(vec![group.as_str().into()]);
             }
             Ok(front.done(&format!("Deleted {}.", groups.join(", ")), &table)?)
@@ -124,27 +120,27 @@ pub(crate) async fn run(args: GroupsArgs, environment: &Environment) -> Result<(
     }
 }
 
-async fn list(cluster: &mut Cluster) -> Result<OutputTable, Box<dyn Error>> {
+async fn list(client: &Client) -> Result<OutputTable, Box<dyn Error>> {
     let mut table = OutputTable::new(&[
         column("group"),
         column("kind"),
         column("state"),
         titled("behind by", "lag_records"),
     ]);
-    for group in cluster.groups().await? {
-        let lags = lags(cluster, &group.id).await?;
+    for group in client.list_groups(&GroupFilter::default()).await? {
+        let lags = lags(client, &group.id).await?;
         let behind: i64 = lags.iter().map(|it| it.records).sum();
         table.row(vec![group.id.into(), group.kind.into(), group.state.into(), behind.into()]);
     }
     Ok(table)
 }
 
-async fn describe(cluster: &mut Cluster, group: &str) -> Result<OutputTable, Box<dyn Error>> {
-    let found = match cluster.describe_group(group).await {
+async fn describe(client: &Client, group: &str) -> Result<OutputTable, Box<dyn Error>> {
+    let found = match client.describe_group(group).await {
         Err(ClientError::Refused { code: ErrorCode::GROUP_ID_NOT_FOUND, .. }) => None,
         found => Some(found?).filter(|it| it.state != "Dead"),
     };
-    let Some(found) = found else { return Err(missing(cluster, group).await.into()) };
+    let Some(found) = found else { return Err(missing_group(client, group).await.into()) };
     let head = [
         column("member"),
         titled("client", "client_id"),
@@ -167,8 +163,8 @@ async fn describe(cluster: &mut Cluster, group: &str) -> Result<OutputTable, Box
 }
 
 /// What to say of a group that does not exist, with the one that may be meant.
-async fn missing(cluster: &mut Cluster, group: &str) -> String {
-    let all = cluster.groups().await.unwrap_or_default();
+async fn missing_group(client: &Client, group: &str) -> String {
+    let all = client.list_groups(&GroupFilter::default()).await.unwrap_or_default();
     match nearest(all.iter().map(|it| it.id.as_str()), group) {
         Some(near) => {
             format!(
@@ -180,23 +176,23 @@ async fn missing(cluster: &mut Cluster, group: &str) -> String {
 }
 
 /// What to say of a group without offsets: there is none of that name, or it has committed none.
-async fn without_offsets(cluster: &mut Cluster, group: &str) -> String {
-    match cluster.groups().await {
+async fn without_offsets(client: &Client, group: &str) -> String {
+    match client.list_groups(&GroupFilter::default()).await {
         Ok(all) if all.iter().any(|it| it.id == group) => {
             format!("group {group} has committed no offsets")
         }
-        _ => missing(cluster, group).await,
+        _ => missing_group(client, group).await,
     }
 }
 
 async fn lag(
-    cluster: &mut Cluster,
+    client: &Client,
     reader: &mut RecordReader,
     group: &str,
 ) -> Result<OutputTable, Box<dyn Error>> {
-    let lags = lags(cluster, group).await?;
+    let lags = lags(client, group).await?;
     if lags.is_empty() {
-        return Err(without_offsets(cluster, group).await.into());
+        return Err(without_offsets(client, group).await.into());
     }
     let head = [
         column("topic"),
@@ -219,11 +215,13 @@ async fn lag(
     Ok(table)
 }
 
-async fn lags(cluster: &mut Cluster, group: &str) -> Result<Vec<Lag>, Box<dyn Error>> {
+async fn lags(client: &Client, group: &str) -> Result<Vec<Lag>, Box<dyn Error>> {
     let mut all = Vec::new();
-    let committed = cluster.group_offsets(group).await?;
-    let ends = cluster.offsets_at(committed.keys(), LATEST, IsolationLevel::Uncommitted).await;
-    for (place, (offset, _)) in committed {
+    let committed = client.group_offsets(group).await?;
+    let ends =
+        client.offsets_at(committed.keys(), OffsetAt::Latest, IsolationLevel::Uncommitted).await;
+    for (place, next) in committed {
+        let offset = next.offset;
         // A topic that is gone is not behind.
         let Some(end) = ends.get(&place) else { continue };
         all.push(Lag { place, offset, records: (end - offset).max(0) });
@@ -233,20 +231,20 @@ async fn lags(cluster: &mut Cluster, group: &str) -> Result<Vec<Lag>, Box<dyn Er
 
 /// Where a group's partitions are, and where they are to be.
 async fn targets(
-    cluster: &mut Cluster,
+    client: &Client,
     group: &str,
     topic: Option<&str>,
     to: &StartPosition,
 ) -> Result<Vec<(TopicPartition, Option<i64>, i64)>, Box<dyn Error>> {
-    let known = cluster.group_offsets(group).await?;
+    let known = client.group_offsets(group).await?;
     let mut places: Vec<TopicPartition> = known.keys().cloned().collect();
     if let Some(topic) = topic {
-        let found = crate::topics::find(cluster, topic).await?;
-        let indexes = found.partitions.iter().map(|it| it.partition_index);
+        let found = crate::topics::find(client, topic).await?;
+        let indexes = found.partitions.iter().map(|it| it.partition);
         places = indexes.map(|index| TopicPartition::new(topic, index)).collect();
     }
     if places.is_empty() {
-        let why = without_offsets(cluster, group).await;
+        let why = without_offsets(client, group).await;
         return Err(
             format!("{why}; for a group that is yet to come name a topic with --topic").into()
         );
@@ -254,26 +252,22 @@ async fn targets(
     places.sort();
     let mut all = Vec::new();
     for place in places {
-        let new = to.offset(cluster, &place).await?;
-        all.push((place.clone(), known.get(&place).map(|(offset, _)| *offset), new));
+        let new = to.offset(client, &place).await?;
+        all.push((place.clone(), known.get(&place).map(|next| next.offset), new));
     }
     Ok(all)
 }
 
-async fn delete(cluster: &mut Cluster, group: &str) -> Result<(), Box<dyn Error>> {
-    let node = cluster.coordinator(ottla_client::CoordinatorOf::Group, group).await?;
-    let request =
-        DeleteGroupsRequest { groups_names: vec![group.to_owned()], ..Default::default() };
-    let told = cluster.ask(node, &request).await?;
-    let code = told.results.first().map_or(0, |it| it.error_code);
-    match ErrorCode(code) {
-        ErrorCode::NONE => Ok(()),
-        ErrorCode::NON_EMPTY_GROUP => Err(format!(
+async fn delete(client: &Client, group: &str) -> Result<(), Box<dyn Error>> {
+    let Err(error) = client.delete_group(group).await else { return Ok(()) };
+    match error.code() {
+        Some(ErrorCode::NON_EMPTY_GROUP) => Err(format!(
             "group {group} has members; stop them first (`ottla groups describe {group}`)"
         )
         .into()),
-        ErrorCode::GROUP_ID_NOT_FOUND => Err(missing(cluster, group).await.into()),
-        code => Err(format!("group {group}: {}", code.message()).into()),
+        Some(ErrorCode::GROUP_ID_NOT_FOUND) => Err(missing_group(client, group).await.into()),
+        Some(code) => Err(format!("group {group}: {}", code.message()).into()),
+        None => Err(error.into()),
     }
 }
 
@@ -284,9 +278,9 @@ struct RecordReader {
 }
 
 impl RecordReader {
-    fn new(cluster: Cluster) -> Self {
+    fn new(client: Client) -> Self {
         let options = ConsumerOptions { start: Start::Beginning, ..Default::default() };
-        Self { consumer: Consumer::new(cluster, options), clock: Clock::real() }
+        Self { consumer: Consumer::new(client, options), clock: Clock::real() }
     }
 
     /// How long ago the next record was written, in milliseconds; `None` if there is none.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use ottla_client::{
-    Acks, Cluster, Compression, NewTopic, OptionError, Producer, ProducerOptions, ProducerRecord,
-    RecordMetadata, Stop,
+    Acks, ChangeMode, Client, Compression, NewTopic, OptionError, Producer, ProducerOptions,
+    ProducerRecord, RecordMetadata, Stop,
 };
 use ottla_clock::Clock;
 use ottla_types::ErrorCode;
@@ -114,16 +114,16 @@ pub(crate) async fn run(
     let headers = crate::topics::pairs(args.header.clone())?;
     let headers: Vec<(Bytes, Option<Bytes>)> =
         headers.into_iter().map(|(name, value)| (name.into(), Some(value.into()))).collect();
-    let mut cluster = front.connect().await?;
+    let client = front.connect().await?;
     let mut lines = InputLines::open()?;
-    find_topic(&mut cluster, &args, &mut lines).await?;
+    find_topic(&client, &args, &mut lines).await?;
     let is_seen = lines.is_typed && io::stderr().is_terminal();
     options.reports = wants_places || is_seen;
     if options.reports && options.acks == Acks::None {
         options.reports = false;
     }
     let mut work = LineBatch {
-        producer: Producer::new(cluster, options),
+        producer: Producer::new(client, options),
         headers,
         args: &args,
         lines: 0,
@@ -173,16 +173,16 @@ fn options(args: &ProduceArgs, front: &Front<'_>) -> Result<ProducerOptions, Box
 /// Makes sure that the topic exists and has the partition that was asked for. A topic that does not
 /// exist is created only on request, since its name is more often misspelt than new.
 async fn find_topic(
-    cluster: &mut Cluster,
+    client: &Client,
     args: &ProduceArgs,
     lines: &mut InputLines,
 ) -> Result<(), Box<dyn Error>> {
     let name = &args.topic;
-    let found = cluster.refresh(Some(std::slice::from_ref(name)), false).await?.into_iter().next();
-    let topic = match found.map(|it| (ErrorCode(it.error_code), it)) {
-        Some((ErrorCode::NONE, topic)) => topic,
-        Some((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, _)) | None => {
-            let missing = crate::topics::missing(cluster, name).await;
+    let found = client.describe_topic(name).await?;
+    let topic = match found.error {
+        ErrorCode::NONE => found,
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
+            let missing = crate::topics::missing(client, name).await;
             if !args.create {
                 let is_wanted = lines.is_typed && io::stderr().is_terminal() && {
                     write!(io::stderr(), "{missing}.\nCreate topic {name} now? [y/N] ")?;
@@ -193,22 +193,17 @@ async fn find_topic(
                     return Err(format!("{missing}, --create creates it").into());
                 }
             }
-            let new = NewTopic {
-                name: name.clone(),
-                partitions: -1,
-                replication_factor: -1,
-                configs: Default::default(),
-            };
-            cluster.create_topic(&new).await.map_err(crate::topics::in_its_words)?;
-            cluster.settled(name).await?
+            let created = client.create_topic(&NewTopic::named(name), ChangeMode::Change).await;
+            created.map_err(crate::topics::in_its_words)?;
+            client.await_topic(name).await?
         }
-        Some((code, _)) => {
+        code => {
             return Err(format!("topic {name}: {} ({})", code.message(), code.name()).into());
         }
     };
     let count = topic.partitions.len();
     match args.partition {
-        Some(wanted) if !topic.partitions.iter().any(|it| it.partition_index == wanted) => {
+        Some(wanted) if !topic.partitions.iter().any(|it| it.partition == wanted) => {
             Err(absent_partition(name, wanted, count).into())
         }
         _ => Ok(()),

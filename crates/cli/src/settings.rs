@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use ottla_client::{ClientError, Cluster, ConfigEntry, ConfigKind};
+use ottla_client::{ChangeMode, Client, ConfigEntry, ConfigKind, ConfigResource};
 use ottla_clock::Clock;
 use ottla_types::{ErrorCode, nearest};
 
@@ -79,11 +79,11 @@ const fn source(number: i8) -> &'static str {
 
 pub(crate) async fn get(args: Get, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
-    let mut cluster = front.connect().await?;
+    let client = front.connect().await?;
     let (kind, name) = owner(args.owner, &args.name);
     let name = name.to_owned();
     let look = async || {
-        let found = entries(&mut cluster, kind, &name).await?;
+        let found = entries(&client, kind, &name).await?;
         let is_wanted = |it: &&ConfigEntry| match &args.setting {
             Some(setting) => it.name == *setting,
             None => args.all || !it.is_default(),
@@ -111,16 +111,18 @@ fn value(entry: &ConfigEntry) -> Cell {
 
 /// All settings of one owner.
 async fn entries(
-    cluster: &mut Cluster,
+    client: &Client,
     kind: ConfigKind,
     name: &str,
 ) -> Result<Vec<ConfigEntry>, Box<dyn Error>> {
-    match cluster.configs(kind, &[name.to_owned()]).await {
+    match client.configs(kind, &[name.to_owned()]).await {
         Ok(found) => Ok(found.into_values().flatten().collect()),
-        Err(
-            ClientError::Refused { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. }
-            | ClientError::Told { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. },
-        ) if kind == ConfigKind::Topic => Err(crate::topics::missing(cluster, name).await.into()),
+        Err(error)
+            if kind == ConfigKind::Topic
+                && error.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) =>
+        {
+            Err(crate::topics::missing(client, name).await.into())
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -145,16 +147,15 @@ const LOOKS: usize = 40;
 
 pub(crate) async fn set(args: Set, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
-    let mut cluster = front.connect().await?;
+    let client = front.connect().await?;
     let (kind, name) = owner(args.owner, &args.name);
     let (all, mut faults) = crate::topics::pairs_and_faults(args.settings);
-    let before = entries(&mut cluster, kind, name).await?;
+    let before = entries(&client, kind, name).await?;
     // What is set for all brokers lists only what is set there; one broker lists every setting.
     let known = match (kind, name) {
         (ConfigKind::Broker, "") => {
-            let some =
-                cluster.all_brokers().await?.first().map_or_else(String::new, i32::to_string);
-            entries(&mut cluster, kind, &some).await?
+            let some = client.all_brokers().await?.first().map_or_else(String::new, i32::to_string);
+            entries(&client, kind, &some).await?
         }
         _ => before.clone(),
     };
@@ -166,16 +167,17 @@ pub(crate) async fn set(args: Set, environment: &Environment) -> Result<(), Box<
         .filter(|(name, _)| is_known(name))
         .map(|(name, value)| (name.clone(), Some(value.clone()).filter(|value| !value.is_empty())))
         .collect();
+    let resource = ConfigResource { kind, name };
     if !faults.is_empty() && !changes.is_empty() {
-        let checked = cluster.check_configs((kind, name), changes.clone()).await;
+        let checked = client.set_configs(resource, changes.clone(), ChangeMode::Check).await;
         faults.extend(checked.err().map(|error| error.to_string()));
     }
     crate::topics::together(faults)?;
-    cluster.set_configs((kind, name), changes).await?;
+    client.set_configs(resource, changes, ChangeMode::Change).await?;
     let clock = Clock::real();
     let mut after = before.clone();
     for _ in 0..LOOKS {
-        after = entries(&mut cluster, kind, name).await?;
+        after = entries(&client, kind, name).await?;
         // The broker that answers may hear of the change a moment after the controller.
         let is_in_force = |(name, value): (&String, &String)| match find(&after, name) {
             Some(it) => it.value.as_deref() == Some(value) || find(&before, name) != Some(it),

@@ -6,22 +6,13 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use ottla_client::{
-    ClientError, Cluster, ConfigKind, IsolationLevel, NewTopic, TopicListing, TopicPartition,
-};
-use ottla_protocol::messages::create_partitions_request::{
-    CreatePartitionsRequest, CreatePartitionsTopic,
-};
-use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
-use ottla_protocol::messages::metadata_response::{
-    MetadataResponsePartition, MetadataResponseTopic,
+    ChangeMode, Client, ClientError, ConfigResource, IsolationLevel, MorePartitions, NewTopic,
+    OffsetAt, PartitionDescription, TopicDescription, TopicListing, TopicPartition,
 };
 use ottla_types::{ErrorCode, nearest};
 
 use crate::front::{Environment, Front, SharedOptions};
 use crate::output::{Cell, OutputTable, column, only_json, titled};
-
-const EARLIEST: i64 = -2;
-const LATEST: i64 = -1;
 
 /// List, describe, create, change and delete topics; without a command, list.
 #[derive(Args, Debug)]
@@ -82,25 +73,18 @@ enum TopicAction {
 ///
 /// # Errors
 /// There is none of this name (the nearest one is named), or it cannot be asked for.
-pub(crate) async fn find(
-    cluster: &mut Cluster,
-    name: &str,
-) -> Result<MetadataResponseTopic, Box<dyn Error>> {
-    let found = cluster.refresh(Some(&[name.to_owned()]), false).await?.into_iter().next();
-    match found.map(|it| (ErrorCode(it.error_code), it)) {
-        Some((ErrorCode::NONE, topic)) => Ok(topic),
-        Some((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, _)) | None => {
-            Err(missing(cluster, name).await.into())
-        }
-        Some((code, _)) => {
-            Err(format!("topic {name}: {} ({})", code.message(), code.name()).into())
-        }
+pub(crate) async fn find(client: &Client, name: &str) -> Result<TopicDescription, Box<dyn Error>> {
+    let topic = client.describe_topic(name).await?;
+    match topic.error {
+        ErrorCode::NONE => Ok(topic),
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Err(missing(client, name).await.into()),
+        code => Err(format!("topic {name}: {} ({})", code.message(), code.name()).into()),
     }
 }
 
 /// What to say of a topic that does not exist, with the name that may be meant.
-pub(crate) async fn missing(cluster: &mut Cluster, name: &str) -> String {
-    let all = cluster.topics().await.unwrap_or_default();
+pub(crate) async fn missing(client: &Client, name: &str) -> String {
+    let all = client.topics().await.unwrap_or_default();
     let near = nearest(all.iter().map(|it| it.name.as_str()), name);
     let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
     let divider = if hint.is_empty() { ";" } else { "" };
@@ -108,13 +92,10 @@ pub(crate) async fn missing(cluster: &mut Cluster, name: &str) -> String {
 }
 
 /// The same for a refusal of the cluster.
-async fn refused(cluster: &mut Cluster, name: &str, error: ClientError) -> Box<dyn Error> {
-    match error {
-        ClientError::Refused { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. }
-        | ClientError::Told { code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, .. } => {
-            missing(cluster, name).await.into()
-        }
-        error => error.into(),
+async fn refused(client: &Client, name: &str, error: ClientError) -> Box<dyn Error> {
+    match error.code() {
+        Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => missing(client, name).await.into(),
+        _ => error.into(),
     }
 }
 
@@ -155,55 +136,59 @@ pub(crate) fn together(mut faults: Vec<String>) -> Result<(), Box<dyn Error>> {
 
 pub(crate) async fn run(args: TopicsArgs, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
-    let mut cluster = front.connect().await?;
+    let client = front.connect().await?;
     match args.action.unwrap_or(TopicAction::List { all: false }) {
-        TopicAction::List { all } => front.show(async || list(&mut cluster, all).await).await?,
+        TopicAction::List { all } => front.show(async || list(&client, all).await).await?,
         TopicAction::Describe { name } => {
-            front.show(async || describe(&mut cluster, &name).await).await?;
+            front.show(async || describe(&client, &name).await).await?;
         }
         TopicAction::Create { name, partitions, replication_factor, configs } => {
             let (configs, mut faults) = pairs_and_faults(configs);
-            let topic = NewTopic { name: name.clone(), partitions, replication_factor, configs };
+            let topic =
+                NewTopic { partitions, replication_factor, configs, ..NewTopic::named(&name) };
             if !faults.is_empty() {
-                let checked = cluster.check_topic(&topic).await.map_err(in_its_words);
+                let checked =
+                    client.create_topic(&topic, ChangeMode::Check).await.map_err(in_its_words);
                 faults.extend(checked.err().map(|error| error.to_string()));
             }
             together(faults)?;
-            cluster.create_topic(&topic).await.map_err(in_its_words)?;
-            told(&front, &mut cluster, &name, "Created").await?;
+            client.create_topic(&topic, ChangeMode::Change).await.map_err(in_its_words)?;
+            told(&front, &client, &name, "Created").await?;
         }
         TopicAction::Alter { name, partitions, configs } => {
             if partitions.is_none() && configs.is_empty() {
                 return Err("say what to change: --partitions COUNT or --config NAME=VALUE".into());
             }
-            find(&mut cluster, &name).await?;
+            find(&client, &name).await?;
             let (changes, mut faults) = pairs_and_faults(configs);
             let changes: Vec<_> = changes
                 .into_iter()
                 .map(|(name, value)| (name, Some(value).filter(|it| !it.is_empty())))
                 .collect();
             if !changes.is_empty() {
+                let resource = ConfigResource::topic(&name);
                 let checked =
-                    cluster.check_configs((ConfigKind::Topic, &name), changes.clone()).await;
+                    client.set_configs(resource, changes.clone(), ChangeMode::Check).await;
                 faults.extend(checked.err().map(|error| error.to_string()));
             }
             if let Some(count) = partitions {
-                let request = growth(&name, count);
-                let checked = CreatePartitionsRequest { validate_only: true, ..request };
-                let checked = grow(&mut cluster, &checked).await;
+                let checked =
+                    client.create_partitions(&growth(&name, count), ChangeMode::Check).await;
                 faults.extend(checked.err().map(|error| error.to_string()));
             }
             together(faults)?;
             if !changes.is_empty() {
-                cluster.set_configs((ConfigKind::Topic, &name), changes).await?;
+                client
+                    .set_configs(ConfigResource::topic(&name), changes, ChangeMode::Change)
+                    .await?;
             }
             if let Some(count) = partitions {
-                grow(&mut cluster, &growth(&name, count)).await?;
+                client.create_partitions(&growth(&name, count), ChangeMode::Change).await?;
             }
-            told(&front, &mut cluster, &name, "Changed").await?;
+            told(&front, &client, &name, "Changed").await?;
         }
         TopicAction::Delete { names } => {
-            return delete(&front, &mut cluster, &names).await;
+            return delete(&front, &client, &names).await;
         }
     }
     Ok(())
@@ -212,14 +197,14 @@ pub(crate) async fn run(args: TopicsArgs, environment: &Environment) -> Result<(
 /// Deletes topics; where one is refused, says which were deleted before.
 async fn delete(
     front: &Front<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     names: &[String],
 ) -> Result<(), Box<dyn Error>> {
     let mut table = OutputTable::new(&[column("topic")]);
     let (mut deleted, mut failed) = (Vec::new(), None);
     for name in names {
-        if let Err(error) = cluster.delete_topic(name).await {
-            failed = Some(refused(cluster, name, error).await);
+        if let Err(error) = client.delete_topic(name).await {
+            failed = Some(refused(client, name, error).await);
             break;
         }
         table.row(vec![name.as_str().into()]);
@@ -234,8 +219,8 @@ async fn delete(
 /// A refusal to create a topic: the cluster's own sentence says it all, where it has one.
 pub(crate) fn in_its_words(error: ClientError) -> Box<dyn Error> {
     match error {
-        ClientError::Refused { what, code } if !what.starts_with("topic ") => {
-            format!("{} ({})", what.trim_end_matches('.'), code.name()).into()
+        ClientError::RefusedBecause { code, reason } => {
+            format!("{} ({})", reason.trim_end_matches('.'), code.name()).into()
         }
         error => error.into(),
     }
@@ -244,14 +229,14 @@ pub(crate) fn in_its_words(error: ClientError) -> Box<dyn Error> {
 /// Says what was done to a topic, and what it is like now.
 async fn told(
     front: &Front<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     name: &str,
     done: &str,
 ) -> Result<(), Box<dyn Error>> {
     // The node that answers may hear of the change a moment after the controller.
-    let topic = cluster.settled(name).await?;
+    let topic = client.await_topic(name).await?;
     let partitions = topic.partitions.len();
-    let replicas = topic.partitions.first().map_or(0, |it| it.replica_nodes.len());
+    let replicas = topic.partitions.first().map_or(0, |it| it.replicas.len());
     let mut table = OutputTable::new(&[column("topic"), column("partitions"), column("replicas")]);
     table.row(vec![name.into(), partitions.into(), replicas.into()]);
     let many =
@@ -264,44 +249,27 @@ async fn told(
     Ok(front.done(&sentence, &table)?)
 }
 
-/// Asks for a topic to have so many partitions.
-fn growth(name: &str, count: i32) -> CreatePartitionsRequest {
-    let name = name.to_owned();
-    let topic = CreatePartitionsTopic { count, assignments: None, name, ..Default::default() };
-    CreatePartitionsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() }
-}
-
-async fn grow(
-    cluster: &mut Cluster,
-    request: &CreatePartitionsRequest,
-) -> Result<(), Box<dyn Error>> {
-    let told = cluster.ask_any(request).await?;
-    match told.results.into_iter().find(|it| it.error_code != 0) {
-        Some(it) => Err(it.error_message.unwrap_or_else(|| format!("topic {}", it.name)).into()),
-        None => Ok(()),
-    }
+fn growth(name: &str, count: i32) -> MorePartitions {
+    MorePartitions { topic: name.to_owned(), count, assignments: None }
 }
 
 /// How many bytes each partition's leader has.
-async fn sizes(cluster: &mut Cluster) -> Result<BTreeMap<TopicPartition, u64>, Box<dyn Error>> {
+async fn sizes(client: &Client) -> Result<BTreeMap<TopicPartition, u64>, Box<dyn Error>> {
     let mut all: BTreeMap<TopicPartition, u64> = BTreeMap::new();
-    for node in cluster.all_brokers().await? {
-        let request = DescribeLogDirsRequest { topics: None, ..Default::default() };
-        let told = cluster.ask(node, &request).await?;
-        for topic in told.results.iter().flat_map(|it| &it.topics) {
-            for it in topic.partitions.iter().filter(|it| !it.is_future_key) {
-                let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
-                let size = all.entry(place).or_default();
+    for node in client.all_brokers().await? {
+        for dir in client.describe_log_dirs(node).await? {
+            for it in dir.replicas.into_iter().filter(|it| !it.is_future) {
+                let size = all.entry(it.place).or_default();
                 // Followers may lag; the largest copy is what there is.
-                *size = (*size).max(u64::try_from(it.partition_size).unwrap_or(0));
+                *size = (*size).max(u64::try_from(it.size_bytes).unwrap_or(0));
             }
         }
     }
     Ok(all)
 }
 
-async fn list(cluster: &mut Cluster, all: bool) -> Result<OutputTable, Box<dyn Error>> {
-    let sizes = sizes(cluster).await?;
+async fn list(client: &Client, all: bool) -> Result<OutputTable, Box<dyn Error>> {
+    let sizes = sizes(client).await?;
     let mut table = OutputTable::new(&[
         column("topic"),
         column("partitions"),
@@ -309,7 +277,7 @@ async fn list(cluster: &mut Cluster, all: bool) -> Result<OutputTable, Box<dyn E
         column("records"),
         titled("size", "size_bytes"),
     ]);
-    let topics = cluster.topics().await?;
+    let topics = client.topics().await?;
     let topics: Vec<_> = topics.iter().filter(|topic| all || !topic.internal).collect();
     let of = |topic: &TopicListing| {
         let name: Arc<str> = topic.name.as_str().into();
@@ -317,7 +285,7 @@ async fn list(cluster: &mut Cluster, all: bool) -> Result<OutputTable, Box<dyn E
         indexes.map(move |index| TopicPartition::new(Arc::clone(&name), index)).collect::<Vec<_>>()
     };
     let places: Vec<TopicPartition> = topics.iter().flat_map(|topic| of(topic)).collect();
-    let ends = ends(cluster, &places).await;
+    let ends = ends(client, &places).await;
     for topic in topics {
         let places = of(topic);
         let all_of = |known: &BTreeMap<TopicPartition, i64>| -> i64 {
@@ -339,17 +307,14 @@ async fn list(cluster: &mut Cluster, all: bool) -> Result<OutputTable, Box<dyn E
 }
 
 /// The first offsets, and those behind the last; nothing for partitions without a leader.
-async fn ends(
-    cluster: &mut Cluster,
-    places: &[TopicPartition],
-) -> [BTreeMap<TopicPartition, i64>; 2] {
-    let starts = cluster.offsets_at(places, EARLIEST, IsolationLevel::Uncommitted).await;
-    [starts, cluster.offsets_at(places, LATEST, IsolationLevel::Uncommitted).await]
+async fn ends(client: &Client, places: &[TopicPartition]) -> [BTreeMap<TopicPartition, i64>; 2] {
+    let starts = client.offsets_at(places, OffsetAt::Earliest, IsolationLevel::Uncommitted).await;
+    [starts, client.offsets_at(places, OffsetAt::Latest, IsolationLevel::Uncommitted).await]
 }
 
-async fn describe(cluster: &mut Cluster, name: &str) -> Result<OutputTable, Box<dyn Error>> {
-    let topic = find(cluster, name).await?;
-    let sizes = sizes(cluster).await?;
+async fn describe(client: &Client, name: &str) -> Result<OutputTable, Box<dyn Error>> {
+    let topic = find(client, name).await?;
+    let sizes = sizes(client).await?;
     let head = [
         only_json("topic"),
         column("partition"),
@@ -362,15 +327,15 @@ async fn describe(cluster: &mut Cluster, name: &str) -> Result<OutputTable, Box<
     ];
     let mut table = OutputTable::new(&head);
     let mut partitions = topic.partitions;
-    partitions.sort_by_key(|it| it.partition_index);
-    let led = partitions.iter().filter(|it| it.leader_id >= 0);
-    let led: Vec<_> = led.map(|it| TopicPartition::new(name, it.partition_index)).collect();
-    let ends = ends(cluster, &led).await;
+    partitions.sort_by_key(|it| it.partition);
+    let led = partitions.iter().filter(|it| it.leader >= 0);
+    let led: Vec<_> = led.map(|it| TopicPartition::new(name, it.partition)).collect();
+    let ends = ends(client, &led).await;
     for it in partitions {
-        let place = TopicPartition::new(name, it.partition_index);
+        let place = TopicPartition::new(name, it.partition);
         let [start, end] = ends.each_ref().map(|known| known.get(&place).copied());
         let size = sizes.get(&place).map_or_else(Cell::nothing, |size| Cell::bytes(*size));
-        let mut row = vec![name.into(), it.partition_index.into()];
+        let mut row = vec![name.into(), it.partition.into()];
         row.extend(state(&it));
         row.extend([start.into(), end.into(), size]);
         table.row(row);
@@ -378,13 +343,13 @@ async fn describe(cluster: &mut Cluster, name: &str) -> Result<OutputTable, Box<
     Ok(table)
 }
 
-fn state(it: &MetadataResponsePartition) -> [Cell; 3] {
-    let leader = match it.leader_id {
+fn state(it: &PartitionDescription) -> [Cell; 3] {
+    let leader = match it.leader {
         ..0 => Cell::nothing().shown("none").bad(),
         id => id.into(),
     };
-    let in_sync = Cell::ids(&it.isr_nodes);
-    let is_whole = it.isr_nodes.len() >= it.replica_nodes.len();
+    let in_sync = Cell::ids(&it.in_sync);
+    let is_whole = it.in_sync.len() >= it.replicas.len();
     let in_sync = if is_whole { in_sync.good() } else { in_sync.bad() };
-    [leader, Cell::ids(&it.replica_nodes), in_sync]
+    [leader, Cell::ids(&it.replicas), in_sync]
 }

@@ -3,10 +3,8 @@
 use std::error::Error;
 
 use clap::{Args, Subcommand};
-use ottla_client::{Cluster, CoordinatorOf, TopicPartition};
+use ottla_client::{Client, ClientError, TransactionDescription, TransactionFilter};
 use ottla_clock::Clock;
-use ottla_protocol::messages::describe_transactions_request::DescribeTransactionsRequest;
-use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
 
 use crate::front::{Environment, Front, SharedOptions};
 use crate::output::{Cell, OutputTable, column, partitions, titled};
@@ -37,13 +35,13 @@ enum TransactionAction {
 
 pub(crate) async fn run(args: Txn, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
-    let mut cluster = front.connect().await?;
+    let client = front.connect().await?;
     match args.action.unwrap_or(TransactionAction::List { open_for: None }) {
         TransactionAction::List { open_for } => {
-            front.show(async || list(&mut cluster, open_for).await).await
+            front.show(async || list(&client, open_for).await).await
         }
         TransactionAction::Abort { id } => {
-            abort(&mut cluster, &id).await?;
+            abort(&client, &id).await?;
             let mut table = OutputTable::new(&[titled("transactional id", "transactional_id")]);
             table.row(vec![id.as_str().into()]);
             Ok(front
@@ -52,7 +50,7 @@ pub(crate) async fn run(args: Txn, environment: &Environment) -> Result<(), Box<
     }
 }
 
-async fn list(cluster: &mut Cluster, open_for: Option<i64>) -> Result<OutputTable, Box<dyn Error>> {
+async fn list(client: &Client, open_for: Option<i64>) -> Result<OutputTable, Box<dyn Error>> {
     let now = Clock::real().wall_ms();
     let head = [
         titled("transactional id", "transactional_id"),
@@ -63,54 +61,45 @@ async fn list(cluster: &mut Cluster, open_for: Option<i64>) -> Result<OutputTabl
         titled("touches", "partitions"),
     ];
     let mut table = OutputTable::new(&head);
-    let mut ids = Vec::new();
-    for node in cluster.all_brokers().await? {
-        let request = ListTransactionsRequest {
-            duration_filter: open_for.map_or(-1, |seconds| seconds.saturating_mul(1000)),
-            ..Default::default()
-        };
-        let told = cluster.ask(node, &request).await?;
-        ids.extend(told.transaction_states.into_iter().map(|it| (it.transactional_id, node)));
-    }
-    ids.sort();
-    for (id, node) in ids {
-        let request =
-            DescribeTransactionsRequest { transactional_ids: vec![id], ..Default::default() };
-        let told = cluster.ask(node, &request).await?;
-        for it in told.transaction_states.into_iter().filter(|it| it.error_code == 0) {
-            let is_open = it.transaction_state == "Ongoing";
-            let lasts = (is_open && it.transaction_start_time_ms > 0)
-                .then(|| Cell::ago(now - it.transaction_start_time_ms));
-            let touched = it.topics.iter().flat_map(|of| {
-                of.partitions.iter().map(|index| TopicPartition::new(of.topic.as_str(), *index))
-            });
-            let touched: Vec<TopicPartition> = touched.collect();
-            table.row(vec![
-                it.transactional_id.into(),
-                it.transaction_state.into(),
-                lasts.into(),
-                it.producer_id.into(),
-                i32::from(it.producer_epoch).into(),
-                partitions(&touched),
-            ]);
-        }
+    let open_for_ms = open_for.map(|seconds| seconds.saturating_mul(1000));
+    let filter = TransactionFilter { open_for_ms, ..Default::default() };
+    let mut listed = client.list_transactions(&filter).await?;
+    listed.sort_by(|a, b| a.id.cmp(&b.id));
+    for listing in listed {
+        // It may have expired since it was listed.
+        let Some(it) = find_transaction(client, &listing.id).await? else { continue };
+        let is_open = it.state == "Ongoing";
+        let lasts = (is_open && it.started > 0).then(|| Cell::ago(now - it.started));
+        table.row(vec![
+            it.id.into(),
+            it.state.into(),
+            lasts.into(),
+            it.producer_id.into(),
+            i32::from(it.producer_epoch).into(),
+            partitions(&it.places),
+        ]);
     }
     Ok(table)
 }
 
-async fn abort(cluster: &mut Cluster, id: &str) -> Result<(), Box<dyn Error>> {
-    let node = cluster.coordinator(CoordinatorOf::Transaction, id).await?;
-    let request = DescribeTransactionsRequest {
-        transactional_ids: vec![id.to_owned()],
-        ..Default::default()
-    };
-    let told = cluster.ask(node, &request).await?;
-    let is_known = told.transaction_states.iter().any(|it| it.error_code == 0);
-    if !is_known {
+/// What a transactional id is at; nothing if there is none of this name.
+async fn find_transaction(
+    client: &Client,
+    id: &str,
+) -> Result<Option<TransactionDescription>, ClientError> {
+    match client.describe_transaction(id).await {
+        Ok(found) => Ok(Some(found)),
+        Err(ClientError::Refused { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn abort(client: &Client, id: &str) -> Result<(), Box<dyn Error>> {
+    if find_transaction(client, id).await?.is_none() {
         return Err(format!(
             "there is no transactional id {id}; `ottla txn` lists those that there are"
         )
         .into());
     }
-    Ok(cluster.fence_producer(id).await?)
+    Ok(client.fence_producer(id).await?)
 }

@@ -10,6 +10,8 @@ use ottla_protocol::shared::consumer_protocol_subscription::{
 use ottla_protocol::{DecodeError, Decoder, Encoder, Message};
 use ottla_types::TopicPartition;
 
+use crate::partitions::Partitions;
+
 /// How partitions are shared out among the members of a classic group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Assignor {
@@ -23,9 +25,6 @@ pub enum Assignor {
     CooperativeSticky,
 }
 
-/// Partitions of several topics.
-pub(crate) type PartitionsByTopic = BTreeSet<TopicPartition>;
-
 /// A member, as the leader sees it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Candidate {
@@ -33,7 +32,7 @@ pub(crate) struct Candidate {
     pub instance: Option<String>,
     pub topics: BTreeSet<String>,
     /// What it has read so far, as of which generation.
-    pub owned: PartitionsByTopic,
+    pub owned: Partitions,
     pub generation: i32,
 }
 
@@ -72,7 +71,7 @@ impl Assignor {
     pub(crate) fn subscription(
         self,
         topics: &BTreeSet<String>,
-        owned: &PartitionsByTopic,
+        owned: &Partitions,
         generation: i32,
     ) -> ConsumerProtocolSubscription {
         let mut by_topic: BTreeMap<String, Vec<i32>> = BTreeMap::new();
@@ -123,7 +122,7 @@ impl Assignor {
         self,
         members: &[Candidate],
         sizes: &BTreeMap<String, i32>,
-    ) -> BTreeMap<String, PartitionsByTopic> {
+    ) -> BTreeMap<String, Partitions> {
         match self {
             Self::Range => range(members, sizes),
             Self::RoundRobin => round_robin(members, sizes),
@@ -143,7 +142,7 @@ impl Assignor {
     }
 }
 
-fn places(all: impl Iterator<Item = (String, Vec<i32>)>) -> PartitionsByTopic {
+fn places(all: impl Iterator<Item = (String, Vec<i32>)>) -> Partitions {
     all.flat_map(|(topic, partitions)| {
         partitions.into_iter().map(move |it| TopicPartition::new(topic.as_str(), it))
     })
@@ -166,7 +165,7 @@ fn memory(by_topic: &BTreeMap<String, Vec<i32>>, generation: i32) -> Option<Byte
     Some(e.into_chunks().concat().into())
 }
 
-fn remembered(bytes: Bytes) -> Result<(PartitionsByTopic, i32), DecodeError> {
+fn remembered(bytes: Bytes) -> Result<(Partitions, i32), DecodeError> {
     let mut d = Decoder::new(bytes);
     let all = d.array(false, |d| Ok((d.string(false)?, d.array(false, Decoder::i32)?)))?;
     // Before version 1 there was no generation.
@@ -181,14 +180,11 @@ fn in_order<'a>(members: impl Iterator<Item = &'a Candidate>) -> Vec<&'a Candida
     all
 }
 
-fn nothing(members: &[Candidate]) -> BTreeMap<String, PartitionsByTopic> {
-    members.iter().map(|it| (it.id.clone(), PartitionsByTopic::new())).collect()
+fn nothing(members: &[Candidate]) -> BTreeMap<String, Partitions> {
+    members.iter().map(|it| (it.id.clone(), Partitions::new())).collect()
 }
 
-fn range(
-    members: &[Candidate],
-    sizes: &BTreeMap<String, i32>,
-) -> BTreeMap<String, PartitionsByTopic> {
+fn range(members: &[Candidate], sizes: &BTreeMap<String, i32>) -> BTreeMap<String, Partitions> {
     let mut all = nothing(members);
     for (topic, size) in sizes {
         let readers = in_order(members.iter().filter(|it| it.topics.contains(topic)));
@@ -208,7 +204,7 @@ fn range(
 fn round_robin(
     members: &[Candidate],
     sizes: &BTreeMap<String, i32>,
-) -> BTreeMap<String, PartitionsByTopic> {
+) -> BTreeMap<String, Partitions> {
     let mut all = nothing(members);
     let turns = in_order(members.iter());
     let mut at = 0;
@@ -250,10 +246,7 @@ fn owners<'a>(
     all.into_iter().map(|(place, (owner, _))| (place, owner)).collect()
 }
 
-fn sticky(
-    members: &[Candidate],
-    sizes: &BTreeMap<String, i32>,
-) -> BTreeMap<String, PartitionsByTopic> {
+fn sticky(members: &[Candidate], sizes: &BTreeMap<String, i32>) -> BTreeMap<String, Partitions> {
     let mut all = nothing(members);
     let owners = owners(members, sizes);
     let mut free = Vec::new();

@@ -13,8 +13,8 @@ fn sizes(all: &[(&str, i32)]) -> BTreeMap<String, i32> {
     all.iter().map(|(topic, size)| ((*topic).to_owned(), *size)).collect()
 }
 
-fn shown(all: &BTreeMap<String, PartitionsByTopic>) -> Vec<String> {
-    let one = |(id, places): (&String, &PartitionsByTopic)| {
+fn shown(all: &BTreeMap<String, Partitions>) -> Vec<String> {
+    let one = |(id, places): (&String, &Partitions)| {
         let places: Vec<String> = places.iter().map(ToString::to_string).collect();
         format!("{id}: {}", places.join(" "))
     };
@@ -61,14 +61,13 @@ fn what_was_read_stays_and_the_ghost_of_an_earlier_generation_loses() {
 #[test]
 fn members_say_what_they_are_in_a_form_that_reads_back() {
     let topics: BTreeSet<String> = ["t".to_owned()].into();
-    let owned: PartitionsByTopic =
-        [TopicPartition::new("t", 3), TopicPartition::new("u", 0)].into();
+    let owned: Partitions = [TopicPartition::new("t", 3), TopicPartition::new("u", 0)].into();
     for assignor in Assignor::ALL {
         let said = assignor.subscription(&topics, &owned, 7);
         let bytes = ottla_protocol::encode_value(&said, 3).unwrap();
         let read = assignor.candidate("m".to_owned(), None, &bytes).unwrap();
         let remembers = matches!(assignor, Assignor::Sticky | Assignor::CooperativeSticky);
-        assert_eq!(read.owned, if remembers { owned.clone() } else { PartitionsByTopic::new() });
+        assert_eq!(read.owned, if remembers { owned.clone() } else { Partitions::new() });
         assert_eq!((read.topics, read.generation), (topics.clone(), 7));
         assert_eq!(Assignor::named(assignor.name()), Some(assignor));
     }

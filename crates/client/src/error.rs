@@ -1,5 +1,8 @@
 //! What can go wrong between here and a broker.
 
+use std::io;
+use std::sync::Arc;
+
 use ottla_protocol::{DecodeError, EncodeError};
 use ottla_records::BadBatch;
 use ottla_types::ErrorCode;
@@ -7,17 +10,26 @@ use ottla_types::ErrorCode;
 use crate::obstacle::TooFewBrokers;
 
 /// Why a request came to nothing.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The connection cannot be made, or broke.
+    /// There is no connection to the broker: it has not seen the request.
     #[error("{address}: {source}")]
     Connection {
         /// The broker.
         address: String,
         /// What the system says.
-        source: std::io::Error,
+        source: Arc<io::Error>,
     },
-    /// That is no broker's address.
+    /// The connection broke, or the broker was silent, after the request was sent: it may have been
+    /// carried out.
+    #[error("{address}: {source}")]
+    Unanswered {
+        /// The broker.
+        address: String,
+        /// What the system says.
+        source: Arc<io::Error>,
+    },
+    /// That is not the address of a broker.
     #[error("{address:?}: {why}")]
     Address {
         /// As it was named.
@@ -42,13 +54,13 @@ pub enum ClientError {
         /// Why not.
         code: ErrorCode,
     },
-    /// The broker refuses, and says why.
-    #[error("{why}")]
-    Told {
+    /// The broker refuses, with a reason in its own words.
+    #[error("{reason}")]
+    RefusedBecause {
         /// The kind of refusal.
         code: ErrorCode,
         /// In the broker's words.
-        why: String,
+        reason: String,
     },
     /// A record is larger than a request may be.
     #[error("the record takes up to {bytes} bytes, more than max.request.size allows ({most})")]
@@ -68,15 +80,15 @@ pub enum ClientError {
         /// Where it says that it is.
         address: String,
         /// What the system says.
-        source: std::io::Error,
+        source: Arc<io::Error>,
     },
     /// The broker does not speak a version that this client speaks.
     #[error("the broker has no version of {0} that this client speaks")]
     Version(&'static str),
-    /// No coordinator can exist in this cluster.
+    /// No coordinator can exist in this client.
     #[error(transparent)]
     NoCoordinator(TooFewBrokers),
-    /// A subscription's pattern is none.
+    /// A subscription's pattern is not a regular expression.
     #[error("the pattern of topics is not a regular expression: {0}")]
     Pattern(String),
     /// There is no offset to start at, and `auto.offset.reset` is `none`.
@@ -88,10 +100,10 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// An error if `code` is one.
+    /// `Refused`, if `code` is an error.
     ///
     /// # Errors
-    /// It is one.
+    /// `code` is an error.
     pub fn check(code: i16, what: impl FnOnce() -> String) -> Result<(), Self> {
         match ErrorCode(code) {
             ErrorCode::NONE => Ok(()),
@@ -99,13 +111,44 @@ impl ClientError {
         }
     }
 
+    /// An error if `code` is one: with the broker's reason if it has given one, or else about
+    /// `what`.
+    ///
+    /// # Errors
+    /// `code` is an error.
+    pub fn check_with_reason(
+        code: i16,
+        reason: Option<String>,
+        what: impl FnOnce() -> String,
+    ) -> Result<(), Self> {
+        match (ErrorCode(code), reason) {
+            (ErrorCode::NONE, _) => Ok(()),
+            (code, Some(reason)) => Err(Self::RefusedBecause { code, reason }),
+            (code, None) => Err(Self::Refused { what: what(), code }),
+        }
+    }
+
+    /// The code of a refusal by a broker.
+    #[must_use]
+    pub const fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Refused { code, .. } | Self::RefusedBecause { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
     /// May the same succeed a little later?
     #[must_use]
     pub const fn is_passing(&self) -> bool {
         match self {
-            Self::Connection { .. } | Self::Advertised { .. } => true,
-            Self::Refused { code, .. } | Self::Told { code, .. } => code.is_retriable(),
-            _ => false,
+            Self::Refused { code, .. } | Self::RefusedBecause { code, .. } => code.is_retriable(),
+            error => error.is_disconnected(),
         }
+    }
+
+    /// Is there no connection, or no longer one?
+    #[must_use]
+    pub const fn is_disconnected(&self) -> bool {
+        matches!(self, Self::Connection { .. } | Self::Unanswered { .. } | Self::Advertised { .. })
     }
 }

@@ -1,8 +1,9 @@
 //! Coordinators that can never exist: their topic wants more replicas than there are brokers.
 
-use crate::cluster::{Cluster, CoordinatorOf};
-use crate::configs::ConfigKind;
+use crate::admin::configs::ConfigKind;
+use crate::client::{Client, CoordinatorOf};
 use crate::error::ClientError;
+use crate::metadata::IfAbsent;
 
 /// Why a coordinator cannot exist, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,16 +24,13 @@ pub struct TooFewBrokers {
     pub brokers: usize,
 }
 
-impl Cluster {
+impl Client {
     /// Why there can be no coordinator of this kind, if that is so: its internal topic does not
     /// exist, and wants more replicas than the cluster has brokers.
     ///
     /// # Errors
     /// No broker answers, or its settings may not be read.
-    pub async fn obstacle(
-        &mut self,
-        of: CoordinatorOf,
-    ) -> Result<Option<TooFewBrokers>, ClientError> {
+    pub async fn obstacle(&self, of: CoordinatorOf) -> Result<Option<TooFewBrokers>, ClientError> {
         let (what, topic, setting) = match of {
             CoordinatorOf::Group => {
                 ("groups", "__consumer_offsets", "offsets.topic.replication.factor")
@@ -41,7 +39,7 @@ impl Cluster {
                 ("transactions", "__transaction_state", "transaction.state.log.replication.factor")
             }
         };
-        let found = self.refresh(Some(&[topic.to_owned()]), false).await?;
+        let found = self.refresh(Some(&[topic.to_owned()]), IfAbsent::Fail).await?;
         if found.iter().any(|it| it.error_code == 0) {
             return Ok(None);
         }

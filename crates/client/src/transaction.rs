@@ -11,12 +11,12 @@ use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use ottla_protocol::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
 };
-use ottla_types::{ErrorCode, NodeId};
+use ottla_types::{ErrorCode, NodeId, TopicPartition};
 
-use crate::cluster::{CoordinatorOf, MOMENT};
+use crate::client::CoordinatorOf;
 use crate::error::ClientError;
-use crate::member::{PartitionOffsets, by_topic};
-use crate::producer::Producer;
+use crate::partitions::{PartitionOffsets, by_topic};
+use crate::producer::{Producer, ProducerIdentity};
 
 /// The newest versions in which all transactions of a producer share an epoch.
 const OLD_ADD_PARTITIONS: i16 = 3;
@@ -46,7 +46,7 @@ pub(crate) struct ProducerTransaction {
     /// Has each transaction an epoch of its own?
     pub(crate) has_own_epoch: bool,
     /// What it touches, as far as the coordinator has been told.
-    touched: BTreeSet<(String, i32)>,
+    touched: BTreeSet<TopicPartition>,
 }
 
 impl Producer {
@@ -58,9 +58,9 @@ impl Producer {
     pub async fn init_transactions(&mut self) -> Result<(), ClientError> {
         let id = self.transactional_id()?;
         self.transaction.coordinator =
-            self.cluster.coordinator(CoordinatorOf::Transaction, &id).await?;
+            self.client.coordinator(CoordinatorOf::Transaction, &id).await?;
         let version =
-            self.cluster.feature(self.transaction.coordinator, "transaction.version").await?;
+            self.client.feature(self.transaction.coordinator, "transaction.version").await?;
         self.transaction.has_own_epoch = version >= 2;
         let request = InitProducerIdRequest {
             transactional_id: Some(id.clone()),
@@ -71,12 +71,12 @@ impl Producer {
         };
         let identity = self
             .insist(async |this| {
-                let it = this.cluster.ask(this.transaction.coordinator, &request).await?;
+                let it = this.client.ask(this.transaction.coordinator, &request).await?;
                 ClientError::check(it.error_code, || format!("transactional id {id}"))?;
-                Ok((it.producer_id, it.producer_epoch))
+                Ok(ProducerIdentity { id: it.producer_id, epoch: it.producer_epoch })
             })
             .await?;
-        self.become_known(identity);
+        self.set_identity(identity);
         Ok(())
     }
 
@@ -86,7 +86,7 @@ impl Producer {
     /// The producer has no transactional id, or is in a transaction.
     pub async fn begin_transaction(&mut self) -> Result<(), ClientError> {
         self.transactional_id()?;
-        if self.identity.is_none() {
+        if self.known_identity().is_none() {
             self.init_transactions().await?;
         }
         if self.transaction.is_open {
@@ -113,7 +113,7 @@ impl Producer {
     /// # Errors
     /// The producer was fenced, or the coordinator is gone; it aborts by itself in time.
     pub async fn abort_transaction(&mut self) -> Result<(), ClientError> {
-        self.drop_waiting();
+        self.drop_unsent().await;
         self.end(false).await
     }
 
@@ -127,7 +127,7 @@ impl Producer {
         member: &GroupMember,
     ) -> Result<(), ClientError> {
         let transactional_id = self.transactional_id()?;
-        let (producer_id, producer_epoch) = self.in_transaction()?;
+        let ProducerIdentity { id: producer_id, epoch: producer_epoch } = self.in_transaction()?;
         if !self.transaction.has_own_epoch {
             let request = AddOffsetsToTxnRequest {
                 transactional_id: transactional_id.clone(),
@@ -137,7 +137,7 @@ impl Producer {
                 ..Default::default()
             };
             self.insist(async |this| {
-                let it = this.cluster.ask(this.transaction.coordinator, &request).await?;
+                let it = this.client.ask(this.transaction.coordinator, &request).await?;
                 ClientError::check(it.error_code, || member.group.clone())
             })
             .await?;
@@ -168,8 +168,8 @@ impl Producer {
         };
         let newest = (!self.transaction.has_own_epoch).then_some(OLD_COMMIT_OFFSETS);
         self.insist(async |this| {
-            let node = this.cluster.coordinator(CoordinatorOf::Group, &member.group).await?;
-            let it = this.cluster.ask_up_to(node, &request, newest).await?;
+            let node = this.client.coordinator(CoordinatorOf::Group, &member.group).await?;
+            let it = this.client.ask_up_to(node, &request, newest).await?;
             let mut all = it.topics.iter().flat_map(|topic| &topic.partitions);
             let code = all.find(|it| it.error_code != 0).map_or(0, |it| it.error_code);
             ClientError::check(code, || format!("offsets of group {}", member.group))
@@ -178,16 +178,16 @@ impl Producer {
     }
 
     /// Tells the coordinator that the transaction touches a partition, where that must be said.
-    pub(crate) async fn touch(&mut self, place: &(String, i32)) -> Result<(), ClientError> {
+    pub(crate) async fn touch(&mut self, place: &TopicPartition) -> Result<(), ClientError> {
         let transactional_id = self.transactional_id()?;
-        let (producer_id, producer_epoch) = self.in_transaction()?;
+        let ProducerIdentity { id: producer_id, epoch: producer_epoch } = self.in_transaction()?;
         self.transaction.is_known = true;
         if self.transaction.has_own_epoch || self.transaction.touched.contains(place) {
             return Ok(());
         }
         let topic = AddPartitionsToTxnTopic {
-            name: place.0.clone(),
-            partitions: vec![place.1],
+            name: place.topic.to_string(),
+            partitions: vec![place.partition],
             ..Default::default()
         };
         let request = AddPartitionsToTxnRequest {
@@ -199,11 +199,11 @@ impl Producer {
         };
         self.insist(async |this| {
             let (node, newest) = (this.transaction.coordinator, Some(OLD_ADD_PARTITIONS));
-            let it = this.cluster.ask_up_to(node, &request, newest).await?;
+            let it = this.client.ask_up_to(node, &request, newest).await?;
             let mut all = it.results_by_topic_v3_and_below.iter();
             let code = all.find_map(|it| it.results_by_partition.first());
             let code = code.map_or(0, |it| it.partition_error_code);
-            ClientError::check(code, || format!("{}-{}", place.0, place.1))
+            ClientError::check(code, || place.to_string())
         })
         .await?;
         self.transaction.touched.insert(place.clone());
@@ -212,7 +212,7 @@ impl Producer {
 
     async fn end(&mut self, committed: bool) -> Result<(), ClientError> {
         let transactional_id = self.transactional_id()?;
-        let (producer_id, producer_epoch) = self.in_transaction()?;
+        let ProducerIdentity { id: producer_id, epoch: producer_epoch } = self.in_transaction()?;
         if !self.transaction.is_known {
             // Nobody has heard of it.
             self.transaction.is_open = false;
@@ -229,25 +229,17 @@ impl Producer {
         let identity = self
             .insist(async |this| {
                 let node = this.transaction.coordinator;
-                let it = this.cluster.ask_up_to(node, &request, newest).await?;
+                let it = this.client.ask_up_to(node, &request, newest).await?;
                 let what = || format!("the end of a transaction of {transactional_id}");
                 ClientError::check(it.error_code, what)?;
-                Ok((it.producer_id, it.producer_epoch))
+                Ok(ProducerIdentity { id: it.producer_id, epoch: it.producer_epoch })
             })
             .await?;
         self.transaction.is_open = false;
-        if identity.0 >= 0 {
-            self.become_known(identity);
+        if identity.id >= 0 {
+            self.set_identity(identity);
         }
         Ok(())
-    }
-
-    fn become_known(&mut self, identity: (i64, i16)) {
-        if self.identity != Some(identity) {
-            // Each epoch counts its records from 0.
-            self.sequences.clear();
-        }
-        self.identity = Some(identity);
     }
 
     fn transactional_id(&self) -> Result<String, ClientError> {
@@ -255,9 +247,9 @@ impl Producer {
         self.options.transactional_id.clone().ok_or_else(none)
     }
 
-    fn in_transaction(&self) -> Result<(i64, i16), ClientError> {
+    fn in_transaction(&self) -> Result<ProducerIdentity, ClientError> {
         let none = || invalid("no transaction is open");
-        self.identity.filter(|_| self.transaction.is_open).ok_or_else(none)
+        self.known_identity().filter(|_| self.transaction.is_open).ok_or_else(none)
     }
 
     /// Asks again and again while the same may succeed later, as long as there is patience.
@@ -265,7 +257,7 @@ impl Producer {
         &mut self,
         mut attempt: impl AsyncFnMut(&mut Self) -> Result<T, ClientError>,
     ) -> Result<T, ClientError> {
-        let deadline = self.cluster.clock.monotonic() + self.options.patience;
+        let deadline = self.client.clock().monotonic() + self.options.delivery_timeout;
         loop {
             match attempt(self).await {
                 Ok(done) => return Ok(done),
@@ -280,16 +272,16 @@ impl Producer {
         error: ClientError,
         deadline: std::time::Duration,
     ) -> Result<(), ClientError> {
-        if !error.is_passing() || self.cluster.clock.monotonic() >= deadline {
+        if !error.is_passing() || self.client.clock().monotonic() >= deadline {
             return Err(error);
         }
-        self.cluster.clock.sleep(MOMENT).await;
+        self.client.pause().await;
         let is_moved =
             !matches!(error, ClientError::Refused { code: ErrorCode::CONCURRENT_TRANSACTIONS, .. });
         if is_moved {
             let id = self.transactional_id()?;
             self.transaction.coordinator =
-                self.cluster.coordinator(CoordinatorOf::Transaction, &id).await?;
+                self.client.coordinator(CoordinatorOf::Transaction, &id).await?;
         }
         Ok(())
     }

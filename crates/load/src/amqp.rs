@@ -5,7 +5,7 @@
 use clap::{Args, ValueEnum};
 
 use crate::measure::LoadReport;
-use crate::window::{Confirmed, MessageLoad, Parse, Peer, Stream};
+use crate::window::{Confirmed, LoadPeer, LoadStream, MessageLoad, Parse};
 use crate::wire::LoadError;
 
 /// What opens a connection: the protocol's name and version.
@@ -214,11 +214,11 @@ fn take_short_text<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], LoadError> {
 }
 
 /// A connection with one channel.
-struct AmqpServer(Stream);
+struct AmqpServer(LoadStream);
 
 impl AmqpServer {
     fn open(port: u16) -> Result<Self, LoadError> {
-        let mut server = Self(Stream::open(port)?);
+        let mut server = Self(LoadStream::open(port)?);
         server.0.send(GREETING)?;
         server.answer(START)?;
         let mut start_ok = Vec::new();
@@ -306,12 +306,12 @@ fn declaration(queue: &str, kind: Option<QueueKind>) -> Result<Vec<u8>, LoadErro
     Ok(all)
 }
 
-impl Peer for AmqpServer {
+impl LoadPeer for AmqpServer {
     type Told = AmqpFrame;
 
     const PARSE: Parse<AmqpFrame> = parse;
 
-    fn stream(&mut self) -> &mut Stream {
+    fn stream(&mut self) -> &mut LoadStream {
         &mut self.0
     }
 

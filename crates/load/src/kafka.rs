@@ -5,7 +5,7 @@ use clap::Args;
 use ottla_records::Compression;
 
 use crate::produce::{BatchShape, accepted};
-use crate::window::{Confirmed, MessageLoad, Parse, Peer, Stream};
+use crate::window::{Confirmed, LoadPeer, LoadStream, MessageLoad, Parse};
 use crate::wire::{LoadError, WireReader};
 
 /// The longest answer that is taken, in bytes.
@@ -32,7 +32,7 @@ impl Kafka {
         let batches = BatchShape { records, record_bytes, compression, acks: -1 };
         let open = |at: i32| {
             let broker = KafkaBroker {
-                stream: Stream::open(target.port)?,
+                stream: LoadStream::open(target.port)?,
                 step: i64::try_from(records).unwrap_or(i64::MAX),
                 due: None,
                 count: 0,
@@ -59,7 +59,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(i64, usize)>, LoadError> {
 }
 
 struct KafkaBroker {
-    stream: Stream,
+    stream: LoadStream,
     /// How many messages a batch has.
     step: i64,
     /// The offset of the next batch.
@@ -68,12 +68,12 @@ struct KafkaBroker {
     count: u64,
 }
 
-impl Peer for KafkaBroker {
+impl LoadPeer for KafkaBroker {
     type Told = i64;
 
     const PARSE: Parse<i64> = parse;
 
-    fn stream(&mut self) -> &mut Stream {
+    fn stream(&mut self) -> &mut LoadStream {
         &mut self.stream
     }
 
@@ -121,7 +121,7 @@ mod tests {
         ];
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         for (said, wanted) in cases {
-            let stream = Stream::open(listener.local_addr().unwrap().port()).unwrap();
+            let stream = LoadStream::open(listener.local_addr().unwrap().port()).unwrap();
             listener.accept().unwrap().0.write_all(&said).unwrap();
             let (mut broker, mut all) =
                 (KafkaBroker { stream, step: 4, due: None, count: 0 }, vec![]);

@@ -33,7 +33,7 @@ use crate::wire::LoadError;
 #[command(name = "ottla-load")]
 struct LoadArgs {
     #[command(subcommand)]
-    mode: Mode,
+    mode: LoadMode,
 }
 
 /// Where to.
@@ -76,7 +76,7 @@ impl LoadTarget {
 }
 
 #[derive(Debug, Subcommand)]
-enum Mode {
+enum LoadMode {
     /// Writes as fast as answers come, or at a rate.
     Produce(produce::ProduceLoad),
     /// Reads from the start, or over and over.
@@ -117,17 +117,17 @@ fn main() -> ExitCode {
 }
 
 /// Does what is asked; the line that is printed.
-fn run(mode: Mode) -> Result<String, LoadError> {
+fn run(mode: LoadMode) -> Result<String, LoadError> {
     let json = |report: LoadReport| report.json().to_string();
     match mode {
-        Mode::Produce(mode) => mode.run().map(json),
-        Mode::Fetch(mode) => mode.run().map(json),
-        Mode::Tail(mode) => mode.run().map(json),
-        Mode::Roofline(mode) => mode.run(),
-        Mode::Commit(mode) => mode.run().map(json),
-        Mode::Kafka(mode) => mode.run(),
-        Mode::Nats(load) => nats::run(&load),
-        Mode::Rabbit(mode) => mode.run(),
-        Mode::Histories(mode) => mode.run(),
+        LoadMode::Produce(mode) => mode.run().map(json),
+        LoadMode::Fetch(mode) => mode.run().map(json),
+        LoadMode::Tail(mode) => mode.run().map(json),
+        LoadMode::Roofline(mode) => mode.run(),
+        LoadMode::Commit(mode) => mode.run().map(json),
+        LoadMode::Kafka(mode) => mode.run(),
+        LoadMode::Nats(load) => nats::run(&load),
+        LoadMode::Rabbit(mode) => mode.run(),
+        LoadMode::Histories(mode) => mode.run(),
     }
 }

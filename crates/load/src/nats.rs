@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::measure::LoadReport;
-use crate::window::{Confirmed, MessageLoad, Parse, Peer, Stream};
+use crate::window::{Confirmed, LoadPeer, LoadStream, MessageLoad, Parse};
 use crate::wire::LoadError;
 
 /// The longest line and the longest payload that are taken, in bytes.
@@ -143,7 +143,7 @@ fn answer(payload: &[u8]) -> Result<Value, LoadError> {
 
 /// A connection that listens at an inbox of its own.
 struct NatsServer {
-    stream: Stream,
+    stream: LoadStream,
     place: String,
     inbox: String,
     /// The number in the stream of the first message that was sent.
@@ -155,7 +155,7 @@ struct NatsServer {
 impl NatsServer {
     fn open(port: u16, place: &str) -> Result<Self, LoadError> {
         let inbox = format!("_INBOX.{place}");
-        let stream = Stream::open(port)?;
+        let stream = LoadStream::open(port)?;
         let mut server = Self { stream, place: place.to_owned(), inbox, first: None, count: 0 };
         let options = json!({
             "verbose": false, "pedantic": false, "lang": "rust", "version": "0", "protocol": 1,
@@ -188,12 +188,12 @@ impl NatsServer {
     }
 }
 
-impl Peer for NatsServer {
+impl LoadPeer for NatsServer {
     type Told = NatsFrame;
 
     const PARSE: Parse<NatsFrame> = parse;
 
-    fn stream(&mut self) -> &mut Stream {
+    fn stream(&mut self) -> &mut LoadStream {
         &mut self.stream
     }
 

@@ -51,7 +51,7 @@ pub enum Confirmed {
 }
 
 /// A connection to a peer that confirms each message.
-pub trait Peer {
+pub trait LoadPeer {
     /// What the peer says.
     type Told;
 
@@ -59,7 +59,7 @@ pub trait Peer {
     const PARSE: Parse<Self::Told>;
 
     /// The connection.
-    fn stream(&mut self) -> &mut Stream;
+    fn stream(&mut self) -> &mut LoadStream;
 
     /// Which messages that confirms, if any.
     ///
@@ -92,7 +92,7 @@ impl MessageLoad {
     ///
     /// # Errors
     /// A peer refuses, or a connection breaks.
-    pub fn run<P: Peer>(
+    pub fn run<P: LoadPeer>(
         &self,
         open: impl Fn(i32) -> Result<(P, Vec<u8>), LoadError> + Sync,
     ) -> Result<LoadReport, LoadError> {
@@ -103,7 +103,7 @@ impl MessageLoad {
         })
     }
 
-    fn one<P: Peer>(
+    fn one<P: LoadPeer>(
         &self,
         peer: &mut P,
         frame: &[u8],
@@ -181,14 +181,14 @@ const UNKNOWN: LoadError = LoadError::Unexpected("a message is confirmed that is
 
 /// A connection that is read through a buffer of a fixed size.
 #[derive(Debug)]
-pub struct Stream {
+pub struct LoadStream {
     stream: TcpStream,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
 }
 
-impl Stream {
+impl LoadStream {
     /// Connects to a peer on this machine.
     ///
     /// # Errors

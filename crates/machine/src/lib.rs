@@ -29,11 +29,11 @@ use ottla_types::{Offset, TimestampMs};
 
 /// A replicated state machine: `decide` looks, `apply` changes.
 pub trait Machine {
-    /// What is asked of the machine: a client's request, a timer, news from outside.
+    /// What the machine is to do: a client's request, a timer that fired, a change from outside.
     type Command;
-    /// What it writes down; its only durable output.
+    /// What it writes to its journal; its only durable output.
     type Record;
-    /// What it answers to whoever asked.
+    /// The answer to a command.
     type Reply;
     /// What a timer is set for; a timer set again under the same name replaces the earlier one.
     type Timer: Ord + Clone;
@@ -48,6 +48,11 @@ pub trait Machine {
 
     /// Changes durable state. Never fails: a record in the log is a fact.
     fn apply(&mut self, record: &Self::Record);
+
+    /// Asserts what must hold after every turn, once its `records` are applied. It may look at what
+    /// the records have changed, and in debug builds at everything. What is in a log, which another
+    /// implementation may have written, or in a request is no reason to panic.
+    fn check_turn(&self, _records: &[Self::Record]) {}
 
     /// The command that a timer becomes when it fires.
     fn expired(timer: Self::Timer) -> Self::Command;
@@ -107,7 +112,7 @@ pub struct Turn<M: Machine + ?Sized> {
     pub notes: Vec<Note>,
 }
 
-/// Something about a group that operators want to read of. A machine does not log; its host does.
+/// A log event about a group. A machine does not log; its host does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// What has happened, such as `group rebalance started`.
@@ -171,8 +176,8 @@ impl<M: Machine + ?Sized> Turn<M> {
     }
 }
 
-/// Says which reply holds which type of answer, so that whoever asks names the answer and not the
-/// reply: `answers! { Reply { Sum(sum) => u64 = sum; Done => () = (); } }`.
+/// Declares which reply holds which type of answer, so that a caller names the type of the answer
+/// and not the reply: `answers! { Reply { Sum(sum) => u64 = sum; Done => () = (); } }`.
 #[macro_export]
 macro_rules! answers {
     ($reply:ident { $($variant:ident $(($($held:ident),+))? => $answer:ty = $value:expr;)+ }) => {
@@ -192,7 +197,7 @@ macro_rules! answers {
 /// The answer that a reply holds.
 ///
 /// # Panics
-/// It is the reply to another command: a machine's own mistake, which no client can cause.
+/// The reply is that to another command: a mistake in the machine, which no client can cause.
 #[must_use]
 pub fn answer<T, R: Debug>(reply: R) -> T
 where

@@ -44,6 +44,7 @@ impl<M: Machine> MachineBench<M> {
         for record in &turn.records {
             self.machine.apply(record);
         }
+        self.machine.check_turn(&turn.records);
         self.records.append(&mut turn.records);
         self.notes.append(&mut turn.notes);
         for alarm in turn.alarms {

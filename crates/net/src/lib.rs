@@ -9,6 +9,7 @@
 //! - [`connection`]: requests in, replies out in request order, back-pressure both ways
 //! - [`listener`]: bind, accept, limits per node and per address
 //! - [`names`]: what this machine is called
+//! - [`page`]: a page of text over HTTP, for metrics
 //! - [`peer`]: the other side: requests out, answers in, many in flight, to another node
 //! - [`supervisor`]: says to systemd, or whatever started this process, that it is ready
 //! - [`threads`]: one runtime per core, or where a simulation runs tasks
@@ -19,6 +20,7 @@ pub mod dial;
 pub mod frame;
 pub mod listener;
 pub mod names;
+pub mod page;
 pub mod peer;
 pub mod supervisor;
 pub mod threads;

@@ -14,10 +14,10 @@ use crate::transport::{Bound, Doorstep, Socket};
 
 /// A bound address that takes connections.
 #[derive(Debug)]
-pub struct Listener(Source);
+pub struct Listener(ConnectionSource);
 
 #[derive(Debug)]
-enum Source {
+enum ConnectionSource {
     Tcp(TcpListener),
     Memory(Box<dyn Doorstep>),
 }
@@ -56,8 +56,8 @@ pub enum Arrival {
 impl Listener {
     pub(crate) fn new(bound: Bound) -> io::Result<Self> {
         Ok(Self(match bound {
-            Bound::Tcp(socket) => Source::Tcp(TcpListener::from_std(socket)?),
-            Bound::Memory(doorstep) => Source::Memory(doorstep),
+            Bound::Tcp(socket) => ConnectionSource::Tcp(TcpListener::from_std(socket)?),
+            Bound::Memory(doorstep) => ConnectionSource::Memory(doorstep),
         }))
     }
 
@@ -68,7 +68,7 @@ impl Listener {
     /// Accepting failed for a reason that is not the caller's connection (no file handles left).
     pub async fn accept(&mut self, admission: &Admission) -> io::Result<Arrival> {
         let (socket, peer, permit) = match &mut self.0 {
-            Source::Tcp(listener) => {
+            ConnectionSource::Tcp(listener) => {
                 let (stream, peer) = accept_tcp(listener).await?;
                 let Some(permit) = admission.admit(peer.ip()) else {
                     return Ok(Arrival::Refused(peer));
@@ -77,7 +77,7 @@ impl Listener {
                 stream.set_nodelay(true)?;
                 (Socket::Tcp(stream.into_std()?), peer, permit)
             }
-            Source::Memory(doorstep) => {
+            ConnectionSource::Memory(doorstep) => {
                 let (stream, peer) = poll_fn(|cx| doorstep.poll_accept(cx)).await?;
                 let Some(permit) = admission.admit(peer.ip()) else {
                     return Ok(Arrival::Refused(peer));
@@ -147,11 +147,11 @@ pub struct Bounds {
 /// Counts connections against their bounds.
 #[derive(Clone, Debug)]
 pub struct Admission {
-    counts: Arc<Mutex<Counts>>,
+    counts: Arc<Mutex<ConnectionCounts>>,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct ConnectionCounts {
     bounds: Bounds,
     total: usize,
     per_address: BTreeMap<IpAddr, usize>,
@@ -161,7 +161,12 @@ impl Admission {
     /// Connections within these bounds.
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
-        Self { counts: Arc::new(Mutex::new(Counts { bounds, ..Counts::default() })) }
+        Self {
+            counts: Arc::new(Mutex::new(ConnectionCounts {
+                bounds,
+                ..ConnectionCounts::default()
+            })),
+        }
     }
 
     /// Other bounds from now on; connections that there are stay.
@@ -194,7 +199,7 @@ impl Admission {
 /// A connection's place; given back when dropped.
 #[derive(Debug)]
 pub struct Permit {
-    counts: Arc<Mutex<Counts>>,
+    counts: Arc<Mutex<ConnectionCounts>>,
     address: IpAddr,
 }
 

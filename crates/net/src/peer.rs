@@ -7,8 +7,8 @@
 //! - **No task of its own.** A caller that waits for an answer moves the bytes of all callers: each
 //!   poll writes what is queued and reads what has come, and an answer wakes the request it belongs
 //!   to. A peer that is not polled does nothing.
-//! - **Order.** Requests leave in the order in which [`Peer::send`] accepted them, and Kafka answers
-//!   in that order: an answer with any other id breaks the connection.
+//! - **Order.** Requests leave in the order in which [`Peer::send`] accepted them, and Kafka
+//!   answers in that order: an answer with any other id breaks the connection.
 //! - **Errors.** [`PeerError::NotSent`]: the other node has not seen the request, which may be sent
 //!   again. [`PeerError::Unanswered`]: it may have been carried out.
 //! - **Reconnect.** The next request after a failure opens a new connection, not before a time that
@@ -32,10 +32,10 @@ use ottla_locks::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::frame::Inbox;
-use link::{Expects, Link, State};
+use link::{Expects, PeerLink, PeerState};
 
 /// A future that may go from thread to thread.
-pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub type PendingRequest<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// How a [`Peer`] reaches the other node, and its clock.
 pub trait Reach: Send + Sync + 'static {
@@ -46,13 +46,13 @@ pub trait Reach: Send + Sync + 'static {
 
     /// Opens a connection and exchanges what comes before the first request ([`exchange`]). It has
     /// to give up by itself: callers stop waiting for it, and do not end it.
-    fn open(&self) -> Pending<io::Result<(Self::Stream, Self::Greeting)>>;
+    fn open(&self) -> PendingRequest<io::Result<(Self::Stream, Self::Greeting)>>;
 
     /// The monotonic time.
     fn now(&self) -> Duration;
 
     /// Waits until the monotonic time is `at`.
-    fn wait_until(&self, at: Duration) -> Pending<()>;
+    fn wait_until(&self, at: Duration) -> PendingRequest<()>;
 
     /// A random number from 0 to below `bound`, for the jitter of [`PeerLimits::backoff`].
     fn random_below(&self, bound: u64) -> u64;
@@ -108,7 +108,7 @@ impl PeerError {
 }
 
 /// A connection to another node, opened when it is first used. Clones share it.
-pub struct Peer<R: Reach>(Arc<Shared<R>>);
+pub struct Peer<R: Reach>(Arc<PeerShared<R>>);
 
 impl<R: Reach> Clone for Peer<R> {
     fn clone(&self) -> Self {
@@ -122,17 +122,17 @@ impl<R: Reach> std::fmt::Debug for Peer<R> {
     }
 }
 
-struct Shared<R: Reach> {
+struct PeerShared<R: Reach> {
     reach: R,
     limits: PeerLimits,
     /// Guards the connection; held for one poll of it, never across an `await`.
-    state: Mutex<State<R>>,
+    state: Mutex<PeerState<R>>,
     callers: Arc<Callers>,
     /// Wakes all callers: each of them can move the connection.
     waker: Waker,
 }
 
-/// Those who wait, by ticket. Apart from [`State`], because a stream may wake them while it is
+/// Those who wait, by ticket. Apart from [`PeerState`], because a stream may wake them while it is
 /// polled under that lock.
 #[derive(Debug, Default)]
 struct Callers(Mutex<BTreeMap<u64, Waker>>);
@@ -167,7 +167,13 @@ impl<R: Reach> Peer<R> {
     pub fn new(reach: R, limits: PeerLimits) -> Self {
         let callers = Arc::new(Callers::default());
         let waker = Waker::from(Arc::clone(&callers));
-        Self(Arc::new(Shared { reach, limits, state: Mutex::new(State::new()), callers, waker }))
+        Self(Arc::new(PeerShared {
+            reach,
+            limits,
+            state: Mutex::new(PeerState::new()),
+            callers,
+            waker,
+        }))
     }
 
     /// How the other node is reached.
@@ -190,7 +196,7 @@ impl<R: Reach> Peer<R> {
     /// Sends a request, and waits for its answer until `limit` is over.
     ///
     /// # Errors
-    /// As [`Self::send`] and [`Answer`].
+    /// As [`Self::send`] and [`PendingAnswer`].
     pub async fn call<E: From<PeerError>>(
         &self,
         limit: Duration,
@@ -208,7 +214,7 @@ impl<R: Reach> Peer<R> {
         &self,
         limit: Duration,
         encode: impl FnOnce(&R::Greeting) -> Result<Vec<u8>, E>,
-    ) -> Result<Answer<R>, E> {
+    ) -> Result<PendingAnswer<R>, E> {
         self.queue(limit, Expects::Answer, encode).await
     }
 
@@ -230,7 +236,7 @@ impl<R: Reach> Peer<R> {
         limit: Duration,
         expects: Expects,
         encode: impl FnOnce(&R::Greeting) -> Result<Vec<u8>, E>,
-    ) -> Result<Answer<R>, E> {
+    ) -> Result<PendingAnswer<R>, E> {
         let deadline = self.0.reach.now().saturating_add(limit);
         let mut caller = Caller::new(&self.0, deadline);
         let ticket = caller.ticket;
@@ -248,7 +254,7 @@ impl<R: Reach> Peer<R> {
             })
         })
         .await?;
-        Ok(Answer { caller, limit, is_taken: false })
+        Ok(PendingAnswer { caller, limit, is_taken: false })
     }
 
     /// Closes the connection, if there is one: what is in flight fails, and the next request opens
@@ -261,17 +267,17 @@ impl<R: Reach> Peer<R> {
 
 /// One who waits: for a connection and room, then for an answer.
 struct Caller<R: Reach> {
-    shared: Arc<Shared<R>>,
+    shared: Arc<PeerShared<R>>,
     ticket: u64,
     /// How many attempts to connect had failed when it came.
     failed_before: u64,
     deadline: Duration,
-    timer: Option<Pending<()>>,
-    backoff: Option<Pending<()>>,
+    timer: Option<PendingRequest<()>>,
+    backoff: Option<PendingRequest<()>>,
 }
 
 impl<R: Reach> Caller<R> {
-    fn new(shared: &Arc<Shared<R>>, deadline: Duration) -> Self {
+    fn new(shared: &Arc<PeerShared<R>>, deadline: Duration) -> Self {
         let (ticket, failed_before) = shared.state.lock().admit();
         let shared = Arc::clone(shared);
         Self { shared, ticket, failed_before, deadline, timer: None, backoff: None }
@@ -292,7 +298,7 @@ impl<R: Reach> Caller<R> {
                 return Poll::Ready(Err(PeerError::NotSent(why).into()));
             }
             match &mut state.link {
-                Link::Up(up) => {
+                PeerLink::Up(up) => {
                     if let Some(done) = then(up).transpose() {
                         up.is_used = true;
                         // What was queued leaves, if the stream takes it.
@@ -301,8 +307,8 @@ impl<R: Reach> Caller<R> {
                     }
                     break;
                 }
-                Link::Opening(_) => break,
-                Link::Down => {
+                PeerLink::Opening(_) => break,
+                PeerLink::Down => {
                     let at = state.retry_at;
                     if shared.reach.now() < at {
                         let backoff =
@@ -312,7 +318,7 @@ impl<R: Reach> Caller<R> {
                         }
                         self.backoff = None;
                     }
-                    state.link = Link::Opening(shared.reach.open());
+                    state.link = PeerLink::Opening(shared.reach.open());
                 }
             }
         }
@@ -344,19 +350,19 @@ impl<R: Reach> Drop for Caller<R> {
 
 /// The answer to a request that was sent. Dropped before it has come, it is read and thrown away.
 #[must_use = "an answer comes to those who wait for it"]
-pub struct Answer<R: Reach> {
+pub struct PendingAnswer<R: Reach> {
     caller: Caller<R>,
     limit: Duration,
     is_taken: bool,
 }
 
-impl<R: Reach> std::fmt::Debug for Answer<R> {
+impl<R: Reach> std::fmt::Debug for PendingAnswer<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Answer").field("ticket", &self.caller.ticket).finish_non_exhaustive()
+        f.debug_struct("PendingAnswer").field("ticket", &self.caller.ticket).finish_non_exhaustive()
     }
 }
 
-impl<R: Reach> Future for Answer<R> {
+impl<R: Reach> Future for PendingAnswer<R> {
     type Output = Result<Bytes, PeerError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -384,16 +390,16 @@ impl<R: Reach> Future for Answer<R> {
     }
 }
 
-impl<R: Reach> Shared<R> {
+impl<R: Reach> PeerShared<R> {
     /// Goes on with opening the connection, writing and reading, as far as that is possible now.
-    fn drive(&self, state: &mut State<R>) {
+    fn drive(&self, state: &mut PeerState<R>) {
         let mut cx = Context::from_waker(&self.waker);
-        if let Link::Opening(opening) = &mut state.link {
+        if let PeerLink::Opening(opening) = &mut state.link {
             match opening.as_mut().poll(&mut cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok((stream, greeting))) => {
                     let inbox = Inbox::new(self.limits.answer_bytes_max);
-                    state.link = Link::Up(link::Up::new(stream, greeting, inbox));
+                    state.link = PeerLink::Up(link::Up::new(stream, greeting, inbox));
                 }
                 Poll::Ready(Err(why)) => {
                     state.opening_failed(why);
@@ -402,21 +408,22 @@ impl<R: Reach> Shared<R> {
             }
             self.waker.wake_by_ref();
         }
-        let Link::Up(up) = &mut state.link else { return };
-        let had = up.answered();
-        let moved =
-            up.progress(&mut cx, &mut state.answers, |ticket| self.callers.wake_one(ticket));
-        let has_room = up.answered() != had;
-        match moved {
-            // Those who wait for room.
-            Ok(()) if has_room => self.waker.wake_by_ref(),
-            Ok(()) => {}
-            Err(why) => self.break_off(state, why),
+        if let PeerLink::Up(up) = &mut state.link {
+            let had = up.answered();
+            let moved =
+                up.progress(&mut cx, &mut state.answers, |ticket| self.callers.wake_one(ticket));
+            let has_room = up.answered() != had;
+            match moved {
+                // Those who wait for room.
+                Ok(()) if has_room => self.waker.wake_by_ref(),
+                Ok(()) => {}
+                Err(why) => self.break_off(state, why),
+            }
         }
     }
 
     /// Ends the connection.
-    fn break_off(&self, state: &mut State<R>, why: io::Error) {
+    fn break_off(&self, state: &mut PeerState<R>, why: io::Error) {
         match state.broken(why) {
             link::Broken::Idle => state.retry_at = self.reach.now(),
             link::Broken::Busy => state.retry_at = self.backoff(state.failures),

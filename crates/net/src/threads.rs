@@ -60,7 +60,7 @@ impl Threads {
     /// A way to start tasks on the threads, cheap to clone.
     #[must_use]
     pub fn spawner(&self) -> Spawner {
-        Spawner(Kind::Threads(self.jobs.clone()))
+        Spawner(ThreadKind::Threads(self.jobs.clone()))
     }
 
     /// Ends all tasks where they wait, and joins the threads.
@@ -76,10 +76,10 @@ impl Threads {
 
 /// Starts tasks: on [`Threads`], or where a simulation runs them. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Spawner(Kind);
+pub struct Spawner(ThreadKind);
 
 #[derive(Clone, Debug)]
-enum Kind {
+enum ThreadKind {
     Threads(Vec<mpsc::Sender<ThreadJob>>),
     Simulated(Arc<dyn Executor>),
 }
@@ -88,15 +88,15 @@ impl Spawner {
     /// Starts tasks where a simulation runs them.
     #[must_use]
     pub fn simulated(executor: Arc<dyn Executor>) -> Self {
-        Self(Kind::Simulated(executor))
+        Self(ThreadKind::Simulated(executor))
     }
 
     /// How many threads there are.
     #[must_use]
     pub fn count(&self) -> usize {
         match &self.0 {
-            Kind::Threads(jobs) => jobs.len(),
-            Kind::Simulated(_) => 1,
+            ThreadKind::Threads(jobs) => jobs.len(),
+            ThreadKind::Simulated(_) => 1,
         }
     }
 
@@ -110,8 +110,8 @@ impl Spawner {
         let job: ThreadJob = Box::new(move || Box::pin(start()));
         match &self.0 {
             // A closed channel means that the node is stopping: the task has nobody to serve.
-            Kind::Threads(jobs) => drop(jobs[index % jobs.len()].send(job).await),
-            Kind::Simulated(executor) => executor.start(job),
+            ThreadKind::Threads(jobs) => drop(jobs[index % jobs.len()].send(job).await),
+            ThreadKind::Simulated(executor) => executor.start(job),
         }
     }
 }

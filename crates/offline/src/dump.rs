@@ -74,7 +74,7 @@ pub enum DumpError {
         /// What is wrong.
         why: String,
     },
-    /// Nobody takes what is shown.
+    /// The output cannot be written.
     #[error(transparent)]
     Shown(#[from] io::Error),
 }

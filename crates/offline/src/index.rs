@@ -54,7 +54,7 @@ pub(crate) fn dump_offset_index(
     }
     if dump.index_sanity_check {
         let last = bytes.as_chunks::<8>().0.last().map(|entry| be_int(entry, 0));
-        return say_sane(path, (bytes.len(), 8), last, out);
+        return check_index_size(path, bytes.len(), 8, last, out);
     }
     let log = log_of(path);
     for (at, entry) in bytes.chunks_exact(8).enumerate() {
@@ -75,9 +75,10 @@ pub(crate) fn dump_offset_index(
 }
 
 /// Whether an index could be one: whole entries, of which the last is not before the first offset.
-fn say_sane(
+fn check_index_size(
     path: &Path,
-    (size, entry): (usize, usize),
+    size: usize,
+    entry: usize,
     last: Option<i64>,
     out: &mut impl Write,
 ) -> Result<(), DumpError> {
@@ -108,7 +109,7 @@ pub(crate) fn dump_time_index(
     let (bytes, base) = (read_file(path, u64::MAX)?, base_of(path));
     if dump.index_sanity_check {
         let last = bytes.as_chunks::<12>().0.last().map(|entry| be_int(entry, 8));
-        return say_sane(path, (bytes.len(), 12), last, out);
+        return check_index_size(path, bytes.len(), 12, last, out);
     }
     let log = log_of(path);
     let index = read_file(&path.with_extension("index"), u64::MAX).unwrap_or_default();

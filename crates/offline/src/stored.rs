@@ -121,7 +121,7 @@ stored!(Groups, group, group_json);
 stored!(Transactions, transaction, ottla_protocol::transaction::Value::to_json);
 stored!(Shares, share, ottla_protocol::share::Value::to_json);
 
-/// What members of a consumer group said of themselves is shown too, not only its bytes.
+/// The metadata of a consumer group's members is decoded too, not shown as bytes.
 fn group_json(value: &group::Value, json: &mut Json, version: i16) {
     match value {
         group::Value::GroupMetadata(it) if it.protocol_type == "consumer" => {

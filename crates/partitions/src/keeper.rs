@@ -15,7 +15,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_clock::{Clock, Next, Pause, Share, Task};
+use ottla_clock::{Clock, Next, Share, Task};
 use ottla_types::TopicPartition;
 
 use crate::cleaner::Cleaners;
@@ -48,6 +48,14 @@ pub struct KeeperSettings {
     pub cleaner_backoff: Duration,
 }
 
+impl KeeperSettings {
+    /// How much each of the cleaners may read and write a second.
+    pub(crate) fn bytes_per_second_of_each(&self) -> f64 {
+        let cleaners = u32::try_from(self.cleaners.max(1)).unwrap_or(u32::MAX);
+        self.cleaner_bytes_per_second / f64::from(cleaners)
+    }
+}
+
 impl Default for KeeperSettings {
     fn default() -> Self {
         Self {
@@ -68,8 +76,6 @@ pub type KeeperSettingsSource = Arc<dyn Fn() -> KeeperSettings + Send + Sync>;
 #[derive(Debug)]
 pub struct Keeper {
     partitions: Arc<Partitions>,
-    /// Ends the pauses of cleaners.
-    pause: Arc<Pause>,
 }
 
 impl Keeper {
@@ -93,19 +99,17 @@ impl Keeper {
             bells.flush.answer_by(lanes.upkeep.start_task(share, task));
         }
         let count = ask().cleaners;
-        let pause = Arc::<Pause>::default();
-        let cleaners = Cleaners::new(partitions, clock, ask, Arc::clone(&pause));
+        let cleaners = Cleaners::new(partitions, clock, ask);
         for at in 0..count {
             lanes.cleaning.keep_thread()?;
             // It comes by itself; nothing rings for it.
             drop(lanes.cleaning.start_task(Share(at), cleaners.task()));
         }
-        Ok(Self { partitions: Arc::clone(partitions), pause })
+        Ok(Self { partitions: Arc::clone(partitions) })
     }
 
     /// Stops, each task at the next place where it can; nothing runs on the lanes afterwards.
     pub fn stop(self) {
-        self.pause.stop();
         self.partitions.lanes.stop();
     }
 }

@@ -4,7 +4,7 @@
 use std::io;
 use std::time::Duration;
 
-use ottla_clock::{Clock, Lane, LaneRules, Priority};
+use ottla_clock::{Clock, Lane, LaneRules, Priority, Share};
 
 /// How many logs of one directory are made durable at once.
 const SYNCS_MAX: usize = 4;
@@ -59,6 +59,12 @@ impl Lanes {
             reading: lane.clone(),
             simulated: Some(lane),
         }
+    }
+
+    /// From now on what waits for the disk of the directory of this number takes so long in a
+    /// simulation; a random time again, with `None`.
+    pub fn set_latency(&self, directory: Share, latency: Option<Duration>) {
+        self.upkeep.set_latency(directory, latency);
     }
 
     /// Does what a simulation's lane has to do, until it is stopped.

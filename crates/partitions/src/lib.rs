@@ -15,11 +15,13 @@ mod keeper;
 mod lanes;
 mod marker;
 mod moves;
+mod numbers;
 mod opening;
 mod owner;
 mod partition;
 mod partitions;
 mod progress;
+mod reading;
 mod rules;
 mod strays;
 mod times;
@@ -32,11 +34,11 @@ pub use lanes::Lanes;
 pub use marker::{Guard, Marker};
 pub use moves::{MoveRefused, Moving};
 pub use owner::{AppendRefusal, AppendResult, AppendedBatch, Terms};
-pub use partition::{Isolation, Partition, PartitionRead, ReadRefused, Waited};
+pub use partition::{Partition, Waited};
 pub use partitions::{Assigned, Directory, Partitions};
 pub use progress::{Ends, EpochRefused, Progress, Wait};
+pub use reading::{Isolation, PartitionRead, ReadRefused};
 pub use rules::{PartitionRules, TimestampKind};
-pub use upkeep::Cleaned;
 
 pub use ottla_replication::Assignment;
 pub use ottla_storage::{

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use ottla_storage::{Log, OffsetCheckpoint, Opening, PartitionMetadata, StorageError};
 use ottla_types::{Bug, Uuid, is_planted};
 
+use crate::numbers::TopicFlow;
 use crate::owner::Owner;
 use crate::partition::{Home, Partition};
 use crate::partitions::{Assigned, Dir, Partitions};
@@ -113,7 +114,8 @@ impl Partitions {
             PartitionMetadata { topic_id: assigned.topic_id }.write(&**files, &folder)?;
         }
         let watermark = if is_new { 0 } else { at(&home.high_watermarks) };
-        let owner = Owner::new(self.me, log, assigned.rules.clone(), watermark);
+        let flow = Arc::new(TopicFlow::new(&self.metrics, &place.topic, Arc::clone(&self.flow)));
+        let owner = Owner::new(self.me, log, assigned.rules.clone(), watermark, flow);
         let home = Home { folder, ..home.home() };
         let bells = Arc::clone(&self.bells);
         Ok(Partition::new(place.clone(), assigned.topic_id, home, owner, bells))

@@ -1,5 +1,7 @@
 //! The one writer of a partition; a turn of it runs on the thread of whoever asks.
 
+use std::sync::Arc;
+
 use ottla_records::{
     BadRecords, Batch, BatchRules as RecordRules, RepackAs, TimestampRules, check_batches,
 };
@@ -9,6 +11,7 @@ use ottla_types::{ErrorCode, NodeId, Offset, ProducerEpoch, ProducerId, Timestam
 
 use crate::inspect::{Inspected, SMALL_UNPACKED_BYTES_MAX, Sound, UNPACKED_BYTES_MAX};
 use crate::marker::{Guard, Marker};
+use crate::numbers::TopicFlow;
 use crate::progress::Ends;
 use crate::rules::{PartitionRules, TimestampKind};
 
@@ -125,6 +128,7 @@ pub(crate) struct Owner {
     watermark: Offset,
     /// How many bytes had been written when the cache was last trimmed.
     trimmed: u64,
+    flow: Arc<TopicFlow>,
 }
 
 /// After how many bytes the cache window moves on.
@@ -146,11 +150,22 @@ pub(crate) struct Needs {
 }
 
 impl Owner {
-    pub(crate) fn new(me: NodeId, log: Log, rules: PartitionRules, watermark: Offset) -> Self {
+    pub(crate) fn new(
+        me: NodeId,
+        log: Log,
+        rules: PartitionRules,
+        watermark: Offset,
+        flow: Arc<TopicFlow>,
+    ) -> Self {
         // Recovery may have cut off what the checkpoint counts.
         let watermark = watermark.min(log.log_end());
         let assignment = Assignment { leader: -1, leader_epoch: -1, ..Assignment::default() };
-        Self { me, log, leader: None, assignment, rules, watermark, trimmed: 0 }
+        Self { me, log, leader: None, assignment, rules, watermark, trimmed: 0, flow }
+    }
+
+    /// What is counted of its topic.
+    pub(crate) fn flow(&self) -> Arc<TopicFlow> {
+        Arc::clone(&self.flow)
     }
 
     /// Ends a turn: what readers may see from now on. Transactions whose markers the high watermark
@@ -271,8 +286,9 @@ impl Owner {
         if let Some(leader) = &mut self.leader {
             leader.appended(self.log.log_end());
         }
-        let said = |all: Vec<_>| all.into_iter().map(|it| self.said(it)).collect();
-        Ok(appended.map(said))
+        let said =
+            |(batch, bytes): (ottla_storage::Appended, &&[u8])| self.said(batch, bytes.len());
+        Ok(appended.map(|appended| appended.into_iter().zip(all).map(said).collect()))
     }
 
     fn may_append(&self, terms: &Terms) -> Result<(), AppendRefusal> {
@@ -361,7 +377,8 @@ impl Owner {
     /// Appends a batch of a coordinator.
     pub(crate) fn write_own(&mut self, bytes: &[u8], now_ms: TimestampMs) -> AppendResult {
         self.may_write_own()?;
-        self.put(now_ms, |log, stamp| log.append_as_coordinator(bytes, stamp, now_ms))
+        let append = |log: &mut Log, stamp| log.append_as_coordinator(bytes, stamp, now_ms);
+        self.put(now_ms, bytes.len(), append)
     }
 
     /// May a coordinator write here? What it writes is always for all replicas in sync.
@@ -373,13 +390,14 @@ impl Owner {
     fn put(
         &mut self,
         now_ms: TimestampMs,
+        bytes: usize,
         append: impl FnOnce(&mut Log, Stamp) -> Result<ottla_storage::Appended, AppendError>,
     ) -> AppendResult {
         let stamp = self.stamp(now_ms);
         let Some(leader) = &mut self.leader else { return Err(AppendRefusal::NotLeader) };
         let appended = append(&mut self.log, stamp)?;
         leader.appended(self.log.log_end());
-        Ok(self.said(appended))
+        Ok(self.said(appended, bytes))
     }
 
     /// What the leader writes into a batch now.
@@ -388,8 +406,9 @@ impl Owner {
         Stamp { leader_epoch: self.assignment.leader_epoch, append_time, max_timestamp: None }
     }
 
-    /// What is said of a batch that the log took.
-    fn said(&self, appended: ottla_storage::Appended) -> AppendedBatch {
+    /// What is said of a batch of so many bytes that the log took.
+    fn said(&self, appended: ottla_storage::Appended, bytes: usize) -> AppendedBatch {
+        self.flow.appended(bytes, appended.end - appended.base_offset);
         AppendedBatch {
             base_offset: appended.base_offset,
             end: appended.end,
@@ -406,7 +425,7 @@ impl Owner {
         now_ms: TimestampMs,
     ) -> AppendResult {
         let max_timestamp = Some(max_timestamp);
-        self.put(now_ms, |log, stamp| {
+        self.put(now_ms, bytes.len(), |log, stamp| {
             log.append_as_leader(bytes, Stamp { max_timestamp, ..stamp }, now_ms)
         })
     }

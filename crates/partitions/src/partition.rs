@@ -10,79 +10,22 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ottla_clock::{Clock, Share};
-use ottla_records::BadBatch;
 use ottla_replication::Assignment;
 use ottla_storage::{BatchesRead, Log, LogView, ProducerEntry, ReadError, Slice, StorageError};
 use ottla_types::{
-    Bug, ErrorCode, LeaderEpoch, NO_EPOCH, NO_OFFSET, NodeId, Offset, ProducerEpoch, ProducerId,
-    TimestampMs, TopicPartition, Uuid, is_planted,
+    Bug, LeaderEpoch, NO_EPOCH, NO_OFFSET, NodeId, Offset, ProducerEpoch, ProducerId, TimestampMs,
+    TopicPartition, Uuid, is_planted,
 };
 
 use crate::bells::{Bells, Rung};
 use crate::inspect::Inspected;
 use crate::marker::{Guard, Marker};
+use crate::numbers::{DiskTimes, TopicFlow};
 use crate::owner::{AppendRefusal, AppendResult, AppendedBatch, Owner, Terms};
 use crate::progress::{Ends, EpochRefused, Progress, Wait};
+use crate::reading::{Isolation, PartitionRead, ReadRefused};
 use crate::rules::PartitionRules;
 use crate::trouble::Trouble;
-
-/// What a reader wants to see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Isolation {
-    /// Everything that is replicated.
-    Uncommitted,
-    /// Only what belongs to no open transaction; the aborted ones are named.
-    Committed,
-}
-
-/// What was read.
-#[derive(Clone, Debug)]
-pub struct PartitionRead {
-    /// Whole batches.
-    pub records: Bytes,
-    /// Is there more that may be read now?
-    pub has_more: bool,
-    /// Everything below is replicated.
-    pub high_watermark: Offset,
-    /// Everything below belongs to no open transaction.
-    pub last_stable: Offset,
-    /// The first offset there is.
-    pub log_start: Offset,
-    /// To a reader of committed records: producers and first offsets of aborted transactions.
-    pub aborted: Option<Vec<(ProducerId, Offset)>>,
-}
-
-/// Why nothing was read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadRefused {
-    /// The partition is led elsewhere.
-    #[error("this node does not lead the partition")]
-    NotLeader,
-    /// There is no such offset.
-    #[error("offset {0} is out of range")]
-    OutOfRange(Offset),
-    /// The disk fails.
-    #[error(transparent)]
-    Storage(StorageError),
-}
-
-impl ReadRefused {
-    /// The error code in the answer to the client.
-    #[must_use]
-    pub const fn code(&self) -> ErrorCode {
-        match self {
-            Self::NotLeader => ErrorCode::NOT_LEADER_OR_FOLLOWER,
-            Self::OutOfRange(_) => ErrorCode::OFFSET_OUT_OF_RANGE,
-            // Messages from before Kafka 0.11, which nothing here reads.
-            Self::Storage(StorageError::Batch(BadBatch::Magic(0 | 1))) => {
-                ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT
-            }
-            // What stands there is no batch: it is the bytes that are wrong, not the disk.
-            Self::Storage(StorageError::Batch(_)) => ErrorCode::CORRUPT_MESSAGE,
-            Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
-        }
-    }
-}
 
 /// How a wait for the in-sync set ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +56,7 @@ struct PartitionInner {
     owner: Mutex<Option<Owner>>,
     bells: Arc<Bells>,
     rung: Rung,
+    flow: Arc<TopicFlow>,
     /// Is it being copied to another directory? Then no segment is removed or written anew.
     moving: AtomicBool,
     /// Has the topic a codec of its own?
@@ -133,6 +77,8 @@ pub(crate) struct Home {
     pub share: Share,
     /// What is known of the trouble with that.
     pub trouble: Arc<Trouble>,
+    /// How long its disk takes.
+    pub disk: Arc<DiskTimes>,
 }
 
 impl fmt::Debug for Partition {
@@ -153,7 +99,7 @@ impl Partition {
         progress.publish(owner.settle());
         let view = owner.log.view();
         let repacks = owner.rules().compression.is_some();
-        let owner = Mutex::new(Some(owner));
+        let (flow, owner) = (owner.flow(), Mutex::new(Some(owner)));
         let (rung, upkeep, cleaning) = (Rung::default(), Mutex::default(), Mutex::default());
         Self(Arc::new(PartitionInner {
             place,
@@ -165,6 +111,7 @@ impl Partition {
             owner,
             bells,
             rung,
+            flow,
             moving: AtomicBool::new(false),
             repacks: AtomicBool::new(repacks),
             upkeep,
@@ -212,7 +159,15 @@ impl Partition {
         self.0.home.load().folder.clone()
     }
 
-    /// May segments be removed and written anew?
+    pub(crate) fn disk(&self) -> Arc<DiskTimes> {
+        Arc::clone(&self.0.home.load().disk)
+    }
+
+    /// So many bytes of it go to a consumer.
+    pub fn count_fetched(&self, bytes: usize) {
+        self.0.flow.fetched(bytes);
+    }
+
     /// Is it on its way to another directory?
     #[must_use]
     pub fn is_moving(&self) -> bool {
@@ -535,14 +490,8 @@ impl Partition {
             ReadError::Storage(error) => ReadRefused::Storage(error),
         })?;
         let aborted = (isolation == Isolation::Committed).then(|| {
-            let mut aborted: Vec<_> = self
-                .0
-                .view
-                .load()
-                .aborted(offset, upper)
-                .into_iter()
-                .map(|it| (it.producer_id, it.first_offset))
-                .collect();
+            let aborted = self.view().aborted(offset, upper).into_iter();
+            let mut aborted: Vec<_> = aborted.map(|it| (it.producer_id, it.first_offset)).collect();
             // Only those that begin in what is read.
             aborted.retain(|(_, first)| *first < next);
             aborted.sort_by_key(|(_, first)| *first);

@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ottla_clock::{Clock, Share};
+use ottla_metrics::Metrics;
 use ottla_replication::Assignment;
-use ottla_storage::{
-    CleanShutdown, DataDir, Dirt, Files, Log, OffsetCheckpoint, Pace, StorageError,
-};
-use ottla_types::{NodeId, Offset, PartitionIndex, TimestampMs, TopicPartition, Uuid};
+use ottla_storage::{CleanShutdown, DataDir, Files, OffsetCheckpoint, StorageError};
+use ottla_types::{NodeId, Offset, PartitionIndex, TopicPartition, Uuid};
 use tokio::sync::Notify;
 
 use crate::bells::Bells;
@@ -21,11 +20,11 @@ use crate::bin::Bin;
 use crate::checkpoints::WrittenCheckpoints;
 use crate::lanes::Lanes;
 use crate::moves::Moving;
+use crate::numbers::{DiskTimes, Flow};
 use crate::partition::{Home, Partition};
 use crate::rules::PartitionRules;
 use crate::strays::OfflineSet;
 use crate::trouble::Trouble;
-use crate::upkeep::Cleaned;
 
 /// What the metadata says of one partition of this node.
 #[derive(Clone, Debug)]
@@ -76,6 +75,11 @@ impl Index {
         self.sorted.iter()
     }
 
+    /// The partitions whose topics are compacted.
+    pub(crate) fn compacted(&self) -> &[Partition] {
+        &self.compacted
+    }
+
     /// Brings the rest in line with `by_name`.
     fn settle(&mut self) {
         // any order: it is sorted below.
@@ -102,6 +106,7 @@ pub(crate) struct Dir {
     /// What the checkpoints were made to say since.
     pub(crate) written: WrittenCheckpoints,
     pub(crate) trouble: Arc<Trouble>,
+    pub(crate) disk: Arc<DiskTimes>,
     pub(crate) bin: Bin,
 }
 
@@ -109,7 +114,8 @@ impl Dir {
     /// What is true of all partitions in the directory; its own path stands for their folders.
     pub(crate) fn home(&self) -> Home {
         let (folder, trouble) = (self.dir.path().to_owned(), Arc::clone(&self.trouble));
-        Home { folder, directory: self.id, share: self.share, trouble }
+        let (directory, disk) = (self.id, Arc::clone(&self.disk));
+        Home { folder, directory, share: self.share, trouble, disk }
     }
 }
 
@@ -139,6 +145,9 @@ pub struct Partitions {
     pub(crate) mover: Mutex<()>,
     pub(crate) bells: Arc<Bells>,
     pub(crate) lanes: Lanes,
+    pub(crate) metrics: Metrics,
+    /// What goes in and out of all topics; it stays when they go.
+    pub(crate) flow: Arc<Flow>,
     /// What could not be opened.
     pub(crate) offline: Mutex<OfflineSet>,
     /// Has the metadata been taken in once? What it names from then on is new to the disks.
@@ -175,7 +184,7 @@ impl Partitions {
         clock: Clock,
         dirs: Vec<(DataDir, Uuid, bool)>,
     ) -> Result<Self, StorageError> {
-        let failures = Arc::<Notify>::default();
+        let (failures, metrics) = (Arc::<Notify>::default(), Metrics::default());
         let open = |(number, (dir, id, clean)): (usize, (DataDir, Uuid, bool))| {
             Ok(Dir {
                 share: Share(number),
@@ -186,6 +195,7 @@ impl Partitions {
                 clean: Mutex::new(dir.clean_offsets()?),
                 written: WrittenCheckpoints::default(),
                 trouble: Arc::new(Trouble::new(Arc::clone(&failures))),
+                disk: DiskTimes::new(&metrics, &clock, dir.path()).into(),
                 dir,
                 id,
                 closed_cleanly: clean,
@@ -208,6 +218,8 @@ impl Partitions {
             mover,
             bells,
             lanes,
+            flow: Arc::new(Flow::new(&metrics, None)),
+            metrics,
             offline,
             is_settled,
             repacks: AtomicBool::new(false),
@@ -274,6 +286,11 @@ impl Partitions {
         self.index.load().iter().for_each(look);
     }
 
+    /// The directory that a partition lies in.
+    pub(crate) fn home_of(&self, partition: &Partition) -> Option<&Dir> {
+        self.dirs.iter().find(|dir| dir.id == partition.directory())
+    }
+
     /// What is here now, as one picture.
     pub(crate) fn index(&self) -> Arc<Index> {
         self.index.load_full()
@@ -328,78 +345,6 @@ impl Partitions {
         if let Err(error) = written {
             tracing::error!(%error, "log-start-offset-checkpoint cannot be written");
         }
-    }
-
-    /// The dirtiest compacted partition for which it is time, of those that are `wanted`.
-    pub(crate) fn filthiest(
-        &self,
-        now_ms: TimestampMs,
-        wanted: impl Fn(&Partition) -> bool,
-    ) -> Option<(Partition, Dirt)> {
-        let mut worst: Option<(Partition, Dirt)> = None;
-        for partition in &self.index.load().compacted {
-            if !wanted(partition) || partition.is_moving() {
-                continue;
-            }
-            let clean = self.clean_offset(partition);
-            if let Ok(Some(dirt)) = partition.filth(clean, now_ms)
-                && worst.as_ref().is_none_or(|(_, it)| it.millionths() < dirt.millionths())
-            {
-                worst = Some((partition.clone(), dirt));
-            }
-        }
-        worst
-    }
-
-    fn clean_offset(&self, partition: &Partition) -> Offset {
-        let home = self.dirs.iter().find(|dir| dir.id == partition.directory());
-        home.and_then(|dir| {
-            let clean = dir.clean.lock();
-            clean.0.get(partition.name()).copied()
-        })
-        .unwrap_or(0)
-    }
-
-    /// Cleans a partition and remembers up to where.
-    ///
-    /// # Errors
-    /// The disk fails, or a batch is broken.
-    pub(crate) fn clean(
-        &self,
-        partition: &Partition,
-        dirt: &Dirt,
-        memory_bytes: usize,
-        pace: &mut Pace<'_>,
-    ) -> Result<Option<Cleaned>, StorageError> {
-        let delay = Duration::from_millis(partition.rules().delete_delay_ms);
-        let home = self.dirs.iter().find(|dir| dir.id == partition.directory());
-        let Some(home) = home else { return Ok(None) };
-        let mut retire = |retired| home.bin.put(self.clock.monotonic() + delay, retired);
-        let begin = |log: &Log, rules| {
-            let memory = (memory_bytes, self.clock.random_bytes());
-            log.begin_cleaning(rules, self.clock.wall_ms(), memory)
-        };
-        let cleaned = partition.clean(dirt, begin, pace, &mut retire)?;
-        if let Some(cleaned) = cleaned {
-            let mut clean = home.clean.lock();
-            clean.0.insert(partition.name().clone(), cleaned.upto);
-            home.dir.set_clean_offsets(&clean)?;
-        }
-        Ok(cleaned)
-    }
-
-    /// Cleans every compacted partition that is dirty enough, now and on this thread; returns how
-    /// many were.
-    ///
-    /// # Errors
-    /// The disk fails, or a batch is broken.
-    pub fn clean_all(&self) -> Result<usize, StorageError> {
-        let mut cleaned = 0;
-        while let Some((partition, dirt)) = self.filthiest(self.clock.wall_ms(), |_| true) {
-            self.clean(&partition, &dirt, usize::MAX, &mut |_| Ok(()))?;
-            cleaned += 1;
-        }
-        Ok(cleaned)
     }
 
     /// The data directories.
@@ -505,8 +450,7 @@ impl Partitions {
 
     fn remove(&self, partition: &Partition) -> Result<(), StorageError> {
         let _alone = partition.retire();
-        let home = self.dirs.iter().find(|dir| dir.id == partition.directory());
-        let Some(home) = home else { return Ok(()) };
+        let Some(home) = self.home_of(partition) else { return Ok(()) };
         remove_folder(&**home.dir.files(), &partition.folder(), partition.topic_id())
     }
 

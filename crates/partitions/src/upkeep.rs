@@ -1,6 +1,8 @@
 //! What is done for a partition beside those who write and read it.
 
-use ottla_storage::{Cleaning, Compaction, Dirt, Log, Pace, Retired, StorageError};
+use ottla_storage::{
+    Cleaning, CleaningStep, CleaningTerms, Compaction, Dirt, Retired, StorageError,
+};
 use ottla_types::{Offset, TimestampMs};
 
 use crate::owner::{Needs, Owner};
@@ -8,11 +10,26 @@ use crate::partition::Partition;
 
 /// What a cleaning of one partition came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cleaned {
+pub(crate) struct Cleaned {
     /// Everything below is clean.
     pub upto: Offset,
-    /// How many bytes it has become smaller by.
+    /// How many bytes the log has become smaller by.
     pub saved_bytes: u64,
+}
+
+/// What a step of a cleaning came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CleanedPart {
+    /// There is more to do; the log has become smaller by so many bytes.
+    More {
+        /// In this step.
+        saved_bytes: u64,
+    },
+    /// All is done.
+    Done,
+    /// The log has changed so much meanwhile that the cleaning is worth nothing; the next begins
+    /// where this one did.
+    Void,
 }
 
 impl Partition {
@@ -29,7 +46,7 @@ impl Partition {
         }
         let begun = self.turn(StorageError::Failed, |owner| owner.log.begin_sync());
         let done = begun.and_then(|sync| {
-            let done = sync.run();
+            let done = self.disk().flushing(|| sync.run());
             self.turn(StorageError::Failed, |owner| owner.log.end_sync(&sync, done))
         });
         self.rung().end_sync();
@@ -57,10 +74,15 @@ impl Partition {
     /// The disk fails. If only room is missing, a later flush may find some.
     pub fn flush(&self) -> Result<(), StorageError> {
         let _upkeep = self.begin_upkeep();
+        self.flush_alone()
+    }
+
+    /// As [`Partition::flush`], for a caller that changes files of closed segments alone already.
+    fn flush_alone(&self) -> Result<(), StorageError> {
         self.rung().answer(Needs { flush: true, ..Needs::default() });
         let flush = self.turn(StorageError::Failed, |owner| owner.log.begin_flush())?;
         let Some(flush) = flush else { return Ok(()) };
-        let done = flush.run();
+        let done = self.disk().flushing(|| flush.run());
         self.turn(StorageError::Failed, |owner| owner.log.end_flush(flush, done))
     }
 
@@ -104,6 +126,11 @@ impl Partition {
         let Some(offset) = self.view().expired(retention, limit, now_ms)? else {
             return Ok(None);
         };
+        if self.durable() < offset {
+            // Were the power to go before the old segments have lost their names, those without
+            // their records would be a hole before records that are durable.
+            self.flush_alone()?;
+        }
         let retired = self.turn(StorageError::Failed, |owner| owner.log.retire_before(offset))?;
         if let Some(retired) = &retired {
             tracing::info!(partition = %self.name(), log_start = offset, "old segments deleted");
@@ -113,66 +140,61 @@ impl Partition {
     }
 
     /// What there is to clean, if the partition is compacted and it is time; everything below
-    /// `clean` is clean.
+    /// `clean_offset` is clean.
     ///
     /// # Errors
     /// The disk fails.
-    pub(crate) fn filth(
+    pub(crate) fn due_dirt(
         &self,
-        clean: Offset,
+        clean_offset: Offset,
         now_ms: TimestampMs,
     ) -> Result<Option<Dirt>, StorageError> {
         let Some(rules) = self.peek(|owner| owner.rules().compaction).flatten() else {
             return Ok(None);
         };
-        let dirt = self.view().dirt(clean, self.ends().last_stable, &rules, now_ms)?;
+        let dirt = self.view().dirt(clean_offset, self.ends().last_stable, &rules, now_ms)?;
         Ok(dirt.is_due(&rules, now_ms).then_some(dirt))
     }
 
-    /// Cleans the partition; the old segments go to `retire`.
-    ///
-    /// # Errors
-    /// The disk fails, or a batch is broken.
-    pub(crate) fn clean(
+    /// Begins a cleaning; `terms` get the topic's compaction settings. `None` if the topic is not
+    /// compacted, or the partition closed.
+    pub(crate) fn plan_cleaning(
         &self,
-        dirt: &Dirt,
-        begin: impl FnOnce(&Log, Compaction) -> Cleaning,
-        pace: &mut Pace<'_>,
-        retire: &mut dyn FnMut(Retired),
-    ) -> Result<Option<Cleaned>, StorageError> {
-        let _alone = self.begin_cleaning();
-        let mut pace = |bytes| {
-            // A topic that is deleted need not be cleaned to its end.
-            self.peek(|_| ()).ok_or(StorageError::Failed)?;
-            pace(bytes)
-        };
-        let begun = self.peek(|owner| Some(begin(&owner.log, owner.rules().compaction?)));
-        let Some(mut cleaning) = begun.flatten() else { return Ok(None) };
-        let upto = cleaning.learn(dirt, &mut pace)?;
-        let mut saved_bytes = 0;
-        while let Some(saved) = self.clean_group(&mut cleaning, &mut pace, retire)? {
-            saved_bytes += saved;
-        }
-        Ok(Some(Cleaned { upto, saved_bytes }))
+        terms: impl FnOnce(Compaction) -> CleaningTerms,
+    ) -> Option<Cleaning> {
+        let begin =
+            |owner: &Owner| Some(owner.log.begin_cleaning(terms(owner.rules().compaction?)));
+        self.peek(begin).flatten()
     }
 
-    /// Cleans one group of segments; `None` if there is none left, or the log has changed so much
-    /// that it must be begun anew.
-    fn clean_group(
+    /// Goes on with a cleaning for about so many bytes; old segments go to `retire`.
+    ///
+    /// # Errors
+    /// The disk fails, or a batch is broken. [`StorageError::Failed`] if the partition was closed,
+    /// or is moved to another directory.
+    pub(crate) fn clean_step(
         &self,
         cleaning: &mut Cleaning,
-        pace: &mut Pace<'_>,
+        bytes_max: u64,
         retire: &mut dyn FnMut(Retired),
-    ) -> Result<Option<u64>, StorageError> {
-        let Some(swap) = cleaning.next(pace)? else { return Ok(None) };
+    ) -> Result<CleanedPart, StorageError> {
+        let _alone = self.begin_cleaning();
+        let is_here = self.peek(|_| self.folder() == cleaning.folder());
+        if self.is_moving() || is_here != Some(true) {
+            return Err(StorageError::Failed);
+        }
+        let swap = match cleaning.step(bytes_max)? {
+            CleaningStep::More => return Ok(CleanedPart::More { saved_bytes: 0 }),
+            CleaningStep::Done => return Ok(CleanedPart::Done),
+            CleaningStep::Swap(swap) => swap,
+        };
         let _upkeep = self.begin_upkeep();
         let replaced = self.turn(StorageError::Failed, |owner| Ok(owner.log.replace(&swap)))?;
         if !replaced {
             swap.abandon()?;
-            return Ok(None);
+            return Ok(CleanedPart::Void);
         }
-        let retired = swap.finish()?;
-        retire(retired);
-        Ok(Some(swap.saved_bytes()))
+        retire(swap.finish()?);
+        Ok(CleanedPart::More { saved_bytes: swap.saved_bytes() })
     }
 }

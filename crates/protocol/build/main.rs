@@ -2,7 +2,7 @@
 //!
 //! `schema` reads the files, `rust` writes one module for each message, `json` how stored records
 //! are shown, `tables` the enums that say which messages there are. The format of a schema file is
-//! told in `schemas/README.md`.
+//! described in `schemas/README.md`.
 
 mod json;
 mod rust;
@@ -25,7 +25,7 @@ const STORED: [(&str, &str); 7] = [
     ("shared", "Headers, control records, and what members of a group tell each other."),
 ];
 
-#[expect(clippy::disallowed_methods, reason = "a build script is told its folders this way")]
+#[expect(clippy::disallowed_methods, reason = "a build script gets its folders this way")]
 fn main() {
     println!("cargo::rerun-if-changed=schemas");
     println!("cargo::rerun-if-changed=build");

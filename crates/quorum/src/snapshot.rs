@@ -45,7 +45,7 @@ pub(crate) fn newest_snapshot(
     Ok(listed.iter().filter_map(|entry| SnapshotId::parse(&entry.name)).max())
 }
 
-/// The bytes of a snapshot: a header with what else is to be said first, records, a footer.
+/// The bytes of a snapshot: a header, control records, records, a footer.
 pub(crate) fn snapshot_bytes(
     leader_epoch: LeaderEpoch,
     now: &mut dyn FnMut() -> TimestampMs,

@@ -159,7 +159,8 @@ impl Raft {
             {
                 false
             }
-            // Whoever hears from a leader keeps it; who only remembers one may have lost it.
+            // A replica that hears from a leader refuses pre-votes; one that only remembers a
+            // leader may have lost it, and grants them.
             (Role::Follower { has_fetched, .. }, Ballot::PreVote) => !has_fetched,
             (_, Ballot::PreVote) => true,
             (Role::Unattached | Role::Prospective { .. }, Ballot::Vote) => {

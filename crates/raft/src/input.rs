@@ -98,7 +98,7 @@ pub enum Input {
     Voted(VoteAnswer),
     /// Another replica asks for a vote.
     Asked(VoteAsked),
-    /// Some message told of an epoch and perhaps its leader.
+    /// A message has carried an epoch, and perhaps its leader.
     Heard {
         /// The epoch.
         epoch: LeaderEpoch,

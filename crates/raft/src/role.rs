@@ -14,7 +14,7 @@ pub enum Role {
         /// The leader.
         leader: NodeId,
         /// Has the leader answered a fetch in this epoch? Until then it may be dead, and another
-        /// replica is not told to wait for it.
+        /// replica does not wait for it.
         has_fetched: bool,
     },
     /// Asks whether it would be elected (KIP-996); the epoch stays.

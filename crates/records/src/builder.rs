@@ -112,7 +112,7 @@ impl BatchBuilder {
     }
 
     /// From when on the batch's tombstones and markers may go (KIP-534). Its time stands where
-    /// the base timestamp does, so it must be said before the first record is added.
+    /// the base timestamp does, so it must be set before the first record is added.
     pub const fn set_delete_horizon(&mut self, horizon_ms: TimestampMs) {
         self.horizon = Some(horizon_ms);
         self.base_timestamp = horizon_ms;

@@ -212,8 +212,8 @@ impl BadRecords {
         }
     }
 
-    /// Is the log's start offset told beside the error? As in Kafka, not with errors that are found
-    /// before the batch reaches the log, or that are about its size or checksum.
+    /// Does the answer have the log start offset beside the error? As in Kafka, not with errors
+    /// that are found before the batch reaches the log, or that are about its size or checksum.
     #[must_use]
     pub const fn tells_log_start(&self) -> bool {
         match self {
@@ -363,7 +363,7 @@ fn check_records<'a>(
         segment_size(batch.bytes().len(), rules)?;
         return Ok(CheckedBatch { batch, repacked: None, max_timestamp: survey.newest });
     };
-    let repacked = repack(&batch, records, to, survey.in_order).map_err(BadRecords::Broken)?;
+    let repacked = repack(&batch, records, to, &survey).map_err(BadRecords::Broken)?;
     check_size(repacked.len(), rules)?;
     segment_size(repacked.len(), rules)?;
     // Written again, the records of a batch that claims the append time have that time.

@@ -124,7 +124,7 @@ impl<'a> Iterator for Records<'a> {
             if self.bytes.is_empty() {
                 return None;
             }
-            // Said once: what follows the last record is no record.
+            // One error, then the end: what follows the last record is no record.
             self.bytes = &[];
             return Some(Err(BadBatch::Record { index, why: "it is not counted" }));
         }

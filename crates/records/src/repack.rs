@@ -4,6 +4,7 @@ use crate::batch::{BadBatch, Batch};
 use crate::builder::{BatchBuilder, BatchOptions, NewRecord};
 use crate::codec::Compression;
 use crate::record::Records;
+use crate::survey::Survey;
 use crate::{HEADER_BYTES, OVERHEAD_BYTES, crc32c};
 
 /// How a topic stores batches.
@@ -24,9 +25,9 @@ pub fn repack(
     batch: &Batch<'_>,
     records: &[u8],
     to: RepackAs,
-    in_order: bool,
+    survey: &Survey,
 ) -> Result<Vec<u8>, BadBatch> {
-    if !in_order || batch.is_append_time() {
+    if !survey.in_order || batch.is_append_time() {
         return rewrite(batch, records, to);
     }
     // The records themselves stay as they are.

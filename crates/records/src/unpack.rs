@@ -249,7 +249,8 @@ impl Scratch {
                 return Err(bad_lz4("a block is longer than the frame allows"));
             }
             let (block, behind) = behind.split_at_checked(length).ok_or_else(|| bad_lz4(CUT))?;
-            used += self.lz4_block(block, head & LZ4_PLAIN != 0, used, (&frame, limit))?;
+            let lz4 = Lz4Block { bytes: block, is_plain: head & LZ4_PLAIN != 0 };
+            used += self.lz4_block(lz4, used, &frame, limit)?;
             rest = behind;
             if frame.has_block_checksums {
                 let (sum, behind) = rest.split_first_chunk::<4>().ok_or_else(|| bad_lz4(CUT))?;
@@ -263,11 +264,12 @@ impl Scratch {
 
     fn lz4_block(
         &mut self,
-        block: &[u8],
-        is_plain: bool,
+        block: Lz4Block<'_>,
         used: usize,
-        (frame, limit): (&Lz4Frame<'_>, usize),
+        frame: &Lz4Frame<'_>,
+        limit: usize,
     ) -> Result<usize, BadBatch> {
+        let Lz4Block { bytes: block, is_plain } = block;
         let can_be = block.len().saturating_mul(LZ4_RATIO_MAX);
         let most = if is_plain { block.len() } else { can_be.min(frame.block_bytes_max) };
         let end = (used + most).min(limit.saturating_add(1));
@@ -339,6 +341,12 @@ fn behind_gzip_head(bytes: &[u8]) -> Option<&[u8]> {
     if flags & CHECKSUM != 0 { rest.get(2..) } else { Some(rest) }
 }
 
+/// A block of a frame: compressed, or the bytes as they are.
+struct Lz4Block<'a> {
+    bytes: &'a [u8],
+    is_plain: bool,
+}
+
 /// The header of an LZ4 frame.
 struct Lz4Frame<'a> {
     block_bytes_max: usize,
@@ -361,7 +369,7 @@ impl<'a> Lz4Frame<'a> {
         if !(4..=7).contains(&exponent) || sizes & 0x0f != 0 {
             return Err("the block size of the frame is unknown");
         }
-        // The size of the content may be told; it is not believed.
+        // The frame may have the size of the content; it is not relied upon.
         let length = if flags & 0x08 == 0 { 2 } else { 10 };
         let (descriptor, rest) = behind.split_at_checked(length).ok_or(CUT)?;
         let (sum, blocks) = rest.split_first().ok_or(CUT)?;

@@ -1,6 +1,6 @@
 //! One partition's in-sync set and watermarks, as its leader sees them (KIP-497, KIP-966).
 //!
-//! Pure: it is told what was appended and fetched, and says how far the partition is committed.
+//! Pure: appends and fetches are its input, the high watermark its output.
 //! A node of its own is the smallest case: it is the only member of the in-sync set, so what it
 //! appends is committed at once.
 #![no_std]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::value::Value;
 
@@ -35,6 +36,8 @@ pub enum Allowed {
     Voters,
     /// `host:port`, separated by commas.
     Servers,
+    /// `host:port` of a loopback address.
+    Loopback,
 }
 
 impl Allowed {
@@ -62,6 +65,7 @@ impl Allowed {
             "offset-reset" => Self::OffsetReset,
             "voters" => Self::Voters,
             "servers" => Self::Servers,
+            "loopback" => Self::Loopback,
             range => {
                 let (low, high) = bounds(range)?;
                 Self::Range(low, high)
@@ -117,6 +121,7 @@ impl Allowed {
             (Self::Servers, Value::List(items)) => {
                 items.iter().try_for_each(|it| host_and_port(it).map(drop))
             }
+            (Self::Loopback, Value::Text(text)) => check_loopback(text),
             _ => Ok(()),
         }
     }
@@ -204,6 +209,16 @@ pub(crate) fn host_and_port(text: &str) -> Result<(&str, u16), String> {
     Ok((host, port.parse().map_err(|_| wrong())?))
 }
 
+/// An address of this machine that no other can reach.
+fn check_loopback(text: &str) -> Result<(), String> {
+    let (host, _) = host_and_port(text)?;
+    let address = host.parse::<IpAddr>();
+    if host == "localhost" || address.is_ok_and(|address| address.is_loopback()) {
+        return Ok(());
+    }
+    Err(format!("{text} must be a loopback address, such as 127.0.0.1:9404"))
+}
+
 fn is_offset_reset(text: &str) -> bool {
     match text.split_once(':') {
         None => matches!(text, "earliest" | "latest"),
@@ -277,6 +292,7 @@ impl fmt::Display for Allowed {
             Self::OffsetReset => out.write_str("earliest, latest, by_duration:PnDTnHnMn.nS"),
             Self::Voters => out.write_str("id@host:port,..."),
             Self::Servers => out.write_str("host:port,..."),
+            Self::Loopback => out.write_str("host:port of a loopback address"),
         }
     }
 }

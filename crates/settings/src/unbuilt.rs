@@ -101,7 +101,7 @@ fn other_nodes(settings: &Settings, is_local: &dyn Fn(&str) -> bool) -> Vec<Stri
     }
     for text in settings.items("controller.quorum.bootstrap.servers") {
         let Ok((host, port)) = host_and_port(&text) else { continue };
-        if !is_self(settings, (host, port), is_local) {
+        if !is_self(settings, host, port, is_local) {
             let place = settings.place("controller.quorum.bootstrap.servers");
             all.push(format!(
                 "{place}: controller.quorum.bootstrap.servers names {text}, which is not a controller \
@@ -114,11 +114,7 @@ fn other_nodes(settings: &Settings, is_local: &dyn Fn(&str) -> bool) -> Vec<Stri
 
 /// Is this one of the controller's own listeners: by the port, and by the host as it is written
 /// there or as an address of this machine?
-fn is_self(
-    settings: &Settings,
-    (host, port): (&str, u16),
-    is_local: &dyn Fn(&str) -> bool,
-) -> bool {
+fn is_self(settings: &Settings, host: &str, port: u16, is_local: &dyn Fn(&str) -> bool) -> bool {
     let controllers = settings.controller_listeners();
     let listeners = settings.listeners().unwrap_or_default();
     let advertised = settings.advertised().unwrap_or_default();

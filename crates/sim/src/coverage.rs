@@ -3,7 +3,7 @@
 use std::ops::AddAssign;
 
 use crate::invariant::Invariant;
-use crate::network::Network;
+use crate::network::MessageNetwork;
 use crate::nodes::NodeCoverage;
 use crate::quorum::ROWS;
 
@@ -55,7 +55,7 @@ impl Coverage {
     }
 
     /// A seed ran until `now_ms` over this network.
-    pub fn ran(&mut self, now_ms: u64, network: &Network) {
+    pub fn ran(&mut self, now_ms: u64, network: &MessageNetwork) {
         self.simulated_ms = now_ms;
         (self.sent, self.lost, self.doubled) = (network.sent, network.lost, network.doubled);
     }

@@ -9,7 +9,7 @@ use clap::Parser;
 use ottla_clock::Clock;
 use ottla_sim::ledger::Ledger;
 use ottla_sim::runner::{RunPlan, Runs};
-use ottla_sim::seed::{self, Detail, Ring};
+use ottla_sim::seed::{self, Detail, SimRing};
 use ottla_sim::{report, runner};
 use ottla_types::Bug;
 
@@ -77,7 +77,7 @@ fn act(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         let bug = Bug::ALL.iter().find(|bug| bug.name() == name);
         plant(*bug.ok_or_else(|| format!("unknown bug {name}; --bugs names them all"))?)?;
     }
-    let ring = if arguments.ring == 2 { Ring::Nodes } else { Ring::Cores };
+    let ring = if arguments.ring == 2 { SimRing::Nodes } else { SimRing::Cores };
     if let Some(seed) = arguments.seed {
         return Ok(repeat(ring, seed, &arguments.traces)?);
     }
@@ -92,8 +92,8 @@ fn act(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let clock = Clock::real();
     let summary = runner::run(&plan, ledger, &clock)?;
     match ring {
-        Ring::Cores => print!("{}", report::coverage(&summary.coverage)),
-        Ring::Nodes => print!("{}", report::node_coverage(&summary.coverage)),
+        SimRing::Cores => print!("{}", report::coverage(&summary.coverage)),
+        SimRing::Nodes => print!("{}", report::node_coverage(&summary.coverage)),
     }
     println!("\n{} seeds skipped, being in the ledger", summary.known);
     println!("{:.1} s of real time", clock.monotonic().as_secs_f64());
@@ -121,7 +121,7 @@ fn plant(bug: Bug) -> Result<(), String> {
 }
 
 /// Runs one seed and keeps its history.
-fn repeat(ring: Ring, seed: u64, traces: &Path) -> std::io::Result<ExitCode> {
+fn repeat(ring: SimRing, seed: u64, traces: &Path) -> std::io::Result<ExitCode> {
     let outcome = seed::run(ring, seed, Detail::Text);
     std::fs::create_dir_all(traces)?;
     let path = traces.join(format!("seed-{seed}.txt"));

@@ -40,7 +40,7 @@ pub type Arrivals = [Option<u64>; 2];
 
 /// All links between a number of nodes.
 #[derive(Debug)]
-pub struct Network {
+pub struct MessageNetwork {
     nodes: usize,
     /// Is the link from one node to another cut? By `from * nodes + to`.
     cut: Vec<bool>,
@@ -54,7 +54,7 @@ pub struct Network {
     pub doubled: u64,
 }
 
-impl Network {
+impl MessageNetwork {
     /// Links between all of `nodes`.
     #[must_use]
     pub fn new(nodes: usize, weather: Weather) -> Self {
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_cut_link_is_cut_one_way_and_a_partition_both() {
-        let (mut dice, mut network) = (Dice::new(1), Network::new(3, Weather::FAIR));
+        let (mut dice, mut network) = (Dice::new(1), MessageNetwork::new(3, Weather::FAIR));
         network.cut(0, 1);
         assert_eq!(network.send(&mut dice, 0, 1), [None, None]);
         assert!(network.send(&mut dice, 1, 0)[0].is_some());

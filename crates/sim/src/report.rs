@@ -5,14 +5,14 @@ use std::fmt::Write as _;
 use crate::coverage::Coverage;
 use crate::invariant::{Invariant, Violation};
 use crate::quorum::ROWS;
-use crate::seed::Ring;
+use crate::seed::SimRing;
 
 /// The one line that repeats a failing seed.
 #[must_use]
-pub fn failure(ring: Ring, seed: u64, violation: &Violation) -> String {
+pub fn failure(ring: SimRing, seed: u64, violation: &Violation) -> String {
     let option = match ring {
-        Ring::Cores => "",
-        Ring::Nodes => " --ring 2",
+        SimRing::Cores => "",
+        SimRing::Nodes => " --ring 2",
     };
     format!("seed {seed} breaks {violation}; repeat it: sim/run{option} --seed {seed}")
 }

@@ -11,13 +11,13 @@ use ottla_locks::Mutex;
 use crate::coverage::Coverage;
 use crate::invariant::{Invariant, Violation};
 use crate::ledger::Ledger;
-use crate::seed::{self, Detail, Ring, SeedOutcome};
+use crate::seed::{self, Detail, SeedOutcome, SimRing};
 
 /// How many seeds a thread takes at a time, and the ledger notes at a time.
-const fn block_of(ring: Ring) -> u64 {
+const fn block_of(ring: SimRing) -> u64 {
     match ring {
-        Ring::Cores => 200,
-        Ring::Nodes => 20,
+        SimRing::Cores => 200,
+        SimRing::Nodes => 20,
     }
 }
 
@@ -28,7 +28,7 @@ const FAILURES_MAX: usize = 10;
 #[derive(Clone, Copy, Debug)]
 pub struct RunPlan {
     /// What is simulated.
-    pub ring: Ring,
+    pub ring: SimRing,
     /// The first seed.
     pub first: u64,
     /// How many.
@@ -142,7 +142,7 @@ fn run_block(seeds: std::ops::Range<u64>, plan: &RunPlan, shared: &RunState) -> 
 
 /// Runs one seed as often as is wanted.
 #[must_use]
-pub fn run_seed(ring: Ring, seed: u64, runs: Runs) -> SeedOutcome {
+pub fn run_seed(ring: SimRing, seed: u64, runs: Runs) -> SeedOutcome {
     let mut outcome = seed::run(ring, seed, Detail::Hash);
     outcome.coverage.checked(Invariant::NoPanic);
     if runs == Runs::Twice {

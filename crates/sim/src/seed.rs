@@ -18,7 +18,7 @@ pub enum Detail {
 
 /// What is simulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ring {
+pub enum SimRing {
     /// The cores.
     Cores,
     /// Whole nodes.
@@ -42,14 +42,14 @@ pub struct SeedOutcome {
 
 /// Lives through the history of a seed.
 #[must_use]
-pub fn run(ring: Ring, seed: u64, detail: Detail) -> SeedOutcome {
+pub fn run(ring: SimRing, seed: u64, detail: Detail) -> SeedOutcome {
     let trace = match detail {
         Detail::Hash => Trace::hashed(),
         Detail::Text => Trace::written(),
     };
     match ring {
-        Ring::Cores => run_cores(seed, trace),
-        Ring::Nodes => {
+        SimRing::Cores => run_cores(seed, trace),
+        SimRing::Nodes => {
             // A thread of its own has nothing that an earlier history has left behind, such as
             // buffers that are kept for the next connection.
             let lived = std::thread::Builder::new().name(format!("seed-{seed}"));

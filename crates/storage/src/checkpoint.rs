@@ -100,8 +100,11 @@ const TOPIC_ID_BYTES: usize = 22;
 fn is_cut_off(bytes: &[u8]) -> bool {
     let end = bytes.iter().rposition(|it| *it != 0).map_or(0, |at| at + 1);
     let left = &bytes[..end];
-    let is_beginning = BEFORE_TOPIC_ID.starts_with(left) || left.starts_with(BEFORE_TOPIC_ID);
-    is_beginning && end < BEFORE_TOPIC_ID.len() + TOPIC_ID_BYTES
+    let is_of_id = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+    match left.strip_prefix(BEFORE_TOPIC_ID) {
+        Some(id) => id.len() < TOPIC_ID_BYTES && id.iter().all(is_of_id),
+        None => BEFORE_TOPIC_ID.starts_with(left),
+    }
 }
 
 impl PartitionMetadata {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use ottla_types::Offset;
 
-use crate::compact::Pace;
 use crate::error::StorageError;
 use crate::files::{FileRef, Files};
 use crate::view::LogView;
@@ -16,6 +15,10 @@ const PIECE_BYTES: u64 = 1 << 20;
 /// What belongs to a log beside its segments' records.
 const BESIDE: [&str; 4] = [".index", ".timeindex", ".txnindex", ".snapshot"];
 const WHOLE: [&str; 2] = ["partition.metadata", "leader-epoch-checkpoint"];
+
+/// Is called with how many bytes were read or written, and takes its time if that was too much; an
+/// error ends the work.
+pub type Pace<'a> = dyn FnMut(u64) -> Result<(), StorageError> + 'a;
 
 /// A copy that is being made of a log.
 ///

@@ -104,7 +104,7 @@ impl Sync {
             }
         }
         // A segment that was created since has a name that could be lost.
-        let is_new = self.segments.len() > 1 || self.from == self.segments[0].base;
+        let is_new = self.segments.len() > 1 || self.from <= self.segments[0].base;
         if is_new {
             self.files.sync_dir(&self.folder).map_err(StorageError::io(&self.folder))?;
         }

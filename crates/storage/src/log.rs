@@ -324,7 +324,7 @@ impl Log {
         self.truncations += 1;
         self.snapshots_due.retain(|(at, _)| *at <= offset);
         let mut segments = Vec::clone(&self.shared.segments.load());
-        let mut is_shorter = false;
+        let mut is_shorter = self.drop_snapshots_behind(offset)?;
         while segments.len() > 1 && segments.last().is_some_and(|last| last.base >= offset) {
             let gone = segments.pop().expect("just looked at");
             remove_segment(&*self.files, &self.folder, gone.base)?;
@@ -346,7 +346,6 @@ impl Log {
         last.file.truncate(position).map_err(last.io())?;
         // Before anything takes the offsets, perhaps in another file.
         last.file.sync().map_err(last.io())?;
-        self.drop_snapshots_behind(offset)?;
         let interval = self.options.index_interval_bytes;
         let opened = crate::recovery::rebuilt(&self.files, &self.folder, last.base, interval)?;
         let end = opened.end;
@@ -369,13 +368,16 @@ impl Log {
         Ok(())
     }
 
-    fn drop_snapshots_behind(&self, offset: Offset) -> Result<(), StorageError> {
+    /// Removes the snapshots of producers as of later offsets; were there any?
+    fn drop_snapshots_behind(&self, offset: Offset) -> Result<bool, StorageError> {
+        let mut dropped = false;
         for at in crate::recovery::snapshots(&*self.files, &self.folder)? {
             if at > offset {
                 let path = snapshot_path(&self.folder, at);
                 remove_if_there(&*self.files, &path).map_err(StorageError::io(&path))?;
+                dropped = true;
             }
         }
-        Ok(())
+        Ok(dropped)
     }
 }

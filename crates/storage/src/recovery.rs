@@ -74,10 +74,21 @@ impl Log {
         let first = there.bases().first().copied().unwrap_or(opening.log_start);
         let (mut segments, end) = open_segments(&opening, &there, first, &mut epochs)?;
         let Opening { files, folder, options, clean, recovery_point, log_start, .. } = opening;
+        let (first, end) = if end < log_start {
+            // Offsets that were deleted are never used again, as in Kafka: what a power cut has
+            // left lies below the start, and the log goes on there.
+            for segment in segments.drain(..) {
+                remove_segment(&*files, &folder, segment.base)?;
+            }
+            epochs.truncate_end(0);
+            (log_start, log_start)
+        } else {
+            (first, end)
+        };
         if segments.is_empty() {
             segments.push(Arc::new(Segment::create(&*files, &folder, first)?));
         }
-        let log_start = log_start.max(first).min(end);
+        let log_start = log_start.max(first);
         // An epoch that has begun, but has no record yet, stays.
         epochs.truncate_end(end + 1);
         epochs.truncate_start(log_start);
@@ -86,7 +97,7 @@ impl Log {
         drop_stray_snapshots(&*files, &folder, &mut snapshots, (&segments, point))?;
         let (mut producers, snapshot) =
             load_producers(&*files, &folder, &snapshots, (&segments, end))?;
-        let recovery_point = if clean { end } else { recovery_point.min(end) };
+        let recovery_point = if clean { end } else { recovery_point.clamp(first, end) };
         let now_ms = opening.now_ms;
         producers.forget_before(now_ms.saturating_sub(options.producer_expiry_ms));
         let shared = LogShared {
@@ -129,14 +140,14 @@ fn open_segments(
     let Opening { files, folder, clean, recovery_point, has_gaps, .. } = opening;
     let (recovery_point, interval) = (*recovery_point, opening.options.index_interval_bytes);
     let bases = there.bases();
-    let (mut segments, mut end, mut cut) = (Vec::new(), first, false);
+    let (mut segments, mut end, mut cut, mut removed) = (Vec::new(), first, false, false);
     for (at, &base) in bases.iter().enumerate() {
         let next = bases.get(at + 1).copied();
         let durable = *clean || next.is_some_and(|next| next <= recovery_point);
-        let is_behind_hole = !has_gaps && !durable && base > end;
-        if cut || is_behind_hole {
-            cut = true;
-            // What lies behind a hole is not reachable any more.
+        let is_stray = !durable && (base < end || !has_gaps && base > end);
+        if cut || is_stray {
+            // What lies behind a hole, or among offsets that are taken, is not reachable.
+            (cut, removed) = (true, true);
             remove_segment(&**files, folder, base)?;
             continue;
         }
@@ -156,6 +167,10 @@ fn open_segments(
         (end, cut) = (opened.end.max(base), opened.cut);
         opened.segment.mark_cold();
         segments.push(Arc::new(opened.segment));
+    }
+    if removed {
+        // Or a power cut brings them back beside what takes their offsets.
+        files.sync_dir(folder).map_err(StorageError::io(folder))?;
     }
     Ok((segments, end))
 }
@@ -472,6 +487,9 @@ fn look_through(
         if !is_planted(Bug::HalfBatchStays) {
             segment.file.truncate(good).map_err(segment.io())?;
         }
+        // Before a new segment takes the offsets behind: were the rest to come back, that segment
+        // would lie behind a hole.
+        segment.file.sync().map_err(segment.io())?;
         segment.publish(good);
     }
     let mut state = segment.state_mut();
@@ -514,11 +532,15 @@ fn drop_stray_snapshots(
 ) -> Result<(), StorageError> {
     let is_stray =
         |at: Offset| at > recovery_point && !segments.iter().any(|segment| segment.base == at);
-    for at in snapshots.iter().copied().filter(|at| is_stray(*at)) {
-        let path = snapshot_path(folder, at);
+    let strays = snapshots.extract_if(.., |at| is_stray(*at)).collect::<Vec<_>>();
+    for at in &strays {
+        let path = snapshot_path(folder, *at);
         remove_if_there(files, &path).map_err(StorageError::io(&path))?;
     }
-    snapshots.retain(|at| !is_stray(*at));
+    if !strays.is_empty() {
+        // Or a power cut brings them back when the recovery point is beyond them.
+        files.sync_dir(folder).map_err(StorageError::io(folder))?;
+    }
     Ok(())
 }
 
@@ -552,11 +574,7 @@ pub(crate) fn load_producers(
                 aborted.extend(producers.appended(&batch));
             }
         }
-        let mut state = segment.state_mut();
-        let known = state.aborted.all().last().map_or(-1, |last| last.last_offset);
-        aborted.into_iter().filter(|it| it.last_offset > known).for_each(|it| {
-            state.aborted.push(it);
-        });
+        segment.state_mut().aborted.set_from(from, aborted);
     }
     Ok((producers, snapshot))
 }

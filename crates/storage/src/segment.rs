@@ -11,7 +11,7 @@ use ottla_records::{Batch, HEADER_BYTES};
 use ottla_types::{Bug, Offset, TimestampMs, is_planted};
 
 use crate::error::StorageError;
-use crate::files::{FileRef, Files, read_exact_at};
+use crate::files::{FileRef, Files, parent_of, read_exact_at};
 use crate::index::{AbortedIndex, AbortedTransaction, IndexTable, OffsetEntry, TimeEntry};
 use crate::places::BatchPositions;
 
@@ -187,12 +187,11 @@ impl Segment {
             unsaved.write(&**files, closed)?;
         }
         if let Some(aborted) = &aborted {
-            // Recovery finds again only what comes after the last snapshot of the producers, which
-            // the flush writes next: without the rest, aborted records would be read.
-            if is_planted(Bug::AbortedUnsynced) {
-                aborted.write(&**files, closed)?;
-            } else {
-                aborted.write_durable(&**files, closed)?;
+            // No batch is read again for it where a snapshot of the producers is newer.
+            aborted.write(&**files, closed || !is_planted(Bug::AbortedUnsynced))?;
+            if !is_planted(Bug::AbortedUnsynced) {
+                let folder = parent_of(&self.path);
+                files.sync_dir(folder).map_err(StorageError::io(folder))?;
             }
         }
         let mut state = self.state_mut();

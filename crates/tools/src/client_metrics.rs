@@ -1,6 +1,6 @@
 //! kafka-client-metrics: which metrics clients push (KIP-714).
 
-use ottla_client::{Cluster, ConfigKind};
+use ottla_client::{ChangeMode, Client, ConfigKind, ConfigResource};
 use ottla_clock::Clock;
 
 use crate::Tool;
@@ -58,7 +58,7 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
         let why = "One of --metrics, --interval or --match must be specified with --alter.";
         return Err(ToolError::Usage(why.to_owned()));
     }
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     match (action, name) {
         ("alter", Some(name)) => {
             let change = |(option, setting): (&str, &str)| {
@@ -66,32 +66,37 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
                 Some((setting.to_owned(), Some(value.to_owned()).filter(|it| !it.is_empty())))
             };
             let all = SETTINGS.into_iter().filter_map(change).collect();
-            session.wait(cluster.set_configs((ConfigKind::ClientMetrics, &name), all))?;
+            session.wait(client.set_configs(subscription(&name), all, ChangeMode::Change))?;
             writeln!(session.out, "Altered client metrics config for {name}.")?;
         }
         ("delete", Some(name)) => {
             let own = std::slice::from_ref(&name);
-            let known = session.wait(cluster.configs(ConfigKind::ClientMetrics, own))?;
+            let known = session.wait(client.configs(ConfigKind::ClientMetrics, own))?;
             let own = known.into_values().flatten().filter(|it| !it.is_default());
             let gone = own.map(|it| (it.name, None)).collect();
-            session.wait(cluster.set_configs((ConfigKind::ClientMetrics, &name), gone))?;
+            session.wait(client.set_configs(subscription(&name), gone, ChangeMode::Change))?;
             writeln!(session.out, "Deleted client metrics config for {name}.")?;
         }
-        ("describe", name) => describe(session, &mut cluster, name)?,
+        ("describe", name) => describe(session, &client, name)?,
         _ => {
-            let all = session.wait(cluster.config_names(ConfigKind::ClientMetrics))?;
+            let all = session.wait(client.config_names(ConfigKind::ClientMetrics))?;
             writeln!(session.out, "{}", all.join("\n"))?;
         }
     }
     Ok(())
 }
 
+/// The settings of a subscription.
+const fn subscription(name: &str) -> ConfigResource<'_> {
+    ConfigResource { kind: ConfigKind::ClientMetrics, name }
+}
+
 fn describe(
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     name: Option<String>,
 ) -> Result<(), ToolError> {
-    let known = session.wait(cluster.config_names(ConfigKind::ClientMetrics))?;
+    let known = session.wait(client.config_names(ConfigKind::ClientMetrics))?;
     let names = match name {
         None => known,
         Some(name) if known.contains(&name) => vec![name],
@@ -101,7 +106,7 @@ fn describe(
             return Ok(());
         }
     };
-    for (name, entries) in session.wait(cluster.configs(ConfigKind::ClientMetrics, &names))? {
+    for (name, entries) in session.wait(client.configs(ConfigKind::ClientMetrics, &names))? {
         writeln!(session.out, "Client metrics configs for {name} are:")?;
         for it in entries {
             writeln!(session.out, "  {}={}", it.name, it.value.unwrap_or_default())?;

@@ -1,21 +1,14 @@
 //! kafka-cluster, kafka-metadata-quorum, kafka-broker-api-versions, and the names
 //! that have outlived what they were for.
 
-use ottla_client::Cluster;
+use ottla_client::{Brokers, QuorumDescription, QuorumReplica};
 use ottla_clock::Clock;
 use ottla_protocol::ApiKey;
-use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
-use ottla_protocol::messages::describe_quorum_request::{
-    DescribeQuorumRequest, PartitionData, TopicData,
-};
-use ottla_protocol::messages::describe_quorum_response::{
-    DescribeQuorumResponse, PartitionData as Quorum, ReplicaState,
-};
-use ottla_types::{CLUSTER_METADATA, Uuid};
+use ottla_types::Uuid;
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, last};
-use crate::session::{ToolError, ToolSession, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, plain};
 use crate::table::tabbed;
 
 pub const TOOLS: &[&Tool] = &[
@@ -70,10 +63,9 @@ const QUORUM: &[Opt] = &[
 fn cluster(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     match args.rest.first().map(String::as_str) {
         Some("cluster-id") => {
-            let mut cluster = session.connect()?;
-            let told = session.wait(cluster.ask_any(&DescribeClusterRequest::default()))?;
-            refused(told.error_code, told.error_message.as_deref())?;
-            writeln!(session.out, "Cluster ID: {}", told.cluster_id)?;
+            let client = session.connect()?;
+            let cluster = session.wait(client.describe_cluster(Brokers::Unfenced));
+            writeln!(session.out, "Cluster ID: {}", cluster.map_err(plain)?.id)?;
             Ok(())
         }
         Some("list-endpoints") => endpoints(args, session),
@@ -87,53 +79,24 @@ fn cluster(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError
 }
 
 fn endpoints(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
-    let mut cluster = session.connect()?;
-    let request = DescribeClusterRequest {
-        include_fenced_brokers: args.has("include-fenced-brokers"),
-        ..Default::default()
-    };
-    let told = session.wait(cluster.ask_any(&request))?;
-    refused(told.error_code, told.error_message.as_deref())?;
-    let host = told.brokers.iter().map(|it| it.host.len()).max().unwrap_or(0);
+    let client = session.connect()?;
+    let which = if args.has("include-fenced-brokers") { Brokers::All } else { Brokers::Unfenced };
+    let cluster = session.wait(client.describe_cluster(which)).map_err(plain)?;
+    let host = cluster.brokers.iter().map(|it| it.host.len()).max().unwrap_or(0);
     let row = |cells: [String; 6]| {
         let [id, at, port, rack, state, kind] = cells;
         format!("{id:10} {at:host$} {port:10} {rack:10} {state:10} {kind:15}")
     };
     let head = ["ID", "HOST", "PORT", "RACK", "STATE", "ENDPOINT_TYPE"].map(str::to_owned);
     writeln!(session.out, "{}", row(head))?;
-    for it in told.brokers {
+    for it in cluster.brokers {
         let state = if it.is_fenced { "fenced" } else { "unfenced" };
         let rack = it.rack.unwrap_or_else(|| "null".to_owned());
-        let cells = [
-            it.broker_id.to_string(),
-            it.host,
-            it.port.to_string(),
-            rack,
-            state.into(),
-            "broker".into(),
-        ];
+        let cells =
+            [it.id.to_string(), it.host, it.port.to_string(), rack, state.into(), "broker".into()];
         writeln!(session.out, "{}", row(cells))?;
     }
     Ok(())
-}
-
-fn ask_quorum(
-    session: &ToolSession<'_>,
-    cluster: &mut Cluster,
-) -> Result<(Quorum, DescribeQuorumResponse), ToolError> {
-    let partition = PartitionData { partition_index: 0, ..Default::default() };
-    let topic = TopicData {
-        topic_name: CLUSTER_METADATA.to_owned(),
-        partitions: vec![partition],
-        ..Default::default()
-    };
-    let request = DescribeQuorumRequest { topics: vec![topic], ..Default::default() };
-    let response = session.wait(cluster.ask_any(&request))?;
-    refused(response.error_code, response.error_message.as_deref())?;
-    let found = response.topics.iter().flat_map(|it| &it.partitions).next().cloned();
-    let found = found.ok_or_else(|| failed("the broker does not know the quorum"))?;
-    refused(found.error_code, found.error_message.as_deref())?;
-    Ok((found, response))
 }
 
 fn quorum(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
@@ -141,8 +104,8 @@ fn quorum(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
         let usage = "too few arguments: describe --status or describe --replication".to_owned();
         return Err(ToolError::Usage(usage));
     }
-    let mut cluster = session.connect()?;
-    let (found, response) = ask_quorum(session, &mut cluster)?;
+    let client = session.connect()?;
+    let found = session.wait(client.describe_quorum()).map_err(plain)?;
     if args.has("replication") {
         return replication(args, session, &found);
     }
@@ -150,53 +113,59 @@ fn quorum(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
         let usage = "One of --status or --replication must be specified with describe sub-command";
         return Err(ToolError::Usage(usage.to_owned()));
     }
-    let told = session.wait(cluster.ask_any(&DescribeClusterRequest::default()))?;
-    let leader = found.current_voters.iter().chain(&found.observers);
-    let leader =
-        leader.clone().find(|it| it.replica_id == found.leader_id).cloned().unwrap_or_default();
-    let slowest = found.current_voters.iter().min_by_key(|it| it.log_end_offset);
-    let lag = slowest.map_or(0, |it| leader.log_end_offset - it.log_end_offset);
-    let lag_ms = found.current_voters.iter().map(|it| it.last_caught_up_timestamp).min();
+    let cluster = session.wait(client.describe_cluster(Brokers::Unfenced)).map_err(plain)?;
+    let mut all = found.voters.iter().chain(&found.observers);
+    let leader = all.find(|it| it.id == found.leader).cloned().unwrap_or_default();
+    let slowest = found.voters.iter().min_by_key(|it| it.log_end);
+    let lag = slowest.map_or(0, |it| leader.log_end - it.log_end);
+    let lag_ms = found.voters.iter().map(|it| it.last_caught_up).min();
     let lag_ms = match lag_ms {
-        Some(at) if at >= 0 && lag > 0 => leader.last_caught_up_timestamp - at,
+        Some(at) if at >= 0 && lag > 0 => leader.last_caught_up - at,
         _ => 0,
     };
     let out = &mut session.out;
-    writeln!(out, "ClusterId:              {}", told.cluster_id)?;
-    writeln!(out, "LeaderId:               {}", found.leader_id)?;
+    writeln!(out, "ClusterId:              {}", cluster.id)?;
+    writeln!(out, "LeaderId:               {}", found.leader)?;
     writeln!(out, "LeaderEpoch:            {}", found.leader_epoch)?;
     writeln!(out, "HighWatermark:          {}", found.high_watermark)?;
     writeln!(out, "MaxFollowerLag:         {lag}")?;
     writeln!(out, "MaxFollowerLagTimeMs:   {lag_ms}")?;
-    let voters = replicas(&found.current_voters, &response, true);
+    let voters = voters(&found.voters);
     writeln!(out, "CurrentVoters:          {voters}")?;
-    writeln!(out, "CurrentObservers:       {}", replicas(&found.observers, &response, false))?;
+    writeln!(out, "CurrentObservers:       {}", observers(&found.observers))?;
     Ok(())
 }
 
-fn replicas(all: &[ReplicaState], response: &DescribeQuorumResponse, are_voters: bool) -> String {
-    let one = |it: &ReplicaState| {
-        let mut parts = vec![format!("\"id\": {}", it.replica_id)];
-        if it.replica_directory_id != Uuid::ZERO {
-            parts.push(format!("\"directoryId\": \"{}\"", it.replica_directory_id));
-        }
-        let node = response.nodes.iter().find(|node| node.node_id == it.replica_id);
-        if let Some(node) = node.filter(|_| are_voters) {
-            let listener = |it: &ottla_protocol::messages::describe_quorum_response::Listener| {
-                format!("\"{}://{}:{}\"", it.name, it.host, it.port)
-            };
-            let all: Vec<String> = node.listeners.iter().map(listener).collect();
-            parts.push(format!("\"endpoints\": [{}]", all.join(", ")));
+fn voters(all: &[QuorumReplica]) -> String {
+    let voter = |replica: &QuorumReplica| {
+        let mut parts = replica_parts(replica);
+        let endpoints = replica.endpoints.iter().map(|it| format!("\"{it}\""));
+        let endpoints: Vec<String> = endpoints.collect();
+        if !endpoints.is_empty() {
+            parts.push(format!("\"endpoints\": [{}]", endpoints.join(", ")));
         }
         format!("{{{}}}", parts.join(", "))
     };
-    format!("[{}]", all.iter().map(one).collect::<Vec<_>>().join(", "))
+    format!("[{}]", all.iter().map(voter).collect::<Vec<_>>().join(", "))
+}
+
+fn observers(all: &[QuorumReplica]) -> String {
+    let observer = |replica: &QuorumReplica| format!("{{{}}}", replica_parts(replica).join(", "));
+    format!("[{}]", all.iter().map(observer).collect::<Vec<_>>().join(", "))
+}
+
+fn replica_parts(replica: &QuorumReplica) -> Vec<String> {
+    let mut parts = vec![format!("\"id\": {}", replica.id)];
+    if replica.directory != Uuid::ZERO {
+        parts.push(format!("\"directoryId\": \"{}\"", replica.directory));
+    }
+    parts
 }
 
 fn replication(
     args: &Parsed,
     session: &mut ToolSession<'_>,
-    found: &Quorum,
+    found: &QuorumDescription,
 ) -> Result<(), ToolError> {
     let now = Clock::real().wall_ms();
     let head = [
@@ -209,24 +178,24 @@ fn replication(
         "Status",
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    let all = found.current_voters.iter().map(|it| (it, "Follower"));
+    let all = found.voters.iter().map(|it| (it, "Follower"));
     let mut all: Vec<_> = all.chain(found.observers.iter().map(|it| (it, "Observer"))).collect();
-    all.sort_by_key(|(it, _)| it.replica_id != found.leader_id);
-    let end = all.first().map_or(0, |(it, _)| it.log_end_offset);
+    all.sort_by_key(|(it, _)| it.id != found.leader);
+    let end = all.first().map_or(0, |(it, _)| it.log_end);
     for (it, status) in all {
-        let status = if it.replica_id == found.leader_id { "Leader" } else { status };
+        let status = if it.id == found.leader { "Leader" } else { status };
         let time = |at: i64| match at {
             at if at < 0 => "-1".to_owned(),
             at if args.has("human-readable") => format!("{} ms ago", now - at),
             at => at.to_string(),
         };
         rows.push(vec![
-            it.replica_id.to_string(),
-            it.replica_directory_id.to_string(),
-            it.log_end_offset.to_string(),
-            (end - it.log_end_offset).to_string(),
-            time(it.last_fetch_timestamp),
-            time(it.last_caught_up_timestamp),
+            it.id.to_string(),
+            it.directory.to_string(),
+            it.log_end.to_string(),
+            (end - it.log_end).to_string(),
+            time(it.last_fetch),
+            time(it.last_caught_up),
             status.to_owned(),
         ]);
     }
@@ -235,13 +204,12 @@ fn replication(
 }
 
 fn versions(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
-    let mut cluster = session.connect()?;
-    let told = session.wait(cluster.ask_any(&DescribeClusterRequest::default()))?;
-    session.wait(cluster.all_brokers())?;
-    for node in told.brokers {
-        let found = session.wait(cluster.versions(node.broker_id))?;
+    let client = session.connect()?;
+    let cluster = session.wait(client.describe_cluster(Brokers::Unfenced)).map_err(plain)?;
+    for node in cluster.brokers {
+        let found = session.wait(client.versions(node.id))?;
         let rack = node.rack.as_deref().unwrap_or("null");
-        let (id, host, port) = (node.broker_id, &node.host, node.port);
+        let (id, host, port) = (node.id, &node.host, node.port);
         writeln!(
             session.out,
             "{host}:{port} (id: {id} rack: {rack} isFenced: {}) -> (",
@@ -250,7 +218,8 @@ fn versions(_: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> 
         let known = |key: &&ApiKey| found.contains_key(&key.code());
         let all: Vec<&ApiKey> = ApiKey::ALL.iter().filter(known).collect();
         for (key, at) in all.iter().zip(1..) {
-            let (low, high) = found.get(&key.code()).copied().unwrap_or_default();
+            let Some(range) = found.get(&key.code()) else { continue };
+            let (low, high) = (range.lowest, range.highest);
             let range = if low == high { low.to_string() } else { format!("{low} to {high}") };
             let usable = high.min(*key.versions().end());
             let end = if at == all.len() { "" } else { "," };

@@ -2,7 +2,8 @@
 
 mod quotas;
 
-use ottla_client::{Cluster, ConfigEntry, ConfigKind, ConfigSynonym};
+use ottla_client::{ChangeMode, Client, ConfigEntry, ConfigKind, ConfigResource, ConfigSynonym};
+use ottla_types::ErrorCode;
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, value, values};
@@ -150,35 +151,35 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
         return quotas::run(args, session, &parts);
     }
     let (kind, name) = entity(args)?;
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     if args.has("alter") {
         let usage = "An entity-name, or --entity-default, must be specified with --alter";
         let name = name.ok_or_else(|| ToolError::Usage(usage.to_owned()))?;
-        return alter(args, session, &mut cluster, (kind, name));
+        return alter(args, session, &client, (kind, name));
     }
-    describe(args, session, &mut cluster, (kind, name))
+    describe(args, session, &client, (kind, name))
 }
 
 fn describe(
     args: &Parsed,
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     (kind, name): (ConfigKind, Option<String>),
 ) -> Result<(), ToolError> {
     let names = match name {
         Some(name) => vec![name],
-        None => session.wait(cluster.config_names(kind))?,
+        None => session.wait(client.config_names(kind))?,
     };
     for name in names {
         let what = name_of(kind);
-        if kind == ConfigKind::Topic && !is_there(session, cluster, &name)? {
+        if kind == ConfigKind::Topic && !is_there(session, client, &name)? {
             writeln!(
                 session.out,
                 "The topic '{name}' doesn't exist and doesn't have dynamic config."
             )?;
             continue;
         }
-        let all = session.wait(cluster.configs(kind, std::slice::from_ref(&name)))?;
+        let all = session.wait(client.configs(kind, std::slice::from_ref(&name)))?;
         let is_default = name.is_empty();
         match (is_default, args.has("all")) {
             (true, _) => {
@@ -197,13 +198,8 @@ fn describe(
     Ok(())
 }
 
-fn is_there(
-    session: &ToolSession<'_>,
-    cluster: &mut Cluster,
-    topic: &str,
-) -> Result<bool, ToolError> {
-    let found = session.wait(cluster.refresh(Some(&[topic.to_owned()]), false))?;
-    Ok(found.iter().any(|it| it.error_code == 0))
+fn is_there(session: &ToolSession<'_>, client: &Client, topic: &str) -> Result<bool, ToolError> {
+    Ok(session.wait(client.describe_topic(topic))?.error == ErrorCode::NONE)
 }
 
 /// Settings as the command line has them: commas divide, `[` and `]` hold together.
@@ -252,13 +248,17 @@ fn changes(args: &Parsed) -> Result<(Pairs, Vec<&str>), ToolError> {
 fn alter(
     args: &Parsed,
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     (kind, name): (ConfigKind, String),
 ) -> Result<(), ToolError> {
     let (set, gone) = changes(args)?;
     let set = set.into_iter().map(|(name, value)| (name, Some(value)));
     let all = set.chain(gone.into_iter().map(|name| (name.to_owned(), None)));
-    session.wait(cluster.set_configs((kind, &name), all.collect()))?;
+    session.wait(client.set_configs(
+        ConfigResource { kind, name: &name },
+        all.collect(),
+        ChangeMode::Change,
+    ))?;
     let what = name_of(kind);
     if name.is_empty() {
         writeln!(session.out, "Completed updating default config for {what}s in the cluster.")?;

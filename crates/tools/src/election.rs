@@ -1,15 +1,15 @@
 //! kafka-leader-election.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use ottla_protocol::messages::elect_leaders_request::{ElectLeadersRequest, TopicPartitions};
+use ottla_client::{LeaderElection, TopicPartition};
 use ottla_types::ErrorCode;
 
 use crate::Tool;
 use crate::exceptions::exception;
 use crate::json::{PlanEntry, PlanFile};
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{ToolError, ToolSession, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, plain};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-leader-election",
@@ -27,8 +27,8 @@ const OPTIONS: &[Opt] = &[
     value("admin.config", "FILE", "The former name of --command-config."),
 ];
 
-/// Partitions by topic; `None` is all of them.
-type Chosen = Option<BTreeMap<String, Vec<i32>>>;
+/// Partitions; `None` is all of them.
+type Chosen = Option<BTreeSet<TopicPartition>>;
 
 /// The partitions that the command line names, in one of three ways.
 fn chosen(args: &Parsed) -> Result<Chosen, ToolError> {
@@ -50,51 +50,38 @@ fn chosen(args: &Parsed) -> Result<Chosen, ToolError> {
         _ => {}
     }
     if let (Some(topic), Some(partition)) = (args.one("topic"), partition) {
-        return Ok(Some([(topic.to_owned(), vec![partition])].into()));
+        return Ok(Some([TopicPartition::new(topic, partition)].into()));
     }
     let Some(file) = args.one("path-to-json-file") else { return Ok(None) };
     let plan = PlanFile::read(file)?;
     let places: Vec<_> =
         plan.list("partitions")?.iter().map(PlanEntry::place).collect::<Result<_, _>>()?;
     plan.no_duplicates("Replica election data contains duplicate partitions", &places)?;
-    let mut all: BTreeMap<String, Vec<i32>> = BTreeMap::new();
-    for place in places {
-        all.entry(place.topic.to_string()).or_default().push(place.partition);
-    }
-    Ok(Some(all))
+    Ok(Some(places.into_iter().collect()))
 }
 
 fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let kind = match args.one("election-type").map(str::to_ascii_lowercase).as_deref() {
-        Some("preferred") => 0,
-        Some("unclean") => 1,
+        Some("preferred") => LeaderElection::Preferred,
+        Some("unclean") => LeaderElection::Unclean,
         _ => {
             let usage = "--election-type takes preferred or unclean".to_owned();
             return Err(ToolError::Usage(usage));
         }
     };
-    let topic = |(topic, partitions)| TopicPartitions { topic, partitions, ..Default::default() };
-    let request = ElectLeadersRequest {
-        election_type: kind,
-        topic_partitions: chosen(args)?.map(|all| all.into_iter().map(topic).collect()),
-        timeout_ms: 30_000,
-        ..Default::default()
-    };
-    let mut cluster = session.connect()?;
-    let told = session.wait(cluster.ask_any(&request))?;
-    refused(told.error_code, None)?;
+    let chosen = chosen(args)?;
+    let client = session.connect()?;
+    let outcomes = session.wait(client.elect_leaders(kind, chosen.as_ref())).map_err(plain)?;
     let (mut done, mut needless, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
-    for topic in told.replica_election_results {
-        for it in topic.partition_result {
-            let place = format!("{}-{}", topic.topic, it.partition_id);
-            match ErrorCode(it.error_code) {
-                ErrorCode::NONE => done.push(place),
-                ErrorCode::ELECTION_NOT_NEEDED => needless.push(place),
-                code => wrong.push((place, exception(code, it.error_message.as_deref()))),
-            }
+    for (place, outcome) in outcomes {
+        let place = place.to_string();
+        match outcome {
+            Ok(()) => done.push(place),
+            Err(why) if why.code == ErrorCode::ELECTION_NOT_NEEDED => needless.push(place),
+            Err(why) => wrong.push((place, exception(why.code, why.reason.as_deref()))),
         }
     }
-    let name = if kind == 0 { "PREFERRED" } else { "UNCLEAN" };
+    let name = if kind == LeaderElection::Preferred { "PREFERRED" } else { "UNCLEAN" };
     let list = done.join(", ");
     if !done.is_empty() {
         writeln!(

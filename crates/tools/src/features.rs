@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
-use ottla_protocol::messages::update_features_request::{FeatureUpdateKey, UpdateFeaturesRequest};
-use ottla_types::ErrorCode;
+use ottla_client::{ChangeMode, FeatureChange, ItemRefusal};
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, last};
-use crate::session::{ToolError, ToolSession, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, plain};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-features",
@@ -69,10 +67,6 @@ const FEATURES: [(&str, i16, i16); 6] = [
 /// What a level asks of another feature.
 const DEPENDENCIES: [(&str, i16, &str, i16); 1] =
     [("eligible.leader.replicas.version", 1, METADATA, 23)];
-
-const UPGRADE: i8 = 1;
-const SAFE_DOWNGRADE: i8 = 2;
-const UNSAFE_DOWNGRADE: i8 = 3;
 
 fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     match args.rest.first().map(String::as_str) {
@@ -167,28 +161,18 @@ fn dependencies(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), Tool
 }
 
 fn describe(session: &mut ToolSession<'_>) -> Result<(), ToolError> {
-    let mut cluster = session.connect()?;
-    let request = ApiVersionsRequest {
-        client_software_name: "ottla".to_owned(),
-        client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
-        ..Default::default()
-    };
-    let told = session.wait(cluster.ask_any(&request))?;
-    refused(told.error_code, None)?;
-    let mut supported = told.supported_features;
-    supported.sort_by(|a, b| a.name.cmp(&b.name));
-    for it in supported {
-        let level = told.finalized_features.iter().find(|known| known.name == it.name);
-        let level = level.map_or(0, |it| it.max_version_level);
-        let shown = |level: i16| shown(&it.name, level);
+    let client = session.connect()?;
+    let found = session.wait(client.describe_features()).map_err(plain)?;
+    for (name, it) in found.features {
+        let shown = |level: i16| shown(&name, level);
         writeln!(
             session.out,
             "Feature: {:41} SupportedMinVersion: {:16} SupportedMaxVersion: {:16} FinalizedVersionLevel: {:16} Epoch: {}",
-            it.name,
-            shown(it.min_version),
-            shown(it.max_version),
-            shown(level),
-            told.finalized_features_epoch
+            name,
+            shown(it.supported_min),
+            shown(it.supported_max),
+            shown(it.level),
+            found.epoch
         )?;
     }
     Ok(())
@@ -226,37 +210,15 @@ fn asked(args: &Parsed, action: &str) -> Result<BTreeMap<String, i16>, ToolError
 fn update(args: &Parsed, session: &mut ToolSession<'_>, action: &str) -> Result<(), ToolError> {
     let all = asked(args, action)?;
     let kind = match (action, args.has("unsafe")) {
-        ("upgrade", _) => UPGRADE,
-        (_, false) => SAFE_DOWNGRADE,
-        (_, true) => UNSAFE_DOWNGRADE,
-    };
-    let one = |(name, level): (&String, &i16)| FeatureUpdateKey {
-        feature: name.clone(),
-        max_version_level: *level,
-        allow_downgrade: kind != UPGRADE,
-        upgrade_type: kind,
-        ..Default::default()
+        ("upgrade", _) => FeatureChange::Upgrade,
+        (_, false) => FeatureChange::SafeDowngrade,
+        (_, true) => FeatureChange::UnsafeDowngrade,
     };
     let is_dry = args.has("dry-run");
-    let request = UpdateFeaturesRequest {
-        feature_updates: all.iter().map(one).collect(),
-        timeout_ms: 60_000,
-        validate_only: is_dry,
-        ..Default::default()
-    };
-    let mut cluster = session.connect()?;
-    let told = session.wait(cluster.ask_any(&request))?;
-    // Since version 2 there is one answer for all of them.
-    let of = |name: &str| {
-        let own = told.results.iter().find(|it| it.feature == name);
-        let (code, why) = own
-            .filter(|it| it.error_code != 0)
-            .map_or((told.error_code, &told.error_message), |it| {
-                (it.error_code, &it.error_message)
-            });
-        let said = || why.clone().unwrap_or_else(|| ErrorCode(code).message().to_owned());
-        (code != 0).then(said)
-    };
+    let mode = if is_dry { ChangeMode::Check } else { ChangeMode::Change };
+    let client = session.connect()?;
+    let outcomes = session.wait(client.update_features(&all, kind, mode))?;
+    let refusal = |name: &str| outcomes.get(name).and_then(|outcome| outcome.clone().err());
     let mut wrong = 0;
     for (name, level) in &all {
         let done = if action == "disable" { "disabled" } else { action };
@@ -265,11 +227,12 @@ fn update(args: &Parsed, session: &mut ToolSession<'_>, action: &str) -> Result<
             "downgrade" => ("downgraded", format!(" to {level}")),
             _ => (done, String::new()),
         };
-        match of(name) {
+        match refusal(name) {
             None if is_dry => writeln!(session.out, "{name} can be {past}{to}.")?,
             None => writeln!(session.out, "{name} was {past}{to}.")?,
-            Some(why) => {
+            Some(ItemRefusal { code, reason }) => {
                 wrong += 1;
+                let why = reason.unwrap_or_else(|| code.message().to_owned());
                 let could = if is_dry { "Can" } else { "Could" };
                 writeln!(session.out, "{could} not {action} {name}{to}. {why}")?;
             }

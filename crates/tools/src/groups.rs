@@ -7,20 +7,13 @@ mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_client::{Cluster, CoordinatorOf, PartitionOffsets, TopicPartition};
-use ottla_protocol::messages::delete_groups_request::DeleteGroupsRequest;
-use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
-use ottla_protocol::messages::list_groups_response::ListedGroup;
-use ottla_protocol::messages::metadata_response::MetadataResponsePartition;
-use ottla_protocol::messages::offset_delete_request::{
-    OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
-};
+use ottla_client::{Client, GroupFilter, GroupListing, PartitionOffsets, TopicPartition};
 use ottla_types::ErrorCode;
 
 use crate::Tool;
 use crate::exceptions::exception;
 use crate::options::{Opt, Parsed, flag, maybe, value, values};
-use crate::session::{ToolError, ToolSession, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, plain};
 use crate::table::columns;
 
 pub const TOOLS: &[&Tool] = &[
@@ -157,14 +150,14 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
         writeln!(session.out, "The regular expression `{pattern}` is {how}.")?;
         return Ok(());
     }
-    let mut cluster = session.connect()?;
-    let cluster = &mut cluster;
+    let client = session.connect()?;
+    let client = &client;
     let done = match action {
-        "list" => list(args, session, cluster),
-        "describe" => describe::describe(args, session, cluster),
-        "delete" => delete(args, session, cluster),
-        "reset-offsets" => reset::reset(args, session, cluster),
-        _ => delete_offsets(args, session, cluster),
+        "list" => list(args, session, client),
+        "describe" => describe::describe(args, session, client),
+        "delete" => delete(args, session, client),
+        "reset-offsets" => reset::reset(args, session, client),
+        _ => delete_offsets(args, session, client),
     };
     match done {
         // Apache's tool says it on the standard output, and ends as if all were well.
@@ -180,53 +173,35 @@ fn told(session: &mut ToolSession<'_>, why: &str) -> Result<(), ToolError> {
 }
 
 /// All groups, on all brokers.
-fn every(
+fn all_groups(
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
-    states: &[&str],
-    types: &[&str],
-) -> Result<Vec<ListedGroup>, ToolError> {
-    let texts = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect();
-    let mut found = Vec::new();
-    for node in session.wait(cluster.all_brokers())? {
-        let request = ListGroupsRequest {
-            states_filter: texts(states),
-            types_filter: texts(types),
-            ..Default::default()
-        };
-        let response = session.wait(cluster.ask(node, &request))?;
-        refused(response.error_code, None)?;
-        found.extend(response.groups);
-    }
-    found.sort_by(|a, b| a.group_id.cmp(&b.group_id));
-    Ok(found)
+    client: &Client,
+    filter: &GroupFilter,
+) -> Result<Vec<GroupListing>, ToolError> {
+    session.wait(client.list_groups(filter)).map_err(plain)
 }
 
-fn is_of_consumers(group: &ListedGroup) -> bool {
-    group.protocol_type == "consumer" || group.protocol_type.is_empty()
+fn is_of_consumers(group: &GroupListing) -> bool {
+    group.protocol == "consumer" || group.protocol.is_empty()
 }
 
-fn list(
-    args: &Parsed,
-    session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
-) -> Result<(), ToolError> {
+fn list(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
     let words = |name| args.one(name).unwrap_or_default().split(',').map(str::trim);
     let some = |name| words(name).filter(|it| !it.is_empty()).collect::<Vec<_>>();
     let states: Vec<String> = some("state").iter().map(|it| pascal(it)).collect();
     valid("state", args.one("state"), &states, &STATES)?;
-    let states: Vec<&str> = states.iter().map(String::as_str).collect();
     let types: Vec<String> = some("type").iter().map(|it| it.to_lowercase()).collect();
     valid("types", args.one("type"), &types, &TYPES)?;
-    let types: Vec<&str> = types.iter().map(String::as_str).collect();
-    let types =
-        if types.is_empty() && args.has("type") { vec!["classic", "consumer"] } else { types };
-    let mut found = every(session, cluster, &states, &types)?;
+    let types = match types.is_empty() && args.has("type") {
+        true => TYPES.map(str::to_owned).to_vec(),
+        false => types,
+    };
+    let mut found = all_groups(session, client, &GroupFilter { states, types })?;
     found.retain(is_of_consumers);
     let shows = [args.has("type"), args.has("state")];
     if shows == [false, false] {
         for group in found {
-            writeln!(session.out, "{}", group.group_id)?;
+            writeln!(session.out, "{}", group.id)?;
         }
         return Ok(());
     }
@@ -237,8 +212,8 @@ fn list(
     };
     writeln!(session.out, "{}", row("GROUP", "TYPE", "STATE"))?;
     for it in found {
-        let kind = pascal(&it.group_type);
-        writeln!(session.out, "{}", row(&it.group_id, &kind, &it.group_state))?;
+        let kind = pascal(&it.kind);
+        writeln!(session.out, "{}", row(&it.id, &kind, &it.state))?;
     }
     Ok(())
 }
@@ -284,18 +259,18 @@ fn list_all(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolErro
     if !args.has("list") {
         return Err(ToolError::Usage("Command must include exactly one action: --list".to_owned()));
     }
-    let mut cluster = session.connect()?;
-    let kind = args.one("group-type");
-    let mut found = every(session, &mut cluster, &[], &kind.into_iter().collect::<Vec<_>>())?;
+    let client = session.connect()?;
+    let types = args.one("group-type").map(str::to_owned).into_iter().collect();
+    let mut found = all_groups(session, &client, &GroupFilter { types, ..Default::default() })?;
     let protocol = args.one("protocol");
     found.retain(|it| {
-        protocol.is_none_or(|wanted| it.protocol_type == wanted)
+        protocol.is_none_or(|wanted| it.protocol == wanted)
             && (!args.has("consumer") || is_of_consumers(it))
-            && (!args.has("share") || it.group_type == "share")
-            && (!args.has("streams") || it.group_type == "streams")
+            && (!args.has("share") || it.kind == "share")
+            && (!args.has("streams") || it.kind == "streams")
     });
     let head = ["GROUP", "TYPE", "PROTOCOL"].map(str::to_owned).to_vec();
-    let row = |it: ListedGroup| vec![it.group_id, pascal(&it.group_type), it.protocol_type];
+    let row = |it: GroupListing| vec![it.id, pascal(&it.kind), it.protocol];
     let rows: Vec<Vec<String>> = [head].into_iter().chain(found.into_iter().map(row)).collect();
     write!(session.out, "{}", columns(&rows, &[20, 20]))?;
     Ok(())
@@ -305,33 +280,27 @@ fn list_all(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolErro
 fn named(
     args: &Parsed,
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
 ) -> Result<Vec<String>, ToolError> {
     if !args.has("all-groups") {
         return Ok(args.all("group").map(str::to_owned).collect());
     }
-    let all = every(session, cluster, &[], &[])?.into_iter();
-    Ok(all.filter(is_of_consumers).map(|it| it.group_id).collect())
+    let all = all_groups(session, client, &GroupFilter::default())?.into_iter();
+    Ok(all.filter(is_of_consumers).map(|it| it.id).collect())
 }
 
-fn delete(
-    args: &Parsed,
-    session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
-) -> Result<(), ToolError> {
+fn delete(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
     let (mut gone, mut wrong) = (Vec::new(), Vec::new());
-    for group in named(args, session, cluster)? {
-        let node = session.wait(cluster.coordinator(CoordinatorOf::Group, &group))?;
-        let groups_names = vec![group.clone()];
-        let request = DeleteGroupsRequest { groups_names, ..Default::default() };
-        let response = session.wait(cluster.ask(node, &request))?;
-        let code = response.results.first().map_or(-1, |it| it.error_code);
-        match ErrorCode(code) {
-            ErrorCode::NONE => gone.push(format!("'{group}'")),
-            code => wrong.push(format!(
-                "* Group '{group}' could not be deleted due to: {}",
-                exception(code, None)
-            )),
+    for group in named(args, session, client)? {
+        match session.wait(client.delete_group(&group)) {
+            Ok(()) => gone.push(format!("'{group}'")),
+            Err(error) => {
+                let Some(code) = error.code() else { return Err(error.into()) };
+                wrong.push(format!(
+                    "* Group '{group}' could not be deleted due to: {}",
+                    exception(code, None)
+                ));
+            }
         }
     }
     if wrong.is_empty() {
@@ -381,7 +350,7 @@ fn named_partitions(word: &str) -> Result<Option<Vec<TopicPartition>>, ToolError
 fn places(
     args: &Parsed,
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     known: &PartitionOffsets,
 ) -> Result<BTreeSet<TopicPartition>, ToolError> {
     let mut all = BTreeSet::new();
@@ -392,35 +361,34 @@ fn places(
             match named_partitions(word)? {
                 Some(some) => all.extend(some),
                 None => all.extend(
-                    whole_topic(session, cluster, word)?
+                    whole_topic(session, client, word)?
                         .map_err(|code| failed(exception(code, None)))?,
                 ),
             }
         }
     }
-    check_places(session, cluster, &all)?;
+    check_places(session, client, &all)?;
     Ok(all)
 }
 
 /// The partitions of a topic, or why it has none.
 fn whole_topic(
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     topic: &str,
 ) -> Result<Result<Vec<TopicPartition>, ErrorCode>, ToolError> {
-    let found = session.wait(cluster.refresh(Some(&[topic.to_owned()]), false))?;
-    let Some(found) = found.first() else { return Ok(Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)) };
-    if found.error_code != 0 {
-        return Ok(Err(ErrorCode(found.error_code)));
+    let found = session.wait(client.describe_topic(topic))?;
+    if found.error != ErrorCode::NONE {
+        return Ok(Err(found.error));
     }
     let place = |index| TopicPartition::new(topic, index);
-    Ok(Ok(found.partitions.iter().map(|it| place(it.partition_index)).collect()))
+    Ok(Ok(found.partitions.iter().map(|it| place(it.partition)).collect()))
 }
 
 /// Refuses partitions that do not exist, or have no leader.
 fn check_places<'a>(
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     places: impl IntoIterator<Item = &'a TopicPartition>,
 ) -> Result<(), ToolError> {
     let places: Vec<&TopicPartition> = places.into_iter().collect();
@@ -430,16 +398,13 @@ fn check_places<'a>(
     let topics: BTreeSet<String> = places.iter().map(|it| it.topic.to_string()).collect();
     let topics: Vec<String> = topics.into_iter().collect();
     let mut leaders: BTreeMap<TopicPartition, i32> = BTreeMap::new();
-    for topic in session.wait(cluster.refresh(Some(&topics), false))? {
-        let name = topic.name.unwrap_or_default();
-        if topic.error_code != 0 {
-            let why = exception(ErrorCode(topic.error_code), None);
-            return Err(failed(format!("topic {name}: {why}")));
+    for topic in session.wait(client.describe_topics(Some(&topics)))? {
+        let name = topic.name.as_str();
+        if topic.error != ErrorCode::NONE {
+            return Err(failed(format!("topic {name}: {}", exception(topic.error, None))));
         }
-        let leader = |it: &MetadataResponsePartition| {
-            (TopicPartition::new(name.as_str(), it.partition_index), it.leader_id)
-        };
-        leaders.extend(topic.partitions.iter().map(leader));
+        let places = topic.partitions.iter();
+        leaders.extend(places.map(|it| (TopicPartition::new(name, it.partition), it.leader)));
     }
     let list = |is_one: &dyn Fn(Option<i32>) -> bool| {
         let found = places.iter().filter(|it| is_one(leaders.get(**it).copied()));
@@ -459,7 +424,7 @@ fn check_places<'a>(
 fn delete_offsets(
     args: &Parsed,
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
 ) -> Result<(), ToolError> {
     let groups: Vec<&str> = args.all("group").collect();
     let [group] = groups.as_slice() else {
@@ -470,14 +435,14 @@ fn delete_offsets(
     for word in args.all("topic") {
         match named_partitions(word)? {
             Some(some) => places.extend(some),
-            None => match whole_topic(session, cluster, word)? {
+            None => match whole_topic(session, client, word)? {
                 Ok(all) => places.extend(all),
                 // The topic as a whole.
                 Err(code) => drop(status.insert(TopicPartition::new(word, -1), code)),
             },
         }
     }
-    let (code, deleted) = ask_to_delete(session, cluster, group, &places)?;
+    let (code, deleted) = ask_to_delete(session, client, group, &places)?;
     match code {
         ErrorCode::NONE => {
             writeln!(session.out, "Request succeeded for deleting offsets from group {group}.")?;
@@ -511,36 +476,17 @@ type Deleted = BTreeMap<TopicPartition, ErrorCode>;
 /// is), and what of each partition.
 fn ask_to_delete(
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     group: &str,
     places: &BTreeSet<TopicPartition>,
 ) -> Result<(ErrorCode, Deleted), ToolError> {
-    let mut topics: BTreeMap<String, Vec<OffsetDeleteRequestPartition>> = BTreeMap::new();
-    for place in places {
-        let partition_index = place.partition;
-        let one = OffsetDeleteRequestPartition { partition_index, ..Default::default() };
-        topics.entry(place.topic.to_string()).or_default().push(one);
-    }
-    let topic =
-        |(name, partitions)| OffsetDeleteRequestTopic { name, partitions, ..Default::default() };
-    let node = session.wait(cluster.coordinator(CoordinatorOf::Group, group))?;
-    let request = OffsetDeleteRequest {
-        group_id: group.to_owned(),
-        topics: topics.into_iter().map(topic).collect(),
-        ..Default::default()
-    };
-    let response = session.wait(cluster.ask(node, &request))?;
-    let all = ErrorCode(response.error_code);
-    if all != ErrorCode::NONE {
-        return Ok((all, places.iter().map(|place| (place.clone(), all)).collect()));
-    }
-    let mut codes = Deleted::new();
-    for topic in response.topics {
-        for it in topic.partitions {
-            let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
-            codes.insert(place, ErrorCode(it.error_code));
+    let codes = match session.wait(client.delete_group_offsets(group, places)) {
+        Ok(codes) => codes,
+        Err(error) => {
+            let Some(all) = error.code() else { return Err(error.into()) };
+            return Ok((all, places.iter().map(|place| (place.clone(), all)).collect()));
         }
-    }
+    };
     let first = codes.values().copied().find(|code| *code != ErrorCode::NONE);
     Ok((first.unwrap_or(ErrorCode::NONE), codes))
 }

@@ -1,14 +1,10 @@
 //! kafka-get-offsets, kafka-delete-records and kafka-log-dirs.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
-use ottla_client::{ClientError, Cluster, IsolationLevel, TopicPartition};
-use ottla_protocol::messages::delete_records_request::{
-    DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
+use ottla_client::{
+    Client, IsolationLevel, LogDirDescription, OffsetAt, PartitionOffsets, TopicPartition,
 };
-use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
-use ottla_protocol::messages::describe_log_dirs_response::DescribeLogDirsResult;
 use ottla_types::ErrorCode;
 use regex::Regex;
 use serde_json::json;
@@ -17,7 +13,7 @@ use crate::Tool;
 use crate::exceptions::{class_of, exception};
 use crate::json::PlanFile;
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{ToolError, ToolSession, failed, refused, topic_pattern};
+use crate::session::{ToolError, ToolSession, failed, plain, topic_pattern};
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {
@@ -64,15 +60,15 @@ const DIRS: &[Opt] = &[
     value("broker-list", "ID,...", "Only these brokers."),
 ];
 
-fn time(text: &str) -> Result<i64, ToolError> {
+fn offset_at(text: &str) -> Result<OffsetAt, ToolError> {
     match text {
-        "latest" => Ok(-1),
-        "earliest" => Ok(-2),
-        "max-timestamp" => Ok(-3),
-        "earliest-local" => Ok(-4),
-        "latest-tiered" => Ok(-5),
-        "earliest-pending-upload" => Ok(-6),
-        text => text.parse().map_err(|_| {
+        "latest" => Ok(OffsetAt::Latest),
+        "earliest" => Ok(OffsetAt::Earliest),
+        "max-timestamp" => Ok(OffsetAt::Special(-3)),
+        "earliest-local" => Ok(OffsetAt::Special(-4)),
+        "latest-tiered" => Ok(OffsetAt::Special(-5)),
+        "earliest-pending-upload" => Ok(OffsetAt::Special(-6)),
+        text => text.parse().map(OffsetAt::Time).map_err(|_| {
             ToolError::Usage(format!("Malformed time argument {text}. Please use -1 or latest / -2 or earliest / -3 or max-timestamp / -4 or earliest-local / -5 or latest-tiered / -6 or earliest-pending-upload, or a specified long format timestamp"))
         }),
     }
@@ -138,18 +134,18 @@ fn rules(args: &Parsed) -> Result<Vec<PartitionRule>, ToolError> {
 }
 
 fn get(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
-    let at = time(args.one("time").unwrap_or("latest"))?;
+    let at = offset_at(args.one("time").unwrap_or("latest"))?;
     let rules = rules(args)?;
-    let mut cluster = session.connect()?;
-    let mut topics = session.wait(cluster.refresh(None, false))?;
+    let client = session.connect()?;
+    let mut topics = session.wait(client.describe_topics(None))?;
     topics.sort_by(|a, b| a.name.cmp(&b.name));
     let mut places = Vec::new();
     for topic in topics {
-        let name = topic.name.unwrap_or_default();
+        let name = topic.name;
         if topic.is_internal && args.has("exclude-internal-topics") {
             continue;
         }
-        let mut indexes: Vec<i32> = topic.partitions.iter().map(|it| it.partition_index).collect();
+        let mut indexes: Vec<i32> = topic.partitions.iter().map(|it| it.partition).collect();
         indexes.sort_unstable();
         let wanted = |it: &i32| rules.iter().any(|rule| rule.covers(&name, *it));
         places.extend(
@@ -159,23 +155,23 @@ fn get(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if places.is_empty() {
         return Err(failed("Could not match any topic-partitions with the specified filters"));
     }
-    let found = session.wait(cluster.offsets_at(&places, at, IsolationLevel::Uncommitted));
+    let found = session.wait(client.offsets_at(&places, at, IsolationLevel::Uncommitted));
     for place in &places {
-        show(session, &mut cluster, place, (at, found.get(place).copied()))?;
+        show(session, &client, place, (at, found.get(place).copied()))?;
     }
     Ok(())
 }
 
 fn show(
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     place: &TopicPartition,
-    (at, found): (i64, Option<i64>),
+    (at, found): (OffsetAt, Option<i64>),
 ) -> Result<(), ToolError> {
     let (topic, partition) = (&place.topic, place.partition);
     let found = match found {
         Some(offset) => Ok(offset),
-        None => session.wait(cluster.offset_at(place, at, IsolationLevel::Uncommitted)),
+        None => session.wait(client.offset_at(place, at, IsolationLevel::Uncommitted)),
     };
     match found {
         // There is none.
@@ -199,40 +195,10 @@ fn delete(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
     }
     let what = "Offset json file contains duplicate topic partitions";
     plan.no_duplicates(what, asked.iter().map(|(place, _)| place))?;
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     writeln!(session.out, "Executing records delete operation")?;
-    let mut done = BTreeMap::new();
-    let mut by_leader: BTreeMap<i32, BTreeMap<String, Vec<DeleteRecordsPartition>>> =
-        BTreeMap::new();
-    for (place, offset) in asked {
-        let partition_index = place.partition;
-        let one = DeleteRecordsPartition { partition_index, offset, ..Default::default() };
-        match session.wait(cluster.leader(&place)) {
-            Ok(leader) => {
-                let topics = by_leader.entry(leader).or_default();
-                topics.entry(place.topic.to_string()).or_default().push(one);
-            }
-            Err(ClientError::Refused { code, .. }) => {
-                done.insert(place, Err(code));
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    for (leader, topics) in by_leader {
-        let topic =
-            |(name, partitions)| DeleteRecordsTopic { name, partitions, ..Default::default() };
-        let topics = topics.into_iter().map(topic).collect();
-        let request = DeleteRecordsRequest { topics, timeout_ms: 30_000, ..Default::default() };
-        let response = session.wait(cluster.ask(leader, &request))?;
-        for topic in response.topics {
-            for it in topic.partitions {
-                let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
-                let code = ErrorCode(it.error_code);
-                let how = if code == ErrorCode::NONE { Ok(it.low_watermark) } else { Err(code) };
-                done.insert(place, how);
-            }
-        }
-    }
+    let before: PartitionOffsets = asked.into_iter().collect();
+    let done = session.wait(client.delete_records(&before))?;
     writeln!(session.out, "Records delete operation completed:")?;
     for (place, how) in done {
         match how {
@@ -263,8 +229,8 @@ fn dirs(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     }
     let some: Vec<&str> =
         args.one("topic-list").unwrap_or_default().split(',').filter(|it| !it.is_empty()).collect();
-    let mut cluster = session.connect()?;
-    let all = session.wait(cluster.all_brokers())?;
+    let client = session.connect()?;
+    let all = session.wait(client.all_brokers())?;
     let nodes = brokers(args.one("broker-list"))?.unwrap_or_else(|| all.clone());
     if let Some(unknown) = nodes.iter().find(|it| !all.contains(it)) {
         return Err(failed(format!(
@@ -274,10 +240,8 @@ fn dirs(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     writeln!(session.out, "Querying brokers for log directories information")?;
     let mut brokers = Vec::new();
     for node in &nodes {
-        let request = DescribeLogDirsRequest { topics: None, ..Default::default() };
-        let response = session.wait(cluster.ask(*node, &request))?;
-        refused(response.error_code, None)?;
-        let dirs: Vec<String> = response.results.iter().map(|it| dir(it, &some)).collect();
+        let dirs = session.wait(client.describe_log_dirs(*node)).map_err(plain)?;
+        let dirs: Vec<String> = dirs.iter().map(|it| dir_json(it, &some)).collect();
         brokers.push(format!("{{\"broker\":{node},\"logDirs\":[{}]}}", dirs.join(",")));
     }
     let ids: Vec<String> = nodes.iter().map(ToString::to_string).collect();
@@ -287,20 +251,19 @@ fn dirs(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
 }
 
 /// A directory as JSON, its fields in the order of Apache's tool.
-fn dir(it: &DescribeLogDirsResult, some: &[&str]) -> String {
-    let mut partitions = Vec::new();
+fn dir_json(dir: &LogDirDescription, some: &[&str]) -> String {
     let wanted = |name: &str| some.is_empty() || some.contains(&name);
-    for topic in it.topics.iter().filter(|it| wanted(&it.name)) {
-        partitions.extend(topic.partitions.iter().map(|it| {
-            format!(
-                "{{\"partition\":\"{}-{}\",\"size\":{},\"offsetLag\":{},\"isFuture\":{}}}",
-                topic.name, it.partition_index, it.partition_size, it.offset_lag, it.is_future_key
-            )
-        }));
-    }
-    let error = (it.error_code != 0).then(|| class_of(ErrorCode(it.error_code)));
-    let (error, dir) = (json!(error), json!(it.log_dir));
-    format!("{{\"partitions\":[{}],\"error\":{error},\"logDir\":{dir}}}", partitions.join(","))
+    let replicas = dir.replicas.iter().filter(|replica| wanted(&replica.place.topic));
+    let replicas = replicas.map(|replica| {
+        format!(
+            "{{\"partition\":\"{}\",\"size\":{},\"offsetLag\":{},\"isFuture\":{}}}",
+            replica.place, replica.size_bytes, replica.offset_lag, replica.is_future
+        )
+    });
+    let partitions = replicas.collect::<Vec<_>>().join(",");
+    let error = (dir.error != ErrorCode::NONE).then(|| class_of(dir.error));
+    let (error, path) = (json!(error), json!(dir.path));
+    format!("{{\"partitions\":[{partitions}],\"error\":{error},\"logDir\":{path}}}")
 }
 
 #[cfg(test)]
@@ -318,7 +281,8 @@ mod tests {
         assert_eq!((those("a.:4-"), those("'ab':-2")), (vec![4, 5], vec![0, 1]));
         assert_eq!((those("").len(), those("a").len(), those("ab:").len()), (6, 0, 6));
         assert!(PartitionRule::new("ab:x").is_err() && PartitionRule::new("ab:1-2-3").is_err());
-        assert_eq!((time("earliest").unwrap(), time("17").unwrap()), (-2, 17));
-        assert!(time("soon").is_err());
+        let times = ["earliest", "17"].map(|text| offset_at(text).unwrap());
+        assert_eq!(times, [OffsetAt::Earliest, OffsetAt::Time(17)]);
+        assert!(offset_at("soon").is_err());
     }
 }

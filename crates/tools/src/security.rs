@@ -3,17 +3,11 @@
 //! Their server side comes with authentication; until then the tools understand every command line
 //! and tell what the cluster answers.
 
-use ottla_protocol::messages::create_acls_request::{AclCreation, CreateAclsRequest};
-use ottla_protocol::messages::delete_acls_request::{DeleteAclsFilter, DeleteAclsRequest};
-use ottla_protocol::messages::describe_acls_request::DescribeAclsRequest;
-use ottla_protocol::messages::describe_acls_response::DescribeAclsResource;
-use ottla_protocol::messages::describe_delegation_token_request::{
-    DescribeDelegationTokenOwner, DescribeDelegationTokenRequest,
-};
+use ottla_client::{AclBinding, AclFilter, Client, TokenOwner};
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, maybe, values};
-use crate::session::{ToolError, ToolSession, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, plain};
 
 pub const TOOLS: &[&Tool] = &[
     &Tool {
@@ -226,24 +220,19 @@ fn add(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
             "A '--resource-pattern-type' value of 'any' or 'match' is not valid when adding acls.";
         return Err(ToolError::Usage(why.to_owned()));
     }
-    let creation = |(kind, name, principal, host, (operation, permission)): AclRule| AclCreation {
+    let binding = |(kind, name, principal, host, (operation, permission)): AclRule| AclBinding {
         resource_type: kind,
         resource_name: name,
-        resource_pattern_type: pattern,
+        pattern_type: pattern,
         principal,
         host,
         operation,
-        permission_type: permission,
-        ..Default::default()
+        permission,
     };
-    let creations = rules(args)?.into_iter().map(creation).collect();
-    let mut cluster = session.connect()?;
-    let request = CreateAclsRequest { creations, ..Default::default() };
-    let told = session.wait(cluster.ask_any(&request))?;
-    for it in told.results {
-        refused(it.error_code, it.error_message.as_deref())?;
-    }
-    show(session, &mut cluster, &resources(args), (pattern, None))
+    let bindings = rules(args)?.into_iter().map(binding).collect();
+    let client = session.connect()?;
+    session.wait(client.create_acls(bindings)).map_err(plain)?;
+    show(session, &client, &resources(args), (pattern, None))
 }
 
 fn remove(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
@@ -253,18 +242,17 @@ fn remove(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
         let why = "You must specify at least one resource when trying to remove ACLs.";
         return Err(ToolError::Usage(why.to_owned()));
     }
-    let filter = |(kind, name, principal, host, (operation, permission))| DeleteAclsFilter {
-        resource_type_filter: kind,
-        resource_name_filter: Some(name),
-        pattern_type_filter: pattern,
-        principal_filter: principal,
-        host_filter: host,
+    let filter = |(kind, name, principal, host, (operation, permission))| AclFilter {
+        resource_type: kind,
+        resource_name: Some(name),
+        pattern_type: pattern,
+        principal,
+        host,
         operation,
-        permission_type: permission,
-        ..Default::default()
+        permission,
     };
     let rules = rules(args)?;
-    let filters: Vec<DeleteAclsFilter> = if rules.is_empty() {
+    let filters: Vec<AclFilter> = if rules.is_empty() {
         asked.into_iter().map(|(kind, name)| filter((kind, name, None, None, (ANY, ANY)))).collect()
     } else {
         let some = |(kind, name, principal, host, what): AclRule| {
@@ -275,65 +263,64 @@ fn remove(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
     if !args.has("force") {
         return Err(failed("kafka-acls --remove: say --force to remove rules without being asked"));
     }
-    let mut cluster = session.connect()?;
-    let request = DeleteAclsRequest { filters, ..Default::default() };
-    let told = session.wait(cluster.ask_any(&request))?;
-    for it in told.filter_results {
-        refused(it.error_code, it.error_message.as_deref())?;
-    }
-    show(session, &mut cluster, &resources(args), (pattern, None))
+    let client = session.connect()?;
+    session.wait(client.delete_acls(filters)).map_err(plain)?;
+    show(session, &client, &resources(args), (pattern, None))
 }
 
 fn list(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     let mut asked = resources(args);
     if asked.is_empty() {
         asked.push((ANY, String::new()));
     }
     let pattern = pattern(args)?;
-    show(session, &mut cluster, &asked, (pattern, args.one("principal")))
+    show(session, &client, &asked, (pattern, args.one("principal")))
 }
 
 fn show(
     session: &mut ToolSession<'_>,
-    cluster: &mut ottla_client::Cluster,
+    client: &Client,
     asked: &[(i8, String)],
     (pattern, principal): (i8, Option<&str>),
 ) -> Result<(), ToolError> {
     for (kind, name) in asked {
-        let request = DescribeAclsRequest {
-            resource_type_filter: *kind,
-            resource_name_filter: Some(name.clone()).filter(|it| !it.is_empty()),
-            pattern_type_filter: if *kind == ANY { ANY } else { pattern },
-            principal_filter: principal.map(str::to_owned),
-            host_filter: None,
+        let filter = AclFilter {
+            resource_type: *kind,
+            resource_name: Some(name.clone()).filter(|it| !it.is_empty()),
+            pattern_type: if *kind == ANY { ANY } else { pattern },
+            principal: principal.map(str::to_owned),
+            host: None,
             operation: ANY,
-            permission_type: ANY,
-            ..Default::default()
+            permission: ANY,
         };
-        let told = session.wait(cluster.ask_any(&request))?;
-        refused(told.error_code, told.error_message.as_deref())
-            .map_err(|error| failed(format!("Error while executing ACL command: {error}")))?;
-        for it in told.resources {
-            write!(session.out, "{}", shown(&it))?;
+        let found = session.wait(client.describe_acls(filter)).map_err(|error| {
+            failed(format!("Error while executing ACL command: {}", plain(error)))
+        })?;
+        let of =
+            |acl: &AclBinding| (acl.resource_type, acl.resource_name.clone(), acl.pattern_type);
+        for acls in found.chunk_by(|a, b| of(a) == of(b)) {
+            write!(session.out, "{}", shown(acls))?;
         }
     }
     Ok(())
 }
 
-fn shown(resource: &DescribeAclsResource) -> String {
-    let kind = RESOURCES.iter().find(|(_, kind, _)| *kind == resource.resource_type);
-    let pattern = PATTERNS.iter().find(|(_, kind)| *kind == resource.pattern_type);
+/// The rules of one resource.
+fn shown(acls: &[AclBinding]) -> String {
+    let Some(first) = acls.first() else { return String::new() };
+    let kind = RESOURCES.iter().find(|(_, kind, _)| *kind == first.resource_type);
+    let pattern = PATTERNS.iter().find(|(_, kind)| *kind == first.pattern_type);
     let mut text = format!(
         "Current ACLs for resource `ResourcePattern(resourceType={}, name={}, patternType={})`: \n",
         kind.map_or("UNKNOWN", |(_, _, name)| name),
-        resource.resource_name,
+        first.resource_name,
         pattern.map_or("UNKNOWN", |(name, _)| name).to_uppercase()
     );
-    for acl in &resource.acls {
+    for acl in acls {
         let operation = OPERATIONS.iter().find(|(_, number)| *number == acl.operation);
         let operation = operation.map_or("UNKNOWN", |(name, _)| name);
-        let permission = if acl.permission_type == DENY { "DENY" } else { "ALLOW" };
+        let permission = if acl.permission == DENY { "DENY" } else { "ALLOW" };
         text.push_str(&format!(
             " \t(principal={}, host={}, operation={}, permissionType={permission}) \n",
             acl.principal,
@@ -377,21 +364,12 @@ fn tokens(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
     }
     let owner = |text: &str| {
         let (kind, name) = text.split_once(':').unwrap_or(("User", text));
-        DescribeDelegationTokenOwner {
-            principal_type: kind.to_owned(),
-            principal_name: name.to_owned(),
-            ..Default::default()
-        }
+        TokenOwner { kind: kind.to_owned(), name: name.to_owned() }
     };
     let owners: Vec<_> = args.all("owner-principal").map(owner).collect();
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     // Whatever is asked, it is refused for the same reason until connections can be secure.
-    let request = DescribeDelegationTokenRequest {
-        owners: Some(owners).filter(|it| !it.is_empty()),
-        ..Default::default()
-    };
-    let told = session.wait(cluster.ask_any(&request))?;
-    refused(told.error_code, None)?;
+    session.wait(client.describe_tokens(owners)).map_err(plain)?;
     Err(failed(format!(
         "kafka-delegation-tokens --{action}: this build of ottla cannot say who it is, and tokens are for those who do"
     )))
@@ -416,8 +394,8 @@ mod tests {
         let consumer = of("--add --consumer --topic t --group g --allow-principal User:a");
         assert_eq!(consumer, [topic(3), topic(8), (3, "g".to_owned(), (3, ALLOW))]);
         let producer = of("--add --producer --topic t --idempotent --allow-principal User:a");
-        let cluster = (CLUSTER, CLUSTER_NAME.to_owned(), (12, ALLOW));
-        assert_eq!(producer, [topic(4), topic(8), topic(5), cluster]);
+        let client = (CLUSTER, CLUSTER_NAME.to_owned(), (12, ALLOW));
+        assert_eq!(producer, [topic(4), topic(8), topic(5), client]);
         let hosts = of(
             "--add --topic t --operation read --deny-principal User:a --deny-host x --deny-host y",
         );

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::time::Duration;
 
-use ottla_client::{ClientError, Cluster, ConsumerOptions, OptionError, ProducerOptions};
+use ottla_client::{
+    Client, ClientError, ConsumerOptions, ItemRefusal, OptionError, ProducerOptions,
+};
 use ottla_clock::Clock;
-use ottla_types::ErrorCode;
 use regex::Regex;
 use tokio::runtime::Runtime;
 
@@ -94,7 +95,7 @@ impl<'a> ToolSession<'a> {
     ///
     /// # Errors
     /// The command line does not say where to, or nobody answers there.
-    pub fn connect(&self) -> Result<Cluster, ToolError> {
+    pub fn connect(&self) -> Result<Client, ToolError> {
         let missing = "Missing required option(s) [bootstrap-server]";
         let bootstrap =
             self.bootstrap.as_deref().ok_or_else(|| ToolError::Usage(missing.to_owned()))?;
@@ -105,8 +106,8 @@ impl<'a> ToolSession<'a> {
             )));
         }
         let client_id = self.settings.get("client.id").map_or("ottla", String::as_str);
-        let cluster = self.wait(Cluster::connect(bootstrap, client_id, Clock::real()));
-        cluster.map_err(|error| {
+        let client = self.wait(Client::connect(bootstrap, client_id, Clock::real()));
+        client.map_err(|error| {
             failed(format!(
                 "No broker answers at {bootstrap}: {error}\nIs it running, and is that its listener's host and port? (ottla server starts one on 127.0.0.1:9092)"
             ))
@@ -277,13 +278,19 @@ pub fn topic_pattern(raw: &str) -> Result<Regex, ToolError> {
     whole(bare.trim_matches(['"', '\'']))
 }
 
-/// Why the cluster refuses, in its own words where it has some.
-pub fn refused(code: i16, message: Option<&str>) -> Result<(), ToolError> {
-    let code = ErrorCode(code);
-    if code == ErrorCode::NONE {
-        return Ok(());
+/// A refusal as Apache's tools print it: the cluster's reason if it has given one, or else what the
+/// code means, and nothing about what was refused.
+pub fn plain(error: ClientError) -> ToolError {
+    match error {
+        ClientError::Refused { code, .. } => failed(code.message()),
+        ClientError::RefusedBecause { reason, .. } => failed(reason),
+        error => error.into(),
     }
-    Err(failed(message.unwrap_or_else(|| code.message())))
+}
+
+/// The same for one item of a request.
+pub fn plain_refusal(refusal: ItemRefusal) -> ToolError {
+    failed(refusal.reason.unwrap_or_else(|| refusal.code.message().to_owned()))
 }
 
 #[cfg(test)]

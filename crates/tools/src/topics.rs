@@ -1,28 +1,14 @@
 //! kafka-topics.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use ottla_client::{Cluster, ConfigKind};
-use ottla_protocol::messages::create_partitions_request::{
-    CreatePartitionsAssignment, CreatePartitionsRequest, CreatePartitionsTopic,
+use ottla_client::{
+    ChangeMode, Client, ConfigKind, MorePartitions, NewTopic, PartitionDescription,
+    TopicDescription,
 };
-use ottla_protocol::messages::create_topics_request::{
-    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
-};
-use ottla_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
-use ottla_protocol::messages::describe_topic_partitions_request::{
-    DescribeTopicPartitionsRequest, TopicRequest,
-};
-use ottla_protocol::messages::describe_topic_partitions_response::{
-    DescribeTopicPartitionsResponsePartition as Partition,
-    DescribeTopicPartitionsResponseTopic as Topic,
-};
-use ottla_protocol::messages::metadata_response::MetadataResponseTopic;
 use ottla_types::ErrorCode;
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, flag, value, values};
-use crate::session::{ToolError, ToolSession, failed, pairs, refused, topic_pattern};
+use crate::session::{ToolError, ToolSession, failed, pairs, plain, plain_refusal, topic_pattern};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-topics",
@@ -102,6 +88,9 @@ fn check_pairs(args: &Parsed, action: &str) -> Result<(), String> {
     }
 }
 
+/// How many partitions are asked for at once, if the command line does not say.
+const PARTITIONS_AT_ONCE: i32 = 2000;
+
 const ACTIONS: [&str; 5] = ["list", "create", "delete", "alter", "describe"];
 
 fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
@@ -119,13 +108,13 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
         return Err(ToolError::Usage("Missing required argument \"[topic]\"".to_owned()));
     }
     check_pairs(args, action).map_err(ToolError::Usage)?;
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     let done = match action {
-        "list" => list(args, session, &mut cluster),
-        "create" => create(args, session, &mut cluster),
-        "delete" => delete(args, session, &mut cluster),
-        "alter" => alter(args, session, &mut cluster),
-        _ => describe(args, session, &mut cluster),
+        "list" => list(args, session, &client),
+        "create" => create(args, session, &client),
+        "delete" => delete(args, session, &client),
+        "alter" => alter(args, session, &client),
+        _ => describe(args, session, &client),
     };
     done.or_else(|error| {
         if matches!(error, ToolError::Usage(_) | ToolError::Io(_)) {
@@ -145,14 +134,14 @@ fn numbers(text: &[i32]) -> String {
 fn matching(
     args: &Parsed,
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
-) -> Result<Vec<MetadataResponseTopic>, ToolError> {
-    let mut all = session.wait(cluster.refresh(None, false))?;
+    client: &Client,
+) -> Result<Vec<TopicDescription>, ToolError> {
+    let mut all = session.wait(client.describe_topics(None))?;
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all.retain(|it| !(it.is_internal && args.has("exclude-internal")));
     let Some(pattern) = args.one("topic") else { return Ok(all) };
     let pattern = topic_pattern(pattern)?;
-    all.retain(|it| it.name.as_deref().is_some_and(|name| pattern.is_match(name)));
+    all.retain(|it| pattern.is_match(&it.name));
     Ok(all)
 }
 
@@ -160,34 +149,26 @@ fn matching(
 fn wanted(
     args: &Parsed,
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
 ) -> Result<Vec<String>, ToolError> {
-    let found = matching(args, session, cluster)?;
+    let found = matching(args, session, client)?;
     if let Some(topic) = args.one("topic")
         && found.is_empty()
         && !args.has("if-exists")
     {
         return Err(failed(format!("Topic '{topic}' does not exist as expected")));
     }
-    Ok(found.into_iter().filter_map(|it| it.name).collect())
+    Ok(found.into_iter().map(|it| it.name).collect())
 }
 
-fn list(
-    args: &Parsed,
-    session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
-) -> Result<(), ToolError> {
-    for topic in matching(args, session, cluster)? {
-        writeln!(session.out, "{}", topic.name.unwrap_or_default())?;
+fn list(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
+    for topic in matching(args, session, client)? {
+        writeln!(session.out, "{}", topic.name)?;
     }
     Ok(())
 }
 
-fn create(
-    args: &Parsed,
-    session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
-) -> Result<(), ToolError> {
+fn create(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
     let name = args.one("topic").unwrap_or_default().to_owned();
     if name.contains(['.', '_']) {
         writeln!(
@@ -195,35 +176,22 @@ fn create(
             "WARNING: '.' and '_' are one letter in the names of metrics: use one of them in topics, not both."
         )?;
     }
-    let configs = pairs(args.all("config"))?.into_iter().map(|(name, value)| {
-        CreatableTopicConfig { name, value: Some(value), ..Default::default() }
-    });
-    let assignments: Vec<CreatableReplicaAssignment> = replicas(args)?
-        .into_iter()
-        .zip(0..)
-        .map(|(broker_ids, partition_index)| CreatableReplicaAssignment {
-            partition_index,
-            broker_ids,
-            ..Default::default()
-        })
-        .collect();
-    let topic = CreatableTopic {
+    let topic = NewTopic {
         name: name.clone(),
-        num_partitions: number(args, "partitions")?,
+        partitions: number(args, "partitions")?,
         replication_factor: i16::try_from(number(args, "replication-factor")?).unwrap_or(i16::MAX),
-        configs: configs.collect(),
-        assignments,
-        ..Default::default()
+        configs: pairs(args.all("config"))?.into_iter().collect(),
+        assignments: replicas(args)?,
     };
-    let request =
-        CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() };
-    let response = session.wait(cluster.ask_any(&request))?;
-    let Some(result) = response.topics.first() else { return Err(failed("no answer")) };
-    if ErrorCode(result.error_code) == ErrorCode::TOPIC_ALREADY_EXISTS && args.has("if-not-exists")
-    {
-        return Ok(());
+    match session.wait(client.create_topic(&topic, ChangeMode::Change)) {
+        Err(error)
+            if error.code() == Some(ErrorCode::TOPIC_ALREADY_EXISTS)
+                && args.has("if-not-exists") =>
+        {
+            return Ok(());
+        }
+        created => created.map_err(plain)?,
     }
-    refused(result.error_code, result.error_message.as_deref())?;
     writeln!(session.out, "Created topic {name}.")?;
     Ok(())
 }
@@ -245,56 +213,28 @@ fn replicas(args: &Parsed) -> Result<Vec<Vec<i32>>, ToolError> {
     all.map_err(|_| failed(format!("{text} is not of the form 1:2,2:3")))
 }
 
-fn delete(
-    args: &Parsed,
-    session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
-) -> Result<(), ToolError> {
-    let names = wanted(args, session, cluster)?;
-    let state = |name: &String| DeleteTopicState { name: Some(name.clone()), ..Default::default() };
-    let request = DeleteTopicsRequest {
-        topics: names.iter().map(state).collect(),
-        topic_names: names,
-        timeout_ms: 30_000,
-        ..Default::default()
-    };
-    let response = session.wait(cluster.ask_any(&request))?;
-    for it in &response.responses {
-        refused(it.error_code, it.error_message.as_deref())?;
+fn delete(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
+    let names = wanted(args, session, client)?;
+    for (_, outcome) in session.wait(client.delete_topics(&names))? {
+        outcome.map_err(plain_refusal)?;
     }
     Ok(())
 }
 
-fn alter(
-    args: &Parsed,
-    session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
-) -> Result<(), ToolError> {
+fn alter(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
     let count = number(args, "partitions")?;
     if count < 0 {
         let usage = "Missing required argument \"[partitions]\"".to_owned();
         return Err(ToolError::Usage(usage));
     }
     let assignments = replicas(args)?;
-    for name in wanted(args, session, cluster)? {
-        let known = session.wait(cluster.refresh(Some(std::slice::from_ref(&name)), false))?;
-        let there = known.first().map_or(0, |it| it.partitions.len());
-        // Only those that are new are told where they live.
-        let fresh = assignments.iter().skip(there).map(|ids| CreatePartitionsAssignment {
-            broker_ids: ids.clone(),
-            ..Default::default()
-        });
+    for name in wanted(args, session, client)? {
+        let there = session.wait(client.describe_topic(&name))?.partitions.len();
+        // Only the new partitions get replicas.
+        let fresh = assignments.iter().skip(there).cloned();
         let assignments = (!assignments.is_empty()).then(|| fresh.collect());
-        let topic = CreatePartitionsTopic { name, count, assignments, ..Default::default() };
-        let request = CreatePartitionsRequest {
-            topics: vec![topic],
-            timeout_ms: 30_000,
-            ..Default::default()
-        };
-        let response = session.wait(cluster.ask_any(&request))?;
-        for it in &response.results {
-            refused(it.error_code, it.error_message.as_deref())?;
-        }
+        let more = MorePartitions { topic: name, count, assignments };
+        session.wait(client.create_partitions(&more, ChangeMode::Change)).map_err(plain)?;
     }
     Ok(())
 }
@@ -302,26 +242,31 @@ fn alter(
 fn describe(
     args: &Parsed,
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
 ) -> Result<(), ToolError> {
     let names = match args.one("topic-id") {
         Some(id) => {
-            let all = session.wait(cluster.refresh(None, false))?;
-            let found = all.into_iter().find(|it| it.topic_id.to_string() == id);
-            let found = found.and_then(|it| it.name);
+            let all = session.wait(client.describe_topics(None))?;
+            let found = all.into_iter().find(|it| it.id.to_string() == id);
+            let found = found.map(|it| it.name);
             vec![
                 found
                     .ok_or_else(|| failed(format!("TopicId '{id}' does not exist as expected")))?,
             ]
         }
-        None => wanted(args, session, cluster)?,
+        None => wanted(args, session, client)?,
     };
     if names.is_empty() {
         return Ok(());
     }
-    let mut topics = fetch(args, session, cluster, &names)?;
+    let limit = match number(args, "partition-size-limit-per-response")? {
+        ..0 => PARTITIONS_AT_ONCE,
+        limit => limit,
+    };
+    let talk = client.describe_topic_partitions(&names, limit);
+    let mut topics = session.wait(talk).map_err(plain)?;
     topics.sort_by(|a, b| a.name.cmp(&b.name));
-    let settings = session.wait(cluster.configs(ConfigKind::Topic, &names))?;
+    let settings = session.wait(client.configs(ConfigKind::Topic, &names))?;
     let filters = [
         "under-replicated-partitions",
         "unavailable-partitions",
@@ -330,8 +275,8 @@ fn describe(
     ];
     let filter = filters.into_iter().find(|it| args.has(it));
     for topic in topics {
-        let name = topic.name.clone().unwrap_or_default();
-        let own = settings.get(&name).cloned().unwrap_or_default();
+        let name = &topic.name;
+        let own = settings.get(name).cloned().unwrap_or_default();
         let min_isr = own.iter().find(|it| it.name == "min.insync.replicas");
         let min_isr: usize = min_isr.and_then(|it| it.value.as_deref()?.parse().ok()).unwrap_or(1);
         let set: Vec<String> = own
@@ -343,8 +288,8 @@ fn describe(
             continue;
         }
         if filter.is_none() {
-            let replicas = topic.partitions.first().map_or(0, |it| it.replica_nodes.len());
-            let (id, count) = (topic.topic_id, topic.partitions.len());
+            let replicas = topic.partitions.first().map_or(0, |it| it.replicas.len());
+            let (id, count) = (topic.id, topic.partitions.len());
             writeln!(
                 session.out,
                 "Topic: {name}\tTopicId: {id}\tPartitionCount: {count}\tReplicationFactor: {replicas}\tConfigs: {}",
@@ -355,71 +300,33 @@ fn describe(
             continue;
         }
         for partition in topic.partitions.iter().filter(|it| shows(filter, it, min_isr)) {
-            writeln!(session.out, "{}", row(&name, partition))?;
+            writeln!(session.out, "{}", row(name, partition))?;
         }
     }
     Ok(())
 }
 
-fn shows(filter: Option<&str>, partition: &Partition, min_isr: usize) -> bool {
-    let in_sync = partition.isr_nodes.len();
+fn shows(filter: Option<&str>, partition: &PartitionDescription, min_isr: usize) -> bool {
+    let in_sync = partition.in_sync.len();
     match filter {
         None => true,
-        Some("under-replicated-partitions") => in_sync < partition.replica_nodes.len(),
-        Some("unavailable-partitions") => partition.leader_id < 0,
+        Some("under-replicated-partitions") => in_sync < partition.replicas.len(),
+        Some("unavailable-partitions") => partition.leader < 0,
         Some("under-min-isr-partitions") => in_sync < min_isr,
         Some(_) => in_sync == min_isr,
     }
 }
 
-fn row(topic: &str, it: &Partition) -> String {
-    let leader = if it.leader_id < 0 { "none".to_owned() } else { it.leader_id.to_string() };
-    let list = |all: &Option<Vec<i32>>| numbers(all.as_deref().unwrap_or_default());
+fn row(topic: &str, it: &PartitionDescription) -> String {
+    let leader = if it.leader < 0 { "none".to_owned() } else { it.leader.to_string() };
     format!(
         "\tTopic: {topic}\tPartition: {}\tLeader: {leader}\tReplicas: {}\tIsr: {}\tElr: {}\tLastKnownElr: {}",
-        it.partition_index,
-        numbers(&it.replica_nodes),
-        numbers(&it.isr_nodes),
-        list(&it.eligible_leader_replicas),
-        list(&it.last_known_elr),
+        it.partition,
+        numbers(&it.replicas),
+        numbers(&it.in_sync),
+        numbers(&it.eligible_leaders),
+        numbers(&it.last_eligible_leaders),
     )
-}
-
-/// The topics with all their partitions, in as many answers as it takes.
-fn fetch(
-    args: &Parsed,
-    session: &ToolSession<'_>,
-    cluster: &mut Cluster,
-    names: &[String],
-) -> Result<Vec<Topic>, ToolError> {
-    let limit = number(args, "partition-size-limit-per-response")?;
-    let mut all: BTreeMap<String, Topic> = BTreeMap::new();
-    let names: BTreeSet<&String> = names.iter().collect();
-    let mut cursor = None;
-    loop {
-        let topic = |name: &&String| TopicRequest { name: (*name).clone(), ..Default::default() };
-        let request = DescribeTopicPartitionsRequest {
-            topics: names.iter().map(topic).collect(),
-            response_partition_limit: if limit < 0 { 2000 } else { limit },
-            cursor: cursor.take(),
-            ..Default::default()
-        };
-        let response = session.wait(cluster.ask_any(&request))?;
-        for topic in response.topics {
-            refused(topic.error_code, None)?;
-            let name = topic.name.clone().unwrap_or_default();
-            match all.get_mut(&name) {
-                Some(known) => known.partitions.extend(topic.partitions),
-                None => drop(all.insert(name, topic)),
-            }
-        }
-        let Some(next) = response.next_cursor else { return Ok(all.into_values().collect()) };
-        cursor = Some(ottla_protocol::messages::describe_topic_partitions_request::Cursor {
-            topic_name: next.topic_name,
-            partition_index: next.partition_index,
-            ..Default::default()
-        });
-    }
 }
 
 #[cfg(test)]

@@ -2,19 +2,12 @@
 
 mod hanging;
 
-use ottla_client::{Cluster, CoordinatorOf, TopicPartition};
+use ottla_client::{Client, TopicPartition, TransactionFilter};
 use ottla_clock::Clock;
-use ottla_protocol::messages::describe_producers_request::{
-    DescribeProducersRequest, TopicRequest,
-};
-use ottla_protocol::messages::describe_producers_response::ProducerState;
-use ottla_protocol::messages::describe_transactions_request::DescribeTransactionsRequest;
-use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
-use ottla_types::{ErrorCode, NodeId};
 
 use crate::Tool;
 use crate::options::{Opt, Parsed, last};
-use crate::session::{ToolError, ToolSession, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, plain};
 use crate::table::tabbed;
 
 pub const TOOLS: &[&Tool] = &[&Tool {
@@ -45,14 +38,14 @@ const OPTIONS: &[Opt] = &[
 
 fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let action = args.rest.first().map(String::as_str);
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     match action {
-        Some("list") => list(args, session, &mut cluster),
-        Some("describe") => describe(args, session, &mut cluster),
-        Some("describe-producers") => producers(args, session, &mut cluster),
-        Some("abort") => hanging::abort(args, session, &mut cluster),
-        Some("find-hanging") => hanging::find(args, session, &mut cluster),
-        Some("forceTerminateTransaction") => terminate(args, session, &mut cluster),
+        Some("list") => list(args, session, &client),
+        Some("describe") => describe(args, session, &client),
+        Some("describe-producers") => producers(args, session, &client),
+        Some("abort") => hanging::abort(args, session, &client),
+        Some("find-hanging") => hanging::find(args, session, &client),
+        Some("forceTerminateTransaction") => terminate(args, session, &client),
         _ => Err(ToolError::Usage(
             "too few arguments: list, describe, describe-producers, abort, find-hanging or forceTerminateTransaction".to_owned(),
         )),
@@ -63,10 +56,10 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
 fn terminate(
     args: &Parsed,
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
 ) -> Result<(), ToolError> {
     let id = args.required("transactionalId").map_err(ToolError::Usage)?;
-    Ok(session.wait(cluster.fence_producer(id))?)
+    Ok(session.wait(client.fence_producer(id))?)
 }
 
 fn row(cells: &[&str]) -> Vec<String> {
@@ -77,28 +70,16 @@ fn print(session: &mut ToolSession<'_>, rows: &[Vec<String>]) -> Result<(), Tool
     Ok(write!(session.out, "{}", tabbed(rows))?)
 }
 
-fn list(
-    args: &Parsed,
-    session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
-) -> Result<(), ToolError> {
+fn list(args: &Parsed, session: &mut ToolSession<'_>, client: &Client) -> Result<(), ToolError> {
     let mut rows = vec![row(&["TransactionalId", "Coordinator", "ProducerId", "TransactionState"])];
-    for node in session.wait(cluster.all_brokers())? {
-        let request = ListTransactionsRequest {
-            duration_filter: args
-                .number("duration-filter")
-                .map_err(ToolError::Usage)?
-                .unwrap_or(-1),
-            transactional_id_pattern: args.one("transactional-id-pattern").map(str::to_owned),
-            ..Default::default()
-        };
-        let mut told = session.wait(cluster.ask(node, &request))?;
-        refused(told.error_code, None)?;
-        told.transaction_states.sort_by(|a, b| a.transactional_id.cmp(&b.transactional_id));
-        for it in told.transaction_states {
-            let (coordinator, producer) = (node.to_string(), it.producer_id.to_string());
-            rows.push(row(&[&it.transactional_id, &coordinator, &producer, &it.transaction_state]));
-        }
+    let filter = TransactionFilter {
+        open_for_ms: args.number("duration-filter").map_err(ToolError::Usage)?,
+        id_pattern: args.one("transactional-id-pattern").map(str::to_owned),
+        ..Default::default()
+    };
+    for it in session.wait(client.list_transactions(&filter)).map_err(plain)? {
+        let (coordinator, producer) = (it.coordinator.to_string(), it.producer_id.to_string());
+        rows.push(row(&[&it.id, &coordinator, &producer, &it.state]));
     }
     print(session, &rows)
 }
@@ -106,31 +87,23 @@ fn list(
 fn describe(
     args: &Parsed,
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
 ) -> Result<(), ToolError> {
     let id = args.one("transactional-id");
     let id =
         id.ok_or_else(|| ToolError::Usage("argument --transactional-id is required".to_owned()))?;
-    let node = session.wait(cluster.coordinator(CoordinatorOf::Transaction, id))?;
-    let transactional_ids = vec![id.to_owned()];
-    let request = DescribeTransactionsRequest { transactional_ids, ..Default::default() };
-    let told = session.wait(cluster.ask(node, &request))?;
-    let found = told.transaction_states.into_iter().next().ok_or_else(|| failed("no answer"))?;
-    if found.error_code != 0 {
-        let why = ErrorCode(found.error_code).message();
-        return Err(failed(format!(
-            "Failed to describe transaction state of transactional-id `{id}`: {why}"
-        )));
-    }
-    let started = found.transaction_start_time_ms;
-    let open = started > 0 && found.transaction_state == "Ongoing";
+    let found =
+        session.wait(client.describe_transaction(id)).map_err(|error| match error.code() {
+            Some(code) => failed(format!(
+                "Failed to describe transaction state of transactional-id `{id}`: {}",
+                code.message()
+            )),
+            None => error.into(),
+        })?;
+    let open = found.started > 0 && found.state == "Ongoing";
     let since = |text: String| if open { text } else { "None".to_owned() };
-    let lasts = since((Clock::real().wall_ms() - started).to_string());
-    let mut places: Vec<String> = Vec::new();
-    for topic in &found.topics {
-        let all = topic.partitions.iter().map(|it| TopicPartition::new(topic.topic.as_str(), *it));
-        places.extend(all.map(|it| it.to_string()));
-    }
+    let lasts = since((Clock::real().wall_ms() - found.started).to_string());
+    let mut places: Vec<String> = found.places.iter().map(ToString::to_string).collect();
     places.sort();
     let head = row(&[
         "CoordinatorId",
@@ -144,13 +117,13 @@ fn describe(
         "TopicPartitions",
     ]);
     let cells = [
-        node.to_string(),
-        found.transactional_id,
+        found.coordinator.to_string(),
+        found.id,
         found.producer_id.to_string(),
         found.producer_epoch.to_string(),
-        found.transaction_state,
-        found.transaction_timeout_ms.to_string(),
-        since(started.to_string()),
+        found.state,
+        found.timeout_ms.to_string(),
+        since(found.started.to_string()),
         lasts,
         places.join(","),
     ];
@@ -160,7 +133,7 @@ fn describe(
 fn producers(
     args: &Parsed,
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
 ) -> Result<(), ToolError> {
     let topic = args.one("topic");
     let topic = topic.ok_or_else(|| ToolError::Usage("argument --topic is required".to_owned()))?;
@@ -168,9 +141,9 @@ fn producers(
     let partition =
         partition.ok_or_else(|| ToolError::Usage("argument --partition is required".to_owned()))?;
     let place = TopicPartition::new(topic, partition);
-    let leader = session.wait(cluster.leader(&place))?;
+    let leader = session.wait(client.leader(&place))?;
     let node = args.number("broker-id").map_err(ToolError::Usage)?.unwrap_or(leader);
-    let found = active(session, cluster, &place, node)?;
+    let found = session.wait(client.describe_producers(&place, node)).map_err(plain)?;
     let mut rows = vec![row(&[
         "ProducerId",
         "ProducerEpoch",
@@ -180,10 +153,10 @@ fn producers(
         "CurrentTransactionStartOffset",
     ])];
     for it in found {
-        let open = it.current_txn_start_offset;
+        let open = it.transaction_start;
         rows.push(vec![
-            it.producer_id.to_string(),
-            it.producer_epoch.to_string(),
+            it.id.to_string(),
+            it.epoch.to_string(),
             it.coordinator_epoch.to_string(),
             it.last_sequence.to_string(),
             it.last_timestamp.to_string(),
@@ -191,26 +164,4 @@ fn producers(
         ]);
     }
     print(session, &rows)
-}
-
-/// The producers that a broker remembers of a partition.
-fn active(
-    session: &ToolSession<'_>,
-    cluster: &mut Cluster,
-    place: &TopicPartition,
-    node: NodeId,
-) -> Result<Vec<ProducerState>, ToolError> {
-    let asked = TopicRequest {
-        name: place.topic.to_string(),
-        partition_indexes: vec![place.partition],
-        ..Default::default()
-    };
-    let request = DescribeProducersRequest { topics: vec![asked], ..Default::default() };
-    let told = session.wait(cluster.ask(node, &request))?;
-    let mut all = Vec::new();
-    for partition in told.topics.into_iter().flat_map(|it| it.partitions) {
-        refused(partition.error_code, partition.error_message.as_deref())?;
-        all.extend(partition.active_producers);
-    }
-    Ok(all)
 }

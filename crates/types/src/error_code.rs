@@ -11,7 +11,7 @@ macro_rules! error_codes {
         impl ErrorCode {
             $(#[doc = $message] pub const $name: Self = Self($code);)*
 
-            /// Kafka's name of the code; `UNKNOWN` for one it has not told us of.
+            /// Kafka's name of the code; `UNKNOWN` for a code that is not in its list.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self.0 {

@@ -34,7 +34,7 @@ pub type Offset = i64;
 /// How often a partition (or the metadata quorum) has changed its leader; -1 is unknown.
 pub type LeaderEpoch = i32;
 
-/// A broker's or controller's `node.id`; -1 is nobody.
+/// A broker's or controller's `node.id`; -1 means none.
 pub type NodeId = i32;
 
 /// A partition's index inside its topic.

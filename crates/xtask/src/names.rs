@@ -74,6 +74,24 @@ pub fn code_that_knows_the_simulator(sources: &[Source]) -> Vec<String> {
     found
 }
 
+/// Commands that speak the protocol's messages themselves: what they ask for is an intent of the
+/// client's admin, with types of its own.
+#[must_use]
+pub fn commands_that_speak_messages(sources: &[Source]) -> Vec<String> {
+    const COMMANDS: [&str; 2] = ["crates/cli/src/", "crates/tools/src/"];
+    let commands =
+        sources.iter().filter(|source| COMMANDS.iter().any(|it| source.path.starts_with(it)));
+    let mut wrong = Vec::new();
+    for source in commands {
+        for (number, line) in source.text.lines().enumerate() {
+            if line.contains("ottla_protocol::messages") {
+                wrong.push(format!("{}:{}: {}", source.path, number + 1, line.trim()));
+            }
+        }
+    }
+    wrong
+}
+
 /// Handlers of the broker that name another handler: one door per API, and no door opens another.
 #[must_use]
 pub fn handlers_that_name_handlers(sources: &[Source]) -> Vec<String> {

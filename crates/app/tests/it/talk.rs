@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_client::{
-    ClientError, Cluster, Consumer, NewTopic, Producer, ProducerOptions, ProducerRecord, Start,
+    ChangeMode, Client, ClientError, Consumer, NewTopic, Producer, ProducerOptions, ProducerRecord,
+    Start,
 };
 use ottla_clock::Clock;
 
@@ -17,8 +18,8 @@ pub fn run<T>(work: impl Future<Output = T>) -> T {
     builder.enable_all().build().unwrap().block_on(work)
 }
 
-pub async fn cluster(address: SocketAddr) -> Cluster {
-    Cluster::connect(&address.to_string(), "test", Clock::real()).await.unwrap()
+pub async fn cluster(address: SocketAddr) -> Client {
+    Client::connect(&address.to_string(), "test", Clock::real()).await.unwrap()
 }
 
 pub fn create(address: SocketAddr, name: &str, partitions: i32) {
@@ -28,13 +29,13 @@ pub fn create(address: SocketAddr, name: &str, partitions: i32) {
 /// A topic with settings of its own.
 pub fn create_with(address: SocketAddr, name: &str, partitions: i32, settings: &[(&str, &str)]) {
     run(async {
-        let name = name.to_owned();
         let configs: BTreeMap<_, _> = settings
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        let topic = NewTopic { name, partitions, replication_factor: 1, configs };
-        cluster(address).await.create_topic(&topic).await.unwrap();
+        let topic =
+            NewTopic { partitions, replication_factor: 1, configs, ..NewTopic::named(name) };
+        cluster(address).await.create_topic(&topic, ChangeMode::Change).await.unwrap();
     });
 }
 
@@ -46,9 +47,10 @@ pub async fn produce_once(
     values: impl Iterator<Item = String>,
     mut acked: impl FnMut(String),
 ) -> Result<(), ClientError> {
-    let cluster = Cluster::connect(&address.to_string(), "test", Clock::real()).await?;
-    let options = ProducerOptions { patience: Duration::ZERO, ..ProducerOptions::default() };
-    let mut producer = Producer::new(cluster, options);
+    let client = Client::connect(&address.to_string(), "test", Clock::real()).await?;
+    let options =
+        ProducerOptions { delivery_timeout: Duration::ZERO, ..ProducerOptions::default() };
+    let mut producer = Producer::new(client, options);
     for value in values {
         let message =
             ProducerRecord { value: Some(Bytes::from(value.clone())), ..ProducerRecord::default() };
@@ -62,8 +64,8 @@ pub async fn produce_once(
 /// All values of a topic, read until `count` are there and nothing more comes.
 pub fn read_all(address: SocketAddr, topic: &str, count: usize) -> Vec<String> {
     run(async {
-        let cluster = cluster(address).await;
-        let mut consumer = Consumer::open(cluster, topic, None, Start::Beginning).await.unwrap();
+        let client = cluster(address).await;
+        let mut consumer = Consumer::open(client, topic, None, Start::Beginning).await.unwrap();
         let mut all = Vec::new();
         loop {
             match consumer.poll().await.unwrap() {

@@ -5,7 +5,9 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use bytes::Bytes;
-use ottla_client::{Compression, NewTopic, OnFailure, Producer, ProducerOptions, ProducerRecord};
+use ottla_client::{
+    ChangeMode, Compression, NewTopic, OnFailure, Producer, ProducerOptions, ProducerRecord,
+};
 
 use crate::node::{Home, Node};
 use crate::talk;
@@ -62,10 +64,10 @@ fn a_batch_that_is_too_large_is_written_in_parts() {
         let values: Vec<String> =
             (0..30).map(|it| noise(if it == 17 { 30_000 } else { 2500 }, it + 1)).collect();
         let (failed, written) = talk::run(async {
-            let mut cluster = talk::cluster(node.address).await;
-            let name = topic.clone();
-            let new = NewTopic { name, partitions: 1, replication_factor: 1, configs };
-            cluster.create_topic(&new).await.unwrap();
+            let client = talk::cluster(node.address).await;
+            let named = NewTopic::named(&topic);
+            let new = NewTopic { partitions: 1, replication_factor: 1, configs, ..named };
+            client.create_topic(&new, ChangeMode::Change).await.unwrap();
             let options = ProducerOptions {
                 compression,
                 batch_bytes: 1 << 20,
@@ -73,7 +75,7 @@ fn a_batch_that_is_too_large_is_written_in_parts() {
                 on_failure: OnFailure::Keep,
                 ..ProducerOptions::default()
             };
-            let mut producer = Producer::new(cluster, options);
+            let mut producer = Producer::new(client, options);
             for value in &values {
                 let value = Some(Bytes::from(value.clone()));
                 producer

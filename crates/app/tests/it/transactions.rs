@@ -22,8 +22,8 @@ fn message(value: &str) -> ProducerRecord {
 
 /// Everything that is committed in a topic, when that is `count` records and no more.
 async fn committed(address: SocketAddr, topic: &str, count: usize) -> Vec<String> {
-    let cluster = talk::cluster(address).await;
-    let mut reader = Consumer::open(cluster, topic, None, Start::Beginning).await.unwrap();
+    let client = talk::cluster(address).await;
+    let mut reader = Consumer::open(client, topic, None, Start::Beginning).await.unwrap();
     reader.set_isolation(IsolationLevel::Committed);
     let mut all = Vec::new();
     loop {
@@ -83,8 +83,8 @@ fn members_share_what_the_coordinator_assigns() {
         };
         let join = async || {
             let group = ("g", GroupProtocol::Consumer);
-            let cluster = talk::cluster(address).await;
-            Consumer::join(cluster, "t", group, Start::Beginning).await.unwrap()
+            let client = talk::cluster(address).await;
+            Consumer::join(client, "t", group, Start::Beginning).await.unwrap()
         };
         write(0).await;
         let (mut one, mut seen) = (join().await, Vec::new());
@@ -128,8 +128,8 @@ fn a_copy_through_kills_has_every_record_once() {
     talk::create(node.address, "in", 1);
     talk::create(node.address, "out", 2);
     talk::run(async {
-        let cluster = talk::cluster(node.address).await;
-        let mut writer = Producer::new(cluster, ProducerOptions::default());
+        let client = talk::cluster(node.address).await;
+        let mut writer = Producer::new(client, ProducerOptions::default());
         for at in 0..COUNT {
             writer.send("in", message(&at.to_string())).await.unwrap();
         }
@@ -140,9 +140,9 @@ fn a_copy_through_kills_has_every_record_once() {
         let address = node.address;
         let stops_inside = round % 2 == 0;
         copied = talk::run(async {
-            let cluster = talk::cluster(address).await;
+            let client = talk::cluster(address).await;
             let mut reader =
-                Consumer::open(cluster, "in", Some("copier"), Start::Beginning).await.unwrap();
+                Consumer::open(client, "in", Some("copier"), Start::Beginning).await.unwrap();
             reader.set_auto_commit(false);
             let mut writer = producer(address, "copier").await;
             writer.init_transactions().await.unwrap();

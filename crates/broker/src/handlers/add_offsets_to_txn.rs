@@ -1,4 +1,7 @@
 //! AddOffsetsToTxn: a transaction is going to commit a group's offsets.
+//!
+//! 2: PRODUCER_FENCED. 4: TRANSACTION_ABORTABLE (KIP-890). With `transaction.version` 2,
+//! TxnOffsetCommit does it.
 
 use ottla_coordinator::transaction::AddPartitions;
 use ottla_protocol::ApiKey;

@@ -1,4 +1,7 @@
 //! AddPartitionsToTxn: what a transaction is going to touch.
+//!
+//! 2: PRODUCER_FENCED. 4: several transactions, or only a check whether the partitions are in
+//! them; for brokers (KIP-890). 5: TRANSACTION_ABORTABLE.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +38,7 @@ pub async fn handle(
             topics: request.v3_and_below_topics,
             ..Default::default()
         };
-        let results_by_topic_v3_and_below = transaction(node, call, one).await;
+        let results_by_topic_v3_and_below = add_to_one(node, call, one).await;
         return AddPartitionsToTxnResponse { results_by_topic_v3_and_below, ..Default::default() };
     }
     if !call.may(node, Operation::ClusterAction, Resource::Cluster) {
@@ -45,7 +48,7 @@ pub async fn handle(
     let mut response = AddPartitionsToTxnResponse::default();
     for one in request.transactions {
         let transactional_id = one.transactional_id.clone();
-        let topic_results = transaction(node, call, one).await;
+        let topic_results = add_to_one(node, call, one).await;
         let result =
             AddPartitionsToTxnResult { transactional_id, topic_results, ..Default::default() };
         response.results_by_transaction.push(result);
@@ -54,7 +57,7 @@ pub async fn handle(
 }
 
 /// All or none: where one partition is refused, the others are not attempted.
-async fn transaction(
+async fn add_to_one(
     node: &Node,
     call: &Call,
     one: AddPartitionsToTxnTransaction,
@@ -64,7 +67,7 @@ async fn transaction(
     let is_from_client = call.version <= 3;
     if is_from_client && !call.may(node, Operation::Write, Resource::TransactionalId(id)) {
         let denied = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
-        return all(&one.topics, denied);
+        return all_results(&one.topics, denied);
     }
     let check = |topic: &str, index: i32| {
         // Only coordinators write to internal topics.
@@ -84,7 +87,7 @@ async fn transaction(
         .iter()
         .flat_map(|topic| topic.partitions.iter().map(|index| check(&topic.name, *index)));
     if checked.clone().any(|code| code != ErrorCode::NONE) {
-        return each(&one.topics, |topic, index| match check(topic, index) {
+        return each_result(&one.topics, |topic, index| match check(topic, index) {
             ErrorCode::NONE => ErrorCode::OPERATION_NOT_ATTEMPTED,
             code => code,
         });
@@ -105,22 +108,22 @@ async fn transaction(
         client_version: if call.version >= 4 && !one.verify_only { 2 } else { 0 },
     };
     if request.verify_only {
-        return verify(node, request, &one.topics).await;
+        return verify_partition(node, request, &one.topics).await;
     }
     let added = node.add_to_transaction(request).await;
     let code = for_version(added.err().unwrap_or(ErrorCode::NONE), call.version);
-    all(&one.topics, code)
+    all_results(&one.topics, code)
 }
 
 /// Says of each partition whether it is part of the transaction; changes nothing.
-async fn verify(
+async fn verify_partition(
     node: &Node,
     request: AddPartitions,
     topics: &[AddPartitionsToTxnTopic],
 ) -> Vec<AddPartitionsToTxnTopicResult> {
     let code = node.add_to_transaction(request.clone()).await.err().unwrap_or(ErrorCode::NONE);
     if code != ErrorCode::TRANSACTION_ABORTABLE {
-        return each(topics, |_, _| code);
+        return each_result(topics, |_, _| code);
     }
     // One of them is missing, at least.
     let mut missing: BTreeSet<(&str, i32)> = BTreeSet::new();
@@ -134,7 +137,7 @@ async fn verify(
             }
         }
     }
-    each(
+    each_result(
         topics,
         |topic, index| {
             if missing.contains(&(topic, index)) { code } else { ErrorCode::NONE }
@@ -143,10 +146,17 @@ async fn verify(
 }
 
 /// The request with one code for every partition.
-fn all(topics: &[AddPartitionsToTxnTopic], code: ErrorCode) -> Vec<AddPartitionsToTxnTopicResult> {
+fn all_results(
+    topics: &[AddPartitionsToTxnTopic],
+    code: ErrorCode,
+) -> Vec<AddPartitionsToTxnTopicResult> {
     let topic = |topic: &AddPartitionsToTxnTopic| AddPartitionsToTxnTopicResult {
         name: topic.name.clone(),
-        results_by_partition: topic.partitions.iter().map(|at| partition(*at, code)).collect(),
+        results_by_partition: topic
+            .partitions
+            .iter()
+            .map(|at| partition_result(*at, code))
+            .collect(),
         ..Default::default()
     };
     topics.iter().map(topic).collect()
@@ -154,7 +164,7 @@ fn all(topics: &[AddPartitionsToTxnTopic], code: ErrorCode) -> Vec<AddPartitions
 
 /// A code of its own for each partition: what is named twice is answered once, and a topic without
 /// partitions not at all.
-fn each(
+fn each_result(
     topics: &[AddPartitionsToTxnTopic],
     code: impl Fn(&str, i32) -> ErrorCode,
 ) -> Vec<AddPartitionsToTxnTopicResult> {
@@ -164,13 +174,16 @@ fn each(
     }
     let topic = |(name, indexes): (&str, BTreeSet<i32>)| AddPartitionsToTxnTopicResult {
         name: name.to_owned(),
-        results_by_partition: indexes.iter().map(|at| partition(*at, code(name, *at))).collect(),
+        results_by_partition: indexes
+            .iter()
+            .map(|at| partition_result(*at, code(name, *at)))
+            .collect(),
         ..Default::default()
     };
     asked.into_iter().map(topic).collect()
 }
 
-fn partition(partition_index: i32, code: ErrorCode) -> AddPartitionsToTxnPartitionResult {
+fn partition_result(partition_index: i32, code: ErrorCode) -> AddPartitionsToTxnPartitionResult {
     AddPartitionsToTxnPartitionResult {
         partition_index,
         partition_error_code: code.0,

@@ -1,4 +1,6 @@
 //! AlterClientQuotas: how much users, clients and addresses may ask for.
+//!
+//! KIP-546. Gap: quotas are stored and shown, and throttle nothing.
 
 use ottla_metadata::{ControllerCommand, QuotaEntity};
 use ottla_protocol::ApiKey;

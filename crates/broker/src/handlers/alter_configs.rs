@@ -1,4 +1,6 @@
 //! AlterConfigs: settings of topics and brokers.
+//!
+//! Gap: no `alter.config.policy.class.name`.
 
 use ottla_metadata::ControllerCommand;
 use ottla_protocol::ApiKey;
@@ -23,19 +25,22 @@ pub async fn handle(
     mut request: AlterConfigsRequest,
 ) -> AlterConfigsResponse {
     let check = |it: &AlterConfigsResource| {
-        let resource = (it.resource_type, it.resource_name.as_str());
-        call.check_settings(node, Operation::AlterConfigs, resource)
+        let operation = Operation::AlterConfigs;
+        call.check_settings(node, operation, it.resource_type, &it.resource_name)
     };
     let denied = take_denied(&mut request.resources, check, |it, code| {
         let message = Some(code.message().to_owned());
-        result((it.resource_type, it.resource_name.clone()), code, message)
+        resource_result(it.resource_type, it.resource_name.clone(), code, message)
     });
     let before = node.cluster();
     let resources: Vec<(i8, String)> =
         request.resources.iter().map(|it| (it.resource_type, it.resource_name.clone())).collect();
     // The answer if nothing could be done at all.
     let refused = |code| AlterConfigsResponse {
-        responses: resources.iter().map(|it| result(it.clone(), code, None)).collect(),
+        responses: resources
+            .iter()
+            .map(|(kind, name)| resource_result(*kind, name.clone(), code, None))
+            .collect(),
         ..Default::default()
     };
     let mut response =
@@ -46,8 +51,9 @@ pub async fn handle(
     response
 }
 
-fn result(
-    (resource_type, resource_name): (i8, String),
+fn resource_result(
+    resource_type: i8,
+    resource_name: String,
     code: ErrorCode,
     error_message: Option<String>,
 ) -> AlterConfigsResourceResponse {

@@ -1,4 +1,8 @@
 //! AlterPartitionReassignments: move partitions to other brokers, or call that off.
+//!
+//! KIP-455. 1: the replication factor may change or not (KIP-860).
+//!
+//! Gap: there is no other broker to move to.
 
 use ottla_metadata::Cluster;
 use ottla_protocol::ApiKey;

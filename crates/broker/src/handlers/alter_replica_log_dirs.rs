@@ -51,7 +51,7 @@ pub async fn handle(
             ..Default::default()
         });
     }
-    node.moves.start(node.mover());
+    node.start_moves();
     let topic = |(name, partitions): (&str, _)| AlterReplicaLogDirTopicResult {
         topic_name: name.to_owned(),
         partitions,

@@ -1,4 +1,6 @@
 //! AlterUserScramCredentials: store users' passwords, as keys made of them.
+//!
+//! KIP-554. Gap: no listener asks for SCRAM yet.
 
 use hmac::{Hmac, KeyInit, Mac};
 use ottla_metadata::ControllerCommand;

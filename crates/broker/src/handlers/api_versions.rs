@@ -1,4 +1,7 @@
 //! ApiVersions: what is served, and the features of the cluster.
+//!
+//! 3: name and version of the client's software (KIP-511); features (KIP-584). 4: features from
+//! level 0 on. 5: the cluster and the node that a client expects (KIP-1242).
 
 use ottla_metadata::{FEATURES, KRAFT_VERSION};
 use ottla_protocol::ApiKey;
@@ -58,10 +61,10 @@ pub async fn handle(node: &Node, call: &Call, request: ApiVersionsRequest) -> Ap
         min_version_level: *level,
         ..Default::default()
     });
-    let kraft = (node.kraft_version > 0).then(|| FinalizedFeatureKey {
+    let kraft = (node.facts.kraft_version > 0).then(|| FinalizedFeatureKey {
         name: KRAFT_VERSION.to_owned(),
-        max_version_level: node.kraft_version,
-        min_version_level: node.kraft_version,
+        max_version_level: node.facts.kraft_version,
+        min_version_level: node.facts.kraft_version,
         ..Default::default()
     });
     ApiVersionsResponse {
@@ -82,7 +85,7 @@ pub async fn handle(node: &Node, call: &Call, request: ApiVersionsRequest) -> Ap
 /// Whether the client, if it says whom it believes to talk to, is right (KIP-1242): behind an
 /// address that was given to another cluster or node it would read and write the wrong data.
 fn is_meant(node: &Node, request: &ApiVersionsRequest) -> bool {
-    request.cluster_id.as_ref().is_none_or(|id| *id == node.cluster_id)
+    request.cluster_id.as_ref().is_none_or(|id| *id == node.facts.cluster_id)
         && (request.node_id == -1 || request.node_id == node.id)
 }
 

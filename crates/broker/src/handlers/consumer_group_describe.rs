@@ -1,4 +1,6 @@
 //! ConsumerGroupDescribe: who is in a group whose coordinator assigns, and who has what.
+//!
+//! KIP-848. 1: the type of each member (KIP-1099).
 
 use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;
@@ -39,13 +41,15 @@ async fn describe(node: &Node, call: &Call, group: String) -> DescribedGroup {
         group_id: group.clone(),
         ..Default::default()
     };
-    if !node.own.serves_consumer_protocol {
+    if !node.own().serves_consumer_protocol {
         return refused(ErrorCode::UNSUPPORTED_VERSION);
     }
     if !call.may(node, Operation::Describe, Resource::Group(&group)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
-    let described = node.ask_one_group(&group, GroupCommand::ConsumerDescribe(vec![group.clone()]));
+    let described = node
+        .coordinators
+        .ask_one_group(&group, GroupCommand::ConsumerDescribe(vec![group.clone()]));
     let described = described.await.unwrap_or_else(refused);
     let mut members = described.members.iter();
     let hides = |topic: &str| !call.may(node, Operation::Describe, Resource::Topic(topic));

@@ -25,7 +25,7 @@ pub async fn handle(
         error_message: Some(code.message().to_owned()),
         ..Default::default()
     };
-    if !node.own.serves_consumer_protocol {
+    if !node.own().serves_consumer_protocol {
         return refused(ErrorCode::UNSUPPORTED_VERSION);
     }
     if !call.may(node, Operation::Read, Resource::Group(&request.group_id)) {
@@ -38,7 +38,7 @@ pub async fn handle(
     if call.version == 0 && request.member_id.is_empty() && request.member_epoch == 0 {
         request.member_id = node.clock.random_uuid().to_string();
     }
-    let host = match node.group(&request.group_id) {
+    let host = match node.coordinators.group(&request.group_id) {
         Ok(host) => host,
         Err(code) => return refused(code),
     };

@@ -1,4 +1,6 @@
-//! CreateAcls: allow or deny something.
+//! CreateAcls: add rules that allow or deny something.
+//!
+//! KIP-140. Gap: there is no authorizer yet, and without one Kafka answers SECURITY_DISABLED.
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::create_acls_request::{AclCreation, CreateAclsRequest};

@@ -1,4 +1,4 @@
-//! CreateDelegationToken: a password that ends by itself (KIP-48).
+//! CreateDelegationToken: a password that expires (KIP-48).
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::create_delegation_token_request::CreateDelegationTokenRequest;

@@ -1,4 +1,6 @@
 //! CreatePartitions: more partitions for a topic.
+//!
+//! Gap: no throttling of topic changes (3, KIP-599).
 
 use ottla_metadata::ControllerCommand;
 use ottla_protocol::ApiKey;

@@ -1,4 +1,10 @@
 //! CreateTopics: new topics, or only a look whether they could be.
+//!
+//! Versions 0 and 1 were removed in Kafka 4.0 and are served here. 1: only validate. 4: defaults
+//! for partitions and replication factor (KIP-464). 5: the topic's settings in the answer
+//! (KIP-525). 7: its id (KIP-516).
+//!
+//! Gaps: no throttling of topic changes (6, KIP-599), no `create.topic.policy.class.name`.
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
@@ -82,3 +88,7 @@ fn hide_settings(node: &Node, call: &Call, topic: &mut CreatableTopicResult) {
     topic.replication_factor = -1;
     topic.configs = Some(Vec::new());
 }
+
+#[cfg(test)]
+#[path = "create_topics_tests.rs"]
+mod tests;

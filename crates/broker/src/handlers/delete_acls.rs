@@ -1,4 +1,6 @@
-//! DeleteAcls: no longer allow or deny something.
+//! DeleteAcls: remove rules that allow or deny something.
+//!
+//! KIP-140. Gap: see CreateAcls.
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::delete_acls_request::{DeleteAclsFilter, DeleteAclsRequest};

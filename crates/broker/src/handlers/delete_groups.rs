@@ -1,4 +1,6 @@
 //! DeleteGroups: forget groups that have no members.
+//!
+//! KIP-229.
 
 use std::collections::BTreeSet;
 
@@ -43,6 +45,8 @@ async fn delete(node: &Node, call: &Call, group: String) -> DeletableGroupResult
     if !call.may(node, Operation::Delete, Resource::Group(&group)) {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
-    let deleted = node.ask_one_group(&group, GroupCommand::Delete { groups: vec![group.clone()] });
+    let deleted = node
+        .coordinators
+        .ask_one_group(&group, GroupCommand::Delete { groups: vec![group.clone()] });
     deleted.await.unwrap_or_else(refused)
 }

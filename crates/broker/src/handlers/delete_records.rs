@@ -1,4 +1,6 @@
 //! DeleteRecords: move the log start forward; what lies before it is gone for every reader.
+//!
+//! KIP-107. A topic that is only compacted is refused.
 
 use std::collections::BTreeMap;
 
@@ -76,7 +78,12 @@ fn delete(
         return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
     }
     partition.delete_before(before).map_err(|error| {
-        tracing::error!(partition = %partition.name(), %error, "records could not be deleted");
+        tracing::error!(
+            partition = %partition.name(),
+            before,
+            %error,
+            "DeleteRecords failed: the log start cannot be moved"
+        );
         ErrorCode::KAFKA_STORAGE_ERROR
     })
 }

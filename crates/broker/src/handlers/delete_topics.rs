@@ -1,4 +1,8 @@
 //! DeleteTopics: topics and all their records, by name or by id.
+//!
+//! Version 0 was removed in Kafka 4.0 and is served here. 5: error messages. 6: by id (KIP-516).
+//!
+//! Gap: no throttling of topic changes (5, KIP-599).
 
 use ottla_metadata::ControllerCommand;
 use ottla_protocol::ApiKey;
@@ -46,7 +50,7 @@ fn take_undeletable(
     call: &Call,
     request: &mut DeleteTopicsRequest,
 ) -> Vec<DeletableTopicResult> {
-    if !node.own.deletes_topics || call.may(node, Operation::Delete, Resource::Cluster) {
+    if !node.own().deletes_topics || call.may(node, Operation::Delete, Resource::Cluster) {
         return Vec::new();
     }
     let may = |operation, name: &str| call.may(node, operation, Resource::Topic(name));
@@ -93,3 +97,7 @@ fn refusal(request: &DeleteTopicsRequest) -> impl Fn(ErrorCode) -> DeleteTopicsR
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+#[path = "delete_topics_tests.rs"]
+mod tests;

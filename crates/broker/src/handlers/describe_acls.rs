@@ -1,4 +1,6 @@
 //! DescribeAcls: who may do what.
+//!
+//! KIP-140. Gap: see CreateAcls.
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::describe_acls_request::DescribeAclsRequest;

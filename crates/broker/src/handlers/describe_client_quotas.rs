@@ -1,4 +1,6 @@
 //! DescribeClientQuotas: how much users, clients and addresses may ask for.
+//!
+//! KIP-546.
 
 use std::collections::BTreeMap;
 
@@ -34,9 +36,9 @@ pub async fn handle(
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED.0;
         return DescribeClientQuotasResponse { error_code, entries: None, ..Default::default() };
     }
-    match wanted(&request) {
+    match wanted_names(&request) {
         Ok(wanted) => DescribeClientQuotasResponse {
-            entries: Some(found(&node.cluster(), &wanted, request.strict)),
+            entries: Some(matching_quotas(&node.cluster(), &wanted, request.strict)),
             ..Default::default()
         },
         Err((code, why)) => DescribeClientQuotasResponse {
@@ -48,7 +50,7 @@ pub async fn handle(
     }
 }
 
-fn wanted(request: &DescribeClientQuotasRequest) -> Result<NameFilter, (ErrorCode, String)> {
+fn wanted_names(request: &DescribeClientQuotasRequest) -> Result<NameFilter, (ErrorCode, String)> {
     let invalid = |why: String| Err((ErrorCode::INVALID_REQUEST, why));
     let mut all = NameFilter::new();
     for part in &request.components {
@@ -90,7 +92,7 @@ fn wanted(request: &DescribeClientQuotasRequest) -> Result<NameFilter, (ErrorCod
     Ok(all)
 }
 
-fn found(cluster: &Cluster, wanted: &NameFilter, is_strict: bool) -> Vec<EntryData> {
+fn matching_quotas(cluster: &Cluster, wanted: &NameFilter, is_strict: bool) -> Vec<EntryData> {
     let mut entities: BTreeMap<QuotaEntity, Vec<ValueData>> = BTreeMap::new();
     for (entity, quota) in cluster.client_quotas() {
         let fits = |(kind, name): (&String, &Option<Option<String>>)| match entity.get(kind) {

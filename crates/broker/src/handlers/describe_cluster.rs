@@ -1,4 +1,6 @@
-//! DescribeCluster: who is in it.
+//! DescribeCluster: the brokers of the cluster.
+//!
+//! KIP-700. 1: of brokers or of controllers (KIP-919). 2: fenced brokers too (KIP-1073).
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
@@ -48,7 +50,7 @@ pub async fn handle(
     });
     let mut response = DescribeClusterResponse {
         endpoint_type: BROKERS,
-        cluster_id: node.cluster_id.clone(),
+        cluster_id: node.facts.cluster_id.clone(),
         controller_id: node.id,
         brokers: brokers.collect(),
         ..Default::default()

@@ -1,4 +1,7 @@
 //! DescribeConfigs: settings, their values, and where those come from.
+//!
+//! Version 0 was removed in Kafka 4.0 and is served here. 1: where a value comes from, and its
+//! synonyms (KIP-226). 3: type and documentation (KIP-569).
 
 use ottla_metadata::{Cluster, ResourceKind};
 use ottla_protocol::ApiKey;
@@ -37,8 +40,8 @@ pub async fn handle(
             resource_name: resource.resource_name.clone(),
             ..Default::default()
         };
-        let asked = (resource.resource_type, resource.resource_name.as_str());
-        let allowed = call.check_settings(node, Operation::DescribeConfigs, asked);
+        let (operation, kind) = (Operation::DescribeConfigs, resource.resource_type);
+        let allowed = call.check_settings(node, operation, kind, &resource.resource_name);
         let is_logger = resource.resource_type == ResourceKind::BrokerLogger as i8;
         if is_logger && !names_unknown && allowed.is_ok() {
             describe_loggers(node, resource, &mut result);
@@ -50,11 +53,11 @@ pub async fn handle(
         } else if let Err(code) = allowed {
             Err((code, code.message().to_owned()))
         } else {
-            one(node, &cluster, resource)
+            describe_resource(node, &cluster, resource)
         };
         match found {
             Ok(all) => {
-                result.configs = all.into_iter().map(|it| row(it, &request)).collect();
+                result.configs = all.into_iter().map(|it| setting_row(it, &request)).collect();
             }
             Err((code, why)) => {
                 result.error_code = code.0;
@@ -66,7 +69,7 @@ pub async fn handle(
     DescribeConfigsResponse { results: results.collect(), ..Default::default() }
 }
 
-fn one(
+fn describe_resource(
     node: &Node,
     cluster: &Cluster,
     resource: &DescribeConfigsResource,
@@ -111,7 +114,7 @@ fn one(
         _ => true,
     };
     let all = in_scope(scope).filter(|setting| wanted(setting.name));
-    let all = all.map(|setting| describe(setting, cluster, &node.started, node.id, name));
+    let all = all.map(|setting| describe(setting, cluster, node.started(), node.id, name));
     let all = all.filter(|it| !it.setting.is_unlisted || it.source != ConfigSource::Default);
     if scope == Scope::Broker && name.is_empty() {
         // The default of all brokers is only what was set for all of them.
@@ -160,7 +163,10 @@ fn describe_loggers(
     }
 }
 
-fn row(found: Effective, request: &DescribeConfigsRequest) -> DescribeConfigsResourceResult {
+fn setting_row(
+    found: Effective,
+    request: &DescribeConfigsRequest,
+) -> DescribeConfigsResourceResult {
     let secret = found.setting.is_secret();
     let shown = |value: Option<String>| if secret { None } else { value };
     let synonyms = found.synonyms.into_iter().map(|it| DescribeConfigsSynonym {

@@ -1,4 +1,7 @@
 //! DescribeGroups: the members of groups and what is assigned to them.
+//!
+//! 3: authorised operations (KIP-430). 4: static members (KIP-345). 6: a group that does not exist
+//! is GROUP_ID_NOT_FOUND (KIP-1043), and before that a dead one.
 
 use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;
@@ -41,6 +44,6 @@ async fn describe(node: &Node, call: &Call, group: String) -> DescribedGroup {
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let command = GroupCommand::Describe { groups: vec![group.clone()], version: call.version };
-    let described = node.ask_one_group(&group, command);
+    let described = node.coordinators.ask_one_group(&group, command);
     described.await.unwrap_or_else(refused)
 }

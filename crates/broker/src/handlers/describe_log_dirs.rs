@@ -1,4 +1,9 @@
 //! DescribeLogDirs: what lies in which data directory, and how large it is.
+//!
+//! Version 0 was removed in Kafka 4.0 and is served here. 3: an error code of the whole answer. 4:
+//! size and free space of the volume (KIP-827). 5: cordoned directories (KIP-1066).
+//!
+//! Gap: no directory can be cordoned.
 
 use std::collections::BTreeMap;
 

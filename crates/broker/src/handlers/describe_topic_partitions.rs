@@ -27,7 +27,7 @@ pub async fn handle(
         let mut asked = request.topics.iter().map(|topic| &topic.name);
         let is_asked = request.topics.is_empty() || asked.any(|name| *name == cursor.topic_name);
         if !is_asked || cursor.partition_index < 0 {
-            return invalid(&request);
+            return invalid_request(&request);
         }
     }
     let mut names: Vec<String> = if request.topics.is_empty() {
@@ -48,7 +48,7 @@ pub async fn handle(
         hidden.retain(|name| name >= topic);
     }
     let asked = usize::try_from(request.response_partition_limit).unwrap_or(0);
-    let mut room = asked.clamp(1, node.own.page_partitions_max);
+    let mut room = asked.clamp(1, node.own().page_partitions_max);
     let mut response = DescribeTopicPartitionsResponse::default();
     for name in names {
         let first = match &start {
@@ -74,7 +74,7 @@ pub async fn handle(
             });
             continue;
         };
-        let next = describe(&cluster, topic, first, &mut room, &mut response);
+        let next = describe_topic(&cluster, topic, first, &mut room, &mut response);
         if let Some(partition_index) = next {
             let topic_name = name;
             response.next_cursor =
@@ -86,22 +86,22 @@ pub async fn handle(
         let name = Resource::Topic(topic.name.as_deref().unwrap_or_default());
         topic.topic_authorized_operations = call.operations(node, name);
     }
-    response
-        .topics
-        .extend(hidden.iter().map(|name| refused(name, ErrorCode::TOPIC_AUTHORIZATION_FAILED)));
+    response.topics.extend(
+        hidden.iter().map(|name| refused_topic(name, ErrorCode::TOPIC_AUTHORIZATION_FAILED)),
+    );
     response
 }
 
 /// The answer to a cursor that is none of the topics, or no partition.
-fn invalid(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+fn invalid_request(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
     let topics = request.topics.iter();
     DescribeTopicPartitionsResponse {
-        topics: topics.map(|it| refused(&it.name, ErrorCode::INVALID_REQUEST)).collect(),
+        topics: topics.map(|it| refused_topic(&it.name, ErrorCode::INVALID_REQUEST)).collect(),
         ..Default::default()
     }
 }
 
-fn refused(topic: &str, code: ErrorCode) -> DescribeTopicPartitionsResponseTopic {
+fn refused_topic(topic: &str, code: ErrorCode) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic {
         error_code: code.0,
         name: Some(topic.to_owned()),
@@ -110,7 +110,7 @@ fn refused(topic: &str, code: ErrorCode) -> DescribeTopicPartitionsResponseTopic
 }
 
 /// Describes partitions from `first` on; returns the first that found no room.
-fn describe(
+fn describe_topic(
     cluster: &Cluster,
     topic: &Topic,
     first: i32,
@@ -118,8 +118,11 @@ fn describe(
     response: &mut DescribeTopicPartitionsResponse,
 ) -> Option<i32> {
     let mut all = topic.partitions.range(first..);
-    let partitions: Vec<_> =
-        all.by_ref().take(*room).map(|(index, state)| partition(cluster, *index, state)).collect();
+    let partitions: Vec<_> = all
+        .by_ref()
+        .take(*room)
+        .map(|(index, state)| describe_partition(cluster, *index, state))
+        .collect();
     *room -= partitions.len();
     response.topics.push(DescribeTopicPartitionsResponseTopic {
         name: Some(topic.name.to_string()),
@@ -131,7 +134,7 @@ fn describe(
     all.next().map(|(index, _)| *index)
 }
 
-fn partition(
+fn describe_partition(
     cluster: &Cluster,
     partition_index: i32,
     state: &PartitionState,

@@ -37,7 +37,7 @@ async fn describe(node: &Node, call: &Call, id: &str) -> Result<Transaction, Err
     if !call.may(node, Operation::Describe, Resource::TransactionalId(id)) {
         return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     }
-    let (_, host) = node.transaction(id)?;
+    let (_, host) = node.coordinators.transaction(id)?;
     let found: Option<Transaction> =
         ask(&host, TransactionCommand::Describe(id.to_owned())).await?;
     found.ok_or(ErrorCode::TRANSACTIONAL_ID_NOT_FOUND)

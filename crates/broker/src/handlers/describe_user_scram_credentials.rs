@@ -1,4 +1,6 @@
 //! DescribeUserScramCredentials: who has a password stored, by which mechanism.
+//!
+//! KIP-554.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,8 @@
 //! ElectLeaders: let the preferred replica lead again, or (unclean) one that is out of sync.
+//!
+//! KIP-183. 1: unclean elections (KIP-460).
+//!
+//! Gap: with one replica there is no other to elect.
 
 use ottla_metadata::Cluster;
 use ottla_protocol::ApiKey;

@@ -1,4 +1,9 @@
-//! EndTxn: commit or abort.
+//! EndTxn: a transaction is to be committed or aborted.
+//!
+//! 2: PRODUCER_FENCED. 4: TRANSACTION_ABORTABLE. 5: each transaction ends with a new epoch, which
+//! the answer names (KIP-890).
+//!
+//! The answer waits for the markers that can be written at once; the others follow.
 
 use ottla_coordinator::transaction::{EndTransaction, TransactionCommand};
 use ottla_protocol::ApiKey;
@@ -40,7 +45,7 @@ async fn end(
     if !call.may(node, Operation::Write, Resource::TransactionalId(&id)) {
         return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     }
-    let (index, host) = node.transaction(&id)?;
+    let (index, host) = node.coordinators.transaction(&id)?;
     let end = EndTransaction {
         id,
         producer: (request.producer_id, request.producer_epoch),
@@ -50,8 +55,10 @@ async fn end(
     };
     let command = |fresh| TransactionCommand::End(EndTransaction { fresh, ..end.clone() });
     let told = node.ask_for_producer(&host, command).await;
-    if !node.markers.work_off(index, &host).await {
-        node.transactions.wake();
-    }
+    node.coordinators.write_markers(index, &host).await;
     told
 }
+
+#[cfg(test)]
+#[path = "end_txn_tests.rs"]
+mod tests;

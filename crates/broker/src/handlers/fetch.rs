@@ -1,4 +1,12 @@
 //! Fetch: records from a position, now or when there are enough of them.
+//!
+//! Versions 0 to 3 were removed in Kafka 4.0 and are served here. 4: isolation level. 5: log start
+//! offset. 7: incremental sessions (KIP-227). 9: leader epochs fence (KIP-320). 10: zstd
+//! (KIP-110). 13: topic ids (KIP-516). 16: the current leader in errors (KIP-951).
+//!
+//! Gaps: no followers, so no `LastFetchedEpoch` (12), replica state (15, KIP-903), directory ids
+//! (17, KIP-853) or high watermark of followers (18, KIP-1166); no rack-aware reads (11, KIP-392);
+//! no tiered storage (14, KIP-405).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -35,14 +43,18 @@ const UNPACKED_BYTES_MAX: usize = 64 << 20;
 pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchResponse {
     let by_id = call.version >= 13;
     let random = || i32::from_le_bytes(first_four(node.clock.random_bytes()));
-    let plan = match node.sessions.plan(ask(&request, by_id), node.clock.monotonic(), random) {
+    let plan = match node.clients.sessions.plan(
+        asked_positions(&request, by_id),
+        node.clock.monotonic(),
+        random,
+    ) {
         Ok(plan) => plan,
         Err(code) => return FetchResponse { error_code: code.0, ..Default::default() },
     };
     // As in Kafka, the level is looked at only if there is something to read.
     let is_level = matches!(request.isolation_level, 0 | 1);
-    if !is_level && plan.wanted.iter().any(|(place, _)| found(node, place).is_some()) {
-        return refused(call.version, &request, ErrorCode::UNKNOWN_SERVER_ERROR);
+    if !is_level && plan.wanted.iter().any(|(place, _)| place_here(node, place).is_some()) {
+        return refused_request(call.version, &request, ErrorCode::UNKNOWN_SERVER_ERROR);
     }
     let wait_ms = u64::try_from(request.max_wait_ms).unwrap_or(0);
     let deadline = node.clock.monotonic() + Duration::from_millis(wait_ms);
@@ -50,7 +62,7 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
     let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max(node, &request));
     let mut wait: Option<Wait> = None;
     let found = loop {
-        warm(node, &request, &plan).await;
+        warm_cache(node, &request, &plan).await;
         let found = read_all(node, call, &request, &plan);
         let enough = found.there >= bytes_min;
         if enough || found.refused || plan.wanted.is_empty() && !plan.incremental {
@@ -58,7 +70,7 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
         }
         let Some(wait) = &wait else {
             // Watch first, then look once more: a move in between must not be missed.
-            wait = Some(watch(node, &plan));
+            wait = Some(watch_partitions(node, &plan));
             continue;
         };
         tokio::select! {
@@ -67,12 +79,13 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
             () = node.clock.sleep_until(deadline) => break found,
         }
     };
-    respond(&plan, found)
+    count_fetched(node, &found);
+    build_response(&plan, found)
 }
 
 /// The answer to a request of which nothing can be done. Before version 13, clients look at the
 /// codes of partitions.
-fn refused(version: i16, request: &FetchRequest, code: ErrorCode) -> FetchResponse {
+fn refused_request(version: i16, request: &FetchRequest, code: ErrorCode) -> FetchResponse {
     let topics = if version < 13 { &request.topics[..] } else { &[] };
     let topic = |topic: &FetchTopic| FetchableTopicResponse {
         topic: topic.topic.clone(),
@@ -95,7 +108,7 @@ fn first_four(bytes: [u8; 16]) -> [u8; 4] {
     [bytes[0], bytes[1], bytes[2], bytes[3]]
 }
 
-fn ask(request: &FetchRequest, by_id: bool) -> SessionRequest {
+fn asked_positions(request: &FetchRequest, by_id: bool) -> SessionRequest {
     let place = |name: &str, id: Uuid, partition| FetchedPartition {
         topic_id: if by_id { id } else { Uuid::ZERO },
         topic: if by_id { Arc::from("") } else { Arc::from(name) },
@@ -120,13 +133,13 @@ fn ask(request: &FetchRequest, by_id: bool) -> SessionRequest {
         id: request.session_id,
         epoch: request.session_epoch,
         by_id,
-        wanted: once(request.topics.iter().flat_map(positions).collect()),
+        wanted: read_once(request.topics.iter().flat_map(positions).collect()),
         forgotten: forgotten.collect(),
     }
 }
 
 /// Each partition once: of one that is named twice, the last position counts.
-fn once(wanted: Vec<(FetchedPartition, Position)>) -> Vec<(FetchedPartition, Position)> {
+fn read_once(wanted: Vec<(FetchedPartition, Position)>) -> Vec<(FetchedPartition, Position)> {
     if wanted.len() < 2 {
         return wanted;
     }
@@ -190,11 +203,11 @@ fn read_all(node: &Node, call: &Call, request: &FetchRequest, plan: &FetchPlan) 
 
 /// What is wanted and has left the cache is brought back by a thread of its directory, so that this
 /// one goes on serving others.
-async fn warm(node: &Node, request: &FetchRequest, plan: &FetchPlan) {
+async fn warm_cache(node: &Node, request: &FetchRequest, plan: &FetchPlan) {
     let mut left = bytes_max(node, request);
     for (place, position) in &plan.wanted {
         let bytes = usize::try_from(position.bytes_max).unwrap_or(0).min(left);
-        let Some(partition) = found(node, place) else { continue };
+        let Some(partition) = place_here(node, place) else { continue };
         if bytes == 0 || !partition.is_cold(position.offset, bytes) {
             continue;
         }
@@ -203,7 +216,7 @@ async fn warm(node: &Node, request: &FetchRequest, plan: &FetchPlan) {
     }
 }
 
-fn found(node: &Node, place: &FetchedPartition) -> Option<Partition> {
+fn place_here(node: &Node, place: &FetchedPartition) -> Option<Partition> {
     if place.topic_id.is_zero() {
         node.partitions.find(&place.topic, place.partition)
     } else {
@@ -241,7 +254,7 @@ fn read_one(
         ..0 => call.may(node, Operation::Read, Resource::Topic(topic)),
         _ => call.may(node, Operation::ClusterAction, Resource::Cluster),
     };
-    let Some(partition) = found(node, place) else {
+    let Some(partition) = place_here(node, place) else {
         if !place.topic.is_empty() && !may_read(&place.topic) {
             return (Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED), nobody);
         }
@@ -262,7 +275,12 @@ fn read_one(
         let read = partition.read(offset, asked.bytes_max, asked.one, asked.isolation);
         read.map_err(|refused| {
             if let ReadRefused::Storage(error) = &refused {
-                tracing::error!(partition = %partition.name(), offset, %error, "a read failed");
+                tracing::error!(
+                    partition = %partition.name(),
+                    offset,
+                    %error,
+                    "fetch failed: the log cannot be read"
+                );
             }
             refused.code()
         })
@@ -286,17 +304,29 @@ fn read_one(
     (read, leader)
 }
 
-fn watch(node: &Node, plan: &FetchPlan) -> Wait {
+/// Counts what goes out.
+fn count_fetched(node: &Node, all: &FetchLook) {
+    for (place, read, _) in &all.partitions {
+        let bytes = read.as_ref().map_or(0, |read| read.records.len());
+        if bytes > 0
+            && let Some(partition) = place_here(node, place)
+        {
+            partition.count_fetched(bytes);
+        }
+    }
+}
+
+fn watch_partitions(node: &Node, plan: &FetchPlan) -> Wait {
     let mut wait = Wait::new();
     for (place, _) in &plan.wanted {
-        if let Some(partition) = found(node, place) {
+        if let Some(partition) = place_here(node, place) {
             wait.add(partition.progress());
         }
     }
     wait
 }
 
-fn respond(plan: &FetchPlan, found: FetchLook) -> FetchResponse {
+fn build_response(plan: &FetchPlan, found: FetchLook) -> FetchResponse {
     let mut session = plan.session.as_ref().map(|session| lock(session));
     let mut response = FetchResponse {
         session_id: session.as_ref().map_or(0, |session| session.id()),
@@ -321,7 +351,11 @@ fn respond(plan: &FetchPlan, found: FetchLook) -> FetchResponse {
             served.push(place.clone());
         }
         if news || !plan.incremental {
-            push(&mut response.responses, &place, partition_data(place.partition, read, leader));
+            push_partition(
+                &mut response.responses,
+                &place,
+                partition_data(place.partition, read, leader),
+            );
         }
     }
     if let Some(session) = &mut session {
@@ -330,7 +364,11 @@ fn respond(plan: &FetchPlan, found: FetchLook) -> FetchResponse {
     response
 }
 
-fn push(topics: &mut Vec<FetchableTopicResponse>, place: &FetchedPartition, data: PartitionData) {
+fn push_partition(
+    topics: &mut Vec<FetchableTopicResponse>,
+    place: &FetchedPartition,
+    data: PartitionData,
+) {
     match topics.last_mut() {
         Some(last) if last.topic_id == place.topic_id && *last.topic == *place.topic => {
             last.partitions.push(data);
@@ -388,3 +426,7 @@ const fn was_found_before_the_log(code: ErrorCode) -> bool {
             | ErrorCode::UNKNOWN_SERVER_ERROR
     )
 }
+
+#[cfg(test)]
+#[path = "fetch_tests.rs"]
+mod tests;

@@ -1,4 +1,9 @@
-//! FindCoordinator: which node answers for a group or a transactional id.
+//! FindCoordinator: which broker coordinates a group or a transactional id.
+//!
+//! 1: of transactional ids. 4: several keys (KIP-699). 5: TRANSACTION_ABORTABLE (KIP-890). 6: of
+//! share groups (KIP-932).
+//!
+//! Gap: there are no share groups; their keys are refused.
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
@@ -29,7 +34,7 @@ pub async fn handle(
     let keys = if several { request.coordinator_keys } else { vec![request.key] };
     let mut found = Vec::new();
     for key in keys {
-        found.push(find(node, call, request.key_type, key).await);
+        found.push(find_one(node, call, request.key_type, key).await);
     }
     if several {
         return FindCoordinatorResponse { coordinators: found, ..Default::default() };
@@ -45,7 +50,7 @@ pub async fn handle(
     }
 }
 
-async fn find(node: &Node, call: &Call, kind: i8, key: String) -> Coordinator {
+async fn find_one(node: &Node, call: &Call, kind: i8, key: String) -> Coordinator {
     let refused = |code: ErrorCode, key: String| Coordinator {
         key,
         node_id: -1,

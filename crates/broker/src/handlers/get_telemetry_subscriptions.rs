@@ -25,13 +25,14 @@ pub async fn handle(
 ) -> GetTelemetrySubscriptionsResponse {
     let known = request.client_instance_id;
     let id = if known.is_zero() { node.clock.random_uuid() } else { known };
-    match node.telemetry.ask(id, call.traits(), PushTimes::now(&node.clock)) {
+    match node.clients.telemetry.ask(id, call.traits(), PushTimes::now(&node.clock)) {
         Ok(subscription) => GetTelemetrySubscriptionsResponse {
             client_instance_id: id,
             subscription_id: subscription.id,
             accepted_compression_types: CODECS.to_vec(),
             push_interval_ms: subscription.interval_ms,
-            telemetry_max_bytes: i32::try_from(node.telemetry.bytes_max()).unwrap_or(i32::MAX),
+            telemetry_max_bytes: i32::try_from(node.clients.telemetry.bytes_max())
+                .unwrap_or(i32::MAX),
             delta_temporality: true,
             requested_metrics: subscription.metrics,
             ..Default::default()

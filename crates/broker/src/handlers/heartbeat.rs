@@ -1,4 +1,6 @@
-//! Heartbeat: I am still here.
+//! Heartbeat: a member of a classic group is still there.
+//!
+//! 3: static members (KIP-345).
 
 use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;
@@ -20,6 +22,6 @@ pub async fn handle(node: &Node, call: &Call, request: HeartbeatRequest) -> Hear
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let group = request.group_id.clone();
-    let answer = node.ask_group(&group, GroupCommand::Heartbeat(request));
+    let answer = node.coordinators.ask_group(&group, GroupCommand::Heartbeat(request));
     answer.await.unwrap_or_else(refused)
 }

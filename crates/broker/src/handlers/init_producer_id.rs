@@ -1,4 +1,9 @@
 //! InitProducerId: who an idempotent or a transactional producer is.
+//!
+//! 3: a producer may name its id and epoch to go on after an error (KIP-360). 4: PRODUCER_FENCED.
+//! 5: TRANSACTION_ABORTABLE (KIP-890).
+//!
+//! Gap: version 6, two-phase commit (KIP-939), is not stable in Kafka either.
 
 use ottla_coordinator::transaction::{InitProducer, TransactionCommand};
 use ottla_protocol::ApiKey;
@@ -55,7 +60,7 @@ async fn init(
     if !call.may(node, Operation::Write, Resource::TransactionalId(&id)) {
         return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     }
-    let (index, host) = node.transaction(&id)?;
+    let (index, host) = node.coordinators.transaction(&id)?;
     let known = (request.producer_id >= 0).then_some((request.producer_id, request.producer_epoch));
     let timeout_ms = request.transaction_timeout_ms;
     let init = InitProducer { id, timeout_ms, known, fresh: None };
@@ -63,9 +68,7 @@ async fn init(
     let told = node.ask_for_producer(&host, command).await;
     if told == Err(ErrorCode::CONCURRENT_TRANSACTIONS) {
         // The client asks again; the transaction that is in its way may end meanwhile.
-        if !node.markers.work_off(index, &host).await {
-            node.transactions.wake();
-        }
+        node.coordinators.write_markers(index, &host).await;
     }
     told
 }
@@ -92,3 +95,7 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "init_producer_id_tests.rs"]
+mod harness_tests;

@@ -1,4 +1,8 @@
-//! JoinGroup: join a group: wait until everybody is there, learn who leads.
+//! JoinGroup: a member joins, waits until all have joined, and learns who leads the group.
+//!
+//! 1: a rebalance timeout of its own. 4: a new member is first given an id, MEMBER_ID_REQUIRED
+//! (KIP-394). 5: static members (KIP-345). 7: the protocol's type in the answer (KIP-559). 8: the
+//! reason (KIP-800). 9: the leader may be told to skip the assignment (KIP-814).
 
 use ottla_coordinator::group::{GroupCommand, JoinCommand, MemberClient};
 use ottla_protocol::ApiKey;
@@ -44,7 +48,7 @@ async fn join(
         client: MemberClient { id: call.client_id.to_string(), host: call.session.host() },
         uuid: hyphenated(node.clock.random_bytes()),
     };
-    node.ask_group(&group, GroupCommand::Join(join)).await
+    node.coordinators.ask_group(&group, GroupCommand::Join(join)).await
 }
 
 /// A random uuid as Java prints it; member ids end with one.
@@ -52,3 +56,7 @@ fn hyphenated(bytes: [u8; 16]) -> String {
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
+
+#[cfg(test)]
+#[path = "join_group_tests.rs"]
+mod tests;

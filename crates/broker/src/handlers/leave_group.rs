@@ -1,4 +1,6 @@
 //! LeaveGroup: members go, or are sent away.
+//!
+//! 3: several members, static ones too (KIP-345). 5: the reason (KIP-800).
 
 use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;
@@ -20,6 +22,7 @@ pub async fn handle(node: &Node, call: &Call, request: LeaveGroupRequest) -> Lea
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let group = request.group_id.clone();
-    let answer = node.ask_group(&group, GroupCommand::Leave { request, version: call.version });
+    let answer =
+        node.coordinators.ask_group(&group, GroupCommand::Leave { request, version: call.version });
     answer.await.unwrap_or_else(refused)
 }

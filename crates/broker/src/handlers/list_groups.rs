@@ -1,4 +1,6 @@
 //! ListGroups: the groups that this node coordinates.
+//!
+//! 4: filtered by state (KIP-518). 5: by type (KIP-848).
 
 use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;
@@ -17,11 +19,11 @@ pub const API: Api = Api::of(ApiKey::ListGroups, 0, 5);
 /// Asks every coordinator of this node.
 pub async fn handle(node: &Node, call: &Call, request: ListGroupsRequest) -> ListGroupsResponse {
     let mut response = ListGroupsResponse::default();
-    if node.groups.is_loading() {
-        response.error_code = ErrorCode::COORDINATOR_LOAD_IN_PROGRESS.0;
-        return response;
-    }
-    for (_, host) in node.groups.all() {
+    let hosts = match node.coordinators.all_groups() {
+        Ok(hosts) => hosts,
+        Err(code) => return ListGroupsResponse { error_code: code.0, ..Default::default() },
+    };
+    for host in hosts {
         let listed: Result<Vec<ListedGroup>, ErrorCode> =
             ask(&host, GroupCommand::List(request.clone())).await;
         match listed {

@@ -1,4 +1,10 @@
 //! ListOffsets: where a partition begins, ends, or stood at a time.
+//!
+//! Version 0 (several offsets a partition) was removed in Kafka 4.0 and is served here. 2:
+//! isolation level. 4: leader epochs fence (KIP-320). 7: the largest timestamp (KIP-734). 8, 9,
+//! 11: offsets of tiered storage (KIP-405, KIP-1005, KIP-1023).
+//!
+//! Gap: there is no tiered storage; local and earliest offsets are one, tiered ones do not exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +47,7 @@ pub async fn handle(node: &Node, call: &Call, request: ListOffsetsRequest) -> Li
         0 => Isolation::Uncommitted,
         1 => Isolation::Committed,
         // Kafka has no better code for a level that does not exist.
-        _ => return refused(&request, ErrorCode::UNKNOWN_SERVER_ERROR),
+        _ => return refused_topics(&request, ErrorCode::UNKNOWN_SERVER_ERROR),
     };
     let asked = request
         .topics
@@ -60,7 +66,7 @@ pub async fn handle(node: &Node, call: &Call, request: ListOffsetsRequest) -> Li
             }
             Err(ErrorCode::INVALID_REQUEST)
         } else if is_supported(asked.timestamp, call.version) {
-            find(node, call, topic, asked, isolation)
+            find_offset(node, call, topic, asked, isolation)
         } else {
             Err(ErrorCode::UNSUPPORTED_VERSION)
         };
@@ -69,22 +75,22 @@ pub async fn handle(node: &Node, call: &Call, request: ListOffsetsRequest) -> Li
             topics.push(ListOffsetsTopicResponse { name, ..Default::default() });
             topics.len() - 1
         });
-        topics[row].partitions.push(answer(call.version, asked, found));
+        topics[row].partitions.push(answer_partition(call.version, asked, found));
     }
     ListOffsetsResponse { topics, ..Default::default() }
 }
 
 /// The answer to a request of which nothing can be done.
-fn refused(request: &ListOffsetsRequest, code: ErrorCode) -> ListOffsetsResponse {
+fn refused_topics(request: &ListOffsetsRequest, code: ErrorCode) -> ListOffsetsResponse {
     let topic = |topic: &ListOffsetsTopic| ListOffsetsTopicResponse {
         name: topic.name.clone(),
-        partitions: topic.partitions.iter().map(|it| answer(1, it, Err(code))).collect(),
+        partitions: topic.partitions.iter().map(|it| answer_partition(1, it, Err(code))).collect(),
         ..Default::default()
     };
     ListOffsetsResponse { topics: request.topics.iter().map(topic).collect(), ..Default::default() }
 }
 
-fn answer(
+fn answer_partition(
     version: i16,
     asked: &ListOffsetsPartition,
     found: Result<Spot, ErrorCode>,
@@ -106,7 +112,7 @@ fn answer(
     }
 }
 
-fn find(
+fn find_offset(
     node: &Node,
     call: &Call,
     topic: &str,
@@ -121,7 +127,7 @@ fn find(
         .find(topic, asked.partition_index)
         .ok_or_else(|| node.unknown_or_offline(topic, asked.partition_index))?;
     partition.fence(asked.current_leader_epoch).map_err(|refused| refused.code())?;
-    look(&partition, asked.timestamp, isolation)
+    look_up(&partition, asked.timestamp, isolation)
 }
 
 /// The special times came one by one; an older version must not be told of a newer one.
@@ -138,7 +144,7 @@ const fn is_supported(timestamp: i64, version: i16) -> bool {
 }
 
 /// The place of a supported time.
-fn look(partition: &Partition, timestamp: i64, isolation: Isolation) -> Result<Spot, ErrorCode> {
+fn look_up(partition: &Partition, timestamp: i64, isolation: Isolation) -> Result<Spot, ErrorCode> {
     let ends = partition.ends();
     let limit = match isolation {
         Isolation::Committed => ends.last_stable,
@@ -163,3 +169,7 @@ fn look(partition: &Partition, timestamp: i64, isolation: Isolation) -> Result<S
         }
     }
 }
+
+#[cfg(test)]
+#[path = "list_offsets_tests.rs"]
+mod tests;

@@ -1,4 +1,6 @@
 //! ListPartitionReassignments: which partitions are on their way to other brokers.
+//!
+//! KIP-455.
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::list_partition_reassignments_request as asked;

@@ -28,10 +28,10 @@ pub async fn handle(
     call: &Call,
     mut request: ListTransactionsRequest,
 ) -> ListTransactionsResponse {
-    if node.transactions.is_loading() {
-        let error_code = ErrorCode::COORDINATOR_LOAD_IN_PROGRESS.0;
-        return ListTransactionsResponse { error_code, ..Default::default() };
-    }
+    let hosts = match node.coordinators.all_transactions() {
+        Ok(hosts) => hosts,
+        Err(code) => return ListTransactionsResponse { error_code: code.0, ..Default::default() },
+    };
     let is_known = |name: &String| {
         NEVER_STORED.contains(&name.as_str())
             || TransactionStatus::ALL.iter().any(|it| it.name() == name)
@@ -50,11 +50,13 @@ pub async fn handle(
     if call.version < 1 {
         request.duration_filter = -1;
     }
-    for (_, host) in node.transactions.all() {
+    for host in hosts {
         let listed: Result<Result<Vec<_>, _>, _> =
             ask(&host, TransactionCommand::List(request.clone())).await;
         match listed.flatten() {
-            Ok(all) => response.transaction_states.extend(all.into_iter().map(shown)),
+            Ok(all) => response
+                .transaction_states
+                .extend(all.into_iter().map(|(id, it)| listed_transaction(id, &it))),
             Err(code) => {
                 return ListTransactionsResponse { error_code: code.0, ..Default::default() };
             }
@@ -66,7 +68,7 @@ pub async fn handle(
     response
 }
 
-fn shown((transactional_id, it): (String, Transaction)) -> TransactionState {
+fn listed_transaction(transactional_id: String, it: &Transaction) -> TransactionState {
     TransactionState {
         transactional_id,
         producer_id: it.producer_id,

@@ -1,4 +1,9 @@
-//! Metadata: brokers, topics, who leads what.
+//! Metadata: brokers, topics, and which broker leads which partition.
+//!
+//! 1: null lists all topics, an empty list none. 4: the client says whether unknown topics are
+//! created. 5: offline replicas. 8: authorised operations (KIP-430), of the cluster up to 10 only
+//! (KIP-700). 10: topic ids in answers, 12: in requests (KIP-516). 13: an error code of the whole
+//! answer.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +36,7 @@ pub async fn handle(node: &Node, call: &Call, request: MetadataRequest) -> Metad
         && let Some(topics) = &asked
         && topics.iter().any(|topic| topic.name.is_none() || !topic.topic_id.is_zero())
     {
-        return refused(topics);
+        return refused_request(topics);
     }
     if allowed && let Some(topics) = &asked {
         create_missing(node, call, topics).await;
@@ -42,20 +47,20 @@ pub async fn handle(node: &Node, call: &Call, request: MetadataRequest) -> Metad
     let topics = match &asked {
         None => cluster
             .topics()
-            .filter(|it| visible(node, call, &it.name))
-            .map(|it| described(node, &cluster, call, it))
+            .filter(|it| may_describe(node, call, &it.name))
+            .map(|it| described_topic(node, &cluster, call, it))
             .collect(),
         Some(topics) => {
-            let one = |it| match denied(node, call, it, allowed) {
+            let one = |it| match denied_topic(node, call, it, allowed) {
                 Some(denied) => denied,
-                None => one(node, &cluster, call, it),
+                None => answer_topic(node, &cluster, call, it),
             };
             topics.iter().map(one).collect()
         }
     };
     let mut response = MetadataResponse {
-        brokers: brokers(&cluster, listener),
-        cluster_id: Some(node.cluster_id.clone()),
+        brokers: listed_brokers(&cluster, listener),
+        cluster_id: Some(node.facts.cluster_id.clone()),
         controller_id: node.id,
         topics,
         ..Default::default()
@@ -73,7 +78,7 @@ pub async fn handle(node: &Node, call: &Call, request: MetadataRequest) -> Metad
 }
 
 /// The answer to a request that asks in a way that its version does not have.
-fn refused(topics: &[MetadataRequestTopic]) -> MetadataResponse {
+fn refused_request(topics: &[MetadataRequestTopic]) -> MetadataResponse {
     let topic = |asked: &MetadataRequestTopic| MetadataResponseTopic {
         error_code: ErrorCode::INVALID_REQUEST.0,
         name: Some(asked.name.clone().unwrap_or_default()),
@@ -105,12 +110,12 @@ fn each_once(topics: &[MetadataRequestTopic]) -> Vec<MetadataRequestTopic> {
     topics.iter().filter(is_wanted).map(plain).collect()
 }
 
-fn visible(node: &Node, call: &Call, topic: &str) -> bool {
+fn may_describe(node: &Node, call: &Call, topic: &str) -> bool {
     call.may(node, Operation::Describe, Resource::Topic(topic))
 }
 
 /// The brokers that clients of this listener can reach.
-fn brokers(cluster: &Cluster, listener: &str) -> Vec<MetadataResponseBroker> {
+fn listed_brokers(cluster: &Cluster, listener: &str) -> Vec<MetadataResponseBroker> {
     let of = |broker: &ottla_metadata::BrokerRegistration| {
         let address = broker.listener(listener)?;
         Some(MetadataResponseBroker {
@@ -135,7 +140,7 @@ async fn create_missing(node: &Node, call: &Call, asked: &[MetadataRequestTopic]
         .iter()
         .filter_map(|topic| topic.name.as_deref())
         .filter(|name| node.topic_id(name).is_none() && check_topic_name(name).is_ok())
-        .filter(|name| visible(node, call, name) && may_create(node, call, name));
+        .filter(|name| may_describe(node, call, name) && may_create(node, call, name));
     let (internal, plain): (Vec<&str>, Vec<&str>) =
         missing.partition(|name| is_internal_topic(name));
     for name in internal {
@@ -158,14 +163,19 @@ async fn create_missing(node: &Node, call: &Call, asked: &[MetadataRequestTopic]
     if let Ok(response) = node.create_topics(request).await {
         for topic in response.topics.iter().filter(|topic| topic.error_code != 0) {
             let error = topic.error_message.as_deref().unwrap_or_default();
-            tracing::warn!(topic = topic.name, error, "a topic could not be created on demand");
+            tracing::warn!(
+                topic = topic.name,
+                error,
+                client = %call.session.peer,
+                "topic auto-creation failed (auto.create.topics.enable)"
+            );
         }
     }
 }
 
 /// The answer for a topic that the client may not describe, or, where asking would create it, may
 /// not create. Whether it exists is not told, and its name not by its id.
-fn denied(
+fn denied_topic(
     node: &Node,
     call: &Call,
     asked: &MetadataRequestTopic,
@@ -179,9 +189,9 @@ fn denied(
     };
     let Some(name) = &asked.name else {
         let name = node.topic_name(asked.topic_id)?;
-        return (!visible(node, call, &name)).then(|| refused(None, asked.topic_id));
+        return (!may_describe(node, call, &name)).then(|| refused(None, asked.topic_id));
     };
-    if !visible(node, call, name) {
+    if !may_describe(node, call, name) {
         return Some(refused(Some(name.clone()), Uuid::ZERO));
     }
     let would_create = creates && node.topic_id(name).is_none() && !may_create(node, call, name);
@@ -191,7 +201,7 @@ fn denied(
     })
 }
 
-fn one(
+fn answer_topic(
     node: &Node,
     cluster: &Cluster,
     call: &Call,
@@ -215,12 +225,17 @@ fn one(
         (None, true) => Err(ErrorCode::UNKNOWN_TOPIC_ID),
     };
     match found {
-        Ok(topic) => described(node, cluster, call, topic),
+        Ok(topic) => described_topic(node, cluster, call, topic),
         Err(code) => refused(code),
     }
 }
 
-fn described(node: &Node, cluster: &Cluster, call: &Call, topic: &Topic) -> MetadataResponseTopic {
+fn described_topic(
+    node: &Node,
+    cluster: &Cluster,
+    call: &Call,
+    topic: &Topic,
+) -> MetadataResponseTopic {
     let partition = |(index, state): (&i32, &PartitionState)| {
         let reachable = cluster
             .broker(state.leader)
@@ -239,7 +254,7 @@ fn described(node: &Node, cluster: &Cluster, call: &Call, topic: &Topic) -> Meta
             leader_epoch: state.leader_epoch,
             replica_nodes: state.replicas.clone(),
             isr_nodes: state.isr.clone(),
-            offline_replicas: offline(cluster, state),
+            offline_replicas: offline_replicas(cluster, state),
             ..Default::default()
         }
     };
@@ -254,7 +269,11 @@ fn described(node: &Node, cluster: &Cluster, call: &Call, topic: &Topic) -> Meta
 }
 
 /// The replicas on brokers that do not serve.
-fn offline(cluster: &Cluster, state: &PartitionState) -> Vec<i32> {
+fn offline_replicas(cluster: &Cluster, state: &PartitionState) -> Vec<i32> {
     let serves = |id: &&i32| cluster.broker(**id).is_some_and(|broker| !broker.fenced);
     state.replicas.iter().filter(|id| !serves(id)).copied().collect()
 }
+
+#[cfg(test)]
+#[path = "metadata_tests.rs"]
+mod tests;

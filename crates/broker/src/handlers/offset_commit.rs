@@ -1,4 +1,8 @@
 //! OffsetCommit: how far a group has come.
+//!
+//! Versions 0 and 1 were removed in Kafka 4.0 and are served here. 2 to 4: a retention time, which
+//! the broker's setting replaces. 6: leader epochs (KIP-320). 7: static members (KIP-345). 9:
+//! members of consumer groups (KIP-848). 10: topic ids instead of names.
 
 use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;
@@ -24,7 +28,7 @@ pub async fn handle(
     mut request: OffsetCommitRequest,
 ) -> OffsetCommitResponse {
     if !call.may(node, Operation::Read, Resource::Group(&request.group_id)) {
-        return all(&request, ErrorCode::GROUP_AUTHORIZATION_FAILED);
+        return answer_topic(&request, ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let mut refused = OffsetCommitResponse::default();
     request.topics.retain_mut(|topic| {
@@ -39,40 +43,44 @@ pub async fn handle(
         } else if let Some(id) = node.topic_id(&topic.name) {
             // The offset remembers of which topic it is, however it was committed.
             topic.topic_id = id;
-            split(node, topic, &mut refused);
+            split_denied(node, topic, &mut refused);
             return !topic.partitions.is_empty();
         } else if by_id {
             ErrorCode::UNKNOWN_TOPIC_ID
         } else {
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
         };
-        put(&mut refused.topics, answer(topic, code));
+        put_refused(&mut refused.topics, answer_all(topic, code));
         false
     });
     if request.topics.is_empty() {
         return refused;
     }
-    let committed = commit(node, call, request).await;
+    let committed = commit_offsets(node, call, request).await;
     if refused.topics.is_empty() {
         return committed;
     }
     for topic in committed.topics {
-        put(&mut refused.topics, topic);
+        put_refused(&mut refused.topics, topic);
     }
     refused
 }
 
-async fn commit(node: &Node, call: &Call, request: OffsetCommitRequest) -> OffsetCommitResponse {
+async fn commit_offsets(
+    node: &Node,
+    call: &Call,
+    request: OffsetCommitRequest,
+) -> OffsetCommitResponse {
     let version = call.version;
     let whole = request.clone();
     let command = GroupCommand::CommitOffsets { request, version };
-    let committed = node.ask_group(&whole.group_id, command);
-    committed.await.unwrap_or_else(|code| all(&whole, code))
+    let committed = node.coordinators.ask_group(&whole.group_id, command);
+    committed.await.unwrap_or_else(|code| answer_topic(&whole, code))
 }
 
 /// Adds a topic's answers to those of the same topic, if there are any: as in Kafka, what was
 /// refused comes first, and each of these topics once.
-fn put(all: &mut Vec<OffsetCommitResponseTopic>, topic: OffsetCommitResponseTopic) {
+fn put_refused(all: &mut Vec<OffsetCommitResponseTopic>, topic: OffsetCommitResponseTopic) {
     let same = |it: &&mut OffsetCommitResponseTopic| {
         it.name == topic.name && it.topic_id == topic.topic_id
     };
@@ -83,16 +91,23 @@ fn put(all: &mut Vec<OffsetCommitResponseTopic>, topic: OffsetCommitResponseTopi
 }
 
 /// Moves partitions that do not exist from the request to the refused.
-fn split(node: &Node, topic: &mut OffsetCommitRequestTopic, refused: &mut OffsetCommitResponse) {
+fn split_denied(
+    node: &Node,
+    topic: &mut OffsetCommitRequestTopic,
+    refused: &mut OffsetCommitResponse,
+) {
     let mut missing = topic.clone();
     missing.partitions.retain(|one| !node.has_partition(&topic.name, one.partition_index));
     topic.partitions.retain(|one| node.has_partition(&topic.name, one.partition_index));
     if !missing.partitions.is_empty() {
-        put(&mut refused.topics, answer(&missing, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+        put_refused(
+            &mut refused.topics,
+            answer_all(&missing, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        );
     }
 }
 
-fn answer(topic: &OffsetCommitRequestTopic, code: ErrorCode) -> OffsetCommitResponseTopic {
+fn answer_all(topic: &OffsetCommitRequestTopic, code: ErrorCode) -> OffsetCommitResponseTopic {
     let partition = |index| OffsetCommitResponsePartition {
         partition_index: index,
         error_code: code.0,
@@ -106,9 +121,13 @@ fn answer(topic: &OffsetCommitRequestTopic, code: ErrorCode) -> OffsetCommitResp
     }
 }
 
-fn all(request: &OffsetCommitRequest, code: ErrorCode) -> OffsetCommitResponse {
+fn answer_topic(request: &OffsetCommitRequest, code: ErrorCode) -> OffsetCommitResponse {
     OffsetCommitResponse {
-        topics: request.topics.iter().map(|topic| answer(topic, code)).collect(),
+        topics: request.topics.iter().map(|topic| answer_all(topic, code)).collect(),
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+#[path = "offset_commit_tests.rs"]
+mod tests;

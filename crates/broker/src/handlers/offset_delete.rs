@@ -1,4 +1,6 @@
 //! OffsetDelete: forget how far a group has come.
+//!
+//! KIP-496.
 
 use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;
@@ -59,7 +61,7 @@ pub async fn handle(
         !topic.partitions.is_empty()
     });
     let group = request.group_id.clone();
-    let answer = node.ask_group(&group, GroupCommand::DeleteOffsets(request));
+    let answer = node.coordinators.ask_group(&group, GroupCommand::DeleteOffsets(request));
     let mut answer = answer.await.unwrap_or_else(refused);
     if answer.error_code == 0 && !missing.is_empty() {
         // What does not exist comes first, each topic once.

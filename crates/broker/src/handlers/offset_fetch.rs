@@ -1,4 +1,8 @@
 //! OffsetFetch: how far groups have come.
+//!
+//! Version 0 (offsets in ZooKeeper) was removed in Kafka 4.0; here it reads __consumer_offsets.
+//! 2: null asks for all topics. 7: only offsets without an open transaction (KIP-447). 8: several
+//! groups (KIP-709). 9: members of consumer groups (KIP-848). 10: topic ids instead of names.
 
 use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;
@@ -41,7 +45,7 @@ pub async fn handle(node: &Node, call: &Call, request: OffsetFetchRequest) -> Of
         OffsetFetchRequestGroup { group_id: request.group_id, topics, ..Default::default() };
     let asked = group.topics.clone();
     let answer = of_group(node, call, group, require_stable).await;
-    old(call.version, answer, asked)
+    old_response(call.version, answer, asked)
 }
 
 async fn of_group(
@@ -70,7 +74,7 @@ async fn of_group(
                 true
             }
             None => {
-                unknown.push(missing(topic, ErrorCode::UNKNOWN_TOPIC_ID));
+                unknown.push(missing_offset(topic, ErrorCode::UNKNOWN_TOPIC_ID));
                 false
             }
         });
@@ -81,13 +85,13 @@ async fn of_group(
         topics.retain(|topic| {
             let kept = may_see(&topic.name);
             if !kept {
-                unknown.push(missing(topic, ErrorCode::TOPIC_AUTHORIZATION_FAILED));
+                unknown.push(missing_offset(topic, ErrorCode::TOPIC_AUTHORIZATION_FAILED));
             }
             kept
         });
     }
     let command = GroupCommand::FetchOffsets { request: group, require_stable };
-    let answer = node.ask_group(&group_id, command);
+    let answer = node.coordinators.ask_group(&group_id, command);
     let mut answer = answer.await.unwrap_or_else(refused);
     if answer.error_code != 0 {
         return answer;
@@ -106,7 +110,7 @@ async fn of_group(
 }
 
 /// The answer for a topic of which nothing is shown.
-fn missing(topic: &OffsetFetchRequestTopics, code: ErrorCode) -> OffsetFetchResponseTopics {
+fn missing_offset(topic: &OffsetFetchRequestTopics, code: ErrorCode) -> OffsetFetchResponseTopics {
     let partition = |index: &i32| OffsetFetchResponsePartitions {
         partition_index: *index,
         committed_offset: NO_OFFSET,
@@ -124,7 +128,7 @@ fn missing(topic: &OffsetFetchRequestTopics, code: ErrorCode) -> OffsetFetchResp
 }
 
 /// The answer in the form of versions 0 to 7; before 2 an error stands at every partition.
-fn old(
+fn old_response(
     version: i16,
     answer: OffsetFetchResponseGroup,
     asked: Option<Vec<OffsetFetchRequestTopics>>,

@@ -1,4 +1,7 @@
 //! OffsetForLeaderEpoch: where an epoch ended, so that a client can see that its log was cut.
+//!
+//! Versions 0 and 1 were removed in Kafka 4.0 and are served here. 2: the client's leader epoch
+//! fences (KIP-320). 3: the replica that asks.
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::offset_for_leader_epoch_request::{

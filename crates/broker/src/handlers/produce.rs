@@ -1,4 +1,11 @@
 //! Produce: append batches to partitions, answer when they are as safe as `acks` asks.
+//!
+//! Versions 0 to 2 (message formats 0 and 1) were removed in Kafka 4.0 and are served here. 7:
+//! zstd (KIP-110). 8: errors by record (KIP-467). 10: the current leader in errors (KIP-951). 11:
+//! TRANSACTION_ABORTABLE. 12: a transactional produce adds its partition to the transaction
+//! (KIP-890). 13: topic ids (KIP-516).
+//!
+//! Gaps: quotas do not throttle; the one replica is the in-sync set.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -49,7 +56,7 @@ pub fn handle(
     read: Vec<ReadThrough>,
 ) -> ProduceOutcome {
     let acks = request.acks;
-    let asked = ProduceTerms { acks, enlisted: enlist(node, call, request) };
+    let asked = ProduceTerms { acks, enlisted: enlist_partitions(node, call, request) };
     let mut read = read.into_iter();
     let mut waits = Vec::new();
     let topics = &request.topic_data;
@@ -60,14 +67,15 @@ pub fn handle(
         answer.name.push_str(&topic.name);
         answer.partition_responses.clear();
         for data in &topic.partition_data {
-            let (partition, written) = write(node, call, &asked, (topic, data), read.next());
+            let produced = ProducedBatch { topic, data, read: read.next() };
+            let (partition, written) = write_partition(node, call, &asked, produced);
             if let (Some(partition), Ok(appended)) = (&partition, &written)
                 && must_wait(acks, partition, appended)
             {
                 let place = (topic_at, answer.partition_responses.len());
                 waits.push((place, partition.clone(), appended.end));
             }
-            answer.partition_responses.push(outcome(data.index, partition.as_ref(), written));
+            answer.partition_responses.push(wire_outcome(data.index, partition.as_ref(), written));
         }
     }
     when_safe(node, response, waits, request.timeout_ms)
@@ -121,7 +129,7 @@ pub struct ProduceRun {
 impl ProduceRun {
     /// Takes the request if it may be one with those before it.
     pub fn takes(&mut self, version: i16, request: ProduceRequest) -> bool {
-        let Some((topic, data)) = only(&request) else { return false };
+        let Some((topic, data)) = only_partition(&request) else { return false };
         // Old formats are converted one by one.
         let is_plain = version >= 3
             && matches!(request.acks, -1 | 1)
@@ -131,7 +139,9 @@ impl ProduceRun {
             let same = |(own, part): (&TopicProduceData, &PartitionProduceData)| {
                 (&own.name, own.topic_id, part.index) == (&topic.name, topic.topic_id, data.index)
             };
-            self.version == version && first.acks == request.acks && only(first).is_some_and(same)
+            self.version == version
+                && first.acks == request.acks
+                && only_partition(first).is_some_and(same)
         });
         if is_plain && fits {
             self.version = version;
@@ -144,13 +154,16 @@ impl ProduceRun {
     /// be told why not. Nothing was written then.
     pub fn append(self, node: &Node, call: &Call) -> Option<Vec<ProduceOutcome>> {
         let first = self.requests.first()?;
-        let (acks, (topic, data)) = (first.acks, only(first)?);
-        let partition = find(node, call, topic, data.index)?;
+        let (acks, (topic, data)) = (first.acks, only_partition(first)?);
+        let partition = find_partition(node, call, topic, data.index)?;
         may_write(node, call, &partition).ok()?;
         let (for_all, zstd_allowed) = (acks == -1, call.version >= 7);
         let terms = Terms { now_ms: node.clock.wall_ms(), for_all, zstd_allowed, guard: None };
-        let batches: Vec<&[u8]> =
-            self.requests.iter().filter_map(|it| only(it)?.1.records.as_deref()).collect();
+        let batches: Vec<&[u8]> = self
+            .requests
+            .iter()
+            .filter_map(|it| only_partition(it)?.1.records.as_deref())
+            .collect();
         let all = partition.append_together(&batches, &terms)?;
         let answers = self.requests.into_iter().zip(all).map(|(request, appended)| {
             let mut waits = Vec::new();
@@ -160,8 +173,9 @@ impl ProduceRun {
             let timeout_ms = request.timeout_ms;
             let mut response = ProduceResponse::default();
             for topic in request.topic_data {
-                let one =
-                    |it: &PartitionProduceData| outcome(it.index, Some(&partition), Ok(appended));
+                let one = |it: &PartitionProduceData| {
+                    wire_outcome(it.index, Some(&partition), Ok(appended))
+                };
                 response.responses.push(TopicProduceResponse {
                     partition_responses: topic.partition_data.iter().map(one).collect(),
                     name: topic.name,
@@ -176,7 +190,7 @@ impl ProduceRun {
 }
 
 /// The only partition of a request that has one.
-fn only(request: &ProduceRequest) -> Option<(&TopicProduceData, &PartitionProduceData)> {
+fn only_partition(request: &ProduceRequest) -> Option<(&TopicProduceData, &PartitionProduceData)> {
     let [topic] = &request.topic_data[..] else { return None };
     let [data] = &topic.partition_data[..] else { return None };
     Some((topic, data))
@@ -195,7 +209,7 @@ pub fn name_once(request: &mut ProduceRequest, version: i16) {
                     || data.len() > 1 && !repeated(data.iter().map(|it| it.index)).is_empty()
             })
     };
-    if only(request).is_some() || !has_repeats() {
+    if only_partition(request).is_some() || !has_repeats() {
         return;
     }
     let is_refused = |data: &PartitionProduceData| {
@@ -235,7 +249,7 @@ struct ProduceTerms {
 }
 
 /// Why a partition's batch was not appended.
-pub struct Refusal {
+pub struct BatchRefusal {
     code: ErrorCode,
     message: Option<String>,
     /// Which records are wrong, and why.
@@ -243,14 +257,14 @@ pub struct Refusal {
     tells_log_start: bool,
 }
 
-impl From<ErrorCode> for Refusal {
+impl From<ErrorCode> for BatchRefusal {
     fn from(code: ErrorCode) -> Self {
         Self { code, message: None, records: Vec::new(), tells_log_start: false }
     }
 }
 
 /// The one place where a refused batch becomes a wire code.
-impl From<AppendRefusal> for Refusal {
+impl From<AppendRefusal> for BatchRefusal {
     fn from(refused: AppendRefusal) -> Self {
         Self {
             code: refused.code(),
@@ -261,27 +275,39 @@ impl From<AppendRefusal> for Refusal {
     }
 }
 
-type AppendOutcome = Result<AppendedBatch, Refusal>;
+type AppendOutcome = Result<AppendedBatch, BatchRefusal>;
 
-fn write(
+/// What a request has for one partition.
+struct ProducedBatch<'a> {
+    topic: &'a TopicProduceData,
+    data: &'a PartitionProduceData,
+    /// What was found out before, if it was read beside the threads that serve.
+    read: Option<ReadThrough>,
+}
+
+fn write_partition(
     node: &Node,
     call: &Call,
     asked: &ProduceTerms,
-    (topic, data): (&TopicProduceData, &PartitionProduceData),
-    read: Option<ReadThrough>,
+    produced: ProducedBatch<'_>,
 ) -> (Option<Partition>, AppendOutcome) {
+    let ProducedBatch { topic, data, read } = produced;
     if asked.enlisted.refused == Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED) {
         // Kafka refuses the request as a whole then.
         return (None, Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.into()));
     }
-    let Some(partition) = find(node, call, topic, data.index) else {
+    let Some(partition) = find_partition(node, call, topic, data.index) else {
         let by_id = call.version >= 13;
         let code = node.why_not_here(&topic.name, topic.topic_id, by_id, data.index);
         return (None, Err(code.into()));
     };
     let records = data.records.clone().unwrap_or_default();
     let written = match may_append(node, call, asked, &partition, &records) {
-        Ok(()) => append(node, call, asked, (&partition, &records), read),
+        Ok(()) => {
+            let guard = asked.enlisted.guards.get(partition.name()).copied();
+            let terms = Terms { guard, ..append_terms(node, call, asked.acks) };
+            append_batch(&partition, &records, &terms, read)
+        }
         Err(refusal) => Err(refusal),
     };
     (Some(partition), written)
@@ -295,7 +321,7 @@ fn may_append(
     asked: &ProduceTerms,
     partition: &Partition,
     records: &[u8],
-) -> Result<(), Refusal> {
+) -> Result<(), BatchRefusal> {
     let may_write = may_write(node, call, partition);
     if may_write == Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED) {
         return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED.into());
@@ -314,7 +340,7 @@ fn may_append(
     if !is_acks {
         return Err(ErrorCode::INVALID_REQUIRED_ACKS.into());
     }
-    may_write.map_err(Refusal::from)
+    may_write.map_err(BatchRefusal::from)
 }
 
 fn may_write(node: &Node, call: &Call, partition: &Partition) -> Result<(), ErrorCode> {
@@ -328,7 +354,12 @@ fn may_write(node: &Node, call: &Call, partition: &Partition) -> Result<(), Erro
     Ok(())
 }
 
-fn find(node: &Node, call: &Call, topic: &TopicProduceData, index: i32) -> Option<Partition> {
+fn find_partition(
+    node: &Node,
+    call: &Call,
+    topic: &TopicProduceData,
+    index: i32,
+) -> Option<Partition> {
     if call.version >= 13 {
         node.partitions.find_by_id(topic.topic_id, index)
     } else {
@@ -347,7 +378,7 @@ struct Enlisted {
 
 /// Makes every partition to which the transaction is news a part of it; from version 12 on by this
 /// (KIP-890), before that it must be one already.
-fn enlist(node: &Node, call: &Call, request: &ProduceRequest) -> Enlisted {
+fn enlist_partitions(node: &Node, call: &Call, request: &ProduceRequest) -> Enlisted {
     let mut enlisted = Enlisted::default();
     let mut producer = None;
     let implied = call.version >= 12;
@@ -362,7 +393,7 @@ fn enlist(node: &Node, call: &Call, request: &ProduceRequest) -> Enlisted {
             }
             let sender = (batch.producer_id(), batch.producer_epoch());
             producer = Some(sender);
-            if let Some(partition) = find(node, call, topic, data.index)
+            if let Some(partition) = find_partition(node, call, topic, data.index)
                 && let Some(guard) = partition.to_verify(sender.0, sender.1)
             {
                 if asks {
@@ -403,25 +434,22 @@ const fn of_coordinator(code: ErrorCode, version: i16) -> ErrorCode {
     }
 }
 
-fn append(
-    node: &Node,
-    call: &Call,
-    asked: &ProduceTerms,
-    (partition, records): (&Partition, &Bytes),
+fn append_batch(
+    partition: &Partition,
+    records: &Bytes,
+    terms: &Terms,
     read: Option<ReadThrough>,
 ) -> AppendOutcome {
-    let guard = asked.enlisted.guards.get(partition.name()).copied();
-    let terms = Terms { guard, ..terms(node, call, asked.acks) };
     match read {
-        None | Some(ReadThrough::Not) => Ok(partition.append_on(records, &terms)?),
+        None | Some(ReadThrough::Not) => Ok(partition.append_on(records, terms)?),
         Some(ReadThrough::Through(batch, inspected)) => {
-            Ok(partition.append_inspected(&batch, &terms, inspected)?)
+            Ok(partition.append_inspected(&batch, terms, inspected)?)
         }
         Some(ReadThrough::Refused(refusal)) => Err(refusal),
     }
 }
 
-fn terms(node: &Node, call: &Call, acks: i16) -> Terms {
+fn append_terms(node: &Node, call: &Call, acks: i16) -> Terms {
     let (now_ms, zstd_allowed) = (node.clock.wall_ms(), call.version >= 7);
     Terms { now_ms, for_all: acks == -1, zstd_allowed, guard: None }
 }
@@ -433,7 +461,7 @@ pub enum ReadThrough {
     /// This is the batch, of old messages too, and what is in it.
     Through(Bytes, Inspected),
     /// It cannot be appended.
-    Refused(Refusal),
+    Refused(BatchRefusal),
 }
 
 /// Are there batches that [`read_through`] must see first: compressed ones, old messages, or those
@@ -451,15 +479,15 @@ pub fn must_read_through(node: &Node, call: &Call, request: &ProduceRequest) -> 
 ///
 /// They are waited for, so that the requests of a connection keep their order.
 pub async fn read_through(node: &Node, call: &Call, request: &ProduceRequest) -> Vec<ReadThrough> {
-    let terms = terms(node, call, request.acks);
+    let terms = append_terms(node, call, request.acks);
     let mut all = Vec::new();
     for topic in &request.topic_data {
         for data in &topic.partition_data {
-            let partition = find(node, call, topic, data.index);
+            let partition = find_partition(node, call, topic, data.index);
             let records = data.records.as_ref();
             all.push(match (partition, records) {
                 (Some(partition), Some(records)) => {
-                    read_one(node, call, &partition, (records, &terms)).await
+                    read_one(node, call, &partition, records, &terms).await
                 }
                 _ => ReadThrough::Not,
             });
@@ -472,13 +500,14 @@ async fn read_one(
     node: &Node,
     call: &Call,
     partition: &Partition,
-    (records, terms): (&Bytes, &Terms),
+    records: &Bytes,
+    terms: &Terms,
 ) -> ReadThrough {
     let is_old = call.version < 3 && Batch::produced(records).is_err();
-    let batch = if is_old { convert(node, records).await } else { Ok(records.clone()) };
+    let batch = if is_old { convert_old(node, records).await } else { Ok(records.clone()) };
     match batch {
         Ok(batch) if is_old || partition.must_inspect(&batch) => {
-            let inspected = node.unpacking.inspect(partition, &batch, terms).await;
+            let inspected = node.unpacking().inspect(partition, &batch, terms).await;
             inspected.map_or(ReadThrough::Not, |inspected| ReadThrough::Through(batch, inspected))
         }
         Ok(_) => ReadThrough::Not,
@@ -487,12 +516,12 @@ async fn read_one(
 }
 
 /// Old messages as a batch.
-async fn convert(node: &Node, set: &Bytes) -> Result<Bytes, Refusal> {
+async fn convert_old(node: &Node, set: &Bytes) -> Result<Bytes, BatchRefusal> {
     if set.is_empty() {
         return Err(AppendRefusal::Records(BadRecords::Empty(0)).into());
     }
     let set = set.clone();
-    let batch = node.unpacking.work(move || legacy::convert_up(&set, UNPACKED_BYTES_MAX)).await;
+    let batch = node.unpacking().work(move || legacy::convert_up(&set, UNPACKED_BYTES_MAX)).await;
     match batch {
         Some(Ok(batch)) => Ok(Bytes::from(batch)),
         Some(Err(error)) => Err(AppendRefusal::Records(BadRecords::Broken(error)).into()),
@@ -500,7 +529,7 @@ async fn convert(node: &Node, set: &Bytes) -> Result<Bytes, Refusal> {
     }
 }
 
-fn outcome(
+fn wire_outcome(
     index: i32,
     partition: Option<&Partition>,
     written: AppendOutcome,
@@ -533,3 +562,7 @@ fn outcome(
         },
     }
 }
+
+#[cfg(test)]
+#[path = "produce_tests.rs"]
+mod tests;

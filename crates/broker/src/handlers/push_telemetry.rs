@@ -25,7 +25,7 @@ pub async fn handle(
         codec: request.compression_type,
         metrics: request.metrics,
     };
-    let pushed = node.telemetry.push(&push, call.traits(), PushTimes::now(&node.clock));
+    let pushed = node.clients.telemetry.push(&push, call.traits(), PushTimes::now(&node.clock));
     let error_code = pushed.err().unwrap_or(ErrorCode::NONE).0;
     PushTelemetryResponse { error_code, ..Default::default() }
 }

@@ -1,4 +1,6 @@
 //! SyncGroup: the leader brings the assignment, the others wait for it.
+//!
+//! 3: static members (KIP-345). 5: the protocol's type and name must be the group's (KIP-559).
 
 use ottla_coordinator::group::GroupCommand;
 use ottla_protocol::ApiKey;
@@ -24,6 +26,7 @@ pub async fn handle(node: &Node, call: &Call, request: SyncGroupRequest) -> Sync
         return refused(ErrorCode::GROUP_AUTHORIZATION_FAILED);
     }
     let group = request.group_id.clone();
-    let answer = node.ask_group(&group, GroupCommand::Sync { request, version: call.version });
+    let answer =
+        node.coordinators.ask_group(&group, GroupCommand::Sync { request, version: call.version });
     answer.await.unwrap_or_else(refused)
 }

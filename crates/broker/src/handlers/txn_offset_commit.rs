@@ -1,4 +1,7 @@
 //! TxnOffsetCommit: how far a group has come, as part of a transaction.
+//!
+//! 2: leader epochs (KIP-320). 3: the member and its generation fence (KIP-447). 4:
+//! TRANSACTION_ABORTABLE. 5: it adds the group's partition to the transaction (KIP-890).
 
 use ottla_coordinator::group::GroupCommand;
 use ottla_coordinator::transaction::AddPartitions;
@@ -26,7 +29,7 @@ pub async fn handle(
     mut request: TxnOffsetCommitRequest,
 ) -> TxnOffsetCommitResponse {
     let all = |request: &TxnOffsetCommitRequest, code: ErrorCode| {
-        let topics = request.topics.iter().map(|topic| answer(topic, code)).collect();
+        let topics = request.topics.iter().map(|topic| answer_all(topic, code)).collect();
         TxnOffsetCommitResponse { topics, ..Default::default() }
     };
     let id = &request.transactional_id;
@@ -46,33 +49,33 @@ pub async fn handle(
             topic.partitions.retain(|it| node.has_partition(&topic.name, it.partition_index));
             if !missing.partitions.is_empty() {
                 let code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
-                put(&mut refused.topics, answer(&missing, code));
+                put_refused(&mut refused.topics, answer_all(&missing, code));
             }
             return !topic.partitions.is_empty();
         } else {
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
         };
-        put(&mut refused.topics, answer(topic, code));
+        put_refused(&mut refused.topics, answer_all(topic, code));
         false
     });
     if request.topics.is_empty() {
         return refused;
     }
     let whole = request.clone();
-    let committed = commit(node, call, request).await;
+    let committed = commit_offsets(node, call, request).await;
     let committed = committed.unwrap_or_else(|code| all(&whole, for_version(code, call.version)));
     if refused.topics.is_empty() {
         return committed;
     }
     for topic in committed.topics {
-        put(&mut refused.topics, topic);
+        put_refused(&mut refused.topics, topic);
     }
     refused
 }
 
 /// Adds a topic's answers to those of the same topic, if there are any: as in Kafka, what was
 /// refused comes first, and each of these topics once.
-fn put(all: &mut Vec<TxnOffsetCommitResponseTopic>, topic: TxnOffsetCommitResponseTopic) {
+fn put_refused(all: &mut Vec<TxnOffsetCommitResponseTopic>, topic: TxnOffsetCommitResponseTopic) {
     match all.iter_mut().find(|it| it.name == topic.name) {
         Some(known) => known.partitions.extend(topic.partitions),
         None => all.push(topic),
@@ -93,7 +96,7 @@ const fn for_version(code: ErrorCode, version: i16) -> ErrorCode {
     }
 }
 
-async fn commit(
+async fn commit_offsets(
     node: &Node,
     call: &Call,
     request: TxnOffsetCommitRequest,
@@ -101,8 +104,8 @@ async fn commit(
     if request.group_id.is_empty() {
         return Err(ErrorCode::INVALID_GROUP_ID);
     }
-    let host = node.group(&request.group_id)?;
-    let index = node.group_shard(&request.group_id)?;
+    let host = node.coordinators.group(&request.group_id)?;
+    let index = node.coordinators.group_shard(&request.group_id)?;
     let producer = (request.producer_id, request.producer_epoch);
     let found = node.partitions.find(crate::hosts::groups::TOPIC, index);
     let partition = found.ok_or(ErrorCode::NOT_COORDINATOR)?;
@@ -127,7 +130,10 @@ async fn commit(
     ask(&host, GroupCommand::CommitInTransaction(request)).await
 }
 
-fn answer(topic: &TxnOffsetCommitRequestTopic, code: ErrorCode) -> TxnOffsetCommitResponseTopic {
+fn answer_all(
+    topic: &TxnOffsetCommitRequestTopic,
+    code: ErrorCode,
+) -> TxnOffsetCommitResponseTopic {
     let partition = |index| TxnOffsetCommitResponsePartition {
         partition_index: index,
         error_code: code.0,
@@ -194,9 +200,9 @@ mod tests {
             ..Default::default()
         };
         let mut all = Vec::new();
-        put(&mut all, answer(&topic("a", 9), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
-        put(&mut all, answer(&topic("b", 0), ErrorCode::NONE));
-        put(&mut all, answer(&topic("a", 0), ErrorCode::NONE));
+        put_refused(&mut all, answer_all(&topic("a", 9), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+        put_refused(&mut all, answer_all(&topic("b", 0), ErrorCode::NONE));
+        put_refused(&mut all, answer_all(&topic("a", 0), ErrorCode::NONE));
         let found: Vec<_> = all
             .iter()
             .map(|it| (it.name.as_str(), it.partitions.iter().map(|it| it.error_code).collect()))

@@ -1,4 +1,6 @@
 //! UpdateFeatures: the levels that the cluster works at.
+//!
+//! KIP-584. 1: only validate, and the kind of change. 2: the answer names no single features.
 
 use ottla_metadata::ControllerCommand;
 use ottla_protocol::ApiKey;

@@ -1,4 +1,6 @@
 //! WriteTxnMarkers: other coordinators, and operators, end transactions here.
+//!
+//! Version 0 was removed in Kafka 4.0. 2: the transaction's version (KIP-1228).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +33,7 @@ pub async fn handle(
 ) -> WriteTxnMarkersResponse {
     let mut results = Results::new();
     for marker in request.markers {
-        write(node, call, marker, &mut results).await;
+        write_marker(node, call, marker, &mut results).await;
     }
     if results.values().all(BTreeMap::is_empty) {
         // Nothing was asked of any partition.
@@ -61,7 +63,7 @@ pub async fn handle(
 /// The answer for each producer, topic and partition: each once, however often it was named.
 type Results = BTreeMap<ProducerId, BTreeMap<String, BTreeMap<i32, ErrorCode>>>;
 
-async fn write(node: &Node, call: &Call, marker: WritableTxnMarker, results: &mut Results) {
+async fn write_marker(node: &Node, call: &Call, marker: WritableTxnMarker, results: &mut Results) {
     let allowed = call.may(node, Operation::Alter, Resource::Cluster)
         || call.may(node, Operation::ClusterAction, Resource::Cluster);
     let end = TransactionEnd {
@@ -79,11 +81,11 @@ async fn write(node: &Node, call: &Call, marker: WritableTxnMarker, results: &mu
         let done = if !allowed {
             Err(ErrorCode::CLUSTER_AUTHORIZATION_FAILED)
         } else if node.partitions.find(topic, index).is_some()
-            && let Err(code) = check(&marker)
+            && let Err(code) = check_rights(&marker)
         {
             Err(code)
         } else {
-            node.markers.write(topic, index, &end).await
+            node.coordinators.write_marker(topic, index, &end).await
         };
         let partitions = topics.entry(topic.to_owned()).or_default();
         partitions.insert(index, done.err().unwrap_or(ErrorCode::NONE));
@@ -91,7 +93,7 @@ async fn write(node: &Node, call: &Call, marker: WritableTxnMarker, results: &mu
 }
 
 /// A marker that no coordinator would send must not reach a log.
-fn check(marker: &WritableTxnMarker) -> Result<(), ErrorCode> {
+fn check_rights(marker: &WritableTxnMarker) -> Result<(), ErrorCode> {
     if marker.producer_epoch < NO_PRODUCER_EPOCH {
         return Err(ErrorCode::INVALID_PRODUCER_EPOCH);
     }

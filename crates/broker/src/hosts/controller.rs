@@ -26,22 +26,22 @@ const SNAPSHOTS: Share = Share(2);
 
 /// The controller, and the way to it; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct ControllerHandle(Arc<Inner>);
+pub struct ControllerHandle(Arc<ControllerInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct ControllerInner {
     clock: Clock,
     host: Host<Controller, QuorumJournal>,
-    committing: Arc<Bell>,
+    committing: Arc<CommitBell>,
     /// Is the controller lost, because its log fails?
     failed: watch::Sender<bool>,
 }
 
 /// Rings the task that commits, from when there is one.
 #[derive(Debug, Default)]
-struct Bell(OnceLock<Ring>);
+struct CommitBell(OnceLock<Ring>);
 
-impl Wake for Bell {
+impl Wake for CommitBell {
     fn wake(&self) {
         if let Some(ring) = self.0.get() {
             ring.ring();
@@ -54,11 +54,11 @@ impl ControllerHandle {
     /// [`ControllerHandle::serve`].
     #[must_use]
     pub fn new(clock: Clock, controller: Controller, quorum: Quorum) -> Self {
-        let committing = Arc::<Bell>::default();
+        let committing = Arc::<CommitBell>::default();
         let wake = Arc::clone(&committing) as Arc<dyn Wake>;
         let host = Host::new(clock.clone(), controller, QuorumJournal::new(quorum), wake);
         let (failed, _) = watch::channel(false);
-        Self(Arc::new(Inner { clock, host, committing, failed }))
+        Self(Arc::new(ControllerInner { clock, host, committing, failed }))
     }
 
     /// Commits on `lane` from now on, until that is stopped; `publish` makes this node what the
@@ -133,7 +133,7 @@ impl ControllerHandle {
     }
 }
 
-impl Inner {
+impl ControllerInner {
     /// Fires the timers that are due and commits what was appended.
     fn commit_round(&self, publishing: &Ring) -> Next {
         let next_ms = self.host.fire();
@@ -170,6 +170,7 @@ impl Inner {
     /// Makes this node what the newest committed metadata says, and lets the answers go.
     fn publish(&self, publish: &mut impl FnMut(News), lane: &Lane) {
         let news = self.host.between_turns(|_, journal| journal.take_news());
+        // Two commits may have rung for the news that the first round has taken.
         let Some(news) = news else { return };
         let (cluster, offset) = (news.cluster.clone(), news.offset);
         publish(news);

@@ -13,7 +13,7 @@ use ottla_types::{Offset, ProducerId, Uuid};
 use tokio::sync::oneshot::error::TryRecvError;
 
 /// A controller on a disk that can be made to fail, in simulated time.
-struct Scene {
+struct ControllerBench {
     folder: tempfile::TempDir,
     disk: FaultyFiles,
     time: SimulatedTime,
@@ -24,9 +24,9 @@ struct Scene {
 }
 
 /// An answer that was asked for.
-type Answer = oneshot::Receiver<ControllerReply>;
+type TestAnswer = oneshot::Receiver<ControllerReply>;
 
-impl Scene {
+impl ControllerBench {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let disk = FaultyFiles::new(Arc::new(DiskFiles));
@@ -53,7 +53,7 @@ impl Scene {
     }
 
     /// Asks for a block of producer ids, which is written down.
-    fn allocate(&self) -> Result<Answer, ErrorCode> {
+    fn allocate(&self) -> Result<TestAnswer, ErrorCode> {
         self.controller.start(ControllerCommand::AllocateProducerIds { broker: 1 })
     }
 
@@ -90,15 +90,16 @@ fn controller(disk: &FaultyFiles, folder: &Path, clock: &Clock) -> ControllerHan
     ControllerHandle::new(clock.clone(), controller, opened.expect("opens").quorum)
 }
 
-fn first_id(answer: &mut Answer) -> Result<ProducerId, TryRecvError> {
+fn first_id(answer: &mut TestAnswer) -> Result<ProducerId, TryRecvError> {
     let (first, _): (ProducerId, i32) = ottla_machine::answer(answer.try_recv()?);
     Ok(first)
 }
 
 #[test]
 fn commands_that_come_together_are_committed_together() {
-    let scene = Scene::new();
-    let mut answers: Vec<Answer> = (0..3).map(|_| scene.allocate().expect("accepted")).collect();
+    let scene = ControllerBench::new();
+    let mut answers: Vec<TestAnswer> =
+        (0..3).map(|_| scene.allocate().expect("accepted")).collect();
     let early: Vec<_> = answers.iter_mut().map(first_id).collect();
     assert!(early.iter().all(|it| *it == Err(TryRecvError::Empty)), "nothing is durable");
     scene.run();
@@ -109,8 +110,8 @@ fn commands_that_come_together_are_committed_together() {
 
 #[test]
 fn an_answer_leaves_when_the_node_is_what_the_metadata_says() {
-    let scene = Scene::new();
-    let answer = Arc::new(Mutex::new(None::<Answer>));
+    let scene = ControllerBench::new();
+    let answer = Arc::new(Mutex::new(None::<TestAnswer>));
     let (seen, early) = (Arc::clone(&answer), Arc::new(Mutex::new(Vec::new())));
     let tried = Arc::clone(&early);
     // Another controller on the same lane, whose publishing looks at its own answer.
@@ -131,7 +132,7 @@ fn an_answer_leaves_when_the_node_is_what_the_metadata_says() {
 
 #[test]
 fn a_log_that_cannot_be_made_durable_stops_the_node() {
-    let scene = Scene::new();
+    let scene = ControllerBench::new();
     scene.disk.set(scene.folder.path(), Some(Fault::Syncs));
     let mut answer = scene.allocate().expect("accepted");
     assert!(!scene.is_failed());
@@ -145,7 +146,7 @@ fn a_log_that_cannot_be_made_durable_stops_the_node() {
 
 #[test]
 fn a_write_that_fails_stops_the_node() {
-    let scene = Scene::new();
+    let scene = ControllerBench::new();
     let mut before = scene.allocate().expect("accepted");
     scene.disk.set(scene.folder.path(), Some(Fault::Writes));
     assert_eq!(scene.allocate().err(), Some(ErrorCode::NOT_CONTROLLER));
@@ -156,7 +157,7 @@ fn a_write_that_fails_stops_the_node() {
 
 #[test]
 fn a_full_disk_refuses_a_command_and_the_controller_goes_on() {
-    let scene = Scene::new();
+    let scene = ControllerBench::new();
     scene.disk.set(scene.folder.path(), Some(Fault::Full));
     for _ in 0..2 {
         assert_eq!(scene.allocate().err(), Some(ErrorCode::KAFKA_STORAGE_ERROR));

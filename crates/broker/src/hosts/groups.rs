@@ -7,7 +7,7 @@ use ottla_partitions::Marker;
 use ottla_records::BatchOptions;
 use ottla_types::{Bug, CONSUMER_OFFSETS, TimestampMs, is_planted};
 
-use super::kind::{Entry, Kind, Stored};
+use super::kind::{JournalEntry, ShardKind, StoredRecord};
 use super::shards::{COMMIT_CHECK, ShardHost, Shards};
 use super::topic_journal::UNPACKED_BYTES_MAX;
 
@@ -25,7 +25,7 @@ pub type GroupHost = ShardHost<GroupKind>;
 /// All coordinators of this node.
 pub type Groups = Shards<GroupKind>;
 
-impl Kind for GroupKind {
+impl ShardKind for GroupKind {
     type Machine = GroupMachine;
     type Record = GroupRecord;
     type Settings = GroupSettings;
@@ -43,7 +43,7 @@ impl Kind for GroupKind {
         GroupCommand::Settings(settings)
     }
 
-    fn entries(records: &[GroupRecord], now_ms: TimestampMs) -> impl Iterator<Item = Entry> {
+    fn entries(records: &[GroupRecord], now_ms: TimestampMs) -> impl Iterator<Item = JournalEntry> {
         let options = match records.first() {
             // The coordinator is in no producer's sequence, but Kafka's batches start at 0.
             Some(GroupRecord::Pending { producer, .. }) => BatchOptions {
@@ -56,24 +56,26 @@ impl Kind for GroupKind {
             _ => BatchOptions::default(),
         };
         offset_parts(records).map(move |part| match part {
-            [GroupRecord::Ended(end)] => Entry::Marker(end_marker(end)),
-            part => Entry::Batch {
+            [GroupRecord::Ended(end)] => JournalEntry::Marker(end_marker(end)),
+            part => JournalEntry::Batch {
                 options: options.clone(),
                 records: part.iter().map(|it| it.encode(now_ms)).collect(),
             },
         })
     }
 
-    fn decode(stored: Stored) -> Result<Option<GroupRecord>, String> {
+    fn decode(stored: StoredRecord) -> Result<Option<GroupRecord>, String> {
         let (offset, key, value, transaction) = match stored {
-            Stored::Marker(marker) => {
+            StoredRecord::Marker(marker) => {
                 return Ok(Some(GroupRecord::Ended(transaction_end(&marker))));
             }
-            Stored::Record { offset, key, value, transaction } => (offset, key, value, transaction),
+            StoredRecord::Record { offset, key, value, transaction } => {
+                (offset, key, value, transaction)
+            }
         };
         match GroupRecord::decode(key, value) {
             Ok(Some(record)) => Ok(Some(match transaction {
-                Some(producer) => record.in_transaction(producer),
+                Some((id, epoch)) => record.in_transaction(id, epoch),
                 None => record,
             })),
             // What another kind of group wrote is not for this machine.

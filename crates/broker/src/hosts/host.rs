@@ -89,13 +89,14 @@ pub struct Host<M: Machine, J> {
     clock: Clock,
     /// Set once, under the lock of `inner`; whoever looks too early meets the lost machine itself.
     is_lost: AtomicBool,
-    inner: Mutex<Inner<M, J>>,
+    /// The machine and its journal: one turn at a time, its append included.
+    inner: Mutex<HostInner<M, J>>,
 }
 
 /// Replies of one turn, and the journal's end that they wait for.
 type Parked<M> = (Offset, Vec<(Ticket, <M as Machine>::Reply)>);
 
-struct Inner<M: Machine, J> {
+struct HostInner<M: Machine, J> {
     machine: M,
     journal: J,
     is_lost: bool,
@@ -174,7 +175,7 @@ impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
     /// [`Host::fire`] and [`Host::committed`]: a timer is due earlier than `fire` has said, there
     /// is something to commit, or the machine is lost.
     pub fn new(clock: Clock, machine: M, journal: J, wake: Arc<dyn Wake>) -> Self {
-        let inner = Inner {
+        let inner = HostInner {
             machine,
             journal,
             is_lost: false,
@@ -222,7 +223,7 @@ impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
 
     fn turn(
         &self,
-        inner: &mut Inner<M, J>,
+        inner: &mut HostInner<M, J>,
         command: M::Command,
         asker: Option<oneshot::Sender<M::Reply>>,
     ) -> Result<(), Unanswered<J::Error>> {
@@ -272,16 +273,16 @@ impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
     /// Looks at the machine between two turns, and does what its journal needs done.
     pub fn between_turns<T>(&self, look: impl FnOnce(&M, &mut J) -> T) -> T {
         let mut inner = self.lock();
-        let Inner { machine, journal, .. } = &mut *inner;
+        let HostInner { machine, journal, .. } = &mut *inner;
         look(machine, journal)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner<M, J>> {
+    fn lock(&self) -> MutexGuard<'_, HostInner<M, J>> {
         self.inner.lock()
     }
 }
 
-impl<M: Machine, J: Journal<M::Record>> Inner<M, J> {
+impl<M: Machine, J: Journal<M::Record>> HostInner<M, J> {
     fn run(
         &mut self,
         command: M::Command,
@@ -318,6 +319,7 @@ impl<M: Machine, J: Journal<M::Record>> Inner<M, J> {
         for record in &turn.records {
             self.machine.apply(record);
         }
+        self.machine.check_turn(&turn.records);
         turn.notes.iter().for_each(audit::note);
         for alarm in turn.alarms {
             match alarm {

@@ -9,7 +9,7 @@ use ottla_records::BatchOptions;
 use ottla_types::{Offset, ProducerEpoch, ProducerId, TimestampMs};
 
 /// A kind of coordinator.
-pub trait Kind: Debug + Send + Sync + 'static {
+pub trait ShardKind: Debug + Send + Sync + 'static {
     /// What runs in it.
     type Machine: Machine<Record = Self::Record, Reply: Debug + Send, Timer: Send> + Send;
     /// What it writes down.
@@ -30,13 +30,14 @@ pub trait Kind: Debug + Send + Sync + 'static {
 
     /// What is appended for the records of one decision, in this order. There are several entries
     /// only if each is true without those behind it.
-    fn entries(records: &[Self::Record], now_ms: TimestampMs) -> impl Iterator<Item = Entry>;
+    fn entries(records: &[Self::Record], now_ms: TimestampMs)
+    -> impl Iterator<Item = JournalEntry>;
 
     /// The record that stands in the topic; `None` if it is not for this machine.
     ///
     /// # Errors
     /// It cannot be decoded, and must not be skipped.
-    fn decode(stored: Stored) -> Result<Option<Self::Record>, String>;
+    fn decode(stored: StoredRecord) -> Result<Option<Self::Record>, String>;
 }
 
 /// The key and the value of a record; no value deletes the key.
@@ -44,7 +45,7 @@ pub type KeyValue = (Bytes, Option<Bytes>);
 
 /// What is appended to a coordinator's topic at once.
 #[derive(Debug)]
-pub enum Entry {
+pub enum JournalEntry {
     /// Records in one batch.
     Batch {
         /// Its producer, if it belongs to a transaction.
@@ -58,7 +59,7 @@ pub enum Entry {
 
 /// What is read from a coordinator's topic.
 #[derive(Debug)]
-pub enum Stored {
+pub enum StoredRecord {
     /// A record.
     Record {
         /// Where it lies.

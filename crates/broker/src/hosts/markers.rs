@@ -84,7 +84,7 @@ impl Markers {
                         | ErrorCode::TRANSACTION_COORDINATOR_FENCED,
                     ) => {}
                     Err(code) => {
-                        tell(work, topic, *index, code);
+                        log_waiting(work, topic, *index, code);
                         all = false;
                     }
                 }
@@ -154,11 +154,22 @@ impl Drop for Taken<'_> {
 }
 
 /// Says once that a marker has to wait.
-fn tell(work: &MarkerWork, topic: &str, index: i32, code: ErrorCode) {
-    let (id, why) = (&work.id, code.name());
+fn log_waiting(work: &MarkerWork, topic: &str, index: i32, code: ErrorCode) {
+    let (transactional_id, error) = (&*work.id, code.name());
+    let partition = format_args!("{topic}-{index}");
     if work.is_again {
-        tracing::debug!(id, topic, index, why, "transaction marker not written yet; retrying");
+        tracing::debug!(
+            transactional_id,
+            %partition,
+            error,
+            "transaction marker still cannot be written; retrying"
+        );
     } else {
-        tracing::warn!(id, topic, index, why, "transaction marker cannot be written; retrying");
+        tracing::warn!(
+            transactional_id,
+            %partition,
+            error,
+            "transaction marker cannot be written; retrying"
+        );
     }
 }

@@ -54,7 +54,7 @@ impl Moves {
 fn start_task(mover: Mover, rate: Arc<Mutex<Option<f64>>>) -> Ring {
     let lane = mover.lane.clone();
     if let Err(error) = lane.keep_thread() {
-        tracing::error!(%error, "partition moves cannot start: no thread");
+        tracing::error!(%error, "partitions cannot be moved between data directories: no thread");
     }
     lane.start_task(Share::default(), task(mover, rate))
 }

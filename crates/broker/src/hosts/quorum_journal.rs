@@ -1,6 +1,7 @@
 //! The metadata quorum as the journal of the controller.
 //!
-//! An append is in the log at once, and not durable. A [`Commit`] makes durable what was appended
+//! An append is in the log at once, and not durable. A [`QuorumCommit`] makes durable what was
+//! appended
 //! before it began, however many turns that were; the metadata that the controller had then is kept
 //! until the commit has ended, for the brokers to be what it says.
 
@@ -44,9 +45,9 @@ pub struct QuorumJournal {
 
 /// Makes durable what was appended before it began, beside the turns that append more.
 #[derive(Debug)]
-pub struct Commit(Store);
+pub struct QuorumCommit(Store);
 
-impl Commit {
+impl QuorumCommit {
     /// Does it, which takes as long as the disk does; [`QuorumJournal::end_commit`] takes the
     /// outcome.
     pub fn run(self) -> Committed {
@@ -81,7 +82,7 @@ impl QuorumJournal {
     ///
     /// # Errors
     /// An earlier write failed.
-    pub fn begin_commit(&mut self, cluster: &Cluster) -> Result<Option<Commit>, QuorumError> {
+    pub fn begin_commit(&mut self, cluster: &Cluster) -> Result<Option<QuorumCommit>, QuorumError> {
         let Some(quorum) = &mut self.quorum else { return Ok(None) };
         let offset = quorum.log_end();
         if offset == self.begun {
@@ -90,7 +91,7 @@ impl QuorumJournal {
         let store = quorum.begin_store()?;
         self.begun = offset;
         self.images.push_back(News { cluster: cluster.clone(), offset, epoch: quorum.epoch() });
-        Ok(Some(Commit(store)))
+        Ok(Some(QuorumCommit(store)))
     }
 
     /// A commit has ended.

@@ -75,6 +75,8 @@ struct Tracked {
 #[derive(Debug)]
 pub struct Sessions {
     slots: usize,
+    /// All sessions, by id, to look one up or to make room. A session may be locked while this is
+    /// held, never the other way round.
     live: Mutex<BTreeMap<i32, Arc<Mutex<FetchSession>>>>,
 }
 

@@ -15,21 +15,21 @@ use ottla_types::{ErrorCode, TimestampMs, coordinator_partition};
 use tokio::sync::Notify;
 
 use super::host::{Host, Unanswered, Wake};
-use super::kind::Kind;
+use super::kind::ShardKind;
 use super::topic_journal::{TopicJournal, replay};
 
 /// One coordinator.
-pub type ShardHost<K> = Host<<K as Kind>::Machine, TopicJournal<K>>;
+pub type ShardHost<K> = Host<<K as ShardKind>::Machine, TopicJournal<K>>;
 
 /// One partition of the topic, and how far its coordinator is.
-struct Shard<K: Kind> {
+struct Shard<K: ShardKind> {
     partition: Partition,
     /// Which load it is: what an earlier one has loaded is dropped.
     load: u64,
-    state: State<K>,
+    state: ShardState<K>,
 }
 
-enum State<K: Kind> {
+enum ShardState<K: ShardKind> {
     Loading,
     Ready(Arc<ShardHost<K>>),
     /// The load could not read or write what it had to yet: from this moment on it is tried again.
@@ -60,13 +60,16 @@ const _: () = assert!(TOGETHER.as_millis() < NAP.as_millis(), "a pause lies betw
 const _: () = assert!(LOAD_AGAIN.as_millis() >= NAP.as_millis(), "a load is looked at at each nap");
 
 /// All coordinators of a kind; cheap to clone.
-pub struct Shards<K: Kind>(Arc<Inner<K>>);
+pub struct Shards<K: ShardKind>(Arc<ShardsInner<K>>);
 
-struct Inner<K: Kind> {
+struct ShardsInner<K: ShardKind> {
     clock: Clock,
+    /// In force for the next load; a machine that runs is told by a command.
     settings: RwLock<K::Settings>,
+    /// The coordinators by partition. Written only to begin, end or drop a load, which itself runs
+    /// without the lock.
     shards: RwLock<BTreeMap<i32, Shard<K>>>,
-    /// How many loads have begun.
+    /// How many loads have begun: each gets a number of its own, whatever their order.
     loads: AtomicU64,
     /// Wakes the task that fires timers.
     wake: Arc<Notify>,
@@ -74,23 +77,23 @@ struct Inner<K: Kind> {
     loading: Lane,
 }
 
-impl<K: Kind> Clone for Shards<K> {
+impl<K: ShardKind> Clone for Shards<K> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<K: Kind> Debug for Shards<K> {
+impl<K: ShardKind> Debug for Shards<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Shards({})", K::TOPIC)
     }
 }
 
-impl<K: Kind> Shards<K> {
+impl<K: ShardKind> Shards<K> {
     /// No coordinator yet.
     #[must_use]
     pub fn new(clock: Clock, loading: Lane, settings: K::Settings) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(ShardsInner {
             clock,
             settings: RwLock::new(settings),
             shards: RwLock::default(),
@@ -100,24 +103,20 @@ impl<K: Kind> Shards<K> {
         }))
     }
 
-    /// The coordinator of this key, where the topic has `count` partitions.
-    ///
-    /// # Errors
-    /// What a client is told when the coordinator is not here, or not yet.
-    pub fn of(&self, key: &str, count: i32) -> Result<Arc<ShardHost<K>>, ErrorCode> {
-        self.at(shard_of(key, count).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?)
-    }
-
     /// The coordinator that lives in this partition.
     ///
     /// # Errors
-    /// See [`Shards::of`].
+    /// The error code for a client when the coordinator is not here, or not yet.
     pub fn at(&self, index: i32) -> Result<Arc<ShardHost<K>>, ErrorCode> {
         match self.read().get(&index).map(|shard| &shard.state) {
             // One that is lost is about to be loaded again.
-            Some(State::Ready(host)) if !host.is_lost() => Ok(Arc::clone(host)),
-            Some(State::Loading | State::Ready(_)) => Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
-            Some(State::Refused(_) | State::Broken) => Err(ErrorCode::COORDINATOR_NOT_AVAILABLE),
+            Some(ShardState::Ready(host)) if !host.is_lost() => Ok(Arc::clone(host)),
+            Some(ShardState::Loading | ShardState::Ready(_)) => {
+                Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS)
+            }
+            Some(ShardState::Refused(_) | ShardState::Broken) => {
+                Err(ErrorCode::COORDINATOR_NOT_AVAILABLE)
+            }
             None => Err(ErrorCode::NOT_COORDINATOR),
         }
     }
@@ -126,8 +125,8 @@ impl<K: Kind> Shards<K> {
     #[must_use]
     pub fn all(&self) -> Vec<(i32, Arc<ShardHost<K>>)> {
         let ready = |(index, shard): (&i32, &Shard<K>)| match &shard.state {
-            State::Ready(host) => Some((*index, Arc::clone(host))),
-            State::Loading | State::Refused(_) | State::Broken => None,
+            ShardState::Ready(host) => Some((*index, Arc::clone(host))),
+            ShardState::Loading | ShardState::Refused(_) | ShardState::Broken => None,
         };
         self.read().iter().filter_map(ready).collect()
     }
@@ -135,7 +134,7 @@ impl<K: Kind> Shards<K> {
     /// Is a coordinator still being loaded?
     #[must_use]
     pub fn is_loading(&self) -> bool {
-        self.read().values().any(|shard| matches!(shard.state, State::Loading))
+        self.read().values().any(|shard| matches!(shard.state, ShardState::Loading))
     }
 
     /// Loads a coordinator for each partition of the topic that is new, and unloads those whose
@@ -146,7 +145,7 @@ impl<K: Kind> Shards<K> {
             let mut shards = self.write();
             shards.retain(|_, shard| {
                 let is_led = led.iter().any(|it| is_same(it, &shard.partition));
-                if let State::Ready(host) = &shard.state
+                if let ShardState::Ready(host) = &shard.state
                     && !is_led
                 {
                     gone.push(Arc::clone(host));
@@ -173,9 +172,9 @@ impl<K: Kind> Shards<K> {
     pub fn begin_again(&self) -> Vec<Load> {
         let now = self.0.clock.monotonic();
         let is_due = |shard: &Shard<K>| match &shard.state {
-            State::Ready(host) => host.is_lost(),
-            State::Refused(until) => *until <= now,
-            State::Loading | State::Broken => false,
+            ShardState::Ready(host) => host.is_lost(),
+            ShardState::Refused(until) => *until <= now,
+            ShardState::Loading | ShardState::Broken => false,
         };
         if !self.read().values().any(is_due) {
             return Vec::new();
@@ -190,7 +189,7 @@ impl<K: Kind> Shards<K> {
         let number = self.0.loads.fetch_add(1, Ordering::Relaxed);
         let index = partition.index();
         let load = Load { partition: partition.clone(), number };
-        shards.insert(index, Shard { partition, load: number, state: State::Loading });
+        shards.insert(index, Shard { partition, load: number, state: ShardState::Loading });
         load
     }
 
@@ -198,9 +197,14 @@ impl<K: Kind> Shards<K> {
     pub fn finish(&self, load: Load) {
         let Load { partition, number } = load;
         let index = partition.index();
-        let state = self.load(partition).unwrap_or_else(|why| {
-            tracing::error!(topic = K::TOPIC, partition = index, why, "a coordinator cannot load");
-            State::Broken
+        let name = partition.name().clone();
+        let state = self.load(partition).unwrap_or_else(|error| {
+            tracing::error!(
+                partition = %name,
+                error,
+                "coordinator cannot be loaded; its keys are unavailable until the next start"
+            );
+            ShardState::Broken
         });
         let mut shards = self.write();
         match shards.get_mut(&index).filter(|shard| shard.load == number) {
@@ -213,11 +217,11 @@ impl<K: Kind> Shards<K> {
         self.wake();
     }
 
-    fn load(&self, partition: Partition) -> Result<State<K>, String> {
+    fn load(&self, partition: Partition) -> Result<ShardState<K>, String> {
         let ends = partition.ends();
         if ends.high_watermark < ends.log_end {
             // What has not committed yet can neither be read nor left out.
-            return Ok(State::Refused(self.0.clock.monotonic() + LOAD_AGAIN));
+            return Ok(ShardState::Refused(self.0.clock.monotonic() + LOAD_AGAIN));
         }
         let settings = self.0.settings.read().clone();
         let mut machine = K::machine(settings);
@@ -226,8 +230,8 @@ impl<K: Kind> Shards<K> {
         let wake = Arc::clone(&self.0.wake) as Arc<dyn Wake>;
         let host = Host::new(self.0.clock.clone(), machine, journal, wake);
         Ok(match host.tell(K::loaded()) {
-            Ok(()) => State::Ready(Arc::new(host)),
-            Err(_) => State::Refused(self.0.clock.monotonic() + LOAD_AGAIN),
+            Ok(()) => ShardState::Ready(Arc::new(host)),
+            Err(_) => ShardState::Refused(self.0.clock.monotonic() + LOAD_AGAIN),
         })
     }
 
@@ -317,7 +321,7 @@ pub fn unanswered(error: &Unanswered<AppendRefusal>) -> ErrorCode {
 ///
 /// # Errors
 /// What a client is told when the coordinator went away before it could answer, or may not write.
-pub async fn ask<K: Kind, T>(
+pub async fn ask<K: ShardKind, T>(
     host: &ShardHost<K>,
     command: <K::Machine as Machine>::Command,
 ) -> Result<T, ErrorCode>

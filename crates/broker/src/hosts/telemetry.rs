@@ -117,6 +117,7 @@ struct TelemetryInner {
 /// Subscriptions, clients, and what they pushed.
 #[derive(Debug)]
 pub struct Telemetry {
+    /// Subscriptions and the last push of each client; held for a look-up or a copy, not for I/O.
     inner: Mutex<TelemetryInner>,
     bytes_max: usize,
 }

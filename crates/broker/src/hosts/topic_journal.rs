@@ -1,4 +1,4 @@
-//! A partition of a coordinator's topic as the journal of its machine: entries to batches, and back.
+//! A partition of a coordinator's topic as the journal of its machine: entries to batches and back.
 
 use std::marker::PhantomData;
 
@@ -6,10 +6,10 @@ use bytes::Bytes;
 use ottla_partitions::{AppendRefusal, Isolation, Marker, Partition, ReadRefused};
 use ottla_records::control::{ControlKind, coordinator_epoch};
 use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches_in};
-use ottla_types::{Bug, Offset, TimestampMs, TopicPartition, is_planted};
+use ottla_types::{Bug, Offset, TimestampMs, is_planted};
 
 use super::host::{AppendFailed, Journal};
-use super::kind::{Entry, KeyValue, Kind, Stored};
+use super::kind::{JournalEntry, KeyValue, ShardKind, StoredRecord};
 
 /// How much of the topic is read at a time while loading, in bytes (`offsets.load.buffer.size`).
 const LOAD_BYTES: usize = 5 * 1024 * 1024;
@@ -25,14 +25,14 @@ pub struct TopicJournal<K> {
     kind: PhantomData<K>,
 }
 
-impl<K: Kind> TopicJournal<K> {
+impl<K: ShardKind> TopicJournal<K> {
     /// The partition as a journal.
     pub fn new(partition: Partition) -> Self {
         Self { partition, kind: PhantomData }
     }
 }
 
-impl<K: Kind> Journal<K::Record> for TopicJournal<K> {
+impl<K: ShardKind> Journal<K::Record> for TopicJournal<K> {
     type Error = AppendRefusal;
 
     fn accepts(&self) -> bool {
@@ -69,15 +69,12 @@ impl<K: Kind> Journal<K::Record> for TopicJournal<K> {
     }
 
     fn log_refused(&self, error: &AppendRefusal) {
-        let TopicPartition { topic, partition } = self.partition.name();
-        tracing::warn!(topic = &**topic, partition, %error, "coordinator append refused");
+        tracing::warn!(partition = %self.partition.name(), %error, "coordinator append refused");
     }
 
     fn log_failed(&self, error: &AppendRefusal) {
-        let TopicPartition { topic, partition } = self.partition.name();
         tracing::error!(
-            topic = &**topic,
-            partition,
+            partition = %self.partition.name(),
             %error,
             "coordinator append failed; shard unloaded"
         );
@@ -87,12 +84,12 @@ impl<K: Kind> Journal<K::Record> for TopicJournal<K> {
 /// Appends an entry; returns the log's end behind it.
 fn append_entry(
     partition: &Partition,
-    entry: Entry,
+    entry: JournalEntry,
     now_ms: TimestampMs,
 ) -> Result<Offset, AppendRefusal> {
     let (options, records) = match entry {
-        Entry::Marker(marker) => return Ok(partition.end_transaction(&marker, now_ms)?.end),
-        Entry::Batch { options, records } => (options, records),
+        JournalEntry::Marker(marker) => return Ok(partition.end_transaction(&marker, now_ms)?.end),
+        JournalEntry::Batch { options, records } => (options, records),
     };
     let is_transactional = options.transactional;
     let batch = build_batch(options, &records, now_ms)?;
@@ -140,7 +137,7 @@ fn append_failed(refused: AppendRefusal) -> AppendFailed<AppendRefusal> {
 ///
 /// # Errors
 /// The log cannot be read, or a record must not be skipped.
-pub fn replay<K: Kind>(
+pub fn replay<K: ShardKind>(
     partition: &Partition,
     mut apply: impl FnMut(&K::Record),
 ) -> Result<(), String> {
@@ -159,8 +156,8 @@ pub fn replay<K: Kind>(
                 apply(&record);
                 applied += 1;
                 if applied.is_multiple_of(LOGGED_EVERY) {
-                    let TopicPartition { topic, partition } = partition.name();
-                    tracing::info!(topic = &**topic, partition, at, end, "coordinator loading");
+                    let name = partition.name();
+                    tracing::info!(partition = %name, offset = at, end, "coordinator loading");
                 }
                 Ok(())
             })?;
@@ -176,10 +173,10 @@ pub fn replay<K: Kind>(
 /// Takes a batch of the topic apart.
 fn each_stored(
     batch: &Batch<'_>,
-    mut take: impl FnMut(Stored) -> Result<(), String>,
+    mut take: impl FnMut(StoredRecord) -> Result<(), String>,
 ) -> Result<(), String> {
     if batch.is_control() {
-        return stored_marker(batch).map_or(Ok(()), |marker| take(Stored::Marker(marker)));
+        return stored_marker(batch).map_or(Ok(()), |marker| take(StoredRecord::Marker(marker)));
     }
     let producer = (batch.producer_id(), batch.producer_epoch());
     let transaction = batch.is_transactional().then_some(producer);
@@ -188,7 +185,7 @@ fn each_stored(
         let record = record.map_err(|error| error.to_string())?;
         let key = Bytes::copy_from_slice(record.key.unwrap_or_default());
         let value = record.value.map(Bytes::copy_from_slice);
-        take(Stored::Record { offset: record.offset, key, value, transaction })?;
+        take(StoredRecord::Record { offset: record.offset, key, value, transaction })?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use ottla_coordinator::transaction::{
 use ottla_records::BatchOptions;
 use ottla_types::{Bug, ErrorCode, TRANSACTION_STATE, TimestampMs, is_planted};
 
-use super::kind::{Entry, Kind, Stored};
+use super::kind::{JournalEntry, ShardKind, StoredRecord};
 use super::markers::{MARKER_WAIT, Markers};
 use super::shards::{ShardHost, Shards};
 
@@ -30,7 +30,7 @@ pub type TransactionHost = ShardHost<TransactionKind>;
 /// All coordinators of this node.
 pub type Transactions = Shards<TransactionKind>;
 
-impl Kind for TransactionKind {
+impl ShardKind for TransactionKind {
     type Machine = TransactionMachine;
     type Record = TransactionRecord;
     type Settings = TransactionSettings;
@@ -48,13 +48,16 @@ impl Kind for TransactionKind {
         TransactionCommand::Settings(settings)
     }
 
-    fn entries(records: &[TransactionRecord], _now_ms: TimestampMs) -> impl Iterator<Item = Entry> {
+    fn entries(
+        records: &[TransactionRecord],
+        _now_ms: TimestampMs,
+    ) -> impl Iterator<Item = JournalEntry> {
         let records = records.iter().map(TransactionRecord::encode).collect();
-        std::iter::once(Entry::Batch { options: BatchOptions::default(), records })
+        std::iter::once(JournalEntry::Batch { options: BatchOptions::default(), records })
     }
 
-    fn decode(stored: Stored) -> Result<Option<TransactionRecord>, String> {
-        let Stored::Record { offset, key, value, .. } = stored else { return Ok(None) };
+    fn decode(stored: StoredRecord) -> Result<Option<TransactionRecord>, String> {
+        let StoredRecord::Record { offset, key, value, .. } = stored else { return Ok(None) };
         // A transaction that is not understood must not be forgotten.
         let record = TransactionRecord::decode(key, value)
             .map_err(|error| format!("offset {offset}: {error}"))?;

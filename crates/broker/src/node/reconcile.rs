@@ -11,7 +11,6 @@ use ottla_types::{TopicPartition, Uuid};
 use super::Node;
 use crate::audit;
 use crate::hosts::quorum_journal::News;
-use crate::hosts::{groups, transactions};
 use crate::rules::{
     connection_bounds, group_settings, settings_in_force, topic_rules, transaction_settings,
 };
@@ -23,34 +22,27 @@ impl Node {
         let cluster = Arc::new(news.cluster);
         let before = self.cluster.load_full();
         self.in_force.store(Arc::new(settings_in_force(&cluster, &self.started, self.id)));
-        self.admission.set(connection_bounds(&cluster, &self.started, self.id));
+        self.clients.admission.set(connection_bounds(&cluster, &self.started, self.id));
         let topics = self.topics_of(&before, &cluster);
         let settings = group_settings(&cluster, &self.started, self.id);
-        self.groups.set(&GroupSettings { topics, ..settings });
-        self.transactions.set(&transaction_settings(&cluster, &self.started, self.id));
-        self.telemetry.set(&cluster);
+        self.coordinators.set(
+            &GroupSettings { topics, ..settings },
+            &transaction_settings(&cluster, &self.started, self.id),
+        );
+        self.clients.telemetry.set(&cluster);
         // At the first time everything is news to this node, and to nobody else.
         if self.offset.load(Ordering::Acquire) > 0 {
             audit::topics_changed(&before, &cluster);
         }
         let wanted = self.assigned(&cluster);
         for (partition, error) in self.partitions.reconcile(&wanted) {
-            tracing::error!(%partition, %error, "partition is offline: it cannot be opened");
+            tracing::error!(%partition, %error, "partition cannot be opened; it is offline");
         }
         self.tell_directories(&wanted);
         self.cluster.store(Arc::clone(&cluster));
         self.offset.store(news.offset, Ordering::Release);
         self.epoch.store(i64::from(news.epoch), Ordering::Release);
-        let led = |topic: &str| -> Vec<_> {
-            let all = self.partitions.of_topic(topic).into_iter();
-            all.filter(|it| it.ends().leading).collect()
-        };
-        self.groups.reconcile(&led(groups::TOPIC));
-        self.transactions.reconcile(&led(transactions::TOPIC));
-        let gone = deleted(&before, &cluster);
-        if !gone.is_empty() {
-            self.groups.topics_deleted(&gone);
-        }
+        self.coordinators.reconcile(&self.partitions, &deleted(&before, &cluster));
     }
 
     /// Lets the controller know in which of several directories partitions lie (KIP-858): with

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::Args;
 use ottla_client::{
-    Cluster, Consumer, ConsumerOptions, OptionError, Received, Start, Stop, TopicPartition,
+    Client, Consumer, ConsumerOptions, OptionError, Received, Start, Stop, TopicPartition,
 };
 use ottla_clock::Clock;
 use regex::bytes::Regex;
@@ -130,13 +130,10 @@ fn options(args: &Consume, front: &Front<'_>) -> Result<ConsumerOptions, Box<dyn
 }
 
 /// The partitions of the topic that are asked for.
-async fn places(
-    cluster: &mut Cluster,
-    args: &Consume,
-) -> Result<Vec<TopicPartition>, Box<dyn Error>> {
+async fn places(client: &Client, args: &Consume) -> Result<Vec<TopicPartition>, Box<dyn Error>> {
     let topic = &args.topic;
-    let found = crate::topics::find(cluster, topic).await?;
-    let mut all: Vec<i32> = found.partitions.iter().map(|it| it.partition_index).collect();
+    let found = crate::topics::find(client, topic).await?;
+    let mut all: Vec<i32> = found.partitions.iter().map(|it| it.partition).collect();
     all.sort_unstable();
     if let Some(absent) = args.partition.iter().find(|it| !all.contains(it)) {
         return Err(crate::produce::absent_partition(topic, *absent, all.len()).into());
@@ -156,13 +153,13 @@ pub(crate) async fn run(args: Consume, environment: &Environment) -> Result<(), 
         Some(word) => Some(at(word, &clock)?),
         None => args.exit.then_some(StartPosition::Latest),
     };
-    let mut cluster = front.connect().await?;
+    let client = front.connect().await?;
     let mut ends = BTreeMap::new();
     let in_group = options.group.is_some();
-    let places = places(&mut cluster, &args).await?;
+    let places = places(&client, &args).await?;
     if let Some(until) = until {
         for place in &places {
-            ends.insert(place.clone(), until.offset(&mut cluster, place).await?);
+            ends.insert(place.clone(), until.offset(&client, place).await?);
         }
     }
     let from = match (&args.from, args.last) {
@@ -174,9 +171,9 @@ pub(crate) async fn run(args: Consume, environment: &Environment) -> Result<(), 
     let mut starts = Vec::new();
     for place in places.iter().filter(|_| from.is_some()) {
         let from = from.unwrap_or(StartPosition::Earliest);
-        starts.push((place.clone(), from.offset(&mut cluster, place).await?));
+        starts.push((place.clone(), from.offset(&client, place).await?));
     }
-    let mut consumer = Consumer::new(cluster, options);
+    let mut consumer = Consumer::new(client, options);
     let most = args.max_messages.unwrap_or(u64::MAX);
     let work = async {
         if in_group {

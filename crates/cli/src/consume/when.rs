@@ -3,13 +3,10 @@
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Span, SpanRelativeTo, Timestamp, Unit};
-use ottla_client::{ClientError, Cluster, IsolationLevel, TopicPartition};
+use ottla_client::{Client, ClientError, IsolationLevel, OffsetAt, TopicPartition};
 use ottla_clock::Clock;
 
 use crate::front::tell;
-
-const EARLIEST: i64 = -2;
-const LATEST: i64 = -1;
 
 /// A place in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,21 +62,20 @@ impl StartPosition {
     /// Which offset that is in a partition.
     pub(crate) async fn offset(
         self,
-        cluster: &mut Cluster,
+        client: &Client,
         place: &TopicPartition,
     ) -> Result<i64, ClientError> {
-        let mut look =
-            async |time| cluster.offset_at(place, time, IsolationLevel::Uncommitted).await;
+        let look = async |at| client.offset_at(place, at, IsolationLevel::Uncommitted).await;
         match self {
-            Self::Earliest => look(EARLIEST).await,
-            Self::Latest => look(LATEST).await,
-            Self::Time(ms) => match look(ms).await? {
+            Self::Earliest => look(OffsetAt::Earliest).await,
+            Self::Latest => look(OffsetAt::Latest).await,
+            Self::Time(ms) => match look(OffsetAt::Time(ms)).await? {
                 // Nothing is that young.
-                ..0 => look(LATEST).await,
+                ..0 => look(OffsetAt::Latest).await,
                 offset => Ok(offset),
             },
             Self::Offset(offset) => {
-                let (start, end) = (look(EARLIEST).await?, look(LATEST).await?);
+                let (start, end) = (look(OffsetAt::Earliest).await?, look(OffsetAt::Latest).await?);
                 if !(start..=end).contains(&offset) {
                     tell(format!(
                         "Note: {place} has no offset {offset}: it begins at {start} and ends at {end}."
@@ -88,7 +84,7 @@ impl StartPosition {
                 Ok(offset.clamp(start, end))
             }
             Self::Last(count) => {
-                let (start, end) = (look(EARLIEST).await?, look(LATEST).await?);
+                let (start, end) = (look(OffsetAt::Earliest).await?, look(OffsetAt::Latest).await?);
                 Ok((end - count).max(start))
             }
         }

@@ -1,6 +1,7 @@
 //! Fetching, and taking apart what came.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
@@ -9,16 +10,22 @@ use ottla_records::batches_in;
 use ottla_types::{ErrorCode, NodeId, Offset, TopicPartition, Uuid};
 
 use super::{Consumer, Received};
-use crate::cluster::MOMENT;
+use crate::client::{Line, SendTerms};
 use crate::error::ClientError;
-use crate::member::by_topic;
+use crate::metadata::IfAbsent;
 use crate::options::IsolationLevel;
+use crate::partitions::by_topic;
 
 /// What is asked of each leader.
 type ByLeader<T> = BTreeMap<NodeId, Vec<T>>;
 
 /// To how many bytes a batch may unpack.
 const UNPACKED_BYTES_MAX: usize = 256 << 20;
+
+/// How long a broker may wait before it answers.
+fn fetch_wait(request: &FetchRequest) -> Duration {
+    Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0))
+}
 
 impl Consumer {
     /// Reads from every leader once.
@@ -28,7 +35,7 @@ impl Consumer {
         let wanted = self.positions.iter().filter(|(place, _)| !self.paused.contains(place));
         let wanted = by_topic(wanted.map(|(place, offset)| (place, *offset)));
         for (name, partitions) in wanted {
-            let known = match self.cluster.topic(&name, false).await {
+            let known = match self.client.topic(&name, IfAbsent::Fail).await {
                 Ok(known) => known,
                 Err(ClientError::Refused {
                     code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ..
@@ -56,40 +63,57 @@ impl Consumer {
             }
         }
         if by_leader.is_empty() {
-            self.cluster.clock.sleep(MOMENT).await;
+            self.client.pause().await;
         }
+        // All leaders at once: each may wait for records.
+        let mut replies = Vec::new();
         for (leader, topics) in by_leader {
-            let request = FetchRequest {
-                max_wait_ms: self.options.fetch_wait_ms.min(self.wait_ms()),
-                min_bytes: self.options.fetch_bytes_min,
-                max_bytes: self.options.fetch_bytes_max,
-                session_epoch: -1,
-                isolation_level: i8::from(self.options.isolation == IsolationLevel::Committed),
-                topics,
-                rack_id: self.options.rack.clone(),
-                ..Default::default()
+            let request = self.fetch_request(topics);
+            let limit = self.client.options().request_timeout + fetch_wait(&request);
+            let terms = SendTerms { line: Line::Fetch, newest: None, limit };
+            replies.push(self.client.send_on(leader, &request, terms).await);
+        }
+        let mut has_failed = false;
+        for reply in replies {
+            let answer = match reply {
+                Ok(reply) => reply.wait().await,
+                Err(error) => Err(error),
             };
-            match self.cluster.ask(leader, &request).await {
-                Ok(response) => self.take_all(response, &names).await?,
-                Err(error) if error.is_passing() => {
-                    names.values().for_each(|name| self.cluster.forget(name));
-                    self.cluster.clock.sleep(MOMENT).await;
-                }
+            match answer {
+                Ok(response) => self.accept_all(response, &names).await?,
+                Err(error) if error.is_passing() => has_failed = true,
                 Err(error) => return Err(error),
             }
         }
+        if has_failed {
+            names.values().for_each(|name| self.client.forget(name));
+            self.client.pause().await;
+        }
         Ok(())
+    }
+
+    fn fetch_request(&self, topics: Vec<FetchTopic>) -> FetchRequest {
+        FetchRequest {
+            max_wait_ms: self.options.fetch_wait_ms.min(self.wait_ms()),
+            min_bytes: self.options.fetch_bytes_min,
+            max_bytes: self.options.fetch_bytes_max,
+            session_epoch: -1,
+            isolation_level: i8::from(self.options.isolation == IsolationLevel::Committed),
+            topics,
+            rack_id: self.options.rack.clone(),
+            ..Default::default()
+        }
     }
 
     /// How long a broker may wait for records: no longer than until the next heartbeat.
     fn wait_ms(&self) -> i32 {
         let Some(membership) = &self.membership else { return i32::MAX };
-        let since = self.cluster.clock.monotonic().saturating_sub(self.beaten);
+        let since = self.client.clock().monotonic().saturating_sub(self.last_heartbeat);
         let left = membership.interval().saturating_sub(since).as_millis();
         i32::try_from(left).unwrap_or(i32::MAX).max(1)
     }
 
-    async fn take_all(
+    async fn accept_all(
         &mut self,
         response: FetchResponse,
         names: &BTreeMap<Uuid, String>,
@@ -99,13 +123,13 @@ impl Consumer {
             let name = by_id.unwrap_or(&topic.topic);
             for data in topic.partitions {
                 let place = TopicPartition::new(name.as_str(), data.partition_index);
-                self.take(place, data).await?;
+                self.accept(place, data).await?;
             }
         }
         Ok(())
     }
 
-    async fn take(
+    async fn accept(
         &mut self,
         place: TopicPartition,
         data: PartitionData,
@@ -118,8 +142,8 @@ impl Consumer {
                 return Ok(());
             }
             Err(error) if error.is_passing() => {
-                self.cluster.forget(&place.topic);
-                self.cluster.clock.sleep(MOMENT).await;
+                self.client.forget(&place.topic);
+                self.client.pause().await;
                 return Ok(());
             }
             Err(error) => return Err(error),

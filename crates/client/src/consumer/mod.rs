@@ -8,16 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_types::{ErrorCode, NO_EPOCH, Offset, TimestampMs, TopicPartition};
 
-use crate::assign::PartitionsByTopic;
-use crate::cluster::Cluster;
+use crate::admin::OffsetAt;
+use crate::client::Client;
 use crate::error::ClientError;
-use crate::groups::CommittedOffsets;
-use crate::member::{HeartbeatOutcome, Membership, PartitionOffsets, Subscription};
+use crate::membership::{GroupMembership, HeartbeatOutcome};
+use crate::metadata::IfAbsent;
 use crate::options::{ConsumerOptions, GroupProtocol, IsolationLevel, Start};
+use crate::partitions::{CommittedPosition, CommittedPositions, PartitionOffsets, Partitions};
+use crate::subscription::TopicSubscription;
 use crate::transaction::GroupMember;
-
-const EARLIEST: i64 = -2;
-const LATEST: i64 = -1;
 
 /// A record that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,36 +42,40 @@ pub struct Received {
 /// Reads topics.
 #[derive(Debug)]
 pub struct Consumer {
-    cluster: Cluster,
+    client: Client,
     options: ConsumerOptions,
-    membership: Option<Membership>,
+    membership: Option<GroupMembership>,
     /// The next offset to be fetched of each partition.
     positions: PartitionOffsets,
-    paused: PartitionsByTopic,
+    paused: Partitions,
     ready: VecDeque<Received>,
     /// Up to where records were handed out.
-    handed: CommittedOffsets,
-    beaten: Duration,
-    committed: Duration,
-    looked: Duration,
+    handed: CommittedPositions,
+    /// When it last sent a heartbeat.
+    last_heartbeat: Duration,
+    /// When it last committed by itself.
+    last_commit: Duration,
+    /// When it last looked whether topics have changed.
+    last_look: Duration,
 }
 
 impl Consumer {
-    /// Somebody who reads nothing yet.
+    /// A consumer that reads nothing yet, with connections of its own.
     #[must_use]
-    pub fn new(cluster: Cluster, options: ConsumerOptions) -> Self {
-        let now = cluster.clock.monotonic();
+    pub fn new(client: Client, options: ConsumerOptions) -> Self {
+        let client = client.with_own_connections();
+        let now = client.clock().monotonic();
         Self {
-            cluster,
+            client,
             options,
             membership: None,
             positions: PartitionOffsets::new(),
-            paused: PartitionsByTopic::new(),
+            paused: Partitions::new(),
             ready: VecDeque::new(),
-            handed: CommittedOffsets::new(),
-            beaten: now,
-            committed: now,
-            looked: now,
+            handed: CommittedPositions::new(),
+            last_heartbeat: now,
+            last_commit: now,
+            last_look: now,
         }
     }
 
@@ -81,14 +84,14 @@ impl Consumer {
     /// # Errors
     /// There is no such topic, or no broker answers.
     pub async fn open(
-        cluster: Cluster,
+        client: Client,
         topic: &str,
         group: Option<&str>,
         start: Start,
     ) -> Result<Self, ClientError> {
         let group = group.map(str::to_owned);
         let mut consumer =
-            Self::new(cluster, ConsumerOptions { group, start, ..Default::default() });
+            Self::new(client, ConsumerOptions { group, start, ..Default::default() });
         consumer.subscribe(&[topic]).await?;
         Ok(consumer)
     }
@@ -98,14 +101,14 @@ impl Consumer {
     /// # Errors
     /// There is no such topic, no broker answers, or the group is of the other protocol.
     pub async fn join(
-        cluster: Cluster,
+        client: Client,
         topic: &str,
         (group, protocol): (&str, GroupProtocol),
         start: Start,
     ) -> Result<Self, ClientError> {
         let group = Some(group.to_owned());
         let options = ConsumerOptions { group, protocol, start, ..Default::default() };
-        let mut consumer = Self::new(cluster, options);
+        let mut consumer = Self::new(client, options);
         consumer.subscribe(&[topic]).await?;
         Ok(consumer)
     }
@@ -116,10 +119,10 @@ impl Consumer {
     /// There is no such topic, or no broker answers.
     pub async fn subscribe(&mut self, topics: &[&str]) -> Result<(), ClientError> {
         for topic in topics {
-            self.cluster.topic(topic, self.options.create_topics).await?;
+            self.client.topic(topic, self.if_absent()).await?;
         }
         let topics = topics.iter().map(|it| (*it).to_owned()).collect();
-        self.want(Subscription::Topics(topics)).await
+        self.want(TopicSubscription::Topics(topics)).await
     }
 
     /// Reads the topics whose whole name matches a pattern, also those that are yet to come.
@@ -127,21 +130,21 @@ impl Consumer {
     /// # Errors
     /// It is no pattern, or no broker answers.
     pub async fn subscribe_pattern(&mut self, pattern: &str) -> Result<(), ClientError> {
-        self.want(Subscription::Pattern(pattern.to_owned())).await
+        self.want(TopicSubscription::Pattern(pattern.to_owned())).await
     }
 
-    async fn want(&mut self, wanted: Subscription) -> Result<(), ClientError> {
+    async fn want(&mut self, wanted: TopicSubscription) -> Result<(), ClientError> {
         self.leave().await?;
         let Some(group) = self.options.group.clone() else {
-            let mut all = PartitionsByTopic::new();
-            for topic in wanted.topics(&mut self.cluster).await? {
-                let known = self.cluster.topic(&topic, false).await?;
+            let mut all = Partitions::new();
+            for topic in wanted.topics(&self.client).await? {
+                let known = self.client.topic(&topic, IfAbsent::Fail).await?;
                 all.extend(known.leaders.keys().map(|it| TopicPartition::new(topic.as_str(), *it)));
             }
             return self.assign(all).await;
         };
-        self.membership = Some(Membership::new(&group, wanted, &self.options, &self.cluster));
-        self.enter(PartitionsByTopic::new()).await
+        self.membership = Some(GroupMembership::new(&group, wanted, &self.options, &self.client));
+        self.enter(Partitions::new()).await
     }
 
     /// Reads these partitions, and does not join its group: from where that has come to, or else
@@ -152,10 +155,14 @@ impl Consumer {
     pub async fn assign(&mut self, places: BTreeSet<TopicPartition>) -> Result<(), ClientError> {
         self.forget_all();
         let committed = match &self.options.group {
-            Some(group) => Membership::nobody(group).committed(&mut self.cluster, &places).await?,
+            Some(group) => GroupMembership::outside(group).committed(&self.client, &places).await?,
             None => PartitionOffsets::new(),
         };
         self.start_in(places, &committed).await
+    }
+
+    const fn if_absent(&self) -> IfAbsent {
+        if self.options.create_topics { IfAbsent::Create } else { IfAbsent::Fail }
     }
 
     fn forget_all(&mut self) {
@@ -176,9 +183,10 @@ impl Consumer {
         self.options.auto_commit = auto_commit;
     }
 
-    /// The cluster, for other questions.
-    pub const fn cluster(&mut self) -> &mut Cluster {
-        &mut self.cluster
+    /// The client, for other requests.
+    #[must_use]
+    pub const fn client(&self) -> &Client {
+        &self.client
     }
 
     /// How many records have been fetched and not yet been handed out.
@@ -190,7 +198,7 @@ impl Consumer {
     /// For which member of its group it reads; nobody without a group.
     #[must_use]
     pub fn group_member(&self) -> GroupMember {
-        self.membership.as_ref().map(Membership::member).unwrap_or_default()
+        self.membership.as_ref().map(GroupMembership::member).unwrap_or_default()
     }
 
     /// The partitions that it reads.
@@ -202,7 +210,7 @@ impl Consumer {
     /// Behind the last record that was handed out, by partition.
     #[must_use]
     pub fn handed_out(&self) -> PartitionOffsets {
-        self.handed.iter().map(|(place, (offset, _))| (place.clone(), *offset)).collect()
+        self.handed.iter().map(|(place, next)| (place.clone(), next.offset)).collect()
     }
 
     /// The offset of the next record that [`Consumer::poll`] gives of a partition.
@@ -236,7 +244,7 @@ impl Consumer {
         let Some(position) = self.positions.get_mut(place) else { return false };
         *position = offset;
         self.ready.retain(|record| record.place != *place);
-        self.handed.insert(place.clone(), (offset, NO_EPOCH));
+        self.handed.insert(place.clone(), CommittedPosition { offset, leader_epoch: NO_EPOCH });
         true
     }
 
@@ -257,13 +265,13 @@ impl Consumer {
     }
 
     /// Joins; `owned` is what it may go on reading meanwhile.
-    async fn enter(&mut self, mut owned: PartitionsByTopic) -> Result<(), ClientError> {
+    async fn enter(&mut self, mut owned: Partitions) -> Result<(), ClientError> {
         loop {
             let Some(membership) = &mut self.membership else { return Ok(()) };
-            let mine = membership.join(&mut self.cluster, &owned).await?;
+            let mine = membership.join(&self.client, &owned).await?;
             let again = membership.is_cooperative() && !owned.is_subset(&mine);
             self.shift(mine.clone()).await?;
-            self.beaten = self.cluster.clock.monotonic();
+            self.last_heartbeat = self.client.clock().monotonic();
             if !again {
                 return Ok(());
             }
@@ -275,7 +283,7 @@ impl Consumer {
     /// Begins to read in further partitions, where the group has come to or else at the start.
     async fn start_in(
         &mut self,
-        places: PartitionsByTopic,
+        places: Partitions,
         committed: &PartitionOffsets,
     ) -> Result<(), ClientError> {
         for place in places {
@@ -290,12 +298,12 @@ impl Consumer {
 
     /// The first offset of a partition, or the one behind the last.
     async fn edge(&mut self, place: &TopicPartition, start: Start) -> Result<Offset, ClientError> {
-        let timestamp = match start {
-            Start::Beginning => EARLIEST,
-            Start::End => LATEST,
+        let at = match start {
+            Start::Beginning => OffsetAt::Earliest,
+            Start::End => OffsetAt::Latest,
             Start::Nowhere => return Err(ClientError::NoOffset(place.to_string())),
         };
-        self.cluster.offset_at(place, timestamp, self.options.isolation).await
+        self.client.offset_at(place, at, self.options.isolation).await
     }
 
     /// The next record; `None` if none came within a moment.
@@ -309,7 +317,8 @@ impl Consumer {
         }
         let next = self.next().and_then(|at| self.ready.remove(at));
         if let Some(next) = &next {
-            self.handed.insert(next.place.clone(), (next.offset + 1, next.leader_epoch));
+            let (offset, leader_epoch) = (next.offset + 1, next.leader_epoch);
+            self.handed.insert(next.place.clone(), CommittedPosition { offset, leader_epoch });
         }
         Ok(next)
     }
@@ -321,44 +330,46 @@ impl Consumer {
 
     /// Keeps the membership alive, and says how far the group has come.
     async fn stay(&mut self) -> Result<(), ClientError> {
-        let now = self.cluster.clock.monotonic();
+        let now = self.client.clock().monotonic();
         let Some(membership) = &self.membership else { return self.commit_if_due(now).await };
-        if now.saturating_sub(self.beaten) < membership.interval() {
+        if now.saturating_sub(self.last_heartbeat) < membership.interval() {
             return Ok(());
         }
-        self.beaten = now;
+        self.last_heartbeat = now;
         self.commit_if_due(now).await?;
         let Some(membership) = &mut self.membership else { return Ok(()) };
-        let is_old = now.saturating_sub(self.looked) >= self.options.metadata_age;
-        let mut beaten = membership.heartbeat(&mut self.cluster).await?;
+        let is_old = now.saturating_sub(self.last_look) >= self.options.metadata_age;
+        let mut outcome = membership.heartbeat(&self.client).await?;
         if is_old {
-            self.looked = now;
-            if beaten == HeartbeatOutcome::Same && membership.has_news(&mut self.cluster).await? {
-                beaten = HeartbeatOutcome::Called;
+            self.last_look = now;
+            if outcome == HeartbeatOutcome::Unchanged
+                && membership.topics_changed(&self.client).await?
+            {
+                outcome = HeartbeatOutcome::Rebalance;
             }
         }
         let keeps = membership.is_cooperative();
-        match beaten {
-            HeartbeatOutcome::Same => Ok(()),
-            HeartbeatOutcome::Now(mine) => {
+        match outcome {
+            HeartbeatOutcome::Unchanged => Ok(()),
+            HeartbeatOutcome::Assigned(mine) => {
                 self.shift(mine).await?;
                 // At once, so that others need not wait for what was given up.
-                self.beaten = Duration::ZERO;
+                self.last_heartbeat = Duration::ZERO;
                 Ok(())
             }
-            HeartbeatOutcome::Called => {
-                // The last word before another may read on.
+            HeartbeatOutcome::Rebalance => {
+                // Before another member goes on from there.
                 self.commit_if_own().await?;
                 let owned = self.positions.keys().cloned().collect();
                 if keeps {
                     return self.enter(owned).await;
                 }
                 self.forget_all();
-                self.enter(PartitionsByTopic::new()).await
+                self.enter(Partitions::new()).await
             }
-            HeartbeatOutcome::Out => {
+            HeartbeatOutcome::Removed => {
                 self.forget_all();
-                self.enter(PartitionsByTopic::new()).await
+                self.enter(Partitions::new()).await
             }
         }
     }
@@ -368,15 +379,15 @@ impl Consumer {
     }
 
     async fn commit_if_due(&mut self, now: Duration) -> Result<(), ClientError> {
-        if now.saturating_sub(self.committed) < self.options.auto_commit_interval {
+        if now.saturating_sub(self.last_commit) < self.options.auto_commit_interval {
             return Ok(());
         }
-        self.committed = now;
+        self.last_commit = now;
         self.commit_if_own().await
     }
 
     /// Other partitions are its own from now on; in those that stay it goes on where it is.
-    async fn shift(&mut self, mine: PartitionsByTopic) -> Result<(), ClientError> {
+    async fn shift(&mut self, mine: Partitions) -> Result<(), ClientError> {
         if self.positions.keys().any(|it| !mine.contains(it)) {
             self.commit_if_own().await?;
         }
@@ -384,13 +395,13 @@ impl Consumer {
         self.handed.retain(|place, _| mine.contains(place));
         self.paused.retain(|place| mine.contains(place));
         self.ready.retain(|record| mine.contains(&record.place));
-        let fresh: PartitionsByTopic =
+        let fresh: Partitions =
             mine.into_iter().filter(|it| !self.positions.contains_key(it)).collect();
         if fresh.is_empty() {
             return Ok(());
         }
         let Some(membership) = &self.membership else { return Ok(()) };
-        let committed = membership.committed(&mut self.cluster, &fresh).await?;
+        let committed = membership.committed(&self.client, &fresh).await?;
         self.start_in(fresh, &committed).await
     }
 
@@ -401,8 +412,9 @@ impl Consumer {
     /// The group's coordinator refuses for good.
     pub async fn commit(&mut self) -> Result<(), ClientError> {
         let here = |place: &TopicPartition| {
-            let epoch = self.handed.get(place).map_or(NO_EPOCH, |(_, epoch)| *epoch);
-            Some((place.clone(), (self.position(place)?, epoch)))
+            let leader_epoch = self.handed.get(place).map_or(NO_EPOCH, |it| it.leader_epoch);
+            let offset = self.position(place)?;
+            Some((place.clone(), CommittedPosition { offset, leader_epoch }))
         };
         let all = self.positions.keys().filter_map(here).collect();
         match self.commit_all(&all).await {
@@ -421,16 +433,18 @@ impl Consumer {
     /// # Errors
     /// The group's coordinator refuses, also for a reason that the next generation ends.
     pub async fn commit_offsets(&mut self, offsets: &PartitionOffsets) -> Result<(), ClientError> {
-        let offsets = offsets.iter().map(|(place, offset)| (place.clone(), (*offset, NO_EPOCH)));
+        let offsets = offsets.iter().map(|(place, offset)| {
+            (place.clone(), CommittedPosition { offset: *offset, leader_epoch: NO_EPOCH })
+        });
         self.commit_all(&offsets.collect()).await
     }
 
-    async fn commit_all(&mut self, offsets: &CommittedOffsets) -> Result<(), ClientError> {
+    async fn commit_all(&mut self, offsets: &CommittedPositions) -> Result<(), ClientError> {
         if let Some(membership) = &self.membership {
-            return membership.commit(&mut self.cluster, offsets).await;
+            return membership.commit(&self.client, offsets).await;
         }
         let Some(group) = self.options.group.clone() else { return Ok(()) };
-        Membership::nobody(&group).commit(&mut self.cluster, offsets).await
+        GroupMembership::outside(&group).commit(&self.client, offsets).await
     }
 
     /// Commits, if it does that by itself, and leaves the group; also after a call that was given
@@ -448,7 +462,7 @@ impl Consumer {
     /// # Errors
     /// The group's coordinator is gone or silent.
     pub async fn close_within(mut self, limit: Duration) -> Result<(), ClientError> {
-        let clock = self.cluster.clock.clone();
+        let clock = self.client.clock().clone();
         let late = |what: &str| Err(ClientError::TimedOut(what.to_owned()));
         self.settle().await;
         let committed = tokio::select! {
@@ -474,14 +488,14 @@ impl Consumer {
 
     async fn settle(&mut self) {
         if let Some(membership) = &mut self.membership {
-            membership.settle(&mut self.cluster).await;
+            membership.settle(&self.client).await;
         }
     }
 
     async fn leave_only(&mut self) -> Result<(), ClientError> {
         self.forget_all();
         match self.membership.take() {
-            Some(mut membership) => membership.leave(&mut self.cluster).await,
+            Some(mut membership) => membership.leave(&self.client).await,
             None => Ok(()),
         }
     }

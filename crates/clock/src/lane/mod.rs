@@ -103,6 +103,14 @@ impl Lane {
         Self(LaneKind::Simulated(Arc::new(Simulated::new(clock.clone(), latency_max))))
     }
 
+    /// From now on all work of a share of a simulated lane takes so long, as on a disk that is slow
+    /// or hangs for a while; a random time again, with `None`. Threads take as long as they do.
+    pub fn set_latency(&self, share: Share, latency: Option<Duration>) {
+        if let LaneKind::Simulated(simulated) = &self.0 {
+            simulated.set_latency(share, latency);
+        }
+    }
+
     /// Starts a thread that stays until the lane is stopped, so that work never waits for one to be
     /// made, nor for the system to have one.
     ///
@@ -135,7 +143,7 @@ impl Lane {
                 waiting.end();
                 outcome
             }
-            LaneKind::Simulated(simulated) => simulated.run(work).await,
+            LaneKind::Simulated(simulated) => simulated.run(share, work).await,
         }
     }
 
@@ -144,7 +152,7 @@ impl Lane {
     pub fn start(&self, share: Share, work: impl FnOnce() + Send + 'static) {
         match &self.0 {
             LaneKind::Threads(pool) => pool.start(share, Box::new(work)),
-            LaneKind::Simulated(simulated) => simulated.start(Box::new(work)),
+            LaneKind::Simulated(simulated) => simulated.start(share, Box::new(work)),
         }
     }
 
@@ -172,6 +180,15 @@ impl Lane {
     pub async fn drive(&self) {
         if let LaneKind::Simulated(simulated) = &self.0 {
             simulated.drive().await;
+        }
+    }
+
+    /// How many jobs wait for a thread; in a simulation none does.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        match &self.0 {
+            LaneKind::Threads(pool) => pool.lock().waiting(),
+            LaneKind::Simulated(_) => 0,
         }
     }
 

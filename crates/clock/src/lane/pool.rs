@@ -64,7 +64,6 @@ impl PoolState {
         self.stopped
     }
 
-    #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.queues.waiting()
     }

@@ -78,7 +78,6 @@ impl<J> Queues<J> {
         self.shares.values_mut().flat_map(|queue| queue.jobs.drain(..)).collect()
     }
 
-    #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.shares.values().map(|queue| queue.jobs.len()).sum()
     }

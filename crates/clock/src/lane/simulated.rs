@@ -25,6 +25,8 @@ struct SimulatedLane {
     /// By when they are done, and in the order in which they came.
     jobs: BTreeMap<(Duration, u64), LaneJob>,
     jobs_given: u64,
+    /// Of shares whose work does not take a random time.
+    latencies: BTreeMap<Share, Duration>,
     schedule: TaskSchedule,
     stopped: bool,
 }
@@ -44,30 +46,43 @@ impl Simulated {
         self.state.lock()
     }
 
-    /// How long the disk takes this time.
-    fn latency(&self) -> Duration {
+    pub(super) fn set_latency(&self, share: Share, latency: Option<Duration>) {
+        let mut state = self.lock();
+        match latency {
+            Some(latency) => state.latencies.insert(share, latency),
+            None => state.latencies.remove(&share),
+        };
+    }
+
+    /// How long the disk of a share takes this time.
+    fn latency(&self, state: &SimulatedLane, share: Share) -> Duration {
+        if let Some(latency) = state.latencies.get(&share) {
+            return *latency;
+        }
         let most = u64::try_from(self.latency_max.as_micros()).unwrap_or(u64::MAX);
         Duration::from_micros(self.clock.random_below(most.saturating_add(1)))
     }
 
-    pub(super) async fn run<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
-        self.clock.sleep(self.latency()).await;
+    pub(super) async fn run<T>(&self, share: Share, work: impl FnOnce() -> T) -> Option<T> {
+        let latency = self.latency(&self.lock(), share);
+        self.clock.sleep(latency).await;
         let stopped = self.lock().stopped;
         (!stopped).then(work)
     }
 
-    pub(super) fn start(&self, work: Work) {
+    pub(super) fn start(&self, share: Share, work: Work) {
         let mut state = self.lock();
         if !state.stopped {
-            self.push(&mut state, |number| LaneJob::Once(number, work));
+            self.push(&mut state, share, |number| LaneJob::Once(number, work));
             self.news.notify_one();
         }
     }
 
-    fn push(&self, state: &mut SimulatedLane, job: impl FnOnce(u64) -> LaneJob) {
+    fn push(&self, state: &mut SimulatedLane, share: Share, job: impl FnOnce(u64) -> LaneJob) {
         state.jobs_given += 1;
         let number = state.jobs_given;
-        state.jobs.insert((self.clock.monotonic() + self.latency(), number), job(number));
+        let done = self.clock.monotonic() + self.latency(state, share);
+        state.jobs.insert((done, number), job(number));
     }
 
     pub(super) fn start_task(&self, share: Share, task: Task) -> TaskId {
@@ -111,8 +126,8 @@ impl Simulated {
                 return None;
             }
             let now = self.clock.monotonic();
-            for (_, task) in state.schedule.take_due(now) {
-                self.push(&mut state, |_| LaneJob::Round(task));
+            for (share, task) in state.schedule.take_due(now) {
+                self.push(&mut state, share, |_| LaneJob::Round(task));
             }
             let first = state.jobs.first_entry().filter(|first| first.key().0 <= now);
             let Some(first) = first else {

@@ -247,3 +247,30 @@ fn a_simulated_lane_is_driven_by_simulated_time() {
     lane.stop();
     assert!(driven.as_mut().poll(&mut context).is_ready());
 }
+
+#[test]
+fn a_share_that_is_slow_in_a_simulation_delays_no_other() {
+    let time = SimulatedTime::new();
+    let clock = Clock::simulated(&time, ClockTraits { wall_ms: 0, drift_ppm: 0, seed: 3 });
+    let lane = Lane::simulated(&clock, Duration::from_millis(20));
+    lane.set_latency(Share(1), Some(Duration::from_secs(30)));
+    let (done, each_done) = mpsc::sync_channel(8);
+    for share in [1, 0, 1, 0] {
+        let (done, clock) = (done.clone(), clock.clone());
+        let work = move || done.send((share, clock.monotonic())).expect("listened to");
+        lane.start(Share(share), work);
+    }
+    let mut driving = std::pin::pin!(lane.drive());
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut all = Vec::new();
+    while all.len() < 4 {
+        assert!(driving.as_mut().poll(&mut context).is_pending());
+        all.extend(each_done.try_iter());
+        if let Some(at) = time.next_deadline() {
+            time.advance_to(at);
+        }
+    }
+    let takes = |wanted| all.iter().filter(move |(share, _)| *share == wanted).map(|it| it.1);
+    assert!(takes(0).all(|at| at <= Duration::from_millis(20)), "{all:?}");
+    assert!(takes(1).all(|at| at == Duration::from_secs(30)), "{all:?}");
+}

@@ -1,4 +1,4 @@
-//! What a group coordinator is asked, what it answers, and what it sets its timers for.
+//! Commands, replies and timers of a group coordinator.
 
 use alloc::format;
 use alloc::string::String;
@@ -27,41 +27,41 @@ use ottla_types::Uuid;
 use super::record::TransactionEnd;
 use super::settings::GroupSettings;
 
-/// Who asks, as the group's description will show it.
+/// The client of a member, as DescribeGroups and ConsumerGroupDescribe show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberClient {
     /// The client id of the request's header; empty if it has none.
     pub id: String,
-    /// The address, written like Java does: `/127.0.0.1`.
+    /// The address, as Java writes it: `/127.0.0.1`.
     pub host: String,
 }
 
-/// A JoinGroup request with what its frame does not say.
+/// A JoinGroup request, and what the coordinator needs beside it.
 #[derive(Clone, Debug)]
 pub struct JoinCommand {
     /// The request.
     pub request: JoinGroupRequest,
-    /// Its version; some answers depend on it.
+    /// Its version, on which some answers depend.
     pub version: i16,
-    /// Who asks.
+    /// The client.
     pub client: MemberClient,
     /// A fresh random uuid as text, for the member id if one has to be made.
     pub uuid: String,
 }
 
 impl JoinCommand {
-    /// The id of somebody who has none yet.
+    /// A member id for a JoinGroup without one.
     pub(super) fn new_member_id(&self) -> String {
         let prefix = self.request.group_instance_id.as_ref().unwrap_or(&self.client.id);
         format!("{prefix}-{}", self.uuid)
     }
 
-    /// What the member can work with, best first.
+    /// The assignors that the member supports, the preferred one first, with its metadata for each.
     pub(super) fn protocols(&self) -> Vec<(String, Bytes)> {
         self.request.protocols.iter().map(|it| (it.name.clone(), it.metadata.clone())).collect()
     }
 
-    /// How long it may take to join again; version 0 had one timeout for that and its session.
+    /// `rebalance.timeout.ms`; in version 0 the session timeout counts for it.
     pub(super) const fn rebalance_timeout_ms(&self) -> i32 {
         if self.version == 0 {
             self.request.session_timeout_ms
@@ -80,12 +80,12 @@ pub struct DeletedTopic {
     pub id: Uuid,
 }
 
-/// What is asked of a group coordinator.
+/// A command for a group coordinator.
 ///
 /// Requests about several groups are split by the host, one command for each coordinator.
 #[derive(Clone, Debug)]
 pub enum GroupCommand {
-    /// The log has been replayed: timers start now.
+    /// The partition has been replayed: timers start now.
     Loaded,
     /// The operator changed settings.
     Settings(GroupSettings),
@@ -129,8 +129,8 @@ pub enum GroupCommand {
     /// TxnOffsetCommit. The host has seen to it that the transaction knows of this coordinator's
     /// partition, and has taken out what may not be written or does not exist.
     CommitInTransaction(TxnOffsetCommitRequest),
-    /// A marker: what the producer has pending is in force, or gone. The host has made sure that
-    /// the marker may be written.
+    /// A transaction marker: the pending offsets of the producer are committed, or dropped. The
+    /// host has checked that the marker may be written.
     EndTransaction(TransactionEnd),
     /// OffsetFetch for one group. Versions below 8 name one; the host turns them into this form.
     FetchOffsets {
@@ -159,7 +159,7 @@ pub enum GroupCommand {
     TopicsDeleted(Vec<DeletedTopic>),
 }
 
-/// What a group coordinator answers.
+/// A reply of a group coordinator.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GroupReply {
     /// To [`GroupCommand::Join`].
@@ -190,7 +190,7 @@ pub enum GroupReply {
     List(Vec<ListedGroup>),
     /// To [`GroupCommand::Delete`].
     Delete(Vec<DeletableGroupResult>),
-    /// To [`GroupCommand::TopicsDeleted`]: the work is on its way.
+    /// To [`GroupCommand::TopicsDeleted`]: the tombstones are in the log.
     TopicsDeleted,
 }
 
@@ -213,48 +213,49 @@ ottla_machine::answers! {
     }
 }
 
-/// What a group coordinator waits for.
+/// A timer of a group coordinator.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GroupTimer {
-    /// A member has been silent for too long.
+    /// The session timeout of a classic member.
     Session {
         /// Its group.
         group: Arc<str>,
         /// The member, or one that was given an id and has not come back with it.
         member: Arc<str>,
     },
-    /// Members have had their time to join.
+    /// The time that members have to send JoinGroup.
     Join {
         /// The group.
         group: Arc<str>,
     },
-    /// Members have had their time to ask for their assignment.
+    /// The time that members have to send SyncGroup.
     Sync {
         /// The group.
         group: Arc<str>,
     },
-    /// A member of a group whose coordinator assigns has been silent for too long.
+    /// The session timeout of a member of a consumer group.
     ConsumerSession {
         /// Its group.
         group: Arc<str>,
         /// The member.
         member: Arc<str>,
     },
-    /// It has had its time to give partitions up.
+    /// The time that a member of a consumer group has to give partitions up.
     ConsumerRebalance {
         /// Its group.
         group: Arc<str>,
         /// The member.
         member: Arc<str>,
     },
-    /// A classic member of such a group has had its time to join again.
+    /// The time that a member of a consumer group that uses the classic protocol has to send
+    /// JoinGroup.
     ConsumerJoin {
         /// Its group.
         group: Arc<str>,
         /// The member.
         member: Arc<str>,
     },
-    /// It has had its time to ask for its assignment.
+    /// The time that such a member has to send SyncGroup.
     ConsumerSync {
         /// Its group.
         group: Arc<str>,

@@ -1,4 +1,5 @@
-//! What only this leader knows: members between two generations, and requests that wait.
+//! A classic group as only this leader knows it: members between two generations, and requests that
+//! wait for an answer.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -11,17 +12,17 @@ use ottla_types::TimestampMs;
 
 use super::command::MemberClient;
 
-/// Where a group stands.
+/// The state of a classic group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum GroupState {
-    /// Nobody is in it; it may have offsets.
+    /// It has no members; it may have offsets.
     #[default]
     Empty,
-    /// Members are called together.
+    /// A rebalance has begun: members have to send JoinGroup.
     Preparing,
-    /// All know the generation; the leader's assignment is awaited.
+    /// JoinGroup is answered; the leader's assignment (SyncGroup) has not come.
     Completing,
-    /// Everybody has an assignment.
+    /// Every member has an assignment.
     Stable,
 }
 
@@ -36,20 +37,20 @@ impl GroupState {
     }
 }
 
-/// A member.
+/// A member of a classic group.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ClassicMember {
-    /// Its name across restarts, if it is a static member (KIP-345).
+    /// `group.instance.id`, if it is a static member (KIP-345).
     pub instance: Option<String>,
     pub client: MemberClient,
     pub session_timeout_ms: i32,
     pub rebalance_timeout_ms: i32,
-    /// What it can work with, best first.
+    /// The assignors that it supports, the preferred one first, with its metadata for each.
     pub protocols: Vec<(String, Bytes)>,
     pub assignment: Bytes,
-    /// Its JoinGroup that waits, and that request's version.
+    /// Its JoinGroup that waits for an answer, and that request's version.
     pub joining: Option<(Ticket, i16)>,
-    /// Its SyncGroup that waits.
+    /// Its SyncGroup that waits for an answer.
     pub syncing: Option<Ticket>,
 }
 
@@ -62,18 +63,22 @@ pub(super) struct ClassicGroup {
     pub protocol: Option<String>,
     pub leader: Option<String>,
     pub members: BTreeMap<String, ClassicMember>,
-    /// Static members' names, and the ids they have at the moment.
+    /// Instance ids of static members, and their current member ids.
     pub statics: BTreeMap<String, String>,
-    /// Ids that were given out and have not come back yet.
+    /// Member ids that were handed out (`MEMBER_ID_REQUIRED`) and have not been used yet (KIP-394).
     pub pending: BTreeSet<String>,
-    /// When it came into its state, in milliseconds.
+    /// When it entered its state, in milliseconds.
     pub since_ms: TimestampMs,
-    /// While the first members are waited for: until when at most. Somebody came meanwhile?
+    /// During the initial rebalance delay: until when it may last at most, and whether a member has
+    /// joined since it was last extended (KIP-134).
+    ///
+    /// Example with a delay of 3 s and a rebalance timeout of 300 s: a joins at 0 s, b at 2 s; at 3
+    /// s the delay is extended to 6 s because of b; at 6 s no member has come, and the join ends.
     pub gathering: Option<(TimestampMs, bool)>,
 }
 
 impl ClassicGroup {
-    /// The group as its last generation left it.
+    /// The group as of its last written generation.
     pub fn from_log(value: &GroupMetadataValue) -> Self {
         let mut live = Self {
             state: if value.members.is_empty() { GroupState::Empty } else { GroupState::Stable },
@@ -103,7 +108,7 @@ impl ClassicGroup {
         live
     }
 
-    /// What the log is to know of it.
+    /// The group's record.
     pub fn to_log(&self) -> GroupMetadataValue {
         let protocol = self.protocol.as_deref().unwrap_or_default();
         let member = |(id, it): (&String, &ClassicMember)| MemberMetadata {
@@ -128,6 +133,40 @@ impl ClassicGroup {
         }
     }
 
+    /// What must hold between two turns and does not.
+    pub fn broken_rule(&self) -> Option<&'static str> {
+        use GroupState::{Completing, Empty, Preparing, Stable};
+        if self.state == Empty && !self.members.is_empty() {
+            return Some("an empty group has members");
+        }
+        if matches!(self.state, Completing | Stable) && self.members.is_empty() {
+            return Some("a generation without members");
+        }
+        let leader = self.leader.as_ref();
+        if self.state == Completing && !leader.is_some_and(|id| self.members.contains_key(id)) {
+            return Some("the group waits for the assignment of a leader that is no member");
+        }
+        if self.pending.iter().any(|id| self.members.contains_key(id)) {
+            return Some("a member id is in use and handed out for the first use at once");
+        }
+        let names =
+            self.members.iter().filter_map(|(id, member)| Some((member.instance.as_ref()?, id)));
+        if self.statics.len() != names.clone().count()
+            || !names.clone().all(|(name, id)| self.statics.get(name) == Some(id))
+        {
+            return Some("the names of static members do not match the members");
+        }
+        for member in self.members.values() {
+            if member.joining.is_some() && self.state != Preparing {
+                return Some("a JoinGroup waits, and the group is not preparing a rebalance");
+            }
+            if member.syncing.is_some() && self.state != Completing {
+                return Some("a SyncGroup waits, and the group does not wait for an assignment");
+            }
+        }
+        None
+    }
+
     pub fn enter(&mut self, state: GroupState, now_ms: TimestampMs) {
         self.state = state;
         self.since_ms = now_ms;
@@ -137,12 +176,12 @@ impl ClassicGroup {
         self.leader.as_deref() == Some(member)
     }
 
-    /// The longest time that any member wants to have for joining.
+    /// The longest rebalance timeout of all members.
     pub fn rebalance_timeout_ms(&self) -> i64 {
         self.members.values().map(|it| i64::from(it.rebalance_timeout_ms)).max().unwrap_or(0).max(0)
     }
 
-    /// Can every member work with one of these protocols?
+    /// Is one of these protocols supported by every member? `but` is a member that is not asked.
     pub fn agrees(&self, kind: &str, protocols: &[(String, Bytes)], but: Option<&str>) -> bool {
         let mut others = self.members.iter().filter(|(id, _)| Some(id.as_str()) != but).peekable();
         if others.peek().is_none() {
@@ -161,7 +200,7 @@ impl ClassicGroup {
         })
     }
 
-    /// The protocol that all can work with and most like best.
+    /// The protocol that all members support and most members prefer.
     pub fn choose(&self) -> Option<String> {
         let supports =
             |member: &ClassicMember, name: &str| member.protocols.iter().any(|it| it.0 == name);
@@ -177,7 +216,7 @@ impl ClassicGroup {
     }
 }
 
-/// The group, which the caller has looked up, or made, in the same turn.
+/// A group that the caller has looked up, or created, in the same turn.
 pub(super) fn known_group<'a>(
     groups: &'a mut BTreeMap<String, ClassicGroup>,
     group: &str,
@@ -186,7 +225,7 @@ pub(super) fn known_group<'a>(
 }
 
 impl ClassicMember {
-    /// What it says about itself under this protocol.
+    /// Its metadata for this protocol.
     pub fn metadata(&self, protocol: &str) -> Bytes {
         let found = self.protocols.iter().find(|(name, _)| name == protocol);
         found.map(|(_, metadata)| metadata.clone()).unwrap_or_default()

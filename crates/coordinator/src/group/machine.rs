@@ -12,6 +12,11 @@ use super::settings::GroupSettings;
 use super::stored::StoredGroups;
 use super::{classic, consumer, offsets, show};
 
+/// How many groups a debug build looks at after every turn, and of how many members each: with all
+/// of them, the time of a rebalance would grow with the square of their number.
+const CHECKED_GROUPS_MAX: usize = 16;
+const CHECKED_MEMBERS_MAX: usize = 32;
+
 /// The groups of one shard.
 #[derive(Debug, Default)]
 pub struct GroupMachine {
@@ -119,6 +124,33 @@ impl Machine for GroupMachine {
 
     fn apply(&mut self, record: &GroupRecord) {
         self.stored.apply(record);
+    }
+
+    fn check_turn(&self, records: &[GroupRecord]) {
+        // A turn may change a group without a record, so debug builds look at the first groups,
+        // whatever was asked; production does not.
+        if cfg!(debug_assertions) {
+            let classic = self.volatile.live.iter().take(CHECKED_GROUPS_MAX);
+            for (id, group) in
+                classic.filter(|(_, group)| group.members.len() < CHECKED_MEMBERS_MAX)
+            {
+                let is_consumer = self.stored.consumers.contains_key(id);
+                assert!(!is_consumer, "group {id}: it is a classic and a consumer group at once");
+                assert_eq!(group.broken_rule(), None, "group {id}");
+            }
+            let consumers = self.stored.consumers.iter().take(CHECKED_GROUPS_MAX);
+            for (id, group) in
+                consumers.filter(|(_, group)| group.members.len() < CHECKED_MEMBERS_MAX)
+            {
+                assert_eq!(group.broken_rule(), None, "group {id}");
+            }
+            let is_pending = |record: &GroupRecord| {
+                matches!(record, GroupRecord::Pending { .. } | GroupRecord::Ended(_))
+            };
+            if records.iter().any(is_pending) {
+                self.stored.check_pending();
+            }
+        }
     }
 
     fn expired(timer: GroupTimer) -> GroupCommand {

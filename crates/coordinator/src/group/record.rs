@@ -105,9 +105,11 @@ impl GroupRecord {
         }
     }
 
-    /// The same, as part of a producer's transaction; only offsets can be that.
+    /// The same as part of the transaction of this producer: an offset is pending, other records
+    /// are as they were.
     #[must_use]
-    pub fn in_transaction(self, producer: (ProducerId, ProducerEpoch)) -> Self {
+    pub fn in_transaction(self, id: ProducerId, epoch: ProducerEpoch) -> Self {
+        let producer = (id, epoch);
         match self {
             Self::Offset { group, topic, partition, value: Some(value) } => {
                 Self::Pending { producer, group, topic, partition, value }

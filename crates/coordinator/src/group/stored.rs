@@ -1,4 +1,4 @@
-//! What the log knows.
+//! The groups and offsets of one partition of `__consumer_offsets`, as of one offset.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -10,22 +10,26 @@ use ottla_types::{LeaderEpoch, Offset, ProducerId, TimestampMs, Uuid};
 use super::consumer::ConsumerGroup;
 use super::record::{GroupRecord, TransactionEnd};
 
-/// How far a group has come in one partition.
+/// A committed offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommittedOffset {
-    /// The next offset it would read.
+    /// The offset of the next record to read.
     pub offset: Offset,
-    /// The epoch of the last record it has read; -1 if it did not say.
+    /// The leader epoch of the last record that was read; -1 if the client did not send it.
     pub leader_epoch: LeaderEpoch,
-    /// What it put beside it.
+    /// The metadata of the commit.
     pub metadata: String,
-    /// When.
+    /// The time of the commit.
     pub timestamp: TimestampMs,
-    /// Until when, if the client said so.
+    /// When it expires, if the client set a retention time (OffsetCommit versions 2 to 4).
     pub expires: Option<TimestampMs>,
-    /// The topic's id, if it was known.
+    /// The topic's id, if the commit had one.
     pub topic_id: Uuid,
-    /// Its place among all records: of two, the later is in force.
+    /// The number of its record among all records of the partition: of a commit and a transaction's
+    /// commit of one partition, the one that was written later counts.
+    ///
+    /// Example: a transaction writes offset 5 (record 7, pending), then the group commits offset 9
+    /// (record 8). The transaction commits: 5 was written before 9, so 9 stays.
     pub order: u64,
 }
 
@@ -52,18 +56,18 @@ pub type OffsetsByTopic = ByPartition<CommittedOffset>;
 /// Groups and offsets, as of one offset of the log.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StoredGroups {
-    /// Each group as its last generation left it.
+    /// Each classic group as of its last written generation.
     pub groups: BTreeMap<String, GroupMetadataValue>,
     /// The offsets of each group.
     pub offsets: BTreeMap<String, OffsetsByTopic>,
-    /// By producer and group: what is in force as soon as the producer's transaction commits.
+    /// By producer and group: offsets that are committed as soon as the producer's transaction is.
     pub pending: BTreeMap<ProducerId, BTreeMap<String, OffsetsByTopic>>,
     /// The same the other way round: by group and partition, the producers that have an offset
     /// pending. No level is ever empty.
     open: BTreeMap<String, ByPartition<BTreeSet<ProducerId>>>,
-    /// The groups whose coordinator assigns.
+    /// The consumer groups.
     pub consumers: BTreeMap<String, ConsumerGroup>,
-    /// How many records there were.
+    /// How many records were applied.
     applied: u64,
 }
 
@@ -106,10 +110,11 @@ impl StoredGroups {
         }
     }
 
-    /// What was pending is in force, unless something later is, or is gone.
+    /// The producer's transaction has ended: its pending offsets are committed, unless a later
+    /// commit is there, or dropped.
     fn end(&mut self, end: &TransactionEnd) {
-        let Some(pending) = self.pending.remove(&end.producer.0) else { return };
-        for (group, topics) in pending {
+        // A transaction need not have committed offsets: then there is nothing to put in force.
+        for (group, topics) in self.pending.remove(&end.producer.0).unwrap_or_default() {
             for (topic, partitions) in topics {
                 for (partition, committed) in partitions {
                     self.close(&group, &topic, partition, end.producer.0);
@@ -121,7 +126,7 @@ impl StoredGroups {
         }
     }
 
-    /// An offset of a transaction is in force, unless a later one is.
+    /// Commits an offset of a transaction, unless a later one is there.
     fn put(&mut self, group: &str, topic: &str, partition: i32, committed: CommittedOffset) {
         let offsets = self.offsets.entry(String::from(group)).or_default();
         let there = offsets.entry(String::from(topic)).or_default();
@@ -130,7 +135,7 @@ impl StoredGroups {
         }
     }
 
-    /// The producer has no offset of this partition pending any longer.
+    /// Takes the producer's pending offset of this partition out of `open`.
     fn close(&mut self, group: &str, topic: &str, partition: i32, producer: ProducerId) {
         let open = self.open.get_mut(group).and_then(|it| it.get_mut(topic));
         let producers = open.and_then(|it| it.get_mut(&partition));
@@ -141,7 +146,24 @@ impl StoredGroups {
         }
     }
 
-    /// Can an open transaction still put an offset of this partition in force?
+    /// Asserts that `open` mirrors `pending`, and that no level of either is empty.
+    pub(super) fn check_pending(&self) {
+        let mut open: BTreeMap<String, ByPartition<BTreeSet<ProducerId>>> = BTreeMap::new();
+        for (producer, groups) in &self.pending {
+            for (group, topics) in groups {
+                for (topic, partitions) in topics {
+                    let open = open.entry(group.clone()).or_default();
+                    let open = open.entry(topic.clone()).or_default();
+                    for partition in partitions.keys() {
+                        open.entry(*partition).or_default().insert(*producer);
+                    }
+                }
+            }
+        }
+        assert_eq!(open, self.open, "offsets pending by producer and by partition");
+    }
+
+    /// May an open transaction still commit an offset of this partition?
     #[must_use]
     pub fn is_unstable(&self, group: &str, topic: &str, partition: i32) -> bool {
         let open = self.open.get(group).and_then(|it| it.get(topic));
@@ -220,7 +242,7 @@ impl StoredGroups {
         }
     }
 
-    /// How far a group has come in a partition.
+    /// The committed offset of a group in a partition.
     #[must_use]
     pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<&CommittedOffset> {
         self.offsets.get(group)?.get(topic)?.get(&partition)

@@ -5,7 +5,7 @@ use core::fmt::Write;
 
 use super::Alphabet;
 
-/// A set of characters, told in two ways.
+/// A set of characters, in two forms.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Class {
     /// In the syntax of the `regex` crate, as what may stand in brackets.

@@ -27,7 +27,7 @@ struct Flags {
 
 /// A group that is open.
 #[derive(Debug, Default)]
-struct Group {
+struct PatternGroup {
     /// What it holds so far, in the other syntax.
     text: String,
     /// Where in `text` its last part begins, which a repetition would repeat.
@@ -38,7 +38,7 @@ struct Group {
     flags: Flags,
 }
 
-impl Group {
+impl PatternGroup {
     fn push(&mut self, part: &str) {
         self.has_more |= !self.text.is_empty();
         self.last = Some(self.text.len());
@@ -73,8 +73,8 @@ struct Parser<'a> {
     at: usize,
     alphabet: Alphabet,
     flags: Flags,
-    outer: Vec<Group>,
-    group: Group,
+    outer: Vec<PatternGroup>,
+    group: PatternGroup,
     names: BTreeSet<&'a str>,
     repeats: Repeats,
 }
@@ -90,7 +90,7 @@ pub(super) fn translate_pattern(pattern: &str, alphabet: Alphabet) -> Result<Str
         alphabet,
         flags: Flags::default(),
         outer: Vec::new(),
-        group: Group::default(),
+        group: PatternGroup::default(),
         names: BTreeSet::new(),
         repeats: Repeats::default(),
     };
@@ -188,7 +188,7 @@ impl<'a> Parser<'a> {
         if self.outer.len() >= OPEN_MAX {
             return Err(BadPattern::of("expression nests too deeply"));
         }
-        let inner = Group { flags: self.flags, ..Group::default() };
+        let inner = PatternGroup { flags: self.flags, ..PatternGroup::default() };
         self.outer.push(core::mem::replace(&mut self.group, inner));
         Ok(())
     }

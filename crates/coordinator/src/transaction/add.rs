@@ -1,4 +1,5 @@
-//! AddPartitionsToTxn: what a transaction touches is known before anything is written there.
+//! AddPartitionsToTxn, versions 0 to 5, and the partitions that a produce or an offset commit adds
+//! (KIP-890): the coordinator has a partition in its log before the first record is written there.
 
 use alloc::sync::Arc;
 

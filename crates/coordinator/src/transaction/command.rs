@@ -1,4 +1,4 @@
-//! What a transaction coordinator is asked, what it answers, and what it sets its timers for.
+//! Commands, replies and timers of a transaction coordinator.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -15,24 +15,25 @@ use super::stored::{Transaction, TransactionPartitions};
 pub struct InitProducer {
     /// The transactional id.
     pub id: String,
-    /// For how long its transactions may be open, in milliseconds.
+    /// `transaction.timeout.ms`.
     pub timeout_ms: i32,
-    /// Who the producer was until now, if it says so (KIP-360).
+    /// The id and epoch that the producer had until now, if the request has them (KIP-360).
     pub known: Option<(ProducerId, ProducerEpoch)>,
-    /// A producer id that nobody has, if the host has been asked for one.
+    /// A producer id that is not in use, if the host was asked for one
+    /// ([`TransactionReply::NeedsId`]).
     pub fresh: Option<ProducerId>,
 }
 
-/// AddPartitionsToTxn, or what a produce or an offset commit implies.
+/// AddPartitionsToTxn, or the partitions that a produce or an offset commit adds (KIP-890).
 #[derive(Clone, Debug)]
 pub struct AddPartitions {
     /// The transactional id.
     pub id: String,
-    /// The producer.
+    /// The producer's id and epoch.
     pub producer: (ProducerId, ProducerEpoch),
-    /// What the transaction is going to touch.
+    /// The partitions that are added to the transaction.
     pub partitions: TransactionPartitions,
-    /// Only say whether it may.
+    /// Only check that the partitions are in the transaction; add nothing.
     pub verify_only: bool,
     /// The `transaction.version` that the client speaks.
     pub client_version: i16,
@@ -43,20 +44,21 @@ pub struct AddPartitions {
 pub struct EndTransaction {
     /// The transactional id.
     pub id: String,
-    /// The producer.
+    /// The producer's id and epoch.
     pub producer: (ProducerId, ProducerEpoch),
     /// Commit, or abort?
     pub commit: bool,
     /// The `transaction.version` that the client speaks.
     pub client_version: i16,
-    /// A producer id that nobody has, if the host has been asked for one.
+    /// A producer id that is not in use, if the host was asked for one
+    /// ([`TransactionReply::NeedsId`]).
     pub fresh: Option<ProducerId>,
 }
 
-/// What is asked of a transaction coordinator.
+/// A command for a transaction coordinator.
 #[derive(Clone, Debug)]
 pub enum TransactionCommand {
-    /// The log has been replayed: timers start now.
+    /// The partition has been replayed: timers start now.
     Loaded,
     /// The operator changed settings.
     Settings(TransactionSettings),
@@ -68,11 +70,11 @@ pub enum TransactionCommand {
     Add(AddPartitions),
     /// EndTxn.
     End(EndTransaction),
-    /// Which markers are to be written?
+    /// Hand out the markers that are to be written.
     TakeWork,
     /// All markers of this work are written.
     Marked(MarkerWork),
-    /// Some could not be: it is to be handed out again.
+    /// Some could not be written: hand this work out again.
     Unmarked(MarkerWork),
     /// DescribeTransactions, for one id.
     Describe(String),
@@ -80,13 +82,13 @@ pub enum TransactionCommand {
     List(ListTransactionsRequest),
 }
 
-/// What a transaction coordinator answers.
+/// A reply of a transaction coordinator.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TransactionReply {
     /// To [`TransactionCommand::Init`] and [`TransactionCommand::End`]: the producer's id and epoch
     /// from now on.
     Producer(Result<(ProducerId, ProducerEpoch), ErrorCode>),
-    /// To those two: ask again with a fresh producer id.
+    /// To those two: send the command again with a fresh producer id.
     NeedsId,
     /// To [`TransactionCommand::Add`].
     Added(Result<(), ErrorCode>),
@@ -96,7 +98,7 @@ pub enum TransactionReply {
     Done,
     /// To [`TransactionCommand::Describe`].
     Described(Option<Transaction>),
-    /// To [`TransactionCommand::List`]; an error if its pattern is none.
+    /// To [`TransactionCommand::List`]; `INVALID_REGULAR_EXPRESSION` if its pattern is malformed.
     Listed(Result<Vec<(String, Transaction)>, ErrorCode>),
 }
 
@@ -110,7 +112,8 @@ ottla_machine::answers! {
     }
 }
 
-/// Who the producer is, or why it is not told; `None` if a fresh producer id is needed for that.
+/// The producer's id and epoch, or the error for the client; `None` if a fresh producer id is
+/// needed.
 impl TryFrom<TransactionReply> for Option<Result<(ProducerId, ProducerEpoch), ErrorCode>> {
     type Error = TransactionReply;
 
@@ -137,15 +140,15 @@ pub struct MarkerWork {
     /// The `transaction.version` of the transaction: from 2 on the markers' epoch is larger than
     /// that of its records.
     pub version: i16,
-    /// Was it handed out before, and could not be done?
+    /// Was it handed out before, without success?
     pub is_again: bool,
 }
 
-/// What a transaction coordinator waits for.
+/// A timer of a transaction coordinator.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TransactionTimer {
-    /// A transaction has been open for too long.
+    /// The transaction timeout of this id.
     Timeout(Arc<str>),
-    /// Look for ids that nobody uses any more.
+    /// Time to look for ids that expire (`transactional.id.expiration.ms`).
     IdExpiry,
 }

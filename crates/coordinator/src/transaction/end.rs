@@ -1,4 +1,7 @@
-//! EndTxn, timeouts, fencing, and what follows the markers.
+//! EndTxn (versions 0 to 5), transaction timeouts, fencing, and what follows the markers.
+//!
+//! From version 5 on (`transaction.version` 2, KIP-890) every transaction has an epoch of its own:
+//! EndTxn answers with the next one.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -13,7 +16,7 @@ use super::stored::{EPOCH_LAST, Transaction, TransactionPartitions, TransactionS
 enum EndVerdict {
     /// Prepare it.
     Prepare,
-    /// It was done before: say so again.
+    /// A retry of an EndTxn that is complete: the same answer again.
     Again,
     Refused(ErrorCode),
 }
@@ -34,7 +37,7 @@ pub(super) fn end_transaction(scene: &mut TransactionScene<'_>, request: &EndTra
     }
 }
 
-/// Where the epoch stays the same from one transaction to the next.
+/// EndTxn before KIP-890: the epoch stays the same from one transaction to the next.
 fn judge_v0(known: &Transaction, request: &EndTransaction) -> EndVerdict {
     let (id, epoch) = request.producer;
     if known.producer_id != id {
@@ -55,7 +58,11 @@ fn judge_v0(known: &Transaction, request: &EndTransaction) -> EndVerdict {
     }
 }
 
-/// Where each transaction has an epoch of its own (KIP-890).
+/// EndTxn with KIP-890: each transaction has an epoch of its own.
+///
+/// Example: a producer at epoch 4 ends its transaction: the markers carry epoch 5, which is also
+/// its next epoch. A retry of that EndTxn still carries epoch 4 (`was_bumped`). At [`EPOCH_LAST`]
+/// the producer goes on with a new producer id and epoch 0 (`has_rotated`).
 fn judge_v2(known: &Transaction, request: &EndTransaction) -> EndVerdict {
     let (id, epoch) = request.producer;
     let has_rotated = known.previous_id == id
@@ -101,7 +108,7 @@ fn judge_v2(known: &Transaction, request: &EndTransaction) -> EndVerdict {
 fn prepare_end(scene: &mut TransactionScene<'_>, request: &EndTransaction, known: &Transaction) {
     let mut value = prepared_value(known, request.commit, scene.turn.now_ms);
     value.client_version = request.client_version;
-    let mut told = (known.producer_id, known.epoch);
+    let mut answer = (known.producer_id, known.epoch);
     if request.client_version >= 2 {
         if known.is_exhausted() {
             let Some(fresh) = request.fresh else {
@@ -111,12 +118,12 @@ fn prepare_end(scene: &mut TransactionScene<'_>, request: &EndTransaction, known
             value.next_id = fresh;
         }
         value.epoch = known.epoch.saturating_add(1);
-        told =
+        answer =
             if value.next_id >= 0 { (value.next_id, 0) } else { (value.producer_id, value.epoch) };
     }
     scene.turn.cancel_timer(TransactionTimer::Timeout(Arc::from(request.id.as_str())));
     scene.write(&request.id, value);
-    scene.turn.reply(TransactionReply::Producer(Ok(told)));
+    scene.turn.reply(TransactionReply::Producer(Ok(answer)));
 }
 
 fn prepared_value(known: &Transaction, commit: bool, now_ms: i64) -> Transaction {
@@ -130,7 +137,8 @@ fn prepared_value(known: &Transaction, commit: bool, now_ms: i64) -> Transaction
     value
 }
 
-/// Aborts an open transaction under an epoch that its producer does not have.
+/// Aborts an open transaction with an epoch that its producer does not have: the producer is
+/// fenced.
 pub(super) fn fence_producer(scene: &mut TransactionScene<'_>, id: &str, known: &Transaction) {
     let mut value = prepared_value(known, false, scene.turn.now_ms);
     value.epoch = known.epoch.saturating_add(1);
@@ -144,8 +152,8 @@ pub(super) fn time_out(scene: &mut TransactionScene<'_>, id: &str) {
     }
 }
 
-/// Hands out what nobody is at yet. The answer waits for what was decided, so that no marker is
-/// written for a decision that could be lost.
+/// Hands out the markers that are to be written and not being written. The answer waits until the
+/// decisions have committed, so that no marker is written for a decision that could be lost.
 pub(super) fn take_work(scene: &mut TransactionScene<'_>) {
     let mut all = Vec::new();
     for id in scene.prepared {
@@ -193,7 +201,7 @@ pub(super) fn complete_transaction(scene: &mut TransactionScene<'_>, done: &Mark
     scene.turn.reply(TransactionReply::Done);
 }
 
-/// The producer goes on under the id that was promised to it.
+/// The producer goes on with the producer id that EndTxn has promised.
 fn rotate_producer_id(value: &mut Transaction) {
     if value.next_id >= 0 {
         let (next, first): (ProducerId, ProducerEpoch) = (value.next_id, 0);

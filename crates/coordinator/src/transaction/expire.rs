@@ -1,4 +1,4 @@
-//! Timers after a load, and ids that nobody uses any more.
+//! Timers after a load, and transactional ids that expire (`transactional.id.expiration.ms`).
 
 use alloc::string::String;
 use alloc::sync::Arc;

@@ -1,4 +1,6 @@
-//! InitProducerId: who a transactional producer is. Whoever asks last is the only one.
+//! InitProducerId with a transactional id, versions 0 to 5: the producer gets an epoch that no
+//! other producer of this id has, so that earlier ones are fenced (KIP-98). A producer that names
+//! its id and epoch goes on after an error (KIP-360).
 
 use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
 
@@ -7,7 +9,7 @@ use super::end;
 use super::machine::TransactionScene;
 use super::stored::{EPOCH_LAST, Transaction, TransactionPartitions, TransactionStatus};
 
-/// Who a producer says that it was.
+/// The id and epoch that the request has (KIP-360).
 type PriorProducer = Option<(ProducerId, ProducerEpoch)>;
 
 pub(super) fn init_producer(scene: &mut TransactionScene<'_>, request: &InitProducer) {
@@ -28,7 +30,7 @@ pub(super) fn init_producer(scene: &mut TransactionScene<'_>, request: &InitProd
             scene.turn.reply(TransactionReply::Producer(Err(ErrorCode::CONCURRENT_TRANSACTIONS)));
         }
         TransactionStatus::Ongoing => {
-            // The transaction of whoever was before ends first; the client asks again.
+            // The open transaction is aborted first; the client sends InitProducerId again.
             end::fence_producer(scene, &request.id, known);
             scene.turn.reply(TransactionReply::Producer(Err(ErrorCode::CONCURRENT_TRANSACTIONS)));
         }
@@ -40,10 +42,10 @@ pub(super) fn init_producer(scene: &mut TransactionScene<'_>, request: &InitProd
     }
 }
 
-/// Can the producer be who it says it was?
+/// Did the producer have the id and epoch that the request has?
 fn may_be(known: &Transaction, said: PriorProducer) -> bool {
     let Some((id, epoch)) = said else { return true };
-    // Its epochs may have run out without that it was told of its new id.
+    // Its epochs may have run out, and the answer with the new id may have been lost.
     id == known.producer_id || id == known.previous_id && epoch >= EPOCH_LAST
 }
 
@@ -85,7 +87,7 @@ fn take_over(scene: &mut TransactionScene<'_>, request: &InitProducer, known: &T
                 value.epoch += 1;
                 write_producer(scene, request, epoch);
             }
-            // It has been told already, and did not hear.
+            // A retry: the epoch was raised already, and the answer may have been lost.
             Some((id, epoch)) if before == Some(epoch) || id != known.producer_id => {}
             Some(_) => {
                 scene.turn.reply(TransactionReply::Producer(Err(ErrorCode::PRODUCER_FENCED)));

@@ -16,7 +16,8 @@ use super::{add, end, expire, init, show};
 #[derive(Debug, Default)]
 pub struct TransactionMachine {
     stored: BTreeMap<String, Transaction>,
-    /// Those of them whose markers are not all written.
+    /// The ids whose markers are not all written: those in `PrepareCommit` or `PrepareAbort`. An
+    /// index of `stored`, so that [`TransactionCommand::TakeWork`] need not walk all ids.
     prepared: BTreeSet<String>,
     live: TransactionVolatile,
     settings: TransactionSettings,
@@ -25,11 +26,16 @@ pub struct TransactionMachine {
 /// What only this leader knows.
 #[derive(Clone, Debug, Default)]
 pub struct TransactionVolatile {
-    /// The epoch before the last that InitProducerId gave out, for a client that asks again.
+    /// By id, the epoch that the client named in its last InitProducerId (KIP-360). The client may
+    /// not have received the answer and ask again with it: then it gets the same epoch once more.
+    /// Example: a client with epoch 4 asks, and epoch 5 is written; 4 stands here. It asks again
+    /// with epoch 4, and the answer is epoch 5 again, not 6.
     pub(super) epoch_before: BTreeMap<String, ProducerEpoch>,
-    /// Whose markers are being written.
+    /// The ids whose markers the host is writing: taken with `TakeWork`, neither `Marked` nor
+    /// `Unmarked` yet.
     pub(super) at_work: BTreeSet<String>,
-    /// Whose markers could not be written before.
+    /// The ids whose markers could not be written at an earlier attempt; the host logs such work
+    /// once only.
     pub(super) tried: BTreeSet<String>,
 }
 
@@ -108,6 +114,19 @@ impl Machine for TransactionMachine {
             Some(value) => self.stored.insert(record.id.clone(), value.clone()),
             None => self.stored.remove(&record.id),
         };
+    }
+
+    fn check_turn(&self, records: &[TransactionRecord]) {
+        for record in records {
+            if let Some(broken) = record.value.as_ref().and_then(Transaction::broken_rule) {
+                panic!("transactional id {}: {broken}", record.id);
+            }
+        }
+        if cfg!(debug_assertions) {
+            let prepared = self.stored.iter().filter(|(_, value)| value.state.is_prepared());
+            assert!(prepared.map(|(id, _)| id).eq(&self.prepared), "prepared mirrors stored");
+            assert!(self.live.at_work.is_subset(&self.prepared), "markers of an ended transaction");
+        }
     }
 
     fn expired(timer: TransactionTimer) -> TransactionCommand {

@@ -1,5 +1,5 @@
-//! The transaction coordinator: who a transactional producer is, what its transaction touches, and
-//! how it ends (KIP-98, KIP-360, KIP-890).
+//! The transaction coordinator: id and epoch of each transactional producer, the partitions of its
+//! transaction, and how it ends (KIP-98, KIP-360, KIP-890).
 //!
 //! Everything durable is one record for each transactional id. A decision reads it and writes the
 //! next; requests never see a half-done transition, as a record is applied in the turn that makes

@@ -86,7 +86,8 @@ fn to_log(it: &Transaction) -> TransactionLogValue {
         producer_epoch: it.epoch,
         transaction_timeout_ms: it.timeout_ms,
         transaction_status: it.state as i8,
-        // Kafka tells "none yet" from "none any more".
+        // In Kafka's record, null is "no partitions yet" and an empty list "no partitions any
+        // more".
         transaction_partitions: (it.state != TransactionStatus::Empty).then(|| touched.collect()),
         transaction_last_update_timestamp_ms: it.updated_ms,
         transaction_start_timestamp_ms: it.started_ms,

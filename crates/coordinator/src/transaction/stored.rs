@@ -8,7 +8,7 @@ use ottla_types::{PartitionIndex, ProducerEpoch, ProducerId, TimestampMs};
 /// The last epoch that a client may use; one more is left for the marker that ends its transaction.
 pub const EPOCH_LAST: ProducerEpoch = ProducerEpoch::MAX - 1;
 
-/// Where a transaction stands. The numbers are those of the log.
+/// The state of a transaction. The numbers are those of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i8)]
 pub enum TransactionStatus {
@@ -71,19 +71,23 @@ pub type TransactionPartitions = BTreeMap<String, BTreeSet<PartitionIndex>>;
 pub struct Transaction {
     /// The producer's id.
     pub producer_id: ProducerId,
-    /// The id it had before epochs ran out; the same if they never did; -1 if it is not known.
+    /// The producer id before epochs ran out; the same as `producer_id` if they never did; -1 if
+    /// not known.
+    ///
+    /// Example: producer 7 ends a transaction at epoch 32766 ([`EPOCH_LAST`]): `next_id` is 8 until
+    /// the markers are written, then `producer_id` is 8, the epoch 0, and `previous_id` 7.
     pub previous_id: ProducerId,
-    /// The id it gets when this transaction has ended; -1 if it keeps the one it has.
+    /// The producer id from the end of this transaction on; -1 if it stays the same.
     pub next_id: ProducerId,
     /// The producer's epoch. While a transaction of version 2 is prepared, that of its markers.
     pub epoch: ProducerEpoch,
-    /// For how long a transaction may be open, in milliseconds.
+    /// `transaction.timeout.ms`.
     pub timeout_ms: i32,
-    /// Where it stands.
+    /// Its state.
     pub state: TransactionStatus,
-    /// What it touches.
+    /// The partitions of the open transaction.
     pub partitions: TransactionPartitions,
-    /// When it was begun; -1 if there was none.
+    /// When the transaction began; -1 if there was none.
     pub started_ms: TimestampMs,
     /// When this was written.
     pub updated_ms: TimestampMs,
@@ -114,6 +118,17 @@ impl Transaction {
     #[must_use]
     pub const fn is_exhausted(&self) -> bool {
         self.epoch >= EPOCH_LAST
+    }
+
+    /// What is wrong with a transaction that this coordinator is about to write.
+    pub(super) fn broken_rule(&self) -> Option<&'static str> {
+        use TransactionStatus::{CompleteAbort, CompleteCommit, Ongoing};
+        let is_open = self.state == Ongoing || self.state.is_prepared();
+        if !is_open && !self.partitions.is_empty() {
+            return Some("partitions in a transaction that has ended");
+        }
+        let is_complete = matches!(self.state, CompleteCommit | CompleteAbort);
+        (is_complete && self.next_id >= 0).then_some("the next producer id was not taken into use")
     }
 
     /// Has it been open for longer than it may?

@@ -201,6 +201,21 @@ fn a_classic_group_takes_in_a_member_of_the_new_protocol_and_is_classic_again_wi
 }
 
 #[test]
+fn a_loaded_group_is_called_together_if_its_leader_has_not_assigned() {
+    let mut bench = stage();
+    let (old, generation) = alone(&mut bench, None);
+    bench = again(bench);
+    let code = beaten(&mut bench, &old, generation);
+    assert_eq!(code, ErrorCode::NONE, "its leader has assigned");
+    told(&mut bench, beat("n", 0, &Owned::new()));
+    told(&mut bench, beat("n", -1, &Owned::new()));
+    // It is classic again, and the node stops before its member has joined.
+    let generation = bench.machine.stored().groups[GROUP].generation;
+    bench = again(bench);
+    assert_eq!(beaten(&mut bench, &old, generation), ErrorCode::REBALANCE_IN_PROGRESS);
+}
+
+#[test]
 fn an_operator_can_forbid_either_way() {
     let with = |up, down| {
         GroupCommand::Settings(GroupSettings { migration: Migration { up, down }, ..settings() })

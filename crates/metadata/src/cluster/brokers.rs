@@ -13,9 +13,9 @@ use ottla_types::{NodeId, Uuid};
 pub struct BrokerEndpoint {
     /// The listener's name.
     pub name: String,
-    /// The host that clients are told.
+    /// The advertised host.
     pub host: String,
-    /// The port that clients are told.
+    /// The advertised port.
     pub port: u16,
     /// Kafka's number of the security protocol; 0 is PLAINTEXT.
     pub security: i16,
@@ -92,27 +92,41 @@ impl BrokerTable {
         self.0.remove(&id);
     }
 
-    pub fn fence(&mut self, id: NodeId, fenced: bool) {
+    pub fn fence(&mut self, id: NodeId) {
         if let Some(broker) = self.0.get_mut(&id) {
-            broker.fenced = fenced;
+            broker.fenced = true;
+        }
+    }
+
+    pub fn unfence(&mut self, id: NodeId) {
+        if let Some(broker) = self.0.get_mut(&id) {
+            broker.fenced = false;
         }
     }
 
     pub fn change(&mut self, record: &BrokerRegistrationChangeRecord) {
-        let Some(broker) = self.0.get_mut(&record.broker_id) else { return };
+        if let Some(broker) = self.0.get_mut(&record.broker_id) {
+            broker.take_change(record);
+        }
+    }
+}
+
+impl BrokerRegistration {
+    /// Takes in what a change record says; fields that are not in it stay as they are.
+    fn take_change(&mut self, record: &BrokerRegistrationChangeRecord) {
         match record.fenced {
-            -1 => broker.fenced = false,
-            1 => broker.fenced = true,
+            -1 => self.fenced = false,
+            1 => self.fenced = true,
             _ => {}
         }
         if record.in_controlled_shutdown == 1 {
-            broker.stopping = true;
+            self.stopping = true;
         }
         if !record.log_dirs.is_empty() {
-            broker.log_dirs.clone_from(&record.log_dirs);
+            self.log_dirs.clone_from(&record.log_dirs);
         }
         if record.cordoned_log_dirs.is_some() {
-            broker.cordoned.clone_from(&record.cordoned_log_dirs);
+            self.cordoned.clone_from(&record.cordoned_log_dirs);
         }
     }
 }

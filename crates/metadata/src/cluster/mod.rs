@@ -58,10 +58,10 @@ impl Cluster {
                 Arc::make_mut(&mut self.brokers).change(it);
             }
             MetadataRecord::FenceBroker(it) => {
-                Arc::make_mut(&mut self.brokers).fence(it.id, true);
+                Arc::make_mut(&mut self.brokers).fence(it.id);
             }
             MetadataRecord::UnfenceBroker(it) => {
-                Arc::make_mut(&mut self.brokers).fence(it.id, false);
+                Arc::make_mut(&mut self.brokers).unfence(it.id);
             }
             MetadataRecord::Config(it) => Arc::make_mut(&mut self.configs).set(it),
             MetadataRecord::FeatureLevel(it) => {

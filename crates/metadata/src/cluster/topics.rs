@@ -10,25 +10,31 @@ use ottla_protocol::metadata::partition_record::PartitionRecord;
 use ottla_protocol::metadata::topic_record::TopicRecord;
 use ottla_types::{Bug, LeaderEpoch, NodeId, PartitionIndex, Uuid, is_planted};
 
+/// The partition has no leader.
+const NO_LEADER: NodeId = -1;
 /// In a change record: the leader stays.
 const LEADER_STAYS: NodeId = -2;
 
 /// What is true of a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartitionState {
-    /// The brokers that hold a copy, the preferred leader first.
+    /// The brokers with a replica, the preferred leader first.
     pub replicas: Vec<NodeId>,
-    /// In which directory of each of them; unassigned where it is not known.
+    /// The log directory of each replica, in the same order (KIP-858); unassigned where not known.
     pub directories: Vec<Uuid>,
-    /// Those that have everything that is committed.
+    /// The in-sync replicas (ISR): they have every committed record.
     pub isr: Vec<NodeId>,
-    /// Those that may lead though they are out of sync (KIP-966).
+    /// The eligible leader replicas (ELR, KIP-966): out of sync, but with every committed record.
+    /// Never in the ISR at the same time.
+    ///
+    /// Example with `min.insync.replicas=2` and replicas 1, 2, 3: 3 leaves the ISR: ISR 1, 2, ELR
+    /// empty. 2 leaves: ISR 1, ELR 2; nothing commits from now on, so 2 has all that is committed.
     pub elr: Vec<NodeId>,
-    /// Who was last known to be able to lead.
+    /// The last leader before the ISR and the ELR became empty.
     pub last_known_elr: Vec<NodeId>,
-    /// Copies on their way out.
+    /// Replicas that a reassignment removes.
     pub removing: Vec<NodeId>,
-    /// Copies on their way in.
+    /// Replicas that a reassignment adds.
     pub adding: Vec<NodeId>,
     /// The leader, or -1.
     pub leader: NodeId,
@@ -38,6 +44,50 @@ pub struct PartitionState {
     pub leader_epoch: LeaderEpoch,
     /// How often anything changed.
     pub partition_epoch: i32,
+}
+
+impl PartitionState {
+    /// What is wrong with a partition whose state the controller has just decided.
+    pub(crate) fn broken_rule(&self) -> Option<&'static str> {
+        let is_replica = |id: &NodeId| self.replicas.contains(id);
+        if !self.isr.iter().all(is_replica) {
+            return Some("the ISR has a broker that is no replica");
+        }
+        if self.leader != NO_LEADER && !self.isr.contains(&self.leader) {
+            return Some("the leader is not in the ISR");
+        }
+        if !self.elr.iter().all(is_replica) {
+            return Some("the ELR has a broker that is no replica");
+        }
+        let in_both = |id: &NodeId| self.isr.contains(id);
+        self.elr.iter().any(in_both).then_some("a broker is in the ISR and in the ELR")
+    }
+
+    /// Takes in what a change record says; fields that are not in it stay as they are.
+    fn take_change(&mut self, record: &PartitionChangeRecord) {
+        let take = |from: &Option<Vec<NodeId>>, to: &mut Vec<NodeId>| {
+            if let Some(from) = from {
+                to.clone_from(from);
+            }
+        };
+        take(&record.isr, &mut self.isr);
+        take(&record.replicas, &mut self.replicas);
+        take(&record.removing_replicas, &mut self.removing);
+        take(&record.adding_replicas, &mut self.adding);
+        take(&record.eligible_leader_replicas, &mut self.elr);
+        take(&record.last_known_elr, &mut self.last_known_elr);
+        if let Some(directories) = &record.directories {
+            self.directories.clone_from(directories);
+        }
+        if record.leader != LEADER_STAYS {
+            self.leader = record.leader;
+            self.leader_epoch += LeaderEpoch::from(!is_planted(Bug::EpochStays));
+        }
+        if record.leader_recovery_state >= 0 {
+            self.recovery = record.leader_recovery_state;
+        }
+        self.partition_epoch += 1;
+    }
 }
 
 /// A topic.
@@ -85,8 +135,9 @@ impl TopicTable {
         Some(topic)
     }
 
+    /// Adds a partition. A record of a topic that the log does not have changes nothing, here and
+    /// in [`TopicTable::change`]: what is in the log is a fact.
     pub fn set(&mut self, record: &PartitionRecord) {
-        let Some(topic) = self.ids.get_mut(&record.topic_id) else { return };
         let state = PartitionState {
             replicas: record.replicas.clone(),
             directories: record.directories.clone(),
@@ -100,35 +151,17 @@ impl TopicTable {
             leader_epoch: record.leader_epoch,
             partition_epoch: record.partition_epoch,
         };
-        Arc::make_mut(topic).partitions.insert(record.partition_id, state);
+        if let Some(topic) = self.ids.get_mut(&record.topic_id) {
+            Arc::make_mut(topic).partitions.insert(record.partition_id, state);
+        }
     }
 
     pub fn change(&mut self, record: &PartitionChangeRecord) {
-        let Some(topic) = self.ids.get_mut(&record.topic_id) else { return };
-        let topic = Arc::make_mut(topic);
-        let Some(state) = topic.partitions.get_mut(&record.partition_id) else { return };
-        let take = |from: &Option<Vec<NodeId>>, to: &mut Vec<NodeId>| {
-            if let Some(from) = from {
-                to.clone_from(from);
-            }
-        };
-        take(&record.isr, &mut state.isr);
-        take(&record.replicas, &mut state.replicas);
-        take(&record.removing_replicas, &mut state.removing);
-        take(&record.adding_replicas, &mut state.adding);
-        take(&record.eligible_leader_replicas, &mut state.elr);
-        take(&record.last_known_elr, &mut state.last_known_elr);
-        if let Some(directories) = &record.directories {
-            state.directories.clone_from(directories);
+        let topic = self.ids.get_mut(&record.topic_id).map(Arc::make_mut);
+        if let Some(state) = topic.and_then(|topic| topic.partitions.get_mut(&record.partition_id))
+        {
+            state.take_change(record);
         }
-        if record.leader != LEADER_STAYS {
-            state.leader = record.leader;
-            state.leader_epoch += LeaderEpoch::from(!is_planted(Bug::EpochStays));
-        }
-        if record.leader_recovery_state >= 0 {
-            state.recovery = record.leader_recovery_state;
-        }
-        state.partition_epoch += 1;
     }
 
     /// Forgets who may lead out of sync, of one topic or of all (the empty name).

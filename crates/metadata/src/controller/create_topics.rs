@@ -73,7 +73,7 @@ pub(super) fn create_topics(
     turn.reply(ControllerReply::CreateTopics(response));
 }
 
-struct Made {
+struct PlannedTopic {
     result: CreatableTopicResult,
     records: Vec<MetadataRecord>,
 }
@@ -83,7 +83,7 @@ fn create_topic(
     topic: &CreatableTopic,
     id: Uuid,
     room: usize,
-) -> Result<Made, ControllerRefusal> {
+) -> Result<PlannedTopic, ControllerRefusal> {
     if scene.cluster.topic(&topic.name).is_some() {
         let why = format!("Topic '{}' already exists.", topic.name);
         return Err((ErrorCode::TOPIC_ALREADY_EXISTS, why));
@@ -121,7 +121,7 @@ fn create_topic(
         configs: Some(scene.rules.describe_topic(scene.cluster, &own)),
         ..Default::default()
     };
-    Ok(Made { result, records })
+    Ok(PlannedTopic { result, records })
 }
 
 /// All that is wrong with a topic, so that it is asked for only once more; the first fault's code.

@@ -70,7 +70,7 @@ pub(super) fn partition_changes(
         }
         let rules = ElectionRules::of_topic(scene, topic);
         for (index, state) in concerned {
-            let election = Election { scene, change, rules: &rules, state };
+            let election = PartitionElection { scene, change, rules: &rules, state };
             if let Some(made) = election.run() {
                 let of = PartitionChangeRecord { partition_id: *index, topic_id: topic.id, ..made };
                 records.push(of.into());
@@ -110,7 +110,7 @@ impl ElectionRules {
 }
 
 /// One partition's change.
-struct Election<'a> {
+struct PartitionElection<'a> {
     scene: &'a ControllerScene<'a>,
     change: BrokerChange,
     rules: &'a ElectionRules,
@@ -126,7 +126,7 @@ enum Elected {
     Unclean(NodeId),
 }
 
-impl Election<'_> {
+impl PartitionElection<'_> {
     /// The change; `None` if there is none.
     fn run(&self) -> Option<PartitionChangeRecord> {
         let state = self.state;

@@ -23,14 +23,14 @@ use ottla_machine::{Machine, Turn};
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_types::ErrorCode;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, PartitionState};
 
 pub use bootstrap::bootstrap_records;
 pub use command::{
     AssignedDirectory, ConfigChange, ConfigRules, ControllerCommand, ControllerReply, Defaults,
 };
 
-/// Why something is refused: Kafka's code, and what the client is told.
+/// Why a change is refused: Kafka's error code, and the message for the client.
 type ControllerRefusal = (ErrorCode, alloc::string::String);
 
 /// The controller.
@@ -129,6 +129,23 @@ impl Machine for Controller {
 
     fn apply(&mut self, record: &MetadataRecord) {
         self.cluster.apply(record);
+    }
+
+    fn check_turn(&self, records: &[MetadataRecord]) {
+        for record in records {
+            let (topic, partition) = match record {
+                MetadataRecord::Partition(record) => (record.topic_id, record.partition_id),
+                MetadataRecord::PartitionChange(record) => (record.topic_id, record.partition_id),
+                _ => continue,
+            };
+            let topic = self.cluster.topic_by_id(topic);
+            let state = topic.and_then(|topic| topic.partitions.get(&partition));
+            // A later record of the turn may have deleted the topic.
+            if let Some(broken) = state.and_then(PartitionState::broken_rule) {
+                let name = topic.map_or("", |topic| &*topic.name);
+                panic!("partition {name}-{partition}: {broken}");
+            }
+        }
     }
 
     fn expired(timer: Infallible) -> ControllerCommand {

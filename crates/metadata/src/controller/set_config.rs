@@ -297,7 +297,7 @@ fn config_records(
         };
         records.push(record.into());
         if in_sync && elr && kind != ResourceKind::Group {
-            // Who could lead under the old rule cannot be told under the new one.
+            // The ELR was built under the old minimum, and says nothing under the new one.
             let topic_name = String::from(if kind == ResourceKind::Topic { resource } else { "" });
             records.push(ClearElrRecord { topic_name, ..Default::default() }.into());
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
-use super::{PeerError, PeerLimits, Pending, Reach};
+use super::{PeerError, PeerLimits, PendingRequest, Reach};
 use crate::frame::Inbox;
 
 /// Where a request's correlation id stands: behind the length, the key and the version.
@@ -31,8 +31,8 @@ pub(super) enum Expects {
 }
 
 /// A peer, between two polls.
-pub(super) struct State<R: Reach> {
-    pub link: Link<R>,
+pub(super) struct PeerState<R: Reach> {
+    pub link: PeerLink<R>,
     /// Before this time no connection is opened.
     pub retry_at: Duration,
     /// How many times in a row there was no connection, or one that broke.
@@ -44,9 +44,9 @@ pub(super) struct State<R: Reach> {
     last_ticket: u64,
 }
 
-pub(super) enum Link<R: Reach> {
+pub(super) enum PeerLink<R: Reach> {
     Down,
-    Opening(Pending<io::Result<(R::Stream, R::Greeting)>>),
+    Opening(PendingRequest<io::Result<(R::Stream, R::Greeting)>>),
     Up(Up<R>),
 }
 
@@ -61,10 +61,10 @@ pub(super) enum Broken {
     NotConnected,
 }
 
-impl<R: Reach> State<R> {
+impl<R: Reach> PeerState<R> {
     pub const fn new() -> Self {
         Self {
-            link: Link::Down,
+            link: PeerLink::Down,
             retry_at: Duration::ZERO,
             failures: 0,
             answers: Answers::new(),
@@ -86,7 +86,7 @@ impl<R: Reach> State<R> {
     }
 
     pub fn opening_failed(&mut self, why: io::Error) {
-        self.link = Link::Down;
+        self.link = PeerLink::Down;
         self.failures = self.failures.saturating_add(1);
         self.failed_attempts += 1;
         self.last_failure = Some(Arc::new(why));
@@ -94,7 +94,7 @@ impl<R: Reach> State<R> {
 
     /// The connection has ended: so has everything that was in flight.
     pub fn broken(&mut self, why: io::Error) -> Broken {
-        let Link::Up(up) = &mut self.link else { return Broken::NotConnected };
+        let PeerLink::Up(up) = &mut self.link else { return Broken::NotConnected };
         let is_busy = !up.in_flight.is_empty() || !up.outgoing.is_empty();
         if !up.is_used {
             // Closed as soon as it was open: another one would be, too.
@@ -104,7 +104,7 @@ impl<R: Reach> State<R> {
         // A connection that has answered something was a good one.
         self.failures = if up.answered > 0 { 1 } else { self.failures.saturating_add(1) };
         up.fail_all(&Arc::new(why), &mut self.answers);
-        self.link = Link::Down;
+        self.link = PeerLink::Down;
         if is_busy { Broken::Busy } else { Broken::Idle }
     }
 
@@ -112,8 +112,8 @@ impl<R: Reach> State<R> {
     pub fn abandon(&mut self, ticket: u64) -> bool {
         self.answers.remove(&ticket);
         match &mut self.link {
-            Link::Up(up) => up.abandon(ticket),
-            Link::Down | Link::Opening(_) => false,
+            PeerLink::Up(up) => up.abandon(ticket),
+            PeerLink::Down | PeerLink::Opening(_) => false,
         }
     }
 }

@@ -17,7 +17,7 @@ const LIMITS: PeerLimits = PeerLimits {
 
 /// A world with a clock that the test moves, and streams that it hands out.
 #[derive(Clone, Default)]
-struct World(Arc<WorldState>);
+struct PeerWorld(Arc<WorldState>);
 
 #[derive(Default)]
 struct WorldState {
@@ -27,7 +27,7 @@ struct WorldState {
     attempts: AtomicU64,
 }
 
-impl World {
+impl PeerWorld {
     fn advance(&self, ms: u64) {
         self.0.now_ms.fetch_add(ms, Ordering::SeqCst);
         self.0.moved.notify_waiters();
@@ -45,11 +45,11 @@ impl World {
     }
 }
 
-impl Reach for World {
+impl Reach for PeerWorld {
     type Stream = DuplexStream;
     type Greeting = u64;
 
-    fn open(&self) -> Pending<io::Result<(DuplexStream, u64)>> {
+    fn open(&self) -> PendingRequest<io::Result<(DuplexStream, u64)>> {
         let attempt = self.0.attempts.fetch_add(1, Ordering::SeqCst);
         let stream = self.0.streams.lock().pop_front();
         Box::pin(async move {
@@ -62,7 +62,7 @@ impl Reach for World {
         Duration::from_millis(self.0.now_ms.load(Ordering::SeqCst))
     }
 
-    fn wait_until(&self, at: Duration) -> Pending<()> {
+    fn wait_until(&self, at: Duration) -> PendingRequest<()> {
         let world = self.clone();
         Box::pin(async move {
             loop {
@@ -85,8 +85,8 @@ fn run(test: impl Future<Output = ()>) {
     tokio::task::LocalSet::new().block_on(&runtime, test);
 }
 
-fn world() -> (World, Peer<World>) {
-    let world = World::default();
+fn world() -> (PeerWorld, Peer<PeerWorld>) {
+    let world = PeerWorld::default();
     (world.clone(), Peer::new(world, LIMITS))
 }
 
@@ -96,11 +96,11 @@ fn request(text: &str) -> Vec<u8> {
     [&length[..], b"\0\x03\0\x0c----", text.as_bytes()].concat()
 }
 
-async fn send(peer: &Peer<World>, text: &str) -> Result<Answer<World>, PeerError> {
+async fn send(peer: &Peer<PeerWorld>, text: &str) -> Result<PendingAnswer<PeerWorld>, PeerError> {
     peer.send(SECOND, |_| Ok(request(text))).await
 }
 
-async fn call(peer: &Peer<World>, text: &str) -> Result<Bytes, PeerError> {
+async fn call(peer: &Peer<PeerWorld>, text: &str) -> Result<Bytes, PeerError> {
     peer.call(SECOND, |_| Ok(request(text))).await
 }
 
@@ -301,7 +301,7 @@ fn requests_beyond_the_limit_wait_and_are_not_sent() {
 #[test]
 fn a_broken_connection_says_what_was_sent() {
     run(async {
-        let world = World::default();
+        let world = PeerWorld::default();
         let peer = Peer::new(world.clone(), LIMITS);
         let (ours, mut broker) = tokio::io::duplex(16);
         world.0.streams.lock().push_back(ours);

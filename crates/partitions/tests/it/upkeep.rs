@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_clock::{Clock, ClockTraits, SimulatedTime};
+use ottla_locks::Mutex;
 use ottla_partitions::{
     Compaction, Isolation, Keeper, KeeperSettings, Lanes, LogOptions, Partition, PartitionRules,
     Partitions, Retention, Waited,
 };
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches_in};
+use ottla_storage::{DataDir, DiskOperation, SimDisk};
 use ottla_types::{TopicPartition, Uuid};
 
 fn keyed(key: &str, value: &str, timestamp: i64) -> Bytes {
@@ -66,6 +68,31 @@ fn what_is_too_much_is_deleted_from_the_front() {
     drop((partitions, partition));
     let partition = open(work.path(), &rules).find("t", 0).unwrap();
     assert_eq!((partition.ends().log_start, partition.ends().log_end), (start, 30));
+}
+
+#[test]
+fn segments_are_durable_before_they_are_deleted() {
+    let disk = SimDisk::new(1);
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&calls);
+    let first = "00000000000000000000.log";
+    disk.on_call(Arc::new(move |call| {
+        if call.path.ends_with(first) {
+            seen.lock().push(call.operation);
+        }
+    }));
+    let dir = DataDir::open(disk.files(), Path::new("/data")).unwrap().unwrap();
+    let dirs = vec![(dir, Uuid::of(500), true)];
+    let partitions = Partitions::new(1, Clock::manual(1000), dirs).unwrap();
+    let retention = Retention { bytes: Some(1), ms: None };
+    let rules = PartitionRules { log: small(), retention, ..PartitionRules::default() };
+    let assigned = crate::assigned(TopicPartition::new("t", 0), Uuid::of(700), &rules);
+    assert!(partitions.reconcile(&[assigned]).is_empty());
+    fill(&partitions.find("t", 0).unwrap(), 9);
+    partitions.retain(&Clock::manual(1000));
+    let calls = calls.lock().clone();
+    let at = |wanted| calls.iter().position(|it| *it == wanted).unwrap();
+    assert!(at(DiskOperation::Sync) < at(DiskOperation::Rename), "{calls:?}");
 }
 
 #[test]
@@ -302,4 +329,51 @@ fn a_simulated_disk_takes_as_long_as_its_seed_says() {
     assert!(takes.iter().all(|it| *it <= Duration::from_secs(30)), "{takes:?}");
     assert_eq!(takes, (0..3).map(simulated_sync).collect::<Vec<_>>());
     assert!(takes[0] != takes[1] && takes[1] != takes[2], "{takes:?}");
+}
+
+/// For how much simulated time 4 MB of one key are cleaned at this rate, in bytes a second.
+fn simulated_cleaning(bytes_per_second: f64) -> Duration {
+    let time = SimulatedTime::new();
+    let clock = Clock::simulated(&time, ClockTraits { wall_ms: 1000, drift_ppm: 0, seed: 1 });
+    let disk = SimDisk::new(1);
+    let dir = DataDir::open(disk.files(), Path::new("/data")).unwrap().unwrap();
+    let dirs = vec![(dir, Uuid::of(500), true)];
+    let lanes = Lanes::simulated(&clock, Duration::ZERO);
+    let partitions = Partitions::new(1, clock.clone(), dirs).unwrap().on_lanes(lanes.clone());
+    let partitions = Arc::new(partitions);
+    let rules = PartitionRules {
+        log: LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() },
+        ..compacted()
+    };
+    let assigned = crate::assigned(TopicPartition::new("t", 0), Uuid::of(700), &rules);
+    assert!(partitions.reconcile(&[assigned]).is_empty());
+    let partition = partitions.find("t", 0).unwrap();
+    for _ in 0..16 {
+        let batch = keyed("key", &"v".repeat(256 << 10), 1000);
+        partition.append(&batch, 1000, true, true).unwrap();
+    }
+    partition.flush().unwrap();
+    let before = partition.size_bytes();
+    let settings = move || KeeperSettings {
+        cleaner_bytes_per_second: bytes_per_second,
+        ..KeeperSettings::default()
+    };
+    let keeper = Keeper::start(&partitions, &clock, Arc::new(settings)).unwrap();
+    let mut driving = std::pin::pin!(lanes.drive());
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    while partition.size_bytes() > before / 2 {
+        assert!(driving.as_mut().poll(&mut context).is_pending());
+        time.advance_to(time.next_deadline().expect("the cleaner comes again"));
+    }
+    keeper.stop();
+    clock.monotonic()
+}
+
+#[test]
+fn a_cleaner_that_keeps_to_its_rate_rests_between_its_rounds() {
+    let fast = simulated_cleaning(f64::MAX);
+    assert!(fast < Duration::from_secs(1), "{fast:?}");
+    // 4 MB are learned and most of them read again, and little is written.
+    let slow = simulated_cleaning(100_000.0);
+    assert!((Duration::from_secs(40)..Duration::from_secs(80)).contains(&slow), "{slow:?}");
 }

@@ -27,7 +27,7 @@ pub struct Process(pub u32);
 
 /// Which tasks of a process end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ends {
+pub enum ExecutorEnds {
     /// All of them.
     All,
     /// Those that serve, as when a node stops cleanly.
@@ -35,33 +35,33 @@ pub enum Ends {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
+enum TaskRole {
     Serving,
     Apart,
 }
 
 /// Tasks, and the time that they live in.
-pub struct Executor {
+pub struct SeededExecutor {
     time: SimulatedTime,
     dice: Dice,
-    queue: Arc<Queue>,
-    tasks: BTreeMap<u64, Task>,
+    queue: Arc<ReadyQueue>,
+    tasks: BTreeMap<u64, SimTask>,
     tasks_begun: u64,
     polls: u64,
     polls_at_once: u64,
     hash: Mixer,
 }
 
-struct Task {
+struct SimTask {
     process: Process,
-    role: Role,
+    role: TaskRole,
     future: Pin<Box<dyn Future<Output = ()>>>,
     waking: Arc<Waking>,
 }
 
 /// What is about to run. Wakers reach it from anywhere.
 #[derive(Debug, Default)]
-struct Queue(Mutex<Waiting>);
+struct ReadyQueue(Mutex<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
@@ -80,7 +80,7 @@ struct Waking {
     task: u64,
     /// Is it among those that are ready? Guarded by nothing: all of it happens on one thread.
     is_ready: AtomicBool,
-    queue: Arc<Queue>,
+    queue: Arc<ReadyQueue>,
 }
 
 impl Wake for Waking {
@@ -99,7 +99,7 @@ impl Wake for Waking {
 #[derive(Debug)]
 struct Starts {
     process: Process,
-    queue: Arc<Queue>,
+    queue: Arc<ReadyQueue>,
 }
 
 impl Executes for Starts {
@@ -108,7 +108,7 @@ impl Executes for Starts {
     }
 }
 
-impl Executor {
+impl SeededExecutor {
     /// No task yet, at the beginning of time.
     pub fn new(dice: Dice) -> Self {
         Self {
@@ -145,24 +145,29 @@ impl Executor {
 
     /// Starts a task of a process.
     pub fn start(&mut self, process: Process, future: impl Future<Output = ()> + 'static) {
-        self.begin(process, Role::Apart, Box::pin(future));
+        self.begin(process, TaskRole::Apart, Box::pin(future));
     }
 
-    fn begin(&mut self, process: Process, role: Role, future: Pin<Box<dyn Future<Output = ()>>>) {
+    fn begin(
+        &mut self,
+        process: Process,
+        role: TaskRole,
+        future: Pin<Box<dyn Future<Output = ()>>>,
+    ) {
         self.tasks_begun += 1;
         let task = self.tasks_begun;
         let queue = Arc::clone(&self.queue);
         let waking = Arc::new(Waking { task, is_ready: AtomicBool::new(false), queue });
         waking.wake_by_ref();
-        self.tasks.insert(task, Task { process, role, future, waking });
+        self.tasks.insert(task, SimTask { process, role, future, waking });
     }
 
     /// Ends tasks of a process where they wait.
-    pub fn kill(&mut self, process: Process, ends: Ends) {
-        let is_meant = |owner: Process, role: Role| {
-            owner == process && (ends == Ends::All || role == Role::Serving)
+    pub fn kill(&mut self, process: Process, ends: ExecutorEnds) {
+        let is_meant = |owner: Process, role: TaskRole| {
+            owner == process && (ends == ExecutorEnds::All || role == TaskRole::Serving)
         };
-        self.queue.0.lock().jobs.retain(|(owner, _)| !is_meant(*owner, Role::Serving));
+        self.queue.0.lock().jobs.retain(|(owner, _)| !is_meant(*owner, TaskRole::Serving));
         let meant = self.tasks.iter().filter(|(_, task)| is_meant(task.process, task.role));
         let meant: Vec<u64> = meant.map(|(id, _)| *id).collect();
         for id in meant {
@@ -225,12 +230,12 @@ impl Executor {
         let jobs = std::mem::take(&mut self.queue.0.lock().jobs);
         for (process, job) in jobs {
             let future = job();
-            self.begin(process, Role::Serving, future);
+            self.begin(process, TaskRole::Serving, future);
         }
     }
 }
 
-impl Drop for Executor {
+impl Drop for SeededExecutor {
     fn drop(&mut self) {
         while let Some((_, task)) = self.tasks.pop_first() {
             drop(task);
@@ -248,13 +253,13 @@ mod tests {
     const ONE: Process = Process(1);
     const TWO: Process = Process(2);
 
-    fn clock(executor: &Executor) -> Clock {
+    fn clock(executor: &SeededExecutor) -> Clock {
         Clock::simulated(executor.time(), ClockTraits { wall_ms: 0, drift_ppm: 0, seed: 1 })
     }
 
     /// Three tasks of two processes write down when they run, ten times each.
     fn run(seed: u64, kill: Option<Process>) -> Vec<(u32, Duration)> {
-        let mut executor = Executor::new(Dice::new(seed));
+        let mut executor = SeededExecutor::new(Dice::new(seed));
         let seen = Rc::new(RefCell::new(Vec::new()));
         for (name, process) in [(1, ONE), (2, ONE), (3, TWO)] {
             let (clock, seen) = (clock(&executor), Rc::clone(&seen));
@@ -267,7 +272,7 @@ mod tests {
         }
         executor.run_until(Duration::from_millis(20)).expect("no loop");
         if let Some(process) = kill {
-            executor.kill(process, Ends::All);
+            executor.kill(process, ExecutorEnds::All);
         }
         executor.run_until(Duration::from_secs(1)).expect("no loop");
         assert_eq!(executor.time().now(), Duration::from_secs(1));
@@ -293,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_loop_that_takes_no_time_is_found() {
-        let mut executor = Executor::new(Dice::new(0));
+        let mut executor = SeededExecutor::new(Dice::new(0));
         executor.start(ONE, async {
             loop {
                 tokio::task::yield_now().await;

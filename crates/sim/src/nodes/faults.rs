@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ottla_storage::{Fate, Fault};
 
-use super::network::Weather;
+use super::network::StreamWeather;
 use super::plan::FaultKind;
 use super::world::{NODE, NodeWorld};
 use crate::invariant::InvariantCheck;
@@ -157,7 +157,7 @@ impl NodeWorld {
         self.note("the faults are over");
         self.network.mend();
         self.network.power_on(NODE);
-        self.network.set_weather(Weather::FAIR);
+        self.network.set_weather(StreamWeather::FAIR);
         self.mend_node()?;
         self.until_up()
     }

@@ -15,7 +15,7 @@ use ottla_clock::{Clock, ClockTraits};
 use ottla_settings::Settings;
 use ottla_storage::{Fate, Fault, SimDisk};
 
-use super::executor::{Ends, Executor, Process};
+use super::executor::{ExecutorEnds, Process, SeededExecutor};
 use super::network::SimNetwork;
 use crate::random::Dice;
 
@@ -46,7 +46,7 @@ enum Life {
 }
 
 /// A machine.
-pub struct Machine {
+pub struct SimMachine {
     address: IpAddr,
     settings: Vec<String>,
     /// Its disk.
@@ -63,7 +63,7 @@ pub struct Machine {
     lanes: Option<NodeLanes>,
 }
 
-impl Machine {
+impl SimMachine {
     /// A machine with an empty disk, and a node of these settings (`name=value`).
     pub fn new(address: IpAddr, settings: Vec<String>, mut dice: Dice) -> Self {
         Self {
@@ -90,7 +90,7 @@ impl Machine {
     }
 
     /// Starts a node.
-    pub fn start(&mut self, executor: &mut Executor, network: &SimNetwork) {
+    pub fn start(&mut self, executor: &mut SeededExecutor, network: &SimNetwork) {
         self.lives += 1;
         let process = self.process();
         let passed_ms = i64::try_from(executor.time().now().as_millis()).unwrap_or(i64::MAX);
@@ -169,7 +169,7 @@ impl Machine {
     }
 
     /// Stops the node cleanly, if it serves.
-    pub fn stop(&mut self, executor: &mut Executor) {
+    pub fn stop(&mut self, executor: &mut SeededExecutor) {
         let assembled = match self.life.replace(Life::Stopping) {
             Life::Up(assembled) => assembled,
             life => {
@@ -177,7 +177,7 @@ impl Machine {
                 return;
             }
         };
-        executor.kill(self.process(), Ends::Serving);
+        executor.kill(self.process(), ExecutorEnds::Serving);
         let life = Rc::clone(&self.life);
         executor.start(self.process(), async move {
             let stopped: Result<(), StartError> = assembled.stop().await;
@@ -190,11 +190,11 @@ impl Machine {
 
     /// Ends the process where it is; all it has written stays, or, after a power cut, what that
     /// leaves of it.
-    pub fn kill(&mut self, executor: &mut Executor, power_cut: Option<Fate>) {
+    pub fn kill(&mut self, executor: &mut SeededExecutor, power_cut: Option<Fate>) {
         if let Some(lanes) = self.lanes.take() {
             lanes.stop();
         }
-        executor.kill(self.process(), Ends::All);
+        executor.kill(self.process(), ExecutorEnds::All);
         drop(self.life.replace(Life::Down));
         self.clock = None;
         match power_cut {

@@ -2,7 +2,7 @@
 //! faults there are.
 
 use super::clients::TopicPlan;
-use super::network::Weather;
+use super::network::StreamWeather;
 use crate::random::Dice;
 
 /// A kind of fault.
@@ -79,7 +79,7 @@ pub struct NodePlan {
     /// The topics.
     pub topics: Vec<TopicPlan>,
     /// How the network is while there are faults.
-    pub weather: Weather,
+    pub weather: StreamWeather,
     /// Which faults there are.
     pub faults: Vec<FaultKind>,
     /// How many faults there are.
@@ -135,7 +135,7 @@ impl NodePlan {
             node_settings: node_settings(dice, is_durable),
             topic_settings: topic_settings(dice),
             topics,
-            weather: Weather::draw(dice),
+            weather: StreamWeather::draw(dice),
             faults,
             fault_count: dice.between(1, 8),
             pause_ms_max: dice.between(300, 4_000),

@@ -7,7 +7,7 @@ use ottla_records::{Batch, BatchBuilder, BatchOptions, Compression, NewRecord, b
 
 /// A record's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Value {
+pub struct SimValue {
     /// Which client.
     pub writer: u32,
     /// How many power cuts there had been that may lose records.
@@ -25,7 +25,7 @@ const HEAD_BYTES: usize = 25;
 /// Up to how much a batch may unpack, in bytes.
 const UNPACKED_BYTES_MAX: usize = 16 << 20;
 
-impl Value {
+impl SimValue {
     fn encode(&self, padding: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD_BYTES + padding);
         bytes.extend_from_slice(&self.writer.to_be_bytes());
@@ -67,7 +67,7 @@ impl BatchWriter {
 
 /// A batch of these values, each with so many bytes behind it.
 pub fn batch_of(
-    values: &[Value],
+    values: &[SimValue],
     writer: BatchWriter,
     now_ms: i64,
     (padding, compression): (usize, Compression),
@@ -96,14 +96,14 @@ pub struct ReadBatch {
     pub producer_id: i64,
     pub is_transactional: bool,
     /// Does it end a transaction, and is that its commit?
-    pub marker: Option<Marker>,
+    pub marker: Option<ValueMarker>,
     /// Its records, by offset.
-    pub values: Vec<(i64, Value)>,
+    pub values: Vec<(i64, SimValue)>,
 }
 
 /// The end of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Marker {
+pub enum ValueMarker {
     Commit,
     Abort,
 }
@@ -132,12 +132,12 @@ fn read_batch(batch: &Batch<'_>) -> Result<ReadBatch, String> {
         let record = record.map_err(|error| error.to_string())?;
         if batch.is_control() {
             marker = match ControlKind::of(&record) {
-                Some(ControlKind::Commit) => Some(Marker::Commit),
-                Some(ControlKind::Abort) => Some(Marker::Abort),
+                Some(ControlKind::Commit) => Some(ValueMarker::Commit),
+                Some(ControlKind::Abort) => Some(ValueMarker::Abort),
                 _ => return Err(format!("offset {at} has a strange control record")),
             };
         } else {
-            let value = record.value.and_then(Value::decode);
+            let value = record.value.and_then(SimValue::decode);
             let value =
                 value.ok_or_else(|| format!("offset {} has a strange value", record.offset));
             values.push((record.offset, value?));
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let value =
-            |number| Value { writer: 3, era: 1, number, transaction: 9, is_idempotent: true };
+            |number| SimValue { writer: 3, era: 1, number, transaction: 9, is_idempotent: true };
         let values = [value(7), value(8)];
         let writer = BatchWriter { producer_id: 5, epoch: 0, sequence: 0 };
         let batch = batch_of(&values, writer, 1, (100, Compression::None));

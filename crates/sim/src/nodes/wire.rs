@@ -10,12 +10,12 @@ use ottla_net::transport::MemoryStream;
 use ottla_protocol::{Decoder, Message, Request, request_frame, response_head_is_flexible};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::network::Host;
+use super::network::SimHost;
 use crate::trace::Mixer;
 
 /// Why there is no answer. Whether the request was carried out is unknown.
 #[derive(Debug)]
-pub enum Lost {
+pub enum RequestLost {
     /// The connection could not be made.
     Unreachable,
     /// The connection broke.
@@ -26,7 +26,7 @@ pub enum Lost {
     Wrong(String),
 }
 
-impl fmt::Display for Lost {
+impl fmt::Display for RequestLost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable => f.write_str("unreachable"),
@@ -40,7 +40,7 @@ impl fmt::Display for Lost {
 /// A client's way to the node: a connection that is made when it is needed, and made again after
 /// one request on it has failed.
 pub struct Wire {
-    host: Host,
+    host: SimHost,
     to: SocketAddr,
     clock: Clock,
     client_id: String,
@@ -54,7 +54,7 @@ pub struct Wire {
 
 impl Wire {
     /// A client of this name on this host.
-    pub fn new(host: Host, to: SocketAddr, clock: Clock, client_id: String) -> Self {
+    pub fn new(host: SimHost, to: SocketAddr, clock: Clock, client_id: String) -> Self {
         let patience = Duration::from_secs(5);
         Self { host, to, clock, client_id, patience, stream: None, correlation: 0, answer_hash: 0 }
     }
@@ -67,13 +67,13 @@ impl Wire {
         &mut self,
         request: &R,
         version: i16,
-    ) -> Result<R::Response, Lost> {
+    ) -> Result<R::Response, RequestLost> {
         let deadline = self.clock.monotonic() + self.patience;
         let clock = self.clock.clone();
         let answered = tokio::select! {
             biased;
             answered = self.exchange(request, version) => answered,
-            () = clock.sleep_until(deadline) => Err(Lost::Late),
+            () = clock.sleep_until(deadline) => Err(RequestLost::Late),
         };
         if answered.is_err() {
             self.stream = None;
@@ -85,15 +85,15 @@ impl Wire {
     ///
     /// # Errors
     /// The node cannot be reached in time.
-    pub async fn connect(&mut self) -> Result<(), Lost> {
+    pub async fn connect(&mut self) -> Result<(), RequestLost> {
         if self.stream.is_some() {
             return Ok(());
         }
         let deadline = self.clock.monotonic() + self.patience;
         let dialled = tokio::select! {
             biased;
-            dialled = self.host.dial(self.to) => dialled.map_err(|_| Lost::Unreachable),
-            () = self.clock.sleep_until(deadline) => Err(Lost::Late),
+            dialled = self.host.dial(self.to) => dialled.map_err(|_| RequestLost::Unreachable),
+            () = self.clock.sleep_until(deadline) => Err(RequestLost::Late),
         };
         self.stream = Some(dialled?);
         Ok(())
@@ -103,22 +103,22 @@ impl Wire {
         &mut self,
         request: &R,
         version: i16,
-    ) -> Result<R::Response, Lost> {
+    ) -> Result<R::Response, RequestLost> {
         self.correlation += 1;
         let frame = request_frame(request, version, self.correlation, &self.client_id);
-        let frame = frame.map_err(|error| Lost::Wrong(error.to_string()))?;
-        let stream = self.stream.as_mut().ok_or(Lost::Unreachable)?;
-        let reply = carry(stream, &frame).await.map_err(|_| Lost::Broken)?;
+        let frame = frame.map_err(|error| RequestLost::Wrong(error.to_string()))?;
+        let stream = self.stream.as_mut().ok_or(RequestLost::Unreachable)?;
+        let reply = carry(stream, &frame).await.map_err(|_| RequestLost::Broken)?;
         let mut hash = Mixer::default();
         std::hash::Hasher::write(&mut hash, &reply);
         self.answer_hash = std::hash::Hasher::finish(&hash);
         let mut reply = Decoder::new(reply);
         let wrong = |error: ottla_protocol::DecodeError| {
-            Lost::Wrong(format!("{} v{version}: {error}", R::NAME))
+            RequestLost::Wrong(format!("{} v{version}: {error}", R::NAME))
         };
         let correlation = reply.i32().map_err(wrong)?;
         if correlation != self.correlation {
-            return Err(Lost::Wrong(format!("{correlation} answers {}", self.correlation)));
+            return Err(RequestLost::Wrong(format!("{correlation} answers {}", self.correlation)));
         }
         if response_head_is_flexible(R::KEY, version) {
             reply.uvarint().map_err(wrong)?;

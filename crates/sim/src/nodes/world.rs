@@ -1,5 +1,5 @@
-//! The history of a seed: a node and its clients. First things go wrong; then nothing
-//! does any more, and all that was begun must end.
+//! The history of a seed: a node and its clients; first things go wrong, then nothing does any
+//! more, and all that was begun must end.
 
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,13 +11,14 @@ use ottla_clock::{Clock, ClockTraits};
 
 use super::clients::transact::TransactionProtocol;
 use super::clients::{
-    Client, Shared, Stage, audit, consume, members, offsets, produce, topics, transact,
+    ClientStage, ClientsShared, SimClient, audit, consume, members, offsets, produce, topics,
+    transact,
 };
 use super::coverage::NodeCoverage;
-use super::executor::{Executor, Process};
-use super::machine::Machine;
+use super::executor::{Process, SeededExecutor};
+use super::machine::SimMachine;
 use super::model::Model;
-use super::network::{SimNetwork, Weather};
+use super::network::{SimNetwork, StreamWeather};
 use super::plan::NodePlan;
 use super::wire::Wire;
 use crate::invariant::{Invariant, InvariantCheck, Violation};
@@ -38,10 +39,10 @@ const TRANSACTIONS_S: u64 = 12;
 
 /// A node, its clients, and what goes wrong.
 pub struct NodeWorld {
-    pub(super) executor: Executor,
+    pub(super) executor: SeededExecutor,
     pub(super) network: SimNetwork,
-    pub(super) machine: Machine,
-    pub(super) shared: Rc<Shared>,
+    pub(super) machine: SimMachine,
+    pub(super) shared: Rc<ClientsShared>,
     pub(super) plan: NodePlan,
     pub(super) dice: Dice,
     pub(super) coverage: NodeCoverage,
@@ -56,16 +57,16 @@ impl NodeWorld {
         // Another history than that of ring 1.
         let mut dice = Dice::new(seed ^ 0x7269_6e67_2032);
         let plan = NodePlan::draw(&mut dice);
-        let mut executor = Executor::new(Dice::new(dice.draw()));
-        let weather = Weather::FAIR;
+        let mut executor = SeededExecutor::new(Dice::new(dice.draw()));
+        let weather = StreamWeather::FAIR;
         let network = SimNetwork::new(executor.time(), Dice::new(dice.draw()), weather);
-        let machine = Machine::new(NODE, plan.node_settings.clone(), Dice::new(dice.draw()));
+        let machine = SimMachine::new(NODE, plan.node_settings.clone(), Dice::new(dice.draw()));
         let carried = network.clone();
         executor.start(NETWORK, async move { carried.carry().await });
-        let shared = Shared {
+        let shared = ClientsShared {
             model: RefCell::new(Model::default()),
             trace: RefCell::new(trace),
-            stage: Cell::new(Stage::Faults),
+            stage: Cell::new(ClientStage::Faults),
             era: Cell::new(0),
             offsets: Cell::new(0),
             busy: Cell::new(0),
@@ -123,7 +124,7 @@ impl NodeWorld {
         self.network.set_weather(self.plan.weather);
         self.hurt()?;
         self.heal()?;
-        self.shared.stage.set(Stage::Settling);
+        self.shared.stage.set(ClientStage::Settling);
         self.until_idle(SETTLE_S, "clients end what they have begun")?;
         // Whose producers are gone, coordinators end by themselves.
         self.pass(Duration::from_secs(TRANSACTIONS_S))?;
@@ -205,7 +206,7 @@ impl NodeWorld {
     }
 
     /// Starts a client whose number is odd or even, as it is wished.
-    fn start_client(&mut self, parity: u32, run: impl FnOnce(Client) -> Running + 'static) {
+    fn start_client(&mut self, parity: u32, run: impl FnOnce(SimClient) -> Running + 'static) {
         self.clients += 2;
         let number = self.clients + parity;
         let host = self.network.host(client_address(number));
@@ -215,7 +216,7 @@ impl NodeWorld {
         let wire = Wire::new(host, self.machine.address(), clock.clone(), name);
         let (shared, dice) = (Rc::clone(&self.shared), Dice::new(self.dice.draw()));
         shared.busy.set(shared.busy.get() + 1);
-        let client = Client {
+        let client = SimClient {
             number,
             shared: Rc::clone(&shared),
             wire,

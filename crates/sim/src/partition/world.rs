@@ -6,7 +6,7 @@ use super::metadata::ControllerJournal;
 use super::watch::PartitionWatch;
 use crate::coverage::Coverage;
 use crate::invariant::InvariantCheck;
-use crate::network::{Network, Weather};
+use crate::network::{MessageNetwork, Weather};
 use crate::random::Dice;
 use crate::schedule::EventSchedule;
 use crate::trace::Trace;
@@ -16,7 +16,7 @@ use crate::trace::Trace;
 pub(crate) struct PartitionWorld {
     pub(super) dice: Dice,
     pub(super) schedule: EventSchedule<PartitionEvent>,
-    pub(super) network: Network,
+    pub(super) network: MessageNetwork,
     pub(super) brokers: Vec<SimBroker>,
     pub(super) journal: ControllerJournal,
     pub(super) watch: PartitionWatch,
@@ -42,7 +42,7 @@ impl PartitionWorld {
         let in_sync_min = 1 + dice.index(3);
         Self {
             schedule: EventSchedule::new(),
-            network: Network::new(count + 1, weather),
+            network: MessageNetwork::new(count + 1, weather),
             brokers: (1..).map(SimBroker::new).take(count).collect(),
             journal: ControllerJournal::new(count, in_sync_min),
             watch: PartitionWatch::default(),

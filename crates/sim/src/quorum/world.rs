@@ -8,7 +8,7 @@ use super::node::QuorumNode;
 use super::watch::QuorumWatch;
 use crate::coverage::Coverage;
 use crate::invariant::InvariantCheck;
-use crate::network::{Network, Weather};
+use crate::network::{MessageNetwork, Weather};
 use crate::random::Dice;
 use crate::schedule::EventSchedule;
 use crate::trace::Trace;
@@ -18,7 +18,7 @@ use crate::trace::Trace;
 pub(crate) struct QuorumWorld {
     pub(super) dice: Dice,
     pub(super) schedule: EventSchedule<QuorumEvent>,
-    pub(super) network: Network,
+    pub(super) network: MessageNetwork,
     pub(super) nodes: Vec<QuorumNode>,
     pub(super) voters: VoterSet,
     pub(super) watch: QuorumWatch,
@@ -52,7 +52,7 @@ impl QuorumWorld {
         let weather = Weather::draw(&mut dice);
         Self {
             schedule: EventSchedule::new(),
-            network: Network::new(nodes.len(), weather),
+            network: MessageNetwork::new(nodes.len(), weather),
             voters: VoterSet::of(nodes[..voters].iter().map(voter)),
             watch: QuorumWatch::default(),
             trace,

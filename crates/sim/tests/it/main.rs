@@ -2,17 +2,17 @@
 
 use ottla_sim::report;
 use ottla_sim::runner::{Runs, run_seed};
-use ottla_sim::seed::Ring;
+use ottla_sim::seed::SimRing;
 
 /// Runs a seed twice; panics with the line that repeats it.
-fn clean_in(ring: Ring, seed: u64) {
+fn clean_in(ring: SimRing, seed: u64) {
     if let Some(violation) = run_seed(ring, seed, Runs::Twice).violation {
         panic!("{}", report::failure(ring, seed, &violation));
     }
 }
 
 fn clean(seed: u64) {
-    clean_in(Ring::Cores, seed);
+    clean_in(SimRing::Cores, seed);
 }
 
 // Seeds that failed once. What they showed is a test of its core, too, where it was the core that
@@ -45,20 +45,20 @@ fn the_first_seeds_are_clean_and_the_same_twice() {
 
 #[test]
 fn whole_nodes_keep_their_promises_in_the_first_seeds() {
-    (0..12).for_each(|seed| clean_in(Ring::Nodes, seed));
+    (0..12).for_each(|seed| clean_in(SimRing::Nodes, seed));
 }
 
 #[test]
 fn what_a_power_cut_leaves_of_partition_metadata_does_not_keep_a_node_from_starting() {
-    clean_in(Ring::Nodes, 2);
+    clean_in(SimRing::Nodes, 2);
 }
 
 #[test]
 fn a_coordinator_whose_records_must_be_durable_answers() {
-    clean_in(Ring::Nodes, 10);
+    clean_in(SimRing::Nodes, 10);
 }
 
 #[test]
 fn aborted_records_stay_hidden_after_a_power_cut() {
-    clean_in(Ring::Nodes, 385);
+    clean_in(SimRing::Nodes, 385);
 }

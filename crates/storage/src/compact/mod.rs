@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use ottla_types::{Offset, TimestampMs};
 
-pub use clean::{Cleaning, Pace};
+pub use clean::{Cleaning, CleaningStep, CleaningTerms};
 pub use swap::Swap;
 
 use crate::error::StorageError;

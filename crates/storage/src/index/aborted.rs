@@ -55,11 +55,13 @@ pub(crate) struct AbortedIndex {
     path: PathBuf,
     all: Vec<AbortedTransaction>,
     saved: Saved,
+    /// Is what is saved on the disk, as far as this process knows?
+    is_durable: bool,
 }
 
 impl AbortedIndex {
     pub(crate) const fn empty(path: PathBuf) -> Self {
-        Self { path, all: Vec::new(), saved: Saved::First(0) }
+        Self { path, all: Vec::new(), saved: Saved::First(0), is_durable: true }
     }
 
     /// The entries of the file; an empty one if there is none.
@@ -69,7 +71,7 @@ impl AbortedIndex {
         // Half an entry is what a crash leaves: the file is written anew then.
         let is_whole = bytes.len().is_multiple_of(BYTES);
         let saved = if is_whole { Saved::First(all.len()) } else { Saved::Untrue };
-        Ok(Self { path: path.to_owned(), saved, all })
+        Ok(Self { path: path.to_owned(), saved, all, is_durable: false })
     }
 
     pub(crate) fn push(&mut self, aborted: AbortedTransaction) {
@@ -85,9 +87,9 @@ impl AbortedIndex {
         self.saved == Saved::First(self.all.len())
     }
 
-    /// What the file lacks; `None` if there is no file, nor need of one.
+    /// What the file lacks; `None` if it lacks nothing, or there is no need of one.
     pub(crate) fn unsaved(&self) -> Option<Unsaved> {
-        if self.saved == Saved::First(0) && self.all.is_empty() {
+        if self.is_saved() && (self.is_durable || self.all.is_empty()) {
             return None;
         }
         let count = self.saved.count();
@@ -101,11 +103,27 @@ impl AbortedIndex {
     /// The file has what was unsaved then.
     pub(crate) fn saved(&mut self, unsaved: &Unsaved) {
         self.saved = Saved::First(unsaved.count);
+        self.is_durable = true;
     }
 
     /// The file has everything.
     pub(crate) fn all_saved(&mut self) {
         self.saved = Saved::First(self.all.len());
+        self.is_durable = true;
+    }
+
+    /// From `offset` on these were aborted, and no others.
+    ///
+    /// An example: the file says that a transaction was aborted by the marker at 25, but a crash
+    /// has taken that marker, and other records have its offset now. Replayed from the snapshot at
+    /// 20, the batches name no marker: `set_from(20, [])`.
+    pub(crate) fn set_from(&mut self, offset: Offset, found: Vec<AbortedTransaction>) {
+        let kept = self.all.partition_point(|it| it.last_offset < offset);
+        if !found.starts_with(&self.all[kept..]) {
+            self.truncate(offset);
+        }
+        let held = self.all.len() - kept;
+        self.all.extend_from_slice(&found[held.min(found.len())..]);
     }
 
     /// Forgets what was aborted from `end` on; the file is written anew when it is next saved.

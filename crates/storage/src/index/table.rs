@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ottla_types::TimestampMs;
 
 use crate::error::StorageError;
-use crate::files::{FileRef, Files, LazyFile, parent_of, read_exact_at, read_whole, replace};
+use crate::files::{FileRef, Files, LazyFile, read_exact_at, read_whole, replace};
 
 /// An entry of an index file.
 pub(crate) trait IndexEntry: Copy + PartialEq {
@@ -118,22 +118,6 @@ impl Unsaved {
             if durable { file.sync() } else { Ok(()) }
         };
         write().map_err(StorageError::io(&self.path))
-    }
-
-    /// Brings the file up to date on the disk, with its name; with nothing to add, only if it
-    /// `must_sync` what was written before.
-    pub(crate) fn write_durable(
-        &self,
-        files: &dyn Files,
-        must_sync: bool,
-    ) -> Result<(), StorageError> {
-        let has_news = !self.bytes.is_empty() || self.saved == Saved::Untrue;
-        self.write(files, must_sync || has_news)?;
-        if has_news && self.at == 0 {
-            let folder = parent_of(&self.path);
-            files.sync_dir(folder).map_err(StorageError::io(folder))?;
-        }
-        Ok(())
     }
 }
 

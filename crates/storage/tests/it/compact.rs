@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use ottla_records::control::ControlKind;
 use ottla_records::{BatchBuilder, BatchOptions, Compression, NewRecord, batches_in};
-use ottla_storage::{Compaction, Fate, Files, Log, LogOptions, SimDisk, Stamp, StorageError};
+use ottla_storage::{
+    CleaningStep, CleaningTerms, Compaction, Fate, Files, Log, LogOptions, SimDisk, Stamp,
+    StorageError,
+};
 
 use crate::{opening, read_all};
 
@@ -58,10 +61,11 @@ fn keyed(records: &[(String, Option<String>)], options: BatchOptions) -> Vec<u8>
     builder.build().unwrap()
 }
 
-fn marker(producer_id: i64, kind: ControlKind) -> Vec<u8> {
+/// The marker that ends a producer's transaction.
+pub fn marker(producer_id: i64, producer_epoch: i16, kind: ControlKind) -> Vec<u8> {
     let options = BatchOptions {
         producer_id,
-        producer_epoch: 0,
+        producer_epoch,
         transactional: true,
         control: true,
         ..BatchOptions::default()
@@ -110,13 +114,20 @@ fn flush(log: &mut Log) -> Result<(), StorageError> {
 fn clean(log: &mut Log, from: i64, now_ms: i64, memory: usize) -> Result<i64, StorageError> {
     let limit = log.first_unstable(log.log_end()).unwrap_or_else(|| log.log_end());
     let dirt = log.view().dirt(from, limit, &RULES, now_ms)?;
-    let mut cleaning = log.begin_cleaning(RULES, now_ms, (memory, [7; 16]));
-    let upto = cleaning.learn(&dirt, &mut |_| Ok(()))?;
-    while let Some(swap) = cleaning.next(&mut |_| Ok(()))? {
-        assert!(log.replace(&swap));
-        swap.finish()?.remove()?;
+    let terms = CleaningTerms { rules: RULES, dirt, now_ms, memory_bytes: memory, seed: [7; 16] };
+    let mut cleaning = log.begin_cleaning(terms);
+    // Steps of all sizes, from a batch to all at once.
+    let mut sizes = [1, 100, 700, u64::MAX].into_iter().cycle();
+    loop {
+        match cleaning.step(sizes.next().unwrap())? {
+            CleaningStep::More => {}
+            CleaningStep::Swap(swap) => {
+                assert!(log.replace(&swap));
+                swap.finish()?.remove()?;
+            }
+            CleaningStep::Done => return Ok(cleaning.upto()),
+        }
     }
-    Ok(upto)
 }
 
 /// A log with a history, and what readers of it must see.
@@ -196,7 +207,7 @@ impl History {
         let Some((id, seen)) = self.open.pop_first() else { return };
         let commits = self.dice.roll(2) == 0;
         let kind = if commits { ControlKind::Commit } else { ControlKind::Abort };
-        self.log.append_as_leader(&marker(id, kind), STAMP, 0).unwrap();
+        self.log.append_as_leader(&marker(id, 0, kind), STAMP, 0).unwrap();
         if commits {
             self.all.extend(seen);
         }

@@ -230,6 +230,8 @@ fn a_folder_whose_metadata_a_power_cut_has_emptied_belongs_to_nobody_yet() {
         std::fs::write(&file, &lost).unwrap();
         assert_eq!(read().unwrap(), None, "{}", lost.escape_ascii());
     }
-    std::fs::write(&file, "something else").unwrap();
-    assert!(read().is_err(), "what is there is not overlooked");
+    for corrupt in ["something else", "version: 0\ntopic_id: ?"] {
+        std::fs::write(&file, corrupt).unwrap();
+        assert!(read().is_err(), "what is there is not overlooked");
+    }
 }

@@ -7,6 +7,7 @@ mod faults;
 mod files;
 mod genuine;
 mod model;
+mod power;
 mod sim_disk;
 mod together;
 mod window;

@@ -3,26 +3,15 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ottla_client::Cluster;
+use ottla_client::{
+    Client, QuotaEntity, QuotaFilter, QuotaOwner, Quotas, ScramChange, ScramMechanism,
+};
 use ottla_clock::Clock;
-use ottla_protocol::messages::alter_client_quotas_request::{
-    AlterClientQuotasRequest, EntityData, EntryData, OpData,
-};
-use ottla_protocol::messages::alter_user_scram_credentials_request::{
-    AlterUserScramCredentialsRequest, ScramCredentialDeletion, ScramCredentialUpsertion,
-};
-use ottla_protocol::messages::describe_client_quotas_request::{
-    ComponentData, DescribeClientQuotasRequest,
-};
-use ottla_protocol::messages::describe_user_scram_credentials_request::{
-    DescribeUserScramCredentialsRequest, UserName,
-};
-use ottla_protocol::messages::describe_user_scram_credentials_response::CredentialInfo;
 use ottla_types::ErrorCode;
 
 use super::{changes, settings};
 use crate::options::Parsed;
-use crate::session::{ToolError, ToolSession, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, plain, plain_refusal};
 
 /// A part of an entity: its type, and its name (the empty one is the default); all names if none
 /// is said.
@@ -38,11 +27,6 @@ const KINDS: [(&str, &str, &str, &str); 3] = [
     ("clients", "client", "client-id", "client-id"),
     ("ips", "ip", "ip", "ip"),
 ];
-const EXACT: i8 = 0;
-const DEFAULT: i8 = 1;
-const SPECIFIED: i8 = 2;
-/// The mechanisms of passwords, by Kafka's numbers.
-const MECHANISMS: [(&str, i8); 2] = [("SCRAM-SHA-256", 1), ("SCRAM-SHA-512", 2)];
 /// How often a password is hashed if nobody says.
 const ITERATIONS: u32 = 4096;
 
@@ -89,49 +73,32 @@ pub fn run(
     session: &mut ToolSession<'_>,
     entity: &[EntityPart],
 ) -> Result<(), ToolError> {
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     if args.has("describe") {
-        return describe(session, &mut cluster, entity);
+        return describe(session, &client, entity);
     }
     if entity.iter().any(|it| it.name.is_none()) {
         let usage = "An entity-name, or --entity-default, must be specified with --alter";
         return Err(ToolError::Usage(usage.to_owned()));
     }
-    alter(args, session, &mut cluster, entity)
+    alter(args, session, &client, entity)
 }
 
-/// An entity as found: its parts by type; no name is the default.
-type EntityFound = BTreeMap<String, Option<String>>;
-
-/// The quotas of an entity.
-type Quotas = (EntityFound, BTreeMap<String, f64>);
-
-fn quotas(
+fn find_quotas(
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     entity: &[EntityPart],
 ) -> Result<Vec<Quotas>, ToolError> {
-    let component = |it: &EntityPart| {
-        let (match_type, match_) = match &it.name {
-            None => (SPECIFIED, None),
-            Some(name) if name.is_empty() => (DEFAULT, None),
-            Some(name) => (EXACT, Some(name.clone())),
+    let filter = |part: &EntityPart| {
+        let filter = match &part.name {
+            None => QuotaFilter::Any,
+            Some(name) if name.is_empty() => QuotaFilter::Default,
+            Some(name) => QuotaFilter::Named(name.clone()),
         };
-        ComponentData { entity_type: it.kind.to_owned(), match_type, match_, ..Default::default() }
+        (part.kind.to_owned(), filter)
     };
-    let request = DescribeClientQuotasRequest {
-        components: entity.iter().map(component).collect(),
-        strict: true,
-        ..Default::default()
-    };
-    let told = session.wait(cluster.ask_any(&request))?;
-    refused(told.error_code, told.error_message.as_deref())?;
-    let all = told.entries.unwrap_or_default().into_iter().map(|it| {
-        let parts = it.entity.into_iter().map(|it| (it.entity_type, it.entity_name));
-        let values = it.values.into_iter().map(|it| (it.key, it.value));
-        (parts.collect(), values.collect())
-    });
-    Ok(all.collect())
+    let filters = entity.iter().map(filter).collect();
+    session.wait(client.describe_quotas(&filters)).map_err(plain)
 }
 
 /// A number as Java prints it: with a fraction, always.
@@ -141,14 +108,14 @@ fn shown(value: f64) -> String {
 
 fn describe(
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     entity: &[EntityPart],
 ) -> Result<(), ToolError> {
-    for (found, values) in quotas(session, cluster, entity)? {
+    for Quotas { entity, values } in find_quotas(session, client, entity)? {
         let part = |(_, _, kind, title): &(&str, &str, &str, &str)| {
-            found.get(*kind).map(|name| match name {
-                Some(name) => format!("{title} '{name}'"),
-                None => format!("the default {title}"),
+            entity.get(*kind).map(|owner| match owner {
+                QuotaOwner::Named(name) => format!("{title} '{name}'"),
+                QuotaOwner::Default => format!("the default {title}"),
             })
         };
         let parts: Vec<String> = KINDS.iter().filter_map(part).collect();
@@ -161,41 +128,34 @@ fn describe(
     if name.as_ref().is_some_and(String::is_empty) {
         return Ok(());
     }
-    let one = |name: &String| UserName { name: name.clone(), ..Default::default() };
-    let request = DescribeUserScramCredentialsRequest {
-        users: name.as_ref().map(|name| vec![one(name)]),
-        ..Default::default()
-    };
-    let told = session.wait(cluster.ask_any(&request))?;
-    refused(told.error_code, told.error_message.as_deref())?;
-    for it in told.results {
-        if ErrorCode(it.error_code) == ErrorCode::RESOURCE_NOT_FOUND {
-            continue;
-        }
-        refused(it.error_code, it.error_message.as_deref())?;
-        let one = |it: &CredentialInfo| {
-            let name = MECHANISMS.iter().find(|(_, number)| *number == it.mechanism);
-            format!("{}=iterations={}", name.map_or("UNKNOWN", |(name, _)| name), it.iterations)
+    let listed = session.wait(client.describe_scram_credentials(name.as_deref()));
+    for listing in listed.map_err(plain)? {
+        let credentials = match listing.credentials {
+            Err(why) if why.code == ErrorCode::RESOURCE_NOT_FOUND => continue,
+            credentials => credentials.map_err(plain_refusal)?,
         };
-        let all: Vec<String> = it.credential_infos.iter().map(one).collect();
+        let shown = |(mechanism, iterations): (Option<ScramMechanism>, i32)| {
+            format!("{}=iterations={iterations}", mechanism.map_or("UNKNOWN", ScramMechanism::name))
+        };
+        let all: Vec<String> = credentials.into_iter().map(shown).collect();
         writeln!(
             session.out,
             "SCRAM credential configs for user-principal '{}' are {}",
-            it.user,
+            listing.user,
             all.join(", ")
         )?;
     }
     Ok(())
 }
 
-fn mechanism(name: &str) -> Option<i8> {
-    MECHANISMS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
+fn mechanism(name: &str) -> Option<ScramMechanism> {
+    ScramMechanism::ALL.into_iter().find(|known| known.name() == name)
 }
 
 fn alter(
     args: &Parsed,
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     entity: &[EntityPart],
 ) -> Result<(), ToolError> {
     let (set, gone) = changes(args)?;
@@ -208,23 +168,19 @@ fn alter(
         let value = value.trim().parse().map_err(|_| {
             failed(format!("Cannot parse quota configuration value for {key}: {value}"))
         })?;
-        ops.push(OpData { key, value, remove: false, ..Default::default() });
+        ops.push((key, Some(value)));
     }
     if !removed.is_empty() {
-        let now = quotas(session, cluster, entity)?;
-        let is_set = |key: &str| now.iter().any(|(_, values)| values.contains_key(key));
+        let now = find_quotas(session, client, entity)?;
+        let is_set = |key: &str| now.iter().any(|it| it.values.contains_key(key));
         let absent: Vec<&str> = removed.iter().copied().filter(|key| !is_set(key)).collect();
         if !absent.is_empty() {
             return Err(failed(format!("Invalid config(s): {}", absent.join(","))));
         }
-        ops.extend(removed.into_iter().map(|key| OpData {
-            key: key.to_owned(),
-            remove: true,
-            ..Default::default()
-        }));
+        ops.extend(removed.into_iter().map(|key| (key.to_owned(), None)));
     }
     if !ops.is_empty() {
-        limit(session, cluster, (entity, ops))?;
+        session.wait(client.alter_quotas(&owner_of(entity), &ops)).map_err(plain)?;
     }
     let head = entity.first();
     let name = head.and_then(|it| it.name.clone()).unwrap_or_default();
@@ -232,22 +188,12 @@ fn alter(
         if entity.len() != 1 || head.is_none_or(|it| it.kind != "user") || name.is_empty() {
             return Err(failed("Only a user, and nobody else, can have a password"));
         }
-        let upsertions: Result<_, _> =
-            passwords.iter().map(|(kind, text)| password(&name, kind, text)).collect();
-        let deletions = lost.into_iter().map(|kind| ScramCredentialDeletion {
-            name: name.clone(),
-            mechanism: mechanism(kind).unwrap_or(0),
-            ..Default::default()
-        });
-        let request = AlterUserScramCredentialsRequest {
-            deletions: deletions.collect(),
-            upsertions: upsertions?,
-            ..Default::default()
-        };
-        let told = session.wait(cluster.ask_any(&request))?;
-        for it in told.results {
-            refused(it.error_code, it.error_message.as_deref())?;
+        let mut changes = Vec::new();
+        for (kind, text) in &passwords {
+            changes.push(password(kind, text)?);
         }
+        changes.extend(lost.into_iter().filter_map(mechanism).map(ScramChange::Delete));
+        session.wait(client.alter_scram_credentials(&name, changes)).map_err(plain)?;
     }
     let kind = head.and_then(|it| KINDS.iter().find(|(_, _, kind, _)| *kind == it.kind));
     let (plural, short) = kind.map_or(("", ""), |(plural, short, ..)| (*plural, *short));
@@ -259,27 +205,17 @@ fn alter(
     Ok(())
 }
 
-fn limit(
-    session: &ToolSession<'_>,
-    cluster: &mut Cluster,
-    (entity, ops): (&[EntityPart], Vec<OpData>),
-) -> Result<(), ToolError> {
-    let part = |it: &EntityPart| EntityData {
-        entity_type: it.kind.to_owned(),
-        entity_name: it.name.clone().filter(|it| !it.is_empty()),
-        ..Default::default()
+/// The entity by its parts.
+fn owner_of(entity: &[EntityPart]) -> QuotaEntity {
+    let part = |part: &EntityPart| {
+        let name = part.name.clone().filter(|name| !name.is_empty());
+        (part.kind.to_owned(), name.map_or(QuotaOwner::Default, QuotaOwner::Named))
     };
-    let entry = EntryData { entity: entity.iter().map(part).collect(), ops, ..Default::default() };
-    let request = AlterClientQuotasRequest { entries: vec![entry], ..Default::default() };
-    let told = session.wait(cluster.ask_any(&request))?;
-    for it in told.entries {
-        refused(it.error_code, it.error_message.as_deref())?;
-    }
-    Ok(())
+    entity.iter().map(part).collect()
 }
 
 /// `iterations=N,password=TEXT` as what is stored: the password never leaves this process.
-fn password(user: &str, kind: &str, text: &str) -> Result<ScramCredentialUpsertion, ToolError> {
+fn password(kind: &str, text: &str) -> Result<ScramChange, ToolError> {
     let given: BTreeMap<String, String> = settings(text)?.into_iter().collect();
     let password = given.get("password");
     let password =
@@ -289,8 +225,8 @@ fn password(user: &str, kind: &str, text: &str) -> Result<ScramCredentialUpserti
         iterations.map_err(|_| failed(format!("{kind}: iterations takes a number")))?;
     let clock = Clock::real();
     let salt = [clock.random_bytes(), clock.random_bytes()].concat();
-    let mechanism = mechanism(kind).unwrap_or(0);
-    let salted: Vec<u8> = if mechanism == 1 {
+    let mechanism = mechanism(kind).unwrap_or(ScramMechanism::Sha512);
+    let salted: Vec<u8> = if mechanism == ScramMechanism::Sha256 {
         let found: [u8; 32] =
             pbkdf2::pbkdf2_hmac_array::<sha2::Sha256, 32>(password.as_bytes(), &salt, iterations);
         found.to_vec()
@@ -299,12 +235,10 @@ fn password(user: &str, kind: &str, text: &str) -> Result<ScramCredentialUpserti
             pbkdf2::pbkdf2_hmac_array::<sha2::Sha512, 64>(password.as_bytes(), &salt, iterations);
         found.to_vec()
     };
-    Ok(ScramCredentialUpsertion {
-        name: user.to_owned(),
+    Ok(ScramChange::Upsert {
         mechanism,
         iterations: i32::try_from(iterations).unwrap_or(i32::MAX),
         salt: Bytes::from(salt),
         salted_password: Bytes::from(salted),
-        ..Default::default()
     })
 }

@@ -20,10 +20,10 @@ pub fn consume(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolE
     let formatter = Formatter::of_class(args.one("formatter"), &settings)?;
     let limits = ReadLimits::new(args)?;
     let start = options.start;
-    let cluster = session.connect()?;
+    let client = session.connect()?;
     // From here on it may be a member of a group, which it has to leave however it ends.
     let mut stop = ToolStop::new(session)?;
-    let mut consumer = Consumer::new(cluster, options);
+    let mut consumer = Consumer::new(client, options);
     let mut count = 0;
     let done = session
         .wait(begin(&mut consumer, wanted, start, &mut stop))

@@ -37,7 +37,7 @@ pub fn produce(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolE
     }
     let settings = console_settings(args, "reader-config", &READER_PROPERTY)?;
     let reader = LineReader::new(&settings).map_err(failed)?;
-    let cluster = session.connect()?;
+    let client = session.connect()?;
     let (clock, stop) = (Clock::real(), ToolStop::new(session)?);
     let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let mut console = Console {
@@ -46,7 +46,7 @@ pub fn produce(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolE
         linger: options.linger,
         flushes_each: is_terminal || args.has("sync"),
         prompts: is_terminal,
-        producer: Producer::new(cluster, options),
+        producer: Producer::new(client, options),
         clock: clock.clone(),
         due: None,
     };

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_client::{Cluster, GroupDescription, IsolationLevel, MemberDescription, TopicPartition};
+use ottla_client::{
+    Client, GroupDescription, IsolationLevel, MemberDescription, OffsetAt, TopicPartition,
+};
 
 use super::named;
 use crate::options::Parsed;
@@ -11,25 +13,22 @@ use crate::table::columns;
 
 type AssignedPartitions = BTreeSet<TopicPartition>;
 
-/// Behind the last record.
-const LATEST: i64 = -1;
-
 pub fn describe(
     args: &Parsed,
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
 ) -> Result<(), ToolError> {
-    for id in named(args, session, cluster)? {
-        let group = session.wait(cluster.describe_group(&id))?;
+    for id in named(args, session, client)? {
+        let group = session.wait(client.describe_group(&id))?;
         if group.members.is_empty() {
             let what =
                 if group.state == "Dead" { "does not exist" } else { "has no active members" };
             tell!("\nConsumer group '{id}' {what}.");
         }
         let text = match (args.has("state"), args.has("members")) {
-            (true, _) => state(cluster, &id, &group),
+            (true, _) => state(client, &id, &group),
             (_, true) => members(args, &id, &group),
-            _ => offsets(args, session, cluster, (&id, &group))?,
+            _ => offsets(args, session, client, (&id, &group))?,
         };
         session.out.flush()?;
         write!(session.out, "\n{text}")?;
@@ -45,9 +44,10 @@ fn or_dash(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { text.to_owned() }
 }
 
-fn state(cluster: &Cluster, id: &str, group: &GroupDescription) -> String {
+fn state(client: &Client, id: &str, group: &GroupDescription) -> String {
     let node = group.coordinator;
-    let coordinator = format!("{}  ({node})", cluster.address(node).unwrap_or("?"));
+    let coordinator =
+        format!("{}  ({node})", client.address(node).unwrap_or_else(|| "?".to_owned()));
     let head = texts(&["GROUP", "COORDINATOR (ID)", "ASSIGNMENT-STRATEGY", "STATE", "#MEMBERS"]);
     let count = group.members.len().to_string();
     let row =
@@ -103,10 +103,10 @@ fn shown(places: &AssignedPartitions) -> String {
 fn offsets(
     args: &Parsed,
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     (id, group): (&str, &GroupDescription),
 ) -> Result<String, ToolError> {
-    let committed = session.wait(cluster.group_offsets(id))?;
+    let committed = session.wait(client.group_offsets(id))?;
     let mut owners: BTreeMap<&TopicPartition, &MemberDescription> = BTreeMap::new();
     for member in &group.members {
         owners.extend(member.places.iter().map(|place| (place, member)));
@@ -130,19 +130,20 @@ fn offsets(
     let dash = || "-".to_owned();
     let places: BTreeSet<&TopicPartition> =
         committed.keys().chain(owners.keys().copied()).collect();
-    let ends = cluster.offsets_at(places.iter().copied(), LATEST, IsolationLevel::Uncommitted);
+    let ends =
+        client.offsets_at(places.iter().copied(), OffsetAt::Latest, IsolationLevel::Uncommitted);
     let ends = session.wait(ends);
     for place in places {
         let end = ends.get(place).copied();
         let at = committed.get(place);
-        let lag = at.zip(end).map(|((offset, _), end)| end - offset);
+        let lag = at.zip(end).map(|(next, end)| end - next.offset);
         let number = |it: Option<i64>| it.map_or_else(dash, |it| it.to_string());
         let mut row = vec![id.to_owned(), place.topic.to_string(), place.partition.to_string()];
         if args.has("verbose") {
-            let epoch = at.map(|(_, epoch)| i64::from(*epoch)).filter(|it| *it >= 0);
+            let epoch = at.map(|next| i64::from(next.leader_epoch)).filter(|it| *it >= 0);
             row.push(number(epoch));
         }
-        row.extend([number(at.map(|(offset, _)| *offset)), number(end), number(lag)]);
+        row.extend([number(at.map(|next| next.offset)), number(end), number(lag)]);
         let owner = owners.get(place);
         row.push(owner.map_or_else(dash, |it| it.id.clone()));
         row.push(owner.map_or_else(dash, |it| it.host.clone()));

@@ -2,19 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_client::{Cluster, Consumer, IsolationLevel, PartitionOffsets, TopicPartition};
+use ottla_client::{
+    Client, Consumer, GroupFilter, IsolationLevel, OffsetAt, PartitionOffsets, TopicPartition,
+};
 use ottla_clock::Clock;
 use ottla_types::Offset;
 
 use super::csv::{self, OffsetPlan};
 use super::times::{date_time, duration_ms};
-use super::{check_places, every, named, places};
+use super::{all_groups, check_places, named, places};
 use crate::options::Parsed;
 use crate::session::{ToolError, ToolSession, failed, read};
 use crate::table::columns;
-
-const EARLIEST: i64 = -2;
-const LATEST: i64 = -1;
 
 /// The options that say where to; one of them is given.
 pub const TARGETS: [&str; 8] = [
@@ -37,7 +36,7 @@ enum ResetTarget {
     Earliest,
     Latest,
     Current,
-    Plan(OffsetPlan),
+    OffsetPlan(OffsetPlan),
 }
 
 impl ResetTarget {
@@ -59,7 +58,7 @@ impl ResetTarget {
                 let (file, groups) = (text("from-file")?, args.all("group").collect::<Vec<_>>());
                 let only = groups.first().copied().filter(|_| groups.len() == 1);
                 let wrong = |error| failed(format!("{file}: {error}"));
-                Self::Plan(csv::plan(&read(file)?, only).map_err(wrong)?)
+                Self::OffsetPlan(csv::plan(&read(file)?, only).map_err(wrong)?)
             }
             None => {
                 let all = TARGETS.map(|it| format!("[{it}]")).join(", ");
@@ -74,7 +73,7 @@ impl ResetTarget {
 pub fn reset(
     args: &Parsed,
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
 ) -> Result<(), ToolError> {
     if !args.has("execute") && !args.has("dry-run") {
         tell!("WARN: without --execute nothing is changed, as with --dry-run.");
@@ -84,13 +83,13 @@ pub fn reset(
         return Err(ToolError::Usage(usage.to_owned()));
     }
     let target = ResetTarget::new(args)?;
-    let busy: Vec<(String, String)> = every(session, cluster, &[], &[])?
+    let busy: Vec<(String, String)> = all_groups(session, client, &GroupFilter::default())?
         .into_iter()
-        .filter(|it| !matches!(it.group_state.as_str(), "Empty" | "Dead"))
-        .map(|it| (it.group_id, it.group_state))
+        .filter(|it| !matches!(it.state.as_str(), "Empty" | "Dead"))
+        .map(|it| (it.id, it.state))
         .collect();
     let mut rows = Vec::new();
-    let groups: BTreeSet<String> = named(args, session, cluster)?.into_iter().collect();
+    let groups: BTreeSet<String> = named(args, session, client)?.into_iter().collect();
     for group in groups {
         if let Some((_, state)) = busy.iter().find(|(id, _)| *id == group) {
             writeln!(
@@ -99,11 +98,11 @@ pub fn reset(
             )?;
             continue;
         }
-        let known = session.wait(cluster.group_offsets(&group))?;
+        let known = session.wait(client.group_offsets(&group))?;
         let known: PartitionOffsets =
-            known.into_iter().map(|(place, (offset, _))| (place, offset)).collect();
-        let wanted = places(args, session, cluster, &known)?;
-        let mut partitions = ResetPartitions { session, cluster, known: &known };
+            known.into_iter().map(|(place, next)| (place, next.offset)).collect();
+        let wanted = places(args, session, client, &known)?;
+        let mut partitions = ResetPartitions { session, client, known: &known };
         let wanted = partitions.targets(&group, &target, wanted)?;
         if args.has("execute") && !wanted.is_empty() {
             commit(session, &group, &wanted)?;
@@ -151,7 +150,7 @@ fn commit(
 /// The partitions of a cluster, and how far a group has read them.
 struct ResetPartitions<'a, 'b> {
     session: &'a mut ToolSession<'b>,
-    cluster: &'a mut Cluster,
+    client: &'a Client,
     known: &'a PartitionOffsets,
 }
 
@@ -163,12 +162,12 @@ impl ResetPartitions<'_, '_> {
         target: &ResetTarget,
         wanted: BTreeSet<TopicPartition>,
     ) -> Result<PartitionOffsets, ToolError> {
-        if let ResetTarget::Plan(plan) = target {
+        if let ResetTarget::OffsetPlan(plan) = target {
             let Some(offsets) = plan.get(group) else {
                 writeln!(self.session.out, "\nError: No reset plan for group {group} found")?;
                 return Ok(PartitionOffsets::new());
             };
-            check_places(self.session, self.cluster, offsets.keys())?;
+            check_places(self.session, self.client, offsets.keys())?;
             return self.bounded(offsets.clone());
         }
         let known = self.known;
@@ -190,18 +189,18 @@ impl ResetPartitions<'_, '_> {
                 self.bounded(all)
             }
             ResetTarget::Since(time) => self.since(&wanted, *time),
-            ResetTarget::Earliest => self.at(&wanted, EARLIEST),
-            ResetTarget::Latest => self.at(&wanted, LATEST),
+            ResetTarget::Earliest => self.at(&wanted, OffsetAt::Earliest),
+            ResetTarget::Latest => self.at(&wanted, OffsetAt::Latest),
             ResetTarget::Current => {
                 let (has, lacks): (BTreeSet<_>, BTreeSet<_>) =
                     wanted.into_iter().partition(|place| here(place).is_some());
-                let mut all = self.at(&lacks, LATEST)?;
+                let mut all = self.at(&lacks, OffsetAt::Latest)?;
                 all.extend(
                     has.into_iter().filter_map(|place| Some((place.clone(), here(&place)?))),
                 );
                 Ok(all)
             }
-            ResetTarget::Plan(_) => Ok(PartitionOffsets::new()),
+            ResetTarget::OffsetPlan(_) => Ok(PartitionOffsets::new()),
         }
     }
 
@@ -209,15 +208,15 @@ impl ResetPartitions<'_, '_> {
     fn at<'p>(
         &mut self,
         places: impl IntoIterator<Item = &'p TopicPartition> + Clone,
-        time: i64,
+        at: OffsetAt,
     ) -> Result<PartitionOffsets, ToolError> {
         let isolation = IsolationLevel::Uncommitted;
-        let talk = self.cluster.offsets_at(places.clone(), time, isolation);
+        let talk = self.client.offsets_at(places.clone(), at, isolation);
         let mut found = self.session.wait(talk);
         for place in places {
             if !found.contains_key(place) {
                 // Once more by itself: then it is there, or there is an error to be told.
-                let offset = self.session.wait(self.cluster.offset_at(place, time, isolation))?;
+                let offset = self.session.wait(self.client.offset_at(place, at, isolation))?;
                 found.insert(place.clone(), offset);
             }
         }
@@ -230,7 +229,7 @@ impl ResetPartitions<'_, '_> {
         wanted: &BTreeSet<TopicPartition>,
         time: i64,
     ) -> Result<PartitionOffsets, ToolError> {
-        let mut found = self.at(wanted, time)?;
+        let mut found = self.at(wanted, OffsetAt::Time(time))?;
         found.retain(|_, offset| *offset >= 0);
         let none: BTreeSet<TopicPartition> =
             wanted.iter().filter(|it| !found.contains_key(*it)).cloned().collect();
@@ -240,15 +239,15 @@ impl ResetPartitions<'_, '_> {
                 "\nWarn: Partition {partition} from topic {topic} is empty. Falling back to latest known offset."
             )?;
         }
-        found.extend(self.at(&none, LATEST)?);
+        found.extend(self.at(&none, OffsetAt::Latest)?);
         Ok(found)
     }
 
     /// Offsets within what their partitions have; what is beyond is told.
     fn bounded(&mut self, offsets: PartitionOffsets) -> Result<PartitionOffsets, ToolError> {
         let places: Vec<&TopicPartition> = offsets.keys().collect();
-        let first = self.at(places.iter().copied(), EARLIEST)?;
-        let end = self.at(places.iter().copied(), LATEST)?;
+        let first = self.at(places.iter().copied(), OffsetAt::Earliest)?;
+        let end = self.at(places.iter().copied(), OffsetAt::Latest)?;
         let bounds: BTreeMap<&TopicPartition, (Offset, Offset)> = end
             .iter()
             .map(|(place, end)| (place, (first.get(place).copied().unwrap_or(0), *end)))

@@ -104,7 +104,7 @@ pub fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError
     if args.has("messages") {
         tell!("Warning: --messages is deprecated. Use --num-records instead.");
     }
-    let cluster = session.connect()?;
+    let client = session.connect()?;
     let is_detailed = args.has("show-detailed-stats");
     if !args.has("hide-header") {
         let when = if is_detailed { "time, threadId" } else { "start.time, end.time" };
@@ -124,7 +124,7 @@ pub fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError
     };
     // From here on it may be a member of the group, which it has to leave however it ends.
     let mut stop = ToolStop::new(session)?;
-    let mut consumer = Consumer::new(cluster, options);
+    let mut consumer = Consumer::new(client, options);
     let subscribed = match args.one("topic") {
         Some(topic) => session.wait(stop.or(consumer.subscribe(&[topic]))),
         None => {

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_client::{Acks, Consumer, NewTopic, Producer, ProducerRecord, Start, TopicPartition};
+use ottla_client::{
+    Acks, ChangeMode, Consumer, NewTopic, Producer, ProducerRecord, Start, TopicPartition,
+};
 use ottla_clock::Clock;
+use ottla_types::ErrorCode;
 
 use super::{Letters, float, per, percentile};
 use crate::options::{Opt, Parsed, value};
@@ -135,22 +138,20 @@ pub fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError
     Ok(())
 }
 
-/// All partitions of the topic, which is created if there is none.
+/// All partitions of the topic, which is created if it does not exist.
 fn places(session: &mut ToolSession<'_>, topic: &str) -> Result<Vec<TopicPartition>, ToolError> {
-    let mut cluster = session.connect()?;
-    let name = topic.to_owned();
-    let found = session.wait(cluster.refresh(Some(std::slice::from_ref(&name)), false))?;
-    if found.iter().all(|it| it.error_code != 0) {
+    let client = session.connect()?;
+    let found = session.wait(client.describe_topic(topic))?;
+    if found.error != ErrorCode::NONE {
         writeln!(
             session.out,
             "Topic \"{topic}\" does not exist. Will create topic with 1 partition(s) and replication factor = 1"
         )?;
-        let new =
-            NewTopic { name, partitions: 1, replication_factor: 1, configs: Default::default() };
-        session.wait(cluster.create_topic(&new))?;
+        let new = NewTopic { partitions: 1, replication_factor: 1, ..NewTopic::named(topic) };
+        session.wait(client.create_topic(&new, ChangeMode::Change))?;
         return Ok(vec![TopicPartition::new(topic, 0)]);
     }
-    let indexes = found.iter().flat_map(|it| &it.partitions).map(|it| it.partition_index);
+    let indexes = found.partitions.iter().map(|it| it.partition);
     Ok(indexes.map(|index| TopicPartition::new(topic, index)).collect())
 }
 

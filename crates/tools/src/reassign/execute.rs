@@ -3,14 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ottla_client::{Cluster, ConfigKind, TopicPartition};
+use ottla_client::{ChangeMode, Client, ConfigResource, ReplicationFactor};
 use ottla_clock::Clock;
-use ottla_protocol::messages::alter_partition_reassignments_request::{
-    AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
-};
-use ottla_protocol::messages::alter_replica_log_dirs_request::{
-    AlterReplicaLogDir, AlterReplicaLogDirTopic, AlterReplicaLogDirsRequest,
-};
 use ottla_types::{ErrorCode, NodeId};
 
 use super::{
@@ -18,7 +12,7 @@ use super::{
     shown, topics_of, under_way,
 };
 use crate::options::Parsed;
-use crate::session::{ToolError, ToolSession, failed};
+use crate::session::{ToolError, ToolSession, failed, plain, plain_refusal};
 
 /// How long to wait between two tries.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -26,34 +20,37 @@ const MOMENT: Duration = Duration::from_millis(100);
 pub fn run(
     args: &Parsed,
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     (wanted, dirs): (Replicas, Directories),
 ) -> Result<(), ToolError> {
-    let busy = under_way(session, cluster)?;
+    let busy = under_way(session, client)?;
     if !busy.is_empty() && !args.has("additional") {
         return Err(failed(
             "Cannot execute because there is an existing partition assignment. Use --additional to override this and create a new partition assignment in addition to the existing one. The --additional flag can also be used to change the throttle by resubmitting the current reassignment.",
         ));
     }
-    let known = brokers(session, cluster)?;
+    let known = brokers(session, client)?;
     if let Some(id) = wanted.values().flatten().find(|id| !known.contains_key(id)) {
         return Err(failed(format!("Error: Unknown broker id {id}")));
     }
     let topics = topics_of(&wanted);
-    let mut now = current_all(session, cluster, &topics)?;
+    let mut now = current_all(session, client, &topics)?;
     now.retain(|place, _| wanted.contains_key(place));
     if let Some(place) = wanted.keys().find(|place| !now.contains_key(place)) {
         return Err(failed(format!("Error: Unable to find partition: {place}")));
     }
-    let (lying, _) = directories(session, cluster)?;
+    let (lying, _) = directories(session, client)?;
     writeln!(
         session.out,
         "Current partition replica assignment\n\n{}\n\nSave this to use as the --reassignment-json-file option during rollback",
         shown(&now, &lying)
     )?;
-    throttle(args, session, cluster, (&now, &wanted))?;
-    let strict = args.has("disallow-replication-factor-change");
-    reassign(session, cluster, &wanted, strict)?;
+    throttle(args, session, client, (&now, &wanted))?;
+    let factor = match args.has("disallow-replication-factor-change") {
+        true => ReplicationFactor::Kept,
+        false => ReplicationFactor::MayChange,
+    };
+    reassign(session, client, &wanted, factor)?;
     let names: Vec<String> = wanted.keys().map(ToString::to_string).collect();
     let s = if names.len() == 1 { "" } else { "s" };
     writeln!(
@@ -65,13 +62,13 @@ pub fn run(
         return Ok(());
     }
     let timeout = args.number("timeout").map_err(ToolError::Usage)?.unwrap_or(10_000);
-    move_replicas(session, cluster, dirs, Duration::from_millis(timeout))
+    move_replicas(session, client, dirs, Duration::from_millis(timeout))
 }
 
 fn throttle(
     args: &Parsed,
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     (now, wanted): (&Replicas, &Replicas),
 ) -> Result<(), ToolError> {
     let between: Option<i64> = args.number("throttle").map_err(ToolError::Usage)?;
@@ -93,7 +90,9 @@ fn throttle(
         let limits = BROKER_THROTTLES.into_iter().zip([between, between, within]);
         let set =
             limits.filter_map(|(name, limit)| Some((name.to_owned(), Some(limit?.to_string()))));
-        session.wait(cluster.set_configs((ConfigKind::Broker, &id.to_string()), set.collect()))?;
+        let id = id.to_string();
+        let broker = ConfigResource::broker(&id);
+        session.wait(client.set_configs(broker, set.collect(), ChangeMode::Change))?;
     }
     if let Some(limit) = between {
         let mut lists: BTreeMap<&str, [Vec<String>; 2]> = BTreeMap::new();
@@ -107,7 +106,11 @@ fn throttle(
         for (topic, lists) in lists {
             let set = TOPIC_THROTTLES.into_iter().zip(lists);
             let set = set.map(|(name, list)| (name.to_owned(), Some(list.join(",")))).collect();
-            session.wait(cluster.set_configs((ConfigKind::Topic, topic), set))?;
+            session.wait(client.set_configs(
+                ConfigResource::topic(topic),
+                set,
+                ChangeMode::Change,
+            ))?;
         }
         writeln!(session.out, "The inter-broker throttle limit was set to {limit} B/s")?;
     }
@@ -119,38 +122,15 @@ fn throttle(
 
 fn reassign(
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     wanted: &Replicas,
-    is_strict: bool,
+    factor: ReplicationFactor,
 ) -> Result<(), ToolError> {
-    let mut topics: BTreeMap<&str, Vec<ReassignablePartition>> = BTreeMap::new();
-    for (place, replicas) in wanted {
-        topics.entry(&place.topic).or_default().push(ReassignablePartition {
-            partition_index: place.partition,
-            replicas: Some(replicas.clone()),
-            ..Default::default()
-        });
-    }
-    let topic = |(name, partitions): (&str, _)| ReassignableTopic {
-        name: name.to_owned(),
-        partitions,
-        ..Default::default()
-    };
-    let request = AlterPartitionReassignmentsRequest {
-        topics: topics.into_iter().map(topic).collect(),
-        allow_replication_factor_change: !is_strict,
-        ..Default::default()
-    };
-    let told = session.wait(cluster.ask_any(&request))?;
-    let mut wrong = Vec::new();
-    for topic in &told.responses {
-        for it in topic.partitions.iter().filter(|it| it.error_code != 0) {
-            let said = it.error_message.as_deref();
-            let why = said.unwrap_or_else(|| ErrorCode(it.error_code).message());
-            wrong.push(format!("{}-{}: {why}", topic.name, it.partition_index));
-        }
-    }
-    crate::session::refused(told.error_code, told.error_message.as_deref())?;
+    let targets =
+        wanted.iter().map(|(place, replicas)| (place.clone(), Some(replicas.clone()))).collect();
+    let refused = session.wait(client.alter_reassignments(&targets, factor)).map_err(plain)?;
+    let wrong = refused.into_iter().map(|(place, why)| format!("{place}: {}", plain_refusal(why)));
+    let wrong: Vec<String> = wrong.collect();
     if wrong.is_empty() {
         return Ok(());
     }
@@ -160,7 +140,7 @@ fn reassign(
 /// Asks each broker for the directories, until it knows of the partitions.
 fn move_replicas(
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     mut left: Directories,
     timeout: Duration,
 ) -> Result<(), ToolError> {
@@ -169,7 +149,7 @@ fn move_replicas(
     loop {
         let all: Vec<_> = std::mem::take(&mut left).into_iter().collect();
         for ((place, node), dir) in all {
-            let code = move_one(session, cluster, (&place, node), &dir)?;
+            let code = session.wait(client.move_replica(&place, node, &dir))?;
             match code {
                 ErrorCode::NONE => writeln!(
                     session.out,
@@ -199,26 +179,4 @@ fn move_replicas(
         }
         session.wait(clock.sleep(MOMENT));
     }
-}
-
-fn move_one(
-    session: &ToolSession<'_>,
-    cluster: &mut Cluster,
-    (place, node): (&TopicPartition, NodeId),
-    dir: &str,
-) -> Result<ErrorCode, ToolError> {
-    let topic = AlterReplicaLogDirTopic {
-        name: place.topic.to_string(),
-        partitions: vec![place.partition],
-        ..Default::default()
-    };
-    let dirs = vec![AlterReplicaLogDir {
-        path: dir.to_owned(),
-        topics: vec![topic],
-        ..Default::default()
-    }];
-    let request = AlterReplicaLogDirsRequest { dirs, ..Default::default() };
-    let told = session.wait(cluster.ask(node, &request))?;
-    let code = told.results.iter().flat_map(|it| &it.partitions).next().map(|it| it.error_code);
-    Ok(code.map_or(ErrorCode::UNKNOWN_SERVER_ERROR, ErrorCode))
 }

@@ -5,17 +5,14 @@ mod verify;
 
 use std::collections::BTreeMap;
 
-use ottla_client::{Cluster, ConfigKind, TopicPartition};
-use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
-use ottla_protocol::messages::describe_log_dirs_request::DescribeLogDirsRequest;
-use ottla_protocol::messages::list_partition_reassignments_request as listing;
-use ottla_types::NodeId;
+use ottla_client::{Brokers, ChangeMode, Client, ConfigResource, Reassignment, TopicPartition};
+use ottla_types::{ErrorCode, NodeId};
 use serde_json::json;
 
 use crate::Tool;
 use crate::json::{PlanEntry, PlanFile};
 use crate::options::{Opt, Parsed, flag, value};
-use crate::session::{ToolError, ToolSession, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, plain};
 
 pub const TOOLS: &[&Tool] = &[&Tool {
     name: "kafka-reassign-partitions",
@@ -106,11 +103,11 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
         ToolError::Usage("Missing required argument \"[reassignment-json-file]\"".to_owned())
     })?;
     let wanted = wanted(file)?;
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     match action {
-        "execute" => execute::run(args, session, &mut cluster, wanted),
-        "cancel" => verify::cancel(args, session, &mut cluster, wanted),
-        _ => verify::run(args, session, &mut cluster, wanted),
+        "execute" => execute::run(args, session, &client, wanted),
+        "cancel" => verify::cancel(args, session, &client, wanted),
+        _ => verify::run(args, session, &client, wanted),
     }
 }
 
@@ -169,15 +166,14 @@ fn topics_of(wanted: &Replicas) -> Vec<String> {
 /// Where the partitions of topics are; absent topics have none.
 fn current(
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     topics: &[String],
 ) -> Result<Replicas, ToolError> {
     let mut found = Replicas::new();
-    for topic in session.wait(cluster.refresh(Some(topics), false))? {
-        let name = topic.name.unwrap_or_default();
-        for it in topic.partitions.into_iter().filter(|_| topic.error_code == 0) {
-            let place = TopicPartition::new(name.as_str(), it.partition_index);
-            found.insert(place, it.replica_nodes);
+    for topic in session.wait(client.describe_topics(Some(topics)))? {
+        for it in topic.partitions.into_iter().filter(|_| topic.error == ErrorCode::NONE) {
+            let place = TopicPartition::new(topic.name.as_str(), it.partition);
+            found.insert(place, it.replicas);
         }
     }
     Ok(found)
@@ -186,10 +182,10 @@ fn current(
 /// As [`current`], where every topic must be there.
 fn current_all(
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     topics: &[String],
 ) -> Result<Replicas, ToolError> {
-    let found = current(session, cluster, topics)?;
+    let found = current(session, client, topics)?;
     let has = |topic: &&String| !found.keys().any(|it| *it.topic == **topic);
     match topics.iter().find(has) {
         Some(topic) => Err(failed(format!("Error: Topic {topic} not found."))),
@@ -200,20 +196,14 @@ fn current_all(
 /// In which directory each broker keeps each of its partitions; the second is where it is going.
 fn directories(
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
 ) -> Result<(Directories, Directories), ToolError> {
     let (mut now, mut future) = (Directories::new(), Directories::new());
-    for node in session.wait(cluster.all_brokers())? {
-        let request = DescribeLogDirsRequest { topics: None, ..Default::default() };
-        let told = session.wait(cluster.ask(node, &request))?;
-        refused(told.error_code, None)?;
-        for dir in told.results {
-            for topic in &dir.topics {
-                for it in &topic.partitions {
-                    let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
-                    let all = if it.is_future_key { &mut future } else { &mut now };
-                    all.insert((place, node), dir.log_dir.clone());
-                }
+    for node in session.wait(client.all_brokers())? {
+        for dir in session.wait(client.describe_log_dirs(node)).map_err(plain)? {
+            for replica in dir.replicas {
+                let all = if replica.is_future { &mut future } else { &mut now };
+                all.insert((replica.place, node), dir.path.clone());
             }
         }
     }
@@ -241,11 +231,10 @@ fn shown(replicas: &Replicas, directories: &Directories) -> String {
 /// The brokers there are, with their racks.
 fn brokers(
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
 ) -> Result<BTreeMap<NodeId, Option<String>>, ToolError> {
-    let told = session.wait(cluster.ask_any(&DescribeClusterRequest::default()))?;
-    refused(told.error_code, told.error_message.as_deref())?;
-    Ok(told.brokers.into_iter().map(|it| (it.broker_id, it.rack)).collect())
+    let cluster = session.wait(client.describe_cluster(Brokers::Unfenced)).map_err(plain)?;
+    Ok(cluster.brokers.into_iter().map(|it| (it.id, it.rack)).collect())
 }
 
 fn generate(
@@ -253,7 +242,7 @@ fn generate(
     session: &mut ToolSession<'_>,
     topics: &[String],
 ) -> Result<(), ToolError> {
-    let mut cluster = session.connect()?;
+    let client = session.connect()?;
     let list = args.one("broker-list").unwrap_or_default();
     let ids: Result<Vec<NodeId>, _> = list.split(',').map(|it| it.trim().parse()).collect();
     let ids =
@@ -261,8 +250,8 @@ fn generate(
     if let Some(id) = ids.iter().find(|id| ids.iter().filter(|it| it == id).count() > 1) {
         return Err(failed(format!("Broker list contains duplicate entries: [{id}]")));
     }
-    let now = current_all(session, &mut cluster, topics)?;
-    let known = brokers(session, &mut cluster)?;
+    let now = current_all(session, &client, topics)?;
+    let known = brokers(session, &client)?;
     let chosen: Vec<(NodeId, Option<String>)> =
         known.into_iter().filter(|(id, _)| ids.contains(id)).collect();
     let rackless = chosen.iter().filter(|(_, rack)| rack.is_none()).count();
@@ -279,7 +268,7 @@ fn generate(
         let places = spread(&chosen, of.len(), factor, args.has("disable-rack-aware"))?;
         proposed.extend(of.into_iter().map(|(place, _)| place.clone()).zip(places));
     }
-    let (dirs, _) = directories(session, &mut cluster)?;
+    let (dirs, _) = directories(session, &client)?;
     writeln!(session.out, "Current partition replica assignment\n{}\n", shown(&now, &dirs))?;
     let plan = shown(&proposed, &Directories::new());
     writeln!(session.out, "Proposed partition reassignment configuration\n{plan}")?;
@@ -320,26 +309,12 @@ fn spread(
     Ok((0..partitions).map(one).collect())
 }
 
-/// What is under way: partition, its replicas, those that come and those that go.
+/// What is under way.
 fn under_way(
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
-) -> Result<BTreeMap<TopicPartition, [Vec<NodeId>; 3]>, ToolError> {
-    let request = listing::ListPartitionReassignmentsRequest {
-        topics: None,
-        timeout_ms: 30_000,
-        ..Default::default()
-    };
-    let told = session.wait(cluster.ask_any(&request))?;
-    refused(told.error_code, told.error_message.as_deref())?;
-    let mut all = BTreeMap::new();
-    for topic in told.topics {
-        for it in topic.partitions {
-            let place = TopicPartition::new(topic.name.as_str(), it.partition_index);
-            all.insert(place, [it.replicas, it.adding_replicas, it.removing_replicas]);
-        }
-    }
-    Ok(all)
+    client: &Client,
+) -> Result<BTreeMap<TopicPartition, Reassignment>, ToolError> {
+    session.wait(client.list_reassignments()).map_err(plain)
 }
 
 fn commas(ids: &[NodeId]) -> String {
@@ -347,14 +322,14 @@ fn commas(ids: &[NodeId]) -> String {
 }
 
 fn list(session: &mut ToolSession<'_>) -> Result<(), ToolError> {
-    let mut cluster = session.connect()?;
-    let all = under_way(session, &mut cluster)?;
+    let client = session.connect()?;
+    let all = under_way(session, &client)?;
     if all.is_empty() {
         writeln!(session.out, "No partition reassignments found.")?;
         return Ok(());
     }
     writeln!(session.out, "Current partition reassignments:")?;
-    for (place, [replicas, adding, removing]) in all {
+    for (place, Reassignment { replicas, adding, removing }) in all {
         let more = |what: &str, ids: &[NodeId]| {
             if ids.is_empty() { String::new() } else { format!(" {what}: {}.", commas(ids)) }
         };
@@ -367,10 +342,10 @@ fn list(session: &mut ToolSession<'_>) -> Result<(), ToolError> {
 /// Takes all throttles back.
 fn clear_throttles(
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     wanted: &Replicas,
 ) -> Result<(), ToolError> {
-    let mut ids: Vec<NodeId> = brokers(session, cluster)?.into_keys().collect();
+    let mut ids: Vec<NodeId> = brokers(session, client)?.into_keys().collect();
     ids.extend(wanted.values().flatten());
     ids.sort_unstable();
     ids.dedup();
@@ -384,7 +359,8 @@ fn clear_throttles(
     )?;
     for id in ids {
         let gone = BROKER_THROTTLES.map(|name| (name.to_owned(), None)).to_vec();
-        session.wait(cluster.set_configs((ConfigKind::Broker, &id.to_string()), gone))?;
+        let id = id.to_string();
+        session.wait(client.set_configs(ConfigResource::broker(&id), gone, ChangeMode::Change))?;
     }
     writeln!(
         session.out,
@@ -394,7 +370,11 @@ fn clear_throttles(
     )?;
     for topic in topics {
         let gone = TOPIC_THROTTLES.map(|name| (name.to_owned(), None)).to_vec();
-        session.wait(cluster.set_configs((ConfigKind::Topic, &topic), gone))?;
+        session.wait(client.set_configs(
+            ConfigResource::topic(&topic),
+            gone,
+            ChangeMode::Change,
+        ))?;
     }
     Ok(())
 }

@@ -1,25 +1,22 @@
 //! `--verify` and `--cancel`: how far a move has come, and calling it off.
 
-use ottla_client::Cluster;
-use ottla_protocol::messages::alter_partition_reassignments_request::{
-    AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
-};
+use ottla_client::{Client, ReplicationFactor};
 
 use super::{
     Directories, Replicas, clear_throttles, commas, current, directories, topics_of, under_way,
 };
 use crate::options::Parsed;
-use crate::session::{ToolError, ToolSession, refused};
+use crate::session::{ToolError, ToolSession, plain, plain_refusal};
 
 pub fn run(
     args: &Parsed,
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     (wanted, dirs): (Replicas, Directories),
 ) -> Result<(), ToolError> {
-    let busy = under_way(session, cluster)?;
+    let busy = under_way(session, client)?;
     let topics = topics_of(&wanted);
-    let now = current(session, cluster, &topics)?;
+    let now = current(session, client, &topics)?;
     writeln!(session.out, "Status of partition reassignment:")?;
     for (place, target) in &wanted {
         let found = now.get(place).map(Vec::as_slice).unwrap_or_default();
@@ -39,7 +36,7 @@ pub fn run(
     if dirs.is_empty() {
         writeln!(session.out)?;
     } else {
-        let (lying, future) = directories(session, cluster)?;
+        let (lying, future) = directories(session, client)?;
         for (key, target) in &dirs {
             let (place, node) = key;
             let line = match (lying.get(key), future.get(key)) {
@@ -69,7 +66,7 @@ pub fn run(
         }
     }
     if busy.is_empty() && !moving && !args.has("preserve-throttles") {
-        clear_throttles(session, cluster, &wanted)?;
+        clear_throttles(session, client, &wanted)?;
     }
     Ok(())
 }
@@ -77,30 +74,19 @@ pub fn run(
 pub fn cancel(
     args: &Parsed,
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     (wanted, dirs): (Replicas, Directories),
 ) -> Result<(), ToolError> {
-    let busy = under_way(session, cluster)?;
+    let busy = under_way(session, client)?;
     let active: Vec<_> = wanted.keys().filter(|it| busy.contains_key(it)).collect();
     if active.is_empty() {
         writeln!(session.out, "None of the specified partition reassignments are active.")?;
     } else {
-        let off = |index| ReassignablePartition {
-            partition_index: index,
-            replicas: None,
-            ..Default::default()
-        };
-        let topic = |place: &&ottla_client::TopicPartition| ReassignableTopic {
-            name: place.topic.to_string(),
-            partitions: vec![off(place.partition)],
-            ..Default::default()
-        };
-        let topics = active.iter().map(topic).collect();
-        let request = AlterPartitionReassignmentsRequest { topics, ..Default::default() };
-        let told = session.wait(cluster.ask_any(&request))?;
-        refused(told.error_code, told.error_message.as_deref())?;
-        for it in told.responses.iter().flat_map(|it| &it.partitions) {
-            refused(it.error_code, it.error_message.as_deref())?;
+        let off = active.iter().map(|place| ((*place).clone(), None)).collect();
+        let talk = client.alter_reassignments(&off, ReplicationFactor::MayChange);
+        let refused = session.wait(talk).map_err(plain)?;
+        if let Some(why) = refused.into_values().next() {
+            return Err(plain_refusal(why));
         }
         let names: Vec<String> = active.iter().map(ToString::to_string).collect();
         writeln!(
@@ -109,7 +95,7 @@ pub fn cancel(
             names.join(",")
         )?;
     }
-    let (_, future) = directories(session, cluster)?;
+    let (_, future) = directories(session, client)?;
     if dirs.keys().any(|key| future.contains_key(key)) {
         writeln!(
             session.out,
@@ -119,7 +105,7 @@ pub fn cancel(
         writeln!(session.out, "None of the specified partition moves are active.")?;
     }
     if !args.has("preserve-throttles") {
-        clear_throttles(session, cluster, &wanted)?;
+        clear_throttles(session, client, &wanted)?;
     }
     Ok(())
 }

@@ -1,32 +1,28 @@
-//! Transactions that hang: open in a partition, and nobody's any more (KIP-664).
+//! Transactions that hang: open in a partition, and unknown to every coordinator (KIP-664).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_client::{Cluster, CoordinatorOf, TopicPartition};
-use ottla_clock::Clock;
-use ottla_protocol::messages::describe_producers_response::ProducerState;
-use ottla_protocol::messages::describe_transactions_request::DescribeTransactionsRequest;
-use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
-use ottla_protocol::messages::write_txn_markers_request::{
-    WritableTxnMarker, WritableTxnMarkerTopic, WriteTxnMarkersRequest,
+use ottla_client::{
+    Client, HangingTransaction, ProducerDescription, TopicPartition, TransactionFilter,
 };
-use ottla_types::{NodeId, ProducerId};
+use ottla_clock::Clock;
+use ottla_types::{ErrorCode, NodeId, ProducerId};
 
-use super::{active, print, row};
+use super::{print, row};
 use crate::options::Parsed;
-use crate::session::{ToolError, ToolSession, failed, refused};
+use crate::session::{ToolError, ToolSession, failed, plain};
 
 const MINUTE_MS: i64 = 60_000;
 
 pub fn abort(
     args: &Parsed,
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
 ) -> Result<(), ToolError> {
     let usage = ToolError::Usage;
     let topic = args.required("topic").map_err(usage)?;
     let place = TopicPartition::new(topic, args.required_number("partition").map_err(usage)?);
-    let node = session.wait(cluster.leader(&place))?;
+    let node = session.wait(client.leader(&place))?;
     let start: Option<i64> = args.number("start-offset").map_err(usage)?;
     let named: [Option<i64>; 3] = [
         args.number("producer-id").map_err(usage)?,
@@ -35,12 +31,12 @@ pub fn abort(
     ];
     let (id, epoch, coordinator) = match (start, named) {
         (Some(start), [None, None, None]) => {
-            let found = active(session, cluster, &place, node)?;
-            let found = found.into_iter().find(|it| it.current_txn_start_offset == start);
+            let found = session.wait(client.describe_producers(&place, node)).map_err(plain)?;
+            let found = found.into_iter().find(|it| it.transaction_start == start);
             let found = found.ok_or_else(|| {
                 failed(format!("Could not find any open transactions starting at offset {start} on partition {place}"))
             })?;
-            (found.producer_id, i64::from(found.producer_epoch), i64::from(found.coordinator_epoch))
+            (found.id, i64::from(found.epoch), i64::from(found.coordinator_epoch))
         }
         (None, [Some(id), Some(epoch), Some(coordinator)]) => (id, epoch, coordinator),
         _ => {
@@ -49,39 +45,27 @@ pub fn abort(
             ));
         }
     };
-    let topic = WritableTxnMarkerTopic {
-        name: place.topic.to_string(),
-        partition_indexes: vec![place.partition],
-        ..Default::default()
-    };
-    let marker = WritableTxnMarker {
+    let hanging = HangingTransaction {
+        place,
+        leader: node,
         producer_id: id,
         producer_epoch: i16::try_from(epoch).unwrap_or(-1),
-        transaction_result: false,
-        topics: vec![topic],
         // A transaction that never reached its coordinator has none.
         coordinator_epoch: i32::try_from(coordinator).unwrap_or(0).max(0),
-        ..Default::default()
     };
-    let request = WriteTxnMarkersRequest { markers: vec![marker], ..Default::default() };
-    let told = session.wait(cluster.ask(node, &request))?;
-    let parts = told.markers.iter().flat_map(|it| &it.topics).flat_map(|it| &it.partitions);
-    for it in parts {
-        refused(it.error_code, None)?;
-    }
-    Ok(())
+    session.wait(client.abort_hanging_transaction(&hanging)).map_err(plain)
 }
 
 /// A transaction that is open in a partition for suspiciously long.
 struct Suspect {
     place: TopicPartition,
-    producer: ProducerState,
+    producer: ProducerDescription,
 }
 
 pub fn find(
     args: &Parsed,
     session: &mut ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
 ) -> Result<(), ToolError> {
     let usage = ToolError::Usage;
     let broker: Option<NodeId> = args.number("broker-id").map_err(usage)?;
@@ -98,28 +82,31 @@ pub fn find(
     let now = Clock::real().wall_ms();
     let names = topic.map(|it| vec![it.to_owned()]);
     let mut suspects = Vec::new();
-    for known in session.wait(cluster.refresh(names.as_deref(), false))? {
-        refused(known.error_code, None)?;
-        let name = known.name.unwrap_or_default();
+    for known in session.wait(client.describe_topics(names.as_deref()))? {
+        if known.error != ErrorCode::NONE {
+            return Err(failed(known.error.message()));
+        }
+        let name = known.name;
         for it in known.partitions {
-            let is_asked = partition.is_none_or(|index| index == it.partition_index)
-                && broker.is_none_or(|broker| it.replica_nodes.contains(&broker));
+            let is_asked = partition.is_none_or(|index| index == it.partition)
+                && broker.is_none_or(|broker| it.replicas.contains(&broker));
             if !is_asked {
                 continue;
             }
-            let place = TopicPartition::new(name.as_str(), it.partition_index);
-            let node = broker.unwrap_or(it.leader_id);
-            let open = |it: &ProducerState| {
-                it.current_txn_start_offset >= 0
+            let place = TopicPartition::new(name.as_str(), it.partition);
+            let node = broker.unwrap_or(it.leader);
+            let open = |it: &ProducerDescription| {
+                it.transaction_start >= 0
                     && now - it.last_timestamp > minutes.saturating_mul(MINUTE_MS)
             };
-            let found = active(session, cluster, &place, node)?.into_iter().filter(open);
+            let found = session.wait(client.describe_producers(&place, node)).map_err(plain)?;
+            let found = found.into_iter().filter(open);
             suspects.extend(found.map(|producer| Suspect { place: place.clone(), producer }));
         }
     }
-    let known = known(session, cluster, &suspects)?;
+    let known = known(session, client, &suspects)?;
     suspects.retain(|it| {
-        let places = known.get(&it.producer.producer_id);
+        let places = known.get(&it.producer.id);
         !places.is_some_and(|places| places.contains(&it.place))
     });
     let mut rows = vec![row(&[
@@ -136,10 +123,10 @@ pub fn find(
         rows.push(vec![
             place.topic.to_string(),
             place.partition.to_string(),
-            it.producer_id.to_string(),
-            it.producer_epoch.to_string(),
+            it.id.to_string(),
+            it.epoch.to_string(),
             it.coordinator_epoch.to_string(),
-            it.current_txn_start_offset.to_string(),
+            it.transaction_start.to_string(),
             it.last_timestamp.to_string(),
             ((now - it.last_timestamp) / MINUTE_MS).to_string(),
         ]);
@@ -150,33 +137,25 @@ pub fn find(
 /// The partitions that coordinators say the open transactions of these producers touch.
 fn known(
     session: &ToolSession<'_>,
-    cluster: &mut Cluster,
+    client: &Client,
     suspects: &[Suspect],
 ) -> Result<BTreeMap<ProducerId, BTreeSet<TopicPartition>>, ToolError> {
     let mut places: BTreeMap<ProducerId, BTreeSet<TopicPartition>> = BTreeMap::new();
     if suspects.is_empty() {
         return Ok(places);
     }
-    let request = ListTransactionsRequest {
-        producer_id_filters: suspects.iter().map(|it| it.producer.producer_id).collect(),
-        duration_filter: -1,
+    let filter = TransactionFilter {
+        producer_ids: suspects.iter().map(|it| it.producer.id).collect(),
         ..Default::default()
     };
-    for node in session.wait(cluster.all_brokers())? {
-        let told = session.wait(cluster.ask(node, &request))?;
-        refused(told.error_code, None)?;
-        for it in told.transaction_states {
-            let id = it.transactional_id;
-            let node = session.wait(cluster.coordinator(CoordinatorOf::Transaction, &id))?;
-            let request =
-                DescribeTransactionsRequest { transactional_ids: vec![id], ..Default::default() };
-            let told = session.wait(cluster.ask(node, &request))?;
-            let topics = told.transaction_states.iter().flat_map(|it| &it.topics);
-            let all = topics.flat_map(|topic| {
-                let place = |index: &i32| TopicPartition::new(topic.topic.as_str(), *index);
-                topic.partitions.iter().map(place).collect::<Vec<_>>()
-            });
-            places.entry(it.producer_id).or_default().extend(all);
+    for listed in session.wait(client.list_transactions(&filter)).map_err(plain)? {
+        let found = session.wait(client.describe_transaction(&listed.id));
+        let of_producer = places.entry(listed.producer_id).or_default();
+        match found {
+            Ok(found) => of_producer.extend(found.places),
+            // It has ended since.
+            Err(error) if error.code().is_some() => {}
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(places)

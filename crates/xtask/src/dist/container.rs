@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{DistResult, Stage, install_file};
+use super::{DistResult, DistStage, install_file};
 
 /// Lays out what `podman build` and `docker build` need; returns the folder.
-pub fn context(stage: &Stage, binary: &Path) -> DistResult<PathBuf> {
+pub fn context(stage: &DistStage, binary: &Path) -> DistResult<PathBuf> {
     let folder = stage.out.join("container");
     install_file(binary, &folder.join("bin/ottla"), 0o755)?;
     install_file(&stage.root.join("LICENSE"), &folder.join("LICENSE"), 0o644)?;

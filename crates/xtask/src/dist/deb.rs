@@ -5,10 +5,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{DistResult, Stage, done, install_file};
+use super::{DistResult, DistStage, done, install_file};
 
 /// Makes the package; returns its file.
-pub fn package(stage: &Stage, binary: &Path) -> DistResult<PathBuf> {
+pub fn package(stage: &DistStage, binary: &Path) -> DistResult<PathBuf> {
     let tree = stage.out.join("deb");
     let packaging = stage.root.join("packaging");
     install_file(binary, &tree.join("usr/bin/ottla"), 0o755)?;
@@ -36,7 +36,7 @@ pub fn package(stage: &Stage, binary: &Path) -> DistResult<PathBuf> {
 }
 
 /// The manual, compressed as Debian wants it, and the completions.
-fn pages(stage: &Stage, tree: &Path) -> DistResult<()> {
+fn pages(stage: &DistStage, tree: &Path) -> DistResult<()> {
     let share = tree.join("usr/share");
     fs::create_dir_all(share.join("man/man1"))?;
     for entry in fs::read_dir(stage.root.join("docs/man"))? {
@@ -58,7 +58,7 @@ fn pages(stage: &Stage, tree: &Path) -> DistResult<()> {
 }
 
 /// Kafka's names, apart from the system's own programs: another package may have them.
-fn names(stage: &Stage, tree: &Path) -> DistResult<()> {
+fn names(stage: &DistStage, tree: &Path) -> DistResult<()> {
     let bin = tree.join("usr/lib/ottla/bin");
     fs::create_dir_all(&bin)?;
     for entry in fs::read_dir(stage.tree.join("bin"))? {
@@ -73,7 +73,7 @@ fn names(stage: &Stage, tree: &Path) -> DistResult<()> {
     Ok(())
 }
 
-fn control(stage: &Stage, tree: &Path, packaging: &Path) -> DistResult<()> {
+fn control(stage: &DistStage, tree: &Path, packaging: &Path) -> DistResult<()> {
     let folder = tree.join("DEBIAN");
     for name in ["postinst", "prerm", "postrm"] {
         install_file(&packaging.join("debian").join(name), &folder.join(name), 0o755)?;

@@ -26,7 +26,7 @@ pub struct Dist {
 }
 
 /// The folders and facts that all parts need.
-pub struct Stage {
+pub struct DistStage {
     /// The project.
     pub root: PathBuf,
     /// Where everything is put.
@@ -56,7 +56,7 @@ pub fn run(dist: &Dist) -> DistResult<()> {
         fs::remove_dir_all(&out)?;
     }
     let tree = out.join(format!("ottla-{version}"));
-    let stage = Stage { root, out, tree, version, epoch: epoch.trim().to_owned() };
+    let stage = DistStage { root, out, tree, version, epoch: epoch.trim().to_owned() };
     lay_out(&stage, &binary)?;
     let tarball = stage.out.join(format!("ottla-{}-linux-x86_64.tar.gz", stage.version));
     pack(&stage, &tarball)?;
@@ -76,15 +76,16 @@ pub fn run(dist: &Dist) -> DistResult<()> {
 fn build(root: &Path) -> DistResult<PathBuf> {
     let target = root.join("target/static");
     let mut command = Command::new("cargo");
-    command.args(["build", "--release", "--locked", "--package", "ottla-app", "--target", TARGET]);
+    command.args(["build", "--profile", "packaged", "--locked"]);
+    command.args(["--package", "ottla-app", "--target", TARGET]);
     command.current_dir(root).env("CARGO_TARGET_DIR", &target);
     command.env("RUSTFLAGS", "-C target-feature=+crt-static");
     done(&mut command)?;
-    Ok(target.join(TARGET).join("release/ottla"))
+    Ok(target.join(TARGET).join("packaged/ottla"))
 }
 
 /// Apache Kafka's layout: bin/ with every name, config/, and the manual.
-fn lay_out(stage: &Stage, binary: &Path) -> DistResult<()> {
+fn lay_out(stage: &DistStage, binary: &Path) -> DistResult<()> {
     let bin = stage.tree.join("bin");
     fs::create_dir_all(&bin)?;
     install_file(binary, &bin.join("ottla"), 0o755)?;
@@ -116,7 +117,7 @@ pub fn relocate(bin: &Path) -> DistResult<()> {
     Ok(())
 }
 
-fn pack(stage: &Stage, tarball: &Path) -> DistResult<()> {
+fn pack(stage: &DistStage, tarball: &Path) -> DistResult<()> {
     let name = stage.tree.file_name().ok_or("no name")?;
     let mut command = Command::new("tar");
     command.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--format=gnu"]);
@@ -125,14 +126,14 @@ fn pack(stage: &Stage, tarball: &Path) -> DistResult<()> {
     done(&mut command)
 }
 
-fn checksums(stage: &Stage, files: &[&Path]) -> DistResult<()> {
+fn checksums(stage: &DistStage, files: &[&Path]) -> DistResult<()> {
     let names = files.iter().filter_map(|path| path.file_name());
     let text = said(Command::new("sha256sum").current_dir(&stage.out).args(names))?;
     Ok(fs::write(stage.out.join("SHA256SUMS"), text)?)
 }
 
 /// Tries all of it: unpacked, installed, in an empty root.
-fn check(stage: &Stage, tarball: &Path, package: &Path, context: &Path) -> DistResult<()> {
+fn check(stage: &DistStage, tarball: &Path, package: &Path, context: &Path) -> DistResult<()> {
     let sums = ["--check", "--quiet", "SHA256SUMS"];
     done(Command::new("sha256sum").current_dir(&stage.out).args(sums))?;
     let moved = stage.out.join("check/moved");

@@ -7,10 +7,10 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{DistResult, Stage, said};
+use super::{DistResult, DistStage, said};
 
 /// Writes the bill; returns its file.
-pub fn write(stage: &Stage) -> DistResult<PathBuf> {
+pub fn write(stage: &DistStage) -> DistResult<PathBuf> {
     let mut command = Command::new("cargo");
     command.current_dir(&stage.root).args(["metadata", "--locked", "--format-version", "1"]);
     command.args(["--filter-platform", super::TARGET]);

@@ -128,6 +128,11 @@ fn nothing_but_the_seams_knows_the_simulator() {
 }
 
 #[test]
+fn no_command_speaks_the_protocols_messages() {
+    none(&names::commands_that_speak_messages(&tree::rust_sources().expect("sources")));
+}
+
+#[test]
 fn no_handler_names_another_handler() {
     none(&names::handlers_that_name_handlers(&tree::rust_sources().expect("sources")));
 }

@@ -1,4 +1,4 @@
-//! Heartbeat.
+//! Heartbeat, versions 0 to 4.
 
 use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
 use ottla_protocol::messages::heartbeat_response::HeartbeatResponse;

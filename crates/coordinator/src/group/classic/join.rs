@@ -1,4 +1,10 @@
-//! JoinGroup.
+//! JoinGroup to a classic group, versions 0 to 9.
+//!
+//! KIP-134: an empty group waits `group.initial.rebalance.delay.ms` for its first members. KIP-345:
+//! static members (version 5). KIP-394: from version 4 a dynamic member joins twice, the second
+//! time with the id that it was given, so that a lost answer leaves no member behind. KIP-800: the
+//! reason for joining (version 8), which goes into the log. KIP-814: a static leader that returns
+//! may be asked to skip the assignment (version 9).
 
 use alloc::format;
 use alloc::string::String;
@@ -84,7 +90,7 @@ fn joining_member(join: &JoinCommand, ticket: ottla_machine::Ticket) -> ClassicM
     }
 }
 
-/// Somebody without a member id.
+/// A JoinGroup without a member id.
 fn join_without_id(scene: &mut GroupScene<'_>, join: &JoinCommand) -> Result<(), ErrorCode> {
     let group = &join.request.group_id;
     let id = join.new_member_id();
@@ -106,7 +112,7 @@ fn join_without_id(scene: &mut GroupScene<'_>, join: &JoinCommand) -> Result<(),
     Ok(())
 }
 
-/// What happened, and what the client says of it (KIP-800).
+/// The reason of the rebalance for the log: what happened, and the reason that the client gave.
 fn join_reason(join: &JoinCommand, what: &str) -> String {
     match join.request.reason.as_deref().filter(|said| !said.is_empty()) {
         Some(said) => format!("{what}: {said}"),
@@ -129,12 +135,12 @@ fn add_member(scene: &mut GroupScene<'_>, join: &JoinCommand, id: String) {
         *came = true;
     }
     live.members.insert(id.clone(), joining_member(join, ticket));
-    // No session while it waits: its answer may take longer than that.
+    // No session timer while its JoinGroup waits: the answer may take longer than the session.
     scene.turn.cancel_timer(session_timer(group, &id));
     prepare_rebalance(scene, group, join_reason(join, &format!("member {id} joined")));
 }
 
-/// A static member has restarted: it takes its former self's place.
+/// A static member has restarted: its new member id replaces the old one (KIP-345).
 fn replace_static_member(scene: &mut GroupScene<'_>, join: &JoinCommand, before: &str, id: &str) {
     let group = &join.request.group_id;
     let ticket = scene.turn.ticket;
@@ -164,11 +170,12 @@ fn replace_static_member(scene: &mut GroupScene<'_>, join: &JoinCommand, before:
     if let Some(member) = live.members.get_mut(id) {
         member.joining = None;
     }
-    let mut response = join_response(live, id, join.version, led && join.version >= 9);
+    let mut response = join_response(live, id, join.version);
     response.skip_assignment = led && join.version >= 9;
     if led && join.version < 9 {
-        // An older client would assign anew if it knew that it leads.
+        // A client of an older version would assign again if the answer named it as the leader.
         response.leader = String::from(before);
+        response.members.clear();
     }
     let value = Some(live.to_log());
     scene.turn.record(GroupRecord::Group { group: group.clone(), value });
@@ -176,7 +183,7 @@ fn replace_static_member(scene: &mut GroupScene<'_>, join: &JoinCommand, before:
     restart_session(scene, group, id);
 }
 
-/// Somebody with a member id.
+/// A JoinGroup with a member id.
 fn join_with_id(scene: &mut GroupScene<'_>, join: &JoinCommand) -> Result<(), ErrorCode> {
     let request = &join.request;
     let (group, id) = (&request.group_id, &request.member_id);
@@ -194,20 +201,20 @@ fn join_with_id(scene: &mut GroupScene<'_>, join: &JoinCommand) -> Result<(), Er
     let same = known.protocols == fresh.protocols;
     let stays = same && (state == GroupState::Completing || state == GroupState::Stable && !leads);
     if stays {
-        // Its answer was lost: the same again.
-        let response = join_response(live, id, join.version, leads);
+        // The answer to its last JoinGroup was lost: the same answer again.
+        let response = join_response(live, id, join.version);
         scene.turn.reply(GroupReply::Join(response));
         restart_session(scene, group, id);
         return Ok(());
     }
     if let Some((waiting, _)) = known.joining.take() {
-        // It has given its earlier request up, on a connection that is gone.
+        // The client has given up its earlier JoinGroup, whose connection may be closed.
         let code = ErrorCode::REBALANCE_IN_PROGRESS.0;
         let response =
             JoinGroupResponse { error_code: code, member_id: id.clone(), ..Default::default() };
         scene.turn.reply_to(waiting, GroupReply::Join(response));
     }
-    // A static member stays one, also if it does not say so: its name stands for this id.
+    // A static member stays one, also if this request has no group.instance.id.
     let (instance, assignment) = (known.instance.take(), known.assignment.clone());
     let syncing = known.syncing.take();
     *known = ClassicMember { instance, assignment, syncing, ..fresh };

@@ -1,4 +1,5 @@
-//! LeaveGroup.
+//! LeaveGroup, versions 0 to 5: several members from version 3 on (KIP-345), a reason for the log
+//! from version 5 on (KIP-800).
 
 use alloc::format;
 use alloc::string::String;
@@ -40,7 +41,7 @@ pub(in crate::group) fn leave_group(
     scene.turn.reply(GroupReply::Leave(response));
 }
 
-/// Says of each member who it was, or why it cannot leave.
+/// Removes members; of each the id that the request named, or why it cannot leave.
 fn leave_each(
     scene: &mut GroupScene<'_>,
     group: &str,
@@ -52,7 +53,8 @@ fn leave_each(
     members.iter().map(|member| leave_one(scene, group, member)).collect()
 }
 
-/// Who is meant by a member's name or id; `holder` knows who has a static member's name.
+/// The id of the member that an entry names, by `member.id` or `group.instance.id`; `holder`
+/// returns the id of the static member with an instance id.
 pub(in crate::group) fn identified_member<'a>(
     member: &'a MemberIdentity,
     holder: impl FnOnce(&str) -> Option<&'a String>,

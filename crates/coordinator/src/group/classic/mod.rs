@@ -1,4 +1,5 @@
-//! Classic groups: the members agree through the coordinator, one of them assigns.
+//! Classic groups: members join and sync through the coordinator, and one of them, the leader,
+//! computes the assignment.
 
 pub(super) mod expire;
 pub(super) mod heartbeat;
@@ -19,7 +20,8 @@ use super::command::GroupTimer;
 use super::live::{ClassicGroup, GroupState, known_group};
 use super::machine::GroupScene;
 
-/// The log has been replayed: its groups are live, and their members get a fresh session.
+/// The partition has been replayed: its groups are as their last generation, and the session
+/// timeout of each member starts now.
 pub(super) fn start_sessions(scene: &mut GroupScene<'_>) {
     for (group, value) in &scene.stored.groups {
         scene.live.insert(group.clone(), ClassicGroup::from_log(value));
@@ -32,7 +34,7 @@ pub(super) fn start_sessions(scene: &mut GroupScene<'_>) {
     for (group, member) in all {
         restart_session(scene, &group, &member);
     }
-    // A consumer group became a classic one, and has shared nothing out since.
+    // A consumer group became a classic one, and no leader has assigned since.
     let is_torn = |live: &ClassicGroup| live.state == GroupState::Stable && live.leader.is_none();
     let torn = scene.live.iter().filter(|(_, live)| is_torn(live));
     let torn: Vec<String> = torn.map(|(group, _)| group.clone()).collect();
@@ -41,7 +43,7 @@ pub(super) fn start_sessions(scene: &mut GroupScene<'_>) {
     }
 }
 
-/// The member has been heard of: its session starts anew.
+/// A request of the member has come: its session timeout starts again.
 pub(super) fn restart_session(scene: &mut GroupScene<'_>, group: &str, member: &str) {
     let found = known_group(scene.live, group).members.get(member);
     let delay = i64::from(found.expect("the caller knows the member").session_timeout_ms);
@@ -52,7 +54,7 @@ pub(super) fn session_timer(group: &str, member: &str) -> GroupTimer {
     GroupTimer::Session { group: Arc::from(group), member: Arc::from(member) }
 }
 
-/// Is this member the one that has a static member's name?
+/// Is `member` the member with this instance id? `holder` is the id that has it.
 pub(super) fn check_instance(holder: Option<&String>, member: &str) -> Result<(), ErrorCode> {
     match holder {
         None => Err(ErrorCode::UNKNOWN_MEMBER_ID),

@@ -1,4 +1,4 @@
-//! From one generation to the next.
+//! A rebalance of a classic group: from one generation to the next.
 
 use alloc::format;
 use alloc::string::String;
@@ -16,15 +16,16 @@ use super::super::machine::GroupScene;
 use super::super::record::GroupRecord;
 use super::{restart_session, session_timer};
 
-/// Calls all members together, unless that is under way; `reason` is for the log.
+/// Begins a rebalance, unless one is under way: members learn of it by `REBALANCE_IN_PROGRESS` and
+/// send JoinGroup. `reason` is for the log.
 pub(in crate::group) fn prepare_rebalance(scene: &mut GroupScene<'_>, group: &str, reason: String) {
     let now = scene.turn.now_ms;
     let live = known_group(scene.live, group);
     match live.state {
         GroupState::Preparing => return try_complete(scene, group),
         GroupState::Completing => {
-            // The assignment that they wait for will not come. What they have been given last stays
-            // known: they may still own it.
+            // The assignment that the SyncGroup requests wait for will not come. Each member's last
+            // assignment is kept: the member may still own those partitions.
             for member in live.members.values_mut() {
                 if let Some(ticket) = member.syncing.take() {
                     let code = ErrorCode::REBALANCE_IN_PROGRESS.0;
@@ -58,7 +59,7 @@ pub(in crate::group) fn prepare_rebalance(scene: &mut GroupScene<'_>, group: &st
     }
 }
 
-/// Begins the next generation if everybody is there.
+/// Begins the next generation if every member has sent JoinGroup.
 pub(super) fn try_complete(scene: &mut GroupScene<'_>, group: &str) {
     let live = known_group(scene.live, group);
     let all = live.members.values().all(|member| member.joining.is_some());
@@ -71,7 +72,8 @@ pub(super) fn try_complete(scene: &mut GroupScene<'_>, group: &str) {
     }
 }
 
-/// Begins the next generation with those who are there.
+/// Begins the next generation with the members that have sent JoinGroup; static members that have
+/// not stay in the group until their session ends.
 pub(super) fn complete_join(scene: &mut GroupScene<'_>, group: &str) {
     let now = scene.turn.now_ms;
     let live = known_group(scene.live, group);
@@ -88,7 +90,7 @@ pub(super) fn complete_join(scene: &mut GroupScene<'_>, group: &str) {
         return become_empty(scene, group);
     }
     if live.members.values().all(|member| member.joining.is_none()) {
-        // Only static members that are away: they may come back within their session.
+        // Only static members are left, and none has sent JoinGroup: they may within their session.
         let timeout = live.rebalance_timeout_ms();
         return scene.turn.set_timer(GroupTimer::Join { group: Arc::from(group) }, timeout);
     }
@@ -110,7 +112,7 @@ pub(super) fn complete_join(scene: &mut GroupScene<'_>, group: &str) {
     });
     let timeout = live.rebalance_timeout_ms();
     scene.turn.set_timer(GroupTimer::Sync { group: Arc::from(group) }, timeout);
-    // Static members that are away have asked for nothing.
+    // Static members that have not sent JoinGroup wait for no answer.
     let joining = live.members.iter().filter(|(_, member)| member.joining.is_some());
     let joining: Vec<String> = joining.map(|(id, _)| id.clone()).collect();
     for id in joining {
@@ -118,7 +120,7 @@ pub(super) fn complete_join(scene: &mut GroupScene<'_>, group: &str) {
     }
 }
 
-/// No member is left: that ends a rebalance, too.
+/// The last member is gone: the group is empty, which ends the rebalance, too.
 fn become_empty(scene: &mut GroupScene<'_>, group: &str) {
     let live = known_group(scene.live, group);
     live.generation += 1;
@@ -136,23 +138,18 @@ fn become_empty(scene: &mut GroupScene<'_>, group: &str) {
     scene.turn.record(GroupRecord::Group { group: String::from(group), value });
 }
 
-/// Tells a waiting member of the generation; the leader learns who is in it.
+/// Answers a JoinGroup that waits; the leader's answer lists all members.
 fn answer_join(scene: &mut GroupScene<'_>, group: &str, id: &str) {
     let live = known_group(scene.live, group);
     let member = live.members.get_mut(id).expect("only members wait");
     let (ticket, version) = member.joining.take().expect("the caller has seen that it waits");
-    let response = join_response(live, id, version, live.is_leader(id));
+    let response = join_response(live, id, version);
     scene.turn.reply_to(ticket, GroupReply::Join(response));
     restart_session(scene, group, id);
 }
 
-/// What a member is told of the generation it is in.
-pub(super) fn join_response(
-    live: &ClassicGroup,
-    id: &str,
-    version: i16,
-    with_members: bool,
-) -> JoinGroupResponse {
+/// The answer to a JoinGroup of a member of the current generation; the leader's lists all members.
+pub(super) fn join_response(live: &ClassicGroup, id: &str, version: i16) -> JoinGroupResponse {
     let protocol = live.protocol.clone().unwrap_or_default();
     let member = |(id, it): (&String, &ClassicMember)| JoinGroupResponseMember {
         member_id: id.clone(),
@@ -160,7 +157,8 @@ pub(super) fn join_response(
         metadata: it.metadata(&protocol),
         ..Default::default()
     };
-    let members = if with_members { live.members.iter().map(member).collect() } else { Vec::new() };
+    let members =
+        if live.is_leader(id) { live.members.iter().map(member).collect() } else { Vec::new() };
     JoinGroupResponse {
         generation_id: live.generation,
         protocol_type: if version >= 7 { live.protocol_type.clone() } else { None },
@@ -172,7 +170,7 @@ pub(super) fn join_response(
     }
 }
 
-/// Answers what a member waits for with an error.
+/// Answers the requests of a member that wait with an error.
 pub(in crate::group) fn turn_away(
     scene: &mut GroupScene<'_>,
     id: &str,
@@ -191,7 +189,7 @@ pub(in crate::group) fn turn_away(
     }
 }
 
-/// Takes a member out; the others are called together, for this reason.
+/// Removes a member, and begins a rebalance for this reason.
 pub(super) fn remove_member(scene: &mut GroupScene<'_>, group: &str, id: &str, reason: String) {
     let live = known_group(scene.live, group);
     live.pending.remove(id);

@@ -1,4 +1,5 @@
-//! SyncGroup.
+//! SyncGroup, versions 0 to 5: the leader brings the assignment, and each member gets its part.
+//! From version 5 on the request names the protocol, which must be the group's (KIP-559).
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -62,7 +63,7 @@ fn take_sync(
         GroupState::Completing => {
             let member = live.members.get_mut(id).expect("it was checked that it is a member");
             if let Some(earlier) = member.syncing.replace(ticket) {
-                // It has given its earlier request up, on a connection that may be gone.
+                // The client has given up its earlier SyncGroup, whose connection may be closed.
                 let error_code = ErrorCode::REBALANCE_IN_PROGRESS.0;
                 let response = SyncGroupResponse { error_code, ..Default::default() };
                 scene.turn.reply_to(earlier, GroupReply::Sync(response));
@@ -77,7 +78,8 @@ fn take_sync(
     }
 }
 
-/// The leader has assigned: it is written down, and everybody who waits learns it.
+/// The leader's assignment: written to the log with the generation, then each SyncGroup is
+/// answered.
 fn take_assignment(scene: &mut GroupScene<'_>, group: &str, mut given: BTreeMap<String, Bytes>) {
     let live = known_group(scene.live, group);
     for (id, member) in &mut live.members {
@@ -102,10 +104,11 @@ fn take_assignment(scene: &mut GroupScene<'_>, group: &str, mut given: BTreeMap<
     }
 }
 
-/// The generation does not fit the log: all learn it, and are called together again.
+/// The generation is larger than a record may be: every SyncGroup is refused, and the group
+/// rebalances again.
 fn cannot_be_kept(scene: &mut GroupScene<'_>, group: &str) {
     let live = known_group(scene.live, group);
-    // It was not settled.
+    // The generation was not written.
     live.enter(GroupState::Completing, scene.turn.now_ms);
     for member in live.members.values_mut() {
         member.assignment = Bytes::new();

@@ -1,4 +1,4 @@
-//! Who is to have what.
+//! The server-side assignors `uniform` and `range`: which member is to have which partitions.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -9,17 +9,17 @@ use ottla_types::Uuid;
 use super::stored::{ConsumerGroup, TopicIdPartitions};
 use super::topics::TopicCatalog;
 
-/// The assignors that there are, the default first.
+/// The names of the assignors, the default first.
 pub(super) const ASSIGNORS: [&str; 2] = ["uniform", "range"];
 
 /// A partition of a topic.
 type TopicIdPartition = (Uuid, i32);
 
-/// What each member reads.
+/// The subscriptions of a group's members.
 struct Readers<'a> {
     /// The topics of each member.
     topics: BTreeMap<&'a str, BTreeSet<Uuid>>,
-    /// Every topic that somebody reads, and how many partitions it has.
+    /// Every topic that a member subscribes to, and how many partitions it has.
     sizes: BTreeMap<Uuid, i32>,
 }
 
@@ -32,7 +32,7 @@ pub(super) fn preferred_assignor(group: &ConsumerGroup) -> &str {
     votes.into_iter().max_by_key(|(_, count)| *count).map_or(ASSIGNORS[0], |(name, _)| name)
 }
 
-/// What each member is to have.
+/// The target assignment of each member.
 pub(super) fn assign_partitions(
     group: &ConsumerGroup,
     topics: &TopicCatalog,
@@ -96,7 +96,10 @@ fn assign_by_range<'a>(
     all
 }
 
-/// As even as subscriptions allow, and as much as possible as before.
+/// As even as subscriptions allow, and as close to the last assignment as that permits.
+///
+/// Example: members a and b had 4 partitions each of 8, and c joins. Each is to have 8 / 3, so a
+/// and b keep 3, and c gets the 2 that are free.
 fn assign_uniformly<'a>(
     group: &'a ConsumerGroup,
     readers: &Readers<'a>,
@@ -115,7 +118,7 @@ fn assign_uniformly<'a>(
         let before = before
             .filter(|(topic, _)| topics.contains(*topic))
             .flat_map(|(topic, partitions)| partitions.iter().map(move |it| (*topic, *it)));
-        // Where all read the same, everybody keeps a fair share and no more.
+        // Where all subscribe to the same topics, each member keeps its fair share and no more.
         let mut most = if is_alike { share } else { usize::MAX };
         let mut kept = BTreeSet::new();
         for place in before {
@@ -144,16 +147,18 @@ fn assign_uniformly<'a>(
     all
 }
 
-/// Moves partitions from who has most to who has least, as long as that helps.
+/// Moves partitions from the member with most to the one with least, as long as that evens them
+/// out.
 fn even_out<'a>(
     all: &mut BTreeMap<&'a str, BTreeSet<TopicIdPartition>>,
     loads: &mut BTreeSet<(usize, &'a str)>,
     readers: &Readers<'a>,
 ) {
     let mut settled: BTreeSet<&str> = BTreeSet::new();
-    loop {
-        let most = loads.iter().rev().find(|(_, member)| !settled.contains(member)).copied();
-        let Some(most) = most else { return };
+    let next = |loads: &BTreeSet<(usize, &'a str)>, settled: &BTreeSet<&str>| {
+        loads.iter().rev().find(|(_, member)| !settled.contains(member)).copied()
+    };
+    while let Some(most) = next(loads, &settled) {
         let moved = loads.iter().take_while(|it| it.0 + 1 < most.0).find_map(|least| {
             let topics = &readers.topics[least.1];
             let place = all[most.1].iter().find(|place| topics.contains(&place.0));

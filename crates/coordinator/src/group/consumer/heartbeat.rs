@@ -1,4 +1,6 @@
-//! ConsumerGroupHeartbeat: joining, staying, and everything that is learned on the way.
+//! ConsumerGroupHeartbeat, versions 0 and 1 (KIP-848): a member joins (epoch 0), reports its
+//! subscription and the partitions that it owns, and gets its assignment. Version 1: the client
+//! draws the member id (KIP-1082), and patterns are resolved here.
 
 use alloc::borrow::Cow;
 use alloc::collections::BTreeSet;
@@ -25,12 +27,12 @@ use super::record::ConsumerRecord;
 use super::stored::{ConsumerMember, CurrentAssignment, MemberState, TopicIdPartitions};
 use super::{Draft, leave, rebalance_timer, restart_session};
 
-/// A member that leaves for good.
+/// The member epoch of a member that leaves.
 pub(super) const LEAVES: i32 = -1;
-/// A static member that will be back.
+/// The member epoch of a static member that leaves and will be back.
 pub(super) const AWAY: i32 = -2;
 
-/// Why a heartbeat is refused.
+/// Why a heartbeat is refused: Kafka's error code, and the message for the client.
 #[derive(Clone, Debug)]
 pub(super) struct HeartbeatRefusal {
     pub code: ErrorCode,
@@ -38,7 +40,7 @@ pub(super) struct HeartbeatRefusal {
     pub message: Cow<'static, str>,
 }
 
-/// A refusal in words that are always the same.
+/// A refusal with a constant message.
 pub(super) const fn refuse_heartbeat(code: ErrorCode, message: &'static str) -> HeartbeatRefusal {
     HeartbeatRefusal { code, message: Cow::Borrowed(message) }
 }
@@ -138,7 +140,7 @@ fn take_heartbeat(
     settle_target(scene, &mut draft);
     let mut now = reconcile_member(&draft.group, &member, owned.as_ref());
     if joins && now.epoch != 0 && before.epoch != 0 {
-        // It has forgotten what it had.
+        // A member that joins again under its id owns nothing: its last epoch does not count.
         now.previous = before.epoch;
     }
     let is_new = draft.group.current.get(&member) != Some(&now);
@@ -146,20 +148,20 @@ fn take_heartbeat(
         draft.write(ConsumerRecord::current(id, &member, now.clone()));
     }
     set_member_timers(scene, &draft, &member, &before);
-    let is_settled = draft.group.is_settled();
-    let busy = scene.stored.consumers.len().max(draft.group.members.len());
+    let groups = scene.stored.consumers.len();
+    let interval_ms = scene.settings.consumer_heartbeat_ms(id, &draft.group, groups);
     draft.finish(scene);
     let tells = is_full(request) || now.assigned != before.assigned;
     Ok(ConsumerGroupHeartbeatResponse {
         member_id: Some(member),
         member_epoch: now.epoch,
-        heartbeat_interval_ms: scene.settings.consumer_heartbeat_ms(id, is_settled, busy),
+        heartbeat_interval_ms: interval_ms,
         assignment: tells.then(|| response_assignment(&now.assigned)),
         ..Default::default()
     })
 }
 
-/// Does the member say everything, as who joins or has missed an answer?
+/// Has the request all fields? A member sends them when it joins, and after an answer was lost.
 const fn is_full(request: &ConsumerGroupHeartbeatRequest) -> bool {
     let reads =
         request.subscribed_topic_names.is_some() || request.subscribed_topic_regex.is_some();
@@ -167,7 +169,7 @@ const fn is_full(request: &ConsumerGroupHeartbeatRequest) -> bool {
     request.member_epoch == 0 || says_all && request.topic_partitions.is_some()
 }
 
-/// The group as it is, which may have been a classic one so far.
+/// A draft of the group, which may have been a classic one so far.
 fn draft_group(
     scene: &GroupScene<'_>,
     id: &str,
@@ -185,7 +187,7 @@ fn draft_group(
     Ok((draft, None))
 }
 
-/// The answer to a member that says nothing new of a group in which nothing is: most heartbeats.
+/// The answer to a heartbeat that changes nothing, in a group where nothing is due: most of them.
 fn nothing_new(
     scene: &mut GroupScene<'_>,
     request: &ConsumerGroupHeartbeatRequest,
@@ -209,8 +211,7 @@ fn nothing_new(
     if !says_nothing || !is_there || scene.seen.get(id) != Some(&scene.settings.topics.version) {
         return None;
     }
-    let busy = scene.stored.consumers.len().max(group.members.len());
-    let interval = scene.settings.consumer_heartbeat_ms(id, group.is_settled(), busy);
+    let interval = scene.settings.consumer_heartbeat_ms(id, group, scene.stored.consumers.len());
     restart_session(scene, id, member, known);
     Some(ConsumerGroupHeartbeatResponse {
         member_id: Some(member.clone()),
@@ -220,7 +221,7 @@ fn nothing_new(
     })
 }
 
-/// Somebody who asks to be a member, or says that it is one.
+/// The sender of a request: a member, or a client that asks to become one.
 pub(super) struct Entrant<'a> {
     pub member: &'a str,
     /// Its name across restarts.
@@ -234,7 +235,7 @@ pub(super) fn has_no_room(scene: &GroupScene<'_>, draft: &Draft) -> bool {
     draft.group.members.len() >= scene.settings.consumer_members_max
 }
 
-/// Is it a member? One that is new may come in.
+/// Checks that the sender is a member; one that joins may become a member.
 pub(super) fn admit_member(
     scene: &GroupScene<'_>,
     draft: &mut Draft,
@@ -249,7 +250,7 @@ pub(super) fn admit_member(
                 let is_away = draft.group.current.get(&there).is_some_and(|it| it.epoch == AWAY);
                 let was_classic =
                     draft.group.members.get(&there).is_some_and(|it| it.classic.is_some());
-                // Classic members do not say that they will be back: they just are.
+                // A classic member does not announce that it will be back (epoch -2).
                 if !is_away && !is_classic && !was_classic {
                     return Err(refuse_heartbeat(
                         ErrorCode::UNRELEASED_INSTANCE_ID,
@@ -266,7 +267,7 @@ pub(super) fn admit_member(
                 ));
             }
             None if joins => {}
-            // Only who joins may take a name: a heartbeat must not rename a member.
+            // Only a join may take an instance id: a heartbeat must not rename a member.
             None => {
                 return Err(refuse_heartbeat(
                     ErrorCode::UNKNOWN_MEMBER_ID,
@@ -293,7 +294,7 @@ pub(super) fn admit_member(
     Ok(())
 }
 
-/// A static member is back under another id: it gets what it had.
+/// A static member is back under another member id: it gets the assignment that it had.
 fn replace_static_member(draft: &mut Draft, old: &str, new: &str) {
     let (target, had) =
         (draft.group.targets.get(old).cloned(), draft.group.current.get(old).cloned());
@@ -307,7 +308,7 @@ fn replace_static_member(draft: &mut Draft, old: &str, new: &str) {
     let member = String::from(new);
     draft.write(ConsumerRecord::Target { group: group.clone(), member, value: target });
     if let Some(had) = had {
-        // Its epoch is that of its former self, so that it is told what it has.
+        // It has the epoch of the member that it replaces, so that the answer has its assignment.
         let epoch = if had.epoch == AWAY { had.previous } else { had.epoch };
         let current = CurrentAssignment { epoch, state: MemberState::Unreleased, ..had };
         draft.write(ConsumerRecord::current(&group, new, current));
@@ -331,7 +332,7 @@ fn check_epoch(
     if said < known.epoch && missed { Ok(()) } else { fenced }
 }
 
-/// What the member says of itself, with what it said before.
+/// The member after this heartbeat: fields that the request leaves out stay as they were.
 fn member_from_heartbeat(
     draft: &Draft,
     request: &ConsumerGroupHeartbeatRequest,
@@ -361,7 +362,7 @@ fn member_from_heartbeat(
     now
 }
 
-/// What the member says of itself is written down; a change of what it reads is one of the group.
+/// Writes the member's metadata to the log; if its subscription has changed, the group epoch rises.
 pub(super) fn update_member(
     scene: &mut GroupScene<'_>,
     draft: &mut Draft,
@@ -430,16 +431,16 @@ fn resolve_pattern(
     Ok(())
 }
 
-/// Patterns stand for other topics when there are others.
+/// Resolves all patterns again: the topics have changed.
 fn resolve_all_patterns(scene: &GroupScene<'_>, draft: &mut Draft) {
     let regexes: Vec<String> = draft.group.regexes.keys().cloned().collect();
     for regex in regexes {
-        // A pattern that only the server which wrote it could read goes on standing for the same.
+        // A pattern that another server accepted and this one does not keeps its resolved topics.
         let _ = resolve_pattern(scene, draft, &regex);
     }
 }
 
-/// Patterns that no member has any more.
+/// Deletes the resolved patterns that no member subscribes to.
 pub(super) fn forget_patterns(draft: &mut Draft) {
     let used: BTreeSet<&String> =
         draft.group.members.values().filter_map(|it| it.regex.as_ref()).collect();

@@ -1,4 +1,5 @@
-//! Members that leave, are silent, or do not give up what they should.
+//! Members of a consumer group that leave (epoch -1, or -2 for a static member that will be back),
+//! whose session ends, or that do not give up partitions in time (KIP-848).
 
 use alloc::format;
 use ottla_protocol::messages::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
@@ -46,7 +47,7 @@ pub(super) fn leave_by_heartbeat(
     })
 }
 
-/// A static member will be back: what it has stays its own until its session ends.
+/// A static member will be back: it keeps its partitions until its session ends.
 fn leave_temporarily(scene: &mut GroupScene<'_>, id: &str, member: &str) {
     let mut draft = Draft::of(scene, id);
     let had = draft.group.current.get(member).cloned().unwrap_or_default();
@@ -63,8 +64,7 @@ fn leave_temporarily(scene: &mut GroupScene<'_>, id: &str, member: &str) {
     draft.finish(scene);
 }
 
-/// Members are none any more; what they had is free.
-/// `why` says what they did, for the log.
+/// Removes members; their partitions are free. `why` is what they did, for the log.
 pub(super) fn remove_members(scene: &mut GroupScene<'_>, id: &str, members: &[&str], why: &str) {
     let mut draft = Draft::of(scene, id);
     for member in members {
@@ -83,8 +83,8 @@ pub(super) fn remove_members(scene: &mut GroupScene<'_>, id: &str, members: &[&s
     draft.finish(scene);
 }
 
-/// It has not been heard of for too long; or, of the classic protocol, it has not joined again or
-/// not asked for its assignment in time.
+/// A member's session has ended; or, with the classic protocol, it has not sent JoinGroup or
+/// SyncGroup in time.
 pub(in crate::group) fn session_timeout(scene: &mut GroupScene<'_>, id: &str, member: &str) {
     let is_member =
         scene.stored.consumers.get(id).is_some_and(|it| it.members.contains_key(member));
@@ -93,7 +93,7 @@ pub(in crate::group) fn session_timeout(scene: &mut GroupScene<'_>, id: &str, me
     }
 }
 
-/// It has not given up in time what it should.
+/// A member has not given up partitions within its rebalance timeout.
 pub(in crate::group) fn rebalance_timeout(scene: &mut GroupScene<'_>, id: &str, member: &str) {
     let current = scene.stored.consumers.get(id).and_then(|it| it.current.get(member));
     if current.is_some_and(|it| it.state == MemberState::Unrevoked) {

@@ -1,9 +1,10 @@
-//! Groups whose coordinator assigns (KIP-848).
+//! Consumer groups (KIP-848): the coordinator computes the assignment.
 //!
-//! Three epochs: the group's rises with every change of members or topics, the target's says for
-//! which of those the assignment was computed, and each member's says how far it has come. A member
-//! gives up first, then takes its new epoch, then gets what nobody else has any more: so that a
-//! partition has one owner at any epoch.
+//! There are three epochs. The group epoch rises with every change of members, subscriptions or
+//! topics; the assignment epoch is the group epoch for which the target assignment was computed;
+//! and a member epoch is the assignment epoch that the member has reached. A member first gives
+//! partitions up, then takes the new epoch, then gets the partitions that other members have given
+//! up: so a partition has one owner at any time.
 
 mod assign;
 pub(super) mod classic;
@@ -39,7 +40,7 @@ use stored::ConsumerMember;
 /// The protocol type of consumers.
 pub(super) const CONSUMER: &str = "consumer";
 
-/// A group that is being changed, and the records that change it.
+/// A copy of a group that a command changes, and the records of the change.
 pub(super) struct Draft {
     pub id: String,
     pub group: ConsumerGroup,
@@ -60,7 +61,7 @@ impl Draft {
         self.records.push(GroupRecord::Consumer(record));
     }
 
-    /// The group's epoch rises: a new assignment is due; `reason` is for the log.
+    /// Raises the group epoch: a new assignment is due. `reason` is for the log.
     pub fn bump(&mut self, metadata_hash: i64, reason: String) {
         let epoch = self.group.epoch + 1;
         self.write(ConsumerRecord::epoch(&self.id, epoch, metadata_hash));
@@ -73,13 +74,13 @@ impl Draft {
         });
     }
 
-    /// Is what is to be written too much for the log? What a member says of itself has no bounds.
+    /// Are the records larger than one append may be? A member's metadata has no bound of its own.
     pub fn is_too_large(&self, scene: &GroupScene<'_>) -> bool {
         let bytes = self.records.iter().map(GroupRecord::size_bytes).sum::<usize>();
         bytes > scene.settings.batch_bytes_max
     }
 
-    /// A rebalance is over when every member has what it is to have; with no members left, at once.
+    /// A rebalance ends when every member has its target assignment; with no members left, at once.
     fn tell_of_the_end(&mut self, scene: &GroupScene<'_>) {
         let group = &self.group;
         let is_over = |it: &ConsumerGroup| it.members.is_empty() || it.is_settled();
@@ -108,7 +109,7 @@ impl Draft {
     }
 }
 
-/// The log has been replayed: every member gets a fresh session.
+/// The partition has been replayed: the session timeout of each member starts now.
 pub(super) fn start_sessions(scene: &mut GroupScene<'_>) {
     for (id, group) in &scene.stored.consumers {
         for (member, said) in &group.members {
@@ -124,14 +125,15 @@ pub(super) fn start_sessions(scene: &mut GroupScene<'_>) {
     }
 }
 
-/// The member has been heard of: its session starts anew. A classic one has its own time for that.
+/// A request of the member has come: its session timeout starts again. A member that uses the
+/// classic protocol brings its own timeout.
 fn restart_session(scene: &mut GroupScene<'_>, group: &str, member: &str, said: &ConsumerMember) {
     let usual = scene.settings.consumer_session_ms(group);
     let delay = said.classic.as_ref().map_or(usual, |it| it.session_timeout_ms);
     scene.turn.set_timer(session_timer(group, member), i64::from(delay));
 }
 
-/// The member is none of this group any more.
+/// The member has left: its timers end.
 fn stop_watching(scene: &mut GroupScene<'_>, group: &str, member: &str) {
     for timer in [session_timer, rebalance_timer, join_timer, sync_timer] {
         scene.turn.cancel_timer(timer(group, member));
@@ -154,7 +156,7 @@ fn sync_timer(group: &str, member: &str) -> GroupTimer {
     GroupTimer::ConsumerSync { group: Arc::from(group), member: Arc::from(member) }
 }
 
-/// Nothing of the group but its offsets remains.
+/// Deletes the group, but not its offsets.
 pub(super) fn delete_consumer_group(scene: &mut GroupScene<'_>, id: &str) {
     scene.seen.remove(id);
     if let Some(group) = scene.stored.consumers.get(id) {

@@ -1,8 +1,10 @@
-//! A member's way from what it has to what it is to have.
+//! A member's way from its current to its target assignment (KIP-848): it gives partitions up,
+//! takes the new epoch, and gets those that other members have given up.
 
 use super::stored::{ConsumerGroup, CurrentAssignment, MemberState, TopicIdPartitions};
 
-/// What the member is after it has told what it owns (`None`: it did not say).
+/// The member's assignment after a heartbeat with the partitions that it owns (`None`: the request
+/// has none).
 pub(super) fn reconcile_member(
     group: &ConsumerGroup,
     member: &str,
@@ -10,7 +12,7 @@ pub(super) fn reconcile_member(
 ) -> CurrentAssignment {
     let now = group.current.get(member).cloned().unwrap_or_default();
     match now.state {
-        // Until it has given up what it must, nothing changes, not even the epoch (KAFKA-19974).
+        // Nothing changes before it has given up what it must, not even the epoch (KAFKA-19974).
         MemberState::Unrevoked
             if owned.is_none_or(|owned| partitions_overlap(owned, &now.revoking)) =>
         {

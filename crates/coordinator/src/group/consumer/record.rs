@@ -1,4 +1,4 @@
-//! The group's records, in Kafka's form.
+//! Records of consumer groups in `__consumer_offsets`, key types 3, 5, 6, 7, 8 and 16 (KIP-848).
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -46,21 +46,21 @@ const TARGET: i16 = 7;
 const CURRENT: i16 = 8;
 const REGEX: i16 = 16;
 
-/// One record of a consumer group. Without a value it says that there is nothing any more.
+/// One record of a consumer group; without a value it is a tombstone.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the fields say what they are")]
 pub enum ConsumerRecord {
-    /// The group's epoch, and what tells whether its topics have changed.
+    /// The group epoch, and the hash of its topics.
     Epoch { group: String, value: Option<(i32, i64)> },
-    /// What a member says of itself.
+    /// A member's metadata.
     Member { group: String, member: String, value: Option<ConsumerMember> },
-    /// For which epoch the assignment was computed.
+    /// The assignment epoch.
     TargetEpoch { group: String, value: Option<i32> },
-    /// What a member is to have.
+    /// A member's target assignment.
     Target { group: String, member: String, value: Option<TopicIdPartitions> },
-    /// What a member has.
+    /// A member's current assignment.
     Current { group: String, member: String, value: Option<CurrentAssignment> },
-    /// Which topics a pattern stands for, as of a version of the topics.
+    /// The topics that a pattern was resolved to, as of a version of the topics.
     Regex { group: String, regex: String, value: Option<(BTreeSet<String>, i64)> },
 }
 
@@ -73,7 +73,7 @@ impl ConsumerRecord {
         Self::Current { group: group.into(), member: member.into(), value: Some(value) }
     }
 
-    /// What takes a member out of the log.
+    /// The tombstones that delete a member.
     pub(super) fn no_member(group: &str, member: &str) -> [Self; 3] {
         let (group, member) = (|| String::from(group), || String::from(member));
         [
@@ -234,7 +234,7 @@ fn member_from_record(it: MemberValue) -> ConsumerMember {
     }
 }
 
-/// Where the field is missing stands its default, which has no protocols.
+/// A record without the field has its default, which has no protocols.
 fn classic_from_record(it: said::ClassicMemberMetadata) -> Option<ClassicMetadata> {
     let all = it.supported_protocols.into_iter();
     let protocols: Vec<_> = all.map(|it| (it.name, it.metadata)).collect();

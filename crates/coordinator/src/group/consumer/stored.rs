@@ -1,4 +1,4 @@
-//! What the log knows of one group.
+//! A consumer group as the log has it.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -16,16 +16,16 @@ pub type TopicIdPartitions = BTreeMap<Uuid, BTreeSet<i32>>;
 /// By topic id and partition, an epoch.
 pub type Since = BTreeMap<Uuid, BTreeMap<i32, i32>>;
 
-/// How far a member has come. The numbers are those of the log.
+/// The state of a member's reconciliation. The numbers are those of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(i8)]
 pub enum MemberState {
-    /// It has what it should have.
+    /// It has its target assignment.
     #[default]
     Stable = 0,
-    /// It has not given up yet what it should.
+    /// It has not given up yet the partitions that it must.
     Unrevoked = 1,
-    /// Others have not given up yet what it should get.
+    /// Other members have not given up yet partitions of its target assignment.
     Unreleased = 2,
 }
 
@@ -39,62 +39,66 @@ impl MemberState {
     }
 }
 
-/// What a member says of itself.
+/// A member's metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConsumerMember {
-    /// Its name across restarts, if it is a static member.
+    /// `group.instance.id`, if it is a static member.
     pub instance: Option<String>,
-    /// Where it runs.
+    /// `client.rack`.
     pub rack: Option<String>,
     /// The client id.
     pub client_id: String,
     /// Its address.
     pub client_host: String,
-    /// The topics that it reads.
+    /// The topics that it subscribes to by name.
     pub topics: BTreeSet<String>,
-    /// A pattern of further topics.
+    /// The pattern that it subscribes to.
     pub regex: Option<String>,
     /// How long it may take to give up a partition, in milliseconds.
     pub rebalance_timeout_ms: i32,
-    /// The assignor that it likes best.
+    /// The assignor that it prefers.
     pub assignor: Option<String>,
-    /// What it told as a member that speaks the classic protocol, if it does.
+    /// What a member that uses the classic protocol has beyond that.
     pub classic: Option<ClassicMetadata>,
 }
 
-/// What a member that speaks the classic protocol says beyond that.
+/// The metadata of a member that uses the classic protocol, beside [`ConsumerMember`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClassicMetadata {
     /// After how long without a heartbeat it is removed, in milliseconds.
     pub session_timeout_ms: i32,
-    /// What it can work with, best first.
+    /// The assignors that it supports, the preferred one first, with its metadata for each.
     pub protocols: Vec<(String, Bytes)>,
 }
 
-/// What a member has.
+/// The current assignment of a member.
+///
+/// Example: a member at epoch 5 has t-0 and t-1, and its target at epoch 6 is t-1 and t-2. It is
+/// told to give up t-0: `Unrevoked`, epoch 5, assigned t-1, revoking t-0. It gives t-0 up: epoch 6,
+/// assigned t-1, `Unreleased` while another member has t-2; then `Stable` with t-1 and t-2.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CurrentAssignment {
     /// Its epoch; -2 of a static member that is away.
     pub epoch: i32,
-    /// The epoch before: an answer that got lost is given again.
+    /// The epoch before. A heartbeat with it is accepted: the answer with the new one may be lost.
     pub previous: i32,
-    /// How far it has come.
+    /// Where it stands.
     pub state: MemberState,
-    /// What it may read.
+    /// The partitions that it may read.
     pub assigned: TopicIdPartitions,
-    /// What it must give up.
+    /// The partitions that it must give up.
     pub revoking: TopicIdPartitions,
-    /// Since which epoch it has each of both (KIP-1251).
+    /// For each partition of both, the member epoch at which it got it (KIP-1251).
     pub since: Since,
 }
 
 impl CurrentAssignment {
-    /// Since which epoch it has a partition, if it does.
+    /// The member epoch at which it got a partition, if it has it.
     pub(super) fn since(&self, topic: Uuid, partition: i32) -> Option<i32> {
         self.since.get(&topic)?.get(&partition).copied()
     }
 
-    /// The same with the epochs of what it has now: what is new, it has since `epoch`.
+    /// The same with `since` filled in: partitions that it did not have before, since `epoch`.
     pub(super) fn dated(mut self, before: &Self, epoch: i32) -> Self {
         let of = |topic, partition| before.since(topic, partition).unwrap_or(epoch);
         self.since = self
@@ -105,7 +109,7 @@ impl CurrentAssignment {
         self
     }
 
-    /// What it has, and may still read until it has given it up.
+    /// All partitions that it may be reading: assigned, and not given up yet.
     pub(super) fn owned(&self) -> TopicIdPartitions {
         let mut all = self.assigned.clone();
         for (topic, partitions) in &self.revoking {
@@ -115,22 +119,22 @@ impl CurrentAssignment {
     }
 }
 
-/// A group.
+/// A consumer group.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsumerGroup {
-    /// Rises with every change.
+    /// The group epoch: rises with every change of members, subscriptions or topics.
     pub epoch: i32,
-    /// Tells whether topics have changed since.
+    /// A hash of the subscribed topics: another value means that a topic has changed.
     pub metadata_hash: i64,
-    /// Who is in it.
+    /// The members.
     pub members: BTreeMap<String, ConsumerMember>,
-    /// For which epoch the assignment was computed.
+    /// The assignment epoch: for which group epoch the target assignment was computed.
     pub target_epoch: i32,
-    /// What each member is to have.
+    /// The target assignment of each member.
     pub targets: BTreeMap<String, TopicIdPartitions>,
-    /// What each member has.
+    /// The current assignment of each member.
     pub current: BTreeMap<String, CurrentAssignment>,
-    /// Which topics patterns stood for.
+    /// The topics that each pattern was resolved to.
     pub regexes: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -159,29 +163,29 @@ impl ConsumerGroup {
         }
     }
 
-    /// Is nothing left of it?
+    /// Has the group no records left?
     pub fn is_gone(&self) -> bool {
         // In a compacted log a record may stand before those that it was written after.
         *self == Self { metadata_hash: self.metadata_hash, ..Self::default() }
     }
 
-    /// The topics that a member reads, those that its pattern stands for too.
+    /// The topics that a member subscribes to, by name or by pattern.
     pub fn topics_of<'a>(&'a self, member: &'a ConsumerMember) -> impl Iterator<Item = &'a String> {
         let more = member.regex.as_ref().and_then(|regex| self.regexes.get(regex));
         member.topics.iter().chain(more.into_iter().flatten())
     }
 
-    /// The topics that any member reads.
+    /// The topics that any member subscribes to.
     pub fn topics(&self) -> BTreeSet<&String> {
         self.members.values().flat_map(|member| self.topics_of(member)).collect()
     }
 
-    /// Tells whether one of its topics has changed.
+    /// The hash of the subscribed topics, to compare with `metadata_hash`.
     pub fn hash(&self, topics: &TopicCatalog) -> i64 {
         topics.hash(self.topics().into_iter())
     }
 
-    /// Who has a partition, or has not given it up yet.
+    /// The member that has a partition, or has not given it up yet.
     pub fn owner(&self, topic: Uuid, partition: i32) -> Option<&str> {
         let has = |places: &TopicIdPartitions| {
             places.get(&topic).is_some_and(|it| it.contains(&partition))
@@ -190,14 +194,14 @@ impl ConsumerGroup {
         found.map(|(member, _)| member.as_str())
     }
 
-    /// The static member of this name.
+    /// The id of the static member with this instance id.
     pub fn holder(&self, instance: &str) -> Option<&String> {
         let mut all = self.members.iter();
         let found = all.find(|(_, it)| it.instance.as_deref() == Some(instance));
         found.map(|(member, _)| member)
     }
 
-    /// Is there something that this member is to have, and another has not given up yet?
+    /// Has another member not given up yet a partition of this member's target assignment?
     pub fn waits(&self, member: &str) -> bool {
         let none = CurrentAssignment::default();
         let now = self.current.get(member).unwrap_or(&none);
@@ -223,7 +227,8 @@ impl ConsumerGroup {
         if all && self.is_settled() { "Stable" } else { "Reconciling" }
     }
 
-    /// Has every member what it is to have? One that is away needs nothing.
+    /// Has every member its target assignment? A static member that is away (epoch -2) counts as
+    /// if.
     pub fn is_settled(&self) -> bool {
         let there = self.members.keys().all(|member| {
             self.current.get(member).is_some_and(|it| {
@@ -233,10 +238,13 @@ impl ConsumerGroup {
         there && self.epoch == self.target_epoch
     }
 
-    /// May this member, or somebody who is none, commit or ask for offsets?
+    /// May a client commit or fetch offsets as this member, or without a member id?
     ///
     /// # Errors
-    /// It is no member, or has another epoch (a classic member: another generation).
+    /// - `UNKNOWN_MEMBER_ID`: the group has no such member, or has members and the request names
+    ///   none;
+    /// - `STALE_MEMBER_EPOCH`: the member has another epoch;
+    /// - `ILLEGAL_GENERATION`: the same, of a member that uses the classic protocol.
     pub fn may_commit(&self, member: &str, epoch: i32) -> Result<(), ErrorCode> {
         if epoch < 0 && (self.members.is_empty() || member.is_empty()) {
             let is_free = self.members.is_empty();
@@ -254,15 +262,40 @@ impl ConsumerGroup {
         }
     }
 
-    /// May a member that has come further commit for a partition as of an epoch before? If it has
-    /// had the partition since then (KIP-1251).
+    /// May a member commit for a partition with an earlier epoch? If it has had the partition since
+    /// then (KIP-1251).
+    ///
+    /// Example: a member got t-0 at epoch 3 and is at epoch 5: commits for t-0 with epoch 3 or 4
+    /// are accepted, with epoch 2 they are not.
     pub fn may_commit_late(&self, member: &str, epoch: i32, topic: Uuid, partition: i32) -> bool {
         let is_modern = self.members.get(member).is_some_and(|it| it.classic.is_none());
         let Some(now) = self.current.get(member).filter(|_| is_modern) else { return false };
         now.since(topic, partition).is_some_and(|since| (since..now.epoch).contains(&epoch))
     }
 
-    /// What takes the group out of the log.
+    /// What must hold between two turns and does not.
+    pub(in crate::group) fn broken_rule(&self) -> Option<&'static str> {
+        let is_member = |id: &String| self.members.contains_key(id);
+        if !self.targets.keys().all(is_member) {
+            return Some("a target assignment of no member");
+        }
+        if !self.current.keys().all(is_member) {
+            return Some("a current assignment of no member");
+        }
+        if self.target_epoch > self.epoch {
+            return Some("the assignment epoch is larger than the group epoch");
+        }
+        if self.current.values().any(|current| current.epoch > self.target_epoch) {
+            return Some("a member epoch is larger than the assignment epoch");
+        }
+        let used = |pattern: &String| {
+            self.members.values().any(|member| member.regex.as_ref() == Some(pattern))
+        };
+        (!self.regexes.keys().all(used))
+            .then_some("a resolved pattern that no member subscribes to")
+    }
+
+    /// The tombstones that delete the group.
     pub(super) fn tombstones(&self, id: &str) -> Vec<ConsumerRecord> {
         let group = || String::from(id);
         let mut all = Vec::new();

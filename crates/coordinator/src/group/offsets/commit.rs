@@ -1,4 +1,8 @@
-//! OffsetCommit.
+//! OffsetCommit, versions 0 to 10, and TxnOffsetCommit, versions 0 to 6.
+//!
+//! KIP-447: a transactional commit names the member, which must be in the current generation.
+//! KIP-848: from version 9 of OffsetCommit on, a member of a consumer group commits with its member
+//! epoch. KIP-1251: an earlier epoch is accepted for partitions that the member has had since then.
 
 use ottla_protocol::group::offset_commit_value::OffsetCommitValue;
 use ottla_protocol::messages::offset_commit_request::{
@@ -22,13 +26,24 @@ use super::super::record::GroupRecord;
 /// The first version of OffsetCommit that tells a member epoch from a generation.
 const MEMBER_EPOCHS_FROM: i16 = 9;
 
+/// The member that commits, as the request names it.
+struct CommittingMember<'a> {
+    group: &'a str,
+    member: &'a str,
+    epoch: i32,
+}
+
 pub(in crate::group) fn commit_offsets(
     scene: &mut GroupScene<'_>,
     request: &OffsetCommitRequest,
     version: i16,
 ) {
     let allowed = check_commit(scene, request, version);
-    let who = (&*request.group_id, &*request.member_id, request.generation_id_or_member_epoch);
+    let committer = CommittingMember {
+        group: &request.group_id,
+        member: &request.member_id,
+        epoch: request.generation_id_or_member_epoch,
+    };
     let mut response = OffsetCommitResponse::default();
     for topic in &request.topics {
         let mut answer = OffsetCommitResponseTopic {
@@ -38,8 +53,9 @@ pub(in crate::group) fn commit_offsets(
         };
         for partition in &topic.partitions {
             let fits = check_metadata_size(scene, partition.committed_metadata.as_deref());
-            let place = (topic.name.as_str(), partition.partition_index);
-            let allowed = allowed.or_else(|code| check_late_commit(scene, &who, place, code));
+            let index = partition.partition_index;
+            let allowed = allowed
+                .or_else(|code| check_late_commit(scene, &committer, &topic.name, index, code));
             let code = match allowed.and(fits) {
                 Err(code) => code,
                 Ok(()) => {
@@ -65,22 +81,27 @@ pub(in crate::group) fn commit_offsets(
     scene.turn.reply(GroupReply::CommitOffsets(response));
 }
 
-/// The same within a producer's transaction (KIP-98, KIP-447).
+/// TxnOffsetCommit: the offsets are pending until the transaction's marker comes (KIP-98, KIP-447).
 pub(in crate::group) fn commit_in_transaction(
     scene: &mut GroupScene<'_>,
     request: &TxnOffsetCommitRequest,
 ) {
     let allowed = check_commit_in_transaction(scene, request);
     let now = scene.turn.now_ms;
-    let who = (&*request.group_id, &*request.member_id, request.generation_id_or_member_epoch);
+    let committer = CommittingMember {
+        group: &request.group_id,
+        member: &request.member_id,
+        epoch: request.generation_id_or_member_epoch,
+    };
     let mut response = TxnOffsetCommitResponse::default();
     for topic in &request.topics {
         let mut answer =
             TxnOffsetCommitResponseTopic { name: topic.name.clone(), ..Default::default() };
         for partition in &topic.partitions {
             let fits = check_metadata_size(scene, partition.committed_metadata.as_deref());
-            let place = (topic.name.as_str(), partition.partition_index);
-            let allowed = allowed.or_else(|code| check_late_commit(scene, &who, place, code));
+            let index = partition.partition_index;
+            let allowed = allowed
+                .or_else(|code| check_late_commit(scene, &committer, &topic.name, index, code));
             let code = match allowed.and(fits) {
                 Err(code) => code,
                 Ok(()) => {
@@ -113,23 +134,24 @@ pub(in crate::group) fn commit_in_transaction(
     scene.turn.reply(GroupReply::CommitInTransaction(response));
 }
 
-/// A member whose epoch has passed may commit for what it has had ever since (KIP-1251).
+/// A member may commit with an earlier epoch for a partition that it has had since then (KIP-1251).
 fn check_late_commit(
     scene: &GroupScene<'_>,
-    who: &(&str, &str, i32),
-    place: (&str, i32),
+    committer: &CommittingMember<'_>,
+    topic: &str,
+    partition: i32,
     code: ErrorCode,
 ) -> Result<(), ErrorCode> {
-    let (group, member, epoch) = *who;
+    let CommittingMember { group, member, epoch } = *committer;
     let is_about_epochs =
         [ErrorCode::STALE_MEMBER_EPOCH, ErrorCode::ILLEGAL_GENERATION].contains(&code);
     let known = scene.stored.consumers.get(group).filter(|_| is_about_epochs);
-    let topic = scene.settings.topics.find(place.0);
+    let topic = scene.settings.topics.find(topic);
     let (Some(known), Some((topic, _))) = (known, topic) else { return Err(code) };
-    if known.may_commit_late(member, epoch, topic, place.1) { Ok(()) } else { Err(code) }
+    if known.may_commit_late(member, epoch, topic, partition) { Ok(()) } else { Err(code) }
 }
 
-/// Is what a client puts beside an offset short enough?
+/// Checks the metadata of a commit against `offset.metadata.max.bytes`.
 fn check_metadata_size(scene: &GroupScene<'_>, metadata: Option<&str>) -> Result<(), ErrorCode> {
     let units = metadata.map_or(0, |it| it.encode_utf16().count());
     if units > scene.settings.offset_metadata_units_max {
@@ -138,7 +160,8 @@ fn check_metadata_size(scene: &GroupScene<'_>, metadata: Option<&str>) -> Result
     Ok(())
 }
 
-/// A producer need not say for which member it commits; if it does, that must be one.
+/// May a producer commit for this group? It need not name a member; one that it names must be in
+/// the group.
 fn check_commit_in_transaction(
     scene: &mut GroupScene<'_>,
     request: &TxnOffsetCommitRequest,
@@ -171,7 +194,7 @@ fn check_commit_in_transaction(
     check_current_member(live, &request.member_id, instance, generation)
 }
 
-/// Is this a member of this generation, and of no other?
+/// Checks that the member is in the group, and that the generation is the current one.
 fn check_current_member(
     live: &ClassicGroup,
     member: &str,
@@ -201,7 +224,7 @@ fn commit_value(
     }
 }
 
-/// May this member, or somebody who is none, commit?
+/// May a client commit offsets as this member, or without a member id?
 fn check_commit(
     scene: &mut GroupScene<'_>,
     request: &OffsetCommitRequest,
@@ -211,7 +234,7 @@ fn check_commit(
     if let Some(known) = scene.stored.consumers.get(group) {
         known.may_commit(&request.member_id, generation)?;
         let member = known.members.get(&request.member_id);
-        // Earlier versions know nothing of member epochs.
+        // Earlier versions have no member epoch.
         let knows = version >= MEMBER_EPOCHS_FROM || member.is_none_or(|it| it.classic.is_some());
         return if knows { Ok(()) } else { Err(ErrorCode::UNSUPPORTED_VERSION) };
     }

@@ -1,4 +1,4 @@
-//! OffsetDelete, DeleteGroups, and what is left of topics that were deleted.
+//! OffsetDelete (KIP-496), DeleteGroups (KIP-229), and the offsets of deleted topics.
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -64,7 +64,7 @@ pub(super) fn offset_tombstone(group: &str, topic: &str, partition: i32) -> Grou
     GroupRecord::Offset { group, topic, partition, value: None }
 }
 
-/// The topics that members read; `None` if that cannot be told.
+/// The topics that members subscribe to; `None` if their metadata is not that of consumers.
 pub(super) fn subscribed_topics(live: &ClassicGroup) -> Option<BTreeSet<String>> {
     if live.protocol_type.as_deref() != Some(consumer::CONSUMER) {
         return None;
@@ -105,7 +105,7 @@ fn delete_group(scene: &mut GroupScene<'_>, group: &str) -> ErrorCode {
     ErrorCode::NONE
 }
 
-/// Nothing of the group remains.
+/// Deletes the group and its offsets.
 pub(super) fn tombstone_group(scene: &mut GroupScene<'_>, group: &str) {
     for (topic, partition) in scene.stored.partitions_of(group) {
         scene.turn.record(offset_tombstone(group, topic, partition));
@@ -117,8 +117,8 @@ pub(super) fn tombstone_group(scene: &mut GroupScene<'_>, group: &str) {
     scene.live.remove(group);
 }
 
-/// Offsets of these topics are deleted, those of open transactions too. An offset that says the id
-/// of another topic of the same name stays.
+/// Deletes the offsets of these topics, those of open transactions too. An offset with the id of
+/// another topic of the same name stays.
 pub(in crate::group) fn delete_topic_offsets(scene: &mut GroupScene<'_>, gone: &[DeletedTopic]) {
     for group in scene.stored.groups_with_offsets() {
         for topic in gone {

@@ -1,4 +1,5 @@
-//! Offsets that nobody has needed for long.
+//! Offsets that expire: `offsets.retention.minutes` after the group became empty, or after the last
+//! commit of a group that never had members (KIP-211).
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -41,7 +42,7 @@ fn expire_group_offsets(scene: &mut GroupScene<'_>, group: &str) {
     let known = scene.stored.consumers.get(group);
     let empty = live.is_none_or(|live| live.state == GroupState::Empty && live.pending.is_empty())
         && known.is_none_or(|known| known.members.is_empty());
-    // While a group has members, only offsets of topics that none of them reads can expire.
+    // While a group has members, only offsets of topics that no member subscribes to can expire.
     let of_members = || known.map(|it| it.topics().into_iter().cloned().collect());
     let read = if empty { None } else { live.and_then(subscribed_topics).or_else(of_members) };
     if !empty && read.is_none() {

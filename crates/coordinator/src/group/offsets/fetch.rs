@@ -1,4 +1,7 @@
-//! OffsetFetch.
+//! OffsetFetch for one group, versions 0 to 10: several groups per request from version 8 on
+//! (KIP-709, split by the host), member epochs from version 9 on (KIP-848), topic ids in version 10
+//! (KIP-848). `require_stable` (version 7, KIP-447) refuses offsets that an open transaction may
+//! replace.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -41,7 +44,7 @@ pub(in crate::group) fn fetch_offsets(
         Some(topics) => topics
             .into_iter()
             .map(|topic| {
-                // Who asks by id is not told the offset of an earlier topic of the same name.
+                // A fetch by topic id must not get the offset of an earlier topic of the same name.
                 let is_meant = |it: &&CommittedOffset| {
                     let (said, asked) = (it.topic_id, topic.topic_id);
                     said.is_zero() || asked.is_zero() || said == asked

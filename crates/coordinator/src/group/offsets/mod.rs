@@ -1,4 +1,4 @@
-//! How far groups have come.
+//! Committed offsets: commit, fetch, delete, expire.
 
 pub(super) mod commit;
 pub(super) mod delete;

@@ -3,23 +3,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Client;
-use super::consume::{Found, Isolation};
+use super::SimClient;
+use super::consume::{ConsumeIsolation, ConsumedRecords};
 use crate::invariant::Invariant;
 use crate::nodes::model::Place;
-use crate::nodes::value::Value;
+use crate::nodes::value::SimValue;
 
 /// After how many answers in a row with nothing new a log is at its end.
 const EMPTY_MAX: u32 = 3;
 
 /// Reads everything.
-pub async fn audit(client: &mut Client) {
+pub async fn audit(client: &mut SimClient) {
     client.is_thorough = true;
-    let mut committed: BTreeSet<(Place, Value)> = BTreeSet::new();
+    let mut committed: BTreeSet<(Place, SimValue)> = BTreeSet::new();
     for topic in client.shared.topics.clone() {
         for partition in 0..topic.partitions {
             let place = (topic.name.clone(), partition);
-            let found = read_all(client, &place, Isolation::Uncommitted, &mut |_, _| {}).await;
+            let found =
+                read_all(client, &place, ConsumeIsolation::Uncommitted, &mut |_, _| {}).await;
             let mut checked = Ok(());
             {
                 let mut model = client.shared.model.borrow_mut();
@@ -27,10 +28,10 @@ pub async fn audit(client: &mut Client) {
             }
             let checked = checked.map_err(|why| format!("{place:?}: {why}"));
             client.demand(Invariant::RecordsStay, checked);
-            let mut keep = |place: &Place, value: Value| {
+            let mut keep = |place: &Place, value: SimValue| {
                 committed.insert((place.clone(), value));
             };
-            read_all(client, &place, Isolation::Committed, &mut keep).await;
+            read_all(client, &place, ConsumeIsolation::Committed, &mut keep).await;
         }
     }
     for topic in client.shared.topics.clone() {
@@ -40,14 +41,15 @@ pub async fn audit(client: &mut Client) {
     }
     let checked = {
         let model = client.shared.model.borrow();
-        let is_there = |place: &Place, value: &Value| committed.contains(&(place.clone(), *value));
+        let is_there =
+            |place: &Place, value: &SimValue| committed.contains(&(place.clone(), *value));
         model.transactions.audit(is_there)
     };
     client.demand(Invariant::TransactionsAreAtomic, checked);
 }
 
 /// Coordinators have ended all transactions, unless a power cut has taken one from its coordinator.
-async fn nothing_open(client: &mut Client, place: &Place) {
+async fn nothing_open(client: &mut SimClient, place: &Place) {
     if client.shared.era.get() > 0 {
         return;
     }
@@ -62,15 +64,15 @@ async fn nothing_open(client: &mut Client, place: &Place) {
 }
 
 async fn read_all(
-    client: &mut Client,
+    client: &mut SimClient,
     place: &Place,
-    isolation: Isolation,
-    keep: &mut dyn FnMut(&Place, Value),
-) -> BTreeMap<i64, Option<Value>> {
+    isolation: ConsumeIsolation,
+    keep: &mut dyn FnMut(&Place, SimValue),
+) -> BTreeMap<i64, Option<SimValue>> {
     let (mut found, mut from, mut empty) = (BTreeMap::new(), 0, 0);
     while empty < EMPTY_MAX {
         match client.fetch(place, from, isolation).await {
-            Ok(Found::Batches(batches, shown)) => {
+            Ok(ConsumedRecords::Batches(batches, shown)) => {
                 empty = 0;
                 for batch in &batches {
                     if batch.marker.is_some() {

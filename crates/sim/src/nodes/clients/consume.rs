@@ -6,18 +6,18 @@ use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, Fetc
 use ottla_protocol::messages::fetch_response::PartitionData;
 use ottla_types::ErrorCode;
 
-use super::{Client, is_passing};
+use super::{SimClient, is_passing};
 use crate::invariant::Invariant;
 use crate::nodes::model::Place;
-use crate::nodes::value::{Marker, ReadBatch, Value, read_batches};
-use crate::nodes::wire::Lost;
+use crate::nodes::value::{ReadBatch, SimValue, ValueMarker, read_batches};
+use crate::nodes::wire::RequestLost;
 
 /// The versions that name topics, and know all codecs.
 const VERSIONS: (u64, u64) = (10, 12);
 
 /// Which records are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Isolation {
+pub enum ConsumeIsolation {
     /// All.
     Uncommitted,
     /// Those of transactions only when they have committed.
@@ -25,16 +25,16 @@ pub enum Isolation {
 }
 
 /// What a fetch has found.
-pub enum Found {
+pub enum ConsumedRecords {
     /// These batches, and the records of them that a consumer shows.
-    Batches(Vec<ReadBatch>, Vec<Value>),
+    Batches(Vec<ReadBatch>, Vec<SimValue>),
     /// There is no such offset any more.
     OutOfRange,
     /// Nothing for now.
     Nothing,
 }
 
-impl Client {
+impl SimClient {
     /// Fetches from one partition, and checks what every answer must be.
     ///
     /// # Errors
@@ -43,8 +43,8 @@ impl Client {
         &mut self,
         place: &Place,
         from: i64,
-        isolation: Isolation,
-    ) -> Result<Found, Lost> {
+        isolation: ConsumeIsolation,
+    ) -> Result<ConsumedRecords, RequestLost> {
         self.connect().await?;
         let era = self.shared.era.get();
         let (high_watermark, last_stable) = {
@@ -73,7 +73,7 @@ impl Client {
             },
             min_bytes: i32::try_from(self.dice.below(3)).unwrap_or(0),
             max_bytes: limits[self.dice.index(limits.len())],
-            isolation_level: i8::from(isolation == Isolation::Committed),
+            isolation_level: i8::from(isolation == ConsumeIsolation::Committed),
             topics: vec![topic],
             ..Default::default()
         };
@@ -82,7 +82,7 @@ impl Client {
         let partition = answer.responses.into_iter().flat_map(|topic| topic.partitions).next();
         let Some(data) = partition else {
             self.unexpected("Fetch without a partition", ErrorCode(answer.error_code));
-            return Ok(Found::Nothing);
+            return Ok(ConsumedRecords::Nothing);
         };
         let known = Known { from, high_watermark, last_stable };
         Ok(self.look_at(place, &data, &known, isolation))
@@ -93,20 +93,20 @@ impl Client {
         place: &Place,
         data: &PartitionData,
         known: &Known,
-        isolation: Isolation,
-    ) -> Found {
+        isolation: ConsumeIsolation,
+    ) -> ConsumedRecords {
         match ErrorCode(data.error_code) {
             ErrorCode::NONE => {}
             ErrorCode::OFFSET_OUT_OF_RANGE => {
                 let holds = known.from > known.high_watermark;
                 let why = format!("{place:?} has no offset {} any more", known.from);
                 self.demand(Invariant::RecordsStay, if holds { Ok(()) } else { Err(why) });
-                return Found::OutOfRange;
+                return ConsumedRecords::OutOfRange;
             }
-            code if is_passing(code) => return Found::Nothing,
+            code if is_passing(code) => return ConsumedRecords::Nothing,
             code => {
                 self.unexpected("Fetch", code);
-                return Found::Nothing;
+                return ConsumedRecords::Nothing;
             }
         }
         let checked = ends_grow(data, known).map_err(|why| format!("{place:?}: {why}"));
@@ -123,12 +123,16 @@ impl Client {
         self.demand(Invariant::ReadsAreWhole, whole);
         self.saw(place, data, &batches);
         let mut shown = Vec::new();
-        if isolation == Isolation::Committed {
+        if isolation == ConsumeIsolation::Committed {
             shown = committed(data, &batches);
             let checked = self.may_see(&shown).map_err(|why| format!("{place:?}: {why}"));
             self.demand(Invariant::CommittedReads, checked);
         }
-        if batches.is_empty() { Found::Nothing } else { Found::Batches(batches, shown) }
+        if batches.is_empty() {
+            ConsumedRecords::Nothing
+        } else {
+            ConsumedRecords::Batches(batches, shown)
+        }
     }
 
     fn saw(&self, place: &Place, data: &PartitionData, batches: &[ReadBatch]) {
@@ -151,7 +155,7 @@ impl Client {
         self.demand(Invariant::RecordsStay, checked);
     }
 
-    fn may_see(&self, shown: &[Value]) -> Result<(), String> {
+    fn may_see(&self, shown: &[SimValue]) -> Result<(), String> {
         let model = self.shared.model.borrow();
         shown.iter().try_for_each(|value| model.transactions.see(value))
     }
@@ -186,11 +190,11 @@ fn follow_on(
     batches: &[ReadBatch],
     data: &PartitionData,
     from: i64,
-    isolation: Isolation,
+    isolation: ConsumeIsolation,
 ) -> Result<(), String> {
     let limit = match isolation {
-        Isolation::Uncommitted => data.high_watermark,
-        Isolation::Committed => data.last_stable_offset,
+        ConsumeIsolation::Uncommitted => data.high_watermark,
+        ConsumeIsolation::Committed => data.last_stable_offset,
     };
     let mut due = None;
     for batch in batches {
@@ -214,7 +218,7 @@ fn follow_on(
 
 /// The records that a consumer shows that reads what is committed: without those of the producers
 /// that the answer names as aborted, each from an offset to its next abort.
-fn committed(data: &PartitionData, batches: &[ReadBatch]) -> Vec<Value> {
+fn committed(data: &PartitionData, batches: &[ReadBatch]) -> Vec<SimValue> {
     let mut aborted: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
     for it in data.aborted_transactions.iter().flatten() {
         aborted.entry(it.first_offset).or_default().push(it.producer_id);
@@ -225,10 +229,10 @@ fn committed(data: &PartitionData, batches: &[ReadBatch]) -> Vec<Value> {
             hidden.extend(first.remove());
         }
         match batch.marker {
-            Some(Marker::Abort) => {
+            Some(ValueMarker::Abort) => {
                 hidden.remove(&batch.producer_id);
             }
-            Some(Marker::Commit) => {}
+            Some(ValueMarker::Commit) => {}
             None if batch.is_transactional && hidden.contains(&batch.producer_id) => {}
             None => shown.extend(batch.values.iter().map(|(_, value)| *value)),
         }
@@ -237,23 +241,26 @@ fn committed(data: &PartitionData, batches: &[ReadBatch]) -> Vec<Value> {
 }
 
 /// Reads partitions, one after the other, until the faults are over.
-pub async fn follow(client: &mut Client) {
+pub async fn follow(client: &mut SimClient) {
     let mut positions: BTreeMap<Place, i64> = BTreeMap::new();
     while !client.is_over() {
         let place = client.some_partition();
-        let isolation =
-            if client.dice.chance(500) { Isolation::Committed } else { Isolation::Uncommitted };
+        let isolation = if client.dice.chance(500) {
+            ConsumeIsolation::Committed
+        } else {
+            ConsumeIsolation::Uncommitted
+        };
         // From where it was, or from the start again.
         let from = if client.dice.chance(100) { 0 } else { *positions.get(&place).unwrap_or(&0) };
         match client.fetch(&place, from, isolation).await {
-            Ok(Found::Batches(batches, _)) => {
+            Ok(ConsumedRecords::Batches(batches, _)) => {
                 let next = batches.last().map_or(from, |batch| batch.next_offset);
                 positions.insert(place, next);
             }
-            Ok(Found::OutOfRange) => {
+            Ok(ConsumedRecords::OutOfRange) => {
                 positions.insert(place, 0);
             }
-            Ok(Found::Nothing) | Err(_) => client.rest().await,
+            Ok(ConsumedRecords::Nothing) | Err(_) => client.rest().await,
         }
         if client.dice.chance(500) {
             client.rest().await;

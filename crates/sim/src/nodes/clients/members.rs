@@ -16,7 +16,7 @@ use ottla_protocol::messages::sync_group_request::{SyncGroupRequest, SyncGroupRe
 use ottla_types::{ErrorCode, Uuid};
 
 use super::offsets::{Committer, CoordinatorKind};
-use super::{Client, is_passing};
+use super::{SimClient, is_passing};
 use crate::invariant::Invariant;
 use crate::nodes::model::Place;
 
@@ -28,13 +28,13 @@ const CONSUMER: &str = "members-consumer";
 
 /// How far offsets have been committed by all members of a group together: each commit is a higher
 /// offset than any before it.
-fn next_offset(client: &Client) -> i64 {
+fn next_offset(client: &SimClient) -> i64 {
     let next = client.shared.offsets.get() + 1;
     client.shared.offsets.set(next);
     next
 }
 
-fn all_places(client: &Client) -> Vec<Place> {
+fn all_places(client: &SimClient) -> Vec<Place> {
     let topics = client.shared.topics.iter();
     topics
         .flat_map(|topic| (0..topic.partitions).map(|index| (topic.name.clone(), index)))
@@ -42,7 +42,7 @@ fn all_places(client: &Client) -> Vec<Place> {
 }
 
 /// Is the group, as far as clients know, complete, or nothing promised of it any more?
-fn is_settled(client: &Client, group: &str) -> bool {
+fn is_settled(client: &SimClient, group: &str) -> bool {
     let places = all_places(client);
     let is_complete =
         client.shared.model.borrow().groups.is_complete(group, &places, client.now_ms());
@@ -50,7 +50,7 @@ fn is_settled(client: &Client, group: &str) -> bool {
 }
 
 /// Commits an offset of one of a member's partitions; is it still a member?
-async fn commit_some(client: &mut Client, who: &Committer, places: &[Place]) -> bool {
+async fn commit_some(client: &mut SimClient, who: &Committer, places: &[Place]) -> bool {
     if places.is_empty() {
         return true;
     }
@@ -86,7 +86,7 @@ struct ClassicMember {
 }
 
 /// A member of the classic group.
-pub async fn classic(client: &mut Client) {
+pub async fn classic(client: &mut SimClient) {
     client.find_coordinator(CoordinatorKind::Group, CLASSIC).await;
     let mut id = String::new();
     while !is_settled(client, CLASSIC) {
@@ -108,7 +108,7 @@ pub async fn classic(client: &mut Client) {
     }
 }
 
-async fn join_and_sync(client: &mut Client, id: &mut String) -> Option<ClassicMember> {
+async fn join_and_sync(client: &mut SimClient, id: &mut String) -> Option<ClassicMember> {
     let protocol = JoinGroupRequestProtocol {
         name: "range".to_owned(),
         metadata: Bytes::from_static(b"topics"),
@@ -148,7 +148,7 @@ async fn join_and_sync(client: &mut Client, id: &mut String) -> Option<ClassicMe
     sync(client, &joined).await
 }
 
-async fn sync(client: &mut Client, joined: &JoinGroupResponse) -> Option<ClassicMember> {
+async fn sync(client: &mut SimClient, joined: &JoinGroupResponse) -> Option<ClassicMember> {
     let (id, generation) = (joined.member_id.clone(), joined.generation_id);
     let (mut assignments, mut led) = (Vec::new(), None);
     if joined.leader == id {
@@ -211,7 +211,7 @@ async fn sync(client: &mut Client, joined: &JoinGroupResponse) -> Option<Classic
 }
 
 /// Sends heartbeats and commits, until the group is to change.
-async fn stay(client: &mut Client, member: &ClassicMember) {
+async fn stay(client: &mut SimClient, member: &ClassicMember) {
     let who = Committer {
         group: CLASSIC.to_owned(),
         member: member.id.clone(),
@@ -249,7 +249,7 @@ async fn stay(client: &mut Client, member: &ClassicMember) {
     }
 }
 
-async fn leave(client: &mut Client, member: &ClassicMember) {
+async fn leave(client: &mut SimClient, member: &ClassicMember) {
     let identity = MemberIdentity { member_id: member.id.clone(), ..Default::default() };
     let request = LeaveGroupRequest {
         group_id: CLASSIC.to_owned(),
@@ -287,7 +287,7 @@ struct ConsumerMember {
 }
 
 /// A member of the group of KIP-848.
-pub async fn consumer(client: &mut Client) {
+pub async fn consumer(client: &mut SimClient) {
     client.find_coordinator(CoordinatorKind::Group, CONSUMER).await;
     let names = topic_ids(client).await;
     let new_id = |joins: u32, number: u32| format!("member-{number}-{joins}");
@@ -327,13 +327,13 @@ pub async fn consumer(client: &mut Client) {
 }
 
 /// The member is none any more: it begins again.
-fn reset(client: &Client, member: &mut ConsumerMember) {
+fn reset(client: &SimClient, member: &mut ConsumerMember) {
     member.epoch = 0;
     member.places.clear();
     client.shared.model.borrow_mut().groups.keep(CONSUMER, &member.id, &[]);
 }
 
-async fn topic_ids(client: &mut Client) -> BTreeMap<Uuid, String> {
+async fn topic_ids(client: &mut SimClient) -> BTreeMap<Uuid, String> {
     let request = MetadataRequest { topics: None, ..Default::default() };
     loop {
         if let Ok(answer) = client.ask(&request, 12).await {
@@ -344,7 +344,7 @@ async fn topic_ids(client: &mut Client) -> BTreeMap<Uuid, String> {
     }
 }
 
-async fn beat(client: &mut Client, member: &mut ConsumerMember, names: &BTreeMap<Uuid, String>) {
+async fn beat(client: &mut SimClient, member: &mut ConsumerMember, names: &BTreeMap<Uuid, String>) {
     let says_all = member.epoch == 0 || member.says_all;
     let owned = |id: &Uuid, name: &String| {
         let own = member.places.iter().filter(|(topic, _)| topic == name);

@@ -19,14 +19,14 @@ use ottla_protocol::Request;
 use ottla_types::ErrorCode;
 
 use super::model::Model;
-use super::wire::{Lost, Wire};
+use super::wire::{RequestLost, Wire};
 use crate::invariant::Invariant;
 use crate::random::Dice;
 use crate::trace::Trace;
 
 /// Where a history stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum ClientStage {
     /// Things go wrong.
     Faults,
     /// Nothing goes wrong any more: clients end what they have begun.
@@ -44,13 +44,13 @@ pub struct TopicPlan {
 
 /// What all clients of a history share. All of it is used by one thread.
 #[derive(Debug)]
-pub struct Shared {
+pub struct ClientsShared {
     /// What they have seen.
     pub model: RefCell<Model>,
     /// What has happened.
     pub trace: RefCell<Trace>,
     /// Where the history stands.
-    pub stage: Cell<Stage>,
+    pub stage: Cell<ClientStage>,
     /// How many power cuts there have been that may lose records.
     pub era: Cell<u32>,
     /// The highest offset that members of groups have committed.
@@ -67,11 +67,11 @@ pub trait Asked: Request<Response: Debug> + Debug {}
 impl<R: Request<Response: Debug> + Debug> Asked for R {}
 
 /// A client.
-pub struct Client {
+pub struct SimClient {
     /// Its number among the clients.
     pub number: u32,
     /// What it shares with the others.
-    pub shared: Rc<Shared>,
+    pub shared: Rc<ClientsShared>,
     /// Its way to the node.
     pub wire: Wire,
     /// Its clock.
@@ -87,10 +87,10 @@ pub struct Client {
 /// How long a client does nothing at most between two requests, in milliseconds.
 const PAUSE_MS_MAX: u64 = 400;
 
-impl Client {
+impl SimClient {
     /// Is it time to end?
     pub fn is_over(&self) -> bool {
-        self.shared.stage.get() == Stage::Settling
+        self.shared.stage.get() == ClientStage::Settling
     }
 
     /// Does nothing for a while.
@@ -111,7 +111,7 @@ impl Client {
     ///
     /// # Errors
     /// The node cannot be reached.
-    pub async fn connect(&mut self) -> Result<(), Lost> {
+    pub async fn connect(&mut self) -> Result<(), RequestLost> {
         self.wire.connect().await
     }
 
@@ -119,7 +119,11 @@ impl Client {
     ///
     /// # Errors
     /// There is no answer.
-    pub async fn ask<R: Asked>(&mut self, request: &R, version: i16) -> Result<R::Response, Lost> {
+    pub async fn ask<R: Asked>(
+        &mut self,
+        request: &R,
+        version: i16,
+    ) -> Result<R::Response, RequestLost> {
         self.connect().await?;
         let era = self.shared.era.get();
         self.ask_in(era, request, version).await
@@ -135,13 +139,13 @@ impl Client {
         era: u32,
         request: &R,
         version: i16,
-    ) -> Result<R::Response, Lost> {
+    ) -> Result<R::Response, RequestLost> {
         if self.shared.era.get() != era {
-            return Err(Lost::Broken);
+            return Err(RequestLost::Broken);
         }
         let mut answered = self.wire.ask(request, version).await;
         if self.shared.era.get() != era {
-            answered = Err(Lost::Broken);
+            answered = Err(RequestLost::Broken);
         }
         let at_ms = self.now_ms();
         let hash = answered.as_ref().map_or(0, |_| self.wire.answer_hash);
@@ -157,7 +161,7 @@ impl Client {
             Ok(_) => {
                 *self.shared.model.borrow_mut().requests.entry(R::NAME).or_default() += 1;
             }
-            Err(Lost::Wrong(why)) => {
+            Err(RequestLost::Wrong(why)) => {
                 self.demand(Invariant::AnswersAreSound, Err(why.clone()));
             }
             Err(_) => {}

@@ -7,7 +7,7 @@ use ottla_protocol::messages::offset_commit_request::{
 use ottla_protocol::messages::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestTopic};
 use ottla_types::ErrorCode;
 
-use super::{Client, is_passing};
+use super::{SimClient, is_passing};
 use crate::invariant::Invariant;
 use crate::nodes::model::Place;
 
@@ -26,7 +26,7 @@ pub struct Committer {
     pub generation: i32,
 }
 
-impl Client {
+impl SimClient {
     /// Asks who coordinates a key: the first time, that creates the internal topic.
     pub async fn find_coordinator(&mut self, kind: CoordinatorKind, key: &str) {
         let request = FindCoordinatorRequest {
@@ -125,7 +125,7 @@ impl Client {
 }
 
 /// Commits and reads, for a group of its own.
-pub async fn commit_alone(client: &mut Client) {
+pub async fn commit_alone(client: &mut SimClient) {
     let group = format!("alone-{}", client.number);
     client.find_coordinator(CoordinatorKind::Group, &group).await;
     let who = Committer { group: group.clone(), member: String::new(), generation: -1 };

@@ -12,10 +12,10 @@ use ottla_protocol::messages::produce_response::ProduceResponse;
 use ottla_records::Compression;
 use ottla_types::ErrorCode;
 
-use super::{Client, is_passing};
+use super::{SimClient, is_passing};
 use crate::invariant::Invariant;
 use crate::nodes::model::Place;
-use crate::nodes::value::{BatchWriter, Value, batch_of};
+use crate::nodes::value::{BatchWriter, SimValue, batch_of};
 
 /// The versions that name topics.
 const VERSIONS: (u64, u64) = (9, 12);
@@ -46,17 +46,18 @@ pub fn outcome_of(answer: &ProduceResponse) -> (ErrorCode, i64) {
     })
 }
 
-impl Client {
+impl SimClient {
     /// Some version of Produce that names topics.
     pub fn produce_version(&mut self) -> i16 {
         i16::try_from(self.dice.between(VERSIONS.0, VERSIONS.1)).unwrap_or(9)
     }
 
     /// A few values that nobody has written before.
-    pub fn some_values(&mut self, number: &mut u64, era: u32, transaction: u64) -> Vec<Value> {
+    pub fn some_values(&mut self, number: &mut u64, era: u32, transaction: u64) -> Vec<SimValue> {
         let count = self.dice.between(1, 4);
         let is_idempotent = self.writes_in_order();
-        let value = |number| Value { writer: self.number, era, number, transaction, is_idempotent };
+        let value =
+            |number| SimValue { writer: self.number, era, number, transaction, is_idempotent };
         let values = (*number + 1..=*number + count).map(value).collect();
         *number += count;
         values
@@ -75,7 +76,7 @@ impl Client {
     }
 
     /// These values stand at these offsets now.
-    pub fn wrote(&self, place: &Place, base_offset: i64, values: &[Value]) {
+    pub fn wrote(&self, place: &Place, base_offset: i64, values: &[SimValue]) {
         let mut checked = Ok(());
         {
             let mut model = self.shared.model.borrow_mut();
@@ -90,7 +91,7 @@ impl Client {
 }
 
 /// Sends batches once each.
-pub async fn plain(client: &mut Client) {
+pub async fn plain(client: &mut SimClient) {
     let mut number = 0;
     while !client.is_over() {
         if client.connect().await.is_err() {
@@ -124,7 +125,7 @@ struct Identity {
 }
 
 /// Sends each batch until it knows where it is.
-pub async fn idempotent(client: &mut Client) {
+pub async fn idempotent(client: &mut SimClient) {
     let (mut number, mut identity) = (0, None);
     while !client.is_over() {
         let Some(mut known) = identity.take() else {
@@ -139,7 +140,7 @@ pub async fn idempotent(client: &mut Client) {
     }
 }
 
-async fn identify(client: &mut Client) -> Option<Identity> {
+async fn identify(client: &mut SimClient) -> Option<Identity> {
     client.connect().await.ok()?;
     let era = client.shared.era.get();
     let request = InitProducerIdRequest {
@@ -164,7 +165,7 @@ async fn identify(client: &mut Client) -> Option<Identity> {
 }
 
 /// Is the producer still who it was?
-async fn send_until_known(client: &mut Client, own: &mut Identity, number: &mut u64) -> bool {
+async fn send_until_known(client: &mut SimClient, own: &mut Identity, number: &mut u64) -> bool {
     let place = client.some_partition();
     let values = client.some_values(number, own.era, 0);
     let sequence = own.sequences.get(&place).copied().unwrap_or(0);

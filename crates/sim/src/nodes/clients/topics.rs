@@ -7,7 +7,7 @@ use ottla_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTo
 use ottla_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use ottla_types::ErrorCode;
 
-use super::{Client, TopicPlan, is_passing};
+use super::{SimClient, TopicPlan, is_passing};
 use crate::invariant::Invariant;
 use crate::nodes::model::Existence;
 
@@ -29,7 +29,7 @@ pub fn creation(plan: &TopicPlan, settings: &[(String, String)]) -> CreateTopics
 }
 
 /// Creates the topics of the history, however often it takes.
-pub async fn create_all(client: &mut Client, settings: &[(String, String)]) {
+pub async fn create_all(client: &mut SimClient, settings: &[(String, String)]) {
     for plan in client.shared.topics.clone() {
         let request = creation(&plan, settings);
         loop {
@@ -50,7 +50,7 @@ pub async fn create_all(client: &mut Client, settings: &[(String, String)]) {
 
 /// Creates and deletes a topic of its own again and again, and looks whether it is there. After a
 /// request that is not answered it goes on with another: that one may be carried out at any time.
-pub async fn come_and_go(client: &mut Client, settings: &[(String, String)]) {
+pub async fn come_and_go(client: &mut SimClient, settings: &[(String, String)]) {
     let mut names = 0;
     while !client.is_over() {
         names += 1;
@@ -70,17 +70,17 @@ pub async fn come_and_go(client: &mut Client, settings: &[(String, String)]) {
     }
 }
 
-fn is_unknown(client: &Client, plan: &TopicPlan) -> bool {
+fn is_unknown(client: &SimClient, plan: &TopicPlan) -> bool {
     let model = client.shared.model.borrow();
     model.topics.get(&plan.name) == Some(&Existence::Unknown)
 }
 
-fn note(client: &Client, plan: &TopicPlan, existence: Existence) {
+fn note(client: &SimClient, plan: &TopicPlan, existence: Existence) {
     client.shared.model.borrow_mut().topics.insert(plan.name.clone(), existence);
 }
 
 async fn create(
-    client: &mut Client,
+    client: &mut SimClient,
     plan: &TopicPlan,
     settings: &[(String, String)],
     known: Option<Existence>,
@@ -113,7 +113,7 @@ async fn create(
     }
 }
 
-async fn delete(client: &mut Client, plan: &TopicPlan, known: Option<Existence>) {
+async fn delete(client: &mut SimClient, plan: &TopicPlan, known: Option<Existence>) {
     if client.connect().await.is_err() {
         return;
     }
@@ -148,7 +148,7 @@ async fn delete(client: &mut Client, plan: &TopicPlan, known: Option<Existence>)
 }
 
 /// Looks whether the topic is there, in the metadata.
-async fn look(client: &mut Client, plan: &TopicPlan) {
+async fn look(client: &mut SimClient, plan: &TopicPlan) {
     let known = client.shared.model.borrow().topics.get(&plan.name).copied();
     let topic = MetadataRequestTopic { name: Some(plan.name.clone()), ..Default::default() };
     let request = MetadataRequest {

@@ -18,7 +18,7 @@ use ottla_types::ErrorCode;
 
 use super::offsets::CoordinatorKind;
 use super::produce::{outcome_of, request_of};
-use super::{Asked, Client, is_passing};
+use super::{Asked, SimClient, is_passing};
 use crate::nodes::model::{KnownEnd, Place, TransactionId};
 use crate::nodes::value::{BatchWriter, batch_of};
 
@@ -35,7 +35,7 @@ pub enum TransactionProtocol {
 }
 
 /// Who a transactional producer is, until it is fenced or an era ends.
-struct Session {
+struct TransactSession {
     id: String,
     group: String,
     protocol: TransactionProtocol,
@@ -51,7 +51,7 @@ struct SessionOver;
 type Step<T> = Result<T, SessionOver>;
 
 /// Runs transactions.
-pub async fn transact(client: &mut Client, protocol: TransactionProtocol) {
+pub async fn transact(client: &mut SimClient, protocol: TransactionProtocol) {
     let id = format!("transactional-{}", client.number);
     let group = format!("group-of-{}", client.number);
     client.find_coordinator(CoordinatorKind::Group, &group).await;
@@ -92,11 +92,11 @@ pub async fn transact(client: &mut Client, protocol: TransactionProtocol) {
 }
 
 async fn begin_session(
-    client: &mut Client,
+    client: &mut SimClient,
     id: &str,
     group: &str,
     protocol: TransactionProtocol,
-) -> Option<Session> {
+) -> Option<TransactSession> {
     client.connect().await.ok()?;
     let era = client.shared.era.get();
     let request = InitProducerIdRequest {
@@ -106,7 +106,7 @@ async fn begin_session(
     };
     let answer = client.ask_in(era, &request, 5).await.ok()?;
     match ErrorCode(answer.error_code) {
-        ErrorCode::NONE => Some(Session {
+        ErrorCode::NONE => Some(TransactSession {
             id: id.to_owned(),
             group: group.to_owned(),
             protocol,
@@ -135,12 +135,12 @@ const fn is_fenced(code: ErrorCode) -> bool {
     )
 }
 
-impl Session {
+impl TransactSession {
     /// Asks until there is an answer that does not pass by itself; how many attempts were lost, and
     /// the answer's code.
     async fn insist<R: Asked>(
         &self,
-        client: &mut Client,
+        client: &mut SimClient,
         request: &R,
         version: i16,
         code_of: impl Fn(&R::Response) -> ErrorCode,
@@ -175,8 +175,8 @@ impl Session {
 }
 
 async fn run_one(
-    client: &mut Client,
-    session: &mut Session,
+    client: &mut SimClient,
+    session: &mut TransactSession,
     id: TransactionId,
     (numbers, offset): (&mut u64, i64),
 ) -> Step<()> {
@@ -210,7 +210,7 @@ async fn run_one(
     Ok(())
 }
 
-async fn announce(client: &mut Client, session: &Session, place: &Place) -> Step<()> {
+async fn announce(client: &mut SimClient, session: &TransactSession, place: &Place) -> Step<()> {
     if session.protocol == TransactionProtocol::Implied {
         return Ok(());
     }
@@ -236,7 +236,7 @@ async fn announce(client: &mut Client, session: &Session, place: &Place) -> Step
 }
 
 /// A code of a request that was insisted upon.
-fn settled(client: &Client, what: &str, code: ErrorCode) -> Step<()> {
+fn settled(client: &SimClient, what: &str, code: ErrorCode) -> Step<()> {
     match code {
         ErrorCode::NONE => Ok(()),
         code if is_fenced(code) => Err(SessionOver),
@@ -248,8 +248,8 @@ fn settled(client: &Client, what: &str, code: ErrorCode) -> Step<()> {
 }
 
 async fn write(
-    client: &mut Client,
-    session: &mut Session,
+    client: &mut SimClient,
+    session: &mut TransactSession,
     id: TransactionId,
     place: &Place,
     numbers: &mut u64,
@@ -275,7 +275,7 @@ async fn write(
     Ok(())
 }
 
-async fn commit_offset(client: &mut Client, session: &Session, offset: i64) -> Step<()> {
+async fn commit_offset(client: &mut SimClient, session: &TransactSession, offset: i64) -> Step<()> {
     let is_implied = session.protocol == TransactionProtocol::Implied;
     if !is_implied {
         let request = AddOffsetsToTxnRequest {
@@ -317,8 +317,8 @@ async fn commit_offset(client: &mut Client, session: &Session, offset: i64) -> S
 }
 
 async fn end(
-    client: &mut Client,
-    session: &mut Session,
+    client: &mut SimClient,
+    session: &mut TransactSession,
     id: TransactionId,
     is_commit: bool,
 ) -> Step<()> {

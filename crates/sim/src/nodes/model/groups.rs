@@ -22,7 +22,7 @@ struct Generation {
 
 /// What is known of all groups.
 #[derive(Debug, Default)]
-pub struct Groups {
+pub struct ModelGroups {
     holds: BTreeMap<(String, Place), Hold>,
     generations: BTreeMap<(String, i32), Generation>,
     /// The latest generation that a member has heard of.
@@ -31,7 +31,7 @@ pub struct Groups {
     is_void: bool,
 }
 
-impl Groups {
+impl ModelGroups {
     /// A member has these partitions now, and will until `lease_ms` at least.
     ///
     /// # Errors

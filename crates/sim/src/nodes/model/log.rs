@@ -7,19 +7,19 @@
 
 use std::collections::BTreeMap;
 
-use crate::nodes::value::Value;
+use crate::nodes::value::SimValue;
 
 /// An offset's record.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct ModelEntry {
     /// `None` is the end of a transaction.
-    value: Option<Value>,
+    value: Option<SimValue>,
     era: u32,
     /// Is it durable?
     is_certain: bool,
 }
 
-impl Entry {
+impl ModelEntry {
     /// May a power cut have taken it, as far as is known?
     const fn may_be_lost(&self, era: u32) -> bool {
         self.era < era && !self.is_certain
@@ -29,8 +29,8 @@ impl Entry {
 /// One partition's log.
 #[derive(Debug, Default)]
 pub struct LogModel {
-    entries: BTreeMap<i64, Entry>,
-    places: BTreeMap<Value, i64>,
+    entries: BTreeMap<i64, ModelEntry>,
+    places: BTreeMap<SimValue, i64>,
     /// The highest high watermark, and the highest last stable offset, that was seen.
     pub high_watermark: i64,
     pub last_stable: i64,
@@ -57,7 +57,7 @@ impl LogModel {
     ///
     /// # Errors
     /// That contradicts what was seen before.
-    pub fn see(&mut self, offset: i64, value: Option<Value>) -> Result<(), String> {
+    pub fn see(&mut self, offset: i64, value: Option<SimValue>) -> Result<(), String> {
         let era = value.map_or(self.era, |value| value.era);
         if let Some(entry) = self.entries.get(&offset) {
             if entry.value == value {
@@ -80,7 +80,7 @@ impl LogModel {
             }
             self.places.insert(value, offset);
         }
-        self.entries.insert(offset, Entry { value, era, is_certain: false });
+        self.entries.insert(offset, ModelEntry { value, era, is_certain: false });
         self.survived(offset, era);
         Ok(())
     }
@@ -113,16 +113,16 @@ impl LogModel {
     ///
     /// # Errors
     /// It lacks something, or the records of an idempotent producer are out of order.
-    pub fn audit(&mut self, found: &BTreeMap<i64, Option<Value>>) -> Result<(), String> {
+    pub fn audit(&mut self, found: &BTreeMap<i64, Option<SimValue>>) -> Result<(), String> {
         let missing = self.entries.iter().filter(|(at, _)| !found.contains_key(at));
-        let missing: Vec<(i64, Entry)> = missing.map(|(at, entry)| (*at, *entry)).collect();
+        let missing: Vec<(i64, ModelEntry)> = missing.map(|(at, entry)| (*at, *entry)).collect();
         for (at, entry) in missing {
             if !entry.may_be_lost(self.era) {
                 return Err(format!("offset {at} is missing; it had {:?}", entry.value));
             }
             self.forget(at);
         }
-        let mut last: BTreeMap<u32, Value> = BTreeMap::new();
+        let mut last: BTreeMap<u32, SimValue> = BTreeMap::new();
         for (at, value) in found {
             let Some(value) = value.filter(|value| value.is_idempotent) else { continue };
             if let Some(before) = last.insert(value.writer, value)
@@ -139,17 +139,17 @@ impl LogModel {
 mod tests {
     use super::*;
 
-    fn value(era: u32, number: u64) -> Value {
-        Value { writer: 1, era, number, transaction: 0, is_idempotent: true }
+    fn value(era: u32, number: u64) -> SimValue {
+        SimValue { writer: 1, era, number, transaction: 0, is_idempotent: true }
     }
 
-    fn model(values: &[(i64, Value)]) -> LogModel {
+    fn model(values: &[(i64, SimValue)]) -> LogModel {
         let mut model = LogModel::default();
         values.iter().for_each(|(at, value)| model.see(*at, Some(*value)).expect("agrees"));
         model
     }
 
-    fn found(values: &[(i64, Value)]) -> BTreeMap<i64, Option<Value>> {
+    fn found(values: &[(i64, SimValue)]) -> BTreeMap<i64, Option<SimValue>> {
         values.iter().map(|(at, value)| (*at, Some(*value))).collect()
     }
 

@@ -7,10 +7,10 @@ mod transactions;
 
 use std::collections::BTreeMap;
 
-pub use groups::Groups;
+pub use groups::ModelGroups;
 pub use log::LogModel;
-pub use offsets::CommittedOffset;
-pub use transactions::{KnownEnd, TransactionId, Transactions};
+pub use offsets::ModelOffset;
+pub use transactions::{KnownEnd, ModelTransactions, TransactionId};
 
 use crate::invariant::{Invariant, Violation};
 
@@ -23,11 +23,11 @@ pub struct Model {
     /// The logs.
     pub logs: BTreeMap<Place, LogModel>,
     /// The committed offsets, by group.
-    pub offsets: BTreeMap<(String, Place), CommittedOffset>,
+    pub offsets: BTreeMap<(String, Place), ModelOffset>,
     /// The transactions.
-    pub transactions: Transactions,
+    pub transactions: ModelTransactions,
     /// The groups.
-    pub groups: Groups,
+    pub groups: ModelGroups,
     /// Topics and settings that were created, by name: what each must be.
     pub topics: BTreeMap<String, Existence>,
     /// The first rule that was broken.
@@ -56,7 +56,7 @@ impl Model {
     }
 
     /// A group's offset of a partition.
-    pub fn offset(&mut self, group: &str, place: &Place) -> &mut CommittedOffset {
+    pub fn offset(&mut self, group: &str, place: &Place) -> &mut ModelOffset {
         self.offsets.entry((group.to_owned(), place.clone())).or_default()
     }
 
@@ -76,7 +76,7 @@ impl Model {
     /// The power has gone, and what was not made durable may have gone with it.
     pub fn power_cut(&mut self, era: u32) {
         self.logs.values_mut().for_each(|log| log.power_cut(era));
-        self.offsets.values_mut().for_each(CommittedOffset::power_cut);
+        self.offsets.values_mut().for_each(ModelOffset::power_cut);
         self.transactions.power_cut();
         self.groups.forget();
     }

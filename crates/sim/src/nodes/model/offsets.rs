@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 /// A committed offset of one group and partition.
 #[derive(Debug, Default)]
-pub struct CommittedOffset {
+pub struct ModelOffset {
     /// The last that was acknowledged, or seen; `None` is no offset at all.
     settled: Option<i64>,
     /// Those that were sent and not answered.
@@ -16,7 +16,7 @@ pub struct CommittedOffset {
     is_uncertain: bool,
 }
 
-impl CommittedOffset {
+impl ModelOffset {
     /// A commit is about to be sent.
     pub fn send(&mut self, offset: i64) {
         self.doubtful.insert(offset);
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_commit_stays_unless_one_in_doubt_or_a_power_cut_has_replaced_it() {
-        let mut committed = CommittedOffset::default();
+        let mut committed = ModelOffset::default();
         committed.see(None).expect("none yet");
         committed.send(3);
         committed.see(None).expect("in doubt");

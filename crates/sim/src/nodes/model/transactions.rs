@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Place;
-use crate::nodes::value::Value;
+use crate::nodes::value::SimValue;
 
 /// Which transaction: a client, and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,8 +16,8 @@ pub struct TransactionId {
 
 impl TransactionId {
     /// The transaction that a record belongs to, if it belongs to one.
-    pub fn of(value: &Value) -> Option<Self> {
-        let Value { writer, transaction, .. } = *value;
+    pub fn of(value: &SimValue) -> Option<Self> {
+        let SimValue { writer, transaction, .. } = *value;
         (transaction > 0).then_some(Self { writer, number: transaction })
     }
 }
@@ -37,27 +37,27 @@ pub enum KnownEnd {
 
 /// One transaction.
 #[derive(Debug)]
-pub struct Transaction {
+pub struct ModelTransaction {
     /// How it ends.
     pub outcome: KnownEnd,
     /// What it has written, as far as that was acknowledged.
-    pub written: Vec<(Place, Value)>,
+    pub written: Vec<(Place, SimValue)>,
 }
 
 /// All transactions.
 #[derive(Debug, Default)]
-pub struct Transactions {
-    all: BTreeMap<TransactionId, Transaction>,
+pub struct ModelTransactions {
+    all: BTreeMap<TransactionId, ModelTransaction>,
 }
 
-impl Transactions {
+impl ModelTransactions {
     /// A transaction begins.
     pub fn begin(&mut self, id: TransactionId) {
-        self.all.insert(id, Transaction { outcome: KnownEnd::Open, written: Vec::new() });
+        self.all.insert(id, ModelTransaction { outcome: KnownEnd::Open, written: Vec::new() });
     }
 
     /// A record of it was acknowledged.
-    pub fn wrote(&mut self, id: TransactionId, place: Place, value: Value) {
+    pub fn wrote(&mut self, id: TransactionId, place: Place, value: SimValue) {
         // What a power cut has ended is not looked at any more.
         if let Some(transaction) = self.all.get_mut(&id) {
             transaction.written.push((place, value));
@@ -86,7 +86,7 @@ impl Transactions {
     ///
     /// # Errors
     /// It must not be seen.
-    pub fn see(&self, value: &Value) -> Result<(), String> {
+    pub fn see(&self, value: &SimValue) -> Result<(), String> {
         let Some(id) = TransactionId::of(value) else { return Ok(()) };
         match self.all.get(&id).map(|it| it.outcome) {
             Some(outcome @ (KnownEnd::Open | KnownEnd::Aborted)) => {
@@ -100,7 +100,7 @@ impl Transactions {
     ///
     /// # Errors
     /// A transaction is there in part, or lacks what was acknowledged.
-    pub fn audit(&self, is_there: impl Fn(&Place, &Value) -> bool) -> Result<(), String> {
+    pub fn audit(&self, is_there: impl Fn(&Place, &SimValue) -> bool) -> Result<(), String> {
         for (id, transaction) in &self.all {
             let written = transaction.written.iter();
             let (there, missing): (Vec<_>, Vec<_>) =

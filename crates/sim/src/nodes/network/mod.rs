@@ -23,17 +23,17 @@ use ottla_net::transport::{Connecting, Doorstep, MemoryStream, Network, Transpor
 use tokio::sync::Notify;
 
 use crate::random::Dice;
-use state::State;
-pub use state::{Counts, Weather};
+use state::NetworkState;
+pub use state::{NetworkCounts, StreamWeather};
 use stream::SideStream;
 
 /// The network. Cheap to clone; every clone is the same network.
 #[derive(Clone, Debug)]
-pub struct SimNetwork(Arc<Shared>);
+pub struct SimNetwork(Arc<NetworkShared>);
 
 #[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
+struct NetworkShared {
+    state: Mutex<NetworkState>,
     /// There is an event that is due earlier than what was known.
     news: Notify,
     clock: Clock,
@@ -41,10 +41,10 @@ struct Shared {
 
 impl SimNetwork {
     /// A network without hosts.
-    pub fn new(time: &SimulatedTime, dice: Dice, weather: Weather) -> Self {
+    pub fn new(time: &SimulatedTime, dice: Dice, weather: StreamWeather) -> Self {
         let clock = Clock::simulated(time, ClockTraits { wall_ms: 0, drift_ppm: 0, seed: 0 });
-        let state = Mutex::new(State::new(time.clone(), dice, weather));
-        Self(Arc::new(Shared { state, news: Notify::new(), clock }))
+        let state = Mutex::new(NetworkState::new(time.clone(), dice, weather));
+        Self(Arc::new(NetworkShared { state, news: Notify::new(), clock }))
     }
 
     /// The way of a host to the network.
@@ -53,14 +53,14 @@ impl SimNetwork {
     }
 
     /// A host.
-    pub fn host(&self, host: IpAddr) -> Host {
-        Host { network: self.clone(), host }
+    pub fn host(&self, host: IpAddr) -> SimHost {
+        SimHost { network: self.clone(), host }
     }
 
     /// Lets what was sent arrive, for ever.
     pub async fn carry(&self) {
         loop {
-            let next = self.with(State::deliver_due);
+            let next = self.with(NetworkState::deliver_due);
             tokio::select! {
                 biased;
                 () = self.0.news.notified() => {}
@@ -75,7 +75,7 @@ impl SimNetwork {
     }
 
     /// From now on links behave like this.
-    pub fn set_weather(&self, weather: Weather) {
+    pub fn set_weather(&self, weather: StreamWeather) {
         self.with(|state| state.weather = weather);
     }
 
@@ -86,12 +86,12 @@ impl SimNetwork {
 
     /// Mends every cut; what was held back arrives.
     pub fn mend(&self) {
-        self.with(State::mend);
+        self.with(NetworkState::mend);
     }
 
     /// Breaks a connection, chosen by chance: both sides hear of it, or only one. Was there one?
     pub fn break_some(&self) -> bool {
-        self.with(State::break_some)
+        self.with(NetworkState::break_some)
     }
 
     /// The host's power goes: nothing leaves it any more, and nobody is told.
@@ -105,11 +105,11 @@ impl SimNetwork {
     }
 
     /// What has happened so far.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> NetworkCounts {
         self.with(|state| state.counts)
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut NetworkState) -> T) -> T {
         let mut state = self.0.state.lock();
         let done = act(&mut state);
         let (wakes, has_news) = state.take_wakes();
@@ -125,12 +125,12 @@ impl SimNetwork {
 
 /// A host on the network.
 #[derive(Clone, Debug)]
-pub struct Host {
+pub struct SimHost {
     network: SimNetwork,
     host: IpAddr,
 }
 
-impl Host {
+impl SimHost {
     /// Connects to an address.
     ///
     /// # Errors
@@ -143,7 +143,7 @@ impl Host {
     }
 }
 
-impl Network for Host {
+impl Network for SimHost {
     fn bind(&self, address: SocketAddr) -> io::Result<Box<dyn Doorstep>> {
         let address = SocketAddr::new(self.host, address.port());
         self.network.with(|state| state.bind(address))?;

@@ -14,7 +14,7 @@ use crate::random::Dice;
 
 /// How links behave.
 #[derive(Clone, Copy, Debug)]
-pub struct Weather {
+pub struct StreamWeather {
     /// The shortest and the longest usual delay, in microseconds.
     pub delay_us: (u64, u64),
     /// How many of 1000 pieces are late, by up to `late_us` more.
@@ -27,7 +27,7 @@ pub struct Weather {
     pub window_bytes: usize,
 }
 
-impl Weather {
+impl StreamWeather {
     /// A quiet data centre.
     pub const FAIR: Self = Self {
         delay_us: (20, 200),
@@ -53,7 +53,7 @@ impl Weather {
 
 /// What has happened on a network.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Counts {
+pub struct NetworkCounts {
     /// Connections that were made.
     pub connections: u64,
     /// Connections that broke: reset by a fault, a crash or a dead peer.
@@ -107,7 +107,7 @@ impl Event {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum LinkStage {
     Dialling,
     Standing,
     Refused,
@@ -116,7 +116,7 @@ enum Stage {
 #[derive(Debug)]
 struct Side {
     host: IpAddr,
-    stage: Stage,
+    stage: LinkStage,
     /// Does a process have it? When not, what arrives is answered by a reset.
     is_held: bool,
     /// Has it said that it sends no more?
@@ -137,7 +137,7 @@ impl Side {
     const fn new(host: IpAddr) -> Self {
         Self {
             host,
-            stage: Stage::Dialling,
+            stage: LinkStage::Dialling,
             is_held: true,
             has_finished: false,
             inbox: VecDeque::new(),
@@ -159,11 +159,11 @@ struct Listening {
 }
 
 #[derive(Debug)]
-pub struct State {
+pub struct NetworkState {
     time: SimulatedTime,
     dice: Dice,
-    pub weather: Weather,
-    pub counts: Counts,
+    pub weather: StreamWeather,
+    pub counts: NetworkCounts,
     events: BTreeMap<(Duration, u64), Event>,
     events_made: u64,
     sides: BTreeMap<SideId, Side>,
@@ -179,13 +179,13 @@ pub struct State {
 /// The port of who dials; no two connections need to be told apart by it.
 const DIALLING_PORT: u16 = 40_000;
 
-impl State {
-    pub fn new(time: SimulatedTime, dice: Dice, weather: Weather) -> Self {
+impl NetworkState {
+    pub fn new(time: SimulatedTime, dice: Dice, weather: StreamWeather) -> Self {
         Self {
             time,
             dice,
             weather,
-            counts: Counts::default(),
+            counts: NetworkCounts::default(),
             events: BTreeMap::new(),
             events_made: 0,
             sides: BTreeMap::new(),
@@ -204,7 +204,7 @@ impl State {
     }
 
     fn delay(&mut self) -> Duration {
-        let Weather { delay_us: (low, high), late, late_us, .. } = self.weather;
+        let StreamWeather { delay_us: (low, high), late, late_us, .. } = self.weather;
         let more = if self.dice.chance(late) { self.dice.below(late_us + 1) } else { 0 };
         Duration::from_micros(self.dice.between(low, high) + more)
     }
@@ -255,8 +255,8 @@ impl State {
         }
         match event {
             Event::Dialled(id, address) => self.dialled(id, address),
-            Event::Accepted(id) => self.settle(id, Stage::Standing),
-            Event::Refused(id) => self.settle(id, Stage::Refused),
+            Event::Accepted(id) => self.settle(id, LinkStage::Standing),
+            Event::Refused(id) => self.settle(id, LinkStage::Refused),
             Event::Data(id, bytes) => self.arrive(id, bytes),
             Event::Finished(id) => {
                 let side = self.side(id);
@@ -284,16 +284,16 @@ impl State {
         }
         let side = self.side(id);
         side.is_held = is_open;
-        side.stage = if is_open { Stage::Standing } else { Stage::Refused };
+        side.stage = if is_open { LinkStage::Standing } else { LinkStage::Refused };
         side.is_reset = !is_open;
         let dialler = id.other();
         self.send(if is_open { Event::Accepted(dialler) } else { Event::Refused(dialler) });
     }
 
-    fn settle(&mut self, id: SideId, stage: Stage) {
+    fn settle(&mut self, id: SideId, stage: LinkStage) {
         let side = self.side(id);
         side.stage = stage;
-        side.is_reset |= stage == Stage::Refused;
+        side.is_reset |= stage == LinkStage::Refused;
         let wakers = [side.reader.take(), side.writer.take()];
         self.wakes.extend(wakers.into_iter().flatten());
     }
@@ -318,7 +318,7 @@ impl State {
         side.is_reset = true;
         side.inbox.clear();
         side.inbox_bytes = 0;
-        self.settle(id, Stage::Standing);
+        self.settle(id, LinkStage::Standing);
         self.forget_if_gone(id);
     }
 
@@ -335,10 +335,10 @@ impl State {
     pub fn poll_connected(&mut self, id: SideId, waker: &Waker) -> Poll<io::Result<()>> {
         let side = self.side(id);
         match side.stage {
-            Stage::Refused => Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into())),
+            LinkStage::Refused => Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into())),
             _ if side.is_reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-            Stage::Standing => Poll::Ready(Ok(())),
-            Stage::Dialling => {
+            LinkStage::Standing => Poll::Ready(Ok(())),
+            LinkStage::Dialling => {
                 side.reader = Some(waker.clone());
                 Poll::Pending
             }
@@ -403,7 +403,7 @@ impl State {
         waker: &Waker,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let Weather { piece_bytes_max, window_bytes, .. } = self.weather;
+        let StreamWeather { piece_bytes_max, window_bytes, .. } = self.weather;
         let side = self.side(id);
         if side.is_reset || side.has_finished {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
@@ -474,7 +474,7 @@ impl State {
 
     pub fn break_some(&mut self) -> bool {
         let standing = |(_, side): &(&SideId, &Side)| {
-            side.is_held && side.stage == Stage::Standing && !side.is_reset
+            side.is_held && side.stage == LinkStage::Standing && !side.is_reset
         };
         let standing: Vec<SideId> = self.sides.iter().filter(standing).map(|(id, _)| *id).collect();
         if standing.is_empty() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::nodes::executor::{Ends, Executor, Process};
+use crate::nodes::executor::{ExecutorEnds, Process, SeededExecutor};
 
 const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
@@ -18,18 +18,18 @@ const DIALLING: Process = Process(2);
 /// What the server has read from each connection, in the order in which they were accepted.
 type Heard = Rc<RefCell<Vec<(Vec<u8>, bool)>>>;
 
-struct Scene {
-    executor: Executor,
+struct NetworkBench {
+    executor: SeededExecutor,
     network: SimNetwork,
     heard: Heard,
 }
 
-impl Scene {
+impl NetworkBench {
     /// A server that reads all of its connections.
     fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
-        let mut executor = Executor::new(Dice::new(dice.draw()));
-        let weather = Weather { piece_bytes_max: 7, ..Weather::draw(&mut dice) };
+        let mut executor = SeededExecutor::new(Dice::new(dice.draw()));
+        let weather = StreamWeather { piece_bytes_max: 7, ..StreamWeather::draw(&mut dice) };
         let network = SimNetwork::new(executor.time(), dice, weather);
         let carried = network.clone();
         executor.start(CARRIER, async move { carried.carry().await });
@@ -85,7 +85,7 @@ impl Scene {
 #[test]
 fn bytes_of_a_connection_keep_their_order_across_a_cut() {
     for seed in 0..50 {
-        let mut scene = Scene::new(seed);
+        let mut scene = NetworkBench::new(seed);
         let text: &[u8] = b"a text that is longer than one piece, and comes in many of them";
         scene.send(text, true);
         scene.executor.run_until(Duration::from_millis(seed)).expect("no loop");
@@ -99,10 +99,10 @@ fn bytes_of_a_connection_keep_their_order_across_a_cut() {
 
 #[test]
 fn a_process_that_ends_is_heard_of_and_a_power_cut_is_not() {
-    let mut scene = Scene::new(1);
+    let mut scene = NetworkBench::new(1);
     let said = scene.send(b"to a process", false);
     scene.run(20);
-    scene.executor.kill(SERVING, Ends::All);
+    scene.executor.kill(SERVING, ExecutorEnds::All);
     scene.run(20);
     assert_eq!(*said.borrow(), ["sent", "unexpected end of file"]);
     assert_eq!(*scene.send(b"to none", false).borrow(), [""; 0]);
@@ -110,18 +110,18 @@ fn a_process_that_ends_is_heard_of_and_a_power_cut_is_not() {
     let said = scene.send(b"to a machine", false);
     scene.run(20);
     scene.network.power_off(SERVER);
-    scene.executor.kill(SERVING, Ends::All);
+    scene.executor.kill(SERVING, ExecutorEnds::All);
     scene.run(3600);
     assert_eq!(*said.borrow(), ["sent"], "half open");
 }
 
 #[test]
 fn what_reaches_a_machine_that_has_forgotten_the_connection_is_refused() {
-    let mut scene = Scene::new(2);
+    let mut scene = NetworkBench::new(2);
     scene.send(b"first", false);
     scene.run(20);
     scene.network.power_off(SERVER);
-    scene.executor.kill(SERVING, Ends::All);
+    scene.executor.kill(SERVING, ExecutorEnds::All);
     let (host, said) = (scene.network.host(CLIENT), Rc::<RefCell<Vec<String>>>::default());
     let says = Rc::clone(&said);
     scene.executor.start(DIALLING, async move {
@@ -138,7 +138,7 @@ fn what_reaches_a_machine_that_has_forgotten_the_connection_is_refused() {
 
 #[test]
 fn connections_break_by_chance_and_leave_nothing_behind() {
-    let mut scene = Scene::new(3);
+    let mut scene = NetworkBench::new(3);
     assert!(!scene.network.break_some());
     let said = scene.send(b"text", false);
     scene.run(20);
@@ -146,8 +146,8 @@ fn connections_break_by_chance_and_leave_nothing_behind() {
     scene.run(20);
     assert_eq!(scene.network.counts().connections, 1);
     assert!(said.borrow().len() <= 2);
-    scene.executor.kill(DIALLING, Ends::All);
-    scene.executor.kill(SERVING, Ends::All);
+    scene.executor.kill(DIALLING, ExecutorEnds::All);
+    scene.executor.kill(SERVING, ExecutorEnds::All);
     scene.run(20);
     assert!(!scene.network.break_some(), "no side is left");
 }

@@ -14,17 +14,17 @@ use super::chance::Chance;
 use super::content::Content;
 
 /// Names a file or directory whatever it is called.
-pub(super) type NodeId = u64;
+pub(super) type SimInodeId = u64;
 
 /// The directory in which all others lie.
-const ROOT: NodeId = 0;
+const ROOT: SimInodeId = 0;
 /// How many files and directories that no name leads to are kept before they are looked for.
 const UNREACHABLE_MAX: usize = 64;
 
 /// The state of a disk.
 #[derive(Debug)]
 pub(super) struct Disk {
-    nodes: BTreeMap<NodeId, Node>,
+    nodes: BTreeMap<SimInodeId, SimInode>,
     nodes_made: u64,
     /// How many nodes the last sweep left.
     nodes_swept: usize,
@@ -46,9 +46,9 @@ pub(super) struct Disk {
 }
 
 #[derive(Debug)]
-enum Node {
+enum SimInode {
     File(FileNode),
-    Directory(Directory),
+    Directory(SimDirectory),
 }
 
 /// A file, whatever it is called.
@@ -66,23 +66,23 @@ pub(super) struct FileNode {
 
 /// The names in a directory.
 #[derive(Debug, Default)]
-struct Directory {
-    live: BTreeMap<String, NodeId>,
-    durable: BTreeMap<String, NodeId>,
+struct SimDirectory {
+    live: BTreeMap<String, SimInodeId>,
+    durable: BTreeMap<String, SimInodeId>,
     /// What `live` has and `durable` has not, oldest first. A journal keeps the order of the
     /// changes in a directory: what a power cut leaves is a beginning of them.
-    pending: Vec<NameChange>,
+    pending: Vec<SimNameChange>,
 }
 
 #[derive(Clone, Debug)]
-enum NameChange {
-    Put { name: String, node: NodeId },
-    Move { from: String, to: String, node: NodeId },
+enum SimNameChange {
+    Put { name: String, node: SimInodeId },
+    Move { from: String, to: String, node: SimInodeId },
     Remove { name: String },
 }
 
-impl NameChange {
-    fn apply(self, names: &mut BTreeMap<String, NodeId>) {
+impl SimNameChange {
+    fn apply(self, names: &mut BTreeMap<String, SimInodeId>) {
         match self {
             Self::Put { name, node } => {
                 names.insert(name, node);
@@ -98,8 +98,8 @@ impl NameChange {
     }
 }
 
-impl Directory {
-    fn change(&mut self, change: NameChange) {
+impl SimDirectory {
+    fn change(&mut self, change: SimNameChange) {
         change.clone().apply(&mut self.live);
         self.pending.push(change);
     }
@@ -136,7 +136,7 @@ fn names_of(path: &Path) -> impl Iterator<Item = String> {
 impl Disk {
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            nodes: BTreeMap::from([(ROOT, Node::Directory(Directory::default()))]),
+            nodes: BTreeMap::from([(ROOT, SimInode::Directory(SimDirectory::default()))]),
             nodes_made: 0,
             nodes_swept: 0,
             chance: Chance::new(seed),
@@ -164,40 +164,40 @@ impl Disk {
         Ok(())
     }
 
-    fn find(&self, path: &Path) -> Option<NodeId> {
+    fn find(&self, path: &Path) -> Option<SimInodeId> {
         names_of(path).try_fold(ROOT, |at, name| match self.nodes.get(&at) {
-            Some(Node::Directory(directory)) => directory.live.get(&name).copied(),
+            Some(SimInode::Directory(directory)) => directory.live.get(&name).copied(),
             _ => None,
         })
     }
 
-    fn directory_at(&mut self, path: &Path) -> io::Result<&mut Directory> {
+    fn directory_at(&mut self, path: &Path) -> io::Result<&mut SimDirectory> {
         let node = self.find(path).ok_or(io::ErrorKind::NotFound)?;
         match self.nodes.get_mut(&node) {
-            Some(Node::Directory(directory)) => Ok(directory),
+            Some(SimInode::Directory(directory)) => Ok(directory),
             _ => Err(io::ErrorKind::NotADirectory.into()),
         }
     }
 
     /// The directory that a path lies in, and the last name.
-    fn parent_of(&mut self, path: &Path) -> io::Result<(&mut Directory, String)> {
+    fn parent_of(&mut self, path: &Path) -> io::Result<(&mut SimDirectory, String)> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let parent = path.parent().unwrap_or(Path::new("/"));
         Ok((self.directory_at(parent)?, name.to_string_lossy().into_owned()))
     }
 
-    pub(super) fn file(&mut self, node: NodeId) -> &mut FileNode {
+    pub(super) fn file(&mut self, node: SimInodeId) -> &mut FileNode {
         match self.nodes.get_mut(&node) {
-            Some(Node::File(file)) => file,
+            Some(SimInode::File(file)) => file,
             _ => unreachable!("handles and names of files lead to files"),
         }
     }
 
     /// The file of this name, if there is one.
-    pub(super) fn file_at(&self, path: &Path) -> io::Result<NodeId> {
+    pub(super) fn file_at(&self, path: &Path) -> io::Result<SimInodeId> {
         let node = self.find(path).ok_or(io::ErrorKind::NotFound)?;
         match self.nodes.get(&node) {
-            Some(Node::File(_)) => Ok(node),
+            Some(SimInode::File(_)) => Ok(node),
             _ => Err(io::ErrorKind::IsADirectory.into()),
         }
     }
@@ -206,14 +206,14 @@ impl Disk {
         self.find(path).is_some()
     }
 
-    fn add(&mut self, node: Node) -> NodeId {
+    fn add(&mut self, node: SimInode) -> SimInodeId {
         self.nodes_made += 1;
         self.nodes.insert(self.nodes_made, node);
         self.nodes_made
     }
 
     /// Makes the file, or empties it.
-    pub(super) fn create(&mut self, path: &Path, now: TimestampMs) -> io::Result<NodeId> {
+    pub(super) fn create(&mut self, path: &Path, now: TimestampMs) -> io::Result<SimInodeId> {
         let (_, name) = self.parent_of(path)?;
         if self.find(path).is_some() {
             let node = self.file_at(path)?;
@@ -221,8 +221,8 @@ impl Disk {
             return Ok(node);
         }
         let file = FileNode { is_named: true, modified_ms: now, ..FileNode::default() };
-        let node = self.add(Node::File(file));
-        self.parent_of(path)?.0.change(NameChange::Put { name, node });
+        let node = self.add(SimInode::File(file));
+        self.parent_of(path)?.0.change(SimNameChange::Put { name, node });
         Ok(node)
     }
 
@@ -233,8 +233,8 @@ impl Disk {
             at.push(&name);
             if self.find(&at).is_none() {
                 self.directory_at(&parent)?;
-                let node = self.add(Node::Directory(Directory::default()));
-                self.directory_at(&parent)?.change(NameChange::Put { name, node });
+                let node = self.add(SimInode::Directory(SimDirectory::default()));
+                self.directory_at(&parent)?.change(SimNameChange::Put { name, node });
             }
         }
         self.directory_at(path).map(drop)
@@ -244,7 +244,7 @@ impl Disk {
     pub(super) fn list(&mut self, path: &Path) -> io::Result<Vec<(String, Option<u64>)>> {
         let names = self.directory_at(path)?.live.clone();
         let entry = |(name, node)| match self.nodes.get(&node) {
-            Some(Node::File(file)) => (name, Some(file.content.live().len() as u64)),
+            Some(SimInode::File(file)) => (name, Some(file.content.live().len() as u64)),
             _ => (name, None),
         };
         Ok(names.into_iter().map(entry).collect())
@@ -257,7 +257,7 @@ impl Disk {
             return Err(io::ErrorKind::CrossesDevices.into());
         }
         let replaced = self.find(to).filter(|there| *there != node);
-        let is_directory = |node| matches!(self.nodes.get(node), Some(Node::Directory(_)));
+        let is_directory = |node| matches!(self.nodes.get(node), Some(SimInode::Directory(_)));
         match &replaced {
             Some(there) if is_directory(there) && !is_directory(&node) => {
                 return Err(io::ErrorKind::IsADirectory.into());
@@ -273,7 +273,7 @@ impl Disk {
         let (_, to) = self.parent_of(to)?;
         let (directory, from) = self.parent_of(from)?;
         if from != to {
-            directory.change(NameChange::Move { from, to, node });
+            directory.change(SimNameChange::Move { from, to, node });
         }
         replaced.into_iter().for_each(|node| self.unname(node));
         Ok(())
@@ -282,7 +282,7 @@ impl Disk {
     pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
         let node = self.file_at(path)?;
         let (directory, name) = self.parent_of(path)?;
-        directory.change(NameChange::Remove { name });
+        directory.change(SimNameChange::Remove { name });
         self.unname(node);
         Ok(())
     }
@@ -294,7 +294,7 @@ impl Disk {
             if size.is_some() { self.remove(&inside)? } else { self.remove_dir(&inside)? }
         }
         let (directory, name) = self.parent_of(path)?;
-        directory.change(NameChange::Remove { name });
+        directory.change(SimNameChange::Remove { name });
         self.sweep_if_many();
         Ok(())
     }
@@ -325,7 +325,7 @@ impl Disk {
     /// Writes as much as there is room for.
     pub(super) fn write(
         &mut self,
-        node: NodeId,
+        node: SimInodeId,
         bytes: &[u8],
         at: usize,
         now: TimestampMs,
@@ -343,7 +343,12 @@ impl Disk {
         if missing > 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
-    pub(super) fn resize(&mut self, node: NodeId, len: usize, now: TimestampMs) -> io::Result<()> {
+    pub(super) fn resize(
+        &mut self,
+        node: SimInodeId,
+        len: usize,
+        now: TimestampMs,
+    ) -> io::Result<()> {
         let room = self.room();
         let file = self.file(node);
         let held = file.content.live().len() as u64;
@@ -362,7 +367,7 @@ impl Disk {
     }
 
     /// A handle was closed.
-    pub(super) fn close(&mut self, node: NodeId) {
+    pub(super) fn close(&mut self, node: SimInodeId) {
         let file = self.file(node);
         file.handles -= 1;
         if file.handles == 0 && !file.is_named {
@@ -372,8 +377,8 @@ impl Disk {
     }
 
     /// No name leads to it any more.
-    fn unname(&mut self, node: NodeId) {
-        if let Some(Node::File(file)) = self.nodes.get_mut(&node) {
+    fn unname(&mut self, node: SimInodeId) {
+        if let Some(SimInode::File(file)) = self.nodes.get_mut(&node) {
             file.is_named = false;
             if file.handles == 0 {
                 self.used -= file.content.live().len() as u64;
@@ -387,11 +392,11 @@ impl Disk {
         let chance = &mut self.chance;
         for node in self.nodes.values_mut() {
             match node {
-                Node::File(file) if file.content.dirty_sectors() > 0 => {
+                SimInode::File(file) if file.content.dirty_sectors() > 0 => {
                     file.content.write_back(chance);
                 }
-                Node::File(_) => {}
-                Node::Directory(directory) => {
+                SimInode::File(_) => {}
+                SimInode::Directory(directory) => {
                     let count = chance.below(directory.pending.len() + 1);
                     directory.make_durable(count);
                 }
@@ -415,8 +420,8 @@ impl Disk {
         };
         for node in self.nodes.values_mut() {
             match node {
-                Node::File(file) => file.content.power_cut(fate, &mut chance),
-                Node::Directory(directory) => directory.power_cut(fate, &mut chance),
+                SimInode::File(file) => file.content.power_cut(fate, &mut chance),
+                SimInode::Directory(directory) => directory.power_cut(fate, &mut chance),
             }
         }
         self.crash();
@@ -428,7 +433,7 @@ impl Disk {
         let named = self.reachable(|directory| directory.live.values().copied().collect());
         self.used = 0;
         for (id, node) in &mut self.nodes {
-            if let Node::File(file) = node {
+            if let SimInode::File(file) = node {
                 (file.handles, file.is_named) = (0, named.contains_key(id));
                 file.let_go.clear();
                 let bytes = if file.is_named { file.content.live().len() } else { 0 };
@@ -447,14 +452,14 @@ impl Disk {
     fn sweep(&mut self, is_open: impl Fn(&FileNode) -> bool) {
         let mut kept = self.reachable(|directory| {
             let pending = directory.pending.iter().filter_map(|change| match change {
-                NameChange::Put { node, .. } | NameChange::Move { node, .. } => Some(*node),
-                NameChange::Remove { .. } => None,
+                SimNameChange::Put { node, .. } | SimNameChange::Move { node, .. } => Some(*node),
+                SimNameChange::Remove { .. } => None,
             });
             let named = directory.live.values().chain(directory.durable.values()).copied();
             named.chain(pending).collect()
         });
         for (id, node) in &self.nodes {
-            if matches!(node, Node::File(file) if is_open(file)) {
+            if matches!(node, SimInode::File(file) if is_open(file)) {
                 kept.insert(*id, ());
             }
         }
@@ -463,11 +468,14 @@ impl Disk {
     }
 
     /// What the names lead to, from the root on.
-    fn reachable(&self, names: impl Fn(&Directory) -> Vec<NodeId>) -> BTreeMap<NodeId, ()> {
+    fn reachable(
+        &self,
+        names: impl Fn(&SimDirectory) -> Vec<SimInodeId>,
+    ) -> BTreeMap<SimInodeId, ()> {
         let (mut found, mut ahead) = (BTreeMap::new(), vec![ROOT]);
         while let Some(id) = ahead.pop() {
             if found.insert(id, ()).is_none()
-                && let Some(Node::Directory(directory)) = self.nodes.get(&id)
+                && let Some(SimInode::Directory(directory)) = self.nodes.get(&id)
             {
                 ahead.extend(names(directory));
             }

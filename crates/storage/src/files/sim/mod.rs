@@ -23,7 +23,7 @@ use ottla_types::TimestampMs;
 
 use super::faults::{Fault, FaultPlan};
 use super::{File, FileRef, Files, Listed, Lock};
-use disk::{Disk, NodeId, power_lost};
+use disk::{Disk, SimInodeId, power_lost};
 
 mod chance;
 mod content;
@@ -281,7 +281,7 @@ impl SimFiles {
         &self.disk.0.faults
     }
 
-    fn handle(&self, disk: &mut Disk, node: NodeId, path: &Path) -> FileRef {
+    fn handle(&self, disk: &mut Disk, node: SimInodeId, path: &Path) -> FileRef {
         disk.file(node).handles += 1;
         let (disk, life) = (self.disk.clone(), self.life);
         Arc::new(SimFile { disk, life, node, path: path.to_owned() })
@@ -384,7 +384,7 @@ impl Files for SimFiles {
 struct SimFile {
     disk: SimDisk,
     life: u64,
-    node: NodeId,
+    node: SimInodeId,
     /// The name by which it was opened.
     path: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! The last member of the new protocol goes: what remains is a classic group.
+//! The last member of the consumer protocol leaves: the group becomes a classic group (KIP-848).
 
 use alloc::string::String;
 
@@ -11,7 +11,7 @@ use super::super::stored::ConsumerGroup;
 use super::super::{CONSUMER, Draft, stop_watching};
 use super::encode_assignment;
 
-/// Would everybody speak the classic protocol now, but not before?
+/// Would all members use the classic protocol after this change, and did not before?
 pub(in crate::group::consumer) fn downgrade_is_due(scene: &GroupScene<'_>, draft: &Draft) -> bool {
     let before = scene.stored.consumers.get(&draft.id);
     let was = before.is_some_and(|group| group.members.values().any(|it| it.classic.is_none()));
@@ -22,13 +22,13 @@ pub(in crate::group::consumer) fn downgrade_is_due(scene: &GroupScene<'_>, draft
         && now.values().all(|it| it.classic.is_some())
 }
 
-/// Writes the group down as a classic one, with what everybody has; its generation is the epoch
-/// that the group had.
+/// Writes the group as a classic one, with each member's current assignment; its generation is the
+/// group epoch.
 pub(in crate::group::consumer) fn downgrade_group(
     scene: &mut GroupScene<'_>,
     draft: &Draft,
 ) -> i32 {
-    let before = scene.stored.consumers.get(&draft.id).expect("is_due has looked at it");
+    let before = scene.stored.consumers.get(&draft.id).expect("downgrade_is_due has looked it up");
     let tombstones = before.tombstones(&draft.id).into_iter().map(GroupRecord::Consumer);
     scene.turn.records.extend(tombstones);
     for member in before.members.keys().chain(draft.group.members.keys()) {
@@ -43,7 +43,7 @@ pub(in crate::group::consumer) fn downgrade_group(
         classic::restart_session(scene, &draft.id, member);
     }
     if !before.is_settled() || draft.group.members.len() < before.members.len() {
-        // Not everything is somebody's: one of those who remain shares it out anew.
+        // Some partitions have no owner: the leader of the classic group has to assign again.
         let reason = String::from("the group changed to the classic protocol");
         classic::prepare_rebalance(scene, &draft.id, reason);
     }
@@ -63,7 +63,7 @@ fn classic_group(
         ..ClassicGroup::default()
     };
     for (id, it) in &now.members {
-        let said = it.classic.as_ref().expect("is_due has seen that all speak it");
+        let said = it.classic.as_ref().expect("downgrade_is_due has seen that all use it");
         if let Some(instance) = &it.instance {
             live.statics.insert(instance.clone(), id.clone());
         }

@@ -1,4 +1,5 @@
-//! JoinGroup to a group whose coordinator assigns: answered at once.
+//! JoinGroup to a consumer group, by a member that uses the classic protocol (KIP-848): it is
+//! answered at once, as the coordinator computes the assignment.
 
 use alloc::string::String;
 
@@ -54,7 +55,7 @@ pub(in crate::group) fn join_consumer_group(
     Ok(())
 }
 
-/// What it says about topics, if it can work with the other classic members.
+/// The member's subscription, if it has an assignor in common with the other classic members.
 fn member_subscription(
     draft: &Draft,
     join: &JoinCommand,
@@ -104,7 +105,7 @@ fn finish_join(
 ) {
     let mut generation_id = now.epoch;
     if downgrade_is_due(scene, &draft) {
-        // It has taken the place of the last member that spoke the new protocol.
+        // It has replaced the last member of the consumer protocol.
         generation_id = downgrade_group(scene, &draft);
     } else {
         if let Some(said) = draft.group.members.get(&member) {

@@ -1,9 +1,10 @@
-//! Members that speak the classic protocol in a group whose coordinator assigns, and groups that
-//! change from one kind to the other while their members stay (KIP-848, "Migration").
+//! Members of a consumer group that use the classic protocol, and groups that change from one type
+//! to the other while they have members (KIP-848, "Migration").
 //!
-//! To such a member every answer is one of the old protocol: its generation is its member epoch,
-//! nobody is leader, and a heartbeat that says "rebalance" sends it to join again, whereby it tells
-//! what it owns. The last member of the new protocol takes the group's kind along when it goes.
+//! Such a member sees a classic group: its generation is its member epoch, and there is no leader.
+//! `REBALANCE_IN_PROGRESS` in answer to a heartbeat makes it send JoinGroup, with the partitions
+//! that it owns. When the last member of the consumer protocol leaves, the group becomes a classic
+//! one.
 
 mod downgrade;
 mod join;
@@ -30,7 +31,7 @@ use ottla_protocol::{Decoder, Message, encode_value};
 use super::stored::TopicIdPartitions;
 use super::topics::TopicCatalog;
 
-/// What a classic member says of itself; `None` if it is no such text.
+/// The subscription in a classic member's metadata; `None` if the bytes are malformed.
 pub(in crate::group) fn decode_subscription(
     metadata: Bytes,
 ) -> Option<ConsumerProtocolSubscription> {
@@ -44,7 +45,7 @@ fn decode_embedded<M: Message>(bytes: Bytes) -> Option<M> {
     M::decode(&mut d, version.min(*M::VERSIONS.end())).ok()
 }
 
-/// What a classic leader has given to a member; `None` if it is no such text.
+/// What a classic leader has assigned to a member; `None` if the bytes are malformed.
 fn decode_assignment(assignment: Bytes, topics: &TopicCatalog) -> Option<TopicIdPartitions> {
     if assignment.is_empty() {
         return Some(TopicIdPartitions::new());
@@ -54,7 +55,7 @@ fn decode_assignment(assignment: Bytes, topics: &TopicCatalog) -> Option<TopicId
     Some(by_id(all, topics))
 }
 
-/// Partitions by topic id; topics that are not there any more are left out.
+/// Partitions by topic id; topics that do not exist are left out.
 fn by_id(
     all: impl Iterator<Item = (String, alloc::vec::Vec<i32>)>,
     topics: &TopicCatalog,
@@ -68,7 +69,7 @@ fn by_id(
     places
 }
 
-/// An assignment, in the version that the member's own text has.
+/// An assignment, in the version of the member's own metadata.
 fn encode_assignment(places: &TopicIdPartitions, metadata: &Bytes, topics: &TopicCatalog) -> Bytes {
     let one = |(topic, partitions): (&ottla_types::Uuid, &alloc::collections::BTreeSet<i32>)| {
         let topic = String::from(topics.name(*topic)?);

@@ -1,4 +1,4 @@
-//! SyncGroup, Heartbeat and LeaveGroup to a group whose coordinator assigns.
+//! SyncGroup, Heartbeat and LeaveGroup of classic members of a consumer group (KIP-848).
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -26,7 +26,7 @@ struct KnownMember<'a> {
     now: &'a CurrentAssignment,
 }
 
-/// The classic member of this name, if it is in this generation.
+/// The classic member with this id, if its member epoch is the generation of the request.
 fn known_member<'a>(
     group: &'a ConsumerGroup,
     member: &str,
@@ -59,7 +59,7 @@ pub(in crate::group) fn sync_consumer_group(
     if other(&request.protocol_type, CONSUMER) || other(&request.protocol_name, &name) {
         return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
     }
-    // Who has to give up first does that before it joins for the next epoch.
+    // A member that has to give partitions up does that before it joins for the next epoch.
     if group.epoch > known.now.epoch && known.now.state != MemberState::Unrevoked {
         start_rejoin_timer(scene, id, member, known.said);
         return Err(ErrorCode::REBALANCE_IN_PROGRESS);
@@ -76,7 +76,7 @@ pub(in crate::group) fn sync_consumer_group(
     Ok(())
 }
 
-/// It is to join again, within its rebalance timeout.
+/// The member has to send JoinGroup within its rebalance timeout.
 fn start_rejoin_timer(scene: &mut GroupScene<'_>, id: &str, member: &str, said: &ConsumerMember) {
     scene.turn.start_timer(join_timer(id, member), i64::from(said.rebalance_timeout_ms));
 }
@@ -100,7 +100,7 @@ pub(in crate::group) fn heartbeat_in_consumer_group(
     Ok(())
 }
 
-/// Members leave; says of each who it was, or why it cannot.
+/// Removes members; of each its id, or why it cannot leave.
 pub(in crate::group) fn leave_consumer_group(
     scene: &mut GroupScene<'_>,
     id: &str,

@@ -1,4 +1,4 @@
-//! A classic group takes in a member of the new protocol.
+//! A member of the consumer protocol joins a classic group: it becomes a consumer group (KIP-848).
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -23,12 +23,12 @@ use super::{by_id, decode_assignment, decode_subscription};
 const NO_CONSUMER_GROUP: HeartbeatRefusal =
     refuse_heartbeat(ErrorCode::GROUP_ID_NOT_FOUND, "The group is not a consumer group.");
 
-/// That the group was a classic one, until the turn is over.
-#[must_use = "its members wait for an answer"]
+/// Proof that the group was a classic one, to be finished within the turn.
+#[must_use = "the requests of its members wait for an answer"]
 pub(in crate::group::consumer) struct Upgrade(());
 
-/// The group as one whose coordinator assigns: everybody has what the leader gave last, and must
-/// give up what it said it owned beyond that. Nothing has happened yet.
+/// A draft of the group as a consumer group: each member has its last assignment by the leader, and
+/// must give up the partitions that it claims to own beyond that. The group itself is unchanged.
 pub(in crate::group::consumer) fn upgrade_group(
     scene: &GroupScene<'_>,
     id: &str,
@@ -76,7 +76,7 @@ pub(in crate::group::consumer) fn upgrade_group(
     Ok((draft, Upgrade(())))
 }
 
-/// A member on its way.
+/// A member of the classic group, as it will be in the consumer group.
 struct Moved {
     member: String,
     said: ConsumerMember,
@@ -91,7 +91,7 @@ fn moved_members(
     let malformed = || {
         refuse_heartbeat(
             ErrorCode::GROUP_ID_NOT_FOUND,
-            "The classic group cannot become a consumer group: what its members say of themselves is malformed.",
+            "The classic group cannot become a consumer group: the subscription or assignment of a member is malformed.",
         )
     };
     let mut all = alloc::vec::Vec::new();
@@ -124,9 +124,10 @@ fn moved_members(
 }
 
 impl Upgrade {
-    /// Who waits in the classic group is sent to join again, and watched over in the new way.
+    /// Answers the requests that wait in the classic group with `REBALANCE_IN_PROGRESS`, and starts
+    /// the members' sessions in the consumer group.
     pub fn finish(self, scene: &mut GroupScene<'_>, draft: &Draft) {
-        let live = scene.live.remove(&draft.id).expect("upgrade has looked at it");
+        let live = scene.live.remove(&draft.id).expect("upgrade_group has looked it up");
         let group = || Arc::from(draft.id.as_str());
         scene.turn.cancel_timer(GroupTimer::Join { group: group() });
         scene.turn.cancel_timer(GroupTimer::Sync { group: group() });

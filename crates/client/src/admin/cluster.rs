@@ -1,0 +1,78 @@
+//! The cluster itself: its id, its controller, its brokers.
+
+use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
+use ottla_types::NodeId;
+
+use super::refusal::ItemRefusal;
+use crate::client::Client;
+use crate::error::ClientError;
+
+/// A cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterDescription {
+    /// Its id.
+    pub id: String,
+    /// The controller; -1 if there is none.
+    pub controller: NodeId,
+    /// Its brokers.
+    pub brokers: Vec<BrokerDescription>,
+}
+
+/// A broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BrokerDescription {
+    /// Its id.
+    pub id: NodeId,
+    /// The host of its advertised listener.
+    pub host: String,
+    /// The port of its advertised listener.
+    pub port: i32,
+    /// `broker.rack`
+    pub rack: Option<String>,
+    /// Is it fenced, so that it leads no partition?
+    pub is_fenced: bool,
+}
+
+/// Which brokers to describe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Brokers {
+    /// Those that clients can use.
+    #[default]
+    Unfenced,
+    /// All, also those that are fenced.
+    All,
+}
+
+impl Client {
+    /// The cluster, as any of its brokers knows it.
+    ///
+    /// # Errors
+    /// No broker answers.
+    pub async fn describe_cluster(
+        &self,
+        brokers: Brokers,
+    ) -> Result<ClusterDescription, ClientError> {
+        let request = DescribeClusterRequest {
+            include_fenced_brokers: brokers == Brokers::All,
+            ..Default::default()
+        };
+        let response = self.ask_any(&request).await?;
+        ItemRefusal::check(response.error_code, response.error_message)
+            .map_err(|why| why.about("the cluster"))?;
+        for it in &response.brokers {
+            self.shared.metadata.add_broker(it.broker_id, format!("{}:{}", it.host, it.port));
+        }
+        let brokers = response.brokers.into_iter().map(|it| BrokerDescription {
+            id: it.broker_id,
+            host: it.host,
+            port: it.port,
+            rack: it.rack,
+            is_fenced: it.is_fenced,
+        });
+        Ok(ClusterDescription {
+            id: response.cluster_id,
+            controller: response.controller_id,
+            brokers: brokers.collect(),
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! The metadata quorum: who leads it, and how far each voter and observer has come.
+
+use ottla_protocol::messages::describe_quorum_request::{
+    DescribeQuorumRequest, PartitionData, TopicData,
+};
+use ottla_protocol::messages::describe_quorum_response::ReplicaState;
+use ottla_types::{CLUSTER_METADATA, ErrorCode, LeaderEpoch, NodeId, Offset, TimestampMs, Uuid};
+
+use super::refusal::ItemRefusal;
+use crate::client::Client;
+use crate::error::ClientError;
+
+/// The metadata quorum.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QuorumDescription {
+    /// The leader; -1 if there is none.
+    pub leader: NodeId,
+    /// Its epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// Up to where the metadata log is committed.
+    pub high_watermark: Offset,
+    /// The controllers that vote.
+    pub voters: Vec<QuorumReplica>,
+    /// Those that only read.
+    pub observers: Vec<QuorumReplica>,
+}
+
+/// A voter or an observer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QuorumReplica {
+    /// The node.
+    pub id: NodeId,
+    /// Its directory; all zeros if that is not known.
+    pub directory: Uuid,
+    /// The end of its log.
+    pub log_end: Offset,
+    /// When it last fetched, by the leader's clock; -1 if that is not known.
+    pub last_fetch: TimestampMs,
+    /// When it was last caught up, by the leader's clock; -1 if that is not known.
+    pub last_caught_up: TimestampMs,
+    /// Where it listens: `NAME://HOST:PORT`.
+    pub endpoints: Vec<String>,
+}
+
+impl From<ReplicaState> for QuorumReplica {
+    fn from(replica: ReplicaState) -> Self {
+        Self {
+            id: replica.replica_id,
+            directory: replica.replica_directory_id,
+            log_end: replica.log_end_offset,
+            last_fetch: replica.last_fetch_timestamp,
+            last_caught_up: replica.last_caught_up_timestamp,
+            endpoints: Vec::new(),
+        }
+    }
+}
+
+impl Client {
+    /// The metadata quorum, as its leader knows it.
+    ///
+    /// # Errors
+    /// There is no leader, or no broker answers.
+    pub async fn describe_quorum(&self) -> Result<QuorumDescription, ClientError> {
+        let partition = PartitionData { partition_index: 0, ..Default::default() };
+        let topic = TopicData {
+            topic_name: CLUSTER_METADATA.to_owned(),
+            partitions: vec![partition],
+            ..Default::default()
+        };
+        let request = DescribeQuorumRequest { topics: vec![topic], ..Default::default() };
+        let response = self.ask_any(&request).await?;
+        let what = "the metadata quorum";
+        ItemRefusal::check(response.error_code, response.error_message)
+            .map_err(|why| why.about(what))?;
+        let Some(found) = response.topics.into_iter().flat_map(|it| it.partitions).next() else {
+            let code = ErrorCode::UNKNOWN_SERVER_ERROR;
+            let reason = "the broker does not know the quorum".to_owned();
+            return Err(ClientError::RefusedBecause { code, reason });
+        };
+        ItemRefusal::check(found.error_code, found.error_message).map_err(|why| why.about(what))?;
+        let replica = |state: ReplicaState| {
+            let mut replica = QuorumReplica::from(state);
+            let node = response.nodes.iter().find(|node| node.node_id == replica.id);
+            let listeners = node.into_iter().flat_map(|node| &node.listeners);
+            replica.endpoints =
+                listeners.map(|it| format!("{}://{}:{}", it.name, it.host, it.port)).collect();
+            replica
+        };
+        Ok(QuorumDescription {
+            leader: found.leader_id,
+            leader_epoch: found.leader_epoch,
+            high_watermark: found.high_watermark,
+            voters: found.current_voters.into_iter().map(replica).collect(),
+            observers: found.observers.into_iter().map(replica).collect(),
+        })
+    }
+}

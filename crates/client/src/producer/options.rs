@@ -1,0 +1,195 @@
+//! A producer's options by Kafka's names, with Kafka's defaults where they make sense here.
+
+use std::time::Duration;
+
+use ottla_records::Compression;
+
+use crate::options::{Named, OptionError, flag, number, one_of, put, put_named, text};
+
+/// Who must have a batch before it counts as written (`acks`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(i16)]
+pub enum Acks {
+    /// Nobody; the broker does not even answer.
+    None = 0,
+    /// The leader.
+    Leader = 1,
+    /// All replicas that are in sync.
+    #[default]
+    All = -1,
+}
+
+/// What becomes of records that cannot be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// The call that tried to write them fails.
+    #[default]
+    Return,
+    /// [`crate::Producer::failures`] has them, and the producer goes on with the next ones.
+    Keep,
+}
+
+/// How a producer writes.
+#[derive(Clone, Debug)]
+pub struct ProducerOptions {
+    /// `acks`
+    pub acks: Acks,
+    /// `compression.type`
+    pub compression: Compression,
+    /// Is each record written once, whatever happens to connections (`enable.idempotence`)? Only
+    /// with [`Acks::All`].
+    pub idempotent: bool,
+    /// The size at which a batch is sent, in bytes (`batch.size`).
+    pub batch_bytes: usize,
+    /// The largest record that is sent, in bytes (`max.request.size`). No limit unless one is set:
+    /// then the broker's limits are what counts.
+    pub request_bytes_max: usize,
+    /// How long a caller whose input pauses may let records wait for more (`linger.ms`). The
+    /// producer itself sends when a batch is full and when it is flushed.
+    pub linger: Duration,
+    /// How long a record waits for its topic to be known (`max.block.ms`).
+    pub max_block: Duration,
+    /// How long a batch is tried again when it fails for a reason that may pass
+    /// (`delivery.timeout.ms`).
+    pub delivery_timeout: Duration,
+    /// How many requests to a broker may be unanswered
+    /// (`max.in.flight.requests.per.connection`); an idempotent producer has at most 5.
+    pub requests_in_flight_max: usize,
+    /// How long a broker waits for the replicas, in milliseconds (`request.timeout.ms`).
+    pub timeout_ms: i32,
+    /// The name under which it writes in transactions (`transactional.id`).
+    pub transactional_id: Option<String>,
+    /// For how long a transaction may be open, in milliseconds (`transaction.timeout.ms`).
+    pub transaction_timeout_ms: i32,
+    /// Is it told where each record went ([`crate::Producer::reports`])?
+    pub reports: bool,
+    /// What becomes of records that cannot be written.
+    pub on_failure: OnFailure,
+}
+
+impl Default for ProducerOptions {
+    fn default() -> Self {
+        Self {
+            acks: Acks::default(),
+            compression: Compression::None,
+            idempotent: true,
+            batch_bytes: 64 << 10,
+            request_bytes_max: usize::MAX,
+            linger: Duration::from_millis(5),
+            max_block: Duration::from_secs(30),
+            delivery_timeout: Duration::from_secs(30),
+            requests_in_flight_max: 5,
+            timeout_ms: 30_000,
+            transactional_id: None,
+            transaction_timeout_ms: 60_000,
+            reports: false,
+            on_failure: OnFailure::default(),
+        }
+    }
+}
+
+/// Names that Kafka's producer knows and this one has no use for.
+const UNUSED: &[&str] = &[
+    "auto.include.jmx.reporter",
+    "bootstrap.servers",
+    "buffer.memory",
+    "client.dns.lookup",
+    "client.id",
+    "compression.gzip.level",
+    "compression.lz4.level",
+    "compression.zstd.level",
+    "config.providers",
+    "connections.max.idle.ms",
+    "enable.metrics.push",
+    "interceptor.classes",
+    "key.serializer",
+    "metadata.max.age.ms",
+    "metadata.max.idle.ms",
+    "metadata.recovery.rebootstrap.trigger.ms",
+    "metadata.recovery.strategy",
+    "metric.reporters",
+    "metrics.num.samples",
+    "metrics.recording.level",
+    "metrics.sample.window.ms",
+    "partitioner.adaptive.partitioning.enable",
+    "partitioner.availability.timeout.ms",
+    "partitioner.class",
+    "partitioner.ignore.keys",
+    "receive.buffer.bytes",
+    "reconnect.backoff.max.ms",
+    "reconnect.backoff.ms",
+    "retries",
+    "retry.backoff.max.ms",
+    "retry.backoff.ms",
+    "security.protocol",
+    "send.buffer.bytes",
+    "socket.connection.setup.timeout.max.ms",
+    "socket.connection.setup.timeout.ms",
+    "transaction.two.phase.commit.enable",
+    "value.serializer",
+];
+
+const USED: &[Named<ProducerOptions>] = &[
+    ("acks", |it, value| {
+        let all = [("0", Acks::None), ("1", Acks::Leader), ("all", Acks::All), ("-1", Acks::All)];
+        put(&mut it.acks, one_of(value, &all))?;
+        // As in Kafka, who asks for fewer acknowledgements gives this up without saying so.
+        it.idempotent &= it.acks == Acks::All;
+        Ok(())
+    }),
+    ("batch.size", |it, value| {
+        put(&mut it.batch_bytes, number::<usize>(value).map(|it| it.max(1)))
+    }),
+    ("compression.type", |it, value| {
+        let found = Compression::named(value.trim());
+        put(
+            &mut it.compression,
+            found.ok_or_else(|| "it takes none, gzip, snappy, lz4 or zstd".to_owned()),
+        )
+    }),
+    ("delivery.timeout.ms", |it, value| {
+        put(&mut it.delivery_timeout, number(value).map(Duration::from_millis))
+    }),
+    ("enable.idempotence", |it, value| {
+        let wanted = flag(value)?;
+        if wanted && it.acks != Acks::All {
+            return Err("it takes acks=all to write each record once".to_owned());
+        }
+        put(&mut it.idempotent, Ok(wanted))
+    }),
+    ("linger.ms", |it, value| put(&mut it.linger, number(value).map(Duration::from_millis))),
+    ("max.block.ms", |it, value| put(&mut it.max_block, number(value).map(Duration::from_millis))),
+    ("max.in.flight.requests.per.connection", |it, value| {
+        put(&mut it.requests_in_flight_max, number::<usize>(value).map(|it| it.max(1)))
+    }),
+    ("max.request.size", |it, value| put(&mut it.request_bytes_max, number(value))),
+    ("request.timeout.ms", |it, value| put(&mut it.timeout_ms, number(value))),
+    ("transaction.timeout.ms", |it, value| put(&mut it.transaction_timeout_ms, number(value))),
+    ("transactional.id", |it, value| put(&mut it.transactional_id, Ok(text(value)))),
+];
+
+impl ProducerOptions {
+    /// Sets one.
+    ///
+    /// # Errors
+    /// There is no such option, or it cannot have that value.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
+        put_named(self, (USED, UNUSED), name, value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_acknowledgements_give_up_that_each_record_is_written_once() {
+        let mut options = ProducerOptions::default();
+        options.set("acks", "1").unwrap();
+        assert_eq!((options.acks, options.idempotent), (Acks::Leader, false));
+        let why = options.set("enable.idempotence", "true").unwrap_err().to_string();
+        assert!(why.contains("acks=all"), "{why}");
+        let why = options.set("compresion.type", "x").unwrap_err().to_string();
+        assert!(why.contains("did you mean compression.type?"), "{why}");
+    }
+}

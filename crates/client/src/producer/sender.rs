@@ -1,0 +1,390 @@
+//! How a producer writes: the next batch of each partition in one request to its leader, up to five
+//! requests to each leader at a time, and again while that may help.
+
+use std::collections::BTreeMap;
+use std::future::{pending, poll_fn};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_protocol::messages::produce_request::{
+    PartitionProduceData, ProduceRequest, TopicProduceData,
+};
+use ottla_protocol::messages::produce_response::ProduceResponse;
+use ottla_types::{ErrorCode, NodeId, Offset, TopicPartition, Uuid};
+
+use super::options::Acks;
+use super::queue::{BATCHES_IN_FLIGHT_MAX, PendingRecord};
+use super::{Lost, ProduceFailure, Producer, RecordMetadata};
+use crate::client::SendTerms;
+use crate::error::ClientError;
+use crate::link::PendingReply;
+use crate::metadata::IfAbsent;
+use crate::transaction::OLD_PRODUCE;
+
+/// At how many bytes a request takes no further batch.
+const REQUEST_BYTES: usize = 1 << 20;
+/// How much longer an answer may take than the broker waits for its replicas.
+const ANSWER_LINGER: Duration = Duration::from_secs(5);
+
+/// How long a producer goes on sending before it returns to its caller.
+#[derive(Clone, Debug)]
+pub(super) enum Until {
+    /// Until this partition may collect another batch.
+    Room(TopicPartition),
+    /// Until everything is written or lost.
+    Done,
+}
+
+/// A batch in a request.
+#[derive(Clone, Debug)]
+struct SentBatch {
+    place: TopicPartition,
+    topic_id: Uuid,
+    number: u64,
+    bytes: Bytes,
+}
+
+/// A request on its way.
+pub(super) struct ProduceCall {
+    leader: NodeId,
+    reply: PendingReply<ProduceRequest>,
+    batches: Vec<SentBatch>,
+}
+
+impl std::fmt::Debug for ProduceCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProduceCall").field("leader", &self.leader).finish_non_exhaustive()
+    }
+}
+
+impl Producer {
+    /// Sends what is due, takes in what is answered, and waits as long as `until` says. An error is
+    /// that of records that were lost.
+    pub(super) async fn make_progress(&mut self, until: Until) -> Result<(), ClientError> {
+        loop {
+            self.accept_ready().await;
+            self.settle_failures();
+            self.send_due().await;
+            self.settle_failures();
+            let is_enough = match &until {
+                Until::Room(place) => {
+                    let queue = self.queues.get(place);
+                    queue.is_none_or(|queue| queue.batches() < BATCHES_IN_FLIGHT_MAX)
+                }
+                Until::Done => self.queues.values().all(|queue| queue.batches() == 0),
+            };
+            if is_enough {
+                return self.error.take().map_or(Ok(()), Err);
+            }
+            self.accept_next().await;
+        }
+    }
+
+    /// Waits for all that is on its way, and sends nothing more.
+    pub(super) async fn wait_for_calls(&mut self) {
+        while !self.calls.is_empty() {
+            let answered = next_answered(&mut self.calls).await;
+            self.accept(answered);
+        }
+    }
+
+    /// Takes in what is answered by now.
+    async fn accept_ready(&mut self) {
+        while !self.calls.is_empty() {
+            let answered = poll_fn(|cx| {
+                for (at, call) in self.calls.iter_mut().enumerate() {
+                    if let Poll::Ready(answer) = call.reply.poll(cx) {
+                        return Poll::Ready(Some((at, answer)));
+                    }
+                }
+                Poll::Ready(None)
+            });
+            match answered.await {
+                Some((at, answer)) => {
+                    let call = self.calls.remove(at);
+                    self.accept((call, answer));
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// Waits for the next answer, or until something is to be sent again.
+    async fn accept_next(&mut self) {
+        let retry_at = self.queues.values().filter_map(|queue| queue.retry_at).min();
+        let clock = self.client.clock().clone();
+        let retry = async {
+            match retry_at {
+                Some(at) => clock.sleep_until(at).await,
+                None => pending().await,
+            }
+        };
+        let answered = tokio::select! {
+            biased;
+            answered = next_answered(&mut self.calls), if !self.calls.is_empty() => Some(answered),
+            () = retry => None,
+        };
+        if let Some(answered) = answered {
+            self.accept(answered);
+        }
+        let now = self.client.clock().monotonic();
+        for queue in self.queues.values_mut() {
+            queue.retry_at.take_if(|at| *at <= now);
+        }
+    }
+
+    /// Sends the batches that are due.
+    async fn send_due(&mut self) {
+        loop {
+            let now = self.client.clock().monotonic();
+            let in_flight_max = self.in_flight_max();
+            let due = self.queues.iter().filter(|(_, queue)| queue.has_due(now, in_flight_max));
+            let due: Vec<TopicPartition> = due.map(|(place, _)| place.clone()).collect();
+            let mut by_leader: BTreeMap<NodeId, Vec<(TopicPartition, Uuid)>> = BTreeMap::new();
+            for place in due {
+                if let Some((leader, topic_id)) = self.prepare(&place).await {
+                    by_leader.entry(leader).or_default().push((place, topic_id));
+                }
+            }
+            let mut has_sent = false;
+            for (leader, places) in by_leader {
+                let calls = self.calls.iter().filter(|call| call.leader == leader).count();
+                if calls < in_flight_max {
+                    has_sent |= self.send_to(leader, &places).await;
+                }
+            }
+            if !has_sent {
+                return;
+            }
+        }
+    }
+
+    const fn in_flight_max(&self) -> usize {
+        let max = self.options.requests_in_flight_max;
+        match self.options.idempotent && max > BATCHES_IN_FLIGHT_MAX {
+            true => BATCHES_IN_FLIGHT_MAX,
+            false => max,
+        }
+    }
+
+    /// Sees to what a partition's next batch needs; the partition's leader and topic, unless the
+    /// batch has failed by that.
+    async fn prepare(&mut self, place: &TopicPartition) -> Option<(NodeId, Uuid)> {
+        let ready = async {
+            if self.options.transactional_id.is_some() {
+                self.touch(place).await?;
+            }
+            self.identity().await
+        };
+        if let Err(error) = ready.await {
+            let now = self.client.clock().monotonic();
+            self.queues.get_mut(place)?.give_up_due(error, now);
+            return None;
+        }
+        match self.client.topic(&place.topic, IfAbsent::Create).await {
+            Ok(known) => {
+                let leader = known.leaders.get(&place.partition).copied().unwrap_or(-1);
+                Some((leader, known.id))
+            }
+            Err(error) => {
+                let now = self.client.clock().monotonic();
+                let timeout = self.options.delivery_timeout;
+                self.queues.get_mut(place)?.fail_due(error, now, timeout);
+                None
+            }
+        }
+    }
+
+    /// Sends the next batch of each of these partitions to their leader, as many as fit into one
+    /// request; were there any?
+    async fn send_to(&mut self, leader: NodeId, places: &[(TopicPartition, Uuid)]) -> bool {
+        let now = self.client.clock().monotonic();
+        let Some(identity) = self.known_identity() else { return false };
+        let in_flight_max = self.in_flight_max();
+        let mut batches = Vec::new();
+        let mut bytes_sum = 0;
+        for (place, topic_id) in places {
+            let Some(queue) = self.queues.get_mut(place) else { continue };
+            if bytes_sum >= REQUEST_BYTES || !queue.has_due(now, in_flight_max) {
+                continue;
+            }
+            let Some((number, bytes)) = queue.next_due(identity, &self.options, now) else {
+                continue;
+            };
+            bytes_sum += bytes.len();
+            let (place, topic_id) = (place.clone(), *topic_id);
+            batches.push(SentBatch { place, topic_id, number, bytes });
+        }
+        if batches.is_empty() {
+            return false;
+        }
+        let request = self.produce_request(&batches);
+        if self.options.acks == Acks::None {
+            let told = self.client.tell(leader, &request).await;
+            for batch in batches {
+                match &told {
+                    Ok(()) => self.written(&batch, -1),
+                    Err(error) => self.batch_failed(&batch, error.clone()),
+                }
+            }
+            return true;
+        }
+        match self.client.send_on(leader, &request, self.produce_terms()).await {
+            Ok(reply) => {
+                // Only now: a caller that stopped waiting before would leave them in flight for
+                // ever.
+                for batch in &batches {
+                    if let Some(queue) = self.queues.get_mut(&batch.place) {
+                        queue.sent(batch.number);
+                    }
+                }
+                self.calls.push(ProduceCall { leader, reply, batches });
+            }
+            Err(error) => {
+                batches.iter().for_each(|batch| self.batch_failed(batch, error.clone()));
+            }
+        }
+        true
+    }
+
+    fn produce_terms(&self) -> SendTerms {
+        let is_old = self.options.transactional_id.is_some() && !self.transaction.has_own_epoch;
+        let waits = u64::try_from(self.options.timeout_ms).unwrap_or(0);
+        let limit = Duration::from_millis(waits).saturating_add(ANSWER_LINGER);
+        SendTerms { newest: is_old.then_some(OLD_PRODUCE), limit, ..self.client.terms() }
+    }
+
+    fn produce_request(&self, batches: &[SentBatch]) -> ProduceRequest {
+        let mut topics: Vec<TopicProduceData> = Vec::new();
+        for batch in batches {
+            let data = PartitionProduceData {
+                index: batch.place.partition,
+                records: Some(batch.bytes.clone()),
+                ..Default::default()
+            };
+            // Partitions come in order, those of a topic together.
+            match topics.last_mut() {
+                Some(topic) if *topic.name == *batch.place.topic => topic.partition_data.push(data),
+                _ => topics.push(TopicProduceData {
+                    name: batch.place.topic.to_string(),
+                    topic_id: batch.topic_id,
+                    partition_data: vec![data],
+                    ..Default::default()
+                }),
+            }
+        }
+        ProduceRequest {
+            transactional_id: self.options.transactional_id.clone(),
+            acks: self.options.acks as i16,
+            timeout_ms: self.options.timeout_ms,
+            topic_data: topics,
+            ..Default::default()
+        }
+    }
+
+    fn accept(&mut self, answered: Answered) {
+        let (call, answer) = answered;
+        for batch in &call.batches {
+            match &answer {
+                Ok(response) => match outcome_of(batch, response) {
+                    Ok(base) => self.written(batch, base),
+                    Err(error) => self.batch_failed(batch, error),
+                },
+                Err(error) => self.batch_failed(batch, error.clone()),
+            }
+        }
+    }
+
+    fn batch_failed(&mut self, batch: &SentBatch, error: ClientError) {
+        if let Some(queue) = self.queues.get_mut(&batch.place) {
+            queue.failed(batch.number, error);
+        }
+    }
+
+    /// Takes note that a batch has been written.
+    fn written(&mut self, batch: &SentBatch, base: Offset) {
+        let queue = self.queues.get_mut(&batch.place).expect("a batch on its way has a queue");
+        let records = queue.written(batch.number);
+        if self.options.reports {
+            let offset = |n: i64| if base < 0 { -1 } else { base + n };
+            let reports = records.iter().zip(0..).map(|(record, n)| RecordMetadata {
+                number: record.number,
+                place: batch.place.clone(),
+                offset: offset(n),
+            });
+            self.reports.extend(reports);
+        }
+    }
+
+    /// Decides what becomes of batches that have failed.
+    fn settle_failures(&mut self) {
+        let now = self.client.clock().monotonic();
+        let mut failures = Vec::new();
+        let mut is_uncertain = false;
+        for (place, queue) in &mut self.queues {
+            let settled = queue.settle_failures(now);
+            if settled.must_wait {
+                self.client.forget(&place.topic);
+                queue.retry_at = Some(now + self.client.options().retry_backoff);
+            }
+            is_uncertain |= settled.is_uncertain();
+            failures.extend(settled.lost.into_iter().map(|lost| ProduceFailure {
+                topic: place.topic.to_string(),
+                partition: Some(place.partition),
+                records: lost.records.iter().map(lost_record).collect(),
+                error: lost.error,
+            }));
+        }
+        // The next batch must not come under numbers that may be used up: the broker would take it
+        // for the lost one and drop it.
+        if is_uncertain && self.options.transactional_id.is_none() {
+            self.forget_identity();
+        }
+        failures.into_iter().for_each(|failure| self.note_failure(failure));
+    }
+}
+
+fn lost_record(record: &PendingRecord) -> Lost {
+    Lost::new(record.number, &record.message)
+}
+
+type Answered = (ProduceCall, Result<ProduceResponse, ClientError>);
+
+/// The next of these calls that is answered.
+async fn next_answered(calls: &mut Vec<ProduceCall>) -> Answered {
+    let (at, answer) = poll_fn(|cx| {
+        for (at, call) in calls.iter_mut().enumerate() {
+            if let Poll::Ready(answer) = call.reply.poll(cx) {
+                return Poll::Ready((at, answer));
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+    (calls.remove(at), answer)
+}
+
+/// What a response says of a batch: its first offset, or why it was refused.
+fn outcome_of(batch: &SentBatch, response: &ProduceResponse) -> Result<Offset, ClientError> {
+    let place = &batch.place;
+    // From version 13 on topics are named by their ids.
+    let is_it = |name: &str, id: Uuid| match name.is_empty() {
+        true => id == batch.topic_id,
+        false => *name == *place.topic,
+    };
+    let topics = response.responses.iter().filter(|topic| is_it(&topic.name, topic.topic_id));
+    let mut partitions = topics.flat_map(|topic| &topic.partition_responses);
+    let Some(found) = partitions.find(|it| it.index == place.partition) else {
+        let (what, code) = (place.to_string(), ErrorCode::UNKNOWN_SERVER_ERROR);
+        return Err(ClientError::Refused { what, code });
+    };
+    if ErrorCode(found.error_code) == ErrorCode::DUPLICATE_SEQUENCE_NUMBER {
+        // An earlier attempt was written, too long ago for the broker to know where.
+        return Ok(-1);
+    }
+    ClientError::check(found.error_code, || {
+        format!("{place}: {}", found.error_message.as_deref().unwrap_or_default())
+    })?;
+    Ok(found.base_offset)
+}
