@@ -79,7 +79,7 @@ async fn commit_some(client: &mut SimClient, who: &Committer, places: &[Place]) 
 }
 
 /// What a member of a classic group is.
-struct ClassicMember {
+struct SimClassicMember {
     id: String,
     generation: i32,
     places: Vec<Place>,
@@ -108,7 +108,7 @@ pub async fn classic(client: &mut SimClient) {
     }
 }
 
-async fn join_and_sync(client: &mut SimClient, id: &mut String) -> Option<ClassicMember> {
+async fn join_and_sync(client: &mut SimClient, id: &mut String) -> Option<SimClassicMember> {
     let protocol = JoinGroupRequestProtocol {
         name: "range".to_owned(),
         metadata: Bytes::from_static(b"topics"),
@@ -148,7 +148,7 @@ async fn join_and_sync(client: &mut SimClient, id: &mut String) -> Option<Classi
     sync(client, &joined).await
 }
 
-async fn sync(client: &mut SimClient, joined: &JoinGroupResponse) -> Option<ClassicMember> {
+async fn sync(client: &mut SimClient, joined: &JoinGroupResponse) -> Option<SimClassicMember> {
     let (id, generation) = (joined.member_id.clone(), joined.generation_id);
     let (mut assignments, mut led) = (Vec::new(), None);
     if joined.leader == id {
@@ -207,11 +207,11 @@ async fn sync(client: &mut SimClient, joined: &JoinGroupResponse) -> Option<Clas
         given.and_then(|()| model.groups.hold(CLASSIC, &id, &places, lease))
     };
     client.demand(Invariant::GroupsAreExclusive, checked);
-    Some(ClassicMember { id, generation, places })
+    Some(SimClassicMember { id, generation, places })
 }
 
 /// Sends heartbeats and commits, until the group is to change.
-async fn stay(client: &mut SimClient, member: &ClassicMember) {
+async fn stay(client: &mut SimClient, member: &SimClassicMember) {
     let who = Committer {
         group: CLASSIC.to_owned(),
         member: member.id.clone(),
@@ -249,7 +249,7 @@ async fn stay(client: &mut SimClient, member: &ClassicMember) {
     }
 }
 
-async fn leave(client: &mut SimClient, member: &ClassicMember) {
+async fn leave(client: &mut SimClient, member: &SimClassicMember) {
     let identity = MemberIdentity { member_id: member.id.clone(), ..Default::default() };
     let request = LeaveGroupRequest {
         group_id: CLASSIC.to_owned(),
@@ -276,7 +276,7 @@ fn decode(bytes: &[u8]) -> Vec<Place> {
 }
 
 /// A member of the consumer protocol's group.
-struct ConsumerMember {
+struct SimConsumerMember {
     id: String,
     epoch: i32,
     places: Vec<Place>,
@@ -291,7 +291,7 @@ pub async fn consumer(client: &mut SimClient) {
     client.find_coordinator(CoordinatorKind::Group, CONSUMER).await;
     let names = topic_ids(client).await;
     let new_id = |joins: u32, number: u32| format!("member-{number}-{joins}");
-    let mut member = ConsumerMember {
+    let mut member = SimConsumerMember {
         id: new_id(0, client.number),
         epoch: 0,
         places: Vec::new(),
@@ -327,7 +327,7 @@ pub async fn consumer(client: &mut SimClient) {
 }
 
 /// The member is none any more: it begins again.
-fn reset(client: &SimClient, member: &mut ConsumerMember) {
+fn reset(client: &SimClient, member: &mut SimConsumerMember) {
     member.epoch = 0;
     member.places.clear();
     client.shared.model.borrow_mut().groups.keep(CONSUMER, &member.id, &[]);
@@ -344,7 +344,11 @@ async fn topic_ids(client: &mut SimClient) -> BTreeMap<Uuid, String> {
     }
 }
 
-async fn beat(client: &mut SimClient, member: &mut ConsumerMember, names: &BTreeMap<Uuid, String>) {
+async fn beat(
+    client: &mut SimClient,
+    member: &mut SimConsumerMember,
+    names: &BTreeMap<Uuid, String>,
+) {
     let says_all = member.epoch == 0 || member.says_all;
     let owned = |id: &Uuid, name: &String| {
         let own = member.places.iter().filter(|(topic, _)| topic == name);
