@@ -26,7 +26,6 @@ pub fn check_file(path: &str, found: &str) {
 
 /// Are expected files to be renewed?
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "the switch of those who run the tests")]
 pub fn is_update() -> bool {
     std::env::var_os("UPDATE").is_some_and(|value| !value.is_empty() && value != "0")
 }

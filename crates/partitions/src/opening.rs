@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ottla_storage::{Log, OffsetCheckpoint, Opening, PartitionMetadata, StorageError};
-use ottla_types::Uuid;
+use ottla_types::{Bug, Uuid, is_planted};
 
 use crate::numbers::TopicFlow;
 use crate::owner::Owner;
@@ -102,7 +102,10 @@ impl Partitions {
             has_gaps: assigned.rules.compacted,
             now_ms: self.clock.wall_ms(),
         })?;
-        if assigned.rules.is_durable() && log.durable() < log.log_end() {
+        if !is_planted(Bug::WatermarkFalls)
+            && assigned.rules.is_durable()
+            && log.durable() < log.log_end()
+        {
             // What recovery has found was acknowledged, and readers have seen it: they see nothing
             // that is not durable, and no high watermark that falls.
             log.flush()?;

@@ -13,8 +13,8 @@ use ottla_clock::{Clock, Share};
 use ottla_replication::Assignment;
 use ottla_storage::{BatchesRead, Log, LogView, ProducerEntry, ReadError, Slice, StorageError};
 use ottla_types::{
-    LeaderEpoch, NO_EPOCH, NO_OFFSET, NodeId, Offset, ProducerEpoch, ProducerId, TimestampMs,
-    TopicPartition, Uuid,
+    Bug, LeaderEpoch, NO_EPOCH, NO_OFFSET, NodeId, Offset, ProducerEpoch, ProducerId, TimestampMs,
+    TopicPartition, Uuid, is_planted,
 };
 
 use crate::bells::{Bells, Rung};
@@ -478,7 +478,9 @@ impl Partition {
             return Err(ReadRefused::OutOfRange(offset));
         }
         let upper = match isolation {
+            Isolation::Uncommitted if is_planted(Bug::ReadsUndurable) => ends.log_end,
             Isolation::Uncommitted => ends.high_watermark,
+            Isolation::Committed if is_planted(Bug::ReadsUncommitted) => ends.high_watermark,
             Isolation::Committed => ends.last_stable,
         };
         let slice = Slice { offset, bytes_max, at_least_one: one, upper };

@@ -15,7 +15,7 @@ use ottla_storage::{
     AppendError, Files, Log, LogOptions, Opening, PartitionMetadata, Slice, Stamp, StorageError,
     Sync,
 };
-use ottla_types::{LeaderEpoch, NodeId, Offset, Uuid};
+use ottla_types::{Bug, LeaderEpoch, NodeId, Offset, Uuid, is_planted};
 
 use crate::FOLDER;
 use crate::batch::{self, BatchPlace};
@@ -108,7 +108,7 @@ impl Store {
     /// # Errors
     /// The disk fails.
     pub fn run(&self) -> Result<(), StorageError> {
-        self.sync.run()
+        if is_planted(Bug::MetadataUnsynced) { Ok(()) } else { self.sync.run() }
     }
 }
 

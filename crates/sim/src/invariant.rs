@@ -46,6 +46,7 @@ pub enum Invariant {
     WatermarksGrow,
     CommittedReads,
     TransactionsAreAtomic,
+    TransactionsEnd,
     OffsetsStay,
     GroupsAreExclusive,
     TopicsStay,
@@ -58,7 +59,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 46] = [
         Self::ElectionSafety,
         Self::LogMatching,
         Self::LeaderCompleteness,
@@ -96,6 +97,7 @@ impl Invariant {
         Self::WatermarksGrow,
         Self::CommittedReads,
         Self::TransactionsAreAtomic,
+        Self::TransactionsEnd,
         Self::OffsetsStay,
         Self::GroupsAreExclusive,
         Self::TopicsStay,
@@ -132,6 +134,7 @@ impl Invariant {
 
     /// What it demands.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "a table: a line for each invariant")]
     pub const fn text(self) -> &'static str {
         match self {
             Self::ElectionSafety => "an epoch has one leader at most",
@@ -202,6 +205,9 @@ impl Invariant {
                 "no record of an open or aborted transaction is read by those who read what is committed"
             }
             Self::TransactionsAreAtomic => "of a transaction all records can be read, or none",
+            Self::TransactionsEnd => {
+                "after the faults every transaction ends, at the latest when its time is over"
+            }
             Self::OffsetsStay => "a committed offset is the last that was committed",
             Self::GroupsAreExclusive => "a partition has one member of a group at a time",
             Self::TopicsStay => "a topic exists from its creation to its deletion",

@@ -70,7 +70,7 @@ fn act(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         return Ok(ExitCode::SUCCESS);
     }
     if arguments.bugs {
-        Bug::ALL.iter().for_each(|bug| println!("{}\t{}", bug.name(), bug.text()));
+        Bug::ALL.iter().for_each(|bug| println!("{}\t{}\t{}", bug.name(), bug.ring(), bug.text()));
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(name) = &arguments.planted {

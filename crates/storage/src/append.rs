@@ -6,7 +6,7 @@ use std::io::IoSlice;
 use std::sync::atomic::Ordering;
 
 use ottla_records::{Batch, HEADER_BYTES, batches_in, crc32c_of_parts};
-use ottla_types::{ErrorCode, LeaderEpoch, Offset, TimestampMs};
+use ottla_types::{Bug, ErrorCode, LeaderEpoch, Offset, TimestampMs, is_planted};
 
 use crate::error::{StorageError, is_shortage};
 use crate::index::AbortedTransaction;
@@ -233,7 +233,8 @@ impl Log {
             // Nothing may follow half a batch. If it can be taken back and only room was missing,
             // the next append may find some; otherwise recovery cuts it off.
             let is_whole = segment.file.truncate(position).is_ok();
-            self.failed = !(is_whole && is_shortage(&error));
+            let is_harmless = is_whole && is_shortage(&error);
+            self.failed = !(is_harmless || is_planted(Bug::FailedWriteForgotten));
             return Err(segment.io()(error));
         }
         let (mut at, mut end) = (position, self.log_end());

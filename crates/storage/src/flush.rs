@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ottla_types::Offset;
+use ottla_types::{Bug, Offset, is_planted};
 
 use crate::epochs::Epochs;
 use crate::error::StorageError;
@@ -44,7 +44,9 @@ impl Flush {
     /// The disk fails: what is durable is unknown then.
     pub fn run(&self) -> Result<(), StorageError> {
         for (at, segment) in self.segments.iter().enumerate() {
-            segment.file.sync().map_err(segment.io())?;
+            if !is_planted(Bug::FlushUnsynced) {
+                segment.file.sync().map_err(segment.io())?;
+            }
             let is_closed = at + 1 < self.segments.len();
             if is_closed {
                 segment.give_back()?;
@@ -97,7 +99,9 @@ impl Sync {
             return Ok(());
         }
         for segment in &self.segments {
-            segment.file.sync().map_err(segment.io())?;
+            if !is_planted(Bug::RecordsUnsynced) {
+                segment.file.sync().map_err(segment.io())?;
+            }
         }
         // A segment that was created since has a name that could be lost.
         let is_new = self.segments.len() > 1 || self.from <= self.segments[0].base;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_records::Batch;
-use ottla_types::{Offset, TimestampMs};
+use ottla_types::{Bug, Offset, TimestampMs, is_planted};
 
 use crate::epochs::Epochs;
 use crate::error::StorageError;
@@ -328,7 +328,8 @@ impl SegmentRecovery<'_> {
         loop {
             match scan.next() {
                 Ok(Some((position, batch))) => {
-                    if !batch.crc_is_right() || batch.base_offset() < end {
+                    let is_right = batch.crc_is_right() || is_planted(Bug::ChecksumsBelieved);
+                    if !is_right || batch.base_offset() < end {
                         break;
                     }
                     let mut state = segment.state_mut();
@@ -350,7 +351,9 @@ impl SegmentRecovery<'_> {
         }
         let cut = good < size;
         if cut {
-            segment.file.truncate(good).map_err(segment.io())?;
+            if !is_planted(Bug::HalfBatchStays) {
+                segment.file.truncate(good).map_err(segment.io())?;
+            }
             // Before a new segment takes the offsets behind: were the rest to come back, that segment
             // would lie behind a hole.
             segment.file.sync().map_err(segment.io())?;
@@ -435,7 +438,7 @@ pub(crate) fn load_producers(
         let mut scan = segment.scan(segment.look_up(from)?);
         let mut aborted = Vec::new();
         while let Some((_, batch)) = scan.next()? {
-            if batch.base_offset() >= from {
+            if batch.base_offset() >= from && !is_planted(Bug::ProducersForgotten) {
                 aborted.extend(producers.appended(&batch));
             }
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ottla_records::{Batch, HEADER_BYTES};
-use ottla_types::{Offset, TimestampMs};
+use ottla_types::{Bug, Offset, TimestampMs, is_planted};
 
 use crate::error::StorageError;
 use crate::files::{FileRef, Files, parent_of, read_exact_at};
@@ -167,8 +167,9 @@ impl Segment {
     }
 
     /// Brings the index files up to date, beside whoever appends. A closed segment's are made
-    /// durable, and not kept in memory any longer. An open one's need not be: what a power cut
-    /// leaves of them is looked at, and believed only as far as it makes sense.
+    /// durable, and not kept in memory any longer. An open one's need not be, but for the aborted
+    /// transactions: what a power cut leaves of the others is looked at, and believed only as far
+    /// as it makes sense.
     pub(crate) fn save_indexes(
         &self,
         files: &Arc<dyn Files>,
@@ -183,9 +184,11 @@ impl Segment {
         }
         if let Some(aborted) = &aborted {
             // No batch is read again for it where a snapshot of the producers is newer.
-            aborted.write(&**files, true)?;
-            let folder = parent_of(&self.path);
-            files.sync_dir(folder).map_err(StorageError::io(folder))?;
+            aborted.write(&**files, closed || !is_planted(Bug::AbortedUnsynced))?;
+            if !is_planted(Bug::AbortedUnsynced) {
+                let folder = parent_of(&self.path);
+                files.sync_dir(folder).map_err(StorageError::io(folder))?;
+            }
         }
         let mut state = self.state_mut();
         if let Some(offsets) = &offsets {

@@ -22,6 +22,12 @@ macro_rules! bugs {
                 match self { $(Self::$bug => $name,)* }
             }
 
+            /// Which ring of the simulator has to find it.
+            #[must_use]
+            pub const fn ring(self) -> u8 {
+                if self as usize >= Self::CommitWaitSkipped as usize { 2 } else { 1 }
+            }
+
             /// What is wrong.
             #[must_use]
             pub const fn text(self) -> &'static str {
@@ -60,6 +66,22 @@ bugs! {
     StaysInSync "stays-in-sync" "a fenced broker stays in the in-sync set";
     IdsGivenTwice "ids-given-twice" "a block of producer ids is given away twice";
     SnapshotForgets "snapshot-forgets" "a snapshot forgets the eligible leaders";
+    CommitWaitSkipped "commit-wait-skipped" "a produce is answered before its records are durable";
+    RecordsUnsynced "records-unsynced" "records are called durable without an fsync";
+    FlushUnsynced "flush-unsynced" "the recovery point moves without an fsync";
+    ChecksumsBelieved "checksums-believed" "recovery believes batches whose checksum is wrong";
+    HalfBatchStays "half-batch-stays" "recovery leaves half a batch in the file";
+    ProducersForgotten "producers-forgotten" "recovery forgets what producers have written";
+    FailedWriteForgotten "failed-write-forgotten" "records are appended behind a write that failed";
+    WatermarkFalls "watermark-falls" "a start shows less than was acknowledged";
+    AbortedUnsynced "aborted-unsynced" "the list of aborted transactions is not made durable";
+    ReadsUndurable "reads-undurable" "records are read that a power cut may take";
+    ReadsUncommitted "reads-uncommitted" "records of open transactions are read";
+    JournalSkipped "journal-skipped" "a coordinator applies what it has not written";
+    AbortCommits "abort-commits" "an abort is written as a commit";
+    MarkerLost "marker-lost" "a transaction ends without its markers";
+    CommitsUnseen "commits-unseen" "an answer waits for a commit that nobody looks for";
+    MetadataUnsynced "metadata-unsynced" "metadata is acknowledged without an fsync";
 }
 
 /// Is this bug switched on?

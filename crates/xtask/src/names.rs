@@ -52,6 +52,28 @@ pub fn hosts_that_look_up(sources: &[Source]) -> Vec<String> {
     found
 }
 
+/// Code that asks whether it is simulated, outside the seams (the clock, the network, the files): a
+/// simulator that is asked for tests something else than what runs in production.
+#[must_use]
+pub fn code_that_knows_the_simulator(sources: &[Source]) -> Vec<String> {
+    const SEAMS: [&str; 5] = [
+        "crates/clock/",
+        "crates/net/",
+        "crates/storage/src/files/",
+        "crates/sim/",
+        "crates/xtask/",
+    ];
+    let mut found = Vec::new();
+    for source in sources.iter().filter(|it| !SEAMS.iter().any(|seam| it.path.starts_with(seam))) {
+        for (at, line) in source.text.lines().enumerate() {
+            if ["cfg(sim", "is_simulated", "in_simulation"].iter().any(|it| line.contains(it)) {
+                found.push(format!("{}:{}: {}", source.path, at + 1, line.trim()));
+            }
+        }
+    }
+    found
+}
+
 /// Commands that speak the protocol's messages themselves: what they ask for is an intent of the
 /// client's admin, with types of its own.
 #[must_use]

@@ -23,7 +23,7 @@ use ottla_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
 use ottla_records::{BadRecords, Batch, at_a_glance, legacy};
-use ottla_types::{ErrorCode, NO_OFFSET, Offset, TopicPartition, Uuid};
+use ottla_types::{Bug, ErrorCode, NO_OFFSET, Offset, TopicPartition, Uuid, is_planted};
 
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
@@ -83,7 +83,9 @@ pub fn handle(
 
 /// With `flush.messages=1` every answer waits for the disk, whatever acks asks for.
 fn must_wait(acks: i16, partition: &Partition, appended: &AppendedBatch) -> bool {
-    (acks == -1 || appended.awaits_disk) && !partition.is_committed(appended.end)
+    !is_planted(Bug::CommitWaitSkipped)
+        && (acks == -1 || appended.awaits_disk)
+        && !partition.is_committed(appended.end)
 }
 
 /// Which answer of the response is about which partition, that must be committed up to where.

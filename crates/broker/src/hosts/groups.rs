@@ -5,7 +5,7 @@ use ottla_coordinator::group::{
 };
 use ottla_partitions::Marker;
 use ottla_records::BatchOptions;
-use ottla_types::{CONSUMER_OFFSETS, TimestampMs};
+use ottla_types::{Bug, CONSUMER_OFFSETS, TimestampMs, is_planted};
 
 use super::kind::{JournalEntry, ShardKind, StoredRecord};
 use super::shards::{COMMIT_CHECK, ShardHost, Shards};
@@ -120,7 +120,7 @@ pub const fn end_marker(end: &TransactionEnd) -> Marker {
     Marker {
         producer_id: end.producer.0,
         epoch: end.producer.1,
-        commit: end.commit,
+        commit: end.commit || is_planted(Bug::AbortCommits),
         coordinator_epoch: end.coordinator_epoch,
         is_bumped: end.is_bumped,
     }

@@ -10,7 +10,7 @@ use ottla_coordinator::group::TransactionEnd;
 use ottla_coordinator::transaction::{MarkerWork, TransactionCommand};
 use ottla_metadata::Cluster;
 use ottla_partitions::Partitions;
-use ottla_types::{ErrorCode, LeaderEpoch};
+use ottla_types::{Bug, ErrorCode, LeaderEpoch, is_planted};
 
 use super::groups::{self, Groups};
 use super::host::Unanswered;
@@ -72,6 +72,9 @@ impl Markers {
         let mut all = true;
         for (topic, indexes) in &work.partitions {
             for index in indexes {
+                if is_planted(Bug::MarkerLost) {
+                    continue;
+                }
                 match self.write(topic, *index, &end).await {
                     Ok(()) => {}
                     // There is nothing to end any more, or somebody else has ended it.

@@ -32,7 +32,7 @@ struct Shard<K: ShardKind> {
 enum ShardState<K: ShardKind> {
     Loading,
     Ready(Arc<ShardHost<K>>),
-    /// The load could not write what it had to: from this moment on it is tried again.
+    /// The load could not read or write what it had to yet: from this moment on it is tried again.
     Refused(Duration),
     /// The log cannot be read, or not be understood.
     Broken,
@@ -218,6 +218,11 @@ impl<K: ShardKind> Shards<K> {
     }
 
     fn load(&self, partition: Partition) -> Result<ShardState<K>, String> {
+        let ends = partition.ends();
+        if ends.high_watermark < ends.log_end {
+            // What has not committed yet can neither be read nor left out.
+            return Ok(ShardState::Refused(self.0.clock.monotonic() + LOAD_AGAIN));
+        }
         let settings = self.0.settings.read().clone();
         let mut machine = K::machine(settings);
         replay::<K>(&partition, |record| machine.apply(record))?;

@@ -7,7 +7,7 @@ use ottla_coordinator::transaction::{
     TransactionCommand, TransactionMachine, TransactionRecord, TransactionSettings,
 };
 use ottla_records::BatchOptions;
-use ottla_types::{ErrorCode, TRANSACTION_STATE, TimestampMs};
+use ottla_types::{Bug, ErrorCode, TRANSACTION_STATE, TimestampMs, is_planted};
 
 use super::kind::{JournalEntry, ShardKind, StoredRecord};
 use super::markers::{MARKER_WAIT, Markers};
@@ -95,7 +95,7 @@ impl Transactions {
             tokio::select! {
                 biased;
                 done = &mut work => return done,
-                () = self.commit_pause() => {
+                () = self.commit_pause(), if !is_planted(Bug::CommitsUnseen) => {
                     for (_, host) in self.all() {
                         host.committed();
                     }

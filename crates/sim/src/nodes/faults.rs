@@ -74,12 +74,16 @@ impl NodeWorld {
                 }
             }
             FaultKind::Jump => {
-                let ms = i64::try_from(self.dice.below(7_200_000)).unwrap_or(0) - 3_600_000;
+                // Timers of coordinators go by the wall clock: one that is set back would hold them
+                // up for as long, and one that is set forward ends sessions at once.
+                let ms = i64::try_from(self.dice.below(3_600_000)).unwrap_or(0) - 500;
                 self.machine.jump(ms);
+                self.shared.model.borrow_mut().groups.forget();
             }
             FaultKind::DiskFails => {
                 let faults = [Fault::Writes, Fault::Syncs, Fault::Reads, Fault::ReadOnly];
                 let fault = faults[self.dice.index(faults.len())];
+                self.note(&format!("{fault:?}"));
                 self.machine.set_fault(Some(fault));
                 self.pause()?;
                 self.machine.set_fault(None);

@@ -105,6 +105,10 @@ pub struct ClientCounts {
     pub admins: u64,
     /// Those who commit offsets for a group without members.
     pub committers: u64,
+    /// Members of the group of the classic protocol.
+    pub classic_members: u64,
+    /// Members of the group of KIP-848.
+    pub consumer_members: u64,
     /// Transactional producers that announce partitions.
     pub announced: u64,
     /// Transactional producers of KIP-890.
@@ -142,6 +146,8 @@ impl NodePlan {
                 consumers: dice.between(1, 2),
                 admins: dice.between(0, 1),
                 committers: dice.between(0, 1),
+                classic_members: if dice.chance(300) { dice.between(1, 3) } else { 0 },
+                consumer_members: if dice.chance(300) { dice.between(1, 3) } else { 0 },
                 announced: dice.between(0, 1),
                 implied: dice.between(0, 2),
             },
@@ -163,6 +169,10 @@ fn node_settings(dice: &mut Dice, is_durable: bool) -> Vec<String> {
         format!("transaction.state.log.num.partitions={}", pick(&[1, 2])),
         format!("max.incremental.fetch.session.cache.slots={}", pick(&[0, 2, 100])),
         format!("group.initial.rebalance.delay.ms={}", pick(&[0, 500])),
+        "group.consumer.min.session.timeout.ms=6000".to_owned(),
+        "group.consumer.session.timeout.ms=6000".to_owned(),
+        "group.consumer.min.heartbeat.interval.ms=500".to_owned(),
+        "group.consumer.heartbeat.interval.ms=500".to_owned(),
         format!("log.roll.ms={}", pick(&[500, 3_000, 604_800_000])),
         format!("log.cleaner.backoff.ms={}", pick(&[500, 15_000])),
         format!(

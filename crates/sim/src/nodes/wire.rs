@@ -99,11 +99,6 @@ impl Wire {
         Ok(())
     }
 
-    /// Gives the connection up.
-    pub fn hang_up(&mut self) {
-        self.stream = None;
-    }
-
     async fn exchange<R: Request>(
         &mut self,
         request: &R,

@@ -11,7 +11,8 @@ use ottla_clock::{Clock, ClockTraits};
 
 use super::clients::transact::TransactionProtocol;
 use super::clients::{
-    ClientStage, ClientsShared, SimClient, audit, consume, offsets, produce, topics, transact,
+    ClientStage, ClientsShared, SimClient, audit, consume, members, offsets, produce, topics,
+    transact,
 };
 use super::coverage::NodeCoverage;
 use super::executor::{Process, SeededExecutor};
@@ -32,6 +33,9 @@ const CLIENTS: Process = Process(2_000);
 const SETUP_S: u64 = 60;
 /// How long it may take until all clients have ended what they have begun, after the faults.
 const SETTLE_S: u64 = 180;
+
+/// How long it takes until the coordinators have ended transactions whose producers are gone.
+const TRANSACTIONS_S: u64 = 12;
 
 /// A node, its clients, and what goes wrong.
 pub struct NodeWorld {
@@ -64,6 +68,7 @@ impl NodeWorld {
             trace: RefCell::new(trace),
             stage: Cell::new(ClientStage::Faults),
             era: Cell::new(0),
+            offsets: Cell::new(0),
             busy: Cell::new(0),
             topics: plan.topics.clone(),
         };
@@ -121,6 +126,8 @@ impl NodeWorld {
         self.heal()?;
         self.shared.stage.set(ClientStage::Settling);
         self.until_idle(SETTLE_S, "clients end what they have begun")?;
+        // Whose producers are gone, coordinators end by themselves.
+        self.pass(Duration::from_secs(TRANSACTIONS_S))?;
         self.check_all("after the faults")?;
         self.restart_cleanly()?;
         self.check_all("after a clean restart")
@@ -162,6 +169,16 @@ impl NodeWorld {
         for _ in 0..counts.consumers {
             self.start_client(1, |mut client| {
                 Box::pin(async move { consume::follow(&mut client).await })
+            });
+        }
+        for _ in 0..counts.classic_members {
+            self.start_client(1, |mut client| {
+                Box::pin(async move { members::classic(&mut client).await })
+            });
+        }
+        for _ in 0..counts.consumer_members {
+            self.start_client(1, |mut client| {
+                Box::pin(async move { members::consumer(&mut client).await })
             });
         }
         for _ in 0..counts.committers {

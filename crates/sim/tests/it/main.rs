@@ -57,3 +57,8 @@ fn what_a_power_cut_leaves_of_partition_metadata_does_not_keep_a_node_from_start
 fn a_coordinator_whose_records_must_be_durable_answers() {
     clean_in(SimRing::Nodes, 10);
 }
+
+#[test]
+fn aborted_records_stay_hidden_after_a_power_cut() {
+    clean_in(SimRing::Nodes, 385);
+}

@@ -123,6 +123,11 @@ fn no_host_names_what_stands_above_it() {
 }
 
 #[test]
+fn nothing_but_the_seams_knows_the_simulator() {
+    none(&names::code_that_knows_the_simulator(&tree::rust_sources().expect("sources")));
+}
+
+#[test]
 fn no_command_speaks_the_protocols_messages() {
     none(&names::commands_that_speak_messages(&tree::rust_sources().expect("sources")));
 }

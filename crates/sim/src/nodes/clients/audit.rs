@@ -34,6 +34,11 @@ pub async fn audit(client: &mut SimClient) {
             read_all(client, &place, ConsumeIsolation::Committed, &mut keep).await;
         }
     }
+    for topic in client.shared.topics.clone() {
+        for partition in 0..topic.partitions {
+            nothing_open(client, &(topic.name.clone(), partition)).await;
+        }
+    }
     let checked = {
         let model = client.shared.model.borrow();
         let is_there =
@@ -41,6 +46,21 @@ pub async fn audit(client: &mut SimClient) {
         model.transactions.audit(is_there)
     };
     client.demand(Invariant::TransactionsAreAtomic, checked);
+}
+
+/// Coordinators have ended all transactions, unless a power cut has taken one from its coordinator.
+async fn nothing_open(client: &mut SimClient, place: &Place) {
+    if client.shared.era.get() > 0 {
+        return;
+    }
+    let (high_watermark, last_stable) = {
+        let mut model = client.shared.model.borrow_mut();
+        let log = model.log(&place.0, place.1);
+        (log.high_watermark, log.last_stable)
+    };
+    let holds = high_watermark == last_stable;
+    let why = format!("{place:?}: a transaction is open at {last_stable} of {high_watermark}");
+    client.demand(Invariant::TransactionsEnd, if holds { Ok(()) } else { Err(why) });
 }
 
 async fn read_all(

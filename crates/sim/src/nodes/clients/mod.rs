@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod consume;
+pub mod members;
 pub mod offsets;
 pub mod produce;
 pub mod topics;
@@ -52,6 +53,8 @@ pub struct ClientsShared {
     pub stage: Cell<ClientStage>,
     /// How many power cuts there have been that may lose records.
     pub era: Cell<u32>,
+    /// The highest offset that members of groups have committed.
+    pub offsets: Cell<i64>,
     /// How many clients have not ended yet.
     pub busy: Cell<usize>,
     /// The topics.
@@ -173,7 +176,7 @@ impl SimClient {
     }
 
     /// The simulated time, in milliseconds.
-    fn now_ms(&self) -> u64 {
+    pub fn now_ms(&self) -> u64 {
         u64::try_from((self.clock.monotonic() + self.began).as_millis()).unwrap_or(u64::MAX)
     }
 

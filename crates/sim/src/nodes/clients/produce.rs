@@ -65,7 +65,7 @@ impl SimClient {
 
     /// Does it write its records in the order of their numbers? Every other producer does.
     pub const fn writes_in_order(&self) -> bool {
-        self.number % 2 == 0
+        self.number.is_multiple_of(2)
     }
 
     /// How a batch is packed.

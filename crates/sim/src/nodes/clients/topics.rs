@@ -89,7 +89,11 @@ async fn create(
         return;
     }
     note(client, plan, Existence::Unknown);
-    let Ok(answer) = client.ask(&creation(plan, settings), 7).await else { return };
+    // Whether it was carried out shows later.
+    let answer = match client.ask(&creation(plan, settings), 7).await {
+        Ok(answer) => answer,
+        Err(_) => return,
+    };
     let code = ErrorCode(answer.topics.first().map_or(-1, |it| it.error_code));
     match code {
         ErrorCode::NONE | ErrorCode::TOPIC_ALREADY_EXISTS => {
@@ -117,7 +121,11 @@ async fn delete(client: &mut SimClient, plan: &TopicPlan, known: Option<Existenc
     let topic = DeleteTopicState { name: Some(plan.name.clone()), ..Default::default() };
     let request =
         DeleteTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
-    let Ok(answer) = client.ask(&request, 6).await else { return };
+    // Whether it was carried out shows later.
+    let answer = match client.ask(&request, 6).await {
+        Ok(answer) => answer,
+        Err(_) => return,
+    };
     let code = ErrorCode(answer.responses.first().map_or(-1, |it| it.error_code));
     match code {
         ErrorCode::NONE | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
@@ -148,7 +156,11 @@ async fn look(client: &mut SimClient, plan: &TopicPlan) {
         allow_auto_topic_creation: false,
         ..Default::default()
     };
-    let Ok(answer) = client.ask(&request, 9).await else { return };
+    // Whether it was carried out shows later.
+    let answer = match client.ask(&request, 9).await {
+        Ok(answer) => answer,
+        Err(_) => return,
+    };
     let code = ErrorCode(answer.topics.first().map_or(-1, |it| it.error_code));
     let found = match code {
         ErrorCode::NONE | ErrorCode::LEADER_NOT_AVAILABLE => Existence::Exists,

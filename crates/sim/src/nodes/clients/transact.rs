@@ -13,6 +13,7 @@ use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use ottla_protocol::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
 };
+use ottla_protocol::messages::txn_offset_commit_response::TxnOffsetCommitResponse;
 use ottla_types::ErrorCode;
 
 use super::offsets::CoordinatorKind;
@@ -157,16 +158,13 @@ impl TransactSession {
                 }
                 Err(error) => Err(error),
             };
-            match asked {
-                Ok(answer) => {
-                    let code = code_of(&answer);
-                    // A produce that timed out may have been appended, as one that was lost.
-                    lost += u32::from(code == ErrorCode::REQUEST_TIMED_OUT);
-                    if code == ErrorCode::NONE || !is_passing(code) {
-                        return Ok((lost, answer));
-                    }
+            if let Ok(answer) = asked {
+                let code = code_of(&answer);
+                // A produce that timed out may have been appended, as one that was lost.
+                lost += u32::from(code == ErrorCode::REQUEST_TIMED_OUT);
+                if code == ErrorCode::NONE || !is_passing(code) {
+                    return Ok((lost, answer));
                 }
-                Err(_) => {}
             }
             client.rest().await;
         }
@@ -306,11 +304,10 @@ async fn commit_offset(client: &mut SimClient, session: &TransactSession, offset
         topics: vec![topic],
         ..Default::default()
     };
-    let code_of =
-        |answer: &ottla_protocol::messages::txn_offset_commit_response::TxnOffsetCommitResponse| {
-            let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
-            ErrorCode(partition.map_or(-1, |it| it.error_code))
-        };
+    let code_of = |answer: &TxnOffsetCommitResponse| {
+        let partition = answer.topics.first().and_then(|topic| topic.partitions.first());
+        ErrorCode(partition.map_or(-1, |it| it.error_code))
+    };
     let version = if is_implied { 5 } else { 3 };
     let (_, answer) = session.insist(client, &request, version, code_of).await?;
     settled(client, "TxnOffsetCommit", code_of(&answer))

@@ -108,11 +108,6 @@ impl LogModel {
         }
     }
 
-    /// Where a value is, if it was seen.
-    pub fn place(&self, value: &SimValue) -> Option<i64> {
-        self.places.get(value).copied()
-    }
-
     /// The whole log was read, from its start to its end, and each offset was seen: nothing that
     /// must be there may be missing. What may be missing and is, is forgotten.
     ///

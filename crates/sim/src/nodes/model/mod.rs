@@ -1,11 +1,13 @@
 //! What clients have seen, and what must be true of it.
 
+mod groups;
 mod log;
 mod offsets;
 mod transactions;
 
 use std::collections::BTreeMap;
 
+pub use groups::ModelGroups;
 pub use log::LogModel;
 pub use offsets::ModelOffset;
 pub use transactions::{KnownEnd, ModelTransactions, TransactionId};
@@ -24,6 +26,8 @@ pub struct Model {
     pub offsets: BTreeMap<(String, Place), ModelOffset>,
     /// The transactions.
     pub transactions: ModelTransactions,
+    /// The groups.
+    pub groups: ModelGroups,
     /// Topics and settings that were created, by name: what each must be.
     pub topics: BTreeMap<String, Existence>,
     /// The first rule that was broken.
@@ -74,5 +78,6 @@ impl Model {
         self.logs.values_mut().for_each(|log| log.power_cut(era));
         self.offsets.values_mut().for_each(ModelOffset::power_cut);
         self.transactions.power_cut();
+        self.groups.forget();
     }
 }

@@ -213,9 +213,14 @@ impl NetworkState {
     fn send(&mut self, event: Event) {
         let now = self.time.now();
         let arrival = now + self.delay();
-        let Some(side) = self.sides.get_mut(&event.side()) else { return };
-        let arrival = arrival.max(side.last_arrival);
-        side.last_arrival = arrival;
+        if let Some(side) = self.sides.get_mut(&event.side()) {
+            side.last_arrival = arrival.max(side.last_arrival);
+            let arrival = side.last_arrival;
+            self.schedule(arrival, event);
+        }
+    }
+
+    fn schedule(&mut self, arrival: Duration, event: Event) {
         self.events_made += 1;
         self.events.insert((arrival, self.events_made), event);
         self.has_news = true;
