@@ -191,8 +191,8 @@ pub(crate) struct SegmentRecovery<'a> {
 }
 
 impl SegmentRecovery<'_> {
-    /// A segment that needs no looking through, unless an index is missing. `next` is the base of the
-    /// segment behind it; the last one's end is found from its last index entry on.
+    /// A segment that needs no looking through, unless an index is missing. `next` is the base of
+    /// the segment behind it; the last one's end is found from its last index entry on.
     fn believe(
         &self,
         listing: &FolderListing,
@@ -237,8 +237,8 @@ impl SegmentRecovery<'_> {
         Ok(RecoveredSegment { segment, end: next.unwrap_or(base), cut: false })
     }
 
-    /// A segment of which everything below `recovery_point` is durable, its indexes too: it is looked
-    /// through from the last index entry on that can be believed.
+    /// A segment of which everything below `recovery_point` is durable, its indexes too: it is
+    /// looked through from the last index entry on that can be believed.
     fn resume(
         &self,
         base: Offset,
@@ -354,8 +354,8 @@ impl SegmentRecovery<'_> {
             if !is_planted(Bug::HalfBatchStays) {
                 segment.file.truncate(good).map_err(segment.io())?;
             }
-            // Before a new segment takes the offsets behind: were the rest to come back, that segment
-            // would lie behind a hole.
+            // Before a new segment takes the offsets behind: were the rest to come back, that
+            // segment would lie behind a hole.
             segment.file.sync().map_err(segment.io())?;
             segment.publish(good);
         }

@@ -319,7 +319,8 @@ impl<R: Reach> Up<R> {
         }
     }
 
-    /// The caller no longer waits for this answer; a request of which nothing was written is not sent.
+    /// The caller no longer waits for this answer; a request of which nothing was written is not
+    /// sent.
     fn abandon(&mut self, ticket: u64) -> bool {
         let untold = |it: &mut Outgoing| it.told.take_if(|told| *told == ticket).is_some();
         if let Some(at) = self.outgoing.iter_mut().position(untold) {

@@ -173,12 +173,12 @@ impl NodeWorld {
         }
         for _ in 0..counts.classic_members {
             self.start_client(1, |mut client| {
-                Box::pin(async move { members::classic(&mut client).await })
+                Box::pin(async move { members::run_classic(&mut client).await })
             });
         }
         for _ in 0..counts.consumer_members {
             self.start_client(1, |mut client| {
-                Box::pin(async move { members::consumer(&mut client).await })
+                Box::pin(async move { members::run_consumer(&mut client).await })
             });
         }
         for _ in 0..counts.committers {

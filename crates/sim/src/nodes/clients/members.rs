@@ -86,7 +86,7 @@ struct SimClassicMember {
 }
 
 /// A member of the classic group.
-pub async fn classic(client: &mut SimClient) {
+pub async fn run_classic(client: &mut SimClient) {
     client.find_coordinator(CoordinatorKind::Group, CLASSIC).await;
     let mut id = String::new();
     while !is_settled(client, CLASSIC) {
@@ -94,11 +94,11 @@ pub async fn classic(client: &mut SimClient) {
             client.rest().await;
             continue;
         };
-        stay(client, &member).await;
+        stay_in_group(client, &member).await;
         if client.dice.chance(200) && !client.is_over() {
             // It vanishes, and comes back as another.
             if client.dice.chance(500) {
-                leave(client, &member).await;
+                leave_group(client, &member).await;
             }
             id.clear();
         }
@@ -145,10 +145,13 @@ async fn join_and_sync(client: &mut SimClient, id: &mut String) -> Option<SimCla
         }
     }
     id.clone_from(&joined.member_id);
-    sync(client, &joined).await
+    sync_classic(client, &joined).await
 }
 
-async fn sync(client: &mut SimClient, joined: &JoinGroupResponse) -> Option<SimClassicMember> {
+async fn sync_classic(
+    client: &mut SimClient,
+    joined: &JoinGroupResponse,
+) -> Option<SimClassicMember> {
     let (id, generation) = (joined.member_id.clone(), joined.generation_id);
     let (mut assignments, mut led) = (Vec::new(), None);
     if joined.leader == id {
@@ -166,7 +169,7 @@ async fn sync(client: &mut SimClient, joined: &JoinGroupResponse) -> Option<SimC
             .iter()
             .map(|(member, places)| SyncGroupRequestAssignment {
                 member_id: member.clone(),
-                assignment: encode(places),
+                assignment: encode_assignment(places),
                 ..Default::default()
             })
             .collect();
@@ -197,7 +200,7 @@ async fn sync(client: &mut SimClient, joined: &JoinGroupResponse) -> Option<SimC
         let led = client.shared.model.borrow_mut().groups.lead(CLASSIC, generation, &id, given);
         client.demand(Invariant::GroupsAreExclusive, led);
     }
-    let places = decode(&answer.assignment);
+    let places = decode_assignment(&answer.assignment);
     let checked = {
         let mut model = client.shared.model.borrow_mut();
         model.groups.keep(CLASSIC, &id, &places);
@@ -211,7 +214,7 @@ async fn sync(client: &mut SimClient, joined: &JoinGroupResponse) -> Option<SimC
 }
 
 /// Sends heartbeats and commits, until the group is to change.
-async fn stay(client: &mut SimClient, member: &SimClassicMember) {
+async fn stay_in_group(client: &mut SimClient, member: &SimClassicMember) {
     let who = Committer {
         group: CLASSIC.to_owned(),
         member: member.id.clone(),
@@ -249,7 +252,7 @@ async fn stay(client: &mut SimClient, member: &SimClassicMember) {
     }
 }
 
-async fn leave(client: &mut SimClient, member: &SimClassicMember) {
+async fn leave_group(client: &mut SimClient, member: &SimClassicMember) {
     let identity = MemberIdentity { member_id: member.id.clone(), ..Default::default() };
     let request = LeaveGroupRequest {
         group_id: CLASSIC.to_owned(),
@@ -260,13 +263,13 @@ async fn leave(client: &mut SimClient, member: &SimClassicMember) {
     let _ = client.ask(&request, 4).await;
 }
 
-fn encode(places: &[Place]) -> Bytes {
+fn encode_assignment(places: &[Place]) -> Bytes {
     let lines: Vec<String> =
         places.iter().map(|(topic, index)| format!("{topic} {index}")).collect();
     Bytes::from(lines.join("\n"))
 }
 
-fn decode(bytes: &[u8]) -> Vec<Place> {
+fn decode_assignment(bytes: &[u8]) -> Vec<Place> {
     let text = String::from_utf8_lossy(bytes);
     let place = |line: &str| {
         let (topic, index) = line.split_once(' ')?;
@@ -287,7 +290,7 @@ struct SimConsumerMember {
 }
 
 /// A member of the group of KIP-848.
-pub async fn consumer(client: &mut SimClient) {
+pub async fn run_consumer(client: &mut SimClient) {
     client.find_coordinator(CoordinatorKind::Group, CONSUMER).await;
     let names = topic_ids(client).await;
     let new_id = |joins: u32, number: u32| format!("member-{number}-{joins}");
@@ -304,14 +307,14 @@ pub async fn consumer(client: &mut SimClient) {
                 member.epoch = -1;
                 // It works on nothing any more when it says so.
                 member.places.clear();
-                beat(client, &mut member, &names).await;
+                beat_once(client, &mut member, &names).await;
             }
             // As another from now on; of the former nothing is heard any more.
             member.joins += 1;
             (member.id, member.epoch) = (new_id(member.joins, client.number), 0);
             member.places.clear();
         }
-        beat(client, &mut member, &names).await;
+        beat_once(client, &mut member, &names).await;
         client.rest().await;
         if member.epoch > 0 && client.dice.chance(500) {
             let who = Committer {
@@ -320,14 +323,14 @@ pub async fn consumer(client: &mut SimClient) {
                 generation: member.epoch,
             };
             if !commit_some(client, &who, &member.places).await {
-                reset(client, &mut member);
+                reset_member(client, &mut member);
             }
         }
     }
 }
 
 /// The member is none any more: it begins again.
-fn reset(client: &SimClient, member: &mut SimConsumerMember) {
+fn reset_member(client: &SimClient, member: &mut SimConsumerMember) {
     member.epoch = 0;
     member.places.clear();
     client.shared.model.borrow_mut().groups.keep(CONSUMER, &member.id, &[]);
@@ -344,7 +347,7 @@ async fn topic_ids(client: &mut SimClient) -> BTreeMap<Uuid, String> {
     }
 }
 
-async fn beat(
+async fn beat_once(
     client: &mut SimClient,
     member: &mut SimConsumerMember,
     names: &BTreeMap<Uuid, String>,
@@ -386,7 +389,7 @@ async fn beat(
         ErrorCode::NONE => {}
         ErrorCode::UNKNOWN_MEMBER_ID
         | ErrorCode::FENCED_MEMBER_EPOCH
-        | ErrorCode::GROUP_ID_NOT_FOUND => return reset(client, member),
+        | ErrorCode::GROUP_ID_NOT_FOUND => return reset_member(client, member),
         ErrorCode::UNRELEASED_INSTANCE_ID => return,
         code if is_passing(code) => {
             member.says_all = true;

@@ -41,8 +41,8 @@ pub fn request_of(place: &Place, records: Bytes, acks: i16, id: Option<&str>) ->
 /// The code and the offset of the only partition of an answer.
 pub fn outcome_of(answer: &ProduceResponse) -> (ErrorCode, i64) {
     let first = answer.responses.first().and_then(|topic| topic.partition_responses.first());
-    first.map_or((ErrorCode::UNKNOWN_SERVER_ERROR, -1), |it| {
-        (ErrorCode(it.error_code), it.base_offset)
+    first.map_or((ErrorCode::UNKNOWN_SERVER_ERROR, -1), |partition| {
+        (ErrorCode(partition.error_code), partition.base_offset)
     })
 }
 

@@ -12,7 +12,7 @@ use crate::invariant::Invariant;
 use crate::nodes::model::Existence;
 
 /// A request to create a topic.
-pub fn creation(plan: &TopicPlan, settings: &[(String, String)]) -> CreateTopicsRequest {
+pub fn creation_request(plan: &TopicPlan, settings: &[(String, String)]) -> CreateTopicsRequest {
     let config = |(name, value): &(String, String)| CreatableTopicConfig {
         name: name.clone(),
         value: Some(value.clone()),
@@ -31,7 +31,7 @@ pub fn creation(plan: &TopicPlan, settings: &[(String, String)]) -> CreateTopics
 /// Creates the topics of the history, however often it takes.
 pub async fn create_all(client: &mut SimClient, settings: &[(String, String)]) {
     for plan in client.shared.topics.clone() {
-        let request = creation(&plan, settings);
+        let request = creation_request(&plan, settings);
         loop {
             let code = match client.ask(&request, 7).await {
                 Ok(answer) => ErrorCode(answer.topics.first().map_or(-1, |it| it.error_code)),
@@ -56,17 +56,17 @@ pub async fn come_and_go(client: &mut SimClient, settings: &[(String, String)]) 
         names += 1;
         let name = format!("passing-{}-{names}", client.number);
         let plan = TopicPlan { name, partitions: 2 };
-        note(client, &plan, Existence::Gone);
+        note_existence(client, &plan, Existence::Gone);
         while !client.is_over() && !is_unknown(client, &plan) {
             let known = client.shared.model.borrow().topics.get(&plan.name).copied();
             match client.dice.below(3) {
-                0 => create(client, &plan, settings, known).await,
-                1 => delete(client, &plan, known).await,
-                _ => look(client, &plan).await,
+                0 => create_topic(client, &plan, settings, known).await,
+                1 => delete_topic(client, &plan, known).await,
+                _ => look_at_topics(client, &plan).await,
             }
             client.rest().await;
         }
-        look(client, &plan).await;
+        look_at_topics(client, &plan).await;
     }
 }
 
@@ -75,11 +75,11 @@ fn is_unknown(client: &SimClient, plan: &TopicPlan) -> bool {
     model.topics.get(&plan.name) == Some(&Existence::Unknown)
 }
 
-fn note(client: &SimClient, plan: &TopicPlan, existence: Existence) {
+fn note_existence(client: &SimClient, plan: &TopicPlan, existence: Existence) {
     client.shared.model.borrow_mut().topics.insert(plan.name.clone(), existence);
 }
 
-async fn create(
+async fn create_topic(
     client: &mut SimClient,
     plan: &TopicPlan,
     settings: &[(String, String)],
@@ -88,9 +88,9 @@ async fn create(
     if client.connect().await.is_err() {
         return;
     }
-    note(client, plan, Existence::Unknown);
+    note_existence(client, plan, Existence::Unknown);
     // Whether it was carried out shows later.
-    let answer = match client.ask(&creation(plan, settings), 7).await {
+    let answer = match client.ask(&creation_request(plan, settings), 7).await {
         Ok(answer) => answer,
         Err(_) => return,
     };
@@ -106,18 +106,18 @@ async fn create(
             };
             let checked = was_expected.map_err(|why| format!("topic {}: {why}", plan.name));
             client.demand(Invariant::TopicsStay, checked);
-            note(client, plan, Existence::Exists);
+            note_existence(client, plan, Existence::Exists);
         }
         code if is_passing(code) => {}
         code => client.unexpected("CreateTopics", code),
     }
 }
 
-async fn delete(client: &mut SimClient, plan: &TopicPlan, known: Option<Existence>) {
+async fn delete_topic(client: &mut SimClient, plan: &TopicPlan, known: Option<Existence>) {
     if client.connect().await.is_err() {
         return;
     }
-    note(client, plan, Existence::Unknown);
+    note_existence(client, plan, Existence::Unknown);
     let topic = DeleteTopicState { name: Some(plan.name.clone()), ..Default::default() };
     let request =
         DeleteTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
@@ -140,7 +140,7 @@ async fn delete(client: &mut SimClient, plan: &TopicPlan, known: Option<Existenc
             };
             let checked = was_expected.map_err(|why| format!("topic {}: {why}", plan.name));
             client.demand(Invariant::TopicsStay, checked);
-            note(client, plan, Existence::Gone);
+            note_existence(client, plan, Existence::Gone);
         }
         code if is_passing(code) => {}
         code => client.unexpected("DeleteTopics", code),
@@ -148,7 +148,7 @@ async fn delete(client: &mut SimClient, plan: &TopicPlan, known: Option<Existenc
 }
 
 /// Looks whether the topic is there, in the metadata.
-async fn look(client: &mut SimClient, plan: &TopicPlan) {
+async fn look_at_topics(client: &mut SimClient, plan: &TopicPlan) {
     let known = client.shared.model.borrow().topics.get(&plan.name).copied();
     let topic = MetadataRequestTopic { name: Some(plan.name.clone()), ..Default::default() };
     let request = MetadataRequest {
