@@ -43,8 +43,11 @@ impl LogModel {
         self.era = era;
         let certain = self.entries.iter().rev().find(|(_, entry)| entry.is_certain);
         let end = certain.map_or(0, |(at, _)| at + 1);
+        if end < self.high_watermark {
+            // The end of a transaction may be lost: then it is open again from its first record on.
+            self.last_stable = 0;
+        }
         self.high_watermark = self.high_watermark.min(end);
-        self.last_stable = self.last_stable.min(end);
     }
 
     /// All that was seen so far is durable: the node has stopped cleanly.
