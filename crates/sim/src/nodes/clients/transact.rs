@@ -43,6 +43,10 @@ struct TransactSession {
     producer_id: i64,
     epoch: i16,
     sequences: BTreeMap<Place, i32>,
+    /// A request to end a transaction was lost, and may still arrive. Where one epoch has many
+    /// transactions (before KIP-890), it would then end a later one: a careful producer goes on
+    /// with a new epoch.
+    may_be_ended_late: bool,
 }
 
 /// Why a session is over: it is fenced, or its era is.
@@ -69,7 +73,7 @@ pub async fn transact(client: &mut SimClient, protocol: TransactionProtocol) {
             let id = TransactionId { writer: client.number, number: transactions };
             client.shared.model.borrow_mut().transactions.begin(id);
             let done = run_one(client, &mut session, id, (&mut numbers, offset)).await;
-            if done.is_err() {
+            if done.is_err() || session.may_be_ended_late {
                 break;
             }
             client.rest().await;
@@ -114,6 +118,7 @@ async fn begin_session(
             producer_id: answer.producer_id,
             epoch: answer.producer_epoch,
             sequences: BTreeMap::new(),
+            may_be_ended_late: false,
         }),
         code if is_passing(code) => None,
         code => {
@@ -330,6 +335,7 @@ async fn end(
     let version = if is_implied { 5 } else { 3 };
     let asked = session.insist(client, &request, version, |it| ErrorCode(it.error_code)).await;
     let (lost, answer) = asked?;
+    session.may_be_ended_late |= lost > 0 && !is_implied;
     let code = ErrorCode(answer.error_code);
     if lost == 0 && is_fenced(code) {
         // No other request has asked for the commit.
