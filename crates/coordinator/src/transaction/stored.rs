@@ -74,7 +74,7 @@ pub struct Transaction {
     /// The producer id before epochs ran out; the same as `producer_id` if they never did; -1 if
     /// not known.
     ///
-    /// Example: producer 7 ends a transaction at epoch 32766 ([`EPOCH_LAST`]): `next_id` is 8 until
+    /// Example: producer 7 ends a transaction at epoch 32766 (`EPOCH_LAST`): `next_id` is 8 until
     /// the markers are written, then `producer_id` is 8, the epoch 0, and `previous_id` 7.
     pub previous_id: ProducerId,
     /// The producer id from the end of this transaction on; -1 if it stays the same.

@@ -62,7 +62,7 @@ pub struct ConsumerMember {
     pub classic: Option<ClassicMetadata>,
 }
 
-/// The metadata of a member that uses the classic protocol, beside [`ConsumerMember`].
+/// The metadata of a member that uses the classic protocol, beside its `ConsumerMember`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClassicMetadata {
     /// After how long without a heartbeat it is removed, in milliseconds.
