@@ -22,6 +22,9 @@ use crate::nodes::model::Place;
 
 /// After how long without a word a member is taken for gone, in milliseconds.
 pub const SESSION_MS: u64 = 6_000;
+/// How long a member may take to give a partition up. Longer than a session: the model knows of one
+/// time only after which a silent member has nothing any more.
+const REVOCATION_MS: i32 = 7_000;
 /// The groups that members meet in.
 const CLASSIC: &str = "members-classic";
 const CONSUMER: &str = "members-consumer";
@@ -368,7 +371,7 @@ async fn beat_once(
         group_id: CONSUMER.to_owned(),
         member_id: member.id.clone(),
         member_epoch: member.epoch,
-        rebalance_timeout_ms: if says_all { 5_000 } else { -1 },
+        rebalance_timeout_ms: if says_all { REVOCATION_MS } else { -1 },
         subscribed_topic_names: says_all.then_some(topics),
         topic_partitions: Some(names.iter().filter_map(|(id, name)| owned(id, name)).collect()),
         ..Default::default()

@@ -88,11 +88,14 @@ impl LogModel {
         Ok(())
     }
 
-    /// What was written before a power cut and is read after it: all before it has survived, too.
+    /// What was written before a power cut and is read after it: all of its era before it has
+    /// survived, too. What earlier eras had there may have been replaced without an answer.
     fn survived(&mut self, offset: i64, era: u32) {
         if era < self.era {
             let before = self.entries.range_mut(..=offset);
-            before.for_each(|(_, entry)| entry.is_certain = true);
+            before
+                .filter(|(_, entry)| entry.era == era)
+                .for_each(|(_, entry)| entry.is_certain = true);
         }
     }
 
