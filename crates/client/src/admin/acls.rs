@@ -4,9 +4,11 @@ use ottla_protocol::messages::create_acls_request::{AclCreation, CreateAclsReque
 use ottla_protocol::messages::delete_acls_request::{DeleteAclsFilter, DeleteAclsRequest};
 use ottla_protocol::messages::describe_acls_request::DescribeAclsRequest;
 
-use super::refusal::ItemRefusal;
 use crate::client::Client;
 use crate::error::ClientError;
+
+/// What errors are about.
+const ACLS: &str = "access control lists";
 
 /// A rule. Numbers are Kafka's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +67,7 @@ impl Client {
         let creations = bindings.into_iter().map(creation).collect();
         let request = CreateAclsRequest { creations, ..Default::default() };
         for result in self.ask_controller(&request).await?.results {
-            ItemRefusal::check(result.error_code, result.error_message)
-                .map_err(|why| why.about("access control lists"))?;
+            ClientError::check_item(result.error_code, result.error_message, ACLS)?;
         }
         Ok(())
     }
@@ -89,8 +90,7 @@ impl Client {
         let filters = filters.into_iter().map(filter).collect();
         let request = DeleteAclsRequest { filters, ..Default::default() };
         for result in self.ask_controller(&request).await?.filter_results {
-            ItemRefusal::check(result.error_code, result.error_message)
-                .map_err(|why| why.about("access control lists"))?;
+            ClientError::check_item(result.error_code, result.error_message, ACLS)?;
         }
         Ok(())
     }
@@ -111,8 +111,7 @@ impl Client {
             ..Default::default()
         };
         let response = self.ask_any(&request).await?;
-        ItemRefusal::check(response.error_code, response.error_message)
-            .map_err(|why| why.about("access control lists"))?;
+        ClientError::check_item(response.error_code, response.error_message, ACLS)?;
         let mut all = Vec::new();
         for resource in response.resources {
             all.extend(resource.acls.into_iter().map(|acl| AclBinding {

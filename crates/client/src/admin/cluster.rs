@@ -3,7 +3,6 @@
 use ottla_protocol::messages::describe_cluster_request::DescribeClusterRequest;
 use ottla_types::NodeId;
 
-use super::refusal::ItemRefusal;
 use crate::client::Client;
 use crate::error::ClientError;
 
@@ -57,8 +56,7 @@ impl Client {
             ..Default::default()
         };
         let response = self.ask_any(&request).await?;
-        ItemRefusal::check(response.error_code, response.error_message)
-            .map_err(|why| why.about("the cluster"))?;
+        ClientError::check_item(response.error_code, response.error_message, "the cluster")?;
         for it in &response.brokers {
             self.shared.metadata.add_broker(it.broker_id, format!("{}:{}", it.host, it.port));
         }

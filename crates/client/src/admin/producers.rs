@@ -5,7 +5,6 @@ use ottla_protocol::messages::describe_producers_request::{
 };
 use ottla_types::{NodeId, Offset, ProducerId, TimestampMs, TopicPartition};
 
-use super::refusal::ItemRefusal;
 use crate::client::Client;
 use crate::error::ClientError;
 
@@ -45,8 +44,7 @@ impl Client {
         let response = self.ask(node, &request).await?;
         let mut all = Vec::new();
         for partition in response.topics.into_iter().flat_map(|it| it.partitions) {
-            ItemRefusal::check(partition.error_code, partition.error_message)
-                .map_err(|why| why.about(&place.to_string()))?;
+            ClientError::check_item(partition.error_code, partition.error_message, place)?;
             all.extend(partition.active_producers.into_iter().map(|it| ProducerDescription {
                 id: it.producer_id,
                 epoch: it.producer_epoch,

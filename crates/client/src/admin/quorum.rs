@@ -6,7 +6,6 @@ use ottla_protocol::messages::describe_quorum_request::{
 use ottla_protocol::messages::describe_quorum_response::ReplicaState;
 use ottla_types::{CLUSTER_METADATA, ErrorCode, LeaderEpoch, NodeId, Offset, TimestampMs, Uuid};
 
-use super::refusal::ItemRefusal;
 use crate::client::Client;
 use crate::error::ClientError;
 
@@ -70,14 +69,13 @@ impl Client {
         let request = DescribeQuorumRequest { topics: vec![topic], ..Default::default() };
         let response = self.ask_any(&request).await?;
         let what = "the metadata quorum";
-        ItemRefusal::check(response.error_code, response.error_message)
-            .map_err(|why| why.about(what))?;
+        ClientError::check_item(response.error_code, response.error_message, what)?;
         let Some(found) = response.topics.into_iter().flat_map(|it| it.partitions).next() else {
             let code = ErrorCode::UNKNOWN_SERVER_ERROR;
             let reason = "the broker does not know the quorum".to_owned();
             return Err(ClientError::RefusedBecause { code, reason });
         };
-        ItemRefusal::check(found.error_code, found.error_message).map_err(|why| why.about(what))?;
+        ClientError::check_item(found.error_code, found.error_message, what)?;
         let replica = |state: ReplicaState| {
             let mut replica = QuorumReplica::from(state);
             let node = response.nodes.iter().find(|node| node.node_id == replica.id);

@@ -9,7 +9,6 @@ use ottla_protocol::messages::describe_client_quotas_request::{
     ComponentData, DescribeClientQuotasRequest,
 };
 
-use super::refusal::ItemRefusal;
 use crate::client::Client;
 use crate::error::ClientError;
 
@@ -72,8 +71,7 @@ impl Client {
             ..Default::default()
         };
         let response = self.ask_any(&request).await?;
-        ItemRefusal::check(response.error_code, response.error_message)
-            .map_err(|why| why.about("quotas"))?;
+        ClientError::check_item(response.error_code, response.error_message, "quotas")?;
         let all = response.entries.unwrap_or_default().into_iter().map(|entry| {
             let entity = entry.entity.into_iter().map(|it| {
                 let owner = it.entity_name.map_or(QuotaOwner::Default, QuotaOwner::Named);
@@ -115,8 +113,7 @@ impl Client {
         };
         let request = AlterClientQuotasRequest { entries: vec![entry], ..Default::default() };
         for result in self.ask_controller(&request).await?.entries {
-            ItemRefusal::check(result.error_code, result.error_message)
-                .map_err(|why| why.about("quotas"))?;
+            ClientError::check_item(result.error_code, result.error_message, "quotas")?;
         }
         Ok(())
     }

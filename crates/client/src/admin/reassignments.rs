@@ -48,8 +48,7 @@ impl Client {
             ..Default::default()
         };
         let response = self.ask_controller(&request).await?;
-        ItemRefusal::check(response.error_code, response.error_message)
-            .map_err(|why| why.about("reassignments"))?;
+        ClientError::check_item(response.error_code, response.error_message, "reassignments")?;
         let mut all = BTreeMap::new();
         for topic in response.topics {
             for it in topic.partitions {
@@ -89,8 +88,7 @@ impl Client {
             ..Default::default()
         };
         let response = self.ask_controller(&request).await?;
-        ItemRefusal::check(response.error_code, response.error_message)
-            .map_err(|why| why.about("reassignments"))?;
+        ClientError::check_item(response.error_code, response.error_message, "reassignments")?;
         let mut refused = BTreeMap::new();
         for topic in response.responses {
             for it in topic.partitions {

@@ -1,5 +1,7 @@
 //! Why one item of a request was refused.
 
+use std::fmt::Display;
+
 use ottla_types::ErrorCode;
 
 use crate::error::ClientError;
@@ -30,5 +32,16 @@ impl ItemRefusal {
             Some(reason) => ClientError::RefusedBecause { code, reason },
             None => ClientError::Refused { what: what.to_owned(), code },
         }
+    }
+}
+
+impl ClientError {
+    /// As [`ClientError::check`], of an item that may come with the broker's own words.
+    pub(crate) fn check_item(
+        code: i16,
+        reason: Option<String>,
+        what: impl Display,
+    ) -> Result<(), Self> {
+        ItemRefusal::check(code, reason).map_err(|refusal| refusal.about(&what.to_string()))
     }
 }

@@ -79,8 +79,7 @@ impl Client {
             ..Default::default()
         };
         let response = self.ask_any(&request).await?;
-        ItemRefusal::check(response.error_code, response.error_message)
-            .map_err(|why| why.about("SCRAM credentials"))?;
+        ClientError::check_item(response.error_code, response.error_message, "SCRAM credentials")?;
         let listings = response.results.into_iter().map(|it| {
             let mechanism =
                 |code: i8| ScramMechanism::ALL.into_iter().find(|known| *known as i8 == code);
@@ -125,8 +124,11 @@ impl Client {
         let request =
             AlterUserScramCredentialsRequest { deletions, upsertions, ..Default::default() };
         for result in self.ask_controller(&request).await?.results {
-            ItemRefusal::check(result.error_code, result.error_message)
-                .map_err(|why| why.about(&format!("user {user}")))?;
+            ClientError::check_item(
+                result.error_code,
+                result.error_message,
+                format_args!("user {user}"),
+            )?;
         }
         Ok(())
     }

@@ -282,7 +282,7 @@ impl Client {
             Some(result) => (result.error_code, result.error_message),
             None => (ErrorCode::UNKNOWN_SERVER_ERROR.0, None),
         };
-        ItemRefusal::check(code, reason).map_err(|why| why.about(&format!("topic {}", topic.name)))
+        ClientError::check_item(code, reason, format_args!("topic {}", topic.name))
     }
 
     /// A topic that was just created or changed: waits until a broker knows all its leaders.
@@ -332,8 +332,11 @@ impl Client {
         };
         let response = self.ask_controller(&request).await?;
         for result in response.results {
-            ItemRefusal::check(result.error_code, result.error_message)
-                .map_err(|why| why.about(&format!("topic {}", result.name)))?;
+            ClientError::check_item(
+                result.error_code,
+                result.error_message,
+                format_args!("topic {}", result.name),
+            )?;
         }
         self.forget(&more.topic);
         Ok(())
