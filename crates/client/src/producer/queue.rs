@@ -205,12 +205,11 @@ impl PartitionQueue {
             (self.identity, self.next_sequence) = (current, 0);
         }
         let identity = self.identity;
-        let due = self.batches.iter_mut().find(|it| matches!(it.attempt, Attempt::Due));
-        let batch = due?;
+        let batch = first_due(&mut self.batches)?;
         batch.deadline.get_or_insert(now.saturating_add(options.delivery_timeout));
+        let count = batch.count();
         let sequence = *batch.sequence.get_or_insert_with(|| {
             let first = self.next_sequence;
-            let count = i32::try_from(batch.records.len()).unwrap_or(i32::MAX);
             self.next_sequence = first.wrapping_add(count) & i32::MAX;
             first
         });
@@ -231,16 +230,14 @@ impl PartitionQueue {
 
     /// Gives up the next batch that is due, for an error that does not concern it alone.
     pub fn give_up_due(&mut self, error: ClientError, now: Duration) {
-        let due = self.batches.iter_mut().find(|it| matches!(it.attempt, Attempt::Due));
-        if let Some(batch) = due {
+        if let Some(batch) = first_due(&mut self.batches) {
             (batch.attempt, batch.deadline) = (Attempt::Failed(error), Some(now));
         }
     }
 
     /// The next batch that is due could not be sent; the next attempt may succeed.
     pub fn fail_due(&mut self, error: ClientError, now: Duration, delivery_timeout: Duration) {
-        let due = self.batches.iter_mut().find(|it| matches!(it.attempt, Attempt::Due));
-        if let Some(batch) = due {
+        if let Some(batch) = first_due(&mut self.batches) {
             batch.deadline.get_or_insert(now.saturating_add(delivery_timeout));
             batch.attempt = Attempt::Failed(error);
         }
@@ -248,9 +245,7 @@ impl PartitionQueue {
 
     /// Takes note that a batch is on its way.
     pub fn sent(&mut self, number: u64) {
-        if let Some(batch) = self.batches.iter_mut().find(|it| it.number == number) {
-            batch.attempt = Attempt::Sent;
-        }
+        self.set_attempt(number, Attempt::Sent);
     }
 
     /// Takes note that a batch has been written; its records.
@@ -262,8 +257,12 @@ impl PartitionQueue {
 
     /// Takes note that a batch has failed.
     pub fn failed(&mut self, number: u64, error: ClientError) {
+        self.set_attempt(number, Attempt::Failed(error));
+    }
+
+    fn set_attempt(&mut self, number: u64, attempt: Attempt) {
         if let Some(batch) = self.batches.iter_mut().find(|it| it.number == number) {
-            batch.attempt = Attempt::Failed(error);
+            batch.attempt = attempt;
         }
     }
 
@@ -326,6 +325,10 @@ impl PartitionQueue {
         rest.sequence = sequence.map(|it| it.wrapping_add(first.count()) & i32::MAX);
         [first, rest]
     }
+}
+
+fn first_due(batches: &mut VecDeque<QueuedBatch>) -> Option<&mut QueuedBatch> {
+    batches.iter_mut().find(|it| matches!(it.attempt, Attempt::Due))
 }
 
 /// Is it clear after this error that the batch was not written?

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::future::{pending, poll_fn};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -84,29 +84,17 @@ impl Producer {
     /// Waits for all that is on its way, and sends nothing more.
     pub(super) async fn wait_for_calls(&mut self) {
         while !self.calls.is_empty() {
-            let answered = next_answered(&mut self.calls).await;
+            let answered = poll_fn(|cx| poll_answered(&mut self.calls, cx)).await;
             self.accept(answered);
         }
     }
 
     /// Takes in what is answered by now.
     async fn accept_ready(&mut self) {
-        while !self.calls.is_empty() {
-            let answered = poll_fn(|cx| {
-                for (at, call) in self.calls.iter_mut().enumerate() {
-                    if let Poll::Ready(answer) = call.reply.poll(cx) {
-                        return Poll::Ready(Some((at, answer)));
-                    }
-                }
-                Poll::Ready(None)
-            });
-            match answered.await {
-                Some((at, answer)) => {
-                    let call = self.calls.remove(at);
-                    self.accept((call, answer));
-                }
-                None => return,
-            }
+        loop {
+            let answered = poll_fn(|cx| Poll::Ready(poll_answered(&mut self.calls, cx))).await;
+            let Poll::Ready(answered) = answered else { return };
+            self.accept(answered);
         }
     }
 
@@ -122,7 +110,7 @@ impl Producer {
         };
         let answered = tokio::select! {
             biased;
-            answered = next_answered(&mut self.calls), if !self.calls.is_empty() => Some(answered),
+            answered = poll_fn(|cx| poll_answered(&mut self.calls, cx)) => Some(answered),
             () = retry => None,
         };
         if let Some(answered) = answered {
@@ -351,18 +339,14 @@ fn lost_record(record: &PendingRecord) -> Lost {
 
 type Answered = (ProduceCall, Result<ProduceResponse, ClientError>);
 
-/// The next of these calls that is answered.
-async fn next_answered(calls: &mut Vec<ProduceCall>) -> Answered {
-    let (at, answer) = poll_fn(|cx| {
-        for (at, call) in calls.iter_mut().enumerate() {
-            if let Poll::Ready(answer) = call.reply.poll(cx) {
-                return Poll::Ready((at, answer));
-            }
+/// The first of these calls that is answered; it is no longer among them.
+fn poll_answered(calls: &mut Vec<ProduceCall>, cx: &mut Context<'_>) -> Poll<Answered> {
+    for at in 0..calls.len() {
+        if let Poll::Ready(answer) = calls[at].reply.poll(cx) {
+            return Poll::Ready((calls.remove(at), answer));
         }
-        Poll::Pending
-    })
-    .await;
-    (calls.remove(at), answer)
+    }
+    Poll::Pending
 }
 
 /// What a response says of a batch: its first offset, or why it was refused.
