@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bytes::Bytes;
 use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
 use ottla_protocol::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
 use ottla_protocol::messages::join_group_response::JoinGroupResponse;
@@ -11,7 +12,7 @@ use ottla_protocol::messages::sync_group_request::{SyncGroupRequest, SyncGroupRe
 use ottla_protocol::shared::consumer_protocol_assignment::{
     ConsumerProtocolAssignment, TopicPartition as Assigned,
 };
-use ottla_protocol::{Decoder, Message, encode_value};
+use ottla_protocol::{DecodeError, Decoder, Message, encode_value};
 use ottla_types::{ErrorCode, NodeId, TopicPartition};
 
 use crate::assign::{Assignor, Candidate};
@@ -162,14 +163,7 @@ impl ClassicMembership {
         if synced.assignment.is_empty() {
             return Ok(Partitions::new());
         }
-        let mut d = Decoder::new(synced.assignment);
-        let version = d.i16()?.clamp(0, *ConsumerProtocolAssignment::VERSIONS.end());
-        let assigned = ConsumerProtocolAssignment::decode(&mut d, version)?;
-        let partitions = |assigned: Assigned| {
-            let topic = assigned.topic;
-            assigned.partitions.into_iter().map(move |at| TopicPartition::new(topic.as_str(), at))
-        };
-        Ok(assigned.assigned_partitions.into_iter().flat_map(partitions).collect())
+        Ok(decode_assignment(synced.assignment)?)
     }
 
     /// How long the coordinator may take: it waits for the other members.
@@ -271,6 +265,18 @@ impl ClassicMembership {
         client.ask(self.coordinator, &request).await?;
         Ok(())
     }
+}
+
+/// The partitions that a group's leader has given to a member.
+pub(crate) fn decode_assignment(assignment: Bytes) -> Result<Partitions, DecodeError> {
+    let mut d = Decoder::new(assignment);
+    let version = d.i16()?.clamp(0, *ConsumerProtocolAssignment::VERSIONS.end());
+    let assigned = ConsumerProtocolAssignment::decode(&mut d, version)?;
+    let partitions = |assigned: Assigned| {
+        let topic = assigned.topic;
+        assigned.partitions.into_iter().map(move |at| TopicPartition::new(topic.as_str(), at))
+    };
+    Ok(assigned.assigned_partitions.into_iter().flat_map(partitions).collect())
 }
 
 /// How many partitions each of these topics has; those that do not exist are left out.

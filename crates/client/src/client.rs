@@ -13,7 +13,7 @@ use ottla_types::{ErrorCode, NodeId};
 use crate::addresses::broker_addresses;
 use crate::dialer::{Dialer, Tcp};
 use crate::error::ClientError;
-use crate::link::{BrokerLink, PendingReply, VersionRange};
+use crate::link::{BrokerLink, Greeting, PendingReply, VersionRange};
 use crate::metadata::MetadataCache;
 
 /// How long a client waits, and what it calls itself. Kafka's names are in the comments.
@@ -269,15 +269,18 @@ impl Client {
     /// # Errors
     /// The broker is not known or not reachable.
     pub async fn versions(&self, node: NodeId) -> Result<BTreeMap<i16, VersionRange>, ClientError> {
-        let greeting = self.link(node, Line::Quick)?.greeting(self.options().setup_timeout).await;
-        Ok(greeting.map_err(|error| advertised(error, node))?.versions.clone())
+        Ok(self.greeting(node).await?.versions.clone())
     }
 
     /// The level of one of the cluster's features, as this broker knows it; 0 if it has none.
     pub(crate) async fn feature(&self, node: NodeId, name: &str) -> Result<i16, ClientError> {
+        Ok(self.greeting(node).await?.features.get(name).copied().unwrap_or(0))
+    }
+
+    /// What a broker said when the connection to it was opened.
+    async fn greeting(&self, node: NodeId) -> Result<Arc<Greeting>, ClientError> {
         let greeting = self.link(node, Line::Quick)?.greeting(self.options().setup_timeout).await;
-        let greeting = greeting.map_err(|error| advertised(error, node))?;
-        Ok(greeting.features.get(name).copied().unwrap_or(0))
+        greeting.map_err(|error| advertised(error, node))
     }
 
     /// The node that coordinates a group or a transactional id.

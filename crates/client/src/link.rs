@@ -155,6 +155,12 @@ impl From<PeerError> for CallError {
     }
 }
 
+impl<E: Into<ClientError>> From<E> for CallError {
+    fn from(error: E) -> Self {
+        Self::Client(error.into())
+    }
+}
+
 impl BrokerLink {
     pub fn new(
         address: &str,
@@ -195,11 +201,9 @@ impl BrokerLink {
         limit: Duration,
     ) -> Result<PendingReply<R>, ClientError> {
         let mut version = 0;
-        let client_id = Arc::clone(&self.peer.reach().client_id);
         let sent = self.peer.send(limit, |greeting| {
-            version = greeting.version(R::KEY, newest).map_err(CallError::Client)?;
-            request_frame(request, version, 0, &client_id)
-                .map_err(|error| CallError::Client(error.into()))
+            version = greeting.version(R::KEY, newest)?;
+            Ok(request_frame(request, version, 0, &self.peer.reach().client_id)?)
         });
         let answer = sent.await.map_err(|error| self.call_failed(error))?;
         Ok(PendingReply { link: self.clone(), answer, version, request: PhantomData })
@@ -207,11 +211,9 @@ impl BrokerLink {
 
     /// Sends a request that is not answered.
     pub async fn tell<R: Request>(&self, request: &R, limit: Duration) -> Result<(), ClientError> {
-        let client_id = Arc::clone(&self.peer.reach().client_id);
         let told = self.peer.tell(limit, |greeting| {
-            let version = greeting.version(R::KEY, None).map_err(CallError::Client)?;
-            request_frame(request, version, 0, &client_id)
-                .map_err(|error| CallError::Client(error.into()))
+            let version = greeting.version(R::KEY, None)?;
+            Ok(request_frame(request, version, 0, &self.peer.reach().client_id)?)
         });
         told.await.map_err(|error| self.call_failed(error))
     }

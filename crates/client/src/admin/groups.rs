@@ -1,18 +1,14 @@
 //! Groups from outside: which there are, their members, and what each of them reads.
 
-use bytes::Bytes;
 use ottla_protocol::messages::consumer_group_describe_request::ConsumerGroupDescribeRequest;
 use ottla_protocol::messages::consumer_group_describe_response::{Assignment, Member as Shown};
 use ottla_protocol::messages::delete_groups_request::DeleteGroupsRequest;
 use ottla_protocol::messages::describe_groups_request::DescribeGroupsRequest;
 use ottla_protocol::messages::describe_groups_response::DescribedGroupMember;
 use ottla_protocol::messages::list_groups_request::ListGroupsRequest;
-use ottla_protocol::shared::consumer_protocol_assignment::{
-    ConsumerProtocolAssignment, TopicPartition as Assigned,
-};
-use ottla_protocol::{Decoder, Message};
 use ottla_types::{ErrorCode, NodeId, TopicPartition};
 
+use crate::classic_member::decode_assignment;
 use crate::client::{Client, CoordinatorOf};
 use crate::error::ClientError;
 use crate::partitions::Partitions;
@@ -166,7 +162,8 @@ fn consumer_member(it: Shown) -> MemberDescription {
 }
 
 fn classic_member(it: DescribedGroupMember) -> MemberDescription {
-    let places = decoded_assignment(it.member_assignment);
+    // Groups of other applications have assignments of another form.
+    let places = decode_assignment(it.member_assignment).unwrap_or_default();
     MemberDescription {
         id: it.member_id,
         instance: it.group_instance_id,
@@ -186,23 +183,4 @@ fn assigned_places(assignment: &Assignment) -> Partitions {
         all.extend(it.partitions.iter().map(|at| TopicPartition::new(name, *at)));
     }
     all
-}
-
-/// What a leader has given to a member; nothing if it is in another form.
-fn decoded_assignment(assignment: Bytes) -> Partitions {
-    let mut d = Decoder::new(assignment);
-    let Ok(version) = d.i16() else { return Partitions::new() };
-    let version = version.clamp(0, *ConsumerProtocolAssignment::VERSIONS.end());
-    let Ok(text) = ConsumerProtocolAssignment::decode(&mut d, version) else {
-        return Partitions::new();
-    };
-    let partitions = |assigned: Assigned| {
-        let topic = assigned.topic;
-        assigned
-            .partitions
-            .into_iter()
-            .map(move |at| TopicPartition::new(topic.as_str(), at))
-            .collect::<Vec<_>>()
-    };
-    text.assigned_partitions.into_iter().flat_map(partitions).collect()
 }
