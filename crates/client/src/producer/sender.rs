@@ -91,9 +91,7 @@ impl Producer {
 
     /// Takes in what is answered by now.
     async fn accept_ready(&mut self) {
-        loop {
-            let answered = poll_fn(|cx| Poll::Ready(poll_answered(&mut self.calls, cx))).await;
-            let Poll::Ready(answered) = answered else { return };
+        while let Poll::Ready(answered) = now_answered(&mut self.calls).await {
             self.accept(answered);
         }
     }
@@ -338,6 +336,11 @@ fn lost_record(record: &PendingRecord) -> Lost {
 }
 
 type Answered = (ProduceCall, Result<ProduceResponse, ClientError>);
+
+/// The first of these calls that is answered by now, if one is.
+async fn now_answered(calls: &mut Vec<ProduceCall>) -> Poll<Answered> {
+    poll_fn(|cx| Poll::Ready(poll_answered(calls, cx))).await
+}
 
 /// The first of these calls that is answered; it is no longer among them.
 fn poll_answered(calls: &mut Vec<ProduceCall>, cx: &mut Context<'_>) -> Poll<Answered> {
