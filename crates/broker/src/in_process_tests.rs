@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use ottla_client::{
-    ByteStream, ChangeMode, Client, ClientError, ClientOptions, Consumer, Dialer, Dialing,
+    ByteStream, ChangeMode, Client, ClientError, ClientOptions, Connecting, Consumer, Dialer,
     NewTopic, Producer, ProducerOptions, ProducerRecord, Start,
 };
 use ottla_clock::Clock;
@@ -31,7 +31,7 @@ struct InProcess {
 }
 
 impl Dialer for InProcess {
-    fn dial(&self, _: &str) -> Dialing {
+    fn dial(&self, _: &str) -> Connecting {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
         let doors = self.doors.clone();
         Box::pin(async move {

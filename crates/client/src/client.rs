@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use ottla_clock::Clock;
 use ottla_locks::Mutex;
+use ottla_net::transport::Transport;
 use ottla_protocol::Request;
 use ottla_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use ottla_types::{ErrorCode, NodeId};
 
 use crate::addresses::broker_addresses;
-use crate::dialer::{Dialer, Tcp};
+use crate::dialer::Dialer;
 use crate::error::ClientError;
 use crate::link::{BrokerLink, Greeting, PendingReply, VersionRange};
 use crate::metadata::MetadataCache;
@@ -142,7 +143,7 @@ impl Client {
         clock: Clock,
     ) -> Result<Self, ClientError> {
         let options = ClientOptions { client_id: client_id.to_owned(), ..Default::default() };
-        let client = Self::new(bootstrap, options, Arc::new(Tcp), clock)?;
+        let client = Self::new(bootstrap, options, Arc::new(Transport::Tcp), clock)?;
         client.any_link().await?;
         Ok(client)
     }

@@ -45,13 +45,13 @@
 //!
 //! There is no thread and no task behind a client: connections move while a call is awaited. A
 //! client can be used from many tasks and threads at once, as long as the runtime that it made its
-//! connections in goes on; it needs tokio's time and, with [`Tcp`], its network driver. Futures can
-//! be dropped at any time: a request that was sent is then answered into the void.
+//! connections in goes on; it needs tokio's time and, with [`Transport::Tcp`], its network driver.
+//! Futures can be dropped at any time: the answer to a request that was sent is then thrown away.
 //!
 //! # Connections
 //!
-//! A [`Dialer`] makes them. [`Tcp`] is the usual one; a process that holds a node can hand out
-//! streams in memory instead and let the node serve them.
+//! A [`Dialer`] makes them. [`Transport::Tcp`] is the usual one; a process that holds a node can
+//! hand out streams in memory instead and let the node serve them.
 
 mod addresses;
 mod admin;
@@ -77,11 +77,12 @@ pub use admin::*;
 pub use assign::Assignor;
 pub use client::{Client, ClientOptions, CoordinatorOf};
 pub use consumer::{Consumer, Received};
-pub use dialer::{ByteStream, Dialer, Dialing, Tcp};
+pub use dialer::Dialer;
 pub use error::ClientError;
 pub use link::VersionRange;
 pub use obstacle::TooFewBrokers;
 pub use options::{ConsumerOptions, GroupProtocol, IsolationLevel, OptionError, Start};
+pub use ottla_net::transport::{ByteStream, Connecting, Transport};
 pub use ottla_records::Compression;
 pub use ottla_types::TopicPartition;
 pub use partitions::{CommittedPosition, CommittedPositions, PartitionOffsets};

@@ -12,11 +12,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_clock::Clock;
 use ottla_net::peer::{self, Peer, PeerError, PeerLimits, PendingAnswer, PendingRequest, Reach};
+use ottla_net::transport::ByteStream;
 use ottla_protocol::messages::api_versions_request::ApiVersionsRequest;
 use ottla_protocol::{ApiKey, Decoder, Message, Request, request_frame, response_head_is_flexible};
 
 use crate::client::ClientOptions;
-use crate::dialer::{ByteStream, Dialer};
+use crate::dialer::Dialer;
 use crate::error::ClientError;
 
 /// The version of ApiVersions that is asked first; every broker since 2.4 has it.

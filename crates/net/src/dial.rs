@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 ///
 /// # Errors
 /// The name is not known, nobody listens there, or the way there is closed.
-pub async fn connect(address: &str) -> io::Result<TcpStream> {
+pub(crate) async fn connect_tcp(address: &str) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     // A request must not wait for the acknowledgement of the one before it.
     stream.set_nodelay(true)?;

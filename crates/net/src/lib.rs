@@ -16,7 +16,7 @@
 //! - [`transport`]: sockets, or streams in memory
 
 pub mod connection;
-pub mod dial;
+mod dial;
 pub mod frame;
 pub mod listener;
 pub mod names;

@@ -15,18 +15,19 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use crate::dial::connect_tcp;
 use crate::listener::{Listener, SocketOptions, bind_tcp};
 
-/// One side of a connection in memory.
-pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+/// A connection's bytes, both ways.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 
 /// One side of a connection in memory, of whatever kind.
-pub type MemoryStream = Box<dyn Duplex>;
+pub type MemoryStream = Box<dyn ByteStream>;
 
-/// A future that a network in memory makes.
-pub type Connecting = Pin<Box<dyn Future<Output = io::Result<MemoryStream>> + Send>>;
+/// A connection that is being made.
+pub type Connecting = Pin<Box<dyn Future<Output = io::Result<Box<dyn ByteStream>>> + Send>>;
 
 /// A network in memory.
 pub trait Network: fmt::Debug + Send + Sync {
@@ -81,6 +82,21 @@ impl Transport {
         match self {
             Self::Tcp => bind_tcp(address, options).map(Bound::Tcp),
             Self::Memory(network) => network.bind(address).map(Bound::Memory),
+        }
+    }
+
+    /// Connects to `host:port`.
+    #[must_use]
+    pub fn connect(&self, address: &str) -> Connecting {
+        match self {
+            Self::Tcp => {
+                let address = address.to_owned();
+                Box::pin(async move {
+                    let stream = connect_tcp(&address).await?;
+                    Ok(Box::new(stream) as Box<dyn ByteStream>)
+                })
+            }
+            Self::Memory(network) => network.connect(address),
         }
     }
 }
