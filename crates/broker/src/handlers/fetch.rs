@@ -79,7 +79,7 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
             () = node.clock.sleep_until(deadline) => break found,
         }
     };
-    count_fetched(node, &found);
+    count_fetched(&found);
     build_response(&plan, found)
 }
 
@@ -160,11 +160,20 @@ fn read_once(wanted: Vec<(FetchedPartition, Position)>) -> Vec<(FetchedPartition
 /// What one look at all partitions found.
 #[derive(Default)]
 struct FetchLook {
-    partitions: Vec<(FetchedPartition, Result<PartitionRead, ErrorCode>, LeaderIdAndEpoch)>,
+    partitions: Vec<LookedAt>,
     bytes: usize,
     /// How many bytes could be sent if batches were cut, which is what `min_bytes` counts.
     there: usize,
     refused: bool,
+}
+
+/// A partition in a look.
+struct LookedAt {
+    place: FetchedPartition,
+    /// If it is here.
+    partition: Option<Partition>,
+    read: Result<PartitionRead, ErrorCode>,
+    leader: LeaderIdAndEpoch,
 }
 
 /// How much one answer may hold, in bytes.
@@ -184,7 +193,11 @@ fn read_all(node: &Node, call: &Call, request: &FetchRequest, plan: &FetchPlan) 
         let one = found.bytes == 0;
         let bytes_max = usize::try_from(position.bytes_max).unwrap_or(0).min(left);
         let asked = FetchTerms { replica_id, position, bytes_max, one, isolation };
-        let (read, leader) = read_one(node, call, place, &asked);
+        let partition = place_here(node, place);
+        let (read, leader) = match &partition {
+            Some(partition) => read_one(node, call, partition, &asked),
+            None => (Err(why_not_read(node, call, place, &asked)), LeaderIdAndEpoch::default()),
+        };
         match &read {
             Ok(read) => {
                 found.bytes += read.records.len();
@@ -196,7 +209,7 @@ fn read_all(node: &Node, call: &Call, request: &FetchRequest, plan: &FetchPlan) 
             }
             Err(_) => found.refused = true,
         }
-        found.partitions.push((place.clone(), read, leader));
+        found.partitions.push(LookedAt { place: place.clone(), partition, read, leader });
     }
     found
 }
@@ -242,27 +255,39 @@ struct FetchTerms<'a> {
     isolation: Isolation,
 }
 
-fn read_one(
+impl FetchTerms<'_> {
+    /// May the client, or the broker that follows, read the topic?
+    fn may_read(&self, node: &Node, call: &Call, topic: &str) -> bool {
+        match self.replica_id {
+            ..0 => call.may(node, Operation::Read, Resource::Topic(topic)),
+            _ => call.may(node, Operation::ClusterAction, Resource::Cluster),
+        }
+    }
+}
+
+/// The error code for a partition that is not here.
+fn why_not_read(
     node: &Node,
     call: &Call,
     place: &FetchedPartition,
     asked: &FetchTerms<'_>,
-) -> (Result<PartitionRead, ErrorCode>, LeaderIdAndEpoch) {
+) -> ErrorCode {
+    if !place.topic.is_empty() && !asked.may_read(node, call, &place.topic) {
+        return ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+    }
     let by_id = call.version >= 13;
-    let nobody = LeaderIdAndEpoch::default();
-    let may_read = |topic: &str| match asked.replica_id {
-        ..0 => call.may(node, Operation::Read, Resource::Topic(topic)),
-        _ => call.may(node, Operation::ClusterAction, Resource::Cluster),
-    };
-    let Some(partition) = place_here(node, place) else {
-        if !place.topic.is_empty() && !may_read(&place.topic) {
-            return (Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED), nobody);
-        }
-        let code = node.why_not_here(&place.topic, place.topic_id, by_id, place.partition);
-        return (Err(code), nobody);
-    };
-    if !may_read(partition.topic()) {
-        return (Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED), nobody);
+    node.why_not_here(&place.topic, place.topic_id, by_id, place.partition)
+}
+
+fn read_one(
+    node: &Node,
+    call: &Call,
+    partition: &Partition,
+    asked: &FetchTerms<'_>,
+) -> (Result<PartitionRead, ErrorCode>, LeaderIdAndEpoch) {
+    let unknown = LeaderIdAndEpoch::default();
+    if !asked.may_read(node, call, partition.topic()) {
+        return (Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED), unknown);
     }
     let Position { offset, leader_epoch, .. } = *asked.position;
     let old = match call.version {
@@ -299,19 +324,18 @@ fn read_one(
                 ..Default::default()
             }
         }
-        _ => nobody,
+        _ => unknown,
     };
     (read, leader)
 }
 
 /// Counts what goes out.
-fn count_fetched(node: &Node, all: &FetchLook) {
-    for (place, read, _) in &all.partitions {
-        let bytes = read.as_ref().map_or(0, |read| read.records.len());
-        if bytes > 0
-            && let Some(partition) = place_here(node, place)
+fn count_fetched(all: &FetchLook) {
+    for LookedAt { partition, read, .. } in &all.partitions {
+        if let (Some(partition), Ok(read)) = (partition, read)
+            && !read.records.is_empty()
         {
-            partition.count_fetched(bytes);
+            partition.count_fetched(read.records.len());
         }
     }
 }
@@ -333,7 +357,7 @@ fn build_response(plan: &FetchPlan, found: FetchLook) -> FetchResponse {
         ..Default::default()
     };
     let mut served = Vec::new();
-    for (place, read, leader) in found.partitions {
+    for LookedAt { place, read, leader, .. } in found.partitions {
         let news = match (&mut session, &read) {
             (Some(session), Ok(read)) => {
                 let ends =
