@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_clock::Clock;
-use ottla_metadata::{bootstrap_records, version_of};
+use ottla_metadata::{bootstrap_records, with_versions};
 use ottla_partitions::{CleanShutdown, DataDir, DirState, Files, MetaProperties};
 use ottla_quorum::{Endpoint, FormatOptions, ReplicaKey, Voter};
 use ottla_settings::{SettingError, Settings};
@@ -246,11 +246,7 @@ pub fn format_metadata(
     meta: &MetaProperties,
     endpoints: &[Endpoint],
 ) -> Result<(), StartError> {
-    let versioned = |it| {
-        let version = version_of(&it);
-        (it, version)
-    };
-    let records: Vec<_> = bootstrap_records().into_iter().map(versioned).collect();
+    let records = with_versions(bootstrap_records());
     let key = ReplicaKey { id: meta.node_id, directory: meta.directory_id };
     let voter = Voter { key, endpoints: endpoints.to_vec(), kraft_versions: (0, 1) };
     let now = &mut || clock.wall_ms();

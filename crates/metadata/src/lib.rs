@@ -21,4 +21,5 @@ pub use controller::{
 };
 pub use versions::{
     FEATURES, Feature, KRAFT_VERSION, METADATA_VERSION, METADATA_VERSION_OLDEST, version_of,
+    with_versions,
 };

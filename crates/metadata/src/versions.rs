@@ -1,6 +1,7 @@
 //! The features there are, and in which version a record is written.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use ottla_protocol::metadata::MetadataRecord;
 
@@ -57,6 +58,18 @@ pub fn version_of(record: &MetadataRecord) -> i16 {
         }
         _ => 0,
     }
+}
+
+/// Records, each with the version in which it is written.
+#[must_use]
+pub fn with_versions(
+    records: impl IntoIterator<Item = MetadataRecord>,
+) -> Vec<(MetadataRecord, i16)> {
+    let versioned = |record| {
+        let version = version_of(&record);
+        (record, version)
+    };
+    records.into_iter().map(versioned).collect()
 }
 
 /// What stands in a message about a feature's range.

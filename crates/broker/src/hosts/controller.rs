@@ -10,8 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ottla_clock::{Clock, Lane, Next, Ring, Share, Task};
-use ottla_metadata::{Cluster, Controller, ControllerCommand, ControllerReply, version_of};
-use ottla_protocol::metadata::MetadataRecord;
+use ottla_metadata::{Cluster, Controller, ControllerCommand, ControllerReply, with_versions};
 use ottla_quorum::{Quorum, QuorumError, Snapshot};
 use ottla_types::{ErrorCode, TimestampMs};
 use tokio::sync::{oneshot, watch};
@@ -195,12 +194,7 @@ impl ControllerInner {
 /// Writes a snapshot. If that fails the log has everything still, and the next one is tried when
 /// the log has grown by as much again.
 fn write_snapshot(snapshot: &Snapshot, cluster: &Cluster) {
-    let versioned = |record: MetadataRecord| {
-        let version = version_of(&record);
-        (record, version)
-    };
-    let records: Vec<_> = cluster.to_records().into_iter().map(versioned).collect();
-    if let Err(error) = snapshot.run(&records) {
+    if let Err(error) = snapshot.run(&with_versions(cluster.to_records())) {
         tracing::error!(%error, "metadata snapshot cannot be written");
     }
 }

@@ -1,13 +1,12 @@
 //! The metadata quorum as the journal of the controller.
 //!
 //! An append is in the log at once, and not durable. A [`QuorumCommit`] makes durable what was
-//! appended
-//! before it began, however many turns that were; the metadata that the controller had then is kept
-//! until the commit has ended, for the brokers to be what it says.
+//! appended before it began, however many turns that were; the metadata that the controller had
+//! then is kept until the commit has ended, for the brokers to be what it says.
 
 use std::collections::VecDeque;
 
-use ottla_metadata::{Cluster, version_of};
+use ottla_metadata::{Cluster, with_versions};
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_quorum::{Quorum, QuorumError, Snapshot, Store};
 use ottla_types::{LeaderEpoch, Offset, TimestampMs};
@@ -150,8 +149,7 @@ impl Journal<MetadataRecord> for QuorumJournal {
         records: &[MetadataRecord],
         _now_ms: TimestampMs,
     ) -> Result<Offset, AppendFailed<QuorumError>> {
-        let versioned: Vec<_> = records.iter().map(|it| (it.clone(), version_of(it))).collect();
-        self.quorum().append(&versioned).map_err(|error| {
+        self.quorum().append(&with_versions(records.iter().cloned())).map_err(|error| {
             if error.is_refusal() {
                 AppendFailed::Refused(error)
             } else {

@@ -64,7 +64,7 @@ pub struct Shards<K: ShardKind>(Arc<ShardsInner<K>>);
 
 struct ShardsInner<K: ShardKind> {
     clock: Clock,
-    /// In force for the next load; a machine that runs is told by a command.
+    /// In force for the next load; a machine that runs gets them by a command.
     settings: RwLock<K::Settings>,
     /// The coordinators by partition. Written only to begin, end or drop a load, which itself runs
     /// without the lock.

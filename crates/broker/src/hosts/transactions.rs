@@ -88,7 +88,7 @@ impl Transactions {
     }
 
     /// Waits for work that asks coordinators, and lets their answers go as their records commit:
-    /// the work may wait for one of them, and nobody else looks.
+    /// the work may wait for one of them, and no other task looks.
     async fn while_committing<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
