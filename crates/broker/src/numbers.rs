@@ -35,7 +35,6 @@ pub enum RequestTiming {
 struct RequestNumbers {
     /// From the oldest version on.
     versions: Vec<OnceLock<Counter>>,
-    /// In microseconds.
     times: OnceLock<Histogram>,
 }
 
@@ -79,15 +78,13 @@ impl NodeNumbers {
 
     /// A request that began then is answered now.
     pub fn end(&self, key: ApiKey, begun: Begun, clock: &Clock) {
-        const MICROS: u32 = 1_000;
         let named = || {
             let name = MetricName::new("kafka.network", "RequestMetrics", "TotalTimeMs");
-            self.metrics.histogram(name.tag("request", key.name()), MICROS)
+            self.metrics.times(name.tag("request", key.name()))
         };
         if let Some((of_api, begun)) = self.requests.get(key_index(key)).zip(begun.0) {
             let took = clock.monotonic().saturating_sub(begun);
-            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-            of_api.times.get_or_init(named).record(micros);
+            of_api.times.get_or_init(named).record_time(took);
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A [`Metrics`] is a node's set of numbers. [`Metrics::counter`] and [`Metrics::histogram`] give
 //! handles; to count costs an add to a cell that only this thread writes: no lock, no allocation
-//! (but for a thread's first touch of a range of cells), no other core's cache line. Whoever reads
+//! (but for a thread's first touch of a range of cells), no other core's cache line. A reader
 //! ([`Metrics::samples`]) adds up the threads, and may see a number that is some adds old.
 //!
 //! Names are those of Kafka's JMX beans ([`MetricName`]), so that what knows Kafka's knows these.
@@ -20,6 +20,7 @@ mod seat;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_locks::Mutex;
 
@@ -110,6 +111,13 @@ impl Metrics {
         Histogram(Handle::new(&self.0, name, MetricKind::Histogram(unit.max(1))))
     }
 
+    /// A histogram of times, recorded with [`Histogram::record_time`] and shown in milliseconds.
+    #[must_use]
+    pub fn times(&self, name: MetricName) -> Histogram {
+        const MICROS_PER_MS: u32 = 1_000;
+        self.histogram(name, MICROS_PER_MS)
+    }
+
     /// All counters and histograms, by name.
     #[must_use]
     pub fn samples(&self) -> Vec<MetricSample> {
@@ -163,6 +171,13 @@ impl Histogram {
             cells.add(self.0.first + histogram::bucket(value), 1);
             cells.add(self.0.first + histogram::SUM, value);
         }
+    }
+}
+
+impl Histogram {
+    /// It took so long; for a histogram of [`Metrics::times`].
+    pub fn record_time(&self, took: Duration) {
+        self.record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 }
 

@@ -10,8 +10,8 @@ pub struct MetricName {
     pub domain: &'static str,
     /// What is counted, as `type`.
     pub kind: &'static str,
-    /// Which number of it; as in Kafka it ends in `PerSec` if it counts, whoever reads makes the
-    /// rate.
+    /// Which number of it; as in Kafka it ends in `PerSec` if it counts, and its readers make
+    /// the rate.
     pub name: &'static str,
     /// Of what, such as `topic`; in Kafka's order.
     pub tags: Vec<(&'static str, String)>,

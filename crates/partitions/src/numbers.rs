@@ -64,16 +64,14 @@ impl TopicFlow {
 #[derive(Debug)]
 pub(crate) struct DiskTimes {
     clock: Clock,
-    /// In microseconds.
     flushes: Histogram,
 }
 
 impl DiskTimes {
     pub(crate) fn new(metrics: &Metrics, clock: &Clock, directory: &Path) -> Self {
-        const MICROS: u32 = 1_000;
         let name = MetricName::new("kafka.log", "LogFlushStats", "LogFlushRateAndTimeMs");
         let name = name.tag("directory", directory.display());
-        Self { clock: clock.clone(), flushes: metrics.histogram(name, MICROS) }
+        Self { clock: clock.clone(), flushes: metrics.times(name) }
     }
 
     /// Makes something durable, and records how long that took.
@@ -81,7 +79,7 @@ impl DiskTimes {
         let begun = self.clock.monotonic();
         let done = flush();
         let took = self.clock.monotonic().saturating_sub(begun);
-        self.flushes.record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        self.flushes.record_time(took);
         done
     }
 }
