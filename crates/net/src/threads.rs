@@ -109,7 +109,7 @@ impl Spawner {
     {
         let job: ThreadJob = Box::new(move || Box::pin(start()));
         match &self.0 {
-            // A closed channel means that the node is stopping: the task has nobody to serve.
+            // A closed channel means that the node is stopping: no client is left for the task.
             ThreadKind::Threads(jobs) => drop(jobs[index % jobs.len()].send(job).await),
             ThreadKind::Simulated(executor) => executor.start(job),
         }

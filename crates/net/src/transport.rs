@@ -143,7 +143,7 @@ impl Socket {
     }
 }
 
-/// A connection. Whoever serves it takes it apart first, so that the code that follows is made for
+/// A connection. Its server takes it apart first, so that the code that follows is made for
 /// the one kind or the other.
 pub enum Stream {
     /// Over TCP.

@@ -80,7 +80,7 @@ bugs! {
     JournalSkipped "journal-skipped" "a coordinator applies what it has not written";
     AbortCommits "abort-commits" "an abort is written as a commit";
     MarkerLost "marker-lost" "a transaction ends without its markers";
-    CommitsUnseen "commits-unseen" "an answer waits for a commit that nobody looks for";
+    CommitsUnseen "commits-unseen" "an answer waits for a commit that no task looks for";
     MetadataUnsynced "metadata-unsynced" "metadata is acknowledged without an fsync";
 }
 

@@ -80,8 +80,8 @@ impl Client {
         Ok(found.map_or(0, |it| it.offset))
     }
 
-    /// The offsets that partitions had at a time, with one request to each leader; those of which
-    /// nobody tells are left out, and [`Client::offset_at`] says why.
+    /// The offsets that partitions had at a time, with one request to each leader; those
+    /// without an answer are left out, and [`Client::offset_at`] has the error.
     pub async fn offsets_at(
         &self,
         places: impl IntoIterator<Item = &TopicPartition>,

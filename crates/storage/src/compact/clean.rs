@@ -67,7 +67,7 @@ pub struct Cleaning {
     /// The offset after the last that `keys` knows of: up to here the log will be clean.
     upto: Offset,
     transactions: TransactionTracker,
-    /// The segments that are to be written anew, the first at the end.
+    /// The segments that are to be rewritten, the first at the end.
     left: Vec<Arc<Segment>>,
     moved_bytes: u64,
     stage: CleanStage,
@@ -92,7 +92,7 @@ struct Learning {
     transactions: TransactionTracker,
 }
 
-/// Segments that are written anew as one.
+/// Segments that are rewritten as one.
 #[derive(Debug)]
 struct SegmentGroup {
     segments: Vec<Arc<Segment>>,
@@ -154,7 +154,7 @@ impl Cleaning {
     }
 
     /// Reads and writes about so many bytes, at least a batch. First the keys of the dirty part are
-    /// learned, as many as there is memory for; then the segments are written anew, group by group.
+    /// learned, as many as there is memory for; then the segments are rewritten, group by group.
     ///
     /// # Errors
     /// The disk fails, or a batch is broken; the cleaning is over then.
@@ -257,7 +257,7 @@ impl Cleaning {
         self.left = segments;
     }
 
-    /// As many of the next segments as fit into one; `None` when all have been written anew.
+    /// As many of the next segments as fit into one; `None` when all have been rewritten.
     fn next_group(&mut self) -> Result<Option<SegmentGroup>, StorageError> {
         let mut segments: Vec<Arc<Segment>> = Vec::new();
         let (mut bytes, mut index_bytes) = (0, 0);
@@ -280,7 +280,7 @@ impl Cleaning {
         Ok(Some(SegmentGroup { segments, at: 0, position: 0, fresh }))
     }
 
-    /// Writes a group anew until `limit` bytes were moved; is that all of it?
+    /// Rewrites a group until `limit` bytes were moved; is that all of it?
     fn rewrite(&mut self, group: &mut SegmentGroup, limit: u64) -> Result<bool, StorageError> {
         let interval = self.options.index_interval_bytes;
         while let Some(segment) = group.segments.get(group.at).map(Arc::clone) {

@@ -332,7 +332,7 @@ pub async fn run_consumer(client: &mut SimClient) {
     }
 }
 
-/// The member is none any more: it begins again.
+/// The group no longer has the member: it begins again.
 fn reset_member(client: &SimClient, member: &mut SimConsumerMember) {
     member.epoch = 0;
     member.places.clear();

@@ -18,7 +18,7 @@ pub enum CoordinatorKind {
     Transaction = 1,
 }
 
-/// Who commits: a member of this generation or epoch, or nobody in particular.
+/// Who commits: a member of this generation or epoch, or a client outside the group.
 #[derive(Clone, Debug)]
 pub struct Committer {
     pub group: String,

@@ -52,7 +52,7 @@ impl SimClient {
         i16::try_from(self.dice.between(VERSIONS.0, VERSIONS.1)).unwrap_or(9)
     }
 
-    /// A few values that nobody has written before.
+    /// A few values that were not written before.
     pub fn some_values(&mut self, number: &mut u64, era: u32, transaction: u64) -> Vec<SimValue> {
         let count = self.dice.between(1, 4);
         let is_idempotent = self.writes_in_order();

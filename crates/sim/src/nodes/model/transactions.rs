@@ -25,7 +25,7 @@ impl TransactionId {
 /// What a producer knows of the end of its transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KnownEnd {
-    /// Nobody has asked for its commit: it must not be seen.
+    /// Its commit was not asked for: it must not be seen.
     Open,
     /// Its commit was asked for, and not answered.
     InDoubt,

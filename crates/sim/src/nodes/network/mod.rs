@@ -94,7 +94,7 @@ impl SimNetwork {
         self.with(NetworkState::break_some)
     }
 
-    /// The host's power goes: nothing leaves it any more, and nobody is told.
+    /// The host's power goes: nothing leaves it any more, and its peers do not notice.
     pub fn power_off(&self, host: IpAddr) {
         self.with(|state| state.power_off(host));
     }
@@ -134,7 +134,7 @@ impl SimHost {
     /// Connects to an address.
     ///
     /// # Errors
-    /// Nobody listens there, or the connection breaks before it is made.
+    /// No node listens there, or the connection breaks before it is made.
     pub async fn dial(&self, to: SocketAddr) -> io::Result<MemoryStream> {
         let id = self.network.with(|state| state.dial(self.host, to));
         let stream = SideStream::new(self.network.clone(), id);

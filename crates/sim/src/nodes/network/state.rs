@@ -355,7 +355,7 @@ impl NetworkState {
 
     pub fn unbind(&mut self, address: SocketAddr) {
         let gone = self.listening.remove(&address).unwrap_or_default();
-        // Nobody accepts them any more.
+        // They are not accepted any more.
         gone.waiting.into_iter().for_each(|(id, _)| self.close(id));
     }
 
