@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::host::{Host, Unanswered, Wake};
 use super::kind::ShardKind;
-use super::topic_journal::{TopicJournal, replay};
+use super::topic_journal::{ReplayError, TopicJournal, replay};
 
 /// One coordinator.
 pub type ShardHost<K> = Host<<K as ShardKind>::Machine, TopicJournal<K>>;
@@ -32,9 +32,9 @@ struct Shard<K: ShardKind> {
 enum ShardState<K: ShardKind> {
     Loading,
     Ready(Arc<ShardHost<K>>),
-    /// The load could not read or write what it had to yet: from this moment on it is tried again.
+    /// The load could not read or write what it had to: from this moment on it is tried again.
     Refused(Duration),
-    /// The log cannot be read, or not be understood.
+    /// The log holds what cannot be understood.
     Broken,
 }
 
@@ -47,6 +47,10 @@ pub struct Load {
 
 /// After how long a load is tried again whose records were refused.
 const LOAD_AGAIN: Duration = Duration::from_secs(1);
+
+/// After how long a load is tried again whose log could not be read: not so often that a disk which
+/// stays broken fills the node's log.
+const READ_AGAIN: Duration = Duration::from_secs(10);
 
 /// How often is looked whether what replies wait for has committed.
 pub(super) const COMMIT_CHECK: Duration = Duration::from_millis(25);
@@ -198,13 +202,23 @@ impl<K: ShardKind> Shards<K> {
         let Load { partition, number } = load;
         let index = partition.index();
         let name = partition.name().clone();
-        let state = self.load(partition).unwrap_or_else(|error| {
-            tracing::error!(
-                partition = %name,
-                error,
-                "coordinator cannot be loaded; its keys are unavailable until the next start"
-            );
-            ShardState::Broken
+        let state = self.load(partition).unwrap_or_else(|error| match error {
+            ReplayError::Read(error) => {
+                tracing::error!(
+                    partition = %name,
+                    %error,
+                    "coordinator cannot be loaded: its log cannot be read; retrying"
+                );
+                ShardState::Refused(self.0.clock.monotonic() + READ_AGAIN)
+            }
+            ReplayError::Content(error) => {
+                tracing::error!(
+                    partition = %name,
+                    error,
+                    "coordinator cannot be loaded; its keys are unavailable until the next start"
+                );
+                ShardState::Broken
+            }
         });
         let mut shards = self.write();
         match shards.get_mut(&index).filter(|shard| shard.load == number) {
@@ -217,7 +231,7 @@ impl<K: ShardKind> Shards<K> {
         self.wake();
     }
 
-    fn load(&self, partition: Partition) -> Result<ShardState<K>, String> {
+    fn load(&self, partition: Partition) -> Result<ShardState<K>, ReplayError> {
         let ends = partition.ends();
         if ends.high_watermark < ends.log_end {
             // What has not committed yet can neither be read nor left out.

@@ -152,6 +152,24 @@ fn a_coordinator_that_lost_its_journal_is_loaded_again() {
 }
 
 #[test]
+fn a_coordinator_is_loaded_once_its_log_can_be_read_again() {
+    let scene = ShardBench::new();
+    scene.assign(&[1], 1);
+    assert_eq!(scene.commit(5), Ok(()));
+    scene.host().unload();
+    scene.fault(Some(Fault::Reads));
+    scene.groups.begin_again().into_iter().for_each(|load| scene.groups.finish(load));
+    assert_eq!(scene.groups.at(0).err(), Some(ErrorCode::COORDINATOR_NOT_AVAILABLE));
+    scene.fault(None);
+    assert_eq!(scene.groups.begin_again().len(), 0, "not at once");
+    scene.clock.advance(10_000);
+    let again = scene.groups.begin_again();
+    assert_eq!(again.len(), 1);
+    again.into_iter().for_each(|load| scene.groups.finish(load));
+    assert_eq!(scene.committed(), 5);
+}
+
+#[test]
 fn when_its_partition_goes_every_request_is_answered() {
     let scene = ShardBench::new();
     scene.assign(&[1, 2], 1);

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use bytes::Bytes;
-use ottla_partitions::{AppendRefusal, Isolation, Marker, Partition, ReadRefused};
+use ottla_partitions::{AppendRefusal, Isolation, Marker, Partition, ReadRefused, StorageError};
 use ottla_records::control::{ControlKind, coordinator_epoch};
 use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_types::{Bug, Offset, TimestampMs, is_planted};
@@ -133,21 +133,36 @@ fn append_failed(refused: AppendRefusal) -> AppendFailed<AppendRefusal> {
     }
 }
 
+/// Why a coordinator's records could not be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The log cannot be read now: the disk may recover.
+    #[error("the log cannot be read: {0}")]
+    Read(ReadRefused),
+    /// The log has what must not be skipped: that does not change.
+    #[error("{0}")]
+    Content(String),
+}
+
 /// Reads the partition from its start to its end; `apply` gets each record that is for the machine.
 ///
 /// # Errors
-/// The log cannot be read, or a record must not be skipped.
+/// See [`ReplayError`].
 pub fn replay<K: ShardKind>(
     partition: &Partition,
     mut apply: impl FnMut(&K::Record),
-) -> Result<(), String> {
+) -> Result<(), ReplayError> {
     let mut at = partition.ends().log_start;
     let end = partition.ends().log_end;
     let mut applied: u64 = 0;
     while at < end {
-        let read = partition
-            .read(at, LOAD_BYTES, true, Isolation::Uncommitted)
-            .map_err(|refused: ReadRefused| refused.to_string())?;
+        let read =
+            partition.read(at, LOAD_BYTES, true, Isolation::Uncommitted).map_err(|refused| {
+                match &refused {
+                    ReadRefused::Storage(StorageError::Io { .. }) => ReplayError::Read(refused),
+                    _ => ReplayError::Content(refused.to_string()),
+                }
+            })?;
         let before = at;
         for batch in batches_in(&read.records) {
             let Ok(batch) = batch else { break };
@@ -160,11 +175,13 @@ pub fn replay<K: ShardKind>(
                     tracing::info!(partition = %name, offset = at, end, "coordinator loading");
                 }
                 Ok(())
-            })?;
+            })
+            .map_err(ReplayError::Content)?;
             at = batch.next_offset();
         }
         if at == before {
-            return Err(format!("nothing to read at offset {at}, before the end {end}"));
+            let why = format!("nothing to read at offset {at}, before the end {end}");
+            return Err(ReplayError::Content(why));
         }
     }
     Ok(())
