@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_clock::Clock;
-use ottla_metadata::{Cluster, Controller, ControllerCommand, Defaults, bootstrap_records};
+use ottla_metadata::{Cluster, Controller, ControllerSettings, bootstrap_records};
 use ottla_net::names::is_local_host;
 use ottla_net::threads::Spawner;
 use ottla_net::transport::Transport;
@@ -17,7 +17,7 @@ use ottla_partitions::{Files, Keeper, MetaProperties, Partitions};
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_quorum::{Endpoint, Quorum};
 use ottla_settings::{SettingError, SettingRules, Settings, refusals};
-use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
+use ottla_types::{NodeId, TopicPartition, Uuid};
 
 use crate::dirs::{DirectoryFacts, check, open_dirs, take_marks, take_over};
 use crate::guard::Authorizer;
@@ -28,7 +28,7 @@ use crate::listening::{bind_listeners, serve_listeners};
 use crate::lost;
 use crate::metrics_page::{bind_page, start_page};
 use crate::node::{Node, NodeFacts, Parts};
-use crate::register::{join_cluster, registration};
+use crate::register::{join_cluster, leave_cluster, registration};
 use crate::rules::{keeper_settings, node_settings};
 use crate::start_error::StartError;
 use crate::voter::{open_quorum, voter_listeners};
@@ -136,8 +136,8 @@ pub async fn assemble(
     let id = meta.node_id;
     let Seams { clock, lanes, spawner, .. } = seams;
     let rules = SettingRules { settings: Arc::clone(&started), node: id };
-    let defaults = defaults(&started, kraft_version);
-    let controller = Controller::new(found.cluster, defaults, Box::new(rules));
+    let settings = controller_settings(&started, &meta, kraft_version);
+    let controller = Controller::new(found.cluster, settings, Box::new(rules));
     let controller = ControllerHandle::new(clock.clone(), controller, found.quorum);
     let node = Arc::new(Node::new(Parts {
         clock: clock.clone(),
@@ -159,7 +159,7 @@ pub async fn assemble(
     let told = Arc::clone(&node);
     node.controller.serve(&lanes.hosts.metadata, move |news| told.take(news));
     let request = registration(&node, &listeners, found.directories)?;
-    let epoch = join_cluster(&node.controller, found.bootstrap, request).await?;
+    let epoch = join_cluster(&node, found.bootstrap, request).await?;
     let asked = Arc::clone(&node);
     let ask = Arc::new(move || keeper_settings(&asked.cluster(), asked.started(), asked.id));
     let keeper = Keeper::start(&node.partitions, &clock, ask)?;
@@ -312,9 +312,7 @@ impl Assembled {
     /// The disk fails; the next start will look through everything.
     pub async fn stop(self) -> Result<(), StartError> {
         let Self { node, keeper, lanes, epoch, .. } = self;
-        let asked: Result<(), ErrorCode> =
-            node.controller.ask(ControllerCommand::Stop { broker: node.id }).await;
-        if let Err(code) = asked {
+        if let Err(code) = leave_cluster(&node, epoch).await {
             tracing::error!(
                 error = code.name(),
                 "controlled shutdown failed: the controller had stopped"
@@ -356,13 +354,20 @@ fn topic_id(cluster: &Cluster, id: NodeId, place: &TopicPartition) -> Option<Uui
     state.replicas.contains(&id).then_some(topic.id)
 }
 
-fn defaults(settings: &Settings, kraft_version: i16) -> Defaults {
+fn controller_settings(
+    settings: &Settings,
+    meta: &MetaProperties,
+    kraft_version: i16,
+) -> ControllerSettings {
     let own = node_settings(settings);
-    Defaults {
+    ControllerSettings {
+        cluster_id: meta.cluster_id.clone(),
+        own_broker: Some(meta.node_id),
         partitions: own.partitions,
         replication_factor: own.replication_factor,
         delete_topics: own.deletes_topics,
         kraft_version,
+        ..ControllerSettings::default()
     }
 }
 

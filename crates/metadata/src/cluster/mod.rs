@@ -11,6 +11,7 @@ use alloc::sync::Arc;
 
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::metadata::client_quota_record::ClientQuotaRecord;
+use ottla_protocol::metadata::register_controller_record::RegisterControllerRecord;
 use ottla_protocol::metadata::user_scram_credential_record::UserScramCredentialRecord;
 use ottla_types::{NodeId, ProducerId, Uuid};
 
@@ -22,6 +23,8 @@ pub(crate) use kept::Kept;
 pub use kept::QuotaEntity;
 pub(crate) use topics::TopicTable;
 pub use topics::{PartitionState, Topic};
+
+use crate::versions::METADATA_VERSION;
 
 /// The metadata; a clone shares everything until one of the two changes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -126,10 +129,28 @@ impl Cluster {
         self.kept.credentials()
     }
 
+    /// The controllers that have registered.
+    pub fn controllers(&self) -> impl Iterator<Item = &RegisterControllerRecord> {
+        self.kept.controllers()
+    }
+
     /// The level of a feature; 0 if the cluster does not have it.
     #[must_use]
     pub fn feature(&self, name: &str) -> i16 {
         self.features.get(name).copied().unwrap_or(0)
+    }
+
+    /// The level of `metadata.version`: how records are written. A cluster without any record gets
+    /// the newest.
+    #[must_use]
+    pub fn metadata_version(&self) -> i16 {
+        self.features.get("metadata.version").copied().unwrap_or(METADATA_VERSION)
+    }
+
+    /// Are eligible leader replicas kept (`eligible.leader.replicas.version` 1, KIP-966)?
+    #[must_use]
+    pub fn keeps_eligible(&self) -> bool {
+        self.feature("eligible.leader.replicas.version") > 0
     }
 
     /// The features that the cluster has, and their levels.

@@ -84,7 +84,7 @@ fn update_feature(
         ));
     }
     if name == KRAFT_VERSION && (0..=1).contains(&update.max_version_level) {
-        return match (scene.defaults.kraft_version, update.max_version_level) {
+        return match (scene.settings.kraft_version, update.max_version_level) {
             (now, wanted) if now == wanted => Ok(None),
             (now, wanted) => invalid(format!(
                 "Invalid update version {wanted} for feature {name}. It is {now}, as the voters were \

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use ottla_clock::Clock;
 use ottla_machine::{Machine, Ticket, Turn};
 use ottla_metadata::{
-    Cluster, ConfigChange, ConfigRules, Controller, ControllerCommand, Defaults, ResourceKind,
-    bootstrap_records, version_of,
+    Cluster, ConfigChange, ConfigRules, Controller, ControllerCommand, ControllerSettings,
+    ResourceKind, bootstrap_records, version_of,
 };
+use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_registration_request::{
     BrokerRegistrationRequest, Feature, Listener,
 };
@@ -222,9 +223,14 @@ fn commands(wrote: &[(MetadataRecord, i16)]) -> Vec<ControllerCommand> {
     };
     let create = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
     vec![
-        ControllerCommand::Bootstrap { records: bootstrap_records() },
+        ControllerCommand::Activate { records: bootstrap_records() },
         ControllerCommand::RegisterBroker(request),
-        ControllerCommand::Unfence { broker: 1 },
+        ControllerCommand::Heartbeat(BrokerHeartbeatRequest {
+            broker_id: 1,
+            broker_epoch: registered.broker_epoch,
+            current_metadata_offset: registered.broker_epoch,
+            ..Default::default()
+        }),
         ControllerCommand::CreateTopics { request: create, uuids: vec![topic_id.unwrap()] },
     ]
 }
@@ -246,9 +252,8 @@ fn the_first_cluster_writes_the_log_that_kafka_writes() {
         clock: clock.clone(),
     });
     let mut quorum = opened.unwrap().quorum;
-    let defaults =
-        Defaults { partitions: 1, replication_factor: 1, delete_topics: true, kraft_version: 1 };
-    let mut controller = Controller::new(Cluster::default(), defaults, Box::new(AnyConfig));
+    let settings = ControllerSettings::default();
+    let mut controller = Controller::new(Cluster::default(), settings, Box::new(AnyConfig));
     for (command, time) in commands(&records(&genuine)).into_iter().zip(&at[1..]) {
         clock.advance(time - clock.wall_ms());
         let mut turn = Turn::new(*time, Ticket(0));
