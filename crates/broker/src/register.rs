@@ -1,8 +1,6 @@
 //! How a node joins its cluster: it registers with the controller and is let serve.
 
-use std::time::Duration;
-
-use ottla_metadata::{ControllerCommand, RegistrationRefusal, supported_features};
+use ottla_metadata::{Cluster, ControllerCommand, RegistrationRefusal, supported_features};
 use ottla_net::names::canonical_host_name;
 use ottla_protocol::messages::broker_heartbeat_request::BrokerHeartbeatRequest;
 use ottla_protocol::messages::broker_heartbeat_response::BrokerHeartbeatResponse;
@@ -17,7 +15,7 @@ use crate::listening::BoundListener;
 use crate::node::Node;
 use crate::start_error::StartError;
 
-/// What the node says of itself to the controller.
+/// What the node says of itself to the controller of a cluster, which has its first records.
 ///
 /// # Errors
 /// An advertised listener is no `NAME://host:port`.
@@ -25,6 +23,7 @@ pub fn registration(
     node: &Node,
     bound: &[BoundListener],
     directories: DirectoryFacts,
+    cluster: &Cluster,
 ) -> Result<BrokerRegistrationRequest, StartError> {
     let advertised = node.started().advertised()?;
     let listener = |it: &BoundListener| {
@@ -38,10 +37,10 @@ pub fn registration(
         let host = if host.is_empty() { canonical_host_name() } else { host };
         Registered { name: it.setting.name.clone(), host, port, ..Default::default() }
     };
-    let features = supported_features().map(|it| Feature {
-        name: it.name.to_owned(),
-        min_supported_version: it.lowest,
-        max_supported_version: it.highest,
+    let features = supported_features(cluster).map(|range| Feature {
+        name: range.name.to_owned(),
+        min_supported_version: range.lowest,
+        max_supported_version: range.highest,
         ..Default::default()
     });
     Ok(BrokerRegistrationRequest {
@@ -83,7 +82,7 @@ pub async fn join_cluster(
         StartError::Refused(refusal.code)
     })?;
     // What is answered is in force on this node: it has applied its registration.
-    let request = heartbeat(node, epoch, Wish::Serve);
+    let request = heartbeat_request(node, epoch, Wish::Serve);
     let told: BrokerHeartbeatResponse =
         controller.ask(ControllerCommand::Heartbeat(request)).await.map_err(stopped)?;
     match ErrorCode(told.error_code) {
@@ -92,28 +91,28 @@ pub async fn join_cluster(
     }
 }
 
-/// How long a node that may not stop yet waits before it asks again.
-const STOP_ASKED_AGAIN: Duration = Duration::from_millis(100);
-
 /// The last thing that a node asks its controller: others lead what it leads, if there are others.
+/// A node that is alone may stop with the second answer.
 ///
 /// # Errors
 /// The controller has stopped.
 pub async fn leave_cluster(node: &Node, epoch: i64) -> Result<(), ErrorCode> {
-    // A node that is alone may stop with the second answer: nothing is waited for then.
-    let mut pause = Duration::ZERO;
-    loop {
-        let request = heartbeat(node, epoch, Wish::Stop);
+    for _ in 0..2 {
+        let request = heartbeat_request(node, epoch, Wish::Stop);
         let told: BrokerHeartbeatResponse =
             node.controller.ask(ControllerCommand::Heartbeat(request)).await?;
         match ErrorCode(told.error_code) {
-            // Others have to lead, and to know that they do.
-            ErrorCode::NONE if !told.should_shut_down => node.clock.sleep(pause).await,
+            ErrorCode::NONE if !told.should_shut_down => {}
             ErrorCode::NONE => return Ok(()),
             code => return Err(code),
         }
-        pause = STOP_ASKED_AGAIN;
     }
+    tracing::warn!(
+        broker = node.id,
+        epoch,
+        "controlled shutdown not granted: other brokers have not applied the new leaders"
+    );
+    Ok(())
 }
 
 /// What a node wants of its controller.
@@ -123,7 +122,7 @@ enum Wish {
     Stop,
 }
 
-fn heartbeat(node: &Node, broker_epoch: i64, wish: Wish) -> BrokerHeartbeatRequest {
+fn heartbeat_request(node: &Node, broker_epoch: i64, wish: Wish) -> BrokerHeartbeatRequest {
     BrokerHeartbeatRequest {
         broker_id: node.id,
         broker_epoch,

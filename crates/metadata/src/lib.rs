@@ -20,6 +20,6 @@ pub use controller::{
     ControllerReply, ControllerSettings, ControllerTimer, RegistrationRefusal, bootstrap_records,
 };
 pub use versions::{
-    FEATURES, Feature, FeatureRange, KRAFT_VERSION, METADATA_VERSION, METADATA_VERSION_OLDEST,
-    supported_features, version_of, with_versions,
+    FEATURES, Feature, FeatureRange, KRAFT_VERSION, METADATA_VERSION, METADATA_VERSION_FEATURE,
+    METADATA_VERSION_OLDEST, supported_features, unbuilt_features, version_of, with_versions,
 };

@@ -52,7 +52,7 @@ pub async fn handle(node: &Node, call: &Call, request: ApiVersionsRequest) -> Ap
     }
     let cluster = node.cluster();
     // Before version 4 a client cannot read a lowest level of 0 (KIP-1022).
-    let readable = supported_features().filter(|it| call.version >= 4 || it.lowest > 0);
+    let readable = supported_features(&cluster).filter(|it| call.version >= 4 || it.lowest > 0);
     let finalized = cluster.features().iter().map(|(name, level)| FinalizedFeatureKey {
         name: name.clone(),
         max_version_level: *level,

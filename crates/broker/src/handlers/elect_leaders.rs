@@ -45,9 +45,9 @@ fn refusal(request: &ElectLeadersRequest) -> impl Fn(ErrorCode) -> ElectLeadersR
             error_message: None,
             ..Default::default()
         };
-        let topic = |it: &TopicPartitions| ReplicaElectionResult {
-            topic: it.topic.clone(),
-            partition_result: it.partitions.iter().map(partition).collect(),
+        let topic = |named: &TopicPartitions| ReplicaElectionResult {
+            topic: named.topic.clone(),
+            partition_result: named.partitions.iter().map(partition).collect(),
             ..Default::default()
         };
         ElectLeadersResponse {

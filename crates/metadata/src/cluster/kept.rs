@@ -41,7 +41,7 @@ impl Kept {
 
     /// The controllers that have registered.
     pub fn controllers(&self) -> impl Iterator<Item = &RegisterControllerRecord> {
-        self.all().filter_map(|it| match it {
+        self.all().filter_map(|record| match record {
             MetadataRecord::RegisterController(controller) => Some(controller),
             _ => None,
         })

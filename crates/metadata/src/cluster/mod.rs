@@ -35,6 +35,8 @@ pub struct Cluster {
     pub(crate) features: Arc<BTreeMap<String, i16>>,
     pub(crate) kept: Arc<Kept>,
     pub(crate) next_producer_id: ProducerId,
+    /// The metadata before the transaction that is open, if one is (KIP-868).
+    before: Option<Arc<Cluster>>,
 }
 
 impl Cluster {
@@ -75,9 +77,30 @@ impl Cluster {
                     features.insert(it.name.clone(), it.feature_level);
                 }
             }
+            MetadataRecord::BeginTransaction(_) => {
+                self.before = None;
+                self.before = Some(Arc::new(self.clone()));
+            }
+            MetadataRecord::EndTransaction(_) => self.before = None,
+            MetadataRecord::AbortTransaction(_) => {
+                if let Some(before) = self.before.take() {
+                    self.clone_from(&before);
+                }
+            }
             MetadataRecord::ProducerIds(it) => self.next_producer_id = it.next_producer_id,
             other => Arc::make_mut(&mut self.kept).apply(other),
         }
+    }
+
+    /// What counts: without the records of a transaction that has not ended.
+    #[must_use]
+    pub fn settled(&self) -> &Self {
+        self.before.as_deref().unwrap_or(self)
+    }
+
+    /// Is a transaction open?
+    pub(crate) const fn has_open_transaction(&self) -> bool {
+        self.before.is_some()
     }
 
     /// All topics, by name.

@@ -45,7 +45,7 @@ pub(super) fn alter_partition(
                         rules,
                         topic,
                         leader: request.broker_id,
-                        isr: members(partition, version),
+                        isr: asked_members(partition, version),
                         asked: partition,
                     };
                     alteration.decide(turn)
@@ -64,7 +64,7 @@ pub(super) fn alter_partition(
 }
 
 /// The in-sync set that is asked for; an epoch of -1 is not checked.
-fn members(asked: &AskedPartition, version: i16) -> Vec<BrokerState> {
+fn asked_members(asked: &AskedPartition, version: i16) -> Vec<BrokerState> {
     if version >= WITH_EPOCHS {
         return asked.new_isr_with_epochs.clone();
     }
@@ -103,14 +103,18 @@ impl Alteration<'_> {
             election: self.rules.default_election(),
             target,
         };
-        let Some(record) = change.build() else { return Ok(answer(index, state)) };
+        let Some(record) = change.build() else { return Ok(altered_partition(index, state)) };
         let mut after = state.clone();
         after.take_change(&record);
         let has_moved = moves_leader(&record, self.leader);
         turn.record(record.into());
         // The change ends a reassignment, and with it this broker's leadership: it has to look into
         // the metadata before it asks again.
-        if has_moved { Err(ErrorCode::NEW_LEADER_ELECTED) } else { Ok(answer(index, &after)) }
+        if has_moved {
+            Err(ErrorCode::NEW_LEADER_ELECTED)
+        } else {
+            Ok(altered_partition(index, &after))
+        }
     }
 
     /// May the leader have what it asks for? In the order in which Kafka looks.
@@ -162,7 +166,7 @@ fn moves_leader(record: &PartitionChangeRecord, leader: NodeId) -> bool {
     record.leader != LEADER_STAYS && record.leader != leader
 }
 
-fn answer(index: i32, state: &PartitionState) -> PartitionData {
+fn altered_partition(index: i32, state: &PartitionState) -> PartitionData {
     PartitionData {
         partition_index: index,
         leader_id: state.leader,

@@ -8,7 +8,7 @@ use ottla_types::{ErrorCode, NodeId, Uuid};
 
 use super::command::AssignedDirectory;
 use super::partition_change::{
-    ElectionRules, LeaderElection, PartitionChange, PartitionTarget, ServingBrokers,
+    ElectionChoice, ElectionRules, PartitionChange, PartitionTarget, ServingBrokers,
 };
 use super::{Controller, ControllerReply, ControllerScene};
 
@@ -40,7 +40,7 @@ pub(super) fn assign_directory(
             index: it.index,
             state,
             serving: ServingBrokers::default(),
-            election: LeaderElection::Online,
+            election: ElectionChoice::Online,
             target,
         };
         turn.records.extend(change.build().map(MetadataRecord::from));

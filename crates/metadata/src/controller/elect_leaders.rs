@@ -13,7 +13,7 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_types::{ErrorCode, PartitionIndex};
 
 use super::partition_change::{
-    ElectionRules, LeaderElection, NO_LEADER, PartitionChange, PartitionTarget, ServingBrokers,
+    ElectionChoice, ElectionRules, NO_LEADER, PartitionChange, PartitionTarget, ServingBrokers,
 };
 use super::{Controller, ControllerReply, ControllerScene};
 use crate::cluster::{PartitionState, Topic};
@@ -29,8 +29,8 @@ pub(super) fn elect_leaders(
     turn: &mut Turn<Controller>,
 ) {
     let election = match request.election_type {
-        PREFERRED => LeaderElection::Preferred,
-        UNCLEAN => LeaderElection::Unclean,
+        PREFERRED => ElectionChoice::Preferred,
+        UNCLEAN => ElectionChoice::Unclean,
         other => return turn.reply(ControllerReply::ElectLeaders(unknown_type(request, other))),
     };
     let mut response = ElectLeadersResponse::default();
@@ -93,9 +93,9 @@ fn unknown_type(request: &ElectLeadersRequest, kind: i8) -> ElectLeadersResponse
         error_message: Some(format!("Unknown election type {kind}")),
         ..Default::default()
     };
-    let topics = request.topic_partitions.iter().flatten().map(|it| ReplicaElectionResult {
-        topic: it.topic.clone(),
-        partition_result: it.partitions.iter().map(partition).collect(),
+    let topics = request.topic_partitions.iter().flatten().map(|topic| ReplicaElectionResult {
+        topic: topic.topic.clone(),
+        partition_result: topic.partitions.iter().map(partition).collect(),
         ..Default::default()
     });
     ElectLeadersResponse {
@@ -110,11 +110,11 @@ fn elect_partition(
     topic: &Topic,
     index: PartitionIndex,
     state: &PartitionState,
-    election: LeaderElection,
+    election: ElectionChoice,
 ) -> Result<MetadataRecord, ErrorCode> {
     let is_needed = match election {
-        LeaderElection::Preferred => !is_led_by_preferred(state),
-        LeaderElection::Unclean | LeaderElection::Online => state.leader == NO_LEADER,
+        ElectionChoice::Preferred => !is_led_by_preferred(state),
+        ElectionChoice::Unclean | ElectionChoice::Online => state.leader == NO_LEADER,
     };
     if !is_needed {
         return Err(ErrorCode::ELECTION_NOT_NEEDED);
@@ -131,8 +131,8 @@ fn elect_partition(
         target: PartitionTarget::of(state),
     };
     change.build().map(MetadataRecord::from).ok_or(match election {
-        LeaderElection::Preferred => ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE,
-        LeaderElection::Unclean | LeaderElection::Online => {
+        ElectionChoice::Preferred => ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE,
+        ElectionChoice::Unclean | ElectionChoice::Online => {
             ErrorCode::ELIGIBLE_LEADERS_NOT_AVAILABLE
         }
     })
@@ -144,22 +144,22 @@ fn is_led_by_preferred(state: &PartitionState) -> bool {
 
 /// Gives partitions back to their preferred replicas; are there more to do?
 pub(super) fn balance_leaders(scene: &ControllerScene<'_>, turn: &mut Turn<Controller>) -> bool {
-    elect_all(scene, LeaderElection::Preferred, turn)
+    elect_all(scene, ElectionChoice::Preferred, turn)
 }
 
 /// Lets a replica lead that may lack records, where the topic allows it and no other replica can;
 /// are there more to do?
 pub(super) fn elect_uncleanly(scene: &ControllerScene<'_>, turn: &mut Turn<Controller>) -> bool {
-    elect_all(scene, LeaderElection::Unclean, turn)
+    elect_all(scene, ElectionChoice::Unclean, turn)
 }
 
 fn elect_all(
     scene: &ControllerScene<'_>,
-    election: LeaderElection,
+    election: ElectionChoice,
     turn: &mut Turn<Controller>,
 ) -> bool {
     for topic in scene.cluster.topics() {
-        let needs_setting = election == LeaderElection::Unclean;
+        let needs_setting = election == ElectionChoice::Unclean;
         let has_leaders = topic.partitions.values().all(|it| it.leader != NO_LEADER);
         if needs_setting
             && (has_leaders || !ElectionRules::of_topic(scene, topic).is_unclean_allowed)

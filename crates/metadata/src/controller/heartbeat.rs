@@ -3,12 +3,13 @@
 //! | state | heartbeat | next |
 //! |---|---|---|
 //! | fenced | wants to stop | stopped |
-//! | fenced | has applied its registration | serving; it leads what no other broker may lead |
+//! | fenced | has applied its registration, was not stopping | serving; leads what had no leader |
 //! | serving | wants to be fenced | fenced; stopped, if it wants to stop as well |
 //! | serving | wants to stop, leads partitions | stopping: others lead them |
 //! | serving | wants to stop, leads none | stopped |
 //! | stopping | leads none, and the others have applied that | stopped |
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use ottla_machine::Turn;
@@ -37,7 +38,7 @@ enum LifecycleState {
 }
 
 /// A broker lives, says how much metadata it has applied, and what it wants to become.
-pub(super) fn heartbeat(
+pub(super) fn broker_heartbeat(
     scene: &ControllerScene<'_>,
     sessions: &mut BrokerSessions,
     request: &BrokerHeartbeatRequest,
@@ -67,6 +68,7 @@ pub(super) fn heartbeat(
     let is_fenced = matches!(next, LifecycleState::Fenced | LifecycleState::Stopped);
     session.heard_ms = Some(turn.now_ms);
     session.applied = request.current_metadata_offset;
+    session.may_stop |= next == LifecycleState::Stopped;
     if is_fenced {
         session.stop_offset = None;
     } else if next == LifecycleState::Stopping && session.stop_offset.is_none() {
@@ -109,8 +111,8 @@ fn next_state(
     let is_caught_up =
         request.current_metadata_offset >= session.registered_at || is_planted(Bug::ServesTooSoon);
     match (state_of(broker, &session), session.stop_offset) {
-        (Fenced, _) if request.want_shut_down => Stopped,
-        (Fenced, _) if !request.want_fence && is_caught_up => Serving,
+        (Fenced, _) if request.want_shut_down || session.may_stop => Stopped,
+        (Fenced, _) if !request.want_fence && is_caught_up && !broker.stopping => Serving,
         (Serving, _) if request.want_fence && request.want_shut_down => Stopped,
         (Serving, _) if request.want_fence => Fenced,
         (Serving, _) if request.want_shut_down && leads_any(scene, broker.id) => Stopping,
@@ -137,7 +139,7 @@ fn change_state(
     turn: &mut Turn<Controller>,
 ) {
     match next {
-        LifecycleState::Fenced | LifecycleState::Stopped => fence(scene, broker, turn),
+        LifecycleState::Fenced | LifecycleState::Stopped => fence_broker(scene, broker, turn),
         LifecycleState::Serving => {
             let unfenced = BrokerRegistrationChangeRecord { fenced: -1, ..change_of(broker) };
             turn.record(unfenced.into());
@@ -168,7 +170,11 @@ fn change_of(broker: &BrokerRegistration) -> BrokerRegistrationChangeRecord {
 
 /// The broker may not serve: others lead what it leads, if there are others. Its partitions change
 /// first, so that no record ever shows a fenced broker that is in sync.
-fn fence(scene: &ControllerScene<'_>, broker: &BrokerRegistration, turn: &mut Turn<Controller>) {
+fn fence_broker(
+    scene: &ControllerScene<'_>,
+    broker: &BrokerRegistration,
+    turn: &mut Turn<Controller>,
+) {
     if broker.fenced {
         return;
     }
@@ -211,12 +217,13 @@ fn cordon_directories(
     request: &BrokerHeartbeatRequest,
     turn: &mut Turn<Controller>,
 ) {
-    let Some(cordoned) = &request.cordoned_log_dirs else { return };
     if scene.cluster.metadata_version() < CORDONED_SINCE {
         return;
     }
-    let sorted = |dirs: &[Uuid]| dirs.iter().copied().collect::<alloc::collections::BTreeSet<_>>();
-    if broker.cordoned.as_deref().map(sorted) != Some(sorted(cordoned)) {
+    let sorted = |dirs: &[Uuid]| dirs.iter().copied().collect::<BTreeSet<_>>();
+    if let Some(cordoned) = &request.cordoned_log_dirs
+        && broker.cordoned.as_deref().map(sorted) != Some(sorted(cordoned))
+    {
         let cordoned_log_dirs = Some(cordoned.clone());
         let change = BrokerRegistrationChangeRecord { cordoned_log_dirs, ..change_of(broker) };
         turn.record(change.into());
@@ -233,12 +240,11 @@ pub(super) fn end_session(
 ) {
     let Some(broker) = scene.cluster.broker(id) else { return sessions.remove(id) };
     let mut session = sessions.of(broker);
-    let Some(heard_ms) = session.heard_ms else { return };
-    let left_ms = heard_ms.saturating_add(scene.settings.session_ms) - turn.now_ms;
-    if left_ms > 0 {
-        return turn.set_timer(ControllerTimer::Session(id), left_ms);
+    let ends_ms = session.heard_ms.map_or(0, |it| it.saturating_add(scene.settings.session_ms));
+    if ends_ms > turn.now_ms {
+        return turn.set_timer(ControllerTimer::Session(id), ends_ms - turn.now_ms);
     }
-    fence(scene, broker, turn);
+    fence_broker(scene, broker, turn);
     (session.heard_ms, session.stop_offset) = (None, None);
     sessions.set(id, session);
 }

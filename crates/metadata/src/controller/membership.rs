@@ -32,17 +32,17 @@ pub(super) fn register_controller(
         response.error_message = Some(why);
         return turn.reply(ControllerReply::ControllerRegistered(response));
     }
-    let end_point = |it: &Listener| ControllerEndpoint {
-        name: it.name.clone(),
-        host: it.host.clone(),
-        port: it.port,
-        security_protocol: it.security_protocol,
+    let end_point = |listener: &Listener| ControllerEndpoint {
+        name: listener.name.clone(),
+        host: listener.host.clone(),
+        port: listener.port,
+        security_protocol: listener.security_protocol,
         ..Default::default()
     };
-    let feature = |it: &Feature| ControllerFeature {
-        name: it.name.clone(),
-        min_supported_version: it.min_supported_version,
-        max_supported_version: it.max_supported_version,
+    let feature = |range: &Feature| ControllerFeature {
+        name: range.name.clone(),
+        min_supported_version: range.min_supported_version,
+        max_supported_version: range.max_supported_version,
         ..Default::default()
     };
     let record = RegisterControllerRecord {

@@ -81,10 +81,10 @@ impl Controller {
         Self { cluster, settings, rules, sessions: BrokerSessions::default() }
     }
 
-    /// What is true.
+    /// What is true: without the records of a transaction that has not ended.
     #[must_use]
-    pub const fn cluster(&self) -> &Cluster {
-        &self.cluster
+    pub fn cluster(&self) -> &Cluster {
+        self.cluster.settled()
     }
 }
 
@@ -109,9 +109,10 @@ impl Machine for Controller {
     type Timer = ControllerTimer;
     type Volatile = ControllerMemory;
 
+    #[expect(clippy::too_many_lines, reason = "a table: where each command is decided")]
     fn decide(&mut self, command: ControllerCommand, turn: &mut Turn<Self>) {
         let scene = &ControllerScene {
-            cluster: &self.cluster,
+            cluster: self.cluster.settled(),
             settings: &self.settings,
             rules: &*self.rules,
         };
@@ -120,6 +121,9 @@ impl Machine for Controller {
         match command {
             ControllerCommand::Activate { records } => {
                 heartbeat::grant_sessions(scene, sessions, turn);
+                if self.cluster.has_open_transaction() {
+                    turn.record(bootstrap::abort_record());
+                }
                 if scene.cluster.is_blank() && !records.is_empty() {
                     turn.records.extend(bootstrap::first_transaction(records));
                 }
@@ -150,7 +154,7 @@ impl Machine for Controller {
                 register::register_broker(scene, sessions, &request, turn);
             }
             ControllerCommand::Heartbeat(request) => {
-                heartbeat::heartbeat(scene, sessions, &request, turn);
+                heartbeat::broker_heartbeat(scene, sessions, &request, turn);
             }
             ControllerCommand::SessionEnds { broker } => {
                 heartbeat::end_session(scene, sessions, broker, turn);

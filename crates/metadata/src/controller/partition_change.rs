@@ -50,19 +50,19 @@ impl ElectionRules {
     }
 
     /// The election that the topic's settings allow without anybody asking for one.
-    pub const fn default_election(&self) -> LeaderElection {
-        if self.is_unclean_allowed { LeaderElection::Unclean } else { LeaderElection::Online }
+    pub const fn default_election(&self) -> ElectionChoice {
+        if self.is_unclean_allowed { ElectionChoice::Unclean } else { ElectionChoice::Online }
     }
 }
 
 /// Which replicas a change may make the leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LeaderElection {
+pub(super) enum ElectionChoice {
     /// The leader stays if it may; else the first replica that has everything.
     Online,
-    /// The preferred replica, if it has everything; else as [`LeaderElection::Online`].
+    /// The preferred replica, if it has everything; else as [`ElectionChoice::Online`].
     Preferred,
-    /// As [`LeaderElection::Online`], and if no replica has everything, any that serves.
+    /// As [`ElectionChoice::Online`], and if no replica has everything, any that serves.
     Unclean,
 }
 
@@ -128,7 +128,7 @@ pub(super) struct PartitionChange<'a> {
     /// The partition as it is.
     pub state: &'a PartitionState,
     pub serving: ServingBrokers,
-    pub election: LeaderElection,
+    pub election: ElectionChoice,
     pub target: PartitionTarget,
 }
 
@@ -183,7 +183,7 @@ impl PartitionChange<'_> {
 
     /// Ends the reassignment, if the replicas that it adds are in sync.
     fn complete_reassignment(&mut self) {
-        if let Some(done) = reassignment::completed(&self.target) {
+        if let Some(done) = reassignment::completed_reassignment(&self.target) {
             self.target.isr = done.isr;
             self.target.replicas = done.replicas;
             self.target.removing.clear();
@@ -220,8 +220,8 @@ impl PartitionChange<'_> {
             (has_all || is_planted(Bug::ElectedOutOfSync)) && can_lead(id)
         };
         let preferred = match self.election {
-            LeaderElection::Preferred => target.replicas.first(),
-            LeaderElection::Online | LeaderElection::Unclean => None,
+            ElectionChoice::Preferred => target.replicas.first(),
+            ElectionChoice::Online | ElectionChoice::Unclean => None,
         };
         let in_order = preferred.into_iter().chain([&state.leader]).chain(&target.replicas);
         if let Some(id) = in_order.copied().find(|id| is_valid(&id)) {
@@ -238,7 +238,7 @@ impl PartitionChange<'_> {
             _ => None,
         };
         let unclean = || {
-            let is_allowed = self.election == LeaderElection::Unclean;
+            let is_allowed = self.election == ElectionChoice::Unclean;
             target.replicas.iter().copied().find(|id| is_allowed && can_lead(id))
         };
         let found = last_known.or(only).or_else(unclean);
@@ -265,8 +265,8 @@ impl PartitionChange<'_> {
 
     /// Brokers of old metadata versions count on a later epoch when the in-sync set shrinks.
     fn bump_epoch_for_shrunk_isr(&self, record: &mut PartitionChangeRecord) {
-        let Some(isr) = &record.isr else { return };
-        let is_shrunk = self.state.isr.iter().any(|id| !isr.contains(id));
+        let stays = |id: &NodeId| record.isr.as_ref().is_none_or(|isr| isr.contains(id));
+        let is_shrunk = !self.state.isr.iter().all(stays);
         let is_old = self.scene.cluster.metadata_version() < EPOCH_BUMP_ON_SHRINK_BEFORE;
         let has_leader = self.state.leader != NO_LEADER;
         if record.leader == LEADER_STAYS && has_leader && is_old && is_shrunk {

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use ottla_types::{ErrorCode, NodeId, Uuid};
 
 use super::{ControllerRefusal, ControllerScene};
+use crate::versions::DIRECTORIES_SINCE;
 
 /// Replicas for `count` new partitions, spread over the brokers that may serve, the first
 /// partition's leader chosen by `first`.
@@ -32,8 +33,11 @@ pub(super) fn spread_replicas(
     Ok((0..count).map(of).collect())
 }
 
-/// The directory of each replica of a new partition.
+/// The directory of each replica of a new partition; none where the metadata does not know them.
 pub(super) fn replica_directories(scene: &ControllerScene<'_>, replicas: &[NodeId]) -> Vec<Uuid> {
+    if scene.cluster.metadata_version() < DIRECTORIES_SINCE {
+        return Vec::new();
+    }
     replicas.iter().map(|id| new_directory(scene, *id)).collect()
 }
 

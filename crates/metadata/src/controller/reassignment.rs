@@ -20,7 +20,7 @@ use ottla_types::{ErrorCode, NodeId, PartitionIndex};
 
 use super::create_topics::check_assignment;
 use super::partition_change::{
-    ElectionRules, LeaderElection, PartitionChange, PartitionTarget, RECOVERING, ServingBrokers,
+    ElectionChoice, ElectionRules, PartitionChange, PartitionTarget, RECOVERING, ServingBrokers,
 };
 use super::{Controller, ControllerReply, ControllerScene};
 use crate::cluster::{BrokerRegistration, PartitionState, Topic};
@@ -37,6 +37,11 @@ pub(super) fn alter_reassignments(
         error_message: None,
         allow_replication_factor_change: request.allow_replication_factor_change,
         ..Default::default()
+    };
+    let factor = if request.allow_replication_factor_change {
+        FactorRule::MayChange
+    } else {
+        FactorRule::Stays
     };
     for topic in &request.topics {
         let known = scene.cluster.topic(&topic.name);
@@ -55,7 +60,7 @@ pub(super) fn alter_reassignments(
                     let rules = ElectionRules::of_topic(scene, topic);
                     let index = asked.partition_index;
                     let wanted = PartitionMove { scene, rules: &rules, topic, index, state };
-                    wanted.decide(asked, request.allow_replication_factor_change)
+                    wanted.decide(asked, factor)
                 }
                 None => {
                     let code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
@@ -78,6 +83,13 @@ pub(super) fn alter_reassignments(
     turn.reply(ControllerReply::AlterPartitionReassignments(response));
 }
 
+/// May the number of replicas change (KIP-860)?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FactorRule {
+    Stays,
+    MayChange,
+}
+
 /// A partition that is to move.
 struct PartitionMove<'a> {
     scene: &'a ControllerScene<'a>,
@@ -91,13 +103,13 @@ impl PartitionMove<'_> {
     fn decide(
         &self,
         asked: &ReassignablePartition,
-        may_change_factor: bool,
+        factor: FactorRule,
     ) -> Result<Option<MetadataRecord>, ReassignmentRefusal> {
         let Some(wanted) = &asked.replicas else { return self.cancel() };
         let texted = |(code, why)| (code, Some(why));
         check_assignment(self.scene, wanted, None).map_err(texted)?;
         let before = self.factor();
-        if !may_change_factor && before != wanted.len() {
+        if factor == FactorRule::Stays && before != wanted.len() {
             let after = wanted.len();
             let why = format!("The replication factor is changed from {before} to {after}");
             return Err((ErrorCode::INVALID_REPLICATION_FACTOR, Some(why)));
@@ -114,7 +126,7 @@ impl PartitionMove<'_> {
             removing,
             ..PartitionTarget::of(state)
         };
-        Ok(self.build(target, LeaderElection::Online))
+        Ok(self.build(target, ElectionChoice::Online))
     }
 
     /// Takes a move back: the replicas that it adds leave again.
@@ -165,7 +177,7 @@ impl PartitionMove<'_> {
         state.replicas.iter().filter(|id| !state.removing.contains(id)).count()
     }
 
-    fn build(&self, target: PartitionTarget, election: LeaderElection) -> Option<MetadataRecord> {
+    fn build(&self, target: PartitionTarget, election: ElectionChoice) -> Option<MetadataRecord> {
         let change = PartitionChange {
             scene: self.scene,
             rules: self.rules,
@@ -189,7 +201,7 @@ pub(super) struct CompletedReassignment {
 /// Ends a reassignment whose new replicas are all in sync. Where it makes the partition's replicas
 /// fewer, all that stay must be: ending it would make the in-sync set smaller than need be
 /// (KAFKA-19975).
-pub(super) fn completed(target: &PartitionTarget) -> Option<CompletedReassignment> {
+pub(super) fn completed_reassignment(target: &PartitionTarget) -> Option<CompletedReassignment> {
     let PartitionTarget { removing, adding, .. } = target;
     if removing.is_empty() && adding.is_empty() {
         return None;

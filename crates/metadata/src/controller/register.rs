@@ -6,11 +6,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use ottla_machine::Turn;
-use ottla_protocol::messages::broker_registration_request::BrokerRegistrationRequest;
+use ottla_protocol::messages::broker_registration_request::{
+    BrokerRegistrationRequest, Feature, Listener,
+};
 use ottla_protocol::metadata::register_broker_record::{
     BrokerEndpoint, BrokerFeature, RegisterBrokerRecord,
 };
-use ottla_types::{Bug, ErrorCode, Offset, Uuid, is_planted};
+use ottla_types::{Bug, ErrorCode, Offset, TimestampMs, Uuid, is_planted};
 
 use super::elect::{self, BrokerChange};
 use super::sessions::{BrokerSession, BrokerSessions};
@@ -75,7 +77,7 @@ fn check_registration(
     scene: &ControllerScene<'_>,
     sessions: &BrokerSessions,
     request: &BrokerRegistrationRequest,
-    now_ms: i64,
+    now_ms: TimestampMs,
 ) -> Result<(), ControllerRefusal> {
     if request.cluster_id != scene.settings.cluster_id {
         let why = format!(
@@ -86,9 +88,8 @@ fn check_registration(
     }
     let other = scene.cluster.broker(request.broker_id);
     let other = other.filter(|it| it.incarnation != request.incarnation_id);
-    let is_live = |it: &BrokerRegistration| sessions.is_live(it, now_ms, scene.settings.session_ms);
-    if let Some(other) = other.filter(|it| is_live(it))
-        && !supersedes(other, request, sessions.of(other).superseded)
+    if let Some(other) = other
+        && !gives_way(scene, sessions, other, request, now_ms)
     {
         let why = "Another broker is registered with that broker id. If the broker was recently \
                    restarted this should self-resolve once the heartbeat manager expires the \
@@ -107,16 +108,26 @@ fn check_registration(
     check_features(scene, request)
 }
 
-/// Is the earlier process of this broker dead, though its session still lasts? It is if the new one
-/// has one of its directories: a process holds the locks of those that it runs on. A registration
-/// that was under way when its own process was superseded proves nothing.
-fn supersedes(
+/// Does the process that is registered give way to the one that registers? Not while its session
+/// lasts, unless the new one has one of its directories: a process holds the locks of those that it
+/// runs on, so that the earlier one is dead. A registration that was under way when its own process
+/// was superseded proves nothing, and neither does a copy of a directory of this very process.
+fn gives_way(
+    scene: &ControllerScene<'_>,
+    sessions: &BrokerSessions,
     other: &BrokerRegistration,
     request: &BrokerRegistrationRequest,
-    superseded: Option<Uuid>,
+    now_ms: TimestampMs,
 ) -> bool {
+    let session = sessions.of(other);
+    if scene.settings.own_broker == Some(other.id) && session.heard_ms.is_some() {
+        return false;
+    }
     let has_directory = request.log_dirs.iter().any(|it| other.log_dirs.contains(it));
-    has_directory && superseded != Some(request.incarnation_id) || is_planted(Bug::AnyMaySupersede)
+    let supersedes = has_directory && session.superseded != Some(request.incarnation_id);
+    supersedes
+        || !sessions.is_live(other, now_ms, scene.settings.session_ms)
+        || is_planted(Bug::AnyMaySupersede)
 }
 
 fn check_directories(
@@ -134,8 +145,8 @@ fn check_directories(
         return invalid(String::from("Duplicate directory ID in request"));
     }
     for directory in &request.log_dirs {
-        let has = |it: &&BrokerRegistration| {
-            it.id != request.broker_id && it.log_dirs.contains(directory)
+        let has = |other: &&BrokerRegistration| {
+            other.id != request.broker_id && other.log_dirs.contains(directory)
         };
         if let Some(owner) = scene.cluster.brokers().find(has) {
             let why =
@@ -203,21 +214,19 @@ fn registration_record(
     scene: &ControllerScene<'_>,
     request: &BrokerRegistrationRequest,
 ) -> RegisterBrokerRecord {
-    let end_point =
-        |it: &ottla_protocol::messages::broker_registration_request::Listener| BrokerEndpoint {
-            name: it.name.clone(),
-            host: it.host.clone(),
-            port: it.port,
-            security_protocol: it.security_protocol,
-            ..Default::default()
-        };
-    let feature =
-        |it: &ottla_protocol::messages::broker_registration_request::Feature| BrokerFeature {
-            name: it.name.clone(),
-            min_supported_version: it.min_supported_version,
-            max_supported_version: it.max_supported_version,
-            ..Default::default()
-        };
+    let end_point = |listener: &Listener| BrokerEndpoint {
+        name: listener.name.clone(),
+        host: listener.host.clone(),
+        port: listener.port,
+        security_protocol: listener.security_protocol,
+        ..Default::default()
+    };
+    let feature = |range: &Feature| BrokerFeature {
+        name: range.name.clone(),
+        min_supported_version: range.min_supported_version,
+        max_supported_version: range.max_supported_version,
+        ..Default::default()
+    };
     let has_directories = scene.cluster.metadata_version() >= DIRECTORIES_SINCE;
     RegisterBrokerRecord {
         broker_id: request.broker_id,
@@ -231,9 +240,9 @@ fn registration_record(
     }
 }
 
-/// How the broker's last process has ended. It has stopped cleanly if it remembers the epoch that it
-/// was last registered with; it can remember an older one if a copy of its directory was brought
-/// back.
+/// How the broker's last process has ended. It has stopped cleanly if it remembers the epoch that
+/// it was last registered with; it can remember an older one if a copy of its directory was
+/// brought back.
 fn last_stop(scene: &ControllerScene<'_>, request: &BrokerRegistrationRequest) -> BrokerChange {
     let broker = request.broker_id;
     let is_clean =

@@ -27,6 +27,8 @@ pub(super) struct BrokerSession {
     pub heard_ms: Option<TimestampMs>,
     /// The last offset that it has applied; -1 if it has not said so yet.
     pub applied: Offset,
+    /// May it stop? A heartbeat that was under way still does not make it serve again.
+    pub may_stop: bool,
     /// The process that this one has taken the place of: what it sent may still be under way.
     pub superseded: Option<Uuid>,
     /// The offset that all others must have applied before it may stop, while it is stopping.
@@ -77,6 +79,7 @@ impl BrokerSession {
             registered_at,
             heard_ms: None,
             applied: -1,
+            may_stop: false,
             superseded: None,
             stop_offset: None,
         }

@@ -303,6 +303,31 @@ fn a_broker_stops_when_others_lead_and_know_it() {
 }
 
 #[test]
+fn a_heartbeat_that_comes_late_does_not_make_a_stopped_broker_serve() {
+    for is_stopping in [false, true] {
+        let mut bench = cluster();
+        if is_stopping {
+            crate::create(&mut bench, vec![topic("t")]);
+        }
+        let id = if is_stopping { leader(&bench, 0) } else { 1 };
+        let late = heartbeat(&bench, id);
+        let stop = |bench: &MachineBench<Controller>| BrokerHeartbeatRequest {
+            want_shut_down: true,
+            ..heartbeat(bench, id)
+        };
+        let request = stop(&bench);
+        assert_eq!(beat(&mut bench, request).should_shut_down, !is_stopping);
+        if is_stopping {
+            // It is killed while it stops.
+            bench.pass(SESSION_MS);
+        }
+        assert!(broker(&bench, id).fenced);
+        assert!(beat(&mut bench, late).is_fenced);
+        assert!(broker(&bench, id).fenced, "stopping: {is_stopping}");
+    }
+}
+
+#[test]
 fn what_a_broker_wants_depends_on_where_it_stands() {
     // state, wants to be fenced, wants to stop: fenced and stopped afterwards
     let cases = [
@@ -409,6 +434,24 @@ fn a_single_node_has_no_timer() {
 }
 
 #[test]
+fn the_broker_of_the_controllers_own_process_gives_way_to_nothing() {
+    let settings = ControllerSettings { own_broker: Some(1), ..Default::default() };
+    let machine = Controller::new(ottla_metadata::Cluster::default(), settings, Box::new(Rules));
+    let mut bench = MachineBench::new(machine, 0);
+    bench.run(ControllerCommand::Activate { records: bootstrap_records() });
+    let of = |incarnation| BrokerRegistrationRequest {
+        cluster_id: String::new(),
+        ..registration(1, incarnation)
+    };
+    assert!(register(&mut bench, of(1)).is_ok());
+    assert!(register(&mut bench, of(2)).is_ok(), "it was not heard of yet");
+    unfence(&mut bench, 1);
+    bench.pass(10 * SESSION_MS);
+    let copied = register(&mut bench, of(3)).unwrap_err();
+    assert_eq!(copied.0, ErrorCode::DUPLICATE_BROKER_REGISTRATION);
+}
+
+#[test]
 fn a_decision_that_is_taken_back_leaves_no_session() {
     let mut bench = cluster();
     let before = bench.machine.volatile();
@@ -420,4 +463,20 @@ fn a_decision_that_is_taken_back_leaves_no_session() {
         BrokerRegistrationRequest { log_dirs: vec![Uuid::of(999)], ..registration(1, 9) };
     let refused = register(&mut bench, stranger).unwrap_err();
     assert_eq!(refused.0, ErrorCode::DUPLICATE_BROKER_REGISTRATION);
+}
+
+#[test]
+fn a_transaction_that_has_not_ended_is_taken_back_by_the_next_controller() {
+    use ottla_protocol::metadata::begin_transaction_record::BeginTransactionRecord;
+    let mut image = ottla_metadata::Cluster::default();
+    // A controller has failed in the middle of its first records.
+    image.apply(&BeginTransactionRecord::default().into());
+    image.apply(&bootstrap_records()[0]);
+    assert!(image.settled().is_blank());
+    let settings = ControllerSettings { cluster_id: "c".to_owned(), ..Default::default() };
+    let mut bench = MachineBench::new(Controller::new(image, settings, Box::new(Rules)), 0);
+    bench.run(ControllerCommand::Activate { records: bootstrap_records() });
+    let kinds: Vec<_> = bench.records.iter().map(MetadataRecord::kind).collect();
+    assert_eq!((&kinds[..2], kinds.last()), (&[25, 23][..], Some(&24)));
+    assert_eq!(bench.machine.cluster().features().len(), bootstrap_records().len());
 }

@@ -5,6 +5,7 @@
 mod answers;
 mod changes;
 mod elections;
+mod features;
 mod lifecycle;
 
 use ottla_machine::testkit::MachineBench;
@@ -72,7 +73,7 @@ fn features() -> Vec<Feature> {
         max_supported_version: it.highest,
         ..Default::default()
     };
-    supported_features().map(feature).collect()
+    supported_features(&Cluster::default()).map(feature).collect()
 }
 
 /// A heartbeat of a broker that has applied everything.

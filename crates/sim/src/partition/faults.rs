@@ -60,9 +60,8 @@ impl PartitionWorld {
     /// The controller lets a broker stop, which writes its epoch down.
     pub(super) fn may_stop(&mut self, at: usize) {
         let broker = &self.brokers[at];
-        let Some(live) = &broker.live else { return };
-        if let Some(epoch) = live.broker_epoch(broker.id, broker.life)
-            && live.is_stopping
+        if let Some(live) = broker.live.as_ref().filter(|live| live.is_stopping)
+            && let Some(epoch) = live.broker_epoch(broker.id, broker.life)
         {
             self.coverage.orderly_stops += 1;
             self.end(at, BrokerEnd::Clean { epoch });

@@ -33,20 +33,21 @@ impl PartitionWorld {
     pub(super) fn say_alive(&mut self, at: usize) {
         let term = self.journal.term;
         let broker = &self.brokers[at];
-        let Some(live) = &broker.live else { return };
-        let message = match live.broker_epoch(broker.id, broker.life) {
-            Some(broker_epoch) => PartitionMessage::Heartbeat(SimHeartbeat {
-                broker_epoch,
-                applied: live.applied,
-                wants_stop: live.is_stopping,
-                term,
-            }),
-            None => PartitionMessage::Register(SimRegistration {
-                life: broker.life,
-                previous_broker_epoch: broker.clean_epoch,
-                term,
-            }),
-        };
+        let known = broker.live.as_ref().and_then(|live| {
+            let broker_epoch = live.broker_epoch(broker.id, broker.life)?;
+            let (applied, wants_stop) = (live.applied, live.is_stopping);
+            Some(SimHeartbeat { broker_epoch, applied, wants_stop, term })
+        });
+        let message = known.map_or_else(
+            || {
+                PartitionMessage::Register(SimRegistration {
+                    life: broker.life,
+                    previous_broker_epoch: broker.clean_epoch,
+                    term,
+                })
+            },
+            PartitionMessage::Heartbeat,
+        );
         self.send(at, self.controller(), message);
     }
 
@@ -70,16 +71,16 @@ impl PartitionWorld {
 
     fn registration(&self, at: usize, life: u32) -> BrokerRegistrationRequest {
         let id = self.brokers[at].id;
-        let feature = |it: ottla_metadata::FeatureRange| Feature {
-            name: it.name.to_owned(),
-            min_supported_version: it.lowest,
-            max_supported_version: it.highest,
+        let feature = |range: ottla_metadata::FeatureRange| Feature {
+            name: range.name.to_owned(),
+            min_supported_version: range.lowest,
+            max_supported_version: range.highest,
             ..Default::default()
         };
         BrokerRegistrationRequest {
             broker_id: id,
             incarnation_id: SimBroker::incarnation(id, life),
-            features: supported_features().map(feature).collect(),
+            features: supported_features(self.journal.controller.cluster()).map(feature).collect(),
             ..Default::default()
         }
     }
@@ -151,8 +152,13 @@ impl PartitionWorld {
 
     /// A broker serves that has applied that much of the metadata.
     fn check_serves(&mut self, id: NodeId, applied: usize) -> InvariantCheck {
-        let is_own = |it: &MetadataRecord| matches!(it, MetadataRecord::RegisterBroker(record) if record.broker_id == id);
-        let registered_at = self.journal.records.iter().rposition(is_own);
+        // The first registration in this epoch: a process that registers again knows of itself.
+        let epoch = self.journal.controller.cluster().broker(id).map_or(-1, |it| it.epoch);
+        let is_own = |record: &MetadataRecord| match record {
+            MetadataRecord::RegisterBroker(it) => it.broker_id == id && it.broker_epoch == epoch,
+            _ => false,
+        };
+        let registered_at = self.journal.records.iter().position(is_own);
         let has_applied = registered_at.is_none_or(|it| it < applied);
         self.demand(Invariant::ServesWithMetadata, has_applied, |_| {
             format!("broker {id} serves with {applied} records, registered at {registered_at:?}")
@@ -242,9 +248,9 @@ impl PartitionWorld {
         if alter.term != self.journal.term {
             return Ok(());
         }
-        let member = |it: &IncarnatedMember| BrokerState {
-            broker_id: it.id,
-            broker_epoch: it.broker_epoch,
+        let member = |member: &IncarnatedMember| BrokerState {
+            broker_id: member.id,
+            broker_epoch: member.broker_epoch,
             ..Default::default()
         };
         let asked = PartitionData {
@@ -268,9 +274,9 @@ impl PartitionWorld {
         self.coverage.in_sync_changes += 1;
         let cluster = self.journal.controller.cluster();
         // A leader that has not seen a member yet leaves its epoch open.
-        let is_present = |it: &IncarnatedMember| {
-            let known = cluster.broker(it.id).filter(|known| known.is_active());
-            known.is_some_and(|known| [known.epoch, -1].contains(&it.broker_epoch))
+        let is_present = |member: &IncarnatedMember| {
+            let known = cluster.broker(member.id).filter(|known| known.is_active());
+            known.is_some_and(|known| [known.epoch, -1].contains(&member.broker_epoch))
         };
         let all_present = alter.in_sync.iter().all(is_present);
         let isr = partition(cluster).map(|it| it.isr.clone());
