@@ -65,7 +65,7 @@ pub struct StartOptions {
     pub formatting: Formatting,
     /// The levels of the log.
     pub levels: Arc<dyn LogLevels>,
-    /// Who may do what; without one, everything is allowed.
+    /// The authorizer; without one, everything is allowed.
     pub authorizer: Option<Arc<dyn Authorizer>>,
 }
 
@@ -90,10 +90,10 @@ pub struct StartFacts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NodeFailure {
     /// No data directory is left to serve from.
-    #[error("every data directory has failed; see above")]
+    #[error("every data directory has failed; see the errors in the log")]
     Directories,
     /// The controller cannot write its log.
-    #[error("the controller cannot write the metadata log; see above")]
+    #[error("the controller cannot write the metadata log; see the errors in the log")]
     Controller,
 }
 
@@ -114,7 +114,7 @@ pub struct Assembled {
 /// Builds a node and lets it serve: directories, metadata log, controller, partitions, listeners.
 ///
 /// # Errors
-/// Something of it fails; nothing of it runs then, but tasks that end by themselves.
+/// A part of it fails; then no part of it runs, except tasks that end by themselves.
 pub async fn assemble(
     seams: Seams,
     settings: Settings,
@@ -309,18 +309,19 @@ impl Assembled {
     }
 
     /// Stops, once no task serves any more: everything is on the disk then, and the next start need
-    /// not look through it.
+    /// not recover it.
     ///
     /// # Errors
-    /// The disk fails; the next start will look through everything.
+    /// The disk fails; the next start recovers every log.
     pub async fn stop(self) -> Result<(), StartError> {
         let Self { node, keeper, lanes, epoch, .. } = self;
         let asked: Result<(), ErrorCode> =
             node.controller.ask(ControllerCommand::Stop { broker: node.id }).await;
         if let Err(code) = asked {
             tracing::error!(
+                node_id = ?node.id,
                 error = code.name(),
-                "controlled shutdown failed: the controller had stopped"
+                "controlled shutdown failed: the controller had stopped; the node stops without it"
             );
         }
         lanes.hosts.stop();

@@ -9,13 +9,13 @@ use ottla_settings::{Scope, find};
 
 use crate::request::Call;
 
-/// What stands for a value that may not be shown.
+/// The text for a value that may not be shown.
 const HIDDEN: &str = "[hidden]";
-/// What stands for the broker whose settings are those of all.
+/// The name for settings of all brokers.
 const ALL_BROKERS: &str = "all brokers";
-/// What stands for a setting that was not set.
+/// The text for a setting that was not set.
 const DEFAULT: &str = "(default)";
-/// What stands for a quota that is not set: nothing holds the client back.
+/// The text for a quota that is not set.
 const NO_QUOTA: &str = "(none)";
 /// The protocol's numbers of the mechanisms.
 pub const SCRAM_SHA_256: i8 = 1;
@@ -52,7 +52,8 @@ pub fn topics_changed(before: &Cluster, now: &Cluster) {
     }
 }
 
-/// The settings of these resources that a request has changed, each with who asked.
+/// The settings of these resources that a request has changed, each with the principal and client
+/// of the request.
 pub fn settings_changed<'a>(
     call: &Call,
     before: &Cluster,
@@ -89,7 +90,7 @@ pub fn settings_changed<'a>(
     }
 }
 
-/// The quotas of these entities that a request has changed, each with who asked.
+/// The quotas of these entities that a request has changed, each with the principal and client.
 pub fn quotas_changed(call: &Call, before: &Cluster, now: &Cluster, entities: &[QuotaEntity]) {
     let of = |cluster: &Cluster, entity: &QuotaEntity| -> BTreeMap<String, f64> {
         let all = cluster.client_quotas().filter(|(it, _)| it == entity);
@@ -137,7 +138,8 @@ pub enum CredentialChange {
     Deleted,
 }
 
-/// A user's SCRAM credential that a request has changed, with who asked.
+/// A user's SCRAM credential that a request has changed, with the principal and client of the
+/// request.
 pub fn credential_changed(call: &Call, user: &str, mechanism: i8, change: CredentialChange) {
     let event = match change {
         CredentialChange::Stored => "SCRAM credential stored",
@@ -156,7 +158,7 @@ pub fn credential_changed(call: &Call, user: &str, mechanism: i8, change: Creden
     );
 }
 
-/// The features whose level a request has changed, with who asked.
+/// The features whose level a request has changed, with the principal and client.
 pub fn features_changed(call: &Call, before: &Cluster, now: &Cluster) {
     let (old, new) = (before.features(), now.features());
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();

@@ -30,7 +30,7 @@ impl Broker {
     /// Starts a node: directories, metadata log, controller, listeners, partitions.
     ///
     /// # Errors
-    /// Something of it fails; nothing of it runs then.
+    /// A part of it fails; then no part of it runs.
     pub fn start(
         settings: Settings,
         options: StartOptions,
@@ -90,8 +90,9 @@ impl Broker {
         Ok(own(&mut dirs, settings, clock, cluster_id, &endpoints)?.cluster_id)
     }
 
-    /// Declares data directories lost, each by its path or its id: what lay there is given up. An
-    /// empty directory at that path is formatted for the cluster. Returns what was done, in lines.
+    /// Declares data directories lost, each by its path or its id: their partitions are given up.
+    /// An empty directory at that path is formatted for the cluster. Returns what was done, in
+    /// lines.
     ///
     /// # Errors
     /// The directory holds data, is not one of this node's, or is one of several that may be
@@ -169,17 +170,17 @@ impl Broker {
         self.assembled.failed().await
     }
 
-    /// Stops: no more requests, everything on the disk, the next start need not look through it.
+    /// Stops: no more requests, everything on the disk, the next start needs no recovery.
     ///
     /// # Errors
-    /// The disk fails; the next start will look through everything.
+    /// The disk fails; the next start recovers every log.
     pub fn stop(self) -> Result<(), StartError> {
         self.threads.stop();
         runtime()?.block_on(self.assembled.stop())
     }
 }
 
-/// A runtime to wait with for what runs elsewhere.
+/// A runtime that waits for work on other threads.
 fn runtime() -> Result<tokio::runtime::Runtime, StartError> {
     Ok(tokio::runtime::Builder::new_current_thread().build()?)
 }

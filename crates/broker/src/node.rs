@@ -122,14 +122,14 @@ pub struct Parts {
     pub controller: ControllerHandle,
     /// The levels of the log.
     pub levels: Arc<dyn LogLevels>,
-    /// Who may do what; without one, everything is allowed.
+    /// The authorizer; without one, everything is allowed.
     pub authorizer: Option<Arc<dyn Authorizer>>,
     /// Where it waits for disks.
     pub lanes: NodeLanes,
 }
 
 impl Node {
-    /// A node that knows nothing of its cluster yet.
+    /// A node without metadata of its cluster.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { clock, id, facts, started, partitions, controller, .. } = parts;
@@ -197,7 +197,7 @@ impl Node {
         &*self.levels
     }
 
-    /// Who may do what; without one, everything is allowed.
+    /// The authorizer; without one, everything is allowed.
     #[must_use]
     pub fn authorizer(&self) -> Option<&dyn Authorizer> {
         self.authorizer.as_deref()
@@ -215,7 +215,7 @@ impl Node {
         self.cluster.load_full()
     }
 
-    /// Up to which offset of the metadata log this node has come.
+    /// The offset of the metadata log up to which this node has applied the metadata.
     #[must_use]
     pub fn metadata_offset(&self) -> Offset {
         self.offset.load(Ordering::Acquire)

@@ -31,7 +31,7 @@ pub fn registration(
             Some(told) => (told.host.clone(), it.address.port()),
             None => (it.setting.host.clone(), it.address.port()),
         };
-        // Clients are sent to the machine by its name; an address that stands for all was refused.
+        // Without a host in the setting the machine's name is advertised; a wildcard was refused.
         let host = if host.is_empty() { canonical_host_name() } else { host };
         Registered { name: it.setting.name.clone(), host, port, ..Default::default() }
     };

@@ -32,8 +32,13 @@ pub fn encoded<M: Message>(
             Ok(Reply { chunks, tail })
         }
         Err(error) => {
-            tracing::error!(message = M::NAME, version, %error, "response cannot be encoded");
-            Err(format!("{} v{version} cannot be written: {error}", M::NAME))
+            tracing::error!(
+                response = M::NAME,
+                version,
+                %error,
+                "response cannot be encoded; the connection is closed"
+            );
+            Err(format!("{} v{version} cannot be encoded: {error}", M::NAME))
         }
     }
 }

@@ -200,7 +200,7 @@ impl ClassicMembership {
         Ok(all)
     }
 
-    /// Tells the coordinator that the member lives.
+    /// Sends a heartbeat to the coordinator.
     pub async fn heartbeat(&mut self, client: &Client) -> Result<HeartbeatOutcome, ClientError> {
         let request = HeartbeatRequest {
             group_id: self.group.clone(),

@@ -9,7 +9,7 @@ use crate::assign::Assignor;
 /// An option that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OptionError {
-    /// There is none of this name.
+    /// There is no option of this name.
     #[error("unknown option {name}{}", .near.map_or_else(String::new, |it| format!("; did you mean {it}?")))]
     Unknown {
         /// The name.
@@ -171,7 +171,7 @@ pub(crate) fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), Stri
 }
 
 pub(crate) fn number<T: std::str::FromStr>(value: &str) -> Result<T, String> {
-    value.trim().parse().map_err(|_| "it takes a number".to_owned())
+    value.trim().parse().map_err(|_| "it must be a number".to_owned())
 }
 
 pub(crate) fn millis(value: &str) -> Result<Duration, String> {
@@ -182,14 +182,14 @@ pub(crate) fn flag(value: &str) -> Result<bool, String> {
     match value.trim().to_ascii_lowercase().as_str() {
         "true" => Ok(true),
         "false" => Ok(false),
-        _ => Err("it takes true or false".to_owned()),
+        _ => Err("it must be true or false".to_owned()),
     }
 }
 
 pub(crate) fn one_of<T: Copy>(value: &str, all: &[(&str, T)]) -> Result<T, String> {
     let found = all.iter().find(|(name, _)| name.eq_ignore_ascii_case(value.trim()));
     let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
-    found.map(|(_, it)| *it).ok_or_else(|| format!("it takes {}", names.join(" or ")))
+    found.map(|(_, it)| *it).ok_or_else(|| format!("it must be {}", names.join(" or ")))
 }
 
 pub(crate) fn text(value: &str) -> Option<String> {
@@ -231,8 +231,9 @@ const USED: &[Named<ConsumerOptions>] = &[
         let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
         let all: Option<Vec<Assignor>> = names.map(Assignor::named).collect();
         let known = Assignor::ALL.map(Assignor::name).join(", ");
-        it.assignors =
-            all.filter(|all| !all.is_empty()).ok_or_else(|| format!("it takes some of {known}"))?;
+        it.assignors = all
+            .filter(|all| !all.is_empty())
+            .ok_or_else(|| format!("it must be a list of {known}"))?;
         Ok(())
     }),
     ("session.timeout.ms", |it, value| put(&mut it.session_timeout_ms, number(value))),
@@ -291,11 +292,11 @@ mod tests {
         assert_eq!(told("colour", "red"), "unknown option colour");
         assert_eq!(
             told("isolation.level", "some"),
-            "isolation.level cannot be \"some\": it takes read_uncommitted or read_committed"
+            "isolation.level cannot be \"some\": it must be read_uncommitted or read_committed"
         );
         assert_eq!(
             told("session.timeout.ms", "soon"),
-            "session.timeout.ms cannot be \"soon\": it takes a number"
+            "session.timeout.ms cannot be \"soon\": it must be a number"
         );
     }
 }

@@ -62,7 +62,7 @@ pub struct Rabbit {
 }
 
 impl Rabbit {
-    /// Does it; or says how many messages there are.
+    /// Runs the load, or counts the messages that there are.
     ///
     /// # Errors
     /// The server refuses, or a connection breaks.
@@ -238,7 +238,7 @@ impl AmqpServer {
         let mut tune_ok = Vec::new();
         tune_ok.extend_from_slice(&1u16.to_be_bytes());
         tune_ok.extend_from_slice(&(FRAME_BYTES_MAX as u32).to_be_bytes());
-        // No signs of life: who is silent for too long is given up anyway.
+        // No heartbeats: a server that is silent for too long is given up anyway.
         tune_ok.extend_from_slice(&0u16.to_be_bytes());
         server.0.send(&method(0, TUNE_OK, &tune_ok))?;
         let mut host = Vec::new();

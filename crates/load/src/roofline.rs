@@ -27,7 +27,7 @@ const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;
 /// The longest request that is taken, in bytes.
 const REQUEST_BYTES_MAX: usize = 128 << 20;
-/// How many bytes behind the end stay in the page cache, and after how many that is looked at.
+/// How many bytes behind the end stay in the page cache, and after how many that is checked.
 const WINDOW_BYTES: u64 = 256 << 20;
 const TRIM_EVERY_BYTES: u64 = 8 << 20;
 
@@ -97,7 +97,7 @@ fn accept(listener: &TcpListener, dir: &Path) -> io::Result<()> {
         let (stream, logs, dir) = (stream?, Arc::clone(&logs), dir.to_owned());
         stream.set_nodelay(true)?;
         thread::spawn(move || {
-            // Whoever hangs up has had enough.
+            // The client has disconnected: it is done.
             let _ = serve(stream, &logs, &dir);
         });
     }

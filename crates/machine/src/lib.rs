@@ -13,7 +13,7 @@
 //! 4. **commit**: when the journal has committed the records, the replies leave.
 //!
 //! A new leader, or a restart, feeds the journal's records to [`Machine::apply`], and nothing else
-//! is needed to stand where the machine stood.
+//! is needed to restore the machine's state.
 #![no_std]
 #![forbid(unsafe_code)]
 

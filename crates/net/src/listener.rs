@@ -38,13 +38,13 @@ pub struct SocketOptions {
 pub struct Accepted {
     /// The connection.
     pub socket: Socket,
-    /// Who called.
+    /// The client's address.
     pub peer: SocketAddr,
     /// Its place among the connections.
     pub permit: Permit,
 }
 
-/// A connection that has come.
+/// A connection that was accepted.
 #[derive(Debug)]
 pub enum Arrival {
     /// It was let in.

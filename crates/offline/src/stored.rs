@@ -14,7 +14,7 @@ use ottla_records::Record;
 /// What the records of a log are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecordDecoder {
-    /// Anybody's.
+    /// Records of no internal topic: shown as text.
     Text,
     /// `__consumer_offsets`.
     Groups,
@@ -163,7 +163,7 @@ fn classic_group(it: &GroupMetadataValue, json: &mut Json, version: i16) {
     });
 }
 
-/// A message behind its version, or its bytes if it is none.
+/// A message behind its version, or its bytes if they cannot be decoded.
 fn versioned_json<M: Message + ToJson>(bytes: Bytes, json: &mut Json) {
     let read = || {
         let (version, mut d) = decode_value(bytes.clone())?;

@@ -65,13 +65,13 @@ impl Rung {
 impl DirectoryBells {
     /// Something has changed, or is still to be written down.
     pub(crate) fn set_changed(&self) {
-        // Only looked at as a rule: all who append share it.
+        // Only read as a rule: all appends share it.
         if !self.changed.load(Ordering::Relaxed) {
             self.changed.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Has anything changed that [`DirectoryBells::take_changed`] has not said yet?
+    /// Has anything changed since the last [`DirectoryBells::take_changed`]?
     pub(crate) fn has_changed(&self) -> bool {
         self.changed.load(Ordering::Relaxed)
     }
@@ -93,7 +93,7 @@ impl Bells {
         &self.directories[directory.0]
     }
 
-    /// Has done what the partition needs. It may hold its owner's lock.
+    /// Starts the work that the partition needs. The caller may hold its owner's lock.
     pub(crate) fn ring(&self, partition: &Partition, needs: Needs) {
         let (directory, rung) = (self.of(partition.share()), partition.rung());
         directory.set_changed();
@@ -139,7 +139,7 @@ impl Bells {
 
 fn make_durable(partition: &Partition) {
     if let Err(error) = partition.sync() {
-        partition.trouble(&error, "records cannot be made durable");
+        partition.trouble(&error, "records cannot be flushed");
     }
 }
 

@@ -20,7 +20,10 @@ impl Bin {
     pub(crate) fn empty(&self, now: Duration) {
         for retired in self.due(now) {
             if let Err(error) = retired.remove() {
-                tracing::warn!(%error, "files of a deleted segment cannot be removed");
+                tracing::warn!(
+                    %error,
+                    "files of a deleted segment cannot be removed; the next start removes them"
+                );
             }
         }
     }

@@ -1,8 +1,8 @@
 //! A partition moves from one data directory to another while it is written and read (KIP-113).
 //!
 //! Its log is copied, then what has come meanwhile, until little is left; that little is copied
-//! while writers wait, and the copy takes the log's place. Nobody is refused, nothing is lost: up
-//! to the last step the old folder is the truth, and after it the two hold the same.
+//! while writers wait, and the copy takes the log's place. No request is refused and no record
+//! lost: up to the last step the old folder is the truth, and after it the two hold the same.
 
 use ottla_locks::MutexGuard;
 use std::collections::BTreeMap;
@@ -67,7 +67,7 @@ impl Partitions {
         let partition = self.find(&place.topic, place.partition).ok_or(MoveRefused::NoPartition)?;
         let mut moves = self.lock_moves();
         if partition.directory() == dir.id {
-            // Whatever was under way is called off.
+            // A move that was under way is cancelled.
             moves.remove(place);
             return Ok(false);
         }
@@ -101,7 +101,8 @@ impl Partitions {
     /// directory before it is the one that counts, and `pace` is called with the bytes copied.
     ///
     /// # Errors
-    /// One of the two disks fails, or the cluster cannot be told; the partition stays where it was.
+    /// One of the two disks fails, or the controller does not confirm; the partition stays where it
+    /// was.
     pub fn carry_out(
         &self,
         place: &TopicPartition,
@@ -116,7 +117,7 @@ impl Partitions {
             return Ok(());
         };
         partition.set_moving(true);
-        // Whoever is at its segments ends first, and begins nothing new.
+        // Running retention and cleaning end first, and begin no new work.
         drop((partition.begin_cleaning(), partition.begin_upkeep()));
         let done = self.copy_and_replace(&partition, target, tell, pace);
         partition.set_moving(false);
@@ -184,7 +185,7 @@ impl Partitions {
                 copied += bytes;
                 let mut moves = self.lock_moves();
                 let is_wanted = moves.get_mut(place).filter(|it| it.directory == target);
-                // Called off, or sent elsewhere meanwhile.
+                // The move was cancelled, or has another target meanwhile.
                 is_wanted.ok_or(StorageError::Failed)?.copied_bytes = copied;
                 drop(moves);
                 pace(bytes)
@@ -236,7 +237,12 @@ impl Partitions {
         self.take_along(place, source, dir)?;
         // The new one is written down before the old one goes.
         self.checkpoint()?;
-        tracing::info!(partition = %place, from = %old.display(), to = %folder.display(), "partition moved to another data directory");
+        tracing::info!(
+            partition = %place,
+            from = %old.display(),
+            to = %folder.display(),
+            "partition moved to another data directory"
+        );
         remove_folder(&**source.dir.files(), &old, partition.topic_id())
     }
 

@@ -48,7 +48,7 @@ struct PartitionInner {
     place: TopicPartition,
     topic_id: Uuid,
     home: ArcSwap<Home>,
-    /// The number of the directory it lies in. Changes with its home; one who sees the old number
+    /// The number of the directory it lies in. Changes with its home; a caller with the old number
     /// has work done by the threads of another disk, once.
     share: AtomicUsize,
     view: ArcSwap<LogView>,
@@ -57,13 +57,13 @@ struct PartitionInner {
     bells: Arc<Bells>,
     rung: Rung,
     flow: Arc<TopicFlow>,
-    /// Is it being copied to another directory? Then no segment is removed or written anew.
+    /// Is it being copied to another directory? Then no segment is removed or rewritten.
     moving: AtomicBool,
     /// Has the topic a codec of its own?
     repacks: AtomicBool,
-    /// Whoever changes the files of closed segments does so alone.
+    /// Held while the files of closed segments are changed.
     upkeep: Mutex<()>,
-    /// Whoever writes segments anew does so alone.
+    /// Held while segments are rewritten.
     cleaning: Mutex<()>,
 }
 
@@ -178,8 +178,8 @@ impl Partition {
         self.0.moving.store(is_moving, Ordering::Release);
     }
 
-    /// Puts another log in the place of this one, which holds the same and lies elsewhere. Whoever
-    /// writes waits meanwhile, and finds the new one; so does whoever reads next.
+    /// Puts another log in the place of this one, which has the same records in another folder.
+    /// Writers wait meanwhile, and then find the new log; so do the next readers.
     pub(crate) fn replace(
         &self,
         make: impl FnOnce(&mut Owner) -> Result<(Log, Home), StorageError>,
@@ -194,7 +194,7 @@ impl Partition {
         })
     }
 
-    /// How far it has come.
+    /// Its offsets: start, end, high watermark, last stable offset.
     #[must_use]
     pub fn ends(&self) -> Ends {
         self.0.progress.ends()
@@ -230,7 +230,7 @@ impl Partition {
         self.0.home.load().trouble.tell(&self.0.place, error, what);
     }
 
-    /// Looks at the owner; `None` if there is none any more.
+    /// Looks at the owner; `None` if the partition has been closed.
     pub(crate) fn peek<T>(&self, look: impl FnOnce(&Owner) -> T) -> Option<T> {
         self.lock().as_ref().map(look)
     }
@@ -255,7 +255,7 @@ impl Partition {
         self.0.cleaning.lock()
     }
 
-    /// Ends it for good; nobody touches its folder while the guards are held, nor later.
+    /// Ends it for good; no other thread uses its folder while the guards are held, nor later.
     pub(crate) fn retire(&self) -> [MutexGuard<'_, ()>; 2] {
         drop(self.take_owner());
         [self.begin_cleaning(), self.begin_upkeep()]
@@ -300,7 +300,7 @@ impl Partition {
     /// Does a client that knows leader epoch `epoch` (-1: it does not say) mean this leader?
     ///
     /// # Errors
-    /// It means another.
+    /// The client's leader epoch is older or newer.
     pub fn fence(&self, epoch: LeaderEpoch) -> Result<(), EpochRefused> {
         self.ends().fence(epoch)
     }
@@ -356,21 +356,21 @@ impl Partition {
         match self.turn(StorageError::Failed, |owner| owner.append_together(all, terms)) {
             Ok(appended) => appended.inspect(|_| home.trouble.end_shortage()),
             Err(error) => {
-                self.trouble(&error, "an append failed");
+                self.trouble(&error, "append failed");
                 None
             }
         }
     }
 
-    /// Could a coordinator append here now, as far as can be told without writing?
+    /// Could a coordinator append here now, as far as is known without writing?
     #[must_use]
     pub fn accepts_own(&self) -> bool {
         !self.0.home.load().trouble.has_failed()
             && self.peek(|owner| owner.may_write_own().is_ok()).unwrap_or(false)
     }
 
-    /// Appends a batch of a coordinator of this node; it stands in no producer's sequence, though
-    /// it may belong to a producer's transaction.
+    /// Appends a batch of a coordinator of this node; it has no place in a producer's sequence,
+    /// though it may belong to a producer's transaction.
     ///
     /// # Errors
     /// The partition is led elsewhere, too few replicas are in sync, or the disk fails.
@@ -408,7 +408,7 @@ impl Partition {
         let appended = self.turn(AppendRefusal::NotLeader, turn);
         match &appended {
             Ok(_) => self.0.home.load().trouble.end_shortage(),
-            Err(AppendRefusal::Storage(error)) => self.trouble(error, "an append failed"),
+            Err(AppendRefusal::Storage(error)) => self.trouble(error, "append failed"),
             Err(_) => {}
         }
         appended
@@ -425,7 +425,7 @@ impl Partition {
 
     /// Waits for the disk, so that the next read from `offset` on need not.
     pub(crate) fn warm(&self, offset: Offset, bytes: usize) {
-        // An error is met again, and told, by the read itself.
+        // An error comes again, and is reported, at the read itself.
         let _ = self.0.view.load().warm(offset, bytes);
     }
 

@@ -35,7 +35,7 @@ pub struct Assigned {
     pub topic_id: Uuid,
     /// In which of this node's directories it lies, if the metadata says; zero if not.
     pub directory: Uuid,
-    /// Who leads, who is in sync.
+    /// Leader and in-sync replicas.
     pub assignment: Assignment,
     /// What the topic's settings mean.
     pub rules: PartitionRules,
@@ -90,7 +90,7 @@ impl Index {
     }
 }
 
-/// One data directory, and what its checkpoints said when it was opened.
+/// One data directory, and its checkpoints as of its opening.
 #[derive(Debug)]
 pub(crate) struct Dir {
     pub(crate) dir: DataDir,
@@ -119,12 +119,15 @@ impl Dir {
     }
 }
 
-/// A checkpoint that cannot be understood says nothing: logs are looked through from their start
+/// A corrupt checkpoint file is ignored: logs are checked from their start
 /// then, and what was deleted within a segment can be read again.
 fn or_none(read: Result<OffsetCheckpoint, StorageError>) -> Result<OffsetCheckpoint, StorageError> {
     match read {
         Err(error @ StorageError::Corrupt { .. }) => {
-            tracing::warn!(%error, "checkpoint file is corrupt; it is rebuilt");
+            tracing::warn!(
+                %error,
+                "checkpoint file is corrupt; it is rebuilt, and logs are checked from their start"
+            );
             Ok(OffsetCheckpoint::default())
         }
         read => read,
@@ -154,7 +157,7 @@ pub struct Partitions {
     pub(crate) is_settled: AtomicBool,
     /// Has there been a partition whose topic has a codec of its own?
     repacks: AtomicBool,
-    /// Told when a directory has failed.
+    /// Notified when a directory has failed.
     failures: Arc<Notify>,
 }
 
@@ -194,7 +197,7 @@ impl Partitions {
                 log_starts: or_none(dir.log_starts())?,
                 clean: Mutex::new(dir.clean_offsets()?),
                 written: WrittenCheckpoints::default(),
-                trouble: Arc::new(Trouble::new(Arc::clone(&failures))),
+                trouble: Arc::new(Trouble::new(&dir, Arc::clone(&failures))),
                 disk: DiskTimes::new(&metrics, &clock, dir.path()).into(),
                 dir,
                 id,
@@ -240,7 +243,11 @@ impl Partitions {
         let read = partition.clone();
         let warmed = self.lanes.reading.run(partition.share(), move || read.warm(offset, bytes));
         if warmed.await.is_none() {
-            tracing::error!(partition = %partition.name(), offset, "background read from disk failed");
+            tracing::error!(
+                partition = %partition.name(),
+                offset,
+                "background read from disk was cancelled; the fetch waits for the disk itself"
+            );
         }
     }
 
@@ -337,13 +344,18 @@ impl Partitions {
                     dir.bin.put(at, retired);
                 }
                 Ok(None) => {}
-                Err(error) => partition.trouble(&error, "old segments stay"),
+                Err(error) => partition.trouble(&error, "old segments cannot be deleted"),
             }
         }
         let written =
             if any && !dir.trouble.has_failed() { self.checkpoint_dir(dir) } else { Ok(()) };
         if let Err(error) = written {
-            tracing::error!(directory = %dir.dir.path().display(), %error, "log-start-offset-checkpoint cannot be written");
+            let directory = dir.dir.path().display();
+            tracing::error!(
+                %directory,
+                %error,
+                "checkpoint files cannot be written after old segments were deleted; retrying"
+            );
         }
     }
 
@@ -377,7 +389,7 @@ impl Partitions {
                 all.remove(&partition.index());
             }
         }
-        // any order: each is looked at by itself.
+        // any order: each is handled by itself.
         next.by_name.retain(|_, all| !all.is_empty());
         next.compacted.retain(stays);
         self.remove_all(&gone, &mut next);
@@ -433,18 +445,27 @@ impl Partitions {
         self.publish(next);
         for partition in gone {
             if let Err(error) = self.remove(partition) {
-                tracing::error!(partition = %partition.name(), %error, "folder of a deleted partition cannot be removed");
+                tracing::error!(
+                    partition = %partition.name(),
+                    %error,
+                    "folder of a deleted partition cannot be removed; the next start does it"
+                );
             }
         }
         // A power cut must not bring back what a new topic of the same name would take for its own.
         for dir in self.online() {
             if let Err(error) = dir.dir.files().sync_dir(dir.dir.path()) {
-                tracing::error!(%error, "deletion is not durable: folders may come back after a power cut");
+                let directory = dir.dir.path().display();
+                tracing::error!(
+                    %directory,
+                    %error,
+                    "deleted partitions' folders may come back after a power cut"
+                );
             }
         }
     }
 
-    /// Shows everybody what is here.
+    /// Publishes the index of the partitions that are here.
     fn publish(&self, next: &mut Index) {
         next.settle();
         self.index.store(Arc::new(next.clone()));
@@ -475,8 +496,8 @@ impl Partitions {
         self.dirs.iter().filter(|dir| !dir.trouble.has_failed())
     }
 
-    /// Closes every log so that the next start need not look through them, and says so in each
-    /// directory; one that could not be closed is said to be unclean.
+    /// Closes every log so that the next start need not recover them, and marks that in each
+    /// directory; one that could not be closed is marked as unclean.
     ///
     /// # Errors
     /// The first that a file system refused.

@@ -56,7 +56,7 @@ impl ReadRefused {
             Self::Storage(StorageError::Batch(BadBatch::Magic(0 | 1))) => {
                 ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT
             }
-            // What stands there is no batch: it is the bytes that are wrong, not the disk.
+            // The log has bytes there that are not a batch: the bytes are wrong, not the disk.
             Self::Storage(StorageError::Batch(_)) => ErrorCode::CORRUPT_MESSAGE,
             Self::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
         }

@@ -108,7 +108,7 @@ fn row(entry: &ConfigEntry) -> String {
     )
 }
 
-/// Of what the command line speaks: `None` as a name is all of them, the empty name the default.
+/// The entity of the command line: `None` as a name is all of them, the empty name the default.
 fn entity(args: &Parsed) -> Result<(ConfigKind, Option<String>), ToolError> {
     let short = [
         ("topic", ConfigKind::Topic),

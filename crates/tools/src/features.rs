@@ -16,9 +16,9 @@ pub const TOOLS: &[&Tool] = &[&Tool {
 }];
 
 const OPTIONS: &[Opt] = &[
-    last("feature", "NAME=LEVEL", "A feature and its level; may be repeated."),
+    last("feature", "NAME=LEVEL", "A feature and its level, NAME=LEVEL; may be repeated."),
     last("release-version", "RELEASE", "The levels of this release, such as 4.3-IV0 or 4.3."),
-    last("metadata", "RELEASE", "The same for metadata.version only."),
+    last("metadata", "RELEASE", "The level of metadata.version."),
     flag("unsafe", "With downgrade or disable: also if metadata would be lost."),
     flag("dry-run", "Check the change, but do not make it."),
 ];

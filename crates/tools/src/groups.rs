@@ -346,7 +346,7 @@ fn named_partitions(word: &str) -> Result<Option<Vec<TopicPartition>>, ToolError
 }
 
 /// The partitions that `--topic` words name, or those that a group has offsets of. They exist, and
-/// somebody leads them.
+/// have a leader.
 fn places(
     args: &Parsed,
     session: &ToolSession<'_>,

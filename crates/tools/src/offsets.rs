@@ -18,7 +18,7 @@ use crate::tool::Tool;
 pub const TOOLS: &[&Tool] = &[
     &Tool {
         name: "kafka-get-offsets",
-        about: "Show where partitions begin, end, or were at a time.",
+        about: "Show the first or last offsets of partitions, or those at a time.",
         options: GET,
         run: get,
     },

@@ -70,7 +70,7 @@ pub fn run(name: &str, seconds: &str) -> ProfileResult {
     fs::create_dir_all(&out)?;
     let mut node = start(&recorder, &bin, &out)?;
     let done = loaded(load, seconds, (&recorder, &node), &bin);
-    // It may be gone already; either way nothing of it is left.
+    // It may be gone already; either way no process is left.
     let _ = stop(node.0.id());
     let _ = node.0.wait();
     fs::remove_dir_all(&data)?;

@@ -181,7 +181,7 @@ fn a_copy_through_kills_has_every_record_once() {
     }
     let address = node.address;
     let mut all = talk::run(async {
-        // Who comes again under the name ends what was left open.
+        // A new producer with the same transactional id ends the transaction that was left open.
         producer(address, "copier").await.init_transactions().await.unwrap();
         committed(address, "out", COUNT).await
     });

@@ -17,7 +17,7 @@ use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
-/// Operators. Quotas are kept and shown; nothing is held back by them yet.
+/// Operators. Quotas are stored and described, but not enforced yet.
 pub const API: Api = Api::of(ApiKey::AlterClientQuotas, 0, 1);
 
 /// Asks the controller.

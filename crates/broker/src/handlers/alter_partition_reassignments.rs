@@ -78,7 +78,7 @@ fn check(
         return Err((code, Some(code.message().to_owned())));
     }
     let Some(replicas) = &asked.replicas else {
-        // Nothing is under way that could be called off.
+        // There is no reassignment to cancel.
         return Err((ErrorCode::NO_REASSIGNMENT_IN_PROGRESS, None));
     };
     let invalid = |why: String| Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, Some(why)));

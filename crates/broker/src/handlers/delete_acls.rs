@@ -14,7 +14,7 @@ use crate::request::{Api, Call};
 /// Operators.
 pub const API: Api = Api::of(ApiKey::DeleteAcls, 1, 3);
 
-/// Kafka's number for what it does not know.
+/// Kafka's number for unknown values.
 const UNKNOWN: i8 = 0;
 
 /// There is no authorizer yet, so there are no rules.

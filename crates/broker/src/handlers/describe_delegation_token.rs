@@ -8,10 +8,10 @@ use ottla_types::ErrorCode;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
-/// Clients that have said who they are.
+/// Clients that have authenticated.
 pub const API: Api = Api::of(ApiKey::DescribeDelegationToken, 1, 3);
 
-/// Nobody can say who they are yet, and tokens are for those who have.
+/// Clients cannot authenticate yet, and delegation tokens need an authenticated user.
 pub async fn handle(
     _: &Node,
     _: &Call,

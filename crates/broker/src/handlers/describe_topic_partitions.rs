@@ -92,7 +92,7 @@ pub async fn handle(
     response
 }
 
-/// The answer to a cursor that is none of the topics, or no partition.
+/// The answer to a cursor whose topic or partition is not in the request.
 fn invalid_request(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
     let topics = request.topics.iter();
     DescribeTopicPartitionsResponse {

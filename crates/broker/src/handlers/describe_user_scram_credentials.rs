@@ -1,4 +1,4 @@
-//! DescribeUserScramCredentials: who has a password stored, by which mechanism.
+//! DescribeUserScramCredentials: the users with a stored SCRAM credential, and its mechanisms.
 //!
 //! KIP-554.
 

@@ -51,7 +51,7 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
         Ok(plan) => plan,
         Err(code) => return FetchResponse { error_code: code.0, ..Default::default() },
     };
-    // As in Kafka, the level is looked at only if there is something to read.
+    // As in Kafka, the isolation level is checked only if there is something to read.
     let is_level = matches!(request.isolation_level, 0 | 1);
     if !is_level && plan.wanted.iter().any(|(place, _)| place_here(node, place).is_some()) {
         return refused_request(call.version, &request, ErrorCode::UNKNOWN_SERVER_ERROR);
@@ -83,7 +83,7 @@ pub async fn handle(node: &Node, call: &Call, request: FetchRequest) -> FetchRes
     build_response(&plan, found)
 }
 
-/// The answer to a request of which nothing can be done. Before version 13, clients look at the
+/// The answer to a request that is refused as a whole. Before version 13, clients look at the
 /// codes of partitions.
 fn refused_request(version: i16, request: &FetchRequest, code: ErrorCode) -> FetchResponse {
     let topics = if version < 13 { &request.topics[..] } else { &[] };
@@ -157,7 +157,7 @@ fn read_once(wanted: Vec<(FetchedPartition, Position)>) -> Vec<(FetchedPartition
     kept
 }
 
-/// What one look at all partitions found.
+/// What one pass over all partitions found.
 #[derive(Default)]
 struct FetchLook {
     partitions: Vec<LookedAt>,
@@ -362,7 +362,7 @@ fn build_response(plan: &FetchPlan, found: FetchLook) -> FetchResponse {
             (Some(session), Ok(read)) => {
                 let ends =
                     LastReply { high_watermark: read.high_watermark, log_start: read.log_start };
-                // Both must be asked: what is told now must be remembered as told.
+                // Both must be evaluated: the session must remember what this answer says.
                 session.is_news(&place, ends) | !read.records.is_empty()
             }
             (Some(session), Err(_)) => {
@@ -430,7 +430,7 @@ fn partition_data(
             partition_index,
             error_code: code.0,
             high_watermark: NO_OFFSET,
-            // As in Kafka: none of a partition whose log was asked in vain, else an empty list.
+            // As in Kafka: `None` for a partition whose log could not be read, else an empty list.
             aborted_transactions: was_found_before_the_log(code).then(Vec::new),
             current_leader,
             // Clients expect records to be there, if empty, beside an error too.
@@ -440,7 +440,7 @@ fn partition_data(
     }
 }
 
-/// Is it an error that is found before a partition's log is looked at?
+/// Is it an error that is found before a partition's log is read?
 const fn was_found_before_the_log(code: ErrorCode) -> bool {
     matches!(
         code,

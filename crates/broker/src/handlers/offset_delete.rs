@@ -1,4 +1,4 @@
-//! OffsetDelete: forget how far a group has come.
+//! OffsetDelete: deletes a group's committed offsets.
 //!
 //! KIP-496.
 

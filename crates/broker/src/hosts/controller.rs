@@ -18,7 +18,7 @@ use tokio::sync::{oneshot, watch};
 use super::host::{Host, Unanswered, Wake};
 use super::quorum_journal::{News, QuorumJournal};
 
-/// The shares of the controller's lane: nothing of it waits for another.
+/// The shares of the controller's lane: none of them waits for another.
 const COMMITTING: Share = Share(0);
 const PUBLISHING: Share = Share(1);
 const SNAPSHOTS: Share = Share(2);
@@ -49,8 +49,8 @@ impl Wake for CommitBell {
 }
 
 impl ControllerHandle {
-    /// A controller that stands where the log of `quorum` ends. It answers from when it has a lane:
-    /// [`ControllerHandle::serve`].
+    /// A controller with the state as of the end of `quorum`'s log. It answers from when it has a
+    /// lane: [`ControllerHandle::serve`].
     #[must_use]
     pub fn new(clock: Clock, controller: Controller, quorum: Quorum) -> Self {
         let committing = Arc::<CommitBell>::default();
@@ -95,7 +95,7 @@ impl ControllerHandle {
     /// Like [`ControllerHandle::ask`], for a thread without a runtime.
     ///
     /// # Errors
-    /// See there.
+    /// As [`ControllerHandle::ask`].
     pub fn ask_blocking<T>(&self, command: ControllerCommand) -> Result<T, ErrorCode>
     where
         T: TryFrom<ControllerReply, Error = ControllerReply>,
@@ -186,7 +186,9 @@ impl ControllerInner {
             Ok(Some(snapshot)) => {
                 lane.start(SNAPSHOTS, move || write_snapshot(&snapshot, &cluster));
             }
-            Err(error) => tracing::error!(%error, offset, "metadata snapshot cannot be written"),
+            Err(error) => {
+                tracing::error!(%error, offset, "metadata snapshot cannot be begun; retrying later")
+            }
         }
         again
     }
@@ -201,7 +203,10 @@ impl ControllerInner {
 /// the log has grown by as much again.
 fn write_snapshot(snapshot: &Snapshot, cluster: &Cluster) {
     if let Err(error) = snapshot.run(&with_versions(cluster.to_records())) {
-        tracing::error!(%error, "metadata snapshot cannot be written");
+        tracing::error!(
+            %error,
+            "metadata snapshot cannot be written; retrying when the metadata log has grown"
+        );
     }
 }
 

@@ -5,7 +5,7 @@ use ottla_coordinator::group::{
 };
 use ottla_partitions::Marker;
 use ottla_records::BatchOptions;
-use ottla_types::{Bug, CONSUMER_OFFSETS, TimestampMs, is_planted};
+use ottla_types::{Bug, CONSUMER_OFFSETS, TimestampMs, TopicPartition, is_planted};
 
 use super::kind::{JournalEntry, ShardKind, StoredRecord};
 use super::shards::{COMMIT_CHECK, ShardHost, Shards};
@@ -64,7 +64,10 @@ impl ShardKind for GroupKind {
         })
     }
 
-    fn decode(stored: StoredRecord) -> Result<Option<GroupRecord>, String> {
+    fn decode(
+        stored: StoredRecord,
+        partition: &TopicPartition,
+    ) -> Result<Option<GroupRecord>, String> {
         let (offset, key, value, transaction) = match stored {
             StoredRecord::Marker(marker) => {
                 return Ok(Some(GroupRecord::Ended(transaction_end(&marker))));
@@ -78,14 +81,14 @@ impl ShardKind for GroupKind {
                 Some((id, epoch)) => record.in_transaction(id, epoch),
                 None => record,
             })),
-            // What another kind of group wrote is not for this machine.
+            // Another kind of group has written it, for example a share group.
             Ok(None) => Ok(None),
             Err(error) => {
                 tracing::warn!(
-                    topic = TOPIC,
+                    %partition,
                     offset,
                     %error,
-                    "record of unknown type skipped while loading groups"
+                    "record cannot be decoded; skipped while loading groups"
                 );
                 Ok(None)
             }
@@ -145,7 +148,7 @@ impl Groups {
         }
     }
 
-    /// Fires the groups' timers for ever.
+    /// Fires the groups' timers; does not return.
     pub async fn tick(&self) {
         loop {
             self.load_again();

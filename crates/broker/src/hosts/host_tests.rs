@@ -16,7 +16,7 @@ enum Command {
     Wait,
     Set(u8, i64),
     Fired,
-    /// Adds, and sends away whoever waits.
+    /// Adds, and drops the requests that wait.
     AddAndForget(i64),
     /// The timer that writes has fired.
     Write,
@@ -78,7 +78,7 @@ impl Machine for Sum {
 enum Ink {
     #[default]
     Flows,
-    /// It is refused, as could be told before.
+    /// It is refused, as was known before.
     Missing,
     /// It is refused, without a warning.
     Dries,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ottla_machine::Machine;
 use ottla_partitions::Marker;
 use ottla_records::BatchOptions;
-use ottla_types::{Offset, ProducerEpoch, ProducerId, TimestampMs};
+use ottla_types::{Offset, ProducerEpoch, ProducerId, TimestampMs, TopicPartition};
 
 /// A kind of coordinator.
 pub trait ShardKind: Debug + Send + Sync + 'static {
@@ -33,11 +33,15 @@ pub trait ShardKind: Debug + Send + Sync + 'static {
     fn entries(records: &[Self::Record], now_ms: TimestampMs)
     -> impl Iterator<Item = JournalEntry>;
 
-    /// The record that stands in the topic; `None` if it is not for this machine.
+    /// The record that was read from this partition of the topic; `None` if this machine does not
+    /// use it.
     ///
     /// # Errors
     /// It cannot be decoded, and must not be skipped.
-    fn decode(stored: StoredRecord) -> Result<Option<Self::Record>, String>;
+    fn decode(
+        stored: StoredRecord,
+        partition: &TopicPartition,
+    ) -> Result<Option<Self::Record>, String>;
 }
 
 /// The key and the value of a record; no value deletes the key.

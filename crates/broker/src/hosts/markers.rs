@@ -77,7 +77,7 @@ impl Markers {
                 }
                 match self.write(topic, *index, &end).await {
                     Ok(()) => {}
-                    // There is nothing to end any more, or somebody else has ended it.
+                    // The transaction has ended already, or another request has ended it.
                     Err(
                         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
                         | ErrorCode::INVALID_PRODUCER_EPOCH
@@ -97,7 +97,7 @@ impl Markers {
     /// offsets are in force when this returns.
     ///
     /// # Errors
-    /// What a coordinator is told.
+    /// The error code for the coordinator.
     pub async fn write(
         &self,
         topic: &str,
@@ -131,8 +131,8 @@ impl Markers {
     }
 }
 
-/// Work that was taken from a coordinator. What is left of it when the request that is at it is
-/// dropped, with its connection, goes back: or no other would ever be at it.
+/// Work that was taken from a coordinator. What is left of it when the request that writes the
+/// markers is dropped, with its connection, goes back: or no other would ever be at it.
 struct Taken<'a> {
     host: &'a TransactionHost,
     left: VecDeque<MarkerWork>,
@@ -140,7 +140,7 @@ struct Taken<'a> {
 
 impl Taken<'_> {
     fn give_back(&self, work: MarkerWork) {
-        // A coordinator that is lost remembers nothing of who is at what.
+        // A coordinator that was unloaded has no list of the markers in work.
         let _ = self.host.tell(TransactionCommand::Unmarked(work));
     }
 }

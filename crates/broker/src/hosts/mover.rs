@@ -54,12 +54,12 @@ impl Moves {
 fn start_task(mover: Mover, rate: Arc<Mutex<Option<f64>>>) -> Ring {
     let lane = mover.lane.clone();
     if let Err(error) = lane.keep_thread() {
-        tracing::error!(%error, "partitions cannot be moved between data directories: no thread");
+        tracing::error!(%error, "no thread to move partitions between data directories; retrying");
     }
     lane.start_task(Share::default(), task(mover, rate))
 }
 
-/// Each round carries one move out. What is planned stands in [`Partitions`], once for a partition
+/// Each round carries one move out. Planned moves are kept in [`Partitions`], once for a partition
 /// however often it is asked for; a move that ends leaves it, well or not.
 fn task(mover: Mover, rate: Arc<Mutex<Option<f64>>>) -> Task {
     let Mover { clock, id, partitions, controller, .. } = mover;
@@ -97,7 +97,7 @@ fn task(mover: Mover, rate: Arc<Mutex<Option<f64>>>) -> Task {
             tracing::warn!(
                 partition = %place,
                 %error,
-                "move between data directories failed; the partition stays in the old one"
+                "move between data directories failed; the partition stays, request it again"
             );
         }
         Next::After(Duration::ZERO)

@@ -52,16 +52,16 @@ const LOAD_AGAIN: Duration = Duration::from_secs(1);
 /// stays broken fills the node's log.
 const READ_AGAIN: Duration = Duration::from_secs(10);
 
-/// How often is looked whether what replies wait for has committed.
+/// How often the host checks whether the records that replies wait for have committed.
 pub(super) const COMMIT_CHECK: Duration = Duration::from_millis(25);
 
 /// How late a timer may be: what is due within this time is fired together.
 const TOGETHER: Duration = Duration::from_millis(5);
-/// After how long at the latest timers are looked at, for the wall clock may have been set forward.
+/// The longest time between two checks of timers: the wall clock may have been set forward.
 const NAP: Duration = Duration::from_secs(1);
 
 const _: () = assert!(TOGETHER.as_millis() < NAP.as_millis(), "a pause lies between the two");
-const _: () = assert!(LOAD_AGAIN.as_millis() >= NAP.as_millis(), "a load is looked at at each nap");
+const _: () = assert!(LOAD_AGAIN.as_millis() >= NAP.as_millis(), "loads are checked at each nap");
 
 /// All coordinators of a kind; cheap to clone.
 pub struct Shards<K: ShardKind>(Arc<ShardsInner<K>>);
@@ -162,7 +162,7 @@ impl<K: ShardKind> Shards<K> {
                 }
             }
         }
-        // Whoever waits for one of them holds it, and would wait for ever.
+        // A request that waits for one of them holds it, and would never be answered.
         gone.iter().for_each(|host| host.unload());
         let work = fresh.into_iter().map(|load| {
             let share = load.partition.share();
@@ -215,7 +215,7 @@ impl<K: ShardKind> Shards<K> {
                 tracing::error!(
                     partition = %name,
                     error,
-                    "coordinator cannot be loaded; its keys are unavailable until the next start"
+                    "coordinator cannot be loaded; its groups or transactions fail until the next start"
                 );
                 ShardState::Broken
             }
@@ -276,7 +276,7 @@ impl<K: ShardKind> Shards<K> {
         self.0.wake.notify_one();
     }
 
-    /// Waits as long as between two looks at what has committed.
+    /// Waits for the interval between two checks of what has committed.
     pub async fn commit_pause(&self) {
         self.0.clock.sleep(COMMIT_CHECK).await;
     }
@@ -315,7 +315,7 @@ pub fn shard_of(key: &str, count: i32) -> Option<i32> {
     (count > 0).then(|| coordinator_partition(key, count))
 }
 
-/// What a client is told whose request got no reply.
+/// The error code for a client whose request got no reply.
 #[must_use]
 pub fn unanswered(error: &Unanswered<AppendRefusal>) -> ErrorCode {
     let Unanswered::Refused(refused) = error else { return ErrorCode::NOT_COORDINATOR };
@@ -331,10 +331,11 @@ pub fn unanswered(error: &Unanswered<AppendRefusal>) -> ErrorCode {
     }
 }
 
-/// Asks a coordinator; which answer the command has is known to whoever asks.
+/// Asks a coordinator; the caller knows which kind of reply its command has.
 ///
 /// # Errors
-/// What a client is told when the coordinator went away before it could answer, or may not write.
+/// The error code for the client if the coordinator was unloaded before it answered, or cannot
+/// write.
 pub async fn ask<K: ShardKind, T>(
     host: &ShardHost<K>,
     command: <K::Machine as Machine>::Command,

@@ -69,7 +69,11 @@ impl<K: ShardKind> Journal<K::Record> for TopicJournal<K> {
     }
 
     fn log_refused(&self, error: &AppendRefusal) {
-        tracing::warn!(partition = %self.partition.name(), %error, "coordinator append refused");
+        tracing::warn!(
+            partition = %self.partition.name(),
+            %error,
+            "coordinator append refused; the request fails, its group or transaction is unchanged"
+        );
     }
 
     fn log_failed(&self, error: &AppendRefusal) {
@@ -167,7 +171,7 @@ pub fn replay<K: ShardKind>(
         for batch in batches_in(&read.records) {
             let Ok(batch) = batch else { break };
             each_stored(&batch, |stored| {
-                let Some(record) = K::decode(stored)? else { return Ok(()) };
+                let Some(record) = K::decode(stored, partition.name())? else { return Ok(()) };
                 apply(&record);
                 applied += 1;
                 if applied.is_multiple_of(LOGGED_EVERY) {
@@ -180,7 +184,7 @@ pub fn replay<K: ShardKind>(
             at = batch.next_offset();
         }
         if at == before {
-            let why = format!("nothing to read at offset {at}, before the end {end}");
+            let why = format!("no batch at offset {at}, before the log end {end}");
             return Err(ReplayError::Content(why));
         }
     }

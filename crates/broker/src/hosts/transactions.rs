@@ -7,7 +7,7 @@ use ottla_coordinator::transaction::{
     TransactionCommand, TransactionMachine, TransactionRecord, TransactionSettings,
 };
 use ottla_records::BatchOptions;
-use ottla_types::{Bug, ErrorCode, TRANSACTION_STATE, TimestampMs, is_planted};
+use ottla_types::{Bug, ErrorCode, TRANSACTION_STATE, TimestampMs, TopicPartition, is_planted};
 
 use super::kind::{JournalEntry, ShardKind, StoredRecord};
 use super::markers::{MARKER_WAIT, Markers};
@@ -56,14 +56,17 @@ impl ShardKind for TransactionKind {
         std::iter::once(JournalEntry::Batch { options: BatchOptions::default(), records })
     }
 
-    fn decode(stored: StoredRecord) -> Result<Option<TransactionRecord>, String> {
+    fn decode(
+        stored: StoredRecord,
+        partition: &TopicPartition,
+    ) -> Result<Option<TransactionRecord>, String> {
         let StoredRecord::Record { offset, key, value, .. } = stored else { return Ok(None) };
-        // A transaction that is not understood must not be forgotten.
+        // A transaction that cannot be decoded must not be forgotten.
         let record = TransactionRecord::decode(key, value)
             .map_err(|error| format!("offset {offset}: {error}"))?;
         if record.is_none() {
             tracing::warn!(
-                topic = TOPIC,
+                %partition,
                 offset,
                 "record of unknown type skipped while loading transactions"
             );
@@ -73,7 +76,7 @@ impl ShardKind for TransactionKind {
 }
 
 impl Transactions {
-    /// Fires timers and writes what markers are left, for ever.
+    /// Fires timers and writes the markers that are left; does not return.
     pub async fn tick(&self, markers: &Markers) {
         loop {
             self.load_again();
@@ -105,7 +108,7 @@ impl Transactions {
     }
 }
 
-/// What a client is told: those of before version 2 know only the code of idempotent producers.
+/// The error code for a client: versions before 2 know only the code of idempotent producers.
 pub const fn for_version(code: ErrorCode, version: i16) -> ErrorCode {
     match code {
         ErrorCode::PRODUCER_FENCED if version < 2 => ErrorCode::INVALID_PRODUCER_EPOCH,

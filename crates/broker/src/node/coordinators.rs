@@ -171,12 +171,12 @@ impl Coordinators {
         self.markers.write(topic, index, end).await
     }
 
-    /// Fires the timers of groups for ever.
+    /// Fires the timers of groups; does not return.
     pub async fn tick_groups(&self) {
         self.groups.tick().await;
     }
 
-    /// Fires the timers of transactions and writes what markers are left, for ever.
+    /// Fires the timers of transactions and writes the markers that are left; does not return.
     pub async fn tick_transactions(&self) {
         self.transactions.tick(&self.markers).await;
     }

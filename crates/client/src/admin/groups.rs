@@ -61,7 +61,7 @@ pub struct GroupDescription {
     pub state: String,
     /// How partitions are shared out.
     pub assignor: String,
-    /// Who coordinates it.
+    /// Its coordinator.
     pub coordinator: NodeId,
     /// Its members.
     pub members: Vec<MemberDescription>,

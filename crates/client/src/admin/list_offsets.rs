@@ -36,7 +36,7 @@ impl OffsetAt {
     }
 }
 
-/// Asks for what these partitions, which have one leader, had at a time.
+/// Asks for the offsets at a time of these partitions, which have one leader.
 fn list_offsets_request<'a>(
     places: impl Iterator<Item = &'a TopicPartition>,
     timestamp: TimestampMs,

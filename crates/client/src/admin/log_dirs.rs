@@ -27,7 +27,7 @@ pub struct LogDirDescription {
 /// A replica in a data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaDescription {
-    /// Of which partition.
+    /// The partition.
     pub place: TopicPartition,
     /// Its size.
     pub size_bytes: i64,

@@ -41,7 +41,7 @@ impl ScramMechanism {
 pub struct ScramListing {
     /// The user.
     pub user: String,
-    /// The credentials, or why they are not told (`RESOURCE_NOT_FOUND`: there is no such user). A
+    /// The credentials, or the error (`RESOURCE_NOT_FOUND`: there is no such user). A
     /// mechanism that is not known is `None`. The number is that of the iterations.
     pub credentials: Result<Vec<(Option<ScramMechanism>, i32)>, ItemRefusal>,
 }
@@ -57,7 +57,7 @@ pub enum ScramChange {
         iterations: i32,
         /// The salt.
         salt: Bytes,
-        /// What came of it.
+        /// The outcome.
         salted_password: Bytes,
     },
     /// The user loses the one of this mechanism.

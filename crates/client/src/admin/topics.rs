@@ -345,7 +345,7 @@ impl Client {
     /// Deletes a topic with all its records.
     ///
     /// # Errors
-    /// There is none of this name, or no broker answers.
+    /// There is no topic of this name, or no broker answers.
     pub async fn delete_topic(&self, name: &str) -> Result<(), ClientError> {
         let outcome = self.delete_topics(&[name.to_owned()]).await?.into_iter().next();
         match outcome {

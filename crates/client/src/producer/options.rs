@@ -6,11 +6,11 @@ use ottla_records::Compression;
 
 use crate::options::{Named, OptionError, flag, number, one_of, put, put_named, text};
 
-/// Who must have a batch before it counts as written (`acks`).
+/// Which replicas must have a batch before it counts as written (`acks`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(i16)]
 pub enum Acks {
-    /// Nobody; the broker does not even answer.
+    /// No replica; the broker does not even answer.
     None = 0,
     /// The leader.
     Leader = 1,
@@ -19,7 +19,7 @@ pub enum Acks {
     All = -1,
 }
 
-/// What becomes of records that cannot be written.
+/// What to do with records that cannot be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFailure {
     /// The call that tried to write them fails.
@@ -61,9 +61,9 @@ pub struct ProducerOptions {
     pub transactional_id: Option<String>,
     /// For how long a transaction may be open, in milliseconds (`transaction.timeout.ms`).
     pub transaction_timeout_ms: i32,
-    /// Is it told where each record went ([`crate::Producer::reports`])?
+    /// Does the producer report partition and offset of each record ([`crate::Producer::reports`])?
     pub reports: bool,
-    /// What becomes of records that cannot be written.
+    /// What to do with records that cannot be written.
     pub on_failure: OnFailure,
 }
 
@@ -133,7 +133,7 @@ const USED: &[Named<ProducerOptions>] = &[
     ("acks", |it, value| {
         let all = [("0", Acks::None), ("1", Acks::Leader), ("all", Acks::All), ("-1", Acks::All)];
         put(&mut it.acks, one_of(value, &all))?;
-        // As in Kafka, who asks for fewer acknowledgements gives this up without saying so.
+        // As in Kafka, fewer acknowledgements switch idempotence off without a warning.
         it.idempotent &= it.acks == Acks::All;
         Ok(())
     }),
@@ -144,7 +144,7 @@ const USED: &[Named<ProducerOptions>] = &[
         let found = Compression::named(value.trim());
         put(
             &mut it.compression,
-            found.ok_or_else(|| "it takes none, gzip, snappy, lz4 or zstd".to_owned()),
+            found.ok_or_else(|| "it must be none, gzip, snappy, lz4 or zstd".to_owned()),
         )
     }),
     ("delivery.timeout.ms", |it, value| {
@@ -153,7 +153,7 @@ const USED: &[Named<ProducerOptions>] = &[
     ("enable.idempotence", |it, value| {
         let wanted = flag(value)?;
         if wanted && it.acks != Acks::All {
-            return Err("it takes acks=all to write each record once".to_owned());
+            return Err("idempotence needs acks=all".to_owned());
         }
         put(&mut it.idempotent, Ok(wanted))
     }),

@@ -32,7 +32,7 @@ const IDENTITY: [ErrorCode; 3] = [
     ErrorCode::UNKNOWN_PRODUCER_ID,
 ];
 
-/// As whom a producer writes.
+/// A producer's id and epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProducerIdentity {
     /// -1 for a producer that is not idempotent.
@@ -54,7 +54,7 @@ pub(crate) struct PendingRecord {
     pub bytes: usize,
 }
 
-/// What became of a batch that was sent.
+/// The outcome of a batch that was sent.
 #[derive(Debug)]
 pub(super) enum Attempt {
     /// It was not sent, or is to be sent again.
@@ -68,7 +68,7 @@ pub(super) enum Attempt {
 /// Records that are written together.
 #[derive(Debug)]
 pub(super) struct QueuedBatch {
-    /// Told apart from the other batches of its partition by this.
+    /// A number that no other batch of its partition has.
     pub number: u64,
     pub records: Vec<PendingRecord>,
     pub attempt: Attempt,
@@ -101,11 +101,12 @@ impl QueuedBatch {
 pub(super) struct Undelivered {
     pub records: Vec<PendingRecord>,
     pub error: ClientError,
-    /// May they have been written all the same? Then their sequence numbers are used up.
+    /// May they have been written, though the request failed? Then their sequence numbers are used
+    /// up.
     pub is_uncertain: bool,
 }
 
-/// What became of the failed batches of a partition.
+/// The outcome of a partition's failed batches.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     pub lost: Vec<Undelivered>,
@@ -114,7 +115,7 @@ pub(super) struct Settled {
 }
 
 impl Settled {
-    /// May something that counts as lost have been written all the same?
+    /// May a batch that counts as lost have been written?
     pub fn is_uncertain(&self) -> bool {
         self.lost.iter().any(|it| it.is_uncertain)
     }
@@ -128,7 +129,7 @@ pub(super) struct PartitionQueue {
     collecting_bytes: usize,
     batches: VecDeque<QueuedBatch>,
     next_batch: u64,
-    /// As whom the batches of the queue are written.
+    /// The producer id and epoch of the queue's batches.
     identity: ProducerIdentity,
     next_sequence: i32,
     /// The producer id of the last batch that was written: the broker knows it, and refuses what is
@@ -251,12 +252,12 @@ impl PartitionQueue {
         }
     }
 
-    /// Takes note that a batch is on its way.
+    /// A batch was sent.
     pub fn sent(&mut self, number: u64) {
         self.set_attempt(number, Attempt::Sent);
     }
 
-    /// Takes note that a batch has been written; its records.
+    /// A batch has been written; returns its records.
     pub fn written(&mut self, number: u64) -> Vec<PendingRecord> {
         self.known_producer = Some(self.identity.id);
         let at = self.batches.iter().position(|it| it.number == number);
@@ -264,7 +265,7 @@ impl PartitionQueue {
         batch.map_or_else(Vec::new, |batch| batch.records)
     }
 
-    /// Takes note that a batch has failed.
+    /// A batch has failed.
     pub fn failed(&mut self, number: u64, error: ClientError) {
         self.set_attempt(number, Attempt::Failed(error));
     }

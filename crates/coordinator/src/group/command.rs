@@ -121,7 +121,7 @@ pub enum GroupCommand {
     ConsumerHeartbeat {
         /// The request.
         request: ConsumerGroupHeartbeatRequest,
-        /// Who asks.
+        /// The client that asks.
         client: MemberClient,
     },
     /// ConsumerGroupDescribe for those groups that live here.

@@ -144,7 +144,7 @@ impl ClassicGroup {
         }
         let leader = self.leader.as_ref();
         if self.state == Completing && !leader.is_some_and(|id| self.members.contains_key(id)) {
-            return Some("the group waits for the assignment of a leader that is no member");
+            return Some("the group waits for the assignment of a leader that is not a member");
         }
         if self.pending.iter().any(|id| self.members.contains_key(id)) {
             return Some("a member id is in use and handed out for the first use at once");

@@ -40,7 +40,7 @@ pub struct TransactionEnd {
 /// One record of `__consumer_offsets`. Without a value it says that there is nothing any more.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GroupRecord {
-    /// How far a group has come in a partition.
+    /// A group's committed offset of a partition.
     Offset {
         /// The group.
         group: String,
@@ -51,7 +51,7 @@ pub enum GroupRecord {
         /// The offset.
         value: Option<OffsetCommitValue>,
     },
-    /// How far a group will have come if a producer's transaction commits.
+    /// A group's offset of a partition, if a producer's transaction commits.
     Pending {
         /// The producer.
         producer: (ProducerId, ProducerEpoch),
@@ -72,7 +72,7 @@ pub enum GroupRecord {
     Group {
         /// The group.
         group: String,
-        /// Who is in it.
+        /// Its members.
         value: Option<GroupMetadataValue>,
     },
 }

@@ -139,7 +139,7 @@ fn a_heartbeat_renames_no_member() {
     let members = &bench.machine.stored().consumers[GROUP].members;
     let names: Vec<_> = members.values().map(|it| it.instance.as_deref()).collect();
     assert_eq!(names, [None, Some("i")]);
-    // Who joins again may take a name.
+    // A member that joins again may take an instance id.
     assert_eq!(told(&mut bench, named(joining("dynamic"), "new")).error_code, 0);
 }
 
@@ -172,7 +172,7 @@ fn epochs_tell_members_from_their_ghosts() {
     let odd = Some("fair".to_owned());
     let odd = ConsumerGroupHeartbeatRequest { server_assignor: odd, ..joining("b") };
     assert_eq!(code(&mut bench, odd), ErrorCode::UNSUPPORTED_ASSIGNOR);
-    // It did not hear that it has come further: it asks as who it was, with what it had.
+    // The member lost the answer: it asks again with its old epoch and partitions.
     bench.run(topics(2, &[("t", 100, 8)]));
     let further = told(&mut bench, owning(beat("a", epoch), &assigned(&one).unwrap()));
     assert!(further.member_epoch > epoch);
@@ -270,7 +270,7 @@ struct Consumer {
     id: String,
     epoch: i32,
     owned: Owned,
-    /// What it was told to own, if it has to give something up first.
+    /// The assignment that it got, if it has to revoke partitions first.
     wanted: Owned,
     /// When it was last heard.
     heard_ms: i64,
@@ -355,7 +355,7 @@ fn a_partition_has_one_owner_whatever_happens() {
                 }
             }
         }
-        // Then it is quiet: everything is somebody's, and evenly so.
+        // Then the group is stable: every partition is assigned, and evenly so.
         for _ in 0..30 {
             bench.pass(3_000);
             all.iter_mut().for_each(|it| it.beat(&mut bench, false));

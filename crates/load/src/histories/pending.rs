@@ -22,7 +22,7 @@ pub const ALL: &[History] = &[
     ("pending offset that is deleted", itself),
 ];
 
-/// How often is looked whether a deleted topic's offsets have gone.
+/// How often the history checks whether a deleted topic's offsets have gone.
 const TRIES: usize = 50_000;
 
 fn read(group: &str, topic: &str, require_stable: bool) -> OffsetFetchRequest {

@@ -1,4 +1,4 @@
-//! Who plays a history: several connections to one broker, and a text of what they heard.
+//! Plays a history: several connections to one broker, and a text of the answers.
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write};
@@ -71,7 +71,7 @@ impl Player {
         self.hear::<R>(0, version)
     }
 
-    /// Asks on another connection; the answer is heard later.
+    /// Sends on another connection; the answer is read later.
     pub fn send<R: Request>(
         &mut self,
         at: usize,
@@ -82,7 +82,7 @@ impl Player {
         self.connection(at)?.send(&frame)
     }
 
-    /// Hears an answer, and writes it down.
+    /// Reads an answer, and writes it down.
     pub fn hear<R: Request>(&mut self, at: usize, version: i16) -> Result<R::Response, LoadError>
     where
         R::Response: Debug,

@@ -1,4 +1,4 @@
-//! Who is in sync, and who leads, when a broker comes or goes (KIP-966).
+//! In-sync replicas and leaders when a broker comes or goes (KIP-966).
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -117,7 +117,7 @@ struct PartitionElection<'a> {
     state: &'a PartitionState,
 }
 
-/// Who is going to lead.
+/// The next leader.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Elected {
     /// A replica that has everything that is committed, or none at all.

@@ -36,7 +36,7 @@ pub(super) fn spread_replicas(
 pub(super) fn replica_directories(scene: &ControllerScene<'_>, replicas: &[NodeId]) -> Vec<Uuid> {
     let of = |id: &NodeId| match scene.cluster.broker(*id).map(|it| it.log_dirs.as_slice()) {
         Some([only]) => *only,
-        // Unassigned: the broker chooses and tells (KIP-858).
+        // Unassigned: the broker chooses and reports its choice (KIP-858).
         _ => Uuid::ONE,
     };
     replicas.iter().map(of).collect()

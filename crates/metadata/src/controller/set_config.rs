@@ -179,7 +179,7 @@ fn resource_kind(
             Ok(id) if scene.cluster.broker(id).is_none() => {
                 invalid(format!("Broker {id} is not registered"))
             }
-            Err(_) if !name.is_empty() => invalid(format!("{name} is no broker id.")),
+            Err(_) if !name.is_empty() => invalid(format!("{name} is not a broker id.")),
             _ => Ok(ResourceKind::Broker),
         },
         Some(kind @ (ResourceKind::ClientMetrics | ResourceKind::Group)) => {
@@ -297,7 +297,7 @@ fn config_records(
         };
         records.push(record.into());
         if in_sync && elr && kind != ResourceKind::Group {
-            // The ELR was built under the old minimum, and says nothing under the new one.
+            // The ELR was built under the old minimum, and is meaningless under the new one.
             let topic_name = String::from(if kind == ResourceKind::Topic { resource } else { "" });
             records.push(ClearElrRecord { topic_name, ..Default::default() }.into());
         }

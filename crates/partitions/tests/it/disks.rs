@@ -184,7 +184,7 @@ fn a_disk_that_hangs_holds_up_nobody_else() {
     let (hung, good) = (jbod.at(0), jbod.at(1));
     jbod.disk.set(&jbod.paths[0], Some(Fault::Hangs));
     hung.append(&batch("x"), 1000, true, true).unwrap();
-    // Also not those who only write to the partition that hangs, however often it asks for the
+    // Not even produces to the partition that hangs, however often it asks for the
     // disk: one thread waits for that, and the others are for the others.
     for _ in 0..200 {
         hung.append(&batch("y"), 1000, true, true).unwrap();

@@ -156,7 +156,7 @@ fn a_move_is_refused_called_off_or_nothing() {
     assert_eq!(plan(&place(), "a"), Ok(false), "called off");
     go(&partitions).unwrap();
     assert_eq!(partition.directory(), DIRS[0]);
-    // Called off while it is copied: nothing of it remains.
+    // Cancelled while it is copied: no file of the copy remains.
     assert_eq!(plan(&place(), "b"), Ok(true));
     let mut stop = |_| {
         plan(&place(), "a").unwrap();
@@ -226,7 +226,7 @@ fn after_a_crash_the_folder_counts_that_the_metadata_names() {
     assert_eq!((partition.directory(), numbers(&partition).len()), (DIRS[1], 60));
     assert!(!work.path().join("a/t-0").exists(), "the other is gone");
     drop((partition, partitions));
-    // What is left if it goes while the copy is made: it is begun anew.
+    // What is left if it goes while the copy is made: it begins again.
     let future = work.path().join("a/t-0.4711-future");
     copied(&work.path().join("old"), &future);
     let (partitions, partition) = opened(work.path(), DIRS[1]);

@@ -44,7 +44,7 @@ fn end(partition: &Partition, commit: bool) {
     partition.end_transaction(&marker, 1000).unwrap();
 }
 
-/// Node 1 leads; who is in sync is another question.
+/// Node 1 leads; `in_sync` are the in-sync replicas.
 fn in_sync(partitions: &Partitions, in_sync: &[i32], rules: &PartitionRules) {
     let assignment = Assignment {
         leader: 1,

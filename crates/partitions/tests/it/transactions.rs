@@ -104,7 +104,7 @@ struct Tale {
 /// What a client is at.
 #[derive(Clone, Debug, PartialEq)]
 enum Stage {
-    /// It asks who it is.
+    /// It waits for its producer id.
     Entering,
     /// Between transactions, or in one.
     Free,
@@ -454,7 +454,7 @@ impl World {
         Ok(())
     }
 
-    /// The client hears an answer.
+    /// The client gets an answer.
     fn hear(&mut self, at: usize, ask: &Ask, answer: Result<(i64, i16), ErrorCode>) {
         let again = |code: &ErrorCode| {
             matches!(*code, ErrorCode::CONCURRENT_TRANSACTIONS | ErrorCode::NOT_ENOUGH_REPLICAS)
@@ -538,7 +538,7 @@ impl World {
         }
     }
 
-    /// The network is repaired, nobody begins anything, and time passes.
+    /// The network is repaired, no transaction begins, and time passes.
     fn settle(&mut self) {
         for at in 0..self.clients.len() {
             self.crash_client(at);
@@ -651,11 +651,12 @@ fn what_is_left_out_is_noticed() {
     ];
     let alive: Vec<_> =
         bugs.into_iter().filter(|bug| !(0..200).any(|seed| is_found(seed, *bug))).collect();
-    assert!(alive.is_empty(), "nobody noticed {alive:?}");
+    assert!(alive.is_empty(), "no check found {alive:?}");
 }
 
 /// Where all transactions of a producer share an epoch, what comes late can end or join a later one
-/// (KAFKA-17754). That is how it was agreed; only an epoch for each transaction mends it.
+/// (KAFKA-17754). The protocol allows that; only an epoch for each transaction (KIP-890) prevents
+/// it.
 #[test]
 fn the_older_protocol_tears_in_such_a_network() {
     let tears = |seed| std::panic::catch_unwind(|| play(seed, 0, Bug::None)).is_err();

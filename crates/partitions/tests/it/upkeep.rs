@@ -1,4 +1,4 @@
-//! What is done beside those who write and read: retention, compaction, durability.
+//! Background work for partitions: retention, compaction, durability.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -220,7 +220,7 @@ fn where_durability_is_chosen_one_sync_lets_all_answers_go() {
         assert!(appended.awaits_disk && !partition.is_committed(appended.end));
     }
     let read = partition.read(0, 1000, true, Isolation::Uncommitted).unwrap();
-    assert!(read.records.is_empty(), "nobody sees what a power cut could take");
+    assert!(read.records.is_empty(), "readers see no record that a power cut could undo");
     partition.sync().unwrap();
     assert!(partition.is_committed(3));
 }
@@ -270,7 +270,7 @@ fn records_become_durable_after_a_while_where_that_is_asked_for() {
     partition.append(&keyed("k", "v", 0), 1000, true, true).unwrap();
     let deadline = clock.monotonic() + Duration::from_secs(60);
     while partition.durable() < 1 {
-        assert!(clock.monotonic() < deadline, "nobody came");
+        assert!(clock.monotonic() < deadline, "the keeper did not run");
         std::thread::yield_now();
     }
     keeper.stop();
@@ -286,7 +286,8 @@ fn what_was_flushed_is_not_read_again_after_a_crash() {
     partitions.checkpoint().unwrap();
     fill(&partition, 5);
     drop((partitions, partition));
-    // What lies below the recovery point is believed, though it is broken: it was not looked at.
+    // Records below the recovery point are trusted, though they are corrupt here: they are not
+    // read.
     let path = work.path().join("t-0/00000000000000000000.log");
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[70] ^= 1;

@@ -165,7 +165,7 @@ impl PartitionWorld {
         Ok(())
     }
 
-    /// A broker is told of all metadata.
+    /// Sends a broker all metadata.
     fn tell(&mut self, to: usize) {
         let (life, upto) = (self.brokers[to].life, self.journal.records.len());
         self.send(self.controller(), to, PartitionMessage::Metadata { life, upto });

@@ -28,7 +28,7 @@ pub fn consume(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolE
     let done = session
         .wait(begin(&mut consumer, wanted, start, &mut stop))
         .and_then(|()| read(session, &mut consumer, &formatter, (&limits, &mut stop, &mut count)));
-    // Who was reading the output has gone: then that is no failure, but there is nothing to flush.
+    // The reader of the output has closed it: that is no failure, but there is nothing to flush.
     let flushed = session.out.flush();
     tell(&format!("Processed a total of {count} messages"));
     let closed = session.wait(stop.or(consumer.close_within(GOODBYE)));

@@ -396,7 +396,7 @@ pub(super) fn update_member(
     draft.group.epoch = draft.group.epoch.max(1);
     if is_change || hash != draft.group.metadata_hash {
         let reason = match (is_change, is_known) {
-            (true, true) => format!("member {member} changed what it reads"),
+            (true, true) => format!("member {member} changed its subscription"),
             (true, false) => format!("member {member} joined"),
             (false, _) => String::from("topics or their partitions changed"),
         };

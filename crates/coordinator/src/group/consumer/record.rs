@@ -147,7 +147,7 @@ impl ConsumerRecord {
     /// Key and value of the record.
     ///
     /// # Errors
-    /// None that texts of requests can have.
+    /// Only for texts that are longer than a request can have them.
     pub(crate) fn encode(&self, now_ms: i64) -> Result<(Bytes, Option<Bytes>), EncodeError> {
         let group_id = String::from(self.group());
         let none = Default::default;

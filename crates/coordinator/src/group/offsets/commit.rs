@@ -23,7 +23,7 @@ use super::super::live::{ClassicGroup, GroupState};
 use super::super::machine::GroupScene;
 use super::super::record::GroupRecord;
 
-/// The first version of OffsetCommit that tells a member epoch from a generation.
+/// The first version of OffsetCommit that distinguishes a member epoch from a generation.
 const MEMBER_EPOCHS_FROM: i16 = 9;
 
 /// The member that commits, as the request names it.

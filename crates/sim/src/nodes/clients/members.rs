@@ -312,7 +312,7 @@ pub async fn run_consumer(client: &mut SimClient) {
                 member.places.clear();
                 beat_once(client, &mut member, &names).await;
             }
-            // As another from now on; of the former nothing is heard any more.
+            // A new member from now on; the former sends no more.
             member.joins += 1;
             (member.id, member.epoch) = (new_id(member.joins, client.number), 0);
             member.places.clear();
