@@ -163,7 +163,7 @@ pub async fn assemble(
     let asked = Arc::clone(&node);
     let ask = Arc::new(move || keeper_settings(&asked.cluster(), asked.started(), asked.id));
     let keeper = Keeper::start(&node.partitions, &clock, ask)?;
-    let facts = start_facts(&node, found.was_clean || found.formatted, (begun, found.recovery));
+    let facts = start_facts(&node, found.was_clean || found.formatted, begun, found.recovery);
     let addresses = listeners.iter().map(|it| (it.setting.name.clone(), it.address)).collect();
     serve_listeners(&node, listeners, &spawner).await;
     if let Some(page) = page {
@@ -331,11 +331,7 @@ impl Assembled {
 }
 
 /// How a node has started that began at `begun`, and to read its logs at `recovery`.
-fn start_facts(
-    node: &Node,
-    was_clean: bool,
-    (begun, recovery): (Duration, Duration),
-) -> StartFacts {
+fn start_facts(node: &Node, was_clean: bool, begun: Duration, recovery: Duration) -> StartFacts {
     let millis = |since: Duration| {
         u64::try_from((node.clock.monotonic() - since).as_millis()).unwrap_or(u64::MAX)
     };

@@ -8,7 +8,7 @@ use ottla_locks::MutexGuard;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ottla_storage::{Log, LogCopy, Opening, Pace, StorageError};
+use ottla_storage::{Log, LogCopy, LogFolder, Opening, Pace, StorageError};
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
 
 use crate::partition::{Home, Partition};
@@ -115,11 +115,11 @@ impl Partitions {
             self.lock_moves().remove(place);
             return Ok(());
         };
-        partition.set_moving(true);
+        partition.begin_move();
         // Whoever is at its segments ends first, and begins nothing new.
         drop((partition.begin_cleaning(), partition.begin_upkeep()));
         let done = self.copy_and_replace(&partition, target, tell, pace);
-        partition.set_moving(false);
+        partition.end_move();
         if done.is_err() {
             let files = self.dir(target).map(|dir| (dir.dir.files(), future(dir, &partition)));
             if let Some((files, folder)) = files.filter(|(files, folder)| files.exists(folder)) {
@@ -175,8 +175,8 @@ impl Partitions {
         };
         let old = partition.folder();
         let future = future(dir, partition);
-        let from = (Arc::clone(source.dir.files()), old.clone());
-        let to = (Arc::clone(dir.dir.files()), future.clone());
+        let from = LogFolder { files: Arc::clone(source.dir.files()), folder: old.clone() };
+        let to = LogFolder { files: Arc::clone(dir.dir.files()), folder: future.clone() };
         let mut copy = LogCopy::begin(from, to)?;
         let mut copied = 0;
         for _ in 0..ROUNDS_MAX {

@@ -10,7 +10,10 @@ use tokio::sync::Notify;
 /// What is known of the trouble with one data directory.
 #[derive(Debug, Default)]
 pub(crate) struct Trouble {
+    /// Is room missing? Only so that its begin and its end are logged once each.
     is_short: AtomicBool,
+    /// Set once, and never taken back. Who sees it late meets the broken disk, or the failed log,
+    /// itself.
     has_failed: AtomicBool,
     /// Told when it has failed.
     failures: Arc<Notify>,
