@@ -312,6 +312,8 @@ impl Assembled {
     /// The disk fails; the next start will look through everything.
     pub async fn stop(self) -> Result<(), StartError> {
         let Self { node, keeper, lanes, epoch, .. } = self;
+        // First, as the last step of a move asks the controller.
+        node.stop_moves();
         let asked: Result<(), ErrorCode> =
             node.controller.ask(ControllerCommand::Stop { broker: node.id }).await;
         if let Err(code) = asked {

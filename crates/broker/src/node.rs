@@ -239,6 +239,11 @@ impl Node {
         });
     }
 
+    /// Ends the move that is under way, and returns when nothing of it runs any more.
+    pub fn stop_moves(&self) {
+        self.moves.stop(&self.moving);
+    }
+
     /// Settings in force now.
     #[must_use]
     pub fn settings(&self) -> Arc<InForce> {

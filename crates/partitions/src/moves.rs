@@ -102,6 +102,8 @@ impl Partitions {
     ///
     /// # Errors
     /// One of the two disks fails, or the cluster cannot be told; the partition stays where it was.
+    /// If `pace` says [`StorageError::Stopped`] so it does, and the copy stays too: by it the next
+    /// start knows that it has to go on ([`Partitions::interrupted_moves`]).
     pub fn carry_out(
         &self,
         place: &TopicPartition,
@@ -120,6 +122,9 @@ impl Partitions {
         drop((partition.begin_cleaning(), partition.begin_upkeep()));
         let done = self.copy_and_replace(&partition, target, tell, pace);
         partition.end_move();
+        if matches!(done, Err(StorageError::Stopped)) {
+            return done;
+        }
         if done.is_err() {
             let files = self.dir(target).map(|dir| (dir.dir.files(), future(dir, &partition)));
             if let Some((files, folder)) = files.filter(|(files, folder)| files.exists(folder)) {
