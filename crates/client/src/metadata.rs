@@ -42,7 +42,7 @@ pub(crate) enum IfAbsent {
 pub(crate) struct MetadataCache {
     /// Guards the tables; never held across an `await`.
     known: Mutex<KnownCluster>,
-    /// Topics that callers wait to know of; who holds `asking` asks for all of them.
+    /// Guards the topics that callers wait to know of; who holds `asking` asks for all of them.
     wanted: Mutex<BTreeSet<(IfAbsent, String)>>,
     /// Held while a request is under way, so that others wait for its answer.
     asking: tokio::sync::Mutex<()>,
