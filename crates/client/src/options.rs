@@ -242,13 +242,22 @@ const USED: &[Named<ConsumerOptions>] = &[
 /// A setting's name, and what it does to the options.
 pub(crate) type Named<O> = (&'static str, fn(&mut O, &str) -> Result<(), String>);
 
-/// Sets the option of this name, of those that are used; those that are not stay without effect.
+/// The options of a kind of client.
+pub(crate) struct OptionTable<O: 'static> {
+    /// Those that do something.
+    pub used: &'static [Named<O>],
+    /// Those that are taken without effect.
+    pub unused: &'static [&'static str],
+}
+
+/// Sets the option of this name; one that is not used stays without effect.
 pub(crate) fn put_named<O>(
     options: &mut O,
-    (used, unused): (&'static [Named<O>], &'static [&'static str]),
+    table: &OptionTable<O>,
     name: &str,
     value: &str,
 ) -> Result<(), OptionError> {
+    let OptionTable { used, unused } = table;
     if let Some((name, set)) = used.iter().find(|(known, _)| *known == name) {
         let value = value.to_owned();
         return set(options, &value).map_err(|why| OptionError::Value { name, value, why });
@@ -266,7 +275,7 @@ impl ConsumerOptions {
     /// # Errors
     /// There is no such option, or it cannot have that value.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
-        put_named(self, (USED, UNUSED), name, value)
+        put_named(self, &OptionTable { used: USED, unused: UNUSED }, name, value)
     }
 }
 

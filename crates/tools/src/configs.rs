@@ -155,16 +155,17 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if args.has("alter") {
         let usage = "An entity-name, or --entity-default, must be specified with --alter";
         let name = name.ok_or_else(|| ToolError::Usage(usage.to_owned()))?;
-        return alter(args, session, &client, (kind, name));
+        return alter(args, session, &client, kind, &name);
     }
-    describe(args, session, &client, (kind, name))
+    describe(args, session, &client, kind, name)
 }
 
 fn describe(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     client: &Client,
-    (kind, name): (ConfigKind, Option<String>),
+    kind: ConfigKind,
+    name: Option<String>,
 ) -> Result<(), ToolError> {
     let names = match name {
         Some(name) => vec![name],
@@ -249,13 +250,14 @@ fn alter(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     client: &Client,
-    (kind, name): (ConfigKind, String),
+    kind: ConfigKind,
+    name: &str,
 ) -> Result<(), ToolError> {
     let (set, gone) = changes(args)?;
     let set = set.into_iter().map(|(name, value)| (name, Some(value)));
     let all = set.chain(gone.into_iter().map(|name| (name.to_owned(), None)));
     session.wait(client.set_configs(
-        ConfigResource { kind, name: &name },
+        ConfigResource { kind, name },
         all.collect(),
         ChangeMode::Change,
     ))?;

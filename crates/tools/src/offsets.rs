@@ -157,7 +157,7 @@ fn get(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     }
     let found = session.wait(client.offsets_at(&places, at, IsolationLevel::Uncommitted));
     for place in &places {
-        show(session, &client, place, (at, found.get(place).copied()))?;
+        show(session, &client, place, at, found.get(place).copied())?;
     }
     Ok(())
 }
@@ -166,7 +166,8 @@ fn show(
     session: &mut ToolSession<'_>,
     client: &Client,
     place: &TopicPartition,
-    (at, found): (OffsetAt, Option<i64>),
+    at: OffsetAt,
+    found: Option<i64>,
 ) -> Result<(), ToolError> {
     let (topic, partition) = (&place.topic, place.partition);
     let found = match found {

@@ -1,6 +1,8 @@
 //! AlterClientQuotas: how much users, clients and addresses may ask for.
 //!
-//! KIP-546. Gap: quotas are stored and shown, and throttle nothing.
+//! KIP-546. 1: flexible.
+//!
+//! Gap: quotas are stored and shown, and throttle nothing.
 
 use ottla_metadata::{ControllerCommand, QuotaEntity};
 use ottla_protocol::ApiKey;
@@ -70,3 +72,7 @@ fn refusal(
         }
     }
 }
+
+#[cfg(test)]
+#[path = "alter_client_quotas_tests.rs"]
+mod tests;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ottla_records::Compression;
 
-use crate::options::{Named, OptionError, flag, number, one_of, put, put_named, text};
+use crate::options::{Named, OptionError, OptionTable, flag, number, one_of, put, put_named, text};
 
 /// Which replicas must have a batch before it counts as written (`acks`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -174,7 +174,7 @@ impl ProducerOptions {
     /// # Errors
     /// There is no such option, or it cannot have that value.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
-        put_named(self, (USED, UNUSED), name, value)
+        put_named(self, &OptionTable { used: USED, unused: UNUSED }, name, value)
     }
 }
 

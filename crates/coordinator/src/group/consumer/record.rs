@@ -243,6 +243,11 @@ fn classic_from_record(it: said::ClassicMemberMetadata) -> Option<ClassicMetadat
 }
 
 fn member_to_record(it: &ConsumerMember) -> MemberValue {
+    let protocol = |(name, metadata): &(String, Bytes)| said::ClassicProtocol {
+        name: name.clone(),
+        metadata: metadata.clone(),
+        ..Default::default()
+    };
     MemberValue {
         instance_id: it.instance.clone(),
         rack_id: it.rack.clone(),
@@ -255,15 +260,11 @@ fn member_to_record(it: &ConsumerMember) -> MemberValue {
         server_assignor: it.assignor.clone(),
         classic_member_metadata: it.classic.as_ref().map(|it| said::ClassicMemberMetadata {
             session_timeout_ms: it.session_timeout_ms,
-            supported_protocols: it.protocols.iter().map(protocol_to_record).collect(),
+            supported_protocols: it.protocols.iter().map(protocol).collect(),
             ..Default::default()
         }),
         ..Default::default()
     }
-}
-
-fn protocol_to_record((name, metadata): &(String, Bytes)) -> said::ClassicProtocol {
-    said::ClassicProtocol { name: name.clone(), metadata: metadata.clone(), ..Default::default() }
 }
 
 fn assignment_from_record(it: CurrentValue) -> CurrentAssignment {
