@@ -121,12 +121,12 @@ impl LostDirectory {
 }
 
 fn lost_text(lost: &[LostDirectory]) -> String {
-    let of = |it: &LostDirectory| {
-        let what = it.partitions_text();
-        if it.id.is_zero() {
+    let of = |directory: &LostDirectory| {
+        let what = directory.partitions_text();
+        if directory.id.is_zero() {
             format!("{what} of this node are in none of the directories of log.dirs")
         } else {
-            format!("directory id {} is in none of log.dirs; it holds {what}", it.id)
+            format!("directory id {} is in none of log.dirs; it holds {what}", directory.id)
         }
     };
     lost.iter().map(of).collect::<Vec<_>>().join("; ")

@@ -29,13 +29,13 @@ pub async fn handle(
     call: &Call,
     mut request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
-    let check = |it: &AlterConfigsResource| {
+    let check = |resource: &AlterConfigsResource| {
         let operation = Operation::AlterConfigs;
-        call.check_settings(node, operation, it.resource_type, &it.resource_name)
+        call.check_settings(node, operation, resource.resource_type, &resource.resource_name)
     };
-    let denied = take_denied(&mut request.resources, check, |it, code| {
+    let denied = take_denied(&mut request.resources, check, |resource, code| {
         let message = Some(code.message().to_owned());
-        resource_result(it.resource_type, it.resource_name.clone(), code, message)
+        resource_result(resource.resource_type, resource.resource_name.clone(), code, message)
     });
     let (loggers, request) = split(request);
     let validate_only = request.validate_only;
