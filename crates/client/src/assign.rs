@@ -156,8 +156,8 @@ fn memory(by_topic: &BTreeMap<String, Vec<i32>>, generation: i32) -> Option<Byte
     let all: Vec<_> = by_topic.iter().collect();
     e.array(LengthForm::Fixed, &all, |e, (topic, partitions)| {
         e.string(LengthForm::Fixed, topic)?;
-        e.array(LengthForm::Fixed, partitions, |e, it| {
-            e.i32(*it);
+        e.array(LengthForm::Fixed, partitions, |e, partition| {
+            e.i32(*partition);
             Ok(())
         })
     })
@@ -236,9 +236,9 @@ fn owners<'a>(
 ) -> BTreeMap<&'a TopicPartition, &'a str> {
     let mut all: BTreeMap<&TopicPartition, (&str, i32)> = BTreeMap::new();
     for member in members {
-        let exists = |it: &&TopicPartition| {
-            member.topics.contains(&*it.topic)
-                && sizes.get(&*it.topic).is_some_and(|size| it.partition < *size)
+        let exists = |place: &&TopicPartition| {
+            member.topics.contains(&*place.topic)
+                && sizes.get(&*place.topic).is_some_and(|size| place.partition < *size)
         };
         for place in member.owned.iter().filter(exists) {
             let later = all.get(place).is_none_or(|(_, known)| *known < member.generation);

@@ -474,8 +474,8 @@ impl Partition {
         self.0.moving.store(false, Ordering::Release);
     }
 
-    /// Puts another log in the place of this one, which holds the same and lies elsewhere. Whoever
-    /// writes waits meanwhile, and finds the new one; so does whoever reads next.
+    /// Puts another log in the place of this one, which has the same records in another folder.
+    /// Writers wait meanwhile, and then find the new log; so do the next readers.
     pub(crate) fn replace(
         &self,
         make: impl FnOnce(&mut Owner) -> Result<(Log, Home), StorageError>,

@@ -94,9 +94,9 @@ const DEFAULT_BROKER: i8 = 3;
 fn row(entry: &ConfigEntry) -> String {
     let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "null".to_owned());
     let source = |at: i8| usize::try_from(at).ok().and_then(|at| SOURCES.get(at)).copied();
-    let synonym = |it: &ConfigSynonym| {
-        let source = source(it.source).unwrap_or(SOURCES[0]);
-        format!("{source}:{}={}", it.name, shown(&it.value))
+    let synonym = |synonym: &ConfigSynonym| {
+        let source = source(synonym.source).unwrap_or(SOURCES[0]);
+        format!("{source}:{}={}", synonym.name, shown(&synonym.value))
     };
     let synonyms: Vec<String> = entry.synonyms.iter().map(synonym).collect();
     format!(
@@ -207,13 +207,13 @@ fn is_there(session: &ToolSession<'_>, client: &Client, topic: &str) -> Result<b
 fn settings(text: &str) -> Result<Vec<(String, String)>, ToolError> {
     let mut all = Vec::new();
     let mut depth = 0;
-    let cut = |it: char| {
-        match it {
+    let cut = |letter: char| {
+        match letter {
             '[' => depth += 1,
             ']' => depth -= 1,
             _ => {}
         }
-        it == ',' && depth == 0
+        letter == ',' && depth == 0
     };
     for word in text.split(cut).filter(|it| !it.trim().is_empty()) {
         let pair = word.split_once('=');

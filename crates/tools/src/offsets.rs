@@ -215,8 +215,8 @@ fn delete(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
 /// The ids of a list, if it has some.
 fn brokers(list: Option<&str>) -> Result<Option<Vec<i32>>, ToolError> {
     let words = list.unwrap_or_default().split(',').filter(|it| !it.is_empty());
-    let one = |it: &str| {
-        it.parse().map_err(|_| failed(format!("--broker-list: {it} is not the id of a broker")))
+    let one = |id: &str| {
+        id.parse().map_err(|_| failed(format!("--broker-list: {id} is not the id of a broker")))
     };
     let mut ids = words.map(one).collect::<Result<Vec<i32>, _>>()?;
     ids.sort_unstable();

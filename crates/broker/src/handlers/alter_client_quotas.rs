@@ -52,9 +52,9 @@ fn refusal(
     request: &AlterClientQuotasRequest,
 ) -> impl Fn(ErrorCode) -> AlterClientQuotasResponse + use<> {
     let part =
-        |it: &ottla_protocol::messages::alter_client_quotas_request::EntityData| EntityData {
-            entity_type: it.entity_type.clone(),
-            entity_name: it.entity_name.clone(),
+        |entity: &ottla_protocol::messages::alter_client_quotas_request::EntityData| EntityData {
+            entity_type: entity.entity_type.clone(),
+            entity_name: entity.entity_name.clone(),
             ..Default::default()
         };
     let entities: Vec<Vec<EntityData>> =

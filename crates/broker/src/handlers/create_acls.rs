@@ -27,8 +27,8 @@ pub async fn handle(
     call: &Call,
     request: CreateAclsRequest,
 ) -> Result<CreateAclsResponse, String> {
-    let knows = |it: &AclCreation| {
-        [it.resource_type, it.resource_pattern_type, it.operation, it.permission_type]
+    let knows = |acl: &AclCreation| {
+        [acl.resource_type, acl.resource_pattern_type, acl.operation, acl.permission_type]
     };
     check_acl_elements(request.creations.iter().map(knows))?;
     let no_authorizer = "No Authorizer is configured.";

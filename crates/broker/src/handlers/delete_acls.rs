@@ -27,8 +27,13 @@ pub async fn handle(
     call: &Call,
     request: DeleteAclsRequest,
 ) -> Result<DeleteAclsResponse, String> {
-    let knows = |it: &DeleteAclsFilter| {
-        [it.resource_type_filter, it.pattern_type_filter, it.operation, it.permission_type]
+    let knows = |filter: &DeleteAclsFilter| {
+        [
+            filter.resource_type_filter,
+            filter.pattern_type_filter,
+            filter.operation,
+            filter.permission_type,
+        ]
     };
     check_acl_elements(request.filters.iter().map(knows))?;
     let no_authorizer = "No Authorizer is configured.";

@@ -55,13 +55,13 @@ fn one(node: &Node, call: &Call, topic: &str, partition_index: i32) -> Partition
     if !partition.ends().leading {
         return refused(ErrorCode::NOT_LEADER_OR_FOLLOWER);
     }
-    let state = |(producer_id, it): (i64, ottla_partitions::ProducerEntry)| ProducerState {
+    let state = |(producer_id, entry): (i64, ottla_partitions::ProducerEntry)| ProducerState {
         producer_id,
-        producer_epoch: i32::from(it.epoch),
-        last_sequence: it.last_sequence(),
-        last_timestamp: it.last_timestamp,
-        coordinator_epoch: it.coordinator_epoch,
-        current_txn_start_offset: it.open_since.unwrap_or(-1),
+        producer_epoch: i32::from(entry.epoch),
+        last_sequence: entry.last_sequence(),
+        last_timestamp: entry.last_timestamp,
+        coordinator_epoch: entry.coordinator_epoch,
+        current_txn_start_offset: entry.open_since.unwrap_or(-1),
         ..Default::default()
     };
     PartitionResponse {

@@ -65,8 +65,12 @@ pub async fn handle(
             }
         }
     }
-    response.transaction_states.retain(|it| {
-        call.may(node, Operation::Describe, Resource::TransactionalId(&it.transactional_id))
+    response.transaction_states.retain(|transaction| {
+        call.may(
+            node,
+            Operation::Describe,
+            Resource::TransactionalId(&transaction.transactional_id),
+        )
     });
     response
 }

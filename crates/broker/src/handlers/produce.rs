@@ -173,8 +173,8 @@ impl ProduceRun {
             let timeout_ms = request.timeout_ms;
             let mut response = ProduceResponse::default();
             for topic in request.topic_data {
-                let one = |it: &PartitionProduceData| {
-                    wire_outcome(it.index, Some(&partition), Ok(appended))
+                let one = |data: &PartitionProduceData| {
+                    wire_outcome(data.index, Some(&partition), Ok(appended))
                 };
                 response.responses.push(TopicProduceResponse {
                     partition_responses: topic.partition_data.iter().map(one).collect(),
@@ -472,8 +472,8 @@ pub enum ReadThrough {
 #[must_use]
 pub fn must_read_through(node: &Node, call: &Call, request: &ProduceRequest) -> bool {
     let mut data = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
-    let is_compressed = |it: &PartitionProduceData| {
-        it.records.as_deref().is_some_and(ottla_partitions::claims_compression)
+    let is_compressed = |partition: &PartitionProduceData| {
+        partition.records.as_deref().is_some_and(ottla_partitions::claims_compression)
     };
     call.version < 3 || node.partitions.may_repack() || data.any(is_compressed)
 }
