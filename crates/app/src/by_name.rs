@@ -133,7 +133,7 @@ const OURS: [&str; 4] =
 /// One of Kafka's commands that is a command of our own.
 ///
 /// # Errors
-/// What is wrong with it.
+/// What is wrong with the command line.
 pub fn command(words: &[String]) -> Option<Result<Ours, String>> {
     let name = |at: usize| {
         let name = words.get(at)?.rsplit('/').next()?;
@@ -153,7 +153,7 @@ pub fn command(words: &[String]) -> Option<Result<Ours, String>> {
         "kafka-run-class" => {
             let class = rest.first().copied().unwrap_or("CLASS");
             Some(Err(format!(
-                "kafka-run-class {class}: there is no JVM here, and no tool of that class"
+                "kafka-run-class {class}: Ottla has no JVM, and no tool of that class"
             )))
         }
         other => {
@@ -187,7 +187,7 @@ fn storage(rest: &[&str]) -> Result<Vec<String>, String> {
     };
     if *action != "format" {
         return Err(format!(
-            "kafka-storage {action}: it is one of format, info, version-mapping, feature-dependencies, random-uuid"
+            "unknown command kafka-storage {action}; use format, info, version-mapping, feature-dependencies, random-uuid"
         ));
     }
     let mut words = ours("format", &[]);
@@ -205,7 +205,7 @@ fn storage(rest: &[&str]) -> Result<Vec<String>, String> {
                 other => {
                     let other = other.copied().unwrap_or_default();
                     return Err(format!(
-                        "kafka-storage format: clusters are formatted for 4.3-IV0, not {other}"
+                        "kafka-storage format: only release version 4.3-IV0 is supported, not {other}"
                     ));
                 }
             },

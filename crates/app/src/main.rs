@@ -67,7 +67,7 @@ fn environment() -> Environment {
 /// The exit code of a doctor that could not look; monitoring calls that UNKNOWN.
 const COULD_NOT_LOOK: u8 = 3;
 
-/// Looks for what is wrong, offline or in a cluster.
+/// Looks for problems, offline or in a cluster.
 fn doctor(args: &DoctorArgs, environment: &Environment) -> ExitCode {
     let found = match &args.offline {
         None => ottla_cli::doctor(&args.shared, environment),

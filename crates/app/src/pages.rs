@@ -1,4 +1,4 @@
-//! The manual and the shells' completions, made of what the commands themselves say.
+//! The manual and the shells' completions, made of the commands' own help texts.
 
 use std::io::Write;
 use std::path::Path;
@@ -58,7 +58,7 @@ pub fn man(folder: &Path) -> std::io::Result<usize> {
     Ok(pages.len())
 }
 
-/// What a tool of Kafka's can be told.
+/// The manual page of one of Kafka's tools: its options.
 fn tool(tool: &Tool) -> Command {
     let arg = |option: &Opt| {
         let arg = Arg::new(option.name).long(option.name).help(option.help);

@@ -83,7 +83,7 @@ impl Readiness {
         if let Some(file) = &self.file
             && let Err(error) = remove(file)
         {
-            tracing::warn!(file = %file.display(), %error, "ready file cannot be removed");
+            tracing::warn!(file = %file.display(), %error, "ready file cannot be removed; remove it by hand");
         }
     }
 
@@ -102,7 +102,11 @@ impl Readiness {
         if let Some(supervisor) = &self.supervisor
             && let Err(error) = supervisor.tell(state)
         {
-            tracing::warn!(%error, state, "the service manager cannot be notified (NOTIFY_SOCKET)");
+            tracing::warn!(
+                %error,
+                state,
+                "the service manager cannot be notified (NOTIFY_SOCKET); the node runs on"
+            );
         }
     }
 }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_broker::{
-    Broker, Formatting, LogLevels, NodeFailure, StartError, StartOptions, is_local_host,
+    Broker, FormattedDirs, Formatting, LogLevels, NodeFailure, StartError, StartOptions,
+    is_local_host,
 };
 use ottla_cli::{Environment, Stop};
 use ottla_clock::Clock;
@@ -28,7 +29,12 @@ fn allow_files() {
     if limit.current != limit.maximum {
         let all = Rlimit { current: limit.maximum, maximum: limit.maximum };
         if let Err(error) = setrlimit(Resource::Nofile, all) {
-            tracing::warn!(%error, limit = ?limit.current, "the limit of open files cannot be raised");
+            tracing::warn!(
+                %error,
+                limit = ?limit.current,
+                wanted = ?limit.maximum,
+                "limit of open files cannot be raised; each partition and each connection needs one"
+            );
         }
     }
 }
@@ -75,7 +81,7 @@ pub fn run(args: &ServerArgs) -> Result<(), Box<dyn Error>> {
     }
     let levels = logs::start(args.log_format, logs::filter(), logs::has_colours());
     let levels: Arc<dyn LogLevels> = Arc::new(levels);
-    // The log has all that a program reads; for people the error stands by itself.
+    // In JSON the log has the error, too, for programs; people read it on the standard error.
     let is_logged = matches!(args.log_format, LogFormat::Json);
     serve(args, levels).map_err(|(code, why)| {
         if is_logged {
@@ -100,7 +106,8 @@ fn serve(args: &ServerArgs, levels: Arc<dyn LogLevels>) -> Result<(), (u8, Strin
         let _ = screen(&broker);
     }
     if let Err(error) = ready.ready(&broker) {
-        // Who waits for the file would wait for ever; the next start need not pay for it.
+        // A script that waits for the file would wait without end, so the node stops; after a
+        // clean stop the next start need not check the logs.
         let stopped = broker.stop();
         return Err(failed(1)(&stopped.err().map_or(error.to_string(), |it| it.to_string())));
     }
@@ -113,7 +120,7 @@ fn serve(args: &ServerArgs, levels: Arc<dyn LogLevels>) -> Result<(), (u8, Strin
         }
     });
     ready.stopping();
-    // What is in memory cannot be saved; the next start looks through what is on the disks.
+    // What is in memory cannot be saved; the next start recovers what is on the disks.
     let signal = asked.map_err(|why: NodeFailure| failed(DISKS_FAILED)(&why))?;
     let begun = clock.monotonic();
     tracing::info!(signal, "node stopping");
@@ -225,7 +232,11 @@ pub fn format(args: &FormatArgs) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let id = args.cluster_id.clone();
-    let id = Broker::format(&settings, id, args.ignore_formatted, &Clock::real());
+    let formatted = match args.ignore_formatted {
+        true => FormattedDirs::Keep,
+        false => FormattedDirs::Refuse,
+    };
+    let id = Broker::format(&settings, id, formatted, &Clock::real());
     let id = id.map_err(|error| with_advice(error, &args.settings))?;
     writeln!(std::io::stdout(), "Formatted for cluster {id}.")?;
     Ok(())
@@ -234,7 +245,7 @@ pub fn format(args: &FormatArgs) -> Result<(), Box<dyn Error>> {
 /// Prints settings in words.
 ///
 /// # Errors
-/// There is none of that name.
+/// There is no setting of that name.
 pub fn config(action: Config, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let text = match action {
         Config::Explain { name } => explain(&name)?,
@@ -246,7 +257,7 @@ pub fn config(action: Config, environment: &Environment) -> Result<(), Box<dyn E
     Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
-/// Answers each line of the standard input, settings as an object, with what a node would make of
+/// Answers each line of the standard input, settings as an object, with how a node would take
 /// them: `{"values": true|false, "built": true|false, "why": ..., "shown": {...}}`.
 fn judge() -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout().lock();

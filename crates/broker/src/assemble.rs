@@ -67,7 +67,7 @@ pub struct StartOptions {
     pub formatting: Formatting,
     /// The levels of the log.
     pub levels: Arc<dyn LogLevels>,
-    /// Who may do what; without one, everything is allowed.
+    /// The authorizer; without one, everything is allowed.
     pub authorizer: Option<Arc<dyn Authorizer>>,
 }
 
@@ -92,10 +92,10 @@ pub struct StartFacts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NodeFailure {
     /// No data directory is left to serve from.
-    #[error("every data directory has failed; see above")]
+    #[error("every data directory has failed; see the errors in the log")]
     Directories,
     /// The controller cannot write its log.
-    #[error("the controller cannot write the metadata log; see above")]
+    #[error("the controller cannot write the metadata log; see the errors in the log")]
     Controller,
 }
 
@@ -116,7 +116,7 @@ pub struct Assembled {
 /// Builds a node and lets it serve: directories, metadata log, controller, partitions, listeners.
 ///
 /// # Errors
-/// Something of it fails; nothing of it runs then, but tasks that end by themselves.
+/// A part of it fails; then no part of it runs, except tasks that end by themselves.
 pub async fn assemble(
     seams: Seams,
     settings: Settings,
@@ -174,7 +174,7 @@ pub async fn assemble(
     let asked = Arc::clone(&node);
     let ask = Arc::new(move || keeper_settings(&asked.cluster(), asked.started(), asked.id));
     let keeper = Keeper::start(&node.partitions, &clock, ask)?;
-    let facts = start_facts(&node, found.was_clean || found.formatted, (begun, found.recovery));
+    let facts = start_facts(&node, found.was_clean || found.formatted, begun, found.recovery);
     let addresses = listeners.iter().map(|it| (it.setting.name.clone(), it.address)).collect();
     serve_listeners(&node, listeners, &spawner).await;
     if let Some(page) = page {
@@ -317,16 +317,19 @@ impl Assembled {
     }
 
     /// Stops, once no task serves any more: everything is on the disk then, and the next start need
-    /// not look through it.
+    /// not recover it.
     ///
     /// # Errors
-    /// The disk fails; the next start will look through everything.
+    /// The disk fails; the next start recovers every log.
     pub async fn stop(self) -> Result<(), StartError> {
         let Self { node, keeper, lanes, epoch, .. } = self;
+        // First, as the last step of a move asks the controller.
+        node.stop_moves();
         if let Err(code) = leave_cluster(&node, epoch).await {
             tracing::error!(
+                node_id = ?node.id,
                 error = code.name(),
-                "controlled shutdown failed: the controller had stopped"
+                "controlled shutdown failed: the controller had stopped; the node stops without it"
             );
         }
         lanes.hosts.stop();
@@ -340,11 +343,7 @@ impl Assembled {
 }
 
 /// How a node has started that began at `begun`, and to read its logs at `recovery`.
-fn start_facts(
-    node: &Node,
-    was_clean: bool,
-    (begun, recovery): (Duration, Duration),
-) -> StartFacts {
+fn start_facts(node: &Node, was_clean: bool, begun: Duration, recovery: Duration) -> StartFacts {
     let millis = |since: Duration| {
         u64::try_from((node.clock.monotonic() - since).as_millis()).unwrap_or(u64::MAX)
     };

@@ -143,11 +143,17 @@ pub fn own(
         let foreign = |why: String| StartError::Foreign { path: path.clone(), why };
         let meta = match &it.meta {
             Some(meta) if meta.cluster_id != cluster_id => {
-                let why = format!("it belongs to cluster {}, not {cluster_id}", meta.cluster_id);
+                let why = format!(
+                    "it belongs to cluster {}, but this node to cluster {cluster_id}",
+                    meta.cluster_id
+                );
                 return Err(foreign(why));
             }
             Some(meta) if meta.node_id != id => {
-                return Err(foreign(format!("it belongs to node {}, this is {id}", meta.node_id)));
+                return Err(foreign(format!(
+                    "it belongs to node {}, but node.id is {id}",
+                    meta.node_id
+                )));
             }
             // An older Kafka gave directories no ids.
             Some(meta) if meta.directory_id.is_zero() => {
@@ -227,8 +233,9 @@ fn check_metadata_place(dirs: &[OpenDir], metadata_dir: &Path) -> Result<(), Sta
         let folder = it.dir.path().join(format!("{CLUSTER_METADATA}-0"));
         if it.dir.files().exists(&folder) {
             let configured = metadata_dir.display();
-            let why =
-                format!("a metadata log lies here, and the metadata directory is {configured}");
+            let why = format!(
+                "it has a metadata log, but the metadata directory of the settings is {configured}"
+            );
             return Err(StartError::Foreign { path: folder, why });
         }
     }

@@ -34,7 +34,7 @@ macro_rules! apis {
                 $(key::$api => {
                     serve(head, body, async |it| $api::handle(node, call, it).await).await
                 })*
-                other => Outcome::Close(format!("{} is not served", other.name())),
+                other => Outcome::Close(format!("{} is not supported", other.name())),
             }
         }
     };
@@ -82,11 +82,11 @@ async fn answer(node: &Node, session: &Arc<Session>, frame: Bytes) -> Outcome {
     let mut d = Decoder::new(frame);
     let mut head = match read_request_head(&mut d) {
         Ok(head) => head,
-        Err(error) => return Outcome::Close(format!("request header cannot be read: {error}")),
+        Err(error) => return Outcome::Close(format!("request header cannot be decoded: {error}")),
     };
     let served = SERVED.iter().find(|api| api.key.code() == head.key);
     let Some(api) = served else {
-        return Outcome::Close(format!("API key {} is not served", head.key));
+        return Outcome::Close(format!("API key {} is not supported", head.key));
     };
     let key = api.key;
     if !api.serves(head.version) {
@@ -113,7 +113,7 @@ async fn answer(node: &Node, session: &Arc<Session>, frame: Bytes) -> Outcome {
     outcome
 }
 
-/// Decodes, handles, encodes. What stands behind the body is ignored, as Kafka does: librdkafka
+/// Decodes, handles, encodes. Bytes after the body are ignored, as Kafka does: librdkafka
 /// leaves a few bytes there.
 async fn serve<R: Request, A: Into<DispatchAnswer<R::Response>>>(
     head: &FrameHead,

@@ -12,17 +12,17 @@ impl Node {
     /// Makes partitions part of a transaction, or asks whether they are.
     ///
     /// # Errors
-    /// What a client is told.
+    /// The error code for the client.
     pub async fn add_to_transaction(&self, request: AddPartitions) -> Result<(), ErrorCode> {
         let (_, host) = self.coordinators.transaction(&request.id)?;
         let added = ask(&host, TransactionCommand::Add(request));
         added.await?
     }
 
-    /// Asks what may need a fresh producer id: who the producer is from now on.
+    /// Handles InitProducerId, which may need a fresh block of ids: the producer's id and epoch.
     ///
     /// # Errors
-    /// What a client is told.
+    /// The error code for the client.
     pub async fn ask_for_producer(
         &self,
         host: &TransactionHost,
@@ -40,7 +40,7 @@ impl Node {
     /// A producer id that was never given away before.
     ///
     /// # Errors
-    /// What a client is told.
+    /// The error code for the client.
     pub async fn fresh_producer(&self) -> Result<ProducerId, ErrorCode> {
         self.producer_id().await.map_err(|code| match code {
             ErrorCode::NOT_CONTROLLER => ErrorCode::COORDINATOR_NOT_AVAILABLE,
@@ -51,7 +51,7 @@ impl Node {
     /// As [`Node::add_to_transaction`], on this thread; `None` if the answer has to be waited for.
     ///
     /// # Errors
-    /// What a client is told.
+    /// The error code for the client.
     pub fn add_to_transaction_now(&self, request: AddPartitions) -> Option<Result<(), ErrorCode>> {
         let host = match self.coordinators.transaction(&request.id) {
             Ok((_, host)) => host,
@@ -68,7 +68,7 @@ impl Node {
     /// The partition that a group's offsets live in.
     ///
     /// # Errors
-    /// There is none yet.
+    /// The topic of offsets does not exist yet.
     pub fn offsets_of_group(&self, group: &str) -> Result<TransactionPartitions, ErrorCode> {
         let index = self.coordinators.group_shard(group)?;
         Ok([(groups::TOPIC.to_owned(), [index].into())].into())

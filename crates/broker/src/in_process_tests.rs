@@ -68,7 +68,7 @@ fn run<T>(harness: &Harness, work: impl AsyncFnOnce(Client) -> T) -> T {
         tokio::select! {
             biased;
             done = work(client) => done,
-            () = serve_doors(harness.node(), opened) => unreachable!("it serves for ever"),
+            () = serve_doors(harness.node(), opened) => unreachable!("it never returns"),
         }
     })
 }

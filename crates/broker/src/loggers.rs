@@ -1,4 +1,5 @@
-//! DescribeConfigs and IncrementalAlterConfigs of BROKER_LOGGER: how much of which part is logged.
+//! DescribeConfigs and IncrementalAlterConfigs of BROKER_LOGGER: the log levels of the node's
+//! parts.
 
 use ottla_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig,
@@ -10,7 +11,7 @@ use crate::levels::{LogLevel, LogLevels};
 use crate::node::Node;
 use crate::request::Call;
 
-/// The name of what counts where nothing else was set.
+/// The name of the level that applies where no other is set.
 const ROOT: &str = "root";
 /// Kafka's names of the levels, in its order.
 const NAMES: &str = "DEBUG, ERROR, FATAL, INFO, TRACE, WARN";

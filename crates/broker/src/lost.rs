@@ -1,7 +1,7 @@
 //! Directories that are gone: found at start, and declared lost by the operator.
 //!
 //! The metadata says in which directory, by its id, each partition of this node lies. A partition
-//! whose directory is not at hand would come back empty, or as an old copy that another directory
+//! whose directory is missing would come back empty, or as an old copy that another directory
 //! has. That happens only after the operator has declared the directory lost.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +24,7 @@ pub struct LostPartition {
     directory: Uuid,
 }
 
-/// Refuses to go on when directories with partitions of this node are not at hand; returns the
+/// Refuses to go on when directories with partitions of this node are missing; returns the
 /// partitions of those that were declared lost and have not come back elsewhere.
 ///
 /// # Errors
@@ -67,7 +67,7 @@ fn is_here(dirs: &[OpenDir], place: &TopicPartition) -> bool {
     dirs.iter().any(|it| it.dir.files().exists(&it.dir.folder(place)))
 }
 
-/// The directories that this node's partitions lie in and that are not at hand.
+/// The missing directories that have partitions of this node.
 fn absent(dirs: &[OpenDir], cluster: &Cluster, id: NodeId) -> Vec<LostDirectory> {
     let present: BTreeSet<Uuid> = directory_ids(dirs).into_iter().collect();
     let registered = cluster.broker(id).map(|it| it.log_dirs.clone()).unwrap_or_default();
@@ -85,7 +85,7 @@ fn absent(dirs: &[OpenDir], cluster: &Cluster, id: NodeId) -> Vec<LostDirectory>
             if !directory.is_reserved() {
                 all.entry(directory).or_default().push(place);
             } else if !missing.is_empty() && !is_here(dirs, &place) {
-                // It was not said where it lies: in what is missing.
+                // The metadata does not name its directory: it is in one that is missing.
                 let home = if let [only] = missing.as_slice() { *only } else { Uuid::ZERO };
                 all.entry(home).or_default().push(place);
             }
@@ -158,7 +158,7 @@ pub fn declare(
 ) -> Result<Vec<String>, StartError> {
     let states = states(&**files, settings)?;
     if states.iter().all(|(_, state)| *state != DirState::Formatted) {
-        let why = "no data directory of this node is formatted: there is nothing to lose";
+        let why = "no data directory of this node is formatted: there is none to declare lost";
         return Err(StartError::NotLost(why.to_owned()));
     }
     let metadata_dir = settings.metadata_dir();
@@ -210,7 +210,9 @@ pub fn declare(
     let lost = absent(&dirs, &cluster, meta.node_id);
     let lost = meant(lost, names, &paths(settings))?;
     let metadata = dirs.iter().find(|it| it.dir.path() == metadata_dir);
-    let metadata = metadata.ok_or(StartError::NotLost("there is no metadata directory".into()))?;
+    let metadata = metadata.ok_or(StartError::NotLost(
+        "the metadata directory is not among the data directories".into(),
+    ))?;
     let mut declared = metadata.dir.declared_lost()?;
     declared.extend(lost.iter().map(|it| it.id));
     declared.sort_unstable();
@@ -223,7 +225,7 @@ pub fn declare(
         ));
     }
     if lost.is_empty() {
-        said.push("No partition of this node lay there.".to_owned());
+        said.push("The directory held no partition of this node.".to_owned());
     }
     Ok(said)
 }

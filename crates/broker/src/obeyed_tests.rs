@@ -18,7 +18,7 @@ use super::{
     socket_options, topic_rules, transaction_settings,
 };
 
-/// Everything that the rest of the node is told of its settings.
+/// Everything that the rest of the node gets from its settings.
 fn told(cluster: &Cluster, settings: &Settings) -> String {
     let node = 1;
     let parts = [
@@ -46,7 +46,7 @@ fn other_value(setting: &Setting) -> String {
         "controller.listener.names" => Some("CONTROLLER"),
         "listener.security.protocol.map" => Some("PLAINTEXT:PLAINTEXT,A:PLAINTEXT"),
         "log.cleaner.dedupe.buffer.size" => Some("33554432"),
-        // Not used unless the topic's codec is this one.
+        // Used only if the topic's codec is this one.
         "compression.gzip.level" => Some("2"),
         "group.consumer.session.timeout.ms" | "consumer.session.timeout.ms" => Some("50000"),
         "group.consumer.heartbeat.interval.ms" | "consumer.heartbeat.interval.ms" => Some("6000"),
@@ -257,7 +257,7 @@ fn what_the_code_reads_is_called_obeyed() {
         }
     }
     assert!(named.len() > 60, "{named:?}");
-    // What is looked at only to refuse it.
+    // Settings that are read only to refuse them.
     let only_checked = ["zookeeper.connect", "broker.id"];
     for name in named.iter().filter(|name| !only_checked.contains(&name.as_str())) {
         let all = [Scope::Broker, Scope::Topic, Scope::Group].map(|scope| find(scope, name));

@@ -70,7 +70,7 @@ fn append(
     }
 }
 
-/// Who waits for no answer learns of an error only by the end of the connection.
+/// A producer with acks=0 gets no answer: the connection is closed to show it an error.
 fn unanswered(response: &ProduceResponse) -> Outcome {
     let mut parts = response.responses.iter().flat_map(|topic| &topic.partition_responses);
     match parts.find(|part| part.error_code != 0) {

@@ -1,4 +1,4 @@
-//! Settings as those who obey them want to see them.
+//! Settings in the form in which the other parts of the node use them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -235,7 +235,7 @@ fn millionths(ratio: f64) -> u64 {
     (ratio.clamp(0.0, 1.0) * 1e6).round() as u64
 }
 
-/// What the settings mean to those who look after logs.
+/// The settings of the upkeep of logs.
 #[must_use]
 pub fn keeper_settings(cluster: &Cluster, settings: &Settings, node: NodeId) -> KeeperSettings {
     let text = |name: &str| in_force(name, cluster, settings, node);

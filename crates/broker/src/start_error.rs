@@ -56,7 +56,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// The system gives no thread.
-    #[error("a thread cannot be started: {0}")]
+    #[error("the system cannot start a thread for the node: {0}")]
     Thread(#[from] io::Error),
     /// The controller refuses this node.
     #[error("the controller refused to register this node: {}", .0.name())]
@@ -121,12 +121,15 @@ impl LostDirectory {
 }
 
 fn lost_text(lost: &[LostDirectory]) -> String {
-    let of = |it: &LostDirectory| {
-        let what = it.partitions_text();
-        if it.id.is_zero() {
-            format!("{what} of this node are in none of the directories of log.dirs")
+    let of = |directory: &LostDirectory| {
+        let what = directory.partitions_text();
+        if directory.id.is_zero() {
+            format!("{what} of this node are not in any directory of log.dirs")
         } else {
-            format!("directory id {} is in none of log.dirs; it holds {what}", it.id)
+            format!(
+                "no directory of log.dirs has directory id {}, which holds {what}",
+                directory.id
+            )
         }
     };
     lost.iter().map(of).collect::<Vec<_>>().join("; ")

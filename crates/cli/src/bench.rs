@@ -17,19 +17,19 @@ use crate::front::{Environment, Front, SharedOptions, tell};
 use crate::output::{Cell, OutputTable, column, titled};
 use crate::progress::ProgressLine;
 
-/// With what the names of its topics begin.
+/// The prefix of its topics' names.
 pub(crate) const TOPIC_PREFIX: &str = "ottla-bench-";
 
-/// Write, read and time records in a topic of its own, and say how fast that was.
+/// Write, read and time records in a topic of its own, and print throughput and latency.
 #[derive(Args, Debug)]
 pub struct BenchArgs {
     /// How many records to write and read.
     #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 500_000)]
     records: u64,
-    /// How large each is, in bytes.
+    /// The size of each record, in bytes.
     #[arg(long, short, value_name = "BYTES", default_value_t = 1000)]
     size: usize,
-    /// To how many partitions.
+    /// The number of partitions to write to.
     #[arg(long, short, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
     partitions: i32,
     /// How many single records to time.

@@ -1,4 +1,4 @@
-//! `ottla cluster`: its brokers, who controls it, how full their disks are.
+//! `ottla cluster`: its brokers, its controller, how full the disks are.
 
 use std::error::Error;
 

@@ -19,7 +19,7 @@ use crate::output::bytes;
 
 /// From how many records on a group's lag is worth a note.
 const LAG_RECORDS: i64 = 10_000;
-/// How many groups' lag is looked at.
+/// The lag of at most so many groups is read.
 const GROUPS_MAX: usize = 500;
 /// From how many partitions in one directory on each directory should hold some.
 const PARTITIONS_SPREAD: usize = 8;
@@ -86,7 +86,7 @@ pub(crate) async fn run(
     Ok(report.rows)
 }
 
-/// With what a setting's documentation says that it does nothing at this broker, and why.
+/// The words in a setting's documentation before the reason why it has no effect.
 const NO_EFFECT: &str = "No effect here: ";
 
 /// Settings that were changed from their default and do nothing.
@@ -104,11 +104,11 @@ async fn idle_settings(report: &mut DoctorReport, client: &Client, brokers: &[Br
             }
         }
     }
-    let good = "every setting that was changed is obeyed".to_owned();
+    let good = "every changed setting has an effect".to_owned();
     report.each("settings", wrong, HealthVerdict::Note, good);
 }
 
-/// Can the broker be reached where it says that it is, and is it who it says?
+/// Can the broker be reached at its advertised address, and does that broker answer there?
 async fn reachable(
     report: &mut DoctorReport,
     broker: &BrokerDescription,
@@ -158,8 +158,8 @@ async fn reachable(
 fn loopback(report: &mut DoctorReport, brokers: &[BrokerDescription], bootstrap: &str) {
     let is_local =
         |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|it| it.is_loopback());
-    let asked_at_home = bootstrap.split(',').all(|it| {
-        is_local(it.rsplit_once(':').map_or(it, |(host, _)| host).trim_matches(['[', ']']))
+    let asked_at_home = bootstrap.split(',').all(|server| {
+        is_local(server.rsplit_once(':').map_or(server, |(host, _)| host).trim_matches(['[', ']']))
     });
     for it in brokers.iter().filter(|it| is_local(&it.host)) {
         let alone = brokers.len() == 1 && asked_at_home;
@@ -232,10 +232,10 @@ fn spread(report: &mut DoctorReport, topics: &[TopicDescription], brokers: usize
         *held.entry(*id).or_default() += 1;
     }
     for (id, count) in held.into_iter().filter(|(_, count)| *count > PARTITIONS_MAX) {
-        report.add(HealthVerdict::Note, format!("broker {id}"), format!("holds {count} partitions; above {PARTITIONS_MAX} starts and failovers take long. Fewer partitions a topic, or more brokers."));
+        report.add(HealthVerdict::Note, format!("broker {id}"), format!("holds {count} partitions; above {PARTITIONS_MAX} starts and failovers take long. Use fewer partitions a topic, or more brokers."));
     }
-    let is_single = |it: &&TopicDescription| {
-        it.is_internal && it.partitions.iter().any(|it| it.replicas.len() < 2)
+    let is_single = |topic: &&TopicDescription| {
+        topic.is_internal && topic.partitions.iter().any(|it| it.replicas.len() < 2)
     };
     for topic in topics.iter().filter(is_single).filter(|_| brokers > 1) {
         let name = &topic.name;
@@ -250,7 +250,7 @@ async fn disks(report: &mut DoctorReport, client: &Client, brokers: &[BrokerDesc
         let mut wrong = Vec::new();
         for it in &dirs {
             if it.error != ErrorCode::NONE {
-                wrong.push(format!("{} has failed: what lies there is offline until the disk is mended and the node started again", it.path));
+                wrong.push(format!("{} has failed: its partitions are offline until the disk is repaired and the node restarted", it.path));
             } else if it.total_bytes > 0 && it.usable_bytes >= 0 {
                 let used = 100 - it.usable_bytes.saturating_mul(100) / it.total_bytes;
                 if used > DISK_USED_MAX {
@@ -265,7 +265,7 @@ async fn disks(report: &mut DoctorReport, client: &Client, brokers: &[BrokerDesc
         for dir in suspiciously_empty(&dirs) {
             report.add(HealthVerdict::Warning, &what, dir);
         }
-        let good = format!("{} of them, with room", dirs.len());
+        let good = format!("{} data directories, none nearly full", dirs.len());
         report.each(&what, wrong, HealthVerdict::Error, good);
     }
 }
@@ -317,7 +317,7 @@ async fn coordinators(report: &mut DoctorReport, client: &Client) {
             Err(error) => report.add(
                 HealthVerdict::Note,
                 what,
-                format!("whether they can have a coordinator is not known: {error}"),
+                format!("cannot find out whether they can have a coordinator: {error}"),
             ),
         }
     }
@@ -403,7 +403,7 @@ async fn skew(report: &mut DoctorReport, client: &Client, clock: &Clock) {
             report.add(
                 HealthVerdict::Good,
                 "clocks",
-                "the controller's agrees with this machine's",
+                "the controller's clock agrees with this machine's",
             );
         }
     }

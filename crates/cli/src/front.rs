@@ -61,7 +61,7 @@ pub struct Environment {
     pub server: Option<String>,
     /// The folder with the profiles.
     pub profiles: Option<PathBuf>,
-    /// Does somebody look at the standard output?
+    /// Is the standard output a terminal?
     pub is_terminal: bool,
     /// Are colours wanted there?
     pub colours: bool,
@@ -90,7 +90,9 @@ impl<'a> Front<'a> {
             (Some(folder), name) => profile(folder, name)?,
             (None, None) => BTreeMap::new(),
             (None, Some(name)) => {
-                return Err(format!("profile {name}: there is no home folder to look in"));
+                return Err(format!(
+                    "profile {name}: HOME is not set, so profiles cannot be found"
+                ));
             }
         };
         let bootstrap = with_ports(bootstrap(shared, environment, &settings));
@@ -112,7 +114,7 @@ impl<'a> Front<'a> {
     /// Connects.
     ///
     /// # Errors
-    /// Nobody answers; the text says what can be done.
+    /// No broker answers; the text says what can be done.
     pub async fn connect(&self) -> Result<Client, String> {
         let at = self.bootstrap();
         if let Some(secure) = self.settings.get("security.protocol")
@@ -127,7 +129,7 @@ impl<'a> Front<'a> {
         connected.map_err(|error| {
             let (at, cause) = match error {
                 ClientError::Address { .. } => return format!("--bootstrap-server {error}"),
-                // Of one broker the address is said once, with the port that was tried.
+                // With one broker the message has its address once, with the port that was tried.
                 ClientError::Connection { source, address } if !at.contains(',') => {
                     (address, source.to_string())
                 }
@@ -163,7 +165,7 @@ impl<'a> Front<'a> {
     /// Prints what a look finds; with `--watch` again and again, until a signal ends the process.
     ///
     /// # Errors
-    /// The look fails, or nothing can be printed.
+    /// The command fails, or its output cannot be printed.
     pub async fn show(
         &self,
         mut look: impl AsyncFnMut() -> Result<OutputTable, Box<dyn Error>>,
@@ -221,7 +223,7 @@ fn profiles(folder: &Path) -> Vec<String> {
     all
 }
 
-/// Where the cluster is, as it was said: on the command line, in the profile that was named, in the
+/// The cluster's addresses: from the command line, in the profile that was named, in the
 /// environment, in the usual profile.
 fn bootstrap<'a>(
     shared: &'a SharedOptions,

@@ -1,4 +1,4 @@
-//! `ottla groups`: who reads, how far, and how long ago what comes next was written.
+//! `ottla groups`: their members, their offsets, and their lag in records and in time.
 
 use std::error::Error;
 
@@ -37,17 +37,17 @@ enum GroupAction {
         /// The group.
         group: String,
     },
-    /// Let a group read on from elsewhere; it must have no members meanwhile.
+    /// Change the committed offsets of a group, which must have no members meanwhile.
     Reset {
         /// The group.
         group: String,
-        /// The topic (default: all of the group's).
+        /// The topic (default: all topics that the group has offsets of).
         #[arg(long, short)]
         topic: Option<String>,
-        /// Where to: earliest, latest, an offset, a time (2026-11-20T10:00:00Z), or -2h.
+        /// The new position: earliest, latest, an offset, a time (2026-11-20T10:00:00Z), or -2h.
         #[arg(long, allow_hyphen_values = true)]
         to: String,
-        /// Do so; without it, only print what would be done.
+        /// Commit the new offsets; without it, only print what would be done.
         #[arg(long)]
         execute: bool,
     },
@@ -245,9 +245,10 @@ async fn targets(
     }
     if places.is_empty() {
         let why = without_offsets(client, group).await;
-        return Err(
-            format!("{why}; for a group that is yet to come name a topic with --topic").into()
-        );
+        return Err(format!(
+            "{why}; for a group that does not exist yet, name a topic with --topic"
+        )
+        .into());
     }
     places.sort();
     let mut all = Vec::new();

@@ -55,10 +55,10 @@ fn talk<T>(
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(conversation)
 }
 
-/// Does what the command says.
+/// Runs the command.
 ///
 /// # Errors
-/// What went wrong, for the operator to read.
+/// The error, as a text for the operator.
 pub fn run(command: ClusterCommand, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let it = environment;
     talk(async {
@@ -78,7 +78,7 @@ pub fn run(command: ClusterCommand, environment: &Environment) -> Result<(), Box
 /// Prints settings of a running cluster.
 ///
 /// # Errors
-/// What went wrong, for the operator to read.
+/// The error, as a text for the operator.
 pub fn get(args: Get, environment: &Environment) -> Result<(), Box<dyn Error>> {
     talk(settings::get(args, environment))
 }
@@ -86,7 +86,7 @@ pub fn get(args: Get, environment: &Environment) -> Result<(), Box<dyn Error>> {
 /// Changes settings of a running cluster.
 ///
 /// # Errors
-/// What went wrong, for the operator to read.
+/// The error, as a text for the operator.
 pub fn set(args: Set, environment: &Environment) -> Result<(), Box<dyn Error>> {
     talk(settings::set(args, environment))
 }
@@ -126,7 +126,7 @@ pub fn doctor(
 }
 
 /// The exit code of an error that is not to be printed: a signal that asked for the end, a reader
-/// of the output who has read enough, or findings that were printed already.
+/// of the output that has closed the pipe, or findings that were printed already.
 #[must_use]
 pub fn exit_code(error: &(dyn Error + 'static)) -> Option<u8> {
     if let Some(stopped) = error.downcast_ref::<StopSignal>() {
@@ -142,7 +142,7 @@ pub fn exit_code(error: &(dyn Error + 'static)) -> Option<u8> {
 /// The text of a file that the operator named.
 ///
 /// # Errors
-/// It cannot be read.
+/// The file cannot be read.
 pub fn read_file(path: &Path) -> io::Result<String> {
     std::fs::read_to_string(path)
 }

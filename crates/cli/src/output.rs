@@ -87,7 +87,7 @@ impl Cell {
         Self { mark: Mark::Good, ..self }
     }
 
-    /// Not as it should be.
+    /// Marks the cell as bad.
     #[must_use]
     pub fn bad(self) -> Self {
         Self { mark: Mark::Bad, ..self }

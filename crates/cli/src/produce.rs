@@ -26,7 +26,8 @@ pub struct ProduceArgs {
     /// Create the topic if it does not exist, with the cluster's defaults.
     #[arg(long)]
     create: bool,
-    /// What divides key and value in a line; every line must have it. Without it a line is a value.
+    /// The text between key and value in a line; every line must have it. Without it a line is a
+    /// value.
     #[arg(long, short = 'K', value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     key_separator: Option<String>,
     /// The key of all records.
@@ -54,7 +55,7 @@ pub struct ProduceArgs {
 
 fn codec(name: &str) -> Result<Compression, String> {
     let all = "none, gzip, snappy, lz4 or zstd";
-    Compression::named(name).ok_or_else(|| format!("there is no codec {name}; it is {all}"))
+    Compression::named(name).ok_or_else(|| format!("unknown compression codec {name}; use {all}"))
 }
 
 /// How many lines are read ahead of what is being sent.
@@ -190,7 +191,7 @@ async fn find_topic(
                     matches!(answer.trim_ascii(), b"y" | b"Y" | b"yes")
                 };
                 if !is_wanted {
-                    return Err(format!("{missing}, --create creates it").into());
+                    return Err(format!("{missing}; add --create to create it").into());
                 }
             }
             let created = client.create_topic(&NewTopic::named(name), ChangeMode::Change).await;

@@ -25,27 +25,27 @@ pub enum SettingOwner {
 /// Print settings of a topic, broker or group in a running cluster.
 #[derive(Args, Debug)]
 pub struct Get {
-    /// Of what.
+    /// The kind of resource that has the settings.
     owner: SettingOwner,
-    /// Its name.
+    /// The name of the topic or group, or the broker's id; `all` for all brokers.
     name: String,
     /// Only this setting.
     setting: Option<String>,
-    /// Print those that have their default, too.
+    /// Print settings that have their default value, too.
     #[arg(long)]
     all: bool,
     #[command(flatten)]
     shared: SharedOptions,
 }
 
-/// Set settings of a topic, broker or group in a running cluster; they take effect at once.
+/// Change settings of a topic, broker or group in a running cluster; they take effect at once.
 #[derive(Args, Debug)]
 pub struct Set {
-    /// Of what.
+    /// The kind of resource that has the settings.
     owner: SettingOwner,
-    /// Its name; `all` for all brokers.
+    /// The name of the topic or group, or the broker's id; `all` for all brokers.
     name: String,
-    /// The settings; an empty value takes one back to its default.
+    /// The settings to change; an empty value puts a setting back to its default.
     #[arg(required = true, value_name = "NAME=VALUE")]
     settings: Vec<String>,
     #[command(flatten)]
@@ -84,9 +84,9 @@ pub(crate) async fn get(args: Get, environment: &Environment) -> Result<(), Box<
     let name = name.to_owned();
     let look = async || {
         let found = entries(&client, kind, &name).await?;
-        let is_wanted = |it: &&ConfigEntry| match &args.setting {
-            Some(setting) => it.name == *setting,
-            None => args.all || !it.is_default(),
+        let is_wanted = |entry: &&ConfigEntry| match &args.setting {
+            Some(setting) => entry.name == *setting,
+            None => args.all || !entry.is_default(),
         };
         let mut table =
             OutputTable::new(&[column("setting"), column("value"), titled("set in", "set_in")]);
@@ -142,7 +142,7 @@ fn unknown(setting: &str, kind: ConfigKind, known: &[ConfigEntry]) -> String {
     }
 }
 
-/// How often it is looked whether a change is in force, before it is reported as it then is.
+/// How often the command checks whether a change is in force, before it prints what is in force.
 const LOOKS: usize = 40;
 
 pub(crate) async fn set(args: Set, environment: &Environment) -> Result<(), Box<dyn Error>> {
@@ -178,7 +178,7 @@ pub(crate) async fn set(args: Set, environment: &Environment) -> Result<(), Box<
     let mut after = before.clone();
     for _ in 0..LOOKS {
         after = entries(&client, kind, name).await?;
-        // The broker that answers may hear of the change a moment after the controller.
+        // The broker that answers may have the change a moment after the controller.
         let is_in_force = |(name, value): (&String, &String)| match find(&after, name) {
             Some(it) => it.value.as_deref() == Some(value) || find(&before, name) != Some(it),
             None => value.is_empty(),

@@ -12,7 +12,7 @@ use crate::output::{Cell, OutputTable, bytes, column, lasting};
 /// Work out partitions, brokers and disks from throughput, consumers, latency and retention.
 #[derive(Args, Debug)]
 pub struct Size {
-    /// What is written in a second, at the peak: 20MB, 500KB.
+    /// The write rate at the peak, per second: 20MB, 500KB.
     #[arg(long, value_name = "BYTES", value_parser = some_size)]
     throughput: u64,
     /// How large a record is.
@@ -33,13 +33,13 @@ pub struct Size {
     /// How many copies there are of each record.
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=COUNT_MAX))]
     replicas: u64,
-    /// Within which time a record is to be acknowledged.
+    /// The time in which a record must be acknowledged.
     #[arg(long, value_name = "TIME", value_parser = millis, default_value = "10ms")]
     latency: u64,
-    /// What one partition takes in a second; measure yours with `ottla bench`.
+    /// How many bytes one partition takes in a second; measure yours with `ottla bench`.
     #[arg(long, value_name = "BYTES", value_parser = some_size, default_value = "20MB")]
     per_partition: u64,
-    /// What one broker takes and gives in a second.
+    /// How many bytes one broker receives and sends in a second.
     #[arg(long, value_name = "BYTES", value_parser = some_size, default_value = "500MB")]
     per_broker: u64,
     /// How large a broker's disk is.

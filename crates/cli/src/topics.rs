@@ -27,18 +27,18 @@ pub struct TopicsArgs {
 enum TopicAction {
     /// Print the topics, with their partitions, replicas, records and bytes.
     List {
-        /// Print Kafka's own, too.
+        /// Print Kafka's internal topics, too.
         #[arg(long)]
         all: bool,
     },
-    /// Print the partitions of a topic: who leads, who is in sync, which offsets.
+    /// Print the partitions of a topic: leaders, in-sync replicas, offsets.
     Describe {
-        /// Its name.
+        /// The name of the topic.
         name: String,
     },
     /// Create a topic.
     Create {
-        /// Its name.
+        /// The name of the topic.
         name: String,
         /// How many partitions (default: the cluster's num.partitions).
         #[arg(long, short, default_value_t = -1, hide_default_value = true)]
@@ -52,7 +52,7 @@ enum TopicAction {
     },
     /// Give a topic more partitions, or other settings.
     Alter {
-        /// Its name.
+        /// The name of the topic.
         name: String,
         /// How many partitions it is to have; they cannot become fewer.
         #[arg(long, short)]
@@ -72,7 +72,7 @@ enum TopicAction {
 /// What a broker knows of a topic.
 ///
 /// # Errors
-/// There is none of this name (the nearest one is named), or it cannot be asked for.
+/// There is no topic of this name (the nearest one is named), or no broker answers.
 pub(crate) async fn find(client: &Client, name: &str) -> Result<TopicDescription, Box<dyn Error>> {
     let topic = client.describe_topic(name).await?;
     match topic.error {
@@ -99,7 +99,7 @@ async fn refused(client: &Client, name: &str, error: ClientError) -> Box<dyn Err
     }
 }
 
-/// `NAME=VALUE` words, and what is wrong with those that are none.
+/// `NAME=VALUE` words, and the errors of words that are not of that form.
 pub(crate) fn pairs_and_faults(words: Vec<String>) -> (BTreeMap<String, String>, Vec<String>) {
     let (mut pairs, mut faults) = (BTreeMap::new(), Vec::new());
     for word in words {
@@ -107,7 +107,7 @@ pub(crate) fn pairs_and_faults(words: Vec<String>) -> (BTreeMap<String, String>,
             Some((name, value)) => {
                 let before = pairs.insert(name.to_owned(), value.to_owned());
                 if let Some(before) = before.filter(|before| before != value) {
-                    faults.push(format!("{name} is there twice: {before} and {value}"));
+                    faults.push(format!("{name} is given twice: {before} and {value}"));
                 }
             }
             None => faults.push(format!("{word} is not NAME=VALUE")),
@@ -235,7 +235,7 @@ async fn told(
     name: &str,
     done: &str,
 ) -> Result<(), Box<dyn Error>> {
-    // The node that answers may hear of the change a moment after the controller.
+    // The node that answers may have the change a moment after the controller.
     let topic = client.await_topic(name).await?;
     let partitions = topic.partitions.len();
     let replicas = topic.partitions.first().map_or(0, |it| it.replicas.len());

@@ -1,4 +1,4 @@
-//! Who of a classic group's members is to read what, as its leader decides
+//! The assignment of partitions to a classic group's members, which its leader makes
 //! (`partition.assignment.strategy`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ottla_protocol::shared::consumer_protocol_subscription::{
     ConsumerProtocolSubscription, TopicPartition as Owned,
 };
-use ottla_protocol::{DecodeError, Decoder, Encoder, Message};
+use ottla_protocol::{DecodeError, Decoder, Encoder, LengthForm, Message};
 use ottla_types::TopicPartition;
 
 use crate::partitions::Partitions;
@@ -21,7 +21,7 @@ pub enum Assignor {
     RoundRobin,
     /// Evenly, and as before where that is possible (`sticky`).
     Sticky,
-    /// The same, and nobody stops reading what stays its own (`cooperative-sticky`).
+    /// The same, and members go on reading partitions that they keep (`cooperative-sticky`).
     CooperativeSticky,
 }
 
@@ -61,7 +61,7 @@ impl Assignor {
         Self::ALL.into_iter().find(same)
     }
 
-    /// Do members keep what stays theirs while the group shares out anew?
+    /// Do members go on reading the partitions that they keep, during a rebalance?
     #[must_use]
     pub const fn is_cooperative(self) -> bool {
         matches!(self, Self::CooperativeSticky)
@@ -85,7 +85,7 @@ impl Assignor {
         ConsumerProtocolSubscription {
             topics: topics.iter().cloned().collect(),
             user_data: user_data.flatten(),
-            // Who is eager has given up everything.
+            // With an eager assignor the member has revoked everything.
             owned_partitions: if self.is_cooperative() { owned.collect() } else { Vec::new() },
             generation_id: generation,
             ..Default::default()
@@ -131,7 +131,8 @@ impl Assignor {
                 let mut all = sticky(members, sizes);
                 let owners = owners(members, sizes);
                 for (id, mine) in &mut all {
-                    // What another reads is nobody's until that one has given it up.
+                    // A partition that another member reads is not assigned until that member has
+                    // revoked it.
                     mine.retain(|place| {
                         owners.get(place).is_none_or(|owner| *owner == id.as_str())
                     });
@@ -153,10 +154,10 @@ fn places(all: impl Iterator<Item = (String, Vec<i32>)>) -> Partitions {
 fn memory(by_topic: &BTreeMap<String, Vec<i32>>, generation: i32) -> Option<Bytes> {
     let mut e = Encoder::new();
     let all: Vec<_> = by_topic.iter().collect();
-    e.array(false, &all, |e, (topic, partitions)| {
-        e.string(false, topic)?;
-        e.array(false, partitions, |e, it| {
-            e.i32(*it);
+    e.array(LengthForm::Fixed, &all, |e, (topic, partitions)| {
+        e.string(LengthForm::Fixed, topic)?;
+        e.array(LengthForm::Fixed, partitions, |e, partition| {
+            e.i32(*partition);
             Ok(())
         })
     })
@@ -167,7 +168,9 @@ fn memory(by_topic: &BTreeMap<String, Vec<i32>>, generation: i32) -> Option<Byte
 
 fn remembered(bytes: Bytes) -> Result<(Partitions, i32), DecodeError> {
     let mut d = Decoder::new(bytes);
-    let all = d.array(false, |d| Ok((d.string(false)?, d.array(false, Decoder::i32)?)))?;
+    let all = d.array(LengthForm::Fixed, |d| {
+        Ok((d.string(LengthForm::Fixed)?, d.array(LengthForm::Fixed, Decoder::i32)?))
+    })?;
     // Before version 1 there was no generation.
     let generation = d.i32().unwrap_or(-1);
     Ok((places(all.into_iter()), generation))
@@ -225,16 +228,17 @@ fn every(sizes: &BTreeMap<String, i32>) -> impl Iterator<Item = TopicPartition> 
     })
 }
 
-/// Who reads what, as far as that is still so: of two that say so, the one of the later generation.
+/// The present owner of each partition: of two members that claim one, that of the later
+/// generation.
 fn owners<'a>(
     members: &'a [Candidate],
     sizes: &BTreeMap<String, i32>,
 ) -> BTreeMap<&'a TopicPartition, &'a str> {
     let mut all: BTreeMap<&TopicPartition, (&str, i32)> = BTreeMap::new();
     for member in members {
-        let exists = |it: &&TopicPartition| {
-            member.topics.contains(&*it.topic)
-                && sizes.get(&*it.topic).is_some_and(|size| it.partition < *size)
+        let exists = |place: &&TopicPartition| {
+            member.topics.contains(&*place.topic)
+                && sizes.get(&*place.topic).is_some_and(|size| place.partition < *size)
         };
         for place in member.owned.iter().filter(exists) {
             let later = all.get(place).is_none_or(|(_, known)| *known < member.generation);
@@ -269,7 +273,7 @@ fn sticky(members: &[Candidate], sizes: &BTreeMap<String, i32>) -> BTreeMap<Stri
             all.entry(id).or_default().insert(place);
         }
     }
-    // From who has most to who has least, as long as that makes it more even.
+    // From the member with most to the one with fewest, as long as that makes loads more even.
     loop {
         let mut loads: Vec<(usize, String)> =
             all.iter().map(|(id, mine)| (mine.len(), id.clone())).collect();

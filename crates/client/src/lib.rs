@@ -37,7 +37,7 @@
 //!
 //! [`ClientError`]. A broker's refusal has a [`code`](ClientError::code). Calls repeat by
 //! themselves what may pass (a leader that moved, a connection that broke) for as long as the
-//! options say; [`ClientError::is_passing`] tells whether an error is of that kind. After
+//! options say; [`ClientError::is_passing`] is true for such an error. After
 //! [`ClientError::Connection`] the broker has not seen the request, after
 //! [`ClientError::Unanswered`] it may have carried it out.
 //!

@@ -34,7 +34,7 @@ pub struct VersionRange {
     pub highest: i16,
 }
 
-/// What a broker said when the connection was opened.
+/// The broker's answer when the connection was opened.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Greeting {
     /// By the key of the request.
@@ -86,7 +86,7 @@ impl Reach for BrokerReach {
                 biased;
                 greeted = greeted => greeted,
                 () = clock.sleep(limit) => Err(io::Error::new(io::ErrorKind::TimedOut, format!(
-                    "no answer to a Kafka request within {} s; is it a Kafka listener, and not one with TLS?",
+                    "no answer to a Kafka request within {} s; is this a Kafka listener without TLS?",
                     limit.as_secs()
                 ))),
             }
@@ -144,7 +144,7 @@ pub(crate) struct BrokerLink {
     peer: Peer<BrokerReach>,
 }
 
-/// A failed call, before it is known whom it was made to.
+/// A failed call, before the broker's address is added.
 enum CallError {
     Peer(PeerError),
     Client(ClientError),
@@ -189,7 +189,7 @@ impl BrokerLink {
         &self.peer.reach().address
     }
 
-    /// What the broker said when the connection was opened; opens it if need be.
+    /// The broker's answer when the connection was opened; opens it if need be.
     pub async fn greeting(&self, limit: Duration) -> Result<Arc<Greeting>, ClientError> {
         self.peer.greeting(limit).await.map_err(|error| self.failed(error))
     }
@@ -255,7 +255,7 @@ impl<R: Request> PendingReply<R> {
         poll_fn(|cx| self.poll(cx)).await
     }
 
-    /// Has it come? Not to be asked again once it has.
+    /// Has the answer come? Must not be called again once it has.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<R::Response, ClientError>> {
         Pin::new(&mut self.answer).poll(cx).map(|answer| match answer {
             Ok(answer) => decode::<R>(answer, self.version),

@@ -73,7 +73,7 @@ fn set_offset(request: &mut [u8], offset: i64) {
     request[at..at + 8].copy_from_slice(&offset.to_be_bytes());
 }
 
-/// What a fetch from `offset` brought. Its batches' headers are looked at; none may be missing.
+/// What a fetch from `offset` brought. The headers of its batches are checked; none may be missing.
 fn read(answer: &mut WireReader<'_>, offset: i64) -> Result<FetchedBytes, LoadError> {
     let (_correlation, _throttled_ms, error) = (answer.i32()?, answer.i32()?, answer.i16()?);
     let (_session, topics) = (answer.i32()?, answer.i32()?);
@@ -131,7 +131,7 @@ pub struct FetchLoad {
 }
 
 impl FetchLoad {
-    /// Does it.
+    /// Runs the load.
     ///
     /// # Errors
     /// The broker refuses, or a connection breaks.
@@ -192,7 +192,7 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Does it, from the log's end on.
+    /// Runs the load, from the log's end on.
     ///
     /// # Errors
     /// The broker refuses, or a connection breaks.

@@ -22,7 +22,7 @@ pub struct Kafka {
 }
 
 impl Kafka {
-    /// Does it.
+    /// Runs the load.
     ///
     /// # Errors
     /// The broker refuses, or a connection breaks.
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn batches_are_acknowledged_one_after_the_other() {
-        // What is said to three batches of four records, and what comes of that.
+        // The answer to three batches of four records, and the result.
         let half = answer(10, 0)[..20].to_vec();
         let cases = [
             ([answer(6, 0), answer(10, 0), answer(14, 0)].concat(), Ok(3)),

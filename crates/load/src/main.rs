@@ -54,7 +54,7 @@ struct LoadTarget {
 }
 
 impl LoadTarget {
-    /// What all connections did, each on a thread of its own; `one` is told its number.
+    /// What all connections did, each on a thread of its own; `one` gets its number.
     fn each(
         &self,
         clock: &Clock,
@@ -116,7 +116,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Does what is asked; the line that is printed.
+/// Runs the mode; returns the line to print.
 fn run(mode: LoadMode) -> Result<String, LoadError> {
     let json = |report: LoadReport| report.json().to_string();
     match mode {

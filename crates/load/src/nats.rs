@@ -61,7 +61,7 @@ enum NatsFrame {
     Message(Vec<u8>),
 }
 
-/// The first thing that is said.
+/// The first frame in the bytes.
 fn parse(bytes: &[u8]) -> Result<Option<(NatsFrame, usize)>, LoadError> {
     let Some(end) = bytes.windows(2).position(|it| it == b"\r\n") else {
         if bytes.len() > LINE_BYTES_MAX {

@@ -45,7 +45,7 @@ impl BatchShape {
     /// A request for one partition.
     ///
     /// # Errors
-    /// Sizes do not fit.
+    /// The records do not fit into a batch of this size.
     pub fn frame(&self, topic: &str, index: i32) -> Result<Vec<u8>, LoadError> {
         let compression = self.compression;
         let mut builder =
@@ -173,7 +173,7 @@ pub struct ProduceLoad {
 }
 
 impl ProduceLoad {
-    /// Does it.
+    /// Runs the load.
     ///
     /// # Errors
     /// The broker refuses, or a connection breaks.

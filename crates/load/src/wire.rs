@@ -24,7 +24,7 @@ pub enum LoadError {
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Io(#[from] io::Error),
-    /// The answer is none.
+    /// The answer cannot be decoded.
     #[error("the answer cannot be read: {0}")]
     Decode(#[from] DecodeError),
     /// The request has no form in this version.
@@ -125,7 +125,7 @@ impl WireConnection {
     /// Connects to a broker on this machine.
     ///
     /// # Errors
-    /// Nobody is there.
+    /// No server listens on the port.
     pub fn open(port: u16) -> Result<Self, LoadError> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;

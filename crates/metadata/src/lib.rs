@@ -2,7 +2,7 @@
 //!
 //! [`Cluster`] is the metadata as of one offset: an immutable picture whose clones share what has
 //! not changed. [`Controller`] is the machine that decides: commands in, records out; the records
-//! change its `Cluster` as they change everybody's (KIP-631).
+//! change its `Cluster` as they change that of every node (KIP-631).
 #![no_std]
 
 extern crate alloc;

@@ -118,7 +118,7 @@ pub enum Closed {
     #[error("the peer closed the connection")]
     ByPeer,
     /// The peer hung up in the middle of a frame.
-    #[error("the peer closed the connection inside a frame")]
+    #[error("the peer closed the connection within a request")]
     InsideFrame,
     /// The byte stream was no sequence of frames.
     #[error(transparent)]
@@ -131,9 +131,9 @@ pub enum Closed {
     Io(#[from] io::Error),
 }
 
-/// Serves `stream` until one side ends it; says who and why.
+/// Serves `stream` until one side ends it; returns which side, and why.
 ///
-/// `active` is called at every request, for whoever watches for idle connections.
+/// `active` is called at every request, so that the caller can find idle connections.
 pub async fn serve<S, H>(stream: S, limits: Limits, handler: H, active: impl Fn()) -> Closed
 where
     S: AsyncRead + AsyncWrite + Unpin,

@@ -68,7 +68,7 @@ impl Threads {
         self.stop.send_replace(true);
         drop(self.jobs);
         for handle in self.handles {
-            // A thread that panicked has said so; the others must still be joined.
+            // A thread that panicked has printed that; the others must still be joined.
             let _ = handle.join();
         }
     }

@@ -1,8 +1,8 @@
-//! What looks after logs, so that those that serve never wait for a disk: tasks on lanes.
+//! The upkeep of logs, so that serving threads never wait for a disk: tasks on lanes.
 //!
 //! | work | comes | does |
 //! |---|---|---|
-//! | sync | at once when a producer waits for durability | one fsync for all who wait |
+//! | sync | at once when a producer waits for durability | one fsync for all producers that wait |
 //! | window | every few megabytes written | early write-back, lets go of old pages, reserves room |
 //! | upkeep | every 64 MB of a log, and each second | flushes, checkpoints, retention, unlinking |
 //! | cleaner | when a compacted log is dirty enough | compaction |
@@ -31,7 +31,7 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 /// its journal, and appends may have to wait for that.
 const FLUSH_APART: Duration = Duration::from_millis(100);
 
-/// How logs are looked after. Asked for anew each time, so that a change takes effect.
+/// How logs are kept up. Read each time, so that a change takes effect.
 #[derive(Clone, Debug)]
 pub struct KeeperSettings {
     /// How often segments to delete are looked for (`log.retention.check.interval.ms`).
@@ -69,17 +69,17 @@ impl Default for KeeperSettings {
     }
 }
 
-/// Says how logs are to be looked after now.
+/// Returns the settings of the upkeep that are in force now.
 pub type KeeperSettingsSource = Arc<dyn Fn() -> KeeperSettings + Send + Sync>;
 
-/// Logs are looked after until it is stopped.
+/// Runs the upkeep of logs until it is stopped.
 #[derive(Debug)]
 pub struct Keeper {
     partitions: Arc<Partitions>,
 }
 
 impl Keeper {
-    /// Starts what looks after the logs, on the lanes of the partitions.
+    /// Starts the upkeep of the logs, on the lanes of the partitions.
     ///
     /// # Errors
     /// The system gives no thread.
@@ -160,13 +160,15 @@ struct Late(BTreeMap<TopicPartition, (Duration, Partition)>);
 impl Late {
     fn look(&mut self, all: &Partitions, dir: &Dir, now: Duration) {
         if all.bells().of(dir.share).has_changed() {
-            all.each(|it| {
-                if it.directory() != dir.id {
+            all.each(|partition| {
+                if partition.directory() != dir.id {
                     return;
                 }
-                if let Some(after) = it.undurable_ms() {
+                if let Some(after) = partition.undurable_ms() {
                     let due = now + Duration::from_millis(after);
-                    self.0.entry(it.name().clone()).or_insert_with(|| (due, it.clone()));
+                    self.0
+                        .entry(partition.name().clone())
+                        .or_insert_with(|| (due, partition.clone()));
                 }
             });
         }
@@ -186,7 +188,7 @@ impl Partitions {
     pub(crate) fn flush(&self, partitions: &[Partition]) -> bool {
         for partition in partitions {
             if let Err(error) = partition.flush() {
-                partition.trouble(&error, "cannot be made durable");
+                partition.trouble(&error, "log cannot be flushed");
             }
         }
         !partitions.is_empty()

@@ -35,7 +35,7 @@ pub struct Assigned {
     pub topic_id: Uuid,
     /// In which of this node's directories it lies, if the metadata says; zero if not.
     pub directory: Uuid,
-    /// Who leads, who is in sync.
+    /// Leader and in-sync replicas.
     pub assignment: Assignment,
     /// What the topic's settings mean.
     pub rules: PartitionRules,
@@ -90,7 +90,7 @@ impl Index {
     }
 }
 
-/// One data directory, and what its checkpoints said when it was opened.
+/// One data directory, and its checkpoints as of its opening.
 #[derive(Debug)]
 pub(crate) struct Dir {
     pub(crate) dir: DataDir,
@@ -101,7 +101,7 @@ pub(crate) struct Dir {
     pub(crate) recovery_points: OffsetCheckpoint,
     pub(crate) high_watermarks: OffsetCheckpoint,
     pub(crate) log_starts: OffsetCheckpoint,
-    /// Up to where each compacted partition is clean.
+    /// Guards up to where each compacted partition is clean; held while the file is written.
     pub(crate) clean: Mutex<OffsetCheckpoint>,
     /// What the checkpoints were made to say since.
     pub(crate) written: WrittenCheckpoints,
@@ -119,12 +119,15 @@ impl Dir {
     }
 }
 
-/// A checkpoint that cannot be understood says nothing: logs are looked through from their start
+/// A corrupt checkpoint file is ignored: logs are checked from their start
 /// then, and what was deleted within a segment can be read again.
 fn or_none(read: Result<OffsetCheckpoint, StorageError>) -> Result<OffsetCheckpoint, StorageError> {
     match read {
         Err(error @ StorageError::Corrupt { .. }) => {
-            tracing::warn!(%error, "checkpoint file is corrupt; it is rebuilt");
+            tracing::warn!(
+                %error,
+                "checkpoint file is corrupt; it is rebuilt, and logs are checked from their start"
+            );
             Ok(OffsetCheckpoint::default())
         }
         read => read,
@@ -136,25 +139,29 @@ fn or_none(read: Result<OffsetCheckpoint, StorageError>) -> Result<OffsetCheckpo
 pub struct Partitions {
     pub(crate) me: NodeId,
     pub(crate) clock: Clock,
+    /// Replaced as a whole, by who holds `changing`.
     index: ArcSwap<Index>,
     pub(crate) dirs: Vec<Dir>,
-    /// Only one change of the set at a time.
+    /// Guards changes of the set and of where partitions lie: one at a time.
     pub(crate) changing: Mutex<()>,
-    /// What is on its way to another directory, and where to; one move at a time is carried out.
+    /// Guards what is on its way to another directory, and where to.
     pub(crate) moves: Mutex<BTreeMap<TopicPartition, Moving>>,
+    /// Held while a move is carried out: one at a time.
     pub(crate) mover: Mutex<()>,
-    pub(crate) bells: Arc<Bells>,
+    pub(crate) bells: Arc<Bells<Partition>>,
     pub(crate) lanes: Lanes,
     pub(crate) metrics: Metrics,
     /// What goes in and out of all topics; it stays when they go.
     pub(crate) flow: Arc<Flow>,
-    /// What could not be opened.
+    /// Guards the list of what could not be opened.
     pub(crate) offline: Mutex<OfflineSet>,
-    /// Has the metadata been taken in once? What it names from then on is new to the disks.
+    /// Has the metadata been taken in once? What it names from then on is new to the disks. Written
+    /// and read under `changing`.
     pub(crate) is_settled: AtomicBool,
-    /// Has there been a partition whose topic has a codec of its own?
+    /// Has there been a partition whose topic has a codec of its own? It is only ever set; who sees it
+    /// late lets the partition's own turn read the batch through.
     repacks: AtomicBool,
-    /// Told when a directory has failed.
+    /// Notified when a directory has failed.
     failures: Arc<Notify>,
 }
 
@@ -194,7 +201,7 @@ impl Partitions {
                 log_starts: or_none(dir.log_starts())?,
                 clean: Mutex::new(dir.clean_offsets()?),
                 written: WrittenCheckpoints::default(),
-                trouble: Arc::new(Trouble::new(Arc::clone(&failures))),
+                trouble: Arc::new(Trouble::new(&dir, Arc::clone(&failures))),
                 disk: DiskTimes::new(&metrics, &clock, dir.path()).into(),
                 dir,
                 id,
@@ -240,7 +247,11 @@ impl Partitions {
         let read = partition.clone();
         let warmed = self.lanes.reading.run(partition.share(), move || read.warm(offset, bytes));
         if warmed.await.is_none() {
-            tracing::error!(partition = %partition.name(), offset, "background read from disk failed");
+            tracing::error!(
+                partition = %partition.name(),
+                offset,
+                "background read from disk was cancelled; the fetch waits for the disk itself"
+            );
         }
     }
 
@@ -296,7 +307,7 @@ impl Partitions {
         self.index.load_full()
     }
 
-    pub(crate) fn bells(&self) -> &Bells {
+    pub(crate) fn bells(&self) -> &Bells<Partition> {
         &self.bells
     }
 
@@ -337,13 +348,18 @@ impl Partitions {
                     dir.bin.put(at, retired);
                 }
                 Ok(None) => {}
-                Err(error) => partition.trouble(&error, "old segments stay"),
+                Err(error) => partition.trouble(&error, "old segments cannot be deleted"),
             }
         }
         let written =
             if any && !dir.trouble.has_failed() { self.checkpoint_dir(dir) } else { Ok(()) };
         if let Err(error) = written {
-            tracing::error!(directory = %dir.dir.path().display(), %error, "log-start-offset-checkpoint cannot be written");
+            let directory = dir.dir.path().display();
+            tracing::error!(
+                %directory,
+                %error,
+                "checkpoint files cannot be written after old segments were deleted; retrying"
+            );
         }
     }
 
@@ -377,7 +393,7 @@ impl Partitions {
                 all.remove(&partition.index());
             }
         }
-        // any order: each is looked at by itself.
+        // any order: each is handled by itself.
         next.by_name.retain(|_, all| !all.is_empty());
         next.compacted.retain(stays);
         self.remove_all(&gone, &mut next);
@@ -433,18 +449,27 @@ impl Partitions {
         self.publish(next);
         for partition in gone {
             if let Err(error) = self.remove(partition) {
-                tracing::error!(partition = %partition.name(), %error, "folder of a deleted partition cannot be removed");
+                tracing::error!(
+                    partition = %partition.name(),
+                    %error,
+                    "folder of a deleted partition cannot be removed; the next start does it"
+                );
             }
         }
         // A power cut must not bring back what a new topic of the same name would take for its own.
         for dir in self.online() {
             if let Err(error) = dir.dir.files().sync_dir(dir.dir.path()) {
-                tracing::error!(%error, "deletion is not durable: folders may come back after a power cut");
+                let directory = dir.dir.path().display();
+                tracing::error!(
+                    %directory,
+                    %error,
+                    "deleted partitions' folders may come back after a power cut"
+                );
             }
         }
     }
 
-    /// Shows everybody what is here.
+    /// Publishes the index of the partitions that are here.
     fn publish(&self, next: &mut Index) {
         next.settle();
         self.index.store(Arc::new(next.clone()));
@@ -475,8 +500,8 @@ impl Partitions {
         self.dirs.iter().filter(|dir| !dir.trouble.has_failed())
     }
 
-    /// Closes every log so that the next start need not look through them, and says so in each
-    /// directory; one that could not be closed is said to be unclean.
+    /// Closes every log so that the next start need not recover them, and marks that in each
+    /// directory; one that could not be closed is marked as unclean.
     ///
     /// # Errors
     /// The first that a file system refused.

@@ -1,10 +1,11 @@
-//! What is done for a partition beside those who write and read it.
+//! Background work for a partition: durability, retention, compaction.
 
 use ottla_storage::{
     Cleaning, CleaningStep, CleaningTerms, Compaction, Dirt, Retired, StorageError,
 };
 use ottla_types::{Offset, TimestampMs};
 
+use crate::bells::Ringer as _;
 use crate::owner::{Needs, Owner};
 use crate::partition::Partition;
 
@@ -33,7 +34,7 @@ pub(crate) enum CleanedPart {
 }
 
 impl Partition {
-    /// Makes records durable that somebody waits for; one call serves all who wait. If another
+    /// Makes records durable that requests wait for; one call serves all of them. If another
     /// thread is at it, it comes again for what has come meanwhile: a disk that hangs must not take
     /// more than one thread.
     ///
@@ -50,7 +51,7 @@ impl Partition {
             self.turn(StorageError::Failed, |owner| owner.log.end_sync(&sync, done))
         });
         self.rung().end_sync();
-        // Whoever came meanwhile was sent away: the turn rings again if there is something to do.
+        // Calls that came meanwhile returned at once: the turn rings again if there is work to do.
         done.and_then(|()| self.turn(StorageError::Failed, |_| Ok(())))
     }
 
@@ -96,7 +97,7 @@ impl Partition {
 
     /// Makes the next segment ready if it will be needed soon.
     fn prepare_segment(&self) {
-        // Whoever is at it may wait for the disk; the next few megabytes bring us here again.
+        // Another thread may hold it and wait for the disk; the next megabytes lead here again.
         let Some(_upkeep) = self.try_upkeep() else { return };
         let Some(wanted) = self.peek(|owner| owner.log.preparation()).flatten() else { return };
         let made = wanted.run().and_then(|spare| {
@@ -107,12 +108,12 @@ impl Partition {
             })
         });
         if let Err(error) = made {
-            tracing::debug!(partition = %self.name(), %error, "no segment can be made ready");
+            tracing::debug!(partition = %self.name(), %error, "next segment cannot be prepared");
         }
     }
 
     /// Gives up segments that are too old, too many, or lie below the log's start; they are
-    /// removed by whoever gets them.
+    /// removed by the caller.
     ///
     /// # Errors
     /// The disk fails.
@@ -127,8 +128,8 @@ impl Partition {
             return Ok(None);
         };
         if self.durable() < offset {
-            // Were the power to go before the old segments have lost their names, those without
-            // their records would be a hole before records that are durable.
+            // If the power went before the old segments have lost their names, the segments after
+            // them could be lost: a gap between records that are durable.
             self.flush_alone()?;
         }
         let retired = self.turn(StorageError::Failed, |owner| owner.log.retire_before(offset))?;

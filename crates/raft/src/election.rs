@@ -1,4 +1,4 @@
-//! Who leads: timeouts, questions and votes.
+//! Elections: timeouts, candidates and votes.
 
 use alloc::collections::BTreeSet;
 
@@ -55,7 +55,7 @@ impl Raft {
         if is_planted(Bug::WaitDropped) {
             return self.wait(None, out);
         }
-        // A stream of later epochs must not put this replica's own turn off for ever.
+        // A stream of later epochs must not delay this replica's own election without end.
         if !waits_for_election || self.deadline_ms.is_none() {
             self.wait_election(moment, out);
         }
@@ -159,8 +159,8 @@ impl Raft {
             {
                 false
             }
-            // A replica that hears from a leader refuses pre-votes; one that only remembers a
-            // leader may have lost it, and grants them.
+            // A replica that gets fetches or answers of a leader refuses pre-votes; one that only
+            // remembers a leader may have lost it, and grants them.
             (Role::Follower { has_fetched, .. }, Ballot::PreVote) => !has_fetched,
             (_, Ballot::PreVote) => true,
             (Role::Unattached | Role::Prospective { .. }, Ballot::Vote) => {

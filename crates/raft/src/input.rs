@@ -40,7 +40,7 @@ pub struct Timing {
     /// as long by chance.
     pub election_ms: u64,
     /// `controller.quorum.fetch.timeout.ms`: a follower that gets no answer to a fetch for this
-    /// long looks for another leader.
+    /// long starts a pre-vote.
     pub fetch_ms: u64,
 }
 
@@ -62,7 +62,7 @@ pub enum Ballot {
 /// A candidate's question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VoteAsked {
-    /// Who asks.
+    /// The candidate.
     pub candidate: ReplicaKey,
     /// In which epoch.
     pub epoch: LeaderEpoch,
@@ -75,7 +75,7 @@ pub struct VoteAsked {
 /// A voter's answer to a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VoteAnswer {
-    /// Who answers.
+    /// The voter that answers.
     pub voter: NodeId,
     /// In which epoch it is.
     pub epoch: LeaderEpoch,
@@ -144,7 +144,7 @@ pub enum Effect {
     AskVotes(VoteAsked),
     /// Answer the one that asked.
     AnswerVote {
-        /// Who asked.
+        /// The candidate.
         candidate: ReplicaKey,
         /// What to answer.
         answer: VoteAnswer,

@@ -19,21 +19,21 @@ pub enum Role {
     },
     /// Asks whether it would be elected (KIP-996); the epoch stays.
     Prospective {
-        /// Who would vote for it.
+        /// Voters that would vote for it.
         granted: BTreeSet<NodeId>,
-        /// Who would not.
+        /// Voters that would not.
         refused: BTreeSet<NodeId>,
         /// The leader it has lost sight of.
         leader: Option<NodeId>,
     },
     /// Asks to be elected.
     Candidate {
-        /// Who voted for it.
+        /// Voters that voted for it.
         granted: BTreeSet<NodeId>,
-        /// Who did not.
+        /// Voters that did not.
         refused: BTreeSet<NodeId>,
     },
-    /// Was elected.
+    /// The elected leader of its epoch.
     Leader {
         /// Where its epoch starts; only beyond it may anything commit. `None` until the batch
         /// that opens the epoch is in the log.

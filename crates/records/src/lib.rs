@@ -1,6 +1,6 @@
 //! The record batch: bytes, compression, checksums, control records.
 //!
-//! A batch (message format v2, KIP-98) is looked at where it lies: [`Batch`] is a borrowed view of
+//! A batch (message format v2, KIP-98) is read in place: [`Batch`] is a borrowed view of
 //! its bytes, [`Batch::unpack`] decompresses under a bound, and a [`Record`] borrows from that.
 //! [`check_batches`] is what a leader demands of a batch from outside, [`BatchBuilder`] makes one.
 //!

@@ -21,7 +21,7 @@ pub enum Allowed {
     AnyCase(Vec<&'static str>),
     /// A text that is not empty.
     NonEmpty,
-    /// A list whose items are not empty. What stands in it twice counts once.
+    /// A list whose items are not empty. A repeated item counts once.
     Items {
         /// The items that there are; all, if it is empty.
         of: Vec<&'static str>,
@@ -73,7 +73,7 @@ impl Allowed {
         })
     }
 
-    /// The value as it counts, if it is allowed: a list without what stands in it twice.
+    /// The value as it counts, if it is allowed: a list without repeated items.
     ///
     /// # Errors
     /// Why it is not, in Kafka's words.
@@ -134,7 +134,7 @@ fn bounds(text: &str) -> Option<(f64, f64)> {
     Some((bound(low, f64::NEG_INFINITY)?, bound(high, f64::INFINITY)?))
 }
 
-/// What is no number is within all bounds, as in Java.
+/// NaN is within all bounds, as in Java.
 fn in_range(number: f64, low: f64, high: f64) -> Result<(), String> {
     if number < low {
         return Err(format!("Value must be at least {low}"));

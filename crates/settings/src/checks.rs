@@ -118,7 +118,7 @@ impl ConfigRules for SettingRules {
         for (name, value) in change.after {
             match find(scope, name) {
                 Some(setting) => known.push((setting, value.as_str())),
-                // What an earlier release stored and this one does not know stands in no way.
+                // A stored setting that this release does not know is ignored.
                 None if change.before.get(name) == Some(value) => {}
                 None if base_name(name) != name => faults.add(|| {
                     invalid_request(format!(

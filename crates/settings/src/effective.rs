@@ -19,7 +19,7 @@ pub enum ConfigSource {
     AllBrokers = 3,
     /// In the node's file.
     File = 4,
-    /// Nobody has set it.
+    /// It is not set anywhere: the default.
     Default = 5,
     /// Set for the subscription to clients' metrics.
     ClientMetrics = 7,

@@ -38,10 +38,10 @@ fn effect(setting: &Setting) -> String {
     }
 }
 
-/// What is known of the settings of this name; the nearest name if there is none.
+/// The explanation of the settings of this name.
 ///
 /// # Errors
-/// What may have been meant.
+/// The setting is unknown: the nearest name.
 pub fn explain(name: &str) -> Result<String, String> {
     let mut text = String::new();
     for (scope, kind) in SCOPES {

@@ -86,7 +86,7 @@ struct GivenValue {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     values: BTreeMap<String, GivenValue>,
-    /// What was given and does nothing, such as a name that is no setting: one sentence each.
+    /// What was given and has no effect, such as an unknown setting: one sentence each.
     pub warnings: Vec<String>,
 }
 
@@ -134,7 +134,7 @@ impl Settings {
         for one in sources.overrides {
             match one.split_once('=') {
                 Some((name, value)) => settings.put(name.trim(), value, Origin::Override),
-                None => wrong.push(format!("--override: it takes name=value, not {one}")),
+                None => wrong.push(format!("--override needs name=value, not {one}")),
             }
         }
         wrong.extend(settings.check());
@@ -336,7 +336,7 @@ impl Settings {
     pub fn has_default_directory(&self) -> bool {
         let is_built_in =
             |name: &str| self.values.get(name).is_none_or(|it| it.origin == Origin::TriedOut);
-        // A file may say nothing of directories: then its directory is Kafka's, not ours.
+        // Without `log.dirs` and `log.dir` in the file the directory is Kafka's default, not ours.
         self.values.contains_key("log.dirs") && DIRECTORIES.iter().all(|it| is_built_in(it))
     }
 
@@ -354,7 +354,7 @@ impl Settings {
         self.listener_list("listeners")
     }
 
-    /// `advertised.listeners`; none if nothing is said.
+    /// `advertised.listeners`; empty if it is not set.
     ///
     /// # Errors
     /// One of them is not `NAME://host:port`.

@@ -92,7 +92,7 @@ pub struct Setting {
     pub name: &'static str,
     /// The type of its value.
     pub kind: ConfigType,
-    /// Its value when nobody has set it.
+    /// Its value when it is not set.
     pub default: Option<&'static str>,
     /// Which values are allowed.
     pub allowed: Allowed,
@@ -100,7 +100,7 @@ pub struct Setting {
     pub changes: UpdateMode,
     /// The brokers' settings that stand in for a topic's, the nearest first.
     pub fallbacks: Vec<&'static str>,
-    /// Is it shown only where somebody has set it?
+    /// Is it shown only where it is set?
     pub is_unlisted: bool,
     /// What it means.
     pub text: &'static str,
@@ -121,7 +121,7 @@ impl Setting {
         })
     }
 
-    /// A value as Kafka shows it; as it was typed, if it is none.
+    /// A value as Kafka shows it; as it was typed, if it is not valid.
     #[must_use]
     pub fn shown(&self, text: &str) -> String {
         self.read(text).map_or_else(|_| text.to_owned(), |value| value.to_string())

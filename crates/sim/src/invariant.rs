@@ -243,7 +243,7 @@ impl Invariant {
             }
             Self::NodeRecovers => "a node starts after every crash and stops when it is asked to",
             Self::EverythingEnds => "after the faults every client can end what it has begun",
-            Self::NoPanic => "nothing panics, and nothing runs for ever",
+            Self::NoPanic => "no task panics, and none runs without end",
             Self::SameTrace => "a seed that runs twice has the same history twice",
         }
     }

@@ -48,7 +48,7 @@ pub enum Runs {
     Twice,
 }
 
-/// What came of it.
+/// The outcome.
 #[derive(Debug, Default)]
 pub struct Summary {
     /// What all seeds together covered.

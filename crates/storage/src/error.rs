@@ -30,6 +30,9 @@ pub enum StorageError {
     /// A write failed before; the log must be opened again.
     #[error("an earlier write failed; the log takes no more until it is opened again")]
     Failed,
+    /// The node stops: the work was left as far as it had come.
+    #[error("the node stops")]
+    Stopped,
 }
 
 impl StorageError {

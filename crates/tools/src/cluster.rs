@@ -14,7 +14,7 @@ use crate::tool::Tool;
 pub const TOOLS: &[&Tool] = &[
     &Tool {
         name: "kafka-cluster",
-        about: "cluster-id: show it; list-endpoints: show where the brokers are.",
+        about: "cluster-id: show the cluster id; list-endpoints: show the addresses of brokers.",
         options: CLUSTER,
         run: cluster,
     },
@@ -26,13 +26,13 @@ pub const TOOLS: &[&Tool] = &[
     },
     &Tool {
         name: "kafka-broker-api-versions",
-        about: "Show which versions of which requests the brokers speak.",
+        about: "Show which API versions each broker supports.",
         options: &[],
         run: versions,
     },
     &Tool {
         name: "kafka-random-uuid",
-        about: "Print a new id, such as a cluster has.",
+        about: "Print a new random id, for example for a cluster.",
         options: &[],
         run: random,
     },
@@ -57,7 +57,7 @@ const CLUSTER: &[Opt] = &[
 const QUORUM: &[Opt] = &[
     flag("status", "Print a summary of the quorum."),
     flag("replication", "Print each replica of the quorum."),
-    flag("human-readable", "With --replication: times as how long ago."),
+    flag("human-readable", "With --replication: print times as ages."),
 ];
 
 fn cluster(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {

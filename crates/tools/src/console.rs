@@ -90,7 +90,11 @@ const CONSUMER: &[Opt] = &[
     flag("enable-systest-events", "Print shutdown_complete at the end."),
     flag("from-beginning", "Start at the first record where the group has no committed offset."),
     value("max-messages", "COUNT", "Stop after this number of records; -1 for no limit."),
-    value("timeout-ms", "MS", "End if no record comes for so long; a negative number is no limit."),
+    value(
+        "timeout-ms",
+        "MS",
+        "Stop when no record comes for this time, in ms; negative for no limit.",
+    ),
     value("isolation-level", "LEVEL", "read_committed, or read_uncommitted (the default)."),
     flag("skip-message-on-error", "Continue when a record cannot be printed."),
 ];

@@ -56,7 +56,7 @@ impl PlanFile {
         let list =
             self.all.get(name).ok_or_else(|| self.wrong(&format!("Missing {name} field")))?;
         let list = list.as_array().ok_or_else(|| self.expected("JSON array", list))?;
-        let one = |it: &'_ Value| match it {
+        let one = |entry: &'_ Value| match entry {
             Value::Object(_) => Ok(()),
             other => Err(self.expected("JSON object", other)),
         };
@@ -76,7 +76,7 @@ impl PlanFile {
     /// Refuses entries that name a thing again; `what` begins the message.
     ///
     /// # Errors
-    /// One does.
+    /// A thing is named twice.
     pub fn no_duplicates<T: Ord + ToString>(
         &self,
         what: &str,
@@ -112,7 +112,7 @@ impl PlanEntry<'_> {
     /// A text.
     ///
     /// # Errors
-    /// It is missing, or something else.
+    /// The field is missing, or has another type.
     pub fn text(&self, name: &str) -> Result<&str, ToolError> {
         let found = self.field(name)?;
         found.as_str().ok_or_else(|| self.plan.expected("String", found))
@@ -121,7 +121,7 @@ impl PlanEntry<'_> {
     /// A number of 32 bits.
     ///
     /// # Errors
-    /// It is missing, or something else.
+    /// The field is missing, or has another type.
     pub fn int(&self, name: &str) -> Result<i32, ToolError> {
         let found = self.field(name)?;
         int(found).ok_or_else(|| self.plan.expected("Integer", found))
@@ -130,7 +130,7 @@ impl PlanEntry<'_> {
     /// A number of 64 bits.
     ///
     /// # Errors
-    /// It is missing, or something else.
+    /// The field is missing, or has another type.
     pub fn long(&self, name: &str) -> Result<i64, ToolError> {
         let found = self.field(name)?;
         found.as_i64().ok_or_else(|| self.plan.expected("Long", found))
@@ -139,7 +139,7 @@ impl PlanEntry<'_> {
     /// A list of numbers of 32 bits.
     ///
     /// # Errors
-    /// It is missing, or something else.
+    /// The field is missing, or has another type.
     pub fn ints(&self, name: &str) -> Result<Vec<i32>, ToolError> {
         let found = self.field(name)?;
         let list = found.as_array().ok_or_else(|| self.plan.expected("JSON array", found))?;
@@ -154,8 +154,8 @@ impl PlanEntry<'_> {
     pub fn texts(&self, name: &str) -> Result<Option<Vec<String>>, ToolError> {
         let Some(found) = self.it.get(name) else { return Ok(None) };
         let list = found.as_array().ok_or_else(|| self.plan.expected("JSON array", found))?;
-        let one = |it: &Value| {
-            it.as_str().map(str::to_owned).ok_or_else(|| self.plan.expected("String", it))
+        let one = |item: &Value| {
+            item.as_str().map(str::to_owned).ok_or_else(|| self.plan.expected("String", item))
         };
         list.iter().map(one).collect::<Result<_, _>>().map(Some)
     }
@@ -163,7 +163,7 @@ impl PlanEntry<'_> {
     /// The partition that `topic` and `partition` name.
     ///
     /// # Errors
-    /// One is missing, or something else.
+    /// A field is missing, or has another type.
     pub fn place(&self) -> Result<TopicPartition, ToolError> {
         Ok(TopicPartition::new(self.text("topic")?, self.int("partition")?))
     }

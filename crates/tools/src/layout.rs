@@ -88,7 +88,7 @@ const MARK: &str = "#!/bin/sh\n# Made by ottla install-tools, which makes it ane
 const EXECUTABLE: u32 = 0o755;
 
 /// Lays `bin/` with a link to `binary` and a script under every name, with and without `.sh`, and
-/// `config/`. Files that are there stay; links and scripts of ours are laid anew. How many scripts
+/// `config/`. Files that are there stay; links and scripts of ours are replaced. How many scripts
 /// there are.
 ///
 /// # Errors
@@ -123,7 +123,7 @@ pub fn install(folder: &Path, binary: &Path) -> io::Result<usize> {
     Ok(count)
 }
 
-/// Is nothing there that is somebody else's? A link or a script of ours is removed.
+/// May the path be written? It is free, or has a link or a script of ours, which is removed.
 fn is_ours(path: &Path) -> io::Result<bool> {
     let Ok(known) = std::fs::symlink_metadata(path) else { return Ok(true) };
     let is_script = || std::fs::read(path).is_ok_and(|it| it.starts_with(MARK.as_bytes()));

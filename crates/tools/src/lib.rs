@@ -1,8 +1,8 @@
-//! The kafka-* commands, by the names and flags that everybody knows.
+//! The kafka-* commands, by Apache Kafka's names and flags.
 //!
 //! Same flags, same columns, same exit codes as Apache Kafka's. Every tool is a [`Tool`]: its
 //! options as data, and what it does with them. Long-gone flags (`--zookeeper`, `--broker-list`)
-//! are told once where they lead today, and work.
+//! work, with one warning that names today's flag.
 
 /// As `eprintln!`, but a standard error that was closed is no reason to panic.
 macro_rules! tell {
@@ -111,7 +111,7 @@ pub fn run(tool: &Tool, args: &[String], default_server: Option<&str>, out: &mut
             tell(&format!("{why}\n\n{}", options::help(tool)));
             1
         }
-        // Whoever reads has read enough.
+        // The reader of the pipe has read enough.
         Err(ToolError::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
         Err(ToolError::Told) => 1,
         Err(ToolError::Stopped(code)) => code,

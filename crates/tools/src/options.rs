@@ -194,7 +194,7 @@ impl Parsed {
     /// The value of an option that cannot be left out.
     ///
     /// # Errors
-    /// It was.
+    /// A required option is missing.
     pub fn required(&self, name: &str) -> Result<&str, String> {
         self.one(name).ok_or_else(|| format!("Missing required option(s) [{name}]"))
     }
@@ -202,7 +202,7 @@ impl Parsed {
     /// A number that cannot be left out.
     ///
     /// # Errors
-    /// It was, or it is none.
+    /// The option is missing, or its value is not a number.
     pub fn required_number<T: std::str::FromStr>(&self, name: &str) -> Result<T, String> {
         self.required(name)?;
         self.number(name)?.ok_or_else(|| format!("Missing required option(s) [{name}]"))
@@ -211,7 +211,7 @@ impl Parsed {
     /// A number.
     ///
     /// # Errors
-    /// It is none.
+    /// The value is not a number.
     pub fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, String> {
         let Some(text) = self.one(name) else { return Ok(None) };
         let wrong = |_| format!("Cannot parse argument '{text}' of option {name}");

@@ -12,13 +12,13 @@ use crate::tool::Tool;
 pub const TOOLS: &[&Tool] = &[
     &Tool {
         name: "kafka-acls",
-        about: "Show and change who may do what.",
+        about: "Show and change access control lists (ACLs).",
         options: ACLS,
         run: acls,
     },
     &Tool {
         name: "kafka-delegation-tokens",
-        about: "Make, renew, end and show tokens that stand for a password.",
+        about: "Create, renew, expire and describe delegation tokens.",
         options: TOKENS,
         run: tokens,
     },
@@ -111,7 +111,7 @@ const ANY: i8 = 1;
 const DENY: i8 = 2;
 const ALLOW: i8 = 3;
 
-/// Of what the command line speaks: kind and name.
+/// The resources of the command line: kind and name.
 fn resources(args: &Parsed) -> Vec<(i8, String)> {
     let mut all = Vec::new();
     for (option, kind, _) in RESOURCES {
@@ -127,7 +127,7 @@ fn named<T: Copy>(what: &str, text: &str, all: &[(&str, T)]) -> Result<T, ToolEr
     let found = all.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
     found.map(|(_, it)| *it).ok_or_else(|| {
         let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
-        ToolError::Usage(format!("there is no {what} {text}; it is one of {}", names.join(", ")))
+        ToolError::Usage(format!("unknown {what} {text}; use one of {}", names.join(", ")))
     })
 }
 
@@ -240,7 +240,7 @@ fn add(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let bindings = rules(args)?.into_iter().map(binding).collect();
     let client = session.connect()?;
     session.wait(client.create_acls(bindings)).map_err(plain)?;
-    show(session, &client, &resources(args), (pattern, None))
+    show(session, &client, &resources(args), pattern, None)
 }
 
 fn remove(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
@@ -273,7 +273,7 @@ fn remove(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
     }
     let client = session.connect()?;
     session.wait(client.delete_acls(filters)).map_err(plain)?;
-    show(session, &client, &resources(args), (pattern, None))
+    show(session, &client, &resources(args), pattern, None)
 }
 
 fn list(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
@@ -283,14 +283,15 @@ fn list(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
         asked.push((ANY, String::new()));
     }
     let pattern = pattern(args)?;
-    show(session, &client, &asked, (pattern, args.one("principal")))
+    show(session, &client, &asked, pattern, args.one("principal"))
 }
 
 fn show(
     session: &mut ToolSession<'_>,
     client: &Client,
     asked: &[(i8, String)],
-    (pattern, principal): (i8, Option<&str>),
+    pattern: i8,
+    principal: Option<&str>,
 ) -> Result<(), ToolError> {
     for (kind, name) in asked {
         let filter = AclFilter {
@@ -379,7 +380,7 @@ fn tokens(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
     // Whatever is asked, it is refused for the same reason until connections can be secure.
     session.wait(client.describe_tokens(owners)).map_err(plain)?;
     Err(failed(format!(
-        "kafka-delegation-tokens --{action}: this build of ottla cannot say who it is, and tokens are for those who do"
+        "kafka-delegation-tokens --{action}: this build of ottla cannot authenticate, and delegation tokens need an authenticated user"
     )))
 }
 

@@ -28,7 +28,7 @@ pub enum ToolError {
     /// The cluster refuses, or does not answer.
     #[error("{0}")]
     Client(#[from] ClientError),
-    /// An option is none.
+    /// An option is not valid.
     #[error("{0}")]
     Option(#[from] OptionError),
     /// It cannot read or write.
@@ -117,7 +117,7 @@ impl<'a> ToolSession<'a> {
     /// A consumer's options, of the file and of `NAME=VALUE` words.
     ///
     /// # Errors
-    /// One of them is none.
+    /// One of them is not a valid option.
     pub fn consumer_options<'b>(
         &self,
         more: impl Iterator<Item = &'b str>,
@@ -132,7 +132,7 @@ impl<'a> ToolSession<'a> {
     /// A producer's options: the tool's own defaults, the file, and `NAME=VALUE` words.
     ///
     /// # Errors
-    /// One of them is none.
+    /// One of them is not a valid option.
     pub fn producer_options<'b>(
         &self,
         defaults: &[(&str, &str)],
@@ -171,8 +171,8 @@ fn known(set: Result<(), OptionError>) -> Result<(), OptionError> {
 /// A tool's old way to the cluster.
 fn instead_of_zookeeper(zookeeper: &str, default_server: Option<&str>) -> String {
     let hosts = zookeeper.split('/').next().unwrap_or_default().split(',');
-    let host = |it: &str| {
-        let host = it.rsplit_once(':').map_or(it, |(host, _)| host);
+    let host = |address: &str| {
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         format!("{host}:{KAFKA_PORT}")
     };
     let found =
@@ -245,7 +245,7 @@ pub fn pairs<'a>(words: impl Iterator<Item = &'a str>) -> Result<Vec<(String, St
 /// The text of a file that the command line names.
 ///
 /// # Errors
-/// It cannot be read.
+/// The file cannot be read.
 pub fn read(file: &str) -> Result<String, ToolError> {
     std::fs::read_to_string(file).map_err(|error| failed(format!("{file}: {error}")))
 }
@@ -253,7 +253,7 @@ pub fn read(file: &str) -> Result<String, ToolError> {
 /// What a properties file says.
 ///
 /// # Errors
-/// It cannot be read, or is none.
+/// The file cannot be read, or is not a properties file.
 pub fn properties(file: &str) -> Result<HashMap<String, String>, ToolError> {
     let text = read(file)?;
     java_properties::read(text.as_bytes()).map_err(|error| failed(format!("{file}: {error}")))
@@ -262,7 +262,7 @@ pub fn properties(file: &str) -> Result<HashMap<String, String>, ToolError> {
 /// A pattern of a whole text.
 ///
 /// # Errors
-/// It is none.
+/// The text is not a whole number.
 pub fn whole(pattern: &str) -> Result<Regex, ToolError> {
     Regex::new(&format!("^(?:{pattern})$"))
         .map_err(|error| failed(format!("{pattern} is not a regular expression: {error}")))

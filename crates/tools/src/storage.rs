@@ -1,4 +1,4 @@
-//! What kafka-storage can tell of data directories without a server.
+//! The actions of kafka-storage that need no server.
 
 use std::collections::BTreeMap;
 use std::path::Path;

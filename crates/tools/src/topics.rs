@@ -39,12 +39,12 @@ const OPTIONS: &[Opt] = &[
         "under-min-isr-partitions",
         "With --describe: only partitions with an ISR below min.insync.replicas.",
     ),
-    flag("at-min-isr-partitions", "With --describe: those with just as many in sync as they need."),
+    flag("at-min-isr-partitions", "With --describe: only partitions at their min.insync.replicas."),
     flag("topics-with-overrides", "With --describe: only topics with settings of their own."),
     flag("if-exists", "Do nothing if the topic does not exist."),
     flag("if-not-exists", "With --create: do nothing if the topic exists."),
     flag("exclude-internal", "Leave internal topics out."),
-    value("partition-size-limit-per-response", "COUNT", "How many partitions to ask for at once."),
+    value("partition-size-limit-per-response", "COUNT", "The most partitions in one response."),
 ];
 
 /// The actions that an option goes with.

@@ -18,22 +18,22 @@ pub const TOOLS: &[&Tool] = &[&Tool {
 }];
 
 const OPTIONS: &[Opt] = &[
-    last("transactional-id", "ID", "With describe: which."),
-    last("topic", "NAME", "With describe-producers, abort, find-hanging: in which topic."),
-    last("partition", "NUMBER", "The same: in which partition."),
+    last("transactional-id", "ID", "With describe: the transactional id."),
+    last("topic", "NAME", "With describe-producers, abort, find-hanging: the topic."),
+    last("partition", "NUMBER", "The same: the partition."),
     last("broker-id", "ID", "With describe-producers, find-hanging: ask this broker."),
     last(
         "max-transaction-timeout",
         "MINUTES",
         "With find-hanging: what is open for longer (default: 15).",
     ),
-    last("start-offset", "OFFSET", "With abort: where the transaction begins."),
-    last("producer-id", "ID", "With abort, instead of --start-offset: whose it is."),
-    last("producer-epoch", "EPOCH", "The same: its producer's epoch."),
-    last("coordinator-epoch", "EPOCH", "The same: its coordinator's epoch."),
+    last("start-offset", "OFFSET", "With abort: the first offset of the transaction."),
+    last("producer-id", "ID", "With abort, instead of --start-offset: the producer id."),
+    last("producer-epoch", "EPOCH", "The same: the producer's epoch."),
+    last("coordinator-epoch", "EPOCH", "The same: the transaction coordinator's epoch."),
     last("transactionalId", "ID", "With forceTerminateTransaction: which."),
-    last("duration-filter", "MS", "With list: those that have been open for longer."),
-    last("transactional-id-pattern", "REGEX", "With list: ids that match."),
+    last("duration-filter", "MS", "With list: only transactions open for longer, in ms."),
+    last("transactional-id-pattern", "REGEX", "With list: only transactional ids that match."),
 ];
 
 fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {

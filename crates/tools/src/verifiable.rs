@@ -17,38 +17,42 @@ use crate::tool::Tool;
 pub const TOOLS: &[&Tool] = &[
     &Tool {
         name: "kafka-verifiable-producer",
-        about: "Write counted numbers, and tell of each where it went.",
+        about: "Write ascending numbers, and print partition and offset of each.",
         options: PRODUCER,
         run: produce,
     },
     &Tool {
         name: "kafka-verifiable-consumer",
-        about: "Read in a group, and tell of all that happens to it.",
+        about: "Read as a member of a group, and print each event as JSON.",
         options: CONSUMER,
         run: consume,
     },
 ];
 
 const PRODUCER: &[Opt] = &[
-    last("topic", "NAME", "Where to."),
-    last("max-messages", "COUNT", "How many; -1 (the default) until it is stopped."),
-    last("throughput", "RATE", "About so many a second; -1 for as many as can be."),
-    last("acks", "ACKS", "Who must have a record: 0, 1 or -1."),
-    last("message-create-time", "MS", "The time of the first record; it goes on from there."),
-    last("value-prefix", "NUMBER", "What stands before each value, with a dot."),
-    last("repeating-keys", "COUNT", "Keys from 0 to below this, again and again."),
+    last("topic", "NAME", "The topic."),
+    last("max-messages", "COUNT", "The number of records; -1 (the default) for no limit."),
+    last("throughput", "RATE", "The rate, in records a second; -1 for no limit."),
+    last("acks", "ACKS", "Which replicas must have a record (acks): 0, 1 or -1."),
+    last(
+        "message-create-time",
+        "MS",
+        "The timestamp of the first record, in ms; later ones follow.",
+    ),
+    last("value-prefix", "NUMBER", "A text before each value, divided from it by a dot."),
+    last("repeating-keys", "COUNT", "The number of keys: they count from 0 and repeat."),
     last("producer.config", "FILE", "The former name of --command-config."),
 ];
 
 const CONSUMER: &[Opt] = &[
     last("topic", "NAME", "The topic."),
     last("group-id", "ID", "The group."),
-    last("group-instance-id", "ID", "A name that this member keeps when it comes again."),
+    last("group-instance-id", "ID", "The instance id of a static member."),
     last("group-protocol", "NAME", "classic (the default) or consumer."),
-    last("group-remote-assignor", "NAME", "With consumer: who shares partitions out."),
-    last("assignment-strategy", "CLASS", "With classic: how partitions are shared out."),
-    last("max-messages", "COUNT", "How many; -1 (the default) until it is stopped."),
-    last("session-timeout", "MS", "After how long a silent member is given up."),
+    last("group-remote-assignor", "NAME", "With consumer: the assignor on the coordinator."),
+    last("assignment-strategy", "CLASS", "With classic: the assignor class."),
+    last("max-messages", "COUNT", "The number of records; -1 (the default) for no limit."),
+    last("session-timeout", "MS", "The session timeout, in ms."),
     last("reset-policy", "WHERE", "earliest (the default), latest or none."),
     flag("verbose", "Print a line for each record."),
     flag("enable-autocommit", "Commit periodically, and not after each batch."),
@@ -115,7 +119,7 @@ impl Numbers {
         message
     }
 
-    /// Tells of the records that have been written.
+    /// Prints the records that have been written.
     fn acknowledge(
         &mut self,
         session: &mut ToolSession<'_>,
@@ -202,7 +206,7 @@ fn produce(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError
     stopped.map_or(Ok(()), |code| Err(ToolError::Stopped(code)))
 }
 
-/// A consumer whose every step is told.
+/// A consumer that prints each of its steps.
 struct VerifiableConsumer {
     consumer: Consumer,
     verbose: bool,
@@ -214,7 +218,7 @@ struct VerifiableConsumer {
 }
 
 impl VerifiableConsumer {
-    /// Tells which partitions have come and which have gone.
+    /// Prints which partitions were assigned and which were revoked.
     fn look(&mut self, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
         let now: BTreeSet<TopicPartition> = self.consumer.assignment().into_iter().collect();
         if now == self.assigned {
@@ -228,7 +232,7 @@ impl VerifiableConsumer {
         Ok(())
     }
 
-    /// Tells of a batch, and commits it.
+    /// Prints a batch, and commits it.
     fn settle(&mut self, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
         let batch = std::mem::take(&mut self.batch);
         let mut ranges: BTreeMap<TopicPartition, (u64, i64, i64)> = BTreeMap::new();

@@ -1,6 +1,6 @@
 //! The nouns that all floors share: ids, offsets, epochs, error codes; plain data.
 //!
-//! Nothing here decides anything. What stands here is named the way Kafka's users name it.
+//! Nothing here decides anything. Everything has the name that Kafka's users know.
 #![no_std]
 #![forbid(unsafe_code)]
 

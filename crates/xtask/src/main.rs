@@ -1,4 +1,4 @@
-//! `cargo xtask`: the commands of those who work on Ottla.
+//! `cargo xtask`: commands for developers of Ottla.
 
 mod dist;
 mod mutants;

@@ -54,7 +54,7 @@ pub fn add_api(root: &Path, name: &str) -> Made {
 /// the table, the field that the node keeps it in, and the line that reads it. Returns the files.
 ///
 /// # Errors
-/// The name is no setting's name, it is there already, or a file is not as expected.
+/// The name is not valid for a setting, it is there already, or a file is not as expected.
 pub fn add_setting(root: &Path, name: &str) -> Made {
     let is_word = |word: &str| {
         word.starts_with(|c: char| c.is_ascii_lowercase())
@@ -198,7 +198,7 @@ fn handler_text(name: &str, api: &ApiSchema) -> String {
          use ottla_protocol::messages::{name}_response::{api}Response;\n\n\
          use crate::node::Node;\n\
          use crate::request::{{Api, Call}};\n\n\
-         /// Say here who asks.\n\
+         /// Say here which clients send it.\n\
          pub const API: Api = Api::of(ApiKey::{api}, {oldest}, {newest});\n\n\
          /// Answers the response's defaults. First it will ask `call.may` for the right of its\n\
          /// row in `authorisation.txt`.\n\

@@ -45,7 +45,7 @@ pub enum StepResult {
     LeftOut(&'static str),
 }
 
-/// Runs all steps, also after one has failed, and prints the table. Is none of them failed?
+/// Runs all steps, also after one has failed, and prints the table. Have all of them passed?
 #[must_use]
 pub fn run_all(root: &Path, steps: &[Step]) -> bool {
     let mut done = Vec::new();

@@ -1,4 +1,4 @@
-//! CreateTopics: new topics, or only a look whether they could be.
+//! CreateTopics: creates topics, or only checks whether they could be created.
 //!
 //! Versions 0 and 1 were removed in Kafka 4.0 and are served here. 1: only validate. 4: defaults
 //! for partitions and replication factor (KIP-464). 5: the topic's settings in the answer

@@ -1,4 +1,4 @@
-//! DescribeTransactions: where transactions stand (KIP-664).
+//! DescribeTransactions: the states of transactions (KIP-664).
 
 use ottla_coordinator::transaction::{Transaction, TransactionCommand};
 use ottla_protocol::ApiKey;

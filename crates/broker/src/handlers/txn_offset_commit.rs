@@ -1,4 +1,4 @@
-//! TxnOffsetCommit: how far a group has come, as part of a transaction.
+//! TxnOffsetCommit: commits a group's offsets as part of a transaction.
 //!
 //! 2: leader epochs (KIP-320). 3: the member and its generation fence (KIP-447). 4:
 //! TRANSACTION_ABORTABLE. 5: it adds the group's partition to the transaction (KIP-890).
@@ -82,7 +82,7 @@ fn put_refused(all: &mut Vec<TxnOffsetCommitResponseTopic>, topic: TxnOffsetComm
     }
 }
 
-/// What a client of this version is told, in codes that it knows: those of before version 2 fail
+/// The error code for a client of this version, one that it knows: clients before version 2 fail
 /// for good when a coordinator is loading (KAFKA-7296), and those of before version 4 do not know
 /// that a transaction can only be aborted (KIP-890).
 const fn for_version(code: ErrorCode, version: i16) -> ErrorCode {
@@ -122,7 +122,7 @@ async fn commit_offsets(
             client_version: if call.version >= 5 { 2 } else { 0 },
         };
         node.add_to_transaction(asked).await?;
-        // A marker has come meanwhile: what was asked for is over.
+        // A marker has come meanwhile: the transaction of the request has ended.
         if partition.to_verify(producer.0, producer.1) != Some(guard) {
             return Err(ErrorCode::INVALID_TXN_STATE);
         }
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn each_version_is_told_a_code_that_it_knows() {
         use ErrorCode as Code;
-        // From the coordinators; what versions 0, 1, 2, 3, 4 and 5 are told.
+        // The coordinator's code; the codes for versions 0, 1, 2, 3, 4 and 5.
         let cases = [
             (Code::PRODUCER_FENCED, [Code::INVALID_PRODUCER_EPOCH; 6]),
             (

@@ -18,7 +18,7 @@ use tokio::sync::{oneshot, watch};
 use super::host::{Host, Unanswered, Wake};
 use super::quorum_journal::{News, QuorumJournal};
 
-/// The shares of the controller's lane: nothing of it waits for another.
+/// The shares of the controller's lane: none of them waits for another.
 const COMMITTING: Share = Share(0);
 const PUBLISHING: Share = Share(1);
 const SNAPSHOTS: Share = Share(2);
@@ -36,7 +36,8 @@ struct ControllerInner {
     failed: watch::Sender<bool>,
 }
 
-/// Rings the task that commits, from when there is one.
+/// Rings the task that commits, from when there is one; set once. What is appended before that is
+/// committed by the task's first round.
 #[derive(Debug, Default)]
 struct CommitBell(OnceLock<Ring>);
 
@@ -49,8 +50,8 @@ impl Wake for CommitBell {
 }
 
 impl ControllerHandle {
-    /// A controller that stands where the log of `quorum` ends. It answers from when it has a lane:
-    /// [`ControllerHandle::serve`].
+    /// A controller with the state as of the end of `quorum`'s log. It answers from when it has a
+    /// lane: [`ControllerHandle::serve`].
     #[must_use]
     pub fn new(clock: Clock, controller: Controller, quorum: Quorum) -> Self {
         let committing = Arc::<CommitBell>::default();
@@ -96,7 +97,7 @@ impl ControllerHandle {
     /// Like [`ControllerHandle::ask`], for a thread without a runtime.
     ///
     /// # Errors
-    /// See there.
+    /// As [`ControllerHandle::ask`].
     pub fn ask_blocking<T>(&self, command: ControllerCommand) -> Result<T, ErrorCode>
     where
         T: TryFrom<ControllerReply, Error = ControllerReply>,
@@ -187,7 +188,9 @@ impl ControllerInner {
             Ok(Some(snapshot)) => {
                 lane.start(SNAPSHOTS, move || write_snapshot(&snapshot, &cluster));
             }
-            Err(error) => tracing::error!(%error, offset, "metadata snapshot cannot be written"),
+            Err(error) => {
+                tracing::error!(%error, offset, "metadata snapshot cannot be begun; retrying later")
+            }
         }
         again
     }
@@ -204,7 +207,10 @@ fn write_snapshot(snapshot: &Snapshot, cluster: &Cluster) {
     if let Err(error) =
         snapshot.run(&with_versions(cluster.to_records(), cluster.metadata_version()))
     {
-        tracing::error!(%error, "metadata snapshot cannot be written");
+        tracing::error!(
+            %error,
+            "metadata snapshot cannot be written; retrying when the metadata log has grown"
+        );
     }
 }
 

@@ -21,7 +21,7 @@ const SNAPSHOT_BYTES: u64 = 20 << 20;
 pub struct News {
     /// The metadata.
     pub cluster: Cluster,
-    /// As of which offset.
+    /// The offset of the metadata log as of which it is.
     pub offset: Offset,
     /// The quorum's epoch.
     pub epoch: LeaderEpoch,
@@ -49,8 +49,8 @@ pub struct QuorumJournal {
 pub struct QuorumCommit(Store);
 
 impl QuorumCommit {
-    /// Does it, which takes as long as the disk does; [`QuorumJournal::end_commit`] takes the
-    /// outcome.
+    /// Makes the records durable, which takes as long as the disk does;
+    /// [`QuorumJournal::end_commit`] takes the outcome.
     pub fn run(self) -> Committed {
         let done = self.0.run();
         Committed { store: self.0, done }
@@ -174,14 +174,14 @@ impl Journal<MetadataRecord> for QuorumJournal {
         self.quorum.as_ref().map_or(self.begun, Quorum::log_end)
     }
 
-    /// What has committed, and is in force on this node: who has created a topic may produce to it
-    /// as soon as the answer is there.
+    /// What has committed, and is in force on this node: a client that has created a topic may
+    /// produce to it as soon as the answer is there.
     fn committed(&self) -> Offset {
         self.published
     }
 
     fn log_refused(&self, error: &QuorumError) {
-        tracing::warn!(%error, "metadata log append refused");
+        tracing::warn!(%error, "metadata log append refused; the request fails, nothing has changed");
     }
 
     fn log_failed(&self, error: &QuorumError) {

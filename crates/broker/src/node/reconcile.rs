@@ -35,7 +35,7 @@ impl Node {
             &transaction_settings(&cluster, &self.started, self.id),
         );
         self.clients.telemetry.set(&cluster);
-        // At the first time everything is news to this node, and to nobody else.
+        // After a start all metadata is new to this node, but none of it has changed.
         if self.offset.load(Ordering::Acquire) > 0 {
             audit::topics_changed(&before, &cluster);
         }
@@ -70,12 +70,12 @@ impl Node {
     }
 
     /// Lets the controller know in which of several directories partitions lie (KIP-858): with
-    /// that, a start can tell which partitions a lost directory held.
+    /// that, a start knows which partitions a lost directory held.
     fn tell_directories(&self, wanted: &[Assigned]) {
         let mut assigned = Vec::new();
         for it in wanted {
             let found = self.partitions.find(&it.place.topic, it.place.partition);
-            // One that moves is told by the move.
+            // The directory of a partition that moves is reported by the move.
             let settled = found.filter(|partition| !partition.is_moving());
             let Some(directory) = settled.map(|it| it.directory()) else { continue };
             if directory != it.directory {
@@ -92,9 +92,9 @@ impl Node {
 
     /// The topics that groups may read; the same as before, if none has changed.
     fn topics_of(&self, before: &Cluster, now: &Cluster) -> Arc<TopicCatalog> {
-        let topic = |it: &Arc<Topic>| {
-            let partitions = i32::try_from(it.partitions.len()).unwrap_or(i32::MAX);
-            (Arc::clone(&it.name), it.id, partitions)
+        let topic = |topic: &Arc<Topic>| {
+            let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+            (Arc::clone(&topic.name), topic.id, partitions)
         };
         let known = self.topics.load_full();
         if known.version > 0 && now.topics().map(topic).eq(before.topics().map(topic)) {

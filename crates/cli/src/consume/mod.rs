@@ -28,7 +28,8 @@ pub struct Consume {
     /// Start at the first record instead of after the last.
     #[arg(long)]
     from_beginning: bool,
-    /// Start there: earliest, an offset, a time (2026-11-20T10:00:00Z) or how long ago (-2h).
+    /// Start at this position: earliest, an offset, a time (2026-11-20T10:00:00Z) or how long ago
+    /// (-2h).
     #[arg(
         long,
         value_name = "PLACE",
@@ -36,22 +37,22 @@ pub struct Consume {
         allow_hyphen_values = true
     )]
     from: Option<String>,
-    /// Start so many records before the end of each partition.
+    /// Start this number of records before the end of each partition.
     #[arg(long, value_name = "COUNT", conflicts_with_all = ["from", "from_beginning"])]
     last: Option<u32>,
-    /// End there, in the same forms as --from.
+    /// End at this position, in the same forms as --from.
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
     until: Option<String>,
-    /// End where the topic ended when this began.
+    /// End at the last record that the topic had at the start.
     #[arg(long, short)]
     exit: bool,
     /// Only these partitions.
     #[arg(long, short, value_name = "NUMBER")]
     partition: Vec<i32>,
-    /// Read as a member of this group, from where it left off.
+    /// Read as a member of this group, from its committed offsets.
     #[arg(long, short = 'g', value_name = "GROUP", conflicts_with_all = ["from", "last", "partition"])]
     group: Option<String>,
-    /// End after so many records.
+    /// End after this number of records.
     #[arg(long, short = 'n', value_name = "COUNT")]
     max_messages: Option<u64>,
     /// Only records whose value matches.
@@ -239,7 +240,7 @@ async fn read(
         if !is_late && print(&record)? {
             left -= 1;
         }
-        // A poll that has records at hand does not wait, and signals are heard only in waits.
+        // A poll that has records at hand does not wait, and signals are handled only in waits.
         tokio::task::yield_now().await;
     }
     Ok(())

@@ -53,7 +53,7 @@ pub(crate) fn at(word: &str, clock: &Clock) -> Result<StartPosition, String> {
     match local {
         Some(time) => Ok(StartPosition::Time(time.timestamp().as_millisecond())),
         None => Err(format!(
-            "{word:?} is not a position: it takes earliest, latest, an offset, a time such as 2026-11-20T10:00:00Z or (in this machine's time zone) 2026-11-20T10:00, or how long ago, such as -2h"
+            "{word:?} is not a position: use earliest, latest, an offset, a time such as 2026-11-20T10:00:00Z or (in this machine's time zone) 2026-11-20T10:00, or how long ago, such as -2h"
         )),
     }
 }

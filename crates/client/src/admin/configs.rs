@@ -87,10 +87,10 @@ pub struct ConfigEntry {
 }
 
 impl ConfigEntry {
-    /// The source of a value that nobody has set.
+    /// The source of a value that is the setting's default.
     pub const DEFAULT: i8 = 5;
 
-    /// Has nobody set it?
+    /// Is the value the setting's default?
     #[must_use]
     pub const fn is_default(&self) -> bool {
         self.source == Self::DEFAULT

@@ -1,10 +1,10 @@
-//! Where one may wait for a disk, or compute for long, without holding up who serves.
+//! Threads that may wait for a disk, or compute for long, so that serving threads need not.
 //!
 //! A node has threads for that; a simulation lets some of its time pass, and does the work inline.
 //! Work is given for a [`Share`], as a rule that of a data directory: a disk that hangs takes the
 //! threads of its own share and leaves the others theirs.
 //!
-//! What may wait is bounded by who gives it: a caller of [`Lane::run`] who goes away takes work
+//! The callers bound how much work waits: a caller of [`Lane::run`] that goes away takes work
 //! that has not begun with it, and [`Lane::start`] is for work that is given once per partition.
 
 mod pool;
@@ -34,7 +34,7 @@ enum LaneJob {
     Round(TaskId),
 }
 
-/// For whom work is done: the number of a data directory, for example.
+/// The share of a lane that work belongs to: the number of a data directory, for example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Share(pub usize);
 
@@ -79,8 +79,8 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Makes the task's next round due now, unless it wants to rest; one that runs hears it when
-    /// its round ends.
+    /// Makes the task's next round due now, unless it wants to rest; if it is running, when
+    /// its present round ends.
     pub fn ring(&self) {
         match &self.lane.0 {
             LaneKind::Threads(pool) => pool.ring(self.task),

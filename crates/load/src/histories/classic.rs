@@ -278,7 +278,7 @@ fn refusals(play: &mut Player) -> Result<(), LoadError> {
         protocol.name = "roundrobin".to_owned();
     }
     play.ask(&other, 9)?;
-    play.about("an instance id that nobody has");
+    play.about("an instance id that no member has");
     let mut beat = heartbeat(group, &one, told.generation_id);
     beat.group_instance_id = Some("nobody".to_owned());
     play.ask(&beat, 4).map(drop)

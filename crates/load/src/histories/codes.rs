@@ -147,7 +147,7 @@ fn instances(play: &mut Player) -> Result<(), LoadError> {
         ConsumerGroupHeartbeatRequest { instance_id, ..request }
     };
     let fixed = play.ask(&named(joins(group, "m1", &topic), "i2"), 1)?.member_epoch;
-    play.about("as who it is, as another, as one that is not there");
+    play.about("with its own member id, with another's, with an unknown one");
     play.ask(&named(beat(group, "m1", fixed), "i2"), 1)?;
     play.ask(&named(beat(group, "m1", fixed), "i8"), 1)?;
     play.ask(&named(beat(group, "m9", fixed), "i2"), 1)?;

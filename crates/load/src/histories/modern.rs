@@ -88,7 +88,7 @@ fn life(play: &mut Player) -> Result<(), LoadError> {
         assignment.topic_partitions.sort_by_key(|it| it.partitions.len());
     }
     play.note(&told);
-    play.about("it did not hear that");
+    play.about("the answer was lost");
     play.ask(&both, 1)?;
     play.about("it joins again, and leaves");
     let again = play.ask(&joins(group, "one", &topic), 1)?;
@@ -107,7 +107,7 @@ fn two(play: &mut Player) -> Result<(), LoadError> {
     play.about("another comes, and waits");
     let two = play.ask(&joins(group, "two", &topic), 1)?;
     describe(play, group)?;
-    play.about("the first is told to give up, and does");
+    play.about("the first must revoke, and does");
     let before = one.member_epoch;
     play.ask(&beat(group, "one", before), 1)?;
     play.ask(&beat(group, "one", before), 1)?;

@@ -20,7 +20,7 @@ use super::player::Player;
 use crate::wire::LoadError;
 
 pub const ALL: &[History] = &[
-    ("offsets of nobody", nobody),
+    ("offsets without a member", nobody),
     ("offsets of members", members),
     ("offsets of an epoch before", before),
     ("offsets by topic id", by_id),
@@ -133,7 +133,7 @@ fn members(play: &mut Player) -> Result<(), LoadError> {
     let mut lead = sync(group, &one, generation);
     lead.assignments = vec![gives(&one, &topic, &[0, 1])?];
     play.ask(&lead, 5)?;
-    play.about("as the member, of another generation, as nobody");
+    play.about("as the member, of another generation, without a member id");
     for (member, generation) in [
         (one.as_str(), generation),
         (&one, generation + 1),
@@ -264,10 +264,10 @@ fn refused(play: &mut Player) -> Result<(), LoadError> {
     play.ask(&commit("", ("", -1), (&topic, 0), 1), 9)?;
     fetch(play, "", &topic, 8)?;
     fetch(play, group, "absent", 8)?;
-    play.about("what it said is too long, or nothing");
+    play.about("the metadata text is too long, or empty");
     let mut long = commit(group, ("", -1), (&topic, 0), 1);
-    let said = |it: &mut OffsetCommitRequest, text: Option<String>| {
-        let partitions = it.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+    let said = |request: &mut OffsetCommitRequest, text: Option<String>| {
+        let partitions = request.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
         partitions.for_each(|it| it.committed_metadata.clone_from(&text));
     };
     said(&mut long, Some("x".repeat(4097)));

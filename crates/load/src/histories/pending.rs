@@ -22,7 +22,7 @@ pub const ALL: &[History] = &[
     ("pending offset that is deleted", itself),
 ];
 
-/// How often is looked whether a deleted topic's offsets have gone.
+/// How often the history checks whether a deleted topic's offsets have gone.
 const TRIES: usize = 50_000;
 
 fn read(group: &str, topic: &str, require_stable: bool) -> OffsetFetchRequest {
@@ -51,8 +51,8 @@ fn play_it(
     play.coordinator(group, 0)?;
     let producer = begin(play, id)?;
     play.ask(&commit(group, ("", -1), (&topic, 0), 20), 8)?;
-    play.insist(&offset(id, producer, group, &topic, 10), 5, |it| {
-        let all = it.topics.iter().flat_map(|it| &it.partitions);
+    play.insist(&offset(id, producer, group, &topic, 10), 5, |answer| {
+        let all = answer.topics.iter().flat_map(|it| &it.partitions);
         all.map(|it| it.error_code).next().unwrap_or(0)
     })?;
     play.ask(&read(group, &topic, true), 9)?;

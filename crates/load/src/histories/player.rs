@@ -1,4 +1,4 @@
-//! Who plays a history: several connections to one broker, and a text of what they heard.
+//! Plays a history: several connections to one broker, and a text of the answers.
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write};
@@ -71,7 +71,7 @@ impl Player {
         self.hear::<R>(0, version)
     }
 
-    /// Asks on another connection; the answer is heard later.
+    /// Sends on another connection; the answer is read later.
     pub fn send<R: Request>(
         &mut self,
         at: usize,
@@ -82,7 +82,7 @@ impl Player {
         self.connection(at)?.send(&frame)
     }
 
-    /// Hears an answer, and writes it down.
+    /// Reads an answer, and writes it down.
     pub fn hear<R: Request>(&mut self, at: usize, version: i16) -> Result<R::Response, LoadError>
     where
         R::Response: Debug,
@@ -283,17 +283,17 @@ fn neutral(text: &str) -> String {
         }
     }
     if let Ok(codes) = Regex::new(r"error_code: (-?\d+)") {
-        let name = |it: &Captures<'_>| {
-            let code = it[1].parse().unwrap_or(-1);
+        let name = |found: &Captures<'_>| {
+            let code = found[1].parse().unwrap_or(-1);
             format!("error_code: {}", ErrorCode(code).name())
         };
         text = codes.replace_all(&text, name).into_owned();
     }
     let mut seen: Vec<String> = Vec::new();
     if let Ok(ids) = Regex::new(r"producer_id: (\d+)") {
-        let name = |it: &Captures<'_>| {
-            let at = seen.iter().position(|id| *id == it[1]).unwrap_or_else(|| {
-                seen.push(it[1].to_owned());
+        let name = |found: &Captures<'_>| {
+            let at = seen.iter().position(|id| *id == found[1]).unwrap_or_else(|| {
+                seen.push(found[1].to_owned());
                 seen.len() - 1
             });
             format!("producer_id: <producer {at}>")

@@ -16,7 +16,7 @@ pub const ALL: &[History] = &[("client metrics", metrics)];
 
 /// The number of the resource type.
 const CLIENT_METRICS: i8 = 16;
-/// How often is looked whether a subscription is in force.
+/// How often the history checks whether a subscription is in force.
 const TRIES: u64 = 10_000;
 
 fn subscribe(name: &str, settings: &[(&str, &str)]) -> IncrementalAlterConfigsRequest {
@@ -100,7 +100,7 @@ fn metrics(play: &mut Player) -> Result<(), LoadError> {
         let request =
             PushTelemetryRequest { compression_type, ..push(id, subscription, b"metrics") };
         play.ask(&request, 0)?;
-        // Who was told to ask again may do so at once.
+        // A client whose answer said to ask again may do so at once.
         client(play, number)?;
     }
     let (id, subscription) = client(play, 1010)?;

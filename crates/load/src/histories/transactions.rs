@@ -97,7 +97,7 @@ fn produce(id: Option<&str>, topic: (&str, Uuid), records: Bytes) -> ProduceRequ
     }
 }
 
-/// An offset of partition 0 of a topic, for somebody who is no member.
+/// An offset of partition 0 of a topic, from a client that is no member.
 pub fn offset(id: &str, who: Who, group: &str, topic: &str, offset: i64) -> TxnOffsetCommitRequest {
     TxnOffsetCommitRequest {
         transactional_id: id.to_owned(),
@@ -222,7 +222,7 @@ fn second(play: &mut Player) -> Result<(), LoadError> {
     let two = (told.producer_id, told.producer_epoch);
     settle(play, id)?;
     look(play, topic)?;
-    play.about("the same again: it did not hear");
+    play.about("the same again: the answer was lost");
     play.ask(&end(id, one, true), 5)?;
     play.ask(&end(id, one, false), 5)?;
     play.about("a write of the transaction before");
@@ -243,7 +243,7 @@ fn second(play: &mut Player) -> Result<(), LoadError> {
     play.ask(&end(id, three, true), 5)?;
     play.ask(&add(id, three, &name, &[1]), 3)?;
     play.ask(&init(id, three, 60_000), 5)?;
-    play.about("as who it is it comes back");
+    play.about("it comes back with its id and epoch");
     play.ask(&init(id, four, 60_000), 5)?;
     look(play, topic)?;
     let list = ListTransactionsRequest::default();
@@ -264,9 +264,9 @@ fn first(play: &mut Player) -> Result<(), LoadError> {
     play.ask(&produce(Some(id), topic, batch(one, 0, true)?), 11)?;
     play.about("it adds, writes, commits, twice with one epoch");
     for sequence in [0, 1] {
-        play.insist(&add(id, one, &name, &[0]), 3, |it| {
+        play.insist(&add(id, one, &name, &[0]), 3, |answer| {
             let all =
-                it.results_by_topic_v3_and_below.iter().flat_map(|it| &it.results_by_partition);
+                answer.results_by_topic_v3_and_below.iter().flat_map(|it| &it.results_by_partition);
             all.map(|it| it.partition_error_code).next().unwrap_or(0)
         })?;
         describe(play, id)?;
@@ -331,9 +331,9 @@ fn offsets(play: &mut Player) -> Result<(), LoadError> {
     play.about("as a member that is none");
     play.ask(&commit(one, "nobody", 1), 5)?;
     play.ask(&commit(one, "nobody", -1), 5)?;
-    play.about("as nobody");
-    play.insist(&commit(one, "", -1), 5, |it| {
-        let all = it.topics.iter().flat_map(|it| &it.partitions);
+    play.about("without a member id");
+    play.insist(&commit(one, "", -1), 5, |answer| {
+        let all = answer.topics.iter().flat_map(|it| &it.partitions);
         all.map(|it| it.error_code).next().unwrap_or(0)
     })?;
     describe(play, id)?;
@@ -372,7 +372,7 @@ fn refusals(play: &mut Player) -> Result<(), LoadError> {
     play.about("half of a producer");
     play.ask(&init(id, (5, -1), 60_000), 5)?;
     play.ask(&init(id, (-1, 5), 60_000), 5)?;
-    play.about("ids that nobody has begun with");
+    play.about("transactional ids without a producer");
     let nobody = (987_654_321, 0);
     play.ask(&end(id, nobody, true), 5)?;
     play.ask(&end("", nobody, true), 5)?;
@@ -387,7 +387,7 @@ fn refusals(play: &mut Player) -> Result<(), LoadError> {
     play.ask(&produce(Some(id), topic, batch(one, 0, false)?), 13)?;
     play.about("a topic that is not there");
     play.ask(&produce(Some(id), ("", Uuid::of(77)), batch(one, 0, true)?), 13)?;
-    play.about("producers of nobody");
+    play.about("producer ids that do not belong to the transactional id");
     let none = TopicRequest {
         name: "absent".to_owned(),
         partition_indexes: vec![0],
@@ -434,7 +434,7 @@ fn idempotent(play: &mut Player) -> Result<(), LoadError> {
     ] {
         play.ask(&produce(None, topic, batch(who, sequence, false)?), 13)?;
     }
-    play.about("ids that nobody was given");
+    play.about("producer ids that were never given");
     play.ask(&produce(None, topic, batch((987_654_321, 0), 7, false)?), 13)?;
     look(play, topic)
 }

@@ -32,7 +32,7 @@ pub struct BrokerRegistration {
     pub incarnation: Uuid,
     /// Where it listens.
     pub listeners: Vec<BrokerEndpoint>,
-    /// Which levels of which features it can work with.
+    /// The features that it supports, with their levels.
     pub features: Vec<BrokerFeature>,
     /// Its rack.
     pub rack: Option<String>,

@@ -40,7 +40,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Takes one record in. Records that are about something unknown are facts all the same, and
+    /// Takes one record in. Records about unknown topics or brokers are facts, too, and
     /// change nothing.
     pub fn apply(&mut self, record: &MetadataRecord) {
         match record {

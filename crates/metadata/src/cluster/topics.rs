@@ -51,13 +51,13 @@ impl PartitionState {
     pub(crate) fn broken_rule(&self) -> Option<&'static str> {
         let is_replica = |id: &NodeId| self.replicas.contains(id);
         if !self.isr.iter().all(is_replica) {
-            return Some("the ISR has a broker that is no replica");
+            return Some("the ISR has a broker that is not a replica");
         }
         if self.leader != NO_LEADER && !self.isr.contains(&self.leader) {
             return Some("the leader is not in the ISR");
         }
         if !self.elr.iter().all(is_replica) {
-            return Some("the ELR has a broker that is no replica");
+            return Some("the ELR has a broker that is not a replica");
         }
         let in_both = |id: &NodeId| self.isr.contains(id);
         self.elr.iter().any(in_both).then_some("a broker is in the ISR and in the ELR")
@@ -177,7 +177,7 @@ impl TopicTable {
         }
     }
 
-    /// Forgets who may lead out of sync, of one topic or of all (the empty name).
+    /// Clears the eligible leader replicas of one topic or of all (the empty name).
     pub fn clear_elr(&mut self, name: &str) {
         let wanted = |topic: &Topic| name.is_empty() || *topic.name == *name;
         let has =

@@ -225,7 +225,7 @@ pub struct ConfigChange<'a> {
 
 /// Which settings there are, and which values they take: the broker's table of settings knows.
 pub trait ConfigRules: Debug + Send + Sync {
-    /// May a resource have these settings? All of them are looked at, since one that is allowed
+    /// May a resource have these settings? All of them are checked, since one that is allowed
     /// can contradict another.
     ///
     /// # Errors

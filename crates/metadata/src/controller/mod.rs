@@ -108,6 +108,10 @@ impl Machine for Controller {
     type Reply = ControllerReply;
     type Timer = ControllerTimer;
     type Volatile = ControllerMemory;
+    /// They are in the metadata, which the controller writes itself.
+    type Settings = ();
+
+    fn set_settings(&mut self, (): ()) {}
 
     #[expect(clippy::too_many_lines, reason = "a table: where each command is decided")]
     fn decide(&mut self, command: ControllerCommand, turn: &mut Turn<Self>) {

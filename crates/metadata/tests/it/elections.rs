@@ -1,4 +1,4 @@
-//! Who is in sync, who may lead and who does, as brokers stop, crash and come back (KIP-966).
+//! In-sync replicas, eligible replicas and leaders as brokers stop, crash and come back (KIP-966).
 
 use ottla_machine::testkit::MachineBench;
 use ottla_metadata::{

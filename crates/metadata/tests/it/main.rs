@@ -390,7 +390,7 @@ fn quotas_are_kept_for_entities_that_can_be() {
     let rate = |value| ("producer_byte_rate".to_owned(), value);
     let (codes, kept) = alter(vec![quota(&bob, &[("producer_byte_rate", Some(9.0))])]);
     assert_eq!((codes, kept), (vec![ErrorCode::NONE], vec![rate(9.0)]));
-    // The order of an entity's parts says nothing.
+    // The order of an entity's parts does not matter.
     let (_, kept) = alter(vec![quota(&swapped, &[("producer_byte_rate", Some(8.0))])]);
     assert_eq!(kept, [rate(8.0)]);
     let wrong = [

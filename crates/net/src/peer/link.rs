@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use super::{PeerError, PeerLimits, PendingRequest, Reach};
 use crate::frame::Inbox;
 
-/// Where a request's correlation id stands: behind the length, the key and the version.
+/// The position of a request's correlation id: after the length, the key and the version.
 const CORRELATION: std::ops::Range<usize> = 8..12;
 /// How many frames are handed to the system at once.
 const SLICES_MAX: usize = 16;
@@ -124,14 +124,14 @@ struct Outgoing {
     bytes: Bytes,
     /// Has any of it been written?
     is_begun: bool,
-    /// Whom to tell when it has been written: the caller of a request without an answer.
+    /// The caller to notify when it has been written, for a request without an answer.
     told: Option<u64>,
 }
 
 /// A request that waits for its answer.
 struct InFlight {
     correlation: i32,
-    /// Who waits for it; no one, if the caller has gone.
+    /// The caller that waits for it; `None` if it has gone.
     ticket: Option<u64>,
     bytes: usize,
 }
@@ -194,7 +194,8 @@ impl<R: Reach> Up<R> {
         self.outgoing.push_back(Outgoing { correlation, bytes, is_begun: false, told });
     }
 
-    /// Writes what is queued and reads what has come; `answered` hears whose answer has come.
+    /// Writes what is queued and reads what has come; `answered` gets the ids of requests whose
+    /// answer has come.
     pub fn progress(
         &mut self,
         cx: &mut Context<'_>,

@@ -27,7 +27,7 @@ fn follower() -> Raft {
 
 #[test]
 fn a_prospective_that_remembers_a_leader_grants_pre_votes() {
-    // Else the two that survive their leader refuse each other for ever.
+    // Else the two that survive their leader always refuse each other.
     let mut raft = follower();
     step(&mut raft, Input::FetchAnswered { leader: 3, epoch: 4 });
     step(&mut raft, Input::TimedOut);

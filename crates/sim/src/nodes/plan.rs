@@ -101,9 +101,9 @@ pub struct ClientCounts {
     pub idempotent: u64,
     /// Consumers.
     pub consumers: u64,
-    /// Those who create and delete topics.
+    /// Clients that create and delete topics.
     pub admins: u64,
-    /// Those who commit offsets for a group without members.
+    /// Clients that commit offsets for a group without members.
     pub committers: u64,
     /// Members of the group of the classic protocol.
     pub classic_members: u64,

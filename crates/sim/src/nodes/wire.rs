@@ -62,7 +62,7 @@ impl Wire {
     /// Sends a request on the connection that there is, and waits for its answer.
     ///
     /// # Errors
-    /// There is none; the connection is given up.
+    /// No answer came; the connection is given up.
     pub async fn ask<R: Request>(
         &mut self,
         request: &R,

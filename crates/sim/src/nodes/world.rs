@@ -111,7 +111,7 @@ impl NodeWorld {
     /// Lives through it.
     ///
     /// # Errors
-    /// Something that must hold does not.
+    /// An invariant is violated.
     pub fn run(&mut self) -> InvariantCheck {
         self.note(&format!("{:?}", self.plan));
         self.start_node();

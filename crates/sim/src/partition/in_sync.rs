@@ -1,4 +1,4 @@
-//! The leader's side of AlterPartition: who falls out of the in-sync set, who comes into it.
+//! The leader's side of AlterPartition: which replicas leave and join the in-sync set.
 
 use ottla_types::NodeId;
 

@@ -100,7 +100,7 @@ pub(crate) enum PartitionEvent {
         to: usize,
         message: PartitionMessage,
     },
-    /// A broker tells the controller that it lives, and looks for new metadata and records.
+    /// A broker sends a heartbeat to the controller, and fetches metadata and records.
     Polled {
         broker: usize,
         life: u32,
@@ -114,7 +114,7 @@ pub(crate) enum PartitionEvent {
     SessionsChecked,
     /// A producer sends to some leader.
     Produced,
-    /// Somebody administers other topics.
+    /// An administrator changes other topics.
     Administered,
     Fault,
     Restarted {

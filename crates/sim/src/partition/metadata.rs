@@ -205,7 +205,7 @@ impl PartitionWorld {
         Ok(())
     }
 
-    /// A broker is told of all metadata.
+    /// Sends a broker all metadata.
     pub(super) fn tell(&mut self, to: usize) {
         let (life, upto) = (self.brokers[to].life, self.journal.records.len());
         self.send(self.controller(), to, PartitionMessage::Metadata { life, upto });

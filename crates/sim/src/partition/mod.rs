@@ -1,4 +1,4 @@
-//! One partition on 2 to 4 brokers, and the controller that says who leads it.
+//! One partition on 2 to 4 brokers, and the controller that elects its leader.
 //!
 //! `world` is the loop; `metadata` is the controller with its log, and how brokers come by it;
 //! `lifecycle` is how they register, live and stop;

@@ -14,7 +14,7 @@ const FETCH_GIVEN_UP_MS: u64 = 1000;
 const ANSWER_MAX: usize = 4;
 
 impl PartitionWorld {
-    /// A broker says that it lives, fetches, and looks after its in-sync set.
+    /// A broker sends a heartbeat, fetches, and checks its in-sync set.
     pub(super) fn polled(&mut self, at: usize) -> InvariantCheck {
         let broker = &mut self.brokers[at];
         let life = broker.life;

@@ -17,7 +17,7 @@ use crate::log::{SimRecord, count};
 /// What is remembered of the whole history.
 #[derive(Debug, Default)]
 pub(crate) struct PartitionWatch {
-    /// Who led each epoch.
+    /// The leader of each epoch.
     leaders: BTreeMap<LeaderEpoch, NodeId>,
     /// Each record that was ever appended, by epoch and offset: its id, and the epoch before it.
     appended: BTreeMap<(LeaderEpoch, Offset), (u64, LeaderEpoch)>,
@@ -104,7 +104,8 @@ impl PartitionWorld {
             format!("broker {id} commits up to {now} with {in_sync:?} in sync, {required} needed")
         })?;
         self.check_exposed(at, epoch, now)?;
-        // One that has lost records is in the set that a leader knows, until it hears of that.
+        // A replica that has lost records is in the leader's in-sync set until the leader learns of
+        // it.
         let decided = self.journal.partition().map_or(-1, |state| state.partition_epoch);
         let is_stale = partition_epoch < decided;
         let has =
@@ -140,7 +141,7 @@ impl PartitionWorld {
         Ok(())
     }
 
-    /// Whoever may be elected has everything that was committed.
+    /// Every replica that may be elected has all committed records.
     fn check_candidates(&mut self) -> InvariantCheck {
         let Some(state) = self.journal.partition() else { return Ok(()) };
         let candidates: Vec<NodeId> = state.isr.iter().chain(&state.elr).copied().collect();

@@ -11,7 +11,7 @@ use crate::log::{SimRecord, offset};
 
 /// How often a node looks what it has to send, in milliseconds.
 const POLL_MS: u64 = 400;
-/// How long a leader lets a voter be silent before it tells it who leads: half a fetch timeout.
+/// How long a voter may be silent before the leader announces itself: half a fetch timeout.
 const SILENCE_MS: u64 = 1000;
 
 impl QuorumWorld {
@@ -116,7 +116,7 @@ impl QuorumWorld {
         Ok(())
     }
 
-    /// Tells the voters that have been silent so long who leads.
+    /// Announces the leader to voters that have been silent so long.
     fn announce(&mut self, at: usize, silence_ms: u64) {
         let now_ms = self.schedule.now_ms();
         for to in self.voter_places() {

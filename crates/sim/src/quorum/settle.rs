@@ -11,7 +11,7 @@ use crate::network::Weather;
 const ELECTED_MS: u64 = 10_000;
 /// How soon after that all logs must be equal.
 const CONVERGED_MS: u64 = 20_000;
-/// How often it is looked.
+/// The time between two checks, in milliseconds.
 const STEP_MS: u64 = 250;
 
 impl QuorumWorld {
@@ -102,7 +102,7 @@ impl QuorumWorld {
         end > 0 && self.watch.committed.len() == count(end) && (0..self.nodes.len()).all(is_equal)
     }
 
-    /// One line on all nodes, for the one who reads of a failure.
+    /// One line on all nodes, for the report of a failure.
     fn picture(&self) -> String {
         let one = |at: usize| match &self.nodes[at].live {
             None => format!("node {} is down", self.id(at)),

@@ -14,7 +14,7 @@ use crate::options::Parsed;
 use crate::session::{ToolError, ToolSession, failed, plain, plain_refusal};
 
 /// A part of an entity: its type, and its name (the empty one is the default); all names if none
-/// is said.
+/// is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntityPart {
     kind: &'static str,

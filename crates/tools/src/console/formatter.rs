@@ -45,7 +45,7 @@ impl Deserializer {
             "UUID" => Self::Uuid,
             _ => {
                 return Err(failed(format!(
-                    "there is no deserializer {class} here; those for String, ByteArray, Bytes, Short, Integer, Long, Float, Double, Boolean and UUID are known"
+                    "deserializer {class} is not supported; those for String, ByteArray, Bytes, Short, Integer, Long, Float, Double, Boolean and UUID are"
                 )));
             }
         })
@@ -53,8 +53,12 @@ impl Deserializer {
 
     /// Bytes of this kind, for reading; others are an error, as to Kafka's tool.
     fn shown(self, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-        let wrong =
-            || Error::new(ErrorKind::InvalidData, format!("{} bytes are no {self:?}", bytes.len()));
+        let wrong = || {
+            Error::new(
+                ErrorKind::InvalidData,
+                format!("{} bytes are not a valid {self:?}", bytes.len()),
+            )
+        };
         let size = |_| wrong();
         let text = match self {
             Self::Plain => return Ok(bytes.to_vec()),
@@ -145,7 +149,7 @@ impl Formatter {
         if let Some((name, value)) = settings.iter().find(|(name, value)| {
             name.ends_with("deserializer.encoding") && !value.trim().eq_ignore_ascii_case("UTF-8")
         }) {
-            return Err(failed(format!("{name}={value}: only UTF-8 is known here")));
+            return Err(failed(format!("{name}={value}: only UTF-8 is supported")));
         }
         Ok(Self {
             silent: false,
@@ -183,7 +187,7 @@ impl Formatter {
             Some("NoOpMessageFormatter") => formatter.silent = true,
             Some(class) => {
                 formatter.stored = Some(InternalFormatter::named(class).ok_or_else(|| {
-                    failed(format!("--formatter {class}: only {FORMATTERS} are known"))
+                    failed(format!("--formatter {class}: only {FORMATTERS} are supported"))
                 })?);
             }
         }
@@ -194,13 +198,13 @@ impl Formatter {
     ///
     /// # Errors
     /// It cannot be written; or (`InvalidData`) it is not what the settings say it is, and then
-    /// nothing of it has been written.
+    /// no part of it has been written.
     pub fn print(&self, record: &Received, out: &mut dyn Write) -> std::io::Result<()> {
         if let Some(stored) = self.stored {
             return stored.print(record, out);
         }
         let parts = if self.silent { Vec::new() } else { self.parts(record)? };
-        // Who asks for nothing gets nothing, and no empty lines either.
+        // With all print options off nothing is printed, and no empty lines either.
         if parts.is_empty() {
             return Ok(());
         }

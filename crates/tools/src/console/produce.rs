@@ -33,7 +33,7 @@ pub fn produce(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolE
     COMMAND_CONFIG_OF_PRODUCER.check(args)?;
     let options = options(args, session)?;
     if let Some(class) = args.one("line-reader").filter(|it| !it.ends_with("LineMessageReader")) {
-        return Err(failed(format!("--line-reader {class}: only LineMessageReader is known")));
+        return Err(failed(format!("--line-reader {class}: only LineMessageReader is supported")));
     }
     let settings = console_settings(args, "reader-config", &READER_PROPERTY)?;
     let reader = LineReader::new(&settings).map_err(failed)?;

@@ -215,7 +215,7 @@ impl ResetPartitions<'_, '_> {
         let mut found = self.session.wait(talk);
         for place in places {
             if !found.contains_key(place) {
-                // Once more by itself: then it is there, or there is an error to be told.
+                // Once more by itself: the answer is the offset, or an error to report.
                 let offset = self.session.wait(self.client.offset_at(place, at, isolation))?;
                 found.insert(place.clone(), offset);
             }
@@ -243,7 +243,7 @@ impl ResetPartitions<'_, '_> {
         Ok(found)
     }
 
-    /// Offsets within what their partitions have; what is beyond is told.
+    /// Offsets, limited to the range that their partitions have, with a warning for each change.
     fn bounded(&mut self, offsets: PartitionOffsets) -> Result<PartitionOffsets, ToolError> {
         let places: Vec<&TopicPartition> = offsets.keys().collect();
         let first = self.at(places.iter().copied(), OffsetAt::Earliest)?;

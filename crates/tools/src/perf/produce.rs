@@ -12,24 +12,24 @@ use crate::options::{Opt, Parsed, flag, last, many};
 use crate::session::{ToolError, ToolSession, failed, read};
 
 pub const OPTIONS: &[Opt] = &[
-    last("topic", "NAME", "Where to."),
-    last("num-records", "COUNT", "How many."),
-    last("record-size", "BYTES", "Random letters of this length."),
-    last("payload-file", "FILE", "Parts of this file, picked at random."),
-    last("payload-delimiter", "TEXT", "What divides the parts of the file (default: \\n)."),
+    last("topic", "NAME", "The topic."),
+    last("num-records", "COUNT", "The number of records."),
+    last("record-size", "BYTES", "The size of a record: random letters of this length."),
+    last("payload-file", "FILE", "Values are parts of this file, picked at random."),
+    last("payload-delimiter", "TEXT", "The text between two parts of the file (default: \\n)."),
     flag("payload-monotonic", "Values are ascending numbers."),
-    last("throughput", "RATE", "About so many records a second; -1 for as many as can be."),
+    last("throughput", "RATE", "The rate, in records a second; -1 for no limit."),
     many("producer-props", "NAME=VALUE", "The former name of --command-property."),
     many("command-property", "NAME=VALUE", "Settings of the producer."),
     last("producer.config", "FILE", "The former name of --command-config."),
     flag("print-metrics", "Print the producer's metrics."),
-    last("transactional-id", "ID", "Write in transactions, under this name."),
+    last("transactional-id", "ID", "Write in transactions with this transactional id."),
     last(
         "transaction-duration-ms",
         "MS",
         "How long each transaction lasts; 3000 if only the id is given.",
     ),
-    last("warmup-records", "COUNT", "Leave so many out of a second summary."),
+    last("warmup-records", "COUNT", "Print a second summary without this number of first records."),
     last("reporting-interval", "MS", "How often progress is printed (default: 5000)."),
 ];
 
@@ -75,7 +75,7 @@ impl Payload {
                     .to_owned(),
             )),
             _ => Err(ToolError::Usage(
-                "only one of --record-size, --payload-file and --payload-monotonic can be said"
+                "only one of --record-size, --payload-file and --payload-monotonic can be given"
                     .to_owned(),
             )),
         }
@@ -160,7 +160,7 @@ struct ProducePerf<'a, 'b> {
     all: LatencySummary,
     window: LatencySummary,
     steady: Option<LatencySummary>,
-    /// Was it told that the warmup is over?
+    /// Was the end of the warmup printed?
     is_told_steady: bool,
     warmup: u64,
     interval: Duration,

@@ -38,7 +38,7 @@ impl SimClient {
     /// Fetches from one partition, and checks what every answer must be.
     ///
     /// # Errors
-    /// There is no answer.
+    /// No answer came.
     pub async fn fetch(
         &mut self,
         place: &Place,

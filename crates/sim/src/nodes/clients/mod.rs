@@ -1,5 +1,5 @@
-//! Clients of a node. Each does one thing after another, tells the model what it has seen, and ends
-//! what it has begun when the faults are over.
+//! Clients of a node. Each does one thing after another, reports to the model what it has seen, and
+//! ends what it has begun when the faults are over.
 
 pub mod audit;
 pub mod consume;
@@ -118,7 +118,7 @@ impl SimClient {
     /// Asks the node, in the era that it is now.
     ///
     /// # Errors
-    /// There is no answer.
+    /// No answer came.
     pub async fn ask<R: Asked>(
         &mut self,
         request: &R,
@@ -133,7 +133,7 @@ impl SimClient {
     /// earlier era counts as lost: what it says may have been lost, too.
     ///
     /// # Errors
-    /// There is no answer.
+    /// No answer came.
     pub async fn ask_in<R: Asked>(
         &mut self,
         era: u32,
@@ -169,7 +169,7 @@ impl SimClient {
         answered
     }
 
-    /// Counts a check, and tells the model if it fails.
+    /// Counts a check, and reports it to the model if it fails.
     pub fn demand(&self, invariant: Invariant, checked: Result<(), String>) {
         let checked = checked.map_err(|why| format!("client {}: {why}", self.number));
         self.shared.model.borrow_mut().demand(self.now_ms(), invariant, checked);

@@ -164,7 +164,7 @@ async fn identify(client: &mut SimClient) -> Option<Identity> {
     }
 }
 
-/// Is the producer still who it was?
+/// Has the producer still the same id and epoch?
 async fn send_until_known(client: &mut SimClient, own: &mut Identity, number: &mut u64) -> bool {
     let place = client.some_partition();
     let values = client.some_values(number, own.era, 0);

@@ -34,7 +34,7 @@ pub enum TransactionProtocol {
     Implied,
 }
 
-/// Who a transactional producer is, until it is fenced or an era ends.
+/// A transactional producer's id and epoch, until it is fenced or an era ends.
 struct TransactSession {
     id: String,
     group: String,
