@@ -1,5 +1,5 @@
-//! What AlterConfigs and IncrementalAlterConfigs share: who may, what is answered for each resource,
-//! and the events that say what has changed.
+//! What AlterConfigs and IncrementalAlterConfigs share: who may, what is answered for each
+//! resource, and the events that say what has changed.
 
 use ottla_types::ErrorCode;
 

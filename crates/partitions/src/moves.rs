@@ -102,8 +102,8 @@ impl Partitions {
     ///
     /// # Errors
     /// One of the two disks fails, or the controller does not confirm; the partition stays where it
-    /// was. If `pace` returns [`StorageError::Stopped`] it stays too, and so does the copy: by it the
-    /// next start knows that the move goes on ([`Partitions::interrupted_moves`]).
+    /// was. If `pace` returns [`StorageError::Stopped`] it stays too, and so does the copy: by it
+    /// the next start knows that the move goes on ([`Partitions::interrupted_moves`]).
     pub fn carry_out(
         &self,
         place: &TopicPartition,

@@ -167,6 +167,10 @@ pub fn replay<K: ShardKind>(
             ReadRefused::Storage(StorageError::Io { .. }) => ReplayError::Read(refused),
             _ => ReplayError::Content(refused.to_string()),
         })?;
+        if read.records.is_empty() {
+            // Compaction has removed the last batches; what comes next begins at the log end.
+            break;
+        }
         let before = at;
         for batch in batches_in(&read.records) {
             let Ok(batch) = batch else { break };
@@ -184,7 +188,7 @@ pub fn replay<K: ShardKind>(
             at = batch.next_offset();
         }
         if at == before {
-            let why = format!("no batch at offset {at}, before the log end {end}");
+            let why = format!("no whole batch at offset {at}, before the log end {end}");
             return Err(ReplayError::Content(why));
         }
     }
