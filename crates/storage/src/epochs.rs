@@ -39,8 +39,9 @@ impl Epochs {
             let entry = line.split_once(' ').and_then(|(epoch, start)| {
                 Some(EpochStart { epoch: epoch.parse().ok()?, start: start.trim().parse().ok()? })
             });
-            let entry =
-                entry.ok_or_else(|| StorageError::corrupt(&path, format!("no epoch: {line}")))?;
+            let entry = entry.ok_or_else(|| {
+                StorageError::corrupt(&path, format!("invalid epoch in line {line:?}"))
+            })?;
             starts.push(entry);
         }
         Ok(Self { starts, changed: false })

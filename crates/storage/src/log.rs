@@ -246,10 +246,10 @@ impl Log {
         Ok(self.durable)
     }
 
-    /// Closes the log so that the next open need not look through it.
+    /// Closes the log so that the next open needs no recovery.
     ///
     /// # Errors
-    /// The disk fails; the next open must be told that the stop was not clean.
+    /// The disk fails; the next open must treat the stop as unclean.
     pub fn close_clean(mut self) -> Result<Offset, StorageError> {
         let active = self.active();
         active.state_mut().add_time(active.base);

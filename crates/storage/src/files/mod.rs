@@ -25,7 +25,7 @@ pub use faulty::FaultyFiles;
 pub(crate) use lazy::LazyFile;
 pub use sim::{DiskCall, DiskOperation, Fate, OnDiskCall, SimDisk};
 
-/// An open file, shared by whoever reads or writes it.
+/// An open file, shared by its readers and its writer.
 pub type FileRef = Arc<dyn File>;
 
 /// Releases the lock when dropped.
@@ -148,7 +148,7 @@ pub trait File: Debug + Send + Sync {
         Ok(())
     }
 
-    /// Sees to it that it is really open: some are opened when they are first needed.
+    /// Makes sure that the file is open: some are opened when they are first needed.
     ///
     /// # Errors
     /// What the file system says; nothing was written.
@@ -171,7 +171,7 @@ pub trait File: Debug + Send + Sync {
     /// Makes the file's content survive a power cut.
     ///
     /// # Errors
-    /// What the file system says; the content may or may not be safe then, so nobody retries.
+    /// What the file system says; the content may or may not be safe then, so no caller retries.
     fn sync(&self) -> io::Result<()>;
 
     /// When the file was last written.
@@ -180,8 +180,8 @@ pub trait File: Debug + Send + Sync {
     /// What the file system says.
     fn modified_ms(&self) -> io::Result<TimestampMs>;
 
-    /// Tells the cache that these bytes will not be asked for soon: what is not yet on the disk
-    /// is put on its way there, what is there may be forgotten. A hint, and no durability.
+    /// Advises the page cache that these bytes are not needed soon: what is not yet on the disk
+    /// is written there, what is there may be dropped. A hint, and no durability.
     fn let_go(&self, range: Range<u64>) {
         let _ = range;
     }
