@@ -80,7 +80,7 @@ impl<K: ShardKind> Journal<K::Record> for TopicJournal<K> {
         tracing::error!(
             partition = %self.partition.name(),
             %error,
-            "coordinator append failed; shard unloaded"
+            "coordinator append failed; shard unloaded, loading it again"
         );
     }
 }
