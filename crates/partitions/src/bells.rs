@@ -1,5 +1,5 @@
-//! Work that must not run where records are served: a partition rings, a lane of its data directory
-//! does it.
+//! Background work of partitions, which must not run on serving threads: a partition rings, and a
+//! lane of its data directory does the work.
 
 use ottla_clock::{Lane, Ring, Share};
 use ottla_locks::Mutex;

@@ -296,7 +296,7 @@ impl Quorum {
         Ok(())
     }
 
-    /// Appends records as one atomic batch and returns the log's end behind them. A power cut may
+    /// Appends records as one atomic batch and returns the log's end after them. A power cut may
     /// take them back until they are stored: [`Quorum::begin_store`].
     ///
     /// # Errors
@@ -322,7 +322,7 @@ impl Quorum {
     /// It has been done, or has failed. With one voter, what is durable is committed.
     ///
     /// # Errors
-    /// Those of the store: what is durable is unknown then, and the log takes no more.
+    /// Those of the store: what is durable is unknown then, and the log accepts no more appends.
     pub fn end_store(
         &mut self,
         store: &Store,

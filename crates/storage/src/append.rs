@@ -1,4 +1,4 @@
-//! What a writer appends: batches with their headers stamped, each behind the last.
+//! What a writer appends: batches with their headers stamped, each after the last.
 //!
 //! Several batches that came together go in one write: what an append costs is mostly the call.
 
@@ -30,7 +30,7 @@ pub struct Stamp {
 pub struct Appended {
     /// The offset of its first record.
     pub base_offset: Offset,
-    /// The offset behind its last record.
+    /// The offset after its last record.
     pub end: Offset,
     /// The append time of its records; -1 if they have their own. Of a repeat, the newest timestamp
     /// of the batch that is there.
@@ -55,7 +55,7 @@ pub enum AppendError {
     /// Its producer may not.
     #[error(transparent)]
     Producer(#[from] ProducerError),
-    /// The disk fails; the log takes no more.
+    /// The disk fails; the log accepts no more appends.
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// A follower's bytes do not continue the log.
@@ -86,7 +86,7 @@ impl Log {
     ///
     /// # Errors
     /// The producer may not, or the disk fails: then no reader sees the batch, and the log
-    /// takes no more.
+    /// accepts no more appends.
     pub fn append_as_leader(
         &mut self,
         bytes: &[u8],
@@ -129,7 +129,7 @@ impl Log {
     /// then.
     ///
     /// # Errors
-    /// The disk fails: then no reader sees any of the batches, and the log takes no more appends.
+    /// The disk fails: then no reader sees any of the batches, and the log accepts no more appends.
     pub fn append_together_as_leader(
         &mut self,
         all: &[&[u8]],
@@ -270,7 +270,7 @@ impl Log {
     }
 }
 
-/// A batch on its way: its header as it will stand in the log, and what comes behind.
+/// A batch on its way: its header as it will stand in the log, and what comes after.
 struct BatchPart<'a> {
     header: [u8; HEADER_BYTES],
     rest: &'a [u8],

@@ -321,7 +321,7 @@ impl DataDir {
         OffsetCheckpoint::read(&*self.files, &self.path.join(HIGH_WATERMARKS))
     }
 
-    /// Where partitions start that start later than their first segment.
+    /// The log start offsets of partitions that do not start at their first segment's base.
     ///
     /// # Errors
     /// The file cannot be read.

@@ -20,7 +20,7 @@ pub struct EpochStart {
 /// The epochs of a log, ascending in both numbers.
 ///
 /// A change stays in memory until the log is flushed: what a crash takes is found again in the
-/// batches behind the recovery point, as each names its epoch.
+/// batches after the recovery point, as each names its epoch.
 #[derive(Clone, Debug, Default)]
 pub struct Epochs {
     starts: Vec<EpochStart>,

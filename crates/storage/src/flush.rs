@@ -134,7 +134,7 @@ impl Log {
         })
     }
 
-    /// A sync has been done, or has failed: then the log takes no more appends, as it is unknown
+    /// A sync has been done, or has failed: then the log accepts no more appends, as it is unknown
     /// what is on the disk.
     ///
     /// # Errors
@@ -202,7 +202,7 @@ impl Log {
     }
 
     /// A flush has been done, or has failed. If only room was missing, it can be tried again;
-    /// else the log takes no more appends, as it is unknown what is on the disk.
+    /// else the log accepts no more appends, as it is unknown what is on the disk.
     ///
     /// # Errors
     /// Those of the flush.

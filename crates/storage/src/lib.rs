@@ -8,7 +8,7 @@
 //!
 //! | file | holds | if it is missing or wrong |
 //! |---|---|---|
-//! | `.log` | batches, one behind the other | nothing can be done |
+//! | `.log` | batches, one after the other | nothing can be done |
 //! | `.index` | (offset - base u32, position u32) every few KB | made again from the log |
 //! | `.timeindex` | (largest timestamp so far i64, offset - base u32) | made again |
 //! | `.txnindex` | aborted transactions, 34 bytes each | made again |

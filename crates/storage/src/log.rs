@@ -238,7 +238,7 @@ impl Log {
     /// that is.
     ///
     /// # Errors
-    /// The disk fails. What is durable is unknown then, so the log takes no more.
+    /// The disk fails. What is durable is unknown then, so the log accepts no more appends.
     pub fn flush(&mut self) -> Result<Offset, StorageError> {
         let sync = self.begin_sync()?;
         let done = sync.run();

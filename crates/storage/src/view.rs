@@ -71,7 +71,7 @@ pub struct Slice {
 pub struct BatchesRead {
     /// Whole batches, as they lie on the disk.
     pub records: Bytes,
-    /// The offset behind them; what was asked for, if there are none.
+    /// The offset after them; what was asked for, if there are none.
     pub next: Offset,
 }
 
@@ -280,9 +280,9 @@ fn near(segment: &Segment, offset: Offset, size: u64) -> Result<u64, StorageErro
 }
 
 enum Picked {
-    /// The batches between these two places, perhaps none, and the offset behind them.
+    /// The batches between these two places, perhaps none, and the offset after them.
     Bytes(usize, usize, Option<Offset>),
-    /// One batch that the buffer has not whole: where, how long, and the offset behind it.
+    /// One batch that the buffer has not whole: where, how long, and the offset after it.
     Whole(usize, usize, Offset),
     /// Nothing here; go on at this place.
     Beyond(usize),

@@ -32,7 +32,9 @@ pub async fn handle(
     };
     let mut all = request.creations.iter().flat_map(knows);
     if all.any(|number| number == UNKNOWN) {
-        return Err("an ACL with an unknown element".to_owned());
+        return Err(
+            "an ACL has an unknown resource type, pattern type, operation or permission".to_owned()
+        );
     }
     let (code, why) = if call.may(node, Operation::Alter, Resource::Cluster) {
         (ErrorCode::SECURITY_DISABLED, "No Authorizer is configured.")

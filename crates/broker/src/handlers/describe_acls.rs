@@ -35,7 +35,10 @@ pub async fn handle(
         filter.permission_type,
     ];
     if all.contains(&UNKNOWN) {
-        return Err("an ACL filter with an unknown element".to_owned());
+        return Err(
+            "the ACL filter has an unknown resource type, pattern type, operation or permission"
+                .to_owned(),
+        );
     }
     let (code, why) = if call.may(node, Operation::Describe, Resource::Cluster) {
         (ErrorCode::SECURITY_DISABLED, "No Authorizer is configured on the broker")

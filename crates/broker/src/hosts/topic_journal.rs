@@ -85,7 +85,7 @@ impl<K: ShardKind> Journal<K::Record> for TopicJournal<K> {
     }
 }
 
-/// Appends an entry; returns the log's end behind it.
+/// Appends an entry; returns the log's end after it.
 fn append_entry(
     partition: &Partition,
     entry: JournalEntry,

@@ -201,7 +201,7 @@ impl PartitionQueue {
         options: &ProducerOptions,
         now: Duration,
     ) -> Option<(u64, Bytes)> {
-        // Batches that have numbers already keep their identity, and so do those behind them.
+        // Batches that have numbers already keep their identity, and so do those after them.
         if self.identity != current && self.batches.iter().all(|it| it.sequence.is_none()) {
             (self.identity, self.next_sequence) = (current, 0);
         }

@@ -2,7 +2,7 @@
 //!
 //! A cleaner runs beside the log's writer. It learns the last offset of each key from the dirty
 //! part ([`keys`]), rewrites the segments without outdated records ([`rewrite`]), and puts the
-//! new ones in the place of the old ([`Swap`]). Offsets never change; nothing behind the last
+//! new ones in the place of the old ([`Swap`]). Offsets never change; nothing after the last
 //! stable offset, and nothing in the active segment, is touched.
 //!
 //! A tombstone stays until all consumers had time to read it: when it is first met, its batch gets

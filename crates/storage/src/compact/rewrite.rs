@@ -10,7 +10,7 @@ use crate::error::StorageError;
 #[derive(Debug)]
 pub(crate) struct BatchJudge<'a> {
     pub keys: &'a Keys,
-    /// The offset behind the last that `keys` knows of: what is later stays.
+    /// The offset after the last that `keys` knows of: what is later stays.
     pub known_upto: Offset,
     pub now_ms: TimestampMs,
     pub delete_retention_ms: i64,

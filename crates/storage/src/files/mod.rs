@@ -136,7 +136,7 @@ pub trait File: Debug + Send + Sync {
     /// What the file system says; a part may have been written.
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
 
-    /// Writes all of the parts at `at`, one behind the other, in one call where there is one.
+    /// Writes all of the parts at `at`, one after the other, in one call where there is one.
     ///
     /// # Errors
     /// What the file system says; a part may have been written.

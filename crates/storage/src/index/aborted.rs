@@ -22,7 +22,7 @@ pub struct AbortedTransaction {
     pub first_offset: Offset,
     /// The offset of its marker.
     pub last_offset: Offset,
-    /// The last stable offset behind the marker.
+    /// The last stable offset after the marker.
     pub last_stable: Offset,
 }
 
