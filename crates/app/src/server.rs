@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_broker::{
-    Broker, Formatting, LogLevels, NodeFailure, StartError, StartOptions, is_local_host,
+    Broker, FormattedDirs, Formatting, LogLevels, NodeFailure, StartError, StartOptions,
+    is_local_host,
 };
 use ottla_cli::{Environment, Stop};
 use ottla_clock::Clock;
@@ -231,7 +232,11 @@ pub fn format(args: &FormatArgs) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let id = args.cluster_id.clone();
-    let id = Broker::format(&settings, id, args.ignore_formatted, &Clock::real());
+    let formatted = match args.ignore_formatted {
+        true => FormattedDirs::Keep,
+        false => FormattedDirs::Refuse,
+    };
+    let id = Broker::format(&settings, id, formatted, &Clock::real());
     let id = id.map_err(|error| with_advice(error, &args.settings))?;
     writeln!(std::io::stdout(), "Formatted for cluster {id}.")?;
     Ok(())

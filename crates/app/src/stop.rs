@@ -93,7 +93,7 @@ impl NodeFilter {
             return Err("No kafka server to stop".to_owned());
         }
         let is_named = self.node_id.is_some() || self.roles.is_some();
-        let matches = |it: &Running| match (&it.known, self.node_id, &self.roles) {
+        let matches = |node: &Running| match (&node.known, self.node_id, &self.roles) {
             // A node's id counts more than its roles, as in Apache's.
             (Some(known), Some(id), _) => known.node_id == id,
             (Some(known), None, Some(roles)) => known.roles == *roles,
@@ -101,8 +101,8 @@ impl NodeFilter {
             (None, ..) => false,
         };
         let list = |all: &[Running]| {
-            all.iter().fold(String::new(), |mut text, it| {
-                let _ = write!(text, "\n  {}", it.shown());
+            all.iter().fold(String::new(), |mut text, node| {
+                let _ = write!(text, "\n  {}", node.shown());
                 text
             })
         };

@@ -166,7 +166,7 @@ pub async fn assemble(
     let asked = Arc::clone(&node);
     let ask = Arc::new(move || keeper_settings(&asked.cluster(), asked.started(), asked.id));
     let keeper = Keeper::start(&node.partitions, &clock, ask)?;
-    let facts = start_facts(&node, found.was_clean || found.formatted, (begun, found.recovery));
+    let facts = start_facts(&node, found.was_clean || found.formatted, begun, found.recovery);
     let addresses = listeners.iter().map(|it| (it.setting.name.clone(), it.address)).collect();
     serve_listeners(&node, listeners, &spawner).await;
     if let Some(page) = page {
@@ -315,6 +315,8 @@ impl Assembled {
     /// The disk fails; the next start recovers every log.
     pub async fn stop(self) -> Result<(), StartError> {
         let Self { node, keeper, lanes, epoch, .. } = self;
+        // First, as the last step of a move asks the controller.
+        node.stop_moves();
         let asked: Result<(), ErrorCode> =
             node.controller.ask(ControllerCommand::Stop { broker: node.id }).await;
         if let Err(code) = asked {
@@ -335,11 +337,7 @@ impl Assembled {
 }
 
 /// How a node has started that began at `begun`, and to read its logs at `recovery`.
-fn start_facts(
-    node: &Node,
-    was_clean: bool,
-    (begun, recovery): (Duration, Duration),
-) -> StartFacts {
+fn start_facts(node: &Node, was_clean: bool, begun: Duration, recovery: Duration) -> StartFacts {
     let millis = |since: Duration| {
         u64::try_from((node.clock.monotonic() - since).as_millis()).unwrap_or(u64::MAX)
     };

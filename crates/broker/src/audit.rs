@@ -63,14 +63,7 @@ pub fn settings_changed<'a>(
     for (kind, resource) in resources {
         let Some(kind) = ResourceKind::of(kind) else { continue };
         let (old, new) = (before.config(kind, resource), now.config(kind, resource));
-        let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
-        names.sort();
-        names.dedup();
-        for name in names {
-            let (from, to) = (old.get(name), new.get(name));
-            if from == to {
-                continue;
-            }
+        for (name, from, to) in changed_values(old, new) {
             let shown = |value: Option<&String>| match value {
                 None => DEFAULT.to_owned(),
                 Some(_) if is_secret(kind, name) => HIDDEN.to_owned(),
@@ -79,7 +72,7 @@ pub fn settings_changed<'a>(
             tracing::info!(
                 resource_type = kind_name(kind),
                 resource = if resource.is_empty() { ALL_BROKERS } else { resource },
-                setting = name.as_str(),
+                setting = name,
                 from = shown(from),
                 to = shown(to),
                 principal = %call.principal,
@@ -98,19 +91,14 @@ pub fn quotas_changed(call: &Call, before: &Cluster, now: &Cluster, entities: &[
     };
     for entity in entities {
         let (old, new) = (of(before, entity), of(now, entity));
-        let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-        for name in names {
-            let (from, to) = (old.get(name), new.get(name));
-            if from == to {
-                continue;
-            }
+        for (name, from, to) in changed_values(&old, &new) {
             let shown = |value: Option<&f64>| match value {
                 None => NO_QUOTA.to_owned(),
                 Some(value) => value.to_string(),
             };
             tracing::info!(
                 entity = entity_name(entity),
-                quota = name.as_str(),
+                quota = name,
                 from = shown(from),
                 to = shown(to),
                 principal = %call.principal,
@@ -119,6 +107,16 @@ pub fn quotas_changed(call: &Call, before: &Cluster, now: &Cluster, entities: &[
             );
         }
     }
+}
+
+/// What differs between two maps: each key, its value before, and its value now.
+fn changed_values<'a, V: PartialEq>(
+    before: &'a BTreeMap<String, V>,
+    now: &'a BTreeMap<String, V>,
+) -> impl Iterator<Item = (&'a str, Option<&'a V>, Option<&'a V>)> {
+    let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    let looked = names.into_iter().map(|name| (name.as_str(), before.get(name), now.get(name)));
+    looked.filter(|(_, from, to)| from != to)
 }
 
 /// `user=alice, client-id=(default)`.

@@ -19,6 +19,15 @@ use crate::node::Node;
 use crate::start_error::StartError;
 use crate::voter::voter_listeners;
 
+/// What formatting does with directories that are formatted for the cluster already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormattedDirs {
+    /// Refuses.
+    Refuse,
+    /// Leaves them as they are.
+    Keep,
+}
+
 /// A running node.
 #[derive(Debug)]
 pub struct Broker {
@@ -59,14 +68,14 @@ impl Broker {
     }
 
     /// Formats the data directories of a node for the cluster of this id, or of a new one; says
-    /// which it is. With `ignores_formatted`, those that are formatted for it stay as they are.
+    /// which it is.
     ///
     /// # Errors
     /// One of them is formatted already, or for another cluster, or the disk fails.
     pub fn format(
         settings: &Settings,
         cluster_id: Option<String>,
-        ignores_formatted: bool,
+        formatted: FormattedDirs,
         clock: &Clock,
     ) -> Result<String, StartError> {
         let files: Arc<dyn Files> = Arc::new(DiskFiles);
@@ -82,7 +91,7 @@ impl Broker {
                 ),
                 None => "it is formatted already; --ignore-formatted leaves it as it is".to_owned(),
             };
-            if wanted.is_some() || !ignores_formatted {
+            if wanted.is_some() || formatted == FormattedDirs::Refuse {
                 return Err(StartError::Foreign { path: path.to_owned(), why });
             }
         }

@@ -16,7 +16,7 @@ use ottla_types::{
     ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerId, Uuid, is_internal_topic,
 };
 
-use crate::absent::why_not_here;
+use crate::absent::{TopicKey, why_not_here};
 use crate::guard::Authorizer;
 use crate::hosts::controller::ControllerHandle;
 use crate::hosts::mover::{Mover, Moves};
@@ -239,6 +239,11 @@ impl Node {
         });
     }
 
+    /// Ends the move that is under way, and returns when it has stopped.
+    pub fn stop_moves(&self) {
+        self.moves.stop(&self.moving);
+    }
+
     /// Settings in force now.
     #[must_use]
     pub fn settings(&self) -> Arc<InForce> {
@@ -276,20 +281,8 @@ impl Node {
 
     /// The error code for a partition that is not served here.
     #[must_use]
-    pub fn why_not_here(
-        &self,
-        topic: &str,
-        id: Uuid,
-        by_id: bool,
-        index: PartitionIndex,
-    ) -> ErrorCode {
-        let cluster = self.cluster.load();
-        let (known, unknown) = if by_id {
-            (cluster.topic_by_id(id), ErrorCode::UNKNOWN_TOPIC_ID)
-        } else {
-            (cluster.topic(topic), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
-        };
-        why_not_here(&self.partitions, known, index, unknown)
+    pub fn why_not_here(&self, topic: TopicKey<'_>, index: PartitionIndex) -> ErrorCode {
+        why_not_here(&self.partitions, &self.cluster.load(), topic, index)
     }
 
     /// May this client produce to the topic? Only an operator's tool may write to Kafka's own.

@@ -24,16 +24,16 @@ pub fn registration(
     directories: DirectoryFacts,
 ) -> Result<BrokerRegistrationRequest, StartError> {
     let advertised = node.started().advertised()?;
-    let listener = |it: &BoundListener| {
-        let told = advertised.iter().find(|one| one.name == it.setting.name);
+    let listener = |bound: &BoundListener| {
+        let told = advertised.iter().find(|one| one.name == bound.setting.name);
         let (host, port) = match told {
             Some(told) if told.port != 0 => (told.host.clone(), told.port),
-            Some(told) => (told.host.clone(), it.address.port()),
-            None => (it.setting.host.clone(), it.address.port()),
+            Some(told) => (told.host.clone(), bound.address.port()),
+            None => (bound.setting.host.clone(), bound.address.port()),
         };
         // Without a host in the setting the machine's name is advertised; a wildcard was refused.
         let host = if host.is_empty() { canonical_host_name() } else { host };
-        Registered { name: it.setting.name.clone(), host, port, ..Default::default() }
+        Registered { name: bound.setting.name.clone(), host, port, ..Default::default() }
     };
     let features = FEATURES.iter().map(|it| (it.name, it.lowest, it.highest));
     let features = features.chain([("kraft.version", 0, 1)]).map(|(name, low, high)| Feature {

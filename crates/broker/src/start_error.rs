@@ -121,12 +121,15 @@ impl LostDirectory {
 }
 
 fn lost_text(lost: &[LostDirectory]) -> String {
-    let of = |it: &LostDirectory| {
-        let what = it.partitions_text();
-        if it.id.is_zero() {
+    let of = |directory: &LostDirectory| {
+        let what = directory.partitions_text();
+        if directory.id.is_zero() {
             format!("{what} of this node are not in any directory of log.dirs")
         } else {
-            format!("no directory of log.dirs has directory id {}, which holds {what}", it.id)
+            format!(
+                "no directory of log.dirs has directory id {}, which holds {what}",
+                directory.id
+            )
         }
     };
     lost.iter().map(of).collect::<Vec<_>>().join("; ")

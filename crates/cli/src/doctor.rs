@@ -158,8 +158,8 @@ async fn reachable(
 fn loopback(report: &mut DoctorReport, brokers: &[BrokerDescription], bootstrap: &str) {
     let is_local =
         |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|it| it.is_loopback());
-    let asked_at_home = bootstrap.split(',').all(|it| {
-        is_local(it.rsplit_once(':').map_or(it, |(host, _)| host).trim_matches(['[', ']']))
+    let asked_at_home = bootstrap.split(',').all(|server| {
+        is_local(server.rsplit_once(':').map_or(server, |(host, _)| host).trim_matches(['[', ']']))
     });
     for it in brokers.iter().filter(|it| is_local(&it.host)) {
         let alone = brokers.len() == 1 && asked_at_home;
@@ -234,8 +234,8 @@ fn spread(report: &mut DoctorReport, topics: &[TopicDescription], brokers: usize
     for (id, count) in held.into_iter().filter(|(_, count)| *count > PARTITIONS_MAX) {
         report.add(HealthVerdict::Note, format!("broker {id}"), format!("holds {count} partitions; above {PARTITIONS_MAX} starts and failovers take long. Use fewer partitions a topic, or more brokers."));
     }
-    let is_single = |it: &&TopicDescription| {
-        it.is_internal && it.partitions.iter().any(|it| it.replicas.len() < 2)
+    let is_single = |topic: &&TopicDescription| {
+        topic.is_internal && topic.partitions.iter().any(|it| it.replicas.len() < 2)
     };
     for topic in topics.iter().filter(is_single).filter(|_| brokers > 1) {
         let name = &topic.name;

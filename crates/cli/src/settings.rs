@@ -84,9 +84,9 @@ pub(crate) async fn get(args: Get, environment: &Environment) -> Result<(), Box<
     let name = name.to_owned();
     let look = async || {
         let found = entries(&client, kind, &name).await?;
-        let is_wanted = |it: &&ConfigEntry| match &args.setting {
-            Some(setting) => it.name == *setting,
-            None => args.all || !it.is_default(),
+        let is_wanted = |entry: &&ConfigEntry| match &args.setting {
+            Some(setting) => entry.name == *setting,
+            None => args.all || !entry.is_default(),
         };
         let mut table =
             OutputTable::new(&[column("setting"), column("value"), titled("set in", "set_in")]);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ottla_protocol::shared::consumer_protocol_subscription::{
     ConsumerProtocolSubscription, TopicPartition as Owned,
 };
-use ottla_protocol::{DecodeError, Decoder, Encoder, Message};
+use ottla_protocol::{DecodeError, Decoder, Encoder, LengthForm, Message};
 use ottla_types::TopicPartition;
 
 use crate::partitions::Partitions;
@@ -154,10 +154,10 @@ fn places(all: impl Iterator<Item = (String, Vec<i32>)>) -> Partitions {
 fn memory(by_topic: &BTreeMap<String, Vec<i32>>, generation: i32) -> Option<Bytes> {
     let mut e = Encoder::new();
     let all: Vec<_> = by_topic.iter().collect();
-    e.array(false, &all, |e, (topic, partitions)| {
-        e.string(false, topic)?;
-        e.array(false, partitions, |e, it| {
-            e.i32(*it);
+    e.array(LengthForm::Fixed, &all, |e, (topic, partitions)| {
+        e.string(LengthForm::Fixed, topic)?;
+        e.array(LengthForm::Fixed, partitions, |e, partition| {
+            e.i32(*partition);
             Ok(())
         })
     })
@@ -168,7 +168,9 @@ fn memory(by_topic: &BTreeMap<String, Vec<i32>>, generation: i32) -> Option<Byte
 
 fn remembered(bytes: Bytes) -> Result<(Partitions, i32), DecodeError> {
     let mut d = Decoder::new(bytes);
-    let all = d.array(false, |d| Ok((d.string(false)?, d.array(false, Decoder::i32)?)))?;
+    let all = d.array(LengthForm::Fixed, |d| {
+        Ok((d.string(LengthForm::Fixed)?, d.array(LengthForm::Fixed, Decoder::i32)?))
+    })?;
     // Before version 1 there was no generation.
     let generation = d.i32().unwrap_or(-1);
     Ok((places(all.into_iter()), generation))
@@ -234,9 +236,9 @@ fn owners<'a>(
 ) -> BTreeMap<&'a TopicPartition, &'a str> {
     let mut all: BTreeMap<&TopicPartition, (&str, i32)> = BTreeMap::new();
     for member in members {
-        let exists = |it: &&TopicPartition| {
-            member.topics.contains(&*it.topic)
-                && sizes.get(&*it.topic).is_some_and(|size| it.partition < *size)
+        let exists = |place: &&TopicPartition| {
+            member.topics.contains(&*place.topic)
+                && sizes.get(&*place.topic).is_some_and(|size| place.partition < *size)
         };
         for place in member.owned.iter().filter(exists) {
             let later = all.get(place).is_none_or(|(_, known)| *known < member.generation);

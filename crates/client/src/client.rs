@@ -111,7 +111,7 @@ pub(crate) struct ClusterShared {
 struct Links {
     /// Guards the table; connections have locks of their own.
     by_address: Mutex<BTreeMap<(String, Line), BrokerLink>>,
-    /// Where the last request to any broker was answered.
+    /// Guards where the last request to any broker was answered; who sees an old one asks there.
     any: Mutex<Option<BrokerLink>>,
 }
 

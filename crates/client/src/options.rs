@@ -199,10 +199,10 @@ pub(crate) fn text(value: &str) -> Option<String> {
 const USED: &[Named<ConsumerOptions>] = &[
     ("allow.auto.create.topics", |it, value| put(&mut it.create_topics, flag(value))),
     ("auto.commit.interval.ms", |it, value| put(&mut it.auto_commit_interval, millis(value))),
-    ("auto.offset.reset", |it, value| {
+    ("auto.offset.reset", |options, value| {
         let all =
             [("earliest", Start::Beginning), ("latest", Start::End), ("none", Start::Nowhere)];
-        put(&mut it.start, one_of(value, &all))
+        put(&mut options.start, one_of(value, &all))
     }),
     ("client.rack", |it, value| put(&mut it.rack, Ok(value.to_owned()))),
     ("enable.auto.commit", |it, value| put(&mut it.auto_commit, flag(value))),
@@ -211,27 +211,27 @@ const USED: &[Named<ConsumerOptions>] = &[
     ("fetch.min.bytes", |it, value| put(&mut it.fetch_bytes_min, number(value))),
     ("group.id", |it, value| put(&mut it.group, Ok(text(value)))),
     ("group.instance.id", |it, value| put(&mut it.instance, Ok(text(value)))),
-    ("group.protocol", |it, value| {
+    ("group.protocol", |options, value| {
         let all = [("classic", GroupProtocol::Classic), ("consumer", GroupProtocol::Consumer)];
-        put(&mut it.protocol, one_of(value, &all))
+        put(&mut options.protocol, one_of(value, &all))
     }),
     ("group.remote.assignor", |it, value| put(&mut it.remote_assignor, Ok(text(value)))),
     ("heartbeat.interval.ms", |it, value| put(&mut it.heartbeat_interval, millis(value))),
-    ("isolation.level", |it, value| {
+    ("isolation.level", |options, value| {
         let all = [
             ("read_uncommitted", IsolationLevel::Uncommitted),
             ("read_committed", IsolationLevel::Committed),
         ];
-        put(&mut it.isolation, one_of(value, &all))
+        put(&mut options.isolation, one_of(value, &all))
     }),
     ("max.partition.fetch.bytes", |it, value| put(&mut it.partition_bytes_max, number(value))),
     ("max.poll.interval.ms", |it, value| put(&mut it.rebalance_timeout_ms, number(value))),
     ("metadata.max.age.ms", |it, value| put(&mut it.metadata_age, millis(value))),
-    ("partition.assignment.strategy", |it, value| {
+    ("partition.assignment.strategy", |options, value| {
         let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
         let all: Option<Vec<Assignor>> = names.map(Assignor::named).collect();
         let known = Assignor::ALL.map(Assignor::name).join(", ");
-        it.assignors = all
+        options.assignors = all
             .filter(|all| !all.is_empty())
             .ok_or_else(|| format!("it must be a list of {known}"))?;
         Ok(())
@@ -242,13 +242,22 @@ const USED: &[Named<ConsumerOptions>] = &[
 /// A setting's name, and what it does to the options.
 pub(crate) type Named<O> = (&'static str, fn(&mut O, &str) -> Result<(), String>);
 
-/// Sets the option of this name, of those that are used; those that are not stay without effect.
+/// The options of a kind of client.
+pub(crate) struct OptionTable<O: 'static> {
+    /// Those that do something.
+    pub used: &'static [Named<O>],
+    /// Those that are taken without effect.
+    pub unused: &'static [&'static str],
+}
+
+/// Sets the option of this name; one that is not used stays without effect.
 pub(crate) fn put_named<O>(
     options: &mut O,
-    (used, unused): (&'static [Named<O>], &'static [&'static str]),
+    table: &OptionTable<O>,
     name: &str,
     value: &str,
 ) -> Result<(), OptionError> {
+    let OptionTable { used, unused } = table;
     if let Some((name, set)) = used.iter().find(|(known, _)| *known == name) {
         let value = value.to_owned();
         return set(options, &value).map_err(|why| OptionError::Value { name, value, why });
@@ -266,7 +275,7 @@ impl ConsumerOptions {
     /// # Errors
     /// There is no such option, or it cannot have that value.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
-        put_named(self, (USED, UNUSED), name, value)
+        put_named(self, &OptionTable { used: USED, unused: UNUSED }, name, value)
     }
 }
 

@@ -21,24 +21,28 @@ const FRAME_HEAD_BYTES: usize = 7;
 /// The longest frame that both ends take, in bytes: what RabbitMQ offers.
 const FRAME_BYTES_MAX: usize = 128 << 10;
 
-/// Methods: their class and number.
-const START: (u16, u16) = (10, 10);
-const START_OK: (u16, u16) = (10, 11);
-const TUNE: (u16, u16) = (10, 30);
-const TUNE_OK: (u16, u16) = (10, 31);
-const OPEN: (u16, u16) = (10, 40);
-const OPEN_OK: (u16, u16) = (10, 41);
-const CLOSE: (u16, u16) = (10, 50);
-const CHANNEL_OPEN: (u16, u16) = (20, 10);
-const CHANNEL_OPEN_OK: (u16, u16) = (20, 11);
-const CHANNEL_CLOSE: (u16, u16) = (20, 40);
-const DECLARE: (u16, u16) = (50, 10);
-const DECLARE_OK: (u16, u16) = (50, 11);
-const PUBLISH: (u16, u16) = (60, 40);
-const ACK: (u16, u16) = (60, 80);
-const NACK: (u16, u16) = (60, 120);
-const SELECT: (u16, u16) = (85, 10);
-const SELECT_OK: (u16, u16) = (85, 11);
+/// A method: its class and number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct AmqpMethod(u16, u16);
+
+/// The methods.
+const START: AmqpMethod = AmqpMethod(10, 10);
+const START_OK: AmqpMethod = AmqpMethod(10, 11);
+const TUNE: AmqpMethod = AmqpMethod(10, 30);
+const TUNE_OK: AmqpMethod = AmqpMethod(10, 31);
+const OPEN: AmqpMethod = AmqpMethod(10, 40);
+const OPEN_OK: AmqpMethod = AmqpMethod(10, 41);
+const CLOSE: AmqpMethod = AmqpMethod(10, 50);
+const CHANNEL_OPEN: AmqpMethod = AmqpMethod(20, 10);
+const CHANNEL_OPEN_OK: AmqpMethod = AmqpMethod(20, 11);
+const CHANNEL_CLOSE: AmqpMethod = AmqpMethod(20, 40);
+const DECLARE: AmqpMethod = AmqpMethod(50, 10);
+const DECLARE_OK: AmqpMethod = AmqpMethod(50, 11);
+const PUBLISH: AmqpMethod = AmqpMethod(60, 40);
+const ACK: AmqpMethod = AmqpMethod(60, 80);
+const NACK: AmqpMethod = AmqpMethod(60, 120);
+const SELECT: AmqpMethod = AmqpMethod(85, 10);
+const SELECT_OK: AmqpMethod = AmqpMethod(85, 11);
 
 /// Which queue holds the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -119,7 +123,7 @@ fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
     all
 }
 
-fn method(channel: u16, (class, number): (u16, u16), arguments: &[u8]) -> Vec<u8> {
+fn method(channel: u16, AmqpMethod(class, number): AmqpMethod, arguments: &[u8]) -> Vec<u8> {
     let mut payload = Vec::with_capacity(4 + arguments.len());
     payload.extend_from_slice(&class.to_be_bytes());
     payload.extend_from_slice(&number.to_be_bytes());
@@ -148,7 +152,7 @@ enum AmqpFrame {
     Lost,
     Alive,
     /// Any other method, with its arguments.
-    Method((u16, u16), Vec<u8>),
+    Method(AmqpMethod, Vec<u8>),
 }
 
 /// The first frame.
@@ -176,7 +180,8 @@ fn parse(bytes: &[u8]) -> Result<Option<(AmqpFrame, usize)>, LoadError> {
 
 fn parse_method(payload: &[u8]) -> Result<AmqpFrame, LoadError> {
     let mut rest = payload;
-    let called = (u16::from_be_bytes(take(&mut rest)?), u16::from_be_bytes(take(&mut rest)?));
+    let class = u16::from_be_bytes(take(&mut rest)?);
+    let called = AmqpMethod(class, u16::from_be_bytes(take(&mut rest)?));
     match called {
         NACK => Ok(AmqpFrame::Lost),
         ACK => {
@@ -253,15 +258,15 @@ impl AmqpServer {
     /// Calls a method on the channel; the arguments of its answer.
     fn call(
         &mut self,
-        called: (u16, u16),
+        called: AmqpMethod,
         arguments: &[u8],
-        answer: (u16, u16),
+        answer: AmqpMethod,
     ) -> Result<Vec<u8>, LoadError> {
         self.0.send(&method(1, called, arguments))?;
         self.answer(answer)
     }
 
-    fn answer(&mut self, wanted: (u16, u16)) -> Result<Vec<u8>, LoadError> {
+    fn answer(&mut self, wanted: AmqpMethod) -> Result<Vec<u8>, LoadError> {
         loop {
             match self.0.next(parse)? {
                 AmqpFrame::Alive => {}

@@ -122,8 +122,8 @@ fn serve(mut stream: TcpStream, logs: &Logs, dir: &Path) -> io::Result<()> {
         answer.extend_from_slice(&[0; 4]);
         answer.extend_from_slice(&correlation.to_be_bytes());
         let records = match key {
-            PRODUCE => produce(&mut d, (logs, dir), &mut answer).map(|()| None)?,
-            FETCH => fetch(&mut d, (logs, dir), &mut answer).map(Some)?,
+            PRODUCE => produce(&mut d, LogPlace { logs, dir }, &mut answer).map(|()| None)?,
+            FETCH => fetch(&mut d, LogPlace { logs, dir }, &mut answer).map(Some)?,
             other => return Err(io::Error::other(format!("API {other} is not served"))),
         };
         let more = records.as_ref().map_or(0, |(_, range)| range.end - range.start);
@@ -142,7 +142,15 @@ fn serve(mut stream: TcpStream, logs: &Logs, dir: &Path) -> io::Result<()> {
     }
 }
 
-fn log((logs, dir): (&Logs, &Path), topic: &[u8], index: i32) -> io::Result<Arc<FileLog>> {
+/// The logs, and the directory that they lie in.
+#[derive(Clone, Copy)]
+struct LogPlace<'a> {
+    logs: &'a Logs,
+    dir: &'a Path,
+}
+
+fn log(place: LogPlace<'_>, topic: &[u8], index: i32) -> io::Result<Arc<FileLog>> {
+    let LogPlace { logs, dir } = place;
     let mut all = logs.lock();
     if let Some(log) = all.get(&(topic.to_vec(), index)) {
         return Ok(Arc::clone(log));
@@ -158,7 +166,7 @@ fn log((logs, dir): (&Logs, &Path), topic: &[u8], index: i32) -> io::Result<Arc<
 }
 
 /// Produce, version 8, of one batch.
-fn produce(d: &mut WireReader<'_>, place: (&Logs, &Path), answer: &mut Vec<u8>) -> io::Result<()> {
+fn produce(d: &mut WireReader<'_>, place: LogPlace<'_>, answer: &mut Vec<u8>) -> io::Result<()> {
     d.text()?;
     let (_acks, _timeout, _topics) = (d.i16()?, d.i32()?, d.i32()?);
     let topic = d.text()?;
@@ -232,7 +240,7 @@ fn trim(file: &File, from: u64, end: u64) {
 /// Fetch, version 11, of one partition.
 fn fetch(
     d: &mut WireReader<'_>,
-    place: (&Logs, &Path),
+    place: LogPlace<'_>,
     answer: &mut Vec<u8>,
 ) -> io::Result<(Arc<FileLog>, Range<u64>)> {
     let (_replica, wait_ms, _least, _most) = (d.i32()?, d.i32()?, d.i32()?, d.i32()?);
@@ -334,7 +342,7 @@ mod tests {
     #[test]
     fn answers_wait_for_the_disk_where_they_are_told_to() {
         let served = Served::new();
-        let place = (&Logs::default(), served.folder.path());
+        let place = LogPlace { logs: &Logs::default(), dir: served.folder.path() };
         assert!(log(place, b"t", 0).unwrap().durable.is_none());
         File::create(served.folder.path().join("t.flush")).unwrap();
         let (count, _) = served.told("produce --connections 4 --sharing 4 --count 10");

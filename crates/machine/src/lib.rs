@@ -40,6 +40,12 @@ pub trait Machine {
     /// What [`Machine::decide`] itself may change: what only this leader knows, such as members
     /// between two generations, and what a load does not bring back. `()` if there is nothing.
     type Volatile: Clone;
+    /// What an operator decides about the machine. It is in no record: the host hands it over when
+    /// the machine is loaded, and whenever it changes. `()` if there is nothing.
+    type Settings;
+
+    /// Takes new settings over; decisions follow them from the next one on.
+    fn set_settings(&mut self, settings: Self::Settings);
 
     /// Turns a command into records, replies and timers. Must not touch durable state: it may
     /// count on `apply` being called with each record of the turn before the next `decide`, or on

@@ -147,6 +147,7 @@ pub struct Bounds {
 /// Counts connections against their bounds.
 #[derive(Clone, Debug)]
 pub struct Admission {
+    /// Guards bounds and counts, so that both are looked at together.
     counts: Arc<Mutex<ConnectionCounts>>,
 }
 
@@ -199,6 +200,7 @@ impl Admission {
 /// A connection's place; given back when dropped.
 #[derive(Debug)]
 pub struct Permit {
+    /// Those of the [`Admission`] that gave it.
     counts: Arc<Mutex<ConnectionCounts>>,
     address: IpAddr,
 }

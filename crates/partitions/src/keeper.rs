@@ -160,13 +160,15 @@ struct Late(BTreeMap<TopicPartition, (Duration, Partition)>);
 impl Late {
     fn look(&mut self, all: &Partitions, dir: &Dir, now: Duration) {
         if all.bells().of(dir.share).has_changed() {
-            all.each(|it| {
-                if it.directory() != dir.id {
+            all.each(|partition| {
+                if partition.directory() != dir.id {
                     return;
                 }
-                if let Some(after) = it.undurable_ms() {
+                if let Some(after) = partition.undurable_ms() {
                     let due = now + Duration::from_millis(after);
-                    self.0.entry(it.name().clone()).or_insert_with(|| (due, it.clone()));
+                    self.0
+                        .entry(partition.name().clone())
+                        .or_insert_with(|| (due, partition.clone()));
                 }
             });
         }

@@ -37,7 +37,7 @@ pub use owner::{AppendRefusal, AppendResult, AppendedBatch, Terms};
 pub use partition::{Partition, Waited};
 pub use partitions::{Assigned, Directory, Partitions};
 pub use progress::{Ends, EpochRefused, Progress, Wait};
-pub use reading::{Isolation, PartitionRead, ReadRefused};
+pub use reading::{Isolation, PartitionRead, PartitionSlice, ReadRefused};
 pub use rules::{PartitionRules, TimestampKind};
 
 pub use ottla_replication::Assignment;

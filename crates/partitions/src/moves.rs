@@ -8,7 +8,7 @@ use ottla_locks::MutexGuard;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ottla_storage::{Log, LogCopy, Opening, Pace, StorageError};
+use ottla_storage::{Log, LogCopy, LogFolder, Opening, Pace, StorageError};
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
 
 use crate::partition::{Home, Partition};
@@ -102,7 +102,8 @@ impl Partitions {
     ///
     /// # Errors
     /// One of the two disks fails, or the controller does not confirm; the partition stays where it
-    /// was.
+    /// was. If `pace` returns [`StorageError::Stopped`] it stays too, and so does the copy: by it the
+    /// next start knows that the move goes on ([`Partitions::interrupted_moves`]).
     pub fn carry_out(
         &self,
         place: &TopicPartition,
@@ -116,11 +117,14 @@ impl Partitions {
             self.lock_moves().remove(place);
             return Ok(());
         };
-        partition.set_moving(true);
+        partition.begin_move();
         // Running retention and cleaning end first, and begin no new work.
         drop((partition.begin_cleaning(), partition.begin_upkeep()));
         let done = self.copy_and_replace(&partition, target, tell, pace);
-        partition.set_moving(false);
+        partition.end_move();
+        if matches!(done, Err(StorageError::Stopped)) {
+            return done;
+        }
         if done.is_err() {
             let files = self.dir(target).map(|dir| (dir.dir.files(), future(dir, &partition)));
             if let Some((files, folder)) = files.filter(|(files, folder)| files.exists(folder)) {
@@ -176,8 +180,8 @@ impl Partitions {
         };
         let old = partition.folder();
         let future = future(dir, partition);
-        let from = (Arc::clone(source.dir.files()), old.clone());
-        let to = (Arc::clone(dir.dir.files()), future.clone());
+        let from = LogFolder { files: Arc::clone(source.dir.files()), folder: old.clone() };
+        let to = LogFolder { files: Arc::clone(dir.dir.files()), folder: future.clone() };
         let mut copy = LogCopy::begin(from, to)?;
         let mut copied = 0;
         for _ in 0..ROUNDS_MAX {

@@ -42,6 +42,20 @@ pub struct Terms {
     pub guard: Option<Guard>,
 }
 
+impl Terms {
+    /// Those of a batch that is acknowledged when all replicas in sync have it (acks=all).
+    #[must_use]
+    pub const fn for_all(now_ms: TimestampMs) -> Self {
+        Self { now_ms, for_all: true, zstd_allowed: true, guard: None }
+    }
+
+    /// Those of a batch that is acknowledged when the leader has it (acks=1).
+    #[must_use]
+    pub const fn for_leader(now_ms: TimestampMs) -> Self {
+        Self { for_all: false, ..Self::for_all(now_ms) }
+    }
+}
+
 /// Where a batch went, or why it was not appended.
 pub type AppendResult = Result<AppendedBatch, AppendRefusal>;
 

@@ -101,7 +101,7 @@ pub(crate) struct Dir {
     pub(crate) recovery_points: OffsetCheckpoint,
     pub(crate) high_watermarks: OffsetCheckpoint,
     pub(crate) log_starts: OffsetCheckpoint,
-    /// Up to where each compacted partition is clean.
+    /// Guards up to where each compacted partition is clean; held while the file is written.
     pub(crate) clean: Mutex<OffsetCheckpoint>,
     /// What the checkpoints were made to say since.
     pub(crate) written: WrittenCheckpoints,
@@ -139,23 +139,27 @@ fn or_none(read: Result<OffsetCheckpoint, StorageError>) -> Result<OffsetCheckpo
 pub struct Partitions {
     pub(crate) me: NodeId,
     pub(crate) clock: Clock,
+    /// Replaced as a whole, by who holds `changing`.
     index: ArcSwap<Index>,
     pub(crate) dirs: Vec<Dir>,
-    /// Only one change of the set at a time.
+    /// Guards changes of the set and of where partitions lie: one at a time.
     pub(crate) changing: Mutex<()>,
-    /// What is on its way to another directory, and where to; one move at a time is carried out.
+    /// Guards what is on its way to another directory, and where to.
     pub(crate) moves: Mutex<BTreeMap<TopicPartition, Moving>>,
+    /// Held while a move is carried out: one at a time.
     pub(crate) mover: Mutex<()>,
-    pub(crate) bells: Arc<Bells>,
+    pub(crate) bells: Arc<Bells<Partition>>,
     pub(crate) lanes: Lanes,
     pub(crate) metrics: Metrics,
     /// What goes in and out of all topics; it stays when they go.
     pub(crate) flow: Arc<Flow>,
-    /// What could not be opened.
+    /// Guards the list of what could not be opened.
     pub(crate) offline: Mutex<OfflineSet>,
-    /// Has the metadata been taken in once? What it names from then on is new to the disks.
+    /// Has the metadata been taken in once? What it names from then on is new to the disks. Written
+    /// and read under `changing`.
     pub(crate) is_settled: AtomicBool,
-    /// Has there been a partition whose topic has a codec of its own?
+    /// Has there been a partition whose topic has a codec of its own? It is only ever set; who sees it
+    /// late lets the partition's own turn read the batch through.
     repacks: AtomicBool,
     /// Notified when a directory has failed.
     failures: Arc<Notify>,
@@ -303,7 +307,7 @@ impl Partitions {
         self.index.load_full()
     }
 
-    pub(crate) fn bells(&self) -> &Bells {
+    pub(crate) fn bells(&self) -> &Bells<Partition> {
         &self.bells
     }
 

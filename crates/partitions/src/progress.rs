@@ -79,7 +79,11 @@ impl EpochRefused {
 /// The watched ends of one partition.
 #[derive(Debug, Default)]
 pub struct Progress {
+    /// Guards the ends, so that they are read together. Published under the owner's lock, read by
+    /// anyone; held for a copy.
     ends: Mutex<Ends>,
+    /// Guards who waits, by the number of the wait. Taken after `ends` was let go: a wait that comes
+    /// in between has registered before it looks at the ends, and so sees the new ones.
     watchers: Mutex<BTreeMap<u64, Arc<ProgressWaiter>>>,
 }
 
@@ -123,7 +127,10 @@ impl Progress {
 #[derive(Debug)]
 struct ProgressWaiter {
     id: u64,
+    /// Has a partition moved since the last look? Set before `waker` is taken, and looked at after
+    /// it is put there, so that no move is missed.
     rung: AtomicBool,
+    /// Guards the task to wake; there is one while it waits.
     waker: Mutex<Option<Waker>>,
 }
 

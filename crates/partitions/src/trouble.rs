@@ -12,7 +12,10 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub(crate) struct Trouble {
     directory: PathBuf,
+    /// Is room missing? Only so that its begin and its end are logged once each.
     is_short: AtomicBool,
+    /// Set once, and never taken back. Who sees it late meets the broken disk, or the failed log,
+    /// itself.
     has_failed: AtomicBool,
     /// Notified when the directory has failed.
     failures: Arc<Notify>,

@@ -5,6 +5,7 @@ use ottla_storage::{
 };
 use ottla_types::{Offset, TimestampMs};
 
+use crate::bells::Ringer as _;
 use crate::owner::{Needs, Owner};
 use crate::partition::Partition;
 

@@ -164,9 +164,9 @@ fn names_and_ports(all: &[ListenerSetting], has_ports: bool) -> Option<String> {
             twice.name
         ));
     }
-    let kind = |it: &ListenerSetting| {
+    let kind = |listener: &ListenerSetting| {
         let (four, six) =
-            (it.host.parse::<Ipv4Addr>().is_ok(), it.host.parse::<Ipv6Addr>().is_ok());
+            (listener.host.parse::<Ipv4Addr>().is_ok(), listener.host.parse::<Ipv6Addr>().is_ok());
         if four { 4 } else { i32::from(six) * 6 }
     };
     for (at, one) in all.iter().enumerate().filter(|(_, it)| has_ports && it.port != 0) {

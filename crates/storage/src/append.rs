@@ -211,7 +211,7 @@ impl Log {
         }
         let bytes = size_of_all(parts);
         for part in parts {
-            if self.is_full(&part.batch()?, (parts.len(), bytes), now_ms) {
+            if self.is_full(&part.batch()?, parts.len(), bytes, now_ms) {
                 return Ok(false);
             }
         }

@@ -30,6 +30,9 @@ pub enum StorageError {
     /// A write failed before; the log must be opened again.
     #[error("an earlier write to the log failed; it accepts no appends until the next start")]
     Failed,
+    /// The node stops: the work was left as far as it had come.
+    #[error("the node stops")]
+    Stopped,
 }
 
 impl StorageError {

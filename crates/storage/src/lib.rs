@@ -59,7 +59,7 @@ mod window;
 pub use append::{AppendError, Appended, Stamp};
 pub use checkpoint::{OffsetCheckpoint, PartitionMetadata};
 pub use compact::{Cleaning, CleaningStep, CleaningTerms, Compaction, Dirt, Swap};
-pub use copy::{LogCopy, Pace};
+pub use copy::{LogCopy, LogFolder, Pace};
 pub use dirs::{CleanShutdown, DataDir, DirState, MetaProperties};
 pub use epochs::{EpochStart, Epochs};
 pub use error::StorageError;

@@ -172,7 +172,8 @@ impl Log {
     pub(crate) fn is_full(
         &self,
         batch: &Batch<'_>,
-        (count, bytes): (usize, u64),
+        count: usize,
+        bytes: u64,
         now_ms: TimestampMs,
     ) -> bool {
         let segment = self.active();
@@ -256,7 +257,7 @@ impl Log {
         if let Some(spare) = self.spare.take() {
             spare.discard(&*self.files)?;
         }
-        if let Some(flush) = self.begin_flush_and(true)? {
+        if let Some(flush) = self.begin_last_flush()? {
             let done = flush.run();
             self.end_flush(flush, done)?;
         }

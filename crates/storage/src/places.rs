@@ -8,7 +8,8 @@ use ottla_types::Offset;
 /// How many ends are remembered for each segment.
 const PLACES_MAX: usize = 32;
 
-/// Offsets and the positions, in bytes, where their batches begin.
+/// Offsets and the positions, in bytes, where their batches begin. The lock guards the list, for a
+/// look or a push.
 #[derive(Debug, Default)]
 pub(crate) struct BatchPositions(Mutex<VecDeque<(Offset, u64)>>);
 

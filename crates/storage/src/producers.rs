@@ -8,7 +8,7 @@ use ottla_records::{Batch, control, crc32c};
 use ottla_types::{ErrorCode, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 
 use crate::error::StorageError;
-use crate::files::{Files, read_whole, replace};
+use crate::files::{Durability, Files, read_whole, replace};
 use crate::index::AbortedTransaction;
 
 /// How many batches of a producer are remembered; as many may be in flight.
@@ -295,13 +295,13 @@ impl Producers {
         Some(all)
     }
 
-    /// Writes the file; with `durable`, it is on the disk then. Otherwise a power cut may leave a
-    /// part of it, which its checksum shows.
+    /// Writes the file. If it is not synced, a power cut may leave a part of it, which its checksum
+    /// shows.
     pub(crate) fn write(
         &self,
         files: &dyn Files,
         path: &Path,
-        durable: bool,
+        durability: Durability,
     ) -> Result<(), StorageError> {
         let mut body = i32::try_from(self.all.len()).unwrap_or(i32::MAX).to_be_bytes().to_vec();
         for (id, producer) in &self.all {
@@ -310,7 +310,7 @@ impl Producers {
         let mut bytes = VERSION.to_be_bytes().to_vec();
         bytes.extend(crc32c(&body).to_be_bytes());
         bytes.extend(body);
-        if durable {
+        if durability == Durability::Synced {
             return replace(files, path, &bytes).map_err(StorageError::io(path));
         }
         let write = || files.create(path)?.write_at(&bytes, 0);

@@ -78,8 +78,8 @@ impl LogView {
         let end = self.log_end();
         let next = |at: usize| segments.get(at + 1).map_or(end, |next| next.base);
         let may_go = |at: usize| {
-            segments.get(at).is_some_and(|it| {
-                let is_empty = at + 1 == segments.len() && it.size() == 0;
+            segments.get(at).is_some_and(|segment| {
+                let is_empty = at + 1 == segments.len() && segment.size() == 0;
                 next(at) <= limit && !is_empty
             })
         };

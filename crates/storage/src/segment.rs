@@ -11,7 +11,7 @@ use ottla_records::{Batch, HEADER_BYTES};
 use ottla_types::{Bug, Offset, TimestampMs, is_planted};
 
 use crate::error::StorageError;
-use crate::files::{FileRef, Files, parent_of, read_exact_at};
+use crate::files::{Durability, FileRef, Files, parent_of, read_exact_at};
 use crate::folder::segment_file;
 use crate::index::{AbortedIndex, AbortedTransaction, IndexTable, OffsetEntry, TimeEntry};
 use crate::places::BatchPositions;
@@ -19,22 +19,36 @@ use crate::places::BatchPositions;
 /// How much of a log is read at once when it is read through, in bytes.
 const SCAN_BYTES: usize = 1 << 20;
 
+/// Can a segment still grow?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SegmentKind {
+    /// The last of its log, to which is appended.
+    Active,
+    /// One before it.
+    Closed,
+}
+
 /// A segment.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub base: Offset,
     pub path: PathBuf,
     pub file: FileRef,
-    /// How many bytes readers may see.
+    /// How many bytes readers may see. Stored by the log's writer alone, after the bytes were
+    /// written.
     size: AtomicU64,
+    /// Guards what the indexes know; held for look-ups and changes in memory, and for the few
+    /// entries of a sealed index that a look-up reads from its file.
     state: RwLock<SegmentState>,
-    /// Up to here the page cache was advised to drop the file.
+    /// Up to here the page cache was advised to drop the file. A hint: a thread that reads an old
+    /// value asks the cache about a range without effect, or drops it twice.
     pub let_go: AtomicU64,
-    /// Up to here write-back was asked for.
+    /// Up to here write-back was asked for. A hint, too; each range is asked for once, by the
+    /// thread that has raised it.
     pub started: AtomicU64,
-    /// Up to here room was reserved.
+    /// Up to here room was reserved; 0 once it was given back, which is done once.
     pub reserved: AtomicU64,
-    /// What readers brought back into the cache.
+    /// Guards the ranges that readers brought back into the cache, the oldest first.
     warmed: Mutex<VecDeque<Range<u64>>>,
     /// Where readers go on.
     pub places: BatchPositions,
@@ -173,18 +187,24 @@ impl Segment {
     pub(crate) fn save_indexes(
         &self,
         files: &Arc<dyn Files>,
-        closed: bool,
+        kind: SegmentKind,
     ) -> Result<(), StorageError> {
+        let durability = match kind {
+            SegmentKind::Closed => Durability::Synced,
+            SegmentKind::Active => Durability::Cached,
+        };
         let (offsets, times, aborted) = {
             let state = self.state();
             (state.offsets.unsaved(), state.times.unsaved(), state.aborted.unsaved())
         };
         for unsaved in offsets.iter().chain(&times) {
-            unsaved.write(&**files, closed)?;
+            unsaved.write(&**files, durability)?;
         }
         if let Some(aborted) = &aborted {
             // No batch is read again for it where a snapshot of the producers is newer.
-            aborted.write(&**files, closed || !is_planted(Bug::AbortedUnsynced))?;
+            let durability =
+                if is_planted(Bug::AbortedUnsynced) { durability } else { Durability::Synced };
+            aborted.write(&**files, durability)?;
             if !is_planted(Bug::AbortedUnsynced) {
                 let folder = parent_of(&self.path);
                 files.sync_dir(folder).map_err(StorageError::io(folder))?;
@@ -200,7 +220,7 @@ impl Segment {
         if let Some(aborted) = &aborted {
             state.aborted.saved(aborted);
         }
-        if closed {
+        if kind == SegmentKind::Closed {
             state.offsets.seal(files);
             state.times.seal(files);
         }

@@ -23,9 +23,16 @@ const UNPACKED_BYTES_MAX: usize = 128 << 20;
 /// What writer and readers share.
 #[derive(Debug)]
 pub(crate) struct LogShared {
+    /// Replaced as a whole by the log's writer; a reader keeps the list that it has loaded, whose
+    /// files stay readable for as long as it does.
     pub segments: ArcSwap<Vec<Arc<Segment>>>,
+    /// Stored by the writer alone. A reader that still sees the old start finds the segment gone,
+    /// which it is answered as out of range.
     pub log_start: AtomicI64,
+    /// Stored by the writer alone, after what lies below it was written and is to be found in
+    /// `segments`.
     pub log_end: AtomicI64,
+    /// Guards the epochs; held for a look-up or a change in memory, never while a file is written.
     pub epochs: RwLock<Epochs>,
 }
 

@@ -94,9 +94,9 @@ const DEFAULT_BROKER: i8 = 3;
 fn row(entry: &ConfigEntry) -> String {
     let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "null".to_owned());
     let source = |at: i8| usize::try_from(at).ok().and_then(|at| SOURCES.get(at)).copied();
-    let synonym = |it: &ConfigSynonym| {
-        let source = source(it.source).unwrap_or(SOURCES[0]);
-        format!("{source}:{}={}", it.name, shown(&it.value))
+    let synonym = |synonym: &ConfigSynonym| {
+        let source = source(synonym.source).unwrap_or(SOURCES[0]);
+        format!("{source}:{}={}", synonym.name, shown(&synonym.value))
     };
     let synonyms: Vec<String> = entry.synonyms.iter().map(synonym).collect();
     format!(
@@ -155,16 +155,17 @@ fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     if args.has("alter") {
         let usage = "An entity-name, or --entity-default, must be specified with --alter";
         let name = name.ok_or_else(|| ToolError::Usage(usage.to_owned()))?;
-        return alter(args, session, &client, (kind, name));
+        return alter(args, session, &client, kind, &name);
     }
-    describe(args, session, &client, (kind, name))
+    describe(args, session, &client, kind, name)
 }
 
 fn describe(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     client: &Client,
-    (kind, name): (ConfigKind, Option<String>),
+    kind: ConfigKind,
+    name: Option<String>,
 ) -> Result<(), ToolError> {
     let names = match name {
         Some(name) => vec![name],
@@ -206,13 +207,13 @@ fn is_there(session: &ToolSession<'_>, client: &Client, topic: &str) -> Result<b
 fn settings(text: &str) -> Result<Vec<(String, String)>, ToolError> {
     let mut all = Vec::new();
     let mut depth = 0;
-    let cut = |it: char| {
-        match it {
+    let cut = |letter: char| {
+        match letter {
             '[' => depth += 1,
             ']' => depth -= 1,
             _ => {}
         }
-        it == ',' && depth == 0
+        letter == ',' && depth == 0
     };
     for word in text.split(cut).filter(|it| !it.trim().is_empty()) {
         let pair = word.split_once('=');
@@ -249,13 +250,14 @@ fn alter(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     client: &Client,
-    (kind, name): (ConfigKind, String),
+    kind: ConfigKind,
+    name: &str,
 ) -> Result<(), ToolError> {
     let (set, gone) = changes(args)?;
     let set = set.into_iter().map(|(name, value)| (name, Some(value)));
     let all = set.chain(gone.into_iter().map(|name| (name.to_owned(), None)));
     session.wait(client.set_configs(
-        ConfigResource { kind, name: &name },
+        ConfigResource { kind, name },
         all.collect(),
         ChangeMode::Change,
     ))?;

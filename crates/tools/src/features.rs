@@ -54,15 +54,18 @@ const RELEASES: [(i16, &str); 25] = [
 /// What a release is without a word.
 const LATEST: &str = "4.3-IV0";
 const METADATA: &str = "metadata.version";
-/// The other features: their highest level, and from which level of metadata.version on they have
-/// it by default.
-const FEATURES: [(&str, i16, i16); 6] = [
-    ("kraft.version", 1, 21),
-    ("transaction.version", 2, 24),
-    ("group.version", 1, 22),
-    ("eligible.leader.replicas.version", 1, 26),
-    ("share.version", 1, 28),
-    ("streams.version", 1, 29),
+/// A feature beside metadata.version: its name, its highest level, and from which level of
+/// metadata.version on it has that by default.
+#[derive(Clone, Copy)]
+struct ToolFeature(&'static str, i16, i16);
+
+const FEATURES: [ToolFeature; 6] = [
+    ToolFeature("kraft.version", 1, 21),
+    ToolFeature("transaction.version", 2, 24),
+    ToolFeature("group.version", 1, 22),
+    ToolFeature("eligible.leader.replicas.version", 1, 26),
+    ToolFeature("share.version", 1, 28),
+    ToolFeature("streams.version", 1, 29),
 ];
 /// What a level asks of another feature.
 const DEPENDENCIES: [(&str, i16, &str, i16); 1] =
@@ -98,8 +101,8 @@ fn release(name: &str) -> Result<i16, ToolError> {
     })
 }
 
-fn level_in(feature: (&str, i16, i16), metadata: i16) -> i16 {
-    let (_, highest, since) = feature;
+fn level_in(feature: ToolFeature, metadata: i16) -> i16 {
+    let ToolFeature(_, highest, since) = feature;
     if metadata >= since { highest } else { 0 }
 }
 
@@ -132,7 +135,7 @@ fn levels(args: &Parsed) -> Result<Vec<(String, i16)>, ToolError> {
 fn dependencies(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     args.required("feature").map_err(ToolError::Usage)?;
     for (name, level) in levels(args)? {
-        let known = FEATURES.iter().find(|(known, ..)| *known == name);
+        let known = FEATURES.iter().find(|known| known.0 == name);
         let title = match known {
             None if name == METADATA => {
                 let release = RELEASES.iter().find(|(known, _)| *known == level);
@@ -141,7 +144,7 @@ fn dependencies(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), Tool
                 format!("{name}={level} ({release})")
             }
             None => return Err(failed(format!("Unknown feature: {name}"))),
-            Some((_, highest, _)) if !(0..=*highest).contains(&level) => {
+            Some(ToolFeature(_, highest, _)) if !(0..=*highest).contains(&level) => {
                 return Err(failed(format!("No feature:{name} with feature level {level}")));
             }
             Some(_) => format!("{name}={level}"),

@@ -263,11 +263,11 @@ fn list_all(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolErro
     let types = args.one("group-type").map(str::to_owned).into_iter().collect();
     let mut found = all_groups(session, &client, &GroupFilter { types, ..Default::default() })?;
     let protocol = args.one("protocol");
-    found.retain(|it| {
-        protocol.is_none_or(|wanted| it.protocol == wanted)
-            && (!args.has("consumer") || is_of_consumers(it))
-            && (!args.has("share") || it.kind == "share")
-            && (!args.has("streams") || it.kind == "streams")
+    found.retain(|group| {
+        protocol.is_none_or(|wanted| group.protocol == wanted)
+            && (!args.has("consumer") || is_of_consumers(group))
+            && (!args.has("share") || group.kind == "share")
+            && (!args.has("streams") || group.kind == "streams")
     });
     let head = ["GROUP", "TYPE", "PROTOCOL"].map(str::to_owned).to_vec();
     let row = |it: GroupListing| vec![it.id, pascal(&it.kind), it.protocol];
@@ -336,10 +336,10 @@ fn named_partitions(word: &str) -> Result<Option<Vec<TopicPartition>>, ToolError
         let usage = format!("Invalid topic arg '{word}', expected topic name and partitions");
         return Err(ToolError::Usage(usage));
     };
-    let one = |it: &str| match it.parse() {
+    let one = |index: &str| match index.parse() {
         Ok(partition) => Ok(TopicPartition::new(*topic, partition)),
         Err(_) => Err(ToolError::Usage(format!(
-            "Invalid partition '{it}' specified in topic arg '{word}'"
+            "Invalid partition '{index}' specified in topic arg '{word}'"
         ))),
     };
     list.trim_end_matches(',').split(',').map(one).collect::<Result<_, _>>().map(Some)

@@ -56,7 +56,7 @@ impl PlanFile {
         let list =
             self.all.get(name).ok_or_else(|| self.wrong(&format!("Missing {name} field")))?;
         let list = list.as_array().ok_or_else(|| self.expected("JSON array", list))?;
-        let one = |it: &'_ Value| match it {
+        let one = |entry: &'_ Value| match entry {
             Value::Object(_) => Ok(()),
             other => Err(self.expected("JSON object", other)),
         };
@@ -154,8 +154,8 @@ impl PlanEntry<'_> {
     pub fn texts(&self, name: &str) -> Result<Option<Vec<String>>, ToolError> {
         let Some(found) = self.it.get(name) else { return Ok(None) };
         let list = found.as_array().ok_or_else(|| self.plan.expected("JSON array", found))?;
-        let one = |it: &Value| {
-            it.as_str().map(str::to_owned).ok_or_else(|| self.plan.expected("String", it))
+        let one = |item: &Value| {
+            item.as_str().map(str::to_owned).ok_or_else(|| self.plan.expected("String", item))
         };
         list.iter().map(one).collect::<Result<_, _>>().map(Some)
     }

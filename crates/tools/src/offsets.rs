@@ -157,7 +157,7 @@ fn get(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     }
     let found = session.wait(client.offsets_at(&places, at, IsolationLevel::Uncommitted));
     for place in &places {
-        show(session, &client, place, (at, found.get(place).copied()))?;
+        show(session, &client, place, at, found.get(place).copied())?;
     }
     Ok(())
 }
@@ -166,7 +166,8 @@ fn show(
     session: &mut ToolSession<'_>,
     client: &Client,
     place: &TopicPartition,
-    (at, found): (OffsetAt, Option<i64>),
+    at: OffsetAt,
+    found: Option<i64>,
 ) -> Result<(), ToolError> {
     let (topic, partition) = (&place.topic, place.partition);
     let found = match found {
@@ -214,8 +215,8 @@ fn delete(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
 /// The ids of a list, if it has some.
 fn brokers(list: Option<&str>) -> Result<Option<Vec<i32>>, ToolError> {
     let words = list.unwrap_or_default().split(',').filter(|it| !it.is_empty());
-    let one = |it: &str| {
-        it.parse().map_err(|_| failed(format!("--broker-list: {it} is not the id of a broker")))
+    let one = |id: &str| {
+        id.parse().map_err(|_| failed(format!("--broker-list: {id} is not the id of a broker")))
     };
     let mut ids = words.map(one).collect::<Result<Vec<i32>, _>>()?;
     ids.sort_unstable();

@@ -240,7 +240,7 @@ fn add(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let bindings = rules(args)?.into_iter().map(binding).collect();
     let client = session.connect()?;
     session.wait(client.create_acls(bindings)).map_err(plain)?;
-    show(session, &client, &resources(args), (pattern, None))
+    show(session, &client, &resources(args), pattern, None)
 }
 
 fn remove(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
@@ -273,7 +273,7 @@ fn remove(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError>
     }
     let client = session.connect()?;
     session.wait(client.delete_acls(filters)).map_err(plain)?;
-    show(session, &client, &resources(args), (pattern, None))
+    show(session, &client, &resources(args), pattern, None)
 }
 
 fn list(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
@@ -283,14 +283,15 @@ fn list(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
         asked.push((ANY, String::new()));
     }
     let pattern = pattern(args)?;
-    show(session, &client, &asked, (pattern, args.one("principal")))
+    show(session, &client, &asked, pattern, args.one("principal"))
 }
 
 fn show(
     session: &mut ToolSession<'_>,
     client: &Client,
     asked: &[(i8, String)],
-    (pattern, principal): (i8, Option<&str>),
+    pattern: i8,
+    principal: Option<&str>,
 ) -> Result<(), ToolError> {
     for (kind, name) in asked {
         let filter = AclFilter {

@@ -171,8 +171,8 @@ fn known(set: Result<(), OptionError>) -> Result<(), OptionError> {
 /// A tool's old way to the cluster.
 fn instead_of_zookeeper(zookeeper: &str, default_server: Option<&str>) -> String {
     let hosts = zookeeper.split('/').next().unwrap_or_default().split(',');
-    let host = |it: &str| {
-        let host = it.rsplit_once(':').map_or(it, |(host, _)| host);
+    let host = |address: &str| {
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         format!("{host}:{KAFKA_PORT}")
     };
     let found =

@@ -69,7 +69,7 @@ pub fn run(name: &str, seconds: &str) -> ProfileResult {
     let _ = fs::remove_dir_all(&data);
     fs::create_dir_all(&out)?;
     let mut node = start(&recorder, &bin, &out)?;
-    let done = loaded(load, seconds, (&recorder, &node), &bin);
+    let done = loaded(load, seconds, &recorder, &node, &bin);
     // It may be gone already; either way no process is left.
     let _ = stop(node.0.id());
     let _ = node.0.wait();
@@ -134,11 +134,12 @@ fn stop(process: u32) -> ProfileResult {
 fn loaded(
     load: &ProfileLoad,
     seconds: &str,
-    node: (&Recorder, &ProfiledNode),
+    recorder: &Recorder,
+    node: &ProfiledNode,
     bin: &Path,
 ) -> ProfileResult {
     let ProfileLoad(_, _, partitions, words) = load;
-    let (recorder, ProfiledNode(child, address)) = node;
+    let ProfiledNode(child, address) = node;
     let partitions = partitions.to_string();
     let made = Command::new(bin.join("ottla"))
         .args(["topics", "create", "load", "--partitions", &partitions, "-b", address])

@@ -82,9 +82,9 @@ fn members_share_what_the_coordinator_assigns() {
             }
         };
         let join = async || {
-            let group = ("g", GroupProtocol::Consumer);
             let client = talk::cluster(address).await;
-            Consumer::join(client, "t", group, Start::Beginning).await.unwrap()
+            let protocol = GroupProtocol::Consumer;
+            Consumer::join(client, "t", "g", protocol, Start::Beginning).await.unwrap()
         };
         write(0).await;
         let (mut one, mut seen) = (join().await, Vec::new());

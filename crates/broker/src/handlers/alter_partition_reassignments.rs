@@ -35,13 +35,13 @@ pub async fn handle(
     // Also at the request as a whole.
     let late = is_over(request.timeout_ms).then_some(ErrorCode::REQUEST_TIMED_OUT);
     let topic = |topic: &ReassignableTopic| {
-        let one = |it: &ReassignablePartition| {
+        let one = |partition: &ReassignablePartition| {
             let refused = match late {
                 Some(code) => Some((code, None)),
-                None => check(&cluster, &topic.name, it).err(),
+                None => check(&cluster, &topic.name, partition).err(),
             };
             ReassignablePartitionResponse {
-                partition_index: it.partition_index,
+                partition_index: partition.partition_index,
                 error_code: refused.as_ref().map_or(0, |(code, _)| code.0),
                 error_message: refused.and_then(|(_, why)| why),
                 ..Default::default()

@@ -1,4 +1,6 @@
-//! ConsumerGroupHeartbeat: members of groups whose coordinator assigns (KIP-848).
+//! ConsumerGroupHeartbeat: members of groups whose coordinator assigns.
+//!
+//! KIP-848. 1: members make their own ids (KIP-1082), and may subscribe by a pattern.
 
 use ottla_coordinator::group::{GroupCommand, MemberClient};
 use ottla_protocol::ApiKey;

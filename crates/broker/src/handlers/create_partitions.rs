@@ -1,5 +1,7 @@
 //! CreatePartitions: more partitions for a topic.
 //!
+//! KIP-195. 2: flexible.
+//!
 //! Gap: no throttling of topic changes (3, KIP-599).
 
 use ottla_metadata::ControllerCommand;
@@ -60,3 +62,7 @@ fn refusal(
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+#[path = "create_partitions_tests.rs"]
+mod tests;

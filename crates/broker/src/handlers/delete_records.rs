@@ -1,6 +1,6 @@
 //! DeleteRecords: move the log start forward; what lies before it is gone for every reader.
 //!
-//! KIP-107. A topic that is only compacted is refused.
+//! KIP-107. 2: flexible. A topic that is only compacted is refused.
 
 use std::collections::BTreeMap;
 
@@ -87,3 +87,7 @@ fn delete(
         ErrorCode::KAFKA_STORAGE_ERROR
     })
 }
+
+#[cfg(test)]
+#[path = "delete_records_tests.rs"]
+mod tests;

@@ -119,14 +119,15 @@ fn describe_resource(
     if scope == Scope::Broker && name.is_empty() {
         // The default of all brokers is only what was set for all of them.
         return Ok(all
-            .map(|mut it| {
-                it.synonyms.retain(|synonym| synonym.source == ConfigSource::AllBrokers);
+            .map(|mut effective| {
+                effective.synonyms.retain(|synonym| synonym.source == ConfigSource::AllBrokers);
                 // Whatever this broker has of its own: it is not asked about.
-                if let Some(of_all) = it.synonyms.first() {
-                    it.value = of_all.value.as_deref().map(|value| it.setting.shown(value));
-                    it.source = of_all.source;
+                if let Some(of_all) = effective.synonyms.first() {
+                    effective.value =
+                        of_all.value.as_deref().map(|value| effective.setting.shown(value));
+                    effective.source = of_all.source;
                 }
-                it
+                effective
             })
             .filter(|it| !it.synonyms.is_empty())
             .collect());
@@ -169,10 +170,10 @@ fn setting_row(
 ) -> DescribeConfigsResourceResult {
     let secret = found.setting.is_secret();
     let shown = |value: Option<String>| if secret { None } else { value };
-    let synonyms = found.synonyms.into_iter().map(|it| DescribeConfigsSynonym {
-        name: it.name,
-        value: shown(it.value),
-        source: it.source as i8,
+    let synonyms = found.synonyms.into_iter().map(|synonym| DescribeConfigsSynonym {
+        name: synonym.name,
+        value: shown(synonym.value),
+        source: synonym.source as i8,
         ..Default::default()
     });
     DescribeConfigsResourceResult {

@@ -1,4 +1,9 @@
-//! DescribeDelegationToken: which tokens there are (KIP-48).
+//! DescribeDelegationToken: which tokens there are.
+//!
+//! KIP-48. Version 0 was removed in Kafka 4.0. 2: flexible. 3: who has asked for a token (KIP-373).
+//!
+//! Gap: no listener lets clients log in yet, so every request is refused, as in Kafka to those that
+//! have not.
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::describe_delegation_token_request::DescribeDelegationTokenRequest;

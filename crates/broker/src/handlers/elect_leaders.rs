@@ -60,9 +60,9 @@ fn refused(
         error_message: why.map(str::to_owned),
         ..Default::default()
     };
-    let topic = |it: &TopicPartitions| ReplicaElectionResult {
-        topic: it.topic.clone(),
-        partition_result: it.partitions.iter().map(partition).collect(),
+    let topic = |topic: &TopicPartitions| ReplicaElectionResult {
+        topic: topic.topic.clone(),
+        partition_result: topic.partitions.iter().map(partition).collect(),
         ..Default::default()
     };
     ElectLeadersResponse {

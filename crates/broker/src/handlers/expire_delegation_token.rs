@@ -1,4 +1,9 @@
-//! ExpireDelegationToken: end a token (KIP-48).
+//! ExpireDelegationToken: end a token.
+//!
+//! KIP-48. Version 0 was removed in Kafka 4.0. 2: flexible.
+//!
+//! Gap: no listener lets clients log in yet, so every request is refused, as in Kafka to those that
+//! have not.
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::expire_delegation_token_request::ExpireDelegationTokenRequest;

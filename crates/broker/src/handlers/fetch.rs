@@ -15,15 +15,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use ottla_partitions::{Isolation, Partition, PartitionRead, ReadRefused, Wait};
+use ottla_partitions::{Isolation, Partition, PartitionRead, PartitionSlice, ReadRefused, Wait};
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::fetch_request::{FetchRequest, FetchTopic};
 use ottla_protocol::messages::fetch_response::{
     AbortedTransaction, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
 };
 use ottla_records::legacy;
-use ottla_types::{ErrorCode, NO_EPOCH, NO_OFFSET, Uuid};
+use ottla_types::{ErrorCode, LeaderEpoch, NO_EPOCH, NO_OFFSET, Uuid};
 
+use crate::absent::TopicKey;
 use crate::guard::{Operation, Resource};
 use crate::hosts::sessions::{
     FetchPlan, FetchedPartition, LastReply, Position, SessionRequest, lock,
@@ -190,9 +191,11 @@ fn read_all(node: &Node, call: &Call, request: &FetchRequest, plan: &FetchPlan) 
         if request.isolation_level == 1 { Isolation::Committed } else { Isolation::Uncommitted };
     for (place, position) in &plan.wanted {
         // The first batch of the first partition with data goes out even if it is too large.
-        let one = found.bytes == 0;
+        let at_least_one = found.bytes == 0;
         let bytes_max = usize::try_from(position.bytes_max).unwrap_or(0).min(left);
-        let asked = FetchTerms { replica_id, position, bytes_max, one, isolation };
+        let offset = position.offset;
+        let slice = PartitionSlice { offset, bytes_max, at_least_one, isolation };
+        let asked = FetchTerms { replica_id, leader_epoch: position.leader_epoch, slice };
         let partition = place_here(node, place);
         let (read, leader) = match &partition {
             Some(partition) => read_one(node, call, partition, &asked),
@@ -247,15 +250,14 @@ const fn is_reader(replica_id: i32, leader_epoch: i32) -> Result<(), ErrorCode> 
     }
 }
 
-struct FetchTerms<'a> {
+/// What is asked of one partition.
+struct FetchTerms {
     replica_id: i32,
-    position: &'a Position,
-    bytes_max: usize,
-    one: bool,
-    isolation: Isolation,
+    leader_epoch: LeaderEpoch,
+    slice: PartitionSlice,
 }
 
-impl FetchTerms<'_> {
+impl FetchTerms {
     /// May the client, or the broker that follows, read the topic?
     fn may_read(&self, node: &Node, call: &Call, topic: &str) -> bool {
         match self.replica_id {
@@ -270,26 +272,29 @@ fn why_not_read(
     node: &Node,
     call: &Call,
     place: &FetchedPartition,
-    asked: &FetchTerms<'_>,
+    asked: &FetchTerms,
 ) -> ErrorCode {
     if !place.topic.is_empty() && !asked.may_read(node, call, &place.topic) {
         return ErrorCode::TOPIC_AUTHORIZATION_FAILED;
     }
-    let by_id = call.version >= 13;
-    node.why_not_here(&place.topic, place.topic_id, by_id, place.partition)
+    let topic = match call.version {
+        ..13 => TopicKey::Name(&place.topic),
+        _ => TopicKey::Id(place.topic_id),
+    };
+    node.why_not_here(topic, place.partition)
 }
 
 fn read_one(
     node: &Node,
     call: &Call,
     partition: &Partition,
-    asked: &FetchTerms<'_>,
+    asked: &FetchTerms,
 ) -> (Result<PartitionRead, ErrorCode>, LeaderIdAndEpoch) {
     let unknown = LeaderIdAndEpoch::default();
     if !asked.may_read(node, call, partition.topic()) {
         return (Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED), unknown);
     }
-    let Position { offset, leader_epoch, .. } = *asked.position;
+    let FetchTerms { leader_epoch, slice, .. } = *asked;
     let old = match call.version {
         0 | 1 => Some(0),
         2 | 3 => Some(1),
@@ -297,12 +302,12 @@ fn read_one(
     };
     let fenced = partition.fence(leader_epoch).map_err(|refused| refused.code());
     let read = fenced.and_then(|()| is_reader(asked.replica_id, leader_epoch)).and_then(|()| {
-        let read = partition.read(offset, asked.bytes_max, asked.one, asked.isolation);
+        let read = partition.read(slice);
         read.map_err(|refused| {
             if let ReadRefused::Storage(error) = &refused {
                 tracing::error!(
                     partition = %partition.name(),
-                    offset,
+                    offset = slice.offset,
                     %error,
                     "fetch failed: the log cannot be read; check the disk"
                 );

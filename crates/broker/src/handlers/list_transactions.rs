@@ -1,4 +1,7 @@
-//! ListTransactions: whose transactions this node coordinates (KIP-664, KIP-994).
+//! ListTransactions: whose transactions this node coordinates.
+//!
+//! KIP-664. 1: only those that run for so long (KIP-994). 2: only those whose id matches a pattern
+//! (KIP-1152).
 
 use std::collections::BTreeSet;
 
@@ -62,8 +65,12 @@ pub async fn handle(
             }
         }
     }
-    response.transaction_states.retain(|it| {
-        call.may(node, Operation::Describe, Resource::TransactionalId(&it.transactional_id))
+    response.transaction_states.retain(|transaction| {
+        call.may(
+            node,
+            Operation::Describe,
+            Resource::TransactionalId(&transaction.transactional_id),
+        )
     });
     response
 }

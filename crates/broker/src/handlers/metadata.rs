@@ -51,9 +51,9 @@ pub async fn handle(node: &Node, call: &Call, request: MetadataRequest) -> Metad
             .map(|it| described_topic(node, &cluster, call, it))
             .collect(),
         Some(topics) => {
-            let one = |it| match denied_topic(node, call, it, allowed) {
+            let one = |topic| match denied_topic(node, call, topic, allowed) {
                 Some(denied) => denied,
-                None => answer_topic(node, &cluster, call, it),
+                None => answer_topic(node, &cluster, call, topic),
             };
             topics.iter().map(one).collect()
         }

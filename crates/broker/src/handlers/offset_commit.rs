@@ -81,8 +81,8 @@ async fn commit_offsets(
 /// Adds a topic's answers to those of the same topic, if there are any: as in Kafka, what was
 /// refused comes first, and each of these topics once.
 fn put_refused(all: &mut Vec<OffsetCommitResponseTopic>, topic: OffsetCommitResponseTopic) {
-    let same = |it: &&mut OffsetCommitResponseTopic| {
-        it.name == topic.name && it.topic_id == topic.topic_id
+    let same = |other: &&mut OffsetCommitResponseTopic| {
+        other.name == topic.name && other.topic_id == topic.topic_id
     };
     match all.iter_mut().find(same) {
         Some(known) => known.partitions.extend(topic.partitions),

@@ -80,3 +80,7 @@ fn put(all: &mut Vec<OffsetDeleteResponseTopic>, topic: OffsetDeleteResponseTopi
         None => all.push(topic),
     }
 }
+
+#[cfg(test)]
+#[path = "offset_delete_tests.rs"]
+mod tests;

@@ -25,6 +25,7 @@ use ottla_protocol::messages::produce_response::{
 use ottla_records::{BadRecords, Batch, at_a_glance, legacy};
 use ottla_types::{Bug, ErrorCode, NO_OFFSET, Offset, TopicPartition, Uuid, is_planted};
 
+use crate::absent::TopicKey;
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
 use crate::request::{Api, Call, repeated};
@@ -157,8 +158,7 @@ impl ProduceRun {
         let (acks, (topic, data)) = (first.acks, only_partition(first)?);
         let partition = find_partition(node, call, topic, data.index)?;
         may_write(node, call, &partition).ok()?;
-        let (for_all, zstd_allowed) = (acks == -1, call.version >= 7);
-        let terms = Terms { now_ms: node.clock.wall_ms(), for_all, zstd_allowed, guard: None };
+        let terms = append_terms(node, call, acks);
         let batches: Vec<&[u8]> = self
             .requests
             .iter()
@@ -173,8 +173,8 @@ impl ProduceRun {
             let timeout_ms = request.timeout_ms;
             let mut response = ProduceResponse::default();
             for topic in request.topic_data {
-                let one = |it: &PartitionProduceData| {
-                    wire_outcome(it.index, Some(&partition), Ok(appended))
+                let one = |data: &PartitionProduceData| {
+                    wire_outcome(data.index, Some(&partition), Ok(appended))
                 };
                 response.responses.push(TopicProduceResponse {
                     partition_responses: topic.partition_data.iter().map(one).collect(),
@@ -297,8 +297,11 @@ fn write_partition(
         return (None, Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.into()));
     }
     let Some(partition) = find_partition(node, call, topic, data.index) else {
-        let by_id = call.version >= 13;
-        let code = node.why_not_here(&topic.name, topic.topic_id, by_id, data.index);
+        let key = match call.version {
+            ..13 => TopicKey::Name(&topic.name),
+            _ => TopicKey::Id(topic.topic_id),
+        };
+        let code = node.why_not_here(key, data.index);
         return (None, Err(code.into()));
     };
     let records = data.records.clone().unwrap_or_default();
@@ -441,7 +444,7 @@ fn append_batch(
     read: Option<ReadThrough>,
 ) -> AppendOutcome {
     match read {
-        None | Some(ReadThrough::Not) => Ok(partition.append_on(records, terms)?),
+        None | Some(ReadThrough::Not) => Ok(partition.append(records, terms)?),
         Some(ReadThrough::Through(batch, inspected)) => {
             Ok(partition.append_inspected(&batch, terms, inspected)?)
         }
@@ -469,8 +472,8 @@ pub enum ReadThrough {
 #[must_use]
 pub fn must_read_through(node: &Node, call: &Call, request: &ProduceRequest) -> bool {
     let mut data = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
-    let is_compressed = |it: &PartitionProduceData| {
-        it.records.as_deref().is_some_and(ottla_partitions::claims_compression)
+    let is_compressed = |partition: &PartitionProduceData| {
+        partition.records.as_deref().is_some_and(ottla_partitions::claims_compression)
     };
     call.version < 3 || node.partitions.may_repack() || data.any(is_compressed)
 }

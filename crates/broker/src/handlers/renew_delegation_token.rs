@@ -1,4 +1,9 @@
-//! RenewDelegationToken: let a token live longer (KIP-48).
+//! RenewDelegationToken: let a token live longer.
+//!
+//! KIP-48. Version 0 was removed in Kafka 4.0. 2: flexible.
+//!
+//! Gap: no listener lets clients log in yet, so every request is refused, as in Kafka to those that
+//! have not.
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::renew_delegation_token_request::RenewDelegationTokenRequest;

@@ -30,3 +30,7 @@ pub async fn handle(node: &Node, call: &Call, request: SyncGroupRequest) -> Sync
         node.coordinators.ask_group(&group, GroupCommand::Sync { request, version: call.version });
     answer.await.unwrap_or_else(refused)
 }
+
+#[cfg(test)]
+#[path = "sync_group_tests.rs"]
+mod tests;

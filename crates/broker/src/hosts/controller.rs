@@ -36,7 +36,8 @@ struct ControllerInner {
     failed: watch::Sender<bool>,
 }
 
-/// Rings the task that commits, from when there is one.
+/// Rings the task that commits, from when there is one; set once. What is appended before that is
+/// committed by the task's first round.
 #[derive(Debug, Default)]
 struct CommitBell(OnceLock<Ring>);
 

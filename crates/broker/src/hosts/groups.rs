@@ -28,7 +28,6 @@ pub type Groups = Shards<GroupKind>;
 impl ShardKind for GroupKind {
     type Machine = GroupMachine;
     type Record = GroupRecord;
-    type Settings = GroupSettings;
     const TOPIC: &'static str = TOPIC;
 
     fn machine(settings: GroupSettings) -> GroupMachine {
@@ -37,10 +36,6 @@ impl ShardKind for GroupKind {
 
     fn loaded() -> GroupCommand {
         GroupCommand::Loaded
-    }
-
-    fn changed(settings: GroupSettings) -> GroupCommand {
-        GroupCommand::Settings(settings)
     }
 
     fn entries(records: &[GroupRecord], now_ms: TimestampMs) -> impl Iterator<Item = JournalEntry> {
@@ -150,15 +145,7 @@ impl Groups {
 
     /// Fires the groups' timers; does not return.
     pub async fn tick(&self) {
-        loop {
-            self.load_again();
-            let (mut next_ms, mut is_waited_for) = (TimestampMs::MAX, false);
-            for (_, host) in self.all() {
-                next_ms = next_ms.min(host.fire().unwrap_or(TimestampMs::MAX));
-                is_waited_for |= host.committed();
-            }
-            self.rest(next_ms, is_waited_for.then_some(COMMIT_CHECK)).await;
-        }
+        self.look_after(COMMIT_CHECK, async |_, _| true).await;
     }
 }
 

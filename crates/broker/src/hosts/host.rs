@@ -235,6 +235,11 @@ impl<M: Machine, J: Journal<M::Record>> Host<M, J> {
         done
     }
 
+    /// Hands new settings to the machine. One that is lost gets them when it is loaded again.
+    pub fn set_settings(&self, settings: M::Settings) {
+        self.lock().machine.set_settings(settings);
+    }
+
     /// Fires every timer that is due; returns when the next one is.
     pub fn fire(&self) -> Option<TimestampMs> {
         let mut inner = self.lock();

@@ -31,6 +31,9 @@ impl Machine for Sum {
     type Reply = i64;
     type Timer = u8;
     type Volatile = Vec<Ticket>;
+    type Settings = ();
+
+    fn set_settings(&mut self, (): ()) {}
 
     fn decide(&mut self, command: Command, turn: &mut Turn<Self>) {
         match command {

@@ -16,7 +16,7 @@ use super::groups::{self, Groups};
 use super::host::Unanswered;
 use super::shards::ask;
 use super::transactions::{TOPIC, TransactionHost};
-use crate::absent::why_not_here;
+use crate::absent::{TopicKey, why_not_here};
 
 /// How long a marker may take to be committed; it is written again then.
 pub(super) const MARKER_WAIT: Duration = Duration::from_secs(10);
@@ -30,7 +30,7 @@ pub struct Markers {
     pub groups: Groups,
     /// The time.
     pub clock: Clock,
-    /// The metadata as of now.
+    /// The metadata as of now; the node replaces it as a whole.
     pub cluster: Arc<ArcSwap<Cluster>>,
 }
 
@@ -125,9 +125,7 @@ impl Markers {
     }
 
     fn why_not_here(&self, topic: &str, index: i32) -> ErrorCode {
-        let cluster = self.cluster.load();
-        let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
-        why_not_here(&self.partitions, cluster.topic(topic), index, unknown)
+        why_not_here(&self.partitions, &self.cluster.load(), TopicKey::Name(topic), index)
     }
 }
 

@@ -15,7 +15,7 @@ use ottla_types::{ErrorCode, TimestampMs, coordinator_partition};
 use tokio::sync::Notify;
 
 use super::host::{Host, Unanswered, Wake};
-use super::kind::ShardKind;
+use super::kind::{ShardKind, ShardSettings};
 use super::topic_journal::{ReplayError, TopicJournal, replay};
 
 /// One coordinator.
@@ -68,8 +68,8 @@ pub struct Shards<K: ShardKind>(Arc<ShardsInner<K>>);
 
 struct ShardsInner<K: ShardKind> {
     clock: Clock,
-    /// In force for the next load; a machine that runs gets them by a command.
-    settings: RwLock<K::Settings>,
+    /// Guards what is in force for the next load; a machine that runs gets them from here when they change.
+    settings: RwLock<ShardSettings<K>>,
     /// The coordinators by partition. Written only to begin, end or drop a load, which itself runs
     /// without the lock.
     shards: RwLock<BTreeMap<i32, Shard<K>>>,
@@ -96,7 +96,7 @@ impl<K: ShardKind> Debug for Shards<K> {
 impl<K: ShardKind> Shards<K> {
     /// No coordinator yet.
     #[must_use]
-    pub fn new(clock: Clock, loading: Lane, settings: K::Settings) -> Self {
+    pub fn new(clock: Clock, loading: Lane, settings: ShardSettings<K>) -> Self {
         Self(Arc::new(ShardsInner {
             clock,
             settings: RwLock::new(settings),
@@ -250,24 +250,43 @@ impl<K: ShardKind> Shards<K> {
     }
 
     /// The operator has changed settings.
-    pub fn set(&self, settings: &K::Settings) {
+    pub fn set(&self, settings: &ShardSettings<K>) {
         let before = {
             let mut now = self.0.settings.write();
             std::mem::replace(&mut *now, settings.clone())
         };
         if before != *settings {
             for (_, host) in self.all() {
-                // A coordinator that is lost takes the settings up when it is loaded again.
-                let _ = host.tell(K::changed(settings.clone()));
+                host.set_settings(settings.clone());
             }
         }
     }
 
     /// Loads what has to be loaded again, beside the thread that serves.
-    pub fn load_again(&self) {
+    fn load_again(&self) {
         for load in self.begin_again() {
             let shards = self.clone();
             self.0.loading.start(load.partition.share(), move || shards.finish(load));
+        }
+    }
+
+    /// Runs the coordinators, without end: loads those that are to be loaded again, fires timers,
+    /// answers what has committed, and does `work` for each, which returns whether it has left
+    /// nothing to do. While something is left, the next round comes after `again`.
+    pub(super) async fn look_after(
+        &self,
+        again: Duration,
+        mut work: impl AsyncFnMut(i32, &ShardHost<K>) -> bool,
+    ) {
+        loop {
+            self.load_again();
+            let (mut next_ms, mut is_done) = (TimestampMs::MAX, true);
+            for (index, host) in self.all() {
+                next_ms = next_ms.min(host.fire().unwrap_or(TimestampMs::MAX));
+                is_done &= !host.committed();
+                is_done &= work(index, &host).await;
+            }
+            self.rest(next_ms, (!is_done).then_some(again)).await;
         }
     }
 
@@ -283,7 +302,7 @@ impl<K: ShardKind> Shards<K> {
 
     /// Sleeps until `next_ms`, when a timer is due, or until an earlier one was set; not longer
     /// than `longest`, if there is other work to look after.
-    pub async fn rest(&self, next_ms: TimestampMs, longest: Option<Duration>) {
+    async fn rest(&self, next_ms: TimestampMs, longest: Option<Duration>) {
         let until_next = next_ms.saturating_sub(self.0.clock.wall_ms());
         let until_next = Duration::from_millis(u64::try_from(until_next).unwrap_or(0));
         let pause = until_next.min(longest.unwrap_or(NAP)).clamp(TOGETHER, NAP);

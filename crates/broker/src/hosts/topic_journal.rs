@@ -3,7 +3,9 @@
 use std::marker::PhantomData;
 
 use bytes::Bytes;
-use ottla_partitions::{AppendRefusal, Isolation, Marker, Partition, ReadRefused, StorageError};
+use ottla_partitions::{
+    AppendRefusal, Isolation, Marker, Partition, PartitionSlice, ReadRefused, StorageError, Terms,
+};
 use ottla_records::control::{ControlKind, coordinator_epoch};
 use ottla_records::{BadRecords, Batch, BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_types::{Bug, Offset, TimestampMs, is_planted};
@@ -100,7 +102,7 @@ fn append_entry(
     if is_transactional {
         return Ok(partition.append_own(&batch, now_ms)?.end);
     }
-    match partition.append(&batch, now_ms, true, true) {
+    match partition.append(&batch, &Terms::for_all(now_ms)) {
         Ok(appended) => Ok(appended.end),
         // What the machine has decided is written, whatever `max.message.bytes` of its topic says:
         // it has refused what is too large before.
@@ -160,13 +162,11 @@ pub fn replay<K: ShardKind>(
     let end = partition.ends().log_end;
     let mut applied: u64 = 0;
     while at < end {
-        let read =
-            partition.read(at, LOAD_BYTES, true, Isolation::Uncommitted).map_err(|refused| {
-                match &refused {
-                    ReadRefused::Storage(StorageError::Io { .. }) => ReplayError::Read(refused),
-                    _ => ReplayError::Content(refused.to_string()),
-                }
-            })?;
+        let slice = PartitionSlice::new(at, LOAD_BYTES, Isolation::Uncommitted);
+        let read = partition.read(slice).map_err(|refused| match &refused {
+            ReadRefused::Storage(StorageError::Io { .. }) => ReplayError::Read(refused),
+            _ => ReplayError::Content(refused.to_string()),
+        })?;
         let before = at;
         for batch in batches_in(&read.records) {
             let Ok(batch) = batch else { break };

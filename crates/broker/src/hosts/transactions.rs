@@ -33,7 +33,6 @@ pub type Transactions = Shards<TransactionKind>;
 impl ShardKind for TransactionKind {
     type Machine = TransactionMachine;
     type Record = TransactionRecord;
-    type Settings = TransactionSettings;
     const TOPIC: &'static str = TOPIC;
 
     fn machine(settings: TransactionSettings) -> TransactionMachine {
@@ -42,10 +41,6 @@ impl ShardKind for TransactionKind {
 
     fn loaded() -> TransactionCommand {
         TransactionCommand::Loaded
-    }
-
-    fn changed(settings: TransactionSettings) -> TransactionCommand {
-        TransactionCommand::Settings(settings)
     }
 
     fn entries(
@@ -78,16 +73,10 @@ impl ShardKind for TransactionKind {
 impl Transactions {
     /// Fires timers and writes the markers that are left; does not return.
     pub async fn tick(&self, markers: &Markers) {
-        loop {
-            self.load_again();
-            let (mut next_ms, mut is_done) = (TimestampMs::MAX, true);
-            for (index, host) in self.all() {
-                next_ms = next_ms.min(host.fire().unwrap_or(TimestampMs::MAX));
-                is_done &= !host.committed();
-                is_done &= self.while_committing(markers.work_off(index, &host)).await;
-            }
-            self.rest(next_ms, (!is_done).then_some(RETRY)).await;
-        }
+        let write_markers = async |index, host: &TransactionHost| {
+            self.while_committing(markers.work_off(index, host)).await
+        };
+        self.look_after(RETRY, write_markers).await;
     }
 
     /// Waits for work that asks coordinators, and lets their answers go as their records commit:

@@ -23,7 +23,7 @@ pub struct Coordinators {
     groups: Groups,
     transactions: Transactions,
     markers: Markers,
-    /// The metadata as of now.
+    /// The metadata as of now; the node replaces it as a whole.
     cluster: Arc<ArcSwap<Cluster>>,
 }
 
@@ -36,7 +36,7 @@ pub struct CoordinatorParts {
     pub loading: Lane,
     /// The partitions that lie here.
     pub partitions: Arc<Partitions>,
-    /// The metadata as of now.
+    /// The metadata as of now; the node replaces it as a whole.
     pub cluster: Arc<ArcSwap<Cluster>>,
     /// What operators have decided about groups.
     pub groups: GroupSettings,

@@ -92,9 +92,9 @@ impl Node {
 
     /// The topics that groups may read; the same as before, if none has changed.
     fn topics_of(&self, before: &Cluster, now: &Cluster) -> Arc<TopicCatalog> {
-        let topic = |it: &Arc<Topic>| {
-            let partitions = i32::try_from(it.partitions.len()).unwrap_or(i32::MAX);
-            (Arc::clone(&it.name), it.id, partitions)
+        let topic = |topic: &Arc<Topic>| {
+            let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+            (Arc::clone(&topic.name), topic.id, partitions)
         };
         let known = self.topics.load_full();
         if known.version > 0 && now.topics().map(topic).eq(before.topics().map(topic)) {

@@ -80,14 +80,14 @@ impl Client {
         };
         let response = self.ask_any(&request).await?;
         ClientError::check_item(response.error_code, response.error_message, "SCRAM credentials")?;
-        let listings = response.results.into_iter().map(|it| {
+        let listings = response.results.into_iter().map(|result| {
             let mechanism =
                 |code: i8| ScramMechanism::ALL.into_iter().find(|known| *known as i8 == code);
-            let credentials = it.credential_infos.iter();
+            let credentials = result.credential_infos.iter();
             let credentials =
                 credentials.map(|it| (mechanism(it.mechanism), it.iterations)).collect();
-            let refused = ItemRefusal::check(it.error_code, it.error_message);
-            ScramListing { user: it.user, credentials: refused.map(|()| credentials) }
+            let refused = ItemRefusal::check(result.error_code, result.error_message);
+            ScramListing { user: result.user, credentials: refused.map(|()| credentials) }
         });
         Ok(listings.collect())
     }

@@ -374,8 +374,11 @@ impl Client {
         };
         let response = self.ask_controller(&request).await?;
         names.iter().for_each(|name| self.forget(name));
-        let outcomes = response.responses.into_iter().map(|it| {
-            (it.name.unwrap_or_default(), ItemRefusal::check(it.error_code, it.error_message))
+        let outcomes = response.responses.into_iter().map(|topic| {
+            (
+                topic.name.unwrap_or_default(),
+                ItemRefusal::check(topic.error_code, topic.error_message),
+            )
         });
         Ok(outcomes.collect())
     }

@@ -103,7 +103,8 @@ impl Consumer {
     pub async fn join(
         client: Client,
         topic: &str,
-        (group, protocol): (&str, GroupProtocol),
+        group: &str,
+        protocol: GroupProtocol,
         start: Start,
     ) -> Result<Self, ClientError> {
         let group = Some(group.to_owned());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ottla_records::Compression;
 
-use crate::options::{Named, OptionError, flag, number, one_of, put, put_named, text};
+use crate::options::{Named, OptionError, OptionTable, flag, number, one_of, put, put_named, text};
 
 /// Which replicas must have a batch before it counts as written (`acks`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -130,37 +130,37 @@ const UNUSED: &[&str] = &[
 ];
 
 const USED: &[Named<ProducerOptions>] = &[
-    ("acks", |it, value| {
+    ("acks", |options, value| {
         let all = [("0", Acks::None), ("1", Acks::Leader), ("all", Acks::All), ("-1", Acks::All)];
-        put(&mut it.acks, one_of(value, &all))?;
+        put(&mut options.acks, one_of(value, &all))?;
         // As in Kafka, fewer acknowledgements switch idempotence off without a warning.
-        it.idempotent &= it.acks == Acks::All;
+        options.idempotent &= options.acks == Acks::All;
         Ok(())
     }),
-    ("batch.size", |it, value| {
-        put(&mut it.batch_bytes, number::<usize>(value).map(|it| it.max(1)))
+    ("batch.size", |options, value| {
+        put(&mut options.batch_bytes, number::<usize>(value).map(|it| it.max(1)))
     }),
-    ("compression.type", |it, value| {
+    ("compression.type", |options, value| {
         let found = Compression::named(value.trim());
         put(
-            &mut it.compression,
+            &mut options.compression,
             found.ok_or_else(|| "it must be none, gzip, snappy, lz4 or zstd".to_owned()),
         )
     }),
-    ("delivery.timeout.ms", |it, value| {
-        put(&mut it.delivery_timeout, number(value).map(Duration::from_millis))
+    ("delivery.timeout.ms", |options, value| {
+        put(&mut options.delivery_timeout, number(value).map(Duration::from_millis))
     }),
-    ("enable.idempotence", |it, value| {
+    ("enable.idempotence", |options, value| {
         let wanted = flag(value)?;
-        if wanted && it.acks != Acks::All {
+        if wanted && options.acks != Acks::All {
             return Err("idempotence needs acks=all".to_owned());
         }
-        put(&mut it.idempotent, Ok(wanted))
+        put(&mut options.idempotent, Ok(wanted))
     }),
     ("linger.ms", |it, value| put(&mut it.linger, number(value).map(Duration::from_millis))),
     ("max.block.ms", |it, value| put(&mut it.max_block, number(value).map(Duration::from_millis))),
-    ("max.in.flight.requests.per.connection", |it, value| {
-        put(&mut it.requests_in_flight_max, number::<usize>(value).map(|it| it.max(1)))
+    ("max.in.flight.requests.per.connection", |options, value| {
+        put(&mut options.requests_in_flight_max, number::<usize>(value).map(|it| it.max(1)))
     }),
     ("max.request.size", |it, value| put(&mut it.request_bytes_max, number(value))),
     ("request.timeout.ms", |it, value| put(&mut it.timeout_ms, number(value))),
@@ -174,7 +174,7 @@ impl ProducerOptions {
     /// # Errors
     /// There is no such option, or it cannot have that value.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
-        put_named(self, (USED, UNUSED), name, value)
+        put_named(self, &OptionTable { used: USED, unused: UNUSED }, name, value)
     }
 }
 

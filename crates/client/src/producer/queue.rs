@@ -4,7 +4,9 @@
 //! Up to five batches are on their way at a time. After a failure nothing more is sent until the
 //! others on their way are answered; then what is not written goes out again in the same order.
 //! So an idempotent producer keeps its order: a batch that was overtaken by a failure is refused as
-//! out of sequence, and comes again behind the one that failed.
+//! out of sequence, and is sent again after the one that failed. Only a broker without state of
+//! the producer refuses no sequence number; so the first batch that a producer id writes to a
+//! partition goes alone.
 //!
 //! Invariant: the sequence numbers of the batches in the queue follow one another.
 
@@ -130,6 +132,9 @@ pub(super) struct PartitionQueue {
     /// The producer id and epoch of the queue's batches.
     identity: ProducerIdentity,
     next_sequence: i32,
+    /// The producer id of the last batch that was written: the broker knows it, and refuses what is
+    /// out of its sequence.
+    known_producer: Option<i64>,
     /// After a failure nothing is sent before this time.
     pub retry_at: Option<Duration>,
 }
@@ -143,6 +148,7 @@ impl Default for PartitionQueue {
             next_batch: 0,
             identity: ProducerIdentity::NONE,
             next_sequence: 0,
+            known_producer: None,
             retry_at: None,
         }
     }
@@ -186,7 +192,9 @@ impl PartitionQueue {
         let has_failed = self.batches.iter().any(|it| matches!(it.attempt, Attempt::Failed(_)));
         let has_due = self.batches.iter().any(|it| matches!(it.attempt, Attempt::Due));
         let may_send = self.retry_at.is_none_or(|at| at <= now);
-        has_due && may_send && !has_failed && self.in_flight() < in_flight_max
+        let is_known = self.known_producer == Some(self.identity.id);
+        let max = if is_known { in_flight_max } else { 1 };
+        has_due && may_send && !has_failed && self.in_flight() < max
     }
 
     /// Forgets the sequence numbers: the next batch is the first of its producer epoch.
@@ -251,6 +259,7 @@ impl PartitionQueue {
 
     /// A batch has been written; returns its records.
     pub fn written(&mut self, number: u64) -> Vec<PendingRecord> {
+        self.known_producer = Some(self.identity.id);
         let at = self.batches.iter().position(|it| it.number == number);
         let batch = at.and_then(|at| self.batches.remove(at));
         batch.map_or_else(Vec::new, |batch| batch.records)

@@ -62,17 +62,16 @@ impl Machine for GroupMachine {
     type Reply = GroupReply;
     type Timer = GroupTimer;
     type Volatile = GroupVolatile;
+    type Settings = GroupSettings;
+
+    fn set_settings(&mut self, settings: GroupSettings) {
+        self.settings = settings;
+    }
 
     fn decide(&mut self, command: GroupCommand, turn: &mut Turn<Self>) {
-        if let GroupCommand::Settings(settings) = command {
-            self.settings = settings;
-            return;
-        }
         let Self { stored, volatile: GroupVolatile { live, seen }, settings } = self;
         let scene = &mut GroupScene { stored, live, seen, settings, turn };
         match command {
-            // Taken out above.
-            GroupCommand::Settings(_) => {}
             GroupCommand::Loaded => {
                 classic::start_sessions(scene);
                 consumer::start_sessions(scene);

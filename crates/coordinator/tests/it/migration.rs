@@ -9,8 +9,8 @@ use ottla_coordinator::group::{
     GroupCommand, GroupMachine, GroupReply, GroupSettings, JoinCommand, MemberClient, Migration,
     TopicCatalog,
 };
-use ottla_machine::Ticket;
 use ottla_machine::testkit::MachineBench;
+use ottla_machine::{Machine as _, Ticket};
 use ottla_protocol::messages::consumer_group_heartbeat_request::{
     ConsumerGroupHeartbeatRequest, TopicPartitions,
 };
@@ -217,16 +217,14 @@ fn a_loaded_group_is_called_together_if_its_leader_has_not_assigned() {
 
 #[test]
 fn an_operator_can_forbid_either_way() {
-    let with = |up, down| {
-        GroupCommand::Settings(GroupSettings { migration: Migration { up, down }, ..settings() })
-    };
+    let with = |up, down| GroupSettings { migration: Migration { up, down }, ..settings() };
     let mut bench = stage();
     let (old, generation) = alone(&mut bench, None);
-    bench.run(with(false, true));
+    bench.machine.set_settings(with(false, true));
     let refused = told(&mut bench, beat("n", 0, &Owned::new()));
     assert_eq!(refused.error_code, ErrorCode::GROUP_ID_NOT_FOUND.0);
     assert_eq!(beaten(&mut bench, &old, generation), ErrorCode::NONE, "nothing has happened");
-    bench.run(with(true, false));
+    bench.machine.set_settings(with(true, false));
     let new = told(&mut bench, beat("n", 0, &Owned::new()));
     assert_eq!(told(&mut bench, beat("n", -1, &Owned::new())).error_code, 0);
     let group = &bench.machine.stored().consumers[GROUP];

@@ -83,7 +83,8 @@ impl Topic {
     fn produce(
         &self,
         play: &mut Player,
-        (what, acks): (&'static str, i16),
+        what: &'static str,
+        acks: i16,
         batch: &[u8],
     ) -> Result<(), LoadError> {
         let records = Some(Bytes::copy_from_slice(batch));
@@ -126,12 +127,8 @@ impl Topic {
     }
 
     /// The stored batches from an offset on; without enough bytes the answer takes a minute.
-    fn fetch(
-        &self,
-        play: &mut Player,
-        offset: i64,
-        (bytes_min, bytes_max, part_max): (i32, i32, i32),
-    ) -> Result<(), LoadError> {
+    fn fetch(&self, play: &mut Player, offset: i64, bounds: FetchBounds) -> Result<(), LoadError> {
+        let FetchBounds(bytes_min, bytes_max, part_max) = bounds;
         let partition = FetchPartition {
             fetch_offset: offset,
             partition_max_bytes: part_max,
@@ -164,7 +161,11 @@ impl Topic {
     }
 }
 
-const ALL_OF_IT: (i32, i32, i32) = (1, 1 << 20, 1 << 20);
+/// How many bytes a fetch waits for, how many it takes at most, and how many of a partition.
+#[derive(Clone, Copy)]
+struct FetchBounds(i32, i32, i32);
+
+const ALL_OF_IT: FetchBounds = FetchBounds(1, 1 << 20, 1 << 20);
 
 /// A batch of records with these times, keys, and values of so many bytes.
 fn batch(times: &[i64], value_bytes: usize, options: BatchOptions) -> Result<Vec<u8>, LoadError> {
@@ -226,7 +227,7 @@ fn broken(play: &mut Player) -> Result<(), LoadError> {
         ("no sequence", patched(one.clone(), 43, &[0; 10])),
     ];
     for (what, bytes) in cases {
-        topic.produce(play, (what, -1), &bytes)?;
+        topic.produce(play, what, -1, &bytes)?;
     }
     topic.at(play, "the end", -1)?;
     topic.at(play, "by time", topic.now)
@@ -244,14 +245,14 @@ fn compressed(play: &mut Player) -> Result<(), LoadError> {
         let one = batch(&times[..1], 500, BatchOptions { compression, ..BatchOptions::default() })?;
         let packed = &good[HEADER_BYTES..];
         for topic in [&topic, &other] {
-            topic.produce(play, ("good", -1), &good)?;
+            topic.produce(play, "good", -1, &good)?;
             let garbage = with_body(&good, &[1, 2, 3].repeat(10));
-            topic.produce(play, ("garbage", -1), &garbage)?;
+            topic.produce(play, "garbage", -1, &garbage)?;
             let cut = with_body(&good, &packed[..packed.len() - 1]);
-            topic.produce(play, ("cut", -1), &cut)?;
+            topic.produce(play, "cut", -1, &cut)?;
             let less = with_body(&good, &one[HEADER_BYTES..]);
-            topic.produce(play, ("less than counted", -1), &less)?;
-            topic.produce(play, ("more than counted", -1), &with_body(&one, packed))?;
+            topic.produce(play, "less than counted", -1, &less)?;
+            topic.produce(play, "more than counted", -1, &with_body(&one, packed))?;
         }
     }
     topic.at(play, "the end", -1)?;
@@ -282,12 +283,12 @@ fn around(play: &mut Player) -> Result<(), LoadError> {
         ("another checksum", flipped),
     ];
     for (what, bytes) in cases {
-        topic.produce(play, (what, -1), &bytes)?;
+        topic.produce(play, what, -1, &bytes)?;
     }
-    topic.produce(play, ("acks 2", 2), &good)?;
-    topic.produce(play, ("acks -2, an old format", -2), &old)?;
+    topic.produce(play, "acks 2", 2, &good)?;
+    topic.produce(play, "acks -2, an old format", -2, &old)?;
     let nowhere = Topic { name: format!("{}-nowhere", topic.name), now: topic.now };
-    nowhere.produce(play, ("acks 2, no topic", 2), &good)?;
+    nowhere.produce(play, "acks 2, no topic", 2, &good)?;
     topic.at(play, "the end", -1)
 }
 
@@ -298,7 +299,7 @@ fn times(play: &mut Player) -> Result<(), LoadError> {
         let now = topic.now;
         for lie in [now - 5000, now + 5000, -1] {
             let lies = with_max_time(plain(&[now, now + 2, now + 1])?, lie);
-            topic.produce(play, ("a header that lies", -1), &lies)?;
+            topic.produce(play, "a header that lies", -1, &lies)?;
         }
         topic.fetch(play, 0, ALL_OF_IT)?;
         topic.at(play, "within", now + 1)?;
@@ -316,11 +317,11 @@ fn types(play: &mut Player) -> Result<(), LoadError> {
         let append_time = Some(time);
         batch(&[time, time], 9, BatchOptions { append_time, ..BatchOptions::default() })
     };
-    create.produce(play, ("claims the append time", -1), &claims(create.now)?)?;
-    create.produce(play, ("claims a late one", -1), &claims(create.now + 2 * HOUR)?)?;
-    create.produce(play, ("claims none", -1), &claims(-1)?)?;
+    create.produce(play, "claims the append time", -1, &claims(create.now)?)?;
+    create.produce(play, "claims a late one", -1, &claims(create.now + 2 * HOUR)?)?;
+    create.produce(play, "claims none", -1, &claims(-1)?)?;
     create.fetch(play, 0, ALL_OF_IT)?;
-    append.produce(play, ("claims it where it counts", -1), &claims(append.now)?)?;
+    append.produce(play, "claims it where it counts", -1, &claims(append.now)?)?;
     append.at(play, "the end", -1)
 }
 
@@ -334,8 +335,8 @@ fn duplicates(play: &mut Player) -> Result<(), LoadError> {
         ..BatchOptions::default()
     };
     let sent = with_max_time(batch(&[now, now + 7], 9, producer)?, now + 9);
-    topic.produce(play, ("first", -1), &sent)?;
-    topic.produce(play, ("again", -1), &sent)
+    topic.produce(play, "first", -1, &sent)?;
+    topic.produce(play, "again", -1, &sent)
 }
 
 fn refused(play: &mut Player) -> Result<(), LoadError> {
@@ -343,14 +344,14 @@ fn refused(play: &mut Player) -> Result<(), LoadError> {
     let compacted = Topic::new(play, "compacted", &[("cleanup.policy", "compact")])?;
     let now = topic.now;
     let late = plain(&[now, now + 2 * HOUR, now, now + 3 * HOUR])?;
-    topic.produce(play, ("late", -1), &late)?;
-    topic.produce(play, ("late, and the header hides it", -1), &with_max_time(late, now))?;
+    topic.produce(play, "late", -1, &late)?;
+    topic.produce(play, "late, and the header hides it", -1, &with_max_time(late, now))?;
     let mut builder = BatchBuilder::new(BatchOptions::default());
     for (key, timestamp) in [(None, now), (Some(&b"k"[..]), now), (None, now + 2 * HOUR)] {
         builder.push(&NewRecord { timestamp, key, ..NewRecord::default() });
     }
     let keyless = builder.build().map_err(std::io::Error::other)?;
-    compacted.produce(play, ("keys are missing", -1), &keyless)?;
+    compacted.produce(play, "keys are missing", -1, &keyless)?;
     topic.at(play, "the end", -1)?;
     compacted.at(play, "the end", -1)
 }
@@ -368,10 +369,10 @@ fn sizes(play: &mut Player) -> Result<(), LoadError> {
         let options = BatchOptions { compression: Compression::Gzip, ..BatchOptions::default() };
         batch(&vec![small.now; count], 9000, options)
     };
-    small.produce(play, ("fits", -1), &packed(1)?)?;
-    small.produce(play, ("does not when it is unpacked", -1), &packed(20)?)?;
-    segment.produce(play, ("fits", -1), &packed(100)?)?;
-    segment.produce(play, ("does not when it is unpacked", -1), &packed(200)?)?;
+    small.produce(play, "fits", -1, &packed(1)?)?;
+    small.produce(play, "does not when it is unpacked", -1, &packed(20)?)?;
+    segment.produce(play, "fits", -1, &packed(100)?)?;
+    segment.produce(play, "does not when it is unpacked", -1, &packed(200)?)?;
     segment.at(play, "the end", -1)
 }
 
@@ -379,16 +380,16 @@ fn fetched(play: &mut Player) -> Result<(), LoadError> {
     let topic = Topic::new(play, "t", &[])?;
     for _ in 0..3 {
         let long = batch(&[topic.now], 2000, BatchOptions::default())?;
-        topic.produce(play, ("2000 bytes", -1), &long)?;
+        topic.produce(play, "2000 bytes", -1, &long)?;
     }
     const WIDE: i32 = 1 << 20;
     let bounds = [
-        (0, (1000, WIDE, 1)),
-        (0, (1000, 1, 1)),
-        (0, (1000, 999, WIDE)),
-        (2, (1000, WIDE, 999)),
-        (2, (100_000, 1, 1)),
-        (0, (i32::MAX, 5000, 5000)),
+        (0, FetchBounds(1000, WIDE, 1)),
+        (0, FetchBounds(1000, 1, 1)),
+        (0, FetchBounds(1000, 999, WIDE)),
+        (2, FetchBounds(1000, WIDE, 999)),
+        (2, FetchBounds(100_000, 1, 1)),
+        (0, FetchBounds(i32::MAX, 5000, 5000)),
     ];
     for (offset, bounds) in bounds {
         topic.fetch(play, offset, bounds)?;

@@ -266,8 +266,8 @@ fn refused(play: &mut Player) -> Result<(), LoadError> {
     fetch(play, group, "absent", 8)?;
     play.about("the metadata text is too long, or empty");
     let mut long = commit(group, ("", -1), (&topic, 0), 1);
-    let said = |it: &mut OffsetCommitRequest, text: Option<String>| {
-        let partitions = it.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+    let said = |request: &mut OffsetCommitRequest, text: Option<String>| {
+        let partitions = request.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
         partitions.for_each(|it| it.committed_metadata.clone_from(&text));
     };
     said(&mut long, Some("x".repeat(4097)));

@@ -51,8 +51,8 @@ fn play_it(
     play.coordinator(group, 0)?;
     let producer = begin(play, id)?;
     play.ask(&commit(group, ("", -1), (&topic, 0), 20), 8)?;
-    play.insist(&offset(id, producer, group, &topic, 10), 5, |it| {
-        let all = it.topics.iter().flat_map(|it| &it.partitions);
+    play.insist(&offset(id, producer, group, &topic, 10), 5, |answer| {
+        let all = answer.topics.iter().flat_map(|it| &it.partitions);
         all.map(|it| it.error_code).next().unwrap_or(0)
     })?;
     play.ask(&read(group, &topic, true), 9)?;

@@ -283,17 +283,17 @@ fn neutral(text: &str) -> String {
         }
     }
     if let Ok(codes) = Regex::new(r"error_code: (-?\d+)") {
-        let name = |it: &Captures<'_>| {
-            let code = it[1].parse().unwrap_or(-1);
+        let name = |found: &Captures<'_>| {
+            let code = found[1].parse().unwrap_or(-1);
             format!("error_code: {}", ErrorCode(code).name())
         };
         text = codes.replace_all(&text, name).into_owned();
     }
     let mut seen: Vec<String> = Vec::new();
     if let Ok(ids) = Regex::new(r"producer_id: (\d+)") {
-        let name = |it: &Captures<'_>| {
-            let at = seen.iter().position(|id| *id == it[1]).unwrap_or_else(|| {
-                seen.push(it[1].to_owned());
+        let name = |found: &Captures<'_>| {
+            let at = seen.iter().position(|id| *id == found[1]).unwrap_or_else(|| {
+                seen.push(found[1].to_owned());
                 seen.len() - 1
             });
             format!("producer_id: <producer {at}>")

@@ -264,9 +264,9 @@ fn first(play: &mut Player) -> Result<(), LoadError> {
     play.ask(&produce(Some(id), topic, batch(one, 0, true)?), 11)?;
     play.about("it adds, writes, commits, twice with one epoch");
     for sequence in [0, 1] {
-        play.insist(&add(id, one, &name, &[0]), 3, |it| {
+        play.insist(&add(id, one, &name, &[0]), 3, |answer| {
             let all =
-                it.results_by_topic_v3_and_below.iter().flat_map(|it| &it.results_by_partition);
+                answer.results_by_topic_v3_and_below.iter().flat_map(|it| &it.results_by_partition);
             all.map(|it| it.partition_error_code).next().unwrap_or(0)
         })?;
         describe(play, id)?;
@@ -332,8 +332,8 @@ fn offsets(play: &mut Player) -> Result<(), LoadError> {
     play.ask(&commit(one, "nobody", 1), 5)?;
     play.ask(&commit(one, "nobody", -1), 5)?;
     play.about("without a member id");
-    play.insist(&commit(one, "", -1), 5, |it| {
-        let all = it.topics.iter().flat_map(|it| &it.partitions);
+    play.insist(&commit(one, "", -1), 5, |answer| {
+        let all = answer.topics.iter().flat_map(|it| &it.partitions);
         all.map(|it| it.error_code).next().unwrap_or(0)
     })?;
     describe(play, id)?;

@@ -75,6 +75,10 @@ impl Machine for Controller {
     type Reply = ControllerReply;
     type Timer = Infallible;
     type Volatile = ();
+    /// They are in the metadata, which the controller writes itself.
+    type Settings = ();
+
+    fn set_settings(&mut self, (): ()) {}
 
     fn decide(&mut self, command: ControllerCommand, turn: &mut Turn<Self>) {
         let scene = &ControllerScene {

@@ -14,7 +14,8 @@ use ottla_coordinator::transaction::{
 use ottla_machine::Machine;
 use ottla_machine::testkit::MachineBench;
 use ottla_partitions::{
-    DataDir, Guard, Isolation, LogOptions, Marker, Partition, PartitionRules, Partitions, Terms,
+    DataDir, Guard, Isolation, LogOptions, Marker, Partition, PartitionRules, PartitionSlice,
+    Partitions, Terms,
 };
 use ottla_records::{BatchBuilder, BatchOptions, NewRecord, batches_in};
 use ottla_storage::SimDisk;
@@ -447,7 +448,7 @@ impl World {
             return partition.append_own(&batch, 1000).map(|_| ()).map_err(|it| it.code());
         }
         let terms = Terms { now_ms: 1000, for_all: true, zstd_allowed: true, guard };
-        partition.append_on(&batch, &terms).map_err(|it| it.code())?;
+        partition.append(&batch, &terms).map_err(|it| it.code())?;
         if guard.is_some() && self.bug == Bug::AppendBeforeAdd {
             return self.add(id, producer, index);
         }
@@ -561,7 +562,8 @@ impl World {
         let ends = partition.ends();
         assert_eq!(ends.last_stable, ends.high_watermark, "T8 NoHang: a transaction is still open");
         while at < ends.last_stable {
-            let read = partition.read(at, 1 << 20, true, Isolation::Committed).unwrap();
+            let read =
+                partition.read(PartitionSlice::new(at, 1 << 20, Isolation::Committed)).unwrap();
             let mut aborting: BTreeSet<i64> = BTreeSet::new();
             let mut aborted = read.aborted.unwrap().into_iter().peekable();
             for batch in batches_in(&read.records).map(|it| it.unwrap()) {

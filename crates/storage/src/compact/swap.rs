@@ -7,7 +7,7 @@ use ottla_records::Batch;
 use ottla_types::Offset;
 
 use crate::error::StorageError;
-use crate::files::{FileRef, Files, remove_if_there, rename_if_there, with_ending};
+use crate::files::{Durability, FileRef, Files, remove_if_there, rename_if_there, with_ending};
 use crate::folder::{segment_files, snapshot_file};
 use crate::index::AbortedTransaction;
 use crate::log::Log;
@@ -77,7 +77,7 @@ impl Fresh {
         for mut unsaved in unsaved.into_iter().flatten().chain(self.state.aborted.unsaved()) {
             made.push(unsaved.path.clone());
             unsaved.path = with_ending(&unsaved.path, ".cleaned");
-            unsaved.write(&*self.files, true)?;
+            unsaved.write(&*self.files, Durability::Synced)?;
         }
         self.files.sync_dir(&self.folder).map_err(self.io())?;
         made.push(paths[0].clone());

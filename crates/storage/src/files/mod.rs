@@ -25,6 +25,15 @@ pub use faulty::FaultyFiles;
 pub(crate) use lazy::LazyFile;
 pub use sim::{DiskCall, DiskOperation, Fate, OnDiskCall, SimDisk};
 
+/// What a write waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// The disk: what was written survives a power cut.
+    Synced,
+    /// Nothing: a power cut may take what was written, or a part of it.
+    Cached,
+}
+
 /// An open file, shared by its readers and its writer.
 pub type FileRef = Arc<dyn File>;
 

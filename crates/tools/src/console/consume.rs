@@ -27,7 +27,7 @@ pub fn consume(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolE
     let mut count = 0;
     let done = session
         .wait(begin(&mut consumer, wanted, start, &mut stop))
-        .and_then(|()| read(session, &mut consumer, &formatter, (&limits, &mut stop, &mut count)));
+        .and_then(|()| read(session, &mut consumer, &formatter, &limits, &mut stop, &mut count));
     // The reader of the output has closed it: that is no failure, but there is nothing to flush.
     let flushed = session.out.flush();
     tell(&format!("Processed a total of {count} messages"));
@@ -211,7 +211,9 @@ fn read(
     session: &mut ToolSession<'_>,
     consumer: &mut Consumer,
     formatter: &Formatter,
-    (limits, stop, count): (&ReadLimits, &mut ToolStop, &mut u64),
+    limits: &ReadLimits,
+    stop: &mut ToolStop,
+    count: &mut u64,
 ) -> Result<(), ToolError> {
     let clock = Clock::real();
     let mut last = clock.monotonic();

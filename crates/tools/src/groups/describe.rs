@@ -28,7 +28,7 @@ pub fn describe(
         let text = match (args.has("state"), args.has("members")) {
             (true, _) => state(client, &id, &group),
             (_, true) => members(args, &id, &group),
-            _ => offsets(args, session, client, (&id, &group))?,
+            _ => offsets(args, session, client, &id, &group)?,
         };
         session.out.flush()?;
         write!(session.out, "\n{text}")?;
@@ -104,7 +104,8 @@ fn offsets(
     args: &Parsed,
     session: &ToolSession<'_>,
     client: &Client,
-    (id, group): (&str, &GroupDescription),
+    id: &str,
+    group: &GroupDescription,
 ) -> Result<String, ToolError> {
     let committed = session.wait(client.group_offsets(id))?;
     let mut owners: BTreeMap<&TopicPartition, &MemberDescription> = BTreeMap::new();

@@ -132,8 +132,7 @@ pub fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError
             session.wait(stop.or(consumer.subscribe_pattern(pattern)))
         }
     };
-    let read =
-        subscribed.and_then(|()| read(session, &mut consumer, &mut run, (&clock, &mut stop)));
+    let read = subscribed.and_then(|()| read(session, &mut consumer, &mut run, &clock, &mut stop));
     let closed = session.wait(consumer.close_within(GOODBYE));
     let end = read?;
     closed?;
@@ -152,7 +151,8 @@ fn read(
     session: &mut ToolSession<'_>,
     consumer: &mut Consumer,
     run: &mut ConsumePerf<'_>,
-    (clock, stop): (&Clock, &mut ToolStop),
+    clock: &Clock,
+    stop: &mut ToolStop,
 ) -> Result<Count, ToolError> {
     let (mut now, mut told) = (run.start, run.start);
     let mut last = clock.monotonic();

@@ -116,7 +116,7 @@ pub fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError
         let began = clock.monotonic();
         session.wait(producer.send(&topic, message))?;
         session.wait(producer.flush())?;
-        let took = await_record(session, &mut consumer, &clock, (began, sent))?;
+        let took = await_record(session, &mut consumer, &clock, began, sent)?;
         let ms = took.as_secs_f64() * 1000.0;
         if at % 1000 == 0 {
             writeln!(session.out, "{at}\t{ms}")?;
@@ -159,7 +159,8 @@ fn await_record(
     session: &ToolSession<'_>,
     consumer: &mut Consumer,
     clock: &Clock,
-    (began, sent): (Duration, Option<Bytes>),
+    began: Duration,
+    sent: Option<Bytes>,
 ) -> Result<Duration, ToolError> {
     loop {
         let found = session.wait(consumer.poll())?;

@@ -8,8 +8,8 @@ use ottla_clock::Clock;
 use ottla_types::{ErrorCode, NodeId};
 
 use super::{
-    BROKER_THROTTLES, Directories, Replicas, TOPIC_THROTTLES, brokers, current_all, directories,
-    shown, topics_of, under_way,
+    BROKER_THROTTLES, Directories, Replicas, TOPIC_THROTTLES, WantedPlaces, brokers, current_all,
+    directories, shown, topics_of, under_way,
 };
 use crate::options::Parsed;
 use crate::session::{ToolError, ToolSession, failed, plain, plain_refusal};
@@ -21,8 +21,9 @@ pub fn run(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     client: &Client,
-    (wanted, dirs): (Replicas, Directories),
+    places: WantedPlaces,
 ) -> Result<(), ToolError> {
+    let WantedPlaces { replicas: wanted, directories: dirs } = places;
     let busy = under_way(session, client)?;
     if !busy.is_empty() && !args.has("additional") {
         return Err(failed(
@@ -45,7 +46,7 @@ pub fn run(
         "Current partition replica assignment\n\n{}\n\nSave this to use as the --reassignment-json-file option during rollback",
         shown(&now, &lying)
     )?;
-    throttle(args, session, client, (&now, &wanted))?;
+    throttle(args, session, client, &now, &wanted)?;
     let factor = match args.has("disallow-replication-factor-change") {
         true => ReplicationFactor::Kept,
         false => ReplicationFactor::MayChange,
@@ -69,7 +70,8 @@ fn throttle(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     client: &Client,
-    (now, wanted): (&Replicas, &Replicas),
+    now: &Replicas,
+    wanted: &Replicas,
 ) -> Result<(), ToolError> {
     let between: Option<i64> = args.number("throttle").map_err(ToolError::Usage)?;
     let within: Option<i64> =

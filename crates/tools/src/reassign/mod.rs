@@ -80,6 +80,12 @@ type Replicas = BTreeMap<TopicPartition, Vec<NodeId>>;
 /// In which directory a broker keeps a partition, or is to.
 type Directories = BTreeMap<(TopicPartition, NodeId), String>;
 
+/// What a file asks for.
+struct WantedPlaces {
+    replicas: Replicas,
+    directories: Directories,
+}
+
 fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let Some(action) = args.only(&ACTIONS) else {
         let all = ACTIONS.map(|it| format!("--{it}")).join(", ");
@@ -127,7 +133,7 @@ fn topics(file: &str) -> Result<Vec<String>, ToolError> {
 }
 
 /// What a file says of partitions: on which brokers, and in which of their directories.
-fn wanted(file: &str) -> Result<(Replicas, Directories), ToolError> {
+fn wanted(file: &str) -> Result<WantedPlaces, ToolError> {
     let plan = PlanFile::versioned(file)?;
     let (mut replicas, mut directories) = (Replicas::new(), Directories::new());
     let entries = plan.list("partitions")?;
@@ -157,7 +163,7 @@ fn wanted(file: &str) -> Result<(Replicas, Directories), ToolError> {
     if replicas.is_empty() {
         return Err(plan.wrong("Partition reassignment list cannot be empty"));
     }
-    Ok((replicas, directories))
+    Ok(WantedPlaces { replicas, directories })
 }
 
 /// The topics that partitions belong to.

@@ -2,9 +2,7 @@
 
 use ottla_client::{Client, ReplicationFactor};
 
-use super::{
-    Directories, Replicas, clear_throttles, commas, current, directories, topics_of, under_way,
-};
+use super::{WantedPlaces, clear_throttles, commas, current, directories, topics_of, under_way};
 use crate::options::Parsed;
 use crate::session::{ToolError, ToolSession, plain, plain_refusal};
 
@@ -12,8 +10,9 @@ pub fn run(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     client: &Client,
-    (wanted, dirs): (Replicas, Directories),
+    places: WantedPlaces,
 ) -> Result<(), ToolError> {
+    let WantedPlaces { replicas: wanted, directories: dirs } = places;
     let busy = under_way(session, client)?;
     let topics = topics_of(&wanted);
     let now = current(session, client, &topics)?;
@@ -75,8 +74,9 @@ pub fn cancel(
     args: &Parsed,
     session: &mut ToolSession<'_>,
     client: &Client,
-    (wanted, dirs): (Replicas, Directories),
+    places: WantedPlaces,
 ) -> Result<(), ToolError> {
+    let WantedPlaces { replicas: wanted, directories: dirs } = places;
     let busy = under_way(session, client)?;
     let active: Vec<_> = wanted.keys().filter(|it| busy.contains_key(it)).collect();
     if active.is_empty() {

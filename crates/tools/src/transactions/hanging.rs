@@ -95,9 +95,9 @@ pub fn find(
             }
             let place = TopicPartition::new(name.as_str(), it.partition);
             let node = broker.unwrap_or(it.leader);
-            let open = |it: &ProducerDescription| {
-                it.transaction_start >= 0
-                    && now - it.last_timestamp > minutes.saturating_mul(MINUTE_MS)
+            let open = |producer: &ProducerDescription| {
+                producer.transaction_start >= 0
+                    && now - producer.last_timestamp > minutes.saturating_mul(MINUTE_MS)
             };
             let found = session.wait(client.describe_producers(&place, node)).map_err(plain)?;
             let found = found.into_iter().filter(open);
@@ -105,9 +105,9 @@ pub fn find(
         }
     }
     let known = known(session, client, &suspects)?;
-    suspects.retain(|it| {
-        let places = known.get(&it.producer.id);
-        !places.is_some_and(|places| places.contains(&it.place))
+    suspects.retain(|suspect| {
+        let places = known.get(&suspect.producer.id);
+        !places.is_some_and(|places| places.contains(&suspect.place))
     });
     let mut rows = vec![row(&[
         "Topic",

@@ -374,8 +374,8 @@ pub(super) fn update_member(
     {
         resolve_pattern(scene, draft, regex)?;
     }
-    let same = |it: &ConsumerMember| {
-        (&it.topics, &it.regex, &it.assignor) == (&now.topics, &now.regex, &now.assignor)
+    let same = |other: &ConsumerMember| {
+        (&other.topics, &other.regex, &other.assignor) == (&now.topics, &now.regex, &now.assignor)
     };
     let before = draft.group.members.get(member);
     let is_change = before.map_or_else(|| !same(&ConsumerMember::default()), |it| !same(it));

@@ -231,8 +231,9 @@ impl ConsumerGroup {
     /// if.
     pub fn is_settled(&self) -> bool {
         let there = self.members.keys().all(|member| {
-            self.current.get(member).is_some_and(|it| {
-                it.state == MemberState::Stable && (it.epoch == self.target_epoch || it.epoch == -2)
+            self.current.get(member).is_some_and(|assignment| {
+                assignment.state == MemberState::Stable
+                    && (assignment.epoch == self.target_epoch || assignment.epoch == -2)
             })
         });
         there && self.epoch == self.target_epoch

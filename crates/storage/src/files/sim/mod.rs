@@ -89,6 +89,7 @@ pub type OnDiskCall = Arc<dyn Fn(&DiskCall<'_>) + Send + Sync>;
 pub struct SimDisk(Arc<Shared>);
 
 struct Shared {
+    /// Guards all that the disk holds; held for one call, never while a hook is called.
     disk: Mutex<Disk>,
     faults: FaultPlan,
     /// Set before the disk is used, or between calls; never held while it is called.
