@@ -144,7 +144,7 @@ impl<'a> Front<'a> {
     /// Prints a table, once.
     ///
     /// # Errors
-    /// The standard output takes no more.
+    /// The standard output is closed.
     pub fn print(&self, table: &OutputTable) -> io::Result<()> {
         let mut out = io::stdout().lock();
         out.write_all(table.show(self.shared.output, self.environment.colours).as_bytes())?;
@@ -154,7 +154,7 @@ impl<'a> Front<'a> {
     /// Says in a sentence what was done, to people; programs get it as a table.
     ///
     /// # Errors
-    /// The standard output takes no more.
+    /// The standard output is closed.
     pub fn done(&self, sentence: &str, table: &OutputTable) -> io::Result<()> {
         match self.shared.output {
             OutputFormat::Table => writeln!(io::stdout(), "{sentence}"),

@@ -82,7 +82,7 @@ impl Keeper {
     /// Starts the upkeep of the logs, on the lanes of the partitions.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system cannot start a thread.
     pub fn start(
         partitions: &Arc<Partitions>,
         clock: &Clock,

@@ -242,7 +242,7 @@ impl Partition {
         self.write(|owner| owner.end_transaction(marker, now_ms))
     }
 
-    /// Could a coordinator append here now, as far as can be told without writing?
+    /// Could a coordinator append here now, as far as is known without writing?
     #[must_use]
     pub fn accepts_own(&self) -> bool {
         !self.0.home.load().trouble.has_failed()

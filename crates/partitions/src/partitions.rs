@@ -311,8 +311,8 @@ impl Partitions {
         &self.bells
     }
 
-    /// Those of a directory whose flush brings what is unflushed in it below `bytes_max`, the most
-    /// first.
+    /// The partitions to flush so that less than `bytes_max` bytes stay unflushed in a directory,
+    /// those with most first.
     pub(crate) fn with_most_unflushed(&self, dir: &Dir, bytes_max: u64) -> Vec<Partition> {
         let mut all = Vec::new();
         for it in self.all_in(dir) {
@@ -463,7 +463,7 @@ impl Partitions {
                 tracing::error!(
                     %directory,
                     %error,
-                    "deleted partitions' folders may come back after a power cut"
+                    "directory sync failed; deleted partitions may come back after a power cut"
                 );
             }
         }

@@ -39,7 +39,7 @@ impl Partition {
     /// more than one thread.
     ///
     /// # Errors
-    /// The disk fails; the log takes no more.
+    /// The disk fails; the log accepts no more appends.
     pub fn sync(&self) -> Result<(), StorageError> {
         self.rung().answer(Needs { sync: true, ..Needs::default() });
         if !self.rung().begin_sync() {
@@ -61,7 +61,8 @@ impl Partition {
         self.peek(|owner| owner.log.durable()).unwrap_or(0)
     }
 
-    /// After how long what it has must be durable (`flush.ms`), if there is something that is not.
+    /// The time after which unflushed records must be durable (`flush.ms`); `None` if there are
+    /// none.
     pub(crate) fn undurable_ms(&self) -> Option<u64> {
         let look = |owner: &Owner| {
             owner.rules().flush_ms.filter(|_| owner.log.durable() < owner.log.log_end())

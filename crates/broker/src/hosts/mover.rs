@@ -106,7 +106,7 @@ fn task(mover: Mover, rate: Arc<Mutex<Option<f64>>>, pause: Arc<Pause>) -> Task 
             Err(error) => tracing::warn!(
                 partition = %place,
                 %error,
-                "move between data directories failed; the partition stays, request it again"
+                "move to another data directory failed; the partition stays, request the move again"
             ),
         }
         Next::After(Duration::ZERO)

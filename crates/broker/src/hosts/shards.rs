@@ -271,9 +271,9 @@ impl<K: ShardKind> Shards<K> {
         }
     }
 
-    /// Looks after the coordinators for ever: loads those that are to be loaded again, fires
-    /// timers, lets go what has committed, and does `work` for each; whether that has left nothing.
-    /// While something is left, looks again after `again`.
+    /// Runs the coordinators, without end: loads those that are to be loaded again, fires timers,
+    /// answers what has committed, and does `work` for each, which returns whether it has left
+    /// nothing to do. While something is left, the next round comes after `again`.
     pub(super) async fn look_after(
         &self,
         again: Duration,

@@ -82,12 +82,12 @@ impl<K: ShardKind> Journal<K::Record> for TopicJournal<K> {
         tracing::error!(
             partition = %self.partition.name(),
             %error,
-            "coordinator append failed; shard unloaded"
+            "coordinator append failed; shard unloaded, loading it again"
         );
     }
 }
 
-/// Appends an entry; returns the log's end behind it.
+/// Appends an entry; returns the log's end after it.
 fn append_entry(
     partition: &Partition,
     entry: JournalEntry,
