@@ -157,7 +157,10 @@ pub async fn assemble(
     }));
     lanes.hosts.metadata.keep_thread()?;
     let told = Arc::clone(&node);
-    node.controller.serve(&lanes.hosts.metadata, move |news| told.take(news));
+    node.controller.serve(&lanes.hosts.metadata, move |news| match news {
+        Some(news) => told.take(news),
+        None => told.open_offline_partitions(),
+    });
     let request = registration(&node, &listeners, found.directories)?;
     let epoch = join_cluster(&node.controller, found.bootstrap, request).await?;
     let asked = Arc::clone(&node);

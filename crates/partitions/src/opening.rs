@@ -63,6 +63,9 @@ impl Partitions {
     }
 
     fn open(&self, assigned: &Assigned, home: &Dir) -> Result<Partition, StorageError> {
+        if home.trouble.has_failed() {
+            return Err(StorageError::Failed);
+        }
         let place = &assigned.place;
         let (folder, files) = (home.dir.folder(place), home.dir.files());
         self.set_twins_aside(place, home)?;

@@ -413,7 +413,9 @@ impl Partitions {
                 Ok(partition) => {
                     let topic = Arc::clone(&place.topic);
                     next.by_name.entry(topic).or_default().insert(place.partition, partition);
-                    self.lock_offline().remove(place);
+                    if self.lock_offline().remove(place).is_some() {
+                        tracing::info!(partition = %place, "partition is online again");
+                    }
                 }
                 Err(error) => failed.push((assigned, error)),
             }

@@ -62,12 +62,17 @@ impl ControllerHandle {
     }
 
     /// Commits on `lane` from now on, until that is stopped; `publish` makes this node what the
-    /// metadata says, which may take as long as opening logs does.
-    pub fn serve(&self, lane: &Lane, mut publish: impl FnMut(News) + Send + 'static) {
+    /// metadata says, which may take as long as opening logs does. It returns after how long it
+    /// wants to be called again, then without news; `Duration::MAX` is not before there are some.
+    pub fn serve(
+        &self,
+        lane: &Lane,
+        mut publish: impl FnMut(Option<News>) -> Duration + Send + 'static,
+    ) {
         let (inner, snapshots) = (Arc::clone(&self.0), lane.clone());
         let task = Task::new("metadata publishing", move || {
-            inner.publish(&mut publish, &snapshots);
-            Next::WhenRung { at_most: Duration::MAX }
+            let at_most = inner.publish(&mut publish, &snapshots);
+            Next::WhenRung { at_most }
         });
         let publishing = lane.start_task(PUBLISHING, task);
         let inner = Arc::clone(&self.0);
@@ -168,12 +173,12 @@ impl ControllerInner {
     }
 
     /// Makes this node what the newest committed metadata says, and lets the answers go.
-    fn publish(&self, publish: &mut impl FnMut(News), lane: &Lane) {
+    fn publish(&self, publish: &mut impl FnMut(Option<News>) -> Duration, lane: &Lane) -> Duration {
         let news = self.host.between_turns(|_, journal| journal.take_news());
         // Two commits may have rung for the news that the first round has taken.
-        let Some(news) = news else { return };
+        let Some(news) = news else { return publish(None) };
         let (cluster, offset) = (news.cluster.clone(), news.offset);
-        publish(news);
+        let again = publish(Some(news));
         self.host.between_turns(|_, journal| journal.published(offset));
         self.host.committed();
         let snapshot = self.host.between_turns(|_, journal| journal.begin_snapshot(offset));
@@ -184,6 +189,7 @@ impl ControllerInner {
             }
             Err(error) => tracing::error!(%error, offset, "metadata snapshot cannot be written"),
         }
+        again
     }
 
     fn until(&self, at_ms: TimestampMs) -> Duration {

@@ -170,6 +170,29 @@ fn a_coordinator_is_loaded_once_its_log_can_be_read_again() {
 }
 
 #[test]
+fn a_coordinator_is_loaded_when_all_of_its_log_has_committed() {
+    let scene = ShardBench::new();
+    scene.assign(&[1], 1);
+    assert_eq!(scene.commit(5), Ok(()));
+    // Node 2 counts as in sync and does not fetch, so that this does not commit.
+    scene.assign(&[1, 2], 1);
+    let _answer = scene.host().start(commit_of(6)).expect("it is appended");
+    let ends = scene.partitions.find(TOPIC, 0).expect("is there").ends();
+    assert!(ends.high_watermark < ends.log_end);
+    scene.host().unload();
+    for _ in 0..2 {
+        let loads = scene.groups.begin_again();
+        assert_eq!(loads.len(), 1);
+        loads.into_iter().for_each(|load| scene.groups.finish(load));
+        assert_eq!(scene.groups.at(0).err(), Some(ErrorCode::COORDINATOR_NOT_AVAILABLE));
+        scene.clock.advance(1_000);
+    }
+    scene.assign(&[1], 1);
+    scene.groups.begin_again().into_iter().for_each(|load| scene.groups.finish(load));
+    assert_eq!(scene.committed(), 6);
+}
+
+#[test]
 fn when_its_partition_goes_every_request_is_answered() {
     let scene = ShardBench::new();
     scene.assign(&[1, 2], 1);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use ottla_coordinator::group::{DeletedTopic, GroupSettings, TopicCatalog};
 use ottla_metadata::{AssignedDirectory, Cluster, ControllerCommand, Topic};
@@ -15,10 +16,14 @@ use crate::rules::{
     connection_bounds, group_settings, settings_in_force, topic_rules, transaction_settings,
 };
 
+/// After how long a partition is opened again whose log could not be read or created: not so often
+/// that a disk which stays broken or full keeps the node busy.
+const OPEN_AGAIN: Duration = Duration::from_secs(10);
+
 impl Node {
     /// The metadata is new: this node becomes what it says. Opens logs and loads coordinators: not
-    /// for a serving thread.
-    pub fn take(&self, news: News) {
+    /// for a serving thread. Returns after how long [`Node::open_offline_partitions`] is to follow.
+    pub fn take(&self, news: News) -> Duration {
         let cluster = Arc::new(news.cluster);
         let before = self.cluster.load_full();
         self.in_force.store(Arc::new(settings_in_force(&cluster, &self.started, self.id)));
@@ -34,15 +39,34 @@ impl Node {
         if self.offset.load(Ordering::Acquire) > 0 {
             audit::topics_changed(&before, &cluster);
         }
-        let wanted = self.assigned(&cluster);
-        for (partition, error) in self.partitions.reconcile(&wanted) {
-            tracing::error!(%partition, %error, "partition cannot be opened; it is offline");
-        }
-        self.tell_directories(&wanted);
+        self.open_partitions(&cluster);
         self.cluster.store(Arc::clone(&cluster));
         self.offset.store(news.offset, Ordering::Release);
         self.epoch.store(i64::from(news.epoch), Ordering::Release);
         self.coordinators.reconcile(&self.partitions, &deleted(&before, &cluster));
+        self.open_again_after()
+    }
+
+    /// Opens again what could not be opened because its disk failed or was full. Returns after how
+    /// long it is to be called again.
+    pub fn open_offline_partitions(&self) -> Duration {
+        if self.partitions.has_retriable() {
+            self.open_partitions(&self.cluster.load());
+            self.coordinators.reconcile(&self.partitions, &[]);
+        }
+        self.open_again_after()
+    }
+
+    fn open_partitions(&self, cluster: &Cluster) {
+        let wanted = self.assigned(cluster);
+        for (partition, error) in self.partitions.reconcile(&wanted) {
+            tracing::error!(%partition, %error, "partition cannot be opened; it is offline");
+        }
+        self.tell_directories(&wanted);
+    }
+
+    fn open_again_after(&self) -> Duration {
+        if self.partitions.has_retriable() { OPEN_AGAIN } else { Duration::MAX }
     }
 
     /// Lets the controller know in which of several directories partitions lie (KIP-858): with

@@ -88,6 +88,32 @@ fn a_directory_that_fails_goes_offline_and_the_others_serve() {
 }
 
 #[test]
+fn a_partition_that_could_not_be_opened_is_opened_when_its_disk_recovers() {
+    for fault in [Fault::Writes, Fault::Full] {
+        let work = tempfile::tempdir().unwrap();
+        let jbod = Jbod::new(work.path(), &PartitionRules::default());
+        let all: Vec<_> = (0..4)
+            .map(|index| {
+                let place = TopicPartition::new("new", index);
+                crate::assigned(place, Uuid::of(701), &PartitionRules::default())
+            })
+            .collect();
+        jbod.paths.iter().for_each(|path| jbod.disk.set(path, Some(fault)));
+        let failed = jbod.partitions.reconcile(&all);
+        assert!(!failed.is_empty() && jbod.partitions.has_retriable(), "{fault:?}");
+        assert!(jbod.partitions.reconcile(&all).is_empty(), "{fault:?} is no news again");
+        jbod.paths.iter().for_each(|path| jbod.disk.set(path, None));
+        assert!(jbod.partitions.reconcile(&all).is_empty());
+        assert!(!jbod.partitions.has_retriable());
+        for index in 0..4 {
+            assert!(!jbod.partitions.is_offline("new", index), "{fault:?}");
+            let partition = jbod.partitions.find("new", index).unwrap();
+            partition.append(&batch("x"), &Terms::for_all(1000)).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_directory_that_takes_no_checkpoint_keeps_the_others_from_none() {
     let work = tempfile::tempdir().unwrap();
     let jbod = Jbod::new(work.path(), &PartitionRules::default());

@@ -193,7 +193,8 @@ fn topic_settings(dice: &mut Dice) -> Vec<(String, String)> {
     let setting = |name: &str, value: u64| (name.to_owned(), value.to_string());
     let mut all = Vec::new();
     if dice.chance(700) {
-        all.push(setting("internal.segment.bytes", dice.between(500, 20_000)));
+        // Every batch of these clients fits.
+        all.push(setting("internal.segment.bytes", dice.between(500, 20_000).max(1_000)));
     }
     if dice.chance(500) {
         all.push(setting("index.interval.bytes", dice.between(0, 500)));
