@@ -38,20 +38,20 @@ pub(crate) struct DirectoryBells<P> {
     pub flush: Bell<P>,
     /// Cache windows are.
     pub trim: Bell<P>,
-    /// Has anything changed since this was last asked? It is taken before what has changed is looked
-    /// at: what changes meanwhile sets it again.
+    /// Has anything changed since this was last asked? It is taken before what has changed is
+    /// looked at: what changes meanwhile sets it again.
     changed: AtomicBool,
 }
 
-/// Which bells a partition has rung without an answer yet. Each is taken back before its work begins:
-/// what needs it while that runs rings again.
+/// Which bells a partition has rung without an answer yet. Each is taken back before its work
+/// begins: what needs it while that runs rings again.
 #[derive(Debug, Default)]
 pub(crate) struct Rung {
     sync: AtomicBool,
     flush: AtomicBool,
     trim: AtomicBool,
-    /// Is a thread making it durable? Who finds that one is leaves it to that one, which looks again
-    /// at its end.
+    /// Is a thread making it durable? Who finds that one is leaves it to that one, which looks
+    /// again at its end.
     syncing: AtomicBool,
 }
 

@@ -17,8 +17,8 @@ use crate::partitions::{Dir, Index, Partitions};
 /// read of each disk.
 const UNFLUSHED_BYTES_MAX: u64 = 256 << 20;
 
-/// What the files of one directory were last made to say. Each lock guards one file and what is known
-/// of it, and is held while the file is written: no older content follows a newer one.
+/// What the files of one directory were last made to say. Each lock guards one file and what is
+/// known of it, and is held while the file is written: no older content follows a newer one.
 #[derive(Debug, Default)]
 pub(crate) struct WrittenCheckpoints {
     high_watermarks: Mutex<CheckpointContent>,

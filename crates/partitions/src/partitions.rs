@@ -155,8 +155,8 @@ pub struct Partitions {
     /// Has the metadata been taken in once? What it names from then on is new to the disks. Written
     /// and read under `changing`.
     pub(crate) is_settled: AtomicBool,
-    /// Has there been a partition whose topic has a codec of its own? It is only ever set; who sees it
-    /// late lets the partition's own turn read the batch through.
+    /// Has there been a partition whose topic has a codec of its own? It is only ever set; who sees
+    /// it late lets the partition's own turn read the batch through.
     repacks: AtomicBool,
     /// Told when a directory has failed.
     failures: Arc<Notify>,

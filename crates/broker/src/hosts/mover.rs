@@ -36,8 +36,8 @@ pub struct Mover {
 pub struct Moves {
     /// The task, from the first move on; set once.
     ring: OnceLock<Ring>,
-    /// Guards how many bytes a second may be copied, as the settings were at the last call; held for
-    /// a copy.
+    /// Guards how many bytes a second may be copied, as the settings were at the last call; held
+    /// for a copy.
     rate: Arc<Mutex<Option<f64>>>,
     /// Ends the move that is under way when the node stops.
     pause: Arc<Pause>,
