@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use ottla_client::{Client, ClientError};
+use ottla_client::{Client, ClientError, OptionError};
 use ottla_clock::Clock;
 
 use crate::output::{OutputFormat, OutputTable};
@@ -109,6 +109,29 @@ impl<'a> Front<'a> {
     pub fn settings(&self) -> impl Iterator<Item = (&str, &str)> {
         let all = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         all.filter(|(name, _)| !matches!(*name, "bootstrap.servers" | "security.protocol"))
+    }
+
+    /// Gives a client its options: those of the profile, and then those that the command line
+    /// names.
+    ///
+    /// # Errors An option has a value that it cannot have, or the command line names one that does
+    /// not exist.
+    pub(crate) fn set_options(
+        &self,
+        named: &[String],
+        mut set: impl FnMut(&str, &str) -> Result<(), OptionError>,
+    ) -> Result<(), Box<dyn Error>> {
+        for (name, value) in self.settings() {
+            // A profile is for all commands: it may have settings that only others use.
+            match set(name, value) {
+                Err(OptionError::Unknown { .. }) => {}
+                done => done?,
+            }
+        }
+        for (name, value) in crate::topics::pairs(named.to_vec())? {
+            set(&name, &value)?;
+        }
+        Ok(())
     }
 
     /// Connects.

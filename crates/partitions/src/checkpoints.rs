@@ -10,8 +10,10 @@ use std::sync::{Arc, Weak};
 use ottla_storage::{DataDir, OffsetCheckpoint, StorageError};
 use ottla_types::{NO_OFFSET, Offset};
 
+use crate::dir::Dir;
+use crate::index::Index;
 use crate::partition::Partition;
-use crate::partitions::{Dir, Index, Partitions};
+use crate::partitions::Partitions;
 
 /// How much may be unflushed in all logs of one directory together, in bytes: what recovery has to
 /// read of each disk.

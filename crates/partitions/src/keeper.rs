@@ -19,9 +19,10 @@ use ottla_clock::{Clock, Next, Share, Task};
 use ottla_types::TopicPartition;
 
 use crate::cleaner::Cleaners;
+use crate::dir::Dir;
 use crate::owner::Needs;
 use crate::partition::Partition;
-use crate::partitions::{Dir, Partitions};
+use crate::partitions::Partitions;
 
 /// How often the upkeep of a directory looks around.
 const TICK: Duration = Duration::from_secs(1);

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use ottla_storage::{Log, LogCopy, LogFolder, Opening, Pace, StorageError};
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
 
+use crate::dir::{Dir, remove_folder};
 use crate::partition::{Home, Partition};
-use crate::partitions::{Dir, Partitions, remove_folder};
+use crate::partitions::Partitions;
 
 /// What writers wait for is to be no more than this.
 const REST_BYTES: u64 = 4 << 20;
