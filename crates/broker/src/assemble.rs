@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_clock::Clock;
-use ottla_metadata::{Cluster, Controller, ControllerCommand, Defaults, bootstrap_records};
+use ottla_metadata::{
+    Cluster, Controller, ControllerSettings, bootstrap_records, unbuilt_features,
+};
 use ottla_net::names::is_local_host;
 use ottla_net::threads::Spawner;
 use ottla_net::transport::Transport;
@@ -17,7 +19,7 @@ use ottla_partitions::{Files, Keeper, MetaProperties, Partitions};
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_quorum::{Endpoint, Quorum};
 use ottla_settings::{SettingError, SettingRules, Settings, refusals};
-use ottla_types::{ErrorCode, NodeId, TopicPartition, Uuid};
+use ottla_types::{NodeId, TopicPartition, Uuid};
 
 use crate::dirs::{DirectoryFacts, check, open_dirs, take_marks, take_over};
 use crate::guard::Authorizer;
@@ -28,8 +30,8 @@ use crate::listening::{bind_listeners, serve_listeners};
 use crate::lost;
 use crate::metrics_page::{bind_page, start_page};
 use crate::node::{Node, NodeFacts, Parts};
-use crate::register::{join_cluster, registration};
-use crate::rules::{keeper_settings, node_settings};
+use crate::register::{join_cluster, leave_cluster, registration};
+use crate::rules::{controller_settings, keeper_settings};
 use crate::start_error::StartError;
 use crate::voter::{open_quorum, voter_listeners};
 
@@ -136,8 +138,14 @@ pub async fn assemble(
     let id = meta.node_id;
     let Seams { clock, lanes, spawner, .. } = seams;
     let rules = SettingRules { settings: Arc::clone(&started), node: id };
-    let defaults = defaults(&started, kraft_version);
-    let controller = Controller::new(found.cluster, defaults, Box::new(rules));
+    let cluster = cluster_at_start(found.cluster.settled(), &found.bootstrap);
+    let told = ControllerSettings {
+        cluster_id: meta.cluster_id.clone(),
+        kraft_version,
+        own_broker: Some(meta.node_id),
+        ..controller_settings(&started)
+    };
+    let controller = Controller::new(found.cluster, told, Box::new(rules));
     let controller = ControllerHandle::new(clock.clone(), controller, found.quorum);
     let node = Arc::new(Node::new(Parts {
         clock: clock.clone(),
@@ -161,8 +169,8 @@ pub async fn assemble(
         Some(news) => told.take(news),
         None => told.open_offline_partitions(),
     });
-    let request = registration(&node, &listeners, found.directories)?;
-    let epoch = join_cluster(&node.controller, found.bootstrap, request).await?;
+    let request = registration(&node, &listeners, found.directories, &cluster)?;
+    let epoch = join_cluster(&node, found.bootstrap, request).await?;
     let asked = Arc::clone(&node);
     let ask = Arc::new(move || keeper_settings(&asked.cluster(), asked.started(), asked.id));
     let keeper = Keeper::start(&node.partitions, &clock, ask)?;
@@ -317,9 +325,7 @@ impl Assembled {
         let Self { node, keeper, lanes, epoch, .. } = self;
         // First, as the last step of a move asks the controller.
         node.stop_moves();
-        let asked: Result<(), ErrorCode> =
-            node.controller.ask(ControllerCommand::Stop { broker: node.id }).await;
-        if let Err(code) = asked {
+        if let Err(code) = leave_cluster(&node, epoch).await {
             tracing::error!(
                 node_id = ?node.id,
                 error = code.name(),
@@ -358,14 +364,21 @@ fn topic_id(cluster: &Cluster, id: NodeId, place: &TopicPartition) -> Option<Uui
     state.replicas.contains(&id).then_some(topic.id)
 }
 
-fn defaults(settings: &Settings, kraft_version: i16) -> Defaults {
-    let own = node_settings(settings);
-    Defaults {
-        partitions: own.partitions,
-        replication_factor: own.replication_factor,
-        delete_topics: own.deletes_topics,
-        kraft_version,
+/// The metadata with its first records: those that the controller of a new cluster is going to
+/// write. Warns of features that Apache Kafka has brought to levels that are not built here.
+fn cluster_at_start(found: &Cluster, bootstrap: &[MetadataRecord]) -> Cluster {
+    let mut cluster = found.clone();
+    if cluster.is_blank() {
+        bootstrap.iter().for_each(|record| cluster.apply(record));
     }
+    for (feature, level) in unbuilt_features(&cluster) {
+        tracing::warn!(
+            feature,
+            level,
+            "feature level is not built in this release; the cluster keeps it, for Apache Kafka"
+        );
+    }
+    cluster
 }
 
 /// Refuses what the settings promise and this release cannot keep, before anything is touched.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_clock::Clock;
-use ottla_metadata::{bootstrap_records, with_versions};
+use ottla_metadata::{METADATA_VERSION, bootstrap_records, with_versions};
 use ottla_partitions::{CleanShutdown, DataDir, DirState, Files, MetaProperties};
 use ottla_quorum::{Endpoint, FormatOptions, ReplicaKey, Voter};
 use ottla_settings::{SettingError, Settings};
@@ -253,7 +253,7 @@ pub fn format_metadata(
     meta: &MetaProperties,
     endpoints: &[Endpoint],
 ) -> Result<(), StartError> {
-    let records = with_versions(bootstrap_records());
+    let records = with_versions(bootstrap_records(), METADATA_VERSION);
     let key = ReplicaKey { id: meta.node_id, directory: meta.directory_id };
     let voter = Voter { key, endpoints: endpoints.to_vec(), kraft_versions: (0, 1) };
     let now = &mut || clock.wall_ms();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ottla_coordinator::group::{GroupSettings, Migration, OwnSettings};
 use ottla_coordinator::transaction::TransactionSettings;
-use ottla_metadata::{Cluster, ResourceKind};
+use ottla_metadata::{Cluster, ControllerSettings, ResourceKind};
 use ottla_net::listener::{Bounds, SocketOptions};
 use ottla_partitions::{
     Compaction, KeeperSettings, LogOptions, PartitionRules, Retention, TimestampKind,
@@ -97,6 +97,19 @@ pub fn node_settings(settings: &Settings) -> NodeSettings {
         offsets_topic: topic("offsets.topic"),
         transactions_topic: topic("transaction.state.log"),
         metrics_listener: settings.given("ottla.metrics.listener").map(str::to_owned),
+    }
+}
+
+/// What the settings that a node was started with mean to its controller. Those about other nodes
+/// keep their defaults until there can be others.
+#[must_use]
+pub fn controller_settings(settings: &Settings) -> ControllerSettings {
+    let own = node_settings(settings);
+    ControllerSettings {
+        partitions: own.partitions,
+        replication_factor: own.replication_factor,
+        delete_topics: own.deletes_topics,
+        ..ControllerSettings::default()
     }
 }
 

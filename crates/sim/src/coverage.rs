@@ -28,6 +28,12 @@ pub struct Coverage {
     pub committed: u64,
     /// Partition leaders that began.
     pub leaders: u64,
+    /// Brokers that stopped when the controller let them.
+    pub orderly_stops: u64,
+    /// Controllers that became the active one.
+    pub failovers: u64,
+    /// Brokers that were fenced because they were silent.
+    pub sessions_ended: u64,
     /// Changes of the in-sync set that a leader asked for.
     pub in_sync_changes: u64,
     /// Produce requests with acks=all that were acknowledged.
@@ -73,6 +79,9 @@ impl Default for Coverage {
             cut_records: 0,
             committed: 0,
             leaders: 0,
+            orderly_stops: 0,
+            failovers: 0,
+            sessions_ended: 0,
             in_sync_changes: 0,
             acknowledged: 0,
             metadata_records: 0,
@@ -97,6 +106,9 @@ impl AddAssign<&Self> for Coverage {
         self.cut_records += other.cut_records;
         self.committed += other.committed;
         self.leaders += other.leaders;
+        self.orderly_stops += other.orderly_stops;
+        self.failovers += other.failovers;
+        self.sessions_ended += other.sessions_ended;
         self.in_sync_changes += other.in_sync_changes;
         self.acknowledged += other.acknowledged;
         self.metadata_records += other.metadata_records;

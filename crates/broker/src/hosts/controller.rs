@@ -56,7 +56,8 @@ impl ControllerHandle {
     pub fn new(clock: Clock, controller: Controller, quorum: Quorum) -> Self {
         let committing = Arc::<CommitBell>::default();
         let wake = Arc::clone(&committing) as Arc<dyn Wake>;
-        let host = Host::new(clock.clone(), controller, QuorumJournal::new(quorum), wake);
+        let journal = QuorumJournal::new(quorum, controller.cluster().metadata_version());
+        let host = Host::new(clock.clone(), controller, journal, wake);
         let (failed, _) = watch::channel(false);
         Self(Arc::new(ControllerInner { clock, host, committing, failed }))
     }
@@ -203,7 +204,9 @@ impl ControllerInner {
 /// Writes a snapshot. If that fails the log has everything still, and the next one is tried when
 /// the log has grown by as much again.
 fn write_snapshot(snapshot: &Snapshot, cluster: &Cluster) {
-    if let Err(error) = snapshot.run(&with_versions(cluster.to_records())) {
+    if let Err(error) =
+        snapshot.run(&with_versions(cluster.to_records(), cluster.metadata_version()))
+    {
         tracing::error!(
             %error,
             "metadata snapshot cannot be written; retrying when the metadata log has grown"

@@ -5,7 +5,7 @@ use std::task::{Context, Waker};
 
 use ottla_clock::{ClockTraits, SimulatedTime};
 use ottla_locks::Mutex;
-use ottla_metadata::{Defaults, bootstrap_records};
+use ottla_metadata::{ControllerSettings, bootstrap_records};
 use ottla_partitions::{DiskFiles, Fault, FaultyFiles, Files};
 use ottla_quorum::{ReplicaKey, Setup, Voter, VoterSet};
 use ottla_settings::{SettingRules, Settings};
@@ -85,11 +85,9 @@ fn controller(disk: &FaultyFiles, folder: &Path, clock: &Clock) -> ControllerHan
     });
     let mut cluster = Cluster::default();
     bootstrap_records().iter().for_each(|record| cluster.apply(record));
-    let defaults =
-        Defaults { partitions: 1, replication_factor: 1, delete_topics: true, kraft_version: 1 };
     let settings = Arc::new(Settings::read(None, &[]).expect("settings"));
     let rules = Box::new(SettingRules { settings, node: 1 });
-    let controller = Controller::new(cluster, defaults, rules);
+    let controller = Controller::new(cluster, ControllerSettings::default(), rules);
     ControllerHandle::new(clock.clone(), controller, opened.expect("opens").quorum)
 }
 

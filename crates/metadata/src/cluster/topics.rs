@@ -63,8 +63,21 @@ impl PartitionState {
         self.elr.iter().any(in_both).then_some("a broker is in the ISR and in the ELR")
     }
 
+    /// In which directory a broker has its replica; MIGRATING where no record has said so.
+    #[must_use]
+    pub fn directory(&self, broker: NodeId) -> Uuid {
+        let at = self.replicas.iter().position(|id| *id == broker);
+        at.and_then(|at| self.directories.get(at)).copied().unwrap_or(Uuid::ZERO)
+    }
+
+    /// The directory of each replica, in their order; see [`PartitionState::directory`].
+    pub(crate) fn replica_directories(&self) -> impl Iterator<Item = Uuid> {
+        let known = self.directories.iter().copied();
+        known.chain(core::iter::repeat(Uuid::ZERO)).take(self.replicas.len())
+    }
+
     /// Takes in what a change record says; fields that are not in it stay as they are.
-    fn take_change(&mut self, record: &PartitionChangeRecord) {
+    pub(crate) fn take_change(&mut self, record: &PartitionChangeRecord) {
         let take = |from: &Option<Vec<NodeId>>, to: &mut Vec<NodeId>| {
             if let Some(from) = from {
                 to.clone_from(from);

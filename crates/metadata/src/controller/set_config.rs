@@ -328,7 +328,7 @@ fn config_records(
     }
     let mut records: Vec<MetadataRecord> = Vec::new();
     for (name, value) in changes {
-        let elr = scene.cluster.feature("eligible.leader.replicas.version") > 0;
+        let elr = scene.cluster.keeps_eligible();
         let in_sync = name == "min.insync.replicas";
         if in_sync && elr && kind == ResourceKind::Broker {
             refuse_in_sync(resource, value.as_deref())?;

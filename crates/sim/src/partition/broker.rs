@@ -47,6 +47,8 @@ pub(crate) struct BrokerMemory {
     pub high_watermark: Offset,
     pub fetch: Option<ReplicaFetchUnderWay>,
     pub fetches: u64,
+    /// Does it stop as soon as the controller lets it?
+    pub is_stopping: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +120,7 @@ impl SimBroker {
             part: BrokerRole::Idle,
             fetch: None,
             fetches: 0,
+            is_stopping: false,
         });
     }
 

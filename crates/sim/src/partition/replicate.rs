@@ -19,7 +19,6 @@ impl PartitionWorld {
         let broker = &mut self.brokers[at];
         let life = broker.life;
         let Some(live) = &broker.live else { return Ok(()) };
-        let applied = live.applied;
         broker.checkpoint = live.high_watermark;
         if self.dice.chance(300)
             && let Some(live) = &mut broker.live
@@ -29,7 +28,7 @@ impl PartitionWorld {
         }
         let pause_ms = self.dice.between(POLL_MS / 2, POLL_MS);
         self.schedule.after(pause_ms, PartitionEvent::Polled { broker: at, life });
-        self.send(at, self.controller(), PartitionMessage::Heartbeat { life, applied });
+        self.say_alive(at);
         self.fetch_if_due(at);
         self.look_after_in_sync(at)
     }
