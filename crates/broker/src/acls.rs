@@ -1,4 +1,4 @@
-//! What the three APIs of access rules share: no node has an authorizer that keeps rules yet.
+//! The common part of the three APIs of ACLs: no node has an authorizer that stores ACLs yet.
 
 use ottla_types::ErrorCode;
 
@@ -15,7 +15,9 @@ const UNKNOWN: i8 = 0;
 /// Why the connection is closed, as by Kafka.
 pub fn check_acl_elements(elements: impl IntoIterator<Item = [i8; 4]>) -> Result<(), String> {
     if elements.into_iter().flatten().any(|number| number == UNKNOWN) {
-        return Err("an ACL with an unknown element".to_owned());
+        return Err(
+            "an ACL has an unknown resource type, pattern type, operation or permission".to_owned()
+        );
     }
     Ok(())
 }

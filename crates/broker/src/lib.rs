@@ -1,4 +1,4 @@
-//! Dispatch, handlers, hosts of the machines.
+//! The broker: dispatch, a handler for each API, the hosts of coordinators and controller.
 //!
 //! # How a request travels
 //! `net` hands `dispatch` a frame. The table there finds the handler by key and version, decodes

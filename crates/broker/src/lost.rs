@@ -210,9 +210,8 @@ pub fn declare(
     let lost = absent(&dirs, &cluster, meta.node_id);
     let lost = meant(lost, names, &paths(settings))?;
     let metadata = dirs.iter().find(|it| it.dir.path() == metadata_dir);
-    let metadata = metadata.ok_or(StartError::NotLost(
-        "the metadata directory is not among the data directories".into(),
-    ))?;
+    let metadata =
+        metadata.ok_or(StartError::NotLost("the metadata directory is missing".into()))?;
     let mut declared = metadata.dir.declared_lost()?;
     declared.extend(lost.iter().map(|it| it.id));
     declared.sort_unstable();

@@ -239,7 +239,7 @@ impl Node {
         });
     }
 
-    /// Ends the move that is under way, and returns when nothing of it runs any more.
+    /// Ends the move that is under way, and returns when it has stopped.
     pub fn stop_moves(&self) {
         self.moves.stop(&self.moving);
     }

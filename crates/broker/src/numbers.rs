@@ -33,8 +33,8 @@ pub enum RequestTiming {
 /// What is counted of one API.
 #[derive(Debug, Default)]
 struct RequestNumbers {
-    /// From the oldest version on. A counter is made at the first request; another that comes at once
-    /// waits for it.
+    /// From the oldest version on. A counter is made at the first request; another that comes at
+    /// once waits for it.
     versions: Vec<OnceLock<Counter>>,
     /// Made at the first request, as above.
     times: OnceLock<Histogram>,

@@ -16,8 +16,8 @@ const TOLD_EVERY: Duration = Duration::from_secs(10);
 /// When a slow request may be logged again, in milliseconds of the monotonic clock. Of two
 /// threads that look at once one logs, and the other counts.
 static QUIET_UNTIL_MS: AtomicU64 = AtomicU64::new(0);
-/// How many were slow and not logged since the last line. One that comes while the line is written is
-/// counted in the next.
+/// How many were slow and not logged since the last line. One that comes while the line is written
+/// is counted in the next.
 static UNTOLD: AtomicU64 = AtomicU64::new(0);
 
 /// Logs a request that has waited since `begun`, unless its API waits by nature.

@@ -55,7 +55,7 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
-    /// The system gives no thread.
+    /// The system cannot start a thread.
     #[error("the system cannot start a thread for the node: {0}")]
     Thread(#[from] io::Error),
     /// The controller refuses this node.

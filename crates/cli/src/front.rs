@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use ottla_client::{Client, ClientError};
+use ottla_client::{Client, ClientError, OptionError};
 use ottla_clock::Clock;
 
 use crate::output::{OutputFormat, OutputTable};
@@ -111,6 +111,29 @@ impl<'a> Front<'a> {
         all.filter(|(name, _)| !matches!(*name, "bootstrap.servers" | "security.protocol"))
     }
 
+    /// Gives a client its options: those of the profile, and then those that the command line
+    /// names.
+    ///
+    /// # Errors An option has a value that it cannot have, or the command line names one that does
+    /// not exist.
+    pub(crate) fn set_options(
+        &self,
+        named: &[String],
+        mut set: impl FnMut(&str, &str) -> Result<(), OptionError>,
+    ) -> Result<(), Box<dyn Error>> {
+        for (name, value) in self.settings() {
+            // A profile is for all commands: it may have settings that only others use.
+            match set(name, value) {
+                Err(OptionError::Unknown { .. }) => {}
+                done => done?,
+            }
+        }
+        for (name, value) in crate::topics::pairs(named.to_vec())? {
+            set(&name, &value)?;
+        }
+        Ok(())
+    }
+
     /// Connects.
     ///
     /// # Errors
@@ -144,7 +167,7 @@ impl<'a> Front<'a> {
     /// Prints a table, once.
     ///
     /// # Errors
-    /// The standard output takes no more.
+    /// The standard output is closed.
     pub fn print(&self, table: &OutputTable) -> io::Result<()> {
         let mut out = io::stdout().lock();
         out.write_all(table.show(self.shared.output, self.environment.colours).as_bytes())?;
@@ -154,7 +177,7 @@ impl<'a> Front<'a> {
     /// Says in a sentence what was done, to people; programs get it as a table.
     ///
     /// # Errors
-    /// The standard output takes no more.
+    /// The standard output is closed.
     pub fn done(&self, sentence: &str, table: &OutputTable) -> io::Result<()> {
         match self.shared.output {
             OutputFormat::Table => writeln!(io::stdout(), "{sentence}"),

@@ -94,7 +94,7 @@ pub fn set(args: Set, environment: &Environment) -> Result<(), Box<dyn Error>> {
 /// Prints which build this is.
 ///
 /// # Errors
-/// The standard output takes no more.
+/// The standard output is closed.
 pub fn version(
     commit: &str,
     kafka: &str,

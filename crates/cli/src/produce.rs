@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use ottla_client::{
-    Acks, ChangeMode, Client, Compression, NewTopic, OptionError, Producer, ProducerOptions,
-    ProducerRecord, RecordMetadata, Stop,
+    Acks, ChangeMode, Client, Compression, NewTopic, Producer, ProducerOptions, ProducerRecord,
+    RecordMetadata, Stop,
 };
 use ottla_clock::Clock;
 use ottla_types::ErrorCode;
@@ -158,16 +158,7 @@ pub(crate) async fn run(
 
 fn options(args: &ProduceArgs, front: &Front<'_>) -> Result<ProducerOptions, Box<dyn Error>> {
     let mut options = ProducerOptions { compression: args.compression, ..Default::default() };
-    for (name, value) in front.settings() {
-        // A profile is for all commands: it may have settings that only others use.
-        match options.set(name, value) {
-            Err(OptionError::Unknown { .. }) => {}
-            set => set?,
-        }
-    }
-    for (name, value) in crate::topics::pairs(args.settings.clone())? {
-        options.set(&name, &value)?;
-    }
+    front.set_options(&args.settings, |name, value| options.set(name, value))?;
     Ok(options)
 }
 

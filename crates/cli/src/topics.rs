@@ -308,7 +308,7 @@ async fn list(client: &Client, all: bool) -> Result<OutputTable, Box<dyn Error>>
     Ok(table)
 }
 
-/// The first offsets, and those behind the last; nothing for partitions without a leader.
+/// The first offsets, and those after the last; nothing for partitions without a leader.
 async fn ends(client: &Client, places: &[TopicPartition]) -> [BTreeMap<TopicPartition, i64>; 2] {
     let starts = client.offsets_at(places, OffsetAt::Earliest, IsolationLevel::Uncommitted).await;
     [starts, client.offsets_at(places, OffsetAt::Latest, IsolationLevel::Uncommitted).await]

@@ -1,4 +1,4 @@
-//! A timer that is left standing, so that those behind it cost no system call.
+//! A timer that is left standing, so that those after it cost no system call.
 //!
 //! A runtime that gets a timer earlier than all that it has wakes itself, to set its alarm again:
 //! a write, and a second wait. A fetch that waits for records sets a timer each time and drops it

@@ -247,7 +247,7 @@ impl ProduceLoad {
     }
 }
 
-/// Sets the partition of an encoded request: it stands behind the head, no transactional id, acks,
+/// Sets the partition of an encoded request: it comes after the head, no transactional id, acks,
 /// the time, and the topic with the counts around it.
 fn set_index(frame: &mut [u8], topic: &str, index: i32) {
     let at = 4 + HEAD_BYTES + 2 + 2 + 4 + (4 + 2 + topic.len() + 4);

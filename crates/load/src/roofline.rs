@@ -27,7 +27,7 @@ const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;
 /// The longest request that is taken, in bytes.
 const REQUEST_BYTES_MAX: usize = 128 << 20;
-/// How many bytes behind the end stay in the page cache, and after how many that is checked.
+/// How many bytes before the end stay in the page cache, and after how many that is checked.
 const WINDOW_BYTES: u64 = 256 << 20;
 const TRIM_EVERY_BYTES: u64 = 8 << 20;
 

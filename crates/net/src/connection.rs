@@ -323,7 +323,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServedConnection<S> {
 #[derive(Default)]
 struct Unsent {
     chunks: VecDeque<Bytes>,
-    /// What comes behind the chunks: small replies, one after the other.
+    /// What comes after the chunks: small replies, one after the other.
     tail: BytesMut,
     bytes: usize,
 }
@@ -364,7 +364,7 @@ impl Unsent {
         }
     }
 
-    /// What comes next comes behind what is there.
+    /// The next bytes are put after those that are there.
     fn close_tail(&mut self) {
         if !self.tail.is_empty() {
             self.chunks.push_back(self.tail.split().freeze());

@@ -5,7 +5,7 @@
 //! never changes its thread. What a frame means is not known here: the handler is an async closure
 //! from bytes to an [`connection::Outcome`].
 //!
-//! - [`frame`]: the 4-byte length and the bytes behind it, bounded by what has really arrived
+//! - [`frame`]: the 4-byte length and the bytes after it, bounded by what has really arrived
 //! - [`connection`]: requests in, replies out in request order, back-pressure both ways
 //! - [`listener`]: bind, accept, limits per node and per address
 //! - [`names`]: what this machine is called

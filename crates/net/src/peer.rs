@@ -132,8 +132,8 @@ struct PeerShared<R: Reach> {
     waker: Waker,
 }
 
-/// The waiting callers, by ticket; the lock guards the table, and no waker is called under it. Apart
-/// from [`PeerState`], because a stream may wake them while it is polled under that lock.
+/// The waiting callers, by ticket; the lock guards the table, and no waker is called under it.
+/// Apart from [`PeerState`], because a stream may wake them while it is polled under that lock.
 #[derive(Debug, Default)]
 struct Callers(Mutex<BTreeMap<u64, Waker>>);
 

@@ -34,7 +34,7 @@ impl Threads {
     /// Starts `count` threads (at least one), each with a runtime of its own.
     ///
     /// # Errors
-    /// The system gives no thread or no runtime.
+    /// The system cannot start a thread or a runtime.
     pub fn start(count: usize) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let mut threads = Self { jobs: Vec::new(), stop, handles: Vec::new() };

@@ -1,5 +1,5 @@
-//! Work that must not run where records are served: a partition rings, a lane of its data directory
-//! does it.
+//! Background work of partitions, which must not run on serving threads: a partition rings, and a
+//! lane of its data directory does the work.
 
 use ottla_clock::{Lane, Ring, Share};
 use ottla_locks::Mutex;
@@ -38,20 +38,20 @@ pub(crate) struct DirectoryBells<P> {
     pub flush: Bell<P>,
     /// Cache windows are.
     pub trim: Bell<P>,
-    /// Has anything changed since this was last asked? It is taken before what has changed is looked
-    /// at: what changes meanwhile sets it again.
+    /// Has anything changed since it was last read? It is cleared before the changes are handled: a
+    /// change in between sets it again.
     changed: AtomicBool,
 }
 
-/// Which bells a partition has rung without an answer yet. Each is taken back before its work begins:
-/// what needs it while that runs rings again.
+/// Which bells a partition has rung without an answer yet. Each is taken back before its work
+/// begins: what needs it while that runs rings again.
 #[derive(Debug, Default)]
 pub(crate) struct Rung {
     sync: AtomicBool,
     flush: AtomicBool,
     trim: AtomicBool,
-    /// Is a thread making it durable? Who finds that one is leaves it to that one, which looks again
-    /// at its end.
+    /// Is a thread making it durable? Who finds that one is leaves it to that one, which looks
+    /// again at its end.
     syncing: AtomicBool,
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use ottla_storage::Retired;
 
-/// The files of one data directory that are to be removed, and when. The lock guards the list; files
-/// are removed without it.
+/// The files of one data directory that are to be removed, and when. The lock guards the list;
+/// files are removed without it.
 #[derive(Debug, Default)]
 pub(crate) struct Bin(Mutex<VecDeque<(Duration, Retired)>>);
 

@@ -1,8 +1,8 @@
-//! What a start has to know of each log, written down in every data directory: up to where it is
-//! committed, where it starts, and from where on it is to be recovered.
+//! The checkpoint files of every data directory: high watermarks, log start offsets and recovery
+//! points, which a start needs.
 //!
-//! A file is replaced only when it would say something else than it was last made to say, so a
-//! node on which nothing moves writes nothing. What could not be written is due again.
+//! A file is replaced only when its content would differ from the last one that was written, so
+//! an idle node writes nothing. A write that failed is due again.
 
 use ottla_locks::Mutex;
 use std::sync::{Arc, Weak};
@@ -10,15 +10,17 @@ use std::sync::{Arc, Weak};
 use ottla_storage::{DataDir, OffsetCheckpoint, StorageError};
 use ottla_types::{NO_OFFSET, Offset};
 
+use crate::dir::Dir;
+use crate::index::Index;
 use crate::partition::Partition;
-use crate::partitions::{Dir, Index, Partitions};
+use crate::partitions::Partitions;
 
 /// How much may be unflushed in all logs of one directory together, in bytes: what recovery has to
 /// read of each disk.
 const UNFLUSHED_BYTES_MAX: u64 = 256 << 20;
 
-/// What the files of one directory were last made to say. Each lock guards one file and what is known
-/// of it, and is held while the file is written: no older content follows a newer one.
+/// What the files of one directory were last made to say. Each lock guards one file and what is
+/// known of it, and is held while the file is written: no older content follows a newer one.
 #[derive(Debug, Default)]
 pub(crate) struct WrittenCheckpoints {
     high_watermarks: Mutex<CheckpointContent>,
@@ -26,7 +28,7 @@ pub(crate) struct WrittenCheckpoints {
     recovery_points: Mutex<CheckpointContent>,
 }
 
-/// What one file says; by default that is not known.
+/// The content of one file; by default it is unknown.
 #[derive(Debug, Default)]
 struct CheckpointContent {
     /// The set of partitions that it is of.

@@ -19,9 +19,10 @@ use ottla_clock::{Clock, Next, Share, Task};
 use ottla_types::TopicPartition;
 
 use crate::cleaner::Cleaners;
+use crate::dir::Dir;
 use crate::owner::Needs;
 use crate::partition::Partition;
-use crate::partitions::{Dir, Partitions};
+use crate::partitions::Partitions;
 
 /// How often the upkeep of a directory looks around.
 const TICK: Duration = Duration::from_secs(1);
@@ -82,7 +83,7 @@ impl Keeper {
     /// Starts the upkeep of the logs, on the lanes of the partitions.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system cannot start a thread.
     pub fn start(
         partitions: &Arc<Partitions>,
         clock: &Clock,

@@ -61,8 +61,7 @@ impl Lanes {
         }
     }
 
-    /// From now on what waits for the disk of the directory of this number takes so long in a
-    /// simulation; a random time again, with `None`.
+    /// Sets how long the disk of a directory takes in a simulation; `None` is a random time again.
     pub fn set_latency(&self, directory: Share, latency: Option<Duration>) {
         self.upkeep.set_latency(directory, latency);
     }

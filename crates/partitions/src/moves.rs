@@ -11,8 +11,9 @@ use std::sync::Arc;
 use ottla_storage::{Log, LogCopy, LogFolder, Opening, Pace, StorageError};
 use ottla_types::{ErrorCode, TopicPartition, Uuid};
 
+use crate::dir::{Dir, remove_folder};
 use crate::partition::{Home, Partition};
-use crate::partitions::{Dir, Partitions, remove_folder};
+use crate::partitions::Partitions;
 
 /// What writers wait for is to be no more than this.
 const REST_BYTES: u64 = 4 << 20;
@@ -102,8 +103,8 @@ impl Partitions {
     ///
     /// # Errors
     /// One of the two disks fails, or the controller does not confirm; the partition stays where it
-    /// was. If `pace` returns [`StorageError::Stopped`] it stays too, and so does the copy: by it the
-    /// next start knows that the move goes on ([`Partitions::interrupted_moves`]).
+    /// was. If `pace` returns [`StorageError::Stopped`] it stays too, and so does the copy: by it
+    /// the next start knows that the move goes on ([`Partitions::interrupted_moves`]).
     pub fn carry_out(
         &self,
         place: &TopicPartition,

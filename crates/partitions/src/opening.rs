@@ -7,10 +7,11 @@ use std::sync::atomic::Ordering;
 use ottla_storage::{Log, OffsetCheckpoint, Opening, PartitionMetadata, StorageError};
 use ottla_types::{Bug, Uuid, is_planted};
 
+use crate::dir::Dir;
 use crate::numbers::TopicFlow;
 use crate::owner::Owner;
 use crate::partition::{Home, Partition};
-use crate::partitions::{Assigned, Dir, Partitions};
+use crate::partitions::{Assigned, Partitions};
 
 /// Up to how many partitions are opened by one thread.
 const OPENED_ALONE_MAX: usize = 16;

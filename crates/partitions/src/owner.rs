@@ -20,7 +20,7 @@ use crate::rules::{PartitionRules, TimestampKind};
 pub struct AppendedBatch {
     /// The offset of its first record.
     pub base_offset: Offset,
-    /// The offset behind its last record.
+    /// The offset after its last record.
     pub end: Offset,
     /// The append time of its records, in milliseconds; -1 if they have their own. Of a batch that
     /// was there already, its newest timestamp.

@@ -60,9 +60,9 @@ struct PartitionInner {
     bells: Arc<Bells<Partition>>,
     rung: Rung,
     flow: Arc<TopicFlow>,
-    /// Is it being copied to another directory? Then no segment is removed or rewritten. The move sets
-    /// it and then passes through `cleaning` and `upkeep`: a holder of one of them has seen it, or the
-    /// move waits for it.
+    /// Is it being copied to another directory? Then no segment is removed or rewritten. The move
+    /// sets it and then passes through `cleaning` and `upkeep`: a holder of one of them has seen
+    /// it, or the move waits for it.
     moving: AtomicBool,
     /// Has the topic a codec of its own? A batch that comes while that changes is read through in
     /// vain, or in the owner's turn.
@@ -184,8 +184,8 @@ impl Partition {
     }
 }
 
-/// What appends. Each call takes the owner's lock for one turn, on the thread of its caller; but for
-/// the disk's own write none waits for a disk.
+/// What appends. Each call takes the owner's lock for one turn, on the thread of its caller; but
+/// for the disk's own write none waits for a disk.
 impl Partition {
     /// Checks a produced batch and appends it, on this thread.
     ///
@@ -242,7 +242,7 @@ impl Partition {
         self.write(|owner| owner.end_transaction(marker, now_ms))
     }
 
-    /// Could a coordinator append here now, as far as can be told without writing?
+    /// Could a coordinator append here now, as far as is known without writing?
     #[must_use]
     pub fn accepts_own(&self) -> bool {
         !self.0.home.load().trouble.has_failed()
@@ -283,8 +283,8 @@ impl Partition {
     }
 }
 
-/// What reads, and what waits for records to be committed. All of it goes past the owner, by the view
-/// and the progress that its last turn has published.
+/// What reads, and what waits for records to be committed. All of it goes past the owner, by the
+/// view and the progress that its last turn has published.
 impl Partition {
     /// How far it has come.
     #[must_use]
@@ -419,7 +419,8 @@ impl Partition {
     }
 }
 
-/// What the metadata says of it: who leads, who is in sync, under which rules. Takes the owner's lock.
+/// What the metadata says of it: who leads, who is in sync, under which rules. Takes the owner's
+/// lock.
 impl Partition {
     pub(crate) fn assign(
         &self,
@@ -446,8 +447,9 @@ impl Partition {
     }
 }
 
-/// What maintains it, on lanes. Files change under the guards of `upkeep` and `cleaning`; the owner's
-/// lock is taken only for the turns at the beginning and at the end, so that appends go on between.
+/// What maintains it, on lanes. Files change under the guards of `upkeep` and `cleaning`; the
+/// owner's lock is taken only for the turns at the beginning and at the end, so that appends go on
+/// between.
 impl Partition {
     /// The disk has not done what it should.
     pub(crate) fn trouble(&self, error: &StorageError, what: &str) {

@@ -82,8 +82,8 @@ pub struct Progress {
     /// Guards the ends, so that they are read together. Published under the owner's lock, read by
     /// anyone; held for a copy.
     ends: Mutex<Ends>,
-    /// Guards who waits, by the number of the wait. Taken after `ends` was let go: a wait that comes
-    /// in between has registered before it looks at the ends, and so sees the new ones.
+    /// Guards who waits, by the number of the wait. Taken after `ends` was let go: a wait that
+    /// comes in between has registered before it looks at the ends, and so sees the new ones.
     watchers: Mutex<BTreeMap<u64, Arc<ProgressWaiter>>>,
 }
 

@@ -11,7 +11,8 @@ use std::path::Path;
 use ottla_storage::{DataDir, PartitionMetadata, StorageError};
 use ottla_types::{CLUSTER_METADATA, PartitionIndex, TopicPartition, Uuid};
 
-use crate::partitions::{Assigned, Dir, Partitions};
+use crate::dir::Dir;
+use crate::partitions::{Assigned, Partitions};
 
 /// A partition of this node that could not be opened.
 #[derive(Clone, Debug)]

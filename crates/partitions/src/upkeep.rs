@@ -1,13 +1,18 @@
 //! Background work for a partition: durability, retention, compaction.
 
+use std::time::Duration;
+
+use ottla_clock::Clock;
 use ottla_storage::{
     Cleaning, CleaningStep, CleaningTerms, Compaction, Dirt, Retired, StorageError,
 };
 use ottla_types::{Offset, TimestampMs};
 
 use crate::bells::Ringer as _;
+use crate::dir::Dir;
 use crate::owner::{Needs, Owner};
 use crate::partition::Partition;
+use crate::partitions::Partitions;
 
 /// What a cleaning of one partition came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +44,7 @@ impl Partition {
     /// more than one thread.
     ///
     /// # Errors
-    /// The disk fails; the log takes no more.
+    /// The disk fails; the log accepts no more appends.
     pub fn sync(&self) -> Result<(), StorageError> {
         self.rung().answer(Needs { sync: true, ..Needs::default() });
         if !self.rung().begin_sync() {
@@ -61,7 +66,8 @@ impl Partition {
         self.peek(|owner| owner.log.durable()).unwrap_or(0)
     }
 
-    /// After how long what it has must be durable (`flush.ms`), if there is something that is not.
+    /// The time after which unflushed records must be durable (`flush.ms`); `None` if there are
+    /// none.
     pub(crate) fn undurable_ms(&self) -> Option<u64> {
         let look = |owner: &Owner| {
             owner.rules().flush_ms.filter(|_| owner.log.durable() < owner.log.log_end())
@@ -197,5 +203,59 @@ impl Partition {
         }
         retire(swap.finish()?);
         Ok(CleanedPart::More { saved_bytes: swap.saved_bytes() })
+    }
+}
+
+impl Partitions {
+    /// Those of a directory whose flush brings what is unflushed in it below `bytes_max`, the most
+    /// first.
+    pub(crate) fn with_most_unflushed(&self, dir: &Dir, bytes_max: u64) -> Vec<Partition> {
+        let mut all = Vec::new();
+        for it in self.all_in(dir) {
+            let unflushed = it.peek(|owner| owner.log.unflushed_bytes()).unwrap_or(0);
+            if unflushed > 0 {
+                all.push((unflushed, it));
+            }
+        }
+        all.sort_by_key(|(unflushed, _)| std::cmp::Reverse(*unflushed));
+        let mut left: u64 = all.iter().map(|(unflushed, _)| *unflushed).sum();
+        let excess = all.into_iter().take_while(|(unflushed, _)| {
+            let is_too_much = left > bytes_max;
+            left -= unflushed;
+            is_too_much
+        });
+        excess.map(|(_, partition)| partition).collect()
+    }
+
+    /// Deletes what the topics' retention no longer keeps, in all partitions.
+    pub fn retain(&self, clock: &Clock) {
+        self.dirs.iter().for_each(|dir| self.retain_in(dir, clock));
+    }
+
+    /// Deletes what the topics' retention no longer keeps, in the partitions of a directory.
+    pub(crate) fn retain_in(&self, dir: &Dir, clock: &Clock) {
+        let mut any = false;
+        for partition in self.all_in(dir) {
+            match partition.retain(clock.wall_ms()) {
+                Ok(Some(retired)) => {
+                    any = true;
+                    let delay = partition.rules().delete_delay_ms;
+                    let at = clock.monotonic() + Duration::from_millis(delay);
+                    dir.bin.put(at, retired);
+                }
+                Ok(None) => {}
+                Err(error) => partition.trouble(&error, "old segments cannot be deleted"),
+            }
+        }
+        let written =
+            if any && !dir.trouble.has_failed() { self.checkpoint_dir(dir) } else { Ok(()) };
+        if let Err(error) = written {
+            let directory = dir.dir.path().display();
+            tracing::error!(
+                %directory,
+                %error,
+                "checkpoint files cannot be written after old segments were deleted; retrying"
+            );
+        }
     }
 }

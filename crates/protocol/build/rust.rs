@@ -139,7 +139,7 @@ pub fn in_versions(range: Versions, message: &Message, body: &str) -> String {
     when_or(range, message, body, "")
 }
 
-/// `body` in the versions of `range`; where a message has others, `otherwise` stands behind it.
+/// `body` in the versions of `range`; where a message has others, `otherwise` comes after it.
 fn when_or(range: Versions, message: &Message, body: &str, otherwise: &str) -> String {
     match version_condition(range, message) {
         None => body.to_owned(),

@@ -19,7 +19,7 @@ const PREALLOCATED_MAX: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// More bytes were due than there are.
-    #[error("the bytes end early: {due} more are due, {left} are left")]
+    #[error("message ends early: {due} more bytes are needed, {left} are left")]
     TooShort {
         /// How many the next value takes.
         due: usize,
@@ -27,19 +27,19 @@ pub enum DecodeError {
         left: usize,
     },
     /// A variable-length integer without an end.
-    #[error("a variable-length integer does not end")]
+    #[error("variable-length integer is too long")]
     Varint,
     /// Null where the version does not allow it.
-    #[error("null is not allowed here")]
+    #[error("null in a field that is not nullable")]
     Null,
     /// More elements than any honest message has.
     #[error("more than {ELEMENTS_MAX} elements")]
     TooMany,
     /// Bytes behind a value's end.
-    #[error("{0} bytes too many")]
+    #[error("message has {0} bytes too many")]
     TooLong(usize),
     /// No such version of the message.
-    #[error("there is no version {version} of {name}")]
+    #[error("{name} has no version {version}")]
     Version {
         /// The message.
         name: &'static str,
@@ -47,7 +47,7 @@ pub enum DecodeError {
         version: i16,
     },
     /// A frame version, type or tag that is not known.
-    #[error("{what} {value} is not known")]
+    #[error("unknown {what} {value}")]
     Unknown {
         /// What is unknown.
         what: &'static str,
@@ -318,7 +318,7 @@ impl Decoder {
     /// Reads a struct behind a byte that says whether there is one.
     ///
     /// # Errors
-    /// As the struct.
+    /// Those of the struct's decoding.
     pub fn nullable_part<P: Part>(&mut self, version: i16) -> Decoded<Option<P>> {
         if self.i8()? < 0 { Ok(None) } else { P::read(self, version).map(Some) }
     }
@@ -327,7 +327,7 @@ impl Decoder {
     /// none.
     ///
     /// # Errors
-    /// As the struct.
+    /// Those of the struct's decoding.
     pub fn nullable_tagged_part<P: Part>(&mut self, version: i16) -> Decoded<Option<P>> {
         if self.uvarint()? == 0 { Ok(None) } else { P::read(self, version).map(Some) }
     }

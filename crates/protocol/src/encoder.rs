@@ -21,7 +21,7 @@ pub enum EncodeError {
     #[error("{0} is too long for its length field")]
     TooLong(usize),
     /// No such version of the message.
-    #[error("there is no version {version} of {name}")]
+    #[error("{name} has no version {version}")]
     Version {
         /// The message.
         name: &'static str,
@@ -186,7 +186,7 @@ impl Encoder {
     /// Writes bytes; many of them become a chunk of their own.
     ///
     /// # Errors
-    /// They are too many.
+    /// There are more bytes than the length field can count.
     pub fn bytes(&mut self, form: LengthForm, bytes: &Bytes) -> Encoded {
         self.length(form, LengthWidth::Four, bytes.len())?;
         if bytes.len() < KEPT_FROM {
@@ -204,7 +204,7 @@ impl Encoder {
     /// Writes bytes or null.
     ///
     /// # Errors
-    /// They are too many.
+    /// There are more bytes than the length field can count.
     pub fn nullable_bytes(&mut self, form: LengthForm, bytes: Option<&Bytes>) -> Encoded {
         match bytes {
             Some(bytes) => self.bytes(form, bytes),
@@ -251,7 +251,7 @@ impl Encoder {
     /// Writes a byte that says whether there is a struct, and the struct.
     ///
     /// # Errors
-    /// As the struct.
+    /// Those of the struct's encoding.
     pub fn nullable_part<P: Part>(&mut self, part: Option<&P>, version: i16) -> Encoded {
         match part {
             Some(part) => {
@@ -269,7 +269,7 @@ impl Encoder {
     /// tagged field.
     ///
     /// # Errors
-    /// As the struct.
+    /// Those of the struct's encoding.
     pub fn nullable_tagged_part<P: Part>(&mut self, part: Option<&P>, version: i16) -> Encoded {
         self.uvarint(u32::from(part.is_some()));
         match part {

@@ -81,7 +81,7 @@ pub trait Part: Default {
     /// As [`Part::read`], into the memory that this one has.
     ///
     /// # Errors
-    /// See there; what this one holds then is nothing.
+    /// As `read`; the fields of `self` are undefined then.
     fn read_into(&mut self, d: &mut Decoder, version: i16) -> Result<(), DecodeError>;
 
     /// Writes the struct as `version` of its message has it.
@@ -113,7 +113,7 @@ pub trait Message: Part {
     /// As [`Message::decode`], into the memory that this one has.
     ///
     /// # Errors
-    /// See there; what this one holds then is nothing.
+    /// As `decode`; the fields of `self` are undefined then.
     fn decode_into(&mut self, d: &mut Decoder, version: i16) -> Result<(), DecodeError> {
         if Self::VERSIONS.contains(&version) {
             self.read_into(d, version)

@@ -20,7 +20,7 @@ pub struct Durable {
 pub struct LogEnd {
     /// The epoch of the last record.
     pub epoch: LeaderEpoch,
-    /// The offset behind it.
+    /// The offset after it.
     pub offset: Offset,
 }
 

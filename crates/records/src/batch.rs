@@ -256,7 +256,7 @@ impl<'a> Batch<'a> {
         self.base_offset() + Offset::from(self.last_offset_delta())
     }
 
-    /// The offset behind the last record.
+    /// The offset after the last record.
     #[must_use]
     pub fn next_offset(&self) -> Offset {
         self.last_offset() + 1
@@ -357,7 +357,7 @@ impl<'a> Unpacked<'a> {
     }
 }
 
-/// The batches in `bytes`, one behind the other. The first that is broken ends them.
+/// The batches in `bytes`, one after the other. The first that is broken ends them.
 #[must_use]
 pub const fn batches_in(bytes: &[u8]) -> Batches<'_> {
     Batches { bytes, at: 0 }

@@ -275,7 +275,7 @@ impl BadBatch {
     }
 }
 
-/// The only batch of `bytes`. Half a batch behind it is ignored, as Kafka does.
+/// The only batch of `bytes`. Half a batch after it is ignored, as Kafka does.
 ///
 /// # Errors
 /// There is no whole batch, or more than one, or what follows it cannot become one.

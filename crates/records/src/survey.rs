@@ -137,7 +137,7 @@ impl Layout {
     }
 
     /// The record at `at`, if it is as most are: numbers of one or two bytes, no headers, and a few
-    /// bytes of other records behind it. Eight bytes are tested at once.
+    /// bytes of other records after it. Eight bytes are tested at once.
     #[inline(always)]
     fn short(records: &[u8], at: usize) -> Option<Self> {
         let mut front = EightBytes::at(records, at)?;

@@ -321,7 +321,7 @@ fn bad_lz4(why: &str) -> BadBatch {
     Compression::Lz4.broken(&why)
 }
 
-/// What stands behind the header of a gzip member (RFC 1952); `None` if there is no header.
+/// What comes after the header of a gzip member (RFC 1952); `None` if there is no header.
 fn behind_gzip_head(bytes: &[u8]) -> Option<&[u8]> {
     const EXTRA: u8 = 4;
     const TEXTS: [u8; 2] = [8, 16];
@@ -363,7 +363,7 @@ impl<'a> Lz4Frame<'a> {
             return Err("the version of the frame is unknown");
         }
         if flags & 0x20 == 0 {
-            return Err("blocks that depend on each other are not supported");
+            return Err("dependent LZ4 blocks are not supported");
         }
         let exponent = sizes >> 4;
         if !(4..=7).contains(&exponent) || sizes & 0x0f != 0 {

@@ -226,8 +226,9 @@ impl SettingRules {
         pairs::check_change(&before, &after).map_err(invalid_request)
     }
 
-    /// A broker's value if `own` were set for the resource that is changed: for one broker what is
-    /// set for all stands behind it, for all brokers what is set for this one stands before it.
+    /// A broker's value if `own` were set for the resource that is changed. If that is one broker,
+    /// the settings of all brokers come after its own; if it is all brokers, this broker's come
+    /// first.
     fn broker_value(
         &self,
         change: &ConfigChange<'_>,

@@ -51,7 +51,7 @@ pub struct Effective {
     pub synonyms: Vec<Synonym>,
 }
 
-/// The value of a setting for a resource, and what stands behind it. `node` is the broker that is
+/// The value of a setting for a resource, and its fallbacks. `node` is the broker that is
 /// asked, whose file counts.
 #[must_use]
 pub fn describe(

@@ -9,8 +9,8 @@ use crate::listeners::{ListenerSetting, Protocol, protocols};
 use crate::started::{Settings, ZOOKEEPER, base_name};
 use crate::table::{Scope, SettingEffect, find};
 
-/// What the settings promise and this release cannot keep: one sentence each, with the place of the
-/// setting, the reason and the next step. `is_local` says whether a host is this machine.
+/// Settings that need features which this release does not have: one sentence each, with the place
+/// of the setting, the reason and the next step. `is_local` says whether a host is this machine.
 #[must_use]
 pub fn refusals(settings: &Settings, is_local: &dyn Fn(&str) -> bool) -> Vec<String> {
     let mut all = secured_listeners(settings);

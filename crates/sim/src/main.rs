@@ -32,6 +32,9 @@ struct Arguments {
     /// Run this seed only, and write down its history.
     #[arg(long)]
     seed: Option<u64>,
+    /// With --seed: print what the nodes log to the standard error.
+    #[arg(long, requires = "seed")]
+    log: bool,
     /// Run each seed twice; both histories must be the same.
     #[arg(long)]
     twice: bool,
@@ -76,6 +79,11 @@ fn act(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(name) = &arguments.planted {
         let bug = Bug::ALL.iter().find(|bug| bug.name() == name);
         plant(*bug.ok_or_else(|| format!("unknown bug {name}; --bugs names them all"))?)?;
+    }
+    if arguments.log {
+        // The wall clock is not that of the nodes.
+        let log = tracing_subscriber::fmt().with_writer(std::io::stderr);
+        log.without_time().with_ansi(false).with_target(false).init();
     }
     let ring = if arguments.ring == 2 { SimRing::Nodes } else { SimRing::Cores };
     if let Some(seed) = arguments.seed {

@@ -16,7 +16,7 @@ const PIECE_BYTES: u64 = 1 << 20;
 const BESIDE: [&str; 4] = [".index", ".timeindex", ".txnindex", ".snapshot"];
 const WHOLE: [&str; 2] = ["partition.metadata", "leader-epoch-checkpoint"];
 
-/// Is called with how many bytes were read or written, and takes its time if that was too much; an
+/// Called with how many bytes were read or written; it waits if the rate is too high, and an
 /// error ends the work.
 pub type Pace<'a> = dyn FnMut(u64) -> Result<(), StorageError> + 'a;
 
@@ -38,8 +38,8 @@ impl LogFolder {
 
 /// A copy that is being made of a log.
 ///
-/// While it is made, the log may grow and roll, but none of its segments may be removed or written
-/// anew: that is for the caller to see to.
+/// While it is made, the log may grow and roll, but none of its segments may be removed or
+/// rewritten: the caller must see to that.
 #[derive(Debug)]
 pub struct LogCopy {
     from: LogFolder,
@@ -152,7 +152,7 @@ impl LogCopy {
             pace(got as u64)?;
         }
         target.sync().map_err(StorageError::io(&path))?;
-        // Nobody reads the copy soon, and the cache belongs to those who read.
+        // The copy is not read soon, and consumers need the page cache.
         target.let_go(range.clone());
         Ok(range.end - range.start)
     }

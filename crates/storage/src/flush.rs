@@ -38,7 +38,7 @@ pub struct Flush {
 }
 
 impl Flush {
-    /// Does it. This takes as long as the disk does.
+    /// Runs the flush. This takes as long as the disk does.
     ///
     /// # Errors
     /// The disk fails: what is durable is unknown then.
@@ -95,7 +95,7 @@ pub struct Sync {
 }
 
 impl Sync {
-    /// Does it. This takes as long as the disk does.
+    /// Runs the sync. This takes as long as the disk does.
     ///
     /// # Errors
     /// The disk fails: what is durable is unknown then.
@@ -139,8 +139,8 @@ impl Log {
         })
     }
 
-    /// A sync has been done, or has failed: then the log takes no more, as nobody knows what is
-    /// on the disk.
+    /// A sync has been done, or has failed: then the log accepts no more appends, as it is unknown
+    /// what is on the disk.
     ///
     /// # Errors
     /// Those of the sync.
@@ -209,7 +209,7 @@ impl Log {
     }
 
     /// A flush has been done, or has failed. If only room was missing, it can be tried again;
-    /// else the log takes no more, as nobody knows what is on the disk.
+    /// else the log accepts no more appends, as it is unknown what is on the disk.
     ///
     /// # Errors
     /// Those of the flush.

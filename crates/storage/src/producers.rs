@@ -90,7 +90,7 @@ pub enum ProducerError {
 }
 
 impl ProducerError {
-    /// What a client is told.
+    /// The error code for the client.
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {
@@ -295,8 +295,8 @@ impl Producers {
         Some(all)
     }
 
-    /// Writes the file. Of one that is not synced a power cut may leave something that its checksum
-    /// tells from a snapshot.
+    /// Writes the file. If it is not synced, a power cut may leave a part of it, which its checksum
+    /// shows.
     pub(crate) fn write(
         &self,
         files: &dyn Files,

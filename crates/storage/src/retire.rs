@@ -15,13 +15,13 @@ use crate::view::LogView;
 /// How much of a log is kept. Segments below the log's start go in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// For how long, in milliseconds (`retention.ms`); `None` is for ever.
+    /// For how long, in milliseconds (`retention.ms`); `None` is unlimited.
     pub ms: Option<i64>,
     /// How many bytes (`retention.bytes`); `None` is all.
     pub bytes: Option<u64>,
 }
 
-/// Files that belong to the log no longer. Whoever still reads them can read on.
+/// Files that belong to the log no longer. Readers that still use them can read on.
 #[derive(Debug)]
 pub struct Retired {
     files: Arc<dyn Files>,

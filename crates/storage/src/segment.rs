@@ -40,11 +40,11 @@ pub(crate) struct Segment {
     /// Guards what the indexes know; held for look-ups and changes in memory, and for the few
     /// entries of a sealed index that a look-up reads from its file.
     state: RwLock<SegmentState>,
-    /// Up to here the cache was told to let go. A hint: who sees an old value asks the cache about
-    /// a range in vain, or lets go of it twice.
+    /// Up to here the page cache was advised to drop the file. A hint: a thread that reads an old
+    /// value asks the cache about a range without effect, or drops it twice.
     pub let_go: AtomicU64,
-    /// Up to here write-back was asked for. A hint, too; each range is asked for once, by whoever
-    /// has raised it.
+    /// Up to here write-back was asked for. A hint, too; each range is asked for once, by the
+    /// thread that has raised it.
     pub started: AtomicU64,
     /// Up to here room was reserved; 0 once it was given back, which is done once.
     pub reserved: AtomicU64,
@@ -180,9 +180,9 @@ impl Segment {
         Ok(self.base + found.map_or(0, |entry| Offset::from(entry.offset)))
     }
 
-    /// Brings the index files up to date, beside whoever appends. A closed segment's are made
+    /// Brings the index files up to date, while appends go on. A closed segment's are made
     /// durable, and not kept in memory any longer. An open one's need not be, but for the aborted
-    /// transactions: what a power cut leaves of the others is looked at, and believed only as far
+    /// transactions: what a power cut leaves of the others is checked, and used only as far
     /// as it makes sense.
     pub(crate) fn save_indexes(
         &self,
@@ -247,7 +247,7 @@ impl Segment {
         Ok(())
     }
 
-    /// It may not be in the cache: nothing of it was just written.
+    /// Its pages may not be in the cache: they were not just written.
     pub(crate) fn mark_cold(&self) {
         self.let_go.store(self.size(), Ordering::Release);
         self.started.store(self.size(), Ordering::Release);
@@ -284,7 +284,7 @@ impl Segment {
         if state.newest.is_some() {
             return Ok(state.newest);
         }
-        // A closed segment's is looked up when somebody asks: its last entry is the largest.
+        // A closed segment's is read when it is first needed: its last entry is the largest.
         let last = state.times.last()?;
         Ok(last.map(|last| (last.timestamp, self.base + Offset::from(last.offset))))
     }
@@ -323,7 +323,7 @@ impl Scan<'_> {
     /// The next batch and where it starts; `None` at the end.
     ///
     /// # Errors
-    /// What stands there is no whole batch, or the file cannot be read.
+    /// The bytes there are not a complete batch, or the file cannot be read.
     pub(crate) fn next(&mut self) -> Result<Option<(u64, Batch<'_>)>, StorageError> {
         let position = self.position();
         let left = self.end.saturating_sub(position);

@@ -17,7 +17,7 @@ use crate::segment::{Segment, header_at};
 /// How far behind an index entry the batch looked for may start, in bytes; more costs a second
 /// read, not an error.
 const SLACK: usize = 8 * 1024;
-/// To how many bytes a batch may unpack while a record is looked for by its time.
+/// To how many bytes a batch may unpack during a search by timestamp.
 const UNPACKED_BYTES_MAX: usize = 128 << 20;
 
 /// What writer and readers share.
@@ -36,7 +36,7 @@ pub(crate) struct LogShared {
     pub epochs: RwLock<Epochs>,
 }
 
-/// Reads a log that somebody else may be writing; cheap to clone.
+/// Reads a log while its writer appends to it; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct LogView {
     pub(crate) shared: Arc<LogShared>,
@@ -78,7 +78,7 @@ pub struct Slice {
 pub struct BatchesRead {
     /// Whole batches, as they lie on the disk.
     pub records: Bytes,
-    /// The offset behind them; what was asked for, if there are none.
+    /// The offset after them; what was asked for, if there are none.
     pub next: Offset,
 }
 
@@ -287,9 +287,9 @@ fn near(segment: &Segment, offset: Offset, size: u64) -> Result<u64, StorageErro
 }
 
 enum Picked {
-    /// The batches between these two places, perhaps none, and the offset behind them.
+    /// The batches between these two places, perhaps none, and the offset after them.
     Bytes(usize, usize, Option<Offset>),
-    /// One batch that the buffer has not whole: where, how long, and the offset behind it.
+    /// One batch that the buffer has not whole: where, how long, and the offset after it.
     Whole(usize, usize, Offset),
     /// Nothing here; go on at this place.
     Beyond(usize),
@@ -302,7 +302,8 @@ fn pick(buffer: &[u8], slice: &Slice) -> Result<Picked, StorageError> {
     while let Some(header) = buffer.get(at..).and_then(|rest| rest.first_chunk::<HEADER_BYTES>()) {
         let batch = match (Batch::header_only(header), start) {
             (Ok(batch), _) => batch,
-            // Whoever asks from there on is told; who asked for what lies before gets that.
+            // A read that begins there gets the error; one that begins before gets what is
+            // readable.
             (Err(_), Some(from)) => return Ok(Picked::Bytes(from, at, behind)),
             (Err(error), None) => return Err(error.into()),
         };

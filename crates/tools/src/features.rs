@@ -19,7 +19,7 @@ const OPTIONS: &[Opt] = &[
     last("feature", "NAME=LEVEL", "A feature and its level, NAME=LEVEL; may be repeated."),
     last("release-version", "RELEASE", "The levels of this release, such as 4.3-IV0 or 4.3."),
     last("metadata", "RELEASE", "The level of metadata.version."),
-    flag("unsafe", "With downgrade or disable: also if metadata would be lost."),
+    flag("unsafe", "With downgrade or disable: allow it even if metadata is lost."),
     flag("dry-run", "Check the change, but do not make it."),
 ];
 

@@ -1,7 +1,7 @@
 //! Bugs on purpose, so that the simulator can show that it finds them (docs/simulation.md).
 //!
 //! A build with `--cfg planted`, which only `sim/planted` makes, can switch one of them on. In any
-//! other build [`is_planted`] is a constant `false`, and what stands behind it is not compiled in.
+//! other build [`is_planted`] is a constant `false`, and the code of the bug is not compiled in.
 
 /// The planted bugs: variant, name, and what is wrong.
 macro_rules! bugs {

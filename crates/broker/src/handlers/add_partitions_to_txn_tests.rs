@@ -1,6 +1,6 @@
 use crate::harness::asks::{ask_until, init_transactions, node_with_topic};
 use crate::harness::transacting::{
-    TRANSACTIONAL_ID, add_partition, end_transaction, produce_in_transaction,
+    TRANSACTIONAL_ID, TestEnd, add_partition, end_transaction, produce_in_transaction,
 };
 use ottla_partitions::Fault;
 use ottla_types::ErrorCode;
@@ -31,8 +31,9 @@ fn add_partitions_to_txn_that_cannot_be_written_begins_nothing() {
     h.set_fault("__transaction_state-0", None);
     // The coordinator may be loaded again first.
     let loading = ErrorCode::COORDINATOR_LOAD_IN_PROGRESS.0;
-    let code =
-        ask_until(|| Some(end_transaction(&h, producer, true)).filter(|code| *code != loading));
+    let code = ask_until(|| {
+        Some(end_transaction(&h, producer, TestEnd::Commit)).filter(|code| *code != loading)
+    });
     assert_eq!(code, ErrorCode::INVALID_TXN_STATE.0);
     assert_eq!(add_partition(&h, producer, "orders"), 0);
 }

@@ -8,12 +8,9 @@
 use ottla_metadata::ControllerCommand;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::alter_configs_request::{AlterConfigsRequest, AlterConfigsResource};
-use ottla_protocol::messages::alter_configs_response::{
-    AlterConfigsResourceResponse, AlterConfigsResponse,
-};
-use ottla_types::ErrorCode;
+use ottla_protocol::messages::alter_configs_response::AlterConfigsResponse;
 
-use crate::alter_settings::{AlteredResource, alter_settings, named_resources, refuse_resources};
+use crate::alter_settings::{alter_settings, named_resources, refuse_resources};
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -38,29 +35,6 @@ pub async fn handle(
     };
     let responses = alter_settings(node, call, resources, ask).await;
     AlterConfigsResponse { responses, ..Default::default() }
-}
-
-impl AlteredResource for AlterConfigsResource {
-    type Answer = AlterConfigsResourceResponse;
-
-    fn resource(&self) -> (i8, &str) {
-        (self.resource_type, &self.resource_name)
-    }
-
-    fn answer(
-        resource_type: i8,
-        resource_name: String,
-        code: ErrorCode,
-        message: Option<String>,
-    ) -> AlterConfigsResourceResponse {
-        AlterConfigsResourceResponse {
-            error_code: code.0,
-            error_message: message,
-            resource_type,
-            resource_name,
-            ..Default::default()
-        }
-    }
 }
 
 #[cfg(test)]

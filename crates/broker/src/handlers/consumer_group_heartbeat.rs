@@ -48,3 +48,7 @@ pub async fn handle(
     let answer = ask(&host, GroupCommand::ConsumerHeartbeat { request, client });
     answer.await.unwrap_or_else(refused)
 }
+
+#[cfg(test)]
+#[path = "consumer_group_heartbeat_tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 //! CreateDelegationToken: a password that expires.
 //!
-//! KIP-48. Version 0 was removed in Kafka 4.0. 2: flexible. 3: a token for another owner, and who has
-//! asked for it (KIP-373).
+//! KIP-48. Version 0 was removed in Kafka 4.0. 2: flexible. 3: a token for another owner, and who
+//! has asked for it (KIP-373).
 //!
 //! Gap: no listener lets clients log in yet, so every request is refused, as in Kafka to those that
 //! have not.

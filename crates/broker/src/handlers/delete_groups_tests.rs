@@ -1,6 +1,6 @@
 use crate::harness::Harness;
 use crate::harness::members::{
-    GROUP, joined, mend_coordinator, node_with_group, node_with_offset, sync,
+    GROUP, joined_member, mend_coordinator, node_with_group, node_with_offset, sync_group,
 };
 use ottla_partitions::Fault;
 use ottla_protocol::messages::delete_groups_request::DeleteGroupsRequest;
@@ -30,7 +30,7 @@ fn delete_groups_forgets_a_group_without_members() {
 fn delete_groups_of_a_group_with_members_or_of_none_is_refused() {
     let h = node_with_group();
     assert_eq!(delete(&h, GROUP), ErrorCode::GROUP_ID_NOT_FOUND.0);
-    sync(&h, &joined(&h));
+    sync_group(&h, &joined_member(&h));
     assert_eq!(delete(&h, GROUP), ErrorCode::NON_EMPTY_GROUP.0);
 }
 

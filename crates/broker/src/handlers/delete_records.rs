@@ -82,7 +82,7 @@ fn delete(
             partition = %partition.name(),
             before,
             %error,
-            "DeleteRecords failed: the log start cannot be moved"
+            "DeleteRecords failed: the log start cannot be moved; check the disk"
         );
         ErrorCode::KAFKA_STORAGE_ERROR
     })

@@ -1,5 +1,5 @@
-//! DescribeTopicPartitions: topics in pages, with the replicas that may lead although they are not in
-//! sync (KIP-966).
+//! DescribeTopicPartitions: topics in pages, with the replicas that may lead although they are not
+//! in sync (KIP-966).
 
 use ottla_metadata::{Cluster, PartitionState, Topic};
 use ottla_protocol::ApiKey;

@@ -1,17 +1,9 @@
-use crate::harness::Harness;
 use crate::harness::asks::{ask_until, init_transactions, node_with_topic};
 use crate::harness::transacting::{
-    TRANSACTIONAL_ID, add_partition, end_transaction, produce_in_transaction,
+    TRANSACTIONAL_ID, TestEnd, add_partition, end_transaction, produce_in_transaction, readable,
 };
 use ottla_partitions::Fault;
 use ottla_types::ErrorCode;
-
-/// How far readers of committed records may read, and all others.
-fn ends(h: &Harness) -> (i64, i64) {
-    let partition = h.node().partitions.find("orders", 0).expect("is here");
-    let ends = partition.ends();
-    (ends.last_stable, ends.high_watermark)
-}
 
 #[test]
 fn end_txn_writes_a_marker_and_lets_readers_of_committed_records_go_on() {
@@ -19,9 +11,9 @@ fn end_txn_writes_a_marker_and_lets_readers_of_committed_records_go_on() {
     let producer = init_transactions(&h, TRANSACTIONAL_ID);
     assert_eq!(add_partition(&h, producer, "orders"), 0);
     assert_eq!(produce_in_transaction(&h, producer), 0);
-    assert_eq!(ends(&h), (0, 1));
-    assert_eq!(end_transaction(&h, producer, true), 0);
-    ask_until(|| (ends(&h) == (2, 2)).then_some(()));
+    assert_eq!(readable(&h), (0, 1));
+    assert_eq!(end_transaction(&h, producer, TestEnd::Commit), 0);
+    ask_until(|| (readable(&h) == (2, 2)).then_some(()));
 }
 
 #[test]
@@ -30,14 +22,14 @@ fn end_txn_of_a_fenced_producer_is_refused() {
     let old = init_transactions(&h, TRANSACTIONAL_ID);
     assert_eq!(add_partition(&h, old, "orders"), 0);
     init_transactions(&h, TRANSACTIONAL_ID);
-    assert_eq!(end_transaction(&h, old, true), ErrorCode::PRODUCER_FENCED.0);
+    assert_eq!(end_transaction(&h, old, TestEnd::Commit), ErrorCode::PRODUCER_FENCED.0);
 }
 
 #[test]
 fn end_txn_without_a_transaction_is_refused() {
     let h = node_with_topic("orders", 1);
     let producer = init_transactions(&h, TRANSACTIONAL_ID);
-    assert_eq!(end_transaction(&h, producer, true), ErrorCode::INVALID_TXN_STATE.0);
+    assert_eq!(end_transaction(&h, producer, TestEnd::Commit), ErrorCode::INVALID_TXN_STATE.0);
 }
 
 #[test]
@@ -47,8 +39,8 @@ fn end_txn_is_finished_when_a_partition_that_was_full_has_room_again() {
     assert_eq!(add_partition(&h, producer, "orders"), 0);
     assert_eq!(produce_in_transaction(&h, producer), 0);
     h.set_fault("orders-0", Some(Fault::Full));
-    assert_eq!(end_transaction(&h, producer, false), 0, "what is decided is answered");
-    assert_eq!(ends(&h), (0, 1), "without the marker");
+    assert_eq!(end_transaction(&h, producer, TestEnd::Abort), 0, "what is decided is answered");
+    assert_eq!(readable(&h), (0, 1), "without the marker");
     h.set_fault("orders-0", None);
-    ask_until(|| (ends(&h) == (2, 2)).then_some(()));
+    ask_until(|| (readable(&h) == (2, 2)).then_some(()));
 }

@@ -309,7 +309,7 @@ fn read_one(
                     partition = %partition.name(),
                     offset = slice.offset,
                     %error,
-                    "fetch failed: the log cannot be read"
+                    "fetch failed: the log cannot be read; check the disk"
                 );
             }
             refused.code()

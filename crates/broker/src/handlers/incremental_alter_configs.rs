@@ -69,29 +69,6 @@ fn alter_logger(
     AlterConfigsResource::answer(resource.resource_type, resource.resource_name, code, why)
 }
 
-impl AlteredResource for AlterConfigsResource {
-    type Answer = AlterConfigsResourceResponse;
-
-    fn resource(&self) -> (i8, &str) {
-        (self.resource_type, &self.resource_name)
-    }
-
-    fn answer(
-        resource_type: i8,
-        resource_name: String,
-        code: ErrorCode,
-        message: Option<String>,
-    ) -> AlterConfigsResourceResponse {
-        AlterConfigsResourceResponse {
-            error_code: code.0,
-            error_message: message,
-            resource_type,
-            resource_name,
-            ..Default::default()
-        }
-    }
-}
-
 #[cfg(test)]
 #[path = "incremental_alter_configs_tests.rs"]
 mod tests;

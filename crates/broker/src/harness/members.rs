@@ -56,7 +56,7 @@ pub fn fetch_offsets(h: &Harness) -> OffsetFetchResponseGroup {
 }
 
 /// JoinGroup, in version 9.
-pub fn join(h: &Harness, member_id: &str, timeout_ms: i32) -> JoinGroupResponse {
+pub fn join_group(h: &Harness, member_id: &str, timeout_ms: i32) -> JoinGroupResponse {
     let protocol = JoinGroupRequestProtocol {
         name: "range".to_owned(),
         metadata: Bytes::from_static(b"m"),
@@ -75,16 +75,16 @@ pub fn join(h: &Harness, member_id: &str, timeout_ms: i32) -> JoinGroupResponse 
 }
 
 /// The only member, which leads, in its first generation.
-pub fn joined(h: &Harness) -> JoinGroupResponse {
-    let first = join(h, "", 10_000);
+pub fn joined_member(h: &Harness) -> JoinGroupResponse {
+    let first = join_group(h, "", 10_000);
     assert_eq!(first.error_code, ErrorCode::MEMBER_ID_REQUIRED.0);
-    let joined = join(h, &first.member_id, 10_000);
+    let joined = join_group(h, &first.member_id, 10_000);
     assert_eq!((joined.error_code, &joined.leader), (0, &first.member_id));
     joined
 }
 
 /// SyncGroup of a member that leads, in version 5: the error code, and its assignment.
-pub fn sync(h: &Harness, member: &JoinGroupResponse) -> (i16, Bytes) {
+pub fn sync_group(h: &Harness, member: &JoinGroupResponse) -> (i16, Bytes) {
     let assignment = SyncGroupRequestAssignment {
         member_id: member.member_id.clone(),
         assignment: Bytes::from_static(b"all"),
@@ -104,7 +104,7 @@ pub fn sync(h: &Harness, member: &JoinGroupResponse) -> (i16, Bytes) {
 }
 
 /// Heartbeat, in version 4: the error code.
-pub fn heartbeat(h: &Harness, member_id: &str, generation_id: i32) -> i16 {
+pub fn send_heartbeat(h: &Harness, member_id: &str, generation_id: i32) -> i16 {
     let request = HeartbeatRequest {
         group_id: GROUP.to_owned(),
         generation_id,

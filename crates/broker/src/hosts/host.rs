@@ -28,7 +28,7 @@ pub trait Journal<R> {
     /// Does it take records now, as far as is known before the append?
     fn accepts(&self) -> bool;
 
-    /// Writes `records` as one atomic batch; returns the journal's end behind them.
+    /// Writes `records` as one atomic batch; returns the journal's end after them.
     ///
     /// # Errors
     /// Nothing was written, or it is unknown whether it was.

@@ -29,7 +29,7 @@ pub trait ShardKind: Debug + Send + Sync + 'static {
     fn loaded() -> <Self::Machine as Machine>::Command;
 
     /// What is appended for the records of one decision, in this order. There are several entries
-    /// only if each is true without those behind it.
+    /// only if each is true without those after it.
     fn entries(records: &[Self::Record], now_ms: TimestampMs)
     -> impl Iterator<Item = JournalEntry>;
 

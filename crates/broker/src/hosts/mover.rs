@@ -36,8 +36,8 @@ pub struct Mover {
 pub struct Moves {
     /// The task, from the first move on; set once.
     ring: OnceLock<Ring>,
-    /// Guards how many bytes a second may be copied, as the settings were at the last call; held for
-    /// a copy.
+    /// Guards how many bytes a second may be copied, as the settings were at the last call; held
+    /// for a copy.
     rate: Arc<Mutex<Option<f64>>>,
     /// Ends the move that is under way when the node stops.
     pause: Arc<Pause>,
@@ -106,7 +106,7 @@ fn task(mover: Mover, rate: Arc<Mutex<Option<f64>>>, pause: Arc<Pause>) -> Task 
             Err(error) => tracing::warn!(
                 partition = %place,
                 %error,
-                "move between data directories failed; the partition stays, request it again"
+                "move to another data directory failed; the partition stays, request the move again"
             ),
         }
         Next::After(Duration::ZERO)

@@ -68,7 +68,8 @@ pub struct Shards<K: ShardKind>(Arc<ShardsInner<K>>);
 
 struct ShardsInner<K: ShardKind> {
     clock: Clock,
-    /// Guards what is in force for the next load; a machine that runs gets them from here when they change.
+    /// Guards what is in force for the next load; a machine that runs gets them from here when they
+    /// change.
     settings: RwLock<ShardSettings<K>>,
     /// The coordinators by partition. Written only to begin, end or drop a load, which itself runs
     /// without the lock.
@@ -270,9 +271,9 @@ impl<K: ShardKind> Shards<K> {
         }
     }
 
-    /// Looks after the coordinators for ever: loads those that are to be loaded again, fires timers,
-    /// lets go what has committed, and does `work` for each; whether that has left nothing. While
-    /// something is left, looks again after `again`.
+    /// Runs the coordinators, without end: loads those that are to be loaded again, fires timers,
+    /// answers what has committed, and does `work` for each, which returns whether it has left
+    /// nothing to do. While something is left, the next round comes after `again`.
     pub(super) async fn look_after(
         &self,
         again: Duration,

@@ -27,7 +27,10 @@ struct ShardBench {
 
 impl ShardBench {
     fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::open(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn open(folder: tempfile::TempDir) -> Self {
         let disk = FaultyFiles::new(Arc::new(DiskFiles));
         let files: Arc<dyn Files> = Arc::new(disk.clone());
         let dir = DataDir::open(files, folder.path()).expect("opens").expect("is free");
@@ -53,7 +56,7 @@ impl ShardBench {
             topic_id: Uuid::of(700),
             directory: Uuid::ZERO,
             assignment,
-            rules: PartitionRules { in_sync_min, ..PartitionRules::default() },
+            rules: PartitionRules { in_sync_min, compacted: true, ..PartitionRules::default() },
         };
         let failed = self.partitions.reconcile(&[wanted]);
         assert!(failed.is_empty(), "{failed:?}");
@@ -149,6 +152,34 @@ fn a_coordinator_that_lost_its_journal_is_loaded_again() {
     scene.fault(None);
     assert_eq!(scene.commit(8), Ok(()));
     assert_eq!(scene.committed(), 8);
+}
+
+#[test]
+fn a_coordinator_is_loaded_whose_last_records_were_compacted_away() {
+    let scene = ShardBench::new();
+    scene.assign(&[1], 1);
+    assert_eq!(scene.commit(5), Ok(()));
+    let folder = scene.folder.path().join(format!("{TOPIC}-0"));
+    let segment = |base: u64| {
+        std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(folder.join(format!("{base:020}.log")))
+    };
+    let bytes = segment(0).and_then(|file| file.metadata()).expect("is there").len();
+    assert_eq!(scene.commit(6), Ok(()));
+    let ShardBench { folder: kept, partitions, groups, .. } = scene;
+    partitions.close(1).expect("closes");
+    drop((groups, partitions));
+    // The log ends at 2, as before, behind a hole.
+    segment(0).and_then(|file| file.set_len(bytes)).expect("is cut");
+    segment(2).expect("is made");
+    let scene = ShardBench::open(kept);
+    scene.assign(&[1], 1);
+    assert_eq!(scene.partitions.find(TOPIC, 0).expect("is there").ends().log_end, 2);
+    assert_eq!(scene.committed(), 5);
+    assert_eq!(scene.commit(7), Ok(()));
+    assert_eq!(scene.committed(), 7);
 }
 
 #[test]

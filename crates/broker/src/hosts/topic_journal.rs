@@ -82,12 +82,12 @@ impl<K: ShardKind> Journal<K::Record> for TopicJournal<K> {
         tracing::error!(
             partition = %self.partition.name(),
             %error,
-            "coordinator append failed; shard unloaded"
+            "coordinator append failed; shard unloaded, loading it again"
         );
     }
 }
 
-/// Appends an entry; returns the log's end behind it.
+/// Appends an entry; returns the log's end after it.
 fn append_entry(
     partition: &Partition,
     entry: JournalEntry,
@@ -167,6 +167,10 @@ pub fn replay<K: ShardKind>(
             ReadRefused::Storage(StorageError::Io { .. }) => ReplayError::Read(refused),
             _ => ReplayError::Content(refused.to_string()),
         })?;
+        if read.records.is_empty() {
+            // Compaction has removed the last batches; what comes next begins at the log end.
+            break;
+        }
         let before = at;
         for batch in batches_in(&read.records) {
             let Ok(batch) = batch else { break };
@@ -184,7 +188,7 @@ pub fn replay<K: ShardKind>(
             at = batch.next_offset();
         }
         if at == before {
-            let why = format!("no batch at offset {at}, before the log end {end}");
+            let why = format!("no whole batch at offset {at}, before the log end {end}");
             return Err(ReplayError::Content(why));
         }
     }

@@ -10,9 +10,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
-use ottla_client::{
-    Client, Consumer, ConsumerOptions, OptionError, Received, Start, Stop, TopicPartition,
-};
+use ottla_client::{Client, Consumer, ConsumerOptions, Received, Start, Stop, TopicPartition};
 use ottla_clock::Clock;
 use regex::bytes::Regex;
 
@@ -111,16 +109,7 @@ impl Filter {
 
 fn options(args: &Consume, front: &Front<'_>) -> Result<ConsumerOptions, Box<dyn Error>> {
     let mut options = ConsumerOptions::default();
-    for (name, value) in front.settings() {
-        // A profile is for all commands: it may have settings that only others use.
-        match options.set(name, value) {
-            Err(OptionError::Unknown { .. }) => {}
-            set => set?,
-        }
-    }
-    for (name, value) in crate::topics::pairs(args.settings.clone())? {
-        options.set(&name, &value)?;
-    }
+    front.set_options(&args.settings, |name, value| options.set(name, value))?;
     if args.group.is_some() {
         options.group.clone_from(&args.group);
     }

@@ -297,7 +297,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// The first offset of a partition, or the one behind the last.
+    /// The first offset of a partition, or the one after the last.
     async fn edge(&mut self, place: &TopicPartition, start: Start) -> Result<Offset, ClientError> {
         let at = match start {
             Start::Beginning => OffsetAt::Earliest,

@@ -4,7 +4,7 @@
 //! Up to five batches are on their way at a time. After a failure nothing more is sent until the
 //! others on their way are answered; then what is not written goes out again in the same order.
 //! So an idempotent producer keeps its order: a batch that was overtaken by a failure is refused as
-//! out of sequence, and comes again behind the one that failed. Only a broker that knows nothing of
+//! out of sequence, and is sent again after the one that failed. Only a broker without state of
 //! the producer refuses no sequence number; so the first batch that a producer id writes to a
 //! partition goes alone.
 //!
@@ -209,7 +209,7 @@ impl PartitionQueue {
         options: &ProducerOptions,
         now: Duration,
     ) -> Option<(u64, Bytes)> {
-        // Batches that have numbers already keep their identity, and so do those behind them.
+        // Batches that have numbers already keep their identity, and so do those after them.
         if self.identity != current && self.batches.iter().all(|it| it.sequence.is_none()) {
             (self.identity, self.next_sequence) = (current, 0);
         }

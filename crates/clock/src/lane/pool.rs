@@ -144,7 +144,7 @@ impl Pool {
     }
 
     pub(super) fn start(self: &Arc<Self>, share: Share, work: Work) {
-        // If the system gives no thread it waits for one; the lane's owner keeps one.
+        // If the system cannot start a thread, the work waits for one; the lane's owner keeps one.
         let _ = self.push(share, work);
     }
 
@@ -205,7 +205,7 @@ impl Pool {
         Ok(())
     }
 
-    /// If the system gives no thread at all, a caller that waits does the work itself.
+    /// If the system can start no thread at all, a caller that waits does the work itself.
     fn work_without_thread(self: &Arc<Self>) {
         let mut state = self.lock();
         while state.threads == 0 {

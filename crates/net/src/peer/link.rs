@@ -176,7 +176,7 @@ impl<R: Reach> Up<R> {
             && self.bytes_in_flight < limits.bytes_in_flight_max
     }
 
-    /// Puts a frame behind the others.
+    /// Puts a frame after the others.
     pub fn push(&mut self, mut frame: Vec<u8>, ticket: u64, expects: Expects) {
         let correlation = self.next_correlation;
         self.next_correlation = correlation.wrapping_add(1);

@@ -145,8 +145,8 @@ fn formatting_writes_the_bytes_that_kafka_writes() {
     assert!(written == annex(name));
 }
 
-/// Formats a directory as a first start does, until the power goes; somebody's mark of a clean
-/// stop lies in it.
+/// Formats a directory as a first start does, until the power goes; a mark of a clean
+/// stop is in it.
 fn format_first(disk: &SimDisk, dir: &Path) -> Result<(), Box<dyn Error>> {
     let files = disk.files();
     let data = DataDir::open(Arc::clone(&files), dir)?.ok_or("it is locked")?;

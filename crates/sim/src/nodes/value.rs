@@ -65,7 +65,7 @@ impl BatchWriter {
     pub const PLAIN: Self = Self { producer_id: -1, epoch: -1, sequence: -1 };
 }
 
-/// A batch of these values, each with so many bytes behind it.
+/// A batch of these values, each with so many bytes after it.
 pub fn batch_of(
     values: &[SimValue],
     writer: BatchWriter,

@@ -34,7 +34,7 @@ pub(crate) enum PartitionMessage {
     },
 }
 
-/// A follower asks for what comes behind its log.
+/// A follower asks for what comes after its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ReplicaFetch {
     pub follower: NodeId,

@@ -73,7 +73,7 @@ pub struct Cleaning {
     stage: CleanStage,
 }
 
-/// Where a cleaning stands between two steps.
+/// The state of a cleaning between two steps.
 #[derive(Debug)]
 enum CleanStage {
     Learning(Learning),

@@ -1,4 +1,4 @@
-//! What becomes of one batch.
+//! Rewrites one batch for compaction: keeps it, drops it, or keeps some of its records.
 
 use ottla_records::{Batch, BatchBuilder, BatchOptions, Compression, Record, Unpacked};
 use ottla_types::{Offset, TimestampMs};
@@ -10,13 +10,13 @@ use crate::error::StorageError;
 #[derive(Debug)]
 pub(crate) struct BatchJudge<'a> {
     pub keys: &'a Keys,
-    /// The offset behind the last that `keys` knows of: what is later stays.
+    /// The offset after the last that `keys` knows of: what is later stays.
     pub known_upto: Offset,
     pub now_ms: TimestampMs,
     pub delete_retention_ms: i64,
 }
 
-/// What was found out about a batch before its records are looked at.
+/// What is known of a batch before its records are read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
     /// It belongs to an aborted transaction, or is a marker without a transaction.
@@ -37,7 +37,7 @@ pub(crate) enum Rewritten {
 }
 
 impl BatchJudge<'_> {
-    /// What becomes of the batch.
+    /// The outcome for the batch.
     ///
     /// # Errors
     /// A record is broken.

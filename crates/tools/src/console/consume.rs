@@ -18,19 +18,18 @@ pub fn consume(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolE
     let options = options(args, session, wanted.partition)?;
     let settings = formatter_settings(args)?;
     let formatter = Formatter::of_class(args.one("formatter"), &settings)?;
-    let limits = ReadLimits::new(args)?;
+    let mut reading = ConsoleReading::new(args)?;
     let start = options.start;
     let client = session.connect()?;
     // From here on it may be a member of a group, which it has to leave however it ends.
     let mut stop = ToolStop::new(session)?;
     let mut consumer = Consumer::new(client, options);
-    let mut count = 0;
     let done = session
         .wait(begin(&mut consumer, wanted, start, &mut stop))
-        .and_then(|()| read(session, &mut consumer, &formatter, &limits, &mut stop, &mut count));
+        .and_then(|()| read(session, &mut consumer, &formatter, &mut reading, &mut stop));
     // The reader of the output has closed it: that is no failure, but there is nothing to flush.
     let flushed = session.out.flush();
-    tell(&format!("Processed a total of {count} messages"));
+    tell(&format!("Processed a total of {} messages", reading.count));
     let closed = session.wait(stop.or(consumer.close_within(GOODBYE)));
     if args.has("enable-systest-events") {
         writeln!(session.out, "shutdown_complete")?;
@@ -187,14 +186,15 @@ fn formatter_settings(
     Ok(all)
 }
 
-/// When reading ends.
-struct ReadLimits {
+/// When reading ends, and how many messages it has come to.
+struct ConsoleReading {
     messages: u64,
     silence: Option<Duration>,
     skips_errors: bool,
+    count: u64,
 }
 
-impl ReadLimits {
+impl ConsoleReading {
     fn new(args: &Parsed) -> Result<Self, ToolError> {
         let messages: Option<i32> = args.number("max-messages").map_err(ToolError::Usage)?;
         let messages = match messages {
@@ -203,7 +203,8 @@ impl ReadLimits {
         };
         let silence: Option<i64> = args.number("timeout-ms").map_err(ToolError::Usage)?;
         let silence = silence.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
-        Ok(Self { messages, silence, skips_errors: args.has("skip-message-on-error") })
+        let skips_errors = args.has("skip-message-on-error");
+        Ok(Self { messages, silence, skips_errors, count: 0 })
     }
 }
 
@@ -211,19 +212,20 @@ fn read(
     session: &mut ToolSession<'_>,
     consumer: &mut Consumer,
     formatter: &Formatter,
-    limits: &ReadLimits,
+    reading: &mut ConsoleReading,
     stop: &mut ToolStop,
-    count: &mut u64,
 ) -> Result<(), ToolError> {
     let clock = Clock::real();
     let mut last = clock.monotonic();
-    while *count < limits.messages {
+    while reading.count < reading.messages {
         let polled = session.wait(stop.or(consumer.poll()))?;
         match polled {
             Some(record) => {
-                *count += 1;
+                reading.count += 1;
                 match formatter.print(&record, session.out) {
-                    Err(error) if error.kind() == ErrorKind::InvalidData && limits.skips_errors => {
+                    Err(error)
+                        if error.kind() == ErrorKind::InvalidData && reading.skips_errors =>
+                    {
                         tell(&format!("{}@{}: {error}", record.place, record.offset));
                     }
                     printed => printed?,
@@ -233,7 +235,7 @@ fn read(
             None => {
                 session.out.flush()?;
                 let silent = clock.monotonic().saturating_sub(last);
-                if limits.silence.is_some_and(|most| silent >= most) {
+                if reading.silence.is_some_and(|most| silent >= most) {
                     return Ok(());
                 }
             }

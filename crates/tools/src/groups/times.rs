@@ -3,7 +3,7 @@
 use crate::session::{ToolError, failed};
 
 /// Milliseconds since 1970 of `2026-11-21T10:00:00.000`, with `Z`, `+01` or `+01:00` behind it;
-/// without a zone it is UTC. What stands behind the zone does not count, as in Kafka's tool, and
+/// without a zone it is UTC. What comes after the zone does not count, as in Kafka's tool, and
 /// the digits behind the dot are a number of milliseconds.
 ///
 /// # Errors

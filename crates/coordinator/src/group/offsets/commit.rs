@@ -130,7 +130,8 @@ pub(in crate::group) fn commit_in_transaction(
     scene.turn.reply(GroupReply::CommitInTransaction(response));
 }
 
-/// Writes `record` down, if the member may commit for the partition: what the partition is answered.
+/// Writes `record` down, if the member may commit for the partition: what the partition is
+/// answered.
 fn commit_partition(
     scene: &mut GroupScene<'_>,
     committer: &CommittingMember<'_>,
