@@ -5,6 +5,7 @@ use std::ops::AddAssign;
 use crate::invariant::Invariant;
 use crate::network::MessageNetwork;
 use crate::nodes::NodeCoverage;
+use crate::partition::LIFECYCLE;
 use crate::quorum::ROWS;
 
 /// Counts of what happened; those of several seeds add up.
@@ -46,6 +47,8 @@ pub struct Coverage {
     pub lost: u64,
     /// Messages that came twice.
     pub doubled: u64,
+    /// How often a heartbeat took each row of the table of what it makes of a broker.
+    pub lifecycle: [u64; LIFECYCLE.len()],
     /// How often each row of the table of roles was taken.
     pub rows: [u64; ROWS.len()],
     /// How often each invariant was checked.
@@ -88,6 +91,7 @@ impl Default for Coverage {
             sent: 0,
             lost: 0,
             doubled: 0,
+            lifecycle: [0; LIFECYCLE.len()],
             rows: [0; ROWS.len()],
             checks: [0; Invariant::ALL.len()],
             nodes: NodeCoverage::default(),
@@ -116,6 +120,9 @@ impl AddAssign<&Self> for Coverage {
         self.lost += other.lost;
         self.doubled += other.doubled;
         self.nodes += &other.nodes;
+        for (sum, more) in self.lifecycle.iter_mut().zip(other.lifecycle) {
+            *sum += more;
+        }
         for (sum, more) in self.rows.iter_mut().zip(other.rows) {
             *sum += more;
         }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::coverage::Coverage;
 use crate::invariant::{Invariant, Violation};
+use crate::partition::LIFECYCLE;
 use crate::quorum::ROWS;
 use crate::seed::SimRing;
 
@@ -50,6 +51,10 @@ pub fn node_coverage(coverage: &Coverage) -> String {
     text.push_str("\nrequests answered\n");
     for (name, count) in &nodes.requests {
         let _ = writeln!(text, "{count:>14}  {}", name.trim_end_matches("Request"));
+    }
+    text.push_str("\nbrokers: what a heartbeat made of them\n");
+    for ((from, to), count) in LIFECYCLE.iter().zip(coverage.lifecycle) {
+        let _ = writeln!(text, "{count:>14}  {from} -> {to}");
     }
     text.push_str("\ninvariants: how often each was checked\n");
     for (invariant, count) in &nodes.checks {

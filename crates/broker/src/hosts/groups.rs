@@ -114,7 +114,7 @@ fn offset_parts(records: &[GroupRecord]) -> impl Iterator<Item = &[GroupRecord]>
 
 /// The marker of an end.
 #[must_use]
-pub const fn end_marker(end: &TransactionEnd) -> Marker {
+pub fn end_marker(end: &TransactionEnd) -> Marker {
     Marker {
         producer_id: end.producer.0,
         epoch: end.producer.1,

@@ -274,10 +274,28 @@ fn assigned_replicas(
     }
     let all: Vec<Vec<NodeId>> = all.into_values().collect();
     let factor = all[0].len();
-    for replicas in &all {
+    for (index, replicas) in all.iter().enumerate() {
         check_assignment(scene, replicas, Some(factor))?;
+        check_any_serves(scene, index, replicas)?;
     }
     Ok(all)
+}
+
+/// Does one of these brokers serve, so that the new partition has a leader?
+pub(super) fn check_any_serves(
+    scene: &ControllerScene<'_>,
+    index: usize,
+    replicas: &[NodeId],
+) -> Result<(), ControllerRefusal> {
+    let serves = |id: &NodeId| scene.cluster.broker(*id).is_some_and(BrokerRegistration::is_active);
+    if replicas.iter().any(serves) {
+        return Ok(());
+    }
+    let why = format!(
+        "All brokers specified in the manual partition assignment for partition {index} are fenced \
+         or in controlled shutdown."
+    );
+    Err((ErrorCode::INVALID_REPLICA_ASSIGNMENT, why))
 }
 
 /// Do these brokers exist, each once, and as many as elsewhere?

@@ -11,6 +11,7 @@ use ottla_protocol::messages::broker_heartbeat_response::BrokerHeartbeatResponse
 use ottla_protocol::messages::broker_registration_request::{
     BrokerRegistrationRequest, Feature, Listener,
 };
+use ottla_protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
 use ottla_protocol::messages::unregister_broker_response::UnregisterBrokerResponse;
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_types::{ErrorCode, NodeId, PartitionIndex, Uuid};
@@ -81,6 +82,7 @@ fn leader(bench: &MachineBench<Controller>, index: PartitionIndex) -> NodeId {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table: a case for each refusal")]
 fn a_registration_is_refused_for_what_is_wrong_with_it() {
     let mut bench = cluster();
     let before = bench.records.len();
@@ -403,6 +405,26 @@ fn a_broker_that_is_taken_out_leads_nothing() {
     let why = format!("Broker ID {id} is not currently registered");
     let again = (ErrorCode::BROKER_ID_NOT_REGISTERED, Some(why));
     assert_eq!(take_out(&mut bench, id), again);
+}
+
+#[test]
+fn a_partition_is_made_only_where_a_broker_serves() {
+    let mut bench = cluster();
+    let request = BrokerHeartbeatRequest { want_fence: true, ..heartbeat(&bench, 3) };
+    beat(&mut bench, request);
+    let assigned = |brokers: Vec<NodeId>| CreatableTopic {
+        assignments: vec![CreatableReplicaAssignment {
+            partition_index: 0,
+            broker_ids: brokers,
+            ..Default::default()
+        }],
+        ..topic("t")
+    };
+    let refused = crate::create(&mut bench, vec![assigned(vec![3])]);
+    assert_eq!(refused, [ErrorCode::INVALID_REPLICA_ASSIGNMENT]);
+    assert_eq!(crate::create(&mut bench, vec![assigned(vec![3, 1])]), [ErrorCode::NONE]);
+    let state = bench.machine.cluster().topic("t").unwrap().partitions[&0].clone();
+    assert_eq!((state.leader, &state.isr[..]), (1, &[1][..]), "3 is not in sync");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 
 use ottla_machine::{Alarm, Machine as _};
 use ottla_metadata::{
-    Controller, ControllerCommand, ControllerReply, ControllerTimer, supported_features,
+    BrokerRegistration, Controller, ControllerCommand, ControllerReply, ControllerTimer,
+    supported_features,
 };
 use ottla_protocol::messages::alter_partition_request::{
     AlterPartitionRequest, BrokerState, PartitionData, TopicData,
@@ -26,6 +27,33 @@ use crate::invariant::{Invariant, InvariantCheck, Judge as _};
 const CHECK_MS: u64 = 500;
 /// The life of a process that is none of the broker's.
 const STRANGER: u32 = 900;
+
+/// The table of what a heartbeat makes of a broker: from, to.
+pub(crate) const LIFECYCLE: [(&str, &str); 8] = [
+    ("fenced", "fenced"),
+    ("fenced", "serving"),
+    ("fenced", "stopped"),
+    ("serving", "serving"),
+    ("serving", "stopping"),
+    ("serving", "stopped"),
+    ("stopping", "stopping"),
+    ("stopping", "stopped"),
+];
+
+/// The row that a heartbeat has taken; none if the broker is not registered any more.
+fn lifecycle_row(
+    before: &BrokerRegistration,
+    after: Option<&BrokerRegistration>,
+    may_stop: bool,
+) -> Option<(&'static str, &'static str)> {
+    let name = |broker: &BrokerRegistration| match (broker.fenced, broker.stopping) {
+        (true, _) => "fenced",
+        (false, true) => "stopping",
+        (false, false) => "serving",
+    };
+    let to = if may_stop { "stopped" } else { name(after?) };
+    Some((name(before), to))
+}
 
 impl PartitionWorld {
     /// A broker registers if the metadata does not know its present life; it sends a heartbeat if
@@ -61,9 +89,14 @@ impl PartitionWorld {
             log_dirs: vec![Uuid::of(400 + at as u64)],
             ..self.registration(at, asked.life)
         };
-        let reply = self.command(ControllerCommand::RegisterBroker(request))?;
-        let is_known = matches!(reply, Some(ControllerReply::Registered(Ok(_))));
-        if is_known && asked.life == self.brokers[at].life {
+        let id = self.brokers[at].id;
+        let epoch = |world: &Self| {
+            world.journal.controller.cluster().broker(id).map_or(-1, |broker| broker.epoch)
+        };
+        let before = epoch(self);
+        self.command(ControllerCommand::RegisterBroker(request))?;
+        // A process that registers again changes nothing; it may have ended meanwhile.
+        if epoch(self) != before && self.is_life(at, asked.life) {
             self.brokers[at].has_lost = false;
         }
         Ok(())
@@ -125,6 +158,11 @@ impl PartitionWorld {
         let Some(before) = before.filter(|it| it.epoch == told.broker_epoch) else {
             return Ok(());
         };
+        let after = self.journal.controller.cluster().broker(id);
+        let row = lifecycle_row(&before, after, answer.should_shut_down);
+        if let Some(row) = row.and_then(|row| LIFECYCLE.iter().position(|it| *it == row)) {
+            self.coverage.lifecycle[row] += 1;
+        }
         let now_ms = self.schedule.now_ms();
         let heard = &mut self.journal.heard[at];
         (heard.at_ms, heard.applied) = (now_ms, told.applied);
