@@ -37,6 +37,7 @@ pub enum Invariant {
     EpochsGrow,
     ChangesCounted,
     StaleBrokerEpochNeverInIsr,
+    ProposalIsCurrent,
     SessionsEnd,
     ServesWithMetadata,
     StopsUnneeded,
@@ -65,7 +66,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 53] = [
         Self::ElectionSafety,
         Self::LogMatching,
         Self::LeaderCompleteness,
@@ -94,6 +95,7 @@ impl Invariant {
         Self::EpochsGrow,
         Self::ChangesCounted,
         Self::StaleBrokerEpochNeverInIsr,
+        Self::ProposalIsCurrent,
         Self::SessionsEnd,
         Self::ServesWithMetadata,
         Self::StopsUnneeded,
@@ -201,6 +203,7 @@ impl Invariant {
             Self::StaleBrokerEpochNeverInIsr => {
                 "a replica joins the in-sync set in the epoch in which its leader has seen it"
             }
+            Self::ProposalIsCurrent => "an in-sync set rests on the one that its leader knew",
             Self::SessionsEnd => "a broker that is silent for the length of its session is fenced",
             Self::ServesWithMetadata => "a broker that serves has applied its registration",
             Self::StopsUnneeded => {
