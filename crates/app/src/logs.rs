@@ -39,7 +39,7 @@ pub struct Levels {
 }
 
 /// Starts the log. What is written before is lost.
-pub fn start(format: LogFormat, filter: Option<String>, colours: bool) -> Levels {
+pub fn start_logging(format: LogFormat, filter: Option<String>, colours: bool) -> Levels {
     let parsed = filter.as_deref().map(|text| (text, EnvFilter::try_new(text)));
     let (first, filter) = match &parsed {
         Some((text, Ok(_))) => ((*text).to_owned(), EnvFilter::new(text)),
@@ -69,7 +69,7 @@ pub fn has_colours() -> bool {
 
 /// The filter that the environment asks for.
 #[expect(clippy::disallowed_methods, reason = "only app reads the environment")]
-pub fn filter() -> Option<String> {
+pub fn log_filter() -> Option<String> {
     std::env::var("OTTLA_LOG").ok().filter(|it| !it.is_empty())
 }
 

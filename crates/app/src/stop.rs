@@ -134,7 +134,7 @@ fn role_set<'a>(all: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
 ///
 /// # Errors
 /// No node runs, several run and none is named, or the system refuses.
-pub fn stop(words: &[String], signal: Option<&str>) -> Result<String> {
+pub fn stop_nodes(words: &[String], signal: Option<&str>) -> Result<String> {
     let signal = signal_named(signal.filter(|it| !it.is_empty()).unwrap_or("TERM"))?;
     let wanted = NodeFilter::read(words).map_err(Error::other)?;
     let mut text = String::new();
@@ -192,11 +192,14 @@ fn running_nodes() -> Result<Vec<Running>> {
 
 /// How a process was started that is a node.
 fn node_of(words: &[String]) -> Option<ServerArgs> {
-    if words.len() <= 1 && by_name::command(words).is_none() && by_name::tool(words).is_none() {
+    if words.len() <= 1
+        && by_name::own_command(words).is_none()
+        && by_name::find_tool(words).is_none()
+    {
         return Some(ServerArgs::default());
     }
-    let words = match by_name::command(words) {
-        None if by_name::tool(words).is_none() => words.to_vec(),
+    let words = match by_name::own_command(words) {
+        None if by_name::find_tool(words).is_none() => words.to_vec(),
         Some(Ok(Ours::Now(words))) => words,
         _ => return None,
     };
@@ -212,7 +215,7 @@ fn known_settings(server: &ServerArgs, folder: &Path) -> Option<KnownNode> {
     let file = server.settings.file.as_ref().map(|it| folder.join(it));
     // What it took from its environment is not known here.
     let given = SettingsArgs { file, env: false, overrides: server.settings.overrides.clone() };
-    let settings = server::settings(&given).ok()?;
+    let settings = server::read_settings(&given).ok()?;
     Some(KnownNode {
         node_id: settings.node_id().ok()?,
         roles: role_set(settings.roles().iter().map(String::as_str)),

@@ -18,10 +18,10 @@ use ottla_net::transport::Transport;
 use ottla_partitions::{Files, Keeper, MetaProperties, Partitions};
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_quorum::{Endpoint, Quorum};
-use ottla_settings::{SettingError, SettingRules, Settings, refusals};
+use ottla_settings::{SettingError, SettingRules, Settings, unbuilt_settings};
 use ottla_types::{NodeId, TopicPartition, Uuid};
 
-use crate::dirs::{DirectoryFacts, check, open_dirs, take_marks, take_over};
+use crate::dirs::{DirectoryFacts, check_formatted, open_dirs, take_marks, take_over};
 use crate::guard::Authorizer;
 use crate::hosts::controller::ControllerHandle;
 use crate::lanes::NodeLanes;
@@ -126,13 +126,13 @@ pub async fn assemble(
     let begun = seams.clock.monotonic();
     refuse_promises(&settings)?;
     // Before anything is created: an empty mount point stays empty.
-    check(&*seams.files, &settings, formatting)?;
+    check_formatted(&*seams.files, &settings, formatting)?;
     let listeners = bind_listeners(&seams.transport, &settings)?;
     let host = listeners.first().map(|it| it.setting.host.as_str());
     let page = bind_page(&seams.transport, &settings)?;
     let metrics_address = page.as_ref().map(|page| page.address);
     let voter_listeners = voter_listeners(&settings, host)?;
-    let found = find(&seams, settings, &voter_listeners)?;
+    let found = find_on_disk(&seams, settings, &voter_listeners)?;
     let FoundOnDisk { started, meta, .. } = found;
     let kraft_version = found.quorum.kraft_version();
     let id = meta.node_id;
@@ -205,7 +205,7 @@ struct FoundOnDisk {
     recovery: Duration,
 }
 
-fn find(
+fn find_on_disk(
     seams: &Seams,
     settings: Settings,
     voter_listeners: &[Endpoint],
@@ -221,7 +221,7 @@ fn find(
     let opened = open_quorum(files, &settings, clock, &meta, was_clean)?;
     let mut cluster = Cluster::default();
     opened.records.iter().for_each(|record| cluster.apply(record));
-    let lost = lost::check(&dirs, &cluster, id, &settings)?;
+    let lost = lost::check_absent_directories(&dirs, &cluster, id, &settings)?;
     let bootstrap = ottla_quorum::read_bootstrap(files, &settings.metadata_dir())?;
     let bootstrap = if bootstrap.is_empty() { bootstrap_records() } else { bootstrap };
     let directories = DirectoryFacts::of_opened(&dirs, &settings);
@@ -233,7 +233,7 @@ fn find(
     let partitions = partitions.on_lanes(lanes.partitions.clone());
     partitions.sweep()?;
     partitions.set_strays_aside(|place| topic_id(&cluster, id, place))?;
-    lost::tell(&lost);
+    lost::log_lost_partitions(&lost);
     Ok(FoundOnDisk {
         started: Arc::new(settings),
         meta,
@@ -383,6 +383,6 @@ fn cluster_at_start(found: &Cluster, bootstrap: &[MetadataRecord]) -> Cluster {
 
 /// Refuses what the settings promise and this release cannot keep, before anything is touched.
 fn refuse_promises(settings: &Settings) -> Result<(), SettingError> {
-    let missing = refusals(settings, &is_local_host);
+    let missing = unbuilt_settings(settings, &is_local_host);
     if missing.is_empty() { Ok(()) } else { Err(SettingError::NotBuilt(missing)) }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ottla_machine::Note;
 use ottla_metadata::{Cluster, QuotaEntity, ResourceKind, Topic};
-use ottla_settings::{Scope, find};
+use ottla_settings::{Scope, find_setting};
 
 use crate::request::Call;
 
@@ -189,7 +189,7 @@ pub fn level_changed(call: &Call, target: &str, from: &str, to: &str) {
 }
 
 /// What a coordinator wants to be known.
-pub fn note(note: &Note) {
+pub fn log_group_note(note: &Note) {
     let Note { event, group, generation, members, reason } = note;
     tracing::info!(group = %group, generation, members, reason = reason.as_str(), "{event}");
 }
@@ -202,7 +202,7 @@ fn is_secret(kind: ResourceKind, name: &str) -> bool {
         ResourceKind::Group => Scope::Group,
         ResourceKind::ClientMetrics | ResourceKind::BrokerLogger => return false,
     };
-    find(scope, name).is_none_or(|setting| setting.is_secret())
+    find_setting(scope, name).is_none_or(|setting| setting.is_secret())
 }
 
 const fn kind_name(kind: ResourceKind) -> &'static str {

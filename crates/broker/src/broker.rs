@@ -11,7 +11,7 @@ use ottla_partitions::{DiskFiles, Files};
 use ottla_settings::Settings;
 
 use crate::assemble::{Assembled, NodeFailure, Seams, StartFacts, StartOptions, assemble};
-use crate::dirs::{open_dirs, own};
+use crate::dirs::{open_dirs, own_directories};
 use crate::lanes::NodeLanes;
 use crate::lost;
 #[cfg(test)]
@@ -63,7 +63,7 @@ impl Broker {
             spawner: threads.spawner(),
             transport: Transport::Tcp,
         };
-        let assembled = runtime()?.block_on(assemble(seams, settings, options))?;
+        let assembled = current_thread_runtime()?.block_on(assemble(seams, settings, options))?;
         Ok(Self { assembled, threads })
     }
 
@@ -96,7 +96,7 @@ impl Broker {
             }
         }
         let endpoints = voter_listeners(settings, None)?;
-        Ok(own(&mut dirs, settings, clock, cluster_id, &endpoints)?.cluster_id)
+        Ok(own_directories(&mut dirs, settings, clock, cluster_id, &endpoints)?.cluster_id)
     }
 
     /// Declares data directories lost, each by its path or its id: their partitions are given up.
@@ -112,7 +112,7 @@ impl Broker {
         clock: &Clock,
     ) -> Result<Vec<String>, StartError> {
         let files: Arc<dyn Files> = Arc::new(DiskFiles);
-        lost::declare(&files, settings, names, clock)
+        lost::declare_lost(&files, settings, names, clock)
     }
 
     /// The node, to be dialled in process.
@@ -185,12 +185,12 @@ impl Broker {
     /// The disk fails; the next start recovers every log.
     pub fn stop(self) -> Result<(), StartError> {
         self.threads.stop();
-        runtime()?.block_on(self.assembled.stop())
+        current_thread_runtime()?.block_on(self.assembled.stop())
     }
 }
 
 /// A runtime that waits for work on other threads.
-fn runtime() -> Result<tokio::runtime::Runtime, StartError> {
+fn current_thread_runtime() -> Result<tokio::runtime::Runtime, StartError> {
     Ok(tokio::runtime::Builder::new_current_thread().build()?)
 }
 

@@ -4,7 +4,7 @@ use ottla_coordinator::transaction::{AddPartitions, TransactionCommand, Transact
 use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
 
 use crate::hosts::groups;
-use crate::hosts::shards::{ask, unanswered};
+use crate::hosts::shards::{ask_coordinator, unanswered_code};
 use crate::hosts::transactions::TransactionHost;
 use crate::node::Node;
 
@@ -15,7 +15,7 @@ impl Node {
     /// The error code for the client.
     pub async fn add_to_transaction(&self, request: AddPartitions) -> Result<(), ErrorCode> {
         let (_, host) = self.coordinators.transaction(&request.id)?;
-        let added = ask(&host, TransactionCommand::Add(request));
+        let added = ask_coordinator(&host, TransactionCommand::Add(request));
         added.await?
     }
 
@@ -28,12 +28,13 @@ impl Node {
         host: &TransactionHost,
         command: impl Fn(Option<ProducerId>) -> TransactionCommand,
     ) -> Result<(ProducerId, ProducerEpoch), ErrorCode> {
-        let told: Option<Result<_, ErrorCode>> = ask(host, command(None)).await?;
+        let told: Option<Result<_, ErrorCode>> = ask_coordinator(host, command(None)).await?;
         if let Some(told) = told {
             return told;
         }
         let fresh = self.fresh_producer().await?;
-        let told: Option<Result<_, ErrorCode>> = ask(host, command(Some(fresh))).await?;
+        let told: Option<Result<_, ErrorCode>> =
+            ask_coordinator(host, command(Some(fresh))).await?;
         told.expect("it has got a fresh id")
     }
 
@@ -59,10 +60,10 @@ impl Node {
         };
         let mut answer = match host.start(TransactionCommand::Add(request)) {
             Ok(answer) => answer,
-            Err(error) => return Some(Err(unanswered(&error))),
+            Err(error) => return Some(Err(unanswered_code(&error))),
         };
         // An empty channel: it has not committed yet.
-        answer.try_recv().ok().map(ottla_machine::answer)
+        answer.try_recv().ok().map(ottla_machine::expect_reply)
     }
 
     /// The partition that a group's offsets live in.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_clock::Clock;
-use ottla_net::connection::{Closed, Limits, serve};
+use ottla_net::connection::{Closed, Limits, serve_requests};
 use ottla_net::listener::{Accepted, Admission, Arrival};
 use ottla_net::threads::Spawner;
 use ottla_net::transport::{Bound, Stream, Transport};
@@ -161,7 +161,7 @@ where
     let peer = session.peer;
     let handler = Serving { node, session };
     let heard = Cell::new(node.clock.monotonic());
-    let served = serve(stream, limits, handler, || heard.set(node.clock.monotonic()));
+    let served = serve_requests(stream, limits, handler, || heard.set(node.clock.monotonic()));
     let closed = tokio::select! {
         biased;
         closed = served => Some(closed),

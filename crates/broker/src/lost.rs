@@ -14,7 +14,10 @@ use ottla_partitions::{DirState, Files, StorageError};
 use ottla_settings::Settings;
 use ottla_types::{CLUSTER_METADATA, NodeId, TopicPartition, Uuid};
 
-use crate::dirs::{OpenDir, directory_ids, format_metadata, open_dirs, own, paths, states};
+use crate::dirs::{
+    OpenDir, directory_ids, directory_paths, directory_states, format_metadata, open_dirs,
+    own_directories,
+};
 use crate::start_error::{LostDirectory, NotFormatted, StartError};
 use crate::voter::{open_quorum, voter_listeners};
 
@@ -29,7 +32,7 @@ pub struct LostPartition {
 ///
 /// # Errors
 /// Directories are missing, or the list of declared ones cannot be read.
-pub fn check(
+pub fn check_absent_directories(
     dirs: &[OpenDir],
     cluster: &Cluster,
     id: NodeId,
@@ -40,7 +43,7 @@ pub fn check(
         None => Vec::new(),
     };
     let (mut refused, mut given_up) = (Vec::new(), Vec::new());
-    for lost in absent(dirs, cluster, id) {
+    for lost in absent_directories(dirs, cluster, id) {
         if declared.contains(&lost.id) {
             let directory = lost.id;
             let all = lost.partitions.into_iter().filter(|place| !is_here(dirs, place));
@@ -53,7 +56,7 @@ pub fn check(
 }
 
 /// Writes in the log what starts empty because its directory was declared lost.
-pub fn tell(all: &[LostPartition]) {
+pub fn log_lost_partitions(all: &[LostPartition]) {
     for it in all {
         tracing::warn!(
             partition = %it.place,
@@ -68,7 +71,7 @@ fn is_here(dirs: &[OpenDir], place: &TopicPartition) -> bool {
 }
 
 /// The missing directories that have partitions of this node.
-fn absent(dirs: &[OpenDir], cluster: &Cluster, id: NodeId) -> Vec<LostDirectory> {
+fn absent_directories(dirs: &[OpenDir], cluster: &Cluster, id: NodeId) -> Vec<LostDirectory> {
     let present: BTreeSet<Uuid> = directory_ids(dirs).into_iter().collect();
     let registered = cluster.broker(id).map(|it| it.log_dirs.clone()).unwrap_or_default();
     let missing: Vec<Uuid> =
@@ -130,7 +133,7 @@ fn has_metadata_log(files: &dyn Files, dir: &Path) -> Result<bool, StartError> {
 /// It is so.
 pub fn keep_metadata(files: &dyn Files, settings: &Settings) -> Result<(), StartError> {
     let metadata_dir = settings.metadata_dir();
-    let states = states(files, settings)?;
+    let states = directory_states(files, settings)?;
     let is_lost = |(path, state): &(PathBuf, DirState)| {
         *path == metadata_dir && *state != DirState::Formatted
     };
@@ -150,19 +153,19 @@ pub fn keep_metadata(files: &dyn Files, settings: &Settings) -> Result<(), Start
 ///
 /// # Errors
 /// One of them holds data or is not this node's, or it is not clear which is meant.
-pub fn declare(
+pub fn declare_lost(
     files: &Arc<dyn Files>,
     settings: &Settings,
     names: &[String],
     clock: &Clock,
 ) -> Result<Vec<String>, StartError> {
-    let states = states(&**files, settings)?;
+    let states = directory_states(&**files, settings)?;
     if states.iter().all(|(_, state)| *state != DirState::Formatted) {
         let why = "no data directory of this node is formatted: there is none to declare lost";
         return Err(StartError::NotLost(why.to_owned()));
     }
     let metadata_dir = settings.metadata_dir();
-    let names = &as_in_settings(names, &paths(settings))?[..];
+    let names = &as_in_settings(names, &directory_paths(settings))?[..];
     let named = |path: &Path| names.iter().any(|name| Path::new(name) == path);
     let mut said = Vec::new();
     // Only what was named is formatted.
@@ -185,7 +188,7 @@ pub fn declare(
         error => Err(error),
     })?;
     let endpoints = voter_listeners(settings, None)?;
-    let meta = own(&mut dirs, settings, clock, None, &endpoints)?;
+    let meta = own_directories(&mut dirs, settings, clock, None, &endpoints)?;
     for it in dirs.iter().filter(|it| it.is_new) {
         said.push(format!(
             "{} is formatted for cluster {}.",
@@ -207,8 +210,8 @@ pub fn declare(
     let mut cluster = Cluster::default();
     opened.records.iter().for_each(|record| cluster.apply(record));
     opened.quorum.close()?;
-    let lost = absent(&dirs, &cluster, meta.node_id);
-    let lost = meant(lost, names, &paths(settings))?;
+    let lost = absent_directories(&dirs, &cluster, meta.node_id);
+    let lost = chosen_directories(lost, names, &directory_paths(settings))?;
     let metadata = dirs.iter().find(|it| it.dir.path() == metadata_dir);
     let metadata =
         metadata.ok_or(StartError::NotLost("the metadata directory is missing".into()))?;
@@ -253,7 +256,7 @@ fn as_in_settings(names: &[String], known: &[PathBuf]) -> Result<Vec<String>, St
 }
 
 /// Which of the lost directories are meant: those whose ids are named; all, when as many paths are.
-fn meant(
+fn chosen_directories(
     lost: Vec<LostDirectory>,
     names: &[String],
     known: &[PathBuf],

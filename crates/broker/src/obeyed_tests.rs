@@ -9,8 +9,8 @@ use ottla_protocol::metadata::config_record::ConfigRecord;
 use ottla_types::ErrorCode;
 
 use ottla_settings::{
-    Allowed, ConfigType, Scope, Setting, SettingEffect, SettingRules, Settings, find, in_scope,
-    protocols,
+    Allowed, ConfigType, Scope, Setting, SettingEffect, SettingRules, Settings, find_setting,
+    in_scope, listener_protocols,
 };
 
 use super::{
@@ -32,7 +32,7 @@ fn told(cluster: &Cluster, settings: &Settings) -> String {
         format!("{:?}", socket_options(settings)),
         format!("{:?}", (settings.node_id(), settings.log_dirs(), settings.metadata_dir())),
         format!("{:?}", (settings.listeners(), settings.advertised())),
-        format!("{:?}", (settings.controller_listeners(), protocols(settings))),
+        format!("{:?}", (settings.controller_listeners(), listener_protocols(settings))),
     ];
     parts.join("\n")
 }
@@ -260,7 +260,8 @@ fn what_the_code_reads_is_called_obeyed() {
     // Settings that are read only to refuse them.
     let only_checked = ["zookeeper.connect", "broker.id"];
     for name in named.iter().filter(|name| !only_checked.contains(&name.as_str())) {
-        let all = [Scope::Broker, Scope::Topic, Scope::Group].map(|scope| find(scope, name));
+        let all =
+            [Scope::Broker, Scope::Topic, Scope::Group].map(|scope| find_setting(scope, name));
         let known: Vec<_> = all.into_iter().flatten().collect();
         assert!(!known.is_empty(), "{name} is read and is no setting");
         let is_obeyed = known.iter().any(|it| matches!(it.effect, SettingEffect::Obeyed(_)));

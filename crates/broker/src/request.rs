@@ -171,7 +171,7 @@ impl Call {
 }
 
 /// What a request has more than once, of the things it is asked about.
-pub fn repeated<T: Ord + Copy>(all: impl IntoIterator<Item = T>) -> BTreeSet<T> {
+pub fn repeated_items<T: Ord + Copy>(all: impl IntoIterator<Item = T>) -> BTreeSet<T> {
     let mut seen = BTreeSet::new();
     all.into_iter().filter(|one| !seen.insert(*one)).collect()
 }

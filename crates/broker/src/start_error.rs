@@ -170,7 +170,7 @@ impl StartError {
             Self::MetadataLogLost(path) => {
                 return Some(format!(
                     "Restore the folder from where it was moved to, or mount its volume; or, if it is lost for good, declare it lost:\n    {}\n  Then this node begins with no topics, and the partitions that are there are renamed to ...-stray.",
-                    declare(path)
+                    declare_lost_command(path)
                 ));
             }
             _ => return None,
@@ -179,7 +179,7 @@ impl StartError {
     }
 }
 
-fn declare(what: impl AsRef<Path>) -> String {
+fn declare_lost_command(what: impl AsRef<Path>) -> String {
     format!("ottla format SETTINGS --declare-lost {}", what.as_ref().display())
 }
 
@@ -188,7 +188,7 @@ fn lost_advice(lost: &[LostDirectory]) -> String {
     let id = known.map_or_else(|| "ID".to_owned(), |it| it.id.to_string());
     format!(
         "Mount the volume and name its directory in log.dirs; or, if it is lost for good, declare it lost:\n    {}\n  Then its partitions start empty.",
-        declare(id)
+        declare_lost_command(id)
     )
 }
 
@@ -203,12 +203,12 @@ impl NotFormatted {
         if let Some((path, _)) = metadata {
             return format!(
                 "Mount its volume; or, if it is lost for good, declare it lost:\n    {}\n  Then this node begins with no topics, and the partitions in its other directories are renamed to ...-stray.",
-                declare(path)
+                declare_lost_command(path)
             );
         }
         format!(
             "Mount its volume; or, if it is lost for good, declare it lost:\n    {}\n  If it is an additional directory, format it:\n    ottla format SETTINGS --ignore-formatted",
-            declare(path)
+            declare_lost_command(path)
         )
     }
 }

@@ -87,7 +87,7 @@ impl<'a> Front<'a> {
         let folder = environment.profiles.as_deref();
         let named = shared.profile.as_deref();
         let settings = match (folder, named) {
-            (Some(folder), name) => profile(folder, name)?,
+            (Some(folder), name) => read_profile(folder, name)?,
             (None, None) => BTreeMap::new(),
             (None, Some(name)) => {
                 return Err(format!(
@@ -95,7 +95,7 @@ impl<'a> Front<'a> {
                 ));
             }
         };
-        let bootstrap = with_ports(bootstrap(shared, environment, &settings));
+        let bootstrap = with_ports(bootstrap_servers(shared, environment, &settings));
         Ok(Self { shared, environment, settings, bootstrap })
     }
 
@@ -128,7 +128,7 @@ impl<'a> Front<'a> {
                 done => done?,
             }
         }
-        for (name, value) in crate::topics::pairs(named.to_vec())? {
+        for (name, value) in crate::topics::parse_pairs(named.to_vec())? {
             set(&name, &value)?;
         }
         Ok(())
@@ -207,12 +207,12 @@ impl<'a> Front<'a> {
 }
 
 /// Prints a line on the standard error. An error of that is ignored: there is nowhere to print it.
-pub(crate) fn tell(text: impl Display) {
+pub(crate) fn print_to_stderr(text: impl Display) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// A profile's settings; the default one may be missing.
-fn profile(folder: &Path, name: Option<&str>) -> Result<BTreeMap<String, String>, String> {
+fn read_profile(folder: &Path, name: Option<&str>) -> Result<BTreeMap<String, String>, String> {
     let file = folder.join(format!("{}.properties", name.unwrap_or(DEFAULT_PROFILE)));
     let text = match std::fs::read(&file) {
         Ok(text) => text,
@@ -220,7 +220,7 @@ fn profile(folder: &Path, name: Option<&str>) -> Result<BTreeMap<String, String>
             return Ok(BTreeMap::new());
         }
         Err(error) => {
-            let known = profiles(folder);
+            let known = list_profiles(folder);
             let hint = if known.is_empty() {
                 "write one with bootstrap.servers=HOST:PORT in it".to_owned()
             } else {
@@ -235,7 +235,7 @@ fn profile(folder: &Path, name: Option<&str>) -> Result<BTreeMap<String, String>
 }
 
 /// The profiles that there are.
-fn profiles(folder: &Path) -> Vec<String> {
+fn list_profiles(folder: &Path) -> Vec<String> {
     let name = |path: PathBuf| {
         let is_profile = path.extension().is_some_and(|it| it == "properties");
         path.file_stem().filter(|_| is_profile)?.to_str().map(str::to_owned)
@@ -248,7 +248,7 @@ fn profiles(folder: &Path) -> Vec<String> {
 
 /// The cluster's addresses: from the command line, in the profile that was named, in the
 /// environment, in the usual profile.
-fn bootstrap<'a>(
+fn bootstrap_servers<'a>(
     shared: &'a SharedOptions,
     environment: &'a Environment,
     settings: &'a BTreeMap<String, String>,

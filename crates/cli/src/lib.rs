@@ -49,7 +49,7 @@ pub enum ClusterCommand {
 }
 
 /// Runs a conversation with a cluster.
-fn talk<T>(
+fn run_to_end<T>(
     conversation: impl Future<Output = Result<T, Box<dyn Error>>>,
 ) -> Result<T, Box<dyn Error>> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(conversation)
@@ -59,18 +59,21 @@ fn talk<T>(
 ///
 /// # Errors
 /// The error, as a text for the operator.
-pub fn run(command: ClusterCommand, environment: &Environment) -> Result<(), Box<dyn Error>> {
+pub fn run_command(
+    command: ClusterCommand,
+    environment: &Environment,
+) -> Result<(), Box<dyn Error>> {
     let it = environment;
-    talk(async {
+    run_to_end(async {
         match command {
-            ClusterCommand::Produce(args) => Box::pin(produce::run(args, it)).await,
-            ClusterCommand::Consume(args) => Box::pin(consume::run(args, it)).await,
-            ClusterCommand::Topics(args) => Box::pin(topics::run(args, it)).await,
-            ClusterCommand::Groups(args) => Box::pin(groups::run(args, it)).await,
+            ClusterCommand::Produce(args) => Box::pin(produce::run_produce(args, it)).await,
+            ClusterCommand::Consume(args) => Box::pin(consume::run_consume(args, it)).await,
+            ClusterCommand::Topics(args) => Box::pin(topics::run_topics(args, it)).await,
+            ClusterCommand::Groups(args) => Box::pin(groups::run_groups(args, it)).await,
             ClusterCommand::Cluster(args) => Box::pin(cluster::run(args, it)).await,
-            ClusterCommand::Txn(args) => Box::pin(txn::run(args, it)).await,
-            ClusterCommand::Bench(args) => Box::pin(bench::run(args, it)).await,
-            ClusterCommand::Size(args) => size::run(args, it),
+            ClusterCommand::Txn(args) => Box::pin(txn::run_txn(args, it)).await,
+            ClusterCommand::Bench(args) => Box::pin(bench::run_bench(args, it)).await,
+            ClusterCommand::Size(args) => size::run_size(args, it),
         }
     })
 }
@@ -79,23 +82,23 @@ pub fn run(command: ClusterCommand, environment: &Environment) -> Result<(), Box
 ///
 /// # Errors
 /// The error, as a text for the operator.
-pub fn get(args: Get, environment: &Environment) -> Result<(), Box<dyn Error>> {
-    talk(settings::get(args, environment))
+pub fn print_settings(args: Get, environment: &Environment) -> Result<(), Box<dyn Error>> {
+    run_to_end(settings::get_settings(args, environment))
 }
 
 /// Changes settings of a running cluster.
 ///
 /// # Errors
 /// The error, as a text for the operator.
-pub fn set(args: Set, environment: &Environment) -> Result<(), Box<dyn Error>> {
-    talk(settings::set(args, environment))
+pub fn change_settings(args: Set, environment: &Environment) -> Result<(), Box<dyn Error>> {
+    run_to_end(settings::set_settings(args, environment))
 }
 
 /// Prints which build this is.
 ///
 /// # Errors
 /// The standard output is closed.
-pub fn version(
+pub fn print_version(
     commit: &str,
     kafka: &str,
     shared: &SharedOptions,
@@ -118,11 +121,11 @@ pub fn version(
 ///
 /// # Errors
 /// No broker answers.
-pub fn doctor(
+pub fn run_doctor(
     shared: &SharedOptions,
     environment: &Environment,
 ) -> Result<Vec<Finding>, Box<dyn Error>> {
-    talk(Box::pin(doctor::run(shared, environment)))
+    run_to_end(Box::pin(doctor::diagnose_cluster(shared, environment)))
 }
 
 /// The exit code of an error that is not to be printed: a signal that asked for the end, a reader

@@ -7,7 +7,7 @@ use ottla_client::{Client, ClientError, TransactionDescription, TransactionFilte
 use ottla_clock::Clock;
 
 use crate::front::{Environment, Front, SharedOptions};
-use crate::output::{Cell, OutputTable, column, partitions, titled};
+use crate::output::{Cell, OutputTable, column, partitions_cell, titled};
 
 /// List transactional ids and their transactions, or abort one; without a command, list.
 #[derive(Args, Debug)]
@@ -33,15 +33,15 @@ enum TransactionAction {
     },
 }
 
-pub(crate) async fn run(args: Txn, environment: &Environment) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run_txn(args: Txn, environment: &Environment) -> Result<(), Box<dyn Error>> {
     let front = Front::new(&args.shared, environment)?;
     let client = front.connect().await?;
     match args.action.unwrap_or(TransactionAction::List { open_for: None }) {
         TransactionAction::List { open_for } => {
-            front.show(async || list(&client, open_for).await).await
+            front.show(async || list_transactions(&client, open_for).await).await
         }
         TransactionAction::Abort { id } => {
-            abort(&client, &id).await?;
+            abort_transaction(&client, &id).await?;
             let mut table = OutputTable::new(&[titled("transactional id", "transactional_id")]);
             table.row(vec![id.as_str().into()]);
             Ok(front.done(
@@ -52,7 +52,10 @@ pub(crate) async fn run(args: Txn, environment: &Environment) -> Result<(), Box<
     }
 }
 
-async fn list(client: &Client, open_for: Option<i64>) -> Result<OutputTable, Box<dyn Error>> {
+async fn list_transactions(
+    client: &Client,
+    open_for: Option<i64>,
+) -> Result<OutputTable, Box<dyn Error>> {
     let now = Clock::real().wall_ms();
     let head = [
         titled("transactional id", "transactional_id"),
@@ -78,7 +81,7 @@ async fn list(client: &Client, open_for: Option<i64>) -> Result<OutputTable, Box
             lasts.into(),
             it.producer_id.into(),
             i32::from(it.producer_epoch).into(),
-            partitions(&it.places),
+            partitions_cell(&it.places),
         ]);
     }
     Ok(table)
@@ -96,7 +99,7 @@ async fn find_transaction(
     }
 }
 
-async fn abort(client: &Client, id: &str) -> Result<(), Box<dyn Error>> {
+async fn abort_transaction(client: &Client, id: &str) -> Result<(), Box<dyn Error>> {
     if find_transaction(client, id).await?.is_none() {
         return Err(format!("there is no transactional id {id}; `ottla txn` lists them").into());
     }

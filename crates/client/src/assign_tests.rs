@@ -101,7 +101,7 @@ fn whoever_shares_out_gives_each_partition_once() {
             given.dedup();
             assert_eq!(given.len(), count, "{assignor:?}: one owner each");
             let read = |topic: &str| members.iter().any(|it| it.topics.contains(topic));
-            let wanted = every(&sizes).filter(|it| read(&it.topic)).count();
+            let wanted = all_partitions(&sizes).filter(|it| read(&it.topic)).count();
             assert_eq!(count, wanted, "{assignor:?}: {members:?}");
             for it in &members {
                 assert!(found[&it.id].iter().all(|place| it.topics.contains(&*place.topic)));

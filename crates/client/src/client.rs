@@ -244,7 +244,7 @@ impl Client {
     ) -> Result<PendingReply<R>, ClientError> {
         let link = self.link(node, terms.line)?;
         let sent = link.send(request, terms.newest, terms.limit).await;
-        sent.map_err(|error| advertised(error, node))
+        sent.map_err(|error| advertised_unreachable(error, node))
     }
 
     /// Sends this broker something that it does not answer.
@@ -255,7 +255,7 @@ impl Client {
     ) -> Result<(), ClientError> {
         let link = self.link(node, Line::Quick)?;
         let told = link.tell(request, self.options().request_timeout).await;
-        told.map_err(|error| advertised(error, node))
+        told.map_err(|error| advertised_unreachable(error, node))
     }
 
     /// Closes this client's connection to a broker: what waits there for an answer fails.
@@ -281,7 +281,7 @@ impl Client {
     /// The broker's answer when the connection to it was opened.
     async fn greeting(&self, node: NodeId) -> Result<Arc<Greeting>, ClientError> {
         let greeting = self.link(node, Line::Quick)?.greeting(self.options().setup_timeout).await;
-        greeting.map_err(|error| advertised(error, node))
+        greeting.map_err(|error| advertised_unreachable(error, node))
     }
 
     /// The node that coordinates a group or a transactional id.
@@ -375,7 +375,7 @@ impl Client {
 }
 
 /// A broker that cannot be reached where it says that it is.
-fn advertised(error: ClientError, node: NodeId) -> ClientError {
+fn advertised_unreachable(error: ClientError, node: NodeId) -> ClientError {
     match error {
         ClientError::Connection { address, source } => {
             ClientError::Advertised { node, address, source }

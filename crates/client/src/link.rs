@@ -79,7 +79,7 @@ impl Reach for BrokerReach {
         Box::pin(async move {
             let greeted = async {
                 let mut stream = dialing.await?;
-                let greeting = greet(&mut stream, &client_id).await?;
+                let greeting = ask_api_versions(&mut stream, &client_id).await?;
                 Ok((stream, greeting))
             };
             tokio::select! {
@@ -108,15 +108,19 @@ impl Reach for BrokerReach {
 }
 
 /// Asks a broker what it speaks.
-async fn greet(stream: &mut Box<dyn ByteStream>, client_id: &str) -> io::Result<Greeting> {
+async fn ask_api_versions(
+    stream: &mut Box<dyn ByteStream>,
+    client_id: &str,
+) -> io::Result<Greeting> {
     let request = ApiVersionsRequest {
         client_software_name: "ottla".to_owned(),
         client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
         ..Default::default()
     };
     let frame = request_frame(&request, ASKED_FIRST, 0, client_id).map_err(io::Error::other)?;
-    let answer = peer::exchange(stream, &frame, GREETING_BYTES_MAX).await?;
-    let response = decode::<ApiVersionsRequest>(answer, ASKED_FIRST).map_err(io::Error::other)?;
+    let answer = peer::exchange_frames(stream, &frame, GREETING_BYTES_MAX).await?;
+    let response =
+        decode_response::<ApiVersionsRequest>(answer, ASKED_FIRST).map_err(io::Error::other)?;
     let refused = ClientError::check(response.error_code, || "ApiVersions".to_owned());
     refused.map_err(io::Error::other)?;
     let range = |lowest, highest| VersionRange { lowest, highest };
@@ -129,7 +133,7 @@ async fn greet(stream: &mut Box<dyn ByteStream>, client_id: &str) -> io::Result<
 }
 
 /// An answer, without the length in front of it.
-fn decode<R: Request>(answer: Bytes, version: i16) -> Result<R::Response, ClientError> {
+fn decode_response<R: Request>(answer: Bytes, version: i16) -> Result<R::Response, ClientError> {
     let mut d = Decoder::new(answer);
     let _correlation = d.i32()?;
     if response_head_is_flexible(R::KEY, version) {
@@ -258,7 +262,7 @@ impl<R: Request> PendingReply<R> {
     /// Has the answer come? Must not be called again once it has.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<R::Response, ClientError>> {
         Pin::new(&mut self.answer).poll(cx).map(|answer| match answer {
-            Ok(answer) => decode::<R>(answer, self.version),
+            Ok(answer) => decode_response::<R>(answer, self.version),
             Err(error) => Err(self.link.failed(error)),
         })
     }

@@ -90,7 +90,7 @@ impl Producer {
             self.init_transactions().await?;
         }
         if self.transaction.is_open {
-            return Err(invalid("a transaction is open already"));
+            return Err(invalid_state("a transaction is open already"));
         }
         self.transaction.is_open = true;
         self.transaction.is_known = false;
@@ -243,12 +243,12 @@ impl Producer {
     }
 
     fn transactional_id(&self) -> Result<String, ClientError> {
-        let none = || invalid("the producer has no transactional id");
+        let none = || invalid_state("the producer has no transactional id");
         self.options.transactional_id.clone().ok_or_else(none)
     }
 
     fn in_transaction(&self) -> Result<ProducerIdentity, ClientError> {
-        let none = || invalid("no transaction is open");
+        let none = || invalid_state("no transaction is open");
         self.known_identity().filter(|_| self.transaction.is_open).ok_or_else(none)
     }
 
@@ -287,6 +287,6 @@ impl Producer {
     }
 }
 
-fn invalid(what: &str) -> ClientError {
+fn invalid_state(what: &str) -> ClientError {
     ClientError::Refused { what: what.to_owned(), code: ErrorCode::INVALID_TXN_STATE }
 }

@@ -4,7 +4,7 @@ use clap::Args;
 
 use ottla_records::Compression;
 
-use crate::produce::{BatchShape, accepted};
+use crate::produce::{BatchShape, check_accepted};
 use crate::window::{Confirmed, LoadPeer, LoadStream, MessageLoad, Parse};
 use crate::wire::{LoadError, WireReader};
 
@@ -51,7 +51,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(i64, usize)>, LoadError> {
         return Err(LoadError::Unexpected("an answer is too long"));
     }
     let Some(answer) = rest.get(..length) else { return Ok(None) };
-    accepted(&mut WireReader(answer))?;
+    check_accepted(&mut WireReader(answer))?;
     let mut answer = WireReader(answer);
     let (_correlation, _topics, _topic) = (answer.i32()?, answer.i32()?, answer.text()?);
     let (_partitions, _index, _error) = (answer.i32()?, answer.i32()?, answer.i16()?);

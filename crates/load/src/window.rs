@@ -279,7 +279,7 @@ pub mod fake {
         });
         let words = ["ottla-load"].into_iter().chain(line.split(' '));
         let words = words.chain(["--port", &port, "--topic", "t"]);
-        let told = crate::run(crate::LoadArgs::parse_from(words).mode);
+        let told = crate::run_mode(crate::LoadArgs::parse_from(words).mode);
         peer.join().unwrap();
         told.map(|it| serde_json::from_str(&it).unwrap())
     }

@@ -64,7 +64,7 @@ pub enum LoadError {
 ///
 /// # Errors
 /// A value has no form in that version.
-pub fn frame<R: Request>(request: &R, version: i16) -> Result<Vec<u8>, LoadError> {
+pub fn wire_frame<R: Request>(request: &R, version: i16) -> Result<Vec<u8>, LoadError> {
     Ok(request_frame(request, version, 0, CLIENT_ID)?)
 }
 

@@ -205,7 +205,7 @@ macro_rules! answers {
 /// # Panics
 /// The reply is that to another command: a mistake in the machine, which no client can cause.
 #[must_use]
-pub fn answer<T, R: Debug>(reply: R) -> T
+pub fn expect_reply<T, R: Debug>(reply: R) -> T
 where
     T: TryFrom<R, Error = R>,
 {

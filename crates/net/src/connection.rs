@@ -134,7 +134,12 @@ pub enum Closed {
 /// Serves `stream` until one side ends it; returns which side, and why.
 ///
 /// `active` is called at every request, so that the caller can find idle connections.
-pub async fn serve<S, H>(stream: S, limits: Limits, handler: H, active: impl Fn()) -> Closed
+pub async fn serve_requests<S, H>(
+    stream: S,
+    limits: Limits,
+    handler: H,
+    active: impl Fn(),
+) -> Closed
 where
     S: AsyncRead + AsyncWrite + Unpin,
     H: Handler,

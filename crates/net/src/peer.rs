@@ -44,8 +44,8 @@ pub trait Reach: Send + Sync + 'static {
     /// What was learnt when the connection was opened, such as the versions that the node speaks.
     type Greeting: Send + Sync + 'static;
 
-    /// Opens a connection and exchanges what comes before the first request ([`exchange`]). It has
-    /// to give up by itself: callers stop waiting for it, and do not end it.
+    /// Opens a connection and exchanges what comes before the first request ([`exchange_frames`]).
+    /// It has to give up by itself: callers stop waiting for it, and do not end it.
     fn open(&self) -> PendingRequest<io::Result<(Self::Stream, Self::Greeting)>>;
 
     /// The monotonic time.
@@ -450,7 +450,7 @@ impl<R: Reach> PeerShared<R> {
 ///
 /// # Errors
 /// The stream broke, or the answer is longer than `answer_bytes_max`.
-pub async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
+pub async fn exchange_frames<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     frame: &[u8],
     answer_bytes_max: usize,

@@ -44,7 +44,7 @@ impl Threads {
             let stopped = stopped.clone();
             let handle = std::thread::Builder::new()
                 .name(format!("ottla-net-{index}"))
-                .spawn(move || LocalSet::new().block_on(&runtime, run(incoming, stopped)))?;
+                .spawn(move || LocalSet::new().block_on(&runtime, run_jobs(incoming, stopped)))?;
             threads.jobs.push(jobs);
             threads.handles.push(handle);
         }
@@ -116,7 +116,7 @@ impl Spawner {
     }
 }
 
-async fn run(mut incoming: mpsc::Receiver<ThreadJob>, mut stopped: watch::Receiver<bool>) {
+async fn run_jobs(mut incoming: mpsc::Receiver<ThreadJob>, mut stopped: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             // First, so that many jobs do not put it off.

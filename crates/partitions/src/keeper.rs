@@ -94,9 +94,9 @@ impl Keeper {
         bells.start_syncing(&lanes.sync);
         for share in partitions.dirs.iter().map(|dir| dir.share) {
             let bells = bells.of(share);
-            let task = window(share, Arc::clone(partitions), Arc::clone(&ask));
+            let task = window_task(share, Arc::clone(partitions), Arc::clone(&ask));
             bells.trim.answer_by(lanes.upkeep.start_task(share, task));
-            let task = upkeep(share, Arc::clone(partitions), clock.clone(), Arc::clone(&ask));
+            let task = upkeep_task(share, Arc::clone(partitions), clock.clone(), Arc::clone(&ask));
             bells.flush.answer_by(lanes.upkeep.start_task(share, task));
         }
         let count = ask().cleaners;
@@ -116,7 +116,7 @@ impl Keeper {
 }
 
 /// Keeps the cache windows of a directory.
-fn window(share: Share, all: Arc<Partitions>, ask: KeeperSettingsSource) -> Task {
+fn window_task(share: Share, all: Arc<Partitions>, ask: KeeperSettingsSource) -> Task {
     Task::new("window", move || {
         let rung = all.bells().of(share).trim.take();
         if !rung.is_empty() {
@@ -128,7 +128,12 @@ fn window(share: Share, all: Arc<Partitions>, ask: KeeperSettingsSource) -> Task
 }
 
 /// Keeps the files of a directory.
-fn upkeep(share: Share, all: Arc<Partitions>, clock: Clock, ask: KeeperSettingsSource) -> Task {
+fn upkeep_task(
+    share: Share,
+    all: Arc<Partitions>,
+    clock: Clock,
+    ask: KeeperSettingsSource,
+) -> Task {
     let (mut checkpointed, mut retained) = (clock.monotonic(), clock.monotonic());
     let mut late = Late::default();
     Task::new("upkeep", move || {

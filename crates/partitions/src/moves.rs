@@ -127,7 +127,9 @@ impl Partitions {
             return done;
         }
         if done.is_err() {
-            let files = self.dir(target).map(|dir| (dir.dir.files(), future(dir, &partition)));
+            let files = self
+                .dir(target)
+                .map(|dir| (dir.dir.files(), future_replica_folder(dir, &partition)));
             if let Some((files, folder)) = files.filter(|(files, folder)| files.exists(folder)) {
                 // What is left of it is removed at the next start, too.
                 let _ = files.remove_dir(&folder);
@@ -180,7 +182,7 @@ impl Partitions {
             return Err(StorageError::Failed);
         };
         let old = partition.folder();
-        let future = future(dir, partition);
+        let future = future_replica_folder(dir, partition);
         let from = LogFolder { files: Arc::clone(source.dir.files()), folder: old.clone() };
         let to = LogFolder { files: Arc::clone(dir.dir.files()), folder: future.clone() };
         let mut copy = LogCopy::begin(from, to)?;
@@ -265,6 +267,6 @@ impl Partitions {
 }
 
 /// Where a partition is made ready that is to move into a directory.
-fn future(dir: &Dir, partition: &Partition) -> std::path::PathBuf {
+fn future_replica_folder(dir: &Dir, partition: &Partition) -> std::path::PathBuf {
     dir.dir.future_folder(partition.name(), partition.topic_id())
 }

@@ -90,7 +90,7 @@ impl Protocol {
 ///
 /// # Errors
 /// A pair that is not `NAME:PROTOCOL`, or a protocol that does not exist.
-pub fn protocols(settings: &Settings) -> Result<BTreeMap<String, Protocol>, String> {
+pub fn listener_protocols(settings: &Settings) -> Result<BTreeMap<String, Protocol>, String> {
     const MAP: &str = "listener.security.protocol.map";
     let text = settings.text(MAP).unwrap_or_default();
     let mut all = BTreeMap::new();
@@ -119,7 +119,7 @@ pub fn protocols(settings: &Settings) -> Result<BTreeMap<String, Protocol>, Stri
 
 /// What is wrong with the listeners: each with its setting.
 #[must_use]
-pub fn check(settings: &Settings) -> Vec<(&'static str, String)> {
+pub fn check_listeners(settings: &Settings) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     let parsed = |name: &'static str, found: &mut Vec<(&'static str, String)>| {
         let mut all = Vec::new();
@@ -138,7 +138,7 @@ pub fn check(settings: &Settings) -> Vec<(&'static str, String)> {
     }
     found.extend(names_and_ports(&listeners, true).map(|why| ("listeners", why)));
     found.extend(names_and_ports(&advertised, false).map(|why| ("advertised.listeners", why)));
-    match protocols(settings) {
+    match listener_protocols(settings) {
         Err(why) => found.push(("listener.security.protocol.map", why)),
         Ok(known) => {
             let all = listeners.iter().chain(&advertised);

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use crate::table::{Scope, find};
+use crate::table::{Scope, find_setting};
 use crate::value::Value;
 
 /// Looks up what would be in force: the value as text, by the setting's name.
@@ -19,7 +19,7 @@ struct View<'a> {
 
 impl View<'_> {
     fn value(&self, name: &str) -> Option<Value> {
-        find(self.scope, name)?.read(&(self.text)(name)?).ok()
+        find_setting(self.scope, name)?.read(&(self.text)(name)?).ok()
     }
 
     fn whole(&self, name: &str) -> Option<i64> {

@@ -287,7 +287,10 @@ impl<'a> BatchPart<'a> {
 
     /// As a leader writes it.
     fn stamped(batch: &Batch<'a>, base_offset: Offset, stamp: Stamp) -> Self {
-        Self { header: stamped(batch, base_offset, stamp), rest: &batch.bytes()[HEADER_BYTES..] }
+        Self {
+            header: stamped_header(batch, base_offset, stamp),
+            rest: &batch.bytes()[HEADER_BYTES..],
+        }
     }
 
     fn batch(&self) -> Result<Batch<'_>, StorageError> {
@@ -313,7 +316,7 @@ fn write_parts(segment: &Segment, parts: &[BatchPart<'_>], at: u64) -> std::io::
 
 /// The batch's header with what the leader writes into it. The checksum does not cover offset and
 /// epoch; with another time or timestamp type it is made again.
-fn stamped(batch: &Batch<'_>, base_offset: Offset, stamp: Stamp) -> [u8; HEADER_BYTES] {
+fn stamped_header(batch: &Batch<'_>, base_offset: Offset, stamp: Stamp) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     header.copy_from_slice(&batch.bytes()[..HEADER_BYTES]);
     header[..8].copy_from_slice(&base_offset.to_be_bytes());

@@ -58,7 +58,7 @@ impl OffsetCheckpoint {
     pub fn read(files: &dyn Files, path: &Path) -> Result<Self, StorageError> {
         let mut all = BTreeMap::new();
         for line in read_lines(files, path)? {
-            let entry = parse(&line).ok_or_else(|| {
+            let entry = parse_checkpoint_line(&line).ok_or_else(|| {
                 StorageError::corrupt(path, format!("invalid offset in line {line:?}"))
             })?;
             all.insert(entry.0, entry.1);
@@ -78,7 +78,7 @@ impl OffsetCheckpoint {
     }
 }
 
-fn parse(line: &str) -> Option<(TopicPartition, Offset)> {
+fn parse_checkpoint_line(line: &str) -> Option<(TopicPartition, Offset)> {
     let mut words = line.split_whitespace();
     let (topic, partition, offset) = (words.next()?, words.next()?, words.next()?);
     let place = TopicPartition::new(topic, partition.parse().ok()?);

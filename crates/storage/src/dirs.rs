@@ -7,7 +7,7 @@ use ottla_types::{NodeId, TopicPartition, Uuid};
 
 use crate::checkpoint::{OffsetCheckpoint, read_lines, write_lines};
 use crate::error::StorageError;
-use crate::files::{Files, Lock, make_dir_durable, read_whole, remove_if_there, replace};
+use crate::files::{Files, Lock, make_dir_durable, read_whole, remove_if_there, replace_durably};
 
 /// What lies at the path of a data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,7 +259,7 @@ impl DataDir {
             "node.id={}\ndirectory.id={}\nversion=1\ncluster.id={}\n",
             meta.node_id, meta.directory_id, meta.cluster_id
         );
-        replace(&*self.files, path, text.as_bytes()).map_err(StorageError::io(path))
+        replace_durably(&*self.files, path, text.as_bytes()).map_err(StorageError::io(path))
     }
 
     fn remove_mark(&self) -> Result<(), StorageError> {
@@ -302,7 +302,7 @@ impl DataDir {
     pub fn mark_clean_shutdown(&self, clean: CleanShutdown) -> Result<(), StorageError> {
         let path = &self.path.join(CLEAN);
         let text = format!("{{\"version\":0,\"brokerEpoch\":{}}}", clean.broker_epoch);
-        replace(&*self.files, path, text.as_bytes()).map_err(StorageError::io(path))
+        replace_durably(&*self.files, path, text.as_bytes()).map_err(StorageError::io(path))
     }
 
     /// Up to where each partition was made durable.

@@ -8,7 +8,7 @@ use ottla_records::{Batch, control, crc32c};
 use ottla_types::{ErrorCode, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 
 use crate::error::StorageError;
-use crate::files::{Durability, Files, read_whole, replace};
+use crate::files::{Durability, Files, read_whole, replace_durably};
 use crate::index::AbortedTransaction;
 
 /// How many batches of a producer are remembered; as many may be in flight.
@@ -209,7 +209,7 @@ impl Producers {
         if batch.is_control() {
             return self.ended(batch);
         }
-        let producer = self.all.entry(id).or_insert_with(unknown);
+        let producer = self.all.entry(id).or_insert_with(unknown_producer);
         if producer.epoch != epoch {
             producer.batches.clear();
             producer.epoch = epoch;
@@ -238,7 +238,7 @@ impl Producers {
             control::ControlKind::Commit => false,
             _ => return None,
         };
-        let producer = self.all.entry(id).or_insert_with(unknown);
+        let producer = self.all.entry(id).or_insert_with(unknown_producer);
         if producer.epoch != epoch {
             producer.batches.clear();
             producer.epoch = epoch;
@@ -311,14 +311,14 @@ impl Producers {
         bytes.extend(crc32c(&body).to_be_bytes());
         bytes.extend(body);
         if durability == Durability::Synced {
-            return replace(files, path, &bytes).map_err(StorageError::io(path));
+            return replace_durably(files, path, &bytes).map_err(StorageError::io(path));
         }
         let write = || files.create(path)?.write_at(&bytes, 0);
         write().map_err(StorageError::io(path))
     }
 }
 
-fn unknown() -> ProducerEntry {
+fn unknown_producer() -> ProducerEntry {
     ProducerEntry { epoch: -1, coordinator_epoch: -1, ..ProducerEntry::default() }
 }
 

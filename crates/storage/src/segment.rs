@@ -91,7 +91,7 @@ impl SegmentState {
         }
         self.first_timestamp.get_or_insert(timestamp);
         if self.since_entry > interval {
-            let offset = relative(base, batch.last_offset());
+            let offset = relative_offset(base, batch.last_offset());
             let position = u32::try_from(position).unwrap_or(u32::MAX);
             self.offsets.push(OffsetEntry { offset, position });
             self.add_time(base);
@@ -106,12 +106,12 @@ impl SegmentState {
         if let Some((timestamp, offset)) = self.newest
             && last.map_or(-1, |last| last.timestamp) < timestamp
         {
-            self.times.push(TimeEntry { timestamp, offset: relative(base, offset) });
+            self.times.push(TimeEntry { timestamp, offset: relative_offset(base, offset) });
         }
     }
 }
 
-fn relative(base: Offset, offset: Offset) -> u32 {
+fn relative_offset(base: Offset, offset: Offset) -> u32 {
     u32::try_from(offset - base).unwrap_or(u32::MAX)
 }
 
@@ -169,7 +169,7 @@ impl Segment {
             // Between two segments of a compacted log there may be offsets that no batch holds.
             return Ok(0);
         }
-        let wanted = relative(self.base, offset);
+        let wanted = relative_offset(self.base, offset);
         let found = self.state().offsets.last_where(|entry| entry.offset <= wanted)?;
         Ok(found.map_or(0, |entry| u64::from(entry.position)))
     }

@@ -243,14 +243,14 @@ fn read_segment(segment: &Segment, slice: &Slice) -> Result<Option<BatchesRead>,
     let size = segment.size();
     let (mut position, slack) = match segment.places.of(slice.offset) {
         Some(position) => (position, 0),
-        None => (near(segment, slice.offset, size)?, SLACK),
+        None => (position_near(segment, slice.offset, size)?, SLACK),
     };
     while position < size {
         let left = usize::try_from(size - position).unwrap_or(usize::MAX);
         let want = left.min(slice.bytes_max.saturating_add(slack).max(HEADER_BYTES));
         let mut buffer = Vec::new();
         segment.file.read_into(&mut buffer, position, want).map_err(segment.io())?;
-        match pick(&buffer, slice)? {
+        match pick_batches(&buffer, slice)? {
             Picked::Bytes(from, to, next) => {
                 if let Some(next) = next {
                     segment.places.remember(next, position + to as u64);
@@ -273,7 +273,7 @@ fn read_segment(segment: &Segment, slice: &Slice) -> Result<Option<BatchesRead>,
 }
 
 /// A position at or a little before the batch that holds `offset`.
-fn near(segment: &Segment, offset: Offset, size: u64) -> Result<u64, StorageError> {
+fn position_near(segment: &Segment, offset: Offset, size: u64) -> Result<u64, StorageError> {
     let position = segment.look_up(offset)?;
     if offset <= segment.base || position + HEADER_BYTES as u64 > size {
         return Ok(position);
@@ -295,7 +295,7 @@ enum Picked {
     Beyond(usize),
 }
 
-fn pick(buffer: &[u8], slice: &Slice) -> Result<Picked, StorageError> {
+fn pick_batches(buffer: &[u8], slice: &Slice) -> Result<Picked, StorageError> {
     let mut at = 0;
     let mut start = None;
     let mut behind = None;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use ottla_client::TopicPartition;
 use serde_json::Value;
 
-use crate::session::{ToolError, failed, read};
+use crate::session::{ToolError, read_file, tool_failed};
 
 /// The only version of plans that there is.
 const VERSION: i64 = 1;
@@ -24,8 +24,8 @@ impl PlanFile {
     /// # Errors
     /// The file cannot be read, or does not hold an object of JSON.
     pub fn read(file: &str) -> Result<Self, ToolError> {
-        let all: Value = serde_json::from_str(&read(file)?)
-            .map_err(|error| failed(format!("{file}: not valid JSON: {error}")))?;
+        let all: Value = serde_json::from_str(&read_file(file)?)
+            .map_err(|error| tool_failed(format!("{file}: not valid JSON: {error}")))?;
         let plan = Self { file: file.to_owned(), all };
         if plan.all.is_object() { Ok(plan) } else { Err(plan.expected("JSON object", &plan.all)) }
     }
@@ -66,7 +66,7 @@ impl PlanFile {
 
     /// An error in this plan.
     pub fn wrong(&self, why: &str) -> ToolError {
-        failed(format!("{}: {why}", self.file))
+        tool_failed(format!("{}: {why}", self.file))
     }
 
     fn expected(&self, what: &str, found: &Value) -> ToolError {
@@ -124,7 +124,7 @@ impl PlanEntry<'_> {
     /// The field is missing, or has another type.
     pub fn int(&self, name: &str) -> Result<i32, ToolError> {
         let found = self.field(name)?;
-        int(found).ok_or_else(|| self.plan.expected("Integer", found))
+        as_int(found).ok_or_else(|| self.plan.expected("Integer", found))
     }
 
     /// A number of 64 bits.
@@ -143,7 +143,7 @@ impl PlanEntry<'_> {
     pub fn ints(&self, name: &str) -> Result<Vec<i32>, ToolError> {
         let found = self.field(name)?;
         let list = found.as_array().ok_or_else(|| self.plan.expected("JSON array", found))?;
-        let one = |it: &Value| int(it).ok_or_else(|| self.plan.expected("Integer", it));
+        let one = |it: &Value| as_int(it).ok_or_else(|| self.plan.expected("Integer", it));
         list.iter().map(one).collect()
     }
 
@@ -169,7 +169,7 @@ impl PlanEntry<'_> {
     }
 }
 
-fn int(value: &Value) -> Option<i32> {
+fn as_int(value: &Value) -> Option<i32> {
     value.as_i64().and_then(|it| i32::try_from(it).ok())
 }
 

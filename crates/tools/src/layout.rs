@@ -79,7 +79,7 @@ pub fn not_built(name: &str) -> Option<String> {
 
 /// A small script that runs the binary beside it under a name. It may be called through links, from
 /// any folder, and by `sh`.
-fn wrapper(name: &str) -> String {
+fn wrapper_script(name: &str) -> String {
     format!("{MARK}\nbin=$(readlink -f -- \"$0\") && exec \"${{bin%/*}}/ottla\" {name} \"$@\"\n")
 }
 
@@ -93,7 +93,7 @@ const EXECUTABLE: u32 = 0o755;
 ///
 /// # Errors
 /// The folder cannot be written.
-pub fn install(folder: &Path, binary: &Path) -> io::Result<usize> {
+pub fn install_layout(folder: &Path, binary: &Path) -> io::Result<usize> {
     let (bin, config) = (folder.join("bin"), folder.join("config"));
     std::fs::create_dir_all(&bin)?;
     std::fs::create_dir_all(config.join("kraft"))?;
@@ -101,14 +101,14 @@ pub fn install(folder: &Path, binary: &Path) -> io::Result<usize> {
     if is_ours(&link)? {
         symlink(binary, &link)?;
     }
-    let tools = crate::all().into_iter().map(|tool| tool.name);
+    let tools = crate::all_tools().into_iter().map(|tool| tool.name);
     let names = tools.chain(OTHERS).chain(NOT_BUILT.map(|(name, _)| name));
     let mut count = 0;
     for name in names {
         for file in [name.to_owned(), format!("{name}.sh")] {
             let path = bin.join(file);
             if is_ours(&path)? {
-                std::fs::write(&path, wrapper(name))?;
+                std::fs::write(&path, wrapper_script(name))?;
                 std::fs::set_permissions(&path, PermissionsExt::from_mode(EXECUTABLE))?;
                 count += 1;
             }

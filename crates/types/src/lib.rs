@@ -19,7 +19,7 @@ pub use error_code::ErrorCode;
 pub use hash::{coordinator_partition, java_string_hash, murmur2};
 pub use near::nearest;
 #[cfg(planted)]
-pub use planted::plant;
+pub use planted::plant_bug;
 pub use planted::{Bug, is_planted};
 pub use topic::{
     CLUSTER_METADATA, CONSUMER_OFFSETS, InvalidTopicName, SHARE_GROUP_STATE, TOPIC_NAME_LENGTH_MAX,

@@ -106,7 +106,7 @@ pub fn is_planted(bug: Bug) -> bool {
 
 /// Switches this bug on, and any other off.
 #[cfg(planted)]
-pub fn plant(bug: Bug) {
+pub fn plant_bug(bug: Bug) {
     PLANTED.store(bug as usize, core::sync::atomic::Ordering::Relaxed);
 }
 

@@ -158,7 +158,7 @@ fn with_block_line(text: &str, start: &str, line: &str) -> Result<String, String
 
 /// `apis!` with one more name at its end, wrapped again.
 fn with_route(dispatch: &str, name: &str) -> Result<String, String> {
-    const START: &str = "    produce by produce_wire::serve,\n";
+    const START: &str = "    produce by produce_wire::serve_produce,\n";
     const WIDTH: usize = 100;
     let begin = dispatch.find(START).ok_or("dispatch has no list that begins with produce")?;
     let begin = begin + START.len();
@@ -238,7 +238,7 @@ mod tests {
         for file in files {
             let to = folder.path().join(file);
             fs::create_dir_all(to.parent().expect("a parent")).expect("a folder");
-            fs::copy(tree::root().join(file), to).expect("a copy");
+            fs::copy(tree::tree_root().join(file), to).expect("a copy");
         }
         folder
     }

@@ -9,7 +9,7 @@ use ottla_protocol::messages::consumer_group_heartbeat_response::ConsumerGroupHe
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource};
-use crate::hosts::groups::ask;
+use crate::hosts::groups::ask_coordinator;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -45,7 +45,7 @@ pub async fn handle(
         Err(code) => return refused(code),
     };
     let client = MemberClient { id: call.client_id.to_string(), host: call.session.host() };
-    let answer = ask(&host, GroupCommand::ConsumerHeartbeat { request, client });
+    let answer = ask_coordinator(&host, GroupCommand::ConsumerHeartbeat { request, client });
     answer.await.unwrap_or_else(refused)
 }
 

@@ -12,7 +12,7 @@ use ottla_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult,
     DescribeConfigsSynonym,
 };
-use ottla_settings::{ConfigSource, Effective, Scope, UpdateMode, describe, in_scope};
+use ottla_settings::{ConfigSource, Effective, Scope, UpdateMode, describe_setting, in_scope};
 use ottla_types::ErrorCode;
 
 use crate::guard::Operation;
@@ -114,7 +114,7 @@ fn describe_resource(
         _ => true,
     };
     let all = in_scope(scope).filter(|setting| wanted(setting.name));
-    let all = all.map(|setting| describe(setting, cluster, node.started(), node.id, name));
+    let all = all.map(|setting| describe_setting(setting, cluster, node.started(), node.id, name));
     let all = all.filter(|it| !it.setting.is_unlisted || it.source != ConfigSource::Default);
     if scope == Scope::Broker && name.is_empty() {
         // The default of all brokers is only what was set for all of them.
@@ -147,7 +147,7 @@ fn describe_loggers(
         Some(keys) if !keys.is_empty() => keys.iter().any(|key| key == name),
         _ => true,
     };
-    match loggers::describe(node, &resource.resource_name) {
+    match loggers::describe_loggers(node, &resource.resource_name) {
         Ok(all) => {
             let row = |(name, level): (String, LogLevel)| DescribeConfigsResourceResult {
                 name,

@@ -27,7 +27,7 @@ use ottla_types::{ErrorCode, LeaderEpoch, NO_EPOCH, NO_OFFSET, Uuid};
 use crate::absent::TopicKey;
 use crate::guard::{Operation, Resource};
 use crate::hosts::sessions::{
-    FetchPlan, FetchedPartition, LastReply, Position, SessionRequest, lock,
+    FetchPlan, FetchedPartition, LastReply, Position, SessionRequest, lock_session,
 };
 use crate::node::Node;
 use crate::request::{Api, Call};
@@ -356,7 +356,7 @@ fn watch_partitions(node: &Node, plan: &FetchPlan) -> Wait {
 }
 
 fn build_response(plan: &FetchPlan, found: FetchLook) -> FetchResponse {
-    let mut session = plan.session.as_ref().map(|session| lock(session));
+    let mut session = plan.session.as_ref().map(|session| lock_session(session));
     let mut response = FetchResponse {
         session_id: session.as_ref().map_or(0, |session| session.id()),
         ..Default::default()

@@ -62,7 +62,7 @@ fn alter_logger(
     resource: AlterConfigsResource,
     validate_only: bool,
 ) -> AlterConfigsResourceResponse {
-    let (code, why) = match loggers::alter(node, call, &resource, validate_only) {
+    let (code, why) = match loggers::alter_loggers(node, call, &resource, validate_only) {
         Ok(()) => (ErrorCode::NONE, None),
         Err((code, why)) => (code, Some(why)),
     };

@@ -20,7 +20,7 @@ use ottla_types::{ErrorCode, LeaderEpoch, NO_EPOCH, NO_OFFSET, NO_TIMESTAMP, Off
 
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
-use crate::request::{Api, Call, repeated};
+use crate::request::{Api, Call, repeated_items};
 
 /// Offsets by time and by name.
 pub const API: Api = Api::of(ApiKey::ListOffsets, 0, 11);
@@ -54,7 +54,7 @@ pub async fn handle(node: &Node, call: &Call, request: ListOffsetsRequest) -> Li
         .iter()
         .flat_map(|topic| topic.partitions.iter().map(move |asked| (topic.name.as_str(), asked)));
     let places = asked.clone().map(|(topic, asked)| (topic, asked.partition_index));
-    let repeated = repeated(places);
+    let repeated = repeated_items(places);
     let mut answered = BTreeSet::new();
     let mut topics: Vec<ListOffsetsTopicResponse> = Vec::new();
     let mut rows: BTreeMap<&str, usize> = BTreeMap::new();

@@ -15,7 +15,7 @@ use ottla_protocol::messages::list_transactions_response::{
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource};
-use crate::hosts::shards::ask;
+use crate::hosts::shards::ask_coordinator;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -55,7 +55,7 @@ pub async fn handle(
     }
     for host in hosts {
         let listed: Result<Result<Vec<_>, _>, _> =
-            ask(&host, TransactionCommand::List(request.clone())).await;
+            ask_coordinator(&host, TransactionCommand::List(request.clone())).await;
         match listed.flatten() {
             Ok(all) => response
                 .transaction_states

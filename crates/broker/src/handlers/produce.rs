@@ -28,7 +28,7 @@ use ottla_types::{Bug, ErrorCode, NO_OFFSET, Offset, TopicPartition, Uuid, is_pl
 use crate::absent::TopicKey;
 use crate::guard::{Operation, Resource};
 use crate::node::Node;
-use crate::request::{Api, Call, repeated};
+use crate::request::{Api, Call, repeated_items};
 
 /// Versions 0 to 2 bring message formats 0 and 1, which are converted to a batch when they arrive.
 pub const API: Api = Api::of(ApiKey::Produce, 0, 13);
@@ -202,11 +202,11 @@ fn only_partition(request: &ProduceRequest) -> Option<(&TopicProduceData, &Parti
 pub fn name_once(request: &mut ProduceRequest, version: i16) {
     let topics = &request.topic_data;
     let has_repeats = || {
-        !repeated(topics.iter().map(|it| (it.topic_id, it.name.as_str()))).is_empty()
+        !repeated_items(topics.iter().map(|it| (it.topic_id, it.name.as_str()))).is_empty()
             || topics.iter().any(|topic| {
                 let data = &topic.partition_data;
                 data.is_empty()
-                    || data.len() > 1 && !repeated(data.iter().map(|it| it.index)).is_empty()
+                    || data.len() > 1 && !repeated_items(data.iter().map(|it| it.index)).is_empty()
             })
     };
     if only_partition(request).is_some() || !has_repeats() {

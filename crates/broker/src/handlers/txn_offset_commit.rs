@@ -15,7 +15,7 @@ use ottla_protocol::messages::txn_offset_commit_response::{
 use ottla_types::ErrorCode;
 
 use crate::guard::{Operation, Resource};
-use crate::hosts::groups::ask;
+use crate::hosts::groups::ask_coordinator;
 use crate::node::Node;
 use crate::request::{Api, Call};
 
@@ -127,7 +127,7 @@ async fn commit_offsets(
             return Err(ErrorCode::INVALID_TXN_STATE);
         }
     }
-    ask(&host, GroupCommand::CommitInTransaction(request)).await
+    ask_coordinator(&host, GroupCommand::CommitInTransaction(request)).await
 }
 
 fn answer_all(

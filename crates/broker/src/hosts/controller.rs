@@ -91,7 +91,7 @@ impl ControllerHandle {
         T: TryFrom<ControllerReply, Error = ControllerReply>,
     {
         let reply = self.start(command)?.await.map_err(|_| ErrorCode::NOT_CONTROLLER)?;
-        Ok(ottla_machine::answer(reply))
+        Ok(ottla_machine::expect_reply(reply))
     }
 
     /// Like [`ControllerHandle::ask`], for a thread without a runtime.
@@ -103,7 +103,7 @@ impl ControllerHandle {
         T: TryFrom<ControllerReply, Error = ControllerReply>,
     {
         let answer = self.start(command)?.blocking_recv();
-        Ok(ottla_machine::answer(answer.map_err(|_| ErrorCode::NOT_CONTROLLER)?))
+        Ok(ottla_machine::expect_reply(answer.map_err(|_| ErrorCode::NOT_CONTROLLER)?))
     }
 
     /// Asks without waiting for an answer.

@@ -92,7 +92,7 @@ fn controller(disk: &FaultyFiles, folder: &Path, clock: &Clock) -> ControllerHan
 }
 
 fn first_id(answer: &mut TestAnswer) -> Result<ProducerId, TryRecvError> {
-    let (first, _): (ProducerId, i32) = ottla_machine::answer(answer.try_recv()?);
+    let (first, _): (ProducerId, i32) = ottla_machine::expect_reply(answer.try_recv()?);
     Ok(first)
 }
 

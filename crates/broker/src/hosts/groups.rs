@@ -11,7 +11,7 @@ use super::kind::{JournalEntry, ShardKind, StoredRecord};
 use super::shards::{COMMIT_CHECK, ShardHost, Shards};
 use super::topic_journal::UNPACKED_BYTES_MAX;
 
-pub use super::shards::ask;
+pub use super::shards::ask_coordinator;
 
 /// The topic that groups and their offsets live in.
 pub const TOPIC: &str = CONSUMER_OFFSETS;

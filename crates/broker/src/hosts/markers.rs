@@ -14,7 +14,7 @@ use ottla_types::{Bug, ErrorCode, LeaderEpoch, is_planted};
 
 use super::groups::{self, Groups};
 use super::host::Unanswered;
-use super::shards::ask;
+use super::shards::ask_coordinator;
 use super::transactions::{TOPIC, TransactionHost};
 use crate::absent::{TopicKey, why_not_here};
 
@@ -38,7 +38,7 @@ impl Markers {
     /// Writes the markers of everything that was decided; was that all? What could not be written
     /// is tried again soon.
     pub async fn work_off(&self, index: i32, host: &TransactionHost) -> bool {
-        let taken = ask(host, TransactionCommand::TakeWork);
+        let taken = ask_coordinator(host, TransactionCommand::TakeWork);
         let Ok(taken): Result<Vec<MarkerWork>, ErrorCode> = taken.await else { return true };
         let mut taken = Taken { host, left: taken.into() };
         let Some(partition) = self.partitions.find(TOPIC, index) else { return true };
@@ -112,7 +112,7 @@ impl Markers {
             partition.may_end(&marker).map_err(|refused| refused.code())?;
             let host = self.groups.at(index)?;
             let command = ottla_coordinator::group::GroupCommand::EndTransaction(*end);
-            return ask(&host, command).await;
+            return ask_coordinator(&host, command).await;
         }
         let now_ms = self.clock.wall_ms();
         let appended =

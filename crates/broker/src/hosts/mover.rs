@@ -68,12 +68,12 @@ fn start_task(mover: Mover, rate: Arc<Mutex<Option<f64>>>, pause: Arc<Pause>) ->
     if let Err(error) = lane.keep_thread() {
         tracing::error!(%error, "no thread to move partitions between data directories; retrying");
     }
-    lane.start_task(Share::default(), task(mover, rate, pause))
+    lane.start_task(Share::default(), mover_task(mover, rate, pause))
 }
 
 /// Each round carries one move out. Planned moves are kept in [`Partitions`], once for a partition
 /// however often it is asked for; a move that ends leaves it, well or not.
-fn task(mover: Mover, rate: Arc<Mutex<Option<f64>>>, pause: Arc<Pause>) -> Task {
+fn mover_task(mover: Mover, rate: Arc<Mutex<Option<f64>>>, pause: Arc<Pause>) -> Task {
     let Mover { clock, id, partitions, controller, .. } = mover;
     let mut tell = move |partition: &Partition, directory: Uuid| {
         let (topic_id, index) = (partition.topic_id(), partition.index());

@@ -128,7 +128,7 @@ impl Sessions {
         let session = self.live().get(&ask.id).cloned();
         let session = session.ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
         let wanted = {
-            let mut state = lock(&session);
+            let mut state = lock_session(&session);
             if state.epoch != ask.epoch {
                 return Err(ErrorCode::INVALID_FETCH_SESSION_EPOCH);
             }
@@ -163,7 +163,8 @@ impl Sessions {
     ) -> Option<Arc<Mutex<FetchSession>>> {
         let mut live = self.live();
         if live.len() >= self.slots {
-            let oldest = live.iter().map(|(id, session)| (lock(session).used, *id)).min()?;
+            let oldest =
+                live.iter().map(|(id, session)| (lock_session(session).used, *id)).min()?;
             if now.saturating_sub(oldest.0) < IDLE_MAX {
                 return None;
             }
@@ -195,7 +196,7 @@ impl Sessions {
 }
 
 /// Locks a session; it holds no invariant that a panic could break.
-pub fn lock(session: &Mutex<FetchSession>) -> MutexGuard<'_, FetchSession> {
+pub fn lock_session(session: &Mutex<FetchSession>) -> MutexGuard<'_, FetchSession> {
     session.lock()
 }
 

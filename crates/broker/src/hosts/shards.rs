@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ottla_clock::{Clock, Lane};
-use ottla_machine::{Machine, answer};
+use ottla_machine::{Machine, expect_reply};
 use ottla_partitions::{AppendRefusal, Partition};
 use ottla_types::{ErrorCode, TimestampMs, coordinator_partition};
 use tokio::sync::Notify;
 
 use super::host::{Host, Unanswered, Wake};
 use super::kind::{ShardKind, ShardSettings};
-use super::topic_journal::{ReplayError, TopicJournal, replay};
+use super::topic_journal::{ReplayError, TopicJournal, replay_partition};
 
 /// One coordinator.
 pub type ShardHost<K> = Host<<K as ShardKind>::Machine, TopicJournal<K>>;
@@ -240,7 +240,7 @@ impl<K: ShardKind> Shards<K> {
         }
         let settings = self.0.settings.read().clone();
         let mut machine = K::machine(settings);
-        replay::<K>(&partition, |record| machine.apply(record))?;
+        replay_partition::<K>(&partition, |record| machine.apply(record))?;
         let journal = TopicJournal::<K>::new(partition);
         let wake = Arc::clone(&self.0.wake) as Arc<dyn Wake>;
         let host = Host::new(self.0.clock.clone(), machine, journal, wake);
@@ -337,7 +337,7 @@ pub fn shard_of(key: &str, count: i32) -> Option<i32> {
 
 /// The error code for a client whose request got no reply.
 #[must_use]
-pub fn unanswered(error: &Unanswered<AppendRefusal>) -> ErrorCode {
+pub fn unanswered_code(error: &Unanswered<AppendRefusal>) -> ErrorCode {
     let Unanswered::Refused(refused) = error else { return ErrorCode::NOT_COORDINATOR };
     match refused.code() {
         ErrorCode::NOT_ENOUGH_REPLICAS => ErrorCode::COORDINATOR_NOT_AVAILABLE,
@@ -356,15 +356,15 @@ pub fn unanswered(error: &Unanswered<AppendRefusal>) -> ErrorCode {
 /// # Errors
 /// The error code for the client if the coordinator was unloaded before it answered, or cannot
 /// write.
-pub async fn ask<K: ShardKind, T>(
+pub async fn ask_coordinator<K: ShardKind, T>(
     host: &ShardHost<K>,
     command: <K::Machine as Machine>::Command,
 ) -> Result<T, ErrorCode>
 where
     T: TryFrom<<K::Machine as Machine>::Reply, Error = <K::Machine as Machine>::Reply>,
 {
-    let reply = host.ask(command).await.map_err(|error| unanswered(&error))?;
-    Ok(answer(reply))
+    let reply = host.ask(command).await.map_err(|error| unanswered_code(&error))?;
+    Ok(expect_reply(reply))
 }
 
 #[cfg(test)]

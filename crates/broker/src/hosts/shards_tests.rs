@@ -75,7 +75,7 @@ impl ShardBench {
     /// Commits an offset; the error that the client is sent if the coordinator does not answer.
     fn commit(&self, offset: i64) -> Result<(), ErrorCode> {
         let host = self.groups.at(0)?;
-        let answer: OffsetCommitResponse = block_on(ask(&host, commit_of(offset)))?;
+        let answer: OffsetCommitResponse = block_on(ask_coordinator(&host, commit_of(offset)))?;
         assert_eq!(answer.topics[0].partitions[0].error_code, 0, "the coordinator's own answer");
         Ok(())
     }
@@ -93,7 +93,7 @@ impl ShardBench {
         };
         let command = GroupCommand::FetchOffsets { request, require_stable: false };
         let answer: OffsetFetchResponseGroup =
-            block_on(ask(&self.host(), command)).expect("an answer");
+            block_on(ask_coordinator(&self.host(), command)).expect("an answer");
         answer.topics[0].partitions[0].committed_offset
     }
 }
@@ -234,7 +234,8 @@ fn when_its_partition_goes_every_request_is_answered() {
     scene.groups.reconcile(&[]);
     assert_eq!(waiting.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Closed));
     assert_eq!(scene.groups.at(0).err(), Some(ErrorCode::NOT_COORDINATOR));
-    let late: Result<OffsetCommitResponse, ErrorCode> = block_on(ask(&host, commit_of(6)));
+    let late: Result<OffsetCommitResponse, ErrorCode> =
+        block_on(ask_coordinator(&host, commit_of(6)));
     assert_eq!(late.err(), Some(ErrorCode::NOT_COORDINATOR));
 }
 

@@ -165,7 +165,7 @@ impl Telemetry {
     fn subscribe(&self, settings: BTreeMap<String, BTreeMap<String, String>>) {
         let mut inner = self.lock();
         if inner.settings != settings {
-            inner.wanted = settings.values().map(wanted).collect();
+            inner.wanted = settings.values().map(read_subscription).collect();
             inner.settings = settings;
             inner.version += 1;
         }
@@ -315,7 +315,7 @@ impl TelemetryInner {
 impl TelemetryClient {
     fn new(id: Uuid, traits: ClientTraits, wanted: &[TelemetryRequest], version: u64) -> Self {
         Self {
-            subscription: subscription(id, &traits, wanted),
+            subscription: subscription_for(id, &traits, wanted),
             traits,
             version,
             asked: None,
@@ -368,7 +368,7 @@ impl TelemetryClient {
 }
 
 /// What a client of these traits is asked for.
-fn subscription(
+fn subscription_for(
     id: Uuid,
     traits: &ClientTraits,
     wanted: &[TelemetryRequest],
@@ -389,7 +389,7 @@ fn subscription(
     TelemetrySubscription { id: crc32c(&told).cast_signed(), metrics, interval_ms }
 }
 
-fn wanted(settings: &BTreeMap<String, String>) -> TelemetryRequest {
+fn read_subscription(settings: &BTreeMap<String, String>) -> TelemetryRequest {
     let list = |name: &str| {
         let text = settings.get(name).map(String::as_str).unwrap_or_default();
         text.split(',').map(str::trim).filter(|it| !it.is_empty()).map(str::to_owned)

@@ -154,7 +154,7 @@ pub enum ReplayError {
 ///
 /// # Errors
 /// See [`ReplayError`].
-pub fn replay<K: ShardKind>(
+pub fn replay_partition<K: ShardKind>(
     partition: &Partition,
     mut apply: impl FnMut(&K::Record),
 ) -> Result<(), ReplayError> {

@@ -14,7 +14,7 @@ use ottla_types::{ErrorCode, PartitionIndex};
 
 use crate::hosts::groups::{self, GroupHost, Groups};
 use crate::hosts::markers::Markers;
-use crate::hosts::shards::{ask, shard_of};
+use crate::hosts::shards::{ask_coordinator, shard_of};
 use crate::hosts::transactions::{self, TransactionHost, Transactions};
 
 /// The coordinators of groups and of transactions.
@@ -96,7 +96,7 @@ impl Coordinators {
     where
         T: TryFrom<GroupReply, Error = GroupReply>,
     {
-        ask(&*self.group(group)?, command).await
+        ask_coordinator(&*self.group(group)?, command).await
     }
 
     /// As [`Coordinators::ask_group`], for a command that may be about several groups, and is about

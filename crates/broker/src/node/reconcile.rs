@@ -43,7 +43,7 @@ impl Node {
         self.cluster.store(Arc::clone(&cluster));
         self.offset.store(news.offset, Ordering::Release);
         self.epoch.store(i64::from(news.epoch), Ordering::Release);
-        self.coordinators.reconcile(&self.partitions, &deleted(&before, &cluster));
+        self.coordinators.reconcile(&self.partitions, &deleted_topics(&before, &cluster));
         self.open_again_after()
     }
 
@@ -141,7 +141,7 @@ impl Node {
 }
 
 /// The topics that were there and are no longer.
-fn deleted(before: &Cluster, now: &Cluster) -> Vec<DeletedTopic> {
+fn deleted_topics(before: &Cluster, now: &Cluster) -> Vec<DeletedTopic> {
     let gone = before.topics().filter(|topic| now.topic_by_id(topic.id).is_none());
     gone.map(|topic| DeletedTopic { name: Arc::clone(&topic.name), id: topic.id }).collect()
 }

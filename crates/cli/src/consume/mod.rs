@@ -107,7 +107,7 @@ impl Filter {
     }
 }
 
-fn options(args: &Consume, front: &Front<'_>) -> Result<ConsumerOptions, Box<dyn Error>> {
+fn consumer_options(args: &Consume, front: &Front<'_>) -> Result<ConsumerOptions, Box<dyn Error>> {
     let mut options = ConsumerOptions::default();
     front.set_options(&args.settings, |name, value| options.set(name, value))?;
     if args.group.is_some() {
@@ -120,9 +120,12 @@ fn options(args: &Consume, front: &Front<'_>) -> Result<ConsumerOptions, Box<dyn
 }
 
 /// The partitions of the topic that are asked for.
-async fn places(client: &Client, args: &Consume) -> Result<Vec<TopicPartition>, Box<dyn Error>> {
+async fn chosen_partitions(
+    client: &Client,
+    args: &Consume,
+) -> Result<Vec<TopicPartition>, Box<dyn Error>> {
     let topic = &args.topic;
-    let found = crate::topics::find(client, topic).await?;
+    let found = crate::topics::find_topic(client, topic).await?;
     let mut all: Vec<i32> = found.partitions.iter().map(|it| it.partition).collect();
     all.sort_unstable();
     if let Some(absent) = args.partition.iter().find(|it| !all.contains(it)) {
@@ -132,13 +135,16 @@ async fn places(client: &Client, args: &Consume) -> Result<Vec<TopicPartition>, 
     Ok(all.into_iter().map(|index| TopicPartition::new(topic.as_str(), index)).collect())
 }
 
-pub(crate) async fn run(args: Consume, environment: &Environment) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn run_consume(
+    args: Consume,
+    environment: &Environment,
+) -> Result<(), Box<dyn Error>> {
     args.shared.refuse_watch("consume")?;
     let front = Front::new(&args.shared, environment)?;
     let clock = Clock::real();
     let filter = Filter::of(&args)?;
-    let options = options(&args, &front)?;
-    let style = style(&args, environment);
+    let options = consumer_options(&args, &front)?;
+    let style = record_style(&args, environment);
     let until = match &args.until {
         Some(word) => Some(at(word, &clock)?),
         None => args.exit.then_some(StartPosition::Latest),
@@ -146,7 +152,7 @@ pub(crate) async fn run(args: Consume, environment: &Environment) -> Result<(), 
     let client = front.connect().await?;
     let mut ends = BTreeMap::new();
     let in_group = options.group.is_some();
-    let places = places(&client, &args).await?;
+    let places = chosen_partitions(&client, &args).await?;
     if let Some(until) = until {
         for place in &places {
             ends.insert(place.clone(), until.offset(&client, place).await?);
@@ -177,7 +183,7 @@ pub(crate) async fn run(args: Consume, environment: &Environment) -> Result<(), 
                 consumer.seek(&place, offset);
             }
         }
-        read(&mut consumer, most, &ends, |record| {
+        read_records(&mut consumer, most, &ends, |record| {
             let mut out = std::io::stdout().lock();
             let is_wanted = filter.wants(record);
             if is_wanted {
@@ -204,7 +210,7 @@ pub(crate) async fn run(args: Consume, environment: &Environment) -> Result<(), 
     done.and(closed)
 }
 
-fn style(args: &Consume, environment: &Environment) -> Style {
+fn record_style(args: &Consume, environment: &Environment) -> Style {
     Style {
         format: args.shared.output,
         is_verbose: args.verbose,
@@ -217,7 +223,7 @@ fn style(args: &Consume, environment: &Environment) -> Style {
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Reads until enough was printed or all ends are reached.
-async fn read(
+async fn read_records(
     consumer: &mut Consumer,
     mut left: u64,
     ends: &BTreeMap<TopicPartition, i64>,

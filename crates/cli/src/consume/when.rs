@@ -6,7 +6,7 @@ use jiff::{Span, SpanRelativeTo, Timestamp, Unit};
 use ottla_client::{Client, ClientError, IsolationLevel, OffsetAt, TopicPartition};
 use ottla_clock::Clock;
 
-use crate::front::tell;
+use crate::front::print_to_stderr;
 
 /// A place in a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl StartPosition {
             Self::Offset(offset) => {
                 let (start, end) = (look(OffsetAt::Earliest).await?, look(OffsetAt::Latest).await?);
                 if !(start..=end).contains(&offset) {
-                    tell(format!(
+                    print_to_stderr(format!(
                         "Note: {place} has no offset {offset}: it begins at {start} and ends at {end}."
                     ));
                 }

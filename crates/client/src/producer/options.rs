@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use ottla_records::Compression;
 
-use crate::options::{Named, OptionError, OptionTable, flag, number, one_of, put, put_named, text};
+use crate::options::{
+    Named, OptionError, OptionTable, non_empty_text, one_of, parse_flag, parse_number, put_named,
+    put_value,
+};
 
 /// Which replicas must have a batch before it counts as written (`acks`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -132,40 +135,51 @@ const UNUSED: &[&str] = &[
 const USED: &[Named<ProducerOptions>] = &[
     ("acks", |options, value| {
         let all = [("0", Acks::None), ("1", Acks::Leader), ("all", Acks::All), ("-1", Acks::All)];
-        put(&mut options.acks, one_of(value, &all))?;
+        put_value(&mut options.acks, one_of(value, &all))?;
         // As in Kafka, fewer acknowledgements switch idempotence off without a warning.
         options.idempotent &= options.acks == Acks::All;
         Ok(())
     }),
     ("batch.size", |options, value| {
-        put(&mut options.batch_bytes, number::<usize>(value).map(|it| it.max(1)))
+        put_value(&mut options.batch_bytes, parse_number::<usize>(value).map(|it| it.max(1)))
     }),
     ("compression.type", |options, value| {
         let found = Compression::named(value.trim());
-        put(
+        put_value(
             &mut options.compression,
             found.ok_or_else(|| "it must be none, gzip, snappy, lz4 or zstd".to_owned()),
         )
     }),
     ("delivery.timeout.ms", |options, value| {
-        put(&mut options.delivery_timeout, number(value).map(Duration::from_millis))
+        put_value(&mut options.delivery_timeout, parse_number(value).map(Duration::from_millis))
     }),
     ("enable.idempotence", |options, value| {
-        let wanted = flag(value)?;
+        let wanted = parse_flag(value)?;
         if wanted && options.acks != Acks::All {
             return Err("idempotence needs acks=all".to_owned());
         }
-        put(&mut options.idempotent, Ok(wanted))
+        put_value(&mut options.idempotent, Ok(wanted))
     }),
-    ("linger.ms", |it, value| put(&mut it.linger, number(value).map(Duration::from_millis))),
-    ("max.block.ms", |it, value| put(&mut it.max_block, number(value).map(Duration::from_millis))),
+    ("linger.ms", |it, value| {
+        put_value(&mut it.linger, parse_number(value).map(Duration::from_millis))
+    }),
+    ("max.block.ms", |it, value| {
+        put_value(&mut it.max_block, parse_number(value).map(Duration::from_millis))
+    }),
     ("max.in.flight.requests.per.connection", |options, value| {
-        put(&mut options.requests_in_flight_max, number::<usize>(value).map(|it| it.max(1)))
+        put_value(
+            &mut options.requests_in_flight_max,
+            parse_number::<usize>(value).map(|it| it.max(1)),
+        )
     }),
-    ("max.request.size", |it, value| put(&mut it.request_bytes_max, number(value))),
-    ("request.timeout.ms", |it, value| put(&mut it.timeout_ms, number(value))),
-    ("transaction.timeout.ms", |it, value| put(&mut it.transaction_timeout_ms, number(value))),
-    ("transactional.id", |it, value| put(&mut it.transactional_id, Ok(text(value)))),
+    ("max.request.size", |it, value| put_value(&mut it.request_bytes_max, parse_number(value))),
+    ("request.timeout.ms", |it, value| put_value(&mut it.timeout_ms, parse_number(value))),
+    ("transaction.timeout.ms", |it, value| {
+        put_value(&mut it.transaction_timeout_ms, parse_number(value))
+    }),
+    ("transactional.id", |it, value| {
+        put_value(&mut it.transactional_id, Ok(non_empty_text(value)))
+    }),
 ];
 
 impl ProducerOptions {

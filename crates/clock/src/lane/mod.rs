@@ -170,7 +170,7 @@ impl Lane {
     /// allow, the caller's being one. In a simulation no time passes.
     pub fn all<T: Send>(&self, work: Vec<(Share, impl FnOnce() -> T + Send)>) -> Vec<Option<T>> {
         match &self.0 {
-            LaneKind::Threads(pool) => pool::all(&pool.rules, work),
+            LaneKind::Threads(pool) => pool::run_all(&pool.rules, work),
             LaneKind::Simulated(_) => work.into_iter().map(|(_, work)| Some(work())).collect(),
         }
     }

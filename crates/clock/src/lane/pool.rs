@@ -294,7 +294,7 @@ impl Pool {
 }
 
 /// See [`super::Lane::all`].
-pub(super) fn all<T: Send, W: FnOnce() -> T + Send>(
+pub(super) fn run_all<T: Send, W: FnOnce() -> T + Send>(
     rules: &LaneRules,
     work: Vec<(Share, W)>,
 ) -> Vec<Option<T>> {

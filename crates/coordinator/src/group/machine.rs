@@ -77,7 +77,7 @@ impl Machine for GroupMachine {
                 consumer::start_sessions(scene);
                 offsets::expire::start_expiry_timer(scene);
             }
-            GroupCommand::Expired(timer) => expired(scene, &timer),
+            GroupCommand::Expired(timer) => timer_expired(scene, &timer),
             GroupCommand::Join(join) => classic::join::join_group(scene, join),
             GroupCommand::Sync { request, version } => {
                 classic::sync::sync_group(scene, request, version)
@@ -165,7 +165,7 @@ impl Machine for GroupMachine {
     }
 }
 
-fn expired(scene: &mut GroupScene<'_>, timer: &GroupTimer) {
+fn timer_expired(scene: &mut GroupScene<'_>, timer: &GroupTimer) {
     match timer {
         GroupTimer::Session { group, member } => {
             classic::expire::session_expired(scene, group, member)

@@ -397,7 +397,7 @@ fn a_broker_that_is_taken_out_leads_nothing() {
     let id = leader(&bench, 0);
     let take_out = |bench: &mut MachineBench<Controller>, broker| {
         let told = reply(bench, ControllerCommand::UnregisterBroker { broker });
-        let told: UnregisterBrokerResponse = ottla_machine::answer(told);
+        let told: UnregisterBrokerResponse = ottla_machine::expect_reply(told);
         (ErrorCode(told.error_code), told.error_message)
     };
     assert_eq!(take_out(&mut bench, id), (ErrorCode::NONE, None));

@@ -309,13 +309,13 @@ impl<R: Reach> Up<R> {
                 unsent.insert(outgoing.correlation);
             }
             if let Some(ticket) = outgoing.told {
-                answers.insert(ticket, Err(ended(outgoing.is_begun, why)));
+                answers.insert(ticket, Err(connection_ended(outgoing.is_begun, why)));
             }
         }
         for request in self.in_flight.drain(..) {
             if let Some(ticket) = request.ticket {
                 let is_begun = !unsent.contains(&request.correlation);
-                answers.insert(ticket, Err(ended(is_begun, why)));
+                answers.insert(ticket, Err(connection_ended(is_begun, why)));
             }
         }
     }
@@ -351,7 +351,7 @@ impl<R: Reach> Up<R> {
 }
 
 /// The error of a request whose connection has ended.
-fn ended(is_begun: bool, why: &Arc<io::Error>) -> PeerError {
+fn connection_ended(is_begun: bool, why: &Arc<io::Error>) -> PeerError {
     let why = Arc::clone(why);
     if is_begun { PeerError::Unanswered(why) } else { PeerError::NotSent(why) }
 }

@@ -19,7 +19,7 @@ use super::message::{
     InSyncProposal, IncarnatedMember, PartitionEvent, PartitionMessage, SimHeartbeat,
     SimRegistration,
 };
-use super::metadata::{HeardOf, SESSION_MS, TOPIC, controller, partition};
+use super::metadata::{HeardOf, SESSION_MS, TOPIC, new_controller, partition_state};
 use super::world::PartitionWorld;
 use crate::invariant::{Invariant, InvariantCheck, Judge as _};
 
@@ -289,7 +289,7 @@ impl PartitionWorld {
     pub(super) fn fail_over(&mut self) -> InvariantCheck {
         self.coverage.failovers += 1;
         let image = self.journal.controller.cluster().clone();
-        self.journal.controller = controller(image, self.in_sync_min);
+        self.journal.controller = new_controller(image, self.in_sync_min);
         self.journal.term += 1;
         self.journal.active_ms = self.schedule.now_ms();
         self.journal.timers.clear();
@@ -338,7 +338,7 @@ impl PartitionWorld {
             known.is_some_and(|known| [known.epoch, -1].contains(&member.broker_epoch))
         };
         let all_present = alter.in_sync.iter().all(is_present);
-        let isr = partition(cluster).map(|it| it.isr.clone());
+        let isr = partition_state(cluster).map(|it| it.isr.clone());
         self.demand(Invariant::StaleBrokerEpochNeverInIsr, all_present, |_| {
             format!("{:?} became the in-sync set {isr:?}", alter.in_sync)
         })

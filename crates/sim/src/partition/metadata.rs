@@ -82,7 +82,7 @@ impl ConfigRules for AnyConfig {
 }
 
 /// A controller of the cluster as it is.
-pub(super) fn controller(cluster: Cluster, in_sync_min: usize) -> Controller {
+pub(super) fn new_controller(cluster: Cluster, in_sync_min: usize) -> Controller {
     let settings = ControllerSettings {
         partitions: 2,
         session_ms: i64::try_from(SESSION_MS).unwrap_or(i64::MAX),
@@ -97,7 +97,7 @@ pub(super) fn controller(cluster: Cluster, in_sync_min: usize) -> Controller {
 impl ControllerJournal {
     pub fn new(brokers: usize, in_sync_min: usize) -> Self {
         Self {
-            controller: controller(Cluster::default(), in_sync_min),
+            controller: new_controller(Cluster::default(), in_sync_min),
             records: Vec::new(),
             term: 0,
             active_ms: 0,
@@ -109,12 +109,12 @@ impl ControllerJournal {
 
     /// The partition, as the controller has it.
     pub fn partition(&self) -> Option<&PartitionState> {
-        partition(self.controller.cluster())
+        partition_state(self.controller.cluster())
     }
 }
 
 /// The partition, as some broker has it.
-pub(super) fn partition(cluster: &Cluster) -> Option<&PartitionState> {
+pub(super) fn partition_state(cluster: &Cluster) -> Option<&PartitionState> {
     cluster.topic_by_id(TOPIC)?.partitions.get(&0)
 }
 
@@ -163,7 +163,7 @@ impl PartitionWorld {
         (turn.base_offset, twin_turn.base_offset) = (end, end);
         // A controller that knows nothing but the image and the sessions must decide the same.
         let image = self.journal.controller.cluster().clone();
-        let mut twin = controller(image, self.in_sync_min);
+        let mut twin = new_controller(image, self.in_sync_min);
         twin.restore(self.journal.controller.volatile());
         twin.decide(command.clone(), &mut twin_turn);
         self.journal.controller.decide(command, &mut turn);

@@ -74,7 +74,7 @@ impl Dirt {
 }
 
 /// Those at the log's front that are closed, with all indexes in their files.
-fn closed(all: &[Arc<Segment>]) -> &[Arc<Segment>] {
+fn closed_segments(all: &[Arc<Segment>]) -> &[Arc<Segment>] {
     let closed = &all[..all.len() - 1];
     let unsealed = closed.iter().position(|it| !it.is_sealed());
     &closed[..unsealed.unwrap_or(closed.len())]
@@ -97,7 +97,7 @@ impl LogView {
         let from = from.max(self.log_start());
         let (mut clean_bytes, mut dirty_bytes, mut oldest_ms) = (0, 0, -1);
         let mut upto = from;
-        for (at, segment) in closed(&all).iter().enumerate() {
+        for (at, segment) in closed_segments(&all).iter().enumerate() {
             let next = all.get(at + 1).map_or(limit, |next| next.base);
             if next <= from {
                 clean_bytes += segment.size();

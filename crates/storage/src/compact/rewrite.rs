@@ -65,7 +65,7 @@ impl BatchJudge<'_> {
             } else if count == 0 {
                 Ok(Rewritten::Same)
             } else {
-                Ok(Rewritten::Other(emptied(&batch)?))
+                Ok(Rewritten::Other(emptied_batch(&batch)?))
             };
         }
         let waits = tombstones || batch.is_control() && facts.void;
@@ -76,7 +76,7 @@ impl BatchJudge<'_> {
         if kept.len() == count && horizon == batch.delete_horizon_ms() {
             return Ok(Rewritten::Same);
         }
-        Ok(Rewritten::Other(thinned(&batch, &kept, horizon)?))
+        Ok(Rewritten::Other(thinned_batch(&batch, &kept, horizon)?))
     }
 
     fn keeps(&self, record: &Record<'_>, is_over: bool) -> bool {
@@ -96,7 +96,7 @@ fn last_delta(batch: &Batch<'_>) -> i32 {
 }
 
 /// The batch with fewer records, or with a horizon; offsets and sequence numbers stay.
-fn thinned(
+fn thinned_batch(
     batch: &Batch<'_>,
     kept: &[Record<'_>],
     horizon: Option<TimestampMs>,
@@ -113,7 +113,7 @@ fn thinned(
 }
 
 /// The batch without records.
-fn emptied(batch: &Batch<'_>) -> Result<Vec<u8>, StorageError> {
+fn emptied_batch(batch: &Batch<'_>) -> Result<Vec<u8>, StorageError> {
     let options = BatchOptions { compression: Compression::None, ..BatchOptions::of(batch)? };
     let mut builder = BatchBuilder::new(options);
     builder.reach(last_delta(batch), batch.max_timestamp());

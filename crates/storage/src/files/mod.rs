@@ -248,12 +248,12 @@ pub(crate) fn read_whole(files: &dyn Files, path: &Path) -> io::Result<Option<Ve
 ///
 /// # Errors
 /// What the file system says; the old content is still there then, or the new.
-pub(crate) fn replace(files: &dyn Files, path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace_durably(files: &dyn Files, path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace_soon(files, path, bytes)?;
     path.parent().map_or(Ok(()), |dir| files.sync_dir(dir))
 }
 
-/// As [`replace`], but a power cut may bring the old content back: for what may be old.
+/// As [`replace_durably`], but a power cut may bring the old content back: for what may be old.
 ///
 /// # Errors
 /// What the file system says; the old content is still there then, or the new.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use ottla_types::TimestampMs;
 
 use crate::error::StorageError;
-use crate::files::{Durability, FileRef, Files, LazyFile, read_exact_at, read_whole, replace};
+use crate::files::{
+    Durability, FileRef, Files, LazyFile, read_exact_at, read_whole, replace_durably,
+};
 
 /// An entry of an index file.
 pub(crate) trait IndexEntry: Copy + PartialEq {
@@ -113,7 +115,7 @@ impl Unsaved {
         let is_synced = durability == Durability::Synced;
         let write = || {
             let file = match self.saved {
-                Saved::Untrue => return replace(files, &self.path, &self.bytes),
+                Saved::Untrue => return replace_durably(files, &self.path, &self.bytes),
                 Saved::First(_) if self.bytes.is_empty() && !is_synced => return Ok(()),
                 // Also with nothing to add: what was written while more could come is not durable.
                 Saved::First(_) if self.at > 0 => files.open(&self.path)?,

@@ -8,14 +8,14 @@ use ottla_client::{Consumer, ConsumerOptions, Start, TopicPartition};
 use ottla_clock::Clock;
 
 use super::formatter::Formatter;
-use super::{COMMAND_CONFIG_OF_CONSUMER, CONSUMER_PROPERTY, FORMATTER_PROPERTY, settings};
+use super::{COMMAND_CONFIG_OF_CONSUMER, CONSUMER_PROPERTY, FORMATTER_PROPERTY, console_settings};
 use crate::options::Parsed;
-use crate::session::{GOODBYE, ToolError, ToolSession, ToolStop, failed, key_values};
-use crate::tell;
+use crate::print_to_stderr;
+use crate::session::{GOODBYE, ToolError, ToolSession, ToolStop, key_values, tool_failed};
 
-pub fn consume(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+pub fn run_console_consumer(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let wanted = ConsumeOptions::new(args)?;
-    let options = options(args, session, wanted.partition)?;
+    let options = consumer_options(args, session, wanted.partition)?;
     let settings = formatter_settings(args)?;
     let formatter = Formatter::of_class(args.one("formatter"), &settings)?;
     let mut reading = ConsoleReading::new(args)?;
@@ -25,11 +25,11 @@ pub fn consume(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolE
     let mut stop = ToolStop::new(session)?;
     let mut consumer = Consumer::new(client, options);
     let done = session
-        .wait(begin(&mut consumer, wanted, start, &mut stop))
-        .and_then(|()| read(session, &mut consumer, &formatter, &mut reading, &mut stop));
+        .wait(begin_reading(&mut consumer, wanted, start, &mut stop))
+        .and_then(|()| print_records(session, &mut consumer, &formatter, &mut reading, &mut stop));
     // The reader of the output has closed it: that is no failure, but there is nothing to flush.
     let flushed = session.out.flush();
-    tell(&format!("Processed a total of {} messages", reading.count));
+    print_to_stderr(&format!("Processed a total of {} messages", reading.count));
     let closed = session.wait(stop.or(consumer.close_within(GOODBYE)));
     if args.has("enable-systest-events") {
         writeln!(session.out, "shutdown_complete")?;
@@ -40,7 +40,7 @@ pub fn consume(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolE
 }
 
 /// Starts reading: one partition from a place in it, or topics, as a member of a group.
-async fn begin(
+async fn begin_reading(
     consumer: &mut Consumer,
     wanted: ConsumeOptions<'_>,
     start: Start,
@@ -100,11 +100,11 @@ impl<'a> ConsumeOptions<'a> {
         if has_offset && args.has("from-beginning") {
             return usage("Options from-beginning and offset cannot be specified together.");
         }
-        Ok(Self { topic, pattern, partition, offset: offset(args)? })
+        Ok(Self { topic, pattern, partition, offset: start_offset(args)? })
     }
 }
 
-fn offset(args: &Parsed) -> Result<Option<StartOffset>, ToolError> {
+fn start_offset(args: &Parsed) -> Result<Option<StartOffset>, ToolError> {
     let Some(text) = args.one("offset") else { return Ok(None) };
     let offset = match text.to_lowercase().as_str() {
         "earliest" => StartOffset::Known(Start::Beginning),
@@ -122,7 +122,7 @@ fn offset(args: &Parsed) -> Result<Option<StartOffset>, ToolError> {
 }
 
 /// The consumer's options, of the file and of the command line, which must not contradict.
-fn options(
+fn consumer_options(
     args: &Parsed,
     session: &ToolSession<'_>,
     partition: Option<i32>,
@@ -151,7 +151,7 @@ fn options(
     }
     if args.has("from-beginning") {
         if let Some(other) = said("auto.offset.reset").last().filter(|it| *it != "earliest") {
-            return Err(failed(format!(
+            return Err(tool_failed(format!(
                 "--from-beginning and auto.offset.reset={other} contradict each other; leave one of them out"
             )));
         }
@@ -171,7 +171,7 @@ fn options(
 fn formatter_settings(
     args: &Parsed,
 ) -> Result<std::collections::BTreeMap<String, String>, ToolError> {
-    let mut all = settings(args, "formatter-config", &FORMATTER_PROPERTY)?;
+    let mut all = console_settings(args, "formatter-config", &FORMATTER_PROPERTY)?;
     let words = key_values(FORMATTER_PROPERTY.words(args)?);
     for (option, name) in
         [("key-deserializer", "key.deserializer"), ("value-deserializer", "value.deserializer")]
@@ -208,7 +208,7 @@ impl ConsoleReading {
     }
 }
 
-fn read(
+fn print_records(
     session: &mut ToolSession<'_>,
     consumer: &mut Consumer,
     formatter: &Formatter,
@@ -226,7 +226,7 @@ fn read(
                     Err(error)
                         if error.kind() == ErrorKind::InvalidData && reading.skips_errors =>
                     {
-                        tell(&format!("{}@{}: {error}", record.place, record.offset));
+                        print_to_stderr(&format!("{}@{}: {error}", record.place, record.offset));
                     }
                     printed => printed?,
                 }

@@ -14,19 +14,19 @@ pub const TOOLS: &[&Tool] = &[
         name: "kafka-producer-perf-test",
         about: "Write records at a given rate, and print throughput and latency.",
         options: produce::OPTIONS,
-        run: produce::run,
+        run: produce::run_producer_perf,
     },
     &Tool {
         name: "kafka-consumer-perf-test",
         about: "Read records, and print the throughput.",
         options: consume::OPTIONS,
-        run: consume::run,
+        run: consume::run_consumer_perf,
     },
     &Tool {
         name: "kafka-e2e-latency",
         about: "Write records one by one, and print the time until each can be read.",
         options: latency::OPTIONS,
-        run: latency::run,
+        run: latency::run_latency,
     },
 ];
 

@@ -9,7 +9,7 @@ use ottla_clock::Clock;
 
 use super::{Letters, MEGABYTE, float, per, percentile};
 use crate::options::{Opt, Parsed, flag, last, many};
-use crate::session::{ToolError, ToolSession, failed, read};
+use crate::session::{ToolError, ToolSession, read_file, tool_failed};
 
 pub const OPTIONS: &[Opt] = &[
     last("topic", "NAME", "The topic."),
@@ -58,12 +58,12 @@ impl Payload {
             }
             (Some(size), None, false) => Ok(Self::Letters(letters, size)),
             (None, Some(file), false) => {
-                let text = read(file)?;
+                let text = read_file(file)?;
                 let divider = args.one("payload-delimiter").unwrap_or("\\n").replace("\\n", "\n");
                 let parts = text.split(divider.as_str()).filter(|it| !it.is_empty());
                 let parts: Vec<Bytes> = parts.map(|it| Bytes::from(it.to_owned())).collect();
                 if parts.is_empty() {
-                    return Err(failed(format!(
+                    return Err(tool_failed(format!(
                         "File does not exist or empty file provided: {file}"
                     )));
                 }
@@ -249,7 +249,7 @@ impl ProducePerf<'_, '_> {
 }
 
 /// The transactions' id and duration, from the options or the producer's settings.
-fn transactions(
+fn transaction_plan(
     args: &Parsed,
     named: Option<&str>,
     clock: &Clock,
@@ -299,7 +299,7 @@ impl<'a> ProducePlan<'a> {
     }
 }
 
-pub fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
+pub fn run_producer_perf(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError> {
     let mut plan = ProducePlan::of(args).map_err(ToolError::Usage)?;
     let clock = Clock::real();
     let payload = Payload::of(args, &clock)?;
@@ -317,7 +317,7 @@ pub fn run(args: &Parsed, session: &mut ToolSession<'_>) -> Result<(), ToolError
     let bootstrap = words.iter().find_map(|it| it.strip_prefix("bootstrap.servers="));
     session.bootstrap = session.bootstrap.take().or_else(|| bootstrap.map(str::to_owned));
     let mut options = session.producer_options(&[], words.into_iter())?;
-    let transactions = transactions(args, options.transactional_id.as_deref(), &clock)?;
+    let transactions = transaction_plan(args, options.transactional_id.as_deref(), &clock)?;
     (options.transactional_id, plan.transaction) = transactions.unzip();
     options.reports = true;
     let mut producer = Producer::new(session.connect()?, options);

@@ -153,8 +153,10 @@ impl SimClient {
         let mut trace = self.shared.trace.borrow_mut();
         trace.event(at_ms, node, &(R::NAME, version, hash));
         match &answered {
-            Ok(answer) => trace.note(at_ms, node, || brief(&request) + &brief(&answer)),
-            Err(lost) => trace.note(at_ms, node, || format!("{}\n        {lost}", brief(&request))),
+            Ok(answer) => trace.note(at_ms, node, || brief_text(&request) + &brief_text(&answer)),
+            Err(lost) => {
+                trace.note(at_ms, node, || format!("{}\n        {lost}", brief_text(&request)))
+            }
         }
         drop(trace);
         match &answered {
@@ -209,7 +211,7 @@ pub fn is_passing(code: ErrorCode) -> bool {
 }
 
 /// A message without the fields that hardly any has.
-fn brief(message: &impl Debug) -> String {
+fn brief_text(message: &impl Debug) -> String {
     let text = format!("{message:?}");
     let text = text.replace(", unknown_tags: UnknownTags([])", "");
     let text = text.replace("topic_id: AAAAAAAAAAAAAAAAAAAAAA, ", "");
