@@ -56,8 +56,8 @@ fn lifecycle_row(
 }
 
 impl PartitionWorld {
-    /// A broker registers until it knows its epoch, by the answer or from the metadata; then it sends
-    /// heartbeats.
+    /// A broker registers until it knows its epoch, by the answer or from the metadata; then it
+    /// sends heartbeats.
     pub(super) fn say_alive(&mut self, at: usize) {
         let term = self.journal.term;
         let broker = &self.brokers[at];
