@@ -10,7 +10,7 @@ use ottla_protocol::shared::voters_record::{
     Endpoint as RecordEndpoint, KRaftVersionFeature, Voter as RecordVoter, VotersRecord,
 };
 use ottla_protocol::{EncodeError, Encoder, Message, encode_metadata};
-use ottla_raft::{Endpoint, ReplicaKey, Voter, VoterSet};
+use ottla_raft::{Endpoint, QuorumControl, ReplicaKey, Voter, VoterSet};
 use ottla_records::control::ControlKind;
 use ottla_records::{BadBatch, BatchBuilder, BatchOptions, NewRecord};
 use ottla_types::{LeaderEpoch, NodeId, Offset, TimestampMs};
@@ -74,18 +74,27 @@ fn control_record(kind: ControlKind, value: &impl Message) -> Result<Control, En
     Ok((kind, e.into_bytes()))
 }
 
-pub(crate) fn leader_change(leader: NodeId, voters: &VoterSet) -> Result<Control, EncodeError> {
-    let ids = voters.iter();
-    let ids = ids.map(|it| LeaderVoter { voter_id: it.key.id, ..Default::default() });
-    let voters: Vec<LeaderVoter> = ids.collect();
-    let granting = voters.iter().filter(|it| it.voter_id == leader).cloned().collect();
+pub(crate) fn leader_change(
+    leader: NodeId,
+    voters: &VoterSet,
+    granted: &[NodeId],
+) -> Result<Control, EncodeError> {
+    let of = |id: NodeId| LeaderVoter { voter_id: id, ..Default::default() };
     let message = LeaderChangeMessage {
         leader_id: leader,
-        voters,
-        granting_voters: granting,
+        voters: voters.iter().map(|voter| of(voter.key.id)).collect(),
+        granting_voters: granted.iter().copied().map(of).collect(),
         ..Default::default()
     };
     control_record(ControlKind::LeaderChange, &message)
+}
+
+/// A control record that changes the quorum.
+pub(crate) fn quorum_control(control: &QuorumControl) -> Result<Control, EncodeError> {
+    match control {
+        QuorumControl::KraftVersion(version) => kraft_version(*version),
+        QuorumControl::Voters(voters) => voters_record(voters),
+    }
 }
 
 pub(crate) fn kraft_version(version: i16) -> Result<Control, EncodeError> {

@@ -8,7 +8,8 @@ use ottla_clock::Clock;
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::{DecodeError, EncodeError};
 use ottla_raft::{
-    Durable, Effect, Input, LogEnd, Moment, Raft, ReplicaKey, Role, Timing, VoterSet,
+    Candidacy, Durable, Effect, Input, LogBatch, LogEnd, Moment, QuorumControl, QuorumLog, Raft,
+    RaftSetup, ReplicaKey, Role, SnapshotId, Timing, Voter, VoterSet,
 };
 use ottla_records::BadBatch;
 use ottla_storage::{
@@ -20,7 +21,7 @@ use ottla_types::{Bug, LeaderEpoch, NodeId, Offset, Uuid, is_planted};
 use crate::FOLDER;
 use crate::batch::{self, BatchPlace};
 use crate::replay::Replay;
-use crate::snapshot::{self, SnapshotId, read_file, replace_file};
+use crate::snapshot::{self, read_file, replace_file, snapshot_path};
 use crate::state;
 
 /// How much of the log is read at a time, in bytes.
@@ -133,7 +134,7 @@ impl Snapshot {
         let now = &mut || self.clock.wall_ms();
         let bytes =
             snapshot::snapshot_bytes(self.id.epoch, now, last_contained, &self.more, records)?;
-        replace_file(&*self.files, &self.id.path(&self.folder), &bytes)?;
+        replace_file(&*self.files, &snapshot_path(self.id, &self.folder), &bytes)?;
         Ok(self.id)
     }
 }
@@ -146,11 +147,8 @@ pub struct Quorum {
     log: Log,
     raft: Raft,
     own: ReplicaKey,
-    kraft_version: i16,
     committed: Offset,
     clock: Clock,
-    /// Has the log a record of the voters?
-    voters_in_log: bool,
 }
 
 impl Quorum {
@@ -163,11 +161,11 @@ impl Quorum {
         let files = &setup.files;
         let failed = |source| StorageError::Io { path: folder.clone(), source };
         files.make_dir(&folder).map_err(failed)?;
-        let mut replay = Replay::default();
+        let mut replay = Replay::over(QuorumLog::new(setup.static_voters.clone()));
         let newest = snapshot::newest_snapshot(&**files, &folder)?;
         if let Some(id) = newest {
-            let bytes = read_file(&**files, &id.path(&folder))?;
-            replay.take(&bytes.unwrap_or_default())?;
+            let bytes = read_file(&**files, &snapshot_path(id, &folder))?;
+            replay.take_snapshot(id, &bytes.unwrap_or_default())?;
         }
         let log = Self::open_log(&setup, &folder)?;
         let start = newest.map_or(0, |id| id.end);
@@ -178,26 +176,33 @@ impl Quorum {
             );
             return Err(QuorumError::Corrupt(why));
         }
-        read_log(&log, start, &mut replay)?;
-        let unfinished = replay.finish();
-        let voters_in_log = replay.voters.is_some();
-        let voters = replay.voters.unwrap_or_else(|| setup.static_voters.clone());
-        if !voters.has(setup.own) {
-            let why = format!("node {} is not among its voters", setup.own.id);
+        if log.log_end() < start {
+            let why = format!("it ends at {}, before its snapshot at {start}", log.log_end());
             return Err(QuorumError::Corrupt(why));
         }
-        let end = LogEnd { epoch: log.view().latest_epoch().max(0), offset: log.log_end() };
+        read_log(&log, start, &mut replay)?;
+        let unfinished = replay.finish();
+        let known = replay.log.voters().of_node(setup.own.id);
+        let Some(known) = known.filter(|_| replay.log.voters().has(setup.own)) else {
+            let why = format!("node {} is not among its voters", setup.own.id);
+            return Err(QuorumError::Corrupt(why));
+        };
+        // What the log says of this node stays as it is until the node has peers to tell.
+        let own = Voter { key: setup.own, ..known.clone() };
         let durable = state::read_state(&**files, &folder)?;
         let mut quorum = Self {
             files: Arc::clone(files),
-            raft: Raft::new(setup.own, voters, end, Timing::default()),
+            raft: Raft::new(RaftSetup {
+                own,
+                candidacy: Candidacy::ByOperator,
+                log: replay.log,
+                timing: Timing::default(),
+            }),
             folder,
             log,
             own: setup.own,
-            kraft_version: if voters_in_log { replay.kraft_version.max(1) } else { 0 },
             committed: 0,
             clock: setup.clock,
-            voters_in_log,
         };
         quorum.step(Input::Started(durable))?;
         Ok(OpenedQuorum { quorum, records: replay.records, unfinished })
@@ -231,19 +236,16 @@ impl Quorum {
                     let more = self.decide(Input::Persisted(durable));
                     more.into_iter().rev().for_each(|it| todo.push_front(it));
                 }
-                Effect::OpenEpoch { epoch } => {
-                    let start = self.log.log_end();
-                    self.open_epoch(epoch)?;
-                    todo.extend(self.decide(Input::EpochOpened { epoch, start }));
+                Effect::OpenEpoch { epoch, granted, controls } => {
+                    let batch = self.open_epoch(epoch, &granted, controls)?;
+                    todo.extend(self.decide(Input::Appended(batch)));
                     todo.extend(self.decide(Input::Stored(self.end())));
                 }
                 Effect::Committed(end) => self.committed = end,
+                Effect::Fatal(reason) => return Err(QuorumError::Corrupt(reason.to_string())),
                 // A single voter asks no other voter and waits for none. The peers of a larger
                 // quorum are the next thing to be built here.
-                Effect::AskVotes(_)
-                | Effect::AnswerVote { .. }
-                | Effect::StepDown
-                | Effect::Wait { .. } => {}
+                _ => {}
             }
         }
         Ok(())
@@ -259,7 +261,7 @@ impl Quorum {
     }
 
     fn persist(&self, durable: &Durable) -> Result<(), StorageError> {
-        state::write_state(&*self.files, &self.folder, durable, self.kraft_version)
+        state::write_state(&*self.files, &self.folder, durable, self.kraft_version())
     }
 
     fn end(&self) -> LogEnd {
@@ -274,19 +276,24 @@ impl Quorum {
         }
     }
 
-    /// The batch that opens an epoch; the first of all also has the voters.
-    fn open_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), QuorumError> {
-        let voters = self.raft.voters();
-        let mut controls = vec![batch::leader_change(self.own.id, voters)?];
-        if self.voters_in_log && self.log.log_end() == 0 {
-            controls.push(batch::kraft_version(self.kraft_version)?);
-            controls.push(batch::voters_record(voters)?);
+    /// The batch that opens an epoch; the first of all also says who votes.
+    fn open_epoch(
+        &mut self,
+        epoch: LeaderEpoch,
+        granted: &[NodeId],
+        controls: Vec<QuorumControl>,
+    ) -> Result<LogBatch, QuorumError> {
+        let mut all = vec![batch::leader_change(self.own.id, self.raft.voters(), granted)?];
+        for control in &controls {
+            all.push(batch::quorum_control(control)?);
         }
         let place = self.place(epoch);
-        let bytes = batch::of_controls(place, &controls)?;
+        let bytes = batch::of_controls(place, &all)?;
         self.write(&bytes, place)?;
         self.log.flush()?;
-        Ok(())
+        let base = place.base_offset;
+        let controls = (base + 1..).zip(controls).collect();
+        Ok(LogBatch { base, end: self.log.log_end(), epoch, controls })
     }
 
     fn write(&mut self, bytes: &[u8], place: BatchPlace) -> Result<(), QuorumError> {
@@ -302,13 +309,15 @@ impl Quorum {
     /// # Errors
     /// See [`QuorumError::is_refusal`].
     pub fn append(&mut self, records: &[(MetadataRecord, i16)]) -> Result<Offset, QuorumError> {
-        if !matches!(self.raft.role(), Role::Leader { .. }) {
+        if !matches!(self.raft.role(), Role::Leader(_)) {
             return Err(QuorumError::NotLeader);
         }
         let place = self.place(self.raft.epoch());
         let bytes = batch::of_records(place, records)?;
         self.write(&bytes, place)?;
-        Ok(self.log.log_end())
+        let (base, end, epoch) = (place.base_offset, self.log.log_end(), place.leader_epoch);
+        self.step(Input::Appended(LogBatch { base, end, epoch, controls: Vec::new() }))?;
+        Ok(end)
     }
 
     /// What must be done to make durable what was appended so far.
@@ -337,9 +346,9 @@ impl Quorum {
     /// # Errors
     /// The voters have no form in their version.
     pub fn begin_snapshot(&self, end: Offset) -> Result<Snapshot, QuorumError> {
-        let more = if self.voters_in_log {
+        let more = if self.kraft_version() >= 1 {
             vec![
-                batch::kraft_version(self.kraft_version)?,
+                batch::kraft_version(self.kraft_version())?,
                 batch::voters_record(self.raft.voters())?,
             ]
         } else {
@@ -375,8 +384,8 @@ impl Quorum {
     /// The level of `kraft.version`: 1 where the voters are in the log, 0 where settings name
     /// them.
     #[must_use]
-    pub const fn kraft_version(&self) -> i16 {
-        self.kraft_version
+    pub fn kraft_version(&self) -> i16 {
+        self.raft.log().kraft_version()
     }
 
     /// The epoch.
@@ -393,7 +402,7 @@ impl Quorum {
 
     /// The voters.
     #[must_use]
-    pub const fn voters(&self) -> &VoterSet {
+    pub fn voters(&self) -> &VoterSet {
         self.raft.voters()
     }
 
@@ -416,7 +425,7 @@ fn read_log(log: &Log, from: Offset, replay: &mut Replay) -> Result<(), QuorumEr
         let Some(Ok(last)) = ottla_records::batches_in(&bytes).last() else {
             return Err(QuorumError::Corrupt(format!("no batch can be read at offset {at}")));
         };
-        replay.take(&bytes)?;
+        replay.take_log(&bytes)?;
         at = last.next_offset();
     }
     Ok(())

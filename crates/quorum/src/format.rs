@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ottla_protocol::metadata::MetadataRecord;
-use ottla_raft::{Voter, VoterSet};
+use ottla_raft::{SnapshotId, Voter, VoterSet};
 use ottla_storage::{Files, StorageError};
 use ottla_types::TimestampMs;
 
@@ -13,7 +13,7 @@ use crate::batch;
 use crate::driver::QuorumError;
 use crate::replay::Replay;
 use crate::snapshot::{
-    SnapshotId, read_file, replace_file, replace_named, snapshot_bytes, sync_folder,
+    read_file, replace_file, replace_named, snapshot_bytes, snapshot_path, sync_folder,
 };
 
 const BOOTSTRAP: &str = "bootstrap.checkpoint";
@@ -53,7 +53,7 @@ pub fn format_directory(
     let more = [batch::kraft_version(1)?, batch::voters_record(&voters)?];
     let last_contained = now();
     let snapshot = snapshot_bytes(0, now, last_contained, &more, &[])?;
-    let path = SnapshotId { end: 0, epoch: 0 }.path(&folder);
+    let path = snapshot_path(SnapshotId::default(), &folder);
     replace_file(&**files, &path, &snapshot)?;
     // The names of both, before `meta.properties` says that they are there.
     sync_folder(&**files, dir)?;
@@ -70,6 +70,6 @@ pub fn read_bootstrap(
 ) -> Result<Vec<MetadataRecord>, QuorumError> {
     let Some(bytes) = read_file(&**files, &dir.join(BOOTSTRAP))? else { return Ok(Vec::new()) };
     let mut replay = Replay::default();
-    replay.take(&bytes)?;
+    replay.take_snapshot(SnapshotId::default(), &bytes)?;
     Ok(replay.records)
 }

@@ -14,8 +14,7 @@ mod state;
 
 pub use driver::{OpenedQuorum, Quorum, QuorumError, Setup, Snapshot, Store};
 pub use format::{FormatOptions, format_directory, read_bootstrap};
-pub use ottla_raft::{Endpoint, ReplicaKey, Voter, VoterSet};
-pub use snapshot::SnapshotId;
+pub use ottla_raft::{Endpoint, ReplicaKey, SnapshotId, Voter, VoterSet};
 
 /// The folder of the metadata log in its data directory.
 pub const FOLDER: &str = "__cluster_metadata-0";

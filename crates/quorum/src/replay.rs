@@ -5,9 +5,9 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_protocol::shared::kraft_version_record::KRaftVersionRecord;
 use ottla_protocol::shared::voters_record::VotersRecord;
 use ottla_protocol::{Decoder, Message, decode_metadata};
-use ottla_raft::VoterSet;
-use ottla_records::batches_in;
+use ottla_raft::{LogBatch, QuorumControl, QuorumLog, SnapshotId};
 use ottla_records::control::ControlKind;
+use ottla_records::{Batch, batches_in};
 
 use crate::batch::voter_set;
 use crate::driver::QuorumError;
@@ -20,51 +20,58 @@ const UNPACKED_BYTES_MAX: usize = 64 << 20;
 pub(crate) struct Replay {
     /// Records for the metadata, in order; those of a transaction that was aborted are left out.
     pub records: Vec<MetadataRecord>,
-    /// The voters, if the log has them.
-    pub voters: Option<VoterSet>,
-    /// The version of the quorum's protocol.
-    pub kraft_version: i16,
+    /// What the quorum has to know of the log.
+    pub log: QuorumLog,
     /// Where the open metadata transaction began, among the records.
     open: Option<usize>,
 }
 
 impl Replay {
-    /// Takes all batches of `bytes` in.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<(), QuorumError> {
+    /// Nothing has been read yet.
+    pub fn over(log: QuorumLog) -> Self {
+        Self { log, ..Self::default() }
+    }
+
+    /// Takes all batches of a snapshot in.
+    pub fn take_snapshot(&mut self, id: SnapshotId, bytes: &[u8]) -> Result<(), QuorumError> {
+        let mut controls = Vec::new();
         for batch in batches_in(bytes) {
-            let batch = batch?;
-            if !batch.crc_is_right() {
-                return Err(QuorumError::Corrupt(format!(
-                    "the checksum at offset {} does not fit",
-                    batch.base_offset()
-                )));
-            }
-            let unpacked = batch.unpack(UNPACKED_BYTES_MAX)?;
-            for record in unpacked.records() {
-                let record = record?;
-                let value = Bytes::copy_from_slice(record.value.unwrap_or_default());
-                if batch.is_control() {
-                    self.control(ControlKind::of(&record), value)?;
-                } else {
-                    self.record(decode_metadata(value)?);
-                }
-            }
+            let batch = self.take_batch(&batch?)?;
+            controls.extend(batch.controls.into_iter().map(|(_, control)| control));
+        }
+        self.log.replaced(id, controls);
+        Ok(())
+    }
+
+    /// Takes all batches of a part of the log in.
+    pub fn take_log(&mut self, bytes: &[u8]) -> Result<(), QuorumError> {
+        for batch in batches_in(bytes) {
+            let batch = self.take_batch(&batch?)?;
+            self.log.appended(&batch);
         }
         Ok(())
     }
 
-    fn control(&mut self, kind: Option<ControlKind>, value: Bytes) -> Result<(), QuorumError> {
-        let mut d = Decoder::new(value);
-        match kind {
-            Some(ControlKind::KraftVersion) => {
-                self.kraft_version = KRaftVersionRecord::decode(&mut d, 0)?.kraft_version;
-            }
-            Some(ControlKind::KraftVoters) => {
-                self.voters = Some(voter_set(&VotersRecord::decode(&mut d, 0)?));
-            }
-            _ => {}
+    fn take_batch(&mut self, batch: &Batch<'_>) -> Result<LogBatch, QuorumError> {
+        let base = batch.base_offset();
+        if !batch.crc_is_right() {
+            return Err(QuorumError::Corrupt(format!(
+                "the checksum at offset {base} does not fit"
+            )));
         }
-        Ok(())
+        let mut controls = Vec::new();
+        let unpacked = batch.unpack(UNPACKED_BYTES_MAX)?;
+        for record in unpacked.records() {
+            let record = record?;
+            let value = Bytes::copy_from_slice(record.value.unwrap_or_default());
+            if batch.is_control() {
+                let control = decode_control(ControlKind::of(&record), value)?;
+                controls.extend(control.map(|control| (record.offset, control)));
+            } else {
+                self.record(decode_metadata(value)?);
+            }
+        }
+        Ok(LogBatch { base, end: batch.next_offset(), epoch: batch.leader_epoch(), controls })
     }
 
     fn record(&mut self, record: MetadataRecord) {
@@ -88,4 +95,22 @@ impl Replay {
         }
         open.is_some()
     }
+}
+
+/// What a control record says of the quorum, if it does.
+fn decode_control(
+    kind: Option<ControlKind>,
+    value: Bytes,
+) -> Result<Option<QuorumControl>, QuorumError> {
+    let mut d = Decoder::new(value);
+    Ok(match kind {
+        Some(ControlKind::KraftVersion) => {
+            let version = KRaftVersionRecord::decode(&mut d, 0)?.kraft_version;
+            Some(QuorumControl::KraftVersion(version))
+        }
+        Some(ControlKind::KraftVoters) => {
+            Some(QuorumControl::Voters(voter_set(&VotersRecord::decode(&mut d, 0)?)))
+        }
+        _ => None,
+    })
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ottla_protocol::metadata::MetadataRecord;
+use ottla_raft::SnapshotId;
 use ottla_storage::{Files, StorageError};
 use ottla_types::{LeaderEpoch, Offset, TimestampMs};
 
@@ -13,26 +14,15 @@ use crate::driver::QuorumError;
 /// How many records a snapshot's batch has at most.
 const BATCH_RECORDS: usize = 1000;
 
-/// What a snapshot is of: everything below this offset, the last of it from this epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SnapshotId {
-    /// The offset behind what it holds.
-    pub end: Offset,
-    /// The epoch of the last record that it holds.
-    pub epoch: LeaderEpoch,
+/// Where a snapshot lies.
+pub(crate) fn snapshot_path(id: SnapshotId, folder: &Path) -> PathBuf {
+    folder.join(format!("{:020}-{:010}.checkpoint", id.end, id.epoch))
 }
 
-impl SnapshotId {
-    /// Where it lies.
-    #[must_use]
-    pub fn path(&self, folder: &Path) -> PathBuf {
-        folder.join(format!("{:020}-{:010}.checkpoint", self.end, self.epoch))
-    }
-
-    fn parse(name: &str) -> Option<Self> {
-        let (end, epoch) = name.strip_suffix(".checkpoint")?.split_once('-')?;
-        Some(Self { end: end.parse().ok()?, epoch: epoch.parse().ok()? })
-    }
+/// The snapshot that a file of this name holds.
+fn parse_name(name: &str) -> Option<SnapshotId> {
+    let (end, epoch) = name.strip_suffix(".checkpoint")?.split_once('-')?;
+    Some(SnapshotId { end: end.parse().ok()?, epoch: epoch.parse().ok()? })
 }
 
 /// The newest snapshot of a folder.
@@ -42,7 +32,7 @@ pub(crate) fn newest_snapshot(
 ) -> Result<Option<SnapshotId>, StorageError> {
     let listed = files.list(folder);
     let listed = listed.map_err(|source| StorageError::Io { path: folder.to_owned(), source })?;
-    Ok(listed.iter().filter_map(|entry| SnapshotId::parse(&entry.name)).max())
+    Ok(listed.iter().filter_map(|entry| parse_name(&entry.name)).max())
 }
 
 /// The bytes of a snapshot: a header, control records, records, a footer.

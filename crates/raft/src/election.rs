@@ -2,78 +2,94 @@
 
 use alloc::collections::BTreeSet;
 
-use ottla_types::{Bug, LeaderEpoch, NodeId, is_planted};
+use ottla_types::{Bug, ErrorCode, LeaderEpoch, NodeId, is_planted};
 
-use crate::input::{Ballot, Durable, Effect, LogEnd, Moment, VoteAnswer, VoteAsked};
+use crate::effect::Effect;
+use crate::input::{Ballot, Durable, LogEnd, Moment, Standing, VoteAnswer, VoteAsked};
 use crate::raft::{Effects, Raft};
-use crate::role::Role;
+use crate::role::{Following, Role};
+use crate::voters::ReplicaKey;
 
 impl Raft {
-    /// What was waited for has not happened in time.
-    pub(crate) fn timed_out(&mut self, moment: Moment, out: &mut Effects) {
-        if !self.voters.has(self.own) && !matches!(self.role, Role::Leader { .. }) {
-            return self.wait(None, out);
-        }
+    /// What a replica of its role waits for has not happened in time.
+    pub(crate) fn role_timed_out(&mut self, moment: Moment, out: &mut Effects) {
+        let may_stand = self.may_stand();
         match &self.role {
-            Role::Leader { .. } => self.resign(moment, out),
+            Role::Leader(_) => self.resign(moment, out),
             Role::Resigned => {
                 // Never again in this epoch: its records could be other ones than before.
                 let epoch = self.durable.epoch + 1;
                 self.detach(moment, epoch, out);
             }
-            Role::Prospective { .. } => self.lost_pre_votes(moment, out),
-            Role::Unattached | Role::Follower { .. } | Role::Candidate { .. } => {
+            _ if !may_stand => self.lost_sight(),
+            Role::Prospective { .. } => self.lost_pre_votes(moment),
+            Role::Unattached | Role::Follower(_) | Role::Candidate { .. } => {
                 let leader = self.leader();
                 let (granted, refused) = (BTreeSet::from([self.own.id]), BTreeSet::new());
                 self.role = Role::Prospective { granted, refused, leader };
-                if self.voters.is_only(self.own) {
+                self.timers.update_ms = None;
+                if self.log.voters().is_only(self.own) {
                     return self.stand(moment, out);
                 }
-                self.wait_election(moment, out);
-                out.push(Effect::AskVotes(self.question(Ballot::PreVote)));
+                self.wait_election(moment);
+                out.push(self.question(Ballot::PreVote));
             }
         }
     }
 
+    /// An observer's leader is silent: it stands for no election, but does not speak for that
+    /// leader any more when it is asked.
+    fn lost_sight(&mut self) {
+        self.timers.role_ms = None;
+        if let Role::Follower(following) = &mut self.role {
+            following.has_fetched = false;
+        }
+    }
+
     /// A replica that would not be elected goes back to the leader it knew, or asks again later.
-    fn lost_pre_votes(&mut self, moment: Moment, out: &mut Effects) {
+    fn lost_pre_votes(&mut self, moment: Moment) {
         if let Some(leader) = self.leader() {
-            self.role = Role::Follower { leader, has_fetched: false };
-            self.wait_fetch(moment, out);
+            self.role = Role::Follower(Following::of(leader));
+            self.timers.update_ms = Some(moment.now_ms + self.timing.fetch_ms);
+            self.wait_fetch(moment);
         } else {
             self.role = Role::Unattached;
-            self.wait_election(moment, out);
+            self.wait_election(moment);
         }
     }
 
     /// Knows no leader of `epoch`, which is a later one.
-    fn detach(&mut self, moment: Moment, epoch: LeaderEpoch, out: &mut Effects) {
+    pub(crate) fn detach(&mut self, moment: Moment, epoch: LeaderEpoch, out: &mut Effects) {
         let waits_for_election =
-            !matches!(self.role, Role::Leader { .. } | Role::Follower { .. } | Role::Resigned);
+            !matches!(self.role, Role::Leader(_) | Role::Follower(_) | Role::Resigned);
+        self.steps_down(out);
         self.role = Role::Unattached;
+        self.timers.update_ms = None;
         self.promise(Durable { epoch, leader: None, voted: None }, out);
         if is_planted(Bug::WaitDropped) {
-            return self.wait(None, out);
-        }
-        // A stream of later epochs must not delay this replica's own election without end.
-        if !waits_for_election || self.deadline_ms.is_none() {
-            self.wait_election(moment, out);
+            self.timers.role_ms = None;
+        } else if !waits_for_election || self.timers.role_ms.is_none() {
+            // A stream of later epochs must not put this replica's own turn off for ever.
+            self.wait_election(moment);
         }
     }
 
-    const fn question(&self, ballot: Ballot) -> VoteAsked {
-        VoteAsked { candidate: self.own, epoch: self.durable.epoch, log: self.log, ballot }
+    /// The question to all other voters.
+    fn question(&self, ballot: Ballot) -> Effect {
+        let (candidate, epoch, log) = (self.own, self.durable.epoch, self.stored);
+        let asked = VoteAsked { candidate, epoch, log, ballot };
+        Effect::AskVotes { asked, voters: self.log.voters().others(self.own).collect() }
     }
 
     /// Becomes a candidate; the only voter is elected by its own vote.
     pub(crate) fn stand(&mut self, moment: Moment, out: &mut Effects) {
         let epoch = self.durable.epoch + 1;
-        let alone = self.voters.is_only(self.own);
+        let alone = self.log.voters().is_only(self.own);
         let (leader, voted) =
             if alone { (Some(self.own.id), None) } else { (None, Some(self.own)) };
         self.promise(Durable { epoch, leader, voted }, out);
         if alone {
-            self.lead(moment, out);
+            self.lead(moment, [self.own.id], out);
         } else {
             self.ask_votes(moment, out);
         }
@@ -83,22 +99,30 @@ impl Raft {
     pub(crate) fn ask_votes(&mut self, moment: Moment, out: &mut Effects) {
         let (granted, refused) = (BTreeSet::from([self.own.id]), BTreeSet::new());
         self.role = Role::Candidate { granted, refused };
-        self.wait_election(moment, out);
+        self.wait_election(moment);
         let question = self.question(Ballot::Vote);
-        self.when_durable(Effect::AskVotes(question), out);
+        self.when_durable(question, out);
     }
 
-    fn elected(&mut self, moment: Moment, out: &mut Effects) {
+    fn elected(&mut self, moment: Moment, granted: BTreeSet<NodeId>, out: &mut Effects) {
         let (epoch, leader) = (self.durable.epoch, Some(self.own.id));
         self.promise(Durable { epoch, leader, voted: None }, out);
-        self.lead(moment, out);
+        self.lead(moment, granted, out);
     }
 
     /// A voter has answered.
     pub(crate) fn voted(&mut self, moment: Moment, answer: VoteAnswer, out: &mut Effects) {
-        let VoteAnswer { voter, epoch, ballot, granted: yes } = answer;
+        let VoteAnswer { voter, epoch, ballot, granted: yes, error } = answer;
+        let is_prospective = matches!(self.role, Role::Prospective { .. });
+        if error == ErrorCode::UNSUPPORTED_VERSION && ballot == Ballot::PreVote && is_prospective {
+            // A voter of before KIP-996 answers votes only.
+            return self.stand(moment, out);
+        }
         if epoch > self.durable.epoch {
-            return self.heard(moment, epoch, None, out);
+            return self.heard(moment, Standing { epoch, leader: None }, out);
+        }
+        if error.is_error() {
+            return;
         }
         let (granted, refused) = match (&mut self.role, ballot) {
             (Role::Prospective { granted, refused, .. }, Ballot::PreVote)
@@ -118,34 +142,71 @@ impl Raft {
         } else {
             refused.insert(voter);
         }
-        let (won, lost) = (self.voters.is_majority(granted), self.voters.is_blocked_by(refused));
+        let voters = self.log.voters();
+        let (won, lost) = (voters.is_majority(granted), voters.is_blocked_by(refused));
+        let granted = granted.clone();
         match (won, lost, ballot) {
             (true, _, Ballot::PreVote) => self.stand(moment, out),
-            (true, _, Ballot::Vote) => self.elected(moment, out),
-            (_, true, Ballot::PreVote) => self.lost_pre_votes(moment, out),
+            (true, _, Ballot::Vote) => self.elected(moment, granted, out),
+            (_, true, Ballot::PreVote) => self.lost_pre_votes(moment),
             // A candidate that lost waits its timeout out: equal backoffs would collide again.
             _ => {}
         }
     }
 
-    /// Another replica asks for a vote, or whether it would get one.
-    pub(crate) fn asked(&mut self, moment: Moment, asked: VoteAsked, out: &mut Effects) {
-        let stays = asked.ballot == Ballot::PreVote && is_planted(Bug::PreVoteStaysBehind);
-        if asked.epoch > self.durable.epoch && !stays {
-            self.heard(moment, asked.epoch, None, out);
+    /// Another replica asks for a vote, or whether it would get one. That it votes is not looked
+    /// at: the voters that this replica knows may be old.
+    pub(crate) fn asked(
+        &mut self,
+        moment: Moment,
+        asked: VoteAsked,
+        voter: Option<ReplicaKey>,
+        out: &mut Effects,
+    ) {
+        let (candidate, ballot) = (asked.candidate, asked.ballot);
+        let checked = self.check_question(&asked);
+        let stays = ballot == Ballot::PreVote && is_planted(Bug::PreVoteStaysBehind);
+        if checked.is_ok() && asked.epoch > self.durable.epoch && !stays {
+            self.heard(moment, Standing { epoch: asked.epoch, leader: None }, out);
         }
-        let granted = self.would_grant(&asked);
-        let (candidate, epoch, ballot) = (asked.candidate, self.durable.epoch, asked.ballot);
+        let checked = checked.and_then(|()| self.check_addressed(voter));
+        let granted = checked.is_ok() && self.would_grant(&asked);
         if granted && ballot == Ballot::Vote && self.durable.voted.is_none() {
             self.promise(Durable { voted: Some(candidate), ..self.durable.clone() }, out);
             // The candidate has at least as good a chance as this replica.
-            self.wait_election(moment, out);
+            self.wait_election(moment);
         }
-        let answer = VoteAnswer { voter: self.own.id, epoch, ballot, granted };
+        let (epoch, error) = (self.durable.epoch, checked.err().unwrap_or_default());
+        let answer = VoteAnswer { voter: self.own.id, epoch, ballot, granted, error };
         if is_planted(Bug::VoteNotPersisted) {
             return out.push(Effect::AnswerVote { candidate, answer });
         }
         self.when_durable(Effect::AnswerVote { candidate, answer }, out);
+    }
+
+    /// Can a replica ask this? A candidate has no record of its epoch yet; one that only asks
+    /// whether it would be elected may have.
+    fn check_question(&self, asked: &VoteAsked) -> Result<(), ErrorCode> {
+        let LogEnd { epoch, offset } = asked.log;
+        let is_late = match asked.ballot {
+            Ballot::PreVote => epoch > asked.epoch,
+            Ballot::Vote => epoch >= asked.epoch,
+        };
+        if epoch < 0 || offset < 0 || is_late || asked.candidate.id < 0 {
+            return Err(ErrorCode::INVALID_REQUEST);
+        }
+        if asked.epoch < self.durable.epoch {
+            return Err(ErrorCode::FENCED_LEADER_EPOCH);
+        }
+        Ok(())
+    }
+
+    /// Is a request for a voter for this replica, and not for another one of the same node, whose
+    /// disk is gone with all that it had promised?
+    pub(crate) fn check_addressed(&self, voter: Option<ReplicaKey>) -> Result<(), ErrorCode> {
+        let is_for_this = voter.is_none_or(|voter| voter.is(self.own));
+        let is_for_this = is_for_this || is_planted(Bug::WipedVoterVotes);
+        if is_for_this { Ok(()) } else { Err(ErrorCode::INVALID_VOTER_KEY) }
     }
 
     fn would_grant(&self, asked: &VoteAsked) -> bool {
@@ -153,15 +214,15 @@ impl Raft {
             return false;
         }
         match (&self.role, asked.ballot) {
-            (Role::Leader { .. }, _) => false,
+            (Role::Leader(_), _) => false,
             (Role::Prospective { leader: Some(_), .. }, Ballot::PreVote)
                 if is_planted(Bug::PreVoteRefused) =>
             {
                 false
             }
-            // A replica that gets fetches or answers of a leader refuses pre-votes; one that only
-            // remembers a leader may have lost it, and grants them.
-            (Role::Follower { has_fetched, .. }, Ballot::PreVote) => !has_fetched,
+            // A replica that hears from a leader refuses pre-votes; one that only remembers a
+            // leader may have lost it, and grants them.
+            (Role::Follower(following), Ballot::PreVote) => !following.has_fetched,
             (_, Ballot::PreVote) => true,
             (Role::Unattached | Role::Prospective { .. }, Ballot::Vote) => {
                 match self.durable.voted {
@@ -170,64 +231,12 @@ impl Raft {
                     None => self.durable.leader.is_none(),
                 }
             }
-            (Role::Follower { .. } | Role::Candidate { .. } | Role::Resigned, Ballot::Vote) => {
-                false
-            }
+            (Role::Follower(_) | Role::Candidate { .. } | Role::Resigned, Ballot::Vote) => false,
         }
     }
 
     /// Does a log that ends there have all that this replica's has?
     fn is_up_to_date(&self, log: LogEnd) -> bool {
-        log >= self.log || is_planted(Bug::VoteIgnoresLog)
-    }
-
-    /// A message speaks of an epoch and perhaps its leader.
-    pub(crate) fn heard(
-        &mut self,
-        moment: Moment,
-        epoch: LeaderEpoch,
-        leader: Option<NodeId>,
-        out: &mut Effects,
-    ) {
-        let own = self.durable.epoch;
-        let is_news = epoch > own || epoch == own && leader.is_some() && self.leader().is_none();
-        if !is_news || leader == Some(self.own.id) {
-            return;
-        }
-        if matches!(self.role, Role::Leader { .. }) {
-            out.push(Effect::StepDown);
-        }
-        let Some(id) = leader else { return self.detach(moment, epoch, out) };
-        // Within an epoch a vote is never forgotten.
-        let voted = if epoch == own { self.durable.voted } else { None };
-        self.role = Role::Follower { leader: id, has_fetched: false };
-        self.promise(Durable { epoch, leader, voted }, out);
-        self.wait_fetch(moment, out);
-    }
-
-    /// The leader is alive.
-    pub(crate) fn fetch_answered(
-        &mut self,
-        moment: Moment,
-        from: NodeId,
-        epoch: LeaderEpoch,
-        out: &mut Effects,
-    ) {
-        if epoch != self.durable.epoch {
-            return;
-        }
-        if let Role::Follower { leader, has_fetched } = &mut self.role
-            && *leader == from
-        {
-            *has_fetched = true;
-            self.wait_fetch(moment, out);
-        }
-    }
-
-    /// Leads no longer: by its own will, or since a majority does not fetch.
-    pub(crate) fn resign(&mut self, moment: Moment, out: &mut Effects) {
-        self.role = Role::Resigned;
-        out.push(Effect::StepDown);
-        self.wait_election(moment, out);
+        log >= self.stored || is_planted(Bug::VoteIgnoresLog)
     }
 }

@@ -10,15 +10,23 @@ use crate::input::LogEnd;
 /// there, so comparing epochs is enough to find the place where they part (KIP-101, KIP-595).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Lineage {
-    /// Each epoch that has records, ascending, with the offset of its first.
+    /// What the log starts with: the end of a snapshot, or the beginning of everything.
+    start: LogEnd,
+    /// Each epoch that begins behind the start, ascending, with the offset of its first record.
     starts: Vec<(LeaderEpoch, Offset)>,
     end: Offset,
 }
 
 impl Lineage {
+    /// The lineage of a log that starts at the end of a snapshot and has nothing behind it.
+    #[must_use]
+    pub const fn starting(start: LogEnd) -> Self {
+        Self { start, starts: Vec::new(), end: start.offset }
+    }
+
     /// Records of `epoch` were appended; the log ends at `end` now.
     pub fn appended(&mut self, epoch: LeaderEpoch, end: Offset) {
-        if self.starts.last().is_none_or(|(last, _)| *last < epoch) {
+        if self.end().epoch < epoch {
             self.starts.push((epoch, self.end));
         }
         self.end = end;
@@ -30,10 +38,23 @@ impl Lineage {
         self.starts.retain(|(_, start)| *start < end);
     }
 
+    /// The log starts at the end of a snapshot now, of which it has all that lies behind.
+    pub fn cleaned(&mut self, start: LogEnd) {
+        self.start = start;
+        self.starts.retain(|(_, first)| *first >= start.offset);
+    }
+
+    /// What the log starts with.
+    #[must_use]
+    pub const fn start(&self) -> LogEnd {
+        self.start
+    }
+
     /// Where the log ends.
     #[must_use]
     pub fn end(&self) -> LogEnd {
-        LogEnd { epoch: self.starts.last().map_or(0, |(epoch, _)| *epoch), offset: self.end }
+        let epoch = self.starts.last().map_or(self.start.epoch, |(epoch, _)| *epoch);
+        LogEnd { epoch, offset: self.end }
     }
 
     /// The newest epoch that is not later than `epoch`, and where it ends here.
@@ -41,7 +62,7 @@ impl Lineage {
     pub fn end_of(&self, epoch: LeaderEpoch) -> LogEnd {
         let at = self.starts.partition_point(|(known, _)| *known <= epoch);
         let offset = self.starts.get(at).map_or(self.end, |(_, start)| *start);
-        let epoch = at.checked_sub(1).map_or(0, |at| self.starts[at].0);
+        let epoch = at.checked_sub(1).map_or(self.start.epoch, |at| self.starts[at].0);
         LogEnd { epoch, offset }
     }
 
@@ -103,5 +124,21 @@ mod tests {
             }
             assert_eq!(follower.end().offset, agreed, "{epochs:?}");
         }
+    }
+
+    #[test]
+    fn a_log_that_starts_with_a_snapshot_knows_its_epoch() {
+        let mut cleaned = lineage(&[1, 1, 3, 3, 5]);
+        cleaned.cleaned(LogEnd { epoch: 3, offset: 3 });
+        let ends = [1, 3, 4, 5].map(|epoch| cleaned.end_of(epoch));
+        let end = |epoch, offset| LogEnd { epoch, offset };
+        assert_eq!(ends, [end(3, 4), end(3, 4), end(3, 4), end(5, 5)]);
+
+        let mut fresh = Lineage::starting(end(3, 10));
+        assert_eq!((fresh.end(), fresh.end_of(3)), (end(3, 10), end(3, 10)));
+        fresh.appended(3, 11);
+        fresh.appended(4, 12);
+        fresh.truncated(10);
+        assert_eq!(fresh.end(), end(3, 10), "cut off to where it starts");
     }
 }

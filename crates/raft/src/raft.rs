@@ -2,46 +2,103 @@
 
 use alloc::vec::Vec;
 
-use ottla_types::{Bug, LeaderEpoch, NodeId, Offset, is_planted};
+use ottla_types::{ErrorCode, LeaderEpoch, NodeId, Offset};
 
-use crate::input::{Durable, Effect, Input, LogEnd, Moment, Timing};
+use crate::effect::{Effect, FatalReason};
+use crate::input::{Durable, Input, LogEnd, Moment, Standing, Timing};
+use crate::membership::Candidacy;
+use crate::quorum_log::QuorumLog;
 use crate::role::Role;
-use crate::voters::{ReplicaKey, VoterSet};
+use crate::voters::{ReplicaKey, Voter, VoterSet};
 
 /// One replica of the metadata quorum.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Raft {
     pub(crate) own: ReplicaKey,
-    pub(crate) voters: VoterSet,
+    /// What this replica says of itself where it votes.
+    pub(crate) own_voter: Voter,
+    pub(crate) candidacy: Candidacy,
     pub(crate) timing: Timing,
+    /// What is in the log, on the disk or not.
+    pub(crate) log: QuorumLog,
     /// Where the log ends on the disk: what is not durable counts in no vote and no majority.
-    pub(crate) log: LogEnd,
+    pub(crate) stored: LogEnd,
     /// What has been promised.
     pub(crate) durable: Durable,
     /// What of it is on the disk.
-    on_disk: Durable,
+    pub(crate) on_disk: Durable,
     pub(crate) role: Role,
     /// What may happen when `durable` is on the disk.
     held_back: Vec<Effect>,
-    /// When the election, the patience with the leader or the check of the quorum ends.
-    pub(crate) deadline_ms: Option<u64>,
+    /// What is committed, as far as this replica knows.
+    pub(crate) high_watermark: Option<Offset>,
+    pub(crate) timers: RaftTimers,
+    /// The moment of the last [`Effect::Wait`].
+    woken_ms: Option<u64>,
+    fatal: Option<FatalReason>,
+}
+
+/// When what comes to an end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct RaftTimers {
+    /// The election, the patience with the leader, or the check of the quorum.
+    pub role_ms: Option<u64>,
+    /// On a leader: the pause between two BeginQuorumEpoch.
+    pub begin_ms: Option<u64>,
+    /// On a leader: the patience of the one who asked for a change.
+    pub change_ms: Option<u64>,
+    /// On a follower: the pause between two looks at its entry in the voter set.
+    pub update_ms: Option<u64>,
+}
+
+/// What a replica starts with.
+#[derive(Clone, Debug)]
+pub struct RaftSetup {
+    /// What this replica is, where it listens, and which versions it speaks.
+    pub own: Voter,
+    /// Whether it may become a voter.
+    pub candidacy: Candidacy,
+    /// Its log, all of which is on the disk.
+    pub log: QuorumLog,
+    /// How long it waits for what.
+    pub timing: Timing,
 }
 
 pub(crate) type Effects = Vec<Effect>;
 
 impl Raft {
-    /// A replica whose log ends at `log` and names these voters.
+    /// A replica before its start: [`Input::Started`].
     #[must_use]
-    pub fn new(own: ReplicaKey, voters: VoterSet, log: LogEnd, timing: Timing) -> Self {
-        let (durable, on_disk) = (Durable::default(), Durable::default());
-        let (role, held_back, deadline_ms) = (Role::Unattached, Vec::new(), None);
-        Self { own, voters, timing, log, durable, on_disk, role, held_back, deadline_ms }
+    pub fn new(setup: RaftSetup) -> Self {
+        let RaftSetup { own, candidacy, log, timing } = setup;
+        Self {
+            own: own.key,
+            own_voter: own,
+            candidacy,
+            timing,
+            stored: log.end(),
+            log,
+            durable: Durable::default(),
+            on_disk: Durable::default(),
+            role: Role::Unattached,
+            held_back: Vec::new(),
+            high_watermark: None,
+            timers: RaftTimers::default(),
+            woken_ms: None,
+            fatal: None,
+        }
     }
 
     /// What it is.
     #[must_use]
     pub const fn role(&self) -> &Role {
         &self.role
+    }
+
+    /// Is this the node of the replica?
+    #[must_use]
+    pub const fn is_own_id(&self, id: NodeId) -> bool {
+        self.own.id == id
     }
 
     /// The epoch it is in.
@@ -56,10 +113,16 @@ impl Raft {
         &self.durable
     }
 
+    /// What it knows of its log.
+    #[must_use]
+    pub const fn log(&self) -> &QuorumLog {
+        &self.log
+    }
+
     /// The voters in force.
     #[must_use]
-    pub const fn voters(&self) -> &VoterSet {
-        &self.voters
+    pub fn voters(&self) -> &VoterSet {
+        self.log.voters()
     }
 
     /// The leader it knows of.
@@ -68,18 +131,32 @@ impl Raft {
         self.role.leader(self.own.id)
     }
 
-    /// As a leader: the high watermark to send to followers. Until something of its own epoch has
-    /// committed it sends none, since an earlier leader may have sent a later one.
+    /// What it says in every answer. That it leads it says when that is on its disk: else, after
+    /// a crash, others would hold it for the leader and it would not.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let is_open = self.on_disk == self.durable || !matches!(self.role, Role::Leader(_));
+        Standing { epoch: self.durable.epoch, leader: self.leader().filter(|_| is_open) }
+    }
+
+    /// As a leader: the high watermark to tell followers of. Until something of its own epoch has
+    /// committed it tells of none, since an earlier leader may have told of a later one.
     #[must_use]
     pub fn committed(&self) -> Option<Offset> {
-        match self.role {
-            Role::Leader { committed, .. } => committed,
-            _ => None,
-        }
+        self.role.leadership().and_then(|it| it.committed)
+    }
+
+    /// What is committed, as far as this replica knows: the part of its log that it may use.
+    #[must_use]
+    pub const fn high_watermark(&self) -> Option<Offset> {
+        self.high_watermark
     }
 
     /// Takes one input in; adds to `out` what is to be done, in order.
     pub fn step(&mut self, moment: Moment, input: Input, out: &mut Vec<Effect>) {
+        if self.fatal.is_some() {
+            return;
+        }
         match input {
             Input::Started(durable) => self.started(moment, durable, out),
             Input::Persisted(durable) => {
@@ -88,26 +165,52 @@ impl Raft {
                     out.append(&mut self.held_back);
                 }
             }
-            Input::TimedOut => {
-                if self.deadline_ms.is_some_and(|deadline| deadline <= moment.now_ms) {
-                    self.timed_out(moment, out);
-                }
-            }
+            Input::TimedOut => self.timed_out(moment, out),
             Input::Voted(answer) => self.voted(moment, answer, out),
-            Input::Asked(asked) => self.asked(moment, asked, out),
-            Input::Heard { epoch, leader } => self.heard(moment, epoch, leader, out),
-            Input::Stored(end) => self.stored(end, out),
-            Input::EpochOpened { epoch, start } => self.epoch_opened(epoch, start, out),
-            Input::FetchAnswered { leader, epoch } => {
-                self.fetch_answered(moment, leader, epoch, out);
+            Input::Asked { asked, voter } => self.asked(moment, asked, voter, out),
+            Input::Heard(standing) => self.heard(moment, standing, out),
+            Input::BeginAsked(asked) => self.begin_asked(moment, asked, out),
+            Input::EndAsked(asked) => self.end_asked(moment, asked, out),
+            Input::LeaderUnreachable { leader } => self.leader_unreachable(moment, leader),
+            Input::Appended(batch) => self.appended(moment, batch, out),
+            Input::Stored(end) => self.stored(moment, end, out),
+            Input::Fetched(asked) => self.fetched(moment, &asked, out),
+            Input::FetchAnswered(answered) => self.fetch_answered(moment, answered, out),
+            Input::SnapshotFetched(asked) => self.snapshot_fetched(moment, &asked),
+            Input::SnapshotAnswered(answered) => self.snapshot_answered(moment, answered, out),
+            Input::SnapshotFrozen { id, controls } => {
+                self.snapshot_frozen(moment, id, controls, out);
             }
-            Input::Fetched { follower, end } => self.fetched(moment, follower, end, out),
-            Input::VotersChanged(voters) => self.voters_changed(moment, voters, out),
+            Input::SnapshotTaken(id) => self.log.snapshot_taken(id),
+            Input::Cleaned { start } => self.log.cleaned(start),
+            Input::ChangeAsked(asked) => self.change_asked(moment, asked, out),
+            Input::VersionsAnswered { voter, versions } => {
+                self.versions_answered(moment, voter, versions, out);
+            }
+            Input::ChangeAnswered { leader, error } => self.change_answered(moment, leader, error),
             Input::Resign => {
-                if matches!(self.role, Role::Leader { .. }) {
+                if matches!(self.role, Role::Leader(_)) {
                     self.resign(moment, out);
                 }
             }
+        }
+        self.wait_next(out);
+    }
+
+    /// What was waited for has not happened in time.
+    fn timed_out(&mut self, moment: Moment, out: &mut Effects) {
+        let is_due = |at: Option<u64>| at.is_some_and(|at| at <= moment.now_ms);
+        if is_due(self.timers.change_ms) {
+            self.end_change(ErrorCode::REQUEST_TIMED_OUT, out);
+        }
+        if is_due(self.timers.begin_ms) {
+            self.begin_due(moment, out);
+        }
+        if is_due(self.timers.update_ms) {
+            self.update_due(moment, out);
+        }
+        if is_due(self.timers.role_ms) {
+            self.role_timed_out(moment, out);
         }
     }
 
@@ -129,73 +232,65 @@ impl Raft {
         }
     }
 
-    /// Waits until `until_ms`, and for nothing else.
-    pub(crate) fn wait(&mut self, until_ms: Option<u64>, out: &mut Effects) {
-        if self.deadline_ms != until_ms {
-            self.deadline_ms = until_ms;
+    /// The next moment at which something comes to an end, if it is another one.
+    fn wait_next(&mut self, out: &mut Effects) {
+        let RaftTimers { role_ms, begin_ms, change_ms, update_ms } = self.timers;
+        let until_ms = [role_ms, begin_ms, change_ms, update_ms].into_iter().flatten().min();
+        if self.woken_ms != until_ms {
+            self.woken_ms = until_ms;
             out.push(Effect::Wait { until_ms });
         }
     }
 
-    /// Waits for an election timeout; a replica that does not vote waits for no election.
-    pub(crate) fn wait_election(&mut self, moment: Moment, out: &mut Effects) {
+    /// May this replica stand for election? A voter may, and one that was a voter before a change
+    /// that has not committed as far as it knows: it may be the only one that has the change, and
+    /// a log that others must have before they can be elected.
+    #[must_use]
+    pub fn may_stand(&self) -> bool {
+        if self.log.voters().has(self.own) {
+            return true;
+        }
+        let known = self.high_watermark.unwrap_or(0);
+        let is_open = self.log.voters_offset().is_some_and(|offset| offset >= known);
+        is_open && self.log.voters_before().has(self.own)
+    }
+
+    /// Waits for an election timeout. A replica that may not stand waits for no election, only
+    /// one that has led for the next epoch.
+    pub(crate) fn wait_election(&mut self, moment: Moment) {
         let election_ms = self.timing.election_ms;
         let spread = moment.draw % election_ms.max(1);
         let until = moment.now_ms + election_ms + spread;
-        self.wait(self.voters.has(self.own).then_some(until), out);
+        let waits = matches!(self.role, Role::Resigned) || self.may_stand();
+        self.timers.role_ms = waits.then_some(until);
     }
 
-    /// Waits for the leader as long as it may leave a fetch without an answer.
-    pub(crate) fn wait_fetch(&mut self, moment: Moment, out: &mut Effects) {
+    /// Waits for the leader as long as it may leave a fetch without an answer. An observer that
+    /// may become a voter waits too: others may know already that it votes, and ask it.
+    pub(crate) fn wait_fetch(&mut self, moment: Moment) {
         let until = moment.now_ms + self.timing.fetch_ms;
-        self.wait(self.voters.has(self.own).then_some(until), out);
+        let waits = self.candidacy.may_vote() || self.may_stand();
+        self.timers.role_ms = waits.then_some(until);
     }
 
-    fn started(&mut self, moment: Moment, durable: Durable, out: &mut Effects) {
-        self.on_disk = durable.clone();
-        self.durable = durable;
-        if self.durable.epoch < self.log.epoch {
-            let epoch = self.log.epoch;
-            self.promise(Durable { epoch, leader: None, voted: None }, out);
-        }
-        if self.voters.is_only(self.own) {
-            return self.stand(moment, out);
-        }
-        match (self.durable.leader, self.durable.voted) {
-            // A leader never resumes: what it had promised as one is gone with its memory.
-            (Some(leader), _) if leader == self.own.id && is_planted(Bug::LeaderResumes) => {
-                self.lead(moment, out);
-            }
-            (Some(leader), _) if leader == self.own.id => {
-                self.role = Role::Resigned;
-                self.wait_election(moment, out);
-            }
-            (Some(leader), _) => {
-                self.role = Role::Follower { leader, has_fetched: false };
-                self.wait_fetch(moment, out);
-            }
-            (None, Some(voted)) if voted == self.own && self.voters.has(self.own) => {
-                self.ask_votes(moment, out);
-            }
-            (None, _) => {
-                self.role = Role::Unattached;
-                self.wait_election(moment, out);
-            }
-        }
+    /// The protocol is broken.
+    pub(crate) fn fail(&mut self, reason: FatalReason, out: &mut Effects) {
+        self.fatal = Some(reason);
+        self.timers = RaftTimers::default();
+        out.push(Effect::Fatal(reason));
     }
 
-    /// A membership change can make this replica a voter, or no longer one.
-    fn voters_changed(&mut self, moment: Moment, voters: VoterSet, out: &mut Effects) {
-        self.voters = voters;
-        match (&self.role, self.voters.has(self.own)) {
-            (Role::Leader { .. }, _) => {}
-            (_, false) => self.wait(None, out),
-            (Role::Follower { .. }, true) if self.deadline_ms.is_none() => {
-                self.wait_fetch(moment, out);
-            }
-            (_, true) if self.deadline_ms.is_none() => self.wait_election(moment, out),
+    /// The log says other things of the quorum than before: this replica may vote now, or may not
+    /// any more.
+    pub(crate) fn quorum_changed(&mut self, moment: Moment, out: &mut Effects) {
+        let waits = self.timers.role_ms.is_some();
+        match &self.role {
+            Role::Leader(_) => self.leads_other_voters(moment, out),
+            Role::Resigned => {}
+            _ if !self.may_stand() => self.timers.role_ms = None,
+            Role::Follower(_) if !waits => self.wait_fetch(moment),
+            _ if !waits => self.wait_election(moment),
             _ => {}
         }
-        self.commit(out);
     }
 }

@@ -43,7 +43,18 @@ pub struct Voter {
     /// Where its controller listens.
     pub endpoints: Vec<Endpoint>,
     /// The oldest and the newest kraft.version that it speaks.
-    pub kraft_versions: (i16, i16),
+    pub kraft_versions: KraftVersions,
+}
+
+/// The oldest and the newest level of `kraft.version` that a replica speaks.
+pub type KraftVersions = (i16, i16);
+
+impl Voter {
+    /// Does it speak this level of `kraft.version`?
+    #[must_use]
+    pub const fn speaks(&self, version: i16) -> bool {
+        self.kraft_versions.0 <= version && version <= self.kraft_versions.1
+    }
 }
 
 /// All voters.
@@ -61,6 +72,46 @@ impl VoterSet {
     /// The voters by id.
     pub fn iter(&self) -> impl Iterator<Item = &Voter> {
         self.voters.values()
+    }
+
+    /// The voter of a node, whatever its directory.
+    #[must_use]
+    pub fn of_node(&self, id: NodeId) -> Option<&Voter> {
+        self.voters.get(&id)
+    }
+
+    /// The keys of all voters but this replica.
+    pub fn others(&self, own: ReplicaKey) -> impl Iterator<Item = ReplicaKey> {
+        self.voters.values().map(|voter| voter.key).filter(move |key| key.id != own.id)
+    }
+
+    /// The set with this voter in it, in the place of another of the same node.
+    #[must_use]
+    pub fn with(&self, voter: Voter) -> Self {
+        let mut voters = self.voters.clone();
+        voters.insert(voter.key.id, voter);
+        Self { voters }
+    }
+
+    /// The set without the voter of this node.
+    #[must_use]
+    pub fn without(&self, id: NodeId) -> Self {
+        let mut voters = self.voters.clone();
+        voters.remove(&id);
+        Self { voters }
+    }
+
+    /// Does every majority of this set have a voter of every majority of the other? So it is when
+    /// one voter was added, removed or replaced at most.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let lacks = |a: &Self, b: &Self| {
+            a.voters
+                .values()
+                .filter(|voter| !b.voters.values().any(|it| it.key == voter.key))
+                .count()
+        };
+        lacks(self, other) <= 1 && lacks(other, self) <= 1
     }
 
     /// How many there are.
@@ -110,11 +161,11 @@ impl VoterSet {
         self.voters.keys().filter(|id| !ids.contains(id)).count() < self.majority()
     }
 
-    /// The offset that a majority holds, when voter `id` holds everything below `end(id)`.
+    /// The offset that a majority holds, when a voter holds everything below `end(voter)`.
     #[must_use]
-    pub fn held_by_majority(&self, end: impl Fn(NodeId) -> Offset) -> Option<Offset> {
+    pub fn held_by_majority(&self, end: impl Fn(&Voter) -> Offset) -> Option<Offset> {
         let majority = self.majority() - usize::from(is_planted(Bug::MinorityCommits));
-        let mut ends: Vec<Offset> = self.voters.keys().map(|id| end(*id)).collect();
+        let mut ends: Vec<Offset> = self.voters.values().map(end).collect();
         ends.sort_unstable_by(|a, b| b.cmp(a));
         ends.get(majority.checked_sub(1)?).copied()
     }

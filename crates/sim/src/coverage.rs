@@ -27,6 +27,16 @@ pub struct Coverage {
     pub cut_records: u64,
     /// Records that committed.
     pub committed: u64,
+    /// Changes of the voters that were made.
+    pub changes: u64,
+    /// Changes of the voters that were refused.
+    pub refused_changes: u64,
+    /// Disks of voters that were replaced.
+    pub wiped: u64,
+    /// Snapshots that were written.
+    pub snapshots: u64,
+    /// Snapshots that were fetched and took the place of a log.
+    pub fetched_snapshots: u64,
     /// Partition leaders that began.
     pub leaders: u64,
     /// Brokers that stopped when the controller let them.
@@ -81,6 +91,11 @@ impl Default for Coverage {
             lost_records: 0,
             cut_records: 0,
             committed: 0,
+            changes: 0,
+            refused_changes: 0,
+            wiped: 0,
+            snapshots: 0,
+            fetched_snapshots: 0,
             leaders: 0,
             orderly_stops: 0,
             failovers: 0,
@@ -109,6 +124,11 @@ impl AddAssign<&Self> for Coverage {
         self.lost_records += other.lost_records;
         self.cut_records += other.cut_records;
         self.committed += other.committed;
+        self.changes += other.changes;
+        self.refused_changes += other.refused_changes;
+        self.wiped += other.wiped;
+        self.snapshots += other.snapshots;
+        self.fetched_snapshots += other.fetched_snapshots;
         self.leaders += other.leaders;
         self.orderly_stops += other.orderly_stops;
         self.failovers += other.failovers;

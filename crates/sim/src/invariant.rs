@@ -24,6 +24,11 @@ pub enum Invariant {
     ElectionDecided,
     ElectedByVotes,
     QuorumChecked,
+    VoterSetsOverlap,
+    VotersOfLog,
+    StartCovered,
+    EarlierEpochIgnored,
+    NoFatal,
     LeaderElected,
     QuorumConverges,
     ReplicaLogMatching,
@@ -66,7 +71,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 58] = [
         Self::ElectionSafety,
         Self::LogMatching,
         Self::LeaderCompleteness,
@@ -82,6 +87,11 @@ impl Invariant {
         Self::ElectionDecided,
         Self::ElectedByVotes,
         Self::QuorumChecked,
+        Self::VoterSetsOverlap,
+        Self::VotersOfLog,
+        Self::StartCovered,
+        Self::EarlierEpochIgnored,
+        Self::NoFatal,
         Self::LeaderElected,
         Self::QuorumConverges,
         Self::ReplicaLogMatching,
@@ -133,6 +143,7 @@ impl Invariant {
             Self::HwMonotonic => "K5",
             Self::NoTruncateBelowHw => "K6",
             Self::VoteOnce => "K7",
+            Self::VoterSetsOverlap => "K8",
             Self::StateMatchesRole => "K10",
             Self::ReplicaLogMatching => "R5",
             Self::SingleLeaderPerLeaderEpoch => "R9",
@@ -174,6 +185,14 @@ impl Invariant {
             Self::ElectionDecided => "an election that is won or lost is over",
             Self::ElectedByVotes => "a majority has voted for a leader in its epoch",
             Self::QuorumChecked => "a leader without its majority's fetches resigns in time",
+            Self::VoterSetsOverlap => {
+                "one voter changes at a time, after the last change and something of the epoch \
+                 have committed"
+            }
+            Self::VotersOfLog => "a replica goes by the voters that its log or its snapshot names",
+            Self::StartCovered => "what is deleted before a log's start is in one of its snapshots",
+            Self::EarlierEpochIgnored => "a request of an earlier epoch changes nothing",
+            Self::NoFatal => "no replica finds the protocol broken",
             Self::LeaderElected => "10 s after the faults end a majority has a leader",
             Self::QuorumConverges => {
                 "after the faults what is proposed commits, and all logs become equal"

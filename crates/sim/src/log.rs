@@ -1,6 +1,6 @@
 //! A log without bytes: records with an epoch and an identity, and a mark behind what is durable.
 
-use ottla_raft::{Lineage, LogEnd};
+use ottla_raft::Lineage;
 use ottla_types::{LeaderEpoch, Offset};
 
 /// A record: its leader epoch, and which record it is.
@@ -21,7 +21,6 @@ pub(crate) struct SimLog {
     pub has_stale_tail: bool,
     /// How often something was cut off; a flush that began before does not count.
     pub generation: u32,
-    pub is_flushing: bool,
 }
 
 impl SimLog {
@@ -53,14 +52,6 @@ impl SimLog {
     /// The epoch of the last of the first `count` entries.
     pub fn epoch_before(&self, count: usize) -> LeaderEpoch {
         count.checked_sub(1).map_or(0, |last| self.entries[last].epoch)
-    }
-
-    pub fn durable_end(&self) -> LogEnd {
-        LogEnd { epoch: self.epoch_before(self.shared), offset: offset(self.shared) }
-    }
-
-    pub fn is_flushed(&self) -> bool {
-        self.shared == self.entries.len() && !self.has_stale_tail
     }
 
     /// The log up to `end` is on the disk.

@@ -1,35 +1,36 @@
 //! A replica is given what happens, and what it wants done is done.
 
-use ottla_raft::{Effect, Input, Moment, Role, VoteAnswer, VoteAsked};
-use ottla_types::{LeaderEpoch, NodeId};
+use ottla_raft::{BeginAsked, Effect, EndAsked, Input, Moment, QuorumControl, Role, VoteAnswer};
+use ottla_types::{ErrorCode, LeaderEpoch, NodeId};
 
 use super::message::{QuorumEvent, QuorumMessage};
+use super::node::batch_of;
 use super::rows::{RoleName, Stand};
+use super::watch::StepBefore;
 use super::world::{QuorumWorld, place};
-use crate::invariant::InvariantCheck;
-use crate::log::{SimRecord, offset};
+use crate::invariant::{Invariant, InvariantCheck, Judge as _, Violation};
+use crate::log::{SimRecord, count};
 
 /// How often a node looks what it has to send, in milliseconds.
 const POLL_MS: u64 = 400;
-/// How long a voter may be silent before the leader announces itself: half a fetch timeout.
-const SILENCE_MS: u64 = 1000;
 
 impl QuorumWorld {
     /// One step of the replica at a place, checked, and all that follows from it.
     pub(super) fn step(&mut self, at: usize, input: Input) -> InvariantCheck {
         let moment = Moment { now_ms: self.schedule.now_ms(), draw: self.dice.draw() };
         let Some(live) = &mut self.nodes[at].live else { return Ok(()) };
-        let before = Stand::of(&live.raft);
+        let before = StepBefore::of(&live.raft, &input);
         let mut effects = Vec::new();
-        live.raft.step(moment, input.clone(), &mut effects);
-        if before.part != RoleName::Leader && matches!(live.raft.role(), Role::Leader { .. }) {
+        live.raft.step(moment, input, &mut effects);
+        let leads = matches!(live.raft.role(), Role::Leader(_));
+        if before.stand.part != RoleName::Leader && leads {
             live.contacts.fill(moment.now_ms);
         }
-        self.check_step(at, before, &input)?;
-        effects.into_iter().try_for_each(|effect| self.carry_out(at, effect))
+        self.check_step(at, &before)?;
+        effects.into_iter().try_for_each(|effect| self.carry_out(at, before.stand, effect))
     }
 
-    fn carry_out(&mut self, at: usize, effect: Effect) -> InvariantCheck {
+    fn carry_out(&mut self, at: usize, before: Stand, effect: Effect) -> InvariantCheck {
         self.trace.event(self.schedule.now_ms(), at + 1, &effect);
         self.check_word(at, &effect)?;
         match effect {
@@ -42,24 +43,25 @@ impl QuorumWorld {
                     live.persisted_ms = live.persisted_ms.max(now_ms) + delay;
                     self.schedule.at(live.persisted_ms, QuorumEvent::Persisted { node: at, life });
                 }
-                Ok(())
             }
-            Effect::AskVotes(asked) => {
-                self.ask_votes(at, asked);
-                Ok(())
+            Effect::OpenEpoch { epoch, controls, .. } => {
+                return self.open_epoch(at, epoch, controls);
             }
-            Effect::AnswerVote { candidate, answer } => {
-                self.answer_vote(at, candidate.id, answer);
-                Ok(())
+            Effect::AppendControls(controls) => return self.append_controls(at, controls),
+            Effect::Append { batches } => return self.append_fetched(at, batches),
+            Effect::Truncate { end } => return self.cut(at, count(end)),
+            Effect::Committed(end) => return self.committed(at, before, end),
+            Effect::FreezeSnapshot(id) => {
+                // A snapshot is large.
+                let delay = self.write_delay_ms(at) * self.dice.between(1, 20);
+                let life = self.nodes[at].life;
+                self.schedule.after(delay, QuorumEvent::Frozen { node: at, life, id });
             }
-            Effect::OpenEpoch { epoch } => self.open_epoch(at, epoch),
-            Effect::Committed(end) => self.committed(at, end),
-            Effect::StepDown => {
-                if let Some(live) = &mut self.nodes[at].live {
-                    live.parked.clear();
-                }
-                Ok(())
-            }
+            Effect::ReplaceLog(id) => return self.replace_log(at, id),
+            // The parts are those of the leader's snapshot, which does not change.
+            Effect::WriteSnapshot { .. } => {}
+            Effect::StepDown => self.answer_parked(at),
+            Effect::AnswerChange { request, error } => self.answer_change(at, request, error),
             Effect::Wait { until_ms } => {
                 let life = self.nodes[at].life;
                 if let Some(live) = &mut self.nodes[at].live {
@@ -68,17 +70,54 @@ impl QuorumWorld {
                 if let Some(at_ms) = until_ms {
                     self.schedule.at(at_ms, QuorumEvent::Woken { node: at, life, at_ms });
                 }
-                Ok(())
             }
+            Effect::Fatal(reason) => {
+                let why = format!("node {}: {reason}", self.id(at));
+                return self.demand(Invariant::NoFatal, false, |_| why);
+            }
+            message => self.send_request(at, message),
         }
+        Ok(())
     }
 
-    fn ask_votes(&mut self, at: usize, asked: VoteAsked) {
-        let life = self.nodes[at].life;
-        for to in self.voter_places() {
-            if to != at {
-                self.send(at, to, QuorumMessage::AskVote { asked, life });
+    /// Sends what a replica wants sent.
+    fn send_request(&mut self, at: usize, effect: Effect) {
+        match effect {
+            Effect::AskVotes { asked, voters } => {
+                let life = self.nodes[at].life;
+                for voter in voters {
+                    let message = QuorumMessage::AskVote { asked, voter, life };
+                    self.send(at, place(voter.id), message);
+                }
             }
+            Effect::AnswerVote { candidate, answer } => self.answer_vote(at, candidate.id, answer),
+            Effect::BeginEpoch { epoch, voters } => {
+                for voter in voters {
+                    let leader = self.id(at);
+                    let asked = BeginAsked { leader, epoch, voter: Some(voter) };
+                    self.send(at, place(voter.id), QuorumMessage::BeginEpoch { asked });
+                }
+            }
+            Effect::EndEpoch { epoch, voters } => {
+                for voter in &voters {
+                    let (leader, preferred) = (self.id(at), voters.clone());
+                    let asked = EndAsked { leader, epoch, preferred };
+                    self.send(at, place(voter.id), QuorumMessage::EndEpoch { asked });
+                }
+            }
+            Effect::AnswerBegin { leader, error } | Effect::AnswerEnd { leader, error } => {
+                let standing = self.standing(at);
+                let message = QuorumMessage::EpochAnswer { standing, error };
+                self.send(at, place(leader), message);
+            }
+            Effect::AskVersions(voter) => {
+                self.send(at, place(voter.key.id), QuorumMessage::AskVersions);
+            }
+            Effect::AskChange { leader, change } => {
+                let life = self.nodes[at].life;
+                self.send(at, place(leader), QuorumMessage::AskChange { change, life });
+            }
+            _ => {}
         }
     }
 
@@ -86,46 +125,58 @@ impl QuorumWorld {
         let Some(live) = &self.nodes[at].live else { return };
         let to = place(candidate);
         // An answer that waited for the disk may be of an epoch that has passed.
-        let is_current = answer.epoch == live.raft.epoch();
-        let leader = if is_current { live.raft.leader() } else { None };
+        let standing = live.raft.standing();
+        let is_current = answer.epoch == standing.epoch;
+        let leader = standing.leader.filter(|_| is_current);
+        let standing = ottla_raft::Standing { epoch: answer.epoch, leader };
         let life = live.lives[to];
-        self.send(at, to, QuorumMessage::Vote { answer, leader, life });
+        self.send(at, to, QuorumMessage::Vote { answer, standing, life });
     }
 
-    fn open_epoch(&mut self, at: usize, epoch: LeaderEpoch) -> InvariantCheck {
+    fn open_epoch(
+        &mut self,
+        at: usize,
+        epoch: LeaderEpoch,
+        controls: Vec<QuorumControl>,
+    ) -> InvariantCheck {
         self.coverage.elections += 1;
-        let Some(live) = &mut self.nodes[at].live else { return Ok(()) };
-        let start = live.log.end();
-        live.fetch = None;
-        self.append(at, epoch)?;
-        self.step(at, Input::EpochOpened { epoch, start })?;
-        self.announce(at, 0);
-        Ok(())
+        if let Some(live) = &mut self.nodes[at].live {
+            live.fetch = None;
+        }
+        self.append(at, epoch, controls)
+    }
+
+    fn append_controls(&mut self, at: usize, controls: Vec<QuorumControl>) -> InvariantCheck {
+        let Some(live) = &self.nodes[at].live else { return Ok(()) };
+        let epoch = live.raft.epoch();
+        self.append(at, epoch, controls)
     }
 
     /// A leader appends a new record of its own.
-    pub(super) fn append(&mut self, at: usize, epoch: LeaderEpoch) -> InvariantCheck {
+    pub(super) fn append(
+        &mut self,
+        at: usize,
+        epoch: LeaderEpoch,
+        controls: Vec<QuorumControl>,
+    ) -> InvariantCheck {
         self.next_id += 1;
         let entry = SimRecord { epoch, id: self.next_id };
+        if !controls.is_empty() {
+            self.check_change(at, &controls)?;
+            self.table.insert(entry.id, controls);
+        }
         self.check_append(at, entry)?;
-        if let Some(live) = &mut self.nodes[at].live {
-            live.log.append(entry);
+        let now_ms = self.schedule.now_ms();
+        let Some(live) = &mut self.nodes[at].live else { return Ok(()) };
+        let batch = batch_of(&self.table, live.log.end(), entry);
+        live.log.append(entry);
+        if !batch.controls.is_empty() {
+            live.changed_ms = now_ms;
         }
         self.flush(at);
+        self.step(at, Input::Appended(batch))?;
         self.answer_parked(at);
         Ok(())
-    }
-
-    /// Announces the leader to voters that have been silent so long.
-    fn announce(&mut self, at: usize, silence_ms: u64) {
-        let now_ms = self.schedule.now_ms();
-        for to in self.voter_places() {
-            let Some(live) = &self.nodes[at].live else { return };
-            if to != at && live.contacts[to] + silence_ms <= now_ms {
-                let (leader, epoch) = (self.id(at), live.raft.epoch());
-                self.send(at, to, QuorumMessage::BeginEpoch { leader, epoch });
-            }
-        }
     }
 
     pub(super) fn woken(&mut self, at: usize, at_ms: u64) -> InvariantCheck {
@@ -149,7 +200,7 @@ impl QuorumWorld {
         let Some(live) = &mut self.nodes[at].live else { return };
         if !live.log.is_flushing && !live.log.is_flushed() {
             live.log.is_flushing = true;
-            let (generation, end) = (live.log.generation, live.log.entries.len());
+            let (generation, end) = (live.log.generation, live.log.end());
             self.schedule.after(delay, QuorumEvent::Flushed { node: at, life, generation, end });
         }
     }
@@ -163,6 +214,7 @@ impl QuorumWorld {
             let end = live.log.durable_end();
             self.step(at, Input::Stored(end))?;
         }
+        self.check_voters(at)?;
         self.flush(at);
         self.fetch_if_due(at);
         Ok(())
@@ -171,14 +223,20 @@ impl QuorumWorld {
     pub(super) fn polled(&mut self, at: usize) -> InvariantCheck {
         self.check_quorum(at)?;
         let life = self.nodes[at].life;
-        let is_leader = self.role(at).is_some_and(|role| matches!(role, Role::Leader { .. }));
-        if is_leader {
-            self.announce(at, SILENCE_MS);
-        } else {
-            self.fetch_if_due(at);
-        }
+        self.fetch_if_due(at);
         self.schedule.after(POLL_MS, QuorumEvent::Polled { node: at, life });
         Ok(())
+    }
+
+    /// The node's connection was reset and refused by the process at another place.
+    pub(super) fn refused(&mut self, at: usize, by: usize) -> InvariantCheck {
+        if let Some(live) = &mut self.nodes[at].live
+            && live.fetch.is_some_and(|it| it.to == by)
+        {
+            live.fetch = None;
+        }
+        let leader = self.id(by);
+        self.step(at, Input::LeaderUnreachable { leader })
     }
 
     /// A client's record goes to any node that leads.
@@ -190,25 +248,43 @@ impl QuorumWorld {
     }
 
     /// Does a node take the record?
-    pub(super) fn propose(&mut self, at: usize) -> Result<bool, crate::invariant::Violation> {
-        let Some(Role::Leader { epoch_start: Some(_), .. }) = self.role(at) else {
+    pub(super) fn propose(&mut self, at: usize) -> Result<bool, Violation> {
+        let Some(epoch) = self.nodes[at].live.as_ref().and_then(|live| live.raft.leads()) else {
             return Ok(false);
         };
-        let epoch = self.nodes[at].live.as_ref().map_or(0, |live| live.raft.epoch());
-        self.append(at, epoch).map(|()| true)
+        self.append(at, epoch, Vec::new()).map(|()| true)
     }
 
     pub(super) fn role(&self, at: usize) -> Option<&Role> {
         self.nodes[at].live.as_ref().map(|live| live.raft.role())
     }
 
-    fn committed(&mut self, at: usize, end: i64) -> InvariantCheck {
-        self.check_commit(at, end)?;
+    fn committed(&mut self, at: usize, before: Stand, end: i64) -> InvariantCheck {
+        self.check_watermark(at, end)?;
+        if before.part == RoleName::Leader {
+            self.check_commit(at, end)?;
+        } else {
+            self.check_known_committed(at, end)?;
+        }
         if let Some(live) = &mut self.nodes[at].live {
-            debug_assert!(end <= offset(live.log.entries.len()), "committed what is not there");
             live.high_watermark = end;
         }
         self.answer_parked(at);
         Ok(())
+    }
+
+    fn answer_change(&mut self, at: usize, request: u64, error: ErrorCode) {
+        if error.is_none() {
+            self.coverage.changes += 1;
+        } else {
+            self.coverage.refused_changes += 1;
+        }
+        let Some(live) = &mut self.nodes[at].live else { return };
+        let found = live.changes.iter().position(|it| it.request == request);
+        if let Some(found) = found {
+            let asker = live.changes.remove(found);
+            let message = QuorumMessage::ChangeAnswer { error, life: asker.life };
+            self.send(at, asker.from, message);
+        }
     }
 }

@@ -1,6 +1,6 @@
-//! What goes wrong: crashes, cuts, slow disks, resignations.
+//! What goes wrong: crashes, cuts, slow and replaced disks, resignations.
 
-use ottla_raft::Input;
+use ottla_raft::{Candidacy, Input};
 
 use super::message::QuorumEvent;
 use super::world::QuorumWorld;
@@ -17,7 +17,7 @@ impl QuorumWorld {
         self.schedule.after(pause_ms, QuorumEvent::Fault);
         let any = self.dice.index(self.nodes.len());
         let other = self.dice.index(self.nodes.len());
-        match self.dice.below(16) {
+        match self.dice.below(18) {
             0..4 => self.crash_for_a_while(any),
             4 => (0..self.nodes.len()).for_each(|at| self.crash_for_a_while(at)),
             5..7 => self.network.cut(any, other),
@@ -28,6 +28,12 @@ impl QuorumWorld {
             10..13 => self.network.mend(),
             13 => self.network.weather = Weather::draw(&mut self.dice),
             14 => self.nodes[any].slowness = self.dice.between(1, 40),
+            15 => self.wipe(any),
+            16 => {
+                // A firewall resets a connection and refuses the next.
+                let (life, by) = (self.nodes[any].life, other);
+                self.schedule.after(1, QuorumEvent::Refused { node: any, life, by });
+            }
             _ => return self.step(any, Input::Resign),
         }
         Ok(())
@@ -36,8 +42,23 @@ impl QuorumWorld {
     fn crash_for_a_while(&mut self, at: usize) {
         if self.nodes[at].live.is_some() {
             self.crash(at);
+            self.nodes[at].is_host_up = self.dice.chance(500);
+            if self.nodes[at].is_host_up {
+                self.reset_connections(at);
+            }
             let (life, down_ms) = (self.nodes[at].life, self.dice.between(10, 6000));
             self.schedule.after(down_ms, QuorumEvent::Restarted { node: at, life });
+        }
+    }
+
+    /// The host of a process that is gone closes its connections.
+    fn reset_connections(&mut self, at: usize) {
+        for to in 0..self.nodes.len() {
+            let heard_ms = self.network.send(&mut self.dice, at, to)[0];
+            if let Some(delay_ms) = heard_ms.filter(|_| self.nodes[to].live.is_some()) {
+                let life = self.nodes[to].life;
+                self.schedule.after(delay_ms, QuorumEvent::Refused { node: to, life, by: at });
+            }
         }
     }
 
@@ -55,10 +76,31 @@ impl QuorumWorld {
             let kept = self.dice.index(live.log.unflushed() + 1);
             live.log.torn(&mut node.disk.log, kept);
         }
-        let lost = live.log.entries.len().saturating_sub(node.disk.log.len());
+        let lost = live.log.end().saturating_sub(node.disk.log.end());
         self.coverage.lost_records += lost as u64;
         let now_ms = self.schedule.now_ms();
         self.trace.note(now_ms, at + 1, || format!("crashes, {lost} records lost"));
+    }
+
+    /// The node stops, and starts with an empty disk, as a replica that has promised nothing. The
+    /// quorum must bear it: a majority of all voters that any node knows has its disk still.
+    fn wipe(&mut self, at: usize) {
+        let key = self.nodes[at].key;
+        let is_voter = |voters: &ottla_raft::VoterSet| voters.iter().any(|voter| voter.key == key);
+        let sets = self.sets_in_force();
+        let mut known = sets.iter().filter(|voters| !voters.is_empty());
+        let bears = known.all(|voters| is_voter(voters) && self.bears(voters, &[at]));
+        if !bears || self.has_old || self.nodes[at].candidacy == Candidacy::Never {
+            return;
+        }
+        self.crash_for_a_while(at);
+        if self.nodes[at].live.is_none() {
+            self.coverage.wiped += 1;
+            self.lost.insert(key, self.nodes[at].disk.log.clone());
+            self.nodes[at].wipe();
+            let now_ms = self.schedule.now_ms();
+            self.trace.note(now_ms, at + 1, || "its disk is replaced".to_owned());
+        }
     }
 
     /// The node starts again, unless it has already.
@@ -66,8 +108,8 @@ impl QuorumWorld {
         if self.nodes[at].live.is_some() || self.nodes[at].life != life {
             return Ok(());
         }
-        let (voters, nodes) = (self.voters.clone(), self.nodes.len());
-        self.nodes[at].start(voters, nodes);
+        let nodes = self.nodes.len();
+        self.nodes[at].start(&self.first, &self.table, nodes);
         let life = self.nodes[at].life;
         let first_ms = self.dice.between(0, 200);
         self.schedule.after(first_ms, QuorumEvent::Polled { node: at, life });

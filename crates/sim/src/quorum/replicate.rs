@@ -1,11 +1,14 @@
 //! Between the logs: messages, fetches, truncation. This is the part that the host of a replica
-//! plays; the decisions in it (roles, votes, commits, where logs part) are the core's.
+//! plays; the decisions in it are the core's.
 
-use ottla_raft::{Input, LogEnd, Role};
-use ottla_types::Offset;
+use ottla_raft::{
+    Ballot, FetchAnswer, FetchAnswered, FetchVerdict, FollowerRequest, Input, Role,
+    SnapshotAnswered, SnapshotPart, Standing, VoteAnswer,
+};
+use ottla_types::ErrorCode;
 
-use super::message::{QuorumEvent, QuorumFetch, QuorumFetchAnswer, QuorumMessage, Standing};
-use super::node::{ParkedFetch, QuorumFetchUnderWay};
+use super::message::{FetchReply, QuorumEvent, QuorumMessage};
+use super::node::{ParkedFetch, QuorumFetchUnderWay, batch_of};
 use super::world::{QuorumWorld, place};
 use crate::invariant::InvariantCheck;
 use crate::log::{SimRecord, count};
@@ -23,231 +26,291 @@ impl QuorumWorld {
         message: QuorumMessage,
     ) -> InvariantCheck {
         if self.nodes[to].live.is_none() {
+            self.refuse_connection(from, to);
             return Ok(());
         }
         match message {
-            QuorumMessage::AskVote { asked, life } => {
+            QuorumMessage::AskVote { asked, voter, life } => {
                 if let Some(live) = &mut self.nodes[to].live {
                     live.lives[from] = live.lives[from].max(life);
                 }
-                self.step(to, Input::Asked(asked))
+                if asked.ballot == Ballot::PreVote && !self.nodes[to].knows_pre_votes {
+                    return self.knows_no_pre_vote(from, to, life);
+                }
+                self.step(to, Input::Asked { asked, voter: Some(voter) })
             }
-            QuorumMessage::Vote { answer, leader, life } if self.is_life(to, life) => {
-                self.hear(to, Standing { epoch: answer.epoch, leader })?;
+            QuorumMessage::Vote { answer, standing, life } if self.is_life(to, life) => {
+                self.hear(to, standing)?;
                 self.step(to, Input::Voted(answer))
             }
-            QuorumMessage::BeginEpoch { leader, epoch } => {
-                self.hear(to, Standing { epoch, leader: Some(leader) })?;
-                if let Some(live) = &self.nodes[to].live {
-                    let standing = live.standing();
-                    self.send(to, from, QuorumMessage::BeginEpochAnswer { standing });
-                }
+            QuorumMessage::BeginEpoch { asked } => {
+                self.step(to, Input::BeginAsked(asked))?;
                 self.fetch_if_due(to);
                 Ok(())
             }
-            QuorumMessage::BeginEpochAnswer { standing } => self.hear(to, standing),
-            QuorumMessage::Fetch { fetch, life } => {
-                self.fetched(to, ParkedFetch { from, life, fetch })
+            QuorumMessage::EndEpoch { asked } => self.step(to, Input::EndAsked(asked)),
+            QuorumMessage::EpochAnswer { standing, .. } => self.hear(to, standing),
+            QuorumMessage::Fetch { fetch, number, life } => {
+                self.fetched(to, ParkedFetch { from, life, number, fetch })
             }
-            QuorumMessage::Fetched { answer, number, life } if self.is_life(to, life) => {
-                self.answered(from, to, answer, number)
+            QuorumMessage::FetchSnapshot { .. } => self.snapshot_fetched(to, from, message),
+            QuorumMessage::Fetched { life, .. } | QuorumMessage::SnapshotFetched { life, .. }
+                if self.is_life(to, life) =>
+            {
+                self.answered(from, to, message)
             }
-            QuorumMessage::Vote { .. } | QuorumMessage::Fetched { .. } => Ok(()),
+            QuorumMessage::ChangeAnswer { error, life } if self.is_life(to, life) => {
+                let leader = self.id(from);
+                self.step(to, Input::ChangeAnswered { leader, error })
+            }
+            QuorumMessage::AskChange { .. }
+            | QuorumMessage::AskVersions
+            | QuorumMessage::Versions { .. } => self.membership_arrives(from, to, message),
+            QuorumMessage::Vote { .. }
+            | QuorumMessage::Fetched { .. }
+            | QuorumMessage::SnapshotFetched { .. }
+            | QuorumMessage::ChangeAnswer { .. } => Ok(()),
         }
+    }
+
+    /// The process is gone. If its host is not, the sender hears that at once.
+    fn refuse_connection(&mut self, from: usize, to: usize) {
+        if self.nodes[to].is_host_up && self.nodes[from].live.is_some() {
+            let (life, delay_ms) = (self.nodes[from].life, self.dice.between(1, 5));
+            self.schedule.after(delay_ms, QuorumEvent::Refused { node: from, life, by: to });
+        }
+    }
+
+    /// An older node answers a pre-vote with an error that knows no epoch.
+    fn knows_no_pre_vote(&mut self, from: usize, to: usize, life: u32) -> InvariantCheck {
+        let (error, ballot) = (ErrorCode::UNSUPPORTED_VERSION, Ballot::PreVote);
+        let voter = self.id(to);
+        let answer = VoteAnswer { voter, epoch: 0, ballot, granted: false, error };
+        self.send(to, from, QuorumMessage::Vote { answer, standing: Standing::default(), life });
+        Ok(())
+    }
+
+    pub(super) fn standing(&self, at: usize) -> Standing {
+        self.nodes[at].live.as_ref().map_or_else(Standing::default, |live| live.raft.standing())
     }
 
     /// Every answer says in which epoch its sender is, and whom it follows there.
     fn hear(&mut self, at: usize, standing: Standing) -> InvariantCheck {
-        let Standing { epoch, leader } = standing;
-        let known = self.nodes[at].live.as_ref().map_or(0, |live| live.raft.epoch());
-        if epoch < known {
+        if standing.epoch < self.standing(at).epoch {
             return Ok(());
         }
-        self.step(at, Input::Heard { epoch, leader })
+        self.step(at, Input::Heard(standing))
     }
 
-    /// Fetches, if nothing is under way and everything so far is durable: to ask for what comes
-    /// next says that all before is on the disk.
+    /// Fetches, if nothing is under way and everything so far is durable.
     pub(super) fn fetch_if_due(&mut self, at: usize) {
         let now_ms = self.schedule.now_ms();
-        let any = self.dice.index(self.voters.len());
-        let Some(live) = &self.nodes[at].live else { return };
+        let any = self.dice.index(self.nodes.len());
+        let (life, candidacy) = (self.nodes[at].life, self.nodes[at].candidacy);
+        let Some(live) = &mut self.nodes[at].live else { return };
         let is_under_way = live.fetch.is_some_and(|it| it.since_ms + FETCH_GIVEN_UP_MS > now_ms);
         if is_under_way {
             return;
         }
-        if !live.log.is_flushed() {
+        let votes = candidacy != ottla_raft::Candidacy::Never;
+        if votes && !live.log.is_flushed() {
             return self.flush(at);
         }
-        let to = match live.raft.role() {
-            Role::Follower { leader, .. } => place(*leader),
-            // Any voter knows more, perhaps.
-            Role::Unattached => self.voter_places()[any],
-            _ => return,
+        let Some(request) = live.raft.next_request() else { return };
+        let number = live.fetches + 1;
+        let (to, message) = match request {
+            FollowerRequest::Fetch { leader, fetch } => {
+                // Any node knows more, perhaps.
+                let to = leader.map_or(any, place);
+                (to, QuorumMessage::Fetch { fetch, number, life })
+            }
+            FollowerRequest::FetchSnapshot { leader, fetch } => {
+                (place(leader), QuorumMessage::FetchSnapshot { fetch, number, life })
+            }
         };
         if to != at {
-            self.fetch(at, to);
+            live.fetches = number;
+            live.fetch = Some(QuorumFetchUnderWay { number, to, since_ms: now_ms });
+            self.send(at, to, message);
         }
-    }
-
-    fn fetch(&mut self, at: usize, to: usize) {
-        let (follower, life) = (self.nodes[at].key, self.nodes[at].life);
-        let now_ms = self.schedule.now_ms();
-        let Some(live) = &mut self.nodes[at].live else { return };
-        live.fetches += 1;
-        let number = live.fetches;
-        live.fetch = Some(QuorumFetchUnderWay { number, to, since_ms: now_ms });
-        let fetch = QuorumFetch {
-            follower,
-            epoch: live.raft.epoch(),
-            end: live.log.lineage.end(),
-            high_watermark: live.high_watermark,
-            number,
-        };
-        self.send(at, to, QuorumMessage::Fetch { fetch, life });
     }
 
     /// A node is asked for what comes next.
     fn fetched(&mut self, at: usize, asked: ParkedFetch) -> InvariantCheck {
-        let now_ms = self.schedule.now_ms();
-        let Some(live) = &mut self.nodes[at].live else { return Ok(()) };
-        let standing = live.standing();
-        let leads = matches!(live.raft.role(), Role::Leader { .. });
-        if !leads || asked.fetch.epoch != standing.epoch {
-            self.answer_fetch(at, &asked, QuorumFetchAnswer::NotLeader(standing));
-            return Ok(());
-        }
-        if let Some(parts_at) = live.log.lineage.diverging(asked.fetch.end) {
-            let answer = QuorumFetchAnswer::Diverging { leader: standing, at: parts_at };
-            self.answer_fetch(at, &asked, answer);
-            return Ok(());
-        }
-        live.contacts[asked.from] = now_ms;
-        let QuorumFetch { follower, end, number, .. } = asked.fetch;
-        self.step(at, Input::Fetched { follower, end: end.offset })?;
+        self.note_contact(at, asked.from, asked.fetch.epoch);
+        self.step(at, Input::Fetched(asked.fetch))?;
         let life = self.nodes[at].life;
         let Some(live) = &mut self.nodes[at].live else { return Ok(()) };
         live.parked.retain(|it| it.from != asked.from);
-        let told = live.raft.committed().unwrap_or(-1);
-        let has_news = live.log.end() > end.offset || told > asked.fetch.high_watermark;
-        if has_news {
-            self.answer_with_entries(at, &asked);
-        } else {
+        let verdict = live.raft.fetch_verdict(&asked.fetch);
+        if matches!(verdict, FetchVerdict::Valid { has_news: false, .. }) {
             live.parked.push(asked);
-            let event = QuorumEvent::Unparked { node: at, life, follower: asked.from, number };
+            let (follower, number) = (asked.from, asked.number);
+            let event = QuorumEvent::Unparked { node: at, life, follower, number };
             self.schedule.after(PARKED_MS, event);
+        } else {
+            self.answer_fetch(at, &asked, verdict);
         }
         Ok(())
     }
 
-    fn answer_fetch(&mut self, at: usize, asked: &ParkedFetch, answer: QuorumFetchAnswer) {
-        let (number, life) = (asked.fetch.number, asked.life);
-        self.send(at, asked.from, QuorumMessage::Fetched { answer, number, life });
+    /// When a voter was last heard of, as the invariant counts it.
+    fn note_contact(&mut self, at: usize, from: usize, epoch: i32) {
+        let (now_ms, key) = (self.schedule.now_ms(), self.nodes[from].key);
+        if let Some(live) = &mut self.nodes[at].live
+            && epoch == live.raft.epoch()
+            && live.raft.voters().has(key)
+        {
+            live.contacts[from] = now_ms;
+        }
     }
 
-    fn answer_with_entries(&mut self, at: usize, asked: &ParkedFetch) {
+    fn answer_fetch(&mut self, at: usize, asked: &ParkedFetch, verdict: FetchVerdict) {
         let Some(live) = &self.nodes[at].live else { return };
-        let rest = live.log.entries.get(count(asked.fetch.end.offset)..).unwrap_or_default();
-        let answer = QuorumFetchAnswer::Entries {
-            leader: live.standing(),
-            entries: rest.iter().take(self.answer_max).copied().collect(),
-            high_watermark: live.raft.committed().unwrap_or(-1),
+        let (fetch, number, life) = (asked.fetch, asked.number, asked.life);
+        let reply = match verdict {
+            FetchVerdict::Refused(error) => FetchReply::Refused(error),
+            FetchVerdict::Diverging(end) => FetchReply::Diverging(end),
+            FetchVerdict::Snapshot(id) => FetchReply::Snapshot(id),
+            FetchVerdict::Valid { high_watermark, .. } => {
+                let entries = live.log.records_from(count(fetch.end.offset), self.answer_max);
+                FetchReply::Entries { entries, high_watermark }
+            }
         };
-        self.answer_fetch(at, asked, answer);
+        let standing = live.raft.standing();
+        self.send(at, asked.from, QuorumMessage::Fetched { fetch, standing, reply, number, life });
     }
 
-    /// There is something new for the fetches that wait.
+    /// There may be something new for the fetches that wait, or no leader any more.
     pub(super) fn answer_parked(&mut self, at: usize) {
         let Some(live) = &mut self.nodes[at].live else { return };
         for asked in std::mem::take(&mut live.parked) {
-            self.answer_with_entries(at, &asked);
+            let Some(live) = &mut self.nodes[at].live else { return };
+            let verdict = live.raft.fetch_verdict(&asked.fetch);
+            if matches!(verdict, FetchVerdict::Valid { has_news: false, .. }) {
+                live.parked.push(asked);
+            } else {
+                self.answer_fetch(at, &asked, verdict);
+            }
         }
     }
 
     /// A fetch has waited long enough.
     pub(super) fn unpark(&mut self, at: usize, follower: usize, number: u64) {
         let Some(live) = &mut self.nodes[at].live else { return };
-        let found = live.parked.iter().position(|it| it.from == follower);
-        if let Some(found) = found.filter(|found| live.parked[*found].fetch.number == number) {
+        let found = live.parked.iter().position(|it| it.from == follower && it.number == number);
+        if let Some(found) = found {
             let asked = live.parked.remove(found);
-            self.answer_with_entries(at, &asked);
+            let verdict = live.raft.fetch_verdict(&asked.fetch);
+            self.answer_fetch(at, &asked, verdict);
         }
     }
 
-    /// A fetch was answered.
-    fn answered(
+    /// A part of a snapshot is fetched.
+    fn snapshot_fetched(
         &mut self,
-        from: usize,
         at: usize,
-        answer: QuorumFetchAnswer,
-        number: u64,
+        from: usize,
+        message: QuorumMessage,
     ) -> InvariantCheck {
-        let Some(live) = &mut self.nodes[at].live else { return Ok(()) };
-        // An answer that comes twice, or after the fetch was given up, is not for it.
-        if live.fetch.is_none_or(|it| it.number != number || it.to != from) {
-            return Ok(());
-        }
-        live.fetch = None;
-        let epoch = live.raft.epoch();
-        let (QuorumFetchAnswer::NotLeader(standing)
-        | QuorumFetchAnswer::Diverging { leader: standing, .. }
-        | QuorumFetchAnswer::Entries { leader: standing, .. }) = &answer;
-        let standing = *standing;
-        self.hear(at, standing)?;
-        let follows = self.role(at).is_some_and(
-            |role| matches!(role, Role::Follower { leader, .. } if place(*leader) == from),
-        );
-        if !follows || standing.epoch != epoch {
-            return Ok(());
-        }
-        match answer {
-            QuorumFetchAnswer::NotLeader(_) => return Ok(()),
-            QuorumFetchAnswer::Diverging { at: parts_at, .. } => self.cut(at, parts_at)?,
-            QuorumFetchAnswer::Entries { entries, high_watermark, .. } => {
-                self.replicate(at, &entries, high_watermark)?;
+        let QuorumMessage::FetchSnapshot { fetch, number, life } = message else { return Ok(()) };
+        let Some(live) = &self.nodes[at].live else { return Ok(()) };
+        let found = live.log.snapshots.iter().find(|it| it.id == fetch.id).cloned();
+        let size = found.as_ref().map(|it| it.size_bytes());
+        let checked = live.raft.check_snapshot_fetch(&fetch, size);
+        let part = checked.map(|()| {
+            let size_bytes = size.unwrap_or(0);
+            let bytes = self.part_max.min(size_bytes - fetch.position);
+            SnapshotPart { bytes, size_bytes }
+        });
+        if part.is_ok() {
+            self.note_contact(at, from, fetch.epoch);
+            self.step(at, Input::SnapshotFetched(fetch))?;
+            if let Some(live) = &mut self.nodes[from].live {
+                live.download = found;
             }
         }
-        self.step(at, Input::FetchAnswered { leader: self.id(from), epoch })?;
+        let standing = self.standing(at);
+        let message = QuorumMessage::SnapshotFetched { fetch, standing, part, number, life };
+        self.send(at, from, message);
+        Ok(())
+    }
+
+    /// A fetch was answered.
+    fn answered(&mut self, from: usize, at: usize, message: QuorumMessage) -> InvariantCheck {
+        let node = self.id(from);
+        let number = match &message {
+            QuorumMessage::Fetched { number, .. } => *number,
+            QuorumMessage::SnapshotFetched { number, .. } => *number,
+            _ => return Ok(()),
+        };
+        if let Some(live) = &mut self.nodes[at].live
+            && live.fetch.is_some_and(|it| it.number == number && it.to == from)
+        {
+            live.fetch = None;
+        }
+        match message {
+            QuorumMessage::Fetched { fetch, standing, reply, .. } => {
+                let answer = self.read_reply(at, count(fetch.end.offset), &reply);
+                let asked = fetch;
+                let answered = FetchAnswered { from: node, asked, standing, answer };
+                self.step(at, Input::FetchAnswered(answered))?;
+            }
+            QuorumMessage::SnapshotFetched { fetch, standing, part, .. } => {
+                let asked = fetch;
+                let answered = SnapshotAnswered { from: node, asked, standing, part };
+                self.step(at, Input::SnapshotAnswered(answered))?;
+            }
+            _ => {}
+        }
         self.fetch_if_due(at);
         Ok(())
     }
 
-    fn cut(&mut self, at: usize, parts_at: LogEnd) -> InvariantCheck {
+    /// Reads an answer; the records wait for the replica to say which of them it takes.
+    fn read_reply(&mut self, at: usize, base: usize, reply: &FetchReply) -> FetchAnswer {
+        match reply {
+            FetchReply::Refused(error) => FetchAnswer::Refused(*error),
+            FetchReply::Diverging(end) => FetchAnswer::Diverging(*end),
+            FetchReply::Snapshot(id) => FetchAnswer::Snapshot(*id),
+            FetchReply::Entries { entries, high_watermark } => {
+                let batches = (base..).zip(entries);
+                let batches = batches.map(|(at, entry)| batch_of(&self.table, at, *entry));
+                let batches = batches.collect();
+                if let Some(live) = &mut self.nodes[at].live {
+                    live.fetched.clone_from(entries);
+                }
+                FetchAnswer::Records { high_watermark: *high_watermark, batches }
+            }
+        }
+    }
+
+    /// Appends the records that the replica takes of those that have come.
+    pub(super) fn append_fetched(&mut self, at: usize, batches: usize) -> InvariantCheck {
         let Some(live) = &self.nodes[at].live else { return Ok(()) };
-        let end = live.log.lineage.cut(parts_at);
-        self.check_cut(at, end)?;
-        let Some(live) = &mut self.nodes[at].live else { return Ok(()) };
-        let was = live.log.entries.len();
-        live.log.truncate(count(end));
-        self.coverage.cut_records += (was - live.log.entries.len()) as u64;
-        let end = live.log.durable_end();
-        self.step(at, Input::Stored(end))?;
+        let entries: Vec<SimRecord> = live.fetched[..batches].to_vec();
+        for entry in entries {
+            self.check_append(at, entry)?;
+            if let Some(live) = &mut self.nodes[at].live {
+                live.log.append(entry);
+            }
+        }
         self.flush(at);
         Ok(())
     }
 
-    fn replicate(
-        &mut self,
-        at: usize,
-        entries: &[SimRecord],
-        high_watermark: Offset,
-    ) -> InvariantCheck {
-        for entry in entries {
-            self.check_append(at, *entry)?;
-            if let Some(live) = &mut self.nodes[at].live {
-                live.log.append(*entry);
-            }
-        }
-        self.flush(at);
+    /// Cuts a log off.
+    pub(super) fn cut(&mut self, at: usize, end: usize) -> InvariantCheck {
+        self.check_cut(at, end)?;
         let Some(live) = &mut self.nodes[at].live else { return Ok(()) };
-        // A leader whose epoch has committed nothing yet does not know.
-        if high_watermark >= 0 {
-            let known = high_watermark.min(live.log.end());
-            self.check_watermark(at, known)?;
-            if let Some(live) = &mut self.nodes[at].live {
-                live.high_watermark = known;
-            }
-        }
+        let was = live.log.end();
+        live.log.truncate(end);
+        self.coverage.cut_records += (was - live.log.end()) as u64;
+        self.flush(at);
         Ok(())
+    }
+
+    pub(super) fn leads(&self, at: usize) -> bool {
+        self.role(at).is_some_and(|role| matches!(role, Role::Leader(_)))
     }
 }

@@ -1,17 +1,17 @@
 //! The faults end: a majority must find a leader, commit, and all logs become equal.
 
-use ottla_raft::Role;
+use ottla_raft::{Candidacy, Role};
 
 use super::world::{QuorumWorld, place};
 use crate::invariant::{Invariant, InvariantCheck, Violation};
-use crate::log::count;
+use crate::log::offset;
 use crate::network::Weather;
 
 /// How soon a majority must have a leader, in simulated milliseconds.
 const ELECTED_MS: u64 = 10_000;
-/// How soon after that all logs must be equal.
-const CONVERGED_MS: u64 = 20_000;
-/// The time between two checks, in milliseconds.
+/// How soon after that all logs must be equal, and all that join by themselves be voters.
+const CONVERGED_MS: u64 = 60_000;
+/// How often it is looked.
 const STEP_MS: u64 = 250;
 
 impl QuorumWorld {
@@ -36,16 +36,26 @@ impl QuorumWorld {
         self.wait_for(Invariant::QuorumConverges, CONVERGED_MS, Self::converged)
     }
 
-    /// As many voters as may be down, the one that leads before others.
+    /// As many nodes as may be down, the one that leads before others.
     fn choose_down(&mut self) -> Vec<usize> {
-        let mut voters = self.voter_places();
-        let most = voters.len() - (voters.len() / 2 + 1);
-        let start = self.dice.index(voters.len());
-        voters.rotate_left(start);
-        let leads = |at: &usize| matches!(self.role(*at), Some(Role::Leader { .. }));
-        voters.sort_by_key(|at| !leads(at));
-        voters.truncate(most);
-        voters
+        let mut nodes: Vec<usize> = (0..self.nodes.len()).collect();
+        let start = self.dice.index(nodes.len());
+        nodes.rotate_left(start);
+        nodes.sort_by_key(|at| !self.leads(*at));
+        let sets = self.sets_in_force();
+        let mut down = Vec::new();
+        // One that does not know yet that it votes may have a log that is ahead, and then it gives
+        // its vote to no voter and asks for none.
+        let unaware = |at: &usize| !sets[*at].has(self.nodes[*at].key);
+        let unaware: Vec<usize> = nodes.iter().copied().filter(unaware).collect();
+        for at in nodes {
+            down.push(at);
+            let without: Vec<usize> = down.iter().chain(&unaware).copied().collect();
+            if !sets.iter().all(|voters| self.bears(voters, &without)) {
+                down.pop();
+            }
+        }
+        down
     }
 
     fn wait_for(
@@ -70,50 +80,68 @@ impl QuorumWorld {
     /// Where the one leader is that a majority follows.
     fn leader(&self) -> Option<usize> {
         let live = |at: &usize| self.nodes[*at].live.as_ref();
-        let leads =
-            |at: &usize| live(at).is_some_and(|it| matches!(it.raft.role(), Role::Leader { .. }));
-        let newest = (0..self.nodes.len()).filter(leads);
+        let newest = (0..self.nodes.len()).filter(|at| self.leads(*at));
         let newest = newest.max_by_key(|at| live(at).map(|it| it.raft.epoch()))?;
-        let epoch = live(&newest)?.raft.epoch();
+        let raft = &live(&newest)?.raft;
         let follows = |at: &usize| {
             live(at).is_some_and(|it| {
-                it.raft.epoch() == epoch && it.raft.leader().map(place) == Some(newest)
+                it.raft.epoch() == raft.epoch() && it.raft.leader().map(place) == Some(newest)
             })
         };
-        let following = self.voter_places().iter().filter(|at| follows(at)).count();
-        (following > self.voters.len() / 2).then_some(newest)
+        let voters = raft.voters().iter().filter_map(|voter| self.place_of_voter(voter.key));
+        let following = voters.filter(|at| follows(at)).count();
+        (following >= raft.voters().majority()).then_some(newest)
     }
 
     fn elected(&self) -> bool {
         self.leader().is_some()
     }
 
-    /// Does everyone have what the leader has, and know that it is committed?
+    /// Has each node what the leader has, does it know that it is committed, and is each a voter
+    /// that wants to be one?
     fn converged(&self) -> bool {
         let Some(leader) = self.leader().and_then(|at| self.nodes[at].live.as_ref()) else {
             return false;
         };
         let end = leader.log.end();
+        let last = end.checked_sub(1).and_then(|last| leader.log.record(last));
         let is_equal = |at: usize| {
             self.nodes[at].live.as_ref().is_some_and(|live| {
-                live.log.entries == leader.log.entries && live.high_watermark == end
+                let own = end.checked_sub(1).and_then(|last| live.log.record(last));
+                (live.log.end(), own, live.high_watermark) == (end, last, offset(end))
             })
         };
-        end > 0 && self.watch.committed.len() == count(end) && (0..self.nodes.len()).all(is_equal)
+        let has_reconfiguration = leader.raft.log().kraft_version() > 0;
+        let has_joined = |at: usize| {
+            let node = &self.nodes[at];
+            let joins = node.candidacy == Candidacy::Automatic && has_reconfiguration;
+            !joins || leader.raft.voters().has(node.key)
+        };
+        let is_committed = end > 0 && self.watch.committed.len() == end;
+        let all = 0..self.nodes.len();
+        is_committed && all.clone().all(is_equal) && all.clone().all(has_joined)
     }
 
     /// One line on all nodes, for the report of a failure.
     fn picture(&self) -> String {
         let one = |at: usize| match &self.nodes[at].live {
             None => format!("node {} is down", self.id(at)),
-            Some(live) => format!(
-                "node {} is {:?} in epoch {} with {} records, {} committed",
-                self.id(at),
-                live.raft.role(),
-                live.raft.epoch(),
-                live.log.end(),
-                live.high_watermark
-            ),
+            Some(live) => {
+                let voters: Vec<_> = live.raft.voters().iter().map(|it| it.key.id).collect();
+                let role = match live.raft.role() {
+                    Role::Leader(_) => "Leader".to_owned(),
+                    role => format!("{role:?}"),
+                };
+                format!(
+                    "node {} ({:?}) is {role} in epoch {} with {} records, {} committed, voters \
+                     {voters:?}",
+                    self.id(at),
+                    self.nodes[at].candidacy,
+                    live.raft.epoch(),
+                    live.log.end(),
+                    live.high_watermark
+                )
+            }
         };
         (0..self.nodes.len()).map(one).collect::<Vec<_>>().join("; ")
     }

@@ -1,10 +1,13 @@
 //! The loop: one event after the other, and the invariants after each.
 
-use ottla_raft::{Voter, VoterSet};
-use ottla_types::NodeId;
+use std::collections::BTreeMap;
 
+use ottla_raft::{Candidacy, QuorumControl, ReplicaKey, Voter, VoterSet};
+use ottla_types::{NodeId, Uuid};
+
+use super::log::DiskLog;
 use super::message::{QuorumEvent, QuorumMessage};
-use super::node::QuorumNode;
+use super::node::{ControlTable, FirstQuorum, QuorumNode};
 use super::watch::QuorumWatch;
 use crate::coverage::Coverage;
 use crate::invariant::InvariantCheck;
@@ -20,7 +23,10 @@ pub(crate) struct QuorumWorld {
     pub(super) schedule: EventSchedule<QuorumEvent>,
     pub(super) network: MessageNetwork,
     pub(super) nodes: Vec<QuorumNode>,
-    pub(super) voters: VoterSet,
+    pub(super) first: FirstQuorum,
+    pub(super) table: ControlTable,
+    /// What was on disks that were replaced, by the key of the replica.
+    pub(super) lost: BTreeMap<ReplicaKey, DiskLog>,
     pub(super) watch: QuorumWatch,
     /// What has happened.
     pub trace: Trace,
@@ -28,10 +34,18 @@ pub(crate) struct QuorumWorld {
     pub coverage: Coverage,
     /// The id of the next record.
     pub(super) next_id: u64,
+    /// The number of the next request for other voters.
+    pub(super) next_request: u64,
     /// How many records an answer to a fetch has at most.
     pub(super) answer_max: usize,
+    /// How many bytes a part of a snapshot has at most.
+    pub(super) part_max: u64,
     /// The longest that a write to a disk takes, in milliseconds.
     pub(super) write_ms: u64,
+    /// The pause between two requests of the operator at most, in milliseconds; none comes if 0.
+    pub(super) operator_ms: u64,
+    /// Are there nodes that know no pre-votes?
+    pub(super) has_old: bool,
     /// Are faults over?
     pub(super) is_healed: bool,
 }
@@ -42,24 +56,39 @@ impl QuorumWorld {
         let mut dice = Dice::new(seed);
         // Three and five are what people run; the others are where arithmetic goes wrong.
         let voters = [1, 2, 3, 3, 3, 3, 4, 4, 5, 5][dice.index(10)];
-        let observers = usize::from(dice.chance(300));
-        let nodes: Vec<QuorumNode> = (1..).map(QuorumNode::new).take(voters + observers).collect();
-        let voter = |node: &QuorumNode| Voter {
-            key: node.key,
-            endpoints: Vec::new(),
-            kraft_versions: (0, 1),
-        };
+        let observers = dice.index(3);
+        let mut nodes: Vec<QuorumNode> =
+            (1..).map(QuorumNode::new).take(voters + observers).collect();
+        // Without pre-votes a voter that has missed its removal carries others into epochs in
+        // which the leader cannot find them; so where the voters change all know them (KIP-996).
+        let has_old = dice.chance(100);
+        let changes = !has_old && dice.chance(700);
+        for (at, node) in nodes.iter_mut().enumerate() {
+            node.knows_pre_votes = !has_old || dice.chance(700);
+            // A broker that is no controller is among the observers only.
+            let kinds = [Candidacy::ByOperator, Candidacy::Automatic, Candidacy::Never];
+            let kinds = if has_old { &kinds[..1] } else { &kinds[..] };
+            node.candidacy =
+                kinds[dice.index(if at < voters { 2.min(kinds.len()) } else { kinds.len() })];
+        }
         let weather = Weather::draw(&mut dice);
+        let first = first_quorum(&mut nodes[..voters], dice.chance(200));
         Self {
             schedule: EventSchedule::new(),
             network: MessageNetwork::new(nodes.len(), weather),
-            voters: VoterSet::of(nodes[..voters].iter().map(voter)),
+            first,
+            table: ControlTable::new(),
+            lost: BTreeMap::new(),
             watch: QuorumWatch::default(),
             trace,
             coverage: Coverage::default(),
             next_id: 0,
+            next_request: 0,
             answer_max: dice.between(1, 8).try_into().unwrap_or(1),
+            part_max: dice.between(50, 300),
             write_ms: dice.between(1, 60),
+            operator_ms: if changes { dice.between(200, 5000) } else { 0 },
+            has_old,
             is_healed: false,
             nodes,
             dice,
@@ -74,6 +103,9 @@ impl QuorumWorld {
         }
         self.schedule.after(500, QuorumEvent::Proposed);
         self.schedule.after(1500, QuorumEvent::Fault);
+        if self.operator_ms > 0 {
+            self.schedule.after(1000, QuorumEvent::Operated);
+        }
         let faults_end_ms = self.dice.between(4000, 20_000);
         self.run_until(faults_end_ms)?;
         self.settle()?;
@@ -89,38 +121,33 @@ impl QuorumWorld {
     }
 
     fn happen(&mut self, event: QuorumEvent) -> InvariantCheck {
-        let node = match &event {
-            QuorumEvent::Arrives { to, .. } => *to,
-            QuorumEvent::Woken { node, .. }
-            | QuorumEvent::Persisted { node, .. }
-            | QuorumEvent::Flushed { node, .. }
-            | QuorumEvent::Polled { node, .. }
-            | QuorumEvent::Unparked { node, .. }
-            | QuorumEvent::Restarted { node, .. } => *node,
-            QuorumEvent::Proposed | QuorumEvent::Fault => self.nodes.len(),
-        };
-        self.trace.event(self.schedule.now_ms(), node + 1, &event);
+        let place = place_of(&event);
+        let traced = place.map_or(self.nodes.len(), |(node, _)| node);
+        self.trace.event(self.schedule.now_ms(), traced + 1, &event);
+        if let Some((node, Some(life))) = place
+            && !self.is_life(node, life)
+        {
+            // What was waited for in an earlier life happens no more.
+            return Ok(());
+        }
         match event {
             QuorumEvent::Arrives { from, to, message } => self.arrives(from, to, message),
             QuorumEvent::Proposed => self.propose_somewhere(),
+            QuorumEvent::Operated => self.operate(),
             QuorumEvent::Fault => self.fault(),
             QuorumEvent::Restarted { node, life } => self.restart(node, life),
-            QuorumEvent::Woken { node, life, at_ms } if self.is_life(node, life) => {
-                self.woken(node, at_ms)
-            }
-            QuorumEvent::Persisted { node, life } if self.is_life(node, life) => {
-                self.persisted(node)
-            }
-            QuorumEvent::Flushed { node, life, generation, end } if self.is_life(node, life) => {
+            QuorumEvent::Woken { node, at_ms, .. } => self.woken(node, at_ms),
+            QuorumEvent::Persisted { node, .. } => self.persisted(node),
+            QuorumEvent::Flushed { node, generation, end, .. } => {
                 self.flushed(node, generation, end)
             }
-            QuorumEvent::Polled { node, life } if self.is_life(node, life) => self.polled(node),
-            QuorumEvent::Unparked { node, life, follower, number } if self.is_life(node, life) => {
+            QuorumEvent::Frozen { node, id, .. } => self.frozen(node, id),
+            QuorumEvent::Polled { node, .. } => self.polled(node),
+            QuorumEvent::Refused { node, by, .. } => self.refused(node, by),
+            QuorumEvent::Unparked { node, follower, number, .. } => {
                 self.unpark(node, follower, number);
                 Ok(())
             }
-            // What was waited for in an earlier life happens no more.
-            _ => Ok(()),
         }
     }
 
@@ -140,12 +167,54 @@ impl QuorumWorld {
         self.dice.between(0, most) * self.nodes[at].slowness
     }
 
-    pub(super) fn voter_places(&self) -> Vec<usize> {
-        self.voters.iter().map(|voter| place(voter.key.id)).collect()
-    }
-
     pub(super) fn id(&self, at: usize) -> NodeId {
         self.nodes[at].key.id
+    }
+
+    /// The voters as a running node knows them.
+    pub(super) fn voters_of(&self, at: usize) -> VoterSet {
+        let live = self.nodes[at].live.as_ref();
+        live.map_or_else(VoterSet::default, |live| live.raft.voters().clone())
+    }
+
+    /// Where the node of a voter stands, if the node has the disk still that votes.
+    pub(super) fn place_of_voter(&self, voter: ReplicaKey) -> Option<usize> {
+        let at = place(voter.id);
+        let is_there = voter.directory.is_zero() || self.nodes.get(at)?.key == voter;
+        is_there.then_some(at)
+    }
+}
+
+/// The voters that the first nodes have from the start: of the settings or on their disks.
+fn first_quorum(nodes: &mut [QuorumNode], is_static: bool) -> FirstQuorum {
+    if is_static {
+        let voter = |node: &QuorumNode| Voter {
+            key: ReplicaKey { directory: Uuid::ZERO, ..node.key },
+            kraft_versions: (0, 0),
+            ..node.voter()
+        };
+        let static_voters = VoterSet::of(nodes.iter().map(voter));
+        return FirstQuorum { static_voters, format: Vec::new() };
+    }
+    nodes.iter_mut().for_each(|node| node.disk.is_formatted = true);
+    let voters = VoterSet::of(nodes.iter().map(QuorumNode::voter));
+    let format = vec![QuorumControl::KraftVersion(1), QuorumControl::Voters(voters)];
+    FirstQuorum { static_voters: VoterSet::default(), format }
+}
+
+/// Where an event happens, and in which life of the node, if only in one.
+const fn place_of(event: &QuorumEvent) -> Option<(usize, Option<u32>)> {
+    match event {
+        QuorumEvent::Arrives { to, .. } => Some((*to, None)),
+        QuorumEvent::Restarted { node, .. } => Some((*node, None)),
+        QuorumEvent::Woken { node, life, .. }
+        | QuorumEvent::Persisted { node, life }
+        | QuorumEvent::Flushed { node, life, .. }
+        | QuorumEvent::Frozen { node, life, .. }
+        | QuorumEvent::Polled { node, life }
+        | QuorumEvent::Refused { node, life, .. }
+        | QuorumEvent::Unparked { node, life, .. } => Some((*node, Some(*life))),
+        QuorumEvent::Proposed | QuorumEvent::Operated | QuorumEvent::Fault => None,
     }
 }
 
