@@ -10,7 +10,7 @@ use crate::seed::SimRing;
 
 /// The one line that repeats a failing seed.
 #[must_use]
-pub fn failure_line(ring: SimRing, seed: u64, violation: &Violation) -> String {
+pub fn failure_text(ring: SimRing, seed: u64, violation: &Violation) -> String {
     let option = match ring {
         SimRing::Cores => "",
         SimRing::Nodes => " --ring 2",
@@ -20,7 +20,7 @@ pub fn failure_line(ring: SimRing, seed: u64, violation: &Violation) -> String {
 
 /// The invariants that are checked today.
 #[must_use]
-pub fn invariant_list() -> String {
+pub fn list_invariants() -> String {
     let line = |it: &Invariant| format!("{:<4}{:<28}{}\n", it.code(), format!("{it:?}"), it.text());
     Invariant::ALL.iter().map(line).collect()
 }
@@ -61,7 +61,7 @@ pub fn node_coverage(coverage: &Coverage) -> String {
 
 /// What ring 1 has covered.
 #[must_use]
-pub fn core_coverage(coverage: &Coverage) -> String {
+pub fn coverage_table(coverage: &Coverage) -> String {
     let mut text = String::new();
     let counts = [
         ("seeds", coverage.seeds),

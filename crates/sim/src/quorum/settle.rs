@@ -2,7 +2,7 @@
 
 use ottla_raft::{Candidacy, Role};
 
-use super::world::{QuorumWorld, place};
+use super::world::{QuorumWorld, node_index};
 use crate::invariant::{Invariant, InvariantCheck, Violation};
 use crate::log::offset;
 use crate::network::Weather;
@@ -85,7 +85,7 @@ impl QuorumWorld {
         let raft = &live(&newest)?.raft;
         let follows = |at: &usize| {
             live(at).is_some_and(|it| {
-                it.raft.epoch() == raft.epoch() && it.raft.leader().map(place) == Some(newest)
+                it.raft.epoch() == raft.epoch() && it.raft.leader().map(node_index) == Some(newest)
             })
         };
         let voters = raft.voters().iter().filter_map(|voter| self.place_of_voter(voter.key));
