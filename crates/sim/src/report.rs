@@ -52,10 +52,6 @@ pub fn node_coverage(coverage: &Coverage) -> String {
     for (name, count) in &nodes.requests {
         let _ = writeln!(text, "{count:>14}  {}", name.trim_end_matches("Request"));
     }
-    text.push_str("\nbrokers: what a heartbeat made of them\n");
-    for ((from, to), count) in LIFECYCLE.iter().zip(coverage.lifecycle) {
-        let _ = writeln!(text, "{count:>14}  {from} -> {to}");
-    }
     text.push_str("\ninvariants: how often each was checked\n");
     for (invariant, count) in &nodes.checks {
         let _ = writeln!(text, "{count:>14}  {invariant}");
@@ -98,6 +94,10 @@ pub fn coverage_table(coverage: &Coverage) -> String {
     text.push_str("\nraft: moves between roles\n");
     for (row, count) in ROWS.iter().zip(coverage.rows) {
         let _ = writeln!(text, "{count:>14}  {row}");
+    }
+    text.push_str("\nbrokers: what a heartbeat made of them\n");
+    for ((from, to), count) in LIFECYCLE.iter().zip(coverage.lifecycle) {
+        let _ = writeln!(text, "{count:>14}  {from} -> {to}");
     }
     text.push_str("\ninvariants: how often each was checked\n");
     for (invariant, count) in Invariant::ALL.iter().zip(coverage.checks) {
